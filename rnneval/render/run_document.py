@@ -156,7 +156,10 @@ def run_facts(run: Run) -> Iterator[Fact]:
     total = f"{tokens.total:,} = {tokens.scored:,} scored + {tokens.unscored:,} unscored; {unknown}"
     yield Fact(name="tokens", text=total)
     sizes = {"character": text.characters, "byte": text.bytes, "word": text.words, "document": text.documents}
-    yield Fact(name="text", text=", ".join(counted(number, noun) for noun, number in sizes.items()))
+    share = (
+        "" if text.share is None else f"; part {text.part} is {100 * text.share:.4g} % of the characters of the files"
+    )
+    yield Fact(name="text", text=", ".join(counted(number, noun) for noun, number in sizes.items()) + share)
     if run.checkpoint:
         yield Fact(name="model", text=describe(run.checkpoint))
     if run.imported:

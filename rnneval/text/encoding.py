@@ -65,6 +65,8 @@ class EncodedText:
     files: tuple[run.TextFile, ...]
     taken: tuple[TakenFile, ...]
     """The files, each with its characters that are part of the text."""
+    share: float
+    """Share of the characters of the files that is part of the text: 1 without `--part`."""
     sha256: str
     """Hash of the final text in UTF-8, documents end to end."""
     characters: int
@@ -212,6 +214,8 @@ _KINDS: dict[str, Callable[[Vocabulary, str], Tokeniser]] = {
     "word": WordTokeniser,
     "subword": SubwordTokeniser,
 }
+_HELD_OUT = 0.5
+"""Most of a text that is taken for its held-out part, where the vocabulary was made of the whole text."""
 _TRAINED_ON = (
     "the vocabulary was taken from this very text, the training text: on text that was seen in training, no score says "
     "how good the model is on new text; give the part that was held out (--part, such as 90%:)"
@@ -265,8 +269,8 @@ class _Encoder:
 
     def _refuse(self) -> None:
         unknowns = self._tokeniser.unknowns
-        if self._options.unknown == "error":
-            unknowns.refuse(self._name, self._vocabulary)
+        if self._options.unknown == "error" and unknowns.total:
+            unknowns.refuse(self._described(), self._vocabulary)
         tokens, documents = self._spool.tokens, len(self._spanner.document_starts)
         if tokens > documents:
             return
@@ -281,6 +285,8 @@ class _Encoder:
         kind, unknown = self._tokeniser.kind, self._tokeniser.unknowns.total
         layout, loss = self._tokeniser.layout(self._spanner.layouts)
         starts = np.array(self._spanner.document_starts, np.int64)
+        taken = self._sources.taken(self._options.sliced)
+        share = sum(len(file.characters) for file in taken) / sum(self._sources.lengths)
         return EncodedText(
             tokens=self._spool.tokens,
             document_starts=starts,
@@ -291,24 +297,32 @@ class _Encoder:
             layout=layout,
             token_kind=kind,
             files=tuple(self._sources.files),
-            taken=self._sources.taken(self._options.sliced),
+            taken=taken,
+            share=share,
             sha256=self._digest.hexdigest(),
             characters=self._characters,
             bytes=self._bytes,
             words=self._words,
-            warnings=tuple(self._warnings(loss)),
+            warnings=tuple(self._warnings(loss, share)),
             vocabulary=self._vocabulary,
             blocks=self._blocks.finish(),
             signature_part=self._options.signature_part(kind),
             spool=self._spool,
         )
 
-    def _warnings(self, loss: str) -> list[run.Warning]:
+    def _described(self) -> str:
+        """Describe the unknown tokens, the first with its place in the files, unless the text was rewritten."""
+        unknowns, options = self._tokeniser.unknowns, self._options
+        assert unknowns.first is not None  # noqa: S101 - called where there is one
+        if options.normalize == "none" and options.newlines == "keep":
+            return unknowns.describe(self._name, self._sources.found_at(unknowns.first))
+        return unknowns.describe(self._name, f"{unknowns.first} of the text after --normalize and --newlines")
+
+    def _warnings(self, loss: str, share: float) -> list[run.Warning]:
         name, said = self._name, {}
         if self._tokeniser.unknowns.total:
             done = "skipped" if self._options.unknown == "skip" else f"read as {self._options.unknown!r}"
-            described = self._tokeniser.unknowns.describe(name)
-            said["unknown"] = f"{described}: {done}; bits per character are a lower bound"
+            said["unknown"] = f"{self._described()}: {done}; bits per character are a lower bound"
         if loss:
             said["lossy"] = f"{name}: {loss}; so there are no bits per character"
         if returns := self._carriage_returns:
@@ -316,8 +330,9 @@ class _Encoder:
                 f"{name} has {returns:,} carriage returns, kept as they are; --newlines lf: LF only"
             )
         taken_from = set() if self._vocabulary is None else {*self._vocabulary.texts}
-        if self._options.part is None and taken_from and {file.sha256 for file in self._sources.files} == taken_from:
-            said["training-text"] = f"{name}: {_TRAINED_ON}"
+        if share > _HELD_OUT and taken_from and {file.sha256 for file in self._sources.files} == taken_from:
+            part = "" if self._options.part is None else f" (--part {self._options.part} is {100 * share:.4g} % of it)"
+            said["training-text"] = f"{name}{part}: {_TRAINED_ON}"
         if without := self._documents - len(self._spanner.document_starts):
             said["no-token"] = (
                 f"{without:,} of {self._documents:,} documents have no token: their text goes to the next"

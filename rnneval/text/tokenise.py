@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from rnneval.errors import TextError, VocabularyError
 from rnneval.text.pieces import Piece, whole_words
+from rnneval.text.sources import Place
 from rnneval.text.subword import Located, Subword, locate
 from rnneval.text.units import Bools, Counts, Ints, Letters, Units, WordUnits, bytes_before
 from rnneval.text.vocabulary import Vocabulary
@@ -99,19 +100,18 @@ class Unknowns:
     def __init__(self, kind: str) -> None:
         self.total = 0
         self._kind = kind
-        self._first: tuple[int, int] | None = None
-        """Characters of the final text before the first one, and the number of its line, from 1."""
+        self.first: Place | None = None
+        """The first one in the final text."""
         self._counts: Counter[str] = Counter()
         self._counted_every_distinct = True
-        self._characters, self._lines = 0, 1
-        """Of the text before the present piece."""
+        self._place = Place(characters=0, lines=0, column=0)
+        """The start of the present piece."""
 
     def add(self, counts: Mapping[str, int], units: Units, first: int) -> None:
         """Count unknown tokens of a piece, the first of which begins at unit `first`."""
         self.total += sum(counts.values())
-        if self._first is None:
-            character = self._characters + int(units.characters[: first + 1].sum()) - 1
-            self._first = (character, self._lines + int(units.newlines[:first].sum()))
+        if self.first is None:
+            self.first = _place_in(units, first).after(self._place)
         for token, count in counts.items():
             if token in self._counts or len(self._counts) < _REMEMBERED:
                 self._counts[token] += count
@@ -120,25 +120,21 @@ class Unknowns:
 
     def advance(self, units: Units) -> None:
         """Move on to the end of a piece."""
-        self._characters += int(units.characters.sum())
-        self._lines += int(units.newlines.sum())
+        self._place = _place_in(units, len(units.characters)).after(self._place)
 
-    def describe(self, of: str) -> str:
+    def describe(self, of: str, first: str) -> str:
         """Return a message with their number, the most frequent ones and the first place; `of` names the text."""
-        assert self._first is not None  # noqa: S101 - called where there is one
-        noun, distinct, (character, line) = _NOUNS[self._kind], len(self._counts), self._first
+        noun, distinct = _NOUNS[self._kind], len(self._counts)
         some = ", ".join(map(self._show, sorted(self._counts, key=lambda token: -self._counts[token])[:_SHOWN]))
         more = ", …" if distinct > _SHOWN else ""
         return (
             f"{of} has {self.total:,} {noun}{'s' * (self.total != 1)} the vocabulary lacks "
             f"({'' if self._counted_every_distinct else 'more than '}{distinct:,} distinct: {some}{more}; "
-            f"first at character offset {character:,}, line {line:,})"
+            f"first at {first})"
         )
 
-    def refuse(self, of: str, vocabulary: Vocabulary | None) -> None:
+    def refuse(self, described: str, vocabulary: Vocabulary | None) -> None:
         """Refuse a text with unknown tokens: say what is unknown, the likely causes, and what to do."""
-        if not self.total:
-            return
         said = []
         if any("\0" in token for token in self._counts):
             said.append("U+0000 in a text is a sign of UTF-16 or of a damaged file")
@@ -152,12 +148,24 @@ class Unknowns:
         advice = "give the vocabulary the model was trained with, or --unknown skip, or --unknown TOKEN"
         if vocabulary is not None and (unk := vocabulary.unknown) is not None:
             advice = f"--unknown '{unk}' maps them to the vocabulary's own {unk}, as is the convention; or {advice}"
-        raise TextError(f"{self.describe(of)}: {'; '.join([*said, advice])}")
+        raise TextError(f"{described}: {'; '.join([*said, advice])}")
 
     def _show(self, token: str) -> str:
         if self._kind == "byte":
             return f"0x{ord(token):02X}"
         return f"{token!r} (U+{ord(token):04X})" if len(token) == 1 else repr(token[:40])
+
+
+def _place_in(units: Units, unit: int) -> Place:
+    """Return the place of a unit from the start of its piece; of one within a character, that of the character."""
+    inside = units.characters[unit : unit + 1].tolist() == [0]
+    lines = np.flatnonzero(units.newlines[:unit])
+    since = lines[-1] + 1 if len(lines) else 0
+    return Place(
+        characters=int(units.characters[:unit].sum()) - inside,
+        lines=len(lines),
+        column=int(units.characters[since:unit].sum()) - inside,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

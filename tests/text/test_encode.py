@@ -144,11 +144,18 @@ def test_unknowns_are_counted_over_the_whole_text(write, texts, vocabulary, apar
         with pytest.raises(TextError) as error:
             encode(write(texts), vocabulary, options)
     seen = re.search(
-        r" has ([\d,]+) .* \(([\d,]+) distinct: .*; first at character offset ([\d,]+), line (\d+)\)", str(error.value)
+        r" has (\d+) .* \((\d+) distinct: .*; first at character offset (\d+), line (\d+), column (\d+)( of .*)?\)",
+        str(error.value),
     )
-    first = absent[0][1]
-    line = 1 + "".join(documents)[:first].count("\n")
-    assert [*map(int, seen.groups())] == [len(absent), len({token for token, _ in absent}), first, line]
+    number, offset = 0, absent[0][1]
+    while offset >= len(texts[number].removeprefix("\ufeff")):
+        offset -= len(texts[number].removeprefix("\ufeff"))
+        number += 1
+    before = texts[number].removeprefix("\ufeff")[:offset]
+    place = [offset, 1 + before.count("\n"), 1 + len(before.rpartition("\n")[2])]
+    assert [*map(int, seen.groups()[:5])] == [len(absent), len({token for token, _ in absent}), *place]
+    assert (seen[6] is not None) == (len(texts) > 1)
+    assert seen[6] is None or seen[6].endswith(f"{number}.txt")
 
 
 def test_blocks_of_the_real_size(write):
@@ -212,7 +219,7 @@ def test_unknown_characters_are_told(write):
     with pytest.raises(
         TextError,
         match=r"0\.txt has 18 characters the vocabulary lacks \(2 distinct: 'c' \(U\+0063\), 'é' \(U\+00E9\); "
-        r"first at character offset 4, line 2\): .*--unknown skip, or --unknown TOKEN",
+        r"first at character offset 4, line 2, column 2\): .*--unknown skip, or --unknown TOKEN",
     ):
         encode(write([text]), Vocabulary.from_tokens(["a", "b", "\n"]))
 
@@ -221,8 +228,8 @@ def test_unknown_words_are_told(write):
     words = Vocabulary.from_tokens(["<unk>", "to", "be"])
     with pytest.raises(
         TextError,
-        match=r"has 2 words the vocabulary lacks \(2 distinct: 'or', 'not'; first at character offset 6, line 2\): "
-        r"--unknown '<unk>' maps them",
+        match=r"has 2 words the vocabulary lacks \(2 distinct: 'or', 'not'; first at character offset 6, line 2, "
+        r"column 1\): --unknown '<unk>' maps them",
     ):
         encode(write(["to be\nor not to be"]), words)
     with encode(write(["to be\nor not to be"]), words, TextOptions(unknown="<unk>")) as encoded:
@@ -233,8 +240,26 @@ def test_unknown_words_are_told(write):
 
 
 def test_unknown_bytes_are_told(write):
-    with pytest.raises(TextError, match=r"2 bytes .*2 distinct: 0xA9, 0xC3; first at character offset 1, line 1"):
+    with pytest.raises(
+        TextError, match=r"2 bytes .*2 distinct: 0xA9, 0xC3; first at character offset 1, line 1, column 2"
+    ):
         encode(write(["aéa"]), Vocabulary.from_tokens([97]))
+
+
+@pytest.mark.parametrize(
+    ("part", "place"),
+    [
+        ("3:", "character offset 7, line 2, column 3 of {0}"),
+        ("8:", "character offset 2, line 1, column 3 of {1}"),
+        ("13:", "character offset 2, line 2, column 1 of {2}"),
+    ],
+)
+def test_the_place_of_an_unknown_one_is_that_in_its_file(write, part, place):
+    """The part begins within a line; of three files, the second begins within a line of the joined text."""
+    letters = Vocabulary.from_tokens(["a", "\n"])
+    files = write(["aaaa\naaxa", "aaxaa", "a\nx"])
+    with pytest.raises(TextError, match=re.escape(f"first at {place.format(*files)})")):
+        encode(files, letters, TextOptions(part=part))
 
 
 @pytest.mark.parametrize(
@@ -368,5 +393,6 @@ def test_the_very_text_that_the_vocabulary_was_taken_from_is_no_held_out_text(tm
 
     assert warned(vocabulary, trained) == warned(vocabulary, copy) == ["training-text"]
     assert warned(vocabulary, trained, part="90%:") == warned(vocabulary, other) == []
+    assert warned(vocabulary, trained, part="2:") == ["training-text"]  # characters, not per cent
     assert warned(vocabulary, [trained, other]) == warned(Vocabulary.from_text([trained, other]), other) == []
     assert warned(Vocabulary.from_tokens(vocabulary.tokens), trained) == []  # nothing says what it was taken from
