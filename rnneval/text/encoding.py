@@ -202,7 +202,7 @@ def encode_spans(
     tokens are the spans, and their ids 0.
     """
     sources = Sources(given)
-    pieces, tiling = whole_text(final_text(sources, options), spans)
+    pieces, tiling = whole_text(final_text(sources, options), spans, by_length=vocabulary is None)
     own = SpanTokeniser(spans.name, tiling, options.tokens) if vocabulary is None else _own(vocabulary, options)
     encoded = _Encoder(sources, vocabulary, options, own).encode(pieces)
     return EncodedSpans(text=encoded, unscored=tiling.unscored)

@@ -16,7 +16,9 @@ from rnneval.text.tokenise import Batch, Tokeniser, byte_units
 from rnneval.text.units import Bools, Ints, Letters, bytes_before, letters
 
 _LONG = 64
-"""Bytes that a first token without a row may always have."""
+"""Characters that the first tokens of some documents may always have, if those of most are of the usual length."""
+_USUAL = 0.99
+"""Share of the scored tokens that are of the usual length or shorter."""
 _DECLARE = "if a document begins there, say so: --documents file or blank-line"
 
 
@@ -53,11 +55,13 @@ class Tiling:
 class _Tiler:
     """The spans (at least one) beside the documents of the text; arrays of shape `(rows,)`.
 
-    `documents` is the first byte of each document, `(documents,)`; `size` counts bytes, `characters` characters.
+    `documents` is the first byte of each document, `(documents,)`, and `letters` that of each character up to the end
+    of the spans; `size` counts bytes, `characters` characters.
     """
 
-    def __init__(self, spans: Spans, documents: Ints, size: int, characters: int) -> None:
+    def __init__(self, spans: Spans, documents: Ints, letters: Ints, size: int, characters: int) -> None:
         self._spans, self._documents, self._size, self._characters = spans, documents, size, characters
+        self._letters = letters
         self._previous_end = np.append(0, spans.end[:-1])
         self._gap: Ints = spans.start - self._previous_end
         self._missing: Ints = spans.token - np.append(-1, spans.token[:-1]) - 1
@@ -67,10 +71,13 @@ class _Tiler:
         self._stops: Ints = np.append(documents[1:], size)[self._document]
         """End of the document of each row."""
 
-    def tiling(self) -> Tiling:
-        """Check everything, and place the tokens that have no row."""
-        for check in (self._bounds, self._overlaps, self._gaps, self._numbers, self._first, self._ends):
+    def tiling(self, *, by_length: bool) -> Tiling:
+        """Check everything, and place the tokens that have no row; `by_length`: they may not be longer than usual."""
+        for check in (self._bounds, self._overlaps, self._gaps, self._numbers):
             check()
+        if by_length:
+            self._first()
+        self._ends()
         unscored = self._missing[self._opens] > 0
         if unscored.any() and not unscored.all():
             row = int(np.flatnonzero(self._opens)[unscored != unscored[0]][0])
@@ -139,16 +146,36 @@ class _Tiler:
             )
 
     def _first(self) -> None:
-        """Refuse a first token without a row that is much longer than a token: more than one has no row."""
-        longest = int((self._spans.end - self._spans.start).max())
-        wrong = self._gap > np.maximum(self._missing, 1) * max(longest, _LONG)
-        if wrong.any():
-            row = int(wrong.argmax())
-            raise RecordError(
-                f"{self._spans.place(row)}: bytes {self._previous_end[row]:,} to {self._spans.start[row]:,} before it, "
-                f"{self._gap[row]:,}, have no row and would be the first token of a document; the longest token with a "
-                f"row has {longest:,} bytes: every token but the first of a document is scored"
-            )
+        """Refuse first tokens without a row that are longer than scored tokens usually are: several have no row.
+
+        Lengths are in characters, of tables of bytes in bytes. The median of the documents must be usual: the first
+        token of one document among many may be a long one.
+        """
+        first = np.flatnonzero(self._missing > 0)
+        if not len(first):
+            return
+        unit, lengths, gaps = (
+            "character",
+            *(
+                np.searchsorted(self._letters, end) - np.searchsorted(self._letters, start)
+                for start, end in ((self._spans.start, self._spans.end), (self._previous_end, self._spans.start))
+            ),
+        )
+        if (self._spans.end - self._spans.start).max() == 1 and lengths.min() == 0:  # bytes, also within characters
+            unit, lengths, gaps = "byte", np.ones(1, np.int64), self._gap
+        firsts = gaps[first] / self._missing[first]
+        usual, longest = int(np.quantile(lengths, _USUAL, method="higher")), int(lengths.max())
+        allowed = longest if longest == 1 else max(longest, _LONG)
+        limit = usual if np.median(firsts) > usual else allowed
+        if not (firsts > limit).any():
+            return
+        row = int(first[(firsts > limit).argmax()])
+        raise RecordError(
+            f"{self._spans.place(row)}: bytes {self._previous_end[row]:,} to {self._spans.start[row]:,} before it have "
+            f"no row, so they would be the first token of a document, of {gaps[row]:,} {unit}s; of the scored tokens "
+            f"99 % have {usual:,} or fewer: more than one token is missing: score every token but the first of a "
+            "document; if that is one token, give the vocabulary (--vocab)"
+        )
 
     def _ends(self) -> None:
         """Refuse a text whose end has no row, and a token that crosses the end of a document."""
@@ -248,23 +275,25 @@ class SpanTokeniser(Tokeniser):
         self.kind = found[0] if found else self._spans_kind
 
 
-def whole_text(pieces: Iterable[Piece], spans: Spans) -> tuple[list[Piece], Tiling]:
+def whole_text(pieces: Iterable[Piece], spans: Spans, *, by_length: bool) -> tuple[list[Piece], Tiling]:
     """Read a text to its end and require that the spans tile it.
 
-    No more of the text is kept than the spans say that it has.
+    No more of the text is kept than the spans say that it has. `by_length`: first tokens without a row may not be
+    longer than scored ones usually are, since nothing else shows how many are missing.
     """
     claimed = int(spans.end.max(initial=0))
     kept: list[Piece] = []
-    starts: list[Ints] = []
+    starts, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     size = characters = 0
     for piece in pieces:
         seen = letters(piece.text, piece.starts)
         starts.append(size + bytes_before(seen, seen.starts))
         if size <= claimed:
             kept.append(piece)
+            places.append(size + bytes_before(seen, np.arange(len(piece.text))))
         size += len(seen.utf8)
         characters += len(piece.text)
     if not len(spans.token):
         raise RecordError(f"{spans.name}: has no row: one row for each scored token is needed")
-    documents = np.concatenate([np.zeros(0, np.int64), *starts])
-    return kept, _Tiler(spans, documents, size, characters).tiling()
+    tiler = _Tiler(spans, np.concatenate(starts), np.concatenate(places), size, characters)
+    return kept, tiler.tiling(by_length=by_length)
