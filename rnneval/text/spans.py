@@ -19,6 +19,8 @@ _LONG = 64
 """Characters that the first tokens of some documents may always have, if those of most are of the usual length."""
 _USUAL = 0.99
 """Share of the scored tokens that are of the usual length or shorter."""
+_FEWEST = 100
+"""Scored tokens that show what length is usual."""
 _DECLARE = "if a document begins there, say so: --documents file or blank-line"
 
 
@@ -148,7 +150,7 @@ class _Tiler:
     def _first(self) -> None:
         """Refuse first tokens without a row that are longer than scored tokens usually are: several have no row.
 
-        Lengths are in characters, of tables of bytes in bytes. The median of the documents must be usual: the first
+        Lengths are in characters, or in bytes if the tokens are bytes. The median of the documents must be usual: the first
         token of one document among many may be a long one.
         """
         first = np.flatnonzero(self._missing > 0)
@@ -165,8 +167,9 @@ class _Tiler:
             unit, lengths, gaps = "byte", np.ones(1, np.int64), self._gap
         firsts = gaps[first] / self._missing[first]
         usual, longest = int(np.quantile(lengths, _USUAL, method="higher")), int(lengths.max())
-        allowed = longest if longest == 1 else max(longest, _LONG)
-        limit = usual if np.median(firsts) > usual else allowed
+        limit = longest if longest == 1 else max(longest, _LONG)
+        if len(lengths) >= _FEWEST and np.median(firsts) > usual:
+            limit = usual
         if not (firsts > limit).any():
             return
         row = int(first[(firsts > limit).argmax()])

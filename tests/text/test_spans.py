@@ -272,6 +272,12 @@ def test_a_first_character_of_more_bytes_than_any_scored_one(tmp_path):
         assert (known.token_kind, found.unscored) == ("char", 1)
 
 
+def test_a_few_tokens_do_not_show_what_is_usual(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("Hello to all")
+    encoded(path, spans_of([b"Hello", b" to", b" all"], without=(0,))).text.close()
+
+
 def test_documents_that_all_lack_two_tokens(tmp_path):
     """One document of many may begin with a long token, most may not."""
     files, pieces, without = [], [], []
