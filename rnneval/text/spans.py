@@ -150,8 +150,8 @@ class _Tiler:
     def _first(self) -> None:
         """Refuse first tokens without a row that are longer than scored tokens usually are: several have no row.
 
-        Lengths are in characters, or in bytes if the tokens are bytes. The median of the documents must be usual: the first
-        token of one document among many may be a long one.
+        Lengths are in characters, or in bytes if the tokens are bytes. The median of the documents must be usual: the
+        first token of one document among many may be a long one.
         """
         first = np.flatnonzero(self._missing > 0)
         if not len(first):
