@@ -5,15 +5,13 @@ then reaches from the start of the document to the first span that is there.
 """
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnneval.errors import RecordError
-from rnneval.text.pieces import Piece
-from rnneval.text.tokenise import Batch, Tokeniser, byte_units
-from rnneval.text.units import Bools, Ints, Letters, bytes_before, letters
+from rnneval.text.units import Bools, Ints, is_lead
 
 _LONG = 64
 """Characters that the first tokens of some documents may always have, if those of most are of the usual length."""
@@ -57,13 +55,12 @@ class Tiling:
 class _Tiler:
     """The spans (at least one) beside the documents of the text; arrays of shape `(rows,)`.
 
-    `documents` is the first byte of each document, `(documents,)`, and `letters` that of each character up to the end
-    of the spans; `size` counts bytes, `characters` characters.
+    `documents` is the first byte of each document, `(documents,)`, and `letters` that of each character; `size` counts
+    bytes.
     """
 
-    def __init__(self, spans: Spans, documents: Ints, letters: Ints, size: int, characters: int) -> None:
-        self._spans, self._documents, self._size, self._characters = spans, documents, size, characters
-        self._letters = letters
+    def __init__(self, spans: Spans, documents: Ints, letters: Ints, size: int) -> None:
+        self._spans, self._documents, self._letters, self._size = spans, documents, letters, size
         self._previous_end = np.append(0, spans.end[:-1])
         self._gap: Ints = spans.start - self._previous_end
         self._missing: Ints = spans.token - np.append(-1, spans.token[:-1]) - 1
@@ -186,7 +183,7 @@ class _Tiler:
         last = int(spans.end[-1])
         if last < size:
             hint = "it was dropped with the last incomplete batch or segment"
-            if last == self._characters:
+            if last == len(self._letters):
                 hint = f"the text has {last:,} characters, so that the spans seem to count characters, not bytes"
             raise RecordError(
                 f"{spans.name}: the end of the text has no row: bytes {last:,} to {size:,}, "
@@ -224,79 +221,36 @@ class _Tiler:
         return ends, np.minimum.accumulate(firsts[::-1])[::-1]
 
 
-class SpanTokeniser(Tokeniser):
-    """Tokens by the spans of a table, all with id 0; a character and a word count at the token with their first byte.
+def kind_of(name: str, tiling: Tiling, utf8: NDArray[np.uint8], wanted: str | None) -> str:
+    """Return the kind of tokens: `char` or `byte` if every token is one, else `spans-` and 8 digits of their hash.
 
-    Their kind is `char` or `byte` if every token is one; else `spans-` and 8 digits of the hash of their ends, so that
-    two tables of the same tokens on the same text have the same kind.
+    Two tables of the same tokens on the same text have the same kind.
+
+    Raises:
+        RecordError: a kind is wanted, and a token is of another one.
     """
-
-    narrow = False
-
-    def __init__(self, name: str, tiling: Tiling, kind: str | None) -> None:
-        super().__init__("char")
-        self._spans_kind = self.kind = f"spans-{hashlib.sha256(tiling.ends.astype('<i8').tobytes()).hexdigest()[:8]}"
-        self._name, self._tiling, self._wanted = name, tiling, kind
-        self._begins = np.append(0, tiling.ends[:-1])
-        self._may_be = {"char", "byte"}
-        """Kinds that no token so far contradicts."""
-        self._bytes = self._tokens = self._documents = 0
-
-    def tokens(self, piece: Piece, letters: Letters) -> Batch:
-        """Return the tokens that end in a piece; an empty one at its end belongs to the next piece."""
-        first, start, document = self._tokens, self._bytes, self._documents
-        self._bytes += len(letters.utf8)
-        self._documents += len(letters.starts)
-        ended = np.searchsorted(self._tiling.ends, self._bytes, side="right")
-        self._tokens = int(min(ended, np.searchsorted(self._begins, self._bytes)))
-        ends = self._tiling.ends[first : self._tokens] - start
-        self._compare(ends, letters, first, start)
-        return Batch(
-            units=byte_units(letters),
-            ids=np.zeros(len(ends), np.int64),
-            ends=ends,
-            starts=bytes_before(letters, letters.starts),
-            before=self._tiling.first_tokens[document : self._documents] - first,
+    expected = {"char": np.append(np.flatnonzero(is_lead(utf8))[1:], len(utf8)), "byte": np.arange(1, len(utf8) + 1)}
+    ends = tiling.ends
+    same = [kind for kind in expected if np.array_equal(ends, expected[kind])]
+    if wanted in expected and wanted not in same:
+        count = min(len(ends), len(expected[wanted]))
+        token = min(int(np.append(ends[:count] != expected[wanted][:count], True).argmax()), len(ends) - 1)
+        start = ends[token - 1] if token else 0
+        raise RecordError(
+            f"{name}: token {token:,} (bytes {start:,} to {ends[token]:,}) is not one "
+            f"{'character' if wanted == 'char' else wanted}: leave --tokens {wanted} out"
         )
-
-    def _compare(self, ends: Ints, letters: Letters, first: int, start: int) -> None:
-        """Compare the tokens of a piece with its characters and its bytes, and refuse one not of the kind asked for."""
-        expected = {"char": np.cumsum(letters.widths, dtype=np.int64), "byte": np.arange(1, len(letters.utf8) + 1)}
-        for kind in sorted(self._may_be):
-            if np.array_equal(ends, expected[kind]):
-                continue
-            self._may_be.remove(kind)
-            if kind == self._wanted:
-                count = min(len(ends), len(expected[kind]))
-                row = int(np.append(ends[:count] != expected[kind][:count], True).argmax())
-                seen = self._tiling.ends[first + row - 1 : first + row + 1].tolist()
-                raise RecordError(
-                    f"{self._name}: token {first + row:,} (bytes {' to '.join(f'{byte:,}' for byte in seen)}) is not "
-                    f"one {'character' if kind == 'char' else kind}: leave --tokens {kind} out"
-                )
-        found = [kind for kind in (self._wanted, "char", "byte") if kind in self._may_be]
-        self.kind = found[0] if found else self._spans_kind
+    if same:
+        return wanted if wanted in same else same[0]
+    return f"spans-{hashlib.sha256(ends.astype('<i8').tobytes()).hexdigest()[:8]}"
 
 
-def whole_text(pieces: Iterable[Piece], spans: Spans, *, by_length: bool) -> tuple[list[Piece], Tiling]:
-    """Read a text to its end and require that the spans tile it.
+def tiling_of(spans: Spans, utf8: NDArray[np.uint8], documents: Ints, *, by_length: bool) -> Tiling:
+    """Require that the spans tile a text, whose documents begin at these bytes.
 
-    No more of the text is kept than the spans say that it has. `by_length`: first tokens without a row may not be
-    longer than scored ones usually are, since nothing else shows how many are missing.
+    `by_length`: first tokens without a row may not be longer than scored ones usually are, since nothing else shows how
+    many are missing.
     """
-    claimed = int(spans.end.max(initial=0))
-    kept: list[Piece] = []
-    starts, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    size = characters = 0
-    for piece in pieces:
-        seen = letters(piece.text, piece.starts)
-        starts.append(size + bytes_before(seen, seen.starts))
-        if size <= claimed:
-            kept.append(piece)
-            places.append(size + bytes_before(seen, np.arange(len(piece.text))))
-        size += len(seen.utf8)
-        characters += len(piece.text)
     if not len(spans.token):
         raise RecordError(f"{spans.name}: has no row: one row for each scored token is needed")
-    tiler = _Tiler(spans, np.concatenate(starts), np.concatenate(places), size, characters)
-    return kept, tiler.tiling(by_length=by_length)
+    return _Tiler(spans, documents, np.flatnonzero(is_lead(utf8)), len(utf8)).tiling(by_length=by_length)

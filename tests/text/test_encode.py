@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from rnneval.errors import TextError, VocabularyError
 from rnneval.text import BlockCuts, TextOptions, Vocabulary, encode, sources, spool, units
 from rnneval.text.pieces import final_text
-from rnneval.text.units import BlockCutter, letters
+from rnneval.text.table import TokenTable
+from rnneval.text.units import block_cuts, letters
 from tests.text import naive
 from tests.text.conftest import texts
 
@@ -63,7 +64,7 @@ def test_everything_is_as_in_plain_loops(  # noqa: PLR0917 - what hypothesis dra
     documents = naive.documents(texts, options)
     facts = naive.facts(documents, vocabulary.kind)
     tokens = naive.tokens(documents, vocabulary.ids, vocabulary.kind, options.unknown)
-    with patch.object(sources, "CHUNK_BYTES", chunk), patch.object(spool, "_STRIDE", 3):
+    with patch.object(sources, "CHUNK_BYTES", chunk), patch.object(spool, "IN_MEMORY", 5):
         if len(tokens) <= len({token.document for token in tokens}):
             with pytest.raises(TextError, match=r"1 token|0 tokens"):
                 encode(write(texts), vocabulary, options)
@@ -119,10 +120,11 @@ def check_range(encoded, tokens, facts, data):
 def test_blocks_are_as_in_plain_loops(write, texts, apart, chunk):
     options = TextOptions(documents=apart)
     with patch.multiple(units, _SMALLEST_BLOCK=4, _MOST_BLOCKS=8), patch.object(sources, "CHUNK_BYTES", chunk):
-        cutter = BlockCutter()
+        table = TokenTable()
         for piece in final_text(sources.Sources(write(texts)), options):
-            cutter.feed(letters(piece.text, piece.starts))
-        cuts = cutter.finish()
+            table.add_text(letters(piece.text, piece.starts))
+        table.finish_text()
+        cuts = block_cuts(table.utf8, table.documents)
     wanted = naive.block_ends(naive.documents(texts, options), smallest=4, most=8)
     assert list(zip(cuts.ends, cuts.document, strict=True)) == wanted
 
@@ -369,7 +371,7 @@ def test_a_tenth_of_a_long_text(write):
 
 def test_a_full_disk(write):
     with (
-        patch.object(spool.Narrow, "pack", return_value=np.zeros(1, "<u4")),
+        patch.object(spool, "IN_MEMORY", 1),
         patch("tempfile.TemporaryFile") as file,
     ):
         file.return_value.write.side_effect = OSError(28, "No space left on device")
