@@ -16,7 +16,7 @@ from rnneval.metrics.diagnostics import gates
 
 if TYPE_CHECKING:  # worker processes that only score import this module
     from rnneval.records.opened import Opened
-    from rnneval.records.run import Checkpoint
+    from rnneval.records.run import Checkpoint, Warning  # noqa: A004 - the record's own word
     from rnneval.records.wiring import Wiring
     from rnneval.text import Vocabulary
 
@@ -183,6 +183,10 @@ class LanguageModel(Protocol):
         """Assumptions that were made on opening, a sentence each."""
 
     @property
+    def warnings(self) -> "tuple[Warning, ...]":
+        """Warnings of the file, for every record of a run."""
+
+    @property
     def checkpoint(self) -> "Checkpoint":
         """The file that it came from, its layers and the number of its parameters."""
 
@@ -298,4 +302,5 @@ def opened(lm: LanguageModel) -> "Opened":
         vocabulary=None if lm.vocabulary is None else lm.vocabulary.record(),
         why_no_vocabulary=lm.why_no_vocabulary or None,
         assumptions=lm.assumptions,
+        warnings=lm.warnings,
     )

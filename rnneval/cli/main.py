@@ -1,5 +1,6 @@
 """Entry point of the command line: find the command, run it, turn every error into one line and an exit code."""
 
+import errno
 import os
 import traceback
 from difflib import get_close_matches
@@ -10,7 +11,7 @@ import click
 import rnneval
 from rnneval.cli import commands
 from rnneval.cli.terminal import broken_pipes_ignored, say
-from rnneval.errors import RnnevalError
+from rnneval.errors import RnnevalError, named_in_message
 from rnneval.registry import module, names
 
 EXIT_INPUT = 2
@@ -117,6 +118,8 @@ def _message(error: Exception) -> str:
         return error.format_message()
     if isinstance(error, RnnevalError):
         return str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"{named_in_message(os.fsdecode(error.filename or ''))}: {error.strerror}: give a shorter path"
     if isinstance(error, MemoryError):
         return "out of memory: a smaller --segment or fewer --streams need less"
     return f"this is a defect of rnneval ({type(error).__name__}: {error}); RNNEVAL_DEBUG=1 shows where"

@@ -29,6 +29,10 @@ _UNKNOWN_STATE = (
     "it was not said how the state was handled, so this run compares with no other: give --state carry, or reset-N if "
     "it started anew every N tokens"
 )
+_CONSTANT = (
+    "the loss of each of the {:,} tokens is {:.6g} nats: a mean, or a column that was never filled? The table needs "
+    "−ln p of each token"
+)
 
 
 @on_table(ImportOptions)
@@ -74,6 +78,9 @@ def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOption
     warnings = [] if state != "unknown" else [Warned(code="state-unknown", message=_UNKNOWN_STATE)]
     vocabulary = given_vocabulary(options.vocabulary, options.vocabulary_from)
     width = options.vocabulary_size  # of the tokens that the other program chose from; None if it is not known
+    table = read_losses(losses)
+    if len(table.nats) > 1 and (table.nats == table.nats[0]).all():
+        warnings.insert(0, Warned(code="constant-losses", message=_CONSTANT.format(len(table.nats), table.nats[0])))
     if vocabulary is None:
         _require_no_vocabulary_is_needed(read_as)
         warnings.insert(0, Warned(code="no-vocabulary", message=_NO_VOCABULARY))
@@ -81,7 +88,6 @@ def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOption
         width = vocabulary.first_id + vocabulary.size
     else:
         vocabulary = vocabulary.fit(width)
-    table = read_losses(losses)
     spans = Spans(name=table.name, token=table.token, start=table.byte_start, end=table.byte_end)
     encoded = encode_spans(given, spans, read_as, vocabulary)
     with encoded.text as known:

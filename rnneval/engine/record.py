@@ -26,6 +26,7 @@ _DEFINITIONS = 1  # increased only when a number changes its meaning, so that it
 _NOT_REPEATABLE = (
     "the same ids give different logits with training=False: another run of the same text gives other losses"
 )
+_FEW_CHARACTERS = 1000
 _ILL_CONDITIONED = 1e-4  # nats: an audited loss that moved by more than this after the states had agreed
 
 
@@ -62,7 +63,7 @@ def run_record(
     warnings = wiring_warnings(wiring, nats) if lm.window is None else []
     if not lm.repeatable:
         warnings.append(records.Warning(code="not-repeatable", message=_NOT_REPEATABLE))
-    warnings += [*told.warnings, *_stream_warnings(measured)]
+    warnings += [*lm.warnings, *told.warnings, *_stream_warnings(measured)]
     if beside is not None and (place := beside[1].collected.not_finite) is not None:
         message = (
             f"with the state reset every {beside[0]} tokens, the loss of token {place.token} (byte {place.byte} of the "
@@ -209,6 +210,7 @@ def scored_text(
             sha256=text.sha256,
             files=text.files,
             part=options.part,
+            share=None if options.part is None else text.share,
             characters=text.characters,
             bytes=text.bytes,
             words=text.words,
@@ -226,8 +228,24 @@ def scored_text(
         baselines=dict(base),
         ngram=None if fitted is None else fitted.beside(blocks),
         blocks=blocks,
-        warnings=(*text.warnings, *intervals.warnings, *_score_warnings(collected, found, base), *fitted_warnings),
+        warnings=(
+            *text.warnings,
+            *_few_or(intervals.warnings, units["characters"]),
+            *_score_warnings(collected, found, base),
+            *fitted_warnings,
+        ),
     )
+
+
+def _few_or(warnings: Sequence[records.Warning], characters: int) -> tuple[records.Warning, ...]:
+    """Return the warnings of the intervals; of a text with few scored characters, one that says both."""
+    if characters >= _FEW_CHARACTERS:
+        return tuple(warnings)
+    code = "too-little-text"
+    said = [f"only {characters:,} characters are scored, and fewer than {_FEW_CHARACTERS:,} say little about a model"]
+    said += [warning.message for warning in warnings if warning.code == code]
+    others = (warning for warning in warnings if warning.code != code)
+    return (records.Warning(code=code, message="; ".join(said)), *others)
 
 
 def _scores(found: Scores, intervals: ScoreIntervals) -> dict[str, records.Score]:

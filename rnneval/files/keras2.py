@@ -10,6 +10,7 @@ cuDNN's own layers (CuDNNLSTM, CuDNNGRU), which is rearranged for Keras. cuDNN h
 for each unit, where Keras has a column. It has two biases for each gate, one with the input and one with the state.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -441,6 +442,14 @@ def read_layers(path: Path, *, shown: Path | None = None) -> tuple[StoredLayer, 
     except (OSError, RuntimeError, ValueError, TypeError, LookupError) as error:
         raise CheckpointError(f"{path}: a damaged or truncated HDF5 file ({error}): copy or save it again") from error
     return tuple(layer for layer in (*found, *extra) if layer.weights)
+
+
+def version_of(path: Path) -> str:
+    """Return the version of Keras that an `.h5` file of weights says it was written by, such as `2.2.4`; or ""."""
+    with h5py.File(path, "r") as file:
+        named = file.attrs.get("keras_version", "")
+    found = re.fullmatch(r"[0-9]+\.[0-9][0-9a-z.-]{0,20}", named.decode() if isinstance(named, bytes) else str(named))
+    return found[0] if found else ""
 
 
 def _names(group: Any, attribute: str) -> Iterator[str]:

@@ -30,6 +30,7 @@ with without_current_folder(), collector_paused():
     require_tensorflow()
     from rnneval.models.lm import RecurrentLM
     from rnneval.models.opening import open  # noqa: A004 - the name in the contract: rnneval.open
+    from rnneval.models.weights import keras2_hard_sigmoid
     from rnneval.models.wrap import wrap
 
-__all__ = ["RecurrentLM", "open", "wrap"]
+__all__ = ["RecurrentLM", "keras2_hard_sigmoid", "open", "wrap"]

@@ -181,7 +181,7 @@ def columns_of(model: Any) -> tuple[Column, ...]:
 def states_of(unit: Unit) -> tuple[LayerState, ...]:
     """Return the parts of a unit's state in Keras' order, with the bound beyond which each is saturated."""
     limits: list[float | None] = []
-    for cell in _cells_in(unit.cell):
+    for cell in cells_in(unit.cell):
         tanh = getattr(cell, "activation", None) is keras.activations.tanh
         if tanh and isinstance(cell, keras.layers.LSTMCell):
             limits += [LIMITS["h"], LIMITS["c"]]
@@ -195,16 +195,16 @@ def states_of(unit: Unit) -> tuple[LayerState, ...]:
     )
 
 
-def _cells_in(cell: Any) -> tuple[Any, ...]:
+def cells_in(cell: Any) -> tuple[Any, ...]:
     """Return the cells of a stack of cells in their order, or the cell itself."""
     if isinstance(cell, keras.layers.StackedRNNCells):
-        return tuple(inner for part in cell.cells for inner in _cells_in(part))
+        return tuple(inner for part in cell.cells for inner in cells_in(part))
     return (cell,)
 
 
 def gated_cells(unit: Unit) -> tuple[GatedCell, ...]:
     """Return the cells of a layer whose gates are known; none for a cell whose step is its author's own."""
-    cells = _cells_in(unit.cell)
+    cells = cells_in(unit.cell)
     found, slot, below = [], 0, None
     for k, cell in enumerate(cells):
         kind = _kind(cell)
@@ -226,7 +226,7 @@ def gated_cells(unit: Unit) -> tuple[GatedCell, ...]:
 def why_no_gates(unit: Unit) -> str | None:
     """Return the reason if the gates of a layer are not known; None if they are, or if it is known to have none."""
     plain = keras.layers.SimpleRNNCell
-    own = [cell for cell in _cells_in(unit.cell) if _kind(cell) is None and type(cell) is not plain]
+    own = [cell for cell in cells_in(unit.cell) if _kind(cell) is None and type(cell) is not plain]
     return f"{type(own[0]).__name__} is a cell of the author's own: its gates are not known" if own else None
 
 

@@ -24,7 +24,11 @@ from rnneval.models.arrangement import arranged
 from rnneval.models.kernel import KerasScorer, Packing
 from rnneval.models.layers import Unit
 from rnneval.models.state_tap import UnitRun, overridden, record_runs
-from rnneval.records.run import Checkpoint, Layer
+from rnneval.records.run import (
+    Checkpoint,
+    Layer,
+    Warning,  # noqa: A004 - the record's own word
+)
 from rnneval.records.wiring import Slot
 from rnneval.text import Vocabulary
 
@@ -85,6 +89,8 @@ class RecurrentLM:
     output_kind: str
     assumptions: tuple[str, ...]
     """Assumptions that were made on opening, a sentence each."""
+    warnings: tuple[Warning, ...] = ()
+    """Warnings of the file, for every record of a run."""
     vocabulary: Vocabulary | None = None
     why_no_vocabulary: str = ""
     """The places where no vocabulary was found, and what to give."""

@@ -34,11 +34,14 @@ from rnneval.models.vocabularies import (
     vocabulary_among,
     vocabulary_inside,
 )
-from rnneval.models.weights import load_hdf5, load_keras2_weights, load_weights
+from rnneval.models.weights import changed_functions, keras2_hard_sigmoid, load_hdf5, load_keras2_weights, load_weights
 from rnneval.models.wrap import call_once, wrap
 from rnneval.options import OpenOptions, on_path
 from rnneval.records.paths import read_regular
-from rnneval.records.run import Checkpoint
+from rnneval.records.run import (
+    Checkpoint,
+    Warning,  # noqa: A004 - the record's own word
+)
 from rnneval.text import Vocabulary, find_vocabulary, siblings
 from rnneval.usercode import Builder, builder_of
 
@@ -54,6 +57,7 @@ class Loaded:
     model: Any
     vocabulary: Vocabulary | None = None  # the vocabulary of a layer that is left out
     notes: tuple[str, ...] = ()  # assumptions, a sentence each
+    warnings: tuple[str, ...] = ()  # where the weights may have been trained with another function
     lookups: Mapping[str, Any] = field(default_factory=dict)
     """Lookup layers that the builder's code made beside the model, by their names there."""
 
@@ -69,6 +73,7 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> RecurrentLM:  # 
             lm = wrap(read.model, vocabulary=given, checkpoint=origin, window=options.window, notes=read.notes)
         except CheckpointError as error:
             raise CheckpointError(f"{artefact.path}: {error}") from error
+        lm = replace(lm, warnings=tuple(Warning(code="gate-function", message=message) for message in read.warnings))
         if given is not None:
             return lm
         try:  # inside the model, in the builder's code, then beside the checkpoint
@@ -125,11 +130,11 @@ def _model(
     mapped: Mapping[str, Any] | None,
 ) -> Loaded:
     if artefact.format in FULL_MODELS:
-        full, read = _full_model(artefact, _custom_objects(builder) if builder is not None else {})
+        full, read, changed = _full_model(artefact, _custom_objects(builder) if builder is not None else {})
         half = _in_float32(full)
         model, inside, left_out = from_ids(full)
         lines = builder.notes(everything=True) if builder is not None else ()
-        return Loaded(model=model, vocabulary=inside, notes=(*lines, *read, *half, *left_out))
+        return Loaded(model=model, vocabulary=inside, notes=(*lines, *read, *half, *left_out), warnings=changed)
     assert builder is not None  # noqa: S101 - `require_builder` has refused the others
     if vocabulary is None and "vocab_size" not in builder.arguments and builder.takes_vocabulary():
         vocabulary = _beside(artefact)
@@ -139,17 +144,18 @@ def _model(
     def note(made: Mapping[str, Any]) -> None:
         lookups.update({name: value for name, value in made.items() if is_lookup(value)})
 
-    def loaded(builder: Builder) -> tuple[Any, tuple[str, ...]]:
+    def loaded(builder: Builder) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
         model = builder.build(vocabulary, around=eagerly, seen=note)
         with eagerly():
             call_once(model, vocabulary_width=None if vocabulary is None else vocabulary.size, window=window)
-            return model, load_weights(model, artefact, mapped)
+            return model, *load_weights(model, artefact, mapped)
 
     try:
-        model, notes = loaded(builder)
+        model, notes, changed = loaded(builder)
     except WeightShapeError as error:
         raise explained(error, builder, vocabulary, loaded) from error
-    return Loaded(model=model, notes=(*builder.notes(), *notes, *_in_float32(model)), lookups=lookups)
+    notes = (*builder.notes(), *notes, *_in_float32(model))
+    return Loaded(model=model, notes=notes, warnings=changed, lookups=lookups)
 
 
 def _map(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
@@ -184,8 +190,8 @@ def _place(artefact: Artefact) -> Path:
     return artefact.path.absolute().parent if artefact.format == "tf-checkpoint" else artefact.path
 
 
-def _full_model(artefact: Artefact, custom: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
-    """Load a full model, and return it with notes, once its configuration is known to be harmless.
+def _full_model(artefact: Artefact, custom: Mapping[str, Any]) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
+    """Load a full model, and return it with notes and warnings, once its configuration is known to be harmless.
 
     `custom` has classes and functions of the user's own, by the names that the file may ask for.
     """
@@ -193,9 +199,10 @@ def _full_model(artefact: Artefact, custom: Mapping[str, Any]) -> tuple[Any, tup
         try:
             with eagerly(), _allocation_limited(artefact.path, model.stored_numbers), _nothing_beside(custom):
                 if model.keras2:
-                    return _keras2(artefact, model, custom)
+                    loaded, notes = _keras2(artefact, model, custom)
+                    return loaded, notes, changed_functions(loaded, f"Keras {model.version or '2'}")
                 named = dict(custom)
-                return keras.models.load_model(model.path, custom_objects=named, compile=False, safe_mode=True), ()
+                return keras.models.load_model(model.path, custom_objects=named, compile=False, safe_mode=True), (), ()
         except CheckpointError:
             raise
         except Exception as error:
@@ -276,11 +283,6 @@ def _in_float32(model: Any) -> tuple[str, ...]:
             variable._dtype = "float32"
             variable._initialize(values)
     return (f"saved under the policy {' and '.join(sorted(named))}: evaluated in float32",)
-
-
-def keras2_hard_sigmoid(x: Any) -> Any:
-    """Return 0.2 x + 0.5, at least 0 and at most 1: the default of recurrent layers in Keras before TensorFlow 2."""
-    return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
 def _one_hot(

@@ -5,23 +5,25 @@ their order; the object graph of a TensorFlow checkpoint is walked beside the mo
 TensorFlow 1 cells are matched by order, and other weights by name or shape.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
 import h5py
+import keras
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
 from rnneval.backends.numpy.chain import snake_case
 from rnneval.errors import CheckpointError, ShapePair, WeightShapeError
 from rnneval.files import Artefact
 from rnneval.files.hdf5 import shapes_of
-from rnneval.files.keras2 import StoredLayer, from_cudnn, is_cudnn, read_layers
+from rnneval.files.keras2 import StoredLayer, from_cudnn, is_cudnn, read_layers, version_of
 from rnneval.files.tf1 import Tf1Cell, as_keras, cells_of, is_weight
-from rnneval.models.layers import Unit, recurrent_units
+from rnneval.models.layers import Unit, cells_in, key_of, recurrent_units, walk_below
 from rnneval.models.lm import model_variables, variable_name
 
 # State that is saved with the weights and has no part in evaluation: random generators and state of the training.
@@ -39,19 +41,89 @@ _ROLES_OF_KERAS = frozenset(
     ("kernel", "recurrent_kernel", "bias", "embeddings", "gamma", "beta", "moving_mean", "moving_variance")
 )
 _ROLES_OF_TF1 = ("kernel", "recurrent_kernel", "bias", "embeddings")
+_IN_THE_BUILDER = (
+    "in the builder's code, write `from rnneval.models import keras2_hard_sigmoid` and give the layers "
+    "recurrent_activation=keras2_hard_sigmoid"
+)
 
 
-def load_weights(model: Any, artefact: Artefact, mapped: Mapping[str, Any] | None = None) -> tuple[str, ...]:
-    """Load `.weights.h5`, weights of Keras 2, a TensorFlow checkpoint or a SavedModel's; return assumptions.
+def load_weights(
+    model: Any, artefact: Artefact, mapped: Mapping[str, Any] | None = None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Load `.weights.h5`, weights of Keras 2, a TensorFlow checkpoint or a SavedModel's; return assumptions, warnings.
 
     `mapped` has names in the model → names in a name-based checkpoint, where they are ambiguous, and `forget_bias`.
     """
     if artefact.format == "weights-h5":
         load_hdf5(model, artefact.place, shown=artefact.path)
-        return ()
+        with h5py.File(artefact.place, "r") as file:
+            unnamed = "vars" in file and "name" not in file["vars"].attrs
+        return (), changed_functions(model, "Keras 2 or an early Keras 3") if unnamed else ()
     if artefact.format == "keras2-weights-h5":
-        return load_keras2_weights(model, artefact.place, shown=artefact.path)
+        rearranged = set[int]()
+        notes = load_keras2_weights(model, artefact.place, shown=artefact.path, rearranged=rearranged)
+        version = version_of(artefact.place)
+        writer = f"Keras {version or '2'}"
+        return notes, (*changed_functions(model, writer), *_changed_default(model, writer, version, rearranged))
     return _load_tensorflow(model, artefact, mapped)
+
+
+def keras2_hard_sigmoid(x: Any) -> Any:
+    """Return 0.2 x + 0.5, at least 0 and at most 1: Keras 2's `hard_sigmoid`, the default of its gates before 2.3.
+
+    The function of that name in Keras 3 is x / 6 + 0.5. A builder for old weights makes a layer with
+    `recurrent_activation=keras2_hard_sigmoid`.
+
+    >>> keras2_hard_sigmoid(np.array([-3.0, 0.0, 1.0])).numpy().round(3).tolist()
+    [0.0, 0.5, 0.7]
+    """
+    return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
+
+
+def changed_functions(model: Any, writer: str) -> tuple[str, ...]:
+    """Return a warning if layers use Keras 3's `hard_sigmoid` on weights of Keras 2, where it was another function."""
+    found = [
+        f"{name} ({setting})"
+        for name, layer in _layers_and_cells(model)
+        for setting in ("activation", "recurrent_activation")
+        if getattr(layer, setting, None) is keras.activations.hard_sigmoid
+    ]
+    if not found:
+        return ()
+    return (
+        f"hard_sigmoid of {_listed(found)} is Keras 3's, x / 6 + 0.5; {writer} wrote the weights, and in Keras 2 it "
+        f"was 0.2 x + 0.5: {_IN_THE_BUILDER}",
+    )
+
+
+def _changed_default(model: Any, writer: str, version: str, rearranged: Collection[int]) -> tuple[str, ...]:
+    """Return a warning if gates use `sigmoid`, the default since Keras 2.3, on older weights.
+
+    `rearranged` has the biases (by `id`) that were in cuDNN's layout: its gates were always those of `sigmoid`.
+    """
+    if not version.startswith(("0.", "1.", "2.0.", "2.1.", "2.2.")) and version:
+        return ()
+    found = [
+        name
+        for name, layer in _layers_and_cells(model)
+        if isinstance(layer, (keras.layers.GRUCell, keras.layers.LSTMCell))
+        and layer.recurrent_activation is keras.activations.sigmoid
+        and id(layer.bias) not in rearranged
+    ]
+    if not found:
+        return ()
+    since = "before TensorFlow 2" if version.endswith("-tf") else "before Keras 2.3"
+    return (
+        f"the gates of {_listed(found)} are computed by sigmoid; {writer} wrote the weights, and {since} the default "
+        f"was hard_sigmoid, 0.2 x + 0.5: unless the model was trained with sigmoid, {_IN_THE_BUILDER}",
+    )
+
+
+def _layers_and_cells(model: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every layer with its name, and each cell of a recurrent layer under the name of the layer."""
+    for path, layer in walk_below(model):
+        inner = cells_in(layer.cell) if isinstance(layer, keras.layers.RNN) else (layer,)
+        yield from ((key_of(layer, path), each) for each in inner)
 
 
 def load_hdf5(model: Any, path: Path, *, shown: Path) -> None:
@@ -120,7 +192,9 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def _load_tensorflow(model: Any, artefact: Artefact, mapped: Mapping[str, Any] | None) -> tuple[str, ...]:
+def _load_tensorflow(
+    model: Any, artefact: Artefact, mapped: Mapping[str, Any] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Walk the checkpoint's object graph and the model side by side, by attribute names, and assign what meets.
 
     `Checkpoint.restore` is silent where nothing matches, and its keys are shortest paths that may lead through the
@@ -130,7 +204,7 @@ def _load_tensorflow(model: Any, artefact: Artefact, mapped: Mapping[str, Any] |
     try:
         reader = tf.train.load_checkpoint(str(artefact.weights))
         if not reader.has_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"):
-            return load_tf1_weights(model, reader, prefix, mapped)
+            return load_tf1_weights(model, reader, prefix, mapped), ()
         graph = _ObjectGraph(reader)
         found = graph.best_match(model)
         values = {key: reader.get_tensor(key) for key in found.values()}
@@ -146,7 +220,7 @@ def _load_tensorflow(model: Any, artefact: Artefact, mapped: Mapping[str, Any] |
     _require_match(prefix, missing, len(variables), unused, shapes, or_else=unsaved)
     for identity, key in found.items():
         variables[identity].assign(values[key])
-    return ()
+    return (), changed_functions(model, "Keras 2") if graph.keras2 else ()
 
 
 class _ObjectGraph:
@@ -163,6 +237,8 @@ class _ObjectGraph:
             for node in proto.nodes
         ]
         self._root = 0
+        self.keras2 = any({"state_spec", "keras_api"} & set(names) for names in self._children)
+        """Whether Keras 2 wrote it, whose recurrent layers hold such children."""
 
     def best_match(self, model: Any) -> dict[int, str]:
         """Return variable (by `id`) → checkpoint key, of the best match: the root or one of its children."""
@@ -231,12 +307,14 @@ def _is_seed(variable: Any) -> bool:
     return "seed_generator" in variable_name(variable) or not np.issubdtype(np.dtype(variable.dtype), np.floating)
 
 
-def load_keras2_weights(model: Any, path: Path, *, shown: Path) -> tuple[str, ...]:
+def load_keras2_weights(model: Any, path: Path, *, shown: Path, rearranged: set[int] | None = None) -> tuple[str, ...]:
     """Load the weights of an `.h5` file of Keras 2 (weights alone or a full model), and return assumptions.
 
     Layers are matched by name where the names are the same, else in their order, as in Keras 2. `shown` is the file to
-    name in messages, where `path` is a copy of it.
+    name in messages, where `path` is a copy of it. The biases whose layers were in cuDNN's layout, by their `id`, are
+    added to `rearranged`.
     """
+    rearranged = set() if rearranged is None else rearranged
     stored, notes = read_layers(path, shown=shown), dict[str, None]()
     layers = list(getattr(model, "layers", ()))
     known = {id(variable) for layer in layers for variable in layer.weights}
@@ -257,7 +335,7 @@ def load_keras2_weights(model: Any, path: Path, *, shown: Path) -> tuple[str, ..
     else:
         notes["layers meet in their order: their names differ from those in the file"] = None
     for held, layer in zip(stored, layers, strict=True):
-        _assign(shown, held, layer, notes)
+        _assign(shown, held, layer, notes, rearranged)
     return tuple(notes)
 
 
@@ -273,7 +351,7 @@ def _is_kept_state(variable: Any) -> bool:
     return "rnn_state" in path or "seed_generator" in path
 
 
-def _assign(path: Path, held: StoredLayer, layer: Any, notes: dict[str, None]) -> None:
+def _assign(path: Path, held: StoredLayer, layer: Any, notes: dict[str, None], rearranged: set[int]) -> None:
     variables, arrays = _variables(layer), [weight.values for weight in held.weights]
     if len(variables) != len(arrays):
         raise CheckpointError(
@@ -286,6 +364,7 @@ def _assign(path: Path, held: StoredLayer, layer: Any, notes: dict[str, None]) -
         if roles == ["kernel", "recurrent_kernel", "bias"] and is_cudnn(arrays[at + 2].shape, wanted):
             arrays[at : at + 3] = from_cudnn(arrays[at], arrays[at + 1], arrays[at + 2], wanted)
             notes["weights were in the layout of cuDNN's own layers, and were rearranged"] = None
+            rearranged.add(id(variables[at + 2]))
     for weight, array, variable in zip(held.weights, arrays, variables, strict=True):
         _require_same(path, held.name, weight.role, array, variable)
         variable.assign(np.asarray(array, np.float32))

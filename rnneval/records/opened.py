@@ -5,7 +5,13 @@ from typing import Annotated
 import msgspec
 
 from rnneval.records._base import Stored, quoted
-from rnneval.records.run import Checkpoint, Input, Output, Vocabulary
+from rnneval.records.run import (
+    Checkpoint,
+    Input,
+    Output,
+    Vocabulary,
+    Warning,  # noqa: A004 - the record's own word
+)
 
 
 class Opened(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.opened/1"):
@@ -20,6 +26,7 @@ class Opened(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     why_no_vocabulary: str | None = None
     """Places that were searched in vain, and what to give."""
     assumptions: tuple[str, ...]
+    warnings: tuple[Warning, ...] = ()
 
     @property
     def title(self) -> str:

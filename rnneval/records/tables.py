@@ -76,6 +76,15 @@ def table_written(path: str | os.PathLike[str], schema: Any, **options: Any) -> 
             _require_readable(Path(path), written, MOST_BYTES)
 
 
+def in_utf8(text: str) -> bytes:
+    r"""Encode a text for a table, with an escape for half of a surrogate pair, which a JSON file may hold.
+
+    >>> in_utf8("größe"), in_utf8("gru\ud800")
+    (b'gr\xc3\xb6\xc3\x9fe', b'gru\\ud800')
+    """
+    return text.encode("utf-8", errors="backslashreplace")
+
+
 def require_rows(path: str | os.PathLike[str], schema: Any, rows: int) -> None:
     """Refuse a table of so many rows before it is made, if it is larger than what `read_table` takes.
 

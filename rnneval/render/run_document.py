@@ -88,6 +88,7 @@ def opened_document(opened: Opened) -> Iterator[Block]:
         for layer in opened.checkpoint.layers
     )
     yield table("Layers", ("layer", "path", "kind", "units", "slots"), rows, right=(3,))
+    yield from _warnings(opened.warnings)
 
 
 def sweep_document(sweep: "Sweep") -> Iterator[Block]:
@@ -161,7 +162,10 @@ def run_facts(run: Run) -> Iterator[Fact]:
     total = f"{tokens.total:,} = {tokens.scored:,} scored + {tokens.unscored:,} unscored; {unknown}"
     yield Fact(name="tokens", text=total)
     sizes = {"character": text.characters, "byte": text.bytes, "word": text.words, "document": text.documents}
-    yield Fact(name="text", text=", ".join(counted(number, noun) for noun, number in sizes.items()))
+    share = (
+        "" if text.share is None else f"; part {text.part} is {100 * text.share:.4g} % of the characters of the files"
+    )
+    yield Fact(name="text", text=", ".join(counted(number, noun) for noun, number in sizes.items()) + share)
     if run.checkpoint:
         yield Fact(name="model", text=describe(run.checkpoint))
     if run.imported:

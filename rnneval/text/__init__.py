@@ -11,9 +11,10 @@
 """
 
 from rnneval.options import Paths
-from rnneval.text.encoding import Document, EncodedText, TokenSlice, encode
+from rnneval.text.encoding import Document, EncodedText, encode
 from rnneval.text.pieces import TextOptions
 from rnneval.text.sources import InMemory, Part, text_given
+from rnneval.text.table import TokenSlice
 from rnneval.text.units import BlockCuts
 from rnneval.text.vocabulary import Vocabulary, find_vocabulary, given_vocabulary, siblings
 

@@ -1,7 +1,8 @@
-"""A text as ids on the disk, with everything that its tokens stand for counted in one pass."""
+"""A text as ids, with everything that its tokens stand for counted exactly."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Self
@@ -14,10 +15,18 @@ from rnneval.options import Paths
 from rnneval.records import run
 from rnneval.text.pieces import Piece, TextOptions, final_text
 from rnneval.text.sources import InMemory, Sources, TakenFile
-from rnneval.text.spans import Spans, SpanTokeniser, whole_text
-from rnneval.text.spool import Narrow, Spanner, Spool, TokenSpans, Wide
-from rnneval.text.tokenise import PLAIN, SubwordTokeniser, Tokeniser, UnitTokeniser, WordTokeniser, text_of_words
-from rnneval.text.units import BlockCuts, BlockCutter, Ints, letters
+from rnneval.text.spans import Spans, kind_of, tiling_of
+from rnneval.text.table import TokenSlice, TokenTable
+from rnneval.text.tokenise import (
+    PLAIN,
+    SubwordTokeniser,
+    Tokeniser,
+    UnitTokeniser,
+    Unknowns,
+    WordTokeniser,
+    text_of_words,
+)
+from rnneval.text.units import BlockCuts, Ints, block_cuts, letters
 from rnneval.text.vocabulary import Vocabulary
 
 
@@ -29,23 +38,9 @@ class Document:
     stop: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class TokenSlice(TokenSpans):
-    """Some tokens in a row and their spans; every array has the shape `(n,)`.
-
-    A token's span reaches from the end of the token before to its own end, so that sums over all tokens are those of
-    the text: the white space before a word is the word's; text after a document's last token is that token's.
-    """
-
-    byte_start: Ints
-    """First byte of the span in the final text."""
-    byte_end: Ints
-    """Byte after the last one of the span."""
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EncodedText:
-    """The final text as ids, counted exactly. A context manager: leaving it frees the temporary file."""
+    """The final text as ids, counted exactly. A context manager: leaving it frees the memory or the temporary files."""
 
     tokens: int
     document_starts: Ints
@@ -65,6 +60,8 @@ class EncodedText:
     files: tuple[run.TextFile, ...]
     taken: tuple[TakenFile, ...]
     """The files, each with its characters that are part of the text."""
+    share: float
+    """Share of the characters of the files that is part of the text: 1 without `--part`."""
     sha256: str
     """Hash of the final text in UTF-8, documents end to end."""
     characters: int
@@ -77,8 +74,8 @@ class EncodedText:
     blocks: BlockCuts
     signature_part: str
     """The text's options in a record's signature, such as `tok:char|norm:none|newlines:keep|unk:error|docs:one`."""
-    spool: Spool = field(repr=False)
-    """The tokens on disk; they are read by `read`."""
+    table: TokenTable = field(repr=False)
+    """The text and its tokens; they are read by `read`."""
 
     def __enter__(self) -> Self:
         return self
@@ -87,8 +84,8 @@ class EncodedText:
         self.close()
 
     def close(self) -> None:
-        """Free the temporary file; nothing can be read after that."""
-        self.spool.close()
+        """Free the memory or the temporary files; nothing can be read after that."""
+        self.table.close()
 
     @cached_property
     def documents(self) -> tuple[Document, ...]:
@@ -109,7 +106,7 @@ class EncodedText:
     def ids(self, start: int, stop: int) -> NDArray[np.int32]:
         """Return the ids of tokens start to stop, int32 `(stop − start,)`: `read` without the counting."""
         self._check(start, stop)
-        return self.spool.ids(start, stop)
+        return np.array(self.table.ids[start:stop])
 
     def read(self, start: int, stop: int, *, scored_from: int = 1) -> TokenSlice:
         """Return tokens start to stop, in any order of calls, in time O(stop − start).
@@ -125,16 +122,15 @@ class EncodedText:
         """
         self._check(start, stop)
         further = min(stop + 1, self.tokens)  # whether a word runs on from the last token stands in the next
-        spans, byte_start = self.spool.spans(start, further)
+        found, runs_on = self.table.read(start, further)
         if scored_from:
             low, high = np.searchsorted(self.document_starts, [start - scored_from, further - scored_from])
             first = self.document_starts[low:high] + scored_from
             places = first[first < self.document_stops[low:high]] - start  # of a document that has a scored token
-            places = places[spans.runs_on[places]]
-            spans.words[places] += 1
-            spans.words[places[places > 0] - 1] -= 1
-        ends = byte_start + np.cumsum(spans.bytes[: stop - start])
-        return TokenSlice(**spans.cut(None, stop - start), byte_start=ends - spans.bytes[: stop - start], byte_end=ends)
+            places = places[runs_on[places]]
+            found.words[places] += 1
+            found.words[places[places > 0] - 1] -= 1
+        return TokenSlice(**{name: column[: stop - start] for name, column in vars(found).items()})
 
     def decode(self, document: int) -> str:
         """Return the text of a document from its ids alone; the text itself, exactly, if `lossless`.
@@ -158,12 +154,16 @@ class EncodedText:
                 return text_of_words(words, self.layout or PLAIN)
 
     def _check(self, start: int, stop: int) -> None:
+        if self.table.closed:
+            raise ValueError("the text was closed, and nothing of it can be read")
         if not 0 <= start <= stop <= self.tokens:
             raise IndexError(f"tokens {start} to {stop}: the text has {self.tokens}: give 0 ≤ start ≤ stop ≤ that")
 
 
 def encode(given: Paths | InMemory, vocabulary: Vocabulary, options: TextOptions | None = None) -> EncodedText:
-    """Read files as one text and turn it into ids, in memory that does not grow with its length.
+    """Read files as one text and turn it into ids.
+
+    It takes 13 bytes of memory for each token of one character; columns of more than 67 million lie in temporary files.
 
     Args:
         given: One path, or several to be joined with nothing between; or a text in memory.
@@ -171,15 +171,14 @@ def encode(given: Paths | InMemory, vocabulary: Vocabulary, options: TextOptions
         options: What to read, and how.
 
     Returns:
-        The encoded text; close it (or use it as a context manager) to free its temporary file.
+        The encoded text; close it (or use it as a context manager) to free its memory.
 
     Raises:
         TextError: a file cannot be read as UTF-8 text, nothing is left of it, it has characters, bytes or words that
             the vocabulary lacks (with `unknown="error"`), or no document has 2 tokens.
         VocabularyError: the token that stands for unknown ones is not in the vocabulary.
     """
-    options, sources = options or TextOptions(), Sources(given)
-    return _Encoder(sources, vocabulary, options, _own(vocabulary, options)).encode(final_text(sources, options))
+    return _Encoder(Sources(given), vocabulary, options or TextOptions()).encode()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,11 +198,7 @@ def encode_spans(
     With its vocabulary, the text is encoded with that, and the spans may still be those of other tokens. Without, the
     tokens are the spans, and their ids 0.
     """
-    sources = Sources(given)
-    pieces, tiling = whole_text(final_text(sources, options), spans)
-    own = SpanTokeniser(spans.name, tiling, options.tokens) if vocabulary is None else _own(vocabulary, options)
-    encoded = _Encoder(sources, vocabulary, options, own).encode(pieces)
-    return EncodedSpans(text=encoded, unscored=tiling.unscored)
+    return _Encoder(Sources(given), vocabulary, options).encode_spans(spans)
 
 
 _KINDS: dict[str, Callable[[Vocabulary, str], Tokeniser]] = {
@@ -212,103 +207,133 @@ _KINDS: dict[str, Callable[[Vocabulary, str], Tokeniser]] = {
     "word": WordTokeniser,
     "subword": SubwordTokeniser,
 }
+_HELD_OUT = 0.5
+"""Most of a text that is taken for its held-out part, where the vocabulary was made of the whole text."""
 _TRAINED_ON = (
     "the vocabulary was taken from this very text, the training text: on text that was seen in training, no score says "
     "how good the model is on new text; give the part that was held out (--part, such as 90%:)"
 )
 
 
-def _own(vocabulary: Vocabulary, options: TextOptions) -> Tokeniser:
-    return _KINDS[options.tokens or vocabulary.kind](vocabulary, options.unknown)
-
-
 class _Encoder:
     """One pass over one text: each piece goes once through all counters."""
 
-    def __init__(
-        self, sources: Sources, vocabulary: Vocabulary | None, options: TextOptions, tokeniser: Tokeniser
-    ) -> None:
-        self._sources, self._vocabulary, self._options, self._tokeniser = sources, vocabulary, options, tokeniser
+    def __init__(self, sources: Sources, vocabulary: Vocabulary | None, options: TextOptions) -> None:
+        self._sources, self._vocabulary, self._options = sources, vocabulary, options
+        self._tokeniser: Tokeniser | None = None
+        if vocabulary is not None:
+            self._tokeniser = _KINDS[options.tokens or vocabulary.kind](vocabulary, options.unknown)
         self._name = sources.name
-        small = vocabulary is None or vocabulary.size < Narrow.largest_id
-        narrow = tokeniser.narrow and options.unknown != "skip" and small
-        self._spool = Spool(Narrow() if narrow else Wide())
-        self._spanner = Spanner(self._spool, tokeniser.eos_id)
-        self._blocks = BlockCutter()
+        self._table = TokenTable()
         self._digest = hashlib.sha256()
-        self._characters = self._bytes = self._words = self._carriage_returns = self._documents = 0
+        self._characters = self._words = self._carriage_returns = 0
 
-    def encode(self, pieces: Iterable[Piece]) -> EncodedText:
+    def encode(self) -> EncodedText:
         """Encode it all; a text that is refused leaves no temporary file."""
-        try:
-            self._read(pieces)
-            self._refuse()
+        with self._freed():
+            self._read()
+            self._table.finish()
             return self._result()
+
+    def encode_spans(self, spans: Spans) -> EncodedSpans:
+        """Require that the spans tile the text; they are its tokens if there is no vocabulary."""
+        with self._freed():
+            self._read()
+            table, options = self._table, self._options
+            own = self._tokeniser is None
+            tiling = tiling_of(spans, table.utf8, table.documents, by_length=own)
+            kind = kind_of(spans.name, tiling, table.utf8, options.tokens) if own else ""
+            table.finish(*((tiling.ends, tiling.first_tokens) if own else ()))
+            return EncodedSpans(text=self._result(kind), unscored=tiling.unscored)
+
+    @contextmanager
+    def _freed(self) -> Iterator[None]:
+        try:
+            yield
         except BaseException:
-            self._spool.close()
+            self._table.close()
             raise
 
-    def _read(self, pieces: Iterable[Piece]) -> None:
+    def _read(self) -> None:
         after_word = False
-        for piece in self._tokeniser.pieces(pieces):
+        pieces: Iterable[Piece] = final_text(self._sources, self._options)
+        for piece in pieces if self._tokeniser is None else self._tokeniser.pieces(pieces):
             looked_at = letters(piece.text, piece.starts, after_word=after_word)
             after_word = not looked_at.space[-1]
             self._digest.update(looked_at.utf8)
             self._characters += len(piece.text)
-            self._bytes += len(looked_at.utf8)
             self._words += int(np.count_nonzero(looked_at.begins))
             self._carriage_returns += piece.text.count("\r")
-            self._documents += len(piece.starts)
-            self._blocks.feed(looked_at)
-            self._spanner.feed(self._tokeniser.tokens(piece, looked_at))
-        self._spanner.finish()
+            if self._tokeniser is None:
+                self._table.add_text(looked_at)
+            else:
+                self._table.add(self._tokeniser.tokens(piece, looked_at), looked_at)
+        self._table.finish_text()
 
     def _refuse(self) -> None:
-        unknowns = self._tokeniser.unknowns
-        if self._options.unknown == "error":
-            unknowns.refuse(self._name, self._vocabulary)
-        tokens, documents = self._spool.tokens, len(self._spanner.document_starts)
+        if self._options.unknown == "error" and self._tokeniser is not None and self._tokeniser.unknowns.total:
+            assert self._vocabulary is not None  # noqa: S101 - the tokeniser has it
+            self._tokeniser.unknowns.refuse(self._described(self._tokeniser.unknowns), self._vocabulary)
+        tokens, documents = len(self._table.ids), len(self._table.starts)
         if tokens > documents:
             return
-        left_out = f" ({unknowns.total:,} unknown ones were skipped)" if self._options.unknown == "skip" else ""
+        left_out = ""
+        if self._options.unknown == "skip" and self._tokeniser is not None:
+            left_out = f" ({self._tokeniser.unknowns.total:,} unknown ones were skipped)"
         if tokens < 2:
             has = f"the text has {tokens} token{'s' * (tokens != 1)}{left_out}, at least 2 are needed"
         else:
             has = f"each of the {documents} documents has 1 token{left_out}, at least 2 are needed in one of them"
         raise TextError(f"{self._name}: {has}: the first has no prediction; give a longer text")
 
-    def _result(self) -> EncodedText:
-        kind, unknown = self._tokeniser.kind, self._tokeniser.unknowns.total
-        layout, loss = self._tokeniser.layout(self._spanner.layouts)
-        starts = np.array(self._spanner.document_starts, np.int64)
+    def _result(self, kind: str = "") -> EncodedText:
+        self._refuse()
+        layout: str | None = PLAIN
+        unknown, loss = 0, ""
+        if self._tokeniser is not None:
+            kind, unknown = self._tokeniser.kind, self._tokeniser.unknowns.total
+            layout, loss = self._tokeniser.layout(self._table)
+        table = self._table
+        taken = self._sources.taken(self._options.sliced)
+        share = sum(len(file.characters) for file in taken) / sum(self._sources.lengths)
         return EncodedText(
-            tokens=self._spool.tokens,
-            document_starts=starts,
-            document_stops=np.append(starts[1:], self._spool.tokens),
-            text_documents=self._documents,
+            tokens=len(table.ids),
+            document_starts=table.starts,
+            document_stops=np.append(table.starts[1:], len(table.ids)),
+            text_documents=len(table.documents),
             unknown=unknown,
             lossless=layout is not None and not unknown,
             layout=layout,
             token_kind=kind,
             files=tuple(self._sources.files),
-            taken=self._sources.taken(self._options.sliced),
+            taken=taken,
+            share=share,
             sha256=self._digest.hexdigest(),
             characters=self._characters,
-            bytes=self._bytes,
+            bytes=table.bytes,
             words=self._words,
-            warnings=tuple(self._warnings(loss)),
+            warnings=tuple(self._warnings(loss, share)),
             vocabulary=self._vocabulary,
-            blocks=self._blocks.finish(),
+            blocks=block_cuts(table.utf8, table.documents),
             signature_part=self._options.signature_part(kind),
-            spool=self._spool,
+            table=table,
         )
 
-    def _warnings(self, loss: str) -> list[run.Warning]:
+    def _described(self, unknowns: Unknowns) -> str:
+        """Describe the unknown tokens, the first with its place in the files, unless the text was rewritten."""
+        options = self._options
+        assert unknowns.first is not None  # noqa: S101 - called where there is one
+        if options.normalize == "none" and options.newlines == "keep":
+            return unknowns.describe(self._name, self._sources.found_at(unknowns.first))
+        return unknowns.describe(self._name, f"{unknowns.first} of the text after --normalize and --newlines")
+
+    def _warnings(self, loss: str, share: float) -> list[run.Warning]:
         name, said = self._name, {}
-        if self._tokeniser.unknowns.total:
+        if self._tokeniser is not None and self._tokeniser.unknowns.total:
             done = "skipped" if self._options.unknown == "skip" else f"read as {self._options.unknown!r}"
-            described = self._tokeniser.unknowns.describe(name)
-            said["unknown"] = f"{described}: {done}; bits per character are a lower bound"
+            said["unknown"] = (
+                f"{self._described(self._tokeniser.unknowns)}: {done}; bits per character are a lower bound"
+            )
         if loss:
             said["lossy"] = f"{name}: {loss}; so there are no bits per character"
         if returns := self._carriage_returns:
@@ -316,10 +341,11 @@ class _Encoder:
                 f"{name} has {returns:,} carriage returns, kept as they are; --newlines lf: LF only"
             )
         taken_from = set() if self._vocabulary is None else {*self._vocabulary.texts}
-        if self._options.part is None and taken_from and {file.sha256 for file in self._sources.files} == taken_from:
-            said["training-text"] = f"{name}: {_TRAINED_ON}"
-        if without := self._documents - len(self._spanner.document_starts):
+        if share > _HELD_OUT and taken_from and {file.sha256 for file in self._sources.files} == taken_from:
+            part = "" if self._options.part is None else f" (--part {self._options.part} is {100 * share:.4g} % of it)"
+            said["training-text"] = f"{name}{part}: {_TRAINED_ON}"
+        if without := len(self._table.documents) - len(self._table.starts):
             said["no-token"] = (
-                f"{without:,} of {self._documents:,} documents have no token: their text goes to the next"
+                f"{without:,} of {len(self._table.documents):,} documents have no token: their text goes to the next"
             )
         return self._sources.warnings + [run.Warning(code=code, message=message) for code, message in said.items()]

@@ -16,7 +16,7 @@ from functools import cache, partial
 
 from rnneval.errors import TextError, UsageError
 from rnneval.options import TextGroup, values_of
-from rnneval.text.sources import Characters, Part, Sources
+from rnneval.text.sources import Characters, Part, Place, Sources
 
 _LIMIT = 1 << 20
 """Characters kept back at most; real text has a place to cut within a few."""
@@ -182,6 +182,8 @@ def _slice(sources: Sources, part: Part) -> Iterator[Characters]:
     wanted, place = part.resolve(counted), 0
     for run in sources.read():
         start, stop = max(wanted.start - place, 0), max(wanted.stop - place, 0)
+        if start:
+            sources.skipped = Place.after_text(run.text[:start]).after(sources.skipped)
         place += len(run.text)
         if text := run.text[start:stop]:
             yield Characters(text=text, file=run.file)

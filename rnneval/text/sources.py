@@ -6,12 +6,13 @@ import io
 import os
 import re
 import stat
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import numpy as np
 
@@ -82,6 +83,36 @@ class TakenFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Place:
+    r"""A place in a text: characters, line feeds and, since the last line feed, characters before it.
+
+    >>> str(Place.after_text("ab\ncd"))
+    'character offset 5, line 2, column 3'
+    """
+
+    characters: int
+    lines: int
+    column: int
+
+    @classmethod
+    def after_text(cls, text: str) -> Self:
+        """Return the place after a text."""
+        return cls(characters=len(text), lines=text.count("\n"), column=len(text) - text.rfind("\n") - 1)
+
+    def __str__(self) -> str:
+        """Show the offset from 0, line and column from 1."""
+        return f"character offset {self.characters:,}, line {self.lines + 1:,}, column {self.column + 1:,}"
+
+    def after(self, first: "Place") -> "Place":
+        """Return the place that is reached from another one."""
+        return Place(
+            characters=first.characters + self.characters,
+            lines=first.lines + self.lines,
+            column=self.column if self.lines else first.column + self.column,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Characters:
     """A run of characters of one file, decoded; `file` counts the files from 0."""
 
@@ -123,7 +154,11 @@ class Sources:
         self.files: list[run.TextFile] = []
         """One entry per file that was read to its end, with the hash of its raw bytes."""
         self.warnings: list[run.Warning] = []
-        self._lengths: list[int] = []
+        self.skipped = Place(characters=0, lines=0, column=0)
+        """The characters before the part, once it is read."""
+        self.lengths: list[int] = []
+        """Characters of each file that was read to its end."""
+        self._lines: list[int] = []
 
     @property
     def name(self) -> str:
@@ -134,7 +169,7 @@ class Sources:
     def read(self) -> Iterator[Characters]:
         """Decode every file, each on its own, without its byte-order mark."""
         for number, source in enumerate(self._sources):
-            digest, name, characters = hashlib.sha256(), _name(source), 0
+            digest, name, characters, lines = hashlib.sha256(), _name(source), 0, 0
             rest, place = b"", 0
             for chunk, raw in enumerate(_raw_chunks(source)):
                 digest.update(raw)
@@ -146,17 +181,28 @@ class Sources:
                     self.warnings.append(run.Warning(code="bom", message=f"{name}: a byte-order mark was dropped"))
                 if text:
                     characters += len(text)
+                    lines += text.count("\n")
                     yield Characters(text=text, file=number)
             _decode(rest, name, place, last=True)
             path = "" if isinstance(source, InMemory) else source
             self.files.append(run.TextFile(path=path, sha256=digest.hexdigest()))
-            self._lengths.append(characters)
+            self.lengths.append(characters)
+            self._lines.append(lines)
+
+    def found_at(self, place: Place) -> str:
+        """Say where a place of the part is in the files, once they are read."""
+        at = place.after(self.skipped)
+        number = bisect_right(np.cumsum(self.lengths[:-1]).tolist(), at.characters)
+        offset = at.characters - sum(self.lengths[:number])
+        of = f" of {_name(self._sources[number])}" if len(self._sources) > 1 else ""
+        lines = at.lines - sum(self._lines[:number])
+        return f"{Place(characters=offset, lines=lines, column=min(at.column, offset))}{of}"
 
     def taken(self, part: Part | None) -> tuple[TakenFile, ...]:
         """Return the files that were read, each with the characters of it that lie in the part."""
-        wanted, place = range(sum(self._lengths)) if part is None else part.resolve(sum(self._lengths)), 0
+        wanted, place = range(sum(self.lengths)) if part is None else part.resolve(sum(self.lengths)), 0
         found = []
-        for file, length in zip(self.files, self._lengths, strict=True):
+        for file, length in zip(self.files, self.lengths, strict=True):
             inside = range(length)[max(wanted.start - place, 0) : max(wanted.stop - place, 0)]
             found.append(TakenFile(path=file.path, sha256=file.sha256, characters=inside))
             place += length

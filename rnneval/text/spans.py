@@ -5,18 +5,20 @@ then reaches from the start of the document to the first span that is there.
 """
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnneval.errors import RecordError
-from rnneval.text.pieces import Piece
-from rnneval.text.tokenise import Batch, Tokeniser, byte_units
-from rnneval.text.units import Bools, Ints, Letters, bytes_before, letters
+from rnneval.text.units import Bools, Ints, is_lead
 
 _LONG = 64
-"""Bytes that a first token without a row may always have."""
+"""Characters that the first tokens of some documents may always have, if those of most are of the usual length."""
+_USUAL = 0.99
+"""Share of the scored tokens that are of the usual length or shorter."""
+_FEWEST = 100
+"""Scored tokens that show what length is usual."""
 _DECLARE = "if a document begins there, say so: --documents file or blank-line"
 
 
@@ -53,11 +55,12 @@ class Tiling:
 class _Tiler:
     """The spans (at least one) beside the documents of the text; arrays of shape `(rows,)`.
 
-    `documents` is the first byte of each document, `(documents,)`; `size` counts bytes, `characters` characters.
+    `documents` is the first byte of each document, `(documents,)`, and `letters` that of each character; `size` counts
+    bytes.
     """
 
-    def __init__(self, spans: Spans, documents: Ints, size: int, characters: int) -> None:
-        self._spans, self._documents, self._size, self._characters = spans, documents, size, characters
+    def __init__(self, spans: Spans, documents: Ints, letters: Ints, size: int) -> None:
+        self._spans, self._documents, self._letters, self._size = spans, documents, letters, size
         self._previous_end = np.append(0, spans.end[:-1])
         self._gap: Ints = spans.start - self._previous_end
         self._missing: Ints = spans.token - np.append(-1, spans.token[:-1]) - 1
@@ -67,10 +70,13 @@ class _Tiler:
         self._stops: Ints = np.append(documents[1:], size)[self._document]
         """End of the document of each row."""
 
-    def tiling(self) -> Tiling:
-        """Check everything, and place the tokens that have no row."""
-        for check in (self._bounds, self._overlaps, self._gaps, self._numbers, self._first, self._ends):
+    def tiling(self, *, by_length: bool) -> Tiling:
+        """Check everything, and place the tokens that have no row; `by_length`: they may not be longer than usual."""
+        for check in (self._bounds, self._overlaps, self._gaps, self._numbers):
             check()
+        if by_length:
+            self._first()
+        self._ends()
         unscored = self._missing[self._opens] > 0
         if unscored.any() and not unscored.all():
             row = int(np.flatnonzero(self._opens)[unscored != unscored[0]][0])
@@ -139,16 +145,37 @@ class _Tiler:
             )
 
     def _first(self) -> None:
-        """Refuse a first token without a row that is much longer than a token: more than one has no row."""
-        longest = int((self._spans.end - self._spans.start).max())
-        wrong = self._gap > np.maximum(self._missing, 1) * max(longest, _LONG)
-        if wrong.any():
-            row = int(wrong.argmax())
-            raise RecordError(
-                f"{self._spans.place(row)}: bytes {self._previous_end[row]:,} to {self._spans.start[row]:,} before it, "
-                f"{self._gap[row]:,}, have no row and would be the first token of a document; the longest token with a "
-                f"row has {longest:,} bytes: every token but the first of a document is scored"
-            )
+        """Refuse first tokens without a row that are longer than scored tokens usually are: several have no row.
+
+        Lengths are in characters, or in bytes if the tokens are bytes. The median of the documents must be usual: the
+        first token of one document among many may be a long one.
+        """
+        first = np.flatnonzero(self._missing > 0)
+        if not len(first):
+            return
+        unit, lengths, gaps = (
+            "character",
+            *(
+                np.searchsorted(self._letters, end) - np.searchsorted(self._letters, start)
+                for start, end in ((self._spans.start, self._spans.end), (self._previous_end, self._spans.start))
+            ),
+        )
+        if (self._spans.end - self._spans.start).max() == 1 and lengths.min() == 0:  # bytes, also within characters
+            unit, lengths, gaps = "byte", np.ones(1, np.int64), self._gap
+        firsts = gaps[first] / self._missing[first]
+        usual, longest = int(np.quantile(lengths, _USUAL, method="higher")), int(lengths.max())
+        limit = longest if longest == 1 else max(longest, _LONG)
+        if len(lengths) >= _FEWEST and np.median(firsts) > usual:
+            limit = usual
+        if not (firsts > limit).any():
+            return
+        row = int(first[(firsts > limit).argmax()])
+        raise RecordError(
+            f"{self._spans.place(row)}: bytes {self._previous_end[row]:,} to {self._spans.start[row]:,} before it have "
+            f"no row, so they would be the first token of a document, of {gaps[row]:,} {unit}s; of the scored tokens "
+            f"99 % have {usual:,} or fewer: more than one token is missing: score every token but the first of a "
+            "document; if that is one token, give the vocabulary (--vocab)"
+        )
 
     def _ends(self) -> None:
         """Refuse a text whose end has no row, and a token that crosses the end of a document."""
@@ -156,7 +183,7 @@ class _Tiler:
         last = int(spans.end[-1])
         if last < size:
             hint = "it was dropped with the last incomplete batch or segment"
-            if last == self._characters:
+            if last == len(self._letters):
                 hint = f"the text has {last:,} characters, so that the spans seem to count characters, not bytes"
             raise RecordError(
                 f"{spans.name}: the end of the text has no row: bytes {last:,} to {size:,}, "
@@ -194,77 +221,36 @@ class _Tiler:
         return ends, np.minimum.accumulate(firsts[::-1])[::-1]
 
 
-class SpanTokeniser(Tokeniser):
-    """Tokens by the spans of a table, all with id 0; a character and a word count at the token with their first byte.
+def kind_of(name: str, tiling: Tiling, utf8: NDArray[np.uint8], wanted: str | None) -> str:
+    """Return the kind of tokens: `char` or `byte` if every token is one, else `spans-` and 8 digits of their hash.
 
-    Their kind is `char` or `byte` if every token is one; else `spans-` and 8 digits of the hash of their ends, so that
-    two tables of the same tokens on the same text have the same kind.
+    Two tables of the same tokens on the same text have the same kind.
+
+    Raises:
+        RecordError: a kind is wanted, and a token is of another one.
     """
-
-    narrow = False
-
-    def __init__(self, name: str, tiling: Tiling, kind: str | None) -> None:
-        super().__init__("char")
-        self._spans_kind = self.kind = f"spans-{hashlib.sha256(tiling.ends.astype('<i8').tobytes()).hexdigest()[:8]}"
-        self._name, self._tiling, self._wanted = name, tiling, kind
-        self._begins = np.append(0, tiling.ends[:-1])
-        self._may_be = {"char", "byte"}
-        """Kinds that no token so far contradicts."""
-        self._bytes = self._tokens = self._documents = 0
-
-    def tokens(self, piece: Piece, letters: Letters) -> Batch:
-        """Return the tokens that end in a piece; an empty one at its end belongs to the next piece."""
-        first, start, document = self._tokens, self._bytes, self._documents
-        self._bytes += len(letters.utf8)
-        self._documents += len(letters.starts)
-        ended = np.searchsorted(self._tiling.ends, self._bytes, side="right")
-        self._tokens = int(min(ended, np.searchsorted(self._begins, self._bytes)))
-        ends = self._tiling.ends[first : self._tokens] - start
-        self._compare(ends, letters, first, start)
-        return Batch(
-            units=byte_units(letters),
-            ids=np.zeros(len(ends), np.int64),
-            ends=ends,
-            starts=bytes_before(letters, letters.starts),
-            before=self._tiling.first_tokens[document : self._documents] - first,
+    expected = {"char": np.append(np.flatnonzero(is_lead(utf8))[1:], len(utf8)), "byte": np.arange(1, len(utf8) + 1)}
+    ends = tiling.ends
+    same = [kind for kind in expected if np.array_equal(ends, expected[kind])]
+    if wanted in expected and wanted not in same:
+        count = min(len(ends), len(expected[wanted]))
+        token = min(int(np.append(ends[:count] != expected[wanted][:count], True).argmax()), len(ends) - 1)
+        start = ends[token - 1] if token else 0
+        raise RecordError(
+            f"{name}: token {token:,} (bytes {start:,} to {ends[token]:,}) is not one "
+            f"{'character' if wanted == 'char' else wanted}: leave --tokens {wanted} out"
         )
-
-    def _compare(self, ends: Ints, letters: Letters, first: int, start: int) -> None:
-        """Compare the tokens of a piece with its characters and its bytes, and refuse one not of the kind asked for."""
-        expected = {"char": np.cumsum(letters.widths, dtype=np.int64), "byte": np.arange(1, len(letters.utf8) + 1)}
-        for kind in sorted(self._may_be):
-            if np.array_equal(ends, expected[kind]):
-                continue
-            self._may_be.remove(kind)
-            if kind == self._wanted:
-                count = min(len(ends), len(expected[kind]))
-                row = int(np.append(ends[:count] != expected[kind][:count], True).argmax())
-                seen = self._tiling.ends[first + row - 1 : first + row + 1].tolist()
-                raise RecordError(
-                    f"{self._name}: token {first + row:,} (bytes {' to '.join(f'{byte:,}' for byte in seen)}) is not "
-                    f"one {'character' if kind == 'char' else kind}: leave --tokens {kind} out"
-                )
-        found = [kind for kind in (self._wanted, "char", "byte") if kind in self._may_be]
-        self.kind = found[0] if found else self._spans_kind
+    if same:
+        return wanted if wanted in same else same[0]
+    return f"spans-{hashlib.sha256(ends.astype('<i8').tobytes()).hexdigest()[:8]}"
 
 
-def whole_text(pieces: Iterable[Piece], spans: Spans) -> tuple[list[Piece], Tiling]:
-    """Read a text to its end and require that the spans tile it.
+def tiling_of(spans: Spans, utf8: NDArray[np.uint8], documents: Ints, *, by_length: bool) -> Tiling:
+    """Require that the spans tile a text, whose documents begin at these bytes.
 
-    No more of the text is kept than the spans say that it has.
+    `by_length`: first tokens without a row may not be longer than scored ones usually are, since nothing else shows how
+    many are missing.
     """
-    claimed = int(spans.end.max(initial=0))
-    kept: list[Piece] = []
-    starts: list[Ints] = []
-    size = characters = 0
-    for piece in pieces:
-        seen = letters(piece.text, piece.starts)
-        starts.append(size + bytes_before(seen, seen.starts))
-        if size <= claimed:
-            kept.append(piece)
-        size += len(seen.utf8)
-        characters += len(piece.text)
     if not len(spans.token):
         raise RecordError(f"{spans.name}: has no row: one row for each scored token is needed")
-    documents = np.concatenate([np.zeros(0, np.int64), *starts])
-    return kept, _Tiler(spans, documents, size, characters).tiling()
+    return _Tiler(spans, documents, np.flatnonzero(is_lead(utf8)), len(utf8)).tiling(by_length=by_length)

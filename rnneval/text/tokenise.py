@@ -1,7 +1,4 @@
-"""Pieces of text → units and token ends: characters, bytes, words or pieces of words.
-
-*Unit*: the smallest step of the text by which ends of tokens are counted, a character, or a byte for tokenisers of
-bytes and subwords.
+"""Pieces of text → tokens and where they end: characters, bytes, words or pieces of words.
 
 Unknown tokens are counted before anything is evaluated. A text of words (w below is any word) has the *layout* plain or
 padded if all its white space follows that pattern: *plain*, `w w⏎`, has one space between words and nothing else;
@@ -18,7 +15,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby, pairwise, repeat
 from typing import Any
 
@@ -27,8 +24,10 @@ from numpy.typing import NDArray
 
 from rnneval.errors import TextError, VocabularyError
 from rnneval.text.pieces import Piece, whole_words
+from rnneval.text.sources import Place
 from rnneval.text.subword import Located, Subword, locate
-from rnneval.text.units import Bools, Counts, Ints, Letters, Units, WordUnits, bytes_before
+from rnneval.text.table import Batch, TokenTable
+from rnneval.text.units import Bools, Ints, Letters, bytes_before
 from rnneval.text.vocabulary import Vocabulary
 
 PLAIN = "plain"
@@ -38,6 +37,7 @@ EOS = "<eos>"
 _ABSENT = -1
 """Id of a token that the vocabulary lacks."""
 _SHOWN = 5
+_CHUNK = 1 << 16
 _REMEMBERED = 10_000
 """Most distinct unknown tokens that are counted, so that a text with another vocabulary does not fill the memory."""
 WINDOW = 8192
@@ -48,32 +48,26 @@ LONGEST = 1 << 20
 _NOUNS = {"char": "character", "byte": "byte", "word": "word", "subword": "piece"}
 
 
-class LayoutWatch:
-    """Follows the white space before each token, and drops each layout that it contradicts."""
+def layout_of(table: TokenTable, eos_id: int | None) -> str | None:
+    """Return `plain` or `padded`, or None if the white space of the text does not follow from its words.
 
-    def __init__(self) -> None:
-        self._plain = self._padded = True
-        self._after_word = False
-
-    @property
-    def layout(self) -> str | None:
-        """`plain` or `padded`, or None if the white space of the text does not follow from its tokens."""
-        return PLAIN if self._plain else PADDED if self._padded else None
-
-    def feed(self, gap: Counts, blank: Counts, is_line: Bools, is_first: Bools) -> None:
-        """Take n ≥ 1 more tokens: white space before each, U+0020 in it, whether it is a line feed or opens a document.
-
-        All arrays have the shape `(n,)`.
-        """
+    `eos_id` is the id of a line feed, if it is a token.
+    """
+    plain = padded = not table.trails
+    after_word = False
+    for start in range(0, len(table.ids), _CHUNK):
+        stop = min(start + _CHUNK, len(table.ids))
+        gap, blank, lines = table.white_space(start, stop)
+        is_line = np.zeros(stop - start, bool)
+        if eos_id is not None:
+            is_line, gap = table.ids[start:stop] == eos_id, gap - lines
+        is_first = np.isin(np.arange(start, stop), table.starts)
         one = (gap == 1) & (blank == 1)
-        between_words = np.append(self._after_word, ~is_line[:-1]) & ~is_line & ~is_first
-        self._plain = self._plain and bool(np.where(between_words, one, gap == 0).all())
-        self._padded = self._padded and bool(one.all())
-        self._after_word = not is_line[-1]
-
-    def trail(self) -> None:
-        """Note that a document has text after its last token, which no token spells."""
-        self._plain = self._padded = False
+        between_words = np.append(after_word, ~is_line[:-1]) & ~is_line & ~is_first
+        plain = plain and bool(np.where(between_words, one, gap == 0).all())
+        padded = padded and bool(one.all())
+        after_word = not is_line[-1]
+    return PLAIN if plain else PADDED if padded else None
 
 
 def text_of_words(words: Sequence[str], layout: str) -> str:
@@ -99,60 +93,55 @@ class Unknowns:
     def __init__(self, kind: str) -> None:
         self.total = 0
         self._kind = kind
-        self._first: tuple[int, int] | None = None
-        """Characters of the final text before the first one, and the number of its line, from 1."""
+        self.first: Place | None = None
+        """The first one in the final text."""
         self._counts: Counter[str] = Counter()
         self._counted_every_distinct = True
-        self._characters, self._lines = 0, 1
-        """Of the text before the present piece."""
+        self._place = Place(characters=0, lines=0, column=0)
+        """The start of the present piece."""
 
-    def add(self, counts: Mapping[str, int], units: Units, first: int) -> None:
-        """Count unknown tokens of a piece, the first of which begins at unit `first`."""
+    def add(self, counts: Mapping[str, int], utf8: bytes, first: int) -> None:
+        """Count unknown tokens of a piece, the first of which begins at byte `first`."""
         self.total += sum(counts.values())
-        if self._first is None:
-            character = self._characters + int(units.characters[: first + 1].sum()) - 1
-            self._first = (character, self._lines + int(units.newlines[:first].sum()))
+        if self.first is None:
+            self.first = Place.after_text(utf8[:first].decode(errors="ignore")).after(self._place)
         for token, count in counts.items():
             if token in self._counts or len(self._counts) < _REMEMBERED:
                 self._counts[token] += count
             else:
                 self._counted_every_distinct = False
 
-    def advance(self, units: Units) -> None:
+    def advance(self, text: str) -> None:
         """Move on to the end of a piece."""
-        self._characters += int(units.characters.sum())
-        self._lines += int(units.newlines.sum())
+        self._place = Place.after_text(text).after(self._place)
 
-    def describe(self, of: str) -> str:
+    def describe(self, of: str, first: str) -> str:
         """Return a message with their number, the most frequent ones and the first place; `of` names the text."""
-        assert self._first is not None  # noqa: S101 - called where there is one
-        noun, distinct, (character, line) = _NOUNS[self._kind], len(self._counts), self._first
+        noun, distinct = _NOUNS[self._kind], len(self._counts)
         some = ", ".join(map(self._show, sorted(self._counts, key=lambda token: -self._counts[token])[:_SHOWN]))
         more = ", …" if distinct > _SHOWN else ""
         return (
             f"{of} has {self.total:,} {noun}{'s' * (self.total != 1)} the vocabulary lacks "
             f"({'' if self._counted_every_distinct else 'more than '}{distinct:,} distinct: {some}{more}; "
-            f"first at character offset {character:,}, line {line:,})"
+            f"first at {first})"
         )
 
-    def refuse(self, of: str, vocabulary: Vocabulary | None) -> None:
+    def refuse(self, described: str, vocabulary: Vocabulary) -> None:
         """Refuse a text with unknown tokens: say what is unknown, the likely causes, and what to do."""
-        if not self.total:
-            return
         said = []
         if any("\0" in token for token in self._counts):
             said.append("U+0000 in a text is a sign of UTF-16 or of a damaged file")
         if any("\r" in token for token in self._counts):
             said.append("--newlines lf turns CRLF and CR into LF")
-        if vocabulary is not None and not vocabulary.has_capitals:
+        if not vocabulary.has_capitals:
             lowered = sum(token != token.lower() and token.lower() in vocabulary.ids for token in self._counts)
             if lowered:
                 some = "all" if lowered == len(self._counts) else f"{lowered:,} of the distinct"
                 said.append(f"{some} are known in lower case: --normalize lower")
         advice = "give the vocabulary the model was trained with, or --unknown skip, or --unknown TOKEN"
-        if vocabulary is not None and (unk := vocabulary.unknown) is not None:
+        if (unk := vocabulary.unknown) is not None:
             advice = f"--unknown '{unk}' maps them to the vocabulary's own {unk}, as is the convention; or {advice}"
-        raise TextError(f"{self.describe(of)}: {'; '.join([*said, advice])}")
+        raise TextError(f"{described}: {'; '.join([*said, advice])}")
 
     def _show(self, token: str) -> str:
         if self._kind == "byte":
@@ -160,38 +149,19 @@ class Unknowns:
         return f"{token!r} (U+{ord(token):04X})" if len(token) == 1 else repr(token[:40])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """A piece of text as tokens: units `(n,)`, ids `(tokens,)`."""
-
-    units: Units
-    ids: NDArray[Any]
-    ends: Ints | None
-    """The end of each token, in units; None where every unit is a token."""
-    starts: Ints
-    """Units at which a document starts."""
-    before: Ints | None = None
-    """Number of tokens before each start; None: every token that ends at a start or before it.
-
-    Given where that would be wrong: a subword token may be empty, so that it ends at the start of its own document.
-    """
-
-
 class Tokeniser(ABC):
-    """Splits pieces into tokens; `unknowns` counts those of the kind `noun` that the vocabulary, if any, lacks."""
+    """Splits pieces into tokens; `unknowns` counts those of the kind `noun` that the vocabulary lacks."""
 
     kind = ""
-    narrow = True
-    """True if every token is one character or byte."""
     eos_id: int | None = None
     """The id of a line feed, if it is a token among words."""
 
-    def __init__(self, noun: str, vocabulary: Vocabulary | None = None, unknown: str = "error") -> None:
+    def __init__(self, noun: str, vocabulary: Vocabulary, unknown: str) -> None:
         self.unknowns = Unknowns(noun)
         self.skips = unknown == "skip"
         """Whether unknown tokens are dropped; else `stand_in` is their id."""
-        self.stand_in = 0 if vocabulary is None else vocabulary.first_id  # `error`: the text is refused in the end
-        if vocabulary is not None and unknown not in {"error", "skip"}:
+        self.stand_in = vocabulary.first_id  # `error`: the text is refused in the end
+        if unknown not in {"error", "skip"}:
             found = vocabulary.id_of(unknown)
             if found is None:
                 raise VocabularyError(
@@ -208,7 +178,7 @@ class Tokeniser(ABC):
     def tokens(self, piece: Piece, letters: Letters) -> Batch:
         """Split one piece that `pieces` has cut; `letters` are the arrays of the same piece."""
 
-    def layout(self, watch: LayoutWatch) -> tuple[str | None, str]:
+    def layout(self, table: TokenTable) -> tuple[str | None, str]:
         """Return the layout by which the tokens determine the text (most spell it: `plain`), or None and the reason."""
         return PLAIN, ""
 
@@ -226,30 +196,27 @@ class UnitTokeniser(Tokeniser):
 
     def tokens(self, piece: Piece, letters: Letters) -> Batch:
         """Make a token of each character, or of each byte."""
-        values: NDArray[Any]
+        values: NDArray[Any] = letters.points
+        begins = bytes_before(letters, np.arange(len(values)))
         if self.kind == "byte":
-            units, values = byte_units(letters), np.frombuffer(letters.utf8, np.uint8)
-            starts = bytes_before(letters, letters.starts)
-        else:
-            units, values, starts = _character_units(letters), letters.points, letters.starts
-        ids, ends = self._table.take(values, mode="clip"), None
+            values = np.frombuffer(letters.utf8, np.uint8)
+            begins = np.arange(len(values))
+        ids, ends = self._table.take(values, mode="clip"), np.append(begins[1:], len(letters.utf8))
         unknown = ids == _ABSENT
         if unknown.any():
             points, counts = np.unique(values[unknown], return_counts=True)
-            self.unknowns.add(dict(zip(map(chr, points), counts.tolist(), strict=True)), units, int(unknown.argmax()))
+            first = int(begins[unknown.argmax()])
+            self.unknowns.add(dict(zip(map(chr, points), counts.tolist(), strict=True)), letters.utf8, first)
             if self.skips:
-                ends = np.flatnonzero(~unknown) + 1
-                ids = ids[~unknown]
+                ids, ends = ids[~unknown], ends[~unknown]
             else:
                 ids[unknown] = self.stand_in
-        self.unknowns.advance(units)
-        return Batch(units=replace(units, unknown=unknown), ids=ids, ends=ends, starts=starts)
+        self.unknowns.advance(piece.text)
+        return Batch(ids=ids, ends=ends, unknown=begins[unknown])
 
 
 class WordTokeniser(Tokeniser):
     """Words of `str.split`; with `<eos>` in the vocabulary, every line feed is a token too."""
-
-    narrow = False
 
     def __init__(self, vocabulary: Vocabulary, unknown: str) -> None:
         super().__init__("word", vocabulary, unknown)
@@ -263,11 +230,10 @@ class WordTokeniser(Tokeniser):
         """Cut the text between words."""
         return whole_words(pieces)
 
-    def layout(self, watch: LayoutWatch) -> tuple[str | None, str]:
+    def layout(self, table: TokenTable) -> tuple[str | None, str]:
         """Return the layout of the words, if there is one."""
-        if watch.layout and not self._literal_eos:
-            return watch.layout, ""
-        return None, (
+        found = None if self._literal_eos else layout_of(table, self.eos_id)
+        return found, "" if found else (
             "its white space cannot be told from its words: neither single spaces between "
             "words (plain) nor one before every word and line end (padded)"
         )
@@ -277,24 +243,24 @@ class WordTokeniser(Tokeniser):
         words = piece.text.split()
         ids = np.array(list(map(self._ids.get, words, repeat(_ABSENT))), np.int64)
         self._literal_eos = self._literal_eos or (self.eos_id is not None and bool((ids == self.eos_id).any()))
-        gap = letters.space if self.eos_id is None else letters.space & ~letters.newline
-        units = WordUnits(**vars(_character_units(letters)), gap=gap, blank=letters.points == 0x20)
-        ends = np.flatnonzero(~letters.space & np.append(letters.space[1:], True)) + 1
+        begins = bytes_before(letters, np.arange(len(letters.points)))
+        stops = np.append(begins[1:], len(letters.utf8))
+        ends = stops[~letters.space & np.append(letters.space[1:], True)]
         absent = np.flatnonzero(ids == _ABSENT)
         if len(absent):
-            first = int(np.flatnonzero(letters.begins)[absent[0]])
-            self.unknowns.add(Counter(words[place] for place in absent), units, first)
-            units.unknown[ends[absent] - 1] = True
+            first = int(begins[letters.begins][absent[0]])
+            self.unknowns.add(Counter(words[place] for place in absent), letters.utf8, first)
             ids[absent] = self.stand_in
-        self.unknowns.advance(units)
+        self.unknowns.advance(piece.text)
+        unknown = ends[absent] - 1
         if self.skips:
             ids, ends = np.delete(ids, absent), np.delete(ends, absent)
         if self.eos_id is not None:  # line feeds are tokens of their own, between the words
-            lines = np.flatnonzero(units.newlines) + 1
+            lines = stops[letters.newline]
             ends = np.concatenate([ends, lines])
             order = np.argsort(ends, kind="stable")
             ids, ends = np.concatenate([ids, np.full(len(lines), self.eos_id)])[order], ends[order]
-        return Batch(units=units, ids=ids, ends=ends, starts=letters.starts)
+        return Batch(ids=ids, ends=ends, unknown=unknown)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -399,8 +365,6 @@ def _agreed(left: Located, right: Located, shift: int, shared: bytes) -> int | N
 class SubwordTokeniser(Tokeniser):
     """Pieces of words, by the tokenizer that the vocabulary comes from."""
 
-    narrow = False
-
     def __init__(self, vocabulary: Vocabulary, unknown: str) -> None:
         super().__init__("subword", vocabulary, unknown)
         if vocabulary.subword is None:
@@ -421,7 +385,7 @@ class SubwordTokeniser(Tokeniser):
     def tokens(self, piece: Piece, letters: Letters) -> Batch:
         """Return the tokens of a piece that is already encoded."""
         assert isinstance(piece, _Excerpt)  # noqa: S101 - one of our own pieces
-        units, ids, ends = byte_units(letters), piece.ids.astype(np.int64), piece.ends
+        ids, ends = piece.ids.astype(np.int64), piece.ends
         unknown_id = -1 if self._subword.unknown_id is None else self._subword.unknown_id
         unknown: Bools = np.equal(piece.ids, unknown_id)
         texts: list[bytes] = []
@@ -431,19 +395,18 @@ class SubwordTokeniser(Tokeniser):
             literal = self._subword.spellings[unknown_id]  # a literal `<unk>` of the text does not count
             unknown[unknown] = [texts[place].strip() != literal for place in np.flatnonzero(unknown)]
         self._compare(piece, letters.utf8, texts, unknown)
+        places = np.maximum(ends[unknown] - 1, 0)
         if unknown.any():
-            places = np.maximum(ends[unknown] - 1, 0)
             lacking = [texts[place].decode(errors="replace").strip() for place in np.flatnonzero(unknown)]
-            self.unknowns.add(Counter(lacking), units, int(places[0]))
-            units.unknown[places] = True
+            self.unknowns.add(Counter(lacking), letters.utf8, int(places[0]))
             if self.skips:
                 ids, ends = ids[~unknown], ends[~unknown]
             else:
                 ids[unknown] = self.stand_in
-        self.unknowns.advance(units)
-        return Batch(units=units, ids=ids, ends=ends, starts=letters.starts, before=np.zeros_like(letters.starts))
+        self.unknowns.advance(piece.text)
+        return Batch(ids=ids, ends=ends, unknown=places, before=np.zeros_like(letters.starts))
 
-    def layout(self, watch: LayoutWatch) -> tuple[str | None, str]:
+    def layout(self, table: TokenTable) -> tuple[str | None, str]:
         """Return `plain` if the pieces spell the text."""
         return (None, self._loss) if self._loss else (PLAIN, "")
 
@@ -464,32 +427,3 @@ class SubwordTokeniser(Tokeniser):
             place = next((place for place, (one, other) in pairs if one != other), min(len(spelt), len(wanted)))
             seen, given = (text[max(place - 8, 0) : place + 8].decode(errors="replace") for text in (wanted, spelt))
             self._loss = f"its tokens do not give the text back, as {seen!r} comes back as {given!r}"
-
-
-def _character_units(letters: Letters) -> Units:
-    """Return the units of each character of a piece."""
-    n = len(letters.points)
-    return Units(
-        characters=np.ones(n, np.uint8),
-        bytes=letters.widths,
-        words=letters.begins,
-        newlines=letters.newline,
-        unknown=np.zeros(n, bool),
-        runs_on=~letters.space & ~letters.begins,
-    )
-
-
-def byte_units(letters: Letters) -> Units:
-    """Return the units of each byte of a piece; a character and a word are counted at their first byte."""
-    values = np.frombuffer(letters.utf8, np.uint8)
-    lead = (values & 0xC0) != 0x80
-    words = np.zeros(len(values), bool)
-    words[lead] = letters.begins
-    return Units(
-        characters=lead,
-        bytes=np.ones(len(values), np.uint8),
-        words=words,
-        newlines=values == 0x0A,
-        unknown=np.zeros(len(values), bool),
-        runs_on=np.repeat(~letters.space, letters.widths) & ~words,
-    )

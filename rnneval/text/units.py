@@ -1,26 +1,23 @@
-"""Counts and flags of every *unit* of the final text, and the division of a text into blocks.
+"""Flags of every character and byte of the final text, and the division of a text into blocks.
 
-A unit is a character, or a byte where a token may be part of a character. Blocks do not depend on tokens.
+Blocks do not depend on tokens.
 """
 
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-Counts = NDArray[Any]
-"""An array of small counts, of any integer or boolean type."""
 
 _BEYOND_SPACES = 0x3002
 """All white space of Unicode lies below."""
 _SMALLEST_BLOCK = 256
 _MOST_BLOCKS = 4096
+_NEAR = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,32 +40,6 @@ class Letters:
     """Characters at which a document starts, `(documents,)`."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Units:
-    """Counts of the text at each of n characters (or bytes, for a byte model); shape `(n,)` each."""
-
-    characters: Counts
-    bytes: Counts
-    words: Counts
-    """Maximal runs of characters that are not white space, where they begin."""
-    newlines: Counts
-    """Line feeds."""
-    unknown: Counts
-    """Characters, bytes or words that the vocabulary lacks."""
-    runs_on: Bools
-    """True within a word that began before: there is no white space here, and there was none before."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WordUnits(Units):
-    """Units of a text whose tokens are words."""
-
-    gap: Counts
-    """White space between words."""
-    blank: Counts
-    """U+0020 among `gap`."""
-
-
 def letters(text: str, starts: Sequence[int] = (), *, after_word: bool = False) -> Letters:
     """Return the flags of a piece with its document starts; `after_word`: the character before is not white space.
 
@@ -81,7 +52,7 @@ def letters(text: str, starts: Sequence[int] = (), *, after_word: bool = False) 
     space = _spaces().take(points, mode="clip")
     begins = ~space
     begins[1:] &= space[:-1]
-    begins[0] &= not after_word or 0 in starts[:1]
+    begins[:1] &= not after_word or 0 in starts[:1]
     if ascii_only:
         widths = np.ones(len(points), np.uint8)
     else:
@@ -129,48 +100,77 @@ class BlockCuts:
         return np.searchsorted(self.ends, byte_start, side="right").astype(np.int64, copy=False)
 
 
-class BlockCutter:
-    """Reads a text once and keeps, for each k, where block k could end.
+def block_cuts(utf8: NDArray[np.uint8], documents: Ints) -> BlockCuts:
+    """Divide a text, `(bytes,)`, whose documents begin at these bytes, into blocks.
 
-    S is 256 bytes, doubled until the text has at most 4,096 · S; block k ends at the first white space at or after
-    k · S, if it begins at most S/2 bytes after it, else at the first character boundary at or after k · S. As the
-    final S is known at the end only, both places are kept for every k · S so far; a doubling drops every other k.
+    S is 256 bytes, doubled until the text has at most 4,096 · S. Block k ends at the first white space at or after
+    k · S, if it begins at most S/2 bytes after it, else at the first character boundary at or after k · S. The end of a
+    document is the end of a block.
     """
+    size = _SMALLEST_BLOCK
+    while len(utf8) > _MOST_BLOCKS * size:
+        size *= 2
+    document_ends = np.append(documents[1:], len(utf8))
+    found = [_block_end(utf8, target, size // 2) for target in range(size, len(utf8), size)]
+    ends = np.unique(np.append(found, document_ends)).astype(np.int64)
+    return BlockCuts(ends=ends, document=np.searchsorted(document_ends, ends, side="left").astype(np.int64))
 
-    def __init__(self) -> None:
-        self._size = _SMALLEST_BLOCK
-        self._bytes = 0
-        self._boundary = np.empty(0, np.int64)
-        """First character boundary at or after (i + 1) · S."""
-        self._space = np.empty(0, np.int64)
-        """First white space at or after (i + 1) · S; −1 while none was seen."""
-        self._document_ends = array("q")
 
-    def feed(self, piece: Letters) -> None:
-        """Take the next characters."""
-        spaces = self._bytes + bytes_before(piece, np.flatnonzero(piece.space))
-        ends = self._bytes + bytes_before(piece, piece.starts)
-        self._document_ends.extend(ends[ends > 0].tolist())
-        if len(spaces):
-            self._space[self._space < 0] = spaces[0]
-        utf8, first = np.frombuffer(piece.utf8, np.uint8), self._size * (len(self._space) + 1)
-        targets = np.arange(first, self._bytes + len(utf8), self._size, dtype=np.int64)
-        places = targets - self._bytes
-        for _ in range(3):  # on to the next character, which has at most three bytes after its first, or to the end
-            inside = places < len(utf8)
-            inside[inside] = (utf8[places[inside]] & 0xC0) == 0x80
-            places = places + inside
-        self._boundary = np.append(self._boundary, self._bytes + places)
-        self._space = np.append(self._space, np.append(spaces, -1)[np.searchsorted(spaces, targets)])
-        self._bytes += len(utf8)
-        while self._bytes > _MOST_BLOCKS * self._size:
-            self._size *= 2
-            self._boundary, self._space = self._boundary[1::2], self._space[1::2]
+def _block_end(utf8: NDArray[np.uint8], target: int, reach: int) -> int:
+    boundary = target + int(np.append(is_lead(utf8[target : target + 3]), True).argmax())
+    for length in (min(reach, _NEAR), reach):  # white space is near, but in texts without any
+        text = utf8[boundary : target + length + 4].tobytes().decode(errors="ignore")
+        place = next((place for place, letter in enumerate(text) if letter.isspace()), len(text))
+        end = boundary + len(text[:place].encode())
+        if place < len(text) and end <= target + reach:
+            return end
+    return boundary
 
-    def finish(self) -> BlockCuts:
-        """Return the blocks of the whole text; its end is the end of a document."""
-        document_ends = np.array([*self._document_ends, self._bytes], np.int64)
-        targets = self._size * np.arange(1, len(self._space) + 1)
-        near = (self._space >= 0) & (self._space - targets <= self._size // 2)
-        ends = np.unique(np.concatenate([np.where(near, self._space, self._boundary), document_ends]))
-        return BlockCuts(ends=ends, document=np.searchsorted(document_ends, ends, side="left").astype(np.int64))
+
+def is_lead(utf8: NDArray[np.uint8]) -> Bools:
+    """Return whether bytes are the first of a character, `(n,)`."""
+    found: Bools = (utf8 & 0xC0) != 0x80
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByteFlags:
+    """Flags of n bytes of a text, `(n,)` each; a character and a word are flagged at their first byte."""
+
+    characters: Bools
+    words: Bools
+    """A word begins."""
+    newlines: Bools
+    space: Bools
+    """The byte is that of white space, its first one."""
+    blank: Bools
+    """U+0020."""
+    runs_on: Bools
+    """True within a word that began before: there is no white space here, and there was none before."""
+
+
+def byte_flags(utf8: NDArray[np.uint8], start: int, stop: int, documents: Ints) -> ByteFlags:
+    """Return the flags of bytes start to stop of a text whose documents begin at these bytes."""
+    low, high = start, stop
+    while low > 0 and not is_lead(utf8[low : low + 1]).all():
+        low -= 1
+    while high < len(utf8) and not is_lead(utf8[high : high + 1]).all():
+        high += 1
+    before = utf8[max(low - 4, 0) : low].tobytes().decode(errors="ignore")[-1:]
+    found = letters(utf8[low:high].tobytes().decode(), after_word=bool(before) and not before.isspace())
+    values, inside = utf8[low:high], slice(start - low, stop - low)
+    lead = is_lead(values)
+    space, words = (np.zeros(len(values), bool) for _ in range(2))
+    space[lead], words[lead] = found.space, found.begins
+    runs_on = np.repeat(~found.space, found.widths) & ~words
+    first = documents[slice(*np.searchsorted(documents, [low, high]))] - low
+    words[first] |= runs_on[first]
+    runs_on[first] = False
+    return ByteFlags(
+        characters=lead[inside],
+        words=words[inside],
+        newlines=values[inside] == 0x0A,
+        space=space[inside],
+        blank=values[inside] == 0x20,
+        runs_on=runs_on[inside],
+    )

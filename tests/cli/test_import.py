@@ -57,6 +57,8 @@ class Test_closed_forms:  # noqa: N801 - reads as a sentence
         )  # the first `a` is unscored
         assert found.baselines == {"uniform": log(V)}
         assert set(found.scores) & {"accuracy", "accuracy_top5", "calibration_error"} == set()
+        (constant,) = [warning for warning in found.warnings if warning.code == "constant-losses"]
+        assert constant.message.startswith(f"the loss of each of the {n:,} tokens is {log(V):.6g} nats: a mean, or")
         assert found.tokens == records.run.Tokens(total=n + 1, scored=n, unscored=1, unknown=0)
         assert (found.checkpoint, found.wiring, found.timing, found.streams) == (None, None, None, None)
         assert found.interval is not None
@@ -80,6 +82,31 @@ class Test_closed_forms:  # noqa: N801 - reads as a sentence
             from_losses(table, "t.txt", state="carry", vocabulary=letters)
         with pytest.raises(VocabularyError, match=r"too small"):
             from_losses(table, "t.txt", state="carry", vocabulary=letters, vocabulary_size=V)
+
+
+@pytest.mark.usefixtures("folder")
+class Test_a_part:  # noqa: N801 - reads as a sentence
+    """`--part 90:` counts characters, and is often meant as per cent."""
+
+    def imported(self, part, first):
+        size = len(TEXT) - first
+        table = frame(TEXT[first:], nats=np.random.default_rng(0).random(size - 1))
+        table.to_parquet("part.parquet")
+        return imported("part.parquet", "--part", part)
+
+    def test_the_share_of_the_text_is_shown(self, capsys):
+        found = self.imported("90:", 90)
+        assert found.text.share == pytest.approx(1 - 90 / len(TEXT), rel=1e-12)
+        assert not found.warnings[0].code.startswith("too-little")
+        assert run(["report", "run.json", "--out", "r.html"]) == 0
+        assert "part 90: is 99.84 % of the characters of the files" in Path("r.html").read_text()
+        assert imported().text.share is None
+
+    def test_few_scored_characters_are_one_warning(self):
+        found = self.imported("99%:", len(TEXT) * 99 // 100)
+        (warning,) = [warning for warning in found.warnings if warning.code == "too-little-text"]
+        assert warning.message.startswith("only 559 characters are scored, and fewer than 1,000 say little about a ")
+        assert "; no intervals: " in warning.message
 
 
 @pytest.mark.usefixtures("folder")

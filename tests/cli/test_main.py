@@ -192,3 +192,25 @@ def test_progress_on_a_terminal_goes_to_standard_error(monkeypatch, capsys):
 def test_the_order_of_commands_is_that_of_a_persons_work():
     assert NAMES[:2] == ["evaluate", "sweep"]
     assert NAMES.index("check") < NAMES.index("gate") < NAMES.index("report")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["gate", "LONG", "--baseline", "b.json"],
+        ["compare", "a.json", "--out", "LONG.json"],
+        ["evaluate", "m.keras", "t.txt", "--out", "LONG.json"],
+        ["trace", "m.keras", "t.txt", "--out", "LONG.parquet"],
+        ["lint", "LONG"],
+        ["open", "LONG"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_name_that_no_file_system_takes(refused, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.json", "m.keras", "t.txt"):
+        (tmp_path / name).touch()
+    said = refused(*(word.replace("LONG", "x" * 300) for word in command))
+    assert "xxxxx" in said
+    assert "defect" not in said
+    assert "File name too long" in said

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from rnneval.errors import TextError, VocabularyError
 from rnneval.text import BlockCuts, TextOptions, Vocabulary, encode, sources, spool, units
 from rnneval.text.pieces import final_text
-from rnneval.text.units import BlockCutter, letters
+from rnneval.text.table import TokenTable
+from rnneval.text.units import block_cuts, letters
 from tests.text import naive
 from tests.text.conftest import texts
 
@@ -63,7 +64,7 @@ def test_everything_is_as_in_plain_loops(  # noqa: PLR0917 - what hypothesis dra
     documents = naive.documents(texts, options)
     facts = naive.facts(documents, vocabulary.kind)
     tokens = naive.tokens(documents, vocabulary.ids, vocabulary.kind, options.unknown)
-    with patch.object(sources, "CHUNK_BYTES", chunk), patch.object(spool, "_STRIDE", 3):
+    with patch.object(sources, "CHUNK_BYTES", chunk), patch.object(spool, "IN_MEMORY", 5):
         if len(tokens) <= len({token.document for token in tokens}):
             with pytest.raises(TextError, match=r"1 token|0 tokens"):
                 encode(write(texts), vocabulary, options)
@@ -119,10 +120,11 @@ def check_range(encoded, tokens, facts, data):
 def test_blocks_are_as_in_plain_loops(write, texts, apart, chunk):
     options = TextOptions(documents=apart)
     with patch.multiple(units, _SMALLEST_BLOCK=4, _MOST_BLOCKS=8), patch.object(sources, "CHUNK_BYTES", chunk):
-        cutter = BlockCutter()
+        table = TokenTable()
         for piece in final_text(sources.Sources(write(texts)), options):
-            cutter.feed(letters(piece.text, piece.starts))
-        cuts = cutter.finish()
+            table.add_text(letters(piece.text, piece.starts))
+        table.finish_text()
+        cuts = block_cuts(table.utf8, table.documents)
     wanted = naive.block_ends(naive.documents(texts, options), smallest=4, most=8)
     assert list(zip(cuts.ends, cuts.document, strict=True)) == wanted
 
@@ -144,11 +146,18 @@ def test_unknowns_are_counted_over_the_whole_text(write, texts, vocabulary, apar
         with pytest.raises(TextError) as error:
             encode(write(texts), vocabulary, options)
     seen = re.search(
-        r" has ([\d,]+) .* \(([\d,]+) distinct: .*; first at character offset ([\d,]+), line (\d+)\)", str(error.value)
+        r" has (\d+) .* \((\d+) distinct: .*; first at character offset (\d+), line (\d+), column (\d+)( of .*)?\)",
+        str(error.value),
     )
-    first = absent[0][1]
-    line = 1 + "".join(documents)[:first].count("\n")
-    assert [*map(int, seen.groups())] == [len(absent), len({token for token, _ in absent}), first, line]
+    number, offset = 0, absent[0][1]
+    while offset >= len(texts[number].removeprefix("\ufeff")):
+        offset -= len(texts[number].removeprefix("\ufeff"))
+        number += 1
+    before = texts[number].removeprefix("\ufeff")[:offset]
+    place = [offset, 1 + before.count("\n"), 1 + len(before.rpartition("\n")[2])]
+    assert [*map(int, seen.groups()[:5])] == [len(absent), len({token for token, _ in absent}), *place]
+    assert (seen[6] is not None) == (len(texts) > 1)
+    assert seen[6] is None or seen[6].endswith(f"{number}.txt")
 
 
 def test_blocks_of_the_real_size(write):
@@ -212,7 +221,7 @@ def test_unknown_characters_are_told(write):
     with pytest.raises(
         TextError,
         match=r"0\.txt has 18 characters the vocabulary lacks \(2 distinct: 'c' \(U\+0063\), 'é' \(U\+00E9\); "
-        r"first at character offset 4, line 2\): .*--unknown skip, or --unknown TOKEN",
+        r"first at character offset 4, line 2, column 2\): .*--unknown skip, or --unknown TOKEN",
     ):
         encode(write([text]), Vocabulary.from_tokens(["a", "b", "\n"]))
 
@@ -221,8 +230,8 @@ def test_unknown_words_are_told(write):
     words = Vocabulary.from_tokens(["<unk>", "to", "be"])
     with pytest.raises(
         TextError,
-        match=r"has 2 words the vocabulary lacks \(2 distinct: 'or', 'not'; first at character offset 6, line 2\): "
-        r"--unknown '<unk>' maps them",
+        match=r"has 2 words the vocabulary lacks \(2 distinct: 'or', 'not'; first at character offset 6, line 2, "
+        r"column 1\): --unknown '<unk>' maps them",
     ):
         encode(write(["to be\nor not to be"]), words)
     with encode(write(["to be\nor not to be"]), words, TextOptions(unknown="<unk>")) as encoded:
@@ -233,8 +242,26 @@ def test_unknown_words_are_told(write):
 
 
 def test_unknown_bytes_are_told(write):
-    with pytest.raises(TextError, match=r"2 bytes .*2 distinct: 0xA9, 0xC3; first at character offset 1, line 1"):
+    with pytest.raises(
+        TextError, match=r"2 bytes .*2 distinct: 0xA9, 0xC3; first at character offset 1, line 1, column 2"
+    ):
         encode(write(["aéa"]), Vocabulary.from_tokens([97]))
+
+
+@pytest.mark.parametrize(
+    ("part", "place"),
+    [
+        ("3:", "character offset 7, line 2, column 3 of {0}"),
+        ("8:", "character offset 2, line 1, column 3 of {1}"),
+        ("13:", "character offset 2, line 2, column 1 of {2}"),
+    ],
+)
+def test_the_place_of_an_unknown_one_is_that_in_its_file(write, part, place):
+    """The part begins within a line; of three files, the second begins within a line of the joined text."""
+    letters = Vocabulary.from_tokens(["a", "\n"])
+    files = write(["aaaa\naaxa", "aaxaa", "a\nx"])
+    with pytest.raises(TextError, match=re.escape(f"first at {place.format(*files)})")):
+        encode(files, letters, TextOptions(part=part))
 
 
 @pytest.mark.parametrize(
@@ -344,7 +371,7 @@ def test_a_tenth_of_a_long_text(write):
 
 def test_a_full_disk(write):
     with (
-        patch.object(spool.Narrow, "pack", return_value=np.zeros(1, "<u4")),
+        patch.object(spool, "IN_MEMORY", 1),
         patch("tempfile.TemporaryFile") as file,
     ):
         file.return_value.write.side_effect = OSError(28, "No space left on device")
@@ -368,5 +395,6 @@ def test_the_very_text_that_the_vocabulary_was_taken_from_is_no_held_out_text(tm
 
     assert warned(vocabulary, trained) == warned(vocabulary, copy) == ["training-text"]
     assert warned(vocabulary, trained, part="90%:") == warned(vocabulary, other) == []
+    assert warned(vocabulary, trained, part="2:") == ["training-text"]  # characters, not per cent
     assert warned(vocabulary, [trained, other]) == warned(Vocabulary.from_text([trained, other]), other) == []
     assert warned(Vocabulary.from_tokens(vocabulary.tokens), trained) == []  # nothing says what it was taken from

@@ -141,7 +141,7 @@ def changed(row, **values):
         (spans_of(PIECES, without=(0,), first_token=-1), r"row 0 \(token 0, .*: bytes 0 to 4 .* no token number"),
         (
             spans_of([b"".join(PIECES[:30]), *PIECES[30:]], without=(0,)),
-            r"row 0 .*: bytes 0 to 120 before it, 120, have no row and would be the first token of a document; the",
+            r"row 0 .*: bytes 0 to 120 before it have no row, so they would be the first token of a document, of 85 ",
         ),
         (spans_of(PIECES, first_token=5), r"row 0 \(token 5, bytes 0 to 4\): the text begins: tokens are numbered"),
         (changed(5, start=19), r"row 5 \(token 5, bytes 19 to 24\): overlaps the row before, .* byte 20, by 1 bytes:"),
@@ -235,3 +235,61 @@ def test_byte_counts_that_are_off_by_one_a_word(tmp_path):
         r"first of 9 places, 9 bytes in all\): every token .* is scored, white space included",
     ):
         encoded(path, gaps)  # fmt: skip
+
+
+WORDY = ("Then said the old man quietly: there is a road to the sea, and it is long\n" * 40).encode()
+SUBWORDS = cut(WORDY, (5, 3, 1, 4, 2, 6))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "merged", "said"),
+    [
+        (cut(WORDY, (1,)), 2, "of 2 characters; of the scored tokens 99 % have 1 or fewer"),
+        (cut((LINE * 40).encode(), (1,)), 2, "of 2 bytes; of the scored tokens 99 % have 1 or fewer"),
+        (cut((LINE * 40).encode(), (1,)), 21, "of 21 bytes"),
+        ([letter.encode() for letter in LINE * 40], 2, "of 2 characters"),
+        (SUBWORDS, 21, "of 72 characters; of the scored tokens 99 % have 6 or fewer"),
+        (SUBWORDS, 3, "of 9 characters"),
+    ],
+    ids=["letters", "bytes", "21 bytes", "letters of two bytes", "21 subwords", "3 subwords"],
+)
+def test_several_first_tokens_without_a_row_are_not_taken_for_one(tmp_path, pieces, merged, said):
+    """The losses begin too late, and the rows are numbered from 1 all the same."""
+    path = tmp_path / "text.txt"
+    path.write_bytes(b"".join(pieces))
+    late = [b"".join(pieces[:merged]), *pieces[merged:]]
+    with pytest.raises(RecordError, match=rf"row 0 \(token 1, .*{said}.*: more than one token is missing"):
+        encoded(path, spans_of(late, without=(0,)))
+    with encoded(path, spans_of(pieces, without=(0,))).text as known:
+        assert known.tokens == len(pieces)
+
+
+def test_a_first_character_of_more_bytes_than_any_scored_one(tmp_path):
+    path, content = tmp_path / "text.txt", "“" + "to be or not to be" * 9
+    path.write_text(content)
+    found = encoded(path, spans_of([letter.encode() for letter in content], without=(0,)))
+    with found.text as known:
+        assert (known.token_kind, found.unscored) == ("char", 1)
+
+
+def test_a_few_tokens_do_not_show_what_is_usual(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("Hello to all")
+    encoded(path, spans_of([b"Hello", b" to", b" all"], without=(0,))).text.close()
+
+
+def test_documents_that_all_lack_two_tokens(tmp_path):
+    """One document of many may begin with a long token, most may not."""
+    files, pieces, without = [], [], []
+    for number in range(9):
+        files.append(tmp_path / f"{number}.txt")
+        files[-1].write_bytes(WORDY)
+        without.append(len(pieces))
+        pieces += [b"".join(SUBWORDS[:4]), *SUBWORDS[4:]]
+    with pytest.raises(RecordError, match="of 13 characters; of the scored tokens 99 % have 6 or fewer"):
+        encoded(files, spans_of(pieces, without=without), documents="file")
+    pieces, without = [], []
+    for number in range(9):
+        without.append(len(pieces))
+        pieces += SUBWORDS if number else [b"".join(SUBWORDS[:4]), *SUBWORDS[4:]]
+    encoded(files, spans_of(pieces, without=without), documents="file").text.close()

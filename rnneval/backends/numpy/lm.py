@@ -56,6 +56,7 @@ class NumpyLM:
     checkpoint: Checkpoint
     vocabulary: Vocabulary | None = None
     why_no_vocabulary: str = ""  # the places where no vocabulary was found, and what to give
+    warnings: tuple[()] = ()
     backend: str = "numpy"
     device: str = "CPU"
     mixable: bool = True

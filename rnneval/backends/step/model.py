@@ -57,6 +57,7 @@ class StepLM:
     backend: str = field(default="step", init=False)
     input_kind: str = field(default="ids", init=False)
     output_kind: str = field(default="logits", init=False)
+    warnings: tuple[()] = field(default=(), init=False)
     window: None = field(default=None, init=False)
     memory_cells: bool = field(default=False, init=False)
     device: str = field(default="CPU", init=False)

@@ -58,7 +58,7 @@ def gradients(lm: LanguageModel, text: Paths | None = None, *, options: Gradient
         places = [[seen.places[int(target)] for target in targets] for targets in (segments, anchors)]
         loss, variables, nothing = variable_gradients(lm, held.text, places[0], truncation)
         courses, missing = through_time(lm, held.text, places[1], lags)
-        warnings = wiring_warnings(held.wiring)
+        warnings = [*wiring_warnings(held.wiring), *lm.warnings]
         for name, why in {**nothing, **missing}.items():
             warnings.append(Warning(code="no-gradient", message=f"no gradient of {name}: {why}"))
         record = Gradients(

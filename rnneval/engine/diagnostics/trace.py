@@ -32,7 +32,7 @@ from rnneval.options import TraceOptions, on_model
 from rnneval.records import table_written
 from rnneval.records.paths import named, require_apart
 from rnneval.records.run import GateSummary, Run, Warning  # noqa: A004 - the record's own word
-from rnneval.records.tables import TRACE
+from rnneval.records.tables import TRACE, in_utf8
 from rnneval.text import EncodedText, Paths, text_given
 
 Doubles = NDArray[np.float64]
@@ -321,7 +321,7 @@ def write_trace(path: str | os.PathLike[str], watch: TraceWatch, run: Run) -> No
         "rnneval.stride": str(watch.stride),
         "rnneval.norm_band": "0.95",
     }
-    schema = pa.schema(_FIELDS, metadata={key.encode(): value.encode() for key, value in metadata.items()})
+    schema = pa.schema(_FIELDS, metadata={key.encode(): in_utf8(value) for key, value in metadata.items()})
     with table_written(path, schema) as writer:
         for columns in chain(_along(watch), _bands(watch), _of_all(watch), _asked_for(run)):
             writer.write_table(_table(columns, schema))
@@ -393,7 +393,8 @@ def _table(columns: Mapping[str, Any], schema: Any) -> Any:
     for field in schema:
         given = columns.get(field.name)
         if isinstance(given, str):
-            arrays.append(pa.array([given] * int(finite.sum()), pa.string()).dictionary_encode())
+            word = in_utf8(given).decode()
+            arrays.append(pa.array([word] * int(finite.sum()), pa.string()).dictionary_encode())
         elif given is None:
             arrays.append(pa.nulls(int(finite.sum()), field.type))
         else:

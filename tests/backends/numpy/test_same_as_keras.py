@@ -193,7 +193,7 @@ def test_activations(name) -> None:
     import keras
     import tensorflow as tf
 
-    from rnneval.models.opening import keras2_hard_sigmoid
+    from rnneval.models import keras2_hard_sigmoid
 
     x = np.linspace(-7, 7, 113, dtype=np.float32).reshape(1, -1)
     x = np.concatenate([x, x[:, ::-1] * 1e-3])

@@ -117,7 +117,7 @@ SPLIT = {"type": "Split", "pattern": {"Regex": "(("}, "behavior": "Isolated", "i
             changed(
                 pre_tokenizer={"type": "Split", "pattern": {"Regex": "(("}, "behavior": "Isolated", "invert": False}
             ),
-            "pattern '\\(\\(' is not run: it has an odd bracket at character 3",
+            "cannot load it",
         ),
         # A panic of Rust, which is no Exception.
         (

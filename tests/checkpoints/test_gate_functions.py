@@ -1,0 +1,176 @@
+"""Weights alone of Keras 2 hold no gate function: the one that the builder chooses, and warnings where it changed."""
+
+import json
+import subprocess
+import sys
+from itertools import pairwise
+
+import h5py
+import numpy as np
+import pytest
+
+import rnneval
+from rnneval.cli.main import run
+from tests.checkpoints.by_hand import dense, embedding, recurrent, sequential, weights_of, write
+from tests.oracles import sigmoid
+
+LETTERS = "abcdefg"
+TEXT = "abacabadabacabaeabfgbacab" * 8
+BUILDER = """
+import keras
+from rnneval.models import keras2_hard_sigmoid
+
+def build(vocab_size=7):
+    layers = keras.layers
+    lstm = layers.{kind}(4, return_sequences=True, name='lstm', {argument})
+    return keras.Sequential([layers.Embedding(vocab_size, 5), lstm, layers.Dense(vocab_size)])
+"""
+ARGUMENTS = {
+    "default": "",
+    "Keras 3's": "recurrent_activation='hard_sigmoid'",
+    "Keras 2's": "recurrent_activation=keras2_hard_sigmoid",
+}
+GATES = {
+    "default": sigmoid,
+    "Keras 3's": lambda x: np.clip(x / 6 + 0.5, 0, 1),
+    "Keras 2's": lambda x: np.clip(0.2 * x + 0.5, 0, 1),
+}
+
+
+def builder(folder, argument, kind="LSTM"):
+    path = folder / "train.py"
+    path.write_text(BUILDER.format(argument=argument, kind=kind))
+    return f"{path}:build"
+
+
+def saved(folder, kind="LSTM", version="2.2.4", **options):
+    """A file of weights alone, as that version of Keras wrote it, and its arrays."""
+    weights = weights_of(sequential(embedding(), recurrent(kind, "rnn", 4, **options), dense()))
+    path = write(folder / "weights.h5", None, weights)
+    if version:
+        with h5py.File(path, "r+") as file:
+            file.attrs["keras_version"] = version.encode()
+    return path, [value.astype(np.float64) for _, arrays in weights for _, value in arrays]
+
+
+def total_nats(arrays, gate):
+    """The loss of an LSTM over TEXT, token by token."""
+    table, kernel, recurrent_kernel, bias, out, shift = arrays
+    h, c, total = np.zeros(4), np.zeros(4), 0.0
+    ids = [LETTERS.index(letter) for letter in TEXT]
+    for token, target in pairwise(ids):
+        i, f, candidate, o = np.split(table[token] @ kernel + h @ recurrent_kernel + bias, 4)
+        c = gate(f) * c + gate(i) * np.tanh(candidate)
+        h = gate(o) * np.tanh(c)
+        logits = h @ out + shift
+        total += np.log(np.exp(logits).sum()) - logits[target]
+    return total
+
+
+def warned(record):
+    return [warning.message for warning in record.warnings if warning.code == "gate-function"]
+
+
+@pytest.mark.parametrize("choice", ARGUMENTS)
+def test_the_loss_is_that_of_the_function_that_the_builder_chose(tmp_path, choice):
+    path, arrays = saved(tmp_path)
+    lm = rnneval.open(path, builder=builder(tmp_path, ARGUMENTS[choice]), vocabulary=list(LETTERS))
+    found = rnneval.evaluate(lm, string=TEXT)
+    assert found.total_nats == pytest.approx(total_nats(arrays, GATES[choice]), rel=1e-6)
+    totals = [total_nats(arrays, gate) for gate in GATES.values()]
+    assert np.diff(sorted(totals)).min() > 1e-4 * max(totals)  # a hundred times what is allowed above
+    assert len(warned(found)) == (choice != "Keras 2's")
+
+
+def test_the_command_names_the_layer_the_function_and_what_to_write(tmp_path, capsys):
+    path, _ = saved(tmp_path)
+    (tmp_path / "text.txt").write_text(TEXT)
+    (tmp_path / "vocab.json").write_text(json.dumps(list(LETTERS)))
+
+    def evaluate(argument):
+        given = ["--builder", builder(tmp_path, argument), "--vocab", tmp_path / "vocab.json", "--format", "json"]
+        code = run([str(each) for each in ("evaluate", path, tmp_path / "text.txt", *given)])
+        said = [
+            one["message"] for one in json.loads(capsys.readouterr().out)["warnings"] if one["code"] == "gate-function"
+        ]
+        return code, said
+
+    code, (said,) = evaluate("")
+    assert code == 0
+    assert said.startswith("the gates of lstm are computed by sigmoid; Keras 2.2.4 wrote the weights")
+    assert "from rnneval.models import keras2_hard_sigmoid" in said
+    assert "recurrent_activation=keras2_hard_sigmoid" in said
+    _, (said,) = evaluate(ARGUMENTS["Keras 3's"])
+    assert said.startswith("hard_sigmoid of lstm (recurrent_activation) is Keras 3's, x / 6 + 0.5; Keras 2.2.4 wrote")
+    assert evaluate(ARGUMENTS["Keras 2's"]) == (0, [])
+    assert run(["open", str(path), "--builder", builder(tmp_path, "")]) == 0
+    assert "gate-function" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize(
+    ("version", "of_default", "of_hard"),
+    [("", 1, 1), ("2.0.8", 1, 1), ("2.1.6-tf", 1, 1), ("2.2.4-tf", 1, 1), ("2.3.1", 0, 1), ("2.3.0-tf", 0, 1)],
+)
+def test_the_default_was_another_before_keras_2_3(tmp_path, kind, version, of_default, of_hard):
+    path, _ = saved(tmp_path, kind, version)
+    for choice, expected in (("default", of_default), ("Keras 3's", of_hard)):
+        lm = rnneval.open(path, builder=builder(tmp_path, ARGUMENTS[choice], kind))
+        assert len(warned(lm)) == expected, (choice, warned(lm))
+
+
+def test_layers_of_cudnn_had_no_other_gates_than_sigmoid(tmp_path):
+    path, _ = saved(tmp_path)
+    with h5py.File(path, "r+") as file:
+        group = file["rnn/rnn"]
+        del group["bias:0"]
+        group["bias:0"] = np.zeros(32, np.float32)
+    assert not warned(rnneval.open(path, builder=builder(tmp_path, "")))
+
+
+WRITER = """
+import os, sys
+os.environ["TF_USE_LEGACY_KERAS"], os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1", "3"
+import numpy as np, tensorflow as tf, tf_keras
+k, folder, kind = tf_keras.layers, sys.argv[1], sys.argv[2]
+rnn = getattr(k, kind)(4, return_sequences=True, recurrent_activation="hard_sigmoid")
+model = tf_keras.Sequential([k.Embedding(7, 5), rnn, k.Dense(7)])
+model(np.arange(7)[None])
+rng = np.random.default_rng(3)
+model.set_weights([rng.normal(0, 1, w.shape) for w in model.get_weights()])
+np.save(folder + "/logits.npy", model(np.arange(7)[None]))
+model.save_weights(folder + "/old.weights.h5")
+model.save_weights(folder + "/old.h5")
+model.save_weights(folder + "/ckpt")
+tf.train.Checkpoint(model=model).write(folder + "/tf")
+"""
+
+
+@pytest.mark.keras2
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_files_that_keras_2_wrote(tmp_path, kind):
+    pytest.importorskip("tf_keras")
+    subprocess.run([sys.executable, "-c", WRITER, str(tmp_path), kind], check=True, capture_output=True)
+    for name in ("old.weights.h5", "old.h5", "ckpt", "tf"):
+        lm = rnneval.open(tmp_path / name, builder=builder(tmp_path, ARGUMENTS["Keras 2's"], kind))
+        logits, _ = lm.step(np.arange(7)[None], lm.initial_state(1))
+        np.testing.assert_allclose(logits, np.load(tmp_path / "logits.npy"), atol=1e-5)
+        assert not warned(lm)
+        wrong = rnneval.open(tmp_path / name, builder=builder(tmp_path, ARGUMENTS["Keras 3's"], kind))
+        (said,) = warned(wrong)
+        assert "(recurrent_activation) is Keras 3's" in said
+
+
+def test_weights_of_keras_3_have_the_hard_sigmoid_of_keras_3(tmp_path):
+    import keras
+    import tensorflow as tf
+
+    layers = keras.layers
+    rnn = layers.LSTM(4, return_sequences=True, recurrent_activation="hard_sigmoid")
+    model = keras.Sequential([layers.Embedding(7, 5), rnn, layers.Dense(7)])
+    model(np.arange(7)[None])
+    model.save_weights(tmp_path / "new.weights.h5")
+    tf.train.Checkpoint(model=model).write(str(tmp_path / "tf"))
+    for name in ("new.weights.h5", "tf"):
+        lm = rnneval.open(tmp_path / name, builder=builder(tmp_path, ARGUMENTS["Keras 3's"]))
+        assert not warned(lm)
