@@ -177,7 +177,7 @@ class Convolution(Beside):
 
     def call(self, ids, state=None):
         x, state = self.gru(self.conv(self.embedding(ids)), initial_state=state)
-        return self.dense(x), state
+        return self.dense(self.mix(x)), state
 
 
 @pytest.mark.sampled(2)
