@@ -253,14 +253,14 @@ def linear(layer: Any | None) -> Iterator[None]:
 
 
 @contextmanager
-def eagerly() -> Iterator[None]:
-    """Run every `tf.function` of the block eagerly.
+def eagerly(on: bool = True) -> Iterator[None]:
+    """Run every `tf.function` of the block eagerly, or with `on=False` as a trace.
 
     A model whose `call` is a `tf.function` and is traced before its weights are loaded keeps the initial weights in
     that trace; so no trace is made until everything is in place.
     """
     before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)
+    tf.config.run_functions_eagerly(on)
     try:
         yield
     finally:

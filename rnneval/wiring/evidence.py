@@ -198,6 +198,11 @@ class Evidence:
         """Return whether there are recurrent layers or cells, and each state was seen to be right."""
         return bool(self.kinds) and all(item.kind in SEEN_RIGHT for item in self.kinds)
 
+    def carries(self) -> bool:
+        """Return whether each recurrent layer or cell was seen to get its own last state, unchanged."""
+        kinds = {item.kind for item in self.kinds}
+        return "carried" in kinds and kinds <= {"carried", "handoff", "initial"}
+
     def has(self, *kinds: str) -> bool:
         """Return whether any arrival is of one of these kinds."""
         return any(item.kind in kinds for item in self.kinds)
@@ -220,15 +225,31 @@ class Evidence:
         return self.detection(f"{seen}: {self.facts.oracles[oracle].detail}; {place}", at=spot)
 
     def failure_of_recurrence(self, oracle: str, seen: str, severity: Severity | None = None) -> "Detection":
-        """Return the detection of a failed test that no op shows the place of: it names the only recurrent layer."""
+        """Return the detection of a failed test of what is carried, at the place that the flow of states leaves open.
+
+        Where every state is carried the fault is outside of the recurrent layers, unless an op shows it inside of one.
+        """
         layers = {self.facts.units[event.unit].path for event in self.facts.events}
-        spot = None
-        place = "no layer can be named, since the recurrence is written by hand, without a recurrent layer or cell"
-        if len(layers) == 1:
+        spot = self.facts.spots.get(oracle)
+        begins = "" if spot is None else f"; the difference begins at {spot.layer or f'line {spot.line}'}"
+        if not layers:
+            spot = None
+            place = "no layer can be named, since the recurrence is written by hand, without a recurrent layer or cell"
+        elif self.carries():
+            place = "every recurrent layer gets its own state back, so "
+            own = ", ".join(dict.fromkeys(unit.name for unit in self.facts.units if unit.of_author))
+            names = {unit.layer or unit.name for unit in self.facts.units}
+            if spot is not None and spot.layer is not None and spot.layer.removesuffix(".cell") in names:
+                place += f"the fault is in what {spot.layer} reads or computes"
+            else:
+                where = f"the fault is inside of {own}, or outside" if own else "the fault is outside"
+                place += f"{where} of the recurrent layers{begins}"
+        elif len(layers) == 1:
             first = self.facts.events[0]
             spot = Spot(layer=self.facts.units[0].name, file=first.file, line=first.line)
             place = f"{spot.layer} is the only recurrent layer"
-        elif layers:
+        else:
+            spot = None
             place = f"any of {len(layers)} recurrent layers may be meant: see the other findings"
         seen = f"{seen}: {self.facts.oracles[oracle].detail}; {place}"
         return self.detection(seen, severity=severity, at=spot)

@@ -32,6 +32,10 @@ class UnitFact:
     """Number of the place in a call, from 1: a layer that reads two streams has two (`rnneval.wiring.places`)."""
     reused: bool = False
     """Whether the layer reads, in one call, outputs of its own from that call."""
+    cells: tuple[tuple[str, int], ...] = ()
+    """The cells that it is made of: each one's place in it, and the number of the object; equal numbers are one."""
+    of_author: bool = False
+    """Whether its class, or that of one of its cells, is not one of Keras' own."""
 
     @property
     def names(self) -> frozenset[str]:
@@ -92,24 +96,28 @@ class Arrival:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trace:
-    """The comparison of a `tf.function` with eager execution: see the fault `frozen-trace`."""
-
-    difference: float | None = None
-    """Between traced and eager logits after the weights changed, where a trace was there to compare."""
-    uncompared: str = ""
-    """Reason why a trace that was there could not be compared; empty if all were compared."""
-    trap: str = ""
-    """The function that would freeze the weights if it were called before the model is built."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Spot:
     """The place in the model where a test of behaviour was seen to fail."""
 
     layer: str | None = None
     file: str | None = None
     line: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """The comparison of a `tf.function` with eager execution: see the fault `frozen-trace`."""
+
+    difference: float | None = None
+    """Between traced and eager logits after the weights changed, where a trace was there to compare."""
+    uncompared: str = ""
+    """Reason why a trace could not be compared; empty if all were compared."""
+    as_called: str = ""
+    """Words for how the logits of the model as it is called differ from those of eager calls; empty if they agree."""
+    spot: Spot = Spot()
+    """The place of the function, if `as_called`."""
+    trap: str = ""
+    """The function that would freeze the weights if it were called before the model is built."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -136,6 +136,8 @@ def _doubts(evidence: Evidence) -> Iterator[str]:
             "no recurrent layer or cell ran that could be watched (a recurrence written by hand, or a loaded "
             "signature): the wiring was not seen, only the behaviour was tested"
         )
+    if facts.trace.uncompared:
+        yield facts.trace.uncompared
     if evidence.has("unknown"):
         why = next((item.arrival.unknown for item in evidence.kinds if item.arrival.unknown), "")
         yield f"the sources of {_slots(evidence, 'unknown')} could not be followed: {why}"

@@ -49,6 +49,20 @@ BY_TOKEN = replace(
     ),
 )
 
+
+def celled(*cells):
+    """The stack, where gru is made of these cells."""
+    return replace(stack(), units=(replace(stack().units[0], cells=cells), stack().units[1]))
+
+
+ONE_CELL = replace(
+    stack(),
+    units=tuple(replace(unit, cells=(("", 0),)) for unit in stack().units),
+    events=tuple(
+        replace(e, descends=frozenset({k - 1}) if e.unit else frozenset()) for k, e in enumerate(stack().events)
+    ),
+)
+
 FIRES = {
     "shared-state": [(SHARED, "error")],
     "crossed-state": [(CROSSED, "error")],
@@ -61,7 +75,7 @@ FIRES = {
     "uncarried-state": [(declaring(DROPPED, stateless=frozenset({"gru_2"})), "info")],
     "random-state": [(arriving(stack(), 1, sources=frozenset(), random=True, born=lambda call: call), "error")],
     "noisy-state": [(arriving(stack(), 0, noisy=True), "error")],
-    "shared-layer": [(REUSED, "error")],
+    "shared-layer": [(REUSED, "error"), (celled(("cells[0]", 0), ("cells[1]", 0)), "error"), (ONE_CELL, "error")],
     "future-leak": [
         (oracle(stack(), "causal", "fail"), "error"),
         (oracle(stack(), "training", "fail"), "error"),
@@ -79,6 +93,7 @@ FIRES = {
         (replace(stack(), trace=Trace(difference=0.5)), "error"),
         (replace(stack(), trace=Trace(difference=float("nan"))), "error"),
         (replace(stack(), trace=Trace(trap="Model.call")), "warning"),
+        (replace(stack(), trace=Trace(difference=1e-7, as_called="Called as it is, it differs")), "error"),
     ],
 }
 HANDOFF = replace(
@@ -97,7 +112,15 @@ SILENT = {
     "uncarried-state": [stack()],
     "random-state": [stack(), arriving(stack(), 0, from_call=0, noisy=False)],
     "noisy-state": [stack()],
-    "shared-layer": [stack(), BY_TOKEN, declaring(REUSED, shared=frozenset({"gru"}))],
+    "shared-layer": [
+        stack(),
+        BY_TOKEN,
+        declaring(REUSED, shared=frozenset({"gru"})),
+        celled(("cells[0]", 0), ("cells[1]", 1)),
+        declaring(ONE_CELL, shared=frozenset({"gru_2"})),
+        replace(ONE_CELL, events=stack().events),  # neither reads the other
+        arriving(ONE_CELL, 1, from_call=0, sources=of((0, 0))),  # one recurrence, in two forms
+    ],
     "future-leak": [stack(), declaring(oracle(stack(), "causal", "fail"), causal=False)],
     "batch-leak": [
         stack(),

@@ -6,7 +6,7 @@ import pytest
 
 from rnneval.errors import UsageError
 from rnneval.records import decode, encode
-from rnneval.wiring.facts import Facts, Source, Variant, parse_declarations, require_known
+from rnneval.wiring.facts import Facts, Source, Spot, Variant, parse_declarations, require_known
 from rnneval.wiring.judging import corrected, wiring_of
 from tests.wiring.made_up import arriving, event, lstm, oracle, stack
 
@@ -153,8 +153,26 @@ def test_an_lstm_that_loses_its_c_is_told_about_its_c():
 
 
 def test_the_only_recurrent_layer_is_named_by_a_test_of_behaviour():
-    (finding,) = wiring_of(oracle(lstm(), "chunk", "fail")).findings
-    assert (finding.layer, finding.file, finding.line) == ("lstm", None, None)
-    (finding,) = wiring_of(oracle(stack(), "chunk", "fail")).findings
-    assert finding.layer is None
-    assert "any of 2 recurrent layers may be meant" in finding.message
+    def failed(facts):
+        return wiring_of(oracle(arriving(facts, 0, transformed=True), "chunk", "fail")).findings[0]
+
+    assert (failed(lstm()).layer, failed(lstm()).file, failed(lstm()).line) == ("lstm", None, None)
+    assert failed(stack()).layer is None
+    assert "any of 2 recurrent layers may be meant" in failed(stack()).message
+
+
+def test_a_fault_is_outside_of_the_recurrent_layers_where_each_gets_its_own_state():
+    def failed(facts, spot=None):
+        spots = {} if spot is None else {"chunk": spot}
+        return wiring_of(replace(oracle(facts, "chunk", "fail"), spots=spots)).findings[0]
+
+    outside = "every recurrent layer gets its own state back, so the fault is outside of the recurrent layers"
+    assert f"{outside}. What" in failed(lstm()).message
+    found = failed(stack(), Spot(layer="conv", file="model.py", line=7))
+    assert (found.layer, found.line) == ("conv", 7)
+    assert f"{outside}; the difference begins at conv" in found.message
+    assert f"{outside}; the difference begins at line 7" in failed(stack(), Spot(file="model.py", line=7)).message
+    found = failed(stack(), Spot(layer="gru_2", file="model.py", line=8))
+    assert "the fault is in what gru_2 reads or computes" in found.message
+    own = replace(lstm(), units=(replace(lstm().units[0], of_author=True),))
+    assert "the fault is inside of lstm, or outside of the recurrent layers" in failed(own).message

@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnneval.errors import type_and_message
 from rnneval.models.adapters import predicts_once
 from rnneval.models.layers import is_graph
 from rnneval.models.lm import RecurrentLM, eagerly
@@ -18,8 +17,8 @@ from rnneval.models.wiring.names import fact_of
 from rnneval.models.wiring.oracles import KEYS, run_oracles
 from rnneval.models.wiring.probe import TOKENS, Recording, Returned, hook_fires, run_stubbed
 from rnneval.models.wiring.provenance import by_intervention, origins_of
-from rnneval.models.wiring.snapshot import Snapshot
 from rnneval.models.wiring.subject import Ready, make_ready
+from rnneval.models.wiring.traces import compare_calls, compare_traces
 from rnneval.models.wrap import wrap
 from rnneval.records.wiring import Oracle, Wiring
 from rnneval.wiring.facts import (
@@ -28,7 +27,6 @@ from rnneval.wiring.facts import (
     Event,
     Facts,
     Source,
-    Trace,
     Variant,
     parse_declarations,
     require_known,
@@ -49,7 +47,7 @@ def check_layers(model: Any, *, declare: Iterable[str] = (), vocab_size: int | N
     inner = model if lm is None else lm.model  # what its author wired
     if is_graph(inner) and predicts_once(inner):
         return wiring_of(Facts(declared=declared, failure=_WINDOW))
-    trace = _compare_traces(inner)
+    trace = compare_traces(inner)
     with eagerly():
         try:
             ready = make_ready(inner, vocab_size)
@@ -61,6 +59,7 @@ def check_layers(model: Any, *, declare: Iterable[str] = (), vocab_size: int | N
             variants = tuple(_variants(ready, declared, seed)) if not facts.failure else ()
             found = _oracles(ready, facts, lm, seed)
             spots = locate(ready, found, seed) if hook_fires() else {}
+            trace = compare_calls(ready, seed, trace) if hook_fires() else trace
         finally:
             ready.snapshot.restore()
     facts = replace(facts, oracles=found, spots=spots, variants=variants, trace=trace)
@@ -198,57 +197,3 @@ def _oracles(ready: Ready, facts: Facts, lm: RecurrentLM | None, seed: int) -> d
     carried = run_oracles(kept, without=("causal", "batch"))
     found |= {"chunk": carried["chunk"], "used": carried["used"]}
     return {key: found[key] for key in KEYS if key in found}
-
-
-def _compare_traces(model: Any) -> Trace:
-    """Return whether a `tf.function` on `call` keeps weights that the model no longer has.
-
-    The weights are altered, and each trace that the model came with is compared to an eager run of the same inputs.
-    Where the model is not built yet, its `call` is a trap: it would freeze the weights.
-    """
-    function: Any = getattr(model, "call", None)
-    if not (hasattr(function, "get_concrete_function") and hasattr(function, "python_function")):
-        return Trace()  # it is no `tf.function`
-    trap = "" if getattr(model, "built", True) else f"{type(model).__name__}.call"
-    try:  # a private part of TensorFlow
-        signatures = [each.structured_input_signature for each in function._list_all_concrete_functions()]
-    except AttributeError:
-        signatures = []
-    if not signatures:
-        return Trace(trap=trap)
-    snapshot = Snapshot(model)
-    worst, uncompared = 0.0, ""
-    try:
-        for variable, values in snapshot.variables:
-            if np.issubdtype(values.dtype, np.floating):
-                variable.assign(values * 1.5 + 0.01)
-        for signature in signatures:
-            try:
-                worst = max(worst, _difference(function, signature))
-            except Exception as error:  # the author's code may raise anything
-                uncompared = type_and_message(error)
-    finally:
-        snapshot.restore()
-    return Trace(difference=worst, uncompared=uncompared, trap=trap)
-
-
-def _difference(function: Any, signature: Any) -> float:
-    """Return max |Δ| / max |value| between a traced function and the same function run eagerly."""
-
-    def filled(spec: Any) -> Any:
-        if not isinstance(spec, tf.TensorSpec):
-            return spec
-        shape = [size or 2 for size in (spec.shape.as_list() if spec.shape.rank is not None else [2, 2])]
-        return tf.ones(shape, spec.dtype)
-
-    positional, named = tf.nest.map_structure(filled, signature)
-    results = []
-    before = tf.config.functions_run_eagerly()
-    for eager in (False, True):
-        tf.config.run_functions_eagerly(eager)
-        try:
-            results.append(tf.nest.flatten(function(*positional, **named))[0])
-        finally:
-            tf.config.run_functions_eagerly(before)
-    traced, fresh = (np.asarray(result).astype(np.float64) for result in results)
-    return float(np.abs(traced - fresh).max() / max(np.abs(fresh).max(), 1e-30))

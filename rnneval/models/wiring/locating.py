@@ -1,7 +1,8 @@
 """Locating a failed test of behaviour: the op at which a difference comes in, its layer and its line.
 
 The two runs of a test are recorded op by op. A leak is walked back from the logits to the last tensor that is clean:
-the op after it lets it in. Noise and leftovers come in at the first op whose outputs differ.
+the op after it lets it in. Noise and leftovers come in at the first op whose outputs differ. What depends on the cuts
+begins at the first op whose outputs for some token differ.
 """
 
 import sys
@@ -81,6 +82,40 @@ def _looking_aside(ready: Ready, seed: int) -> Spot | None:
     return _let_in(ready, plain, altered, watched)
 
 
+def _cut(ready: Ready, seed: int) -> Spot | None:
+    """Find the first op whose outputs for a token depend on where the text is cut into calls."""
+    if ready.call.is_stateless_graph:
+        return None  # the test carries the states in another way
+    ids = random_ids(ready.subject(seed))
+    whole = _by_token(_taped(partial(ready.run, [ids])), ids.shape)
+    for parts in (3, ids.shape[1]):
+        pieces = np.split(ids, parts, axis=1)
+        cut = _by_token(_taped(partial(ready.run, pieces)), pieces[0].shape)
+        for key, runs in whole.items():
+            again = cut.get(key, [])
+            if len(again) != parts * len(runs):
+                continue  # another path was taken
+            for k, (ran, values) in enumerate(runs):
+                joined = [other for _, other in again[k :: len(runs)]]
+                if any(other.shape[2:] != values.shape[2:] for other in joined):
+                    continue
+                change = np.abs(values - np.concatenate(joined, axis=1)).max(initial=0.0)
+                if not change <= ready.tolerance * np.abs(values).max(initial=0.0):
+                    return _spot(ready, ran)
+    return None
+
+
+def _by_token(tape: Tape, shape: tuple[int, ...]) -> dict[Any, list[tuple[_Ran, Any]]]:
+    """Return the ops with an output `(batch, time, …)`, and its numbers, by op type, layer and line."""
+    found: dict[Any, list[tuple[_Ran, Any]]] = {}
+    for ran in tape:
+        for tensor in ran.outputs:
+            values = _values(tensor)
+            if values is not None and values.ndim > 2 and values.shape[:2] == shape and tensor.dtype.is_floating:
+                found.setdefault((ran.name, id(ran.layer), ran.line), []).append((ran, values.astype(np.float64)))
+    return found
+
+
 def _noise(ready: Ready, seed: int) -> Spot | None:
     """Find the first op whose outputs differ between two equal runs."""
     pieces = thirds(random_ids(ready.subject(seed)))
@@ -108,6 +143,7 @@ _SEARCHES: Mapping[str, Callable[[Ready, int], Spot | None]] = {
     "causal": _looking_ahead,
     "training": lambda ready, seed: _looking_ahead(ready.in_training, seed),
     "batch": _looking_aside,
+    "chunk": _cut,
     "repeat": _noise,
     "fresh": _leftover,
 }
@@ -175,10 +211,15 @@ def _edge(plain: Tape, made: Mapping[int, int], at: int, changed: Callable[[Any]
 def _first_difference(ready: Ready, one: Tape, other: Tape) -> Spot | None:
     for ran, again in zip(one, other, strict=False):
         pairs = [(_values(a), _values(b)) for a, b in zip(ran.outputs, again.outputs, strict=False)]
-        alike = [(a is None and b is None) or (a is not None and np.array_equal(a, b)) for a, b in pairs]
+        alike = [(a is None and b is None) or (a is not None and _equal(a, b)) for a, b in pairs]
         if ran.name != again.name or not all(alike):
             return _spot(ready, again)
     return None
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Return whether arrays hold the same numbers, where NaN is one number."""
+    return np.array_equal(one, other, equal_nan=bool(np.issubdtype(one.dtype, np.floating)))
 
 
 def _values(tensor: Any) -> Any:

@@ -4,6 +4,7 @@ import ast
 import linecache
 import os
 import textwrap
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from types import FrameType
@@ -40,6 +41,11 @@ class Names:
             self._paths[id(thing)] = (path, key_of(thing, path))
             self.kept.append(thing)
 
+    def number(self, thing: Any) -> int:
+        """Return a number that no other object has."""
+        self.of(thing)
+        return list(self._paths).index(id(thing))
+
     def of(self, thing: Any) -> tuple[str, str]:
         """Return (path, name); a unit that no attribute of the model leads to goes by its own name."""
         if id(thing) not in self._paths:
@@ -74,7 +80,22 @@ def fact_of(thing: Any, names: Names, indices: dict[int, int], slots: int) -> Un
         is_layer=is_layer,
         stateful=bool(is_layer and thing.stateful),
         twin=indices.get(names.twins.get(id(thing), -1)),
+        cells=tuple((place, names.number(inner)) for place, inner in _stacked(cell)),
+        of_author=any(not _is_of_keras(part) for part in (thing, cell, *(inner for _, inner in _stacked(cell)))),
     )
+
+
+def _stacked(cell: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the cells of a stack with their places in it; of any other cell itself, at no place."""
+    if not isinstance(cell, keras.layers.StackedRNNCells):
+        yield place, cell
+        return
+    for index, inner in enumerate(cell.cells):
+        yield from _stacked(inner, f"{place}.cells[{index}]".removeprefix("."))
+
+
+def _is_of_keras(thing: Any) -> bool:
+    return type(thing).__module__.partition(".")[0] == "keras"
 
 
 class SourceLine(NamedTuple):

@@ -160,7 +160,7 @@ class Trail:
     pool: frozenset[Source] = frozenset()  # sources whose places are lost
     transformed: bool = False
     random: bool = False
-    noisy: bool = False
+    noisy: frozenset[Source] = frozenset()  # the states in it that met random numbers
     variable: bool = False
     born: int | None = None  # the call in which it was made, where no state is in it
     origins: frozenset[Any] = frozenset()
@@ -215,8 +215,10 @@ class Walk:
                     planes=before.planes + value.planes,
                     pool=before.pool | value.pool,
                     transformed=True,
-                    noisy=any(trail.noisy or trail.random for trail in (before, value)),
+                    noisy=before.noisy | value.noisy,
                 )
+                if before.random or value.random:
+                    value = replace(value, noisy=self.sources(value))
             self._variables[id(op.inputs[0])] = value
             self._kept.append(op.inputs[0])
             return
@@ -242,7 +244,13 @@ class Walk:
         if not traced:  # sources stay, places are lost
             pool = frozenset[Source]().union(*(self.sources(trail) for trail in trails))
             traced = [Trail(pool=pool, transformed=True)] * len(op.outputs)
-        noisy = any(t.noisy for t in recurrent) or any(t.random for t in trails if not t.recurrent)
+        noisy = frozenset[Source]().union(*(t.noisy for t in recurrent))
+        # Random numbers beside a state in one tensor leave it as it is; random places do not.
+        beside = [
+            t for tensor, t in zip(op.inputs, trails, strict=True) if op.name not in MOVES or not _is_float(tensor)
+        ]
+        if any(t.random for t in beside if not t.recurrent):
+            noisy = frozenset[Source]().union(*(self.sources(trail) for trail in trails))
         opaque = next((t.opaque for t in recurrent if t.opaque), "") or (op.name if op.name.startswith(OPAQUE) else "")
         base_of = replace(base, noisy=noisy, opaque=opaque, born=None)
         return [
@@ -425,7 +433,7 @@ def _arrival(run: StubRun, slot: int, walk: Walk, recording: Recording, calls: S
         in_place=all(_in_place(plane, emissions, one_row=recording.rows == 1) for plane in planes),
         missing=0.0 if labelled is None or trail.pool else float(1 - labelled.mean()),
         transformed=trail.transformed and not unchanged,
-        noisy=trail.noisy,
+        noisy=not trail.noisy.isdisjoint(sources),
         unknown=f"went through {trail.opaque}" if trail.opaque else "",
     )
 

@@ -14,7 +14,8 @@ return x, (c, h)                                     # wrong at each cut only
 ```
 
 ## What to write instead
-Carry every layer's state into the same layer, unchanged.
+Carry every layer's state into the same layer, unchanged, and with it whatever else looks back: the last inputs of a
+convolution or a token shift, the memory of an attention, the number of tokens read.
 
 Where each slot was seen to be carried and one of them is transformed between calls (a LayerNorm on the state, say),
 or a layer is declared stateless, this is a warning: results then belong to one length of segment.

@@ -1,27 +1,29 @@
-"""A `tf.function` keeps the weights that it had when it was traced.
+"""A `tf.function` keeps the weights, or the Python values, that it had when it was traced.
 
 ## What it finds
-After the weights were changed, the logits with and without tracing differ; or, as a warning, a `tf.function` on
-`call` that would be traced before the model is built.
+The model is called as its user calls it, and the same calls are made eagerly: the logits differ. Or they differ, with
+and without tracing, after the weights were changed. A warning is given for a `tf.function` on `call` that would be
+traced before the model is built.
 
 ## Why it is wrong
-A `tf.function` that is first called while the model is not yet built bakes the *initial* weights into its trace as
-constants: weights that are trained or loaded afterwards have no effect on inputs of that shape, without any message.
+Python runs only while a trace is made, once for each shape of the inputs. What it reads then is a constant of the
+trace, without any message: a flag that is set in the first call, a position that is counted in an attribute, and, where
+the model is not built yet, the *initial* weights. Training and `evaluate` trace the model too.
+
+The other findings are about the code as it is written, which is checked eagerly.
 
 ## Example
 ```python
-class Model(tf.keras.Model):
-    @tf.function
-    def call(self, ids): ...
-
-model = Model()
-model(ids)                                           # traced unbuilt
-model.load_weights("w.weights.h5")                   # the trace keeps the initial weights
+@tf.function
+def call(self, ids):
+    state = self.state if self.started else tf.zeros_like(self.state)   # False in this trace for ever
+    self.started = True
 ```
 
 ## What to write instead
-Build the model before its first traced call: call it once under `tf.config.run_functions_eagerly(True)`, or leave
-`@tf.function` off `call` (Keras traces `fit` and `predict` by itself).
+Keep what changes between calls in a `tf.Variable`, or pass it in and return it, as a state; and build the model before
+its first traced call: call it once under `tf.config.run_functions_eagerly(True)`, or leave `@tf.function` off `call`
+(Keras traces `fit` and `predict` by itself).
 
 ## References
 docs, wiring: frozen traces.
@@ -48,9 +50,8 @@ def find(evidence: "Evidence") -> Iterator["Detection"]:
             "no layer is named, since the trace is of the whole call"
         )
         yield evidence.detection(seen)
+    if trace.as_called:
+        yield evidence.detection(trace.as_called, at=trace.spot)
     elif trace.trap:
         seen = f"{trace.trap} is a tf.function on a model that was not built when it was handed over"
         yield evidence.detection(seen, severity="warning")
-    elif trace.uncompared:
-        seen = f"A trace that the model came with could not be compared to an eager run: {trace.uncompared}"
-        yield evidence.detection(seen, severity="info")

@@ -2,8 +2,9 @@
 
 ## What it finds
 A layer (or cell) runs twice in one call, and reads the second time what it gave the first time: it is called on its own
-outputs, in a loop, or as `[layer] * n`, which is n times the same object. The linter also finds a list of cells in
-which one cell stands several times, given to `RNN`, `StackedRNNCells` or TensorFlow 1's `MultiRNNCell`.
+outputs, in a loop, or as `[layer] * n`, which is n times the same object. Or one cell object stands several times in
+the list that is given to `RNN` or `StackedRNNCells`, or in two layers of which one reads what the other gave. The
+linter also knows TensorFlow 1's `MultiRNNCell`.
 
 ## Why it is wrong
 Both layers of the stack have the same weights (and may share a state), although they were meant to be two: the model
@@ -56,6 +57,48 @@ ORDER = 35
 
 
 def find(evidence: "Evidence") -> Iterator["Detection"]:
+    """Find layers that read what they gave, stacks of one cell, and two layers of one cell."""
+    yield from _run_again(evidence)
+    yield from _stacked_twice(evidence)
+    yield from _in_two_layers(evidence)
+
+
+def _stacked_twice(evidence: "Evidence") -> Iterator["Detection"]:
+    """Find cell objects that stand several times in one stack."""
+    facts = evidence.facts
+    for unit, fact in enumerate(facts.units):
+        places: dict[int, list[str]] = {}
+        for place, number in fact.cells:
+            places.setdefault(number, []).append(place)
+        for same in places.values():
+            if len(same) > 1 and fact.place == 1 and not fact.names & facts.declared.shared:
+                items = [item for item in evidence.kinds if facts.events[item.arrival.event].unit == unit]
+                seen = f"{' and '.join(same)} of {fact.name} are one object: one cell stands for several layers"
+                yield evidence.detection(seen, evidence.group(unit, items))
+
+
+def _in_two_layers(evidence: "Evidence") -> Iterator["Detection"]:
+    """Find layers that read what another layer with the same cell object gave; each has a state of its own."""
+    facts = evidence.facts
+    unit_of = [event.unit for event in facts.events]
+    # One recurrence that is written in two ways (a layer over the text, its cell for what follows) hands its state on.
+    linked = {(unit_of[s.event], unit_of[arrival.event]) for arrival in facts.arrivals for s in arrival.sources}
+    pairs = {
+        (unit_of[other], event.unit): item
+        for item in reversed(evidence.kinds)
+        for event in [facts.events[item.arrival.event]]
+        for other in event.descends
+        if facts.events[other].call == event.call
+    }
+    for below, above in sorted(pairs.keys() - linked):
+        one, two = facts.units[below], facts.units[above]
+        shared = {number for _, number in one.cells} & {number for _, number in two.cells}
+        if shared and one.path != two.path and not (one.names | two.names) & facts.declared.shared:
+            seen = f"{two.name} has the cell of {one.name}, whose outputs it reads: one object stands for two layers"
+            yield evidence.detection(seen, evidence.group(above, [pairs[below, above]], below))
+
+
+def _run_again(evidence: "Evidence") -> Iterator["Detection"]:
     """Find layers whose second input descends from their first output, at one place or at another."""
     facts = evidence.facts
 
