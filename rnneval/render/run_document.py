@@ -102,7 +102,7 @@ def sweep_document(sweep: "Sweep") -> Iterator[Block]:
         yield failures_table(failed)
     parts = [counted(len(rows), "checkpoint")]
     parts += [f"{sweep.kept:,} finished before"] if sweep.kept else []
-    parts += [f"{len(failed):,} failed"] if failed else []
+    parts += [f"{len(failed):,} failed or not valid"] if failed else []
     yield Paragraph(text=f"{', '.join(parts)}; {sweep.out / FILE}", muted=True)
     said: dict[tuple[str, str], tuple[Warned, list[str]]] = {}
     for each in sweep.warned:
