@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from rnneval.pages import Page, page
 from rnneval.records.wiring import Finding, WiredLayer, Wiring
 from rnneval.registry import modules
 from rnneval.wiring import faults
@@ -78,8 +79,8 @@ def finding_of(fault: ModuleType, detection: Detection) -> Finding:
 def _paragraph(fault: ModuleType, title: str) -> str:
     """Return the first paragraph of a section of the page, in one line."""
     text = fault.__doc__ or ""
-    match = re.search(rf"^## {re.escape(title)}\n+(.+?)(?:\n\n|\n```|\Z)", text, re.MULTILINE | re.DOTALL)
-    return " ".join(match.group(1).split()) if match else ""
+    about = Page(name=fault.NAME, kind="rule", code="", summary="", text=text) if "\n## " in text else page(fault.NAME)
+    return about.paragraph(title)
 
 
 def _with_variants(facts: Facts, found: tuple[Finding, ...]) -> tuple[Finding, ...]:

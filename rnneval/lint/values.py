@@ -1,19 +1,16 @@
 """The values that a variable may hold, as far as states are concerned.
 
-All values are frozen and compared by content. `Data` is everything else: a tensor of which only the *provenance*, or
-*descent*, is known: the independent *origins* (inputs, parameters, names) and the layer calls that it came from.
-
-An *event* is one call of a recurrent layer (`rnneval.linter.flow.facts`), given by its number. A *slot* is one part of
-a layer's state: h or c.
+All values are frozen and compared by content. `Data` is everything else: a tensor of which only the *descent* is
+known: the independent *origins* (inputs, parameters, names) and the events that it came from. An *event* is one call of
+a recurrent layer, given by its number. A *part* of a layer's state is h or c, given by its place.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Union
-
-import msgspec
+from dataclasses import dataclass, field
+from typing import TypeAlias, Union
 
 Key = tuple[object, ...]
-"""Identity of a layer: the place of its constructor and the loop passes and calls that led there."""
+"""Identity of a layer: the place of its constructor, and the loop passes and the call that led there."""
 Path = tuple[object, ...]
 """A place in a structure of states: indices, keys, attribute names."""
 
@@ -25,11 +22,12 @@ MOST_WEIGHT = 1000
 OVERFLOW = ("more origins than are followed",)
 
 
-class Spec(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
     """The properties of a recurrent layer, as its constructor gives them."""
 
     framework: str
-    """`keras` or `torch`."""
+    """`keras`, `torch`, or `graph` for a functional model of the file."""
     kind: str | None
     """`gru`, `lstm`, `simple`; None where the constructor does not tell."""
     cell: bool = False
@@ -40,7 +38,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     backwards: bool = False
 
     @property
-    def slots(self) -> int | None:
+    def parts(self) -> int | None:
         """Number of parts of the state, as the layer takes and gives it; None if unknown."""
         one = {"gru": 1, "simple": 1, "lstm": 2}.get(self.kind or "")
         if one is None:
@@ -48,26 +46,29 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
         return 2 * one if self.bidirectional and self.framework == "keras" else one
 
 
-class Data(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Data:
     """A tensor or anything else: the independent origins that it descends from, and the events that it went through."""
 
     origins: frozenset[object] = frozenset()
     passed: frozenset[int] = frozenset()
     last_of: int | None = None
-    """The event whose last output this is (`x[:, -1]`): for one-slot layers the same numbers as the state."""
+    """The event whose last output this is (`x[:, -1]`): for a GRU the same numbers as the state."""
     whole_of: int | None = None
     """The event whose outputs these are, with no other layer in between but dropout and the like."""
     grown: bool = False
     """Joined from pieces: a sequence that gets longer, so that nothing needs to be carried."""
 
 
-class Const(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Const:
     """A literal: None, a number, a string, True, False."""
 
     value: object
 
 
-class Step(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Step:
     """The running number of a loop pass, known only relative to the loop: pass `turn` of the passes that are run."""
 
     loop: int
@@ -76,16 +77,18 @@ class Step(msgspec.Struct, frozen=True):
     """The number of the first pass."""
 
 
-class Emitted(msgspec.Struct, frozen=True):
-    """The state that a layer gave back: one part of it (`slot`), or all of it (None)."""
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """The state that a layer gave back: one part of it, or all of it (None)."""
 
     event: int
-    slot: int | None = None
+    part: int | None = None
     touched: bool = False
     """Whether it went through dropout, normalisation or a mask: it is still that layer's state."""
 
 
-class Incoming(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Incoming:
     """The value of a parameter or an attribute when the function began, or a part of it."""
 
     carrier: str
@@ -98,23 +101,26 @@ class Incoming(msgspec.Struct, frozen=True):
     sliced: bool = False
 
 
-class Initial(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Initial:
     """A layer's initial state, or zeros."""
 
     layer: Key | None = None
-    slot: int | None = None
+    part: int | None = None
 
 
-class Holder(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True)
+class Holder:
     """A value that holds others, and their number: held values may be shared, so that a recount could take forever."""
 
-    weight: int = 1
+    weight: int = field(default=1, init=False, compare=False)
 
     def __post_init__(self) -> None:
-        msgspec.structs.force_setattr(self, "weight", 1 + sum(getattr(value, "weight", 1) for value in held(self)))
+        object.__setattr__(self, "weight", 1 + sum(getattr(value, "weight", 1) for value in held(self)))
 
 
-class Many(Holder, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Many(Holder):
     """A list or tuple; open if a loop may have put in more of the same."""
 
     items: tuple["Value", ...] = ()
@@ -123,11 +129,9 @@ class Many(Holder, frozen=True):
     """Whether it holds one object several times: `[cell] * n`."""
 
 
-class Table(Holder, frozen=True):
-    """A dict, a record, or something indexed that was partly overwritten.
-
-    A record has its fields under their names, written `.name`, and under their numbers.
-    """
+@dataclass(frozen=True, slots=True)
+class Table(Holder):
+    """A dict, or something indexed that was partly overwritten."""
 
     items: tuple[tuple[object, "Value"], ...] = ()
     base: Union["Value", None] = None
@@ -137,69 +141,63 @@ class Table(Holder, frozen=True):
         return next((value for name, value in reversed(self.items) if name == key), None)
 
 
-class Mixed(Holder, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Mixed(Holder):
     """States concatenated, as for a decoder of twice the width."""
 
     parts: tuple["Value", ...] = ()
 
 
-class Choice(Holder, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Choice(Holder):
     """One of several values: made where branches meet."""
 
-    options: frozenset["Value"]
+    options: frozenset["Value"] = frozenset()
 
 
-class Layer(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Layer:
     """A recurrent layer or cell."""
 
     key: Key
     spec: Spec
 
 
-class Graph(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Graph:
     """A functional model: inputs and outputs."""
 
     inputs: tuple["Value", ...]
     outputs: tuple["Value", ...]
 
 
-class Known(msgspec.Struct, frozen=True):
-    """A name that was imported: its full dotted path."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A name with a meaning elsewhere: the full dotted path of an import, or the name of a class of the file."""
 
     name: str
 
 
-class Local(msgspec.Struct, frozen=True):
-    """A class or function of the file."""
-
-    name: str
-    kind: str
-    """`class` or `function`."""
-
-
-class Record(msgspec.Struct, frozen=True):
-    """A class that only holds fields: a namedtuple or a dataclass of the file."""
-
-    fields: tuple[str, ...]
-
-
-class Object(msgspec.Struct, frozen=True):
-    """An object of a class of the file."""
+@dataclass(frozen=True, slots=True)
+class Object:
+    """An object of a class, made at one place."""
 
     of: str
     key: Key
 
 
-class Method(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Method:
     """An attribute of something that is not followed further: a call of it is judged by the name."""
 
-    owner: "Value"
+    owner: Union["Value", None]
+    """None for the object that the running method belongs to."""
     name: str
 
 
-Value = (
+Value: TypeAlias = (
     Data | Const | Step | Emitted | Incoming | Initial | Many | Table | Mixed | Choice
-    | Layer | Graph | Known | Local | Record | Object | Method
+    | Layer | Graph | Known | Object | Method
 )  # fmt: skip
 
 NOTHING = Data()
@@ -232,7 +230,7 @@ def join(left: Value, right: Value) -> Value:
     if isinstance(left, Many) and isinstance(right, Many) and len(left.items) == len(right.items):
         items = tuple(map(join, left.items, right.items))
         return Many(items, left.open or right.open, left.same or right.same)
-    if type(left) is Data and type(right) is Data:
+    if isinstance(left, Data) and isinstance(right, Data):
         return blend((left, right))
     return choice((*alternatives(left), *alternatives(right)))
 
@@ -280,13 +278,11 @@ def through(data: Data) -> Data:
 
 def leaves(value: Value, depth: int = 5) -> Iterator[Value]:
     """Walk through containers and choices to what they hold."""
-    if depth == 0:
-        return
-    if isinstance(value, Holder):
+    if not isinstance(value, Holder):
+        yield value
+    elif depth > 1:
         for item in held(value):
             yield from leaves(item, depth - 1)
-    else:
-        yield value
 
 
 def emissions(value: Value) -> set[int]:
@@ -346,7 +342,7 @@ def _left_under(value: Value, key: object) -> Value | None:
             if found is None and value.base is not None:
                 unknown = any(isinstance(name, Step) or name is None for name, _ in value.items)
                 found = None if unknown else _left_under(value.base, key)
-        case Emitted(slot=None) if isinstance(key, int):
+        case Emitted(part=None) if isinstance(key, int):
             found = Emitted(value.event, key, value.touched)
         case Emitted() if key == 0:
             found = value

@@ -1,14 +1,9 @@
 """The state of the interpreter: scopes, frames, layers met, and how values are looked at.
 
 The interpreter is a small abstract one: it runs a file once, without importing or executing anything. Every function
-is an *entry point*: it is run by itself with unknown arguments; calls of the file's own functions and methods are
-followed a few levels deep. Loops are run twice, which shows what one pass hands to the next. The pass is a part of a
-layer's identity: a layer made in a loop counts as a different layer in each of the two passes. Loops over a known tuple
-of layers are unrolled.
-
-An *event* is one call of a recurrent layer, or of a model of the file that carries a state. A *carrier* is the
-parameter or attribute by which a state comes in, a *slot* a part of a state: h or c. `gather` runs the module, and each
-class where it is defined, then the functions in `waiting`. The result of it all is `facts`.
+is run by itself with unknown arguments; calls of a class's own methods are followed one call deep. Loops are run twice,
+which shows what one pass hands to the next. The pass is a part of a layer's identity: a layer made in a loop counts as
+a different layer in each of the two passes. Loops over a known tuple of layers are unrolled.
 """
 
 import ast
@@ -17,9 +12,9 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
-from rnneval.linter.flow.facts import Facts, Function, FunctionNode, survey
-from rnneval.linter.flow.names import BUILTINS, conventional
-from rnneval.linter.flow.values import (
+from rnneval.lint.facts import Facts, Function, FunctionNode
+from rnneval.lint.names import BUILTINS, conventional
+from rnneval.lint.values import (
     MOST_WEIGHT,
     NOTHING,
     OVERFLOW,
@@ -34,9 +29,7 @@ from rnneval.linter.flow.values import (
     Key,
     Known,
     Layer,
-    Local,
     Many,
-    Record,
     Spec,
     Step,
     Table,
@@ -50,12 +43,9 @@ from rnneval.linter.flow.values import (
     through,
 )
 
-MOST_CALLS_DEEP = 3
-MOST_BASES_DEEP = 6
-MOST_STEPS = 40_000
-"""Nodes that one entry point may evaluate; beyond that, calls are no longer followed and loops run once."""
-MOST_STEPS_OF_FILE = 200_000
-"""Nodes that all entry points of a file together may evaluate."""
+_MOST_BASES_DEEP = 6
+MOST_STEPS = 200_000
+"""Nodes of a file that may be evaluated; beyond that, calls are no longer followed and loops run once."""
 
 
 class Env:
@@ -120,20 +110,6 @@ class Env:
         return flat
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """The way a method carries its state: in by one parameter, and out as one item of the returned tuple."""
-
-    parameter: str
-    """Name of the parameter that takes the state."""
-    position: int
-    """Its place among the arguments, without `self`, from 0."""
-    index: int
-    """Place of the state in the returned tuple, from 0."""
-    length: int
-    """Length of the returned tuple."""
-
-
 @dataclass(slots=True)
 class Class:
     """A class of the file: its methods, and the layers among its attributes."""
@@ -143,26 +119,22 @@ class Class:
     methods: dict[str, FunctionNode]
     attributes: dict[str, Value] = field(default_factory=dict)
     """Layers, and what holds layers, by the name of the attribute."""
-    carrying_methods: dict[str, Summary] = field(default_factory=dict)
-    """The methods that take a state in and give it back."""
 
 
 @dataclass(slots=True)
 class Frame:
-    """One function being run: an entry point, or a call that is followed inside of one."""
+    """One function being run, or a call of an own method that is followed inside of it."""
 
     function: Function
-    """The entry point, also for a call inside of it: events count as its own."""
+    """The function that is run by itself, also for a call inside of it: events count as its own."""
     base: Env
     """The scope around the function: `exits` hold what was changed below it."""
     self_name: str | None = None
     """Name of the method's first parameter, the object."""
     owner: str | None = None
     """Name of the class that the method belongs to."""
-    context: Key = ()
-    """The followed calls that led here, as a part of the identity of what is made."""
-    depth: int = 0
-    """Number of followed calls that led here."""
+    call: Key = ()
+    """The place of the followed call, a part of the identity of what is made; empty without one."""
     returned: list[Value] = field(default_factory=list)
     exits: list[Env] = field(default_factory=list)
     """The scope at each `return`."""
@@ -172,7 +144,7 @@ class Machine:
     """Everything that changes while a file is run.
 
     The functions that evaluate expressions, by type of node, and the one that runs a statement are given to it by
-    `rnneval.linter.flow.statements.gather`, so that the modules below that one can run code without importing it.
+    `rnneval.lint.statements.gather`, so that the modules that it imports can run code without importing it.
     """
 
     def __init__(
@@ -182,13 +154,10 @@ class Machine:
         run_statement: Callable[["Machine", ast.stmt], None],
     ) -> None:
         self._expressions, self._run_statement = expressions, run_statement
-        self.facts = Facts(tree, survey(tree))
-        self.survey = self.facts.survey
+        self.facts = Facts(tree)
         self.classes: dict[str, Class] = {}
-        self.records: dict[str, Record] = {}
-        self.functions: dict[str, FunctionNode] = {}
         self.waiting: list[FunctionNode] = []
-        """Functions of the module, which `gather` runs by themselves when the module has been read."""
+        """Functions of the module, which are run by themselves when the module has been read."""
         self.env = self.top = Env()
         self.frame = Frame(Function(0, "<module>", None, tree), self.top)
         self.facts.functions.append(self.frame.function)
@@ -205,14 +174,9 @@ class Machine:
         """The last event of each layer."""
         self.graphs: list[tuple[int, Graph]] = []
         """Functional models, each with the number of the function that makes it."""
-        self.budget_used = 0
-        """Nodes evaluated so far, in the whole file."""
-        self.used_before_entry = 0
-        """`budget_used` when the entry point began; the nodes of entry points inside of it are added to it."""
-        self.targets: tuple[str, ...] = ()
-        """Names that the value of the running assignment is unpacked into."""
-        self.running: list[ast.AST] = []
-        """The functions whose calls are being followed, from the outermost."""
+        self.makers: set[str] = set()
+        """Functions and classes of the file that make models with stateful layers."""
+        self._steps = 0
 
     # Running
 
@@ -239,7 +203,7 @@ class Machine:
 
     def value_of(self, node: ast.expr, quiet: bool = False) -> Value:
         """Evaluate an expression; quiet if looking at a state or a parameter does not count as a use of it."""
-        self.budget_used += 1
+        self._steps += 1
         handler = self._expressions.get(type(node))
         if handler is None:  # arithmetic and the like: the provenance of everything in it
             return self.blend(
@@ -251,7 +215,7 @@ class Machine:
         if not quiet and isinstance(node, ast.Name | ast.Attribute):
             self.mark_read(value)
             function, name = self.frame.function, node.id if isinstance(node, ast.Name) else ""
-            own = self.frame.depth == 0 and name in function.parameters
+            own = not self.frame.call and name in function.parameters
             if own and any(isinstance(option, Incoming) and option.carrier == name for option in alternatives(value)):
                 function.reads.add(name)
         return value
@@ -263,17 +227,17 @@ class Machine:
             return value.value
         return value if isinstance(value, Step) else None
 
-    def out_of_budget(self) -> bool:
-        """Return whether this entry point has used up its nodes, and note then that something is left out."""
-        exhausted = self.budget_used - self.used_before_entry > MOST_STEPS or self.budget_used > MOST_STEPS_OF_FILE
-        if exhausted:
-            self.facts.followed_in_part.append(getattr(self.frame.function.node, "lineno", 1))
+    def out_of_steps(self) -> bool:
+        """Return whether the file has used up its steps, and note then that something is left out."""
+        exhausted = self._steps > MOST_STEPS
+        if exhausted and self.facts.followed_in_part is None:
+            self.facts.followed_in_part = getattr(self.frame.function.node, "lineno", 1)
         return exhausted
 
     def place_key(self, node: ast.AST) -> Key:
         """Return the identity of what is made at this place of the file, on this pass of the loops, by this call."""
         place = (getattr(node, "lineno", 0), getattr(node, "col_offset", 0))
-        return (*place, *self.frame.context, *((loop, turn) for loop, turn, _ in self.loops))
+        return (*place, *self.frame.call, *((loop, turn) for loop, turn, _ in self.loops))
 
     # Names
 
@@ -282,16 +246,13 @@ class Machine:
         value = self.env.get(name)
         if value is None and self.env is not self.top:
             value = self.top.names.get(name)
-        value = value or self.records.get(name)
         if value is not None:
             return value
         if name in self.classes:
-            return Local(name, "class")
-        if name in self.functions:
-            return Local(name, "function")
-        if name in self.survey.imports:
-            return Known(self.survey.imports[name])
-        if name not in self.survey.defined and (full := conventional(name, self.survey.whole)):
+            return Known(name)
+        if name in self.facts.imports:
+            return Known(self.facts.imports[name])
+        if name not in self.facts.defined and (full := conventional(name, self.facts.whole)):
             return Known(full)
         return Known(f"builtins.{name}") if name in BUILTINS else Data(frozenset({("name", name)}))
 
@@ -313,7 +274,7 @@ class Machine:
             return held
         return Incoming(key)
 
-    def lineage(self, owner: str, depth: int = MOST_BASES_DEEP) -> Iterator[Class]:
+    def lineage(self, owner: str, depth: int = _MOST_BASES_DEEP) -> Iterator[Class]:
         """Yield a class and its bases in the file, in the order in which they are searched."""
         known = self.classes.get(owner)
         if known is not None and depth:
@@ -329,16 +290,6 @@ class Machine:
     def method(self, owner: str, name: str) -> FunctionNode | None:
         """Find a method in a class or its bases in the file."""
         return next((known.methods[name] for known in self.lineage(owner) if name in known.methods), None)
-
-    def summary(self, owner: str, name: str, depth: int = MOST_BASES_DEEP) -> Summary | None:
-        """Find how a method carries its state, in a class or its bases in the file."""
-        known = self.classes.get(owner)
-        if known is None or depth == 0:
-            return None
-        if name in known.carrying_methods or name in known.methods:
-            return known.carrying_methods.get(name)  # a method that does not carry hides that of a base
-        found = (self.summary(base, name, depth - 1) for base in known.bases if base != owner)
-        return next((summary for summary in found if summary is not None), None)
 
     # Values
 
@@ -384,20 +335,20 @@ class Machine:
                     stored = NOTHING if value.base is None else self.part(value.base, key)
                 found = stored
             case Emitted():
-                count = self.facts.events[value.event].spec.slots or 0
-                if value.slot is None and isinstance(key, int) and count > 1 and -count <= key < count:
+                count = self.facts.events[value.event].spec.parts or 0
+                if value.part is None and isinstance(key, int) and count > 1 and -count <= key < count:
                     found = Emitted(value.event, key % count, value.touched)
                 else:
-                    found = Emitted(value.event, value.slot, True)
+                    found = Emitted(value.event, value.part, True)
             case _:
                 found = through(self.data_of(value))
         return found
 
-    def slots_of(self, value: Value | None, spec: Spec) -> tuple[tuple[Value, ...], ...]:
-        """Spread a given state over the slots of a layer, once for every path that the code may have taken."""
+    def parts_of(self, value: Value | None, spec: Spec) -> tuple[tuple[Value, ...], ...]:
+        """Spread a given state over the parts of a layer's, once for every path that the code may have taken."""
         found: list[tuple[Value, ...]] = []
         for option in alternatives(value) if value is not None else ():
-            spread = self._spread(option, spec.slots)
+            spread = self._spread(option, spec.parts)
             if spread is not None and spread not in found:
                 found.append(spread)
         return tuple(found)
@@ -409,14 +360,14 @@ class Machine:
             return None
         if count is None or count == 1:
             return (value,)
-        if (isinstance(value, Emitted) and value.slot is None) or isinstance(value, Incoming | Table):
+        if (isinstance(value, Emitted) and value.part is None) or isinstance(value, Incoming | Table):
             return tuple(self.part(value, index) for index in range(count))
         return None
 
     def touched(self, value: Value) -> Value:
         """Return the value after dropout, a mask or a change of shape: a state is still the same layer's state."""
         if isinstance(value, Emitted):
-            return Emitted(value.event, value.slot, True)
+            return Emitted(value.event, value.part, True)
         if isinstance(value, Incoming | Initial):
             return value
         if isinstance(value, Choice):

@@ -1,16 +1,15 @@
-"""Calls: constructors, recurrent layers and models, well-known functions, the file's own functions."""
+"""Calls: constructors, recurrent layers and models, well-known functions, methods of the running class."""
 
 import ast
 import copy
-from collections.abc import Iterable
 from functools import reduce
 from typing import Any
 
-from rnneval.linter.flow import names
-from rnneval.linter.flow.expressions import UNKNOWN_KEY, note_change, rebind, update
-from rnneval.linter.flow.facts import Event, FunctionNode, defaults_of, parameters_of
-from rnneval.linter.flow.machine import MOST_CALLS_DEEP, Frame, Machine
-from rnneval.linter.flow.values import (
+from rnneval.lint import names
+from rnneval.lint.expressions import UNKNOWN_KEY, note_change, rebind, update
+from rnneval.lint.facts import Event, Fit, FunctionNode, defaults_of, parameters_of
+from rnneval.lint.machine import Frame, Machine
+from rnneval.lint.values import (
     MOST_ITEMS,
     MOST_ORIGINS,
     NONE,
@@ -25,12 +24,10 @@ from rnneval.linter.flow.values import (
     Key,
     Known,
     Layer,
-    Local,
     Many,
     Method,
     Mixed,
     Object,
-    Record,
     Spec,
     Step,
     Table,
@@ -42,12 +39,14 @@ from rnneval.linter.flow.values import (
     index_of,
     is_state,
     join,
+    leaves,
     through,
     traced,
 )
 
-MODEL = Spec(framework="file", kind="simple", returns_state=True, returns_sequences=True)
-GUESS = Spec(framework="guess", kind="simple", returns_state=True, returns_sequences=True)
+_SHUFFLED = ("shuffled",)
+"""An origin: a dataset in another order."""
+_GRAPH = Spec(framework="graph", kind="simple", returns_state=True, returns_sequences=True)
 
 
 class Call:
@@ -55,8 +54,6 @@ class Call:
 
     def __init__(self, machine: Machine, node: ast.Call) -> None:
         self.machine, self.node = machine, node
-        self.targets, machine.targets = machine.targets, ()
-        """The names that the result is unpacked into."""
         self.callee = machine.value_of(node.func, quiet=True)
         self.positional: list[Value] = []
         self.starred = False
@@ -100,22 +97,16 @@ def evaluate_call(machine: Machine, node: ast.Call) -> Value:
     match callee:
         case Known():
             value = _known(call, callee)
+        case Method(owner=None):
+            value = _follow(call, callee.name)
         case Method():
             value = _method(call, callee)
         case Layer():
             value = _layer(call, callee)
         case Incoming():
             value = _on_incoming(call, callee)
-        case Local(kind="class"):
-            value = Object(callee.name, machine.place_key(node))
-        case Local():
-            value = _follow(call, machine.functions.get(callee.name), None)
-        case Record():
-            value = _record_of(call, callee)
         case Object() if "." in callee.of and not callee.of.endswith(names.CELLS):  # a layer that is not recurrent
             value = _operate(call, callee.of.rpartition(".")[2], call.all or [NOTHING])
-        case Object():
-            value = _model(call, callee, names.MODEL_CALLS)
         case Graph():
             value = _graph(call, callee)
         case _:
@@ -127,7 +118,7 @@ def _one_of(callee: Choice) -> Value:
     """Take layers that stand for each other (a GPU and a CPU variant) for one layer."""
     layers = [option for option in callee.options if isinstance(option, Layer)]
     if not layers:
-        return next((option for option in callee.options if isinstance(option, Local | Object)), NOTHING)
+        return next((option for option in callee.options if isinstance(option, Known | Object)), NOTHING)
     layers.sort(key=lambda layer: repr(layer.key))
     spec = layers[0].spec
     if any(layer.spec != spec for layer in layers):
@@ -150,7 +141,11 @@ def _known(call: Call, callee: Known) -> Value:
         return made
     if name.startswith("builtins.") and last in names.TELLS_NOTHING:
         return NOTHING
-    if last[:1].isupper() and (names.is_keras(name) or name.startswith("torch.nn.") or last.endswith(names.CELLS)):
+    if name in call.machine.makers:
+        model = Object(name, call.machine.place_key(call.node))
+        call.machine.facts.stateful_models[model] = 1
+        return model
+    if name in call.machine.classes or last[:1].isupper() and (names.is_keras(name) or name.startswith("torch.nn.") or last.endswith(names.CELLS)):
         return Object(name, call.machine.place_key(call.node))
     return _operate(call, last, call.all)
 
@@ -161,6 +156,10 @@ def _construct(call: Call, name: str) -> Value | None:
     if known is not None:
         return _new_layer(call, _spec(call, *known))
     match name.rpartition(".")[2] if names.is_keras(name) else "":
+        case "Sequential":
+            model = Object(name, call.machine.place_key(call.node))
+            _add_stateful(call, model)
+            return model
         case "Bidirectional":
             return _both_ways(call)
         case "TimeDistributed":
@@ -186,15 +185,6 @@ def _contain(call: Call, name: str) -> Value | None:
             made = Many()
         case "builtins.dict", [] | [Table() | Incoming()] if not call.unknown:
             made = Table(tuple(call.named.items()), *call.positional)
-        case "collections.namedtuple", [Const(str() as typename), fields]:
-            match fields:
-                case Const(str() as written):
-                    of = tuple(written.replace(",", " ").split())
-                case Many(items, open=False):
-                    of = tuple(str(item.value) for item in items if isinstance(item, Const))
-                case _:
-                    of = ()
-            made = machine.records[typename] = Record(of)
         case "builtins.setattr", [_, Const(str() as attribute), made] if machine.is_self(arguments[0]):
             machine.mark_read(made)
             machine.env.names[f"self.{attribute}"] = made
@@ -203,18 +193,8 @@ def _contain(call: Call, name: str) -> Value | None:
     return made
 
 
-def _record_of(call: Call, callee: Record) -> Value:
-    """Make an object of a class that only holds fields."""
-    if call.unknown:
-        return NOTHING
-    given = [(at, name, call.get(at, name)) for at, name in enumerate(callee.fields)]
-    return Table(tuple((key, held) for at, name, held in given if held is not None for key in (f".{name}", at)))
-
-
 def _new_layer(call: Call, spec: Spec) -> Layer:
     layer = Layer(call.machine.place_key(call.node), spec)
-    call.machine.facts.specs[layer.key] = spec
-    call.machine.facts.places[layer.key] = call.node
     return layer
 
 
@@ -250,7 +230,6 @@ def _both_ways(call: Call) -> Value:
     inner = call.get(0, "layer")
     if not isinstance(inner, Layer):
         return Object("keras.layers.Bidirectional", call.machine.place_key(call.node))
-    call.machine.facts.specs.pop(inner.key, None)
     old, mode = inner.spec, call.named.get("merge_mode")
     merged = mode is None or (isinstance(mode, Const) and isinstance(mode.value, str))
     spec = Spec(
@@ -274,6 +253,11 @@ def _functional(call: Call) -> Value:
         inputs, outputs = (Many(tuple(table.get(key) or NOTHING for key in keys)) for table in (inputs, outputs))
     graph = Graph(_flat(inputs), _flat(outputs))
     call.machine.graphs.append((call.machine.frame.function.number, graph))
+    events = call.machine.facts.events
+    passed = [events[number] for output in graph.outputs for number in call.machine.data_of(output).passed]
+    stateful = {event.layer for event in passed if event.spec.stateful is True}
+    if stateful:
+        call.machine.facts.stateful_models[graph] = len(stateful)
     return graph
 
 
@@ -296,6 +280,8 @@ def _operate(call: Call, last: str, values: list[Value]) -> Value:
     if last in names.JOINS:
         return _joined(machine, last, values)
     mixed = blend(machine.data_of(value) for value in values)
+    if last == "shuffle":
+        return Data(traced(mixed.origins, _SHUFFLED), mixed.passed)
     return cut(mixed, place) if last in names.CUTS else through(mixed)
 
 
@@ -349,7 +335,7 @@ def _new_event(call: Call, key: Key, spec: Spec, enters: Data, state: Value | No
         node=call.node,
         enters=enters,
         state=state,
-        slots=machine.slots_of(state, spec),
+        parts=machine.parts_of(state, spec),
         turns=machine.loops,
         function=machine.frame.function.number,
     )
@@ -372,22 +358,22 @@ def _result(spec: Spec, event: Event) -> Value:
     """Return what the layer gives back, in its framework's form."""
     number, enters = event.number, event.enters
     passed = frozenset(sorted(enters.passed | {number})[-MOST_ORIGINS:])
-    slots: tuple[Value, ...] = tuple(Emitted(number, index) for index in range(spec.slots or 0))
-    first = slots[0] if slots else Emitted(number)
+    parts: tuple[Value, ...] = tuple(Emitted(number, index) for index in range(spec.parts or 0))
+    first = parts[0] if parts else Emitted(number)
     if spec.cell and spec.framework == "torch":
-        return first if spec.slots == 1 else Many(slots)
+        return first if spec.parts == 1 else Many(parts)
     if spec.cell:
-        return Many((first, Many(slots) if slots else first))
+        return Many((first, Many(parts) if parts else first))
     whole = Data(enters.origins, passed, whole_of=number, grown=enters.grown)
     if spec.framework == "torch":
-        return Many((whole, Many(slots) if spec.slots == 2 else first))
+        return Many((whole, Many(parts) if spec.parts == 2 else first))
     if spec.framework == "keras" and spec.returns_sequences is False:
         whole = Data(traced(enters.origins, ("cut", number)), passed, last_of=number)
     if spec.returns_state is False:
         return whole
     if spec.returns_state is None:
-        return Choice(frozenset({whole, Many((whole, *slots))})) if slots else whole
-    return Many((whole, *slots)) if slots else Many((whole, first), open=True)
+        return Choice(frozenset({whole, Many((whole, *parts))})) if parts else whole
+    return Many((whole, *parts)) if parts else Many((whole, first), open=True)
 
 
 def _method_of_layer(call: Call, layer: Layer, name: str) -> Value:
@@ -395,34 +381,36 @@ def _method_of_layer(call: Call, layer: Layer, name: str) -> Value:
     if name in names.MODEL_CALLS:
         return _layer(call, layer)
     if name in ("get_initial_state", "zero_state"):
-        count = layer.spec.slots or 1
+        count = layer.spec.parts or 1
         return Initial(layer.key) if count == 1 else Many(tuple(Initial(layer.key, index) for index in range(count)))
     if name in names.RESETS:
         call.machine.frame.function.resets.append((call.node, layer.key))
     return layer if name in ("to", "cuda", "cpu", "double", "float", "half", "eval", "train") else NOTHING
 
 
-# Models of the file, and calls of which nothing is known
+# Models
 
 
-def _model(call: Call, model: Object, methods: Iterable[str]) -> Value:
-    """Run a model of the file: it is followed if one of these methods takes a state in and gives it back."""
-    found = (call.machine.summary(model.of, name) for name in methods)
-    summary = next((summary for summary in found if summary is not None), None)
-    if summary is None or call.unknown:
-        return _unknown(call)
-    state = call.get(summary.position, summary.parameter)
-    return _stepped(call, (*model.key, "model"), MODEL, state, index=summary.index, length=summary.length)
+def _add_stateful(call: Call, model: Value) -> None:
+    """Count the stateful layers and models that are given to a model."""
+    counts = call.machine.facts.stateful_models
+    added = 0
+    for value in call.all:
+        for leaf in leaves(value):
+            added += leaf.spec.stateful is True if isinstance(leaf, Layer) else counts.get(leaf, 0)
+    if added and isinstance(model, Object):
+        counts[model] = counts.get(model, 0) + added
 
 
-def _stepped(call: Call, key: Key, spec: Spec, state: Value | None, *, index: int, length: int) -> Value:
-    """Run something that takes a state in and gives it back at a place of the tuple that it returns."""
-    enters = call.machine.blend(value for value in call.all if value is not state)
-    event = _new_event(call, key, spec, enters, state)
-    rest = Data(enters.origins, enters.passed | {event.number})
-    if length == 0:
-        return choice((rest, Many((rest, Emitted(event.number)))))
-    return Many(tuple(Emitted(event.number) if at == index else rest for at in range(length)))
+def _fit(call: Call, model: Value) -> None:
+    """Keep the training of a model that is stateful whatever branch was taken."""
+    machine, node = call.machine, call.node
+    if isinstance(node.func, ast.Attribute) and all(
+        option in machine.facts.stateful_models for option in alternatives(model)
+    ):
+        data = machine.data_of(call.get(0, "x") or NOTHING)
+        fit = Fit(node, _name_of(node.func.value), model, bool(machine.loops), _SHUFFLED in data.origins)
+        machine.facts.fits.setdefault(node, fit)
 
 
 def _graph(call: Call, graph: Graph) -> Value:
@@ -433,7 +421,7 @@ def _graph(call: Call, graph: Graph) -> Value:
     used = {
         leaf.carrier
         for event in machine.facts.events
-        for way in event.slots
+        for way in event.parts
         for leaf in way
         if isinstance(leaf, Incoming) and leaf.carrier.startswith("input ")
     }
@@ -450,7 +438,7 @@ def _graph(call: Call, graph: Graph) -> Value:
         states = [item for index, item in enumerate(items) if index in places]
         others = [item for index, item in enumerate(items) if index not in places]
     enters = machine.blend(others)
-    event = _new_event(call, ("graph", *carriers), MODEL, enters, Many(tuple(states)))
+    event = _new_event(call, ("graph", *carriers), _GRAPH, enters, Many(tuple(states)))
     rest = Data(enters.origins, enters.passed | {event.number})
     return Many(
         tuple(Emitted(event.number, index) if index in outputs else rest for index in range(len(graph.outputs)))
@@ -459,9 +447,6 @@ def _graph(call: Call, graph: Graph) -> Value:
 
 def _unknown(call: Call) -> Value:
     """Call something of which nothing is known."""
-    found = _guessed(call)
-    if found is not None:
-        return found
     for value in call.all:
         call.machine.mark_read(value)
     node = call.node
@@ -474,46 +459,24 @@ def _unknown(call: Call) -> Value:
     return cut(mixed, (node.lineno, node.col_offset)) if last in names.CUTS else mixed
 
 
-def _guessed(call: Call) -> Value | None:
-    """Take `y, s = model(x, states=s)` and `return_state=True` for a step of a model that carries its state."""
-    targets = call.targets
-    if len(targets) < 2:
-        return None
-    asked = call.named.get("return_state") == Const(True)
-    written: dict[int | str | None, ast.expr] = dict(enumerate(call.node.args))
-    written |= {keyword.arg: keyword.value for keyword in call.node.keywords}
-    given: list[tuple[int | str, Value]] = [*enumerate(call.positional), *call.named.items()]
-    for place, value in given:
-        argument = written.get(place)
-        is_state_name = isinstance(place, str) and place.startswith(("state", "hidden", "initial_state"))
-        if place != 0 and isinstance(argument, ast.Name) and argument.id in targets:
-            index = targets.index(argument.id)
-        elif asked and is_state_name and len(targets) == 2:
-            index = 1
-        else:
-            continue
-        return _stepped(call, ("guess", _name_of(call.node.func)), GUESS, value, index=index, length=len(targets))
-    return None
-
-
 # Methods
 
 
 def _method(call: Call, callee: Method) -> Value:
     machine, owner, name = call.machine, callee.owner, callee.name
     match owner:
-        case Object(key=("self",)):
-            found: Value | None = _follow(call, machine.method(owner.of, name), owner.of)
-        case Object() if "." not in owner.of:
-            found = _model(call, owner, (name,))
         case Layer():
-            found = _method_of_layer(call, owner, name)
+            found: Value | None = _method_of_layer(call, owner, name)
         case Graph() if name in ("predict", "predict_on_batch", "__call__", "call"):
             found = _graph(call, owner)
         case _:
             found = _change(call, owner, name)
     if found is not None:
         return found
+    if name == "add":
+        _add_stateful(call, owner)
+    if name == "fit":
+        _fit(call, owner)
     if name == "assign" and call.positional and isinstance(call.node.func, ast.Attribute):
         machine.mark_read(call.positional[0])
         rebind(machine, call.node.func.value, owner, call.positional[0])
@@ -601,7 +564,7 @@ def _taken(call: Call, target: ast.expr, owner: Value, name: str) -> Value | Non
 
 def _note_read(machine: Machine, owner: Value) -> None:
     function = machine.frame.function
-    if isinstance(owner, Incoming) and machine.frame.depth == 0 and owner.carrier in function.parameters:
+    if isinstance(owner, Incoming) and not machine.frame.call and owner.carrier in function.parameters:
         function.reads.add(owner.carrier)
 
 
@@ -628,33 +591,25 @@ def _on_incoming(call: Call, callee: Incoming) -> Value:
     if name in names.SAME_STATE or name in ("copy", "value", "read_value"):
         return owner
     _note_read(machine, owner)
-    found = _guessed(call)
-    return found if found is not None else _operate(call, name, [owner, *call.all])
+    return _operate(call, name, [owner, *call.all])
 
 
-# Classes and functions of the file
+# Methods of the running class
 
 
-def _follow(call: Call, function: FunctionNode | None, owner: str | None) -> Value:
-    """Follow a call of the file's own function, unless it is too deep, recursive, or does not fit the parameters."""
+def _follow(call: Call, name: str) -> Value:
+    """Follow a call of an own method, unless it is inside of such a call, recursive, or does not fit the parameters."""
     machine, frame = call.machine, call.machine.frame
-    if (
-        function is None
-        or frame.depth >= MOST_CALLS_DEEP
-        or function in machine.running
-        or frame.function.node is function
-        or machine.out_of_budget()
-    ):
+    function = machine.method(frame.owner or "", name)
+    if function is None or frame.call or frame.function.node is function or machine.out_of_steps():
         return _unknown(call)
-    self_name, parameters = parameters_of(function, owner is not None)
+    self_name, parameters = parameters_of(function, is_method=True)
     bound = _bind(call, function, parameters)
     if bound is None:
         return _unknown(call)
-    context = (*frame.context, ("in", call.node.lineno, call.node.col_offset))
-    inner = Frame(frame.function, machine.env, self_name, owner, context, frame.depth + 1)
-    machine.running.append(function)
+    place = (("in", call.node.lineno, call.node.col_offset),)
+    inner = Frame(frame.function, machine.env, self_name, frame.owner, place)
     left = machine.run_function(function, inner, bound)
-    machine.running.pop()
     # What the call did to attributes lasts.
     machine.env.names.update({name: value for name, value in left.names.items() if name.startswith("self.")})
     if not inner.returned:

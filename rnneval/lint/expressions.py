@@ -1,16 +1,11 @@
-"""Expressions: the value of each, what a test shows about a name, and what assignments and loops do.
-
-A loop is run in two passes, or in one for each item of a known tuple of layers. A *turn* is the number of a pass, from
-0. Calls are in `rnneval.linter.flow.calls`.
-"""
+"""Expressions: the value of each, what a test shows about a name, and containers that are changed in place."""
 
 import ast
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from rnneval.linter.flow.facts import Unpacking
-from rnneval.linter.flow.machine import Env, Machine
-from rnneval.linter.flow.values import (
+from rnneval.lint.machine import Env, Machine
+from rnneval.lint.values import (
     MOST_ITEMS,
     NONE,
     NOTHING,
@@ -24,7 +19,6 @@ from rnneval.linter.flow.values import (
     Layer,
     Many,
     Method,
-    Object,
     Step,
     Table,
     Value,
@@ -39,13 +33,8 @@ from rnneval.linter.flow.values import (
     traced,
 )
 
-MOST_TURNS = 6
-"""Passes that are run of a loop over layers."""
-MOST_LOOPS_DEEP = 2
-"""Loops within each other that are run twice; those inside of them are run once."""
-_FOLLOWED = ("enumerate", "zip", "reversed", "range", "tqdm", "items", "values")
 UNKNOWN_KEY = "?"
-UNKNOWN_BOUND = "..."
+_UNKNOWN_BOUND = "..."
 Names = dict[str, Value] | None
 """Names with what they hold; None if the branch cannot be taken."""
 
@@ -55,7 +44,7 @@ def _attribute(machine: Machine, node: ast.Attribute) -> Value:
     if key is not None:
         owner = machine.frame.owner
         if owner and machine.env.get(key) is None and machine.method(owner, node.attr):
-            return Method(Object(owner, ("self",)), node.attr)
+            return Method(None, node.attr)
         return machine.attribute(node.attr)
     held, name = machine.value_of(node.value, quiet=True), node.attr
     found: Value | None = None
@@ -68,12 +57,6 @@ def _attribute(machine: Machine, node: ast.Attribute) -> Value:
                 found = Emitted(event)
         case Incoming(sliced=False):
             found = Incoming(held.carrier, (*held.path, f".{name}"))
-        case Table():
-            found = held.get(f".{name}")
-        case Object() if "." not in held.of:
-            layer = machine.inherited(held.of, name)
-            if isinstance(layer, Layer):
-                found = Layer((*layer.key, held.key), layer.spec)
     return Method(held, name) if found is None else found
 
 
@@ -166,7 +149,7 @@ def _bound(machine: Machine, node: ast.expr | None) -> int | str | None:
     if node is None:
         return None
     key = machine.index_value(node)
-    return key if isinstance(key, int) and not isinstance(key, bool) else UNKNOWN_BOUND
+    return key if isinstance(key, int) and not isinstance(key, bool) else _UNKNOWN_BOUND
 
 
 def _binary(machine: Machine, node: ast.BinOp) -> Value:
@@ -300,67 +283,7 @@ def _about_none(machine: Machine, node: ast.expr) -> tuple[Names, Names]:
     return {name: NONE}, some
 
 
-# Assignments: what is on the left side, and containers that are changed in place
-
-
-def assign(machine: Machine, target: ast.expr, value: Value) -> None:
-    """Bind a target to a value."""
-    match target:
-        case ast.Name():
-            machine.env.names[target.id] = value
-            function = machine.frame.function
-            if machine.frame.depth == 0 and target.id in function.parameters:
-                function.overwritten.setdefault(target.id, []).append(value)
-        case ast.Attribute():
-            machine.mark_read(value)
-            name = machine.attribute_name(target)
-            if name is not None:
-                machine.env.names[name] = value
-            else:
-                machine.value_of(target.value)
-        case ast.Subscript():
-            key = machine.index_value(target.slice)
-            update(machine, target.value, machine.value_of(target.value, quiet=True), [(key, value)])
-        case ast.Starred():
-            assign(machine, target.value, value)
-        case ast.Tuple() | ast.List():
-            _note_unpacking(machine, target, value, nested=False)
-            for inner, item in zip(target.elts, _unpacked(machine, value, target.elts), strict=True):
-                if isinstance(inner, ast.Tuple | ast.List):
-                    _note_unpacking(machine, inner, item, nested=True)
-                assign(machine, inner, item)
-
-
-def _note_unpacking(machine: Machine, target: ast.Tuple | ast.List, value: Value, *, nested: bool) -> None:
-    """Keep the names that a layer's own result is unpacked into."""
-    made, event = machine.results.get(id(value), (None, 0))
-    if made is value:
-        machine.facts.unpackings.append(Unpacking(target, event, nested))
-
-
-def _unpacked(machine: Machine, value: Value, targets: list[ast.expr]) -> list[Value]:
-    """Return the part of each target, where one starred target takes the rest."""
-    count = len(targets)
-    star = next((index for index, target in enumerate(targets) if isinstance(target, ast.Starred)), None)
-    match value:
-        case Choice():
-            ways = [_unpacked(machine, option, targets) for option in value.options]
-            parts = [choice(way[index] for way in ways) for index in range(count)]
-        case Many(open=False) if star is not None and len(value.items) >= count - 1:
-            end = len(value.items) - (count - star - 1)
-            parts = [*value.items[:star], Many(value.items[star:end]), *value.items[end:]]
-        case Many(open=False) if len(value.items) == count and star is None:
-            parts = [*value.items]
-        case Initial() if star is None:
-            parts = [Initial(value.layer, index if value.slot is None else value.slot) for index in range(count)]
-        case Incoming() | Emitted() | Many() | Table() if star is None:
-            parts = [machine.part(value, index) for index in range(count)]
-        case Incoming(sliced=False) if star == count - 1:
-            rest = Incoming(value.carrier, value.path, star, None, True)
-            parts = [*(machine.part(value, index) for index in range(star)), rest]
-        case _:
-            parts = [through(machine.data_of(value)) for _ in targets]
-    return parts
+# Containers that are changed in place
 
 
 def update(machine: Machine, owner: ast.expr, held: Value, pairs: Iterable[tuple[object, Value]]) -> None:
@@ -392,7 +315,7 @@ def rebind(machine: Machine, owner: ast.expr, old: Value, new: Value) -> None:
 def note_change(machine: Machine, owner: ast.expr, held: Value, value: Value) -> None:
     """Keep that a parameter's own object is changed: a default would remember it."""
     function = machine.frame.function
-    if isinstance(owner, ast.Name) and machine.frame.depth == 0 and owner.id in function.parameters:
+    if isinstance(owner, ast.Name) and not machine.frame.call and owner.id in function.parameters:
         base = held.base if isinstance(held, Table) else held
         if isinstance(base, Incoming) and base.carrier == owner.id:
             function.changed.setdefault(owner.id, []).append(value)
@@ -422,152 +345,6 @@ def _with_item(held: Value, key: object, value: Value) -> Value:
     return changed
 
 
-def target_names(target: ast.expr) -> tuple[str, ...]:
-    """Return the names that a tuple of targets binds, "" for what is not a name."""
-    if not isinstance(target, ast.Tuple | ast.List):
-        return ()
-    plain = (inner.value if isinstance(inner, ast.Starred) else inner for inner in target.elts)
-    return tuple(inner.id if isinstance(inner, ast.Name) else "" for inner in plain)
-
-
-# Loops and comprehensions
-
-
-class Elements:
-    """The iterable of a loop: an element for each pass."""
-
-    def __init__(self, machine: Machine, node: ast.expr) -> None:
-        self.machine, self.node = machine, node
-        self.role: str | None = None
-        """The function or method that makes the iterable, if it is one that is followed."""
-        self.inner: list[Elements] = []
-        self.value: Value = NOTHING
-        arguments: list[ast.expr] = []
-        if isinstance(node, ast.Call):
-            arguments = node.args
-            method = node.func.attr if isinstance(node.func, ast.Attribute) and not arguments else ""
-            if method not in ("items", "values"):
-                function = machine.value_of(node.func, quiet=True)
-                method = function.name.rpartition(".")[2] if isinstance(function, Known | Method) else ""
-            self.role = method if method in _FOLLOWED else None
-        if self.role in ("enumerate", "zip", "reversed"):
-            plain = (argument for argument in arguments if not isinstance(argument, ast.Starred))
-            self.inner = [Elements(machine, argument) for argument in plain]
-        match self.role, node:
-            case _ if self.inner:
-                pass
-            case "range", _:
-                bounds = [machine.value_of(argument) for argument in arguments]
-                first = bounds[0] if len(bounds) > 1 else Const(0)
-                known = len(bounds) < 3 and isinstance(first, Const) and isinstance(first.value, int)
-                self.value = first if known else NOTHING
-            case "tqdm", _ if arguments:
-                self.value = machine.value_of(arguments[0])
-            case "items" | "values", ast.Call(func=ast.Attribute() as func):
-                self.value = machine.value_of(func.value)
-            case _:
-                self.value = machine.value_of(node)
-        many = self.value if isinstance(self.value, Many) else Many()
-        self.open: bool = any(inner.open for inner in self.inner) or many.open
-        """Whether there may be more elements than are known."""
-        self.layers: int = max((inner.layers for inner in self.inner), default=0)
-        """Number of passes that a known tuple of layers asks for; 0 if none is known."""
-        if any(isinstance(option, Layer) for item in many.items for option in alternatives(item)):
-            self.layers = len(many.items) + (1 if many.open and len(many.items) < 2 else 0)
-
-    def at(self, running: Step) -> Value:
-        """Return the element of one pass."""
-        element: Value
-        match self.role, self.inner, self.value:
-            case "enumerate", [inner, *_], _:
-                element = Many((running, inner.at(running)))
-            case "zip", [_, *_], _:
-                element = Many(tuple(inner.at(running) for inner in self.inner))
-            case "reversed", [inner, *_], _:
-                element = inner.from_the_end(running)
-            case "range", _, Const(int() as start):
-                element = Step(running.loop, running.turn, start)
-            case "range", _, _:
-                element = NOTHING
-            case "items" | "values", _, Table(items) if running.turn < len(items):
-                name, value = items[running.turn]
-                element = Many((Const(name), value)) if self.role == "items" else value
-            case "items" | "values", _, held:
-                element = cut(self.machine.data_of(held), ("item", self.node.lineno, running.turn))
-            case _:
-                element = self._plain(running)
-        return element
-
-    def from_the_end(self, running: Step) -> Value:
-        """Return the element of one pass of `reversed`."""
-        options, turn = alternatives(self.value), running.turn
-        for option in options:
-            known = isinstance(option, Many) and not option.open and turn < len(option.items)
-            if not known and not isinstance(option, Incoming):
-                return self._plain(running)
-        return choice(self.machine.part(option, -1 - turn) for option in options)
-
-    def _plain(self, running: Step) -> Value:
-        if isinstance(self.value, Many | Incoming | Table):
-            return self.machine.part(self.value, running)
-        options = alternatives(self.value)
-        if any(isinstance(option, Many | Incoming) for option in options):
-            return choice(self.machine.part(option, running) for option in options)
-        data = self.machine.data_of(self.value)
-        return Data(traced(data.origins, ("item", self.node.lineno, running.turn)), data.passed)
-
-
-def loop(machine: Machine, layers: int, one_pass: Callable[[Step], None]) -> None:
-    """Run the passes of a loop: two, or one for each of so many layers, which are places in a stack."""
-    machine.loop_count += 1
-    number, outer, base = machine.loop_count, machine.loops, machine.env
-    deep = len(outer) >= MOST_LOOPS_DEEP or machine.out_of_budget()
-    for turn in range(1 if deep and not layers else min(layers, MOST_TURNS) or 2):
-        machine.loops = (*outer, (number, turn, bool(layers)))
-        machine.env = start = Env(base)
-        machine.loop_envs.append(base)
-        machine.loop_exits.append([])
-        one_pass(Step(number, turn))
-        exits = machine.loop_exits.pop()
-        machine.loop_envs.pop()
-        machine.env = base
-        base.meet([start, *exits])
-        if base.dead:
-            # Every way out of the pass leaves the function or the loop: what follows is still reached by other passes.
-            base.dead = False
-            break
-    machine.loops = outer
-
-
-def _comprehension(machine: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> Value:
-    """Run a comprehension: return a list of what its passes give."""
-    items: list[Value] = []
-    is_open = True
-
-    def level(generator: ast.comprehension, *inner: ast.comprehension) -> None:
-        nonlocal is_open
-        elements = Elements(machine, generator.iter)
-        if generator is node.generators[0]:
-            is_open = not elements.layers or elements.open or bool(generator.ifs)
-
-        def one_pass(running: Step) -> None:
-            assign(machine, generator.target, elements.at(running))
-            for test in generator.ifs:
-                machine.value_of(test, quiet=True)
-            if inner:
-                level(*inner)
-            else:
-                items.append(machine.value_of(node.value if isinstance(node, ast.DictComp) else node.elt))
-
-        loop(machine, elements.layers, one_pass)
-
-    base = machine.env
-    machine.env = Env(base)
-    level(*node.generators)
-    machine.env = base
-    return NOTHING if isinstance(node, ast.DictComp) else Many(tuple(items[:8]), is_open)
-
-
 EXPRESSIONS: dict[type[ast.expr], Callable[[Machine, Any], Value]] = {
     ast.Name: lambda machine, node: machine.lookup(node.id),
     ast.Constant: lambda _machine, node: Const(node.value) if isinstance(node.value, int | str | None) else NOTHING,
@@ -580,7 +357,6 @@ EXPRESSIONS: dict[type[ast.expr], Callable[[Machine, Any], Value]] = {
     ast.UnaryOp: _signed,
     ast.BoolOp: _either,
     ast.IfExp: _conditional,
-    **dict.fromkeys((ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp), _comprehension),
     ast.NamedExpr: _walrus,
     ast.Await: lambda machine, node: machine.value_of(node.value),
     ast.Starred: lambda machine, node: machine.value_of(node.value),

@@ -1,0 +1,359 @@
+"""Facts of a file, and the questions that the rules ask of them.
+
+The interpreter (`machine`) gathers `Facts`; the rules ask how two events stand to each other (above one another in a
+stack, in the same pass of a loop) and what arrives at each layer at the next call.
+
+An *event* is one call of a recurrent layer, or of a functional model that takes a state in and gives it back. A
+*carrier* is the parameter or attribute by which a state comes into a function.
+"""
+
+import ast
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from rnneval.lint.names import RESETS, SWITCHES
+from rnneval.lint.values import Data, Emitted, Incoming, Key, Many, Spec, Table, Value, alternatives, left_at
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+_MOST_COMPARED = 24
+_LEAVES = frozenset({"ctx", "op", "ops", "id", "attr", "n", "s", "kind", "type_comment"})
+
+
+@dataclass(slots=True)
+class Event:
+    """One call of a recurrent layer."""
+
+    number: int
+    layer: Key
+    name: str
+    """The layer's name in the source."""
+    spec: Spec
+    node: ast.Call
+    enters: Data
+    """Descent of the sequence that goes in."""
+    state: Value | None
+    """The value given as the state; None if there is none."""
+    parts: tuple[tuple[Value, ...], ...]
+    """The given state by parts, once for every path that the code may have taken."""
+    turns: tuple[tuple[int, int, bool], ...]
+    """The loops around it: number of the loop, pass, and whether it runs over layers."""
+    function: int
+    read: bool = False
+    """Whether anything looked at the state that it gave back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A place where a state comes in, and what the function leaves there for the next call."""
+
+    carrier: str
+    left: Value
+    returned: bool = True
+    """False if what is left is left in an attribute."""
+
+
+@dataclass(slots=True)
+class Function:
+    """One function or method, run once with unknown arguments; number 0 is the file's top level."""
+
+    number: int
+    name: str
+    owner: str | None
+    node: ast.AST
+    parameters: tuple[str, ...] = ()
+    returns: list[tuple[ast.Return, Value]] = field(default_factory=list)
+    carried: tuple[Carried, ...] = ()
+    reads: set[str] = field(default_factory=set)
+    """Parameters that were looked at for more than `is None`."""
+    overwritten: dict[str, list[Value]] = field(default_factory=dict)
+    """Values that were assigned to parameters."""
+    changed: dict[str, list[Value]] = field(default_factory=dict)
+    """Values that were put into parameters (`states[0] = …`, `states.append(…)`)."""
+    resets: list[tuple[ast.Call, Key]] = field(default_factory=list)
+
+    @property
+    def unread(self) -> set[str]:
+        """The parameters that nothing reads and that are None where nothing is given."""
+        defaults = defaults_of(self.node)
+        nothing = {name for name, value in defaults if isinstance(value, ast.Constant) and value.value is None}
+        return nothing - self.reads - SWITCHES
+
+
+def parameters_of(node: FunctionNode, is_method: bool) -> tuple[str | None, tuple[str, ...]]:
+    """Return the name of the object that a method is called on, and the names of the other parameters."""
+    arguments = node.args
+    names = tuple(argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs))
+    static = any(isinstance(item, ast.Name) and item.id == "staticmethod" for item in node.decorator_list)
+    return (names[0], names[1:]) if is_method and names and not static else (None, names)
+
+
+def defaults_of(node: ast.AST) -> list[tuple[str, ast.expr]]:
+    """Return the parameters of a function that have a default, with the default; nothing for a module."""
+    if not isinstance(node, FunctionNode):
+        return []
+    positional = [*node.args.posonlyargs, *node.args.args]
+    pairs = [
+        *zip(positional[len(positional) - len(node.args.defaults) :], node.args.defaults, strict=True),
+        *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True),
+    ]
+    return [(argument.arg, default) for argument, default in pairs if default is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """One `fit` of a model that certainly has stateful layers."""
+
+    node: ast.Call
+    name: str
+    """The model's name in the source."""
+    model: Value
+    looped: bool
+    shuffled: bool
+    """Whether it is given a dataset that was shuffled."""
+
+    def keyword(self, name: str) -> ast.expr | None:
+        """Return what is given under a name."""
+        return next((item.value for item in self.node.keywords if item.arg == name), None)
+
+
+@dataclass(slots=True)
+class Facts:
+    """All that is known of a file."""
+
+    tree: ast.Module
+    events: list[Event] = field(default_factory=list)
+    functions: list[Function] = field(default_factory=list)
+    unpackings: list[tuple[ast.Tuple | ast.List, int]] = field(default_factory=list)
+    """Names that a layer's own result is unpacked into, with the event."""
+    repeated: set[Key] = field(default_factory=set)
+    """Layers that stand several times in a list: `[layer] * n`."""
+    stacks: list[tuple[ast.Call, Value]] = field(default_factory=list)
+    """What is given to a constructor that runs cells as a stack, with its call."""
+    stateful_models: dict[Value, int] = field(default_factory=dict)
+    """Number of stateful layers of each model that has some."""
+    fits: dict[ast.Call, Fit] = field(default_factory=dict)
+    by_function: dict[int, list[Event]] = field(default_factory=lambda: defaultdict(list))
+    by_layer: dict[tuple[int, Key], list[Event]] = field(default_factory=lambda: defaultdict(list))
+    """Events of one layer, by the function's number and the layer's key."""
+    followed_in_part: int | None = None
+    """Line of the first function in which calls or passes of loops were left out, if the file takes too many steps."""
+    related: dict[tuple[int, Key, Key], bool] = field(default_factory=dict)
+    """Which layers stand in one stack, as far as that was asked."""
+    imports: dict[str, str] = field(default_factory=dict)
+    """Full names of what is imported, anywhere in the file."""
+    whole: list[str] = field(default_factory=list)
+    """Modules imported whole (`*`)."""
+    defined: set[str] = field(default_factory=set)
+    """Names that the file itself gives to something: a usual alias is not believed for these."""
+    resets: list[ast.Attribute] = field(default_factory=list)
+    """Everything that names a reset, called or handed to a callback."""
+    made: list[int] = field(default_factory=list)
+    """Lines that name a recurrent layer's class, in order."""
+    stateful: list[int] = field(default_factory=list)
+    """Lines that make a layer stateful, in order."""
+
+    def __post_init__(self) -> None:
+        """Walk the tree once; `ast.walk` takes twice the time."""
+        todo: list[ast.AST] = [self.tree]
+        while todo:
+            node = todo.pop()
+            self._see(node)
+            for name in node._fields:
+                if name not in _LEAVES:
+                    value = getattr(node, name, None)
+                    if isinstance(value, list):
+                        todo += [item for item in value if isinstance(item, ast.AST)]
+                    elif isinstance(value, ast.AST):
+                        todo.append(value)
+        self.made.sort()
+        self.stateful.sort()
+
+    def _see(self, node: ast.AST) -> None:
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name):
+                if "GRU" in name or "LSTM" in name or "RNN" in name:
+                    self.made.append(node.lineno)
+                if isinstance(node, ast.Attribute):
+                    self.resets += [node] if name in RESETS else []
+                elif isinstance(node.ctx, ast.Store):
+                    self.defined.add(name)
+            case ast.arg(arg=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                self.defined.add(name)
+            case ast.ClassDef(name=name):
+                self.defined.add(name)
+            case ast.keyword(arg="stateful", value=ast.Constant(value=True)):
+                self.stateful.append(node.lineno)
+            case ast.Import(names=aliases):
+                for alias in aliases:
+                    first = alias.name.split(".")[0]
+                    self.imports[alias.asname or first] = alias.name if alias.asname else first
+            case ast.ImportFrom(names=aliases):
+                module = "." * node.level + (node.module or "")
+                for alias in aliases:
+                    if alias.name == "*":
+                        self.whole.append(module)
+                    else:
+                        self.imports[alias.asname or alias.name] = f"{module}.{alias.name}"
+
+    def makes_layers(self, node: ast.AST) -> bool:
+        """Return whether a recurrent layer's class is named in the node."""
+        return _within(self.made, node)
+
+    def makes_stateful(self, node: ast.AST) -> bool:
+        """Return whether a layer is made stateful in the node."""
+        return _within(self.stateful, node)
+
+    def add(self, event: Event) -> None:
+        """Keep an event."""
+        self.events.append(event)
+        self.by_function[event.function].append(event)
+        self.by_layer[event.function, event.layer].append(event)
+
+    def of(self, function: Function) -> list[Event]:
+        """Return the events of one function, in order."""
+        return self.by_function[function.number]
+
+
+def _within(lines: list[int], node: ast.AST) -> bool:
+    at = bisect_left(lines, getattr(node, "lineno", 0))
+    return at < len(lines) and lines[at] <= getattr(node, "end_lineno", 0)
+
+
+# Events, and how they stand to each other
+
+
+def judged(event: Event) -> bool:
+    """Return whether the event is a call of something that is known to be recurrent."""
+    return event.spec.framework in ("keras", "torch", "graph")
+
+
+def feeds(giver: Event, receiver: Event) -> bool:
+    """Return whether the receiver reads the giver's outputs and nothing that the giver has not read: one stack.
+
+    A decoder that reads its own sequence, attention over an encoder's outputs, one step repeated: none is a stack.
+    """
+    return giver.number in receiver.enters.passed and receiver.enters.origins <= giver.enters.origins
+
+
+def stacked(facts: Facts, one: Event, other: Event) -> bool:
+    """Return whether two layers stand in one stack, anywhere in the function."""
+    key = (one.function, one.layer, other.layer)
+    if one.function != other.function:
+        return False
+    if key not in facts.related:
+        ones = facts.by_layer[one.function, one.layer][:_MOST_COMPARED]
+        others = facts.by_layer[other.function, other.layer][:_MOST_COMPARED]
+        facts.related[key] = any(feeds(a, b) or feeds(b, a) for a in ones for b in others)
+    return facts.related[key]
+
+
+def neighbour(event: Event, others: Iterable[Event]) -> Event | None:
+    """Return one of the other events that stands directly above or below in one stack; None without one."""
+    return next((other for other in others if feeds(other, event) or feeds(event, other)), None)
+
+
+def one_way(event: Event) -> bool:
+    """Return whether the layer reads forwards and keeps no state by itself, so that a state can be carried for it."""
+    spec = event.spec
+    forwards = not spec.bidirectional and not spec.backwards and not spec.cell
+    return forwards and spec.stateful is False and spec.framework in ("keras", "torch")
+
+
+def sources(event: Event) -> Iterator[tuple[int, Value]]:
+    """Yield every part of the state with everything that may have gone into it."""
+    for way in event.parts:
+        for part, value in enumerate(way):
+            for option in alternatives(value):
+                yield part, option
+
+
+def givers(facts: Facts, event: Event) -> Iterator[Event]:
+    """Yield the events whose states this one received."""
+    values = [value for _, value in sources(event)]
+    if not event.parts and event.state is not None:
+        values = [*alternatives(event.state)]
+    for value in values:
+        if isinstance(value, Emitted):
+            yield facts.events[value.event]
+
+
+def earlier_pass(giver: Event, receiver: Event) -> bool:
+    """Return whether the giver ran in an earlier pass of a loop over time that both are in.
+
+    A loop whose one call runs another layer at every pass is a loop over layers, however it counts.
+    """
+    if giver.node is receiver.node and giver.layer != receiver.layer:
+        return False
+    theirs = {loop: turn for loop, turn, layers in giver.turns if not layers}
+    return any(not layers and theirs.get(loop, turn) < turn for loop, turn, layers in receiver.turns)
+
+
+# What arrives at the next call
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One part of one layer's state: where it comes in, and what will be there at the next call."""
+
+    event: Event
+    part: int
+    left: Value
+    carried: Carried
+    """All that is left where this part came in."""
+
+    def is_own(self, facts: Facts) -> bool:
+        """Return whether it is certainly the layer's own new state."""
+        return all(
+            isinstance(option, Emitted) and facts.events[option.event].layer == self.event.layer
+            for option in alternatives(self.left)
+        )
+
+
+def arrivals(facts: Facts) -> Iterator[Arrival]:
+    """Pair every part of an incoming state with what the function left in its place."""
+    for function in facts.functions:
+        for carried in function.carried:
+            if carried.returned and _is_encoder(function):
+                continue
+            for event in filter(judged, facts.of(function)):
+                for part, value in sources(event):
+                    if isinstance(value, Incoming) and value.carrier == carried.carrier and not value.sliced:
+                        left = left_at(carried.left, value.path)
+                        if left is not None:
+                            yield Arrival(event, part, left, carried)
+
+
+def shared_arrivals(facts: Facts) -> Iterator[tuple[Event, Event]]:
+    """Yield layers that take in, whole, what another layer of the stack has taken in, while one state comes back."""
+    for function in facts.functions:
+        if _is_encoder(function):
+            continue
+        single = {carried.carrier for carried in function.carried if _is_one_state(carried.left)}
+        seen: dict[Incoming, Event] = {}
+        for event in filter(judged, facts.of(function)):
+            for place in () if event.state is None else alternatives(event.state):
+                if isinstance(place, Incoming) and not place.path:
+                    first = seen.setdefault(place, event)
+                    if place.carrier in single and first.layer != event.layer and stacked(facts, first, event):
+                        yield event, first
+
+
+def _is_encoder(function: Function) -> bool:
+    """Believe a name: an encoder is called once a text, and what it gives back goes to a decoder, not to itself."""
+    return "encoder" in f"{function.owner or ''} {function.name}".lower()
+
+
+def _is_one_state(value: Value) -> bool:
+    """Return whether what comes back is one layer's state and not a structure of several."""
+    found = alternatives(value)
+    events = {option.event for option in found if isinstance(option, Emitted)}
+    for many in found:
+        if isinstance(many, Many) and not many.open:
+            events |= {item.event for item in many.items if isinstance(item, Emitted)}
+            if any(isinstance(item, Many | Table) for item in many.items):
+                return False
+    return len(events) == 1
+
+
