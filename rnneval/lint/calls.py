@@ -3,7 +3,6 @@
 import ast
 import copy
 from functools import reduce
-from typing import Any
 
 from rnneval.lint import names
 from rnneval.lint.expressions import UNKNOWN_KEY, note_change, rebind, update
@@ -56,19 +55,21 @@ class Call:
         self.machine, self.node = machine, node
         self.callee = machine.value_of(node.func, quiet=True)
         self.positional: list[Value] = []
-        self.starred = False
+        self.named: dict[str, Value] = {}
+        self.unknown = False
+        """Whether there may be more arguments than are known."""
         for argument in node.args:
             value = machine.value_of(argument)
             if isinstance(argument, ast.Starred) and isinstance(value, Many) and not value.open:
                 self.positional += value.items
             else:
-                self.starred = self.starred or isinstance(argument, ast.Starred)
+                self.unknown = self.unknown or isinstance(argument, ast.Starred)
                 self.positional.append(value)
-        self.named = {keyword.arg: machine.value_of(keyword.value) for keyword in node.keywords if keyword.arg}
-        rest = [machine.value_of(keyword.value) for keyword in node.keywords if keyword.arg is None]
-        self.rest = bool(rest)
-        self.unknown = self.starred or self.rest
-        """Whether there may be more arguments than are known."""
+        for keyword in node.keywords:
+            value = machine.value_of(keyword.value)
+            if keyword.arg:
+                self.named[keyword.arg] = value
+            self.unknown = self.unknown or not keyword.arg
 
     @property
     def all(self) -> list[Value]:
@@ -80,13 +81,13 @@ class Call:
         for keyword in keywords:
             if keyword in self.named:
                 return self.named[keyword]
-        return self.positional[index] if index < len(self.positional) and not self.starred else None
+        return self.positional[index] if index < len(self.positional) and not self.unknown else None
 
     def flag(self, name: str) -> bool | None:
         """Return a switch that is written as a literal; None if it is not known."""
         value = self.named.get(name)
         if value is None:
-            return None if self.rest else False
+            return None if self.unknown else False
         return value.value if isinstance(value, Const) and isinstance(value.value, bool) else None
 
 
@@ -119,14 +120,9 @@ def _one_of(callee: Choice) -> Value:
     layers = [option for option in callee.options if isinstance(option, Layer)]
     if not layers:
         return next((option for option in callee.options if isinstance(option, Known | Object)), NOTHING)
-    layers.sort(key=lambda layer: repr(layer.key))
-    spec = layers[0].spec
-    if any(layer.spec != spec for layer in layers):
-        shared = ("kind", "returns_state", "returns_sequences", "stateful")
-        ways: dict[str, set[Any]] = {name: {getattr(layer.spec, name) for layer in layers} for name in shared}
-        agreed: dict[str, Any] = {name: found.pop() if len(found) == 1 else None for name, found in ways.items()}
-        spec = Spec(framework=spec.framework, cell=spec.cell, **agreed)
-    return Layer(("one of", *(layer.key for layer in layers)), spec)
+    if len({layer.spec for layer in layers}) > 1:
+        return NOTHING
+    return Layer(("one of", *sorted((layer.key for layer in layers), key=repr)), layers[0].spec)
 
 
 # Constructors and functions that are known by name
@@ -145,7 +141,11 @@ def _known(call: Call, callee: Known) -> Value:
         model = Object(name, call.machine.place_key(call.node))
         call.machine.facts.stateful_models[model] = 1
         return model
-    if name in call.machine.classes or last[:1].isupper() and (names.is_keras(name) or name.startswith("torch.nn.") or last.endswith(names.CELLS)):
+    if (
+        name in call.machine.classes
+        or last[:1].isupper()
+        and (names.is_keras(name) or name.startswith("torch.nn.") or last.endswith(names.CELLS))
+    ):
         return Object(name, call.machine.place_key(call.node))
     return _operate(call, last, call.all)
 
@@ -154,7 +154,7 @@ def _construct(call: Call, name: str) -> Value | None:
     """Return what a constructor of layers, inputs or models makes; None if it is not one of these."""
     known = names.recurrent(name)
     if known is not None:
-        return _new_layer(call, _spec(call, *known))
+        return Layer(call.machine.place_key(call.node), _spec(call, *known))
     match name.rpartition(".")[2] if names.is_keras(name) else "":
         case "Sequential":
             model = Object(name, call.machine.place_key(call.node))
@@ -179,7 +179,7 @@ def _contain(call: Call, name: str) -> Value | None:
     if name.rpartition(".")[2] in names.KEEPS_CONTAINER and len(call.positional) == 1:
         inner = call.positional[0]
         kept = isinstance(inner, Many | Table | Incoming | Choice | Emitted)
-        return copy.copy(inner) if kept else machine.data_of(inner)
+        return copy.copy(inner) if kept else machine.facts.data_of(inner)
     match name, call.positional:
         case "builtins.list" | "builtins.tuple" | "collections.deque", []:
             made = Many()
@@ -191,11 +191,6 @@ def _contain(call: Call, name: str) -> Value | None:
         case "builtins.getattr", [_, Const(str() as attribute)] if machine.is_self(arguments[0]):
             made = machine.attribute(attribute)
     return made
-
-
-def _new_layer(call: Call, spec: Spec) -> Layer:
-    layer = Layer(call.machine.place_key(call.node), spec)
-    return layer
 
 
 def _spec(call: Call, framework: str, kind: str | None, cell: bool) -> Spec:
@@ -240,7 +235,7 @@ def _both_ways(call: Call) -> Value:
         returns_sequences=old.returns_sequences,
         stateful=old.stateful,
     )
-    return _new_layer(call, spec)
+    return Layer(call.machine.place_key(call.node), spec)
 
 
 def _functional(call: Call) -> Value:
@@ -254,7 +249,7 @@ def _functional(call: Call) -> Value:
     graph = Graph(_flat(inputs), _flat(outputs))
     call.machine.graphs.append((call.machine.frame.function.number, graph))
     events = call.machine.facts.events
-    passed = [events[number] for output in graph.outputs for number in call.machine.data_of(output).passed]
+    passed = [events[number] for output in graph.outputs for number in call.machine.facts.data_of(output).passed]
     stateful = {event.layer for event in passed if event.spec.stateful is True}
     if stateful:
         call.machine.facts.stateful_models[graph] = len(stateful)
@@ -276,10 +271,10 @@ def _operate(call: Call, last: str, values: list[Value]) -> Value:
     if last in names.SAME_STATE and (is_state(first) or isinstance(first, Initial)):
         return machine.touched(first)
     if last in names.SAME_SEQUENCE:
-        return machine.data_of(first)
+        return machine.facts.data_of(first)
     if last in names.JOINS:
         return _joined(machine, last, values)
-    mixed = blend(machine.data_of(value) for value in values)
+    mixed = blend(machine.facts.data_of(value) for value in values)
     if last == "shuffle":
         return Data(traced(mixed.origins, _SHUFFLED), mixed.passed)
     return cut(mixed, place) if last in names.CUTS else through(mixed)
@@ -293,7 +288,7 @@ def _joined(machine: Machine, last: str, values: list[Value]) -> Value:
         return values[0]  # stacked states are taken apart again by their number
     if states and parts:
         return Mixed(parts)
-    mixed = blend(machine.data_of(value) for value in values)
+    mixed = blend(machine.facts.data_of(value) for value in values)
     return Data(mixed.origins, mixed.passed, grown=True)
 
 
@@ -311,9 +306,9 @@ def _layer(call: Call, layer: Layer) -> Value:
         enters, state = machine.blend(call.all), None
     elif keras and state is None and isinstance(first, Many) and not first.open and len(first.items) > 1:
         # The old way: layer([x, h, c]).
-        enters, state = machine.data_of(first.items[0]), Many(first.items[1:])
+        enters, state = machine.facts.data_of(first.items[0]), Many(first.items[1:])
     else:
-        enters = machine.data_of(first)
+        enters = machine.facts.data_of(first)
         if call.unknown and state is None:
             state = Data(frozenset({("more arguments", call.node.lineno)}))
     if state is not None and all(option == NONE for option in alternatives(state)):
@@ -381,8 +376,7 @@ def _method_of_layer(call: Call, layer: Layer, name: str) -> Value:
     if name in names.MODEL_CALLS:
         return _layer(call, layer)
     if name in ("get_initial_state", "zero_state"):
-        count = layer.spec.parts or 1
-        return Initial(layer.key) if count == 1 else Many(tuple(Initial(layer.key, index) for index in range(count)))
+        return Many((Initial(),) * 2) if layer.spec.parts == 2 else Initial()
     if name in names.RESETS:
         call.machine.frame.function.resets.append((call.node, layer.key))
     return layer if name in ("to", "cuda", "cpu", "double", "float", "half", "eval", "train") else NOTHING
@@ -408,7 +402,7 @@ def _fit(call: Call, model: Value) -> None:
     if isinstance(node.func, ast.Attribute) and all(
         option in machine.facts.stateful_models for option in alternatives(model)
     ):
-        data = machine.data_of(call.get(0, "x") or NOTHING)
+        data = machine.facts.data_of(call.get(0, "x") or NOTHING)
         fit = Fit(node, _name_of(node.func.value), model, bool(machine.loops), _SHUFFLED in data.origins)
         machine.facts.fits.setdefault(node, fit)
 
@@ -482,7 +476,7 @@ def _method(call: Call, callee: Method) -> Value:
         rebind(machine, call.node.func.value, owner, call.positional[0])
         return call.positional[0]
     if name in ("get", "pop", "copy") and isinstance(owner, Many | Choice | Table):
-        return copy.copy(owner) if name == "copy" else machine.data_of(owner)
+        return copy.copy(owner) if name == "copy" else machine.facts.data_of(owner)
     if isinstance(owner, Object):
         return _operate(call, name, call.all)
     for value in (owner, *call.all):
@@ -500,7 +494,7 @@ def _change(call: Call, owner: Value, name: str) -> Value | None:
     if name in names.TAKES and isinstance(owner, Many | Incoming | Table):
         return _taken(call, target, owner, name)
     if name == "reverse" and isinstance(owner, Many | Incoming):
-        turned = Many(owner.items[::-1], owner.open) if isinstance(owner, Many) else machine.data_of(owner)
+        turned = Many(owner.items[::-1], owner.open) if isinstance(owner, Many) else machine.facts.data_of(owner)
         rebind(machine, target, owner, turned)
         return NOTHING
     if name == "update" and isinstance(owner, Table | Incoming) and not call.unknown:
@@ -521,7 +515,7 @@ def _added(call: Call, target: ast.expr, owner: Value, name: str) -> Value:
     at = {"insert": _literal(call.positional[0]) if added else None, "appendleft": 0}.get(name)
     unknown = name == "insert" and not isinstance(at, int)
     if isinstance(owner, Choice) or (unknown and isinstance(owner, Many)):
-        rebind(machine, target, owner, machine.data_of(owner))
+        rebind(machine, target, owner, machine.facts.data_of(owner))
     elif isinstance(owner, Many | Incoming):
         for value in added:
             note_change(machine, target, owner, value)
@@ -541,7 +535,7 @@ def _taken(call: Call, target: ast.expr, owner: Value, name: str) -> Value | Non
     if key is None or (named and isinstance(owner, Many)) or (not named and isinstance(owner, Table)):
         return None
     _note_read(call.machine, owner)
-    item = call.machine.part(owner, key)
+    item = call.machine.facts.part(owner, key)
     if name == "get":
         return item
     rest: Value = Data(frozenset({("changed", UNKNOWN_KEY)}))

@@ -70,7 +70,7 @@ def _sequence(machine: Machine, node: ast.Tuple | ast.List) -> Value:
                 items += inner.items
                 is_open = is_open or inner.open
             else:
-                items.append(inner if isinstance(inner, Incoming) else machine.data_of(inner))
+                items.append(inner if isinstance(inner, Incoming) else machine.facts.data_of(inner))
                 is_open = True
         else:
             items.append(machine.value_of(element))
@@ -102,10 +102,10 @@ def _subscript(machine: Machine, node: ast.Subscript) -> Value:
     place = node.lineno, node.col_offset
     if isinstance(held, Data | Initial) and key is None:
         # table[token]: what comes out descends from the token as well.
-        index = machine.data_of(machine.value_of(node.slice, quiet=True))
-        return cut(blend((machine.data_of(held), index)), place)
+        index = machine.facts.data_of(machine.value_of(node.slice, quiet=True))
+        return cut(blend((machine.facts.data_of(held), index)), place)
     if not isinstance(held, Data):
-        return machine.part(held, key)
+        return machine.facts.part(held, key)
     if key == -1 and held.whole_of is not None:
         return Data(traced(held.origins, ("cut", node.lineno)), held.passed, last_of=held.whole_of)
     return cut(held, place)
@@ -115,7 +115,7 @@ def _picked(machine: Machine, held: Value, node: ast.Subscript, elements: list[a
     """Return `x[:, -1]` and the like: a place in a tensor."""
     for element in elements:
         machine.value_of(element)
-    data = machine.data_of(held)
+    data = machine.facts.data_of(held)
     if isinstance(held, Emitted | Incoming):
         return machine.touched(held) if isinstance(held, Emitted) else data
     picks = [element for element in elements if not isinstance(element, ast.Slice)]
@@ -136,13 +136,13 @@ def _sliced(machine: Machine, held: Value, node: ast.Slice) -> Value:
             return Many(held.items[low:high])
         if held.open and isinstance(low, int) and 0 < low < 8 and high is None:
             # layers[1:] of a list of unknown length: still distinct layers, counted from there.
-            return Many((machine.part(held, low), machine.part(held, low + 1)), True)
+            return Many((machine.facts.part(held, low), machine.facts.part(held, low + 1)), True)
     if isinstance(held, Incoming) and not held.sliced and node.step is None:
         if isinstance(low, str) or (low or 0) < 0:
             return Incoming(held.carrier, (*held.path, ("slice", ast.unparse(node))))
         stop = high if isinstance(high, int) and high >= 0 else None
         return Incoming(held.carrier, held.path, low or 0, stop, True)
-    return machine.touched(held) if isinstance(held, Emitted) else through(machine.data_of(held))
+    return machine.touched(held) if isinstance(held, Emitted) else through(machine.facts.data_of(held))
 
 
 def _bound(machine: Machine, node: ast.expr | None) -> int | str | None:
@@ -174,7 +174,7 @@ def _arithmetic(machine: Machine, node: ast.BinOp, left: Value, right: Value) ->
         for state, other in ((left, right), (right, left)):
             if isinstance(state, Emitted | Initial) and not isinstance(other, Emitted):
                 return machine.touched(state)
-    pieces = (machine.data_of(left), machine.data_of(right))
+    pieces = (machine.facts.data_of(left), machine.facts.data_of(right))
     mixed = blend(pieces)
     whole = next((piece.whole_of for piece in pieces if piece.whole_of is not None), None)
     if isinstance(node.op, ast.Add) and whole is not None and mixed.origins == pieces[0].origins | pieces[1].origins:
@@ -309,7 +309,7 @@ def rebind(machine: Machine, owner: ast.expr, old: Value, new: Value) -> None:
         # states[0][1] = …: the outer container is no longer what it was, and how is not followed.
         outer = machine.value_of(owner.value, quiet=True)
         if isinstance(outer, Many | Table | Incoming):
-            rebind(machine, owner.value, outer, machine.data_of(outer))
+            rebind(machine, owner.value, outer, machine.facts.data_of(outer))
 
 
 def note_change(machine: Machine, owner: ast.expr, held: Value, value: Value) -> None:

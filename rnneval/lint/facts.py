@@ -14,7 +14,27 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from rnneval.lint.names import RESETS, SWITCHES
-from rnneval.lint.values import Data, Emitted, Incoming, Key, Many, Spec, Table, Value, alternatives, left_at
+from rnneval.lint.values import (
+    NOTHING,
+    Choice,
+    Data,
+    Emitted,
+    Holder,
+    Incoming,
+    Key,
+    Layer,
+    Many,
+    Path,
+    Spec,
+    Table,
+    Value,
+    alternatives,
+    blend,
+    choice,
+    held,
+    index_of,
+    through,
+)
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 _MOST_COMPARED = 24
@@ -205,6 +225,62 @@ class Facts:
         """Return whether a layer is made stateful in the node."""
         return _within(self.stateful, node)
 
+    def data_of(self, value: Value, depth: int = 5) -> Data:
+        """Return the provenance of a value as a tensor: the inputs and layer calls that it was computed from."""
+        if isinstance(value, Data):
+            return value
+        if isinstance(value, Emitted):
+            event = self.events[value.event]
+            return Data(event.enters.origins, event.enters.passed | {value.event})
+        if isinstance(value, Incoming):
+            return Data(frozenset({("incoming", value.carrier, value.path[:1])}))
+        if depth and isinstance(value, Holder):
+            inner = tuple(held(value))
+            mixed = blend(self.data_of(item, depth - 1) for item in inner) if inner else NOTHING
+            return Data(mixed.origins, mixed.passed, grown=True) if isinstance(value, Many) and value.open else mixed
+        return NOTHING
+
+    def part(self, value: Value, key: object) -> Value:
+        """Return `value[key]` for a literal or running key."""
+        found: Value
+        match value:
+            case Choice():
+                found = choice(self.part(option, key) for option in value.options)
+            case Many():
+                found = _item(value, index_of(key))
+            case Incoming(sliced=False):
+                found = Incoming(value.carrier, (*value.path, key))
+            case Incoming() if isinstance(key, int) and key >= 0:
+                found = Incoming(value.carrier, (*value.path, value.start + key))
+            case Incoming() if isinstance(key, int) and (value.stop is None or value.stop < 0):
+                found = Incoming(value.carrier, (*value.path, (value.stop or 0) + key))
+            case Incoming():
+                found = Incoming(value.carrier, (*value.path, ("slice", value.start, value.stop), key))
+            case Table():
+                stored = value.get(key)
+                if stored is None:
+                    stored = NOTHING if value.base is None else self.part(value.base, key)
+                found = stored
+            case Emitted():
+                count = self.events[value.event].spec.parts or 0
+                if value.part is None and isinstance(key, int) and count > 1 and -count <= key < count:
+                    found = Emitted(value.event, key % count)
+                else:
+                    found = value
+            case _:
+                found = through(self.data_of(value))
+        return found
+
+    def left_at(self, value: Value, path: Path) -> Value | None:
+        """Return what was left at a place of a structure; None if that is not known."""
+        for key in path:
+            if isinstance(value, Emitted) and value.part is not None and key != 0:
+                return None
+            value = self.part(value, key)
+        while isinstance(value, Many) and len(value.items) == 1 and not value.open:
+            value = value.items[0]
+        return None if isinstance(value, Data) else value
+
     def add(self, event: Event) -> None:
         """Keep an event."""
         self.events.append(event)
@@ -214,6 +290,18 @@ class Facts:
     def of(self, function: Function) -> list[Event]:
         """Return the events of one function, in order."""
         return self.by_function[function.number]
+
+
+def _item(value: Many, index: object) -> Value:
+    count = len(value.items)
+    if not isinstance(index, int) or isinstance(index, bool) or not count:
+        return NOTHING
+    if -count <= index < count and not (value.open and index < -1):
+        return value.items[index]
+    last = value.items[-1]
+    if value.open and isinstance(last, Layer):
+        return Layer((*last.key, ("item", index)), last.spec)
+    return NOTHING
 
 
 def _within(lines: list[int], node: ast.AST) -> bool:
@@ -320,7 +408,7 @@ def arrivals(facts: Facts) -> Iterator[Arrival]:
             for event in filter(judged, facts.of(function)):
                 for part, value in sources(event):
                     if isinstance(value, Incoming) and value.carrier == carried.carrier and not value.sliced:
-                        left = left_at(carried.left, value.path)
+                        left = facts.left_at(carried.left, value.path)
                         if left is not None:
                             yield Arrival(event, part, left, carried)
 
@@ -355,5 +443,3 @@ def _is_one_state(value: Value) -> bool:
             if any(isinstance(item, Many | Table) for item in many.items):
                 return False
     return len(events) == 1
-
-

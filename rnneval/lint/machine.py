@@ -23,12 +23,10 @@ from rnneval.lint.values import (
     Data,
     Emitted,
     Graph,
-    Holder,
     Incoming,
     Initial,
     Key,
     Known,
-    Layer,
     Many,
     Spec,
     Step,
@@ -38,7 +36,6 @@ from rnneval.lint.values import (
     blend,
     choice,
     held,
-    index_of,
     join,
     through,
 )
@@ -293,56 +290,10 @@ class Machine:
 
     # Values
 
-    def data_of(self, value: Value, depth: int = 5) -> Data:
-        """Return the provenance of a value as a tensor: the inputs and layer calls that it was computed from."""
-        if isinstance(value, Data):
-            return value
-        if isinstance(value, Emitted):
-            event = self.facts.events[value.event]
-            return Data(event.enters.origins, event.enters.passed | {value.event})
-        if isinstance(value, Incoming):
-            return Data(frozenset({("incoming", value.carrier, value.path[:1])}))
-        if depth and isinstance(value, Holder):
-            inner = tuple(held(value))
-            mixed = blend(self.data_of(item, depth - 1) for item in inner) if inner else NOTHING
-            return Data(mixed.origins, mixed.passed, grown=True) if isinstance(value, Many) and value.open else mixed
-        return NOTHING
-
     def blend(self, values: Iterable[Value]) -> Data:
         """Return the provenance of what is computed from several values; `NOTHING` for no values."""
         found = list(values)
-        return through(blend(self.data_of(value) for value in found)) if found else NOTHING
-
-    def part(self, value: Value, key: object) -> Value:
-        """Return `value[key]` for a literal or running key."""
-        found: Value
-        match value:
-            case Choice():
-                found = choice(self.part(option, key) for option in value.options)
-            case Many():
-                found = _item(value, index_of(key))
-            case Incoming(sliced=False):
-                found = Incoming(value.carrier, (*value.path, key))
-            case Incoming() if isinstance(key, int) and key >= 0:
-                found = Incoming(value.carrier, (*value.path, value.start + key))
-            case Incoming() if isinstance(key, int) and (value.stop is None or value.stop < 0):
-                found = Incoming(value.carrier, (*value.path, (value.stop or 0) + key))
-            case Incoming():
-                found = Incoming(value.carrier, (*value.path, ("slice", value.start, value.stop), key))
-            case Table():
-                stored = value.get(key)
-                if stored is None:
-                    stored = NOTHING if value.base is None else self.part(value.base, key)
-                found = stored
-            case Emitted():
-                count = self.facts.events[value.event].spec.parts or 0
-                if value.part is None and isinstance(key, int) and count > 1 and -count <= key < count:
-                    found = Emitted(value.event, key % count, value.touched)
-                else:
-                    found = Emitted(value.event, value.part, True)
-            case _:
-                found = through(self.data_of(value))
-        return found
+        return through(blend(self.facts.data_of(value) for value in found)) if found else NOTHING
 
     def parts_of(self, value: Value | None, spec: Spec) -> tuple[tuple[Value, ...], ...]:
         """Spread a given state over the parts of a layer's, once for every path that the code may have taken."""
@@ -361,18 +312,16 @@ class Machine:
         if count is None or count == 1:
             return (value,)
         if (isinstance(value, Emitted) and value.part is None) or isinstance(value, Incoming | Table):
-            return tuple(self.part(value, index) for index in range(count))
+            return tuple(self.facts.part(value, index) for index in range(count))
         return None
 
     def touched(self, value: Value) -> Value:
         """Return the value after dropout, a mask or a change of shape: a state is still the same layer's state."""
-        if isinstance(value, Emitted):
-            return Emitted(value.event, value.part, True)
-        if isinstance(value, Incoming | Initial):
+        if isinstance(value, Emitted | Incoming | Initial):
             return value
         if isinstance(value, Choice):
             return choice(self.touched(option) for option in value.options)
-        return self.data_of(value)
+        return self.facts.data_of(value)
 
     def mark_read(self, value: Value) -> None:
         """Note that something looked at the states in the value."""
@@ -381,18 +330,6 @@ class Machine:
         elif isinstance(value, Many | Choice):
             for item in held(value):
                 self.mark_read(item)
-
-
-def _item(value: Many, index: object) -> Value:
-    count = len(value.items)
-    if not isinstance(index, int) or isinstance(index, bool) or not count:
-        return NOTHING
-    if -count <= index < count and not (value.open and index < -1):
-        return value.items[index]
-    last = value.items[-1]
-    if value.open and isinstance(last, Layer):
-        return Layer((*last.key, ("item", index)), last.spec)
-    return NOTHING
 
 
 def _spread_many(value: Many, count: int | None) -> tuple[Value, ...] | None:

@@ -47,7 +47,6 @@ from rnneval.lint.values import (
     alternatives,
     emissions,
     leaves,
-    left_at,
 )
 
 Severity = Literal["error", "warning"]
@@ -319,19 +318,19 @@ def _stale(facts: Facts, function: Function, value: Value) -> tuple[Event, Incom
         if isinstance(option, Many) and len(option.items) > 1:
             for event in filter(judged, facts.of(function)):
                 for _, place in sources(event):
-                    comes_back = isinstance(place, Incoming) and _comes_back(option, place)
+                    comes_back = isinstance(place, Incoming) and _comes_back(facts, option, place)
                     if comes_back and not _is_used(facts, function, event):
                         return event, place
     return None
 
 
-def _comes_back(returned: Many, place: Incoming) -> bool:
+def _comes_back(facts: Facts, returned: Many, place: Incoming) -> bool:
     """Return whether the very place that the layer read is returned as it came, alone or in its structure."""
     if not place.carrier or place.carrier.startswith("input "):
         return False
     for item in returned.items[1:]:
         for option in alternatives(item):
-            if isinstance(option, Table) and left_at(option, place.path) == place and emissions(option):
+            if isinstance(option, Table) and facts.left_at(option, place.path) == place and emissions(option):
                 return True
             if any(isinstance(leaf, Incoming) and _covers(leaf, place) for leaf in leaves(option)):
                 return not place.carrier.startswith("self.")

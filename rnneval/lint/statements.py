@@ -88,7 +88,7 @@ def _run_statement(machine: Machine, node: ast.stmt) -> None:
             if isinstance(held, Many) and isinstance(added, Many) and isinstance(node.op, ast.Add):
                 both: Value = Many((*held.items, *added.items), held.open or added.open or bool(machine.loops))
             else:
-                both = blend((machine.data_of(held), machine.data_of(added)))
+                both = blend((machine.facts.data_of(held), machine.facts.data_of(added)))
             _assign(machine, node.target, both)
         case ast.Expr() if not isinstance(node.value, ast.Constant):
             machine.value_of(node.value)
@@ -144,7 +144,7 @@ def _run_compound(machine: Machine, node: ast.stmt) -> None:
             for item in node.items:
                 value = machine.value_of(item.context_expr)
                 if item.optional_vars is not None:
-                    _assign(machine, item.optional_vars, machine.data_of(value))
+                    _assign(machine, item.optional_vars, machine.facts.data_of(value))
             machine.run(node.body)
         case ast.Try() | ast.TryStar():
             _branch(machine, [({}, [*node.body, *node.orelse]), *(({}, handler.body) for handler in node.handlers)])
@@ -217,14 +217,14 @@ def _unpacked(machine: Machine, value: Value, targets: list[ast.expr]) -> list[V
         case Many(open=False) if len(value.items) == count and star is None:
             parts = [*value.items]
         case Initial() if star is None:
-            parts = [Initial(value.layer, index if value.part is None else value.part) for index in range(count)]
+            parts = [value] * count
         case Incoming() | Emitted() | Many() | Table() if star is None:
-            parts = [machine.part(value, index) for index in range(count)]
+            parts = [machine.facts.part(value, index) for index in range(count)]
         case Incoming(sliced=False) if star == count - 1:
             rest = Incoming(value.carrier, value.path, star, None, True)
-            parts = [*(machine.part(value, index) for index in range(star)), rest]
+            parts = [*(machine.facts.part(value, index) for index in range(star)), rest]
         case _:
-            parts = [through(machine.data_of(value)) for _ in targets]
+            parts = [through(machine.facts.data_of(value)) for _ in targets]
     return parts
 
 
@@ -291,7 +291,7 @@ class _Elements:
                 name, value = items[running.turn]
                 element = Many((Const(name), value)) if self.role == "items" else value
             case "items" | "values", _, held:
-                element = cut(self.machine.data_of(held), ("item", self.node.lineno, running.turn))
+                element = cut(self.machine.facts.data_of(held), ("item", self.node.lineno, running.turn))
             case _:
                 element = self._plain(running)
         return element
@@ -303,15 +303,15 @@ class _Elements:
             known = isinstance(option, Many) and not option.open and turn < len(option.items)
             if not known and not isinstance(option, Incoming):
                 return self._plain(running)
-        return choice(self.machine.part(option, -1 - turn) for option in options)
+        return choice(self.machine.facts.part(option, -1 - turn) for option in options)
 
     def _plain(self, running: Step) -> Value:
         if isinstance(self.value, Many | Incoming | Table):
-            return self.machine.part(self.value, running)
+            return self.machine.facts.part(self.value, running)
         options = alternatives(self.value)
         if any(isinstance(option, Many | Incoming) for option in options):
-            return choice(self.machine.part(option, running) for option in options)
-        data = self.machine.data_of(self.value)
+            return choice(self.machine.facts.part(option, running) for option in options)
+        data = self.machine.facts.data_of(self.value)
         return Data(traced(data.origins, ("item", self.node.lineno, running.turn)), data.passed)
 
 

@@ -83,8 +83,6 @@ class Emitted:
 
     event: int
     part: int | None = None
-    touched: bool = False
-    """Whether it went through dropout, normalisation or a mask: it is still that layer's state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +101,7 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Initial:
-    """A layer's initial state, or zeros."""
-
-    layer: Key | None = None
-    part: int | None = None
+    """A part of a layer's initial state, or zeros."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,40 +305,3 @@ def is_none(value: Value) -> bool | None:
 def index_of(key: object) -> object:
     """Return the number that a key stands for on its pass of a loop; other keys as they are."""
     return key.turn + key.offset if isinstance(key, Step) else key
-
-
-def left_at(value: Value, path: Path) -> Value | None:
-    """Return what was left at a place of a structure; None if that is not known."""
-    for key in path:
-        step = _left_under(value, key)
-        if step is None:
-            return None
-        value = step
-    while isinstance(value, Many) and len(value.items) == 1 and not value.open:
-        value = value.items[0]
-    return value
-
-
-def _left_under(value: Value, key: object) -> Value | None:
-    """Return `value[key]` if it is certain: unlike a read by the code itself, nothing is guessed."""
-    found: Value | None = None
-    match value:
-        case Choice():
-            known = [step for option in value.options if (step := _left_under(option, key)) is not None]
-            found = choice(known) if known else None
-        case Many():
-            index = index_of(key)
-            if isinstance(index, int) and -len(value.items) <= index < len(value.items):
-                found = value.items[index]
-        case Incoming(sliced=False):
-            found = Incoming(value.carrier, (*value.path, key))
-        case Table():
-            found = value.get(key)
-            if found is None and value.base is not None:
-                unknown = any(isinstance(name, Step) or name is None for name, _ in value.items)
-                found = None if unknown else _left_under(value.base, key)
-        case Emitted(part=None) if isinstance(key, int):
-            found = Emitted(value.event, key, value.touched)
-        case Emitted() if key == 0:
-            found = value
-    return found
