@@ -5,7 +5,7 @@ import copy
 from functools import reduce
 
 from rnneval.lint import names
-from rnneval.lint.expressions import UNKNOWN_KEY, note_change, rebind, update
+from rnneval.lint.expressions import CHANGED, note_change, rebind, update
 from rnneval.lint.facts import Event, Fit, FunctionNode, defaults_of, parameters_of
 from rnneval.lint.machine import Frame, Machine
 from rnneval.lint.values import (
@@ -135,8 +135,6 @@ def _known(call: Call, callee: Known) -> Value:
     made = _construct(call, name) or _contain(call, name)
     if made is not None:
         return made
-    if name.startswith("builtins.") and last in names.TELLS_NOTHING:
-        return NOTHING
     if name in call.machine.makers:
         model = Object(name, call.machine.place_key(call.node))
         call.machine.facts.stateful_models[model] = 1
@@ -269,7 +267,7 @@ def _operate(call: Call, last: str, values: list[Value]) -> Value:
         return Data(frozenset({("made", *place)}))
     first = values[0]
     if last in names.SAME_STATE and (is_state(first) or isinstance(first, Initial)):
-        return machine.touched(first)
+        return first
     if last in names.SAME_SEQUENCE:
         return machine.facts.data_of(first)
     if last in names.JOINS:
@@ -284,8 +282,6 @@ def _joined(machine: Machine, last: str, values: list[Value]) -> Value:
     """Return the pieces put together, by one argument that lists them or by several."""
     parts = values[0].items if isinstance(values[0], Many) else tuple(values)
     states = all(map(is_state, parts))
-    if states and last == "stack" and isinstance(values[0], Many):
-        return values[0]  # stacked states are taken apart again by their number
     if states and parts:
         return Mixed(parts)
     mixed = blend(machine.facts.data_of(value) for value in values)
@@ -440,17 +436,10 @@ def _graph(call: Call, graph: Graph) -> Value:
 
 
 def _unknown(call: Call) -> Value:
-    """Call something of which nothing is known."""
+    """Call something of which at most the last name is known."""
     for value in call.all:
         call.machine.mark_read(value)
-    node = call.node
-    last = node.func.attr if isinstance(node.func, ast.Attribute) else ""
-    if last in names.FRESH:
-        return Initial()
-    if not call.all:
-        return Data(frozenset({("made", node.lineno, node.col_offset)}))
-    mixed = call.machine.blend(call.all)
-    return cut(mixed, (node.lineno, node.col_offset)) if last in names.CUTS else mixed
+    return _operate(call, call.node.func.attr if isinstance(call.node.func, ast.Attribute) else "", call.all)
 
 
 # Methods
@@ -475,10 +464,8 @@ def _method(call: Call, callee: Method) -> Value:
         machine.mark_read(call.positional[0])
         rebind(machine, call.node.func.value, owner, call.positional[0])
         return call.positional[0]
-    if name in ("get", "pop", "copy") and isinstance(owner, Many | Choice | Table):
-        return copy.copy(owner) if name == "copy" else machine.facts.data_of(owner)
-    if isinstance(owner, Object):
-        return _operate(call, name, call.all)
+    if name == "copy" and isinstance(owner, Many | Choice | Table):
+        return copy.copy(owner)
     for value in (owner, *call.all):
         machine.mark_read(value)
     return _operate(call, name, [owner, *call.all])
@@ -519,7 +506,7 @@ def _added(call: Call, target: ast.expr, owner: Value, name: str) -> Value:
     elif isinstance(owner, Many | Incoming):
         for value in added:
             note_change(machine, target, owner, value)
-        changed: Value = Data(frozenset({("changed", owner.carrier)})) if isinstance(owner, Incoming) else NOTHING
+        changed: Value = CHANGED
         if isinstance(owner, Many):
             place = at if isinstance(at, int) else len(owner.items)
             items = (*owner.items[:place], *added, *owner.items[place:])
@@ -534,32 +521,20 @@ def _taken(call: Call, target: ast.expr, owner: Value, name: str) -> Value | Non
     named = isinstance(key, str)
     if key is None or (named and isinstance(owner, Many)) or (not named and isinstance(owner, Table)):
         return None
-    _note_read(call.machine, owner)
     item = call.machine.facts.part(owner, key)
     if name == "get":
         return item
-    rest: Value = Data(frozenset({("changed", UNKNOWN_KEY)}))
+    rest: Value = CHANGED
     match owner:
         case Many(open=False) if isinstance(key, int) and -len(owner.items) <= key < len(owner.items):
             at = key % len(owner.items)
             rest = Many((*owner.items[:at], *owner.items[at + 1 :]))
-        case Many(open=True) if key in (0, -1):
-            few = len(owner.items) < 2
-            rest = owner if few else Many(owner.items[1:] if key == 0 else owner.items[:-1], True)
         case Incoming() if key == 0:
             rest = Incoming(owner.carrier, owner.path, owner.start + 1, owner.stop, True)
         case Incoming() if key == -1:
             rest = Incoming(owner.carrier, owner.path, owner.start, (owner.stop or 0) - 1, True)
-        case Table() | Incoming() if named:
-            rest = owner
     rebind(call.machine, target, owner, rest)
     return item
-
-
-def _note_read(machine: Machine, owner: Value) -> None:
-    function = machine.frame.function
-    if isinstance(owner, Incoming) and not machine.frame.call and owner.carrier in function.parameters:
-        function.reads.add(owner.carrier)
 
 
 def _literal(value: Value) -> object:
@@ -584,7 +559,8 @@ def _on_incoming(call: Call, callee: Incoming) -> Value:
         return changed
     if name in names.SAME_STATE or name in ("copy", "value", "read_value"):
         return owner
-    _note_read(machine, owner)
+    if not machine.frame.call and owner.carrier in machine.frame.function.parameters:
+        machine.frame.function.reads.add(owner.carrier)
     return _operate(call, name, [owner, *call.all])
 
 
@@ -621,11 +597,7 @@ def _bind(call: Call, function: FunctionNode, parameters: tuple[str, ...]) -> di
     bound: dict[str, Value] = dict(zip(parameters, call.positional, strict=False))
     bound |= {name: value for name, value in call.named.items() if name in parameters}
     for name, default in defaults_of(function):
-        match default:
-            case ast.Constant(value=int() | str() | None as literal):
-                bound.setdefault(name, Const(literal))
-            case _:
-                bound.setdefault(name, NOTHING)
+        bound.setdefault(name, Const(default.value) if isinstance(default, ast.Constant) else NOTHING)
     for name in parameters:
         bound.setdefault(name, Data(frozenset({("parameter", name)})))
     return bound

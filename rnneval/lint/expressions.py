@@ -4,10 +4,9 @@ import ast
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from rnneval.lint.machine import Env, Machine
+from rnneval.lint.machine import Machine
 from rnneval.lint.values import (
     MOST_ITEMS,
-    NONE,
     NOTHING,
     Choice,
     Const,
@@ -27,16 +26,14 @@ from rnneval.lint.values import (
     choice,
     cut,
     index_of,
-    is_none,
     join,
     through,
     traced,
 )
 
-UNKNOWN_KEY = "?"
+CHANGED = Data(frozenset({("changed",)}))
+"""A container that was changed in a way that is not followed."""
 _UNKNOWN_BOUND = "..."
-Names = dict[str, Value] | None
-"""Names with what they hold; None if the branch cannot be taken."""
 
 
 def _attribute(machine: Machine, node: ast.Attribute) -> Value:
@@ -84,10 +81,7 @@ def _dict(machine: Machine, node: ast.Dict) -> Value:
         held = machine.value_of(value)
         if key is not None:
             pairs.append((machine.index_value(key), held))
-        elif isinstance(held, Table):  # {**states, "low": state}
-            pairs += held.items
-            base = held.base if base is None else base
-        elif isinstance(held, Incoming):
+        elif isinstance(held, Table | Incoming):  # {**states, "low": state}
             base, pairs = held, []
     return Table(tuple(pairs[-MOST_ITEMS:]), base)
 
@@ -115,15 +109,12 @@ def _picked(machine: Machine, held: Value, node: ast.Subscript, elements: list[a
     """Return `x[:, -1]` and the like: a place in a tensor."""
     for element in elements:
         machine.value_of(element)
+    if isinstance(held, Emitted):
+        return held
     data = machine.facts.data_of(held)
-    if isinstance(held, Emitted | Incoming):
-        return machine.touched(held) if isinstance(held, Emitted) else data
-    picks = [element for element in elements if not isinstance(element, ast.Slice)]
-    if all(isinstance(pick, ast.Constant) and pick.value in (None, ...) for pick in picks):
-        return through(data)
-    last = any(ast.unparse(pick) == "-1" for pick in picks)
-    whole = data.whole_of if last else None
-    return Data(traced(data.origins, ("cut", node.lineno, node.col_offset)), data.passed, last_of=whole)
+    last = not isinstance(held, Incoming) and any(ast.unparse(element) == "-1" for element in elements)
+    place = ("cut", node.lineno, node.col_offset)
+    return Data(traced(data.origins, place), data.passed, last_of=data.whole_of if last else None)
 
 
 def _sliced(machine: Machine, held: Value, node: ast.Slice) -> Value:
@@ -142,7 +133,7 @@ def _sliced(machine: Machine, held: Value, node: ast.Slice) -> Value:
             return Incoming(held.carrier, (*held.path, ("slice", ast.unparse(node))))
         stop = high if isinstance(high, int) and high >= 0 else None
         return Incoming(held.carrier, held.path, low or 0, stop, True)
-    return machine.touched(held) if isinstance(held, Emitted) else through(machine.facts.data_of(held))
+    return held if isinstance(held, Emitted) else through(machine.facts.data_of(held))
 
 
 def _bound(machine: Machine, node: ast.expr | None) -> int | str | None:
@@ -165,21 +156,7 @@ def _binary(machine: Machine, node: ast.BinOp) -> Value:
     if isinstance(left, Step) and isinstance(right, Const) and isinstance(right.value, int):
         by = {ast.Add: right.value, ast.Sub: -right.value}.get(type(node.op))
         return Step(left.loop, left.turn, left.offset + by) if by is not None else NOTHING
-    return _arithmetic(machine, node, left, right)
-
-
-def _arithmetic(machine: Machine, node: ast.BinOp, left: Value, right: Value) -> Value:
-    """Compute with tensors: a mask times a state is still that state; a sum of two states is neither."""
-    if isinstance(node.op, ast.Mult | ast.Div):
-        for state, other in ((left, right), (right, left)):
-            if isinstance(state, Emitted | Initial) and not isinstance(other, Emitted):
-                return machine.touched(state)
-    pieces = (machine.facts.data_of(left), machine.facts.data_of(right))
-    mixed = blend(pieces)
-    whole = next((piece.whole_of for piece in pieces if piece.whole_of is not None), None)
-    if isinstance(node.op, ast.Add) and whole is not None and mixed.origins == pieces[0].origins | pieces[1].origins:
-        return Data(mixed.origins, mixed.passed, whole_of=whole, grown=mixed.grown)
-    return mixed
+    return blend((machine.facts.data_of(left), machine.facts.data_of(right)))
 
 
 def _repeated(machine: Machine, many: Many, count: Value) -> Value:
@@ -201,28 +178,15 @@ def _signed(machine: Machine, node: ast.UnaryOp) -> Value:
 
 
 def _either(machine: Machine, node: ast.BoolOp) -> Value:
-    """Return `states or (a, b)`: the first unless it is known to be nothing."""
-    found: list[Value] = []
-    for index, operand in enumerate(node.values):
-        value = machine.value_of(operand)
-        keep = index == len(node.values) - 1 or isinstance(node.op, ast.And)
-        found += [option for option in alternatives(value) if keep or is_none(option) is not True]
-        if isinstance(node.op, ast.Or) and is_none(value) is False and not isinstance(value, Const):
-            break
-    return choice(found) if found else NOTHING
+    """Return what `states or (a, b)` may be."""
+    found = [machine.value_of(operand) for operand in node.values]
+    return choice(option for value in found for option in alternatives(value))
 
 
 def _conditional(machine: Machine, node: ast.IfExp) -> Value:
     machine.value_of(node.test, quiet=True)
-    found: list[Value] = []
-    base = machine.env
-    for known, branch in zip(narrow(machine, node.test), (node.body, node.orelse), strict=True):
-        if known is not None:
-            machine.env = Env(base)
-            machine.env.names.update(known)
-            found += alternatives(machine.value_of(branch))
-    machine.env = base
-    return choice(found) if found else NOTHING
+    found = [machine.value_of(branch) for branch in (node.body, node.orelse)]
+    return choice(option for value in found for option in alternatives(value))
 
 
 def _walrus(machine: Machine, node: ast.NamedExpr) -> Value:
@@ -237,50 +201,6 @@ def _compare(machine: Machine, node: ast.Compare) -> Value:
     for other in node.comparators:
         machine.value_of(other)
     return NOTHING
-
-
-def narrow(machine: Machine, test: ast.expr) -> tuple[Names, Names]:
-    """Return what is known of names when a test holds, and when it does not: in `if states is None`, it is None."""
-    match test:
-        case ast.UnaryOp(op=ast.Not()):
-            when_true, when_false = narrow(machine, test.operand)
-            return when_false, when_true
-        case ast.Compare(
-            ops=[ast.Is() | ast.Eq() | ast.IsNot() | ast.NotEq() as op], comparators=[ast.Constant(value=None)]
-        ):
-            when_none, when_some = _about_none(machine, test.left)
-            return (when_none, when_some) if isinstance(op, ast.Is | ast.Eq) else (when_some, when_none)
-        case ast.BoolOp():
-            together: dict[str, Value] = {}
-            is_and = isinstance(test.op, ast.And)
-            for value in test.values:
-                known = narrow(machine, value)[0 if is_and else 1]
-                if known is None:
-                    return (None, {}) if is_and else ({}, None)
-                together |= known
-            return (together, {}) if is_and else ({}, together)
-        case ast.Constant():
-            return ({}, None) if test.value else (None, {})
-        case _:
-            # Falsy is not None only: an empty list may come in too, but then there is nothing to carry either.
-            when_none, when_some = _about_none(machine, test)
-            return when_some, (when_none if when_none is not None else {})
-
-
-def _about_none(machine: Machine, node: ast.expr) -> tuple[Names, Names]:
-    """Return what is known where a name is None, and where it is not."""
-    if isinstance(node, ast.Name):
-        name, held = node.id, machine.lookup(node.id)
-    elif isinstance(node, ast.Attribute) and (key := machine.attribute_name(node)):
-        name, held = key, machine.attribute(node.attr)
-    else:
-        return {}, {}
-    none = is_none(held)
-    if none is not None:
-        return ({}, None) if none else (None, {})
-    rest = [option for option in alternatives(held) if option != NONE]
-    some = {name: rest[0]} if len(rest) == 1 and len(alternatives(held)) > 1 else {}
-    return {name: NONE}, some
 
 
 # Containers that are changed in place
@@ -333,8 +253,8 @@ def _with_item(held: Value, key: object, value: Value) -> Value:
                 changed = Many(tuple(items), held.open)
             else:
                 changed = Many((*items, value)[:MOST_ITEMS], True)
-        case _ if key is None or key == UNKNOWN_KEY:
-            changed = Data(frozenset({("changed", UNKNOWN_KEY)}))
+        case _ if key is None:
+            changed = CHANGED
         case Table():
             kept = tuple((name, item) for name, item in held.items if name != key)
             changed = Table((*kept[-MOST_ITEMS:], (key, value)), held.base)

@@ -34,7 +34,6 @@ from rnneval.lint.values import (
     Value,
     alternatives,
     blend,
-    choice,
     held,
     join,
     through,
@@ -314,14 +313,6 @@ class Machine:
         if (isinstance(value, Emitted) and value.part is None) or isinstance(value, Incoming | Table):
             return tuple(self.facts.part(value, index) for index in range(count))
         return None
-
-    def touched(self, value: Value) -> Value:
-        """Return the value after dropout, a mask or a change of shape: a state is still the same layer's state."""
-        if isinstance(value, Emitted | Incoming | Initial):
-            return value
-        if isinstance(value, Choice):
-            return choice(self.touched(option) for option in value.options)
-        return self.facts.data_of(value)
 
     def mark_read(self, value: Value) -> None:
         """Note that something looked at the states in the value."""

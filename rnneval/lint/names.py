@@ -103,7 +103,6 @@ SWITCHES = frozenset({
 """Keyword arguments from which no result descends."""
 
 KEEPS_CONTAINER = frozenset({"list", "tuple", "deque", "ModuleList", "ModuleDict"})
-TELLS_NOTHING = frozenset({"print", "len", "isinstance", "range", "type", "hasattr", "super"})
 CHANGES = frozenset({"append", "extend", "insert", "appendleft"})
 TAKES = frozenset({"pop", "popleft", "get"})
 STACKS = frozenset({"RNN", "StackedRNNCells", "MultiRNNCell"})

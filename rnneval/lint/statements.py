@@ -8,7 +8,7 @@ import ast
 from collections.abc import Callable, Iterator, Sequence
 
 from rnneval.lint.calls import evaluate_call
-from rnneval.lint.expressions import EXPRESSIONS, narrow, update
+from rnneval.lint.expressions import EXPRESSIONS, update
 from rnneval.lint.facts import Carried, Event, Facts, Function, FunctionNode, parameters_of
 from rnneval.lint.machine import Class, Env, Frame, Machine
 from rnneval.lint.values import (
@@ -125,8 +125,7 @@ def _run_compound(machine: Machine, node: ast.stmt) -> None:
     match node:
         case ast.If():
             machine.value_of(node.test, quiet=True)
-            when_true, when_false = narrow(machine, node.test)
-            _branch(machine, ((when_true, node.body), (when_false, node.orelse)))
+            _branch(machine, [node.body, node.orelse])
         case ast.For() | ast.AsyncFor():
             elements = _Elements(machine, node.iter)
 
@@ -147,26 +146,19 @@ def _run_compound(machine: Machine, node: ast.stmt) -> None:
                     _assign(machine, item.optional_vars, machine.facts.data_of(value))
             machine.run(node.body)
         case ast.Try() | ast.TryStar():
-            _branch(machine, [({}, [*node.body, *node.orelse]), *(({}, handler.body) for handler in node.handlers)])
+            _branch(machine, [[*node.body, *node.orelse], *(handler.body for handler in node.handlers)])
             machine.run(node.finalbody)
         case ast.Match():
             machine.value_of(node.subject)
-            _branch(machine, [*(({}, case.body) for case in node.cases), ({}, [])])
+            _branch(machine, [*(case.body for case in node.cases), []])
 
 
-def _branch(machine: Machine, ways: Sequence[tuple[dict[str, Value] | None, Sequence[ast.stmt]]]) -> None:
+def _branch(machine: Machine, ways: Sequence[Sequence[ast.stmt]]) -> None:
     """Run every way that can be taken, and join what they leave."""
     base, ends = machine.env, []
-    for known, body in ways:
-        if known is None:
-            continue
+    for body in ways:
         machine.env = Env(base)
-        machine.env.names.update(known)
         machine.run(body)
-        # What a test has shown about a name holds inside the branch only, unless the branch assigns it.
-        for name, value in known.items():
-            if machine.env.names.get(name) is value:
-                del machine.env.names[name]
         ends.append(machine.env)
     machine.env = base
     base.meet(ends)
