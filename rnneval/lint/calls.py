@@ -4,48 +4,15 @@ import ast
 import copy
 from functools import reduce
 
+import rnneval.lint.values as v
 from rnneval.lint import names
 from rnneval.lint.expressions import CHANGED, note_change, rebind, update
 from rnneval.lint.facts import Event, Fit, FunctionNode, defaults_of, parameters_of
 from rnneval.lint.machine import Frame, Machine
-from rnneval.lint.values import (
-    MOST_ITEMS,
-    MOST_ORIGINS,
-    NONE,
-    NOTHING,
-    Choice,
-    Const,
-    Data,
-    Emitted,
-    Graph,
-    Incoming,
-    Initial,
-    Key,
-    Known,
-    Layer,
-    Many,
-    Method,
-    Mixed,
-    Object,
-    Spec,
-    Step,
-    Table,
-    Value,
-    alternatives,
-    blend,
-    choice,
-    cut,
-    index_of,
-    is_state,
-    join,
-    leaves,
-    through,
-    traced,
-)
 
 _SHUFFLED = ("shuffled",)
 """An origin: a dataset in another order."""
-_GRAPH = Spec(framework="graph", kind="simple", returns_state=True, returns_sequences=True)
+_GRAPH = v.Spec(framework="graph", kind="simple", returns_state=True, returns_sequences=True)
 
 
 class Call:
@@ -54,13 +21,13 @@ class Call:
     def __init__(self, machine: Machine, node: ast.Call) -> None:
         self.machine, self.node = machine, node
         self.callee = machine.value_of(node.func, quiet=True)
-        self.positional: list[Value] = []
-        self.named: dict[str, Value] = {}
+        self.positional: list[v.Value] = []
+        self.named: dict[str, v.Value] = {}
         self.unknown = False
         """Whether there may be more arguments than are known."""
         for argument in node.args:
             value = machine.value_of(argument)
-            if isinstance(argument, ast.Starred) and isinstance(value, Many) and not value.open:
+            if isinstance(argument, ast.Starred) and isinstance(value, v.Many) and not value.open:
                 self.positional += value.items
             else:
                 self.unknown = self.unknown or isinstance(argument, ast.Starred)
@@ -72,11 +39,11 @@ class Call:
             self.unknown = self.unknown or not keyword.arg
 
     @property
-    def all(self) -> list[Value]:
+    def all(self) -> list[v.Value]:
         """All values that a result may descend from, positional ones first; switches are left out."""
         return [*self.positional, *(value for name, value in self.named.items() if name not in names.SWITCHES)]
 
-    def get(self, index: int, *keywords: str) -> Value | None:
+    def get(self, index: int, *keywords: str) -> v.Value | None:
         """Find an argument by its name or its place."""
         for keyword in keywords:
             if keyword in self.named:
@@ -88,55 +55,55 @@ class Call:
         value = self.named.get(name)
         if value is None:
             return None if self.unknown else False
-        return value.value if isinstance(value, Const) and isinstance(value.value, bool) else None
+        return value.value if isinstance(value, v.Const) and isinstance(value.value, bool) else None
 
 
-def evaluate_call(machine: Machine, node: ast.Call) -> Value:
+def evaluate_call(machine: Machine, node: ast.Call) -> v.Value:
     """Evaluate a call."""
     call = Call(machine, node)
-    callee = _one_of(call.callee) if isinstance(call.callee, Choice) else call.callee
+    callee = _one_of(call.callee) if isinstance(call.callee, v.Choice) else call.callee
     match callee:
-        case Known():
+        case v.Known():
             value = _known(call, callee)
-        case Method(owner=None):
+        case v.Method(owner=None):
             value = _follow(call, callee.name)
-        case Method():
+        case v.Method():
             value = _method(call, callee)
-        case Layer():
+        case v.Layer():
             value = _layer(call, callee)
-        case Incoming():
+        case v.Incoming():
             value = _on_incoming(call, callee)
-        case Object() if "." in callee.of and not callee.of.endswith(names.CELLS):  # a layer that is not recurrent
-            value = _operate(call, callee.of.rpartition(".")[2], call.all or [NOTHING])
-        case Graph():
+        case v.Object() if "." in callee.of and not callee.of.endswith(names.CELLS):  # a layer that is not recurrent
+            value = _operate(call, callee.of.rpartition(".")[2], call.all or [v.NOTHING])
+        case v.Graph():
             value = _graph(call, callee)
         case _:
             value = _unknown(call)
     return value
 
 
-def _one_of(callee: Choice) -> Value:
+def _one_of(callee: v.Choice) -> v.Value:
     """Take layers that stand for each other (a GPU and a CPU variant) for one layer."""
-    layers = [option for option in callee.options if isinstance(option, Layer)]
+    layers = [option for option in callee.options if isinstance(option, v.Layer)]
     if not layers:
-        return next((option for option in callee.options if isinstance(option, Known | Object)), NOTHING)
+        return next((option for option in callee.options if isinstance(option, v.Known | v.Object)), v.NOTHING)
     if len({layer.spec for layer in layers}) > 1:
-        return NOTHING
-    return Layer(("one of", *sorted((layer.key for layer in layers), key=repr)), layers[0].spec)
+        return v.NOTHING
+    return v.Layer(("one of", *sorted((layer.key for layer in layers), key=repr)), layers[0].spec)
 
 
 # Constructors and functions that are known by name
 
 
-def _known(call: Call, callee: Known) -> Value:
+def _known(call: Call, callee: v.Known) -> v.Value:
     name, last = callee.name, callee.name.rpartition(".")[2]
     if last in names.STACKS and (last != "RNN" or names.is_keras(name)):
-        call.machine.facts.stacks.append((call.node, call.get(0, "cell", "cells") or NOTHING))
+        call.machine.facts.stacks.append((call.node, call.get(0, "cell", "cells") or v.NOTHING))
     made = _construct(call, name) or _contain(call, name)
     if made is not None:
         return made
     if name in call.machine.makers:
-        model = Object(name, call.machine.place_key(call.node))
+        model = v.Object(name, call.machine.place_key(call.node))
         call.machine.facts.stateful_models[model] = 1
         return model
     if (
@@ -144,58 +111,58 @@ def _known(call: Call, callee: Known) -> Value:
         or last[:1].isupper()
         and (names.is_keras(name) or name.startswith("torch.nn.") or last.endswith(names.CELLS))
     ):
-        return Object(name, call.machine.place_key(call.node))
+        return v.Object(name, call.machine.place_key(call.node))
     return _operate(call, last, call.all)
 
 
-def _construct(call: Call, name: str) -> Value | None:
+def _construct(call: Call, name: str) -> v.Value | None:
     """Return what a constructor of layers, inputs or models makes; None if it is not one of these."""
     known = names.recurrent(name)
     if known is not None:
-        return Layer(call.machine.place_key(call.node), _spec(call, *known))
+        return v.Layer(call.machine.place_key(call.node), _spec(call, *known))
     match name.rpartition(".")[2] if names.is_keras(name) else "":
         case "Sequential":
-            model = Object(name, call.machine.place_key(call.node))
+            model = v.Object(name, call.machine.place_key(call.node))
             _add_stateful(call, model)
             return model
         case "Bidirectional":
             return _both_ways(call)
         case "TimeDistributed":
-            return Object(name, call.machine.place_key(call.node))
+            return v.Object(name, call.machine.place_key(call.node))
         case "Input":
-            return Incoming(f"input {call.machine.place_key(call.node)}")
+            return v.Incoming(f"input {call.machine.place_key(call.node)}")
         case "Model":
             return _functional(call)
         case _:
             return None
 
 
-def _contain(call: Call, name: str) -> Value | None:
+def _contain(call: Call, name: str) -> v.Value | None:
     """Return the container or attribute that a well-known function makes, copies or sets; None for other functions."""
     machine, arguments = call.machine, call.node.args
-    made: Value | None = None
+    made: v.Value | None = None
     if name.rpartition(".")[2] in names.KEEPS_CONTAINER and len(call.positional) == 1:
         inner = call.positional[0]
-        kept = isinstance(inner, Many | Table | Incoming | Choice | Emitted)
+        kept = isinstance(inner, v.Many | v.Table | v.Incoming | v.Choice | v.Emitted)
         return copy.copy(inner) if kept else machine.facts.data_of(inner)
     match name, call.positional:
         case "builtins.list" | "builtins.tuple" | "collections.deque", []:
-            made = Many()
-        case "builtins.dict", [] | [Table() | Incoming()] if not call.unknown:
-            made = Table(tuple(call.named.items()), *call.positional)
-        case "builtins.setattr", [_, Const(str() as attribute), made] if machine.is_self(arguments[0]):
+            made = v.Many()
+        case "builtins.dict", [] | [v.Table() | v.Incoming()] if not call.unknown:
+            made = v.Table(tuple(call.named.items()), *call.positional)
+        case "builtins.setattr", [_, v.Const(str() as attribute), made] if machine.is_self(arguments[0]):
             machine.mark_read(made)
             machine.env.names[f"self.{attribute}"] = made
-        case "builtins.getattr", [_, Const(str() as attribute)] if machine.is_self(arguments[0]):
+        case "builtins.getattr", [_, v.Const(str() as attribute)] if machine.is_self(arguments[0]):
             made = machine.attribute(attribute)
     return made
 
 
-def _spec(call: Call, framework: str, kind: str | None, cell: bool) -> Spec:
+def _spec(call: Call, framework: str, kind: str | None, cell: bool) -> v.Spec:
     """Read the properties of a recurrent layer from the arguments of its constructor."""
     if framework == "torch":
         both = call.flag("bidirectional") is not False
-        return Spec(
+        return v.Spec(
             framework=framework,
             kind=kind,
             cell=cell,
@@ -206,8 +173,8 @@ def _spec(call: Call, framework: str, kind: str | None, cell: bool) -> Spec:
     if kind is None and call.positional:
         # RNN(cell): one layer whose state is the cell's; of a list of cells only that it is one layer is known.
         inner = call.positional[0]
-        kind = inner.spec.kind if isinstance(inner, Layer) and inner.spec.cell else None
-    return Spec(
+        kind = inner.spec.kind if isinstance(inner, v.Layer) and inner.spec.cell else None
+    return v.Spec(
         framework=framework,
         kind=kind,
         cell=cell,
@@ -218,14 +185,14 @@ def _spec(call: Call, framework: str, kind: str | None, cell: bool) -> Spec:
     )
 
 
-def _both_ways(call: Call) -> Value:
+def _both_ways(call: Call) -> v.Value:
     """Return a Bidirectional layer; with `merge_mode=None` its directions come out as two sequences."""
     inner = call.get(0, "layer")
-    if not isinstance(inner, Layer):
-        return Object("keras.layers.Bidirectional", call.machine.place_key(call.node))
+    if not isinstance(inner, v.Layer):
+        return v.Object("keras.layers.Bidirectional", call.machine.place_key(call.node))
     old, mode = inner.spec, call.named.get("merge_mode")
-    merged = mode is None or (isinstance(mode, Const) and isinstance(mode.value, str))
-    spec = Spec(
+    merged = mode is None or (isinstance(mode, v.Const) and isinstance(mode.value, str))
+    spec = v.Spec(
         framework="keras",
         kind=old.kind,
         bidirectional=True,
@@ -233,18 +200,18 @@ def _both_ways(call: Call) -> Value:
         returns_sequences=old.returns_sequences,
         stateful=old.stateful,
     )
-    return Layer(call.machine.place_key(call.node), spec)
+    return v.Layer(call.machine.place_key(call.node), spec)
 
 
-def _functional(call: Call) -> Value:
+def _functional(call: Call) -> v.Value:
     inputs, outputs = call.get(0, "inputs", "input"), call.get(1, "outputs", "output")
     if inputs is None or outputs is None:
-        return Data(frozenset({"model"}))
-    if isinstance(inputs, Table) and isinstance(outputs, Table):
+        return v.Data(frozenset({"model"}))
+    if isinstance(inputs, v.Table) and isinstance(outputs, v.Table):
         # Only what goes in and comes out under one name is known to be handed on.
         keys = [key for key, _ in inputs.items]
-        inputs, outputs = (Many(tuple(table.get(key) or NOTHING for key in keys)) for table in (inputs, outputs))
-    graph = Graph(_flat(inputs), _flat(outputs))
+        inputs, outputs = (v.Many(tuple(table.get(key) or v.NOTHING for key in keys)) for table in (inputs, outputs))
+    graph = v.Graph(_flat(inputs), _flat(outputs))
     call.machine.graphs.append((call.machine.frame.function.number, graph))
     events = call.machine.facts.events
     passed = [events[number] for output in graph.outputs for number in call.machine.facts.data_of(output).passed]
@@ -254,60 +221,60 @@ def _functional(call: Call) -> Value:
     return graph
 
 
-def _flat(value: Value) -> tuple[Value, ...]:
-    return tuple(inner for item in value.items for inner in _flat(item)) if isinstance(value, Many) else (value,)
+def _flat(value: v.Value) -> tuple[v.Value, ...]:
+    return tuple(inner for item in value.items for inner in _flat(item)) if isinstance(value, v.Many) else (value,)
 
 
-def _operate(call: Call, last: str, values: list[Value]) -> Value:
+def _operate(call: Call, last: str, values: list[v.Value]) -> v.Value:
     """Return the result of a function or layer of which only the name is known."""
     machine, place = call.machine, (call.node.lineno, call.node.col_offset)
     if last in names.FRESH:
-        return Initial()
+        return v.Initial()
     if not values:
-        return Data(frozenset({("made", *place)}))
+        return v.Data(frozenset({("made", *place)}))
     first = values[0]
-    if last in names.SAME_STATE and (is_state(first) or isinstance(first, Initial)):
+    if last in names.SAME_STATE and (v.is_state(first) or isinstance(first, v.Initial)):
         return first
     if last in names.SAME_SEQUENCE:
         return machine.facts.data_of(first)
     if last in names.JOINS:
         return _joined(machine, last, values)
-    mixed = blend(machine.facts.data_of(value) for value in values)
+    mixed = v.blend(machine.facts.data_of(value) for value in values)
     if last == "shuffle":
-        return Data(traced(mixed.origins, _SHUFFLED), mixed.passed)
-    return cut(mixed, place) if last in names.CUTS else through(mixed)
+        return v.Data(v.traced(mixed.origins, _SHUFFLED), mixed.passed)
+    return v.cut(mixed, place) if last in names.CUTS else v.through(mixed)
 
 
-def _joined(machine: Machine, last: str, values: list[Value]) -> Value:
+def _joined(machine: Machine, last: str, values: list[v.Value]) -> v.Value:
     """Return the pieces put together, by one argument that lists them or by several."""
-    parts = values[0].items if isinstance(values[0], Many) else tuple(values)
-    states = all(map(is_state, parts))
+    parts = values[0].items if isinstance(values[0], v.Many) else tuple(values)
+    states = all(map(v.is_state, parts))
     if states and parts:
-        return Mixed(parts)
-    mixed = blend(machine.facts.data_of(value) for value in values)
-    return Data(mixed.origins, mixed.passed, grown=True)
+        return v.Mixed(parts)
+    mixed = v.blend(machine.facts.data_of(value) for value in values)
+    return v.Data(mixed.origins, mixed.passed, grown=True)
 
 
 # Recurrent layers
 
 
-def _layer(call: Call, layer: Layer) -> Value:
+def _layer(call: Call, layer: v.Layer) -> v.Value:
     """Run a recurrent layer or cell once."""
     machine, spec, keras = call.machine, layer.spec, layer.spec.framework == "keras"
     first = call.get(0, "inputs", "sequences", "sequence", "input", "x")
     state = call.get(1, "initial_state", "states", "hx")
     if first is None:
         if not call.all:
-            return NOTHING
+            return v.NOTHING
         enters, state = machine.blend(call.all), None
-    elif keras and state is None and isinstance(first, Many) and not first.open and len(first.items) > 1:
+    elif keras and state is None and isinstance(first, v.Many) and not first.open and len(first.items) > 1:
         # The old way: layer([x, h, c]).
-        enters, state = machine.facts.data_of(first.items[0]), Many(first.items[1:])
+        enters, state = machine.facts.data_of(first.items[0]), v.Many(first.items[1:])
     else:
         enters = machine.facts.data_of(first)
         if call.unknown and state is None:
-            state = Data(frozenset({("more arguments", call.node.lineno)}))
-    if state is not None and all(option == NONE for option in alternatives(state)):
+            state = v.Data(frozenset({("more arguments", call.node.lineno)}))
+    if state is not None and all(option == v.NONE for option in v.alternatives(state)):
         state = None
     event = _new_event(call, layer.key, spec, enters, state)
     result = _result(spec, event)
@@ -315,7 +282,7 @@ def _layer(call: Call, layer: Layer) -> Value:
     return result
 
 
-def _new_event(call: Call, key: Key, spec: Spec, enters: Data, state: Value | None) -> Event:
+def _new_event(call: Call, key: v.Key, spec: v.Spec, enters: v.Data, state: v.Value | None) -> Event:
     """Keep one call of a layer or model as an event."""
     machine = call.machine
     event = Event(
@@ -345,82 +312,84 @@ def _name_of(node: ast.expr) -> str:
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
-def _result(spec: Spec, event: Event) -> Value:
+def _result(spec: v.Spec, event: Event) -> v.Value:
     """Return what the layer gives back, in its framework's form."""
     number, enters = event.number, event.enters
-    passed = frozenset(sorted(enters.passed | {number})[-MOST_ORIGINS:])
-    parts: tuple[Value, ...] = tuple(Emitted(number, index) for index in range(spec.parts or 0))
-    first = parts[0] if parts else Emitted(number)
+    passed = frozenset(sorted(enters.passed | {number})[-v.MOST_ORIGINS :])
+    parts: tuple[v.Value, ...] = tuple(v.Emitted(number, index) for index in range(spec.parts or 0))
+    first = parts[0] if parts else v.Emitted(number)
     if spec.cell and spec.framework == "torch":
-        return first if spec.parts == 1 else Many(parts)
+        return first if spec.parts == 1 else v.Many(parts)
     if spec.cell:
-        return Many((first, Many(parts) if parts else first))
-    whole = Data(enters.origins, passed, whole_of=number, grown=enters.grown)
+        return v.Many((first, v.Many(parts) if parts else first))
+    whole = v.Data(enters.origins, passed, whole_of=number, grown=enters.grown)
     if spec.framework == "torch":
-        return Many((whole, Many(parts) if spec.parts == 2 else first))
+        return v.Many((whole, v.Many(parts) if spec.parts == 2 else first))
     if spec.framework == "keras" and spec.returns_sequences is False:
-        whole = Data(traced(enters.origins, ("cut", number)), passed, last_of=number)
+        whole = v.Data(v.traced(enters.origins, ("cut", number)), passed, last_of=number)
     if spec.returns_state is False:
         return whole
     if spec.returns_state is None:
-        return Choice(frozenset({whole, Many((whole, *parts))})) if parts else whole
-    return Many((whole, *parts)) if parts else Many((whole, first), open=True)
+        return v.Choice(frozenset({whole, v.Many((whole, *parts))})) if parts else whole
+    return v.Many((whole, *parts)) if parts else v.Many((whole, first), open=True)
 
 
-def _method_of_layer(call: Call, layer: Layer, name: str) -> Value:
+def _method_of_layer(call: Call, layer: v.Layer, name: str) -> v.Value:
     """Call a method of a recurrent layer."""
     if name in names.MODEL_CALLS:
         return _layer(call, layer)
     if name in ("get_initial_state", "zero_state"):
-        return Many((Initial(),) * 2) if layer.spec.parts == 2 else Initial()
+        return v.Many((v.Initial(),) * 2) if layer.spec.parts == 2 else v.Initial()
     if name in names.RESETS:
         call.machine.frame.function.resets.append((call.node, layer.key))
-    return layer if name in ("to", "cuda", "cpu", "double", "float", "half", "eval", "train") else NOTHING
+    return layer if name in ("to", "cuda", "cpu", "double", "float", "half", "eval", "train") else v.NOTHING
 
 
 # Models
 
 
-def _add_stateful(call: Call, model: Value) -> None:
+def _add_stateful(call: Call, model: v.Value) -> None:
     """Count the stateful layers and models that are given to a model."""
     counts = call.machine.facts.stateful_models
     added = 0
     for value in call.all:
-        for leaf in leaves(value):
-            added += leaf.spec.stateful is True if isinstance(leaf, Layer) else counts.get(leaf, 0)
-    if added and isinstance(model, Object):
+        for leaf in v.leaves(value):
+            added += leaf.spec.stateful is True if isinstance(leaf, v.Layer) else counts.get(leaf, 0)
+    if added and isinstance(model, v.Object):
         counts[model] = counts.get(model, 0) + added
 
 
-def _fit(call: Call, model: Value) -> None:
+def _fit(call: Call, model: v.Value) -> None:
     """Keep the training of a model that is stateful whatever branch was taken."""
     machine, node = call.machine, call.node
     if isinstance(node.func, ast.Attribute) and all(
-        option in machine.facts.stateful_models for option in alternatives(model)
+        option in machine.facts.stateful_models for option in v.alternatives(model)
     ):
-        data = machine.facts.data_of(call.get(0, "x") or NOTHING)
+        data = machine.facts.data_of(call.get(0, "x") or v.NOTHING)
         fit = Fit(node, _name_of(node.func.value), model, bool(machine.loops), _SHUFFLED in data.origins)
         machine.facts.fits.setdefault(node, fit)
 
 
-def _graph(call: Call, graph: Graph) -> Value:
+def _graph(call: Call, graph: v.Graph) -> v.Value:
     """Run a functional model: it is followed where its own states come in and go out."""
     machine = call.machine
     given = call.positional[0] if call.positional else None
-    carriers = [item.carrier for item in graph.inputs if isinstance(item, Incoming)]
+    carriers = [item.carrier for item in graph.inputs if isinstance(item, v.Incoming)]
     used = {
         leaf.carrier
         for event in machine.facts.events
         for way in event.parts
         for leaf in way
-        if isinstance(leaf, Incoming) and leaf.carrier.startswith("input ")
+        if isinstance(leaf, v.Incoming) and leaf.carrier.startswith("input ")
     }
     places = {index for index, carrier in enumerate(carriers) if carrier in used}  # inputs that are a layer's state
-    outputs = [index for index, item in enumerate(graph.outputs) if isinstance(item, Emitted)]
-    if not places or not outputs or not isinstance(given, Many) or len(carriers) != len(graph.inputs):
+    outputs = [index for index, item in enumerate(graph.outputs) if isinstance(item, v.Emitted)]
+    if not places or not outputs or not isinstance(given, v.Many) or len(carriers) != len(graph.inputs):
         return _unknown(call)
     items = [
-        inner for item in given.items for inner in (item.items if isinstance(item, Many) and not item.open else (item,))
+        inner
+        for item in given.items
+        for inner in (item.items if isinstance(item, v.Many) and not item.open else (item,))
     ]
     if len(items) != len(graph.inputs):
         states, others = [given.items[-1]], list(given.items[:-1])
@@ -428,14 +397,14 @@ def _graph(call: Call, graph: Graph) -> Value:
         states = [item for index, item in enumerate(items) if index in places]
         others = [item for index, item in enumerate(items) if index not in places]
     enters = machine.blend(others)
-    event = _new_event(call, ("graph", *carriers), _GRAPH, enters, Many(tuple(states)))
-    rest = Data(enters.origins, enters.passed | {event.number})
-    return Many(
-        tuple(Emitted(event.number, index) if index in outputs else rest for index in range(len(graph.outputs)))
+    event = _new_event(call, ("graph", *carriers), _GRAPH, enters, v.Many(tuple(states)))
+    rest = v.Data(enters.origins, enters.passed | {event.number})
+    return v.Many(
+        tuple(v.Emitted(event.number, index) if index in outputs else rest for index in range(len(graph.outputs)))
     )
 
 
-def _unknown(call: Call) -> Value:
+def _unknown(call: Call) -> v.Value:
     """Call something of which at most the last name is known."""
     for value in call.all:
         call.machine.mark_read(value)
@@ -445,12 +414,12 @@ def _unknown(call: Call) -> Value:
 # Methods
 
 
-def _method(call: Call, callee: Method) -> Value:
+def _method(call: Call, callee: v.Method) -> v.Value:
     machine, owner, name = call.machine, callee.owner, callee.name
     match owner:
-        case Layer():
-            found: Value | None = _method_of_layer(call, owner, name)
-        case Graph() if name in ("predict", "predict_on_batch", "__call__", "call"):
+        case v.Layer():
+            found: v.Value | None = _method_of_layer(call, owner, name)
+        case v.Graph() if name in ("predict", "predict_on_batch", "__call__", "call"):
             found = _graph(call, owner)
         case _:
             found = _change(call, owner, name)
@@ -464,89 +433,89 @@ def _method(call: Call, callee: Method) -> Value:
         machine.mark_read(call.positional[0])
         rebind(machine, call.node.func.value, owner, call.positional[0])
         return call.positional[0]
-    if name == "copy" and isinstance(owner, Many | Choice | Table):
+    if name == "copy" and isinstance(owner, v.Many | v.Choice | v.Table):
         return copy.copy(owner)
     for value in (owner, *call.all):
         machine.mark_read(value)
     return _operate(call, name, [owner, *call.all])
 
 
-def _change(call: Call, owner: Value, name: str) -> Value | None:
+def _change(call: Call, owner: v.Value, name: str) -> v.Value | None:
     """Call a method that changes a container in place or takes from it; return None if it is not known to."""
     if not isinstance(call.node.func, ast.Attribute):
         return None
     machine, target = call.machine, call.node.func.value
     if name in names.CHANGES:
         return _added(call, target, owner, name)
-    if name in names.TAKES and isinstance(owner, Many | Incoming | Table):
+    if name in names.TAKES and isinstance(owner, v.Many | v.Incoming | v.Table):
         return _taken(call, target, owner, name)
-    if name == "reverse" and isinstance(owner, Many | Incoming):
-        turned = Many(owner.items[::-1], owner.open) if isinstance(owner, Many) else machine.facts.data_of(owner)
+    if name == "reverse" and isinstance(owner, v.Many | v.Incoming):
+        turned = v.Many(owner.items[::-1], owner.open) if isinstance(owner, v.Many) else machine.facts.data_of(owner)
         rebind(machine, target, owner, turned)
-        return NOTHING
-    if name == "update" and isinstance(owner, Table | Incoming) and not call.unknown:
-        match call.positional or [Table()]:
-            case [Table(items)] if call.positional or call.named:
+        return v.NOTHING
+    if name == "update" and isinstance(owner, v.Table | v.Incoming) and not call.unknown:
+        match call.positional or [v.Table()]:
+            case [v.Table(items)] if call.positional or call.named:
                 update(machine, target, owner, (*items, *call.named.items()))
-                return NOTHING
+                return v.NOTHING
     return None
 
 
-def _added(call: Call, target: ast.expr, owner: Value, name: str) -> Value:
+def _added(call: Call, target: ast.expr, owner: v.Value, name: str) -> v.Value:
     """Call `append`, `extend`, `insert` or `appendleft`."""
     machine, added = call.machine, tuple(call.positional[-1:])
     for value in added:
         machine.mark_read(value)
-    if name == "extend" and added and isinstance(added[0], Many):
+    if name == "extend" and added and isinstance(added[0], v.Many):
         added = added[0].items
     at = {"insert": _literal(call.positional[0]) if added else None, "appendleft": 0}.get(name)
     unknown = name == "insert" and not isinstance(at, int)
-    if isinstance(owner, Choice) or (unknown and isinstance(owner, Many)):
+    if isinstance(owner, v.Choice) or (unknown and isinstance(owner, v.Many)):
         rebind(machine, target, owner, machine.facts.data_of(owner))
-    elif isinstance(owner, Many | Incoming):
+    elif isinstance(owner, v.Many | v.Incoming):
         for value in added:
             note_change(machine, target, owner, value)
-        changed: Value = CHANGED
-        if isinstance(owner, Many):
+        changed: v.Value = CHANGED
+        if isinstance(owner, v.Many):
             place = at if isinstance(at, int) else len(owner.items)
             items = (*owner.items[:place], *added, *owner.items[place:])
-            changed = Many(items[:MOST_ITEMS], owner.open or bool(machine.loops) or len(items) > MOST_ITEMS)
+            changed = v.Many(items[: v.MOST_ITEMS], owner.open or bool(machine.loops) or len(items) > v.MOST_ITEMS)
         rebind(machine, target, owner, changed)
-    return NOTHING
+    return v.NOTHING
 
 
-def _taken(call: Call, target: ast.expr, owner: Value, name: str) -> Value | None:
+def _taken(call: Call, target: ast.expr, owner: v.Value, name: str) -> v.Value | None:
     """Call `pop`, `popleft` or `get`: all but `get` leave the rest."""
     key = _literal(call.positional[0]) if call.positional else {"popleft": 0, "pop": -1}.get(name)
     named = isinstance(key, str)
-    if key is None or (named and isinstance(owner, Many)) or (not named and isinstance(owner, Table)):
+    if key is None or (named and isinstance(owner, v.Many)) or (not named and isinstance(owner, v.Table)):
         return None
     item = call.machine.facts.part(owner, key)
     if name == "get":
         return item
-    rest: Value = CHANGED
+    rest: v.Value = CHANGED
     match owner:
-        case Many(open=False) if isinstance(key, int) and -len(owner.items) <= key < len(owner.items):
+        case v.Many(open=False) if isinstance(key, int) and -len(owner.items) <= key < len(owner.items):
             at = key % len(owner.items)
-            rest = Many((*owner.items[:at], *owner.items[at + 1 :]))
-        case Incoming() if key == 0:
-            rest = Incoming(owner.carrier, owner.path, owner.start + 1, owner.stop, True)
-        case Incoming() if key == -1:
-            rest = Incoming(owner.carrier, owner.path, owner.start, (owner.stop or 0) - 1, True)
+            rest = v.Many((*owner.items[:at], *owner.items[at + 1 :]))
+        case v.Incoming() if key == 0:
+            rest = v.Incoming(owner.carrier, owner.path, owner.start + 1, owner.stop, True)
+        case v.Incoming() if key == -1:
+            rest = v.Incoming(owner.carrier, owner.path, owner.start, (owner.stop or 0) - 1, True)
     rebind(call.machine, target, owner, rest)
     return item
 
 
-def _literal(value: Value) -> object:
+def _literal(value: v.Value) -> object:
     """Return the literal or running number that a value is; None for other values."""
-    found = value.value if isinstance(value, Const) else index_of(value) if isinstance(value, Step) else None
+    found = value.value if isinstance(value, v.Const) else v.index_of(value) if isinstance(value, v.Step) else None
     return None if isinstance(found, bool) else found
 
 
-def _on_incoming(call: Call, callee: Incoming) -> Value:
+def _on_incoming(call: Call, callee: v.Incoming) -> v.Value:
     """Call a method of what came in, such as `states.detach()` or `self.state.assign(h)`."""
     machine, last = call.machine, str(callee.path[-1]) if callee.path else ""
-    owner = Incoming(callee.carrier, callee.path[:-1])
+    owner = v.Incoming(callee.carrier, callee.path[:-1])
     if not last.startswith("."):
         return _unknown(call)
     name = last[1:]
@@ -567,7 +536,7 @@ def _on_incoming(call: Call, callee: Incoming) -> Value:
 # Methods of the running class
 
 
-def _follow(call: Call, name: str) -> Value:
+def _follow(call: Call, name: str) -> v.Value:
     """Follow a call of an own method, unless it is inside of such a call, recursive, or does not fit the parameters."""
     machine, frame = call.machine, call.machine.frame
     function = machine.method(frame.owner or "", name)
@@ -583,21 +552,21 @@ def _follow(call: Call, name: str) -> Value:
     # What the call did to attributes lasts.
     machine.env.names.update({name: value for name, value in left.names.items() if name.startswith("self.")})
     if not inner.returned:
-        return NOTHING if left.dead else NONE
-    lengths = {len(value.items) if isinstance(value, Many) else -1 for value in inner.returned}
+        return v.NOTHING if left.dead else v.NONE
+    lengths = {len(value.items) if isinstance(value, v.Many) else -1 for value in inner.returned}
     if len(lengths) == 1:
-        return reduce(join, inner.returned)
-    return choice(option for value in inner.returned for option in alternatives(value))
+        return reduce(v.join, inner.returned)
+    return v.choice(option for value in inner.returned for option in v.alternatives(value))
 
 
-def _bind(call: Call, function: FunctionNode, parameters: tuple[str, ...]) -> dict[str, Value] | None:
+def _bind(call: Call, function: FunctionNode, parameters: tuple[str, ...]) -> dict[str, v.Value] | None:
     """Bind the parameters to their arguments or defaults; return None if the call does not fit."""
     if call.unknown or (len(call.positional) > len(parameters) and function.args.vararg is None):
         return None
-    bound: dict[str, Value] = dict(zip(parameters, call.positional, strict=False))
+    bound: dict[str, v.Value] = dict(zip(parameters, call.positional, strict=False))
     bound |= {name: value for name, value in call.named.items() if name in parameters}
     for name, default in defaults_of(function):
-        bound.setdefault(name, Const(default.value) if isinstance(default, ast.Constant) else NOTHING)
+        bound.setdefault(name, v.Const(default.value) if isinstance(default, ast.Constant) else v.NOTHING)
     for name in parameters:
-        bound.setdefault(name, Data(frozenset({("parameter", name)})))
+        bound.setdefault(name, v.Data(frozenset({("parameter", name)})))
     return bound

@@ -13,28 +13,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+import rnneval.lint.values as v
 from rnneval.lint.names import RESETS, SWITCHES
-from rnneval.lint.values import (
-    NOTHING,
-    Choice,
-    Data,
-    Emitted,
-    Holder,
-    Incoming,
-    Key,
-    Layer,
-    Many,
-    Path,
-    Spec,
-    Table,
-    Value,
-    alternatives,
-    blend,
-    choice,
-    held,
-    index_of,
-    through,
-)
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 _MOST_COMPARED = 24
@@ -46,22 +26,17 @@ class Event:
     """One call of a recurrent layer."""
 
     number: int
-    layer: Key
-    name: str
-    """The layer's name in the source."""
-    spec: Spec
+    layer: v.Key
+    name: str  # the layer's name in the source
+    spec: v.Spec
     node: ast.Call
-    enters: Data
-    """Descent of the sequence that goes in."""
-    state: Value | None
-    """The value given as the state; None if there is none."""
-    parts: tuple[tuple[Value, ...], ...]
-    """The given state by parts, once for every path that the code may have taken."""
+    enters: v.Data  # descent of the sequence that goes in
+    state: v.Value | None  # the value given as the state; None if there is none
+    parts: tuple[tuple[v.Value, ...], ...]  # the given state by parts, once for every path that the code may have taken
     turns: tuple[tuple[int, int, bool], ...]
     """The loops around it: number of the loop, pass, and whether it runs over layers."""
     function: int
-    read: bool = False
-    """Whether anything looked at the state that it gave back."""
+    read: bool = False  # whether anything looked at the state that it gave back
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +44,7 @@ class Carried:
     """A place where a state comes in, and what the function leaves there for the next call."""
 
     carrier: str
-    left: Value
+    left: v.Value
     returned: bool = True
     """False if what is left is left in an attribute."""
 
@@ -83,15 +58,13 @@ class Function:
     owner: str | None
     node: ast.AST
     parameters: tuple[str, ...] = ()
-    returns: list[tuple[ast.Return, Value]] = field(default_factory=list)
+    returns: list[tuple[ast.Return, v.Value]] = field(default_factory=list)
     carried: tuple[Carried, ...] = ()
-    reads: set[str] = field(default_factory=set)
-    """Parameters that were looked at for more than `is None`."""
-    overwritten: dict[str, list[Value]] = field(default_factory=dict)
-    """Values that were assigned to parameters."""
-    changed: dict[str, list[Value]] = field(default_factory=dict)
+    reads: set[str] = field(default_factory=set)  # parameters that were looked at for more than `is None`
+    overwritten: dict[str, list[v.Value]] = field(default_factory=dict)  # values that were assigned to parameters
+    changed: dict[str, list[v.Value]] = field(default_factory=dict)
     """Values that were put into parameters (`states[0] = …`, `states.append(…)`)."""
-    resets: list[tuple[ast.Call, Key]] = field(default_factory=list)
+    resets: list[tuple[ast.Call, v.Key]] = field(default_factory=list)
 
     @property
     def unread(self) -> set[str]:
@@ -126,12 +99,10 @@ class Fit:
     """One `fit` of a model that certainly has stateful layers."""
 
     node: ast.Call
-    name: str
-    """The model's name in the source."""
-    model: Value
+    name: str  # the model's name in the source
+    model: v.Value
     looped: bool
-    shuffled: bool
-    """Whether it is given a dataset that was shuffled."""
+    shuffled: bool  # whether it is given a dataset that was shuffled
 
     def keyword(self, name: str) -> ast.expr | None:
         """Return what is given under a name."""
@@ -147,32 +118,27 @@ class Facts:
     functions: list[Function] = field(default_factory=list)
     unpackings: list[tuple[ast.Tuple | ast.List, int]] = field(default_factory=list)
     """Names that a layer's own result is unpacked into, with the event."""
-    repeated: set[Key] = field(default_factory=set)
-    """Layers that stand several times in a list: `[layer] * n`."""
-    stacks: list[tuple[ast.Call, Value]] = field(default_factory=list)
+    repeated: set[v.Key] = field(default_factory=set)  # layers that stand several times in a list: `[layer] * n`
+    stacks: list[tuple[ast.Call, v.Value]] = field(default_factory=list)
     """What is given to a constructor that runs cells as a stack, with its call."""
-    stateful_models: dict[Value, int] = field(default_factory=dict)
+    stateful_models: dict[v.Value, int] = field(default_factory=dict)
     """Number of stateful layers of each model that has some."""
     fits: dict[ast.Call, Fit] = field(default_factory=dict)
     by_function: dict[int, list[Event]] = field(default_factory=lambda: defaultdict(list))
-    by_layer: dict[tuple[int, Key], list[Event]] = field(default_factory=lambda: defaultdict(list))
+    by_layer: dict[tuple[int, v.Key], list[Event]] = field(default_factory=lambda: defaultdict(list))
     """Events of one layer, by the function's number and the layer's key."""
     followed_in_part: int | None = None
     """Line of the first function in which calls or passes of loops were left out, if the file takes too many steps."""
-    related: dict[tuple[int, Key, Key], bool] = field(default_factory=dict)
+    related: dict[tuple[int, v.Key, v.Key], bool] = field(default_factory=dict)
     """Which layers stand in one stack, as far as that was asked."""
-    imports: dict[str, str] = field(default_factory=dict)
-    """Full names of what is imported, anywhere in the file."""
-    whole: list[str] = field(default_factory=list)
-    """Modules imported whole (`*`)."""
+    imports: dict[str, str] = field(default_factory=dict)  # full names of what is imported, anywhere in the file
+    whole: list[str] = field(default_factory=list)  # modules imported whole (`*`)
     defined: set[str] = field(default_factory=set)
     """Names that the file itself gives to something: a usual alias is not believed for these."""
     resets: list[ast.Attribute] = field(default_factory=list)
     """Everything that names a reset, called or handed to a callback."""
-    made: list[int] = field(default_factory=list)
-    """Lines that name a recurrent layer's class, in order."""
-    stateful: list[int] = field(default_factory=list)
-    """Lines that make a layer stateful, in order."""
+    made: list[int] = field(default_factory=list)  # lines that name a recurrent layer's class, in order
+    stateful: list[int] = field(default_factory=list)  # lines that make a layer stateful, in order
 
     def __post_init__(self) -> None:
         """Walk the tree once; `ast.walk` takes twice the time."""
@@ -225,61 +191,63 @@ class Facts:
         """Return whether a layer is made stateful in the node."""
         return _within(self.stateful, node)
 
-    def data_of(self, value: Value, depth: int = 5) -> Data:
+    def data_of(self, value: v.Value, depth: int = 5) -> v.Data:
         """Return the provenance of a value as a tensor: the inputs and layer calls that it was computed from."""
-        if isinstance(value, Data):
+        if isinstance(value, v.Data):
             return value
-        if isinstance(value, Emitted):
+        if isinstance(value, v.Emitted):
             event = self.events[value.event]
-            return Data(event.enters.origins, event.enters.passed | {value.event})
-        if isinstance(value, Incoming):
-            return Data(frozenset({("incoming", value.carrier, value.path[:1])}))
-        if depth and isinstance(value, Holder):
-            inner = tuple(held(value))
-            mixed = blend(self.data_of(item, depth - 1) for item in inner) if inner else NOTHING
-            return Data(mixed.origins, mixed.passed, grown=True) if isinstance(value, Many) and value.open else mixed
-        return NOTHING
+            return v.Data(event.enters.origins, event.enters.passed | {value.event})
+        if isinstance(value, v.Incoming):
+            return v.Data(frozenset({("incoming", value.carrier, value.path[:1])}))
+        if depth and isinstance(value, v.Holder):
+            inner = tuple(v.held(value))
+            mixed = v.blend(self.data_of(item, depth - 1) for item in inner) if inner else v.NOTHING
+            return (
+                v.Data(mixed.origins, mixed.passed, grown=True) if isinstance(value, v.Many) and value.open else mixed
+            )
+        return v.NOTHING
 
-    def part(self, value: Value, key: object) -> Value:
+    def part(self, value: v.Value, key: object) -> v.Value:
         """Return `value[key]` for a literal or running key."""
-        found: Value
+        found: v.Value
         match value:
-            case Choice():
-                found = choice(self.part(option, key) for option in value.options)
-            case Many():
-                found = _item(value, index_of(key))
-            case Incoming(sliced=False):
-                found = Incoming(value.carrier, (*value.path, key))
-            case Incoming() if isinstance(key, int) and key >= 0:
-                found = Incoming(value.carrier, (*value.path, value.start + key))
-            case Incoming() if isinstance(key, int) and (value.stop is None or value.stop < 0):
-                found = Incoming(value.carrier, (*value.path, (value.stop or 0) + key))
-            case Incoming():
-                found = Incoming(value.carrier, (*value.path, ("slice", value.start, value.stop), key))
-            case Table():
+            case v.Choice():
+                found = v.choice(self.part(option, key) for option in value.options)
+            case v.Many():
+                found = _item(value, v.index_of(key))
+            case v.Incoming(sliced=False):
+                found = v.Incoming(value.carrier, (*value.path, key))
+            case v.Incoming() if isinstance(key, int) and key >= 0:
+                found = v.Incoming(value.carrier, (*value.path, value.start + key))
+            case v.Incoming() if isinstance(key, int) and (value.stop is None or value.stop < 0):
+                found = v.Incoming(value.carrier, (*value.path, (value.stop or 0) + key))
+            case v.Incoming():
+                found = v.Incoming(value.carrier, (*value.path, ("slice", value.start, value.stop), key))
+            case v.Table():
                 stored = value.get(key)
                 if stored is None:
-                    stored = NOTHING if value.base is None else self.part(value.base, key)
+                    stored = v.NOTHING if value.base is None else self.part(value.base, key)
                 found = stored
-            case Emitted():
+            case v.Emitted():
                 count = self.events[value.event].spec.parts or 0
                 if value.part is None and isinstance(key, int) and count > 1 and -count <= key < count:
-                    found = Emitted(value.event, key % count)
+                    found = v.Emitted(value.event, key % count)
                 else:
                     found = value
             case _:
-                found = through(self.data_of(value))
+                found = v.through(self.data_of(value))
         return found
 
-    def left_at(self, value: Value, path: Path) -> Value | None:
+    def left_at(self, value: v.Value, path: v.Path) -> v.Value | None:
         """Return what was left at a place of a structure; None if that is not known."""
         for key in path:
-            if isinstance(value, Emitted) and value.part is not None and key != 0:
+            if isinstance(value, v.Emitted) and value.part is not None and key != 0:
                 return None
             value = self.part(value, key)
-        while isinstance(value, Many) and len(value.items) == 1 and not value.open:
+        while isinstance(value, v.Many) and len(value.items) == 1 and not value.open:
             value = value.items[0]
-        return None if isinstance(value, Data) else value
+        return None if isinstance(value, v.Data) else value
 
     def add(self, event: Event) -> None:
         """Keep an event."""
@@ -292,16 +260,16 @@ class Facts:
         return self.by_function[function.number]
 
 
-def _item(value: Many, index: object) -> Value:
+def _item(value: v.Many, index: object) -> v.Value:
     count = len(value.items)
     if not isinstance(index, int) or isinstance(index, bool) or not count:
-        return NOTHING
+        return v.NOTHING
     if -count <= index < count and not (value.open and index < -1):
         return value.items[index]
     last = value.items[-1]
-    if value.open and isinstance(last, Layer):
-        return Layer((*last.key, ("item", index)), last.spec)
-    return NOTHING
+    if value.open and isinstance(last, v.Layer):
+        return v.Layer((*last.key, ("item", index)), last.spec)
+    return v.NOTHING
 
 
 def _within(lines: list[int], node: ast.AST) -> bool:
@@ -349,11 +317,11 @@ def one_way(event: Event) -> bool:
     return forwards and spec.stateful is False and spec.framework in ("keras", "torch")
 
 
-def sources(event: Event) -> Iterator[tuple[int, Value]]:
+def sources(event: Event) -> Iterator[tuple[int, v.Value]]:
     """Yield every part of the state with everything that may have gone into it."""
     for way in event.parts:
         for part, value in enumerate(way):
-            for option in alternatives(value):
+            for option in v.alternatives(value):
                 yield part, option
 
 
@@ -361,9 +329,9 @@ def givers(facts: Facts, event: Event) -> Iterator[Event]:
     """Yield the events whose states this one received."""
     values = [value for _, value in sources(event)]
     if not event.parts and event.state is not None:
-        values = [*alternatives(event.state)]
+        values = [*v.alternatives(event.state)]
     for value in values:
-        if isinstance(value, Emitted):
+        if isinstance(value, v.Emitted):
             yield facts.events[value.event]
 
 
@@ -387,15 +355,14 @@ class Arrival:
 
     event: Event
     part: int
-    left: Value
-    carried: Carried
-    """All that is left where this part came in."""
+    left: v.Value
+    carried: Carried  # all that is left where this part came in
 
     def is_own(self, facts: Facts) -> bool:
         """Return whether it is certainly the layer's own new state."""
         return all(
-            isinstance(option, Emitted) and facts.events[option.event].layer == self.event.layer
-            for option in alternatives(self.left)
+            isinstance(option, v.Emitted) and facts.events[option.event].layer == self.event.layer
+            for option in v.alternatives(self.left)
         )
 
 
@@ -407,7 +374,7 @@ def arrivals(facts: Facts) -> Iterator[Arrival]:
                 continue
             for event in filter(judged, facts.of(function)):
                 for part, value in sources(event):
-                    if isinstance(value, Incoming) and value.carrier == carried.carrier and not value.sliced:
+                    if isinstance(value, v.Incoming) and value.carrier == carried.carrier and not value.sliced:
                         left = facts.left_at(carried.left, value.path)
                         if left is not None:
                             yield Arrival(event, part, left, carried)
@@ -419,10 +386,10 @@ def shared_arrivals(facts: Facts) -> Iterator[tuple[Event, Event]]:
         if _is_encoder(function):
             continue
         single = {carried.carrier for carried in function.carried if _is_one_state(carried.left)}
-        seen: dict[Incoming, Event] = {}
+        seen: dict[v.Incoming, Event] = {}
         for event in filter(judged, facts.of(function)):
-            for place in () if event.state is None else alternatives(event.state):
-                if isinstance(place, Incoming) and not place.path:
+            for place in () if event.state is None else v.alternatives(event.state):
+                if isinstance(place, v.Incoming) and not place.path:
                     first = seen.setdefault(place, event)
                     if place.carrier in single and first.layer != event.layer and stacked(facts, first, event):
                         yield event, first
@@ -433,13 +400,13 @@ def _is_encoder(function: Function) -> bool:
     return "encoder" in f"{function.owner or ''} {function.name}".lower()
 
 
-def _is_one_state(value: Value) -> bool:
+def _is_one_state(value: v.Value) -> bool:
     """Return whether what comes back is one layer's state and not a structure of several."""
-    found = alternatives(value)
-    events = {option.event for option in found if isinstance(option, Emitted)}
+    found = v.alternatives(value)
+    events = {option.event for option in found if isinstance(option, v.Emitted)}
     for many in found:
-        if isinstance(many, Many) and not many.open:
-            events |= {item.event for item in many.items if isinstance(item, Emitted)}
-            if any(isinstance(item, Many | Table) for item in many.items):
+        if isinstance(many, v.Many) and not many.open:
+            events |= {item.event for item in many.items if isinstance(item, v.Emitted)}
+            if any(isinstance(item, v.Many | v.Table) for item in many.items):
                 return False
     return len(events) == 1

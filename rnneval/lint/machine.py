@@ -12,32 +12,9 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
+import rnneval.lint.values as v
 from rnneval.lint.facts import Facts, Function, FunctionNode
 from rnneval.lint.names import BUILTINS, conventional
-from rnneval.lint.values import (
-    MOST_WEIGHT,
-    NOTHING,
-    OVERFLOW,
-    Choice,
-    Const,
-    Data,
-    Emitted,
-    Graph,
-    Incoming,
-    Initial,
-    Key,
-    Known,
-    Many,
-    Spec,
-    Step,
-    Table,
-    Value,
-    alternatives,
-    blend,
-    held,
-    join,
-    through,
-)
 
 _MOST_BASES_DEEP = 6
 MOST_STEPS = 200_000
@@ -54,15 +31,12 @@ class Env:
     __slots__ = ("dead", "names", "parent", "wall")
 
     def __init__(self, parent: "Env | None" = None, wall: bool = False) -> None:
-        self.names: dict[str, Value] = {}
-        """What this branch has changed."""
+        self.names: dict[str, v.Value] = {}  # what this branch has changed
         self.parent = parent
-        self.wall = wall
-        """Whether names of the parent are hidden here, all but attributes."""
-        self.dead = False
-        """Whether the code has left this branch, by `return`, `raise`, `break` or `continue`."""
+        self.wall = wall  # whether names of the parent are hidden here, all but attributes
+        self.dead = False  # whether the code has left this branch, by `return`, `raise`, `break` or `continue`
 
-    def get(self, name: str) -> Value | None:
+    def get(self, name: str) -> v.Value | None:
         """Look a name up in this branch and the branches around it."""
         env: Env | None = self
         attribute = name.startswith("self.")
@@ -74,10 +48,10 @@ class Env:
             env = env.parent
         return None
 
-    def replace(self, old: Value, new: Value, near: int = 64) -> None:
+    def replace(self, old: v.Value, new: v.Value, near: int = 64) -> None:
         """Rebind every near name that holds this very object: a list has been changed under all its names."""
         env: Env | None = self
-        found: dict[str, Value] = {}
+        found: dict[str, v.Value] = {}
         while env is not None and near > 0:
             for name, value in env.names.items():
                 near -= 1
@@ -93,7 +67,7 @@ class Env:
             self.dead = True
             return
         for name in {name: None for branch in alive for name in branch.names}:
-            self.names[name] = reduce(join, (value for branch in alive if (value := branch.get(name)) is not None))
+            self.names[name] = reduce(v.join, (value for branch in alive if (value := branch.get(name)) is not None))
 
     def flattened(self, top: "Env") -> "Env":
         """Return one branch of `top` with all that was changed on the way from there to here."""
@@ -113,7 +87,7 @@ class Class:
     name: str
     bases: tuple[str, ...]
     methods: dict[str, FunctionNode]
-    attributes: dict[str, Value] = field(default_factory=dict)
+    attributes: dict[str, v.Value] = field(default_factory=dict)
     """Layers, and what holds layers, by the name of the attribute."""
 
 
@@ -121,19 +95,13 @@ class Class:
 class Frame:
     """One function being run, or a call of an own method that is followed inside of it."""
 
-    function: Function
-    """The function that is run by itself, also for a call inside of it: events count as its own."""
-    base: Env
-    """The scope around the function: `exits` hold what was changed below it."""
-    self_name: str | None = None
-    """Name of the method's first parameter, the object."""
-    owner: str | None = None
-    """Name of the class that the method belongs to."""
-    call: Key = ()
-    """The place of the followed call, a part of the identity of what is made; empty without one."""
-    returned: list[Value] = field(default_factory=list)
-    exits: list[Env] = field(default_factory=list)
-    """The scope at each `return`."""
+    function: Function  # the function that is run by itself, also for a call inside of it: events count as its own
+    base: Env  # the scope around the function: `exits` hold what was changed below it
+    self_name: str | None = None  # name of the method's first parameter, the object
+    owner: str | None = None  # name of the class that the method belongs to
+    call: v.Key = ()  # the place of the followed call, a part of the identity of what is made; empty without one
+    returned: list[v.Value] = field(default_factory=list)
+    exits: list[Env] = field(default_factory=list)  # the scope at each `return`
 
 
 class Machine:
@@ -146,7 +114,7 @@ class Machine:
     def __init__(
         self,
         tree: ast.Module,
-        expressions: Mapping[type[ast.expr], Callable[["Machine", Any], Value]],
+        expressions: Mapping[type[ast.expr], Callable[["Machine", Any], v.Value]],
         run_statement: Callable[["Machine", ast.stmt], None],
     ) -> None:
         self._expressions, self._run_statement = expressions, run_statement
@@ -159,19 +127,16 @@ class Machine:
         self.facts.functions.append(self.frame.function)
         self.loops: tuple[tuple[int, int, bool], ...] = ()
         """The loops around, from the outermost: number of the loop, pass from 0, and whether it runs over layers."""
-        self.loop_envs: list[Env] = []
-        """The scope around each of the loops."""
+        self.loop_envs: list[Env] = []  # the scope around each of the loops
         self.loop_exits: list[list[Env]] = []
         """For each of the loops, the scope at every `break` and `continue` of the pass."""
         self.loop_count = 0
-        self.results: dict[int, tuple[Value, int]] = {}
+        self.results: dict[int, tuple[v.Value, int]] = {}
         """Result and event of each layer call, by the result's `id`; kept alive so that ids stay unique."""
-        self.latest: dict[Key, int] = {}
-        """The last event of each layer."""
-        self.graphs: list[tuple[int, Graph]] = []
+        self.latest: dict[v.Key, int] = {}  # the last event of each layer
+        self.graphs: list[tuple[int, v.Graph]] = []
         """Functional models, each with the number of the function that makes it."""
-        self.makers: set[str] = set()
-        """Functions and classes of the file that make models with stateful layers."""
+        self.makers: set[str] = set()  # functions and classes of the file that make models with stateful layers
         self._steps = 0
 
     # Running
@@ -183,7 +148,7 @@ class Machine:
                 return
             self._run_statement(self, statement)
 
-    def run_function(self, node: FunctionNode, frame: Frame, names: dict[str, Value]) -> Env:
+    def run_function(self, node: FunctionNode, frame: Frame, names: dict[str, v.Value]) -> Env:
         """Run a function in a frame of its own, given its parameters; return what it leaves where its ends meet."""
         outer = self.frame, self.env, self.loop_envs, self.loop_exits
         self.frame, self.env, self.loop_envs, self.loop_exits = frame, Env(frame.base, wall=True), [], []
@@ -197,7 +162,7 @@ class Machine:
         left.meet(ends)
         return left
 
-    def value_of(self, node: ast.expr, quiet: bool = False) -> Value:
+    def value_of(self, node: ast.expr, quiet: bool = False) -> v.Value:
         """Evaluate an expression; quiet if looking at a state or a parameter does not count as a use of it."""
         self._steps += 1
         handler = self._expressions.get(type(node))
@@ -206,22 +171,24 @@ class Machine:
                 self.value_of(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)
             )
         value = handler(self, node)
-        if getattr(value, "weight", 1) > MOST_WEIGHT:
-            value = Data(frozenset({OVERFLOW}))
+        if getattr(value, "weight", 1) > v.MOST_WEIGHT:
+            value = v.Data(frozenset({v.OVERFLOW}))
         if not quiet and isinstance(node, ast.Name | ast.Attribute):
             self.mark_read(value)
             function, name = self.frame.function, node.id if isinstance(node, ast.Name) else ""
             own = not self.frame.call and name in function.parameters
-            if own and any(isinstance(option, Incoming) and option.carrier == name for option in alternatives(value)):
+            if own and any(
+                isinstance(option, v.Incoming) and option.carrier == name for option in v.alternatives(value)
+            ):
                 function.reads.add(name)
         return value
 
     def index_value(self, node: ast.expr) -> object:
         """Return the value of an index: a literal, or the running number of a loop; None if it is not known."""
         value = self.value_of(node)
-        if isinstance(value, Const):
+        if isinstance(value, v.Const):
             return value.value
-        return value if isinstance(value, Step) else None
+        return value if isinstance(value, v.Step) else None
 
     def out_of_steps(self) -> bool:
         """Return whether the file has used up its steps, and note then that something is left out."""
@@ -230,14 +197,14 @@ class Machine:
             self.facts.followed_in_part = getattr(self.frame.function.node, "lineno", 1)
         return exhausted
 
-    def place_key(self, node: ast.AST) -> Key:
+    def place_key(self, node: ast.AST) -> v.Key:
         """Return the identity of what is made at this place of the file, on this pass of the loops, by this call."""
         place = (getattr(node, "lineno", 0), getattr(node, "col_offset", 0))
         return (*place, *self.frame.call, *((loop, turn) for loop, turn, _ in self.loops))
 
     # Names
 
-    def lookup(self, name: str) -> Value:
+    def lookup(self, name: str) -> v.Value:
         """Return the meaning of a bare name here."""
         value = self.env.get(name)
         if value is None and self.env is not self.top:
@@ -245,12 +212,12 @@ class Machine:
         if value is not None:
             return value
         if name in self.classes:
-            return Known(name)
+            return v.Known(name)
         if name in self.facts.imports:
-            return Known(self.facts.imports[name])
+            return v.Known(self.facts.imports[name])
         if name not in self.facts.defined and (full := conventional(name, self.facts.whole)):
-            return Known(full)
-        return Known(f"builtins.{name}") if name in BUILTINS else Data(frozenset({("name", name)}))
+            return v.Known(full)
+        return v.Known(f"builtins.{name}") if name in BUILTINS else v.Data(frozenset({("name", name)}))
 
     def is_self(self, node: ast.expr) -> bool:
         """Return whether this is the object that the method belongs to."""
@@ -260,7 +227,7 @@ class Machine:
         """Return `self.name` for an attribute of the object that the method belongs to, else None."""
         return f"self.{node.attr}" if isinstance(node, ast.Attribute) and self.is_self(node.value) else None
 
-    def attribute(self, name: str) -> Value:
+    def attribute(self, name: str) -> v.Value:
         """Return what an attribute of the object holds, also when nothing was put there in this function."""
         key = f"self.{name}"
         value = self.env.get(key)
@@ -268,7 +235,7 @@ class Machine:
             return value
         if self.frame.owner and (held := self.inherited(self.frame.owner, name)) is not None:
             return held
-        return Incoming(key)
+        return v.Incoming(key)
 
     def lineage(self, owner: str, depth: int = _MOST_BASES_DEEP) -> Iterator[Class]:
         """Yield a class and its bases in the file, in the order in which they are searched."""
@@ -279,7 +246,7 @@ class Machine:
                 if base != owner:
                     yield from self.lineage(base, depth - 1)
 
-    def inherited(self, owner: str, name: str) -> Value | None:
+    def inherited(self, owner: str, name: str) -> v.Value | None:
         """Find a layer among the attributes of a class and its bases in the file."""
         return next((known.attributes[name] for known in self.lineage(owner) if name in known.attributes), None)
 
@@ -289,51 +256,51 @@ class Machine:
 
     # Values
 
-    def blend(self, values: Iterable[Value]) -> Data:
+    def blend(self, values: Iterable[v.Value]) -> v.Data:
         """Return the provenance of what is computed from several values; `NOTHING` for no values."""
         found = list(values)
-        return through(blend(self.facts.data_of(value) for value in found)) if found else NOTHING
+        return v.through(v.blend(self.facts.data_of(value) for value in found)) if found else v.NOTHING
 
-    def parts_of(self, value: Value | None, spec: Spec) -> tuple[tuple[Value, ...], ...]:
+    def parts_of(self, value: v.Value | None, spec: v.Spec) -> tuple[tuple[v.Value, ...], ...]:
         """Spread a given state over the parts of a layer's, once for every path that the code may have taken."""
-        found: list[tuple[Value, ...]] = []
-        for option in alternatives(value) if value is not None else ():
+        found: list[tuple[v.Value, ...]] = []
+        for option in v.alternatives(value) if value is not None else ():
             spread = self._spread(option, spec.parts)
             if spread is not None and spread not in found:
                 found.append(spread)
         return tuple(found)
 
-    def _spread(self, value: Value, count: int | None) -> tuple[Value, ...] | None:
-        if isinstance(value, Many):
+    def _spread(self, value: v.Value, count: int | None) -> tuple[v.Value, ...] | None:
+        if isinstance(value, v.Many):
             return _spread_many(value, count)
-        if isinstance(value, Const | Initial):
+        if isinstance(value, v.Const | v.Initial):
             return None
         if count is None or count == 1:
             return (value,)
-        if (isinstance(value, Emitted) and value.part is None) or isinstance(value, Incoming | Table):
+        if (isinstance(value, v.Emitted) and value.part is None) or isinstance(value, v.Incoming | v.Table):
             return tuple(self.facts.part(value, index) for index in range(count))
         return None
 
-    def mark_read(self, value: Value) -> None:
+    def mark_read(self, value: v.Value) -> None:
         """Note that something looked at the states in the value."""
-        if isinstance(value, Emitted):
+        if isinstance(value, v.Emitted):
             self.facts.events[value.event].read = True
-        elif isinstance(value, Many | Choice):
-            for item in held(value):
+        elif isinstance(value, v.Many | v.Choice):
+            for item in v.held(value):
                 self.mark_read(item)
 
 
-def _spread_many(value: Many, count: int | None) -> tuple[Value, ...] | None:
+def _spread_many(value: v.Many, count: int | None) -> tuple[v.Value, ...] | None:
     if value.open:
         return None
     items = value.items
-    if len(items) == 1 and isinstance(items[0], Many | Emitted | Incoming) and count != 1:
-        return _spread_many(items[0], count) if isinstance(items[0], Many) else None
+    if len(items) == 1 and isinstance(items[0], v.Many | v.Emitted | v.Incoming) and count != 1:
+        return _spread_many(items[0], count) if isinstance(items[0], v.Many) else None
     if count is None or len(items) == count:
         return tuple(_single(item) for item in items)
-    flat = tuple(inner for item in items for inner in (item.items if isinstance(item, Many) else (item,)))
+    flat = tuple(inner for item in items for inner in (item.items if isinstance(item, v.Many) else (item,)))
     return tuple(_single(item) for item in flat) if len(flat) == count else None
 
 
-def _single(value: Value) -> Value:
-    return value.items[0] if isinstance(value, Many) and len(value.items) == 1 and not value.open else value
+def _single(value: v.Value) -> v.Value:
+    return value.items[0] if isinstance(value, v.Many) and len(value.items) == 1 and not value.open else value

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Literal
 
+import rnneval.lint.values as v
 from rnneval.lint.facts import (
     Arrival,
     Event,
@@ -30,24 +31,6 @@ from rnneval.lint.facts import (
     stacked,
 )
 from rnneval.lint.names import MODEL_CALLS
-from rnneval.lint.values import (
-    Const,
-    Data,
-    Emitted,
-    Incoming,
-    Initial,
-    Key,
-    Layer,
-    Many,
-    Mixed,
-    Object,
-    Spec,
-    Table,
-    Value,
-    alternatives,
-    emissions,
-    leaves,
-)
 
 Severity = Literal["error", "warning"]
 
@@ -58,8 +41,7 @@ class Match:
 
     node: ast.AST
     message: str
-    suggestion: str | None = None
-    """Source that may replace the node: only where it is certain."""
+    suggestion: str | None = None  # source that may replace the node: only where it is certain
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +93,12 @@ def shared_state(facts: Facts) -> Iterator[Match]:
 def _giver(facts: Facts, event: Event) -> Event | None:
     """Return the layer of the same call from whose state or last output this one starts; None if not certain."""
     given = [value for _, value in sources(event)]
-    everything = [*given, *(() if event.state is None else alternatives(event.state))]
-    if any(isinstance(value, Data) and value.last_of is None for value in everything):
+    everything = [*given, *(() if event.state is None else v.alternatives(event.state))]
+    if any(isinstance(value, v.Data) and value.last_of is None for value in everything):
         return None  # something that is not followed may be in the state: a state mapped by a layer, say
     # The first of several ways, whatever the order of a set: a message is the same on every run.
     found = sorted(givers(facts, event), key=lambda giver: giver.number)
-    outputs = [value.last_of for value in given if isinstance(value, Data) and value.last_of is not None]
+    outputs = [value.last_of for value in given if isinstance(value, v.Data) and value.last_of is not None]
     for giver in [*found, *(facts.events[number] for number in outputs[:1])]:
         crosses = giver.layer != event.layer and judged(giver) and feeds(giver, event)
         if crosses and not earlier_pass(giver, event) and not _is_handoff(giver, event):
@@ -178,7 +160,7 @@ def _crosses(facts: Facts, giver: Event, event: Event) -> bool:
 
 def _other_giver(facts: Facts, arrival: Arrival) -> Event | None:
     """Return the other layer whose state is there at the next call; None if it may be the layer's own."""
-    found = [facts.events[option.event] for option in alternatives(arrival.left) if isinstance(option, Emitted)]
+    found = [facts.events[option.event] for option in v.alternatives(arrival.left) if isinstance(option, v.Emitted)]
     if any(giver.layer == arrival.event.layer for giver in found):
         return None
     return next((giver for giver in found if _crosses(facts, giver, arrival.event)), None)
@@ -215,17 +197,17 @@ def swapped_slots(facts: Facts) -> Iterator[Match]:
             )
 
 
-def _given(facts: Facts, event: Event, part: int, value: Value) -> str | None:
+def _given(facts: Facts, event: Event, part: int, value: v.Value) -> str | None:
     """Return the message if this value does not belong in this part of the state."""
-    if isinstance(value, Emitted) and value.part is not None:
+    if isinstance(value, v.Emitted) and value.part is not None:
         giver = facts.events[value.event]
         if giver.spec.parts == event.spec.parts and value.part != part and judged(giver):
             return (
                 f"{_part(event, part)} of `{event.name}` starts from {_part(giver, value.part)} that `{giver.name}` "
                 f"{_line(giver.node)} gave back: hand over each part in its own place"
             )
-    if isinstance(value, Mixed):
-        joined = [item for item in value.parts if isinstance(item, Emitted)]
+    if isinstance(value, v.Mixed):
+        joined = [item for item in value.parts if isinstance(item, v.Emitted)]
         lstm = [item.part for item in joined if facts.events[item.event].spec.kind == "lstm"]
         if len({place % 2 for place in lstm if place is not None}) == 2:
             return (
@@ -240,8 +222,8 @@ def _returned(facts: Facts, arrival: Arrival) -> int | None:
     if arrival.event.spec.parts not in (2, 4):
         return None
     wrong: set[int] = set()
-    for option in alternatives(arrival.left):
-        if isinstance(option, Emitted) and option.part is not None:
+    for option in v.alternatives(arrival.left):
+        if isinstance(option, v.Emitted) and option.part is not None:
             if facts.events[option.event].layer != arrival.event.layer or option.part == arrival.part:
                 return None
             wrong.add(option.part)
@@ -259,7 +241,7 @@ def _part(event: Event, part: int) -> str:
 
 def _exchanged(event: Event) -> str | None:
     """Write the call with a literal pair turned round, where it is certain that exactly these two changed places."""
-    places = [value.part for way in event.parts for value in way if isinstance(value, Emitted)]
+    places = [value.part for way in event.parts for value in way if isinstance(value, v.Emitted)]
     if places != [1, 0] or event.node.lineno != event.node.end_lineno:
         return None
     named = (item.value for item in event.node.keywords if item.arg in ("initial_state", "states", "hx"))
@@ -302,7 +284,7 @@ def _standing(facts: Facts) -> Iterator[Match]:
         function = facts.functions[beside.function]
         written = {carried.carrier for carried in function.carried}
         for event in facts.of(function):
-            kept = {place for _, place in sources(event) if isinstance(place, Incoming) and not place.path}
+            kept = {place for _, place in sources(event) if isinstance(place, v.Incoming) and not place.path}
             standing = [place for place in kept if place.carrier.startswith("self.") and place.carrier not in written]
             if standing and judged(event) and neighbour(event, [beside]) and not _is_used(facts, function, event):
                 yield Match(
@@ -312,32 +294,32 @@ def _standing(facts: Facts) -> Iterator[Match]:
                 )
 
 
-def _stale(facts: Facts, function: Function, value: Value) -> tuple[Event, Incoming] | None:
+def _stale(facts: Facts, function: Function, value: v.Value) -> tuple[Event, v.Incoming] | None:
     """Return a layer whose incoming state is returned in place of its new one, and that state; None without one."""
-    for option in alternatives(value):
-        if isinstance(option, Many) and len(option.items) > 1:
+    for option in v.alternatives(value):
+        if isinstance(option, v.Many) and len(option.items) > 1:
             for event in filter(judged, facts.of(function)):
                 for _, place in sources(event):
-                    comes_back = isinstance(place, Incoming) and _comes_back(facts, option, place)
+                    comes_back = isinstance(place, v.Incoming) and _comes_back(facts, option, place)
                     if comes_back and not _is_used(facts, function, event):
                         return event, place
     return None
 
 
-def _comes_back(facts: Facts, returned: Many, place: Incoming) -> bool:
+def _comes_back(facts: Facts, returned: v.Many, place: v.Incoming) -> bool:
     """Return whether the very place that the layer read is returned as it came, alone or in its structure."""
     if not place.carrier or place.carrier.startswith("input "):
         return False
     for item in returned.items[1:]:
-        for option in alternatives(item):
-            if isinstance(option, Table) and facts.left_at(option, place.path) == place and emissions(option):
+        for option in v.alternatives(item):
+            if isinstance(option, v.Table) and facts.left_at(option, place.path) == place and v.emissions(option):
                 return True
-            if any(isinstance(leaf, Incoming) and _covers(leaf, place) for leaf in leaves(option)):
+            if any(isinstance(leaf, v.Incoming) and _covers(leaf, place) for leaf in v.leaves(option)):
                 return not place.carrier.startswith("self.")
     return False
 
 
-def _covers(left: Incoming, place: Incoming) -> bool:
+def _covers(left: v.Incoming, place: v.Incoming) -> bool:
     """Return whether what is left as it came holds the place."""
     depth = len(left.path)
     if left.carrier != place.carrier or place.path[:depth] != left.path:
@@ -351,7 +333,7 @@ def _is_used(facts: Facts, function: Function, event: Event) -> bool:
     same = facts.by_layer[function.number, event.layer]
     numbers = {other.number for other in same}
     left = (*(value for _, value in function.returns), *(carried.left for carried in function.carried))
-    return any(other.read for other in same) or any(numbers & emissions(value) for value in left)
+    return any(other.read for other in same) or any(numbers & v.emissions(value) for value in left)
 
 
 # RNN005
@@ -391,7 +373,7 @@ def _never_given(facts: Facts) -> Iterator[Match]:
         beside, function = arrival.event, facts.functions[arrival.event.function]
         # What comes back in one structure with this layer's state, or where a parameter waits that is not read.
         waiting = (carried.left for carried in function.carried if carried.carrier in function.unread)
-        for number in sorted(emissions(arrival.carried.left).union(*map(emissions, waiting))):
+        for number in sorted(v.emissions(arrival.carried.left).union(*map(v.emissions, waiting))):
             event = facts.events[number]
             if one_way(event) and (event.function, event.layer) not in fed and neighbour(event, [beside]):
                 found.setdefault(number, (event, beside))
@@ -403,10 +385,10 @@ def _never_given(facts: Facts) -> Iterator[Match]:
         )
 
 
-def _ignoring(function: Function, events: Sequence[Event], values: Sequence[Value]) -> Event | None:
+def _ignoring(function: Function, events: Sequence[Event], values: Sequence[v.Value]) -> Event | None:
     """Return the layer that began with nothing, or a new state, and whose new state takes the parameter's name."""
-    given = {number for value in values for number in emissions(value)}
-    returned = {number for _, value in function.returns for number in emissions(value)}
+    given = {number for value in values for number in v.emissions(value)}
+    returned = {number for _, value in function.returns for number in v.emissions(value)}
     for event in events:
         replaced = event.number in given or any(value == event.state for value in values)
         if replaced and event.number in returned and not event.spec.stateful and _starts_anew(event):
@@ -417,8 +399,8 @@ def _ignoring(function: Function, events: Sequence[Event], values: Sequence[Valu
 def _starts_anew(event: Event) -> bool:
     if event.state is None:
         return True
-    return all(isinstance(leaf, Initial) for leaf in leaves(event.state)) and not any(
-        isinstance(value, Emitted) for _, value in sources(event)
+    return all(isinstance(leaf, v.Initial) for leaf in v.leaves(event.state)) and not any(
+        isinstance(value, v.Emitted) for _, value in sources(event)
     )
 
 
@@ -444,7 +426,7 @@ def dropped_state(facts: Facts) -> Iterator[Match]:
         if event.spec.stateful is True and judged(event):
             keeping.setdefault(event.function, []).append(event)
     for event in facts.events:
-        kept = event.read or bool(event.state is not None and emissions(event.state))
+        kept = event.read or bool(event.state is not None and v.emissions(event.state))
         if not judged(event) or not one_way(event) or kept:
             continue
         fed = any(other.state is not None for other in facts.by_layer[event.function, event.layer])
@@ -472,7 +454,7 @@ def _repeats(facts: Facts, event: Event) -> bool:
         return False
     if event.state is None and event.spec.framework != "graph":
         return False
-    if event.state is not None and any(isinstance(leaf, Emitted) for leaf in leaves(event.state)):
+    if event.state is not None and any(isinstance(leaf, v.Emitted) for leaf in v.leaves(event.state)):
         return False
     for other in (facts.events[number] for number in event.enters.passed):
         same_call = other.node is event.node and other.layer == event.layer and other.function == event.function
@@ -500,9 +482,9 @@ def shared_layer(facts: Facts) -> Iterator[Match]:
                     "weights and its state, stands twice in the stack; make one for each place",
                 )
     for node, cells in facts.stacks:
-        if not isinstance(cells, Many) or all(isinstance(cell, Const) for cell in cells.items):
+        if not isinstance(cells, v.Many) or all(isinstance(cell, v.Const) for cell in cells.items):
             continue
-        known = [cell for cell in cells.items if all(map(_is_one_object, alternatives(cell)))]
+        known = [cell for cell in cells.items if all(map(_is_one_object, v.alternatives(cell)))]
         if cells.same or any(one == other for at, one in enumerate(known) for other in known[:at]):
             yield Match(
                 node,
@@ -511,11 +493,11 @@ def shared_layer(facts: Facts) -> Iterator[Match]:
             )
 
 
-def _is_one_object(value: Value) -> bool:
+def _is_one_object(value: v.Value) -> bool:
     """Return whether equal values of this kind stand for one and the same object."""
-    if isinstance(value, Incoming):
+    if isinstance(value, v.Incoming):
         return all(isinstance(key, int | str) for key in value.path)
-    return isinstance(value, Layer | Object)
+    return isinstance(value, v.Layer | v.Object)
 
 
 def _first(facts: Facts, event: Event) -> Event | None:
@@ -548,9 +530,9 @@ def mutable_default(facts: Facts) -> Iterator[Match]:
         for name, default in defaults_of(function.node):
             parts = (default.left, default.right) if isinstance(default, ast.BinOp) else ()
             mutable = isinstance(default, ast.List | ast.Dict | ast.ListComp)
-            put = (leaf for value in function.changed.get(name, ()) for leaf in leaves(value))
+            put = (leaf for value in function.changed.get(name, ()) for leaf in v.leaves(value))
             if (mutable or any(isinstance(part, ast.List) for part in parts)) and any(
-                isinstance(leaf, Emitted | Initial) for leaf in put
+                isinstance(leaf, v.Emitted | v.Initial) for leaf in put
             ):
                 yield Match(
                     default,
@@ -582,7 +564,7 @@ def state_unpacking(facts: Facts) -> Iterator[Match]:
         )
 
 
-def _what(spec: Spec) -> str:
+def _what(spec: v.Spec) -> str:
     if spec.framework == "torch":
         return "output, (h, c)" if spec.kind == "lstm" else "output, h"
     if not spec.returns_state:
@@ -621,7 +603,7 @@ def _shuffles(fit: Fit) -> bool:
 @_rule("RNN011", "warning")
 def stateful_never_reset(facts: Facts) -> Iterator[Match]:
     """Find training over several epochs in a file that resets nothing."""
-    seen: set[Value] = set()
+    seen: set[v.Value] = set()
     for fit in facts.fits.values() if not facts.resets else ():
         epochs = fit.keyword("epochs") or fit.keyword("nb_epoch")
         several = epochs is not None and not (isinstance(epochs, ast.Constant) and epochs.value == 1)
@@ -651,7 +633,7 @@ def stateful_partly_reset(facts: Facts) -> Iterator[Match]:
         )
 
 
-def _beside_reset(facts: Facts, function: Function, done: set[Key]) -> Iterator[Match]:
+def _beside_reset(facts: Facts, function: Function, done: set[v.Key]) -> Iterator[Match]:
     """Find the first stateful layer that a method resets while another one of its class is reset nowhere."""
     methods = [other for other in facts.functions if function.owner and other.owner == function.owner]
     numbers = {method.number for method in methods}
@@ -664,8 +646,7 @@ def _beside_reset(facts: Facts, function: Function, done: set[Key]) -> Iterator[
     for node, key in function.resets if left else ():
         if key in used:
             yield Match(
-                node,
-                f"`{used[key]}` is reset, and `{left[0]}`, stateful too, never is: reset all of them together",
+                node, f"`{used[key]}` is reset, and `{left[0]}`, stateful too, never is: reset all of them together"
             )
             return
 

@@ -7,37 +7,11 @@ A loop is run in two passes, or in one for each item of a known tuple of layers.
 import ast
 from collections.abc import Callable, Iterator, Sequence
 
+import rnneval.lint.values as v
 from rnneval.lint.calls import evaluate_call
 from rnneval.lint.expressions import EXPRESSIONS, update
 from rnneval.lint.facts import Carried, Event, Facts, Function, FunctionNode, parameters_of
 from rnneval.lint.machine import Class, Env, Frame, Machine
-from rnneval.lint.values import (
-    NONE,
-    NOTHING,
-    Choice,
-    Const,
-    Data,
-    Emitted,
-    Graph,
-    Incoming,
-    Initial,
-    Known,
-    Layer,
-    Many,
-    Method,
-    Object,
-    Path,
-    Step,
-    Table,
-    Value,
-    alternatives,
-    blend,
-    choice,
-    cut,
-    leaves,
-    through,
-    traced,
-)
 
 _MOST_TURNS = 6
 """Passes that are run of a loop over layers."""
@@ -69,9 +43,9 @@ def _uses_layers(machine: Machine, node: FunctionNode) -> bool:
     return any(name in machine.makers or (name in held and _holds_layers(held[name])) for name in names)
 
 
-def _holds_layers(value: Value) -> bool:
+def _holds_layers(value: v.Value) -> bool:
     """Return whether the value holds layers or models, which last; states change from call to call."""
-    return any(isinstance(leaf, Layer | Object | Graph) for leaf in leaves(value))
+    return any(isinstance(leaf, v.Layer | v.Object | v.Graph) for leaf in v.leaves(value))
 
 
 def _run_statement(machine: Machine, node: ast.stmt) -> None:
@@ -85,22 +59,22 @@ def _run_statement(machine: Machine, node: ast.stmt) -> None:
             _assign(machine, node.target, machine.value_of(given))
         case ast.AugAssign():
             held, added = machine.value_of(node.target, quiet=True), machine.value_of(node.value)
-            if isinstance(held, Many) and isinstance(added, Many) and isinstance(node.op, ast.Add):
-                both: Value = Many((*held.items, *added.items), held.open or added.open or bool(machine.loops))
+            if isinstance(held, v.Many) and isinstance(added, v.Many) and isinstance(node.op, ast.Add):
+                both: v.Value = v.Many((*held.items, *added.items), held.open or added.open or bool(machine.loops))
             else:
-                both = blend((machine.facts.data_of(held), machine.facts.data_of(added)))
+                both = v.blend((machine.facts.data_of(held), machine.facts.data_of(added)))
             _assign(machine, node.target, both)
         case ast.Expr() if not isinstance(node.value, ast.Constant):
             machine.value_of(node.value)
         case ast.Delete():
-            machine.env.names |= {target.id: NOTHING for target in node.targets if isinstance(target, ast.Name)}
+            machine.env.names |= {target.id: v.NOTHING for target in node.targets if isinstance(target, ast.Name)}
         case ast.Return() | ast.Raise() | ast.Break() | ast.Continue():
             _leave(machine, node)
         case ast.FunctionDef() | ast.AsyncFunctionDef():
             machine.waiting += [node] if machine.frame.function.number == 0 else []
             made = machine.frame.function.number == 0 and machine.facts.makes_stateful(node)
             machine.makers |= {node.name} if made else set()
-            machine.env.names[node.name] = Known(node.name) if made else Data(frozenset({("name", node.name)}))
+            machine.env.names[node.name] = v.Known(node.name) if made else v.Data(frozenset({("name", node.name)}))
         case ast.ClassDef():
             _class(machine, node)
         case _:
@@ -110,7 +84,7 @@ def _run_statement(machine: Machine, node: ast.stmt) -> None:
 def _leave(machine: Machine, node: ast.Return | ast.Raise | ast.Break | ast.Continue) -> None:
     frame = machine.frame
     if isinstance(node, ast.Return):
-        value = NONE if node.value is None else machine.value_of(node.value)
+        value = v.NONE if node.value is None else machine.value_of(node.value)
         frame.returned.append(value)
         if not frame.call:
             frame.function.returns.append((node, value))
@@ -129,7 +103,7 @@ def _run_compound(machine: Machine, node: ast.stmt) -> None:
         case ast.For() | ast.AsyncFor():
             elements = _Elements(machine, node.iter)
 
-            def one_pass(running: Step) -> None:
+            def one_pass(running: v.Step) -> None:
                 _assign(machine, node.target, elements.at(running))
                 machine.run(node.body)
 
@@ -167,7 +141,7 @@ def _branch(machine: Machine, ways: Sequence[Sequence[ast.stmt]]) -> None:
 # Assignments
 
 
-def _assign(machine: Machine, target: ast.expr, value: Value) -> None:
+def _assign(machine: Machine, target: ast.expr, value: v.Value) -> None:
     """Bind a target to a value."""
     match target:
         case ast.Name():
@@ -195,28 +169,28 @@ def _assign(machine: Machine, target: ast.expr, value: Value) -> None:
                 _assign(machine, inner, item)
 
 
-def _unpacked(machine: Machine, value: Value, targets: list[ast.expr]) -> list[Value]:
+def _unpacked(machine: Machine, value: v.Value, targets: list[ast.expr]) -> list[v.Value]:
     """Return the part of each target, where one starred target takes the rest."""
     count = len(targets)
     star = next((index for index, target in enumerate(targets) if isinstance(target, ast.Starred)), None)
     match value:
-        case Choice():
+        case v.Choice():
             ways = [_unpacked(machine, option, targets) for option in value.options]
-            parts = [choice(way[index] for way in ways) for index in range(count)]
-        case Many(open=False) if star is not None and len(value.items) >= count - 1:
+            parts = [v.choice(way[index] for way in ways) for index in range(count)]
+        case v.Many(open=False) if star is not None and len(value.items) >= count - 1:
             end = len(value.items) - (count - star - 1)
-            parts = [*value.items[:star], Many(value.items[star:end]), *value.items[end:]]
-        case Many(open=False) if len(value.items) == count and star is None:
+            parts = [*value.items[:star], v.Many(value.items[star:end]), *value.items[end:]]
+        case v.Many(open=False) if len(value.items) == count and star is None:
             parts = [*value.items]
-        case Initial() if star is None:
+        case v.Initial() if star is None:
             parts = [value] * count
-        case Incoming() | Emitted() | Many() | Table() if star is None:
+        case v.Incoming() | v.Emitted() | v.Many() | v.Table() if star is None:
             parts = [machine.facts.part(value, index) for index in range(count)]
-        case Incoming(sliced=False) if star == count - 1:
-            rest = Incoming(value.carrier, value.path, star, None, True)
+        case v.Incoming(sliced=False) if star == count - 1:
+            rest = v.Incoming(value.carrier, value.path, star, None, True)
             parts = [*(machine.facts.part(value, index) for index in range(star)), rest]
         case _:
-            parts = [through(machine.facts.data_of(value)) for _ in targets]
+            parts = [v.through(machine.facts.data_of(value)) for _ in targets]
     return parts
 
 
@@ -231,14 +205,14 @@ class _Elements:
         self.role: str | None = None
         """The function or method that makes the iterable, if it is one that is followed."""
         self.inner: list[_Elements] = []
-        self.value: Value = NOTHING
+        self.value: v.Value = v.NOTHING
         arguments: list[ast.expr] = []
         if isinstance(node, ast.Call):
             arguments = node.args
             method = node.func.attr if isinstance(node.func, ast.Attribute) and not arguments else ""
             if method not in ("items", "values"):
                 function = machine.value_of(node.func, quiet=True)
-                method = function.name.rpartition(".")[2] if isinstance(function, Known | Method) else ""
+                method = function.name.rpartition(".")[2] if isinstance(function, v.Known | v.Method) else ""
             self.role = method if method in _FOLLOWED else None
         if self.role in ("enumerate", "zip", "reversed"):
             plain = (argument for argument in arguments if not isinstance(argument, ast.Starred))
@@ -248,66 +222,66 @@ class _Elements:
                 pass
             case "range", _:
                 bounds = [machine.value_of(argument) for argument in arguments]
-                first = bounds[0] if len(bounds) > 1 else Const(0)
-                known = len(bounds) < 3 and isinstance(first, Const) and isinstance(first.value, int)
-                self.value = first if known else NOTHING
+                first = bounds[0] if len(bounds) > 1 else v.Const(0)
+                known = len(bounds) < 3 and isinstance(first, v.Const) and isinstance(first.value, int)
+                self.value = first if known else v.NOTHING
             case "tqdm", _ if arguments:
                 self.value = machine.value_of(arguments[0])
             case "items" | "values", ast.Call(func=ast.Attribute() as func):
                 self.value = machine.value_of(func.value)
             case _:
                 self.value = machine.value_of(node)
-        many = self.value if isinstance(self.value, Many) else Many()
+        many = self.value if isinstance(self.value, v.Many) else v.Many()
         self.open: bool = any(inner.open for inner in self.inner) or many.open
         """Whether there may be more elements than are known."""
         self.layers: int = max((inner.layers for inner in self.inner), default=0)
         """Number of passes that a known tuple of layers asks for; 0 if none is known."""
-        if any(isinstance(option, Layer) for item in many.items for option in alternatives(item)):
+        if any(isinstance(option, v.Layer) for item in many.items for option in v.alternatives(item)):
             self.layers = len(many.items) + (1 if many.open and len(many.items) < 2 else 0)
 
-    def at(self, running: Step) -> Value:
+    def at(self, running: v.Step) -> v.Value:
         """Return the element of one pass."""
-        element: Value
+        element: v.Value
         match self.role, self.inner, self.value:
             case "enumerate", [inner, *_], _:
-                element = Many((running, inner.at(running)))
+                element = v.Many((running, inner.at(running)))
             case "zip", [_, *_], _:
-                element = Many(tuple(inner.at(running) for inner in self.inner))
+                element = v.Many(tuple(inner.at(running) for inner in self.inner))
             case "reversed", [inner, *_], _:
                 element = inner.from_the_end(running)
-            case "range", _, Const(int() as start):
-                element = Step(running.loop, running.turn, start)
+            case "range", _, v.Const(int() as start):
+                element = v.Step(running.loop, running.turn, start)
             case "range", _, _:
-                element = NOTHING
-            case "items" | "values", _, Table(items) if running.turn < len(items):
+                element = v.NOTHING
+            case "items" | "values", _, v.Table(items) if running.turn < len(items):
                 name, value = items[running.turn]
-                element = Many((Const(name), value)) if self.role == "items" else value
+                element = v.Many((v.Const(name), value)) if self.role == "items" else value
             case "items" | "values", _, held:
-                element = cut(self.machine.facts.data_of(held), ("item", self.node.lineno, running.turn))
+                element = v.cut(self.machine.facts.data_of(held), ("item", self.node.lineno, running.turn))
             case _:
                 element = self._plain(running)
         return element
 
-    def from_the_end(self, running: Step) -> Value:
+    def from_the_end(self, running: v.Step) -> v.Value:
         """Return the element of one pass of `reversed`."""
-        options, turn = alternatives(self.value), running.turn
+        options, turn = v.alternatives(self.value), running.turn
         for option in options:
-            known = isinstance(option, Many) and not option.open and turn < len(option.items)
-            if not known and not isinstance(option, Incoming):
+            known = isinstance(option, v.Many) and not option.open and turn < len(option.items)
+            if not known and not isinstance(option, v.Incoming):
                 return self._plain(running)
-        return choice(self.machine.facts.part(option, -1 - turn) for option in options)
+        return v.choice(self.machine.facts.part(option, -1 - turn) for option in options)
 
-    def _plain(self, running: Step) -> Value:
-        if isinstance(self.value, Many | Incoming | Table):
+    def _plain(self, running: v.Step) -> v.Value:
+        if isinstance(self.value, v.Many | v.Incoming | v.Table):
             return self.machine.facts.part(self.value, running)
-        options = alternatives(self.value)
-        if any(isinstance(option, Many | Incoming) for option in options):
-            return choice(self.machine.facts.part(option, running) for option in options)
+        options = v.alternatives(self.value)
+        if any(isinstance(option, v.Many | v.Incoming) for option in options):
+            return v.choice(self.machine.facts.part(option, running) for option in options)
         data = self.machine.facts.data_of(self.value)
-        return Data(traced(data.origins, ("item", self.node.lineno, running.turn)), data.passed)
+        return v.Data(v.traced(data.origins, ("item", self.node.lineno, running.turn)), data.passed)
 
 
-def _loop(machine: Machine, layers: int, one_pass: Callable[[Step], None]) -> None:
+def _loop(machine: Machine, layers: int, one_pass: Callable[[v.Step], None]) -> None:
     """Run the passes of a loop: two, or one for each of so many layers, which are places in a stack."""
     machine.loop_count += 1
     number, outer, base = machine.loop_count, machine.loops, machine.env
@@ -317,7 +291,7 @@ def _loop(machine: Machine, layers: int, one_pass: Callable[[Step], None]) -> No
         machine.env = start = Env(base)
         machine.loop_envs.append(base)
         machine.loop_exits.append([])
-        one_pass(Step(number, turn))
+        one_pass(v.Step(number, turn))
         exits = machine.loop_exits.pop()
         machine.loop_envs.pop()
         machine.env = base
@@ -329,9 +303,9 @@ def _loop(machine: Machine, layers: int, one_pass: Callable[[Step], None]) -> No
     machine.loops = outer
 
 
-def _comprehension(machine: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> Value:
+def _comprehension(machine: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> v.Value:
     """Run a comprehension: return a list of what its passes give."""
-    items: list[Value] = []
+    items: list[v.Value] = []
     is_open = True
 
     def level(generator: ast.comprehension, *inner: ast.comprehension) -> None:
@@ -340,7 +314,7 @@ def _comprehension(machine: Machine, node: ast.ListComp | ast.SetComp | ast.Gene
         if generator is node.generators[0]:
             is_open = not elements.layers or elements.open or bool(generator.ifs)
 
-        def one_pass(running: Step) -> None:
+        def one_pass(running: v.Step) -> None:
             _assign(machine, generator.target, elements.at(running))
             for test in generator.ifs:
                 machine.value_of(test, quiet=True)
@@ -355,7 +329,7 @@ def _comprehension(machine: Machine, node: ast.ListComp | ast.SetComp | ast.Gene
     machine.env = Env(base)
     level(*node.generators)
     machine.env = base
-    return NOTHING if isinstance(node, ast.DictComp) else Many(tuple(items[:8]), is_open)
+    return v.NOTHING if isinstance(node, ast.DictComp) else v.Many(tuple(items[:8]), is_open)
 
 
 # Definitions
@@ -384,9 +358,9 @@ def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
     self_name, parameters = parameters_of(node, owner is not None)
     function = Function(len(machine.facts.functions), node.name, owner.name if owner else None, node, parameters)
     machine.facts.functions.append(function)
-    names: dict[str, Value] = {name: Incoming(name) for name in parameters}
+    names: dict[str, v.Value] = {name: v.Incoming(name) for name in parameters}
     if self_name is not None:
-        names[self_name] = NOTHING
+        names[self_name] = v.NOTHING
     loops, machine.loops = machine.loops, ()
     left = machine.run_function(node, Frame(function, machine.top, self_name, function.owner), names)
     machine.loops = loops
@@ -414,19 +388,19 @@ def _carried(machine: Machine, function: Function, end: Env) -> tuple[Carried, .
     for number, graph in machine.graphs:
         if number == function.number:
             # The inputs of a functional model that are states, with the outputs that are, in their order.
-            carriers = [item.carrier for item in graph.inputs if isinstance(item, Incoming) and item.carrier in used]
-            states = [item for item in graph.outputs if isinstance(item, Emitted)]
+            carriers = [item.carrier for item in graph.inputs if isinstance(item, v.Incoming) and item.carrier in used]
+            states = [item for item in graph.outputs if isinstance(item, v.Emitted)]
             if len(carriers) == len(states):
                 found += map(Carried, carriers, states)
     return tuple(found)
 
 
-def _carriers(events: list[Event]) -> dict[str, list[Path]]:
+def _carriers(events: list[Event]) -> dict[str, list[v.Path]]:
     """Return the parameters and attributes that states came from, and the places in each, in the order of their use."""
-    places: dict[str, list[Path]] = {}
+    places: dict[str, list[v.Path]] = {}
     for event in events:
-        for leaf in leaves(event.state) if event.state is not None else ():
-            if isinstance(leaf, Incoming):
+        for leaf in v.leaves(event.state) if event.state is not None else ():
+            if isinstance(leaf, v.Incoming):
                 places.setdefault(leaf.carrier, []).append(leaf.path)
     return places
 
@@ -441,12 +415,12 @@ def _returned(function: Function, used: list[str], beside: set[str]) -> Iterator
     unread = function.unread
     every = [name for name in function.parameters if name in used or name in unread]
     for _, value in function.returns:
-        for option in alternatives(value):
-            if not isinstance(option, Many) or option.open:
+        for option in v.alternatives(value):
+            if not isinstance(option, v.Many) or option.open:
                 continue
             parameters, parts = every, _state_parts(option, every)
             # As many layers as there are parameters must give back a state of one part each.
-            givers = [part.event for part in parts if isinstance(part, Emitted)]
+            givers = [part.event for part in parts if isinstance(part, v.Emitted)]
             if not len(every) > len(used) > 0 or not len(givers) == len(set(givers)) == len(every):
                 parameters, parts = used, _state_parts(option, used)
             flat = bool(parts) and parts[0] not in option.items
@@ -454,25 +428,25 @@ def _returned(function: Function, used: list[str], beside: set[str]) -> Iterator
                 yield from map(Carried, parameters, parts)
 
 
-def _state_parts(returned: Many, parameters: list[str]) -> list[Value]:
+def _state_parts(returned: v.Many, parameters: list[str]) -> list[v.Value]:
     """Return the states among what is returned, as many as there are parameters; the first item is the output.
 
     A cell's output is its state, so that nothing is said where an output could be taken for a state.
     """
 
-    def is_state(value: Value) -> bool:
+    def is_state(value: v.Value) -> bool:
         return any(
-            isinstance(leaf, Emitted) or (isinstance(leaf, Incoming) and leaf.carrier in parameters)
-            for leaf in leaves(value)
+            isinstance(leaf, v.Emitted) or (isinstance(leaf, v.Incoming) and leaf.carrier in parameters)
+            for leaf in v.leaves(value)
         )
 
     states = [item for item in returned.items if is_state(item)]
     output_is_state = bool(returned.items) and is_state(returned.items[0])
     if len(parameters) > 1:
         return states[1:] if output_is_state and len(states) == len(parameters) + 1 else states
-    structures = [part for part in states if isinstance(part, Many | Table)]
+    structures = [part for part in states if isinstance(part, v.Many | v.Table)]
     if len(structures) == 1:
         return [*structures]
     if output_is_state:
         return [returned] if len(states) == len(returned.items) and not structures else []
-    return states if len(states) == 1 else [Many(tuple(states))] if states else []
+    return states if len(states) == 1 else [v.Many(tuple(states))] if states else []

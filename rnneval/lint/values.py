@@ -26,10 +26,8 @@ OVERFLOW = ("more origins than are followed",)
 class Spec:
     """The properties of a recurrent layer, as its constructor gives them."""
 
-    framework: str
-    """`keras`, `torch`, or `graph` for a functional model of the file."""
-    kind: str | None
-    """`gru`, `lstm`, `simple`; None where the constructor does not tell."""
+    framework: str  # `keras`, `torch`, or `graph` for a functional model of the file
+    kind: str | None  # `gru`, `lstm`, `simple`; None where the constructor does not tell
     cell: bool = False
     bidirectional: bool = False
     returns_state: bool | None = False
@@ -56,8 +54,7 @@ class Data:
     """The event whose last output this is (`x[:, -1]`): for a GRU the same numbers as the state."""
     whole_of: int | None = None
     """The event whose outputs these are, with no other layer in between but dropout and the like."""
-    grown: bool = False
-    """Joined from pieces: a sequence that gets longer, so that nothing needs to be carried."""
+    grown: bool = False  # joined from pieces: a sequence that gets longer, so that nothing needs to be carried
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +70,7 @@ class Step:
 
     loop: int
     turn: int
-    offset: int = 0
-    """The number of the first pass."""
+    offset: int = 0  # the number of the first pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +85,10 @@ class Emitted:
 class Incoming:
     """The value of a parameter or an attribute when the function began, or a part of it."""
 
-    carrier: str
-    """The parameter, or `self.` and the attribute."""
+    carrier: str  # the parameter, or `self.` and the attribute
     path: Path = ()
-    start: int = 0
-    """Beginning of a slice of it: index k of the slice is `path + (start + k,)`."""
-    stop: int | None = None
-    """End of the slice, counted from the end if it is negative."""
+    start: int = 0  # beginning of a slice of it: index k of the slice is `path + (start + k,)`
+    stop: int | None = None  # end of the slice, counted from the end if it is negative
     sliced: bool = False
 
 
@@ -120,8 +113,7 @@ class Many(Holder):
 
     items: tuple["Value", ...] = ()
     open: bool = False
-    same: bool = False
-    """Whether it holds one object several times: `[cell] * n`."""
+    same: bool = False  # whether it holds one object several times: `[cell] * n`
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +177,7 @@ class Object:
 class Method:
     """An attribute of something that is not followed further: a call of it is judged by the name."""
 
-    owner: Union["Value", None]
-    """None for the object that the running method belongs to."""
+    owner: Union["Value", None]  # None for the object that the running method belongs to
     name: str
 
 
@@ -254,10 +245,7 @@ def blend(found: Iterable[Data]) -> Data:
         return Data(frozenset({OVERFLOW}))
     whole = {piece.whole_of for piece in pieces}
     return Data(
-        origins,
-        passed,
-        whole_of=whole.pop() if len(whole) == 1 else None,
-        grown=any(piece.grown for piece in pieces),
+        origins, passed, whole_of=whole.pop() if len(whole) == 1 else None, grown=any(piece.grown for piece in pieces)
     )
 
 
@@ -291,15 +279,6 @@ def is_state(value: Value) -> bool:
     return all(isinstance(option, Emitted | Incoming | Initial) for option in found) and any(
         isinstance(option, Emitted) for option in found
     )
-
-
-def is_none(value: Value) -> bool | None:
-    """Return whether the value is None; None if that is not known."""
-    found = {
-        True if option == NONE else None if isinstance(option, Data | Incoming) else False
-        for option in alternatives(value)
-    }
-    return found.pop() if len(found) == 1 else None
 
 
 def index_of(key: object) -> object:
