@@ -466,21 +466,16 @@ def _added(call: Call, target: ast.expr, owner: v.Value, name: str) -> v.Value:
     machine, added = call.machine, tuple(call.positional[-1:])
     for value in added:
         machine.mark_read(value)
+        note_change(machine, target, owner, value)
     if name == "extend" and added and isinstance(added[0], v.Many):
         added = added[0].items
-    at = {"insert": _literal(call.positional[0]) if added else None, "appendleft": 0}.get(name)
-    unknown = name == "insert" and not isinstance(at, int)
-    if isinstance(owner, v.Choice) or (unknown and isinstance(owner, v.Many)):
-        rebind(machine, target, owner, machine.facts.data_of(owner))
-    elif isinstance(owner, v.Many | v.Incoming):
-        for value in added:
-            note_change(machine, target, owner, value)
-        changed: v.Value = CHANGED
-        if isinstance(owner, v.Many):
-            place = at if isinstance(at, int) else len(owner.items)
-            items = (*owner.items[:place], *added, *owner.items[place:])
-            changed = v.Many(items[: v.MOST_ITEMS], owner.open or bool(machine.loops) or len(items) > v.MOST_ITEMS)
-        rebind(machine, target, owner, changed)
+    if isinstance(owner, v.Many):
+        place = {"appendleft": 0, "insert": _literal(call.positional[0]) if added else None}.get(name, len(owner.items))
+        items = (*owner.items[:place], *added, *owner.items[place:]) if isinstance(place, int) else ()
+        grown = v.Many(items[: v.MOST_ITEMS], owner.open or bool(machine.loops) or len(items) > v.MOST_ITEMS)
+        rebind(machine, target, owner, grown if items else CHANGED)
+    elif isinstance(owner, v.Choice | v.Incoming):
+        rebind(machine, target, owner, CHANGED)
     return v.NOTHING
 
 

@@ -18,7 +18,6 @@ from rnneval.lint.names import RESETS, SWITCHES
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 _MOST_COMPARED = 24
-_LEAVES = frozenset({"ctx", "op", "ops", "id", "attr", "n", "s", "kind", "type_comment"})
 
 
 @dataclass(slots=True)
@@ -141,47 +140,35 @@ class Facts:
     stateful: list[int] = field(default_factory=list)  # lines that make a layer stateful, in order
 
     def __post_init__(self) -> None:
-        """Walk the tree once; `ast.walk` takes twice the time."""
-        todo: list[ast.AST] = [self.tree]
-        while todo:
-            node = todo.pop()
-            self._see(node)
-            for name in node._fields:
-                if name not in _LEAVES:
-                    value = getattr(node, name, None)
-                    if isinstance(value, list):
-                        todo += [item for item in value if isinstance(item, ast.AST)]
-                    elif isinstance(value, ast.AST):
-                        todo.append(value)
+        """See what the tree names."""
+        for node in ast.walk(self.tree):
+            match node:
+                case ast.Name(id=name) | ast.Attribute(attr=name):
+                    if "GRU" in name or "LSTM" in name or "RNN" in name:
+                        self.made.append(node.lineno)
+                    if isinstance(node, ast.Attribute):
+                        self.resets += [node] if name in RESETS else []
+                    elif isinstance(node.ctx, ast.Store):
+                        self.defined.add(name)
+                case (
+                    ast.arg(arg=name)
+                    | ast.FunctionDef(name=name)
+                    | ast.AsyncFunctionDef(name=name)
+                    | ast.ClassDef(name=name)
+                ):
+                    self.defined.add(name)
+                case ast.keyword(arg="stateful", value=ast.Constant(value=True)):
+                    self.stateful.append(node.lineno)
+                case ast.Import(names=aliases):
+                    for alias in aliases:
+                        first = alias.name.split(".")[0]
+                        self.imports[alias.asname or first] = alias.name if alias.asname else first
+                case ast.ImportFrom(names=aliases):
+                    module = "." * node.level + (node.module or "")
+                    self.whole += [module for alias in aliases if alias.name == "*"]
+                    self.imports |= {alias.asname or alias.name: f"{module}.{alias.name}" for alias in aliases}
         self.made.sort()
         self.stateful.sort()
-
-    def _see(self, node: ast.AST) -> None:
-        match node:
-            case ast.Name(id=name) | ast.Attribute(attr=name):
-                if "GRU" in name or "LSTM" in name or "RNN" in name:
-                    self.made.append(node.lineno)
-                if isinstance(node, ast.Attribute):
-                    self.resets += [node] if name in RESETS else []
-                elif isinstance(node.ctx, ast.Store):
-                    self.defined.add(name)
-            case ast.arg(arg=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-                self.defined.add(name)
-            case ast.ClassDef(name=name):
-                self.defined.add(name)
-            case ast.keyword(arg="stateful", value=ast.Constant(value=True)):
-                self.stateful.append(node.lineno)
-            case ast.Import(names=aliases):
-                for alias in aliases:
-                    first = alias.name.split(".")[0]
-                    self.imports[alias.asname or first] = alias.name if alias.asname else first
-            case ast.ImportFrom(names=aliases):
-                module = "." * node.level + (node.module or "")
-                for alias in aliases:
-                    if alias.name == "*":
-                        self.whole.append(module)
-                    else:
-                        self.imports[alias.asname or alias.name] = f"{module}.{alias.name}"
 
     def makes_layers(self, node: ast.AST) -> bool:
         """Return whether a recurrent layer's class is named in the node."""

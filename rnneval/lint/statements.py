@@ -6,6 +6,7 @@ A loop is run in two passes, or in one for each item of a known tuple of layers.
 
 import ast
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import rnneval.lint.values as v
 from rnneval.lint.calls import evaluate_call
@@ -17,7 +18,6 @@ _MOST_TURNS = 6
 """Passes that are run of a loop over layers."""
 _MOST_LOOPS_DEEP = 2
 """Loops within each other that are run twice; those inside of them are run once."""
-_FOLLOWED = ("enumerate", "zip", "reversed", "range", "tqdm", "items", "values")
 _AFTER_FIRST = frozenset(range(1, 9))
 _FIRST = ("__init__", "build", "setup", "__post_init__")
 """Methods that make the layers of a class."""
@@ -101,7 +101,7 @@ def _run_compound(machine: Machine, node: ast.stmt) -> None:
             machine.value_of(node.test, quiet=True)
             _branch(machine, [node.body, node.orelse])
         case ast.For() | ast.AsyncFor():
-            elements = _Elements(machine, node.iter)
+            elements = _elements(machine, node.iter)
 
             def one_pass(running: v.Step) -> None:
                 _assign(machine, node.target, elements.at(running))
@@ -197,88 +197,72 @@ def _unpacked(machine: Machine, value: v.Value, targets: list[ast.expr]) -> list
 # Loops and comprehensions
 
 
+@dataclass(frozen=True, slots=True)
 class _Elements:
     """The iterable of a loop: an element for each pass."""
 
-    def __init__(self, machine: Machine, node: ast.expr) -> None:
-        self.machine, self.node = machine, node
-        self.role: str | None = None
-        """The function or method that makes the iterable, if it is one that is followed."""
-        self.inner: list[_Elements] = []
-        self.value: v.Value = v.NOTHING
-        arguments: list[ast.expr] = []
-        if isinstance(node, ast.Call):
-            arguments = node.args
-            method = node.func.attr if isinstance(node.func, ast.Attribute) and not arguments else ""
-            if method not in ("items", "values"):
-                function = machine.value_of(node.func, quiet=True)
-                method = function.name.rpartition(".")[2] if isinstance(function, v.Known | v.Method) else ""
-            self.role = method if method in _FOLLOWED else None
-        if self.role in ("enumerate", "zip", "reversed"):
-            plain = (argument for argument in arguments if not isinstance(argument, ast.Starred))
-            self.inner = [_Elements(machine, argument) for argument in plain]
-        match self.role, node:
-            case _ if self.inner:
-                pass
-            case "range", _:
-                bounds = [machine.value_of(argument) for argument in arguments]
-                first = bounds[0] if len(bounds) > 1 else v.Const(0)
-                known = len(bounds) < 3 and isinstance(first, v.Const) and isinstance(first.value, int)
-                self.value = first if known else v.NOTHING
-            case "tqdm", _ if arguments:
-                self.value = machine.value_of(arguments[0])
-            case "items" | "values", ast.Call(func=ast.Attribute() as func):
-                self.value = machine.value_of(func.value)
-            case _:
-                self.value = machine.value_of(node)
-        many = self.value if isinstance(self.value, v.Many) else v.Many()
-        self.open: bool = any(inner.open for inner in self.inner) or many.open
-        """Whether there may be more elements than are known."""
-        self.layers: int = max((inner.layers for inner in self.inner), default=0)
-        """Number of passes that a known tuple of layers asks for; 0 if none is known."""
-        if any(isinstance(option, v.Layer) for item in many.items for option in v.alternatives(item)):
-            self.layers = len(many.items) + (1 if many.open and len(many.items) < 2 else 0)
+    at: Callable[[v.Step], v.Value]
+    layers: int = 0  # number of passes that a known tuple of layers asks for; 0 if none is known
+    open: bool = False  # whether there may be more elements than are known
 
-    def at(self, running: v.Step) -> v.Value:
-        """Return the element of one pass."""
-        element: v.Value
-        match self.role, self.inner, self.value:
-            case "enumerate", [inner, *_], _:
-                element = v.Many((running, inner.at(running)))
-            case "zip", [_, *_], _:
-                element = v.Many(tuple(inner.at(running) for inner in self.inner))
-            case "reversed", [inner, *_], _:
-                element = inner.from_the_end(running)
-            case "range", _, v.Const(int() as start):
-                element = v.Step(running.loop, running.turn, start)
-            case "range", _, _:
-                element = v.NOTHING
-            case "items" | "values", _, v.Table(items) if running.turn < len(items):
-                name, value = items[running.turn]
-                element = v.Many((v.Const(name), value)) if self.role == "items" else value
-            case "items" | "values", _, held:
-                element = v.cut(self.machine.facts.data_of(held), ("item", self.node.lineno, running.turn))
-            case _:
-                element = self._plain(running)
-        return element
 
-    def from_the_end(self, running: v.Step) -> v.Value:
-        """Return the element of one pass of `reversed`."""
-        options, turn = v.alternatives(self.value), running.turn
-        for option in options:
-            known = isinstance(option, v.Many) and not option.open and turn < len(option.items)
-            if not known and not isinstance(option, v.Incoming):
-                return self._plain(running)
-        return v.choice(self.machine.facts.part(option, -1 - turn) for option in options)
+def _elements(machine: Machine, node: ast.expr) -> _Elements:
+    """Evaluate the iterable of a loop."""
+    role, arguments = _role(machine, node), node.args if isinstance(node, ast.Call) else []
+    match role, arguments:
+        case "enumerate" | "zip", [first, *others]:
+            several = [first, *others] if role == "zip" else [first]
+            inner = [_elements(machine, argument) for argument in several if not isinstance(argument, ast.Starred)]
 
-    def _plain(self, running: v.Step) -> v.Value:
-        if isinstance(self.value, v.Many | v.Incoming | v.Table):
-            return self.machine.facts.part(self.value, running)
-        options = v.alternatives(self.value)
-        if any(isinstance(option, v.Many | v.Incoming) for option in options):
-            return v.choice(self.machine.facts.part(option, running) for option in options)
-        data = self.machine.facts.data_of(self.value)
-        return v.Data(v.traced(data.origins, ("item", self.node.lineno, running.turn)), data.passed)
+            def together(running: v.Step) -> v.Value:
+                items = tuple(each.at(running) for each in inner)
+                return v.Many(items if role == "zip" else (running, *items))
+
+            layers = max((each.layers for each in inner), default=0)
+            return _Elements(together, layers, any(each.open for each in inner))
+        case "range", _:
+            bounds = [machine.value_of(argument) for argument in arguments]
+            match bounds:
+                case [_] | [v.Const(int()), _]:
+                    start = bounds[0].value if len(bounds) > 1 else 0
+                    return _Elements(lambda running: v.Step(running.loop, running.turn, start))
+            return _Elements(lambda _: v.NOTHING)
+        case "items" | "values", _:
+            table = machine.value_of(node.func.value)
+            if not isinstance(table, v.Table):
+                return _of_value(machine, machine.facts.data_of(table), node)
+            pairs = (v.Many((v.Const(key), held)) if role == "items" else held for key, held in table.items)
+            return _of_value(machine, v.Many(tuple(pairs), table.base is not None), node)
+        case "reversed" | "tqdm", [argument, *_]:
+            return _of_value(machine, machine.value_of(argument), node, backwards=role == "reversed")
+    return _of_value(machine, machine.value_of(node), node)
+
+
+def _role(machine: Machine, node: ast.expr) -> str:
+    """Return the name of the function or method that makes an iterable; "" without one."""
+    if not isinstance(node, ast.Call):
+        return ""
+    if isinstance(node.func, ast.Attribute) and node.func.attr in ("items", "values") and not node.args:
+        return node.func.attr
+    function = machine.value_of(node.func, quiet=True)
+    return function.name.rpartition(".")[2] if isinstance(function, v.Known | v.Method) else ""
+
+
+def _of_value(machine: Machine, value: v.Value, node: ast.expr, *, backwards: bool = False) -> _Elements:
+    """Return the elements of a value."""
+    options = v.alternatives(value)
+    items = [item for option in options if isinstance(option, v.Many) for item in option.items]
+    is_open = isinstance(value, v.Many) and value.open
+    layers = any(isinstance(option, v.Layer) for item in items for option in v.alternatives(item))
+
+    def at(running: v.Step) -> v.Value:
+        if any(isinstance(option, v.Many | v.Incoming | v.Table) for option in options):
+            key = -1 - running.turn if backwards else running
+            return v.choice(machine.facts.part(option, key) for option in options)
+        data = machine.facts.data_of(value)
+        return v.Data(v.traced(data.origins, ("item", node.lineno, running.turn)), data.passed)
+
+    return _Elements(at, len(items) + (is_open and len(items) < 2) if layers else 0, is_open)
 
 
 def _loop(machine: Machine, layers: int, one_pass: Callable[[v.Step], None]) -> None:
@@ -310,7 +294,7 @@ def _comprehension(machine: Machine, node: ast.ListComp | ast.SetComp | ast.Gene
 
     def level(generator: ast.comprehension, *inner: ast.comprehension) -> None:
         nonlocal is_open
-        elements = _Elements(machine, generator.iter)
+        elements = _elements(machine, generator.iter)
         if generator is node.generators[0]:
             is_open = not elements.layers or elements.open or bool(generator.ifs)
 
