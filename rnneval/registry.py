@@ -64,8 +64,8 @@ def later(name: str) -> Callable[..., Any]:
 def read_entries(folder: Traversable, kind: str) -> tuple[Page, ...]:
     """Read the pages of a package's folder as source, without importing a module; return them in order of their names.
 
-    The page of a module is in `rnneval/pages`, or else its docstring. In a module of rules, each function decorated with
-    `@rule(…)` has a page.
+    The page of a module is in `rnneval/pages`, or else its docstring. In a module of rules, each function decorated
+    with `@rule(…)` has a page.
 
     Args:
         folder: The folder; one that does not exist has no pages.

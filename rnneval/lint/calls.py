@@ -102,17 +102,16 @@ def _known(call: Call, callee: v.Known) -> v.Value:
     made = _construct(call, name) or _contain(call, name)
     if made is not None:
         return made
+    own = name in call.machine.classes or name in call.machine.makers
+    layer = last[:1].isupper() and (names.is_keras(name) or name.startswith("torch.nn.") or last.endswith(names.CELLS))
+    if not own and not layer:
+        return _operate(call, last, call.all)
+    made = v.Object(name, call.machine.place_key(call.node))
     if name in call.machine.makers:
-        model = v.Object(name, call.machine.place_key(call.node))
-        call.machine.facts.stateful_models[model] = 1
-        return model
-    if (
-        name in call.machine.classes
-        or last[:1].isupper()
-        and (names.is_keras(name) or name.startswith("torch.nn.") or last.endswith(names.CELLS))
-    ):
-        return v.Object(name, call.machine.place_key(call.node))
-    return _operate(call, last, call.all)
+        call.machine.facts.stateful_models[made] = 1
+    elif last == "Sequential":
+        _add_stateful(call, made)
+    return made
 
 
 def _construct(call: Call, name: str) -> v.Value | None:
@@ -121,20 +120,13 @@ def _construct(call: Call, name: str) -> v.Value | None:
     if known is not None:
         return v.Layer(call.machine.place_key(call.node), _spec(call, *known))
     match name.rpartition(".")[2] if names.is_keras(name) else "":
-        case "Sequential":
-            model = v.Object(name, call.machine.place_key(call.node))
-            _add_stateful(call, model)
-            return model
         case "Bidirectional":
             return _both_ways(call)
-        case "TimeDistributed":
-            return v.Object(name, call.machine.place_key(call.node))
         case "Input":
             return v.Incoming(f"input {call.machine.place_key(call.node)}")
         case "Model":
             return _functional(call)
-        case _:
-            return None
+    return None
 
 
 def _contain(call: Call, name: str) -> v.Value | None:
@@ -185,11 +177,11 @@ def _spec(call: Call, framework: str, kind: str | None, cell: bool) -> v.Spec:
     )
 
 
-def _both_ways(call: Call) -> v.Value:
+def _both_ways(call: Call) -> v.Layer | None:
     """Return a Bidirectional layer; with `merge_mode=None` its directions come out as two sequences."""
     inner = call.get(0, "layer")
     if not isinstance(inner, v.Layer):
-        return v.Object("keras.layers.Bidirectional", call.machine.place_key(call.node))
+        return None
     old, mode = inner.spec, call.named.get("merge_mode")
     merged = mode is None or (isinstance(mode, v.Const) and isinstance(mode.value, str))
     spec = v.Spec(
@@ -235,17 +227,17 @@ def _operate(call: Call, last: str, values: list[v.Value]) -> v.Value:
     first = values[0]
     if last in names.SAME_STATE and (v.is_state(first) or isinstance(first, v.Initial)):
         return first
-    if last in names.SAME_SEQUENCE:
-        return machine.facts.data_of(first)
     if last in names.JOINS:
-        return _joined(machine, last, values)
+        return _joined(machine, values)
     mixed = v.blend(machine.facts.data_of(value) for value in values)
-    if last == "shuffle":
-        return v.Data(v.traced(mixed.origins, _SHUFFLED), mixed.passed)
-    return v.cut(mixed, place) if last in names.CUTS else v.through(mixed)
+    if last in names.CUTS:
+        mixed = v.cut(mixed, place)
+    elif last == "shuffle":
+        mixed = v.Data(v.traced(mixed.origins, _SHUFFLED), mixed.passed)
+    return machine.facts.data_of(first) if last in names.SAME_SEQUENCE else v.through(mixed)
 
 
-def _joined(machine: Machine, last: str, values: list[v.Value]) -> v.Value:
+def _joined(machine: Machine, values: list[v.Value]) -> v.Value:
     """Return the pieces put together, by one argument that lists them or by several."""
     parts = values[0].items if isinstance(values[0], v.Many) else tuple(values)
     states = all(map(v.is_state, parts))

@@ -160,7 +160,7 @@ def discover(paths: Iterable[str | os.PathLike[str]], settings: Settings) -> lis
         path = os.fspath(given)
         if Path(path).is_dir():
             listed = _known_to_git(path)
-            below = sorted(_walk(path) if listed is None else listed, key=lambda file: file.split(os.sep))
+            below = sorted(_walk(path) if listed is None else listed, key=lambda file: Path(file).parts)
             found |= {os.path.normpath(file): None for file in below if not _excluded(file, settings)}
         elif Path(path).is_file():
             found[path] = None
@@ -181,14 +181,14 @@ def _known_to_git(folder: str) -> list[str] | None:
     """Return the files below a folder that git keeps or would keep; None outside of a work tree, or without git."""
     command = ["git", "-C", folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
-        done = subprocess.run(command, capture_output=True, check=False)
+        done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - git, and no shell
     except OSError:
         return None
     if done.returncode:
         return None
     names = map(os.fsdecode, done.stdout.split(b"\0"))
-    paths = (os.path.join(folder, name) for name in names if name.endswith(_ENDINGS))
-    return [path for path in paths if Path(path).is_file()]
+    paths = (Path(folder, name) for name in names if name.endswith(_ENDINGS))
+    return [str(path) for path in paths if path.is_file()]
 
 
 def _walk(top: str) -> Iterator[str]:

@@ -222,17 +222,15 @@ def _elements(machine: Machine, node: ast.expr) -> _Elements:
             return _Elements(together, layers, any(each.open for each in inner))
         case "range", _:
             bounds = [machine.value_of(argument) for argument in arguments]
-            match bounds:
-                case [_] | [v.Const(int()), _]:
-                    start = bounds[0].value if len(bounds) > 1 else 0
-                    return _Elements(lambda running: v.Step(running.loop, running.turn, start))
-            return _Elements(lambda _: v.NOTHING)
+            start = bounds[0].value if len(bounds) == 2 and isinstance(bounds[0], v.Const) else 0
+            known = len(bounds) == 1 or (len(bounds) == 2 and isinstance(bounds[0], v.Const) and isinstance(start, int))
+            return _Elements(lambda running: v.Step(running.loop, running.turn, start) if known else v.NOTHING)
         case "items" | "values", _:
             table = machine.value_of(node.func.value)
-            if not isinstance(table, v.Table):
-                return _of_value(machine, machine.facts.data_of(table), node)
-            pairs = (v.Many((v.Const(key), held)) if role == "items" else held for key, held in table.items)
-            return _of_value(machine, v.Many(tuple(pairs), table.base is not None), node)
+            stored = table.items if isinstance(table, v.Table) else ()
+            pairs = tuple(v.Many((v.Const(key), held)) if role == "items" else held for key, held in stored)
+            held: v.Value = v.Many(pairs) if pairs else machine.facts.data_of(table)
+            return _of_value(machine, held, node)
         case "reversed" | "tqdm", [argument, *_]:
             return _of_value(machine, machine.value_of(argument), node, backwards=role == "reversed")
     return _of_value(machine, machine.value_of(node), node)

@@ -13,6 +13,7 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from rnneval.linter import check
 
 from rnneval import options
 from rnneval.cli.shared import add_options
@@ -20,7 +21,6 @@ from rnneval.errors import UsageError
 from rnneval.files import zips
 from rnneval.files.rules import all_rules as all_file_rules
 from rnneval.files.rules import zip as zip_rules
-from rnneval.linter import check
 from rnneval.metrics import Totals, UnavailableError
 from rnneval.render.figures import loss_over_text
 from tests.render.figures import made

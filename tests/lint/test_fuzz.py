@@ -6,8 +6,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rnneval.linter.check import check_bytes
-from tests.linter.written import snippets
+from rnneval.lint.check import check_bytes
+from tests.lint.written import snippets
 
 SOURCES = [snippet.source for snippet in [*snippets("wrong"), *snippets("right")]]
 OWN = [path.read_text(encoding="utf-8") for path in Path(ast.__file__).parent.glob("[a-d]*.py")][:20]

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from rnneval.linter.check import check_bytes
-from tests.linter.written import snippets
+from rnneval.lint.check import check_bytes
+from tests.lint.written import snippets
 
 QUESTION = snippets("wrong")[0].source
 HEAD = "import tensorflow as tf\ng = tf.keras.layers.GRU(3, return_sequences=True, return_state=True)\nx, s = g(y)\n"
@@ -35,16 +35,13 @@ def _append(lines: int) -> str:
     return HEAD + "kept = []\n" + "kept.append(s)\n" * lines
 
 
-def _scores(lines: int) -> str:
-    model = (
-        "loss{n} = F.cross_entropy(a, b)\nif loss{n}:\n    p{n} = math.exp(loss{n})\nq = [p for p in q] + q[0:{n}]\n"
+def _methods(lines: int) -> str:
+    method = "    def m{n}(self, x):\n        x = self.g(x)\n        return self.m0(x)\n"
+    return (
+        "import keras\nclass A:\n    def __init__(self):\n        self.g = keras.layers.GRU(3)\n"
+        + "    def m0(self, x):\n        return self.g(x)\n"
+        + "".join(method.replace("{n}", str(number)) for number in range(1, lines // 3))
     )
-    return HEAD + "".join(model.replace("{n}", str(number)) for number in range(lines // 4))
-
-
-def _functions(lines: int) -> str:
-    perplexity = "def perplexity{n}(a, b):\n    return math.exp(F.cross_entropy(a, b))\np{n} = perplexity{n}(a, b)\n"
-    return HEAD + "".join(perplexity.replace("{n}", str(number)) for number in range(lines // 3))
 
 
 def _popped(lines: int) -> str:
@@ -70,7 +67,7 @@ def work(source: bytes) -> int:
 @pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "make",
-    [_classes, _module, _one_name, _append, _stack, _scores, _functions, _popped],
+    [_classes, _module, _one_name, _append, _stack, _methods, _popped],
     ids=lambda make: make.__name__,
 )
 def test_work_grows_with_the_lines(make: Callable[[int], str]) -> None:

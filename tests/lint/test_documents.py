@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from rnneval.linter.check import check_bytes
-from rnneval.linter.document import read_document
-from tests.linter.written import snippets
+from rnneval.lint.check import check_bytes
+from rnneval.lint.document import read_document
+from tests.lint.written import snippets
 
 QUESTION = snippets("wrong")[0]
 

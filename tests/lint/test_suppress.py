@@ -2,8 +2,8 @@
 
 import pytest
 
-from rnneval.linter.check import check_bytes
-from tests.linter.written import snippets
+from rnneval.lint.check import check_bytes
+from tests.lint.written import snippets
 
 SOURCE = snippets("wrong")[0].source
 

@@ -4,18 +4,17 @@
 without its line breaks, taken from the package schemastore 0.2.3.
 """
 
+import dataclasses
 import json
 from pathlib import Path
 
 import jsonschema
-import msgspec
 import pytest
 
-from rnneval.linter.check import check_bytes
-from rnneval.linter.finding import LintFinding
+from rnneval.lint.check import LintFinding, check_bytes
 from rnneval.render.lint_formats import lint_github, lint_json, lint_sarif, lint_summary, lint_text
 from rnneval.render.phrasing import annotation
-from tests.linter.written import snippets
+from tests.lint.written import snippets
 
 SCHEMA = json.loads((Path(__file__).parent / "data" / "sarif-2.1.0.schema.json").read_text(encoding="utf-8"))
 FOUND = [
@@ -66,7 +65,7 @@ def test_sarif_of_nothing_is_valid() -> None:
 
 
 def test_sarif_places_and_fixes() -> None:
-    result = check(lint_sarif([msgspec.structs.replace(CELL, path="a.py", cell=None)]))["runs"][0]["results"][0]
+    result = check(lint_sarif([dataclasses.replace(CELL, path="a.py", cell=None)]))["runs"][0]["results"][0]
     place = result["locations"][0]
     assert place["physicalLocation"]["region"] == {"startLine": 4, "startColumn": 5, "endLine": 4, "endColumn": 9}
     assert "logicalLocations" not in place
