@@ -7,11 +7,12 @@ findings.
 
 import os
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from rnneval.lint.check import LintFinding, check_bytes, check_file
-from rnneval.lint.files import Settings, discover, read_settings
+if TYPE_CHECKING:
+    from rnneval.lint.check import LintFinding
 
-__all__ = ["LintFinding", "Settings", "check_bytes", "check_file", "discover", "lint", "read_settings"]
+__all__ = ["lint"]
 
 
 def lint(
@@ -19,7 +20,7 @@ def lint(
     *,
     select: Iterable[str] = (),
     ignore: Iterable[str] = (),
-) -> tuple[LintFinding, ...]:
+) -> "tuple[LintFinding, ...]":
     """Find wrong state wiring in Python files, notebooks and folders of them.
 
     Args:
@@ -33,6 +34,9 @@ def lint(
     Raises:
         UsageError: a path does not exist, or a rule.
     """
+    from rnneval.lint.check import check_file
+    from rnneval.lint.files import discover, read_settings
+
     several = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     settings = read_settings().replaced(tuple(select), tuple(ignore))
     found = (finding for file in discover(several, settings) for finding in check_file(file))

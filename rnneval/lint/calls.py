@@ -4,8 +4,8 @@ import ast
 import copy
 from functools import reduce
 
-import rnneval.lint.values as v
 from rnneval.lint import names
+from rnneval.lint import values as v
 from rnneval.lint.expressions import CHANGED, note_change, rebind, update
 from rnneval.lint.facts import Event, Fit, FunctionNode, defaults_of, parameters_of
 from rnneval.lint.machine import Frame, Machine

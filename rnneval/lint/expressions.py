@@ -4,7 +4,7 @@ import ast
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import rnneval.lint.values as v
+from rnneval.lint import values as v
 from rnneval.lint.machine import Machine
 
 CHANGED = v.Data(frozenset({("changed",)}))

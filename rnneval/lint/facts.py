@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-import rnneval.lint.values as v
+from rnneval.lint import values as v
 from rnneval.lint.names import RESETS, SWITCHES
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef

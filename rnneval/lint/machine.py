@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
-import rnneval.lint.values as v
+from rnneval.lint import values as v
 from rnneval.lint.facts import Facts, Function, FunctionNode
 from rnneval.lint.names import BUILTINS, conventional
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Literal
 
-import rnneval.lint.values as v
+from rnneval.lint import values as v
 from rnneval.lint.facts import (
     Arrival,
     Event,

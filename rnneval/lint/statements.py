@@ -8,7 +8,7 @@ import ast
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import rnneval.lint.values as v
+from rnneval.lint import values as v
 from rnneval.lint.calls import evaluate_call
 from rnneval.lint.expressions import EXPRESSIONS, update
 from rnneval.lint.facts import Carried, Event, Facts, Function, FunctionNode, parameters_of

@@ -18,6 +18,7 @@ from rnneval.render.phrasing import annotation, counted, not_a_command, visible
 
 _ROOT = "%SRCROOT%"
 
+
 def lint_text(findings: Sequence[LintFinding]) -> str:
     """Write one line for each finding, whatever the names of files and layers contain."""
     lines = []

@@ -78,9 +78,13 @@ def finding_of(fault: ModuleType, detection: Detection) -> Finding:
 
 def _paragraph(fault: ModuleType, title: str) -> str:
     """Return the first paragraph of a section of the page, in one line."""
+    return page_of(fault).paragraph(title)
+
+
+def page_of(fault: ModuleType) -> Page:
+    """Return the page of a fault: its file in `rnneval/pages`, or its docstring."""
     text = fault.__doc__ or ""
-    about = Page(name=fault.NAME, kind="rule", code="", summary="", text=text) if "\n## " in text else page(fault.NAME)
-    return about.paragraph(title)
+    return Page(name=fault.NAME, kind="rule", code="", summary="", text=text) if "\n## " in text else page(fault.NAME)
 
 
 def _with_variants(facts: Facts, found: tuple[Finding, ...]) -> tuple[Finding, ...]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from rnneval.errors import UsageError
-from rnneval.lint import check_file, lint
+from rnneval.lint import lint
+from rnneval.lint.check import check_file
 from rnneval.lint.files import Settings, chosen, discover, read_settings
 from tests.lint.written import snippets
 

@@ -12,7 +12,7 @@ from rnneval.cli.command import Command
 from rnneval.cli.terminal import say
 
 if TYPE_CHECKING:
-    from rnneval.lint import LintFinding
+    from rnneval.lint.check import LintFinding
 
 STANDARD_INPUT = "-"
 # Formats that a file may have by its ending, of which --format decides, else the first; SARIF is JSON, too.
@@ -49,8 +49,9 @@ def command(
     folder. `# noqa: RNN001` and `# rnneval: ignore[shared-state]` silence a line; [tool.rnneval.lint] in
     pyproject.toml holds select, ignore, exclude and per-file-ignores. Exit code: 0 no error, 1 an error found, 2 usage.
     """
-    from rnneval.lint import check_bytes, check_file, discover, read_settings
+    from rnneval.lint.check import check_bytes, check_file
     from rnneval.lint.document import MOST_NOTEBOOK_BYTES
+    from rnneval.lint.files import discover, read_settings
 
     settings = read_settings().replaced(select, ignore)
     files = discover([path for path in paths or (".",) if path != STANDARD_INPUT], settings)
