@@ -77,8 +77,8 @@ def collector_paused() -> Iterator[None]:
 class _Package(ModuleType):
     """This module, in which functions stay functions although a package has the name of one.
 
-    When a module of the package `rnneval.lint` is imported, Python binds the package to the name `lint` here. Modules of
-    such a package are imported by `from rnneval.lint import rules`: `import rnneval.lint.rules as rules` asks the function.
+    When a module of the package `rnneval.lint` is imported, Python binds the package to the name `lint` here. Write
+    `from rnneval.lint import rules`, since `import rnneval.lint.rules as rules` looks for `rules` in the function.
     """
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -65,7 +65,7 @@ def evaluate_call(machine: Machine, node: ast.Call) -> v.Value:
     match callee:
         case v.Known():
             value = _known(call, callee)
-        case v.Method(owner=None):
+        case v.Method(owner=v.OWN):
             value = _follow(call, callee.name)
         case v.Method():
             value = _method(call, callee)

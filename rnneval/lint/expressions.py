@@ -17,7 +17,7 @@ def _attribute(machine: Machine, node: ast.Attribute) -> v.Value:
     if key is not None:
         owner = machine.frame.owner
         if owner and machine.env.get(key) is None and machine.method(owner, node.attr):
-            return v.Method(None, node.attr)
+            return v.Method(v.OWN, node.attr)
         return machine.attribute(node.attr)
     held, name = machine.value_of(node.value, quiet=True), node.attr
     found: v.Value | None = None

@@ -300,8 +300,9 @@ def _stale(facts: Facts, function: Function, value: v.Value) -> tuple[Event, v.I
         if isinstance(option, v.Many) and len(option.items) > 1:
             for event in filter(judged, facts.of(function)):
                 for _, place in sources(event):
-                    comes_back = isinstance(place, v.Incoming) and _comes_back(facts, option, place)
-                    if comes_back and not _is_used(facts, function, event):
+                    if not isinstance(place, v.Incoming) or not _comes_back(facts, option, place):
+                        continue
+                    if not _is_used(facts, function, event):
                         return event, place
     return None
 
@@ -623,7 +624,8 @@ def stateful_partly_reset(facts: Facts) -> Iterator[Match]:
     done = {key for _, key in singly}
     if len(facts.resets) <= len({(node.lineno, node.col_offset) for node, _ in singly}):  # no other reset in the file
         for function in facts.functions:
-            yield from _beside_reset(facts, function, done)
+            if function.resets:
+                yield from _beside_reset(facts, function, done)
     # Only one layer of a model with several stateful ones is reset, by a constant index.
     by_index = [node for node in facts.resets if _is_layer_by_index(node)]
     if by_index and len(by_index) == len(facts.resets) and max(facts.stateful_models.values(), default=0) > 1:

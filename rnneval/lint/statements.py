@@ -208,7 +208,7 @@ class _Elements:
 
 def _elements(machine: Machine, node: ast.expr) -> _Elements:
     """Evaluate the iterable of a loop."""
-    role, arguments = _role(machine, node), node.args if isinstance(node, ast.Call) else []
+    role, arguments = _role(machine, node)
     match role, arguments:
         case "enumerate" | "zip", [first, *others]:
             several = [first, *others] if role == "zip" else [first]
@@ -222,11 +222,12 @@ def _elements(machine: Machine, node: ast.expr) -> _Elements:
             return _Elements(together, layers, any(each.open for each in inner))
         case "range", _:
             bounds = [machine.value_of(argument) for argument in arguments]
-            start = bounds[0].value if len(bounds) == 2 and isinstance(bounds[0], v.Const) else 0
-            known = len(bounds) == 1 or (len(bounds) == 2 and isinstance(bounds[0], v.Const) and isinstance(start, int))
-            return _Elements(lambda running: v.Step(running.loop, running.turn, start) if known else v.NOTHING)
-        case "items" | "values", _:
-            table = machine.value_of(node.func.value)
+            start = bounds[0] if len(bounds) == 2 else v.Const(0)
+            if isinstance(start, v.Const) and isinstance(begin := start.value, int) and len(bounds) < 3:
+                return _Elements(lambda running: v.Step(running.loop, running.turn, begin))
+            return _Elements(lambda _: v.NOTHING)
+        case "items" | "values", [of]:
+            table = machine.value_of(of)
             stored = table.items if isinstance(table, v.Table) else ()
             pairs = tuple(v.Many((v.Const(key), held)) if role == "items" else held for key, held in stored)
             held: v.Value = v.Many(pairs) if pairs else machine.facts.data_of(table)
@@ -236,14 +237,15 @@ def _elements(machine: Machine, node: ast.expr) -> _Elements:
     return _of_value(machine, machine.value_of(node), node)
 
 
-def _role(machine: Machine, node: ast.expr) -> str:
-    """Return the name of the function or method that makes an iterable; "" without one."""
-    if not isinstance(node, ast.Call):
-        return ""
-    if isinstance(node.func, ast.Attribute) and node.func.attr in ("items", "values") and not node.args:
-        return node.func.attr
-    function = machine.value_of(node.func, quiet=True)
-    return function.name.rpartition(".")[2] if isinstance(function, v.Known | v.Method) else ""
+def _role(machine: Machine, node: ast.expr) -> tuple[str, list[ast.expr]]:
+    """Return the name of the function or method that makes an iterable, and from what; "" without one."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=of, attr="items" | "values" as method), args=[]):
+            return method, [of]
+        case ast.Call():
+            function = machine.value_of(node.func, quiet=True)
+            return function.name.rpartition(".")[2] if isinstance(function, v.Known | v.Method) else "", node.args
+    return "", []
 
 
 def _of_value(machine: Machine, value: v.Value, node: ast.expr, *, backwards: bool = False) -> _Elements:

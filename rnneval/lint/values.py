@@ -177,7 +177,7 @@ class Object:
 class Method:
     """An attribute of something that is not followed further: a call of it is judged by the name."""
 
-    owner: Union["Value", None]  # None for the object that the running method belongs to
+    owner: "Value"
     name: str
 
 
@@ -188,6 +188,7 @@ Value: TypeAlias = (
 
 NOTHING = Data()
 NONE = Const(None)
+OWN = Known("self")  # the object that the running method belongs to, as the owner of a method
 
 
 def held(value: Holder) -> Iterable[Value]:

@@ -84,7 +84,11 @@ def test_values_within_values_are_not_counted_twice_for_ever(tmp_path, body):
 
 
 def test_methods_that_call_each_other_share_the_steps_of_a_file(tmp_path):
-    first = "class A:\n    def a(self, x):\n" + "        x = g(x)\n" * 3_000
+    first = (
+        "class A:\n    def __init__(self):\n        self.g = GRU(8)\n    def a(self, x):\n"
+        + "        x = f(g(x))\n" * 30
+        + "        x = f(x)\n" * 3_000
+    )
     many = "".join(f"    def d{number}(self, x):\n        g(x)\n" + "        self.a(x)\n" * 30 for number in range(500))
     (tmp_path / "a.py").write_text(HEAD + first + many)
     assert [message for code, _, message in linted(tmp_path) if code == "RNN000" and "only in part" in message]
@@ -195,7 +199,8 @@ def test_findings_of_a_file_that_is_followed_in_part_stay():
         x, s = self.b(x, initial_state=s)
         return x, s
 """
-    many = "class N:\n    def a(self, x):\n        x = g(x)\n" + "        x = f(x)\n" * 900
+    many = "class N:\n    def __init__(self):\n        self.g = GRU(8)\n"
+    many += "    def a(self, x):\n        x = g(x)\n" + "        x = f(x)\n" * 900
     many += "    def b(self, x):\n" + "        self.a(x)\n" * 90
     found = check_bytes("a.py", (HEAD + wrong + many).encode())
     assert [finding.code for finding in found] == ["RNN001", "RNN000"]
