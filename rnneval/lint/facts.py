@@ -216,7 +216,7 @@ class Facts:
                 if stored is None:
                     stored = v.NOTHING if value.base is None else self.part(value.base, key)
                 found = stored
-            case v.Emitted():
+            case v.Emitted() if not isinstance(key, str):
                 count = self.events[value.event].spec.parts or 0
                 if value.part is None and isinstance(key, int) and count > 1 and -count <= key < count:
                     found = v.Emitted(value.event, key % count)
@@ -229,9 +229,15 @@ class Facts:
     def left_at(self, value: v.Value, path: v.Path) -> v.Value | None:
         """Return what was left at a place of a structure; None if that is not known."""
         for key in path:
-            if isinstance(value, v.Emitted) and value.part is not None and key != 0:
+            options = (
+                each
+                for each in v.alternatives(value)
+                if not isinstance(each, v.Emitted) or each.part is None or key == 0
+            )
+            known = [found for option in options if not isinstance(found := self.part(option, key), v.Data)]
+            if not known:
                 return None
-            value = self.part(value, key)
+            value = v.choice(known)
         while isinstance(value, v.Many) and len(value.items) == 1 and not value.open:
             value = value.items[0]
         return None if isinstance(value, v.Data) else value
