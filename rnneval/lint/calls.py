@@ -526,7 +526,7 @@ def _on_incoming(call: Call, callee: v.Incoming) -> v.Value:
 def _follow(call: Call, name: str) -> v.Value:
     """Follow a call of an own method, unless it is inside of such a call, recursive, or does not fit the parameters."""
     machine, frame = call.machine, call.machine.frame
-    function = machine.method(frame.owner or "", name)
+    function = frame.owner.methods.get(name) if frame.owner else None
     if function is None or frame.call or frame.function.node is function or machine.out_of_steps():
         return _unknown(call)
     self_name, parameters = parameters_of(function, is_method=True)

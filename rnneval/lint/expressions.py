@@ -16,7 +16,7 @@ def _attribute(machine: Machine, node: ast.Attribute) -> v.Value:
     key = machine.attribute_name(node)
     if key is not None:
         owner = machine.frame.owner
-        if owner and machine.env.get(key) is None and machine.method(owner, node.attr):
+        if owner and machine.env.get(key) is None and node.attr in owner.methods:
             return v.Method(v.OWN, node.attr)
         return machine.attribute(node.attr)
     held, name = machine.value_of(node.value, quiet=True), node.attr

@@ -7,7 +7,8 @@ a different layer in each of the two passes. Loops over a known tuple of layers 
 """
 
 import ast
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
@@ -16,7 +17,6 @@ from rnneval.lint import values as v
 from rnneval.lint.facts import Facts, Function, FunctionNode
 from rnneval.lint.names import BUILTINS, conventional
 
-_MOST_BASES_DEEP = 6
 MOST_STEPS = 200_000
 """Nodes of a file that may be evaluated; beyond that, calls are no longer followed and loops run once."""
 
@@ -80,15 +80,13 @@ class Env:
         return flat
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Class:
-    """A class of the file: its methods, and the layers among its attributes."""
+    """A class of the file: its methods, and the layers among its attributes; those of its bases come last."""
 
     name: str
-    bases: tuple[str, ...]
-    methods: dict[str, FunctionNode]
-    attributes: dict[str, v.Value] = field(default_factory=dict)
-    """Layers, and what holds layers, by the name of the attribute."""
+    methods: ChainMap[str, FunctionNode]
+    attributes: ChainMap[str, v.Value]
 
 
 @dataclass(slots=True)
@@ -98,7 +96,7 @@ class Frame:
     function: Function  # the function that is run by itself, also for a call inside of it: events count as its own
     base: Env  # the scope around the function: `exits` hold what was changed below it
     self_name: str | None = None  # name of the method's first parameter, the object
-    owner: str | None = None  # name of the class that the method belongs to
+    owner: Class | None = None  # the class that the method belongs to
     call: v.Key = ()  # the place of the followed call, a part of the identity of what is made; empty without one
     returned: list[v.Value] = field(default_factory=list)
     exits: list[Env] = field(default_factory=list)  # the scope at each `return`
@@ -233,26 +231,8 @@ class Machine:
         value = self.env.get(key)
         if value is not None:
             return value
-        if self.frame.owner and (held := self.inherited(self.frame.owner, name)) is not None:
-            return held
-        return v.Incoming(key)
-
-    def lineage(self, owner: str, depth: int = _MOST_BASES_DEEP) -> Iterator[Class]:
-        """Yield a class and its bases in the file, in the order in which they are searched."""
-        known = self.classes.get(owner)
-        if known is not None and depth:
-            yield known
-            for base in known.bases:
-                if base != owner:
-                    yield from self.lineage(base, depth - 1)
-
-    def inherited(self, owner: str, name: str) -> v.Value | None:
-        """Find a layer among the attributes of a class and its bases in the file."""
-        return next((known.attributes[name] for known in self.lineage(owner) if name in known.attributes), None)
-
-    def method(self, owner: str, name: str) -> FunctionNode | None:
-        """Find a method in a class or its bases in the file."""
-        return next((known.methods[name] for known in self.lineage(owner) if name in known.methods), None)
+        held = self.frame.owner.attributes.get(name) if self.frame.owner else None
+        return v.Incoming(key) if held is None else held
 
     # Values
 

@@ -5,6 +5,7 @@ A loop is run in two passes, or in one for each item of a known tuple of layers.
 """
 
 import ast
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ _MOST_TURNS = 6
 _MOST_LOOPS_DEEP = 2
 """Loops within each other that are run twice; those inside of them are run once."""
 _AFTER_FIRST = frozenset(range(1, 9))
+_MOST_BASES = 6
 _FIRST = ("__init__", "build", "setup", "__post_init__")
 """Methods that make the layers of a class."""
 
@@ -322,15 +324,19 @@ def _comprehension(machine: Machine, node: ast.ListComp | ast.SetComp | ast.Gene
 def _class(machine: Machine, node: ast.ClassDef) -> None:
     """Read a class: first the methods that make its layers, then every other method once."""
     methods = {item.name: item for item in node.body if isinstance(item, FunctionNode)}
-    bases = tuple(base.id for base in node.bases if isinstance(base, ast.Name))
+    names = (base.id for base in node.bases if isinstance(base, ast.Name))
+    bases = [machine.classes[name] for name in names if name in machine.classes]
     if machine.facts.makes_stateful(node) and "fit" not in methods:
         machine.makers.add(node.name)
-    known = machine.classes[node.name] = Class(node.name, bases, methods)
+    inherited = [each for base in bases for each in base.methods.maps][:_MOST_BASES]
+    attributes = [each for base in bases for each in base.attributes.maps][:_MOST_BASES]
+    known = Class(node.name, ChainMap(methods, *inherited), ChainMap({}, *attributes))
+    machine.classes[node.name] = known
     makers = [methods[name] for name in _FIRST if name in methods]
     makers += [method for method in methods.values() if method not in makers and machine.facts.makes_layers(method)]
     for method in makers:
         _enter(machine, method, known)
-    if known.attributes or any(base in machine.classes for base in bases):
+    if known.attributes or bases:
         for method in methods.values():
             if method not in makers:
                 _enter(machine, method, known)
@@ -346,14 +352,14 @@ def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
     if self_name is not None:
         names[self_name] = v.NOTHING
     loops, machine.loops = machine.loops, ()
-    left = machine.run_function(node, Frame(function, machine.top, self_name, function.owner), names)
+    left = machine.run_function(node, Frame(function, machine.top, self_name, owner), names)
     machine.loops = loops
     function.carried = _carried(machine, function, left)
     if owner is None:
         return
     for name, value in left.names.items():
         if name.startswith("self.") and _holds_layers(value):
-            owner.attributes.setdefault(name[5:], value)
+            owner.attributes.maps[0].setdefault(name[5:], value)
 
 
 # Carrying: the states that a function takes in, paired with what it leaves there for its next call
