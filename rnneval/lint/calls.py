@@ -204,7 +204,7 @@ def _functional(call: Call) -> v.Value:
         keys = [key for key, _ in inputs.items]
         inputs, outputs = (v.Many(tuple(table.get(key) or v.NOTHING for key in keys)) for table in (inputs, outputs))
     graph = v.Graph(_flat(inputs), _flat(outputs))
-    call.machine.graphs.append((call.machine.frame.function.number, graph))
+    call.machine.frame.function.graphs.append(graph)
     events = call.machine.facts.events
     passed = [events[number] for output in graph.outputs for number in call.machine.facts.data_of(output).passed]
     stateful = {event.layer for event in passed if event.spec.stateful is True}
@@ -287,10 +287,9 @@ def _new_event(call: Call, key: v.Key, spec: v.Spec, enters: v.Data, state: v.Va
         state=state,
         parts=machine.parts_of(state, spec),
         turns=machine.loops,
-        function=machine.frame.function.number,
+        function=machine.frame.function,
     )
     machine.facts.add(event)
-    machine.latest[key] = event.number
     if state is not None:
         machine.mark_read(state)
     return event

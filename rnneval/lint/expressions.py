@@ -24,10 +24,9 @@ def _attribute(machine: Machine, node: ast.Attribute) -> v.Value:
     match held:
         case v.Known():
             found = v.Known(f"{held.name}.{name}")
-        case v.Layer() if name in ("states", "state") and held.key in machine.latest:
-            event = machine.latest[held.key]
-            if machine.facts.events[event].function == machine.frame.function.number:
-                found = v.Emitted(event)
+        case v.Layer() if name in ("states", "state"):
+            events = machine.facts.by_layer[machine.frame.function, held.key]
+            found = v.Emitted(events[-1].number) if events else None
         case v.Incoming(sliced=False):
             found = v.Incoming(held.carrier, (*held.path, f".{name}"))
     return v.Method(held, name) if found is None else found

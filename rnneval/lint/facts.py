@@ -20,7 +20,7 @@ FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 _MOST_COMPARED = 24
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Event:
     """One call of a recurrent layer."""
 
@@ -34,7 +34,7 @@ class Event:
     parts: tuple[tuple[v.Value, ...], ...]  # the given state by parts, once for every path that the code may have taken
     turns: tuple[tuple[int, int, bool], ...]
     """The loops around it: number of the loop, pass, and whether it runs over layers."""
-    function: int
+    function: "Function"
     read: bool = False  # whether anything looked at the state that it gave back
 
 
@@ -48,15 +48,16 @@ class Carried:
     """False if what is left is left in an attribute."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Function:
-    """One function or method, run once with unknown arguments; number 0 is the file's top level."""
+    """One function or method, or the file's top level, run once with unknown arguments."""
 
-    number: int
     name: str
     owner: str | None
     node: ast.AST
     parameters: tuple[str, ...] = ()
+    events: list[Event] = field(default_factory=list)
+    graphs: list[v.Graph] = field(default_factory=list)  # functional models that it makes
     returns: list[tuple[ast.Return, v.Value]] = field(default_factory=list)
     carried: tuple[Carried, ...] = ()
     reads: set[str] = field(default_factory=set)  # parameters that were looked at for more than `is None`
@@ -123,12 +124,11 @@ class Facts:
     stateful_models: dict[v.Value, int] = field(default_factory=dict)
     """Number of stateful layers of each model that has some."""
     fits: dict[ast.Call, Fit] = field(default_factory=dict)
-    by_function: dict[int, list[Event]] = field(default_factory=lambda: defaultdict(list))
-    by_layer: dict[tuple[int, v.Key], list[Event]] = field(default_factory=lambda: defaultdict(list))
-    """Events of one layer, by the function's number and the layer's key."""
+    by_layer: dict[tuple[Function, v.Key], list[Event]] = field(default_factory=lambda: defaultdict(list))
+    """Events of one layer in one function."""
     followed_in_part: int | None = None
     """Line of the first function in which calls or passes of loops were left out, if the file takes too many steps."""
-    related: dict[tuple[int, v.Key, v.Key], bool] = field(default_factory=dict)
+    related: dict[tuple[Function, v.Key, v.Key], bool] = field(default_factory=dict)
     """Which layers stand in one stack, as far as that was asked."""
     imports: dict[str, str] = field(default_factory=dict)  # full names of what is imported, anywhere in the file
     whole: list[str] = field(default_factory=list)  # modules imported whole (`*`)
@@ -245,12 +245,8 @@ class Facts:
     def add(self, event: Event) -> None:
         """Keep an event."""
         self.events.append(event)
-        self.by_function[event.function].append(event)
+        event.function.events.append(event)
         self.by_layer[event.function, event.layer].append(event)
-
-    def of(self, function: Function) -> list[Event]:
-        """Return the events of one function, in order."""
-        return self.by_function[function.number]
 
 
 def _item(value: v.Many, index: object) -> v.Value:
@@ -365,7 +361,7 @@ def arrivals(facts: Facts) -> Iterator[Arrival]:
         for carried in function.carried:
             if carried.returned and _is_encoder(function):
                 continue
-            for event in filter(judged, facts.of(function)):
+            for event in filter(judged, function.events):
                 for part, value in sources(event):
                     if isinstance(value, v.Incoming) and value.carrier == carried.carrier and not value.sliced:
                         left = facts.left_at(carried.left, value.path)
@@ -380,7 +376,7 @@ def shared_arrivals(facts: Facts) -> Iterator[tuple[Event, Event]]:
             continue
         single = {carried.carrier for carried in function.carried if _is_one_state(carried.left)}
         seen: dict[v.Incoming, Event] = {}
-        for event in filter(judged, facts.of(function)):
+        for event in filter(judged, function.events):
             for place in () if event.state is None else v.alternatives(event.state):
                 if isinstance(place, v.Incoming) and not place.path:
                     first = seen.setdefault(place, event)

@@ -121,7 +121,7 @@ class Machine:
         self.waiting: list[FunctionNode] = []
         """Functions of the module, which are run by themselves when the module has been read."""
         self.env = self.top = Env()
-        self.frame = Frame(Function(0, "<module>", None, tree), self.top)
+        self.frame = Frame(Function("<module>", None, tree), self.top)
         self.facts.functions.append(self.frame.function)
         self.loops: tuple[tuple[int, int, bool], ...] = ()
         """The loops around, from the outermost: number of the loop, pass from 0, and whether it runs over layers."""
@@ -131,9 +131,6 @@ class Machine:
         self.loop_count = 0
         self.results: dict[int, tuple[v.Value, int]] = {}
         """Result and event of each layer call, by the result's `id`; kept alive so that ids stay unique."""
-        self.latest: dict[v.Key, int] = {}  # the last event of each layer
-        self.graphs: list[tuple[int, v.Graph]] = []
-        """Functional models, each with the number of the function that makes it."""
         self.makers: set[str] = set()  # functions and classes of the file that make models with stateful layers
         self._steps = 0
 

@@ -281,9 +281,9 @@ def _standing(facts: Facts) -> Iterator[Match]:
         beside = arrival.event
         if arrival.carried.returned or not arrival.is_own(facts):
             continue
-        function = facts.functions[beside.function]
+        function = beside.function
         written = {carried.carrier for carried in function.carried}
-        for event in facts.of(function):
+        for event in function.events:
             kept = {place for _, place in sources(event) if isinstance(place, v.Incoming) and not place.path}
             standing = [place for place in kept if place.carrier.startswith("self.") and place.carrier not in written]
             if standing and judged(event) and neighbour(event, [beside]) and not _is_used(facts, function, event):
@@ -298,7 +298,7 @@ def _stale(facts: Facts, function: Function, value: v.Value) -> tuple[Event, v.I
     """Return a layer whose incoming state is returned in place of its new one, and that state; None without one."""
     for option in v.alternatives(value):
         if isinstance(option, v.Many) and len(option.items) > 1:
-            for event in filter(judged, facts.of(function)):
+            for event in filter(judged, function.events):
                 for _, place in sources(event):
                     if not isinstance(place, v.Incoming) or not _comes_back(facts, option, place):
                         continue
@@ -331,7 +331,7 @@ def _covers(left: v.Incoming, place: v.Incoming) -> bool:
 
 def _is_used(facts: Facts, function: Function, event: Event) -> bool:
     """Return whether any new state of this layer is read, returned or carried anywhere in the function."""
-    same = facts.by_layer[function.number, event.layer]
+    same = facts.by_layer[function, event.layer]
     numbers = {other.number for other in same}
     left = (*(value for _, value in function.returns), *(carried.left for carried in function.carried))
     return any(other.read for other in same) or any(numbers & v.emissions(value) for value in left)
@@ -344,7 +344,7 @@ def _is_used(facts: Facts, function: Function, event: Event) -> bool:
 def ignored_state(facts: Facts) -> Iterator[Match]:
     """Find parameters that are only written, resets inside the model's call, and states that come back unasked."""
     for function in facts.functions:
-        events = list(filter(judged, facts.of(function)))
+        events = list(filter(judged, function.events))
         for name, values in function.overwritten.items():
             event = _ignoring(function, events, values) if name not in function.reads else None
             if event is not None:
@@ -371,7 +371,7 @@ def _never_given(facts: Facts) -> Iterator[Match]:
     for arrival in arrivals(facts):
         if not arrival.is_own(facts):
             continue
-        beside, function = arrival.event, facts.functions[arrival.event.function]
+        beside, function = arrival.event, arrival.event.function
         # What comes back in one structure with this layer's state, or where a parameter waits that is not read.
         waiting = (carried.left for carried in function.carried if carried.carrier in function.unread)
         for number in sorted(v.emissions(arrival.carried.left).union(*map(v.emissions, waiting))):
@@ -418,11 +418,11 @@ def dropped_state(facts: Facts) -> Iterator[Match]:
                 f"`{event.name}` reads its own output at every pass and starts from the same state each time: "
                 "give it the state that it gave back at the pass before",
             )
-    carrying: dict[int, list[Event]] = {}
+    carrying: dict[Function, list[Event]] = {}
     for arrival in arrivals(facts):
         if arrival.is_own(facts):
             carrying.setdefault(arrival.event.function, []).append(arrival.event)
-    keeping: dict[int, list[Event]] = {}
+    keeping: dict[Function, list[Event]] = {}
     for event in facts.events:
         if event.spec.stateful is True and judged(event):
             keeping.setdefault(event.function, []).append(event)
@@ -638,11 +638,11 @@ def stateful_partly_reset(facts: Facts) -> Iterator[Match]:
 def _beside_reset(facts: Facts, function: Function, done: set[v.Key]) -> Iterator[Match]:
     """Find the first stateful layer that a method resets while another one of its class is reset nowhere."""
     methods = [other for other in facts.functions if function.owner and other.owner == function.owner]
-    numbers = {method.number for method in methods}
     used = {
         event.layer: event.name
-        for event in facts.events
-        if event.function in numbers and event.spec.stateful is True and event.name.startswith("self.")
+        for method in methods
+        for event in method.events
+        if event.spec.stateful is True and event.name.startswith("self.")
     }
     left = [name for key, name in used.items() if key not in done]
     for node, key in function.resets if left else ():

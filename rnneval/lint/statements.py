@@ -31,7 +31,7 @@ def gather(tree: ast.Module) -> Facts:
     machine = Machine(tree, {**EXPRESSIONS, **comprehensions, ast.Call: evaluate_call}, _run_statement)
     machine.run(tree.body)
     module = machine.facts.functions[0]
-    module.carried = _carried(machine, module, machine.env)
+    module.carried = _carried(module, machine.env)
     for function in machine.waiting:
         if machine.facts.makes_layers(function) or _uses_layers(machine, function):
             _enter(machine, function, None)
@@ -73,8 +73,9 @@ def _run_statement(machine: Machine, node: ast.stmt) -> None:
         case ast.Return() | ast.Raise() | ast.Break() | ast.Continue():
             _leave(machine, node)
         case ast.FunctionDef() | ast.AsyncFunctionDef():
-            machine.waiting += [node] if machine.frame.function.number == 0 else []
-            made = machine.frame.function.number == 0 and machine.facts.makes_stateful(node)
+            of_module = machine.frame.function is machine.facts.functions[0]
+            machine.waiting += [node] if of_module else []
+            made = of_module and machine.facts.makes_stateful(node)
             machine.makers |= {node.name} if made else set()
             machine.env.names[node.name] = v.Known(node.name) if made else v.Data(frozenset({("name", node.name)}))
         case ast.ClassDef():
@@ -346,7 +347,7 @@ def _class(machine: Machine, node: ast.ClassDef) -> None:
 def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
     """Run a method or function by itself, with unknown arguments; keep the layers and states that it leaves."""
     self_name, parameters = parameters_of(node, owner is not None)
-    function = Function(len(machine.facts.functions), node.name, owner.name if owner else None, node, parameters)
+    function = Function(node.name, owner.name if owner else None, node, parameters)
     machine.facts.functions.append(function)
     names: dict[str, v.Value] = {name: v.Incoming(name) for name in parameters}
     if self_name is not None:
@@ -354,7 +355,7 @@ def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
     loops, machine.loops = machine.loops, ()
     left = machine.run_function(node, Frame(function, machine.top, self_name, owner), names)
     machine.loops = loops
-    function.carried = _carried(machine, function, left)
+    function.carried = _carried(function, left)
     if owner is None:
         return
     for name, value in left.names.items():
@@ -365,9 +366,9 @@ def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
 # Carrying: the states that a function takes in, paired with what it leaves there for its next call
 
 
-def _carried(machine: Machine, function: Function, end: Env) -> tuple[Carried, ...]:
+def _carried(function: Function, end: Env) -> tuple[Carried, ...]:
     """Pair every carrier that a layer's state came from with what is left there at the end."""
-    used = _carriers(machine.facts.of(function))
+    used = _carriers(function.events)
     found = [
         Carried(carrier, value, returned=False)
         for carrier in used
@@ -375,13 +376,12 @@ def _carried(machine: Machine, function: Function, end: Env) -> tuple[Carried, .
     ]
     beside = {name for name, paths in used.items() if all(path and path[0] in _AFTER_FIRST for path in paths)}
     found += _returned(function, [name for name in function.parameters if name in used], beside)
-    for number, graph in machine.graphs:
-        if number == function.number:
-            # The inputs of a functional model that are states, with the outputs that are, in their order.
-            carriers = [item.carrier for item in graph.inputs if isinstance(item, v.Incoming) and item.carrier in used]
-            states = [item for item in graph.outputs if isinstance(item, v.Emitted)]
-            if len(carriers) == len(states):
-                found += map(Carried, carriers, states)
+    for graph in function.graphs:
+        # The inputs of a functional model that are states, with the outputs that are, in their order.
+        carriers = [item.carrier for item in graph.inputs if isinstance(item, v.Incoming) and item.carrier in used]
+        states = [item for item in graph.outputs if isinstance(item, v.Emitted)]
+        if len(carriers) == len(states):
+            found += map(Carried, carriers, states)
     return tuple(found)
 
 
