@@ -179,7 +179,9 @@ def _excluded(path: str, settings: Settings) -> bool:
 
 def _known_to_git(folder: str) -> list[str] | None:
     """Return the files below a folder that git keeps or would keep; None outside of a work tree, or without git."""
-    command = ["git", "-C", folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    # A repository may name a program for git to run, the file system monitor: none is run.
+    command = ["git", "-C", folder, "-c", "core.fsmonitor=false"]
+    command += ["ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - git, and no shell
     except OSError:

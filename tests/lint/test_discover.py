@@ -53,6 +53,21 @@ def test_in_a_work_tree_git_says_what_is_ignored(tmp_path: Path) -> None:
     assert below(tmp_path) == [".hidden/f.py", "a b.py", "src/gen_d.py"]
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="git lists the files")
+def test_a_program_that_a_repository_names_is_not_run(tmp_path: Path) -> None:
+    git = [str(shutil.which("git")), "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    tree(tmp_path, "a.py")
+    monitor = tmp_path / "monitor"
+    monitor.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    monitor.chmod(0o755)
+    subprocess.run([*git, "config", "core.fsmonitor", str(monitor)], check=True)
+    assert below(tmp_path) == ["a.py"]
+    assert not (tmp_path / "ran").exists()
+    subprocess.run([*git, "ls-files", "--others"], check=True, capture_output=True)
+    assert (tmp_path / "ran").exists()  # else the test shows nothing
+
+
 def test_without_git_folders_are_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree(tmp_path, "a.py")
     monkeypatch.setenv("PATH", "")
