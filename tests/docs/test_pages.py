@@ -13,6 +13,7 @@ import pytest
 from rnneval import __version__, records
 from rnneval.cli.commands.explain import entries
 from rnneval.cli.main import rnneval_command
+from rnneval.pages import Page
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if not {"changelog.d", "_build"} & set(path.parts))
