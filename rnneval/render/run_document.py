@@ -189,8 +189,8 @@ def run_facts(run: Run) -> Iterator[Fact]:
             lengths = f"median {seen.median:,.0f}, 95 % within {seen.p95:,.0f}, longest {seen.max:,.0f}"
             bounds = f"tokens (upper bounds: compared every {streams.segment})"
             yield Fact(name="forgets in", text=f"{lengths} {bounds}")
-    if run.wiring:
-        yield Fact(name="wiring", text=f"{run.wiring.verdict}: {run.wiring.reason}")
+    wiring = f"{run.wiring.verdict}: {run.wiring.reason}" if run.wiring else "not checked"
+    yield Fact(name="wiring", text=wiring)
     if run.token_by_token:
         each = run.token_by_token.total_nats / max(1, tokens.scored)
         segments = f"segments of {counted(run.token_by_token.segment, 'token')}"

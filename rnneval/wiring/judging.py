@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from rnneval.pages import Page, page
 from rnneval.records.wiring import Finding, WiredLayer, Wiring
 from rnneval.registry import modules
 from rnneval.wiring import faults
@@ -77,9 +78,13 @@ def finding_of(fault: ModuleType, detection: Detection) -> Finding:
 
 def _paragraph(fault: ModuleType, title: str) -> str:
     """Return the first paragraph of a section of the page, in one line."""
+    return page_of(fault).paragraph(title)
+
+
+def page_of(fault: ModuleType) -> Page:
+    """Return the page of a fault: its file in `rnneval/pages`, or its docstring."""
     text = fault.__doc__ or ""
-    match = re.search(rf"^## {re.escape(title)}\n+(.+?)(?:\n\n|\n```|\Z)", text, re.MULTILINE | re.DOTALL)
-    return " ".join(match.group(1).split()) if match else ""
+    return Page(name=fault.NAME, kind="rule", code="", summary="", text=text) if "\n## " in text else page(fault.NAME)
 
 
 def _with_variants(facts: Facts, found: tuple[Finding, ...]) -> tuple[Finding, ...]:

@@ -7,11 +7,13 @@ import sys
 
 import pytest
 
+import rnneval.pages
 from rnneval.cli.commands import explain
 from rnneval.cli.commands.explain import entries, find, listing, pages
 from rnneval.cli.main import run
 from rnneval.errors import UsageError
 from rnneval.metrics import docs, names
+from rnneval.pages import all_pages
 
 RULE = '''"""State of one layer given to another.
 
@@ -22,7 +24,8 @@ Give it back.
 
 {code}
 '''
-FIND, FIND_IN_SOURCE = "\ndef find(evidence): ...", "\ndef find_in_source(facts): ..."
+FIND = "\ndef find(evidence): ..."
+PAGE = "State of one layer given to another.\n\n## What to write instead\n\nGive it back.\n"
 
 
 RULES = '''"""Rules on zips: not a page."""
@@ -55,22 +58,37 @@ def zip_link(facts):
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package with one metric, and rules that run a model, read its source, or do both."""
+    """A package with one metric, and rules of `check`, of `lint` or of both."""
     for file, text in {
         "metrics/loss.py": '"""Loss of a token."""',
         "metrics/_base.py": '"""Not a metric."""',
         "metrics/silent.py": "",
         "files/rules/zip.py": RULES,
         "wiring/faults/noisy_state.py": RULE.format(code=FIND),
-        "wiring/faults/shared_state.py": RULE.format(code=f'CODE = "RNN001"{FIND}{FIND_IN_SOURCE}'),
-        "wiring/faults/stale_state.py": RULE.format(code=f'CODE: str = "RNN007"{FIND_IN_SOURCE}'),
+        "wiring/faults/shared_state.py": f'"""One line."""\n{FIND}',
+        "pages/shared-state.md": f"# shared-state (rule RNN001)\n\n{PAGE}",
+        "pages/stale-state.md": f"# stale-state (lint rule RNN007)\n\n{PAGE}",
         "wiring/faults/notes.txt": "not a rule",
         "wiring/faults/__pycache__/x.py": "not a rule",
     }.items():
         path = tmp_path / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    monkeypatch.setattr(explain, "files", lambda _: tmp_path)
+    yield from _within(tmp_path, monkeypatch)
+
+
+def _within(folder, monkeypatch):
+    monkeypatch.setattr(explain, "files", lambda _: folder)
+    monkeypatch.setattr(rnneval.pages, "files", lambda _: folder / "pages")
+    all_pages.cache_clear()
+    yield
+    all_pages.cache_clear()
+
+
+@pytest.fixture
+def nothing(tmp_path, monkeypatch):
+    (tmp_path / "pages").mkdir()
+    yield from _within(tmp_path, monkeypatch)
 
 
 def test_the_text_of_a_metric_is_its_docstring(capsys):
@@ -96,9 +114,9 @@ def test_a_list_line_is_name_code_and_first_line(package):
         "silent",
         "noisy-state          State of one layer given to another.",
         "shared-state RNN001  State of one layer given to another.",
-        "stale-state RNN007   State of one layer given to another.",
         "zip-link             Link to another file.",
         "zip-name             Name that is too long.",
+        "stale-state RNN007   State of one layer given to another.",
     ]
 
 
@@ -123,8 +141,7 @@ def test_a_rule_that_runs_and_reads_has_one_page(package):
     assert "# stale-state (lint rule RNN007)" in pages(find("stale-state", entries()))
 
 
-def test_folders_that_are_empty_or_missing_are_no_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(explain, "files", lambda _: tmp_path)
+def test_folders_that_are_empty_or_missing_are_no_error(nothing, tmp_path):
     assert entries() == ()
     (tmp_path / "wiring" / "faults").mkdir(parents=True)
     assert entries() == ()

@@ -168,9 +168,10 @@ def test_the_names_are_those_of_the_design():
 @pytest.mark.parametrize("rule", judging.all_faults(), ids=NAMES)
 def test_a_rules_file_is_its_page(rule):
     assert Path(rule.__file__).stem == rule.NAME.replace("-", "_")
-    parts = [part for part in SECTIONS if part != "When it is silent" or hasattr(rule, "find_in_source")]
-    assert re.findall(r"^## (.+)$", rule.__doc__, re.MULTILINE) == parts
-    assert "```python\n" in rule.__doc__
+    about = judging.page_of(rule)
+    parts = [part for part in SECTIONS if part != "When it is silent" or about.code]
+    assert re.findall(r"^## (.+)$", about.text, re.MULTILINE) == parts
+    assert "```python\n" in about.text
 
 
 def test_shared_state_comes_first_and_then_crossed_state():
