@@ -20,7 +20,7 @@ from rnneval.render.run_document import run_document
 from rnneval.render.terminal import as_text
 from rnneval.text import Vocabulary
 from rnneval.wiring.facts import parse_declarations
-from tests.engine.small import LETTERS, codes, letters
+from tests.engine.small import LETTERS, letters
 
 V, UNITS = len(LETTERS), 8
 FAULTS = ("exchanged", "ignored", "dropped")
