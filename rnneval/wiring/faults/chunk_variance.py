@@ -14,10 +14,12 @@ return x, (c, h)                                     # wrong at each cut only
 ```
 
 ## What to write instead
-Carry every layer's state into the same layer, unchanged.
+Carry every layer's state into the same layer, unchanged, and with it whatever else goes on: positions, a clock, the
+last inputs of a convolution.
 
-Where each slot was seen to be carried and one of them is transformed between calls (a LayerNorm on the state, say),
-or a layer is declared stateless, this is a warning: results then belong to one length of segment.
+A model may depend on the cuts on purpose. Where a layer's state is transformed between two calls (a LayerNorm or a
+decay, and not at each step of a call), declare `--declare chunked=LAYER`; elsewhere, and for a step function,
+`--declare chunked=true`. The finding is then a warning: results belong to one length of segment.
 
 ## References
 docs, wiring: the oracles.
@@ -38,16 +40,24 @@ def find(evidence: "Evidence") -> Iterator["Detection"]:
     """Find a failed oracle *chunk*."""
     if not evidence.failed("chunk"):
         return
-    facts = evidence.facts
-    # It is by design where the wiring itself, seen completely, explains why cutting matters.
-    explained = evidence.has("carried-transformed", "uncarried", "declared") or not facts.declared.causal
+    facts, declared = evidence.facts, evidence.facts.declared
+    transformed = evidence.transformed_between_calls()
+    names = ", ".join(unit.name for unit in transformed)
+    seen = "One call and several carried calls over the same text differ"
+    if names:
+        seen = f"{seen}, and the state of {names} is transformed between calls"
+    meant = (
+        not declared.causal
+        or evidence.has("declared")
+        or (bool(transformed) and all(unit.names & declared.chunked for unit in transformed))
+    )
     nothing_carried = (
         bool(evidence.kinds)
         and not (facts.takes_states or facts.gives_states)
         and not evidence.has("carried", "carried-transformed", "crossed", "mixed", "swapped", "stale", "fresh")
     )
-    yield evidence.failure_of_recurrence(
-        "chunk",
-        "One call and several carried calls over the same text differ",
-        severity="warning" if (evidence.all_seen() and explained) or nothing_carried else None,
-    )
+    by_design = declared.depends_on_cuts or (evidence.all_seen() and meant) or nothing_carried
+    if not by_design:
+        fitting = [f"chunked={unit.name}" for unit in transformed if not unit.names & declared.chunked]
+        seen = f"{seen} (declare {', '.join(fitting) or 'chunked=true'} if that is meant)"
+    yield evidence.failure_of_recurrence("chunk", seen, severity="warning" if by_design else None)
