@@ -67,7 +67,7 @@ class NormalisedState(keras.Model):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@right()
+@right(declare=("chunked=gru",))
 def state_normalised_between_calls():
     return NormalisedState()
 
@@ -87,7 +87,7 @@ class Zoneout(keras.Model):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@right()
+@right(declare=("chunked=gru",))
 def zoneout_between_calls():
     return Zoneout()
 
