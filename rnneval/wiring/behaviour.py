@@ -155,7 +155,7 @@ def special_ids(width: int, newline: int | None = None) -> tuple[tuple[int, ...]
         >>> special_ids(2)
         ((), (0, 1))
     """
-    special = tuple(dict.fromkeys((0, 1, width - 1, *(() if newline is None else (newline,)))))
+    special = tuple(dict.fromkeys(id_ for id_ in (0, 1, width - 1, newline) if id_ is not None and id_ < width))
     ordinary = tuple(id_ for id_ in range(width) if id_ not in special)
     return (special, ordinary) if len(ordinary) > 1 else ((), tuple(range(width > 2, width)))
 

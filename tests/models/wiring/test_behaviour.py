@@ -18,7 +18,9 @@ class OneGRU(keras.Model):
     def __init__(self, *, mask=0.0, ids=(3,), mask_zero=False, dtype=None):
         super().__init__(dtype=dtype)
         self.embedding = layers.Embedding(V, E, mask_zero=mask_zero, dtype=dtype)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True, dtype=dtype)
+        # No orthogonal matrix, which TensorFlow cannot make in bfloat16.
+        options = {"recurrent_initializer": "glorot_uniform", "dtype": dtype}
+        self.gru = layers.GRU(U, return_sequences=True, return_state=True, **options)
         self.dense = layers.Dense(V, dtype=dtype)
         self.mask = np.zeros(V, np.float32)
         self.mask[list(ids)] = mask
@@ -93,8 +95,8 @@ class Clockwork(keras.Model):
         self.goes_on = goes_on
 
     def call(self, ids, state=None):
-        h, tick = (tf.zeros((len(ids), U)), 0) if state is None else state
-        tick, x, out = tick if self.goes_on else 0, self.embedding(ids), []
+        h, tick = (tf.zeros((ids.shape[0], U)), tf.constant(0)) if state is None else state
+        tick, x, out = tick if self.goes_on else tf.constant(0), self.embedding(ids), []
         for t in range(ids.shape[1]):
             new, _ = self.cell(x[:, t], [h])
             h = tf.where((tick + t) % 2 == 0, new, h)
