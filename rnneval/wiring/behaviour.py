@@ -18,7 +18,7 @@ a special token as it likes. How far two readings differ is measured by `rnneval
 from 0.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import accumulate
@@ -260,7 +260,7 @@ class _Difference(NamedTuple):
         return f"{self.what}: they differ first {at}"
 
 
-def run_behaviour(subject: Subject, *, without: Sequence[str] = ()) -> dict[str, Oracle]:
+def run_behaviour(subject: Subject, *, without: Collection[str] = ()) -> dict[str, Oracle]:
     """Run the tests of behaviour, by key; a test that cannot be run is inconclusive, with the reason.
 
     Left out are those in `without`, and those for which the model has no setting: `alone` where it takes no batch of

@@ -340,17 +340,25 @@ class Ready:
         layers = {id(one): one for one in (self.model, *self.names.kept, *sublayers(self.model))}.values()
         before = [(one, one.dtype_policy) for one in layers if getattr(one, "compute_dtype", "") in HALF_TYPES]
         half = self.half
-        try:
-            for layer, _ in before:
-                layer.dtype_policy = "float32"
-            if half and self._computes_in_float32():
-                self.half = ""
-            yield half != self.half
-        finally:
+
+        def put_back() -> None:
             self.half = half
             self.snapshot.restore()
             for layer, policy in before:
                 layer.dtype_policy = policy
+
+        try:
+            for layer, policy in before:
+                layer.dtype_policy = keras.DTypePolicy("float32")
+                # Keras casts variables only where their type differs from that of the computation.
+                layer.dtype_policy._variable_dtype = policy.variable_dtype
+            if half and self._computes_in_float32():
+                self.half = ""
+            else:
+                put_back()
+            yield half != self.half
+        finally:
+            put_back()
 
     def _computes_in_float32(self) -> bool:
         self.snapshot.restore()
