@@ -1,4 +1,4 @@
-"""How far two readings of the same ids differ, measured against what the context changes in the predictions.
+"""The distance of two readings of the same ids, measured against what the context changes in the predictions.
 
 A difference is divided by the *context spread* of the logits: how far a logit typically moves from position to
 position. The size of the logits says nothing: a mask of −1e9, or a bias that was learned from frequencies, is large and
