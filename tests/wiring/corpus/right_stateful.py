@@ -80,6 +80,10 @@ class VariablesService:
     def __init__(self):
         self.net = InVariables()
 
+    def reset_state(self):
+        for variable in (self.net.s1, self.net.s2):
+            variable.assign(tf.zeros_like(variable))
+
     def __call__(self, ids):
         return self.net.call(ids)
 
@@ -95,6 +99,9 @@ class InAttribute:
         self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
         self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
         self.dense = layers.Dense(V)
+        self.state = (None, None)
+
+    def reset_state(self):
         self.state = (None, None)
 
     def __call__(self, ids):
@@ -117,6 +124,9 @@ class InDict:
         self.dense = layers.Dense(V)
         self.memory = {}
 
+    def reset_state(self):
+        self.memory = {}
+
     def __call__(self, ids):
         x = self.embedding(ids)
         for i, gru in enumerate(self.stack):
@@ -134,6 +144,9 @@ class AsNumpy:
         self.embedding = layers.Embedding(V, E)
         self.gru = layers.GRU(U, return_sequences=True, return_state=True)
         self.dense = layers.Dense(V)
+        self.last = None
+
+    def reset_state(self):
         self.last = None
 
     def __call__(self, ids):
