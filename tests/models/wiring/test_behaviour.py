@@ -79,12 +79,12 @@ class MakesItsMemory:
         self.gru = layers.GRU(U, return_sequences=True, return_state=True)
         self.memory = None
 
-    def reset_state(self, batch=2):
-        self.memory = tf.Variable(tf.zeros((batch, U)), trainable=False)
+    def reset_state(self):
+        self.memory = tf.Variable(tf.zeros((2, U)), trainable=False)
 
     def __call__(self, ids):
-        if self.memory is None or self.memory.shape[0] != ids.shape[0]:
-            self.reset_state(ids.shape[0])
+        if self.memory is None:
+            self.reset_state()
         x, state = self.gru(self.embedding(ids), initial_state=self.memory + 0.0)
         self.memory.assign(state)
         return self.dense(x)
