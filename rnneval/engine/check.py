@@ -31,13 +31,14 @@ def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = N
     """Prove (or refute) that each layer's state goes back into the same layer.
 
     A Keras model is run eagerly over a few short segments of random ids, with every recurrent layer replaced by a stub
-    that emits numbers of its own; then, as it is, by five tests of its behaviour. Its weights and states are left as
+    that emits numbers of its own; then, as it is, by tests of its behaviour. Its weights and states are left as
     they were. A model of another backend says itself how its states are wired.
 
     Args:
         model: A Keras model, a model from `rnneval.open`, `rnneval.wrap` or `rnneval.from_step`, or any callable
             object that holds recurrent layers or cells.
-        declare: Intended by its author: `causal=false`, `stateless=LAYER`, `shared=LAYER`, `mixed=LAYER`.
+        declare: Intended by its author: `causal=false`, `stateless=LAYER`, `shared=LAYER`, `mixed=LAYER`,
+            `chunked=LAYER`, `chunked=true`.
         vocab_size: The number of ids; by default the size of its embedding, else the width of its logits.
         seed: Random seed for the ids and the emitted numbers.
 

@@ -62,6 +62,10 @@ ONE_CELL = replace(
         replace(e, descends=frozenset({k - 1}) if e.unit else frozenset()) for k, e in enumerate(stack().events)
     ),
 )
+TRANSFORMED = arriving(stack(), 0, transformed=True)  # one run a call: between calls
+BY_STEP = replace(  # two runs a call of one unit, each of which transforms the state: the author's loop over tokens
+    BY_TOKEN, arrivals=tuple(replace(a, transformed=bool(a.event)) for a in BY_TOKEN.arrivals)
+)
 
 FIRES = {
     "shared-state": [(SHARED, "error")],
@@ -83,7 +87,11 @@ FIRES = {
     "batch-leak": [(oracle(stack(), "batch", "fail"), "error"), (oracle(stack(), "alone", "fail"), "error")],
     "chunk-variance": [
         (oracle(stack(), "chunk", "fail"), "error"),
-        (oracle(arriving(stack(), 0, transformed=True), "chunk", "fail"), "warning"),
+        (oracle(TRANSFORMED, "chunk", "fail"), "error"),
+        (oracle(declaring(TRANSFORMED, chunked=frozenset({"gru"})), "chunk", "fail"), "warning"),
+        (oracle(declaring(TRANSFORMED, chunked=frozenset({"gru_2"})), "chunk", "fail"), "error"),
+        (oracle(declaring(BY_STEP, chunked=frozenset({"gru"})), "chunk", "fail"), "error"),
+        (oracle(declaring(BY_STEP, depends_on_cuts=True), "chunk", "fail"), "warning"),
         (oracle(declaring(DROPPED, stateless=frozenset({"gru_2"})), "chunk", "fail"), "warning"),
     ],
     "unused-state": [(oracle(stack(), "used", "fail"), "error")],
@@ -172,6 +180,17 @@ def test_a_rules_file_is_its_page(rule):
     parts = [part for part in SECTIONS if part != "When it is silent" or about.code]
     assert re.findall(r"^## (.+)$", about.text, re.MULTILINE) == parts
     assert "```python\n" in about.text
+
+
+def test_a_failed_chunk_says_which_declaration_fits():
+    messages = [
+        finding.message
+        for facts in (TRANSFORMED, BY_STEP)
+        for finding in judging.findings(evidence(oracle(facts, "chunk", "fail")))
+        if finding.rule == "chunk-variance"
+    ]
+    assert "the state of gru is transformed between calls (declare chunked=gru if that is meant)" in messages[0]
+    assert "(declare chunked=true if that is meant)" in messages[1]
 
 
 def test_shared_state_comes_first_and_then_crossed_state():

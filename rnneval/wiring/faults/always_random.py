@@ -1,8 +1,8 @@
 """Random numbers are drawn at every call, with training=False too.
 
 ## What it finds
-The same calls were made twice, and their logits differ (oracle *repeat*), although no state is drawn at random and
-nothing is left over from the calls before.
+The same calls were made twice, and their logits differ (oracle *repeat*), although no state is drawn at random. Where
+the difference comes from the calls before, the rule is `leftover-state`.
 
 ## Why it is wrong
 No result can be reproduced: a perplexity is that of one draw, and two models cannot be compared. Dropout that is meant

@@ -17,10 +17,11 @@ def call(self, ids, states=None):
 ## What to write instead
 Begin anew where `states` is None: `states = self.initial_states(ids) if states is None else states`.
 
-A model that goes on by itself on purpose is known by one of three things: its layers have `stateful=True`, it has a
-method such as `reset_state`, `reset_states` or `clear_memory` that needs no argument, or it takes no state at all.
-With the first two, a document is begun by that reset, which must clear everything. A model that takes no state and
-has no reset cannot begin a document, and is not asked to.
+A list or dict as a default, `states=[]`, is made once: take None, and make a new list in the call.
+
+A model that goes on by itself on purpose is known by one of two things: its layers have `stateful=True`, or it has a
+method such as `reset_state`, `reset_states` or `clear_memory` that needs no argument. A document is begun by that
+reset, which must clear everything. Without either, two calls without a state are two documents.
 
 ## References
 docs, wiring: the oracles.
