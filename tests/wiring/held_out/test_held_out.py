@@ -5,6 +5,7 @@ By default a sample; `-m grid` is the rest of it, and two more seeds.
 
 from importlib.util import find_spec
 
+import keras
 import pytest
 
 import rnneval
@@ -21,8 +22,6 @@ else:
 
 
 def verify(case, seed=0):
-    import keras
-
     keras.utils.set_random_seed(seed)
     wiring = rnneval.check(case.build(), declare=case.declare, seed=seed)
     assert wiring.verdict == case.verdict, f"\n{wiring}"
@@ -48,7 +47,7 @@ def test_there_are_as_many_models_as_are_said():
     assert sum(not case.right for case in both) >= 40
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("case", KERAS, ids=names)
 def test_keras_models(case):
     verify(case)

@@ -10,6 +10,8 @@ from torch.nn import functional
 import rnneval
 from tests.wiring.corpus.case import E, U, V, right, wrong
 
+torch.set_num_threads(1)  # small products are many times slower with threads that wait for each other
+
 
 def language_model(make, **options):
     """Make a language model of a module whose `forward(ids, state=None)` returns logits and a state."""
