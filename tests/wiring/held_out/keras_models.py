@@ -15,7 +15,8 @@ END = V - 1
 
 
 def gru(**options):
-    return layers.GRU(U, return_sequences=True, return_state=True, **options)
+    """A GRU that can be made in bfloat16 too, for which the default (orthogonal) initializer has no kernel."""
+    return layers.GRU(U, return_sequences=True, return_state=True, recurrent_initializer="glorot_uniform", **options)
 
 
 def zeros(inputs, width=U):
