@@ -388,13 +388,19 @@ def graph_with_mask_zero():
 # tf.function
 
 
+def build(model):
+    """Build the layers before the first trace, which would keep the weights that it makes."""
+    model.embedding.build((None, None))
+    model.gru.build((None, None, E))
+    model.dense.build((None, None, U))
+
+
 class Compiled:
     """A GRU behind a `tf.function` that knows from a Python flag, or from a tensor, whether a text begins."""
 
     def __init__(self, *, flag):
         self.embedding, self.gru, self.dense = layers.Embedding(V, E), gru(), layers.Dense(V)
-        for layer, shape in ((self.embedding, (None, None)), (self.gru, (None, None, E)), (self.dense, (None, U))):
-            layer.build(shape)
+        build(self)
         self.flag = flag
         self.begins = True
 
@@ -436,6 +442,7 @@ class CompiledCall(keras.Model):
     def __init__(self, *, flag):
         super().__init__()
         self.embedding, self.gru, self.dense = layers.Embedding(V, E), gru(), layers.Dense(V)
+        build(self)
         self.memory = tf.Variable(tf.zeros((2, U)), trainable=False)
         self.began = tf.Variable(False, trainable=False)
         self.flag = flag
