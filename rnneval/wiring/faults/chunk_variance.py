@@ -18,9 +18,9 @@ Carry every layer's state into the same layer, unchanged, and with it whatever e
 inputs of a convolution or a token shift, the memory of an attention, positions, a clock.
 
 A model may depend on the cuts on purpose. Where a layer's state was seen to be transformed between two calls (a
-LayerNorm or a decay, and not at each step of a call), the finding is a warning: results belong to one length of segment.
-What a layer does by itself is declared with `--declare chunked=LAYER`, anything else, and what a step function does,
-with `--declare chunked=true`.
+LayerNorm or a decay, and not at each step of a call), the finding is a warning: results belong to one length of
+segment. What a layer does by itself is declared with `--declare chunked=LAYER`, anything else, and what a step function
+does, with `--declare chunked=true`.
 
 ## References
 docs, wiring: the oracles.
