@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from rnneval.pages import Page, page
+from rnneval.pages import page
 from rnneval.records.wiring import Finding, WiredLayer, Wiring
 from rnneval.registry import modules
 from rnneval.wiring import faults
@@ -58,7 +58,8 @@ def findings(evidence: Evidence) -> tuple[Finding, ...]:
 def finding_of(fault: ModuleType, detection: Detection) -> Finding:
     """Put a finding together: what was seen, and from the fault's page why it matters and what to write instead."""
     group = detection.group
-    instead = _paragraph(fault, "What to write instead")
+    about = page(fault.NAME)
+    instead = about.paragraph("What to write instead")
     if group is not None and getattr(fault, "CORRECTS", False):
         into = group.into
         line = corrected(group.event.code, into.path, into.slots, into.place, cell=not into.is_layer)
@@ -71,20 +72,9 @@ def finding_of(fault: ModuleType, detection: Detection) -> Finding:
         source_layer=group.source.name if group and group.source else None,
         file=detection.at.file,
         line=detection.at.line,
-        message=f"{detection.seen}. {_paragraph(fault, 'Why it is wrong')}",
+        message=f"{detection.seen}. {about.paragraph('Why it is wrong')}",
         help=instead,
     )
-
-
-def _paragraph(fault: ModuleType, title: str) -> str:
-    """Return the first paragraph of a section of the page, in one line."""
-    return page_of(fault).paragraph(title)
-
-
-def page_of(fault: ModuleType) -> Page:
-    """Return the page of a fault: its file in `rnneval/pages`, or its docstring."""
-    text = fault.__doc__ or ""
-    return Page(name=fault.NAME, kind="rule", code="", summary="", text=text) if "\n## " in text else page(fault.NAME)
 
 
 def _with_variants(facts: Facts, found: tuple[Finding, ...]) -> tuple[Finding, ...]:

@@ -406,7 +406,7 @@ class Ready:
 
     @property
     def _has_default_state(self) -> bool:
-        """Whether a list or dict is the default of a parameter: Python makes it once, and a call may fill it."""
+        """True if a list or dict is the default of a parameter: Python makes it once, and a call may fill it."""
         return any(isinstance(p.default, dict | list) for p in call_parameters(self.model))
 
     @property

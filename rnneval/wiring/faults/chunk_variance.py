@@ -1,30 +1,4 @@
-"""The predictions depend on how the text is cut into segments.
-
-## What it finds
-One call over a text, and several calls over its pieces with the state carried, give different logits (oracle *chunk*).
-
-## Why it is wrong
-What is measured on long segments is not the model that generates token by token: something of the state is lost,
-exchanged or made anew at every cut.
-
-## Example
-```python
-x, h, c = self.lstm(x, initial_state=[h, c])
-return x, (c, h)                                     # wrong at each cut only
-```
-
-## What to write instead
-Carry every layer's state into the same layer, unchanged, and with it whatever else looks back or goes on: the last
-inputs of a convolution or a token shift, the memory of an attention, positions, a clock.
-
-A model may depend on the cuts on purpose. Where a layer's state was seen to be transformed between two calls (a
-LayerNorm or a decay, and not at each step of a call), the finding is a warning: results belong to one length of
-segment. What a layer does by itself is declared with `--declare chunked=LAYER`, anything else, and what a step function
-does, with `--declare chunked=true`.
-
-## References
-docs, wiring: the oracles.
-"""
+"""The predictions depend on how the text is cut into segments."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
