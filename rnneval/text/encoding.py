@@ -1,7 +1,7 @@
 """A text as ids, with everything that its tokens stand for counted exactly."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rnneval.errors import TextError, VocabularyError
 from rnneval.options import Paths
 from rnneval.records import run
-from rnneval.text.pieces import Piece, TextOptions, final_text
+from rnneval.text.pieces import TextOptions, final_text
 from rnneval.text.sources import InMemory, Sources, TakenFile
 from rnneval.text.spans import Spans, kind_of, tiling_of
 from rnneval.text.table import TokenSlice, TokenTable
@@ -24,6 +24,7 @@ from rnneval.text.tokenise import (
     UnitTokeniser,
     Unknowns,
     WordTokeniser,
+    slices,
     text_of_words,
 )
 from rnneval.text.units import BlockCuts, Ints, block_cuts, letters
@@ -255,19 +256,18 @@ class _Encoder:
             raise
 
     def _read(self) -> None:
-        after_word = False
-        pieces: Iterable[Piece] = final_text(self._sources, self._options)
-        for piece in pieces if self._tokeniser is None else self._tokeniser.pieces(pieces):
-            looked_at = letters(piece.text, piece.starts, after_word=after_word)
-            after_word = not looked_at.space[-1]
-            self._digest.update(looked_at.utf8)
-            self._characters += len(piece.text)
-            self._words += int(np.count_nonzero(looked_at.begins))
-            self._carriage_returns += piece.text.count("\r")
-            if self._tokeniser is None:
-                self._table.add_text(looked_at)
-            else:
-                self._table.add(self._tokeniser.tokens(piece, looked_at), looked_at)
+        for document in final_text(self._sources, self._options):
+            self._table.begin_document()
+            after_word = False
+            for piece in slices(document) if self._tokeniser is None else self._tokeniser.pieces(document):
+                looked_at = letters(piece.text, after_word=after_word)
+                after_word = not looked_at.space[-1]
+                self._digest.update(looked_at.utf8)
+                self._characters += len(piece.text)
+                self._words += int(np.count_nonzero(looked_at.begins))
+                self._carriage_returns += piece.text.count("\r")
+                batch = None if self._tokeniser is None else self._tokeniser.tokens(piece, looked_at)
+                self._table.add(looked_at, batch)
         self._table.finish_text()
 
     def _refuse(self) -> None:

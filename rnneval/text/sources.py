@@ -1,6 +1,5 @@
-"""Texts from the disk or from memory: bytes → characters, strictly, in chunks; a hash and a byte-order mark a file."""
+"""Texts from the disk or from memory: bytes → characters, strictly; a hash and a byte-order mark a file."""
 
-import codecs
 import hashlib
 import io
 import os
@@ -22,9 +21,9 @@ from rnneval.records import run
 from rnneval.records.paths import open_regular
 
 CHUNK_BYTES = 1 << 20
-"""Bytes read at a time: bounds the memory for any length of the text."""
+"""Bytes read at a time."""
 MOST_STREAMED_BYTES = 1 << 28
-"""Most bytes of a text from a pipe, which may have no end and would fill the disk of temporary files."""
+"""Most bytes of a text from a pipe, which may have no end and would fill the memory."""
 _DIGITS = "[0-9]{1,18}"
 _BOUND = rf"-?(?:{_DIGITS}|{_DIGITS}\.?%|(?:{_DIGITS})?\.{_DIGITS}%)"
 _SPEC = re.compile(rf"(?P<start>{_BOUND})?:(?P<stop>{_BOUND})?")
@@ -113,14 +112,6 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Characters:
-    """A run of characters of one file, decoded; `file` counts the files from 0."""
-
-    text: str
-    file: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class InMemory:
     """A text in memory. It is read as a file that holds its UTF-8 bytes."""
 
@@ -141,7 +132,7 @@ def text_given(paths: Paths | None, string: str | None) -> Paths | InMemory:
 
 
 class Sources:
-    """The files of one text, read from start to end; `files` and `warnings` are complete after that."""
+    """The files of one text; `files` and `warnings` are complete once they are read."""
 
     def __init__(self, text: Paths | InMemory) -> None:
         self._sources: list[InMemory | str] = []
@@ -166,28 +157,19 @@ class Sources:
         first, more = _name(self._sources[0]), len(self._sources) - 1
         return f"{first} and {more} more" if more else first
 
-    def read(self) -> Iterator[Characters]:
+    def read(self) -> Iterator[str]:
         """Decode every file, each on its own, without its byte-order mark."""
-        for number, source in enumerate(self._sources):
-            digest, name, characters, lines = hashlib.sha256(), _name(source), 0, 0
-            rest, place = b"", 0
-            for chunk, raw in enumerate(_raw_chunks(source)):
-                digest.update(raw)
-                data = rest + raw
-                text, used = _decode(data, name, place, last=False)
-                rest, place = data[used:], place + used
-                if chunk == 0 and text.startswith("\ufeff"):
-                    text = text[1:]
-                    self.warnings.append(run.Warning(code="bom", message=f"{name}: a byte-order mark was dropped"))
-                if text:
-                    characters += len(text)
-                    lines += text.count("\n")
-                    yield Characters(text=text, file=number)
-            _decode(rest, name, place, last=True)
+        for source in self._sources:
+            name, raw = _name(source), b"".join(_raw_chunks(source))
+            text = _decoded(raw, name)
+            if text.startswith("\ufeff"):
+                text = text[1:]
+                self.warnings.append(run.Warning(code="bom", message=f"{name}: a byte-order mark was dropped"))
             path = "" if isinstance(source, InMemory) else source
-            self.files.append(run.TextFile(path=path, sha256=digest.hexdigest()))
-            self.lengths.append(characters)
-            self._lines.append(lines)
+            self.files.append(run.TextFile(path=path, sha256=hashlib.sha256(raw).hexdigest()))
+            self.lengths.append(len(text))
+            self._lines.append(text.count("\n"))
+            yield text
 
     def found_at(self, place: Place) -> str:
         """Say where a place of the part is in the files, once they are read."""
@@ -207,19 +189,6 @@ class Sources:
             found.append(TakenFile(path=file.path, sha256=file.sha256, characters=inside))
             place += length
         return tuple(found)
-
-    def count(self) -> int:
-        """Count the characters of all files by their first bytes; `read` refuses what is not UTF-8."""
-        characters = 0
-        for source in self._sources:
-            if isinstance(source, str) and not stat.S_ISREG(_status(source).st_mode):
-                raise TextError(f"{source}: is a pipe or device, and --part reads it twice: write it to a file first")
-            for chunk, raw in enumerate(_raw_chunks(source)):
-                continuation = (np.frombuffer(raw, np.uint8) & 0xC0) == 0x80
-                characters += len(raw) - int(np.count_nonzero(continuation))
-                if chunk == 0 and raw.startswith(codecs.BOM_UTF8):
-                    characters -= 1
-        return characters
 
 
 def refuse_overlap(fitted: Iterable[TakenFile], scored: Sequence[TakenFile]) -> None:
@@ -297,14 +266,12 @@ def _raw_chunks(source: InMemory | str) -> Iterator[bytes]:
             raise TextError(_unreadable(_name(source), error)) from error
 
 
-def _decode(data: bytes, name: str, place: int, *, last: bool) -> tuple[str, int]:
-    """Decode whole characters; one that the end of the chunk cuts stays for the next."""
+def _decoded(raw: bytes, name: str) -> str:
     try:
-        return codecs.utf_8_decode(data, "strict", last)
+        return raw.decode()
     except UnicodeDecodeError as error:
-        offset = place + error.start
-        seen = f"0x{data[error.start]:02X}"
+        seen = f"0x{raw[error.start]:02X}"
         raise TextError(
-            f"{name}: not UTF-8: byte {seen} at offset {offset:,} ({error.reason}): "
+            f"{name}: not UTF-8: byte {seen} at offset {error.start:,} ({error.reason}): "
             "convert it, such as with iconv -f WINDOWS-1252 -t UTF-8"
         ) from error
