@@ -139,10 +139,6 @@ class TokenTable:
 
 
 def _sums(flags: Bools, bounds: Ints) -> Ints:
-    """Count the flags between each two bounds, none where they are equal; the first flag is at the first bound."""
-    begins = bounds[:-1] - bounds[0]
-    if not len(begins):
-        return np.zeros(0, np.int64)
-    found: Ints = np.add.reduceat(np.append(flags, False), begins, dtype=np.int64)
-    found[bounds[:-1] == bounds[1:]] = 0
-    return found
+    """Count the flags between each two bounds; the first flag is at the first bound."""
+    before = np.append(0, np.cumsum(flags, dtype=np.int64))
+    return np.diff(before[bounds - bounds[0]])
