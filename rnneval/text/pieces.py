@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from rnneval.errors import TextError, UsageError
 from rnneval.options import TextGroup, values_of
-from rnneval.text.sources import Part, Place, Sources
+from rnneval.text.sources import Part, Sources
 
 _BLANK_LINES = re.compile(r"\n\s*\n")
 """From the end of a line that has text to the end of the last blank line after it: `\\s` is what `str.isspace` is."""
@@ -58,16 +58,15 @@ def final_text(sources: Sources, options: TextOptions) -> list[str]:
     Raises:
         TextError: a file cannot be read as UTF-8 text, or nothing is left of it.
     """
-    texts, part = list(sources.read()), options.sliced
-    characters = sum(map(len, texts))
-    if part is not None:
-        texts = _sliced(texts, part.resolve(characters), sources)
+    taken = zip(list(sources.read()), sources.taken(options.sliced), strict=True)
+    texts = [text[file.characters.start : file.characters.stop] for text, file in taken]
     if options.documents != "file":
         texts = ["".join(texts)]
     documents = [_rewritten(text, options) for text in texts]
     if options.documents == "blank-line":
         documents = [document for text in documents for document in _at_blank_lines(text)]
     documents = [document for document in documents if document]
+    characters = sum(map(len, sources.texts))
     if not documents and not characters:
         raise TextError(f"{sources.name}: the text is empty, at least 2 tokens are needed")
     if not documents:
@@ -76,17 +75,6 @@ def final_text(sources: Sources, options: TextOptions) -> list[str]:
             "give a part that holds at least 2 tokens"
         )
     return documents
-
-
-def _sliced(texts: list[str], wanted: range, sources: Sources) -> list[str]:
-    """Return what of each text lies in a range of their characters, and note what comes before."""
-    found, place = [], 0
-    for text in texts:
-        start, stop = max(wanted.start - place, 0), max(wanted.stop - place, 0)
-        sources.skipped = Place.after_text(text[:start]).after(sources.skipped)
-        found.append(text[start:stop])
-        place += len(text)
-    return found
 
 
 def _rewritten(text: str, options: TextOptions) -> str:

@@ -5,15 +5,12 @@ import io
 import os
 import re
 import stat
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 from pathlib import Path
-from typing import BinaryIO, Self
-
-import numpy as np
+from typing import BinaryIO
 
 from rnneval.errors import TextError, UsageError, is_plainly_text, named_in_message
 from rnneval.options import Paths
@@ -81,34 +78,14 @@ class TakenFile:
     characters: range
 
 
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    r"""A place in a text: characters, line feeds and, since the last line feed, characters before it.
+def place_after(text: str) -> str:
+    r"""Name the place after a text: the offset from 0, line and column from 1.
 
-    >>> str(Place.after_text("ab\ncd"))
+    >>> place_after("ab\ncd")
     'character offset 5, line 2, column 3'
     """
-
-    characters: int
-    lines: int
-    column: int
-
-    @classmethod
-    def after_text(cls, text: str) -> Self:
-        """Return the place after a text."""
-        return cls(characters=len(text), lines=text.count("\n"), column=len(text) - text.rfind("\n") - 1)
-
-    def __str__(self) -> str:
-        """Show the offset from 0, line and column from 1."""
-        return f"character offset {self.characters:,}, line {self.lines + 1:,}, column {self.column + 1:,}"
-
-    def after(self, first: "Place") -> "Place":
-        """Return the place that is reached from another one."""
-        return Place(
-            characters=first.characters + self.characters,
-            lines=first.lines + self.lines,
-            column=self.column if self.lines else first.column + self.column,
-        )
+    line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
+    return f"character offset {len(text):,}, line {line:,}, column {column:,}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,11 +122,8 @@ class Sources:
         self.files: list[run.TextFile] = []
         """One entry per file that was read to its end, with the hash of its raw bytes."""
         self.warnings: list[run.Warning] = []
-        self.skipped = Place(characters=0, lines=0, column=0)
-        """The characters before the part, once it is read."""
-        self.lengths: list[int] = []
-        """Characters of each file that was read to its end."""
-        self._lines: list[int] = []
+        self.texts: list[str] = []
+        """The characters of each file that was read."""
 
     @property
     def name(self) -> str:
@@ -167,27 +141,30 @@ class Sources:
                 self.warnings.append(run.Warning(code="bom", message=f"{name}: a byte-order mark was dropped"))
             path = "" if isinstance(source, InMemory) else source
             self.files.append(run.TextFile(path=path, sha256=hashlib.sha256(raw).hexdigest()))
-            self.lengths.append(len(text))
-            self._lines.append(text.count("\n"))
+            self.texts.append(text)
             yield text
 
-    def found_at(self, place: Place) -> str:
-        """Say where a place of the part is in the files, once they are read."""
-        at = place.after(self.skipped)
-        number = bisect_right(np.cumsum(self.lengths[:-1]).tolist(), at.characters)
-        offset = at.characters - sum(self.lengths[:number])
-        of = f" of {_name(self._sources[number])}" if len(self._sources) > 1 else ""
-        lines = at.lines - sum(self._lines[:number])
-        return f"{Place(characters=offset, lines=lines, column=min(at.column, offset))}{of}"
+    def found_at(self, character: int) -> str:
+        """Name the place of a character of the joined files."""
+        for source, text in zip(self._sources, self.texts, strict=True):
+            if character < len(text):
+                of = f" of {_name(source)}" if len(self._sources) > 1 else ""
+                return f"{place_after(text[:character])}{of}"
+            character -= len(text)
+        raise IndexError(character)
+
+    def wanted(self, part: Part | None) -> range:
+        """Return the characters of the joined files that lie in the part."""
+        total = sum(map(len, self.texts))
+        return range(total) if part is None else part.resolve(total)
 
     def taken(self, part: Part | None) -> tuple[TakenFile, ...]:
         """Return the files that were read, each with the characters of it that lie in the part."""
-        wanted, place = range(sum(self.lengths)) if part is None else part.resolve(sum(self.lengths)), 0
-        found = []
-        for file, length in zip(self.files, self.lengths, strict=True):
-            inside = range(length)[max(wanted.start - place, 0) : max(wanted.stop - place, 0)]
+        wanted, place, found = self.wanted(part), 0, []
+        for file, text in zip(self.files, self.texts, strict=True):
+            inside = range(len(text))[max(wanted.start - place, 0) : max(wanted.stop - place, 0)]
             found.append(TakenFile(path=file.path, sha256=file.sha256, characters=inside))
-            place += length
+            place += len(text)
         return tuple(found)
 
 

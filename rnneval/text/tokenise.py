@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.errors import TextError, VocabularyError
-from rnneval.text.sources import Place
 from rnneval.text.subword import Located, Subword, locate
 from rnneval.text.table import Batch, TokenTable
 from rnneval.text.units import Bools, Letters, byte_starts
@@ -96,18 +95,18 @@ class Unknowns:
     def __init__(self, kind: str) -> None:
         self.total = 0
         self._kind = kind
-        self.first: Place | None = None
-        """The first one in the final text."""
+        self.first = 0
+        """Characters of the final text before the first one."""
         self._counts: Counter[str] = Counter()
         self._counted_every_distinct = True
-        self._place = Place(characters=0, lines=0, column=0)
-        """The start of the present piece."""
+        self._characters = 0
+        """Characters of the final text before the present piece."""
 
     def add(self, counts: Mapping[str, int], utf8: bytes, first: int) -> None:
         """Count unknown tokens of a piece, the first of which begins at byte `first`."""
+        if not self.total:
+            self.first = self._characters + len(utf8[:first].decode(errors="ignore"))
         self.total += sum(counts.values())
-        if self.first is None:
-            self.first = Place.after_text(utf8[:first].decode(errors="ignore")).after(self._place)
         for token, count in counts.items():
             if token in self._counts or len(self._counts) < _REMEMBERED:
                 self._counts[token] += count
@@ -116,7 +115,7 @@ class Unknowns:
 
     def advance(self, text: str) -> None:
         """Move on to the end of a piece."""
-        self._place = Place.after_text(text).after(self._place)
+        self._characters += len(text)
 
     def describe(self, of: str, first: str) -> str:
         """Return a message with their number, the most frequent ones and the first place; `of` names the text."""
