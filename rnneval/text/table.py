@@ -141,4 +141,5 @@ class TokenTable:
 def _sums(flags: Bools, bounds: Ints) -> Ints:
     """Count the flags between each two bounds; the first flag is at the first bound."""
     before = np.append(0, np.cumsum(flags, dtype=np.int64))
-    return np.diff(before[bounds - bounds[0]])
+    found: Ints = np.diff(before[bounds - bounds[0]])
+    return found
