@@ -143,7 +143,7 @@ def test_a_path_that_may_be_one_is_printed_whole(path):
 def test_a_file_whose_name_has_a_line_break_is_read(tmp_path):
     place = tmp_path / "a\nb.txt"
     place.write_text("text")
-    assert "".join(piece.text for piece in Sources(place).read()) == "text"
+    assert "".join(Sources(place).read()) == "text"
 
 
 @pytest.mark.parametrize(("signature", "usual"), [(SIGNATURE, "bits_per_char"), (WORDS, "word_perplexity_eos")])

@@ -88,7 +88,7 @@ def opened_document(opened: Opened) -> Iterator[Block]:
         for layer in opened.checkpoint.layers
     )
     yield table("Layers", ("layer", "path", "kind", "units", "slots"), rows, right=(3,))
-    yield from _warnings(opened.warnings)
+    yield from _warnings(opened.warnings or ())
 
 
 def sweep_document(sweep: "Sweep") -> Iterator[Block]:
