@@ -116,8 +116,8 @@ class Subject:
     """Ids of the special round."""
     plan: Plan
     seed: int
-    single: bool = False
-    """Whether it can be called with one row as well."""
+    alone: int = 0
+    """The number of rows, from the first, that can be read without the others as well."""
     half: str = ""
     """The type of half precision in which it computes, if there is one."""
     read_moved: Reader | None = None
@@ -267,7 +267,7 @@ def run_behaviour(subject: Subject, *, without: Collection[str] = ()) -> dict[st
     one row, `leaves` where no array of the state can be exchanged, `training` where it takes no such argument.
     """
     left_out = {
-        "alone": not subject.single,
+        "alone": not subject.alone,
         "leaves": subject.exchanged is None,
         "fresh": subject.read_after is None,
         "training": subject.read_training is None and not subject.why_not_training,
@@ -390,7 +390,7 @@ class _Tests:
 
     def alone(self) -> Oracle:
         what = "row {} with and without the other rows"
-        found = [self._alone(self.ids, row, self.base, what.format(row)) for row in range(2)]
+        found = [self._alone(self.ids, row, self.base, what.format(row)) for row in range(self.subject.alone)]
         if self.subject.special:
             ids = with_special(self.subject, self.ids)
             found.append(self._alone(ids, 0, self.special, f"{what.format(0)}, with {_listed(self.subject)}"))

@@ -119,7 +119,7 @@ class _Adapter:
             special=special,
             plan=LONG,
             seed=seed,
-            single=lm.batched,
+            alone=2 if lm.batched else 0,
             half=halves[0] if halves else "",
             read_moved=None if packing is None else self.read_moved,
             moved="state",

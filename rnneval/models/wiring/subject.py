@@ -432,7 +432,7 @@ class Ready:
             special=special,
             plan=SHORT,
             seed=seed,
-            single=self.takes_one_row,
+            alone=(1 if self.call.texts > 1 else self.batch) if self.takes_one_row else 0,  # other texts: of row 0
             half=self.half,
             read_moved=self.run_moved if self._movable else None,
             read_after=self.run_after if begins else None,

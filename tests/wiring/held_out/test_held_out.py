@@ -10,9 +10,10 @@ import pytest
 
 import rnneval
 from tests.wiring.corpus.case import OUTSIDE, cases_of
-from tests.wiring.held_out import keras_models, step_models
+from tests.wiring.held_out import keras_models, keras_places, step_models
 
-KERAS, STEP = cases_of(keras_models), cases_of(step_models)
+KERAS = (*cases_of(keras_models), *cases_of(keras_places))
+STEP = cases_of(step_models)
 if find_spec("torch"):
     from tests.wiring.held_out import torch_models
 
