@@ -18,9 +18,9 @@ import pandas as pd
 import psutil
 
 import rnneval
-from rnneval.sweeps.distributed import workers_reading
-from rnneval.sweeps.opening import Opening
-from rnneval.sweeps.workers import Workers
+from rnneval.engine.chunks import workers_reading
+from rnneval.engine.reopening import Opening
+from rnneval.engine.executor import Workers
 
 
 def a_worker() -> psutil.Process:

@@ -387,7 +387,7 @@ class WorkerGroup(Options):
 
     jobs: int | None = option(None, "Number of worker processes on this machine.", metavar="N", least=1)
     memory: str | None = option(
-        None, "Memory that each worker process may use, such as 4GB.", metavar="SIZE", unset="an equal share of all"
+        None, "Memory that each worker process may allocate, such as 4GB (Linux).", metavar="SIZE", unset="an equal share of all"
     )
     scheduler: str | None = option(
         None, "Address of a Dask scheduler whose workers are used instead.", metavar="ADDRESS"

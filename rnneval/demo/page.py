@@ -18,7 +18,7 @@ from rnneval.render.figures import load
 from rnneval.render.html import Drawn
 from rnneval.render.phrasing import number
 from rnneval.render.report import Given, Page, draw, html_of, page_of
-from rnneval.sweeps.workers import Pool, Task, WorkerDiedError
+from rnneval.engine.executor import Pool, Task, WorkerDiedError
 
 R = TypeVar("R", Run, Wiring, Gate, Gradients)
 _ELSEWHERE = 2

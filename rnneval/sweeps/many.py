@@ -17,6 +17,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 import rnneval
+from rnneval.engine.executor import Done, Task, WorkerDiedError, Workers, connected
+from rnneval.engine.reopening import (
+    ALONE,
+    Opening,
+    absolute_paths,
+    file_hashes,
+    require_same_files,
+    require_same_version,
+)
 from rnneval.errors import RecordError, RnnevalError
 from rnneval.options import SweepOptions, SweptGroup, WorkerGroup, on_folder, values_of
 from rnneval.records import Run, decode, encode, read_run, write
@@ -24,9 +33,7 @@ from rnneval.records._base import quoted
 from rnneval.records.paths import named, require_apart
 from rnneval.records.run import score_in_words
 from rnneval.sweeps.checkpoints import Candidate, find_checkpoints
-from rnneval.sweeps.opening import ALONE, Opening, absolute_paths, file_hashes, require_same_files, require_same_version
 from rnneval.sweeps.table import FAILED, FILE, NOT_VALID, RECORDS, Row, best_first, record_name, write_table
-from rnneval.sweeps.workers import Done, Task, WorkerDiedError, Workers, connected
 from rnneval.text import Paths, TextOptions
 from rnneval.text.pieces import final_text
 from rnneval.text.sources import Sources, refuse_overlap
@@ -272,8 +279,8 @@ def _row_of(done: Done, out: Path) -> Row:
     answer: Answer = done.value
     if isinstance(done.error, WorkerDiedError):
         message = (
-            "the worker process died twice while it evaluated this checkpoint: it used more memory than it may "
-            "(--memory), or its content crashes a parser"
+            "every worker that evaluated this checkpoint died: it needs more memory than a worker has (--memory), or its "
+            "content crashes a parser"
         )
         answer = Answer(error=message, kind="worker-died")
     elif done.error is not None:

@@ -26,9 +26,9 @@ from rnneval.records.run import Warning as RunWarning
 from rnneval.sweeps import many
 from rnneval.sweeps.many import Answer
 from rnneval.sweeps.table import records_of
-from rnneval.sweeps.workers import Done, WorkerDiedError
+from rnneval.engine.executor import Done, WorkerDiedError
 from tests.gates.synthetic import ar_losses, make_run
-from tests.sweeps.pools import Shuffled
+from tests.engine.pools import Shuffled
 
 LOSSES = ar_losses(128)
 

@@ -71,9 +71,9 @@ def command(
 
 def _reader(checkpoint: str, opening: CheckpointOptions, workers: WorkerGroup) -> "AbstractContextManager[Reader]":
     """Return a reader of the text that works in several processes."""
-    from rnneval.sweeps.distributed import workers_reading
-    from rnneval.sweeps.opening import Opening
-    from rnneval.sweeps.workers import Workers
+    from rnneval.engine.chunks import workers_reading
+    from rnneval.engine.reopening import Opening
+    from rnneval.engine.executor import Workers
 
     plain = Opening(**values_of(OpeningGroup, opening))
     return workers_reading(checkpoint, plain, Workers(**vars(workers)))

@@ -51,10 +51,12 @@ class Opening(OpeningGroup):
         return tuple(name for name in own if name and isinstance(name, str))
 
     def open(self, path: str, sha256: str, *, kernel: str = "auto", backend: str | None = None) -> "LanguageModel":
-        """Open a checkpoint of known content to read a text, in this process, with a backend if one is given."""
+        """Open a checkpoint of known content to read a text, in a worker, with a backend if one is given."""
         from rnneval.engine.opening import open as open_checkpoint
         from rnneval.engine.opening import with_automatic_backend
 
+        # The last digits depend on the number of threads: they shall not depend on the worker.
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
         options = OpenOptions(**{**vars(self), "expect_sha256": sha256, "backend": backend or self.backend})
         model: LanguageModel = open_checkpoint(path, **vars(with_automatic_backend(options, kernel=kernel)))
         return model
