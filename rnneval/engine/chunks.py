@@ -14,8 +14,7 @@ the first row begins where the chunk begins. *Segment*: the tokens of one step o
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 import rnneval
 from rnneval.backends.protocol import LanguageModel, Predicted, Scorer, Shape, Vectors
 from rnneval.engine.collect import Observations
-from rnneval.engine.executor import Pool, Task, WorkerDiedError, Workers, connected
+from rnneval.engine.executor import Pool, Task, WorkerDiedError
 from rnneval.engine.measure import Read, Reader
 from rnneval.engine.plan import Spans, StateOptions, Stitch, Streaming, cut_spans, shape_for, stitch_of
 from rnneval.engine.reopening import ALONE, Opening, file_hashes, require_same_files, require_same_version
@@ -172,21 +171,12 @@ def _opened(setup: ChunkSetup) -> tuple[LanguageModel, Scorer]:
 # Where the text is
 
 
-@contextmanager
-def workers_reading(
-    checkpoint: str, opening: Opening, workers: Workers, *, chunk: int | None = None
-) -> Iterator[Reader]:
-    """Start workers, return a reader for `rnneval.evaluate` that uses them, and stop them at the end.
+def reader_over(pool: Pool, checkpoint: str, opening: Opening, *, chunk: int | None = None) -> Reader:
+    """Return a reader for `rnneval.evaluate`, whose chunks a pool reads.
 
     Workers open the very checkpoint that is evaluated, at its path. `chunk` is the most predictions of a chunk, by
     default chosen by the length of the text.
     """
-    with connected(workers, tasks=workers.jobs or 1) as pool:
-        yield reader_over(pool, checkpoint, opening, chunk=chunk)
-
-
-def reader_over(pool: Pool, checkpoint: str, opening: Opening, *, chunk: int | None = None) -> Reader:
-    """Return a reader whose tasks a pool runs."""
     path, hashes = str(Path(checkpoint).absolute()), file_hashes(opening.files)
 
     def read(

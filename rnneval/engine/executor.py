@@ -1,8 +1,8 @@
 """Tasks on workers, through an executor of `concurrent.futures`: processes of this machine, or those of a Dask cluster.
 
-A process that dies breaks the executor of this machine, and no future says which task was its last. So the tasks that
-were running are run again, each alone on an executor with one process: the task whose process dies again is given up,
-and the others go on. A Dask scheduler repeats the tasks of a dead worker itself.
+A process that dies breaks the executor of this machine, and every task that was running ends with the same error. A Dask
+scheduler blames all tasks that a dead worker had, too. So these tasks are run again when all others are done, one at a
+time: the one whose worker dies again is given up.
 """
 
 import logging
@@ -21,7 +21,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
@@ -64,22 +63,8 @@ class WorkerDiedError(Exception):
     """The workers that ran a task died."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Workers(WorkerGroup):
-    """The workers to start or to connect to; without `jobs`, one process per core."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.scheduler is None:
-            return
-        if self.jobs is not None or self.memory is not None:
-            raise UsageError("--scheduler brings its own workers: leave out --jobs and --memory")
-        if find_spec("distributed") is None:
-            raise UsageError("distributed is not installed, and --scheduler needs it: pip install 'rnneval[dask]'")
-
-
 @contextmanager
-def connected(workers: Workers, *, tasks: int) -> Iterator["Pool"]:
+def connected(workers: WorkerGroup, *, tasks: int) -> Iterator["Pool"]:
     """Return a pool of workers, and release them at the end; no more processes are started than there are tasks."""
     if workers.scheduler is not None:
         with _cluster(workers.scheduler) as pool:
@@ -93,23 +78,30 @@ def connected(workers: Workers, *, tasks: int) -> Iterator["Pool"]:
 class Pool(ABC):
     """Runs tasks on an executor."""
 
+    death: type[BaseException]
+    """The error of a future whose worker died, whichever task killed it."""
     workers = 0
     """The most workers that were there at once."""
 
     def run(self, waiting: deque[Task]) -> Iterator[Done]:
         """Run the waiting tasks in this order, and yield each result; more may be added between two results."""
         running: dict[Future[Any], Task] = {}
-        while waiting or running:
-            while waiting and len(running) < self._room():
-                task = waiting.popleft()
+        suspects: deque[Task] = deque()
+        while waiting or running or suspects:
+            alone = not waiting and not running
+            tasks, room = (suspects, 1) if alone else (waiting, self._room())
+            while tasks and len(running) < room:
+                task = tasks.popleft()
                 running[self._submit(task)] = task
             wait(running, return_when=FIRST_COMPLETED)
             for future in [future for future in running if future.done()]:
-                yield self._done(running.pop(future), future)
-
-    def _done(self, task: Task, future: Future[Any]) -> Done:
-        error = future.exception()
-        return Done(key=task.key, error=error) if error else Done(key=task.key, value=future.result())
+                task, error = running.pop(future), future.exception()
+                if not isinstance(error, self.death):
+                    yield Done(key=task.key, error=error, value=None if error else future.result())
+                elif alone:
+                    yield Done(key=task.key, error=WorkerDiedError("its worker died, also when it ran nothing else"))
+                else:
+                    suspects.append(task)
 
     @abstractmethod
     def _room(self) -> int:
@@ -125,6 +117,8 @@ class Pool(ABC):
 
 class ProcessPool(Pool):
     """Processes of this machine, each with one thread of linear algebra, started as tasks are submitted."""
+
+    death = BrokenProcessPool
 
     def __init__(self, count: int, *, memory: int | None) -> None:
         """Take the number of processes, and the bytes that each may allocate; None: any number."""
@@ -166,16 +160,6 @@ class ProcessPool(Pool):
             raise UsageError(f"a worker process cannot be started: {why}: give fewer --jobs") from error
         self.workers = max(self.workers, len(_processes_of(self._executor)))
         return future
-
-    def _done(self, task: Task, future: Future[Any]) -> Done:
-        if not isinstance(future.exception(), BrokenProcessPool):
-            return super()._done(task, future)
-        with ProcessPool(1, memory=self._memory) as alone:
-            again = alone._submit(task)
-            wait([again])
-            if isinstance(again.exception(), BrokenProcessPool):
-                return Done(key=task.key, error=WorkerDiedError("its process died, and so did another one"))
-            return super()._done(task, again)
 
 
 def _processes_of(executor: ProcessPoolExecutor) -> list[Any]:
@@ -222,15 +206,16 @@ def _begin(memory: int | None) -> None:
 
 
 def _call(call: Callable[..., Any], *arguments: Any) -> Any:
-    """Make a call in a worker; an error that cannot be pickled, which would break the executor, is raised by name."""
+    """Make a call in a worker; an error that pickle cannot carry is raised by its name and message."""
     try:
         return call(*arguments)
     except Exception as error:
-        try:
-            pickle.loads(pickle.dumps(error))  # noqa: S301 - written in this line
-        except Exception:
-            raise RuntimeError(f"{type(error).__name__}: {error}") from None
-        raise
+        carried = ""
+        with suppress(Exception):
+            carried = str(pickle.loads(pickle.dumps(error)))  # noqa: S301 - written in this line
+        if carried == str(error):
+            raise
+        raise RuntimeError(f"{type(error).__name__}: {error}") from None
 
 
 def _end_with_parent() -> None:
@@ -265,7 +250,7 @@ def memory_of_each(size: str | None, processes: int) -> int | None:
 
 
 def _all_memory() -> int:
-    most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    most: int = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with suppress(OSError, ValueError):  # no container, or one without a limit ("max")
         most = min(most, int(Path("/sys/fs/cgroup/memory.max").read_text()))
     return most
@@ -279,7 +264,8 @@ def _cluster(address: str) -> Iterator["DaskPool"]:
     """Connect to a scheduler that has workers; at the end, what is left of the tasks is dropped with the connection."""
     from distributed import Client
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
         client = Client(address, timeout=_PATIENCE)
     except (OSError, TimeoutError, ValueError, TypeError) as error:
@@ -304,6 +290,9 @@ class DaskPool(Pool):
 
     def __init__(self, client: Any) -> None:
         """Take a `distributed.Client`."""
+        from distributed import KilledWorker
+
+        self.death = KilledWorker
         self._client, self._executor = client, client.get_executor(pure=False)
 
     def run(self, waiting: deque[Task]) -> Iterator[Done]:
@@ -321,13 +310,5 @@ class DaskPool(Pool):
         return max(1, 2 * sum(threads.values()))  # of two tasks a thread, one waits on the worker
 
     def _submit(self, task: Task) -> Future[Any]:
-        future: Future[Any] = self._executor.submit(task.call, *task.arguments())
+        future: Future[Any] = self._executor.submit(_call, task.call, *task.arguments())
         return future
-
-    def _done(self, task: Task, future: Future[Any]) -> Done:
-        from distributed import KilledWorker
-
-        error = future.exception()
-        if isinstance(error, KilledWorker):
-            return Done(key=task.key, error=WorkerDiedError(str(error)))
-        return super()._done(task, future)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import platform
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -93,19 +94,17 @@ def require_same_files(hashes: Mapping[str, str]) -> None:
             status = Path(path).stat()
             found = _known(path, status.st_mtime_ns, status.st_size)
         except OSError as error:
-            raise UsageError(f"{path}: cannot be read on {_machine()}: {error.strerror or error}") from error
+            raise UsageError(f"{path}: cannot be read on {platform.node()}: {error.strerror or error}") from error
         if found != sha256:
-            raise UsageError(f"{path}: is another file on {_machine()}: give workers the same files")
+            raise UsageError(f"{path}: is another file on {platform.node()}: give workers the same files")
 
 
 def require_same_version(version: str) -> None:
     """Refuse to mix results of two versions, with a UsageError."""
     if version != rnneval.__version__:
-        raise UsageError(f"{_machine()} has rnneval {rnneval.__version__}, not {version}: install the same on workers")
-
-
-def _machine() -> str:
-    return os.uname().nodename if hasattr(os, "uname") else "the worker"
+        raise UsageError(
+            f"{platform.node()} has rnneval {rnneval.__version__}, not {version}: install the same on workers"
+        )
 
 
 def _hash(path: str) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 import rnneval
-from rnneval.engine.executor import Done, Task, WorkerDiedError, Workers, connected
+from rnneval.engine.executor import Done, Task, WorkerDiedError, connected
 from rnneval.engine.reopening import (
     ALONE,
     Opening,
@@ -49,7 +49,6 @@ _RULES = {
     "TextError": "text",
     "UsageError": "usage",
     "RecordError": "record",
-    "MemoryError": "out-of-memory",
 }
 
 
@@ -117,7 +116,7 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) ->
         RecordError: a record or the table cannot be written.
     """
     out, progress = Path(options.out), options.progress or (lambda *_: None)
-    workers = Workers(**values_of(WorkerGroup, options))
+    workers = WorkerGroup(**values_of(WorkerGroup, options))
     found = find_checkpoints(folder, out=out)
     orders = _orders(found.candidates, text, options)
     one = orders[0]  # all read the same texts
@@ -218,27 +217,11 @@ def _final_sha256(texts: Sequence[str], fitted: Sequence[str], options: SweepOpt
     return whole.hexdigest()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """A worker's answer: the record as JSON, or the error."""
-
-    record: str | None = None
-    error: str = ""
-    kind: str = ""
-    """The rule by which the file was refused, or the class of another error."""
-
-
-def measure_one(order: Order) -> Answer:
-    """Evaluate one checkpoint in this process, a worker; any error with it is an answer as well."""
+def measure_one(order: Order) -> str:
+    """Evaluate one checkpoint in this process, a worker, and return the record as JSON."""
     with ALONE:
         try:
-            return Answer(record=encode(_measured(order)))
-        except RnnevalError as error:
-            return Answer(error=str(error), kind=error.rule or type(error).__name__)
-        except MemoryError:
-            return Answer(error="out of memory", kind="MemoryError")
-        except Exception as error:
-            return _unexpected(error)
+            return encode(_measured(order))
         finally:
             if (keras := sys.modules.get("keras")) is not None:
                 keras.utils.clear_session()  # it keeps names and graphs of every model
@@ -257,10 +240,6 @@ def _measured(order: Order) -> Run:
     return msgspec.structs.replace(run, checkpoint=msgspec.structs.replace(run.checkpoint, path=order.shown))
 
 
-def _unexpected(error: BaseException) -> Answer:
-    return Answer(error=f"{type(error).__name__}: {error}", kind="unexpected")
-
-
 def _finished(order: Order, out: Path) -> Row | None:
     """Return the row of a checkpoint if its record is there, complete and of this content, or None."""
     path = out / order.record
@@ -276,23 +255,26 @@ def _finished(order: Order, out: Path) -> Row | None:
 def _row_of(done: Done, out: Path) -> Row:
     """Write the record that a worker returned, and return the row."""
     order: Order = done.key
-    answer: Answer = done.value
-    if isinstance(done.error, WorkerDiedError):
-        message = (
-            "every worker that evaluated this checkpoint died: it needs more memory than a worker has (--memory), or its "
-            "content crashes a parser"
-        )
-        answer = Answer(error=message, kind="worker-died")
-    elif done.error is not None:
-        answer = _unexpected(done.error)
-    if answer.record is None:
-        rule = _RULES.get(answer.kind, answer.kind)
-        error = answer.error.removeprefix(f"{order.path}: ")
-        return Row(name=order.name, sha256=order.sha256, error=error, rule=rule)
-    run = decode(answer.record, order.name)
+    if done.error is not None:
+        rule, message = _rule_and_message(done.error)
+        return Row(name=order.name, sha256=order.sha256, error=message.removeprefix(f"{order.path}: "), rule=rule)
+    run = decode(done.value, order.name)
     assert isinstance(run, Run)  # noqa: S101 - what `measure_one` makes
     write(run, out / order.record)
     return _row(order, run)
+
+
+def _rule_and_message(error: BaseException) -> tuple[str, str]:
+    if isinstance(error, RnnevalError):
+        return error.rule or _RULES[type(error).__name__], str(error)
+    if isinstance(error, WorkerDiedError):
+        return "worker-died", (
+            "every worker that evaluated this checkpoint died: it needs more memory than a worker has (--memory), or "
+            "its content crashes a parser"
+        )
+    if isinstance(error, MemoryError):
+        return "out-of-memory", "it needs more memory than a worker has (--memory)"
+    return "unexpected", f"{type(error).__name__}: {error}"
 
 
 def _row(order: Order, run: Run) -> Row:

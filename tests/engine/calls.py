@@ -22,8 +22,6 @@ def die_once(flag: str) -> str:
     return "alive"
 
 
-
-
 def wrong(_: int) -> None:
     raise ValueError("on purpose")
 

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 import rnneval
-from rnneval.engine.plan import Spans
 from rnneval.engine.chunks import chunks_of, reader_over
+from rnneval.engine.plan import Spans
 from rnneval.engine.reopening import Opening
+from tests.engine.pools import Shuffled
 from tests.engine.small import LETTERS, codes, letters, stacked
 from tests.engine.test_streams import linear
-from tests.engine.pools import Shuffled
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Real workers, of this machine and of a Dask cluster: a death costs one task, digits agree, none outlives its parent."""
+"""Workers of this machine and of a Dask cluster: a death costs one task, digits agree, none outlives its parent."""
 
 import json
 import os
@@ -20,9 +20,10 @@ from distributed import LocalCluster
 import rnneval
 from rnneval.engine import executor
 from rnneval.engine.chunks import reader_over
-from rnneval.engine.executor import Task, WorkerDiedError, Workers, connected, memory_of_each
+from rnneval.engine.executor import Task, WorkerDiedError, connected, memory_of_each
 from rnneval.engine.reopening import Opening
 from rnneval.errors import UsageError
+from rnneval.options import WorkerGroup
 from tests.engine import calls
 from tests.engine.pools import assert_a_death_costs_its_own_task_alone, ran
 from tests.engine.small import LETTERS, letters, stacked
@@ -31,7 +32,7 @@ from tests.engine.small import LETTERS, letters, stacked
 @pytest.fixture(scope="module")
 def processes():
     """Two worker processes of this machine."""
-    with connected(Workers(jobs=2), tasks=9) as pool:
+    with connected(WorkerGroup(jobs=2), tasks=9) as pool:
         yield pool
 
 
@@ -48,7 +49,7 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def dask_workers(cluster):
-    with connected(Workers(scheduler=cluster.scheduler_address), tasks=9) as pool:
+    with connected(WorkerGroup(scheduler=cluster.scheduler_address), tasks=9) as pool:
         yield pool
 
 
@@ -78,7 +79,7 @@ def children():
 
 def test_tasks_run_in_two_processes_with_one_thread_and_no_port_is_open(tmp_path):
     before = children()
-    with connected(Workers(jobs=2), tasks=9) as workers:
+    with connected(WorkerGroup(jobs=2), tasks=9) as workers:
         done = ran(workers, *[(calls.where, k) for k in range(6)], (calls.prints, 3))
         assert [one.value[0] for one in done[:6]] == list(range(6))
         processes = {one.value[1] for one in done[:6]}
@@ -97,7 +98,7 @@ def test_an_error_that_cannot_be_pickled_is_named(processes):
 
 
 def test_memory_beyond_the_limit_is_not_given():
-    with connected(Workers(jobs=1, memory="300MB"), tasks=1) as workers:
+    with connected(WorkerGroup(jobs=1, memory="300MB"), tasks=1) as workers:
         large, small = ran(workers, (calls.fill, 400 << 20), (calls.where, 1))
     assert isinstance(large.error, (MemoryError, WorkerDiedError))
     assert small.value[0] == 1
@@ -167,9 +168,9 @@ def test_workers_end_when_their_parent_is_killed_or_interrupted(tmp_path, how):
     script = tmp_path / "train.py"
     script.write_text(
         "import sys\nfrom collections import deque\nprint('script', flush=True)\n"
-        "from rnneval.engine.executor import Task, Workers, connected\n"
+        "from rnneval.engine.executor import Task, connected\nfrom rnneval.options import WorkerGroup\n"
         "from tests.engine import calls\n"
-        "with connected(Workers(jobs=2), tasks=2) as pool:\n"
+        "with connected(WorkerGroup(jobs=2), tasks=2) as pool:\n"
         "    tasks = [Task(key=k, call=calls.tell, arguments=lambda k=k: (k, sys.argv[1])) for k in (0, 1)]\n"
         "    list(pool.run(deque(tasks)))\n"
     )
@@ -196,7 +197,7 @@ def test_workers_end_when_their_parent_is_killed_or_interrupted(tmp_path, how):
 
 def test_workers_end_with_what_waits_for_them():
     before = children()
-    with connected(Workers(jobs=2), tasks=2) as workers:
+    with connected(WorkerGroup(jobs=2), tasks=2) as workers:
         tasks = [Task(key=k, call=calls.wait, arguments=partial(tuple, [s])) for k, s in enumerate((0, 600))]
         assert next(workers.run(deque(tasks))).value == 0
     assert children() == before  # and the task of ten minutes was not waited for
@@ -208,12 +209,12 @@ def test_workers_end_with_what_waits_for_them():
 )
 def test_workers_that_cannot_be(given, said):
     with pytest.raises(UsageError, match=said):
-        Workers(**given)
+        WorkerGroup(**given)
 
 
 @pytest.mark.parametrize(("memory", "said"), [("much", "not a size"), ("1MB", "too little"), ("-4GB", "not a size")])
 def test_memory_that_cannot_be(memory, said):
-    with pytest.raises(UsageError, match=said), connected(Workers(memory=memory), tasks=1):
+    with pytest.raises(UsageError, match=said), connected(WorkerGroup(memory=memory), tasks=1):
         pass
 
 
@@ -231,15 +232,15 @@ def test_sizes():
 
 
 def test_dask_that_is_not_installed_is_said_before_anything_starts(monkeypatch):
-    monkeypatch.setattr(executor, "find_spec", lambda _: None)
+    monkeypatch.setattr("rnneval.options.find_spec", lambda _: None)
     with pytest.raises(UsageError, match=r"^distributed is not installed.*pip install 'rnneval\[dask\]'$"):
-        Workers(scheduler="127.0.0.1:8786")
+        WorkerGroup(scheduler="127.0.0.1:8786")
 
 
 def test_a_scheduler_that_is_not_there(monkeypatch):
     monkeypatch.setattr(executor, "_PATIENCE", 1)
     with (
         pytest.raises(UsageError, match=r"^--scheduler 127\.0\.0\.1:9: no Dask scheduler answers there"),
-        connected(Workers(scheduler="127.0.0.1:9"), tasks=1),
+        connected(WorkerGroup(scheduler="127.0.0.1:9"), tasks=1),
     ):
         pass
