@@ -18,9 +18,10 @@ import pandas as pd
 import psutil
 
 import rnneval
-from rnneval.sweeps.distributed import workers_reading
-from rnneval.sweeps.opening import Opening
-from rnneval.sweeps.workers import Workers
+from rnneval.engine.chunks import reader_over
+from rnneval.engine.executor import connected
+from rnneval.engine.reopening import Opening
+from rnneval.options import WorkerGroup
 
 
 def a_worker() -> psutil.Process:
@@ -67,7 +68,8 @@ def main() -> None:
             log: list[dict] = []
             progress = None if what is None else struck(signal.Signals[what], log)
             began = time.monotonic()
-            with workers_reading(str(given.checkpoint), Opening(), Workers(jobs=count), chunk=given.chunk) as reader:
+            with connected(WorkerGroup(jobs=count), tasks=count) as pool:
+                reader = reader_over(pool, str(given.checkpoint), Opening(), chunk=given.chunk)
                 run = rnneval.evaluate(lm, given.text, reader=reader, losses=losses, progress=progress, **options)
             nats = pd.read_parquet(losses)["nats"].to_numpy()
             seen.append((nats, run.blocks))

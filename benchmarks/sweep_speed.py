@@ -17,9 +17,10 @@ from statistics import median
 import numpy as np
 
 import rnneval
-from rnneval.sweeps.distributed import reader_over
-from rnneval.sweeps.opening import Opening
-from rnneval.sweeps.workers import Pool, Task, Workers, connected
+from rnneval.engine.chunks import reader_over
+from rnneval.engine.executor import Pool, Task, connected
+from rnneval.engine.reopening import Opening
+from rnneval.options import WorkerGroup
 
 TASKS, ROUNDS = 100, 2
 
@@ -46,7 +47,7 @@ def main() -> None:
     result: dict = {"workers": {}}
     for count in (1, 2):
         began = time.perf_counter()
-        with connected(Workers(jobs=count, threads=1), tasks=count, duplicates=True) as pool:
+        with connected(WorkerGroup(jobs=count), tasks=count) as pool:
             overhead(pool, 0, 2 * count)
             found = {"start_seconds": time.perf_counter() - began}
             found["milliseconds_a_task"] = 1e3 * overhead(pool, 0, TASKS)

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import partial, wraps
+from importlib.util import find_spec
 from textwrap import fill
 from typing import Any, ClassVar, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -387,11 +388,21 @@ class WorkerGroup(Options):
 
     jobs: int | None = option(None, "Number of worker processes on this machine.", metavar="N", least=1)
     memory: str | None = option(
-        None, "Memory that each worker process may use, such as 4GB.", metavar="SIZE", unset="an equal share of all"
+        None,
+        "Memory that each worker process may allocate, such as 4GB (Linux).",
+        metavar="SIZE",
+        unset="an equal share of all",
     )
     scheduler: str | None = option(
         None, "Address of a Dask scheduler whose workers are used instead.", metavar="ADDRESS"
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scheduler is not None and (self.jobs is not None or self.memory is not None):
+            raise UsageError("--scheduler brings its own workers: leave out --jobs and --memory")
+        if self.scheduler is not None and find_spec("distributed") is None:
+            raise UsageError("distributed is not installed, and --scheduler needs it: pip install 'rnneval[dask]'")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ _START = (
     "with rnneval.without_current_folder(): module = import_module(sys.argv[2])\n"
     "module.main(*sys.argv[3:])"
 )
-_THREADS = (
+THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
 )  # fmt: skip
 
@@ -48,6 +48,6 @@ def start_python(
     path = [str(place) for place in sys.path]
     return subprocess.Popen(  # noqa: S603 - Python itself
         [sys.executable, "-P", "-c", _START, json.dumps([*path, home]), module, *map(str, arguments)],
-        env={**os.environ, "PYTHONSAFEPATH": "1", **dict.fromkeys(_THREADS, str(threads)), **(settings or {})},
+        env={**os.environ, "PYTHONSAFEPATH": "1", **dict.fromkeys(THREADS, str(threads)), **(settings or {})},
         **pipes,
     )

@@ -10,6 +10,7 @@ import seaborn as sns  # noqa: F401 - figures import it late, and this module is
 from msgspec import structs
 
 from rnneval.demo.files import ONE, RIGHT, WRONG, Files
+from rnneval.engine.executor import Pool, Task, WorkerDiedError
 from rnneval.gates.explanation import number as in_unit
 from rnneval.gates.sides import Named
 from rnneval.gates.verdicts import judge
@@ -18,7 +19,6 @@ from rnneval.render.figures import load
 from rnneval.render.html import Drawn
 from rnneval.render.phrasing import number
 from rnneval.render.report import Given, Page, draw, html_of, page_of
-from rnneval.sweeps.workers import Pool, Task, WorkerDiedError
 
 R = TypeVar("R", Run, Wiring, Gate, Gradients)
 _ELSEWHERE = 2

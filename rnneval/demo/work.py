@@ -8,9 +8,9 @@ from collections import deque
 from contextlib import AbstractContextManager
 
 from rnneval.demo.files import ONE, RIGHT, WRONG, Files, Recipe
+from rnneval.engine.executor import Pool, Task, WorkerDiedError, connected
 from rnneval.errors import UsageError
-from rnneval.options import Progress
-from rnneval.sweeps.workers import Pool, Task, WorkerDiedError, Workers, connected
+from rnneval.options import Progress, WorkerGroup
 
 MODELS = (RIGHT, WRONG, ONE)
 """The models, that with the most work first: its steps wait for no others."""
@@ -24,7 +24,7 @@ def workers() -> AbstractContextManager[Pool]:
     Raises:
         UsageError: no process can be started.
     """
-    return connected(Workers(threads=2), tasks=len(MODELS))
+    return connected(WorkerGroup(), tasks=len(MODELS))
 
 
 def measure(pool: Pool, files: Files, recipe: Recipe, told: Progress | None = None) -> None:

@@ -30,7 +30,7 @@ class ReaderOptions(StringGroup, EvaluateOptions):
     """Options of `evaluate`, with those that only Python has."""
 
     reader: Reader | None = option(
-        None, "Reader of the text in place of this process, from `rnneval.sweeps.distributed.workers_reading`.", flag=""
+        None, "Reader of the text in place of this process, from `rnneval.engine.chunks.reader_over`.", flag=""
     )
     wiring: Wiring | None = option(
         None, "Wiring record of this very model from `rnneval.check`, in place of checking it again.", flag=""

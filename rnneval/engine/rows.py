@@ -197,15 +197,13 @@ class Rows:
         *,
         kept: Boundaries | None = None,
         progress: Progress | None = None,
-        overlap: dict[int, Vectors] | None = None,
     ) -> None:
         """Take what runs the model, the spans to read, and what keeps the predictions.
 
         `kept` holds states of earlier readings; by default those of the spans that go on from others are kept.
-        `overlap` gets the states of the first span by boundary, for a re-evaluation by another process.
         """
         self._runner, self._spans, self._seen, self._watch = runner, spans, seen, runner.watch
-        self._progress, self._overlap = progress, overlap
+        self._progress = progress
         weight = 1 if runner.watch is None else 1 + runner.watch.weight
         self._kept = kept or Boundaries(np.flatnonzero(spans.continues).tolist(), runner.start, weight)
         self._scored, self._predictions = 0, spans.predictions
@@ -265,8 +263,6 @@ class Rows:
         job = row.job
         self._put(row)
         self._kept.put(job.span, job.boundary, job.state)
-        if self._overlap is not None and job.span == 0 and self._kept.keeps(job.boundary):
-            self._overlap[job.boundary] = job.state.copy()
         self._scored += len(row.records)
         return True
 

@@ -16,7 +16,7 @@ compared. *Reading*: one pass of the model over one span. `(D,)` is a whole stat
 `Stitching` sees states alone; the reader compares losses, too, by `Agreement`.
 
 The algorithm does not know who reads: `rnneval.engine.rows` reads spans as rows of one process, and
-`rnneval.sweeps.distributed` reads chunks of a text in worker processes, which use rows again.
+`rnneval.engine.chunks` reads chunks of a text on workers, which use rows again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -117,6 +117,10 @@ class Boundaries:
             return None
         return np.array(self._kept[boundary][self._place[span]])
 
+    def states_of(self, span: int) -> dict[int, Vectors]:
+        """Return all states `(D,)` of a span that are kept, by boundary."""
+        return {at: states[self._place[span]] for at, states in self._kept.items() if span in self._held[at]}
+
     def group_of(self, boundary: int) -> int:
         """Return the last kept boundary before this one, where the group of its segment begins."""
         before = boundary - 1
@@ -184,10 +188,7 @@ class Stitched:
 
     tolerance: float  # as asked for, or the noise floor of the arithmetic where that is higher
     passes: int = 1
-    """Readings of the text, the first one included.
-
-    Where all spans are re-evaluated within the first pass, as `passes_at_once` asks, that counts as a second one.
-    """
+    """Readings of the text, the first one included."""
     tokens_rerun: int = 0
     largest_state_difference: float | None = None
     """The largest that was accepted as agreement, in units of 1 + |s|, where s is the state of the earlier reading."""
@@ -269,22 +270,17 @@ class Stitching:
         segment: int,
         tolerance: float,
         audited: int | None = None,
-        passes_at_once: int | None = None,
         start: Vectors | None = None,
     ) -> None:
         """Take a reader, the spans that it reads, and the tokens between two comparisons of states.
 
         The audited span is re-evaluated to its end within the first pass. It shows the noise floor of the arithmetic,
-        and whether passes over all spans at once will pay.
-
-        All stale spans are re-evaluated together while at most `passes_at_once` passes have been made, for the first
-        time within the first pass, as early as possible. None: decide after each pass, and go on only while each leaves
-        little of the differences (`_LEFT`) and the audit foresees few passes; within the first pass only the audited
-        span is re-evaluated.
+        and whether passes over all spans at once will pay. They are made only while each leaves little of the
+        differences (`_LEFT`) and the audit foresees few passes.
 
         The first span begins from `start`; None: the model's initial state.
         """
-        self._reader, self._spans, self._audited, self._passes_at_once = reader, spans, audited, passes_at_once
+        self._reader, self._spans, self._audited = reader, spans, audited
         self._longest = int(spans.lengths.max(initial=0)) / segment  # length of the longest span, in segments
         self._start = start
         self._continuing: list[int] = np.flatnonzero(spans.continues).tolist()
@@ -320,9 +316,6 @@ class Stitching:
 
     def _first_pass(self) -> None:
         """Read every span from the initial state, the longest first, so that no row is left with a long one alone."""
-        early = set(self._continuing)
-        if self._passes_at_once is None:
-            early = set() if self._audited is None else {self._audited}
         unread = set(range(len(self._spans)))
 
         def on_end(ended: SpanResult) -> list[SpanReading]:
@@ -332,16 +325,14 @@ class Stitching:
             unread.discard(at)
             self._keep_last(ended, self._last)
             return [
-                self._reevaluation(span, audits=span == self._audited)
+                self._reevaluation(span, audits=True)
                 for span in (at, at + 1)
-                if span in early and span not in self._read_from and not {span - 1, span} & unread
+                if span == self._audited and span not in self._read_from and not {span - 1, span} & unread
             ]
 
         order = np.argsort(-self._spans.lengths, kind="stable").tolist()
         self._reader.read([SpanReading(span=span, start=self._start if span == 0 else None) for span in order], on_end)
         self._last |= self._later
-        if self._passes_at_once is not None and early:
-            self.result.passes += 1  # every span that goes on has been read twice
 
     def _reevaluation(self, span: int, *, audits: bool = False) -> SpanReading:
         start = self._read_from[span] = self._last[span - 1]
@@ -383,8 +374,7 @@ class Stitching:
     def _stale(self) -> list[int]:
         """Return the spans to re-evaluate now: all stale ones, or only those behind a span that is settled."""
         stale = [span for span in self._continuing if self._read_from.get(span) is not self._last[span - 1]]
-        at_once = self._at_once if self._passes_at_once is None else self.result.passes <= self._passes_at_once
-        if at_once:
+        if self._at_once:
             return stale
         unsettled = set(stale)
         return [span for span in stale if span - 1 not in unsettled]

@@ -17,6 +17,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 import rnneval
+from rnneval.engine.executor import Done, Task, WorkerDiedError, connected
+from rnneval.engine.reopening import (
+    ALONE,
+    Opening,
+    absolute_paths,
+    file_hashes,
+    require_same_files,
+    require_same_version,
+)
 from rnneval.errors import RecordError, RnnevalError
 from rnneval.options import SweepOptions, SweptGroup, WorkerGroup, on_folder, values_of
 from rnneval.records import Run, decode, encode, read_run, write
@@ -24,9 +33,7 @@ from rnneval.records._base import quoted
 from rnneval.records.paths import named, require_apart
 from rnneval.records.run import score_in_words
 from rnneval.sweeps.checkpoints import Candidate, find_checkpoints
-from rnneval.sweeps.opening import ALONE, Opening, absolute_paths, file_hashes, require_same_files, require_same_version
 from rnneval.sweeps.table import FAILED, FILE, NOT_VALID, RECORDS, Row, best_first, record_name, write_table
-from rnneval.sweeps.workers import Done, Task, WorkerDiedError, Workers, connected
 from rnneval.text import Paths, TextOptions
 from rnneval.text.pieces import final_text
 from rnneval.text.sources import Sources, refuse_overlap
@@ -42,7 +49,6 @@ _RULES = {
     "TextError": "text",
     "UsageError": "usage",
     "RecordError": "record",
-    "MemoryError": "out-of-memory",
 }
 
 
@@ -110,7 +116,7 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) ->
         RecordError: a record or the table cannot be written.
     """
     out, progress = Path(options.out), options.progress or (lambda *_: None)
-    workers = Workers(**values_of(WorkerGroup, options))
+    workers = WorkerGroup(**values_of(WorkerGroup, options))
     found = find_checkpoints(folder, out=out)
     orders = _orders(found.candidates, text, options)
     one = orders[0]  # all read the same texts
@@ -210,27 +216,11 @@ def _final_sha256(texts: Sequence[str], fitted: Sequence[str], options: SweepOpt
     return whole.hexdigest()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """A worker's answer: the record as JSON, or the error."""
-
-    record: str | None = None
-    error: str = ""
-    kind: str = ""
-    """The rule by which the file was refused, or the class of another error."""
-
-
-def measure_one(order: Order) -> Answer:
-    """Evaluate one checkpoint in this process, a worker; any error with it is an answer as well."""
+def measure_one(order: Order) -> str:
+    """Evaluate one checkpoint in this process, a worker, and return the record as JSON."""
     with ALONE:
         try:
-            return Answer(record=encode(_measured(order)))
-        except RnnevalError as error:
-            return Answer(error=str(error), kind=error.rule or type(error).__name__)
-        except MemoryError:
-            return Answer(error="out of memory", kind="MemoryError")
-        except Exception as error:
-            return _unexpected(error)
+            return encode(_measured(order))
         finally:
             if (keras := sys.modules.get("keras")) is not None:
                 keras.utils.clear_session()  # it keeps names and graphs of every model
@@ -249,10 +239,6 @@ def _measured(order: Order) -> Run:
     return msgspec.structs.replace(run, checkpoint=msgspec.structs.replace(run.checkpoint, path=order.shown))
 
 
-def _unexpected(error: BaseException) -> Answer:
-    return Answer(error=f"{type(error).__name__}: {error}", kind="unexpected")
-
-
 def _finished(order: Order, out: Path) -> Row | None:
     """Return the row of a checkpoint if its record is there, complete and of this content, or None."""
     path = out / order.record
@@ -268,23 +254,26 @@ def _finished(order: Order, out: Path) -> Row | None:
 def _row_of(done: Done, out: Path) -> Row:
     """Write the record that a worker returned, and return the row."""
     order: Order = done.key
-    answer: Answer = done.value
-    if isinstance(done.error, WorkerDiedError):
-        message = (
-            "the worker process died twice while it evaluated this checkpoint: it used more memory than it may "
-            "(--memory), or its content crashes a parser"
-        )
-        answer = Answer(error=message, kind="worker-died")
-    elif done.error is not None:
-        answer = _unexpected(done.error)
-    if answer.record is None:
-        rule = _RULES.get(answer.kind, answer.kind)
-        error = answer.error.removeprefix(f"{order.path}: ")
-        return Row(name=order.name, sha256=order.sha256, error=error, rule=rule)
-    run = decode(answer.record, order.name)
+    if done.error is not None:
+        rule, message = _rule_and_message(done.error)
+        return Row(name=order.name, sha256=order.sha256, error=message.removeprefix(f"{order.path}: "), rule=rule)
+    run = decode(done.value, order.name)
     assert isinstance(run, Run)  # noqa: S101 - what `measure_one` makes
     write(run, out / order.record)
     return _row(order, run)
+
+
+def _rule_and_message(error: BaseException) -> tuple[str, str]:
+    if isinstance(error, RnnevalError):
+        return error.rule or _RULES[type(error).__name__], str(error)
+    if isinstance(error, WorkerDiedError):
+        return "worker-died", (
+            "every worker that evaluated this checkpoint died: it needs more memory than a worker has (--memory), or "
+            "its content crashes a parser"
+        )
+    if isinstance(error, MemoryError):
+        return "out-of-memory", "it needs more memory than a worker has (--memory)"
+    return "unexpected", f"{type(error).__name__}: {error}"
 
 
 def _row(order: Order, run: Run) -> Row:

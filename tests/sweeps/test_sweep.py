@@ -19,16 +19,15 @@ from msgspec import structs
 
 import rnneval
 from rnneval.cli.main import run
-from rnneval.errors import CheckpointError, RecordError, TextError, UsageError
+from rnneval.engine.executor import Done, WorkerDiedError
+from rnneval.errors import RecordError, TextError, UsageError
 from rnneval.files import identify
 from rnneval.records import encode, read_run
 from rnneval.records.run import Warning as RunWarning
 from rnneval.sweeps import many
-from rnneval.sweeps.many import Answer
 from rnneval.sweeps.table import records_of
-from rnneval.sweeps.workers import Done, WorkerDiedError
+from tests.engine.pools import Shuffled
 from tests.gates.synthetic import ar_losses, make_run
-from tests.sweeps.pools import Shuffled
 
 LOSSES = ar_losses(128)
 
@@ -58,14 +57,11 @@ class Quick(Shuffled):
         yield from super().run(tasks)
 
     def _measure(self, order):
-        try:
-            identify(Path(order.path))
-        except CheckpointError as error:
-            return Answer(error=str(error), kind=error.rule)
+        identify(Path(order.path))
         record = make_run(LOSSES + 0.25 * order.path.endswith(".h5"))
         checkpoint = structs.replace(record.checkpoint, path=order.shown, sha256=order.sha256)
         warnings = (RunWarning(code="no-interval", message="a text without intervals"),)
-        return Answer(record=encode(structs.replace(record, checkpoint=checkpoint, warnings=warnings)))
+        return encode(structs.replace(record, checkpoint=checkpoint, warnings=warnings))
 
 
 def run_by(monkeypatch, pool):
@@ -156,7 +152,7 @@ def test_a_worker_that_dies_is_a_row(folder, shelf, tmp_path, monkeypatch):
     run_by(monkeypatch, Deadly(1, 0))
     result = rnneval.sweep(folder, shelf.text, out=tmp_path / "out")
     assert {row.rule for row in result.rows} == {"worker-died"}
-    assert "more memory than it may (--memory), or its content crashes a parser" in result.rows[0].error
+    assert "more memory than a worker has (--memory), or its content crashes a parser" in result.rows[0].error
     with pytest.raises(RecordError, match="4 checkpoints all failed"):
         records_of(tmp_path / "out")
 

@@ -1,6 +1,7 @@
 """`rnneval evaluate CHECKPOINT TEXT…`."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -51,15 +52,14 @@ def command(
     shared.require_places({"--out": output.out, "--losses": options.losses}, inputs)
     shared.require_ending("--out", output.out, *shared.ENDINGS)
     shared.require_ending("--losses", options.losses, ".parquet")
-    spread = workers.jobs is not None or workers.scheduler is not None
-    shared.require(spread or workers.memory is None, "--memory is for processes: give --jobs")
+    shared.require(workers.jobs is not None or workers.memory is None, "--memory is for processes: give --jobs")
     with chatter_held(), progress_bar("evaluating", quiet=output.quiet) as progress:
         opening.preflight(checkpoint)
         opening.preflight_text(text, options)
         from rnneval.engine.evaluate import evaluate
 
         options = replace(options, progress=progress, command=shared.command_line())
-        with _reader(checkpoint, opening, workers) if spread else nullcontext(None) as reader:
+        with _reader(checkpoint, opening, workers) as reader:
             run = evaluate(
                 opening.open_to_read(checkpoint, kernel=options.kernel), text, **vars(options), reader=reader
             )
@@ -69,11 +69,15 @@ def command(
     return shared.exit_of(run, strict=strict)
 
 
-def _reader(checkpoint: str, opening: CheckpointOptions, workers: WorkerGroup) -> "AbstractContextManager[Reader]":
-    """Return a reader of the text that works in several processes."""
-    from rnneval.sweeps.distributed import workers_reading
-    from rnneval.sweeps.opening import Opening
-    from rnneval.sweeps.workers import Workers
+@contextmanager
+def _reader(checkpoint: str, opening: CheckpointOptions, workers: WorkerGroup) -> Iterator["Reader | None"]:
+    """Return a reader of the text on workers; None if none are asked for."""
+    if workers.jobs is None and workers.scheduler is None:
+        yield None
+        return
+    from rnneval.engine.chunks import reader_over
+    from rnneval.engine.executor import connected
+    from rnneval.engine.reopening import Opening
 
-    plain = Opening(**values_of(OpeningGroup, opening))
-    return workers_reading(checkpoint, plain, Workers(**vars(workers)))
+    with connected(workers, tasks=workers.jobs or 1) as pool:
+        yield reader_over(pool, checkpoint, Opening(**values_of(OpeningGroup, opening)))

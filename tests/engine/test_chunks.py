@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 import rnneval
+from rnneval.engine.chunks import chunks_of, reader_over
 from rnneval.engine.plan import Spans
-from rnneval.sweeps.distributed import chunks_of, reader_over
-from rnneval.sweeps.opening import Opening
+from rnneval.engine.reopening import Opening
+from tests.engine.pools import Shuffled
 from tests.engine.small import LETTERS, codes, letters, stacked
 from tests.engine.test_streams import linear
-from tests.sweeps.pools import Shuffled
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_any_number_of_workers_gives_the_one_stream_number(saved, text):
         np.testing.assert_allclose(nats, expected, atol=1e-4)
         assert (other.tokens, other.signature, other.text) == (run.tokens, run.signature, run.text)
         assert other.streams.chunks == 7  # of 640: ten segments of 64
-        assert (ran.count("read_chunk"), ran.count("reevaluate_chunk")) == (7, 6)  # heads alone are read again
+        assert ran == ["read_chunk"] * 8  # the last chunk, of 159, is too short: of the others the first row is enough
         assert other.streams.forgetting_length.max < 640
     assert [other.streams.workers for other, *_ in seen] == [1, 2, 4]
 
@@ -79,7 +79,7 @@ def test_a_model_that_never_forgets_is_read_chunk_after_chunk(saved, text):
     np.testing.assert_allclose(nats, np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(3_999), ids], atol=2e-6)
     assert "does-not-forget" in codes(run)
     assert run.streams.passes >= run.streams.chunks == 6  # of 700
-    assert ran.count("read_chunk") == 6
+    assert len(ran) >= 11  # each but the first at least twice
 
 
 def test_documents_and_short_texts(saved, tmp_path):
@@ -106,7 +106,7 @@ def test_a_state_that_is_reset(saved, text):
 
 
 def test_a_window_model(text, tmp_path):
-    """Its state is the last five ids: chunks but the first are re-evaluated from these; first tokens have no score."""
+    """Its state is the last five ids: first rows are re-evaluated from these; first tokens have no score."""
     keras.utils.set_random_seed(3)
     layers = [keras.layers.Embedding(len(LETTERS), 4), keras.layers.GRU(3), keras.layers.Dense(len(LETTERS))]
     keras.Sequential([keras.Input((6,)), *layers]).save(tmp_path / "window.keras")
@@ -116,7 +116,7 @@ def test_a_window_model(text, tmp_path):
     assert "state:window-6" in other.signature
     assert (other.signature, other.tokens) == (run.signature, run.tokens)
     np.testing.assert_allclose(nats, expected, atol=1e-5)
-    assert ran.count("read_chunk") == other.streams.chunks > 4
+    assert len(ran) == other.streams.chunks + 1 == 8  # the last is too short to agree in its first row
 
 
 def test_that_states_are_not_summed_up_is_said(saved, text):

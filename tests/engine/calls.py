@@ -22,14 +22,6 @@ def die_once(flag: str) -> str:
     return "alive"
 
 
-def stop_once(flag: str) -> str:
-    """The first worker that is given this stands still for good."""
-    if not Path(flag).exists():
-        Path(flag).touch()
-        os.kill(os.getpid(), signal.SIGSTOP)
-    return "went on"
-
-
 def wrong(_: int) -> None:
     raise ValueError("on purpose")
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import platform
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -51,10 +52,12 @@ class Opening(OpeningGroup):
         return tuple(name for name in own if name and isinstance(name, str))
 
     def open(self, path: str, sha256: str, *, kernel: str = "auto", backend: str | None = None) -> "LanguageModel":
-        """Open a checkpoint of known content to read a text, in this process, with a backend if one is given."""
+        """Open a checkpoint of known content to read a text, in a worker, with a backend if one is given."""
         from rnneval.engine.opening import open as open_checkpoint
         from rnneval.engine.opening import with_automatic_backend
 
+        # The last digits depend on the number of threads: they shall not depend on the worker.
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
         options = OpenOptions(**{**vars(self), "expect_sha256": sha256, "backend": backend or self.backend})
         model: LanguageModel = open_checkpoint(path, **vars(with_automatic_backend(options, kernel=kernel)))
         return model
@@ -91,19 +94,17 @@ def require_same_files(hashes: Mapping[str, str]) -> None:
             status = Path(path).stat()
             found = _known(path, status.st_mtime_ns, status.st_size)
         except OSError as error:
-            raise UsageError(f"{path}: cannot be read on {_machine()}: {error.strerror or error}") from error
+            raise UsageError(f"{path}: cannot be read on {platform.node()}: {error.strerror or error}") from error
         if found != sha256:
-            raise UsageError(f"{path}: is another file on {_machine()}: give workers the same files")
+            raise UsageError(f"{path}: is another file on {platform.node()}: give workers the same files")
 
 
 def require_same_version(version: str) -> None:
     """Refuse to mix results of two versions, with a UsageError."""
     if version != rnneval.__version__:
-        raise UsageError(f"{_machine()} has rnneval {rnneval.__version__}, not {version}: install the same on workers")
-
-
-def _machine() -> str:
-    return os.uname().nodename if hasattr(os, "uname") else "the worker"
+        raise UsageError(
+            f"{platform.node()} has rnneval {rnneval.__version__}, not {version}: install the same on workers"
+        )
 
 
 def _hash(path: str) -> str:

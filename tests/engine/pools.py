@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Iterator
 from functools import partial
 
-from rnneval.sweeps.workers import Done, Task, WorkerDiedError
-from tests.sweeps import calls
+from rnneval.engine.executor import Done, Task, WorkerDiedError
+from tests.engine import calls
 
 
 def ran(workers, *tasks):
