@@ -1,8 +1,8 @@
 """The user's own scripts and notebooks: from FILE.py:NAME to the statements that NAME needs, and nothing else.
 
 Files are read as units (`source`), each with what it binds, reads and changes (`statements`). The units that a name
-needs are found (`plan`) and searched for what may not be run (`scan`). `builder` runs them as a module, and makes the
-model with what NAME is.
+needs are found (`plan`) and held against the list of what may run (`allowed`). `builder` runs them as a module, and
+makes the model with what NAME is.
 """
 
 from rnneval.usercode.builder import Builder, builder_of, parse_arguments, reads_checkpoint

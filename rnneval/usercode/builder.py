@@ -1,14 +1,13 @@
 """Builders: the user's own code, run only because the user named it.
 
 `--builder FILE.py:NAME` and `FILE.ipynb:NAME` run the statements that NAME needs; `package.module:NAME` is imported.
-The statements run as a module whose tracebacks and sources are those of the user's file. While they run, each file of
-the user's own is scanned before it is imported. Values of `--builder-arg` and `--builder-global` are read here, too.
+The statements run as a module whose tracebacks and sources are those of the user's file. While they run, only what is
+allowed runs of the user's own files that they import. Values of `--builder-arg` and `--builder-global` are read here.
 """
 
 import ast
 import difflib
 import hashlib
-import importlib.machinery
 import importlib.util
 import inspect
 import linecache
@@ -19,7 +18,6 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -27,8 +25,9 @@ from typing import Any, TypeVar
 from rnneval.errors import CheckpointError, RnnevalError, UsageError, type_and_message
 from rnneval.options import OpeningGroup
 from rnneval.text import Vocabulary
-from rnneval.usercode.plan import VALUES, Slice, is_file, plan, read_file, split_spec, whole
-from rnneval.usercode.scan import Scanner, is_installed
+from rnneval.usercode.keras_cache import cached_file
+from rnneval.usercode.neighbours import imported_in_part
+from rnneval.usercode.plan import CACHED, VALUES, Slice, allowed_part, is_file, plan, read_file, split_spec, whole
 from rnneval.usercode.source import Source, read_source
 
 T = TypeVar("T")
@@ -178,7 +177,7 @@ class Builder:
         folder = str(Path(target).resolve().parent) if sliced is not None else str(Path.cwd())
         sys.path.insert(0, folder)
         try:
-            with nullcontext() if sliced is None or self.run_module else neighbours_scanned(sliced):
+            with nullcontext() if sliced is None or self.run_module else imported_in_part(run_in_part):
                 run = partial(importlib.import_module, target) if sliced is None else partial(run_slice, sliced)
                 yield self._ran(run, f"{what} failed:")
         finally:
@@ -324,7 +323,7 @@ def run_slice(sliced: Slice) -> ModuleType:
     code = compile(sliced.tree(), file, "exec", source.flags, dont_inherit=True)
     module = ModuleType(name)
     module.__file__, module.__package__ = file, ""
-    module.__dict__.update({**sliced.given, VALUES: dict(sliced.given)})
+    module.__dict__.update({**sliced.given, VALUES: dict(sliced.given), CACHED: cached_file})
     sys.modules[name] = module  # before it runs: dataclasses and Keras look their module up
     before, sys.argv = sys.argv, [file]  # the code's own argparse, if any, then takes its defaults
     try:
@@ -337,44 +336,22 @@ def run_slice(sliced: Slice) -> ModuleType:
     return module
 
 
-@contextmanager
-def neighbours_scanned(sliced: Slice) -> Iterator[None]:
-    """Scan every file of the user's own before it is imported, wherever it is found, while the block runs.
+def run_in_part(path: Path, package: str, module: ModuleType) -> None:
+    """Run what is allowed of a neighbouring file in its module; a name that is left out raises when it is used."""
+    source = read_source(path, path.name, package)
+    part, left_out = allowed_part(source)
 
-    The imports that stand in the code are scanned before anything runs. This finds those whose names or folders are
-    computed, and those of functions that are called later.
-    """
-    finder = _Finder(Scanner(sliced.source.only(sliced.units)), sliced.source.shown)
-    sys.meta_path.insert(0, finder)
-    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        yield
-    finally:
-        sys.dont_write_bytecode = written
-        sys.meta_path.remove(finder)
+    def missing(name: str) -> Any:
+        if name not in left_out:
+            raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
+        raise CheckpointError(
+            f"builder: it imports {name} of {module.__name__}: {left_out[name]}: it was not run: move that under "
+            'if __name__ == "__main__" or into a function, or give --run-module to import everything as it is'
+        )
 
-
-class _Finder(MetaPathFinder):
-    """Finder that finds nothing, and refuses modules whose top level trains or writes."""
-
-    def __init__(self, scanner: Scanner, shown: str) -> None:
-        self._scanner, self._shown = scanner, shown
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        if spec is None or spec.origin is None or not spec.origin.endswith(".py") or is_installed(Path(spec.origin)):
-            return None
-        package = fullname if spec.submodule_search_locations else fullname.rpartition(".")[0]
-        found = self._scanner.of_file(Path(spec.origin), package)
-        if found is not None:
-            raise CheckpointError(
-                f"builder {self._shown}: it imports {fullname}, which {found.does} ({found.place}): `{found.text}`: it "
-                'was not imported: move that under if __name__ == "__main__", or give --run-module to import '
-                "everything as it is"
-            )
-        return None
+    module.__dict__.update({CACHED: cached_file, "__getattr__": missing})
+    code = compile(part.tree(), str(path), "exec", source.flags, dont_inherit=True)
+    exec(code, module.__dict__)  # noqa: S102 - the user's own code, of which this may run
 
 
 def _needed(arguments: ast.arguments) -> list[str]:

@@ -1,11 +1,13 @@
 """From `FILE.py:NAME` to the units that NAME needs, or to the message that says why they may not be run.
 
-The units that a name needs are found, searched for what may not be run, and put into a tree to run.
+The units that a name needs are found, held against the list of what may run, and put into a tree.
 """
 
 import ast
 import builtins
+import copy
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -15,11 +17,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rnneval.errors import CheckpointError, UsageError
-from rnneval.usercode.scan import Scanner, Violation, literal_folders
+from rnneval.usercode.allowed import DOWNLOADS, Refusal, first_refused, is_download, likely_mistake
+from rnneval.usercode.neighbours import Neighbours, literal_folders
 from rnneval.usercode.source import ENDINGS, Source, Unit, read_source
 from rnneval.usercode.statements import BLOCK_ENDINGS, LOOPS, Function, bodies_of, grouped, header_of, is_main_guard
 
 VALUES = "__rnneval_values__"  # name in the module under which the values of `--builder-global` stand
+CACHED = "__rnneval_cached_file__"  # name in the module of the function that stands for Keras' `get_file`
 _ALWAYS = frozenset((*dir(builtins), "__name__", "__file__", "__doc__", "__spec__", "__builtins__", "__annotations__"))
 _WHOLE = "--run-module to import the whole file as it is, with all that it trains and writes"
 
@@ -98,7 +102,11 @@ class Slice:
                         made.append(ast.increment_lineno(bound, node.lineno - 1))
             return made
 
-        return ast.fix_missing_locations(ast.Module(body=pruned(self.source.body), type_ignores=[]))
+        module = copy.deepcopy(ast.Module(body=pruned(self.source.body), type_ignores=[]))
+        for node in ast.walk(module):
+            if isinstance(node, ast.Call) and any(map(is_download, self.source.scope.full_names(node.func))):
+                node.func = ast.copy_location(ast.Name(id=CACHED, ctx=ast.Load()), node.func)
+        return ast.fix_missing_locations(module)
 
 
 def _pruned_block(node: ast.stmt, pruned: Callable[[Sequence[ast.stmt]], list[ast.stmt]]) -> ast.stmt:
@@ -162,14 +170,14 @@ def read_file(spec: str) -> Source:
 def plan(
     spec: str, given: Mapping[str, Any] | None = None, *, everything: bool = False, source: Source | None = None
 ) -> Slice:
-    """Find the statements of a file that a builder needs, and search them for what may not be run. Nothing is run.
+    """Find the statements of a file that a builder needs, and refuse them if one of them may not run. Nothing is run.
 
     With `everything`, all classes and functions of the file whose statements may be run are included, since a model in
     a file asks for them by name; NAME need not exist then. `given` are the values of `--builder-global`.
 
     Raises:
-        CheckpointError: the file cannot be read or has no such name, or a statement that is needed trains, writes,
-            deletes, downloads or starts a process, or cannot be decided.
+        CheckpointError: the file cannot be read or has no such name, a statement that is needed is not on the list of
+            what may run, or what is needed cannot be decided.
     """
     try:
         return _plan(spec, source or read_file(spec), given or {}, everything=everything)
@@ -198,7 +206,7 @@ def _plan(spec: str, source: Source, given: Mapping[str, Any], *, everything: bo
             f"builder {spec}: {first} needs {missing[0]}, which no statement binds, and it cannot be decided whether "
             f"{source.place(line)} does: `{source.line(line)}`: give --builder-global {missing[0]}=VALUE, or {_WHOLE}"
         )
-    found = _violation(sliced, called=name)
+    found = _refused(sliced, called=name)
     if found is not None:
         raise CheckpointError(_refusal(found, sliced, spec, first))
     return _with_definitions(sliced) if everything else sliced
@@ -322,10 +330,25 @@ class _Closure:
         return bool(self._waiting)
 
 
-def _violation(sliced: Slice, called: str | None = None) -> Violation | None:
-    """Return the first statement that may not be run, of a slice and of a call of a name in it."""
-    folders = literal_folders(sliced.source, sliced.units)
-    return Scanner(sliced.source.only(sliced.units, sliced.given), folders).violation(called)
+def _refused(sliced: Slice, called: str | None = None) -> Refusal | None:
+    """Return the first statement of a slice that may not run, or the first likely mistake of a call of `called`."""
+    source = sliced.source.only(sliced.units, sliced.given)
+    neighbours = Neighbours(source, literal_folders(sliced.source, sliced.units))
+    found = first_refused(source, sliced.units, neighbours)
+    return likely_mistake(source, called, neighbours) if found is None and called is not None else found
+
+
+def allowed_part(source: Source) -> tuple[Slice, Mapping[str, str]]:
+    """Return what may run of a neighbouring file, and for each name that is left out the reason."""
+    parts, left_out = [], {}
+    for name in dict.fromkeys(name for unit in source.units for name in unit.names.binds):
+        part = _slice_for(source, name, {})
+        found = _refused(part)
+        if found is None:
+            parts.append(part)
+        else:
+            left_out[name] = f"{found.place} {found.does}: `{found.text}`"
+    return _joined(Slice(source=source, kept={}), *parts), left_out
 
 
 def _refuse_name(source: Source, spec: str, name: str) -> None:
@@ -361,7 +384,7 @@ def _with_settings(sliced: Slice) -> Slice:
         closure = _Closure(sliced.source, sliced.given)
         closure.keep(unit, unit.when, Reason(""))
         part = closure.result()
-        found = _violation(part)
+        found = _refused(part)
         if found is None:
             parts.append(part)
         else:
@@ -376,13 +399,12 @@ def _with_definitions(sliced: Slice) -> Slice:
     for unit in sliced.source.units:
         if isinstance(unit.node, Function | ast.ClassDef) and unit not in sliced.kept:
             part = _slice_for(sliced.source, unit.node.name, sliced.given)
-            called = unit.node.name if isinstance(unit.node, ast.ClassDef) else None
-            if _violation(part, called) is None:
+            if _refused(part) is None:
                 parts.append(part)
     return _joined(sliced, *parts)
 
 
-def _refusal(found: Violation, sliced: Slice, spec: str, name: str) -> str:
+def _refusal(found: Refusal, sliced: Slice, spec: str, name: str) -> str:
     chain = sliced.chain(found.unit) if found.unit is not None else []
     way = f" ({' → '.join(chain)})" if len(chain) > 1 else ""
     kinds = Function | ast.ClassDef | ast.Import | ast.ImportFrom
@@ -390,6 +412,10 @@ def _refusal(found: Violation, sliced: Slice, spec: str, name: str) -> str:
     values = [each for each in chain[1:] if each not in others and each != "*"]
     start = "give" if values else "name a class or function that only makes the model, or give"
     given, what = (values[0], values[0]) if values else ("NAME", "a value")
+    if re.search(r"conf|cfg|arg|param|flag|opt|setting", given.lower()):
+        what = f"{what} (settings may be a dict, such as \"{given}={{'units': 128}}\")"
+    if found.does.startswith(DOWNLOADS):
+        start = f"give --builder-global {chain[-1]}=FILE," if values else start
     ways = [f"--builder-global {given}=VALUE in place of the statements that compute {what}"]
     if any(isinstance(unit.node, Function | ast.ClassDef) for unit in sliced.units if name in unit.names.binds):
         ways.append(f"--builder-arg NAME=VALUE if {name} takes it as an argument")

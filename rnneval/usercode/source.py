@@ -91,11 +91,25 @@ class Source:
         return grouped((name, unit) for unit in self.units for name in unit.names.binds)
 
     @cached_property
-    def methods(self) -> dict[str, list[Function]]:
-        """The methods of all classes, by name."""
-        classes = [unit.node for unit in self.units if isinstance(unit.node, ast.ClassDef)]
-        inside = (inner for node in classes for inner in ast.walk(node))
-        return grouped((inner.name, inner) for inner in inside if isinstance(inner, Function))
+    def functions(self) -> dict[str, list[Function]]:
+        """All functions and methods, by name."""
+        inside = (inner for unit in self.units for inner in ast.walk(unit.node))
+        return grouped((inner.name, inner) for inner in dict.fromkeys(inside) if isinstance(inner, Function))
+
+    @cached_property
+    def own(self) -> frozenset[str]:
+        """The names of methods, and of attributes that the code gives to objects."""
+        inside = [inner for unit in self.units for inner in ast.walk(unit.node)]
+        stored = {each.attr for each in inside if isinstance(each, ast.Attribute) and isinstance(each.ctx, ast.Store)}
+        bound = {
+            name.id
+            for node in inside
+            if isinstance(node, ast.ClassDef)
+            for statement in node.body
+            for name in ast.walk(statement)
+            if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
+        }
+        return frozenset(stored | bound | set(self.functions))
 
     def place(self, line: int) -> str:
         """Return a line for messages: `train.py:12`, or `train.ipynb, cell 3, line 2`.

@@ -225,6 +225,10 @@ class Scope:
             return name in self._modules or any(each.partition(".")[0] in _LIBRARIES for each in found)
         return self._outer is not None and self._outer.is_library(name)
 
+    def knows(self, name: str) -> bool:
+        """Return whether a name is bound here, by a scope around this one, or by Python."""
+        return name in self._meanings or (self._outer.knows(name) if self._outer else hasattr(builtins, name))
+
     def full_names(self, node: ast.AST) -> set[str]:
         """Return the full names that an expression may have.
 
