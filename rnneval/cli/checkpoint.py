@@ -32,7 +32,7 @@ class CheckpointOptions(OpenOptions):
     def preflight(self, checkpoint: str) -> None:
         """Refuse what can be refused before TensorFlow is imported."""
         from rnneval.files import preflight
-        from rnneval.files.artefact import FULL_MODELS
+        from rnneval.files.places import FULL_MODELS
         from rnneval.text import siblings
         from rnneval.usercode import reads_checkpoint
 

@@ -1,42 +1,62 @@
 """The configuration of a full model: measured, then parsed as JSON, then checked against the rules.
 
-It may name the classes and functions of Keras that are listed below: they run no code, open no file, take no function.
-The lists have names and modules that are allowed. A name that a later Keras brings is refused until it is added here.
+It may name the classes and functions of Keras that `classes.toml` lists.
 """
 
 import json
 import re
+import tomllib
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from rnneval.files.rules import require_allowed
+from rnneval.files.rules import Faults, refused, require_none
 
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]|,', re.DOTALL)
-MAX_BYTES, MAX_DEPTH, MAX_VALUES = 1 << 24, 100, 1_000_000
-"""The most that the rule config-size allows of the JSON text; counting ends above one of them."""
-_SIZED = ("units", "filters")
+_MAX_BYTES, _MAX_DEPTH, _MAX_VALUES = 1 << 24, 100, 1_000_000  # of the JSON text; counting ends above one of them
+_RUNS_CODE = {"Lambda", "LambdaLayer", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+_PATH = re.compile(r"^(/|~|[A-Za-z]:[\\/]|\\\\)[^\s]|://|(^|[/\\])\.\.([/\\]|$)")
+_FILES = {"vocabulary", "idf_weights", "filepath", "file_path", "filename", "fname", "origin", "url", "path"}
+_SIZES = {
+    "units", "input_dim", "output_dim", "filters", "key_dim", "value_dim", "num_heads", "num_classes", "num_tokens",
+    "n", "batch size", "cells",
+}  # fmt: skip
+_HARMLESS = 4096  # a square of this side has 64 MB
+_NO_SIZES = {"seed", "shared_object_id", "max_tokens", "max_value", "mask_value", "input_length", "vocabulary"}
+_LARGEST = 1 << 20
+_MAX_SEQUENTIAL, _MAX_LAYERS = 120, 350  # layers of one Sequential model, and of all models
 _DTYPES = {
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64",
     "bfloat16", "string",
 }  # fmt: skip
+_LISTED = tomllib.loads(Path(__file__).with_name("classes.toml").read_text("utf-8"))
+_LAYERS, _OBJECTS, _OPERATIONS, _VALUES, _ACTIVATIONS = (
+    frozenset(_LISTED[kind].split()) for kind in ("layers", "objects", "operations", "values", "activations")
+)
+_GRAPHS = frozenset(("Functional", "Model", "Sequential"))
+_PLACES = {
+    "": _LAYERS | _GRAPHS | _OBJECTS | _VALUES,
+    "builtins": _VALUES,
+    "keras": _GRAPHS | {"DTypePolicy", "FloatDTypePolicy", "Initializer"} | _OBJECTS,
+    "keras.layers": _LAYERS,
+    "keras.models": _GRAPHS,
+    "keras.initializers": _OBJECTS,
+    "keras.regularizers": _OBJECTS,
+    "keras.constraints": _OBJECTS,
+    "keras.dtype_policies": _OBJECTS,
+    "keras.random": frozenset(("SeedGenerator",)),
+    "keras.src.layers": _LAYERS,
+    "keras.src.models": _GRAPHS,
+    "keras.src.ops": _OPERATIONS,
+    "keras.ops": _OPERATIONS,
+    "keras.src.initializers": _OBJECTS,
+    "keras.src.dtype_policies": _OBJECTS,
+    "keras.src.backend": frozenset(("KerasTensor",)),
+}
+_FUNCTION_PLACES = ("", "builtins", "keras.activations", "keras.src.activations", "keras.ops", "keras.src.ops")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measures:
-    """Measures of a configuration before it is parsed."""
-
-    size: int
-    depth: int = 0
-    values: int = 0
-    """Counting stops when depth or values are too many."""
-    problem: str = ""
-    """The reason why it is not a JSON object; known once the measures are allowed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
+class Asked(NamedTuple):
     """Class or function that a configuration asks for."""
 
     module: str
@@ -45,74 +65,41 @@ class Asked:
     is_function: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """Everything that a configuration asks for."""
-
-    classes: tuple[Asked, ...]
-    words: tuple[tuple[str, str], ...]
-    """Every text with its key, except the tokens of a vocabulary."""
-    numbers: tuple[tuple[str, int], ...]
-    """Every whole number with its key."""
-    layers: tuple[tuple[str, int], ...]
-    """The class of every model, also of models inside of others, and its number of layers."""
-    sized_layers: int
-    """Entries with units or filters, each of which has at least one weight."""
-    custom: Collection[str] | None
-    """Names of classes and functions that the user's own code brings; None if it is not imported yet."""
-    keras2: bool
-    shapes: Collection[tuple[int, ...]]
-    """Of the stored weights."""
-
-
-def measured(text: bytes) -> Measures:
-    """Count what parsing would have to build, without building it.
-
-    Example:
-        >>> measured(b'{"a": [1, 2, {"b": "]]]"}]}').depth
-        3
-    """
-    if len(text) > MAX_BYTES:
-        return Measures(size=len(text))
-    depth = deepest = values = 0
-    for token in _TOKEN.finditer(text):
-        first = text[token.start()]
-        if first in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif first in b"]}":
-            depth -= 1
-        values += 1
-        if values > MAX_VALUES or deepest > MAX_DEPTH:
-            break
-    return Measures(size=len(text), depth=deepest, values=values)
-
-
 def checked_config(
     path: Path, text: bytes, *, version: str, shapes: Collection[tuple[int, ...]], custom: Collection[str] | None
 ) -> dict[str, Any]:
     """Parse the configuration of a full model and check it against the rules; `shapes` are those of the weights.
 
-    A configuration of Keras 2 is returned as it is: each layer is rewritten before Keras makes anything of it.
+    `custom` has the names of classes and functions that the user's own code brings; None if it is not imported yet. A
+    configuration of Keras 2 is returned as it is: each layer is rewritten before Keras makes anything of it.
     """
-    measures = measured(text)
-    require_allowed("config-text", measures, path)
-    config, problem = _parsed(text)
-    require_allowed("config-text", replace(measures, problem=problem), path)
+    require_none(path, _size_faults(text))
+    try:
+        config = _parsed(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise refused("config-json", path, f"its configuration is not JSON ({why})") from error
     items = list(_items(config))
-    entries = [item for _, item in items if isinstance(item, dict)]
-    asked = Config(
-        classes=tuple(found for entry in entries for found in _asked(entry)),
-        words=tuple((key, item) for key, item in items if isinstance(item, str)),
-        numbers=tuple((key, item) for key, item in items if isinstance(item, int) and not isinstance(item, bool)),
-        layers=tuple(counted for entry in entries for counted in _layers(entry)),
-        sized_layers=sum(any(key in entry for key in _SIZED) for entry in entries),
-        custom=custom,
-        keras2=is_keras2(version),
-        shapes=shapes,
-    )
-    require_allowed("config", asked, path)
+    asked = [found for _, item in items if isinstance(item, dict) for found in _asked(item)]
+    require_none(path, _code_faults(asked, custom))
+    if custom is not None and not is_keras2(version):
+        require_none(path, _name_faults(asked, items, custom))
+    require_none(path, _allocation_faults(items, shapes))
     return config
+
+
+def _size_faults(text: bytes) -> Faults:
+    """Count what parsing would have to build, without building it."""
+    if len(text) > _MAX_BYTES:
+        yield "config-size", f"its configuration has {len(text):,} bytes; up to {_MAX_BYTES:,} are read"
+    depth = 0
+    for values, token in enumerate(_TOKEN.finditer(text), 1):
+        first = text[token.start()]
+        depth += (first in b"[{") - (first in b"]}")
+        if depth > _MAX_DEPTH:
+            yield "config-size", f"its configuration is nested more than {_MAX_DEPTH} deep"
+        if values > _MAX_VALUES:
+            yield "config-size", f"its configuration has more than {_MAX_VALUES:,} values"
 
 
 def is_keras2(version: str) -> bool:
@@ -120,11 +107,11 @@ def is_keras2(version: str) -> bool:
     return version.startswith(("0.", "1.", "2.")) or not version
 
 
-def _parsed(text: bytes) -> tuple[dict[str, Any], str]:
-    """Parse a configuration that is not too large; return the object, and what is wrong with it or "".
+def _parsed(text: bytes) -> dict[str, Any]:
+    """Parse a configuration that is not too large.
 
     Losses, metrics and optimizers are dropped: they have no part in evaluation, and may name classes of the author's
-    own.
+    own. A key that comes twice is read as its first value by one program and as its last by another.
     """
 
     def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -135,11 +122,10 @@ def _parsed(text: bytes) -> tuple[dict[str, Any], str]:
             made.pop("compile_config", None)
         return made
 
-    try:
-        found = json.loads(text, object_pairs_hook=read_object)
-    except (ValueError, TypeError, RecursionError) as error:
-        return {}, " ".join(str(error).split())[:200]
-    return (found, "") if isinstance(found, dict) else ({}, f"it is a {type(found).__name__}")
+    found = json.loads(text, object_pairs_hook=read_object)
+    if not isinstance(found, dict):
+        raise TypeError(f"it is a {type(found).__name__}")
+    return found
 
 
 def _items(config: Any) -> Iterator[tuple[str, Any]]:
@@ -163,18 +149,11 @@ def _asked(item: dict[str, Any]) -> Iterator[Asked]:
         return
     module, registered = _word(item.get("module")), _word(item.get("registered_name"))
     if name == "function":
-        yield Asked(module=module, name=str(inner)[:200], registered=registered, is_function=True)
+        yield Asked(module, str(inner)[:200], registered, is_function=True)
         return
     if name in {"__numpy__", "__tensor__"} and isinstance(inner, dict) and str(inner.get("dtype")) not in _DTYPES:
         name = f"{name} of {str(inner.get('dtype'))[:40]}"  # a type with a length would be allocated
-    yield Asked(module=module, name=name, registered=registered)
-
-
-def _layers(item: dict[str, Any]) -> Iterator[tuple[str, int]]:
-    inner = item.get("config")
-    held = inner.get("layers") if isinstance(inner, dict) else inner
-    if isinstance(held, list):
-        yield _word(item.get("class_name")), len(held)
+    yield Asked(module, name, registered)
 
 
 def _word(value: Any) -> str:
@@ -182,81 +161,56 @@ def _word(value: Any) -> str:
     return "" if value is None else value if isinstance(value, str) else f"a {type(value).__name__}"
 
 
-def _names(block: str) -> frozenset[str]:
-    return frozenset(block.split())
+def _code_faults(asked: list[Asked], custom: Collection[str] | None) -> Faults:
+    """Yield layers that run code: the name of the class decides, whatever module it claims to be from."""
+    for each in asked:
+        if each.name.rpartition(">")[2] in _RUNS_CODE and each.name not in (custom or ()):
+            yield "config-code", f"holds a {each.name} layer, which runs code out of the file"
 
 
-_LAYERS = _names(
-    """
-    Activation ActivityRegularization AdaptiveAveragePooling1D AdaptiveMaxPooling1D Add AdditiveAttention
-    AlphaDropout Attention Average AveragePooling1D AveragePooling2D AvgPool1D BatchNormalization Bidirectional
-    CategoryEncoding Concatenate Conv1D Conv1DTranspose Conv2D Convolution1D Convolution2D ConvLSTM1D Cropping1D
-    Dense DepthwiseConv1D Dot Dropout ELU EinsumDense Embedding Flatten GRU GRUCell GaussianDropout GaussianNoise
-    GlobalAveragePooling1D GlobalAveragePooling2D GlobalAvgPool1D GlobalMaxPool1D GlobalMaxPooling1D
-    GlobalMaxPooling2D GroupNormalization GroupQueryAttention Identity InputLayer IntegerLookup LSTM LSTMCell
-    LayerNormalization LeakyReLU Masking MaxPool1D MaxPooling1D MaxPooling2D Maximum Minimum MultiHeadAttention
-    Multiply Normalization PReLU Permute RMSNormalization RNN ReLU RepeatVector Rescaling Reshape
-    ReversibleEmbedding SeparableConv1D SimpleRNN SimpleRNNCell Softmax SpatialDropout1D SpatialDropout2D
-    SpectralNormalization StackedRNNCells StringLookup Subtract TextVectorization TimeDistributed UnitNormalization
-    UpSampling1D ZeroPadding1D
-    """
-)
-_GRAPHS = frozenset(("Functional", "Model", "Sequential"))
-_OBJECTS = _names(
-    """
-    Constant GlorotNormal GlorotUniform HeNormal HeUniform Identity IdentityInitializer LecunNormal LecunUniform
-    Ones Orthogonal OrthogonalInitializer RandomNormal RandomUniform TruncatedNormal VarianceScaling Zeros L1 L1L2
-    L2 OrthogonalRegularizer MaxNorm MinMaxNorm NonNeg UnitNorm DTypePolicy DTypePolicyMap FloatDTypePolicy
-    SeedGenerator
-    """
-)
-# Operations that Keras makes layers of where tensors are added, sliced and so on. Not here: operations whose result has
-# a size from the configuration (Tile, Full, Arange …), except OneHot, whose size is compared with the weights; and
-# operations that take a function (Map, Scan, WhileLoop …).
-_OPERATIONS = _names(
-    """
-    Absolute Abs Add All Any Amax Amin Argmax Argmin Cast Ceil Clip Concatenate Cos Cosh Cumprod Cumsum Divide
-    DivideNoNan Dot Einsum Equal Erf Exp ExpandDims Expm1 Flip Floor FloorDivide GetItem Greater GreaterEqual Less
-    LessEqual Log Log10 Log1p Log2 Logaddexp LogicalAnd LogicalNot LogicalOr LogicalXor Logsumexp Matmul Max Maximum
-    Mean Min Minimum Mod Moveaxis Multiply NanToNum Negative Norm Normalize NotEqual OneHot OnesLike Power Prod
-    Ravel Reciprocal Reshape Round Rsqrt Sign Sin Sinh Split Sqrt Square Squeeze Stack Std StopGradient Subtract Sum
-    Swapaxes Take TakeAlongAxis Tan Tanh Tensordot Transpose TrueDivide Unstack Var Where ZerosLike Relu Relu6
-    Sigmoid Softplus Softsign Silu LogSigmoid LeakyRelu HardSigmoid HardSilu Elu Selu Gelu Celu Glu Softmax
-    LogSoftmax RMSNorm LayerNorm
-    """
-)
-_VALUES = _names(
-    """
-    __keras_tensor__ __numpy__ __tensor__ __bytes__ __slice__ __ellipsis__ __tuple__ TensorShape
-    """
-)
-_PLACES = {
-    "": _LAYERS | _GRAPHS | _OBJECTS | _VALUES,
-    "builtins": _VALUES,
-    "keras": _GRAPHS | {"DTypePolicy", "FloatDTypePolicy", "Initializer"} | _OBJECTS,
-    "keras.layers": _LAYERS,
-    "keras.models": _GRAPHS,
-    "keras.initializers": _OBJECTS,
-    "keras.regularizers": _OBJECTS,
-    "keras.constraints": _OBJECTS,
-    "keras.dtype_policies": _OBJECTS,
-    "keras.random": frozenset(("SeedGenerator",)),
-    "keras.src.layers": _LAYERS,
-    "keras.src.models": _GRAPHS,
-    "keras.src.ops": _OPERATIONS,
-    "keras.ops": _OPERATIONS,
-    "keras.src.initializers": _OBJECTS,
-    "keras.src.dtype_policies": _OBJECTS,
-    "keras.src.backend": frozenset(("KerasTensor",)),
-}
-_ACTIVATIONS = _names(
-    """
-    celu elu exponential gelu glu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear
-    log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign sparse_plus
-    sparse_sigmoid sparsemax squareplus swish tanh tanh_shrink threshold
-    """
-)
-_FUNCTION_PLACES = ("", "builtins", "keras.activations", "keras.src.activations", "keras.ops", "keras.src.ops")
+def _name_faults(asked: list[Asked], items: list[tuple[str, Any]], custom: Collection[str]) -> Faults:
+    """Yield classes and functions that are neither listed nor the user's own; `custom` has the names of those."""
+    for each in asked:
+        if {each.name, each.registered} & {*custom}:
+            continue
+        if not each.is_function and not is_allowed_class(each.module, each.name, each.registered):
+            where = f"{each.module}.{each.name}" if each.module else each.name
+            alias = f" registered as {each.registered}" if each.registered not in {"", each.name} else ""
+            yield "config-class", f"asks for {where}{alias}, which is not on the list of Keras' own classes"
+        if each.is_function and not is_allowed_function(each.module, each.name, each.registered):
+            yield "config-function", f"asks for the function {each.module or 'builtins'}.{each.name}"
+    for key, word in items:  # a function may also be a plain word, where an activation is expected
+        named = isinstance(word, str) and key.endswith("activation") and word not in custom
+        if named and not is_allowed_function("", word, word):
+            yield "config-function", f"asks for the function {word} as {key}"
+
+
+def _allocation_faults(items: list[tuple[str, Any]], shapes: Collection[tuple[int, ...]]) -> Faults:
+    """Yield paths that Keras would open, and sizes and layers that it would allocate before it looks at the weights."""
+    for key, item in items:
+        if isinstance(item, str) and (key in _FILES or _PATH.search(item)):
+            yield "config-path", f"its setting {key} is {item[:60]!r}: a file or an address"
+    stored = max((size for shape in shapes for size in shape), default=0)
+    numbers = [(key, item) for key, item in items if isinstance(item, int) and not isinstance(item, bool)]
+    for key, size in sorted(numbers, key=lambda found: -found[1]):  # the largest says most
+        limit = max(_HARMLESS, stored) if key in _SIZES else max(_LARGEST, stored)
+        if key not in _NO_SIZES and size > limit:
+            seen = f"its configuration asks for {key}={size:,}, but its largest weight has {stored:,} rows"
+            yield "config-allocation", seen
+    entries = [item for _, item in items if isinstance(item, dict)]
+    if (sized := sum("units" in entry or "filters" in entry for entry in entries)) > len(shapes):
+        yield "config-allocation", f"it has {sized:,} layers with weights, and {len(shapes):,} weights are stored"
+    total = 0
+    for entry in entries:
+        inner = entry.get("config")
+        held = inner.get("layers") if isinstance(inner, dict) else inner
+        count = len(held) if isinstance(held, list) else 0
+        total += count
+        if _word(entry.get("class_name")).endswith("Sequential") and count > _MAX_SEQUENTIAL:
+            seen = f"it has a Sequential model of {count:,} layers; up to {_MAX_SEQUENTIAL} are built"
+            yield "config-allocation", seen
+    if total > _MAX_LAYERS:
+        yield "config-allocation", f"it has {total:,} layers; up to {_MAX_LAYERS} are built"
 
 
 def is_allowed_class(module: str, name: str, registered: str) -> bool:

@@ -7,13 +7,18 @@ from typing import Any
 
 import h5py
 
-from rnneval.files.path_facts import failure_of
-from rnneval.files.rules import refused, require_allowed
+from rnneval.files.places import failure
+from rnneval.files.rules import Faults, require_none
 
-MAX_OBJECTS, MAX_DEPTH, MAX_ATTRIBUTES = 100_000, 64, 100_000
-"""The most that the rules on HDF5 allow; the scan ends above one of them, since the file is refused."""
-MOST_ATTRIBUTES = 256
-"""The most attributes of one object. Keras writes up to five, and more only if it divides a list of names."""
+# The scan ends above one of these, since the file is refused.
+_MAX_OBJECTS, _MAX_DEPTH, _MAX_ATTRIBUTES = 100_000, 64, 100_000
+_MOST_ATTRIBUTES = 256  # of one object: Keras writes up to five, and more only if it divides a list of names
+_MAX_RATIO = 100  # declared by stored bytes
+_BOMB_MIN_BYTES = 4096  # declared bytes up to which the ratio does not matter
+_MAX_ARRAY_BYTES = 1 << 34
+_MAX_ATTRIBUTE_BYTES = 1 << 24  # of one attribute
+_MAX_TEXT_BYTES = 1 << 26  # of a list of texts, if each is as long as it can be
+_PLAIN_FILTERS = {"deflate", "shuffle", "fletcher32"}
 _FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf"}
 BROKEN = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
 """The errors that h5py raises for broken names, types and links."""
@@ -84,29 +89,51 @@ def checked_hdf5(path: Path, *, shown: Path | None = None) -> Hdf5:
     try:
         with h5py.File(path, "r") as file:
             facts = _facts(file, path.stat().st_size)
-            beyond = facts.size - _end(path)
     except BROKEN as error:
-        require_allowed("failure", failure_of(error, "HDF5 file"), shown)
-        raise
-    if beyond:
-        said = f"it has {beyond:,} bytes after the end of its HDF5 part, such as another file that was appended"
-        raise refused("damaged-file", shown, said)
-    require_allowed("hdf5", facts, shown)
+        raise failure(shown, error, "HDF5 file") from error
+    require_none(shown, _array_faults(facts))
+    require_none(shown, _size_faults(facts))
     return facts
 
 
-def _end(path: Path) -> int:
-    """Return the end of the file by its own superblock; HDF5 ignores what follows, other programs may read it.
+def _array_faults(file: Hdf5) -> Faults:
+    """Yield what leads out of the file, and arrays of other kinds than weights."""
+    for link in file.links:
+        yield "hdf5-link", link
+    for array in file.arrays:
+        if array.external:
+            yield "hdf5-external", f"{array.name} is stored in another file ({array.external[:60]!r})"
+        if array.virtual:
+            yield "hdf5-virtual", f"{array.name} is virtual"
+        for name in array.filters:
+            if name not in _PLAIN_FILTERS:
+                yield "hdf5-filter", f"{array.name} is packed by {name}"
+        if array.kind not in {"f", "i", "u", "bfloat16"}:  # Keras stores bfloat16 as two opaque bytes
+            yield "hdf5-type", f"{array.name} holds {array.type}, not numbers"
 
-    (HDF5 File Format Specification, II.A: the addresses follow 24 bytes in version 0, 28 in 1, 12 from version 2 on.)
-    """
-    with path.open("rb") as file:
-        start = file.read(64).ljust(64, b"\0")
-    version = start[8]
-    addresses, width = {0: (24, 13), 1: (28, 13)}.get(version, (12, 9))
-    if not start.startswith(b"\x89HDF\r\n\x1a\n") or start[width] != 8:
-        raise ValueError("its superblock is not at its start, or has addresses of another size than 8 bytes")
-    return int.from_bytes(start[addresses + 16 : addresses + 24], "little")
+
+def _size_faults(file: Hdf5) -> Faults:
+    """Yield arrays and attributes that declare more than they hold, or are too many."""
+    if file.objects > _MAX_OBJECTS or file.depth > _MAX_DEPTH:
+        yield "hdf5-bomb", f"holds more than {_MAX_OBJECTS:,} objects, or groups deeper than {_MAX_DEPTH}"
+    for array in file.arrays:
+        if array.declared > max(_BOMB_MIN_BYTES, _MAX_RATIO * array.stored) or array.declared > _MAX_ARRAY_BYTES:
+            yield "hdf5-bomb", f"{array.name} declares {array.declared:,} bytes and holds {array.stored:,}"
+    stored = sum(array.stored for array in file.arrays)
+    if stored > file.size:
+        yield "hdf5-bomb", f"its arrays have {stored:,} bytes together, and the file has {file.size:,}"
+    for name, count in file.crowded.items():
+        yield "hdf5-attribute", f"{name} has {count:,} attributes; up to {_MOST_ATTRIBUTES} are read"
+    if len(file.attributes) > _MAX_ATTRIBUTES:
+        yield "hdf5-attribute", f"holds more than {_MAX_ATTRIBUTES:,} attributes"
+    for attribute in file.attributes:
+        if attribute.kind not in {"f", "i", "u", "b", "S", "text"}:
+            yield "hdf5-attribute", f"attribute {attribute.name} holds {attribute.type}"
+        elif attribute.size > _MAX_ATTRIBUTE_BYTES:
+            yield "hdf5-attribute", f"attribute {attribute.name} has {attribute.size:,} bytes"
+        # A text of any length has at most the bytes that the arrays leave of the file.
+        elif attribute.kind == "text" and attribute.elements * (file.size - stored) > _MAX_TEXT_BYTES:
+            yield "hdf5-attribute", f"attribute {attribute.name} has {attribute.elements:,} texts of any length"
 
 
 def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
@@ -126,8 +153,8 @@ def _facts(file: h5py.File, size: int) -> Hdf5:
         facts.depth = max(facts.depth, depth)
         for name in group:
             facts.objects += 1
-            too_many = facts.objects > MAX_OBJECTS or len(facts.attributes) > MAX_ATTRIBUTES
-            if too_many or depth > MAX_DEPTH or facts.crowded:
+            too_many = facts.objects > _MAX_OBJECTS or len(facts.attributes) > _MAX_ATTRIBUTES
+            if too_many or depth > _MAX_DEPTH or facts.crowded:
                 return facts
             inner = _object(f"{path}{name}", group, name, seen, facts)
             if isinstance(inner, h5py.Group):
@@ -207,7 +234,7 @@ def _type(stored: Any, dataset: h5py.Dataset | None = None) -> tuple[str, str, i
 def _note_attributes(owner: str, found: Any, facts: Hdf5) -> None:
     """Note the attributes of an object, unless they are too many: HDF5 reads all of them to find one."""
     count = h5py.h5a.get_num_attrs(found.id)
-    if count > MOST_ATTRIBUTES:
+    if count > _MOST_ATTRIBUTES:
         facts.crowded[owner.removesuffix("@") or "/"] = count
         return
     for number in range(count):

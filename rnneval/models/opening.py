@@ -19,8 +19,9 @@ from keras import ops
 from rnneval import without_current_folder
 from rnneval.errors import CheckpointError, UsageError, VocabularyError, WeightShapeError, type_and_message
 from rnneval.files import Artefact, private_copy, require_builder
-from rnneval.files.artefact import FULL_MODELS, FullModel, private_model, require_not_replaced, require_sha256
+from rnneval.files.checked import FullModel, private_model, require_not_replaced, require_sha256
 from rnneval.files.keras2 import HARD_SIGMOID, OPERATION, rewrite
+from rnneval.files.places import FULL_MODELS
 from rnneval.files.rules import refused
 from rnneval.models.layers import sublayers
 from rnneval.models.lm import RecurrentLM, eagerly, model_variables

@@ -7,7 +7,7 @@ import pytest
 import rnneval
 from rnneval.errors import CheckpointError, RnnevalError
 from rnneval.files import identify
-from rnneval.files.artefact import private_model
+from rnneval.files.checked import private_model
 from rnneval.files.keras2 import read_layers, rewrite
 from tests.checkpoints import by_hand
 from tests.checkpoints.by_hand import dense, embedding, recurrent, sequential, weights_of, write

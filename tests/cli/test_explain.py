@@ -7,11 +7,13 @@ import sys
 
 import pytest
 
+import rnneval.pages
 from rnneval.cli.commands import explain
 from rnneval.cli.commands.explain import entries, find, listing, pages
 from rnneval.cli.main import run
 from rnneval.errors import UsageError
 from rnneval.metrics import docs, names
+from rnneval.pages import all_pages
 
 RULE = '''"""State of one layer given to another.
 
@@ -25,32 +27,6 @@ Give it back.
 FIND, FIND_IN_SOURCE = "\ndef find(evidence): ...", "\ndef find_in_source(facts): ..."
 
 
-RULES = '''"""Rules on zips: not a page."""
-from functools import cache
-
-from somewhere import rule
-
-
-@cache
-def helper():
-    """No page."""
-
-
-@rule(about="zip", order=2, advice="save it again")
-def zip_name(facts):
-    """Name that is too long.
-
-    ## Why
-
-    It is cut.
-    """
-    raise SystemExit("imported")
-
-
-@rule(about="zip", order=1, advice="save it again")
-def zip_link(facts):
-    """Link to another file."""
-'''
 
 
 @pytest.fixture
@@ -60,7 +36,7 @@ def package(tmp_path, monkeypatch):
         "metrics/loss.py": '"""Loss of a token."""',
         "metrics/_base.py": '"""Not a metric."""',
         "metrics/silent.py": "",
-        "files/rules/zip.py": RULES,
+        "pages/zip-name.md": "# zip-name (loading rule)\n\nName that is too long.\n\n## Why\n\nIt is cut.\n",
         "wiring/faults/noisy_state.py": RULE.format(code=FIND),
         "wiring/faults/shared_state.py": RULE.format(code=f'CODE = "RNN001"{FIND}{FIND_IN_SOURCE}'),
         "wiring/faults/stale_state.py": RULE.format(code=f'CODE: str = "RNN007"{FIND_IN_SOURCE}'),
@@ -70,7 +46,21 @@ def package(tmp_path, monkeypatch):
         path = tmp_path / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    monkeypatch.setattr(explain, "files", lambda _: tmp_path)
+    yield from _within(tmp_path, monkeypatch)
+
+
+def _within(folder, monkeypatch):
+    monkeypatch.setattr(explain, "files", lambda _: folder)
+    monkeypatch.setattr(rnneval.pages, "files", lambda _: folder / "pages")
+    all_pages.cache_clear()
+    yield
+    all_pages.cache_clear()
+
+
+@pytest.fixture
+def nothing(tmp_path, monkeypatch):
+    (tmp_path / "pages").mkdir()
+    yield from _within(tmp_path, monkeypatch)
 
 
 def test_the_text_of_a_metric_is_its_docstring(capsys):
@@ -97,12 +87,11 @@ def test_a_list_line_is_name_code_and_first_line(package):
         "noisy-state          State of one layer given to another.",
         "shared-state RNN001  State of one layer given to another.",
         "stale-state RNN007   State of one layer given to another.",
-        "zip-link             Link to another file.",
         "zip-name             Name that is too long.",
     ]
 
 
-def test_a_decorated_function_is_a_page_and_its_module_is_not(package):
+def test_a_loading_rule_is_a_page(package):
     (entry,) = find("zip_name", entries())
     assert (entry.kind, entry.code) == ("loading rule", "")
     assert entry.text == "Name that is too long.\n\n## Why\n\nIt is cut."
@@ -123,8 +112,7 @@ def test_a_rule_that_runs_and_reads_has_one_page(package):
     assert "# stale-state (lint rule RNN007)" in pages(find("stale-state", entries()))
 
 
-def test_folders_that_are_empty_or_missing_are_no_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(explain, "files", lambda _: tmp_path)
+def test_folders_that_are_empty_or_missing_are_no_error(nothing, tmp_path):
     assert entries() == ()
     (tmp_path / "wiring" / "faults").mkdir(parents=True)
     assert entries() == ()

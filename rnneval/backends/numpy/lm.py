@@ -19,9 +19,10 @@ from rnneval.backends.numpy.scorer import NumpyScorer, Team
 from rnneval.backends.protocol import GatedCell, LayerState, Layout, Sees, Shape, Vectors, require_finite
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
 from rnneval.files import Artefact, private_copy, require_builder
-from rnneval.files.artefact import FULL_MODELS, FullModel, private_model, require_sha256
+from rnneval.files.checked import FullModel, private_model, require_sha256
 from rnneval.files.hdf5 import BROKEN
 from rnneval.files.keras2 import StoredLayer, from_cudnn, is_cudnn, read_layers, rewrite
+from rnneval.files.places import FULL_MODELS
 from rnneval.metrics.diagnostics import gates
 from rnneval.metrics.diagnostics.summary import LIMITS
 from rnneval.options import OpenOptions, on_path

@@ -1,16 +1,14 @@
-"""Checkpoints on disk: their format, decided by their bytes, the rules on their content, and private copies of them.
+"""Checkpoints that break no rule, and private copies of them.
 
 Of a full model, Keras never opens the file itself: it could be replaced between the check and the load, and the
 training's leftovers in it need not be read. It gets a copy with nothing but weights and a checked configuration.
 """
 
 import errno
-import glob
-import hashlib
+import io
 import json
 import math
 import os
-import re
 import shlex
 import shutil
 import tempfile
@@ -24,56 +22,18 @@ from typing import Any, BinaryIO
 
 import h5py
 
-from rnneval.errors import CheckpointError, FolderError, UsageError
-from rnneval.files.bundle import read_bundle
+from rnneval.errors import CheckpointError, UsageError
 from rnneval.files.config import checked_config, is_keras2
 from rnneval.files.hdf5 import BROKEN, Hdf5, checked_hdf5
-from rnneval.files.path_facts import Head, SavedModelGraph, failure_of, parts_of, read_head, state_of
-from rnneval.files.rules import refused, require_allowed
-from rnneval.files.zips import damaged_members, read_zip
+from rnneval.files.places import FORMATS, FULL_MODELS, ZIP, Artefact, failure, first_bytes, hash_of, locate
+from rnneval.files.rules import refused, require_none
+from rnneval.files.zips import BROKEN_ZIP, LimitedFile, damaged_members, member_faults
 from rnneval.records.paths import open_regular
 
-FULL_MODELS = ("keras", "keras-h5")
-"""The formats that hold a model and not only weights."""
-_FORMATS = "a .keras or .h5 file, or with --builder a .weights.h5 file or a TensorFlow checkpoint"
-_ZIP = b"PK\x03\x04"
 _WEIGHTS = "model.weights.h5"
+_MAX_INDEX_BYTES, _MAX_GRAPH_BYTES = 1 << 26, 1 << 27
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Artefact:
-    """A checkpoint on disk whose format is known."""
-
-    path: Path
-    """The path as given; for a TensorFlow checkpoint its prefix, without `.index`. Records and messages show it."""
-    format: str
-    """`keras`, `keras-h5`, `weights-h5`, `keras2-weights-h5`, `tf-checkpoint` or `saved-model`."""
-    files: tuple[Path, ...]
-    """Every file with a part of it, where it is read."""
-    copied: Path | None = None
-    """The path of the private copy; None if the checkpoint is read at `path`."""
-
-    @property
-    def place(self) -> Path:
-        """The path to read: of the private copy if there is one."""
-        return self.copied or self.path
-
-    @property
-    def weights(self) -> Path:
-        """The path of the weights to read: the prefix of a SavedModel's checkpoint, else `place`."""
-        return self.place / "variables" / "variables" if self.format == "saved-model" else self.place
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the file; of several files, of the names and contents in the order of the names."""
-        if len(self.files) == 1:
-            return _sha256(self.files[0])
-        names = hashlib.sha256()
-        for file in sorted(self.files):
-            names.update(f"{file.name}\0{_sha256(file)}\n".encode())
-        return names.hexdigest()
 
 
 def identify(path: Path, custom: Collection[str] | None = None) -> Artefact:
@@ -82,7 +42,7 @@ def identify(path: Path, custom: Collection[str] | None = None) -> Artefact:
     `custom` has the names of classes and functions that the user's own code brings; None if it is not imported yet, and
     the rules on names are checked later.
     """
-    return _examined(_located(path), custom)
+    return _examined(locate(path), custom)
 
 
 @contextmanager
@@ -92,7 +52,7 @@ def private_copy(path: Path) -> Iterator[Artefact]:
     The bytes that are hashed, checked and loaded are then the same, even if another process replaces or overwrites the
     checkpoint in the meantime.
     """
-    found = _located(path)
+    found = locate(path)
     root = found.path if found.format == "saved-model" else found.path.parent
     with _private_folder(path) as folder:
         files = tuple(_copy(file, folder / file.relative_to(root), found.path) for file in found.files)
@@ -108,7 +68,7 @@ def require_not_replaced(artefact: Artefact, code: str) -> None:
     whole = artefact.format == "saved-model"
     root, copies = (artefact.path, artefact.place) if whole else (artefact.path.parent, artefact.place.parent)
     pairs = [(root / file.relative_to(copies), file) for file in artefact.files]
-    if all(given.is_file() and _sha256(given) == _sha256(copy) for given, copy in pairs):
+    if all(given.is_file() and hash_of(given) == hash_of(copy) for given, copy in pairs):
         return
     number = 1
     while (kept := artefact.path.with_name(f"{artefact.path.name}.before{number}")).exists():
@@ -148,7 +108,7 @@ def private_model(artefact: Artefact, custom: Collection[str] = ()) -> Iterator[
     with _private_folder(shown) as folder:
         if artefact.format == "keras":
             copy, weights = folder / "model.keras", folder / _WEIGHTS
-            with artefact.place.open("rb") as file, _checked_keras(shown, file) as (archive, unpacked, facts):
+            with _checked_keras(shown, artefact.place) as (archive, unpacked, facts):
                 version, config = _keras_config(shown, archive, facts, custom)
                 shutil.move(unpacked, weights)
                 with zipfile.ZipFile(copy, "w") as written:
@@ -183,7 +143,11 @@ def require_builder(artefact: Artefact, *, has_builder: bool) -> None:
     """Refuse weights without the code of their model."""
     if artefact.format == "saved-model":
         size = (artefact.place / "saved_model.pb").stat().st_size
-        require_allowed("graph", SavedModelGraph(size=size, has_builder=has_builder), artefact.path)
+        if not has_builder:
+            raise refused("graph-never-run", artefact.path, "a SavedModel, whose graph is never run")
+        if size > _MAX_GRAPH_BYTES:
+            seen = f"saved_model.pb has {size:,} bytes; up to {_MAX_GRAPH_BYTES:,} are read"
+            raise refused("graph-never-run", artefact.path, seen)
     if artefact.format not in FULL_MODELS and not has_builder:
         raise UsageError(
             f"{artefact.path} holds weights and no model: give the code that makes the model, --builder FILE.py:NAME "
@@ -206,122 +170,24 @@ def require_sha256(artefact: Artefact, expected: str | None) -> str:
     return sha256
 
 
-def _located(path: Path) -> Artefact:
-    """Find the files of a checkpoint by names and first bytes; the format of a single file is not decided yet ("")."""
-    require_allowed("head", Head(path=path, exists=path.exists(), size=1, start=_ZIP), path)
-    try:
-        if path.is_dir():
-            return _folder(path)
-        if path.is_file() and path.suffix == ".index":
-            return _tensorflow(path.with_suffix(""))
-        if path.is_file() and ".data-" in path.name and "-of-" in path.name:
-            return _tensorflow(path.with_name(path.name.rpartition(".data-")[0]))
-        if path.is_file():
-            require_allowed("head", read_head(path), path)
-            return Artefact(path=path, format="", files=(path,))
-    except OSError as error:
-        require_allowed("failure", failure_of(error, "file"), path)
-        raise
-    if Path(f"{path}.index").is_file():
-        return _tensorflow(path)
-    if path.is_symlink():
-        what = "a link that leads nowhere"
-    else:
-        what = "neither a file nor a folder" if path.exists() else "no such file or folder"
-    raise CheckpointError(f"{path}: {what}; a checkpoint is {_FORMATS}")
-
-
-def _folder(path: Path) -> Artefact:
-    children = sorted(path.iterdir())
-    program, variables = path / "saved_model.pb", path / "variables"
-    if program.is_file():
-        require_allowed("folder", parts_of(path, [program, variables]), path)
-        if not (variables / "variables.index").is_file():
-            seen = "a SavedModel without variables/variables.index: the folder is not whole"
-            raise refused("damaged-file", path, seen)
-        files = (program, *_tensorflow(variables / "variables").files)
-        return Artefact(path=path, format="saved-model", files=files)
-    require_allowed("folder", parts_of(path, [path / "checkpoint"], named=state_of(path)), path)
-    require_allowed("folder", parts_of(path, [child for child in children if child.suffix in {".json", ".h5"}]), path)
-    prefixes = sorted(index.with_suffix("") for index in path.glob("*.index"))
-    if prefixes:
-        return _tensorflow(_latest(path, prefixes))
-    names = [child.name for child in children]
-    if any(".tempstate" in name or name.endswith("_temp") for name in names):
-        raise refused("interrupted-save", path, f"temporary files of a checkpoint alone ({', '.join(names[:3])})")
-    checkpoints = [child for child in children if child.suffix in {".keras", ".h5", ".hdf5"} and child.is_file()]
-    if checkpoints:
-        raise _several(path, checkpoints)
-    held = ", ".join(names[:5]) or "nothing"
-    raise CheckpointError(f"{path}: a folder without a checkpoint (it holds {held}); a checkpoint is {_FORMATS}")
-
-
-def _latest(folder: Path, prefixes: list[Path]) -> Path:
-    """Return the checkpoint that the folder's `checkpoint` file names; without such a file, the only one there is."""
-    named, names = Path(state_of(folder)).name, ", ".join(prefix.name for prefix in prefixes)
-    if folder / named in prefixes:
-        return folder / named
-    if named:
-        seen = f"its file checkpoint names {named[:80]}, which is not there ({names} is): to take another, name it"
-        raise refused("damaged-file", folder, seen)
-    if len(prefixes) == 1:
-        return prefixes[0]
-    raise _several(folder, prefixes)
-
-
-def _several(folder: Path, checkpoints: list[Path]) -> FolderError:
-    """Return the error that a folder is no checkpoint, with the newest in it and the commands for one and for all.
-
-    TensorFlow checkpoints are given by their prefixes. Of several of one time, the last by number is the newest.
-    """
-
-    def age(path: Path) -> tuple[float, list[tuple[int, str]]]:
-        file = path if path.is_file() else Path(f"{path}.index")
-        numbers = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]
-        return file.stat().st_mtime, numbers
-
-    newest = max(checkpoints, key=age)
-    count = f"{len(checkpoints)} checkpoints, the newest is" if len(checkpoints) > 1 else "one checkpoint,"
-    needs = "" if newest.suffix == ".keras" else " (weights need --builder FILE.py:NAME too)"
-    one = f"rnneval evaluate {shlex.quote(str(newest))} TEXT"
-    every = f"; for all: rnneval sweep {shlex.quote(str(folder))} TEXT --out results" if len(checkpoints) > 1 else ""
-    seen = f"{folder}: a folder with {count} {newest.name}"
-    return FolderError(seen, newest=str(newest), one=one, every=every, needs=needs)
-
-
-def _tensorflow(prefix: Path) -> Artefact:
-    index = Path(f"{prefix}.index")
-    data = sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.data-*-of-*"))
-    count = data[0].name.rpartition("-of-")[2] if data else ""
-    missing = ""
-    if not index.is_file():
-        missing = f"{index.name} is missing beside its data"
-    elif not data:
-        missing = f"{prefix.name}.data-… is missing beside {index.name}"
-    elif not count.isdecimal() or len(data) != int(count):
-        missing = f"{len(data)} of {count.lstrip('0') or 0} data files are there"
-    if missing:
-        raise refused("damaged-file", prefix, f"{missing}: the checkpoint is not whole")
-    require_allowed("folder", parts_of(prefix.parent, [index, *data]), prefix)
-    return Artefact(path=prefix, format="tf-checkpoint", files=(index, *data))
-
-
 def _examined(found: Artefact, custom: Collection[str] | None) -> Artefact:
-    """Check the content of a located checkpoint against the rules, and return it with its format."""
+    """Check the content of a located checkpoint against the rules, and return it with its format.
+
+    TensorFlow reads its own checkpoints; the sizes in them are compared before a tensor is read.
+    """
     try:
         if found.format:
-            index, *data = found.files[found.format == "saved-model" :]
-            require_allowed("bundle", read_bundle(index, tuple(data)), found.path)
+            index = found.files[found.format == "saved-model"]
+            if (size := index.stat().st_size) > _MAX_INDEX_BYTES:
+                raise refused("bundle-size", found.path, f"its index has {size:,} bytes")
             return found
-        with found.place.open("rb") as file:
-            if file.read(len(_ZIP)) != _ZIP:
-                return replace(found, format=_hdf5(found, custom))
-            with _checked_keras(found.path, file) as (archive, _, facts):
-                _keras_config(found.path, archive, facts, custom)
-            return replace(found, format="keras")
+        if not first_bytes(found.place).startswith(ZIP):
+            return replace(found, format=_hdf5(found, custom))
+        with _checked_keras(found.path, found.place) as (archive, _, facts):
+            _keras_config(found.path, archive, facts, custom)
+        return replace(found, format="keras")
     except OSError as error:
-        require_allowed("failure", failure_of(error, "TensorFlow checkpoint" if found.format else "file"), found.path)
-        raise
+        raise failure(found.path, error, "file") from error
 
 
 def _hdf5(found: Artefact, custom: Collection[str] | None) -> str:
@@ -336,22 +202,23 @@ def _hdf5(found: Artefact, custom: Collection[str] | None) -> str:
 
 
 @contextmanager
-def _checked_keras(path: Path, file: BinaryIO) -> Iterator[tuple[zipfile.ZipFile, Path, Hdf5]]:
-    """Check an open `.keras` file against the rules, and yield it with its weights, unpacked, and their structure."""
-    with _private_folder(path) as folder:
+def _checked_keras(shown: Path, path: Path) -> Iterator[tuple[zipfile.ZipFile, Path, Hdf5]]:
+    """Check a `.keras` file against the rules, and yield it with its weights, unpacked, and their structure."""
+    with _private_folder(shown) as folder, LimitedFile(io.FileIO(path)) as file:
         weights = folder / _WEIGHTS
         try:
-            require_allowed("zip", read_zip(file), path)
             archive = zipfile.ZipFile(file)
+            require_none(shown, member_faults(archive))
             with weights.open("wb") as unpacked:
-                damaged = damaged_members(archive, {_WEIGHTS: unpacked})
-        except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, OSError) as error:
-            if not (isinstance(error, OSError) and error.errno in _DISK_FULL):
-                require_allowed("failure", failure_of(error, ".keras file"), path)
+                require_none(shown, damaged_members(archive, unpacked))
+        except CheckpointError:
             raise
-        require_allowed("zip-content", damaged, path)
+        except BROKEN_ZIP as error:
+            if isinstance(error, OSError) and error.errno in _DISK_FULL:
+                raise
+            raise failure(shown, error, ".keras file") from error
         with archive:
-            yield archive, weights, checked_hdf5(weights, shown=path)
+            yield archive, weights, checked_hdf5(weights, shown=shown)
 
 
 def _keras_config(
@@ -374,8 +241,7 @@ def _hdf5_config(path: Path, facts: Hdf5, custom: Collection[str] | None, shown:
             version, text = file.attrs.get("keras_version", ""), file.attrs["model_config"]
             text = text if isinstance(text, bytes) else str(text).encode("utf-8", errors="surrogatepass")
     except BROKEN as error:
-        require_allowed("failure", failure_of(error, "HDF5 file"), shown)
-        raise
+        raise failure(shown, error, "HDF5 file") from error
     version = version.decode(errors="replace") if isinstance(version, bytes) else str(version)
     return version, checked_config(shown, text, version=version, shapes=facts.shapes.values(), custom=custom)
 
@@ -408,10 +274,10 @@ def _copy(source: Path, copy: Path, shown: Path) -> Path:
     except OSError as error:
         if error.errno in {errno.EINVAL, errno.EISDIR}:
             why = f"{source.name} is not a regular file ({error.strerror})"
-            raise CheckpointError(f"{shown}: {why}; a checkpoint is {_FORMATS}") from error
-        if error.errno not in _DISK_FULL:
-            require_allowed("failure", failure_of(error, "file"), shown)
-        raise
+            raise CheckpointError(f"{shown}: {why}; a checkpoint is {FORMATS}") from error
+        if error.errno in _DISK_FULL:
+            raise
+        raise failure(shown, error, "file") from error
     return copy
 
 
@@ -426,8 +292,3 @@ def _require_unlocked(file: BinaryIO) -> None:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
