@@ -40,6 +40,8 @@ _EFFECTS = _LISTS["effects"].union(
 _MISTAKES = re.compile(r"fit|fit_generator|partial_fit|train_on_batch|apply_gradients|minimize|save|save_\w+|export")
 _READING = re.compile(r"r?[bt]?|[bt]r|rU")
 _REACHING = re.compile(r"__\w+|(gi|cr|ag|tb)_\w+|f_(back|builtins|globals|locals|code)")
+_FRAMEWORKS = (OWN, "builtins.", "keras.", "tensorflow.", "tf_keras.", "torch.nn.", "abc.", "typing.")
+_TYPES = (ast.Name, ast.Attribute, ast.Subscript, ast.Constant, ast.BinOp, ast.BitOr, ast.Tuple, ast.List, ast.Load)
 _PLACES = ("os.environ", "sys.path")  # what the slice may change of other modules, beside the register of Keras
 _KERAS = re.compile(r"(tensorflow\.(compat\.v1\.)?|tensorflow\.python\.|tf_)keras\.|keras\.(api|src|engine)\.")
 DOWNLOADS = "downloads"
@@ -107,6 +109,9 @@ class _Rule:
             defaults = [*node.args.defaults, *(each for each in node.args.kw_defaults if each is not None)]
             for each in [*node.decorator_list, *defaults]:
                 self.value(source, each, scope)
+            for argument in ast.walk(node.args):
+                self._annotation(source, getattr(argument, "annotation", None), scope)
+            self._annotation(source, node.returns, scope)
             return
         if isinstance(node, ast.ClassDef):
             self._class_body(source, node, scope)
@@ -117,11 +122,19 @@ class _Rule:
                 return
         for child in ast.iter_child_nodes(node):
             if isinstance(node, ast.AnnAssign) and child is node.annotation:
-                continue
-            if isinstance(child, ast.expr):
+                self._annotation(source, child, scope)
+            elif isinstance(child, ast.expr):
                 self.value(source, child, scope)
             else:
                 self.statement(source, child, scope)
+
+    def _annotation(self, source: Source, node: ast.expr | None, scope: Scope) -> None:
+        """Refuse an annotation that is more than names of types: Python evaluates it."""
+        for each in ast.walk(node) if node is not None else ():
+            if isinstance(each, ast.Name) and f"{OWN}{each.id}" in scope.full_names(each):
+                self._mention(source, each, scope)
+            elif not isinstance(each, _TYPES):
+                self.value(source, each, scope)
 
     def _targets(self, source: Source, node: ast.AST, scope: Scope) -> None:
         """Refuse to change attributes and items of anything but values that the user's own code made."""
@@ -146,8 +159,11 @@ class _Rule:
             if not _is_chain(base) or not any(name.startswith(OWN) for name in scope.full_names(base)):
                 self.value(source, base, scope)
         inside = Scope(node.body, source.package, scope)
+        enumerates = any(name.startswith("enum.") for base in node.bases for name in scope.full_names(base))
         for statement in node.body:
             self.statement(source, statement, inside)
+            if isinstance(statement, Function) and enumerates:  # its members are made by its own methods
+                self._body(source, statement, scope)
 
     def value(self, source: Source, node: ast.AST, scope: Scope) -> None:
         """Refuse an expression that is not allowed."""
@@ -203,6 +219,8 @@ class _Rule:
         if is_download(name):
             self._downloads(source, node)
             return
+        if last == "print" and any(each.arg in {"file", "output_stream", None} for each in node.keywords):
+            raise _Refused(source, node, "prints to a file")
         if last == "replace" and name.startswith(UNKNOWN) and len(node.args) < 2:
             raise _Refused(source, node, "calls replace with one argument, which may move a file")
         if not own and not _is_allowed(name, called=True):
@@ -275,8 +293,11 @@ class _Rule:
                 continue
             self._seen.add((node, *more))
             only = more == ("__init_subclass__",)
+            bases = {name for base in node.bases for name in source.scope.full_names(base)}
+            foreign = not all(name.startswith(_FRAMEWORKS) for name in bases)  # its base may call any method
             for each in (each for each in node.body if isinstance(each, Function)):
-                when_made = each.name in _LISTS["when_made"] or each.name.startswith("__") or bool(each.decorator_list)
+                when_made = foreign or each.name in _LISTS["when_made"] or each.name.startswith("__")
+                when_made = when_made or bool(each.decorator_list)
                 if each.name in more or (when_made and not only):
                     self._body(source, each, source.scope)
             for base in node.bases:
@@ -358,7 +379,8 @@ def _is_allowed(name: str, *, called: bool) -> bool:  # noqa: PLR0911 - a table 
         return not _EFFECTS.intersection(parts) and (known or not called)
     if root == "builtins":
         is_error = re.fullmatch(r"[A-Z]\w+", parts[0]) is not None
-        return (parts[0] in _LISTS["builtins"] or is_error) and all(part in _METHODS for part in parts[1:])
+        plain_parts = all(part in _METHODS or part in {"__init__", "__getitem__"} for part in parts[1:])
+        return (parts[0] in _LISTS["builtins"] or is_error) and plain_parts
     module, _, last = plain.rpartition(".")
     if plain in _LISTS["except"] or last.startswith("_"):
         return False
@@ -366,7 +388,8 @@ def _is_allowed(name: str, *, called: bool) -> bool:  # noqa: PLR0911 - a table 
         found = importlib.import_module(module)
         return last in getattr(found, "__all__", dir(found))
     # A method of a class of such a namespace, as in `datetime.datetime.now` or `keras.layers.GRU.from_config`.
-    return module in _LISTS["namespaces"] or (last in _METHODS and module != root and _is_allowed(module, called=False))
+    unbound = last in _METHODS - {"open", "replace", "write"}
+    return module in _LISTS["namespaces"] or (unbound and module != root and _is_allowed(module, called=False))
 
 
 def _shown(name: str) -> str:

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 from rnneval.errors import CheckpointError, RnnevalError, UsageError, type_and_message
 from rnneval.options import OpeningGroup
 from rnneval.text import Vocabulary
+from rnneval.usercode.guard import no_effects
 from rnneval.usercode.keras_cache import cached_file
 from rnneval.usercode.neighbours import imported_in_part
 from rnneval.usercode.plan import CACHED, VALUES, Slice, allowed_part, is_file, plan, read_file, split_spec, whole
@@ -178,8 +179,13 @@ class Builder:
         sys.path.insert(0, folder)
         try:
             with nullcontext() if sliced is None or self.run_module else imported_in_part(run_in_part):
-                run = partial(importlib.import_module, target) if sliced is None else partial(run_slice, sliced)
-                yield self._ran(run, f"{what} failed:")
+                if sliced is None:
+                    run = partial(importlib.import_module, target)
+                else:
+                    run = partial(run_slice, sliced)
+                with nullcontext() if sliced is None or self.run_module else no_effects():
+                    module = self._ran(run, f"{what} failed:")
+                yield module
         finally:
             with suppress(ValueError):  # the user's code may have changed the list
                 sys.path.remove(folder)

@@ -12,6 +12,7 @@ from importlib.abc import Loader, MetaPathFinder
 from pathlib import Path
 from types import ModuleType
 
+from rnneval.errors import CheckpointError
 from rnneval.usercode.source import Source, Unit, read_source
 
 
@@ -112,8 +113,13 @@ class _Finder(MetaPathFinder, Loader):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        if spec is None or spec.origin is None or not spec.origin.endswith(".py") or is_installed(Path(spec.origin)):
+        if spec is None or spec.origin is None or not spec.has_location or is_installed(Path(spec.origin)):
             return None
+        if not spec.origin.endswith(".py") or not Path(spec.origin).is_file():
+            raise CheckpointError(
+                f"builder: it imports {fullname} from {spec.origin}, of which no part can be run alone: give "
+                "--run-module to import everything as it is"
+            )
         folders = spec.submodule_search_locations
         return importlib.util.spec_from_file_location(
             fullname, spec.origin, loader=self, submodule_search_locations=folders
