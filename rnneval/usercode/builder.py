@@ -179,10 +179,7 @@ class Builder:
         sys.path.insert(0, folder)
         try:
             with nullcontext() if sliced is None or self.run_module else imported_in_part(run_in_part):
-                if sliced is None:
-                    run = partial(importlib.import_module, target)
-                else:
-                    run = partial(run_slice, sliced)
+                run = partial(importlib.import_module, target) if sliced is None else partial(run_slice, sliced)
                 with nullcontext() if sliced is None or self.run_module else no_effects():
                     module = self._ran(run, f"{what} failed:")
                 yield module

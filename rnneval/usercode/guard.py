@@ -6,6 +6,7 @@ connections (PEP 578). Installed packages may do so while they are imported.
 """
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +16,10 @@ from typing import Any
 from rnneval.errors import CheckpointError
 from rnneval.usercode.neighbours import is_installed
 
-_EFFECTS = frozenset(
-    """
-    os.chmod os.chown os.exec os.fork os.forkpty os.kill os.killpg os.link os.mkdir os.posix_spawn os.remove os.rename
-    os.rmdir os.setxattr os.spawn os.startfile os.symlink os.system os.truncate os.utime pty.spawn shutil.move
-    shutil.rmtree socket.bind socket.connect socket.getaddrinfo socket.sendto sqlite3.connect subprocess.Popen
-    """.split()
+_EFFECTS = re.compile(
+    r"os\.(chmod|chown|exec|fork|forkpty|kill|killpg|link|mkdir|posix_spawn|remove|rename|rmdir|setxattr|spawn|startfile"
+    r"|symlink|system|truncate|utime)|pty\.spawn|shutil\.\w+|socket\.(bind|connect|getaddrinfo|sendto)|sqlite3\.connect"
+    r"|subprocess\.Popen"
 )
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # TensorFlow writes the functions that it traces into temporary modules, and imports those.
@@ -45,7 +44,7 @@ def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
     if not _state["watching"]:
         return
     writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITING
-    if not writes and event not in _EFFECTS:
+    if not writes and not _EFFECTS.fullmatch(event):
         return
     frame = sys._getframe(1)
     while frame is not None:

@@ -59,7 +59,7 @@ def literal_folders(source: Source, units: Iterable[Unit]) -> list[Path]:
     """Return the folders that a slice adds to `sys.path` by a literal, as in `sys.path.append("../common")`."""
     found = []
     for unit in units:
-        for node in ast.walk(unit.header) if unit.changes.settings else ():
+        for node in ast.walk(unit.header) if unit.sets else ():
             if isinstance(node, ast.Call) and any(
                 name.startswith("sys.path.") for name in source.scope.full_names(node.func)
             ):

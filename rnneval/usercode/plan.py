@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,23 +66,26 @@ class Slice:
     def lines(self) -> list[int]:
         """Return the numbers of the lines that are run."""
         found: set[int] = set()
-        for unit in self.units:
-            node = unit.node
+        for node in (unit.node for unit in self.units):
             first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))])
             below = [each.lineno for body in bodies_of(node) for each in body[:1]]
             last = max(min(below) - 1, first) if below else node.end_lineno or first
-            found |= set(range(first, last + 1))
-            found |= {each.lineno for each in getattr(node, "handlers", ())}
+            found |= {*range(first, last + 1), *(each.lineno for each in getattr(node, "handlers", ()))}
         return sorted(found)
 
     def shown_lines(self) -> str:
         """Return the lines that are run as text: `lines 1-3, 10`, or `cell 2 (1-3), cell 4 (1)`."""
-        document = self.source.document
-        places = [document.place(line) for line in self.lines()]
-        if not any(cell.number for cell, _ in places):
-            return f"lines {_ranges([within for _, within in places])}"
-        cells = groupby(places, key=lambda place: place[0].number)
-        return ", ".join(f"cell {number} ({_ranges([within for _, within in each])})" for number, each in cells)
+        cells: dict[int | None, list[list[int]]] = {}
+        for cell, line in map(self.source.document.place, self.lines()):
+            ranges = cells.setdefault(cell.number, [])
+            if ranges and ranges[-1][1] == line - 1:
+                ranges[-1][1] = line
+            else:
+                ranges.append([line, line])
+        texts = {cell: ", ".join(f"{a}-{b}" if b > a else str(a) for a, b in ranges) for cell, ranges in cells.items()}
+        if set(texts) <= {None}:
+            return f"lines {texts.get(None, '')}"
+        return ", ".join(f"cell {cell} ({text})" for cell, text in texts.items())
 
     def tree(self) -> ast.Module:
         """Return the syntax tree to run."""
@@ -125,21 +127,6 @@ def _pruned_block(node: ast.stmt, pruned: Callable[[Sequence[ast.stmt]], list[as
         made.finalbody = empty
     block: ast.stmt = made
     return block
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """Return numbers in order as ranges.
-
-    >>> _ranges([1, 2, 3, 7, 9, 10])
-    '1-3, 7, 9-10'
-    """
-    ranges: list[list[int]] = []
-    for number in numbers:
-        if ranges and number == ranges[-1][1] + 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
-    return ", ".join(f"{first}-{last}" if last > first else str(first) for first, last in ranges)
 
 
 def is_file(spec: str) -> bool:
@@ -199,13 +186,6 @@ def _plan(spec: str, source: Source, given: Mapping[str, Any], *, everything: bo
     if first not in bound and not everything:
         _refuse_name(source, spec, first)
     sliced = _with_settings(_slice_for(source, first, given))
-    missing = sorted(sliced.unresolved - source.guarded)
-    if missing and source.undecided:  # names that only code which cannot be read may bind
-        line = source.undecided[0]
-        raise CheckpointError(
-            f"builder {spec}: {first} needs {missing[0]}, which no statement binds, and it cannot be decided whether "
-            f"{source.place(line)} does: `{source.line(line)}`: give --builder-global {missing[0]}=VALUE, or {_WHOLE}"
-        )
     found = _refused(sliced, called=name)
     if found is not None:
         raise CheckpointError(_refusal(found, sliced, spec, first))
@@ -250,7 +230,7 @@ class _Closure:
         self._done: set[tuple[Unit, int]] = set()
         self._waiting: list[tuple[Unit, int]] = []
         self._unresolved: set[str] = set()
-        touching = ((name, unit) for unit in source.units for name in unit.names.binds | unit.changes.names)
+        touching = ((name, unit) for unit in source.units for name in unit.names.binds | unit.changes)
         reading = ((name, unit) for unit in source.units for name in unit.names.reads | unit.names.reads_later)
         self._touching, readers = grouped(touching), grouped(reading)
         self._bound_by_call = {name for unit in source.units for name in unit.names.binds_later}
@@ -259,7 +239,7 @@ class _Closure:
         waiting = list(self._callable)
         while waiting:
             touched = waiting.pop()
-            for name in touched.names.binds | touched.changes.names:
+            for name in touched.names.binds | touched.changes:
                 new = [unit for unit in readers.get(name, ()) if unit not in self._callable]
                 self._callable |= set(new)
                 waiting += new
@@ -358,12 +338,6 @@ def _refuse_name(source: Source, spec: str, name: str) -> None:
             f'builder {spec}: {name} is bound under if __name__ == "__main__" alone, which is never run: '
             "move it out of there, or name a function or class"
         )
-    if source.undecided:
-        line = source.undecided[0]
-        said = f"{source.place(line)} may bind it: `{source.line(line)}`"
-        raise CheckpointError(
-            f"builder {spec}: no statement binds {name}, and it cannot be decided whether {said}: give {_WHOLE}"
-        )
     if any(unit.is_star for unit in source.units):
         return
     own = [name for unit in source.units for name in unit.names.binds if isinstance(unit.node, Function | ast.ClassDef)]
@@ -379,29 +353,25 @@ def _with_settings(sliced: Slice) -> Slice:
     """Add the statements that change settings of Keras, TensorFlow, `sys.path` and `os.environ`, where they may run."""
     parts, notes = [], []
     for unit in sliced.source.units:
-        if not unit.changes.settings or unit in sliced.kept:
-            continue
-        closure = _Closure(sliced.source, sliced.given)
-        closure.keep(unit, unit.when, Reason(""))
-        part = closure.result()
-        found = _refused(part)
-        if found is None:
-            parts.append(part)
-        else:
-            place = sliced.source.place(unit.node.lineno)
-            notes.append(f"a setting was left out ({place}), as it needs what {found.does} ({found.place})")
+        if unit.sets and unit not in sliced.kept:
+            closure = _Closure(sliced.source, sliced.given)
+            closure.keep(unit, unit.when, Reason(""))
+            part = closure.result()
+            found = _refused(part)
+            if found is None:
+                parts.append(part)
+            else:
+                place = sliced.source.place(unit.node.lineno)
+                notes.append(f"a setting was left out ({place}), as it needs what {found.does} ({found.place})")
     return _joined(sliced, *parts, notes=notes)
 
 
 def _with_definitions(sliced: Slice) -> Slice:
     """Add every class and function at the top level that may be run."""
-    parts = []
-    for unit in sliced.source.units:
-        if isinstance(unit.node, Function | ast.ClassDef) and unit not in sliced.kept:
-            part = _slice_for(sliced.source, unit.node.name, sliced.given)
-            if _refused(part) is None:
-                parts.append(part)
-    return _joined(sliced, *parts)
+    nodes = [unit.node for unit in sliced.source.units if unit not in sliced.kept]
+    names = [node.name for node in nodes if isinstance(node, Function | ast.ClassDef)]
+    parts = [_slice_for(sliced.source, name, sliced.given) for name in names]
+    return _joined(sliced, *(part for part in parts if _refused(part) is None))
 
 
 def _refusal(found: Refusal, sliced: Slice, spec: str, name: str) -> str:

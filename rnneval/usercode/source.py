@@ -13,7 +13,6 @@ from rnneval.records.paths import read_regular
 from rnneval.usercode.statements import (
     LOOPS,
     ChangeFinder,
-    Changes,
     Function,
     Names,
     Scope,
@@ -24,12 +23,12 @@ from rnneval.usercode.statements import (
     is_main_guard,
     names_of,
     run_at_once,
+    sets_something,
 )
 
 ENDINGS = (".py", ".ipynb")
 _FLAGS = {"annotations": 0x1000000}
 _ASSIGNED_COMMAND = re.compile(r"^[\w,\s]+=\s*[!%]")
-_BINDING_COMMAND = re.compile(r"^\s*%(run|load|pylab|store|macro|edit)\b")
 _MOST_SHOWN = 100
 
 
@@ -41,7 +40,8 @@ class Unit:
     order: int
     blocks: "tuple[Unit, ...]"  # the blocks around it, outermost first
     names: Names
-    changes: Changes
+    changes: set[str]  # names of objects that it changes, or of globals that a called function binds
+    sets: bool  # whether it changes a setting of Keras or TensorFlow, a random seed, `sys.path` or `os.environ`
     when: int
     """Units before this one may have run when it is run: its order, or in a loop the end of the outermost loop."""
     is_command: bool  # whether it binds the output of a notebook's command, as in `files = !ls`
@@ -137,19 +137,6 @@ class Source:
             return self.lines
         return [line for cell in self.document.cells for line in plain_lines("\n".join(cell.lines))]
 
-    @cached_property
-    def undecided(self) -> list[int]:
-        """Lines that may bind any name: `exec` at the top level, and commands of a notebook such as `%run`."""
-        found = [
-            node.lineno
-            for unit in self.units
-            for node in ast.walk(unit.header)
-            if isinstance(node, ast.Call) and self.scope.full_names(node.func) & {"builtins.exec", "builtins.globals"}
-        ]
-        if self.document.path.endswith(".ipynb"):
-            found += [at for at, line in enumerate(self.lines, 1) if _BINDING_COMMAND.match(line)]
-        return sorted(found)
-
 
 def read_source(path: Path, shown: str | None = None, package: str = "") -> Source:
     """Read a Python file or a notebook; refuse one that cannot be read or parsed."""
@@ -164,7 +151,7 @@ def read_source(path: Path, shown: str | None = None, package: str = "") -> Sour
             raise CheckpointError(f"builder {shown}: SyntaxError: {trouble.message} ({shown}:{trouble.line})")
         notes.append(f"cell {trouble.cell} of {shown} was left out: line {trouble.line}: {trouble.message}")
     assert document.tree is not None  # noqa: S101 - else there was trouble
-    body = _split_imports(document.tree.body)
+    body = _OneName().visit(document.tree).body
     futures = [node for node in body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
     flags = sum(_FLAGS.get(node.names[0].name, 0) for node in futures)
     laid = list(_laid_out(body, ()))
@@ -188,23 +175,20 @@ def read_source(path: Path, shown: str | None = None, package: str = "") -> Sour
     )
 
 
-def _split_imports(body: list[ast.stmt]) -> list[ast.stmt]:
-    """Return the statements with one name an import, so that names can be left out one by one."""
-    made: list[ast.stmt] = []
-    for node in body:
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            for part in (node, *getattr(node, "handlers", ()), *getattr(node, "cases", ())):
-                for name in ("body", "orelse", "finalbody"):
-                    if hasattr(part, name):
-                        setattr(part, name, _split_imports(getattr(part, name)))
-        if isinstance(node, ast.Import):
-            made += [ast.copy_location(ast.Import(names=[alias]), node) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            parts = [ast.ImportFrom(module=node.module, names=[alias], level=node.level) for alias in node.names]
-            made += [ast.copy_location(part, node) for part in parts]
-        else:
-            made.append(node)
-    return made
+class _OneName(ast.NodeTransformer):
+    """Split imports into one for each name, so that names can be left out one by one."""
+
+    def visit_Import(self, node: ast.Import) -> list[ast.AST]:
+        return [ast.copy_location(ast.Import(names=[alias]), node) for alias in node.names]
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> list[ast.AST]:
+        made = [ast.ImportFrom(module=node.module, names=[alias], level=node.level) for alias in node.names]
+        return [ast.copy_location(each, node) for each in made]
+
+    def _as_it_is(self, node: ast.AST) -> ast.AST:
+        return node
+
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = _as_it_is
 
 
 def _laid_out(
@@ -248,8 +232,8 @@ def _units(
     ends = {loop: at + 1 for at, loop in enumerate(outermost)}  # the last unit in a loop counts
     units: list[Unit] = []
     for at, (node, blocks) in enumerate(laid):
-        found, loop = finder.of_nodes(run_at_once(header_of(node)), scope), outermost[at]
-        changed = found.names | {each for name in found.names for each in aliases.get(name, ())}
+        run, loop = list(run_at_once(header_of(node))), outermost[at]
+        changed = finder.changed(run, scope)
         # A command of a notebook was replaced by None, as in `files = !ls`.
         is_none = isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is None
         is_command = False
@@ -261,7 +245,8 @@ def _units(
             order=at,
             blocks=tuple(units[block] for block in blocks),
             names=names_of(node, flags, document.path),
-            changes=Changes(names=changed, settings=found.settings),
+            changes=changed.union(*(aliases.get(name, ()) for name in changed)),
+            sets=sets_something(run, scope),
             when=at if loop is None else ends[loop],
             is_command=is_command,
         )

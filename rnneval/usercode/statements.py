@@ -8,6 +8,7 @@ import ast
 import builtins
 import copy
 import dis
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import CodeType
@@ -28,27 +29,24 @@ _OPTIMIZED = 1  # the flag CO_OPTIMIZED of code objects: functions and comprehen
 _LOADS = ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS")
 _LIBRARIES = ("tensorflow", "keras", "tf_keras", "numpy")
 _MOST = 8  # most meanings of one name that are followed
-_CHANGING = frozenset((
-    "append", "extend", "insert", "update", "add", "setdefault", "pop", "popitem", "popleft", "remove", "discard",
-    "clear", "sort", "reverse", "appendleft", "rotate", "adapt", "set_vocabulary", "fit_on_texts", "register", "build",
-    "set_weights", "intersection_update", "difference_update", "__setitem__", "subtract", "read_dict", "read",
-    "read_string", "seek", "assign",
-))  # fmt: skip
+_CHANGING = re.compile(
+    r"(add_|append|insert|register|set_|update_)\w*|add|extend|update|setdefault|pop|popitem|popleft|remove|discard|clear"
+    r"|sort|reverse|rotate|adapt|fit_on_texts|build|intersection_update|difference_update|__setitem__|subtract"
+    r"|read|read_dict|read_string|seek|assign"
+)
 """Methods that change their object; not `fit`, `compile` and `load_weights`, since weights come from a file."""
 _PARTS = frozenset(("get", "setdefault", "items", "values", "get_layer"))  # methods that return a part of their object
-_CHANGING_STARTS = ("add_", "append", "insert", "register", "set_", "update_")
 _CHANGING_FUNCTIONS = frozenset((
     "builtins.setattr", "builtins.delattr", "random.shuffle", "numpy.random.shuffle", "heapq.heapify", "heapq.heappush",
     "heapq.heappop", "bisect.insort", "bisect.insort_left", "bisect.insort_right", "operator.setitem",
 ))  # fmt: skip
 """Functions that change their first argument."""
-_SETTING_STARTS = ("set_", "enable_", "disable_", "experimental_enable_", "experimental_set_")
-_SETTING_ROOTS = ("keras", "tensorflow", "tf_keras")
-_SETTINGS = frozenset((
-    "sys.path.insert", "sys.path.append", "sys.path.extend", "sys.path.remove", "sys.setrecursionlimit", "random.seed",
-    "numpy.random.seed", "os.environ.update", "os.environ.setdefault", "os.environ.pop", "os.putenv", "os.unsetenv",
-))  # fmt: skip
-_SETTING_PLACES = ("sys.path", "os.environ")
+_SETTING = re.compile(
+    r"(keras|tensorflow|tf_keras)\.([\w.]+\.)?(set_|enable_|disable_|experimental_enable_|experimental_set_)\w+"
+    r"|keras\.config\.\w+|[\w.]+\.get_custom_objects\(\)|sys\.path(\.insert|\.append|\.extend|\.remove)?"
+    r"|os\.environ(\.update|\.setdefault|\.pop)?|os\.(putenv|unsetenv)|sys\.setrecursionlimit"
+    r"|(numpy\.)?random\.seed"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,108 +298,79 @@ def root_of(node: ast.AST) -> str | None:
             return node.id if isinstance(node, ast.Name) else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Changes:
-    """Changes that a statement, or a call of a function, makes beside the names that it binds."""
-
-    names: set[str] = field(default_factory=set)
-    """Names of objects that are changed, or of globals that a called function binds."""
-    parameters: set[int] = field(default_factory=set)  # positions of a function's parameters that it changes
-    settings: bool = False
-    """Whether it changes a setting of Keras or TensorFlow, a random seed, `sys.path` or `os.environ`."""
-
-
 class ChangeFinder:
-    """Search for changes in the statements of one file; calls of the file's own functions are followed."""
+    """Search for the names whose objects a statement changes; calls of the file's own functions are followed."""
 
     def __init__(self, nodes: Sequence[ast.AST], scope: Scope) -> None:
         self._scope = scope
         self._functions = grouped((node.name, node) for node in nodes if isinstance(node, Function))
-        self._summaries: dict[str, Changes] = {}
+        self._summaries: dict[str, tuple[set[str], set[int]]] = {}
 
-    def of_nodes(self, nodes: Iterable[ast.AST], scope: Scope) -> Changes:
-        """Return the changes that are made when these nodes are evaluated, whose names mean those of the scope."""
+    def changed(self, nodes: Iterable[ast.AST], scope: Scope) -> set[str]:
+        """Return the names whose objects change when these nodes are evaluated, and the globals that calls bind."""
         names: set[str] = set()
-        settings = False
         for node in nodes:
+            root: str | None = None
             if isinstance(node, ast.Call):
-                called = self._of_call(node, scope)
-                names |= called.names
-                settings |= called.settings
+                names |= self._by_call(node, scope)
             elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 for each in node.decorator_list:  # the registers that they may add to, as in `@models.register("gru")`
-                    root, decorator = root_of(each), each.func if isinstance(each, ast.Call) else each
-                    if root is not None and not isinstance(decorator, ast.Name) and not scope.is_library(root):
-                        names.add(root)
-                    names |= self._summary(decorator).names
-            target: ast.expr | None = None  # what is changed in place, assigned or deleted
-            if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-                target = node.target
+                    held, decorator = root_of(each), each.func if isinstance(each, ast.Call) else each
+                    if held is not None and not isinstance(decorator, ast.Name) and not scope.is_library(held):
+                        names.add(held)
+                    names |= self._summary(decorator)[0]
+            elif isinstance(node, ast.AugAssign):
+                root = root_of(node.target)
             elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
-                target = node
-            if target is not None:
-                root = root_of(target)
-                if root is not None and ".optimizer" not in ast.unparse(target):
-                    names.add(root)
-                place = target.value if isinstance(target, ast.Subscript) else target
-                settings |= _is_register(place, scope) or bool(scope.full_names(place) & set(_SETTING_PLACES))
-        return Changes(names=names, settings=settings)
+                root = root_of(node) if ".optimizer" not in ast.unparse(node) else None
+            names |= {root} - {None}  # type: ignore[arg-type]
+        return names
 
-    def _of_call(self, node: ast.Call, scope: Scope) -> Changes:
-        found, names = scope.full_names(node.func), set()
-        settings = any(map(_is_setting, found))
-        if isinstance(node.func, ast.Attribute):
+    def _by_call(self, node: ast.Call, scope: Scope) -> set[str]:
+        names, positions = self._summary(node.func)
+        roots = {root_of(node.args[position]) for position in positions if position < len(node.args)}
+        if isinstance(node.func, ast.Attribute) and _CHANGING.fullmatch(node.func.attr):
             root = root_of(node.func)
-            changing = node.func.attr in _CHANGING or node.func.attr.startswith(_CHANGING_STARTS)
-            if root is not None and changing and not scope.is_library(root):
-                names.add(root)
-            settings |= _is_register(node.func.value, scope)
-        changed = {0} if found & _CHANGING_FUNCTIONS else set()
-        summary = self._summary(node.func)
-        for position in changed | summary.parameters:
-            if position < len(node.args) and (root := root_of(node.args[position])) is not None:
-                names.add(root)
-        return Changes(names=names | summary.names, settings=settings or summary.settings)
+            roots |= {root} if root is not None and not scope.is_library(root) else set()
+        if node.args and scope.full_names(node.func) & _CHANGING_FUNCTIONS:
+            roots.add(root_of(node.args[0]))
+        return names | {root for root in roots if root is not None}
 
-    def _summary(self, called: ast.expr) -> Changes:
-        """Return the changes that a call of a function of this file makes to globals, parameters and settings."""
-        name = called.id if isinstance(called, ast.Name) else None
-        if name is None or name not in self._functions:
-            return Changes()
+    def _summary(self, called: ast.expr) -> tuple[set[str], set[int]]:
+        """Return the globals, and the positions of the arguments, that a call of a function of this file changes."""
+        name = called.id if isinstance(called, ast.Name) else ""
         if name not in self._summaries:
-            self._summaries[name] = Changes()  # a recursive call adds nothing
-            found = [self._of_function(node) for node in self._functions[name]]
-            self._summaries[name] = Changes(
-                names=set().union(*(each.names for each in found)),
-                parameters=set().union(*(each.parameters for each in found)),
-                settings=any(each.settings for each in found),
+            self._summaries[name] = set(), set()  # a recursive call adds nothing
+            found = [self._of_function(node) for node in self._functions.get(name, ())]
+            self._summaries[name] = (
+                set().union(*(names for names, _ in found)),
+                set().union(*(positions for _, positions in found)),
             )
         return self._summaries[name]
 
-    def _of_function(self, node: Function) -> Changes:
+    def _of_function(self, node: Function) -> tuple[set[str], set[int]]:
         nodes = list(ast.walk(node))[1:]
-        scope = Scope(nodes, outer=self._scope)
-        changed = self.of_nodes(nodes, scope)
+        changed = self.changed(nodes, Scope(nodes, outer=self._scope))
         declared = {name for each in nodes if isinstance(each, ast.Global) for name in each.names}
         stored = {each.id for each in nodes if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
         local = (stored | {each.arg for each in nodes if isinstance(each, ast.arg)}) - declared
-        return Changes(
-            names=(changed.names - local) | (declared & stored),
-            parameters={at for at, each in enumerate(node.args.args) if each.arg in changed.names},
-            settings=changed.settings,
-        )
+        positions = {at for at, each in enumerate(node.args.args) if each.arg in changed}
+        return (changed - local) | (declared & stored), positions
 
 
-def _is_register(node: ast.expr, scope: Scope) -> bool:
-    """Return whether an expression is Keras' register of custom objects, `get_custom_objects()`."""
-    names = scope.full_names(node.func) if isinstance(node, ast.Call) else set()
-    return any(name.endswith(".get_custom_objects") for name in names)
-
-
-def _is_setting(name: str) -> bool:
-    of_library = name.partition(".")[0] in _SETTING_ROOTS
-    sets = of_library and name.rpartition(".")[2].startswith(_SETTING_STARTS)
-    return sets or name in _SETTINGS or name.startswith("keras.config.")
+def sets_something(nodes: Iterable[ast.AST], scope: Scope) -> bool:
+    """Return whether a statement changes a setting of Keras or TensorFlow, a seed, `sys.path` or `os.environ`."""
+    for node in nodes:
+        names = scope.full_names(node.func) if isinstance(node, ast.Call) else set[str]()
+        target = node.func if isinstance(node, ast.Call) else node
+        inner = target.value if isinstance(target, ast.Attribute | ast.Subscript) else None
+        if isinstance(inner, ast.Call):  # Keras' register of custom objects
+            names |= {f"{name}()" for name in scope.full_names(inner.func)}
+        elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
+            names |= scope.full_names(node.value)
+        if any(map(_SETTING.fullmatch, names)):
+            return True
+    return False
 
 
 def aliases_of(nodes: Sequence[ast.AST]) -> Mapping[str, set[str]]:
@@ -413,17 +382,16 @@ def aliases_of(nodes: Sequence[ast.AST]) -> Mapping[str, set[str]]:
     for node in nodes:
         if isinstance(node, ast.Assign):
             targets, value = node.targets, node.value
-            names = {each.id for each in (*targets, value) if isinstance(each, ast.Name)}
-            for name in names:
-                direct.setdefault(name, set()).update(names - {name})
         elif isinstance(node, ast.For | ast.NamedExpr):
             targets, value = [node.target], node.iter if isinstance(node, ast.For) else node.value
         else:
             continue
+        names = [each.id for each in targets if isinstance(each, ast.Name)]
         whole = _whole_of(value)
-        for target in targets:
-            if isinstance(target, ast.Name) and whole is not None:
-                direct.setdefault(target.id, set()).add(whole)
+        for name in names:
+            direct.setdefault(name, set()).update({whole, *names} - {None, name})  # type: ignore[arg-type]
+        if isinstance(value, ast.Name):
+            direct.setdefault(value.id, set()).update(names)
     closed: dict[str, set[str]] = {}
     for name in direct:
         found, waiting = set[str](), [name]

@@ -282,31 +282,17 @@ def test_a_command_whose_output_is_needed(user):
     assert plan(spec.replace(":made", ":x")).lines() == [2]
 
 
-@pytest.mark.parametrize(
-    ("code", "line", "name"),
-    [
-        ("exec(open('a').read())\ndef made(): return size\n", 1, "size"),
-        ("globals()['size'] = 3\ndef made(): return size\n", 1, "size"),
-        ("exec('made = 1')\n", 1, None),
-    ],
-)
-def test_what_cannot_be_decided_is_said(user, code, line, name):
-    with pytest.raises(CheckpointError) as caught:
-        plan(user.spec("made", code))
-    said = str(caught.value)
-    assert "cannot be decided" in said
-    assert f"train.py:{line}" in said
-    assert "--run-module" in said
-    assert name is None or f"--builder-global {name}=VALUE" in said
+def test_a_name_that_exec_would_bind_is_asked_for(user):
+    spec = user.spec("made", "exec('size = 3')\nmade = [size]\n")
+    with pytest.raises(
+        CheckpointError, match=r"NameError: name 'size' .*train\.py:2\): give --builder-global size=VALUE"
+    ):
+        Builder(spec=spec).build(None)
+    assert plan(spec, {"size": 3}).lines() == [2]
 
 
 def test_an_unneeded_exec_is_left_out(user):
     assert plan(user.spec("made", "exec('1 / 0')\nmade = 3")).lines() == [2]
-
-
-def test_run_magic_may_bind_a_name(user):
-    with pytest.raises(CheckpointError, match=r"cannot be decided whether .*cell 2, line 1 does: `%run other\.py`"):
-        plan(user.spec("made", "%run other.py", "def made(): return size", file="n.ipynb"))
 
 
 NEIGHBOURS = {

@@ -217,10 +217,10 @@ def test_a_slice_is_run_once_and_anew_with_another_value(user):
 def test_settings_are_kept_and_those_that_need_a_refused_statement_are_left_out(user):
     code = (
         "import sys, os, random\nsys.path.insert(0, 'more')\nn = os.system('touch canary')\nrandom.seed(n)\n"
-        "def seeds():\n    random.seed(1)\nseeds()\nx = 1\n"
+        "random.seed(1)\nx = 1\n"
     )
     sliced = plan(user.spec("x", code))
-    assert sliced.lines() == [1, 2, 5, 6, 7, 8]
+    assert sliced.lines() == [1, 2, 5, 6]
     assert [
         note for note in sliced.notes if "train.py:4" in note and "train.py:3" in note and "calls os.system" in note
     ]
