@@ -6,17 +6,13 @@ A function that is mentioned counts as called, since any other function may call
 it only the calls are refused that train or save, since they are mostly mistakes.
 """
 
-import argparse
 import ast
 import importlib
-import io
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from rnneval.usercode.keras_cache import places
 from rnneval.usercode.neighbours import Neighbours
@@ -29,14 +25,7 @@ _FUNCTIONS = frozenset(
 )
 _LISTS = {key: frozenset(names.split()) for key, names in _LISTED.items()}
 _METHODS = _LISTS["methods"]
-_PLAIN_KINDS = (Path, np.ndarray, argparse.ArgumentParser, io.TextIOWrapper, io.BufferedReader)
-_EFFECTS = _LISTS["effects"].union(
-    name
-    for kind in _PLAIN_KINDS
-    for name in dir(kind)
-    if not name.startswith("_") and name not in _METHODS and callable(getattr(kind, name))
-)
-"""Methods that do more than change their own object, in an object of some kind that the slice can make."""
+_EFFECTS = _LISTS["effects"]
 _MISTAKES = re.compile(r"fit|fit_generator|partial_fit|train_on_batch|apply_gradients|minimize|save|save_\w+|export")
 _READING = re.compile(r"r?[bt]?|[bt]r|rU")
 _REACHING = re.compile(r"__\w+|(gi|cr|ag|tb)_\w+|f_(back|builtins|globals|locals|code)")
@@ -47,48 +36,38 @@ _KERAS = re.compile(r"(tensorflow\.(compat\.v1\.)?|tensorflow\.python\.|tf_)kera
 DOWNLOADS = "downloads"
 
 
-class Refusal(NamedTuple):
+class Refusal(Exception):  # noqa: N818 - it is caught and returned: a message is made of it where the slice is known
     """A statement that may not be run, and the unit that leads to it."""
 
-    does: str  # verb and object: `calls os.system`
-    place: str  # file and line
-    text: str
-    unit: Unit | None  # the unit of the slice from which it is reached
-
-
-class _Refused(Exception):  # noqa: N818 - it never leaves this module
     def __init__(self, source: Source, node: ast.AST, does: str) -> None:
-        super().__init__(does)
-        self.source, self.line, self.does = source, getattr(node, "lineno", 1), does
+        line = getattr(node, "lineno", 1)
+        self.does = does  # verb and object: `calls os.system`
+        self.place, self.text = source.place(line), source.line(line)
+        self.unit: Unit | None = None  # the unit of the slice from which it is reached
 
 
 def first_refused(source: Source, units: Iterable[Unit], neighbours: Neighbours) -> Refusal | None:
     """Return the first of these units that is not allowed; None if all may run."""
     rule = _Rule(neighbours)
     for unit in units:
-        if unit.is_command:
-            return _refusal(_Refused(source, unit.node, "runs a command of IPython"), unit)
         try:
+            rule.require_no_command(source, unit)
             rule.statement(source, unit.header, source.scope)
-        except _Refused as found:
-            return _refusal(found, unit)
+        except Refusal as found:
+            found.unit = unit
+            return found
     return None
 
 
 def likely_mistake(source: Source, name: str, neighbours: Neighbours) -> Refusal | None:
     """Return the first call in a builder, or in the user's functions that it calls, that trains or saves."""
-    rule = _Rule(neighbours, trusted=True)
     first, _, method = name.partition(".")
-    unit = next(iter(source.definitions.get(first, ())), None)
     try:
-        rule.own(source, first, method)
-    except _Refused as found:
-        return _refusal(found, unit)
+        _Rule(neighbours, trusted=True).own(source, first, method)
+    except Refusal as found:
+        found.unit = next(iter(source.definitions.get(first, ())), None)
+        return found
     return None
-
-
-def _refusal(found: _Refused, unit: Unit | None) -> Refusal:
-    return Refusal(found.does, found.source.place(found.line), found.source.line(found.line), unit)
 
 
 class _Rule:
@@ -100,6 +79,11 @@ class _Rule:
     def __init__(self, neighbours: Neighbours, *, trusted: bool = False) -> None:
         self._neighbours, self._trusted = neighbours, trusted
         self._seen: set[object] = set()
+
+    def require_no_command(self, source: Source, unit: Unit) -> None:
+        """Refuse the output of a command of IPython."""
+        if unit.is_command:
+            raise Refusal(source, unit.node, "runs a command of IPython")
 
     def statement(self, source: Source, node: ast.AST, scope: Scope) -> None:
         """Refuse a statement that is not allowed, or runs what is not."""
@@ -143,7 +127,7 @@ class _Rule:
                 for name in scope.full_names(target.value):
                     inside = name.startswith((UNKNOWN, OWN)) or name in _PLACES
                     if not inside and not self._trusted:
-                        raise _Refused(source, target, f"changes {name}")
+                        raise Refusal(source, target, f"changes {name}")
 
     def _is_alias(self, node: ast.Assign, scope: Scope) -> bool:
         """Return whether a statement gives a module another name, whose uses are then looked at."""
@@ -153,17 +137,17 @@ class _Rule:
     def _class_body(self, source: Source, node: ast.ClassDef, scope: Scope) -> None:
         for each in [*node.decorator_list, *(keyword.value for keyword in node.keywords)]:
             self.value(source, each, scope)
+        bases = {name for base in node.bases for name in scope.full_names(base)}
         for base in node.bases:
-            for name in scope.full_names(base) if _is_chain(base) else ():
-                self._own_methods(source, name.removeprefix(OWN).partition(".")[0], ("__init_subclass__",))
-            if not _is_chain(base) or not any(name.startswith(OWN) for name in scope.full_names(base)):
+            if not any(name.startswith(OWN) for name in scope.full_names(base)):
                 self.value(source, base, scope)
+        for name in bases:
+            self._own_methods(source, name.removeprefix(OWN).partition(".")[0], ("__init_subclass__",))
         inside = Scope(node.body, source.package, scope)
-        enumerates = any(name.startswith("enum.") for base in node.bases for name in scope.full_names(base))
         for statement in node.body:
             self.statement(source, statement, inside)
-            if isinstance(statement, Function) and enumerates:  # its members are made by its own methods
-                self._body(source, statement, scope)
+            if isinstance(statement, Function) and any(name.startswith("enum.") for name in bases):
+                self._body(source, statement, scope)  # members are made by the class's own methods
 
     def value(self, source: Source, node: ast.AST, scope: Scope) -> None:
         """Refuse an expression that is not allowed."""
@@ -188,12 +172,11 @@ class _Rule:
         """Return the full names that a name or an attribute may have, those of `from module import *` among them."""
         if not isinstance(node, ast.Name | ast.Attribute):
             return []
-        first = ast.unparse(node).partition(".")[0]
-        if not _is_chain(node) or scope.knows(first):
-            return sorted(scope.full_names(node))
+        found = sorted(scope.full_names(node))
+        if not _is_chain(node) or scope.knows(ast.unparse(node).partition(".")[0]):
+            return found
         stars = [unit.node for unit in source.units if unit.is_star and isinstance(unit.node, ast.ImportFrom)]
-        found = [f"{imported_module(star, source.package)}.{ast.unparse(node)}" for star in stars]
-        return found or sorted(scope.full_names(node))
+        return [f"{imported_module(star, source.package)}.{ast.unparse(node)}" for star in stars] or found
 
     def _call(self, source: Source, node: ast.Call, scope: Scope) -> None:
         names = self._names(source, node.func, scope)
@@ -210,21 +193,21 @@ class _Rule:
         if self._trusted:
             if isinstance(node.func, ast.Attribute) and _MISTAKES.fullmatch(last) and not own:
                 does = "saves a file" if last.startswith(("save", "export")) else "trains a model"
-                raise _Refused(source, node, does)
+                raise Refusal(source, node, does)
             return
         if name in {"builtins.open", "io.open", "codecs.open"} or (name.startswith(UNKNOWN) and last == "open"):
             if not _reads(node, 0 if name.startswith(UNKNOWN) else 1):
-                raise _Refused(source, node, "opens a file in another mode than reading")
+                raise Refusal(source, node, "opens a file in another mode than reading")
             return
         if is_download(name):
             self._downloads(source, node)
             return
         if last == "print" and any(each.arg in {"file", "output_stream", None} for each in node.keywords):
-            raise _Refused(source, node, "prints to a file")
+            raise Refusal(source, node, "prints to a file")
         if last == "replace" and name.startswith(UNKNOWN) and len(node.args) < 2:
-            raise _Refused(source, node, "calls replace with one argument, which may move a file")
+            raise Refusal(source, node, "calls replace with one argument, which may move a file")
         if not own and not _is_allowed(name, called=True):
-            raise _Refused(source, node, f"calls {_shown(name)}")
+            raise Refusal(source, node, f"calls {_shown(name)}")
 
     def _downloads(self, source: Source, node: ast.Call) -> None:
         """Refuse a file that is not in Keras' cache, as far as the arguments are literals."""
@@ -235,14 +218,14 @@ class _Rule:
             return  # it is looked for when the statement runs
         looked = places(*positional, **keywords)
         if not any(path.exists() for path in looked):
-            raise _Refused(source, node, f"{DOWNLOADS} {looked[-1].name}, which is not in Keras' cache ({looked[-1]})")
+            raise Refusal(source, node, f"{DOWNLOADS} {looked[-1].name}, which is not in Keras' cache ({looked[-1]})")
 
     def _mention(self, source: Source, node: ast.Name | ast.Attribute, scope: Scope) -> None:
         """Refuse a name that is not allowed; a function that is mentioned counts as called."""
         for name in self._names(source, node, scope):
             own = self._follow(source, name) and not _reaches(name)
             if not own and not self._trusted and not _is_allowed(name, called=False):
-                raise _Refused(source, node, f"uses {_shown(name)}")
+                raise Refusal(source, node, f"uses {_shown(name)}")
 
     def _follow(self, source: Source, name: str) -> bool:
         """Look at the user's own function, class or method of a name; return whether there is one."""
@@ -262,7 +245,7 @@ class _Rule:
         other, inner = elsewhere
         first, _, rest = inner.partition(".")
         if first not in other.definitions:
-            raise _Refused(source, ast.Pass(), f"needs {name}, which {other.shown} does not define")
+            raise Refusal(source, ast.Pass(), f"needs {name}, which {other.shown} does not define")
         self.own(other, first, rest)
         return True
 
@@ -283,30 +266,24 @@ class _Rule:
                 for full in source.scope.full_names(ast.Name(id=name, ctx=ast.Load())):
                     whole = f"{full}.{rest}" if rest else full
                     if not self._follow(source, whole) and not self._trusted and not _is_allowed(whole, called=True):
-                        raise _Refused(source, unit.node, f"uses {_shown(whole)}")
+                        raise Refusal(source, unit.node, f"uses {_shown(whole)}")
 
     def _own_methods(self, source: Source, name: str, more: Sequence[str]) -> None:
         """Look at the methods that run when an object of a class is made or used, and at further ones by name."""
-        for unit in source.definitions.get(name, ()):
-            node = unit.node
+        for node in (unit.node for unit in source.definitions.get(name, ())):
             if not isinstance(node, ast.ClassDef) or (node, *more) in self._seen:
                 continue
             self._seen.add((node, *more))
-            only = more == ("__init_subclass__",)
-            bases = {name for base in node.bases for name in source.scope.full_names(base)}
-            foreign = not all(name.startswith(_FRAMEWORKS) for name in bases)  # its base may call any method
+            bases = {full for base in node.bases for full in source.scope.full_names(base)}
+            foreign = not all(base.startswith(_FRAMEWORKS) for base in bases)  # its base may call any method
             for each in (each for each in node.body if isinstance(each, Function)):
-                when_made = foreign or each.name in _LISTS["when_made"] or each.name.startswith("__")
-                when_made = when_made or bool(each.decorator_list)
-                if each.name in more or (when_made and not only):
+                made = foreign or each.name.startswith("__") or each.name in _LISTS["when_made"] or each.decorator_list
+                if each.name in more or (made and more != ("__init_subclass__",)):
                     self._body(source, each, source.scope)
-            for base in node.bases:
-                for full in source.scope.full_names(base) if _is_chain(base) else ():
-                    elsewhere = (
-                        (source, full.removeprefix(OWN)) if full.startswith(OWN) else self._neighbours.split(full)
-                    )
-                    if elsewhere is not None and elsewhere[1] != name:
-                        self._own_methods(*elsewhere, more)
+            for base in bases:
+                found = (source, base.removeprefix(OWN)) if base.startswith(OWN) else self._neighbours.split(base)
+                if found is not None and found[1] != name:
+                    self._own_methods(*found, more)
 
     def _body(self, source: Source, node: Function, outer: Scope) -> None:
         """Look at the body of a function, and of the functions and classes inside of it."""

@@ -255,14 +255,11 @@ def reads_checkpoint(spec: str) -> bool:
     """Return whether a builder is a function that needs the argument `checkpoint`, by its source: nothing is run."""
     target, name = split_spec(spec)
     try:
-        if is_file(spec):
-            body = [unit.node for unit in read_source(Path(target)).units]
-        else:
-            found = importlib.util.find_spec(target)
-            body = ast.parse(Path(found.origin).read_text("utf-8")).body if found and found.origin else []
-    except (CheckpointError, ImportError, OSError, SyntaxError, ValueError):
+        found = None if is_file(spec) else importlib.util.find_spec(target)
+        source = read_source(Path(target if found is None else found.origin or ""))
+    except (CheckpointError, ImportError, ValueError):
         return False  # the message comes when the builder is run
-    named = [node for node in body if isinstance(node, ast.FunctionDef) and node.name == name]
+    named = [unit.node for unit in source.definitions.get(name, ()) if isinstance(unit.node, ast.FunctionDef)]
     return any("checkpoint" in _needed(node.args) for node in named[-1:])
 
 

@@ -23,7 +23,7 @@ _EFFECTS = re.compile(
 )
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # TensorFlow writes the functions that it traces into temporary modules, and imports those.
-_MAY = ("<frozen importlib._bootstrap", os.path.join("autograph", "pyct", "loader.py"))
+_MAY = ("<frozen importlib._bootstrap", str(Path("autograph", "pyct", "loader.py")))
 _state = {"installed": False, "watching": 0}
 
 

@@ -69,25 +69,20 @@ def literal_folders(source: Source, units: Iterable[Unit]) -> list[Path]:
 
 
 @lru_cache(maxsize=1)
-def _installed() -> tuple[str, ...]:
+def _installed() -> tuple[Path, ...]:
     """Return the folders of Python's own modules, of installed packages and of rnneval."""
     import site
 
-    names = ("stdlib", "platstdlib", "purelib", "platlib")
-    folders = [sysconfig.get_paths()[name] for name in names]
-    folders += [*getattr(site, "getsitepackages", list)(), site.getusersitepackages()]
-    folders += [str(Path(__file__).parents[1])]
-    return tuple(str(Path(folder).resolve()) for folder in folders)
+    paths = sysconfig.get_paths()
+    folders = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    folders += [*site.getsitepackages(), site.getusersitepackages(), Path(__file__).parents[1]]
+    return tuple(Path(folder).resolve() for folder in folders)
 
 
 def is_installed(path: Path) -> bool:
     """Return whether a module belongs to Python or an installed package, rather than to the user's own code."""
-    resolved = str(path.resolve())
-    return (
-        "site-packages" in path.parts
-        or "dist-packages" in path.parts
-        or any(resolved.startswith((f"{folder}/", f"{folder}\\")) for folder in _installed())
-    )
+    inside = {"site-packages", "dist-packages"} & {*path.parts}
+    return bool(inside) or any(path.resolve().is_relative_to(folder) for folder in _installed())
 
 
 Run = Callable[[Path, str, ModuleType], None]

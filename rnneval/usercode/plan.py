@@ -9,7 +9,6 @@ import copy
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -42,8 +41,6 @@ class Slice:
     kept: Mapping[Unit, Reason]
     given: Mapping[str, Any] = field(default_factory=dict)
     """Values of `--builder-global`, in place of the statements that compute them."""
-    unresolved: AbstractSet[str] = frozenset()
-    """Names that are read and that no statement binds: they may come from `exec` or `from module import *`."""
     notes: tuple[str, ...] = ()
 
     @cached_property
@@ -201,9 +198,8 @@ def whole(spec: str, source: Source) -> Slice:
 def _slice_for(source: Source, name: str, given: Mapping[str, Any]) -> Slice:
     """Return what a name needs when the whole file has been run."""
     closure = _Closure(source, given)
-    end = len(source.units)
-    for unit in closure.reaching(name, end):
-        closure.keep(unit, end, Reason(name))
+    for unit in closure.reaching(name, len(source.units)):
+        closure.keep(unit, Reason(name))
     return closure.result()
 
 
@@ -212,87 +208,59 @@ def _joined(first: Slice, *others: Slice, notes: Iterable[str] = ()) -> Slice:
     kept = dict(first.kept)
     for other in others:
         kept = {**other.kept, **kept}
-    unresolved = frozenset().union(first.unresolved, *(other.unresolved for other in others))
-    return Slice(source=first.source, given=first.given, kept=kept, unresolved=unresolved, notes=(*first.notes, *notes))
+    return Slice(source=first.source, given=first.given, kept=kept, notes=(*first.notes, *notes))
 
 
 class _Closure:
     """The search for what is needed.
 
     A name that is read when a statement runs means what was bound before that statement. A name that is read inside
-    of a function means what is bound when the function is called: a unit is therefore kept together with the times
-    at which the functions in it may be called.
+    of a function means what is bound when it is called: all that binds or changes the name is kept, in its order.
     """
 
     def __init__(self, source: Source, given: Mapping[str, Any]) -> None:
         self._source, self._given = source, given
         self._kept: dict[Unit, Reason] = {}
-        self._done: set[tuple[Unit, int]] = set()
-        self._waiting: list[tuple[Unit, int]] = []
+        self._waiting: list[Unit] = []
         self._unresolved: set[str] = set()
-        touching = ((name, unit) for unit in source.units for name in unit.names.binds | unit.changes)
-        reading = ((name, unit) for unit in source.units for name in unit.names.reads | unit.names.reads_later)
-        self._touching, readers = grouped(touching), grouped(reading)
+        self._touching = grouped((name, unit) for unit in source.units for name in unit.names.binds | unit.changes)
         self._bound_by_call = {name for unit in source.units for name in unit.names.binds_later}
-        # Units whose values hold functions, their own or those of what they read: they may run later.
-        self._callable = {unit for unit in source.units if unit.names.reads_later}
-        waiting = list(self._callable)
-        while waiting:
-            touched = waiting.pop()
-            for name in touched.names.binds | touched.changes:
-                new = [unit for unit in readers.get(name, ()) if unit not in self._callable]
-                self._callable |= set(new)
-                waiting += new
 
-    def reaching(self, name: str, when: int) -> Iterator[Unit]:
-        """Yield the units that bind or change a name before a time, back to the last that binds it in any case."""
-        if name in self._given:
-            return
-        touching = self._touching.get(name, [])
+    def reaching(self, name: str, when: int | None) -> Iterator[Unit]:
+        """Yield the units that bind or change a name; before a time, back to the last that binds it in any case."""
+        touching = [] if name in self._given else self._touching.get(name, [])
         # A name that only later statements bind is still theirs: a loop, or a function that is called later.
-        if not any(name in unit.names.binds for unit in touching) and name not in self._bound_by_call:
+        if not any(name in unit.names.binds for unit in touching) and not {name} & {*self._bound_by_call, *self._given}:
             self._unresolved |= {name} - _ALWAYS
-        for unit in reversed([unit for unit in touching if unit.order < when]):
+        for unit in reversed([unit for unit in touching if when is None or unit.order < when]):
             if isinstance(unit.node, ast.Delete) and name in {ast.unparse(each) for each in unit.node.targets}:
                 continue
             yield unit
-            if name in unit.names.binds and unit.is_certain:
+            if when is not None and name in unit.names.binds and unit.is_certain:
                 return
 
-    def keep(self, unit: Unit, when: int, reason: Reason) -> None:
-        """Keep a unit, whose functions may be called at `when`."""
-        self._kept.setdefault(unit, reason)
-        when = when if unit in self._callable else -1  # nothing in it is run later: the time makes no difference
-        if (unit, when) not in self._done:
-            self._done.add((unit, when))
-            self._waiting.append((unit, when))
+    def keep(self, unit: Unit, reason: Reason) -> None:
+        """Keep a unit, and look for what it needs."""
+        if unit not in self._kept:
+            self._kept[unit] = reason
+            self._waiting.append(unit)
 
     def result(self) -> Slice:
         """Return the slice once everything that is kept has what it needs."""
         while self._waiting or self._keep_endings():
-            while self._waiting:
-                self._follow(*self._waiting.pop(0))
+            unit = self._waiting.pop(0)
+            for block in unit.blocks:
+                self.keep(block, self._kept[unit])
+            for names, when in ((unit.names.reads, unit.when), (unit.names.reads_later, None)):
+                for name in sorted(names):
+                    for found in self.reaching(name, when):
+                        self.keep(found, Reason(name, unit))
         stars = [unit for unit in self._source.units if unit.is_star and unit not in self._kept]
-        notes = []
         if self._unresolved and stars:
             for unit in stars:
-                self.keep(unit, unit.when, Reason("*"))
-                notes.append(
-                    f"{ast.unparse(unit.node)} was run, as it may bind {', '.join(sorted(self._unresolved)[:3])}"
-                )
-            return _joined(self.result(), notes=notes)
-        return Slice(source=self._source, given=self._given, kept=self._kept, unresolved=frozenset(self._unresolved))
-
-    def _follow(self, unit: Unit, when: int) -> None:
-        for block in unit.blocks:
-            self.keep(block, block.when, self._kept[unit])
-        for name in sorted(unit.names.reads):
-            for found in self.reaching(name, unit.when):
-                self.keep(found, unit.when, Reason(name, unit))
-                self.keep(found, when, Reason(name, unit))
-        for name in sorted(unit.names.reads_later):
-            for found in self.reaching(name, when):
-                self.keep(found, when, Reason(name, unit))
+                self.keep(unit, Reason("*"))
+            return self.result()
+        return Slice(source=self._source, given=self._given, kept=self._kept)
 
     def _keep_endings(self) -> bool:
         """Keep `break` and `continue` of kept loops, and `raise` in kept blocks; return whether there were any."""
@@ -306,7 +274,7 @@ class _Closure:
                 loops = [block for block in unit.blocks if isinstance(block.node, LOOPS)]
                 needed = bool(loops) and loops[-1] in self._kept
             if needed:
-                self.keep(unit, unit.when, self._kept.get(unit.blocks[-1], Reason("")))
+                self.keep(unit, self._kept.get(unit.blocks[-1], Reason("")))
         return bool(self._waiting)
 
 
@@ -355,7 +323,7 @@ def _with_settings(sliced: Slice) -> Slice:
     for unit in sliced.source.units:
         if unit.sets and unit not in sliced.kept:
             closure = _Closure(sliced.source, sliced.given)
-            closure.keep(unit, unit.when, Reason(""))
+            closure.keep(unit, Reason(""))
             part = closure.result()
             found = _refused(part)
             if found is None:

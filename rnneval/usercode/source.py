@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from rnneval.errors import CheckpointError
 from rnneval.linter.document import MOST_NOTEBOOK_BYTES, Document, plain_lines, read_document
@@ -98,18 +99,12 @@ class Source:
 
     @cached_property
     def own(self) -> frozenset[str]:
-        """The names of methods, and of attributes that the code gives to objects."""
+        """The names of methods, and of attributes that the code gives to objects and classes."""
         inside = [inner for unit in self.units for inner in ast.walk(unit.node)]
-        stored = {each.attr for each in inside if isinstance(each, ast.Attribute) and isinstance(each.ctx, ast.Store)}
-        bound = {
-            name.id
-            for node in inside
-            if isinstance(node, ast.ClassDef)
-            for statement in node.body
-            for name in ast.walk(statement)
-            if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
-        }
-        return frozenset(stored | bound | set(self.functions))
+        of_classes = [inner for node in inside if isinstance(node, ast.ClassDef) for inner in ast.walk(node)]
+        given = {each.attr for each in inside if isinstance(each, ast.Attribute) and isinstance(each.ctx, ast.Store)}
+        bound = {each.id for each in of_classes if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+        return frozenset(given | bound | set(self.functions))
 
     def place(self, line: int) -> str:
         """Return a line for messages: `train.py:12`, or `train.ipynb, cell 3, line 2`.
@@ -178,17 +173,14 @@ def read_source(path: Path, shown: str | None = None, package: str = "") -> Sour
 class _OneName(ast.NodeTransformer):
     """Split imports into one for each name, so that names can be left out one by one."""
 
-    def visit_Import(self, node: ast.Import) -> list[ast.AST]:
-        return [ast.copy_location(ast.Import(names=[alias]), node) for alias in node.names]
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> list[ast.AST]:
-        made = [ast.ImportFrom(module=node.module, names=[alias], level=node.level) for alias in node.names]
+    def visit(self, node: ast.AST) -> Any:
+        if isinstance(node, ast.Import):
+            made: list[ast.stmt] = [ast.Import(names=[alias]) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            made = [ast.ImportFrom(module=node.module, names=[alias], level=node.level) for alias in node.names]
+        else:
+            return node if isinstance(node, Function | ast.ClassDef) else self.generic_visit(node)
         return [ast.copy_location(each, node) for each in made]
-
-    def _as_it_is(self, node: ast.AST) -> ast.AST:
-        return node
-
-    visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = _as_it_is
 
 
 def _laid_out(

@@ -241,13 +241,8 @@ class Scope:
             return self._of_name(node.id, seen)
         if isinstance(node, ast.Attribute):
             return {f"{name}.{node.attr}" for name in self._found(node.value, seen)}
-        if isinstance(node, ast.Call):
-            return self._of_call(node, seen)
         if isinstance(node, ast.IfExp):
             return self._found(node.body, seen) | self._found(node.orelse, seen)
-        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Call):  # globals()["name"]
-            tables = {"builtins.globals", "builtins.vars", "builtins.locals"}
-            return {"builtins.eval"} if self._found(node.value.func, seen) & tables else {UNKNOWN}
         return self._found(node.value, seen) if isinstance(node, ast.NamedExpr) else {UNKNOWN}
 
     def _of_name(self, name: str, seen: set[str]) -> set[str]:
@@ -264,18 +259,6 @@ class Scope:
         for meaning in meanings[-_MOST:]:
             found |= {meaning} if isinstance(meaning, str) else self._found(meaning, seen | {name})
         return found or {UNKNOWN}
-
-    def _of_call(self, node: ast.Call, seen: set[str]) -> set[str]:
-        """Return the name of what `getattr(module, "name")` and `import_module("name")` return."""
-        functions = self._found(node.func, seen)
-        texts = [each.value for each in node.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
-        if "builtins.getattr" in functions and len(node.args) > 1 and texts:
-            return {f"{name}.{texts[0]}" for name in self._found(node.args[0], seen)}
-        if functions & {"importlib.import_module", "builtins.__import__"} and texts:
-            return {texts[0]}
-        if "functools.partial" in functions and node.args:
-            return self._found(node.args[0], seen)
-        return {UNKNOWN}
 
 
 def imported_module(node: ast.ImportFrom, package: str) -> str:

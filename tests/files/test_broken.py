@@ -113,7 +113,9 @@ def test_damaged_tensorflow_checkpoints(refused, shelf, tmp_path, part, damage):
     folder = shutil.copytree(shelf / "ckpt_net", tmp_path / "ckpt")
     (folder / part).write_bytes(damage((folder / part).read_bytes()))
     said = refused("open", folder, *shelf.builder, "--vocab", shelf / "vocab.json")
-    assert said.startswith((f"{folder}/c: a damaged or truncated TensorFlow", f"{folder}/c: refused by rule bundle-size"))
+    assert said.startswith(
+        (f"{folder}/c: a damaged or truncated TensorFlow", f"{folder}/c: refused by rule bundle-size")
+    )
 
 
 def test_a_tensorflow_checkpoint_without_a_part(shelf, tmp_path):
