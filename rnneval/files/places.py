@@ -1,4 +1,4 @@
-"""Where the files of a checkpoint are: by names and first bytes, before the content is read."""
+"""The files of a checkpoint, found by names and first bytes before the content is read."""
 
 import errno
 import glob

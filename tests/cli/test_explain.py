@@ -27,8 +27,6 @@ Give it back.
 FIND, FIND_IN_SOURCE = "\ndef find(evidence): ...", "\ndef find_in_source(facts): ..."
 
 
-
-
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """A package with one metric, and rules that run a model, read its source, or do both."""
@@ -95,6 +93,12 @@ def test_a_loading_rule_is_a_page(package):
     (entry,) = find("zip_name", entries())
     assert (entry.kind, entry.code) == ("loading rule", "")
     assert entry.text == "Name that is too long.\n\n## Why\n\nIt is cut."
+
+
+def test_pages_need_no_docstrings():
+    command = [sys.executable, "-OO", "-m", "rnneval", "explain", "zip-bomb"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("# zip-bomb (loading rule)\n\nThe zip would unpack into far more than it holds.")
 
 
 def test_a_rule_is_found_by_name_in_any_spelling_and_by_code(package):
