@@ -75,7 +75,7 @@ def _installed() -> tuple[Path, ...]:
 
     paths = sysconfig.get_paths()
     folders = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    folders += [*site.getsitepackages(), site.getusersitepackages(), Path(__file__).parents[1]]
+    folders += [*site.getsitepackages(), site.getusersitepackages(), str(Path(__file__).parents[1])]
     return tuple(Path(folder).resolve() for folder in folders)
 
 
