@@ -8,6 +8,7 @@ import builtins
 import copy
 import difflib
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,6 +24,7 @@ from rnneval.usercode.statements import BLOCK_ENDINGS, LOOPS, Function, bodies_o
 VALUES = "__rnneval_values__"  # name in the module under which the values of `--builder-global` stand
 CACHED = "__rnneval_cached_file__"  # name in the module of the function that stands for Keras' `get_file`
 _ALWAYS = frozenset((*dir(builtins), "__name__", "__file__", "__doc__", "__spec__", "__builtins__", "__annotations__"))
+_END = (sys.maxsize, 0)  # line and column after the last statement
 _WHOLE = "--run-module to import the whole file as it is, with all that it trains and writes"
 
 
@@ -198,7 +200,7 @@ def whole(spec: str, source: Source) -> Slice:
 def _slice_for(source: Source, name: str, given: Mapping[str, Any]) -> Slice:
     """Return what a name needs when the whole file has been run."""
     closure = _Closure(source, given)
-    for unit in closure.reaching(name, len(source.units)):
+    for unit in closure.reaching(name, _END):
         closure.keep(unit, Reason(name))
     return closure.result()
 
@@ -226,7 +228,7 @@ class _Closure:
         self._touching = grouped((name, unit) for unit in source.units for name in unit.names.binds | unit.changes)
         self._bound_by_call = {name for unit in source.units for name in unit.names.binds_later}
 
-    def reaching(self, name: str, when: int | None) -> Iterator[Unit]:
+    def reaching(self, name: str, when: tuple[int, int] | None) -> Iterator[Unit]:
         """Yield the units that bind or change a name; before a time, back to the last that binds it in any case."""
         touching = [] if name in self._given else self._touching.get(name, [])
         # A name that only later statements bind is still theirs: a loop, or a function that is called later.

@@ -27,6 +27,7 @@ from rnneval.usercode.statements import (
     sets_something,
 )
 
+Blocks = tuple[ast.stmt, ...]
 ENDINGS = (".py", ".ipynb")
 _FLAGS = {"annotations": 0x1000000}
 _ASSIGNED_COMMAND = re.compile(r"^[\w,\s]+=\s*[!%]")
@@ -38,12 +39,12 @@ class Unit:
     """A statement of the module, or the header of a block (`if`, `for`, `while`, `with`, `try`, `match`)."""
 
     node: ast.stmt
-    order: int
+    order: tuple[int, int]  # line and column
     blocks: "tuple[Unit, ...]"  # the blocks around it, outermost first
     names: Names
     changes: set[str]  # names of objects that it changes, or of globals that a called function binds
     sets: bool  # whether it changes a setting of Keras or TensorFlow, a random seed, `sys.path` or `os.environ`
-    when: int
+    when: tuple[int, int]
     """Units before this one may have run when it is run: its order, or in a loop the end of the outermost loop."""
     is_command: bool  # whether it binds the output of a notebook's command, as in `files = !ls`
 
@@ -149,12 +150,12 @@ def read_source(path: Path, shown: str | None = None, package: str = "") -> Sour
     body = _OneName().visit(document.tree).body
     futures = [node for node in body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
     flags = sum(_FLAGS.get(node.names[0].name, 0) for node in futures)
-    laid = list(_laid_out(body, ()))
+    laid = list(_laid_out(body))
     inside = [inner for node, _ in laid for inner in _module_level(node)]
     scope = Scope(inside, package)
     # Of the main guards at the top level the simple statements, functions and classes.
     guards = [getattr(node, "body", []) for node in body if is_main_guard(node)]
-    simple = [node for inner in guards for node, _ in _laid_out(inner, ()) if not bodies_of(node)]
+    simple = [node for inner in guards for node, _ in _laid_out(inner) if not bodies_of(node)]
     guarded = frozenset(name for node in simple for name in names_of(node, flags, shown).binds)
     return Source(
         path=path,
@@ -183,22 +184,15 @@ class _OneName(ast.NodeTransformer):
         return [ast.copy_location(each, node) for each in made]
 
 
-def _laid_out(
-    body: list[ast.stmt], blocks: tuple[int, ...], first: int = 0
-) -> Iterator[tuple[ast.stmt, tuple[int, ...]]]:
-    """Yield every unit with the numbers of the blocks around it, in the order of the file; no main guard."""
-    at = first
+def _laid_out(body: list[ast.stmt], blocks: tuple[ast.stmt, ...] = ()) -> Iterator[tuple[ast.stmt, Blocks]]:
+    """Yield every statement with the blocks around it, in the order of the file; no main guard."""
     for node in body:
         if is_main_guard(node):
-            below = list(_laid_out(getattr(node, "orelse", []), blocks, at))
-        else:
-            yield node, blocks
-            below, own = [], (*blocks, at)
-            at += 1
-            for inner in bodies_of(node):
-                below += _laid_out(inner, own, at + len(below))
-        yield from below
-        at += len(below)
+            yield from _laid_out(getattr(node, "orelse", []), blocks)
+            continue
+        yield node, blocks
+        for inner in bodies_of(node):
+            yield from _laid_out(inner, (*blocks, node))
 
 
 def _module_level(node: ast.stmt) -> Iterator[ast.AST]:
@@ -212,35 +206,25 @@ def _module_level(node: ast.stmt) -> Iterator[ast.AST]:
 
 
 def _units(
-    laid: Sequence[tuple[ast.stmt, tuple[int, ...]]],
-    inside: Sequence[ast.AST],
-    scope: Scope,
-    document: Document,
-    flags: int,
+    laid: Sequence[tuple[ast.stmt, Blocks]], inside: Sequence[ast.AST], scope: Scope, document: Document, flags: int
 ) -> tuple[Unit, ...]:
     finder, aliases = ChangeFinder(inside, scope), aliases_of(inside)
-    around = [(*blocks, at) for at, (_, blocks) in enumerate(laid)]
-    outermost = [next((block for block in each if isinstance(laid[block][0], LOOPS)), None) for each in around]
-    ends = {loop: at + 1 for at, loop in enumerate(outermost)}  # the last unit in a loop counts
-    units: list[Unit] = []
-    for at, (node, blocks) in enumerate(laid):
-        run, loop = list(run_at_once(header_of(node))), outermost[at]
+    made: dict[ast.stmt, Unit] = {}
+    for node, blocks in laid:
+        run, place = list(run_at_once(header_of(node))), (node.lineno, node.col_offset)
+        loop = next((each for each in (*blocks, node) if isinstance(each, LOOPS)), None)
         changed = finder.changed(run, scope)
         # A command of a notebook was replaced by None, as in `files = !ls`.
         is_none = isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is None
-        is_command = False
-        if is_none and document.path.endswith(".ipynb"):
-            cell, within = document.place(node.lineno)
-            is_command = _ASSIGNED_COMMAND.match(cell.lines[within - 1]) is not None
-        unit = Unit(
+        cell, within = document.place(node.lineno)
+        made[node] = Unit(
             node=node,
-            order=at,
-            blocks=tuple(units[block] for block in blocks),
+            order=place,
+            blocks=tuple(made[block] for block in blocks),
             names=names_of(node, flags, document.path),
             changes=changed.union(*(aliases.get(name, ()) for name in changed)),
             sets=sets_something(run, scope),
-            when=at if loop is None else ends[loop],
-            is_command=is_command,
+            when=place if loop is None else ((loop.end_lineno or 0) + 1, 0),
+            is_command=is_none and _ASSIGNED_COMMAND.match(cell.lines[within - 1]) is not None,
         )
-        units.append(unit)
-    return tuple(units)
+    return tuple(made.values())
