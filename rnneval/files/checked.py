@@ -5,7 +5,6 @@ training's leftovers in it need not be read. It gets a copy with nothing but wei
 """
 
 import errno
-import io
 import json
 import math
 import os
@@ -14,7 +13,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +26,7 @@ from rnneval.files.config import checked_config, is_keras2
 from rnneval.files.hdf5 import BROKEN, Hdf5, checked_hdf5
 from rnneval.files.places import FORMATS, FULL_MODELS, ZIP, Artefact, failure, first_bytes, hash_of, locate
 from rnneval.files.rules import refused, require_none
-from rnneval.files.zips import BROKEN_ZIP, LimitedFile, damaged_members, member_faults
+from rnneval.files.zips import BROKEN_ZIP, damaged_members, member_faults, open_zip
 from rnneval.records.paths import open_regular
 
 _WEIGHTS = "model.weights.h5"
@@ -204,21 +203,18 @@ def _hdf5(found: Artefact, custom: Collection[str] | None) -> str:
 @contextmanager
 def _checked_keras(shown: Path, path: Path) -> Iterator[tuple[zipfile.ZipFile, Path, Hdf5]]:
     """Check a `.keras` file against the rules, and yield it with its weights, unpacked, and their structure."""
-    with _private_folder(shown) as folder, LimitedFile(io.FileIO(path)) as file:
+    with _private_folder(shown) as folder, ExitStack() as stack:
         weights = folder / _WEIGHTS
         try:
-            archive = zipfile.ZipFile(file)
+            archive = stack.enter_context(open_zip(path))
             require_none(shown, member_faults(archive))
             with weights.open("wb") as unpacked:
                 require_none(shown, damaged_members(archive, unpacked))
-        except CheckpointError:
-            raise
         except BROKEN_ZIP as error:
             if isinstance(error, OSError) and error.errno in _DISK_FULL:
                 raise
             raise failure(shown, error, ".keras file") from error
-        with archive:
-            yield archive, weights, checked_hdf5(weights, shown=shown)
+        yield archive, weights, checked_hdf5(weights, shown=shown)
 
 
 def _keras_config(

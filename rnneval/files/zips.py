@@ -4,6 +4,9 @@ import io
 import zipfile
 import zlib
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import BinaryIO
 
 from rnneval.files.rules import Faults
@@ -20,14 +23,23 @@ BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Val
 """The errors that `zipfile` raises for a damaged file."""
 
 
-class LimitedFile(io.BufferedReader):
-    """A zip of which no more than a directory's size is read at once: `zipfile` reads the whole directory."""
+class _Limited(io.BufferedReader):
+    """A file of which no more than a directory's size is read at once, until the limit is lifted."""
+
+    limit: int | None = _MOST_DIRECTORY
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read, unless the size is that of no directory."""
-        if size is not None and size > _MOST_DIRECTORY:
-            raise zipfile.BadZipFile(f"its directory has {size:,} bytes; up to {_MOST_DIRECTORY:,} are read")
+        if self.limit is not None and size is not None and size > self.limit:
+            raise zipfile.BadZipFile(f"its directory has {size:,} bytes; up to {self.limit:,} are read")
         return super().read(size)
+
+
+@contextmanager
+def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a zip; `zipfile` reads the whole directory, whose size is therefore limited."""
+    with _Limited(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
+        file.limit = None
+        yield archive
 
 
 def member_faults(archive: zipfile.ZipFile) -> Faults:

@@ -2,7 +2,9 @@
 
 import base64
 import json
+import struct
 import time
+import zipfile
 
 import h5py
 import numpy as np
@@ -99,6 +101,25 @@ def test_a_residual_model_of_hundreds_of_layers_opens(tmp_path):
     lm = rnneval.open(keras_file(tmp_path / "m.keras", config=config), vocabulary=tmp_path / "vocab.json")
     assert lm.width == 7
     assert time.process_time() - begun < 15
+
+
+@pytest.mark.parametrize("count", [1, 200_000])
+def test_the_directory_of_a_zip_is_limited_and_its_members_are_not(tmp_path, count):
+    """200,000 names have a directory of 18 MB; one asset of 9 MB is read whole."""
+    path = keras_file(tmp_path / "m.keras")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("assets/0", bytes(range(256)) * 36_000)
+        directory = archive.start_dir
+    if count == 1:
+        assert identify(path, custom=()).format == "keras"
+        return
+    whole = path.read_bytes()
+    end = whole[-22:]
+    entry = whole[directory:-22][-(46 + len("assets/0")) :]
+    size = len(entry) * count
+    fields = (0xFFFF, 0xFFFF, size, directory)
+    path.write_bytes(whole[:directory] + entry * count + struct.pack("<4s4H2LH", end[:4], 0, 0, *fields, 0))
+    assert "its directory has" in str(refused_in_time(path))
 
 
 def test_a_hundred_thousand_layers(tmp_path):
