@@ -28,7 +28,7 @@ OWN = "@"  # first part of the name of a function or class of the same file, as 
 _OPTIMIZED = 1  # the flag CO_OPTIMIZED of code objects: functions and comprehensions have it, class bodies do not
 _LOADS = ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS")
 _LIBRARIES = ("tensorflow", "keras", "tf_keras", "numpy")
-_MOST = 8  # most meanings of one name that are followed
+_MOST = 8  # most values of one name that are followed; each is looked at where it is assigned, too
 _CHANGING = re.compile(
     r"(add_|append|insert|register|set_|update_)\w*|add|extend|update|setdefault|pop|popitem|popleft|remove|discard|clear"
     r"|sort|reverse|rotate|adapt|fit_on_texts|build|intersection_update|difference_update|__setitem__|subtract"
@@ -255,9 +255,9 @@ class Scope:
             if name == "__builtins__":
                 return {"builtins"}
             return {f"builtins.{name}"} if hasattr(builtins, name) else {UNKNOWN}
-        found: set[str] = set()
-        for meaning in meanings[-_MOST:]:
-            found |= {meaning} if isinstance(meaning, str) else self._found(meaning, seen | {name})
+        found = {meaning for meaning in meanings if isinstance(meaning, str)}
+        for value in [meaning for meaning in meanings if isinstance(meaning, ast.expr)][-_MOST:]:
+            found |= self._found(value, seen | {name})
         return found or {UNKNOWN}
 
 

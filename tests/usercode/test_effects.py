@@ -30,6 +30,9 @@ FILES = {
     "victim": "precious",
 }
 CASES = {
+    "meanings by imports": "from os import system as f\n"
+    + "if 0:\n    from math import floor as f\n" * 9
+    + "made = f('touch canary')",
     "descriptor set_name": "class D:\n    def __set_name__(self, o, n): open('canary','w')\nclass made:\n    x = D()",
     "descriptor get": "import os\nclass D:\n    def __get__(self, i, o): os.system('touch canary')\nclass C:\n    x = D()\nmade = C.x",
     "class_getitem": "import os\nclass C:\n    def __class_getitem__(cls, k): os.system('touch canary')\nmade = C[int]",
