@@ -12,6 +12,7 @@ from importlib.abc import Loader, MetaPathFinder
 from pathlib import Path
 from types import ModuleType
 
+import rnneval
 from rnneval.errors import CheckpointError
 from rnneval.usercode.source import Source, Unit, read_source
 
@@ -75,7 +76,7 @@ def _installed() -> tuple[Path, ...]:
 
     paths = sysconfig.get_paths()
     folders = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    folders += [*site.getsitepackages(), site.getusersitepackages(), str(Path(__file__).parents[1])]
+    folders += [*site.getsitepackages(), site.getusersitepackages(), str(Path(rnneval.__file__).parent)]
     return tuple(Path(folder).resolve() for folder in folders)
 
 
