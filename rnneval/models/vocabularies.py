@@ -13,12 +13,12 @@ from typing import Any, TypeAlias, Union
 import keras
 import tensorflow as tf
 
+from rnneval.checkpoints import Artefact
+from rnneval.checkpoints.usercode import Builder
 from rnneval.errors import CheckpointError, RnnevalError, VocabularyError, WeightShapeError
-from rnneval.files import Artefact
 from rnneval.models.layers import is_graph, sublayers
 from rnneval.models.weights import checkpoint_reader
 from rnneval.text import Paths, Vocabulary, given_vocabulary
-from rnneval.usercode import Builder
 
 # The docs are built without Keras, whose stand-in is no type: hence the name in quotes, which `|` does not take.
 AnyVocabulary: TypeAlias = Union[

@@ -17,12 +17,12 @@ import numpy as np
 import tensorflow as tf
 
 from rnneval.backends.numpy.chain import snake_case
+from rnneval.checkpoints import Artefact
+from rnneval.checkpoints.hdf5 import shapes_of
+from rnneval.checkpoints.keras2 import StoredLayer, from_cudnn, is_cudnn, read_layers
+from rnneval.checkpoints.rules import refused
+from rnneval.checkpoints.tf1 import Tf1Cell, as_keras, cells_of, is_weight
 from rnneval.errors import CheckpointError, ShapePair, WeightShapeError
-from rnneval.files import Artefact
-from rnneval.files.hdf5 import shapes_of
-from rnneval.files.keras2 import StoredLayer, from_cudnn, is_cudnn, read_layers
-from rnneval.files.rules import refused
-from rnneval.files.tf1 import Tf1Cell, as_keras, cells_of, is_weight
 from rnneval.models.layers import Unit, recurrent_units
 from rnneval.models.lm import model_variables, variable_name
 

@@ -16,10 +16,10 @@ import pytest
 from click.testing import CliRunner
 
 from rnneval import options
+from rnneval.checkpoints import zips
+from rnneval.checkpoints.rules import refused
 from rnneval.cli.shared import add_options
 from rnneval.errors import UsageError
-from rnneval.files import zips
-from rnneval.files.rules import refused
 from rnneval.linter import check
 from rnneval.metrics import Totals, UnavailableError
 from rnneval.render.figures import loss_over_text

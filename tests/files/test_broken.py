@@ -10,8 +10,8 @@ import zipfile
 import h5py
 import pytest
 
+from rnneval.checkpoints import identify
 from rnneval.errors import CheckpointError
-from rnneval.files import identify
 
 # The first node of a graph with the name a_long_name, as protoc writes it.
 FROZEN = b"\n\x16\n\x0ba_long_name\x12\x05Const\x20\x00" * 20

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import rnneval
+from rnneval.checkpoints import checked, identify, private_copy
 from rnneval.errors import CheckpointError
-from rnneval.files import checked, identify, private_copy
 from rnneval.models import opening
 from tests.hostile.plain import keras_file, plain_config, weights
 

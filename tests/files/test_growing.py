@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import rnneval
+from rnneval.checkpoints import identify
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
-from rnneval.files import identify
 from tests.hostile.plain import functional, keras_file, layer, plain_config, tensor, weights, with_layers
 
 

@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 import pytest
 
+from rnneval.checkpoints import identify, places, preflight
 from rnneval.errors import CheckpointError, VocabularyError
-from rnneval.files import identify, places, preflight
 from rnneval.text import Vocabulary
 from tests.hostile.cases.folders import checkpoint
 from tests.hostile.plain import keras_file, members, with_layers

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
+from rnneval.checkpoints.usercode import Builder
 from rnneval.errors import CheckpointError
-from rnneval.usercode import Builder
 
 HELPER = """\
 import os

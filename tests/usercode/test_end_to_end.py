@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import rnneval
+from rnneval.checkpoints.usercode.builder import run_slice
+from rnneval.checkpoints.usercode.plan import plan
 from rnneval.cli.main import run
 from rnneval.errors import CheckpointError
-from rnneval.usercode.builder import run_slice
-from rnneval.usercode.plan import plan
 from tests.usercode.tutorial import NOTEBOOK, SCRIPT
 
 TEXT = "to be or not to be, that is the question\n" * 20

@@ -4,8 +4,8 @@
 
 import pytest
 
+from rnneval.checkpoints.usercode import Builder, parse_arguments, plan
 from rnneval.errors import CheckpointError
-from rnneval.usercode import Builder, parse_arguments, plan
 from tests.usercode.tutorial import NOTEBOOK, SCRIPT, notebook
 
 S = {"tutorial.py": ("MyModel", SCRIPT), "tutorial.ipynb": ("model", NOTEBOOK)}

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
+from rnneval.checkpoints.usercode import Builder, parse_arguments
+from rnneval.checkpoints.usercode.builder import run_slice
+from rnneval.checkpoints.usercode.plan import plan
 from rnneval.errors import CheckpointError
-from rnneval.usercode import Builder, parse_arguments
-from rnneval.usercode.builder import run_slice
-from rnneval.usercode.plan import plan
 from tests.usercode.tutorial import CELLS, NOTEBOOK, SCRIPT
 
 # Every way to write `canary`, or to train, download, delete or start a process, as the value of `made`.

@@ -8,9 +8,9 @@ import traceback
 
 import pytest
 
+from rnneval.checkpoints.usercode.builder import run_slice
+from rnneval.checkpoints.usercode.plan import plan, read_file, whole
 from rnneval.errors import CheckpointError, UsageError
-from rnneval.usercode.builder import run_slice
-from rnneval.usercode.plan import plan, read_file, whole
 from tests.usercode.tutorial import CELLS, NOTEBOOK, SCRIPT
 
 # A file without side effects, and the names whose values the slice and the whole file must agree on.

@@ -15,11 +15,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rnneval.checkpoints.usercode.allowed import DOWNLOADS, Refusal, first_refused, is_download, likely_mistake
+from rnneval.checkpoints.usercode.neighbours import Neighbours, literal_folders
+from rnneval.checkpoints.usercode.source import ENDINGS, Source, Unit, read_source
+from rnneval.checkpoints.usercode.statements import (
+    BLOCK_ENDINGS,
+    LOOPS,
+    Function,
+    bodies_of,
+    grouped,
+    header_of,
+    is_main_guard,
+)
 from rnneval.errors import CheckpointError, UsageError
-from rnneval.usercode.allowed import DOWNLOADS, Refusal, first_refused, is_download, likely_mistake
-from rnneval.usercode.neighbours import Neighbours, literal_folders
-from rnneval.usercode.source import ENDINGS, Source, Unit, read_source
-from rnneval.usercode.statements import BLOCK_ENDINGS, LOOPS, Function, bodies_of, grouped, header_of, is_main_guard
 
 VALUES = "__rnneval_values__"  # name in the module under which the values of `--builder-global` stand
 CACHED = "__rnneval_cached_file__"  # name in the module of the function that stands for Keras' `get_file`

@@ -3,7 +3,7 @@
 A checkpoint is untrusted input: its bytes decide its format, not its name, and nothing in it is run.
 """
 
-from rnneval.files.checked import identify, preflight, private_copy, require_builder
-from rnneval.files.places import Artefact
+from rnneval.checkpoints.checked import identify, preflight, private_copy, require_builder
+from rnneval.checkpoints.places import Artefact
 
 __all__ = ["Artefact", "identify", "preflight", "private_copy", "require_builder"]

@@ -21,12 +21,12 @@ from typing import Any, BinaryIO
 
 import h5py
 
+from rnneval.checkpoints.config import checked_config, is_keras2
+from rnneval.checkpoints.hdf5 import BROKEN, Hdf5, checked_hdf5
+from rnneval.checkpoints.places import FORMATS, FULL_MODELS, ZIP, Artefact, failure, first_bytes, hash_of, locate
+from rnneval.checkpoints.rules import refused, require_none
+from rnneval.checkpoints.zips import BROKEN_ZIP, damaged_members, member_faults, open_zip
 from rnneval.errors import CheckpointError, UsageError
-from rnneval.files.config import checked_config, is_keras2
-from rnneval.files.hdf5 import BROKEN, Hdf5, checked_hdf5
-from rnneval.files.places import FORMATS, FULL_MODELS, ZIP, Artefact, failure, first_bytes, hash_of, locate
-from rnneval.files.rules import refused, require_none
-from rnneval.files.zips import BROKEN_ZIP, damaged_members, member_faults, open_zip
 from rnneval.records.paths import open_regular
 
 _WEIGHTS = "model.weights.h5"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from rnneval.files.rules import Faults
+from rnneval.checkpoints.rules import Faults
 
 _MOST_MEMBERS, _MOST_DIRECTORY = 10_000, 1 << 23
 _ENCRYPTED = 0x1 | 0x40 | 0x2000  # flags of a member: encrypted, strongly encrypted, encrypted directory

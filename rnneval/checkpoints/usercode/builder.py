@@ -22,14 +22,24 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+from rnneval.checkpoints.usercode.guard import no_effects
+from rnneval.checkpoints.usercode.keras_cache import cached_file
+from rnneval.checkpoints.usercode.neighbours import imported_in_part
+from rnneval.checkpoints.usercode.plan import (
+    CACHED,
+    VALUES,
+    Slice,
+    allowed_part,
+    is_file,
+    plan,
+    read_file,
+    split_spec,
+    whole,
+)
+from rnneval.checkpoints.usercode.source import Source, read_source
 from rnneval.errors import CheckpointError, RnnevalError, UsageError, type_and_message
 from rnneval.options import OpeningGroup
 from rnneval.text import Vocabulary
-from rnneval.usercode.guard import no_effects
-from rnneval.usercode.keras_cache import cached_file
-from rnneval.usercode.neighbours import imported_in_part
-from rnneval.usercode.plan import CACHED, VALUES, Slice, allowed_part, is_file, plan, read_file, split_spec, whole
-from rnneval.usercode.source import Source, read_source
 
 T = TypeVar("T")
 _MAKERS = ("__new__", "__init__")

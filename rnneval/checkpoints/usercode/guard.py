@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rnneval.checkpoints.usercode.neighbours import is_installed
 from rnneval.errors import CheckpointError
-from rnneval.usercode.neighbours import is_installed
 
 _EFFECTS = re.compile(
     r"os\.(chmod|chown|exec|fork|forkpty|kill|killpg|link|mkdir|posix_spawn|remove|rename|rmdir|setxattr|spawn|startfile"

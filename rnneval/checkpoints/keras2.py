@@ -19,8 +19,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.checkpoints.hdf5 import checked_hdf5
 from rnneval.errors import CheckpointError
-from rnneval.files.hdf5 import checked_hdf5
 
 AnyArray = NDArray[Any]
 JsonObject = dict[str, Any]

@@ -8,10 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rnneval.errors import CheckpointError
-from rnneval.linter.document import MOST_NOTEBOOK_BYTES, Document, plain_lines, read_document
-from rnneval.records.paths import read_regular
-from rnneval.usercode.statements import (
+from rnneval.checkpoints.usercode.statements import (
     LOOPS,
     ChangeFinder,
     Function,
@@ -26,6 +23,9 @@ from rnneval.usercode.statements import (
     run_at_once,
     sets_something,
 )
+from rnneval.errors import CheckpointError
+from rnneval.linter.document import MOST_NOTEBOOK_BYTES, Document, plain_lines, read_document
+from rnneval.records.paths import read_regular
 
 Blocks = tuple[ast.stmt, ...]
 ENDINGS = (".py", ".ipynb")

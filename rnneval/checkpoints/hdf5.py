@@ -7,8 +7,8 @@ from typing import Any
 
 import h5py
 
-from rnneval.files.places import failure
-from rnneval.files.rules import Faults, require_none
+from rnneval.checkpoints.places import failure
+from rnneval.checkpoints.rules import Faults, require_none
 
 # The scan ends above one of these, since the file is refused.
 _MAX_OBJECTS, _MAX_DEPTH, _MAX_ATTRIBUTES = 100_000, 64, 100_000

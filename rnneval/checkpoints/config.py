@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rnneval.files.rules import Faults, refused, require_none
+from rnneval.checkpoints.rules import Faults, refused, require_none
 
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]|,', re.DOTALL)
 _MAX_BYTES, _MAX_DEPTH, _MAX_VALUES = 1 << 24, 100, 1_000_000  # of the JSON text; counting ends above one of them

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
 
+from rnneval.checkpoints.rules import Faults, refused, require_none
 from rnneval.errors import CheckpointError, FolderError
-from rnneval.files.rules import Faults, refused, require_none
 
 FULL_MODELS = ("keras", "keras-h5")
 """The formats that hold a model and not only weights."""

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import ModuleType
 
 import rnneval
+from rnneval.checkpoints.usercode.source import Source, Unit, read_source
 from rnneval.errors import CheckpointError
-from rnneval.usercode.source import Source, Unit, read_source
 
 
 class Neighbours:

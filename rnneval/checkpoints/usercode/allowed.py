@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rnneval.usercode.keras_cache import places
-from rnneval.usercode.neighbours import Neighbours
-from rnneval.usercode.source import Source, Unit
-from rnneval.usercode.statements import OWN, UNKNOWN, Function, Scope, imported_module
+from rnneval.checkpoints.usercode.keras_cache import places
+from rnneval.checkpoints.usercode.neighbours import Neighbours
+from rnneval.checkpoints.usercode.source import Source, Unit
+from rnneval.checkpoints.usercode.statements import OWN, UNKNOWN, Function, Scope, imported_module
 
 _LISTED: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 _FUNCTIONS = frozenset(
