@@ -64,8 +64,7 @@ def later(name: str) -> Callable[..., Any]:
 def read_entries(folder: Traversable, kind: str) -> tuple[Page, ...]:
     """Read the pages of a package's folder as source, without importing a module; return them in order of their names.
 
-    The page of a module is in `rnneval/pages`, or else its docstring. In a module of rules, each function decorated
-    with `@rule(…)` has a page.
+    The page of a module is in `rnneval/pages`, or else its docstring.
 
     Args:
         folder: The folder; one that does not exist has no pages.
@@ -79,18 +78,9 @@ def read_entries(folder: Traversable, kind: str) -> tuple[Page, ...]:
         if not file.name.endswith(".py") or file.name.startswith("_"):
             continue
         tree = ast.parse(file.read_text(encoding="utf-8"))
-        functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-        decorated: dict[str, ast.Module | ast.FunctionDef] = {
-            name: node for name, node in functions.items() if any(map(_is_rule, node.decorator_list))
-        }
-        for name, node in (decorated or {file.name.removesuffix(".py").removesuffix("_"): tree}).items():
-            entry = name.replace("_", "-") if kind.endswith("rule") else name
-            text = ast.get_docstring(node) or ""
-            as_docstring = Page(name=entry, kind=kind, code="", summary=text.partition("\n")[0], text=text)
-            found.append(pages.get(entry, as_docstring))
+        name = file.name.removesuffix(".py").removesuffix("_")
+        entry = name.replace("_", "-") if kind == "rule" else name
+        text = ast.get_docstring(tree) or ""
+        as_docstring = Page(name=entry, kind=kind, code="", summary=text.partition("\n")[0], text=text)
+        found.append(pages.get(entry, as_docstring))
     return tuple(sorted(found, key=lambda entry: entry.name))
-
-
-def _is_rule(decorator: ast.expr) -> bool:
-    """Return whether this is the decorator `@rule(…)`."""
-    return isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Name) and decorator.func.id == "rule"

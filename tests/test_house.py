@@ -14,7 +14,7 @@ PACKAGE = ROOT / "rnneval"
 # A package (a room, below) imports only packages named above it.
 ROOMS = (
     "errors", "pages", "options", "registry", "processes", "records", "text", "metrics", "gates", "lint", "wiring",
-    "files", "usercode", "backends", "models", "engine", "sweeps", "callbacks", "render", "testing", "demo", "cli",
+    "checkpoints", "backends", "models", "engine", "sweeps", "callbacks", "render", "testing", "demo", "cli",
 )  # fmt: skip
 WITH_TENSORFLOW = {"models", "callbacks", "demo"}
 HEAVY = {"tensorflow", "keras"}

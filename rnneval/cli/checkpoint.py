@@ -31,10 +31,10 @@ class CheckpointOptions(OpenOptions):
 
     def preflight(self, checkpoint: str) -> None:
         """Refuse what can be refused before TensorFlow is imported."""
-        from rnneval.files import preflight
-        from rnneval.files.artefact import FULL_MODELS
+        from rnneval.checkpoints import preflight
+        from rnneval.checkpoints.places import FULL_MODELS
+        from rnneval.checkpoints.usercode import reads_checkpoint
         from rnneval.text import siblings
-        from rnneval.usercode import reads_checkpoint
 
         if self.builder is not None and reads_checkpoint(self.builder):
             self.preflight_builder(offered=("checkpoint",))
@@ -50,7 +50,7 @@ class CheckpointOptions(OpenOptions):
         self, spec: str | None = None, *, everything: bool = False, offered: Sequence[str] = ()
     ) -> None:
         """Refuse a builder, `spec` or that of --builder, which needs what may not be run or is not given."""
-        from rnneval.usercode import builder_of
+        from rnneval.checkpoints.usercode import builder_of
 
         builder = builder_of(self, spec)
         if builder is not None:
@@ -115,9 +115,9 @@ class CheckpointOptions(OpenOptions):
 
     def built(self, spec: str) -> Any:
         """Build the model that `spec` names, with the user's own code."""
+        from rnneval.checkpoints.usercode import builder_of
         from rnneval.models.lm import eagerly
         from rnneval.text import given_vocabulary
-        from rnneval.usercode import builder_of
 
         builder = builder_of(self, spec)
         assert builder is not None  # noqa: S101 - `spec` names one

@@ -17,6 +17,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from rnneval.callbacks import GradientNorms
+from rnneval.checkpoints.usercode import Builder
 from rnneval.demo import models
 from rnneval.demo.files import BUILDERS, RIGHT, Files, Recipe
 from rnneval.engine import evaluate
@@ -27,7 +28,6 @@ from rnneval.models import RecurrentLM
 from rnneval.models import open as open_checkpoint
 from rnneval.models.lm import eagerly
 from rnneval.records import Wiring, read, write
-from rnneval.usercode import Builder
 
 
 def run_step(step: str, files: Files, recipe: Recipe, name: str) -> None:

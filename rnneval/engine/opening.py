@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 
 from rnneval.backends.step import StepLM
+from rnneval.checkpoints.usercode import builder_of, reads_checkpoint
 from rnneval.errors import CheckpointError, UsageError
 from rnneval.options import OpenOptions, on_path
 from rnneval.records.paths import open_regular
 from rnneval.text import given_vocabulary
-from rnneval.usercode import builder_of, reads_checkpoint
 
 
 @on_path(OpenOptions)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rnneval
+from rnneval.checkpoints.usercode import is_file
 from rnneval.errors import UsageError
 from rnneval.options import OpeningGroup, OpenOptions, Paths
 from rnneval.records.paths import open_regular
-from rnneval.usercode import is_file
 
 if TYPE_CHECKING:
     from rnneval.backends.protocol import LanguageModel

@@ -17,11 +17,13 @@ import tensorflow as tf
 from keras import ops
 
 from rnneval import without_current_folder
+from rnneval.checkpoints import Artefact, private_copy, require_builder
+from rnneval.checkpoints.checked import FullModel, private_model, require_not_replaced, require_sha256
+from rnneval.checkpoints.keras2 import HARD_SIGMOID, OPERATION, rewrite
+from rnneval.checkpoints.places import FULL_MODELS
+from rnneval.checkpoints.rules import refused
+from rnneval.checkpoints.usercode import Builder, builder_of
 from rnneval.errors import CheckpointError, UsageError, VocabularyError, WeightShapeError, type_and_message
-from rnneval.files import Artefact, private_copy, require_builder
-from rnneval.files.artefact import FULL_MODELS, FullModel, private_model, require_not_replaced, require_sha256
-from rnneval.files.keras2 import HARD_SIGMOID, OPERATION, rewrite
-from rnneval.files.rules import refused
 from rnneval.models.layers import sublayers
 from rnneval.models.lm import RecurrentLM, eagerly, model_variables
 from rnneval.models.state_tap import overridden
@@ -43,7 +45,6 @@ from rnneval.records.run import (
     Warning,  # noqa: A004 - the record's own word
 )
 from rnneval.text import Vocabulary, find_vocabulary, siblings
-from rnneval.usercode import Builder, builder_of
 
 _MOST_MAP_BYTES = 1 << 24
 _HARMLESS = 1 << 22  # numbers that no file stores, 16 MB: random generators, states
@@ -292,7 +293,7 @@ def _one_hot(
     return rows if (on_value, off_value) == (1, 0) else rows * (on_value - off_value) + off_value
 
 
-# The operations of `rnneval.files.keras2`.
+# The operations of `rnneval.checkpoints.keras2`.
 _COMPUTED: Mapping[str, Callable[..., Any]] = {
     "one_hot": _one_hot,
     "cast": ops.cast,

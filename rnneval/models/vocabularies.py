@@ -13,11 +13,12 @@ from typing import Any, TypeAlias, Union
 import keras
 import tensorflow as tf
 
+from rnneval.checkpoints import Artefact
+from rnneval.checkpoints.usercode import Builder
 from rnneval.errors import CheckpointError, RnnevalError, VocabularyError, WeightShapeError
-from rnneval.files import Artefact
 from rnneval.models.layers import is_graph, sublayers
+from rnneval.models.weights import checkpoint_reader
 from rnneval.text import Paths, Vocabulary, given_vocabulary
-from rnneval.usercode import Builder
 
 # The docs are built without Keras, whose stand-in is no type: hence the name in quotes, which `|` does not take.
 AnyVocabulary: TypeAlias = Union[
@@ -104,8 +105,9 @@ def stored_vocabulary(artefact: Artefact) -> Vocabulary | None:
     StringLookup keeps id 0 for [UNK] and stores only the other tokens, so that a table of one token less fits, too.
     """
     try:
-        reader: Any = tf.train.load_checkpoint(str(artefact.weights))
-        sizes = {int(size) for shape in reader.get_variable_to_shape_map().values() for size in shape}
+        sizes = {
+            int(size) for shape in checkpoint_reader(artefact).get_variable_to_shape_map().values() for size in shape
+        }
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"{artefact.path}: its variables are damaged: {' '.join(str(error).split())[:200]}"

@@ -5,6 +5,7 @@ their order; the object graph of a TensorFlow checkpoint is walked beside the mo
 TensorFlow 1 cells are matched by order, and other weights by name or shape.
 """
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,11 +19,12 @@ import tensorflow as tf
 from keras import ops
 
 from rnneval.backends.numpy.chain import snake_case
+from rnneval.checkpoints import Artefact
+from rnneval.checkpoints.hdf5 import shapes_of
+from rnneval.checkpoints.keras2 import StoredLayer, from_cudnn, is_cudnn, read_layers, version_of
+from rnneval.checkpoints.rules import refused
+from rnneval.checkpoints.tf1 import Tf1Cell, as_keras, cells_of, is_weight
 from rnneval.errors import CheckpointError, ShapePair, WeightShapeError
-from rnneval.files import Artefact
-from rnneval.files.hdf5 import shapes_of
-from rnneval.files.keras2 import StoredLayer, from_cudnn, is_cudnn, read_layers, version_of
-from rnneval.files.tf1 import Tf1Cell, as_keras, cells_of, is_weight
 from rnneval.models.layers import Unit, cells_in, key_of, recurrent_units, walk_below
 from rnneval.models.lm import model_variables, variable_name
 
@@ -202,7 +204,7 @@ def _load_tensorflow(
     """
     prefix = artefact.path
     try:
-        reader = tf.train.load_checkpoint(str(artefact.weights))
+        reader = checkpoint_reader(artefact)
         if not reader.has_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"):
             return load_tf1_weights(model, reader, prefix, mapped), ()
         graph = _ObjectGraph(reader)
@@ -221,6 +223,23 @@ def _load_tensorflow(
     for identity, key in found.items():
         variables[identity].assign(values[key])
     return (), changed_functions(model, "Keras 2") if graph.keras2 else ()
+
+
+def checkpoint_reader(artefact: Artefact) -> Any:
+    """Open a TensorFlow checkpoint; refuse one whose tensors declare more bytes together than its data files have.
+
+    A text counts as one byte, as each takes at least that in the file.
+    """
+    reader = tf.train.load_checkpoint(str(artefact.weights))
+    types = reader.get_variable_to_dtype_map()
+    shapes = reader.get_variable_to_shape_map()
+    widths = {name: 1 if kind == tf.string else kind.size for name, kind in types.items()}
+    declared = sum(math.prod(shape) * widths[name] for name, shape in shapes.items())
+    held = sum(file.stat().st_size for file in artefact.files if ".data-" in file.name)
+    if declared > held:
+        seen = f"its tensors declare {declared:,} bytes, and its data files have {held:,}"
+        raise refused("bundle-size", artefact.path, seen)
+    return reader
 
 
 class _ObjectGraph:

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from rnneval.checkpoints import Artefact
 from rnneval.errors import UsageError
-from rnneval.files import Artefact
 from rnneval.sweeps.table import natural
 
 # The first bytes of zip and HDF5 files.

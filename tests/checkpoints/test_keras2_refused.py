@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 import rnneval
+from rnneval.checkpoints import identify
+from rnneval.checkpoints.checked import private_model
+from rnneval.checkpoints.keras2 import read_layers, rewrite
 from rnneval.errors import CheckpointError, RnnevalError
-from rnneval.files import identify
-from rnneval.files.artefact import private_model
-from rnneval.files.keras2 import read_layers, rewrite
 from tests.checkpoints import by_hand
 from tests.checkpoints.by_hand import dense, embedding, recurrent, sequential, weights_of, write
 from tests.checkpoints.test_keras2_by_hand import stack

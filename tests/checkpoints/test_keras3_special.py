@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import rnneval
+from rnneval.checkpoints import identify
 from rnneval.errors import CheckpointError
-from rnneval.files import identify
 from tests.models.driving import IDS, assert_driven_as, carried
 from tests.models.zoo import WIDTH, settled
 from tests.oracles import stack_of

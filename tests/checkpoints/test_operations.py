@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rnneval.checkpoints.keras2 import ARGUMENTS, arguments_of, operation_of
 from rnneval.errors import CheckpointError
-from rnneval.files.keras2 import ARGUMENTS, arguments_of, operation_of
 from rnneval.models.opening import Keras2Operation
 
 X = np.random.default_rng(0).normal(size=(2, 3, 1)).astype("float32")

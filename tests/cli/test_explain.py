@@ -28,34 +28,6 @@ FIND = "\ndef find(evidence): ..."
 PAGE = "State of one layer given to another.\n\n## What to write instead\n\nGive it back.\n"
 
 
-RULES = '''"""Rules on zips: not a page."""
-from functools import cache
-
-from somewhere import rule
-
-
-@cache
-def helper():
-    """No page."""
-
-
-@rule(about="zip", order=2, advice="save it again")
-def zip_name(facts):
-    """Name that is too long.
-
-    ## Why
-
-    It is cut.
-    """
-    raise SystemExit("imported")
-
-
-@rule(about="zip", order=1, advice="save it again")
-def zip_link(facts):
-    """Link to another file."""
-'''
-
-
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """A package with one metric, and rules of `check`, of `lint` or of both."""
@@ -63,7 +35,7 @@ def package(tmp_path, monkeypatch):
         "metrics/loss.py": '"""Loss of a token."""',
         "metrics/_base.py": '"""Not a metric."""',
         "metrics/silent.py": "",
-        "files/rules/zip.py": RULES,
+        "pages/zip-name.md": "# zip-name (loading rule)\n\nName that is too long.\n\n## Why\n\nIt is cut.\n",
         "wiring/faults/noisy_state.py": RULE.format(code=FIND),
         "wiring/faults/shared_state.py": f'"""One line."""\n{FIND}',
         "pages/shared-state.md": f"# shared-state (rule RNN001)\n\n{PAGE}",
@@ -114,16 +86,21 @@ def test_a_list_line_is_name_code_and_first_line(package):
         "silent",
         "noisy-state          State of one layer given to another.",
         "shared-state RNN001  State of one layer given to another.",
-        "zip-link             Link to another file.",
         "zip-name             Name that is too long.",
         "stale-state RNN007   State of one layer given to another.",
     ]
 
 
-def test_a_decorated_function_is_a_page_and_its_module_is_not(package):
+def test_a_loading_rule_is_a_page(package):
     (entry,) = find("zip_name", entries())
     assert (entry.kind, entry.code) == ("loading rule", "")
     assert entry.text == "Name that is too long.\n\n## Why\n\nIt is cut."
+
+
+def test_pages_need_no_docstrings():
+    command = [sys.executable, "-OO", "-m", "rnneval", "explain", "zip-bomb"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("# zip-bomb (loading rule)\n\nThe zip would unpack into far more than it holds.")
 
 
 def test_a_rule_is_found_by_name_in_any_spelling_and_by_code(package):

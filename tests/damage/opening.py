@@ -66,9 +66,9 @@ class Opener:
         if answer.get("canaries"):
             return "canary"
         if answer["outcome"] == "opened":
-            if found.protected:
-                return "accepted"
-            return "unchanged" if answer["print"] == self._whole[subject.name] else "another"
+            if answer["print"] == self._whole[subject.name]:
+                return "unchanged"
+            return "accepted" if found.protected else "another"
         if answer["outcome"] == "refused" and not answer["said"].strip():
             return "fault"
         return str(answer["outcome"])

@@ -4,6 +4,7 @@ import doctest
 import importlib.util
 import inspect
 import re
+import zipfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,14 +15,14 @@ import pytest
 from click.testing import CliRunner
 
 from rnneval import options, pages
+from rnneval.checkpoints import zips
+from rnneval.checkpoints.rules import refused
 from rnneval.cli.shared import add_options
 from rnneval.errors import UsageError
-from rnneval.files import zips
-from rnneval.files.rules import all_rules as all_file_rules
-from rnneval.files.rules import zip as zip_rules
 from rnneval.lint import check, rules
 from rnneval.metrics import Totals, UnavailableError
 from rnneval.render.figures import loss_over_text
+from tests.hostile.plain import keras_file
 from tests.render.figures import made
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "contributing.md").read_text(encoding="utf-8")
@@ -122,18 +123,28 @@ def test_the_rule_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert [(finding.line, finding.code) for finding in found] == [(8, "RNN099")]
 
 
-def test_the_rule_about_files_is_one() -> None:
-    found = re.search(r"`rnneval/files/rules/zip\.py`:\n\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    assert found is not None
-    names = dict(vars(zip_rules))
-    exec(found[1], names)  # noqa: S102 - the page's own
-    made = names["zip_assets"]
-    assert (made.name, made.about) == ("zip-assets", "zip")
-    assert made.order not in {rule.order for rule in all_file_rules()}
-    member = zips.Member(name="assets/a", flags=0, method=0, size=1, stored=1, mode=0)
-    assert list(made.find(zips.Zip(members=(member,) * 100, disagreements=()))) == []
-    seen = list(made.find(zips.Zip(members=(member,) * 101, disagreements=())))
-    assert seen == ["it has 101 assets; up to 100 are read"]
+def test_the_rule_about_files_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = re.search(r"`rnneval/pages/zip-assets\.md`:\n\n````markdown\n(.*?)^````$", PAGE, re.MULTILINE | re.DOTALL)
+    code = re.search(r"`member_faults` in `zips\.py`:\n\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert page is not None
+    assert code is not None
+    (tmp_path / "zip-assets.md").write_text(page[1], encoding="utf-8")
+    monkeypatch.setattr("rnneval.pages.files", lambda _: tmp_path)
+    source = f"{inspect.getsource(zips.member_faults)}\n{code[1]}"
+    names = dict(vars(zips))
+    exec(source, names)  # noqa: S102 - the page's own
+
+    def faults(count: int) -> list[tuple[str, str]]:
+        with zipfile.ZipFile(keras_file(tmp_path / "m.keras"), "a") as archive:
+            for number in range(count):
+                archive.writestr(f"assets/{number}", "x")
+            return list(names["member_faults"](archive))
+
+    assert faults(100) == []
+    ((name, seen),) = faults(101)
+    assert str(refused(name, Path("m.keras"), seen)) == (
+        "m.keras: refused by rule zip-assets: it has 101 assets; up to 100 are read: save the vocabulary as one file"
+    )
 
 
 def test_the_figure_is_one(tmp_path: Path) -> None:

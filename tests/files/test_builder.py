@@ -5,7 +5,7 @@ import sys
 import pytest
 
 import rnneval
-from rnneval.usercode import parse_arguments
+from rnneval.checkpoints.usercode import parse_arguments
 
 CODE = """\
 import keras

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import rnneval
+from rnneval.checkpoints import checked, identify, private_copy
 from rnneval.errors import CheckpointError
-from rnneval.files import artefact, identify, private_copy
 from rnneval.models import opening
 from tests.hostile.plain import keras_file, plain_config, weights
 
@@ -179,13 +179,13 @@ def test_bytes_that_are_appended_while_it_is_copied_are_no_part_of_it(tmp_path, 
     """A file that grows without end is copied to the size that it had."""
     path = keras_file(tmp_path / "m.keras", config=plain_config())
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    unlocked = artefact._require_unlocked
+    unlocked = checked._require_unlocked
 
     def then_grown(file):
         unlocked(file)
         with path.open("ab") as end:
             end.write(b"more")
 
-    monkeypatch.setattr(artefact, "_require_unlocked", then_grown)
+    monkeypatch.setattr(checked, "_require_unlocked", then_grown)
     with private_copy(path) as copied:
         assert copied.sha256 == sha256

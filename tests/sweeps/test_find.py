@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
+from rnneval.checkpoints import identify
 from rnneval.errors import UsageError
-from rnneval.files import identify
 from rnneval.sweeps.checkpoints import find_checkpoints
 
 

@@ -18,10 +18,10 @@ import pytest
 from msgspec import structs
 
 import rnneval
+from rnneval.checkpoints import identify
 from rnneval.cli.main import run
 from rnneval.engine.executor import Done, WorkerDiedError
 from rnneval.errors import RecordError, TextError, UsageError
-from rnneval.files import identify
 from rnneval.records import encode, read_run
 from rnneval.records.run import Warning as RunWarning
 from rnneval.sweeps import many

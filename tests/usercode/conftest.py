@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rnneval.usercode.builder import run_slice
-from rnneval.usercode.plan import plan
+from rnneval.checkpoints.usercode.builder import run_slice
+from rnneval.checkpoints.usercode.plan import plan
 from tests.usercode.tutorial import notebook
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from rnneval.checkpoints.usercode import Builder, builder
 from rnneval.errors import CheckpointError
-from rnneval.usercode import Builder, builder
 
 
 def test_all_of_a_file_whose_name_does_not_exist(user):

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import rnneval
+from rnneval.checkpoints.usercode.builder import run_slice
+from rnneval.checkpoints.usercode.plan import plan
 from rnneval.cli.main import run
 from rnneval.errors import CheckpointError
-from rnneval.usercode.builder import run_slice
-from rnneval.usercode.plan import plan
 from tests.usercode.tutorial import NOTEBOOK, SCRIPT
 
 TEXT = "to be or not to be, that is the question\n" * 20
@@ -126,7 +126,7 @@ def test_the_notebook_in_python(trained):
         rnneval.open(weights, **options, builder_globals={"vocab_size": SIZE, "rnn_units": 7})
     with pytest.raises(CheckpointError, match=r"model is a model that is made already, and takes no rnn_units"):
         rnneval.open(weights, **options, builder_globals={"vocab_size": SIZE}, builder_arguments={"rnn_units": 6})
-    with pytest.raises(CheckpointError, match=r"t\.ipynb, cell 4, line 2 uses the network"):
+    with pytest.raises(CheckpointError, match=r"t\.ipynb, cell 4, line 2 downloads shakespeare\.txt"):
         rnneval.open(weights, **options)
     assert contents(trained) == before
 

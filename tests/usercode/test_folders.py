@@ -4,8 +4,8 @@ import os
 
 import pytest
 
+from rnneval.checkpoints import preflight
 from rnneval.errors import CheckpointError, UsageError
-from rnneval.files import preflight
 
 
 def folder_of(tmp_path, names, times):

@@ -3,13 +3,14 @@
 # ruff: noqa: E501 - code in one line reads as a table
 
 import json
+import sys
 
 import pytest
 
+from rnneval.checkpoints.usercode import Builder, parse_arguments
+from rnneval.checkpoints.usercode.builder import run_slice
+from rnneval.checkpoints.usercode.plan import plan
 from rnneval.errors import CheckpointError
-from rnneval.usercode import parse_arguments
-from rnneval.usercode.builder import neighbours_scanned, run_slice
-from rnneval.usercode.plan import plan
 from tests.usercode.tutorial import CELLS, NOTEBOOK, SCRIPT
 
 # Every way to write `canary`, or to train, download, delete or start a process, as the value of `made`.
@@ -105,16 +106,48 @@ WRITING = {
     "function": "import os\ndef f(): return os.system('touch canary')\nmade = f()",
     "function of a function": "import os\ndef f(): return os.system('touch canary')\ndef g(): return f()\nmade = g()",
     "local import": "def f():\n    from os import system\n    return system('touch canary')\nmade = f()",
-    "builder": "import os\ndef made(): return os.system('touch canary')",
     "builder that fits": "def made():\n    m = object()\n    m.fit([1])\n    return m",
-    "nested function": "import os\ndef made():\n    def inner(): os.system('touch canary')\n    inner()",
-    "__init__": "import os\nclass made:\n    def __init__(self): os.system('touch canary')",
-    "method of __init__": "import os\nclass made:\n    def __init__(self): self.f()\n    def f(self): os.system('touch canary')",
-    "base class": "import os\nclass A:\n    def __init__(self): os.system('touch canary')\nclass made(A): pass",
     "object": "import os\nclass A:\n    def f(self): os.system('touch canary')\na = A()\nmade = a.f()",
     "function in a table": "import os\ndef f(): os.system('touch canary')\nt = {'a': f}\nmade = t['a']()",
     "alias of a function": "import os\ndef f(): os.system('touch canary')\ng = f\nmade = g()",
     "callback": "import os\ndef f(x): os.system('touch canary')\nmade = list(map(f, [1]))",
+    "made object": "import os\nclass A:\n    def __init__(self): os.system('touch canary')\nmade = A()",
+    "method of a made object": "import os\nclass A:\n    def __init__(self): self.f()\n    def f(self): os.system('touch canary')\nmade = A()",
+    "base of a made object": "import os\nclass A:\n    def __init__(self): os.system('touch canary')\nclass B(A): pass\nmade = B()",
+    "subclass hook": "import os\nclass A:\n    def __init_subclass__(cls): os.system('touch canary')\nclass made(A): pass",
+    "metaclass": "import os\nclass M(type):\n    def __new__(m, *a): os.system('touch canary')\nclass made(metaclass=M): pass",
+    "operator": "import os\nclass A:\n    def __add__(self, o): os.system('touch canary')\nmade = A() + 1",
+    "property": "import os\nclass A:\n    @property\n    def f(self): os.system('touch canary')\nmade = A().f",
+    "fallback attribute": "import os\nclass A:\n    def __getattr__(self, n): os.system('touch canary')\nmade = A().any",
+    "memmap without a mode": "import numpy as np\nmade = np.memmap('canary', 'uint8')",
+    "map of open": "made = list(map(open, ['canary'], ['w']))",
+    "map of a method": "from pathlib import Path\nmade = list(map(Path('canary').touch, [0o600]))",
+    "map of gfile": "import tensorflow as tf\nmade = list(map(tf.io.gfile.remove, ['train.py']))",
+    "decoy attribute": "from pathlib import Path\nclass A: pass\nA.touch = 1\nmade = Path('canary').touch()",
+    "cache of a data set": "import tensorflow as tf\nmade = tf.data.Dataset.range(3).cache('canary')",
+    "pickle load": "import pickle\nwith open('train.py', 'rb') as f:\n    made = pickle.load(f)",
+    "numpy load": "import numpy as np\nmade = np.load('a.npy', allow_pickle=True)",
+    "load_model": "from keras.models import load_model\nmade = load_model('a.keras')",
+    "optimizer": "import keras\no = keras.optimizers.Adam()\nmade = o.apply([1], [2])",
+    "key function": "import os\nmade = sorted(['touch canary'], key=os.system)",
+    "module in a list": "import os\nmade = [os][0].system('touch canary')",
+    "module of a module": "import re\nmade = [re.enum][0].sys.modules['os'].system('touch canary')",
+    "frame": "made = (i for i in ()).gi_frame.f_builtins['exec']",
+    "subclasses": "made = ().__class__.__base__.__subclasses__()",
+    "globals of a function": "def f(): pass\nmade = f.__globals__",
+    "method caller": "import operator, pathlib\nmade = operator.methodcaller('touch')(pathlib.Path('canary'))",
+    "formatter": "import string\nmade = string.Formatter().get_field('0.__class__', [1], {})",
+    "changed module": "import numpy as np\nnp.zeros = print\nmade = np.zeros(1)",
+    "py_function": "import tensorflow as tf\nmade = tf.py_function(print, [], tf.int32)",
+    "Lambda": "import os, keras\nmade = keras.layers.Lambda(lambda x: os.system('touch canary'))",
+    "file type of argparse": "import argparse\nmade = argparse.FileType('w')('canary')",
+    "opener": "import os\nmade = open('canary', opener=lambda p, f: os.open(p, os.O_CREAT))",
+    "star import": "from os import *\nmade = system('touch canary')",
+    "many meanings": "import os\nf = os.system\n"
+    + "".join(f"f = {i}\n" for i in range(12))
+    + "if f:\n    f = os.system\nmade = f('touch canary')",
+    "exit": "import os\nmade = os._exit(3)",
+    "thread": "import threading\nmade = threading.Thread(target=print).start()",
     "method of a class": "import os\nclass A:\n    @staticmethod\n    def make(): os.system('touch canary')\nmade = A.make()",
 }
 
@@ -135,6 +168,44 @@ def test_refused_before_anything_runs(user, case, file):
     assert "\n" not in said
 
 
+TRUSTED = {
+    "function": "import os\ndef made(): return os.cpu_count() or os.system('')",
+    "class": "import os\nclass made:\n    def __init__(self): self.f()\n    def f(self): self.pid = os.getpid()",
+    "base class": "import os\nclass A:\n    def __init__(self): self.pid = os.getpid()\nclass made(A): pass",
+    "own method save_": "class made:\n    def __init__(self): self.save_states(1)\n    def save_states(self, s): self.s = s",
+    "own method train": "class made:\n    def __init__(self): self.train()\n    def train(self): self.mode = 1",
+    "tape in train_step": "import tensorflow as tf\nclass made:\n    def train_step(self, d):\n        with tf.GradientTape(): pass",
+    "custom train_step": "class made:\n    def train_step(self, d): self.optimizer.apply_gradients(d)",
+    "method that is never called": "import os\nclass made:\n    def train(self): os.system('touch canary'); self.fit(1)",
+    "function that is never called": "import os\ndef train(): os.system('touch canary')\ndef made(): return 1",
+}
+
+
+@pytest.mark.parametrize("case", TRUSTED)
+def test_the_builder_itself_is_trusted(user, case):
+    assert callable(user.value("made", TRUSTED[case]))
+    assert user.files() == {"train.py"}
+
+
+MISTAKES = {
+    "fit": ("def made():\n    m = object()\n    m.fit([1])\n    return m", 3, "trains a model"),
+    "save": ("def made():\n    m = object()\n    m.save_weights('a')\n    return m", 3, "saves a file"),
+    "in a method": (
+        "class made:\n    def __init__(self): self.f()\n    def f(self): self.m.fit(1)",
+        3,
+        "trains a model",
+    ),
+    "in a function": ("def f(m): m.train_on_batch(1)\ndef made(): f(1)", 1, "trains a model"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_builder_that_trains_or_saves_is_refused_by_name(user, case):
+    code, line, does = MISTAKES[case]
+    with pytest.raises(CheckpointError, match=rf"train\.py:{line} {does}"):
+        plan(user.spec("made", code))
+
+
 READING = {
     "open": "with open('train.py') as f:\n    made = f.read()",
     "open to read": "with open('train.py', 'rb') as f:\n    made = f.read()",
@@ -142,27 +213,34 @@ READING = {
     "open keyword": "with open('train.py', mode='rt') as f:\n    made = f.read()",
     "path": "from pathlib import Path\nmade = Path('train.py').read_text()",
     "path open": "from pathlib import Path\nwith Path('train.py').open() as f:\n    made = f.read()",
+    "names of a folder": "from pathlib import Path\nmade = [p.name for p in Path('.').glob('*.py')]",
     "json": "import json\nmade = json.loads('[1]')",
     "dumps": "import json\nmade = json.dumps([1])",
     "replace": "made = 'abc'.replace('a', 'b')",
     "environment": "import os\nmade = os.path.join(os.getcwd(), os.environ.get('HOME', ''))",
     "which": "import shutil\nmade = shutil.which('python')",
-    "method that is never called": "import os\nclass made:\n    def train(self): os.system('touch canary'); self.fit(1)",
-    "function that is never called": "import os\ndef train(): os.system('touch canary')\ndef made(): return 1",
-    "own method save_": "class made:\n    def __init__(self): self.save_states(1)\n    def save_states(self, s): self.s = s",
-    "own method train": "class made:\n    def __init__(self): self.train()\n    def train(self): self.mode = 1",
-    "write of a tensor array": "class made:\n    def call(self, a): return a.write(0, a)",
-    "getattr of layers": "class layers:\n    GRU = int\nkind = 'GRU'\nmade = getattr(layers, kind)(3)",
-    "list methods": "made = [1]\nmade.remove(1)\nmade.append(2)",
+    "list methods": "made = [1]\nmade.append(2)\nmade.remove(1)",
     "main guard": "import os\nmade = 1\nif __name__ == '__main__':\n    os.system('touch canary')",
-    "tape in train_step": "import tensorflow as tf\nclass made:\n    def train_step(self, d):\n        with tf.GradientTape(): pass",
-    "custom train_step": "class made:\n    def train_step(self, d): self.optimizer.apply_gradients(d)",
+    "own function": "def clean(t):\n    return ' '.join(w for w in t.lower().split() if w)\nmade = clean('A  b')",
+    "own class": "class A:\n    def __init__(self, n): self.n = n\n    def twice(self): return 2 * self.n\nmade = A(3).twice()",
+    "dataclass": "from dataclasses import dataclass, field\n@dataclass\nclass A:\n    n: int = 3\n    l: list = field(default_factory=list)\nmade = A(n=4).n",
+    "named tuple": "from collections import namedtuple\nA = namedtuple('A', 'n m')\nmade = A(3, 4).n",
+    "enum": "import enum\nclass E(enum.Enum):\n    A = 1\nmade = E.A.value",
+    "own decorator": "def keep(f): return f\n@keep\ndef g(): return 3\nmade = g()",
+    "regular expression": "import re\nmade = re.sub(r'\\s+', ' ', 'a  b')",
+    "counter": "from collections import Counter\nmade = Counter('hello').most_common(2)",
+    "numpy": "import numpy as np\nmade = np.array(sorted(set('ab'))).astype(str).tolist()",
+    "generator": "import numpy as np\nmade = np.random.default_rng(0).normal(size=3)",
+    "namespace": "from types import SimpleNamespace\nargs = SimpleNamespace(units=3)\nmade = args.units + 1",
+    "table of functions": "def f(): return 1\nt = {'a': f}\nmade = t['a']()",
+    "nested function": "def f():\n    def g(): return 3\n    return g()\nmade = f()",
+    "time": "import time, datetime\nmade = (time.time(), datetime.datetime.now().isoformat())",
 }
 
 
 @pytest.mark.parametrize("case", READING)
-def test_what_only_reads_is_run(user, case):
-    module = run_slice(plan(user.spec("made", READING[case])))
+def test_what_has_no_effect_is_run(user, case):
+    module = user.run("made", READING[case])
     assert hasattr(module, "made")
     assert user.files() == {"train.py"}
 
@@ -182,51 +260,39 @@ def test_the_refusal_of_the_tutorials_model(user):
     with pytest.raises(CheckpointError) as caught:
         plan(spec)
     said = str(caught.value)
-    assert "train.py:7 uses the network" in said
+    assert "train.py:7 downloads shakespeare.txt, which is not in Keras' cache" in said
     assert "(model → vocab_size → ids_from_chars → vocab → text → path_to_file)" in said
     assert "`path_to_file = tf.keras.utils.get_file('shakespeare.txt'" in said
-    assert "--builder-global vocab_size=VALUE" in said
+    assert "--builder-global path_to_file=FILE, --builder-global vocab_size=VALUE" in said
 
 
 def test_the_refusal_in_a_notebook_names_cell_and_line(user):
     (user.folder / "t.ipynb").write_text(NOTEBOOK)
-    with pytest.raises(CheckpointError, match=r"t\.ipynb, cell 4, line 2 uses the network"):
+    with pytest.raises(CheckpointError, match=r"t\.ipynb, cell 4, line 2 downloads shakespeare"):
         plan(f"{user.folder / 't.ipynb'}:model")
     assert user.files() == {"t.ipynb"}
 
 
 def test_a_command_whose_output_is_needed(user):
     spec = user.spec("made", "files = !touch canary\nx = 1", "made = files", file="n.ipynb")
-    with pytest.raises(CheckpointError, match=r"n\.ipynb, cell 2, line 1 starts a process .*`files = !touch canary`"):
+    with pytest.raises(
+        CheckpointError, match=r"n\.ipynb, cell 2, line 1 runs a command of IPython.*`files = !touch canary`"
+    ):
         plan(spec)
     assert plan(spec.replace(":made", ":x")).lines() == [2]
 
 
-@pytest.mark.parametrize(
-    ("code", "line", "name"),
-    [
-        ("exec(open('a').read())\ndef made(): return size\n", 1, "size"),
-        ("globals()['size'] = 3\ndef made(): return size\n", 1, "size"),
-        ("exec('made = 1')\n", 1, None),
-    ],
-)
-def test_what_cannot_be_decided_is_said(user, code, line, name):
-    with pytest.raises(CheckpointError) as caught:
-        plan(user.spec("made", code))
-    said = str(caught.value)
-    assert "cannot be decided" in said
-    assert f"train.py:{line}" in said
-    assert "--run-module" in said
-    assert name is None or f"--builder-global {name}=VALUE" in said
+def test_a_name_that_exec_would_bind_is_asked_for(user):
+    spec = user.spec("made", "exec('size = 3')\nmade = [size]\n")
+    with pytest.raises(
+        CheckpointError, match=r"NameError: name 'size' .*train\.py:2\): give --builder-global size=VALUE"
+    ):
+        Builder(spec=spec).build(None)
+    assert plan(spec, {"size": 3}).lines() == [2]
 
 
 def test_an_unneeded_exec_is_left_out(user):
     assert plan(user.spec("made", "exec('1 / 0')\nmade = 3")).lines() == [2]
-
-
-def test_run_magic_may_bind_a_name(user):
-    with pytest.raises(CheckpointError, match=r"cannot be decided whether .*cell 2, line 1 does: `%run other\.py`"):
-        plan(user.spec("made", "%run other.py", "def made(): return size", file="n.ipynb"))
 
 
 NEIGHBOURS = {
@@ -234,31 +300,35 @@ NEIGHBOURS = {
     "from": "from other_7 import size\nx = size",
     "star": "from other_7 import *\nx = size",
     "in a function": "def f():\n    import other_7\n    return other_7.size\nx = f()",
-    "import_module": "import importlib\nx = importlib.import_module('other_7').size",
     "through another": "import between_7\nx = between_7.other_7.size",
 }
+TOPS = ["open('canary', 'w')", "import os; os.system('touch canary')", "model = object(); model.fit(1)"]
+
+
+@pytest.fixture
+def forgotten(monkeypatch):
+    """Modules of an earlier test are imported anew."""
+    for name in ("other_7", "between_7", "data_7", "pack_7", "pack_7.layers", "hidden_7"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
 
 
 @pytest.mark.parametrize("case", NEIGHBOURS)
-@pytest.mark.parametrize("top", ["open('canary', 'w')", "import os; os.system('touch canary')", "model.fit(1)"])
-def test_a_neighbour_that_trains_or_writes_at_its_top_level(user, case, top):
-    user.write(f"size = 3\n{top}\n", name="other_7.py")
+@pytest.mark.parametrize("top", TOPS)
+def test_of_a_neighbour_only_what_is_allowed_runs(user, forgotten, case, top):
+    user.write(f"size = 3\n{top}\nif __name__ == '__main__':\n    open('canary', 'w')\n", name="other_7.py")
     user.write("import other_7\n", name="between_7.py")
-    with pytest.raises(CheckpointError, match=r"other_7\.py:2 "):
-        plan(user.spec("x", NEIGHBOURS[case]))
+    assert Builder(spec=user.spec("x", NEIGHBOURS[case])).numbers()["x"] == 3
     assert "canary" not in user.files()
 
 
-@pytest.mark.parametrize("case", NEIGHBOURS)
-def test_a_neighbour_that_only_defines_is_imported(user, case):
-    user.write(
-        "import os\nsize = 3\ndef train(): os.system('touch canary')\nif __name__ == '__main__':\n    train()\n",
-        name="other_7.py",
-    )
-    user.write("import other_7\n", name="between_7.py")
-    sliced = plan(user.spec("x", NEIGHBOURS[case]))
-    with neighbours_scanned(sliced):
-        assert run_slice(sliced).x == 3
+@pytest.mark.parametrize(
+    "code",
+    ["from other_7 import size\nx = size", "import other_7\nx = other_7.size", "from other_7 import *\nx = size"],
+)
+def test_a_value_of_a_neighbour_that_may_not_be_made(user, forgotten, code):
+    user.write("import os\nsize = os.system('touch canary')\n", name="other_7.py")
+    with pytest.raises(CheckpointError, match=r"(other_7\.py:2 calls os\.system|name 'size' is not defined)"):
+        Builder(spec=user.spec("x", code)).numbers()
     assert "canary" not in user.files()
 
 
@@ -266,41 +336,45 @@ def test_a_neighbour_that_only_defines_is_imported(user, case):
     "code",
     ["from data_7 import load\nx = load()", "import data_7 as d\nx = d.load()", "from data_7 import *\nx = load()"],
 )
-def test_a_function_of_a_neighbour_that_is_called(user, code):
+def test_a_function_of_a_neighbour_that_is_called(user, forgotten, code):
     user.write(
         "import os\ndef load():\n    return inner()\ndef inner():\n    return os.system('touch canary')\n",
         name="data_7.py",
     )
-    with pytest.raises(CheckpointError, match=r"data_7\.py:5 starts a process"):
+    with pytest.raises(CheckpointError, match=r"data_7\.py:5 calls os\.system"):
         plan(user.spec("x", code))
     assert "canary" not in user.files()
 
 
-def test_a_function_of_a_neighbour_whose_name_alone_speaks_against_it(user):
-    user.write("def save_path(): return 'a'\n", name="data_7.py")
-    assert user.value("x", "from data_7 import save_path\nx = save_path()") == "a"
-
-
-def test_a_package_beside_the_file(user):
+def test_a_package_beside_the_file(user, forgotten):
     (user.folder / "pack_7").mkdir()
     user.write("from .layers import size", name="pack_7/__init__.py")
     user.write("size = 3\nopen('canary', 'w')", name="pack_7/layers.py")
-    with pytest.raises(CheckpointError, match=r"layers\.py:2 writes a file"):
-        plan(user.spec("x", "from pack_7 import size as x"))
+    assert Builder(spec=user.spec("x", "from pack_7 import size as x")).numbers()["x"] == 3
     assert "canary" not in user.files()
 
 
-def test_a_computed_import_is_scanned_when_it_happens(user):
+def test_an_import_from_another_folder(user, forgotten):
     (user.folder / "far").mkdir()
     user.write("size = 3\nopen('canary', 'w')", name="far/hidden_7.py")
-    code = "import os, sys\nsys.path.append(os.path.join(os.getcwd(), 'f' + 'ar'))\nimport hidden_7\nx = hidden_7.size"
-    sliced = plan(user.spec("x", code))
-    with (
-        pytest.raises(CheckpointError, match=r"it imports hidden_7, which writes a file .*--run-module"),
-        neighbours_scanned(sliced),
-    ):
-        run_slice(sliced)
+    code = "import os, sys\nsys.path.append({})\nfrom hidden_7 import size\nx = size"
+    with pytest.raises(CheckpointError, match=r"train\.py:4 uses hidden_7\.size"):
+        plan(user.spec("x", code.format("os.path.join(os.getcwd(), 'f' + 'ar')")))
+    assert Builder(spec=user.spec("x", code.format("'far'"))).numbers()["x"] == 3
     assert "canary" not in user.files()
+
+
+def test_a_file_of_keras_cache_is_found_and_not_downloaded(user, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(user.folder / "cache"))
+    code = (
+        "import keras\npath = keras.utils.get_file('canary.txt', 'https://no.such.place/canary.txt')\n"
+        "with open(path) as f:\n    made = f.read()\n"
+    )
+    with pytest.raises(CheckpointError, match=r"train\.py:2 downloads canary\.txt, which .* cache .*path=FILE"):
+        plan(user.spec("made", code))
+    (user.folder / "cache" / "datasets").mkdir(parents=True)
+    (user.folder / "cache" / "datasets" / "canary.txt").write_text("abc")
+    assert user.value("made", code) == "abc"
 
 
 def test_a_notebook_file_without_code(user):
@@ -318,7 +392,7 @@ def test_the_tutorials_pieces_are_whole():
 
 def test_a_value_that_is_given_clears_the_alias_of_a_refused_module(user):
     spec = user.spec("made", "import wandb\nconfig = wandb.config\nmade = config['units'] + config.emb")
-    with pytest.raises(CheckpointError, match=r"uses the network.*--builder-global config=VALUE"):
+    with pytest.raises(CheckpointError, match=r"uses wandb\.config.*--builder-global config=VALUE"):
         plan(spec)
     given = parse_arguments(["config={'units': 3, 'emb': 4}"])
     assert run_slice(plan(spec, given)).made == 7

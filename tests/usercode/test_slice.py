@@ -8,9 +8,9 @@ import traceback
 
 import pytest
 
+from rnneval.checkpoints.usercode.builder import run_slice
+from rnneval.checkpoints.usercode.plan import plan, read_file, whole
 from rnneval.errors import CheckpointError, UsageError
-from rnneval.usercode.builder import run_slice
-from rnneval.usercode.plan import plan, read_file, whole
 from tests.usercode.tutorial import CELLS, NOTEBOOK, SCRIPT
 
 # A file without side effects, and the names whose values the slice and the whole file must agree on.
@@ -43,7 +43,6 @@ PURE = {
     ),
     "loop carried": ("a, b = 0, 1\nfor _ in range(5):\n    a = b\n    b = a + 1\nx = a\n", "x"),
     "attribute": ("class M: pass\nM.call = lambda self: 3\nx = M().call()\n", "x"),
-    "setattr": ("class M: pass\nsetattr(M, 'units', 8)\nx = M.units\n", "x"),
     "alias": ("config = {'lstm': {}}\npart = config['lstm']\npart['units'] = 5\nx = config\n", "x"),
     "other name of one object": ("a = [1]\nb = a\nb.append(2)\nx = a\n", "x"),
     "item of a loop": ("parts = [{}, {}]\nfor part in parts:\n    part['n'] = 1\nx = parts\n", "x"),
@@ -218,12 +217,12 @@ def test_a_slice_is_run_once_and_anew_with_another_value(user):
 def test_settings_are_kept_and_those_that_need_a_refused_statement_are_left_out(user):
     code = (
         "import sys, os, random\nsys.path.insert(0, 'more')\nn = os.system('touch canary')\nrandom.seed(n)\n"
-        "def seeds():\n    random.seed(1)\nseeds()\nx = 1\n"
+        "random.seed(1)\nx = 1\n"
     )
     sliced = plan(user.spec("x", code))
-    assert sliced.lines() == [1, 2, 5, 6, 7, 8]
+    assert sliced.lines() == [1, 2, 5, 6]
     assert [
-        note for note in sliced.notes if "train.py:4" in note and "train.py:3" in note and "starts a process" in note
+        note for note in sliced.notes if "train.py:4" in note and "train.py:3" in note and "calls os.system" in note
     ]
 
 

@@ -106,7 +106,9 @@ FUNCTIONS: Mapping[str, Function] = {
     "mish": lambda x: x * np.tanh(_softplus(x)),
     "exponential": np.exp,
     "hard_sigmoid": _hard_sigmoid,
-    "keras2_hard_sigmoid": lambda x: np.clip(0.2 * x + 0.5, 0, 1),  # the name that `rnneval.files.keras2` gives it
+    "keras2_hard_sigmoid": lambda x: np.clip(
+        0.2 * x + 0.5, 0, 1
+    ),  # the name that `rnneval.checkpoints.keras2` gives it
     "hard_silu": _HARD_SILU,
     "hard_swish": _HARD_SILU,
     "hard_tanh": lambda x: np.clip(x, -1, 1),

@@ -17,11 +17,12 @@ from rnneval.backends.numpy.layers import FUNCTIONS, GATES, SLOTS, Floats, one_b
 from rnneval.backends.numpy.network import Block, Network, Recipe, through
 from rnneval.backends.numpy.scorer import NumpyScorer, Team
 from rnneval.backends.protocol import GatedCell, LayerState, Layout, Sees, Shape, Vectors, require_finite
+from rnneval.checkpoints import Artefact, private_copy, require_builder
+from rnneval.checkpoints.checked import FullModel, private_model, require_sha256
+from rnneval.checkpoints.hdf5 import BROKEN
+from rnneval.checkpoints.keras2 import StoredLayer, from_cudnn, is_cudnn, read_layers, rewrite
+from rnneval.checkpoints.places import FULL_MODELS
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
-from rnneval.files import Artefact, private_copy, require_builder
-from rnneval.files.artefact import FULL_MODELS, FullModel, private_model, require_sha256
-from rnneval.files.hdf5 import BROKEN
-from rnneval.files.keras2 import StoredLayer, from_cudnn, is_cudnn, read_layers, rewrite
 from rnneval.metrics.diagnostics import gates
 from rnneval.metrics.diagnostics.summary import LIMITS
 from rnneval.options import OpenOptions, on_path

@@ -27,7 +27,6 @@ _FOLDERS = {
     "wiring/faults": "rule",
     "metrics/diagnostics/findings": "rule",
     "render/figures": "figure",
-    "files/rules": "loading rule",
 }
 _WIDTH = 100
 
@@ -72,7 +71,7 @@ def entries() -> tuple[Page, ...]:
     found = [
         entry for folder, kind in _FOLDERS.items() for entry in read_entries(root.joinpath(*folder.split("/")), kind)
     ]
-    return (*found, *(page for page in all_pages() if page.kind == "lint rule"))
+    return (*found, *(page for page in all_pages() if page.kind in {"lint rule", "loading rule"}))
 
 
 def find(name: str, known: Sequence[Page]) -> tuple[Page, ...]:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import rnneval
+from rnneval.checkpoints.usercode import reads_checkpoint
 from rnneval.cli.main import run
 from rnneval.errors import CheckpointError
-from rnneval.usercode import reads_checkpoint
 
 MODEL = """
 import numpy as np

@@ -103,23 +103,14 @@ def data_that_is_a_pipe(folder: Path, canary: Canary) -> Path:
     return folder
 
 
-@case("bundle-layout", "tensorflow", arguments=("open", "{file}", *BUILDER))
+@case(
+    "bundle-size", "tensorflow",
+    after_tensorflow=True, arguments=("open", "{file}", "--builder", "{folder}/mine.py:Mine"),
+)  # fmt: skip
 def tensor_of_four_gigabytes(folder: Path, canary: Canary) -> Path:
     """A tensor of 4 GB by its shape, with 16 bytes of data; every checksum is right."""
+    (folder.parent / "mine.py").write_text(_MINE)
     return checkpoint(folder, shape=(1 << 15, 1 << 15), size=1 << 32)
-
-
-@case(
-    "bundle-checksum", "none: damage has no canary; TensorFlow compares where it reads",
-    arguments=("open", "{file}", *BUILDER),
-)  # fmt: skip
-def flipped_tensor(folder: Path, canary: Canary) -> Path:
-    """One bit of a tensor is another one."""
-    checkpoint(folder)
-    raw = bytearray((folder / "c.data-00000-of-00001").read_bytes())
-    raw[5] ^= 4
-    (folder / "c.data-00000-of-00001").write_bytes(raw)
-    return folder
 
 
 def writing_saved_model(folder: Path, canary: Canary) -> Path:

@@ -148,7 +148,7 @@ def with_zeros(path: Path, name: str, body: bytes, directory: list[bytes], megab
     return rewritten(path, body + local + packed, [*directory, entry + name.encode()])
 
 
-@case("zip-layout", "none: Python compares the names in both places and stops; other readers do not")
+@case("zip-bomb", "none: Python compares the names in both places and stops; other readers do not")
 def overlapping_members(folder: Path, canary: Canary) -> Path:
     """Forty names for one asset of 20 MB: each is harmless by itself."""
     path = added(folder / "m.keras", "assets/00", bytes(range(256)) * (20 << 12), zipfile.ZIP_STORED)
@@ -157,7 +157,7 @@ def overlapping_members(folder: Path, canary: Canary) -> Path:
     return rewritten(path, body, [*directory, *(last[:46] + b"assets/%02d" % k for k in range(1, 40))])
 
 
-@case("zip-layout", "read by the members' own headers")
+@case("", "read by the members' own headers", after_tensorflow=True)
 def directory_and_member_differ(folder: Path, canary: Canary) -> Path:
     """Bytecode in a member that the directory does not name, before the one that it does."""
     path, bad = folder / "m.keras", folder / "bad"
@@ -169,7 +169,7 @@ def directory_and_member_differ(folder: Path, canary: Canary) -> Path:
     return rewritten(path, hidden + body, moved)
 
 
-@case("zip-layout", "keras, safe mode off")
+@case("config-code", "keras, safe mode off")
 def two_archives_in_one(folder: Path, canary: Canary) -> Path:
     """A harmless archive, and behind it one with bytecode, which Python takes."""
     bad = keras_file(folder / "bad", with_layers(layer("Lambda", function=bytecode(canary.code), arguments={})))
@@ -179,7 +179,7 @@ def two_archives_in_one(folder: Path, canary: Canary) -> Path:
     return first
 
 
-@case("zip-layout", "none: it is a comment, which no reader runs; a polyglot needs the room")
+@case("", "none: it is a comment, which no reader runs; a polyglot needs the room", after_tensorflow=True)
 def bytes_after_the_end(folder: Path, canary: Canary) -> Path:
     """A comment behind the end, in which another format could begin."""
     path = keras_file(folder / "m.keras")
@@ -188,7 +188,7 @@ def bytes_after_the_end(folder: Path, canary: Canary) -> Path:
     return path
 
 
-@case("zip-layout", "none: Python finds that the file ends before the member does")
+@case("zip-bomb", "none: Python finds that the file ends before the member does")
 def size_beyond_the_file(folder: Path, canary: Canary) -> Path:
     """A member of a terabyte by zip64, in a file of 20 kB."""
     body, directory, _ = entries(keras_file(folder / "m.keras"))

@@ -1,0 +1,9 @@
+"""Checkpoint formats and the loading policy, without TensorFlow.
+
+A checkpoint is untrusted input: its bytes decide its format, not its name, and nothing in it is run.
+"""
+
+from rnneval.checkpoints.checked import identify, preflight, private_copy, require_builder
+from rnneval.checkpoints.places import Artefact
+
+__all__ = ["Artefact", "identify", "preflight", "private_copy", "require_builder"]

@@ -1,0 +1,290 @@
+"""Checkpoints that break no rule, and private copies of them.
+
+Of a full model, Keras never opens the file itself: it could be replaced between the check and the load, and the
+training's leftovers in it need not be read. It gets a copy with nothing but weights and a checked configuration.
+"""
+
+import errno
+import json
+import math
+import os
+import shlex
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO
+
+import h5py
+
+from rnneval.checkpoints.config import checked_config, is_keras2
+from rnneval.checkpoints.hdf5 import BROKEN, Hdf5, checked_hdf5
+from rnneval.checkpoints.places import FORMATS, FULL_MODELS, ZIP, Artefact, failure, first_bytes, hash_of, locate
+from rnneval.checkpoints.rules import refused, require_none
+from rnneval.checkpoints.zips import BROKEN_ZIP, damaged_members, member_faults, open_zip
+from rnneval.errors import CheckpointError, UsageError
+from rnneval.records.paths import open_regular
+
+_WEIGHTS = "model.weights.h5"
+_MAX_INDEX_BYTES, _MAX_GRAPH_BYTES = 1 << 26, 1 << 27
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
+
+
+def identify(path: Path, custom: Collection[str] | None = None) -> Artefact:
+    """Return the format and the files of a checkpoint (a file, a folder, a prefix of TensorFlow) that breaks no rule.
+
+    `custom` has the names of classes and functions that the user's own code brings; None if it is not imported yet, and
+    the rules on names are checked later.
+    """
+    return _examined(locate(path), custom)
+
+
+@contextmanager
+def private_copy(path: Path) -> Iterator[Artefact]:
+    """Copy a checkpoint into a folder of this user's own and identify the copy, which is removed after the block.
+
+    The bytes that are hashed, checked and loaded are then the same, even if another process replaces or overwrites the
+    checkpoint in the meantime.
+    """
+    found = locate(path)
+    root = found.path if found.format == "saved-model" else found.path.parent
+    with _private_folder(path) as folder:
+        files = tuple(_copy(file, folder / file.relative_to(root), found.path) for file in found.files)
+        copied = folder if found.format == "saved-model" else folder / found.path.name
+        yield _examined(replace(found, files=files, copied=copied), None)
+
+
+def require_not_replaced(artefact: Artefact, code: str) -> None:
+    """Refuse a checkpoint that the user's code has replaced while it ran; keep what was there in a folder beside it.
+
+    `artefact` is the private copy, and `code` the name of the code in the message.
+    """
+    whole = artefact.format == "saved-model"
+    root, copies = (artefact.path, artefact.place) if whole else (artefact.path.parent, artefact.place.parent)
+    pairs = [(root / file.relative_to(copies), file) for file in artefact.files]
+    if all(given.is_file() and hash_of(given) == hash_of(copy) for given, copy in pairs):
+        return
+    number = 1
+    while (kept := artefact.path.with_name(f"{artefact.path.name}.before{number}")).exists():
+        number += 1
+    for file in artefact.files:
+        _copy(file, kept / file.relative_to(copies), artefact.path)
+    raise CheckpointError(
+        f"{artefact.path}: it was replaced while {code} ran, which trains or saves a model: what was there before is "
+        f"in the folder {kept}: name code that only makes the model"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FullModel:
+    """A full model that breaks no rule."""
+
+    path: Path
+    """The private copy, which Keras may open."""
+    weights: Path
+    """The HDF5 file with its weights: the copy itself, or a part of it."""
+    config: dict[str, Any]
+    version: str
+    """The version of Keras that wrote it; "" if the file does not say."""
+    stored_numbers: int
+    """The count of stored numbers, weights of optimizers included."""
+
+    @property
+    def keras2(self) -> bool:
+        """True if Keras 2 wrote it."""
+        return is_keras2(self.version)
+
+
+@contextmanager
+def private_model(artefact: Artefact, custom: Collection[str] = ()) -> Iterator[FullModel]:
+    """Copy a `.keras` or `.h5` model and check the copy against the rules; it is removed after the block."""
+    shown = artefact.path
+    with _private_folder(shown) as folder:
+        if artefact.format == "keras":
+            copy, weights = folder / "model.keras", folder / _WEIGHTS
+            with _checked_keras(shown, artefact.place) as (archive, unpacked, facts):
+                version, config = _keras_config(shown, archive, facts, custom)
+                shutil.move(unpacked, weights)
+                with zipfile.ZipFile(copy, "w") as written:
+                    written.writestr("metadata.json", json.dumps({"keras_version": version}))
+                    written.writestr("config.json", json.dumps(config))
+                    written.write(weights, _WEIGHTS)
+                    for name in archive.namelist():
+                        if name.startswith("assets/") and not name.endswith("/"):
+                            written.writestr(name, archive.read(name))
+        else:
+            copy = weights = folder / "model.h5"
+            shutil.copyfile(artefact.place, copy)
+            facts = checked_hdf5(copy, shown=shown)
+            version, config = _hdf5_config(copy, facts, custom, shown)
+            with h5py.File(copy, "r+") as model:
+                model.attrs["model_config"] = json.dumps(config)
+                if "training_config" in model.attrs:
+                    del model.attrs["training_config"]
+        stored = sum(math.prod(shape) for shape in facts.shapes.values())
+        yield FullModel(path=copy, weights=weights, config=config, version=version, stored_numbers=stored)
+
+
+def preflight(path: str | os.PathLike[str], *, has_builder: bool, expect_sha256: str | None = None) -> Artefact:
+    """Check a checkpoint against all rules that need neither TensorFlow nor the user's own code."""
+    artefact = identify(Path(path), custom=None if has_builder else ())
+    require_builder(artefact, has_builder=has_builder)
+    require_sha256(artefact, expect_sha256)
+    return artefact
+
+
+def require_builder(artefact: Artefact, *, has_builder: bool) -> None:
+    """Refuse weights without the code of their model."""
+    if artefact.format == "saved-model":
+        size = (artefact.place / "saved_model.pb").stat().st_size
+        if not has_builder:
+            raise refused("graph-never-run", artefact.path, "a SavedModel, whose graph is never run")
+        if size > _MAX_GRAPH_BYTES:
+            seen = f"saved_model.pb has {size:,} bytes; up to {_MAX_GRAPH_BYTES:,} are read"
+            raise refused("graph-never-run", artefact.path, seen)
+    if artefact.format not in FULL_MODELS and not has_builder:
+        raise UsageError(
+            f"{artefact.path} holds weights and no model: give the code that makes the model, --builder FILE.py:NAME "
+            f"or FILE.ipynb:NAME, as in: rnneval evaluate {shlex.quote(str(artefact.path))} TEXT "
+            "--builder train.py:MyModel (of train.py only what MyModel needs is run, and no training)"
+        )
+
+
+def require_sha256(artefact: Artefact, expected: str | None) -> str:
+    """Return the hash of a checkpoint."""
+    sha256 = artefact.sha256
+    if expected is not None and sha256 != expected.strip().lower():
+        of = ""
+        if len(artefact.files) > 1:
+            names = ", ".join(sorted(file.name for file in artefact.files))
+            of = f" (of the lines NAME, a zero byte, SHA-256, line feed, for {names})"
+        raise CheckpointError(
+            f"{artefact.path}: its SHA-256{of} is {sha256}, not {expected}: another file, or a damaged one"
+        )
+    return sha256
+
+
+def _examined(found: Artefact, custom: Collection[str] | None) -> Artefact:
+    """Check the content of a located checkpoint against the rules, and return it with its format.
+
+    TensorFlow reads its own checkpoints; the sizes in them are compared before a tensor is read.
+    """
+    try:
+        if found.format:
+            index = found.files[found.format == "saved-model"]
+            if (size := index.stat().st_size) > _MAX_INDEX_BYTES:
+                raise refused("bundle-size", found.path, f"its index has {size:,} bytes")
+            return found
+        if not first_bytes(found.place).startswith(ZIP):
+            return replace(found, format=_hdf5(found, custom))
+        with _checked_keras(found.path, found.place) as (archive, _, facts):
+            _keras_config(found.path, archive, facts, custom)
+        return replace(found, format="keras")
+    except OSError as error:
+        raise failure(found.path, error, "file") from error
+
+
+def _hdf5(found: Artefact, custom: Collection[str] | None) -> str:
+    facts = checked_hdf5(found.place, shown=found.path)
+    if "model_config" in facts.root_attributes:
+        _hdf5_config(found.place, facts, custom, found.path)
+        return "keras-h5"
+    if not facts.objects:
+        said = "an HDF5 file that holds nothing: Keras leaves one where saving failed"
+        raise refused("interrupted-save", found.path, said)
+    return "keras2-weights-h5" if facts.root_attributes & {"layer_names", "layer_names0"} else "weights-h5"
+
+
+@contextmanager
+def _checked_keras(shown: Path, path: Path) -> Iterator[tuple[zipfile.ZipFile, Path, Hdf5]]:
+    """Check a `.keras` file against the rules, and yield it with its weights, unpacked, and their structure."""
+    with _private_folder(shown) as folder, ExitStack() as stack:
+        weights = folder / _WEIGHTS
+        try:
+            archive = stack.enter_context(open_zip(path))
+            require_none(shown, member_faults(archive))
+            with weights.open("wb") as unpacked:
+                require_none(shown, damaged_members(archive, unpacked))
+        except BROKEN_ZIP as error:
+            if isinstance(error, OSError) and error.errno in _DISK_FULL:
+                raise
+            raise failure(shown, error, ".keras file") from error
+        yield archive, weights, checked_hdf5(weights, shown=shown)
+
+
+def _keras_config(
+    path: Path, archive: zipfile.ZipFile, facts: Hdf5, custom: Collection[str] | None
+) -> tuple[str, dict[str, Any]]:
+    """Return the version of Keras and the configuration of a `.keras` file, which is checked against the rules."""
+    metadata = archive.read("metadata.json") if "metadata.json" in archive.namelist() else b"{}"
+    try:
+        version = str(json.loads(metadata).get("keras_version", ""))
+    except (ValueError, AttributeError, RecursionError):
+        version = ""
+    shapes, text = facts.shapes.values(), archive.read("config.json")
+    return version, checked_config(path, text, version=version, shapes=shapes, custom=custom)
+
+
+def _hdf5_config(path: Path, facts: Hdf5, custom: Collection[str] | None, shown: Path) -> tuple[str, dict[str, Any]]:
+    """Return the version of Keras and the configuration of an `.h5` file, which is checked against the rules."""
+    try:
+        with h5py.File(path, "r") as file:
+            version, text = file.attrs.get("keras_version", ""), file.attrs["model_config"]
+            text = text if isinstance(text, bytes) else str(text).encode("utf-8", errors="surrogatepass")
+    except BROKEN as error:
+        raise failure(shown, error, "HDF5 file") from error
+    version = version.decode(errors="replace") if isinstance(version, bytes) else str(version)
+    return version, checked_config(shown, text, version=version, shapes=facts.shapes.values(), custom=custom)
+
+
+@contextmanager
+def _private_folder(path: Path) -> Iterator[Path]:
+    """Make a folder that only this user may enter, for parts of the checkpoint `path`; remove it after the block."""
+    try:
+        with TemporaryDirectory(prefix="rnneval-") as name:
+            yield Path(name)
+    except OSError as error:
+        if error.errno not in _DISK_FULL:
+            raise
+        raise CheckpointError(
+            f"{path}: no room for a private copy in {tempfile.gettempdir()} ({os.strerror(error.errno)}): free space "
+            "there, up to three times the size of the checkpoint, or name another folder in TMPDIR"
+        ) from error
+
+
+def _copy(source: Path, copy: Path, shown: Path) -> Path:
+    """Copy the bytes that a regular file has now, by one descriptor, unless another process has locked it."""
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open_regular(source) as file, copy.open("xb") as made:
+            left = os.fstat(file.fileno()).st_size  # bytes that another process appends from now on are not copied
+            _require_unlocked(file)
+            while left and (piece := file.read(min(left, 1 << 20))):
+                made.write(piece)
+                left -= len(piece)
+    except OSError as error:
+        if error.errno in {errno.EINVAL, errno.EISDIR}:
+            why = f"{source.name} is not a regular file ({error.strerror})"
+            raise CheckpointError(f"{shown}: {why}; a checkpoint is {FORMATS}") from error
+        if error.errno in _DISK_FULL:
+            raise
+        raise failure(shown, error, "file") from error
+    return copy
+
+
+def _require_unlocked(file: BinaryIO) -> None:
+    """Raise BlockingIOError if another process writes the file: HDF5 locks it, and its copy would not be locked."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except ImportError:  # Windows, where a file that is being written cannot be opened in the first place
+        return
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise

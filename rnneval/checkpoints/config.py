@@ -1,0 +1,246 @@
+"""The configuration of a full model: measured, then parsed as JSON, then checked against the rules.
+
+It may name the classes and functions of Keras that `classes.toml` lists.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rnneval.checkpoints.rules import Faults, refused, require_none
+
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]|,', re.DOTALL)
+_MAX_BYTES, _MAX_DEPTH, _MAX_VALUES = 1 << 24, 100, 1_000_000  # of the JSON text; counting ends above one of them
+_RUNS_CODE = {"Lambda", "LambdaLayer", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+_PATH = re.compile(r"^(/|~|[A-Za-z]:[\\/]|\\\\)[^\s]|://|(^|[/\\])\.\.([/\\]|$)")
+_FILES = {"vocabulary", "idf_weights", "filepath", "file_path", "filename", "fname", "origin", "url", "path"}
+_SIZES = {
+    "units", "input_dim", "output_dim", "filters", "key_dim", "value_dim", "num_heads", "num_classes", "num_tokens",
+    "n", "batch size", "cells",
+}  # fmt: skip
+_HARMLESS = 4096  # a square of this side has 64 MB
+_NO_SIZES = {"seed", "shared_object_id", "max_tokens", "max_value", "mask_value", "input_length", "vocabulary"}
+_LARGEST = 1 << 20
+_MAX_SEQUENTIAL, _MAX_LAYERS = 120, 350  # layers of one Sequential model, and of all models
+_DTYPES = {
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64",
+    "bfloat16", "string",
+}  # fmt: skip
+_LISTED = tomllib.loads(Path(__file__).with_name("classes.toml").read_text("utf-8"))
+_LAYERS, _OBJECTS, _OPERATIONS, _VALUES, _ACTIVATIONS = (
+    frozenset(_LISTED[kind].split()) for kind in ("layers", "objects", "operations", "values", "activations")
+)
+_GRAPHS = frozenset(("Functional", "Model", "Sequential"))
+_PLACES = {
+    "": _LAYERS | _GRAPHS | _OBJECTS | _VALUES,
+    "builtins": _VALUES,
+    "keras": _GRAPHS | {"DTypePolicy", "FloatDTypePolicy", "Initializer"} | _OBJECTS,
+    "keras.layers": _LAYERS,
+    "keras.models": _GRAPHS,
+    "keras.initializers": _OBJECTS,
+    "keras.regularizers": _OBJECTS,
+    "keras.constraints": _OBJECTS,
+    "keras.dtype_policies": _OBJECTS,
+    "keras.random": frozenset(("SeedGenerator",)),
+    "keras.src.layers": _LAYERS,
+    "keras.src.models": _GRAPHS,
+    "keras.src.ops": _OPERATIONS,
+    "keras.ops": _OPERATIONS,
+    "keras.src.initializers": _OBJECTS,
+    "keras.src.dtype_policies": _OBJECTS,
+    "keras.src.backend": frozenset(("KerasTensor",)),
+}
+_FUNCTION_PLACES = ("", "builtins", "keras.activations", "keras.src.activations", "keras.ops", "keras.src.ops")
+
+
+class Asked(NamedTuple):
+    """Class or function that a configuration asks for."""
+
+    module: str
+    name: str
+    registered: str
+    is_function: bool = False
+
+
+def checked_config(
+    path: Path, text: bytes, *, version: str, shapes: Collection[tuple[int, ...]], custom: Collection[str] | None
+) -> dict[str, Any]:
+    """Parse the configuration of a full model and check it against the rules; `shapes` are those of the weights.
+
+    `custom` has the names of classes and functions that the user's own code brings; None if it is not imported yet. A
+    configuration of Keras 2 is returned as it is: each layer is rewritten before Keras makes anything of it.
+    """
+    require_none(path, _size_faults(text))
+    try:
+        config = _parsed(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise refused("config-json", path, f"its configuration is not JSON ({why})") from error
+    items = list(_items(config))
+    asked = [found for _, item in items if isinstance(item, dict) for found in _asked(item)]
+    require_none(path, _code_faults(asked, custom))
+    if custom is not None and not is_keras2(version):
+        require_none(path, _name_faults(asked, items, custom))
+    require_none(path, _allocation_faults(items, shapes))
+    return config
+
+
+def _size_faults(text: bytes) -> Faults:
+    """Count what parsing would have to build, without building it."""
+    if len(text) > _MAX_BYTES:
+        yield "config-size", f"its configuration has {len(text):,} bytes; up to {_MAX_BYTES:,} are read"
+    depth = 0
+    for values, token in enumerate(_TOKEN.finditer(text), 1):
+        first = text[token.start()]
+        depth += (first in b"[{") - (first in b"]}")
+        if depth > _MAX_DEPTH:
+            yield "config-size", f"its configuration is nested more than {_MAX_DEPTH} deep"
+        if values > _MAX_VALUES:
+            yield "config-size", f"its configuration has more than {_MAX_VALUES:,} values"
+
+
+def is_keras2(version: str) -> bool:
+    """Return whether a version is one of Keras 2 or 1; very old files have none."""
+    return version.startswith(("0.", "1.", "2.")) or not version
+
+
+def _parsed(text: bytes) -> dict[str, Any]:
+    """Parse a configuration that is not too large.
+
+    Losses, metrics and optimizers are dropped: they have no part in evaluation, and may name classes of the author's
+    own. A key that comes twice is read as its first value by one program and as its last by another.
+    """
+
+    def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) != len(pairs):
+            raise ValueError("a key comes twice")
+        if "class_name" in made:
+            made.pop("compile_config", None)
+        return made
+
+    found = json.loads(text, object_pairs_hook=read_object)
+    if not isinstance(found, dict):
+        raise TypeError(f"it is a {type(found).__name__}")
+    return found
+
+
+def _items(config: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every value with its key, or that of the list around it, without recursion."""
+    stack: list[tuple[str, Any]] = [("", config)]
+    while stack:
+        key, item = stack.pop()
+        yield key, item
+        if isinstance(item, dict):
+            stack.extend(item.items())
+        elif isinstance(item, list) and key in {"batch_shape", "batch_input_shape"} and item:
+            stack.append(("batch size", item[0]))
+            stack.extend((key, part) for part in item[1:])
+        elif isinstance(item, list) and key != "vocabulary":
+            stack.extend((key, part) for part in item)
+
+
+def _asked(item: dict[str, Any]) -> Iterator[Asked]:
+    name, inner = item.get("class_name"), item.get("config")
+    if not isinstance(name, str):
+        return
+    module, registered = _word(item.get("module")), _word(item.get("registered_name"))
+    if name == "function":
+        yield Asked(module, str(inner)[:200], registered, is_function=True)
+        return
+    if name in {"__numpy__", "__tensor__"} and isinstance(inner, dict) and str(inner.get("dtype")) not in _DTYPES:
+        name = f"{name} of {str(inner.get('dtype'))[:40]}"  # a type with a length would be allocated
+    yield Asked(module, name, registered)
+
+
+def _word(value: Any) -> str:
+    """Return a name; for a value of another type, a name that no list has."""
+    return "" if value is None else value if isinstance(value, str) else f"a {type(value).__name__}"
+
+
+def _code_faults(asked: list[Asked], custom: Collection[str] | None) -> Faults:
+    """Yield layers that run code: the name of the class decides, whatever module it claims to be from."""
+    for each in asked:
+        if each.name.rpartition(">")[2] in _RUNS_CODE and each.name not in (custom or ()):
+            yield "config-code", f"holds a {each.name} layer, which runs code out of the file"
+
+
+def _name_faults(asked: list[Asked], items: list[tuple[str, Any]], custom: Collection[str]) -> Faults:
+    """Yield classes and functions that are neither listed nor the user's own; `custom` has the names of those."""
+    for each in asked:
+        if {each.name, each.registered} & {*custom}:
+            continue
+        if not each.is_function and not is_allowed_class(each.module, each.name, each.registered):
+            where = f"{each.module}.{each.name}" if each.module else each.name
+            alias = f" registered as {each.registered}" if each.registered not in {"", each.name} else ""
+            yield "config-class", f"asks for {where}{alias}, which is not on the list of Keras' own classes"
+        if each.is_function and not is_allowed_function(each.module, each.name, each.registered):
+            yield "config-function", f"asks for the function {each.module or 'builtins'}.{each.name}"
+    for key, word in items:  # a function may also be a plain word, where an activation is expected
+        named = isinstance(word, str) and key.endswith("activation") and word not in custom
+        if named and not is_allowed_function("", word, word):
+            yield "config-function", f"asks for the function {word} as {key}"
+
+
+def _allocation_faults(items: list[tuple[str, Any]], shapes: Collection[tuple[int, ...]]) -> Faults:
+    """Yield paths that Keras would open, and sizes and layers that it would allocate before it looks at the weights."""
+    for key, item in items:
+        if isinstance(item, str) and (key in _FILES or _PATH.search(item)):
+            yield "config-path", f"its setting {key} is {item[:60]!r}: a file or an address"
+    stored = max((size for shape in shapes for size in shape), default=0)
+    numbers = [(key, item) for key, item in items if isinstance(item, int) and not isinstance(item, bool)]
+    for key, size in sorted(numbers, key=lambda found: -found[1]):  # the largest says most
+        limit = max(_HARMLESS, stored) if key in _SIZES else max(_LARGEST, stored)
+        if key not in _NO_SIZES and size > limit:
+            seen = f"its configuration asks for {key}={size:,}, but its largest weight has {stored:,} rows"
+            yield "config-allocation", seen
+    entries = [item for _, item in items if isinstance(item, dict)]
+    if (sized := sum("units" in entry or "filters" in entry for entry in entries)) > len(shapes):
+        yield "config-allocation", f"it has {sized:,} layers with weights, and {len(shapes):,} weights are stored"
+    total = 0
+    for entry in entries:
+        inner = entry.get("config")
+        held = inner.get("layers") if isinstance(inner, dict) else inner
+        count = len(held) if isinstance(held, list) else 0
+        total += count
+        if _word(entry.get("class_name")).endswith("Sequential") and count > _MAX_SEQUENTIAL:
+            seen = f"it has a Sequential model of {count:,} layers; up to {_MAX_SEQUENTIAL} are built"
+            yield "config-allocation", seen
+    if total > _MAX_LAYERS:
+        yield "config-allocation", f"it has {total:,} layers; up to {_MAX_LAYERS} are built"
+
+
+def is_allowed_class(module: str, name: str, registered: str) -> bool:
+    """Return whether a configuration may ask for a class.
+
+    A registered name is looked up before the class, among all that the process has ever registered: it must be the
+    class's own.
+
+    Example:
+        >>> is_allowed_class("keras.layers", "GRU", ""), is_allowed_class("keras.layers", "Lambda", "")
+        (True, False)
+        >>> is_allowed_class("keras_hub.layers", "GRU", ""), is_allowed_class("keras.layers", "GRU", "mine>GRU")
+        (False, False)
+    """
+    if registered not in {"", name} and not {registered, name} <= _GRAPHS:
+        return False
+    return any(name in names for place, names in _PLACES.items() if _is_in(module, place))
+
+
+def _is_in(module: str, place: str) -> bool:
+    """Return whether a module is this one or below it; only the private modules of Keras have others below them."""
+    return module == place or (place.startswith("keras.src.") and module.startswith(f"{place}."))
+
+
+def is_allowed_function(module: str, name: str, registered: str) -> bool:
+    """Return whether a configuration may name a function.
+
+    Example:
+        >>> is_allowed_function("builtins", "tanh", "tanh"), is_allowed_function("keras.utils", "get_file", "get_file")
+        (True, False)
+    """
+    placed = any(_is_in(module, place) for place in _FUNCTION_PLACES)
+    return placed and name in _ACTIVATIONS and registered in {"", name}

@@ -1,0 +1,518 @@
+"""Files of Keras 2, read without Keras: the configuration is rewritten for Keras 3, the weights are read as arrays.
+
+Configurations are plain dictionaries in and out. A setting that is neither known nor known to be harmless is refused:
+dropping it could change the numbers without a warning. So is an operation of TensorFlow between layers (a `TFOpLambda`)
+that is not on the list below. The known ones are computed by Keras 3's own operations (`rnneval.models.opening`). No
+name is ever looked up in TensorFlow.
+
+Weights are in groups named after layers, each a list of arrays in a known order. A GPU may have written the layout of
+cuDNN's own layers (CuDNNLSTM, CuDNNGRU), which is rearranged for Keras. cuDNN has one matrix for each gate, with a row
+for each unit, where Keras has a column. It has two biases for each gate, one with the input and one with the state.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.checkpoints.hdf5 import checked_hdf5
+from rnneval.errors import CheckpointError
+
+AnyArray = NDArray[Any]
+JsonObject = dict[str, Any]
+
+HARD_SIGMOID = "keras2_hard_sigmoid"
+"""0.2 x + 0.5 between 0 and 1, as in Keras 2; the function of the same name in Keras 3 is x / 6 + 0.5."""
+OPERATION = "keras2_operation"
+"""Our layer that stands for an operation of TensorFlow."""
+
+_EVERY = ("name", "trainable")
+_RECURRENT = ("return_sequences", "return_state", "go_backwards", "stateful", "unroll")
+_CELL = ("units", "activation", "use_bias", "dropout", "recurrent_dropout")
+_GATED = (*_CELL, "recurrent_activation")
+_CONV = (
+    "filters", "kernel_size", "strides", "padding", "data_format", "dilation_rate", "groups", "activation", "use_bias",
+)  # fmt: skip
+_POOL = ("pool_size", "strides", "padding", "data_format")
+
+# The settings that each class keeps.
+SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "Embedding": ("input_dim", "output_dim", "mask_zero"),
+    "Dense": ("units", "activation", "use_bias"),
+    "GRU": (*_GATED, *_RECURRENT, "reset_after"),
+    "LSTM": (*_GATED, *_RECURRENT),
+    "SimpleRNN": (*_CELL, *_RECURRENT),
+    **dict.fromkeys(("CuDNNGRU", "CuDNNLSTM"), ("units", *_RECURRENT)),
+    "GRUCell": (*_GATED, "reset_after"),
+    "LSTMCell": _GATED,
+    "SimpleRNNCell": _CELL,
+    "RNN": (*_RECURRENT, "cell"),
+    "StackedRNNCells": ("cells",),
+    "TimeDistributed": ("layer",),
+    "Bidirectional": ("layer", "backward_layer", "merge_mode"),
+    "Dropout": ("rate", "noise_shape"),
+    **dict.fromkeys(("SpatialDropout1D", "GaussianDropout", "AlphaDropout"), ("rate",)),
+    "GaussianNoise": ("stddev",),
+    "Activation": ("activation",),
+    **dict.fromkeys(("Softmax", "Concatenate"), ("axis",)),
+    "ReLU": ("max_value", "negative_slope", "threshold"),
+    "LeakyReLU": ("negative_slope",),
+    "ELU": ("alpha",),
+    "PReLU": ("shared_axes",),
+    "BatchNormalization": ("axis", "momentum", "epsilon", "center", "scale"),
+    "LayerNormalization": ("axis", "epsilon", "center", "scale"),
+    "Masking": ("mask_value",),
+    "Flatten": ("data_format",),
+    "Reshape": ("target_shape",),
+    "Permute": ("dims",),
+    "RepeatVector": ("n",),
+    "Dot": ("axes", "normalize"),
+    **dict.fromkeys(("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"), ()),
+    "Conv1D": _CONV,
+    **dict.fromkeys(("MaxPooling1D", "AveragePooling1D"), _POOL),
+    **dict.fromkeys(("GlobalMaxPooling1D", "GlobalAveragePooling1D"), ("data_format", "keepdims")),
+    "Attention": ("use_scale", "score_mode", "dropout"),
+    "AdditiveAttention": ("use_scale", "dropout"),
+    "ActivityRegularization": (),
+}
+
+# Settings that no prediction depends on: how weights were made and trained, and how a layer was placed or run.
+_HARMLESS = frozenset((
+    "batch_input_shape", "batch_shape", "input_length", "input_dtype", "dtype", "implementation", "consume_less",
+    "time_major", "unit_forget_bias", "seed", "build_config", "shared_object_id", "batch_size", "ragged",
+    "zero_output_for_mask", "reverse_state_order", "noise_shape", "fused", "autocast", "l1", "l2", "synchronized",
+    "momentum", "lora_rank",
+))  # fmt: skip
+_ENDINGS = ("_initializer", "_regularizer", "_constraint", "_quantizer")
+_OLD_NAMES = {"LeakyReLU": {"alpha": "negative_slope"}}
+_HALVES = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
+_GRAPHS = ("Functional", "Model")
+# With these, more than one incoming tensor means the sequence and the initial states.
+_TAKE_STATES = {"GRU", "LSTM", "SimpleRNN", "RNN", "Bidirectional"}
+_INNER = ("cell", "layer", "backward_layer")
+_ACTIVATIONS = frozenset((
+    "linear", "tanh", "sigmoid", "relu", "relu6", "softmax", "log_softmax", "elu", "selu", "gelu", "softplus",
+    "softsign", "swish", "silu", "exponential", "mish", "leaky_relu", "hard_sigmoid",
+))  # fmt: skip
+
+# The operations that are known by their name in TensorFlow, and the parameters of the call in their order.
+ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "one_hot": ("indices", "depth", "on_value", "off_value", "axis", "dtype"),
+    "cast": ("x", "dtype"),
+    **dict.fromkeys(
+        ("math.add", "__operators__.add", "math.subtract", "math.multiply", "math.truediv", "math.divide"), ("x", "y")
+    ),
+    **dict.fromkeys(("math.negative", "math.tanh", "math.sigmoid", "math.exp", "math.square"), ("x",)),
+    "nn.relu": ("features",),
+    **dict.fromkeys(("nn.softmax", "nn.log_softmax"), ("logits", "axis")),
+    **dict.fromkeys(("expand_dims", "squeeze"), ("input", "axis")),
+    "identity": ("input",),
+}
+_WIDEST = 1 << 20  # one-hot rows; longer ones would take memory that no weight of the file accounts for
+_DTYPES = {"float16": "float32", "float32": "float32", "float64": "float32", "int32": "int32", "int64": "int32"}
+_TOP = "top_level_model_weights"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewritten:
+    """A configuration that Keras 3 reads, and notes for the user."""
+
+    config: JsonObject
+    notes: tuple[str, ...]
+
+
+def rewrite(config: JsonObject, *, path: str, version: str, custom: Sequence[str] = ()) -> Rewritten:
+    """Rewrite the configuration of a Sequential or functional model, which some version of Keras 2 wrote.
+
+    `custom` has the names of the classes and functions that the user's own code brings.
+    """
+    if version.startswith("1."):
+        raise CheckpointError(
+            f"{path}: written by Keras {version}, whose layers had other weights: load and save it in Keras 2 first"
+        )
+    rewriter = _Rewriter(path, custom)
+    rewriter.note(f"written by Keras {version or '2'}; its configuration was rewritten for Keras 3")
+    return Rewritten(config=rewriter.model(config), notes=tuple(rewriter.notes))
+
+
+def _entry(name: str, config: Any, *, module: str | None = "keras.layers", registered: str | None = None) -> JsonObject:
+    return {"module": module, "class_name": name, "config": config, "registered_name": registered}
+
+
+class _Rewriter:
+    """A file that is being rewritten, and the notes for the user so far."""
+
+    def __init__(self, path: str, custom: Sequence[str]) -> None:
+        self._path, self._custom = path, custom
+        self.notes: dict[str, None] = {}
+
+    def note(self, said: str) -> None:
+        """Add a note, once."""
+        self.notes[said] = None
+
+    def model(self, model: JsonObject) -> JsonObject:
+        """Rewrite a whole model, or one inside of another."""
+        name, config = str(model.get("class_name", "")), model.get("config")
+        if name == "Sequential":
+            return self._sequential(config)
+        if name in _GRAPHS and isinstance(config, dict) and "layers" in config:
+            return self._functional(config)
+        if name.rpartition(">")[2] in self._custom:
+            return self._layer(model)
+        raise CheckpointError(
+            f"{self._path}: a subclassed model ({name or 'without a name'}), which only its own code can make: give it "
+            "by --builder FILE.py:NAME, and the weights alone (model.save_weights('name.h5'))"
+        )
+
+    def _sequential(self, config: Any) -> JsonObject:
+        # Until Keras 2.2.3 the configuration was the list of layers itself, and the first one had the input's shape.
+        given = self._layers_of(config if isinstance(config, list) else (config or {}).get("layers", []))
+        layers = [self._inner(layer) for layer in given]
+        kind, first = given[0].get("class_name"), given[0].get("config") or {}
+        if kind != "InputLayer" and isinstance(first, dict) and first.get("batch_input_shape"):
+            shaped = {**first, "name": f"{first.get('name', 'layer')}_input"}
+            layers.insert(0, self._input(shaped if kind == "Embedding" else {**shaped, "dtype": "float32"}))
+        name = config.get("name") if isinstance(config, dict) else None
+        kept = {"name": name or "sequential", "layers": layers}
+        return _entry("Sequential", kept, module="keras", registered="Sequential")
+
+    def _functional(self, config: JsonObject) -> JsonObject:
+        given = self._layers_of(config["layers"])
+        sequentials = {str(layer.get("name")) for layer in given if layer.get("class_name") == "Sequential"}
+        layers = []
+        for layer in given:
+            entry = self._inner(layer)
+            name = str(layer.get("name") or entry["config"].get("name"))
+            nodes, recurrent = layer.get("inbound_nodes") or [], entry["class_name"] in _TAKE_STATES
+            nodes = _nodes(nodes, recurrent=recurrent, where=f"{self._path}: {name}", sequentials=sequentials)
+            if entry["class_name"] == OPERATION:
+                where = f"{self._path}: refused by rule config-function: layer {name}"
+                for node in nodes:
+                    node["kwargs"] = arguments_of(entry["config"]["function"], node["kwargs"], where)
+            layers.append({**entry, "name": name, "inbound_nodes": nodes})
+        kept = {"name": config.get("name", "model"), "trainable": True, "layers": layers}
+        for ends in ("input_layers", "output_layers"):
+            kept[ends] = [_reference(entry, sequentials) for entry in _flat(config.get(ends))]
+        return _entry("Functional", kept, module="keras.src.models.functional", registered="Functional")
+
+    def _layers_of(self, layers: Any) -> list[JsonObject]:
+        if not isinstance(layers, list) or not layers or not all(isinstance(layer, dict) for layer in layers):
+            raise CheckpointError(f"{self._path}: its configuration holds no layers: the file is damaged")
+        return layers
+
+    def _inner(self, layer: JsonObject) -> JsonObject:
+        """Rewrite a layer of a graph, or a model inside of it."""
+        name, config = layer.get("class_name"), layer.get("config") or {}
+        if name == "InputLayer":
+            return self._input(config)
+        if name == "Sequential" or (name in _GRAPHS and "layers" in config):
+            return self.model(layer)
+        return self._layer(layer)
+
+    def _input(self, config: JsonObject) -> JsonObject:
+        if config.get("sparse") or config.get("ragged"):
+            raise CheckpointError(f"{self._path}: input {config.get('name')} is sparse or ragged: dense ids are needed")
+        dtype = config.get("dtype")
+        kept = {
+            "batch_shape": config.get("batch_input_shape", config.get("batch_shape")),
+            "dtype": dtype if dtype in {"int32", "int64"} else "float32",
+            "name": config.get("name"),
+        }
+        return _entry("InputLayer", kept)
+
+    def _layer(self, layer: JsonObject) -> JsonObject:
+        """Rewrite the entry of a layer or cell; of a class of the user's own, only the layers inside of it."""
+        name, config = str(layer.get("class_name", "")), dict(layer.get("config") or {})
+        dtype = config.get("dtype")
+        if isinstance(dtype, dict):
+            dtype = (dtype.get("config") or {}).get("name")
+        if dtype in _HALVES:
+            self.note(f"saved under the policy {dtype}: evaluated in float32")
+        if dtype == "float64":
+            self.note("saved in float64: evaluated in float32")
+        if users := self._users(name):
+            own = {key: value for key, value in config.items() if key not in {"batch_input_shape", "dtype"}}
+            own |= {key: self._layer(own[key]) for key in _INNER if isinstance(own.get(key), dict)}
+            return _entry(users, own, module=None, registered=users)
+        if name == "TFOpLambda":
+            where = f"{self._path}: refused by rule config-function: layer {config.get('name', '?')}"
+            function = operation_of(config, where)
+            self.note(f"the operation tf.{function} in the graph is computed by Keras 3's own")
+            kept = {"name": str(config.get("name", function)), "function": function}
+            return _entry(OPERATION, kept, module=None, registered=OPERATION)
+        if name not in SETTINGS:
+            what = "which is no layer that is opened from files of Keras 2"
+            if name in {"SlicingOpLambda", "TensorFlowOpLayer"}:
+                what = "an operation of TensorFlow in the graph, which Keras 3 has no layer for"
+            seen = f"layer {config['name']} of class {name}" if config.get("name") else f"class {name or '?'}"
+            raise CheckpointError(
+                f"{self._path}: refused by rule config-class: {seen}: {what}: save the weights alone "
+                "(model.save_weights('name.h5')), and give the code that makes the model, "
+                "--builder FILE.py:NAME; or, for a layer of your own, name the module that has it",
+                rule="config-class",
+            )
+        return _entry(name.removeprefix("CuDNN"), self._settings(name, config))
+
+    def _users(self, name: str) -> str:
+        """Return the name by which the user's own code brings a class or function, maybe without its package; or ""."""
+        return next((known for known in (name, name.rpartition(">")[2]) if known in self._custom), "")
+
+    def _settings(self, name: str, config: JsonObject) -> JsonObject:
+        kept: JsonObject = {}
+        for key, value in config.items():
+            new = _OLD_NAMES.get(name, {}).get(key, key)
+            if new in SETTINGS[name] or (key in _EVERY and (name, key) != ("SpatialDropout1D", "trainable")):
+                kept[new] = self._value(new, value)
+            elif not (key in (*_EVERY, *_HARMLESS) or key.endswith(_ENDINGS) or not value):
+                raise CheckpointError(
+                    f"{self._path}: layer {config.get('name', '?')} ({name}) has the setting {key}={value!r}, which "
+                    "Keras 3 does not know: give the code that makes the model, --builder FILE.py:NAME, and the "
+                    "weights alone"
+                )
+        # The defaults from before a setting existed differ from those of Keras 3.
+        if name in {"GRU", "GRUCell"}:
+            kept.setdefault("reset_after", False)
+        elif name == "CuDNNGRU":
+            kept["reset_after"] = True
+        elif name == "BatchNormalization" and isinstance(kept.get("axis"), (list, tuple)):
+            kept["axis"] = int(kept["axis"][0])
+        return kept
+
+    def _value(self, key: str, value: Any) -> Any:
+        if key.endswith("activation"):
+            return self._activation(value)
+        if key in _INNER:
+            return None if value is None else self._layer(value)
+        if key == "cells":
+            return [self._layer(cell) for cell in value]
+        if not _is_plain(value):
+            raise CheckpointError(
+                f"{self._path}: the setting {key} holds {str(value)[:60]!r}: a number or a word is expected"
+            )
+        return value
+
+    def _activation(self, value: Any) -> Any:
+        if isinstance(value, dict):  # {"class_name": "function", "config": "tanh"}, or a layer such as LeakyReLU
+            inner = value.get("config")
+            value = inner if isinstance(inner, str) else value.get("class_name")
+        name = "linear" if value is None else str(value)
+        function = self._users(name)
+        if not function and name not in _ACTIVATIONS:
+            raise CheckpointError(
+                f"{self._path}: refused by rule config-function: the activation {name} is not one of Keras: name the "
+                "module that has it, --builder FILE.py:NAME",
+                rule="config-function",
+            )
+        if not function and name == "hard_sigmoid":
+            self.note("hard_sigmoid is Keras 2's (0.2 x + 0.5), not that of Keras 3 (x / 6 + 0.5)")
+            function = HARD_SIGMOID
+        return _entry("function", function, module=None, registered=function) if function else name
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a value is a number, a word or a list of them; Keras would make an object of a dictionary."""
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def _flat(ends: Any) -> list[Any]:
+    """Flatten inputs or outputs as Keras does: one may stand alone, several may be in a dictionary."""
+    if isinstance(ends, dict):
+        return [entry for key in sorted(ends) for entry in _flat(ends[key])]
+    if isinstance(ends, list) and ends and isinstance(ends[0], str):
+        return [ends]
+    return [entry for part in ends or [] for entry in _flat(part)]
+
+
+def _nodes(nodes: list[Any], *, recurrent: bool, where: str, sequentials: Collection[str] = ()) -> list[JsonObject]:
+    """Rewrite the inbound nodes of one layer.
+
+    Keras 2 has a list of `[layer, node, tensor, keyword arguments]` for each call. The initial states of a recurrent
+    layer are further tensors of that list; Keras 3 wants them by name. For a model inside of the model, Keras 2 counts
+    its construction as call 0; so does Keras 3 for functional models, but not for `sequentials`.
+
+    Example:
+        >>> node = _nodes([[["a", 0, 0, {}], ["b", 0, 1, {}]]], recurrent=True, where="gru")[0]
+        >>> node["kwargs"]["initial_state"][0]["config"]["keras_history"]
+        ['b', 0, 1]
+    """
+    found = []
+    try:
+        for node in nodes:
+            calls = [node] if node and isinstance(node[0], str) else node  # one tensor, not in a list of its own
+            tensors = [_tensor(entry, sequentials) for entry in calls]
+            given = calls[0][3] if len(calls[0]) > 3 and isinstance(calls[0][3], dict) else {}
+            named = {key: value for key, value in given.items() if value is not None and key != "training"}
+            kwargs = {key: _argument(value, sequentials) for key, value in named.items()}
+            if recurrent and len(tensors) > 1:
+                found.append({"args": [tensors[0]], "kwargs": {**kwargs, "initial_state": tensors[1:]}})
+            else:
+                found.append({"args": [tensors[0] if len(tensors) == 1 else tensors], "kwargs": kwargs})
+    except (IndexError, TypeError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{where}: how it is connected cannot be read ({error}): the file is damaged") from error
+    return found
+
+
+def _argument(value: Any, sequentials: Collection[str]) -> Any:
+    if not isinstance(value, list):
+        return value
+    if len(value) in {3, 4} and isinstance(value[0], str) and all(isinstance(index, int) for index in value[1:3]):
+        return _tensor(value, sequentials)
+    return [_argument(item, sequentials) for item in value]
+
+
+def _tensor(entry: Any, sequentials: Collection[str]) -> JsonObject:
+    """Return a reference to a tensor; Keras replaces it by the tensor, which has its own shape and type."""
+    config = {"shape": [None], "dtype": "float32", "keras_history": _reference(entry, sequentials)}
+    return {"class_name": "__keras_tensor__", "config": config}
+
+
+def _reference(entry: Any, sequentials: Collection[str]) -> list[Any]:
+    """Rewrite one `[layer, node, tensor]`."""
+    layer, node, index = str(entry[0]), int(entry[1]), int(entry[2])
+    return [layer, max(0, node - 1) if layer in sequentials else node, index]
+
+
+def operation_of(config: Mapping[str, Any], where: str) -> str:
+    """Return the known function that a `TFOpLambda` stands for."""
+    function = str(config.get("function", ""))
+    function = {"tf.one_hot": "one_hot", "math.softmax": "nn.softmax"}.get(function, function)
+    if function not in ARGUMENTS:
+        known = ", ".join(sorted(ARGUMENTS))
+        raise CheckpointError(
+            f"{where}: an operation of TensorFlow, tf.{function or '?'}, which is none of those that are known "
+            f"({known}): save the weights alone (model.save_weights('name.h5')), and give the code that makes the "
+            "model, --builder FILE.py:NAME",
+            rule="config-function",
+        )
+    return function
+
+
+def arguments_of(function: str, named: Mapping[str, Any], where: str) -> JsonObject:
+    """Return the arguments of an operation beside its first tensor."""
+    found: JsonObject = {}
+    for key, value in named.items():
+        if key == "name" or value is None:
+            continue
+        tensor = isinstance(value, dict) and value.get("class_name") == "__keras_tensor__"
+        known = key in ARGUMENTS[function][1:] and (tensor or isinstance(value, (bool, int, float, str)))
+        if not known or (key == "depth" and not (isinstance(value, int) and 0 < value <= _WIDEST)):
+            called = f"tf.{function} is called with {key}={str(value)[:60]}"
+            raise CheckpointError(f"{where}: {called}, which is not known", rule="config-function")
+        found[key] = _DTYPES.get(str(value), value) if key == "dtype" else value
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredWeight:
+    """One array, with the name that Keras 2 gave it, such as `gru/gru_cell/kernel:0`."""
+
+    name: str
+    values: AnyArray
+
+    @property
+    def role(self) -> str:
+        """Role of the array in its layer, such as `kernel`, `recurrent_kernel`, `bias` or `embeddings`."""
+        return self.name.rpartition("/")[2].partition(":")[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredLayer:
+    """The arrays of one layer."""
+
+    name: str
+    weights: tuple[StoredWeight, ...]
+
+
+def read_layers(path: Path, *, shown: Path | None = None) -> tuple[StoredLayer, ...]:
+    """Read the layers that have weights, in the order in which Keras 2 wrote them."""
+    checked_hdf5(path, shown=shown)
+    path, opened = shown or path, path
+    try:
+        with h5py.File(opened, "r") as file:
+            group = file["model_weights"] if "layer_names" not in file.attrs and "model_weights" in file else file
+            found = tuple(_layer(path, group, name) for name in _names(group, "layer_names"))
+            extra = (_layer(path, group, _TOP),) if _TOP in group else ()
+    except (OSError, RuntimeError, ValueError, TypeError, LookupError) as error:
+        raise CheckpointError(f"{path}: a damaged or truncated HDF5 file ({error}): copy or save it again") from error
+    return tuple(layer for layer in (*found, *extra) if layer.weights)
+
+
+def version_of(path: Path) -> str:
+    """Return the version of Keras that an `.h5` file of weights says it was written by, such as `2.2.4`; or ""."""
+    with h5py.File(path, "r") as file:
+        named = file.attrs.get("keras_version", "")
+    found = re.fullmatch(r"[0-9]+\.[0-9][0-9a-z.-]{0,20}", named.decode() if isinstance(named, bytes) else str(named))
+    return found[0] if found else ""
+
+
+def _names(group: Any, attribute: str) -> Iterator[str]:
+    """Yield a list of names; Keras 2 divides one above 64 kB into `layer_names0`, `layer_names1` and so on."""
+    if attribute in group.attrs:
+        parts = [attribute]
+    else:
+        parts = [f"{attribute}{k}" for k in range(len(group.attrs)) if f"{attribute}{k}" in group.attrs]
+    for part in parts:
+        for name in group.attrs[part]:
+            yield name.decode() if isinstance(name, bytes) else str(name)
+
+
+def _layer(path: Path, group: Any, name: str) -> StoredLayer:
+    inner = _held(path, group, name)
+    weights = []
+    for weight in _names(inner, "weight_names"):
+        dataset = _held(path, inner, weight)
+        if not isinstance(dataset, h5py.Dataset):
+            raise CheckpointError(f"{path}: weight {weight} is no array: the file is damaged")
+        weights.append(StoredWeight(name=weight, values=np.asarray(dataset[()])))
+    return StoredLayer(name=name, weights=tuple(weights))
+
+
+def _held(path: Path, group: Any, name: str) -> Any:
+    """Return the object under a path of a group. Every step must be a hard link: others may lead out of the file."""
+    for step in filter(None, name.split("/")):
+        link = group.get(step, getlink=True) if isinstance(group, h5py.Group) else None
+        if link is None:
+            raise CheckpointError(f"{path}: {name} is named but not there: the file is damaged")
+        if not isinstance(link, h5py.HardLink):
+            raise CheckpointError(f"{path}: {name} lies outside of the file or behind a link: refused")
+        group = group[step]
+    return group
+
+
+def is_cudnn(bias_shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Return whether a stored bias is cuDNN's: twice as long as the LSTM's, or the flat form of the GRU's two rows.
+
+    Example:
+        >>> is_cudnn((32,), (16,)), is_cudnn((24,), (2, 12)), is_cudnn((16,), (16,)), is_cudnn((12,), (2, 12))
+        (True, True, False, False)
+    """
+    if len(bias_shape) != 1:
+        return False
+    lstm = len(wanted) == 1 and bias_shape[0] == 2 * wanted[0]
+    return lstm or (len(wanted) == 2 and wanted[0] == 2 and bias_shape[0] == 2 * wanted[1])
+
+
+def from_cudnn(
+    kernel: AnyArray, recurrent: AnyArray, bias: AnyArray, wanted: tuple[int, ...]
+) -> tuple[AnyArray, AnyArray, AnyArray]:
+    """Rearrange kernel `(inputs, gates · units)`, recurrent kernel `(units, gates · units)` and bias.
+
+    The order of the gates is the same. `wanted` is the shape of Keras' bias: the LSTM has only the sum of the two.
+    """
+    units = recurrent.shape[0]
+    gates = recurrent.shape[1] // units
+    into = [gate.reshape(units, kernel.shape[0]).T for gate in _gates(kernel, gates)]
+    back = [gate.T for gate in _gates(recurrent, gates)]
+    pair = bias.reshape(2, -1)
+    return np.hstack(into), np.hstack(back), pair.sum(axis=0) if len(wanted) == 1 else pair
+
+
+def _gates(matrix: AnyArray, gates: int) -> list[AnyArray]:
+    return [np.ascontiguousarray(gate) for gate in np.hsplit(matrix, gates)]

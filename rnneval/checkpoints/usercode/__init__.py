@@ -1,0 +1,11 @@
+"""The user's own scripts and notebooks: from FILE.py:NAME to the statements that NAME needs, and nothing else.
+
+Files are read as units (`source`), each with what it binds, reads and changes (`statements`). The units that a name
+needs are found (`plan`) and held against the list of what may run (`allowed`). `builder` runs them as a module, and
+makes the model with what NAME is.
+"""
+
+from rnneval.checkpoints.usercode.builder import Builder, builder_of, parse_arguments, reads_checkpoint
+from rnneval.checkpoints.usercode.plan import is_file, plan
+
+__all__ = ["Builder", "builder_of", "is_file", "parse_arguments", "plan", "reads_checkpoint"]

@@ -1,0 +1,452 @@
+"""Builders: the user's own code, run only because the user named it.
+
+`--builder FILE.py:NAME` and `FILE.ipynb:NAME` run the statements that NAME needs; `package.module:NAME` is imported.
+The statements run as a module whose tracebacks and sources are those of the user's file. While they run, only what is
+allowed runs of the user's own files that they import. Values of `--builder-arg` and `--builder-global` are read here.
+"""
+
+import ast
+import difflib
+import hashlib
+import importlib.util
+import inspect
+import linecache
+import shlex
+import sys
+import traceback
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from rnneval.checkpoints.usercode.guard import no_effects
+from rnneval.checkpoints.usercode.keras_cache import cached_file
+from rnneval.checkpoints.usercode.neighbours import imported_in_part
+from rnneval.checkpoints.usercode.plan import (
+    CACHED,
+    VALUES,
+    Slice,
+    allowed_part,
+    is_file,
+    plan,
+    read_file,
+    split_spec,
+    whole,
+)
+from rnneval.checkpoints.usercode.source import Source, read_source
+from rnneval.errors import CheckpointError, RnnevalError, UsageError, type_and_message
+from rnneval.options import OpeningGroup
+from rnneval.text import Vocabulary
+
+T = TypeVar("T")
+_MAKERS = ("__new__", "__init__")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Builder:
+    """The user's own code that makes the model, its arguments, and how it is run."""
+
+    spec: str  # `FILE.py:NAME`, `FILE.ipynb:NAME` or `package.module:NAME`, split at the last colon
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # the arguments of `--builder-arg`
+    values: Mapping[str, Any] = field(default_factory=dict)  # the values of `--builder-global`
+    run_module: bool = False
+    """Whether a file is imported as a whole. By default only the statements that NAME needs are run."""
+
+    def __post_init__(self) -> None:
+        target, _ = split_spec(self.spec)
+        if self.values and self.runs_everything:
+            what = "--run-module runs all statements" if self.run_module else f"{target} is imported as a whole"
+            raise UsageError(f"--builder-global stands in place of a statement of FILE.py or FILE.ipynb, and {what}")
+
+    def build(
+        self,
+        vocabulary: Vocabulary | None,
+        *,
+        checkpoint: str | None = None,
+        around: Callable[[], AbstractContextManager[None]] = nullcontext,
+        seen: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> Any:
+        """Run the code and return the model: what the named callable returns, or the named object if it is a model.
+
+        The callable is offered the vocabulary as `vocabulary` (the tokens in the order of their ids) and `vocab_size`,
+        and the path of the checkpoint as `checkpoint` if it reads the file itself, as far as its signature takes them.
+        It is called in the context `around`. `seen` is called with the names that the code binds, and their values.
+
+        Raises:
+            CheckpointError: the code may not be run, cannot be run, found or called, or returns no model; the message
+                says which.
+        """
+        name = split_spec(self.spec)[1]
+        with self._running(self._slice) as module:
+            if seen is not None:
+                seen(vars(module))
+            named = _named(module, name, self.spec)
+            if _is_model(named):
+                if self.arguments:
+                    raise CheckpointError(
+                        f"builder {self.spec}: {self.spec.rpartition(':')[2]} is a model that is made already, and "
+                        f"takes no {', '.join(self.arguments)}: leave --builder-arg out, name its class or the "
+                        "function that makes it, or change what it is made of by --builder-global NAME=VALUE"
+                    )
+                if self._slice is not None:
+                    sys.modules.pop(module.__name__, None)  # another opening gets a model of its own
+                return named
+            with around():
+                offered = {} if checkpoint is None else {"checkpoint": checkpoint}
+                arguments = _arguments(named, self.spec, {**offered, **self.arguments}, vocabulary)
+                model = self._ran(lambda: named(**arguments), f"builder {self.spec} raised")
+        if checkpoint is None and (not callable(model) or isinstance(model, (str, type))):
+            raise CheckpointError(f"builder {self.spec} returned {_described(model)}: a model is needed")
+        return model
+
+    @property
+    def runs_everything(self) -> bool:
+        """True if all statements are run, and none is searched for what it does."""
+        return self.run_module or not is_file(self.spec)
+
+    def takes_vocabulary(self) -> bool:
+        """Return whether the builder has a parameter `vocab_size` or `vocabulary` without a default."""
+        return any(
+            parameter.default is inspect.Parameter.empty
+            for name, parameter in self.parameters().items()
+            if name in {"vocab_size", "vocabulary"}
+        )
+
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """Return the parameters of the named callable; a model has none."""
+        with self._running(self._slice) as module:
+            named = _named(module, split_spec(self.spec)[1], self.spec)
+        return {} if _is_model(named) else _parameters(named)
+
+    def numbers(self) -> dict[str, int]:
+        """Return the whole numbers that the file binds at its top level, by name; none of a module."""
+        if self._slice is None:
+            return {}
+        bound = {name for unit in self._slice.units for name in unit.names.binds} | set(self.values)
+        with self._running(self._slice) as module:
+            return {name: value for name, value in vars(module).items() if name in bound and type(value) is int}
+
+    def everything(self) -> ModuleType:
+        """Run the whole file or module but for statements that may not be run; NAME need not exist."""
+        with self._running(self._everything) as module:
+            return module
+
+    def preflight(self, *, everything: bool = False, offered: Container[str] = ()) -> None:
+        """Refuse code that `build` (or `everything`) may not run, or cannot call, before anything is run.
+
+        `offered` are arguments that it may be offered beside those of `--builder-arg`.
+        """
+        _ = self._everything if everything else self._slice
+        if not everything and self._source is not None:
+            known = _needed_of(self._source, split_spec(self.spec)[1])
+            _require_given(self.spec, [name for name in known if name not in self.arguments and name not in offered])
+
+    def notes(self, *, everything: bool = False) -> tuple[str, ...]:
+        """Return the assumptions: which lines were run, and what was left out; none for a module."""
+        sliced = self._everything if everything else self._slice
+        if sliced is None:
+            return ()
+        source, needed = sliced.source, "all were run"
+        if not self.run_module:
+            why = "which the model may ask for" if everything else f"which {self.spec.rpartition(':')[2]} needs"
+            needed = f"{len(sliced.lines()):,} were run, {why}: {sliced.shown_lines()}"
+        return (f"of the {len(source.lines):,} lines of {source.shown}, {needed}", *sliced.notes, *source.notes)
+
+    @cached_property
+    def _source(self) -> Source | None:
+        return read_file(self.spec) if is_file(self.spec) else None
+
+    @cached_property
+    def _slice(self) -> Slice | None:
+        return self._planned(everything=False)
+
+    @cached_property
+    def _everything(self) -> Slice | None:
+        return self._planned(everything=True)
+
+    def _planned(self, *, everything: bool) -> Slice | None:
+        """Return the statements to be run; None for a module, which is imported."""
+        if self._source is None:
+            return None
+        if self.run_module:
+            return whole(self.spec, self._source)
+        return plan(self.spec, self.values, everything=everything, source=self._source)
+
+    @contextmanager
+    def _running(self, sliced: Slice | None) -> Iterator[ModuleType]:
+        """Run the code and yield its module.
+
+        The user's file may import its neighbours, as it could when run as a script; no other code may.
+        """
+        target, name = split_spec(self.spec)
+        what = f"importing {target} (which runs it)"
+        if sliced is not None and not self.run_module:
+            what = f"running what {name} needs of {target} ({sliced.shown_lines()})"
+        folder = str(Path(target).resolve().parent) if sliced is not None else str(Path.cwd())
+        sys.path.insert(0, folder)
+        try:
+            with nullcontext() if sliced is None or self.run_module else imported_in_part(run_in_part):
+                run = partial(importlib.import_module, target) if sliced is None else partial(run_slice, sliced)
+                with nullcontext() if sliced is None or self.run_module else no_effects():
+                    module = self._ran(run, f"{what} failed:")
+                yield module
+        finally:
+            with suppress(ValueError):  # the user's code may have changed the list
+                sys.path.remove(folder)
+
+    def _ran(self, run: Callable[[], T], what: str) -> T:
+        """Run code of the user's, and turn what it raises into one line, with the last line of the user's own file."""
+        try:
+            return run()
+        except RnnevalError:
+            raise
+        except (Exception, SystemExit) as error:
+            where, line = "", None
+            if self._source is not None:
+                own = str(self._source.path.absolute())
+                for frame, number in traceback.walk_tb(error.__traceback__):
+                    line = number if frame.f_code.co_filename == own else line
+                if isinstance(error, SyntaxError) and error.filename == own:
+                    line = error.lineno
+                where = f" ({self._source.place(line)})" if line else ""
+            raise CheckpointError(f"{what} {type_and_message(error)}{where}{self._advice(error)}") from error
+
+    def _advice(self, error: BaseException) -> str:
+        """Return what to do about an error of code in a file; "" if that is not known."""
+        if self._source is None:
+            return ""
+        if isinstance(error, NameError) and not self.run_module:
+            guarded = error.name in self._source.guarded
+            where = ', which is bound under if __name__ == "__main__" alone' if guarded else ""
+            return f"{where}: give --builder-global {error.name}=VALUE"
+        if isinstance(error, FileNotFoundError):
+            file, folder = error.filename, shlex.quote(str(self._source.path.parent))
+            if isinstance(file, str) and not Path(file).is_absolute():
+                return (
+                    f": the code reads {file} from the current folder: cd {folder} first, or give --builder-global "
+                    "NAME=VALUE in place of the statement that reads it"
+                )
+        if isinstance(error, SystemExit):
+            return (
+                ": the code ends here, as argparse does on the command line of another program: give --builder-global "
+                "NAME=VALUE in place of the statement, such as \"args={'units': 128}\""
+            )
+        if isinstance(error, ImportError) and "relative import" in str(error):
+            path = self._source.path.resolve()
+            spec = f"{path.parent.name}.{path.stem}:{split_spec(self.spec)[1]}"
+            return (
+                ": a file of a package is imported as a whole, with all that it trains and writes: "
+                f"cd {shlex.quote(str(path.parent.parent))} first, and give --builder {spec}"
+            )
+        return ""
+
+
+def builder_of(options: OpeningGroup, spec: str | None = None) -> Builder | None:
+    """Return the builder that options name, or that `spec` names with the options' arguments; None without one."""
+    spec = spec or options.builder
+    if spec is None:
+        alone = {"--builder-global": options.builder_globals, "--run-module": options.run_module}
+        flags = [flag for flag, value in alone.items() if value]
+        if flags:
+            raise UsageError(f"{' and '.join(flags)} without a builder: give --builder FILE.py:NAME too")
+        return None
+    return Builder(
+        spec=spec,
+        arguments=parse_arguments(options.builder_arguments or ()),
+        values=parse_arguments(options.builder_globals or (), "--builder-global", "vocab_size=66"),
+        run_module=options.run_module,
+    )
+
+
+def reads_checkpoint(spec: str) -> bool:
+    """Return whether a builder is a function that needs the argument `checkpoint`, by its source: nothing is run."""
+    target, name = split_spec(spec)
+    try:
+        found = None if is_file(spec) else importlib.util.find_spec(target)
+        source = read_source(Path(target if found is None else found.origin or ""))
+    except (CheckpointError, ImportError, ValueError):
+        return False  # the message comes when the builder is run
+    named = [unit.node for unit in source.definitions.get(name, ()) if isinstance(unit.node, ast.FunctionDef)]
+    return any("checkpoint" in _needed(node.args) for node in named[-1:])
+
+
+class Settings(dict[str, Any]):
+    """A dict whose values can be read as attributes too, as code reads the settings of argparse, wandb or a dataclass.
+
+    Example:
+        >>> settings = Settings(units=8)
+        >>> settings.units, settings["units"]
+        (8, 8)
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            known = ", ".join(map(str, self))
+            raise AttributeError(f"the settings given have no {name!r}; they have {known}") from None
+
+
+def parse_arguments(
+    pairs: Sequence[str] | Mapping[str, Any], flag: str = "--builder-arg", example: str = "rnn_units=1024"
+) -> Mapping[str, Any]:
+    """Read `name=value` pairs whose values are Python literals; what is no literal is text. A map stays as it is.
+
+    A value that is a dict becomes `Settings`.
+
+    Example:
+        >>> parse_arguments(("rnn_units=1024", "cell=lstm", "dropout=0.1", "sizes=(2, 3)"))
+        {'rnn_units': 1024, 'cell': 'lstm', 'dropout': 0.1, 'sizes': (2, 3)}
+    """
+    if isinstance(pairs, Mapping):
+        return pairs
+    arguments: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"{flag} {pair!r}: give name=value, such as {example}")
+        try:
+            literal = ast.literal_eval(value)
+            arguments[name] = Settings(literal) if isinstance(literal, dict) else literal
+        except (ValueError, SyntaxError):
+            arguments[name] = value
+    return arguments
+
+
+def run_slice(sliced: Slice) -> ModuleType:
+    """Run a slice that `plan` allowed, as a module of its own; the same slice of an unchanged file is run once."""
+    source, path = sliced.source, sliced.source.path.resolve()
+    seen = path.stat()  # a file that was edited since is another module: in a notebook the second try must see it
+    parts = (str(path), seen.st_mtime_ns, seen.st_size, sliced.lines(), sorted(map(repr, sliced.given.items())))
+    name = f"rnneval_builder_{path.stem}_{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    file = str(source.path.absolute())
+    if file.endswith(".ipynb"):  # a notebook's file holds JSON: let tracebacks and inspect read its cells
+        text = [f"{line}\n" for line in source.plain_lines]
+        linecache.cache[file] = (sum(map(len, text)), None, text, file)
+    else:
+        linecache.checkcache(file)
+    code = compile(sliced.tree(), file, "exec", source.flags, dont_inherit=True)
+    module = ModuleType(name)
+    module.__file__, module.__package__ = file, ""
+    module.__dict__.update({**sliced.given, VALUES: dict(sliced.given), CACHED: cached_file})
+    sys.modules[name] = module  # before it runs: dataclasses and Keras look their module up
+    before, sys.argv = sys.argv, [file]  # the code's own argparse, if any, then takes its defaults
+    try:
+        exec(code, module.__dict__)  # noqa: S102 - the user's own code, which was named to be run
+    except BaseException:
+        del sys.modules[name]
+        raise
+    finally:
+        sys.argv = before
+    return module
+
+
+def run_in_part(path: Path, package: str, module: ModuleType) -> None:
+    """Run what is allowed of a neighbouring file in its module; a name that is left out raises when it is used."""
+    source = read_source(path, path.name, package)
+    part, left_out = allowed_part(source)
+
+    def missing(name: str) -> Any:
+        if name not in left_out:
+            raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
+        raise CheckpointError(
+            f"builder: it imports {name} of {module.__name__}: {left_out[name]}: it was not run: move that under "
+            'if __name__ == "__main__" or into a function, or give --run-module to import everything as it is'
+        )
+
+    module.__dict__.update({CACHED: cached_file, "__getattr__": missing})
+    code = compile(part.tree(), str(path), "exec", source.flags, dont_inherit=True)
+    exec(code, module.__dict__)  # noqa: S102 - the user's own code, of which this may run
+
+
+def _needed(arguments: ast.arguments) -> list[str]:
+    """Return the names of parameters without a default."""
+    placed = [*arguments.posonlyargs, *arguments.args]
+    plain = placed[: len(placed) - len(arguments.defaults)]
+    named = [arg for arg, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if default is None]
+    return [arg.arg for arg in (*plain, *named)]
+
+
+def _needed_of(source: Source, name: str) -> list[str]:
+    """Return what a function or the `__init__` of a class needs, as far as its source alone says it for certain."""
+    bound = [unit.node for unit in source.units if name in unit.names.binds | unit.names.binds_later]
+    node = bound[0] if len(bound) == 1 else None
+    if isinstance(node, ast.FunctionDef) and not node.decorator_list:
+        return _needed(node.args)
+    if isinstance(node, ast.ClassDef) and not node.decorator_list and not node.keywords:
+        made = [each for each in node.body if isinstance(each, ast.FunctionDef) and each.name in _MAKERS]
+        if len(made) == 1 and made[0].name == "__init__" and not made[0].decorator_list:
+            return _needed(made[0].args)[1:]
+    return []
+
+
+def _is_model(value: Any) -> bool:
+    """Return whether a value is a layer of Keras or a module of TensorFlow; neither is imported to find out."""
+    keras, tensorflow = sys.modules.get("keras"), sys.modules.get("tensorflow")
+    return (keras is not None and isinstance(value, keras.layers.Layer)) or (
+        tensorflow is not None and isinstance(value, tensorflow.Module)
+    )
+
+
+def _named(module: ModuleType, name: str, spec: str) -> Any:
+    named: Any = module
+    for part in name.split("."):
+        if not hasattr(named, part):
+            own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+            close = difflib.get_close_matches(name, own, n=3) or own[:5]
+            raise CheckpointError(
+                f"builder {spec}: there is no {name} in it; there is {', '.join(close) or 'nothing callable'}"
+            )
+        named = getattr(named, part)
+    if not callable(named):
+        raise CheckpointError(
+            f"builder {spec}: {name} is {_described(named)}: a function, a class or a Keras model is needed"
+        )
+    return named
+
+
+def _parameters(named: Any) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(named).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
+def _arguments(named: Any, spec: str, given: Mapping[str, Any], vocabulary: Vocabulary | None) -> dict[str, Any]:
+    parameters = _parameters(named)
+    free = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    unknown = [name for name in given if name not in parameters and not free]
+    if unknown:
+        raise CheckpointError(
+            f"builder {spec} takes no {', '.join(unknown)}; it takes {', '.join(parameters) or 'nothing'}"
+        )
+    offered = {} if vocabulary is None else {"vocab_size": vocabulary.size, "vocabulary": list(vocabulary.tokens)}
+    arguments = {**{name: value for name, value in offered.items() if name in parameters}, **given}
+    missing = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is inspect.Parameter.empty
+        and name not in arguments
+        and parameter.kind in {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
+    ]
+    _require_given(spec, missing)
+    return arguments
+
+
+def _require_given(spec: str, missing: Sequence[str]) -> None:
+    if missing:
+        plain = [name for name in missing if name not in {"vocab_size", "vocabulary"}]
+        ways = [f"give {' '.join(f'--builder-arg {name}=…' for name in plain)}"] if plain else []
+        if len(plain) < len(missing):
+            from_text = "give --vocab FILE or --vocab-from TEXT, from which it is known"
+            ways.append(f"{from_text} (or --builder-arg vocab_size=…)")
+        raise CheckpointError(f"builder {spec} needs {', '.join(missing)}: {' and '.join(ways)}")
+
+
+def _described(value: Any) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"

@@ -1,0 +1,127 @@
+"""The user's own files beside the one that holds the builder: found, read, and imported statement by statement."""
+
+import ast
+import importlib.machinery
+import importlib.util
+import sys
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from importlib.abc import Loader, MetaPathFinder
+from pathlib import Path
+from types import ModuleType
+
+import rnneval
+from rnneval.checkpoints.usercode.source import Source, Unit, read_source
+from rnneval.errors import CheckpointError
+
+
+class Neighbours:
+    """The files that an import may mean which are the user's own. They are read, and never imported here."""
+
+    def __init__(self, source: Source, folders: Iterable[Path] = ()) -> None:
+        """Take the builder's file, and further folders that it adds to `sys.path`."""
+        self._folders = [source.path.resolve().parent, *folders]
+        self._files: dict[Path, Source] = {source.path.resolve(): source}
+
+    def files(self) -> list[Source]:
+        """Return the files that were read so far."""
+        return list(self._files.values())
+
+    def file(self, path: Path, package: str = "") -> Source:
+        """Read a file."""
+        path = path.resolve()
+        if path not in self._files:
+            here = Path.cwd()
+            shown = path.relative_to(here) if path.is_relative_to(here) else path
+            self._files[path] = read_source(path, str(shown), package)
+        return self._files[path]
+
+    def split(self, name: str) -> tuple[Source, str] | None:
+        """Return the user's own file in which a dotted name is defined, and the name in it."""
+        parts = name.split(".")
+        for count in range(len(parts) - 1, 0, -1):
+            for folder in self._folders:
+                found = _file_of(folder, parts[:count])
+                if found is not None:
+                    package = parts[:count] if found.stem == "__init__" else parts[: count - 1]
+                    return self.file(found, ".".join(package)), ".".join(parts[count:])
+        return None
+
+
+def _file_of(folder: Path, parts: Sequence[str]) -> Path | None:
+    """Return the file of a module below a folder."""
+    base = folder.joinpath(*parts)
+    return next((path for path in (base / "__init__.py", base.with_suffix(".py")) if path.is_file()), None)
+
+
+def literal_folders(source: Source, units: Iterable[Unit]) -> list[Path]:
+    """Return the folders that a slice adds to `sys.path` by a literal, as in `sys.path.append("../common")`."""
+    found = []
+    for unit in units:
+        for node in ast.walk(unit.header) if unit.sets else ():
+            if isinstance(node, ast.Call) and any(
+                name.startswith("sys.path.") for name in source.scope.full_names(node.func)
+            ):
+                texts = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
+                found += [Path(text) for text in texts if isinstance(text, str) and Path(text).is_dir()]
+    return found
+
+
+@lru_cache(maxsize=1)
+def _installed() -> tuple[Path, ...]:
+    """Return the folders of Python's own modules, of installed packages and of rnneval."""
+    import site
+
+    paths = sysconfig.get_paths()
+    folders = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    folders += [*site.getsitepackages(), site.getusersitepackages(), str(Path(rnneval.__file__).parent)]
+    return tuple(Path(folder).resolve() for folder in folders)
+
+
+def is_installed(path: Path) -> bool:
+    """Return whether a module belongs to Python or an installed package, rather than to the user's own code."""
+    inside = {"site-packages", "dist-packages"} & {*path.parts}
+    return bool(inside) or any(path.resolve().is_relative_to(folder) for folder in _installed())
+
+
+Run = Callable[[Path, str, ModuleType], None]
+"""Runs in a module what is allowed of a file that belongs to a package."""
+
+
+@contextmanager
+def imported_in_part(run: Run) -> Iterator[None]:
+    """Let every file of the user's own that is imported, wherever it is found, be run by `run` while the block runs."""
+    finder = _Finder(run)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _Finder(MetaPathFinder, Loader):
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.origin is None or not spec.has_location or is_installed(Path(spec.origin)):
+            return None
+        if not spec.origin.endswith(".py") or not Path(spec.origin).is_file():
+            raise CheckpointError(
+                f"builder: it imports {fullname} from {spec.origin}, of which no part can be run alone: give "
+                "--run-module to import everything as it is"
+            )
+        folders = spec.submodule_search_locations
+        return importlib.util.spec_from_file_location(
+            fullname, spec.origin, loader=self, submodule_search_locations=folders
+        )
+
+    def exec_module(self, module: ModuleType) -> None:
+        spec = module.__spec__
+        assert spec is not None and spec.origin is not None  # noqa: PT018, S101 - found above
+        self._run(Path(spec.origin), module.__package__ or "", module)

@@ -1,0 +1,375 @@
+"""From `FILE.py:NAME` to the units that NAME needs, or to the message that says why they may not be run.
+
+The units that a name needs are found, held against the list of what may run, and put into a tree.
+"""
+
+import ast
+import builtins
+import copy
+import difflib
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rnneval.checkpoints.usercode.allowed import DOWNLOADS, Refusal, first_refused, is_download, likely_mistake
+from rnneval.checkpoints.usercode.neighbours import Neighbours, literal_folders
+from rnneval.checkpoints.usercode.source import ENDINGS, Source, Unit, read_source
+from rnneval.checkpoints.usercode.statements import (
+    BLOCK_ENDINGS,
+    LOOPS,
+    Function,
+    bodies_of,
+    grouped,
+    header_of,
+    is_main_guard,
+)
+from rnneval.errors import CheckpointError, UsageError
+
+VALUES = "__rnneval_values__"  # name in the module under which the values of `--builder-global` stand
+CACHED = "__rnneval_cached_file__"  # name in the module of the function that stands for Keras' `get_file`
+_ALWAYS = frozenset((*dir(builtins), "__name__", "__file__", "__doc__", "__spec__", "__builtins__", "__annotations__"))
+_END = (sys.maxsize, 0)  # line and column after the last statement
+_WHOLE = "--run-module to import the whole file as it is, with all that it trains and writes"
+
+
+class Reason(NamedTuple):
+    """Reason for which a unit is kept: a name, and the unit that reads it."""
+
+    name: str
+    of: Unit | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Slice:
+    """The units that are needed, each with the reason."""
+
+    source: Source
+    kept: Mapping[Unit, Reason]
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """Values of `--builder-global`, in place of the statements that compute them."""
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def units(self) -> tuple[Unit, ...]:
+        """The units that are needed, in the order of the file."""
+        return tuple(sorted(self.kept, key=lambda unit: unit.order))
+
+    def chain(self, unit: Unit) -> list[str]:
+        """Return the names that lead to a unit, the name that was asked for first."""
+        names: list[str] = []
+        seen: set[Unit] = set()
+        at: Unit | None = unit
+        while at is not None and at not in seen:
+            seen.add(at)
+            reason = self.kept[at]
+            names += [reason.name] if reason.name and reason.name not in names else []
+            at = reason.of
+        return names[::-1]
+
+    def lines(self) -> list[int]:
+        """Return the numbers of the lines that are run."""
+        found: set[int] = set()
+        for node in (unit.node for unit in self.units):
+            first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))])
+            below = [each.lineno for body in bodies_of(node) for each in body[:1]]
+            last = max(min(below) - 1, first) if below else node.end_lineno or first
+            found |= {*range(first, last + 1), *(each.lineno for each in getattr(node, "handlers", ()))}
+        return sorted(found)
+
+    def shown_lines(self) -> str:
+        """Return the lines that are run as text: `lines 1-3, 10`, or `cell 2 (1-3), cell 4 (1)`."""
+        cells: dict[int | None, list[list[int]]] = {}
+        for cell, line in map(self.source.document.place, self.lines()):
+            ranges = cells.setdefault(cell.number, [])
+            if ranges and ranges[-1][1] == line - 1:
+                ranges[-1][1] = line
+            else:
+                ranges.append([line, line])
+        texts = {cell: ", ".join(f"{a}-{b}" if b > a else str(a) for a, b in ranges) for cell, ranges in cells.items()}
+        if set(texts) <= {None}:
+            return f"lines {texts.get(None, '')}"
+        return ", ".join(f"cell {cell} ({text})" for cell, text in texts.items())
+
+    def tree(self) -> ast.Module:
+        """Return the syntax tree to run."""
+        by_node = {unit.node: unit for unit in self.kept}
+
+        def pruned(body: Sequence[ast.stmt]) -> list[ast.stmt]:
+            made: list[ast.stmt] = []
+            for node in body:
+                unit = by_node.get(node)
+                if is_main_guard(node):
+                    made += pruned(getattr(node, "orelse", []))
+                elif unit is not None:
+                    made.append(_pruned_block(node, pruned) if bodies_of(node) else node)
+                    for name in sorted(unit.names.binds & set(self.given)):
+                        bound = ast.parse(f"{name} = {VALUES}[{name!r}]").body[0]  # its given value again
+                        made.append(ast.increment_lineno(bound, node.lineno - 1))
+            return made
+
+        module = copy.deepcopy(ast.Module(body=pruned(self.source.body), type_ignores=[]))
+        for node in ast.walk(module):
+            if isinstance(node, ast.Call) and any(map(is_download, self.source.scope.full_names(node.func))):
+                node.func = ast.copy_location(ast.Name(id=CACHED, ctx=ast.Load()), node.func)
+        return ast.fix_missing_locations(module)
+
+
+def _pruned_block(node: ast.stmt, pruned: Callable[[Sequence[ast.stmt]], list[ast.stmt]]) -> ast.stmt:
+    """Return a block whose bodies hold only what is needed."""
+    made: Any = header_of(node)
+    empty: list[ast.stmt] = [ast.copy_location(ast.Pass(), node)]
+    parts: list[tuple[Any, Any]] = [(made, node)] if hasattr(made, "body") else []
+    for name in ("handlers", "cases"):
+        parts += zip(getattr(made, name, ()), getattr(node, name, ()), strict=True)
+    for own, given in parts:
+        own.body = pruned(given.body) or empty
+    for name in ("orelse", "finalbody"):
+        if getattr(node, name, None):
+            setattr(made, name, pruned(getattr(node, name)))
+    if isinstance(made, ast.Try | ast.TryStar) and not made.handlers and not made.finalbody:
+        made.finalbody = empty
+    block: ast.stmt = made
+    return block
+
+
+def is_file(spec: str) -> bool:
+    """Return whether a builder is in a file, rather than in a module that is imported by its name.
+
+    >>> [is_file(spec) for spec in ("train.py:MyModel", "train.ipynb:MyModel", "package.module:MyModel")]
+    [True, True, False]
+    """
+    return spec.rpartition(":")[0].endswith(ENDINGS)
+
+
+def split_spec(spec: str) -> tuple[str, str]:
+    """Return the file or module and the name of a builder."""
+    target, colon, name = spec.rpartition(":")
+    if not colon or not target or not name:
+        raise UsageError(f"--builder {spec!r}: give FILE.py:NAME, FILE.ipynb:NAME or package.module:NAME")
+    return target, name
+
+
+def read_file(spec: str) -> Source:
+    """Read the file of a builder."""
+    target = split_spec(spec)[0]
+    if not Path(target).is_file():
+        raise CheckpointError(f"builder {spec}: {target} is not a file")
+    return read_source(Path(target), target)
+
+
+def plan(
+    spec: str, given: Mapping[str, Any] | None = None, *, everything: bool = False, source: Source | None = None
+) -> Slice:
+    """Find the statements of a file that a builder needs, and refuse them if one of them may not run. Nothing is run.
+
+    With `everything`, all classes and functions of the file whose statements may be run are included, since a model in
+    a file asks for them by name; NAME need not exist then. `given` are the values of `--builder-global`.
+
+    Raises:
+        CheckpointError: the file cannot be read or has no such name, a statement that is needed is not on the list of
+            what may run, or what is needed cannot be decided.
+    """
+    try:
+        return _plan(spec, source or read_file(spec), given or {}, everything=everything)
+    except RecursionError as error:
+        said = "its functions call one another too deeply to be followed: give"
+        raise CheckpointError(f"builder {spec}: {said} {_WHOLE}") from error
+
+
+def _plan(spec: str, source: Source, given: Mapping[str, Any], *, everything: bool) -> Slice:
+    name = split_spec(spec)[1]
+    first = name.partition(".")[0]
+    bound = {each for unit in source.units for each in unit.names.binds | unit.names.binds_later}
+    mentioned = bound.union(*(unit.names.reads | unit.names.reads_later for unit in source.units))
+    for each in given:
+        if each not in mentioned:
+            close = difflib.get_close_matches(each, bound, n=3)
+            hint = f": did you mean {' or '.join(close)}?" if close else ""
+            raise UsageError(f"--builder-global {each}: {source.shown} has no such name at its top level{hint}")
+    if first not in bound and not everything:
+        _refuse_name(source, spec, first)
+    sliced = _with_settings(_slice_for(source, first, given))
+    found = _refused(sliced, called=name)
+    if found is not None:
+        raise CheckpointError(_refusal(found, sliced, spec, first))
+    return _with_definitions(sliced) if everything else sliced
+
+
+def whole(spec: str, source: Source) -> Slice:
+    """Return all statements of a file, for `--run-module`; nothing is searched."""
+    name = split_spec(spec)[1]
+    return Slice(source=source, kept={unit: Reason(name) for unit in source.units})
+
+
+def _slice_for(source: Source, name: str, given: Mapping[str, Any]) -> Slice:
+    """Return what a name needs when the whole file has been run."""
+    closure = _Closure(source, given)
+    for unit in closure.reaching(name, _END):
+        closure.keep(unit, Reason(name))
+    return closure.result()
+
+
+def _joined(first: Slice, *others: Slice, notes: Iterable[str] = ()) -> Slice:
+    """Return the units of several slices of one file as one."""
+    kept = dict(first.kept)
+    for other in others:
+        kept = {**other.kept, **kept}
+    return Slice(source=first.source, given=first.given, kept=kept, notes=(*first.notes, *notes))
+
+
+class _Closure:
+    """The search for what is needed.
+
+    A name that is read when a statement runs means what was bound before that statement. A name that is read inside
+    of a function means what is bound when it is called: all that binds or changes the name is kept, in its order.
+    """
+
+    def __init__(self, source: Source, given: Mapping[str, Any]) -> None:
+        self._source, self._given = source, given
+        self._kept: dict[Unit, Reason] = {}
+        self._waiting: list[Unit] = []
+        self._unresolved: set[str] = set()
+        self._touching = grouped((name, unit) for unit in source.units for name in unit.names.binds | unit.changes)
+        self._bound_by_call = {name for unit in source.units for name in unit.names.binds_later}
+
+    def reaching(self, name: str, when: tuple[int, int] | None) -> Iterator[Unit]:
+        """Yield the units that bind or change a name; before a time, back to the last that binds it in any case."""
+        touching = [] if name in self._given else self._touching.get(name, [])
+        # A name that only later statements bind is still theirs: a loop, or a function that is called later.
+        if not any(name in unit.names.binds for unit in touching) and not {name} & {*self._bound_by_call, *self._given}:
+            self._unresolved |= {name} - _ALWAYS
+        for unit in reversed([unit for unit in touching if when is None or unit.order < when]):
+            if isinstance(unit.node, ast.Delete) and name in {ast.unparse(each) for each in unit.node.targets}:
+                continue
+            yield unit
+            if when is not None and name in unit.names.binds and unit.is_certain:
+                return
+
+    def keep(self, unit: Unit, reason: Reason) -> None:
+        """Keep a unit, and look for what it needs."""
+        if unit not in self._kept:
+            self._kept[unit] = reason
+            self._waiting.append(unit)
+
+    def result(self) -> Slice:
+        """Return the slice once everything that is kept has what it needs."""
+        while self._waiting or self._keep_endings():
+            unit = self._waiting.pop(0)
+            for block in unit.blocks:
+                self.keep(block, self._kept[unit])
+            for names, when in ((unit.names.reads, unit.when), (unit.names.reads_later, None)):
+                for name in sorted(names):
+                    for found in self.reaching(name, when):
+                        self.keep(found, Reason(name, unit))
+        stars = [unit for unit in self._source.units if unit.is_star and unit not in self._kept]
+        if self._unresolved and stars:
+            for unit in stars:
+                self.keep(unit, Reason("*"))
+            return self.result()
+        return Slice(source=self._source, given=self._given, kept=self._kept)
+
+    def _keep_endings(self) -> bool:
+        """Keep `break` and `continue` of kept loops, and `raise` in kept blocks; return whether there were any."""
+        for unit in self._source.units:
+            if unit in self._kept or not isinstance(unit.node, BLOCK_ENDINGS) or not unit.blocks:
+                continue
+            if isinstance(unit.node, ast.Raise):
+                known = {name for each in self._kept for name in each.names.binds}
+                needed = unit.blocks[-1] in self._kept and not unit.names.reads - _ALWAYS - known
+            else:
+                loops = [block for block in unit.blocks if isinstance(block.node, LOOPS)]
+                needed = bool(loops) and loops[-1] in self._kept
+            if needed:
+                self.keep(unit, self._kept.get(unit.blocks[-1], Reason("")))
+        return bool(self._waiting)
+
+
+def _refused(sliced: Slice, called: str | None = None) -> Refusal | None:
+    """Return the first statement of a slice that may not run, or the first likely mistake of a call of `called`."""
+    source = sliced.source.only(sliced.units, sliced.given)
+    neighbours = Neighbours(source, literal_folders(sliced.source, sliced.units))
+    found = first_refused(source, sliced.units, neighbours)
+    return likely_mistake(source, called, neighbours) if found is None and called is not None else found
+
+
+def allowed_part(source: Source) -> tuple[Slice, Mapping[str, str]]:
+    """Return what may run of a neighbouring file, and for each name that is left out the reason."""
+    parts, left_out = [], {}
+    for name in dict.fromkeys(name for unit in source.units for name in unit.names.binds):
+        part = _slice_for(source, name, {})
+        found = _refused(part)
+        if found is None:
+            parts.append(part)
+        else:
+            left_out[name] = f"{found.place} {found.does}: `{found.text}`"
+    return _joined(Slice(source=source, kept={}), *parts), left_out
+
+
+def _refuse_name(source: Source, spec: str, name: str) -> None:
+    """Refuse a name that no statement binds, unless `from module import *` may."""
+    if name in source.guarded:
+        raise CheckpointError(
+            f'builder {spec}: {name} is bound under if __name__ == "__main__" alone, which is never run: '
+            "move it out of there, or name a function or class"
+        )
+    if any(unit.is_star for unit in source.units):
+        return
+    own = [name for unit in source.units for name in unit.names.binds if isinstance(unit.node, Function | ast.ClassDef)]
+    own = [each for each in dict.fromkeys(own) if not each.startswith("_")]
+    close = difflib.get_close_matches(name, own, n=3) or own[:5]
+    left_out = f" ({'; '.join(source.notes)})" if source.notes else ""
+    raise CheckpointError(
+        f"builder {spec}: there is no {name} in it; there is {', '.join(close) or 'nothing callable'}{left_out}"
+    )
+
+
+def _with_settings(sliced: Slice) -> Slice:
+    """Add the statements that change settings of Keras, TensorFlow, `sys.path` and `os.environ`, where they may run."""
+    parts, notes = [], []
+    for unit in sliced.source.units:
+        if unit.sets and unit not in sliced.kept:
+            closure = _Closure(sliced.source, sliced.given)
+            closure.keep(unit, Reason(""))
+            part = closure.result()
+            found = _refused(part)
+            if found is None:
+                parts.append(part)
+            else:
+                place = sliced.source.place(unit.node.lineno)
+                notes.append(f"a setting was left out ({place}), as it needs what {found.does} ({found.place})")
+    return _joined(sliced, *parts, notes=notes)
+
+
+def _with_definitions(sliced: Slice) -> Slice:
+    """Add every class and function at the top level that may be run."""
+    nodes = [unit.node for unit in sliced.source.units if unit not in sliced.kept]
+    names = [node.name for node in nodes if isinstance(node, Function | ast.ClassDef)]
+    parts = [_slice_for(sliced.source, name, sliced.given) for name in names]
+    return _joined(sliced, *(part for part in parts if _refused(part) is None))
+
+
+def _refusal(found: Refusal, sliced: Slice, spec: str, name: str) -> str:
+    chain = sliced.chain(found.unit) if found.unit is not None else []
+    way = f" ({' → '.join(chain)})" if len(chain) > 1 else ""
+    kinds = Function | ast.ClassDef | ast.Import | ast.ImportFrom
+    others = {each for unit in sliced.source.units if isinstance(unit.node, kinds) for each in unit.names.binds}
+    values = [each for each in chain[1:] if each not in others and each != "*"]
+    start = "give" if values else "name a class or function that only makes the model, or give"
+    given, what = (values[0], values[0]) if values else ("NAME", "a value")
+    if re.search(r"conf|cfg|arg|param|flag|opt|setting", given.lower()):
+        what = f"{what} (settings may be a dict, such as \"{given}={{'units': 128}}\")"
+    if found.does.startswith(DOWNLOADS):
+        start = f"give --builder-global {chain[-1]}=FILE," if values else start
+    ways = [f"--builder-global {given}=VALUE in place of the statements that compute {what}"]
+    if any(isinstance(unit.node, Function | ast.ClassDef) for unit in sliced.units if name in unit.names.binds):
+        ways.append(f"--builder-arg NAME=VALUE if {name} takes it as an argument")
+    else:
+        ways.append("a class or function as NAME with --builder-arg NAME=VALUE")
+    return (
+        f"builder {spec}: {found.place} {found.does}, and {name} needs it{way}: `{found.text}`: it was not run: "
+        f"{start} {', '.join(ways)}, or {_WHOLE}"
+    )
