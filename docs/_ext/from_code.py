@@ -21,8 +21,9 @@ from typing import Any
 import click
 
 from rnneval.cli.command import by_heading
-from rnneval.cli.commands.explain import Entry, entries
+from rnneval.cli.commands.explain import entries
 from rnneval.cli.main import rnneval_command
+from rnneval.pages import Page
 from rnneval.records import json_schema, read, read_run, schema_names
 from rnneval.render.document import Block
 from rnneval.render.notebook import document_of
@@ -89,13 +90,13 @@ def explained(kind: str) -> str:
     return "\n\n".join(section(entry) for entry in entries() if entry.kind == kind)
 
 
-def section(entry: Entry) -> str:
+def section(entry: Page) -> str:
     """One text, with a label that pages can link to, such as `rule-shared-state`."""
     title = f"{entry.name} ({entry.code})" if entry.code else entry.name
     return f"({_label(entry)})=\n## {title}\n\n{demoted(entry.text)}"
 
 
-def _label(entry: Entry) -> str:
+def _label(entry: Page) -> str:
     return f"{entry.kind} {entry.name}".replace(" ", "-").replace("_", "-")
 
 

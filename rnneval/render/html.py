@@ -38,8 +38,6 @@ class Drawn:
     dark: str = ""
     width: int = 0
     height: int = 0
-    narrow: "Drawn | None" = None
-    """The same laid out for a phone."""
     html: Markup | None = None
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rnneval.gates.explanation import standing
-from rnneval.metrics import by_name, docs
+from rnneval.metrics import by_name
+from rnneval.pages import page
 from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
 from rnneval.records.run import BesideReset, Checkpoint, ContextCurve, Run, usual_for, usual_metric
@@ -118,7 +119,7 @@ def scores_table(run: Run) -> Table:
 
     The score that is usual for the kind of token is marked, and so is every score of a run that is not valid.
     """
-    meaning = {name: docs(name).partition("\n")[0] for name in run.scores if name in by_name()}
+    meaning = {name: page(name).summary for name in run.scores if name in by_name()}
     usual = {usual_metric(run.signature): f"usual for {usual_for(run.signature)}"}
     rows = []
     for name, score in run.scores.items():

@@ -2,14 +2,13 @@
 
 The file of a figure holds
 
-- a docstring: the first paragraph says what the figure shows, the second how to read it, a sentence a mark;
 - `KINDS`, the schemas of the records or tables that it is made from;
 - `ORDER`; the figure with the lowest is the default of a record;
 - `figure(source)`, which returns a `Figure`, or `None` if this source cannot give it;
-- `TOGETHER = True` if `figure(*sources)` makes one picture of several records;
-- `SEABORN`, the axes-level function of seaborn that draws its main marks (`_style.draw`, `_style.lines`), if one does.
+- `TOGETHER = True` if `figure(*sources)` makes one picture of several records.
 
-`figure` may take the keyword `metric`, the score to draw in place of the default.
+Its page, `rnneval/pages/NAME.md`, says in its first line what the figure shows, and under "How to read the figure" how
+to read it, a sentence a mark. `figure` may take the keyword `metric`, the score to draw in place of the default.
 
 `figure` is cheap: it takes the numbers, and makes title and text alternative. pandas, seaborn and matplotlib are
 imported in functions, so that listing the figures of a record does not load matplotlib.
@@ -26,13 +25,14 @@ from typing import Any
 
 from rnneval import registry
 from rnneval.errors import UsageError
+from rnneval.pages import page
 from rnneval.records import Run
 from rnneval.records.tables import LOSSES
-from rnneval.render.figures._base import Figure, Keywords, Source, Table, caution, kind_of, load, meant, source_of
+from rnneval.render.figures._base import Figure, Source, Table, caution, kind_of, load, meant, source_of
 from rnneval.render.figures._export import ENDINGS, SIZES, ending_of, save, svg
 
 __all__ = [
-    "ENDINGS", "LOSSES", "SIZES", "Figure", "Keywords", "Source", "Table", "all_figures", "caution", "ending_of",
+    "ENDINGS", "LOSSES", "SIZES", "Figure", "Source", "Table", "all_figures", "caution", "ending_of",
     "figure_of", "figures_of", "load", "meant", "module", "names", "save", "source_of", "svg", "together",
     "with_metric",
 ]  # fmt: skip
@@ -104,8 +104,8 @@ def _made(given: Any, modules: Iterable[ModuleType], **options: Any) -> Iterator
             continue
         figure = each.figure(*sources, **options)
         if figure is not None:
-            figure = replace(figure, name=_name(each), reading=figure.reading or _reading(each, figure))
-            yield _cautioned(figure, sources)
+            figure = replace(figure, name=_name(each))
+            yield _cautioned(replace(figure, reading=figure.reading or _reading(figure)), sources)
 
 
 def _cautioned(figure: Figure, sources: Sequence[Any]) -> Figure:
@@ -116,11 +116,10 @@ def _cautioned(figure: Figure, sources: Sequence[Any]) -> Figure:
     return replace(figure, title=f"{word}: {figure.title}", alt=f"{word}. {figure.alt}", diverged=True)
 
 
-def _reading(module: ModuleType, figure: Figure) -> str:
-    """Return the second paragraph of a figure's page, without the sentences on marks that are not drawn."""
-    paragraph = " ".join((module.__doc__ or "").split("\n\n")[1].split())
+def _reading(figure: Figure) -> str:
+    """Return how to read a figure, without the sentences on marks that are not drawn."""
     absent = [words for words, drawn in figure.marks.items() if not drawn]
-    sentences = re.split(r"(?<=[.]) (?=\S)", paragraph)
+    sentences = re.split(r"(?<=[.]) (?=\S)", page(figure.name).paragraph("How to read the figure"))
     return " ".join(sentence for sentence in sentences if not any(words in sentence for words in absent))
 
 

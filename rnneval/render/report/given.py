@@ -18,13 +18,13 @@ from rnneval.records.tables import SWEEP
 from rnneval.records.wiring import Finding
 from rnneval.render.document import Block, Fold, Page, Part, Picture
 from rnneval.render.figures import Figure, Table, figures_of, svg
-from rnneval.render.figures._export import compact, dark_of, ratio
+from rnneval.render.figures._export import dark_of, ratio
 from rnneval.render.html import Drawn
 from rnneval.render.phrasing import file_name, model_names
 
 R = TypeVar("R")
-WIDTH, NARROW = 460, 320
-"""Widths of figures in CSS pixels: of a column, and of a phone."""
+WIDTH = 460
+"""Width of a figure in CSS pixels: that of a column. It shrinks with its place."""
 _SIDE_BY_SIDE = 12
 _NOUNS = {"char": "characters", "byte": "bytes", "word": "words"}
 
@@ -355,9 +355,6 @@ def _keys(blocks: Sequence[Block]) -> Iterator[str]:
 def _drawn(figure: Figure) -> Drawn:
     if figure.html is not None:
         return Drawn(html=Markup(figure.html()))  # noqa: S704 - the figure escapes what comes out of files
-    looks = []
-    for width in (WIDTH, NARROW):
-        drawn = svg(figure, width=width, titled=False)
-        light, dark = compact(drawn), compact(dark_of(drawn))
-        looks.append(Drawn(light=light, dark=dark, width=width, height=round(width * ratio(light))))
-    return replace(looks[0], narrow=looks[1])
+    light = svg(figure, (WIDTH / 96, None, 96), clear=True, titled=False)
+    light = light[light.index("<svg") :]
+    return Drawn(light=light, dark=dark_of(light), width=WIDTH, height=round(WIDTH * ratio(light)))

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from rnneval.gates.sides import fields_of
 from rnneval.metrics.diagnostics import findings as rules
+from rnneval.pages import all_pages
 from rnneval.records import Gate, Gradients, Opened, Run, Wiring
 from rnneval.records.run import Checkpoint
 from rnneval.registry import read_entries
@@ -67,7 +68,6 @@ from rnneval.render.run_document import (
 from rnneval.render.wiring_document import finding_block, matrix_table, oracles_table
 from rnneval.sweeps.table import OK, best_first
 
-_RULES = ("wiring/faults", "metrics/diagnostics/findings")
 _SHOWN_ROWS = 30
 _NAMED, _WHOLE = 12, 3
 _LARGEST_EXPONENT = 709  # above it, the perplexity is larger than any float
@@ -156,9 +156,8 @@ def _tables(wiring: Wiring) -> list[Table]:
 @cache
 def _rule_texts() -> dict[str, str]:
     """Return the text of each rule of this package in Markdown, without its first line."""
-    folders = (files("rnneval").joinpath(*folder.split("/")) for folder in _RULES)
-    entries = (entry for folder in folders for entry in read_entries(folder, "rule"))
-    return {entry.name: entry.text.partition("\n")[2].strip() for entry in entries}
+    rules = (*read_entries(files("rnneval").joinpath("wiring", "faults"), "rule"), *all_pages())
+    return {rule.name: rule.text.partition("\n")[2].strip() for rule in rules if rule.kind == "rule"}
 
 
 def checkpoints(given: Sequence[Given]) -> Iterator[Block]:
