@@ -111,5 +111,5 @@ def _neighbours(blocks: Iterable[Block]) -> Iterator[tuple[str, list[Block]]]:
 
 def _uri(svg: str) -> Markup:
     """Write an image as data; as an image it can neither run anything nor reach the page around it."""
-    # The characters with a meaning in an attribute (& " <) and in a `srcset` (a space) are quoted.
+    # The characters with a meaning in an attribute (& " <) are quoted.
     return Markup(f"data:image/svg+xml,{quote(svg, safe=_UNQUOTED)}")  # noqa: S704

@@ -4,14 +4,17 @@ import json
 import os
 import subprocess
 import sys
+from importlib.resources import files
 
 import pytest
 
+import rnneval.pages
 from rnneval.cli.commands import explain
 from rnneval.cli.commands.explain import entries, find, listing, pages
 from rnneval.cli.main import run
 from rnneval.errors import UsageError
-from rnneval.metrics import docs, names
+from rnneval.metrics import names
+from rnneval.pages import all_pages
 
 RULE = '''"""State of one layer given to another.
 
@@ -57,9 +60,9 @@ def zip_link(facts):
 def package(tmp_path, monkeypatch):
     """A package with one metric, and rules that run a model, read its source, or do both."""
     for file, text in {
-        "metrics/loss.py": '"""Loss of a token."""',
-        "metrics/_base.py": '"""Not a metric."""',
-        "metrics/silent.py": "",
+        "pages/loss.md": "# loss (metric)\n\nLoss of a token.",
+        "pages/__init__.py": '"""Not a page."""',
+        "wiring/faults/silent.py": "",
         "files/rules/zip.py": RULES,
         "wiring/faults/noisy_state.py": RULE.format(code=FIND),
         "wiring/faults/shared_state.py": RULE.format(code=f'CODE = "RNN001"{FIND}{FIND_IN_SOURCE}'),
@@ -70,12 +73,33 @@ def package(tmp_path, monkeypatch):
         path = tmp_path / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    monkeypatch.setattr(explain, "files", lambda _: tmp_path)
+    yield from _within(tmp_path, monkeypatch)
 
 
-def test_the_text_of_a_metric_is_its_docstring(capsys):
+def _within(folder, monkeypatch):
+    monkeypatch.setattr(explain, "files", lambda _: folder)
+    monkeypatch.setattr(rnneval.pages, "files", lambda _: folder / "pages")
+    all_pages.cache_clear()
+    yield
+    all_pages.cache_clear()
+
+
+@pytest.fixture
+def nothing(tmp_path, monkeypatch):
+    (tmp_path / "pages").mkdir()
+    yield from _within(tmp_path, monkeypatch)
+
+
+def test_the_text_of_a_metric_is_its_page(capsys):
     assert run(["explain", "perplexity"]) == 0
-    assert capsys.readouterr().out == f"# perplexity (metric)\n\n{docs('perplexity')}\n"
+    assert capsys.readouterr().out == files("rnneval.pages").joinpath("perplexity.md").read_text(encoding="utf-8")
+
+
+def test_a_name_of_a_metric_and_a_figure_has_one_page(capsys):
+    assert run(["explain", "state_norms"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("# state_norms (") == 1
+    assert {"## How to read it", "## How to read the figure"} <= set(out.splitlines())
 
 
 def test_all_metrics_and_baselines_are_listed(capsys):
@@ -93,12 +117,12 @@ def test_everything_in_the_package_has_a_first_line_and_a_name_of_its_own_kind()
 def test_a_list_line_is_name_code_and_first_line(package):
     assert listing(entries()).splitlines() == [
         "loss                 Loss of a token.",
-        "silent",
         "noisy-state          State of one layer given to another.",
         "shared-state RNN001  State of one layer given to another.",
-        "stale-state RNN007   State of one layer given to another.",
+        "silent",
         "zip-link             Link to another file.",
         "zip-name             Name that is too long.",
+        "stale-state RNN007   State of one layer given to another.",
     ]
 
 
@@ -123,8 +147,7 @@ def test_a_rule_that_runs_and_reads_has_one_page(package):
     assert "# stale-state (lint rule RNN007)" in pages(find("stale-state", entries()))
 
 
-def test_folders_that_are_empty_or_missing_are_no_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(explain, "files", lambda _: tmp_path)
+def test_folders_that_are_empty_or_missing_are_no_error(nothing, tmp_path):
     assert entries() == ()
     (tmp_path / "wiring" / "faults").mkdir(parents=True)
     assert entries() == ()

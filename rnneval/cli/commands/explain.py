@@ -20,7 +20,7 @@ from rnneval.errors import UsageError
 from rnneval.pages import Page, all_pages
 from rnneval.registry import Entry, read_entries
 
-_KINDS = ("metric", "baseline", "rule", "lint rule", "figure", "loading rule")
+_KINDS = ("metric", "baseline", "rule", "figure", "loading rule", "lint rule")
 _FOLDERS = {"wiring/faults": "rule", "files/rules": "loading rule"}
 """Folders below the package whose docstrings are explained, where no page is."""
 _WIDTH = 100

@@ -25,6 +25,7 @@ from rnneval.render.phrasing import file_name, model_names
 R = TypeVar("R")
 WIDTH = 460
 """Width of a figure in CSS pixels: that of a column. It shrinks with its place."""
+COLUMN = (WIDTH / 96, None, 96)
 _SIDE_BY_SIDE = 12
 _NOUNS = {"char": "characters", "byte": "bytes", "word": "words"}
 
@@ -355,6 +356,6 @@ def _keys(blocks: Sequence[Block]) -> Iterator[str]:
 def _drawn(figure: Figure) -> Drawn:
     if figure.html is not None:
         return Drawn(html=Markup(figure.html()))  # noqa: S704 - the figure escapes what comes out of files
-    light = svg(figure, (WIDTH / 96, None, 96), clear=True, titled=False)
+    light = svg(figure, COLUMN, clear=True, titled=False)
     light = light[light.index("<svg") :]
     return Drawn(light=light, dark=dark_of(light), width=WIDTH, height=round(WIDTH * ratio(light)))
