@@ -21,7 +21,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined, Template
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
-from rnneval.render.document import Block, Kind, Page, brief
+from rnneval.render.document import Block, Kind, Report, brief
 from rnneval.render.phrasing import shortened, visible
 
 _SYMBOLS: dict[Kind, str] = {"pass": "✓", "fail": "✗", "unsure": "?", "note": "•"}
@@ -41,7 +41,7 @@ class Drawn:
     html: Markup | None = None
 
 
-def html_of(page: Page, drawn: Mapping[str, Drawn]) -> str:
+def html_of(page: Report, drawn: Mapping[str, Drawn]) -> str:
     """Write a whole report with its figures by key, a text in place of a missing one; the same page, the same bytes."""
     from rnneval.render.figures.passage import CSS
 

@@ -1,4 +1,4 @@
-"""The documentation in a real browser: on a phone no page scrolls sideways, and pictures are in the look of the theme."""
+"""The documentation in a real browser: on a phone no page scrolls sideways, and pictures have the look of the theme."""
 
 import subprocess
 import sys

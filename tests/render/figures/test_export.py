@@ -20,7 +20,8 @@ from tests.render.figures import made
 from tests.render.figures.test_runs import calibrated
 
 ELEMENTS = {
-    "svg", "desc", "metadata", "RDF", "Work", "type", "format", "title", "creator", "defs", "style", "g", "path", "use", "clipPath", "rect", "text", "tspan", "image",
+    "svg", "desc", "metadata", "RDF", "Work", "type", "format", "title", "creator",
+    "defs", "style", "g", "path", "use", "clipPath", "rect", "text", "tspan", "image",
 }  # fmt: skip
 
 
