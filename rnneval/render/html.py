@@ -17,7 +17,7 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import DictLoader, Environment, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
@@ -61,7 +61,7 @@ def fragment_of(blocks: Iterable[Block]) -> str:
 
 @cache
 def _template(name: str) -> Template:
-    loader = DictLoader({each: _file(each) for each in ("page.html.j2", "notebook.html.j2", "blocks.html.j2")})
+    loader = PackageLoader("rnneval.render")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_safe, trim_blocks=True
     )

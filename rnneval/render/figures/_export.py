@@ -21,7 +21,7 @@ from rnneval.render.figures._base import LOCK, Figure
 from rnneval.render.figures._style import DARK, LIGHT, fill
 from rnneval.render.phrasing import visible
 
-_LOWEST = 520  # pixels: no picture is lower than one that is as wide
+LOWEST = 520  # pixels: no picture is lower than one that is as wide
 ENDINGS = ("png", "svg", "pdf", "html")
 # Text in an SVG stays text, in the reader's own font; it is laid out for DejaVu, which is as wide as any of these.
 _SANS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
@@ -137,7 +137,7 @@ def _drawn(
     look = DARK if dark else LIGHT
     width, height, dpi = size
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
-    canvas = Canvas((width, height or max(width, _LOWEST / 96) * figure.height), dpi, layout=layout)
+    canvas = Canvas((width, height or max(width, LOWEST / 96) * figure.height), dpi, layout=layout)
     FigureCanvasAgg(canvas)
     canvas.set_facecolor((0, 0, 0, 0) if clear else look.paper)
     ax = canvas.add_subplot()
@@ -183,9 +183,3 @@ def dark_of(svg: str) -> str:
     colors |= dict(zip(LIGHT.palette, DARK.palette, strict=True))
     pattern = re.compile("|".join(colors))
     return _TAG.sub(lambda tag: pattern.sub(lambda found: colors[found[0]], tag[0]), svg)
-
-
-def ratio(svg: str) -> float:
-    """Return the height of a picture as a share of its width."""
-    box = re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+) ([\d.]+)"', svg)
-    return float(box.group(2)) / float(box.group(1)) if box else 0.6

@@ -18,7 +18,7 @@ from rnneval.records.tables import SWEEP
 from rnneval.records.wiring import Finding
 from rnneval.render.document import Block, Fold, Picture, Report, Subsection
 from rnneval.render.figures import Figure, Table, figures_of, svg
-from rnneval.render.figures._export import dark_of, ratio
+from rnneval.render.figures._export import LOWEST, dark_of
 from rnneval.render.html import Drawn
 from rnneval.render.phrasing import file_name, model_names
 
@@ -358,4 +358,4 @@ def _drawn(figure: Figure) -> Drawn:
         return Drawn(html=Markup(figure.html()))  # noqa: S704 - the figure escapes what comes out of files
     light = svg(figure, COLUMN, clear=True, titled=False)
     light = light[light.index("<svg") :]
-    return Drawn(light=light, dark=dark_of(light), width=WIDTH, height=round(WIDTH * ratio(light)))
+    return Drawn(light=light, dark=dark_of(light), width=WIDTH, height=round(max(WIDTH, LOWEST) * figure.height))
