@@ -88,6 +88,12 @@ def test_what_is_left_out_of_a_reading_stands_in_the_text_of_the_figure():
     assert left_out >= {"state_norms", "passage", "loss_over_text"}
 
 
+@pytest.mark.parametrize("name", figures.names())
+def test_every_figure_has_a_page(name):
+    assert page(name).summary.endswith((".", "?"))
+    assert page(name).paragraph("How to read the figure").endswith(".")
+
+
 def test_the_titles_of_norms_in_training_and_along_a_text_are_told_apart():
     along = figures.figure_of(made.trace({"gru.h": np.linspace(1, 3, 100)}))
     training = figures.figure_of(made.state_history([np.nan] * 3, {"gru.h": [1.0, 2.0, 3.0]}))
