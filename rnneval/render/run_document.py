@@ -118,13 +118,19 @@ def sweep_document(sweep: "Sweep") -> Iterator[Block]:
     parts += [f"{sweep.kept:,} finished before"] if sweep.kept else []
     parts += [f"{len(failed):,} failed"] if failed else []
     yield Paragraph(text=f"{', '.join(parts)}; {sweep.out / FILE}", muted=True)
-    said: dict[tuple[str, str], tuple[Warned, list[str]]] = {}
-    for each in sweep.warned:
-        for warning in each.run.warnings if each.run is not None and each.run.valid else ():
-            same = warning.code, re.sub(r"\d+", "0", warning.message)
-            said.setdefault(same, (warning, []))[1].append(each.name)
-    for warning, names in said.values():
+    runs = ((each.name, each.run) for each in sweep.warned if each.run is not None and each.run.valid)
+    for warning, names in said_once((name, warning) for name, run in runs for warning in run.warnings):
         yield Notice(kind="unsure", title=f"warning {warning.code}", text=f"{listed(names, most=3)}: {warning.message}")
+
+
+def said_once(warnings: Iterable[tuple[str, Warned]]) -> list[tuple[Warned, list[str]]]:
+    """Return each warning once, with the names that have it: one that differs in numbers alone is the same."""
+    found: dict[tuple[str, str], tuple[Warned, list[str]]] = {}
+    for name, warning in warnings:
+        _, names = found.setdefault((warning.code, re.sub(r"\d+", "0", warning.message)), (warning, []))
+        if name not in names:
+            names.append(name)
+    return list(found.values())
 
 
 def scores_table(run: Run) -> TableBlock:

@@ -1,6 +1,5 @@
 """Chapters of the report: each function reads all records and yields the blocks that it has of them."""
 
-import re
 import shlex
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -62,6 +61,7 @@ from rnneval.render.run_document import (
     inside_tables,
     reset_table,
     run_facts,
+    said_once,
     scores_table,
 )
 from rnneval.render.wiring_document import finding_block, matrix_table, oracles_table
@@ -382,15 +382,11 @@ def warnings(given: Sequence[Given]) -> Iterator[Block]:
     Those of diagnostic rules stand in their chapter, those of the wiring check in that on the wiring.
     """
     models, elsewhere = subjects(given), {"wiring", "wrong-wiring", "leak", *(rule.NAME for rule in rules.all_rules())}
-    said: dict[tuple[str, str], tuple[str, dict[str, None]]] = {}
-    for model in models:
-        for each in model.given:
-            for w in each.record.warnings if isinstance(each.record, Run | Gradients) else ():
-                if w.code not in elsewhere:
-                    key = (w.code, re.sub(r"\d+", "0", w.message))  # the same, of another pass over the text
-                    said.setdefault(key, (w.message, {}))[1][model.name] = None
-    for (kind, _), (message, names) in said.items():
-        yield Notice(kind="unsure", title=f"{listed(names)}: {kind}" if len(models) > 1 else kind, text=message)
+    records = [(model.name, each.record) for model in models for each in model.given]
+    every = ((name, w) for name, each in records if isinstance(each, Run | Gradients) for w in each.warnings)
+    for warning, names in said_once((name, w) for name, w in every if w.code not in elsewhere):
+        title = f"{listed(names)}: {warning.code}" if len(models) > 1 else warning.code
+        yield Notice(kind="unsure", title=title, text=warning.message)
 
 
 def made(given: Sequence[Given]) -> Iterator[Block]:
