@@ -1,7 +1,7 @@
 """How well `rnneval lint` judges: recall and precision, findings in foreign code, verdicts beside the checker's.
 
 `python benchmarks/lint_corpus.py snippets` prints, rule by rule, how many of the expected findings of
-tests/linter/snippets are found, and how many findings were not expected. `… checker` puts its verdict beside
+tests/lint/snippets are found, and how many findings were not expected. `… checker` puts its verdict beside
 that of `rnneval check` on every model of tests/wiring/corpus (whose verdicts its own tests hold). `… foreign FOLDER
 …` lists every finding in other people's code, to be read and judged by a person. `--out FILE.json` keeps the
 figures.
@@ -16,10 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rnneval.linter.check import check_bytes, lint_files
-from rnneval.linter.discover import Settings, discover
-from rnneval.linter.finding import LintFinding, all_rules
-from rnneval.processes import cores
+from rnneval.lint.check import LintFinding, check_bytes, check_file
+from rnneval.lint.files import Settings, discover
+from rnneval.lint.rules import RULES
 
 TOP = Path(__file__).parent.parent
 CORPUS = TOP / "tests" / "wiring" / "corpus"
@@ -43,7 +42,7 @@ def main() -> None:
 
 def snippet_figures() -> dict[str, dict[str, float]]:
     sys.path.insert(0, str(TOP))
-    from tests.linter.written import snippets
+    from tests.lint.written import snippets
 
     expected: Counter[str] = Counter()
     hit: Counter[str] = Counter()
@@ -57,12 +56,12 @@ def snippet_figures() -> dict[str, dict[str, float]]:
     print(f"{len(wrong)} wrong and {len(right)} right snippets\n")
     print("| rule | expected | found | recall | not expected | precision |\n| --- | --- | --- | --- | --- | --- |")
     figures = {}
-    for rule in all_rules():
-        code = rule.CODE
+    for rule in RULES:
+        code = rule.code
         recall = hit[code] / max(expected[code], 1)
         precision = hit[code] / max(hit[code] + extra[code], 1)
         figures[code] = {"expected": expected[code], "found": hit[code], "recall": recall, "precision": precision}
-        label = f"{code} {rule.NAME}"
+        label = f"{code} {rule.name}"
         print(f"| {label} | {expected[code]} | {hit[code]} | {recall:.2f} | {extra[code]} | {precision:.2f} |")
     return figures
 
@@ -142,7 +141,7 @@ def foreign_figures(folders: list[str]) -> dict[str, object]:
     settings = Settings()
     files = discover(folders, settings)
     lines = sum(Path(file).read_bytes().count(b"\n") for file in files)
-    found = [finding for finding in lint_files(files, settings, cores()) if finding.code != "RNN000"]
+    found = [finding for file in files for finding in check_file(file) if finding.code != "RNN000"]
     for finding in found:
         print(f"{_place(finding)}: {finding.code} {finding.message}")
     print(f"\n{len(found)} findings in {len(files):,} files, {lines:,} lines: read each of them")

@@ -37,7 +37,7 @@ from rnneval.errors import RnnevalError
 from tests.checkpoints.architectures import V, make
 from tests.checkpoints.writing import FILES, FORMATS, KERAS_3, settle
 from tests.engine.small import WORDS, letters, sentences, stacked
-from tests.linter.written import snippets
+from tests.lint.written import snippets
 from tests.wiring.corpus.case import by_hand
 
 LEFT_OUT = {"created", "rnneval", "timing", "message", "reason", "help", "explanation", "command", "warnings_text"}

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from rnneval._version import __version__
@@ -26,7 +27,7 @@ _HOMES = {
     "from_step": "rnneval.backends.step",
     "gate": "rnneval.gates",
     "gradients": "rnneval.engine.diagnostics.gradients",
-    "lint": "rnneval.linter",
+    "lint": "rnneval.lint",
     "open": "rnneval.engine.opening",
     "read": "rnneval.records",
     "sweep": "rnneval.sweeps.many",
@@ -71,6 +72,21 @@ def collector_paused() -> Iterator[None]:
     finally:
         if running:
             gc.enable()
+
+
+class _Package(ModuleType):
+    """This module, in which functions stay functions although a package has the name of one.
+
+    When a module of the package `rnneval.lint` is imported, Python binds the package to the name `lint` here. Write
+    `from rnneval.lint import rules`, since `import rnneval.lint.rules as rules` looks for `rules` in the function.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name not in _HOMES or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ from rnneval.engine.evaluate import evaluate
 from rnneval.engine.losses import from_losses
 from rnneval.engine.opening import open  # noqa: A004 - the name in the contract: rnneval.open
 from rnneval.gates import compare, compare_losses, gate
-from rnneval.linter import lint
+from rnneval.lint import lint
 from rnneval.models.lm import RecurrentLM
 from rnneval.models.wrap import wrap
 from rnneval.records import read

@@ -335,7 +335,7 @@ class DeclareGroup(Options):
     declare: Iterable[str] = option(
         (),
         "Property of the model that its author intends, so that the wiring check does not report it.",
-        metavar="causal=false|stateless=LAYER|shared=LAYER|mixed=LAYER",
+        metavar="causal=false|stateless=LAYER|shared=LAYER|mixed=LAYER|chunked=LAYER|chunked=true",
         repeated=True,
     )
 

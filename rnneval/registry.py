@@ -7,13 +7,13 @@ at the end is no part of the entry's name: the entry `import`, a keyword of Pyth
 import ast
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.resources.abc import Traversable
 from types import ModuleType
 from typing import Any
 
 import rnneval
+from rnneval.pages import Page, all_pages
 
 _LATER = {
     "fragment": "rnneval.render.notebook",
@@ -61,23 +61,11 @@ def later(name: str) -> Callable[..., Any]:
     return found
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """Page of a metric, a rule or a figure."""
-
-    name: str
-    kind: str
-    code: str
-    """Code of a rule, such as `RNN001`; "" if there is none."""
-    summary: str
-    text: str
-    """Markdown."""
-
-
-def read_entries(folder: Traversable, kind: str) -> tuple[Entry, ...]:
+def read_entries(folder: Traversable, kind: str) -> tuple[Page, ...]:
     """Read the pages of a package's folder as source, without importing a module; return them in order of their names.
 
-    The page of a module is its docstring. In a module of rules, each function decorated with `@rule(…)` has a page.
+    The page of a module is in `rnneval/pages`, or else its docstring. In a module of rules, each function decorated
+    with `@rule(…)` has a page.
 
     Args:
         folder: The folder; one that does not exist has no pages.
@@ -85,41 +73,24 @@ def read_entries(folder: Traversable, kind: str) -> tuple[Entry, ...]:
     """
     if not folder.is_dir():
         return ()
-    found: list[Entry] = []
+    found: list[Page] = []
+    pages = {page.name: page for page in all_pages()}
     for file in folder.iterdir():
         if not file.name.endswith(".py") or file.name.startswith("_"):
             continue
         tree = ast.parse(file.read_text(encoding="utf-8"))
         functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-        pages: dict[str, ast.Module | ast.FunctionDef] = {
+        decorated: dict[str, ast.Module | ast.FunctionDef] = {
             name: node for name, node in functions.items() if any(map(_is_rule, node.decorator_list))
         }
-        of_source_alone = "find_in_source" in functions and "find" not in functions
-        for name, node in (pages or {file.name.removesuffix(".py").removesuffix("_"): tree}).items():
+        for name, node in (decorated or {file.name.removesuffix(".py").removesuffix("_"): tree}).items():
+            entry = name.replace("_", "-") if kind.endswith("rule") else name
             text = ast.get_docstring(node) or ""
-            entry = Entry(
-                name=name.replace("_", "-") if kind.endswith("rule") else name,
-                kind="lint rule" if of_source_alone else kind,
-                code=_code(node.body),
-                summary=text.partition("\n")[0],
-                text=text,
-            )
-            found.append(entry)
+            as_docstring = Page(name=entry, kind=kind, code="", summary=text.partition("\n")[0], text=text)
+            found.append(pages.get(entry, as_docstring))
     return tuple(sorted(found, key=lambda entry: entry.name))
 
 
 def _is_rule(decorator: ast.expr) -> bool:
     """Return whether this is the decorator `@rule(…)`."""
     return isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Name) and decorator.func.id == "rule"
-
-
-def _code(body: list[ast.stmt]) -> str:
-    """Return the string that a module calls CODE, or ""."""
-    for node in body:
-        match node:
-            case (
-                ast.Assign(targets=[ast.Name(id="CODE")], value=ast.Constant(value=str(code)))
-                | ast.AnnAssign(target=ast.Name(id="CODE"), value=ast.Constant(value=str(code)))
-            ):
-                return code
-    return ""

@@ -302,5 +302,5 @@ def opened(lm: LanguageModel) -> "Opened":
         vocabulary=None if lm.vocabulary is None else lm.vocabulary.record(),
         why_no_vocabulary=lm.why_no_vocabulary or None,
         assumptions=lm.assumptions,
-        warnings=lm.warnings,
+        warnings=lm.warnings or None,
     )

@@ -26,7 +26,7 @@ class Opened(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     why_no_vocabulary: str | None = None
     """Places that were searched in vain, and what to give."""
     assumptions: tuple[str, ...]
-    warnings: tuple[Warning, ...] = ()
+    warnings: tuple[Warning, ...] | None = None
 
     @property
     def title(self) -> str:

@@ -122,7 +122,7 @@ class Text(Value, frozen=True, kw_only=True):
     files: tuple[TextFile, ...]
     part: str | None = None
     """The part that `--part` asked for; absent for the whole."""
-    share: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    share: float | None = None
     """Share of the characters of the files that the part holds; absent for the whole."""
     characters: Count
     bytes: Count

@@ -4,26 +4,19 @@ Text is ruff's `path:line:column: CODE message`, GitHub's workflow commands beco
 for code scanning services, JSON for programs.
 """
 
-import inspect
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
 
-import msgspec
-
 from rnneval._version import __version__
-from rnneval.linter.finding import LintFinding, all_rules
-from rnneval.records import json_text
+from rnneval.lint.check import LintFinding
+from rnneval.lint.rules import RULES, UNREADABLE
+from rnneval.pages import page
 from rnneval.render.phrasing import annotation, counted, not_a_command, visible
 
 _ROOT = "%SRCROOT%"
-_UNREADABLE = {
-    "id": "RNN000",
-    "name": "invalid-source",
-    "shortDescription": {"text": "A file cannot be read as Python 3 or as a notebook."},
-    "defaultConfiguration": {"level": "warning"},
-}
 
 
 def lint_text(findings: Sequence[LintFinding]) -> str:
@@ -38,7 +31,8 @@ def lint_text(findings: Sequence[LintFinding]) -> str:
 
 def lint_json(findings: Sequence[LintFinding]) -> str:
     """Write all findings as one JSON list."""
-    return json_text(msgspec.to_builtins(list(findings)), indent=2)
+    found = ({key: value for key, value in asdict(finding).items() if value is not None} for finding in findings)
+    return _json(list(found))
 
 
 def lint_summary(findings: Sequence[LintFinding], files: int) -> str:
@@ -66,18 +60,18 @@ def lint_github(findings: Iterable[LintFinding]) -> str:
 
 def lint_sarif(findings: Sequence[LintFinding]) -> str:
     """Write the log of one run: every rule with its text, every finding with its place."""
-    rules = [_UNREADABLE]
-    for rule in all_rules():
-        text = inspect.cleandoc(rule.__doc__ or "")
-        summary = {"text": text.partition("\n")[0]}
+    rules = []
+    for rule in (UNREADABLE, *RULES):
+        about = page(rule.name)
+        summary = {"text": about.summary}
         rules.append(
             {
-                "id": rule.CODE,
-                "name": rule.NAME,
+                "id": rule.code,
+                "name": rule.name,
                 "shortDescription": summary,
                 "fullDescription": summary,
-                "help": {"text": text, "markdown": text},
-                "defaultConfiguration": {"level": rule.SEVERITY},
+                "help": {"text": about.text, "markdown": about.text},
+                "defaultConfiguration": {"level": rule.severity},
             }
         )
     numbers = {rule["id"]: number for number, rule in enumerate(rules)}
@@ -88,7 +82,13 @@ def lint_sarif(findings: Sequence[LintFinding]) -> str:
         "results": [_result(finding, numbers[finding.code]) for finding in findings],
     }
     schema = "https://json.schemastore.org/sarif-2.1.0.json"
-    return json_text({"$schema": schema, "version": "2.1.0", "runs": [run]}, indent=2)
+    return _json({"$schema": schema, "version": "2.1.0", "runs": [run]})
+
+
+def _json(value: object) -> str:
+    from rnneval.records import json_text
+
+    return json_text(value, indent=2)
 
 
 def _semantic(version: str) -> str:

@@ -102,7 +102,7 @@ def opened_document(opened: Opened) -> Iterator[Block]:
         for layer in opened.checkpoint.layers
     )
     yield table("Layers", ("layer", "path", "kind", "units", "slots"), rows, right=(3,))
-    yield from _warnings(opened.warnings)
+    yield from _warnings(opened.warnings or ())
 
 
 def sweep_document(sweep: "Sweep") -> Iterator[Block]:
@@ -116,7 +116,7 @@ def sweep_document(sweep: "Sweep") -> Iterator[Block]:
         yield failures_table(failed)
     parts = [counted(len(rows), "checkpoint")]
     parts += [f"{sweep.kept:,} finished before"] if sweep.kept else []
-    parts += [f"{len(failed):,} failed"] if failed else []
+    parts += [f"{len(failed):,} failed or not valid"] if failed else []
     yield Paragraph(text=f"{', '.join(parts)}; {sweep.out / FILE}", muted=True)
     runs = ((each.name, each.run) for each in sweep.warned if each.run is not None and each.run.valid)
     for warning, names in said_once((name, warning) for name, run in runs for warning in run.warnings):
@@ -209,8 +209,8 @@ def run_facts(run: Run) -> Iterator[Fact]:
             lengths = f"median {seen.median:,.0f}, 95 % within {seen.p95:,.0f}, longest {seen.max:,.0f}"
             bounds = f"tokens (upper bounds: compared every {streams.segment})"
             yield Fact(name="forgets in", text=f"{lengths} {bounds}")
-    if run.wiring:
-        yield Fact(name="wiring", text=f"{run.wiring.verdict}: {run.wiring.reason}")
+    wiring = f"{run.wiring.verdict}: {run.wiring.reason}" if run.wiring else "not checked"
+    yield Fact(name="wiring", text=wiring)
     if run.token_by_token:
         each = run.token_by_token.total_nats / max(1, tokens.scored)
         segments = f"segments of {counted(run.token_by_token.segment, 'token')}"

@@ -200,13 +200,12 @@ def _final_sha256(texts: Sequence[str], fitted: Sequence[str], options: SweepOpt
     """Hash the final text; the text on which baselines are fitted may not overlap it."""
     chosen = TextOptions.of(options)
     whole, scored = sha256(), Sources(texts)
-    for piece in final_text(scored, chosen):
-        whole.update(piece.text.encode())
+    for document in final_text(scored, chosen):
+        whole.update(document.encode())
     if fitted:
         fit = Sources(fitted)
         options_of_fit = replace(chosen, part=options.fit_part, part_option="--fit-part")
-        for _ in final_text(fit, options_of_fit):
-            pass
+        final_text(fit, options_of_fit)
         refuse_overlap(fit.taken(options_of_fit.sliced), scored.taken(chosen.sliced))
     return whole.hexdigest()
 

@@ -1,7 +1,7 @@
 """A text as ids, with everything that its tokens stand for counted exactly."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from rnneval.errors import TextError, VocabularyError
 from rnneval.options import Paths
 from rnneval.records import run
-from rnneval.text.pieces import Piece, TextOptions, final_text
-from rnneval.text.sources import InMemory, Sources, TakenFile
+from rnneval.text.pieces import TextOptions, final_text
+from rnneval.text.sources import InMemory, Sources, TakenFile, place_after
 from rnneval.text.spans import Spans, kind_of, tiling_of
 from rnneval.text.table import TokenSlice, TokenTable
 from rnneval.text.tokenise import (
@@ -24,6 +24,7 @@ from rnneval.text.tokenise import (
     UnitTokeniser,
     Unknowns,
     WordTokeniser,
+    slices,
     text_of_words,
 )
 from rnneval.text.units import BlockCuts, Ints, block_cuts, letters
@@ -255,19 +256,19 @@ class _Encoder:
             raise
 
     def _read(self) -> None:
-        after_word = False
-        pieces: Iterable[Piece] = final_text(self._sources, self._options)
-        for piece in pieces if self._tokeniser is None else self._tokeniser.pieces(pieces):
-            looked_at = letters(piece.text, piece.starts, after_word=after_word)
-            after_word = not looked_at.space[-1]
-            self._digest.update(looked_at.utf8)
-            self._characters += len(piece.text)
-            self._words += int(np.count_nonzero(looked_at.begins))
-            self._carriage_returns += piece.text.count("\r")
-            if self._tokeniser is None:
-                self._table.add_text(looked_at)
-            else:
-                self._table.add(self._tokeniser.tokens(piece, looked_at), looked_at)
+        self._documents = final_text(self._sources, self._options)
+        for document in self._documents:
+            self._table.begin_document()
+            after_word = False
+            for piece in slices(document) if self._tokeniser is None else self._tokeniser.pieces(document):
+                looked_at = letters(piece.text, after_word=after_word)
+                after_word = not looked_at.space[-1]
+                self._digest.update(looked_at.utf8)
+                self._characters += len(piece.text)
+                self._words += int(np.count_nonzero(looked_at.begins))
+                self._carriage_returns += piece.text.count("\r")
+                batch = None if self._tokeniser is None else self._tokeniser.tokens(piece, looked_at)
+                self._table.add(looked_at, batch)
         self._table.finish_text()
 
     def _refuse(self) -> None:
@@ -295,7 +296,7 @@ class _Encoder:
             layout, loss = self._tokeniser.layout(self._table)
         table = self._table
         taken = self._sources.taken(self._options.sliced)
-        share = sum(len(file.characters) for file in taken) / sum(self._sources.lengths)
+        share = sum(len(file.characters) for file in taken) / sum(map(len, self._sources.texts))
         return EncodedText(
             tokens=len(table.ids),
             document_starts=table.starts,
@@ -321,11 +322,12 @@ class _Encoder:
 
     def _described(self, unknowns: Unknowns) -> str:
         """Describe the unknown tokens, the first with its place in the files, unless the text was rewritten."""
-        options = self._options
-        assert unknowns.first is not None  # noqa: S101 - called where there is one
+        sources, options, first = self._sources, self._options, unknowns.first
         if options.normalize == "none" and options.newlines == "keep":
-            return unknowns.describe(self._name, self._sources.found_at(unknowns.first))
-        return unknowns.describe(self._name, f"{unknowns.first} of the text after --normalize and --newlines")
+            place = sources.found_at(sources.wanted(options.sliced).start + first)
+        else:
+            place = f"{place_after(''.join(self._documents)[:first])} of the text after --normalize and --newlines"
+        return unknowns.describe(self._name, place)
 
     def _warnings(self, loss: str, share: float) -> list[run.Warning]:
         name, said = self._name, {}

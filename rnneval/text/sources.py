@@ -1,20 +1,16 @@
-"""Texts from the disk or from memory: bytes → characters, strictly, in chunks; a hash and a byte-order mark a file."""
+"""Texts from the disk or from memory: bytes → characters, strictly; a hash and a byte-order mark a file."""
 
-import codecs
 import hashlib
 import io
 import os
 import re
 import stat
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 from pathlib import Path
-from typing import BinaryIO, Self
-
-import numpy as np
+from typing import BinaryIO
 
 from rnneval.errors import TextError, UsageError, is_plainly_text, named_in_message
 from rnneval.options import Paths
@@ -22,9 +18,9 @@ from rnneval.records import run
 from rnneval.records.paths import open_regular
 
 CHUNK_BYTES = 1 << 20
-"""Bytes read at a time: bounds the memory for any length of the text."""
+"""Bytes read at a time."""
 MOST_STREAMED_BYTES = 1 << 28
-"""Most bytes of a text from a pipe, which may have no end and would fill the disk of temporary files."""
+"""Most bytes of a text from a pipe, which may have no end and would fill the memory."""
 _DIGITS = "[0-9]{1,18}"
 _BOUND = rf"-?(?:{_DIGITS}|{_DIGITS}\.?%|(?:{_DIGITS})?\.{_DIGITS}%)"
 _SPEC = re.compile(rf"(?P<start>{_BOUND})?:(?P<stop>{_BOUND})?")
@@ -82,42 +78,14 @@ class TakenFile:
     characters: range
 
 
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    r"""A place in a text: characters, line feeds and, since the last line feed, characters before it.
+def place_after(text: str) -> str:
+    r"""Name the place after a text: the offset from 0, line and column from 1.
 
-    >>> str(Place.after_text("ab\ncd"))
+    >>> place_after("ab\ncd")
     'character offset 5, line 2, column 3'
     """
-
-    characters: int
-    lines: int
-    column: int
-
-    @classmethod
-    def after_text(cls, text: str) -> Self:
-        """Return the place after a text."""
-        return cls(characters=len(text), lines=text.count("\n"), column=len(text) - text.rfind("\n") - 1)
-
-    def __str__(self) -> str:
-        """Show the offset from 0, line and column from 1."""
-        return f"character offset {self.characters:,}, line {self.lines + 1:,}, column {self.column + 1:,}"
-
-    def after(self, first: "Place") -> "Place":
-        """Return the place that is reached from another one."""
-        return Place(
-            characters=first.characters + self.characters,
-            lines=first.lines + self.lines,
-            column=self.column if self.lines else first.column + self.column,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Characters:
-    """A run of characters of one file, decoded; `file` counts the files from 0."""
-
-    text: str
-    file: int
+    line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
+    return f"character offset {len(text):,}, line {line:,}, column {column:,}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +109,7 @@ def text_given(paths: Paths | None, string: str | None) -> Paths | InMemory:
 
 
 class Sources:
-    """The files of one text, read from start to end; `files` and `warnings` are complete after that."""
+    """The files of one text; `files` and `warnings` are complete once they are read."""
 
     def __init__(self, text: Paths | InMemory) -> None:
         self._sources: list[InMemory | str] = []
@@ -154,11 +122,8 @@ class Sources:
         self.files: list[run.TextFile] = []
         """One entry per file that was read to its end, with the hash of its raw bytes."""
         self.warnings: list[run.Warning] = []
-        self.skipped = Place(characters=0, lines=0, column=0)
-        """The characters before the part, once it is read."""
-        self.lengths: list[int] = []
-        """Characters of each file that was read to its end."""
-        self._lines: list[int] = []
+        self.texts: list[str] = []
+        """The characters of each file that was read."""
 
     @property
     def name(self) -> str:
@@ -166,60 +131,41 @@ class Sources:
         first, more = _name(self._sources[0]), len(self._sources) - 1
         return f"{first} and {more} more" if more else first
 
-    def read(self) -> Iterator[Characters]:
+    def read(self) -> Iterator[str]:
         """Decode every file, each on its own, without its byte-order mark."""
-        for number, source in enumerate(self._sources):
-            digest, name, characters, lines = hashlib.sha256(), _name(source), 0, 0
-            rest, place = b"", 0
-            for chunk, raw in enumerate(_raw_chunks(source)):
-                digest.update(raw)
-                data = rest + raw
-                text, used = _decode(data, name, place, last=False)
-                rest, place = data[used:], place + used
-                if chunk == 0 and text.startswith("\ufeff"):
-                    text = text[1:]
-                    self.warnings.append(run.Warning(code="bom", message=f"{name}: a byte-order mark was dropped"))
-                if text:
-                    characters += len(text)
-                    lines += text.count("\n")
-                    yield Characters(text=text, file=number)
-            _decode(rest, name, place, last=True)
+        for source in self._sources:
+            name, raw = _name(source), b"".join(_raw_chunks(source))
+            text = _decoded(raw, name)
+            if text.startswith("\ufeff"):
+                text = text[1:]
+                self.warnings.append(run.Warning(code="bom", message=f"{name}: a byte-order mark was dropped"))
             path = "" if isinstance(source, InMemory) else source
-            self.files.append(run.TextFile(path=path, sha256=digest.hexdigest()))
-            self.lengths.append(characters)
-            self._lines.append(lines)
+            self.files.append(run.TextFile(path=path, sha256=hashlib.sha256(raw).hexdigest()))
+            self.texts.append(text)
+            yield text
 
-    def found_at(self, place: Place) -> str:
-        """Say where a place of the part is in the files, once they are read."""
-        at = place.after(self.skipped)
-        number = bisect_right(np.cumsum(self.lengths[:-1]).tolist(), at.characters)
-        offset = at.characters - sum(self.lengths[:number])
-        of = f" of {_name(self._sources[number])}" if len(self._sources) > 1 else ""
-        lines = at.lines - sum(self._lines[:number])
-        return f"{Place(characters=offset, lines=lines, column=min(at.column, offset))}{of}"
+    def found_at(self, character: int) -> str:
+        """Name the place of a character of the joined files."""
+        for source, text in zip(self._sources, self.texts, strict=True):
+            if character < len(text):
+                of = f" of {_name(source)}" if len(self._sources) > 1 else ""
+                return f"{place_after(text[:character])}{of}"
+            character -= len(text)
+        raise IndexError(character)
+
+    def wanted(self, part: Part | None) -> range:
+        """Return the characters of the joined files that lie in the part."""
+        total = sum(map(len, self.texts))
+        return range(total) if part is None else part.resolve(total)
 
     def taken(self, part: Part | None) -> tuple[TakenFile, ...]:
         """Return the files that were read, each with the characters of it that lie in the part."""
-        wanted, place = range(sum(self.lengths)) if part is None else part.resolve(sum(self.lengths)), 0
-        found = []
-        for file, length in zip(self.files, self.lengths, strict=True):
-            inside = range(length)[max(wanted.start - place, 0) : max(wanted.stop - place, 0)]
+        wanted, place, found = self.wanted(part), 0, []
+        for file, text in zip(self.files, self.texts, strict=True):
+            inside = range(len(text))[max(wanted.start - place, 0) : max(wanted.stop - place, 0)]
             found.append(TakenFile(path=file.path, sha256=file.sha256, characters=inside))
-            place += length
+            place += len(text)
         return tuple(found)
-
-    def count(self) -> int:
-        """Count the characters of all files by their first bytes; `read` refuses what is not UTF-8."""
-        characters = 0
-        for source in self._sources:
-            if isinstance(source, str) and not stat.S_ISREG(_status(source).st_mode):
-                raise TextError(f"{source}: is a pipe or device, and --part reads it twice: write it to a file first")
-            for chunk, raw in enumerate(_raw_chunks(source)):
-                continuation = (np.frombuffer(raw, np.uint8) & 0xC0) == 0x80
-                characters += len(raw) - int(np.count_nonzero(continuation))
-                if chunk == 0 and raw.startswith(codecs.BOM_UTF8):
-                    characters -= 1
-        return characters
 
 
 def refuse_overlap(fitted: Iterable[TakenFile], scored: Sequence[TakenFile]) -> None:
@@ -297,14 +243,12 @@ def _raw_chunks(source: InMemory | str) -> Iterator[bytes]:
             raise TextError(_unreadable(_name(source), error)) from error
 
 
-def _decode(data: bytes, name: str, place: int, *, last: bool) -> tuple[str, int]:
-    """Decode whole characters; one that the end of the chunk cuts stays for the next."""
+def _decoded(raw: bytes, name: str) -> str:
     try:
-        return codecs.utf_8_decode(data, "strict", last)
+        return raw.decode()
     except UnicodeDecodeError as error:
-        offset = place + error.start
-        seen = f"0x{data[error.start]:02X}"
+        seen = f"0x{raw[error.start]:02X}"
         raise TextError(
-            f"{name}: not UTF-8: byte {seen} at offset {offset:,} ({error.reason}): "
+            f"{name}: not UTF-8: byte {seen} at offset {error.start:,} ({error.reason}): "
             "convert it, such as with iconv -f WINDOWS-1252 -t UTF-8"
         ) from error

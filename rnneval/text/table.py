@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.text.spool import Column
-from rnneval.text.units import Bools, Ints, Letters, byte_flags, bytes_before
+from rnneval.text.units import Bools, Ints, Letters, byte_flags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +50,6 @@ class Batch:
     """The end of each token, in bytes from the start of the piece."""
     unknown: Ints
     """A byte of each character, byte or word that the vocabulary lacks, rising."""
-    before: Ints | None = None
-    """Number of tokens before each start of a document; None: every token that ends at the start or before it.
-
-    Given where that would be wrong: a subword token may be empty, so that it ends at the start of its own document.
-    """
 
 
 class TokenTable:
@@ -62,8 +57,8 @@ class TokenTable:
 
     def __init__(self) -> None:
         self._columns = [Column(np.uint8), Column(np.int32), Column(np.int64), Column(np.int64)]
-        self._documents: list[Ints] = []
-        self._first: list[Ints] = []
+        self._documents: list[int] = []
+        self._first: list[int] = []
         self.closed = False
 
     @property
@@ -71,27 +66,24 @@ class TokenTable:
         """Bytes of the text so far."""
         return self._columns[0].size
 
-    def add_text(self, letters: Letters) -> None:
-        """Add the next characters."""
-        self._documents.append(self.bytes + bytes_before(letters, letters.starts))
-        self._columns[0].append(np.frombuffer(letters.utf8, np.uint8))
+    def begin_document(self) -> None:
+        """Note that a document begins."""
+        self._documents.append(self.bytes)
+        self._first.append(self._columns[1].size)
 
-    def add(self, batch: Batch, letters: Letters) -> None:
+    def add(self, letters: Letters, batch: Batch | None) -> None:
         """Add the next characters and the tokens that end in them."""
-        _, ids, ends, unknown = self._columns
-        before = batch.before
-        if before is None:
-            before = np.searchsorted(batch.ends, bytes_before(letters, letters.starts), side="right")
-        self._first.append(ids.size + before)
-        ids.append(batch.ids)
-        ends.append(self.bytes + batch.ends)
-        unknown.append(self.bytes + batch.unknown)
-        self.add_text(letters)
+        utf8, ids, ends, unknown = self._columns
+        if batch is not None:
+            ids.append(batch.ids)
+            ends.append(utf8.size + batch.ends)
+            unknown.append(utf8.size + batch.unknown)
+        utf8.append(np.frombuffer(letters.utf8, np.uint8))
 
     def finish_text(self) -> None:
         """Note that the text is complete: `utf8` `(bytes,)`, and `documents`, the first byte of each document."""
         self.utf8: NDArray[np.uint8] = self._columns[0].array()
-        self.documents: Ints = np.concatenate(self._documents)
+        self.documents: Ints = np.array(self._documents, np.int64)
 
     def finish(self, ends: Ints | None = None, first: Ints | None = None) -> None:
         """Note that all tokens are there, or that they are spans with these ends, and the first one of each document.
@@ -102,7 +94,7 @@ class TokenTable:
         self.ids, self.ends, self.unknown = (column.array() for column in self._columns[1:])
         if ends is not None:
             self.ids, self.ends = np.zeros(len(ends), np.int32), ends
-        first = np.concatenate(self._first) if first is None else first
+        first = np.array(self._first, np.int64) if first is None else first
         following = np.append(first[1:], len(self.ends))
         some = first < following
         self.starts: Ints = first[some]
@@ -147,10 +139,7 @@ class TokenTable:
 
 
 def _sums(flags: Bools, bounds: Ints) -> Ints:
-    """Count the flags between each two bounds, none where they are equal; the first flag is at the first bound."""
-    begins = bounds[:-1] - bounds[0]
-    if not len(begins):
-        return np.zeros(0, np.int64)
-    found: Ints = np.add.reduceat(np.append(flags, False), begins, dtype=np.int64)
-    found[bounds[:-1] == bounds[1:]] = 0
+    """Count the flags between each two bounds; the first flag is at the first bound."""
+    before = np.append(0, np.cumsum(flags, dtype=np.int64))
+    found: Ints = np.diff(before[bounds - bounds[0]])
     return found

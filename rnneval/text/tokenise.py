@@ -11,23 +11,22 @@ assumed: a window is joined to the next in the middle of their overlap, where bo
 places, at a distance from the edges of both. Where they have not, both become longer.
 """
 
+import re
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise, repeat
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.errors import TextError, VocabularyError
-from rnneval.text.pieces import Piece, whole_words
-from rnneval.text.sources import Place
 from rnneval.text.subword import Located, Subword, locate
 from rnneval.text.table import Batch, TokenTable
-from rnneval.text.units import Bools, Ints, Letters, bytes_before
+from rnneval.text.units import Bools, Letters, byte_starts
 from rnneval.text.vocabulary import Vocabulary
 
 PLAIN = "plain"
@@ -38,6 +37,9 @@ _ABSENT = -1
 """Id of a token that the vocabulary lacks."""
 _SHOWN = 5
 _CHUNK = 1 << 16
+PIECE = 1 << 20
+"""Characters split at a time."""
+_WHITE_SPACE = re.compile(r"\s")
 _REMEMBERED = 10_000
 """Most distinct unknown tokens that are counted, so that a text with another vocabulary does not fill the memory."""
 WINDOW = 8192
@@ -93,18 +95,18 @@ class Unknowns:
     def __init__(self, kind: str) -> None:
         self.total = 0
         self._kind = kind
-        self.first: Place | None = None
-        """The first one in the final text."""
+        self.first = 0
+        """Characters of the final text before the first one."""
         self._counts: Counter[str] = Counter()
         self._counted_every_distinct = True
-        self._place = Place(characters=0, lines=0, column=0)
-        """The start of the present piece."""
+        self._characters = 0
+        """Characters of the final text before the present piece."""
 
     def add(self, counts: Mapping[str, int], utf8: bytes, first: int) -> None:
         """Count unknown tokens of a piece, the first of which begins at byte `first`."""
+        if not self.total:
+            self.first = self._characters + len(utf8[:first].decode(errors="ignore"))
         self.total += sum(counts.values())
-        if self.first is None:
-            self.first = Place.after_text(utf8[:first].decode(errors="ignore")).after(self._place)
         for token, count in counts.items():
             if token in self._counts or len(self._counts) < _REMEMBERED:
                 self._counts[token] += count
@@ -113,7 +115,7 @@ class Unknowns:
 
     def advance(self, text: str) -> None:
         """Move on to the end of a piece."""
-        self._place = Place.after_text(text).after(self._place)
+        self._characters += len(text)
 
     def describe(self, of: str, first: str) -> str:
         """Return a message with their number, the most frequent ones and the first place; `of` names the text."""
@@ -149,6 +151,29 @@ class Unknowns:
         return f"{token!r} (U+{ord(token):04X})" if len(token) == 1 else repr(token[:40])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """Some characters of a document, at least one."""
+
+    text: str
+    first: bool
+    """Whether the document begins here."""
+    tokens: Located | None = None
+    """Its tokens, if they are known."""
+
+
+def slices(document: str, *, between_words: bool = False) -> Iterator[Piece]:
+    """Cut a document into pieces of a million characters, or a little more if only between words."""
+    start = 0
+    while start < len(document):
+        stop = start + PIECE
+        if between_words:
+            found = _WHITE_SPACE.search(document, stop)
+            stop = found.start() if found else len(document)
+        yield Piece(text=document[start:stop], first=start == 0)
+        start = stop
+
+
 class Tokeniser(ABC):
     """Splits pieces into tokens; `unknowns` counts those of the kind `noun` that the vocabulary lacks."""
 
@@ -170,9 +195,9 @@ class Tokeniser(ABC):
                 )
             self.stand_in = found
 
-    def pieces(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """Cut a text at places where tokens end, and drop nothing: no character or byte crosses the ends of pieces."""
-        yield from pieces
+    def pieces(self, document: str) -> Iterator[Piece]:
+        """Cut a document at places where tokens end, and drop nothing: no character or byte crosses them."""
+        return slices(document)
 
     @abstractmethod
     def tokens(self, piece: Piece, letters: Letters) -> Batch:
@@ -197,7 +222,7 @@ class UnitTokeniser(Tokeniser):
     def tokens(self, piece: Piece, letters: Letters) -> Batch:
         """Make a token of each character, or of each byte."""
         values: NDArray[Any] = letters.points
-        begins = bytes_before(letters, np.arange(len(values)))
+        begins = byte_starts(letters)
         if self.kind == "byte":
             values = np.frombuffer(letters.utf8, np.uint8)
             begins = np.arange(len(values))
@@ -226,9 +251,9 @@ class WordTokeniser(Tokeniser):
         self._literal_eos = False
         """The text itself has the word `<eos>`."""
 
-    def pieces(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """Cut the text between words."""
-        return whole_words(pieces)
+    def pieces(self, document: str) -> Iterator[Piece]:
+        """Cut a document between words."""
+        return slices(document, between_words=True)
 
     def layout(self, table: TokenTable) -> tuple[str | None, str]:
         """Return the layout of the words, if there is one."""
@@ -243,7 +268,7 @@ class WordTokeniser(Tokeniser):
         words = piece.text.split()
         ids = np.array(list(map(self._ids.get, words, repeat(_ABSENT))), np.int64)
         self._literal_eos = self._literal_eos or (self.eos_id is not None and bool((ids == self.eos_id).any()))
-        begins = bytes_before(letters, np.arange(len(letters.points)))
+        begins = byte_starts(letters)
         stops = np.append(begins[1:], len(letters.utf8))
         ends = stops[~letters.space & np.append(letters.space[1:], True)]
         absent = np.flatnonzero(ids == _ABSENT)
@@ -263,85 +288,40 @@ class WordTokeniser(Tokeniser):
         return Batch(ids=ids, ends=ends, unknown=unknown)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Excerpt(Piece):
-    """A part of a document that begins and ends where tokens do."""
-
-    ids: NDArray[np.int32]
-    ends: Ints
-    """End of each token, in bytes from the start of the excerpt."""
-
-
-def _by_document(pieces: Iterable[Piece]) -> Iterator[tuple[int, str]]:
-    """Yield texts with the number of their document; no text is empty."""
-    number = 0
-    for piece in pieces:
-        places = [*piece.starts, len(piece.text)]
-        if places[0] > 0:
-            yield number, piece.text[: places[0]]
-        for start, stop in pairwise(places):
-            number += 1
-            yield number, piece.text[start:stop]
-
-
-class _Document:
-    """One document, read from start to end; `_text` begins at the beginning of the present window."""
-
-    def __init__(self, texts: Iterator[str], subword: Subword) -> None:
-        self._texts, self._subword = texts, subword
-        self._text = ""
-        self._done = 0
-        """Bytes of `_text` that were yielded already: the context before the tokens of the window."""
-        self._first = True
-        self._located: tuple[int, Located] | None = None
-        """A number of characters of `_text`, and their tokens."""
-
-    def excerpts(self) -> Iterator[_Excerpt]:
-        """Yield all of it."""
+def _excerpts(text: str, subword: Subword) -> Iterator[Piece]:
+    """Yield a document in pieces that begin and end where tokens do; `ends` of tokens count from the piece's start."""
+    size, overlap = WINDOW, OVERLAP
+    begin, done = 0, 0  # the first character of the window, and the bytes of it that were yielded already
+    known: tuple[int, Located] | None = None  # a number of characters of the window, and their tokens
+    while begin < len(text):
+        window, last = text[begin : begin + size], begin + size >= len(text)
+        if size > LONGEST and not last:
+            raise TextError(
+                f"more than {LONGEST:,} characters, beginning {window[:30]!r}, have no place where the tokenizer "
+                f"({subword.name}) parts them whatever follows: is this text? --documents blank-line or file gives "
+                "shorter documents"
+            )
+        left = known[1] if known is not None and known[0] == len(window) else locate(subword, window)
+        if last:
+            yield _excerpt(left, window.encode()[done:], done, first=begin == 0)
+            return
+        start = begin + size - overlap
+        following = text[start : start + size]
+        right, shift = locate(subword, following), len(text[begin:start].encode())
+        place = _agreed(left, right, shift, text[start : begin + size].encode())
+        if place is None:
+            size, overlap = 2 * size, 2 * overlap
+            continue
+        yield _excerpt(left, window.encode()[done:place], done, first=begin == 0)
+        begin, done, known = start, place - shift, (len(following), right)
         size, overlap = WINDOW, OVERLAP
-        while self._reaches(size + 1):
-            if size > LONGEST:
-                raise TextError(
-                    f"more than {LONGEST:,} characters, beginning {self._text[:30]!r}, have no place where the "
-                    f"tokenizer ({self._subword.name}) parts them whatever follows: is this text? --documents "
-                    "blank-line or file gives shorter documents"
-                )
-            self._reaches(2 * size - overlap)
-            left, start = self._locate(size), size - overlap
-            right_text = self._text[start : start + size]
-            right = locate(self._subword, right_text)
-            shift, shared = len(self._text[:start].encode()), self._text[start:size].encode()
-            place = _agreed(left, right, shift, shared)
-            if place is None:
-                size, overlap = 2 * size, 2 * overlap
-                continue
-            yield self._excerpt(left, self._text[:size].encode()[self._done : place])
-            self._text, self._done = self._text[start:], place - shift
-            self._located = (len(right_text), right)
-            size, overlap = WINDOW, OVERLAP
-        if self._text:
-            yield self._excerpt(self._locate(len(self._text)), self._text.encode()[self._done :])
 
-    def _reaches(self, characters: int) -> bool:
-        """Read on, and return whether the text has so many characters."""
-        parts, length = [self._text], len(self._text)
-        while length < characters and (more := next(self._texts, "")):
-            parts.append(more)
-            length += len(more)
-        self._text = "".join(parts)
-        return length >= characters
 
-    def _locate(self, characters: int) -> Located:
-        if self._located is None or self._located[0] != characters:
-            self._located = (characters, locate(self._subword, self._text[:characters]))
-        return self._located[1]
-
-    def _excerpt(self, located: Located, utf8: bytes) -> _Excerpt:
-        """Return the tokens of the bytes that follow `_done`."""
-        stop, first, self._first = self._done + len(utf8), self._first, False
-        which = (located.ends <= stop) & ((located.ends > self._done) | first)
-        ids, ends = located.ids[which], located.ends[which] - self._done
-        return _Excerpt(text=utf8.decode(), starts=(0,) if first else (), ids=ids, ends=ends)
+def _excerpt(located: Located, utf8: bytes, done: int, *, first: bool) -> Piece:
+    """Return the bytes that follow the first `done` ones of a window, with their tokens."""
+    which = (located.ends <= done + len(utf8)) & ((located.ends > done) | first)
+    tokens = Located(ids=located.ids[which], ends=located.ends[which] - done)
+    return Piece(text=utf8.decode(), first=first, tokens=tokens)
 
 
 def _agreed(left: Located, right: Located, shift: int, shared: bytes) -> int | None:
@@ -377,24 +357,24 @@ class SubwordTokeniser(Tokeniser):
         self._loss = ""
         """A message about the first place at which the tokens do not spell the text."""
 
-    def pieces(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """Encode the text, and cut it where tokens end in both windows; no excerpt crosses the end of a document."""
-        for _, texts in groupby(_by_document(pieces), key=lambda numbered: numbered[0]):
-            yield from _Document((text for _, text in texts), self._subword).excerpts()
+    def pieces(self, document: str) -> Iterator[Piece]:
+        """Encode a document, and cut it where tokens end in both windows."""
+        return _excerpts(document, self._subword)
 
     def tokens(self, piece: Piece, letters: Letters) -> Batch:
         """Return the tokens of a piece that is already encoded."""
-        assert isinstance(piece, _Excerpt)  # noqa: S101 - one of our own pieces
-        ids, ends = piece.ids.astype(np.int64), piece.ends
+        assert piece.tokens is not None  # noqa: S101 - one of our own pieces
+        found = piece.tokens.ids
+        ids, ends = found.astype(np.int64), piece.tokens.ends
         unknown_id = -1 if self._subword.unknown_id is None else self._subword.unknown_id
-        unknown: Bools = np.equal(piece.ids, unknown_id)
+        unknown: Bools = np.equal(found, unknown_id)
         texts: list[bytes] = []
         if unknown.any():
             starts = np.append(0, ends[:-1])
             texts = [letters.utf8[start:stop] for start, stop in zip(starts.tolist(), ends.tolist(), strict=True)]
             literal = self._subword.spellings[unknown_id]  # a literal `<unk>` of the text does not count
             unknown[unknown] = [texts[place].strip() != literal for place in np.flatnonzero(unknown)]
-        self._compare(piece, letters.utf8, texts, unknown)
+        self._compare(found, (b" " if piece.first and self._subword.adds_space else b"") + letters.utf8, texts, unknown)
         places = np.maximum(ends[unknown] - 1, 0)
         if unknown.any():
             lacking = [texts[place].decode(errors="replace").strip() for place in np.flatnonzero(unknown)]
@@ -404,24 +384,23 @@ class SubwordTokeniser(Tokeniser):
             else:
                 ids[unknown] = self.stand_in
         self.unknowns.advance(piece.text)
-        return Batch(ids=ids, ends=ends, unknown=places, before=np.zeros_like(letters.starts))
+        return Batch(ids=ids, ends=ends, unknown=places)
 
     def layout(self, table: TokenTable) -> tuple[str | None, str]:
         """Return `plain` if the pieces spell the text."""
         return (None, self._loss) if self._loss else (PLAIN, "")
 
-    def _compare(self, excerpt: _Excerpt, utf8: bytes, texts: list[bytes], unknown: Bools) -> None:
+    def _compare(self, ids: NDArray[np.int32], wanted: bytes, texts: list[bytes], unknown: Bools) -> None:
         """Note the first place where the pieces do not spell the text; unknown ones are assumed to."""
         if self._loss:
             return
         if unknown.any():
-            known = map(self._subword.spellings.__getitem__, excerpt.ids.tolist())
+            known = map(self._subword.spellings.__getitem__, ids.tolist())
             spelt = b"".join(
                 text if lacks else piece for text, lacks, piece in zip(texts, unknown.tolist(), known, strict=True)
             )
         else:
-            spelt = self._subword.spell(excerpt.ids)
-        wanted = (b" " if excerpt.starts and self._subword.adds_space else b"") + utf8
+            spelt = self._subword.spell(ids)
         if spelt != wanted:
             pairs = enumerate(zip(spelt, wanted, strict=False))
             place = next((place for place, (one, other) in pairs if one != other), min(len(spelt), len(wanted)))

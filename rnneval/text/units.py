@@ -3,7 +3,6 @@
 Blocks do not depend on tokens.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -36,12 +35,10 @@ class Letters:
     """A word begins here: not white space, after white space or at the start of a document."""
     utf8: bytes
     """The piece itself."""
-    starts: Ints
-    """Characters at which a document starts, `(documents,)`."""
 
 
-def letters(text: str, starts: Sequence[int] = (), *, after_word: bool = False) -> Letters:
-    """Return the flags of a piece with its document starts; `after_word`: the character before is not white space.
+def letters(text: str, *, after_word: bool = False) -> Letters:
+    """Return the flags of a piece; `after_word`: the character before, of the same document, is not white space.
 
     >>> letters("a b").begins.tolist()
     [True, False, True]
@@ -52,7 +49,7 @@ def letters(text: str, starts: Sequence[int] = (), *, after_word: bool = False) 
     space = _spaces().take(points, mode="clip")
     begins = ~space
     begins[1:] &= space[:-1]
-    begins[:1] &= not after_word or 0 in starts[:1]
+    begins[:1] &= not after_word
     if ascii_only:
         widths = np.ones(len(points), np.uint8)
     else:
@@ -64,15 +61,14 @@ def letters(text: str, starts: Sequence[int] = (), *, after_word: bool = False) 
         newline=points == 0x0A,
         begins=begins,
         utf8=utf8,
-        starts=np.array(starts, np.int64),
     )
 
 
-def bytes_before(piece: Letters, characters: Ints) -> Ints:
-    """Convert places in characters to places in bytes, both from the start of the piece."""
+def byte_starts(piece: Letters) -> Ints:
+    """Return the first byte of each character, from the start of the piece, `(n,)`."""
     if len(piece.utf8) == len(piece.points):
-        return characters
-    return (np.cumsum(piece.widths, dtype=np.int64) - piece.widths)[characters]
+        return np.arange(len(piece.points))
+    return np.cumsum(piece.widths, dtype=np.int64) - piece.widths
 
 
 @cache

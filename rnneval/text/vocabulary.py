@@ -1,6 +1,6 @@
 """The map from tokens to ids: made from tokens, a file or a text, found beside a checkpoint, and fitted to a model.
 
-A *piece* is a chunk of the text, as `rnneval.text.pieces` reads it. A *subword* is a token of a tokenizer that splits
+A *subword* is a token of a tokenizer that splits
 words (Hugging Face, SentencePiece). Files are identified by their content; pickles are never opened: they run code.
 """
 
@@ -27,10 +27,9 @@ from rnneval.errors import UsageError, VocabularyError, named_in_message
 from rnneval.options import Paths
 from rnneval.records import run
 from rnneval.records.paths import open_regular
-from rnneval.text.pieces import TextOptions, final_text, whole_words
+from rnneval.text.pieces import TextOptions, final_text
 from rnneval.text.sources import Sources
 from rnneval.text.subword import HuggingFace, SentencePiece, Subword, is_huggingface, is_sentencepiece
-from rnneval.text.units import letters
 
 UNKNOWN = ("<unk>", "<UNK>", "[UNK]")
 """Usual names of the token for what a vocabulary lacks."""
@@ -140,18 +139,11 @@ class Vocabulary:
         """
         options = replace(options or TextOptions(), documents="one")
         kind, sources = options.tokens or "char", Sources(paths)
-        pieces = final_text(sources, options)
+        (text,) = final_text(sources, options)
         if kind == "word":
-            words: set[str] = set()
-            for piece in whole_words(pieces):
-                words.update(piece.text.split())
-            tokens = sorted(words)
+            tokens = sorted(set(text.split()))
         else:
-            seen = np.zeros(sys.maxunicode + 1, bool)
-            for piece in pieces:
-                looked_at = letters(piece.text)  # the code points and UTF-8 bytes of its characters
-                seen[np.frombuffer(looked_at.utf8, np.uint8) if kind == "byte" else looked_at.points] = True
-            tokens = list(map(chr, np.flatnonzero(seen).tolist()))
+            tokens = list(map(chr, sorted(set(text.encode())))) if kind == "byte" else sorted(set(text))
         files = tuple(file.sha256 for file in sources.files)
         return cls(kind=kind, tokens=tuple(tokens), source=f"the text {sources.name}", texts=files)
 

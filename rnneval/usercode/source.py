@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from rnneval.errors import CheckpointError
-from rnneval.linter.document import MOST_NOTEBOOK_BYTES, Document, plain_lines, read_document
+from rnneval.lint.document import MOST_NOTEBOOK_BYTES, Document, plain_lines, read_document
 from rnneval.records.paths import read_regular
 from rnneval.usercode.statements import (
     LOOPS,

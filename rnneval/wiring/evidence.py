@@ -188,6 +188,21 @@ class Evidence:
         """Return arrivals at one unit as a group."""
         return Group(facts=self.facts, unit=unit, giver=giver, items=tuple(items))
 
+    def transformed_between_calls(self) -> tuple[UnitFact, ...]:
+        """Return the units whose state goes through arithmetic between two calls, and not between steps of one.
+
+        What happens at each step (a zoneout or a clock in the author's loop over cells) belongs to the recurrence.
+        """
+        events, first = self.facts.events, dict[tuple[int, int], int]()
+        for index, event in enumerate(events):
+            first.setdefault((event.unit, event.call), index)
+        transformed = [item.arrival.event for item in self.kinds if item.kind == "carried-transformed"]
+        begin_calls = set(first.values())
+        between, within = (
+            {events[at].unit for at in transformed if (at in begin_calls) is when} for when in (True, False)
+        )
+        return tuple(self.facts.units[unit] for unit in sorted(between - within))
+
     def variants(self, when: str) -> "Iterator[Evidence]":
         """Yield the evidence of every run in another setting, named by a part of its description."""
         for variant in self.facts.variants:

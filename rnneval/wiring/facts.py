@@ -11,7 +11,7 @@ from typing import Literal
 from rnneval.errors import UsageError
 from rnneval.records.wiring import Oracle
 
-_OF_A_LAYER = ("stateless", "shared", "mixed")
+_OF_A_LAYER = ("stateless", "shared", "mixed", "chunked")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,15 +124,19 @@ class Trace:
 class Declarations:
     """Wiring that the author means on purpose.
 
-    The declarations are `--declare causal=false`, `stateless=LAYER`, `shared=LAYER` and `mixed=LAYER`. Right and wrong
-    bidirectional models are the same code; only what their author means separates them. So declarations are inputs of
-    the check, and are printed with its verdict.
+    The declarations are `--declare causal=false`, `stateless=LAYER`, `shared=LAYER`, `mixed=LAYER`, `chunked=LAYER` and
+    `chunked=true`. Right and wrong bidirectional models are the same code; only what their author means separates them.
+    So declarations are inputs of the check, and are printed with its verdict.
     """
 
     causal: bool = True
+    depends_on_cuts: bool = False
+    """`chunked=true`: the logits depend on how the text is cut into calls."""
     stateless: frozenset[str] = frozenset()
     shared: frozenset[str] = frozenset()
     mixed: frozenset[str] = frozenset()
+    chunked: frozenset[str] = frozenset()
+    """Layers whose state is transformed between two calls."""
     given: tuple[str, ...] = ()
 
 
@@ -195,18 +199,23 @@ def parse_declarations(given: Iterable[str]) -> Declarations:
     """
     given = tuple(given)
     names: dict[str, set[str]] = {key: set() for key in _OF_A_LAYER}
-    causal = True
+    flags = {"causal": True, "chunked": False}
     for declaration in given:
         key, separator, value = (part.strip() for part in declaration.partition("="))
-        if key in names and value:
+        if key in flags and value.lower() in {"true", "false"}:
+            flags[key] = value.lower() == "true"
+        elif key in names and value:
             names[key].add(value)
-        elif key == "causal" and value.lower() in {"true", "false"}:
-            causal = value.lower() == "true"
         else:
             what = declaration if separator else f"{declaration} (there is no = in it)"
-            allowed = ", ".join(["causal=false", *(f"{key}=LAYER" for key in _OF_A_LAYER)])
+            allowed = ", ".join(["causal=false", *(f"{key}=LAYER" for key in _OF_A_LAYER), "chunked=true"])
             raise UsageError(f"--declare {what}: allowed are {allowed}")
-    return Declarations(causal=causal, given=given, **{key: frozenset(value) for key, value in names.items()})
+    return Declarations(
+        causal=flags["causal"],
+        depends_on_cuts=flags["chunked"],
+        given=given,
+        **{key: frozenset(value) for key, value in names.items()},
+    )
 
 
 def require_known(declared: Declarations, units: Sequence[UnitFact]) -> None:
@@ -216,7 +225,7 @@ def require_known(declared: Declarations, units: Sequence[UnitFact]) -> None:
         UsageError: names the layers that there are.
     """
     known = frozenset[str]().union(*(unit.names for unit in units))
-    unknown = sorted((declared.stateless | declared.shared | declared.mixed) - known)
+    unknown = sorted((declared.stateless | declared.shared | declared.mixed | declared.chunked) - known)
     if unknown:
         there_are = ", ".join(sorted({unit.name for unit in units})) or "none"
         raise UsageError(

@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from rnneval.pages import page
 from rnneval.records.wiring import Finding, WiredLayer, Wiring
 from rnneval.registry import modules
 from rnneval.wiring import faults
@@ -57,7 +58,8 @@ def findings(evidence: Evidence) -> tuple[Finding, ...]:
 def finding_of(fault: ModuleType, detection: Detection) -> Finding:
     """Put a finding together: what was seen, and from the fault's page why it matters and what to write instead."""
     group = detection.group
-    instead = _paragraph(fault, "What to write instead")
+    about = page(fault.NAME)
+    instead = about.paragraph("What to write instead")
     if group is not None and getattr(fault, "CORRECTS", False):
         into = group.into
         line = corrected(group.event.code, into.path, into.slots, into.place, cell=not into.is_layer)
@@ -70,16 +72,9 @@ def finding_of(fault: ModuleType, detection: Detection) -> Finding:
         source_layer=group.source.name if group and group.source else None,
         file=detection.at.file,
         line=detection.at.line,
-        message=f"{detection.seen}. {_paragraph(fault, 'Why it is wrong')}",
+        message=f"{detection.seen}. {about.paragraph('Why it is wrong')}",
         help=instead,
     )
-
-
-def _paragraph(fault: ModuleType, title: str) -> str:
-    """Return the first paragraph of a section of the page, in one line."""
-    text = fault.__doc__ or ""
-    match = re.search(rf"^## {re.escape(title)}\n+(.+?)(?:\n\n|\n```|\Z)", text, re.MULTILINE | re.DOTALL)
-    return " ".join(match.group(1).split()) if match else ""
 
 
 def _with_variants(facts: Facts, found: tuple[Finding, ...]) -> tuple[Finding, ...]:

@@ -16,16 +16,7 @@ from rnneval.errors import UsageError
 from rnneval.metrics import names
 from rnneval.pages import all_pages
 
-RULE = '''"""State of one layer given to another.
-
-## What to write instead
-
-Give it back.
-"""
-
-{code}
-'''
-FIND, FIND_IN_SOURCE = "\ndef find(evidence): ...", "\ndef find_in_source(facts): ..."
+PAGE = "State of one layer given to another.\n\n## What to write instead\n\nGive it back.\n"
 
 
 RULES = '''"""Rules on zips: not a page."""
@@ -58,17 +49,16 @@ def zip_link(facts):
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package with one metric, and rules that run a model, read its source, or do both."""
+    """A package with one metric, and rules of `check`, of `lint` or of both."""
     for file, text in {
         "pages/loss.md": "# loss (metric)\n\nLoss of a token.",
         "pages/__init__.py": '"""Not a page."""',
-        "wiring/faults/silent.py": "",
         "files/rules/zip.py": RULES,
-        "wiring/faults/noisy_state.py": RULE.format(code=FIND),
-        "wiring/faults/shared_state.py": RULE.format(code=f'CODE = "RNN001"{FIND}{FIND_IN_SOURCE}'),
-        "wiring/faults/stale_state.py": RULE.format(code=f'CODE: str = "RNN007"{FIND_IN_SOURCE}'),
-        "wiring/faults/notes.txt": "not a rule",
-        "wiring/faults/__pycache__/x.py": "not a rule",
+        "pages/noisy-state.md": f"# noisy-state (rule)\n\n{PAGE}",
+        "pages/shared-state.md": f"# shared-state (rule RNN001)\n\n{PAGE}",
+        "pages/stale-state.md": f"# stale-state (lint rule RNN007)\n\n{PAGE}",
+        "files/rules/notes.txt": "not a rule",
+        "files/rules/__pycache__/x.py": "not a rule",
     }.items():
         path = tmp_path / file
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +109,6 @@ def test_a_list_line_is_name_code_and_first_line(package):
         "loss                 Loss of a token.",
         "noisy-state          State of one layer given to another.",
         "shared-state RNN001  State of one layer given to another.",
-        "silent",
         "zip-link             Link to another file.",
         "zip-name             Name that is too long.",
         "stale-state RNN007   State of one layer given to another.",
@@ -149,13 +138,13 @@ def test_a_rule_that_runs_and_reads_has_one_page(package):
 
 def test_folders_that_are_empty_or_missing_are_no_error(nothing, tmp_path):
     assert entries() == ()
-    (tmp_path / "wiring" / "faults").mkdir(parents=True)
+    (tmp_path / "files" / "rules").mkdir(parents=True)
     assert entries() == ()
     assert listing(()) == ""
 
 
 def test_nothing_is_imported(package, tmp_path):
-    (tmp_path / "wiring/faults/loud.py").write_text('"""Loud."""\nraise SystemExit("imported")', encoding="utf-8")
+    (tmp_path / "files/rules/loud.py").write_text('"""Loud."""\nraise SystemExit("imported")', encoding="utf-8")
     assert find("loud", entries())[0].text == "Loud."
 
 

@@ -205,7 +205,7 @@ def test_a_text_from_the_shell_is_read_and_one_without_an_end_is_not(tmp_path, m
     read, written = os.pipe()
     os.write(written, b"a short text")
     os.close(written)
-    assert "".join(each.text for each in Sources([f"/dev/fd/{read}"]).read()) == "a short text"
+    assert "".join(Sources([f"/dev/fd/{read}"]).read()) == "a short text"
     os.close(read)
     monkeypatch.setattr(text_sources, "MOST_STREAMED_BYTES", 1 << 20)
     with subprocess.Popen(["/usr/bin/yes"], stdout=subprocess.PIPE) as endless:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rnneval.cli.main import run
-from tests.linter.written import snippets
+from tests.lint.written import snippets
 
 QUESTION = snippets("wrong")[0].source
 WARNED = next(snippet.source for snippet in snippets("wrong") if "never reset" in snippet.name)
@@ -45,7 +45,6 @@ def lint(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProce
         (["no.py"], 2),
         (["--select", "RNN999", "wrong.py"], 2),
         (["--format", "xml", "wrong.py"], 2),
-        (["--jobs", "0", "wrong.py"], 2),
     ],
 )
 def test_exit_codes(folder: Path, arguments: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:

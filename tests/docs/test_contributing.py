@@ -1,6 +1,5 @@
 """The metric, the rule, the figure and the option of the recipes are real: they are taken from the page and used."""
 
-import ast
 import doctest
 import importlib.util
 import inspect
@@ -14,13 +13,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from rnneval import options
+from rnneval import options, pages
 from rnneval.cli.shared import add_options
 from rnneval.errors import UsageError
 from rnneval.files import zips
 from rnneval.files.rules import all_rules as all_file_rules
 from rnneval.files.rules import zip as zip_rules
-from rnneval.linter import check
+from rnneval.lint import check, rules
 from rnneval.metrics import Totals, UnavailableError
 from rnneval.render.figures import loss_over_text
 from tests.render.figures import made
@@ -105,13 +104,20 @@ def test_the_metric_is_one(tmp_path: Path) -> None:
 
 
 def test_the_rule_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = _taken("rnneval/wiring/faults", tmp_path)
-    headings = re.findall(
-        r"^## (.*)$", ast.get_docstring(ast.parse(Path(module.__file__ or "").read_text())) or "", re.MULTILINE
-    )
-    assert headings[0] == "What it finds"
-    assert headings[-1] == "References"
-    monkeypatch.setattr(check, "all_rules", lambda: (module,))
+    page = re.search(r"`rnneval/pages/unread-state\.md`:\n\n````markdown\n(.*?)^````$", PAGE, re.MULTILINE | re.DOTALL)
+    code = re.search(r"to `rnneval/lint/rules\.py`; .*?:\n\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert page is not None
+    assert code is not None
+    (tmp_path / "unread-state.md").write_text(page[1], encoding="utf-8")
+    monkeypatch.setattr("rnneval.pages.files", lambda _: tmp_path)
+    monkeypatch.setattr(rules, "RULES", [])
+    exec(code[1], dict(vars(rules)))  # noqa: S102 - the page's own code
+    (rule,) = rules.RULES
+    own = pages.page.__wrapped__(rule.name)
+    assert (own.name, own.code) == (rule.name, rule.code)
+    headings = re.findall(r"^## (.*)$", own.text, re.MULTILINE)
+    assert headings == re.findall(r"^## (.*)$", pages.page("shared-state").text, re.MULTILINE)
+    monkeypatch.setattr(check, "RULES", [rule])
     found = check.check_bytes("model.py", MODEL.encode())
     assert [(finding.line, finding.code) for finding in found] == [(8, "RNN099")]
 

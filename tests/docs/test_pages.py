@@ -11,8 +11,9 @@ import click
 import pytest
 
 from rnneval import __version__, records
-from rnneval.cli.commands.explain import Entry, entries
+from rnneval.cli.commands.explain import entries
 from rnneval.cli.main import rnneval_command
+from rnneval.pages import Page
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if not {"changelog.d", "_build"} & set(path.parts))
@@ -40,12 +41,12 @@ def _name(path: Path) -> str:
     return path.relative_to(DOCS).as_posix()
 
 
-def _label(entry: Entry) -> str:
+def _label(entry: Page) -> str:
     return f"{entry.kind} {entry.name}".replace(" ", "-").replace("_", "-")
 
 
 @pytest.mark.parametrize("entry", entries(), ids=_label)
-def test_every_metric_baseline_and_rule_has_its_section(entry: Entry) -> None:
+def test_every_metric_baseline_and_rule_has_its_section(entry: Page) -> None:
     head = f"({_label(entry)})=\n## {entry.name}"
     if entry.kind == "figure":
         assert len(re.findall(rf"\({_label(entry)}\)=\n## .+ \(`{entry.name}`\)\n", WHOLE)) == 1

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from rnneval.errors import UsageError
-from rnneval.linter.check import check_bytes
-from rnneval.linter.discover import MOST_BYTES, MOST_DOTS, read_settings
-from rnneval.linter.document import MOST_WORDS
+from rnneval.lint.check import check_bytes
+from rnneval.lint.document import MOST_WORDS
+from rnneval.lint.files import MOST_BYTES, MOST_DOTS, read_settings
 from tests.hostile.cost import cost, require_refused
 
 HEAD = "import tensorflow as tf\nfrom keras.layers import GRU\ng = GRU(8, return_sequences=True, return_state=True)\n"
@@ -83,12 +83,14 @@ def test_values_within_values_are_not_counted_twice_for_ever(tmp_path, body):
     assert linted(tmp_path) == []
 
 
-def test_functions_that_call_each_other_share_the_steps_of_a_file(tmp_path):
-    levels = (
-        "def a(x):\n" + "    x = g(x)\n" * 30 + "def b(x):\n" + "    a(x)\n" * 30 + "def c(x):\n" + "    b(x)\n" * 30
+def test_methods_that_call_each_other_share_the_steps_of_a_file(tmp_path):
+    first = (
+        "class A:\n    def __init__(self):\n        self.g = GRU(8)\n    def a(self, x):\n"
+        + "        x = f(g(x))\n" * 30
+        + "        x = f(x)\n" * 3_000
     )
-    many = "".join(f"def d{number}(x):\n    g(x)\n" + "    c(x)\n" * 30 for number in range(500))
-    (tmp_path / "a.py").write_text(HEAD + levels + many)
+    many = "".join(f"    def d{number}(self, x):\n        g(x)\n" + "        self.a(x)\n" * 30 for number in range(500))
+    (tmp_path / "a.py").write_text(HEAD + first + many)
     assert [message for code, _, message in linted(tmp_path) if code == "RNN000" and "only in part" in message]
 
 
@@ -197,8 +199,9 @@ def test_findings_of_a_file_that_is_followed_in_part_stay():
         x, s = self.b(x, initial_state=s)
         return x, s
 """
-    levels = "def a(x):\n" + "    x = f(x)\n" * 90 + "def b(x):\n" + "    a(x)\n" * 90
-    levels += "def c(x):\n    x = g(x)\n" + "    b(x)\n" * 90
-    found = check_bytes("a.py", (HEAD + wrong + levels).encode())
+    many = "class N:\n    def __init__(self):\n        self.g = GRU(8)\n"
+    many += "    def a(self, x):\n        x = g(x)\n" + "        x = f(x)\n" * 900
+    many += "    def b(self, x):\n" + "        self.a(x)\n" * 90
+    found = check_bytes("a.py", (HEAD + wrong + many).encode())
     assert [finding.code for finding in found] == ["RNN001", "RNN000"]
-    assert found[1].line == (HEAD + wrong + levels).split("\n").index("def c(x):") + 1
+    assert found[1].line == (HEAD + wrong + many).split("\n").index("    def b(self, x):") + 1

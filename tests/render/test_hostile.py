@@ -17,7 +17,7 @@ from rich.console import Console
 from rnneval import render
 from rnneval.gates.ranking import rank
 from rnneval.gates.sides import Named
-from rnneval.linter.finding import LintFinding
+from rnneval.lint.check import LintFinding
 from rnneval.records import Finding, Gate, Gradients, Opened, Run, Wiring
 from rnneval.records.gate import Comparison
 from rnneval.records.gradients import ThroughTime, VariableGradient

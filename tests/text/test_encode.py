@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnneval.errors import TextError, VocabularyError
-from rnneval.text import BlockCuts, TextOptions, Vocabulary, encode, sources, spool, units
+from rnneval.text import BlockCuts, TextOptions, Vocabulary, encode, sources, spool, tokenise, units
 from rnneval.text.pieces import final_text
-from rnneval.text.table import TokenTable
-from rnneval.text.units import block_cuts, letters
+from rnneval.text.units import block_cuts
 from tests.text import naive
 from tests.text.conftest import texts
 
@@ -64,7 +63,7 @@ def test_everything_is_as_in_plain_loops(  # noqa: PLR0917 - what hypothesis dra
     documents = naive.documents(texts, options)
     facts = naive.facts(documents, vocabulary.kind)
     tokens = naive.tokens(documents, vocabulary.ids, vocabulary.kind, options.unknown)
-    with patch.object(sources, "CHUNK_BYTES", chunk), patch.object(spool, "IN_MEMORY", 5):
+    with patch.object(tokenise, "PIECE", chunk), patch.object(spool, "IN_MEMORY", 5):
         if len(tokens) <= len({token.document for token in tokens}):
             with pytest.raises(TextError, match=r"1 token|0 tokens"):
                 encode(write(texts), vocabulary, options)
@@ -119,12 +118,10 @@ def check_range(encoded, tokens, facts, data):
 @given(texts=texts("aab  \n\u3000中😀"), apart=st.sampled_from(["one", "file"]), chunk=st.integers(4, 30))
 def test_blocks_are_as_in_plain_loops(write, texts, apart, chunk):
     options = TextOptions(documents=apart)
-    with patch.multiple(units, _SMALLEST_BLOCK=4, _MOST_BLOCKS=8), patch.object(sources, "CHUNK_BYTES", chunk):
-        table = TokenTable()
-        for piece in final_text(sources.Sources(write(texts)), options):
-            table.add_text(letters(piece.text, piece.starts))
-        table.finish_text()
-        cuts = block_cuts(table.utf8, table.documents)
+    with patch.multiple(units, _SMALLEST_BLOCK=4, _MOST_BLOCKS=8), patch.object(tokenise, "PIECE", chunk):
+        documents = [document.encode() for document in final_text(sources.Sources(write(texts)), options)]
+        starts = np.cumsum([0, *map(len, documents[:-1])])
+        cuts = block_cuts(np.frombuffer(b"".join(documents), np.uint8), starts)
     wanted = naive.block_ends(naive.documents(texts, options), smallest=4, most=8)
     assert list(zip(cuts.ends, cuts.document, strict=True)) == wanted
 
@@ -140,7 +137,7 @@ def test_unknowns_are_counted_over_the_whole_text(write, texts, vocabulary, apar
             if token not in vocabulary.ids:
                 absent.append((token, place + naive.first_character(document, token, end, vocabulary.kind)))
         place += len(document)
-    with patch.object(sources, "CHUNK_BYTES", chunk):
+    with patch.object(tokenise, "PIECE", chunk):
         if not absent:
             return
         with pytest.raises(TextError) as error:

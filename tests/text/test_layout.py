@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnneval.errors import TextError
-from rnneval.text import TextOptions, Vocabulary, encode, sources
+from rnneval.text import TextOptions, Vocabulary, encode, tokenise
 from tests.text import naive
 
 
@@ -57,7 +57,7 @@ def test_layouts_across_chunks_and_documents(write, files, padded, more, documen
     vocabulary = Vocabulary.from_tokens(["a", "b", "<eos>"] if with_eos else ["a", "b"], kind="word")
     options = TextOptions(documents=documents)
     final = naive.documents(texts, options)
-    with patch.object(sources, "CHUNK_BYTES", 4):
+    with patch.object(tokenise, "PIECE", 4):
         try:
             encoded = encode(write(texts), vocabulary, options)
         except TextError:

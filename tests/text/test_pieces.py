@@ -1,7 +1,4 @@
 import sys
-import unicodedata
-from functools import partial
-from itertools import pairwise
 from unittest.mock import patch
 
 import pytest
@@ -9,22 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnneval.errors import TextError, UsageError
-from rnneval.text import sources
-from rnneval.text.pieces import (
-    Piece,
-    Rewriter,
-    TextOptions,
-    _begins_composition,
-    _parts_words,
-    _second_halves,
-    final_text,
-    rewriters,
-    whole_words,
-)
+from rnneval.text import sources, tokenise
+from rnneval.text.pieces import TextOptions, final_text
 from rnneval.text.sources import Part
 from rnneval.text.units import letters
 from tests.text import naive
-from tests.text.conftest import LETTERS, texts
+from tests.text.conftest import texts
 
 parts = st.sampled_from([None, ":", "90%:", ":90%", "-10%:", "10%:60%", "33.3%:", "2:", ":-1", "-5:", "1:7", ":-12.5%"])
 all_options = st.builds(
@@ -36,67 +23,24 @@ all_options = st.builds(
 )
 
 
-def gather(pieces):
-    """Join pieces into documents."""
-    found = []
-    for piece in pieces:
-        assert piece.text
-        assert all(piece.text[start - 1].isspace() for start in piece.starts if start)
-        bounds = [*piece.starts, len(piece.text)]
-        if found:
-            found[-1] += piece.text[: bounds[0]]
-        found += [piece.text[start:stop] for start, stop in pairwise(bounds)]
-    return found
-
-
 @settings(max_examples=150, deadline=None)
-@given(texts=texts(), options=all_options, chunk=st.integers(4, 40))
-def test_the_stream_is_the_whole_text(write, texts, options, chunk):
+@given(texts=texts(), options=all_options)
+def test_documents_are_those_of_plain_loops(write, texts, options):
     wanted = naive.documents(texts, options)
-    with patch.object(sources, "CHUNK_BYTES", chunk):
-        pieces = final_text(sources.Sources(write(texts)), options)
-        if wanted:
-            assert gather(pieces) == wanted
-        else:
-            with pytest.raises(TextError, match="empty"):
-                list(pieces)
+    if wanted:
+        assert final_text(sources.Sources(write(texts)), options) == wanted
+    else:
+        with pytest.raises(TextError, match="empty"):
+            final_text(sources.Sources(write(texts)), options)
 
 
 @settings(max_examples=80, deadline=None)
-@given(texts=texts("ab \n\u3000"), chunk=st.integers(4, 20))
-def test_whole_words_end_at_white_space_only(write, texts, chunk):
-    with patch.object(sources, "CHUNK_BYTES", chunk):
-        pieces = list(whole_words(final_text(sources.Sources(write(texts)), TextOptions(documents="file"))))
-    assert gather(pieces) == [text for text in texts if text]
-    assert all(piece.starts == (0,) or piece.text[0].isspace() for piece in pieces)
-
-
-@given(st.text(LETTERS, max_size=12), st.lists(st.integers(0, 12)))
-def test_rewriters_may_be_fed_anything(text, cuts):
-    bounds = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    for normalize, whole in (("lower", text.lower()), ("nfc", unicodedata.normalize("NFC", text))):
-        (rewriter,) = rewriters(normalize, "keep")
-        fed = [rewriter.decode(text[a:b]) for a, b in pairwise(bounds)]
-        assert "".join(fed) + rewriter.decode("", final=True) == whole
-
-
-def test_every_place_to_cut_is_one():
-    """Where Unicode has letters that combine, after one character of each kind that could reach over the cut."""
-    nfc = partial(unicodedata.normalize, "NFC")
-    before = "A\u0301\u0323\u1100\uac00"
-    for point in [*range(0x3200), *range(0xA600, 0xAC10), *range(0x11000, 0x11400)]:
-        character = chr(point)
-        if _begins_composition(character):
-            for left in before:
-                assert nfc(left + character + "\u0301") == nfc(left) + nfc(character + "\u0301")
-        if _parts_words(character):
-            assert f"aΣ{character}Σa".lower() == "aΣ".lower() + f"{character}Σa".lower()
-
-
-def test_no_composition_beyond_what_is_searched():
-    beyond = (unicodedata.decomposition(chr(point)) for point in range(0x30000, sys.maxunicode + 1))
-    assert not any(" " in found and not found.startswith("<") for found in beyond)
-    assert {"\u0301", "\u1161", "\u11a8", "\u0338"} <= _second_halves()
+@given(text=st.text("ab \n\u3000", min_size=1, max_size=60), size=st.integers(1, 20))
+def test_pieces_of_words_end_at_white_space_only(text, size):
+    with patch.object(tokenise, "PIECE", size):
+        pieces = list(tokenise.slices(text, between_words=True))
+    assert "".join(piece.text for piece in pieces) == text
+    assert all(piece.first or piece.text[0].isspace() for piece in pieces)
 
 
 def test_white_space_is_that_of_python():
@@ -105,14 +49,6 @@ def test_white_space_is_that_of_python():
     assert [character for character, space in zip(everything, found, strict=True) if space] == [
         character for character in everything if character.isspace()
     ]
-
-
-def test_what_may_not_be_cut_is_bounded():
-    rewriter = Rewriter(str, lambda _: False)
-    with pytest.raises(TextError, match=r"1,048,577 characters in a row .* --normalize none"):
-        rewriter.decode("a" * ((1 << 20) + 1))
-    with pytest.raises(TextError, match=r"a word of more than 1,048,576 characters"):
-        list(whole_words([Piece(text="a" * ((1 << 20) + 1))]))
 
 
 @pytest.mark.parametrize(
@@ -169,4 +105,4 @@ def test_halves_of_crlf_in_two_files(write):
     paths = write(["a\r", "\nb"])
     for documents, wanted in (("one", ["a\nb"]), ("file", ["a\n", "\nb"])):
         options = TextOptions(documents=documents, newlines="lf")
-        assert gather(final_text(sources.Sources(paths), options)) == wanted
+        assert final_text(sources.Sources(paths), options) == wanted

@@ -111,7 +111,7 @@ def test_texts_in_many_pieces_are_counted_as_in_one(tmp_path, monkeypatch):
     with encoded(path, spans).text as known:
         whole = known.read(0, known.tokens)
     for size in range(100, 117):  # some end where an empty token stands
-        monkeypatch.setattr("rnneval.text.sources.CHUNK_BYTES", size)
+        monkeypatch.setattr("rnneval.text.tokenise.PIECE", size)
         with encoded(path, spans).text as known:
             piece = known.read(0, known.tokens)
         for name in ("characters", "bytes", "words", "newlines", "byte_start"):

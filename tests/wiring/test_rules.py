@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rnneval.pages import page
 from rnneval.wiring import judging
 from rnneval.wiring.evidence import evidence
 from rnneval.wiring.facts import Declarations, Source, Trace, Variant
@@ -62,6 +63,10 @@ ONE_CELL = replace(
         replace(e, descends=frozenset({k - 1}) if e.unit else frozenset()) for k, e in enumerate(stack().events)
     ),
 )
+TRANSFORMED = arriving(stack(), 0, transformed=True)  # one run a call: between calls
+BY_STEP = replace(  # two runs a call of one unit, each of which transforms the state: the author's loop over tokens
+    BY_TOKEN, arrivals=tuple(replace(a, transformed=bool(a.event)) for a in BY_TOKEN.arrivals)
+)
 
 FIRES = {
     "shared-state": [(SHARED, "error")],
@@ -83,7 +88,10 @@ FIRES = {
     "batch-leak": [(oracle(stack(), "batch", "fail"), "error"), (oracle(stack(), "alone", "fail"), "error")],
     "chunk-variance": [
         (oracle(stack(), "chunk", "fail"), "error"),
-        (oracle(arriving(stack(), 0, transformed=True), "chunk", "fail"), "warning"),
+        (oracle(TRANSFORMED, "chunk", "fail"), "warning"),
+        (oracle(BY_STEP, "chunk", "fail"), "error"),
+        (oracle(declaring(BY_STEP, chunked=frozenset({"gru"})), "chunk", "fail"), "warning"),
+        (oracle(declaring(BY_STEP, depends_on_cuts=True), "chunk", "fail"), "warning"),
         (oracle(declaring(DROPPED, stateless=frozenset({"gru_2"})), "chunk", "fail"), "warning"),
     ],
     "unused-state": [(oracle(stack(), "used", "fail"), "error")],
@@ -168,9 +176,22 @@ def test_the_names_are_those_of_the_design():
 @pytest.mark.parametrize("rule", judging.all_faults(), ids=NAMES)
 def test_a_rules_file_is_its_page(rule):
     assert Path(rule.__file__).stem == rule.NAME.replace("-", "_")
-    parts = [part for part in SECTIONS if part != "When it is silent" or hasattr(rule, "find_in_source")]
-    assert re.findall(r"^## (.+)$", rule.__doc__, re.MULTILINE) == parts
-    assert "```python\n" in rule.__doc__
+    about = page(rule.NAME)
+    parts = [part for part in SECTIONS if part != "When it is silent" or about.code]
+    assert re.findall(r"^## (.+)$", about.text, re.MULTILINE) == parts
+    assert "```python\n" in about.text
+
+
+def test_a_failed_chunk_says_which_declaration_fits():
+    messages = [
+        finding.message
+        for facts in (TRANSFORMED, BY_STEP)
+        for finding in judging.findings(evidence(oracle(facts, "chunk", "fail")))
+        if finding.rule == "chunk-variance"
+    ]
+    assert "the state of gru is transformed between calls" in messages[0]
+    assert "declare" not in messages[0]
+    assert "(declare chunked=gru if that is meant)" in messages[1]
 
 
 def test_shared_state_comes_first_and_then_crossed_state():

@@ -61,12 +61,13 @@ def test_print_shows_the_matrix_with_its_diagonal_and_what_is_off_it():
 
 
 def test_declarations_are_read_and_refused():
-    declared = parse_declarations(["causal=false", "stateless=a", "stateless = b", "mixed=c", "shared=d"])
-    assert (declared.causal, declared.stateless) == (False, {"a", "b"})
+    declared = parse_declarations(["causal=false", "stateless=a", "stateless = b", "mixed=c", "shared=d", "chunked=e"])
+    assert (declared.causal, declared.stateless, declared.chunked) == (False, {"a", "b"}, {"e"})
+    assert parse_declarations(["chunked=true"]).depends_on_cuts
     for wrong in ("causal=perhaps", "stateless", "stateless=", "frozen=x"):
         with pytest.raises(UsageError, match="allowed are causal=false"):
             parse_declarations([wrong])
-    with pytest.raises(UsageError, match="no layer a, b, c, d; its recurrent layers are: gru, gru_2"):
+    with pytest.raises(UsageError, match="no layer a, b, c, d, e; its recurrent layers are: gru, gru_2"):
         require_known(declared, stack().units)
 
 

@@ -108,4 +108,4 @@ def _scored_text(paths: Sequence[str], record: str | None) -> str:
         run = read_run(record)
         fields = fields_of(run.signature)
         options = TextOptions(part=run.text.part, normalize=fields["norm"], newlines=fields["newlines"])
-    return "".join(piece.text for piece in final_text(Sources(paths), options))
+    return "".join(final_text(Sources(paths), options))

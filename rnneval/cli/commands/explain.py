@@ -1,7 +1,7 @@
 """`rnneval explain`: the text of a metric, a baseline, a rule or a figure.
 
-The texts are the pages of `rnneval/pages`, and the docstrings of wiring faults and loading rules, read as source:
-nothing is imported, so neither NumPy nor TensorFlow costs time.
+The texts are the pages of `rnneval/pages`, and the docstrings of loading rules, read as source: nothing is imported, so
+neither NumPy nor TensorFlow costs time.
 """
 
 import difflib
@@ -18,11 +18,9 @@ from rnneval.cli import shared
 from rnneval.cli.command import Command
 from rnneval.errors import UsageError
 from rnneval.pages import Page, all_pages
-from rnneval.registry import Entry, read_entries
+from rnneval.registry import read_entries
 
 _KINDS = ("metric", "baseline", "rule", "figure", "loading rule", "lint rule")
-_FOLDERS = {"wiring/faults": "rule", "files/rules": "loading rule"}
-"""Folders below the package whose docstrings are explained, where no page is."""
 _WIDTH = 100
 
 
@@ -60,19 +58,13 @@ def command(*, name: str | None, output: shared.Output) -> None:
     console.print(Markdown(text), width=min(console.width, _WIDTH))
 
 
-def entries() -> tuple[Page | Entry, ...]:
+def entries() -> tuple[Page, ...]:
     """Read every text of the package, by kind and then by name."""
-    root = files("rnneval")
-    found: dict[str, Page | Entry] = {
-        entry.name: entry
-        for folder, kind in _FOLDERS.items()
-        for entry in read_entries(root.joinpath(*folder.split("/")), kind)
-    }
-    found |= {page.name: page for page in all_pages()}
-    return tuple(sorted(found.values(), key=lambda entry: (_KINDS.index(entry.kind), entry.name)))
+    found = (*all_pages(), *read_entries(files("rnneval").joinpath("files", "rules"), "loading rule"))
+    return tuple(sorted(found, key=lambda entry: (_KINDS.index(entry.kind), entry.name)))
 
 
-def find(name: str, known: Sequence[Page | Entry]) -> tuple[Page | Entry, ...]:
+def find(name: str, known: Sequence[Page]) -> tuple[Page, ...]:
     """Return the entries of this name or code; capitals do not matter, nor whether `-` or `_` joins words.
 
     Raises:
@@ -87,14 +79,14 @@ def find(name: str, known: Sequence[Page | Entry]) -> tuple[Page | Entry, ...]:
     raise UsageError(f"no metric, baseline, rule or figure is named {name!r}: {hint}`rnneval explain` lists all names")
 
 
-def listing(known: Sequence[Page | Entry]) -> str:
+def listing(known: Sequence[Page]) -> str:
     """Return one line for each entry: name, code if there is one, first line of its text."""
     labels = [f"{entry.name} {entry.code}".rstrip() for entry in known]
     width = max(map(len, labels), default=0)
     return "\n".join(f"{label:<{width}}  {entry.summary}".rstrip() for label, entry in zip(labels, known, strict=True))
 
 
-def pages(chosen: Sequence[Page | Entry]) -> str:
+def pages(chosen: Sequence[Page]) -> str:
     """Return each entry's text under its name, as one Markdown text."""
     titles = (f"# {entry.name} ({entry.kind} {entry.code}".rstrip() + ")" for entry in chosen)
     return "\n\n".join(f"{title}\n\n{entry.text}" for title, entry in zip(titles, chosen, strict=True))

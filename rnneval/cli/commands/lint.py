@@ -12,7 +12,7 @@ from rnneval.cli.command import Command
 from rnneval.cli.terminal import say
 
 if TYPE_CHECKING:
-    from rnneval.linter.finding import LintFinding
+    from rnneval.lint.check import LintFinding
 
 STANDARD_INPUT = "-"
 # Formats that a file may have by its ending, of which --format decides, else the first; SARIF is JSON, too.
@@ -32,7 +32,6 @@ _BY_ENDING = {".json": ("json", "sarif"), ".sarif": ("sarif",), ".txt": ("text",
     metavar="NAME",
     help="Name of standard input (-) in findings; with .ipynb it is read as a notebook. [default: -]",
 )
-@click.option("--jobs", "-j", type=click.IntRange(min=1), help="Number of processes. [default: one per core]")
 @click.option("--strict", is_flag=True, help="Exit with 1 on warnings as well.")
 @shared.unused_seed
 def command(
@@ -42,35 +41,34 @@ def command(
     select: tuple[str, ...],
     ignore: tuple[str, ...],
     stdin_filename: str | None,
-    jobs: int | None,
     strict: bool,
 ) -> int:
     """Find wrong state wiring in source code, without running it.
 
-    PATH is a file, a folder (searched; .gitignore is honoured) or - for standard input; without any, the current
+    PATH is a file, a folder (searched, without what git ignores) or - for standard input; without any, the current
     folder. `# noqa: RNN001` and `# rnneval: ignore[shared-state]` silence a line; [tool.rnneval.lint] in
     pyproject.toml holds select, ignore, exclude and per-file-ignores. Exit code: 0 no error, 1 an error found, 2 usage.
     """
-    from rnneval.linter.check import check_bytes, lint_files, wanted
-    from rnneval.linter.discover import discover, read_settings
-    from rnneval.linter.document import MOST_NOTEBOOK_BYTES
-    from rnneval.processes import cores
-    from rnneval.records import write_text
+    from rnneval.lint.check import check_bytes, check_file
+    from rnneval.lint.document import MOST_NOTEBOOK_BYTES
+    from rnneval.lint.files import discover, read_settings
 
     settings = read_settings().replaced(select, ignore)
     files = discover([path for path in paths or (".",) if path != STANDARD_INPUT], settings)
-    if output.out:  # which is none of the source files, nor of the files that decide which of them are linted
-        read = [*files, *{str(Path(file).with_name(".gitignore")) for file in files}]
-        shared.require_places({"--out": output.out}, {"PATH": read, "the settings": settings.root / "pyproject.toml"})
+    if output.out:
+        shared.require_places({"--out": output.out}, {"PATH": files, "the settings": settings.root / "pyproject.toml"})
     shared.require_ending("--out", output.out, *_BY_ENDING)
     findings: tuple[LintFinding, ...] = ()
     if STANDARD_INPUT in paths:
         content = sys.stdin.buffer.read(MOST_NOTEBOOK_BYTES + 1)  # one byte too many shows that it is too long
-        findings = wanted(check_bytes(stdin_filename or STANDARD_INPUT, content), settings)
-    findings = (*findings, *lint_files(files, settings, jobs or cores()))
+        findings = check_bytes(stdin_filename or STANDARD_INPUT, content)
+    findings = (*findings, *(finding for file in files for finding in check_file(file)))
+    findings = tuple(finding for finding in findings if settings.wants(finding.code, finding.path))
     count = len(files) + (STANDARD_INPUT in paths)
     text = _rendered(output.form, findings)
     for path in output.out:
+        from rnneval.records import write_text
+
         allowed = _BY_ENDING.get(Path(path).suffix.lower(), (output.form,))
         write_text(_rendered(output.form if output.form in allowed else allowed[0], findings), path)
     readable = output.form in ("text", "table")

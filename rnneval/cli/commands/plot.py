@@ -192,7 +192,7 @@ def scored_text(sha256: str | None, paths: Sequence[str], part: str | None) -> s
 
     for normalize, newlines in product(("none", "lower", "nfc"), ("keep", "lf")):
         options = TextOptions(part=part, normalize=normalize, newlines=newlines)
-        text = "".join(piece.text for piece in final_text(Sources(paths), options))
+        text = "".join(final_text(Sources(paths), options))
         if sha256 in (None, hashlib.sha256(text.encode()).hexdigest()):
             return text
     raise UsageError(

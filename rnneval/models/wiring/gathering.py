@@ -14,13 +14,13 @@ from rnneval.models.layers import is_graph
 from rnneval.models.lm import RecurrentLM, eagerly
 from rnneval.models.wiring.locating import locate
 from rnneval.models.wiring.names import fact_of
-from rnneval.models.wiring.oracles import KEYS, run_oracles
 from rnneval.models.wiring.probe import TOKENS, Recording, Returned, hook_fires, run_stubbed
 from rnneval.models.wiring.provenance import by_intervention, origins_of
 from rnneval.models.wiring.subject import Ready, make_ready
 from rnneval.models.wiring.traces import compare_calls, compare_traces
 from rnneval.models.wrap import wrap
 from rnneval.records.wiring import Oracle, Wiring
+from rnneval.wiring.behaviour import KEYS, run_behaviour
 from rnneval.wiring.facts import (
     Arrival,
     Declarations,
@@ -57,8 +57,11 @@ def check_layers(model: Any, *, declare: Iterable[str] = (), vocab_size: int | N
         try:
             facts = provenance(ready, declared, seed)
             variants = tuple(_variants(ready, declared, seed)) if not facts.failure else ()
-            found = _oracles(ready, facts, lm, seed)
-            spots = locate(ready, found, seed) if hook_fires() else {}
+            if lm is not None and lm.vocabulary is not None:
+                ready.newline = lm.vocabulary.id_of("\n")
+            with ready.in_float32() as is_copy:
+                found = _oracles(ready, facts, None if is_copy else lm, seed)
+                spots = locate(ready, found, seed) if hook_fires() else {}
             trace = compare_calls(ready, seed, trace) if hook_fires() else trace
         finally:
             ready.snapshot.restore()
@@ -173,18 +176,18 @@ def _oracles(ready: Ready, facts: Facts, lm: RecurrentLM | None, seed: int) -> d
     """Test the behaviour; in a stateless graph it is rnneval that carries states, so `chunk` and `used` test that."""
     subject = ready.subject(seed)
     if not ready.call.is_stateless_graph:
-        return run_oracles(subject)
-    found = run_oracles(subject, without=("chunk", "used"))
+        return run_behaviour(subject)
+    found = run_behaviour(subject, without=("chunk", "used"))
     if facts.units and all(unit.names & facts.declared.stateless for unit in facts.units):
         return found
     try:
         carrier = lm or wrap(ready.model)
     except Exception as error:
-        reason = Oracle(verdict="inconclusive", tolerance=subject.tolerance, detail=str(error))
+        reason = Oracle(verdict="inconclusive", tolerance=found["repeat"].tolerance, detail=str(error))
         found |= {"chunk": reason, "used": reason}
         return {key: found[key] for key in KEYS if key in found}
 
-    def run(pieces: Any) -> list[Any]:
+    def read(pieces: Any) -> list[Any]:
         state, logits = carrier.initial_state(int(pieces[0].shape[0])), []
         for ids in pieces:
             step = carrier.step(tf.constant(ids), state)
@@ -192,8 +195,17 @@ def _oracles(ready: Ready, facts: Facts, lm: RecurrentLM | None, seed: int) -> d
             logits.append(np.asarray(tf.cast(step.logits, tf.float64)))
         return logits
 
+    def read_moved(pieces: Any, draw: int) -> list[Any]:
+        ready.move_weights(draw)
+        try:
+            return read(pieces)
+        finally:
+            ready.snapshot.restore()
+
     # The other tests do not depend on who carries the state.
-    kept = replace(subject, run=run, single=False, run_after=None, run_training=None, why_not_training="")
-    carried = run_oracles(kept, without=("causal", "batch"))
+    moved = None if subject.read_moved is None else read_moved
+    carried = run_behaviour(
+        replace(subject, read=read, read_moved=moved), without=set(KEYS) - {"chunk", "used", "repeat"}
+    )
     found |= {"chunk": carried["chunk"], "used": carried["used"]}
     return {key: found[key] for key in KEYS if key in found}

@@ -15,20 +15,15 @@ import keras
 import numpy as np
 
 from rnneval.models.wiring.names import SourceLine, frames_of_call
-from rnneval.models.wiring.oracles import (
-    ALTERED,
-    another_document,
-    later_altered,
-    other_rows_altered,
-    random_ids,
-    thirds,
-)
 from rnneval.models.wiring.probe import listening
 from rnneval.models.wiring.subject import Ready
 from rnneval.records.wiring import Oracle
+from rnneval.wiring.behaviour import cut, later_changes, other_document, random_ids, row_changes
 from rnneval.wiring.facts import Spot
 
 _MOST_OPS = 200_000
+
+_ROUNDING = 1e-4  # of the largest number of an op: a smaller difference between two ways to call it is rounding
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,14 +51,16 @@ def locate(ready: Ready, oracles: Mapping[str, Oracle], seed: int) -> dict[str, 
 def _looking_ahead(ready: Ready, seed: int) -> Spot | None:
     """Find the op that lets a later token into earlier predictions."""
     subject = ready.subject(seed)
-    ids = random_ids(subject)
-    for call, token in ALTERED:
+    plan = subject.plan
+    for change in later_changes(subject, random_ids(subject)):
+        assert change.before is not None  # noqa: S101 - it is the position of the token that is altered
+        call = max(at for at, begins in enumerate(plan.starts) if begins <= change.before)
 
-        def watched(values: Any, token: int = token) -> Any:
-            inside = values.ndim > 2 and values.shape[:2] == (subject.batch, 3)
+        def watched(values: Any, call: int = call, token: int = change.before - plan.starts[call]) -> Any:
+            inside = values.ndim > 2 and values.shape[:2] == (subject.rows, plan.calls[call])
             return values[:, :token] if inside else None
 
-        pieces = thirds(ids)[: call + 1], later_altered(subject, ids, call, token)
+        pieces = (cut(text, plan.calls[: call + 1]) for text in (change.plain, change.altered))
         plain, altered = (_taped(partial(ready.run, part, seeds=True)) for part in pieces)
         spot = _let_in(ready, plain, altered, watched)
         if spot is not None:
@@ -73,16 +70,20 @@ def _looking_ahead(ready: Ready, seed: int) -> Spot | None:
 
 def _looking_aside(ready: Ready, seed: int) -> Spot | None:
     subject = ready.subject(seed)
-    ids = random_ids(subject)
+    for change in row_changes(subject, random_ids(subject)):
 
-    def watched(values: Any) -> Any:
-        return values[:1] if values.ndim > 1 and values.shape[0] == subject.batch else None
+        def watched(values: Any, rows: slice = change.rows) -> Any:
+            return values[rows] if values.ndim > 1 and values.shape[0] == subject.rows else None
 
-    plain, altered = (_taped(partial(ready.run, part)) for part in (thirds(ids), other_rows_altered(subject, ids)))
-    return _let_in(ready, plain, altered, watched)
+        pieces = (cut(text, subject.plan.calls) for text in (change.plain, change.altered))
+        plain, altered = (_taped(partial(ready.run, part)) for part in pieces)
+        spot = _let_in(ready, plain, altered, watched)
+        if spot is not None:
+            return spot
+    return None
 
 
-def _cut(ready: Ready, seed: int) -> Spot | None:
+def _at_a_cut(ready: Ready, seed: int) -> Spot | None:
     """Find the first op whose outputs for a token depend on where the text is cut into calls."""
     if ready.call.is_stateless_graph:
         return None  # the test carries the states in another way
@@ -90,9 +91,9 @@ def _cut(ready: Ready, seed: int) -> Spot | None:
     whole = _by_token(_taped(partial(ready.run, [ids])), ids.shape)
     for parts in (3, ids.shape[1]):
         pieces = np.split(ids, parts, axis=1)
-        cut = _by_token(_taped(partial(ready.run, pieces)), pieces[0].shape)
+        several = _by_token(_taped(partial(ready.run, pieces)), pieces[0].shape)
         for key, runs in whole.items():
-            again = cut.get(key, [])
+            again = several.get(key, [])
             if len(again) != parts * len(runs):
                 continue  # another path was taken
             for k, (ran, values) in enumerate(runs):
@@ -100,7 +101,7 @@ def _cut(ready: Ready, seed: int) -> Spot | None:
                 if any(other.shape[2:] != values.shape[2:] for other in joined):
                     continue
                 change = np.abs(values - np.concatenate(joined, axis=1)).max(initial=0.0)
-                if not change <= ready.tolerance * np.abs(values).max(initial=0.0):
+                if not change <= _ROUNDING * np.abs(values).max(initial=0.0):
                     return _spot(ready, ran)
     return None
 
@@ -118,7 +119,8 @@ def _by_token(tape: Tape, shape: tuple[int, ...]) -> dict[Any, list[tuple[_Ran, 
 
 def _noise(ready: Ready, seed: int) -> Spot | None:
     """Find the first op whose outputs differ between two equal runs."""
-    pieces = thirds(random_ids(ready.subject(seed)))
+    subject = ready.subject(seed)
+    pieces = cut(random_ids(subject), subject.plan.calls)
     return _first_difference(ready, *(_taped(lambda: ready.run(pieces)) for _ in range(2)))
 
 
@@ -126,7 +128,7 @@ def _leftover(ready: Ready, seed: int) -> Spot | None:
     """Find the first op of a document whose outputs depend on what was read before it."""
     subject = ready.subject(seed)
     ids = random_ids(subject)
-    pieces, others = thirds(ids), another_document(subject, ids)
+    pieces, others = cut(ids, subject.plan.calls), other_document(subject, ids)
 
     def second(before: Any, *, training: bool = False) -> Tape:
         ready.leave_behind(before, training=training)
@@ -143,7 +145,7 @@ _SEARCHES: Mapping[str, Callable[[Ready, int], Spot | None]] = {
     "causal": _looking_ahead,
     "training": lambda ready, seed: _looking_ahead(ready.in_training, seed),
     "batch": _looking_aside,
-    "chunk": _cut,
+    "chunk": _at_a_cut,
     "repeat": _noise,
     "fresh": _leftover,
 }
@@ -227,7 +229,7 @@ def _values(tensor: Any) -> Any:
     dtype = getattr(tensor, "dtype", None)
     if dtype is None or not (dtype.is_floating or dtype.is_integer):
         return None
-    return np.asarray(tensor)
+    return np.asarray(tensor.numpy())  # np.asarray fails for one number of bfloat16
 
 
 def _spot(ready: Ready, ran: _Ran) -> Spot | None:

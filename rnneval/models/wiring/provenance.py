@@ -334,7 +334,7 @@ def _values(tensor: Any) -> NDArray[Any] | None:
     dtype = getattr(tensor, "dtype", None)
     if dtype is None or not getattr(dtype, "is_floating", False):
         return None
-    values = np.asarray(tensor)
+    values = np.asarray(tensor.numpy())  # np.asarray fails for one number of bfloat16
     return values if np.issubdtype(values.dtype, np.floating) else values.astype(np.float32)
 
 

@@ -20,9 +20,13 @@ class Snapshot:
 
     A state may live in a variable, in `layer.states`, in a Python attribute, list or dict: all are remembered. The
     tensors themselves are not copied, since they cannot change.
+
+    Before the model has run (`built=False`), what comes to hold layers or variables is its building, and stays. Later,
+    an attribute that comes to hold variables keeps a state: a reset that makes them, say.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, built: bool = True) -> None:
+        self._built = built
         self.variables: list[tuple[Any, np.ndarray[Any, Any]]] = []
         self._objects: list[tuple[Any, dict[str, Any]]] = []
         self._lists: list[tuple[list[Any], list[Any]]] = []
@@ -38,7 +42,7 @@ class Snapshot:
         """Put everything back; without `seeds`, Keras' random generators go on, so that equal calls draw anew."""
         self.restore_variables(seeds=seeds)
         for thing, attributes in self._objects:
-            _put_back(vars(thing), attributes)
+            self._put_back(vars(thing), attributes)
         for items, saved in self._lists:
             if len(items) != len(saved) or any(a is not b for a, b in zip(items, saved, strict=True)):
                 items[:] = saved
@@ -62,6 +66,18 @@ class Snapshot:
         for variable, value in self.variables:
             if seeds or getattr(variable, "name", "") != "seed_generator_state":
                 variable.assign(value)
+
+    def _put_back(self, now: dict[str, Any], before: dict[str, Any]) -> None:
+        for name in [name for name in now if name not in before and _may_change(name) and not self._stays(now[name])]:
+            del now[name]
+        for name, value in before.items():
+            if now.get(name) is not value and not self._stays(now.get(name)):
+                now[name] = value
+
+    def _stays(self, value: Any) -> bool:
+        """Return whether a value holds layers or weights: made once, and not a state."""
+        leaves = keras.tree.flatten(value) if isinstance(value, (list, tuple, dict)) else [value]
+        return any(isinstance(leaf, keras.layers.Layer) or (_is_variable(leaf) and not self._built) for leaf in leaves)
 
     def _visit(self, thing: Any) -> None:
         """Keep a copy of a thing that can change, and of all that can be reached from it, each once."""
@@ -87,20 +103,6 @@ class Snapshot:
             self._objects.append((thing, {name: value for name, value in vars(thing).items() if _may_change(name)}))
         for child in _children(thing):
             self._visit(child)
-
-
-def _put_back(now: dict[str, Any], before: dict[str, Any]) -> None:
-    for name in [name for name in now if name not in before and _may_change(name) and not _is_built(now[name])]:
-        del now[name]
-    for name, value in before.items():
-        if now.get(name) is not value and not _is_built(now.get(name)):
-            now[name] = value
-
-
-def _is_built(value: Any) -> bool:
-    """Return whether a value holds layers or weights: made once, and not a state."""
-    leaves = keras.tree.flatten(value) if isinstance(value, (list, tuple, dict)) else [value]
-    return any(isinstance(leaf, keras.layers.Layer) or _is_variable(leaf) for leaf in leaves)
 
 
 def _class_attributes(owner: type) -> dict[str, Any]:

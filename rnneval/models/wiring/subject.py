@@ -9,6 +9,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -30,16 +31,14 @@ from rnneval.models.adapters import (
 )
 from rnneval.models.layers import is_graph, is_recurrent, sublayers, walk_below
 from rnneval.models.wiring.names import Names
-from rnneval.models.wiring.oracles import Logits, Subject
 from rnneval.models.wiring.snapshot import Snapshot
+from rnneval.wiring.behaviour import SHORT, Outputs, Pieces, Subject, special_ids
+from rnneval.wiring.difference import HALF_TYPES
 
-_TOLERANCES = {"bfloat16": 8e-2, "float16": 2e-2}
-_TOLERANCE = 1e-4
 _SOURCE_TOKENS = 3  # a second text (an encoder's) has a length of its own, which tells the two apart
 _PLAIN = ("training", "mask", "return_sequences", "self")
 _OLD_STYLE = re.compile(r"^(h|c|s|hx|cx|state|carry|prev|past|mem|hid)")
 _STARTS = ("get_initial_state", "initial_state", "zero_state", "init_state", "initial_states", "init_hidden")
-Pieces = Sequence[NDArray[np.int32]]
 _SCALE = 16  # the divisor of ids for an input of single numbers: any that keeps the few ids of a probe apart
 
 _RESET = re.compile(
@@ -291,7 +290,8 @@ class Ready:
     low: int
     high: int
     main: int  # the index of the text that the model predicts, among the texts that it reads
-    tolerance: float = _TOLERANCE
+    newline: int | None = None  # the id of a new line, if it is known
+    half: str = ""  # the type of half precision in which it computes, if there is one
     trains: bool = False  # whether it can be called with training=True
     why_not_training: str = ""  # the error that the model raises with training=True
 
@@ -306,7 +306,7 @@ class Ready:
         source = np.random.default_rng(7).integers(self.low, self.high, (self.batch, _SOURCE_TOKENS), dtype=np.int32)
         return [ids if at == self.main else source[: len(ids)] for at in range(self.call.texts)]
 
-    def run(self, pieces: Pieces, *, seeds: bool = False) -> Logits:
+    def run(self, pieces: Pieces, *, seeds: bool = False) -> Outputs:
         """Read pieces one after the other from the model's own start, the state carried.
 
         With `seeds`, Keras' random generators are put back first: equal calls then draw the same numbers.
@@ -314,7 +314,66 @@ class Ready:
         self.snapshot.restore(seeds=seeds)
         return self.read(pieces)
 
-    def run_after(self, before: Pieces, pieces: Pieces, *, training: bool = False) -> Logits:
+    def run_moved(self, pieces: Pieces, draw: int) -> Outputs:
+        """Read pieces as `run` does, with weights moved by ± one unit in the last place."""
+        self.snapshot.restore(seeds=False)
+        self.move_weights(draw)
+        return self.read(pieces)
+
+    def move_weights(self, draw: int) -> None:
+        """Move every weight by ± one unit in the last place, until the snapshot puts it back."""
+        generator = np.random.default_rng(draw)
+        for variable, values in self._movable:
+            variable.assign(
+                np.nextafter(values, generator.choice([-np.inf, np.inf], values.shape).astype(values.dtype))
+            )
+
+    @property
+    def _movable(self) -> list[tuple[Any, NDArray[Any]]]:
+        """The variables that hold weights: not half precision, and no counters and initial values."""
+        single = [pair for pair in self.snapshot.variables if pair[1].dtype in (np.float32, np.float64)]
+        return [(variable, values) for variable, values in single if (values != np.rint(values)).any()]
+
+    @contextmanager
+    def in_float32(self) -> Iterator[bool]:
+        """Let every layer compute in float32 if it computes in half precision; yield whether it does."""
+        layers = {id(one): one for one in (self.model, *self.names.kept, *sublayers(self.model))}.values()
+        before = [(one, one.dtype_policy) for one in layers if getattr(one, "compute_dtype", "") in HALF_TYPES]
+        half = self.half
+
+        def put_back() -> None:
+            self.half = half
+            self.snapshot.restore()
+            for layer, policy in before:
+                layer.dtype_policy = policy
+
+        try:
+            for layer, policy in before:
+                layer.dtype_policy = keras.DTypePolicy("float32")
+                # Keras casts variables only where their type differs from that of the computation.
+                layer.dtype_policy._variable_dtype = policy.variable_dtype
+            if half and self._computes_in_float32():
+                self.half = ""
+            else:
+                put_back()
+            yield half != self.half
+        finally:
+            put_back()
+
+    def _computes_in_float32(self) -> bool:
+        self.snapshot.restore()
+        state, types = None, set()
+        try:
+            for _ in range(2):
+                ids = np.ones((self.batch, self.call.time or _SOURCE_TOKENS), np.int32)
+                answer = self.call([tf.constant(text) for text in self.segment(ids)], state)
+                state = answer.state
+                types |= {str(getattr(leaf, "dtype", "")) for leaf in keras.tree.flatten((answer.logits, state))}
+        except Exception:  # the author's code casts to half precision itself
+            return False
+        return not any(half in name for name in types for half in HALF_TYPES)
+
+    def run_after(self, before: Pieces, pieces: Pieces, *, training: bool = False) -> Outputs:
         """Read one document, then another as the model's user would begin it; return the logits of the second."""
         self.leave_behind(before, training=training)
         return self.read(pieces)
@@ -328,7 +387,7 @@ class Ready:
             self.snapshot.restore_variables(seeds=False)  # moving averages are learned, and no state of a document
         self._begin()
 
-    def read(self, pieces: Pieces) -> Logits:
+    def read(self, pieces: Pieces) -> Outputs:
         """Read pieces one after the other, the state carried, from wherever the model is."""
         state, logits = None, []
         for ids in pieces:
@@ -346,6 +405,11 @@ class Ready:
             _reset(recurrent_layers(self.model))
 
     @property
+    def _has_default_state(self) -> bool:
+        """True if a list or dict is the default of a parameter: Python makes it once, and a call may fill it."""
+        return any(isinstance(p.default, dict | list) for p in call_parameters(self.model))
+
+    @property
     def in_training(self) -> "Ready":
         """This model, called with training=True."""
         return replace(self, call=replace(self.call, training=True))
@@ -356,27 +420,30 @@ class Ready:
         return self.call.batch is None and fixed_batch(self.model) is None and self.batch > 1
 
     def subject(self, seed: int) -> Subject:
-        """Return the model as the oracles see it."""
-        # A document can be begun by a call without a state, by the model's own reset, or by Keras'.
+        """Return the model as the suite of behaviour sees it."""
         stateful = any(layer.stateful for layer in recurrent_layers(self.model))
-        begins_anew = self.call.takes_states or stateful or reset_of(self.model) is not None
+        # A model that keeps its state in itself, without a reset, reads one document for ever.
+        begins = self.call.takes_states or stateful or self._has_default_state or reset_of(self.model) is not None
+        special, ordinary = special_ids(self.high, self.newline)
         return Subject(
-            run=self.run,
-            run_after=self.run_after if begins_anew else None,
-            why_not_training=self.why_not_training,
-            run_training=self.in_training.run if self.trains else None,
-            batch=self.batch,
-            single=self.takes_one_row,
-            low=self.low,
-            high=self.high,
-            tolerance=self.tolerance,
+            read=self.run,
+            rows=self.batch,
+            ordinary=ordinary,
+            special=special,
+            plan=SHORT,
             seed=seed,
+            alone=(1 if self.call.texts > 1 else self.batch) if self.takes_one_row else 0,  # other texts: of row 0
+            half=self.half,
+            read_moved=self.run_moved if self._movable else None,
+            read_after=self.run_after if begins else None,
+            read_training=self.in_training.run if self.trains else None,
+            why_not_training=self.why_not_training,
         )
 
 
 def make_ready(model: Any, vocab_size: int | None) -> Ready:
     """Find the way in which the model wants to be called, build it, and put it back; a ValueError if none works."""
-    before = Snapshot(model)
+    before = Snapshot(model, built=False)
     fresh = [layer for _, layer in walk_below(model) if isinstance(layer, keras.layers.RNN) and not layer.built]
     errors: list[str] = []
     for call in adapters_for(model):
@@ -388,7 +455,7 @@ def make_ready(model: Any, vocab_size: int | None) -> Ready:
             continue
         before.restore()
         _reset(fresh)
-        ready.snapshot = Snapshot(model)
+        ready.snapshot = Snapshot(model, built=not call.takes_training)
         if call.takes_training:  # twice: the first call builds what only training uses
             try:
                 ready.in_training.run([np.ones((ready.batch, call.time or _SOURCE_TOKENS), np.int32)] * 2)
@@ -432,7 +499,7 @@ def _warmed(model: Any, call: TolerantAdapter, vocab_size: int | None) -> Ready:
         low=low,
         high=max(size, low + 1),
         main=next((at for at, text in enumerate(texts) if text.shape[1] == length), 0),
-        tolerance=next((_TOLERANCES[name] for name in _TOLERANCES if name in types), _TOLERANCE),
+        half=next((name for name in HALF_TYPES if name in types), ""),
     )
 
 

@@ -7,7 +7,7 @@ Two comparisons find this. `compare_traces` alters the weights, and runs each tr
 import inspect
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,14 +19,16 @@ from rnneval.errors import type_and_message
 from rnneval.models.layers import OWN_ATTRIBUTES, walk_below
 from rnneval.models.lm import eagerly
 from rnneval.models.wiring.names import SourceLine, frames_of_call
-from rnneval.models.wiring.oracles import random_ids, thirds
 from rnneval.models.wiring.probe import listening
 from rnneval.models.wiring.snapshot import Snapshot
 from rnneval.models.wiring.subject import Ready
+from rnneval.wiring.behaviour import cut, random_ids
+from rnneval.wiring.difference import as_logits, context_spread, differences
 from rnneval.wiring.facts import Spot, Trace
 
 _FUNCTION = re.compile(r"__(?:inference|forward)_(.+)_\d+|(?:Stateful)?PartitionedCall")
 """The type of the op that runs a trace, with the name of its function."""
+_AGREE = 1e-3  # of the context spread: XLA and eager code may round differently
 
 
 def compare_traces(model: Any) -> Trace:
@@ -66,7 +68,8 @@ def compare_calls(ready: Ready, seed: int, trace: Trace) -> Trace:
 
     Nothing is added where no trace ran, and where equal calls differ anyway. Needs TensorFlow's op callbacks.
     """
-    pieces = thirds(random_ids(ready.subject(seed)))
+    subject = ready.subject(seed)
+    pieces = cut(random_ids(subject), subject.plan.calls)
     ran: list[tuple[str, SourceLine]] = []
 
     def listen(name: str, *_: Any) -> None:
@@ -92,10 +95,10 @@ def compare_calls(ready: Ready, seed: int, trace: Trace) -> Trace:
         return trace
     if problem:
         return replace(trace, uncompared=f"called as a tf.function, the model raises {problem}")
-    if not all(_largest(one, other) <= ready.tolerance for one, other in zip(eager, again, strict=True)):
+    if not max(_differences(eager, again)) <= _AGREE:
         return trace
-    worst = [_largest(one, other) for one, other in zip(called, eager, strict=True)]
-    late = next((call for call, difference in enumerate(worst) if not difference <= ready.tolerance), None)
+    worst = _differences(called, eager)
+    late = next((call for call, difference in enumerate(worst) if not difference <= _AGREE), None)
     if late is None:
         return trace
     changed = [name for name, value in after.items() if name not in before or before[name] != value]
@@ -103,10 +106,20 @@ def compare_calls(ready: Ready, seed: int, trace: Trace) -> Trace:
     return replace(
         trace,
         as_called=f"Called as it is, with a tf.function{function and f' ({function})'}, the model gives other logits "
-        f"than run eagerly, from call {late} on ({max(worst):.2g} of a typical logit)"
+        f"than run eagerly, from call {late} on ({max(worst):.2g} of the context spread)"
         + (f"; Python values that change between calls: {', '.join(changed)}" if changed else ""),
         spot=Spot(file=line.file, line=line.line) if line.file else _definition(getattr(ready.model, "call", None)),
     )
+
+
+def _differences(one: Sequence[Any], other: Sequence[Any]) -> list[float]:
+    """Return the largest difference of each call, in units of the context spread of the other's logits."""
+    pairs = [
+        [as_logits(np.asarray(logits)).reshape(len(logits), -1, logits.shape[-1]) for logits in both]
+        for both in zip(one, other, strict=True)
+    ]
+    spread = context_spread(np.concatenate([logits for _, logits in pairs], axis=1))
+    return [float(differences(a, b, spread).max(initial=0.0)) for a, b in pairs]
 
 
 def _is_function(function: Any) -> bool:

@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Iterator, Sequence
 from functools import cache
-from importlib.resources import files
 from math import exp
 from typing import Any
 
@@ -14,7 +13,6 @@ from rnneval.metrics.diagnostics import findings as rules
 from rnneval.pages import all_pages
 from rnneval.records import Gate, Gradients, Opened, Run, Wiring
 from rnneval.records.run import Checkpoint
-from rnneval.registry import read_entries
 from rnneval.render.document import (
     KINDS,
     Block,
@@ -155,9 +153,7 @@ def _tables(wiring: Wiring) -> list[TableBlock]:
 @cache
 def _rule_texts() -> dict[str, str]:
     """Return the text of each rule of this package in Markdown, without its first line."""
-    of_faults = read_entries(files("rnneval").joinpath("wiring", "faults"), "rule")
-    texts = {fault.name: fault.text for fault in of_faults} | {page.name: page.text for page in all_pages()}
-    return {name: text.partition("\n")[2].strip() for name, text in texts.items()}
+    return {page.name: page.text.partition("\n")[2].strip() for page in all_pages()}
 
 
 def checkpoints(given: Sequence[Given]) -> Iterator[Block]:

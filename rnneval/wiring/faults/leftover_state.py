@@ -1,30 +1,4 @@
-"""A document starts from what another document left behind.
-
-## What it finds
-A document was read, and another begun by a call without a state (or after the model's own reset): its logits depend on
-what was read before (oracle *fresh*).
-
-## Why it is wrong
-The first tokens of each document are predicted from another document, so that every number depends on the order in
-which documents are read, and on what was done with the model before.
-
-## Example
-```python
-def call(self, ids, states=None):
-    x, self.last = self.gru(self.embedding(ids), initial_state=states or self.last)
-```
-
-## What to write instead
-Begin anew where `states` is None: `states = self.initial_states(ids) if states is None else states`.
-
-A model that goes on by itself on purpose is known by one of three things: its layers have `stateful=True`, it has a
-method such as `reset_state`, `reset_states` or `clear_memory` that needs no argument, or it takes no state at all.
-With the first two, a document is begun by that reset, which must clear everything. A model that takes no state and
-has no reset cannot begin a document, and is not asked to.
-
-## References
-docs, wiring: the oracles.
-"""
+"""A document starts from what another document left behind."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

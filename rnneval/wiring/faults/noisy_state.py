@@ -1,23 +1,4 @@
-"""A layer's own state goes through random numbers on its way back, at inference.
-
-## What it finds
-With `training=False`, the state is still noised or dropped out between two calls.
-
-## Why it is wrong
-No result can be reproduced, and the model that is evaluated is not the one that would be used: dropout belongs to
-training.
-
-## Example
-```python
-states = tf.nn.dropout(states, 0.1)                  # also at inference
-```
-
-## What to write instead
-Use a `Dropout` (or `GaussianNoise`) layer and pass it `training`: at inference it does nothing.
-
-## References
-Gal and Ghahramani 2016, A Theoretically Grounded Application of Dropout in Recurrent Neural Networks.
-"""
+"""A layer's own state goes through random numbers on its way back, at inference."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

@@ -1,24 +1,4 @@
-"""A layer begins anew at every call, as declared or because the model carries no state.
-
-## What it finds
-The layer was declared stateless, reads a text of its own at every call (an encoder), or belongs to a model that
-neither takes nor returns states.
-
-## Why it is wrong
-It need not be wrong: it is reported because the results of such a model depend on how the text is cut into segments.
-
-## Example
-```python
-def call(self, ids):
-    return self.dense(self.gru(self.embedding(ids)))
-```
-
-## What to write instead
-Nothing where it is meant; else take the state as an argument, give it to the layer and return it.
-
-## References
-docs, wiring: declarations.
-"""
+"""A layer begins anew at every call, as declared or because the model carries no state."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

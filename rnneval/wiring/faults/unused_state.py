@@ -1,24 +1,4 @@
-"""Another past gives the same predictions.
-
-## What it finds
-Two different texts were read, then the same segment twice: the logits of that segment are equal (oracle *used*),
-although the model takes a state.
-
-## Why it is wrong
-The state has no effect: the model remembers nothing from one call to the next, so generating token by token is
-guessing from one token.
-
-## Example
-```python
-x, state = self.gru(x)                               # `states` was accepted and never used
-```
-
-## What to write instead
-Pass the incoming state to each layer as its `initial_state`, and return the new ones.
-
-## References
-docs, wiring: the oracles.
-"""
+"""Another past gives the same predictions."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

@@ -89,7 +89,8 @@ class Positions(OneGRU):
     def call(self, ids, states=None):
         state, position = states if states is not None else (tf.zeros((tf.shape(ids)[0], U)), tf.constant(0))
         if self.in_python:
-            position = self.position = 0 if states is None else self.position + ids.shape[1]
+            self.position = 0 if states is None else self.position + ids.shape[1]
+            position = tf.constant(self.position)
         x = self.embedding(ids) + self.positions(position + tf.range(ids.shape[1]))
         x, state = self.gru(x, initial_state=state)
         return self.dense(x), (state, position + ids.shape[1])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnneval.errors import TextError
-from rnneval.text import TextOptions, Vocabulary, encode, sources, tokenise
+from rnneval.text import TextOptions, Vocabulary, encode, tokenise
 from tests.text.subword import zoo
 
 FRAGMENTS = [
@@ -46,7 +46,7 @@ def test_in_pieces_as_whole(name, text, window):
     if len(wanted) < 2:
         return
     short = patch.multiple(tokenise, WINDOW=window, OVERLAP=window // 2)
-    with short, patch.object(sources, "CHUNK_BYTES", 97), encoded(text, name) as found:
+    with short, encoded(text, name) as found:
         read = found.read(0, found.tokens, scored_from=0)
     assert read.ids.tolist() == wanted
     check_sums(read, text)

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 V, E, U = 11, 6, 8
 """Vocabulary, embedding and units of the models."""
+OUTSIDE = "outside of the recurrent layers"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,8 @@ class Case:
     right: bool
     rule: str = ""
     """Which rule names the fault of a wrong model."""
+    layer: str | None = None
+    """The layer at fault, where the finding can name it; `OUTSIDE` where no recurrent layer is at fault."""
     declare: tuple[str, ...] = ()
     expect: str = ""
     """The verdict, where it is neither pass for a right model nor fail for a wrong one."""
@@ -47,12 +51,20 @@ def right(*, declare: tuple[str, ...] = (), expect: str = "", held_back: bool = 
     return mark
 
 
-def wrong(rule: str, *, declare: tuple[str, ...] = (), held_back: bool = False) -> Callable[[Any], Any]:
-    """Mark a builder of a wrong model, with the rule that names its fault."""
+def wrong(
+    rule: str = "", *, layer: str | None = None, declare: tuple[str, ...] = (), held_back: bool = False
+) -> Callable[[Any], Any]:
+    """Mark a builder of a wrong model, with the rule that names its fault where one rule alone can, and the layer."""
 
     def mark(build: Any) -> Any:
         build.case = Case(
-            name=build.__name__, build=build, right=False, rule=rule, declare=declare, held_back=held_back
+            name=build.__name__,
+            build=build,
+            right=False,
+            rule=rule,
+            layer=layer,
+            declare=declare,
+            held_back=held_back,
         )
         return build
 
@@ -67,6 +79,10 @@ def by_hand() -> tuple[Case, ...]:
 def _marked() -> Iterator[Case]:
     for file in sorted(Path(__file__).parent.glob("*.py")):
         if file.stem not in ("__init__", "case", "generator"):
-            module = import_module(f"{__package__}.{file.stem}")
-            found = (getattr(thing, "case", None) for thing in vars(module).values())
-            yield from (case for case in found if isinstance(case, Case))
+            yield from cases_of(import_module(f"{__package__}.{file.stem}"))
+
+
+def cases_of(module: ModuleType) -> tuple[Case, ...]:
+    """The models of a module, in the order of the file."""
+    found = (getattr(thing, "case", None) for thing in vars(module).values())
+    return tuple(case for case in found if isinstance(case, Case))

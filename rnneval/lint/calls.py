@@ -1,0 +1,558 @@
+"""Calls: constructors, recurrent layers and models, well-known functions, methods of the running class."""
+
+import ast
+import copy
+from functools import reduce
+
+from rnneval.lint import names
+from rnneval.lint import values as v
+from rnneval.lint.expressions import CHANGED, note_change, rebind, update
+from rnneval.lint.facts import Event, Fit, FunctionNode, defaults_of, parameters_of
+from rnneval.lint.machine import Frame, Machine
+
+_SHUFFLED = ("shuffled",)
+"""An origin: a dataset in another order."""
+_GRAPH = v.Spec(framework="graph", kind="simple", returns_state=True, returns_sequences=True)
+
+
+class Call:
+    """A call, with its callee and its arguments, each evaluated once."""
+
+    def __init__(self, machine: Machine, node: ast.Call) -> None:
+        self.machine, self.node = machine, node
+        self.callee = machine.value_of(node.func, quiet=True)
+        self.positional: list[v.Value] = []
+        self.named: dict[str, v.Value] = {}
+        self.unknown = False
+        """Whether there may be more arguments than are known."""
+        for argument in node.args:
+            value = machine.value_of(argument)
+            if isinstance(argument, ast.Starred) and isinstance(value, v.Many) and not value.open:
+                self.positional += value.items
+            else:
+                self.unknown = self.unknown or isinstance(argument, ast.Starred)
+                self.positional.append(value)
+        for keyword in node.keywords:
+            value = machine.value_of(keyword.value)
+            if keyword.arg:
+                self.named[keyword.arg] = value
+            self.unknown = self.unknown or not keyword.arg
+
+    @property
+    def all(self) -> list[v.Value]:
+        """All values that a result may descend from, positional ones first; switches are left out."""
+        return [*self.positional, *(value for name, value in self.named.items() if name not in names.SWITCHES)]
+
+    def get(self, index: int, *keywords: str) -> v.Value | None:
+        """Find an argument by its name or its place."""
+        for keyword in keywords:
+            if keyword in self.named:
+                return self.named[keyword]
+        return self.positional[index] if index < len(self.positional) and not self.unknown else None
+
+    def flag(self, name: str) -> bool | None:
+        """Return a switch that is written as a literal; None if it is not known."""
+        value = self.named.get(name)
+        if value is None:
+            return None if self.unknown else False
+        return value.value if isinstance(value, v.Const) and isinstance(value.value, bool) else None
+
+
+def evaluate_call(machine: Machine, node: ast.Call) -> v.Value:
+    """Evaluate a call."""
+    call = Call(machine, node)
+    callee = _one_of(call.callee) if isinstance(call.callee, v.Choice) else call.callee
+    match callee:
+        case v.Known():
+            value = _known(call, callee)
+        case v.Method(owner=v.OWN):
+            value = _follow(call, callee.name)
+        case v.Method():
+            value = _method(call, callee)
+        case v.Layer():
+            value = _layer(call, callee)
+        case v.Incoming():
+            value = _on_incoming(call, callee)
+        case v.Object() if "." in callee.of and not callee.of.endswith(names.CELLS):  # a layer that is not recurrent
+            value = _operate(call, callee.of.rpartition(".")[2], call.all or [v.NOTHING])
+        case v.Graph():
+            value = _graph(call, callee)
+        case _:
+            value = _unknown(call)
+    return value
+
+
+def _one_of(callee: v.Choice) -> v.Value:
+    """Take layers that stand for each other (a GPU and a CPU variant) for one layer."""
+    layers = [option for option in callee.options if isinstance(option, v.Layer)]
+    if not layers:
+        return next((option for option in callee.options if isinstance(option, v.Known | v.Object)), v.NOTHING)
+    if len({layer.spec for layer in layers}) > 1:
+        return v.NOTHING
+    return v.Layer(("one of", *sorted((layer.key for layer in layers), key=repr)), layers[0].spec)
+
+
+# Constructors and functions that are known by name
+
+
+def _known(call: Call, callee: v.Known) -> v.Value:
+    name, last = callee.name, callee.name.rpartition(".")[2]
+    if last in names.STACKS and (last != "RNN" or names.is_keras(name)):
+        call.machine.facts.stacks.append((call.node, call.get(0, "cell", "cells") or v.NOTHING))
+    made = _construct(call, name) or _contain(call, name)
+    if made is not None:
+        return made
+    own = name in call.machine.classes or name in call.machine.makers
+    layer = last[:1].isupper() and (names.is_keras(name) or name.startswith("torch.nn.") or last.endswith(names.CELLS))
+    if not own and not layer:
+        return _operate(call, last, call.all)
+    made = v.Object(name, call.machine.place_key(call.node))
+    if name in call.machine.makers:
+        call.machine.facts.stateful_models[made] = 1
+    elif last == "Sequential":
+        _add_stateful(call, made)
+    return made
+
+
+def _construct(call: Call, name: str) -> v.Value | None:
+    """Return what a constructor of layers, inputs or models makes; None if it is not one of these."""
+    known = names.recurrent(name)
+    if known is not None:
+        return v.Layer(call.machine.place_key(call.node), _spec(call, *known))
+    match name.rpartition(".")[2] if names.is_keras(name) else "":
+        case "Bidirectional":
+            return _both_ways(call)
+        case "Input":
+            return v.Incoming(f"input {call.machine.place_key(call.node)}")
+        case "Model":
+            return _functional(call)
+    return None
+
+
+def _contain(call: Call, name: str) -> v.Value | None:
+    """Return the container or attribute that a well-known function makes, copies or sets; None for other functions."""
+    machine, arguments = call.machine, call.node.args
+    made: v.Value | None = None
+    if name.rpartition(".")[2] in names.KEEPS_CONTAINER and len(call.positional) == 1:
+        inner = call.positional[0]
+        kept = isinstance(inner, v.Many | v.Table | v.Incoming | v.Choice | v.Emitted)
+        return copy.copy(inner) if kept else machine.facts.data_of(inner)
+    match name, call.positional:
+        case "builtins.list" | "builtins.tuple" | "collections.deque", []:
+            made = v.Many()
+        case "builtins.dict", [] | [v.Table() | v.Incoming()] if not call.unknown:
+            made = v.Table(tuple(call.named.items()), *call.positional)
+        case "builtins.setattr", [_, v.Const(str() as attribute), made] if machine.is_self(arguments[0]):
+            machine.mark_read(made)
+            machine.env.names[f"self.{attribute}"] = made
+        case "builtins.getattr", [_, v.Const(str() as attribute)] if machine.is_self(arguments[0]):
+            made = machine.attribute(attribute)
+    return made
+
+
+def _spec(call: Call, framework: str, kind: str | None, cell: bool) -> v.Spec:
+    """Read the properties of a recurrent layer from the arguments of its constructor."""
+    if framework == "torch":
+        both = call.flag("bidirectional") is not False
+        return v.Spec(
+            framework=framework,
+            kind=kind,
+            cell=cell,
+            bidirectional=both,
+            returns_state=True,
+            returns_sequences=not cell,
+        )
+    if kind is None and call.positional:
+        # RNN(cell): one layer whose state is the cell's; of a list of cells only that it is one layer is known.
+        inner = call.positional[0]
+        kind = inner.spec.kind if isinstance(inner, v.Layer) and inner.spec.cell else None
+    return v.Spec(
+        framework=framework,
+        kind=kind,
+        cell=cell,
+        returns_state=call.flag("return_state"),
+        returns_sequences=call.flag("return_sequences"),
+        stateful=call.flag("stateful"),
+        backwards=call.flag("go_backwards") is not False,
+    )
+
+
+def _both_ways(call: Call) -> v.Layer | None:
+    """Return a Bidirectional layer; with `merge_mode=None` its directions come out as two sequences."""
+    inner = call.get(0, "layer")
+    if not isinstance(inner, v.Layer):
+        return None
+    old, mode = inner.spec, call.named.get("merge_mode")
+    merged = mode is None or (isinstance(mode, v.Const) and isinstance(mode.value, str))
+    spec = v.Spec(
+        framework="keras",
+        kind=old.kind,
+        bidirectional=True,
+        returns_state=old.returns_state if merged else None,
+        returns_sequences=old.returns_sequences,
+        stateful=old.stateful,
+    )
+    return v.Layer(call.machine.place_key(call.node), spec)
+
+
+def _functional(call: Call) -> v.Value:
+    inputs, outputs = call.get(0, "inputs", "input"), call.get(1, "outputs", "output")
+    if inputs is None or outputs is None:
+        return v.Data(frozenset({"model"}))
+    if isinstance(inputs, v.Table) and isinstance(outputs, v.Table):
+        # Only what goes in and comes out under one name is known to be handed on.
+        keys = [key for key, _ in inputs.items]
+        inputs, outputs = (v.Many(tuple(table.get(key) or v.NOTHING for key in keys)) for table in (inputs, outputs))
+    graph = v.Graph(_flat(inputs), _flat(outputs))
+    call.machine.frame.function.graphs.append(graph)
+    events = call.machine.facts.events
+    passed = [events[number] for output in graph.outputs for number in call.machine.facts.data_of(output).passed]
+    stateful = {event.layer for event in passed if event.spec.stateful is True}
+    if stateful:
+        call.machine.facts.stateful_models[graph] = len(stateful)
+    return graph
+
+
+def _flat(value: v.Value) -> tuple[v.Value, ...]:
+    return tuple(inner for item in value.items for inner in _flat(item)) if isinstance(value, v.Many) else (value,)
+
+
+def _operate(call: Call, last: str, values: list[v.Value]) -> v.Value:
+    """Return the result of a function or layer of which only the name is known."""
+    machine, place = call.machine, (call.node.lineno, call.node.col_offset)
+    if last in names.FRESH:
+        return v.Initial()
+    if not values:
+        return v.Data(frozenset({("made", *place)}))
+    first = values[0]
+    if last in names.SAME_STATE and (v.is_state(first) or isinstance(first, v.Initial)):
+        return first
+    if last in names.JOINS:
+        return _joined(machine, values)
+    mixed = v.blend(machine.facts.data_of(value) for value in values)
+    if last in names.CUTS:
+        mixed = v.cut(mixed, place)
+    elif last == "shuffle":
+        mixed = v.Data(v.traced(mixed.origins, _SHUFFLED), mixed.passed)
+    return machine.facts.data_of(first) if last in names.SAME_SEQUENCE else v.through(mixed)
+
+
+def _joined(machine: Machine, values: list[v.Value]) -> v.Value:
+    """Return the pieces put together, by one argument that lists them or by several."""
+    parts = values[0].items if isinstance(values[0], v.Many) else tuple(values)
+    states = all(map(v.is_state, parts))
+    if states and parts:
+        return v.Mixed(parts)
+    mixed = v.blend(machine.facts.data_of(value) for value in values)
+    return v.Data(mixed.origins, mixed.passed, grown=True)
+
+
+# Recurrent layers
+
+
+def _layer(call: Call, layer: v.Layer) -> v.Value:
+    """Run a recurrent layer or cell once."""
+    machine, spec, keras = call.machine, layer.spec, layer.spec.framework == "keras"
+    first = call.get(0, "inputs", "sequences", "sequence", "input", "x")
+    state = call.get(1, "initial_state", "states", "hx")
+    if first is None:
+        if not call.all:
+            return v.NOTHING
+        enters, state = machine.blend(call.all), None
+    elif keras and state is None and isinstance(first, v.Many) and not first.open and len(first.items) > 1:
+        # The old way: layer([x, h, c]).
+        enters, state = machine.facts.data_of(first.items[0]), v.Many(first.items[1:])
+    else:
+        enters = machine.facts.data_of(first)
+        if call.unknown and state is None:
+            state = v.Data(frozenset({("more arguments", call.node.lineno)}))
+    if state is not None and all(option == v.NONE for option in v.alternatives(state)):
+        state = None
+    event = _new_event(call, layer.key, spec, enters, state)
+    result = _result(spec, event)
+    machine.results[id(result)] = result, event.number
+    return result
+
+
+def _new_event(call: Call, key: v.Key, spec: v.Spec, enters: v.Data, state: v.Value | None) -> Event:
+    """Keep one call of a layer or model as an event."""
+    machine = call.machine
+    event = Event(
+        number=len(machine.facts.events),
+        layer=key,
+        name=_name_of(call.node.func),
+        spec=spec,
+        node=call.node,
+        enters=enters,
+        state=state,
+        parts=machine.parts_of(state, spec),
+        turns=machine.loops,
+        function=machine.frame.function,
+    )
+    machine.facts.add(event)
+    if state is not None:
+        machine.mark_read(state)
+    return event
+
+
+def _name_of(node: ast.expr) -> str:
+    """Return how the source calls something, in at most 40 characters."""
+    if isinstance(node, ast.Call):
+        return f"{_name_of(node.func)}(…)"
+    text = ast.unparse(node)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def _result(spec: v.Spec, event: Event) -> v.Value:
+    """Return what the layer gives back, in its framework's form."""
+    number, enters = event.number, event.enters
+    passed = frozenset(sorted(enters.passed | {number})[-v.MOST_ORIGINS :])
+    parts: tuple[v.Value, ...] = tuple(v.Emitted(number, index) for index in range(spec.parts or 0))
+    first = parts[0] if parts else v.Emitted(number)
+    if spec.cell and spec.framework == "torch":
+        return first if spec.parts == 1 else v.Many(parts)
+    if spec.cell:
+        return v.Many((first, v.Many(parts) if parts else first))
+    whole = v.Data(enters.origins, passed, whole_of=number, grown=enters.grown)
+    if spec.framework == "torch":
+        return v.Many((whole, v.Many(parts) if spec.parts == 2 else first))
+    if spec.framework == "keras" and spec.returns_sequences is False:
+        whole = v.Data(v.traced(enters.origins, ("cut", number)), passed, last_of=number)
+    if spec.returns_state is False:
+        return whole
+    if spec.returns_state is None:
+        return v.Choice(frozenset({whole, v.Many((whole, *parts))})) if parts else whole
+    return v.Many((whole, *parts)) if parts else v.Many((whole, first), open=True)
+
+
+def _method_of_layer(call: Call, layer: v.Layer, name: str) -> v.Value:
+    """Call a method of a recurrent layer."""
+    if name in names.MODEL_CALLS:
+        return _layer(call, layer)
+    if name in ("get_initial_state", "zero_state"):
+        return v.Many((v.Initial(),) * 2) if layer.spec.parts == 2 else v.Initial()
+    if name in names.RESETS:
+        call.machine.frame.function.resets.append((call.node, layer.key))
+    return layer if name in ("to", "cuda", "cpu", "double", "float", "half", "eval", "train") else v.NOTHING
+
+
+# Models
+
+
+def _add_stateful(call: Call, model: v.Value) -> None:
+    """Count the stateful layers and models that are given to a model."""
+    counts = call.machine.facts.stateful_models
+    added = 0
+    for value in call.all:
+        for leaf in v.leaves(value):
+            added += leaf.spec.stateful is True if isinstance(leaf, v.Layer) else counts.get(leaf, 0)
+    if added and isinstance(model, v.Object):
+        counts[model] = counts.get(model, 0) + added
+
+
+def _fit(call: Call, model: v.Value) -> None:
+    """Keep the training of a model that is stateful whatever branch was taken."""
+    machine, node = call.machine, call.node
+    if isinstance(node.func, ast.Attribute) and all(
+        option in machine.facts.stateful_models for option in v.alternatives(model)
+    ):
+        data = machine.facts.data_of(call.get(0, "x") or v.NOTHING)
+        fit = Fit(node, _name_of(node.func.value), model, bool(machine.loops), _SHUFFLED in data.origins)
+        machine.facts.fits.setdefault(node, fit)
+
+
+def _graph(call: Call, graph: v.Graph) -> v.Value:
+    """Run a functional model: it is followed where its own states come in and go out."""
+    machine = call.machine
+    given = call.positional[0] if call.positional else None
+    carriers = [item.carrier for item in graph.inputs if isinstance(item, v.Incoming)]
+    used = {
+        leaf.carrier
+        for event in machine.facts.events
+        for way in event.parts
+        for leaf in way
+        if isinstance(leaf, v.Incoming) and leaf.carrier.startswith("input ")
+    }
+    places = {index for index, carrier in enumerate(carriers) if carrier in used}  # inputs that are a layer's state
+    outputs = [index for index, item in enumerate(graph.outputs) if isinstance(item, v.Emitted)]
+    if not places or not outputs or not isinstance(given, v.Many) or len(carriers) != len(graph.inputs):
+        return _unknown(call)
+    items = [
+        inner
+        for item in given.items
+        for inner in (item.items if isinstance(item, v.Many) and not item.open else (item,))
+    ]
+    if len(items) != len(graph.inputs):
+        states, others = [given.items[-1]], list(given.items[:-1])
+    else:
+        states = [item for index, item in enumerate(items) if index in places]
+        others = [item for index, item in enumerate(items) if index not in places]
+    enters = machine.blend(others)
+    event = _new_event(call, ("graph", *carriers), _GRAPH, enters, v.Many(tuple(states)))
+    rest = v.Data(enters.origins, enters.passed | {event.number})
+    return v.Many(
+        tuple(v.Emitted(event.number, index) if index in outputs else rest for index in range(len(graph.outputs)))
+    )
+
+
+def _unknown(call: Call) -> v.Value:
+    """Call something of which at most the last name is known."""
+    for value in call.all:
+        call.machine.mark_read(value)
+    return _operate(call, call.node.func.attr if isinstance(call.node.func, ast.Attribute) else "", call.all)
+
+
+# Methods
+
+
+def _method(call: Call, callee: v.Method) -> v.Value:
+    machine, owner, name = call.machine, callee.owner, callee.name
+    match owner:
+        case v.Layer():
+            found: v.Value | None = _method_of_layer(call, owner, name)
+        case v.Graph() if name in ("predict", "predict_on_batch", "__call__", "call"):
+            found = _graph(call, owner)
+        case _:
+            found = _change(call, owner, name)
+    if found is not None:
+        return found
+    if name == "add":
+        _add_stateful(call, owner)
+    if name == "fit":
+        _fit(call, owner)
+    if name == "assign" and call.positional and isinstance(call.node.func, ast.Attribute):
+        machine.mark_read(call.positional[0])
+        rebind(machine, call.node.func.value, owner, call.positional[0])
+        return call.positional[0]
+    if name == "copy" and isinstance(owner, v.Many | v.Choice | v.Table):
+        return copy.copy(owner)
+    for value in (owner, *call.all):
+        machine.mark_read(value)
+    return _operate(call, name, [owner, *call.all])
+
+
+def _change(call: Call, owner: v.Value, name: str) -> v.Value | None:
+    """Call a method that changes a container in place or takes from it; return None if it is not known to."""
+    if not isinstance(call.node.func, ast.Attribute):
+        return None
+    machine, target = call.machine, call.node.func.value
+    if name in names.CHANGES:
+        return _added(call, target, owner, name)
+    if name in names.TAKES and isinstance(owner, v.Many | v.Incoming | v.Table):
+        return _taken(call, target, owner, name)
+    if name == "reverse" and isinstance(owner, v.Many | v.Incoming):
+        turned = v.Many(owner.items[::-1], owner.open) if isinstance(owner, v.Many) else machine.facts.data_of(owner)
+        rebind(machine, target, owner, turned)
+        return v.NOTHING
+    if name == "update" and isinstance(owner, v.Table | v.Incoming) and not call.unknown:
+        match call.positional or [v.Table()]:
+            case [v.Table(items)] if call.positional or call.named:
+                update(machine, target, owner, (*items, *call.named.items()))
+                return v.NOTHING
+    return None
+
+
+def _added(call: Call, target: ast.expr, owner: v.Value, name: str) -> v.Value:
+    """Call `append`, `extend`, `insert` or `appendleft`."""
+    machine, added = call.machine, tuple(call.positional[-1:])
+    for value in added:
+        machine.mark_read(value)
+        note_change(machine, target, owner, value)
+    if name == "extend" and added and isinstance(added[0], v.Many):
+        added = added[0].items
+    if isinstance(owner, v.Many):
+        place = {"appendleft": 0, "insert": _literal(call.positional[0]) if added else None}.get(name, len(owner.items))
+        items = (*owner.items[:place], *added, *owner.items[place:]) if isinstance(place, int) else ()
+        grown = v.Many(items[: v.MOST_ITEMS], owner.open or bool(machine.loops) or len(items) > v.MOST_ITEMS)
+        rebind(machine, target, owner, grown if items else CHANGED)
+    elif isinstance(owner, v.Choice | v.Incoming):
+        rebind(machine, target, owner, CHANGED)
+    return v.NOTHING
+
+
+def _taken(call: Call, target: ast.expr, owner: v.Value, name: str) -> v.Value | None:
+    """Call `pop`, `popleft` or `get`: all but `get` leave the rest."""
+    key = _literal(call.positional[0]) if call.positional else {"popleft": 0, "pop": -1}.get(name)
+    named = isinstance(key, str)
+    if key is None or (named and isinstance(owner, v.Many)) or (not named and isinstance(owner, v.Table)):
+        return None
+    item = call.machine.facts.part(owner, key)
+    if name == "get":
+        return item
+    rest: v.Value = CHANGED
+    match owner:
+        case v.Many(open=False) if isinstance(key, int) and -len(owner.items) <= key < len(owner.items):
+            at = key % len(owner.items)
+            rest = v.Many((*owner.items[:at], *owner.items[at + 1 :]))
+        case v.Incoming() if key == 0:
+            rest = v.Incoming(owner.carrier, owner.path, owner.start + 1, owner.stop, True)
+        case v.Incoming() if key == -1:
+            rest = v.Incoming(owner.carrier, owner.path, owner.start, (owner.stop or 0) - 1, True)
+    rebind(call.machine, target, owner, rest)
+    return item
+
+
+def _literal(value: v.Value) -> object:
+    """Return the literal or running number that a value is; None for other values."""
+    found = value.value if isinstance(value, v.Const) else v.index_of(value) if isinstance(value, v.Step) else None
+    return None if isinstance(found, bool) else found
+
+
+def _on_incoming(call: Call, callee: v.Incoming) -> v.Value:
+    """Call a method of what came in, such as `states.detach()` or `self.state.assign(h)`."""
+    machine, last = call.machine, str(callee.path[-1]) if callee.path else ""
+    owner = v.Incoming(callee.carrier, callee.path[:-1])
+    if not last.startswith("."):
+        return _unknown(call)
+    name = last[1:]
+    if name == "assign" and not owner.path and owner.carrier.startswith("self.") and call.positional:
+        machine.mark_read(call.positional[0])
+        machine.env.names[owner.carrier] = call.positional[0]
+        return call.positional[0]
+    changed = _change(call, owner, name)
+    if changed is not None:
+        return changed
+    if name in names.SAME_STATE or name in ("copy", "value", "read_value"):
+        return owner
+    if not machine.frame.call and owner.carrier in machine.frame.function.parameters:
+        machine.frame.function.reads.add(owner.carrier)
+    return _operate(call, name, [owner, *call.all])
+
+
+# Methods of the running class
+
+
+def _follow(call: Call, name: str) -> v.Value:
+    """Follow a call of an own method, unless it is inside of such a call, recursive, or does not fit the parameters."""
+    machine, frame = call.machine, call.machine.frame
+    function = frame.owner.methods.get(name) if frame.owner else None
+    if function is None or frame.call or frame.function.node is function or machine.out_of_steps():
+        return _unknown(call)
+    self_name, parameters = parameters_of(function, is_method=True)
+    bound = _bind(call, function, parameters)
+    if bound is None:
+        return _unknown(call)
+    place = (("in", call.node.lineno, call.node.col_offset),)
+    inner = Frame(frame.function, machine.env, self_name, frame.owner, place)
+    left = machine.run_function(function, inner, bound)
+    # What the call did to attributes lasts.
+    machine.env.names.update({name: value for name, value in left.names.items() if name.startswith("self.")})
+    if not inner.returned:
+        return v.NOTHING if left.dead else v.NONE
+    lengths = {len(value.items) if isinstance(value, v.Many) else -1 for value in inner.returned}
+    if len(lengths) == 1:
+        return reduce(v.join, inner.returned)
+    return v.choice(option for value in inner.returned for option in v.alternatives(value))
+
+
+def _bind(call: Call, function: FunctionNode, parameters: tuple[str, ...]) -> dict[str, v.Value] | None:
+    """Bind the parameters to their arguments or defaults; return None if the call does not fit."""
+    if call.unknown or (len(call.positional) > len(parameters) and function.args.vararg is None):
+        return None
+    bound: dict[str, v.Value] = dict(zip(parameters, call.positional, strict=False))
+    bound |= {name: value for name, value in call.named.items() if name in parameters}
+    for name, default in defaults_of(function):
+        bound.setdefault(name, v.Const(default.value) if isinstance(default, ast.Constant) else v.NOTHING)
+    for name in parameters:
+        bound.setdefault(name, v.Data(frozenset({("parameter", name)})))
+    return bound

@@ -1,0 +1,175 @@
+"""Check one file: its bytes in, its findings out, without those that a comment silences."""
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rnneval import collector_paused
+from rnneval.lint.document import MOST_NOTEBOOK_BYTES, Cell, Document, Trouble, read_document
+from rnneval.lint.names import MENTIONS
+from rnneval.lint.rules import CODES, RULES, UNREADABLE, Match, Rule, Severity
+from rnneval.lint.statements import gather
+
+_NOQA = re.compile(r"#\s*noqa(?P<list>\s*:\s*(?P<codes>[A-Z]+[0-9]+(?:[,\s]+[A-Z]+[0-9]+)*))?", re.IGNORECASE)
+_FILE = re.compile(
+    r"^\s*#\s*(?:ruff|flake8|rnneval)\s*:\s*noqa(?P<list>\s*+:\s*+(?P<codes>[\w,-][\w,\s-]*+))?\s*$", re.IGNORECASE
+)
+_IGNORE = re.compile(r"#\s*rnneval\s*:\s*ignore(?:\[(?P<rules>[^\]]*)\])?", re.IGNORECASE)
+_IN_PART = (
+    "only in part: from here on it takes more steps than one file may; calls of own methods and repeated passes of "
+    "loops are left out: split the file"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LintFinding:
+    """A fault in a file: the keys of `rnneval lint --format json`."""
+
+    rule: str
+    code: str
+    severity: Severity
+    path: str
+    cell: int | None = None
+    """The cell of a notebook, counted from 1; its lines count within the cell."""
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    message: str
+    suggestion: str | None = None
+    """Source that may replace the text between the two positions: only where it is certain."""
+
+    @property
+    def order(self) -> tuple[str, int, int, int, str]:
+        """Sort key: by place."""
+        return self.path, self.cell or 0, self.line, self.column, self.code
+
+
+def check_file(path: str) -> tuple[LintFinding, ...]:
+    """Check one file; that it cannot be read is a finding like any other."""
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(MOST_NOTEBOOK_BYTES + 1)
+    except OSError as error:
+        return (_unreadable(path, Trouble(1, 1, error.strerror or str(error))),)
+    return check_bytes(path, content)
+
+
+def check_bytes(path: str, content: bytes) -> tuple[LintFinding, ...]:
+    """Check one file's bytes and return its findings in the order of the file."""
+    with collector_paused():
+        document = read_document(path, content)
+        found: dict[tuple[str, int, int, int, str], LintFinding] = {}
+        for trouble in document.troubles:
+            lines = next((cell.lines for cell in document.cells if cell.number == trouble.cell), ())
+            if not _silenced(lines, trouble.line, trouble.line, UNREADABLE.code):
+                finding = _unreadable(path, trouble)
+                found[finding.order] = finding
+        try:
+            for finding in _findings(document):
+                found.setdefault(finding.order, finding)
+        except RecursionError:
+            finding = _unreadable(path, Trouble(1, 1, "nested too deeply to be judged"))
+            found[finding.order] = finding
+    return tuple(sorted(found.values(), key=lambda finding: finding.order))
+
+
+def _findings(document: Document) -> Iterator[LintFinding]:
+    """Run every rule and yield what no comment silences."""
+    text = "\n".join(line for cell in document.cells for line in cell.lines)
+    if document.tree is None or not MENTIONS.search(text):
+        return
+    facts = gather(document.tree)
+    quiet = [_silenced_in_file(cell.lines) for cell in document.cells]
+    for rule in RULES:
+        if any(codes is None or rule.code in codes for codes in quiet):
+            continue
+        for match in rule.find(facts):
+            cell, line = document.place(getattr(match.node, "lineno", 1))
+            finding = _finding(document, rule, match)
+            if not _silenced(cell.lines, line, finding.end_line, rule.code):
+                yield finding
+    if facts.followed_in_part is not None:
+        cell, line = document.place(facts.followed_in_part)
+        yield _unreadable(document.path, Trouble(line, 1, _IN_PART, cell.number))
+
+
+def _unreadable(path: str, trouble: Trouble) -> LintFinding:
+    return LintFinding(
+        rule=UNREADABLE.name,
+        code=UNREADABLE.code,
+        severity=UNREADABLE.severity,
+        path=path,
+        cell=trouble.cell,
+        line=trouble.line,
+        column=trouble.column,
+        end_line=trouble.line,
+        end_column=trouble.column,
+        message=f"cannot be read: {trouble.message}",
+    )
+
+
+def _finding(document: Document, rule: Rule, match: Match) -> LintFinding:
+    node: ast.AST = match.node
+    start = getattr(node, "lineno", 1)
+    cell, line = document.place(start)
+    last = line + (getattr(node, "end_lineno", start) or start) - start
+
+    def place(found: re.Match[str]) -> str:
+        other, within = document.place(int(found[1]))
+        return f"(line {within})" if other is cell else f"(cell {other.number}, line {within})"
+
+    return LintFinding(
+        rule=rule.name,
+        code=rule.code,
+        severity=rule.severity,
+        path=document.path,
+        cell=cell.number,
+        line=line,
+        column=_column(cell, line, getattr(node, "col_offset", 0)),
+        end_line=last,
+        end_column=_column(cell, last, getattr(node, "end_col_offset", 0) or 0),
+        # In a notebook, the lines that a message refers to count within cells.
+        message=match.message if cell.number is None else re.sub(r"\(line (\d+)\)", place, match.message),
+        suggestion=match.suggestion,
+    )
+
+
+def _column(cell: Cell, line: int, offset: int) -> int:
+    """Count characters from 1, where Python counts bytes from 0."""
+    text = cell.lines[line - 1] if 0 < line <= len(cell.lines) else ""
+    return len(text.encode("utf-8", "surrogatepass")[:offset].decode("utf-8", "replace")) + 1
+
+
+def _silenced(lines: Sequence[str], first: int, last: int, code: str) -> bool:
+    """Return whether a comment on line `first` or `last` (from 1) silences the code.
+
+    Such comments are `# noqa`, `# noqa: RNN001`, `# rnneval: ignore` and `# rnneval: ignore[shared-state]`.
+    """
+    for line in (lines[number - 1] for number in {first, last} if 0 < number <= len(lines)):
+        if found := _IGNORE.search(line):
+            rules = found["rules"]
+            ours = rules is None or code in {CODES.get(rule.strip(), rule.strip()) for rule in rules.split(",")}
+        else:
+            found = _NOQA.search(line)
+            ours = found is not None and (found["list"] is None or code in _listed(found["codes"]))
+        if ours:
+            return True
+    return False
+
+
+def _silenced_in_file(lines: Sequence[str]) -> frozenset[str] | None:
+    """Return the codes that lines of their own (`# ruff: noqa: RNN001`) silence in the whole file; None for all."""
+    found: set[str] = set()
+    for line in lines:
+        match = _FILE.match(line) if "noqa" in line else None
+        if match is not None and match["list"] is None:
+            return None
+        found |= _listed(match["codes"]) if match is not None else set()
+    return frozenset(found)
+
+
+def _listed(text: str) -> set[str]:
+    return {word.upper() for word in re.split(r"[,\s]+", text) if word}

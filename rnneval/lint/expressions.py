@@ -1,0 +1,265 @@
+"""Expressions: the value of each, what a test shows about a name, and containers that are changed in place."""
+
+import ast
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from rnneval.lint import values as v
+from rnneval.lint.machine import Machine
+
+CHANGED = v.Data(frozenset({("changed",)}))
+"""A container that was changed in a way that is not followed."""
+_UNKNOWN_BOUND = "..."
+
+
+def _attribute(machine: Machine, node: ast.Attribute) -> v.Value:
+    key = machine.attribute_name(node)
+    if key is not None:
+        owner = machine.frame.owner
+        if owner and machine.env.get(key) is None and node.attr in owner.methods:
+            return v.Method(v.OWN, node.attr)
+        return machine.attribute(node.attr)
+    held, name = machine.value_of(node.value, quiet=True), node.attr
+    found: v.Value | None = None
+    match held:
+        case v.Known():
+            found = v.Known(f"{held.name}.{name}")
+        case v.Layer() if name in ("states", "state"):
+            events = machine.facts.by_layer[machine.frame.function, held.key]
+            found = v.Emitted(events[-1].number) if events else None
+        case v.Incoming(sliced=False):
+            found = v.Incoming(held.carrier, (*held.path, f".{name}"))
+    return v.Method(held, name) if found is None else found
+
+
+def _sequence(machine: Machine, node: ast.Tuple | ast.List) -> v.Value:
+    items: list[v.Value] = []
+    is_open = False
+    for element in node.elts[: v.MOST_ITEMS + 1]:
+        if isinstance(element, ast.Starred):
+            inner = machine.value_of(element.value)
+            if isinstance(inner, v.Many):
+                items += inner.items
+                is_open = is_open or inner.open
+            else:
+                items.append(inner if isinstance(inner, v.Incoming) else machine.facts.data_of(inner))
+                is_open = True
+        else:
+            items.append(machine.value_of(element))
+    return v.Many(tuple(items[: v.MOST_ITEMS]), is_open or len(node.elts) > v.MOST_ITEMS)
+
+
+def _dict(machine: Machine, node: ast.Dict) -> v.Value:
+    pairs: list[tuple[object, v.Value]] = []
+    base: v.Value | None = None
+    for key, value in zip(node.keys, node.values, strict=True):
+        held = machine.value_of(value)
+        if key is not None:
+            pairs.append((machine.index_value(key), held))
+        elif isinstance(held, v.Table | v.Incoming):  # {**states, "low": state}
+            base, pairs = held, []
+    return v.Table(tuple(pairs[-v.MOST_ITEMS :]), base)
+
+
+def _subscript(machine: Machine, node: ast.Subscript) -> v.Value:
+    held = machine.value_of(node.value)
+    if isinstance(node.slice, ast.Slice):
+        return _sliced(machine, held, node.slice)
+    if isinstance(node.slice, ast.Tuple):
+        return _picked(machine, held, node, node.slice.elts)
+    key = machine.index_value(node.slice)
+    place = node.lineno, node.col_offset
+    if isinstance(held, v.Data | v.Initial) and key is None:
+        # table[token]: what comes out descends from the token as well.
+        index = machine.facts.data_of(machine.value_of(node.slice, quiet=True))
+        return v.cut(v.blend((machine.facts.data_of(held), index)), place)
+    if not isinstance(held, v.Data):
+        return machine.facts.part(held, key)
+    if key == -1 and held.whole_of is not None:
+        return v.Data(v.traced(held.origins, ("cut", node.lineno)), held.passed, last_of=held.whole_of)
+    return v.cut(held, place)
+
+
+def _picked(machine: Machine, held: v.Value, node: ast.Subscript, elements: list[ast.expr]) -> v.Value:
+    """Return `x[:, -1]` and the like: a place in a tensor."""
+    for element in elements:
+        machine.value_of(element)
+    if isinstance(held, v.Emitted):
+        return held
+    data = machine.facts.data_of(held)
+    last = not isinstance(held, v.Incoming) and any(ast.unparse(element) == "-1" for element in elements)
+    place = ("cut", node.lineno, node.col_offset)
+    return v.Data(v.traced(data.origins, place), data.passed, last_of=data.whole_of if last else None)
+
+
+def _sliced(machine: Machine, held: v.Value, node: ast.Slice) -> v.Value:
+    """Return `x[low:high]`."""
+    low, high = (_bound(machine, bound) for bound in (node.lower, node.upper))
+    if isinstance(held, v.Many) and node.step is not None and ast.unparse(node) == "::-1":
+        return v.Many(held.items[::-1], held.open)
+    if isinstance(held, v.Many) and node.step is None:
+        if not held.open and not isinstance(low, str) and not isinstance(high, str):
+            return v.Many(held.items[low:high])
+        if held.open and isinstance(low, int) and 0 < low < 8 and high is None:
+            # layers[1:] of a list of unknown length: still distinct layers, counted from there.
+            return v.Many((machine.facts.part(held, low), machine.facts.part(held, low + 1)), True)
+    if isinstance(held, v.Incoming) and not held.sliced and node.step is None:
+        if isinstance(low, str) or (low or 0) < 0:
+            return v.Incoming(held.carrier, (*held.path, ("slice", ast.unparse(node))))
+        stop = high if isinstance(high, int) and high >= 0 else None
+        return v.Incoming(held.carrier, held.path, low or 0, stop, True)
+    return held if isinstance(held, v.Emitted) else v.through(machine.facts.data_of(held))
+
+
+def _bound(machine: Machine, node: ast.expr | None) -> int | str | None:
+    if node is None:
+        return None
+    key = machine.index_value(node)
+    return key if isinstance(key, int) and not isinstance(key, bool) else _UNKNOWN_BOUND
+
+
+def _binary(machine: Machine, node: ast.BinOp) -> v.Value:
+    left, right = machine.value_of(node.left), machine.value_of(node.right)
+    if isinstance(node.op, ast.Mult):
+        for many, count in ((left, right), (right, left)):
+            if isinstance(many, v.Many):
+                return _repeated(machine, many, count)
+    if isinstance(node.op, ast.Add) and isinstance(left, v.Many) and isinstance(right, v.Many):
+        return v.Many((*left.items, *right.items)[: v.MOST_ITEMS], left.open or right.open)
+    if isinstance(node.op, ast.Add) and isinstance(left, v.Many) and isinstance(right, v.Incoming | v.Emitted):
+        return v.Many((*left.items[: v.MOST_ITEMS], right), True)
+    if isinstance(left, v.Step) and isinstance(right, v.Const) and isinstance(right.value, int):
+        by = {ast.Add: right.value, ast.Sub: -right.value}.get(type(node.op))
+        return v.Step(left.loop, left.turn, left.offset + by) if by is not None else v.NOTHING
+    return v.blend((machine.facts.data_of(left), machine.facts.data_of(right)))
+
+
+def _repeated(machine: Machine, many: v.Many, count: v.Value) -> v.Value:
+    """Return `[item] * count`, and keep which layers stand in it several times."""
+    for item in many.items:
+        for option in v.alternatives(item):
+            if isinstance(option, v.Layer) and count != v.Const(1):
+                machine.facts.repeated.add(option.key)
+    if (
+        isinstance(count, v.Const)
+        and isinstance(count.value, int)
+        and 0 <= count.value * len(many.items) <= v.MOST_ITEMS
+    ):
+        return v.Many(many.items * count.value, many.open, many.same or count.value > 1)
+    return v.Many(many.items * 2 if len(many.items) < v.MOST_ITEMS // 2 else many.items, True, True)
+
+
+def _signed(machine: Machine, node: ast.UnaryOp) -> v.Value:
+    value = machine.value_of(node.operand)
+    if isinstance(node.op, ast.USub) and isinstance(value, v.Const) and isinstance(value.value, int):
+        return v.Const(-value.value)
+    return machine.blend([value])
+
+
+def _either(machine: Machine, node: ast.BoolOp) -> v.Value:
+    """Return what `states or (a, b)` may be."""
+    found = [machine.value_of(operand) for operand in node.values]
+    return v.choice(option for value in found for option in v.alternatives(value))
+
+
+def _conditional(machine: Machine, node: ast.IfExp) -> v.Value:
+    machine.value_of(node.test, quiet=True)
+    found = [machine.value_of(branch) for branch in (node.body, node.orelse)]
+    return v.choice(option for value in found for option in v.alternatives(value))
+
+
+def _walrus(machine: Machine, node: ast.NamedExpr) -> v.Value:
+    value = machine.value_of(node.value)
+    machine.env.names[node.target.id] = value
+    return value
+
+
+def _compare(machine: Machine, node: ast.Compare) -> v.Value:
+    quiet = len(node.comparators) == 1 and isinstance(node.comparators[0], ast.Constant)
+    machine.value_of(node.left, quiet=quiet)
+    for other in node.comparators:
+        machine.value_of(other)
+    return v.NOTHING
+
+
+# Containers that are changed in place
+
+
+def update(machine: Machine, owner: ast.expr, held: v.Value, pairs: Iterable[tuple[object, v.Value]]) -> None:
+    """Carry out `owner[key] = value` for each pair."""
+    changed = held
+    for key, value in pairs:
+        machine.mark_read(value)
+        note_change(machine, owner, held, value)
+        changed = _with_item(changed, key, value)
+    rebind(machine, owner, held, changed)
+
+
+def rebind(machine: Machine, owner: ast.expr, old: v.Value, new: v.Value) -> None:
+    """Let every name that held the old object hold the new one."""
+    machine.env.replace(old, new)
+    if isinstance(owner, ast.Name):
+        machine.env.names[owner.id] = new
+    elif isinstance(owner, ast.Attribute):
+        name = machine.attribute_name(owner)
+        if name is not None:
+            machine.env.names[name] = new
+    elif isinstance(owner, ast.Subscript):
+        # states[0][1] = …: the outer container is no longer what it was, and how is not followed.
+        outer = machine.value_of(owner.value, quiet=True)
+        if isinstance(outer, v.Many | v.Table | v.Incoming):
+            rebind(machine, owner.value, outer, machine.facts.data_of(outer))
+
+
+def note_change(machine: Machine, owner: ast.expr, held: v.Value, value: v.Value) -> None:
+    """Keep that a parameter's own object is changed: a default would remember it."""
+    function = machine.frame.function
+    if isinstance(owner, ast.Name) and not machine.frame.call and owner.id in function.parameters:
+        base = held.base if isinstance(held, v.Table) else held
+        if isinstance(base, v.Incoming) and base.carrier == owner.id:
+            function.changed.setdefault(owner.id, []).append(value)
+
+
+def _with_item(held: v.Value, key: object, value: v.Value) -> v.Value:
+    """Return a container after one of its items was replaced."""
+    match held:
+        case v.Choice():
+            changed = v.choice(_with_item(option, key, value) for option in held.options)
+        case v.Many():
+            items, index = list(held.items), v.index_of(key)
+            if isinstance(index, int) and not isinstance(index, bool) and -len(items) <= index < len(items):
+                items[index] = value
+                changed = v.Many(tuple(items), held.open)
+            else:
+                changed = v.Many((*items, value)[: v.MOST_ITEMS], True)
+        case _ if key is None:
+            changed = CHANGED
+        case v.Table():
+            kept = tuple((name, item) for name, item in held.items if name != key)
+            changed = v.Table((*kept[-v.MOST_ITEMS :], (key, value)), held.base)
+        case v.Incoming() | v.Emitted() | v.Initial():
+            changed = v.Table(((key, value),), held)
+        case _:
+            changed = v.join(held, value) if isinstance(held, v.Data) else held
+    return changed
+
+
+EXPRESSIONS: dict[type[ast.expr], Callable[[Machine, Any], v.Value]] = {
+    ast.Name: lambda machine, node: machine.lookup(node.id),
+    ast.Constant: lambda _machine, node: v.Const(node.value) if isinstance(node.value, int | str | None) else v.NOTHING,
+    ast.Attribute: _attribute,
+    ast.Tuple: _sequence,
+    ast.List: _sequence,
+    ast.Dict: _dict,
+    ast.Subscript: _subscript,
+    ast.BinOp: _binary,
+    ast.UnaryOp: _signed,
+    ast.BoolOp: _either,
+    ast.IfExp: _conditional,
+    ast.NamedExpr: _walrus,
+    ast.Await: lambda machine, node: machine.value_of(node.value),
+    ast.Starred: lambda machine, node: machine.value_of(node.value),
+    ast.Compare: _compare,
+    ast.Lambda: lambda _machine, _node: v.NOTHING,
+    ast.JoinedStr: lambda _machine, _node: v.NOTHING,
+}

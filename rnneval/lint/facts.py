@@ -1,0 +1,401 @@
+"""Facts of a file, and the questions that the rules ask of them.
+
+The interpreter (`machine`) gathers `Facts`; the rules ask how two events stand to each other (above one another in a
+stack, in the same pass of a loop) and what arrives at each layer at the next call.
+
+An *event* is one call of a recurrent layer, or of a functional model that takes a state in and gives it back. A
+*carrier* is the parameter or attribute by which a state comes into a function.
+"""
+
+import ast
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from rnneval.lint import values as v
+from rnneval.lint.names import RESETS, SWITCHES
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+_MOST_COMPARED = 24
+
+
+@dataclass(slots=True, eq=False)
+class Event:
+    """One call of a recurrent layer."""
+
+    number: int
+    layer: v.Key
+    name: str  # the layer's name in the source
+    spec: v.Spec
+    node: ast.Call
+    enters: v.Data  # descent of the sequence that goes in
+    state: v.Value | None  # the value given as the state; None if there is none
+    parts: tuple[tuple[v.Value, ...], ...]  # the given state by parts, once for every path that the code may have taken
+    turns: tuple[tuple[int, int, bool], ...]
+    """The loops around it: number of the loop, pass, and whether it runs over layers."""
+    function: "Function"
+    read: bool = False  # whether anything looked at the state that it gave back
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A place where a state comes in, and what the function leaves there for the next call."""
+
+    carrier: str
+    left: v.Value
+    returned: bool = True
+    """False if what is left is left in an attribute."""
+
+
+@dataclass(slots=True, eq=False)
+class Function:
+    """One function or method, or the file's top level, run once with unknown arguments."""
+
+    name: str
+    owner: str | None
+    node: ast.AST
+    parameters: tuple[str, ...] = ()
+    events: list[Event] = field(default_factory=list)
+    graphs: list[v.Graph] = field(default_factory=list)  # functional models that it makes
+    returns: list[tuple[ast.Return, v.Value]] = field(default_factory=list)
+    carried: tuple[Carried, ...] = ()
+    reads: set[str] = field(default_factory=set)  # parameters that were looked at for more than `is None`
+    overwritten: dict[str, list[v.Value]] = field(default_factory=dict)  # values that were assigned to parameters
+    changed: dict[str, list[v.Value]] = field(default_factory=dict)
+    """Values that were put into parameters (`states[0] = …`, `states.append(…)`)."""
+    resets: list[tuple[ast.Call, v.Key]] = field(default_factory=list)
+
+    @property
+    def unread(self) -> set[str]:
+        """The parameters that nothing reads and that are None where nothing is given."""
+        defaults = defaults_of(self.node)
+        nothing = {name for name, value in defaults if isinstance(value, ast.Constant) and value.value is None}
+        return nothing - self.reads - SWITCHES
+
+
+def parameters_of(node: FunctionNode, is_method: bool) -> tuple[str | None, tuple[str, ...]]:
+    """Return the name of the object that a method is called on, and the names of the other parameters."""
+    arguments = node.args
+    names = tuple(argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs))
+    static = any(isinstance(item, ast.Name) and item.id == "staticmethod" for item in node.decorator_list)
+    return (names[0], names[1:]) if is_method and names and not static else (None, names)
+
+
+def defaults_of(node: ast.AST) -> list[tuple[str, ast.expr]]:
+    """Return the parameters of a function that have a default, with the default; nothing for a module."""
+    if not isinstance(node, FunctionNode):
+        return []
+    positional = [*node.args.posonlyargs, *node.args.args]
+    pairs = [
+        *zip(positional[len(positional) - len(node.args.defaults) :], node.args.defaults, strict=True),
+        *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True),
+    ]
+    return [(argument.arg, default) for argument, default in pairs if default is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """One `fit` of a model that certainly has stateful layers."""
+
+    node: ast.Call
+    name: str  # the model's name in the source
+    model: v.Value
+    looped: bool
+    shuffled: bool  # whether it is given a dataset that was shuffled
+
+    def keyword(self, name: str) -> ast.expr | None:
+        """Return what is given under a name."""
+        return next((item.value for item in self.node.keywords if item.arg == name), None)
+
+
+@dataclass(slots=True)
+class Facts:
+    """All that is known of a file."""
+
+    tree: ast.Module
+    events: list[Event] = field(default_factory=list)
+    functions: list[Function] = field(default_factory=list)
+    unpackings: list[tuple[ast.Tuple | ast.List, int]] = field(default_factory=list)
+    """Names that a layer's own result is unpacked into, with the event."""
+    repeated: set[v.Key] = field(default_factory=set)  # layers that stand several times in a list: `[layer] * n`
+    stacks: list[tuple[ast.Call, v.Value]] = field(default_factory=list)
+    """What is given to a constructor that runs cells as a stack, with its call."""
+    stateful_models: dict[v.Value, int] = field(default_factory=dict)
+    """Number of stateful layers of each model that has some."""
+    fits: dict[ast.Call, Fit] = field(default_factory=dict)
+    by_layer: dict[tuple[Function, v.Key], list[Event]] = field(default_factory=lambda: defaultdict(list))
+    """Events of one layer in one function."""
+    followed_in_part: int | None = None
+    """Line of the first function in which calls or passes of loops were left out, if the file takes too many steps."""
+    related: dict[tuple[Function, v.Key, v.Key], bool] = field(default_factory=dict)
+    """Which layers stand in one stack, as far as that was asked."""
+    imports: dict[str, str] = field(default_factory=dict)  # full names of what is imported, anywhere in the file
+    whole: list[str] = field(default_factory=list)  # modules imported whole (`*`)
+    defined: set[str] = field(default_factory=set)
+    """Names that the file itself gives to something: a usual alias is not believed for these."""
+    resets: list[ast.Attribute] = field(default_factory=list)
+    """Everything that names a reset, called or handed to a callback."""
+    made: list[int] = field(default_factory=list)  # lines that name a recurrent layer's class, in order
+    stateful: list[int] = field(default_factory=list)  # lines that make a layer stateful, in order
+
+    def __post_init__(self) -> None:
+        """See what the tree names."""
+        for node in ast.walk(self.tree):
+            match node:
+                case ast.Name(id=name) | ast.Attribute(attr=name):
+                    if "GRU" in name or "LSTM" in name or "RNN" in name:
+                        self.made.append(node.lineno)
+                    if isinstance(node, ast.Attribute):
+                        self.resets += [node] if name in RESETS else []
+                    elif isinstance(node.ctx, ast.Store):
+                        self.defined.add(name)
+                case (
+                    ast.arg(arg=name)
+                    | ast.FunctionDef(name=name)
+                    | ast.AsyncFunctionDef(name=name)
+                    | ast.ClassDef(name=name)
+                ):
+                    self.defined.add(name)
+                case ast.keyword(arg="stateful", value=ast.Constant(value=True)):
+                    self.stateful.append(node.lineno)
+                case ast.Import(names=aliases):
+                    for alias in aliases:
+                        first = alias.name.split(".")[0]
+                        self.imports[alias.asname or first] = alias.name if alias.asname else first
+                case ast.ImportFrom(names=aliases):
+                    module = "." * node.level + (node.module or "")
+                    self.whole += [module for alias in aliases if alias.name == "*"]
+                    self.imports |= {alias.asname or alias.name: f"{module}.{alias.name}" for alias in aliases}
+        self.made.sort()
+        self.stateful.sort()
+
+    def makes_layers(self, node: ast.AST) -> bool:
+        """Return whether a recurrent layer's class is named in the node."""
+        return _within(self.made, node)
+
+    def makes_stateful(self, node: ast.AST) -> bool:
+        """Return whether a layer is made stateful in the node."""
+        return _within(self.stateful, node)
+
+    def data_of(self, value: v.Value, depth: int = 5) -> v.Data:
+        """Return the provenance of a value as a tensor: the inputs and layer calls that it was computed from."""
+        if isinstance(value, v.Data):
+            return value
+        if isinstance(value, v.Emitted):
+            event = self.events[value.event]
+            return v.Data(event.enters.origins, event.enters.passed | {value.event})
+        if isinstance(value, v.Incoming):
+            return v.Data(frozenset({("incoming", value.carrier, value.path[:1])}))
+        if depth and isinstance(value, v.Holder):
+            inner = tuple(v.held(value))
+            mixed = v.blend(self.data_of(item, depth - 1) for item in inner) if inner else v.NOTHING
+            return (
+                v.Data(mixed.origins, mixed.passed, grown=True) if isinstance(value, v.Many) and value.open else mixed
+            )
+        return v.NOTHING
+
+    def part(self, value: v.Value, key: object) -> v.Value:
+        """Return `value[key]` for a literal or running key."""
+        found: v.Value
+        match value:
+            case v.Choice():
+                found = v.choice(self.part(option, key) for option in value.options)
+            case v.Many():
+                found = _item(value, v.index_of(key))
+            case v.Incoming(sliced=False):
+                found = v.Incoming(value.carrier, (*value.path, key))
+            case v.Incoming() if isinstance(key, int) and key >= 0:
+                found = v.Incoming(value.carrier, (*value.path, value.start + key))
+            case v.Incoming() if isinstance(key, int) and (value.stop is None or value.stop < 0):
+                found = v.Incoming(value.carrier, (*value.path, (value.stop or 0) + key))
+            case v.Incoming():
+                found = v.Incoming(value.carrier, (*value.path, ("slice", value.start, value.stop), key))
+            case v.Table():
+                stored = value.get(key)
+                if stored is None:
+                    stored = v.NOTHING if value.base is None else self.part(value.base, key)
+                found = stored
+            case v.Emitted() if not isinstance(key, str):
+                count = self.events[value.event].spec.parts or 0
+                if value.part is None and isinstance(key, int) and count > 1 and -count <= key < count:
+                    found = v.Emitted(value.event, key % count)
+                else:
+                    found = value
+            case _:
+                found = v.through(self.data_of(value))
+        return found
+
+    def left_at(self, value: v.Value, path: v.Path) -> v.Value | None:
+        """Return what was left at a place of a structure; None if that is not known."""
+        for key in path:
+            options = (
+                each
+                for each in v.alternatives(value)
+                if not isinstance(each, v.Emitted) or each.part is None or key == 0
+            )
+            known = [found for option in options if not isinstance(found := self.part(option, key), v.Data)]
+            if not known:
+                return None
+            value = v.choice(known)
+        while isinstance(value, v.Many) and len(value.items) == 1 and not value.open:
+            value = value.items[0]
+        return None if isinstance(value, v.Data) else value
+
+    def add(self, event: Event) -> None:
+        """Keep an event."""
+        self.events.append(event)
+        event.function.events.append(event)
+        self.by_layer[event.function, event.layer].append(event)
+
+
+def _item(value: v.Many, index: object) -> v.Value:
+    count = len(value.items)
+    if not isinstance(index, int) or isinstance(index, bool) or not count:
+        return v.NOTHING
+    if -count <= index < count and not (value.open and index < -1):
+        return value.items[index]
+    last = value.items[-1]
+    if value.open and isinstance(last, v.Layer):
+        return v.Layer((*last.key, ("item", index)), last.spec)
+    return v.NOTHING
+
+
+def _within(lines: list[int], node: ast.AST) -> bool:
+    at = bisect_left(lines, getattr(node, "lineno", 0))
+    return at < len(lines) and lines[at] <= getattr(node, "end_lineno", 0)
+
+
+# Events, and how they stand to each other
+
+
+def judged(event: Event) -> bool:
+    """Return whether the event is a call of something that is known to be recurrent."""
+    return event.spec.framework in ("keras", "torch", "graph")
+
+
+def feeds(giver: Event, receiver: Event) -> bool:
+    """Return whether the receiver reads the giver's outputs and nothing that the giver has not read: one stack.
+
+    A decoder that reads its own sequence, attention over an encoder's outputs, one step repeated: none is a stack.
+    """
+    return giver.number in receiver.enters.passed and receiver.enters.origins <= giver.enters.origins
+
+
+def stacked(facts: Facts, one: Event, other: Event) -> bool:
+    """Return whether two layers stand in one stack, anywhere in the function."""
+    key = (one.function, one.layer, other.layer)
+    if one.function != other.function:
+        return False
+    if key not in facts.related:
+        ones = facts.by_layer[one.function, one.layer][:_MOST_COMPARED]
+        others = facts.by_layer[other.function, other.layer][:_MOST_COMPARED]
+        facts.related[key] = any(feeds(a, b) or feeds(b, a) for a in ones for b in others)
+    return facts.related[key]
+
+
+def neighbour(event: Event, others: Iterable[Event]) -> Event | None:
+    """Return one of the other events that stands directly above or below in one stack; None without one."""
+    return next((other for other in others if feeds(other, event) or feeds(event, other)), None)
+
+
+def one_way(event: Event) -> bool:
+    """Return whether the layer reads forwards and keeps no state by itself, so that a state can be carried for it."""
+    spec = event.spec
+    forwards = not spec.bidirectional and not spec.backwards and not spec.cell
+    return forwards and spec.stateful is False and spec.framework in ("keras", "torch")
+
+
+def sources(event: Event) -> Iterator[tuple[int, v.Value]]:
+    """Yield every part of the state with everything that may have gone into it."""
+    for way in event.parts:
+        for part, value in enumerate(way):
+            for option in v.alternatives(value):
+                yield part, option
+
+
+def givers(facts: Facts, event: Event) -> Iterator[Event]:
+    """Yield the events whose states this one received."""
+    values = [value for _, value in sources(event)]
+    if not event.parts and event.state is not None:
+        values = [*v.alternatives(event.state)]
+    for value in values:
+        if isinstance(value, v.Emitted):
+            yield facts.events[value.event]
+
+
+def earlier_pass(giver: Event, receiver: Event) -> bool:
+    """Return whether the giver ran in an earlier pass of a loop over time that both are in.
+
+    A loop whose one call runs another layer at every pass is a loop over layers, however it counts.
+    """
+    if giver.node is receiver.node and giver.layer != receiver.layer:
+        return False
+    theirs = {loop: turn for loop, turn, layers in giver.turns if not layers}
+    return any(not layers and theirs.get(loop, turn) < turn for loop, turn, layers in receiver.turns)
+
+
+# What arrives at the next call
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One part of one layer's state: where it comes in, and what will be there at the next call."""
+
+    event: Event
+    part: int
+    left: v.Value
+    carried: Carried  # all that is left where this part came in
+
+    def is_own(self, facts: Facts) -> bool:
+        """Return whether it is certainly the layer's own new state."""
+        return all(
+            isinstance(option, v.Emitted) and facts.events[option.event].layer == self.event.layer
+            for option in v.alternatives(self.left)
+        )
+
+
+def arrivals(facts: Facts) -> Iterator[Arrival]:
+    """Pair every part of an incoming state with what the function left in its place."""
+    for function in facts.functions:
+        for carried in function.carried:
+            if carried.returned and _is_encoder(function):
+                continue
+            for event in filter(judged, function.events):
+                for part, value in sources(event):
+                    if isinstance(value, v.Incoming) and value.carrier == carried.carrier and not value.sliced:
+                        left = facts.left_at(carried.left, value.path)
+                        if left is not None:
+                            yield Arrival(event, part, left, carried)
+
+
+def shared_arrivals(facts: Facts) -> Iterator[tuple[Event, Event]]:
+    """Yield layers that take in, whole, what another layer of the stack has taken in, while one state comes back."""
+    for function in facts.functions:
+        if _is_encoder(function):
+            continue
+        single = {carried.carrier for carried in function.carried if _is_one_state(carried.left)}
+        seen: dict[v.Incoming, Event] = {}
+        for event in filter(judged, function.events):
+            for place in () if event.state is None else v.alternatives(event.state):
+                if isinstance(place, v.Incoming) and not place.path:
+                    first = seen.setdefault(place, event)
+                    if place.carrier in single and first.layer != event.layer and stacked(facts, first, event):
+                        yield event, first
+
+
+def _is_encoder(function: Function) -> bool:
+    """Believe a name: an encoder is called once a text, and what it gives back goes to a decoder, not to itself."""
+    return "encoder" in f"{function.owner or ''} {function.name}".lower()
+
+
+def _is_one_state(value: v.Value) -> bool:
+    """Return whether what comes back is one layer's state and not a structure of several."""
+    found = v.alternatives(value)
+    events = {option.event for option in found if isinstance(option, v.Emitted)}
+    for many in found:
+        if isinstance(many, v.Many) and not many.open:
+            events |= {item.event for item in many.items if isinstance(item, v.Emitted)}
+            if any(isinstance(item, v.Many | v.Table) for item in many.items):
+                return False
+    return len(events) == 1

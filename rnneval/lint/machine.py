@@ -1,0 +1,283 @@
+"""The state of the interpreter: scopes, frames, layers met, and how values are looked at.
+
+The interpreter is a small abstract one: it runs a file once, without importing or executing anything. Every function
+is run by itself with unknown arguments; calls of a class's own methods are followed one call deep. Loops are run twice,
+which shows what one pass hands to the next. The pass is a part of a layer's identity: a layer made in a loop counts as
+a different layer in each of the two passes. Loops over a known tuple of layers are unrolled.
+"""
+
+import ast
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+from rnneval.lint import values as v
+from rnneval.lint.facts import Facts, Function, FunctionNode
+from rnneval.lint.names import BUILTINS, conventional
+
+MOST_STEPS = 200_000
+"""Nodes of a file that may be evaluated; beyond that, calls are no longer followed and loops run once."""
+
+
+class Env:
+    """Variables in scopes that branch and meet again, without copying what a branch does not touch.
+
+    A branch is a child that holds only what it changed. Names that begin with `self.` are attributes of the object
+    that a method belongs to; they are seen through the wall that an inlined call puts around its own names.
+    """
+
+    __slots__ = ("dead", "names", "parent", "wall")
+
+    def __init__(self, parent: "Env | None" = None, wall: bool = False) -> None:
+        self.names: dict[str, v.Value] = {}  # what this branch has changed
+        self.parent = parent
+        self.wall = wall  # whether names of the parent are hidden here, all but attributes
+        self.dead = False  # whether the code has left this branch, by `return`, `raise`, `break` or `continue`
+
+    def get(self, name: str) -> v.Value | None:
+        """Look a name up in this branch and the branches around it."""
+        env: Env | None = self
+        attribute = name.startswith("self.")
+        while env is not None:
+            if name in env.names:
+                return env.names[name]
+            if env.wall and not attribute:
+                return None
+            env = env.parent
+        return None
+
+    def replace(self, old: v.Value, new: v.Value, near: int = 64) -> None:
+        """Rebind every near name that holds this very object: a list has been changed under all its names."""
+        env: Env | None = self
+        found: dict[str, v.Value] = {}
+        while env is not None and near > 0:
+            for name, value in env.names.items():
+                near -= 1
+                if value is old and self.get(name) is old:
+                    found[name] = new
+            env = None if env.wall else env.parent
+        self.names.update(found)
+
+    def meet(self, branches: "list[Env]") -> None:
+        """Take over what the branches that reach this place have changed."""
+        alive = [branch for branch in branches if not branch.dead]
+        if not alive:
+            self.dead = True
+            return
+        for name in {name: None for branch in alive for name in branch.names}:
+            self.names[name] = reduce(v.join, (value for branch in alive if (value := branch.get(name)) is not None))
+
+    def flattened(self, top: "Env") -> "Env":
+        """Return one branch of `top` with all that was changed on the way from there to here."""
+        flat = Env(top)
+        env: Env | None = self
+        while env is not None and env is not top:
+            for name, value in env.names.items():
+                flat.names.setdefault(name, value)
+            env = env.parent
+        return flat
+
+
+@dataclass(frozen=True, slots=True)
+class Class:
+    """A class of the file: its methods, and the layers among its attributes; those of its bases come last."""
+
+    name: str
+    methods: ChainMap[str, FunctionNode]
+    attributes: ChainMap[str, v.Value]
+
+
+@dataclass(slots=True)
+class Frame:
+    """One function being run, or a call of an own method that is followed inside of it."""
+
+    function: Function  # the function that is run by itself, also for a call inside of it: events count as its own
+    base: Env  # the scope around the function: `exits` hold what was changed below it
+    self_name: str | None = None  # name of the method's first parameter, the object
+    owner: Class | None = None  # the class that the method belongs to
+    call: v.Key = ()  # the place of the followed call, a part of the identity of what is made; empty without one
+    returned: list[v.Value] = field(default_factory=list)
+    exits: list[Env] = field(default_factory=list)  # the scope at each `return`
+
+
+class Machine:
+    """Everything that changes while a file is run.
+
+    The functions that evaluate expressions, by type of node, and the one that runs a statement are given to it by
+    `rnneval.lint.statements.gather`, so that the modules that it imports can run code without importing it.
+    """
+
+    def __init__(
+        self,
+        tree: ast.Module,
+        expressions: Mapping[type[ast.expr], Callable[["Machine", Any], v.Value]],
+        run_statement: Callable[["Machine", ast.stmt], None],
+    ) -> None:
+        self._expressions, self._run_statement = expressions, run_statement
+        self.facts = Facts(tree)
+        self.classes: dict[str, Class] = {}
+        self.waiting: list[FunctionNode] = []
+        """Functions of the module, which are run by themselves when the module has been read."""
+        self.env = self.top = Env()
+        self.frame = Frame(Function("<module>", None, tree), self.top)
+        self.facts.functions.append(self.frame.function)
+        self.loops: tuple[tuple[int, int, bool], ...] = ()
+        """The loops around, from the outermost: number of the loop, pass from 0, and whether it runs over layers."""
+        self.loop_envs: list[Env] = []  # the scope around each of the loops
+        self.loop_exits: list[list[Env]] = []
+        """For each of the loops, the scope at every `break` and `continue` of the pass."""
+        self.loop_count = 0
+        self.results: dict[int, tuple[v.Value, int]] = {}
+        """Result and event of each layer call, by the result's `id`; kept alive so that ids stay unique."""
+        self.makers: set[str] = set()  # functions and classes of the file that make models with stateful layers
+        self._steps = 0
+
+    # Running
+
+    def run(self, body: Iterable[ast.stmt]) -> None:
+        """Run statements until one of them leaves."""
+        for statement in body:
+            if self.env.dead:
+                return
+            self._run_statement(self, statement)
+
+    def run_function(self, node: FunctionNode, frame: Frame, names: dict[str, v.Value]) -> Env:
+        """Run a function in a frame of its own, given its parameters; return what it leaves where its ends meet."""
+        outer = self.frame, self.env, self.loop_envs, self.loop_exits
+        self.frame, self.env, self.loop_envs, self.loop_exits = frame, Env(frame.base, wall=True), [], []
+        self.env.names.update(names)
+        self.run(node.body)
+        ends = [*frame.exits, *([] if self.env.dead else [self.env])]
+        self.frame, self.env, self.loop_envs, self.loop_exits = outer
+        for end in ends:
+            end.parent = frame.base
+        left = Env(frame.base)
+        left.meet(ends)
+        return left
+
+    def value_of(self, node: ast.expr, quiet: bool = False) -> v.Value:
+        """Evaluate an expression; quiet if looking at a state or a parameter does not count as a use of it."""
+        self._steps += 1
+        handler = self._expressions.get(type(node))
+        if handler is None:  # arithmetic and the like: the provenance of everything in it
+            return self.blend(
+                self.value_of(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)
+            )
+        value = handler(self, node)
+        if getattr(value, "weight", 1) > v.MOST_WEIGHT:
+            value = v.Data(frozenset({v.OVERFLOW}))
+        if not quiet and isinstance(node, ast.Name | ast.Attribute):
+            self.mark_read(value)
+            function, name = self.frame.function, node.id if isinstance(node, ast.Name) else ""
+            own = not self.frame.call and name in function.parameters
+            if own and any(
+                isinstance(option, v.Incoming) and option.carrier == name for option in v.alternatives(value)
+            ):
+                function.reads.add(name)
+        return value
+
+    def index_value(self, node: ast.expr) -> object:
+        """Return the value of an index: a literal, or the running number of a loop; None if it is not known."""
+        value = self.value_of(node)
+        if isinstance(value, v.Const):
+            return value.value
+        return value if isinstance(value, v.Step) else None
+
+    def out_of_steps(self) -> bool:
+        """Return whether the file has used up its steps, and note then that something is left out."""
+        exhausted = self._steps > MOST_STEPS
+        if exhausted and self.facts.followed_in_part is None:
+            self.facts.followed_in_part = getattr(self.frame.function.node, "lineno", 1)
+        return exhausted
+
+    def place_key(self, node: ast.AST) -> v.Key:
+        """Return the identity of what is made at this place of the file, on this pass of the loops, by this call."""
+        place = (getattr(node, "lineno", 0), getattr(node, "col_offset", 0))
+        return (*place, *self.frame.call, *((loop, turn) for loop, turn, _ in self.loops))
+
+    # Names
+
+    def lookup(self, name: str) -> v.Value:
+        """Return the meaning of a bare name here."""
+        value = self.env.get(name)
+        if value is None and self.env is not self.top:
+            value = self.top.names.get(name)
+        if value is not None:
+            return value
+        if name in self.classes:
+            return v.Known(name)
+        if name in self.facts.imports:
+            return v.Known(self.facts.imports[name])
+        if name not in self.facts.defined and (full := conventional(name, self.facts.whole)):
+            return v.Known(full)
+        return v.Known(f"builtins.{name}") if name in BUILTINS else v.Data(frozenset({("name", name)}))
+
+    def is_self(self, node: ast.expr) -> bool:
+        """Return whether this is the object that the method belongs to."""
+        return isinstance(node, ast.Name) and node.id == self.frame.self_name
+
+    def attribute_name(self, node: ast.expr) -> str | None:
+        """Return `self.name` for an attribute of the object that the method belongs to, else None."""
+        return f"self.{node.attr}" if isinstance(node, ast.Attribute) and self.is_self(node.value) else None
+
+    def attribute(self, name: str) -> v.Value:
+        """Return what an attribute of the object holds, also when nothing was put there in this function."""
+        key = f"self.{name}"
+        value = self.env.get(key)
+        if value is not None:
+            return value
+        held = self.frame.owner.attributes.get(name) if self.frame.owner else None
+        return v.Incoming(key) if held is None else held
+
+    # Values
+
+    def blend(self, values: Iterable[v.Value]) -> v.Data:
+        """Return the provenance of what is computed from several values; `NOTHING` for no values."""
+        found = list(values)
+        return v.through(v.blend(self.facts.data_of(value) for value in found)) if found else v.NOTHING
+
+    def parts_of(self, value: v.Value | None, spec: v.Spec) -> tuple[tuple[v.Value, ...], ...]:
+        """Spread a given state over the parts of a layer's, once for every path that the code may have taken."""
+        found: list[tuple[v.Value, ...]] = []
+        for option in v.alternatives(value) if value is not None else ():
+            spread = self._spread(option, spec.parts)
+            if spread is not None and spread not in found:
+                found.append(spread)
+        return tuple(found)
+
+    def _spread(self, value: v.Value, count: int | None) -> tuple[v.Value, ...] | None:
+        if isinstance(value, v.Many):
+            return _spread_many(value, count)
+        if isinstance(value, v.Const | v.Initial):
+            return None
+        if count is None or count == 1:
+            return (value,)
+        if (isinstance(value, v.Emitted) and value.part is None) or isinstance(value, v.Incoming | v.Table):
+            return tuple(self.facts.part(value, index) for index in range(count))
+        return None
+
+    def mark_read(self, value: v.Value) -> None:
+        """Note that something looked at the states in the value."""
+        if isinstance(value, v.Emitted):
+            self.facts.events[value.event].read = True
+        elif isinstance(value, v.Many | v.Choice):
+            for item in v.held(value):
+                self.mark_read(item)
+
+
+def _spread_many(value: v.Many, count: int | None) -> tuple[v.Value, ...] | None:
+    if value.open:
+        return None
+    items = value.items
+    if len(items) == 1 and isinstance(items[0], v.Many | v.Emitted | v.Incoming) and count != 1:
+        return _spread_many(items[0], count) if isinstance(items[0], v.Many) else None
+    if count is None or len(items) == count:
+        return tuple(_single(item) for item in items)
+    flat = tuple(inner for item in items for inner in (item.items if isinstance(item, v.Many) else (item,)))
+    return tuple(_single(item) for item in flat) if len(flat) == count else None
+
+
+def _single(value: v.Value) -> v.Value:
+    return value.items[0] if isinstance(value, v.Many) and len(value.items) == 1 and not value.open else value

@@ -1,0 +1,667 @@
+"""The rules: each is a function that looks at the facts of a file and yields matches.
+
+A rule's page is `rnneval/pages/NAME.md`. Words of the rules: a *giver* is the call of a layer from which a state comes.
+An *arrival* is one part of a layer's incoming state, with the value that the function leaves in its place for the next
+call.
+"""
+
+import ast
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Literal
+
+from rnneval.lint import values as v
+from rnneval.lint.facts import (
+    Arrival,
+    Event,
+    Facts,
+    Fit,
+    Function,
+    arrivals,
+    defaults_of,
+    earlier_pass,
+    feeds,
+    givers,
+    judged,
+    neighbour,
+    one_way,
+    shared_arrivals,
+    sources,
+    stacked,
+)
+from rnneval.lint.names import MODEL_CALLS
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A fault at a node of the tree."""
+
+    node: ast.AST
+    message: str
+    suggestion: str | None = None  # source that may replace the node: only where it is certain
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule of the linter."""
+
+    code: str
+    name: str
+    severity: Severity
+    find: "Finder"
+
+
+Finder = Callable[[Facts], Iterator[Match]]
+RULES: list[Rule] = []
+"""Every rule, in the order of the codes."""
+
+
+def _rule(code: str, severity: Severity = "error") -> Callable[[Finder], Finder]:
+    """Make a rule of a function; the rule has its name."""
+
+    def decorator(find: Finder) -> Finder:
+        RULES.append(Rule(code, find.__name__.replace("_", "-"), severity, find))
+        return find
+
+    return decorator
+
+
+def _line(node: ast.AST) -> str:
+    """Refer to another place of the file in a message."""
+    return f"(line {getattr(node, 'lineno', 1)})"
+
+
+# RNN001
+
+
+@_rule("RNN001")
+def shared_state(facts: Facts) -> Iterator[Match]:
+    """Find states that one layer gave back and another layer above it received in the same call."""
+    for event in facts.events:
+        giver = _giver(facts, event) if judged(event) else None
+        if giver is not None:
+            yield Match(
+                event.node,
+                f"`{event.name}` starts from the state that `{giver.name}` {_line(giver.node)} gave "
+                f"back in the same call: give each layer a state of its own, `{event.name}`'s from the call before",
+            )
+
+
+def _giver(facts: Facts, event: Event) -> Event | None:
+    """Return the layer of the same call from whose state or last output this one starts; None if not certain."""
+    given = [value for _, value in sources(event)]
+    everything = [*given, *(() if event.state is None else v.alternatives(event.state))]
+    if any(isinstance(value, v.Data) and value.last_of is None for value in everything):
+        return None  # something that is not followed may be in the state: a state mapped by a layer, say
+    # The first of several ways, whatever the order of a set: a message is the same on every run.
+    found = sorted(givers(facts, event), key=lambda giver: giver.number)
+    outputs = [value.last_of for value in given if isinstance(value, v.Data) and value.last_of is not None]
+    for giver in [*found, *(facts.events[number] for number in outputs[:1])]:
+        crosses = giver.layer != event.layer and judged(giver) and feeds(giver, event)
+        if crosses and not earlier_pass(giver, event) and not _is_handoff(giver, event):
+            return giver
+    return None
+
+
+def _is_handoff(giver: Event, event: Event) -> bool:
+    """Believe layers that say what they are: an encoder's or a backward reader's state is meant for the decoder."""
+    if giver.spec.backwards and not event.spec.backwards:
+        return True
+    return "enc" in giver.name.lower() and "dec" in event.name.lower()
+
+
+# RNN002
+
+
+@_rule("RNN002")
+def crossed_state(facts: Facts) -> Iterator[Match]:
+    """Find layers that start from another layer's state.
+
+    It is the state (1) of an earlier pass of a loop, (2) of the call before, or (3) one incoming state that is given to
+    several layers. Functions with the fault shared-state are skipped: seen from the next call, it would be reported
+    a second time.
+    """
+    mixed_now = {event.function for event in facts.events if _from_the_same_call(facts, event)}
+    for event in facts.events:
+        if judged(event) and event.function not in mixed_now:
+            for giver in givers(facts, event):
+                if _crosses(facts, giver, event) and earlier_pass(giver, event):
+                    yield _crossed(event, giver, "at the pass before")
+    shared = list(shared_arrivals(facts))
+    mixed_later = mixed_now | {event.function for event, _ in shared}
+    for arrival in arrivals(facts):
+        other = _other_giver(facts, arrival)
+        if other is not None and arrival.event.function not in mixed_later:
+            yield _crossed(arrival.event, other, "at the call before")
+    for event, first in shared:
+        if event.function not in mixed_now:
+            yield Match(
+                event.node,
+                f"`{event.name}` gets the same incoming state as `{first.name}` {_line(first.node)}: one "
+                "state comes in for all layers; take in and give back one for each",
+            )
+
+
+def _from_the_same_call(facts: Facts, event: Event) -> bool:
+    """Return whether the state comes from another layer in the same call: that is the fault shared-state."""
+    return judged(event) and any(
+        giver.layer != event.layer and not earlier_pass(giver, event) and stacked(facts, giver, event)
+        for giver in givers(facts, event)
+    )
+
+
+def _crosses(facts: Facts, giver: Event, event: Event) -> bool:
+    """Return whether the giver is another recurrent layer of the same stack."""
+    return giver.layer != event.layer and judged(giver) and stacked(facts, giver, event)
+
+
+def _other_giver(facts: Facts, arrival: Arrival) -> Event | None:
+    """Return the other layer whose state is there at the next call; None if it may be the layer's own."""
+    found = [facts.events[option.event] for option in v.alternatives(arrival.left) if isinstance(option, v.Emitted)]
+    if any(giver.layer == arrival.event.layer for giver in found):
+        return None
+    return next((giver for giver in found if _crosses(facts, giver, arrival.event)), None)
+
+
+def _crossed(event: Event, giver: Event, when: str) -> Match:
+    return Match(
+        event.node,
+        f"`{event.name}` starts from the state that `{giver.name}` {_line(giver.node)} gave back {when}: "
+        "return and take in the states in one order, each layer its own",
+    )
+
+
+# RNN003
+
+
+@_rule("RNN003")
+def swapped_slots(facts: Facts) -> Iterator[Match]:
+    """Compare the place of every part of a state with the place it came from."""
+    for event in facts.events:
+        if judged(event) and event.spec.parts in (2, 4):
+            messages = (_given(facts, event, part, value) for part, value in sources(event))
+            message = next(filter(None, messages), None)
+            if message is not None:
+                yield Match(event.node, message, _exchanged(event))
+    for arrival in arrivals(facts):
+        wrong = _returned(facts, arrival)
+        if wrong is not None:
+            event = arrival.event
+            yield Match(
+                event.node,
+                f"{_part(event, arrival.part)} of `{event.name}` starts from what was {_part(event, wrong)} "
+                "at the call before: take in and give back the parts in one order",
+            )
+
+
+def _given(facts: Facts, event: Event, part: int, value: v.Value) -> str | None:
+    """Return the message if this value does not belong in this part of the state."""
+    if isinstance(value, v.Emitted) and value.part is not None:
+        giver = facts.events[value.event]
+        if giver.spec.parts == event.spec.parts and value.part != part and judged(giver):
+            return (
+                f"{_part(event, part)} of `{event.name}` starts from {_part(giver, value.part)} that `{giver.name}` "
+                f"{_line(giver.node)} gave back: hand over each part in its own place"
+            )
+    if isinstance(value, v.Mixed):
+        joined = [item for item in value.parts if isinstance(item, v.Emitted)]
+        lstm = [item.part for item in joined if facts.events[item.event].spec.kind == "lstm"]
+        if len({place % 2 for place in lstm if place is not None}) == 2:
+            return (
+                f"{_part(event, part)} of `{event.name}` starts from h and c joined together: join h with h, "
+                "and c with c"
+            )
+    return None
+
+
+def _returned(facts: Facts, arrival: Arrival) -> int | None:
+    """Return which part comes back in this part's place, if it is certainly another one of the same layer."""
+    if arrival.event.spec.parts not in (2, 4):
+        return None
+    wrong: set[int] = set()
+    for option in v.alternatives(arrival.left):
+        if isinstance(option, v.Emitted) and option.part is not None:
+            if facts.events[option.event].layer != arrival.event.layer or option.part == arrival.part:
+                return None
+            wrong.add(option.part)
+    return wrong.pop() if len(wrong) == 1 else None
+
+
+def _part(event: Event, part: int) -> str:
+    """Return the usual name of a part of a state."""
+    if event.spec.parts == 4:
+        return ("forward h", "forward c", "backward h", "backward c")[part]
+    if event.spec.bidirectional and event.spec.kind != "lstm":
+        return ("the forward state", "the backward state")[part]
+    return ("h", "c")[part] if part < 2 else f"part {part}"
+
+
+def _exchanged(event: Event) -> str | None:
+    """Write the call with a literal pair turned round, where it is certain that exactly these two changed places."""
+    places = [value.part for way in event.parts for value in way if isinstance(value, v.Emitted)]
+    if places != [1, 0] or event.node.lineno != event.node.end_lineno:
+        return None
+    named = (item.value for item in event.node.keywords if item.arg in ("initial_state", "states", "hx"))
+    for holder in (*event.node.args[1:2], *named):
+        if isinstance(holder, ast.List | ast.Tuple) and len(holder.elts) == 2:
+            text, pair = ast.unparse(event.node), ast.unparse(holder)
+            turned = ast.unparse(type(holder)(elts=holder.elts[::-1], ctx=ast.Load()))
+            return text.replace(pair, turned) if text.count(pair) == 1 else None
+    return None
+
+
+# RNN004
+
+
+@_rule("RNN004")
+def stale_state(facts: Facts) -> Iterator[Match]:
+    """Find incoming states among what is returned, and attributes that keep a state which never moves on."""
+    yield from _standing(facts)
+    for function in facts.functions:
+        for node, value in function.returns:
+            found = _stale(facts, function, value)
+            if found is not None:
+                event, place = found
+                # The place as the source writes it, as far as its keys are literals.
+                keys = takewhile(lambda key: isinstance(key, int | str), place.path)
+                written = "".join(str(key) if str(key).startswith(".") else f"[{key!r}]" for key in keys)
+                yield Match(
+                    node,
+                    f"the state that came in (`{place.carrier}{written}`) is returned, and the new state of "
+                    f"`{event.name}` {_line(event.node)} is thrown away: return what the layer gave back",
+                )
+
+
+def _standing(facts: Facts) -> Iterator[Match]:
+    """Find layers that start from an attribute which no call writes, in a stack with one that is carried in one."""
+    for arrival in arrivals(facts):
+        beside = arrival.event
+        if arrival.carried.returned or not arrival.is_own(facts):
+            continue
+        function = beside.function
+        written = {carried.carrier for carried in function.carried}
+        for event in function.events:
+            kept = {place for _, place in sources(event) if isinstance(place, v.Incoming) and not place.path}
+            standing = [place for place in kept if place.carrier.startswith("self.") and place.carrier not in written]
+            if standing and judged(event) and neighbour(event, [beside]) and not _is_used(facts, function, event):
+                yield Match(
+                    event.node,
+                    f"`{event.name}` starts from `{standing[0].carrier}`, which stays as it is, and its new "
+                    f"state is thrown away, while that of `{beside.name}` {_line(beside.node)} is kept: keep both",
+                )
+
+
+def _stale(facts: Facts, function: Function, value: v.Value) -> tuple[Event, v.Incoming] | None:
+    """Return a layer whose incoming state is returned in place of its new one, and that state; None without one."""
+    for option in v.alternatives(value):
+        if isinstance(option, v.Many) and len(option.items) > 1:
+            for event in filter(judged, function.events):
+                for _, place in sources(event):
+                    if not isinstance(place, v.Incoming) or not _comes_back(facts, option, place):
+                        continue
+                    if not _is_used(facts, function, event):
+                        return event, place
+    return None
+
+
+def _comes_back(facts: Facts, returned: v.Many, place: v.Incoming) -> bool:
+    """Return whether the very place that the layer read is returned as it came, alone or in its structure."""
+    if not place.carrier or place.carrier.startswith("input "):
+        return False
+    for item in returned.items[1:]:
+        for option in v.alternatives(item):
+            if isinstance(option, v.Table) and facts.left_at(option, place.path) == place and v.emissions(option):
+                return True
+            if any(isinstance(leaf, v.Incoming) and _covers(leaf, place) for leaf in v.leaves(option)):
+                return not place.carrier.startswith("self.")
+    return False
+
+
+def _covers(left: v.Incoming, place: v.Incoming) -> bool:
+    """Return whether what is left as it came holds the place."""
+    depth = len(left.path)
+    if left.carrier != place.carrier or place.path[:depth] != left.path:
+        return False
+    at = place.path[depth] if len(place.path) > depth else None
+    return not left.sliced or (isinstance(at, int) and left.start <= at and (left.stop is None or at < left.stop))
+
+
+def _is_used(facts: Facts, function: Function, event: Event) -> bool:
+    """Return whether any new state of this layer is read, returned or carried anywhere in the function."""
+    same = facts.by_layer[function, event.layer]
+    numbers = {other.number for other in same}
+    left = (*(value for _, value in function.returns), *(carried.left for carried in function.carried))
+    return any(other.read for other in same) or any(numbers & v.emissions(value) for value in left)
+
+
+# RNN005
+
+
+@_rule("RNN005")
+def ignored_state(facts: Facts) -> Iterator[Match]:
+    """Find parameters that are only written, resets inside the model's call, and states that come back unasked."""
+    for function in facts.functions:
+        events = list(filter(judged, function.events))
+        for name, values in function.overwritten.items():
+            event = _ignoring(function, events, values) if name not in function.reads else None
+            if event is not None:
+                yield Match(
+                    event.node,
+                    f"`{name}` comes in and is never given to `{event.name}`, which starts anew at every "
+                    "call: pass it as the layer's initial state",
+                )
+        for node, key in function.resets if function.name in MODEL_CALLS else ():
+            event = next((event for event in events if event.layer == key and event.node.lineno > node.lineno), None)
+            if event is not None and event.spec.stateful:
+                yield Match(
+                    node,
+                    f"`{event.name}` is stateful and is reset in every call of the model: reset it where a new "
+                    "text begins",
+                )
+    yield from _never_given(facts)
+
+
+def _never_given(facts: Facts) -> Iterator[Match]:
+    """Find layers of a stack whose states come back in one structure, one of which never gets its own."""
+    fed = {(event.function, event.layer) for event in facts.events if not _starts_anew(event)}
+    found: dict[int, tuple[Event, Event]] = {}
+    for arrival in arrivals(facts):
+        if not arrival.is_own(facts):
+            continue
+        beside, function = arrival.event, arrival.event.function
+        # What comes back in one structure with this layer's state, or where a parameter waits that is not read.
+        waiting = (carried.left for carried in function.carried if carried.carrier in function.unread)
+        for number in sorted(v.emissions(arrival.carried.left).union(*map(v.emissions, waiting))):
+            event = facts.events[number]
+            if one_way(event) and (event.function, event.layer) not in fed and neighbour(event, [beside]):
+                found.setdefault(number, (event, beside))
+    for _, (event, beside) in sorted(found.items()):
+        yield Match(
+            event.node,
+            f"`{event.name}` starts anew at every call although its state comes back beside that of "
+            f"`{beside.name}` {_line(beside.node)}: pass it as the layer's initial state",
+        )
+
+
+def _ignoring(function: Function, events: Sequence[Event], values: Sequence[v.Value]) -> Event | None:
+    """Return the layer that began with nothing, or a new state, and whose new state takes the parameter's name."""
+    given = {number for value in values for number in v.emissions(value)}
+    returned = {number for _, value in function.returns for number in v.emissions(value)}
+    for event in events:
+        replaced = event.number in given or any(value == event.state for value in values)
+        if replaced and event.number in returned and not event.spec.stateful and _starts_anew(event):
+            return event
+    return None
+
+
+def _starts_anew(event: Event) -> bool:
+    if event.state is None:
+        return True
+    return all(isinstance(leaf, v.Initial) for leaf in v.leaves(event.state)) and not any(
+        isinstance(value, v.Emitted) for _, value in sources(event)
+    )
+
+
+# RNN006
+
+
+@_rule("RNN006")
+def dropped_state(facts: Facts) -> Iterator[Match]:
+    """Find passes of loops that forget, and stacks that are carried in part."""
+    for event in facts.events:
+        if _repeats(facts, event):
+            yield Match(
+                event.node,
+                f"`{event.name}` reads its own output at every pass and starts from the same state each time: "
+                "give it the state that it gave back at the pass before",
+            )
+    carrying: dict[Function, list[Event]] = {}
+    for arrival in arrivals(facts):
+        if arrival.is_own(facts):
+            carrying.setdefault(arrival.event.function, []).append(arrival.event)
+    keeping: dict[Function, list[Event]] = {}
+    for event in facts.events:
+        if event.spec.stateful is True and judged(event):
+            keeping.setdefault(event.function, []).append(event)
+    for event in facts.events:
+        kept = event.read or bool(event.state is not None and v.emissions(event.state))
+        if not judged(event) or not one_way(event) or kept:
+            continue
+        fed = any(other.state is not None for other in facts.by_layer[event.function, event.layer])
+        beside = None if fed else neighbour(event, carrying.get(event.function, []))
+        if beside is not None:
+            yield Match(
+                event.node,
+                f"`{event.name}` starts anew at every call while the state of `{beside.name}` "
+                f"{_line(beside.node)} is carried: take in and give back a state for each layer",
+            )
+        alone = event.state is None and event.spec.returns_sequences
+        beside = neighbour(event, keeping.get(event.function, [])) if alone else None
+        if beside is not None:
+            yield Match(
+                event.node,
+                f"`{event.name}` starts anew at every batch while `{beside.name}` "
+                f"{_line(beside.node)} is stateful: make both stateful, or neither",
+            )
+
+
+def _repeats(facts: Facts, event: Event) -> bool:
+    """Return whether the output of an earlier pass goes in, begun from the very same state and forgotten since."""
+    in_loop = judged(event) and event.turns and not event.enters.grown
+    if not in_loop or event.spec.stateful or not event.spec.returns_state:
+        return False
+    if event.state is None and event.spec.framework != "graph":
+        return False
+    if event.state is not None and any(isinstance(leaf, v.Emitted) for leaf in v.leaves(event.state)):
+        return False
+    for other in (facts.events[number] for number in event.enters.passed):
+        same_call = other.node is event.node and other.layer == event.layer and other.function == event.function
+        over_time = other.turns[:-1] == event.turns[:-1] and not event.turns[-1][2]
+        if same_call and other.state == event.state and not other.read and other.turns and over_time:
+            return True
+    return False
+
+
+# RNN007
+
+
+@_rule("RNN007")
+def shared_layer(facts: Facts) -> Iterator[Match]:
+    """Find layers that read what they gave, and lists in which one cell stands several times."""
+    for event in facts.events:
+        # Cells run once per token; only one that stands several times in a list that is run as a stack is a fault.
+        multiplied = event.layer in facts.repeated and _of_layers(event)
+        if event.spec.framework in ("keras", "torch") and (multiplied or not event.spec.cell):
+            first = _first(facts, event)
+            if first is not None:
+                yield Match(
+                    event.node,
+                    f"`{event.name}` runs on its own outputs {_line(first.node)}: one layer object, its "
+                    "weights and its state, stands twice in the stack; make one for each place",
+                )
+    for node, cells in facts.stacks:
+        if not isinstance(cells, v.Many) or all(isinstance(cell, v.Const) for cell in cells.items):
+            continue
+        known = [cell for cell in cells.items if all(map(_is_one_object, v.alternatives(cell)))]
+        if cells.same or any(one == other for at, one in enumerate(known) for other in known[:at]):
+            yield Match(
+                node,
+                "one cell object stands several times in the stack: all of its layers share their weights, "
+                "or building it fails; make a cell for each: `[make_cell() for _ in range(n)]`",
+            )
+
+
+def _is_one_object(value: v.Value) -> bool:
+    """Return whether equal values of this kind stand for one and the same object."""
+    if isinstance(value, v.Incoming):
+        return all(isinstance(key, int | str) for key in value.path)
+    return isinstance(value, v.Layer | v.Object)
+
+
+def _first(facts: Facts, event: Event) -> Event | None:
+    """Return the earlier call of the same layer, on whose outputs this one runs as another place of a stack."""
+    chained = any(True for _ in givers(facts, event))
+    for number in sorted(event.enters.passed):
+        other = facts.events[number]
+        if other.layer == event.layer and other.function == event.function and feeds(other, event):
+            whole = event.enters.whole_of == number
+            if other.node is not event.node:
+                if not chained or whole:
+                    return other
+            elif (not chained and event.state is None and whole) or _of_layers(event):
+                return other
+    return None
+
+
+def _of_layers(event: Event) -> bool:
+    """Return whether the innermost loop runs over layers: its passes are places in a stack, not steps over time."""
+    return bool(event.turns) and event.turns[-1][2]
+
+
+# RNN008, RNN009
+
+
+@_rule("RNN008")
+def mutable_default(facts: Facts) -> Iterator[Match]:
+    """Find states that are put into a default."""
+    for function in facts.functions:
+        for name, default in defaults_of(function.node):
+            parts = (default.left, default.right) if isinstance(default, ast.BinOp) else ()
+            mutable = isinstance(default, ast.List | ast.Dict | ast.ListComp)
+            put = (leaf for value in function.changed.get(name, ()) for leaf in v.leaves(value))
+            if (mutable or any(isinstance(part, ast.List) for part in parts)) and any(
+                isinstance(leaf, v.Emitted | v.Initial) for leaf in put
+            ):
+                yield Match(
+                    default,
+                    f"the default of `{name}` is made once and states are put into it: the next call starts "
+                    "from this call's states; take None and make a new list in the call",
+                )
+
+
+@_rule("RNN009")
+def state_unpacking(facts: Facts) -> Iterator[Match]:
+    """Compare what a layer gives with the number of names it is unpacked into."""
+    for node, number in facts.unpackings:
+        event, names = facts.events[number], node.elts
+        spec = event.spec
+        unknown = spec.framework == "keras" and spec.returns_state is None
+        if spec.parts is None or spec.cell or spec.framework not in ("keras", "torch") or unknown:
+            continue
+        count = 2 if spec.framework == "torch" else 1 + spec.parts if spec.returns_state else 1
+        starred = any(isinstance(name, ast.Starred) for name in names)
+        if len(names) == count or (starred and len(names) - 1 <= count and count > 1):
+            continue
+        # `x, *states` for `x, states` is certain where the state has several parts.
+        certain = count > 2 and isinstance(node, ast.Tuple) and len(names) == 2
+        yield Match(
+            node,
+            f"`{event.name}` gives {'one value' if count == 1 else f'{count} values'} ({_what(spec)}), "
+            f"and {len(names)} names take it apart",
+            f"{ast.unparse(names[0])}, *{ast.unparse(names[1])}" if certain else None,
+        )
+
+
+def _what(spec: v.Spec) -> str:
+    if spec.framework == "torch":
+        return "output, (h, c)" if spec.kind == "lstm" else "output, h"
+    if not spec.returns_state:
+        return "the output alone: return_state is not set"
+    if spec.bidirectional:
+        return "output, then the forward and the backward states"
+    return "output, h, c" if spec.kind == "lstm" else "output, state"
+
+
+# Stateful models: RNN010 to RNN012
+
+
+@_rule("RNN010", "warning")
+def stateful_shuffle(facts: Facts) -> Iterator[Match]:
+    """Find stateful models that are trained on shuffled batches."""
+    for fit in facts.fits.values():
+        if _shuffles(fit):
+            yield Match(
+                fit.node,
+                f"`{fit.name}` has stateful layers and is trained on shuffled batches: the state of one "
+                "batch goes to rows that do not follow on it; pass shuffle=False, or leave the dataset in its "
+                "order",
+            )
+
+
+def _shuffles(fit: Fit) -> bool:
+    """Return whether a `fit` takes the batches in another order than they follow on each other."""
+    switch = fit.keyword("shuffle")
+    if switch is not None:
+        return isinstance(switch, ast.Constant) and bool(switch.value)
+    if any(item.arg is None for item in fit.node.keywords):
+        return False
+    return len(fit.node.args) >= 2 or fit.keyword("y") is not None or fit.shuffled
+
+
+@_rule("RNN011", "warning")
+def stateful_never_reset(facts: Facts) -> Iterator[Match]:
+    """Find training over several epochs in a file that resets nothing."""
+    seen: set[v.Value] = set()
+    for fit in facts.fits.values() if not facts.resets else ():
+        epochs = fit.keyword("epochs") or fit.keyword("nb_epoch")
+        several = epochs is not None and not (isinstance(epochs, ast.Constant) and epochs.value == 1)
+        if (fit.looped or several) and not _shuffles(fit) and fit.model not in seen:
+            seen.add(fit.model)
+            yield Match(
+                fit.node,
+                f"`{fit.name}` has stateful layers that are never reset: each epoch starts from the state "
+                "that the last one left; reset the states where the text begins anew",
+            )
+
+
+@_rule("RNN012", "warning")
+def stateful_partly_reset(facts: Facts) -> Iterator[Match]:
+    """Find stateful layers that no reset reaches."""
+    singly = [reset for function in facts.functions for reset in function.resets]
+    done = {key for _, key in singly}
+    if len(facts.resets) <= len({(node.lineno, node.col_offset) for node, _ in singly}):  # no other reset in the file
+        for function in facts.functions:
+            if function.resets:
+                yield from _beside_reset(facts, function, done)
+    # Only one layer of a model with several stateful ones is reset, by a constant index.
+    by_index = [node for node in facts.resets if _is_layer_by_index(node)]
+    if by_index and len(by_index) == len(facts.resets) and max(facts.stateful_models.values(), default=0) > 1:
+        yield Match(
+            by_index[0],
+            "only one of several stateful layers is reset: reset them all, with the model's own reset or in a loop",
+        )
+
+
+def _beside_reset(facts: Facts, function: Function, done: set[v.Key]) -> Iterator[Match]:
+    """Find the first stateful layer that a method resets while another one of its class is reset nowhere."""
+    methods = [other for other in facts.functions if function.owner and other.owner == function.owner]
+    used = {
+        event.layer: event.name
+        for method in methods
+        for event in method.events
+        if event.spec.stateful is True and event.name.startswith("self.")
+    }
+    left = [name for key, name in used.items() if key not in done]
+    for node, key in function.resets if left else ():
+        if key in used:
+            yield Match(
+                node, f"`{used[key]}` is reset, and `{left[0]}`, stateful too, never is: reset all of them together"
+            )
+            return
+
+
+def _is_layer_by_index(node: ast.Attribute) -> bool:
+    """Return whether this resets a layer that is chosen by a constant index, such as `model.layers[-1]`."""
+    match node.value:
+        case ast.Subscript(value=ast.Attribute(attr="layers"), slice=ast.Constant() | ast.UnaryOp()):
+            return True
+    return False
+
+
+UNREADABLE = Rule("RNN000", "invalid-source", "warning", lambda _: iter(()))
+"""The finding that a file cannot be read, which no rule makes."""
+CODES = {key: rule.code for rule in (UNREADABLE, *RULES) for key in (rule.name, rule.code)}
+"""Code of every rule, by its name and by the code itself."""

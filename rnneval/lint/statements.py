@@ -1,0 +1,442 @@
+"""Statements: what is run: the module, each class when it is defined, then the functions.
+
+A loop is run in two passes, or in one for each item of a known tuple of layers. A *turn* is the number of a pass, from
+0. Comprehensions are here because they are loops.
+"""
+
+import ast
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rnneval.lint import values as v
+from rnneval.lint.calls import evaluate_call
+from rnneval.lint.expressions import EXPRESSIONS, update
+from rnneval.lint.facts import Carried, Event, Facts, Function, FunctionNode, parameters_of
+from rnneval.lint.machine import Class, Env, Frame, Machine
+
+_MOST_TURNS = 6
+"""Passes that are run of a loop over layers."""
+_MOST_LOOPS_DEEP = 2
+"""Loops within each other that are run twice; those inside of them are run once."""
+_AFTER_FIRST = frozenset(range(1, 9))
+_MOST_BASES = 6
+_FIRST = ("__init__", "build", "setup", "__post_init__")
+"""Methods that make the layers of a class."""
+
+
+def gather(tree: ast.Module) -> Facts:
+    """Run a file once and return its facts."""
+    comprehensions = dict.fromkeys((ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp), _comprehension)
+    machine = Machine(tree, {**EXPRESSIONS, **comprehensions, ast.Call: evaluate_call}, _run_statement)
+    machine.run(tree.body)
+    module = machine.facts.functions[0]
+    module.carried = _carried(module, machine.env)
+    for function in machine.waiting:
+        if machine.facts.makes_layers(function) or _uses_layers(machine, function):
+            _enter(machine, function, None)
+    return machine.facts
+
+
+def _uses_layers(machine: Machine, node: FunctionNode) -> bool:
+    """Return whether a function names a layer or a model of the module."""
+    held = machine.top.names
+    names = (inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
+    return any(name in machine.makers or (name in held and _holds_layers(held[name])) for name in names)
+
+
+def _holds_layers(value: v.Value) -> bool:
+    """Return whether the value holds layers or models, which last; states change from call to call."""
+    return any(isinstance(leaf, v.Layer | v.Object | v.Graph) for leaf in v.leaves(value))
+
+
+def _run_statement(machine: Machine, node: ast.stmt) -> None:
+    """Run a statement."""
+    match node:
+        case ast.Assign():
+            value = machine.value_of(node.value)
+            for target in node.targets:
+                _assign(machine, target, value)
+        case ast.AnnAssign(value=ast.expr() as given):
+            _assign(machine, node.target, machine.value_of(given))
+        case ast.AugAssign():
+            held, added = machine.value_of(node.target, quiet=True), machine.value_of(node.value)
+            if isinstance(held, v.Many) and isinstance(added, v.Many) and isinstance(node.op, ast.Add):
+                both: v.Value = v.Many((*held.items, *added.items), held.open or added.open or bool(machine.loops))
+            else:
+                both = v.blend((machine.facts.data_of(held), machine.facts.data_of(added)))
+            _assign(machine, node.target, both)
+        case ast.Expr() if not isinstance(node.value, ast.Constant):
+            machine.value_of(node.value)
+        case ast.Delete():
+            machine.env.names |= {target.id: v.NOTHING for target in node.targets if isinstance(target, ast.Name)}
+        case ast.Return() | ast.Raise() | ast.Break() | ast.Continue():
+            _leave(machine, node)
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            of_module = machine.frame.function is machine.facts.functions[0]
+            machine.waiting += [node] if of_module else []
+            made = of_module and machine.facts.makes_stateful(node)
+            machine.makers |= {node.name} if made else set()
+            machine.env.names[node.name] = v.Known(node.name) if made else v.Data(frozenset({("name", node.name)}))
+        case ast.ClassDef():
+            _class(machine, node)
+        case _:
+            _run_compound(machine, node)
+
+
+def _leave(machine: Machine, node: ast.Return | ast.Raise | ast.Break | ast.Continue) -> None:
+    frame = machine.frame
+    if isinstance(node, ast.Return):
+        value = v.NONE if node.value is None else machine.value_of(node.value)
+        frame.returned.append(value)
+        if not frame.call:
+            frame.function.returns.append((node, value))
+        frame.exits.append(machine.env.flattened(frame.base))
+    elif not isinstance(node, ast.Raise) and machine.loop_envs:
+        machine.loop_exits[-1].append(machine.env.flattened(machine.loop_envs[-1]))
+    machine.env.dead = True
+
+
+def _run_compound(machine: Machine, node: ast.stmt) -> None:
+    """Run a statement that has statements inside it, and is no definition."""
+    match node:
+        case ast.If():
+            machine.value_of(node.test, quiet=True)
+            _branch(machine, [node.body, node.orelse])
+        case ast.For() | ast.AsyncFor():
+            elements = _elements(machine, node.iter)
+
+            def one_pass(running: v.Step) -> None:
+                _assign(machine, node.target, elements.at(running))
+                machine.run(node.body)
+
+            _loop(machine, elements.layers, one_pass)
+            machine.run(node.orelse)
+        case ast.While():
+            machine.value_of(node.test, quiet=True)
+            _loop(machine, 0, lambda _: machine.run(node.body))
+            machine.run(node.orelse)
+        case ast.With() | ast.AsyncWith():
+            for item in node.items:
+                value = machine.value_of(item.context_expr)
+                if item.optional_vars is not None:
+                    _assign(machine, item.optional_vars, machine.facts.data_of(value))
+            machine.run(node.body)
+        case ast.Try() | ast.TryStar():
+            _branch(machine, [[*node.body, *node.orelse], *(handler.body for handler in node.handlers)])
+            machine.run(node.finalbody)
+        case ast.Match():
+            machine.value_of(node.subject)
+            _branch(machine, [*(case.body for case in node.cases), []])
+
+
+def _branch(machine: Machine, ways: Sequence[Sequence[ast.stmt]]) -> None:
+    """Run every way that can be taken, and join what they leave."""
+    base, ends = machine.env, []
+    for body in ways:
+        machine.env = Env(base)
+        machine.run(body)
+        ends.append(machine.env)
+    machine.env = base
+    base.meet(ends)
+
+
+# Assignments
+
+
+def _assign(machine: Machine, target: ast.expr, value: v.Value) -> None:
+    """Bind a target to a value."""
+    match target:
+        case ast.Name():
+            machine.env.names[target.id] = value
+            function = machine.frame.function
+            if not machine.frame.call and target.id in function.parameters:
+                function.overwritten.setdefault(target.id, []).append(value)
+        case ast.Attribute():
+            machine.mark_read(value)
+            name = machine.attribute_name(target)
+            if name is not None:
+                machine.env.names[name] = value
+            else:
+                machine.value_of(target.value)
+        case ast.Subscript():
+            key = machine.index_value(target.slice)
+            update(machine, target.value, machine.value_of(target.value, quiet=True), [(key, value)])
+        case ast.Starred():
+            _assign(machine, target.value, value)
+        case ast.Tuple() | ast.List():
+            made, event = machine.results.get(id(value), (None, 0))
+            if made is value:
+                machine.facts.unpackings.append((target, event))
+            for inner, item in zip(target.elts, _unpacked(machine, value, target.elts), strict=True):
+                _assign(machine, inner, item)
+
+
+def _unpacked(machine: Machine, value: v.Value, targets: list[ast.expr]) -> list[v.Value]:
+    """Return the part of each target, where one starred target takes the rest."""
+    count = len(targets)
+    star = next((index for index, target in enumerate(targets) if isinstance(target, ast.Starred)), None)
+    match value:
+        case v.Choice():
+            ways = [_unpacked(machine, option, targets) for option in value.options]
+            parts = [v.choice(way[index] for way in ways) for index in range(count)]
+        case v.Many(open=False) if star is not None and len(value.items) >= count - 1:
+            end = len(value.items) - (count - star - 1)
+            parts = [*value.items[:star], v.Many(value.items[star:end]), *value.items[end:]]
+        case v.Many(open=False) if len(value.items) == count and star is None:
+            parts = [*value.items]
+        case v.Initial() if star is None:
+            parts = [value] * count
+        case v.Incoming() | v.Emitted() | v.Many() | v.Table() if star is None:
+            parts = [machine.facts.part(value, index) for index in range(count)]
+        case v.Incoming(sliced=False) if star == count - 1:
+            rest = v.Incoming(value.carrier, value.path, star, None, True)
+            parts = [*(machine.facts.part(value, index) for index in range(star)), rest]
+        case _:
+            parts = [v.through(machine.facts.data_of(value)) for _ in targets]
+    return parts
+
+
+# Loops and comprehensions
+
+
+@dataclass(frozen=True, slots=True)
+class _Elements:
+    """The iterable of a loop: an element for each pass."""
+
+    at: Callable[[v.Step], v.Value]
+    layers: int = 0  # number of passes that a known tuple of layers asks for; 0 if none is known
+    open: bool = False  # whether there may be more elements than are known
+
+
+def _elements(machine: Machine, node: ast.expr) -> _Elements:
+    """Evaluate the iterable of a loop."""
+    role, arguments = _role(machine, node)
+    match role, arguments:
+        case "enumerate" | "zip", [first, *others]:
+            several = [first, *others] if role == "zip" else [first]
+            inner = [_elements(machine, argument) for argument in several if not isinstance(argument, ast.Starred)]
+
+            def together(running: v.Step) -> v.Value:
+                items = tuple(each.at(running) for each in inner)
+                return v.Many(items if role == "zip" else (running, *items))
+
+            layers = max((each.layers for each in inner), default=0)
+            return _Elements(together, layers, any(each.open for each in inner))
+        case "range", _:
+            bounds = [machine.value_of(argument) for argument in arguments]
+            start = bounds[0] if len(bounds) == 2 else v.Const(0)
+            if isinstance(start, v.Const) and isinstance(begin := start.value, int) and len(bounds) < 3:
+                return _Elements(lambda running: v.Step(running.loop, running.turn, begin))
+            return _Elements(lambda _: v.NOTHING)
+        case "items" | "values", [of]:
+            table = machine.value_of(of)
+            stored = table.items if isinstance(table, v.Table) else ()
+            pairs = tuple(v.Many((v.Const(key), held)) if role == "items" else held for key, held in stored)
+            held: v.Value = v.Many(pairs) if pairs else machine.facts.data_of(table)
+            return _of_value(machine, held, node)
+        case "reversed" | "tqdm", [argument, *_]:
+            return _of_value(machine, machine.value_of(argument), node, backwards=role == "reversed")
+    return _of_value(machine, machine.value_of(node), node)
+
+
+def _role(machine: Machine, node: ast.expr) -> tuple[str, list[ast.expr]]:
+    """Return the name of the function or method that makes an iterable, and from what; "" without one."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=of, attr="items" | "values" as method), args=[]):
+            return method, [of]
+        case ast.Call():
+            function = machine.value_of(node.func, quiet=True)
+            return function.name.rpartition(".")[2] if isinstance(function, v.Known | v.Method) else "", node.args
+    return "", []
+
+
+def _of_value(machine: Machine, value: v.Value, node: ast.expr, *, backwards: bool = False) -> _Elements:
+    """Return the elements of a value."""
+    options = v.alternatives(value)
+    items = [item for option in options if isinstance(option, v.Many) for item in option.items]
+    is_open = isinstance(value, v.Many) and value.open
+    layers = any(isinstance(option, v.Layer) for item in items for option in v.alternatives(item))
+
+    def at(running: v.Step) -> v.Value:
+        if any(isinstance(option, v.Many | v.Incoming | v.Table) for option in options):
+            key = -1 - running.turn if backwards else running
+            return v.choice(machine.facts.part(option, key) for option in options)
+        data = machine.facts.data_of(value)
+        return v.Data(v.traced(data.origins, ("item", node.lineno, running.turn)), data.passed)
+
+    return _Elements(at, len(items) + (is_open and len(items) < 2) if layers else 0, is_open)
+
+
+def _loop(machine: Machine, layers: int, one_pass: Callable[[v.Step], None]) -> None:
+    """Run the passes of a loop: two, or one for each of so many layers, which are places in a stack."""
+    machine.loop_count += 1
+    number, outer, base = machine.loop_count, machine.loops, machine.env
+    deep = len(outer) >= _MOST_LOOPS_DEEP or machine.out_of_steps()
+    for turn in range(1 if deep and not layers else min(layers, _MOST_TURNS) or 2):
+        machine.loops = (*outer, (number, turn, bool(layers)))
+        machine.env = start = Env(base)
+        machine.loop_envs.append(base)
+        machine.loop_exits.append([])
+        one_pass(v.Step(number, turn))
+        exits = machine.loop_exits.pop()
+        machine.loop_envs.pop()
+        machine.env = base
+        base.meet([start, *exits])
+        if base.dead:
+            # Every way out of the pass leaves the function or the loop: what follows is still reached by other passes.
+            base.dead = False
+            break
+    machine.loops = outer
+
+
+def _comprehension(machine: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> v.Value:
+    """Run a comprehension: return a list of what its passes give."""
+    items: list[v.Value] = []
+    is_open = True
+
+    def level(generator: ast.comprehension, *inner: ast.comprehension) -> None:
+        nonlocal is_open
+        elements = _elements(machine, generator.iter)
+        if generator is node.generators[0]:
+            is_open = not elements.layers or elements.open or bool(generator.ifs)
+
+        def one_pass(running: v.Step) -> None:
+            _assign(machine, generator.target, elements.at(running))
+            for test in generator.ifs:
+                machine.value_of(test, quiet=True)
+            if inner:
+                level(*inner)
+            else:
+                items.append(machine.value_of(node.value if isinstance(node, ast.DictComp) else node.elt))
+
+        _loop(machine, elements.layers, one_pass)
+
+    base = machine.env
+    machine.env = Env(base)
+    level(*node.generators)
+    machine.env = base
+    return v.NOTHING if isinstance(node, ast.DictComp) else v.Many(tuple(items[:8]), is_open)
+
+
+# Definitions
+
+
+def _class(machine: Machine, node: ast.ClassDef) -> None:
+    """Read a class: first the methods that make its layers, then every other method once."""
+    methods = {item.name: item for item in node.body if isinstance(item, FunctionNode)}
+    names = (base.id for base in node.bases if isinstance(base, ast.Name))
+    bases = [machine.classes[name] for name in names if name in machine.classes]
+    if machine.facts.makes_stateful(node) and "fit" not in methods:
+        machine.makers.add(node.name)
+    inherited = [each for base in bases for each in base.methods.maps][:_MOST_BASES]
+    attributes = [each for base in bases for each in base.attributes.maps][:_MOST_BASES]
+    known = Class(node.name, ChainMap(methods, *inherited), ChainMap({}, *attributes))
+    machine.classes[node.name] = known
+    makers = [methods[name] for name in _FIRST if name in methods]
+    makers += [method for method in methods.values() if method not in makers and machine.facts.makes_layers(method)]
+    for method in makers:
+        _enter(machine, method, known)
+    if known.attributes or bases:
+        for method in methods.values():
+            if method not in makers:
+                _enter(machine, method, known)
+    machine.env.names.pop(node.name, None)
+
+
+def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
+    """Run a method or function by itself, with unknown arguments; keep the layers and states that it leaves."""
+    self_name, parameters = parameters_of(node, owner is not None)
+    function = Function(node.name, owner.name if owner else None, node, parameters)
+    machine.facts.functions.append(function)
+    names: dict[str, v.Value] = {name: v.Incoming(name) for name in parameters}
+    if self_name is not None:
+        names[self_name] = v.NOTHING
+    loops, machine.loops = machine.loops, ()
+    left = machine.run_function(node, Frame(function, machine.top, self_name, owner), names)
+    machine.loops = loops
+    function.carried = _carried(function, left)
+    if owner is None:
+        return
+    for name, value in left.names.items():
+        if name.startswith("self.") and _holds_layers(value):
+            owner.attributes.maps[0].setdefault(name[5:], value)
+
+
+# Carrying: the states that a function takes in, paired with what it leaves there for its next call
+
+
+def _carried(function: Function, end: Env) -> tuple[Carried, ...]:
+    """Pair every carrier that a layer's state came from with what is left there at the end."""
+    used = _carriers(function.events)
+    found = [
+        Carried(carrier, value, returned=False)
+        for carrier in used
+        if carrier.startswith("self.") and (value := end.names.get(carrier)) is not None
+    ]
+    beside = {name for name, paths in used.items() if all(path and path[0] in _AFTER_FIRST for path in paths)}
+    found += _returned(function, [name for name in function.parameters if name in used], beside)
+    for graph in function.graphs:
+        # The inputs of a functional model that are states, with the outputs that are, in their order.
+        carriers = [item.carrier for item in graph.inputs if isinstance(item, v.Incoming) and item.carrier in used]
+        states = [item for item in graph.outputs if isinstance(item, v.Emitted)]
+        if len(carriers) == len(states):
+            found += map(Carried, carriers, states)
+    return tuple(found)
+
+
+def _carriers(events: list[Event]) -> dict[str, list[v.Path]]:
+    """Return the parameters and attributes that states came from, and the places in each, in the order of their use."""
+    places: dict[str, list[v.Path]] = {}
+    for event in events:
+        for leaf in v.leaves(event.state) if event.state is not None else ():
+            if isinstance(leaf, v.Incoming):
+                places.setdefault(leaf.carrier, []).append(leaf.path)
+    return places
+
+
+def _returned(function: Function, used: list[str], beside: set[str]) -> Iterator[Carried]:
+    """Pair parameters with parts of what is returned: one with one, or several in their order.
+
+    A parameter that holds something else in front of the states (`beside`) is not paired with states alone.
+
+    A parameter that nothing reads takes a state as well if as many states come back as there are parameters then.
+    """
+    unread = function.unread
+    every = [name for name in function.parameters if name in used or name in unread]
+    for _, value in function.returns:
+        for option in v.alternatives(value):
+            if not isinstance(option, v.Many) or option.open:
+                continue
+            parameters, parts = every, _state_parts(option, every)
+            # As many layers as there are parameters must give back a state of one part each.
+            givers = [part.event for part in parts if isinstance(part, v.Emitted)]
+            if not len(every) > len(used) > 0 or not len(givers) == len(set(givers)) == len(every):
+                parameters, parts = used, _state_parts(option, used)
+            flat = bool(parts) and parts[0] not in option.items
+            if len(parts) == len(parameters) and not (flat and parameters[0] in beside):
+                yield from map(Carried, parameters, parts)
+
+
+def _state_parts(returned: v.Many, parameters: list[str]) -> list[v.Value]:
+    """Return the states among what is returned, as many as there are parameters; the first item is the output.
+
+    A cell's output is its state, so that nothing is said where an output could be taken for a state.
+    """
+
+    def is_state(value: v.Value) -> bool:
+        return any(
+            isinstance(leaf, v.Emitted) or (isinstance(leaf, v.Incoming) and leaf.carrier in parameters)
+            for leaf in v.leaves(value)
+        )
+
+    states = [item for item in returned.items if is_state(item)]
+    output_is_state = bool(returned.items) and is_state(returned.items[0])
+    if len(parameters) > 1:
+        return states[1:] if output_is_state and len(states) == len(parameters) + 1 else states
+    structures = [part for part in states if isinstance(part, v.Many | v.Table)]
+    if len(structures) == 1:
+        return [*structures]
+    if output_is_state:
+        return [returned] if len(states) == len(returned.items) and not structures else []
+    return states if len(states) == 1 else [v.Many(tuple(states))] if states else []

@@ -1,0 +1,594 @@
+"""Tests of a model's behaviour: two ways to read the same ids that must give the same logits, or must not.
+
+The same suite tests Keras models and step functions, which an adapter makes a `Subject`. It needs no layers and no
+hooks. The tests, under their keys in the record:
+
+- `chunk`: one token a call, against one call over all tokens, calls of other lengths, and other first calls.
+- `causal`: a later token is altered; the logits before it must stay.
+- `batch`: the other rows are altered; a row must stay. `alone`: a row is read without the others.
+- `used`: another text before; the logits must change.
+- `leaves`: one array of the state is exchanged for that of another text; the logits must change.
+- `repeat`: the same calls twice, random generators left to go on.
+- `fresh`: a document is read first, and after another document.
+- `training`: as `causal`, with training=True.
+
+`chunk`, `causal`, `batch` and `alone` are made once more with *special ids* in row 0: those that often mean padding,
+the end of a text or a new line. There only positions whose own id is not special are compared, since a model may treat
+a special token as it likes. How far two readings differ is measured by `rnneval.wiring.difference`. Positions count
+from 0.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import accumulate
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.errors import RnnevalError, type_and_message
+from rnneval.records.wiring import Oracle
+from rnneval.wiring.difference import (
+    ASSUMED_NOISE,
+    EPSILON,
+    HALF_TYPES,
+    Limits,
+    Logits,
+    as_logits,
+    context_spread,
+    differences,
+    moving_ids,
+)
+
+KEYS = ("chunk", "causal", "batch", "used", "leaves", "repeat", "alone", "fresh", "training")
+"""The keys of all tests, in the order of the record."""
+_COLUMNS = 2048  # logits of a token that are compared, at most: a state that is wrong moves them all
+_FORGOTTEN = 0.1  # what is left of a difference, relative to that of equal calls, if it came from the text before
+
+Ids = NDArray[np.int32]  # (rows, time)
+Pieces = Sequence[Ids]
+Outputs = Sequence[NDArray[Any]]
+"""The outputs of each call, `(rows, time, V)`, or `(rows, V)` of a model that predicts after the last token alone."""
+Reader = Callable[..., Outputs]
+"""Calls of ids, read one after the other from the model's own start, the state carried → the outputs of each call."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Numbers of tokens of the calls that the tests make."""
+
+    calls: tuple[int, ...]
+    """The reading that most tests compare with."""
+    cuts: tuple[tuple[int, ...], ...]
+    """Ways to cut the text; one that is shorter reads the beginning."""
+    altered: tuple[int, ...]
+    """Positions of the tokens that `causal` alters, each in a reading of its own."""
+    document: tuple[int, ...]
+    """Another document, which `fresh` reads before."""
+    noise: tuple[int, ...]
+    """The reading whose noise is measured."""
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens of the text."""
+        return max(map(sum, self.cuts))
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """The position at which each of `calls` begins."""
+        return (0, *accumulate(self.calls))[:-1]
+
+
+SHORT = Plan(
+    calls=(3, 3, 3),
+    cuts=((9,), (3, 3, 3), (1, 8)),
+    altered=(2, 5, 7, 8),
+    document=(2, 7),
+    noise=(3, 3, 3),
+)
+"""For models that run eagerly, op by op: a fault that begins late shows in calls of one token."""
+_LENGTHS = (1, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65)
+_AFTER = 8  # tokens of the call after a first one
+LONG = Plan(
+    calls=(16, 64),
+    cuts=((sum(_LENGTHS),), _LENGTHS, *((first, _AFTER) for first in (1, 2, 3, 4, 5, *_LENGTHS[2:]))),
+    altered=(17, 18, 31, 49, 79),
+    document=(5, 2),
+    noise=(1,) * sum(_LENGTHS),
+)
+"""For step functions: calls of 1, 3, and powers of two and their neighbours, where chunked forms err."""
+_SHOWN = 2  # failed comparisons of a test that are told
+_DRAWS = 2  # readings with moved numbers: one alone may be lucky
+_FEWEST = 8  # positions: fewer that can be judged leave a test open
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A model to be tested."""
+
+    read: Reader
+    rows: int
+    ordinary: tuple[int, ...]
+    """Ids that are drawn."""
+    special: tuple[int, ...] = ()
+    """Ids of the special round."""
+    plan: Plan
+    seed: int
+    alone: int = 0
+    """The number of rows, from the first, that can be read without the others as well."""
+    half: str = ""
+    """The type of half precision in which it computes, if there is one."""
+    read_moved: Reader | None = None
+    """(calls, draw) → as `read`, with every number of `moved` moved by ± one unit in the last place."""
+    moved: str = "weights"
+    read_after: Reader | None = None
+    """(calls of one document, calls of the next, training=False) → the outputs of the next.
+
+    With training=True the first document is read with training=True.
+    """
+    read_training: Reader | None = None
+    """As `read`, with training=True; None where the model cannot be called so.
+
+    With seeds=True, random generators are put back first: equal calls then draw the same numbers.
+    """
+    why_not_training: str = ""
+    """The error that the model raises with training=True."""
+    exchanged: Callable[[Ids, Ids, Ids], Iterator[tuple[str, Outputs]]] | None = None
+    """(text, other text, later text) → the outputs of the later text, first after the text, under "".
+
+    Then once for each array of the state, under its path, with that of the other text in its place.
+    """
+    unlike_parts: Callable[[Ids, Sequence[int]], str] | None = None
+    """(ids, first calls) → the arrays of the state that one call leaves unlike calls of one token, in words."""
+
+
+def special_ids(width: int, newline: int | None = None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the special ids of a model of `width` ids, and the ordinary ones: at least two, or none is special.
+
+    Example:
+        >>> special_ids(8, newline=3)
+        ((0, 1, 7, 3), (2, 4, 5, 6))
+        >>> special_ids(3)
+        ((), (1, 2))
+        >>> special_ids(2)
+        ((), (0, 1))
+    """
+    special = tuple(dict.fromkeys(id_ for id_ in (0, 1, width - 1, newline) if id_ is not None and id_ < width))
+    ordinary = tuple(id_ for id_ in range(width) if id_ not in special)
+    return (special, ordinary) if len(ordinary) > 1 else ((), tuple(range(width > 2, width)))
+
+
+def random_ids(subject: Subject) -> Ids:
+    """Return the ids of the tests, `(rows, tokens)`: random, always the same for a seed."""
+    generator = np.random.default_rng([subject.seed, 0])
+    return generator.choice(np.array(subject.ordinary, np.int32), (subject.rows, subject.plan.tokens))
+
+
+def cut(ids: Ids, lengths: Sequence[int]) -> list[Ids]:
+    """Cut ids into calls; tokens beyond them are left out."""
+    return [ids[:, end - length : end] for length, end in zip(lengths, accumulate(lengths), strict=True)]
+
+
+def other_document(subject: Subject, ids: Ids) -> list[Ids]:
+    """Return other ids, cut elsewhere."""
+    return cut(_other(subject, ids), subject.plan.document)
+
+
+class Change(NamedTuple):
+    """Two texts that differ where it must not matter for what is watched."""
+
+    what: str
+    plain: Ids
+    altered: Ids
+    rows: slice  # the rows that are watched
+    before: int | None = None  # only positions before this one are watched
+
+
+def later_changes(subject: Subject, ids: Ids) -> Iterator[Change]:
+    """Yield texts with one later token altered, also to each special id."""
+    plan, ids = subject.plan, ids[:, : sum(subject.plan.calls)]
+    changes = [(at, _other(subject, ids[:, at]), "altered") for at in plan.altered]
+    last = plan.starts[1] + plan.calls[1] - 1
+    changes += [(last, np.full(len(ids), id_, np.int32), f"replaced by id {id_}") for id_ in subject.special]
+    for at, column, how in changes:
+        altered = ids.copy()
+        altered[:, at] = column
+        yield Change(f"the token at position {at} {how}, the logits before it", ids, altered, slice(None), at)
+
+
+def row_changes(subject: Subject, ids: Ids) -> Iterator[Change]:
+    """Yield texts with rows altered that are not watched, also to a row with special ids."""
+    ids = ids[:, : sum(subject.plan.calls)]
+    first, others = slice(0, 1), slice(1, None)
+    altered = ids.copy()
+    altered[others] = _other(subject, altered[others])
+    yield Change("the other rows altered, row 0", ids, altered, first)
+    if subject.special:
+        yield Change(f"{_listed(subject)} in row 0, the other rows", ids, with_special(subject, ids), others)
+    else:
+        altered = ids.copy()
+        altered[first] = _other(subject, altered[first])
+        yield Change("row 0 altered, the other rows", ids, altered, others)
+
+
+def with_special(subject: Subject, ids: Ids) -> Ids:
+    """Return ids with the special ids in row 0: the second begins a call."""
+    begins = subject.plan.starts[1]
+    altered = ids.copy()
+    altered[0, [1, begins, begins + 1, begins + 3][: len(subject.special)]] = subject.special
+    return altered
+
+
+def _listed(subject: Subject) -> str:
+    return f"ids {', '.join(map(str, subject.special))}"
+
+
+def _other(subject: Subject, ids: Ids) -> Ids:
+    """Return another ordinary id at each position."""
+    known = np.array(subject.ordinary, np.int32)
+    # Two ids further on, around the end; one further where there are few: of two ids, the second next is the same one.
+    return known[(np.searchsorted(known, ids) + 1 + (len(known) > 3)) % len(known)]
+
+
+class _UnreadableError(Exception):
+    """A reading whose logits cannot be compared; the message says why."""
+
+
+class _Reading(NamedTuple):
+    """Logits of a text."""
+
+    logits: Logits  # (rows, positions, V)
+    positions: NDArray[np.intp]  # the positions that have logits
+
+
+class _Difference(NamedTuple):
+    """The comparison of two readings of the same ids."""
+
+    what: str  # which readings they are
+    largest: float  # in units of the context spread; infinite where a number is not finite
+    position: int | None  # the first position beyond its limit; None where they agree
+    hidden: bool = False  # whether they differ where noise hides a fault
+    open: bool = False  # whether this is so in all but a few positions
+
+    def __str__(self) -> str:
+        if self.position is None:
+            size = f"{self.largest:.2g} of the context spread" if self.largest else "no difference"
+            return f"{self.what}: {size}"
+        at = f"at position {self.position}, by up to {self.largest:.2g} of the context spread"
+        return f"{self.what}: they differ first {at}"
+
+
+def run_behaviour(subject: Subject, *, without: Collection[str] = ()) -> dict[str, Oracle]:
+    """Run the tests of behaviour, by key; a test that cannot be run is inconclusive, with the reason.
+
+    Left out are those in `without`, and those for which the model has no setting: `alone` where it takes no batch of
+    one row, `leaves` where no array of the state can be exchanged, `training` where it takes no such argument.
+    """
+    left_out = {
+        "alone": not subject.alone,
+        "leaves": subject.exchanged is None,
+        "fresh": subject.read_after is None,
+        "training": subject.read_training is None and not subject.why_not_training,
+    }
+    names = [name for name in KEYS if name not in without and not left_out.get(name)]
+    tests = _Tests(subject)
+    try:
+        repeat = tests.repeat()
+    except _UnreadableError as error:
+        return {name: tests.open(str(error)) for name in names if name not in left_out}
+    if repeat.verdict == "fail":
+        why = "equal calls give different logits, so nothing else can be compared"
+        found = {name: tests.open(why) for name in names if name not in left_out} | {"repeat": repeat}
+        if tests.remembers:
+            found["fresh"] = repeat
+        return {name: found[name] for name in KEYS if name in found}
+    found = {"repeat": repeat}
+    for name in sorted(names, key=lambda name: name == "fresh"):  # last: what it leaves behind cannot be put back
+        if name != "repeat":
+            try:
+                found[name] = getattr(tests, name)()
+            except _UnreadableError as error:
+                found[name] = tests.open(str(error))
+    return {name: found[name] for name in names}
+
+
+class _Tests:
+    """The tests of one model, each a method with the name of its key."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject, self.plan = subject, subject.plan
+        self.ids = random_ids(subject)
+        self.short = self.ids[:, : sum(self.plan.calls)]
+        self.epsilon = HALF_TYPES.get(subject.half, EPSILON)
+        self.remembers = False
+        # The limits of the noise, once this is measured; equal calls must agree more closely.
+        self.limits = Limits.of_noise(np.zeros(self.plan.tokens), half=subject.half)
+
+    @cached_property
+    def base(self) -> _Reading:
+        """The reading that most tests compare with."""
+        return self.read(self.short, self.plan.calls)
+
+    @cached_property
+    def special(self) -> _Reading:
+        """The same reading with special ids in row 0."""
+        return self.read(with_special(self.subject, self.short), self.plan.calls)
+
+    @cached_property
+    def by_token(self) -> _Reading:
+        return self.read(self.ids, [1] * self.plan.tokens)
+
+    @cached_property
+    def spread(self) -> float:
+        return context_spread(self.base.logits)
+
+    def repeat(self) -> Oracle:
+        """Read the same twice; measure the noise where this agrees."""
+        seen = self.compare("the same calls, made twice", self.base, self.read(self.short, self.plan.calls))
+        if seen.position is None:
+            self.limits = self._limits()
+            return self.judged([seen])
+        other, again = cut(_other(self.subject, self.short), self.plan.calls), []
+        for _ in range(2):
+            self._call(self.subject.read, other)
+            again.append(self.read(self.short, self.plan.calls))
+        self.remembers = self.compare("", *again).largest < _FORGOTTEN * seen.largest
+        how = "; after the same other text they agree: it remembers the last call" if self.remembers else ""
+        return self.oracle(f"{seen}{how}", seen.largest, "fail")
+
+    def _limits(self) -> Limits:
+        """Measure the noise at each position, by moving numbers by one unit in the last place."""
+        noise, moved = np.zeros(self.plan.tokens), self.subject.read_moved
+        if moved is None:
+            return Limits.of_noise(noise + ASSUMED_NOISE, half=self.subject.half)
+        steady = self.by_token if set(self.plan.noise) == {1} else self.base
+        moving = moving_ids(self.base.logits)
+        for draw in range(_DRAWS):
+            seen = self.read(self.ids, self.plan.noise, partial(moved, draw=draw))
+            found = differences(steady.logits[..., moving], seen.logits[..., moving], self.spread, epsilon=0)
+            at = steady.positions
+            noise[at] = np.maximum(noise[at], found.max(axis=0))
+        return Limits.of_noise(noise, half=self.subject.half)
+
+    def chunk(self) -> Oracle:
+        found: list[_Difference] = []
+        for lengths in self.plan.cuts:
+            seen = self.base if lengths == self.plan.calls else self.read(self.ids, lengths)
+            compared = self.compare("", self.by_token, seen)
+            found.append(compared._replace(what=f"one token a call against {_called(lengths, compared.position)}"))
+            if compared.position is not None and sum(lengths) < self.plan.tokens:
+                break  # longer beginnings would say the same
+        if self.subject.special:
+            ids = with_special(self.subject, self.short)
+            compared = self.compare("", self.special, self.read(ids, (ids.shape[1],)), watched=ids)
+            what = f"{_listed(self.subject)} in row 0, one call over {ids.shape[1]} tokens"
+            found.append(compared._replace(what=f"{what} against {_called(self.plan.calls, compared.position)}"))
+        parts = ""
+        if self.subject.unlike_parts is not None and any(each.position is not None for each in found):
+            parts = self.subject.unlike_parts(self.ids, sorted({lengths[0] for lengths in self.plan.cuts[2:]}))
+        return self.judged(found, parts)
+
+    def causal(self) -> Oracle:
+        if len(self.base.positions) < self.short.shape[1]:
+            return self.oracle("one prediction a call, after its last token", 0.0, "pass")
+        return self.judged(map(self._changed, later_changes(self.subject, self.ids)))
+
+    def batch(self) -> Oracle:
+        if self.subject.rows < 2:
+            return self.oracle("the model reads one row at a time", 0.0, "pass")
+        return self.judged(map(self._changed, row_changes(self.subject, self.ids)))
+
+    def _changed(self, change: Change) -> _Difference:
+        calls = self.plan.calls
+        if change.before is not None:  # later calls cannot matter
+            calls = tuple(n for n, at in zip(calls, self.plan.starts, strict=True) if at <= change.before)
+        seen = self.read(change.altered, calls)
+        wanted, seen = (_Reading(each.logits[change.rows], each.positions) for each in (self.base, seen))
+        return self.compare(change.what, wanted, seen, before=change.before)
+
+    def alone(self) -> Oracle:
+        what = "row {} with and without the other rows"
+        found = [self._alone(self.ids, row, self.base, what.format(row)) for row in range(self.subject.alone)]
+        if self.subject.special:
+            ids = with_special(self.subject, self.ids)
+            found.append(self._alone(ids, 0, self.special, f"{what.format(0)}, with {_listed(self.subject)}"))
+        return self.judged(found)
+
+    def _alone(self, ids: Ids, row: int, beside: _Reading, what: str) -> _Difference:
+        rows = slice(row, row + 1)
+        wanted = _Reading(beside.logits[rows], beside.positions)
+        return self.compare(what, wanted, self.read(ids[rows], self.plan.calls), watched=ids[rows])
+
+    def used(self) -> Oracle:
+        begins = self.plan.starts[-1]
+        ids = self.short.copy()
+        ids[:, :begins] = _other(self.subject, ids[:, :begins])
+        wanted, seen = (_after(each, begins) for each in (self.base, self.read(ids, self.plan.calls)))
+        effect = self.compare("", wanted, seen, effect=True)
+        if effect.position is None and effect.open:
+            return self.open(self._noisy())
+        used = effect.position is not None
+        equal = f"the logits of the next {self.plan.calls[-1]} tokens are equal"
+        said = f"another text before: {'the logits differ' if used else equal}"
+        return self.oracle(said, effect.largest, "pass" if used else "fail")
+
+    def leaves(self) -> Oracle:
+        begins, exchanged = self.plan.starts[-1], self.subject.exchanged
+        past, later = self.short[:, :begins], self.short[:, begins:]
+        unused, smallest, wanted, count = [], np.inf, self.base, -1
+        for path, outputs in self._iterate(exchanged, past, _other(self.subject, past), later):
+            seen = self._joined(outputs, [later.shape[1]], begins)
+            wanted = seen if not path else wanted
+            effect = self.compare("", wanted, seen, effect=True)
+            count += 1
+            if path:
+                smallest = min(smallest, effect.largest)
+                unused += [path] if effect.position is None and not effect.open else []
+        said = f"each of {count} arrays of the state exchanged: the logits differ"
+        if unused:
+            equal = f"the logits of the next {later.shape[1]} tokens are equal"
+            said = f"{', '.join(unused)}: with that of another text in its place, {equal}"
+        return self.oracle(said, smallest, "fail" if unused else "pass")
+
+    def fresh(self) -> Oracle:
+        after = self.subject.read_after
+        assert after is not None  # noqa: S101 - else the test is left out
+        pieces, others = cut(self.short, self.plan.calls), other_document(self.subject, self.ids)
+        first = self._joined(self._call(after, [], pieces), self.plan.calls)
+        before: dict[str, Any] = {"another": partial(after, others, pieces)}
+        if self.subject.read_training is not None:
+            before["one with training=True"] = partial(after, others, pieces, training=True)
+        found = []
+        for name, read in before.items():
+            seen = self._joined(self._call(read), self.plan.calls)
+            found.append(self.compare(f"a document read first, and after {name}", first, seen))
+        return self.judged(found)
+
+    def training(self) -> Oracle:
+        """Test as `causal` does; inconclusive where noise or means over the batch hide the result."""
+        subject = self.subject
+        if subject.read_training is None:
+            return self.open(f"the model raises with training=True: {subject.why_not_training}")
+        tests = _Tests(replace(subject, read=partial(subject.read_training, seeds=True), special=()))
+        tests.limits = self.limits
+        if tests.compare("", self.base, tests.base).largest == 0:
+            return self.oracle("training=True against training=False: no difference", 0.0, "pass")
+        if tests.compare("", tests.base, tests.read(self.short, self.plan.calls)).position is not None:
+            return self.open("with training=True equal calls differ, so looking ahead cannot be told from noise")
+        if tests.batch().verdict != "pass":
+            return self.open("with training=True rows depend on each other (means over the batch?)")
+        found = tests.causal()
+        return msgspec.structs.replace(found, detail=f"with training=True: {found.detail}")
+
+    def read(self, ids: Ids, lengths: Sequence[int], reader: Reader | None = None) -> _Reading:
+        """Read ids in calls of these lengths."""
+        return self._joined(self._call(reader or self.subject.read, cut(ids, lengths)), lengths, rows=len(ids))
+
+    def _call(self, function: Callable[..., Any] | None, *arguments: Any) -> Any:
+        """Run the user's code, which may raise anything."""
+        assert function is not None  # noqa: S101 - else the test is left out
+        try:
+            return function(*arguments)
+        except RnnevalError as error:
+            raise _UnreadableError(str(error)) from error
+        except Exception as error:
+            raise _UnreadableError(f"the model raises: {type_and_message(error)}") from error
+
+    def _iterate(self, function: Callable[..., Any] | None, *arguments: Any) -> Iterator[tuple[str, Outputs]]:
+        items = self._call(function, *arguments)
+        while (item := self._call(next, items, None)) is not None:
+            yield item
+
+    def _joined(self, outputs: Outputs, lengths: Sequence[int], begins: int = 0, rows: int | None = None) -> _Reading:
+        """Join the outputs of calls; refuse those of which it is not known what belongs to which token."""
+        positions: list[NDArray[np.intp]] = []
+        for output, length in zip(outputs, lengths, strict=True):
+            if output.ndim not in (2, 3):
+                shapes = "(batch, time, vocabulary) or (batch, vocabulary) can be judged"
+                raise _UnreadableError(f"logits of shape {output.shape}: {shapes}")
+            if output.ndim == 3 and output.shape[1] != length:
+                unknown = "what belongs to which token is not known (a model that generates?)"
+                raise _UnreadableError(f"{output.shape[1]} predictions for {length} tokens: {unknown}")
+            if rows is not None and len(output) != rows:
+                raise _UnreadableError(f"{len(output)} rows of logits for {rows} of ids: the model takes no such batch")
+            if np.isnan(output).any() or not np.isfinite(output.max(axis=-1)).all():
+                raise _UnreadableError("the logits are not finite")
+            positions.append(np.arange(begins, begins + length)[slice(None) if output.ndim == 3 else slice(-1, None)])
+            begins += length
+        stride = -(-outputs[0].shape[-1] // _COLUMNS)
+        logits = [as_logits(output)[..., ::stride] for output in outputs]
+        logits = [each if each.ndim == 3 else each[:, None] for each in logits]
+        return _Reading(np.concatenate(logits, axis=1), np.concatenate(positions))
+
+    def compare(
+        self,
+        what: str,
+        wanted: _Reading,
+        seen: _Reading,
+        *,
+        before: int | None = None,
+        watched: Ids | None = None,
+        effect: bool = False,
+    ) -> _Difference:
+        """Compare two readings at the positions that both have.
+
+        Args:
+            what: Which readings they are.
+            wanted: The logits that are right.
+            seen: Those that should equal them.
+            before: Compare positions before this one only.
+            watched: Compare positions only whose id in this text is ordinary.
+            effect: Whether the logits should not equal.
+        """
+        positions, here, there = np.intersect1d(wanted.positions, seen.positions, return_indices=True)
+        a, b = wanted.logits[:, here], seen.logits[:, there]
+        found = differences(a, b, self.spread, epsilon=self.epsilon)
+        if watched is not None:
+            found = np.where(np.isin(watched[:, positions], self.subject.special), 0.0, found)
+        within = positions < (self.plan.tokens if before is None else before)
+        largest = np.where(within, found.max(axis=0, initial=0.0), 0.0)
+        beyond = positions[largest > (self.limits.effects if effect else self.limits.at)[positions]]
+        judged = self.limits.judged[positions] & within
+        hidden = bool((largest[~judged] > 0).any())
+        is_open = hidden and int(judged.sum()) < min(_FEWEST, int(within.sum()))
+        shown = largest if beyond.size or effect else largest[judged]
+        first = int(beyond[0]) if beyond.size else None
+        return _Difference(what, float(shown.max(initial=0.0)), first, hidden, is_open)
+
+    def judged(self, compared: Iterable[_Difference], after: str = "") -> Oracle:
+        """Return the result of a test that passes if no readings differ."""
+        found = list(compared)
+        worst = max(found, key=lambda each: each.largest)
+        failed = sorted((each for each in found if each.position is not None), key=lambda each: each.position or 0)
+        if failed:
+            return self.oracle(f"{'; '.join(map(str, failed[:_SHOWN]))}{after}", worst.largest, "fail")
+        if any(each.open for each in found):
+            return self.open(self._noisy())
+        hidden = any(each.hidden for each in found)
+        count = int(self.limits.judged.sum())
+        later = f" (only the first {count} tokens: later, {self._noisy()})" if hidden else ""
+        half = f", as far as {self.subject.half} shows" if self.subject.half else ""
+        return self.oracle(f"{worst}{half}{later}", worst.largest, "pass")
+
+    def _noisy(self) -> str:
+        moved = f"moving its {self.subject.moved} by one unit in the last place"
+        return f"rounding grows: {moved} changes the logits by {self.limits.noise:.2g} of the context spread"
+
+    def open(self, why: str) -> Oracle:
+        """Return an inconclusive result."""
+        return Oracle(verdict="inconclusive", tolerance=self.limits.tolerance, detail=why)
+
+    def oracle(self, detail: str, largest: float, verdict: Literal["pass", "fail"]) -> Oracle:
+        """Return a result; a difference that is not finite has no number."""
+        finite = float(largest) if np.isfinite(largest) else None
+        return Oracle(verdict=verdict, largest_difference=finite, tolerance=self.limits.tolerance, detail=detail)
+
+
+def _after(reading: _Reading, begins: int) -> _Reading:
+    """Return the part of a reading from a position on."""
+    kept = reading.positions >= begins
+    return _Reading(reading.logits[:, kept], reading.positions[kept])
+
+
+def _called(lengths: Sequence[int], position: int | None) -> str:
+    """Return calls in words, with the call that holds a position.
+
+    Example:
+        >>> _called((9,), 3), _called((1, 8), None)
+        ('one call over 9 tokens', 'a first call of 1 token and one of 8')
+        >>> _called((3, 3, 3), 4)
+        'calls of 3, 3, 3 tokens (in the call of 3 after 3)'
+    """
+    if len(lengths) == 1:
+        return f"one call over {lengths[0]} tokens"
+    if len(lengths) == 2:
+        return f"a first call of {lengths[0]} {'token' if lengths[0] == 1 else 'tokens'} and one of {lengths[1]}"
+    shown = [*map(str, lengths)] if len(lengths) < 6 else [*map(str, lengths[:3]), f"… {lengths[-1]}"]
+    said = f"calls of {', '.join(shown)} tokens"
+    if position is None:
+        return said
+    ends = [*accumulate(lengths)]
+    call = next(at for at, end in enumerate(ends) if end > position)
+    return f"{said} (in the call of {lengths[call]} after {ends[call] - lengths[call]})"

@@ -1,0 +1,134 @@
+"""Files as they come: notebooks, magics, encodings, what is not Python 3."""
+
+import json
+
+import pytest
+
+from rnneval.lint.check import check_bytes
+from rnneval.lint.document import read_document
+from tests.lint.written import snippets
+
+QUESTION = snippets("wrong")[0]
+
+
+def notebook(*cells: str | list[str], kind: str = "code") -> bytes:
+    return json.dumps(
+        {
+            "cells": [{"cell_type": kind, "source": cell, "metadata": {}, "outputs": []} for cell in cells],
+            "nbformat": 4,
+            "nbformat_minor": 5,
+            "metadata": {},
+        }
+    ).encode()
+
+
+def test_cells_are_read_together_and_lines_count_within_the_cell() -> None:
+    first, second = QUESTION.source.split("\n", 1)
+    lines = [f"{line}\n" for line in second.splitlines()]
+    found = check_bytes("a.ipynb", notebook("# title\n", f"%matplotlib inline\n{first}", lines))
+    ((line, code),) = QUESTION.expected
+    assert [(finding.cell, finding.line, finding.code) for finding in found] == [(3, line - 1, code)]
+
+
+@pytest.mark.parametrize(
+    "magic",
+    [
+        "%load_ext tensorboard",
+        "!pip install tensorflow==2.8 \\\n    keras",
+        "files = !ls",
+        "time = %timeit -o f()",
+        "?model.fit",
+        "model.fit??",
+        "%%time\nx = 1",
+        "%%bash\nfor i in 1 2; do echo $i; done",
+        "%%writefile a.py\ndef f(:",
+        "  %cd /content",
+        "if True:\n    !ls -l\nelse:\n    %pwd",
+    ],
+)
+def test_magics_are_tolerated(magic: str) -> None:
+    found = check_bytes("a.ipynb", notebook(magic, QUESTION.source))
+    assert [(finding.cell, finding.line, finding.code) for finding in found] == [(2, *QUESTION.expected[0])]
+
+
+def test_messages_name_lines_of_cells() -> None:
+    head, call = QUESTION.source.split("  def call")
+    (found,) = check_bytes("a.ipynb", notebook("x = 1\n", head + "  def call" + call))
+    assert "(line 13)" in found.message
+    top = "import tensorflow as tf\ng = tf.keras.layers.GRU(3, return_sequences=True, return_state=True)\nx, s = g(y)\n"
+    below = "h = tf.keras.layers.GRU(3, return_sequences=True, return_state=True)\nx, s = h(x, initial_state=s)\n"
+    (found,) = check_bytes("a.ipynb", notebook(top, below))
+    assert (found.cell, found.line) == (2, 2)
+    assert "(cell 1, line 3)" in found.message
+
+
+def test_one_broken_cell_does_not_hide_the_others() -> None:
+    found = check_bytes("a.ipynb", notebook("def f(:\n  pass", QUESTION.source))
+    assert [(finding.cell, finding.code, finding.severity) for finding in found] == [
+        (1, "RNN000", "warning"),
+        (2, "RNN001", "error"),
+    ]
+
+
+def test_text_cells_are_not_code() -> None:
+    assert check_bytes("a.ipynb", notebook(QUESTION.source, kind="markdown")) == ()
+
+
+def test_old_notebooks_have_worksheets() -> None:
+    old = {"worksheets": [{"cells": [{"cell_type": "code", "input": QUESTION.source}]}], "nbformat": 3}
+    assert [finding.code for finding in check_bytes("a.ipynb", json.dumps(old).encode())] == ["RNN001"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"null", b'{"cells": 3}', b'{"cells": [1]}', b"\xff\xfe"])
+def test_what_is_no_notebook_is_a_warning(content: bytes) -> None:
+    (finding,) = check_bytes("a.ipynb", content)
+    assert (finding.code, finding.severity) == ("RNN000", "warning")
+    assert "\n" not in finding.message
+
+
+def test_syntax_error_has_its_place() -> None:
+    (finding,) = check_bytes("a.py", b"x = 1\ny = (\n")
+    assert (finding.code, finding.rule, finding.severity, finding.line) == ("RNN000", "invalid-source", "warning", 2)
+
+
+@pytest.mark.parametrize("source", ["print 'a'\n", "try:\n    f()\nexcept E, e:\n    pass\n", "exec 'x'\n"])
+def test_python_2_is_called_by_its_name(source: str) -> None:
+    (finding,) = check_bytes("a.py", source.encode())
+    assert "Python 2" in finding.message
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x00",
+        b"x = '\xff'",
+        b"# -*- coding: no-such -*-\nx = 1",
+        b"\xef\xbb\xbfx = 1\n# \xff",
+        b"(" * 100_000,
+        b"-" * 200_000,
+    ],
+)
+def test_bytes_that_are_no_source_are_a_warning(content: bytes) -> None:
+    found = check_bytes("a.py", content)
+    assert [finding.code for finding in found] == ["RNN000"]
+
+
+def test_encodings_are_honoured() -> None:
+    latin = "# -*- coding: latin-1 -*-\n# é\n" + QUESTION.source
+    assert [finding.code for finding in check_bytes("a.py", latin.encode("latin-1"))] == ["RNN001"]
+    assert [finding.code for finding in check_bytes("a.py", b"\xef\xbb\xbf" + QUESTION.source.encode())] == ["RNN001"]
+
+
+def test_columns_count_characters() -> None:
+    source = QUESTION.source.replace("x, states = self.gru_2", "é, states = self.gru_2")
+    plain = check_bytes("a.py", QUESTION.source.encode())[0]
+    assert check_bytes("a.py", source.encode())[0].column == plain.column
+
+
+def test_a_file_without_recurrent_layers_is_only_parsed() -> None:
+    assert check_bytes("a.py", b"x, states = gru1(x, states)\nx, states = gru2(x, states)\n") == ()
+
+
+def test_place_of_a_line() -> None:
+    document = read_document("a.ipynb", notebook("a = 1\nb = 2", "c = 3"))
+    assert [(document.place(line)[0].number, document.place(line)[1]) for line in (1, 2, 3)] == [(1, 1), (1, 2), (2, 1)]

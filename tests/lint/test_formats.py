@@ -1,0 +1,136 @@
+"""What is printed: text, JSON, SARIF 2.1.0 against its own schema, GitHub annotations.
+
+`data/sarif-2.1.0.schema.json` is the schema that OASIS publishes (sarif-spec, Schemata/sarif-schema-2.1.0.json),
+without its line breaks, taken from the package schemastore 0.2.3.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from rnneval.lint.check import LintFinding, check_bytes
+from rnneval.render.lint_formats import lint_github, lint_json, lint_sarif, lint_summary, lint_text
+from rnneval.render.phrasing import annotation
+from tests.lint.written import snippets
+
+SCHEMA = json.loads((Path(__file__).parent / "data" / "sarif-2.1.0.schema.json").read_text(encoding="utf-8"))
+FOUND = [
+    finding
+    for number, snippet in enumerate(snippets("wrong"))
+    for finding in check_bytes(f"models/a b/{number}.py", snippet.source.encode())
+]
+CELL = LintFinding(
+    rule="shared-state",
+    code="RNN001",
+    severity="error",
+    path="a.ipynb",
+    cell=3,
+    line=4,
+    column=5,
+    end_line=4,
+    end_column=9,
+    message="50 % of it,\nsee: there",
+    suggestion="x, *s",
+)
+BROKEN = check_bytes("old.py", b"print 'a'\n")[0]
+EVERY = [*FOUND, CELL, BROKEN]
+
+
+def check(log: str) -> dict:
+    parsed = json.loads(log)
+    jsonschema.Draft7Validator(SCHEMA).validate(parsed)
+    return parsed
+
+
+def test_the_schema_refuses_what_is_not_sarif() -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        check('{"version": "2.1.0"}')
+    with pytest.raises(jsonschema.ValidationError):
+        check('{"version": "2.1.0", "runs": [{"results": [{"message": {}}]}]}')
+
+
+def test_sarif_is_valid_and_complete() -> None:
+    run = check(lint_sarif(EVERY))["runs"][0]
+    rules = run["tool"]["driver"]["rules"]
+    assert len(run["results"]) == len(EVERY)
+    assert [rules[result["ruleIndex"]]["id"] for result in run["results"]] == [finding.code for finding in EVERY]
+    assert {result["level"] for result in run["results"]} == {"error", "warning"}
+
+
+def test_sarif_of_nothing_is_valid() -> None:
+    assert check(lint_sarif([]))["runs"][0]["results"] == []
+
+
+def test_sarif_places_and_fixes() -> None:
+    result = check(lint_sarif([dataclasses.replace(CELL, path="a.py", cell=None)]))["runs"][0]["results"][0]
+    place = result["locations"][0]
+    assert place["physicalLocation"]["region"] == {"startLine": 4, "startColumn": 5, "endLine": 4, "endColumn": 9}
+    assert "logicalLocations" not in place
+    replacement = result["fixes"][0]["artifactChanges"][0]["replacements"][0]
+    assert replacement["insertedContent"]["text"] == "x, *s"
+
+
+def test_sarif_of_a_cell_names_no_lines_of_the_notebook_and_does_not_change_its_json() -> None:
+    result = check(lint_sarif([CELL]))["runs"][0]["results"][0]
+    place = result["locations"][0]
+    assert place["physicalLocation"]["region"] == {"startLine": 1}
+    assert place["logicalLocations"][0]["name"] == "cell 3, line 4"
+    assert "fixes" not in result
+
+
+@pytest.mark.parametrize(
+    ("path", "uri"),
+    [("a b.py", "a%20b.py"), ("./a.py", "a.py"), ("/home/é.py", "file:///home/%C3%A9.py"), ("a\\b.py", "a/b.py")],
+)
+def test_sarif_paths_are_uris(path: str, uri: str) -> None:
+    found = check_bytes(path, b"print 'a'\n")
+    place = check(lint_sarif(found))["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"] == uri
+
+
+def test_json_has_the_keys_of_the_contract_and_no_null() -> None:
+    first, cell = json.loads(lint_json([FOUND[0], CELL]))
+    keys = {"rule", "code", "severity", "path", "line", "column", "end_line", "end_column", "message"}
+    assert set(first) == keys
+    assert set(cell) == {*keys, "cell", "suggestion"}
+    assert json.loads(lint_json([])) == []
+
+
+def test_text_is_ruffs() -> None:
+    assert lint_text([FOUND[0]]).startswith("models/a b/0.py:16:17: RNN001 ")
+    assert lint_text([CELL]).startswith("a.ipynb:cell 3:4:5: RNN001 50 % of it")
+    assert lint_text([CELL]).count("\n") == 1
+
+
+def test_github_escapes_what_would_end_a_property() -> None:
+    assert annotation("error", "a\nb", file="x:y,z%") == "::error file=x%3Ay%2Cz%25::a%0Ab"
+    line = lint_github([CELL])
+    assert line.startswith("::error file=a.ipynb,title=RNN001 shared-state::50 %25 of it,%0Asee: there (cell 3")
+    assert lint_github([FOUND[0]]).startswith("::error file=models/a b/0.py,line=16,endLine=16,col=17,endColumn=")
+    assert lint_github([BROKEN]).startswith("::warning ")
+
+
+def test_summary() -> None:
+    assert lint_summary([], 1) == "nothing found in 1 file"
+    assert lint_summary([CELL, BROKEN, BROKEN], 1200) == "1 error and 2 warnings in 1,200 files"
+    assert lint_summary([BROKEN], 2) == "1 warning in 2 files"
+
+
+def test_suggestions_repair_what_they_are_offered_for() -> None:
+    """Put in the place that the finding names, the suggestion silences it."""
+    seen = 0
+    for snippet in snippets("wrong"):
+        for finding in check_bytes("a.py", snippet.source.encode()):
+            if finding.suggestion is not None and finding.line == finding.end_line:
+                lines = snippet.source.split("\n")
+                line = lines[finding.line - 1]
+                lines[finding.line - 1] = (
+                    line[: finding.column - 1] + finding.suggestion + line[finding.end_column - 1 :]
+                )
+                after = check_bytes("a.py", "\n".join(lines).encode())
+                assert finding.code not in {other.code for other in after if other.line == finding.line}, snippet.name
+                seen += 1
+    assert seen >= 3

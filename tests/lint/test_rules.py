@@ -1,0 +1,57 @@
+"""The duties of every rule: a code, a name, a severity, a page with all of its parts."""
+
+import re
+
+import pytest
+
+from rnneval.lint.rules import CODES, RULES, UNREADABLE
+from rnneval.pages import all_pages, page
+from rnneval.wiring.judging import all_faults
+
+PARTS = ("What it finds", "Why it is wrong", "Example", "What to write instead", "When it is silent", "References")
+STABLE = {
+    "RNN001": "shared-state",
+    "RNN002": "crossed-state",
+    "RNN003": "swapped-slots",
+    "RNN004": "stale-state",
+    "RNN005": "ignored-state",
+    "RNN006": "dropped-state",
+    "RNN007": "shared-layer",
+    "RNN008": "mutable-default",
+    "RNN009": "state-unpacking",
+    "RNN010": "stateful-shuffle",
+    "RNN011": "stateful-never-reset",
+    "RNN012": "stateful-partly-reset",
+}
+EVERY = [UNREADABLE, *RULES]
+
+
+def test_codes_and_names_stay_what_they_are() -> None:
+    assert {rule.code: rule.name for rule in RULES} == STABLE
+    assert [rule.code for rule in RULES] == sorted(STABLE)
+
+
+@pytest.mark.parametrize("rule", EVERY, ids=lambda rule: rule.name)
+def test_every_rule_has_its_page(rule) -> None:
+    own = page(rule.name)
+    assert (own.name, own.code) == (rule.name, rule.code)
+    assert tuple(re.findall(r"^## (.*)$", own.text, re.MULTILINE)) == PARTS
+    assert own.text.count("```") == 4
+    assert rule.code in own.section("Example")
+    assert own.kind == ("rule" if rule.name in {fault.NAME for fault in all_faults()} else "lint rule")
+
+
+def test_no_page_has_a_code_of_no_rule() -> None:
+    assert {each.code for each in all_pages()} - {""} == {rule.code for rule in EVERY}
+
+
+def test_warnings_are_those_on_resetting_and_shuffling() -> None:
+    assert {rule.name for rule in RULES if rule.severity == "warning"} == {
+        "stateful-shuffle",
+        "stateful-never-reset",
+        "stateful-partly-reset",
+    }
+
+
+def test_rules_are_found_by_code_and_by_name() -> None:
+    assert CODES["shared-state"] == CODES["RNN001"] == "RNN001"

@@ -1,0 +1,68 @@
+"""Comments that silence a line or a file."""
+
+import pytest
+
+from rnneval.lint.check import check_bytes
+from tests.lint.written import snippets
+
+SOURCE = snippets("wrong")[0].source
+
+
+def codes_with(comment: str, top: str = "") -> list[str]:
+    return [finding.code for finding in check_bytes("a.py", (top + SOURCE.replace("# !RNN001", comment)).encode())]
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "# noqa",
+        "#noqa",
+        "# NOQA",
+        "# noqa: RNN001",
+        "# noqa:RNN001",
+        "# noqa: E501, RNN001",
+        "# noqa: E501 RNN001",
+        "# type: ignore  # noqa: RNN001",
+        "# rnneval: ignore",
+        "# rnneval: ignore[shared-state]",
+        "# rnneval:ignore[RNN001]",
+        "# rnneval: ignore[stale-state, shared-state]  - meant so",
+    ],
+)
+def test_silenced(comment: str) -> None:
+    assert codes_with(comment) == []
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "",
+        "# noqa: E501",
+        "# noqa: RNN002",
+        "# rnneval: ignore[stale-state]",
+        "# rnneval: ignore[]",
+        "# no qa",
+        "# RNN001",
+    ],
+)
+def test_not_silenced(comment: str) -> None:
+    assert codes_with(comment) == ["RNN001"]
+
+
+@pytest.mark.parametrize(
+    "top", ["# rnneval: noqa\n", "# ruff: noqa\n", "# ruff: noqa: RNN001\n", "# flake8: noqa: E1, RNN001\n"]
+)
+def test_a_whole_file(top: str) -> None:
+    assert codes_with("", top) == []
+
+
+@pytest.mark.parametrize("top", ["# ruff: noqa: RNN002\n", "# noqa\n", "x = '# ruff: noqa'\n"])
+def test_not_a_whole_file(top: str) -> None:
+    assert codes_with("", top) == ["RNN001"]
+
+
+def test_a_comment_at_the_end_of_a_long_call() -> None:
+    source = SOURCE.replace(
+        "states, training=training)  # !RNN001", "states,\n      training=training)  # noqa: RNN001"
+    )
+    assert check_bytes("a.py", source.encode()) == ()

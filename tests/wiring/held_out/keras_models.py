@@ -1,0 +1,483 @@
+"""Held-out Keras models in pairs: a right one and the same one with a fault, as close as can be.
+
+The truth of each was written before it was run, and without a look at the code of the check.
+"""
+
+import keras
+import tensorflow as tf
+
+import rnneval
+from tests.wiring.corpus.case import E, U, V, right, wrong
+
+layers = keras.layers
+END = V - 1
+"""The id that ends a text, in models that know one."""
+
+
+def gru(**options):
+    """A GRU that can be made in bfloat16 too, for which the default (orthogonal) initializer has no kernel."""
+    return layers.GRU(U, return_sequences=True, return_state=True, recurrent_initializer="glorot_uniform", **options)
+
+
+def zeros(inputs, width=U):
+    return tf.zeros((tf.shape(inputs)[0], width))
+
+
+class Stack(keras.Model):
+    """Two GRUs; `fault` says what is wrong, and a right stack has none."""
+
+    def __init__(self, fault="", mask=None, dtype="float32"):
+        super().__init__(dtype=dtype)
+        self.embedding = layers.Embedding(V, E, dtype=dtype)
+        self.l1, self.l2 = gru(dtype=dtype), gru(dtype=dtype)
+        self.dense = layers.Dense(V, dtype=dtype)
+        self.fault = fault
+        self.mask = mask
+
+    def call(self, inputs, states=None, return_state=False):
+        a, b = states if states is not None else (None, None)
+        x = self.embedding(inputs)
+        if self.fault == "sees the next token":
+            x += tf.concat([x[:, 1:], x[:, -1:]], axis=1)
+        if self.fault == "takes the mean of the rows":
+            x += tf.reduce_mean(x, axis=0, keepdims=True)
+        x, new_a = self.l1(x, initial_state=a)
+        x, new_b = self.l2(x, initial_state=None if self.fault == "ignores" else b)
+        new = (new_a, new_b)
+        if self.fault == "exchanges":
+            new = (new_b, new_a)
+        if self.fault == "drops":
+            new = (new_a, tf.zeros_like(new_b))
+        if self.fault == "returns the incoming state" and b is not None:
+            new = (new_a, b)
+        logits = self.dense(x)
+        if self.mask is not None:
+            logits += tf.constant(self.mask, logits.dtype)
+        return (logits, new) if return_state else logits
+
+
+# Output masks
+
+
+def one(value):
+    return [value if i == 3 else 0.0 for i in range(V)]
+
+
+def half(value):
+    return [value if i % 2 else 0.0 for i in range(V)]
+
+
+BIAS = [9.0, -7.0, 4.0, 0.0, -12.0, 6.0, 2.0, -3.0, 8.0, -20.0, 1.0]
+"""As a trained output layer has: some tokens are frequent, others are hardly ever seen."""
+
+
+@right()
+def mask_of_minus_100_at_one_id():
+    return Stack(mask=one(-100.0))
+
+
+@wrong("future-leak")
+def mask_of_minus_100_at_one_id_and_next_token_seen():
+    return Stack("sees the next token", mask=one(-100.0))
+
+
+@wrong("batch-leak")
+def mask_of_minus_100_at_one_id_and_rows_mixed():
+    return Stack("takes the mean of the rows", mask=one(-100.0))
+
+
+@right()
+def mask_of_minus_1e9_at_one_id():
+    return Stack(mask=one(-1e9))
+
+
+@wrong("future-leak")
+def mask_of_minus_1e9_at_one_id_and_next_token_seen():
+    return Stack("sees the next token", mask=one(-1e9))
+
+
+@right()
+def mask_of_minus_1e9_at_half_of_the_ids():
+    return Stack(mask=half(-1e9))
+
+
+@wrong("crossed-state")
+def mask_of_minus_1e9_at_half_of_the_ids_and_states_exchanged():
+    return Stack("exchanges", mask=half(-1e9))
+
+
+@wrong("future-leak")
+def mask_of_minus_1e9_at_half_of_the_ids_and_next_token_seen():
+    return Stack("sees the next token", mask=half(-1e9))
+
+
+@right()
+def large_bias_of_the_output():
+    return Stack(mask=BIAS)
+
+
+# Updates under a condition, in the layer's own loop
+
+
+class Clockwork(layers.Layer):
+    """A fast cell that moves at every token, and a slow one at every third; the tick is a part of the state."""
+
+    def __init__(self, *, restarts=False):
+        super().__init__()
+        self.slow, self.fast = layers.GRUCell(U), layers.GRUCell(U)
+        self.restarts = restarts
+
+    def call(self, x, states):
+        slow, fast, tick = states
+        if self.restarts:
+            tick = tf.zeros_like(tick)
+        outputs = []
+        for t in range(x.shape[1]):
+            moved, _ = self.slow(x[:, t], [slow])
+            slow = tf.where((tick % 3 == 0)[:, None], moved, slow)
+            fast = self.fast(tf.concat([x[:, t], slow], axis=-1), [fast])[0]
+            outputs.append(fast)
+            tick += 1
+        return tf.stack(outputs, axis=1), (slow, fast, tick)
+
+
+class Boundaries(layers.Layer):
+    """The state moves at the first two tokens after each id 2 (a space, say), and holds at the others.
+
+    The number of tokens since the last id 2 is a part of the state.
+    """
+
+    def __init__(self, *, restarts=False):
+        super().__init__()
+        self.cell = layers.GRUCell(U)
+        self.restarts = restarts
+
+    def call(self, x, states, ids):
+        h, _, since = states
+        if self.restarts:
+            since = tf.zeros_like(since)
+        outputs = []
+        for t in range(x.shape[1]):
+            moved, _ = self.cell(x[:, t], [h])
+            h = tf.where((since < 2)[:, None], moved, h)
+            since = tf.where(ids[:, t] == 2, 0, since + 1)
+            outputs.append(tf.concat([h, x[:, t]], axis=-1))
+        return tf.stack(outputs, axis=1), (h, h, since)
+
+
+class Conditional(keras.Model):
+    """A language model around one of the two layers above."""
+
+    def __init__(self, rnn):
+        super().__init__()
+        self.embedding, self.rnn, self.dense = layers.Embedding(V, E), rnn, layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False):
+        if states is None:
+            states = (zeros(inputs), zeros(inputs), tf.zeros(tf.shape(inputs)[:1], tf.int32))
+        more = [inputs] if isinstance(self.rnn, Boundaries) else []
+        x, states = self.rnn(self.embedding(inputs), states, *more)
+        return (self.dense(x), states) if return_state else self.dense(x)
+
+
+@right()
+def clockwork_with_its_tick_carried():
+    return Conditional(Clockwork())
+
+
+@wrong("chunk-variance")
+def clockwork_whose_tick_restarts():
+    return Conditional(Clockwork(restarts=True))
+
+
+@right()
+def tokens_since_a_boundary_carried():
+    return Conditional(Boundaries())
+
+
+@wrong("chunk-variance")
+def tokens_since_a_boundary_restart():
+    return Conditional(Boundaries(restarts=True))
+
+
+class Skipping(keras.Model):
+    """A skip RNN: the cell moves where a gate of the token and the state is open."""
+
+    def __init__(self, *, first_always=False):
+        super().__init__()
+        self.embedding, self.dense = layers.Embedding(V, E), layers.Dense(V)
+        self.cell, self.gate = layers.GRUCell(U), layers.Dense(1)
+        self.first_always = first_always
+
+    def call(self, inputs, state=None, return_state=False):
+        x = self.embedding(inputs)
+        state = zeros(inputs) if state is None else state
+        outputs = []
+        for t in range(x.shape[1]):
+            moved, _ = self.cell(x[:, t], [state])
+            opened = self.gate(tf.concat([x[:, t], state], axis=-1)) > 0
+            if t == 0 and self.first_always:
+                opened = tf.ones_like(opened)
+            state = tf.where(opened, moved, state)
+            outputs.append(state)
+        logits = self.dense(tf.stack(outputs, axis=1))
+        return (logits, state) if return_state else logits
+
+
+@right()
+def skip_rnn():
+    return Skipping()
+
+
+@wrong("chunk-variance")
+def skip_rnn_that_never_skips_the_first_token_of_a_call():
+    return Skipping(first_always=True)
+
+
+# Faults that depend on the data
+
+
+class Guarded(keras.Model):
+    """Two GRUs whose states are cleared where the ids say so; `clears` gives which rows, as a column of booleans."""
+
+    def __init__(self, clears):
+        super().__init__()
+        self.embedding, self.dense = layers.Embedding(V, E), layers.Dense(V)
+        self.l1, self.l2 = gru(), gru()
+        self.clears = clears
+
+    def call(self, inputs, states=None, return_state=False):
+        states = states if states is not None else (zeros(inputs), zeros(inputs))
+        cleared = self.clears(inputs)
+        a, b = (tf.where(cleared, tf.zeros_like(s), s) for s in states)
+        x, a = self.l1(self.embedding(inputs), initial_state=a)
+        x, b = self.l2(x, initial_state=b)
+        return (self.dense(x), (a, b)) if return_state else self.dense(x)
+
+
+@right()
+def cleared_by_no_id():
+    return Guarded(lambda ids: ids[:, :1] < 0)
+
+
+@wrong("chunk-variance")
+def cleared_by_a_rows_own_end_of_text_only_where_it_opens_a_call():
+    return Guarded(lambda ids: ids[:, :1] == END)
+
+
+@wrong("future-leak")
+def cleared_where_id_0_is_anywhere_in_the_segment():
+    return Guarded(lambda ids: tf.reduce_any(ids == 0, axis=1)[:, None])
+
+
+@wrong("batch-leak")
+def cleared_by_an_end_of_text_in_any_row():
+    return Guarded(lambda ids: tf.reshape(tf.reduce_any(ids == END), (1, 1)))
+
+
+@wrong("batch-leak")
+def cleared_by_id_1_at_the_start_of_row_0():
+    return Guarded(lambda ids: tf.reshape(ids[0, 0] == 1, (1, 1)))
+
+
+@wrong("batch-leak")
+def cleared_by_a_newline_in_row_0():
+    model = Guarded(lambda ids: tf.reshape(tf.reduce_any(ids[0] == 4), (1, 1)))
+    return rnneval.wrap(model, vocabulary=list("abcd\nefghij"))
+
+
+class Resetting(keras.Model):
+    """A row's state is cleared after the row's own end of text, from the next token on; or that of all rows."""
+
+    def __init__(self, *, all_rows=False):
+        super().__init__()
+        self.embedding, self.dense = layers.Embedding(V, E), layers.Dense(V)
+        self.cell = layers.GRUCell(U)
+        self.all_rows = all_rows
+
+    def call(self, inputs, state=None, return_state=False):
+        x = self.embedding(inputs)
+        state = zeros(inputs) if state is None else state
+        outputs = []
+        for t in range(x.shape[1]):
+            y, (state,) = self.cell(x[:, t], [state])
+            ends = inputs[:, t : t + 1] == END
+            state = tf.where(tf.reduce_any(ends) if self.all_rows else ends, tf.zeros_like(state), state)
+            outputs.append(y)
+        logits = self.dense(tf.stack(outputs, axis=1))
+        return (logits, state) if return_state else logits
+
+
+@right()
+def a_rows_own_end_of_text_clears_it_from_there_on():
+    return Resetting()
+
+
+@wrong("batch-leak")
+def an_end_of_text_clears_all_rows_from_there_on():
+    return Resetting(all_rows=True)
+
+
+class Sorted(keras.Model):
+    """Rows are sorted by their number of tokens that are no padding (id 0), and put back afterwards."""
+
+    def __init__(self, *, state_put_back):
+        super().__init__()
+        self.embedding, self.gru, self.dense = layers.Embedding(V, E), gru(), layers.Dense(V)
+        self.state_put_back = state_put_back
+
+    def call(self, inputs, state=None, return_state=False):
+        state = zeros(inputs) if state is None else state
+        order = tf.argsort(tf.reduce_sum(tf.cast(inputs != 0, tf.int32), axis=1), direction="DESCENDING", stable=True)
+        back = tf.argsort(order)
+        x, state = self.gru(self.embedding(tf.gather(inputs, order)), initial_state=tf.gather(state, order))
+        logits = self.dense(tf.gather(x, back))
+        if self.state_put_back:
+            state = tf.gather(state, back)
+        return (logits, state) if return_state else logits
+
+
+@right()
+def rows_sorted_by_length_and_put_back():
+    return Sorted(state_put_back=True)
+
+
+@wrong()
+def rows_sorted_by_length_and_the_state_not_put_back():
+    return Sorted(state_put_back=False)
+
+
+class MaskedPadding(keras.Model):
+    """Id 0 is padding: the layers skip it."""
+
+    def __init__(self, *, ahead=False):
+        super().__init__()
+        self.embedding = layers.Embedding(V, E, mask_zero=True)
+        self.l1, self.l2, self.dense = gru(), gru(), layers.Dense(V)
+        self.ahead = ahead
+
+    def call(self, inputs, states=None, return_state=False):
+        a, b = states if states is not None else (None, None)
+        x, mask = self.embedding(inputs), self.embedding.compute_mask(inputs)
+        if self.ahead:  # a row with padding in it is skipped as a whole
+            mask = tf.logical_and(mask, tf.reduce_all(mask, axis=1, keepdims=True))
+        x, a = self.l1(x, initial_state=a, mask=mask)
+        x, b = self.l2(x, initial_state=b, mask=mask)
+        return (self.dense(x), (a, b)) if return_state else self.dense(x)
+
+
+@right()
+def padding_skipped():
+    return MaskedPadding()
+
+
+@wrong("future-leak")
+def a_row_with_padding_skipped_as_a_whole():
+    return MaskedPadding(ahead=True)
+
+
+@right()
+def graph_with_mask_zero():
+    ids = keras.Input((None,), dtype="int32")
+    x = layers.Embedding(V, E, mask_zero=True)(ids)
+    x = layers.LSTM(U, return_sequences=True, name="low")(x)
+    x = layers.GRU(U, return_sequences=True, name="high")(x)
+    return keras.Model(ids, layers.Dense(V)(x))
+
+
+# tf.function
+
+
+def build(model):
+    """Build the layers before the first trace, which would keep the weights that it makes."""
+    model.embedding.build((None, None))
+    model.gru.build((None, None, E))
+    model.dense.build((None, None, U))
+
+
+class Compiled:
+    """A GRU behind a `tf.function` that knows from a Python flag, or from a tensor, whether a text begins."""
+
+    def __init__(self, *, flag):
+        self.embedding, self.gru, self.dense = layers.Embedding(V, E), gru(), layers.Dense(V)
+        build(self)
+        self.flag = flag
+        self.begins = True
+
+    def __call__(self, ids, state=None):
+        self.begins = state is None
+        state = zeros(ids) if state is None else state
+        return self.read(tf.convert_to_tensor(ids, tf.int32), state, tf.constant(self.begins))
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, None), tf.int32),
+            tf.TensorSpec((None, U), tf.float32),
+            tf.TensorSpec((), tf.bool),
+        ]
+    )
+    def read(self, ids, state, begins):
+        if self.flag:
+            state = tf.zeros_like(state) if self.begins else state
+        else:
+            state = tf.where(begins, tf.zeros_like(state), state)
+        x, state = self.gru(self.embedding(ids), initial_state=state)
+        return self.dense(x), state
+
+
+@right()
+def compiled_and_told_by_a_tensor_where_a_text_begins():
+    return Compiled(flag=False)
+
+
+@wrong()
+def compiled_and_told_by_a_python_flag_where_a_text_begins():
+    """The flag is read when the function is traced, at the first call: every call starts from zeros."""
+    return Compiled(flag=True)
+
+
+class CompiledCall(keras.Model):
+    """`call` itself is a `tf.function`, and the memory a variable."""
+
+    def __init__(self, *, flag):
+        super().__init__()
+        self.embedding, self.gru, self.dense = layers.Embedding(V, E), gru(), layers.Dense(V)
+        build(self)
+        self.memory = tf.Variable(tf.zeros((2, U)), trainable=False)
+        self.began = tf.Variable(False, trainable=False)
+        self.flag = flag
+        self.is_first = True
+        self(tf.zeros((2, 1), tf.int32))
+        self.reset_state()
+
+    def reset_state(self):
+        self.memory.assign(tf.zeros((2, U)))
+        self.began.assign(False)
+        self.is_first = True
+
+    def __call__(self, ids):
+        logits = super().__call__(ids)
+        self.is_first = False
+        return logits
+
+    @tf.function(input_signature=[tf.TensorSpec((2, None), tf.int32)])
+    def call(self, ids):
+        state = self.memory + 0.0
+        if self.flag:
+            state = tf.zeros_like(state) if self.is_first else state
+        else:
+            state = tf.where(self.began, state, tf.zeros_like(state))
+        x, state = self.gru(self.embedding(ids), initial_state=state)
+        self.memory.assign(state)
+        self.began.assign(True)
+        return self.dense(x)
+
+
+@right()
+def compiled_call_with_its_flag_in_a_variable():
+    return CompiledCall(flag=False)
+
+
+@wrong()
+def compiled_call_with_a_python_flag():
+    return CompiledCall(flag=True)

@@ -1,0 +1,474 @@
+"""More held-out Keras models in pairs: where a fault is, beside the layers, half precision, and exchanged states."""
+
+import keras
+import tensorflow as tf
+
+from tests.wiring.corpus.case import OUTSIDE, E, U, V, right, wrong
+from tests.wiring.held_out.keras_models import Stack, gru, zeros
+
+layers = keras.layers
+
+
+# One cell as two, and dropout that stays on
+
+
+class Cells(keras.Model):
+    def __init__(self, cells):
+        super().__init__()
+        self.embedding, self.dense = layers.Embedding(V, U), layers.Dense(V)
+        self.rnn = layers.RNN(layers.StackedRNNCells(cells), return_sequences=True, return_state=True)
+
+    def call(self, inputs, states=None, return_state=False):
+        x, *states = self.rnn(self.embedding(inputs), initial_state=states)
+        return (self.dense(x), states) if return_state else self.dense(x)
+
+
+@right()
+def two_cells_stacked():
+    return Cells([layers.GRUCell(U) for _ in range(2)])
+
+
+@wrong("shared-layer")
+def one_cell_stacked_twice():
+    return Cells([layers.GRUCell(U)] * 2)
+
+
+@wrong("shared-layer")
+def one_lstm_cell_stacked_twice():
+    return Cells([layers.LSTMCell(U)] * 2)
+
+
+class DroppedOut(keras.Model):
+    """Dropout in the second layer, in training or always; or on what lies between the layers."""
+
+    def __init__(self, *, always=False, between=False):
+        super().__init__()
+        self.embedding, self.dense = layers.Embedding(V, E), layers.Dense(V)
+        self.l1, self.l2 = gru(), gru(dropout=0.0 if between else 0.4)
+        self.drop = layers.Dropout(0.4 if between else 0.0)
+        self.always = always
+
+    def call(self, inputs, states=None, return_state=False, training=False):
+        a, b = states if states is not None else (None, None)
+        x, a = self.l1(self.embedding(inputs), initial_state=a, training=training)
+        x = self.drop(x, training=training or self.always)
+        x, b = self.l2(x, initial_state=b, training=training or self.always)
+        return (self.dense(x), (a, b)) if return_state else self.dense(x)
+
+
+@right()
+def dropout_of_the_second_layer_in_training():
+    return DroppedOut()
+
+
+@wrong("always-random", layer="l2")
+def dropout_of_the_second_layer_always_on():
+    return DroppedOut(always=True)
+
+
+@right()
+def dropout_between_the_layers_in_training():
+    return DroppedOut(between=True)
+
+
+@wrong("always-random", layer="drop")
+def dropout_between_the_layers_always_on():
+    return DroppedOut(between=True, always=True)
+
+
+# A memory beside the GRU
+
+
+class Positions(keras.Model):
+    """Embeddings of positions, which repeat after 13 tokens; the position is a part of the state."""
+
+    def __init__(self, fault=""):
+        super().__init__()
+        self.embedding, self.places = layers.Embedding(V, E), layers.Embedding(13, E)
+        self.gru, self.dense = gru(), layers.Dense(V)
+        self.fault = fault
+
+    def call(self, inputs, states=None, return_state=False):
+        state, position = states if states is not None else (None, tf.zeros(tf.shape(inputs)[:1], tf.int32))
+        time = tf.shape(inputs)[1]
+        start = tf.zeros_like(position) if self.fault == "lost" else position
+        x = self.embedding(inputs) + self.places((start[:, None] + tf.range(time)) % 13)
+        x, state = self.gru(x, initial_state=state)
+        position += 2 * time if self.fault == "doubled" else time
+        return (self.dense(x), (state, position)) if return_state else self.dense(x)
+
+
+@right()
+def position_carried():
+    return Positions()
+
+
+@wrong("chunk-variance", layer=OUTSIDE)
+def position_lost_between_calls():
+    return Positions("lost")
+
+
+@wrong("chunk-variance", layer=OUTSIDE)
+def position_counted_twice():
+    return Positions("doubled")
+
+
+class Shift(keras.Model):
+    """A token shift: each input is mixed with the one before it, which is a part of the state."""
+
+    def __init__(self, fault=""):
+        super().__init__()
+        self.embedding, self.gru, self.dense = layers.Embedding(V, E), gru(), layers.Dense(V)
+        self.fault = fault
+
+    def call(self, inputs, states=None, return_state=False):
+        state, last = states if states is not None else (None, zeros(inputs, E))
+        x = self.embedding(inputs)
+        before = tf.zeros_like(last) if self.fault == "lost" else last
+        mixed = 0.6 * x + 0.4 * tf.concat([before[:, None], x[:, :-1]], axis=1)
+        y, state = self.gru(mixed, initial_state=state)
+        last = mixed[:, -1] if self.fault == "doubled" else x[:, -1]
+        return (self.dense(y), (state, last)) if return_state else self.dense(y)
+
+
+@right()
+def token_shift_carried():
+    return Shift()
+
+
+@wrong("chunk-variance", layer=OUTSIDE)
+def token_shift_lost_between_calls():
+    return Shift("lost")
+
+
+@wrong("chunk-variance", layer=OUTSIDE)
+def token_shift_applied_twice_at_a_cut():
+    """What is kept is the last mixed input, which has the shift in it already."""
+    return Shift("doubled")
+
+
+class Attention(keras.Model):
+    """A GRU over the embeddings, and attention over the last four of them, which are a part of the state."""
+
+    def __init__(self, fault=""):
+        super().__init__()
+        self.embedding, self.gru, self.dense = layers.Embedding(V, E), gru(), layers.Dense(V)
+        self.fault = fault
+
+    def call(self, inputs, states=None, return_state=False):
+        state, memory = states if states is not None else (None, tf.zeros((tf.shape(inputs)[0], 4, E)))
+        x = self.embedding(inputs)
+        time = tf.shape(x)[1]
+        seen = tf.concat([tf.zeros_like(memory) if self.fault == "lost" else memory, x], axis=1)
+        windows = tf.stack([seen[:, k : k + time] for k in range(5)], axis=2)  # (batch, time, 5, E)
+        weights = tf.nn.softmax(40.0 * tf.reduce_sum(windows * x[:, :, None], axis=-1, keepdims=True), axis=2)
+        y, state = self.gru(x, initial_state=state)
+        logits = self.dense(tf.concat([y, tf.reduce_sum(weights * windows, axis=2)], axis=-1))
+        memory = (tf.concat([seen, x], axis=1) if self.fault == "doubled" else seen)[:, -4:]
+        return (logits, (state, memory)) if return_state else logits
+
+
+@right()
+def attention_over_a_memory_that_is_carried():
+    return Attention()
+
+
+@wrong("chunk-variance", layer=OUTSIDE)
+def attention_over_a_memory_that_is_lost():
+    return Attention("lost")
+
+
+@wrong("chunk-variance", layer=OUTSIDE)
+def attention_over_a_memory_that_gets_each_call_twice():
+    """A call of four tokens or more hides it: its own last four are all that is kept."""
+    return Attention("doubled")
+
+
+# A default that is filled in place
+
+
+class Session:
+    def __init__(self):
+        self.embedding, self.gru, self.dense = layers.Embedding(V, E), gru(), layers.Dense(V)
+
+    def read(self, ids, state):
+        x, state = self.gru(self.embedding(ids), initial_state=state)
+        return self.dense(x), state
+
+
+class Explicit(Session):
+    def __call__(self, ids, states=None):
+        logits, state = self.read(ids, states[0] if states else None)
+        return logits, [state]
+
+
+class FilledInPlace(Session):
+    def __call__(self, ids, states=[]):  # noqa: B006 - the fault
+        logits, state = self.read(ids, states[0] if states else None)
+        states[:] = [state]
+        return logits, list(states)
+
+
+@right()
+def states_passed_in_a_list():
+    return Explicit()
+
+
+@wrong("leftover-state")
+def default_list_of_states_filled_in_place():
+    return FilledInPlace()
+
+
+class ExplicitDict(Session):
+    def __call__(self, ids, states=None):
+        logits, state = self.read(ids, (states or {}).get("gru"))
+        return logits, {"gru": state}
+
+
+class FilledDict(Session):
+    def __call__(self, ids, states={}):  # noqa: B006 - the fault
+        logits, states["gru"] = self.read(ids, states.get("gru"))
+        return logits, states
+
+
+@right()
+def states_passed_in_a_dict():
+    return ExplicitDict()
+
+
+@wrong("leftover-state")
+def default_dict_of_states_filled_in_place():
+    return FilledDict()
+
+
+# Half precision
+
+
+@right()
+def bfloat16_stack():
+    return Stack(dtype="bfloat16")
+
+
+@wrong("crossed-state")
+def bfloat16_stack_with_states_exchanged():
+    return Stack("exchanges", dtype="bfloat16")
+
+
+@right()
+def mixed_bfloat16_stack():
+    return Stack(dtype="mixed_bfloat16")
+
+
+@wrong("future-leak")
+def mixed_bfloat16_stack_that_sees_the_next_token():
+    return Stack("sees the next token", dtype="mixed_bfloat16")
+
+
+@right()
+def float16_stack():
+    return Stack(dtype="float16")
+
+
+@wrong("stale-state", layer="l2")
+def float16_stack_with_a_stale_state():
+    return Stack("returns the incoming state", dtype="float16")
+
+
+class Scaled(keras.Model):
+    """In bfloat16, with a learned scalar, and another scalar that is handed on as a part of the state."""
+
+    def __init__(self, *, drops=False):
+        super().__init__(dtype="bfloat16")
+        self.embedding = layers.Embedding(V, E, dtype="bfloat16")
+        self.gru, self.dense = gru(dtype="bfloat16"), layers.Dense(V, dtype="bfloat16")
+        self.scale = self.add_weight(shape=(), initializer="ones", name="scale", dtype="bfloat16")
+        self.drops = drops
+
+    def call(self, inputs, states=None, return_state=False):
+        x = self.embedding(inputs) * self.scale
+        if states is None:
+            states = (tf.zeros((tf.shape(inputs)[0], U), x.dtype), tf.constant(0.5, x.dtype))
+        state, keep = states
+        x, state = self.gru(x, initial_state=state)
+        if self.drops:
+            state = tf.zeros_like(state)
+        return (self.dense(x * keep), (state, keep)) if return_state else self.dense(x * keep)
+
+
+@right()
+def bfloat16_with_a_scalar_in_the_state():
+    return Scaled()
+
+
+@wrong("dropped-state", layer="gru")
+def bfloat16_with_a_scalar_in_the_state_and_the_rest_dropped():
+    return Scaled(drops=True)
+
+
+# States exchanged, ignored, dropped, stale
+
+
+@right()
+def subclassed_stack():
+    return Stack()
+
+
+@wrong("crossed-state")
+def subclassed_stack_with_states_exchanged():
+    return Stack("exchanges")
+
+
+@wrong("ignored-state", layer="l2")
+def subclassed_stack_that_ignores_a_state():
+    return Stack("ignores")
+
+
+@wrong("dropped-state", layer="l2")
+def subclassed_stack_that_drops_a_state():
+    return Stack("drops")
+
+
+@wrong("stale-state", layer="l2")
+def subclassed_stack_that_returns_the_incoming_state():
+    return Stack("returns the incoming state")
+
+
+def graph(fault=""):
+    """Two LSTMs with their states as inputs and outputs of the graph."""
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    h1, c1, h2, c2 = (keras.Input((U,), name=name) for name in ("h1", "c1", "h2", "c2"))
+    x = layers.Embedding(V, E)(ids)
+    low = layers.LSTM(U, return_sequences=True, return_state=True, name="low")
+    high = layers.LSTM(U, return_sequences=True, return_state=True, name="high")
+    x, new_h1, new_c1 = low(x, initial_state=[h1, c1])
+    x, new_h2, new_c2 = high(x, initial_state=[h2, c2])
+    states = {
+        "": [new_h1, new_c1, new_h2, new_c2],
+        "exchanged": [new_h2, new_c2, new_h1, new_c1],
+        "swapped": [new_h1, new_c1, new_c2, new_h2],
+        "half crossed": [new_h1, new_c2, new_h2, new_c1],
+    }[fault]
+    return keras.Model([ids, h1, c1, h2, c2], [layers.Dense(V)(x), *states])
+
+
+@right()
+def graph_with_state_inputs():
+    return graph()
+
+
+@wrong("crossed-state")
+def graph_with_states_exchanged():
+    return graph("exchanged")
+
+
+@wrong("swapped-slots", layer="high")
+def graph_with_h_and_c_swapped():
+    return graph("swapped")
+
+
+@wrong("crossed-state")
+def graph_with_the_cs_of_two_layers_exchanged():
+    return graph("half crossed")
+
+
+class CellLoop(keras.Model):
+    """Two LSTM cells in a loop over the tokens."""
+
+    def __init__(self, fault=""):
+        super().__init__()
+        self.embedding, self.dense = layers.Embedding(V, E), layers.Dense(V)
+        self.low, self.high = layers.LSTMCell(U), layers.LSTMCell(U)
+        self.fault = fault
+
+    def call(self, inputs, states=None, return_state=False):
+        x = self.embedding(inputs)
+        low, high = states if states is not None else ([zeros(inputs)] * 2, [zeros(inputs)] * 2)
+        begun = high
+        outputs = []
+        for t in range(x.shape[1]):
+            y, low = self.low(x[:, t], low)
+            y, high = self.high(y, high)
+            outputs.append(y)
+        if self.fault == "swaps h and c":
+            high = high[::-1]
+        if self.fault == "returns the state of the start":
+            high = begun
+        logits = self.dense(tf.stack(outputs, axis=1))
+        return (logits, (low, high)) if return_state else logits
+
+
+@right()
+def cells_in_a_loop():
+    return CellLoop()
+
+
+@wrong("swapped-slots", layer="high")
+def cells_in_a_loop_with_h_and_c_swapped_at_the_end():
+    return CellLoop("swaps h and c")
+
+
+@wrong(layer="high")
+def cells_in_a_loop_whose_upper_state_stays_that_of_the_start():
+    return CellLoop("returns the state of the start")
+
+
+# Transformed between calls on purpose
+
+
+class Faded(layers.Layer):
+    """A cell in the layer's own loop; the state fades at the start of each call."""
+
+    def __init__(self, keep=0.5):
+        super().__init__()
+        self.cell = layers.GRUCell(U)
+        self.keep = keep
+
+    def call(self, x, state):
+        state = self.keep * state
+        outputs = []
+        for t in range(x.shape[1]):
+            y, (state,) = self.cell(x[:, t], [state])
+            outputs.append(y)
+        return tf.stack(outputs, axis=1), state
+
+
+class Fading(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.rnn, self.dense = layers.Embedding(V, E), Faded(), layers.Dense(V)
+
+    def call(self, inputs, state=None, return_state=False):
+        x, state = self.rnn(self.embedding(inputs), zeros(inputs) if state is None else state)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@wrong("chunk-variance")
+def state_fades_between_calls():
+    return Fading()
+
+
+@right(declare=("chunked=rnn.cell",))
+def state_fades_between_calls_as_declared():
+    return Fading()
+
+
+class Normalised(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.gru, self.dense = layers.Embedding(V, E), gru(), layers.Dense(V)
+        self.norm = layers.LayerNormalization()
+
+    def call(self, inputs, state=None, return_state=False):
+        x, state = self.gru(self.embedding(inputs), initial_state=state)
+        state = self.norm(state)
+        return (self.dense(x), state) if return_state else self.dense(x)
+
+
+@wrong("chunk-variance")
+def state_normalised_between_calls():
+    return Normalised()
+
+
+@right(declare=("chunked=gru",))
+def state_normalised_between_calls_as_declared():
+    return Normalised()
