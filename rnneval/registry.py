@@ -4,16 +4,13 @@ An entry is a public module of the folder: one whose name does not begin with `_
 at the end is no part of the entry's name: the entry `import`, a keyword of Python, is the file `import_.py`.
 """
 
-import ast
 import pkgutil
 from collections.abc import Callable
 from importlib import import_module
-from importlib.resources.abc import Traversable
 from types import ModuleType
 from typing import Any
 
 import rnneval
-from rnneval.pages import Page, all_pages
 
 _LATER = {
     "fragment": "rnneval.render.notebook",
@@ -59,28 +56,3 @@ def later(name: str) -> Callable[..., Any]:
     with rnneval.without_current_folder():
         found: Callable[..., Any] = getattr(import_module(_LATER[name]), name)
     return found
-
-
-def read_entries(folder: Traversable, kind: str) -> tuple[Page, ...]:
-    """Read the pages of a package's folder as source, without importing a module; return them in order of their names.
-
-    The page of a module is in `rnneval/pages`, or else its docstring.
-
-    Args:
-        folder: The folder; one that does not exist has no pages.
-        kind: Such as `metric`. In the names of rules, `-` stands for `_`.
-    """
-    if not folder.is_dir():
-        return ()
-    found: list[Page] = []
-    pages = {page.name: page for page in all_pages()}
-    for file in folder.iterdir():
-        if not file.name.endswith(".py") or file.name.startswith("_"):
-            continue
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        name = file.name.removesuffix(".py").removesuffix("_")
-        entry = name.replace("_", "-") if kind == "rule" else name
-        text = ast.get_docstring(tree) or ""
-        as_docstring = Page(name=entry, kind=kind, code="", summary=text.partition("\n")[0], text=text)
-        found.append(pages.get(entry, as_docstring))
-    return tuple(sorted(found, key=lambda entry: entry.name))

@@ -318,7 +318,7 @@ def figures(part: str = "gallery", *name: str) -> str:
 
 
 def picture(name: str) -> str:
-    """One picture of the gallery, for a screen and for a phone."""
+    """One picture of the gallery."""
     return figures("picture", name)
 
 

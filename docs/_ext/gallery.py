@@ -2,7 +2,7 @@
 
     python docs/_ext/gallery.py
 
-draws them anew into docs/_static/plots: for a page and for a phone, each light and dark. The records are of the models
+draws them anew into docs/_static/plots, each light and dark. The records are of the models
 that the pages on the inside and on the gate measure, thinned out: norms at every 64th token, gradient norms by layer
 alone. The history of states is of a small LSTM and GRU that read 60,000 characters of Tiny Shakespeare twelve times,
 which is too often.
@@ -20,16 +20,16 @@ from typing import Any
 DOCS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(DOCS.parent)] if str(DOCS.parent) not in sys.path else []
 
-from rnneval.render import figures  # noqa: E402 - the checkout's, found by the line above
+from rnneval.pages import page  # noqa: E402 - the checkout's, found by the line above
+from rnneval.render import figures  # noqa: E402
 from rnneval.render.figures import passage  # noqa: E402
-from rnneval.render.figures._export import compact, dark_of  # noqa: E402
+from rnneval.render.figures._export import dark_of  # noqa: E402
 from rnneval.render.figures._style import DARK, LIGHT  # noqa: E402
 
 RECORDS, PICTURES = DOCS / "records", DOCS / "_static" / "plots"
 MADE = PICTURES / "made.json"
-WIDTHS = {"": 620, "-phone": 350}
-"""CSS pixels, by what is added to the name of the file."""
-PHONE = "(max-width: 34rem)"
+SIZE = (620 / 96, None, 96)
+"""Width and height in inches, and CSS pixels an inch."""
 TITLES = {
     "flow_matrix": "Where each state went",
     "loss_over_text": "Loss along the text",
@@ -72,12 +72,8 @@ class Shown:
 
     def files(self) -> dict[str, str]:
         """Return the pictures by the names of their files."""
-        found = {}
-        for width, pixels in WIDTHS.items():
-            light = figures.svg(self.drawn(), width=pixels)
-            for look, svg in (("", light), ("-dark", dark_of(light))):
-                found[f"{self.stem}{width}{look}.svg"] = f"{compact(svg)}\n"
-        return found
+        light = figures.svg(self.drawn(), SIZE, clear=True)
+        return {f"{self.stem}.svg": light, f"{self.stem}-dark.svg": dark_of(light)}
 
     def drawn(self) -> figures.Figure:
         """Return the figure, not drawn yet."""
@@ -156,14 +152,12 @@ def _words(shown: Shown) -> str:
 
 
 def _looks(shown: Shown, alt: str) -> str:
-    """Return a picture in the look of the theme and in the layout of the screen."""
+    """Return a picture in the look of the theme."""
     elements = []
     for look, suffix in (("light", ""), ("dark", "-dark")):
-        wide, phone = (f"_static/plots/{shown.stem}{width}{suffix}.svg" for width in WIDTHS)
-        # A thumbnail is no place for the layout of a phone.
-        source = f'<source media="{PHONE}" srcset="{phone}" {_size(phone)}>' if alt else ""
-        image = f'<img src="{wide}" alt="{html.escape(alt)}" {_size(wide)} loading="lazy">'
-        elements.append(f'<picture class="only-{look}">{source}{image}</picture>')
+        source = f"_static/plots/{shown.stem}{suffix}.svg"
+        image = f'<img class="only-{look}" src="{source}" alt="{html.escape(alt)}" {_size(source)} loading="lazy">'
+        elements.append(image)
     return "".join(elements)
 
 
@@ -186,9 +180,8 @@ def _section(shown: Shown) -> str:
     if shown.more:
         parts.insert(0, "A training that went wrong:")
     else:
-        summary = (figures.module(shown.figure).__doc__ or "").partition("\n\n")[0]
         head = f"({shown.label})=\n## {TITLES[shown.figure]} (`{shown.figure}`)"
-        parts = [head, summary, figure.reading, *parts]
+        parts = [head, page(shown.figure).summary, figure.reading, *parts]
         language = "python" if shown.made_by.startswith("model") else "sh"
         made_by = f"```{language}\n{shown.made_by}\n```"
         parts += [made_by, f"```sh\n{shown.command}\n```"]

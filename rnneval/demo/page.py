@@ -18,7 +18,7 @@ from rnneval.records import Gate, Gradients, Run, Wiring, read, read_run, write,
 from rnneval.render.figures import load
 from rnneval.render.html import Drawn
 from rnneval.render.phrasing import number
-from rnneval.render.report import Given, Page, draw, html_of, page_of
+from rnneval.render.report import Given, Report, draw, html_of, page_of
 
 R = TypeVar("R", Run, Wiring, Gate, Gradients)
 _ELSEWHERE = 2
@@ -40,7 +40,7 @@ def report(files: Files, pool: Pool) -> None:
         write_text(html_of(page, {**elsewhere.result(), **here}), files.page)
 
 
-def _page(files: Files) -> tuple[Page, list[Given]]:
+def _page(files: Files) -> tuple[Report, list[Given]]:
     given = [Given(name=path.name, record=load(path)) for path in files.records()]
     return page_of(given, "One layer, a wrong stack and a right one"), given
 

@@ -1,8 +1,8 @@
 """Tasks on workers, through an executor of `concurrent.futures`: processes of this machine, or those of a Dask cluster.
 
-A process that dies breaks the executor of this machine, and every task that was running ends with the same error. A Dask
-scheduler blames all tasks that a dead worker had, too. So these tasks are run again when all others are done, one at a
-time: the one whose worker dies again is given up.
+A process that dies breaks the executor of this machine, and every task that was running ends with the same error. A
+Dask scheduler blames all tasks that a dead worker had, too. So these tasks are run again when all others are done, one
+at a time: the one whose worker dies again is given up.
 """
 
 import logging

@@ -1,20 +1,18 @@
 """Metrics, one file each: `rnneval.metrics.perplexity(nats)` and the scores of every run record.
 
-Add `NAME.py` to this folder; nothing else has to be edited. Its docstring is the text of `rnneval explain NAME` and of
-the docs page. Its function `NAME`, if it has one, becomes `rnneval.metrics.NAME`. A score of runs also has a `METRIC`.
-A file whose name begins with `_` is no metric.
+Add `NAME.py` to this folder and the page `rnneval/pages/NAME.md`; nothing else has to be edited. Its function `NAME`,
+if it has one, becomes `rnneval.metrics.NAME`. A score of runs also has a `METRIC`. A file whose name begins with `_` is
+no metric.
 
-Importing this package imports neither NumPy nor a metric: `docs` reads source alone.
+Importing this package imports neither NumPy nor a metric.
 """
 
-import ast
 import math
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +49,6 @@ __all__ = [
     "UnavailableError",
     "all_metrics",
     "by_name",
-    "docs",
     "finish",
     "names",
     "score_problems",
@@ -102,19 +99,6 @@ def by_name() -> "dict[str, Metric]":
 def names() -> tuple[str, ...]:
     """Name every score of runs, in the order of `all_metrics`."""
     return tuple(metric.name for metric in all_metrics())
-
-
-def docs(name: str) -> str:
-    """Return a metric's text, in Markdown: meaning, formula, unit, how to read it, pitfalls, references.
-
-    Raises:
-        KeyError: no metric has this name.
-    """
-    for folder in __path__:
-        path = Path(folder) / f"{name}.py"
-        if name.isidentifier() and not name.startswith("_") and path.is_file():
-            return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    raise KeyError(name)
 
 
 def tally(tokens: "ScoredTokens") -> "dict[str, NDArray[np.float64]]":

@@ -1,37 +1,4 @@
-"""Share of scored tokens that are among the model's five most probable ones; higher is better.
-
-## Formula
-
-    accuracy_top5 = (1 / N) · Σᵢ [rank of xᵢ in p(· | x₁ … xᵢ₋₁) is below 5]
-
-The rank counts the tokens predicted before the right one (of equally probable ones, the lower id comes first).
-
-**Unit:** share, from 0 to 1.
-
-## By hand
-
-Four tokens, whose ranks are 0, 4, 5 and 30: two are among the first five.
-
-    >>> from rnneval.metrics import accuracy_top5
-    >>> accuracy_top5([0, 4, 5, 30])
-    0.5
-
-## How to read it
-
-It is what a list of five suggestions gets right; never below `accuracy`. The floor is naming the five commonest
-tokens. With a vocabulary of five or fewer it is always 1.
-
-## Pitfalls
-
-- Nearly all right in a character model: five characters are a large part of what can follow. It tells more of words.
-- Blind to how sure the model is, as `accuracy` is.
-
-## References
-
-- O. Russakovsky and others: *ImageNet large scale visual recognition challenge*. International Journal of Computer
-  Vision 115, 2015, section 4.1 (top-5 error).
-- C. D. Manning, P. Raghavan, H. Schütze: *Introduction to Information Retrieval*. 2008, section 8.3 (accuracy).
-"""
+"""Share of scored tokens that are among the model's five most probable ones."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

@@ -1,48 +1,4 @@
-"""Distance of the model's confidence in its first choice from how often that choice is right; lower is better.
-
-## Formula
-
-    calibration_error = Σ_b (n_b / N) · |acc(b) − conf(b)| = (1 / N) · Σ_b |Σ_{i in b} (correct_i − confidence_i)|
-
-Confidence is the largest probability of a prediction; correct is 1 where the token is that choice, else 0. The 15 bins
-are equally wide and closed on the right: (0, 1/15], (1/15, 2/15], …, (14/15, 1] (Guo et al. 2017, section 2,
-equation 3). The second form shows that one signed sum a bin is enough; those are the sums `calibration_gap_00` …
-`calibration_gap_14` of the record, and they add up over blocks. How many tokens each bin holds stands beside them
-(`calibration_count_00` …): the score has no need of it, a reliability diagram has.
-
-**Unit:** share, from 0 to 1 (also named ECE, expected calibration error).
-
-## By hand
-
-Four tokens with confidence 0.75, of which two are right: accuracy 0.5 in their bin, a gap of 0.25. The signed sum of
-that bin is 2 − 4 · 0.75 = −1, and 1 / 4 = 0.25:
-
-    >>> from rnneval.metrics import calibration_error
-    >>> calibration_error([0.75, 0.75, 0.75, 0.75], rank=[0, 1, 0, 2])
-    0.25
-
-## How to read it
-
-0 means that of the tokens held for 70 % probable, 70 % come. A signed sum below 0 is over-confidence in that bin, the
-usual fault of a network trained too long. A ResNet-110 on CIFAR-100 had 0.17, and 0.01 after one temperature had
-been fitted (Guo et al. 2017, table 1); fitting a temperature does not change `accuracy`.
-
-## Pitfalls
-
-- It is not a proper score: always predicting the token frequencies is well calibrated and useless. Read it beside the
-  cross-entropy.
-- Few tokens make it too large (noise in a bin does not cancel out), too few bins too small (errors within a bin do).
-  Compare on the same text. For the same reason its interval goes from 0 to the upper 95 % bound alone.
-- It looks at the first choice only; the probabilities of all others may be wrong.
-
-## References
-
-- M. P. Naeini, G. F. Cooper, M. Hauskrecht: *Obtaining well calibrated probabilities using Bayesian binning*. AAAI
-  2015.
-- C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger: *On calibration of modern neural networks*. ICML 2017.
-- J. Nixon, M. Dusenberry, G. Jerfel, L. Zhang, D. Tran: *Measuring calibration in deep learning*. CVPR workshops 2019.
-- A. Kumar, P. Liang, T. Ma: *Verified uncertainty calibration*. NeurIPS 2019.
-"""
+"""Distance of the model's confidence in its first choice from how often that choice is right."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

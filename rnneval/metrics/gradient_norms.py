@@ -1,46 +1,4 @@
-"""L2 norms of gradients: of each variable, of each layer and of the whole model.
-
-## Formula
-
-    gradient_norms = ‖g_v‖₂ = √(Σ g_vi²)        of a layer or the model: √(Σ_v ‖g_v‖₂²)
-
-g_vi is number i of the gradient of the loss with respect to variable v. The norm of several variables together is the
-norm of all their numbers, end to end: the root of the sum of their squared norms, not the sum of their norms.
-
-**Unit:** that of the loss per unit of the weights (nats a token, where the loss is).
-
-## By hand
-
-A kernel with the gradient (3, 4) and a bias with 12: norms 5 and 12, together √(25 + 144):
-
-    >>> from rnneval.metrics import gradient_norms
-    >>> norms = gradient_norms({"gru.kernel": [3.0, 4.0], "gru.bias": [12.0]})
-    >>> norms.variables, norms.layers, norms.total
-    ({'gru.kernel': 5.0, 'gru.bias': 12.0}, {'gru': 13.0}, 13.0)
-
-## How to read it
-
-It is a diagnosis and no score, so neither direction is better. The total is the *global norm* that `global_clipnorm`
-of a Keras optimizer compares with its limit; `clipnorm` compares each variable's. Look at the ratio between layers and
-at jumps along the training, not at the number itself, which changes with loss, batch and parametrisation. A layer
-whose norm is a small part of that of others hardly learns (finding `unused-layer`).
-
-`rnneval.GradientNorms` writes these norms at every step of a training, `rnneval gradients` on held-out text.
-
-## Pitfalls
-
-- The norm of a mean gradient is not the mean of norms: it is smaller where batches pull in different directions.
-- Take the gradient before clipping, and divide out a loss scale (mixed precision), or the norms mean something else.
-- Variables differ in size: a large embedding has a large norm without large numbers.
-- The gradient of an embedding comes as slices, in which an id may occur twice: add them up first
-  (`tf.convert_to_tensor`).
-
-## References
-
-- R. Pascanu, T. Mikolov, Y. Bengio: *On the difficulty of training recurrent neural networks*. ICML 2013, section 3.2
-  (clipping by the norm).
-- I. Sutskever, O. Vinyals, Q. V. Le: *Sequence to sequence learning with neural networks*. NeurIPS 2014, section 3.4.
-"""
+"""L2 norms of gradients."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

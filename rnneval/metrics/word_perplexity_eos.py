@@ -1,46 +1,4 @@
-"""Perplexity per word where each end of a line counts as a word: the Penn Treebank and WikiText convention.
-
-## Formula
-
-    word_perplexity_eos = exp(total_nats / (scored_words + scored_newlines))
-
-Words are maximal runs of characters that are not white space; newlines are the line feeds of the scored text. Lower is
-better.
-
-**Unit:** words (a number of equally likely choices).
-
-## By hand
-
-Three words and one end of line that cost 8 bits together:
-
-    >>> import numpy as np
-    >>> from rnneval.metrics import word_perplexity_eos
-    >>> round(word_perplexity_eos(np.full(4, 2 * np.log(2)), words=3, newlines=1), 12)
-    4.0
-
-## How to read it
-
-This is the number to hold against published ones. The corpora hold a sentence (Penn Treebank) or a paragraph
-(WikiText) a line, and the end of the line is the token `<eos>`: WikiText-2's test text has 241,211 words and 4,358
-lines, and papers divide by 245,569. For a word model over such a text (`tok:word+eos`) it equals `perplexity`.
-
-Test perplexities on Penn Treebank and WikiText-2: AWD-LSTM 57.3 and 65.8 (Merity, Keskar & Socher 2018).
-
-## Pitfalls
-
-- Never compare it with `word_perplexity`: on WikiText-2, 65.8 with the ends of lines is 71.0 without.
-- In a text with hard line breaks (tinyshakespeare, most books) newlines are layout, not ends of sentences, and the
-  number has no published counterpart.
-- `--newlines lf` turns CR LF into one line feed first; a lone CR is no newline.
-- Like `word_perplexity`, it stays where the tokens do not give the text back.
-
-## References
-
-- T. Mikolov, M. Karafiát, L. Burget, J. Černocký, S. Khudanpur: *Recurrent neural network based language model*.
-  Interspeech 2010.
-- S. Merity, C. Xiong, J. Bradbury, R. Socher: *Pointer sentinel mixture models*. ICLR 2017 (WikiText).
-- S. Merity, N. S. Keskar, R. Socher: *Regularizing and optimizing LSTM language models*. ICLR 2018.
-"""
+"""Perplexity per word where each end of a line counts as a word."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

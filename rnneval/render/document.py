@@ -3,7 +3,7 @@
 A document is a sequence of blocks. `run_document`, `wiring_document`, `gate_document` and the chapters of the report
 make the blocks of records; `terminal`, `html` and `markdown` render them, and `--format json` of the report writes them
 as they are. Text in blocks is not escaped, even where it comes from a file: the renderers make it safe to show.
-`Page` is a whole report; `brief` shortens blocks for terminal and notebook.
+`Report` is a whole report; `brief` shortens blocks for terminal and notebook.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,7 +28,7 @@ KINDS: dict[str, Kind] = {
 """Kind of each verdict and of each severity."""
 
 
-class Cell(Value, frozen=True, kw_only=True):
+class TableCell(Value, frozen=True, kw_only=True):
     """One cell of a table: its text, for a terminal or a notebook a `short` one, its colour, and whether it is code."""
 
     text: str
@@ -37,7 +37,7 @@ class Cell(Value, frozen=True, kw_only=True):
     short: str | None = None
 
 
-class Table(Value, frozen=True, kw_only=True, tag="table"):
+class TableBlock(Value, frozen=True, kw_only=True, tag="table"):
     """A table; its first column names the rows, columns of numbers are aligned to the right.
 
     Only a report shows `extra` columns, where there is room, and the note on how to read it.
@@ -45,7 +45,7 @@ class Table(Value, frozen=True, kw_only=True, tag="table"):
 
     caption: str
     head: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[TableCell, ...], ...]
     right: tuple[int, ...]
     extra: tuple[int, ...] = ()
     note: str | None = None
@@ -71,7 +71,7 @@ class Fact(Value, frozen=True, kw_only=True):
     code: bool = False
 
 
-class Facts(Value, frozen=True, kw_only=True, tag="facts"):
+class FactList(Value, frozen=True, kw_only=True, tag="facts"):
     """A list of facts."""
 
     rows: tuple[Fact, ...]
@@ -93,7 +93,7 @@ class KeyNumbers(Value, frozen=True, kw_only=True, tag="figures"):
 
 
 class Heading(Value, frozen=True, kw_only=True, tag="heading"):
-    """A title within a document; a `Part` has its own."""
+    """A title within a document; a `Subsection` has its own."""
 
     text: str
 
@@ -170,7 +170,7 @@ class Picture(Value, frozen=True, kw_only=True, tag="picture"):
     more: str
 
 
-class Part(Value, frozen=True, kw_only=True, tag="part"):
+class Subsection(Value, frozen=True, kw_only=True, tag="part"):
     """Blocks under a heading of their own."""
 
     anchor: str
@@ -186,7 +186,19 @@ class Fold(Value, frozen=True, kw_only=True, tag="fold"):
 
 
 Block = (
-    Table | Facts | KeyNumbers | Heading | Paragraph | Items | Verdict | Notice | Code | Found | Picture | Part | Fold
+    TableBlock
+    | FactList
+    | KeyNumbers
+    | Heading
+    | Paragraph
+    | Items
+    | Verdict
+    | Notice
+    | Code
+    | Found
+    | Picture
+    | Subsection
+    | Fold
 )
 
 
@@ -207,7 +219,7 @@ class Section(Value, frozen=True, kw_only=True):
     blocks: tuple[Block, ...]
 
 
-class Page(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.report/1"):
+class Report(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.report/1"):
     """Everything that a report says; the first claim, the worst, is the headline."""
 
     title: str
@@ -219,26 +231,30 @@ class Page(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.re
     """Version that made the page."""
 
 
-def row(*cells: str | Cell) -> tuple[Cell, ...]:
+def row(*cells: str | TableCell) -> tuple[TableCell, ...]:
     """Return a row of a table; a string is a cell without a mark."""
-    return tuple(Cell(text=cell) if isinstance(cell, str) else cell for cell in cells)
+    return tuple(TableCell(text=cell) if isinstance(cell, str) else cell for cell in cells)
 
 
 def table(
-    caption: str, head: Iterable[str], rows: Iterable[Iterable[str | Cell]], right: tuple[int, ...] = (), **more: Any
-) -> Table:
+    caption: str,
+    head: Iterable[str],
+    rows: Iterable[Iterable[str | TableCell]],
+    right: tuple[int, ...] = (),
+    **more: Any,
+) -> TableBlock:
     """Return a table; in its rows, a string is a cell without a mark."""
-    return Table(caption=caption, head=tuple(head), rows=tuple(row(*cells) for cells in rows), right=right, **more)
+    return TableBlock(caption=caption, head=tuple(head), rows=tuple(row(*cells) for cells in rows), right=right, **more)
 
 
-def code(text: str) -> Cell:
+def code(text: str) -> TableCell:
     """Return a cell shown in code type."""
-    return Cell(text=text, code=True)
+    return TableCell(text=text, code=True)
 
 
-def facts(rows: Iterable[tuple[str, str]]) -> Facts:
+def facts(rows: Iterable[tuple[str, str]]) -> FactList:
     """Return a list of facts, each a name and its value."""
-    return Facts(rows=tuple(Fact(name=name, text=text) for name, text in rows))
+    return FactList(rows=tuple(Fact(name=name, text=text) for name, text in rows))
 
 
 def is_warning(block: Block) -> TypeGuard[Notice]:
@@ -254,7 +270,7 @@ def brief(blocks: Iterable[Block]) -> Iterator[Block]:
     texts.
     """
     for block in blocks:
-        if isinstance(block, Table):
+        if isinstance(block, TableBlock):
             kept = [column for column in range(len(block.head)) if column not in block.extra]
             shown = ((row[column] for column in kept) for row in block.rows)
             yield replace(
@@ -273,7 +289,7 @@ def brief(blocks: Iterable[Block]) -> Iterator[Block]:
             yield replace(block, about=None)
         elif isinstance(block, KeyNumbers):
             yield facts((item.name, f"{item.value} {item.unit}") for item in block.items)
-        elif isinstance(block, Part):
+        elif isinstance(block, Subsection):
             yield Heading(text=block.title)
             yield from brief(block.blocks)
         elif not isinstance(block, Fold | Picture):

@@ -19,13 +19,13 @@ from rnneval.records.gate import Verdict as Word
 from rnneval.render.document import (
     KINDS,
     Block,
-    Cell,
     Heading,
     Item,
     Items,
     Notice,
     Paragraph,
-    Table,
+    TableBlock,
+    TableCell,
     Verdict,
     code,
     facts,
@@ -60,7 +60,7 @@ def gate_blocks(gate: Gate) -> Iterator[Block]:
     note = "Bounds are one-sided: with 95 % certainty the difference is above the lower, and also below the upper."
     rows, items = [], []
     for each in gate.comparisons:
-        rows.append(row(*list(line(each).values())[:-1], Cell(text=each.verdict, kind=KINDS[each.verdict])))
+        rows.append(row(*list(line(each).values())[:-1], TableCell(text=each.verdict, kind=KINDS[each.verdict])))
         details = "; ".join(_details(each, without=("none", "limit"))) or None
         items.append(Item(title=each.metric, text=each.reason, details=details))
     yield table("What was compared", _HEADINGS, rows, right=(1, 2, 3, 4, 5), note=note)
@@ -72,14 +72,14 @@ def gate_blocks(gate: Gate) -> Iterator[Block]:
         yield Notice(kind="unsure", title="warning", text=warning)
 
 
-def counting_table(counted: Sequence[Counting]) -> Table:
+def counting_table(counted: Sequence[Counting]) -> TableBlock:
     """Return runs beside the best n-gram of each."""
     rows = []
     for each in counted:
         low, high = each.low, each.high
         bounds = "–" if low is None or high is None else f"{signed(low)} … {signed(high)}"
         kind = KINDS[{"better": "pass", "worse": "fail"}.get(each.verdict, each.verdict)]
-        verdict = Cell(text=each.verdict, kind=kind)
+        verdict = TableCell(text=each.verdict, kind=kind)
         rows.append((code(each.run), each.ngram, signed(each.difference), bounds, verdict, each.standing))
     head = ("run", "best n-gram", "nats a token", "95 % interval", "", "mean loss")
     note = "Model − n-gram, paired on the same tokens: below 0, the model is better than counting its training text."
@@ -148,7 +148,7 @@ def ranking_blocks(ranking: Ranking) -> Iterator[Block]:
             optional(run.parameters, ","),
             optional(run.tokens_per_second, ",.0f"),
         ]
-        rows.append(row(code(run.name), *cells, Cell(text=marks, kind="fail" if marks else None)))
+        rows.append(row(code(run.name), *cells, TableCell(text=marks, kind="fail" if marks else None)))
     head = ("run", ranking.metric, "to the best", "95 % interval", "parameters", "tokens/s", "")
     yield table("Best first" if ranking.best else "No run counts", head, rows, right=(1, 2, 3, 4, 5))
     if usual := [f"{figure(run.usual)} ({run.name})" for run in ranking.rows if run.usual is not None]:
@@ -185,14 +185,14 @@ def losses_document(found: LossComparison) -> Iterator[Block]:
     yield facts([("tokens", tokens), ("differences", differences)])
 
 
-def changes_table(ranking: Ranking) -> Table:
+def changes_table(ranking: Ranking) -> TableBlock:
     """Return the blocks of text in which two runs differ most."""
     rows = []
     for block in ranking.blocks:
         text = " ".join((block.text or "").split())
         short = text if len(text) <= _EXCERPT else f"{text[: _EXCERPT - 1]}…"
         differences = signed(block.nats, "+.4g"), signed(block.nats / block.units, "+.3g")
-        rows.append((*differences, f"{block.start:,}–{block.end:,}", Cell(text=text, short=short)))
+        rows.append((*differences, f"{block.start:,}–{block.end:,}", TableCell(text=text, short=short)))
     caption = f"Where {ranking.candidate} gains (−) and loses (+) most against {ranking.baseline}"
     head = ("nats", "a unit", "bytes", "text" if any(text.text for *_, text in rows) else "")
     return table(caption, head, rows, right=(0, 1, 2))

@@ -17,11 +17,11 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import DictLoader, Environment, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
-from rnneval.render.document import Block, Kind, Page, brief
+from rnneval.render.document import Block, Kind, Report, brief
 from rnneval.render.phrasing import shortened, visible
 
 _SYMBOLS: dict[Kind, str] = {"pass": "✓", "fail": "✗", "unsure": "?", "note": "•"}
@@ -38,12 +38,10 @@ class Drawn:
     dark: str = ""
     width: int = 0
     height: int = 0
-    narrow: "Drawn | None" = None
-    """The same laid out for a phone."""
     html: Markup | None = None
 
 
-def html_of(page: Page, drawn: Mapping[str, Drawn]) -> str:
+def html_of(page: Report, drawn: Mapping[str, Drawn]) -> str:
     """Write a whole report with its figures by key, a text in place of a missing one; the same page, the same bytes."""
     from rnneval.render.figures.passage import CSS
 
@@ -63,7 +61,7 @@ def fragment_of(blocks: Iterable[Block]) -> str:
 
 @cache
 def _template(name: str) -> Template:
-    loader = DictLoader({each: _file(each) for each in ("page.html.j2", "notebook.html.j2", "blocks.html.j2")})
+    loader = PackageLoader("rnneval.render")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_safe, trim_blocks=True
     )
@@ -113,5 +111,5 @@ def _neighbours(blocks: Iterable[Block]) -> Iterator[tuple[str, list[Block]]]:
 
 def _uri(svg: str) -> Markup:
     """Write an image as data; as an image it can neither run anything nor reach the page around it."""
-    # The characters with a meaning in an attribute (& " <) and in a `srcset` (a space) are quoted.
+    # The characters with a meaning in an attribute (& " <) are quoted.
     return Markup(f"data:image/svg+xml,{quote(svg, safe=_UNQUOTED)}")  # noqa: S704

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from rnneval.render.document import Block, Facts, Heading, Items, Notice, Paragraph, Table, brief
+from rnneval.render.document import Block, FactList, Heading, Items, Notice, Paragraph, TableBlock, brief
 from rnneval.render.phrasing import shortened, visible
 
 _SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#~&$!"})
@@ -31,9 +31,9 @@ def block_markdown(block: Block) -> str:
             details = (f" ({escaped(item.details)})" if item.details else "" for item in block.rows)
             named = (f"- **{escaped(item.title)}**: {escaped(item.text)}" for item in block.rows)
             lines = ["".join(parts) for parts in zip(named, details, strict=True)]
-        case Facts():
+        case FactList():
             lines = [f"- **{escaped(fact.name)}**: {escaped(fact.text)}" for fact in block.rows]
-        case Table():
+        case TableBlock():
             cells = [block.head, *([cell.text for cell in row] for row in block.rows)]
             lines = [f"| {' | '.join(map(escaped, row))} |" for row in cells]
             sides = ("---:" if column in block.right else "---" for column in range(len(block.head)))

@@ -5,12 +5,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rnneval.gates.explanation import standing
-from rnneval.metrics import by_name, docs
+from rnneval.metrics import by_name
+from rnneval.pages import page
 from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
 from rnneval.records.run import BesideReset, Checkpoint, ContextCurve, Run, usual_for, usual_metric
 from rnneval.records.run import Warning as Warned
-from rnneval.render.document import Block, Cell, Fact, Facts, Heading, Notice, Paragraph, Table, code, facts, row, table
+from rnneval.render.document import (
+    Block,
+    Fact,
+    FactList,
+    Heading,
+    Notice,
+    Paragraph,
+    TableBlock,
+    TableCell,
+    code,
+    facts,
+    row,
+    table,
+)
 from rnneval.render.phrasing import counted, figure, interval, listed, optional, per_cent, shortened, signed
 from rnneval.sweeps.table import FILE, OK, STATUSES, best_first
 
@@ -34,7 +48,7 @@ def run_document(run: Run) -> Iterator[Block]:
         yield scores_table(run)
     if run.beside_reset is not None:
         yield reset_table(run, run.beside_reset)
-    yield Facts(rows=tuple(fact for fact in run_facts(run) if fact.name != "read in"))
+    yield FactList(rows=tuple(fact for fact in run_facts(run) if fact.name != "read in"))
     yield from _warnings(run.warnings)
 
 
@@ -104,25 +118,31 @@ def sweep_document(sweep: "Sweep") -> Iterator[Block]:
     parts += [f"{sweep.kept:,} finished before"] if sweep.kept else []
     parts += [f"{len(failed):,} failed or not valid"] if failed else []
     yield Paragraph(text=f"{', '.join(parts)}; {sweep.out / FILE}", muted=True)
-    said: dict[tuple[str, str], tuple[Warned, list[str]]] = {}
-    for each in sweep.warned:
-        for warning in each.run.warnings if each.run is not None and each.run.valid else ():
-            same = warning.code, re.sub(r"\d+", "0", warning.message)
-            said.setdefault(same, (warning, []))[1].append(each.name)
-    for warning, names in said.values():
+    runs = ((each.name, each.run) for each in sweep.warned if each.run is not None and each.run.valid)
+    for warning, names in said_once((name, warning) for name, run in runs for warning in run.warnings):
         yield Notice(kind="unsure", title=f"warning {warning.code}", text=f"{listed(names, most=3)}: {warning.message}")
 
 
-def scores_table(run: Run) -> Table:
+def said_once(warnings: Iterable[tuple[str, Warned]]) -> list[tuple[Warned, list[str]]]:
+    """Return each warning once, with the names that have it: one that differs in numbers alone is the same."""
+    found: dict[tuple[str, str], tuple[Warned, list[str]]] = {}
+    for name, warning in warnings:
+        _, names = found.setdefault((warning.code, re.sub(r"\d+", "0", warning.message)), (warning, []))
+        if name not in names:
+            names.append(name)
+    return list(found.values())
+
+
+def scores_table(run: Run) -> TableBlock:
     """Return every score with its interval and its meaning: the first sentence of the text of the metric.
 
     The score that is usual for the kind of token is marked, and so is every score of a run that is not valid.
     """
-    meaning = {name: docs(name).partition("\n")[0] for name in run.scores if name in by_name()}
+    meaning = {name: page(name).summary for name in run.scores if name in by_name()}
     usual = {usual_metric(run.signature): f"usual for {usual_for(run.signature)}"}
     rows = []
     for name, score in run.scores.items():
-        mark = Cell(text=usual.get(name, "") if run.valid else "does not count", kind="note")
+        mark = TableCell(text=usual.get(name, "") if run.valid else "does not count", kind="note")
         bounds = interval(score.low, score.high)
         rows.append((code(name), figure(score.value), score.unit, bounds, mark, meaning.get(name, "")))
     note = "This text is too short for intervals."
@@ -132,7 +152,7 @@ def scores_table(run: Run) -> Table:
     return table("All scores", head, rows, right=(1,), extra=(5,), note=note)
 
 
-def reset_table(run: Run, beside: BesideReset) -> Table:
+def reset_table(run: Run, beside: BesideReset) -> TableBlock:
     """Return loss and perplexity with the state carried and with the state reset, and the change."""
     rows = []
     each = ((f"reset every {counted(beside.segment, 'token')}", beside.scores), ("carried", run.scores))
@@ -218,7 +238,7 @@ def beside_counting(run: Run) -> str:
     return f"{said}; fitted to {counted(best.fitted_tokens, 'token')}{discounts}"
 
 
-def inside_tables(run: Run) -> Iterator[Table]:
+def inside_tables(run: Run) -> Iterator[TableBlock]:
     """Yield states, gates, Lyapunov exponents and the loss by context, each if it was measured."""
     if run.states:
         said = "state, ‖h‖ mean, max, rms, saturated, dead, twins, part. ratio, speed, drift"
@@ -262,7 +282,7 @@ def inside_tables(run: Run) -> Iterator[Table]:
         yield _context(run.context)
 
 
-def gradient_tables(record: Gradients) -> Iterator[Table]:
+def gradient_tables(record: Gradients) -> Iterator[TableBlock]:
     """Yield gradients by variable and gradients back through time, each if it was measured."""
     if record.variables:
         head: tuple[str, ...] = ("variable", "mean ‖g‖", "largest", "‖mean g‖", "‖w‖")
@@ -292,13 +312,13 @@ def gradient_tables(record: Gradients) -> Iterator[Table]:
         yield _table("Gradients back through time", head, states, note)
 
 
-def _table(caption: str, head: tuple[str, ...], rows: Iterable[Sequence[str]], note: str) -> Table:
+def _table(caption: str, head: tuple[str, ...], rows: Iterable[Sequence[str]], note: str) -> TableBlock:
     """Return a table of numbers."""
     cells = (row(code(name), *numbers) for name, *numbers in rows)
     return table(caption, head, cells, right=tuple(range(1, len(head))), note=note)
 
 
-def _context(curve: ContextCurve) -> Table:
+def _context(curve: ContextCurve) -> TableBlock:
     more = [nats - curve.whole for nats in curve.nats]
     rows = []
     for length, nats, extra, error in zip(curve.lengths, curve.nats, more, curve.extra_error, strict=True):
@@ -317,7 +337,7 @@ def _warnings(warnings: Iterable[Warned]) -> Iterator[Notice]:
         yield Notice(kind="unsure", title=f"warning {warning.code}", text=warning.message)
 
 
-def checkpoints_table(caption: str, rows: Rows, every: Rows, note: str | None = None) -> Table:
+def checkpoints_table(caption: str, rows: Rows, every: Rows, note: str | None = None) -> TableBlock:
     """Return checkpoints with their scores; `every` row of the sweep decides on the columns and the best checkpoint."""
     valid = [row for row in every if row["status"] == OK]
     usual = {usual_metric(str(row.get("signature") or "")) for row in valid}
@@ -335,10 +355,10 @@ def checkpoints_table(caption: str, rows: Rows, every: Rows, note: str | None = 
     return table(caption, head, cells, right=tuple(range(2, len(names) - 1)), extra=extra, note=note)
 
 
-def _cells(row: Mapping[str, Any], names: Sequence[str], best: Mapping[str, Any] | None) -> Iterator[str | Cell]:
+def _cells(row: Mapping[str, Any], names: Sequence[str], best: Mapping[str, Any] | None) -> Iterator[str | TableCell]:
     is_valid = row["status"] == OK
     yield code(str(row["path"]))
-    yield Cell(text="yes", kind="pass") if is_valid else Cell(text=str(row["status"]), kind="fail")
+    yield TableCell(text="yes", kind="pass") if is_valid else TableCell(text=str(row["status"]), kind="fail")
     for name in names[2:-1]:
         if name in _PLACES:
             yield optional(row.get(name), ",.0f")
@@ -351,17 +371,17 @@ def _cells(row: Mapping[str, Any], names: Sequence[str], best: Mapping[str, Any]
         else:
             yield optional(row.get(name))
     if not is_valid:
-        yield Cell(text=f"{row['status']}: {row.get('rule') or 'unknown'}", kind="fail")
+        yield TableCell(text=f"{row['status']}: {row.get('rule') or 'unknown'}", kind="fail")
     else:
         warned = str(row.get("warnings") or "").split()
-        yield Cell(text=", ".join(["best"] * (row is best) + warned), kind="unsure" if warned else "pass")
+        yield TableCell(text=", ".join(["best"] * (row is best) + warned), kind="unsure" if warned else "pass")
 
 
-def failures_table(rows: Rows) -> Table:
+def failures_table(rows: Rows) -> TableBlock:
     """Return the checkpoints that failed or are not valid, each with its reason."""
     cells = []
     for each in rows:
-        path = Cell(text=str(each["path"]), code=True, kind="fail")
+        path = TableCell(text=str(each["path"]), code=True, kind="fail")
         cells.append((path, code(each.get("rule") or "–"), " ".join((each.get("error") or "–").split())))
     note = "The next run of the sweep tries failed checkpoints again; rnneval explain RULE says more about a rule."
     return table("Failed, or not valid", ("checkpoint", "rule", "why"), cells, note=note)

@@ -22,14 +22,14 @@ from rich.text import Text
 from rnneval.render.document import (
     Block,
     Code,
-    Facts,
+    FactList,
     Found,
     Heading,
     Items,
     Kind,
     Notice,
     Paragraph,
-    Table,
+    TableBlock,
     Verdict,
     brief,
 )
@@ -138,7 +138,7 @@ class _FittedTable:
     No number or word is ever broken: where nothing else helps, each row becomes a list.
     """
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: TableBlock) -> None:
         self._table = table
         self._head = [visible(heading) for heading in table.head]
         self._rows = [[(shortened(visible(cell.text)), _STYLES[cell.kind]) for cell in row] for row in table.rows]
@@ -204,7 +204,7 @@ def _renderable(blocks: Iterable[Block]) -> Group:
     """Return blocks as rich prints them, with an empty line between tables and other blocks."""
     parts: list[RenderableType] = []
     before: Block | None = None
-    tables = (Table, Facts, Found)
+    tables = (TableBlock, FactList, Found)
     for block in brief(blocks):
         attached = before is None or isinstance(before, Heading) or (isinstance(block, Paragraph) and block.muted)
         if not attached and (isinstance(before, tables) or isinstance(block, (*tables, Heading))):
@@ -216,9 +216,9 @@ def _renderable(blocks: Iterable[Block]) -> Group:
 
 def _shown(block: Block) -> Iterator[RenderableType]:
     match block:
-        case Table():
+        case TableBlock():
             yield _FittedTable(block)
-        case Facts():
+        case FactList():
             yield _pairs(2, ((inert(fact.name), _Wrapped(fact.text)) for fact in block.rows))
         case Heading():
             yield _Wrapped(block.text, style="bold")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from rnneval.records.wiring import Finding, Flow, Oracle, Slot, Wiring
-from rnneval.render.document import KINDS, Block, Cell, Found, Kind, Paragraph, Table, Verdict, code, table
+from rnneval.render.document import KINDS, Block, Found, Kind, Paragraph, TableBlock, TableCell, Verdict, code, table
 from rnneval.render.phrasing import counted
 
 RIGHT = frozenset({"carried", "carried-transformed", "handoff", "declared", "initial", "uncarried"})
@@ -68,7 +68,7 @@ def shown_flow(wiring: Wiring) -> tuple[list[Slot], list[Slot | str], int]:
     return shown, [*shown, *words[:_MOST]], len(states) - len(shown)
 
 
-def matrix_table(wiring: Wiring) -> Table:
+def matrix_table(wiring: Wiring) -> TableBlock:
     """Return the flow matrix: words and kinds in a report, marks and calls in a terminal."""
     states, sources, left_out = shown_flow(wiring)
     hidden = f" {counted(left_out, 'further state')} in order and not shown." if left_out else ""
@@ -81,11 +81,11 @@ def matrix_table(wiring: Wiring) -> Table:
     return table("What went into each state, and where it came from", head, rows, matrix=True, note=note)
 
 
-def _cell(flow: Sequence[Flow], into: Slot, source: Slot | str) -> Cell:
+def _cell(flow: Sequence[Flow], into: Slot, source: Slot | str) -> TableCell:
     entries = [entry for entry in flow if (entry.into, entry.source) == (into, source)]
     own = into == source
     if not entries:
-        return Cell(text="–", short="[ ]" if own else "·")
+        return TableCell(text="–", short="[ ]" if own else "·")
     marks = " ".join(f"{_MARKS.get(entry.kind, _WRONG)} {runs_of_calls(entry.calls)}" for entry in entries)
     kinds = {entry.kind for entry in entries}
     kind: Kind = "fail"
@@ -93,7 +93,7 @@ def _cell(flow: Sequence[Flow], into: Slot, source: Slot | str) -> Cell:
         kind = "pass" if own else "note"
     elif kinds <= {*RIGHT, "unknown"}:
         kind = "unsure"
-    return Cell(
+    return TableCell(
         text="; ".join(f"{entry.kind} ({runs_of_calls(entry.calls)})" for entry in entries),
         short=f"[{marks}]" if own else marks,
         kind=kind,
@@ -139,10 +139,10 @@ def finding_block(finding: Finding) -> Found:
     )
 
 
-def oracles_table(oracles: dict[str, Oracle]) -> Table:
+def oracles_table(oracles: dict[str, Oracle]) -> TableBlock:
     """Return the behavioural tests of the whole model."""
     rows = (
-        (code(name), _QUESTIONS.get(name, name), Cell(text=each.verdict, kind=KINDS[each.verdict]), each.detail)
+        (code(name), _QUESTIONS.get(name, name), TableCell(text=each.verdict, kind=KINDS[each.verdict]), each.detail)
         for name, each in oracles.items()
     )
     head = ("test", "question", "verdict", "observation")

@@ -4,27 +4,17 @@ import json
 import os
 import subprocess
 import sys
+from importlib.resources import files
 
 import pytest
 
 import rnneval.pages
-from rnneval.cli.commands import explain
 from rnneval.cli.commands.explain import entries, find, listing, pages
 from rnneval.cli.main import run
 from rnneval.errors import UsageError
-from rnneval.metrics import docs, names
+from rnneval.metrics import names
 from rnneval.pages import all_pages
 
-RULE = '''"""State of one layer given to another.
-
-## What to write instead
-
-Give it back.
-"""
-
-{code}
-'''
-FIND = "\ndef find(evidence): ..."
 PAGE = "State of one layer given to another.\n\n## What to write instead\n\nGive it back.\n"
 
 
@@ -32,16 +22,12 @@ PAGE = "State of one layer given to another.\n\n## What to write instead\n\nGive
 def package(tmp_path, monkeypatch):
     """A package with one metric, and rules of `check`, of `lint` or of both."""
     for file, text in {
-        "metrics/loss.py": '"""Loss of a token."""',
-        "metrics/_base.py": '"""Not a metric."""',
-        "metrics/silent.py": "",
+        "pages/loss.md": "# loss (metric)\n\nLoss of a token.",
+        "pages/__init__.py": '"""Not a page."""',
         "pages/zip-name.md": "# zip-name (loading rule)\n\nName that is too long.\n\n## Why\n\nIt is cut.\n",
-        "wiring/faults/noisy_state.py": RULE.format(code=FIND),
-        "wiring/faults/shared_state.py": f'"""One line."""\n{FIND}',
+        "pages/noisy-state.md": f"# noisy-state (rule)\n\n{PAGE}",
         "pages/shared-state.md": f"# shared-state (rule RNN001)\n\n{PAGE}",
         "pages/stale-state.md": f"# stale-state (lint rule RNN007)\n\n{PAGE}",
-        "wiring/faults/notes.txt": "not a rule",
-        "wiring/faults/__pycache__/x.py": "not a rule",
     }.items():
         path = tmp_path / file
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +36,6 @@ def package(tmp_path, monkeypatch):
 
 
 def _within(folder, monkeypatch):
-    monkeypatch.setattr(explain, "files", lambda _: folder)
     monkeypatch.setattr(rnneval.pages, "files", lambda _: folder / "pages")
     all_pages.cache_clear()
     yield
@@ -63,9 +48,16 @@ def nothing(tmp_path, monkeypatch):
     yield from _within(tmp_path, monkeypatch)
 
 
-def test_the_text_of_a_metric_is_its_docstring(capsys):
+def test_the_text_of_a_metric_is_its_page(capsys):
     assert run(["explain", "perplexity"]) == 0
-    assert capsys.readouterr().out == f"# perplexity (metric)\n\n{docs('perplexity')}\n"
+    assert capsys.readouterr().out == files("rnneval.pages").joinpath("perplexity.md").read_text(encoding="utf-8")
+
+
+def test_a_name_of_a_metric_and_a_figure_has_one_page(capsys):
+    assert run(["explain", "state_norms"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("# state_norms (") == 1
+    assert {"## How to read it", "## How to read the figure"} <= set(out.splitlines())
 
 
 def test_all_metrics_and_baselines_are_listed(capsys):
@@ -83,7 +75,6 @@ def test_everything_in_the_package_has_a_first_line_and_a_name_of_its_own_kind()
 def test_a_list_line_is_name_code_and_first_line(package):
     assert listing(entries()).splitlines() == [
         "loss                 Loss of a token.",
-        "silent",
         "noisy-state          State of one layer given to another.",
         "shared-state RNN001  State of one layer given to another.",
         "zip-name             Name that is too long.",
@@ -120,13 +111,13 @@ def test_a_rule_that_runs_and_reads_has_one_page(package):
 
 def test_folders_that_are_empty_or_missing_are_no_error(nothing, tmp_path):
     assert entries() == ()
-    (tmp_path / "wiring" / "faults").mkdir(parents=True)
+    (tmp_path / "files" / "rules").mkdir(parents=True)
     assert entries() == ()
     assert listing(()) == ""
 
 
 def test_nothing_is_imported(package, tmp_path):
-    (tmp_path / "wiring/faults/loud.py").write_text('"""Loud."""\nraise SystemExit("imported")', encoding="utf-8")
+    (tmp_path / "files/rules/loud.py").write_text('"""Loud."""\nraise SystemExit("imported")', encoding="utf-8")
     assert find("loud", entries())[0].text == "Loud."
 
 

@@ -59,37 +59,10 @@ def test_the_ending_gives_the_format(files, ending, magic):
     assert (files / f"f.{ending}").read_bytes().startswith(magic)
 
 
-def test_the_keywords_of_a_figure(files, capsys):
-    assert run(["plot", "a.json", "--metric", "accuracy", "--title", "Mine & yours", "--out", "f.svg"]) == 0
-    drawn = (files / "f.svg").read_text(encoding="utf-8")
-    assert "accuracy (share)" in drawn
-    assert "Mine &amp; yours" in drawn
-    assert "Accuracy 0.500; hardest" not in drawn.partition("</desc>")[2]
+def test_the_metric_of_a_figure(files, capsys):
+    assert run(["plot", "a.json", "--metric", "accuracy", "--out", "f.svg"]) == 0
+    assert "accuracy (share)" in (files / "f.svg").read_text(encoding="utf-8")
     assert capsys.readouterr().out.startswith("f.svg: Accuracy 0.500; hardest near")
-
-
-def test_a_title_may_be_left_out(files):
-    assert run(["plot", "a.json", "--title", "", "--out", "f.svg", "-q"]) == 0
-    assert "hardest near" not in (files / "f.svg").read_text(encoding="utf-8").partition("</desc>")[2]
-
-
-def test_legend_and_palette(files):
-    drawn = {}
-    for name, given in {"own": [], "none": ["--legend", "none"], "blue": ["--palette", "#123456,#654321"]}.items():
-        assert run(["plot", "a.json", "--out", f"{name}.svg", "-q", *given]) == 0
-        drawn[name] = (files / f"{name}.svg").read_text(encoding="utf-8")
-    assert "running mean" in drawn["own"].partition("</desc>")[2]
-    assert "running mean" not in drawn["none"].partition("</desc>")[2]
-    assert "#123456" in drawn["blue"]
-    assert "#123456" not in drawn["own"]
-
-
-def test_the_places_of_a_legend_are_those_of_python():
-    from rnneval.cli.commands.plot import command
-    from rnneval.render.figures._style import PLACES
-
-    (legend,) = (param for param in command.params if param.name == "legend")
-    assert list(legend.type.choices) == ["none", *PLACES]
 
 
 @pytest.mark.parametrize(
@@ -99,15 +72,11 @@ def test_the_places_of_a_legend_are_those_of_python():
         (["a.json", "--figure", "calibration", "--metric", "accuracy"], "calibration has no choice of metrics"),
         (["a.json", "--figure", "all", "--metric", "accuracy"], "--metric accuracy is for one figure: give --figure"),
         (["trace.parquet", "--metric", "accuracy"], "no figure in it of the metric accuracy; it gives state_norms"),
-        (["a.json", "--palette", "depp"], "palette='depp' is not known (did you mean deep"),
-        (["a.json", "--legend", "left"], "'left' is not one of 'none', 'above'"),
-        (["losses.parquet", "--text", "text.txt", "--part", "6:", "--title", "t"], "passage is text"),
     ],
 )
-def test_keywords_that_a_figure_does_not_take(files, refused, given, said):
-    place = "f.html" if "--text" in given else "f.png"
-    assert said in refused("plot", *given, "--out", place)
-    assert not (files / place).exists()
+def test_metrics_that_a_figure_does_not_have(files, refused, given, said):
+    assert said in refused("plot", *given, "--out", "f.png")
+    assert not (files / "f.png").exists()
 
 
 def test_a_passage_finds_the_reading_of_the_text_by_its_hash(files, capsys):

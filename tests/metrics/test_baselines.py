@@ -1,4 +1,3 @@
-import ast
 import math
 from collections import Counter
 from pathlib import Path
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 
 from rnneval.metrics import UnavailableError, baselines
 from rnneval.metrics.baselines import all_baselines, nats_per_token
+from rnneval.pages import page
 
 TEXTS = st.text("abcd", min_size=1, max_size=50)
 
@@ -32,7 +32,7 @@ def test_the_files_of_the_folder_are_the_baselines():
         == sorted({"uniform", "unigram"})
     )
     for file in files:
-        text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        text = page(file.stem).text
         assert "## Formula" in text
         assert "## References" in text
         assert "**Unit:** nats a token" in text

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from rnneval.gates import gate
 from rnneval.records.wiring import WiredLayer
-from rnneval.render.document import Fact, Facts, Paragraph, Table, row
+from rnneval.render.document import Fact, FactList, Paragraph, TableBlock, row
 from rnneval.render.gate_document import gate_document
 from rnneval.render.run_document import gradients_document, run_document, trace_document
 from rnneval.render.terminal import as_text, inert, print_document, show
@@ -43,10 +43,10 @@ def test_no_word_is_broken_and_no_line_is_too_long(name, width):
 
 def test_a_long_word_ends_a_line_at_a_stroke_and_loses_no_letter():
     signature = "tok:char|norm:none|newlines:keep|state:carry"
-    lines = as_text([Facts(rows=(Fact(name="signature", text=signature),))], 35).splitlines()
+    lines = as_text([FactList(rows=(Fact(name="signature", text=signature),))], 35).splitlines()
     assert lines == ["signature    tok:char|norm:none|", "             newlines:keep|", "             state:carry"]
     path = "a" * 50
-    assert "".join(as_text([Facts(rows=(Fact(name="x", text=path),))], 20).split()) == f"x{path}"
+    assert "".join(as_text([FactList(rows=(Fact(name="x", text=path),))], 20).split()) == f"x{path}"
 
 
 def test_a_number_keeps_its_per_cent_sign_on_the_line():
@@ -59,7 +59,7 @@ def test_a_number_keeps_its_per_cent_sign_on_the_line():
 
 def test_a_table_without_room_becomes_a_list_that_says_the_same():
     rows = (row("word_perplexity_eos", "1.5", "it is long"), row("accuracy", "0.5", ""))
-    table = Table(caption="", head=("score", "value", "what"), rows=rows, right=(1,))
+    table = TableBlock(caption="", head=("score", "value", "what"), rows=rows, right=(1,))
     assert as_text([table], 40).splitlines()[1].split() == ["word_perplexity_eos", "1.5", "it", "is", "long"]
     assert as_text([table], 26).splitlines() == [
         "score word_perplexity_eos",
@@ -82,7 +82,7 @@ def test_into_a_pipe_no_line_ends_with_spaces(capsys, monkeypatch):
 @pytest.mark.parametrize("columns", [60, 90, 200])
 def test_a_pipe_is_as_wide_as_columns_says(capsys, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
-    print_document([Facts(rows=(Fact(name="x", text="word " * 100),))])
+    print_document([FactList(rows=(Fact(name="x", text="word " * 100),))])
     assert columns - 5 <= max(map(len, capsys.readouterr().out.splitlines())) <= columns
 
 

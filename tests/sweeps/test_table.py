@@ -14,7 +14,7 @@ from rnneval.records import table_written
 from rnneval.records.run import Warning as RunWarning
 from rnneval.records.run import WiringSummary
 from rnneval.records.wiring import Finding
-from rnneval.render.document import Table
+from rnneval.render.document import TableBlock
 from rnneval.render.run_document import sweep_document
 from rnneval.sweeps.many import Sweep
 from rnneval.sweeps.table import FILE, Row, best_first, natural, place_of, read_table, record_name, write_table
@@ -89,7 +89,7 @@ def test_a_run_that_is_not_valid_has_no_number_in_the_table_and_comes_last(tmp_p
     assert [row["path"] for row in best_first(read_table(tmp_path))] == ["c.keras", "b.keras", "a.keras"]
     sweep = Sweep(rows=rows, out=tmp_path, others=(), kept=0)
     assert "best is 'c.keras'" in repr(sweep)
-    table = next(block for block in sweep_document(sweep) if isinstance(block, Table))
+    table = next(block for block in sweep_document(sweep) if isinstance(block, TableBlock))
     last = {row[0].text: row[-1].text for row in table.rows}
     assert last == {"b.keras": "", "c.keras": "best, wiring", "a.keras": "not-valid: crossed-state"}
     assert list(last)[-1] == "a.keras"

@@ -1,7 +1,7 @@
 """`rnneval explain`: the text of a metric, a baseline, a rule or a figure.
 
-The texts are the pages of `rnneval/pages`, and the docstrings of the files that do the work, read as source: nothing is
-imported, so neither NumPy nor TensorFlow costs time, and a rule can be explained without the packages that it needs.
+The texts are the pages of `rnneval/pages`, and the docstrings of loading rules, read as source: nothing is imported, so
+neither NumPy nor TensorFlow costs time.
 """
 
 import difflib
@@ -9,7 +9,6 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
 
 import click
@@ -18,16 +17,8 @@ from rnneval.cli import shared
 from rnneval.cli.command import Command
 from rnneval.errors import UsageError
 from rnneval.pages import Page, all_pages
-from rnneval.registry import read_entries
 
-# Folders below the package whose files are explained.
-_FOLDERS = {
-    "metrics": "metric",
-    "metrics/baselines": "baseline",
-    "wiring/faults": "rule",
-    "metrics/diagnostics/findings": "rule",
-    "render/figures": "figure",
-}
+_KINDS = ("metric", "baseline", "rule", "figure", "loading rule", "lint rule")
 _WIDTH = 100
 
 
@@ -67,11 +58,7 @@ def command(*, name: str | None, output: shared.Output) -> None:
 
 def entries() -> tuple[Page, ...]:
     """Read every text of the package, by kind and then by name."""
-    root = files("rnneval")
-    found = [
-        entry for folder, kind in _FOLDERS.items() for entry in read_entries(root.joinpath(*folder.split("/")), kind)
-    ]
-    return (*found, *(page for page in all_pages() if page.kind in {"lint rule", "loading rule"}))
+    return tuple(sorted(all_pages(), key=lambda entry: (_KINDS.index(entry.kind), entry.name)))
 
 
 def find(name: str, known: Sequence[Page]) -> tuple[Page, ...]:

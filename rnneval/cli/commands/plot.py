@@ -38,17 +38,6 @@ _ALL = "all"
 )
 @click.option("--dark", is_flag=True, help="Draw on a dark background.")
 @click.option("--metric", metavar="METRIC", help="Score to draw, such as accuracy. [default: that of the figure]")
-@click.option("--title", metavar="TITLE", help="Title; an empty one for none. [default: the main result]")
-@click.option(
-    "--legend",
-    type=click.Choice(["none", "above", "below", "beside", "inside"]),
-    help="Place of the legend, or none. [default: that of the figure]",
-)
-@click.option(
-    "--palette",
-    metavar="PALETTE",
-    help="Colours: a palette of seaborn, such as deep, or colours with commas between them. [default: rnneval's own]",
-)
 @shared.repeated_option("--text", "TEXT", "For the figure passage: the text that was scored.")
 @click.option(
     "--part",
@@ -72,9 +61,6 @@ def command(
     size: str,
     dark: bool,
     metric: str | None,
-    title: str | None,
-    legend: str | None,
-    palette: str | None,
     text: tuple[str, ...],
     part: str | None,
     at: int | None,
@@ -88,7 +74,7 @@ def command(
     --out is a file. The figure passage (of losses) is coloured text: it is printed, or written as HTML.
     """
     from rnneval.records.paths import named_records
-    from rnneval.render.figures import Keywords, save
+    from rnneval.render.figures import save
     from rnneval.render.phrasing import visible
     from rnneval.render.terminal import show
 
@@ -96,11 +82,6 @@ def command(
     if listing:
         tell("\n".join(_listed(sources)))
         return 0
-    changes = Keywords.of(
-        title=title,
-        legend={None: True, "none": False}.get(legend, legend),
-        palette=palette.split(",") if palette and "," in palette else palette,
-    )
     pictures = list(_chosen(sources, Path(out) if out else None, figure, metric))
     places = [place for place, _ in pictures if place is not None]
     read = [each.path for each in named_records("RECORD", records)]
@@ -108,9 +89,9 @@ def command(
     for place, picture in pictures:
         if place is None:
             tell(visible(picture.title))
-            show(picture.draw(keywords=changes))
+            show(picture.draw())
         else:
-            save(picture, place, size, dark=dark, keywords=changes)
+            save(picture, place, size, dark=dark)
             if not quiet:
                 tell(f"{place}: {visible(picture.title)}")
     return 0

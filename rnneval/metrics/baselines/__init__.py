@@ -1,9 +1,8 @@
 """Baselines, one file each: what a model must beat to have learnt anything.
 
 A `BASELINE` is a pure function of the number of times each id occurs in the scored and in the fitted text. Add
-`NAME.py` with a docstring (the text of `rnneval explain NAME`) and a `BASELINE` to this folder; nothing else has to be
-edited.
-The n-grams need both texts and not only their counts: `ngram.py` is a page and functions.
+`NAME.py` with a `BASELINE` to this folder and the page `rnneval/pages/NAME.md`; nothing else has to be edited. The
+n-grams need both texts and not only their counts: `ngram.py` has functions alone.
 """
 
 from collections.abc import Callable

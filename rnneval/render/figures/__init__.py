@@ -2,21 +2,20 @@
 
 The file of a figure holds
 
-- a docstring: the first paragraph says what the figure shows, the second how to read it, a sentence a mark;
 - `KINDS`, the schemas of the records or tables that it is made from;
 - `ORDER`; the figure with the lowest is the default of a record;
 - `figure(source)`, which returns a `Figure`, or `None` if this source cannot give it;
-- `TOGETHER = True` if `figure(*sources)` makes one picture of several records;
-- `SEABORN`, the axes-level function of seaborn that draws its main marks (`_style.draw`, `_style.lines`), if one does.
+- `TOGETHER = True` if `figure(*sources)` makes one picture of several records.
 
-`figure` may take the keyword `metric`, the score to draw in place of the default.
+Its page, `rnneval/pages/NAME.md`, says in its first line what the figure shows, and under "How to read the figure" how
+to read it, a sentence a mark. `figure` may take the keyword `metric`, the score to draw in place of the default.
 
 `figure` is cheap: it takes the numbers, and makes title and text alternative. pandas, seaborn and matplotlib are
 imported in functions, so that listing the figures of a record does not load matplotlib.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
@@ -26,22 +25,24 @@ from typing import Any
 
 from rnneval import registry
 from rnneval.errors import UsageError
+from rnneval.pages import page
 from rnneval.records import Run
 from rnneval.records.tables import LOSSES
-from rnneval.render.figures._base import Figure, Keywords, Source, Table, caution, kind_of, load, meant, source_of
+from rnneval.render.figures._base import Figure, Source, Table, caution, kind_of, load, meant, source_of
 from rnneval.render.figures._export import ENDINGS, SIZES, ending_of, save, svg
 
 __all__ = [
-    "ENDINGS", "LOSSES", "SIZES", "Figure", "Keywords", "Source", "Table", "all_figures", "caution", "ending_of",
-    "figure_of", "figures_of", "load", "meant", "module", "names", "save", "source_of", "svg", "together",
+    "ENDINGS", "LOSSES", "SIZES", "Figure", "Source", "Table", "caution", "ending_of",
+    "figure_of", "figures_of", "load", "meant", "names", "save", "source_of", "svg", "together",
     "with_metric",
 ]  # fmt: skip
 
 
 @cache
-def all_figures() -> tuple[ModuleType, ...]:
-    """Return the module of every figure, in the order of `ORDER`."""
-    return tuple(sorted(map(module, names()), key=lambda module: (module.ORDER, module.__name__)))
+def _modules() -> dict[str, ModuleType]:
+    """Import every figure, and return the modules by name in the order of `ORDER`."""
+    found = ((name, import_module(f"{__name__}.{name}")) for name in names())
+    return dict(sorted(found, key=lambda each: (each[1].ORDER, each[0])))
 
 
 def names() -> tuple[str, ...]:
@@ -51,17 +52,12 @@ def names() -> tuple[str, ...]:
 
 def together() -> tuple[str, ...]:
     """Return the names of the figures that make one picture of several runs."""
-    return tuple(name for name in names() if getattr(module(name), "TOGETHER", False))
+    return tuple(name for name in names() if hasattr(_modules()[name], "TOGETHER"))
 
 
 def with_metric() -> tuple[str, ...]:
     """Return the names of the figures whose metric can be chosen."""
-    return tuple(name for name in names() if "metric" in signature(module(name).figure).parameters)
-
-
-def module(name: str) -> ModuleType:
-    """Return the module of a figure."""
-    return import_module(f"{__name__}.{name}")
+    return tuple(name for name in names() if "metric" in signature(_modules()[name].figure).parameters)
 
 
 def figures_of(source: Any) -> list[Figure]:
@@ -69,7 +65,7 @@ def figures_of(source: Any) -> list[Figure]:
 
     A source is a record, a `Table`, a path of either, a DataFrame of a table, or a sequence of them.
     """
-    return list(_made(source_of(source), all_figures()))
+    return list(_made(source_of(source), names()))
 
 
 def figure_of(source: Any, name: str | None = None, *, metric: str | None = None) -> Figure:
@@ -83,9 +79,8 @@ def figure_of(source: Any, name: str | None = None, *, metric: str | None = None
     if metric is not None and name is not None and name not in with_metric():
         raise UsageError(f"metric={metric!r}: {name} has no choice of metrics; {', '.join(with_metric())} have one")
     given = source_of(source)
-    wanted = with_metric() if metric is not None else names()
-    modules = [each for each in all_figures() if _name(each) == name or (name is None and _name(each) in wanted)]
-    for figure in _made(given, modules, **{} if metric is None else {"metric": metric}):
+    wanted = (name,) if name is not None else names() if metric is None else with_metric()
+    for figure in _made(given, wanted, **{} if metric is None else {"metric": metric}):
         return figure
     kinds = ", ".join(sorted({kind_of(each) for each in (given if isinstance(given, list) else [given])}))
     missing = f"no figure {name} in it" if name else "no figure in it"
@@ -95,34 +90,30 @@ def figure_of(source: Any, name: str | None = None, *, metric: str | None = None
     raise UsageError(f"{kinds}: {missing}; {can}")
 
 
-def _made(given: Any, modules: Iterable[ModuleType], **options: Any) -> Iterator[Figure]:
-    """Yield the figures that some modules make of what was given, each with its name and with how to read it."""
+def _made(given: Any, wanted: Collection[str], **options: Any) -> Iterator[Figure]:
+    """Yield the wanted figures that can be made of what was given, each with its name and with how to read it.
+
+    The title of the figure of one run begins with why its numbers are no scores, if they are none.
+    """
     sources = given if isinstance(given, list) else [given]
     kinds = {kind_of(each) for each in sources}
-    for each in modules:
-        if not kinds <= set(each.KINDS) or (len(sources) > 1 and not getattr(each, "TOGETHER", False)):
-            continue
-        figure = each.figure(*sources, **options)
-        if figure is not None:
-            figure = replace(figure, name=_name(each), reading=figure.reading or _reading(each, figure))
-            yield _cautioned(figure, sources)
-
-
-def _cautioned(figure: Figure, sources: Sequence[Any]) -> Figure:
-    """Return the figure of one run whose title begins with why its numbers are no scores, if they are none."""
     word = caution(sources[0]).capitalize() if len(sources) == 1 and isinstance(sources[0], Run) else ""
-    if not word:
-        return figure
-    return replace(figure, title=f"{word}: {figure.title}", alt=f"{word}. {figure.alt}", diverged=True)
+    for name, module in _modules().items():
+        if name not in wanted or not kinds <= set(module.KINDS) or (len(sources) > 1 and name not in together()):
+            continue
+        figure = module.figure(*sources, **options)
+        if figure is None:
+            continue
+        figure = replace(figure, name=name)
+        figure = replace(figure, reading=figure.reading or _reading(figure))
+        if word:
+            title, alt = f"{word}: {figure.title}", f"{word}. {figure.alt}"
+            figure = replace(figure, title=title, alt=alt, diverged=True)
+        yield figure
 
 
-def _reading(module: ModuleType, figure: Figure) -> str:
-    """Return the second paragraph of a figure's page, without the sentences on marks that are not drawn."""
-    paragraph = " ".join((module.__doc__ or "").split("\n\n")[1].split())
+def _reading(figure: Figure) -> str:
+    """Return how to read a figure, without the sentences on marks that are not drawn."""
     absent = [words for words, drawn in figure.marks.items() if not drawn]
-    sentences = re.split(r"(?<=[.]) (?=\S)", paragraph)
+    sentences = re.split(r"(?<=[.]) (?=\S)", page(figure.name).paragraph("How to read the figure"))
     return " ".join(sentence for sentence in sentences if not any(words in sentence for words in absent))
-
-
-def _name(module: ModuleType) -> str:
-    return module.__name__.rpartition(".")[2]

@@ -3,85 +3,69 @@
 matplotlib keeps its settings in one global place, and reads some of them (fonts in SVG, the salt of its ids) when a
 picture is written. A lock is held meanwhile, so that threads do not see each other's settings. A user's own style has
 no effect.
-
-An SVG element needs ids that no other picture of its page has. An image of its own need not be told apart: a page holds
-every figure twice, once for each look, so `compact` shortens names and coordinates and turns styles into classes.
 """
 
-import hashlib
 import html
 import io
 import os
 import re
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rnneval.errors import UsageError
 from rnneval.records import whole_file, write_text
-from rnneval.render.figures._base import LOCK, Figure, Keywords
+from rnneval.render.figures._base import LOCK, Figure
 from rnneval.render.figures._style import DARK, LIGHT, fill
 from rnneval.render.phrasing import visible
 
-_NARROWEST, _LOWEST = 300, 520  # pixels: no picture is narrower, or lower than one that is as wide
+LOWEST = 520  # pixels: no picture is lower than one that is as wide
 ENDINGS = ("png", "svg", "pdf", "html")
 # Text in an SVG stays text, in the reader's own font; it is laid out for DejaVu, which is as wide as any of these.
 _SANS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 _TAG = re.compile(r"<[^>]*>")  # text is escaped: it holds neither < nor >, and is left as it is
-_NUMBER = re.compile(r"-?\d+\.\d{3,}")
-_PLACES = re.compile(r'(?<= )(d|x|y|width|height|transform)="([^"]*)"')
-_COMMAND = re.compile(",?([A-Za-z]),?")  # of a path
-_STYLE = re.compile(r' style="([^"]*)"')
-_NAMED = re.compile(r' id="([^"]+)"')
-_POINTS_AT = re.compile(r'(?<=url\(#)[^)]+|(?<=href="#)[^"]+|(?<= id=")[^"]+')
 # Inches, and dots an inch; None: as high as the figure. A slide has 1920 × 1080 dots, and larger text than a page.
 SIZES: dict[str, tuple[float, float | None, int]] = {"page": (6.5, None, 300), "slide": (6.4, 3.6, 300)}
 
 
-def svg(figure: Figure, *, width: float = 640, dark: bool = False, titled: bool = True) -> str:
-    """Return the figure as an SVG element for a page: no XML head, unique ids, with title and text alternative.
+def svg(
+    figure: Figure,
+    size: tuple[float, float | None, int] = SIZES["page"],
+    *,
+    dark: bool = False,
+    clear: bool = False,
+    titled: bool = True,
+) -> str:
+    """Return the figure as an SVG image, which scales with its place: with title and text alternative.
 
-    The width is its largest, in CSS pixels; the element shrinks with its column, and its letters with it (they are 9 to
-    13 pixels high at full width). Below 520 the picture is as high as at 520, its title comes on top, and legends stand
-    below it where there is no room beside it. Nothing is laid out for less than 300. The background is transparent.
+    Args:
+        figure: A figure that is drawn.
+        size: Width and height in inches, or None for the height of the figure; and dots an inch.
+        dark: Whether it is drawn for a dark ground.
+        clear: Whether its ground is transparent.
+        titled: Whether its title stands above it.
     """
     if figure.text is not None:
         raise UsageError(f"the figure {figure.name} is text: it has no SVG")
+    metadata = {"Title": visible(figure.title), "Date": None, "Creator": None}
     with _settings(figure.name):
-        canvas = _drawn(figure, (max(width, _NARROWEST) / 96, None, 96), dark=dark, clear=True, titled=titled)
+        canvas = _drawn(figure, size, dark=dark, clear=clear, titled=titled)
         written = io.StringIO()
-        canvas.savefig(written, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    printable = _printable(written.getvalue())
-    body = _cleaned(printable[printable.index("<svg") :])
-    body = re.sub(r"\s*<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    prefix = f"{figure.name}-{hashlib.sha256(body.encode()).hexdigest()[:8]}-"
-    named = _TAG.sub(lambda tag: _POINTS_AT.sub(lambda known: prefix + known[0], tag[0]), body)
-    head, rest = named.split(">", 1)
-    head = re.sub(r' (?:width|height|version|xmlns:xlink)="[^"]*"', "", head)
-    xlink = ' xmlns:xlink="http://www.w3.org/1999/xlink"' if "xlink:" in rest else ""
-    words = f'<title id="{prefix}title">{html.escape(visible(figure.title))}</title>'
-    words += f'<desc id="{prefix}desc">{html.escape(visible(figure.alt))}</desc>'
-    about = f'role="img" aria-labelledby="{prefix}title {prefix}desc" style="width: 100%; max-width: {width:g}px"'
-    return f"{head}{xlink} {about}>{words}{rest}"
+        canvas.savefig(written, format="svg", metadata=metadata)
+    image = written.getvalue().replace("'DejaVu Sans'", _SANS)
+    # Ids that nothing refers to are names of matplotlib or of layers.
+    needed = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', image))
+    image = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in needed else "", image)
+    head, _, rest = image.partition("<metadata>")
+    described = f"{head}<desc>{html.escape(figure.alt)}</desc>\n <metadata>{rest}"
+    # Ids and titles are made of the names of layers: characters that XML or UTF-8 cannot hold are shown as escapes.
+    return "\n".join(map(visible, described.split("\n")))
 
 
-def save(
-    figure: Figure,
-    path: str | os.PathLike[str],
-    size: str = "page",
-    *,
-    dark: bool = False,
-    keywords: Keywords | None = None,
-) -> None:
+def save(figure: Figure, path: str | os.PathLike[str], size: str = "page", *, dark: bool = False) -> None:
     """Write the figure to a file by its ending: PNG, SVG or PDF, or HTML for a figure that is text."""
-    changed = keywords or Keywords()
-    figure.require_changes(changed)
-    if changed.title is not None:
-        figure = replace(figure, title=changed.title)
     form = ending_of(path)
     if size not in SIZES:
         raise UsageError(f"--size {size} is not known: give {' or '.join(SIZES)}")
@@ -90,18 +74,13 @@ def save(
         raise UsageError(f"{os.fspath(path)}: the figure {figure.name} is written to {allowed}")
     if figure.html is not None:
         write_text(_page(figure, figure.html(), dark=dark), path)
-        return
-    dates = {"png": ("Software",), "svg": ("Date", "Creator"), "pdf": ("CreationDate", "Creator", "Producer")}[form]
-    metadata: dict[str, str | None] = {"Title": visible(figure.title), **dict.fromkeys(dates)}
-    with _settings(figure.name), whole_file(path) as temporary:
-        canvas = _drawn(figure, SIZES[size], dark=dark, keywords=changed)
-        if form == "svg":
-            written = io.StringIO()
-            canvas.savefig(written, format=form, metadata=metadata)
-            head, _, rest = _cleaned(written.getvalue()).partition("<metadata>")
-            described = f"{head}<desc>{html.escape(figure.alt)}</desc>\n <metadata>{rest}"
-            temporary.write_text(_printable(described), encoding="utf-8")
-        else:
+    elif form == "svg":
+        write_text(svg(figure, SIZES[size], dark=dark), path)
+    else:
+        dates = {"png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer")}[form]
+        metadata: dict[str, str | None] = {"Title": visible(figure.title), **dict.fromkeys(dates)}
+        with _settings(figure.name), whole_file(path) as temporary:
+            canvas = _drawn(figure, SIZES[size], dark=dark)
             # In memory first: on a full disk, the PDF writer of matplotlib 3.10.0 ends in an error of zlib.
             drawn = io.BytesIO()
             canvas.savefig(drawn, format=form, dpi=SIZES[size][2], metadata=metadata)
@@ -148,7 +127,6 @@ def _drawn(
     dark: bool,
     clear: bool = False,
     titled: bool = True,
-    keywords: Keywords | None = None,
 ) -> Any:
     """Draw on a matplotlib Figure of its own."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -159,7 +137,7 @@ def _drawn(
     look = DARK if dark else LIGHT
     width, height, dpi = size
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
-    canvas = Canvas((width, height or max(width, _LOWEST / 96) * figure.height), dpi, layout=layout)
+    canvas = Canvas((width, height or max(width, LOWEST / 96) * figure.height), dpi, layout=layout)
     FigureCanvasAgg(canvas)
     canvas.set_facecolor((0, 0, 0, 0) if clear else look.paper)
     ax = canvas.add_subplot()
@@ -168,10 +146,8 @@ def _drawn(
         x = 0.1 / canvas.get_figwidth()
         shown = canvas.suptitle("", x=x, ha="left", fontsize=11, fontweight="bold", color=look.ink)
         fill(shown, figure.title, (canvas.get_figwidth() - 0.2) * canvas.dpi)
-        if width < _LOWEST / 96:  # a phone breaks the title into more lines, which must not cost the Axes their height
-            canvas.set_figheight(canvas.get_figheight() + shown.get_window_extent().height / canvas.dpi)
     layout.execute(canvas)  # what is drawn next may ask how large the Axes are
-    figure.draw(ax=ax, keywords=keywords)
+    figure.draw(ax)
     ax.set_title("", loc="left")
     layout.execute(canvas)
     canvas.set_layout_engine(None)  # else savefig draws everything once more, for the layout alone
@@ -197,9 +173,6 @@ def _page(figure: Figure, element: str, *, dark: bool) -> str:
     )
 
 
-# The SVG text that matplotlib writes, rewritten
-
-
 def dark_of(svg: str) -> str:
     """Return a picture in the light look in the colours of the dark one, as it would be drawn.
 
@@ -210,49 +183,3 @@ def dark_of(svg: str) -> str:
     colors |= dict(zip(LIGHT.palette, DARK.palette, strict=True))
     pattern = re.compile("|".join(colors))
     return _TAG.sub(lambda tag: pattern.sub(lambda found: colors[found[0]], tag[0]), svg)
-
-
-def compact(svg: str) -> str:
-    """Return the same picture in fewer bytes, as an image of its own.
-
-    Coordinates get two decimal places (a hundredth of a point), a style that occurs again becomes a class, and names
-    become short ones: in a page they would meet those of other figures.
-    """
-
-    def rounded(places: re.Match[str]) -> str:
-        numbers = _NUMBER.sub(lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), places[2]).split()
-        if places[1] == "d":  # a comma is shorter than a space, which data in an address must escape
-            path = _COMMAND.sub(r"\1", ",".join(numbers))
-            return f'd="{path}"'
-        return f'{places[1]}="{" ".join(numbers)}"'
-
-    def smaller(found: re.Match[str]) -> str:
-        tag = _PLACES.sub(rounded, found[0])
-        tag = _STYLE.sub(lambda style: f' class="{classes[style[1]]}"' if style[1] in classes else style[0], tag)
-        tag = re.sub(r' (?:role|aria-labelledby)="[^"]*"', "", tag)  # an image is named by its element in the page
-        return _POINTS_AT.sub(lambda known: names.get(known[0], known[0]), tag)
-
-    tags = "".join(_TAG.findall(svg))
-    styles = [style for style, times in Counter(_STYLE.findall(tags)).items() if times > 1]
-    classes = {style: f"s{number}" for number, style in enumerate(styles)}
-    names = {name: f"n{number}" for number, name in enumerate(_NAMED.findall(tags))}
-    rules = "".join(f".{name}{{{style}}}" for style, name in classes.items())
-    return _TAG.sub(smaller, re.sub(r">\s*\n\s*<", "><", svg)).replace("</style>", f"{rules}</style>", 1)
-
-
-def ratio(svg: str) -> float:
-    """Return the height of a picture as a share of its width."""
-    box = re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+) ([\d.]+)"', svg)
-    return float(box.group(2)) / float(box.group(1)) if box else 0.6
-
-
-def _printable(svg: str) -> str:
-    """Show characters that XML or UTF-8 cannot hold as escapes: ids and titles are made of the names of layers."""
-    return "\n".join(map(visible, svg.split("\n")))
-
-
-def _cleaned(svg: str) -> str:
-    """Put in the reader's fonts, and remove ids that nothing refers to: names of matplotlib or of layers."""
-    needed = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
-    with_fonts = svg.replace("'DejaVu Sans'", _SANS)
-    return re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in needed else "", with_fonts)

@@ -6,8 +6,8 @@ decides between the light and the dark look.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -31,8 +31,6 @@ class Look:
     """Distinct under all kinds of colour blindness, and at least 3:1 against the paper: a test computes both."""
     hot: str
     """Ground of the most surprising text: ink is legible on every mixture of it with the paper."""
-    keywords: Mapping[str, Any] = field(default_factory=dict)
-    """Keyword arguments of the caller for the function of seaborn that draws the main marks."""
 
     @property
     def good(self) -> str:
@@ -86,8 +84,6 @@ DARK = Look(
     palette=("#56b4e9", "#e69f00", "#00b58a", "#f0e442", "#cc79a7", "#ffffff"),
     hot="#a8500c",
 )
-COLORS = len(LIGHT.palette)
-"""Colours of a palette."""
 _DASHES = ("", (4, 1.6), (6.4, 1.6, 1, 1.6), (1, 1.6), (5, 1, 1, 1, 1, 1), (8, 2))
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _PERCENTS = (0, 2.5, 25, 50, 75, 97.5, 100)
@@ -96,11 +92,10 @@ _NARROW = 280.0
 """Points; on narrower Axes, nothing stands beside them or over their data."""
 SMALLEST = 6.8
 """Points; 9 pixels on a page."""
-PLACES: dict[str, dict[str, Any]] = {
+_PLACES: dict[str, dict[str, Any]] = {
     "above": {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.2},
     "below": {"loc": "upper center", "bbox_to_anchor": (0.48, -0.2), "columnspacing": 1.4},
     "beside": {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0},
-    "inside": {"loc": "upper left"},
 }
 
 
@@ -132,7 +127,7 @@ def frame(ax: Any, look: Look, *, title: str, x: str, y: str, grid: str) -> None
     fill(shown, title, ax.get_window_extent().width)
     text = x or ax.get_xlabel()
     under = ax.set_xlabel(text, color=look.ink, fontsize="small")
-    room = (0.9 if _on_phone(ax) else 1.1) * ax.get_window_extent().width
+    room = 1.1 * ax.get_window_extent().width
     broken = [line for part in text.split("\n") for line in _broken(under, part, room)]
     under.set_text(plain("\n".join(broken)))
     ax.set_ylabel(plain(y or ax.get_ylabel()), color=look.ink, fontsize="small")
@@ -176,43 +171,29 @@ def crowded(ax: Any) -> bool:
     return bool(box.width / ax.figure.dpi * 72 < _NARROW or (ax.figure.get_layout_engine() is None and any(beside)))
 
 
-def _on_phone(ax: Any) -> bool:
-    """Return whether the Axes are narrow because the whole picture is."""
-    return crowded(ax) and len(ax.figure.axes) == 1
-
-
 def legend(ax: Any, place: str, **options: Any) -> None:
-    """Add a legend `above`, `below`, `beside` or `inside` the Axes, unless it would be empty.
+    """Add a legend `above`, `below` or `beside` the Axes, unless it would be empty.
 
-    Of crowded Axes it stands below instead of beside or inside them. It has as many columns as there is room for.
+    Of crowded Axes it stands below instead of beside them. It has as many columns as there is room for.
     """
     from matplotlib.transforms import offset_copy
 
     if not (options.get("handles") or ax.get_legend_handles_labels()[0]):
         return
-    settings = PLACES[place] | options
-    if place in ("beside", "inside") and crowded(ax):
-        place, settings = "below", PLACES["below"] | {"ncols": 3} | options
+    settings = _PLACES[place] | options
+    if place == "beside" and crowded(ax):
+        place, settings = "below", _PLACES["below"] | {"ncols": 3} | options
     box = ax.get_window_extent()
     if place == "below":
         ticks = ax.xaxis.get_tightbbox()
         points = (3 if ax.get_xlabel() else 18) + (0 if ticks is None else (box.y0 - ticks.y0) / ax.figure.dpi * 72)
         under = offset_copy(ax.transAxes, ax.figure, y=-points, units="points")
         settings |= {"bbox_to_anchor": (0.48, 0.0), "bbox_transform": under}
-    # Labels beside narrow Axes will take a quarter of the picture, which the Axes have until it is laid out.
-    room = 0.75 * ax.figure.bbox.width if _on_phone(ax) else 1.1 * box.width
     for columns in range(settings.get("ncols", 1), 0, -1):
         shown = ax.legend(**settings | {"ncols": columns})
-        if place in ("beside", "inside") or shown.get_window_extent().width <= room:
+        if place == "beside" or shown.get_window_extent().width <= 1.1 * box.width:
             break
     shown.set_gid(place)
-
-
-def draw(function: str, ax: Any, look: Look, **settings: Any) -> None:
-    """Draw the main marks of a figure by an axes-level function of seaborn; the caller's keywords win."""
-    import seaborn as sns
-
-    getattr(sns, function)(**{**settings, **look.keywords}, ax=ax)
 
 
 def on_paper(look: Look) -> dict[str, Any]:
@@ -291,11 +272,13 @@ def lines(ax: Any, look: Look, frame: Any, *, x: str, y: str, by: str, marked: b
 
     They differ in colour, dashes and marker; more lines than colours repeat the colours with other dashes and markers.
     """
+    import seaborn as sns
+
     names, n = list(dict.fromkeys(frame[by])), len(look.palette)
     chosen = {name: (i % n, (i + i // n) % n) for i, name in enumerate(names)}
     before = len(ax.lines)
-    draw(
-        "lineplot", ax, look, data=frame, x=x, y=y, hue=by, hue_order=names,
+    sns.lineplot(
+        ax=ax, data=frame, x=x, y=y, hue=by, hue_order=names,
         palette={name: look.palette[k] for name, (k, _) in chosen.items()},
         style=by, style_order=names, dashes={name: _DASHES[k] for name, (_, k) in chosen.items()},
         markers={name: _MARKERS[k] for name, (_, k) in chosen.items()} if marked else False, markeredgewidth=0,

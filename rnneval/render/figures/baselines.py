@@ -1,10 +1,4 @@
-"""The loss of the model between those of baselines: models without a network, fitted to the same text.
-
-Shorter bars are better. The line at the end of a model's bar is its 95 % interval. `uniform` takes every token for
-equally likely. `unigram` knows how often each token occurs. `ngram-N` counts what follows the N − 1 tokens before it.
-Several runs stand below one another; only valid runs that compare with the first are shown. Where a baseline differs
-between them, for example fitted to another text, the name of the run stands behind it.
-"""
+"""The loss of the model between those of baselines: models without a network, fitted to the same text."""
 
 import math
 from collections.abc import Sequence
@@ -17,12 +11,11 @@ from rnneval.gates.sides import ACROSS_TOKENS, difference_between
 from rnneval.metrics import Metric, UnavailableError, by_name, totals_of
 from rnneval.records.run import Run
 from rnneval.render.figures._base import Figure, require_metric
-from rnneval.render.figures._style import Look, draw, label, labels, rows
+from rnneval.render.figures._style import Look, label, labels, rows
 from rnneval.render.phrasing import listed, model_names, number
 
 KINDS = ("rnneval.run/1",)
 ORDER = 70
-SEABORN = "barplot"
 TOGETHER = True
 _LOSS = "cross_entropy"
 
@@ -104,10 +97,12 @@ def _scores(run: Run, measured: Metric) -> dict[str, float]:
 
 
 def _paint(frame: Any, ax: Any, look: Look) -> None:
+    import seaborn as sns
+
     colors = {"model": look.good, "baseline": look.muted}
     places = list(frame.index)  # rows and not names, since two runs may have the same name
-    draw(
-        "barplot", ax, look, x=frame["score"], y=places, hue=frame["kind"], orient="h", palette=colors, saturation=1,
+    sns.barplot(
+        ax=ax, x=frame["score"], y=places, hue=frame["kind"], orient="h", palette=colors, saturation=1,
         alpha=0.75, width=0.62, linewidth=0, errorbar=None, legend=False,
     )  # fmt: skip
     ax.hlines(places, frame["low"], frame["high"], color=look.ink, linewidth=2.2, gid="interval")

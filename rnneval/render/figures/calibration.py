@@ -1,10 +1,4 @@
-"""Confidence against accuracy: a reliability diagram.
-
-Tokens are put into 15 bins by the probability of the model's first choice. A dot stands at the middle of its bin, and
-the stem between the diagonal, where confidence equals accuracy, and the dot is the exact gap of the bin. Dots below the
-diagonal mean overconfidence. The area of a dot is the share of tokens in its bin, the thin bar the 95 % interval of its
-accuracy by itself (1.96 standard errors).
-"""
+"""Confidence against accuracy: a reliability diagram."""
 
 from functools import partial
 from typing import Any
@@ -14,12 +8,11 @@ import numpy as np
 from rnneval.metrics.calibration_error import BINS, COUNTS, NAMES
 from rnneval.records.run import Run
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, draw, legend, percent
+from rnneval.render.figures._style import Look, legend, percent
 from rnneval.render.phrasing import counted, number
 
 KINDS = ("rnneval.run/1",)
 ORDER = 60
-SEABORN = "scatterplot"
 
 
 def figure(run: Run) -> Figure | None:
@@ -66,6 +59,8 @@ def figure(run: Run) -> Figure | None:
 
 
 def _paint(bins: Any, ax: Any, look: Look) -> None:
+    import seaborn as sns
+
     # As arrays: matplotlib 3.10.0 reads error bars in a way that pandas 2.2 deprecates for a Series.
     middle, right, tokens = bins[["middle", "accuracy", "tokens"]].to_numpy().T
     ax.plot([0, 1], [0, 1], color=look.ink, linestyle="--", linewidth=1.1, label="perfectly calibrated")
@@ -75,8 +70,8 @@ def _paint(bins: Any, ax: Any, look: Look) -> None:
         middle, right, yerr=[np.minimum(error, right), np.minimum(error, 1 - right)], fmt="none",
         ecolor=look.good, elinewidth=1, label="95 % interval", zorder=3,
     )  # fmt: skip
-    draw(
-        "scatterplot", ax, look, x=middle, y=right, s=14 + 500 * tokens / tokens.sum(), color=look.good,
+    sns.scatterplot(
+        ax=ax, x=middle, y=right, s=14 + 500 * tokens / tokens.sum(), color=look.good,
         edgecolor=look.paper, linewidth=0.8, zorder=4, label="a bin (area: its share of tokens)", legend=False,
     )  # fmt: skip
     ax.set_xlim(0, 1)

@@ -1,13 +1,4 @@
-"""Differences, their uncertainty and what was allowed: a forest plot.
-
-A row is a metric that a gate judged; to the right is worse. The dot is the difference, the bar its bounds (one-sided
-95 % each), and the line at 1 is the allowance: every row is measured by its own allowance, so that metrics of different
-units share one axis; the numbers are in each metric's own unit. A bar wholly beyond the line fails, one wholly before
-it passes, and one across it is inconclusive.
-
-Of several run records, a row is a run, and the difference is that to the best one; the intervals of all pairs of runs
-hold together with 95 %.
-"""
+"""Differences, their uncertainty and what was allowed: a forest plot."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +11,7 @@ from rnneval.gates.explanation import number as in_unit
 from rnneval.gates.ranking import Ranking, rank
 from rnneval.gates.sides import named
 from rnneval.metrics import by_name
+from rnneval.pages import page
 from rnneval.records import Gate, Run
 from rnneval.records.gate import Comparison
 from rnneval.render.figures._base import Figure, meant
@@ -29,11 +21,6 @@ from rnneval.render.phrasing import counted, listed, model_names
 KINDS = ("rnneval.gate/1", "rnneval.run/1", "rnneval.compare/1")
 ORDER = 10
 TOGETHER = True
-_RANKED = (
-    "A row is a run, and the dot its difference to the best one. The bar is its 95 % interval: those of all pairs of "
-    "runs hold together."
-)
-"""How to read the figure of ranked runs."""
 _MOST = 40
 """Rows that can be read; where there are more, those that did not pass come before the others."""
 _URGENCY = {"fail": 0, "inconclusive": 1}
@@ -153,7 +140,7 @@ def _of_ranking(ranking: Ranking) -> Figure | None:
         axis=f"difference of {metric} to the best ({'per cent' if per_cent else ranking.unit}; {side}: worse)",
         margin=None,
         left_out=left_out,
-        reading=_RANKED,
+        reading=page("comparison").paragraph("How to read the figure of several runs"),
     )
 
 

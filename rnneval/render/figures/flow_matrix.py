@@ -1,9 +1,4 @@
-"""The flow matrix of a wiring record: which state each state received.
-
-A row is a state that a value went into, a column is where the value came from. The cells with a rim are the diagonal: a
-state's own value. A round mark is a value that belongs there. A cross is a value that does not belong there. Small
-numbers are the calls (segments) in which it was seen.
-"""
+"""The flow matrix of a wiring record: which state each state received."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -13,13 +8,12 @@ import numpy as np
 
 from rnneval.records.wiring import Flow, Slot, Wiring
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, crowded, draw, in_legend, label, labels, legend, plain
+from rnneval.render.figures._style import Look, crowded, in_legend, label, labels, legend, plain
 from rnneval.render.phrasing import counted
 from rnneval.render.wiring_document import RIGHT, runs_of_calls, shown_flow, state_name
 
 KINDS = ("rnneval.wiring/1",)
 ORDER = 10
-SEABORN = "heatmap"
 _AROUND = 55.0
 """Points that legend, names and axis label take of the height of narrow Axes, before they are laid out."""
 _SAYS = {
@@ -84,6 +78,7 @@ def _said(entry: Flow) -> str:
 def _paint(
     ax: Any, look: Look, *, shown: Sequence[Slot], columns: Sequence[Slot | str], flow: Sequence[Flow], hidden: int
 ) -> None:
+    import seaborn as sns
     from matplotlib.colors import to_rgba
     from matplotlib.patches import Rectangle
 
@@ -94,8 +89,8 @@ def _paint(
     box, narrow = ax.get_window_extent(), crowded(ax)
     room = max(box.height * 72 / ax.figure.dpi - _AROUND * narrow, 20.0 * len(shown))
     points = float(min(box.width * 72 / ax.figure.dpi / len(columns), room / len(shown)))  # of a cell
-    draw(
-        "heatmap", ax, look, data=wrong, vmin=0, vmax=1, cmap=[to_rgba(look.grid, 0.45), to_rgba(look.bad, 0.25)],
+    sns.heatmap(
+        ax=ax, data=wrong, vmin=0, vmax=1, cmap=[to_rgba(look.grid, 0.45), to_rgba(look.bad, 0.25)],
         cbar=False, square=True, linewidths=points * 0.08, linecolor=look.paper,
     )  # fmt: skip
     for k in range(len(shown)):

@@ -1,10 +1,4 @@
-"""Forgetting lengths: after how many tokens the state no longer depends on where it started.
-
-Two copies of an excerpt are read, one from the carried state and one from the initial state. The forgetting length is
-the number of tokens after which the two states are the same to within the tolerance. They are compared at the ends of
-segments, so each length is an upper bound. The dot is the median over excerpts, the diamond the length within which
-95 % are, the bar at the end the longest. Several runs stand below one another, those that are not valid last.
-"""
+"""Forgetting lengths: after how many tokens the state no longer depends on where it started."""
 
 from functools import partial
 from typing import Any

@@ -1,9 +1,4 @@
-"""Gate activations: how far each gate is open, as shares of the time, and how often it is saturated.
-
-A row is a gate of a layer, its shape the histogram of all its activations over the text (units × positions), from 0
-(closed) to 1 (open); each row has its own height. The shaded ends are where a gate counts as saturated (below 0.03,
-above 0.97), and the numbers are the shares there. A gate that is always at one end does nothing and learns nothing.
-"""
+"""Gate activations: how far each gate is open, as shares of the time, and how often it is saturated."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,10 +1,4 @@
-"""Gradient norms in training: one line for each layer, step by step, on a logarithmic axis.
-
-A line is a layer, the thick one the whole model. Norms are those before clipping. Ticks at the top mark the steps at
-which the gradient was clipped. A vertical line marks the first step with a gradient that is not finite: a layer has no
-point at such a step. Each point is the median of neighbouring steps, and the band goes from their smallest to their
-largest norm of the whole model.
-"""
+"""Gradient norms in training: one line for each layer, step by step, on a logarithmic axis."""
 
 from functools import partial
 from typing import Any
@@ -18,7 +12,6 @@ from rnneval.render.phrasing import counted, number
 
 KINDS = (GRADIENT_HISTORY,)
 ORDER = 20
-SEABORN = "lineplot"
 _LARGEST_NORM = 1e5
 """Largest norm of a gradient in a sound training run, also where the loss is a sum over a large batch."""
 _LARGEST_UPDATE = 10.0

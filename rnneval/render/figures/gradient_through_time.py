@@ -1,10 +1,4 @@
-"""Reach of learning: the gradient of one token's loss with respect to the state k tokens before it.
-
-A line is a state: the median over many tokens of the total derivative, as a share of its value at the first lag at
-which the state acts. The bands hold the middle 95 % of the tokens. Below the dashed line 99 % of the gradient are gone;
-a mark shows where a line falls below it for good. If the lines fall before the truncation of training, longer
-segments would teach nothing more; if they do not fall, training cut off what the model can remember.
-"""
+"""Reach of learning: the gradient of one token's loss with respect to the state k tokens before it."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -20,7 +14,6 @@ from rnneval.render.phrasing import counted, number, visible
 
 KINDS = ("rnneval.gradients/1",)
 ORDER = 10
-SEABORN = "lineplot"
 GONE = 0.01
 _FLOOR = 1e-4
 

@@ -1,10 +1,4 @@
-"""Learning curves of a sweep: the loss of every checkpoint, a line for each run.
-
-The horizontal axis is the step or the epoch from the names of the checkpoints, or else their order. The band is the
-95 % interval of each number by itself: neighbouring checkpoints read the same text, so a difference between two of them
-may be significant where their bands overlap (see `rnneval compare`). The ring marks the best checkpoint. There is none
-where every checkpoint is worse than guessing. Checkpoints that failed or are not valid are counted and not drawn.
-"""
+"""Learning curves of a sweep: the loss of every checkpoint, a line for each run."""
 
 from functools import partial
 from typing import Any
@@ -19,7 +13,6 @@ from rnneval.render.phrasing import counted, number
 
 KINDS = (SWEEP,)
 ORDER = 5
-SEABORN = "lineplot"
 WORSE = "worse-than-uniform"
 """Code of the warning of a run that is worse than guessing."""
 _LOSSES = {"bits_per_char": "bits per character", "cross_entropy": "nats a token"}

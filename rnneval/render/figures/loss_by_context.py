@@ -1,22 +1,15 @@
-"""Loss by context: the loss when the state is reset k tokens before the scored token.
-
-The same tokens are scored with 1, 2, 5, … tokens of context; the dashed line is their loss with the full context. Where
-the curve meets the line, more context does not help. The bars are 95 % intervals of the difference to the line. The
-forgetting length is marked: after that many tokens two states that began differently are the same, so that nothing
-older can matter.
-"""
+"""Loss by context: the loss when the state is reset k tokens before the scored token."""
 
 from functools import partial
 from typing import Any
 
 from rnneval.records.run import ContextCurve, Forgetting, Run
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, crowded, draw, legend
+from rnneval.render.figures._style import Look, crowded, legend
 from rnneval.render.phrasing import counted, number
 
 KINDS = ("rnneval.run/1",)
 ORDER = 40
-SEABORN = "lineplot"
 CLOSE = 0.01
 """Largest difference to the loss with full context, in nats a token, that counts as none."""
 
@@ -52,9 +45,9 @@ def _paint(curve: ContextCurve, length: int | None, kept: Forgetting | None, ax:
     ax.set_xscale("log")
     bars = [1.96 * error for error in curve.extra_error]
     ax.errorbar(curve.lengths, curve.nats, yerr=bars, fmt="none", ecolor=look.good, capsize=2)
-    draw(
-        "lineplot", ax, look, x=curve.lengths, y=curve.nats, estimator=None, color=look.good, marker="o", markersize=5,
-        markeredgewidth=0, linewidth=1.8, label="state reset that many tokens before", legend=False,
+    ax.plot(
+        curve.lengths, curve.nats, color=look.good, marker="o", markersize=5, markeredgewidth=0, linewidth=1.8,
+        label="state reset that many tokens before",
     )  # fmt: skip
     ax.axhline(curve.whole, color=look.ink, linestyle="--", linewidth=1.1, label=f"full context, {number(curve.whole)}")
     if length is not None:

@@ -1,10 +1,4 @@
-"""The loss along the text: where the model finds it hard.
-
-Each dot is a block of the text (256 bytes or more). The shaded bands hold the middle 50 % and 95 % of neighbouring
-blocks of the text (256 bytes or more). The line is a running mean over a twentieth of the text, weighted by tokens. The
-dashed line is the mean of the whole text. The grey band is the 95 % interval of that mean. Ticks at the bottom mark
-where documents end, and the running mean starts anew there.
-"""
+"""The loss along the text: where the model finds it hard."""
 
 from functools import partial
 from typing import Any
@@ -16,12 +10,11 @@ from rnneval.gates.sides import is_lossy
 from rnneval.metrics import Metric, UnavailableError, by_name
 from rnneval.records.run import Run, Score
 from rnneval.render.figures._base import Figure, require_metric
-from rnneval.render.figures._style import Doubles, Look, bands, counting, draw, legend
+from rnneval.render.figures._style import Doubles, Look, bands, counting, legend
 from rnneval.render.phrasing import counted, number
 
 KINDS = ("rnneval.run/1",)
 ORDER = 20
-SEABORN = "lineplot"
 _LOSS = "cross_entropy"
 _WINDOW = 20  # parts of the text
 _DOTS = 600
@@ -140,12 +133,10 @@ def _paint(
         label = "95 % interval of the mean"
         ax.axhspan(score.low, score.high, color=look.ink, alpha=0.12, linewidth=0, label=label)
     ax.axhline(mean, color=look.ink, linewidth=1.1, linestyle="--", label=f"mean, {number(mean)}")
-    before = len(ax.lines)
-    draw(  # a line for each document
-        "lineplot", ax, look, x=blocks["middle"] / unit, y=blocks["running"], units=blocks["document"],
-        estimator=None, color=look.bad, linewidth=2, legend=False, gid="running mean",
-    )  # fmt: skip
-    ax.lines[before].set_label("running mean")
+    label = "running mean"
+    for _, part in blocks.groupby("document", sort=False):
+        ax.plot(part["middle"] / unit, part["running"], color=look.bad, linewidth=2, label=label, gid="running mean")
+        label = ""  # one line of the legend for all
     if len(documents):
         ax.plot(
             documents / unit, np.zeros(len(documents)), "|", color=look.muted, markersize=9,

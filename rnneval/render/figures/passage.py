@@ -1,10 +1,4 @@
-"""An excerpt of the text coloured by surprise: what the model did not expect, character by character.
-
-The stronger the colour behind a character, the less the model expected it. Surprise is −log₂ of the probability that
-the model gave to what came. Underlined characters have a surprise of 8 bits or more. All characters of a token have the
-token's surprise. Characters without a prediction (the first of a document) are shown in grey. Of a long text the most
-surprising excerpt is shown, or the one around a given byte.
-"""
+"""An excerpt of the text coloured by surprise: what the model did not expect, character by character."""
 
 import html
 import math

@@ -1,10 +1,4 @@
-"""Training, epoch by epoch: a lane for the held-out perplexity, and one for the norm of each state.
-
-A point is an epoch. A ring marks the epoch with the best score. The lane of the score goes from its smallest value to
-its largest. A cross marks an epoch in which a number was not finite: the training run diverged. A state's line is the
-mean of ‖state‖₂ over the held-out text, the band above it goes to the largest norm, and its lane begins at 0. Where a
-norm grows, the table says whether units saturate (statistic `saturated`) or the state drifts (`drift`).
-"""
+"""Training, epoch by epoch: a lane for the held-out perplexity, and one for the norm of each state."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

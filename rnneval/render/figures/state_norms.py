@@ -1,9 +1,4 @@
-"""State norms, token by token: a lane for each state along the text.
-
-The line is the norm ‖state‖₂ at a position. It is the median of neighbouring positions. The darker band holds the
-middle 50 % of them, the lighter band the middle 95 %. Each lane has its own scale, from 0 to the number at its right
-end. A lane that climbs is a state that grows with the text.
-"""
+"""State norms, token by token: a lane for each state along the text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +15,6 @@ from rnneval.render.figures._style import (
     bands,
     beside_lane,
     counting,
-    draw,
     label,
     lanes,
     legend,
@@ -30,7 +24,6 @@ from rnneval.render.phrasing import counted, number
 
 KINDS = (TRACE,)
 ORDER = 20
-SEABORN = "lineplot"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,10 +89,7 @@ def _paint(states: Sequence[_State], end: float, ax: Any, look: Look) -> None:
             ax.fill_between(table["x"], at[2.5], at[97.5], color=look.good, alpha=0.22, linewidth=0)
             ax.fill_between(table["x"], at[25], at[75], color=look.good, alpha=0.4, linewidth=0)
         marker = "o" if len(table) < 3 else None
-        draw(
-            "lineplot", ax, look, x=table["x"], y=at[50], estimator=None, color=look.good, linewidth=1.3, marker=marker,
-            markersize=5, gid=state.name, legend=False,
-        )  # fmt: skip
+        ax.plot(table["x"], at[50], color=look.good, linewidth=1.3, marker=marker, markersize=5, gid=state.name)
         for y, text in ((base + 0.84, number(top)), (base, "0")) if count <= 6 else ((base + 0.6, number(top)),):
             beside_lane(ax, look, text, y, size)
     ax.set_xlim(0, max(end, 1))

@@ -19,7 +19,7 @@ from rnneval.records import Gate, Gradients, Opened, Run, Wiring
 from rnneval.records.gate import Comparison
 from rnneval.records.run import WiringSummary
 from rnneval.records.tables import SWEEP
-from rnneval.render.document import KINDS, Claim, Kind, Page, Section
+from rnneval.render.document import KINDS, Claim, Kind, Report, Section
 from rnneval.render.figures import Table, caution
 from rnneval.render.html import html_of
 from rnneval.render.phrasing import counted, file_name, number, short_names
@@ -41,7 +41,7 @@ from rnneval.render.report.sections import CHAPTERS
 from rnneval.render.wiring_document import first_sentence
 from rnneval.sweeps.table import OK, best_first
 
-__all__ = ["Given", "Page", "draw", "html_of", "page_of"]
+__all__ = ["Given", "Report", "draw", "html_of", "page_of"]
 
 _ORDER: tuple[Kind, ...] = ("fail", "unsure", "pass", "note")
 _NAMED = 3
@@ -51,7 +51,7 @@ _ABSOLUTE = re.compile(r"(?:^|(?<==))(/|[A-Za-z]:[\\/])")
 """Where an absolute path begins: at the start of a text, or behind `--option=`."""
 
 
-def page_of(given: Sequence[Given], title: str | None = None) -> Page:
+def page_of(given: Sequence[Given], title: str | None = None) -> Report:
     """Say everything that a mix of records says, in their order; the title is by default the names of the models."""
     named = with_model_names(given)
     if not title and (found := sweeps(named)):
@@ -61,7 +61,7 @@ def page_of(given: Sequence[Given], title: str | None = None) -> Page:
         blocks = tuple(make(named))
         if blocks or anchor == "made":
             sections.append(Section(anchor=anchor, title=heading, lead=lead, blocks=blocks))
-    page = Page(
+    page = Report(
         title=title or _and([model.name for model in subjects(named)] or [each.label for each in named]),
         claims=_claims(named),
         sections=tuple(sections),
@@ -77,7 +77,7 @@ def page_of(given: Sequence[Given], title: str | None = None) -> Page:
         return page
     known = "|".join(map(re.escape, sorted(short, key=len, reverse=True)))
     pattern = re.compile(rf"(?<![\w./\\-])(?:{known})(?![\w/\\-])")
-    return cast("Page", _mapped(page, lambda text: pattern.sub(lambda found: short[found[0]], text)))
+    return cast("Report", _mapped(page, lambda text: pattern.sub(lambda found: short[found[0]], text)))
 
 
 def _absolute_paths(given: Given) -> Iterator[str]:

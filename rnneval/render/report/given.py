@@ -16,15 +16,16 @@ from rnneval.records import Gate, Gradients, Opened, Run, Wiring
 from rnneval.records.run import WiringSummary
 from rnneval.records.tables import SWEEP
 from rnneval.records.wiring import Finding
-from rnneval.render.document import Block, Fold, Page, Part, Picture
+from rnneval.render.document import Block, Fold, Picture, Report, Subsection
 from rnneval.render.figures import Figure, Table, figures_of, svg
-from rnneval.render.figures._export import compact, dark_of, ratio
+from rnneval.render.figures._export import LOWEST, dark_of
 from rnneval.render.html import Drawn
 from rnneval.render.phrasing import file_name, model_names
 
 R = TypeVar("R")
-WIDTH, NARROW = 460, 320
-"""Widths of figures in CSS pixels: of a column, and of a phone."""
+WIDTH = 460
+"""Width of a figure in CSS pixels: that of a column. It shrinks with its place."""
+COLUMN = (WIDTH / 96, None, 96)
 _SIDE_BY_SIDE = 12
 _NOUNS = {"char": "characters", "byte": "bytes", "word": "words"}
 
@@ -65,7 +66,7 @@ class Given:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
+class ReportedModel:
     """One model, and every record of it."""
 
     name: str
@@ -91,7 +92,7 @@ class Subject:
         return tuple(run for _, run in found.values())
 
 
-Scored = tuple[Subject, Run]
+Scored = tuple[ReportedModel, Run]
 """One evaluation, and the model that it is of."""
 
 
@@ -105,7 +106,7 @@ def sweeps(given: Iterable[Given]) -> list[Given]:
     return [each for each, table in of_kind(given, Table) if table.schema == SWEEP]
 
 
-def subjects(given: Sequence[Given]) -> tuple[Subject, ...]:
+def subjects(given: Sequence[Given]) -> tuple[ReportedModel, ...]:
     """Group records and tables by the hash of their checkpoint, in the order in which they were given.
 
     A table without a hash, such as the history of a training, belongs to the model whose record has the same name.
@@ -115,7 +116,7 @@ def subjects(given: Sequence[Given]) -> tuple[Subject, ...]:
         if sha := each.checkpoint:
             groups.setdefault(sha, []).append(each)
     names = _names(list(groups.values()))
-    models = [Subject(name=name, given=tuple(group)) for name, group in zip(names, groups.values(), strict=True)]
+    models = [ReportedModel(name=name, given=tuple(group)) for name, group in zip(names, groups.values(), strict=True)]
     for each, table in of_kind(given, Table):
         if not each.checkpoint and table.schema != SWEEP:
             owners = [place for place, model in enumerate(models) if model.has_label(each.label)]
@@ -286,7 +287,7 @@ def checked(given: Sequence[Given]) -> tuple[Checked, ...]:
     return tuple(sorted(found, key=lambda each: each.passes))
 
 
-def _owner(each: Given, wiring: Wiring, models: Sequence[Subject]) -> Subject | None:
+def _owner(each: Given, wiring: Wiring, models: Sequence[ReportedModel]) -> ReportedModel | None:
     """Return the model that a wiring record is about, which has no hash: by faults, name, folder or layers."""
     layers = {(layer.name, layer.kind) for layer in wiring.layers}
     faults, folder = set(map(_fault, wiring.findings)), PurePath(each.name).parent
@@ -335,7 +336,7 @@ def _key(given: Given, figure: Figure) -> str:
     return f"{given.name}/{figure.name}"
 
 
-def draw(page: Page, given: Sequence[Given]) -> Mapping[str, Drawn]:
+def draw(page: Report, given: Sequence[Given]) -> Mapping[str, Drawn]:
     """Draw the figures of a page, by key: the slow part of a report."""
     named = with_model_names(given)
     wanted = {key for section in page.sections for key in _keys(section.blocks)}
@@ -348,16 +349,13 @@ def _keys(blocks: Sequence[Block]) -> Iterator[str]:
     for block in blocks:
         if isinstance(block, Picture):
             yield block.key
-        elif isinstance(block, Part | Fold):
+        elif isinstance(block, Subsection | Fold):
             yield from _keys(block.blocks)
 
 
 def _drawn(figure: Figure) -> Drawn:
     if figure.html is not None:
         return Drawn(html=Markup(figure.html()))  # noqa: S704 - the figure escapes what comes out of files
-    looks = []
-    for width in (WIDTH, NARROW):
-        drawn = svg(figure, width=width, titled=False)
-        light, dark = compact(drawn), compact(dark_of(drawn))
-        looks.append(Drawn(light=light, dark=dark, width=width, height=round(width * ratio(light))))
-    return replace(looks[0], narrow=looks[1])
+    light = svg(figure, COLUMN, clear=True, titled=False)
+    light = light[light.index("<svg") :]
+    return Drawn(light=light, dark=dark_of(light), width=WIDTH, height=round(max(WIDTH, LOWEST) * figure.height))

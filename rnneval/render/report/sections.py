@@ -1,10 +1,8 @@
 """Chapters of the report: each function reads all records and yields the blocks that it has of them."""
 
-import re
 import shlex
 from collections.abc import Iterator, Sequence
 from functools import cache
-from importlib.resources import files
 from math import exp
 from typing import Any
 
@@ -12,36 +10,35 @@ from msgspec.structs import replace
 
 from rnneval.gates.sides import fields_of
 from rnneval.metrics.diagnostics import findings as rules
+from rnneval.pages import all_pages
 from rnneval.records import Gate, Gradients, Opened, Run, Wiring
 from rnneval.records.run import Checkpoint
-from rnneval.registry import read_entries
 from rnneval.render.document import (
     KINDS,
     Block,
-    Cell,
     Code,
     Fact,
-    Facts,
+    FactList,
     Fold,
     Found,
     KeyNumber,
     KeyNumbers,
     Notice,
     Paragraph,
-    Part,
-    Table,
+    Subsection,
+    TableBlock,
+    TableCell,
     code,
     table,
 )
-from rnneval.render.figures import Table as TidyTable
-from rnneval.render.figures import caution
+from rnneval.render.figures import Table, caution
 from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
 from rnneval.render.phrasing import counted, figure, file_name, interval, listed, number, optional, signed
 from rnneval.render.report.given import (
     Checked,
     Given,
+    ReportedModel,
     Scored,
-    Subject,
     alike,
     checked,
     of_kind,
@@ -62,12 +59,12 @@ from rnneval.render.run_document import (
     inside_tables,
     reset_table,
     run_facts,
+    said_once,
     scores_table,
 )
 from rnneval.render.wiring_document import finding_block, matrix_table, oracles_table
 from rnneval.sweeps.table import OK, best_first
 
-_RULES = ("wiring/faults", "metrics/diagnostics/findings")
 _SHOWN_ROWS = 30
 _NAMED, _WHOLE = 12, 3
 _LARGEST_EXPONENT = 709  # above it, the perplexity is larger than any float
@@ -115,12 +112,12 @@ def wiring(given: Sequence[Given]) -> Iterator[Block]:
         for each in wired.records:
             blocks += [*pictures(each), *_tables(each.record)]
         if blocks:
-            parts.append(Part(anchor=f"wiring-right-{place}", title=wired.name, blocks=tuple(blocks)))
+            parts.append(Subsection(anchor=f"wiring-right-{place}", title=wired.name, blocks=tuple(blocks)))
     if parts:
         yield Fold(title="Where each state went, and the tests of behaviour", blocks=tuple(parts))
 
 
-def _wired(number: int, wired: Checked) -> Part:
+def _wired(number: int, wired: Checked) -> Subsection:
     """Show every fault once, the first whole, the others folded; and the loss with other segments."""
     blocks: list[Block] = [
         Notice(kind=KINDS.get(each.verdict, "unsure"), title=_WIRING.get(each.verdict, each.verdict), text=each.reason)
@@ -145,10 +142,10 @@ def _wired(number: int, wired: Checked) -> Part:
     blocks += dict.fromkeys(cuts)
     if tables := tuple(shown for each in wired.records for shown in _tables(each.record)):
         blocks.append(Fold(title="As a table, and the tests of behaviour", blocks=tables))
-    return Part(anchor=f"wiring-{number}", title=wired.name, blocks=tuple(blocks))
+    return Subsection(anchor=f"wiring-{number}", title=wired.name, blocks=tuple(blocks))
 
 
-def _tables(wiring: Wiring) -> list[Table]:
+def _tables(wiring: Wiring) -> list[TableBlock]:
     tables = [matrix_table(wiring)] if wiring.flow else []
     return tables + ([oracles_table(wiring.oracles)] if wiring.oracles else [])
 
@@ -156,9 +153,7 @@ def _tables(wiring: Wiring) -> list[Table]:
 @cache
 def _rule_texts() -> dict[str, str]:
     """Return the text of each rule of this package in Markdown, without its first line."""
-    folders = (files("rnneval").joinpath(*folder.split("/")) for folder in _RULES)
-    entries = (entry for folder in folders for entry in read_entries(folder, "rule"))
-    return {entry.name: entry.text.partition("\n")[2].strip() for entry in entries}
+    return {page.name: page.text.partition("\n")[2].strip() for page in all_pages()}
 
 
 def checkpoints(given: Sequence[Given]) -> Iterator[Block]:
@@ -173,7 +168,7 @@ def checkpoints(given: Sequence[Given]) -> Iterator[Block]:
             blocks.append(Fold(title=f"{len(rest)} more", blocks=(checkpoints_table("The rest", rest, rows),)))
         if failed := [row for row in rows if row["status"] != OK]:
             blocks.append(failures_table(failed))
-        yield Part(anchor=f"checkpoints-{place}", title=f"{count} in {each.name}", blocks=tuple(blocks))
+        yield Subsection(anchor=f"checkpoints-{place}", title=f"{count} in {each.name}", blocks=tuple(blocks))
 
 
 def numbers(given: Sequence[Given]) -> Iterator[Block]:
@@ -202,7 +197,7 @@ def _overview(found: Sequence[Scored]) -> Iterator[Block]:
         scores = run.scores if run.valid else {}
         perplexity, bits, accuracy = (figure(scores[name].value) if name in scores else "–" for name in _LARGE)
         bounds = interval(scores["perplexity"].low, scores["perplexity"].high) if "perplexity" in scores else "–"
-        valid = Cell(text="yes", kind="pass") if run.valid else Cell(text="no", kind="fail")
+        valid = TableCell(text="yes", kind="pass") if run.valid else TableCell(text="no", kind="fail")
         parameters = optional(run.checkpoint.parameters if run.checkpoint else None, ",")
         rows.append((code(model.name), valid, perplexity, bounds, bits, accuracy, parameters))
     head = ("model", "valid", "perplexity", "95 % interval", "bits per character", "accuracy", "parameters")
@@ -213,7 +208,7 @@ def _overview(found: Sequence[Scored]) -> Iterator[Block]:
         yield Fold(title=f"{len(rest)} more", blocks=(table("The rest", head, rest, right=numeric),))
 
 
-def _evaluation(number: int, model: Subject, run: Run, *, alone: bool) -> Part:
+def _evaluation(number: int, model: ReportedModel, run: Run, *, alone: bool) -> Subsection:
     blocks: list[Block] = []
     if run.valid:
         if caution(run):
@@ -240,10 +235,10 @@ def _evaluation(number: int, model: Subject, run: Run, *, alone: bool) -> Part:
         for name, value in fields_of(run.signature).items()
     )
     compared = Paragraph(text="Two numbers can be compared only if their signatures agree.")
-    signature = Fold(title="What the signature says", blocks=(compared, Facts(rows=tuple(parts))))
-    blocks.append(Fold(title="What was counted", blocks=(Facts(rows=tuple(counts)), signature)))
+    signature = Fold(title="What the signature says", blocks=(compared, FactList(rows=tuple(parts))))
+    blocks.append(Fold(title="What was counted", blocks=(FactList(rows=tuple(counts)), signature)))
     title = "The evaluation" if alone else f"{model.name} on {text}"
-    return Part(anchor=f"numbers-{number}", title=title, blocks=tuple(blocks))
+    return Subsection(anchor=f"numbers-{number}", title=title, blocks=tuple(blocks))
 
 
 def _key_number(run: Run, name: str) -> KeyNumber:
@@ -284,7 +279,7 @@ def baselines(given: Sequence[Given]) -> Iterator[Block]:
         for name, nats, said, is_model in sorted(lines, key=lambda line: line[1]):
             perplexity = figure(exp(nats)) if nats < _LARGEST_EXPONENT else "–"
             more = signed(nats - best) if nats != best else caution(best_run) or "best model"
-            rows.append((Cell(text=name, code=is_model), figure(nats), perplexity, more, said))
+            rows.append((TableCell(text=name, code=is_model), figure(nats), perplexity, more, said))
         head = ("", "nats a token", "perplexity", "nats more", "what it does")
         note = ". ".join(f"{model.name}: {said}" for model, run in group if (said := beside_counting(run))) or None
         yield table("Lowest loss first", head, rows, right=(1, 2, 3), note=note)
@@ -299,9 +294,9 @@ def diagnostics(given: Sequence[Given]) -> Iterator[Block]:
     parts = [part for number, model in enumerate(models) if (part := _diagnosed(number, model)).blocks]
     owned = {id(each.record) for model in models for each in model.given} | {id(each.record) for each in sweeps(given)}
     parts += [
-        Part(anchor=f"inside-table-{number}", title=each.label, blocks=pictures(each))
+        Subsection(anchor=f"inside-table-{number}", title=each.label, blocks=pictures(each))
         for number, each in enumerate(given)
-        if isinstance(each.record, TidyTable) and id(each.record) not in owned and each.figures
+        if isinstance(each.record, Table) and id(each.record) not in owned and each.figures
     ]
     if len(parts) == 1:
         yield from parts
@@ -314,7 +309,7 @@ def diagnostics(given: Sequence[Given]) -> Iterator[Block]:
         yield replace(part, blocks=shown) if found else fold
 
 
-def _diagnosed(number: int, model: Subject) -> Part:
+def _diagnosed(number: int, model: ReportedModel) -> Subsection:
     def fullness(run: Run) -> int:
         return sum(part is not None for part in (run.states, run.gates, run.lyapunov, run.context))
 
@@ -336,7 +331,7 @@ def _diagnosed(number: int, model: Subject) -> Part:
     if tables:
         title = f"As numbers: {', '.join(each.caption for each in tables)}"
         blocks.append(Fold(title=title, blocks=tuple(tables)))
-    return Part(anchor=f"inside-{number}", title=model.name, blocks=tuple(blocks))
+    return Subsection(anchor=f"inside-{number}", title=model.name, blocks=tuple(blocks))
 
 
 def comparisons(given: Sequence[Given]) -> Iterator[Block]:
@@ -345,7 +340,7 @@ def comparisons(given: Sequence[Given]) -> Iterator[Block]:
     yield from (_ranking(number, each) for number, each in enumerate(rankings(given)))
 
 
-def _gate(number: int, given: Given, gate: Gate) -> Part:
+def _gate(number: int, given: Given, gate: Gate) -> Subsection:
     # The reason of the whole is that of one comparison, and stands below with the others.
     reason = "" if gate.comparisons else gate.reason
     notice = Notice(kind=KINDS[gate.verdict], title=_GATE[gate.verdict], text=reason)
@@ -354,10 +349,10 @@ def _gate(number: int, given: Given, gate: Gate) -> Part:
         details = tuple(block for block in said if not isinstance(block, Notice))
         fold = Fold(title="As a table, with the reason of each verdict", blocks=details)
         said = (fold, *(block for block in said if isinstance(block, Notice)))
-    return Part(anchor=f"gate-{number}", title=headline(gate) or given.label, blocks=(notice, *drawn, *said))
+    return Subsection(anchor=f"gate-{number}", title=headline(gate) or given.label, blocks=(notice, *drawn, *said))
 
 
-def _ranking(number: int, given: Given) -> Part:
+def _ranking(number: int, given: Given) -> Subsection:
     ranking = given.record
     blocks: list[Block] = [*pictures(given, only=("comparison",)), *ranking_blocks(ranking)]
     if any(row.low is not None for row in ranking.rows[1:]):
@@ -374,7 +369,7 @@ def _ranking(number: int, given: Given) -> Part:
     more = [warning for warning in ranking.warnings if not warning.startswith(told)]
     blocks += [Notice(kind="unsure", title="warning", text=warning) for warning in more]
     title = f"{len(ranking.rows)} runs, by {ranking.metric}"
-    return Part(anchor=f"compare-{number}", title=title, blocks=tuple(blocks))
+    return Subsection(anchor=f"compare-{number}", title=title, blocks=tuple(blocks))
 
 
 def warnings(given: Sequence[Given]) -> Iterator[Block]:
@@ -383,15 +378,11 @@ def warnings(given: Sequence[Given]) -> Iterator[Block]:
     Those of diagnostic rules stand in their chapter, those of the wiring check in that on the wiring.
     """
     models, elsewhere = subjects(given), {"wiring", "wrong-wiring", "leak", *(rule.NAME for rule in rules.all_rules())}
-    said: dict[tuple[str, str], tuple[str, dict[str, None]]] = {}
-    for model in models:
-        for each in model.given:
-            for w in each.record.warnings if isinstance(each.record, Run | Gradients) else ():
-                if w.code not in elsewhere:
-                    key = (w.code, re.sub(r"\d+", "0", w.message))  # the same, of another pass over the text
-                    said.setdefault(key, (w.message, {}))[1][model.name] = None
-    for (kind, _), (message, names) in said.items():
-        yield Notice(kind="unsure", title=f"{listed(names)}: {kind}" if len(models) > 1 else kind, text=message)
+    records = [(model.name, each.record) for model in models for each in model.given]
+    every = ((name, w) for name, each in records if isinstance(each, Run | Gradients) for w in each.warnings)
+    for warning, names in said_once((name, w) for name, w in every if w.code not in elsewhere):
+        title = f"{listed(names)}: {warning.code}" if len(models) > 1 else warning.code
+        yield Notice(kind="unsure", title=title, text=warning.message)
 
 
 def made(given: Sequence[Given]) -> Iterator[Block]:
@@ -429,11 +420,11 @@ def _made(record: Any) -> Iterator[Block]:
             rows += [Fact(name="declared on purpose", text=declared)] if record.declared else []
         case Gate():
             rows.append(Fact(name="made of", text="the records that it names, by `rnneval gate`"))
-        case TidyTable():
+        case Table():
             said = {key.removeprefix("rnneval."): value for key, value in record.metadata.items() if "rnneval." in key}
             rows += [_exact(key.replace("_", " "), value) for key, value in said.items()]
             rows.append(Fact(name="rows", text=f"{len(record.frame):,}"))
-    yield Facts(rows=tuple(rows))
+    yield FactList(rows=tuple(rows))
 
 
 def _exact(name: str, text: str) -> Fact:

@@ -6,6 +6,7 @@ import pytest
 
 from rnneval.errors import UsageError
 from rnneval.metrics.diagnostics.findings import Facts, all_rules, find, require_known
+from rnneval.pages import page
 from rnneval.records.gradients import ThroughTime, VariableGradient
 from rnneval.records.run import ContextCurve, Exponent, GateSummary, StateSummary
 
@@ -88,8 +89,8 @@ def test_a_rule_fires_and_stays_silent(rule, fires, silent):
 def test_every_rule_has_a_case_and_says_its_default_and_its_source():
     assert {rule.NAME for rule in all_rules()} == set(CASES)
     for rule in all_rules():
-        assert f"--threshold {rule.NAME}={rule.THRESHOLD:g}" in rule.__doc__
-        assert "## References" in rule.__doc__
+        assert f"--threshold {rule.NAME}={rule.THRESHOLD:g}" in page(rule.NAME).text
+        assert "## References" in page(rule.NAME).text
         assert rule.__name__.rpartition(".")[2].replace("_", "-") == rule.NAME
 
 

@@ -4,6 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from rnneval.pages import page
 from rnneval.render import figures
 from rnneval.render.figures import Table
 from tests.render.figures import made
@@ -80,11 +81,17 @@ def test_what_is_left_out_of_a_reading_stands_in_the_text_of_the_figure():
         (figure.name, words)
         for figure in found
         for words in figure.marks
-        if words not in " ".join((figures.module(figure.name).__doc__ or "").split("\n\n")[1].split())
+        if words not in page(figure.name).paragraph("How to read the figure")
     ]
     assert unknown == []
     left_out = {figure.name for figure in found if not all(figure.marks.values())}
     assert left_out >= {"state_norms", "passage", "loss_over_text"}
+
+
+@pytest.mark.parametrize("name", figures.names())
+def test_every_figure_has_a_page(name):
+    assert page(name).summary.endswith((".", "?"))
+    assert page(name).paragraph("How to read the figure").endswith(".")
 
 
 def test_the_titles_of_norms_in_training_and_along_a_text_are_told_apart():

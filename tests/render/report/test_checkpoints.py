@@ -2,7 +2,7 @@
 
 from math import nan
 
-from rnneval.render.document import Picture, Table
+from rnneval.render.document import Picture, TableBlock
 from rnneval.render.report import Given, page_of
 from tests.render.figures import made
 from tests.render.report.making import good_run
@@ -21,7 +21,7 @@ def swept(**options):
 
 
 def tables(page):
-    return {table.caption: table for table in inside(section(page, "checkpoints").blocks, Table)}
+    return {table.caption: table for table in inside(section(page, "checkpoints").blocks, TableBlock)}
 
 
 def test_every_checkpoint_best_first_and_what_failed_with_its_reason():

@@ -13,7 +13,7 @@ from rnneval.gates.sides import Named
 from rnneval.gates.verdicts import judge
 from rnneval.records.run import Ngram, Score, TokenByToken, WiringSummary
 from rnneval.records.run import Warning as RunWarning
-from rnneval.render.document import Code, Facts, Fold, Found, KeyNumbers, Notice, Part, Picture, Table
+from rnneval.render.document import Code, FactList, Fold, Found, KeyNumbers, Notice, Picture, Subsection, TableBlock
 from rnneval.render.report import Given, html_of, page_of
 from rnneval.render.report.given import subjects, together
 from rnneval.render.report.sections import CHAPTERS
@@ -33,7 +33,7 @@ def inside(blocks, kind):
     for block in blocks:
         if isinstance(block, kind):
             found.append(block)
-        if isinstance(block, Part | Fold):
+        if isinstance(block, Subsection | Fold):
             found += inside(block.blocks, kind)
     return found
 
@@ -43,7 +43,7 @@ def texts(table):
 
 
 def table(page, anchor, caption):
-    return next(table for table in inside(section(page, anchor).blocks, Table) if table.caption == caption)
+    return next(table for table in inside(section(page, anchor).blocks, TableBlock) if table.caption == caption)
 
 
 def test_the_worst_stands_first():
@@ -120,7 +120,7 @@ def test_a_fault_that_only_one_of_two_checks_found_is_shown():
 def test_of_a_wiring_that_is_right_the_tables_are_folded():
     right = section(page_of(given(wiring=wrong_wiring(verdict="pass"))), "wiring").blocks
     assert [type(block) for block in right] == [Notice, Fold]
-    assert [type(block) for block in right[1].blocks[0].blocks] == [Picture, Table, Table]
+    assert [type(block) for block in right[1].blocks[0].blocks] == [Picture, TableBlock, TableBlock]
     (wrong,) = section(page_of(given(wiring=wrong_wiring())), "wiring").blocks
     assert [type(block) for block in wrong.blocks] == [Notice, Picture, Found, Fold]
 
@@ -203,7 +203,7 @@ def test_every_token_is_accounted_for():
     run = make_run([2.0] * 128, document=[0] * 64 + [1] * 64, unknown=3)
     facts = {
         f.name: f.text
-        for facts in inside(section(page_of(given(run=run)), "numbers").blocks, Facts)
+        for facts in inside(section(page_of(given(run=run)), "numbers").blocks, FactList)
         for f in facts.rows
     }
     assert facts["tokens"] == "32,768 = 32,766 scored + 2 unscored; 3 unknown"
@@ -220,13 +220,13 @@ def test_a_trace_repeats_the_numbers_of_an_evaluation_and_they_stand_once():
     run = good_run()
     traced = msgspec.structs.replace(run, created="2026-01-02T00:00:00+00:00")
     parts = section(page_of(given(run=run, trace=traced)), "numbers").blocks
-    assert [part.title for part in parts if isinstance(part, Part)] == ["The evaluation"]
+    assert [part.title for part in parts if isinstance(part, Subsection)] == ["The evaluation"]
 
 
 def test_a_folder_of_runs_is_a_table_best_first_and_the_rest_folds():
     runs = {f"run{i:02}": make_run([1.0 + i / 100] * 128, checkpoint=f"m{i:02}.keras") for i in reversed(range(40))}
     page = page_of(given(**runs))
-    first, rest, *_ = inside(section(page, "numbers").blocks, Table)
+    first, rest, *_ = inside(section(page, "numbers").blocks, TableBlock)
     assert [row[0] for row in texts(first)] == [f"m{i:02}" for i in range(30)]
     assert [row[0] for row in texts(rest)] == [f"m{i:02}" for i in range(30, 40)]
     assert page.title == "40 models"
@@ -234,7 +234,7 @@ def test_a_folder_of_runs_is_a_table_best_first_and_the_rest_folds():
 
 def test_a_run_that_is_not_valid_stands_last_and_without_a_score():
     leaking = make_run([0.1] * 128, checkpoint="leaking.keras", valid=False)
-    first, *_ = inside(section(page_of(given(leaking=leaking, good=good_run())), "numbers").blocks, Table)
+    first, *_ = inside(section(page_of(given(leaking=leaking, good=good_run())), "numbers").blocks, TableBlock)
     assert [row[:3] for row in texts(first)] == [
         ["good", "yes", texts(first)[0][2]],
         ["leaking", "no", "–"],
@@ -244,7 +244,7 @@ def test_a_run_that_is_not_valid_stands_last_and_without_a_score():
 
 def test_baselines_stand_in_the_order_of_what_they_cost():
     run = make_run([1.0] * 128, baselines={"uniform": 4.0, "unigram": 3.0})
-    (rows,) = [texts(t) for t in inside(section(page_of(given(run=run)), "baselines").blocks, Table)]
+    (rows,) = [texts(t) for t in inside(section(page_of(given(run=run)), "baselines").blocks, TableBlock)]
     assert [row[:2] for row in rows] == [["model", "1"], ["unigram", "3"], ["uniform", "4"]]
     assert rows[1][3] == "+2.0000"  # in nats, as the losses beside it
 
@@ -257,7 +257,7 @@ def test_ngrams_are_named_with_the_one_that_the_model_is_as_good_as():
         nats=tuple(1.0 * tokens for tokens in run.blocks.tokens), change=change,
     )  # fmt: skip
     run = msgspec.structs.replace(run, ngram=best, baselines={"ngram-2": 2.0, "ngram-3": 1.0, "uniform": 4.0})
-    (table,) = inside(section(page_of(given(run=run)), "baselines").blocks, Table)
+    (table,) = inside(section(page_of(given(run=run)), "baselines").blocks, TableBlock)
     assert [row[0] for row in texts(table)] == ["ngram-3", "model", "ngram-2", "uniform"]
     assert [row[3] for row in texts(table)][:2] == ["−0.5000", "best model"]
     assert texts(table)[0][4] == "counts what follows the 2 tokens before it"
@@ -310,7 +310,7 @@ def test_every_record_is_told_how_it_was_made():
 
 def test_anchors_are_distinct_and_verdicts_lead_somewhere():
     page = page_of(all_kinds())
-    parts = [part.anchor for s in page.sections for part in inside(s.blocks, Part) if part.anchor]
+    parts = [part.anchor for s in page.sections for part in inside(s.blocks, Subsection) if part.anchor]
     anchors = [s.anchor for s in page.sections] + parts
     assert len(set(anchors)) == len(anchors)
     assert {claim.anchor for claim in page.claims} <= set(anchors)
@@ -339,7 +339,7 @@ def test_models_are_called_by_their_own_names_and_not_by_the_files_of_records():
     records = [Given(name="out/base.json", record=good), Given(name="out/new.json", record=worse)]
     page = page_of([*records, Given(name="gate.json", record=verdict)])
     assert page.claims[0].sentence.startswith("worse is worse than good by more than is allowed: ")
-    assert inside(section(page, "comparisons").blocks, Part)[0].title == "worse against good"
+    assert inside(section(page, "comparisons").blocks, Subsection)[0].title == "worse against good"
     assert not any(".json" in text for claim in page.claims for text in (claim.sentence,))
     alone = page_of([Given(name="gate.json", record=verdict)])
     assert alone.claims[0].sentence.startswith("new is worse than base by more than is allowed: ")
@@ -429,9 +429,11 @@ def test_no_claim_and_no_card_stands_twice():
 
 def test_of_several_models_only_the_table_is_unfolded():
     page = page_of(given(good=full_run(), worse=worse_run()))
-    assert [type(block) for block in section(page, "numbers").blocks] == [Table, Fold]
+    assert [type(block) for block in section(page, "numbers").blocks] == [TableBlock, Fold]
     assert len(section(page, "numbers").blocks[1].blocks) == 2
-    unfolded = [block for part in section(page, "inside").blocks if isinstance(part, Part) for block in part.blocks]
+    unfolded = [
+        block for part in section(page, "inside").blocks if isinstance(part, Subsection) for block in part.blocks
+    ]
     assert {type(block) for block in unfolded} == {Found, Fold}
     assert {type(block) for block in section(page, "made").blocks} == {Fold}
 

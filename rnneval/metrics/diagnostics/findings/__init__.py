@@ -1,8 +1,8 @@
 """Rules over the diagnostics of a model, one file each, found by being in this folder.
 
-The docstring of a rule's file is its page: the text of `rnneval explain` and of a finding's help. The module has
-`NAME`, `THRESHOLD` (its default; another one is given with `--threshold NAME=VALUE`) and `find(facts, threshold)`, a
-pure function that yields findings.
+The module of a rule has `NAME`, `THRESHOLD` (its default; another one is given with `--threshold NAME=VALUE`) and
+`find(facts, threshold)`, a pure function that yields findings. Its page, `rnneval/pages/NAME.md`, is the text of
+`rnneval explain` and of a finding's help.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from rnneval.errors import UsageError
+from rnneval.pages import page
 from rnneval.records.gradients import Gradients
 from rnneval.records.run import Run
 from rnneval.records.wiring import Finding
@@ -37,7 +38,7 @@ def all_rules() -> tuple[ModuleType, ...]:
 def find(facts: Facts, thresholds: Mapping[str, float]) -> tuple[Finding, ...]:
     """Return all findings, in the order of the names of rules."""
     return tuple(
-        Finding(rule=rule.NAME, severity="warning", layer=layer, message=message, help=rule.__doc__ or "")
+        Finding(rule=rule.NAME, severity="warning", layer=layer, message=message, help=page(rule.NAME).text)
         for rule in all_rules()
         for layer, message in rule.find(facts, thresholds.get(rule.NAME, rule.THRESHOLD))
     )

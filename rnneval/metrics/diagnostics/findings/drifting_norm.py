@@ -1,23 +1,4 @@
-"""The state's norm goes on growing or shrinking along the text: the model leaves the states that it was trained on.
-
-## What it finds
-A state whose fitted norm changes over the longest document by more than the threshold, as a share of its mean.
-
-**Default threshold:** 0.5 (`--threshold drifting-norm=0.5`).
-
-## Why it matters
-A model that is trained on segments of a hundred tokens from a zero state has never seen the states that a long carried
-stream reaches. A norm that drifts (an LSTM's c that counts, a linear unit with an eigenvalue of 1) makes the loss of
-late tokens a loss in states that training never reached.
-
-## What to do
-Train with the state carried from segment to segment (`stateful=True` and batches in the order of the text); bound the
-state; compare the loss early and late in the text (`rnneval evaluate --losses`).
-
-## References
-- S. Merity, N. S. Keskar, R. Socher: *Regularizing and optimizing LSTM language models*. ICLR 2018 (activation
-  regularisation, temporal and not).
-"""
+"""The state's norm goes on growing or shrinking along the text: the model leaves the states that it was trained on."""
 
 from rnneval.metrics.diagnostics.findings import Facts, Found
 

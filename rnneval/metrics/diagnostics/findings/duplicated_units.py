@@ -1,21 +1,4 @@
-"""Units with the same state: a smaller layer could hold the same information.
-
-## What it finds
-A state in which the share of units that have a twin (|r| > 0.999 over the text) is above the threshold.
-
-**Default threshold:** 0.05 (`--threshold duplicated-units=0.05`).
-
-## Why it matters
-Two units whose states are linear functions of each other add nothing for the layers that read them. They come from
-symmetric initial weights (constants) or from a layer that is larger than its task.
-
-## What to do
-Random initial weights; fewer units; compare a smaller layer with `rnneval gate`.
-
-## References
-- J. Li, Y. Yosinski, J. Clune, H. Lipson, J. Hopcroft: *Convergent learning: do different neural networks learn the
-  same representations?* ICLR 2016.
-"""
+"""Units with the same state: a smaller layer could hold the same information."""
 
 from rnneval.metrics.diagnostics.findings import Facts, Found
 

@@ -1,24 +1,4 @@
-"""The model was trained through fewer tokens than its memory is long: it cannot learn what it could use.
-
-## What it finds
-If the truncation of training is known (`--truncation N`): in `rnneval gradients`, a state whose gradient reaches
-further back than that (99 % is gone later, or not at all within the lags that were measured); in `rnneval trace
---context`, a context of the truncation's length whose loss is more than the threshold above that of the whole context.
-
-**Default threshold:** 0.01 nats a token (`--threshold short-truncation=0.01`).
-
-## Why it matters
-Truncated back-propagation gives no gradient beyond the segment: the model learns longer dependencies
-by chance alone, although the state does carry them.
-
-## What to do
-Longer segments in training, at the same number of tokens a batch; carry the state from one segment to the next.
-
-## References
-- R. J. Williams, J. Peng: *An efficient gradient-based algorithm for on-line training of recurrent network
-  trajectories*. Neural Computation 2, 1990.
-- C. Tallec, Y. Ollivier: *Unbiasing truncated backpropagation through time*. arXiv:1705.08209, 2017.
-"""
+"""The model was trained through fewer tokens than its memory is long: it cannot learn what it could use."""
 
 from rnneval.metrics.diagnostics.findings import Facts, Found
 

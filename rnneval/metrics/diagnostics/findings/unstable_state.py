@@ -1,23 +1,4 @@
-"""A small change of a state grows along the text: the model's state is chaotic.
-
-## What it finds
-In `rnneval trace --lyapunov`: a layer whose largest (conditional) Lyapunov exponent is above the threshold by more than
-two standard errors.
-
-**Default threshold:** 0 nats a token (`--threshold unstable-state=0`).
-
-## Why it matters
-Rounding errors grow too: the loss of one carried stream then depends on the arithmetic, and the model does not forget
-its start. A slightly negative exponent is a long memory; a positive one is none.
-
-## What to do
-Smaller recurrent weights, more training; look at `forgets in` of `rnneval evaluate`.
-
-## References
-- R. Engelken, F. Wolf, L. F. Abbott: *Lyapunov spectra of chaotic recurrent neural networks*. Physical Review Research
-  5, 2023.
-- T. Laurent, J. von Brecht: *A recurrent neural network without chaos*. ICLR 2017.
-"""
+"""A small change of a state grows along the text: the model's state is chaotic."""
 
 from rnneval.metrics.diagnostics.findings import Facts, Found
 

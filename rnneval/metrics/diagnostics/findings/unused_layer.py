@@ -1,22 +1,4 @@
-"""A layer above the first hardly moves or learns: the model works as if it were not there.
-
-## What it finds
-A layer that is not the first, in which the state moves by less than the threshold a token (mean ‖h_t − h_{t−1}‖ as a
-share of mean ‖h‖), or whose gradient on held-out text (root of the sum of squares over its variables) is less than the
-threshold times that of the recurrent layer with the largest one.
-
-**Default threshold:** 0.01 (`--threshold unused-layer=0.01`).
-
-## Why it matters
-It costs as much as a layer that works. A state that does not move is a constant for the layers that read it.
-
-## What to do
-Leave it out and compare with `rnneval gate`; look whether it is fed its own state (`rnneval check`).
-
-## References
-- M. Hermans, B. Schrauwen: *Training and analysing deep recurrent neural networks*. NeurIPS 2013 (what each layer of a
-  stack is used for, found by leaving it out).
-"""
+"""A layer above the first hardly moves or learns: the model works as if it were not there."""
 
 from rnneval.metrics.diagnostics.findings import Facts, Found
 from rnneval.metrics.gradient_norms import together
