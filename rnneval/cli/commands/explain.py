@@ -1,7 +1,6 @@
 """`rnneval explain`: the text of a metric, a baseline, a rule or a figure.
 
-The texts are the pages of `rnneval/pages`, and the docstrings of loading rules, read as source: nothing is imported, so
-neither NumPy nor TensorFlow costs time.
+The texts are the pages of `rnneval/pages`: nothing is imported, so neither NumPy nor TensorFlow costs time.
 """
 
 import difflib
