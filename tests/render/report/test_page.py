@@ -418,7 +418,7 @@ def test_what_two_records_say_of_one_model_is_a_warning_once():
 def test_no_claim_and_no_card_stands_twice():
     wiring = wrong_wiring()
     summary = WiringSummary(verdict="fail", reason=wiring.reason, findings=wiring.findings)
-    run = msgspec.structs.replace(good_run(), wiring=summary)
+    run = msgspec.structs.replace(good_run(), wiring=summary, valid=False)
     page = page_of(given(wiring=wiring, again=wiring, run=run, worse=worse_run(), gate=gate(worse_run(), baseline=run)))
     sentences = [claim.sentence for claim in page.claims]
     assert len(set(sentences)) == len(sentences)
