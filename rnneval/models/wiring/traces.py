@@ -77,7 +77,8 @@ def compare_calls(ready: Ready, seed: int, trace: Trace) -> Trace:
         if found:
             ran.append((found[1] or "", frames_of_call(sys._getframe(1))[1]))
 
-    problem, called = "", []
+    problem = ""
+    called: Sequence[Any] = ()
     with eagerly(False), listening(listen):
         try:
             called = ready.run(pieces)
