@@ -1,8 +1,8 @@
-"""Tasks on workers, through an executor of `concurrent.futures`: processes of this machine, or those of a Dask cluster.
+"""Tasks on workers, through an executor of `concurrent.futures`: local processes, or those of a Dask cluster.
 
-A process that dies breaks the executor of this machine, and every task that was running ends with the same error. A
-Dask scheduler blames all tasks that a dead worker had, too. So these tasks are run again when all others are done, one
-at a time: the one whose worker dies again is given up.
+A process that dies breaks the executor of this machine, and all running tasks end with the same error. So they are run
+again when all others are done, one at a time: the task whose process dies again is given up. A Dask scheduler repeats
+the tasks of a dead worker itself, and gives up the one whose workers die again and again.
 """
 
 import logging
@@ -79,7 +79,9 @@ class Pool(ABC):
     """Runs tasks on an executor."""
 
     death: type[BaseException]
-    """The error of a future whose worker died, whichever task killed it."""
+    """The error of a task whose worker died."""
+    blames_one = False
+    """Whether only the task that killed the worker ends with this error."""
     workers = 0
     """The most workers that were there at once."""
 
@@ -98,8 +100,8 @@ class Pool(ABC):
                 task, error = running.pop(future), future.exception()
                 if not isinstance(error, self.death):
                     yield Done(key=task.key, error=error, value=None if error else future.result())
-                elif alone:
-                    yield Done(key=task.key, error=WorkerDiedError("its worker died, also when it ran nothing else"))
+                elif alone or self.blames_one:
+                    yield Done(key=task.key, error=WorkerDiedError("its worker died"))
                 else:
                     suspects.append(task)
 
@@ -210,7 +212,7 @@ def _call(call: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return call(*arguments)
     except Exception as error:
-        carried = ""
+        carried = None
         with suppress(Exception):
             carried = str(pickle.loads(pickle.dumps(error)))  # noqa: S301 - written in this line
         if carried == str(error):
@@ -288,6 +290,8 @@ def _cluster(address: str) -> Iterator["DaskPool"]:
 class DaskPool(Pool):
     """Workers of a Dask cluster: its scheduler decides which runs a task, and how often it is tried."""
 
+    blames_one = True
+
     def __init__(self, client: Any) -> None:
         """Take a `distributed.Client`."""
         from distributed import KilledWorker
@@ -305,9 +309,9 @@ class DaskPool(Pool):
             ) from error
 
     def _room(self) -> int:
-        threads = self._client.nthreads()
+        threads: dict[str, int] = self._client.nthreads()
         self.workers = max(self.workers, len(threads))
-        return max(1, 2 * sum(threads.values()))  # of two tasks a thread, one waits on the worker
+        return max(1, sum(threads.values()))  # a task that waits on a worker is blamed for its death as well
 
     def _submit(self, task: Task) -> Future[Any]:
         future: Future[Any] = self._executor.submit(_call, task.call, *task.arguments())

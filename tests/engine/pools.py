@@ -16,16 +16,12 @@ def ran(workers, *tasks):
     return [done[k] for k in range(len(tasks))]
 
 
-def assert_a_death_costs_its_own_task_alone(workers, folder):
-    """Run tasks of which one always dies, one dies once and one raises, on the workers of any pool."""
-    done = ran(
-        workers, (calls.where, 0), (calls.die, 1), (calls.where, 2), (calls.wrong, 3),
-        (calls.die_once, str(folder / "flag")), *[(calls.where, k) for k in range(5, 9)],
-    )  # fmt: skip
+def assert_a_death_costs_its_own_task_alone(workers):
+    """Run tasks of which one always dies and one raises, on the workers of any pool."""
+    done = ran(workers, (calls.where, 0), (calls.die, 1), (calls.wrong, 2), *[(calls.where, k) for k in range(3, 7)])
     assert isinstance(done[1].error, WorkerDiedError)
-    assert repr(done[3].error) == "ValueError('on purpose')"
-    assert done[4].value == "alive"  # tried once more
-    assert [one.value[0] for one in (done[0], done[2], *done[5:])] == [0, 2, 5, 6, 7, 8]
+    assert repr(done[2].error) == "ValueError('on purpose')"
+    assert [one.value[0] for one in (done[0], *done[3:])] == [0, 3, 4, 5, 6]
 
 
 class Shuffled:

@@ -55,7 +55,9 @@ def dask_workers(cluster):
 
 @pytest.fixture(params=["processes", "dask_workers"])
 def pool(request):
-    """Workers of either kind."""
+    """Two workers of either kind."""
+    if request.param == "dask_workers":  # those that a test before this one killed are back
+        request.getfixturevalue("cluster").wait_for_workers(2, timeout=120)
     return request.getfixturevalue(request.param)
 
 
@@ -68,8 +70,14 @@ def model(tmp_path_factory):
     return folder / "gru.keras", letters(folder, 4_000)
 
 
-def test_a_process_that_dies_costs_its_own_task_alone(pool, tmp_path):
-    assert_a_death_costs_its_own_task_alone(pool, tmp_path)
+def test_a_process_that_dies_costs_its_own_task_alone(pool):
+    assert_a_death_costs_its_own_task_alone(pool)
+
+
+def test_a_task_whose_process_dies_once_is_run_again(processes, tmp_path):
+    dies, *others = ran(processes, (calls.die_once, str(tmp_path / "flag")), *[(calls.where, k) for k in range(3)])
+    assert dies.value == "alive"
+    assert [one.value[0] for one in others] == [0, 1, 2]
 
 
 def children():
