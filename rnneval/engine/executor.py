@@ -184,7 +184,7 @@ def _as_workers() -> Iterator[None]:
     finally:
         sys.modules["__main__"] = main
         for name, value in before.items():
-            os.environ.pop(name)
+            os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
         if blocked is not None:
@@ -314,5 +314,5 @@ class DaskPool(Pool):
         return max(1, sum(threads.values()))  # a task that waits on a worker is blamed for its death as well
 
     def _submit(self, task: Task) -> Future[Any]:
-        future: Future[Any] = self._executor.submit(_call, task.call, *task.arguments())
+        future: Future[Any] = self._executor.submit(task.call, *task.arguments())
         return future

@@ -56,9 +56,9 @@ def dask_workers(cluster):
 @pytest.fixture(params=["processes", "dask_workers"])
 def pool(request):
     """Two workers of either kind."""
-    if request.param == "dask_workers":  # those that a test before this one killed are back
+    yield request.getfixturevalue(request.param)
+    if request.param == "dask_workers":  # Dask starts those again that a test has killed
         request.getfixturevalue("cluster").wait_for_workers(2, timeout=120)
-    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="module")
