@@ -116,11 +116,6 @@ def test_folders_that_are_empty_or_missing_are_no_error(nothing, tmp_path):
     assert listing(()) == ""
 
 
-def test_nothing_is_imported(package, tmp_path):
-    (tmp_path / "files/rules/loud.py").write_text('"""Loud."""\nraise SystemExit("imported")', encoding="utf-8")
-    assert find("loud", entries())[0].text == "Loud."
-
-
 def test_an_unknown_name_is_refused_with_close_ones(package):
     with pytest.raises(UsageError, match=r"'shard-state': close are shared-state, .*`rnneval explain` lists all names"):
         find("shard-state", entries())

@@ -109,6 +109,7 @@ def test_the_rule_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     code = re.search(r"to `rnneval/lint/rules\.py`; .*?:\n\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert page is not None
     assert code is not None
+    known = pages.page("shared-state").text
     (tmp_path / "unread-state.md").write_text(page[1], encoding="utf-8")
     monkeypatch.setattr("rnneval.pages.files", lambda _: tmp_path)
     monkeypatch.setattr(rules, "RULES", [])
@@ -117,7 +118,7 @@ def test_the_rule_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     own = pages.page.__wrapped__(rule.name)
     assert (own.name, own.code) == (rule.name, rule.code)
     headings = re.findall(r"^## (.*)$", own.text, re.MULTILINE)
-    assert headings == re.findall(r"^## (.*)$", pages.page("shared-state").text, re.MULTILINE)
+    assert headings == re.findall(r"^## (.*)$", known, re.MULTILINE)
     monkeypatch.setattr(check, "RULES", [rule])
     found = check.check_bytes("model.py", MODEL.encode())
     assert [(finding.line, finding.code) for finding in found] == [(8, "RNN099")]
