@@ -86,9 +86,7 @@ def declaration_for(finding: Finding) -> str | None:
     return declaration.replace("LAYER", finding.layer) if finding.layer else None
 
 
-def wiring_warnings(
-    wiring: Wiring | WiringSummary | None, nats: Mapping[int, float] | None = None
-) -> list[Warning]:
+def wiring_warnings(wiring: Wiring | WiringSummary | None, nats: Mapping[int, float] | None = None) -> list[Warning]:
     """Return the warnings of a run record about the wiring: inconclusive or wrong; none if it was not checked.
 
     `nats` holds the loss per token of the run by the number of tokens a step, where it was measured.

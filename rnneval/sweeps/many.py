@@ -18,7 +18,7 @@ import msgspec
 
 import rnneval
 from rnneval.errors import RecordError, RnnevalError
-from rnneval.options import SweepOptions, SweptGroup, WorkerGroup, on_folder, values_of
+from rnneval.options import SweepOptions, SweptGroup, WorkerGroup, on_text, values_of
 from rnneval.records import Run, decode, encode, read_run, write
 from rnneval.records._base import quoted
 from rnneval.records.paths import named, require_apart
@@ -89,7 +89,7 @@ class Sweep:
         return f"<Sweep of {said}: best is {quoted([best['path']])} with {score}, {run.signature}>"
 
 
-@on_folder(SweepOptions)
+@on_text(SweepOptions)
 def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) -> Sweep:
     """Evaluate every checkpoint of a folder in worker processes; what was finished before is not done again.
 
