@@ -65,15 +65,14 @@ class Option:
 def _texts(module: str) -> dict[tuple[str, str], str]:
     """Return the strings that stand under the fields of a module's classes, by class and field.
 
-    They are read from the source, since Python drops them.
+    They are read from the source, since Python drops them; where there is none, options have no help.
     """
-    if module == "builtins":
+    try:
+        tree = ast.parse(inspect.getsource(sys.modules[module]))
+    except (OSError, TypeError):  # the program is frozen, or the module is built in
         return {}
-    classes = [
-        node for node in ast.parse(inspect.getsource(sys.modules[module])).body if isinstance(node, ast.ClassDef)
-    ]
     found = {}
-    for owner in classes:
+    for owner in (node for node in tree.body if isinstance(node, ast.ClassDef)):
         for each, below in pairwise(owner.body):
             match each, below:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):

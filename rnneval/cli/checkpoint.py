@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -102,37 +102,13 @@ class CheckpointOptions(OpenOptions):
                 found["the vocabulary"] = siblings(checkpoint)
         return found
 
-    def open(self, checkpoint: str) -> Any:
-        """Open the checkpoint with Keras, or with the backend that is asked for; see `rnneval.open`."""
-        from rnneval.engine.opening import open as open_checkpoint
-
-        return open_checkpoint(checkpoint, **vars(self))
-
     def open_to_read(self, checkpoint: str, *, kernel: str, keras: str = "") -> "LanguageModel":
         """Open the checkpoint to read a text with any backend; see `rnneval.engine.opening.with_automatic_backend`."""
         from rnneval.engine.opening import open as open_checkpoint
         from rnneval.engine.opening import with_automatic_backend
 
-        model: LanguageModel = open_checkpoint(
-            checkpoint, **vars(with_automatic_backend(self, kernel=kernel, keras=keras))
-        )
-        return model
-
-    def load_model(self, checkpoint: str) -> Any:
-        """Load the model alone, even one that cannot be evaluated."""
-        from rnneval.models.opening import load_model
-
-        return load_model(checkpoint, **vars(self))
-
-    def built(self, spec: str) -> Any:
-        """Build the model that `spec` names, with the user's own code."""
-        from rnneval.models.lm import eagerly
-        from rnneval.text import given_vocabulary
-        from rnneval.usercode import builder_of
-
-        builder = builder_of(self, spec)
-        assert builder is not None  # noqa: S101 - `spec` names one
-        return builder.build(given_vocabulary(self.vocabulary, self.vocabulary_from), around=eagerly)
+        options = with_automatic_backend(self, kernel=kernel, keras=keras)
+        return cast("LanguageModel", open_checkpoint(checkpoint, **vars(options)))
 
 
 def _about_folder(error: FolderError, checkpoint: str, *, has_builder: bool) -> str:

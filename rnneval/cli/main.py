@@ -74,11 +74,9 @@ class Commands(click.Group):
 
 def _grouped() -> dict[str, tuple[str, ...]]:
     """Return the names of the commands that there are, by group."""
-    there = names(commands.__name__)
-    named = {name for group in _GROUPS.values() for name in group}
-    every = {**_GROUPS, _OTHER: tuple(name for name in there if name not in named)}
-    found = {heading: tuple(name for name in group if name in there) for heading, group in every.items()}
-    return {heading: group for heading, group in found.items() if group}
+    grouped = [name for group in _GROUPS.values() for name in group]
+    others = tuple(name for name in names(commands.__name__) if name not in grouped)
+    return {**_GROUPS, _OTHER: others} if others else _GROUPS
 
 
 @click.command(

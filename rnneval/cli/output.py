@@ -41,9 +41,9 @@ class Output(Options, heading="Output"):
         """The files to write."""
         return (self.out,) if isinstance(self.out, str) else tuple(self.out or ())
 
-    def require(self, inputs: Places, forms: Forms) -> None:
-        """Refuse files that cannot be written, that the command reads, or whose ending has no form."""
-        require_places({"--out": self.files}, inputs)
+    def require(self, inputs: Places, forms: Forms, more: Places | None = None) -> None:
+        """Refuse files, also `more` outputs, that cannot be written, that are read, or whose ending has no form."""
+        require_places({"--out": self.files, **(more or {})}, inputs)
         require_ending("--out", self.files, *filter(None, forms))
 
     def deliver(

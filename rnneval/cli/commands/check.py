@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from rnneval.cli.checkpoint import CheckpointOptions
 from rnneval.cli.command import from_function
@@ -52,12 +52,25 @@ def command(
             opening.preflight(what)
         from rnneval.engine.check import check
 
-        # Loaded as its author wired it: a model that cannot be evaluated can still be checked.
-        model = opening.built(what) if is_builder else opening.load_model(what)
-        found = check(model, declare=options.declare, seed=options.seed)
+        found = check(_model(what, opening, is_builder=is_builder), declare=options.declare, seed=options.seed)
     wiring = structs.replace(found, command=tuple(command_line()))
     from rnneval.render.wiring_document import wiring_document
 
     output.deliver(wiring, wiring_document)
     warned = wiring.verdict == "inconclusive" or any(finding.severity == "warning" for finding in wiring.findings)
     return 1 if output.strict and warned else _EXIT[wiring.verdict]
+
+
+def _model(what: str, opening: CheckpointOptions, *, is_builder: bool) -> Any:
+    """Return the model as its author wired it: one that cannot be evaluated can still be checked."""
+    if not is_builder:
+        from rnneval.models.opening import load_model
+
+        return load_model(what, **vars(opening))
+    from rnneval.models.lm import eagerly
+    from rnneval.text import given_vocabulary
+    from rnneval.usercode import builder_of
+
+    builder = builder_of(opening, what)
+    assert builder is not None  # noqa: S101 - `what` names one
+    return builder.build(given_vocabulary(opening.vocabulary, opening.vocabulary_from), around=eagerly)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rnneval.cli.checkpoint import CheckpointOptions
 from rnneval.cli.command import from_function
-from rnneval.cli.output import RESULT, RunOutput, StrictGroup, exit_of, require, require_ending, require_places
+from rnneval.cli.output import RESULT, RunOutput, StrictGroup, exit_of, require, require_ending
 from rnneval.options import EvaluateOptions, OpeningGroup, WorkerGroup, values_of
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ def command(
     the score was computed. With --jobs or --scheduler, several processes read the text; this changes no result.
     """
     inputs = {**opening.inputs(checkpoint), "TEXT": text, "--fit-on": options.fit_on}
-    require_places({"--out": output.files, "--losses": options.losses}, inputs)
-    require_ending("--out", output.files, *filter(None, RESULT))
+    output.require(inputs, RESULT, {"--losses": options.losses})
     require_ending("--losses", options.losses, ".parquet")
     spread = workers.jobs is not None or workers.scheduler is not None
     require(spread or workers.memory is None, "--memory is for processes: give --jobs")

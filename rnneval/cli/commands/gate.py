@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import click
 
 from rnneval.cli.command import Command, from_function
-from rnneval.cli.output import Forms, Output, require_ending, require_places
+from rnneval.cli.output import Forms, Output
 from rnneval.cli.terminal import say
 from rnneval.errors import RecordError, UsageError
 from rnneval.options import Options, option
@@ -101,18 +101,14 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: GateOp
     from rnneval.records.paths import named, require_apart
 
     summary = (os.environ.get(_SUMMARY) or None) if output.form == "github" else None
-    outputs = {"--out": output.files, _SUMMARY: summary}
     baseline, strict = options.baseline, options.strict
     if options.update:  # replaces the baselines on purpose, and makes the folders that are missing
         there = [path for path in baseline if Path(path).absolute().parent.exists()]
-        require_places({**outputs, "--baseline": there}, {"RECORD": records})
-        written = {"--baseline": baseline, **outputs}
+        output.require({"RECORD": records}, _FORMS, {_SUMMARY: summary, "--baseline": there})
+        written = {"--baseline": baseline, "--out": output.files, _SUMMARY: summary}
         require_apart([each for name in written for each in named(name, written[name])], named("RECORD", records))
-    else:
-        require_places(outputs, {"RECORD": records, "--baseline": baseline})
-    require_ending("--out", output.files, *filter(None, _FORMS))
-    if options.update:
         return _update(records, options, output)
+    output.require({"RECORD": records, "--baseline": baseline}, _FORMS, {_SUMMARY: summary})
     candidates = _read(records)
     for path in baseline:
         if not os.path.lexists(path):
@@ -195,11 +191,10 @@ def _deliver(gate: "Gate", output: Output, *, strict: bool) -> None:
         _append(summary, _rendered(gate, "markdown", strict=strict))
     if output.form != "table":
         click.echo(_rendered(gate, output.form, strict=strict), nl=False)
-    elif not output.quiet:
+    else:
         from rnneval.render.gate_document import gate_document
-        from rnneval.render.terminal import print_document
 
-        print_document(gate_document(gate))
+        output.print(str, gate_document(gate))
 
 
 def _append(summary: str, text: str) -> None:

@@ -16,8 +16,9 @@ def command(*, checkpoint: str, opening: CheckpointOptions, output: Output) -> N
     with chatter_held():
         opening.preflight(checkpoint)
         from rnneval.backends.protocol import opened
+        from rnneval.engine.opening import open as open_checkpoint
 
-        record = opened(opening.open(checkpoint))
+        record = opened(open_checkpoint(checkpoint, **vars(opening)))
     from rnneval.render.run_document import opened_document
 
     output.deliver(record, opened_document)
