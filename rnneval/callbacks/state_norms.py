@@ -20,7 +20,8 @@ from rnneval.errors import TextError, VocabularyError
 from rnneval.models.lm import RecurrentLM, model_variables
 from rnneval.models.vocabularies import as_vocabulary, vocabulary_inside
 from rnneval.models.wrap import wrap
-from rnneval.options import EvaluateOptions, on_method, option, values_of
+from rnneval.option import option, values_of
+from rnneval.options import EvaluateOptions, on_method
 from rnneval.records.paths import named
 from rnneval.records.run import Run
 from rnneval.records.tables import STATE_HISTORY, UNIFORM

@@ -17,18 +17,30 @@ from click.types import StringParamType
 
 from rnneval.cli.config import CONFIG, read_defaults
 from rnneval.errors import UsageError
-from rnneval.options import Option, Options, options_of
+from rnneval.option import Option, Options, options_of
 
 _WIDEST = 30
 _PATHS = ("FILE", "FOLDER", "TEXT", "RECORD", "BASE")
 
 
 class GroupedOption(click.Option):
-    """An option that help and docs list under the heading of its group."""
+    """An option of a group, listed under its heading; its help is read only where it is shown, to save time."""
 
-    def __init__(self, *names: Any, heading: str = "", **settings: Any) -> None:
-        super().__init__(*names, **settings)
-        self.heading = heading
+    def __init__(self, item: Field[Any], option: Option, **settings: Any) -> None:
+        super().__init__([option.flag, *filter(None, [option.short]), item.name], **settings)
+        self.item, self.option = item, option
+
+    @property
+    def help(self) -> str:
+        """The text of the field, whether it may be repeated, and what happens without it."""
+        text = self.option.off or self.option.help
+        text += " May be repeated." if self.option.repeated else ""
+        unset = self.item.default in (None, ()) and not self.is_flag
+        return f"{text} [default: {self.option.unset or 'none'}]" if unset else text
+
+    @help.setter  # noqa: A003 - the property
+    def help(self, _: str | None) -> None:
+        """Ignore what click sets."""
 
 
 class _Path(StringParamType):
@@ -88,7 +100,8 @@ def by_heading(params: Iterable[click.Parameter]) -> dict[str, list[click.Option
     found: dict[str, list[click.Option]] = {}
     for param in params:
         if isinstance(param, click.Option) and not param.hidden:
-            found.setdefault(getattr(param, "heading", "") or "Options", []).append(param)
+            heading = param.option.heading if isinstance(param, GroupedOption) else ""
+            found.setdefault(heading or "Options", []).append(param)
     return found
 
 
@@ -136,22 +149,18 @@ def _argument(parameter: inspect.Parameter) -> click.Argument:
     return click.Argument([parameter.name], nargs=-1 if several else 1, required=required, metavar=metavar)
 
 
-def _option(item: Field[Any], option: Option) -> click.Option:
+def _option(item: Field[Any], option: Option) -> GroupedOption:
     """Return the option of click for a field of a group."""
-    names = [option.flag, *filter(None, [option.short]), item.name]
-    text = option.off or option.help
     if item.type is bool:
-        return GroupedOption(names, is_flag=True, help=text, heading=option.heading)
+        return GroupedOption(item, option, is_flag=True)
     kinds: tuple[Any, ...] = tuple(kind for kind in get_args(item.type) or [item.type] if kind is not type(None))
     kind = click.Choice(option.choices) if option.choices else kinds[0] if kinds in ((int,), (float,)) else str
-    text += " May be repeated." if option.repeated else ""
     settings: dict[str, Any] = {"required": True}
     if item.default is not MISSING:
         default = None if option.repeated else item.default
-        text += f" [default: {option.unset or 'none'}]" if default is None else ""
         settings = {"default": default, "show_default": default is not None}
     settings |= {"type": kind, "metavar": option.metavar, "multiple": option.repeated}
-    return GroupedOption(names, help=text, heading=option.heading, **settings)
+    return GroupedOption(item, option, **settings)
 
 
 def _value(item: Field[Any], option: Option, typed: Any) -> Any:

@@ -12,7 +12,7 @@ import click
 from rnneval.cli.config import CONFIG
 from rnneval.cli.terminal import say
 from rnneval.errors import RecordError, UsageError
-from rnneval.options import Options, option
+from rnneval.option import Options, option
 
 if TYPE_CHECKING:
     from rnneval.records import Run

@@ -14,7 +14,8 @@ from rnneval.engine.record import run_record
 from rnneval.engine.rows import Watch
 from rnneval.errors import UsageError, VocabularyError
 from rnneval.metrics.diagnostics import findings
-from rnneval.options import DiagnosticOptions, EvaluateOptions, StateGroup, StringGroup, on_text, option, values_of
+from rnneval.option import option, values_of
+from rnneval.options import DiagnosticOptions, EvaluateOptions, StateGroup, StringGroup, on_text
 from rnneval.records.paths import named, require_apart
 from rnneval.records.run import Run
 from rnneval.records.wiring import Wiring

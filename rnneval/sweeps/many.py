@@ -18,7 +18,8 @@ import msgspec
 
 import rnneval
 from rnneval.errors import RecordError, RnnevalError
-from rnneval.options import SweepOptions, SweptGroup, WorkerGroup, on_text, values_of
+from rnneval.option import values_of
+from rnneval.options import SweepOptions, SweptGroup, WorkerGroup, on_text
 from rnneval.records import Run, decode, encode, read_run, write
 from rnneval.records._base import quoted
 from rnneval.records.paths import named, require_apart

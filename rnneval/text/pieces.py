@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 from rnneval.errors import TextError, UsageError
-from rnneval.options import TextGroup, values_of
+from rnneval.option import values_of
+from rnneval.options import TextGroup
 from rnneval.text.sources import Characters, Part, Place, Sources
 
 _LIMIT = 1 << 20

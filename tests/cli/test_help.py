@@ -10,7 +10,8 @@ import pytest
 from rnneval.cli import commands, main
 from rnneval.cli.command import by_heading, from_function
 from rnneval.cli.main import rnneval_command, run
-from rnneval.options import EvaluateOptions, SweepOptions, TextGroup, options_of
+from rnneval.option import options_of
+from rnneval.options import EvaluateOptions, SweepOptions, TextGroup
 from rnneval.registry import module, names
 
 NAMES = names(commands.__name__)

@@ -16,7 +16,7 @@ from rnneval.cli.main import run
 from rnneval.engine.opening import open as open_checkpoint
 from rnneval.errors import UsageError
 from rnneval.models.opening import load_model
-from rnneval.options import options_of
+from rnneval.option import _texts, options_of
 from rnneval.registry import module
 
 COMMANDS = {
@@ -111,7 +111,7 @@ def test_a_program_without_its_source_has_options_without_help(monkeypatch: pyte
         raise OSError("could not get source code")
 
     monkeypatch.setattr("inspect.getsource", frozen)
-    assert options._texts.__wrapped__("rnneval.options") == {}
+    assert _texts.__wrapped__("rnneval.options") == {}
 
 
 def test_the_types_of_the_public_names_are_those_of_the_public_names() -> None:

@@ -9,7 +9,8 @@ from rnneval.cli.checkpoint import CheckpointOptions
 from rnneval.cli.command import from_function
 from rnneval.cli.output import JSON, Output, command_line, require
 from rnneval.cli.terminal import chatter_held
-from rnneval.options import CheckOptions, option
+from rnneval.option import option
+from rnneval.options import CheckOptions
 
 _EXIT = {"pass": 0, "fail": 1, "inconclusive": 3}
 _BUILDER = re.compile(r".+\.(?:py|ipynb):[A-Za-z_][\w.]*|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from rnneval.cli.command import from_function
 from rnneval.cli.output import RESULT, Output, require
-from rnneval.options import Options, option
+from rnneval.option import Options, option
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import click
 from rnneval.cli.command import from_function
 from rnneval.cli.output import Printed
 from rnneval.cli.terminal import chatter_held, progress_bar
-from rnneval.options import Options, option
+from rnneval.option import Options, option
 
 
 @dataclass(frozen=True, kw_only=True)

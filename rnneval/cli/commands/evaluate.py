@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from rnneval.cli.checkpoint import CheckpointOptions
 from rnneval.cli.command import from_function
 from rnneval.cli.output import RESULT, RunOutput, StrictGroup, exit_of, require, require_ending
-from rnneval.options import EvaluateOptions, OpeningGroup, WorkerGroup, values_of
+from rnneval.option import values_of
+from rnneval.options import EvaluateOptions, OpeningGroup, WorkerGroup
 
 if TYPE_CHECKING:
     from rnneval.engine.measure import Reader

@@ -16,7 +16,7 @@ import click
 from rnneval.cli.command import from_function
 from rnneval.cli.output import Forms, Output
 from rnneval.errors import UsageError
-from rnneval.options import option
+from rnneval.option import option
 from rnneval.pages import Page, all_pages
 from rnneval.registry import read_entries
 

@@ -14,7 +14,7 @@ from rnneval.cli.command import Command, from_function
 from rnneval.cli.output import Forms, Output
 from rnneval.cli.terminal import say
 from rnneval.errors import RecordError, UsageError
-from rnneval.options import Options, option
+from rnneval.option import Options, option
 
 if TYPE_CHECKING:
     from rnneval.gates import Named

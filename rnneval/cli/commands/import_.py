@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 from rnneval.cli.command import from_function
 from rnneval.cli.output import RESULT, RunOutput, command_line
-from rnneval.options import ImportOptions, Options, option
+from rnneval.option import Options, option
+from rnneval.options import ImportOptions
 
 
 @dataclass(frozen=True, kw_only=True)

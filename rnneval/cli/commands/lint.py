@@ -9,7 +9,7 @@ import click
 from rnneval.cli.command import from_function
 from rnneval.cli.output import Forms, Output
 from rnneval.cli.terminal import say
-from rnneval.options import Options, option
+from rnneval.option import Options, option
 
 if TYPE_CHECKING:
     from rnneval.lint.check import LintFinding

@@ -10,7 +10,7 @@ from rnneval.cli.command import from_function
 from rnneval.cli.output import require, require_places
 from rnneval.cli.terminal import tell
 from rnneval.errors import RecordError, UsageError
-from rnneval.options import Options, option
+from rnneval.option import Options, option
 
 if TYPE_CHECKING:
     from rnneval.render.figures import Figure

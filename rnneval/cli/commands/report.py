@@ -11,7 +11,7 @@ from rnneval.cli.command import from_function
 from rnneval.cli.output import Printed, require, require_ending, require_places
 from rnneval.cli.terminal import say, tell
 from rnneval.errors import RecordError
-from rnneval.options import Options, option
+from rnneval.option import Options, option
 
 if TYPE_CHECKING:
     from rnneval.render.report import Given

@@ -15,7 +15,8 @@ from rnneval.cli.output import (
     require_places,
 )
 from rnneval.cli.terminal import chatter_held, progress_bar, say
-from rnneval.options import OpeningGroup, Options, SweepOptions, option, values_of
+from rnneval.option import Options, option, values_of
+from rnneval.options import OpeningGroup, SweepOptions
 
 
 @dataclass(frozen=True, kw_only=True)

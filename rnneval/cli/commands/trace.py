@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from rnneval.cli.checkpoint import CheckpointOptions
 from rnneval.cli.command import from_function
 from rnneval.cli.output import Printed, exit_of, require_ending, require_places
-from rnneval.options import Options, TraceOptions, option
+from rnneval.option import Options, option
+from rnneval.options import TraceOptions
 
 
 @dataclass(frozen=True, kw_only=True)
