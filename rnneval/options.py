@@ -12,7 +12,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, field
 from functools import partial, wraps
 from textwrap import fill
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -332,7 +332,7 @@ class SweptGroup(WiringGroup, ScoringGroup, StreamGroup, StateGroup, TextGroup):
 class SweepOptions(CallGroup, SweptGroup, WorkerGroup):
     """Options of `rnneval.sweep`."""
 
-    out: PathLike = option(metavar="FOLDER", heading="Output")
+    out: PathLike = field(metadata={"option": {"metavar": "FOLDER", "heading": "Output"}})  # required: no default
     """Folder for the table and the records; it is made if it is missing."""
     jobs: int | None = option(None, metavar="N", least=1, unset="one per core")
     """Number of worker processes on this machine."""

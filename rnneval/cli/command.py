@@ -1,7 +1,7 @@
 """Commands of click, made from functions and the groups of options that they take.
 
 A command is a function whose parameters say what is typed: a `str` is an argument, a `tuple[str, ...]` several, a group
-of `rnneval.options.Options` all of its options. Help lists options by group; a shell completes paths; `--config` reads
+of `rnneval.option.Options` all of its options. Help lists options by group; a shell completes paths; `--config` reads
 defaults from a file; every command takes `--seed`.
 """
 
