@@ -1,8 +1,8 @@
 """Options of the commands and of the Python functions behind them, each defined once.
 
-An option is a field of a group below: its name, type and default, and in the field's metadata (`option`) its help and
-what it allows. The command line (`rnneval.cli.shared`), the keyword arguments of `rnneval.evaluate` and its relatives
-(`on_model` and the decorators beside it), the checks of values and the tables of the docs are made from these fields.
+An option is a field of a group below (`rnneval.option`). The command line (`rnneval.cli.command`), keyword arguments
+of `rnneval.evaluate` and its relatives (`on_text` and the decorators beside it), the checks of values and the tables of
+the docs are made from these fields.
 
 Bases are listed in reverse: a dataclass takes the fields of its last base first, and the order of the fields is the
 order of the options in help and docs.
@@ -12,13 +12,14 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field
 from functools import partial, wraps
 from importlib.util import find_spec
 from textwrap import fill
-from typing import Any, ClassVar, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from rnneval.errors import UsageError
+from rnneval.option import Options, option, options_of
 
 PathLike = str | os.PathLike[str]
 Paths = PathLike | Iterable[PathLike]
@@ -28,211 +29,83 @@ LARGEST_ORDER = 9
 
 
 @dataclass(frozen=True, kw_only=True)
-class Option:
-    """Description of one option for the command line and the docs."""
-
-    help: str
-    """Text for command line and docs."""
-    flag: str
-    """Flag of the option, such as `--part`; "" for a keyword argument that the command line does not have."""
-    metavar: str | None = None
-    choices: tuple[str, ...] = ()
-    least: int | None = None
-    """The smallest number allowed."""
-    repeated: bool = False
-    """Whether the command line collects several values."""
-    parse: Callable[[Any], Any] | None = None
-    """From the value on the command line to the one in Python."""
-    off: str = ""
-    """Text for the command line of a switch that is on by default: its flag, such as `--no-check`, turns it off."""
-    unset: str = ""
-    """Words for what happens without the option, if the default does not say it."""
-    heading: str = ""
-    """Heading above the option in help and docs; by default that of the group that defines it."""
-
-
-def option(default: Any, help: str, flag: str | None = None, **more: Any) -> Any:  # noqa: A002 - as click names it
-    """Return a dataclass field for an option: its default, its help, then fields of `Option`.
-
-    `flag` defaults to `--field-name`.
-    """
-    return field(default=default, metadata={"option": {"help": help, "flag": flag, **more}})
-
-
-def options_of(kind: type) -> Iterator[tuple[Field[Any], Option]]:
-    """Yield the fields of a group that are options, each with its description.
-
-    An option stands under the heading of the group that defines it first: one that defines it again does not move it.
-    """
-    for each in fields(kind):
-        if each.init and "option" in each.metadata:
-            defining = [base for base in kind.__mro__ if each.name in inspect.get_annotations(base)][-1]
-            settings = {"heading": getattr(defining, "heading", ""), **each.metadata["option"]}
-            if settings.get("flag") is None:
-                settings["flag"] = f"--{'no-' if each.default is True else ''}{each.name.replace('_', '-')}"
-            yield each, Option(**settings)
-
-
-def values_of(group: type, options: Any) -> dict[str, Any]:
-    """Return the values of a group's fields, taken from any object that has them."""
-    return {each.name: getattr(options, each.name) for each in fields(group) if each.init}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """Base of all groups. It checks every value against what its option allows.
-
-    Raises:
-        UsageError: a value is not allowed.
-    """
-
-    heading: ClassVar[str] = ""
-    """Heading of the group's options in help and docs."""
-
-    def __post_init__(self) -> None:
-        for each, option in options_of(type(self)):
-            value = getattr(self, each.name)
-            if option.choices and value not in (*option.choices, each.default):
-                known = option.choices
-                allowed = " or ".join(known) if len(known) == 2 else f"one of {', '.join(known)}"
-                raise UsageError(f"{option.flag} {value!r} is not known: give {allowed}")
-            if option.least is not None and value != each.default and value < option.least:
-                raise UsageError(f"{option.flag} {value} is not allowed: give at least {option.least}")
-
-
-_VOCABULARY = "Vocabulary file: JSON map or list, one token a line, .npy, tokenizer.json, or a .model of SentencePiece."
-
-
-@dataclass(frozen=True, kw_only=True)
-class VocabularyGroup(Options):
+class VocabularyGroup(Options, heading="Model"):
     """Options that give the vocabulary."""
 
-    heading = "Model"
-
     vocabulary: Any = option(
-        None, _VOCABULARY, "--vocab", metavar="FILE", unset="the one inside the model or beside the checkpoint"
+        None, flag="--vocab", metavar="FILE", unset="the one inside the model or beside the checkpoint"
     )
-    vocabulary_from: Paths | None = option(
-        None,
-        "Training text whose sorted distinct characters are the vocabulary.",
-        "--vocab-from",
-        metavar="TEXT",
-        repeated=True,
-    )
+    """Vocabulary file: JSON map or list, one token a line, .npy, tokenizer.json, or a .model of SentencePiece."""
+    vocabulary_from: Paths | None = option(None, flag="--vocab-from", metavar="TEXT", repeated=True)
+    """Training text whose sorted distinct characters are the vocabulary."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpeningGroup(VocabularyGroup):
     """Options of every command that opens a checkpoint."""
 
-    builder: str | None = option(
-        None,
-        "Your own code that makes the model, or the module with the custom layers that a whole model asks for. Of a "
-        "script or notebook, only the statements that NAME needs are run. A package.module is imported, which runs it.",
-        metavar="FILE.py:NAME|FILE.ipynb:NAME|package.module:NAME",
-    )
+    builder: str | None = option(None, metavar="FILE.py:NAME|FILE.ipynb:NAME|package.module:NAME")
+    """Your own code that makes the model, or the module with the custom layers that a whole model asks for. Of a script
+    or notebook, only the statements that NAME needs are run. A package.module is imported, which runs it."""
     builder_arguments: Mapping[str, Any] | Sequence[str] | None = option(
-        None,
-        "Argument of the builder; vocab_size and vocabulary are passed to a builder that takes them.",
-        "--builder-arg",
-        metavar="NAME=VALUE",
-        repeated=True,
+        None, flag="--builder-arg", metavar="NAME=VALUE", repeated=True
     )
+    """Argument of the builder; vocab_size and vocabulary are passed to a builder that takes them."""
     builder_globals: Mapping[str, Any] | Sequence[str] | None = option(
-        None,
-        "Value of a variable of the builder's file, in place of the statement that computes it.",
-        "--builder-global",
-        metavar="NAME=VALUE",
-        repeated=True,
+        None, flag="--builder-global", metavar="NAME=VALUE", repeated=True
     )
-    run_module: bool = option(
-        False, "Run the whole file of the builder, with all that it trains and writes, as importing it does."
-    )
-    weight_map: PathLike | Mapping[str, Any] | None = option(
-        None,
-        "For a name-based TensorFlow 1 checkpoint: JSON map from names of weights in the model to names in the "
-        "checkpoint, needed only where these are ambiguous; it may also hold the key forget_bias.",
-        metavar="FILE.json",
-    )
-    window: int | None = option(
-        None, "Tokens in the window of a window model whose input does not say it.", metavar="N", least=1
-    )
+    """Value of a variable of the builder's file, in place of the statement that computes it."""
+    run_module: bool = option(False)
+    """Run the whole file of the builder, with all that it trains and writes, as importing it does."""
+    weight_map: PathLike | Mapping[str, Any] | None = option(None, metavar="FILE.json")
+    """For a name-based TensorFlow 1 checkpoint: JSON map from names of weights in the model to names in the checkpoint,
+    needed only where these are ambiguous; it may also hold the key forget_bias."""
+    window: int | None = option(None, metavar="N", least=1)
+    """Tokens in the window of a window model whose input does not say it."""
     backend: str | None = option(
-        None,
-        "Library that runs the model: numpy needs no TensorFlow, and takes files of Keras' own layers in a chain; "
-        "keras takes every model; auto takes numpy where it can.",
-        choices=("auto", "keras", "numpy"),
-        unset="auto for evaluate, sweep and trace, keras for everything else",
+        None, choices=("auto", "keras", "numpy"), unset="auto for evaluate, sweep and trace, keras for everything else"
     )
+    """Library that runs the model: numpy needs no TensorFlow, and takes files of Keras' own layers in a chain; keras
+    takes every model; auto takes numpy where it can."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpenOptions(OpeningGroup):
     """Options of `rnneval.open`."""
 
-    expect_sha256: str | None = option(None, "Refuse a checkpoint with another SHA-256 hash.", metavar="HEX")
+    expect_sha256: str | None = option(None, metavar="HEX")
+    """Refuse a checkpoint with another SHA-256 hash."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextGroup(Options):
+class TextGroup(Options, heading="Text"):
     """Options of every command that reads a text."""
 
-    heading = "Text"
-
-    tokens: str | None = option(
-        None,
-        "Kind of token that the model reads.",
-        choices=("char", "byte", "word", "subword"),
-        unset="told by the vocabulary",
-    )
-    normalize: str = option(
-        "none",
-        "Unicode normalization applied to the text: lower is Python's str.lower, nfc is normalization form C.",
-        choices=("none", "lower", "nfc"),
-    )
-    newlines: str = option(
-        "keep", "Line endings: keep them, or lf to turn CRLF and CR into LF.", choices=("keep", "lf")
-    )
-    unknown: str = option(
-        "error",
-        "Text that the vocabulary lacks: stop with an error, skip it, or read it as TOKEN.",
-        metavar="error|skip|TOKEN",
-    )
-    part: str | None = option(
-        None,
-        "Characters to evaluate, as a Python slice or in per cent, such as 90%:.",
-        metavar="SLICE",
-        unset="the whole text",
-    )
-    documents: str = option(
-        "one",
-        "Where a document begins, and with it a fresh state: the text is one document, each file is one, or blank "
-        "lines part them.",
-        choices=("one", "file", "blank-line"),
-    )
+    tokens: str | None = option(None, choices=("char", "byte", "word", "subword"), unset="told by the vocabulary")
+    """Kind of token that the model reads."""
+    normalize: str = option("none", choices=("none", "lower", "nfc"))
+    """Unicode normalization applied to the text: lower is Python's str.lower, nfc is normalization form C."""
+    newlines: str = option("keep", choices=("keep", "lf"))
+    """Line endings: keep them, or lf to turn CRLF and CR into LF."""
+    unknown: str = option("error", metavar="error|skip|TOKEN")
+    """Text that the vocabulary lacks: stop with an error, skip it, or read it as TOKEN."""
+    part: str | None = option(None, metavar="SLICE", unset="the whole text")
+    """Characters to evaluate, as a Python slice or in per cent, such as 90%:."""
+    documents: str = option("one", choices=("one", "file", "blank-line"))
+    """Where a document begins, and with it a fresh state: the text is one document, each file is one, or blank lines
+    part them."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class StateGroup(Options):
+class StateGroup(Options, heading="State"):
     """Options that say where the state starts anew, which changes the score."""
 
-    heading = "State"
-
-    state: str = option(
-        "carry",
-        "Carry the state through each document, or reset it every --segment tokens.",
-        choices=("carry", "reset"),
-    )
-    segment: int | None = option(
-        None,
-        "Tokens of each row in one step; with --state reset, tokens between two resets.",
-        metavar="N",
-        least=1,
-        unset="chosen by size",
-    )
-    pad: bool = option(
-        False, "For a window model, score the tokens before the first whole window too, after padding with id 0."
-    )
+    state: str = option("carry", choices=("carry", "reset"))
+    """Carry the state through each document, or reset it every --segment tokens."""
+    segment: int | None = option(None, metavar="N", least=1, unset="chosen by size")
+    """Tokens of each row in one step; with --state reset, tokens between two resets."""
+    pad: bool = option(False)
+    """For a window model, score the tokens before the first whole window too, after padding with id 0."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -246,31 +119,22 @@ def rows_of(streams: str) -> int | str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StreamGroup(Options):
+class StreamGroup(Options, heading="Speed"):
     """Options that say how a text is read.
 
     None changes the result of a valid run: its losses are finite, its model passes the wiring check, and gives the same
     logits when it is called again.
     """
 
-    heading = "Speed"
-
-    streams: int | str = option(
-        "auto",
-        "Rows of text to read side by side, which does not change a valid result.",
-        metavar="N|auto",
-        parse=rows_of,
-    )
-    kernel: str = option(
-        "auto",
-        "Implementation of the recurrent layers: layers is the model's own code; hoisted takes what does not "
-        "depend on the state out of the loop over time; auto chooses by size.",
-        choices=("auto", "hoisted", "layers"),
-    )
-    tolerance: float = option(
-        1e-5, "Largest difference |Δ| / (1 + |s|) between two equal states; 0 asks for equality to the bit."
-    )
-    seed: int = option(0, "Random seed for the row that is audited and for the positions that are sampled.")
+    streams: int | str = option("auto", metavar="N|auto", parse=rows_of)
+    """Rows of text to read side by side, which does not change a valid result."""
+    kernel: str = option("auto", choices=("auto", "hoisted", "layers"))
+    """Implementation of the recurrent layers: layers is the model's own code; hoisted takes what does not depend on the
+    state out of the loop over time; auto chooses by size."""
+    tolerance: float = option(1e-5)
+    """Largest difference |Δ| / (1 + |s|) between two equal states; 0 asks for equality to the bit."""
+    seed: int = option(0)
+    """Random seed for the row that is audited and for the positions that are sampled."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -281,31 +145,15 @@ class StreamGroup(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitGroup(Options):
+class FitGroup(Options, heading="Scores"):
     """Options of the baselines that learn from a text."""
 
-    heading = "Scores"
-
-    fit_on: Paths | None = option(
-        None,
-        "Training text on which the baselines that learn are fitted.",
-        metavar="TEXT",
-        repeated=True,
-        unset="no such baseline",
-    )
-    fit_part: str | None = option(
-        None,
-        "Part of the --fit-on text, in the form of --part, which may not overlap the scored text.",
-        metavar="SLICE",
-        unset="all of it",
-    )
-    max_order: int | None = option(
-        None,
-        f"Highest order of the n-gram baselines, up to {LARGEST_ORDER}; 1 leaves them out.",
-        metavar="N",
-        least=1,
-        unset="two above the best order",
-    )
+    fit_on: Paths | None = option(None, metavar="TEXT", repeated=True, unset="no such baseline")
+    """Training text on which the baselines that learn are fitted."""
+    fit_part: str | None = option(None, metavar="SLICE", unset="all of it")
+    """Part of the --fit-on text, in the form of --part, which may not overlap the scored text."""
+    max_order: int | None = option(None, metavar="N", least=1, unset="two above the best order")
+    """Highest order of the n-gram baselines, up to 9; 1 leaves them out."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -320,82 +168,70 @@ class FitGroup(Options):
 class ScoringGroup(FitGroup):
     """Options that say what a run record holds beside the scores."""
 
-    states: bool = option(
-        True,
-        "Summarize the states of every layer, which takes about a tenth of the time.",
-        off="Do not summarize the states of the layers, which takes about a tenth of the time.",
-    )
+    states: bool = option(True, off="Do not summarize the states of the layers, which takes about a tenth of the time.")
+    """Summarize the states of every layer, which takes about a tenth of the time."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeclareGroup(Options):
+class DeclareGroup(Options, heading="Wiring"):
     """Option by which an author says what a wiring check must not report."""
 
-    heading = "Wiring"
-
     declare: Iterable[str] = option(
-        (),
-        "Property of the model that its author intends, so that the wiring check does not report it.",
-        metavar="causal=false|stateless=LAYER|shared=LAYER|mixed=LAYER|chunked=LAYER|chunked=true",
-        repeated=True,
+        (), metavar="causal=false|stateless=LAYER|shared=LAYER|mixed=LAYER|chunked=LAYER|chunked=true", repeated=True
     )
+    """Property of the model that its author intends, so that the wiring check does not report it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckOptions(DeclareGroup):
     """Options of `rnneval check`."""
 
-    seed: int = option(0, "Random seed for the ids and for the numbers that stubs emit.")
+    seed: int = option(0)
+    """Random seed for the ids and for the numbers that stubs emit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WiringGroup(DeclareGroup):
     """Options of the wiring check that comes before a run."""
 
-    check: bool = option(
-        True,
-        "Check the state wiring first; a fault makes the run not valid.",
-        off="Skip the check of the state wiring; the record warns that nothing is known of it.",
-    )
+    check: bool = option(True, off="Skip the check of the state wiring; the record warns that nothing is known of it.")
+    """Check the state wiring first; a fault makes the run not valid."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StringGroup(Options):
     """Keyword argument of every function of one text."""
 
-    string: str | None = option(None, "Text in memory, in place of files; the record says so.", flag="")
+    string: str | None = option(None, flag="")
+    """Text in memory, in place of files; the record says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommandGroup(Options):
     """Keyword argument of everything that makes a record."""
 
-    command: Sequence[str] = option((), "Command to record as the one that repeats the run.", flag="")
+    command: Sequence[str] = option((), flag="")
+    """Command to record as the one that repeats the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CallGroup(CommandGroup):
     """Keyword arguments of a run that is called from Python."""
 
-    progress: Progress | None = option(None, "Function that is called with the work done and the work in all.", flag="")
+    progress: Progress | None = option(None, flag="")
+    """Function that is called with the work done and the work in all."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkerGroup(Options):
+class WorkerGroup(Options, heading="Speed"):
     """Options of work in several processes."""
 
-    heading = "Speed"
-
-    jobs: int | None = option(None, "Number of worker processes on this machine.", metavar="N", least=1)
-    memory: str | None = option(
-        None,
-        "Memory that each worker process may allocate, such as 4GB (Linux).",
-        metavar="SIZE",
-        unset="an equal share of all",
-    )
-    scheduler: str | None = option(
-        None, "Address of a Dask scheduler whose workers are used instead.", metavar="ADDRESS"
-    )
+    jobs: int | None = option(None, metavar="N", least=1)
+    """Number of worker processes on this machine."""
+    memory: str | None = option(None, metavar="SIZE", unset="an equal share of all")
+    """Memory that each worker process may allocate, such as 4GB (Linux)."""
+    scheduler: str | None = option(None, metavar="ADDRESS")
+    """Address of a Dask scheduler whose workers are used instead."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -409,18 +245,11 @@ class WorkerGroup(Options):
 class EvaluateOptions(CallGroup, WiringGroup, ScoringGroup, StreamGroup, StateGroup, TextGroup):
     """Options of `rnneval.evaluate`."""
 
-    losses: PathLike | None = option(
-        None, "Parquet file to write, with one row for each scored token.", metavar="FILE.parquet", heading="Output"
-    )
-    beside_reset: int | None = option(
-        None,
-        "Score the same tokens a second time with the state reset every N tokens, as in many training scripts, and "
-        "show the difference.",
-        metavar="N",
-        least=1,
-        unset="scored once",
-        heading="State",
-    )
+    losses: PathLike | None = option(None, metavar="FILE.parquet", heading="Output")
+    """Parquet file to write, with one row for each scored token."""
+    beside_reset: int | None = option(None, metavar="N", least=1, unset="scored once", heading="State")
+    """Score the same tokens a second time with the state reset every N tokens, as in many training scripts, and show
+    the difference."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -436,23 +265,16 @@ class ImportOptions(StringGroup, CommandGroup, FitGroup, VocabularyGroup, TextGr
     """Options of `rnneval.from_losses`."""
 
     vocabulary: Any = option(
-        None, _VOCABULARY, "--vocab", metavar="FILE", unset="none, so that the tokens are taken as they are"
+        None, flag="--vocab", metavar="FILE", unset="none, so that the tokens are taken as they are"
     )
     state: str | None = option(
-        None,
-        "State handling of the other program: carry through each document, or reset every N tokens.",
-        metavar="carry|reset-N",
-        unset="unknown, so that the run compares with no other",
-        heading="State",
+        None, metavar="carry|reset-N", unset="unknown, so that the run compares with no other", heading="State"
     )
+    """State handling of the other program: carry through each document, or reset every N tokens."""
     vocabulary_size: int | None = option(
-        None,
-        "Number of tokens that the model of the other program chooses from, for the baseline that guesses.",
-        "--vocab-size",
-        metavar="N",
-        least=1,
-        unset="that of the vocabulary",
+        None, flag="--vocab-size", metavar="N", least=1, unset="that of the vocabulary"
     )
+    """Number of tokens that the model of the other program chooses from, for the baseline that guesses."""
 
 
 def parse_thresholds(given: Sequence[str]) -> dict[str, float]:
@@ -472,55 +294,43 @@ def parse_thresholds(given: Sequence[str]) -> dict[str, float]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiagnosticOptions(StringGroup, CallGroup, WiringGroup, StreamGroup, TextGroup):
+class DiagnosticOptions(StringGroup, CallGroup, WiringGroup, StreamGroup, TextGroup, heading="Diagnostics"):
     """Options that `rnneval.trace` and `rnneval.gradients` share."""
 
-    heading = "Diagnostics"
-
     thresholds: Mapping[str, float] | None = option(
-        None,
-        "Threshold of a rule in place of its default, which rnneval explain RULE shows.",
-        "--threshold",
-        metavar="RULE=VALUE",
-        repeated=True,
-        parse=parse_thresholds,
+        None, flag="--threshold", metavar="RULE=VALUE", repeated=True, parse=parse_thresholds
     )
+    """Threshold of a rule in place of its default, which rnneval explain RULE shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TraceOptions(DiagnosticOptions):
     """Options of `rnneval.trace`."""
 
-    out: PathLike | None = option(
-        None,
-        "Parquet file to write: every state and gate at the stride, histograms, and figures of each unit.",
-        metavar="FILE.parquet",
-        heading="Output",
-    )
-    stride: int | None = option(
-        None,
-        "Tokens from one row of the table to the next.",
-        metavar="N",
-        least=1,
-        unset="16, more in texts above a million tokens",
-    )
-    context: bool = option(False, "Measure the loss as a function of the length of the context.")
-    lyapunov: bool = option(False, "Measure the largest Lyapunov exponent of each layer and of the stack.")
-    truncation: int | None = option(
-        None, "Tokens of a training segment, for findings that compare with it.", metavar="N", least=1, unset="unknown"
-    )
+    out: PathLike | None = option(None, metavar="FILE.parquet", heading="Output")
+    """Parquet file to write: every state and gate at the stride, histograms, and figures of each unit."""
+    stride: int | None = option(None, metavar="N", least=1, unset="16, more in texts above a million tokens")
+    """Tokens from one row of the table to the next."""
+    context: bool = option(False)
+    """Measure the loss as a function of the length of the context."""
+    lyapunov: bool = option(False)
+    """Measure the largest Lyapunov exponent of each layer and of the stack."""
+    truncation: int | None = option(None, metavar="N", least=1, unset="unknown")
+    """Tokens of a training segment, for findings that compare with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientOptions(DiagnosticOptions):
     """Options of `rnneval.gradients`."""
 
-    truncation: int = option(100, "Tokens of a segment: give what training used.", metavar="N", least=1)
-    segments: int = option(32, "Number of segments, evenly spread over the text.", metavar="N", least=1)
-    lags: int = option(200, "Number of tokens to follow gradients back through time.", metavar="N", least=1)
-    anchors: int = option(
-        64, "Number of tokens from which gradients are followed, evenly spread over the text.", metavar="N", least=1
-    )
+    truncation: int = option(100, metavar="N", least=1)
+    """Tokens of a segment: give what training used."""
+    segments: int = option(32, metavar="N", least=1)
+    """Number of segments, evenly spread over the text."""
+    lags: int = option(200, metavar="N", least=1)
+    """Number of tokens to follow gradients back through time."""
+    anchors: int = option(64, metavar="N", least=1)
+    """Number of tokens from which gradients are followed, evenly spread over the text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -532,21 +342,12 @@ class SweptGroup(WiringGroup, ScoringGroup, StreamGroup, StateGroup, TextGroup):
 class SweepOptions(CallGroup, SweptGroup, WorkerGroup):
     """Options of `rnneval.sweep`."""
 
-    out: PathLike = field(  # required: without a default
-        metadata={
-            "option": {
-                "help": "Folder for the table and the records; it is made if it is missing.",
-                "metavar": "FOLDER",
-                "heading": "Output",
-            }
-        }
-    )
-    jobs: int | None = option(
-        None, "Number of worker processes on this machine.", metavar="N", least=1, unset="one per core"
-    )
-    opening: Mapping[str, Any] | None = option(
-        None, "Keyword arguments of `rnneval.open`, but for `expect_sha256`.", flag=""
-    )
+    out: PathLike = field(metadata={"option": {"metavar": "FOLDER", "heading": "Output"}})  # required: no default
+    """Folder for the table and the records; it is made if it is missing."""
+    jobs: int | None = option(None, metavar="N", least=1, unset="one per core")
+    """Number of worker processes on this machine."""
+    opening: Mapping[str, Any] | None = option(None, flag="")
+    """Keyword arguments of `rnneval.open`, but for `expect_sha256`."""
 
 
 A = TypeVar("A")
@@ -554,56 +355,25 @@ B = TypeVar("B")
 C = TypeVar("C")
 R = TypeVar("R")
 A_contra = TypeVar("A_contra", contravariant=True)
-B_contra = TypeVar("B_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
-G_contra = TypeVar("G_contra", contravariant=True)
-G = TypeVar("G")
 P = ParamSpec("P")
 
 
-class WithText(Protocol[A_contra, B_contra, G_contra, R_co]):
-    """Type of a function that `on_model` or `on_table` decorates."""
+class OnText(Protocol[A_contra, P, R_co]):
+    """Type of a function of a text, with options as keyword arguments."""
 
-    def __call__(self, subject: A_contra, text: B_contra = ..., /, *, options: G_contra) -> R_co:
-        """Run it."""
-
-
-class OnModel(Protocol[A_contra, B_contra, P, R_co]):
-    """Type of a function of a model and a text, with options as keyword arguments."""
-
-    def __call__(self, lm: A_contra, text: B_contra = ..., *args: P.args, **options: P.kwargs) -> R_co:
+    def __call__(self, subject: A_contra, text: Paths | None = ..., *args: P.args, **options: P.kwargs) -> R_co:
         """Run it; without `text`, the option `string` is the text."""
 
 
-class OnFolder(Protocol[A_contra, B_contra, P, R_co]):
-    """Type of a function of a folder and a text, with options as keyword arguments."""
-
-    def __call__(self, folder: A_contra, text: B_contra, *args: P.args, **options: P.kwargs) -> R_co:
-        """Run it."""
-
-
-class OnTable(Protocol[A_contra, B_contra, P, R_co]):
-    """Type of a function of a table of losses and a text, with options as keyword arguments."""
-
-    def __call__(self, losses: A_contra, text: B_contra = ..., *args: P.args, **options: P.kwargs) -> R_co:
-        """Run it; without `text`, the option `string` is the text."""
-
-
-class OnPath(Protocol[A_contra, P, R_co]):
-    """Type of a function of a path, with options as keyword arguments."""
-
-    def __call__(self, path: A_contra, *args: P.args, **options: P.kwargs) -> R_co:
-        """Run it."""
-
-
-def on_model(group: Callable[P, G]) -> Callable[[WithText[A, B, G, R]], OnModel[A, B, P, R]]:
+def on_text(group: Callable[P, object]) -> Callable[[Callable[Concatenate[A, ...], R]], OnText[A, P, R]]:
     """Let callers pass the fields of `group` as keywords; the function itself gets one `group` called `options`.
 
     Type checkers read the keywords off the group, `inspect` and `help` off the signature and docstring made here: the
     line `options: …` of the docstring is replaced by one entry for each field.
 
     Example:
-        @on_model(EvaluateOptions)
+        @on_text(EvaluateOptions)
         def evaluate(lm, text=None, *, options): ...
 
         evaluate(lm, "held_out.txt", state="reset", segment=100)
@@ -611,23 +381,15 @@ def on_model(group: Callable[P, G]) -> Callable[[WithText[A, B, G, R]], OnModel[
     return partial(_by_keyword, group)
 
 
-def on_folder(group: Callable[P, G]) -> Callable[[Callable[[A, B, G], R]], OnFolder[A, B, P, R]]:
-    """Decorate a function of `folder`, `text` and `options`, as `on_model` does."""
+def on_path(group: Callable[P, object]) -> Callable[[Callable[Concatenate[A, ...], R]], Callable[Concatenate[A, P], R]]:
+    """Decorate a function of `path` and `options`, as `on_text` does."""
     return partial(_by_keyword, group)
 
 
-def on_table(group: Callable[P, G]) -> Callable[[WithText[A, B, G, R]], OnTable[A, B, P, R]]:
-    """Decorate a function of `losses`, `text` and `options`, as `on_model` does."""
-    return partial(_by_keyword, group)
-
-
-def on_path(group: Callable[P, G]) -> Callable[[Callable[[A, G], R]], OnPath[A, P, R]]:
-    """Decorate a function of `path` and `options`, as `on_model` does."""
-    return partial(_by_keyword, group)
-
-
-def on_method(group: Callable[P, G]) -> Callable[[Callable[[A, B, C, G], R]], Callable[Concatenate[A, B, C, P], R]]:
-    """Decorate a method of two arguments and `options`, as `on_model` does."""
+def on_method(
+    group: Callable[P, object],
+) -> Callable[[Callable[Concatenate[A, B, C, ...], R]], Callable[Concatenate[A, B, C, P], R]]:
+    """Decorate a method of two arguments and `options`, as `on_text` does."""
     return partial(_by_keyword, group)
 
 
@@ -658,12 +420,12 @@ def _by_keyword(group: Any, function: Callable[..., Any]) -> Any:
 
 def _lines(group: type, indent: str) -> Iterator[str]:
     """Yield the lines of a docstring that describe the options of a group."""
-    names = {option.flag: each.name for each, option in options_of(group)}
-    for each, option in options_of(group):
-        text = re.sub(r"--[a-z][a-z-]*", lambda flag: f"`{names.get(flag[0], flag[0])}`", option.help)
-        if option.choices:
-            text += f" One of {', '.join(f'`{choice}`' for choice in option.choices)}."
-        if option.unset and each.default is not MISSING:
-            text += f" By default: {option.unset}."
+    names = {known.flag: known.name for _, known in options_of(group)}
+    for each, known in options_of(group):
+        text = re.sub(r"--[a-z][a-z-]*", lambda flag: f"`{names.get(flag[0], flag[0])}`", known.help)
+        if known.choices:
+            text += f" One of {', '.join(f'`{choice}`' for choice in known.choices)}."
+        if known.unset and each.default is not MISSING:
+            text += f" By default: {known.unset}."
         lines = fill(f"{each.name}: {text}", 116, initial_indent=indent, subsequent_indent=f"{indent}    ")
         yield f"{lines}\n"

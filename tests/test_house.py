@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "rnneval"
 # A package (a room, below) imports only packages named above it.
 ROOMS = (
-    "errors", "pages", "options", "registry", "processes", "records", "text", "metrics", "gates", "lint", "wiring",
-    "checkpoints", "backends", "models", "engine", "sweeps", "callbacks", "render", "testing", "demo", "cli",
+    "errors", "pages", "option", "options", "registry", "processes", "records", "text", "metrics", "gates", "lint",
+    "wiring", "checkpoints", "backends", "models", "engine", "sweeps", "callbacks", "render", "testing", "demo", "cli",
 )  # fmt: skip
 WITH_TENSORFLOW = {"models", "callbacks", "demo"}
 HEAVY = {"tensorflow", "keras"}

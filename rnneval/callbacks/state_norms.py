@@ -20,7 +20,8 @@ from rnneval.errors import TextError, VocabularyError
 from rnneval.models.lm import RecurrentLM, model_variables
 from rnneval.models.vocabularies import as_vocabulary, vocabulary_inside
 from rnneval.models.wrap import wrap
-from rnneval.options import EvaluateOptions, on_method, option, values_of
+from rnneval.option import option, values_of
+from rnneval.options import EvaluateOptions, on_method
 from rnneval.records.paths import named
 from rnneval.records.run import Run
 from rnneval.records.tables import STATE_HISTORY, UNIFORM
@@ -37,19 +38,13 @@ class StateNormsOptions(EvaluateOptions):
 
     check: bool = field(default=False, init=False)
     beside_reset: int | None = field(default=None, init=False)
-    vocabulary: Any = option(
-        None,
-        "Meaning of the ids: the tokens in the order of their ids, a map token → id, a vocabulary file, a "
-        "StringLookup or TextVectorization layer, a model from `rnneval.open`, or a `rnneval.text.Vocabulary`.",
-        flag="",
-        unset="the model's own",
-    )
-    existing: str = option(
-        "refuse", "Treatment of a history that is already there: `refuse`, `replace` or `append`.", flag=""
-    )
-    logs: str | bool = option(
-        "main", "Numbers to put into `logs`: `main` (`heldout_perplexity`), `all` or `none`.", flag=""
-    )
+    vocabulary: Any = option(None, flag="", unset="the model's own")
+    """Meaning of the ids: the tokens in the order of their ids, a map token → id, a vocabulary file, a StringLookup or
+    TextVectorization layer, a model from `rnneval.open`, or a `rnneval.text.Vocabulary`."""
+    existing: str = option("refuse", flag="")
+    """Treatment of a history that is already there: `refuse`, `replace` or `append`."""
+    logs: str | bool = option("main", flag="")
+    """Numbers to put into `logs`: `main` (`heldout_perplexity`), `all` or `none`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

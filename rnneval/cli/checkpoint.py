@@ -3,21 +3,23 @@
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from rnneval.cli import commands
-from rnneval.cli.shared import add_options, command_line
-from rnneval.errors import CheckpointError, FolderError, WeightShapeError
-from rnneval.options import OpenOptions, TextGroup
+from rnneval.cli.output import command_line
+from rnneval.cli.terminal import chatter_held, progress_bar
+from rnneval.errors import CheckpointError, FolderError
+from rnneval.options import DiagnosticOptions, EvaluateOptions, OpenOptions, TextGroup
 from rnneval.registry import module
 
 if TYPE_CHECKING:
     from rnneval.backends.protocol import LanguageModel
 
+T = TypeVar("T", EvaluateOptions, DiagnosticOptions)
 _FROM_VOCABULARY = ("vocab_size", "vocabulary")
 _OF_ONE = ("--out", "--expect-sha256")
 """Options of `evaluate` that `sweep` has and means otherwise or refuses."""
@@ -28,6 +30,17 @@ _MOST_ENCODED_TWICE = 2 << 20
 @dataclass(frozen=True, kw_only=True)
 class CheckpointOptions(OpenOptions):
     """Options with which a checkpoint is opened."""
+
+    @contextmanager
+    def reading(self, checkpoint: str, text: Sequence[str], options: T, doing: str, *, quiet: bool) -> Iterator[T]:
+        """Let the block read a text with options that show progress, after all that can be refused before.
+
+        Messages of C++ libraries are held back meanwhile.
+        """
+        with chatter_held(), progress_bar(doing, quiet=quiet) as progress:
+            self.preflight(checkpoint)
+            self.preflight_text(text, options)
+            yield replace(options, progress=progress, command=command_line())
 
     def preflight(self, checkpoint: str) -> None:
         """Refuse what can be refused before TensorFlow is imported."""
@@ -89,39 +102,13 @@ class CheckpointOptions(OpenOptions):
                 found["the vocabulary"] = siblings(checkpoint)
         return found
 
-    def open(self, checkpoint: str) -> Any:
-        """Open the checkpoint with Keras, or with the backend that is asked for; see `rnneval.open`."""
-        from rnneval.engine.opening import open as open_checkpoint
-
-        with _whole_command_proposed():
-            return open_checkpoint(checkpoint, **vars(self))
-
     def open_to_read(self, checkpoint: str, *, kernel: str, keras: str = "") -> "LanguageModel":
         """Open the checkpoint to read a text with any backend; see `rnneval.engine.opening.with_automatic_backend`."""
         from rnneval.engine.opening import open as open_checkpoint
         from rnneval.engine.opening import with_automatic_backend
 
         options = with_automatic_backend(self, kernel=kernel, keras=keras)
-        with _whole_command_proposed():
-            model: LanguageModel = open_checkpoint(checkpoint, **vars(options))
-            return model
-
-    def load_model(self, checkpoint: str) -> Any:
-        """Load the model alone, even one that cannot be evaluated."""
-        from rnneval.models.opening import load_model
-
-        with _whole_command_proposed():
-            return load_model(checkpoint, **vars(self))
-
-    def built(self, spec: str) -> Any:
-        """Build the model that `spec` names, with the user's own code."""
-        from rnneval.checkpoints.usercode import builder_of
-        from rnneval.models.lm import eagerly
-        from rnneval.text import given_vocabulary
-
-        builder = builder_of(self, spec)
-        assert builder is not None  # noqa: S101 - `spec` names one
-        return builder.build(given_vocabulary(self.vocabulary, self.vocabulary_from), around=eagerly)
+        return cast("LanguageModel", open_checkpoint(checkpoint, **vars(options)))
 
 
 def _about_folder(error: FolderError, checkpoint: str, *, has_builder: bool) -> str:
@@ -155,18 +142,7 @@ def _options_of(command: str) -> dict[str, click.Option]:
     return {name: option for option in options for name in (*option.opts, *option.secondary_opts)}
 
 
-@contextmanager
-def _whole_command_proposed() -> Iterator[None]:
-    """Add the whole command to an error that knows the options with which every weight fits."""
-    try:
-        yield
-    except WeightShapeError as error:
-        if not error.options:
-            raise
-        raise CheckpointError(f"{error}: {shlex.join(_with_options(command_line(), error.options))}") from error
-
-
-def _with_options(command: Sequence[str], options: Sequence[str]) -> list[str]:
+def with_options(command: Sequence[str], options: Sequence[str]) -> list[str]:
     """Return a command with another value of an option such as --builder-arg vocab_size=66."""
     flag, value = options
     start = value.partition("=")[0] + "="
@@ -177,6 +153,3 @@ def _with_options(command: Sequence[str], options: Sequence[str]) -> list[str]:
         else:
             kept.append(word)
     return [*kept, *options]
-
-
-checkpoint_options = add_options(OpenOptions, "opening", make=CheckpointOptions)

@@ -1,47 +1,46 @@
-"""Commands of click with options in groups, paths that a shell completes, and a file of defaults.
+"""Commands of click, made from functions and the groups of options that they take.
 
-The file of `--config` is TOML, with a section for each command and one for all of them.
-
-    [rnneval]
-    vocab-from = "train.txt"
-
-    [evaluate]
-    part = "90%:"
-
-It is read only where the command line names it. Its values are checked as if they were typed; a value that is typed
-wins. Options that run code are refused: what runs must be seen on the command line.
+A command is a function whose parameters say what is typed: a `str` is an argument, a `tuple[str, ...]` several, a group
+of `rnneval.option.Options` all of its options. Help lists options by group; a shell completes paths; `--config` reads
+defaults from a file; every command takes `--seed`.
 """
 
-from collections.abc import Iterable
-from difflib import get_close_matches
-from typing import Any
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, Field
+from typing import Annotated, Any, get_args, get_origin
 
 import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 from click.types import StringParamType
 
-from rnneval.cli import commands
+from rnneval.cli.config import CONFIG, read_defaults
 from rnneval.errors import UsageError
-from rnneval.registry import module, names
+from rnneval.option import Option, Options, options_of
 
-CONFIG = "rnneval.config"
-"""Key of a context's `meta` that holds the path of the file of defaults."""
-SHARED = "rnneval"
-"""Section of that file with options for every command that has them."""
-RUNS_CODE = frozenset(("builder", "builder-arg", "builder-global", "run-module", "scheduler"))
-"""Options that run the user's code, or name a scheduler, whose answers Dask unpickles."""
-_MOST_BYTES = 1 << 16
 _WIDEST = 30
 _PATHS = ("FILE", "FOLDER", "TEXT", "RECORD", "BASE")
 
 
 class GroupedOption(click.Option):
-    """An option that help and docs list under the heading of its group."""
+    """An option of a group, listed under its heading; its help is read only where it is shown, to save time."""
 
-    def __init__(self, *names: Any, heading: str = "", **settings: Any) -> None:
-        super().__init__(*names, **settings)
-        self.heading = heading
+    def __init__(self, item: Field[Any], option: Option, **settings: Any) -> None:
+        super().__init__([option.flag, *filter(None, [option.short]), item.name], **settings)
+        self.item, self.option = item, option
+
+    @property
+    def help(self) -> str:
+        """The text of the field, whether it may be repeated, and what happens without it."""
+        text = self.option.off or self.option.help
+        text += " May be repeated." if self.option.repeated else ""
+        unset = self.item.default in (None, ()) and not self.is_flag
+        return f"{text} [default: {self.option.unset or 'none'}]" if unset else text
+
+    @help.setter  # noqa: A003 - the property
+    def help(self, _: str | None) -> None:
+        """Ignore what click sets."""
 
 
 class _Path(StringParamType):
@@ -56,13 +55,15 @@ class Command(click.Command):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
+        if not any(param.name == "seed" for param in self.params):  # it draws no random number
+            self.params.append(click.Option(["--seed"], type=int, expose_value=False, hidden=True))
         self.params.append(
             click.Option(
                 ["--config"],
                 metavar="FILE.toml",
                 is_eager=True,
                 expose_value=False,
-                callback=_read_defaults,
+                callback=read_defaults,
                 help=f"TOML file with defaults of options in a section [{self.name}] or [rnneval]. [default: none]",
             )
         )
@@ -99,107 +100,73 @@ def by_heading(params: Iterable[click.Parameter]) -> dict[str, list[click.Option
     found: dict[str, list[click.Option]] = {}
     for param in params:
         if isinstance(param, click.Option) and not param.hidden:
-            found.setdefault(getattr(param, "heading", "") or "Options", []).append(param)
+            heading = param.option.heading if isinstance(param, GroupedOption) else ""
+            found.setdefault(heading or "Options", []).append(param)
     return found
 
 
-def _read_defaults(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
-    """Put the values of the file in place of the defaults of this command.
+def from_function(example: str, cls: type[Command] = Command) -> Callable[[Callable[..., int | None]], Command]:
+    """Make a command of a function, whose module has its name, and whose docstring is its help.
 
-    The whole file is checked, sections of other commands too, but for the values of those.
+    Its parameters stand in the order of the help. `Annotated[str, "PATH"]` is an argument of this name; a default makes
+    an argument optional. A group is made before the function is called, and refuses bad values.
 
-    Raises:
-        UsageError: the file cannot be read, or has a section, key or value that is not allowed; the message names file,
-            section and key.
+    Args:
+        example: Arguments of an example for the help.
+        cls: Class of the command.
     """
-    if path is None or ctx.resilient_parsing:
-        return
-    tables = _tables(path)
-    for section, table in tables.items():
-        known = _options_in(section)
-        for key in table:
-            _require_allowed(path, section, key, known)
-    ctx.meta[CONFIG] = path
-    own = {_key(option): option for option in _options(ctx.command)}
-    found: dict[str, Any] = {}
-    for section in (SHARED, ctx.info_name or ""):  # in this order: the command's own section wins
-        for key, value in tables.get(section, {}).items():
-            if (option := own.get(key)) is not None and option.name is not None:
-                found[option.name] = _checked(f"{path}: [{section}] {key}", option, value, ctx)
-    ctx.default_map = {**(ctx.default_map or {}), **found}
+
+    def decorate(function: Callable[..., int | None]) -> Command:
+        name = function.__module__.rpartition(".")[2].removesuffix("_")
+        groups: dict[str, type[Options]] = {}
+        params: list[click.Parameter] = []
+        for each in inspect.signature(function).parameters.values():
+            if isinstance(each.annotation, type) and issubclass(each.annotation, Options):
+                groups[each.name] = each.annotation
+                params += [_option(item, option) for item, option in options_of(each.annotation) if option.flag]
+            else:
+                params.append(_argument(each))
+
+        def callback(**typed: Any) -> int | None:
+            for argument, group in groups.items():
+                known = [(item, option) for item, option in options_of(group) if option.flag]
+                values = {item.name: _value(item, option, typed.pop(item.name)) for item, option in known}
+                typed[argument] = group(**values)
+            return function(**typed)
+
+        help_text = inspect.getdoc(function)
+        return cls(name, callback=callback, params=params, help=help_text, epilog=f"Example: rnneval {name} {example}")
+
+    return decorate
 
 
-def _tables(path: str) -> dict[str, dict[str, Any]]:
-    """Return the sections; keys are written with `-`."""
-    import tomllib
-
-    from rnneval.records.paths import read_regular
-
-    try:
-        parsed = tomllib.loads(read_regular(path, _MOST_BYTES).decode("utf-8-sig"))
-    except OSError as error:
-        raise UsageError(f"--config {path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"--config {path}: is not TOML: {error}") from error
-    sections = {SHARED, *names(commands.__name__)}
-    found: dict[str, dict[str, Any]] = {}
-    for section, table in parsed.items():
-        if not isinstance(table, dict):
-            raise UsageError(f"{path}: {section}: stands in no section: put it below [evaluate], or below [{SHARED}]")
-        if section not in sections:
-            known = ", ".join(sorted(sections))
-            raise UsageError(f"{path}: [{section}]: no command of this name{_meant(section, sections)}; known: {known}")
-        found[section] = {key.replace("_", "-"): value for key, value in table.items()}
-        if len(found[section]) < len(table):
-            raise UsageError(f"{path}: [{section}]: a key stands there twice, once with - and once with _: keep one")
-    return found
+def _argument(parameter: inspect.Parameter) -> click.Argument:
+    kind, metavar = parameter.annotation, None
+    if get_origin(kind) is Annotated:
+        kind, metavar = get_args(kind)
+    several = get_origin(kind) is tuple
+    required = parameter.default is inspect.Parameter.empty
+    return click.Argument([parameter.name], nargs=-1 if several else 1, required=required, metavar=metavar)
 
 
-def _options_in(section: str) -> frozenset[str]:
-    """Return the keys that a section may have."""
-    chosen = names(commands.__name__) if section == SHARED else (section,)
-    every: Iterable[click.Command] = (module(commands.__name__, name).command for name in chosen)
-    return frozenset(_key(option) for command in every for option in _options(command))
+def _option(item: Field[Any], option: Option) -> GroupedOption:
+    """Return the option of click for a field of a group."""
+    if item.type is bool:
+        return GroupedOption(item, option, is_flag=True)
+    kinds: tuple[Any, ...] = tuple(kind for kind in get_args(item.type) or [item.type] if kind is not type(None))
+    kind = click.Choice(option.choices) if option.choices else kinds[0] if kinds in ((int,), (float,)) else str
+    settings: dict[str, Any] = {"required": True}
+    if item.default is not MISSING:
+        default = None if option.repeated else item.default
+        settings = {"default": default, "show_default": default is not None}
+    settings |= {"type": kind, "metavar": option.metavar, "multiple": option.repeated}
+    return GroupedOption(item, option, **settings)
 
 
-def _options(command: click.Command) -> list[click.Option]:
-    """Return the options whose defaults a file may change."""
-    return [param for param in command.params if isinstance(param, click.Option) and not param.is_eager]
-
-
-def _key(option: click.Option) -> str:
-    """Return the key of an option: its long name without the dashes."""
-    return max(option.opts, key=len).removeprefix("--")
-
-
-def _require_allowed(path: str, section: str, key: str, known: frozenset[str]) -> None:
-    if key in RUNS_CODE:
-        raise UsageError(f"{path}: [{section}] {key}: runs code, so it is taken from the command line alone: --{key}")
-    if key not in known:
-        command = "COMMAND" if section == SHARED else section
-        meant = _meant(key, known - RUNS_CODE) or f"; rnneval {command} --help lists the options"
-        raise UsageError(f"{path}: [{section}] {key}: no such option{meant}")
-
-
-def _meant(word: str, known: Iterable[str]) -> str:
-    """Return close matches as the end of a sentence; "" if there are none."""
-    close = get_close_matches(word, sorted(known))
-    return f"; did you mean {' or '.join(close)}?" if close else ""
-
-
-def _checked(where: str, option: click.Option, value: Any, ctx: click.Context) -> Any:
-    """Return a value as click takes it, after the checks that it makes of a typed one."""
-    if option.is_flag:
-        if not isinstance(value, bool):
-            raise UsageError(f"{where}: {value!r} is not a value of a switch: give true or false")
-        return value
-    several = value if isinstance(value, list) and option.multiple else [value]
-    if any(isinstance(each, bool) or not isinstance(each, str | int | float) for each in several):
-        allowed = "text, a number, or a list of them" if option.multiple else "one text or number"
-        raise UsageError(f"{where}: {value!r} is not a value of this option: give {allowed}")
-    written = [str(each) for each in several] if option.multiple else str(value)
-    try:
-        option.type_cast_value(ctx, written)
-    except click.BadParameter as error:
-        raise UsageError(f"{where}: {error.message}") from error
-    return written
+def _value(item: Field[Any], option: Option, typed: Any) -> Any:
+    """Return the value of an option in Python from that on the command line."""
+    if item.default is True:
+        return not typed
+    if typed is None or typed == ():
+        return item.default
+    return typed if option.parse is None else option.parse(typed)

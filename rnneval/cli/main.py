@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 import traceback
 from difflib import get_close_matches
 from typing import Any
@@ -10,8 +11,9 @@ import click
 
 import rnneval
 from rnneval.cli import commands
+from rnneval.cli.output import command_line
 from rnneval.cli.terminal import broken_pipes_ignored, say
-from rnneval.errors import RnnevalError, named_in_message
+from rnneval.errors import RnnevalError, WeightShapeError, named_in_message
 from rnneval.registry import module, names
 
 EXIT_INPUT = 2
@@ -72,11 +74,9 @@ class Commands(click.Group):
 
 def _grouped() -> dict[str, tuple[str, ...]]:
     """Return the names of the commands that there are, by group."""
-    there = names(commands.__name__)
-    named = {name for group in _GROUPS.values() for name in group}
-    every = {**_GROUPS, _OTHER: tuple(name for name in there if name not in named)}
-    found = {heading: tuple(name for name in group if name in there) for heading, group in every.items()}
-    return {heading: group for heading, group in found.items() if group}
+    grouped = [name for group in _GROUPS.values() for name in group]
+    others = tuple(name for name in names(commands.__name__) if name not in grouped)
+    return {**_GROUPS, _OTHER: others} if others else _GROUPS
 
 
 @click.command(
@@ -116,6 +116,10 @@ def run(arguments: list[str]) -> int:
 def _message(error: Exception) -> str:
     if isinstance(error, click.ClickException):
         return error.format_message()
+    if isinstance(error, WeightShapeError) and error.options:  # every weight fits with them
+        from rnneval.cli.checkpoint import with_options
+
+        return f"{error}: {shlex.join(with_options(command_line(), error.options))}"
     if isinstance(error, RnnevalError):
         return str(error)
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:

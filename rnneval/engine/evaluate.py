@@ -14,7 +14,8 @@ from rnneval.engine.record import run_record
 from rnneval.engine.rows import Watch
 from rnneval.errors import UsageError, VocabularyError
 from rnneval.metrics.diagnostics import findings
-from rnneval.options import DiagnosticOptions, EvaluateOptions, StateGroup, StringGroup, on_model, option, values_of
+from rnneval.option import option, values_of
+from rnneval.options import DiagnosticOptions, EvaluateOptions, StateGroup, StringGroup, on_text
 from rnneval.records.paths import named, require_apart
 from rnneval.records.run import Run
 from rnneval.records.wiring import Wiring
@@ -29,15 +30,13 @@ _UNSEEN = States(summaries={}, missing={"any layer": "several processes read the
 class ReaderOptions(StringGroup, EvaluateOptions):
     """Options of `evaluate`, with those that only Python has."""
 
-    reader: Reader | None = option(
-        None, "Reader of the text in place of this process, from `rnneval.engine.chunks.reader_over`.", flag=""
-    )
-    wiring: Wiring | None = option(
-        None, "Wiring record of this very model from `rnneval.check`, in place of checking it again.", flag=""
-    )
+    reader: Reader | None = option(None, flag="")
+    """Reader of the text in place of this process, from `rnneval.engine.chunks.reader_over`."""
+    wiring: Wiring | None = option(None, flag="")
+    """Wiring record of this very model from `rnneval.check`, in place of checking it again."""
 
 
-@on_model(ReaderOptions)
+@on_text(ReaderOptions)
 def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOptions) -> Run:
     """Measure a model on held-out text: every token accounted for, the state carried.
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from rnneval.backends.protocol import LanguageModel, Shape
 from rnneval.errors import UsageError
-from rnneval.options import Progress, StateGroup, StreamGroup, values_of
+from rnneval.option import values_of
+from rnneval.options import Progress, StateGroup, StreamGroup
 from rnneval.text import EncodedText
 
 Ints = NDArray[np.int64]

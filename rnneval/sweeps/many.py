@@ -27,7 +27,8 @@ from rnneval.engine.reopening import (
     require_same_version,
 )
 from rnneval.errors import RecordError, RnnevalError
-from rnneval.options import SweepOptions, SweptGroup, WorkerGroup, on_folder, values_of
+from rnneval.option import values_of
+from rnneval.options import SweepOptions, SweptGroup, WorkerGroup, on_text
 from rnneval.records import Run, decode, encode, read_run, write
 from rnneval.records._base import quoted
 from rnneval.records.paths import named, require_apart
@@ -95,7 +96,7 @@ class Sweep:
         return f"<Sweep of {said}: best is {quoted([best['path']])} with {score}, {run.signature}>"
 
 
-@on_folder(SweepOptions)
+@on_text(SweepOptions)
 def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) -> Sweep:
     """Evaluate every checkpoint of a folder in worker processes; what was finished before is not done again.
 

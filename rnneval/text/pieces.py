@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from rnneval.errors import TextError, UsageError
-from rnneval.options import TextGroup, values_of
+from rnneval.option import values_of
+from rnneval.options import TextGroup
 from rnneval.text.sources import Part, Sources
 
 _BLANK_LINES = re.compile(r"\n\s*\n")

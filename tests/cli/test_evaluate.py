@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from rnneval import records
-from rnneval.cli.commands import evaluate as evaluate_command
+from rnneval.cli import checkpoint
 from rnneval.cli.main import run
 from tests.shelf import LETTERS
 
@@ -253,7 +253,7 @@ def test_an_interrupt_leaves_the_old_record_and_130(shelf, tmp_path, monkeypatch
         seen.append((done, total))
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(evaluate_command, "progress_bar", lambda *_, **__: nullcontext(interrupting))
+    monkeypatch.setattr(checkpoint, "progress_bar", lambda *_, **__: nullcontext(interrupting))
     out, losses = tmp_path / "run.json", tmp_path / "losses.parquet"
     out.write_text("old")
     arguments = ["evaluate", shelf / "flat.keras", shelf.text, "--no-check", "--out", out, "--losses", losses]

@@ -8,7 +8,7 @@ import pytest
 
 from rnneval import records
 from rnneval.cli.main import run
-from rnneval.cli.shared import Output
+from rnneval.cli.output import Output
 from rnneval.errors import RecordError
 from rnneval.records import json_schema
 from rnneval.render.document import Paragraph
@@ -32,11 +32,11 @@ def test_a_table_and_a_record_that_its_schema_allows(shelf, tmp_path, capsys):
 
 def test_a_loss_that_is_not_finite_has_a_table_and_no_json(capsys):
     record = msgspec.structs.replace(made.gradients({"gru.h": 0.9}), loss=float("nan"))
-    Output(form="table", quiet=False, out=()).write_and_print(record, lambda: [Paragraph(text="a table")])
+    Output(form="table", quiet=False, out=()).deliver(record, lambda _: [Paragraph(text="a table")])
     assert capsys.readouterr().out == "a table\n"
-    Output(form="table", quiet=True, out=()).write_and_print(record, list)
+    Output(form="table", quiet=True, out=()).deliver(record, lambda _: [])
     with pytest.raises(RecordError, match="not finite"):
-        Output(form="json", quiet=False, out=()).write_and_print(record, list)
+        Output(form="json", quiet=False, out=()).deliver(record, lambda _: [])
 
 
 def test_what_is_refused(shelf, refused):

@@ -16,7 +16,7 @@ from rnneval.cli.main import run
 from rnneval.engine.opening import open as open_checkpoint
 from rnneval.errors import UsageError
 from rnneval.models.opening import load_model
-from rnneval.options import options_of
+from rnneval.option import _texts, options_of
 from rnneval.registry import module
 
 COMMANDS = {
@@ -94,6 +94,24 @@ def test_help_is_sentences_and_a_switch_that_is_on_says_what_off_means(group: ty
         assert option.help[0].isupper()
         assert option.help.endswith(".")
         assert bool(option.off) == (each.default is True and option.flag != "")
+
+
+def test_the_help_of_the_order_says_the_largest_one() -> None:
+    (of_order,) = (option for each, option in options_of(options.FitGroup) if each.name == "max_order")
+    assert f"up to {options.LARGEST_ORDER};" in of_order.help
+
+
+def test_a_field_without_a_text_has_that_of_its_base() -> None:
+    help_of = {each.name: option.help for each, option in options_of(options.ImportOptions)}
+    assert help_of["vocabulary"].startswith("Vocabulary file: JSON map or list")
+
+
+def test_a_program_without_its_source_has_options_without_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    def frozen(_: object) -> str:
+        raise OSError("could not get source code")
+
+    monkeypatch.setattr("inspect.getsource", frozen)
+    assert _texts.__wrapped__("rnneval.options") == {}
 
 
 def test_the_types_of_the_public_names_are_those_of_the_public_names() -> None:

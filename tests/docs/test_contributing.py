@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import re
 import zipfile
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +18,7 @@ from click.testing import CliRunner
 from rnneval import options, pages
 from rnneval.checkpoints import zips
 from rnneval.checkpoints.rules import refused
-from rnneval.cli.shared import add_options
+from rnneval.cli.command import from_function
 from rnneval.errors import UsageError
 from rnneval.lint import check, rules
 from rnneval.metrics import Totals, UnavailableError
@@ -52,18 +53,22 @@ def _taken(folder: str, where: Path) -> ModuleType:
     return module
 
 
-def test_the_option_is_one() -> None:
+def test_the_option_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = re.search(r"Add this field to `TextGroup`:\n\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert source is not None
-    page: dict[str, Any] = {**vars(options)}
-    head = "@dataclass(frozen=True, kw_only=True)\nclass WithLimit(TextGroup):\n    pass\n"
-    exec(f"{head}{source[1]}", page)  # noqa: S102 - the page's own code
-    group = page["WithLimit"]
+    head = (
+        "from dataclasses import dataclass\nfrom rnneval.option import option\nfrom rnneval.options import TextGroup\n"
+    )
+    head += "@dataclass(frozen=True, kw_only=True)\nclass WithLimit(TextGroup):\n"
+    (tmp_path / "own_options.py").write_text(f"{head}{source[1]}", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    group: Any = import_module("own_options").WithLimit
 
-    @click.command()
-    @add_options(group)
-    def command(options: Any) -> None:
+    def printing(*, options: Any) -> None:
         click.echo(repr((options.limit, options.part)))
+
+    printing.__annotations__["options"] = group
+    command = from_function("--limit 1")(printing)
 
     def printed(*arguments: str) -> str:
         return CliRunner().invoke(command, arguments, catch_exceptions=False).output
@@ -74,7 +79,7 @@ def test_the_option_is_one() -> None:
     with pytest.raises(UsageError, match="--limit 0 is not allowed: give at least 1"):
         printed("--limit", "0")
 
-    @options.on_model(group)
+    @options.on_text(group)
     def read(lm: int, text: str, options: Any) -> int:
         """Read.
 

@@ -1,28 +1,36 @@
 """`rnneval check CHECKPOINT | FILE.py:BUILDER`."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
-import click
-
-from rnneval.cli import shared
-from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
-from rnneval.cli.command import Command
+from rnneval.cli.checkpoint import CheckpointOptions
+from rnneval.cli.command import from_function
+from rnneval.cli.output import JSON, Output, command_line, require
 from rnneval.cli.terminal import chatter_held
+from rnneval.option import option
 from rnneval.options import CheckOptions
 
 _EXIT = {"pass": 0, "fail": 1, "inconclusive": 3}
 _BUILDER = re.compile(r".+\.(?:py|ipynb):[A-Za-z_][\w.]*|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
-@click.command("check", cls=Command, epilog="Example: rnneval check train.py:MyModel --builder-arg vocab_size=65")
-@click.argument("what", metavar="CHECKPOINT|FILE.py:BUILDER")
-@checkpoint_options
-@shared.add_options(CheckOptions)
-@shared.output_options()
-@click.option("--strict", is_flag=True, help="Exit with 1 on a warning or an inconclusive verdict.")
+@dataclass(frozen=True, kw_only=True)
+class WiringOutput(Output):
+    """Output of `rnneval check`."""
+
+    strict: bool = option(False, heading="Options")
+    """Exit with 1 on a warning or an inconclusive verdict."""
+
+
+@from_function("train.py:MyModel --builder-arg vocab_size=65")
 def command(
-    *, what: str, output: shared.Output, strict: bool, opening: CheckpointOptions, options: CheckOptions
+    *,
+    what: Annotated[str, "CHECKPOINT|FILE.py:BUILDER"],
+    opening: CheckpointOptions,
+    options: CheckOptions,
+    output: WiringOutput,
 ) -> int:
     """Run the model to prove that each layer gets its own state.
 
@@ -33,24 +41,37 @@ def command(
 
     is_builder = _BUILDER.fullmatch(what) is not None and not Path(what).exists()
     code = what.rpartition(":")[0] if is_builder else None
-    output.require({"BUILDER": code, **opening.inputs(None if is_builder else what)}, ".json")
+    output.require({"BUILDER": code, **opening.inputs(None if is_builder else what)}, JSON)
     with chatter_held():
         if is_builder:
             message = f"{what} is a builder already: give a checkpoint with --builder, or leave it out"
-            shared.require(opening.builder is None, message)
+            require(opening.builder is None, message)
             opening.preflight_builder(what)
         else:
             message = f"{what} is source: name what makes the model in it, such as {what}:MyModel"
-            shared.require(not what.endswith((".py", ".ipynb")), f"{message} (rnneval lint reads it as it is)")
+            require(not what.endswith((".py", ".ipynb")), f"{message} (rnneval lint reads it as it is)")
             opening.preflight(what)
         from rnneval.engine.check import check
 
-        # Loaded as its author wired it: a model that cannot be evaluated can still be checked.
-        model = opening.built(what) if is_builder else opening.load_model(what)
-        found = check(model, declare=options.declare, seed=options.seed)
-    wiring = structs.replace(found, command=tuple(shared.command_line()))
+        found = check(_model(what, opening, is_builder=is_builder), declare=options.declare, seed=options.seed)
+    wiring = structs.replace(found, command=tuple(command_line()))
     from rnneval.render.wiring_document import wiring_document
 
-    output.write_and_print(wiring, lambda: wiring_document(wiring))
+    output.deliver(wiring, wiring_document)
     warned = wiring.verdict == "inconclusive" or any(finding.severity == "warning" for finding in wiring.findings)
-    return 1 if strict and warned else _EXIT[wiring.verdict]
+    return 1 if output.strict and warned else _EXIT[wiring.verdict]
+
+
+def _model(what: str, opening: CheckpointOptions, *, is_builder: bool) -> Any:
+    """Return the model as its author wired it: one that cannot be evaluated can still be checked."""
+    if not is_builder:
+        from rnneval.models.opening import load_model
+
+        return load_model(what, **vars(opening))
+    from rnneval.models.lm import eagerly
+    from rnneval.text import given_vocabulary
+    from rnneval.checkpoints.usercode import builder_of
+
+    builder = builder_of(opening, what)
+    assert builder is not None  # noqa: S101 - `what` names one
+    return builder.build(given_vocabulary(opening.vocabulary, opening.vocabulary_from), around=eagerly)

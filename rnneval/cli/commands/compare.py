@@ -1,48 +1,42 @@
 """`rnneval compare RECORD RECORD…`."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
-import click
+from rnneval.cli.command import from_function
+from rnneval.cli.output import RESULT, Output, require
+from rnneval.option import Options, option
 
-from rnneval.cli import shared
-from rnneval.cli.command import Command
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(Options):
+    """Options of `rnneval compare`."""
+
+    metric: str | None = option(None, metavar="METRIC", unset="perplexity; between different tokens, bits_per_char")
+    """Metric to sort by."""
+    blocks: int = option(20, metavar="N", least=0)
+    """Number of blocks to list in which the last record differs most from the first."""
+    within: float | None = option(None, metavar="NATS", unset="1e-4")
+    """Difference of a token up to which two tables of losses count as equal."""
+    text: tuple[str, ...] = option((), metavar="TEXT", repeated=True)
+    """Text that was scored, to show those blocks in."""
 
 
-@click.command("compare", cls=Command, epilog="Example: rnneval compare base.json new.json --text text.txt")
-@click.argument("records", nargs=-1, required=True, metavar="RECORD RECORD...")
-@click.option(
-    "--metric",
-    metavar="METRIC",
-    help="Metric to sort by. [default: perplexity; between different tokens, bits_per_char]",
-)
-@click.option(
-    "--blocks",
-    type=click.IntRange(min=0),
-    default=20,
-    show_default=True,
-    help="Number of blocks to list in which the last record differs most from the first.",
-)
-@click.option(
-    "--within",
-    type=float,
-    metavar="NATS",
-    help="Difference of a token up to which two tables of losses count as equal. [default: 1e-4]",
-)
-@shared.repeated_option("--text", "TEXT", "Text that was scored, to show those blocks in.")
-@shared.output_options(
-    out="File to write the comparison to as well: .json, .csv (a row for each run) or .md.",
-    repeated=True,
-    quiet="Print no table.",
-)
+@dataclass(frozen=True, kw_only=True)
+class CompareOutput(Output):
+    """Output of `rnneval compare`."""
+
+    out: tuple[str, ...] = option((), metavar="FILE", repeated=True)
+    """File to write the comparison to as well: .json, .csv (a row for each run) or .md."""
+    quiet: bool = option(False, short="-q")
+    """Print no table."""
+
+
+@from_function("base.json new.json --text text.txt")
 def command(
-    *,
-    records: tuple[str, ...],
-    metric: str | None,
-    blocks: int,
-    within: float | None,
-    text: tuple[str, ...],
-    output: shared.Output,
+    *, records: Annotated[tuple[str, ...], "RECORD RECORD..."], options: CompareOptions, output: CompareOutput
 ) -> int:
     """Sort runs by a metric, with paired differences to the best.
 
@@ -61,23 +55,26 @@ def command(
     from rnneval.records.losses import ENDINGS as TABLES
     from rnneval.render.gate_document import losses_document, ranking_document
 
+    def encoded(result: Any) -> str:
+        return json_text(msgspec.to_builtins(result))
+
     tables = [path for path in records if Path(path).suffix.lower() in TABLES]
     if tables:
         seen = f"{len(tables)} of the {len(records)} files given are tables of losses"
-        shared.require(len(records) == len(tables) == 2, f"{seen}: give two of them and nothing else, or run records")
-        shared.require(metric is None, "--metric is for run records: tables of losses have no metrics")
+        require(len(records) == len(tables) == 2, f"{seen}: give two of them and nothing else, or run records")
+        require(options.metric is None, "--metric is for run records: tables of losses have no metrics")
     else:
-        shared.require(within is None, "--within is for two tables of losses: give two files of evaluate --losses")
+        require(options.within is None, "--within is for two tables of losses: give two files of evaluate --losses")
     runs = [] if tables else _runs(records)
-    output.require({"RECORD": [*records, *(path for _, path in runs)], "--text": text}, *shared.ENDINGS)
-    scored = _scored_text(text, runs[-1][1] if runs else None) if text else None
+    output.require({"RECORD": [*records, *(path for _, path in runs)], "--text": options.text}, RESULT)
+    scored = _scored_text(options.text, runs[-1][1] if runs else None) if options.text else None
     if tables:
-        losses = compare_losses(*records, within=WITHIN if within is None else within, text=scored)
-        output.print_and_write(losses, json_text(msgspec.to_builtins(losses)), lambda: losses_document(losses))
+        within = WITHIN if options.within is None else options.within
+        output.deliver(compare_losses(*records, within=within, text=scored), losses_document, encoded)
     else:
         named_runs = [Named(name=name, record=read_run(path)) for name, path in runs]
-        ranking = rank(named_runs, metric=metric, blocks=blocks, text=scored)
-        output.print_and_write(ranking, json_text(msgspec.to_builtins(ranking)), lambda: ranking_document(ranking))
+        ranking = rank(named_runs, metric=options.metric, blocks=options.blocks, text=scored)
+        output.deliver(ranking, ranking_document, encoded)
     return 0
 
 

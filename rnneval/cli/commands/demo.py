@@ -1,29 +1,41 @@
 """`rnneval demo`."""
 
 import json
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
 
 import click
 
-from rnneval.cli import shared
-from rnneval.cli.command import Command
+from rnneval.cli.command import from_function
+from rnneval.cli.output import Printed
 from rnneval.cli.terminal import chatter_held, progress_bar
+from rnneval.option import Options, option
 
 
-@click.command("demo", cls=Command, epilog="Example: rnneval demo --out rnneval-demo")
-@click.option(
-    "--out",
-    default="rnneval-demo",
-    show_default=True,
-    metavar="FOLDER",
-    help="Folder for all files; it is made if it is missing.",
-)
-@click.option("--seed", default=0, show_default=True, help="Random seed of the training.")
-@click.option("--quick", is_flag=True, help="Train for a few seconds only: the models are bad, the page is complete.")
-@shared.output_options(out=None, quiet="Print no progress, and in place of the lessons only the path of the page.")
-def command(*, out: str, seed: int, quick: bool, output: shared.Output) -> None:
+@dataclass(frozen=True, kw_only=True)
+class DemoOptions(Options):
+    """Options of `rnneval demo`."""
+
+    out: str = option("rnneval-demo", metavar="FOLDER")
+    """Folder for all files; it is made if it is missing."""
+    seed: int = option(0)
+    """Random seed of the training."""
+    quick: bool = option(False)
+    """Train for a few seconds only: the models are bad, the page is complete."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoOutput(Printed):
+    """Output of `rnneval demo`."""
+
+    quiet: bool = option(False, short="-q")
+    """Print no progress, and in place of the lessons only the path of the page."""
+
+
+@from_function("--out rnneval-demo")
+def command(*, options: DemoOptions, output: DemoOutput) -> None:
     """Train three small models and run every command on them.
 
     One of them is wired wrong. The text is part of every Python. All files stay in FOLDER; the page to open is
@@ -32,8 +44,8 @@ def command(*, out: str, seed: int, quick: bool, output: shared.Output) -> None:
     with chatter_held():
         from rnneval.demo import files, text, work
 
-        recipe = files.recipe_for(seed=seed, quick=quick)
-        prepared = files.prepare(Path(out), text.topics_text()[: recipe.characters])
+        recipe = files.recipe_for(seed=options.seed, quick=options.quick)
+        prepared = files.prepare(Path(options.out), text.topics_text()[: recipe.characters])
         with work.workers() as pool:
             with progress_bar("training and measuring three models", quiet=output.quiet, unit="steps") as progress:
                 Thread(

@@ -1,80 +1,55 @@
 """`rnneval evaluate CHECKPOINT TEXT…`."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-import click
-
-from rnneval.cli import shared
-from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
-from rnneval.cli.command import Command
-from rnneval.cli.terminal import chatter_held, progress_bar
-from rnneval.options import EvaluateOptions, OpeningGroup, WorkerGroup, values_of
+from rnneval.cli.checkpoint import CheckpointOptions
+from rnneval.cli.command import from_function
+from rnneval.cli.output import RESULT, RunOutput, StrictGroup, exit_of, require, require_ending
+from rnneval.option import values_of
+from rnneval.options import EvaluateOptions, OpeningGroup, WorkerGroup
 
 if TYPE_CHECKING:
     from rnneval.engine.measure import Reader
 
 
-@click.command(
-    "evaluate",
-    cls=Command,
-    epilog="Example: rnneval evaluate model.keras text.txt --part 90%: --vocab-from text.txt --out run.json",
-)
-@click.argument("checkpoint")
-@click.argument("text", nargs=-1, required=True)
-@checkpoint_options
-@shared.add_options(EvaluateOptions)
-@shared.add_options(WorkerGroup, "workers")
-@shared.output_options(
-    out="File to write the record to as well: .json is the record, .csv the scores, .md Markdown.", repeated=True
-)
-@click.option("--strict", is_flag=True, help="Exit with 1 on any warning.")
+@from_function("model.keras text.txt --part 90%: --vocab-from text.txt --out run.json")
 def command(
     *,
     checkpoint: str,
     text: tuple[str, ...],
-    output: shared.Output,
-    strict: bool,
-    options: EvaluateOptions,
     opening: CheckpointOptions,
+    options: EvaluateOptions,
     workers: WorkerGroup,
+    output: RunOutput,
+    warnings: StrictGroup,
 ) -> int:
     """Measure perplexity and bits per character on held-out TEXT.
 
     Every token is accounted for. The state is carried through each document. The record holds a signature that says how
     the score was computed. With --jobs or --scheduler, several processes read the text; this changes no result.
     """
-    from rnneval.records import encode
-
     inputs = {**opening.inputs(checkpoint), "TEXT": text, "--fit-on": options.fit_on}
-    shared.require_places({"--out": output.out, "--losses": options.losses}, inputs)
-    shared.require_ending("--out", output.out, *shared.ENDINGS)
-    shared.require_ending("--losses", options.losses, ".parquet")
-    shared.require(workers.jobs is not None or workers.memory is None, "--memory is for processes: give --jobs")
-    with chatter_held(), progress_bar("evaluating", quiet=output.quiet) as progress:
-        opening.preflight(checkpoint)
-        opening.preflight_text(text, options)
+    output.require(inputs, RESULT, {"--losses": options.losses})
+    require_ending("--losses", options.losses, ".parquet")
+    spread = workers.jobs is not None or workers.scheduler is not None
+    require(spread or workers.memory is None, "--memory is for processes: give --jobs")
+    with opening.reading(checkpoint, text, options, "evaluating", quiet=output.quiet) as run_options:
         from rnneval.engine.evaluate import evaluate
 
-        options = replace(options, progress=progress, command=shared.command_line())
-        with _reader(checkpoint, opening, workers) as reader:
-            run = evaluate(
-                opening.open_to_read(checkpoint, kernel=options.kernel), text, **vars(options), reader=reader
-            )
+        with _reader(checkpoint, opening, workers) if spread else nullcontext(None) as reader:
+            lm = opening.open_to_read(checkpoint, kernel=options.kernel)
+            run = evaluate(lm, text, **vars(run_options), reader=reader)
     from rnneval.render.run_document import run_document
 
-    output.print_and_write(run, encode(run), lambda: run_document(run))
-    return shared.exit_of(run, strict=strict)
+    output.deliver(run, run_document)
+    return exit_of(run, strict=warnings.strict)
 
 
 @contextmanager
-def _reader(checkpoint: str, opening: CheckpointOptions, workers: WorkerGroup) -> Iterator["Reader | None"]:
-    """Return a reader of the text on workers; None if none are asked for."""
-    if workers.jobs is None and workers.scheduler is None:
-        yield None
-        return
+def _reader(checkpoint: str, opening: CheckpointOptions, workers: WorkerGroup) -> Iterator["Reader"]:
+    """Return a reader of the text on workers."""
     from rnneval.engine.chunks import reader_over
     from rnneval.engine.executor import connected
     from rnneval.engine.reopening import Opening

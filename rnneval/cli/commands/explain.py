@@ -7,44 +7,50 @@ import difflib
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, dataclass
 
 import click
 
-from rnneval.cli import shared
-from rnneval.cli.command import Command
+from rnneval.cli.command import from_function
+from rnneval.cli.output import Forms, Output
 from rnneval.errors import UsageError
+from rnneval.option import option
 from rnneval.pages import Page, all_pages
 
 _KINDS = ("metric", "baseline", "rule", "figure", "loading rule", "lint rule")
 _WIDTH = 100
+_FORMS: Forms = {".md": ["table"], ".txt": ["table"], ".json": ["json"], "": ["table", "json"]}
 
 
-@click.command("explain", cls=Command, epilog="Example: rnneval explain perplexity")
-@click.argument("name", required=False)
-@shared.output_options(
-    out="File to write the text to as well: .md and .txt are text, .json is JSON.", quiet="Print nothing."
-)
-@shared.unused_seed
-def command(*, name: str | None, output: shared.Output) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ExplainOutput(Output):
+    """Output of `rnneval explain`."""
+
+    out: str | None = option(None, metavar="FILE")
+    """File to write the text to as well: .md and .txt are text, .json is JSON."""
+    quiet: bool = option(False, short="-q")
+    """Print nothing."""
+
+
+@from_function("perplexity")
+def command(*, output: ExplainOutput, name: str | None = None) -> None:
     """Explain a metric, a rule or a figure.
 
     It says what a metric means, how to fix a fault, how to read a figure. NAME is a metric (perplexity), a baseline
     (unigram), a rule (shared-state) or its code (RNN001), or a figure (gates); without it, all are listed.
     """
-    shared.require_ending("--out", output.out, ".md", ".txt", ".json")
+    output.require({}, _FORMS)
     chosen = entries() if name is None else find(name, entries())
-    as_json = json.dumps([asdict(entry) for entry in chosen], ensure_ascii=False, indent=2)
-    as_text = listing(chosen) if name is None else pages(chosen)
-    text = as_json if output.form == "json" else as_text
-    for path in output.out:
-        from rnneval.records import write_text
 
-        written = {".json": as_json, ".md": as_text, ".txt": as_text}.get(Path(path).suffix.lower(), text)
-        write_text(f"{written}\n", path)
+    def rendered(form: str) -> str:
+        if form == "json":
+            return json.dumps([asdict(entry) for entry in chosen], ensure_ascii=False, indent=2)
+        return listing(chosen) if name is None else pages(chosen)
+
+    output.write(lambda form: f"{rendered(form)}\n", _FORMS)
     if output.quiet:
         return
+    text = rendered(output.form)
     if output.form == "json" or name is None or not sys.stdout.isatty():
         click.echo(text)
         return

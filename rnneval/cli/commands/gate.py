@@ -3,16 +3,18 @@
 import os
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from rnneval.cli import shared
-from rnneval.cli.command import Command
+from rnneval.cli.command import Command, from_function
+from rnneval.cli.output import Forms, Output
 from rnneval.cli.terminal import say
 from rnneval.errors import RecordError, UsageError
+from rnneval.option import Options, option
 
 if TYPE_CHECKING:
     from rnneval.gates import Named
@@ -21,7 +23,38 @@ if TYPE_CHECKING:
 EXIT_FAIL = 1
 EXIT_NO_VERDICT = 3
 _SUMMARY = "GITHUB_STEP_SUMMARY"
-_BY_ENDING = {".json": "json", ".xml": "junit", ".md": "markdown"}
+_FORMATS = ("table", "json", "junit", "github", "markdown")
+_FORMS: Forms = {".json": ["json"], ".xml": ["junit"], ".md": ["markdown"], "": _FORMATS[1:]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateOptions(Options):
+    """Options of `rnneval gate`."""
+
+    baseline: tuple[str, ...] = option((), metavar="BASE...", repeated=True)
+    """Records to compare with; several are runs of one recipe."""
+    allow: tuple[str, ...] = option((), metavar="METRIC=AMOUNT", repeated=True, unset="perplexity=+1%")
+    """Most that a metric may get worse, such as +1% or +0.01."""
+    require: tuple[str, ...] = option((), metavar="FIGURE<=VALUE", repeated=True)
+    """Limit on any value of a record or history, such as 'perplexity<=5.3'."""
+    better_than_counting: bool = option(False)
+    """Require that each run is better than the best n-gram of its record (evaluate --fit-on)."""
+    strict: bool = option(False)
+    """Exit with 1 if the verdict is inconclusive, and on warnings."""
+    update: bool = option(False)
+    """Replace the baselines by slim copies of the records, all or none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateOutput(Output):
+    """Output of `rnneval gate`."""
+
+    form: str = option("table", flag="--format", choices=_FORMATS)
+    """Format of what is printed; github also writes the summary of the job."""
+    out: tuple[str, ...] = option((), metavar="FILE", repeated=True)
+    """File to write the verdict to as well: .json is the record, .xml JUnit, .md Markdown."""
+    quiet: bool = option(False, short="-q")
+    """Print no table."""
 
 
 class _Variadic(Command):
@@ -55,44 +88,8 @@ def spread(arguments: list[str], option: str) -> list[str]:
     return [*result, option] if after and arguments[-1] == option else result
 
 
-@click.command(
-    "gate",
-    cls=_Variadic,
-    epilog="Example: rnneval gate run.json --baseline base.json --allow perplexity=+1% --require 'accuracy>=0.5'",
-)
-@click.argument("records", nargs=-1, required=True, metavar="RECORD...")
-@shared.repeated_option("--baseline", "BASE...", "Records to compare with; several are runs of one recipe.")
-@shared.repeated_option(
-    "--allow", "METRIC=AMOUNT", "Most that a metric may get worse, such as +1% or +0.01.", unset="perplexity=+1%"
-)
-@shared.repeated_option(
-    "--require", "FIGURE<=VALUE", "Limit on any value of a record or history, such as 'perplexity<=5.3'."
-)
-@click.option(
-    "--better-than-counting",
-    is_flag=True,
-    help="Require that each run is better than the best n-gram of its record (evaluate --fit-on).",
-)
-@click.option("--strict", is_flag=True, help="Exit with 1 if the verdict is inconclusive, and on warnings.")
-@click.option("--update", is_flag=True, help="Replace the baselines by slim copies of the records, all or none.")
-@shared.output_options(
-    formats=("table", "json", "junit", "github", "markdown"),
-    text="Format of what is printed; github also writes the summary of the job.",
-    out="File to write the verdict to as well: .json is the record, .xml JUnit, .md Markdown.",
-    repeated=True,
-    quiet="Print no table.",
-)
-def command(
-    *,
-    records: tuple[str, ...],
-    baseline: tuple[str, ...],
-    allow: tuple[str, ...],
-    require: tuple[str, ...],
-    better_than_counting: bool,
-    strict: bool,
-    update: bool,
-    output: shared.Output,
-) -> int:
+@from_function("run.json --baseline base.json --allow perplexity=+1% --require 'accuracy>=0.5'", cls=_Variadic)
+def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: GateOptions, output: GateOutput) -> int:
     """Judge RECORDs against a baseline or limits: pass or fail.
 
     Exit code: 0 pass, 1 fail, 3 inconclusive or not comparable. The verdict is fail only if the interval of the
@@ -103,25 +100,27 @@ def command(
     from rnneval.gates.verdicts import judge
     from rnneval.records.paths import named, require_apart
 
-    outputs = {"--out": output.out, _SUMMARY: (os.environ.get(_SUMMARY) or None) if output.form == "github" else None}
-    if update:  # replaces the baselines on purpose, and makes the folders that are missing
+    summary = (os.environ.get(_SUMMARY) or None) if output.form == "github" else None
+    baseline, strict = options.baseline, options.strict
+    if options.update:  # replaces the baselines on purpose, and makes the folders that are missing
         there = [path for path in baseline if Path(path).absolute().parent.exists()]
-        shared.require_places({**outputs, "--baseline": there}, {"RECORD": records})
-        written = {"--baseline": baseline, **outputs}
+        output.require({"RECORD": records}, _FORMS, {_SUMMARY: summary, "--baseline": there})
+        written = {"--baseline": baseline, "--out": output.files, _SUMMARY: summary}
         require_apart([each for name in written for each in named(name, written[name])], named("RECORD", records))
-        shared.require_ending("--out", output.out, *_BY_ENDING)
-        if better_than_counting:
-            raise UsageError("--better-than-counting judges, and --update replaces: leave one of them out")
-        return _update(records, baseline, allow, require, output)
-    shared.require_places(outputs, {"RECORD": records, "--baseline": baseline})
-    shared.require_ending("--out", output.out, *_BY_ENDING)
+        return _update(records, options, output)
+    output.require({"RECORD": records, "--baseline": baseline}, _FORMS, {_SUMMARY: summary})
     candidates = _read(records)
     for path in baseline:
         if not os.path.lexists(path):
             pairs = f"{shlex.join(records)} --baseline {shlex.join(baseline)}"
             raise RecordError(f"{path}: no such baseline; to make it of this run: rnneval gate {pairs} --update")
-    baselines, allowed = _read(baseline), parse_allow(allow) if allow else None
-    gate = judge(candidates, baselines, allow=allowed, require=require, better_than_counting=better_than_counting)
+    gate = judge(
+        candidates,
+        _read(baseline),
+        allow=parse_allow(options.allow) if options.allow else None,
+        require=options.require,
+        better_than_counting=options.better_than_counting,
+    )
     _deliver(gate, output, strict=strict)
     verdicts = {comparison.verdict for comparison in gate.comparisons}
     if "fail" in verdicts or (strict and "inconclusive" in verdicts):
@@ -140,13 +139,7 @@ def _read(paths: Sequence[str]) -> "list[Named]":
     return [Named(name=path, record=(read_history if path in histories else read)(path)) for path in paths]
 
 
-def _update(
-    records: Sequence[str],
-    baselines: Sequence[str],
-    allow: Sequence[str],
-    require: Sequence[str],
-    output: shared.Output,
-) -> int:
+def _update(records: Sequence[str], options: GateOptions, output: Output) -> int:
     """Judge against the old baselines if there are any, then put the records in their place.
 
     Limits still hold, and a run with which nothing can be compared never becomes a baseline.
@@ -158,6 +151,9 @@ def _update(
     from rnneval.records import Run, encode, write_texts
     from rnneval.records.encoding import require_consistent
 
+    if options.better_than_counting:
+        raise UsageError("--better-than-counting judges, and --update replaces: leave one of them out")
+    baselines, allow, require = options.baseline, options.allow, options.require
     if not baselines or len(baselines) != len(records):
         raise UsageError(
             f"--update puts {len(records)} records in the place of {len(baselines)} baselines: give one for each"
@@ -189,21 +185,16 @@ def _update(
     return 0 if accepted else EXIT_FAIL
 
 
-def _deliver(gate: "Gate", output: shared.Output, *, strict: bool) -> None:
-    from rnneval.records import write_text
-
-    otherwise = "json" if output.form == "table" else output.form
-    for path in output.out:
-        write_text(_rendered(gate, _BY_ENDING.get(Path(path).suffix.lower(), otherwise), strict=strict), path)
+def _deliver(gate: "Gate", output: Output, *, strict: bool) -> None:
+    output.write(lambda form: _rendered(gate, form, strict=strict), _FORMS)
     if output.form == "github" and (summary := os.environ.get(_SUMMARY)):
         _append(summary, _rendered(gate, "markdown", strict=strict))
     if output.form != "table":
         click.echo(_rendered(gate, output.form, strict=strict), nl=False)
-    elif not output.quiet:
+    else:
         from rnneval.render.gate_document import gate_document
-        from rnneval.render.terminal import print_document
 
-        print_document(gate_document(gate))
+        output.print(str, gate_document(gate))
 
 
 def _append(summary: str, text: str) -> None:

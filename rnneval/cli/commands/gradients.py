@@ -1,48 +1,27 @@
 """`rnneval gradients CHECKPOINT TEXT…`."""
 
-from dataclasses import replace
-
-import click
-
-from rnneval.cli import shared
-from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
-from rnneval.cli.command import Command
-from rnneval.cli.terminal import chatter_held, progress_bar
+from rnneval.cli.checkpoint import CheckpointOptions
+from rnneval.cli.command import from_function
+from rnneval.cli.output import JSON, Output
 from rnneval.options import GradientOptions
 
 
-@click.command(
-    "gradients",
-    cls=Command,
-    epilog="Example: rnneval gradients model.keras text.txt --part 90%: --vocab-from text.txt --truncation 100",
-)
-@click.argument("checkpoint")
-@click.argument("text", nargs=-1, required=True)
-@checkpoint_options
-@shared.add_options(GradientOptions)
-@shared.output_options()
+@from_function("model.keras text.txt --part 90%: --vocab-from text.txt --truncation 100")
 def command(
-    *,
-    checkpoint: str,
-    text: tuple[str, ...],
-    output: shared.Output,
-    options: GradientOptions,
-    opening: CheckpointOptions,
+    *, checkpoint: str, text: tuple[str, ...], opening: CheckpointOptions, options: GradientOptions, output: Output
 ) -> int:
     """Measure gradients on TEXT, by layer and back through time.
 
     Each segment begins with the state that the text before it leaves behind. Findings are printed as warnings. The
     wiring is checked first, as in evaluate; the exit code is 1 if it is wrong.
     """
-    output.require({**opening.inputs(checkpoint), "TEXT": text}, ".json")
-    with chatter_held(), progress_bar("reading", quiet=output.quiet) as progress:
-        opening.preflight(checkpoint)
-        opening.preflight_text(text, options)
+    output.require({**opening.inputs(checkpoint), "TEXT": text}, JSON)
+    with opening.reading(checkpoint, text, options, "reading", quiet=output.quiet) as run_options:
         from rnneval.engine.diagnostics.gradients import gradients
+        from rnneval.engine.opening import open as open_checkpoint
 
-        options = replace(options, progress=progress, command=shared.command_line())
-        record = gradients(opening.open(checkpoint), text, **vars(options))
+        record = gradients(open_checkpoint(checkpoint, **vars(opening)), text, **vars(run_options))
     from rnneval.render.run_document import gradients_document
 
-    output.write_and_print(record, lambda: gradients_document(record))
+    output.deliver(record, gradients_document)
     return int(any(warning.code == "wrong-wiring" for warning in record.warnings))

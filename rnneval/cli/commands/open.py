@@ -1,30 +1,24 @@
 """`rnneval open CHECKPOINT`."""
 
-import click
-
-from rnneval.cli import shared
-from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
-from rnneval.cli.command import Command
+from rnneval.cli.checkpoint import CheckpointOptions
+from rnneval.cli.command import from_function
+from rnneval.cli.output import JSON, Output
 from rnneval.cli.terminal import chatter_held
 
 
-@click.command(
-    "open", cls=Command, epilog="Example: rnneval open ckpt --builder train.ipynb:MyModel --builder-arg rnn_units=1024"
-)
-@click.argument("checkpoint")
-@checkpoint_options
-@shared.output_options()
-def command(*, checkpoint: str, output: shared.Output, opening: CheckpointOptions) -> None:
+@from_function("ckpt --builder train.ipynb:MyModel --builder-arg rnn_units=1024")
+def command(*, checkpoint: str, opening: CheckpointOptions, output: Output) -> None:
     """Show what a CHECKPOINT is: format, layers, vocabulary.
 
     It names every assumption, and evaluates nothing.
     """
-    output.require(opening.inputs(checkpoint), ".json")
+    output.require(opening.inputs(checkpoint), JSON)
     with chatter_held():
         opening.preflight(checkpoint)
         from rnneval.backends.protocol import opened
+        from rnneval.engine.opening import open as open_checkpoint
 
-        record = opened(opening.open(checkpoint))
+        record = opened(open_checkpoint(checkpoint, **vars(opening)))
     from rnneval.render.run_document import opened_document
 
-    output.write_and_print(record, lambda: opened_document(record))
+    output.deliver(record, opened_document)

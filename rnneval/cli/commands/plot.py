@@ -2,16 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import click
-
-from rnneval.cli import shared
-from rnneval.cli.command import Command
+from rnneval.cli.command import from_function
+from rnneval.cli.output import require, require_places
 from rnneval.cli.terminal import tell
 from rnneval.errors import RecordError, UsageError
+from rnneval.option import Options, option
 
 if TYPE_CHECKING:
     from rnneval.render.figures import Figure
@@ -19,54 +18,34 @@ if TYPE_CHECKING:
 _ALL = "all"
 
 
-@click.command("plot", cls=Command, epilog="Example: rnneval plot run.json --out loss.png")
-@click.argument("records", nargs=-1, required=True, metavar="RECORD...")
-@shared.output_option(
-    "--out",
-    metavar="FILE|FOLDER",
-    help="File to write, PNG, SVG or PDF by its ending; for several figures, a folder. [default: none]",
-)
-@click.option(
-    "--figure", metavar="NAME|all", help="Figure to draw, or all figures of the record. [default: the record's first]"
-)
-@click.option(
-    "--size",
-    type=click.Choice(["page", "slide"]),
-    default="page",
-    show_default=True,
-    help="Size of a figure: page is 6.5 inches wide; slide is 1920 × 1080 pixels, with larger text.",
-)
-@click.option("--dark", is_flag=True, help="Draw on a dark background.")
-@click.option("--metric", metavar="METRIC", help="Score to draw, such as accuracy. [default: that of the figure]")
-@shared.repeated_option("--text", "TEXT", "For the figure passage: the text that was scored.")
-@click.option(
-    "--part",
-    metavar="SLICE",
-    help="For the figure passage: the part that was scored, as in evaluate. [default: the whole text]",
-)
-@click.option(
-    "--at",
-    type=click.IntRange(min=0),
-    metavar="BYTE",
-    help="For the figure passage: the byte to show. [default: the most surprising]",
-)
-@click.option("--list", "listing", is_flag=True, help="List the figures of each record and draw nothing.")
-@shared.quiet_option("Do not print the titles of the figures.")
-@shared.unused_seed
-def command(
-    *,
-    records: tuple[str, ...],
-    out: str | None,
-    figure: str | None,
-    size: str,
-    dark: bool,
-    metric: str | None,
-    text: tuple[str, ...],
-    part: str | None,
-    at: int | None,
-    listing: bool,
-    quiet: bool,
-) -> int:
+@dataclass(frozen=True, kw_only=True)
+class PlotOptions(Options):
+    """Options of `rnneval plot`."""
+
+    out: str | None = option(None, metavar="FILE|FOLDER", heading="Output")
+    """File to write, PNG, SVG or PDF by its ending; for several figures, a folder."""
+    figure: str | None = option(None, metavar="NAME|all", unset="the record's first")
+    """Figure to draw, or all figures of the record."""
+    size: str = option("page", choices=("page", "slide"))
+    """Size of a figure: page is 6.5 inches wide; slide is 1920 × 1080 pixels, with larger text."""
+    dark: bool = option(False)
+    """Draw on a dark background."""
+    metric: str | None = option(None, metavar="METRIC", unset="that of the figure")
+    """Score to draw, such as accuracy."""
+    text: tuple[str, ...] = option((), metavar="TEXT", repeated=True)
+    """For the figure passage: the text that was scored."""
+    part: str | None = option(None, metavar="SLICE", unset="the whole text")
+    """For the figure passage: the part that was scored, as in evaluate."""
+    at: int | None = option(None, metavar="BYTE", least=0, unset="the most surprising")
+    """For the figure passage: the byte to show."""
+    list: bool = option(False)
+    """List the figures of each record and draw nothing."""
+    quiet: bool = option(False, short="-q", heading="Output")
+    """Do not print the titles of the figures."""
+
+
+@from_function("run.json --out loss.png")
+def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: PlotOptions) -> int:
     """Draw a figure of each RECORD.
 
     RECORD is a JSON record, a Parquet table, or the folder of a history. Several records are drawn one by one, into the
@@ -78,32 +57,33 @@ def command(
     from rnneval.render.phrasing import visible
     from rnneval.render.terminal import show
 
-    sources = [(path, _loaded(path, text, part, at)) for path in records]
-    if listing:
+    sources = [(path, _loaded(path, options)) for path in records]
+    if options.list:
         tell("\n".join(_listed(sources)))
         return 0
-    pictures = list(_chosen(sources, Path(out) if out else None, figure, metric))
+    pictures = list(_chosen(sources, Path(options.out) if options.out else None, options.figure, options.metric))
     places = [place for place, _ in pictures if place is not None]
     read = [each.path for each in named_records("RECORD", records)]
-    shared.require_places({"--out": places}, {"RECORD": read, "--text": text})
+    require_places({"--out": places}, {"RECORD": read, "--text": options.text})
     for place, picture in pictures:
         if place is None:
             tell(visible(picture.title))
             show(picture.draw())
         else:
-            save(picture, place, size, dark=dark)
-            if not quiet:
+            save(picture, place, options.size, dark=options.dark)
+            if not options.quiet:
                 tell(f"{place}: {visible(picture.title)}")
     return 0
 
 
-def _loaded(path: str, text: Sequence[str], part: str | None, at: int | None) -> Any:
+def _loaded(path: str, options: PlotOptions) -> Any:
     """Read a record or a table, and add the text to losses."""
     from rnneval.render.figures import load
 
     source: Any = load(path)
-    if text and _wants_text(source):
-        return replace(source, text=scored_text(source.metadata.get("rnneval.text"), text, part), at=at)
+    if options.text and _wants_text(source):
+        text = scored_text(source.metadata.get("rnneval.text"), options.text, options.part)
+        return replace(source, text=text, at=options.at)
     return source
 
 
@@ -129,22 +109,22 @@ def _chosen(
     from rnneval.render.figures import ENDINGS, ending_of, figure_of, together, with_metric
 
     message = f"--metric {metric} is for one figure: give --figure {', '.join(with_metric())}"
-    shared.require(metric is None or name != _ALL, message)
+    require(metric is None or name != _ALL, message)
     for path, source in sources:
         message = f"{path}: losses have positions and no text: give the text that was scored (--text, --part)"
-        shared.require(name not in (None, "passage") or not _wants_text(source), message)
+        require(name not in (None, "passage") or not _wants_text(source), message)
     is_file = out is not None and out.suffix.lower().removeprefix(".") in ENDINGS and not out.is_dir()
     if out is None:
         figures = [figure_of(source, name, metric=metric) for _, source in sources if name != _ALL]
         printed = figures and all(figure.text is not None for figure in figures)
-        shared.require(printed, "--out is needed: FILE.png, .svg or .pdf (or --list, to list the figures)")
+        require(printed, "--out is needed: FILE.png, .svg or .pdf (or --list, to list the figures)")
         yield from ((None, figure) for figure in figures)
     elif name == _ALL or (len(sources) > 1 and not is_file):
-        shared.require(not is_file, f"{out}: several pictures, and one file: give a folder")
+        require(not is_file, f"{out}: several pictures, and one file: give a folder")
         yield from _in_folder(sources, out, name, metric)
     else:
         message = f"{out}: one file for {len(sources)} records: give a folder, or --figure {' or '.join(together())}"
-        shared.require(len(sources) == 1 or name in together(), message)
+        require(len(sources) == 1 or name in together(), message)
         ending_of(out)
         together_or_one = sources[0][1] if len(sources) == 1 else [source for _, source in sources]
         yield out, figure_of(together_or_one, name, metric=metric)

@@ -1,16 +1,17 @@
 """`rnneval report RECORD…`."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from rnneval.cli import shared
-from rnneval.cli.command import Command
+from rnneval.cli.command import from_function
+from rnneval.cli.output import Printed, require, require_ending, require_places
 from rnneval.cli.terminal import say, tell
 from rnneval.errors import RecordError
+from rnneval.option import Options, option
 
 if TYPE_CHECKING:
     from rnneval.render.report import Given
@@ -18,20 +19,30 @@ if TYPE_CHECKING:
 _ENDINGS = (".json", ".parquet")
 
 
-@click.command("report", cls=Command, epilog="Example: rnneval report run.json wiring.json gate.json --out report.html")
-@click.argument("records", nargs=-1, required=True, metavar="RECORD...")
-@shared.output_option(
-    "--out", metavar="FILE", help="HTML file to write the page to; only a complete one takes its place. [default: none]"
-)
-@shared.repeated_option("--text", "TEXT", "Text that the losses are of, to show an excerpt coloured by surprise.")
-@click.option("--title", metavar="TEXT", help="Title of the page. [default: the model's name]")
-@shared.output_options(
-    text="Format of what is printed; json is the content of the page, as values.", out=None, quiet="Print nothing."
-)
-@shared.unused_seed
-def command(
-    *, records: tuple[str, ...], out: str | None, text: tuple[str, ...], title: str | None, output: shared.Output
-) -> int:
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(Options):
+    """Options of `rnneval report`."""
+
+    out: str | None = option(None, metavar="FILE", heading="Output")
+    """HTML file to write the page to; only a complete one takes its place."""
+    text: tuple[str, ...] = option((), metavar="TEXT", repeated=True)
+    """Text that the losses are of, to show an excerpt coloured by surprise."""
+    title: str | None = option(None, metavar="TEXT", unset="the model's name")
+    """Title of the page."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOutput(Printed):
+    """Output of `rnneval report`."""
+
+    form: str = option("table", flag="--format", choices=("table", "json"))
+    """Format of what is printed; json is the content of the page, as values."""
+    quiet: bool = option(False, short="-q")
+    """Print nothing."""
+
+
+@from_function("run.json wiring.json gate.json --out report.html")
+def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: ReportOptions, output: ReportOutput) -> int:
     """Make one self-contained HTML page of any mix of records.
 
     RECORD is a JSON record of another command (run, wiring, gate, compare, gradients, open), a Parquet table (trace,
@@ -42,19 +53,19 @@ def command(
     from rnneval.records import json_text, write_text
     from rnneval.records.paths import named_records
 
-    shared.require(
-        out is not None or output.form == "json", "--out FILE.html says where the page goes; --format json needs none"
-    )
+    out = options.out
+    message = "--out FILE.html says where the page goes; --format json needs none"
+    require(out is not None or output.form == "json", message)
     read = [each.path for each in named_records("RECORD", records)]
-    shared.require_places({"--out": out}, {"RECORD": read, "--text": text})
-    shared.require_ending("--out", out, ".html", ".htm")
+    require_places({"--out": out}, {"RECORD": read, "--text": options.text})
+    require_ending("--out", out, ".html", ".htm")
     from rnneval.render.phrasing import counted, visible
     from rnneval.render.report import draw, html_of, page_of
 
     given = [each for record in records for each in _given(Path(record))]
-    if text:
-        given = _with_text(given, text)
-    page = page_of(given, title)
+    if options.text:
+        given = _with_text(given, options.text)
+    page = page_of(given, options.title)
     if out is not None:
         write_text(html_of(page, draw(page, given)), out)
     if output.form == "json":

@@ -1,67 +1,67 @@
 """`rnneval sweep FOLDER TEXT…`."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import click
-
-from rnneval.cli import shared
-from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
-from rnneval.cli.command import Command
+from rnneval.cli.checkpoint import CheckpointOptions
+from rnneval.cli.command import from_function
+from rnneval.cli.output import (
+    RESULT,
+    Printed,
+    StrictGroup,
+    command_line,
+    require,
+    require_ending,
+    require_places,
+)
 from rnneval.cli.terminal import chatter_held, progress_bar, say
-from rnneval.options import OpeningGroup, SweepOptions, values_of
+from rnneval.option import Options, option, values_of
+from rnneval.options import OpeningGroup, SweepOptions
 
 
-@click.command(
-    "sweep",
-    cls=Command,
-    epilog="Example: rnneval sweep training_checkpoints/ text.txt --part 90%: --vocab-from text.txt --out results/",
-)
-@click.argument("folder")
-@click.argument("text", nargs=-1, required=True)
-@checkpoint_options
-@shared.add_options(SweepOptions)
-@shared.output_option(
-    "--table",
-    metavar="FILE",
-    multiple=True,
-    help="File to write the table to as well: .json, .csv or .md. May be repeated. [default: none]",
-)
-@shared.output_options(out=None)
-@click.option("--strict", is_flag=True, help="Exit with 1 on any warning.")
+@dataclass(frozen=True, kw_only=True)
+class TableGroup(Options, heading="Output"):
+    """Option of `rnneval sweep` for its table."""
+
+    table: tuple[str, ...] = option((), metavar="FILE", repeated=True)
+    """File to write the table to as well: .json, .csv or .md."""
+
+
+@from_function("training_checkpoints/ text.txt --part 90%: --vocab-from text.txt --out results/")
 def command(
     *,
     folder: str,
     text: tuple[str, ...],
-    table: tuple[str, ...],
-    output: shared.Output,
-    strict: bool,
-    options: SweepOptions,
     opening: CheckpointOptions,
+    options: SweepOptions,
+    written: TableGroup,
+    output: Printed,
+    warnings: StrictGroup,
 ) -> int:
     """Evaluate every checkpoint in a FOLDER on held-out TEXT.
 
     It writes a record of each, and one table. Checkpoints that were finished before are not evaluated again. A file
     that cannot be evaluated is a row that says why.
     """
-    shared.require(opening.expect_sha256 is None, "--expect-sha256 is for one checkpoint: see rnneval evaluate")
-    shared.require_places({"--table": table}, {**opening.inputs(None), "TEXT": text, "FOLDER": folder})
-    shared.require_ending("--table", table, *shared.ENDINGS)
+    endings = tuple(filter(None, RESULT))
+    require(opening.expect_sha256 is None, "--expect-sha256 is for one checkpoint: see rnneval evaluate")
+    require_places({"--table": written.table}, {**opening.inputs(None), "TEXT": text, "FOLDER": folder})
+    require_ending("--table", written.table, *endings)
     message = (
         f"--out {options.out}: is a folder for all records: give a folder, and --table {options.out} for the table"
     )
-    shared.require(Path(options.out).suffix.lower() not in (*shared.ENDINGS, ".parquet"), message)
+    require(Path(options.out).suffix.lower() not in (*endings, ".parquet"), message)
     with chatter_held(), progress_bar("sweeping", quiet=output.quiet, unit="checkpoints") as progress:
         from rnneval.sweeps.many import sweep
 
         plain = values_of(OpeningGroup, opening)
-        options = replace(options, opening=plain, progress=progress, command=shared.command_line())
+        options = replace(options, opening=plain, progress=progress, command=command_line())
         result = sweep(folder, text, **vars(options))
     from rnneval.records import json_text
     from rnneval.render.run_document import sweep_document
 
     rows = [{name: value for name, value in row.columns().items() if value is not None} for row in result.rows]
-    replace(output, out=table).print_and_write(result, json_text(rows), lambda: sweep_document(result))
+    replace(output, out=written.table).deliver(result, sweep_document, lambda _: json_text(rows))
     for row in result.failed if output.quiet else ():
         say(f"rnneval: {row.name}: {row.status}: {row.error}")
-    return int(bool(result.failed or (strict and result.warned)))
+    return int(bool(result.failed or (warnings.strict and result.warned)))

@@ -1,35 +1,31 @@
 """`rnneval trace CHECKPOINT TEXT…`."""
 
-from dataclasses import replace
+from dataclasses import dataclass
 
-import click
-
-from rnneval.cli import shared
-from rnneval.cli.checkpoint import CheckpointOptions, checkpoint_options
-from rnneval.cli.command import Command
-from rnneval.cli.terminal import chatter_held, progress_bar
+from rnneval.cli.checkpoint import CheckpointOptions
+from rnneval.cli.command import from_function
+from rnneval.cli.output import Printed, exit_of, require_ending, require_places
+from rnneval.option import Options, option
 from rnneval.options import TraceOptions
 
 
-@click.command(
-    "trace",
-    cls=Command,
-    epilog="Example: rnneval trace model.keras text.txt --part 90%: --vocab-from text.txt --out trace.parquet",
-)
-@click.argument("checkpoint")
-@click.argument("text", nargs=-1, required=True)
-@checkpoint_options
-@shared.add_options(TraceOptions)
-@shared.output_option("--record", metavar="FILE.json", help="File to write the run record to. [default: none]")
-@shared.output_options(out=None)
+@dataclass(frozen=True, kw_only=True)
+class RecordGroup(Options, heading="Output"):
+    """Option of `rnneval trace` for its run record."""
+
+    record: str | None = option(None, metavar="FILE.json")
+    """File to write the run record to."""
+
+
+@from_function("model.keras text.txt --part 90%: --vocab-from text.txt --out trace.parquet")
 def command(
     *,
     checkpoint: str,
     text: tuple[str, ...],
-    output: shared.Output,
-    record: str | None,
-    options: TraceOptions,
     opening: CheckpointOptions,
+    options: TraceOptions,
+    written: RecordGroup,
+    output: Printed,
 ) -> int:
     """Trace the state of every layer along TEXT.
 
@@ -38,20 +34,20 @@ def command(
     """
     from rnneval.records import encode, write
 
-    shared.require_places({"--out": options.out, "--record": record}, {**opening.inputs(checkpoint), "TEXT": text})
-    shared.require_ending("--out", options.out, ".parquet")
-    shared.require_ending("--record", record, ".json")
-    with chatter_held(), progress_bar("tracing", quiet=output.quiet) as progress:
-        opening.preflight(checkpoint)
-        opening.preflight_text(text, options)
+    outputs = {"--out": options.out, "--record": written.record}
+    require_places(outputs, {**opening.inputs(checkpoint), "TEXT": text})
+    require_ending("--out", options.out, ".parquet")
+    require_ending("--record", written.record, ".json")
+    with opening.reading(checkpoint, text, options, "tracing", quiet=output.quiet) as run_options:
         from rnneval.engine.diagnostics.trace import trace
 
-        options = replace(options, progress=progress, command=shared.command_line())
         only_keras = "--lyapunov" if options.lyapunov else ""
-        run = trace(opening.open_to_read(checkpoint, kernel=options.kernel, keras=only_keras), text, **vars(options))
-    if record is not None:
-        write(run, record)
+        run = trace(
+            opening.open_to_read(checkpoint, kernel=options.kernel, keras=only_keras), text, **vars(run_options)
+        )
+    if written.record is not None:
+        write(run, written.record)
     from rnneval.render.run_document import trace_document
 
-    output.print(lambda: encode(run), lambda: trace_document(run))
-    return shared.exit_of(run)
+    output.print(lambda: encode(run), trace_document(run))
+    return exit_of(run)

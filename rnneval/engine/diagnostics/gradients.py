@@ -15,13 +15,13 @@ from rnneval.errors import CheckpointError, TextError, UsageError
 from rnneval.metrics.diagnostics import findings
 from rnneval.models.derivatives import through_time, variable_gradients
 from rnneval.models.lm import RecurrentLM
-from rnneval.options import GradientOptions, on_model
+from rnneval.options import GradientOptions, on_text
 from rnneval.records.gradients import Gradients
 from rnneval.records.run import Warning  # noqa: A004 - the record's own word
 from rnneval.text import Paths, text_given
 
 
-@on_model(GradientOptions)
+@on_text(GradientOptions)
 def gradients(lm: LanguageModel, text: Paths | None = None, *, options: GradientOptions) -> Gradients:
     """Measure gradients of the loss on held-out text, from the exact carried state.
 

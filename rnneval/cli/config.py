@@ -1,0 +1,124 @@
+"""Defaults of options from a file of TOML, with a section for each command and one for all of them.
+
+    [rnneval]
+    vocab-from = "train.txt"
+
+    [evaluate]
+    part = "90%:"
+
+It is read only where `--config` names it. Its values are checked as if they were typed; a value that is typed wins.
+Options that run code are refused: what runs must be seen on the command line.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+import click
+
+from rnneval.cli import commands
+from rnneval.errors import UsageError
+from rnneval.registry import module, names
+
+CONFIG = "rnneval.config"
+"""Key of a context's `meta` that holds the path of the file of defaults."""
+SHARED = "rnneval"
+"""Section of that file with options for every command that has them."""
+RUNS_CODE = frozenset(("builder", "builder-arg", "builder-global", "run-module", "scheduler"))
+"""Options that run the user's code, or name a scheduler, whose answers Dask unpickles."""
+_MOST_BYTES = 1 << 16
+
+
+def read_defaults(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
+    """Put the values of the file in place of the defaults of this command.
+
+    The whole file is checked, sections of other commands too, but for the values of those.
+
+    Raises:
+        UsageError: the file cannot be read, or has a section, key or value that is not allowed; the message names file,
+            section and key.
+    """
+    if path is None or ctx.resilient_parsing:
+        return
+    tables = _tables(path)
+    for section, table in tables.items():
+        _require_allowed(path, section, table)
+    ctx.meta[CONFIG] = path
+    own, command = _options(ctx.command), ctx.info_name or ""
+    found = {
+        str(own[key].name): _checked(f"{path}: [{section}] {key}", own[key], value, ctx)
+        for section in (SHARED, command)  # in this order: the command's own section wins
+        for key, value in tables.get(section, {}).items()
+        if key in own
+    }
+    ctx.default_map = {**(ctx.default_map or {}), **found}
+
+
+def _tables(path: str) -> dict[str, dict[str, Any]]:
+    """Return the sections; keys are written with `-`."""
+    import tomllib
+
+    from rnneval.records.paths import read_regular
+
+    try:
+        parsed = tomllib.loads(read_regular(path, _MOST_BYTES).decode("utf-8-sig"))
+    except OSError as error:
+        raise UsageError(f"--config {path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--config {path}: is not TOML: {error}") from error
+    found: dict[str, dict[str, Any]] = {}
+    for section, table in parsed.items():
+        if not isinstance(table, dict):
+            raise UsageError(f"{path}: {section}: stands in no section: put it below [evaluate], or below [{SHARED}]")
+        found[section] = {key.replace("_", "-"): value for key, value in table.items()}
+        if len(found[section]) < len(table):
+            raise UsageError(f"{path}: [{section}]: a key stands there twice, once with - and once with _: keep one")
+    return found
+
+
+def _require_allowed(path: str, section: str, keys: Iterable[str]) -> None:
+    """Refuse a section that is no command, and a key that none of its options has or that runs code."""
+    sections = sorted({SHARED, *names(commands.__name__)})
+    if section not in sections:
+        known = ", ".join(sections)
+        raise UsageError(f"{path}: [{section}]: no command of this name{_meant(section, sections)}; known: {known}")
+    chosen = names(commands.__name__) if section == SHARED else (section,)
+    allowed = {key for name in chosen for key in _options(module(commands.__name__, name).command)}
+    for key in keys:
+        where = f"{path}: [{section}] {key}"
+        if key in RUNS_CODE:
+            raise UsageError(f"{where}: runs code, so it is taken from the command line alone: --{key}")
+        if key not in allowed:
+            command = "COMMAND" if section == SHARED else section
+            meant = _meant(key, allowed - RUNS_CODE) or f"; rnneval {command} --help lists the options"
+            raise UsageError(f"{where}: no such option{meant}")
+
+
+def _options(command: click.Command) -> dict[str, click.Option]:
+    """Return the options whose defaults a file may change by their keys: their long names without the dashes."""
+    options = [param for param in command.params if isinstance(param, click.Option) and not param.is_eager]
+    return {max(option.opts, key=len).removeprefix("--"): option for option in options}
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    """Return close matches as the end of a sentence; "" if there are none."""
+    close = get_close_matches(word, sorted(known))
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def _checked(where: str, option: click.Option, value: Any, ctx: click.Context) -> Any:
+    """Return a value as click takes it, after the checks that it makes of a typed one."""
+    if option.is_flag:
+        if not isinstance(value, bool):
+            raise UsageError(f"{where}: {value!r} is not a value of a switch: give true or false")
+        return value
+    several = value if isinstance(value, list) and option.multiple else [value]
+    if any(isinstance(each, bool) or not isinstance(each, str | int | float) for each in several):
+        allowed = "text, a number, or a list of them" if option.multiple else "one text or number"
+        raise UsageError(f"{where}: {value!r} is not a value of this option: give {allowed}")
+    written = [str(each) for each in several] if option.multiple else str(value)
+    try:
+        option.type_cast_value(ctx, written)
+    except click.BadParameter as error:
+        raise UsageError(f"{where}: {error.message}") from error
+    return written

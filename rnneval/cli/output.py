@@ -1,0 +1,189 @@
+"""Printed and written results: files are checked before any work, and each is written completely or not at all."""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rnneval.cli.config import CONFIG
+from rnneval.cli.terminal import say
+from rnneval.errors import RecordError, UsageError
+from rnneval.option import Options, option
+
+if TYPE_CHECKING:
+    from rnneval.records import Run
+    from rnneval.render.document import Block
+
+Places = Mapping[str, str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None]
+Forms = Mapping[str, Sequence[str]]
+JSON: Forms = {".json": ["json"], "": ["json"]}
+"""Forms of a result by the ending of its file; "" stands for no ending."""
+RESULT: Forms = {".json": ["json"], ".csv": ["csv"], ".md": ["markdown"], "": ["json"]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output(Options, heading="Output"):
+    """Options that say how a result is printed, and to which files it is written."""
+
+    form: str = option("table", flag="--format", choices=("table", "json"))
+    """Format of what is printed."""
+    out: Any = option(None, metavar="FILE")
+    """File to write the record to as well, as JSON; only a complete one takes its place."""
+    quiet: bool = option(False, short="-q")
+    """Print no progress and no table; warnings still go to standard error."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files to write."""
+        return (self.out,) if isinstance(self.out, str) else tuple(self.out or ())
+
+    def require(self, inputs: Places, forms: Forms, more: Places | None = None) -> None:
+        """Refuse files, also `more` outputs, that cannot be written, that are read, or whose ending has no form."""
+        require_places({"--out": self.files, **(more or {})}, inputs)
+        require_ending("--out", self.files, *filter(None, forms))
+
+    def deliver(
+        self,
+        result: Any,
+        document: "Callable[[Any], Iterable[Block]]",
+        encoded: Callable[[Any], str] | None = None,
+        forms: Forms = RESULT,
+    ) -> None:
+        """Print a result, then write it to files: it is not lost if a file fails.
+
+        Args:
+            result: A record, or a result that has a table, too.
+            document: Function that lays the result out for a reader.
+            encoded: Function that makes JSON of the result, by default that of records.
+            forms: Forms by the endings of files.
+        """
+        from rnneval.records import encode
+
+        def rendered(form: str) -> str:
+            if form == "csv":
+                return str(result.to_frame().to_csv(index=False))
+            if form == "markdown":
+                from rnneval.render.markdown import markdown
+
+                return markdown(document(result))
+            return (encoded or encode)(result)
+
+        self.print(lambda: rendered("json"), document(result))
+        self.write(rendered, forms)
+
+    def print(self, encoded: Callable[[], str], document: "Iterable[Block]") -> None:
+        """Print a result: its JSON with the form `json`, else the document, or with `quiet` nothing.
+
+        Warnings of the document go to standard error, whatever the form. The JSON is made only where it is printed: a
+        number that is not finite has none, and still has a document.
+        """
+        from rnneval.render.document import is_warning
+        from rnneval.render.terminal import print_document
+
+        blocks = tuple(document)
+        if self.form == "json":
+            click.echo(encoded(), nl=False)
+        elif not self.quiet:
+            print_document(block for block in blocks if not is_warning(block))
+        for warning in filter(is_warning, blocks):
+            say(f"rnneval: {warning.title}: {warning.text}")
+
+    def write(self, rendered: Callable[[str], str], forms: Forms) -> None:
+        """Write a result to the files in the form of their endings; of several, in that of --format, else the first."""
+        for path in self.files:
+            from rnneval.records import write_text
+
+            allowed = forms[Path(path).suffix.lower()]
+            write_text(rendered(self.form if self.form in allowed else allowed[0]), path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOutput(Output):
+    """Output of a run record."""
+
+    out: tuple[str, ...] = option((), metavar="FILE", repeated=True)
+    """File to write the record to as well: .json is the record, .csv the scores, .md Markdown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Printed(Output):
+    """Output of a command that adds an option --out of its own, or has none."""
+
+    out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrictGroup(Options):
+    """Option of a command that measures."""
+
+    strict: bool = option(False)
+    """Exit with 1 on any warning."""
+
+
+def command_line() -> list[str]:
+    """Return the command line of this process, as records hold it."""
+    return ["rnneval", *sys.argv[1:]]
+
+
+def require(condition: object, message: str) -> None:
+    """Refuse a use of the command line.
+
+    Raises:
+        UsageError: the condition does not hold.
+    """
+    if not condition:
+        raise UsageError(message)
+
+
+def require_places(outputs: Places, inputs: Places) -> None:
+    """Refuse an output file that cannot be written, or that the command also reads, before any work.
+
+    Args:
+        outputs: The files by the option that names them; None stands for no file.
+        inputs: As `outputs`, in order: of a file that is named twice, the message has the last option.
+
+    Raises:
+        RecordError: it is a folder, its folder does not exist, or it may not be written.
+        UsageError: it is the same file as an input, the file of --config included, or as another output.
+    """
+    if not any(outputs.values()):
+        return
+    from rnneval.records.paths import named, require_apart
+
+    written = [each for option, paths in outputs.items() for each in named(option, paths)]
+    read = [each for option, paths in inputs.items() for each in named(option, paths)]
+    for path in (output.path for output in written):
+        folder = Path(path).absolute().parent
+        if Path(path).is_dir():
+            raise RecordError(f"{path}: cannot be written: it is a folder: name a file in it")
+        if not folder.is_dir():
+            raise RecordError(f"{path}: cannot be written: its folder is not there: make it first")
+        if not os.access(path if os.path.lexists(path) else folder, os.W_OK):
+            raise RecordError(f"{path}: cannot be written: Permission denied")
+    context = click.get_current_context(silent=True)
+    config = named("--config", context.meta.get(CONFIG)) if context is not None else []
+    require_apart(written, [*read, *config])
+
+
+def require_ending(option: str, paths: str | os.PathLike[str] | Iterable[str] | None, *allowed: str) -> None:
+    """Refuse a file whose ending promises another format than one of those that can be written.
+
+    A path without an ending (/dev/stdout, a pipe of the shell) is no promise and passes.
+
+    Raises:
+        UsageError: an ending is none of the allowed ones; the message names them.
+    """
+    for path in [paths] if isinstance(paths, str | os.PathLike) else paths or ():
+        ending = Path(path).suffix
+        if ending and ending.lower() not in allowed:
+            known = " or ".join(filter(None, [", ".join(allowed[:-1]), allowed[-1]]))
+            raise UsageError(f"{option} {path}: {ending} is not a format of this output: give {known}")
+
+
+def exit_of(run: "Run", *, strict: bool = False) -> int:
+    """Return 1 for a run that is not valid, with `strict` also for one with warnings, else 0."""
+    return int(not run.valid or (strict and bool(run.warnings)))
