@@ -194,7 +194,7 @@ class CheckOptions(DeclareGroup):
 class WiringGroup(DeclareGroup):
     """Options of the wiring check that comes before a run."""
 
-    check: bool = option(True, off="Skip the check of the state wiring; the record warns that nothing is known of it.")
+    check: bool = option(True, off="Skip the check of the state wiring; nothing is known of it then.")
     """Check the state wiring first; a fault makes the run not valid."""
 
 
