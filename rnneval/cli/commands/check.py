@@ -68,9 +68,9 @@ def _model(what: str, opening: CheckpointOptions, *, is_builder: bool) -> Any:
         from rnneval.models.opening import load_model
 
         return load_model(what, **vars(opening))
+    from rnneval.checkpoints.usercode import builder_of
     from rnneval.models.lm import eagerly
     from rnneval.text import given_vocabulary
-    from rnneval.checkpoints.usercode import builder_of
 
     builder = builder_of(opening, what)
     assert builder is not None  # noqa: S101 - `what` names one
