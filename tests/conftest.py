@@ -71,16 +71,19 @@ def record(shelf, tmp_path_factory):
 
 @pytest.fixture
 def refused(capsys):
-    """Run a command that must refuse its input: exit code 2, nothing on standard output, one line of error."""
+    """Run a command that must refuse its input: exit code 2, nothing on standard output, one line of error.
+
+    Warnings about what was done before may stand above it.
+    """
     from rnneval.cli.main import run
 
     def refused(*arguments: object) -> str:
         code = run([str(argument) for argument in arguments])
         captured = capsys.readouterr()
         assert (code, captured.out) == (2, ""), captured
-        assert captured.err.startswith("rnneval: error: ")
-        assert captured.err.endswith("\n")
-        line = captured.err[:-1]
+        *warnings, line = captured.err.removesuffix("\n").split("\n")
+        assert all(each.startswith("rnneval: warning ") for each in warnings), warnings
+        assert line.startswith("rnneval: error: ")
         assert line.isprintable(), line  # one line, no control characters
         assert "defect of rnneval" not in line, line
         return line.removeprefix("rnneval: error: ")

@@ -104,7 +104,7 @@ def test_the_command_names_the_layer_the_function_and_what_to_write(tmp_path, ca
     assert said.startswith("hard_sigmoid of lstm (recurrent_activation) is Keras 3's, x / 6 + 0.5; Keras 2.2.4 wrote")
     assert evaluate(ARGUMENTS["Keras 2's"]) == (0, [])
     assert run(["open", str(path), "--builder", builder(tmp_path, "")]) == 0
-    assert "gate-function" in capsys.readouterr().out
+    assert "gate-function" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])

@@ -49,7 +49,7 @@ def test_more_is_better_for_an_accuracy():
         ({"content": "another"}, "not comparable: text.sha256"),
         ({"valid": False}, "not valid"),
         ({"signature": SIGNATURE.replace("carry", "reset-100")}, "not comparable: signature.state"),
-        ({"wiring": {"verdict": "fail", "reason": "crossed", "findings": []}}, "not valid: crossed"),
+        ({"valid": False, "wiring": {"verdict": "fail", "reason": "crossed", "findings": []}}, "not valid: crossed"),
     ],
 )
 def test_what_is_wrong_with_a_run_is_marked(changes, mark):

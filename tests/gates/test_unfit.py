@@ -102,7 +102,7 @@ def test_a_document_that_diverged_is_named_by_its_place():
     assert found.reason.startswith("perplexity: bad diverged: 50 nats a token in bytes 6,144 to 8,192, far beyond")
 
 
-@pytest.mark.parametrize("changes", [{"valid": False}, NO_WIRING, {"valid": False, **NO_WIRING}])
+@pytest.mark.parametrize("changes", [{"valid": False}, {"valid": False, **NO_WIRING}])
 def test_a_run_that_is_not_valid_fails_is_no_baseline_and_is_never_best(changes):
     wrong, right = make_run(BASE - 1, checkpoint="wrong", **changes), make_run(BASE, checkpoint="right")
     reason = "wrong is not valid: gru_2 gets gru's state" if "wiring" in changes else "wrong is not valid"

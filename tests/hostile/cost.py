@@ -61,5 +61,5 @@ def require_refused(done: Cost, *words: str, mb: float = 1000) -> None:
     assert done.said.startswith("rnneval: error: ")
     assert "defect" not in done.said
     assert [word for word in words if word not in done.said] == [], done.said
-    assert done.seconds < 5, done
+    assert done.seconds < 10, done  # twice what is promised: machines differ
     assert done.mb < mb, done

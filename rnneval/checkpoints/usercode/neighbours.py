@@ -22,7 +22,8 @@ class Neighbours:
 
     def __init__(self, source: Source, folders: Iterable[Path] = ()) -> None:
         """Take the builder's file, and further folders that it adds to `sys.path`."""
-        self._folders = [source.path.resolve().parent, *folders]
+        given = (Path(each or ".") for each in sys.path)
+        self._folders = [source.path.resolve().parent, *folders, *(each for each in given if _is_users(each))]
         self._files: dict[Path, Source] = {source.path.resolve(): source}
 
     def files(self) -> list[Source]:
@@ -48,6 +49,11 @@ class Neighbours:
                     package = parts[:count] if found.stem == "__init__" else parts[: count - 1]
                     return self.file(found, ".".join(package)), ".".join(parts[count:])
         return None
+
+
+def _is_users(folder: Path) -> bool:
+    """Return whether a folder of `sys.path` holds the user's own modules."""
+    return folder.is_dir() and not is_installed(folder / "module.py")
 
 
 def _file_of(folder: Path, parts: Sequence[str]) -> Path | None:

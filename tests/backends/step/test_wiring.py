@@ -8,7 +8,7 @@ import pytest
 from rnneval.backends.step import from_step
 from rnneval.backends.step import wiring as checker
 from rnneval.errors import UsageError
-from rnneval.wiring.judging import page_of
+from rnneval.pages import page
 from tests.backends.step.models import LinearAttention, SelectiveSSM, V, gru_stack, gru_weights
 
 CHUNK = LinearAttention.chunk
@@ -235,7 +235,7 @@ def test_declarations():
 
 def test_every_fault_of_a_step_function_has_its_page():
     for _, fault in checker._FAULTS:
-        assert page_of(fault).text.count("\n## ") >= 5
+        assert page(fault.NAME).text.count("\n## ") >= 5
         assert fault.NAME.replace("-", "_") == fault.__name__.rpartition(".")[2]
 
 
