@@ -16,7 +16,7 @@ HIDDEN = """
 ).map(node => node.textContent.slice(0, 60))
 """
 SHOWN = """
-() => [...document.querySelectorAll('article picture img')].filter(image => image.getBoundingClientRect().width > 0)
+() => [...document.querySelectorAll('article img')].filter(image => image.getBoundingClientRect().width > 0)
   .map(image => image.currentSrc.split('/').pop())
 """
 

@@ -45,7 +45,7 @@ class Neighbours:
         for count in range(len(parts) - 1, 0, -1):
             for folder in self._folders:
                 found = _file_of(folder, parts[:count])
-                if found is not None:
+                if found is not None and not is_installed(found):
                     package = parts[:count] if found.stem == "__init__" else parts[: count - 1]
                     return self.file(found, ".".join(package)), ".".join(parts[count:])
         return None

@@ -3,13 +3,13 @@
 The truth of each was written before it was run, and without a look at the code of the check.
 """
 
-import torch
-from torch import nn
-from torch.nn import functional
+import pytest
 
 import rnneval
 from tests.wiring.corpus.case import E, U, V, right, wrong
 
+torch = pytest.importorskip("torch")
+nn, functional = torch.nn, torch.nn.functional
 torch.set_num_threads(1)  # small products are many times slower with threads that wait for each other
 
 
