@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from rnneval.checkpoints.usercode import Builder, parse_arguments
+from rnneval.checkpoints.usercode import Builder, neighbours, parse_arguments
 from rnneval.checkpoints.usercode.builder import run_slice
 from rnneval.checkpoints.usercode.plan import plan
 from rnneval.errors import CheckpointError
@@ -396,3 +396,14 @@ def test_a_value_that_is_given_clears_the_alias_of_a_refused_module(user):
         plan(spec)
     given = parse_arguments(["config={'units': 3, 'emb': 4}"])
     assert run_slice(plan(spec, given)).made == 7
+
+
+def test_a_neighbour_is_read_once_for_all_names_of_a_file(user, monkeypatch):
+    user.write("def load(): return 3\n", name="data_7.py")
+    code = "from data_7 import load\n" + "".join(f"def f{i}(n=load()): return n\n" for i in range(5))
+    read, real = [], neighbours.read_source
+    monkeypatch.setattr(neighbours, "read_source", lambda path, *more: read.append(path.name) or real(path, *more))
+    assert {"f0", "f4"} <= {
+        name for unit in plan(user.spec("f0", code), everything=True).units for name in unit.names.binds
+    }
+    assert read == ["data_7.py"]

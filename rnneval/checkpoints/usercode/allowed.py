@@ -51,8 +51,7 @@ def first_refused(source: Source, units: Iterable[Unit], neighbours: Neighbours)
     rule = _Rule(neighbours)
     for unit in units:
         try:
-            rule.require_no_command(source, unit)
-            rule.statement(source, unit.header, source.scope)
+            rule.unit(source, unit)
         except Refusal as found:
             found.unit = unit
             return found
@@ -80,10 +79,11 @@ class _Rule:
         self._neighbours, self._trusted = neighbours, trusted
         self._seen: set[object] = set()
 
-    def require_no_command(self, source: Source, unit: Unit) -> None:
-        """Refuse the output of a command of IPython."""
+    def unit(self, source: Source, unit: Unit) -> None:
+        """Refuse a unit of the slice that is not allowed, or takes the output of a command of IPython."""
         if unit.is_command:
             raise Refusal(source, unit.node, "runs a command of IPython")
+        self.statement(source, unit.header, source.scope)
 
     def statement(self, source: Source, node: ast.AST, scope: Scope) -> None:
         """Refuse a statement that is not allowed, or runs what is not."""

@@ -24,19 +24,22 @@ class Neighbours:
         """Take the builder's file, and further folders that it adds to `sys.path`."""
         given = (Path(each or ".") for each in sys.path)
         self._folders = [source.path.resolve().parent, *folders, *(each for each in given if _is_users(each))]
+        self._read = source.neighbours
         self._files: dict[Path, Source] = {source.path.resolve(): source}
 
     def files(self) -> list[Source]:
-        """Return the files that were read so far."""
+        """Return the files that were asked for so far."""
         return list(self._files.values())
 
     def file(self, path: Path, package: str = "") -> Source:
         """Read a file."""
         path = path.resolve()
         if path not in self._files:
-            here = Path.cwd()
-            shown = path.relative_to(here) if path.is_relative_to(here) else path
-            self._files[path] = read_source(path, str(shown), package)
+            if path not in self._read:
+                here = Path.cwd()
+                shown = path.relative_to(here) if path.is_relative_to(here) else path
+                self._read[path] = read_source(path, str(shown), package)
+            self._files[path] = self._read[path]
         return self._files[path]
 
     def split(self, name: str) -> tuple[Source, str] | None:

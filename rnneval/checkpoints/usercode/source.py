@@ -3,7 +3,7 @@
 import ast
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,8 @@ class Source:
     guarded: frozenset[str]
     """Names that are bound under `if __name__ == "__main__"` alone."""
     notes: tuple[str, ...]
+    neighbours: dict[Path, "Source"] = field(default_factory=dict)
+    """Files beside it that were read, which every part of it shares."""
 
     def only(self, units: Sequence[Unit], given: Iterable[str] = ()) -> "Source":
         """Return the part of it that is run: some units, and names whose values are given and say nothing."""
