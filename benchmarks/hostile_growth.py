@@ -204,7 +204,7 @@ def main() -> int:
     wanted = [found for found in FAMILIES.values() if not given.only or found.name in given.only]
     # Families without TensorFlow first: what has been imported once stays in every later fork.
     for found in sorted(wanted, key=lambda found: found.tensorflow):
-        for library in (*LIBRARIES, *(("rnneval.models",) if found.tensorflow else ())):
+        for library in (*LIBRARIES, *(("rnneval.models.keras",) if found.tensorflow else ())):
             importlib.import_module(library)
         held = known.setdefault(found.name, {})
         for seed in range(given.seeds):

@@ -36,7 +36,7 @@ import rnneval
 from rnneval.errors import RnnevalError
 from tests.checkpoints.architectures import V, make
 from tests.checkpoints.writing import FILES, FORMATS, KERAS_3, settle
-from tests.engine.small import WORDS, letters, sentences, stacked
+from tests.evaluate.small import WORDS, letters, sentences, stacked
 from tests.lint.written import snippets
 from tests.wiring.corpus.case import by_hand
 

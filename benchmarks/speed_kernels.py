@@ -1,4 +1,4 @@
-"""Which kernel, how many parts, rows and tokens a step? What the table in rnneval/models/arrangement.py rests on.
+"""Which kernel, how many parts, rows and tokens a step? What the table in rnneval/models/keras/arrangement.py rests on.
 
     PYTHONPATH=. python benchmarks/speed_kernels.py --models MODELS --data DATA --out speed_kernels.json
 
@@ -21,7 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from speed_models import CASES
 
 import rnneval
-from rnneval.models import arrangement
+from rnneval.models.keras import arrangement
 from rnneval.text import Vocabulary
 
 ARRANGEMENTS = {

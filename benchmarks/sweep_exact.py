@@ -18,9 +18,9 @@ import pandas as pd
 import psutil
 
 import rnneval
-from rnneval.engine.chunks import reader_over
-from rnneval.engine.executor import connected
-from rnneval.engine.reopening import Opening
+from rnneval.evaluate.chunks import reader_over
+from rnneval.evaluate.executor import connected
+from rnneval.evaluate.reopening import Opening
 from rnneval.options import WorkerGroup
 
 

@@ -17,9 +17,9 @@ from statistics import median
 import numpy as np
 
 import rnneval
-from rnneval.engine.chunks import reader_over
-from rnneval.engine.executor import Pool, Task, connected
-from rnneval.engine.reopening import Opening
+from rnneval.evaluate.chunks import reader_over
+from rnneval.evaluate.executor import Pool, Task, connected
+from rnneval.evaluate.reopening import Opening
 from rnneval.options import WorkerGroup
 
 TASKS, ROUNDS = 100, 2

@@ -26,7 +26,7 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from rnneval.engine.check import check
+from rnneval.evaluate.check import check
 from tests.wiring.corpus.case import Case, by_hand
 from tests.wiring.corpus.generator import case_of, recipes
 
@@ -58,7 +58,7 @@ def judge(case: Case, seed: int) -> dict[str, Any]:
 
 def agreement(case: Case) -> dict[str, Any]:
     """Whether altering one emitted state at a time finds the same sources as the walk over the tape."""
-    from tests.models.wiring.agreement import compare
+    from tests.wiring.keras.agreement import compare
 
     return compare(case)
 

@@ -23,7 +23,7 @@ sys.path.insert(0, str(HERE.parent))
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from rnneval.engine.check import check  # noqa: E402
+from rnneval.evaluate.check import check  # noqa: E402
 
 LIMIT = 5.0
 

@@ -16,25 +16,25 @@ from rnneval._version import __version__
 
 _HOMES = {
     "GradientNorms": "rnneval.callbacks",
-    "RecurrentLM": "rnneval.models",
+    "RecurrentLM": "rnneval.models.keras",
     "StateNorms": "rnneval.callbacks",
     "Vocabulary": "rnneval.text",
-    "check": "rnneval.engine.check",
+    "check": "rnneval.evaluate.check",
     "compare": "rnneval.gates",
     "compare_losses": "rnneval.gates",
-    "evaluate": "rnneval.engine",
-    "from_losses": "rnneval.engine.losses",
-    "from_step": "rnneval.backends.step",
+    "evaluate": "rnneval.evaluate.run",
+    "from_losses": "rnneval.evaluate.losses",
+    "from_step": "rnneval.models.step",
     "gate": "rnneval.gates",
-    "gradients": "rnneval.engine.diagnostics.gradients",
+    "gradients": "rnneval.evaluate.diagnostics.gradients",
     "lint": "rnneval.lint",
-    "open": "rnneval.engine.opening",
+    "open": "rnneval.evaluate.opening",
     "read": "rnneval.records",
-    "sweep": "rnneval.sweeps.many",
-    "trace": "rnneval.engine.diagnostics.trace",
-    "wrap": "rnneval.models",
+    "sweep": "rnneval.evaluate.sweep",
+    "trace": "rnneval.evaluate.diagnostics.trace",
+    "wrap": "rnneval.models.keras",
 }
-_PACKAGES = ("callbacks", "engine", "errors", "gates", "metrics", "models", "records", "testing", "text")
+_PACKAGES = ("callbacks", "errors", "gates", "metrics", "models", "records", "testing", "text")
 _MODULES = {"plot": "rnneval.render.plot", "recordfile": "rnneval.records"}
 
 __all__ = ["__version__", *_HOMES, *_MODULES, *_PACKAGES]  # noqa: PLE0604 - strings all

@@ -10,6 +10,6 @@ __all__ = ["GradientNorms", "StateNorms"]
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        import_module("rnneval.models")  # says in one line what is missing
+        import_module("rnneval.models.keras")  # says in one line what is missing
         return getattr(import_module(f"rnneval.callbacks.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'rnneval.callbacks' has no attribute {name!r}")

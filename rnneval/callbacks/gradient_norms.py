@@ -27,8 +27,8 @@ from rnneval.callbacks.histories import Key, Parts
 from rnneval.callbacks.training_hook import chosen, require_known
 from rnneval.errors import RecordError
 from rnneval.metrics.gradient_norms import together
-from rnneval.models.layers import Column, columns_of
-from rnneval.models.state_tap import overridden
+from rnneval.models.keras.layers import Column, columns_of
+from rnneval.models.keras.state_tap import overridden
 from rnneval.records.tables import GRADIENT_HISTORY
 
 # Of each variable in each step: three norms, that of the update, and the count of numbers that are not finite.

@@ -15,11 +15,11 @@ from rnneval._version import __version__
 from rnneval.callbacks import training_hook
 from rnneval.callbacks.histories import Key, Parts
 from rnneval.callbacks.training_hook import chosen, require_known
-from rnneval.engine.evaluate import evaluate
 from rnneval.errors import TextError, VocabularyError
-from rnneval.models.lm import RecurrentLM, model_variables
-from rnneval.models.vocabularies import as_vocabulary, vocabulary_inside
-from rnneval.models.wrap import wrap
+from rnneval.evaluate.run import evaluate
+from rnneval.models.keras.lm import RecurrentLM, model_variables
+from rnneval.models.keras.vocabularies import as_vocabulary, vocabulary_inside
+from rnneval.models.keras.wrap import wrap
 from rnneval.option import option, values_of
 from rnneval.options import EvaluateOptions, on_method
 from rnneval.records.paths import named

@@ -2,8 +2,8 @@
 
 Configurations are plain dictionaries in and out. A setting that is neither known nor known to be harmless is refused:
 dropping it could change the numbers without a warning. So is an operation of TensorFlow between layers (a `TFOpLambda`)
-that is not on the list below. The known ones are computed by Keras 3's own operations (`rnneval.models.opening`). No
-name is ever looked up in TensorFlow.
+that is not on the list below. The known ones are computed by Keras 3's own operations (`rnneval.models.keras.opening`).
+No name is ever looked up in TensorFlow.
 
 Weights are in groups named after layers, each a list of arrays in a known order. A GPU may have written the layout of
 cuDNN's own layers (CuDNNLSTM, CuDNNGRU), which is rearranged for Keras. cuDNN has one matrix for each gate, with a row

@@ -17,7 +17,7 @@ from rnneval.options import DiagnosticOptions, EvaluateOptions, OpenOptions, Tex
 from rnneval.registry import module
 
 if TYPE_CHECKING:
-    from rnneval.backends.protocol import LanguageModel
+    from rnneval.models.protocol import LanguageModel
 
 T = TypeVar("T", EvaluateOptions, DiagnosticOptions)
 _FROM_VOCABULARY = ("vocab_size", "vocabulary")
@@ -103,9 +103,9 @@ class CheckpointOptions(OpenOptions):
         return found
 
     def open_to_read(self, checkpoint: str, *, kernel: str, keras: str = "") -> "LanguageModel":
-        """Open the checkpoint to read a text with any backend; see `rnneval.engine.opening.with_automatic_backend`."""
-        from rnneval.engine.opening import open as open_checkpoint
-        from rnneval.engine.opening import with_automatic_backend
+        """Open the checkpoint to read a text with any backend."""
+        from rnneval.evaluate.opening import open as open_checkpoint
+        from rnneval.evaluate.opening import with_automatic_backend
 
         options = with_automatic_backend(self, kernel=kernel, keras=keras)
         return cast("LanguageModel", open_checkpoint(checkpoint, **vars(options)))

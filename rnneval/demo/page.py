@@ -10,7 +10,7 @@ import seaborn as sns  # noqa: F401 - figures import it late, and this module is
 from msgspec import structs
 
 from rnneval.demo.files import ONE, RIGHT, WRONG, Files
-from rnneval.engine.executor import Pool, Task, WorkerDiedError
+from rnneval.evaluate.executor import Pool, Task, WorkerDiedError
 from rnneval.gates.explanation import number as in_unit
 from rnneval.gates.sides import Named
 from rnneval.gates.verdicts import judge

@@ -20,13 +20,13 @@ from rnneval.callbacks import GradientNorms
 from rnneval.checkpoints.usercode import Builder
 from rnneval.demo import models
 from rnneval.demo.files import BUILDERS, RIGHT, Files, Recipe
-from rnneval.engine import evaluate
-from rnneval.engine.check import check
-from rnneval.engine.diagnostics.gradients import gradients
-from rnneval.engine.diagnostics.trace import trace
-from rnneval.models import RecurrentLM
-from rnneval.models import open as open_checkpoint
-from rnneval.models.lm import eagerly
+from rnneval.evaluate.check import check
+from rnneval.evaluate.diagnostics.gradients import gradients
+from rnneval.evaluate.diagnostics.trace import trace
+from rnneval.evaluate.run import evaluate
+from rnneval.models.keras import RecurrentLM
+from rnneval.models.keras import open as open_checkpoint
+from rnneval.models.keras.lm import eagerly
 from rnneval.records import Wiring, read, write
 
 

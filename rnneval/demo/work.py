@@ -8,8 +8,8 @@ from collections import deque
 from contextlib import AbstractContextManager
 
 from rnneval.demo.files import ONE, RIGHT, WRONG, Files, Recipe
-from rnneval.engine.executor import Pool, Task, WorkerDiedError, connected
 from rnneval.errors import UsageError
+from rnneval.evaluate.executor import Pool, Task, WorkerDiedError, connected
 from rnneval.options import Progress, WorkerGroup
 
 MODELS = (RIGHT, WRONG, ONE)
@@ -53,7 +53,7 @@ def _task(files: Files, recipe: Recipe, name: str, place: int) -> Task:
 
 def _run_step(step: str, files: Files, recipe: Recipe, name: str) -> None:
     """Run a step in a worker: only there is TensorFlow imported."""
-    import rnneval.models  # noqa: F401 - first: it says what is missing where TensorFlow is not installed
+    import rnneval.models.keras  # noqa: F401 - first: it says what is missing where TensorFlow is not installed
     from rnneval.demo.steps import run_step
 
     run_step(step, files, recipe, name)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rnneval.evaluate.sweep_table import FILE, OK, STATUSES, best_first
 from rnneval.gates.explanation import standing
 from rnneval.metrics import by_name
 from rnneval.pages import page
@@ -26,10 +27,9 @@ from rnneval.render.document import (
     table,
 )
 from rnneval.render.phrasing import counted, figure, interval, listed, optional, per_cent, shortened, signed
-from rnneval.sweeps.table import FILE, OK, STATUSES, best_first
 
 if TYPE_CHECKING:
-    from rnneval.sweeps.many import Sweep
+    from rnneval.evaluate.sweep import Sweep
 
 CONTRACTS = {1: "states argument", 2: "state inputs", 3: "stateful layers", 4: "stateless graph", 5: "window"}
 """How a model takes and returns its state."""

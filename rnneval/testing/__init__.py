@@ -28,7 +28,7 @@ def assert_state_wiring(
         UsageError: a declaration is not one, or TensorFlow is not installed.
     """
     __tracebackhide__ = True  # pytest shows the caller's line
-    from rnneval.engine.check import check
+    from rnneval.evaluate.check import check
 
     wiring = check(model, declare=declare, vocab_size=vocab_size, seed=seed)
     allowed = ("pass", "inconclusive") if allow_inconclusive else ("pass",)

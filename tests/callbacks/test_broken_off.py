@@ -17,7 +17,7 @@ SCRIPT = """
     import keras
     from rnneval.callbacks import GradientNorms, StateNorms
     from tests.callbacks.small import compiled, trained
-    from tests.engine.small import LETTERS
+    from tests.evaluate.small import LETTERS
 
     class Raises(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):

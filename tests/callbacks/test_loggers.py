@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from rnneval.callbacks import GradientNorms, StateNorms
 from tests.callbacks.small import compiled, trained
-from tests.engine.small import LETTERS, letters
+from tests.evaluate.small import LETTERS, letters
 
 WANTED = {"loss", "grad_norm", "grad_norm/lstm", "update_ratio", "heldout_perplexity", "lstm.c/norm_mean"}
 pytestmark = [

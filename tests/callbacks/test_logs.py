@@ -6,7 +6,7 @@ from rnneval.callbacks import GradientNorms, StateNorms
 from rnneval.callbacks.training_hook import MAIN, chosen
 from rnneval.errors import UsageError
 from tests.callbacks.small import compiled, trained
-from tests.engine.small import LETTERS, letters
+from tests.evaluate.small import LETTERS, letters
 
 STATE = {
     "norm_mean", "norm_max", "rms", "mean", "lowest", "highest", "saturated", "dead", "duplicated", "speed", "drift",

@@ -17,7 +17,7 @@ import tensorflow as tf
 import rnneval
 from rnneval.callbacks import StateNorms
 from tests.callbacks.small import ROWS, WIDTH, compiled, data, trained
-from tests.engine.small import LETTERS
+from tests.evaluate.small import LETTERS
 
 PERPLEXITIES = [6.0, 4.0, 3.0, 3.5, 3.2, 2.0]  # with patience 2, the last is never reached
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "callbacks.md").read_text(encoding="utf-8")

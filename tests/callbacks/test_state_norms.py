@@ -18,7 +18,7 @@ from rnneval.gates.limits import read_history
 from rnneval.render.figures import figure_of
 from rnneval.text import Vocabulary
 from tests.callbacks.small import WIDTH, compiled, data, loss, trained
-from tests.engine.small import LETTERS, letters
+from tests.evaluate.small import LETTERS, letters
 
 
 def test_each_epoch_is_an_evaluation(tmp_path):

@@ -18,7 +18,7 @@ LETTERS = "abcdefg"
 TEXT = "abacabadabacabaeabfgbacab" * 8
 BUILDER = """
 import keras
-from rnneval.models import keras2_hard_sigmoid
+from rnneval.models.keras import keras2_hard_sigmoid
 
 def build(vocab_size=7):
     layers = keras.layers
@@ -98,7 +98,7 @@ def test_the_command_names_the_layer_the_function_and_what_to_write(tmp_path, ca
     code, (said,) = evaluate("")
     assert code == 0
     assert said.startswith("the gates of lstm are computed by sigmoid; Keras 2.2.4 wrote the weights")
-    assert "from rnneval.models import keras2_hard_sigmoid" in said
+    assert "from rnneval.models.keras import keras2_hard_sigmoid" in said
     assert "recurrent_activation=keras2_hard_sigmoid" in said
     _, (said,) = evaluate(ARGUMENTS["Keras 3's"])
     assert said.startswith("hard_sigmoid of lstm (recurrent_activation) is Keras 3's, x / 6 + 0.5; Keras 2.2.4 wrote")

@@ -10,7 +10,7 @@ import rnneval
 from rnneval.errors import CheckpointError
 from tests.checkpoints import by_hand
 from tests.checkpoints.by_hand import dense, embedding, recurrent, sequential, weights_of, write
-from tests.models.driving import IDS, assert_driven_as, carried
+from tests.models.keras.driving import IDS, assert_driven_as, carried
 from tests.oracles import Layer, Stack, sigmoid
 
 CLOSE = 1e-6

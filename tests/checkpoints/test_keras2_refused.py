@@ -12,7 +12,7 @@ from rnneval.errors import CheckpointError, RnnevalError
 from tests.checkpoints import by_hand
 from tests.checkpoints.by_hand import dense, embedding, recurrent, sequential, weights_of, write
 from tests.checkpoints.test_keras2_by_hand import stack
-from tests.models.driving import assert_driven_as
+from tests.models.keras.driving import assert_driven_as
 
 BUILDER = """
 import keras

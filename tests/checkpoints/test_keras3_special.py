@@ -9,8 +9,8 @@ import pytest
 import rnneval
 from rnneval.checkpoints import identify
 from rnneval.errors import CheckpointError
-from tests.models.driving import IDS, assert_driven_as, carried
-from tests.models.zoo import WIDTH, settled
+from tests.models.keras.driving import IDS, assert_driven_as, carried
+from tests.models.keras.zoo import WIDTH, settled
 from tests.oracles import stack_of
 
 L = keras.layers

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from rnneval.checkpoints.keras2 import ARGUMENTS, arguments_of, operation_of
 from rnneval.errors import CheckpointError
-from rnneval.models.opening import Keras2Operation
+from rnneval.models.keras.opening import Keras2Operation
 
 X = np.random.default_rng(0).normal(size=(2, 3, 1)).astype("float32")
 Y = np.random.default_rng(1).normal(size=(2, 3, 1)).astype("float32")

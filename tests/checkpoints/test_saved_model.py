@@ -8,7 +8,7 @@ import tensorflow as tf
 import rnneval
 from rnneval.errors import CheckpointError
 from tests.hostile.canary import Canary
-from tests.models.driving import assert_driven_as
+from tests.models.keras.driving import assert_driven_as
 from tests.oracles import stack_of
 from tests.shelf import BUILDER, code_of
 

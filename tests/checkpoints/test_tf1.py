@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import rnneval
 from rnneval.errors import CheckpointError
-from tests.models.driving import IDS, carried
+from tests.models.keras.driving import IDS, carried
 from tests.oracles import sigmoid
 
 V, E, U = 7, 5, 4

@@ -118,7 +118,7 @@ def test_large_batches_of_windows_are_divided(tmp_path, monkeypatch):
     lm = rnneval.open(path)
     ids = np.random.default_rng(0).integers(0, 7, (3, 20))
     whole = np.asarray(lm.step(ids, lm.initial_state(3)).logits)
-    monkeypatch.setattr("rnneval.models.adapters._MOST_NUMBERS", 7 * N * 8)
+    monkeypatch.setattr("rnneval.models.keras.adapters._MOST_NUMBERS", 7 * N * 8)
     np.testing.assert_allclose(np.asarray(lm.step(ids, lm.initial_state(3)).logits), whole, atol=1e-6)
     np.testing.assert_allclose(
         whole[1, N:], [oracle.logits(ids[1, t - N + 1 : t + 1])[-1] for t in range(N, 20)], atol=1e-6

@@ -17,9 +17,9 @@ from rnneval.demo import files as demo_files
 from rnneval.demo import models, page, steps, text, work
 from rnneval.demo.files import BUILDERS, Files, Recipe, prepare, recipe_for
 from rnneval.demo.text import topics_text
-from rnneval.engine.executor import Done, WorkerDiedError
 from rnneval.errors import UsageError
-from tests.engine.pools import Shuffled
+from rnneval.evaluate.executor import Done, WorkerDiedError
+from tests.evaluate.pools import Shuffled
 
 TINY = Recipe(embedding_dim=8, rnn_units=6, rows=4, segment=8, steps=3)
 LENGTH = 3000

@@ -10,8 +10,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from rnneval.cli.main import run
-from rnneval.sweeps import many
-from rnneval.sweeps.table import Row, write_table
+from rnneval.evaluate import sweep
+from rnneval.evaluate.sweep_table import Row, write_table
 from tests.gates.synthetic import SIGNATURE, ar_losses, make_run
 
 SHARED = "state = 1\n"
@@ -91,8 +91,8 @@ def test_the_table_of_a_sweep(folder, monkeypatch, capsys):
     rows.append(Row(name="ckpt_2", sha256="1" * 64, error="broken", rule="checkpoint"))
     Path("out").mkdir()
     write_table(rows, "out", {})
-    result = many.Sweep(rows=tuple(rows), out=Path("out"), others=(), kept=0)
-    monkeypatch.setattr(many, "sweep", lambda *_, **__: result)
+    result = sweep.Sweep(rows=tuple(rows), out=Path("out"), others=(), kept=0)
+    monkeypatch.setattr(sweep, "sweep", lambda *_, **__: result)
     tables = ["--table", "s.csv", "--table", "s.md", "--table", "s.json"]
     assert run(["sweep", ".", "t.txt", "--out", "out", *tables]) == 1  # a checkpoint failed
     assert "bits_per_char (usual)" in capsys.readouterr().out

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import sys
 
 import jsonschema
 import keras
@@ -238,7 +239,7 @@ def test_what_cannot_be_written_is_said_before_the_work(refused, shelf, tmp_path
     def never(*_, **__):
         raise AssertionError("the text was evaluated in vain")
 
-    monkeypatch.setattr("rnneval.engine.evaluate", never)
+    monkeypatch.setattr(sys.modules["rnneval.evaluate.run"], "evaluate", never)
     said = refused("evaluate", shelf / "flat.keras", shelf.text, option, tmp_path / out)
     assert said.startswith(f"{tmp_path / out}: cannot be written: it")  # it is a folder, its folder …
 

@@ -16,8 +16,8 @@ import pytest
 import rnneval
 from rnneval import records
 from rnneval.cli.main import run
-from rnneval.engine.losses import from_losses
 from rnneval.errors import RecordError, UsageError, VocabularyError
+from rnneval.evaluate.losses import from_losses
 from tests.gates.synthetic import ar_losses, make_run
 
 TEXT = "a small text of a few words\n" * 2000

@@ -162,7 +162,7 @@ READ = {
     "record": "rnneval.records.read(path)",
     "table": "rnneval.records.read_table(path)",
     "source": "rnneval.lint(path)",
-    "hash": "__import__('rnneval.engine.reopening').engine.reopening.file_hashes([path])",
+    "hash": "__import__('importlib').import_module('rnneval.evaluate.reopening').file_hashes([path])",
 }
 
 

@@ -13,9 +13,9 @@ import rnneval
 from rnneval import options
 from rnneval.callbacks.state_norms import StateNormsOptions
 from rnneval.cli.main import run
-from rnneval.engine.opening import open as open_checkpoint
 from rnneval.errors import UsageError
-from rnneval.models.opening import load_model
+from rnneval.evaluate.opening import open as open_checkpoint
+from rnneval.models.keras.opening import load_model
 from rnneval.option import _texts, options_of
 from rnneval.registry import module
 

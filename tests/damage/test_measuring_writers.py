@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rnneval.cli.main import run
-from rnneval.engine import measure
+from rnneval.evaluate import measure
 from rnneval.records import paths, read, read_table, tables
 
 EVALUATE = "evaluate {shelf}/flat.keras {shelf}/text.txt --no-check --quiet"

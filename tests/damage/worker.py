@@ -39,7 +39,7 @@ def main() -> None:
 
         make(folder)
         (folder / "made").touch()
-    import rnneval.models.opening  # noqa: F401 - so that no file's time has it
+    import rnneval.models.keras.opening  # noqa: F401 - so that no file's time has it
 
     os.chdir(tempfile.mkdtemp(prefix="rnneval-empty-"))
     sys.addaudithook(_watch)

@@ -15,7 +15,7 @@ import pytest
 import rnneval
 from rnneval.checkpoints import checked, identify, private_copy
 from rnneval.errors import CheckpointError
-from rnneval.models import opening
+from rnneval.models.keras import opening
 from tests.hostile.plain import keras_file, plain_config, weights
 
 

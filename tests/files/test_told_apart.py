@@ -146,7 +146,7 @@ def test_every_flipped_byte_of_a_tensorflow_checkpoint_is_found_where_tensorflow
     """All of the index but its padding, and all data that a tensor covers, stand under a checksum."""
     import tensorflow as tf
 
-    from rnneval.models.weights import checkpoint_reader
+    from rnneval.models.keras.weights import checkpoint_reader
 
     folder = shutil.copytree(shelf / "ckpt_net", tmp_path / "ckpt")
 

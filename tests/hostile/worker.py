@@ -33,7 +33,7 @@ def opened(name: str, folder: str, model: str, listener: int | None) -> dict[str
 
     found = all_cases()[name]
     if found.after_tensorflow:
-        import rnneval.models  # noqa: F401 - its own half a gigabyte is no bomb
+        import rnneval.models.keras  # noqa: F401 - its own half a gigabyte is no bomb
     canary = Canary(Path(folder) / "traps", memory=peak_memory())
     if listener is not None:
         canary.listener = socket.socket(fileno=listener)

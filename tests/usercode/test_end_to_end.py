@@ -132,7 +132,7 @@ def test_the_notebook_in_python(trained):
 
 
 def test_the_worker_of_a_sweep(trained, tmp_path, monkeypatch):
-    from rnneval.engine.reopening import Opening, file_hashes, require_same_files
+    from rnneval.evaluate.reopening import Opening, file_hashes, require_same_files
 
     shutil.copytree(trained, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")

@@ -6,10 +6,10 @@ Each model is one GRU layer in NumPy, or PyTorch, with one change; a wrong one h
 import numpy as np
 import pytest
 
-from rnneval.backends.step import from_step
 from rnneval.errors import UsageError
+from rnneval.models.step import from_step
 from rnneval.wiring.behaviour import special_ids
-from tests.backends.step.models import LinearAttention, V, gru_stack, gru_weights
+from tests.models.step.models import LinearAttention, V, gru_stack, gru_weights
 
 STEP, BEGIN = gru_stack(gru_weights())
 EOT = V - 1

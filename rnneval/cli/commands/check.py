@@ -51,7 +51,7 @@ def command(
             message = f"{what} is source: name what makes the model in it, such as {what}:MyModel"
             require(not what.endswith((".py", ".ipynb")), f"{message} (rnneval lint reads it as it is)")
             opening.preflight(what)
-        from rnneval.engine.check import check
+        from rnneval.evaluate.check import check
 
         found = check(_model(what, opening, is_builder=is_builder), declare=options.declare, seed=options.seed)
     wiring = structs.replace(found, command=tuple(command_line()))
@@ -65,11 +65,11 @@ def command(
 def _model(what: str, opening: CheckpointOptions, *, is_builder: bool) -> Any:
     """Return the model as its author wired it: one that cannot be evaluated can still be checked."""
     if not is_builder:
-        from rnneval.models.opening import load_model
+        from rnneval.models.keras.opening import load_model
 
         return load_model(what, **vars(opening))
     from rnneval.checkpoints.usercode import builder_of
-    from rnneval.models.lm import eagerly
+    from rnneval.models.keras.lm import eagerly
     from rnneval.text import given_vocabulary
 
     builder = builder_of(opening, what)

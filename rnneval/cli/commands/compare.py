@@ -86,7 +86,7 @@ def _runs(paths: Sequence[str]) -> list[tuple[str, str]]:
         if path not in folders:
             found.append((path, path))
             continue
-        from rnneval.sweeps.table import records_of
+        from rnneval.evaluate.sweep_table import records_of
 
         inside = "" if len(folders) == 1 else f"{path.rstrip('/')}/"
         found += [(inside + name, str(record)) for name, record in records_of(path).items()]

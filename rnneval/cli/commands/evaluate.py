@@ -11,7 +11,7 @@ from rnneval.option import values_of
 from rnneval.options import EvaluateOptions, OpeningGroup, WorkerGroup
 
 if TYPE_CHECKING:
-    from rnneval.engine.measure import Reader
+    from rnneval.evaluate.measure import Reader
 
 
 @from_function("model.keras text.txt --part 90%: --vocab-from text.txt --out run.json")
@@ -36,7 +36,7 @@ def command(
     spread = workers.jobs is not None or workers.scheduler is not None
     require(spread or workers.memory is None, "--memory is for processes: give --jobs")
     with opening.reading(checkpoint, text, options, "evaluating", quiet=output.quiet) as run_options:
-        from rnneval.engine.evaluate import evaluate
+        from rnneval.evaluate.run import evaluate
 
         with _reader(checkpoint, opening, workers) if spread else nullcontext(None) as reader:
             lm = opening.open_to_read(checkpoint, kernel=options.kernel)
@@ -50,9 +50,9 @@ def command(
 @contextmanager
 def _reader(checkpoint: str, opening: CheckpointOptions, workers: WorkerGroup) -> Iterator["Reader"]:
     """Return a reader of the text on workers."""
-    from rnneval.engine.chunks import reader_over
-    from rnneval.engine.executor import connected
-    from rnneval.engine.reopening import Opening
+    from rnneval.evaluate.chunks import reader_over
+    from rnneval.evaluate.executor import connected
+    from rnneval.evaluate.reopening import Opening
 
     with connected(workers, tasks=workers.jobs or 1) as pool:
         yield reader_over(pool, checkpoint, Opening(**values_of(OpeningGroup, opening)))

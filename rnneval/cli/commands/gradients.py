@@ -17,8 +17,8 @@ def command(
     """
     output.require({**opening.inputs(checkpoint), "TEXT": text}, JSON)
     with opening.reading(checkpoint, text, options, "reading", quiet=output.quiet) as run_options:
-        from rnneval.engine.diagnostics.gradients import gradients
-        from rnneval.engine.opening import open as open_checkpoint
+        from rnneval.evaluate.diagnostics.gradients import gradients
+        from rnneval.evaluate.opening import open as open_checkpoint
 
         record = gradients(open_checkpoint(checkpoint, **vars(opening)), text, **vars(run_options))
     from rnneval.render.run_document import gradients_document

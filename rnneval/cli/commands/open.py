@@ -15,8 +15,8 @@ def command(*, checkpoint: str, opening: CheckpointOptions, output: Output) -> N
     output.require(opening.inputs(checkpoint), JSON)
     with chatter_held():
         opening.preflight(checkpoint)
-        from rnneval.backends.protocol import opened
-        from rnneval.engine.opening import open as open_checkpoint
+        from rnneval.evaluate.opening import open as open_checkpoint
+        from rnneval.models.protocol import opened
 
         record = opened(open_checkpoint(checkpoint, **vars(opening)))
     from rnneval.render.run_document import opened_document

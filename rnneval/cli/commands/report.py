@@ -87,7 +87,7 @@ def _given(path: Path) -> "Iterator[Given]":
     if not path.is_dir() or _is_history(path):
         yield _read(path)
         return
-    from rnneval.sweeps.table import FILE, OK, best_first, read_table
+    from rnneval.evaluate.sweep_table import FILE, OK, best_first, read_table
 
     if (path / FILE).is_file():
         yield _read(path / FILE)

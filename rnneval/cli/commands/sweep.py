@@ -52,7 +52,7 @@ def command(
     )
     require(Path(options.out).suffix.lower() not in (*endings, ".parquet"), message)
     with chatter_held(), progress_bar("sweeping", quiet=output.quiet, unit="checkpoints") as progress:
-        from rnneval.sweeps.many import sweep
+        from rnneval.evaluate.sweep import sweep
 
         plain = values_of(OpeningGroup, opening)
         options = replace(options, opening=plain, progress=progress, command=command_line())

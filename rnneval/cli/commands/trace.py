@@ -39,7 +39,7 @@ def command(
     require_ending("--out", options.out, ".parquet")
     require_ending("--record", written.record, ".json")
     with opening.reading(checkpoint, text, options, "tracing", quiet=output.quiet) as run_options:
-        from rnneval.engine.diagnostics.trace import trace
+        from rnneval.evaluate.diagnostics.trace import trace
 
         only_keras = "--lyapunov" if options.lyapunov else ""
         run = trace(

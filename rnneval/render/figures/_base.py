@@ -15,12 +15,12 @@ from typing import Any, Literal
 from rich.text import Text
 
 from rnneval.errors import RecordError, UsageError
+from rnneval.evaluate import sweep_table as sweeps
 from rnneval.records import Record, Run, read, read_table
 from rnneval.records._base import Shown
 from rnneval.records.tables import GRADIENT_HISTORY, LOSSES, STATE_HISTORY, SWEEP, TRACE
 from rnneval.render.figures._style import Look, frame, look_of
 from rnneval.render.phrasing import listed
-from rnneval.sweeps import table as sweeps
 
 LOCK = threading.RLock()
 """Held while matplotlib's settings are changed, so that threads do not see each other's."""

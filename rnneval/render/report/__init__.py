@@ -12,6 +12,7 @@ from typing import Any, cast
 import msgspec
 
 from rnneval._version import __version__
+from rnneval.evaluate.sweep_table import OK, best_first
 from rnneval.gates.explanation import in_per_cent
 from rnneval.gates.explanation import number as in_unit
 from rnneval.gates.sides import fields_of
@@ -39,7 +40,6 @@ from rnneval.render.report.given import (
 )
 from rnneval.render.report.sections import CHAPTERS
 from rnneval.render.wiring_document import first_sentence
-from rnneval.sweeps.table import OK, best_first
 
 __all__ = ["Given", "Report", "draw", "html_of", "page_of"]
 

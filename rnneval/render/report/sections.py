@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from rnneval.evaluate.sweep_table import OK, best_first
 from rnneval.gates.sides import fields_of
 from rnneval.metrics.diagnostics import findings as rules
 from rnneval.pages import all_pages
@@ -63,7 +64,6 @@ from rnneval.render.run_document import (
     scores_table,
 )
 from rnneval.render.wiring_document import finding_block, matrix_table, oracles_table
-from rnneval.sweeps.table import OK, best_first
 
 _SHOWN_ROWS = 30
 _NAMED, _WHOLE = 12, 3

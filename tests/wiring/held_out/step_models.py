@@ -6,7 +6,7 @@ The truth of each was written before it was run, and without a look at the code 
 import numpy as np
 
 import rnneval
-from tests.backends.step.models import gru_stack, gru_weights
+from tests.models.step.models import gru_stack, gru_weights
 from tests.wiring.corpus.case import V, right, wrong
 
 END, NEWLINE = V - 1, 4

@@ -1,0 +1,125 @@
+"""`rnneval.check`: the wiring check of any model, and what follows from it: a model that fails has no valid score."""
+
+import math
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rnneval.errors import UsageError
+from rnneval.models.protocol import ChecksItself
+from rnneval.records.run import Warning, WiringSummary  # noqa: A004 - the record's own word
+from rnneval.records.wiring import Finding, Wiring
+
+_DECLARATIONS = {
+    "chunk-variance": "chunked=true",
+    "crossed-state": "mixed=LAYER",
+    "dropped-state": "stateless=LAYER",
+    "future-leak": "causal=false",
+    "ignored-state": "stateless=LAYER",
+    "mixed-state": "mixed=LAYER",
+    "shared-layer": "shared=LAYER",
+    "shared-state": "mixed=LAYER",
+}
+"""The declaration that silences a rule, where an author may mean what it finds."""
+_SEEN = 1e-4
+"""Nats per token by which two cuts of a text differ if the cut matters."""
+_BLIND_TO_ROWS = frozenset({"causal", "chunk", "leaves", "training", "used"})
+"""Tests of behaviour that a model whose rows are independent of each other, and of earlier calls, may fail."""
+
+
+def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = None, seed: int = 0) -> Wiring:
+    """Prove (or refute) that each layer's state goes back into the same layer.
+
+    A Keras model is run eagerly over a few short segments of random ids, with every recurrent layer replaced by a stub
+    that emits numbers of its own; then, as it is, by tests of its behaviour. Its weights and states are left as
+    they were. A model of another backend says itself how its states are wired.
+
+    Args:
+        model: A Keras model, a model from `rnneval.open`, `rnneval.wrap` or `rnneval.from_step`, or any callable
+            object that holds recurrent layers or cells.
+        declare: Intended by its author: `causal=false`, `stateless=LAYER`, `shared=LAYER`, `mixed=LAYER`,
+            `chunked=LAYER`, `chunked=true`.
+        vocab_size: The number of ids; by default the size of its embedding, else the width of its logits.
+        seed: Random seed for the ids and the emitted numbers.
+
+    Raises:
+        UsageError: a declaration is not one, or names a layer that the model does not have; or `vocab_size` is given
+            for a model that knows its number of ids.
+    """
+    if isinstance(model, ChecksItself):
+        if vocab_size is not None:
+            raise UsageError(
+                f"vocab_size={vocab_size!r}: a {type(model).__name__} knows its number of ids: leave it out"
+            )
+        return model.check_wiring(declare=declare, seed=seed)
+    from rnneval.wiring.keras.gathering import check_layers
+
+    return check_layers(model, declare=declare, vocab_size=vocab_size, seed=seed)
+
+
+def fails(wiring: Wiring | WiringSummary | None) -> bool:
+    """Return whether a model fails the check; then none of its runs is valid."""
+    return wiring is not None and wiring.verdict == "fail"
+
+
+def depends_on_cut(wiring: Wiring | WiringSummary | None) -> bool:
+    """Return whether scores depend on how the text is cut into segments: by a fault, or as its author declared."""
+    return fails(wiring) or bool(_failed(wiring) & {"causal", "chunk"})
+
+
+def rows_apart(wiring: Wiring | WiringSummary | None) -> bool:
+    """Return whether no test saw that rows, or calls that came before, change each other's predictions."""
+    return _failed(wiring) <= _BLIND_TO_ROWS
+
+
+def _failed(wiring: Wiring | WiringSummary | None) -> frozenset[str]:
+    if isinstance(wiring, WiringSummary):  # of a run record, which does not hold the tests: any of them may have failed
+        return frozenset({"batch", "chunk"} if fails(wiring) else ())
+    oracles = {} if wiring is None else wiring.oracles
+    return frozenset(name for name, oracle in oracles.items() if oracle.verdict == "fail")
+
+
+def declaration_for(finding: Finding) -> str | None:
+    """Return what to give to `--declare` if the finding is meant; None if the model must be repaired."""
+    declaration = _DECLARATIONS.get(finding.rule)
+    if declaration is None or not declaration.endswith("LAYER"):
+        return declaration
+    return declaration.replace("LAYER", finding.layer) if finding.layer else None
+
+
+def wiring_warnings(wiring: Wiring | WiringSummary | None, nats: Mapping[int, float] | None = None) -> list[Warning]:
+    """Return the warnings of a run record about the wiring: inconclusive or wrong; none if it was not checked.
+
+    `nats` holds the loss per token of the run by the number of tokens a step, where it was measured.
+    """
+    if wiring is None:
+        return []
+    if fails(wiring):
+        return [Warning(code="wrong-wiring", message=_failure(wiring, nats or {}))]
+    if wiring.verdict == "inconclusive":
+        return [Warning(code="wiring", message=f"inconclusive: {wiring.reason}; see rnneval check")]
+    return []
+
+
+def _failure(wiring: Wiring | WiringSummary, nats: Mapping[int, float]) -> str:
+    """Return a sentence on each: the findings, the scores of each cut, and what to do."""
+    sentences = [f"the model fails the wiring check ({wiring.reason}), so no score is valid"]
+    if nats:
+        differs = max(nats.values()) - min(nats.values()) > _SEEN
+        cuts = [f"{_perplexity(nats[n])} in segments of {n:,} {'token' if n == 1 else 'tokens'}" for n in nats]
+        said = "it depends on how the text is cut" if differs else "these two cuts of the text do not change it"
+        sentences.append(f"perplexity is {', '.join(cuts)}: {said}")
+    errors = [finding for finding in wiring.findings if finding.severity == "error"]
+    # Any other fault explains why the cut matters: where it is declared, that is no error.
+    causes = [finding for finding in errors if finding.rule != "chunk-variance"] or errors
+    declarations = [declaration_for(finding) for finding in causes]
+    if None in declarations:
+        sentences.append("repair the model: rnneval check shows where")
+    else:
+        meant = " ".join(f"--declare {shlex.quote(each)}" for each in dict.fromkeys(declarations) if each is not None)
+        sentences.append(f"repair the model (rnneval check shows where), or say that this is meant: {meant}")
+    return "; ".join(sentences)
+
+
+def _perplexity(nats: float) -> str:
+    return f"{math.exp(nats):.5g}" if nats < math.log(1e300) else f"e^{nats:.5g}"

@@ -1,0 +1,82 @@
+"""`rnneval.gradients`: gradients on held-out text, by variable and back through time."""
+
+from datetime import UTC, datetime
+
+import msgspec
+import numpy as np
+
+from rnneval._version import __version__
+from rnneval.errors import CheckpointError, TextError, UsageError
+from rnneval.evaluate.check import wiring_warnings
+from rnneval.evaluate.diagnostics.probes import Anchors, spread
+from rnneval.evaluate.plan import SEGMENT
+from rnneval.evaluate.run import held_out
+from rnneval.metrics.diagnostics import findings
+from rnneval.models.keras.derivatives import through_time, variable_gradients
+from rnneval.models.keras.lm import RecurrentLM
+from rnneval.models.protocol import LanguageModel
+from rnneval.options import GradientOptions, on_text
+from rnneval.records.gradients import Gradients
+from rnneval.records.run import Warning  # noqa: A004 - the record's own word
+from rnneval.text import Paths, text_given
+
+
+@on_text(GradientOptions)
+def gradients(lm: LanguageModel, text: Paths | None = None, *, options: GradientOptions) -> Gradients:
+    """Measure gradients of the loss on held-out text, from the exact carried state.
+
+    A finding of the wiring check becomes a warning.
+
+    Args:
+        lm: Model from `rnneval.open` or `rnneval.wrap`, with a vocabulary.
+        text: One or more files of UTF-8 text, joined in this order; or give `string`.
+        options: Keyword arguments, each a field of `GradientOptions`.
+
+    Raises:
+        UsageError, TextError, VocabularyError: as `rnneval.evaluate`; also a model that Keras does not run.
+        CheckpointError: the model's start cannot be given as a state, so that no segment can begin in the middle.
+    """
+    if not isinstance(lm, RecurrentLM):
+        raise UsageError(
+            f"gradients are followed through the layers of Keras, and the backend of this model is {lm.backend}: "
+            "open a saved model with backend='keras'; a step function has no gradients to show"
+        )
+    if not lm.mixable:
+        raise CheckpointError("the model's start stands for no state that it returns: gradients need such a state")
+    with held_out(lm, "follow gradients through", text_given(text, options.string), options) as held:
+        starts, stops = held.text.document_starts, held.text.document_stops
+        longest = int((stops - starts).max())
+        room = longest - SEGMENT - 3
+        if room < 2:
+            raise TextError(f"no document has more than {longest} tokens: gradients need at least {SEGMENT + 5}")
+        truncation, lags = min(options.truncation, room), min(options.lags, room - 1)
+        # A document's first position is no place to begin: no segment ends there.
+        segments = spread(starts + 1, stops, SEGMENT + 1 + truncation, options.segments, options.seed)
+        anchors = spread(starts + 1, stops, SEGMENT + 1 + lags + 1, options.anchors, options.seed)
+        seen = Anchors(targets=np.unique(np.concatenate([segments, anchors])))
+        run = held.read(seen)
+        places = [[seen.places[int(target)] for target in targets] for targets in (segments, anchors)]
+        loss, variables, nothing = variable_gradients(lm, held.text, places[0], truncation)
+        courses, missing = through_time(lm, held.text, places[1], lags)
+        warnings = [*wiring_warnings(held.wiring), *lm.warnings]
+        for name, why in {**nothing, **missing}.items():
+            warnings.append(Warning(code="no-gradient", message=f"no gradient of {name}: {why}"))
+        record = Gradients(
+            rnneval=__version__,
+            created=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
+            command=run.command,
+            signature=run.signature,
+            checkpoint=lm.checkpoint,
+            text=run.text,
+            truncation=truncation,
+            segments=len(segments),
+            loss=loss,
+            variables=variables,
+            anchors=len(anchors),
+            lags=lags,
+            through_time=courses,
+            findings=(),
+            warnings=tuple(warnings),
+        )
+    found = findings.find(findings.Facts(gradients=record, truncation=truncation), options.thresholds or {})
+    return msgspec.structs.replace(record, findings=found)

@@ -1,0 +1,183 @@
+"""Probes that start at chosen places of the exact stream: the context curve, and Lyapunov exponents.
+
+*Anchor*: a position where a diagnosis starts again, with the state and the loss there.
+
+The context curve is the loss of the same tokens with the state reset k tokens before them. It falls as long as more
+context helps, and is flat from the length that the model can use. Source: U. Khandelwal, H. He, P. Qi, D. Jurafsky:
+Sharp nearby, fuzzy far away: how neural language models use context. ACL 2018, section 4.
+
+The largest Lyapunov exponent of each layer says whether a small change of the state grows or dies out along a text.
+Tangent vectors of a layer's state (h and c together) are carried along by the Jacobian of the layer's own step and
+renormalised at every token. The mean logarithm of their growth is the exponent (G. Benettin, L. Galgani, A. Giorgilli,
+J.-M. Strelcyn: Lyapunov characteristic exponents for smooth dynamical systems. Meccanica 15, 1980). The layers below
+are fixed, so a layer's exponent is the *conditional* one of its own block (L. Pecora, T. Carroll: Synchronization in
+chaotic systems. Physical Review Letters 64, 1990). The Jacobian of a stack is block-triangular, so the exponent of the
+stack is the largest of its layers'. For a linear layer the exponent tends to the logarithm of the spectral radius of
+its recurrent matrix.
+
+A tangent vector needs time to turn into the direction that grows most: about 1 / (λ₁ − λ₂) tokens, which is thousands
+where the two largest exponents are close. Each row therefore carries two tangents that begin in independent random
+directions. The rows walk on until the two agree, and only the last `STEPS` tokens are averaged. What the two still
+differ by, as a root mean square over rows, is part of the error.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.errors import UsageError
+from rnneval.evaluate.rows import Boundary, Watch
+from rnneval.models.protocol import Ids, LanguageModel, Place, Shape
+from rnneval.records.run import ContextCurve, Exponent
+
+LENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+"""Lengths of context, in tokens."""
+ANCHORS = 256
+"""The most tokens of which a context curve is made."""
+_STEP = 100  # tokens of one step: the longer lengths are multiples of it, so that few shapes are compiled
+
+ROWS, STEPS = 8, 1_000
+"""The number of rows, and of the tokens of each row that are averaged."""
+SETTLING, MOST_SETTLING = 100, 8_000
+"""The fewest and the most tokens of a row that are walked before those that are averaged."""
+_FURTHER = 500  # tokens walked before the tangents are compared again
+_SETTLED = 0.25  # the tangents have settled where their difference is at most this share of the spread over the text
+_ROUNDING = 1e-6  # differences of growth below this are rounding of float32, in nats per token
+_CLUSTERS = 8
+
+
+@dataclass(kw_only=True)
+class Anchors(Watch):
+    """A watch that keeps the state at the first boundary at or after each target, and the loss of some tokens."""
+
+    targets: NDArray[np.int64]  # positions, ascending
+    tokens: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # scored tokens, ascending
+    places: dict[int, Place] = field(default_factory=dict)  # places by position of the target
+    nats: dict[int, float] = field(default_factory=dict)  # losses by position of the token
+
+    def put(self, row: Boundary, group: int | None) -> None:
+        """Keep what belongs to a segment; a segment that is re-evaluated replaces what was kept before."""
+        job, count, nats = row.job, len(row.records), row.predicted.nats
+        # A target that is itself a boundary belongs to the segment that ends there.
+        low, high = np.searchsorted(self.targets, [job.at - count + 1, job.at + 1])
+        for target in self.targets[low:high]:
+            self.places[int(target)] = Place(at=job.at, state=np.array(job.state))
+        low, high = np.searchsorted(self.tokens, [row.first, row.first + count])
+        for token in self.tokens[low:high]:
+            self.nats[int(token)] = float(nats[token - row.first])
+
+
+def spread(starts: NDArray[np.int64], stops: NDArray[np.int64], room: int, count: int, seed: int) -> NDArray[np.int64]:
+    """Choose up to `count` positions evenly spread over a text, each with `room` tokens after it in its document.
+
+    The seed moves all of them along by the same part of their distance.
+    """
+    possible = np.maximum(stops - starts - room, 0)
+    total = int(possible.sum())
+    if total == 0:
+        return np.zeros(0, np.int64)
+    count = min(count, total)
+    at = ((np.arange(count) + np.random.default_rng(seed).random()) * (total / count)).astype(np.int64)
+    document = np.searchsorted(np.cumsum(possible), at, side="right")
+    before = np.concatenate([[0], np.cumsum(possible)])
+    positions: NDArray[np.int64] = starts[document] + at - before[document]
+    return np.unique(positions)
+
+
+def context_curve(
+    lm: LanguageModel, text: Ids, whole: Mapping[int, float], lengths: Sequence[int]
+) -> ContextCurve | None:
+    """Measure the losses of tokens with each length of context; `whole` holds their losses with all of it.
+
+    There is no curve where there is nothing to measure, or a loss is not finite.
+    """
+    tokens = np.array(sorted(whole), np.int64)
+    if not len(tokens) or not lengths:
+        return None
+    full = np.array([whole[int(token)] for token in tokens], np.float64)
+    start, rows = lm.start(), len(tokens)
+    scorer = lm.scorer(Shape(rows=rows, segment=_STEP), padded=False)
+    losses = []
+    for length in lengths:  # all tokens at once, each from the initial state
+        both = np.stack([text.ids(int(token) - length, int(token) + 1) for token in tokens])
+        state, nats = np.tile(start, (rows, 1)), np.zeros(0)
+        for at in range(0, length, _STEP):
+            part = both[:, at : min(at + _STEP, length) + 1]
+            stepped = scorer.score(part[:, :-1], part[:, 1:], state, rows)
+            state = stepped.states[:rows]
+            nats = stepped.predicted.nats[:rows, part.shape[1] - 2].astype(np.float64)
+        losses.append(nats)
+    if not all(np.isfinite(loss).all() for loss in (full, *losses)):
+        return None
+    errors = [float((loss - full).std(ddof=1) / np.sqrt(rows)) if rows > 1 else 0.0 for loss in losses]
+    return ContextCurve(
+        lengths=tuple(lengths),
+        nats=tuple(float(loss.mean()) for loss in losses),
+        extra_error=tuple(errors),
+        whole=float(full.mean()),
+        anchors=rows,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exponents:
+    """Exponents by layer and of `stack`, with the reasons why others are missing."""
+
+    found: Mapping[str, Exponent]
+    missing: Mapping[str, str]
+    unsettled: Mapping[str, float]
+    """Layers whose two tangents still differ at the end of the walk, with the difference in nats per token."""
+
+
+def exponents(lm: LanguageModel, text: Ids, places: Sequence[Place], steps: int) -> Exponents:
+    """Estimate the largest Lyapunov exponent of each layer and of the stack, a row from each place.
+
+    At most `steps` tokens are walked in each row: a multiple of 50, more than `SETTLING`.
+    """
+    from rnneval.models.keras.derivatives import TINY, TangentWalk
+    from rnneval.models.keras.lm import RecurrentLM
+
+    if not isinstance(lm, RecurrentLM):
+        raise UsageError(
+            f"Lyapunov exponents need the layers of Keras, and this model runs on {lm.backend}: give --backend keras"
+        )
+    walk = TangentWalk(lm, text, places)
+    measured = min(STEPS, steps - SETTLING)
+    walk.on(SETTLING + measured)
+    while True:
+        found, missing, unsettled = {}, dict(walk.missing), {}
+        for name, logs in walk.growth(measured).items():
+            if (logs <= np.log(TINY) / 2).any() or not np.isfinite(logs).all():
+                missing[name] = "a change of its state is gone after one step, or is not finite"
+                continue
+            spread, difference = _errors(logs)
+            if not difference <= max(_SETTLED * spread, _ROUNDING):
+                unsettled[name] = difference
+            found[name] = Exponent(
+                value=float(logs.mean()),
+                standard_error=float(np.hypot(spread, difference)),
+                steps=logs.shape[1] * measured,
+                settling=walk.walked - measured,
+            )
+        if not unsettled or walk.walked >= steps:
+            break
+        walk.on(min(_FURTHER, steps - walk.walked))
+    if found and not missing:
+        found["stack"] = max(found.values(), key=lambda exponent: exponent.value)
+    return Exponents(found=found, missing=missing, unsettled=unsettled)
+
+
+def _errors(logs: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the error from the spread over the text, and that of tangents that have not settled.
+
+    `logs` holds the growth of both tangents, `(2, rows, steps)`. The spread is that of row means; where there are
+    fewer than 8 rows, each is cut into equal blocks, so that there are at least 8 clusters.
+    """
+    blocks = -(-_CLUSTERS // logs.shape[1])
+    along = logs.mean(axis=0)[:, logs.shape[2] % blocks :]
+    means = along.reshape(along.shape[0] * blocks, -1).mean(axis=1)
+    spread = float(means.std(ddof=1) / np.sqrt(len(means)))
+    apart = logs[0].mean(axis=1) - logs[1].mean(axis=1)
+    return spread, float(np.sqrt(np.mean(apart**2)))

@@ -1,0 +1,240 @@
+"""The summary of states in every run record: collected over the exact carried stream.
+
+The sums of a segment are small (a few numbers a unit). They are kept by groups of segments until the stream is exact: a
+row's overlap is re-evaluated, and the new sums replace the first ones. Covariances are made of samples.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.evaluate.rows import Boundary, Watch
+from rnneval.metrics.diagnostics import sums
+from rnneval.metrics.diagnostics.summary import Collected, Covariance, summary
+from rnneval.models.protocol import LayerState, Layout, SeenRows, Sees, Trajectory
+from rnneval.records.run import StateSummary
+from rnneval.text import EncodedText
+from rnneval.text.spool import DiskArray
+
+EVERY = 16
+MOST = 1 << 16
+ENOUGH = 1 << 12
+"""The most samples of a covariance: the products and the memory of more are much of a summary's cost."""
+_FEWEST_SUMS = 1 << 12  # positions of the slowest sums that a text keeps at least, where it has as many
+_CHUNK = 2048
+_MEMORY = 64 << 20  # bytes of samples that may be held in memory
+_ONCE = (-1, -1)  # the group of all segments that are read only once
+
+Floats = NDArray[np.float32]
+
+
+def sampling(tokens: int, most: int = MOST) -> int:
+    """Return the distance of samples: 16 tokens, doubled until there are at most `most` samples.
+
+    Example:
+        >>> sampling(111_540), sampling(10_000_000)
+        (16, 256)
+        >>> sampling(65_536, ENOUGH), sampling(111_540, ENOUGH), sampling(10_000_000, ENOUGH)
+        (16, 32, 4096)
+    """
+    every = EVERY
+    while tokens > every * most:
+        every *= 2
+    return every
+
+
+class Samples:
+    """Vectors `(D,)` at the positions 0, every, 2 · every, … of a text: in memory, or in an unnamed file."""
+
+    def __init__(self, every: int, size: int, tokens: int, *, holds: str) -> None:
+        """Make room for every sample of the text; `holds` names the content in messages."""
+        self._every = every
+        count = -(-tokens // every)
+        fits = count * size * 4 <= _MEMORY
+        self._held: Floats = np.zeros((count if fits else 0, size), np.float32)
+        self._disk = None if fits else DiskArray(np.float32, (size,), holds=holds)
+
+    def put(self, first: int, vectors: Floats) -> None:
+        """Write vectors `(n, D)` of consecutive samples, the first of them that of position `first`."""
+        place = first // self._every
+        if self._disk is None:
+            self._held[place : place + len(vectors)] = vectors
+        else:
+            self._disk.write(place, vectors)
+
+    def chunks(self, tokens: int) -> Iterator[tuple[NDArray[np.int64], Floats]]:
+        """Yield positions `(n,)` and vectors `(n, D)`, in the order of the text."""
+        positions = np.arange(0, tokens, self._every)
+        for start in range(0, len(positions), _CHUNK):
+            at = positions[start : start + _CHUNK]
+            stop = start + len(at)
+            yield at, self._held[start:stop] if self._disk is None else self._disk.read(start, stop)
+
+    def close(self) -> None:
+        """Free the disk space."""
+        if self._disk is not None:
+            self._disk.close()
+
+    def __del__(self) -> None:
+        """Free the disk space of a run that was interrupted."""
+        self.close()
+
+
+class Row(NamedTuple):
+    """The sums and samples of one row's segment: all states end to end."""
+
+    additive: NDArray[np.float64]
+    peaks: NDArray[np.float64]
+    first: int  # the position of the first sample
+    samples: NDArray[np.float32]  # sampled states, `(n, D)`
+
+
+@dataclass(frozen=True, kw_only=True)
+class States:
+    """The summaries of all states of a run."""
+
+    summaries: Mapping[str, StateSummary]  # summaries by `LAYER.SLOT`
+    missing: Mapping[str, str]  # reasons why there is no summary, by layer or state
+
+
+def places(first: Sequence[int], counts: Sequence[int], every: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (row, time) of all positions of some rows that are multiples of `every`, row by row.
+
+    Example:
+        >>> [part.tolist() for part in places([0, 5], [4, 4], 3)]
+        [[0, 0, 1], [0, 3, 1]]
+    """
+    time = np.arange(max(counts, default=0))
+    wanted = ((np.asarray(first)[:, None] + time) % every == 0) & (time < np.asarray(counts)[:, None])
+    row, at = np.nonzero(wanted)
+    return row, at
+
+
+def summing(tokens: int) -> int:
+    """Return the distance of positions for the slowest sums: 1 to 16 tokens, so that at least 4,096 positions are left.
+
+    Example:
+        >>> summing(8_191), summing(50_000), summing(10_000_000)
+        (1, 8, 16)
+    """
+    every = 1
+    while every < EVERY and tokens >= 2 * every * _FEWEST_SUMS:
+        every *= 2
+    return every
+
+
+class StateWatch(Watch):
+    """A watch over the states of every layer."""
+
+    weight = 4
+    sees: Sees = "states"
+
+    def __init__(self, text: EncodedText, every: int | None = None) -> None:
+        """Take a text; `every` is the distance of positions for the slowest sums."""
+        self._closer = summing(text.tokens) if every is None else every
+        self._starts, self._stops, self._tokens = text.document_starts, text.document_stops, text.tokens
+        self._layout = Layout()
+        self._every = sampling(text.tokens, ENOUGH)
+        self._shifts: dict[str, sums.Floats] = {}
+        self._kept: dict[tuple[int, int], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+        self._samples: Samples | None = None
+
+    @property
+    def slots(self) -> dict[str, LayerState]:
+        """The states that were seen, by their names in a record."""
+        return self._layout.states
+
+    def rows(self, seen: SeenRows, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
+        """Sum each state over each row's segment, and take the samples."""
+        self._layout = seen.layout
+        at = np.asarray(first, np.int64)
+        since = at - self._starts[np.searchsorted(self._starts, at, side="right") - 1]
+        where = sums.Where(first=at, counts=np.asarray(counts, np.int64), since=since, every=self._closer)
+        found = [self._sums(key, seen.states[key], where) for key in self.slots]
+        empty = [np.zeros((len(counts), 0))]
+        additive = np.concatenate([part.additive for part in found] or empty, axis=1)
+        peaks = np.concatenate([part.peaks for part in found] or empty, axis=1)
+        row, time = places(first, counts, self._every)
+        parts = [np.asarray(seen.states[key].states[row, time], np.float32) for key in self.slots]
+        sampled = np.concatenate(parts or [np.zeros((len(row), 0), np.float32)], axis=1)  # all states side by side
+        bounds = np.searchsorted(row, np.arange(len(counts) + 1)).tolist()
+        return [
+            Row(additive[k], peaks[k], at + -at % self._every, sampled[bounds[k] : bounds[k + 1]])
+            for k, at in enumerate(first)
+        ]
+
+    def _sums(self, key: str, seen: Trajectory, where: sums.Where) -> sums.Sums:
+        (states, before), rows = seen, len(where.counts)
+        course = sums.Trajectory(
+            states=np.asarray(states[:rows], np.float32), before=np.asarray(before[:rows], np.float32)
+        )
+        if key not in self._shifts:
+            self._shifts[key] = sums.shift_of(course)
+        return sums.row_sums(course, where, self._shifts[key], self.slots[key].limit)
+
+    def put(self, row: Boundary, group: int | None) -> None:
+        """Add a segment to its group; the first segment of a group replaces what was kept of the group."""
+        seen: Row = row.inside
+        key = _ONCE if group is None else (row.job.span, group)
+        begins = group is not None and row.job.boundary == group + 1
+        if begins or key not in self._kept:
+            self._kept[key] = (seen.additive.copy(), seen.peaks.copy())
+        else:
+            additive, peaks = self._kept[key]
+            additive += seen.additive
+            np.maximum(peaks, seen.peaks, out=peaks)
+        if len(seen.samples):
+            if self._samples is None:
+                holds = "sampled states (none are kept with --no-states)"
+                self._samples = Samples(self._every, seen.samples.shape[1], self._tokens, holds=holds)
+            self._samples.put(seen.first, seen.samples)
+
+    def finish(self) -> States:
+        """Add everything up, and close the file of samples."""
+        found, missing = {}, self._layout.missing
+        for collected, slot in zip(self._collected(self._covariances()), self.slots.values(), strict=True):
+            made = summary(collected)
+            if made is None:
+                missing[slot.key] = "a state is not a finite number"
+            else:
+                found[slot.key] = made
+        if self._samples is not None:
+            self._samples.close()
+        return States(summaries=found, missing=missing)
+
+    def _collected(self, covariances: Sequence[Covariance]) -> Iterator[Collected]:
+        widths = [sums.width(slot.units) for slot in self.slots.values()]
+        additive, peaks = self._totals()
+        parts = np.split(additive[: sum(widths)], np.cumsum(widths)[:-1]) if widths else []
+        for k, (part, slot) in enumerate(zip(parts, self.slots.values(), strict=True)):
+            yield Collected(
+                additive=part,
+                peaks=peaks[len(sums.PEAKS) * k : len(sums.PEAKS) * (k + 1)],
+                shift=self._shifts[slot.key],
+                covariance=covariances[k],
+                longest=int((self._stops - self._starts).max()) - 1,
+                bounded=slot.limit is not None,
+                every=self._closer,
+            )
+
+    def _totals(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Add up all groups; a subclass's own sums stand behind those of the states."""
+        kept = list(self._kept.values())
+        if not kept:
+            return np.zeros(0), np.zeros(0)
+        return np.sum([part for part, _ in kept], axis=0), np.stack([part for _, part in kept]).max(axis=0)
+
+    def _covariances(self) -> list[Covariance]:
+        """Return one covariance a state, from the samples of input tokens: the last token of a document is none."""
+        units = [slot.units for slot in self.slots.values()]
+        found = [Covariance(n) for n in units]
+        if self._samples is None or not found:
+            return found
+        for positions, vectors in self._samples.chunks(self._tokens):
+            read = vectors[~np.isin(positions, self._stops - 1)]
+            for covariance, part in zip(found, np.split(read, np.cumsum(units)[:-1], axis=1), strict=True):
+                covariance.add(part)
+        return found

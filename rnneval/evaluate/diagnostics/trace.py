@@ -1,0 +1,403 @@
+"""`rnneval.trace`: the states of a model along a text, as a table and as a run record.
+
+The table holds every state and gate at a stride, histograms and time constants. It is tidy, one observation a row, in
+Parquet that pandas reads with no help. Columns: `position` (token of the text; absent for statistics of the whole
+text), `unit` (absent for statistics that are not of one unit), `lag` (tokens of context; only for `context`), `layer`,
+`slot` (h, c, or a gate: update, reset, input, forget, output; "" for the whole layer or model), `statistic`, `value`,
+`low` and `high` (the bin of a histogram; the ends of the middle 95 % of a `norm_band`; two standard errors around a
+`context` or `lyapunov`; absent elsewhere). Numbers that are not finite are left out.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from rnneval.evaluate.diagnostics import probes
+from rnneval.evaluate.diagnostics.probes import SETTLING, STEPS, Anchors
+from rnneval.evaluate.diagnostics.states import Row, Samples, StateWatch, places, sampling
+from rnneval.evaluate.measure import inputs_of
+from rnneval.evaluate.plan import SEGMENT
+from rnneval.evaluate.rows import Boundary
+from rnneval.evaluate.run import held_out
+from rnneval.metrics.diagnostics import findings, gates, histogram, sums
+from rnneval.metrics.diagnostics.summary import SATURATED, Covariance, means, variances
+from rnneval.models.protocol import LanguageModel, LayerState, SeenRows, Sees
+from rnneval.options import TraceOptions, on_text
+from rnneval.records import table_written
+from rnneval.records.paths import named, require_apart
+from rnneval.records.run import GateSummary, Run, Warning  # noqa: A004 - the record's own word
+from rnneval.records.tables import TRACE, in_utf8
+from rnneval.text import EncodedText, Paths, text_given
+
+Doubles = NDArray[np.float64]
+
+_WORD = pa.dictionary(pa.int32(), pa.string())
+_FIELDS: list[Any] = [
+    ("position", pa.int64()),
+    ("unit", pa.int32()),
+    ("lag", pa.int64()),
+    ("layer", _WORD),
+    ("slot", _WORD),
+    ("statistic", _WORD),
+    ("value", pa.float64()),
+    ("low", pa.float64()),
+    ("high", pa.float64()),
+]
+_GATE_COLUMNS = ("mean", "saturated_low", "saturated_high")
+_GATE_EDGES = histogram.edges_within(0.0, 1.0)
+_SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_BANDS, _FEWEST = 128, 8  # the number of spans into which a text is divided for bands, and the fewest lines of a span
+
+
+@on_text(TraceOptions)
+def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions) -> Run:
+    """Trace the state of every layer along a text, over the exact carried stream.
+
+    A model that gives a layer the state of another layer, or none, has states that mean something else; the record
+    says so.
+
+    Args:
+        lm: Model from `rnneval.open` or `rnneval.wrap`, with a vocabulary.
+        text: One or more files of UTF-8 text, joined in this order; or give `string`.
+        options: Keyword arguments, each a field of `TraceOptions`.
+
+    Returns:
+        The run record, with `states`, `gates` and, where asked for, `context` and `lyapunov`; the findings are among
+        its warnings.
+
+    Raises:
+        UsageError, TextError, VocabularyError, CheckpointError: as `rnneval.evaluate`.
+        RecordError: the table cannot be written.
+    """
+    given = text_given(text, options.string)
+    require_apart(named("out", options.out), inputs_of(lm, given))
+    with held_out(lm, "trace", given, options) as held:
+        starts, stops = held.text.document_starts, held.text.document_stops
+        longest = int((stops - starts).max())
+        lengths = tuple(k for k in probes.LENGTHS if k < longest) if options.context else ()
+        room = max(lengths, default=0)
+        tokens = targets = np.zeros(0, np.int64)
+        if room:
+            tokens = probes.spread(starts, stops, room, probes.ANCHORS, options.seed) + room
+        # At most half of the longest document, so that places spread out; one too short for that is walked to its end.
+        steps = max(longest // 2, min(STEPS + SETTLING, longest - SEGMENT - 3))
+        steps = min(STEPS + probes.MOST_SETTLING, steps) // 50 * 50
+        if options.lyapunov and steps > SETTLING and lm.mixable:
+            targets = probes.spread(starts + 1, stops, steps + SEGMENT + 1, probes.ROWS, options.seed)
+        anchors = Anchors(targets=targets, tokens=tokens)
+        watch = TraceWatch(held.text, options.stride or sampling(held.text.tokens), anchors)
+        run = held.read(watch)
+        more, warnings = _probed(lm, held.text, options, anchors, lengths=lengths, steps=steps)
+        run = msgspec.structs.replace(run, gates=watch.spectra().gates or None, **more)
+        if options.out is not None:
+            write_trace(options.out, watch, run)
+    found = findings.find(findings.Facts(run=run, truncation=options.truncation), options.thresholds or {})
+    warnings += [(item.rule, item.message) for item in found]
+    warned = (*run.warnings, *(Warning(code=code, message=message) for code, message in warnings))
+    return msgspec.structs.replace(run, warnings=warned)
+
+
+def _probed(
+    lm: LanguageModel, text: EncodedText, options: TraceOptions, anchors: Anchors, *, lengths: Sequence[int], steps: int
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Return the context curve and the Lyapunov exponents, as fields of the record, and code and text of warnings."""
+    found: dict[str, Any] = {}
+    warnings = []
+    if options.context:
+        found["context"] = probes.context_curve(lm, text, anchors.nats, lengths) if lm.mixable else None
+        if found["context"] is None:
+            message = "no context curve: the text is too short, or the model's start cannot be given"
+            warnings.append(("no-context", message))
+    places = list(anchors.places.values())
+    if options.lyapunov and not places:
+        short = f"no document is longer than {SETTLING + 2 * SEGMENT} tokens"
+        reason = short if lm.mixable else "the model's start stands for no state that it returns"
+        warnings.append(("no-lyapunov", f"no Lyapunov exponent: {reason}"))
+    elif options.lyapunov:
+        seen = probes.exponents(lm, text, places, steps)
+        found["lyapunov"] = seen.found or None
+        for name, reason in seen.missing.items():
+            warnings.append(("no-lyapunov", f"no Lyapunov exponent of {name}: {reason}"))
+        for name, difference in seen.unsettled.items():
+            message = (
+                f"{name}: two tangents still differ by {difference:.2g} nats a token after {steps:,} tokens; "
+                "the exponent may be off by as much, which its error includes"
+            )
+            warnings.append(("unsettled-lyapunov", message))
+    return found, warnings
+
+
+# The watch
+
+
+class Column(NamedTuple):
+    """One series of a trace."""
+
+    layer: str
+    slot: str
+    """A state or a gate; "" of the whole model."""
+    statistic: str
+
+
+class Spectra(NamedTuple):
+    """Distributions over a text."""
+
+    histograms: dict[Column, tuple[Doubles, Doubles]]  # edges and counts, `(bins + 1,)` and `(bins,)`
+    gates: dict[str, GateSummary]
+    units: dict[Column, Doubles]  # a statistic of each unit, `(units,)`
+
+
+class TraceRow(NamedTuple):
+    """The sums, samples and lines of the table of one row's segment."""
+
+    states: Row
+    first: int  # the position of the first line of the table
+    table: NDArray[np.float32]  # lines of the table, `(n, columns)`
+
+
+class TraceWatch(StateWatch):
+    """A watch that records states and gates at every `stride`-th position, beside the sums of every position."""
+
+    sees: Sees = "gates"
+
+    def __init__(self, text: EncodedText, stride: int, anchors: Anchors) -> None:
+        super().__init__(text, every=1)
+        self.stride, self._anchors = stride, anchors
+        self.most_lines = -(-text.tokens // stride)
+        """The most lines that the table may have."""
+        self.columns: list[Column] = []
+        self._table: Samples | None = None
+
+    def rows(self, seen: SeenRows, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
+        """Record the positions of the stride, beside the sums."""
+        summed = super().rows(seen, first, counts)
+        row, time = places(first, counts, self.stride)
+        slots = {}  # each state at these places, and the one before, `(n, units)`
+        for key in self.slots:
+            states, before = seen.states[key]
+            earlier = np.where((time == 0)[:, None], before[row], states[row, np.maximum(time - 1, 0)])
+            slots[key] = (states[row, time].astype(np.float32), earlier.astype(np.float32))
+        gated = self._gates_at(seen, row, time, slots)
+        table = self._table_of(slots, gated)
+        bounds = np.searchsorted(row, np.arange(len(counts) + 1))
+        made = []
+        for k, of_states in enumerate(summed):
+            part = slice(bounds[k], bounds[k + 1])
+            more = np.concatenate([of_states.additive, *self._more(slots, gated, part)])
+            made.append(TraceRow(of_states._replace(additive=more), first[k] + -first[k] % self.stride, table[part]))
+        return made
+
+    def _gates_at(
+        self, seen: SeenRows, row: NDArray[np.int64], time: NDArray[np.int64], slots: dict[str, tuple[Any, Any]]
+    ) -> dict[tuple[str, str], tuple[Any, Any]]:
+        """Return each gate at some (row, time), `(n, units)`, and the logarithm of those that keep."""
+        found = {}
+        for layer, cells in self._layout.cells.items():
+            keys = [key for key, slot in self.slots.items() if slot.layer == layer]
+            for cell in cells:
+                own = seen.inputs[layer][row, time]
+                inputs = own if cell.below is None else slots[keys[cell.below]][0]
+                active, log_kept = cell.activations(inputs, slots[keys[cell.slot]][1])
+                for name, values in active.items():
+                    found[layer, name] = (values, log_kept if name == cell.keeps else None)
+        return found
+
+    def _table_of(self, slots: Any, gated: Any) -> NDArray[np.float32]:
+        """Return the numbers of each sampled position, `(n, columns)`, and note the columns; losses come in later."""
+        columns: dict[Column, Any] = {}
+        for key, (state, before) in slots.items():
+            slot = self.slots[key]
+            for name, values in _slot_columns(slot, state, before):
+                columns[Column(slot.layer, slot.slot, name)] = values
+        for (layer, gate), (values, _) in gated.items():
+            shares = (values.mean(1), (values < gates.LOW).mean(1), (values > gates.HIGH).mean(1))
+            columns |= {Column(layer, gate, name): share for name, share in zip(_GATE_COLUMNS, shares, strict=True)}
+        columns[Column("", "", "nats")] = np.zeros(len(next(iter(columns.values()), ())))
+        self.columns = list(columns)
+        return np.stack([np.asarray(column, np.float32) for column in columns.values()], axis=1)
+
+    def _more(self, slots: Any, gated: Any, part: slice) -> Iterator[Doubles]:
+        """Yield more sums: histograms of states and gates; for gates, their sums and Σ ln f a unit."""
+        for key, (state, _) in slots.items():
+            yield histogram.counts(state[part], _edges(self.slots[key]))
+        for values, log_kept in gated.values():
+            gate = values[part]
+            yield histogram.counts(gate, _GATE_EDGES)
+            yield np.array([gate.size, gate.sum(dtype=np.float64), (gate < gates.LOW).sum(), (gate > gates.HIGH).sum()])
+            if log_kept is not None:
+                yield log_kept[part].sum(axis=0, dtype=np.float64)
+
+    def put(self, row: Boundary, group: int | None) -> None:
+        """Add the sums to their group, and write the table's lines at their place."""
+        seen: TraceRow = row.inside
+        super().put(row._replace(inside=seen.states), group)
+        self._anchors.put(row, group)
+        if not len(seen.table):
+            return
+        if self._table is None:
+            self._table = Samples(self.stride, seen.table.shape[1], self._tokens, holds="the trace")
+        offset = seen.first - (row.first - 1)
+        seen.table[:, -1] = row.predicted.nats[offset :: self.stride]
+        self._table.put(seen.first, seen.table)
+
+    def lines(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Yield positions `(n,)` and their lines `(n, columns)`, in the order of the text."""
+        if self._table is None:
+            return
+        for positions, lines in self._table.chunks(self._tokens):
+            read = ~np.isin(positions, self._stops - 1)
+            yield positions[read], lines[read]
+
+    def spectra(self) -> Spectra:
+        """Return the distributions over the text that was read."""
+        slots, rest = self.slots.values(), self._totals()[0]
+        at = sum(sums.width(slot.units) for slot in slots)
+
+        def take(count: int) -> Doubles:
+            nonlocal at
+            at += count
+            return rest[at - count : at]
+
+        found: dict[Column, tuple[Doubles, Doubles]] = {}
+        columns: dict[Column, Doubles] = {}
+        summaries: dict[str, GateSummary] = {}
+        for slot, collected in zip(slots, self._collected([Covariance(1) for _ in slots]), strict=True):
+            found[Column(slot.layer, slot.slot, "histogram")] = _edges(slot), take(histogram.BINS)
+            columns[Column(slot.layer, slot.slot, "unit_mean")] = means(collected)
+            columns[Column(slot.layer, slot.slot, "unit_variance")] = variances(collected)
+        for layer, cells in self._layout.cells.items():
+            for cell in cells:
+                for gate in cell.names:
+                    found[Column(layer, gate, "histogram")] = _GATE_EDGES, take(histogram.BINS)
+                    size, total, low, high = take(4).tolist()
+                    constants = None
+                    if gate == cell.keeps:
+                        constants = gates.time_constants(take(cell.weights.units) / (size / cell.weights.units))
+                        columns[Column(layer, gate, "time_constant")] = constants
+                    summaries[f"{layer}.{gate}"] = GateSummary(
+                        mean=total / size,
+                        saturated_low=low / size,
+                        saturated_high=high / size,
+                        time_constant=None if constants is None else float(np.median(constants)),
+                        every=self.stride,
+                    )
+        return Spectra(histograms=found, gates=summaries, units=columns)
+
+
+def _edges(slot: LayerState) -> Doubles:
+    return histogram.edges_within(-1.0, 1.0) if slot.limit == SATURATED else histogram.edges_without_bounds()
+
+
+def _slot_columns(slot: LayerState, state: Any, before: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the name and values `(n,)` of each statistic of a state, at the sampled positions."""
+    norm = np.linalg.norm(state, axis=1)
+    yield "norm", norm
+    yield "rms", norm / np.sqrt(slot.units)
+    yield "mean", state.mean(axis=1)
+    yield "lowest", state.min(axis=1)
+    yield "highest", state.max(axis=1)
+    if slot.limit is not None:
+        yield "saturated", (np.abs(state) > np.float32(slot.limit)).mean(axis=1)
+    yield "speed", np.linalg.norm(state - before, axis=1)
+
+
+# The table
+
+
+def write_trace(path: str | os.PathLike[str], watch: TraceWatch, run: Run) -> None:
+    """Write the trace, atomically; the file's metadata say what it was made from."""
+    metadata = {
+        "rnneval.schema": TRACE,
+        "rnneval.version": run.rnneval,
+        "rnneval.signature": run.signature,
+        "rnneval.text": run.text.sha256,
+        "rnneval.checkpoint": run.source.sha256,
+        "rnneval.stride": str(watch.stride),
+        "rnneval.norm_band": "0.95",
+    }
+    schema = pa.schema(_FIELDS, metadata={key.encode(): in_utf8(value) for key, value in metadata.items()})
+    with table_written(path, schema) as writer:
+        for columns in chain(_along(watch), _bands(watch), _of_all(watch), _asked_for(run)):
+            writer.write_table(_table(columns, schema))
+
+
+def _along(watch: TraceWatch) -> Iterator[dict[str, Any]]:
+    """Yield every state and gate at the stride."""
+    for positions, lines in watch.lines():
+        for column, values in zip(watch.columns, lines.T, strict=True):
+            yield {**column._asdict(), "value": values, "position": positions}
+
+
+def _bands(watch: TraceWatch) -> Iterator[dict[str, Any]]:
+    """Yield median and middle 95 % of each norm by spans of the text, with the first position of each span."""
+    places = [k for k, column in enumerate(watch.columns) if column.statistic == "norm"]
+    size, begins, found = max(_FEWEST, -(-watch.most_lines // _BANDS)), [], []
+    for position, norms in _spans(watch, places, size):
+        begins.append(position)
+        found.append(np.percentile(norms.astype(np.float64), (2.5, 50, 97.5), axis=0))
+    for k, place in enumerate(places):
+        low, median, high = np.array(found).reshape(-1, 3, len(places))[:, :, k].T
+        named = watch.columns[place]._replace(statistic="norm_band")._asdict()
+        yield {**named, "position": np.array(begins), "value": median, "low": low, "high": high}
+
+
+def _spans(watch: TraceWatch, places: list[int], size: int) -> Iterator[tuple[int, Any]]:
+    """Yield the first position and the lines `(size, places)` of each span; the last one may be shorter."""
+    at, held = np.zeros(0, np.int64), np.zeros((0, len(places)), np.float32)
+    for positions, lines in watch.lines():
+        at, held = np.concatenate([at, positions]), np.concatenate([held, lines[:, places]])
+        while len(held) >= size:
+            yield int(at[0]), held[:size]
+            at, held = at[size:], held[size:]
+    if len(held):
+        yield int(at[0]), held
+
+
+def _of_all(watch: TraceWatch) -> Iterator[dict[str, Any]]:
+    """Yield statistics of the whole text: histograms, percentiles, numbers a unit."""
+    spectra = watch.spectra()
+    for column, (edges, counts) in spectra.histograms.items():
+        yield {**column._asdict(), "value": counts, "low": edges[:-1], "high": edges[1:]}
+        for share in _SHARES:
+            named = column._replace(statistic=f"p{round(share * 100):02}")._asdict()
+            yield {**named, "value": np.array([histogram.percentile(counts, edges, share)])}
+    for column, values in spectra.units.items():
+        yield {**column._asdict(), "value": values, "unit": np.arange(len(values))}
+
+
+def _asked_for(run: Run) -> Iterator[dict[str, Any]]:
+    """Yield the context curve and the Lyapunov exponents, with two standard errors."""
+    if run.context is not None:
+        nats, error = np.array(run.context.nats), 2 * np.array(run.context.extra_error)
+        lags = np.array(run.context.lengths)
+        of_model = {"layer": "", "slot": "", "lag": lags, "low": nats - error, "high": nats + error}
+        yield {**of_model, "statistic": "context", "value": nats}
+        yield {"layer": "", "slot": "", "statistic": "context_whole", "value": np.array([run.context.whole])}
+    for layer, exponent in (run.lyapunov or {}).items():
+        value, twice = np.array([exponent.value]), 2 * exponent.standard_error
+        around = {"low": value - twice, "high": value + twice}
+        yield {"layer": layer, "slot": "", "statistic": "lyapunov", "value": value, **around}
+
+
+def _table(columns: Mapping[str, Any], schema: Any) -> Any:
+    """Return rows of a schema, without values that are not finite; a string stands in every row, and None is null."""
+    value = np.asarray(columns["value"], np.float64)
+    finite = np.isfinite(value)
+    arrays = []
+    for field in schema:
+        given = columns.get(field.name)
+        if isinstance(given, str):
+            word = in_utf8(given).decode()
+            arrays.append(pa.array([word] * int(finite.sum()), pa.string()).dictionary_encode())
+        elif given is None:
+            arrays.append(pa.nulls(int(finite.sum()), field.type))
+        else:
+            kind = np.float64 if pa.types.is_floating(field.type) else np.int64
+            arrays.append(pa.array(np.asarray(given)[finite].astype(kind), field.type))
+    return pa.table([array.cast(field.type) for array, field in zip(arrays, schema, strict=True)], schema=schema)

@@ -1,0 +1,149 @@
+"""Baselines that learn: fitted to the text of `--fit-on`, scored on the same tokens as the model."""
+
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.errors import UsageError
+from rnneval.evaluate.collect import Collector, show
+from rnneval.gates import change_of_loss
+from rnneval.metrics import baselines
+from rnneval.metrics.baselines.ngram import COPIED_TOKENS, MOST_TOKENS, Tokens, copied, losses_by_order
+from rnneval.options import LARGEST_ORDER, FitGroup
+from rnneval.records.paths import named
+from rnneval.records.run import Blocks, Ngram, Score
+from rnneval.records.run import Warning as Warned
+from rnneval.text import EncodedText, TextOptions, Vocabulary, encode
+from rnneval.text.sources import refuse_overlap
+
+_FURTHER = 2  # orders to try above the best one
+_MANY_COPIED = 0.1
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """Baselines that were fitted to a text."""
+
+    counts: NDArray[np.int64]  # number of times that each id occurs in the fitted text, `(V,)`
+    ngrams: dict[str, float]  # nats a token of `ngram-2`, `ngram-3`, …; empty if they were left out
+    best: Ngram | None
+    copied: float  # share of the scored tokens that end a run of `COPIED_TOKENS` that stands in the fitted text
+
+    def beside(self, blocks: Blocks) -> Ngram | None:
+        """Return the best n-gram with the change from it to a model; without one if the model's losses are unknown."""
+        if self.best is None or "nats" not in blocks.sums:
+            return self.best
+        change = change_in_nats(msgspec.structs.replace(blocks, sums={"nats": self.best.nats}), blocks)
+        return msgspec.structs.replace(self.best, change=change)
+
+    def warnings(self, nats_per_token: float | None) -> Iterator[Warned]:
+        """Yield `copied` if much of the held-out text stands in the fitted one."""
+        if self.best is None or self.copied < _MANY_COPIED:
+            return
+        known = (
+            f"{100 * self.copied:.0f} % of the scored tokens end a run of {COPIED_TOKENS} tokens that stands in the "
+            "--fit-on text, too"
+        )
+        best = self.ngrams[self.best.name]
+        if nats_per_token is not None and best < nats_per_token:
+            known += f", and {self.best.name} is {nats_per_token - best:.3g} nats a token below the model"
+        message = f"{known}: on text that was seen in training, no score says how good the model is on new text"
+        yield Warned(code="copied", message=message)
+
+
+_LATEST: dict[Any, Fitted] = {}
+"""The last result, by all that it depends on: a sweep scores many checkpoints on the same texts."""
+
+
+def fit(
+    options: FitGroup, read_as: TextOptions, vocabulary: Vocabulary, scored: EncodedText, *, width: int, unscored: int
+) -> Fitted | None:
+    """Fit the baselines that learn; None without a text to fit them to.
+
+    No character of the scored text may be in the fitted part. `width` is the number of ids that the model chooses from.
+    """
+    if options.fit_on is None:
+        return None
+    files = [each.path for each in named("--fit-on", options.fit_on)]
+    fit_as = replace(read_as, part=options.fit_part, part_option="--fit-part")
+    held_out = (scored.sha256, scored.signature_part, scored.taken, scored.blocks.ends.tobytes())
+    read = (vocabulary.sha256, vocabulary.first_id, width, options.max_order, unscored)
+    key = (_states(files), fit_as, held_out, read)
+    if key[0] is None or key not in _LATEST:
+        with encode(files, vocabulary, fit_as) as text:
+            found = _fitted(text, scored, width, options.max_order, unscored)
+        _LATEST.clear()
+        _LATEST[key] = found
+    return _LATEST[key]
+
+
+def _states(files: Sequence[str]) -> tuple[tuple[int, ...], ...] | None:
+    """Return numbers that differ once a file has changed; None where one cannot be read twice."""
+    try:
+        found = [Path(file).stat() for file in files]
+    except (OSError, ValueError):
+        return None  # the message comes when it is read
+    states = tuple((each.st_dev, each.st_ino, each.st_size, each.st_mtime_ns) for each in found)
+    return states if all(stat.S_ISREG(each.st_mode) for each in found) else None
+
+
+def _fitted(text: EncodedText, scored: EncodedText, width: int, max_order: int | None, unscored: int) -> Fitted:
+    """Score every order, and keep the sums by block of the best."""
+    refuse_overlap(text.taken, scored.taken)
+    counts = np.zeros(width, np.int64)
+    for start in range(0, text.tokens, _CHUNK):
+        counts += np.bincount(text.ids(start, min(start + _CHUNK, text.tokens)), minlength=width)
+    if max_order == 1:
+        return Fitted(counts=counts, ngrams={}, best=None, copied=0.0)
+    for one, said, part in ((text, "the --fit-on text", "--fit-part"), (scored, "the scored text", "--part")):
+        if one.tokens > MOST_TOKENS:
+            raise UsageError(
+                f"{said} has {one.tokens:,} tokens; n-grams are counted in up to {MOST_TOKENS:,}, which take about a "
+                f"minute and a GB of memory: give a part of it ({part}), or --max-order 1 for no n-grams"
+            )
+    fitted, held_out = (Tokens(one.ids(0, one.tokens), one.document_starts) for one in (text, scored))
+    wanted = scored.are_scored(np.arange(scored.tokens), unscored)
+    means, best = {}, None
+    for each in losses_by_order(fitted, held_out, vocabulary_size=width, max_order=max_order or LARGEST_ORDER):
+        if each.order == 1:
+            continue  # the unigram stands for it
+        means[each.order] = float(each.nats[wanted].mean())
+        if best is None or means[each.order] < means[best.order]:
+            best = each
+        elif max_order is None and each.order >= best.order + _FURTHER:
+            break
+    assert best is not None  # noqa: S101 - the highest order is at least 2
+    collected = Collector(scored.blocks, width)
+    show(scored, best.nats, [collected], unscored=unscored)
+    return Fitted(
+        counts=counts,
+        ngrams={f"ngram-{order}": mean for order, mean in means.items()},
+        best=Ngram(
+            order=best.order,
+            discounts=best.discounts,
+            fitted_tokens=text.tokens,
+            fitted_sha256=text.sha256,
+            nats=collected.blocks().sums["nats"],
+        ),
+        copied=float(copied(fitted, held_out, vocabulary_size=width)[wanted].mean()),
+    )
+
+
+def change_in_nats(baseline: Blocks, candidate: Blocks) -> Score:
+    """Return the paired change of the loss of the same tokens."""
+    found = change_of_loss(baseline, candidate)
+    low, high = (found.bounds.low, found.bounds.high) if found.bounds else (None, None)
+    return Score(value=found.value, unit="nats a token", low=low, high=high)
+
+
+def baselines_of(collected: Collector, fitted: Fitted | None) -> dict[str, float]:
+    """Return nats a token of every baseline."""
+    base = baselines.nats_per_token(collected.id_counts, None if fitted is None else fitted.counts)
+    return base if fitted is None else {**base, **fitted.ngrams}

@@ -1,0 +1,99 @@
+"""`rnneval.open`: a saved model, opened by the backend that is asked for."""
+
+import hashlib
+import os
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rnneval.checkpoints.usercode import builder_of, reads_checkpoint
+from rnneval.errors import CheckpointError, UsageError
+from rnneval.models.step import StepLM
+from rnneval.options import OpenOptions, on_path
+from rnneval.records.paths import open_regular
+from rnneval.text import given_vocabulary
+
+
+@on_path(OpenOptions)
+def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A001 - the name in the contract: rnneval.open
+    """Open a saved recurrent language model.
+
+    Args:
+        path: A `.keras` or `.h5` file of Keras 2 or 3; or with a builder, a file of weights (`.weights.h5`, `.h5`,
+            `.hdf5`) or a TensorFlow checkpoint (its folder, prefix or `.index` file).
+        options: Keyword arguments, each a field of `OpenOptions`.
+
+    A builder with the parameter `checkpoint` reads the file itself, which may then be of any kind, and returns a model
+    of `rnneval.from_step`.
+
+    `builder` is `FILE.py:NAME`, `FILE.ipynb:NAME` or `package.module:NAME`. `builder_arguments` and `builder_globals`
+    are maps, or `name=value` strings as on the command line. `vocabulary` may also be a Vocabulary, the tokens in the
+    order of their ids, a map from token to id, or a StringLookup or TextVectorization layer. `weight_map` may also be
+    the map itself.
+
+    Returns:
+        A `RecurrentLM` that runs on Keras; with `backend="numpy"`, and with `"auto"` where it can, a `NumpyLM`.
+
+    Raises:
+        CheckpointError: what is at `path` is no checkpoint, is damaged, does not fit the builder's model, or cannot be
+            driven with a carried state; or it is no chain of layers that the NumPy backend knows.
+        VocabularyError: the vocabulary given is not a one-to-one map, or does not fit the model.
+        UsageError: a builder is needed, or TensorFlow is and is not installed.
+    """
+    if options.builder is not None and reads_checkpoint(options.builder):
+        return _made_by_builder(Path(path), options)
+    why: UsageError | None = None
+    if options.backend in {"auto", "numpy"}:
+        from rnneval.models.numpy.chain import NotForNumpyError
+        from rnneval.models.numpy.lm import open_numpy
+
+        try:
+            return open_numpy(path, **vars(options))
+        except NotForNumpyError as error:
+            if options.backend == "numpy":
+                raise
+            why = UsageError(str(error))
+    if why is not None and find_spec("tensorflow") is None:
+        raise why
+    from rnneval.models.keras import open as open_keras
+
+    return open_keras(path, **vars(replace(options, backend="keras")))
+
+
+def _made_by_builder(path: Path, options: OpenOptions) -> Any:
+    """Return the model that the user's own code makes of a file that rnneval does not read."""
+    try:
+        with open_regular(path) as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if options.expect_sha256 is not None and options.expect_sha256.lower() != sha256:
+        raise CheckpointError(f"{path}: its SHA-256 is {sha256}, and {options.expect_sha256} is expected")
+    given = given_vocabulary(options.vocabulary, options.vocabulary_from)
+    builder = builder_of(options)
+    assert builder is not None  # noqa: S101 - the caller has looked
+    made = builder.build(given, checkpoint=str(path))
+    if not isinstance(made, StepLM):
+        raise CheckpointError(
+            f"builder {options.builder} takes the checkpoint's path and returned a {type(made).__name__}: a model of "
+            "rnneval.from_step is needed; a builder of Keras models has no parameter checkpoint, since rnneval loads "
+            "the weights"
+        )
+    known = msgspec.structs.replace(made.checkpoint, path=str(path), sha256=sha256)
+    return replace(made if given is None else made.with_vocabulary(given), checkpoint=known)
+
+
+def with_automatic_backend(options: OpenOptions, *, kernel: str = "auto", keras: str = "") -> OpenOptions:
+    """Return the options of a command for which any backend will do, or raise a UsageError.
+
+    Only Keras has several kernels; `keras` names what else only Keras can do, "" if nothing.
+    """
+    keras = keras or (f"--kernel {kernel}" if kernel != "auto" else "")
+    if keras and options.backend == "numpy":
+        raise UsageError(f"--backend numpy: {keras} needs the layers of Keras: leave the option out")
+    if keras:
+        return replace(options, backend="keras")
+    return options if options.backend is not None else replace(options, backend="auto")

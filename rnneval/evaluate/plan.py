@@ -1,0 +1,200 @@
+"""Plan of a reading: where the state starts anew, how many rows read spans side by side, and the shape of a step.
+
+Sizes decide everything, never a clock, so that a run repeats to the last digit.
+"""
+
+from dataclasses import dataclass
+from math import isqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.errors import UsageError
+from rnneval.models.protocol import LanguageModel, Shape
+from rnneval.option import values_of
+from rnneval.options import Progress, StateGroup, StreamGroup
+from rnneval.text import EncodedText
+
+Ints = NDArray[np.int64]
+
+SEGMENT = 64  # states are compared at the ends of segments: longer ones repeat more than is needed
+_MOST_ROWS = 256
+_SHORTEST_ROW = 4 * SEGMENT  # a shorter row may not have forgotten its start at its end, and would be read twice
+_WORTH_HALVING = 8  # segments: a shorter span is audited whole
+_LOGITS = 2**25  # numbers in one step's logits at the most: 128 MB
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spans:
+    """Ranges of input tokens; arrays of shape `(spans,)`. A span of n input tokens makes n predictions."""
+
+    starts: Ints
+    stops: Ints  # exclusive; token `stop` is the last one that is predicted
+    continues: NDArray[np.bool_]
+    """Whether each goes on from the last state of the span before it; others begin with the model's initial state."""
+
+    @property
+    def lengths(self) -> Ints:
+        """Predictions of each span."""
+        return self.stops - self.starts
+
+    @property
+    def predictions(self) -> int:
+        """Predictions of all spans."""
+        return int(self.lengths.sum())
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+def carried_spans(text: EncodedText) -> Spans:
+    """Return one span per document, over which the state is carried. A document of one token has none."""
+    starts, stops = text.document_starts, text.document_stops - 1
+    some = stops > starts
+    return Spans(starts=starts[some], stops=stops[some], continues=np.zeros(int(some.sum()), bool))
+
+
+def reset_spans(text: EncodedText, length: int) -> Spans:
+    """Cut each document into spans of `length` input tokens, each from the initial state.
+
+    The first token of a later span is predicted at the end of the one before, so nothing is left unscored but the
+    first token of each document.
+    """
+    cut = cut_spans(carried_spans(text), length)
+    return Spans(starts=cut.starts, stops=cut.stops, continues=np.zeros(len(cut), bool))
+
+
+def cut_spans(spans: Spans, length: int) -> Spans:
+    """Cut spans into pieces of at most `length`, each going on from the one before."""
+    pieces = -(-spans.lengths // length)
+    within = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    starts = np.repeat(spans.starts, pieces) + within * length
+    stops = np.minimum(starts + length, np.repeat(spans.stops, pieces))
+    return Spans(starts=starts, stops=stops, continues=within > 0)
+
+
+def automatic_rows(predictions: int, *, memory_cells: bool = False) -> int:
+    """Choose how many rows a text of so many predictions is read in.
+
+    More rows make each step cheaper per token, and repeat more tokens (rows × forgetting length). The cost is
+    (N + F · B)(1 + b / B), so the best B is √(N · b / F); the power of two below it, at most 256. Measured on models of
+    128 to 1,024 units (docs/speed.md): GRUs forget within F = 300 tokens and a row costs b = 30 rows' overhead; LSTMs,
+    which have memory cells, within 300 to 1,300, and their steps gain little from more rows: F = 600, b = 10.
+
+    Example:
+        >>> [automatic_rows(n) for n in (100, 5_000, 111_539, 1_000_000, 10**8)]
+        [1, 16, 64, 256, 256]
+        >>> [automatic_rows(n, memory_cells=True) for n in (5_000, 111_539, 1_000_000, 10**8)]
+        [8, 32, 128, 256]
+    """
+    best = max(1, isqrt(predictions // (60 if memory_cells else 10)))
+    rows = min(_MOST_ROWS, 1 << (best.bit_length() - 1))
+    return max(1, min(rows, predictions // _SHORTEST_ROW))
+
+
+def shape_for(spans: Spans, width: int, *, rows: int, segment: int | None = None) -> Shape:
+    """Choose the shape of a step for `rows` side by side.
+
+    Many short spans get a segment no longer than they are on average, since a row waits for the end of its segment.
+    With a large vocabulary the rows stay and segments get shorter, so that one step's logits stay below 128 MB; a
+    segment that is asked for stays as long as one row of it does.
+    """
+    if segment is not None:
+        rows = min(rows, max(1, _LOGITS // (segment * width)))
+    else:
+        mean = int(spans.lengths.mean()) if len(spans) else 1
+        segment = min(SEGMENT, max(16, 1 << (mean - 1).bit_length()), int(spans.lengths.max(initial=1)))
+    rows = max(1, min(rows, _LOGITS // width))
+    return Shape(rows=rows, segment=max(1, min(segment, _LOGITS // (rows * width))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stitch:
+    """Spans that fill the rows, and the audited one, which is read twice to its end."""
+
+    spans: Spans
+    audited: int | None
+
+
+def stitch_of(spans: Spans, shape: Shape, *, seed: int) -> Stitch:
+    """Divide the spans over the rows: spans longer than their share are cut, at the ends of segments.
+
+    One span, chosen by the seed, is cut in half, and its second half is audited. When both halves have been read, side
+    by side, the other rows are half done, and the audit runs beside them. One row is left free for the other half.
+    """
+    share = -(-spans.predictions // max(1, shape.rows - 1))
+    cut = cut_spans(spans, max(1, -(-share // shape.segment)) * shape.segment)
+    if not cut.continues.any():
+        return Stitch(spans=cut, audited=None)
+    at = int(np.random.default_rng(seed).choice(np.flatnonzero(cut.continues)))
+    segments = int(cut.lengths[at]) // shape.segment
+    if segments < _WORTH_HALVING:
+        return Stitch(spans=cut, audited=at)
+    middle = int(cut.starts[at]) + segments // 2 * shape.segment
+    halved = Spans(
+        starts=np.insert(cut.starts, at + 1, middle),
+        stops=np.insert(cut.stops, at, middle),
+        continues=np.insert(cut.continues, at + 1, True),
+    )
+    return Stitch(spans=halved, audited=at + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateOptions(StateGroup):
+    """Options that say where the state starts anew and how long a step is, for a model of this kind."""
+
+    window: int | None = None
+    """N of a window model: its state is the last N − 1 ids, so that nothing is carried or reset."""
+    cut: int | None = None
+    """Number of tokens of every step, for a model whose scores depend on it; None: it changes nothing but the speed."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.window is None and self.pad:
+            raise UsageError("--pad is for window models (N tokens in, one prediction out): this model carries a state")
+        if self.window is not None and self.state == "reset":
+            raise UsageError(f"--state reset: a window model knows nothing but the last {self.window} tokens anyway")
+
+    @property
+    def signature(self) -> str:
+        """The field of the signature; it holds the length of a step only if the state is reset with it."""
+        if self.window is not None:
+            return f"state:window-{self.window}{'+pad' if self.pad else ''}"
+        return f"state:reset-{self.segment}" if self.state == "reset" else "state:carry"
+
+    @property
+    def unscored(self) -> int:
+        """Number of tokens at the start of each document that are not scored: 1, or N of a window model."""
+        return 1 if self.window is None or self.pad else self.window
+
+    @property
+    def step(self) -> int | None:
+        """The length of a step if it matters or --segment asks for one; with --state reset it does not."""
+        return self.cut or (self.segment if self.state == "carry" else None)
+
+    def spans(self, text: EncodedText) -> Spans:
+        """Cut the text's documents into spans that begin with the initial state."""
+        if self.state == "reset" and self.segment is not None:
+            return reset_spans(text, self.segment)
+        return carried_spans(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Streaming(StreamGroup):
+    """Options that say how a text is read; none changes the result of a valid run."""
+
+    progress: Progress | None = None
+    padded: bool = True  # whether short segments may be filled up; not for a model that depends on how the text is cut
+
+    @classmethod
+    def of(cls, options: StreamGroup, progress: Progress | None) -> "Streaming":
+        """Take the options of streaming from those of a function that reads a text."""
+        return cls(**values_of(StreamGroup, options), progress=progress)
+
+    def rows(self, lm: LanguageModel, predictions: int) -> int:
+        """Return the number of rows side by side: 1 if the model's rows cannot start at different times."""
+        if not lm.mixable:
+            return 1
+        if isinstance(self.streams, int):
+            return self.streams
+        return automatic_rows(predictions, memory_cells=lm.memory_cells)

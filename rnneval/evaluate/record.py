@@ -1,0 +1,277 @@
+"""The run record: what follows from the losses of a text, and what was measured beside them."""
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from math import expm1
+
+import msgspec
+import numpy as np
+
+import rnneval
+from rnneval import metrics
+from rnneval.evaluate.check import depends_on_cut, fails, wiring_warnings
+from rnneval.evaluate.collect import Collector
+from rnneval.evaluate.diagnostics.states import States
+from rnneval.evaluate.fitting import Fitted, baselines_of, change_in_nats
+from rnneval.evaluate.measure import Measured
+from rnneval.gates import ScoreIntervals, score_intervals
+from rnneval.metrics import Scores, Totals
+from rnneval.models.protocol import LanguageModel
+from rnneval.records import run as records
+from rnneval.records.wiring import Wiring
+from rnneval.text import EncodedText, TextOptions
+
+_DEFINITIONS = 1  # increased only when a number changes its meaning, so that it is never compared with an older one
+_NOT_REPEATABLE = (
+    "the same ids give different logits with training=False: another run of the same text gives other losses"
+)
+_FEW_CHARACTERS = 1000
+_ILL_CONDITIONED = 1e-4  # nats: an audited loss that moved by more than this after the states had agreed
+
+
+def run_record(
+    lm: LanguageModel,
+    text: EncodedText,
+    options: TextOptions,
+    measured: Measured,
+    *,
+    wiring: Wiring | None,
+    states: States | None,
+    command: Sequence[str],
+    fitted: Fitted | None = None,
+    other_cut: Measured | None = None,
+    beside: tuple[int, Measured] | None = None,
+) -> records.Run:
+    """Make the record of one run.
+
+    `states` is None if they were not watched. `other_cut` was measured with steps of another length, where the wiring
+    is wrong. `beside` holds the distance of resets in a second reading of the text, and what was measured in it.
+    """
+    assert lm.vocabulary is not None  # noqa: S101 - no text is encoded without one
+    collected, seconds = measured.collected, measured.seconds
+    base = baselines_of(collected, fitted)
+    state, tokens = measured.state_signature, measured.shape.segment
+    if state == "state:carry" and depends_on_cut(wiring) and not fails(wiring):
+        state = f"{state}-{tokens}"  # declared: the length of a segment is a part of the score's definition
+    told = scored_text(text, options, collected, state=state, base=base, fitted=fitted)
+    token_by_token, nats = None, {}
+    if other_cut is not None and other_cut.total_nats is not None and told.total_nats is not None:
+        token_by_token = records.TokenByToken(segment=other_cut.shape.segment, total_nats=other_cut.total_nats)
+        totals = {tokens: told.total_nats, token_by_token.segment: other_cut.total_nats}
+        nats = {each: total / told.tokens.scored for each, total in totals.items()}
+    warnings = wiring_warnings(wiring, nats) if lm.window is None else []
+    if not lm.repeatable:
+        warnings.append(records.Warning(code="not-repeatable", message=_NOT_REPEATABLE))
+    warnings += [*lm.warnings, *told.warnings, *_stream_warnings(measured)]
+    if beside is not None and (place := beside[1].collected.not_finite) is not None:
+        message = (
+            f"with the state reset every {beside[0]} tokens, the loss of token {place.token} (byte {place.byte} of the "
+            f"text) is {place.value}: there is no change to show"
+        )
+        warnings.append(records.Warning(code="beside-reset", message=message))
+    for name, why in (states.missing if states else {}).items():
+        warnings.append(records.Warning(code="no-states", message=f"no state summary of {name}: {why}"))
+    summary = None
+    if wiring is not None:
+        summary = records.WiringSummary(verdict=wiring.verdict, reason=wiring.reason, findings=wiring.findings)
+    return msgspec.structs.replace(
+        told,
+        command=tuple(command),
+        valid=told.valid and not fails(wiring) and lm.repeatable,
+        checkpoint=lm.checkpoint,
+        vocabulary=lm.vocabulary.record(),
+        input=records.Input(kind=lm.input_kind),
+        output=records.Output(kind=lm.output_kind),
+        backend=lm.backend,
+        streams=_streams(measured),
+        states=(dict(states.summaries) or None) if states else None,
+        wiring=summary,
+        token_by_token=token_by_token,
+        beside_reset=None if beside is None else _beside_reset(text, options, collected, *beside),
+        timing=records.Timing(
+            seconds=seconds,
+            tokens_per_second=told.tokens.scored / max(seconds, 1e-9),
+            device=lm.device,
+            threads=(os.cpu_count() or 1) if measured.workers is None else measured.workers * measured.threads,
+        ),
+        warnings=tuple(warnings),
+    )
+
+
+def _beside_reset(
+    text: EncodedText, options: TextOptions, carried: Collector, segment: int, measured: Measured
+) -> records.BesideReset:
+    """Return the scores of the second reading, and the change from it to the carried state."""
+    told = scored_text(text, options, measured.collected, state=measured.state_signature, base={})
+    change = perplexity_change = None
+    if carried.not_finite is None and told.valid:
+        change = change_in_nats(told.blocks, carried.blocks())
+        low, high = (None if nats is None else 100 * expm1(nats) for nats in (change.low, change.high))
+        perplexity_change = records.Score(value=100 * expm1(change.value), unit="%", low=low, high=high)
+    return records.BesideReset(
+        segment=segment,
+        signature=told.signature,
+        total_nats=told.total_nats,
+        scores=told.scores,
+        change=change,
+        perplexity_change=perplexity_change,
+    )
+
+
+def _streams(measured: Measured) -> records.Streams:
+    stitched, lengths = measured.stitched, None
+    if forgotten := [tokens for tokens in stitched.forgetting.values() if tokens is not None]:
+        median, p95 = np.percentile(forgotten, [50, 95])
+        lengths = records.Forgetting(median=float(median), p95=float(p95), max=float(max(forgotten)))
+    return records.Streams(
+        count=measured.shape.rows,
+        segment=measured.shape.segment,
+        kernel=measured.kernel,
+        tolerance=stitched.tolerance if stitched.forgetting else None,
+        passes=stitched.passes,
+        tokens_rerun=stitched.tokens_rerun,
+        largest_state_difference=stitched.largest_state_difference,
+        audited_loss_difference=stitched.audited_loss_difference,
+        forgetting_length=lengths,
+        workers=measured.workers,
+        chunks=measured.chunks,
+    )
+
+
+def _stream_warnings(measured: Measured) -> list[records.Warning]:
+    stitched = measured.stitched
+    warnings, seen = [], ""
+    rows, never = len(stitched.forgetting), sum(tokens is None for tokens in stitched.forgetting.values())
+    if stitched.lasts:
+        seen = (
+            "on a passage, the carried state and the initial one did not come near each other, so every document was "
+            "read in one row; the result is exact"
+        )
+    elif never > rows - never:
+        seen = (
+            f"{never} of {rows} rows had not lost their start by their end, so they were read one after the other; the "
+            "result is exact all the same"
+        )
+    if seen:
+        warnings.append(records.Warning(code="does-not-forget", message=f"the model does not forget: {seen}"))
+    if measured.threads != 1:
+        message = (
+            f"a worker's TensorFlow runs with {measured.threads} threads and not with 1: the last digits may "
+            "differ between workers; start them anew"
+        )
+        warnings.append(records.Warning(code="threads", message=message))
+    audited = stitched.audited_loss_difference or 0.0
+    if stitched.fragile or audited > _ILL_CONDITIONED:
+        message = (
+            "a change of the last digit of a state grows: the one-stream number itself depends on rounding, and is not "
+            "claimed to 1e-6"
+        )
+        warnings.append(records.Warning(code="ill-conditioned", message=message))
+    return warnings
+
+
+def scored_text(
+    text: EncodedText,
+    options: TextOptions,
+    collected: Collector,
+    *,
+    state: str,
+    base: Mapping[str, float],
+    fitted: Fitted | None = None,
+    bos: str = "none",
+) -> records.Run:
+    """Compute scores and intervals from sums over a text: a record made now, of no checkpoint and no command yet.
+
+    `state` is the field of the signature, such as `state:carry`; `bos` is the value of another: `none` if the first
+    token of a document has no loss, else `scored`. `base` holds nats a token of each baseline.
+    """
+    blocks, units, finite = collected.blocks(), collected.units(), collected.not_finite is None
+    totals = Totals(
+        tokens=units["tokens"],
+        characters=units["characters"],
+        bytes=units["scored_bytes"],
+        words=units["words"],
+        lossless=text.layout is not None,
+        sums=collected.totals(),
+    )
+    found = metrics.finish(totals) if finite else Scores(values={}, missing={})
+    intervals = ScoreIntervals(bounds={}, interval=None, warnings=())
+    if found.values:
+        intervals = score_intervals(blocks, lossless=totals.lossless)
+    fitted_warnings = () if fitted is None else fitted.warnings(found.values.get("cross_entropy"))
+    return records.Run(
+        rnneval=rnneval.__version__,
+        created=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
+        command=(),
+        signature=f"{text.signature_part}|bos:{bos}|{state}|defs:{_DEFINITIONS}",
+        valid=finite,
+        text=records.Text(
+            sha256=text.sha256,
+            files=text.files,
+            part=options.part,
+            share=None if options.part is None else text.share,
+            characters=text.characters,
+            bytes=text.bytes,
+            words=text.words,
+            documents=text.text_documents,
+            scored_characters=units["characters"],
+            scored_bytes=units["scored_bytes"],
+            scored_words=units["words"],
+        ),
+        tokens=records.Tokens(
+            total=text.tokens, scored=units["tokens"], unscored=text.tokens - units["tokens"], unknown=text.unknown
+        ),
+        total_nats=totals.sums.get("nats") if finite else None,
+        scores=_scores(found, intervals),
+        interval=intervals.interval,
+        baselines=dict(base),
+        ngram=None if fitted is None else fitted.beside(blocks),
+        blocks=blocks,
+        warnings=(
+            *text.warnings,
+            *_few_or(intervals.warnings, units["characters"]),
+            *_score_warnings(collected, found, base),
+            *fitted_warnings,
+        ),
+    )
+
+
+def _few_or(warnings: Sequence[records.Warning], characters: int) -> tuple[records.Warning, ...]:
+    """Return the warnings of the intervals; of a text with few scored characters, one that says both."""
+    if characters >= _FEW_CHARACTERS:
+        return tuple(warnings)
+    code = "too-little-text"
+    said = [f"only {characters:,} characters are scored, and fewer than {_FEW_CHARACTERS:,} say little about a model"]
+    said += [warning.message for warning in warnings if warning.code == code]
+    others = (warning for warning in warnings if warning.code != code)
+    return (records.Warning(code=code, message="; ".join(said)), *others)
+
+
+def _scores(found: Scores, intervals: ScoreIntervals) -> dict[str, records.Score]:
+    units = {metric.name: metric.unit for metric in metrics.all_metrics()}
+    scores = {}
+    for name, value in found.values.items():
+        bounds = intervals.bounds.get(name)
+        # The two add up in another order: where all losses are equal, the last digit may differ.
+        low, high = (min(bounds.low, value), max(bounds.high, value)) if bounds is not None else (None, None)
+        scores[name] = records.Score(value=value, unit=units[name], low=low, high=high)
+    return scores
+
+
+def _score_warnings(collected: Collector, found: Scores, base: Mapping[str, float]) -> list[records.Warning]:
+    warnings = [records.Warning(code="no-score", message=f"{name}: {reason}") for name, reason in found.missing.items()]
+    place = collected.not_finite
+    if place is not None:
+        message = (
+            f"the loss of token {place.token} (byte {place.byte} of the text) is {place.value}: no score is a number"
+        )
+        warnings.append(records.Warning(code="not-finite", message=message))
+    loss, guess = found.values.get("cross_entropy"), base.get("uniform")
+    if loss is not None and guess is not None and loss > guess:
+        message = (
+            f"{loss:.4g} nats a token is worse than guessing ({guess:.4g}): the vocabulary is in another "
+            "order than in training, the input encoding does not match, or the model is untrained"
+        )
+        warnings.append(records.Warning(code="worse-than-uniform", message=message))
+    return warnings

@@ -1,0 +1,157 @@
+"""`rnneval.evaluate`: measure a model on a text, and return a run record; diagnoses read a text by `held_out`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from rnneval.errors import UsageError, VocabularyError
+from rnneval.evaluate.check import check, depends_on_cut, fails, rows_apart
+from rnneval.evaluate.diagnostics.states import States, StateWatch
+from rnneval.evaluate.fitting import fit
+from rnneval.evaluate.measure import Reader, inputs_of, measure
+from rnneval.evaluate.plan import StateOptions, Streaming
+from rnneval.evaluate.record import run_record
+from rnneval.evaluate.rows import Watch
+from rnneval.metrics.diagnostics import findings
+from rnneval.models.protocol import LanguageModel, require_carried
+from rnneval.option import option, values_of
+from rnneval.options import DiagnosticOptions, EvaluateOptions, StateGroup, StringGroup, on_text
+from rnneval.records.paths import named, require_apart
+from rnneval.records.run import Run
+from rnneval.records.wiring import Wiring
+from rnneval.text import EncodedText, InMemory, Paths, TextOptions, Vocabulary, encode, text_given
+
+_CUT = 100
+"""Tokens a step for a model whose scores depend on it, as in training, unless --segment says otherwise."""
+_UNSEEN = States(summaries={}, missing={"any layer": "several processes read the text (--jobs, --scheduler)"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderOptions(StringGroup, EvaluateOptions):
+    """Options of `evaluate`, with those that only Python has."""
+
+    reader: Reader | None = option(None, flag="")
+    """Reader of the text in place of this process, from `rnneval.evaluate.chunks.reader_over`."""
+    wiring: Wiring | None = option(None, flag="")
+    """Wiring record of this very model from `rnneval.check`, in place of checking it again."""
+
+
+@on_text(ReaderOptions)
+def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOptions) -> Run:
+    """Measure a model on held-out text: every token accounted for, the state carried.
+
+    Args:
+        lm: Model from `rnneval.open` or `rnneval.wrap`, with a vocabulary.
+        text: One or more files of UTF-8 text, joined in this order; or give `string`.
+        options: Keyword arguments, each a field of `ReaderOptions`.
+
+    Returns:
+        The run record; `valid` is False where the model fails the wiring check, where it draws random numbers with
+        training=False, or where a loss is not finite.
+
+    Raises:
+        UsageError: an option's value is not known, a baseline would be fitted on text that is scored, or `declare`
+            differs from the declarations of `wiring`.
+        TextError: the text is missing, empty, not UTF-8, or has characters that the vocabulary lacks.
+        VocabularyError: the model has no vocabulary.
+        CheckpointError: the model gives a token the probability 0, or raises.
+    """
+    given, read_as = text_given(text, options.string), TextOptions.of(options)
+    stateful = StateOptions(**values_of(StateGroup, options), window=lm.window)
+    how = Streaming.of(options, options.progress)
+    vocabulary = _vocabulary_of(lm)
+    if options.beside_reset is not None and lm.window is not None:
+        raise UsageError(f"--beside-reset: a window model knows nothing but the last {lm.window} tokens anyway")
+    require_apart(named("losses", options.losses), [*inputs_of(lm, given), *named("fit_on", options.fit_on)])
+    carried = lm.window is None  # a window model is given the past alone, and has no state to wire or to look at
+    wiring = _wiring_of(lm, options) if carried else None
+    with encode(given, vocabulary, read_as) as encoded:
+        fitted = fit(options, read_as, vocabulary, encoded, width=lm.width, unscored=stateful.unscored)
+        reader = None if depends_on_cut(wiring) else options.reader
+        states = watch = other_cut = beside = None
+        if options.states and carried:
+            if reader is None:
+                watch = StateWatch(encoded)
+            else:
+                states = _UNSEEN
+        settings = _settings_for(wiring, stateful, how)
+        measured = measure(lm, encoded, *settings, losses=options.losses, watch=watch, reader=reader)
+        if watch is not None:
+            states = watch.finish()
+        if fails(wiring):
+            cut = _CUT if settings[0].cut == 1 else 1
+            other_cut = measure(lm, encoded, replace(settings[0], cut=cut), settings[1])
+        if options.beside_reset:
+            resets = StateOptions(state="reset", segment=options.beside_reset)
+            beside = options.beside_reset, measure(lm, encoded, *_settings_for(wiring, resets, how), reader=reader)
+        return run_record(
+            lm,
+            encoded,
+            read_as,
+            measured,
+            wiring=wiring,
+            states=states,
+            command=options.command,
+            fitted=fitted,
+            other_cut=other_cut,
+            beside=beside,
+        )
+
+
+def _vocabulary_of(lm: LanguageModel) -> Vocabulary:
+    if lm.vocabulary is None:
+        raise VocabularyError(lm.why_no_vocabulary or "the model has no vocabulary: give one (--vocab, --vocab-from)")
+    return lm.vocabulary
+
+
+def _wiring_of(lm: LanguageModel, options: ReaderOptions) -> Wiring | None:
+    """Return the wiring that is given, whatever `check` says, else what the check finds; None if it is left out."""
+    declared = tuple(options.declare)
+    if options.wiring is None:
+        return check(lm, declare=declared, seed=options.seed) if options.check else None
+    if declared and declared != options.wiring.declared:
+        raise UsageError(
+            f"declare={list(declared)} and wiring with declared={list(options.wiring.declared)}: declare it where the "
+            "wiring is checked: rnneval.check(model, declare=…)"
+        )
+    return options.wiring
+
+
+def _settings_for(wiring: Wiring | None, stateful: StateOptions, how: Streaming) -> tuple[StateOptions, Streaming]:
+    """Return the options with which a text is read: all of its division matters where a segment's length does."""
+    if not depends_on_cut(wiring):
+        return stateful, how
+    streams = how.streams if rows_apart(wiring) else 1
+    return replace(stateful, cut=stateful.segment or _CUT), replace(how, streams=streams, padded=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """A model and a text that it can read, for a diagnosis."""
+
+    lm: LanguageModel
+    text: EncodedText
+    options: DiagnosticOptions
+    wiring: Wiring | None
+
+    def read(self, watch: Watch) -> Run:
+        """Read the text from its first token to its last, with a watch, and return the run record.
+
+        Its `valid`, `wiring` and warnings say whether the model's states can be trusted.
+        """
+        how = Streaming.of(self.options, self.options.progress)
+        measured = measure(self.lm, self.text, *_settings_for(self.wiring, StateOptions(), how), watch=watch)
+        states = watch.finish() if isinstance(watch, StateWatch) else None
+        read_as, command = TextOptions.of(self.options), self.options.command
+        return run_record(self.lm, self.text, read_as, measured, wiring=self.wiring, states=states, command=command)
+
+
+@contextmanager
+def held_out(lm: LanguageModel, what: str, given: Paths | InMemory, options: DiagnosticOptions) -> Iterator[HeldOut]:
+    """Check a model's wiring, and encode the text for it; a window model carries no state and is refused."""
+    findings.require_known(options.thresholds or {})
+    read_as = TextOptions.of(options)
+    require_carried(lm, what)
+    with encode(given, _vocabulary_of(lm), read_as) as encoded:
+        wiring = check(lm, declare=options.declare, seed=options.seed) if options.check else None
+        yield HeldOut(lm=lm, text=encoded, options=options, wiring=wiring)

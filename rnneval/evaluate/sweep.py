@@ -1,0 +1,288 @@
+"""`rnneval.sweep`: evaluate many checkpoints once each, into a record each and one table."""
+
+import gc
+import json
+import os
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import sha256
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+import rnneval
+from rnneval.errors import RecordError, RnnevalError
+from rnneval.evaluate.executor import Done, Task, WorkerDiedError, connected
+from rnneval.evaluate.reopening import (
+    ALONE,
+    Opening,
+    absolute_paths,
+    file_hashes,
+    require_same_files,
+    require_same_version,
+)
+from rnneval.evaluate.sweep_checkpoints import Candidate, find_checkpoints
+from rnneval.evaluate.sweep_table import FAILED, FILE, NOT_VALID, RECORDS, Row, best_first, record_name, write_table
+from rnneval.option import values_of
+from rnneval.options import SweepOptions, SweptGroup, WorkerGroup, on_text
+from rnneval.records import Run, decode, encode, read_run, write
+from rnneval.records._base import quoted
+from rnneval.records.paths import named, require_apart
+from rnneval.records.run import score_in_words
+from rnneval.text import Paths, TextOptions
+from rnneval.text.pieces import final_text
+from rnneval.text.sources import Sources, refuse_overlap
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EVALUATION = 2
+"""To be raised when the same evaluation would give other numbers: earlier records then no longer count as done."""
+_RULES = {
+    "CheckpointError": "checkpoint",
+    "VocabularyError": "vocabulary",
+    "TextError": "text",
+    "UsageError": "usage",
+    "RecordError": "record",
+}
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Sweep:
+    """Result of a sweep."""
+
+    rows: tuple[Row, ...]
+    """One row for each checkpoint, in natural order of their names."""
+    out: Path
+    others: tuple[str, ...]
+    """Files of the folder that are not checkpoints."""
+    kept: int
+    """Number of checkpoints that were finished before."""
+
+    @property
+    def failed(self) -> tuple[Row, ...]:
+        """Checkpoints without a valid number."""
+        return tuple(row for row in self.rows if row.status in {FAILED, NOT_VALID})
+
+    @property
+    def warned(self) -> tuple[Row, ...]:
+        """Checkpoints whose records hold warnings."""
+        return tuple(row for row in self.rows if row.run is not None and row.run.warnings)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return the table as a pandas DataFrame, with the columns that `rnneval.evaluate.sweep_table` lists."""
+        import pandas as pd
+
+        return pd.read_parquet(self.out / FILE)
+
+    @property
+    def frame(self) -> "pd.DataFrame":
+        """The same as `to_frame()`."""
+        return self.to_frame()
+
+    def __repr__(self) -> str:
+        best = next(iter(best_first([row.columns() for row in self.rows])), None)
+        run = next((row.run for row in self.rows if best is not None and row.name == best["path"]), None)
+        said = f"{len(self.rows)} checkpoints in {quoted([str(self.out)])}"
+        if best is None or run is None or not run.valid:
+            return f"<Sweep of {said}: none is valid>"
+        score = score_in_words(run.scores, run.signature)
+        return f"<Sweep of {said}: best is {quoted([best['path']])} with {score}, {run.signature}>"
+
+
+@on_text(SweepOptions)
+def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) -> Sweep:
+    """Evaluate every checkpoint of a folder in worker processes; what was finished before is not done again.
+
+    A file that is broken or hostile, or that kills its worker process, is a row with its error; the rest goes on.
+
+    Args:
+        folder: Folder that is searched for checkpoints, by content, with all folders in it. Links are not followed.
+        text: One or more files of UTF-8 text.
+        options: Keyword arguments, each a field of `SweepOptions`.
+
+    Returns:
+        A value with one row per checkpoint, and the table as a pandas DataFrame (`frame`).
+
+    Raises:
+        UsageError: no checkpoint is in the folder, an option's value is not known, or there is no
+            scheduler at the address, or no Dask to reach it.
+        TextError: the text is missing, empty or not UTF-8.
+        RecordError: a record or the table cannot be written.
+    """
+    out, progress = Path(options.out), options.progress or (lambda *_: None)
+    workers = WorkerGroup(**values_of(WorkerGroup, options))
+    found = find_checkpoints(folder, out=out)
+    orders = _orders(found.candidates, text, options)
+    one = orders[0]  # all read the same texts
+    require_apart(
+        named("out", [out / name for name in (FILE, *(order.record for order in orders))]),
+        [
+            *named("folder", *(candidate.files for candidate in found.candidates)),
+            *named("the text", one.texts, options.fit_on),
+            *named("opening", one.opening.files),
+        ],
+    )
+    try:
+        (out / RECORDS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecordError(f"{out}: cannot be made: {error.strerror or error}: name a folder") from error
+    rows = {order.name: row for order in orders if (row := _finished(order, out)) is not None}
+    kept = len(rows)
+    progress(kept, len(orders))
+    if kept < len(orders):
+        left = [order for order in orders if order.name not in rows]
+        tasks = deque(Task(key=order, call=measure_one, arguments=partial(tuple, [order])) for order in left)
+        with connected(workers, tasks=len(left)) as pool:
+            for done in pool.run(tasks):
+                rows[done.key.name] = _row_of(done, out)
+                progress(len(rows), len(orders))
+    ordered = tuple(rows[order.name] for order in orders)
+    write_table(ordered, out, {"rnneval.text": one.text})
+    return Sweep(rows=ordered, out=out, others=found.others, kept=kept)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """One checkpoint to be evaluated: instructions for a worker."""
+
+    name: str
+    key: str  # hash of its path and content, the text, the options and `EVALUATION`
+    path: str
+    shown: str  # the path as the user gave it, for the record
+    sha256: str
+    opening: Opening
+    texts: tuple[str, ...]
+    text: str
+    """SHA-256 of the final text."""
+    options: Mapping[str, Any]  # keyword arguments of `rnneval.evaluate`
+    hashes: Mapping[str, str]
+    version: str
+    command: tuple[str, ...]
+
+    @property
+    def record(self) -> str:
+        """Path of its record in the folder of results."""
+        return f"{RECORDS}/{record_name(self.name, self.key)}"
+
+
+def _orders(candidates: Sequence[Candidate], text: Paths, options: SweepOptions) -> list[Order]:
+    """Hash everything that a score depends on, before any work is started."""
+    opening = Opening(**(options.opening or {}))
+    texts, fitted = absolute_paths(text), absolute_paths(options.fit_on or ())
+    final = _final_sha256(texts, fitted, options)
+    hashes = file_hashes((*texts, *fitted, *opening.files))
+    plain = {**values_of(SweptGroup, options), "fit_on": fitted or None, "declare": tuple(options.declare)}
+    with ThreadPoolExecutor(4) as threads:
+        contents = list(threads.map(attrgetter("sha256"), candidates))
+    common = (EVALUATION, sorted(hashes.values()), final, plain, opening.plain())
+    orders = []
+    for candidate, content in zip(candidates, contents, strict=True):
+        depends_on = json.dumps((candidate.name, content, *common), sort_keys=True, default=repr)
+        order = Order(
+            name=candidate.name,
+            key=sha256(depends_on.encode()).hexdigest(),
+            path=str(candidate.path.absolute()),
+            shown=str(candidate.path),
+            sha256=content,
+            opening=opening,
+            texts=texts,
+            text=final,
+            options=plain,
+            hashes=hashes,
+            version=rnneval.__version__,
+            command=tuple(options.command),
+        )
+        orders.append(order)
+    return orders
+
+
+def _final_sha256(texts: Sequence[str], fitted: Sequence[str], options: SweepOptions) -> str:
+    """Hash the final text; the text on which baselines are fitted may not overlap it."""
+    chosen = TextOptions.of(options)
+    whole, scored = sha256(), Sources(texts)
+    for document in final_text(scored, chosen):
+        whole.update(document.encode())
+    if fitted:
+        fit = Sources(fitted)
+        options_of_fit = replace(chosen, part=options.fit_part, part_option="--fit-part")
+        final_text(fit, options_of_fit)
+        refuse_overlap(fit.taken(options_of_fit.sliced), scored.taken(chosen.sliced))
+    return whole.hexdigest()
+
+
+def measure_one(order: Order) -> str:
+    """Evaluate one checkpoint in this process, a worker, and return the record as JSON."""
+    with ALONE:
+        try:
+            return encode(_measured(order))
+        finally:
+            if (keras := sys.modules.get("keras")) is not None:
+                keras.utils.clear_session()  # it keeps names and graphs of every model
+            gc.collect()
+
+
+def _measured(order: Order) -> Run:
+    """Open and evaluate the checkpoint; the model is gone when this returns."""
+    require_same_version(order.version)
+    require_same_files(order.hashes)
+    from rnneval.evaluate.run import evaluate
+
+    lm = order.opening.open(order.path, order.sha256, kernel=order.options.get("kernel", "auto"))
+    run = evaluate(lm, list(order.texts), command=order.command, **order.options)
+    assert run.checkpoint is not None  # noqa: S101 - only imported losses have none
+    return msgspec.structs.replace(run, checkpoint=msgspec.structs.replace(run.checkpoint, path=order.shown))
+
+
+def _finished(order: Order, out: Path) -> Row | None:
+    """Return the row of a checkpoint if its record is there, complete and of this content, or None."""
+    path = out / order.record
+    if not path.is_file():
+        return None
+    try:
+        run = read_run(path)
+    except RecordError:
+        return None  # of another version, or damaged: the checkpoint is evaluated again
+    return _row(order, run) if run.source.sha256 == order.sha256 else None
+
+
+def _row_of(done: Done, out: Path) -> Row:
+    """Write the record that a worker returned, and return the row."""
+    order: Order = done.key
+    if done.error is not None:
+        rule, message = _rule_and_message(done.error)
+        return Row(name=order.name, sha256=order.sha256, error=message.removeprefix(f"{order.path}: "), rule=rule)
+    run = decode(done.value, order.name)
+    assert isinstance(run, Run)  # noqa: S101 - what `measure_one` makes
+    write(run, out / order.record)
+    return _row(order, run)
+
+
+def _rule_and_message(error: BaseException) -> tuple[str, str]:
+    if isinstance(error, RnnevalError):
+        return error.rule or _RULES[type(error).__name__], str(error)
+    if isinstance(error, WorkerDiedError):
+        return "worker-died", (
+            "every worker that evaluated this checkpoint died: it needs more memory than a worker has (--memory), or "
+            "its content crashes a parser"
+        )
+    if isinstance(error, MemoryError):
+        return "out-of-memory", "it needs more memory than a worker has (--memory)"
+    return "unexpected", f"{type(error).__name__}: {error}"
+
+
+def _row(order: Order, run: Run) -> Row:
+    return Row(
+        name=order.name,
+        sha256=order.sha256,
+        run=run,
+        record=order.record,
+        rule=" ".join(run.broken_rules) or None,
+        error=run.why_not_valid or None,
+    )

@@ -1,0 +1,36 @@
+"""Keras models: opening checkpoints safely, and the state contract (`RecurrentLM`). Importing it needs TensorFlow."""
+
+import os
+from importlib.util import find_spec
+
+from rnneval import collector_paused, without_current_folder
+from rnneval.errors import UsageError
+
+
+def require_tensorflow() -> None:
+    """Refuse an environment in which Keras 3 on TensorFlow cannot run, before half a gigabyte is imported.
+
+    Raises:
+        UsageError: TensorFlow is not installed, another Keras backend is asked for, or legacy Keras is.
+    """
+    if find_spec("tensorflow") is None:
+        raise UsageError("TensorFlow is not installed, and this command needs it: pip install 'rnneval[tensorflow]'")
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    if backend != "tensorflow":
+        raise UsageError(
+            f"KERAS_BACKEND is {backend}; rnneval drives Keras on TensorFlow: unset it or set it to tensorflow"
+        )
+    if os.environ.get("TF_USE_LEGACY_KERAS", "0").lower() not in {"", "0", "false"}:
+        raise UsageError("TF_USE_LEGACY_KERAS asks for Keras 2; rnneval reads Keras 2 files with Keras 3: unset it")
+    # TensorFlow's log messages are of no use to the user; the command line holds back those that come all the same.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+with without_current_folder(), collector_paused():
+    require_tensorflow()
+    from rnneval.models.keras.lm import RecurrentLM
+    from rnneval.models.keras.opening import open  # noqa: A004 - the name in the contract: rnneval.open
+    from rnneval.models.keras.weights import keras2_hard_sigmoid
+    from rnneval.models.keras.wrap import wrap
+
+__all__ = ["RecurrentLM", "keras2_hard_sigmoid", "open", "wrap"]

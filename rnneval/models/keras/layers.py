@@ -1,0 +1,235 @@
+"""The layers and trainable variables of a model and their names in records; the states and gates of a layer.
+
+A *unit* is a recurrent layer, or a cell that is called outside of one. Its path is how its author reaches it
+(`gru2`, `stack[1].lstm`, `enc.forward_layer`); its name is the key used in records and on the command line.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rnneval.metrics.diagnostics import gates
+from rnneval.metrics.diagnostics.summary import LIMITS
+from rnneval.models.numpy.chain import snake_case
+from rnneval.models.protocol import GatedCell, LayerState
+from rnneval.wiring.places import place_name
+
+# Attributes that every Keras layer or model has for its own use, never the author's; `_self_…` are TensorFlow's.
+OWN_ATTRIBUTES = frozenset(vars(keras.layers.Layer())) | frozenset(vars(keras.Model()))
+_KINDS = ((keras.layers.GRUCell, "GRU"), (keras.layers.LSTMCell, "LSTM"))
+_SLOTS = {"LSTM": ("h", "c"), "LSTMCell": ("h", "c")}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Unit:
+    """One recurrent layer or free cell, at one of its places in a call; equal only to itself."""
+
+    layer: Any  # the Keras object
+    path: str
+    name: str
+    place: int = 1
+    """Number of the place, from 1: a layer that reads two streams has two, and a state at each (`wiring.places`)."""
+    _others: dict[int, "Unit"] = field(default_factory=dict, init=False, repr=False)
+
+    def at(self, place: int) -> "Unit":
+        """Return the same layer at another place, named `gru#2`; always the same object."""
+        if place == self.place:
+            return self
+        if place not in self._others:
+            name = place_name(self.name, place)
+            self._others[place] = Unit(layer=self.layer, path=self.path, name=name, place=place)
+        return self._others[place]
+
+    @property
+    def kind(self) -> str:
+        """The name of its class, such as GRU."""
+        return type(self.layer).__name__
+
+    @property
+    def is_layer(self) -> bool:
+        """True if it runs over time by itself (a layer), false if it is one step of a loop of the author's (a cell)."""
+        return isinstance(self.layer, keras.layers.RNN)
+
+    @property
+    def cell(self) -> Any:
+        """The cell of a layer, or the free cell itself."""
+        return self.layer.cell if self.is_layer else self.layer
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The names of the parts of its state, in Keras' order."""
+        return slot_names(self.cell)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The widths of the parts of its state."""
+        return tuple(int(size) for size in keras.tree.flatten(self.cell.state_size))
+
+    @property
+    def units(self) -> int:
+        """The width of the first part of its state."""
+        return self.sizes[0]
+
+
+def recurrent_units(model: Any) -> tuple[Unit, ...]:
+    """Find every recurrent layer, and every cell outside of one, each once, in the order of the author's attributes."""
+    return tuple(
+        Unit(layer=layer, path=path, name=key_of(layer, path))
+        for path, layer in walk_below(model)
+        if is_recurrent(layer)
+    )
+
+
+def walk_below(thing: Any, *, into_recurrent: bool = False) -> Iterator[tuple[str, Any]]:
+    """Yield every layer below `thing`, each once, with its path; inside of recurrent layers and cells only if asked."""
+    waiting, seen = [("", thing)], set[int]()
+    while waiting:
+        path, thing = waiting.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if path and isinstance(thing, keras.layers.Layer):
+            yield path, thing
+            if is_recurrent(thing) and not into_recurrent:
+                continue
+        for name, child in reversed(_children(thing)):
+            waiting.append((f"{path}{name}" if name.startswith("[") or not path else f"{path}.{name}", child))
+
+
+def _children(thing: Any) -> list[tuple[str, Any]]:
+    if is_graph(thing):
+        return [(layer.name, layer) for layer in thing.layers]
+    if isinstance(thing, dict):
+        return [(f"[{key!r}]", value) for key, value in thing.items()]
+    if isinstance(thing, (list, tuple)):
+        return [(f"[{index}]", value) for index, value in enumerate(thing)]
+    held = dict(getattr(thing, "__dict__", {}))
+    if isinstance(thing, keras.layers.Layer):
+        held = {k: value for k, value in held.items() if k not in OWN_ATTRIBUTES and not k.startswith("_self_")}
+    kinds = (keras.layers.Layer, list, tuple, dict)
+    return [(name, value) for name, value in held.items() if isinstance(value, kinds)]
+
+
+def slot_names(cell: Any) -> tuple[str, ...]:
+    """Name the parts of a cell's state: h; h and c; for stacked cells `cells[i].h`; for others s0, s1."""
+    if isinstance(cell, keras.layers.StackedRNNCells):
+        return tuple(f"cells[{i}].{slot}" for i, inner in enumerate(cell.cells) for slot in slot_names(inner))
+    for base in type(cell).__mro__:
+        if base.__name__ in _SLOTS:
+            return _SLOTS[base.__name__]
+    count = len(keras.tree.flatten(cell.state_size))
+    return ("h",) if count == 1 else tuple(f"s{i}" for i in range(count))
+
+
+def key_of(layer: Any, path: str) -> str:
+    """Return the name that its author gave a layer, else its path: automatic names (`gru_7`) differ by instance."""
+    name = getattr(layer, "name", "")
+    automatic = re.fullmatch(rf"((forward|backward)_)?{re.escape(snake_case(type(layer).__name__))}(_\d+)?", name)
+    return path if automatic or not name else name
+
+
+def sublayers(model: Any) -> list[Any]:
+    """Return the layers of a model at any depth, including those inside wrappers and lists, whatever their names."""
+    if not isinstance(model, keras.layers.Layer):
+        return [thing for thing in getattr(model, "__dict__", {}).values() if isinstance(thing, keras.layers.Layer)]
+    return list(model._flatten_layers(include_self=False, recursive=True))
+
+
+def is_recurrent(layer: Any) -> bool:
+    """Return whether an object is a recurrent layer or a cell."""
+    return isinstance(layer, keras.layers.RNN) or getattr(layer, "state_size", None) is not None
+
+
+def is_graph(model: Any) -> bool:
+    """Return whether a model is a Sequential or functional one: a graph of layers, not its author's own `call`."""
+    names = {base.__name__ for base in type(model).__mro__ if base.__module__.startswith("keras.")}
+    return bool(names & {"Functional", "Sequential"}) and type(model).call.__module__.startswith("keras.")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Column:
+    """One variable of one layer."""
+
+    layer: str  # `model` for a variable that belongs to no layer
+    variable: str  # `kernel`, `recurrent_kernel`, `bias`, `embeddings`, …
+    tensor: Any = field(repr=False)
+
+
+def columns_of(model: Any) -> tuple[Column, ...]:
+    """Name every trainable variable, in the order of the model's own list."""
+    owners: dict[int, str] = {}
+    for path, layer in walk_below(model):  # a layer after the one that holds it: the innermost name stays
+        owners |= dict.fromkeys(map(id, layer.trainable_variables), key_of(layer, path))
+    variables = list(model.trainable_variables)
+    names = [str(variable.name).rpartition("/")[2].removesuffix(":0") for variable in variables]
+    keys = [(owners.get(id(variable), "model"), name) for variable, name in zip(variables, names, strict=True)]
+    twice = {key for key, count in Counter(keys).items() if count > 1}
+    found = []
+    for (layer, name), variable in zip(keys, variables, strict=True):
+        if (layer, name) in twice:  # of several cells in one layer: the cell's name goes before
+            name = "/".join(str(getattr(variable, "path", variable.name)).split("/")[-2:])  # noqa: PLW2901
+        found.append(Column(layer=layer, variable=name, tensor=variable))
+    return tuple(found)
+
+
+def states_of(unit: Unit) -> tuple[LayerState, ...]:
+    """Return the parts of a unit's state in Keras' order, with the bound beyond which each is saturated."""
+    limits: list[float | None] = []
+    for cell in cells_in(unit.cell):
+        tanh = getattr(cell, "activation", None) is keras.activations.tanh
+        if tanh and isinstance(cell, keras.layers.LSTMCell):
+            limits += [LIMITS["h"], LIMITS["c"]]
+        elif tanh and isinstance(cell, (keras.layers.GRUCell, keras.layers.SimpleRNNCell)):
+            limits.append(LIMITS["h"])
+        else:
+            limits += [None] * len(keras.tree.flatten(cell.state_size))
+    return tuple(
+        LayerState(layer=unit.name, slot=name, units=size, limit=limit)
+        for name, size, limit in zip(unit.slots, unit.sizes, limits, strict=True)
+    )
+
+
+def cells_in(cell: Any) -> tuple[Any, ...]:
+    """Return the cells of a stack of cells in their order, or the cell itself."""
+    if isinstance(cell, keras.layers.StackedRNNCells):
+        return tuple(inner for part in cell.cells for inner in cells_in(part))
+    return (cell,)
+
+
+def gated_cells(unit: Unit) -> tuple[GatedCell, ...]:
+    """Return the cells of a layer whose gates are known; none for a cell whose step is its author's own."""
+    cells = cells_in(unit.cell)
+    found, slot, below = [], 0, None
+    for k, cell in enumerate(cells):
+        kind = _kind(cell)
+        if kind is not None:
+            weights = [np.asarray(part, np.float32) for part in (cell.kernel, cell.recurrent_kernel)]
+            bias = None if cell.bias is None else np.asarray(cell.bias, np.float32)
+            gated = gates.Gated(kind=kind, kernel=weights[0], recurrent=weights[1], bias=bias)
+            prefix = f"cells[{k}]." if len(cells) > 1 else ""
+            gate = cell.recurrent_activation
+            logistic = gate is keras.activations.sigmoid
+            activation = None if logistic else lambda array, gate=gate: np.asarray(gate(tf.constant(array)))
+            found.append(GatedCell(prefix=prefix, weights=gated, activation=activation, slot=slot, below=below))
+        if kind is None and not isinstance(cell, keras.layers.SimpleRNNCell):
+            break  # its output, which the cell above reads, is not known to be its state
+        below, slot = slot, slot + len(keras.tree.flatten(cell.state_size))
+    return tuple(found)
+
+
+def why_no_gates(unit: Unit) -> str | None:
+    """Return the reason if the gates of a layer are not known; None if they are, or if it is known to have none."""
+    plain = keras.layers.SimpleRNNCell
+    own = [cell for cell in cells_in(unit.cell) if _kind(cell) is None and type(cell) is not plain]
+    return f"{type(own[0]).__name__} is a cell of the author's own: its gates are not known" if own else None
+
+
+def _kind(cell: Any) -> str | None:
+    """Return GRU or LSTM for Keras' cells and for subclasses that step as they do; None for one with its own `call`."""
+    return next((kind for base, kind in _KINDS if isinstance(cell, base) and type(cell).call is base.call), None)

@@ -1,0 +1,400 @@
+"""The state tap: see and replace what goes into recurrent layers, and what comes out, while a model runs.
+
+For a recurrent layer the tap replaces `inner_loop`, which Keras calls after `call` has resolved the initial state: an
+argument, a variable of a stateful layer, or the layer's own default. For a *free cell*, which is called outside of a
+layer, it replaces `call`. Each run goes to an observer, which may run it with other inputs or states, or return another
+result. Taps may be nested: the innermost block sees a run first. A tap on an object is put into its `__dict__`, past
+Keras' attribute tracking; a tap on classes also reaches layers that no attribute leads to. Every tap is removed when
+its block ends.
+
+`Trajectories` uses the tap to read the states of all units after every step, or to say why there are none.
+
+A *unit* is a recurrent layer or a free cell (`rnneval.models.keras.layers`). Its *turn* counts its runs in a block,
+from 1. A unit that reads the tokens of one call several times has one *place* per reading, each with a state of its
+own; place k is `unit.at(k)` (`rnneval.wiring.places`). Where every run reads all tokens, the k-th turn is place k; a
+cell that runs once per token in a loop has many turns and one place.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from types import MethodType
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from rnneval.models.keras.layers import Unit
+from rnneval.wiring.places import places_of
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """One run of a recurrent layer over a segment, or of a cell over one token."""
+
+    layer: Any
+    inputs: Any  # the inputs of a layer, `(batch, time, …)`, or of a cell, `(batch, …)`
+    state: Any  # the initial state, in the container in which Keras passes it
+    arguments: tuple[Any, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)  # further arguments of the call, positional and by name
+    turn: int = 0  # the number of this run among those of the same layer since the tap was installed, from 1
+    every_step: bool = False  # whether the observer asks for `Result.states`
+    nudge: Any = None
+    """Numbers to add to the states after every step, `(batch, time, all units of all states)`; for layers only."""
+
+    @property
+    def is_layer(self) -> bool:
+        """True if a layer runs, false if a cell does."""
+        return isinstance(self.layer, keras.layers.RNN)
+
+    @property
+    def steps(self) -> int | None:
+        """The number of tokens; None if the shape leaves it open."""
+        return self.inputs.shape[1] if self.is_layer else 1
+
+    @property
+    def mask(self) -> Any:
+        """The mask of a layer's run."""
+        return self.options.get("mask", self.arguments[0] if self.arguments else None)
+
+    @property
+    def training(self) -> Any:
+        """The argument `training` of a layer's run."""
+        return self.options.get("training", self.arguments[1] if len(self.arguments) > 1 else False)
+
+
+class Result(NamedTuple):
+    """The result of a run."""
+
+    output: Any  # the last output, `(batch, units)`
+    outputs: Any  # the outputs as the layer collects them, `(batch, time, units)`; None for a cell
+    state: Any  # the new state, in the container in which Keras returns it
+    states: tuple[Any, ...] | None = None
+    """Each part of the state after every step, `(batch, time, units)`, if the run asked for it."""
+
+
+Proceed = Callable[[Run], Result]
+Observer = Callable[[Run, Proceed], Result]  # (a run, the function that executes it) → the result that the model gets
+
+
+def leaves_of(state: Any) -> tuple[Any, ...]:
+    """Return the parts of a state, in Keras' order."""
+    return tuple(keras.tree.flatten(state))
+
+
+@contextmanager
+def tap(target: Any, observer: Observer) -> Iterator[None]:
+    """Pass every run of a layer or cell, or of all objects of a class, through an observer while the block runs."""
+    is_class = isinstance(target, type)
+    is_layer = issubclass(target if is_class else type(target), keras.layers.RNN)
+    attribute = "inner_loop" if is_layer else "call"
+    original = vars(target)[attribute] if is_class else getattr(target, attribute)
+    parameters = list(inspect.signature(original).parameters)[1 if is_class else 0 :]
+    names = ("sequences", "initial_state") if is_layer else ("inputs", *parameters[1:2], "states")
+    # A tap that is installed already gets the `Run` itself: Keras' arguments have no place for its further fields.
+    below: Proceed = getattr(original, "observed", None) or partial(_execute, original, is_class)
+    turns: dict[int, int] = {}
+
+    def observed(run: Run) -> Result:
+        turns[id(run.layer)] = turns.get(id(run.layer), 0) + 1
+        return observer(replace(run, turn=turns[id(run.layer)]), below)
+
+    @functools.wraps(original)
+    def replacement(layer: Any, *arguments: Any, **options: Any) -> Any:
+        rest = list(arguments)
+        inputs, state = (rest.pop(0) if rest else options.pop(name, None) for name in names[:2])
+        result = observed(Run(layer=layer, inputs=inputs, state=state, arguments=tuple(rest), options=options))
+        return (result.output, result.outputs, result.state) if is_layer else (result.output, result.state)
+
+    vars(replacement)["observed"] = observed
+    with overridden(target, attribute, replacement if is_class else MethodType(replacement, target)):
+        yield
+
+
+@contextmanager
+def tap_classes(cells: Sequence[Any], observer: Observer) -> Iterator[None]:
+    """Pass the runs of every recurrent layer, and of every cell of the classes of Keras and of `cells`, through one."""
+    classes = [keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell, *map(type, cells)]
+    owners_of_call = [
+        next((base for base in kind.__mro__ if "call" in vars(base)), keras.layers.Layer) for kind in classes
+    ]
+    loops, waiting = dict[type, None](), [keras.layers.RNN]
+    while waiting:  # every class at or below RNN that defines a loop itself
+        owner = waiting.pop()
+        waiting += owner.__subclasses__()
+        if "inner_loop" in vars(owner):
+            loops[owner] = None
+    with ExitStack() as stack:
+        for owner in loops:
+            stack.enter_context(tap(owner, observer))
+        for owner in dict.fromkeys(owners_of_call):
+            if owner is not keras.layers.Layer:
+                stack.enter_context(tap(owner, observer))
+        # To shape its dropout masks, Keras runs stacked cells once before the loop: that would be seen as another run.
+        stack.enter_context(overridden(keras.layers.RNN, "_maybe_config_dropout_masks", lambda *_: None))
+        # Bidirectional's fused paths compute both directions without calling either layer: nothing would be seen.
+        for fused in ("_can_attempt_fused_lstm", "_can_attempt_fused_gru"):
+            if hasattr(keras.layers.Bidirectional, fused):
+                stack.enter_context(overridden(keras.layers.Bidirectional, fused, lambda *_, **__: False))
+        yield
+
+
+@contextmanager
+def overridden(owner: Any, attribute: str, value: Any) -> Iterator[None]:
+    """Set an attribute of a Keras object or class while the block runs, past Keras' tracking; blocks may be nested."""
+    own = vars(owner)
+    put = partial(setattr, owner) if isinstance(owner, type) else own.__setitem__
+    remove = partial(delattr, owner) if isinstance(owner, type) else own.__delitem__
+    had, before = attribute in own, own.get(attribute)
+    put(attribute, value)
+    try:
+        yield
+    finally:
+        if had:
+            put(attribute, before)
+        else:
+            remove(attribute)
+
+
+def _execute(original: Any, is_unbound: bool, run: Run) -> Result:
+    call = partial(original, run.layer) if is_unbound else original
+    if not run.is_layer:
+        output, new = call(run.inputs, run.state, *run.arguments, **run.options)
+        states = tuple(leaf[:, None] for leaf in leaves_of(new)) if run.every_step else None
+        return Result(output, None, new, states)
+    if run.every_step or run.nudge is not None:
+        return _execute_by_steps(call, run)
+    return Result(*call(run.inputs, run.state, *run.arguments, **run.options))
+
+
+def _execute_by_steps(loop: Callable[..., Any], run: Run) -> Result:
+    """Run the layer's own loop with a probe in place of its cell, so that it collects the states after every step.
+
+    An LSTM layer shows c only at the end of a call, so the probe outputs the cell's output and all its new states side
+    by side, and they are taken apart here. With nudges (zeros will do) the gradient with respect to them is ∂loss/∂h_t
+    and ∂loss/∂c_t for every t at once.
+    """
+    layer, inputs = run.layer, run.inputs
+    nudged = run.nudge is not None
+    probe = _ProbeCell(layer, training=run.training, inputs=int(inputs.shape[-1]), nudged=nudged)
+    fed = tf.concat([inputs, tf.cast(run.nudge, inputs.dtype)], axis=-1) if nudged else inputs
+    with ExitStack() as stack:
+        for attribute, value in (("cell", probe), ("return_sequences", True), ("use_cudnn", False)):
+            stack.enter_context(overridden(layer, attribute, value))
+        last, outputs, new = loop(fed, run.state, *run.arguments, **run.options)
+    parts = probe.apart(outputs)
+    parts_and_starts = zip(parts[probe.states_at :], leaves_of(run.state), strict=True)
+    states = tuple(_held_over_masked_steps(part, run.mask, start) for part, start in parts_and_starts)
+    return Result(probe.apart(last)[probe.output_at], parts[probe.output_at], new, states)
+
+
+class _ProbeCell:
+    """The layer's own cell, which also outputs its new states at every step."""
+
+    def __init__(self, layer: Any, *, training: bool, inputs: int, nudged: bool) -> None:
+        cell = layer.cell
+        self._cell, self._inputs, self._nudged = cell, inputs, nudged
+        self._joined = bool(layer.unroll)  # Keras' loop collects several outputs apart; where it is unrolled, only one
+        self._options = {"training": training} if getattr(cell, "_call_has_training_arg", False) else {}
+        self.state_size = cell.state_size
+        self.sizes: list[int] = []
+        """Widths of the outputs: the cell's own output first unless it is one of the states, then every state."""
+        self.output_at = self.states_at = 0  # places of the cell's own output and of the first state among the outputs
+
+    def __call__(self, inputs: Any, states: Any, **_: Any) -> tuple[Any, Any]:
+        """Run one step of the cell, and output its new states beside its own output."""
+        x = inputs[:, : self._inputs] if self._nudged else inputs
+        output, new = self._cell(x, states, **self._options)
+        flat = keras.tree.flatten(new)
+        same = next((k for k, state in enumerate(flat) if state is output), None)
+        if self._nudged:
+            nudges = tf.split(inputs[:, self._inputs :], [int(state.shape[-1]) for state in flat], axis=-1)
+            flat = [state + tf.cast(nudge, state.dtype) for state, nudge in zip(flat, nudges, strict=True)]
+            new = keras.tree.pack_sequence_as(new, flat)
+            output = output if same is None else flat[same]
+        parts = flat if same is not None else [output, *flat]
+        self.sizes = [int(part.shape[-1]) for part in parts]
+        self.output_at = same or 0
+        self.states_at = 0 if same is not None else 1
+        if len(parts) == 1:
+            return parts[0], new
+        return (tf.concat(parts, axis=-1) if self._joined else tuple(parts)), new
+
+    def apart(self, outputs: Any) -> list[Any]:
+        """Split the outputs into their parts, `(…, units)` each."""
+        if len(self.sizes) == 1:
+            return [outputs]
+        return tf.split(outputs, self.sizes, axis=-1) if self._joined else list(outputs)
+
+
+def _held_over_masked_steps(states: Any, mask: Any, start: Any) -> Any:
+    """Repeat at each masked step the state of the last step that was not masked, or `start` if there is none.
+
+    The layer's loop does not: for masked steps it collects the last output, or zeros.
+    """
+    if mask is None:
+        return states
+    mask = tf.cast(mask[0] if isinstance(mask, (list, tuple)) else mask, tf.bool)
+    steps = tf.range(1, tf.shape(mask)[1] + 1)
+    last = tf.scan(tf.maximum, tf.transpose(tf.where(mask, steps, 0)))  # the last step that was not masked; 0: none yet
+    return tf.gather(tf.concat([start[:, None], states], axis=1), tf.transpose(last), batch_dims=1)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class UnitRun:
+    """The states of one run of a unit, or of the joined runs of one of its places; tensors."""
+
+    unit: Unit
+    turn: int  # the number of this run among the unit's runs in the block, from 1
+    steps: int | None  # the number of tokens; None if the shape leaves it open
+    before: tuple[Any, ...]  # each part of the state before the first step, `(batch, units)`
+    after: tuple[Any, ...] = ()
+    """Each part of the state as the unit returned it, `(batch, units)`; empty for joined runs."""
+    inputs: Any = None  # inputs of the unit, `(batch, time, inputs)`, if they are recorded
+    states: tuple[Any, ...] = ()
+    """Each part of the state after every step, `(batch, time, units)`, if they are recorded."""
+
+    def feeds(self, later: "UnitRun") -> bool:
+        """Return whether a later run begins with a state that this one returned, the very tensor."""
+        return any(given is taken for given in self.after for taken in later.before)
+
+
+@contextmanager
+def record_runs(units: Sequence[Unit], given: Mapping[Unit, Sequence[Any]] | None = None) -> Iterator[list[UnitRun]]:
+    """Record the states of each run of the units while the block runs, each with the state that is `given`, if any.
+
+    Its key `unit.at(k)` is the unit's k-th run in the block, which is its place k only if every run reads all tokens.
+    """
+    seen: list[UnitRun] = []
+    output_states = (keras.layers.GRU, keras.layers.LSTM, keras.layers.SimpleRNN)
+
+    def observe(unit: Unit, run: Run, proceed: Proceed) -> Result:
+        own = (given or {}).get(unit.at(run.turn))
+        if own is not None:
+            run = replace(run, state=keras.tree.pack_sequence_as(run.state, list(own)))
+        result = proceed(run)
+        before, after = leaves_of(run.state), leaves_of(result.state)
+        seen.append(UnitRun(unit=unit, turn=run.turn, steps=run.steps, before=before, after=after))
+        if own is None or not run.is_layer or run.mask is None or not isinstance(unit.layer, output_states):
+            return result
+        if not unit.layer.return_sequences or unit.layer.zero_output_for_mask:
+            return result
+        # Its output is its state, and a masked position repeats the output before it: where a row begins with masked
+        # positions, that is the state before the segment. Keras knows none there, and puts zeros.
+        begun = keras.ops.cumsum(keras.ops.cast(run.mask, "int32"), axis=1) > 0  # (batch, time)
+        return result._replace(outputs=keras.ops.where(begun[..., None], result.outputs, before[0][:, None, :]))
+
+    with ExitStack() as stack:
+        for unit in units:
+            if unit.place == 1:  # the other places are the same layer, which is tapped once
+                stack.enter_context(tap(unit.layer, partial(observe, unit)))
+        yield seen
+
+
+def by_place(seen: Sequence[UnitRun], tokens: int) -> tuple[Unit, ...]:
+    """Return the units that ran in a call over `tokens` tokens, once per place, in the order of their first runs."""
+    found: dict[int, Unit] = {}
+    for unit in dict.fromkeys(run.unit for run in seen):
+        own = [k for k, run in enumerate(seen) if run.unit is unit]
+        places = _places([seen[k] for k in own], [seen[k].steps or tokens for k in own], tokens)
+        found |= {k: unit.at(place) for k, place in zip(own, places, strict=True)}
+    return tuple(dict.fromkeys(found[k] for k in sorted(found)))
+
+
+def _places(runs: Sequence[UnitRun], steps: Sequence[int], tokens: int) -> tuple[int, ...]:
+    return places_of(steps, tokens, lambda earlier, later: runs[earlier].feeds(runs[later]))
+
+
+@dataclass(kw_only=True)
+class Trajectories:
+    """The runs of all units in one call with their states after every step, and why some units have none."""
+
+    runs: list[UnitRun] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)  # the reason why a unit has none, by the unit's name
+    nudged: set[Unit] = field(default_factory=set)  # the units, each at its place, to whose states a nudge was added
+
+    def by_unit(self, time: int | None) -> dict[Unit, UnitRun]:
+        """Return one trajectory for each place of each unit, joined along time where it is called step by step.
+
+        A place whose states cannot be read, or are not one after each of `time` tokens, goes to `missing` in its place.
+        """
+        found: dict[Unit, UnitRun] = {}
+        for unit in dict.fromkeys(run.unit for run in self.runs):
+            every = [run for run in self.runs if run.unit is unit]
+            steps = [run.states[0].shape[1] or time or 1 for run in every]
+            places = _places(every, steps, time or sum(steps))
+            for place in dict.fromkeys(places):
+                runs = [run for run, own in zip(every, places, strict=True) if own == place]
+                reason = _why_none(runs, time)
+                if reason:
+                    self.missing[unit.at(place).name] = reason
+                    continue
+                whole = runs[0]
+                if len(runs) > 1:
+                    parts = zip(*(run.states for run in runs), strict=True)
+                    states = tuple(tf.concat(part, axis=1) for part in parts)
+                    inputs = tf.concat([run.inputs for run in runs], axis=1)
+                    whole = replace(whole, inputs=inputs, states=states, after=())
+                found[unit.at(place)] = whole
+        return found
+
+
+@contextmanager
+def trajectories_of(units: Sequence[Unit], nudges: Mapping[Unit, Any] | None = None) -> Iterator[Trajectories]:
+    """Record the states of units after every step, h *and* c, while the block runs the model.
+
+    The `nudges` of some layers are added to their states after each step, `(batch, time, units)`; the last axis holds
+    the units of h, then those of c. A layer with several places has a nudge for each.
+    """
+    seen, given = Trajectories(), nudges or {}
+
+    def observe(unit: Unit, run: Run, proceed: Proceed) -> Result:
+        place = unit.at(run.turn) if given else unit
+        nudge = given.get(place) if unit.is_layer else None
+        if unit.is_layer:
+            odd = [s for s in leaves_of(run.state) if len(s.shape) != 2 or not tf.as_dtype(s.dtype).is_floating]
+            if odd:  # not rows of numbers
+                seen.missing[unit.name] = f"a state of shape {tuple(odd[0].shape)} and type {odd[0].dtype}"
+                return proceed(run)
+            if unit in given and (nudge is None or run.steps != nudge.shape[1]):
+                seen.missing[unit.name] = "it is called step by step: nothing can be added to its state"
+                return proceed(run)
+        result = proceed(replace(run, every_step=True, nudge=nudge))
+        seen.runs.append(
+            UnitRun(
+                unit=unit,
+                turn=run.turn,
+                steps=run.steps,
+                before=leaves_of(run.state),
+                after=leaves_of(result.state),
+                inputs=run.inputs if unit.is_layer else run.inputs[:, None],
+                states=result.states or (),
+            )
+        )
+        if nudge is not None:
+            seen.nudged.add(place)
+        return result
+
+    with ExitStack() as stack:
+        # One tap for each layer object. Its places are told apart in `by_unit`, or by turn when each has a nudge.
+        for unit in (unit for unit in units if unit.place == 1):
+            if not unit.is_layer and unit in given:
+                seen.missing[unit.name] = "a cell called by hand: nothing can be added to its state"
+            stack.enter_context(tap(unit.layer, partial(observe, unit)))
+        yield seen
+
+
+def _why_none(runs: Sequence[UnitRun], time: int | None) -> str | None:
+    """Return why the runs of a place make no trajectory; None if they do, with one step for each token."""
+    if not tf.executing_eagerly():
+        # A loop or a `tf.function` of the author's own has a graph of its own, whose tensors end with it.
+        outer = tf.compat.v1.get_default_graph()
+        if any(state.graph is not outer for run in runs for state in (run.inputs, *run.before, *run.states)):
+            return "it runs inside a loop or a tf.function of the author's own, which shows nothing of itself"
+    steps = [run.states[0].shape[1] for run in runs]
+    if time is None or None in steps or sum(steps) == time:
+        return None
+    return f"it makes {sum(steps)} steps in a call over {time} tokens"

@@ -1,0 +1,524 @@
+"""Loading weights into a built model. Weights that are missing or left over are an error that names them.
+
+Four kinds of files have four ways: Keras 3 loads its own; the layers of Keras 2 meet those of the model by name or in
+their order; the object graph of a TensorFlow checkpoint is walked beside the model; of a name-based checkpoint of
+TensorFlow 1 cells are matched by order, and other weights by name or shape.
+"""
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from rnneval.checkpoints import Artefact
+from rnneval.checkpoints.hdf5 import shapes_of
+from rnneval.checkpoints.keras2 import StoredLayer, from_cudnn, is_cudnn, read_layers, version_of
+from rnneval.checkpoints.rules import refused
+from rnneval.checkpoints.tf1 import Tf1Cell, as_keras, cells_of, is_weight
+from rnneval.errors import CheckpointError, ShapePair, WeightShapeError
+from rnneval.models.keras.layers import Unit, cells_in, key_of, recurrent_units, walk_below
+from rnneval.models.keras.lm import model_variables, variable_name
+from rnneval.models.numpy.chain import snake_case
+
+# State that is saved with the weights and has no part in evaluation: random generators and state of the training.
+_NO_WEIGHTS = ("seed_generator", "optimizer", "metrics", "_metrics", "compile_metrics", "loss")
+_NOT_THE_MODELS = {*_NO_WEIGHTS, "save_counter", "keras_api"}
+# Errors of TensorFlow's reader for a damaged file, beside its own: C++ statuses become built-in exceptions.
+_UNREADABLE = (ValueError, RuntimeError, LookupError, OSError, MemoryError)
+# Lists in which a weight has no name, only a place, which differs between versions of Keras: never a way to a weight.
+_BY_PLACE = {"variables", "trainable_variables", "non_trainable_variables", "weights"}
+_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+FORGET_BIAS = 1.0
+"""The default of BasicLSTMCell and LSTMCell of TensorFlow 1; it is no variable, so no checkpoint has it."""
+# The names of weights by which Keras 2 and 3 mean the same; others are matched by place and shape alone.
+_ROLES_OF_KERAS = frozenset(
+    ("kernel", "recurrent_kernel", "bias", "embeddings", "gamma", "beta", "moving_mean", "moving_variance")
+)
+_ROLES_OF_TF1 = ("kernel", "recurrent_kernel", "bias", "embeddings")
+_IN_THE_BUILDER = (
+    "in the builder's code, write `from rnneval.models.keras import keras2_hard_sigmoid` and give the layers "
+    "recurrent_activation=keras2_hard_sigmoid"
+)
+
+
+def load_weights(
+    model: Any, artefact: Artefact, mapped: Mapping[str, Any] | None = None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Load `.weights.h5`, weights of Keras 2, a TensorFlow checkpoint or a SavedModel's; return assumptions, warnings.
+
+    `mapped` has names in the model → names in a name-based checkpoint, where they are ambiguous, and `forget_bias`.
+    """
+    if artefact.format == "weights-h5":
+        load_hdf5(model, artefact.place, shown=artefact.path)
+        with h5py.File(artefact.place, "r") as file:
+            unnamed = "vars" in file and "name" not in file["vars"].attrs
+        return (), changed_functions(model, "Keras 2 or an early Keras 3") if unnamed else ()
+    if artefact.format == "keras2-weights-h5":
+        rearranged = set[int]()
+        notes = load_keras2_weights(model, artefact.place, shown=artefact.path, rearranged=rearranged)
+        version = version_of(artefact.place)
+        writer = f"Keras {version or '2'}"
+        return notes, (*changed_functions(model, writer), *_changed_default(model, writer, version, rearranged))
+    return _load_tensorflow(model, artefact, mapped)
+
+
+def keras2_hard_sigmoid(x: Any) -> Any:
+    """Return 0.2 x + 0.5, at least 0 and at most 1: Keras 2's `hard_sigmoid`, the default of its gates before 2.3.
+
+    The function of that name in Keras 3 is x / 6 + 0.5. A builder for old weights makes a layer with
+    `recurrent_activation=keras2_hard_sigmoid`.
+
+    >>> keras2_hard_sigmoid(np.array([-3.0, 0.0, 1.0])).numpy().round(3).tolist()
+    [0.0, 0.5, 0.7]
+    """
+    return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
+
+
+def changed_functions(model: Any, writer: str) -> tuple[str, ...]:
+    """Return a warning if layers use Keras 3's `hard_sigmoid` on weights of Keras 2, where it was another function."""
+    found = [
+        f"{name} ({setting})"
+        for name, layer in _layers_and_cells(model)
+        for setting in ("activation", "recurrent_activation")
+        if getattr(layer, setting, None) is keras.activations.hard_sigmoid
+    ]
+    if not found:
+        return ()
+    return (
+        f"hard_sigmoid of {_listed(found)} is Keras 3's, x / 6 + 0.5; {writer} wrote the weights, and in Keras 2 it "
+        f"was 0.2 x + 0.5: {_IN_THE_BUILDER}",
+    )
+
+
+def _changed_default(model: Any, writer: str, version: str, rearranged: Collection[int]) -> tuple[str, ...]:
+    """Return a warning if gates use `sigmoid`, the default since Keras 2.3, on older weights.
+
+    `rearranged` has the biases (by `id`) that were in cuDNN's layout: its gates were always those of `sigmoid`.
+    """
+    if not version.startswith(("0.", "1.", "2.0.", "2.1.", "2.2.")) and version:
+        return ()
+    found = [
+        name
+        for name, layer in _layers_and_cells(model)
+        if isinstance(layer, (keras.layers.GRUCell, keras.layers.LSTMCell))
+        and layer.recurrent_activation is keras.activations.sigmoid
+        and id(layer.bias) not in rearranged
+    ]
+    if not found:
+        return ()
+    since = "before TensorFlow 2" if version.endswith("-tf") else "before Keras 2.3"
+    return (
+        f"the gates of {_listed(found)} are computed by sigmoid; {writer} wrote the weights, and {since} the default "
+        f"was hard_sigmoid, 0.2 x + 0.5: unless the model was trained with sigmoid, {_IN_THE_BUILDER}",
+    )
+
+
+def _layers_and_cells(model: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every layer with its name, and each cell of a recurrent layer under the name of the layer."""
+    for path, layer in walk_below(model):
+        inner = cells_in(layer.cell) if isinstance(layer, keras.layers.RNN) else (layer,)
+        yield from ((key_of(layer, path), each) for each in inner)
+
+
+def load_hdf5(model: Any, path: Path, *, shown: Path) -> None:
+    """Compare names and shapes with a file that the model itself saves, then let Keras load the weights.
+
+    `shown` is the file to name in messages, if `path` is a part of it.
+    """
+    if not hasattr(model, "save_weights"):
+        raise CheckpointError(
+            f"{shown}: a .weights.h5 file is loaded by a Keras model, and the builder made a {type(model).__name__}: "
+            "save it as a TensorFlow checkpoint (tf.train.Checkpoint(model=…).write)"
+        )
+    with TemporaryDirectory() as folder:
+        own = Path(folder) / "own.weights.h5"
+        model.save_weights(own)
+        wanted = _weights_only(own)
+    held = _weights_only(path)
+    if any(name.startswith("layers/") for name in held) and not any(name.startswith("layers/") for name in wanted):
+        _load_keras2_tree(model, path, held, shown=shown)
+        return
+    missing, unused = [name for name in wanted if name not in held], [name for name in held if name not in wanted]
+    _require_match(shown, missing, len(wanted), unused, ((name, held[name], wanted[name]) for name in wanted))
+    try:
+        model.load_weights(path)
+    except (ValueError, OSError, KeyError) as error:
+        raise CheckpointError(f"{shown}: Keras could not load it: {' '.join(str(error).split())[:300]}") from error
+
+
+def _load_keras2_tree(model: Any, path: Path, held: Mapping[str, tuple[int, ...]], *, shown: Path) -> None:
+    """Load the weights of a subclassed model of Keras 2; `held` has their shapes by their paths in the file."""
+    found = dict(_keras2_tree(model))
+    variables = [variable for variable in model_variables(model) if not _is_kept_state(variable)]
+    reached = {id(found[name]) for name in held if name in found}
+    missing = [variable_name(variable) for variable in variables if id(variable) not in reached]
+    shapes = ((name, shape, tuple(found[name].shape)) for name, shape in held.items())
+    _require_match(shown, missing, len(variables), [name for name in held if name not in found], shapes)
+    with h5py.File(path, "r") as file:
+        for name in held:
+            found[name].assign(np.asarray(file[name][()], np.float32))
+
+
+def _weights_only(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the weights in a file, by their names."""
+    return {name: shape for name, shape in shapes_of(path).items() if not set(name.split("/")) & set(_NO_WEIGHTS)}
+
+
+def _require_match(
+    path: Path, missing: list[str], of: int, unused: list[str], shapes: Iterable[ShapePair], *, or_else: str = ""
+) -> None:
+    """Refuse weights that are missing (`of` so many), left over, or of another shape (name, in the file, wanted)."""
+    another = "the builder makes another model than the one that was saved"
+    if missing:
+        raise CheckpointError(
+            f"{len(missing)} of {of} weights not found in {path}: {_listed(missing)}: {or_else}{another}"
+        )
+    if unused:
+        raise CheckpointError(f"{path} has weights the model does not use: {_listed(unused)}: {another}")
+    wrong = [(name, held, wanted) for name, held, wanted in shapes if held != wanted]
+    if wrong:
+        said = [f"{name} is {held} in the file and {wanted} in the model" for name, held, wanted in wrong[:3]]
+        more = " …" if len(wrong) > 3 else ""
+        raise WeightShapeError(f"{path}: {'; '.join(said)}{more}: check the builder's sizes", pairs=wrong)
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def _load_tensorflow(
+    model: Any, artefact: Artefact, mapped: Mapping[str, Any] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Walk the checkpoint's object graph and the model side by side, by attribute names, and assign what meets.
+
+    `Checkpoint.restore` is silent where nothing matches, and its keys are shortest paths that may lead through the
+    optimizer; the graph that is stored with them has every path.
+    """
+    prefix = artefact.path
+    try:
+        reader = checkpoint_reader(artefact)
+        if not reader.has_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"):
+            return load_tf1_weights(model, reader, prefix, mapped), ()
+        graph = _ObjectGraph(reader)
+        found = graph.best_match(model)
+        values = {key: reader.get_tensor(key) for key in found.values()}
+    except (*_UNREADABLE, tf.errors.OpError) as error:
+        raise CheckpointError(
+            f"{prefix}: a damaged or truncated TensorFlow checkpoint: {' '.join(str(error).split())[:300]}"
+        ) from error
+    variables = {id(variable): variable for variable in model_variables(model) if not _is_seed(variable)}
+    missing = [variable_name(variable) for key, variable in variables.items() if key not in found]
+    unsaved = "tf.train.Checkpoint did not save them, as happens to layers in a list under Keras 3, or "
+    shapes = ((variable_name(variables[i]), values[key].shape, tuple(variables[i].shape)) for i, key in found.items())
+    unused = graph.unused(set(found.values()))
+    _require_match(prefix, missing, len(variables), unused, shapes, or_else=unsaved)
+    for identity, key in found.items():
+        variables[identity].assign(values[key])
+    return (), changed_functions(model, "Keras 2") if graph.keras2 else ()
+
+
+def checkpoint_reader(artefact: Artefact) -> Any:
+    """Open a TensorFlow checkpoint; refuse one whose tensors declare more bytes together than its data files have.
+
+    A text counts as one byte, as each takes at least that in the file.
+    """
+    reader = tf.train.load_checkpoint(str(artefact.weights))
+    types = reader.get_variable_to_dtype_map()
+    shapes = reader.get_variable_to_shape_map()
+    widths = {name: 1 if kind == tf.string else kind.size for name, kind in types.items()}
+    declared = sum(math.prod(shape) * widths[name] for name, shape in shapes.items())
+    held = sum(file.stat().st_size for file in artefact.files if ".data-" in file.name)
+    if declared > held:
+        seen = f"its tensors declare {declared:,} bytes, and its data files have {held:,}"
+        raise refused("bundle-size", artefact.path, seen)
+    return reader
+
+
+class _ObjectGraph:
+    """The objects of a TensorFlow checkpoint and the names by which they hold one another."""
+
+    def __init__(self, reader: Any) -> None:
+        from tensorflow.core.protobuf import trackable_object_graph_pb2
+
+        proto = trackable_object_graph_pb2.TrackableObjectGraph()
+        proto.ParseFromString(reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
+        self._children = [{child.local_name: child.node_id for child in node.children} for node in proto.nodes]
+        self._keys = [
+            next((a.checkpoint_key for a in node.attributes if a.checkpoint_key.endswith(_VALUE)), None)
+            for node in proto.nodes
+        ]
+        self._root = 0
+        self.keras2 = any({"state_spec", "keras_api"} & set(names) for names in self._children)
+        """Whether Keras 2 wrote it, whose recurrent layers hold such children."""
+
+    def best_match(self, model: Any) -> dict[int, str]:
+        """Return variable (by `id`) → checkpoint key, of the best match: the root or one of its children."""
+        wanted = {id(variable) for variable in model_variables(model) if not _is_seed(variable)}
+        matches = []
+        for root in (0, *(node for name, node in self._children[0].items() if name not in _NO_WEIGHTS)):
+            found: dict[int, str] = {}
+            queue: list[tuple[int, Any]] = [(root, model)]
+            seen: set[tuple[int, int]] = set()
+            while queue:
+                node, value = queue.pop(0)
+                if (node, id(value)) in seen:
+                    continue
+                seen.add((node, id(value)))
+                key = self._keys[node]
+                if key is not None and id(value) in wanted:
+                    found.setdefault(id(value), key)
+                for name, child in self._children[node].items():
+                    if name not in _BY_PLACE:
+                        queue.extend((child, held) for held in _held_by(value, name))
+            matches.append((found, root))
+        best, self._root = max(matches, key=lambda match: len(match[0]))
+        return best
+
+    def unused(self, used: set[str]) -> list[str]:
+        """Return the paths of the weights below the matched object that no variable took.
+
+        The states of stateful layers are not weights: they are left from the last tokens read.
+        """
+        states = {node for children in self._children for name, node in children.items() if name == "states"}
+        kept = (self._keys[below] for node in states for below in (node, *self._children[node].values()))
+        used = used | {key for key in kept if key is not None}
+        queue, seen, names = [(self._root, "")], {self._root}, []
+        while queue:
+            node, path = queue.pop(0)
+            key = self._keys[node]
+            if key is not None and key not in used:
+                names.append(path)
+            for name, child in self._children[node].items():
+                if child not in seen and name not in _NOT_THE_MODELS:
+                    seen.add(child)
+                    queue.append((child, f"{path}/{name}".lstrip("/")))
+        return names
+
+
+def _held_by(parent: Any, name: str) -> list[Any]:
+    """Return the children of an object under a name of the checkpoint: an attribute, or an item of a list or dict.
+
+    Keras 2 counts the layers of a model, all of them and those with weights.
+    """
+    prefix, _, number = name.rpartition("-")
+    if prefix == "layer_with_weights" and number.isdigit():
+        counted = [layer for layer in getattr(parent, "layers", ()) if layer.weights]
+        return counted[int(number) : int(number) + 1]
+    if isinstance(parent, (list, tuple)):
+        return [parent[int(name)]] if name.isdigit() and int(name) < len(parent) else []
+    if isinstance(parent, dict):
+        return [parent[name]] if name in parent else []
+    try:
+        return [getattr(parent, name)] if hasattr(parent, name) else []
+    except (AttributeError, ValueError):
+        return []
+
+
+def _is_seed(variable: Any) -> bool:
+    return "seed_generator" in variable_name(variable) or not np.issubdtype(np.dtype(variable.dtype), np.floating)
+
+
+def load_keras2_weights(model: Any, path: Path, *, shown: Path, rearranged: set[int] | None = None) -> tuple[str, ...]:
+    """Load the weights of an `.h5` file of Keras 2 (weights alone or a full model), and return assumptions.
+
+    Layers are matched by name where the names are the same, else in their order, as in Keras 2. `shown` is the file to
+    name in messages, where `path` is a copy of it. The biases whose layers were in cuDNN's layout, by their `id`, are
+    added to `rearranged`.
+    """
+    rearranged = set() if rearranged is None else rearranged
+    stored, notes = read_layers(path, shown=shown), dict[str, None]()
+    layers = list(getattr(model, "layers", ()))
+    known = {id(variable) for layer in layers for variable in layer.weights}
+    own = [variable for variable in getattr(model, "weights", ()) if id(variable) not in known]
+    if own:  # weights that belong to no layer come last
+        top = SimpleNamespace(name="top_level_model_weights", trainable_weights=own, non_trainable_weights=[])
+        layers.append(top)
+    layers = [layer for layer in layers if _variables(layer)]
+    names = {layer.name: layer for layer in layers}
+    if len(names) == len(layers) and set(names) == {held.name for held in stored}:
+        layers = [names[held.name] for held in stored]
+    elif len(stored) != len(layers):
+        listed = [", ".join(str(one.name) for one in some[:8]) + " …" * (len(some) > 8) for some in (stored, layers)]
+        raise CheckpointError(
+            f"{shown} has weights of {len(stored)} layers ({listed[0] or 'none'}), the model has {len(layers)} layers "
+            f"with weights ({listed[1] or 'none'}): the builder makes another model than the one that was saved"
+        )
+    else:
+        notes["layers meet in their order: their names differ from those in the file"] = None
+    for held, layer in zip(stored, layers, strict=True):
+        _assign(shown, held, layer, notes, rearranged)
+    return tuple(notes)
+
+
+def _variables(layer: Any) -> list[Any]:
+    """Return weights in the order of Keras 2: those that are trained, then the others; no kept states."""
+    both = [*layer.trainable_weights, *layer.non_trainable_weights]
+    return [variable for variable in both if not _is_kept_state(variable)]
+
+
+def _is_kept_state(variable: Any) -> bool:
+    """Return whether it is the state of a stateful layer or of a random generator, rather than a weight."""
+    path = variable_name(variable)
+    return "rnn_state" in path or "seed_generator" in path
+
+
+def _assign(path: Path, held: StoredLayer, layer: Any, notes: dict[str, None], rearranged: set[int]) -> None:
+    variables, arrays = _variables(layer), [weight.values for weight in held.weights]
+    if len(variables) != len(arrays):
+        raise CheckpointError(
+            f"{path}: layer {held.name} has {len(arrays)} weights in the file and {len(variables)} in the model "
+            f"({layer.name}): the builder makes another model than the one that was saved"
+        )
+    for at in range(len(variables) - 2):
+        wanted = tuple(variables[at + 2].shape)
+        roles = [variable_name(variable).rpartition("/")[2] for variable in variables[at : at + 3]]
+        if roles == ["kernel", "recurrent_kernel", "bias"] and is_cudnn(arrays[at + 2].shape, wanted):
+            arrays[at : at + 3] = from_cudnn(arrays[at], arrays[at + 1], arrays[at + 2], wanted)
+            notes["weights were in the layout of cuDNN's own layers, and were rearranged"] = None
+            rearranged.add(id(variables[at + 2]))
+    for weight, array, variable in zip(held.weights, arrays, variables, strict=True):
+        _require_same(path, held.name, weight.role, array, variable)
+        variable.assign(np.asarray(array, np.float32))
+
+
+def _require_same(path: Path, layer: str, role: str, array: Any, variable: Any) -> None:
+    name, held, wanted = variable_name(variable), tuple(array.shape), tuple(variable.shape)
+    own = name.rpartition("/")[2]
+    if role in _ROLES_OF_KERAS and own in _ROLES_OF_KERAS and role != own:
+        raise CheckpointError(f"{path}: layer {layer} has a {role} where the model has {name}: another kind of layer")
+    if held == wanted:
+        return
+    hint = "check the builder's sizes"
+    ranks = (array.ndim, len(variable.shape))
+    if own == "bias" and ranks in {(1, 2), (2, 1)} and held[-1] == wanted[-1]:
+        hint = f"its GRU has reset_after={array.ndim == 2}"
+    raise WeightShapeError(
+        f"{path}: {layer}/{role} is {held} in the file and {wanted} in the model: {hint}",
+        pairs=[(f"{layer}/{role}", held, wanted)],
+    )
+
+
+def _keras2_tree(layer: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every weight below a layer, and before it its path in the `.weights.h5` of a subclassed model of Keras 2.
+
+    That file is a tree of layers, named after their classes and counted. Keras 3 names the same tree after attributes,
+    so that neither finds a weight in the other's file.
+    """
+    own = [*getattr(layer, "_trainable_variables", ()), *getattr(layer, "_non_trainable_variables", ())]
+    for number, variable in enumerate(variable for variable in own if not _is_kept_state(variable)):
+        yield f"{path}vars/{number}", variable
+    if hasattr(layer, "layers") and not path.endswith("cells/"):
+        yield from _counted(layer.layers, f"{path}layers/")
+        return
+    for name in ("cell", "layer", "forward_layer", "backward_layer"):
+        if hasattr(layer, name):
+            yield from _keras2_tree(getattr(layer, name), f"{path}{name}/")
+    if isinstance(getattr(layer, "cells", None), (list, tuple)):
+        yield from _counted(layer.cells, f"{path}cells/")
+
+
+def _counted(layers: Sequence[Any], path: str) -> Iterator[tuple[str, Any]]:
+    counts: dict[str, int] = {}
+    for layer in layers:
+        name = snake_case(type(layer).__name__)
+        count = counts[name] = counts.get(name, -1) + 1
+        yield from _keras2_tree(layer, f"{path}{name}_{count}/" if count else f"{path}{name}/")
+
+
+def load_tf1_weights(model: Any, reader: Any, path: Path, given: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """Assign every weight of the checkpoint to one of the model, and the reverse; return assumptions."""
+    mapped = dict(given or {})
+    forget_bias = float(mapped.pop("forget_bias", FORGET_BIAS))
+    shapes = {n: tuple(s) for n, s in reader.get_variable_to_shape_map().items() if is_weight(n, tuple(s))}
+    cells, units = cells_of(shapes, str(path)), recurrent_units(model)
+    if cells and [cell.kind for cell in cells] != [unit.kind.removesuffix("Cell") for unit in units]:
+        raise CheckpointError(
+            f"{path} has the cells {', '.join(f'{c.scope} ({c.kind})' for c in cells)}; the model has "
+            f"{', '.join(f'{u.name} ({u.kind})' for u in units) or 'none'}: make the builder's layers the same"
+        )
+    taken: dict[int, Any] = {}
+    for cell, unit in zip(cells, units, strict=False):
+        taken |= _of_cell(path, cell, unit, reader, forget_bias)
+    used = {name for cell in cells for name in cell.names.values()}
+    rest = {name: shape for name, shape in shapes.items() if name not in used}
+    variables = [v for v in model_variables(model) if id(v) not in taken and "seed_generator" not in variable_name(v)]
+    pairs = _matched(path, variables, rest, mapped)
+    for variable in model_variables(model):
+        if id(variable) in taken:
+            variable.assign(np.asarray(taken[id(variable)], np.float32))
+        elif id(variable) in pairs:
+            variable.assign(np.asarray(reader.get_tensor(pairs[id(variable)]), np.float32))
+    met = "; ".join(f"{cell.scope} is {unit.name}" for cell, unit in zip(cells, units, strict=False))
+    said = [f"a checkpoint of TensorFlow 1: cells meet in their order ({met})"] if cells else []
+    if any(cell.kind == "LSTM" for cell in cells):
+        default = 'the default of its cells, which no checkpoint holds (--weight-map: "forget_bias")'
+        said.append(f"forget bias {forget_bias:g}, {'as given' if 'forget_bias' in (given or {}) else default}")
+    return tuple(said)
+
+
+def _of_cell(path: Path, cell: Tf1Cell, unit: Unit, reader: Any, forget_bias: float) -> dict[int, Any]:
+    inner, found = unit.cell, dict[int, Any]()
+    if cell.kind == "GRU" and inner.reset_after:
+        raise CheckpointError(
+            f"{path}: {cell.scope} is a GRUCell of TensorFlow 1, which resets before the product: make the builder's "
+            f"layer {unit.name} with reset_after=False"
+        )
+    values = {name: reader.get_tensor(name) for name in cell.names.values()}
+    arrays = as_keras(cell, values, int(inner.kernel.shape[0]), forget_bias)
+    for variable, array in zip((inner.kernel, inner.recurrent_kernel, inner.bias), arrays, strict=True):
+        if tuple(variable.shape) != array.shape:
+            raise CheckpointError(
+                f"{path}: {cell.scope} gives {variable_name(variable)} of shape {array.shape}, the model has "
+                f"{tuple(variable.shape)}: check the builder's sizes"
+            )
+        found[id(variable)] = array
+    return found
+
+
+def _matched(
+    path: Path, variables: Sequence[Any], rest: Mapping[str, tuple[int, ...]], mapped: Mapping[str, Any]
+) -> dict[int, str]:
+    """Return variable (by `id`) → name: as mapped, else the only name left of its shape, or of its shape and role."""
+    left = dict(rest)
+    pairs: dict[int, str] = {}
+    waiting = []
+    for variable in variables:
+        name = next((mapped[key] for key in mapped if variable_name(variable).endswith(key)), None)
+        if name is None:
+            waiting.append(variable)
+        elif left.pop(name, None) != tuple(variable.shape):
+            raise CheckpointError(
+                f"{path}: the map gives {variable_name(variable)} {name}, which is missing or of another shape"
+            )
+        else:
+            pairs[id(variable)] = name
+    for variable in waiting:
+        names = _candidates(variable, left)
+        rivals = [v for v in waiting if id(v) not in pairs and _candidates(v, left) == names]
+        if len(names) != 1 or len(rivals) != 1:
+            held = ", ".join(f"{name} {shape}" for name, shape in left.items()) or "none"
+            own = ", ".join(f"{variable_name(each)} {tuple(each.shape)}" for each in waiting)
+            raise CheckpointError(
+                f"{path}: which weight is which cannot be told: the checkpoint has {held}; the model wants {own}: give "
+                '--weight-map FILE.json, such as {"dense/kernel": "softmax_w"}'
+            )
+        pairs[id(variable)] = names[0]
+    unused = [name for name in left if name not in pairs.values()]
+    if unused:
+        raise CheckpointError(f"{path} has weights the model does not use: {', '.join(unused[:8])}")
+    return pairs
+
+
+def _candidates(variable: Any, left: Mapping[str, tuple[int, ...]]) -> list[str]:
+    fitting = [name for name, shape in left.items() if shape == tuple(variable.shape)]
+    role = variable_name(variable).rpartition("/")[2]
+    same = [name for name in fitting if name.rpartition("/")[2] == role]
+    return same if role in _ROLES_OF_TF1 and same else fitting

@@ -1,0 +1,441 @@
+"""NumpyLM: a checkpoint of known layers as a language model, opened and run without TensorFlow and Keras."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rnneval import without_current_folder
+from rnneval.checkpoints import Artefact, private_copy, require_builder
+from rnneval.checkpoints.checked import FullModel, private_model, require_sha256
+from rnneval.checkpoints.hdf5 import BROKEN
+from rnneval.checkpoints.keras2 import StoredLayer, from_cudnn, is_cudnn, read_layers, rewrite
+from rnneval.checkpoints.places import FULL_MODELS
+from rnneval.errors import CheckpointError, UsageError, VocabularyError
+from rnneval.metrics.diagnostics import gates
+from rnneval.metrics.diagnostics.summary import LIMITS
+from rnneval.models.numpy.chain import HALVES, Chain, Entry, activation_name, chain_of, not_for_numpy
+from rnneval.models.numpy.layers import FUNCTIONS, GATES, SLOTS, Floats, one_blas_thread
+from rnneval.models.numpy.network import Block, Network, Recipe, through
+from rnneval.models.numpy.scorer import NumpyScorer, Team
+from rnneval.models.protocol import GatedCell, LayerState, Layout, Sees, Shape, Vectors, require_finite
+from rnneval.options import OpenOptions, on_path
+from rnneval.records.run import Checkpoint, Layer
+from rnneval.records.wiring import Slot, Wiring
+from rnneval.text import Vocabulary, find_vocabulary, given_vocabulary
+from rnneval.wiring.facts import Arrival, Event, Facts, Source, UnitFact, parse_declarations, require_known
+from rnneval.wiring.judging import wiring_of
+
+Weights = Mapping[str, NDArray[Any]]
+"""The arrays of one layer by their role: `kernel`, `recurrent_kernel`, `bias`, `embeddings`, `gamma`, `beta`."""
+_BROKEN = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+"""Errors on a configuration that obeys the rules on files and is no model's: Keras may say what is wrong with it."""
+_CALLS = 4  # calls that the wiring check of Keras models makes, over which a state is carried
+_SAID = {
+    2: "state inputs: states go in and come out in the same order; the start is zeros",
+    3: "stateful layers: each is given its state, and its own variables stay as they are",
+    4: "stateless graph: each recurrent layer is given its state (tested on a random segment)",
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NumpyLM:
+    """A recurrent language model of known layers, run by NumPy: a `LanguageModel`."""
+
+    width: int  # V, the number of logits
+    layers: tuple[Layer, ...]  # the recurrent layers, in the order in which they run
+    slots: tuple[Slot, ...]  # the layer and slot of each leaf of the state
+    input_kind: str
+    output_kind: str
+    assumptions: tuple[str, ...]  # assumptions that were made on opening, a sentence each
+    checkpoint: Checkpoint
+    vocabulary: Vocabulary | None = None
+    why_no_vocabulary: str = ""  # the places where no vocabulary was found, and what to give
+    warnings: tuple[()] = ()
+    backend: str = "numpy"
+    device: str = "CPU"
+    mixable: bool = True
+    repeatable: bool = True
+    window: int | None = None
+    network: Network = field(repr=False)
+    recipe: Recipe = field(repr=False)
+    layouts: Layout = field(repr=False)  # the states and gates of its layers
+
+    @property
+    def memory_cells(self) -> bool:
+        """True if a layer has memory cells, as an LSTM has."""
+        return any("c" in layer.slots for layer in self.layers)
+
+    def start(self) -> Vectors:
+        """Return the initial state, zeros, `(D,)`."""
+        return np.zeros(self.network.size, self.network.dtype)
+
+    def scorer(
+        self, shape: Shape, *, kernel: str = "auto", padded: bool = True, sees: Sees = "losses", parallel: bool = True
+    ) -> NumpyScorer:
+        """Prepare for steps of at most one shape; `kernel` and `padded` change nothing, since there is one kernel."""
+        layout = replace(self.layouts, cells=self.layouts.cells if sees == "gates" else {})
+        team = Team(self.recipe, self.network) if parallel else None
+        return NumpyScorer(self.network, layout, sees=sees, shape=shape, team=team)
+
+    def initial_state(self, batch: int) -> tuple[Floats, ...]:
+        """Return the leaves of the initial state, `(batch, units)` each, in the order of `slots`."""
+        units = {layer.name: layer.units for layer in self.layers}
+        return tuple(np.zeros((batch, units[slot.layer]), self.network.dtype) for slot in self.slots)
+
+    def step(self, ids: ArrayLike, state: Sequence[ArrayLike]) -> tuple[Floats, tuple[Floats, ...]]:
+        """Read ids `(batch, time ≥ 1)` from a state; return logits `(batch, time, V)` and the new state."""
+        given, known = np.asarray(ids, np.int32), min(self.width, self.network.ids)
+        outside = given[(given < 0) | (given >= known)]
+        if outside.size:
+            raise UsageError(
+                f"{outside.size:,} ids that the model does not have, the first {outside[0]}: its ids run from 0 to "
+                f"{known - 1:,}"
+            )
+        place = {(slot.layer, slot.slot): k for k, slot in enumerate(self.slots)}
+        states = [
+            [np.array(state[place[layer.name, slot]], self.network.dtype) for slot in layer.slots]
+            for layer in self.layers
+        ]
+        batch, time = given.shape
+        logits = np.empty((time, batch, self.width), self.network.dtype)
+
+        def take(start: int, hidden: Floats) -> None:
+            flat = through(self.network.head, hidden.reshape(-1, hidden.shape[2]))
+            logits[start : start + len(hidden)] = flat.reshape(len(hidden), batch, self.width)
+
+        with one_blas_thread():
+            Block(self.network, batch).run(np.ascontiguousarray(given.T), states, take)
+        order = [place[layer.name, slot] for layer in self.layers for slot in layer.slots]
+        after = dict(zip(order, (part for parts in states for part in parts), strict=True))
+        return logits.swapaxes(0, 1), tuple(after[place[slot.layer, slot.slot]] for slot in self.slots)
+
+    def check_wiring(self, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
+        """Return the wiring, which is right by construction: each layer is given its own last state.
+
+        The record says of flows and verdict what the check of the same Keras model says. Its tests of behaviour are
+        left out: they are of the Keras model.
+        """
+        declared = parse_declarations(declare)
+        author = self.checkpoint.contract != 4
+        stateful, given = self.checkpoint.contract == 3, self.checkpoint.contract == 2
+        units = tuple(
+            UnitFact(name=layer.name, path=layer.path, kind=layer.kind, slots=layer.slots, stateful=stateful)
+            for layer in self.layers
+        )
+        require_known(declared, units)
+        count = len(units)
+        events = tuple(
+            Event(unit=k, call=call, steps=2, descends=frozenset(range(call * count, call * count + k)))
+            for call in range(_CALLS)
+            for k in range(count)
+        )
+        arrivals = tuple(
+            Arrival(
+                event=number,
+                slot=slot,
+                sources=frozenset({Source(number - count, slot)} if author and event.call else ()),
+                born=None if author and event.call else event.call,
+            )
+            for number, event in enumerate(events)
+            for slot in range(len(units[event.unit].slots))
+        )
+        return wiring_of(
+            Facts(
+                units=units,
+                events=events,
+                arrivals=arrivals,
+                takes_states=given,
+                gives_states=given,
+                wired_by="author" if author else "rnneval",
+                calls=_CALLS,
+                declared=declared,
+            )
+        )
+
+
+@on_path(OpenOptions)
+def open_numpy(path: str | os.PathLike[str], options: OpenOptions) -> NumpyLM:
+    """Open a `.keras` or `.h5` file of known layers, without TensorFlow and Keras; otherwise as `rnneval.open`.
+
+    Raises:
+        NotForNumpyError: only Keras can run it; names the first layer that NumPy does not run.
+    """
+    with without_current_folder(), private_copy(Path(path)) as artefact:
+        sha256 = require_sha256(artefact, options.expect_sha256)
+        if not isinstance(options.vocabulary, (Vocabulary, str, os.PathLike, Sequence, Mapping, type(None))):
+            raise not_for_numpy(str(artefact.path), f"a vocabulary of class {type(options.vocabulary).__name__}")
+        given = given_vocabulary(options.vocabulary, options.vocabulary_from)
+        require_builder(artefact, has_builder=options.builder is not None)
+        if options.builder is not None or artefact.format not in FULL_MODELS:
+            raise not_for_numpy(str(artefact.path), "a model that is made by code of your own (--builder)")
+        if options.window is not None:
+            raise not_for_numpy(str(artefact.path), "a window model (--window)")
+        with private_model(artefact) as model:
+            try:
+                lm = _opened(model, artefact, sha256)
+            except _BROKEN as error:
+                raise not_for_numpy(
+                    str(artefact.path), f"its configuration cannot be read ({type(error).__name__}: {error})"
+                ) from error
+    if given is not None:
+        return replace(lm, vocabulary=given.fit(lm.width))
+    try:
+        return replace(lm, vocabulary=find_vocabulary(artefact.path, lm.width).fit(lm.width))
+    except VocabularyError as error:
+        return replace(lm, why_no_vocabulary=str(error))
+
+
+def _opened(model: FullModel, artefact: Artefact, sha256: str) -> NumpyLM:
+    """Make the language model of a private copy of the file."""
+    shown, config = str(artefact.path), model.config
+    notes: tuple[str, ...] = ()
+    if model.keras2:
+        rewritten = rewrite(config, path=shown, version=model.version)
+        config, notes = rewritten.config, rewritten.notes
+    chain = chain_of(config, shown)
+    dtype = _dtype(chain, shown)
+    weights, more = _read_weights(chain, model, shown=shown, dtype=dtype)
+    notes = (*notes, *more)
+    if halves := sorted(name for name in chain.policies if name.removeprefix("mixed_") in HALVES):
+        notes = (*notes, f"saved under the policy {' and '.join(halves)}: evaluated in float32")
+    width = _require_tokens_out(chain, weights, shown)
+    kind, said = _inputs(chain, width, shown)
+    contract = 2 if chain.states else 3 if any(entry.get("stateful") for entry in chain.recurrent) else 4
+    notes = (*notes, _SAID[contract], said)
+    entries, last, output_kind = chain.entries, chain.entries[-1], "logits"
+    if last.kind == "Softmax" or activation_name(last.get("activation")) == "softmax":
+        output_kind, entries = "probabilities-as-logits", entries[:-1]
+        if last.kind == "Dense":
+            entries = (*entries, replace(last, settings={**last.settings, "activation": "linear"}))
+        output_said = f"outputs are probabilities: the softmax of layer {last.own_name} is left out, which gives logits"
+    else:
+        output_said = "outputs are logits (rows do not sum to one)"
+    scaled = width if kind == "scaled" else None
+    recipe = Recipe(entries=entries, weights=tuple(weights[: len(entries)]), scaled=scaled, dtype=dtype)
+    layers = tuple(
+        Layer(name=e.name, path=e.path, kind=e.kind, units=int(e.get("units")), slots=SLOTS[e.kind])
+        for e in chain.recurrent
+    )
+    own = tuple(Slot(layer=layer.name, slot=slot) for layer in layers for slot in layer.slots)
+    return NumpyLM(
+        width=width,
+        layers=layers,
+        slots=tuple(Slot(layer=leaf.layer, slot=leaf.slot) for leaf in chain.states) or own,
+        input_kind=kind,
+        output_kind=output_kind,
+        assumptions=(*notes, output_said),
+        checkpoint=Checkpoint(
+            path=shown,
+            sha256=sha256,
+            format=artefact.format,
+            contract=contract,
+            parameters=sum(values.size for held in weights for values in held.values()),
+            dtype="float32" if chain.model_dtype in HALVES else chain.model_dtype,
+            layers=layers,
+        ),
+        network=Network(recipe),
+        recipe=recipe,
+        layouts=_layout(chain, weights),
+    )
+
+
+def _dtype(chain: Chain, shown: str) -> Any:
+    wide = chain.computed - {"float32", *HALVES}
+    if not wide:
+        return np.float32
+    if chain.computed - wide - ({"float32"} if chain.model_dtype == "float32" else set()):
+        raise not_for_numpy(shown, f"layers of the types {' and '.join(sorted(chain.computed))}")
+    return np.float64
+
+
+def _require_tokens_out(chain: Chain, weights: Sequence[Weights], shown: str) -> int:
+    """Return V, the width of the last layer; refuse one output, and many more ids than outputs."""
+    width = next(int(entry.get("units")) for entry in reversed(chain.entries) if "units" in entry.settings)
+    known = int(weights[0]["embeddings"].shape[0]) if chain.entries[0].kind == "Embedding" else width
+    if width < 2 or known > 2 * width:
+        raise CheckpointError(
+            f"{shown}: it reads {known:,} different ids and gives {width:,} number{'s' * (width != 1)} a position: a "
+            "classifier or a tagger, and no model of the next token, which gives one for each id"
+        )
+    return width
+
+
+def _inputs(chain: Chain, width: int, shown: str) -> tuple[str, str]:
+    """Return the form in which ids go in, and the assumption as a sentence."""
+    shape, first = chain.input_shape, chain.entries[0]
+    ids = shape is None or len(shape) != 3
+    if ids != (first.kind == "Embedding") or (shape is not None and len(shape) not in {2, 3}):
+        raise not_for_numpy(shown, f"layer {first.name} ({first.kind}) reads inputs of shape {shape}")
+    if ids or shape is None:
+        return "ids", "inputs are integer ids"
+    if shape[2] == 1:
+        return "scaled", f"inputs are ids divided by {width}, the number of outputs (its input has a third axis of 1)"
+    if shape[2] != width:
+        raise CheckpointError(
+            f"{shown}: its input has rows of {shape[2]} numbers and its output {width}: one-hot rows are as long as "
+            "the output, and numbers of another meaning cannot be made from a text: put the Embedding into the model"
+        )
+    return "one-hot", f"inputs are one-hot rows of {width} numbers (its input has a third axis of that length)"
+
+
+def _layout(chain: Chain, weights: Sequence[Weights]) -> Layout:
+    """Describe the states and gates of the recurrent layers, in the order in which they run."""
+    layout = Layout()
+    for entry, held in zip(chain.entries, weights, strict=True):
+        if entry.kind not in SLOTS:
+            continue
+        bounded = activation_name(entry.get("activation", "tanh")) == "tanh"
+        for slot in SLOTS[entry.kind]:
+            limit = LIMITS[slot] if bounded else None
+            state = LayerState(layer=entry.name, slot=slot, units=int(entry.get("units")), limit=limit)
+            layout.states[state.key] = state
+        layout.cells[entry.name] = ()
+        if entry.kind != "SimpleRNN":
+            arrays: dict[str, NDArray[np.float32]] = {role: np.asarray(a, np.float32) for role, a in held.items()}
+            gated = gates.Gated(
+                kind=entry.kind, kernel=arrays["kernel"], recurrent=arrays["recurrent_kernel"], bias=arrays.get("bias")
+            )
+            gate = activation_name(entry.get("recurrent_activation", "sigmoid"))
+            function = None if gate == "sigmoid" else FUNCTIONS[gate]
+            cell = GatedCell(prefix="", weights=gated, activation=function, slot=0, below=None)
+            layout.cells[entry.name] = (cell,)
+    return layout
+
+
+def _read_weights(chain: Chain, model: FullModel, *, shown: str, dtype: Any) -> tuple[list[Weights], tuple[str, ...]]:
+    """Read the weights of every layer of a chain, and compare them with what the configuration asks for.
+
+    Returns the arrays of each layer, in the order of the chain, and assumptions, a sentence each.
+    """
+    notes: dict[str, None] = {}
+    if model.path.suffix == ".h5":
+        stored = _by_layer(chain, read_layers(model.weights, shown=Path(shown)), shown, notes, in_order=model.keras2)
+    else:
+        stored = _by_path(chain, model.weights, shown)
+    found: list[Weights] = []
+    inputs: int | None = None  # how many numbers the layer before gives for each token
+    for entry, held in zip(chain.entries, stored, strict=True):
+        wanted, arrays = _shapes(entry, held, inputs), held
+        if entry.kind in SLOTS and len(arrays) == 3 and is_cudnn(arrays[2].shape, wanted["bias"]):
+            notes["weights were in the layout of cuDNN's own layers, and were rearranged"] = None
+            arrays = list(from_cudnn(arrays[0], arrays[1], arrays[2], wanted["bias"]))
+        for array, (role, shape) in zip(arrays, wanted.items(), strict=True):
+            if tuple(array.shape) != shape or array.dtype.kind not in "fiu":
+                raise not_for_numpy(
+                    shown,
+                    f"layer {entry.name} ({entry.kind}) has a {role} of type {array.dtype} and shape "
+                    f"{tuple(array.shape)}, where its settings ask for {shape}",
+                )
+        require_finite(((f"{entry.own_name}/{role}", a) for role, a in zip(wanted, arrays, strict=True)), shown)
+        found.append({role: np.ascontiguousarray(a, dtype) for role, a in zip(wanted, arrays, strict=True)})
+        inputs = entry.get("units") or entry.get("output_dim") or inputs
+    return found, tuple(notes)
+
+
+def _roles_of(entry: Entry) -> tuple[str, ...]:
+    """Return the roles of the weights of a layer, in Keras' order."""
+    bias = ("bias",) if entry.get("use_bias", True) else ()
+    if entry.kind == "Embedding":
+        return ("embeddings",)
+    if entry.kind in SLOTS:
+        return ("kernel", "recurrent_kernel", *bias)
+    if entry.kind == "Dense":
+        return ("kernel", *bias)
+    if entry.kind == "LayerNormalization":
+        return tuple(role for role, asked in (("gamma", "scale"), ("beta", "center")) if entry.get(asked, True))
+    return ()
+
+
+def _by_path(chain: Chain, path: Path, shown: str) -> list[list[NDArray[Any]]]:
+    """Read weights by their places in the weights of a `.keras` file: layers are named after classes, and counted."""
+    found: list[list[NDArray[Any]]] = []
+    used, held = set[str](), set[str]()
+
+    def note(name: str, thing: Any) -> None:
+        """Note a weight; random generators and optimizers have no part in evaluation."""
+        other = name.startswith("optimizer/") or "seed_generator" in name or "metrics" in name.split("/")
+        if isinstance(thing, h5py.Dataset) and not other:
+            held.add(name)
+
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(note)
+            for entry in chain.entries:
+                names = [f"{entry.group}/{number}" for number in range(len(_roles_of(entry)))]
+                if not held.issuperset(names):
+                    raise not_for_numpy(shown, f"layer {entry.name} ({entry.kind}) has no weights at {entry.group}")
+                found.append([_values(file[name]) for name in names])
+                used.update(names)
+    except BROKEN as error:
+        raise CheckpointError(f"{shown}: a damaged or truncated HDF5 file ({error}): copy or save it again") from error
+    if unused := sorted(held - used):
+        raise not_for_numpy(shown, f"the file has weights that belong to no known layer: {', '.join(unused[:3])}")
+    return found
+
+
+def _values(dataset: Any) -> NDArray[Any]:
+    """Read an array; bfloat16, which HDF5 has not, is stored as two bytes and becomes float32."""
+    values: NDArray[Any] = dataset[()]
+    if values.dtype.kind == "V" and values.dtype.itemsize == 2:
+        return (values.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return values
+
+
+def _by_layer(
+    chain: Chain, stored: Sequence[StoredLayer], shown: str, notes: dict[str, None], *, in_order: bool
+) -> list[list[NDArray[Any]]]:
+    """Read weights of an `.h5` file, where each layer of the outermost model has a group with its name.
+
+    In files of Keras 2 layers may have other names than in the configuration; they then meet in their order.
+    """
+    holders = [(holder, list(entries)) for holder, entries in groupby(chain.entries, lambda entry: entry.holder)]
+    weighted = [(holder, entries) for holder, entries in holders if any(map(_roles_of, entries))]
+    named = {layer.name: layer for layer in stored}
+    if {holder for holder, _ in weighted} == set(named):
+        pairs = [(named[holder], entries) for holder, entries in weighted]
+    elif in_order and len(stored) == len(weighted):
+        pairs = [(layer, entries) for layer, (_, entries) in zip(stored, weighted, strict=True)]
+        notes["layers meet in their order: their names differ from those in the file"] = None
+    else:
+        listed = ", ".join(layer.name for layer in stored[:8])
+        raise not_for_numpy(shown, f"the file has weights of the layers {listed}, and the configuration has others")
+    arrays = {id(entry): values for layer, entries in pairs for entry, values in _dealt(layer, entries, shown)}
+    return [arrays.get(id(entry), []) for entry in chain.entries]
+
+
+def _dealt(layer: StoredLayer, entries: Sequence[Entry], shown: str) -> Iterator[tuple[Entry, list[NDArray[Any]]]]:
+    """Yield the weights of each entry in a group: of a model inside of the model, there are several."""
+    wanted = [(entry, role) for entry in entries for role in _roles_of(entry)]
+    if len(wanted) != len(layer.weights) or (len(entries) > 1 and any(entry.frozen for entry in entries)):
+        raise not_for_numpy(shown, f"layer {layer.name} has {len(layer.weights)} weights in an order that is not known")
+    rest = iter(layer.weights)
+    for entry in entries:
+        held = [next(rest) for _ in _roles_of(entry)]
+        for role, weight in zip(_roles_of(entry), held, strict=True):
+            if weight.role in {"kernel", "recurrent_kernel", "bias", "embeddings", "gamma", "beta"} - {role}:
+                raise not_for_numpy(shown, f"layer {entry.name} ({entry.kind}) has a {weight.role} for its {role}")
+        yield entry, [weight.values for weight in held]
+
+
+def _shapes(entry: Entry, arrays: Sequence[NDArray[Any]], inputs: int | None) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each weight by the configuration; the first layer's inputs are known by its kernel alone."""
+    rows = inputs if inputs is not None else (arrays[0].shape[0] if arrays and arrays[0].ndim else 0)
+    units = int(entry.get("units", 0) or 0)
+    gates = GATES.get(entry.kind, 1)
+    twice = entry.kind == "GRU" and entry.get("reset_after", True)
+    shapes = {
+        "embeddings": (int(entry.get("input_dim", 0)), int(entry.get("output_dim", 0))),
+        "kernel": (rows, gates * units),
+        "recurrent_kernel": (units, gates * units),
+        "bias": (2, gates * units) if twice else (gates * units,),
+        "gamma": (rows,),
+        "beta": (rows,),
+    }
+    return {role: shapes[role] for role in _roles_of(entry)}

@@ -1,0 +1,239 @@
+"""Locating a failed test of behaviour: the op at which a difference comes in, its layer and its line.
+
+The two runs of a test are recorded op by op. A leak is walked back from the logits to the last tensor that is clean:
+the op after it lets it in. Noise and leftovers come in at the first op whose outputs differ. What depends on the cuts
+begins at the first op whose outputs for some token differ.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+
+from rnneval.records.wiring import Oracle
+from rnneval.wiring.behaviour import cut, later_changes, other_document, random_ids, row_changes
+from rnneval.wiring.facts import Spot
+from rnneval.wiring.keras.names import SourceLine, frames_of_call
+from rnneval.wiring.keras.probe import listening
+from rnneval.wiring.keras.subject import Ready
+
+_MOST_OPS = 200_000
+
+_ROUNDING = 1e-4  # of the largest number of an op: a smaller difference between two ways to call it is rounding
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Ran:
+    """One op that ran, with the layer and the line that called it."""
+
+    name: str
+    inputs: Sequence[Any]
+    outputs: Sequence[Any]
+    layer: Any
+    line: SourceLine
+
+
+Tape = list[_Ran]
+Watched = Callable[[Any], Any]  # a tensor's values → the part that must not change; None for a tensor of another shape
+
+
+def locate(ready: Ready, oracles: Mapping[str, Oracle], seed: int) -> dict[str, Spot]:
+    """Find where each failed test of behaviour fails, as far as it can be told; `seed` is that of the tests."""
+    failed = [name for name, oracle in oracles.items() if oracle.verdict == "fail" and name in _SEARCHES]
+    found = {name: _SEARCHES[name](ready, seed) for name in failed}
+    return {name: spot for name, spot in found.items() if spot is not None}
+
+
+def _looking_ahead(ready: Ready, seed: int) -> Spot | None:
+    """Find the op that lets a later token into earlier predictions."""
+    subject = ready.subject(seed)
+    plan = subject.plan
+    for change in later_changes(subject, random_ids(subject)):
+        assert change.before is not None  # noqa: S101 - it is the position of the token that is altered
+        call = max(at for at, begins in enumerate(plan.starts) if begins <= change.before)
+
+        def watched(values: Any, call: int = call, token: int = change.before - plan.starts[call]) -> Any:
+            inside = values.ndim > 2 and values.shape[:2] == (subject.rows, plan.calls[call])
+            return values[:, :token] if inside else None
+
+        pieces = (cut(text, plan.calls[: call + 1]) for text in (change.plain, change.altered))
+        plain, altered = (_taped(partial(ready.run, part, seeds=True)) for part in pieces)
+        spot = _let_in(ready, plain, altered, watched)
+        if spot is not None:
+            return spot
+    return None
+
+
+def _looking_aside(ready: Ready, seed: int) -> Spot | None:
+    subject = ready.subject(seed)
+    for change in row_changes(subject, random_ids(subject)):
+
+        def watched(values: Any, rows: slice = change.rows) -> Any:
+            return values[rows] if values.ndim > 1 and values.shape[0] == subject.rows else None
+
+        pieces = (cut(text, subject.plan.calls) for text in (change.plain, change.altered))
+        plain, altered = (_taped(partial(ready.run, part)) for part in pieces)
+        spot = _let_in(ready, plain, altered, watched)
+        if spot is not None:
+            return spot
+    return None
+
+
+def _at_a_cut(ready: Ready, seed: int) -> Spot | None:
+    """Find the first op whose outputs for a token depend on where the text is cut into calls."""
+    if ready.call.is_stateless_graph:
+        return None  # the test carries the states in another way
+    ids = random_ids(ready.subject(seed))
+    whole = _by_token(_taped(partial(ready.run, [ids])), ids.shape)
+    for parts in (3, ids.shape[1]):
+        pieces = np.split(ids, parts, axis=1)
+        several = _by_token(_taped(partial(ready.run, pieces)), pieces[0].shape)
+        for key, runs in whole.items():
+            again = several.get(key, [])
+            if len(again) != parts * len(runs):
+                continue  # another path was taken
+            for k, (ran, values) in enumerate(runs):
+                joined = [other for _, other in again[k :: len(runs)]]
+                if any(other.shape[2:] != values.shape[2:] for other in joined):
+                    continue
+                change = np.abs(values - np.concatenate(joined, axis=1)).max(initial=0.0)
+                if not change <= _ROUNDING * np.abs(values).max(initial=0.0):
+                    return _spot(ready, ran)
+    return None
+
+
+def _by_token(tape: Tape, shape: tuple[int, ...]) -> dict[Any, list[tuple[_Ran, Any]]]:
+    """Return the ops with an output `(batch, time, …)`, and its numbers, by op type, layer and line."""
+    found: dict[Any, list[tuple[_Ran, Any]]] = {}
+    for ran in tape:
+        for tensor in ran.outputs:
+            values = _values(tensor)
+            if values is not None and values.ndim > 2 and values.shape[:2] == shape and tensor.dtype.is_floating:
+                found.setdefault((ran.name, id(ran.layer), ran.line), []).append((ran, values.astype(np.float64)))
+    return found
+
+
+def _noise(ready: Ready, seed: int) -> Spot | None:
+    """Find the first op whose outputs differ between two equal runs."""
+    subject = ready.subject(seed)
+    pieces = cut(random_ids(subject), subject.plan.calls)
+    return _first_difference(ready, *(_taped(lambda: ready.run(pieces)) for _ in range(2)))
+
+
+def _leftover(ready: Ready, seed: int) -> Spot | None:
+    """Find the first op of a document whose outputs depend on what was read before it."""
+    subject = ready.subject(seed)
+    ids = random_ids(subject)
+    pieces, others = cut(ids, subject.plan.calls), other_document(subject, ids)
+
+    def second(before: Any, *, training: bool = False) -> Tape:
+        ready.leave_behind(before, training=training)
+        return _taped(lambda: ready.read(pieces))
+
+    pairs: list[tuple[Any, Any]] = [(pieces, others), ([], pieces)]
+    spot = next(filter(None, (_first_difference(ready, second(a), second(b)) for a, b in pairs)), None)
+    if spot is None and ready.trains:
+        spot = _first_difference(ready, second([]), second(pieces, training=True))
+    return spot
+
+
+_SEARCHES: Mapping[str, Callable[[Ready, int], Spot | None]] = {
+    "causal": _looking_ahead,
+    "training": lambda ready, seed: _looking_ahead(ready.in_training, seed),
+    "batch": _looking_aside,
+    "chunk": _at_a_cut,
+    "repeat": _noise,
+    "fresh": _leftover,
+}
+
+
+def _taped(run: Callable[[], Any]) -> Tape:
+    """Record every op of a run with its outputs, which stay alive with the tape."""
+    tape: Tape = []
+
+    def listen(name: str, inputs: Sequence[Any], _: Any, outputs: Sequence[Any]) -> None:
+        if len(tape) < _MOST_OPS:
+            # The layer is the one that the author's line called, or belongs to.
+            frames, line = frames_of_call(sys._getframe(1))
+            callers = [f.f_locals.get("self") for f in frames if f.f_code.co_name in ("__call__", "call")]
+            layers = [c for c in callers if isinstance(c, keras.layers.Layer) and not isinstance(c, keras.Model)]
+            layer = layers[-1] if layers else None
+            tape.append(_Ran(name=name, inputs=tuple(inputs), outputs=tuple(outputs), layer=layer, line=line))
+
+    with listening(listen):
+        run()
+    return tape
+
+
+def _let_in(ready: Ready, plain: Tape, altered: Tape, watched: Watched) -> Spot | None:
+    """Return the op at which a change comes into what must not change, walked back from the end."""
+    if [ran.name for ran in plain] != [ran.name for ran in altered]:
+        return None
+    made = {id(tensor): index for index, ran in enumerate(plain) for tensor in ran.outputs}
+    twin = {
+        id(one): other
+        for ran, again in zip(plain, altered, strict=True)
+        for one, other in zip((*ran.inputs, *ran.outputs), (*again.inputs, *again.outputs), strict=True)
+    }
+
+    def changed(tensor: Any) -> bool | None:
+        """Return whether the watched part changed; None where nothing of the tensor is watched."""
+        values, others = _values(tensor), _values(twin.get(id(tensor)))
+        part, other = (None if array is None else watched(array) for array in (values, others))
+        return None if part is None or other is None else not np.allclose(part, other, rtol=1e-5, atol=1e-7)
+
+    at = next((index for index in reversed(range(len(plain))) if any(map(changed, plain[index].outputs))), None)
+    while at is not None:
+        sources = [made[id(tensor)] for tensor in _edge(plain, made, at, changed) if id(tensor) in made]
+        if not sources:
+            return _spot(ready, plain[at])
+        at = max(sources)
+    return None
+
+
+def _edge(plain: Tape, made: Mapping[int, int], at: int, changed: Callable[[Any], bool | None]) -> Iterator[Any]:
+    """Yield the nearest watched tensors behind an op that have changed."""
+    waiting, seen = list(plain[at].inputs), set[int]()
+    while waiting:
+        tensor = waiting.pop()
+        if id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        state = changed(tensor)
+        if state:
+            yield tensor
+        elif state is None and id(tensor) in made:
+            waiting += plain[made[id(tensor)]].inputs
+
+
+def _first_difference(ready: Ready, one: Tape, other: Tape) -> Spot | None:
+    for ran, again in zip(one, other, strict=False):
+        pairs = [(_values(a), _values(b)) for a, b in zip(ran.outputs, again.outputs, strict=False)]
+        alike = [(a is None and b is None) or (a is not None and _equal(a, b)) for a, b in pairs]
+        if ran.name != again.name or not all(alike):
+            return _spot(ready, again)
+    return None
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Return whether arrays hold the same numbers, where NaN is one number."""
+    return np.array_equal(one, other, equal_nan=bool(np.issubdtype(one.dtype, np.floating)))
+
+
+def _values(tensor: Any) -> Any:
+    """Return a tensor's numbers; None for a resource or variant, which has none, and for a random generator's state."""
+    dtype = getattr(tensor, "dtype", None)
+    if dtype is None or not (dtype.is_floating or dtype.is_integer):
+        return None
+    return np.asarray(tensor.numpy())  # np.asarray fails for one number of bfloat16
+
+
+def _spot(ready: Ready, ran: _Ran) -> Spot | None:
+    layer = ready.names.of(ran.layer)[1] if ran.layer is not None else None
+    if layer is None and ran.line.file is None:
+        return None
+    return Spot(layer=layer, file=ran.line.file, line=ran.line.line)

@@ -1,0 +1,171 @@
+"""The names of the units that the probe meets, and the author's lines that call them."""
+
+import ast
+import linecache
+import os
+import textwrap
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from rnneval.models.keras.layers import is_recurrent, key_of, slot_names, walk_below
+from rnneval.wiring.facts import UnitFact
+
+
+class Names:
+    """Every recurrent layer and cell below a model, by identity, with its path and name."""
+
+    def __init__(self, model: Any) -> None:
+        self.twins: dict[int, int] = {}
+        self.kept: list[Any] = []  # the objects themselves, so that no identity is given away
+        self._paths: dict[int, tuple[str, str]] = {}
+        for path, thing in walk_below(model):
+            self._enter(path, thing)
+            if isinstance(thing, keras.layers.Bidirectional):
+                forward, backward = thing.forward_layer, thing.backward_layer
+                self.twins |= {id(forward): id(backward), id(backward): id(forward)}
+            if is_recurrent(thing):
+                is_layer = isinstance(thing, keras.layers.RNN)
+                cell, where = (thing.cell, f"{path}.cell") if is_layer else (thing, path)
+                self._enter(where, cell)
+                for inner_path, inner in walk_below(cell, into_recurrent=True):
+                    self._enter(f"{where}.{inner_path}", inner)
+
+    def _enter(self, path: str, thing: Any) -> None:
+        if id(thing) not in self._paths:
+            self._paths[id(thing)] = (path, key_of(thing, path))
+            self.kept.append(thing)
+
+    def number(self, thing: Any) -> int:
+        """Return a number that no other object has."""
+        self.of(thing)
+        return list(self._paths).index(id(thing))
+
+    def of(self, thing: Any) -> tuple[str, str]:
+        """Return (path, name); a unit that no attribute of the model leads to goes by its own name."""
+        if id(thing) not in self._paths:
+            name = str(getattr(thing, "name", "") or type(thing).__name__)
+            self._paths[id(thing)] = (name, name)
+            self.kept.append(thing)
+        return self._paths[id(thing)]
+
+
+def is_composite(cell: Any) -> bool:
+    """Return whether a cell of the author's is made of cells, so that its inner wiring is part of the question.
+
+    Keras' own StackedRNNCells is known to be right, unless a composite cell is in it.
+    """
+    inner = [thing for _, thing in walk_below(cell, into_recurrent=True) if is_recurrent(thing)]
+    if isinstance(cell, keras.layers.StackedRNNCells) and type(cell).call is keras.layers.StackedRNNCells.call:
+        return any(is_composite(thing) for thing in cell.cells)
+    return bool(inner)
+
+
+def fact_of(thing: Any, names: Names, indices: dict[int, int], slots: int) -> UnitFact:
+    """Describe a unit as the rules see it; `slots` is how many parts its state was seen to have."""
+    path, name = names.of(thing)
+    is_layer = isinstance(thing, keras.layers.RNN)
+    cell = thing.cell if is_layer else thing
+    named = slot_names(cell) if getattr(cell, "state_size", None) is not None else ()
+    return UnitFact(
+        name=name,
+        path=path,
+        kind=type(thing).__name__,
+        slots=named if len(named) == slots else tuple(f"s{index}" for index in range(slots)),
+        is_layer=is_layer,
+        stateful=bool(is_layer and thing.stateful),
+        twin=indices.get(names.twins.get(id(thing), -1)),
+        cells=tuple((place, names.number(inner)) for place, inner in _stacked(cell)),
+        of_author=any(not _is_of_keras(part) for part in (thing, cell, *(inner for _, inner in _stacked(cell)))),
+    )
+
+
+def _stacked(cell: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the cells of a stack with their places in it; of any other cell itself, at no place."""
+    if not isinstance(cell, keras.layers.StackedRNNCells):
+        yield place, cell
+        return
+    for index, inner in enumerate(cell.cells):
+        yield from _stacked(inner, f"{place}.cells[{index}]".removeprefix("."))
+
+
+def _is_of_keras(thing: Any) -> bool:
+    return type(thing).__module__.partition(".")[0] == "keras"
+
+
+class SourceLine(NamedTuple):
+    """A line of the author's source, and the statement that begins or continues there."""
+
+    file: str | None
+    line: int | None
+    code: str
+
+
+_NOWHERE = SourceLine(None, None, "")
+_OURS = str(Path(__file__).resolve().parents[2]) + os.sep
+_FOREIGN = tuple(
+    str(Path(module.__file__).resolve().parent) + os.sep for module in (keras, tf) if module.__file__
+)  # fmt: skip
+_LIBRARY = os.sep + "site-packages" + os.sep
+
+
+def frames_of_call(frame: FrameType | None) -> tuple[list[FrameType], SourceLine]:
+    """Return the frames from `frame` out to the author's own, that one included, and its line.
+
+    The author's frame is the innermost that is neither Keras', TensorFlow's nor ours; a graph of layers has none.
+    """
+    frames: list[FrameType] = []
+    while frame is not None:
+        frames.append(frame)
+        name = frame.f_code.co_filename
+        if "__autograph_generated_file" in name:
+            found = _original_line(frame)
+            if found is not None:
+                return frames, SourceLine(*found, _statement(*found))
+        elif not _is_library(name):
+            return frames, SourceLine(name, frame.f_lineno, _statement(name, frame.f_lineno))
+        elif name.startswith(_OURS) and frame.f_code.co_name == "call_model":
+            break  # all the way out: the model is a graph, no line of the author's called the layer
+        frame = frame.f_back
+    return frames, _NOWHERE
+
+
+def _is_library(name: str) -> bool:
+    return (
+        name.startswith((_OURS, *_FOREIGN, "<frozen"))
+        or (_LIBRARY in name and any(package in name for package in ("keras", "tensorflow", "optree")))
+        or name.endswith(("contextlib.py", "functools.py", "nest_util.py"))
+    )
+
+
+def _original_line(frame: FrameType) -> tuple[str, int] | None:
+    """Return the author's own file and line for a frame of code that AutoGraph generated, where they are known."""
+    outer: FrameType | None = frame
+    while outer is not None:
+        converted = outer.f_locals.get("converted_f") or outer.f_locals.get("ag_fn")
+        source_map = getattr(converted, "ag_source_map", None)
+        for location, origin in (source_map or {}).items():
+            if location.filename == frame.f_code.co_filename and location.lineno == frame.f_lineno:
+                return origin.loc.filename, origin.loc.lineno
+        outer = outer.f_back
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _statement(file: str, line: int) -> str:
+    """Return the smallest whole statement at a line; empty where the file cannot be read or parsed."""
+    source = "".join(linecache.getlines(file))
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return ""
+    best: ast.stmt | None = None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or node.lineno):
+            best = node if best is None or node.lineno >= best.lineno else best
+    return textwrap.dedent(ast.get_source_segment(source, best) or "") if best is not None else ""

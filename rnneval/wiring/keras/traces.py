@@ -1,0 +1,175 @@
+"""Comparing a `tf.function` with the same code run eagerly: a trace keeps the values that Python read to make it.
+
+Two comparisons find this. `compare_traces` alters the weights, and runs each trace that the model came with.
+`compare_calls` calls the model as its user does, and once more eagerly.
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from rnneval.errors import type_and_message
+from rnneval.models.keras.layers import OWN_ATTRIBUTES, walk_below
+from rnneval.models.keras.lm import eagerly
+from rnneval.wiring.behaviour import cut, random_ids
+from rnneval.wiring.difference import as_logits, context_spread, differences
+from rnneval.wiring.facts import Spot, Trace
+from rnneval.wiring.keras.names import SourceLine, frames_of_call
+from rnneval.wiring.keras.probe import listening
+from rnneval.wiring.keras.snapshot import Snapshot
+from rnneval.wiring.keras.subject import Ready
+
+_FUNCTION = re.compile(r"__(?:inference|forward)_(.+)_\d+|(?:Stateful)?PartitionedCall")
+"""The type of the op that runs a trace, with the name of its function."""
+_AGREE = 1e-3  # of the context spread: XLA and eager code may round differently
+
+
+def compare_traces(model: Any) -> Trace:
+    """Return whether a `tf.function` on `call` keeps weights that the model no longer has.
+
+    The weights are altered, and each trace that the model came with is compared to an eager run of the same inputs.
+    Where the model is not built yet, its `call` is a trap: it would freeze the weights.
+    """
+    function: Any = getattr(model, "call", None)
+    if not _is_function(function):
+        return Trace()
+    trap = "" if getattr(model, "built", True) else f"{type(model).__name__}.call"
+    try:  # a private part of TensorFlow
+        signatures = [each.structured_input_signature for each in function._list_all_concrete_functions()]
+    except AttributeError:
+        signatures = []
+    if not signatures:
+        return Trace(trap=trap)
+    snapshot = Snapshot(model)
+    worst, uncompared = 0.0, ""
+    try:
+        for variable, values in snapshot.variables:
+            if np.issubdtype(values.dtype, np.floating):
+                variable.assign(values * 1.5 + 0.01)
+        altered = Snapshot(model)
+        for signature in signatures:
+            try:
+                worst = max(worst, _largest_of_trace(function, signature, altered))
+            except Exception as error:  # the author's code may raise anything
+                uncompared = type_and_message(error)
+    finally:
+        snapshot.restore()
+    return Trace(difference=worst, uncompared=uncompared, trap=trap)
+
+
+def compare_calls(ready: Ready, seed: int, trace: Trace) -> Trace:
+    """Add to `trace` whether the model, called as it is, gives the logits of the same calls run eagerly.
+
+    Nothing is added where no trace ran, and where equal calls differ anyway. Needs TensorFlow's op callbacks.
+    """
+    subject = ready.subject(seed)
+    pieces = cut(random_ids(subject), subject.plan.calls)
+    ran: list[tuple[str, SourceLine]] = []
+
+    def listen(name: str, *_: Any) -> None:
+        found = _FUNCTION.fullmatch(name) if not ran else None
+        if found:
+            ran.append((found[1] or "", frames_of_call(sys._getframe(1))[1]))
+
+    problem = ""
+    called: Sequence[Any] = ()
+    with eagerly(False), listening(listen):
+        try:
+            called = ready.run(pieces)
+        except Exception as error:  # the author's code may raise anything
+            problem = type_and_message(error)
+    if not ran and not problem:
+        return trace
+    try:
+        ready.snapshot.restore()
+        before = _python_values(ready.model)
+        eager = ready.read(pieces)
+        after = _python_values(ready.model)
+        again = ready.run(pieces)
+    except Exception:  # it raises in either way: nothing that a trace does
+        return trace
+    if problem:
+        return replace(trace, uncompared=f"called as a tf.function, the model raises {problem}")
+    if not max(_differences(eager, again)) <= _AGREE:
+        return trace
+    worst = _differences(called, eager)
+    late = next((call for call, difference in enumerate(worst) if not difference <= _AGREE), None)
+    if late is None:
+        return trace
+    changed = [name for name, value in after.items() if name not in before or before[name] != value]
+    function, line = ran[0]
+    return replace(
+        trace,
+        as_called=f"Called as it is, with a tf.function{function and f' ({function})'}, the model gives other logits "
+        f"than run eagerly, from call {late} on ({max(worst):.2g} of the context spread)"
+        + (f"; Python values that change between calls: {', '.join(changed)}" if changed else ""),
+        spot=Spot(file=line.file, line=line.line) if line.file else _definition(getattr(ready.model, "call", None)),
+    )
+
+
+def _differences(one: Sequence[Any], other: Sequence[Any]) -> list[float]:
+    """Return the largest difference of each call, in units of the context spread of the other's logits."""
+    pairs = [
+        [as_logits(np.asarray(logits)).reshape(len(logits), -1, logits.shape[-1]) for logits in both]
+        for both in zip(one, other, strict=True)
+    ]
+    spread = context_spread(np.concatenate([logits for _, logits in pairs], axis=1))
+    return [float(differences(a, b, spread).max(initial=0.0)) for a, b in pairs]
+
+
+def _is_function(function: Any) -> bool:
+    return hasattr(function, "get_concrete_function") and hasattr(function, "python_function")
+
+
+def _definition(function: Any) -> Spot:
+    """Return the place at which the author defined a `tf.function`."""
+    code = getattr(inspect.unwrap(function.python_function), "__code__", None) if _is_function(function) else None
+    return Spot(file=code.co_filename, line=code.co_firstlineno) if code else Spot()
+
+
+def _python_values(model: Any) -> Mapping[str, Any]:
+    """Return the plain values in attributes of the model and its layers, which a trace reads once."""
+    return {
+        f"{path}.{name}".removeprefix("."): value
+        for path, thing in [("", model), *walk_below(model)]
+        for name, value in getattr(thing, "__dict__", {}).items()
+        if isinstance(value, bool | int | float | str | None)
+        and not (name in OWN_ATTRIBUTES or name.startswith("_self_"))
+    }
+
+
+def _largest_of_trace(function: Any, signature: Any, begin: Snapshot) -> float:
+    """Return how far the results of a traced function, and of the same function run eagerly, differ on ones."""
+
+    def filled(spec: Any) -> Any:
+        if not isinstance(spec, tf.TensorSpec):
+            return spec
+        shape = [size or 2 for size in (spec.shape.as_list() if spec.shape.rank is not None else [2, 2])]
+        return tf.ones(shape, spec.dtype)
+
+    positional, named = tf.nest.map_structure(filled, signature)
+    results = []
+    for eager in (False, True):
+        begin.restore()  # a state in a variable goes on from one call to the next
+        with eagerly(eager):
+            results.append(np.asarray(tf.nest.flatten(function(*positional, **named))[0]).astype(np.float64))
+    return _largest(*results)
+
+
+def _largest(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Return max |Δ| / median |value|, so that one large logit (a mask) hides nothing; what rounding does is left out.
+
+    It is infinite where the shapes differ, and NaN where a number is.
+    """
+    if one.shape != other.shape:
+        return float("inf")
+    change = np.abs(one - other)
+    change[change <= 4 * np.finfo(np.float32).eps * np.abs(other)] = 0.0
+    return float(change.max(initial=0.0) / max(float(np.median(np.abs(other))), 1e-30))

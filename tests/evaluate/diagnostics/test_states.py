@@ -1,0 +1,137 @@
+"""State summaries over the exact carried stream, against a float64 loop and the definitions written out."""
+
+import os
+
+import msgspec
+import numpy as np
+import pytest
+
+import rnneval
+from rnneval.evaluate.diagnostics import states
+from rnneval.evaluate.diagnostics.trace import trace
+from rnneval.models.keras import arrangement
+from tests.evaluate.diagnostics.oracle import courses, ids_of, summary_of
+from tests.evaluate.small import LETTERS, letters, stacked
+
+LOOSE = {"participation_ratio": 1e-4, "drift": 1e-4}
+
+
+def assert_summary(seen, expected):
+    for name, value in expected.items():
+        scale = max(abs(value), 1e-2)
+        assert seen[name] == pytest.approx(value, abs=LOOSE.get(name, 1e-5) * scale), name
+
+
+def only(run):
+    """The one slot of a model of one layer."""
+    (summary,) = run.states.values()
+    return msgspec.to_builtins(summary)
+
+
+@pytest.mark.sampled(3)
+@pytest.mark.parametrize(
+    "name",
+    ["GRU 8", "GRU reset before 7-5", "LSTM 7-5", pytest.param("SimpleRNN 6-4-9", id="SimpleRNN 6-4-9"),
+     *(pytest.param(n, marks=pytest.mark.grid) for n in ("GRU 6-4-9", "GRU reset before 8", "LSTM 8", "SimpleRNN 8"))],
+)  # fmt: skip
+@pytest.mark.parametrize("streams", [1, 7])
+def test_each_statistic_agrees_with_a_float64_loop(model_of, tmp_path, name, streams):
+    small, text = model_of(name), letters(tmp_path, 1_500)
+    run = rnneval.evaluate(small.lm, text, streams=streams, check=False, segment=32)
+    seen = courses(small, ids_of(text, LETTERS))
+    assert list(run.states) == list(seen)
+    for key, course in seen.items():
+        assert_summary(msgspec.to_builtins(run.states[key]), summary_of(key, course, 1_500))
+
+
+def test_rows_that_run_in_parts_are_each_in_their_place(model_of, tmp_path, monkeypatch):
+    monkeypatch.setattr(arrangement, "rows_a_part", lambda _: 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    divided = []
+    rows_of = states.StateWatch.rows
+    monkeypatch.setattr(
+        states.StateWatch, "rows", lambda self, *given: divided.append(len(given[1])) or rows_of(self, *given)
+    )
+    small, text = model_of("LSTM 7-5"), letters(tmp_path, 1_500)
+    run = rnneval.evaluate(small.lm, text, streams=8, check=False, segment=32)
+    assert divided[:3] == [2, 2, 3]
+    for key, course in courses(small, ids_of(text, LETTERS)).items():
+        assert_summary(msgspec.to_builtins(run.states[key]), summary_of(key, course, 1_500))
+
+
+def test_long_texts_are_summed_up_at_fewer_positions_and_the_record_says_so(model_of, tmp_path, monkeypatch):
+    monkeypatch.setattr(states, "_FEWEST_SUMS", 300)
+    small, text = model_of("LSTM 7-5"), tmp_path / "documents.txt"
+    rng = np.random.default_rng(3)
+    text.write_text("\n\n".join("".join(rng.choice(list("abcdefg "), n)) for n in (290, 601, 99, 510)))
+    ids, starts = ids_of(text, LETTERS), [0, 292, 895, 996]
+    assert len(ids) == 1_506
+    run = rnneval.evaluate(small.lm, text, documents="blank-line", streams=4, segment=16, check=False)
+    assert {summary.every for summary in run.states.values()} == {4}  # 1,506 ≥ 2 · 2 · 300, and not 2 · 4 · 300
+    for key, course in courses(small, ids, starts).items():
+        assert_summary(msgspec.to_builtins(run.states[key]), summary_of(key, course, 603, every=4))
+    traced = trace(small.lm, text, documents="blank-line", check=False)
+    for key, course in courses(small, ids, starts).items():
+        assert_summary(msgspec.to_builtins(traced.states[key]), summary_of(key, course, 603))
+
+
+def test_a_model_that_does_not_forget_is_summed_up_after_its_repair(tmp_path):
+    small, text = stacked("GRU", (6,), scale=8.0), letters(tmp_path, 1_000)
+    run = rnneval.evaluate(small.lm, text, streams=5, segment=20, check=False)
+    assert run.streams.passes > 1
+    one = rnneval.evaluate(small.lm, text, streams=1, segment=20, check=False)
+    for name, value in only(one).items():
+        assert only(run)[name] == pytest.approx(value, rel=2e-3, abs=1e-5), name
+
+
+def test_each_document_begins_with_the_initial_state(model_of, tmp_path):
+    text = tmp_path / "documents.txt"
+    rng = np.random.default_rng(3)
+    text.write_text("\n\n".join("".join(rng.choice(list("abcdefg "), n)) for n in (90, 200, 33, 150)))
+    small = model_of("LSTM 7-5")
+    run = rnneval.evaluate(small.lm, text, documents="blank-line", streams=4, segment=16, check=False)
+    ids = ids_of(text, LETTERS)
+    starts = [0, 92, 294, 329]
+    for key, course in courses(small, ids, starts).items():
+        assert_summary(msgspec.to_builtins(run.states[key]), summary_of(key, course, 202))
+
+
+def test_dead_and_duplicated_units_are_counted(tmp_path):
+    small = stacked("GRU", (8,))
+    layer = small.lm.model.layers[1]
+    kernel, recurrent, bias = layer.get_weights()
+    for part in range(3):
+        at = 8 * part
+        kernel[:, at + 1], recurrent[:, at + 1], bias[:, at + 1] = kernel[:, at], recurrent[:, at], bias[:, at]
+        kernel[:, at + 2], recurrent[:, at + 2], bias[:, at + 2] = 0, 0, 0
+    layer.set_weights([kernel, recurrent, bias])
+    lm = rnneval.wrap(small.lm.model, vocabulary=small.lm.vocabulary)
+    state = only(rnneval.evaluate(lm, letters(tmp_path, 900), check=False))
+    assert state["dead"] == pytest.approx(1 / 8)
+    assert state["duplicated"] == pytest.approx(2 / 8)
+
+
+def test_no_states_leaves_them_out_and_changes_nothing_else(model_of, tmp_path):
+    small, text = model_of("GRU 8"), letters(tmp_path, 700)
+    with_states = rnneval.evaluate(small.lm, text, check=False)
+    without = rnneval.evaluate(small.lm, text, check=False, states=False)
+    assert without.states is None
+    assert without.total_nats == with_states.total_nats
+
+
+@pytest.mark.parametrize("lines", [7, 10**6], ids=["several chunks", "one chunk"])
+def test_samples_on_disk_are_those_of_memory(monkeypatch, lines):
+    monkeypatch.setattr(states, "_CHUNK", lines)
+    vectors = np.arange(75, dtype=np.float32).reshape(25, 3)
+    found = []
+    for room in (10**6, 0):
+        monkeypatch.setattr(states, "_MEMORY", room)
+        samples = states.Samples(4, 3, 98, holds="samples")
+        samples.put(40, vectors[10:])
+        samples.put(0, vectors[:10])
+        positions, read = (np.concatenate(parts) for parts in zip(*samples.chunks(98), strict=True))
+        samples.close()
+        assert positions.tolist() == list(range(0, 98, 4))
+        found.append(read)
+    assert np.array_equal(found[0], vectors)
+    assert np.array_equal(found[1], vectors)

@@ -1,0 +1,78 @@
+"""What is taken for a checkpoint: a folder in which somebody worked, and what a person would say is in it."""
+
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+
+from rnneval.checkpoints import identify
+from rnneval.errors import UsageError
+from rnneval.evaluate.sweep_checkpoints import find_checkpoints
+
+
+@pytest.fixture
+def folder(shelf, tmp_path):
+    root = tmp_path / "work"
+    (root / "run" / "deep").mkdir(parents=True)
+    (root / ".ipynb_checkpoints").mkdir()
+    (root / "results").mkdir()
+    shutil.copy(shelf / "flat.keras", root / "ckpt_10.keras")
+    shutil.copy(shelf / "flat.h5", root / "ckpt_9.h5")
+    shutil.copy(shelf / "flat.keras", root / "run" / "no_ending")
+    shutil.copy(shelf / "my.weights.h5", root / "run" / "deep" / "my.weights.h5")
+    shutil.copy(shelf / "flat.keras", root / "results" / "hidden_by_out.keras")
+    shutil.copy(shelf / "flat.keras", root / ".ipynb_checkpoints" / "flat.keras")
+    shutil.copytree(shelf / "ckpt_saved", root / "run" / "tf")
+    (root / "empty.keras").touch()
+    (root / "model.h5").write_bytes(pickle.dumps({}))
+    (root / "text.txt").write_text("abc")
+    (root / "vocab.json").write_text("[]")
+    np.savez(root / "arrays.npz", x=np.ones(3))
+    (root / "run" / "loop").symlink_to(root)
+    (root / "outside.keras").symlink_to("/etc/hostname")
+    (root / "latest.keras").symlink_to(root / "ckpt_10.keras")
+    return root
+
+
+def test_checkpoints_are_told_by_content_and_listed_once(folder):
+    found = find_checkpoints(folder, out=folder / "results")
+    assert [candidate.name for candidate in found.candidates] == [
+        "ckpt_9.h5", "ckpt_10.keras", "empty.keras", "model.h5", "run/deep/my.weights.h5", "run/no_ending",
+        "run/tf/ckpt-1",
+    ]  # fmt: skip
+    assert {"text.txt", "vocab.json", "arrays.npz", "outside.keras", "latest.keras", "run/tf/checkpoint"} <= set(
+        found.others
+    )
+
+
+def test_hashes_are_those_of_a_run_record(folder):
+    for candidate in find_checkpoints(folder, out=folder / "results").candidates:
+        if candidate.name not in {"empty.keras", "model.h5"}:
+            assert candidate.sha256 == identify(candidate.path).sha256, candidate.name
+
+
+def test_a_tensorflow_checkpoint_without_its_index_is_one_all_the_same(folder):
+    (folder / "run" / "tf" / "ckpt-1.index").unlink()
+    assert "run/tf/ckpt-1" in {candidate.name for candidate in find_checkpoints(folder).candidates}
+
+
+def test_a_saved_model_is_one_checkpoint(tmp_path):
+    variables = tmp_path / "all" / "saved" / "variables"
+    variables.mkdir(parents=True)
+    for name in ("../saved_model.pb", "variables.index", "variables.data-00000-of-00001"):
+        (variables / name).write_bytes(b"x")
+    found = find_checkpoints(tmp_path / "all")
+    assert [candidate.name for candidate in found.candidates] == ["saved"]
+    assert len(found.candidates[0].files) == 3
+
+
+def test_a_folder_without_checkpoints_says_what_was_seen(tmp_path):
+    (tmp_path / "notes.txt").write_text("hi")
+    with pytest.raises(UsageError, match=r"no checkpoint in it: found only notes\.txt"):
+        find_checkpoints(tmp_path)
+    (tmp_path / "notes.txt").unlink()
+    with pytest.raises(UsageError, match="no checkpoint in it: it holds no visible files"):
+        find_checkpoints(tmp_path)
+    with pytest.raises(UsageError, match="no such folder"):
+        find_checkpoints(tmp_path / "nowhere")

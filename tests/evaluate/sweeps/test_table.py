@@ -1,0 +1,133 @@
+"""The table of a sweep: checked against its checksums when it is read again, with names as people write them."""
+
+from contextlib import suppress
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from msgspec import structs
+
+from rnneval.errors import RecordError
+from rnneval.evaluate.sweep import Sweep
+from rnneval.evaluate.sweep_table import FILE, Row, best_first, natural, place_of, read_table, record_name, write_table
+from rnneval.records import table_written
+from rnneval.records.run import Warning as RunWarning
+from rnneval.records.run import WiringSummary
+from rnneval.records.wiring import Finding
+from rnneval.render.document import TableBlock
+from rnneval.render.run_document import sweep_document
+from tests.gates.synthetic import ar_losses, make_run
+
+ROWS = [Row(name=f"ckpt_{n}.keras", sha256=f"{n:064}", error="an empty file", rule="checkpoint") for n in range(40)]
+
+
+def test_what_was_written_is_read(tmp_path):
+    write_table(ROWS, tmp_path, {"signature": "s"})
+    found = read_table(tmp_path)
+    assert [(row["path"], row["epoch"], row["status"]) for row in found[:2]] == [
+        ("ckpt_0.keras", 0, "failed"),
+        ("ckpt_1.keras", 1, "failed"),
+    ]
+    assert len(found) == 40
+
+
+def test_every_flipped_bit_of_a_page_is_refused(tmp_path):
+    """pandas alone reads other names and hashes without a word."""
+    path = write_table(ROWS, tmp_path, {})
+    whole, rows = path.read_bytes(), read_table(tmp_path)
+    silent, said = 0, set()
+    column = pq.ParquetFile(path).metadata.row_group(0).column(0)  # the paths
+    first = column.dictionary_page_offset
+    for at in range(first + 60, first + column.total_compressed_size, 3):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        try:
+            assert read_table(tmp_path) == rows, at  # a field of a page's header that nothing reads
+        except RecordError as error:
+            said.add(str(error).partition(" (")[0])
+        with suppress(Exception):
+            silent += pd.read_parquet(path)["path"].tolist() != [row["path"] for row in rows]
+    assert silent > 20
+    assert said == {f"{path}: a damaged or truncated Parquet file"}
+
+
+def test_another_table_is_refused(tmp_path):
+    schema = pa.schema([("nats", pa.float64())], metadata={"rnneval.schema": "rnneval.losses/1"})
+    with table_written(tmp_path / FILE, schema) as writer:
+        writer.write_table(pa.table([np.ones(3)], schema=schema))
+    with pytest.raises(RecordError, match=r"not a table of rnneval sweep \(schema rnneval\.sweep/1\): run the sweep"):
+        read_table(tmp_path)
+
+
+def test_no_table_is_said(tmp_path):
+    with pytest.raises(
+        RecordError, match=r"no sweep\.parquet in it: give the --out folder of a finished rnneval sweep"
+    ):
+        read_table(tmp_path)
+
+
+def test_a_run_that_is_not_valid_has_no_number_in_the_table_and_comes_last(tmp_path):
+    losses = ar_losses(128)
+    finding = Finding(rule="crossed-state", severity="error", message="…", help="…")
+    wrong = structs.replace(
+        make_run(losses - 0.5),
+        valid=False,
+        wiring=WiringSummary(verdict="fail", reason="crossed-state", findings=(finding,)),
+        warnings=(RunWarning(code="wrong-wiring", message="the model fails the wiring check"),),
+    )
+    unsure = structs.replace(make_run(losses), warnings=(RunWarning(code="wiring", message="inconclusive: …"),))
+    runs = {"a.keras": wrong, "b.keras": make_run(losses + 0.1), "c.keras": unsure}
+    rows = tuple(
+        Row(name=name, sha256="0" * 64, run=run, record=f"records/{name}", rule=" ".join(run.broken_rules) or None)
+        for name, run in runs.items()
+    )
+    write_table(rows, tmp_path, {})
+    frame = pd.read_parquet(tmp_path / FILE)
+    assert frame["perplexity"].isna().tolist() == frame["total_nats"].isna().tolist() == [True, False, False]
+    assert frame.loc[frame["cross_entropy"].idxmin(), "path"] == "c.keras"
+    assert [row["path"] for row in best_first(read_table(tmp_path))] == ["c.keras", "b.keras", "a.keras"]
+    sweep = Sweep(rows=rows, out=tmp_path, others=(), kept=0)
+    assert "best is 'c.keras'" in repr(sweep)
+    table = next(block for block in sweep_document(sweep) if isinstance(block, TableBlock))
+    last = {row[0].text: row[-1].text for row in table.rows}
+    assert last == {"b.keras": "", "c.keras": "best, wiring", "a.keras": "not-valid: crossed-state"}
+    assert list(last)[-1] == "a.keras"
+    assert "none is valid" in repr(Sweep(rows=rows[:1], out=tmp_path, others=(), kept=0))
+
+
+@pytest.mark.parametrize(
+    ("name", "run", "epoch", "step"),
+    [
+        ("ckpt_7", "", 7, None),
+        ("ckpt-7", "", 7, None),
+        ("cp-0007.ckpt", "", 7, None),
+        ("model.05-1.23.h5", "", 5, None),
+        ("weights.12-0.98.hdf5", "", 12, None),
+        ("weights-improvement-03-2.61.hdf5", "", 3, None),
+        ("loss1.23.h5", "", None, None),
+        ("val_loss-1.23-epoch-9.keras", "", 9, None),
+        ("lr0.001/epoch_3/model.keras", "lr0.001", 3, None),
+        ("lstm/global_step1200.keras", "lstm", None, 1200),
+        ("iter-1200.h5", "", None, 1200),
+        ("epoch2-step450.weights.h5", "", 2, 450),
+        ("best.keras", "", None, None),
+        ("gru256/model.keras", "gru256", None, None),
+        ("9" * 30 + ".keras", "", None, None),
+    ],
+)
+def test_places(name, run, epoch, step):
+    place = place_of(name)
+    assert (place.run, place.epoch, place.step) == (run, epoch, step)
+
+
+def test_numbers_sort_by_value():
+    names = ["b/ckpt_2", "a/ckpt_10", "a/ckpt_9", "a/ckpt_9b"]
+    assert sorted(names, key=natural) == ["a/ckpt_9", "a/ckpt_9b", "a/ckpt_10", "b/ckpt_2"]
+
+
+def test_records_have_names_of_their_own_that_any_disk_takes():
+    first, second = record_name("a/b.keras", "1" * 64), record_name("a_b.keras", "2" * 64)
+    assert (first, second) == ("a_b.keras-" + "1" * 16 + ".json", "a_b.keras-" + "2" * 16 + ".json")
+    assert len(record_name("x" * 500, "1" * 64)) < 120
+    assert record_name("../../ä\n", "1" * 64).startswith("checkpoint-")

@@ -1,0 +1,329 @@
+"""The whole way from text to record: closed forms, accounting, what is not valid."""
+
+import json
+import math
+import sys
+from collections import Counter
+from itertools import pairwise
+
+import keras
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+from msgspec import structs
+
+import rnneval
+from rnneval.errors import CheckpointError, TextError, UsageError, VocabularyError
+from rnneval.records import encode
+from rnneval.records.wiring import Finding
+from rnneval.text import Vocabulary
+from tests.evaluate.small import LETTERS, codes, evaluated, letters, stacked
+
+
+def bigram_model(log_p):
+    """A linear SimpleRNN that is a bigram table: recurrent kernel 0, kernel the identity on one-hot ids."""
+    width = len(log_p)
+    layer = keras.layers.SimpleRNN(width, return_sequences=True, activation="linear", use_bias=False)
+    model = keras.Sequential([keras.layers.Embedding(width, width), layer, keras.layers.Dense(width, use_bias=False)])
+    model(tf.ones((1, 1), tf.int32))
+    model.set_weights([np.eye(width), np.eye(width), np.zeros((width, width)), log_p])
+    return rnneval.wrap(model, vocabulary=Vocabulary.from_tokens(list(LETTERS)))
+
+
+@pytest.mark.parametrize("streams", [1, 5])
+def test_a_bigram_table_gives_minus_sum_n_ln_p(tmp_path, streams):
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(len(LETTERS)), len(LETTERS))
+    text = letters(tmp_path, 2_000)
+    run = rnneval.evaluate(bigram_model(np.log(p)), text, streams=streams, check=False)
+    ids = [LETTERS.index(c) for c in text.read_text()]
+    exact = -sum(n * math.log(p[i, j]) for (i, j), n in Counter(pairwise(ids)).items())
+    assert run.total_nats == pytest.approx(exact, rel=1e-6)
+    assert run.scores["cross_entropy"].value == pytest.approx(exact / 1_999, rel=1e-6)
+    assert run.scores["bits_per_char"].value == pytest.approx(exact / 1_999 / math.log(2), rel=1e-6)
+    assert run.scores["accuracy"].value == pytest.approx(np.mean([p[i].argmax() == j for i, j in pairwise(ids)]))
+
+
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize("kind", ["GRU", "LSTM", "SimpleRNN"])
+def test_zero_weights_give_log_v(tmp_path, kind):
+    small = stacked(kind, (5,), scale=0.0)
+    run = rnneval.evaluate(small.lm, letters(tmp_path, 300), check=False)
+    assert run.scores["cross_entropy"].value == pytest.approx(math.log(len(LETTERS)), abs=1e-6)
+    assert run.baselines == {"uniform": pytest.approx(math.log(9))}
+
+
+def test_every_token_is_accounted_for(model_of, tmp_path):
+    text = tmp_path / "t.txt"
+    text.write_text("abc def\n\ngab a\n" * 30)
+    run = rnneval.evaluate(model_of("GRU 8").lm, text, documents="blank-line", check=False)
+    assert run.tokens.total == run.text.characters == run.text.bytes == len(text.read_text())
+    assert run.tokens.unscored == run.text.documents == 31
+    assert sum(run.blocks.tokens) == run.tokens.scored == run.text.scored_characters
+    assert sum(run.blocks.words) == run.text.scored_words
+    assert sum(run.blocks.sums["nats"]) == pytest.approx(run.total_nats)
+    assert run.blocks.bytes[-1] == run.text.bytes
+
+
+def test_reset_is_another_number_with_another_name(model_of, tmp_path):
+    small, text = model_of("GRU 8"), letters(tmp_path, 700)
+    seen = evaluated(small, text, state="reset", segment=30)
+    ids = np.array([LETTERS.index(c) for c in text.read_text()])
+    expected = np.concatenate([small.oracle.losses(ids[k : k + 31]) for k in range(0, 699, 30)])
+    np.testing.assert_allclose(seen.nats, expected, atol=2e-6)
+    assert "|state:reset-30|" in seen.run.signature
+    assert "|state:carry|" in evaluated(small, text, segment=30).run.signature
+
+
+def test_the_losses_say_what_they_are(model_of, tmp_path):
+    text = letters(tmp_path, 500)
+    seen = evaluated(model_of("GRU 8"), text)
+    assert list(seen.losses.columns) == ["token", "document", "byte_start", "byte_end", "id", "nats"]
+    first = seen.losses.iloc[0]
+    assert (first["token"], first["byte_start"], first["byte_end"]) == (1, 1, 2)
+    assert seen.losses["id"].tolist() == [LETTERS.index(c) for c in text.read_text()[1:]]
+    metadata = pq.read_schema(text.with_suffix(".parquet")).metadata
+    assert metadata[b"rnneval.schema"] == b"rnneval.losses/1"
+    assert metadata[b"rnneval.text"].decode() == seen.run.text.sha256
+
+
+def test_the_record_reads_back_equal(model_of, tmp_path):
+    run = rnneval.evaluate(model_of("GRU 8").lm, letters(tmp_path, 400))
+    run.save(tmp_path / "run.json")
+    assert rnneval.read(tmp_path / "run.json") == run
+    assert run.wiring.verdict == "pass"
+    assert json.loads(encode(run))["schema"] == "rnneval.run/1"
+
+
+def test_baselines_are_fitted_on_the_text_given(model_of, tmp_path):
+    held_out, training = letters(tmp_path, 400), letters(tmp_path, 1_000, seed=1)
+    run = rnneval.evaluate(model_of("GRU 8").lm, held_out, fit_on=training, check=False)
+    counts = Counter(training.read_text())
+    expected = -np.mean([math.log((counts[c] + 1) / (1_000 + 9)) for c in held_out.read_text()[1:]])
+    assert run.baselines["unigram"] == pytest.approx(expected)
+
+
+def test_one_file_serves_for_fitting_and_for_scoring(model_of, tmp_path):
+    """A unigram of the first 600 characters, counted here, scored on the rest."""
+    path = letters(tmp_path, 1_000)
+    text = path.read_text()
+    run = rnneval.evaluate(model_of("GRU 8").lm, path, part="60%:", fit_on=path, fit_part=":60%", check=False)
+    counts = Counter(text[:600])
+    expected = -np.mean([math.log((counts[c] + 1) / (600 + 9)) for c in text[601:]])
+    assert run.baselines["unigram"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("part", "fit_part", "said"),
+    [
+        (None, None, "characters 0 to 399 are scored too"),
+        ("60%:", None, "characters 240 to 399 are scored too"),
+        ("60%:", ":61%", "characters 240 to 243 are scored too"),
+        (":-100", "299:", "characters 299 to 299 are scored too"),
+    ],
+)
+def test_a_baseline_is_not_fitted_on_what_is_scored(model_of, tmp_path, part, fit_part, said):
+    path = letters(tmp_path, 400)
+    copy = tmp_path / "copy.txt"
+    copy.write_bytes(path.read_bytes())
+    with pytest.raises(UsageError, match=rf"--fit-on .*copy.txt: {said}.*--fit-part"):
+        rnneval.evaluate(model_of("GRU 8").lm, path, part=part, fit_on=copy, fit_part=fit_part, check=False)
+
+
+def test_parts_count_through_all_files(model_of, tmp_path):
+    """The last tenth of two files of 400 characters begins at character 320 of the second."""
+    first, second = letters(tmp_path, 400), letters(tmp_path, 401, seed=1)
+    lm = model_of("GRU 8").lm
+    with pytest.raises(UsageError, match=r"characters 320 to 400 are scored too"):
+        rnneval.evaluate(lm, [first, second], part="90%:", fit_on=second, check=False)
+    run = rnneval.evaluate(lm, [first, second], part="90%:", fit_on=[first, second], fit_part=":720", check=False)
+    assert "unigram" in run.baselines
+
+
+def test_a_part_of_no_text_is_refused(model_of, tmp_path):
+    path, lm = letters(tmp_path, 400), model_of("GRU 8").lm
+    with pytest.raises(UsageError, match=r"--fit-part :60% is about the text that --fit-on names"):
+        rnneval.evaluate(lm, path, fit_part=":60%", check=False)
+    with pytest.raises(UsageError, match=r"--fit-part '60' is not a slice"):
+        rnneval.evaluate(lm, path, part="60%:", fit_on=path, fit_part="60", check=False)
+    with pytest.raises(TextError, match=r"--fit-part 1:1 of 400 characters is empty"):
+        rnneval.evaluate(lm, path, part="60%:", fit_on=path, fit_part="1:1", check=False)
+
+
+class Questions(keras.Model):
+    """The question's model: layer 2 starts from layer 1's last state."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = keras.layers.Embedding(9, 6)
+        self.gru = keras.layers.GRU(8, return_sequences=True, return_state=True)
+        self.gru_2 = keras.layers.GRU(8, return_sequences=True, return_state=True)
+        self.dense = keras.layers.Dense(9)
+
+    def call(self, inputs, states=None, return_state=False, training=False):
+        x = self.embedding(inputs)
+        if states is None:
+            states = self.gru.get_initial_state(tf.shape(x)[0])
+        x, states = self.gru(x, initial_state=states, training=training)
+        x, states = self.gru_2(x, initial_state=states, training=training)
+        x = self.dense(x)
+        return (x, states) if return_state else x
+
+
+@pytest.fixture(scope="module")
+def leaking(tmp_path_factory):
+    """The question's model, a text, and its run with a check of the wiring."""
+    keras.utils.set_random_seed(1)
+    lm = rnneval.wrap(Questions(), vocabulary=Vocabulary.from_tokens(list(LETTERS)))
+    text = letters(tmp_path_factory.mktemp("leaking"), 160)
+    return lm, text, rnneval.evaluate(lm, text)
+
+
+def test_a_leak_makes_the_run_not_valid_and_both_numbers_are_shown(leaking):
+    lm, text, run = leaking
+    assert not run.valid
+    assert run.wiring.verdict == "fail"
+    assert {finding.rule for finding in run.wiring.findings} >= {"shared-state", "crossed-state", "future-leak"}
+    assert "wrong-wiring" in codes(run)
+    assert (run.streams.count, run.streams.segment) == (1, 100)
+    ids = np.array([LETTERS.index(c) for c in text.read_text()])
+    for segment, total in ((100, run.total_nats), (1, run.token_by_token.total_nats)):
+        assert total == pytest.approx(by_hand(lm.model, ids, segment), rel=1e-5)
+    assert run.total_nats != pytest.approx(run.token_by_token.total_nats, rel=1e-6)
+
+
+def test_beside_a_leak_stands_what_a_reset_run_gives(leaking):
+    lm, text, checked = leaking
+    run = rnneval.evaluate(lm, text, beside_reset=30, wiring=checked.wiring)
+    alone = rnneval.evaluate(lm, text, state="reset", segment=30, wiring=checked.wiring)
+    assert (run.valid, alone.valid) == (False, False)
+    assert run.beside_reset.total_nats == alone.total_nats
+
+
+def by_hand(model, ids, segment):
+    """The total loss with the state carried from segment to segment, in plain Keras calls."""
+    state, total = None, 0.0
+    for at in range(0, len(ids) - 1, segment):
+        piece = ids[at : min(at + segment, len(ids) - 1)]
+        logits, state = model(piece[None], states=state, return_state=True)
+        log_p = tf.nn.log_softmax(logits[0]).numpy().astype(np.float64)
+        total -= sum(log_p[k, ids[at + k + 1]] for k in range(len(piece)))
+    return total
+
+
+def test_a_loss_that_is_not_finite(tmp_path):
+    """Whatever is not the letter a is infinitely surprising: the first place is named, and no score is made up."""
+    small = stacked("SimpleRNN", (4,))
+    bias = np.full(9, -3.4e38, np.float32)
+    bias[0] = 3.4e38
+    small.lm.model.layers[-1].set_weights([np.zeros((4, 9), np.float32), bias])
+    text = tmp_path / "t.txt"
+    text.write_text("aaaab" * 60)
+    run = rnneval.evaluate(small.lm, text, check=False)
+    assert not run.valid
+    assert run.total_nats is None
+    assert run.scores == {}
+    (warning,) = [warning for warning in run.warnings if warning.code == "not-finite"]
+    assert "token 4 (byte 4 of the text) is inf" in warning.message
+    assert json.loads(encode(run))["valid"] is False
+
+
+class Probabilities(keras.Model):
+    """A softmax written into `call`: no layer whose softmax could be left out."""
+
+    def __init__(self, small):
+        super().__init__()
+        self.inner = small.lm.model
+
+    def call(self, ids):
+        return tf.nn.softmax(self.inner(ids))
+
+
+def test_probabilities_are_scored_in_float64(tmp_path):
+    small, text = stacked("GRU", (5,)), letters(tmp_path, 300)
+    lm = rnneval.wrap(Probabilities(small), vocabulary=small.lm.vocabulary)
+    assert lm.output_kind == "probabilities"
+    run = rnneval.evaluate(lm, text, check=False)
+    assert run.total_nats == pytest.approx(rnneval.evaluate(small.lm, text, check=False).total_nats, rel=1e-5)
+
+
+def test_probability_zero_is_an_error_with_its_place(tmp_path):
+    small = stacked("GRU", (5,))
+    lm = rnneval.wrap(Probabilities(small), vocabulary=small.lm.vocabulary)
+    bias = np.zeros(9, np.float32)
+    bias[LETTERS.index("c")] = -1e4
+    small.lm.model.layers[-1].set_weights([small.lm.model.layers[-1].get_weights()[0], bias])
+    text = tmp_path / "t.txt"
+    text.write_text("abacab")
+    with pytest.raises(CheckpointError, match=r"probability 0 to token 3 \(byte 3 of the text\)"):
+        rnneval.evaluate(lm, text, check=False)
+
+
+def test_worse_than_guessing_is_said(tmp_path):
+    small = stacked("GRU", (5,))
+    bias = np.linspace(0, 40, 9).astype(np.float32)
+    small.lm.model.layers[-1].set_weights([small.lm.model.layers[-1].get_weights()[0], bias])
+    assert "worse-than-uniform" in codes(rnneval.evaluate(small.lm, letters(tmp_path, 300), check=False))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"state": "forget"}, "carry or reset"),
+        ({"state": "reset"}, "needs --segment"),
+        ({"segment": 0}, "--segment 0 is not allowed: give at least 1"),
+        ({"streams": 0}, "auto or at least 1"),
+        ({"streams": "many"}, "auto or at least 1"),
+        ({"tolerance": -1.0}, "0 for equality"),
+        ({"tolerance": float("nan")}, "0 for equality"),
+        ({"normalize": "upper"}, "none, lower, nfc"),
+    ],
+)
+def test_options_that_are_not_known(model_of, tmp_path, options, said):
+    with pytest.raises(UsageError, match=said):
+        rnneval.evaluate(model_of("GRU 8").lm, letters(tmp_path, 50), check=False, **options)
+
+
+def test_a_model_without_a_vocabulary_cannot_be_evaluated(tmp_path):
+    lm = rnneval.wrap(stacked("GRU", (5,)).lm.model)
+    with pytest.raises(VocabularyError, match="--vocab"):
+        rnneval.evaluate(lm, letters(tmp_path, 50))
+
+
+def test_a_text_of_one_token(model_of, tmp_path):
+    with pytest.raises(TextError, match="1 token, at least 2"):
+        rnneval.evaluate(model_of("GRU 8").lm, letters(tmp_path, 1), check=False)
+
+
+def test_scores_have_intervals_where_there_is_enough_text(model_of, tmp_path):
+    run = rnneval.evaluate(model_of("GRU 8").lm, letters(tmp_path, 40_000), check=False)
+    assert run.interval.claim == "this passage"
+    assert run.interval.clusters == 8
+    for score in run.scores.values():
+        assert score.low <= score.value <= score.high
+    short = rnneval.evaluate(model_of("GRU 8").lm, letters(tmp_path, 4_000), check=False)
+    assert short.interval is None
+    assert "too-little-text" in codes(short)
+
+
+def test_an_old_losses_file_stays_where_the_run_fails(model_of, tmp_path):
+    losses = tmp_path / "losses.parquet"
+    pd.DataFrame({"x": [1]}).to_parquet(losses)
+    with pytest.raises(TextError):
+        rnneval.evaluate(model_of("GRU 8").lm, letters(tmp_path, 1), losses=losses, check=False)
+    assert pd.read_parquet(losses)["x"].tolist() == [1]
+
+
+def test_a_wiring_record_that_is_known_is_taken(model_of, tmp_path, monkeypatch):
+    lm, text = model_of("GRU 8").lm, letters(tmp_path, 300)
+    wiring = rnneval.check(lm)
+    monkeypatch.setattr(sys.modules["rnneval.evaluate.run"], "check", None)  # it is not checked again
+    run = rnneval.evaluate(lm, text, wiring=wiring)
+    assert (run.wiring.verdict, run.wiring.reason, run.wiring.findings) == ("pass", wiring.reason, wiring.findings)
+    leaking = structs.replace(
+        wiring, verdict="fail", findings=(Finding(rule="future-leak", severity="error", message="…", help="…"),)
+    )
+    run = rnneval.evaluate(lm, text, wiring=leaking)
+    assert (run.valid, run.wiring.verdict, "wrong-wiring" in codes(run)) == (False, "fail", True)

@@ -1,0 +1,210 @@
+"""Rows and segments change no result: the oracles are the one-stream run, and a float64 loop of single steps."""
+
+import itertools
+import random
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import rnneval
+from rnneval.evaluate.stitch import Stitching
+from tests.evaluate.conftest import MODELS
+from tests.evaluate.small import LETTERS, codes, evaluated, letters, linear, sentences, stacked
+
+TEXT = 1_500
+STREAMS = (1, 2, 7, 64, "auto")
+SEGMENTS = (1, 5, 100)
+GRID = list(itertools.product(MODELS, (False, True), STREAMS, SEGMENTS))
+SAMPLE = random.Random(4).sample([point for point in GRID if point[0] in ("GRU 7-5", "LSTM 8", "SimpleRNN 6-4-9")], 12)  # noqa: S311
+
+
+@pytest.fixture(scope="module")
+def one_stream(model_of, tmp_path_factory):
+    """The losses of one stream, once a model and text."""
+    folder = tmp_path_factory.mktemp("texts")
+    known = {}
+
+    def of(name, words):
+        if (name, words) not in known:
+            text = sentences(folder, TEXT // 4) if words else letters(folder, TEXT)
+            known[name, words] = (text, evaluated(model_of(name, words=words), text, streams=1, segment=100))
+        return known[name, words]
+
+    return of
+
+
+def assert_same(model_of, one_stream, point):
+    name, words, streams, segment = point
+    text, alone = one_stream(name, words)
+    rows = evaluated(model_of(name, words=words), text, streams=streams, segment=segment)
+    assert len(rows.nats) == rows.run.tokens.scored == alone.run.tokens.scored
+    assert abs(rows.nats.mean() - alone.nats.mean()) < 1e-6
+    assert np.abs(rows.nats - alone.nats).max() < 1e-4
+    assert rows.run.total_nats == pytest.approx(rows.nats.sum(), rel=1e-12)
+    assert not codes(rows.run) & {"ill-conditioned", "does-not-forget"} or len(rows.nats) < 100 * rows.run.streams.count
+
+
+def named(point):
+    return "-".join(map(str, point))
+
+
+@pytest.mark.sampled(3)
+@pytest.mark.parametrize("point", SAMPLE, ids=named)
+def test_rows_and_segments_change_nothing(model_of, one_stream, point):
+    assert_same(model_of, one_stream, point)
+
+
+@pytest.mark.grid
+@pytest.mark.parametrize("point", GRID, ids=named)
+def test_rows_and_segments_change_nothing_on_the_whole_grid(model_of, one_stream, point):
+    assert_same(model_of, one_stream, point)
+
+
+@pytest.mark.parametrize("name", ["GRU 7-5", "GRU reset before 8", "LSTM 6-4-9", "SimpleRNN 8"])
+def test_one_stream_is_the_float64_loop(model_of, tmp_path, name):
+    small = model_of(name)
+    text = letters(tmp_path, 400)
+    seen = evaluated(small, text, streams=1)
+    expected = small.oracle.losses([LETTERS.index(c) for c in text.read_text()])
+    np.testing.assert_allclose(seen.nats, expected, atol=2e-6)
+    assert seen.losses["token"].tolist() == list(range(1, 400))
+
+
+def test_rows_are_the_float64_loop_too(model_of, tmp_path):
+    small = model_of("LSTM 8")
+    text = letters(tmp_path, 2_500)
+    seen = evaluated(small, text, streams=5)
+    expected = small.oracle.losses([LETTERS.index(c) for c in text.read_text()])
+    assert seen.run.streams.count == 5
+    assert seen.run.streams.passes == 2
+    assert abs(seen.nats.mean() - expected.mean()) < 1e-6
+
+
+def test_a_run_repeats_to_the_last_digit(model_of, tmp_path):
+    text = letters(tmp_path, 2_500)
+    first, second = (evaluated(model_of("GRU 7-5"), text) for _ in range(2))
+    assert first.nats.tolist() == second.nats.tolist()
+    assert first.run.streams == second.run.streams
+
+
+def test_what_is_told_of_the_streams(model_of, tmp_path):
+    text = letters(tmp_path, 4_000)
+    streams = evaluated(model_of("GRU 7-5"), text, streams=8, segment=20).run.streams
+    assert (streams.count, streams.segment, streams.tolerance) == (8, 20, 1e-5)
+    assert 0 < streams.tokens_rerun < 4_000
+    assert streams.largest_state_difference <= streams.tolerance
+    assert streams.audited_loss_difference < 1e-5
+    forgetting = streams.forgetting_length
+    assert 0 < forgetting.median <= forgetting.p95 <= forgetting.max < 500
+
+
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize("segment", [16, 64])
+def test_forgetting_lengths_are_less_than_a_segment_above_the_float64_loop(model_of, tmp_path, monkeypatch, segment):
+    small, text = model_of("GRU 7-5"), letters(tmp_path, 4_000)
+    found = []
+    run = Stitching.run
+    monkeypatch.setattr(Stitching, "run", lambda self, *given: found.append((self, run(self, *given))) or found[-1][1])
+    shown = evaluated(small, text, streams=8, segment=segment).run.streams.forgetting_length
+    (stitching, result) = found[0]
+    ids = [LETTERS.index(c) for c in text.read_text()]
+    truth = {}
+    for span in result.forgetting:
+        start = int(stitching._spans.starts[span])
+        carried, fresh = small.oracle.run(ids[:start])[1], small.oracle.start()
+        for count, token in enumerate(ids[start : start + 300], 1):
+            carried, fresh = (small.oracle.run([token], states)[1] for states in (carried, fresh))
+            pairs = [(c, f) for a, b in zip(carried, fresh, strict=True) for c, f in zip(a, b, strict=True)]
+            if max(float(np.max(np.abs(c - f) / (1 + np.abs(f)))) for c, f in pairs) > 1e-5:
+                truth[span] = count + 1  # the first count of tokens after which they agree for good
+    assert len(truth) >= 7
+    assert all(truth[span] - 1 <= tokens < truth[span] + segment for span, tokens in result.forgetting.items())
+    assert shown.max == max(result.forgetting.values())
+
+
+def test_the_seed_chooses_who_is_audited_and_nothing_else(model_of, tmp_path):
+    text = letters(tmp_path, 4_000)
+    runs = [evaluated(model_of("GRU 7-5"), text, streams=8, seed=seed) for seed in range(3)]
+    assert max(abs(run.nats.mean() - runs[0].nats.mean()) for run in runs) < 1e-7
+
+
+@pytest.mark.parametrize("length", [2, 3, 9, 63])
+def test_a_text_shorter_than_the_rows(model_of, tmp_path, length):
+    text = letters(tmp_path, length)
+    many, one = (evaluated(model_of("GRU 7-5"), text, streams=streams) for streams in (64, 1))
+    np.testing.assert_allclose(many.nats, one.nats, atol=1e-5)
+    assert many.run.tokens.scored == length - 1
+
+
+def test_tolerance_zero_asks_for_equality(model_of, tmp_path):
+    text = letters(tmp_path, 1_500)
+    exact = evaluated(model_of("GRU 7-5"), text, streams=4, tolerance=0)
+    one = evaluated(model_of("GRU 7-5"), text, streams=1)
+    assert exact.run.streams.tolerance == 0
+    assert exact.run.streams.largest_state_difference in (None, 0)
+    assert np.abs(exact.nats - one.nats).max() < 1e-5
+
+
+def test_an_identity_recurrence_never_forgets_and_is_right_all_the_same(tmp_path):
+    small, text = linear(np.eye(4), scale=0.02), letters(tmp_path, 2_000)
+    rows, one = (evaluated(small, text, streams=streams) for streams in (8, 1))
+    assert "does-not-forget" in codes(rows.run)
+    assert "ill-conditioned" not in codes(rows.run)
+    assert abs(rows.nats.mean() - one.nats.mean()) < 1e-6
+    assert rows.run.streams.passes > 2
+
+
+def test_what_does_not_forget_is_read_again_once_and_not_once_a_pass(tmp_path):
+    """The audit says so, and no pass over all spans is tried; the test for chaos reads 8 of 32 spans twice."""
+    small, text = linear(np.eye(4), scale=0.02), letters(tmp_path, 20_000)
+    run = evaluated(small, text, streams=32).run
+    assert run.streams.passes > 28
+    assert run.streams.tokens_rerun < 1.6 * run.tokens.scored
+
+
+def test_a_counter_in_exact_arithmetic(tmp_path):
+    """Each token adds one: the state is the position, exact in float32, and every row starts wrong by thousands."""
+    small = linear(np.eye(1), scale=1e-4)
+    small.lm.model.layers[0].set_weights([np.ones((len(LETTERS), 1), "f4")])
+    text = letters(tmp_path, 1_200)
+    rows = evaluated(small, text, streams=6, segment=50)
+    kernel, bias = (np.asarray(w, np.float64) for w in small.lm.model.layers[2].get_weights())
+    logits = np.arange(1, 1_200)[:, None] * kernel + bias
+    ids = np.array([LETTERS.index(c) for c in text.read_text()])[1:]
+    expected = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(1_199), ids]
+    np.testing.assert_allclose(rows.nats, expected, atol=2e-6)
+    assert "does-not-forget" in codes(rows.run)
+
+
+def test_an_unstable_direction_is_right_and_said(tmp_path):
+    """The state grows by 2 % a token, and what was wrong at a row's start grows with it."""
+    small, text = linear(np.eye(3) * 1.02, scale=1e-3), letters(tmp_path, 900)
+    rows, one = (evaluated(small, text, streams=streams, segment=30) for streams in (4, 1))
+    np.testing.assert_allclose(rows.nats, one.nats, rtol=1e-4, atol=1e-4)
+    assert "does-not-forget" in codes(rows.run)
+
+
+def test_a_chaotic_model_is_called_ill_conditioned(tmp_path):
+    small, text = stacked("SimpleRNN", (40,), scale=8.0), letters(tmp_path, 3_000)
+    rows = evaluated(small, text, streams=8)
+    assert {"does-not-forget", "ill-conditioned"} <= codes(rows.run)
+    assert rows.run.valid
+
+
+def test_documents_and_rows_mix_freely(model_of, tmp_path):
+    """Documents of many lengths, some cut over rows: each is read from the start, as if it were alone."""
+    small = model_of("GRU 7-5")
+    rng = np.random.default_rng(2)
+    lengths = [1, 2, 3, 1_500, *rng.integers(1, 60, 40).tolist(), 700]
+    paths = [letters(tmp_path, int(length), seed) for seed, length in enumerate(lengths)]
+    parquet = tmp_path / "all.parquet"
+    run = rnneval.evaluate(small.lm, paths, documents="file", streams=6, losses=parquet, check=False)
+    losses = pd.read_parquet(parquet)
+    assert run.tokens.unscored == len(lengths)
+    assert run.tokens.total == sum(lengths)
+    for document, path in enumerate(paths):
+        ids = [LETTERS.index(c) for c in path.read_text()]
+        mine = losses[losses["document"] == document]["nats"].to_numpy()
+        expected = small.oracle.losses(ids) if len(ids) > 1 else np.zeros(0)
+        np.testing.assert_allclose(mine, expected, atol=1e-4)

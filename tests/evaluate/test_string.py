@@ -1,0 +1,133 @@
+"""Text in memory: the same numbers as of a file with the same bytes, for every function of one text."""
+
+import hashlib
+import inspect
+
+import msgspec
+import numpy as np
+import pytest
+
+import rnneval
+from rnneval.errors import TextError, UsageError
+from rnneval.records import Run, encode
+from rnneval.render.run_document import run_document
+from rnneval.render.terminal import as_text
+from rnneval.text import Vocabulary
+from tests.models.numpy.made import stack_file
+
+LETTERS = "abcdéf\n"
+
+
+@pytest.fixture(scope="module")
+def lm(tmp_path_factory):
+    path, _ = stack_file(tmp_path_factory.mktemp("model") / "model.h5", "GRU")
+    return rnneval.open(path, backend="numpy", vocabulary=Vocabulary.from_tokens(list(LETTERS)))
+
+
+def drawn(length, seed=0):
+    return "".join(np.random.default_rng(seed).choice(list(LETTERS), length))
+
+
+def as_file(tmp_path, text):
+    path = tmp_path / "held_out.txt"
+    path.write_bytes(text.encode())
+    return path
+
+
+def without_origin(run: Run) -> Run:
+    """The record without what two readings of one text may differ in: the time, and where the text was."""
+    timing = msgspec.structs.replace(run.timing, seconds=0, tokens_per_second=0)
+    files = tuple(msgspec.structs.replace(file, path="") for file in run.text.files)
+    return msgspec.structs.replace(run, created="", timing=timing, text=msgspec.structs.replace(run.text, files=files))
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        (drawn(2_000), {}),
+        (drawn(2_000), {"part": "50%:", "streams": 3}),
+        (drawn(300) + "\n\n" + drawn(300, 1), {"documents": "blank-line"}),
+        ("\ufeff" + drawn(300).replace("\n", "\r\n"), {"newlines": "lf"}),
+        (drawn(400).replace("é", "e\u0301"), {"normalize": "nfc"}),
+    ],
+)
+def test_every_number_of_a_string_is_that_of_the_file(lm, tmp_path, text, options):
+    path = as_file(tmp_path, text)
+    of_file, of_string = rnneval.evaluate(lm, path, **options), rnneval.evaluate(lm, string=text, **options)
+    assert of_string.total_nats == of_file.total_nats
+    plain = without_origin(of_string), without_origin(of_file)
+    assert [warning.code for warning in plain[0].warnings] == [warning.code for warning in plain[1].warnings]
+    assert msgspec.structs.replace(plain[0], warnings=()) == msgspec.structs.replace(plain[1], warnings=())
+
+
+def test_the_record_says_that_the_text_was_in_memory(lm, tmp_path):
+    text = drawn(300)
+    run = rnneval.evaluate(lm, string=text)
+    (file,) = run.text.files
+    assert (file.path, file.sha256) == ("", hashlib.sha256(text.encode()).hexdigest())
+    assert run.text.sha256 == file.sha256
+    run.save(tmp_path / "run.json")
+    assert rnneval.read(tmp_path / "run.json") == run
+    assert "on 'text in memory'" in repr(run)
+    assert "on text in memory" in as_text(run_document(run), 100)
+    assert text[:40] not in encode(run)
+
+
+def test_it_compares_with_a_run_on_the_file(lm, tmp_path):
+    text = drawn(300)
+    runs = [rnneval.evaluate(lm, as_file(tmp_path, text)), rnneval.evaluate(lm, string=text)]
+    assert [row.marks for row in rnneval.compare(runs).rows] == [(), ()]
+    assert rnneval.compare(runs).rows[1].difference == 0
+
+
+def test_a_trace_of_a_string(lm, tmp_path):
+    text = drawn(600)
+    of_file, of_string = rnneval.trace(lm, as_file(tmp_path, text)), rnneval.trace(lm, string=text)
+    assert of_string.states == of_file.states
+    assert of_string.gates == of_file.gates
+
+
+def test_losses_of_a_string(tmp_path):
+    table = {"token": [1, 2, 3], "byte_start": [1, 2, 3], "byte_end": [2, 3, 5], "nats": [0.5, 0.25, 0.75]}
+    run = rnneval.from_losses(table, string="abcé", state="carry")
+    assert (run.total_nats, run.text.scored_characters, run.text.scored_bytes) == (1.5, 3, 4)
+    assert run.text.files[0].path == ""
+
+
+def test_a_baseline_is_not_fitted_on_the_string_that_is_scored(lm, tmp_path):
+    text = drawn(300)
+    with pytest.raises(UsageError, match="characters 0 to 299 are scored too"):
+        rnneval.evaluate(lm, string=text, fit_on=as_file(tmp_path, text))
+    assert "unigram" in rnneval.evaluate(lm, string=text, fit_on=as_file(tmp_path, drawn(300, 1))).baselines
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({}, UsageError, "no text was given: name at least one UTF-8 file, or give string="),
+        ({"string": "ab", "text": "held_out.txt"}, UsageError, "both files and string="),
+        ({"string": b"abc"}, UsageError, "string is a bytes, a str is needed"),
+        ({"string": ""}, TextError, "the text in memory: the text is empty"),
+        ({"string": "a"}, TextError, "the text in memory: the text has 1 token, at least 2"),
+        ({"string": "ab\udc80"}, TextError, r"the text in memory: character '\\udc80' at position 2 has no UTF-8"),
+        ({"string": "abxyz"}, TextError, "the text in memory.*x"),
+    ],
+)
+def test_what_is_refused(lm, options, error, said):
+    with pytest.raises(error, match=said):
+        rnneval.evaluate(lm, **options)
+
+
+def test_a_text_in_place_of_a_path_is_told_of_string(lm):
+    with pytest.raises(TextError, match="in Python string=… for a text"):
+        rnneval.evaluate(lm, drawn(300))
+
+
+@pytest.mark.parametrize("name", ["evaluate", "trace", "gradients", "from_losses"])
+def test_signature_and_docstring_have_it(name):
+    function = getattr(rnneval, name)
+    parameters = inspect.signature(function).parameters
+    assert parameters["text"].default is None
+    assert parameters["string"].kind is inspect.Parameter.KEYWORD_ONLY
+    assert "string: Text in memory, in place of files" in function.__doc__
+    assert "string" not in inspect.signature(rnneval.sweep).parameters

@@ -1,0 +1,235 @@
+"""A model that fails the wiring check has no valid run: its number depends on how the text is cut.
+
+What it is for each cut says a loop over the model's own calls.
+"""
+
+import math
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from msgspec import structs
+
+import rnneval
+from rnneval.errors import RecordError, UsageError
+from rnneval.evaluate.check import declaration_for
+from rnneval.records.wiring import Finding
+from rnneval.render.run_document import run_document
+from rnneval.render.terminal import as_text
+from rnneval.text import Vocabulary
+from rnneval.wiring.facts import parse_declarations
+from tests.evaluate.small import LETTERS, letters
+
+V, UNITS = len(LETTERS), 8
+FAULTS = ("exchanged", "ignored", "dropped")
+
+
+def weights():
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(V, UNITS))
+    layers = [(rng.normal(size=(UNITS, UNITS)) / 3, rng.normal(size=(UNITS, UNITS)) / 3) for _ in range(2)]
+    return table, layers, rng.normal(size=(UNITS, V))
+
+
+def step_function(fault):
+    """Two tanh layers in NumPy, wired right or with a fault."""
+    table, layers, out = weights()
+
+    def layer(number, x, h):
+        w, u = layers[number]
+        outputs = []
+        for at in range(x.shape[1]):
+            h = np.tanh(x[:, at] @ w + h @ u)
+            outputs.append(h)
+        return np.stack(outputs, 1), h
+
+    def step(ids, state):
+        first = state["h1"]
+        second = np.zeros_like(first) if fault in {"ignored", "dropped"} else state["h2"]
+        x, h1 = layer(0, table[ids], first)
+        x, h2 = layer(1, x, h1 if fault == "shared" else second)
+        if fault == "dropped":
+            return x @ out, {"h1": h1}
+        states = {"h1": h2, "h2": h1} if fault == "exchanged" else {"h1": h1, "h2": h2}
+        return x @ out, states
+
+    def begin(batch):
+        zeros = np.zeros((batch, UNITS))
+        return {"h1": zeros} | ({} if fault == "dropped" else {"h2": zeros})
+
+    return step, begin
+
+
+class Stack(keras.Model):
+    """The same in Keras."""
+
+    def __init__(self, fault):
+        super().__init__()
+        self.fault = fault
+        self.embedding = keras.layers.Embedding(V, UNITS)
+        self.rnn1 = keras.layers.SimpleRNN(UNITS, return_sequences=True, return_state=True)
+        self.rnn2 = keras.layers.SimpleRNN(UNITS, return_sequences=True, return_state=True)
+        self.dense = keras.layers.Dense(V)
+
+    def call(self, inputs, states=None, return_state=False, training=False):
+        x = self.embedding(inputs)
+        batch = tf.shape(x)[0]
+        if states is None:
+            states = [self.rnn1.get_initial_state(batch)[0], self.rnn2.get_initial_state(batch)[0]]
+        x, h1 = self.rnn1(x, initial_state=states[0])
+        second = None if self.fault in {"ignored", "dropped"} else states[1]
+        x, h2 = self.rnn2(x, initial_state=second)
+        states = [h2, h1] if self.fault == "exchanged" else [h1] if self.fault == "dropped" else [h1, h2]
+        return (self.dense(x), states) if return_state else self.dense(x)
+
+
+def keras_model(fault):
+    model = Stack(fault)
+    model(tf.ones((1, 2), tf.int32))
+    table, layers, out = weights()
+    values = [table, *(each for w, u in layers for each in (w, u, np.zeros(UNITS))), out, np.zeros(V)]
+    model.set_weights([value.astype("f4") for value in values])
+    return rnneval.wrap(model, vocabulary=Vocabulary.from_tokens(list(LETTERS)))
+
+
+def nats_by_hand(step, begin, segment, *documents):
+    """The total loss with the state handed on from each segment to the next."""
+    total = 0.0
+    for document in documents:
+        state = begin(1)
+        for at in range(0, len(document) - 1, segment):
+            piece = document[at : min(at + segment, len(document) - 1)]
+            logits, state = step(piece[None], state)
+            log_p = logits[0] - np.log(np.exp(logits[0]).sum(-1, keepdims=True))
+            total -= log_p[np.arange(len(piece)), document[at + 1 : at + 1 + len(piece)]].sum()
+    return total
+
+
+def ids_of(text):
+    return np.array([LETTERS.index(character) for character in text.read_text()])
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    return letters(tmp_path_factory.mktemp("validity"), 3001)
+
+
+@pytest.fixture(scope="module", params=FAULTS)
+def wrong(request):
+    """A wrong step function, as a model and as its parts, and its wiring."""
+    step, begin = step_function(request.param)
+    lm = rnneval.from_step(step, begin, vocabulary=list(LETTERS))
+    return SimpleNamespace(fault=request.param, step=step, begin=begin, lm=lm, wiring=rnneval.check(lm))
+
+
+@pytest.mark.parametrize("segment", [None, 1, 10])
+def test_no_run_of_a_wrong_step_function_is_valid_and_two_cuts_are_shown(wrong, text, segment):
+    run = rnneval.evaluate(wrong.lm, text, segment=segment, wiring=wrong.wiring)
+    cut, other = (segment or 100), (100 if segment == 1 else 1)
+    wanted = [nats_by_hand(wrong.step, wrong.begin, each, ids_of(text)) for each in (cut, other)]
+    assert (run.valid, run.wiring.verdict, run.streams.segment) == (False, "fail", cut)
+    assert run.streams.count > 1  # side by side, and still the number of one stream
+    assert run.total_nats == pytest.approx(wanted[0], rel=1e-6)
+    assert run.token_by_token.segment == other
+    assert run.token_by_token.total_nats == pytest.approx(wanted[1], rel=1e-6)
+    assert abs(wanted[1] - wanted[0]) > 10  # the fault matters
+    (message,) = [warning.message for warning in run.warnings if warning.code == "wrong-wiring"]
+    assert wrong.wiring.reason in message
+    for tokens, nats in zip((cut, other), wanted, strict=True):
+        assert f"{math.exp(nats / 3000):.5g} in segments of {tokens} token" in message
+    assert "it depends on how the text is cut" in message
+
+
+def test_documents_that_end_in_the_middle_of_a_segment_are_not_filled_up(tmp_path):
+    """Layer 2 starts from the last state of layer 1, which would be that of the tokens that fill a row up."""
+    step, begin = step_function("shared")
+    lm = rnneval.from_step(step, begin, vocabulary=list(LETTERS))
+    rng = np.random.default_rng(2)
+    pieces = ["".join(rng.choice(list("abcdefg "), n)) for n in (37, 150, 263, 90, 211)]
+    paths = [tmp_path / f"{number}.txt" for number in range(len(pieces))]
+    for path, piece in zip(paths, pieces, strict=True):
+        path.write_text(piece)
+    run = rnneval.evaluate(lm, paths, documents="file", streams=4)
+    wanted = nats_by_hand(step, begin, 100, *map(ids_of, paths))
+    assert (run.valid, run.streams.count) == (False, 4)
+    assert run.total_nats == pytest.approx(wanted, rel=1e-7)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_no_run_of_a_wrong_keras_model_is_valid(fault, text):
+    lm = keras_model(fault)
+    run = rnneval.evaluate(lm, text, states=False)
+    step, begin = step_function(fault)
+    wanted = [nats_by_hand(step, begin, each, ids_of(text)) for each in (100, 1)]
+    rule = {"exchanged": "crossed-state", "ignored": "ignored-state", "dropped": "dropped-state"}[fault]
+    assert (run.valid, rule in run.broken_rules) == (False, True)
+    assert (run.total_nats, run.token_by_token.total_nats) == pytest.approx(tuple(wanted), rel=1e-5)
+    declarations = ["mixed=rnn1", "mixed=rnn2"] if fault == "exchanged" else ["stateless=rnn2"]
+    assert " ".join(f"--declare {each}" for each in declarations) in run.why_not_valid
+    meant = rnneval.evaluate(lm, text, states=False, declare=declarations, segment=10)
+    assert (meant.valid, meant.token_by_token) == (True, None)
+    assert meant.total_nats == pytest.approx(nats_by_hand(step, begin, 10, ids_of(text)), rel=1e-5)
+    assert "|state:carry-10|" in meant.signature  # so that no other cut compares with it
+
+
+def test_a_right_model_has_one_number_and_its_signature_no_segment(text):
+    step, begin = step_function("")
+    lm = rnneval.from_step(step, begin, vocabulary=list(LETTERS))
+    wiring = rnneval.check(lm)
+    runs = [rnneval.evaluate(lm, text, segment=segment, wiring=wiring) for segment in (1, 10, 100)]
+    assert [run.valid for run in runs] == [True] * 3
+    assert [run.total_nats for run in runs] == pytest.approx([nats_by_hand(step, begin, 7, ids_of(text))] * 3, rel=1e-6)
+    assert {run.signature.split("|")[6] for run in runs} == {"state:carry"}
+
+
+def test_a_model_that_is_not_checked_did_not_pass(wrong, text):
+    run = rnneval.evaluate(wrong.lm, text, check=False)
+    assert (run.valid, run.wiring) == (True, None)
+    given = rnneval.evaluate(wrong.lm, text, check=False, wiring=wrong.wiring)  # what is known is not left out
+    assert (given.valid, given.wiring.verdict) == (False, "fail")
+    with pytest.raises(UsageError, match=r"declare=\['causal=false'\] and wiring with declared=\[\]"):
+        rnneval.evaluate(wrong.lm, text, wiring=wrong.wiring, declare=["causal=false"])
+
+
+@pytest.fixture(scope="module")
+def run(wrong, text):
+    return rnneval.evaluate(wrong.lm, text, wiring=wrong.wiring)
+
+
+def test_what_is_read_first_is_that_the_run_is_not_valid(wrong, run):
+    assert repr(run).startswith(f"<Run not valid ({wrong.wiring.reason})")
+    shown = as_text(run_document(run), 200)
+    assert shown.startswith(f"not valid: {wrong.wiring.reason}")
+    assert "usual for" not in shown
+    assert "✓" not in shown
+
+
+def test_a_record_that_is_called_valid_all_the_same_is_refused(run, tmp_path):
+    structs.replace(run, valid=True).save(tmp_path / "old.json")
+    with pytest.raises(RecordError, match="it is marked valid and its model fails the wiring check"):
+        rnneval.read(tmp_path / "old.json")
+
+
+@pytest.mark.parametrize(
+    ("rule", "layer", "meant"),
+    [
+        ("future-leak", None, "causal=false"),
+        ("crossed-state", "gru", "mixed=gru"),
+        ("shared-layer", "gru", "shared=gru"),
+        ("dropped-state", "gru", "stateless=gru"),
+        ("dropped-state", None, None),
+        ("batch-leak", "gru", None),
+    ],
+)
+def test_the_declaration_for_a_finding_is_one_that_the_check_takes(rule, layer, meant):
+    finding = Finding(rule=rule, severity="error", layer=layer, message="…", help="…")
+    assert declaration_for(finding) == meant
+    if meant is not None:
+        parse_declarations([meant])
+
+
+def test_a_step_function_may_be_declared_to_depend_on_the_cut(wrong):
+    (finding,) = [finding for finding in wrong.wiring.findings if finding.rule == "chunk-variance"]
+    assert declaration_for(finding) == "chunked=true"

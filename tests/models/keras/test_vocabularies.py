@@ -1,0 +1,73 @@
+"""Everything that `rnneval.wrap` takes as a vocabulary gives the same ids."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import rnneval
+from rnneval.errors import VocabularyError
+from tests.models.keras.zoo import WIDTH, sequential
+
+TOKENS = [*"abcdefghijklmnopqrstuvwxyz"[:WIDTH]]
+
+
+def a_file(folder):
+    path = folder / "vocabulary.json"
+    path.write_text(json.dumps(TOKENS))
+    return path
+
+
+FORMS = {
+    "list": lambda _: TOKENS,
+    "tuple": lambda _: tuple(TOKENS),
+    "array": lambda _: np.array(TOKENS),
+    "token to id": lambda _: {token: id_ for id_, token in enumerate(TOKENS)},
+    "id to token": lambda _: dict(enumerate(TOKENS)),
+    "file": a_file,
+    "layer": lambda _: keras.layers.StringLookup(vocabulary=TOKENS, num_oov_indices=0),
+    "inverted layer": lambda _: keras.layers.StringLookup(vocabulary=TOKENS, num_oov_indices=0, invert=True),
+    "Vocabulary": lambda _: rnneval.Vocabulary.from_tokens(TOKENS),
+}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return sequential("GRU")
+
+
+@pytest.mark.sampled(3)
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_gives_the_same_ids(model, tmp_path, form):
+    lm = rnneval.wrap(model, vocabulary=FORMS[form](tmp_path))
+    assert dict(lm.vocabulary.ids) == {token: id_ for id_, token in enumerate(TOKENS)}
+
+
+def test_a_lookup_layer_keeps_its_place_for_unknown_tokens(model):
+    layer = keras.layers.StringLookup(vocabulary=TOKENS[1:])
+    lm = rnneval.wrap(model, vocabulary=layer)
+    assert lm.vocabulary.ids[TOKENS[1]] == int(layer(TOKENS[1])) == 1
+    assert lm.vocabulary.tokens[0] == "[UNK]"
+
+
+def test_the_ids_of_a_lookup_layer_are_not_moved_to_fit(model):
+    """A list of one token less than the outputs gets ids from 1; a layer has said what its ids are."""
+    layer = keras.layers.StringLookup(vocabulary=TOKENS[1:], num_oov_indices=0)
+    assert rnneval.wrap(model, vocabulary=TOKENS[1:]).vocabulary.first_id == 1
+    with pytest.raises(VocabularyError, match="too small"):
+        rnneval.wrap(model, vocabulary=layer)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (set(TOKENS), r"is a set, which has no order: give a list .* sorted\(set\(text\)\)"),
+        (5, "is of type int: give a list"),
+        (keras.layers.Dense(2), "is of type Dense: give a list"),
+        (["a", "a"], "the token 'a' has the ids 0 and 1"),
+    ],
+)
+def test_what_is_no_vocabulary_is_refused_in_a_sentence(model, given, said):
+    with pytest.raises(VocabularyError, match=said):
+        rnneval.wrap(model, vocabulary=given)

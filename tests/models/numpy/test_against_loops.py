@@ -1,0 +1,249 @@
+"""The NumPy backend against a float64 loop, in files of Keras 2 that are made by hand: no TensorFlow is needed."""
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from rnneval.errors import CheckpointError, UsageError
+from rnneval.models.numpy import layers
+from rnneval.models.numpy import scorer as scoring
+from rnneval.models.numpy.lm import open_numpy
+from rnneval.models.protocol import Shape
+from tests.checkpoints import by_hand
+from tests.models.numpy.made import KINDS, WIDTH, ids_of, stack_file, stack_of
+
+SHAPE = Shape(rows=8, segment=32)
+
+
+@pytest.fixture(params=KINDS)
+def made(request, tmp_path):
+    path, stack = stack_file(tmp_path / "model.h5", request.param)
+    return open_numpy(path), stack
+
+
+@pytest.fixture
+def gru(tmp_path):
+    path, stack = stack_file(tmp_path / "model.h5", "GRU")
+    return open_numpy(path), stack
+
+
+def scored(lm, ids, states=None, sees="losses"):
+    states = np.tile(lm.start(), (len(ids), 1)) if states is None else states
+    return lm.scorer(SHAPE, sees=sees).score(ids[:, :-1], ids[:, 1:], states, len(ids))
+
+
+def test_logits_and_losses(made) -> None:
+    lm, stack = made
+    ids = ids_of(3, 60)
+    logits, _ = lm.step(ids, lm.initial_state(3))
+    np.testing.assert_allclose(logits, [stack.logits(row) for row in ids], atol=1e-5)
+    np.testing.assert_allclose(scored(lm, ids).predicted.nats, [stack.losses(row) for row in ids], atol=2e-6)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_one_hot_rows(name, tmp_path) -> None:
+    path, stack = stack_file(tmp_path / "model.h5", name, one_hot=True)
+    lm, ids = open_numpy(path), ids_of(2, 30)
+    assert lm.input_kind == "one-hot"
+    np.testing.assert_allclose(scored(lm, ids).predicted.nats, [stack.losses(row) for row in ids], atol=2e-6)
+
+
+def test_a_state_is_carried(made) -> None:
+    lm, _ = made
+    ids = ids_of(4, 40)
+    whole = scored(lm, ids)
+    first = scored(lm, ids[:, :14])
+    second = scored(lm, ids[:, 13:], first.states)
+    both = np.concatenate([first.predicted.nats, second.predicted.nats], axis=1)
+    np.testing.assert_allclose(both, whole.predicted.nats, atol=1e-6)
+    np.testing.assert_allclose(second.states, whole.states, atol=1e-6)
+    assert np.abs(scored(lm, ids[:, 13:]).predicted.nats - second.predicted.nats).max() > 1e-3
+
+
+def test_gates_in_another_place_are_seen(tmp_path) -> None:
+    """A mutant: two gates' weights are exchanged in the file, and the loop keeps the right ones."""
+    for name, (kind, _) in KINDS.items():
+        if kind == "SimpleRNN":
+            continue
+        path, stack = stack_file(tmp_path / f"{kind}.h5", name)
+        import h5py
+
+        with h5py.File(path, "r+") as file:
+            kernel = file["model_weights/upper/upper/recurrent_kernel:0"]
+            values = kernel[()]
+            kernel[:, :6], kernel[:, 6:12] = values[:, 6:12], values[:, :6]
+        ids = ids_of(1, 20)
+        assert np.abs(scored(open_numpy(path), ids).predicted.nats - stack.losses(ids[0])).max() > 1e-3
+
+
+def test_a_row_does_not_depend_on_its_block(gru, monkeypatch) -> None:
+    lm, stack = gru
+    ids = ids_of(11, 30)
+    monkeypatch.setattr(scoring, "ROWS", 4)
+    found = scored(lm, ids, sees="states")
+    assert [part.rows for part in found.seen] == [4, 4, 3]
+    np.testing.assert_allclose(found.predicted.nats, [stack.losses(row) for row in ids], atol=2e-6)
+
+
+def test_the_order_of_gates_changes_no_digit(gru, monkeypatch) -> None:
+    """One row of a large model reads its weights forwards and backwards in turn."""
+    lm, _ = gru
+    ids = ids_of(1, 30)
+    wanted = scored(lm, ids).predicted.nats
+    made = []
+    monkeypatch.setattr(layers, "_LARGE", 0)
+    monkeypatch.setattr(layers, "cycle", lambda orders: made.append(orders) or itertools.cycle(orders))
+    assert scored(lm, ids).predicted.nats.tolist() == wanted.tolist()
+    assert [[list(order) for order in orders] for orders in made] == 2 * [[[0, 1, 2], [2, 1, 0]]]  # two layers
+
+
+def test_logits_are_made_in_slices(gru, monkeypatch) -> None:
+    lm, _ = gru
+    ids = ids_of(3, 30)
+    whole = scored(lm, ids).predicted
+    monkeypatch.setattr(scoring, "_LOGITS", 5 * WIDTH)
+    sliced = scored(lm, ids).predicted
+    np.testing.assert_allclose(sliced.nats, whole.nats, atol=1e-6)
+    assert (sliced.rank == whole.rank).all()
+
+
+def test_rank_and_confidence(gru) -> None:
+    lm, stack = gru
+    ids = ids_of(1, 40)
+    logits = stack.logits(ids[0])[:-1]
+    order = np.argsort(-logits, axis=1, kind="stable")
+    ranks = [int(np.flatnonzero(row == target)[0]) for row, target in zip(order, ids[0, 1:], strict=True)]
+    chances = np.exp(logits - logits.max(1, keepdims=True))
+    found = scored(lm, ids).predicted
+    assert found.rank[0].tolist() == ranks
+    np.testing.assert_allclose(found.confidence[0], 1 / chances.sum(1), atol=1e-6)
+
+
+def test_trajectories(made) -> None:
+    lm, stack = made
+    ids = ids_of(2, 20)
+    found = scored(lm, ids, sees="gates")
+    (seen,) = found.seen
+    for row in range(2):
+        states = [stack.run(ids[row, : t + 1])[1] for t in range(19)]
+        for layer, name in enumerate(("lower", "upper")):
+            for slot, part in enumerate(lm.layers[layer].slots):
+                path = seen.states[f"{name}.{part}"]
+                np.testing.assert_allclose(path.states[row], [s[layer][slot] for s in states], atol=1e-5)
+                assert not path.before.any()
+    for layer, values in seen.inputs.items():
+        below = stack.embedding[ids[:, :-1]] if layer == "lower" else seen.states["lower.h"].states
+        np.testing.assert_allclose(values, below, atol=1e-6)
+
+
+def test_gates_explain_the_states(gru) -> None:
+    """From the gate z and its parts: h − z·h₋₁ is (1 − z)·ĥ, whose size is at most 1 − z."""
+    lm, _ = gru
+    (seen,) = scored(lm, ids_of(2, 30), sees="gates").seen
+    (cell,) = seen.layout.cells["upper"]
+    after, before = seen.states["upper.h"].states[0, 1:], seen.states["upper.h"].states[0, :-1]
+    z = cell.activations(seen.inputs["upper"][0, 1:], before)[0]["update"]
+    assert (np.abs(after - z * before) <= 1 - z + 1e-5).all()
+    assert np.abs(after - z * before).max() > 0.1
+
+
+def test_many_threads_are_put_back(gru) -> None:
+    lm, _ = gru
+    before = [(info["filepath"], info["num_threads"]) for info in threadpool_info()]
+    scored(lm, ids_of(2, 10))
+    assert [(info["filepath"], info["num_threads"]) for info in threadpool_info()] == before
+
+
+def test_final_softmax_is_left_out(tmp_path) -> None:
+    path, stack = stack_file(tmp_path / "model.h5", "GRU", activation="softmax")
+    lm, ids = open_numpy(path), ids_of(1, 30)
+    assert lm.output_kind == "probabilities-as-logits"
+    np.testing.assert_allclose(scored(lm, ids).predicted.nats[0], stack.losses(ids[0]), atol=2e-6)
+
+
+def test_ids_that_it_does_not_have(gru) -> None:
+    lm, _ = gru
+    with pytest.raises(UsageError, match="1 ids that the model does not have, the first 7"):
+        lm.step([[1, WIDTH]], lm.initial_state(1))
+
+
+def test_an_embedding_that_is_too_small(tmp_path) -> None:
+    config = by_hand.sequential(by_hand.embedding(input_dim=6), by_hand.recurrent("GRU", "gru", 4), by_hand.dense())
+    lm = open_numpy(by_hand.write(tmp_path / "model.h5", config, by_hand.weights_of(config)))
+    with pytest.raises(CheckpointError, match="the embedding has 6 rows, and the text has the id 6"):
+        scored(lm, np.array([[1, 6, 2]], np.int32))
+
+
+def test_weights_that_are_not_finite(tmp_path) -> None:
+    import h5py
+
+    path, _ = stack_file(tmp_path / "model.h5", "LSTM")
+    with h5py.File(path, "r+") as file:
+        file["model_weights/upper/upper/bias:0"][3] = np.nan
+    with pytest.raises(CheckpointError, match="weight upper/bias has 1 NaN: the training diverged"):
+        open_numpy(path)
+
+
+def test_layout_of_cudnn(tmp_path) -> None:
+    """cuDNN has one matrix a gate, with a row for each unit, and two biases."""
+    config = by_hand.sequential(by_hand.embedding(), by_hand.recurrent("LSTM", "lower", 5), by_hand.dense())
+    weights = by_hand.weights_of(config)
+    name, arrays = weights[1]
+    (k, kernel), (u, recurrent), (b, bias) = arrays
+    into = np.hstack([gate.T.reshape(gate.shape) for gate in np.split(kernel, 4, axis=1)])
+    back = np.hstack([gate.T for gate in np.split(recurrent, 4, axis=1)])
+    halves = np.concatenate([0.25 * bias, 0.75 * bias])
+    right = open_numpy(by_hand.write(tmp_path / "right.h5", config, weights))
+    weights[1] = (name, [(k, into), (u, back), (b, halves)])
+    turned = open_numpy(by_hand.write(tmp_path / "cudnn.h5", config, weights))
+    ids = ids_of(2, 20)
+    np.testing.assert_allclose(scored(turned, ids).predicted.nats, scored(right, ids).predicted.nats, atol=1e-6)
+    assert "weights were in the layout of cuDNN's own layers, and were rearranged" in turned.assumptions
+
+
+def test_hard_sigmoid_is_that_of_keras_2(tmp_path) -> None:
+    config = by_hand.sequential(
+        by_hand.embedding(),
+        by_hand.recurrent("GRU", "lower", 1, recurrent_activation="hard_sigmoid", reset_after=False),
+        by_hand.dense(),
+    )
+    weights = by_hand.weights_of(config)
+    lm = open_numpy(by_hand.write(tmp_path / "model.h5", config, weights))
+    kernel, _, bias = (values for _, values in weights[1][1])
+    x = weights[0][1][0][1][3]  # the first token is id 3, and h before it is 0
+    z = np.clip(0.2 * (x @ kernel + bias)[0] + 0.5, 0, 1)
+    h = (1 - z) * np.tanh((x @ kernel + bias)[2])
+    _, (state,) = lm.step([[3]], lm.initial_state(1))
+    np.testing.assert_allclose(state, [[h]], atol=1e-6)
+
+
+def test_nothing_of_tensorflow_is_imported(tmp_path) -> None:
+    path, _ = stack_file(tmp_path / "model.h5", "LSTM")
+    code = (
+        "import sys, numpy as np\n"
+        "from rnneval.models.numpy.lm import open_numpy\n"
+        f"lm = open_numpy({str(path)!r})\n"
+        "ids = np.ones((2, 5), np.int32)\n"
+        "from rnneval.models.protocol import Shape\n"
+        "lm.scorer(Shape(rows=2, segment=5), sees='gates').score(ids, ids, np.tile(lm.start(), (2, 1)), 2)\n"
+        "assert lm.check_wiring().verdict == 'pass'\n"
+        "print(sorted({'tensorflow', 'keras', 'scipy', 'pandas', 'matplotlib'} & set(sys.modules)))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=Path.cwd())
+    assert ran.stdout == "[]\n", ran.stderr[-2000:]
+
+
+def test_the_loop_is_of_these_weights(tmp_path) -> None:
+    """The oracle itself sees another file."""
+    path, _ = stack_file(tmp_path / "model.h5", "GRU")
+    other = by_hand.sequential(
+        by_hand.embedding(), by_hand.recurrent("GRU", "lower", 5), by_hand.recurrent("GRU", "upper", 6), by_hand.dense()
+    )
+    wrong = stack_of(by_hand.weights_of(other, seed=1), "GRU")
+    ids = ids_of(1, 20)
+    assert np.abs(scored(open_numpy(path), ids).predicted.nats[0] - wrong.losses(ids[0])).max() > 1e-2

@@ -1,0 +1,264 @@
+"""The NumPy backend against Keras itself: the same files, opened by both."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnneval
+from rnneval.models.numpy.layers import FUNCTIONS
+from rnneval.models.numpy.lm import open_numpy
+from rnneval.models.protocol import Shape
+from tests.models.numpy.made import KINDS, WIDTH, ids_of, stack_file
+from tests.oracles import nats
+
+FIELDS = (
+    "width", "layers", "slots", "input_kind", "output_kind", "assumptions", "checkpoint", "vocabulary",
+    "why_no_vocabulary", "mixable", "repeatable", "window",
+)  # fmt: skip
+
+
+def models() -> dict[str, Any]:
+    """Functions that make a model of each kind, with Keras imported when they are called."""
+    import keras
+    from keras import layers as k
+
+    ids, rows = keras.Input((None,), dtype="int32"), (None, WIDTH)
+
+    def sequential(*layers: Any, start: Any = None) -> Any:
+        return keras.Sequential([keras.Input((None,), dtype="int32") if start is None else start, *layers])
+
+    def emb(**more: Any) -> Any:
+        return k.Embedding(WIDTH, 5, **more)
+
+    def states() -> Any:
+        inputs = [keras.Input((None,), dtype="int32"), *(keras.Input((n,)) for n in (3, 3, 4))]
+        x, h, c = k.LSTM(3, return_sequences=True, return_state=True)(emb()(inputs[0]), initial_state=inputs[1:3])
+        x, g = k.GRU(4, return_sequences=True, return_state=True)(x, initial_state=inputs[3])
+        return keras.Model(inputs, [k.Dense(WIDTH)(x), h, c, g])
+
+    def functional() -> Any:
+        x, *_ = k.LSTM(4, return_sequences=True, return_state=True, name="memory")(emb()(ids))
+        return keras.Model(ids, k.Activation("softmax")(k.Dense(WIDTH)(k.Dropout(0.5)(x))))
+
+    def nested() -> Any:
+        inner = keras.Sequential([k.GRU(4, return_sequences=True, name="own"), k.SimpleRNN(3, return_sequences=True)])
+        return sequential(emb(), inner, k.Dense(WIDTH))
+
+    seq = {"return_sequences": True}
+    return {
+        "GRU": lambda: sequential(emb(), k.GRU(4, **seq), k.Dense(WIDTH)),
+        "GRU, reset before": lambda: sequential(emb(), k.GRU(4, reset_after=False, **seq), k.Dense(WIDTH)),
+        "LSTM": lambda: sequential(emb(), k.LSTM(4, **seq), k.Dense(WIDTH)),
+        "SimpleRNN": lambda: sequential(emb(), k.SimpleRNN(4, **seq), k.Dense(WIDTH)),
+        "no biases": lambda: sequential(
+            emb(), k.GRU(4, use_bias=False, **seq), k.LSTM(4, use_bias=False, **seq), k.Dense(WIDTH, use_bias=False)
+        ),
+        "one-hot GRU": lambda: sequential(k.GRU(4, **seq), k.Dense(WIDTH), start=keras.Input(rows)),
+        "one-hot LSTM": lambda: sequential(k.LSTM(4, **seq), k.Dense(WIDTH), start=keras.Input(rows)),
+        "one-hot SimpleRNN": lambda: sequential(k.SimpleRNN(4, **seq), k.Dense(WIDTH), start=keras.Input(rows)),
+        "one-hot, dense first": lambda: sequential(
+            k.Dense(3, activation="tanh"), k.GRU(4, **seq), k.Dense(WIDTH), start=keras.Input(rows)
+        ),
+        "scaled": lambda: sequential(k.LSTM(4, **seq), k.Dense(WIDTH), start=keras.Input((None, 1))),
+        "mixed stack": lambda: sequential(
+            emb(), k.SpatialDropout1D(0.2), k.GRU(4, **seq), k.LayerNormalization(), k.LSTM(3, **seq),
+            k.GaussianNoise(0.5), k.SimpleRNN(5, **seq), k.TimeDistributed(k.Dense(WIDTH, activation="softmax"))
+        ),
+        "stateful": lambda: sequential(
+            emb(), k.GRU(4, stateful=True, **seq), k.Dense(WIDTH),
+            start=keras.Input((None,), batch_size=2, dtype="int32"),
+        ),
+        "functional": functional,
+        "states": states,
+        "nested": nested,
+        "dressed": lambda: sequential(
+            emb(), k.Dense(6), k.ReLU(negative_slope=0.1),
+            k.GRU(4, activation="relu", recurrent_activation="tanh", **seq),
+            k.LeakyReLU(), k.ELU(0.5), k.ReLU(max_value=0.8, threshold=0.1), k.Dense(WIDTH), k.Softmax()
+        ),
+        "recurrence last": lambda: sequential(emb(), k.LSTM(WIDTH, **seq)),
+        "hard sigmoid": lambda: sequential(
+            emb(), k.GRU(4, recurrent_activation="hard_sigmoid", **seq), k.LSTM(4, recurrent_activation="hard_sigmoid",
+            activation="softsign", **seq), k.Dense(WIDTH)
+        ),
+        "float64": lambda: sequential(
+            emb(dtype="float64"), k.LSTM(4, dtype="float64", **seq), k.Dense(WIDTH, dtype="float64")
+        ),
+        "mixed_float16": lambda: sequential(
+            emb(dtype="mixed_float16"), k.GRU(4, dtype="mixed_float16", **seq), k.Dense(WIDTH)
+        ),
+        "float16": lambda: sequential(
+            emb(dtype="float16"), k.GRU(4, dtype="float16", **seq), k.Dense(WIDTH, dtype="float16")
+        ),
+        "bfloat16": lambda: sequential(
+            emb(dtype="bfloat16"),
+            k.GRU(4, dtype="bfloat16", recurrent_initializer="zeros", **seq), k.Dense(WIDTH, dtype="bfloat16")
+        ),
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Both:
+    keras: Any
+    numpy: Any
+
+
+def both(path: Any, **options: Any) -> Both:
+    return Both(rnneval.open(path, backend="keras", **options), open_numpy(path, **options))
+
+
+CASES = [
+    *KINDS, "no biases", "one-hot GRU", "one-hot LSTM", "one-hot SimpleRNN", "one-hot, dense first", "scaled",
+    "mixed stack", "stateful", "functional", "states", "nested", "dressed", "recurrence last", "hard sigmoid",
+    "float64", "mixed_float16", "float16", "bfloat16",
+]  # fmt: skip
+
+
+def pairs() -> Iterator[Any]:
+    """Yield every case in both formats; by default each is read from one, and of the one-hot kinds there is one."""
+    for number, name in enumerate(CASES):
+        forms = ("keras",) if name == "bfloat16" else ("keras", "h5")  # HDF5 of Keras has no bfloat16
+        for form in forms:
+            drawn = form == forms[number % len(forms)] and name not in {"one-hot LSTM", "one-hot SimpleRNN"}
+            yield pytest.param((name, form), marks=() if drawn else pytest.mark.grid, id=f"{name}, {form}")
+
+
+@pytest.fixture(scope="module", params=pairs())
+def pair(request, tmp_path_factory):
+    name, form = request.param
+    model = models()[name]()
+    rng = np.random.default_rng(CASES.index(name))
+    model.set_weights([rng.normal(0, 0.6, w.shape).astype(w.dtype) for w in model.get_weights()])
+    path = tmp_path_factory.mktemp("files") / f"model.{form}"
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.save(path)
+        (path.parent / "vocab.txt").write_text("\n".join("abcdefg"), encoding="utf-8")
+        return both(path)
+
+
+def fields_of(lm: Any) -> dict[str, Any]:
+    return {name: getattr(lm, name) for name in FIELDS}
+
+
+def run(lm: Any, ids: Any, state: Any = None) -> tuple[Any, list[Any]]:
+    logits, after = lm.step(ids, lm.initial_state(len(ids)) if state is None else state)
+    return np.asarray(logits), [np.asarray(leaf) for leaf in after]
+
+
+def test_logits_states_and_losses(pair) -> None:
+    ids = ids_of(2, 40)
+    (theirs, their_state), (ours, our_state) = run(pair.keras, ids[:, :-1]), run(pair.numpy, ids[:, :-1])
+    assert ours.dtype == theirs.dtype
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    for a, b in zip(our_state, their_state, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    scorer = pair.numpy.scorer(Shape(rows=2, segment=40))
+    found = scorer.score(ids[:, :-1], ids[:, 1:], np.tile(pair.numpy.start(), (2, 1)), 2)
+    wanted = [nats(np.asarray(rows, np.float64), targets) for rows, targets in zip(theirs, ids[:, 1:], strict=True)]
+    assert abs(found.predicted.nats.mean() - np.mean(wanted)) < 1e-6
+    np.testing.assert_allclose(found.predicted.nats, wanted, atol=1e-5)
+
+
+def test_a_state_of_keras_goes_on_in_numpy(pair) -> None:
+    ids = ids_of(2, 21)
+    whole, _ = run(pair.keras, ids)
+    _, state = run(pair.keras, ids[:, :9])
+    rest, _ = run(pair.numpy, ids[:, 9:], state)
+    np.testing.assert_allclose(rest, whole[:, 9:], atol=1e-5)
+
+
+def test_every_field_is_equal(pair) -> None:
+    assert fields_of(pair.numpy) == fields_of(pair.keras)
+
+
+@pytest.mark.sampled(4)
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_files_of_keras_2(tmp_path, name, one_hot) -> None:
+    path, _ = stack_file(tmp_path / "model.h5", name, one_hot=one_hot, activation="softmax")
+    pair = both(path)
+    ids = ids_of(2, 30)
+    np.testing.assert_allclose(run(pair.numpy, ids)[0], run(pair.keras, ids)[0], atol=1e-5)
+    assert fields_of(pair.numpy) == fields_of(pair.keras)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_activations(name) -> None:
+    import keras
+    import tensorflow as tf
+
+    from rnneval.models.keras import keras2_hard_sigmoid
+
+    x = np.linspace(-7, 7, 113, dtype=np.float32).reshape(1, -1)
+    x = np.concatenate([x, x[:, ::-1] * 1e-3])
+    function = keras2_hard_sigmoid if name == "keras2_hard_sigmoid" else keras.activations.get(name)
+    ours = FUNCTIONS[name](x.copy())
+    assert ours.dtype == np.float32
+    np.testing.assert_allclose(ours, np.asarray(function(tf.constant(x))), rtol=2e-6, atol=1e-6)
+
+
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize("name", ["mixed stack", "GRU", "states", "stateful"])
+def test_wiring_is_what_the_check_of_keras_finds(tmp_path, name) -> None:
+    import msgspec
+
+    path = tmp_path / f"{name}.keras"
+    models()[name]().save(path)
+    theirs = rnneval.check(rnneval.open(path, backend="keras"))
+    ours = open_numpy(path).check_wiring()
+    assert theirs.verdict == ours.verdict == "pass"
+    assert ours == msgspec.structs.replace(theirs, oracles={})
+
+
+@pytest.fixture(scope="module", params=["LSTM", pytest.param("GRU", marks=pytest.mark.grid)])
+def held_out(request, tmp_path_factory):
+    """A model of two layers, opened by both, and a text."""
+    folder = tmp_path_factory.mktemp("text")
+    text = folder / "text.txt"
+    text.write_text("".join(np.random.default_rng(0).choice(list("abcdefg"), 3000)), encoding="utf-8")
+    (folder / "vocab.txt").write_text("\n".join("abcdefg"), encoding="utf-8")
+    return both(stack_file(folder / "model.h5", request.param)[0]), text
+
+
+def differences(ours: Any, theirs: Any, place: str = "") -> list[str]:
+    """The places where two records differ, floats by more than a millionth."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        keys = {**ours, **theirs}
+        return [found for key in keys for found in differences(ours.get(key), theirs.get(key), f"{place}.{key}")]
+    if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple) and len(ours) == len(theirs):
+        return [
+            found
+            for k, pair in enumerate(zip(ours, theirs, strict=True))
+            for found in differences(*pair, f"{place}[{k}]")
+        ]
+    if isinstance(ours, float) and isinstance(theirs, float) and abs(ours - theirs) <= 1e-6 * max(1, abs(theirs)):
+        return []
+    return [] if ours == theirs else [place]
+
+
+def test_records_agree(held_out) -> None:
+    import msgspec
+
+    pair, text = held_out
+    ours, theirs = (msgspec.to_builtins(rnneval.evaluate(lm, text)) for lm in (pair.numpy, pair.keras))
+    found = differences(ours, theirs)
+    assert {".backend", ".streams.kernel"} <= set(found)
+    assert set(found) <= {".backend", ".streams.kernel", ".created", ".timing.seconds", ".timing.tokens_per_second"}
+
+
+def test_traces_agree(held_out, tmp_path) -> None:
+    import pandas as pd
+
+    pair, text = held_out
+    tables = []
+    for name, lm in (("numpy", pair.numpy), ("keras", pair.keras)):
+        rnneval.trace(lm, text, out=tmp_path / f"{name}.parquet")
+        tables.append(pd.read_parquet(tmp_path / f"{name}.parquet"))
+    pd.testing.assert_frame_equal(*tables, rtol=1e-4, atol=1e-5)
+    assert {"update", "reset"} <= set(tables[0]["slot"]) or {"input", "forget"} <= set(tables[0]["slot"])

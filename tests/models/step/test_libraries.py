@@ -1,0 +1,111 @@
+"""Arrays of other libraries: a step function gets the arrays of its own library back, with their types."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from rnneval.errors import CheckpointError
+from rnneval.models.step import from_step
+from rnneval.models.step.packing import as_array
+from tests.models.step.models import V, gru_stack, gru_weights
+from tests.models.step.reading import read
+
+IDS = np.random.default_rng(0).integers(0, V, (3, 20), dtype=np.int32)
+STEP, BEGIN = gru_stack(gru_weights())
+
+
+def require_same(make, kind, read_back=np.asarray):
+    """Run the GRU stack with its states in arrays of another library, and compare with NumPy."""
+    seen = set()
+
+    def step(ids, state):
+        seen.update(type(h) for h in state.values())
+        logits, after = STEP(ids, (read_back(state["a"]), read_back(state["b"])))
+        return make(logits), dict(zip("ab", map(make, after), strict=True))
+
+    lm = from_step(step, lambda batch: dict(zip("ab", map(make, BEGIN(batch)), strict=True)), vocab_size=V)
+    wanted, states, _ = read(from_step(STEP, BEGIN, vocab_size=V), IDS, segment=6)
+    nats, others, _ = read(lm, IDS, segment=6)
+    assert np.array_equal(nats, wanted)
+    assert np.array_equal(states, others)
+    assert seen == {kind}
+    assert lm.check_wiring().verdict == "pass"
+
+
+def test_tensorflow():
+    tf = pytest.importorskip("tensorflow")
+    require_same(tf.convert_to_tensor, type(tf.zeros(1)))
+
+
+@pytest.mark.torch
+def test_pytorch_also_with_gradients():
+    torch = pytest.importorskip("torch")
+    with_gradient = lambda a: torch.tensor(a).requires_grad_()  # noqa: E731
+    require_same(torch.from_numpy, torch.Tensor)
+    require_same(with_gradient, torch.Tensor, read_back=lambda h: h.detach().numpy())
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", ["bfloat16", "float16", "float64", "int64", "bool"])
+def test_types_of_pytorch(name):
+    torch = pytest.importorskip("torch")
+    dtype = getattr(torch, name)
+
+    def step(ids, h):
+        assert h.dtype == dtype
+        after = (
+            (h.double() + torch.from_numpy(ids).sum(dim=1, keepdim=True)) % 5 / (3 if dtype.is_floating_point else 1)
+        )
+        return torch.ones(*ids.shape, V) * after.float()[:, :1, None], after.to(dtype)
+
+    lm = from_step(step, lambda batch: torch.zeros(batch, 2, dtype=dtype), vocab_size=V)
+    _, h = step(IDS, torch.zeros(3, 2, dtype=dtype))
+    back = lm.packing.unpack(lm.packing.pack(h, 3))
+    assert back.dtype == dtype
+    assert torch.equal(back, h)
+
+
+def test_jax():
+    jax = pytest.importorskip("jax")
+    require_same(jax.numpy.asarray, type(jax.numpy.zeros(1)))
+
+
+class ByDLPack:
+    """An array that NumPy reads through DLPack alone, in a library that can make no array."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **options):
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+def test_dlpack_and_a_library_without_a_known_maker(monkeypatch):
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert np.array_equal(as_array(ByDLPack(array), "state"), array)
+
+    def step(ids, state):
+        logits, after = STEP(ids, BEGIN(len(ids)))
+        return ByDLPack(logits), ByDLPack(after[0])
+
+    with pytest.raises(CheckpointError, match=r"has no function that makes a .*ByDLPack of a NumPy array"):
+        from_step(step, vocab_size=V)
+    # It is looked up in the library that the type comes from.
+    library = sys.modules[ByDLPack.__module__.partition(".")[0]]
+    monkeypatch.setattr(library, "asarray", ByDLPack, raising=False)
+    assert from_step(step, vocab_size=V).packing.leaves[0].shape == (6,)
+
+
+def test_an_array_that_numpy_cannot_read_is_named():
+    class Elsewhere:
+        def __array__(self, dtype=None, copy=None):
+            raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+    with pytest.raises(
+        CheckpointError, match=r"the logits is a .*Elsewhere that NumPy cannot read .*cuda:0.* on the CPU"
+    ):
+        from_step(lambda _, s: (Elsewhere(), s), np.zeros, vocab_size=V)

@@ -1,0 +1,136 @@
+"""The files of docs/backends.md, taken from the page and run: their losses are those of float64 loops over one row."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnneval.models.step import from_step
+from tests.models.step.models import nats_of
+from tests.models.step.reading import read
+from tests.oracles import Layer
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "backends.md").read_text(encoding="utf-8")
+FILE = re.compile(r"^```\{code-block\} python\n:caption: (\S+)\n\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILES = dict(FILE.findall(PAGE))
+TOKENS = list("abcdefg")
+IDS = np.random.default_rng(3).integers(0, len(TOKENS), (3, 71), dtype=np.int32)
+
+
+@pytest.fixture
+def taken(tmp_path):
+    """Import a file of the page."""
+
+    def taken(name):
+        path = tmp_path / name
+        path.write_text(FILES[name], encoding="utf-8")
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return taken
+
+
+def drawn(**shapes):
+    rng = np.random.default_rng(0)
+    return {name: (rng.normal(size=shape) / np.sqrt(shape[0])).astype(np.float32) for name, shape in shapes.items()}
+
+
+def require_equal(lm, loop):
+    """Read a text in three rows, and compare with the loop; the check passes."""
+    nats, _, _ = read(lm, IDS, segment=16)
+    wanted = [nats_of(loop(row[:-1]), row[1:]) for row in IDS]
+    assert np.abs(nats - wanted).max() < 1e-5
+    assert abs(nats.mean(dtype=np.float64) - np.mean(wanted)) < 1e-6
+    assert lm.mixable
+    wiring = lm.check_wiring()
+    assert (wiring.verdict, wiring.findings) == ("pass", ())
+
+
+def test_every_file_of_the_page_has_its_test():
+    assert set(FILES) == {"pytorch_model.py", "numpy_model.py", "linear_attention.py"}
+    lines = [line for line in FILES["pytorch_model.py"].partition("class CharLSTM")[2].splitlines() if line.strip()]
+    assert len(lines) <= 20
+
+
+def test_numpy(taken, tmp_path):
+    v, units = len(TOKENS), 5
+    w = drawn(embedding=(v, 4), kernel=(4, 3 * units), recurrent=(units, 3 * units), out=(units, v)) | {
+        "bias": np.linspace(-1, 1, 3 * units, dtype=np.float32)
+    }
+    np.savez(tmp_path / "gru.npz", **w)
+    lm = taken("numpy_model.py").build(tmp_path / "gru.npz", vocabulary=TOKENS)
+    w = {name: array.astype(np.float64) for name, array in w.items()}
+
+    def loop(ids):
+        bias = np.stack([np.zeros(3 * units), w["bias"]])
+        layer = Layer(kind="GRU", kernel=w["kernel"], recurrent=w["recurrent"], bias=bias)
+        state, out = layer.zeros(), []
+        for token in ids:
+            y, state = layer.step(w["embedding"][token], state)
+            out.append(y @ w["out"])
+        return np.array(out)
+
+    require_equal(lm, loop)
+    assert lm.checkpoint.path == str(tmp_path / "gru.npz")
+
+
+def test_linear_attention(taken, tmp_path):
+    v, width = len(TOKENS), 4
+    w = drawn(**dict.fromkeys(("query", "key", "value"), (width, width)), embedding=(v, width), out=(width, v))
+    np.savez(tmp_path / "attention.npz", **w)
+    lm = taken("linear_attention.py").build(tmp_path / "attention.npz", vocabulary=TOKENS)
+
+    def loop(ids):
+        state, out = np.zeros((width, width)), []
+        for token in ids:
+            x = w["embedding"][token].astype(np.float64)
+            state = 0.95 * state + np.outer(x @ w["key"], x @ w["value"])
+            out.append(x @ w["query"] @ state @ w["out"])
+        return np.array(out)
+
+    require_equal(lm, loop)
+
+
+@pytest.mark.torch
+def test_pytorch(taken, tmp_path):
+    torch = pytest.importorskip("torch")
+    module = taken("pytorch_model.py")
+    torch.manual_seed(0)
+    model = module.CharLSTM(len(TOKENS), 6)
+    torch.save(model.state_dict(), tmp_path / "model.pt")
+    lm = module.build(tmp_path / "model.pt", vocabulary=TOKENS, units=6)
+    w = {name: tensor.detach().numpy().astype(np.float64) for name, tensor in model.state_dict().items()}
+
+    def loop(ids):
+        layers = [
+            Layer(
+                kind="LSTM",  # gates in the order of Keras: i, f, c, o
+                kernel=w[f"lstm.weight_ih_l{k}"].T,
+                recurrent=w[f"lstm.weight_hh_l{k}"].T,
+                bias=w[f"lstm.bias_ih_l{k}"] + w[f"lstm.bias_hh_l{k}"],
+            )
+            for k in range(2)
+        ]
+        states, out = [layer.zeros() for layer in layers], []
+        for token in ids:
+            x = w["embedding.weight"][token]
+            for k, layer in enumerate(layers):
+                x, states[k] = layer.step(x, states[k])
+            out.append(w["out.weight"] @ x + w["out.bias"])
+        return np.array(out)
+
+    require_equal(lm, loop)
+    assert [leaf.path for leaf in lm.packing.leaves] == ["state[0]", "state[1]"]
+    assert [(leaf.axis, leaf.shape) for leaf in lm.packing.leaves] == [(1, (2, 6))] * 2
+
+
+def test_the_vocabulary_on_the_page_is_one_that_is_read(tmp_path):
+    (tmp_path / "vocab.json").write_text(json.dumps(TOKENS), encoding="utf-8")
+    step = lambda ids, s: (np.eye(len(TOKENS))[ids], s + ids.sum(axis=1))  # noqa: E731
+    lm = from_step(step, np.zeros, vocabulary=tmp_path / "vocab.json")
+    assert lm.vocabulary.tokens == tuple(TOKENS)

@@ -1,0 +1,259 @@
+"""The wiring check of step functions: right forms pass, each planted fault is named with its first position."""
+
+import re
+
+import numpy as np
+import pytest
+
+from rnneval.errors import UsageError
+from rnneval.models.step import from_step
+from rnneval.models.step import wiring as checker
+from rnneval.pages import page
+from tests.models.step.models import LinearAttention, SelectiveSSM, V, gru_stack, gru_weights
+
+CHUNK = LinearAttention.chunk
+
+
+def wiring_of(step, initial_state, **options):
+    declare = options.pop("declare", ())
+    return from_step(step, initial_state, vocab_size=V, **options).check_wiring(declare=declare)
+
+
+def errors(wiring):
+    return [finding.rule for finding in wiring.findings if finding.severity == "error"]
+
+
+def failed(wiring):
+    return {name for name, oracle in wiring.oracles.items() if oracle.verdict == "fail"}
+
+
+def first_position(oracle):
+    return int(re.findall(r"they differ first at position (\d+)", oracle.detail)[0])
+
+
+# Right forms
+
+RIGHT = {
+    "gru": lambda dtype: gru_stack(gru_weights(), dtype),
+    "linear attention": lambda dtype: _both(LinearAttention(dtype=dtype)),
+    "selective state space": lambda dtype: _both(SelectiveSSM(dtype=dtype)),
+}
+
+
+def _both(model):
+    return model.step, model.initial_state
+
+
+@pytest.mark.parametrize("name", RIGHT)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_right_forms_pass(name, dtype):
+    wiring = wiring_of(*RIGHT[name](dtype))
+    assert (wiring.verdict, wiring.findings, failed(wiring)) == ("pass", (), set())
+    assert {oracle.verdict for oracle in wiring.oracles.values()} == {"pass"}
+    assert set(wiring.oracles) == {"chunk", "causal", "batch", "alone", "used", "leaves", "fresh", "repeat"}
+    assert wiring.oracles["chunk"].largest_difference < (1e-5 if dtype == np.float32 else 1e-13)
+    assert wiring.oracles["used"].largest_difference > 1e-3
+    assert "however they are cut" in wiring.reason
+    assert "no difference" in str(wiring)
+
+
+def test_a_right_form_passes_one_row_at_a_time_and_from_a_state_of_none():
+    step, initial_state = gru_stack(gru_weights())
+    wiring = wiring_of(step, initial_state, batched=False)
+    assert wiring.verdict == "pass"
+    assert wiring.oracles["batch"].detail == "the model reads one row at a time"
+    assert "alone" not in wiring.oracles
+    wiring = wiring_of(lambda ids, s: step(ids, initial_state(len(ids)) if s is None else s), None)
+    assert wiring.verdict == "pass"
+
+
+def test_a_right_form_that_amplifies_rounding_is_compared_only_while_it_can_be():
+    """The logistic map amplifies a difference at every token: one call and many part after some tokens."""
+
+    def step(ids, h):
+        out = []
+        for column in ids.T:
+            # One call and several round differently, as products of other shapes do.
+            h = 3.7 * h * (1 - h) if ids.shape[1] > 1 else 3.7 * h - 3.7 * h * h
+            h = (h * (1 - column / 1000)).astype(np.float32)
+            out.append(h)
+        return np.stack(out, axis=1)[..., None] * np.arange(1, V + 1), h
+
+    wiring = wiring_of(step, lambda batch: np.full(batch, 0.3, np.float32))
+    assert wiring.oracles["chunk"].verdict == "pass"
+    assert "rounding grows" in wiring.oracles["chunk"].detail
+    assert wiring.verdict == "pass"
+
+
+# Planted faults
+
+
+def test_state_dropped_beyond_one_token():
+    wiring = wiring_of(*_both(SelectiveSSM(fault="dropped beyond one token")))
+    assert wiring.verdict == "fail"
+    assert errors(wiring)[0] == "chunk-variance"
+    # Calls of 1, 3, 7, … tokens: the call after the one of three begins at 4. First calls of 2 tokens: at 2.
+    chunk = wiring.oracles["chunk"].detail
+    assert "a first call of 2 tokens and one of 8: they differ first at position 2" in chunk
+    assert "calls of 1, 3, 7, … 65 tokens (in the call of 7 after 4): they differ first at position 4" in chunk
+    assert "one call over" not in chunk  # within one call everything is right
+    assert chunk.endswith("; state['conv'] after one call of 2 tokens is unlike that after 2 calls")
+
+
+def test_a_chunk_boundary_off_by_one():
+    wiring = wiring_of(*_both(LinearAttention(fault="off by one")))
+    assert (wiring.verdict, errors(wiring)) == ("fail", ["chunk-variance"])
+    assert failed(wiring) == {"chunk"}
+    # The carried state has the wrong power at the end of each chunk but the last of a call. It is zero before the first
+    # chunk, so that the end of the second is the first at which it matters.
+    first = 2 * CHUNK
+    assert first_position(wiring.oracles["chunk"]) == first
+    assert f"one call over 364 tokens: they differ first at position {first}" in wiring.oracles["chunk"].detail
+    parts = f"; state after one call of {first + 1} tokens is unlike that after {first + 1} calls"
+    assert wiring.oracles["chunk"].detail.endswith(parts)
+    (finding,) = wiring.findings
+    assert f"first at position {first}" in finding.message
+    assert finding.file.endswith("models.py")
+    assert finding.line == LinearAttention.step.__code__.co_firstlineno
+
+
+def test_a_parallel_form_that_ignores_h0():
+    wiring = wiring_of(*_both(LinearAttention(fault="ignores h0")))
+    assert wiring.verdict == "fail"
+    assert set(errors(wiring)) == {"chunk-variance", "unused-state"}
+    assert first_position(wiring.oracles["chunk"]) == 1  # calls of 1, then of 3 tokens
+    assert "of the next 64 tokens are equal" in wiring.oracles["used"].detail
+
+
+def test_an_unused_array_is_named_and_harmless_where_all_else_is_right():
+    def step(ids, state):
+        logits, after = gru(ids, state["layers"])
+        return logits, {"layers": after, "last": logits[:, -1].copy()}
+
+    gru, begin = gru_stack(gru_weights())
+    wiring = wiring_of(step, lambda batch: {"layers": begin(batch), "last": np.zeros((batch, V), np.float32)})
+    assert (wiring.verdict, failed(wiring)) == ("pass", {"leaves"})
+    (finding,) = wiring.findings
+    assert (finding.rule, finding.severity) == ("unused-part", "warning")
+    assert finding.message.startswith(
+        "state['last']: with that of another text in its place, the logits of the next 64"
+    )
+
+
+def test_an_array_that_is_carried_and_not_read_is_named_beside_its_consequence():
+    wiring = wiring_of(*_both(SelectiveSSM(fault="unused leaf")))
+    assert (wiring.verdict, failed(wiring)) == ("fail", {"chunk", "leaves"})
+    assert [(f.rule, f.severity) for f in wiring.findings] == [("chunk-variance", "error"), ("unused-part", "warning")]
+    assert wiring.oracles["leaves"].detail.startswith("state['conv']: ")
+    assert first_position(wiring.oracles["chunk"]) == 1
+
+
+def test_a_state_that_is_returned_and_never_read():
+    step, begin = gru_stack(gru_weights())
+    wiring = wiring_of(lambda ids, _: step(ids, begin(len(ids))), begin)
+    assert set(errors(wiring)) == {"chunk-variance", "unused-state"}
+    assert "state[0], state[1]: with that of another text" in wiring.oracles["leaves"].detail
+
+
+def test_random_numbers():
+    noise = np.random.default_rng(0)
+    step, begin = gru_stack(gru_weights())
+
+    def noisy(ids, state):
+        logits, after = step(ids, state)
+        return logits + np.where(np.arange(ids.shape[1]) >= 5, 1, 0)[:, None] * noise.normal(size=logits.shape), after
+
+    wiring = wiring_of(noisy, begin)
+    assert (wiring.verdict, errors(wiring)) == ("fail", ["always-random"])
+    assert first_position(wiring.oracles["repeat"]) == 5
+    assert {o.verdict for name, o in wiring.oracles.items() if name != "repeat"} == {"inconclusive"}
+
+
+def test_a_leak_of_the_future():
+    wiring = wiring_of(*_both(LinearAttention(fault="leak")))
+    assert wiring.verdict == "fail"
+    assert {"future-leak", "chunk-variance"} <= set(errors(wiring))
+    detail = wiring.oracles["causal"].detail
+    altered = int(re.findall(r"the token at position (\d+) altered", detail)[0])
+    assert first_position(wiring.oracles["causal"]) == altered - 1  # each token sees the next one of its chunk
+    declared = wiring_of(*_both(LinearAttention(fault="leak")), declare=["causal=false"])
+    assert "future-leak" not in [finding.rule for finding in declared.findings]
+    assert declared.declared == ("causal=false",)
+
+
+def test_rows_that_see_one_another():
+    step, begin = gru_stack(gru_weights())
+
+    def mean(ids, state):
+        logits, after = step(ids, state)
+        return logits + (ids.mean(axis=0) / 9)[None, :, None] * np.arange(V), after
+
+    wiring = wiring_of(mean, begin)
+    assert wiring.verdict == "fail"
+    assert {"batch-leak"} == set(errors(wiring))
+    assert first_position(wiring.oracles["batch"]) == 0
+    assert first_position(wiring.oracles["alone"]) == 0
+
+
+def test_something_kept_outside_of_the_state():
+    step, begin = gru_stack(gru_weights())
+    kept = {}
+
+    def leftover(ids, state):
+        logits, after = step(ids, kept.get("last", state) if not state[0].any() and kept else state)
+        if ids.shape[1] == 2:  # only some calls leave something behind
+            kept["last"] = tuple(np.repeat(h[:1], 2, axis=0) for h in after)
+        return logits, after
+
+    lm = from_step(step, begin, vocab_size=V)
+    object.__setattr__(lm.function, "step", leftover)
+    wiring = lm.check_wiring()
+    assert "leftover-state" in errors(wiring)
+    assert first_position(wiring.oracles["fresh"]) == 0
+
+
+def test_a_function_that_fails_at_some_lengths_is_inconclusive():
+    step, begin = gru_stack(gru_weights())
+
+    def picky(ids, state):
+        if ids.shape[1] == 33:
+            raise ValueError("33 tokens cannot be divided into chunks")
+        return step(ids, state)
+
+    wiring = wiring_of(picky, begin)
+    assert wiring.verdict == "inconclusive"
+    assert "step raised ValueError: 33 tokens cannot be divided" in wiring.reason
+    assert "of shape (2, 33)" in wiring.reason
+
+
+def test_declarations():
+    with pytest.raises(UsageError, match="causal=false"):
+        wiring_of(*gru_stack(gru_weights()), declare=["nonsense=1"])
+    with pytest.raises(UsageError, match="the model has no layer gru"):
+        wiring_of(*gru_stack(gru_weights()), declare=["stateless=gru"])
+
+
+def test_every_fault_of_a_step_function_has_its_page():
+    for _, fault in checker._FAULTS:
+        assert page(fault.NAME).text.count("\n## ") >= 5
+        assert fault.NAME.replace("-", "_") == fault.__name__.rpartition(".")[2]
+
+
+def test_a_position_that_matters_is_no_unused_part():
+    gru, begin = gru_stack(gru_weights())
+
+    def placed(ids, state):
+        logits, after = gru(ids, state["h"])
+        position = state["n"][:, None] + np.arange(ids.shape[1])
+        return logits + np.sin(position)[..., None] * np.arange(V), {"h": after, "n": state["n"] + ids.shape[1]}
+
+    wiring = wiring_of(placed, lambda batch: {"h": begin(batch), "n": np.zeros(batch, np.int64)})
+    assert (wiring.verdict, wiring.findings) == ("pass", ())
+    assert wiring.oracles["leaves"].detail.startswith("each of 2 arrays")  # h, and not n, which is alike in both texts
+
+
+def test_tokens_that_are_ruled_out_have_no_difference():
+    gru, begin = gru_stack(gru_weights())
+    ruled_out = np.where(np.arange(V) == 3, -np.inf, 0).astype(np.float32)
+    wiring = wiring_of(lambda ids, s: (gru(ids, s)[0] + ruled_out, gru(ids, s)[1]), begin)
+    assert (wiring.verdict, wiring.findings) == ("pass", ())

@@ -1,0 +1,159 @@
+"""Commands on a saved model in a process that cannot import TensorFlow or Keras, beside the same model run by Keras."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnneval
+from tests.evaluate.small import LETTERS, letters
+
+COMMANDS = """
+import json, sys
+sys.modules["tensorflow"] = sys.modules["keras"] = None  # an import of either is an ImportError
+from rnneval.cli.main import run
+for words in json.loads(sys.argv[1]):
+    if code := run(words):
+        sys.exit(code)
+"""
+MODELS = {
+    "stack.h5": ("LSTM", "ids", {}),
+    "ids.keras": ("GRU", "ids", {}),
+    "before.h5": ("GRU", "one-hot", {"reset_after": False}),
+    "rows.keras": ("SimpleRNN", "one-hot", {}),
+}
+# The two backends add up in another order, and their figures differ by rounding; these are names and times.
+APART = {"backend", "command", "created", "timing", "kernel"}
+
+
+def run(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command without TensorFlow."""
+    return run_all(arguments, folder=folder)
+
+
+def run_all(*commands: Sequence[str | Path], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run commands without TensorFlow, in one process, up to the first that fails."""
+    words = [sys.executable, "-c", COMMANDS, json.dumps(commands, default=str)]
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a text, its vocabulary and saved models."""
+    import keras
+
+    made = tmp_path_factory.mktemp("saved")
+    letters(made, 6_000).rename(made / "text.txt")
+    (made / "vocab.json").write_text(json.dumps(list(LETTERS)))
+    width = len(LETTERS)
+    keras.utils.set_random_seed(3)
+    for name, (kind, form, options) in MODELS.items():
+        first = (
+            [keras.layers.Input((None,), dtype="int32"), keras.layers.Embedding(width, 6)]
+            if form == "ids"
+            else [keras.layers.Input((None, width))]
+        )
+        layer = getattr(keras.layers, kind)
+        body = [layer(units, return_sequences=True, **options) for units in (9, 7)]
+        keras.Sequential([*first, *body, keras.layers.Dense(width, activation="softmax")]).save(made / name)
+    return made
+
+
+def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
+    """Return the fields in which two records differ by more than rounding."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        names = sorted({*ours, *theirs} - APART)
+        return [found for name in names for found in differences(ours.get(name), theirs.get(name), f"{path}.{name}")]
+    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        both = zip(ours, theirs, strict=True)
+        return [found for k, (a, b) in enumerate(both) for found in differences(a, b, f"{path}[{k}]")]
+    numbers = isinstance(ours, int | float) and isinstance(theirs, int | float)
+    same = abs(ours - theirs) <= 2e-5 * (1 + abs(theirs)) if numbers else ours == theirs
+    return [] if same else [f"{path}: {ours!r} and {theirs!r}"]
+
+
+@pytest.mark.sampled(4)
+@pytest.mark.parametrize("name", MODELS)
+def test_evaluate_gives_what_keras_gives(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    ran = run("evaluate", name, "text.txt", "--vocab", "vocab.json", "--out", f"{name}.json", "-q", folder=folder)
+    assert ran.returncode == 0, ran.stderr
+    ours = json.loads((folder / f"{name}.json").read_text())
+    theirs = json.loads(
+        rnneval.records.encode(rnneval.evaluate(rnneval.open(name, vocabulary="vocab.json"), "text.txt"))
+    )
+    assert ours["backend"] == "numpy"
+    assert ours["streams"]["kernel"] == "numpy"
+    assert theirs["backend"] == "keras"
+    assert differences(ours, theirs) == []
+    assert ours["total_nats"] == pytest.approx(theirs["total_nats"], abs=1e-6 * ours["tokens"]["scored"])
+
+
+def test_a_planted_difference_is_seen(folder: Path) -> None:
+    record = {"scores": {"perplexity": {"value": 5.0}}, "signature": "a", "blocks": {"tokens": [1, 2]}}
+    other = {"scores": {"perplexity": {"value": 5.001}}, "signature": "b", "blocks": {"tokens": [1, 3]}}
+    assert len(differences(record, other)) == 3
+
+
+def test_a_trace_gives_what_keras_gives(folder: Path) -> None:
+    short = letters(folder, 1_500)
+    given = [short, "--vocab", "vocab.json", "--context"]
+    ran = run("trace", "ids.keras", *given, "--record", "trace.json", "--out", "trace.parquet", "-q", folder=folder)
+    assert ran.returncode == 0, ran.stderr
+    ours = json.loads((folder / "trace.json").read_text())
+    lm = rnneval.open(folder / "ids.keras", vocabulary=folder / "vocab.json")
+    theirs = json.loads(rnneval.records.encode(rnneval.trace(lm, short, context=True, check=False)))
+    for name in ("states", "gates", "context"):
+        assert ours[name]
+        assert differences(ours[name], theirs[name], name) == []
+
+
+def test_sweep_gate_compare_plot_and_report(folder: Path) -> None:
+    models = folder / "models"
+    models.mkdir()
+    for name in ("ids.keras", "stack.h5"):
+        (models / name).write_bytes((folder / name).read_bytes())
+    swept = run("sweep", "models", "text.txt", "--vocab", "vocab.json", "--out", "swept", "--jobs", "1", folder=folder)
+    assert swept.returncode == 0, swept.stderr
+    runs = [file for file in sorted((folder / "swept").rglob("*.json")) if '"rnneval.run/1"' in file.read_text()]
+    assert len(runs) == 2
+    ran = run_all(
+        ["compare", *runs],
+        ["gate", runs[0], "--baseline", runs[0]],
+        ["plot", runs[0], "--out", "states.svg"],
+        ["report", *runs, "--out", "page.html"],
+        folder=folder,
+    )
+    assert ran.returncode == 0, (ran.stdout, ran.stderr)
+    assert (folder / "states.svg").exists()
+    assert (folder / "page.html").exists()
+
+
+def test_what_only_keras_can_run_names_the_layer_and_the_remedy(folder: Path) -> None:
+    import keras
+
+    width = len(LETTERS)
+    inner = keras.layers.Bidirectional(keras.layers.GRU(4, return_sequences=True), name="both_ways")
+    layers = [keras.layers.Input((None,), dtype="int32"), keras.layers.Embedding(width, 5), inner]
+    keras.Sequential([*layers, keras.layers.Dense(width)]).save(folder / "both.keras")
+    for words in ([], ["--backend", "auto"], ["--backend", "numpy"]):
+        ran = run("evaluate", "both.keras", "text.txt", "--vocab", "vocab.json", *words, folder=folder)
+        assert (ran.returncode, len(ran.stderr.splitlines())) == (2, 1), ran.stderr
+        assert "both_ways (Bidirectional)" in ran.stderr
+        assert "rnneval[tensorflow]" in ran.stderr
+
+
+def test_numpy_logits_equal_keras_after_a_carried_state(folder: Path) -> None:
+    """In one process, and not through records: the arrays themselves."""
+    ours = rnneval.open(folder / "stack.h5", vocabulary=folder / "vocab.json", backend="numpy")
+    theirs = rnneval.open(folder / "stack.h5", vocabulary=folder / "vocab.json")
+    ids = np.random.default_rng(0).integers(0, len(LETTERS), (3, 40)).astype(np.int32)
+    mine, state = ours.step(ids[:, :17], ours.initial_state(3))
+    mine = np.concatenate([mine, ours.step(ids[:, 17:], state)[0]], axis=1)
+    other = np.asarray(theirs.step(ids, theirs.initial_state(3)).logits)
+    np.testing.assert_allclose(mine, other, atol=1e-5)

@@ -1,0 +1,199 @@
+"""The parts below the verdict: the hook of TensorFlow, the fallback, lines of source, and what is left behind."""
+
+import inspect
+import linecache
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rnneval.errors import UsageError
+from rnneval.evaluate.check import check
+from rnneval.models.keras.lm import eagerly
+from rnneval.wiring.evidence import classify
+from rnneval.wiring.facts import Declarations, Source
+from rnneval.wiring.keras import gathering
+from rnneval.wiring.keras.gathering import provenance
+from rnneval.wiring.keras.probe import hook_fires, listening, run_stubbed
+from rnneval.wiring.keras.subject import make_ready
+from tests.wiring.corpus import (
+    origin,
+    right_containers,
+    right_stateful,
+    right_structure,
+    right_transforms,
+    wrong_between_layers,
+)
+
+layers = keras.layers
+
+
+def kinds(build, *, listen):
+    with eagerly():
+        facts = provenance(make_ready(build(), None), Declarations(), 0, listen=listen)
+    return facts, [item.kind for item in classify(facts)]
+
+
+def test_the_private_hook_of_tensorflow_fires():
+    assert hook_fires()
+
+
+def test_the_hook_reports_each_op_once_and_leaves_nothing_behind():
+    seen = []
+    x = tf.constant([[1.0, 2.0]])
+    with listening(lambda name, *_: seen.append(name)):
+        tf.reshape(x, [2, 1])
+    tf.reshape(x, [2, 1])
+    assert seen == ["Reshape"]
+
+
+@pytest.mark.parametrize("build", [right_containers.concatenated_tensor, right_transforms.zoneout_between_calls])
+def test_without_the_hook_values_and_intervention_find_a_right_model_right(build):
+    facts, found = kinds(build, listen=False)
+    assert facts.provenance == "values and intervention"
+    assert set(found) <= {"initial", "carried", "carried-transformed"}
+
+
+def test_without_the_hook_a_crossed_state_is_still_found(monkeypatch):
+    monkeypatch.setattr(gathering, "hook_fires", lambda: False)
+    wiring = check(origin.question())
+    assert [finding.rule for finding in wiring.findings[:2]] == ["shared-state", "crossed-state"]
+
+
+def test_a_state_that_left_tensorflow_and_was_computed_on_is_found_by_intervention():
+    class Service:
+        def __init__(self):
+            self.net = right_transforms.ThroughNumpy()
+
+        def __call__(self, ids, state=None):
+            logits, state = self.net(ids, state=None if state is None else tf.constant(0.9 * state), return_state=True)
+            return logits, state.numpy()
+
+    _, found = kinds(Service, listen=True)
+    assert found == ["initial", "carried-transformed", "carried-transformed", "carried-transformed"]
+
+
+def test_the_line_of_a_call_inside_a_tf_function_is_the_authors():
+    wiring = check(wrong_between_layers.shared_inside_tf_function())
+    finding = wiring.findings[0]
+    assert finding.rule == "shared-state"
+    assert finding.file == inspect.getsourcefile(wrong_between_layers)
+    assert "self.gru2(x, initial_state=state)" in linecache.getline(finding.file, finding.line)
+
+
+def test_a_graph_has_no_line_but_names_its_layers():
+    finding = check(wrong_between_layers.functional_shares_state()).findings[0]
+    assert (finding.rule, finding.layer, finding.source_layer, finding.file) == ("shared-state", "upper", "lower", None)
+
+
+def test_weights_states_and_classes_are_left_as_they_were():
+    model = right_stateful.stateful_sequential()
+    model(tf.ones((2, 4), tf.int32))
+    carried = [state.numpy() for layer in model.layers[1:3] for state in layer.states]
+    weights = model.get_weights()
+    hooked = [keras.layers.RNN.inner_loop, keras.layers.GRU.inner_loop, keras.layers.GRUCell.call]
+    before = tf.config.functions_run_eagerly()
+    assert check(model).verdict == "pass"
+    assert hooked == [keras.layers.RNN.inner_loop, keras.layers.GRU.inner_loop, keras.layers.GRUCell.call]
+    assert tf.config.functions_run_eagerly() is before
+    for old, new in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    for old, new in zip(carried, [s.numpy() for layer in model.layers[1:3] for s in layer.states], strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_emitted_numbers_are_all_distinct():
+    with eagerly():
+        recording = run_stubbed(make_ready(right_structure.blocks(), None), 3, listen=False)
+    values = np.concatenate([np.ravel(t) for run in recording.runs for t in run.emitted])
+    assert len(np.unique(values)) == len(values) == 4 * 2 * 2 * 2 * 8  # calls, layers, slots, rows, units
+
+
+def test_an_intervention_changes_one_state_and_no_other():
+    with eagerly():
+        ready = make_ready(right_containers.list_loop(), None)
+        plain = run_stubbed(ready, 0, listen=False)
+        altered = run_stubbed(ready, 0, listen=False, altered=Source(1, 0))
+    pairs = zip(plain.runs, altered.runs, strict=True)
+    assert [not np.array_equal(a.emitted[0], b.emitted[0]) for a, b in pairs] == [
+        event == 1 for event in range(len(plain.runs))
+    ]
+    assert np.abs(plain.runs[1].emitted[0].numpy() - altered.runs[1].emitted[0].numpy()).min() > 0.5
+
+
+def test_a_model_that_raises_is_inconclusive_and_says_so():
+    class Raises(origin.TutorialModel):
+        def call(self, inputs, states=None, return_state=False, training=False):
+            if states is not None:
+                raise ValueError("no second call")
+            return super().call(inputs, states, return_state, training)
+
+    wiring = check(Raises(11, 4, 4))
+    assert wiring.verdict == "inconclusive"
+    assert "no second call" in wiring.reason
+
+
+def test_a_model_that_generates_inside_is_judged_by_provenance_alone():
+    class Generates(wrong_between_layers.Exchanged):
+        def call(self, inputs, states=None, return_state=False):
+            logits, states = super().call(inputs, states, return_state=True)
+            for _ in range(2):
+                more, states = super().call(tf.argmax(logits[:, -1:], axis=-1), states, return_state=True)
+                logits = tf.concat([logits, more], axis=1)
+            return (logits, states) if return_state else logits
+
+    wiring = check(Generates())
+    assert wiring.verdict == "fail"
+    assert {"shared-state", "crossed-state"} <= {
+        finding.rule for finding in wiring.findings
+    }  # its steps are in one call
+    assert wiring.oracles["causal"].verdict == "inconclusive"
+
+
+def test_a_right_model_of_tf_function_that_is_not_built_gets_a_warning():
+    wiring = check(right_structure.Traced())
+    assert wiring.verdict == "pass"
+    assert [(f.rule, f.severity) for f in wiring.findings] == [("frozen-trace", "warning")]
+
+
+def test_half_precision_is_judged_as_a_copy_in_float32():
+    model = right_transforms.mixed_float16()
+    wiring = check(model)
+    assert wiring.verdict == "pass"
+    assert wiring.oracles["chunk"].largest_difference < wiring.oracles["chunk"].tolerance < 1e-3
+    assert {layer.dtype_policy.name for layer in model.layers[:3]} == {"mixed_float16"}
+
+
+@pytest.mark.grid
+def test_a_declaration_about_an_unknown_layer_is_refused():
+    with pytest.raises(UsageError, match="no layer encoder; its recurrent layers are: gru1, gru2"):
+        check(origin.answer(), declare=["stateless=encoder"])
+
+
+def test_a_wrapped_model_is_judged_as_its_author_wired_it():
+    import rnneval
+
+    lm = rnneval.wrap(keras.Sequential([layers.Embedding(7, 4), layers.GRU(5, return_sequences=True), layers.Dense(7)]))
+    wiring = check(lm)
+    assert (wiring.verdict, wiring.wired_by) == ("pass", "rnneval")
+
+
+def test_a_part_of_the_state_that_no_argument_takes_is_not_dropped_unseen():
+    """Only some keys of the returned state are names of arguments: no argument gets a part, and there is no verdict."""
+
+    class HalfNamed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.embedding = keras.layers.Embedding(9, 4)
+            self.lstm = keras.layers.LSTM(5, return_sequences=True, return_state=True)
+            self.dense = keras.layers.Dense(9)
+
+        def call(self, ids, h=None, c=None):
+            state = None if h is None else [h, keras.ops.zeros_like(h) if c is None else c]
+            x, new_h, new_c = self.lstm(self.embedding(ids), initial_state=state)
+            return self.dense(x), {"h": new_h, "cell": new_c}
+
+    wiring = check(HalfNamed(), vocab_size=9)
+    assert wiring.verdict == "inconclusive"
+    assert "cannot be called" in wiring.reason
