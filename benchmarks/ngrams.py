@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rnneval.metrics.baselines.ngram import Tokens, copied, losses_by_order
+from rnneval.metrics.baselines.ngram import TokenText, copied, losses_by_order
 
 ONE = np.array([0])
 
@@ -24,7 +24,7 @@ def measure(fitted: np.ndarray, scored: np.ndarray, max_order: int) -> dict[str,
     start = time.perf_counter()
     np.argsort(keys)
     sorting, start, cpu = time.perf_counter() - start, time.perf_counter(), time.process_time()
-    texts = Tokens(fitted, ONE), Tokens(scored, ONE)
+    texts = TokenText(fitted, ONE), TokenText(scored, ONE)
     for _ in losses_by_order(*texts, vocabulary_size=256, max_order=max_order):
         pass
     copied(*texts, vocabulary_size=256)

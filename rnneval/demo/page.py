@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-import seaborn as sns  # noqa: F401 - figures import it late, and this module is imported while the models train
+import matplotlib.figure  # noqa: F401 - figures import it late, and this module is imported while the models train
 from msgspec import structs
 
 from rnneval.demo.files import ONE, RIGHT, WRONG, Files

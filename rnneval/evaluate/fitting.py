@@ -14,7 +14,7 @@ from rnneval.errors import UsageError
 from rnneval.evaluate.collect import Collector, show
 from rnneval.gates import change_of_loss
 from rnneval.metrics import baselines
-from rnneval.metrics.baselines.ngram import COPIED_TOKENS, MOST_TOKENS, Tokens, copied, losses_by_order
+from rnneval.metrics.baselines.ngram import COPIED_TOKENS, MOST_TOKENS, TokenText, copied, losses_by_order
 from rnneval.options import LARGEST_ORDER, FitGroup
 from rnneval.records.paths import named
 from rnneval.records.run import Blocks, Ngram, Score
@@ -108,7 +108,7 @@ def _fitted(text: EncodedText, scored: EncodedText, width: int, max_order: int |
                 f"{said} has {one.tokens:,} tokens; n-grams are counted in up to {MOST_TOKENS:,}, which take about a "
                 f"minute and a GB of memory: give a part of it ({part}), or --max-order 1 for no n-grams"
             )
-    fitted, held_out = (Tokens(one.ids(0, one.tokens), one.document_starts) for one in (text, scored))
+    fitted, held_out = (TokenText(one.ids(0, one.tokens), one.document_starts) for one in (text, scored))
     wanted = scored.are_scored(np.arange(scored.tokens), unscored)
     means, best = {}, None
     for each in losses_by_order(fitted, held_out, vocabulary_size=width, max_order=max_order or LARGEST_ORDER):

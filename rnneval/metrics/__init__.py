@@ -3,27 +3,29 @@
 Add `NAME.py` to this folder and the page `rnneval/pages/NAME.md`; nothing else has to be edited. Its function `NAME`,
 if it has one, becomes `rnneval.metrics.NAME`. A score of runs also has a `METRIC`. A file whose name begins with `_` is
 no metric.
-
-Importing this package imports neither NumPy nor a metric.
 """
 
 import math
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
-from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rnneval import registry
+from rnneval.metrics._base import (
+    LossesAlone,
+    Metric,
+    NotTalliedError,
+    ScoredTokens,
+    Scores,
+    Totals,
+    UnavailableError,
+)
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from rnneval.metrics._base import LossesAlone, Metric, ScoredTokens, Scores, Totals, UnavailableError
-
     # Types alone: a metric works without a line here, but type checkers then take its name for the module.
     from rnneval.metrics.accuracy import accuracy as accuracy
     from rnneval.metrics.accuracy_top5 import accuracy_top5 as accuracy_top5
@@ -38,78 +40,39 @@ if TYPE_CHECKING:
     from rnneval.metrics.word_perplexity_eos import word_perplexity_eos as word_perplexity_eos
     from rnneval.records.run import Run
 
-_BASE = ("LossesAlone", "Metric", "ScoredTokens", "Scores", "Totals", "UnavailableError")
-
 __all__ = [
-    "LossesAlone",
-    "Metric",
-    "ScoredTokens",
-    "Scores",
-    "Totals",
-    "UnavailableError",
-    "all_metrics",
-    "by_name",
-    "finish",
-    "names",
-    "score_problems",
-    "tally",
-    "totals_of",
-]
+    "LossesAlone", "Metric", "ScoredTokens", "Scores", "Totals", "UnavailableError",
+    "all_metrics", "by_name", "finish", "names", "score_problems", "tally", "totals_of",
+]  # fmt: skip
 
-
-class _Package(ModuleType):
-    """Module type of this package: it keeps a metric's function where `import` would put the file of the same name.
-
-    After an import of the module `rnneval.metrics.perplexity`, Python sets the package's attribute `perplexity` to that
-    module. Here the function is set instead, so that `rnneval.metrics.perplexity(nats)` works in any order of imports.
-    """
-
-    def __setattr__(self, name: str, value: object) -> None:
-        super().__setattr__(name, getattr(value, name, value) if isinstance(value, ModuleType) else value)
-
-
-sys.modules[__name__].__class__ = _Package
-
-
-def __getattr__(name: str) -> Any:
-    if name in _BASE:
-        return getattr(import_module("rnneval.metrics._base"), name)
-    if name in registry.names(__name__):
-        import_module(f"{__name__}.{name}")
-        return globals()[name]
-    raise AttributeError(f"module 'rnneval.metrics' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_BASE, *registry.names(__name__)})
+# The import of a file sets its name in this package to the module; here its function takes that place.
+for _name, _module in zip(registry.names(__name__), registry.modules(__name__), strict=True):
+    globals()[_name] = getattr(_module, _name)
 
 
 @cache
-def all_metrics() -> "tuple[Metric, ...]":
-    """Import every metric that is a score of runs; sorted by `order`, then by name."""
+def all_metrics() -> tuple[Metric, ...]:
+    """Return every metric that is a score of runs; sorted by `order`, then by name."""
     found: list[Metric] = [module.METRIC for module in registry.modules(__name__) if hasattr(module, "METRIC")]
     return tuple(sorted(found, key=lambda metric: (metric.order, metric.name)))
 
 
-def by_name() -> "dict[str, Metric]":
+def by_name() -> dict[str, Metric]:
     """Return every score of runs by its name, in the order of `all_metrics`."""
     return {metric.name: metric for metric in all_metrics()}
 
 
 def names() -> tuple[str, ...]:
     """Name every score of runs, in the order of `all_metrics`."""
-    return tuple(metric.name for metric in all_metrics())
+    return tuple(by_name())
 
 
-def tally(tokens: "ScoredTokens") -> "dict[str, NDArray[np.float64]]":
+def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
     """Return every term that some metric sums, `(n,)` float64 each; a name that metrics share is there once.
 
-    A metric that needs what was not observed (`LossesAlone`) has no term.
+    A metric that needs what was not observed (`LossesAlone`) has no term. The arrays may share memory with `tokens`:
+    add them up, do not write into them.
 
-    The arrays may share memory with `tokens`: add them up, do not write into them.
-
-    >>> import numpy as np
-    >>> from rnneval.metrics import ScoredTokens
     >>> one = np.array([1])
     >>> token = ScoredTokens(nats=np.array([0.25]), confidence=np.array([0.75]), rank=np.array([0]),
     ...                      characters=one, bytes=one, words=one, newlines=np.array([0]))
@@ -117,17 +80,14 @@ def tally(tokens: "ScoredTokens") -> "dict[str, NDArray[np.float64]]":
     >>> {name: float(terms[name].sum()) for name in ("nats", "top1", "top5", "newlines", "calibration_gap_11")}
     {'nats': 0.25, 'top1': 1.0, 'top5': 1.0, 'newlines': 0.0, 'calibration_gap_11': 0.25}
     """
-    from rnneval.metrics._base import NotTalliedError
-
     terms: dict[str, NDArray[np.float64]] = {}
     for metric in all_metrics():
         with suppress(NotTalliedError):
-            for name, term in metric.tally(tokens).items():
-                terms.setdefault(name, term)
+            terms = {**metric.tally(tokens), **terms}
     return terms
 
 
-def finish(totals: "Totals") -> "Scores":
+def finish(totals: Totals) -> Scores:
     """Turn sums into scores; a score that cannot be computed is missing, with the reason.
 
     A score whose sums were not tallied is in neither.
@@ -135,13 +95,10 @@ def finish(totals: "Totals") -> "Scores":
     Raises:
         UnavailableError: no token was scored, so that there is no score at all.
 
-    >>> from rnneval.metrics import Totals
     >>> scores = finish(Totals(tokens=2, characters=2, bytes=2, words=0, lossless=True, sums={"nats": 0.0}))
     >>> scores.values["perplexity"], scores.missing["word_perplexity"]
     (1.0, 'no word was scored')
     """
-    from rnneval.metrics._base import NotTalliedError, Scores, UnavailableError
-
     if not totals.tokens > 0:
         raise UnavailableError("no token was scored: the text is empty, or holds only first tokens of documents")
     values: dict[str, float] = {}
@@ -156,10 +113,8 @@ def finish(totals: "Totals") -> "Scores":
     return Scores(values=values, missing=missing)
 
 
-def totals_of(run: "Run") -> "Totals":
+def totals_of(run: "Run") -> Totals:
     """Return the sums of a run record, for scores that it has: one that a lossy model cannot have is not among them."""
-    from rnneval.metrics._base import Totals
-
     return Totals(
         tokens=run.tokens.scored,
         characters=run.text.scored_characters,
@@ -175,7 +130,6 @@ def score_problems(run: "Run") -> Iterator[str]:
 
     A score whose sums are not in the record is not compared with anything.
     """
-    from rnneval.metrics._base import UnavailableError
     from rnneval.records.encoding import RELATIVE
 
     if run.total_nats is None or not run.tokens.scored:

@@ -6,7 +6,7 @@ or machines and finishing once gives the score of the whole, and finishing witho
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -70,9 +70,8 @@ class Totals:
     lossless: bool
     """Whether the way of cutting the text into tokens keeps all of it, so that known tokens give their text back.
 
-    A fact about the cutting, not about the vocabulary: characters and bytes always keep all; words only if the round
-    trip gives back every white space and capital. A token that the vocabulary lacks, skipped or mapped, does not make
-    it False: it makes bits per character a lower bound, which is another warning.
+    Characters and bytes always keep all; words only if the round trip gives back every white space and capital. Tokens
+    that the vocabulary lacks do not make it False: they make bits per character a lower bound, another warning.
     """
     sums: Mapping[str, float]
     """Sums of the metrics' tallies, by name."""
@@ -182,15 +181,20 @@ def score(metric: Metric, **columns: ArrayLike) -> float:
     for name, values in given.items():
         if values.size != n and (values.size != 1 or name in ("confidence", "rank")):
             raise ValueError(f"{name} has {values.size} numbers and {first} has {n}: give one number for each token")
-    counts: dict[str, NDArray[np.int64]] = {}
-    for name in ("rank", "characters", "bytes", "words", "newlines"):
-        values = given.get(name, np.zeros(n))
+    for name in {"rank", "characters", "bytes", "words", "newlines"} & set(given):
+        values = given[name]
         if not (np.isfinite(values) & (values >= 0) & (values == np.floor(values))).all():
             raise ValueError(f"{name} must hold whole numbers of at least 0, seen: {values}")
-        # A number of all tokens together stands at the first one, since only the sum matters.
-        counts[name] = np.append(values, np.zeros(n - values.size)).astype(np.int64)
-    nothing = np.zeros(n)
-    tokens = ScoredTokens(nats=given.get("nats", nothing), confidence=given.get("confidence", nothing), **counts)
+    # A number of all tokens together stands at the first one, since only the sum matters.
+    filled = {name: np.append(values, np.zeros(n - values.size)) for name, values in given.items()}
+    tokens = ScoredTokens(
+        **{
+            field.name: filled.get(field.name, np.zeros(n)).astype(
+                np.float64 if field.name in ("nats", "confidence") else np.int64
+            )
+            for field in fields(ScoredTokens)
+        }
+    )
     return metric.finish(
         Totals(
             tokens=n,

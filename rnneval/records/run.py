@@ -216,7 +216,7 @@ class Blocks(Value, frozen=True, kw_only=True):
 
 
 class StateSummary(Value, frozen=True, kw_only=True):
-    """The state `h` or `c` of one layer over the text; see `rnneval.metrics.diagnostics.summary` for each number."""
+    """The state `h` or `c` of one layer over the text; `rnneval explain states` defines each number."""
 
     norm_mean: float
     norm_max: float

@@ -17,14 +17,9 @@ Kind = Literal["pass", "fail", "unsure", "note"]
 """Right, wrong, not known, or neither: always shown with a word or a symbol, never as a colour alone."""
 
 KINDS: dict[str, Kind] = {
-    "pass": "pass",
-    "fail": "fail",
-    "inconclusive": "unsure",
-    "not comparable": "unsure",
-    "error": "fail",
-    "warning": "unsure",
-    "info": "note",
-}
+    "pass": "pass", "fail": "fail", "inconclusive": "unsure", "not comparable": "unsure",
+    "error": "fail", "warning": "unsure", "info": "note",
+}  # fmt: skip
 """Kind of each verdict and of each severity."""
 
 
@@ -51,16 +46,6 @@ class TableBlock(Value, frozen=True, kw_only=True, tag="table"):
     note: str | None = None
     matrix: bool = False
     """Whether rows and columns are of one kind, so that it must stay a grid on a narrow screen, too."""
-
-    @property
-    def prose(self) -> bool:
-        """True if cells hold sentences."""
-        return any(len(cell.text) > 30 for row in self.rows for cell in row)
-
-    @property
-    def listed(self) -> bool:
-        """True if it becomes a list on a narrow screen: a wide table does, a matrix does not."""
-        return not self.matrix and (self.prose or len(self.head) > 4)
 
 
 class Fact(Value, frozen=True, kw_only=True):
@@ -186,20 +171,9 @@ class Fold(Value, frozen=True, kw_only=True, tag="fold"):
 
 
 Block = (
-    TableBlock
-    | FactList
-    | KeyNumbers
-    | Heading
-    | Paragraph
-    | Items
-    | Verdict
-    | Notice
-    | Code
-    | Found
-    | Picture
-    | Subsection
-    | Fold
-)
+    TableBlock | FactList | KeyNumbers | Heading | Paragraph | Items | Verdict | Notice | Code | Found | Picture
+    | Subsection | Fold
+)  # fmt: skip
 
 
 class Claim(Value, frozen=True, kw_only=True):
@@ -231,11 +205,6 @@ class Report(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.
     """Version that made the page."""
 
 
-def row(*cells: str | TableCell) -> tuple[TableCell, ...]:
-    """Return a row of a table; a string is a cell without a mark."""
-    return tuple(TableCell(text=cell) if isinstance(cell, str) else cell for cell in cells)
-
-
 def table(
     caption: str,
     head: Iterable[str],
@@ -244,7 +213,8 @@ def table(
     **more: Any,
 ) -> TableBlock:
     """Return a table; in its rows, a string is a cell without a mark."""
-    return TableBlock(caption=caption, head=tuple(head), rows=tuple(row(*cells) for cells in rows), right=right, **more)
+    marked = tuple(tuple(TableCell(text=cell) if isinstance(cell, str) else cell for cell in cells) for cells in rows)
+    return TableBlock(caption=caption, head=tuple(head), rows=marked, right=right, **more)
 
 
 def code(text: str) -> TableCell:
@@ -272,15 +242,11 @@ def brief(blocks: Iterable[Block]) -> Iterator[Block]:
     for block in blocks:
         if isinstance(block, TableBlock):
             kept = [column for column in range(len(block.head)) if column not in block.extra]
-            shown = ((row[column] for column in kept) for row in block.rows)
             yield replace(
                 block,
                 caption="",
                 head=tuple(block.head[column] for column in kept),
-                rows=tuple(
-                    tuple(cell if cell.short is None else replace(cell, text=cell.short) for cell in row)
-                    for row in shown
-                ),
+                rows=tuple(tuple(_short(row[column]) for column in kept) for row in block.rows),
                 right=tuple(place for place, column in enumerate(kept) if column in block.right),
                 extra=(),
                 note=None,
@@ -294,3 +260,7 @@ def brief(blocks: Iterable[Block]) -> Iterator[Block]:
             yield from brief(block.blocks)
         elif not isinstance(block, Fold | Picture):
             yield block
+
+
+def _short(cell: TableCell) -> TableCell:
+    return cell if cell.short is None else replace(cell, text=cell.short)

@@ -29,10 +29,9 @@ from rnneval.render.document import (
     Verdict,
     code,
     facts,
-    row,
     table,
 )
-from rnneval.render.markdown import block_markdown
+from rnneval.render.markdown import markdown
 from rnneval.render.phrasing import Level, annotation, figure, listed, optional, per_cent, signed, visible
 
 _HEADINGS = ("metric", "baseline", "candidate", "difference", "95 % bounds", "allowed", "verdict")
@@ -58,9 +57,10 @@ def gate_document(gate: Gate) -> Iterator[Block]:
 def gate_blocks(gate: Gate) -> Iterator[Block]:
     """Yield what every surface shows between the headline and the verdict."""
     note = "Bounds are one-sided: with 95 % certainty the difference is above the lower, and also below the upper."
-    rows, items = [], []
+    rows: list[tuple[str | TableCell, ...]] = []
+    items = []
     for each in gate.comparisons:
-        rows.append(row(*list(line(each).values())[:-1], TableCell(text=each.verdict, kind=KINDS[each.verdict])))
+        rows.append((*list(line(each).values())[:-1], TableCell(text=each.verdict, kind=KINDS[each.verdict])))
         details = "; ".join(_details(each, without=("none", "limit"))) or None
         items.append(Item(title=each.metric, text=each.reason, details=details))
     yield table("What was compared", _HEADINGS, rows, right=(1, 2, 3, 4, 5), note=note)
@@ -141,14 +141,10 @@ def ranking_blocks(ranking: Ranking) -> Iterator[Block]:
     rows = []
     for run in ranking.rows:
         marks = "; ".join(mark.split(":")[0] for mark in run.marks)
-        cells = [
-            optional(run.value),
-            _difference(ranking.metric, run.difference),
-            _bounds(ranking.metric, run.low, run.high),
-            optional(run.parameters, ","),
-            optional(run.tokens_per_second, ",.0f"),
-        ]
-        rows.append(row(code(run.name), *cells, TableCell(text=marks, kind="fail" if marks else None)))
+        difference, bounds = _difference(ranking.metric, run.difference), _bounds(ranking.metric, run.low, run.high)
+        size, speed = optional(run.parameters, ","), optional(run.tokens_per_second, ",.0f")
+        mark = TableCell(text=marks, kind="fail" if marks else None)
+        rows.append((code(run.name), optional(run.value), difference, bounds, size, speed, mark))
     head = ("run", ranking.metric, "to the best", "95 % interval", "parameters", "tokens/s", "")
     yield table("Best first" if ranking.best else "No run counts", head, rows, right=(1, 2, 3, 4, 5))
     if usual := [f"{figure(run.usual)} ({run.name})" for run in ranking.rows if run.usual is not None]:
@@ -204,11 +200,8 @@ def changes_table(ranking: Ranking) -> TableBlock:
 def gate_markdown(gate: Gate) -> str:
     """Write a heading with the verdict, a table, a list of the reasons, and the warnings."""
     named = [Paragraph(text=headline(gate))] if headline(gate) else []
-    parts = [
-        f"## {_SIGNS[gate.verdict]} rnneval gate: {gate.verdict}",
-        *map(block_markdown, (*named, *gate_blocks(gate))),
-    ]
-    return "\n\n".join(parts) + "\n"
+    title = Heading(text=f"{_SIGNS[gate.verdict]} rnneval gate: {gate.verdict}")
+    return markdown([title, *named, *gate_blocks(gate)])
 
 
 def gate_github(gate: Gate, *, strict: bool = False) -> str:
@@ -226,20 +219,13 @@ def gate_github(gate: Gate, *, strict: bool = False) -> str:
 def gate_junit(gate: Gate, made: datetime) -> str:
     """Write the XML of a verdict and of when it was made: without a time zone, as the schema requires."""
     verdicts = [comparison.verdict for comparison in gate.comparisons]
+    undecided = verdicts.count("inconclusive") + verdicts.count("not comparable")
+    counts = {"tests": len(verdicts), "failures": verdicts.count("fail"), "errors": undecided, "time": 0}
     suites = ET.Element("testsuites")
     suite = _element(
-        suites,
-        "testsuite",
-        name=_SUITE,
-        package="rnneval",
-        id="0",
-        hostname="localhost",
-        timestamp=made.strftime("%Y-%m-%dT%H:%M:%S"),
-        tests=str(len(verdicts)),
-        failures=str(verdicts.count("fail")),
-        errors=str(verdicts.count("inconclusive") + verdicts.count("not comparable")),
-        time="0",
-    )
+        suites, "testsuite", name=_SUITE, package="rnneval", id="0", hostname="localhost",
+        timestamp=made.strftime("%Y-%m-%dT%H:%M:%S"), **{name: str(count) for name, count in counts.items()},
+    )  # fmt: skip
     properties = _element(suite, "properties")
     _element(properties, "property", name="verdict", value=gate.verdict)
     for each in gate.comparisons:
@@ -248,8 +234,8 @@ def gate_junit(gate: Gate, made: datetime) -> str:
         case = _element(suite, "testcase", name=name, classname=_SUITE, time="0")
         if each.verdict != "pass":
             kind = "failure" if each.verdict == "fail" else "error"
-            said = [f"{heading}: {cell}" for heading, cell in line(each).items() if cell != "–"]
-            _element(case, kind, [*said, *_details(each)], type=each.verdict, message=each.reason)
+            cells = [f"{heading}: {cell}" for heading, cell in line(each).items() if cell != "–"]
+            _element(case, kind, [*cells, *_details(each)], type=each.verdict, message=each.reason)
     _element(suite, "system-out", gate.warnings)
     _element(suite, "system-err")
     ET.indent(suites)

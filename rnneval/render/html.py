@@ -21,11 +21,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
-from rnneval.render.document import Block, Kind, Report, brief
+from rnneval.render.document import Block, Kind, Report, TableBlock, brief
 from rnneval.render.phrasing import shortened, visible
 
 _SYMBOLS: dict[Kind, str] = {"pass": "✓", "fail": "✗", "unsure": "?", "note": "•"}
-_WORDS: dict[Kind, str] = {"pass": "All is well", "fail": "Wrong", "unsure": "Not settled", "note": "No verdict"}
+_HEADLINES: dict[Kind, str] = {"pass": "All is well", "fail": "Wrong", "unsure": "Not settled", "note": "No verdict"}
+_SPOKEN: dict[Kind, str] = {"pass": "Right", "fail": "Wrong", "unsure": "Not settled", "note": "Note"}
+"""The mark of one claim for a screen reader: a claim that is right does not say that the page is."""
 _LONGEST = 4000
 _UNQUOTED = "!$'()*+,-./:;=@[]_{}~"
 
@@ -49,8 +51,8 @@ def html_of(page: Report, drawn: Mapping[str, Drawn]) -> str:
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     styled = Markup(style)  # noqa: S704 - our own files
-    template = _template("page.html.j2")
-    return template.render(page=page, drawn=drawn, style=styled, policy=policy, symbols=_SYMBOLS, words=_WORDS)
+    words = {"headlines": _HEADLINES, "spoken": _SPOKEN, "symbols": _SYMBOLS}
+    return _template("page.html.j2").render(page=page, drawn=drawn, style=styled, policy=policy, **words)
 
 
 def fragment_of(blocks: Iterable[Block]) -> str:
@@ -61,11 +63,20 @@ def fragment_of(blocks: Iterable[Block]) -> str:
 
 @cache
 def _template(name: str) -> Template:
-    loader = PackageLoader("rnneval.render")
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_safe, trim_blocks=True
+        loader=PackageLoader("rnneval.render"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_safe,
+        trim_blocks=True,
     )
-    environment.filters |= {"neighbours": _neighbours, "ticks": ticks, "markdown": _markdown, "uri": _uri}
+    environment.filters |= {
+        "neighbours": _neighbours,
+        "ticks": ticks,
+        "markdown": _markdown,
+        "uri": _uri,
+        "look": _look,
+    }
     return environment.get_template(name)
 
 
@@ -107,6 +118,14 @@ def _neighbours(blocks: Iterable[Block]) -> Iterator[tuple[str, list[Block]]]:
     """Group blocks of the same kind that follow one another, so that figures can stand side by side."""
     for tag, group in groupby(blocks, key=lambda block: str(block.__struct_config__.tag)):
         yield tag, list(group)
+
+
+def _look(block: TableBlock) -> str:
+    """Return the classes of a table: on a narrow screen a wide one becomes a list, a matrix stays a grid."""
+    prose = any(len(cell.text) > 30 for row in block.rows for cell in row)
+    if block.matrix:
+        return "matrix"
+    return f"{'prose ' * prose}{'listed' * (prose or len(block.head) > 4)}"
 
 
 def _uri(svg: str) -> Markup:

@@ -66,14 +66,11 @@ def lint_sarif(findings: Sequence[LintFinding]) -> str:
         summary = {"text": about.summary}
         rules.append(
             {
-                "id": rule.code,
-                "name": rule.name,
-                "shortDescription": summary,
-                "fullDescription": summary,
+                "id": rule.code, "name": rule.name, "shortDescription": summary, "fullDescription": summary,
                 "help": {"text": about.text, "markdown": about.text},
                 "defaultConfiguration": {"level": rule.severity},
             }
-        )
+        )  # fmt: skip
     numbers = {rule["id"]: number for number, rule in enumerate(rules)}
     run = {
         "tool": {"driver": {"name": "rnneval", "semanticVersion": _semantic(__version__), "rules": rules}},

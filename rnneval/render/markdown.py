@@ -1,9 +1,20 @@
 """Documents as Markdown, for a comment on a merge request, the summary of a job, or notes beside a model."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from rnneval.render.document import Block, FactList, Heading, Items, Notice, Paragraph, TableBlock, brief
+from rnneval.render.document import (
+    Block,
+    FactList,
+    Found,
+    Heading,
+    Items,
+    Notice,
+    Paragraph,
+    TableBlock,
+    Verdict,
+    brief,
+)
 from rnneval.render.phrasing import shortened, visible
 
 _SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#~&$!"})
@@ -14,33 +25,39 @@ _LONGEST = 2000
 
 def markdown(blocks: Iterable[Block]) -> str:
     """Return a document as Markdown with what the terminal shows of it."""
-    return "\n\n".join(filter(None, map(block_markdown, brief(blocks)))) + "\n"
+    return "\n\n".join(filter(None, ("\n".join(_lines(block)) for block in brief(blocks)))) + "\n"
 
 
-def block_markdown(block: Block) -> str:
-    """Return one block as Markdown; blocks of reports alone have none."""
+def _lines(block: Block) -> Iterator[str]:
     match block:
         case Heading():
-            lines = [f"## {escaped(block.text)}"]
-        case Paragraph():
-            lines = [escaped(block.text)]
+            yield f"## {escaped(block.text)}"
         case Notice():
             title = "" if block.title == "warning" else f"**{escaped(block.title)}**: "
-            lines = [f"- ⚠️ {title}{escaped(block.text)}"]
+            yield f"- ⚠️ {title}{escaped(block.text)}"
+        case Verdict():
+            about, reason = f"{block.about}: " if block.about else "", f" {block.reason}" if block.reason else ""
+            yield f"{escaped(about)}**{escaped(block.word)}**{escaped(reason)}"
+        case Found():
+            place = f" {escaped(block.place)}" if block.place else ""
+            yield f"- **{escaped(block.severity)} {escaped(block.rule)}**{place}: {escaped(block.message)}"
+            if block.help:
+                yield f"  help: {escaped(block.help)}"
         case Items():
-            details = (f" ({escaped(item.details)})" if item.details else "" for item in block.rows)
-            named = (f"- **{escaped(item.title)}**: {escaped(item.text)}" for item in block.rows)
-            lines = ["".join(parts) for parts in zip(named, details, strict=True)]
+            for item in block.rows:
+                details = f" ({escaped(item.details)})" if item.details else ""
+                yield f"- **{escaped(item.title)}**: {escaped(item.text)}{details}"
         case FactList():
-            lines = [f"- **{escaped(fact.name)}**: {escaped(fact.text)}" for fact in block.rows]
+            yield from (f"- **{escaped(fact.name)}**: {escaped(fact.text)}" for fact in block.rows)
         case TableBlock():
-            cells = [block.head, *([cell.text for cell in row] for row in block.rows)]
-            lines = [f"| {' | '.join(map(escaped, row))} |" for row in cells]
             sides = ("---:" if column in block.right else "---" for column in range(len(block.head)))
-            lines.insert(1, f"| {' | '.join(sides)} |")
+            rows = ((escaped(cell.text) for cell in row) for row in block.rows)
+            for cells in (map(escaped, block.head), sides, *rows):
+                yield f"| {' | '.join(cells)} |"
+        case Paragraph():
+            yield escaped(block.text)
         case _:
             raise TypeError(f"a {type(block).__name__} has no Markdown")
-    return "\n".join(lines)
 
 
 def escaped(text: str) -> str:

@@ -17,13 +17,13 @@ from rnneval.render.document import (
     Fact,
     FactList,
     Heading,
+    Kind,
     Notice,
     Paragraph,
     TableBlock,
     TableCell,
     code,
     facts,
-    row,
     table,
 )
 from rnneval.render.phrasing import counted, figure, interval, listed, optional, per_cent, shortened, signed
@@ -33,12 +33,17 @@ if TYPE_CHECKING:
 
 CONTRACTS = {1: "states argument", 2: "state inputs", 3: "stateful layers", 4: "stateless graph", 5: "window"}
 """How a model takes and returns its state."""
+WORSE = "worse-than-uniform"
+"""Code of the warning of a run that is worse than guessing."""
 _LAGS = (1, 2, 5, 10, 20, 50, 100, 200)
 _SEEN = 5e-5
 _SCORES = ("perplexity", "bits_per_char", "cross_entropy")
 _PLACES = ("epoch", "step")
 Rows = Sequence[Mapping[str, Any]]
 """Rows of a sweep, as dictionaries of its columns."""
+
+
+# Documents
 
 
 def run_document(run: Run) -> Iterator[Block]:
@@ -55,16 +60,17 @@ def run_document(run: Run) -> Iterator[Block]:
 def trace_document(run: Run) -> Iterator[Block]:
     """Write states, gates, exponents and context of a traced run, and the warnings."""
     yield from _opening(run)
-    yield from (Paragraph(text=fact.text, muted=True) for fact in run_facts(run) if fact.name == "model")
+    if run.checkpoint:
+        yield Paragraph(text=describe(run.checkpoint), muted=True)
     yield from inside_tables(run)
-    said = f"{run.tokens.total:,} tokens"
+    summary = f"{run.tokens.total:,} tokens"
     if run.timing is not None:
-        said += f", {run.timing.seconds:.1f} s"
+        summary += f", {run.timing.seconds:.1f} s"
     if "cross_entropy" in run.scores:
-        said += f"; {figure(run.scores['cross_entropy'].value)} nats a token"
+        summary += f"; {figure(run.scores['cross_entropy'].value)} nats a token"
     if (forgetting := run.forgetting) is not None:
-        said += f"; forgets in {forgetting.median:,.0f} tokens (median), {forgetting.max:,.0f} at the longest"
-    yield Paragraph(text=said, muted=True)
+        summary += f"; forgets in {forgetting.median:,.0f} tokens (median), {forgetting.max:,.0f} at the longest"
+    yield Paragraph(text=summary, muted=True)
     yield from _warnings(run.warnings)
 
 
@@ -78,8 +84,7 @@ def gradients_document(record: Gradients) -> Iterator[Block]:
         f"back through time: median of {counted(record.anchors, 'token')}, as a share of the gradient at the first lag",
         muted=True,
     )
-    for finding in record.findings:
-        yield Notice(kind="unsure", title=f"warning {finding.rule}", text=finding.message)
+    yield from _warnings(Warned(code=finding.rule, message=finding.message) for finding in record.findings)
     yield from _warnings(record.warnings)
 
 
@@ -88,15 +93,16 @@ def opened_document(opened: Opened) -> Iterator[Block]:
     vocabulary = f"none: {opened.why_no_vocabulary or ''}"
     if opened.vocabulary is not None:
         vocabulary = f"{counted(opened.vocabulary.size, 'token')}, {opened.vocabulary.source}"
-    named = [
-        ("checkpoint", opened.checkpoint.path),
-        ("sha256", opened.checkpoint.sha256),
-        ("model", describe(opened.checkpoint)),
-        ("in, out", f"{opened.input.kind} in, {opened.output.kind} out, {opened.width} logits"),
-        ("vocabulary", vocabulary),
-        *(("assumed", assumption) for assumption in opened.assumptions),
-    ]
-    yield facts(named)
+    yield facts(
+        [
+            ("checkpoint", opened.checkpoint.path),
+            ("sha256", opened.checkpoint.sha256),
+            ("model", describe(opened.checkpoint)),
+            ("in, out", f"{opened.input.kind} in, {opened.output.kind} out, {opened.width} logits"),
+            ("vocabulary", vocabulary),
+            *(("assumed", assumption) for assumption in opened.assumptions),
+        ]
+    )
     rows = (
         (code(layer.name), code(layer.path), layer.kind, str(layer.units), ", ".join(layer.slots))
         for layer in opened.checkpoint.layers
@@ -120,7 +126,26 @@ def sweep_document(sweep: "Sweep") -> Iterator[Block]:
     yield Paragraph(text=f"{', '.join(parts)}; {sweep.out / FILE}", muted=True)
     runs = ((each.name, each.run) for each in sweep.warned if each.run is not None and each.run.valid)
     for warning, names in said_once((name, warning) for name, run in runs for warning in run.warnings):
-        yield Notice(kind="unsure", title=f"warning {warning.code}", text=f"{listed(names, most=3)}: {warning.message}")
+        yield from _warnings([Warned(code=warning.code, message=f"{listed(names, most=3)}: {warning.message}")])
+
+
+def _opening(run: Run) -> Iterator[Block]:
+    """Write the title of a run; before it, whether it is not valid."""
+    if not run.valid:
+        broken = ", ".join(run.broken_rules) or "the record does not say why"
+        yield Notice(kind="fail", title="not valid", text=f"{broken}; none of this is a perplexity")
+    yield Heading(text=_title(run))
+
+
+def _title(record: Run | Gradients) -> str:
+    text = listed([file.title for file in record.text.files], most=3)
+    part = f" [{record.text.part}]" if record.text.part else ""
+    return f"{record.title} on {text}{part}"
+
+
+def _warnings(warnings: Iterable[Warned]) -> Iterator[Notice]:
+    for warning in warnings:
+        yield Notice(kind="unsure", title=f"warning {warning.code}", text=warning.message)
 
 
 def said_once(warnings: Iterable[tuple[str, Warned]]) -> list[tuple[Warned, list[str]]]:
@@ -133,18 +158,30 @@ def said_once(warnings: Iterable[tuple[str, Warned]]) -> list[tuple[Warned, list
     return list(found.values())
 
 
+def describe(checkpoint: Checkpoint) -> str:
+    """Describe a model in a line: its layers, its size, the format of its file and how it passes its state."""
+    layers = listed([f"{shortened(layer.name)} ({layer.kind} {layer.units})" for layer in checkpoint.layers], most=4)
+    form = {"model": "in memory"}.get(checkpoint.format, checkpoint.format)
+    size = counted(checkpoint.parameters, "parameter")
+    return f"{layers or 'no layer seen'}, {size}, {form}, {CONTRACTS[checkpoint.contract]}"
+
+
+# Scores and counts
+
+
 def scores_table(run: Run) -> TableBlock:
     """Return every score with its interval and its meaning: the first sentence of the text of the metric.
 
     The score that is usual for the kind of token is marked, and so is every score of a run that is not valid.
     """
-    meaning = {name: page(name).summary for name in run.scores if name in by_name()}
-    usual = {usual_metric(run.signature): f"usual for {usual_for(run.signature)}"}
+    usual = usual_metric(run.signature)
     rows = []
     for name, score in run.scores.items():
-        mark = TableCell(text=usual.get(name, "") if run.valid else "does not count", kind="note")
+        mark = f"usual for {usual_for(run.signature)}" if name == usual else ""
+        mark = mark if run.valid else "does not count"
+        meaning = page(name).summary if name in by_name() else ""
         bounds = interval(score.low, score.high)
-        rows.append((code(name), figure(score.value), score.unit, bounds, mark, meaning.get(name, "")))
+        rows.append((code(name), figure(score.value), score.unit, bounds, TableCell(text=mark, kind="note"), meaning))
     note = "This text is too short for intervals."
     if run.interval:
         note = f"Interval: {run.interval.method}; it is about {run.interval.claim}."
@@ -155,8 +192,7 @@ def scores_table(run: Run) -> TableBlock:
 def reset_table(run: Run, beside: BesideReset) -> TableBlock:
     """Return loss and perplexity with the state carried and with the state reset, and the change."""
     rows = []
-    each = ((f"reset every {counted(beside.segment, 'token')}", beside.scores), ("carried", run.scores))
-    for name, scores in each:
+    for name, scores in ((f"reset every {counted(beside.segment, 'token')}", beside.scores), ("carried", run.scores)):
         cells = [name]
         for score in (scores.get("cross_entropy"), scores.get("perplexity")):
             cells += ["–", "–"] if score is None else [figure(score.value), interval(score.low, score.high)]
@@ -177,50 +213,48 @@ def reset_table(run: Run, beside: BesideReset) -> TableBlock:
 
 def run_facts(run: Run) -> Iterator[Fact]:
     """Yield what was counted and how, by name."""
-    tokens, text = run.tokens, run.text
+    tokens, text, streams = run.tokens, run.text, run.streams
     unknown = f"{tokens.unknown:,} unknown" if tokens.unknown else "none unknown"
-    total = f"{tokens.total:,} = {tokens.scored:,} scored + {tokens.unscored:,} unscored; {unknown}"
-    yield Fact(name="tokens", text=total)
+    yield _fact("tokens", f"{tokens.total:,} = {tokens.scored:,} scored + {tokens.unscored:,} unscored; {unknown}")
     sizes = {"character": text.characters, "byte": text.bytes, "word": text.words, "document": text.documents}
-    share = (
-        "" if text.share is None else f"; part {text.part} is {100 * text.share:.4g} % of the characters of the files"
-    )
-    yield Fact(name="text", text=", ".join(counted(number, noun) for noun, number in sizes.items()) + share)
+    part = f"; part {text.part} is {100 * (text.share or 0):.4g} % of the characters of the files"
+    yield _fact("text", ", ".join(counted(n, noun) for noun, n in sizes.items()) + part * (text.share is not None))
     if run.checkpoint:
-        yield Fact(name="model", text=describe(run.checkpoint))
+        yield _fact("model", describe(run.checkpoint))
     if run.imported:
-        yield Fact(name="imported", text=run.imported.title)
+        yield _fact("imported", run.imported.title)
     if run.vocabulary:
-        yield Fact(name="vocabulary", text=f"{counted(run.vocabulary.size, 'token')}, {run.vocabulary.source}")
+        yield _fact("vocabulary", f"{counted(run.vocabulary.size, 'token')}, {run.vocabulary.source}")
     if run.baselines:
         baselines = ", ".join(f"{name} {figure(value)}" for name, value in run.baselines.items())
-        yield Fact(name="baselines", text=f"{baselines} nats a token")
-    if said := beside_counting(run):
-        yield Fact(name="counting", text=said)
+        yield _fact("baselines", f"{baselines} nats a token")
+    if counting := beside_counting(run):
+        yield _fact("counting", counting)
     if run.interval:
-        yield Fact(name="interval", text=f"{run.interval.method}; claim: {run.interval.claim}")
-    if streams := run.streams:
+        yield _fact("interval", f"{run.interval.method}; claim: {run.interval.claim}")
+    if streams:
         read = f"{counted(streams.count, 'row')} of {streams.segment} tokens side by side"
         if streams.audited_loss_difference is not None:
             difference = f"{streams.audited_loss_difference:.1e} nats"
             read += f"; the audited row differs by at most {difference} from one carried stream"
-        yield Fact(name="read in", text=read)
+        yield _fact("read in", read)
         if (seen := streams.forgetting_length) is not None:
             lengths = f"median {seen.median:,.0f}, 95 % within {seen.p95:,.0f}, longest {seen.max:,.0f}"
-            bounds = f"tokens (upper bounds: compared every {streams.segment})"
-            yield Fact(name="forgets in", text=f"{lengths} {bounds}")
-    wiring = f"{run.wiring.verdict}: {run.wiring.reason}" if run.wiring else "not checked"
-    yield Fact(name="wiring", text=wiring)
-    if run.token_by_token:
-        each = run.token_by_token.total_nats / max(1, tokens.scored)
-        segments = f"segments of {counted(run.token_by_token.segment, 'token')}"
-        yield Fact(name="other cut", text=f"{figure(each)} nats a token when the text is cut into {segments}")
+            yield _fact("forgets in", f"{lengths} tokens (upper bounds: compared every {streams.segment})")
+    yield _fact("wiring", f"{run.wiring.verdict}: {run.wiring.reason}" if run.wiring else "not checked")
+    if other := run.token_by_token:
+        each = figure(other.total_nats / max(1, tokens.scored))
+        segments = f"segments of {counted(other.segment, 'token')}"
+        yield _fact("other cut", f"{each} nats a token when the text is cut into {segments}")
     if streams and run.timing:
-        again = f"{per_cent(streams.tokens_rerun / max(1, tokens.scored), '.0f')} re-evaluated"
-        rerun = f"{counted(streams.count, 'row')}, {again}"
-        speed = f"{run.timing.seconds:.1f} s, {run.timing.tokens_per_second:,.0f} tokens/s ({rerun})"
-        yield Fact(name="speed", text=speed)
+        rows = f"{counted(streams.count, 'row')}, {per_cent(streams.tokens_rerun / max(1, tokens.scored), '.0f')}"
+        speed = f"{run.timing.seconds:.1f} s, {run.timing.tokens_per_second:,.0f} tokens/s"
+        yield _fact("speed", f"{speed} ({rows} re-evaluated)")
     yield Fact(name="signature", text=run.signature, code=True)
+
+
+def _fact(name: str, text: str) -> Fact:
+    return Fact(name=name, text=text)
 
 
 def beside_counting(run: Run) -> str:
@@ -228,21 +262,21 @@ def beside_counting(run: Run) -> str:
     best = run.ngram
     if not run.valid or best is None or best.change is None:
         return ""
-    change = best.change
-    bounds = "no interval"
+    change, bounds = best.change, "no interval"
     if change.low is not None and change.high is not None:
         bounds = f"95 % interval {signed(change.low)} to {signed(change.high)}"
     plain = [f"{kind} of order {order}" for order, kind in enumerate(best.discounts, 1) if kind != "modified"]
     discounts = f"; discounts not modified but {', '.join(plain)}" if plain else ""
-    said = f"{standing(run)}; {signed(change.value)} nats a token beside {best.name} ({bounds})"
-    return f"{said}; fitted to {counted(best.fitted_tokens, 'token')}{discounts}"
+    beside = f"{standing(run)}; {signed(change.value)} nats a token beside {best.name} ({bounds})"
+    return f"{beside}; fitted to {counted(best.fitted_tokens, 'token')}{discounts}"
+
+
+# Diagnostics
 
 
 def inside_tables(run: Run) -> Iterator[TableBlock]:
     """Yield states, gates, Lyapunov exponents and the loss by context, each if it was measured."""
     if run.states:
-        said = "state, ‖h‖ mean, max, rms, saturated, dead, twins, part. ratio, speed, drift"
-        head = tuple(said.split(", "))
         states = (
             (
                 key, figure(s.norm_mean), figure(s.norm_max), f"{s.rms:.3f}", per_cent(s.saturated),
@@ -255,9 +289,9 @@ def inside_tables(run: Run) -> Iterator[TableBlock]:
             "Saturated: share of values at their bound, where little is learned. Dead units never change, twins change "
             "alike. Participation ratio: in how many directions the state changes, of as many as it has units."
         )
-        yield _table("States", head, states, note)
+        head = "state, ‖h‖ mean, max, rms, saturated, dead, twins, part. ratio, speed, drift"
+        yield _numbers("States", head, states, note)
     if run.gates:
-        head = ("gate", "mean", "below 0.03", "above 0.97", "time constant (tokens)")
         gates = (
             (
                 key, figure(gate.mean), per_cent(gate.saturated_low), per_cent(gate.saturated_high),
@@ -269,53 +303,17 @@ def inside_tables(run: Run) -> Iterator[TableBlock]:
             "A gate is closed below 0.03 and open above 0.97: shares of the time. The time constant says for how many "
             "tokens the median unit keeps its state."
         )
-        yield _table("Gates", head, gates, note)
+        yield _numbers("Gates", "gate, mean, below 0.03, above 0.97, time constant (tokens)", gates, note)
     if run.lyapunov:
-        head = ("Lyapunov exponent", "nats a token", "± s. e.", "steps", "settling")
         exponents = (
             (key, signed(e.value, "+.4g"), f"{e.standard_error:.2g}", f"{e.steps:,}", optional(e.settling, ","))
             for key, e in run.lyapunov.items()
         )
         note = "Below 0, a small change of the state dies out; above 0, it grows."
-        yield _table("Lyapunov exponents", head, exponents, note)
+        head = "Lyapunov exponent, nats a token, ± s. e., steps, settling"
+        yield _numbers("Lyapunov exponents", head, exponents, note)
     if run.context is not None:
         yield _context(run.context)
-
-
-def gradient_tables(record: Gradients) -> Iterator[TableBlock]:
-    """Yield gradients by variable and gradients back through time, each if it was measured."""
-    if record.variables:
-        head: tuple[str, ...] = ("variable", "mean ‖g‖", "largest", "‖mean g‖", "‖w‖")
-        variables = (
-            (key, *(f"{value:.3g}" for value in (v.norm_mean, v.norm_max, v.norm_of_mean, v.weight_norm)))
-            for key, v in record.variables.items()
-        )
-        note = (
-            f"Over {record.segments} segments of {record.truncation} tokens. If the norm of the mean is far below the "
-            "mean norm, segments pull in different directions."
-        )
-        yield _table("Gradients by variable", head, variables, note)
-    if record.through_time:
-        lags = [lag for lag in _LAGS if lag <= record.lags]
-        head = ("back by (tokens)", *map(str, lags), "a token", "99 % gone")
-        states = (
-            (
-                key, *(f"{state.median[lag]:.2g}" if lag < len(state.median) else "–" for lag in lags),
-                f"{state.decay:.3g}", f"after {state.gone}" if state.gone is not None else f"not in {record.lags}",
-            )
-            for key, state in record.through_time.items()
-        )  # fmt: skip
-        note = (
-            f"How much of the gradient is left that many tokens back, and the factor by which it falls at each token: "
-            f"median of {record.anchors} tokens."
-        )
-        yield _table("Gradients back through time", head, states, note)
-
-
-def _table(caption: str, head: tuple[str, ...], rows: Iterable[Sequence[str]], note: str) -> TableBlock:
-    """Return a table of numbers."""
-    cells = (row(code(name), *numbers) for name, *numbers in rows)
-    return table(caption, head, cells, right=tuple(range(1, len(head))), note=note)
 
 
 def _context(curve: ContextCurve) -> TableBlock:
@@ -329,12 +327,46 @@ def _context(curve: ContextCurve) -> TableBlock:
     note = f"More than {max(curve.lengths, default=0)} tokens of context are still worth more than 0.01 nats."
     if near:
         note = f"{min(near)} tokens of context are enough to within 0.01 nats: more memory can gain little here."
-    return _table("Loss by context", ("context (tokens)", "nats a token", "more than all", "± s. e."), rows, note)
+    return _numbers("Loss by context", "context (tokens), nats a token, more than all, ± s. e.", rows, note)
 
 
-def _warnings(warnings: Iterable[Warned]) -> Iterator[Notice]:
-    for warning in warnings:
-        yield Notice(kind="unsure", title=f"warning {warning.code}", text=warning.message)
+def gradient_tables(record: Gradients) -> Iterator[TableBlock]:
+    """Yield gradients by variable and gradients back through time, each if it was measured."""
+    if record.variables:
+        variables = (
+            (key, *(f"{value:.3g}" for value in (v.norm_mean, v.norm_max, v.norm_of_mean, v.weight_norm)))
+            for key, v in record.variables.items()
+        )
+        note = (
+            f"Over {record.segments} segments of {record.truncation} tokens. If the norm of the mean is far below the "
+            "mean norm, segments pull in different directions."
+        )
+        yield _numbers("Gradients by variable", "variable, mean ‖g‖, largest, ‖mean g‖, ‖w‖", variables, note)
+    if record.through_time:
+        lags = [lag for lag in _LAGS if lag <= record.lags]
+        states = (
+            (
+                key, *(f"{state.median[lag]:.2g}" if lag < len(state.median) else "–" for lag in lags),
+                f"{state.decay:.3g}", f"after {state.gone}" if state.gone is not None else f"not in {record.lags}",
+            )
+            for key, state in record.through_time.items()
+        )  # fmt: skip
+        note = (
+            f"How much of the gradient is left that many tokens back, and the factor by which it falls at each token: "
+            f"median of {record.anchors} tokens."
+        )
+        head = ", ".join(["back by (tokens)", *map(str, lags), "a token", "99 % gone"])
+        yield _numbers("Gradients back through time", head, states, note)
+
+
+def _numbers(caption: str, head: str, rows: Iterable[Sequence[str]], note: str) -> TableBlock:
+    """Return a table of numbers; the headings are separated by commas."""
+    headings = head.split(", ")
+    cells = ((code(name), *numbers) for name, *numbers in rows)
+    return table(caption, headings, cells, right=tuple(range(1, len(headings))), note=note)
+
+
+# Sweeps
 
 
 def checkpoints_table(caption: str, rows: Rows, every: Rows, note: str | None = None) -> TableBlock:
@@ -356,9 +388,9 @@ def checkpoints_table(caption: str, rows: Rows, every: Rows, note: str | None = 
 
 
 def _cells(row: Mapping[str, Any], names: Sequence[str], best: Mapping[str, Any] | None) -> Iterator[str | TableCell]:
-    is_valid = row["status"] == OK
+    is_valid, warned = row["status"] == OK, str(row.get("warnings") or "").split()
     yield code(str(row["path"]))
-    yield TableCell(text="yes", kind="pass") if is_valid else TableCell(text=str(row["status"]), kind="fail")
+    yield validity(WORSE in warned) if is_valid else TableCell(text=str(row["status"]), kind="fail")
     for name in names[2:-1]:
         if name in _PLACES:
             yield optional(row.get(name), ",.0f")
@@ -373,8 +405,13 @@ def _cells(row: Mapping[str, Any], names: Sequence[str], best: Mapping[str, Any]
     if not is_valid:
         yield TableCell(text=f"{row['status']}: {row.get('rule') or 'unknown'}", kind="fail")
     else:
-        warned = str(row.get("warnings") or "").split()
         yield TableCell(text=", ".join(["best"] * (row is best) + warned), kind="unsure" if warned else "pass")
+
+
+def validity(worse_than_guessing: bool) -> TableCell:
+    """Return the cell of a valid run: no praise for one that is worse than guessing."""
+    kind: Kind = "unsure" if worse_than_guessing else "pass"
+    return TableCell(text="yes, worse than guessing" if worse_than_guessing else "yes", kind=kind)
 
 
 def failures_table(rows: Rows) -> TableBlock:
@@ -385,25 +422,3 @@ def failures_table(rows: Rows) -> TableBlock:
         cells.append((path, code(each.get("rule") or "–"), " ".join((each.get("error") or "–").split())))
     note = "The next run of the sweep tries failed checkpoints again; rnneval explain RULE says more about a rule."
     return table("Failed, or not valid", ("checkpoint", "rule", "why"), cells, note=note)
-
-
-def _opening(run: Run) -> Iterator[Block]:
-    """Write the title of a run; before it, whether it is not valid."""
-    if not run.valid:
-        broken = ", ".join(run.broken_rules) or "the record does not say why"
-        yield Notice(kind="fail", title="not valid", text=f"{broken}; none of this is a perplexity")
-    yield Heading(text=_title(run))
-
-
-def _title(record: Run | Gradients) -> str:
-    text = listed([file.title for file in record.text.files], most=3)
-    part = f" [{record.text.part}]" if record.text.part else ""
-    return f"{record.title} on {text}{part}"
-
-
-def describe(checkpoint: Checkpoint) -> str:
-    """Describe a model in a line: its layers, its size, the format of its file and how it passes its state."""
-    layers = listed([f"{shortened(layer.name)} ({layer.kind} {layer.units})" for layer in checkpoint.layers], most=4)
-    form = {"model": "in memory"}.get(checkpoint.format, checkpoint.format)
-    size = counted(checkpoint.parameters, "parameter")
-    return f"{layers or 'no layer seen'}, {size}, {form}, {CONTRACTS[checkpoint.contract]}"

@@ -7,13 +7,11 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 from rich.cells import cell_len, chop_cells
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.measure import Measurement
 from rich.padding import Padding
 from rich.segment import Segment
 from rich.table import Table as RichTable
@@ -35,6 +33,8 @@ from rnneval.render.document import (
 )
 from rnneval.render.phrasing import not_a_command, shortened, visible
 
+Part = str | tuple[str, str]
+"""A text, or a text and its style."""
 _LONGEST_TEXT = 2000
 _PIECE = re.compile(r"\s*[^\s/|]+[/|]*\s*|\s*[/|]+\s*|\s+")
 """A part of a text that is kept on one line."""
@@ -52,7 +52,8 @@ def terminal() -> Console:
 
 def print_document(blocks: Iterable[Block]) -> None:
     """Print a document on standard output; colour only on a terminal, and not with NO_COLOR."""
-    show(_renderable(blocks))
+    console = terminal()
+    console.print(_Lines(_document(blocks, console.width)))
 
 
 def show(renderable: RenderableType) -> None:
@@ -64,11 +65,11 @@ def as_text(blocks: Iterable[Block], width: int) -> str:
     """Return a document as text without colour, for a log or the message of an assertion."""
     file = io.StringIO()
     console = Console(file=file, width=width, color_system=None, force_terminal=False, highlight=False)
-    console.print(_Lines(_renderable(blocks)))
+    console.print(_Lines(_document(blocks, width)))
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
-def inert(*parts: str | tuple[str, str], style: str = "") -> Text:
+def inert(*parts: Part, style: str = "") -> Text:
     r"""Return text that is shown as it is: no markup, no control characters, no second line.
 
     >>> inert("[red]", ("gru\x1b[2J", "bold")).plain
@@ -96,19 +97,16 @@ class _Lines:
             yield Segment.line()
 
 
-class _Wrapped:
-    """Inert text whose lines end between words; a word longer than a line is broken, after `/` or `|` if it has any."""
+# Lines of text
 
-    def __init__(self, *parts: str | tuple[str, str], style: str = "") -> None:
-        self._text = inert(*parts, style=style)
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for line in self._text.divide(_line_ends(self._text.plain, options.max_width)):
-            line.rstrip()
-            yield line
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(_longest_piece(self._text.plain), cell_len(self._text.plain))
+def _wrapped(width: int, *parts: Part, style: str = "") -> Text:
+    """Return inert text whose lines end between words; a word that is too long is broken, after `/` or `|` if any."""
+    text = inert(*parts, style=style)
+    lines = text.divide(_line_ends(text.plain, max(width, 1)))
+    for line in lines:
+        line.rstrip()
+    return Text("\n").join(lines)
 
 
 def _line_ends(text: str, width: int) -> list[int]:
@@ -132,75 +130,10 @@ def _longest_piece(text: str) -> int:
     return max((cell_len(piece.strip()) for piece in _PIECE.findall(text)), default=0)
 
 
-class _FittedTable:
-    """A table that breaks headings between words, then moves closer, then wraps words, if it is too wide.
-
-    No number or word is ever broken: where nothing else helps, each row becomes a list.
-    """
-
-    def __init__(self, table: TableBlock) -> None:
-        self._table = table
-        self._head = [visible(heading) for heading in table.head]
-        self._rows = [[(shortened(visible(cell.text)), _STYLES[cell.kind]) for cell in row] for row in table.rows]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        columns, table = range(len(self._head)), self._table
-        whole, broken = [[heading] for heading in self._head], list(map(self._broken, columns))
-        for head, gap in ((whole, 2), (broken, 2), (broken, 1)):
-            room = options.max_width - 2 * gap * (len(head) - 1)
-            texts = [[*head[column], *(row[column][0] for row in self._rows)] for column in columns]
-            widths = [max(map(cell_len, column)) for column in texts]
-            if sum(widths) <= room:
-                break
-        kept = {*table.right, *(columns[1:] if table.matrix else ())}  # numbers are not wrapped
-        least = [widths[k] if k in kept else max(map(_longest_piece, texts[k])) for k in columns]
-        if sum(least) > room:
-            yield self._list()
-            return
-        while sum(widths) > room:  # the widest first
-            widths[max((k for k in columns if widths[k] > least[k]), key=widths.__getitem__)] -= 1
-        grid = RichTable(box=None, pad_edge=False, header_style="dim", show_header=any(self._head), padding=(0, gap))
-        for k in columns:
-            side: Literal["left", "center", "right"] = "right" if k in table.right else "left"
-            if table.matrix and k:
-                side = "center"
-            grid.add_column(Text("\n").join(map(inert, head[k])), justify=side, width=widths[k], overflow="fold")
-        for row in self._rows:
-            grid.add_row(*(_Wrapped(text, style=style) for text, style in row))
-        yield grid
-
-    def _list(self) -> Group:
-        """Return each row as a list: its name, and below it what each column says of it."""
-        parts: list[RenderableType] = []
-        for first, *others in self._rows:
-            parts.append(_Wrapped((f"{self._head[0]} " if self._head[0] else "", "dim"), first))
-            named = zip(self._head[1:], others, strict=True)
-            told = _pairs(1, ((_Wrapped(name), _Wrapped(text, style=style)) for name, (text, style) in named if text))
-            parts.append(Padding(told, (0, 0, 0, 2)))
-        return Group(*parts)
-
-    def _broken(self, column: int) -> list[str]:
-        """Return the lines of a heading, which is broken where it is wider than its column."""
-        words = self._head[column].split(" ")
-        room = max([len(row[column].text) for row in self._table.rows] + [len(word) for word in words])
-        lines = words[:1]
-        for word in words[1:]:
-            longer = f"{lines[-1]} {word}"
-            lines[-1:] = [longer] if len(longer) <= room else [lines[-1], word]
-        return lines
+# Blocks
 
 
-def _pairs(gap: int, rows: Iterable[tuple[RenderableType, RenderableType]]) -> RichTable:
-    """Return names and what is said of them in two columns, without lines."""
-    table = RichTable(box=None, pad_edge=False, show_header=False, padding=(0, gap))
-    table.add_column("", style="dim")
-    table.add_column("")
-    for each in rows:
-        table.add_row(*each)
-    return table
-
-
-def _renderable(blocks: Iterable[Block]) -> Group:
+def _document(blocks: Iterable[Block], width: int) -> Group:
     """Return blocks as rich prints them, with an empty line between tables and other blocks."""
     parts: list[RenderableType] = []
     before: Block | None = None
@@ -209,38 +142,103 @@ def _renderable(blocks: Iterable[Block]) -> Group:
         attached = before is None or isinstance(before, Heading) or (isinstance(block, Paragraph) and block.muted)
         if not attached and (isinstance(before, tables) or isinstance(block, (*tables, Heading))):
             parts.append("")
-        parts += _shown(block)
+        parts += _shown(block, width)
         before = block
     return Group(*parts)
 
 
-def _shown(block: Block) -> Iterator[RenderableType]:
+def _shown(block: Block, width: int) -> Iterator[RenderableType]:
     match block:
         case TableBlock():
-            yield _FittedTable(block)
+            yield _table(block, width)
         case FactList():
-            yield _pairs(2, ((inert(fact.name), _Wrapped(fact.text)) for fact in block.rows))
+            yield _pairs(width, 2, [(fact.name, fact.text, "") for fact in block.rows])
         case Heading():
-            yield _Wrapped(block.text, style="bold")
+            yield _wrapped(width, block.text, style="bold")
         case Paragraph():
-            yield _Wrapped(block.text, style="dim" if block.muted else "")
+            yield _wrapped(width, block.text, style="dim" if block.muted else "")
         case Items():
             for item in block.rows:
                 details = f" ({item.details})" if item.details else ""
-                yield _Wrapped((f"{item.title}: ", "bold"), item.text, (details, "dim"))
+                yield _wrapped(width, (f"{item.title}: ", "bold"), item.text, (details, "dim"))
         case Verdict():
             about, reason = f"{block.about}: " if block.about else "", f"  {block.reason}" if block.reason else ""
-            yield _Wrapped(about, (block.word, f"bold {_STYLES[block.kind]}"), reason)
+            yield _wrapped(width, about, (block.word, f"bold {_STYLES[block.kind]}"), reason)
         case Notice():
-            yield _Wrapped((f"{block.title}: ", f"bold {_STYLES[block.kind]}"), block.text)
+            yield _wrapped(width, (f"{block.title}: ", f"bold {_STYLES[block.kind]}"), block.text)
         case Code():
-            yield _Wrapped(block.text)
+            yield _wrapped(width, block.text)
         case Found():
             place = (block.place or "").removeprefix(f"{Path.cwd()}{os.sep}")
             severity = (block.severity, f"bold {_STYLES[block.kind]}")
-            yield _Wrapped(severity, " ", (block.rule, "bold"), (f"  {place}" if place else "", "dim"))
-            explained = [_Wrapped(block.message)]
-            explained += [_Wrapped(("help: ", "dim"), block.help)] if block.help else []
+            yield _wrapped(width, severity, " ", (block.rule, "bold"), (f"  {place}" if place else "", "dim"))
+            explained = [_wrapped(width - 2, block.message)]
+            explained += [_wrapped(width - 2, ("help: ", "dim"), block.help)] if block.help else []
             yield Padding(Group(*explained), (0, 0, 0, 2))
         case _:
             raise TypeError(f"a {type(block).__name__} cannot be shown on a terminal")
+
+
+def _pairs(width: int, gap: int, rows: Sequence[tuple[str, str, str]]) -> RichTable:
+    """Return names and texts with their styles in two columns, without lines."""
+    first = min(max((cell_len(visible(name)) for name, _, _ in rows), default=0), width // 2)
+    grid = RichTable(box=None, pad_edge=False, show_header=False, padding=(0, gap))
+    grid.add_column("", style="dim", width=first)
+    grid.add_column("")
+    for name, text, style in rows:
+        grid.add_row(_wrapped(first, name), _wrapped(width - first - 2 * gap, text, style=style))
+    return grid
+
+
+def _table(block: TableBlock, width: int) -> RenderableType:
+    """Return a table that breaks headings between words, then moves closer, then wraps words, if it is too wide.
+
+    No number or word is ever broken: where nothing else helps, each row becomes a list.
+    """
+    columns, head = range(len(block.head)), [visible(heading) for heading in block.head]
+    rows = [[(shortened(visible(cell.text)), _STYLES[cell.kind]) for cell in row] for row in block.rows]
+    cells = [[row[k][0] for row in rows] for k in columns]
+    broken = [_broken(head[k], max(map(len, cells[k]), default=0)) for k in columns]
+    for lines, gap in (([[heading] for heading in head], 2), (broken, 2), (broken, 1)):
+        texts = [[*lines[k], *cells[k]] for k in columns]
+        widths = [max(map(cell_len, column)) for column in texts]
+        room = width - 2 * gap * (len(head) - 1)
+        if sum(widths) <= room:
+            break
+    kept = {*block.right, *(columns[1:] if block.matrix else ())}  # numbers are not wrapped
+    least = [widths[k] if k in kept else max(map(_longest_piece, texts[k])) for k in columns]
+    if sum(least) > room:
+        return _list(head, rows, width)
+    while sum(widths) > room:  # the widest first
+        widths[max((k for k in columns if widths[k] > least[k]), key=widths.__getitem__)] -= 1
+    grid = RichTable(box=None, pad_edge=False, header_style="dim", show_header=any(head), padding=(0, gap))
+    for k in columns:
+        centred = block.matrix and k
+        grid.add_column(
+            Text("\n").join(map(inert, lines[k])),
+            justify="center" if centred else "right" if k in block.right else "left",
+            width=widths[k],
+        )
+    for row in rows:
+        grid.add_row(*(_wrapped(widths[k], text, style=style) for k, (text, style) in enumerate(row)))
+    return grid
+
+
+def _list(head: Sequence[str], rows: Iterable[Sequence[tuple[str, str]]], width: int) -> Group:
+    """Return each row as a list: its name, and below it what each column says of it."""
+    parts: list[RenderableType] = []
+    for (first, _), *others in rows:
+        parts.append(_wrapped(width, (f"{head[0]} " if head[0] else "", "dim"), first))
+        named = [(name, *cell) for name, cell in zip(head[1:], others, strict=True) if cell[0]]
+        parts.append(Padding(_pairs(width - 2, 1, named), (0, 0, 0, 2)))
+    return Group(*parts)
+
+
+def _broken(heading: str, room: int) -> list[str]:
+    """Return the lines of a heading, which is broken between words where it is wider than its column."""
+    first, *words = heading.split(" ")
+    room, lines = max(room, len(first), *map(len, words), 0), [first]
+    for word in words:
+        longer = f"{lines[-1]} {word}"
+        lines[-1:] = [longer] if len(longer) <= room else [lines[-1], word]
+    return lines

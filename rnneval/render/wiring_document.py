@@ -15,14 +15,9 @@ from rnneval.render.phrasing import counted
 RIGHT = frozenset({"carried", "carried-transformed", "handoff", "declared", "initial", "uncarried"})
 """Kinds of flow that are no fault."""
 _MARKS = {
-    "carried": "●",
-    "carried-transformed": "◐",
-    "handoff": "→",
-    "declared": "○",
-    "initial": "○",
-    "uncarried": "○",
+    "carried": "●", "carried-transformed": "◐", "handoff": "→", "declared": "○", "initial": "○", "uncarried": "○",
     "unknown": "?",
-}
+}  # fmt: skip
 _WRONG = "✗"
 _MOST = 12
 _QUESTIONS = {
@@ -115,13 +110,11 @@ def runs_of_calls(calls: Sequence[int]) -> str:
     >>> runs_of_calls((0, 2, 3, 4))
     '0,2–4'
     """
-    runs: list[list[int]] = []
-    for call in calls:
-        if runs and call == runs[-1][1] + 1:
-            runs[-1][1] = call
-        else:
-            runs.append([call, call])
-    return ",".join(str(first) if first == last else f"{first}–{last}" for first, last in runs)
+    every = sorted(set(calls))
+    firsts, lasts = ([call for call in every if call + step not in every] for step in (-1, 1))
+    return ",".join(
+        str(first) if first == last else f"{first}–{last}" for first, last in zip(firsts, lasts, strict=True)
+    )
 
 
 def finding_block(finding: Finding) -> Found:

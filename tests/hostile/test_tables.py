@@ -9,7 +9,7 @@ import pytest
 
 from rnneval.errors import RecordError, UsageError
 from rnneval.records import read_table, require_rows, table_written, tables
-from rnneval.render.figures import Table, figures_of, load
+from rnneval.render.figures import TidyTable, figures_of, load
 from tests.hostile.cost import cost, require_refused
 
 LOSSES = {"rnneval.schema": "rnneval.losses/1"}
@@ -151,11 +151,11 @@ def test_spans_out_of_order_are_refused_in_time_that_does_not_grow_with_their_pr
     rows = 100_000
     text = "x" * rows
     every = losses(rows, byte_start=np.zeros(rows, np.int64), byte_end=np.full(rows, rows)).to_pandas()
-    assert figures_of(Table(schema="rnneval.losses/1", frame=every, text=text))[0].name == "passage"
+    assert figures_of(TidyTable(schema="rnneval.losses/1", frame=every, text=text))[0].name == "passage"
     for start, stop in ((-1, 1), (5, 3), (0, rows + 1)):
         frame = losses(2, byte_start=np.full(2, start), byte_end=np.full(2, stop)).to_pandas()
         with pytest.raises(UsageError, match=r"not in the order of a text|the losses reach to byte"):
-            figures_of(Table(schema="rnneval.losses/1", frame=frame, text=text))
+            figures_of(TidyTable(schema="rnneval.losses/1", frame=frame, text=text))
 
 
 def test_a_sweep_of_more_checkpoints_than_a_page_can_show(tmp_path):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from rnneval.metrics import UnavailableError
 from rnneval.metrics.baselines import ngram
-from rnneval.metrics.baselines.ngram import Tokens, copied, losses_by_order
+from rnneval.metrics.baselines.ngram import TokenText, copied, losses_by_order
 from rnneval.options import LARGEST_ORDER
 from tests.metrics.slow_ngrams import slow_losses
 
@@ -17,7 +17,7 @@ LETTERS = 4
 def tokens(*documents):
     lengths = [len(document) for document in documents]
     ids = [id_ for document in documents for id_ in document]
-    return Tokens(np.array(ids, np.int32), np.cumsum([0, *lengths[:-1]]))
+    return TokenText(np.array(ids, np.int32), np.cumsum([0, *lengths[:-1]]))
 
 
 ids = st.integers(0, LETTERS - 1)
@@ -119,11 +119,11 @@ def test_runs_that_stand_in_both_texts_are_found():
 def test_what_no_text_is_is_refused(monkeypatch):
     one = tokens([0, 1])
     with pytest.raises(UnavailableError, match="no text to count"):
-        next(losses_by_order(Tokens(np.array([], np.int32), np.array([0])), one, vocabulary_size=2))
+        next(losses_by_order(TokenText(np.array([], np.int32), np.array([0])), one, vocabulary_size=2))
     with pytest.raises(ValueError, match="ids from 0 to 1, the vocabulary has 1"):
         next(losses_by_order(one, one, vocabulary_size=1))
     with pytest.raises(ValueError, match="must begin with 0"):
-        next(losses_by_order(one, Tokens(np.array([0]), np.array([1])), vocabulary_size=2))
+        next(losses_by_order(one, TokenText(np.array([0]), np.array([1])), vocabulary_size=2))
     monkeypatch.setattr(ngram, "MOST_TOKENS", 1)
     with pytest.raises(UnavailableError, match="up to 1 tokens, the text has 2"):
         next(losses_by_order(one, one, vocabulary_size=2))

@@ -153,9 +153,9 @@ def _in_folder(
 
 
 def _wants_text(source: Any) -> bool:
-    from rnneval.render.figures import LOSSES, Table
+    from rnneval.render.figures import LOSSES, TidyTable
 
-    return isinstance(source, Table) and source.schema == LOSSES and source.text is None
+    return isinstance(source, TidyTable) and source.schema == LOSSES and source.text is None
 
 
 def scored_text(sha256: str | None, paths: Sequence[str], part: str | None) -> str:

@@ -136,11 +136,11 @@ def _with_text(given: "list[Given]", text: tuple[str, ...]) -> "list[Given]":
     """Add the text to tables of losses; the run of the same text says which part of it was scored."""
     from rnneval.cli.commands.plot import scored_text
     from rnneval.records import Run
-    from rnneval.render.figures import LOSSES, Table
+    from rnneval.render.figures import LOSSES, TidyTable
     from rnneval.render.report import Given
 
     parts = {each.record.text.sha256: each.record.text.part for each in given if isinstance(each.record, Run)}
-    losses = [each for each in given if isinstance(each.record, Table) and each.record.schema == LOSSES]
+    losses = [each for each in given if isinstance(each.record, TidyTable) and each.record.schema == LOSSES]
     if not losses:
         say("rnneval: --text is not needed: none of these records is a table of losses (evaluate --losses)")
     found = {}

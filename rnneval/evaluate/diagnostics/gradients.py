@@ -78,5 +78,5 @@ def gradients(lm: LanguageModel, text: Paths | None = None, *, options: Gradient
             findings=(),
             warnings=tuple(warnings),
         )
-    found = findings.find(findings.Facts(gradients=record, truncation=truncation), options.thresholds or {})
+    found = findings.find(findings.Diagnosed(gradients=record, truncation=truncation), options.thresholds or {})
     return msgspec.structs.replace(record, findings=found)

@@ -167,13 +167,10 @@ class StateWatch(Watch):
         ]
 
     def _sums(self, key: str, seen: Trajectory, where: sums.Where) -> sums.Sums:
-        (states, before), rows = seen, len(where.counts)
-        course = sums.Trajectory(
-            states=np.asarray(states[:rows], np.float32), before=np.asarray(before[:rows], np.float32)
-        )
+        states, before = (np.asarray(each[: len(where.counts)], np.float32) for each in seen)
         if key not in self._shifts:
-            self._shifts[key] = sums.shift_of(course)
-        return sums.row_sums(course, where, self._shifts[key], self.slots[key].limit)
+            self._shifts[key] = sums.shift_of(states)
+        return sums.row_sums(states, before, where, self._shifts[key], self.slots[key].limit)
 
     def put(self, row: Boundary, group: int | None) -> None:
         """Add a segment to its group; the first segment of a group replaces what was kept of the group."""

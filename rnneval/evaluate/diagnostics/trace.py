@@ -97,7 +97,7 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
         run = msgspec.structs.replace(run, gates=watch.spectra().gates or None, **more)
         if options.out is not None:
             write_trace(options.out, watch, run)
-    found = findings.find(findings.Facts(run=run, truncation=options.truncation), options.thresholds or {})
+    found = findings.find(findings.Diagnosed(run=run, truncation=options.truncation), options.thresholds or {})
     warnings += [(item.rule, item.message) for item in found]
     warned = (*run.warnings, *(Warning(code=code, message=message) for code, message in warnings))
     return msgspec.structs.replace(run, warnings=warned)

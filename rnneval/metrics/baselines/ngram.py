@@ -11,7 +11,7 @@ from rnneval.metrics._base import UnavailableError
 from rnneval.options import LARGEST_ORDER
 
 MOST_TOKENS = 12_000_000
-"""Tokens of the fitted and of the scored text that fit into 2 GB of memory and two minutes."""
+"""TokenText of the fitted and of the scored text that fit into 2 GB of memory and two minutes."""
 COPIED_TOKENS = 32
 """Length of a run of tokens that two texts hardly share by chance; a power of 2."""
 
@@ -21,7 +21,7 @@ Numbers = NDArray[np.int32]
 """Number of the n-gram that ends at each token, `(n,)`; −1 where there is none."""
 
 
-class Tokens(NamedTuple):
+class TokenText(NamedTuple):
     """A text as ids."""
 
     ids: NDArray[Any]
@@ -52,7 +52,7 @@ class _Level(NamedTuple):
 
 
 def losses_by_order(
-    fitted: Tokens, scored: Tokens, *, vocabulary_size: int, max_order: int = LARGEST_ORDER
+    fitted: TokenText, scored: TokenText, *, vocabulary_size: int, max_order: int = LARGEST_ORDER
 ) -> Iterator[OrderLosses]:
     """Yield the losses of order 1, 2, …; an order costs nothing until it is asked for.
 
@@ -86,13 +86,16 @@ def losses_by_order(
         contexts = len(level.keys)
 
 
-def copied(fitted: Tokens, scored: Tokens, *, vocabulary_size: int, length: int = COPIED_TOKENS) -> NDArray[np.bool_]:
+def copied(
+    fitted: TokenText, scored: TokenText, *, vocabulary_size: int, length: int = COPIED_TOKENS
+) -> NDArray[np.bool_]:
     """Return which tokens of the scored text end a run of `length` tokens that stands in the fitted text, `(n,)`.
 
     Runs of 2, 4, 8, … tokens are numbered one after the other, each as two of half the length.
 
     >>> one = np.array([0])
-    >>> copied(Tokens(np.array([3, 1, 2]), one), Tokens(np.array([0, 1, 2]), one), vocabulary_size=4, length=2).tolist()
+    >>> fitted, scored = TokenText(np.array([3, 1, 2]), one), TokenText(np.array([0, 1, 2]), one)
+    >>> copied(fitted, scored, vocabulary_size=4, length=2).tolist()
     [False, False, True]
 
     Args:
@@ -116,7 +119,7 @@ def copied(fitted: Tokens, scored: Tokens, *, vocabulary_size: int, length: int 
     return np.asarray(places >= 0)
 
 
-def _check(text: Tokens, vocabulary_size: int) -> None:
+def _check(text: TokenText, vocabulary_size: int) -> None:
     count = len(text.ids)
     if not count:
         raise UnavailableError("there is no text to count n-grams in")
@@ -145,7 +148,7 @@ def _shifted(numbers: Numbers, document_starts: NDArray[Any], reach: int, *, roo
 
 
 def _numbered(
-    fitted: Tokens, before: Numbers, last: NDArray[Any], different: int, *, reach: int = 1, root: bool = False
+    fitted: TokenText, before: Numbers, last: NDArray[Any], different: int, *, reach: int = 1, root: bool = False
 ) -> tuple[_Level, Numbers]:
     """Sort the pairs of a context and what follows it, and number them in this order.
 

@@ -1,34 +1,4 @@
-"""The summary of one state of one layer over a text, from its sums and its covariance.
-
-Definitions (positions are the tokens that are read; the last token of a document is predicted and not read):
-
-- `norm_mean`, `norm_max`: of ‖h_t‖₂ over positions. `rms`: √(Σ h² / (positions · units)).
-- `lowest`, `highest`: over positions and units.
-- `drift`: how much the norm grows over the longest document, as a share of its mean: the least-squares slope of ‖h_t‖
-  on the tokens since the document began, times the number of steps from that document's first position to its last,
-  divided by `norm_mean`.
-
-Over every k-th position of the text, the *sampled* positions, since these take most of the time. k is `every`: the
-largest power of two, at most 16, that leaves at least 4,096 positions (1 in texts below 8,192 tokens, and in
-`rnneval trace`):
-
-- `mean`: over positions and units.
-- `saturated`: share of position × unit with |h| > 0.97, for states bounded by tanh; for the c of an LSTM, |tanh c| >
-  0.97. Absent if the state is not known to be bounded.
-- `dead`: share of units whose variance over the text is below 1e-6.
-- `speed`: mean of ‖h_t − h_{t−1}‖₂; the state before a document's first token is the initial one.
-
-Over every 16th position (rarer in texts above 65,536 tokens: 4,096 positions at the most), since a covariance at every
-step costs a third of the recurrence itself:
-
-- `duplicated`: share of units that have a twin among the units that are not dead: another unit whose correlation with
-  it is beyond |r| > 0.999.
-- `participation_ratio`: (Σλ)² / Σλ² of the eigenvalues λ of the covariance: the number of directions in use, from 1
-  (all variance in one direction) to the number of units (equal variance in every direction). It needs no eigenvalues:
-  Σλ is the trace, and Σλ² the sum of all squared entries. Not the same as the effective rank of O. Roy and M. Vetterli
-  (EUSIPCO 2007), which is the exponential of an entropy. Source: P. Gao et al.: A theory of multineuronal
-  dimensionality, dynamics and measurement. bioRxiv 214262, 2017, equation 5.
-"""
+"""The summary of one state of one layer over a text, from its sums and its covariance: `rnneval/pages/states.md`."""
 
 import math
 from dataclasses import dataclass

@@ -35,24 +35,14 @@ class Sums(NamedTuple):
     peaks: Doubles
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trajectory:
-    """One state of a layer over a segment."""
-
-    states: Floats
-    """The state after each token, `(rows, time, units)`, in any order in memory."""
-    before: Floats
-    """The state before the first token, `(rows, units)`."""
-
-
 def width(units: int) -> int:
     """Return how many additive numbers a row has for a state of `units` units."""
     return len(SCALARS) + 2 * units
 
 
-def shift_of(trajectory: Trajectory) -> Floats:
+def shift_of(states: Floats) -> Floats:
     """Return the shift, `(units,)`: each unit's mean over the first segment; any numbers near it would do."""
-    mean: Floats = trajectory.states[0].mean(axis=0, dtype=np.float64).astype(np.float32)
+    mean: Floats = states[0].mean(axis=0, dtype=np.float64).astype(np.float32)
     return np.where(np.isfinite(mean), mean, np.float32(0))
 
 
@@ -102,18 +92,19 @@ class Where:
         return np.where(at < self.counts[:, None], at, -1)
 
 
-def row_sums(trajectory: Trajectory, where: Where, shift: Floats, limit: float | None) -> Sums:
+def row_sums(states: Floats, before: Floats, where: Where, shift: Floats, limit: float | None) -> Sums:
     """Return the sums over each row's positions.
 
     Args:
-        trajectory: The states.
-        where: Their positions.
+        states: The state after each token, `(rows, time, units)`, in any order in memory.
+        before: The state before the first token, `(rows, units)`.
+        where: The positions.
         shift: `(units,)`, the same in every call of a run.
         limit: A unit is saturated where |h| is above this; None where it has no bound.
     """
-    norm2, peaks = _everywhere(trajectory.states, where)
+    norm2, peaks = _everywhere(states, where)
     norm = np.sqrt(norm2, dtype=np.float64)
-    near = _near(trajectory, where, shift, limit)
+    near = _near(states, before, where, shift, limit)
     positions, t, tt, sampled = where.of_positions.T
     scalars = (positions, norm.sum(1), norm2.sum(1, dtype=np.float64), t, tt, dot(where.t, norm), sampled)
     additive = np.concatenate([np.stack(scalars, axis=1), near], axis=1)
@@ -140,26 +131,26 @@ def _everywhere(states: Floats, where: Where) -> tuple[Floats, Doubles]:
     return norm2, peaks
 
 
-def _near(trajectory: Trajectory, where: Where, shift: Floats, limit: float | None) -> Doubles:
+def _near(states: Floats, before: Floats, where: Where, shift: Floats, limit: float | None) -> Doubles:
     """Return the sums at the multiples of `every` of each row: speed, saturated, and by unit Σ(h − s) and Σ(h − s)²."""
-    places, (rows, _, units) = where.places, trajectory.states.shape
+    places, (rows, _, units) = where.places, states.shape
     most = max(1, _BLOCK // max(1, places.shape[1] * units))
     if not places.size:
         return np.zeros((rows, 2 + 2 * units))
     blocks = [slice(start, start + most) for start in range(0, rows, most)]
-    found = [_near_block(trajectory, block, places[block], shift, limit) for block in blocks]
+    found = [_near_block(states[block], before[block], places[block], shift, limit) for block in blocks]
     return found[0] if len(found) == 1 else np.concatenate(found)
 
 
 def _near_block(
-    trajectory: Trajectory, block: slice, places: NDArray[np.int64], shift: Floats, limit: float | None
+    states: Floats, before: Floats, places: NDArray[np.int64], shift: Floats, limit: float | None
 ) -> Doubles:
     """Return the same of one block of rows, at its places `(rows, n)`."""
-    row = np.arange(block.start, block.start + len(places))[:, None]
+    row = np.arange(len(places))[:, None]
     missing = places < 0 if (places < 0).any() else None
-    x, work = trajectory.states[row, places], trajectory.states[row, np.maximum(places - 1, -1)]
+    x, work = states[row, places], states[row, np.maximum(places - 1, -1)]
     begins, at = np.nonzero(places == 0)
-    work[begins, at] = trajectory.before[row[begins, 0]]
+    work[begins, at] = before[begins]
     np.subtract(x, work, out=work)
     _clear(work, missing)
     units, one = x.shape[2], np.ones((1, x.shape[1]), np.float32)

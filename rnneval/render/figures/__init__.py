@@ -8,13 +8,12 @@ The file of a figure holds
 - `TOGETHER = True` if `figure(*sources)` makes one picture of several records.
 
 Its page, `rnneval/pages/NAME.md`, says in its first line what the figure shows, and under "How to read the figure" how
-to read it, a sentence a mark. `figure` may take the keyword `metric`, the score to draw in place of the default.
+to read it. `figure` may take the keyword `metric`, the score to draw in place of the default.
 
-`figure` is cheap: it takes the numbers, and makes title and text alternative. pandas, seaborn and matplotlib are
-imported in functions, so that listing the figures of a record does not load matplotlib.
+`figure` is cheap: it takes the numbers, and makes title and text alternative. pandas and matplotlib are imported in
+functions, so that listing the figures of a record does not load matplotlib.
 """
 
-import re
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import cache
@@ -28,11 +27,11 @@ from rnneval.errors import UsageError
 from rnneval.pages import page
 from rnneval.records import Run
 from rnneval.records.tables import LOSSES
-from rnneval.render.figures._base import Figure, Source, Table, caution, kind_of, load, meant, source_of
+from rnneval.render.figures._base import Figure, Source, TidyTable, caution, kind_of, load, meant, source_of
 from rnneval.render.figures._export import ENDINGS, SIZES, ending_of, save, svg
 
 __all__ = [
-    "ENDINGS", "LOSSES", "SIZES", "Figure", "Source", "Table", "caution", "ending_of",
+    "ENDINGS", "LOSSES", "SIZES", "Figure", "Source", "TidyTable", "caution", "ending_of",
     "figure_of", "figures_of", "load", "meant", "names", "save", "source_of", "svg", "together",
     "with_metric",
 ]  # fmt: skip
@@ -63,7 +62,7 @@ def with_metric() -> tuple[str, ...]:
 def figures_of(source: Any) -> list[Figure]:
     """Return every figure that a record, a table, or several of them together can give; the default comes first.
 
-    A source is a record, a `Table`, a path of either, a DataFrame of a table, or a sequence of them.
+    A source is a record, a `TidyTable`, a path of either, a DataFrame of a table, or a sequence of them.
     """
     return list(_made(source_of(source), names()))
 
@@ -104,16 +103,8 @@ def _made(given: Any, wanted: Collection[str], **options: Any) -> Iterator[Figur
         figure = module.figure(*sources, **options)
         if figure is None:
             continue
-        figure = replace(figure, name=name)
-        figure = replace(figure, reading=figure.reading or _reading(figure))
+        reading = figure.reading or page(name).paragraph("How to read the figure")
         if word:
             title, alt = f"{word}: {figure.title}", f"{word}. {figure.alt}"
             figure = replace(figure, title=title, alt=alt, diverged=True)
-        yield figure
-
-
-def _reading(figure: Figure) -> str:
-    """Return how to read a figure, without the sentences on marks that are not drawn."""
-    absent = [words for words, drawn in figure.marks.items() if not drawn]
-    sentences = re.split(r"(?<=[.]) (?=\S)", page(figure.name).paragraph("How to read the figure"))
-    return " ".join(sentence for sentence in sentences if not any(words in sentence for words in absent))
+        yield replace(figure, name=name, reading=reading)

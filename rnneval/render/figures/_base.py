@@ -15,7 +15,8 @@ from typing import Any, Literal
 from rich.text import Text
 
 from rnneval.errors import RecordError, UsageError
-from rnneval.evaluate import sweep_table as sweeps
+from rnneval.evaluate.sweep_table import FILE
+from rnneval.gates.unfit import unfit
 from rnneval.records import Record, Run, read, read_table
 from rnneval.records._base import Shown
 from rnneval.records.tables import GRADIENT_HISTORY, LOSSES, STATE_HISTORY, SWEEP, TRACE
@@ -24,8 +25,6 @@ from rnneval.render.phrasing import listed
 
 LOCK = threading.RLock()
 """Held while matplotlib's settings are changed, so that threads do not see each other's."""
-GUESSING = math.log(1e6)
-"""Loss of guessing among more tokens than any vocabulary has, in nats per token."""
 # A frame without a file's metadata is recognized by its columns.
 _COLUMNS = {
     TRACE: {"position", "layer", "slot", "statistic", "value", "low", "high"},
@@ -34,24 +33,6 @@ _COLUMNS = {
     STATE_HISTORY: {"epoch", "layer", "variable", "statistic", "value"},
     SWEEP: {"path", "run", "epoch", "step", "status"},
 }
-
-
-def meant(word: object, known: Iterable[str]) -> str:
-    """Return a question that names the words that are close, to be put into a message; "" if there is none.
-
-    >>> meant("linewdth", ["linewidth", "alpha"]), meant("xyz", ["linewidth"])
-    (' (did you mean linewidth?)', '')
-    """
-    close = difflib.get_close_matches(str(word), list(known))
-    return f" (did you mean {' or '.join(close)}?)" if close else ""
-
-
-def require_metric(metric: str | None, known: Iterable[str], what: str) -> None:
-    """Refuse a metric that is none of those which a source has for a figure; the message names them."""
-    there = list(known)
-    if metric is not None and metric not in there:
-        allowed = f"only {listed(there, 9)}" if there else "nor any other"
-        raise UsageError(f"metric={metric!r}: {what} has no such score{meant(metric, there)}, {allowed}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +59,6 @@ class Figure:
     """Makes the same as an HTML element; `passage.CSS` styles it."""
     reading: str = ""
     """How to read it: by default, from the figure's page."""
-    marks: Mapping[str, object] = field(default_factory=dict)
-    """Words of marks, and whether they are in this picture: `reading` goes without sentences on those that are not."""
     diverged: bool = False
     """Whether the title says that a training run diverged; a report puts it first."""
     chapter: Literal["inside", "numbers", "baselines"] = "inside"
@@ -98,28 +77,25 @@ class Figure:
             ax = plt.gca()
         look = look_of(ax)
         with LOCK, mpl.rc_context(look.theme()):
-            ax.tick_params(which="both", labelsize="small", length=3)
+            ax.tick_params(which="both", labelsize="small", length=3, direction="out")
             self.paint(ax, look)
             frame(ax, look, title=self.title, x=self.x, y=self.y, grid=self.grid)
         return ax
 
 
+def caution(run: Run) -> str:
+    """Return in words why the numbers of a run must not be read as scores; "" for a sound run."""
+    if reason := unfit(run):
+        return "diverged" if reason.startswith("diverged") else "not valid"
+    loss = run.scores.get("cross_entropy")
+    return "worse than guessing" if loss is not None and loss.value > run.baselines.get("uniform", math.inf) else ""
+
+
 # Sources
 
 
-def caution(run: Run) -> str:
-    """Return in words why the numbers of a run must not be read as scores; "" for a sound run.
-
-    A run without baselines is compared with guessing among a million tokens, more than any vocabulary has.
-    """
-    if not run.valid:
-        return "not valid"
-    loss = run.scores.get("cross_entropy")
-    return "worse than guessing" if loss is not None and loss.value > run.baselines.get("uniform", GUESSING) else ""
-
-
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class TidyTable:
     """One tidy table."""
 
     schema: str
@@ -132,7 +108,7 @@ class Table:
     """Byte of the text to show; only for losses."""
 
 
-Source = Record | Table
+Source = Record | TidyTable
 
 
 def load(path: str | os.PathLike[str]) -> Source:
@@ -142,8 +118,8 @@ def load(path: str | os.PathLike[str]) -> Source:
         RecordError: it is missing, unreadable, or not one of rnneval's.
     """
     place = Path(path)
-    if (place / sweeps.FILE).is_file():
-        place = place / sweeps.FILE
+    if (place / FILE).is_file():
+        place = place / FILE
     if not place.is_dir() and place.suffix != ".parquet":
         return read(place)
     found = read_table(place)
@@ -155,7 +131,7 @@ def load(path: str | os.PathLike[str]) -> Source:
             "one of rnneval trace, evaluate --losses, sweep, GradientNorms or StateNorms?"
         )
     frame = found.to_pandas(ignore_metadata=True, split_blocks=True, self_destruct=True)  # no second copy in memory
-    return Table(schema=schema, frame=frame, metadata=metadata)
+    return TidyTable(schema=schema, frame=frame, metadata=metadata)
 
 
 def source_of(given: Any) -> Any:
@@ -165,12 +141,12 @@ def source_of(given: Any) -> Any:
     """
     if isinstance(given, str | os.PathLike):
         return load(given)
-    if isinstance(given, Shown | Table):
+    if isinstance(given, Shown | TidyTable):
         return given
     if hasattr(given, "columns") and hasattr(given, "groupby"):
         for schema, needed in _COLUMNS.items():
             if needed <= set(given.columns):
-                return Table(schema=schema, frame=given)
+                return TidyTable(schema=schema, frame=given)
         columns = ", ".join(map(str, given.columns))
         raise UsageError(f"a table with the columns {columns} is none that rnneval writes")
     if isinstance(given, Sequence) and given:
@@ -180,6 +156,24 @@ def source_of(given: Any) -> Any:
 
 def kind_of(source: Any) -> str:
     """Return the schema of a source."""
-    if isinstance(source, Table):
+    if isinstance(source, TidyTable):
         return source.schema
     return str(getattr(type(source), "__struct_config__").tag)  # noqa: B009 - msgspec's own name
+
+
+def meant(word: object, known: Iterable[str]) -> str:
+    """Return a question that names the words that are close, to be put into a message; "" if there is none.
+
+    >>> meant("linewdth", ["linewidth", "alpha"]), meant("xyz", ["linewidth"])
+    (' (did you mean linewidth?)', '')
+    """
+    close = difflib.get_close_matches(str(word), list(known))
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
+
+
+def require_metric(metric: str | None, known: Iterable[str], what: str) -> None:
+    """Refuse a metric that is none of those which a source has for a figure; the message names them."""
+    there = list(known)
+    if metric is not None and metric not in there:
+        allowed = f"only {listed(there, 9)}" if there else "nor any other"
+        raise UsageError(f"metric={metric!r}: {what} has no such score{meant(metric, there)}, {allowed}")

@@ -21,47 +21,53 @@ from rnneval.render.figures._base import LOCK, Figure
 from rnneval.render.figures._style import DARK, LIGHT, fill
 from rnneval.render.phrasing import visible
 
-LOWEST = 520  # pixels: no picture is lower than one that is as wide
 ENDINGS = ("png", "svg", "pdf", "html")
+Size = tuple[float, float | None, int]
+"""Width and height in inches, and dots an inch; without a height it is the figure's own."""
+SIZES: dict[str, Size] = {"page": (6.5, None, 300), "slide": (6.4, 3.6, 300)}
+"""A slide has 1920 × 1080 dots, and larger text than a page."""
+LOWEST = 440 / 96
+"""Inches: no picture is lower than one that is as wide."""
 # Text in an SVG stays text, in the reader's own font; it is laid out for DejaVu, which is as wide as any of these.
 _SANS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 _TAG = re.compile(r"<[^>]*>")  # text is escaped: it holds neither < nor >, and is left as it is
-# Inches, and dots an inch; None: as high as the figure. A slide has 1920 × 1080 dots, and larger text than a page.
-SIZES: dict[str, tuple[float, float | None, int]] = {"page": (6.5, None, 300), "slide": (6.4, 3.6, 300)}
+_OURS = {
+    "axes.linewidth": 0.7,
+    "axes.unicode_minus": True,
+    "font.family": ["DejaVu Sans"],
+    "font.size": 10.0,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+}
 
 
 def svg(
-    figure: Figure,
-    size: tuple[float, float | None, int] = SIZES["page"],
-    *,
-    dark: bool = False,
-    clear: bool = False,
-    titled: bool = True,
+    figure: Figure, size: Size = SIZES["page"], *, dark: bool = False, clear: bool = False, titled: bool = True
 ) -> str:
     """Return the figure as an SVG image, which scales with its place: with title and text alternative.
 
     Args:
         figure: A figure that is drawn.
-        size: Width and height in inches, or None for the height of the figure; and dots an inch.
+        size: Its size.
         dark: Whether it is drawn for a dark ground.
         clear: Whether its ground is transparent.
         titled: Whether its title stands above it.
     """
     if figure.text is not None:
         raise UsageError(f"the figure {figure.name} is text: it has no SVG")
-    metadata = {"Title": visible(figure.title), "Date": None, "Creator": None}
+    written = io.StringIO()
     with _settings(figure.name):
         canvas = _drawn(figure, size, dark=dark, clear=clear, titled=titled)
-        written = io.StringIO()
-        canvas.savefig(written, format="svg", metadata=metadata)
+        canvas.savefig(written, format="svg", metadata={"Title": visible(figure.title), "Date": None, "Creator": None})
     image = written.getvalue().replace("'DejaVu Sans'", _SANS)
     # Ids that nothing refers to are names of matplotlib or of layers.
     needed = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', image))
     image = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in needed else "", image)
-    head, _, rest = image.partition("<metadata>")
-    described = f"{head}<desc>{html.escape(figure.alt)}</desc>\n <metadata>{rest}"
+    image = image.replace("<metadata>", f"<desc>{html.escape(figure.alt)}</desc>\n <metadata>", 1)
     # Ids and titles are made of the names of layers: characters that XML or UTF-8 cannot hold are shown as escapes.
-    return "\n".join(map(visible, described.split("\n")))
+    return "\n".join(map(visible, image.split("\n")))
 
 
 def save(figure: Figure, path: str | os.PathLike[str], size: str = "page", *, dark: bool = False) -> None:
@@ -100,34 +106,15 @@ def ending_of(path: str | os.PathLike[str]) -> str:
 def _settings(salt: str) -> Iterator[None]:
     import matplotlib as mpl
 
-    ours = {
-        "axes.titlepad": 8.0,
-        "axes.unicode_minus": True,
-        "font.family": ["DejaVu Sans"],
-        "font.size": 10.0,
-        "pdf.fonttype": 42,
-        "svg.fonttype": "none",
-        "svg.hashsalt": salt,
-        "xtick.major.width": 0.7,
-        "ytick.major.width": 0.7,
-        "axes.linewidth": 0.7,
-    }
     theirs = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")}
     with LOCK, mpl.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         warnings.filterwarnings("ignore", message=".*deprecat", category=mpl.MatplotlibDeprecationWarning)
-        mpl.rcParams.update(theirs | ours)
+        mpl.rcParams.update(theirs | _OURS | {"svg.hashsalt": salt})
         yield
 
 
-def _drawn(
-    figure: Figure,
-    size: tuple[float, float | None, int],
-    *,
-    dark: bool,
-    clear: bool = False,
-    titled: bool = True,
-) -> Any:
+def _drawn(figure: Figure, size: Size, *, dark: bool, clear: bool = False, titled: bool = True) -> Any:
     """Draw on a matplotlib Figure of its own."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import to_rgb
@@ -137,15 +124,14 @@ def _drawn(
     look = DARK if dark else LIGHT
     width, height, dpi = size
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
-    canvas = Canvas((width, height or max(width, LOWEST / 96) * figure.height), dpi, layout=layout)
+    canvas = Canvas((width, height or max(width, LOWEST) * figure.height), dpi, layout=layout)
     FigureCanvasAgg(canvas)
     canvas.set_facecolor((0, 0, 0, 0) if clear else look.paper)
     ax = canvas.add_subplot()
     ax.set_facecolor((*to_rgb(look.paper), 0.0 if clear else 1.0))
     if titled and figure.title:  # over the whole width, in as many lines as it needs
-        x = 0.1 / canvas.get_figwidth()
-        shown = canvas.suptitle("", x=x, ha="left", fontsize=11, fontweight="bold", color=look.ink)
-        fill(shown, figure.title, (canvas.get_figwidth() - 0.2) * canvas.dpi)
+        shown = canvas.suptitle("", x=0.1 / width, ha="left", fontsize=11, fontweight="bold", color=look.ink)
+        fill(shown, figure.title, (width - 0.2) * canvas.dpi)
     layout.execute(canvas)  # what is drawn next may ask how large the Axes are
     figure.draw(ax)
     ax.set_title("", loc="left")

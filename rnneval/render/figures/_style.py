@@ -5,8 +5,7 @@ theme that is set while a figure draws (`Figure.draw`), and the axes are framed 
 decides between the light and the dark look.
 """
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -52,20 +51,18 @@ class Look:
         return f"#{bytes(round(a + (b - a) * share) for a, b in zip(cold, hot, strict=True)).hex()}"
 
     def theme(self) -> dict[str, Any]:
-        """Return seaborn's style in these colours, as matplotlib settings for the artists that a figure adds."""
-        import seaborn as sns
-
-        colors = {**dict.fromkeys(("axes.labelcolor", "text.color"), self.ink), "grid.color": self.grid}
-        colors |= dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), self.muted)
-        legend = {
+        """Return the colours, and the looks of legends, as matplotlib settings for the artists that a figure adds."""
+        return {
+            "axes.labelcolor": self.ink,
+            "legend.borderaxespad": 0.2,
             "legend.fontsize": "small",
             "legend.frameon": False,
-            "legend.handlelength": 2.6,
+            "legend.handlelength": 2.2,
             "legend.labelcolor": self.ink,
             "legend.title_fontsize": "small",
+            "lines.solid_capstyle": "round",
+            "text.color": self.ink,
         }
-        style = sns.axes_style("ticks", rc=colors)
-        return {key: value for key, value in style.items() if not key.startswith(("font.", "figure."))} | legend
 
 
 LIGHT = Look(
@@ -84,19 +81,14 @@ DARK = Look(
     palette=("#56b4e9", "#e69f00", "#00b58a", "#f0e442", "#cc79a7", "#ffffff"),
     hot="#a8500c",
 )
-_DASHES = ("", (4, 1.6), (6.4, 1.6, 1, 1.6), (1, 1.6), (5, 1, 1, 1, 1, 1), (8, 2))
+_DASHES = ((), (4, 1.6), (6.4, 1.6, 1, 1.6), (1, 1.6), (5, 1, 1, 1, 1, 1), (8, 2))
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _PERCENTS = (0, 2.5, 25, 50, 75, 97.5, 100)
 _MOST_BINS = 160
 _NARROW = 280.0
-"""Points; on narrower Axes, nothing stands beside them or over their data."""
-SMALLEST = 6.8
-"""Points; 9 pixels on a page."""
-_PLACES: dict[str, dict[str, Any]] = {
-    "above": {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.2},
-    "below": {"loc": "upper center", "bbox_to_anchor": (0.48, -0.2), "columnspacing": 1.4},
-    "beside": {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0},
-}
+"""Points; on narrower Axes, nothing stands beside them, and names are shorter."""
+SMALLEST = 7.2
+"""Points of the smallest text; 9 pixels at least on a phone."""
 
 
 # Axes
@@ -104,14 +96,14 @@ _PLACES: dict[str, dict[str, Any]] = {
 
 def look_of(ax: Any) -> Look:
     """Return the look that suits the background of the Axes."""
-    from seaborn.utils import relative_luminance
+    from matplotlib.colors import to_rgb
 
-    return LIGHT if relative_luminance(ax.get_facecolor()) > 0.2 else DARK
+    red, green, blue = (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(ax.get_facecolor()))
+    return LIGHT if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.2 else DARK
 
 
 def frame(ax: Any, look: Look, *, title: str, x: str, y: str, grid: str) -> None:
     """Add title, axis labels and a quiet grid to drawn Axes; an empty label leaves the present one."""
-    import seaborn as sns
     from matplotlib.ticker import LogFormatterSciNotation
 
     class Plain(LogFormatterSciNotation):
@@ -120,17 +112,14 @@ def frame(ax: Any, look: Look, *, title: str, x: str, y: str, grid: str) -> None
         def __call__(self, x: float, pos: int | None = None) -> str:
             return f"{x:g}" if super().__call__(x, pos) else ""
 
-    pad = 6.0
-    if ax.get_legend() is not None and ax.get_legend().get_gid() == "above":
-        pad += ax.get_legend().get_window_extent().height / ax.figure.dpi * 72
+    legend = ax.get_legend()
+    pad = 6.0 if legend is None else 6.0 + _points(ax, legend.get_window_extent().height)
     shown = ax.set_title("", loc="left", color=look.ink, fontsize="medium", fontweight="bold", pad=pad)
     fill(shown, title, ax.get_window_extent().width)
-    text = x or ax.get_xlabel()
-    under = ax.set_xlabel(text, color=look.ink, fontsize="small")
-    room = 1.1 * ax.get_window_extent().width
-    broken = [line for part in text.split("\n") for line in _broken(under, part, room)]
-    under.set_text(plain("\n".join(broken)))
-    ax.set_ylabel(plain(y or ax.get_ylabel()), color=look.ink, fontsize="small")
+    ax.set_ylabel(plain(y or ax.get_ylabel()))
+    for text in (ax.xaxis.label, ax.yaxis.label):
+        text.set(color=look.ink, fontsize="small")
+    fill(ax.xaxis.label, x or ax.get_xlabel(), ax.get_window_extent().width - _left(ax))  # names make them narrower
     for axis in (ax.xaxis, ax.yaxis):
         if isinstance(axis.get_major_formatter(), LogFormatterSciNotation):
             axis.set_major_formatter(Plain())
@@ -141,59 +130,53 @@ def frame(ax: Any, look: Look, *, title: str, x: str, y: str, grid: str) -> None
     ax.grid(visible=False)
     if grid:
         ax.grid(visible=True, axis=grid, color=look.grid, linewidth=0.7)
-    for spine in ax.spines.values():
-        spine.set_color(look.muted)
-    sns.despine(ax=ax, left=not grid, bottom=not grid)
+    for side, spine in ax.spines.items():
+        spine.set(color=look.muted, visible=bool(grid) and side in ("left", "bottom"))
 
 
 def fill(shown: Any, text: str, room: float) -> None:
     """Set the text of an artist, broken between words where it would be wider than `room` dots."""
-    shown.set_text(plain("\n".join(_broken(shown, visible(text), room))))
+    lines = []
+    for part in text.split("\n"):
+        lines.append("")
+        for word in visible(part).split(" "):
+            longer = f"{lines[-1]} {word}".strip()
+            shown.set_text(plain(longer))
+            if lines[-1] and shown.get_window_extent().width > room:
+                lines.append(word)
+            else:
+                lines[-1] = longer
+    shown.set_text(plain("\n".join(lines)))
 
 
-def _broken(shown: Any, text: str, room: float) -> list[str]:
-    lines = [""]
-    for word in text.split(" "):
-        longer = f"{lines[-1]} {word}".strip()
-        shown.set_text(plain(longer))
-        if lines[-1] and shown.get_window_extent().width > room:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return lines
+def narrow(ax: Any) -> bool:
+    """Return whether there is little room beside and within the Axes."""
+    return bool(_points(ax, ax.get_window_extent().width) < _NARROW)
 
 
-def crowded(ax: Any) -> bool:
-    """Return whether the Axes are narrow, or have neighbours at the right for which no layout makes room."""
-    # Square Axes are narrower than their place.
-    box = ax.get_position(original=True).transformed(ax.figure.transSubfigure)
-    beside = (other for other in ax.figure.axes if other is not ax and other.get_window_extent().x0 >= box.x1)
-    return bool(box.width / ax.figure.dpi * 72 < _NARROW or (ax.figure.get_layout_engine() is None and any(beside)))
+def _points(ax: Any, dots: float) -> float:
+    return float(dots / ax.figure.dpi * 72)
 
 
-def legend(ax: Any, place: str, **options: Any) -> None:
-    """Add a legend `above`, `below` or `beside` the Axes, unless it would be empty.
+def _left(ax: Any) -> float:
+    """Return how many dots numbers or names take at the left of the Axes."""
+    box = ax.yaxis.get_tightbbox()
+    return 0.0 if box is None else max(float(ax.get_window_extent().x0 - box.x0), 0.0)
 
-    Of crowded Axes it stands below instead of beside them. It has as many columns as there is room for.
-    """
+
+def legend(ax: Any, **options: Any) -> None:
+    """Add a legend above the Axes and their names, in as many columns as there is room for, unless it is empty."""
     from matplotlib.transforms import offset_copy
 
     if not (options.get("handles") or ax.get_legend_handles_labels()[0]):
         return
-    settings = _PLACES[place] | options
-    if place == "beside" and crowded(ax):
-        place, settings = "below", _PLACES["below"] | {"ncols": 3} | options
-    box = ax.get_window_extent()
-    if place == "below":
-        ticks = ax.xaxis.get_tightbbox()
-        points = (3 if ax.get_xlabel() else 18) + (0 if ticks is None else (box.y0 - ticks.y0) / ax.figure.dpi * 72)
-        under = offset_copy(ax.transAxes, ax.figure, y=-points, units="points")
-        settings |= {"bbox_to_anchor": (0.48, 0.0), "bbox_transform": under}
-    for columns in range(settings.get("ncols", 1), 0, -1):
-        shown = ax.legend(**settings | {"ncols": columns})
-        if place == "beside" or shown.get_window_extent().width <= 1.1 * box.width:
+    left = _left(ax)
+    place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderpad": 0.2, "columnspacing": 1.0}
+    place["bbox_transform"] = offset_copy(ax.transAxes, ax.figure, x=-_points(ax, left), units="points")
+    for columns in range(options.pop("ncols", 3), 0, -1):
+        shown = ax.legend(**place | options, ncols=columns)
+        if shown.get_window_extent().width <= ax.get_window_extent().width + left:
             break
-    shown.set_gid(place)
 
 
 def on_paper(look: Look) -> dict[str, Any]:
@@ -205,14 +188,14 @@ def counting(axis: Any) -> None:
     """Let an axis count: whole numbers, with separators for thousands."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(nbins=4 if crowded(axis.axes) else 7, integer=True, min_n_ticks=1))
+    axis.set_major_locator(MaxNLocator(nbins=4 if narrow(axis.axes) else 7, integer=True, min_n_ticks=1))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1e6:g} M" if value >= 1e6 else f"{value:,.0f}"))
 
 
 def rows(ax: Any, names: Sequence[str]) -> None:
     """Name rows at y = 0, 1, …; the first is on top."""
     ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.set_yticks(range(len(names)), list(map(plain, labels(names, 16 if crowded(ax) else 24))))
+    ax.set_yticks(range(len(names)), list(map(plain, labels(names, 16 if narrow(ax) else 24))))
     ax.tick_params(axis="y", length=0)
 
 
@@ -222,7 +205,7 @@ def lanes(ax: Any, every: Sequence[T], key: Callable[[T], float], name: Callable
     The lanes with the largest `key` are chosen and stay in their order. The lane at place k of n is drawn upwards from
     y = n − 1 − k.
     """
-    points = float(ax.get_window_extent().height / ax.figure.dpi * 72)
+    points = _points(ax, ax.get_window_extent().height)
     order = sorted(range(len(every)), key=lambda k: -key(every[k]))
     chosen = [every[k] for k in sorted(order[: max(int(points / SMALLEST * 0.78), 1)])]
     count = len(chosen)
@@ -233,12 +216,13 @@ def lanes(ax: Any, every: Sequence[T], key: Callable[[T], float], name: Callable
     return chosen, size
 
 
-def beside_lane(ax: Any, look: Look, text: str, y: float, size: float) -> None:
-    """Write a number of a lane at its right end."""
-    ax.annotate(
-        text, (1.0, y), (4, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points", va="center",
-        fontsize=min(size, 7.0), color=look.muted,
-    )  # fmt: skip
+def beside_lane(ax: Any, look: Look, base: float, low: str, high: str, *, both: bool) -> None:
+    """Write the numbers at the bottom and the top of a lane at its right end, or where there is no room, the top's."""
+    for y, text, side in ((0.84, high, "top"), (0.0, low, "bottom")) if both else ((0.42, high, "center"),):
+        ax.annotate(
+            text, (1.0, base + y), (4, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points", va=side,
+            fontsize=SMALLEST, color=look.muted,
+        )  # fmt: skip
 
 
 # Series
@@ -256,53 +240,23 @@ def bands(x: Doubles, values: Doubles, most: int = _MOST_BINS) -> tuple[Any, int
     """
     import pandas as pd
 
-    pooled = pooled_by(len(x), most)
+    pooled = max(-(-len(x) // most), 1)
     bins = np.arange(len(x)) // pooled
     table = pd.Series(values).groupby(bins).quantile(np.divide(_PERCENTS, 100)).unstack()  # noqa: PD010 - a Series
     return table.set_axis(_PERCENTS, axis=1).assign(x=pd.Series(x).groupby(bins).mean()), pooled
 
 
-def pooled_by(count: int, most: int = _MOST_BINS) -> int:
-    """Return how many neighbours of so many values `bands` pools."""
-    return max(-(-count // most), 1)
+def styles(look: Look, count: int, *, marked: bool) -> Iterator[dict[str, Any]]:
+    """Yield the style of each of so many lines: they differ in colour, dashes and marker.
 
-
-def lines(ax: Any, look: Look, frame: Any, *, x: str, y: str, by: str, marked: bool, **options: Any) -> list[Any]:
-    """Draw a line for each value of the column `by`, in order of appearance, and return the lines of matplotlib.
-
-    They differ in colour, dashes and marker; more lines than colours repeat the colours with other dashes and markers.
+    More lines than colours repeat the colours with other dashes and markers.
     """
-    import seaborn as sns
-
-    names, n = list(dict.fromkeys(frame[by])), len(look.palette)
-    chosen = {name: (i % n, (i + i // n) % n) for i, name in enumerate(names)}
-    before = len(ax.lines)
-    sns.lineplot(
-        ax=ax, data=frame, x=x, y=y, hue=by, hue_order=names,
-        palette={name: look.palette[k] for name, (k, _) in chosen.items()},
-        style=by, style_order=names, dashes={name: _DASHES[k] for name, (_, k) in chosen.items()},
-        markers={name: _MARKERS[k] for name, (_, k) in chosen.items()} if marked else False, markeredgewidth=0,
-        estimator=None, errorbar=None, legend=False, **options,
-    )  # fmt: skip
-    for line, name in zip(ax.lines[before:], names, strict=True):
-        line.set_gid(name)
-    return list(ax.lines[before:])
-
-
-def spread(places: Sequence[float], gap: float) -> list[float]:
-    """Move places apart until neighbours are at least `gap` away from one another, with the least squared movement.
-
-    >>> spread([0.0, 0.1, 5.0], 1.0)
-    [-0.45, 0.55, 5.0]
-    """
-    from scipy.optimize import isotonic_regression
-
-    wanted = np.asarray(places, np.float64)
-    order, offsets = np.argsort(wanted, kind="stable"), gap * np.arange(len(wanted))
-    found = np.empty(len(wanted))
-    if len(wanted):
-        found[order] = isotonic_regression(wanted[order] - offsets).x + offsets
-    return [round(float(place), 12) for place in found]
+    n = len(look.palette)
+    for i in range(count):
+        k = (i + i // n) % n
+        dashes = {"dashes": _DASHES[k]} if _DASHES[k] else {}
+        marker = {"marker": _MARKERS[k], "markeredgewidth": 0} if marked else {}
+        yield {"color": look.palette[i % n], **dashes, **marker}
 
 
 def end_labels(ax: Any, ends: Sequence[tuple[float, str, Any]]) -> None:
@@ -310,15 +264,33 @@ def end_labels(ax: Any, ends: Sequence[tuple[float, str, Any]]) -> None:
 
     Heights are shares of the Axes, so that any scale will do. Labels are moved apart, so that none lies on another.
     """
-    size = "x-small" if len(ends) > 8 else "small"
-    to_axes = ax.transData + ax.transAxes.inverted()
-    middle = sum(ax.get_xlim()) / 2
-    heights = [min(max(float(to_axes.transform((middle, y))[1]), 0.0), 1.0) for y, _, _ in ends]
-    points = ax.get_window_extent().height / ax.figure.dpi * 72
-    gap = min(11.0 / points, 1.0 / max(len(ends), 1))
+    to_axes, middle = ax.transData + ax.transAxes.inverted(), sum(ax.get_xlim()) / 2
     names = labels([name for _, name, _ in ends], 18)
-    for (_, _, color), name, height in zip(ends, names, spread(heights, gap), strict=True):
+    placed = sorted(
+        (min(max(float(to_axes.transform((middle, y))[1]), 0.0), 1.0), name, color)
+        for (y, _, color), name in zip(ends, names, strict=True)
+    )
+    points = _points(ax, ax.get_window_extent().height)
+    heights = spread([height for height, _, _ in placed], min(11.0 / points, 1.0 / max(len(ends), 1)))
+    size = SMALLEST if len(ends) > 8 else "small"
+    for height, (_, name, color) in zip(heights, placed, strict=True):
         ax.text(1.012, height, plain(name), color=color, fontsize=size, va="center", transform=ax.transAxes)
+
+
+def spread(heights: Sequence[float], gap: float) -> list[float]:
+    """Move sorted heights within 0 and 1 apart until neighbours are at least `gap` away from one another.
+
+    >>> spread([0.0, 0.25, 0.95, 1.0], 0.25)
+    [0.0, 0.25, 0.75, 1.0]
+    """
+    moved: list[float] = []
+    for height in heights:
+        moved.append(max(height, moved[-1] + gap) if moved else height)
+    bound = 1.0
+    for k in reversed(range(len(moved))):
+        moved[k] = bound = min(moved[k], bound)
+        bound -= gap
+    return moved
 
 
 # Words
@@ -343,43 +315,15 @@ def label(name: str, most: int = 24) -> str:
 
 
 def labels(names: Sequence[str], most: int = 24) -> list[str]:
-    """Return names out of files as short lines, which differ where the names differ.
+    """Return names out of files as short lines, which are numbered where they would not differ.
 
-    Where a name is too long, what all of them begin or end with is left out, up to the end of a word.
-
-    >>> labels(["a_run_with_a_long_name_gru_64.keras", "a_run_with_a_long_name_gru_128.keras"])
-    ['…64…', '…128…']
-    >>> labels(["gru", "lstm"]), labels(["x" * 30 + "1" + "y" * 30, "x" * 30 + "2" + "y" * 30], most=9)
-    (['gru', 'lstm'], ['…1yy…yyyy', '…2yy…yyyy'])
+    >>> labels(["gru", "lstm"]), labels(["a" * 20 + "1" + "b" * 20, "a" * 20 + "2" + "b" * 20], most=9)
+    (['gru', 'lstm'], ['aa…bb (1)', 'aa…bb (2)'])
     """
-    shown = [visible(name) for name in names]
-    different = list(dict.fromkeys(shown))
-    if all(len(name) <= most for name in different) or len(different) < 2:
-        return [label(name, most) for name in names]
-    # Common beginnings, forwards and backwards.
-    begin, end = (
-        len(re.sub(r"[^\W_]+$", "", _shared(names))) for names in (different, [name[::-1] for name in different])
-    )
-    short = {}
-    for name in different:
-        middle = name[begin : max(len(name) - end, begin)]
-        short[name] = shortened(f"{'…' if begin else ''}{middle}{'…' if end else ''}", most)
-    groups: dict[str, list[str]] = {}
-    for name, text in short.items():
-        groups.setdefault(text, []).append(name)
-    for alike in groups.values():
-        if len(alike) > 1:  # they differ where the middle was left out
-            shared = len(_shared(alike))
-            short |= {name: shortened(f"…{name[shared:]}", most) for name in alike}
+    short = {name: label(name, most) for name in names}
     if len(set(short.values())) < len(short):
-        short = {name: f"{label(name, most - 4)} ({number})" for number, name in enumerate(different, 1)}
-    return [short[name] for name in shown]
-
-
-def _shared(names: Sequence[str]) -> str:
-    """Return what all names begin with."""
-    columns = enumerate(zip(*names, strict=False))
-    return names[0][: next((place for place, column in columns if len(set(column)) > 1), min(map(len, names)))]
+        short = {name: f"{label(name, most - 4)} ({number})" for number, name in enumerate(short, 1)}
+    return [short[name] for name in names]
 
 
 def in_legend(name: str) -> str:

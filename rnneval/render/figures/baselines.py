@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,10 +20,16 @@ TOGETHER = True
 _LOSS = "cross_entropy"
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Bar:
+    name: str
+    score: float
+    bounds: tuple[float, float] | None = None
+    is_model: bool = False
+
+
 def figure(*runs: Run, metric: str | None = None) -> Figure | None:
     """Compare the loss of each run, or a score that follows from it, with the baselines of the first."""
-    import pandas as pd
-
     of_loss = [name for name, known in by_name().items() if known.hypothesis == "loss"]
     require_metric(metric, [name for name in of_loss if name in runs[0].scores], "a baseline")
     measured = by_name()[metric or _LOSS]
@@ -31,55 +37,47 @@ def figure(*runs: Run, metric: str | None = None) -> Figure | None:
     named = list(zip(labels(model_names([run.title for run in runs])), runs, strict=True))
     valid = [(name, run) for name, run in named if run.valid and measured.name in run.scores]
     kept = [(name, run) for name, run in valid if difference_between(valid[0][1], run, across_tokens=across) is None]
-    base = _baselines(kept, measured)
-    if not base:
+    bars = _baselines(kept, measured)
+    if not bars:
         return None
-    table: list[tuple[str, float, float | None, float | None, str]]
-    table = [(label(name), value, value, value, "baseline") for name, value in base]
     for name, run in kept:
         score = run.scores[measured.name]
-        table.append((name, score.value, score.low, score.high, "model"))
-    frame = pd.DataFrame(table, columns=["name", "score", "low", "high", "kind"])
-    frame = frame.fillna({"low": frame["score"], "high": frame["score"]})  # no interval
-    frame = frame.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+        bounds = None if score.low is None or score.high is None else (score.low, score.high)
+        bars.append(_Bar(name=name, score=score.value, bounds=bounds, is_model=True))
+    bars.sort(key=lambda bar: -bar.score)
     what = "loss" if measured.name == _LOSS else measured.name.replace("_", " ")
-    model, baseline = (frame[frame["kind"] == kind].iloc[-1] for kind in ("model", "baseline"))  # the best
-    gain = baseline["score"] - model["score"]
-    against = f"{number(model['score'])} against {number(baseline['score'])}"
+    model, baseline = (next(bar for bar in reversed(bars) if bar.is_model is kind) for kind in (True, False))  # best
+    gain, against = baseline.score - model.score, f"{number(model.score)} against {number(baseline.score)}"
     against = f"{against} nats a token" if what == "loss" else f"{what} {against}"
-    title = f"{model['name']} is {'better' if gain > 0 else 'no better'} than {baseline['name']}: {against}"
+    title = f"{model.name} is {'better' if gain > 0 else 'no better'} than {baseline.name}: {against}"
     if what == "loss" and gain > 0:
-        title = f"{model['name']} is {number(gain)} nats a token better than {baseline['name']}"
+        title = f"{model.name} is {number(gain)} nats a token better than {baseline.name}"
     shown = {id(run) for _, run in kept}
     without = {
         "not valid": [name for name, run in named if not run.valid],
         "not comparable": [name for name, run in named if run.valid and id(run) not in shown],
     }
     note = "".join(f"\n{why}, not shown: {listed(names, 3)}" for why, names in without.items() if names)
-    marks = {f"`{kind}": any(name.startswith(kind) for name, _ in base) for kind in ("uniform", "unigram", "ngram")}
-    marks |= {"interval": bool(frame["high"].gt(frame["low"]).any()), "Several runs": len(runs) > 1}
-    marks |= {"Where a baseline differs": any(name.endswith(")") for name, _ in base)}
-    scores = ", ".join(f"{name} {number(value)}" for name, value in zip(frame["name"], frame["score"], strict=True))
+    scores = ", ".join(f"{bar.name} {number(bar.score)}" for bar in bars)
     return Figure(
         title=title,
         alt=f"{title}. {what.capitalize()} in {measured.unit}: {scores}.{note.replace(chr(10), ' ')}",
-        height=min(0.2 + 0.06 * len(frame), 1.0),
+        height=min(0.2 + 0.06 * len(bars), 1.0),
         x=f"{what} ({measured.unit}; less is better){note}",
         grid="x",
-        paint=partial(_paint, frame),
-        marks=marks,
+        paint=partial(_paint, bars),
         chapter="baselines",
     )
 
 
-def _baselines(named: Sequence[tuple[str, Run]], measured: Metric) -> list[tuple[str, float]]:
+def _baselines(named: Sequence[tuple[str, Run]], measured: Metric) -> list[_Bar]:
     """Return every baseline with its score; the name of its run stands behind one that others have, too, and unlike."""
     found: dict[str, dict[float, str]] = {}
     for run_name, run in named:
         for name, score in _scores(run, measured).items():
             found.setdefault(name, {}).setdefault(score, run_name)
     return [
-        (name if len(scores) == 1 else f"{name} ({run_name})", score)
+        _Bar(name=label(name if len(scores) == 1 else f"{name} ({run_name})"), score=score)
         for name, scores in found.items()
         for score, run_name in scores.items()
     ]
@@ -96,18 +94,13 @@ def _scores(run: Run, measured: Metric) -> dict[str, float]:
     return found
 
 
-def _paint(frame: Any, ax: Any, look: Look) -> None:
-    import seaborn as sns
-
-    colors = {"model": look.good, "baseline": look.muted}
-    places = list(frame.index)  # rows and not names, since two runs may have the same name
-    sns.barplot(
-        ax=ax, x=frame["score"], y=places, hue=frame["kind"], orient="h", palette=colors, saturation=1,
-        alpha=0.75, width=0.62, linewidth=0, errorbar=None, legend=False,
-    )  # fmt: skip
-    ax.hlines(places, frame["low"], frame["high"], color=look.ink, linewidth=2.2, gid="interval")
-    ends = frame[["score", "high"]].max(axis=1)
-    for place, score, end in zip(places, frame["score"], ends, strict=True):
-        ax.annotate(number(score), (end, place), (7, 0), textcoords="offset points", va="center", fontsize="small")
-    ax.set_xlim(0, ends.max() * 1.12)
-    rows(ax, frame["name"])
+def _paint(bars: Sequence[_Bar], ax: Any, look: Look) -> None:
+    for place, bar in enumerate(bars):
+        ax.barh(place, bar.score, height=0.62, color=look.good if bar.is_model else look.muted, alpha=0.75, linewidth=0)
+        end = bar.score
+        if bar.bounds:
+            ax.hlines(place, *bar.bounds, color=look.ink, linewidth=2.2, gid="interval")
+            end = max(end, bar.bounds[1])
+        ax.annotate(number(bar.score), (end, place), (7, 0), textcoords="offset points", va="center", fontsize="small")
+    ax.set_xlim(0, 1.15 * max(max((bar.score, *(bar.bounds or ()))) for bar in bars))
+    rows(ax, [bar.name for bar in bars])

@@ -15,7 +15,7 @@ from rnneval.pages import page
 from rnneval.records import Gate, Run
 from rnneval.records.gate import Comparison
 from rnneval.render.figures._base import Figure, meant
-from rnneval.render.figures._style import Look, crowded, labels, legend, on_paper, plain, rows
+from rnneval.render.figures._style import SMALLEST, Look, labels, legend, on_paper, plain, rows
 from rnneval.render.phrasing import counted, listed, model_names
 
 KINDS = ("rnneval.gate/1", "rnneval.run/1", "rnneval.compare/1")
@@ -28,15 +28,16 @@ _MARKS = {"pass": ("o", "good"), "fail": ("X", "bad"), "inconclusive": ("D", "mu
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Row:
+class _Difference:
     """One difference on the axis of the picture."""
 
     name: str
     middle: float
     bounds: tuple[float, float] | None
     verdict: str = ""
-    says: str
-    """The difference, its bounds and its allowance, in the metric's own unit."""
+    text: str
+    """The difference and its bounds, in the metric's own unit."""
+    allowed: str = ""
 
 
 def figure(*sources: Any, metric: str | None = None) -> Figure | None:
@@ -61,8 +62,9 @@ def _of_gate(gate: Gate, metric: str | None) -> Figure | None:
     """Return the forest plot of a gate's comparisons; None if none has an interval and an allowance."""
     sides = list(dict.fromkeys(each.candidate for each in gate.comparisons if each.baseline != "limit"))
     names = dict(zip(sides, model_names(sides), strict=True)) if len(sides) > 1 else {}
-    wanted = [each for each in gate.comparisons if metric in (None, each.metric)]
-    found = [(each, _row(each, names.get(each.candidate))) for each in wanted]
+    found = [
+        (each, _measured(each, names.get(each.candidate))) for each in gate.comparisons if metric in (None, each.metric)
+    ]
     shown = [(each, row) for each, row in found if row is not None]
     if not shown:
         return None
@@ -86,7 +88,7 @@ def _of_gate(gate: Gate, metric: str | None) -> Figure | None:
     )
 
 
-def _row(each: Comparison, candidate: str | None) -> _Row | None:
+def _measured(each: Comparison, candidate: str | None) -> _Difference | None:
     """Measure a difference by its allowance; an allowance of 0 (nothing may be lost) gives no such scale."""
     if each.difference is None or each.low is None or each.high is None:
         return None
@@ -96,12 +98,13 @@ def _row(each: Comparison, candidate: str | None) -> _Row | None:
     low, high = sorted((each.low * scale, each.high * scale))
     middle, *ends = (in_unit(each.metric, value) for value in (each.difference, each.low, each.high))
     name = each.metric.replace("_", " ")
-    return _Row(
+    return _Difference(
         name=f"{name}, {candidate}" if candidate else name,
         middle=each.difference * scale,
         bounds=(low, high),
         verdict=each.verdict,
-        says=f"{middle} [{', '.join(ends)}]\nallowed {amount(each.metric, each.unit, each.allowed)}",
+        text=f"{middle} [{', '.join(ends)}]",
+        allowed=f", allowed {in_unit(each.metric, each.allowed)}",
     )
 
 
@@ -115,19 +118,17 @@ def _of_ranking(ranking: Ranking) -> Figure | None:
         if row.difference is None:
             left_out.append(f"{name} ({row.marks[0].partition(':')[0]})" if row.marks else name)
             continue
-        says = in_unit(ranking.metric, row.difference) if row.difference else "best"
-        bounds = None if row.low is None or row.high is None else (row.low, row.high)
+        text = in_unit(ranking.metric, row.difference) if row.difference else "best"
+        middle, bounds = row.difference, None if row.low is None or row.high is None else (row.low, row.high)
         if bounds and bounds != (0.0, 0.0):
-            says += f" [{in_unit(ranking.metric, bounds[0])}, {in_unit(ranking.metric, bounds[1])}]"
-        middle = row.difference
+            text += f" [{in_unit(ranking.metric, bounds[0])}, {in_unit(ranking.metric, bounds[1])}]"
         if per_cent:  # as the numbers beside the rows
             middle, bounds = 100 * expm1(middle), bounds and (100 * expm1(bounds[0]), 100 * expm1(bounds[1]))
-        shown.append(_Row(name=name, middle=middle, bounds=bounds, says=says))
+        shown.append(_Difference(name=name, middle=middle, bounds=bounds, text=text))
     if len(shown) < 2:
         return None
     side = "right" if by_name()[ranking.metric].worse > 0 else "left"
-    metric = ranking.metric.replace("_", " ")
-    first, second = shown[:2]
+    metric, (first, second) = ranking.metric.replace("_", " "), shown[:2]
     low, high = second.bounds or (0.0, 1.0)
     title = f"{first.name} is best by {metric}, but {second.name} may be as good"
     if second.middle == 0 and low == 0:
@@ -145,33 +146,32 @@ def _of_ranking(ranking: Ranking) -> Figure | None:
 
 
 def _forest(
-    shown: list[_Row], *, title: str, axis: str, margin: float | None, left_out: list[str], reading: str = ""
+    shown: list[_Difference], *, title: str, axis: str, margin: float | None, left_out: list[str], reading: str = ""
 ) -> Figure:
     """Return a figure with one line for each row; of too many rows, the most urgent."""
     urgent = sorted(range(len(shown)), key=lambda k: _URGENCY.get(shown[k].verdict, 2))[:_MOST]
     drawn = [shown[k] for k in sorted(urgent)]
-    said = [
-        f"{name} {row.says.replace(chr(10), ', ')}" + (f" ({row.verdict})" if row.verdict else "")
+    differences = "; ".join(
+        f"{name} {row.text}{row.allowed}" + (f" ({row.verdict})" if row.verdict else "")
         for name, row in zip(labels([row.name for row in drawn], 40), drawn, strict=True)
-    ]
-    notes, rest = [], ""
+    )
+    names, notes, rest = labels(left_out), [axis], ""
     if left_out:
-        names = labels(left_out)
         notes.append(f"not drawn: {listed(names, 3)}")
         rest = f" Not drawn, for lack of a difference, an interval or an allowance: {listed(names, _MOST)}."
     notes += [f"no room for {counted(len(shown) - len(drawn), 'further row')}"] if len(shown) > len(drawn) else []
     return Figure(
         title=title,
-        alt=f"{title}. Forest plot of {counted(len(shown), 'difference')}: {'; '.join(said)}.{rest}",
+        alt=f"{title}. Forest plot of {counted(len(shown), 'difference')}: {differences}.{rest}",
         height=min(0.3 + 0.075 * len(drawn), 1.2),
-        x="\n".join([axis, *notes]),
+        x="\n".join(notes),
         grid="x",
         paint=partial(_paint, drawn, margin),
         reading=reading,
     )
 
 
-def _paint(shown: list[_Row], margin: float | None, ax: Any, look: Look) -> None:
+def _paint(shown: list[_Difference], margin: float | None, ax: Any, look: Look) -> None:
     from matplotlib.lines import Line2D
 
     def mark(verdict: str) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def _paint(shown: list[_Row], margin: float | None, ax: Any, look: Look) -> None
         face = look.paper if marker == "D" else color
         return {"marker": marker, "color": color, "markerfacecolor": face, "markersize": 8, "linestyle": "none"}
 
-    ends, inside = [0.0, margin or 0.0], crowded(ax)
+    ends = [0.0, margin or 0.0]
     if margin is not None:
         ax.axvspan(-1e6, margin, color=look.good, alpha=0.09, linewidth=0, zorder=0)
         ax.axvline(margin, color=look.bad, linestyle="--", linewidth=1.5, label="allowed", gid="allowed")
@@ -191,11 +191,9 @@ def _paint(shown: list[_Row], margin: float | None, ax: Any, look: Look) -> None
             ax.plot(row.bounds, [place, place], color=style["color"], linewidth=2.4, solid_capstyle="butt")
             ax.plot(row.bounds, [place, place], "|", color=style["color"], markersize=9, markeredgewidth=1.8)
         ax.plot(row.middle, place, gid=row.name, **style)
-        # Within the Axes there is room for the difference, and the axis says how it is to what is allowed.
-        x, y, says = (0.02, place - 0.32, row.says.partition("\n")[0]) if inside else (1.02, place, row.says)
         ax.text(
-            x, y, plain(says), transform=ax.get_yaxis_transform(), va="center", fontsize="x-small", linespacing=1.4,
-            bbox=on_paper(look) if inside else None,
+            0.02, place - 0.32, plain(row.text + row.allowed), transform=ax.get_yaxis_transform(), va="center",
+            fontsize=SMALLEST, bbox=on_paper(look),
         )  # fmt: skip
         ends += [row.middle, *(row.bounds or ())]
     room = 0.08 * ((max(ends) - min(ends)) or 1.0)
@@ -205,4 +203,4 @@ def _paint(shown: list[_Row], margin: float | None, ax: Any, look: Look) -> None
     handles = ax.get_legend_handles_labels()[0]
     for verdict in dict.fromkeys(row.verdict for row in shown if row.verdict):
         handles.append(Line2D([], [], label=plain(verdict), **mark(verdict) | {"linestyle": "-"}))
-    legend(ax, "above", handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=5, columnspacing=1.2)
+    legend(ax, handles=handles, ncols=5)

@@ -1,5 +1,6 @@
 """Forgetting lengths: after how many tokens the state no longer depends on where it started."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -18,38 +19,38 @@ def figure(*runs: Run) -> Figure | None:
 
     A run has none if its states did not become the same within the text, or if the state was not carried.
     """
-    names = labels(model_names([run.title for run in runs]), 40)
-    pairs = sorted(zip(names, runs, strict=True), key=lambda pair: not pair[1].valid)
-    marked = [(name if run.valid or len(runs) == 1 else f"{name} (not valid)", run) for name, run in pairs]
-    kept = [(name, length) for name, run in marked if (length := run.forgetting) is not None]
+    named = zip(labels(model_names([run.title for run in runs]), 40), runs, strict=True)
+    kept = [(name, run.forgetting, run.valid) for name, run in named if run.forgetting is not None]
     if not kept:
         return None
+    kept.sort(key=lambda each: not each[2])
+    shown = [(name if valid or len(runs) == 1 else f"{name} (not valid)", length) for name, length, valid in kept]
     without = len(runs) - len(kept)
     note = f" {counted(without, 'run')} without a forgetting length not shown" if without else ""
-    said = [
+    lengths = "; ".join(
         f"{name}: median {each.median:,.0f}, 95 % within {each.p95:,.0f}, longest {each.max:,.0f}"
-        for name, each in kept
-    ]
-    sound = [(name, each) for name, each in kept if not name.endswith("(not valid)")] or kept
-    order = sorted(sound, key=lambda each: each[1].median)
+        for name, each in shown
+    )
+    order = sorted(
+        [each[:2] for each in kept if each[2]] or [each[:2] for each in kept], key=lambda each: each[1].median
+    )
     (first, soon), (last, late) = order[0], order[-1]
     title = f"{first} forgets first (after {soon.median:,.0f} tokens), {last} last ({late.median:,.0f})"
-    if len(sound) == 1:
+    if len(order) == 1:
         title = f"The state forgets its start after {soon.median:,.0f} tokens, at most {soon.max:,.0f}"
     return Figure(
         title=title,
-        alt=f"Forgetting lengths in tokens. {'; '.join(said)}.{note and f'{note}.'}",
+        alt=f"Forgetting lengths in tokens. {lengths}.{note and f'{note}.'}",
         height=min(0.26 + 0.05 * len(kept), 1.0),
         x=f"tokens{note and f';{note}'}",
         grid="x",
-        paint=partial(_paint, kept),
-        marks={"Several runs": len(kept) > 1},
+        paint=partial(_paint, shown),
     )
 
 
-def _paint(kept: list[tuple[str, Forgetting]], ax: Any, look: Look) -> None:
-    places = range(len(kept))
-    median, p95, most = ([getattr(length, name) for _, length in kept] for name in ("median", "p95", "max"))
+def _paint(shown: Sequence[tuple[str, Forgetting]], ax: Any, look: Look) -> None:
+    places = range(len(shown))
+    median, p95, most = ([getattr(length, name) for _, length in shown] for name in ("median", "p95", "max"))
     ax.hlines(places, 0, most, color=look.grid, linewidth=2, zorder=1)
     ax.hlines(places, median, most, color=look.good, linewidth=2, zorder=2)
     marks: dict[str, Any] = {"color": look.good, "linestyle": "none", "zorder": 3}
@@ -62,5 +63,5 @@ def _paint(kept: list[tuple[str, Forgetting]], ax: Any, look: Look) -> None:
     else:
         ax.set_xlim(0, max(*most, 1) * 1.08)
         counting(ax.xaxis)
-    rows(ax, [name for name, _ in kept])
-    legend(ax, "above", ncols=3)
+    rows(ax, [name for name, _ in shown])
+    legend(ax)

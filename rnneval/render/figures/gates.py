@@ -9,8 +9,8 @@ import numpy as np
 
 from rnneval.metrics.diagnostics.gates import HIGH, LOW
 from rnneval.records.tables import TRACE
-from rnneval.render.figures._base import Figure, Table
-from rnneval.render.figures._style import Doubles, Look, label, lanes, percent
+from rnneval.render.figures._base import Figure, TidyTable
+from rnneval.render.figures._style import SMALLEST, Doubles, Look, label, lanes, percent
 from rnneval.render.phrasing import counted
 
 KINDS = (TRACE,)
@@ -20,60 +20,57 @@ _COLUMNS = (8, 44)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Gate:
+class _Activations:
     name: str
     edges: Doubles
     counts: Doubles
-    low: float | None
+    low: float
     """Share of activations below LOW."""
-    high: float | None
+    high: float
     """Share of activations above HIGH."""
 
     @property
     def saturated(self) -> float:
-        return (self.low or 0.0) + (self.high or 0.0)
+        return self.low + self.high
 
 
-def figure(table: Table) -> Figure | None:
+def figure(table: TidyTable) -> Figure | None:
     """Return the figure of the histograms of all gates, in the order of the trace; None if the trace has no gate."""
-    frame = table.frame
     gates = []
-    for (layer, slot), part in frame.groupby(["layer", "slot"], observed=True, sort=False):
+    for (layer, slot), part in table.frame.groupby(["layer", "slot"], observed=True, sort=False):
         bins = part[part["statistic"] == "histogram"].sort_values("low")
         if len(bins) and bins["low"].min() >= 0 and bins["high"].max() <= 1 and bins["value"].sum() > 0:
             shares = part.groupby("statistic", observed=True)["value"].mean()
             gates.append(
-                _Gate(
+                _Activations(
                     name=f"{layer}.{slot}",
                     edges=np.append(bins["low"].to_numpy(np.float64), bins["high"].iloc[-1]),
                     counts=bins["value"].to_numpy(np.float64),
-                    low=shares.get("saturated_low"),
-                    high=shares.get("saturated_high"),
+                    low=float(shares.get("saturated_low", 0.0)),
+                    high=float(shares.get("saturated_high", 0.0)),
                 )
             )
     if not gates:
         return None
     most = max(gates, key=lambda gate: gate.saturated)
-    ends = sorted((("closed", most.low or 0.0), ("open", most.high or 0.0)), key=lambda end: -end[1])
-    (state, share), (other, rest) = ends
+    (share, state), (rest, other) = sorted(((most.low, "closed"), (most.high, "open")), reverse=True)
     title = f"{label(most.name)} is {state} {percent(share)} of the time"
     title += f" and {other} {percent(rest)}" if rest >= 0.1 else ""
     if most.saturated < 0.2:
         title = f"No gate is saturated more than {percent(most.saturated)} of the time ({label(most.name)})"
-    said = [
-        f"{label(gate.name)} {percent(gate.low or 0)} below {LOW}, {percent(gate.high or 0)} above {HIGH}"
-        for gate in gates
-    ]
+    shares = "; ".join(
+        f"{label(gate.name)} {percent(gate.low)} below {LOW}, {percent(gate.high)} above {HIGH}" for gate in gates
+    )
     return Figure(
         title=title,
-        alt=f"{title}. Histograms of {counted(len(said), 'gate')}; saturated shares: {'; '.join(said)}.",
+        alt=f"{title}. Histograms of {counted(len(gates), 'gate')}; saturated shares: {shares}.",
         height=min(0.28 + 0.055 * len(gates), 1.3),
         grid="x",
         paint=partial(_paint, gates),
     )
 
 
-def _paint(gates: Sequence[_Gate], ax: Any, look: Look) -> None:
+def _paint(gates: Sequence[_Activations], ax: Any, look: Look) -> None:
     shown, size = lanes(ax, gates, key=lambda gate: gate.saturated, name=lambda gate: gate.name)
     for ends in ((0.0, LOW), (HIGH, 1.0)):
         ax.axvspan(*ends, color=look.bad, alpha=0.2, linewidth=0)
@@ -83,13 +80,13 @@ def _paint(gates: Sequence[_Gate], ax: Any, look: Look) -> None:
         ax.stairs(heights, gate.edges, baseline=base, color=look.good, linewidth=size / 8, gid=gate.name)
         for points, share in zip(_COLUMNS, (gate.low, gate.high), strict=True):
             ax.annotate(
-                "–" if share is None else percent(share), (1.0, base + 0.4), (points, 0),
-                xycoords=ax.get_yaxis_transform(), textcoords="offset points", va="center", fontsize=min(size, 7.0),
-                fontweight="bold" if (share or 0) >= 0.5 else "normal",
+                percent(share), (1.0, base + 0.4), (points, 0), xycoords=ax.get_yaxis_transform(),
+                textcoords="offset points", va="center", fontsize=SMALLEST,
+                fontweight="bold" if share >= 0.5 else "normal",
             )  # fmt: skip
     for points, text in zip(_COLUMNS, (f"< {LOW}", f"> {HIGH}"), strict=True):
         ax.annotate(
-            text, (1.0, 1.01), (points, 0), xycoords="axes fraction", textcoords="offset points", fontsize="x-small",
+            text, (1.0, 1.01), (points, 0), xycoords="axes fraction", textcoords="offset points", fontsize=SMALLEST,
             color=look.muted, va="bottom",
         )  # fmt: skip
     more = len(gates) - len(shown)

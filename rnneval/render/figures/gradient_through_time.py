@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from rnneval.metrics.diagnostics.findings import exploding_gradients
+from rnneval.metrics.diagnostics.findings import THRESHOLDS
 from rnneval.records.gradients import Gradients, ThroughTime
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, in_legend, label, labels, legend, lines, on_paper
+from rnneval.render.figures._style import Look, in_legend, label, labels, legend, on_paper, styles
 from rnneval.render.phrasing import counted, number, visible
 
 KINDS = ("rnneval.gradients/1",)
@@ -31,60 +31,50 @@ def figure(gradients: Gradients) -> Figure | None:
         title = f"In {label(lasting[0])} the gradient still acts {counted(lags, 'token')} back"
     most = max(states, key=lambda name: max(states[name].median))
     growth = max(states[most].median)
-    if exploding := growth > exploding_gradients.THRESHOLD:
+    if exploding := growth > THRESHOLDS["exploding-gradients"]:
         lag = counted(states[most].median.index(growth), "token")
         title = f"In {label(most)} the gradient grows to {number(growth)} times its size over {lag} back"
-    said = []
+    each = []
     for name, state in states.items():
         gone = "not within the measured lags" if state.gone is None else f"after {counted(state.gone, 'token')}"
-        said.append(f"{label(name)} {gone}, by a factor of {number(state.decay)} a token")
+        each.append(f"{label(name)} {gone}, by a factor of {number(state.decay)} a token")
     return Figure(
         title=title,
         alt=f"{title}. Median over {counted(gradients.anchors, 'token')} of the gradient by lag; 99 % gone: "
-        f"{'; '.join(said)}. Truncation: {counted(gradients.truncation, 'token')}.",
+        f"{'; '.join(each)}. Truncation: {counted(gradients.truncation, 'token')}.",
         x="lag (tokens back)",
         y="gradient, share of the first",
         paint=partial(_paint, states, gradients.truncation),
+        height=min(0.6 + 0.02 * len(states), 1.0),
         diverged=exploding,
-        marks={"bands": any(_banded(states, state) for state in states.values())},
     )
 
 
-def _banded(states: Mapping[str, ThroughTime], state: ThroughTime) -> bool:
-    """Return whether a band is drawn: of one or two states, and not of earlier records, whose bands hold 90 %."""
-    return len(states) <= 2 and state.band == 0.95
-
-
 def _paint(states: Mapping[str, ThroughTime], truncation: int, ax: Any, look: Look) -> None:
-    import pandas as pd
-
     # The last lag to draw is just after all lines are gone, and past the truncation if that is near.
     above = [np.flatnonzero(np.array(state.median) >= _FLOOR) for state in states.values()]
     wanted = max(int(lags[-1]) if len(lags) else 0 for lags in above) + 2
     if truncation <= 2 * wanted:
         wanted = max(wanted, truncation + 2)
-    last = min(wanted, max(len(state.median) - 1 for state in states.values()))
-    table = pd.concat(
-        pd.DataFrame({"lag": range(len(state.median)), "median": state.median, "low": state.low, "high": state.high})
-        .assign(state=visible(name))
-        .iloc[state.base : last + 1]
-        for name, state in states.items()
-    )
-    table["median"] = table["median"].where(table["median"] > 0, _FLOOR / 100)  # far below what is shown
-    drawn = lines(ax, look, table, x="lag", y="median", by="state", marked=True, linewidth=1.8, markersize=7)
+    last, top = min(wanted, max(len(state.median) - 1 for state in states.values())), 1.0
     names = labels(list(states), 20)
-    for line, name, (key, state) in zip(drawn, names, states.items(), strict=True):
+    for name, (key, state), style in zip(names, states.items(), styles(look, len(states), marked=True), strict=True):
+        part = slice(state.base, last + 1)
+        median, low, high = (np.array(values[part], np.float64) for values in (state.median, state.low, state.high))
+        lags, median = np.arange(state.base, state.base + len(median)), np.where(median > 0, median, _FLOOR / 100)
+        (line,) = ax.plot(lags, median, linewidth=1.8, markersize=7, gid=visible(key), **style)
         hidden = state.gone is None or state.gone > last
         line.set_markevery([0 if hidden else max(int(state.gone or 0) - state.base, 0)])
         line.set_label(in_legend(f"{name}: {'never' if state.gone is None else state.gone}"))
-        if _banded(states, state):
-            part = table[table["state"] == visible(key)]
-            low = part["low"].clip(_FLOOR / 10)
-            ax.fill_between(part["lag"], low, part["high"], color=line.get_color(), alpha=0.14, linewidth=0)
-            for edge in (low, part["high"]):  # so that a band can be followed through the other one
-                ax.plot(part["lag"], edge, color=line.get_color(), linestyle=line.get_linestyle(), linewidth=0.6)
+        top = max(top, float(high.max(initial=0.0)))
+        # A band for one or two states; in earlier records, bands hold 90 %.
+        if len(states) <= 2 and state.band == 0.95:
+            low = low.clip(_FLOOR / 10)
+            ax.fill_between(lags, low, high, color=style["color"], alpha=0.14, linewidth=0)
+            for edge in (low, high):  # so that a band can be followed through the other one
+                ax.plot(lags, edge, linewidth=0.6, **{k: v for k, v in style.items() if k in ("color", "dashes")})
     ax.set_yscale("log")
-    ax.set_ylim(_FLOOR, max(table["high"].max() * 1.5, 2))
+    ax.set_ylim(_FLOOR, max(top * 1.5, 2))
     ax.set_xlim(0, last + 0.5)
     ax.axhline(GONE, color=look.muted, linestyle="--", linewidth=1)
     ax.annotate(
@@ -96,5 +86,4 @@ def _paint(states: Mapping[str, ThroughTime], truncation: int, ax: Any, look: Lo
         ax.axvline(truncation, color=look.ink, linestyle=":", linewidth=1.8)
     place = (min(truncation, last), 0.97)
     ax.text(*place, text, transform=ax.get_xaxis_transform(), ha="right", va="top", fontsize="small")
-    size = "small" if len(states) <= 8 else "x-small"
-    legend(ax, "beside", title="99 % gone after", fontsize=size, labelspacing=0.35, markerscale=0.8)
+    legend(ax, title="99 % gone after (tokens)", alignment="left", labelspacing=0.35, markerscale=0.8)

@@ -7,18 +7,17 @@ import numpy as np
 
 from rnneval.metrics import by_name
 from rnneval.records.tables import SWEEP
-from rnneval.render.figures._base import Figure, Table, require_metric
-from rnneval.render.figures._style import Look, counting, end_labels, label, legend, lines
+from rnneval.render.figures._base import Figure, TidyTable, require_metric
+from rnneval.render.figures._style import Look, counting, end_labels, label, legend, styles
 from rnneval.render.phrasing import counted, number
+from rnneval.render.run_document import WORSE
 
 KINDS = (SWEEP,)
 ORDER = 5
-WORSE = "worse-than-uniform"
-"""Code of the warning of a run that is worse than guessing."""
 _LOSSES = {"bits_per_char": "bits per character", "cross_entropy": "nats a token"}
 
 
-def figure(table: Table, metric: str | None = None) -> Figure | None:
+def figure(table: TidyTable, metric: str | None = None) -> Figure | None:
     """Return the figure of the scores of all valid checkpoints; None if there is none."""
     import pandas as pd
 
@@ -43,54 +42,52 @@ def figure(table: Table, metric: str | None = None) -> Figure | None:
     failed, aside = len(frame) - len(valid), len(valid) - len(placed)
     notes = [f"{counted(failed, 'checkpoint')} failed or not valid"] * bool(failed)
     notes += [f"{counted(aside, 'checkpoint')} without a number in the name"] * bool(aside)
-    said = [
+    runs = "; ".join(
         f"{label(run) or 'run'}: {counted(len(part), 'checkpoint')}, first {number(part['score'].iloc[0])}, "
         f"best {number(part['score'].iloc[part['loss'].argmin()])}, last {number(part['score'].iloc[-1])}"
         for run, part in curves.groupby("run", sort=False)
-    ]
-    best, last = curves.iloc[curves["loss"].argmin()], curves.iloc[-1]
-    where = "" if across == "checkpoint" else f", at {across} {best['x']:,.0f}"
-    title = f"{label(str(best['path']))} is best{where}: {number(best['score'])} {unit}"
-    if best["guess"]:
-        title = f"No checkpoint is better than guessing: {label(str(best['path']))} has {number(best['score'])} {unit}"
-    elif last["guess"]:
-        title = f"{title}; the last checkpoint is worse than guessing, {number(last['score'])}"
-    elif len(set(curves["run"])) == 1 and last["loss"] - best["loss"] > 0.01 * abs(best["loss"]):
-        title = f"{title}, {number(last['score'])} at the end"
-    what = "Loss" if score in _LOSSES else "Score"
-    rest = "".join(f" {note}." for note in notes)
+    )
+    title, what = _title(curves, across, unit), "Loss" if score in _LOSSES else "Score"
     return Figure(
         title=title,
-        alt=f"{title}. {what} by {across} in {unit}. {'; '.join(said)}.{rest}",
-        height=0.55,
+        alt=f"{title}. {what} by {across} in {unit}. {runs}.{''.join(f' {note}.' for note in notes)}",
         x=f"{across} ({', '.join(notes)})" if notes else across,
         y=unit,
         paint=partial(_paint, curves),
-        diverged=bool(last["guess"]),
-        marks={
-            "The ring": not best["guess"],
-            "worse than guessing": best["guess"],
-            "band": bool(curves["low"].notna().any()),
-            "Checkpoints that failed": failed,
-        },
+        diverged=bool(curves["guess"].iloc[-1]),
     )
 
 
+def _title(curves: Any, across: str, unit: str) -> str:
+    """State the best checkpoint, and the last one if it is worse."""
+    best, last = curves.iloc[curves["loss"].argmin()], curves.iloc[-1]
+    name, value = label(str(best["path"])), f"{number(best['score'])} {unit}"
+    if best["guess"]:
+        return f"No checkpoint is better than guessing: {name} has {value}"
+    where = "" if across == "checkpoint" else f", at {across} {best['x']:,.0f}"
+    title = f"{name} is best{where}: {value}"
+    if last["guess"]:
+        return f"{title}; the last checkpoint is worse than guessing, {number(last['score'])}"
+    if len(set(curves["run"])) == 1 and last["loss"] - best["loss"] > 0.01 * abs(best["loss"]):
+        return f"{title}, {number(last['score'])} at the end"
+    return title
+
+
 def _paint(curves: Any, ax: Any, look: Look) -> None:
-    few = curves["run"].value_counts().max() <= 40
-    drawn = lines(ax, look, curves, x="x", y="score", by="run", marked=few, linewidth=1.6, markersize=4.5)
-    ends = []
-    for line, (run, part) in zip(drawn, curves.groupby("run", sort=False), strict=True):
+    runs, ends = list(curves.groupby("run", sort=False)), []
+    few = max(len(part) for _, part in runs) <= 40
+    for (run, part), style in zip(runs, styles(look, len(runs), marked=few), strict=True):
+        ax.plot(part["x"], part["score"], gid=run, linewidth=1.6, markersize=4.5, **style)
         if part["low"].notna().any():
-            ax.fill_between(part["x"], part["low"], part["high"], color=line.get_color(), alpha=0.15, linewidth=0)
-        ends.append((part["score"].iloc[-1], run or "this folder", line.get_color()))
+            ax.fill_between(part["x"], part["low"], part["high"], color=style["color"], alpha=0.15, linewidth=0)
+        ends.append((part["score"].iloc[-1], run or "this folder", style["color"]))
     best = curves.iloc[curves["loss"].argmin()]
     if not best["guess"]:
         ax.plot(
-        best["x"], best["score"], "o", markersize=11, markerfacecolor="none", markeredgecolor=look.ink,
-        markeredgewidth=1.6, label="best", clip_on=False, gid="best",
-    )  # fmt: skip
+            best["x"], best["score"], "o", markersize=11, markerfacecolor="none", markeredgecolor=look.ink,
+            markeredgewidth=1.6, label="best", clip_on=False, gid="best",
+        )  # fmt: skip
     counting(ax.xaxis)
     if len(ends) > 1:
         end_labels(ax, ends)
-    legend(ax, "above", ncols=2)
+    legend(ax, ncols=2)

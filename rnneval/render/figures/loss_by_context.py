@@ -5,7 +5,7 @@ from typing import Any
 
 from rnneval.records.run import ContextCurve, Forgetting, Run
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, crowded, legend
+from rnneval.render.figures._style import Look, legend, narrow
 from rnneval.render.phrasing import counted, number
 
 KINDS = ("rnneval.run/1",)
@@ -33,11 +33,9 @@ def figure(run: Run) -> Figure | None:
         title=title,
         alt=f"{title} (to within {CLOSE} nats). Loss in nats a token by tokens of context, mean over "
         f"{counted(curve.anchors, 'token')}: {points}; {number(curve.whole)} with full context.{forgets}",
-        height=0.56,
         x="context (tokens, logarithmic)",
         y="loss (nats a token)",
         paint=partial(_paint, curve, length, kept),
-        marks={"forgetting length": kept},
     )
 
 
@@ -60,7 +58,7 @@ def _paint(curve: ContextCurve, length: int | None, kept: Forgetting | None, ax:
         ax.axvline(kept.median, color=look.bad, linestyle=":", linewidth=1.8, label=forgets)
         if kept.p95 > kept.median:
             ax.axvspan(kept.median, kept.p95, color=look.bad, alpha=0.15, linewidth=0, label="… in 95 % of excerpts")
-    named = curve.lengths[:: 2 if crowded(ax) else 1]
+    named = curve.lengths[:: 2 if narrow(ax) else 1]
     ax.set_xticks(curve.lengths, [f"{k:,}" if k in named else "" for k in curve.lengths])
     ax.minorticks_off()
-    legend(ax, "below", ncols=2)
+    legend(ax, ncols=2)

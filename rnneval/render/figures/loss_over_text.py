@@ -47,32 +47,23 @@ def figure(run: Run, metric: str | None = None) -> Figure | None:
     if not np.isfinite(mean):
         return None
     # The sums of the blocks within a window around each, of the same document.
-    window = sums.groupby(kept["document"]).rolling(
-        2 * max(len(sums) // _WINDOW // 2, 1) + 1, center=True, min_periods=1
-    )
-    running = window.sum().droplevel("document")
+    window = 2 * max(len(sums) // _WINDOW // 2, 1) + 1
+    running = sums.groupby(kept["document"]).rolling(window, center=True, min_periods=1).sum().droplevel("document")
     kept = kept.assign(mean=list(map(score_of, sums.to_numpy())), running=list(map(score_of, running.to_numpy())))
     documents = table.groupby("document", sort=False)["end"].max().iloc[:-1].to_numpy()
     missing = int(scored.sum() - finite.sum())
     note = f"The loss of {counted(missing, 'block')} is not finite and not drawn." if missing else ""
-    title, said = _said(kept, mean, score, size=_bytes(ends[-1]), measured=measured)
-    marks = {
-        "dot": len(kept) <= _DOTS,
-        "shaded bands": len(kept) > _DOTS,
-        "grey band": score is not None and score.low is not None and score.high is not None,
-        "Ticks": len(documents),
-    }
-    parts = [said, *[f"{counted(len(documents) + 1, 'document')}."] * bool(len(documents)), *[note] * bool(note)]
+    title, along = _words(kept, mean, score, size=_bytes(ends[-1]), measured=measured)
+    more = [f"{counted(len(documents) + 1, 'document')}."] if len(documents) else []
+    unit, unit_name = (1000.0, "kB") if ends[-1] >= 10_000 else (1.0, "bytes")
     return Figure(
         title=title,
-        alt=" ".join(parts),
-        height=0.56,
-        x=f"position in the text ({_unit(ends[-1])[1]})",
+        alt=" ".join(filter(None, [along, *more, note])),
+        x=f"position in the text ({unit_name})",
         y=f"{'loss' if measured.name == _LOSS else measured.name.replace('_', ' ')} ({measured.unit})",
         paint=partial(
-            _paint, blocks=kept, documents=documents, size=float(ends[-1]), mean=mean, score=score, note=note
+            _paint, blocks=kept, documents=documents, unit=unit, size=float(ends[-1]), mean=mean, score=score, note=note
         ),
-        marks=marks,
         chapter="numbers",
     )
 
@@ -85,7 +76,7 @@ def _score(measured: Metric, statistic: Statistic, sums: Doubles) -> float:
         return np.nan
 
 
-def _said(blocks: Any, mean: float, score: Score | None, *, size: str, measured: Metric) -> tuple[str, str]:
+def _words(blocks: Any, mean: float, score: Score | None, *, size: str, measured: Metric) -> tuple[str, str]:
     """Return the title, and the first sentence of the text alternative."""
     loss = measured.name == _LOSS
     what = "Loss" if loss else measured.name.replace("_", " ").capitalize()
@@ -111,14 +102,10 @@ def _bytes(count: float) -> str:
     return f"{number(count / 1000)} kB" if count >= 10_000 else f"byte {count:,.0f}"
 
 
-def _unit(size: float) -> tuple[float, str]:
-    return (1000.0, "kB") if size >= 10_000 else (1.0, "bytes")
-
-
 def _paint(
-    ax: Any, look: Look, *, blocks: Any, documents: Doubles, size: float, mean: float, score: Score | None, note: str
-) -> None:
-    unit = _unit(size)[0]
+    ax: Any, look: Look, *, blocks: Any, documents: Doubles, unit: float, size: float, mean: float,
+    score: Score | None, note: str,
+) -> None:  # fmt: skip
     valued = blocks.dropna(subset="mean")
     if len(blocks) <= _DOTS:
         dots, alpha = (3.5, 0.6) if len(blocks) > 40 else (7, 1)
@@ -130,8 +117,7 @@ def _paint(
             label = f"{high - low:.0f} % of blocks"
             ax.fill_between(pooled["x"], pooled[low], pooled[high], color=look.good, alpha=alpha, lw=0, label=label)
     if score is not None and score.low is not None and score.high is not None:
-        label = "95 % interval of the mean"
-        ax.axhspan(score.low, score.high, color=look.ink, alpha=0.12, linewidth=0, label=label)
+        ax.axhspan(score.low, score.high, color=look.ink, alpha=0.12, lw=0, label="95 % interval of the mean")
     ax.axhline(mean, color=look.ink, linewidth=1.1, linestyle="--", label=f"mean, {number(mean)}")
     label = "running mean"
     for _, part in blocks.groupby("document", sort=False):
@@ -146,4 +132,4 @@ def _paint(
         ax.text(0.99, 0.02, note, transform=ax.transAxes, ha="right", fontsize="small")
     ax.set_xlim(0, size / unit)
     counting(ax.xaxis)
-    legend(ax, "below", ncols=3)
+    legend(ax)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from rnneval.errors import UsageError
 from rnneval.records.tables import LOSSES
-from rnneval.render.figures._base import Figure, Table
+from rnneval.render.figures._base import Figure, TidyTable
 from rnneval.render.figures._style import LIGHT, label
 from rnneval.render.phrasing import number, visible
 
@@ -27,7 +27,7 @@ Runs = Sequence[tuple[str, str]]
 """Neighbouring characters of one level, and its style: `s0` … `s12` for whole bits, `none` without a prediction."""
 
 
-def figure(table: Table) -> Figure | None:
+def figure(table: TidyTable) -> Figure | None:
     """Return the figure of the excerpt around `table.at`, else of the most surprising one; None without a text."""
     if table.text is None or not len(table.frame):
         return None
@@ -54,22 +54,15 @@ def figure(table: Table) -> Figure | None:
     runs = list(_runs(shown, start, tokens))
     name = "This excerpt" if table.at is not None else "The most surprising excerpt"
     title = f"{name} has {number(mean)} bits a token, the whole text {number(tokens['bits'].mean())}"
-    whole = start == 0 and stop == len(text)
-    if whole:
+    if start == 0 and stop == len(text):
         title = f"The text has {number(mean)} bits a token"
     largest = f"the largest surprise is {number(peak['bits'])} bits at {word}"
-    styles = {style for _, style in runs}
     note = f"Bytes {start:,} to {stop:,}; {largest}."
     return Figure(
         title=title,
         alt=f"{title}. Bytes {start:,} to {stop:,}, coloured by surprise; {largest}. The text: {visible(shown)}",
         text=partial(_text, runs, note),
         html=partial(_html, runs, note),
-        marks={
-            "Of a long text": not whole,
-            "without a prediction": "none" in styles,
-            "Underlined": styles & {f"s{bits}" for bits in range(MARKED, TOP + 1)},
-        },
         chapter="numbers",
     )
 

@@ -8,18 +8,8 @@ from typing import Any
 import numpy as np
 
 from rnneval.records.tables import TRACE
-from rnneval.render.figures._base import Figure, Table
-from rnneval.render.figures._style import (
-    Doubles,
-    Look,
-    bands,
-    beside_lane,
-    counting,
-    label,
-    lanes,
-    legend,
-    pooled_by,
-)
+from rnneval.render.figures._base import Figure, TidyTable
+from rnneval.render.figures._style import Doubles, Look, bands, beside_lane, counting, label, lanes, legend
 from rnneval.render.phrasing import counted, number
 
 KINDS = (TRACE,)
@@ -27,7 +17,7 @@ ORDER = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class _State:
+class _Norms:
     name: str
     positions: Doubles
     norms: Doubles
@@ -40,14 +30,14 @@ class _State:
         return (last - first) / max((first + last) / 2, 1e-300)
 
 
-def figure(table: Table) -> Figure | None:
+def figure(table: TidyTable) -> Figure | None:
     """Return the figure of the norms of all states, in the order of the trace; None if the trace has no norms."""
     frame = table.frame
     norms = frame[(frame["statistic"] == "norm") & frame["position"].notna()]
     states = []
     for (layer, slot), part in norms.groupby(["layer", "slot"], observed=True, sort=False):
         columns = part.sort_values("position")[["position", "value"]].to_numpy(np.float64).T
-        states.append(_State(name=f"{layer}.{slot}", positions=columns[0], norms=columns[1]))
+        states.append(_Norms(name=f"{layer}.{slot}", positions=columns[0], norms=columns[1]))
     if not states:
         return None
     most = max(states, key=lambda state: abs(state.change))
@@ -58,44 +48,38 @@ def figure(table: Table) -> Figure | None:
     elif abs(most.change) < 0.1:
         title = f"Along the text, {'the state norm stays' if len(states) == 1 else 'all state norms stay'} level"
     end = max(float(state.positions[-1]) for state in states)
-    said = [
-        f"{label(state.name)} median {number(float(np.median(state.norms)))}, 95 % between "
-        f"{number(float(np.quantile(state.norms, 0.025)))} and {number(float(np.quantile(state.norms, 0.975)))}"
-        for state in states
-    ]
+    medians = []
+    for state in states:
+        low, middle, high = (number(float(each)) for each in np.quantile(state.norms, (0.025, 0.5, 0.975)))
+        medians.append(f"{label(state.name)} median {middle}, 95 % between {low} and {high}")
     return Figure(
         title=title,
-        alt=f"{title}. State norms (L2) over {end:,.0f} tokens: {'; '.join(said)}.",
+        alt=f"{title}. State norms (L2) over {end:,.0f} tokens: {'; '.join(medians)}.",
         height=min(0.3 + 0.1 * len(states), 1.25),
         x="position in the text (tokens)",
         grid="x",
         paint=partial(_paint, states, end),
-        marks=dict.fromkeys(("median", "band"), any(pooled_by(len(state.norms)) > 1 for state in states)),
     )
 
 
-def _paint(states: Sequence[_State], end: float, ax: Any, look: Look) -> None:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    shown, size = lanes(ax, states, key=lambda state: abs(state.change), name=lambda state: state.name)
-    count, pooled = len(shown), 1
+def _paint(states: Sequence[_Norms], end: float, ax: Any, look: Look) -> None:
+    shown, _ = lanes(ax, states, key=lambda state: abs(state.change), name=lambda state: state.name)
+    count = len(shown)
     for base, state in zip(reversed(range(count)), shown, strict=True):
-        (table, size_of_bin), top = bands(state.positions, state.norms), max(float(state.norms.max()), 1e-12)
-        at = base + 0.84 * table / top
+        (table, pooled), top = bands(state.positions, state.norms), max(float(state.norms.max()), 1e-12)
+        at, new = base + 0.84 * table / top, base == count - 1  # one entry of the legend for all lanes
         ax.axhline(base, color=look.muted, linewidth=0.7)
-        if size_of_bin > 1:
-            pooled = max(pooled, size_of_bin)
-            ax.fill_between(table["x"], at[2.5], at[97.5], color=look.good, alpha=0.22, linewidth=0)
-            ax.fill_between(table["x"], at[25], at[75], color=look.good, alpha=0.4, linewidth=0)
-        marker = "o" if len(table) < 3 else None
-        ax.plot(table["x"], at[50], color=look.good, linewidth=1.3, marker=marker, markersize=5, gid=state.name)
-        for y, text in ((base + 0.84, number(top)), (base, "0")) if count <= 6 else ((base + 0.6, number(top)),):
-            beside_lane(ax, look, text, y, size)
+        ax.plot(
+            table["x"], at[50], color=look.good, linewidth=1.3, marker="o" if len(table) < 3 else None, markersize=5,
+            gid=state.name, label=(f"median of {pooled}" if pooled > 1 else "each position of the trace") * new,
+        )  # fmt: skip
+        for low, high, alpha in ((2.5, 97.5, 0.22), (25, 75, 0.4)) if pooled > 1 else ():
+            ax.fill_between(
+                table["x"], at[low], at[high], color=look.good, alpha=alpha, linewidth=0,
+                label=f"middle {high - low:.0f} %" * new,
+            )  # fmt: skip
+        beside_lane(ax, look, base, "0", number(top), both=count <= 6)
     ax.set_xlim(0, max(end, 1))
     counting(ax.xaxis)
     ax.set_ylabel("state norm ‖s‖₂" if count == len(states) else f"the {count} norms that change most")
-    line = Line2D([], [], color=look.good, label=f"median of {pooled}" if pooled > 1 else "each position of the trace")
-    shares = ((0.5, "middle 50 %"), (0.22, "middle 95 %"))
-    patches = [Patch(color=look.good, alpha=alpha, linewidth=0, label=share) for alpha, share in shares]
-    legend(ax, "above", ncols=3, handles=[line, *patches] if pooled > 1 else [line])
+    legend(ax)

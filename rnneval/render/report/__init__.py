@@ -6,110 +6,71 @@ a disk.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
-import msgspec
+from markupsafe import Markup
 
 from rnneval._version import __version__
 from rnneval.evaluate.sweep_table import OK, best_first
-from rnneval.gates.explanation import in_per_cent
-from rnneval.gates.explanation import number as in_unit
 from rnneval.gates.sides import fields_of
-from rnneval.records import Gate, Gradients, Opened, Run, Wiring
-from rnneval.records.gate import Comparison
-from rnneval.records.run import WiringSummary
+from rnneval.gates.unfit import unfit
+from rnneval.records import Gate, Gradients, Run
 from rnneval.records.tables import SWEEP
-from rnneval.render.document import KINDS, Claim, Kind, Report, Section
-from rnneval.render.figures import Table, caution
-from rnneval.render.html import html_of
+from rnneval.render.document import KINDS, Block, Claim, Fold, Kind, Picture, Report, Section, Subsection
+from rnneval.render.figures import Figure, TidyTable, caution, svg
+from rnneval.render.figures._export import LOWEST, dark_of
+from rnneval.render.html import Drawn, html_of
 from rnneval.render.phrasing import counted, file_name, number, short_names
-from rnneval.render.report.given import (
-    Checked,
-    Given,
-    Scored,
-    alike,
-    checked,
-    draw,
-    of_kind,
-    scored,
-    subjects,
-    sweeps,
-    tokens_of,
-    with_model_names,
-)
-from rnneval.render.report.sections import CHAPTERS
+from rnneval.render.report.chapters import CHAPTERS
+from rnneval.render.report.gathered import CheckedWiring, Gathered, Given, Scored, alike, mapped, tokens_of
 from rnneval.render.wiring_document import first_sentence
 
 __all__ = ["Given", "Report", "draw", "html_of", "page_of"]
 
+WIDTH = 360
+"""Width of a figure in CSS pixels: about that of a phone. It grows and shrinks with its place."""
+COLUMN = (WIDTH / 96, None, 96)
 _ORDER: tuple[Kind, ...] = ("fail", "unsure", "pass", "note")
 _NAMED = 3
 _UNKNOWN = 0.01
 """Share of unknown tokens from which numbers do not stand for the text."""
-_ABSOLUTE = re.compile(r"(?:^|(?<==))(/|[A-Za-z]:[\\/])")
-"""Where an absolute path begins: at the start of a text, or behind `--option=`."""
+_ABSOLUTE = re.compile(r"(?:^|(?<=[\s=('\"`]))(?:/|[A-Za-z]:[\\/])[^\s:'\"`)]+")
+"""An absolute path at the start of a word, or behind `--option=`; a blank in it ends it."""
 
 
 def page_of(given: Sequence[Given], title: str | None = None) -> Report:
     """Say everything that a mix of records says, in their order; the title is by default the names of the models."""
-    named = with_model_names(given)
-    if not title and (found := sweeps(named)):
-        title = counted(sum(len(each.record.frame) for each in found), "checkpoint")
+    gathered = Gathered(given)
+    if not title and gathered.sweeps:
+        title = counted(sum(len(each.record.frame) for each in gathered.sweeps), "checkpoint")
     sections = []
     for make, anchor, heading, lead in CHAPTERS:
-        blocks = tuple(make(named))
+        blocks = tuple(make(gathered))
         if blocks or anchor == "made":
             sections.append(Section(anchor=anchor, title=heading, lead=lead, blocks=blocks))
     page = Report(
-        title=title or _and([model.name for model in subjects(named)] or [each.label for each in named]),
-        claims=_claims(named),
+        title=title or _and([model.name for model in gathered.models] or [each.label for each in gathered.given]),
+        claims=_claims(gathered),
         sections=tuple(sections),
         records=tuple(each.name for each in given),
         rnneval=__version__,
     )
-    # Without the folders of absolute paths: a page is shown to others, and they are of one computer.
-    paths: dict[str, list[str]] = {}
-    for path in dict.fromkeys(path for each in given for path in _absolute_paths(each)):
-        paths.setdefault(file_name(path), []).append(path)
-    short = {path: name for same in paths.values() for path, name in zip(same, short_names(same), strict=True)}
-    if not short:
-        return page
-    known = "|".join(map(re.escape, sorted(short, key=len, reverse=True)))
-    pattern = re.compile(rf"(?<![\w./\\-])(?:{known})(?![\w/\\-])")
-    return cast("Report", _mapped(page, lambda text: pattern.sub(lambda found: short[found[0]], text)))
+    return _without_folders(page)
 
 
-def _absolute_paths(given: Given) -> Iterator[str]:
-    record = given.record
-    texts = [given.name]
-    if isinstance(record, Run | Gradients | Wiring):
-        texts += record.command or ()
-    if isinstance(record, Run | Gradients):
-        texts += [*(file.path or "" for file in record.text.files)]
-    if isinstance(record, Run | Gradients | Opened) and record.checkpoint:
-        texts.append(record.checkpoint.path or "")
-    if isinstance(record, Run):
-        texts.append(record.vocabulary.source if record.vocabulary else "")
-        texts.append((record.imported.path or "") if record.imported else "")
-    wiring = record.wiring if isinstance(record, Run) else record
-    if isinstance(wiring, Wiring | WiringSummary):
-        texts += [finding.file or "" for finding in wiring.findings]
-    for text in texts:
-        if found := _ABSOLUTE.search(text):
-            yield text[found.start() :]
+def _without_folders(page: Report) -> Report:
+    """Leave the folders of absolute paths out: a page is shown to others, and they are of one computer."""
+    paths: dict[str, dict[str, None]] = {}
 
+    def collect(text: str) -> str:
+        for path in _ABSOLUTE.findall(text):
+            paths.setdefault(file_name(path), {})[path] = None
+        return text
 
-def _mapped(value: Any, change: Callable[[str], str]) -> Any:
-    """Return a value of the document model with every text changed, except for the keys of pictures."""
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, tuple):
-        return tuple(_mapped(each, change) for each in value)
-    if isinstance(value, msgspec.Struct):
-        names = [name for name in value.__struct_fields__ if name != "key"]
-        return msgspec.structs.replace(value, **{name: _mapped(getattr(value, name), change) for name in names})
-    return value
+    mapped(page, collect)
+    short = {path: name for same in paths.values() for path, name in zip(same, short_names([*same]), strict=True)}
+    return cast("Report", mapped(page, lambda text: _ABSOLUTE.sub(lambda found: short[found[0]], text)))
 
 
 def _and(names: Sequence[str]) -> str:
@@ -118,26 +79,54 @@ def _and(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
+# Drawing
+
+
+def draw(page: Report, given: Sequence[Given]) -> Mapping[str, Drawn]:
+    """Draw the figures of a page, by key: the slow part of a report."""
+    gathered = Gathered(given)
+    wanted = {key for section in page.sections for key in _keys(section.blocks)}
+    sources = (*gathered.given, *gathered.together, *gathered.rankings)
+    known = {each.key(figure): figure for each in sources for figure in each.figures}
+    return {key: _drawn(figure) for key, figure in known.items() if key in wanted}
+
+
+def _keys(blocks: Sequence[Block]) -> Iterator[str]:
+    for block in blocks:
+        if isinstance(block, Picture):
+            yield block.key
+        elif isinstance(block, Subsection | Fold):
+            yield from _keys(block.blocks)
+
+
+def _drawn(figure: Figure) -> Drawn:
+    if figure.html is not None:
+        return Drawn(html=Markup(figure.html()))  # noqa: S704 - the figure escapes what comes out of files
+    light = svg(figure, COLUMN, clear=True, titled=False)
+    light = light[light.index("<svg") :]
+    height = round(max(WIDTH, 96 * LOWEST) * figure.height)
+    return Drawn(light=light, dark=dark_of(light), width=WIDTH, height=height)
+
+
 # Claims
 
 
-def _claims(given: Sequence[Given]) -> tuple[Claim, ...]:
+def _claims(gathered: Gathered) -> tuple[Claim, ...]:
     """Return every claim, the worst first; faults of the wiring before numbers, numbers before comparisons."""
-    wirings = checked(given)
-    found = [claim for each in wirings for claim in _of_wiring(each)]
-    found += [*_of_training(given), *_of_sweeps(given), *_of_runs(scored(given)), *_of_gates(given)]
-    if passed := [each.name for each in wirings if each.passes]:
+    found = [claim for each in gathered.wirings for claim in _of_wiring(each)]
+    found += [*_of_training(gathered), *_of_sweeps(gathered), *_of_runs(gathered.scored), *_of_gates(gathered)]
+    if passed := [each.name for each in gathered.wirings if each.passes]:
         sentence = f"The state is wired right in {_and(passed)}: each layer gets its own back."
         found.append(Claim(kind="pass", sentence=sentence, anchor="wiring"))
     if not found:
         sentence = "No record was given."
-        if given:
+        if gathered.given:
             sentence = "These records describe and do not judge: there is no run, wiring or gate record among them."
         found.append(Claim(kind="note", sentence=sentence, anchor="made"))
     return tuple(sorted(found, key=lambda claim: _ORDER.index(claim.kind)))
 
 
-def _of_wiring(wired: Checked) -> Iterator[Claim]:
+def _of_wiring(wired: CheckedWiring) -> Iterator[Claim]:
     """Yield what is wrong or not settled, once for each verdict."""
     worst = next((finding for finding in wired.findings if finding.severity == "error"), None)
     for wiring in wired.verdicts:
@@ -150,41 +139,32 @@ def _of_wiring(wired: Checked) -> Iterator[Claim]:
         yield Claim(kind=KINDS.get(wiring.verdict, "unsure"), sentence=sentence, anchor="wiring")
 
 
-def _of_training(given: Sequence[Given]) -> Iterator[Claim]:
+def _of_training(gathered: Gathered) -> Iterator[Claim]:
     """Yield the title of each figure of a history or of gradients that says that a training run diverged."""
-    for each in given:
-        if isinstance(each.record, Gradients) or (isinstance(each.record, Table) and each.record.schema != SWEEP):
+    for each in gathered.given:
+        if isinstance(each.record, Gradients) or (isinstance(each.record, TidyTable) and each.record.schema != SWEEP):
             for title in (figure.title for figure in each.figures if figure.diverged):
                 yield Claim(kind="fail", sentence=f"{each.label}: {title}.", anchor="inside")
 
 
-def _of_sweeps(given: Sequence[Given]) -> Iterator[Claim]:
-    for each in sweeps(given):
+def _of_sweeps(gathered: Gathered) -> Iterator[Claim]:
+    for each in gathered.sweeps:
         rows = best_first(each.rows)
+        count = counted(len(rows), "checkpoint")
         without = [str(row["path"]) for row in rows if row["status"] != OK]
         if without:
             named = f"{', '.join(without[:_NAMED])}{', …' if len(without) > _NAMED else ''}"
-            sentence = f"{len(without)} of {counted(len(rows), 'checkpoint')} failed or are not valid: {named}."
+            sentence = f"{len(without)} of {count} failed or are not valid: {named}."
             yield Claim(kind="fail", sentence=sentence, anchor="checkpoints")
         for curve in each.figures:
-            count = counted(len(rows), "checkpoint")
-            if curve.diverged:
-                yield Claim(kind="fail", sentence=f"{count}: {curve.title}.", anchor="checkpoints")
-            else:
-                yield Claim(kind="pass", sentence=f"Of {count}, {curve.title}.", anchor="checkpoints")
+            kind: Kind = "fail" if curve.diverged else "pass"
+            sentence = f"{count}: {curve.title}." if curve.diverged else f"Of {count}, {curve.title}."
+            yield Claim(kind=kind, sentence=sentence, anchor="checkpoints")
 
 
 def _of_runs(evaluations: Sequence[Scored]) -> Iterator[Claim]:
     for model, run in evaluations:
-        if not run.valid:
-            why = run.why_not_valid.partition("; ")[0]
-            sentence = f"The run of {model.name} is not valid: {why}".removesuffix(": not valid") + "."
-            if run.total_nats is None:
-                sentence = f"The loss of {model.name} is not a finite number, so it has no scores."
-            yield Claim(kind="fail", sentence=sentence, anchor="numbers")
-        elif caution(run):
-            loss = number(run.scores["cross_entropy"].value)
-            sentence = f"{model.name} predicts this text worse than guessing would: {loss} nats a token."
+        if sentence := _wrong(model.name, run):
             yield Claim(kind="fail", sentence=sentence, anchor="numbers")
         if (share := _unknown(run)) >= _UNKNOWN:
             sentence = (
@@ -194,6 +174,22 @@ def _of_runs(evaluations: Sequence[Scored]) -> Iterator[Claim]:
             yield Claim(kind="unsure", sentence=sentence, anchor="warnings")
     if sound := [pair for pair in evaluations if "cross_entropy" in pair[1].scores and not caution(pair[1])]:
         yield _best(sound)
+
+
+def _wrong(name: str, run: Run) -> str:
+    """Say why the numbers of a run must not be read as scores; "" for a sound run."""
+    reason = unfit(run)
+    if run.total_nats is None:
+        return f"The loss of {name} is not a finite number, so it has no scores."
+    if reason.startswith("is "):
+        why = run.why_not_valid.partition("; ")[0]
+        return f"The run of {name} is not valid: {why}".removesuffix(": not valid") + "."
+    if reason:
+        return f"{name} {reason}."
+    if caution(run):
+        loss = number(run.scores["cross_entropy"].value)
+        return f"{name} predicts this text worse than guessing would: {loss} nats a token."
+    return ""
 
 
 def _unknown(run: Run) -> float:
@@ -219,33 +215,14 @@ def _best(sound: Sequence[Scored]) -> Claim:
     return Claim(kind=kind, sentence=f"{start} this text {good}.", anchor="numbers")
 
 
-def _of_gates(given: Sequence[Given]) -> Iterator[Claim]:
-    for each, gate in of_kind(given, Gate):
+def _of_gates(gathered: Gathered) -> Iterator[Claim]:
+    for each, gate in gathered.of_kind(Gate):
         decisive = next((c for c in gate.comparisons if c.verdict == gate.verdict), None)
-        if decisive is None:
-            sentence = f"{each.name}: {gate.verdict}: {gate.reason}."
-        elif decisive.baseline == "limit":
+        sentence = f"{each.name}: {gate.verdict}: {gate.reason}."
+        if decisive is not None and decisive.baseline == "limit":
             holds = "holds" if gate.verdict == "pass" else "does not hold"
             sentence = f"The limit {decisive.metric} {holds} for {decisive.candidate}."
-        else:
-            candidate, baseline = decisive.candidate, decisive.baseline
-            more = f"worse than {baseline} by more than is allowed{_amount(decisive)}"
-            sentence = {
-                "pass": f"{candidate} is not {more}.",
-                "fail": f"{candidate} is {more}.",
-                "inconclusive": f"This text is too short to say whether {candidate} is {more}.",
-            }.get(gate.verdict, f"{candidate} and {baseline} cannot be compared: {decisive.reason.partition('; ')[0]}.")
+        elif decisive is not None:
+            compared = f"{decisive.candidate} against {decisive.baseline}"
+            sentence = f"{compared}: {decisive.metric} {decisive.reason.partition('; ')[0].partition('. ')[0]}."
         yield Claim(kind=KINDS[gate.verdict], sentence=sentence, anchor="comparisons")
-
-
-def _amount(comparison: Comparison) -> str:
-    """Write a difference, its bounds and what is allowed."""
-    if comparison.difference is None or comparison.allowed is None:
-        return ""
-    unit = "" if in_per_cent(comparison.metric) else f" {comparison.unit}"
-    bounds = ""
-    if comparison.low is not None and comparison.high is not None:
-        low, high = (in_unit(comparison.metric, n) for n in (comparison.low, comparison.high))
-        bounds = f" (one-sided 95 % bounds {low} and {high})"
-    difference, allowed = (in_unit(comparison.metric, n) for n in (comparison.difference, comparison.allowed))
-    return f": {comparison.metric} {difference}{unit}{bounds}, allowed {allowed}{unit}"

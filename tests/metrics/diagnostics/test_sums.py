@@ -5,7 +5,7 @@ import pytest
 
 from rnneval.metrics.diagnostics import sums as module
 from rnneval.metrics.diagnostics.summary import Covariance, participation_ratio, twins
-from rnneval.metrics.diagnostics.sums import PEAKS, SCALARS, Trajectory, Where, row_sums, shift_of
+from rnneval.metrics.diagnostics.sums import PEAKS, SCALARS, Where, row_sums, shift_of
 
 
 @pytest.mark.parametrize(
@@ -19,9 +19,8 @@ def test_row_sums_are_those_of_each_row_alone(units, every, time):
     counts[3:7] = time  # rows that are summed as one block, where their places are the same
     first, since = rng.integers(0, 10**6, 9), rng.integers(0, 10**6, 9)
     first[4:6] = first[3] + every * np.arange(1, 3)
-    course = Trajectory(states=states, before=before)
-    shift = shift_of(course)
-    sums = row_sums(course, Where(first=first, counts=counts, since=since, every=every), shift, 0.97)
+    shift = shift_of(states)
+    sums = row_sums(states, before, Where(first=first, counts=counts, since=since, every=every), shift, 0.97)
     for row, n in enumerate(counts):
         h = states[row, :n].astype(float)
         some = (first[row] + np.arange(n)) % every == 0
@@ -43,12 +42,11 @@ def test_neither_stretches_nor_the_order_in_memory_change_a_sum(monkeypatch):
     for row, at in enumerate((0, 17, 39, 20, 8)):  # the extremes of each row in another stretch
         states[row, at] = (9 + row, -20 - row, *states[row, at, 2:])
     where = Where(first=np.arange(5), counts=np.full(5, 40), since=np.zeros(5, int), every=3)
-    course = Trajectory(states=states, before=states[:, 0])
-    whole = row_sums(course, where, shift_of(course), 0.97)
+    whole = row_sums(states, states[:, 0], where, shift_of(states), 0.97)
     monkeypatch.setattr(module, "_CACHED", 1)
     monkeypatch.setattr(module, "_BLOCK", 1)
-    turned = Trajectory(states=np.ascontiguousarray(states.transpose(1, 0, 2)).transpose(1, 0, 2), before=states[:, 0])
-    parts = row_sums(turned, where, shift_of(course), 0.97)
+    turned = np.ascontiguousarray(states.transpose(1, 0, 2)).transpose(1, 0, 2)
+    parts = row_sums(turned, states[:, 0], where, shift_of(states), 0.97)
     np.testing.assert_allclose(parts.additive, whole.additive, rtol=1e-6, atol=1e-5)
     np.testing.assert_array_equal(parts.peaks, whole.peaks)
     np.testing.assert_array_equal(parts.peaks[:, 1:], [(20 + row, 9 + row) for row in range(5)])
@@ -57,9 +55,9 @@ def test_neither_stretches_nor_the_order_in_memory_change_a_sum(monkeypatch):
 def test_the_variance_of_a_unit_that_hardly_moves_is_not_lost():
     rng = np.random.default_rng(1)
     states = (0.9 + rng.normal(0, 1e-4, (1, 64, 3))).astype("f4")
-    course = Trajectory(states=states, before=states[:, 0])
     nothing = np.zeros(1, np.int64)
-    sums = row_sums(course, Where(first=nothing, counts=np.array([64]), since=nothing), shift_of(course), None)
+    where = Where(first=nothing, counts=np.array([64]), since=nothing)
+    sums = row_sums(states, states[:, 0], where, shift_of(states), None)
     first, second = sums.additive[0, len(SCALARS) :].reshape(2, 3)
     np.testing.assert_allclose(second / 64 - (first / 64) ** 2, states[0].astype(float).var(0), rtol=1e-4)
 

@@ -8,7 +8,7 @@ from rnneval.records.gate import Comparison
 from rnneval.records.gradients import ThroughTime
 from rnneval.records.run import ContextCurve, Forgetting
 from rnneval.records.wiring import Finding, Flow, Slot, WiredLayer
-from rnneval.render.figures import Table
+from rnneval.render.figures import TidyTable
 from tests.gates.synthetic import make_run
 
 HOSTILE = "_a$x^2$b\n\x1b[2J</text><script>" + "long_" * 12
@@ -101,7 +101,7 @@ def trace(norms, *, stride=16, gates=None):
         for statistic, share in (("saturated_low", low), ("saturated_high", high)):
             rows.append({**place, "position": 0, "statistic": statistic, "value": share})
     columns = ["position", "unit", "layer", "slot", "statistic", "value", "low", "high"]
-    return Table(schema="rnneval.trace/1", frame=pd.DataFrame(rows, columns=columns))
+    return TidyTable(schema="rnneval.trace/1", frame=pd.DataFrame(rows, columns=columns))
 
 
 def history(norms, *, clip=None, bad=None):
@@ -118,7 +118,7 @@ def history(norms, *, clip=None, bad=None):
     if bad is not None:
         row = {"step": bad[0], "variable": "", "statistic": "not_finite", "value": 3.0}
         rows += [{**row, "layer": layer} for layer in (bad[1], "")]
-    return Table(
+    return TidyTable(
         schema="rnneval.gradient-history/1",
         frame=pd.DataFrame(rows, columns=["step", "layer", "variable", "statistic", "value"]),
     )
@@ -139,7 +139,7 @@ def state_history(perplexities, states, *, epochs=None, kept=False, metadata=Non
                 row = {"layer": layer, "variable": slot, "statistic": statistic, "value": scale * norms[k]}
                 rows.append({**of_epoch, **row})
     frame = pd.DataFrame(rows, columns=["epoch", "layer", "variable", "statistic", "value"])
-    return Table(schema="rnneval.state-history/1", frame=frame if kept else frame.dropna(), metadata=metadata or {})
+    return TidyTable(schema="rnneval.state-history/1", frame=frame if kept else frame.dropna(), metadata=metadata or {})
 
 
 def losses(text, bits, *, first=1, at=None):
@@ -157,7 +157,7 @@ def losses(text, bits, *, first=1, at=None):
             "nats": np.broadcast_to(np.asarray(bits, float), len(text) - first) * np.log(2),
         }
     )
-    return Table(schema="rnneval.losses/1", frame=frame, text=text, at=at)
+    return TidyTable(schema="rnneval.losses/1", frame=frame, text=text, at=at)
 
 
 def sweep(runs, *, across="epoch", failed=0, name="bits_per_char"):
@@ -171,4 +171,4 @@ def sweep(runs, *, across="epoch", failed=0, name="bits_per_char"):
         for at, score in enumerate(scores, start=1)
     ]  # fmt: skip
     rows += [{"path": f"bad_{k}.h5", "run": "", "epoch": None, "step": None, "status": "failed"} for k in range(failed)]
-    return Table(schema="rnneval.sweep/1", frame=pd.DataFrame(rows))
+    return TidyTable(schema="rnneval.sweep/1", frame=pd.DataFrame(rows))

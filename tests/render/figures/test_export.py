@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-import threading
 import xml.etree.ElementTree as ET
 
 import matplotlib as mpl
@@ -13,7 +12,7 @@ import pytest
 from PIL import Image
 
 import rnneval
-from rnneval.errors import RecordError, UsageError
+from rnneval.errors import UsageError
 from rnneval.pages import page
 from rnneval.render import figures
 from tests.render.figures import made
@@ -53,10 +52,6 @@ def every(name=made.HOSTILE):
 
 
 DRAWN = [name for name in figures.names() if name != "passage"]  # which is text: see test_passage.py
-
-
-def test_every_figure_is_looked_at_here():
-    assert set(every()) == set(figures.names())
 
 
 @pytest.mark.sampled(2)
@@ -115,21 +110,10 @@ def test_sizes(tmp_path):
         figures.save(figure, tmp_path / "f.png", "poster")
 
 
-def test_light_and_dark_grounds(tmp_path):
-    for dark, ground in ((False, (255, 255, 255)), (True, (22, 24, 29))):
-        figures.save(figures.figure_of(made.run()), tmp_path / "f.png", dark=dark)
-        assert opened(tmp_path / "f.png").getpixel((3, 3)) == ground
-
-
 @pytest.mark.parametrize("path", ["f.jpg", "f", "f.SVGZ"])
 def test_other_endings_are_refused(tmp_path, path):
     with pytest.raises(UsageError, match=r"a figure is written to \.png, \.svg or \.pdf"):
         figures.save(figures.figure_of(made.run()), tmp_path / path)
-
-
-def test_what_was_there_stays_where_it_cannot_be_written(tmp_path):
-    with pytest.raises(RecordError, match="cannot be written"):
-        figures.save(figures.figure_of(made.run()), tmp_path / "none" / "f.png")
 
 
 def test_nothing_global_changes_and_a_users_style_stays_out(tmp_path):
@@ -139,18 +123,6 @@ def test_nothing_global_changes_and_a_users_style_stays_out(tmp_path):
         before = dict(mpl.rcParams)
         assert figures.svg(figure) == plain
         assert dict(mpl.rcParams) == before
-
-
-def test_threads_do_not_disturb_each_other():
-    figure = figures.figure_of(made.run())
-    wanted = figures.svg(figure)
-    found = []
-    threads = [threading.Thread(target=lambda: found.append(figures.svg(figure))) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found == [wanted] * 4
 
 
 def test_plotting_functions_are_as_in_seaborn(ax, tmp_path):
@@ -204,14 +176,6 @@ def test_a_title_is_no_wider_than_its_axes(ax):
     assert "\n" in title.get_text()
     assert title.get_text().replace("\n", " ") == figure.title
     assert title.get_window_extent().width <= ax.bbox.width
-
-
-@pytest.mark.parametrize("name", ["state_norms", "forgetting", "comparison", "gradient_history"])
-def test_the_legend_lies_below_the_title(ax, name):
-    figures.figure_of(every("gru")[name], name).draw(ax=ax)
-    ax.figure.draw_without_rendering()
-    title, legend = ax._left_title.get_window_extent(), ax.get_legend().get_window_extent()
-    assert title.y0 >= legend.y1
 
 
 def test_a_figure_is_laid_out_before_it_is_drawn_and_drawn_once(monkeypatch):

@@ -26,10 +26,6 @@ def test_a_line_a_run_with_its_band_and_the_best_ringed(ax):
     assert "2 checkpoints failed or not valid" in ax.get_xlabel()
 
 
-def test_one_run_that_became_worse_again():
-    assert curve(runs={"": [3.0, 2.5, 2.7]}).title.endswith("at epoch 2: 2.50 bits per character, 2.70 at the end")
-
-
 def test_steps_and_nats_and_checkpoints_without_numbers(ax):
     figure = curve(runs={"a": [3.0, 2.0]}, across="step", name="cross_entropy")
     figure.draw(ax=ax)

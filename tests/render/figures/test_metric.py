@@ -1,7 +1,5 @@
 """The keyword `metric` of `rnneval.plot`: the score that is drawn in place of the usual one."""
 
-import inspect
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -61,23 +59,6 @@ def test_the_accuracy_along_the_text(ax):
     assert ax.get_title(loc="left") == "Accuracy 0.600 over 6 blocks of text"
 
 
-def test_the_hardest_span_is_that_of_the_least_accuracy(ax):
-    run = made.run([1.0] * 40, accuracy=[0.9] * 20 + [0.1] + [0.9] * 19)
-    title = figures.figure_of(run, "loss_over_text", metric="accuracy").title
-    assert title.startswith("Accuracy 0.880; hardest near byte ")
-    place = int(title.partition("byte ")[2].partition(" ")[0].replace(",", ""))
-    assert abs(place - 20.5 * 256) <= 256
-
-
-def test_a_perplexity_along_the_text_is_the_exponential_of_the_loss(ax):
-    run = made.run([1.0, 2.0, 3.0, 2.0], tokens=[100] * 4)
-    rnneval.plot.loss_over_text(run, ax=ax, metric="perplexity")
-    dots = next(line for line in ax.lines if line.get_marker() == ".")
-    np.testing.assert_allclose(dots.get_ydata(), np.exp([1.0, 2.0, 3.0, 2.0]))
-    running = next(line for line in ax.lines if line.get_gid() == "running mean")
-    np.testing.assert_allclose(running.get_ydata(), np.exp([1.5, 2.0, 7 / 3, 2.5]))
-
-
 def test_baselines_by_another_metric(ax):
     """Two blocks of 256 bytes, the first without its first: 511 characters in 100 tokens, of 2 nats each."""
     run = made.run([2.0, 2.0], tokens=[50, 50], baselines={"uniform": 3.0})
@@ -91,17 +72,6 @@ def test_baselines_by_another_metric(ax):
     assert title == "model is better than uniform: bits per char 0.565 against 0.847"
 
 
-def test_baselines_that_differ_in_the_metric_are_shown_with_the_names_of_their_runs(ax):
-    """The same nats a token, and more tokens for the same characters: more bits a character."""
-    one, other = (
-        made.run([2.0, 2.0], tokens=[n, n], baselines={"uniform": 3.0}, checkpoint=f"{n}.keras") for n in (50, 100)
-    )
-    assert "not comparable, not shown: 100" in figures.figure_of([one, other], "baselines").x
-    figures.figure_of([one, other], "baselines", metric="bits_per_char").draw(ax=ax)
-    names = [text.get_text() for text in ax.get_yticklabels()]
-    assert sorted(names) == ["100", "50", "uniform (100)", "uniform (50)"]
-
-
 def test_a_state_history_of_another_score(ax):
     frame = made.state_history([8.0, 5.0, 6.0], {"gru.h": [1.0, 2.0, 3.0]}).frame
     more = frame[frame["statistic"] == "perplexity"].assign(statistic="bits_per_char", value=[3.0, 2.5, 2.0])
@@ -112,19 +82,6 @@ def test_a_state_history_of_another_score(ax):
     np.testing.assert_allclose(line.get_ydata(), [1 + 0.84, 1 + 0.42, 1])
     with pytest.raises(UsageError, match="metric='accuracy': the history has no such score, only perplexity"):
         figures.figure_of(frame, "state_history", metric="accuracy")
-
-
-def test_a_metric_without_a_value_is_refused_and_no_other_one_is_drawn():
-    failed = sweep()
-    failed.loc[0, "accuracy"], failed.loc[1, "status"] = np.nan, "failed"
-    assert figures.figure_of(failed, "learning_curve").y == "bits per character"
-    with pytest.raises(UsageError, match="no figure learning_curve in it of the metric accuracy; it gives learning_cu"):
-        figures.figure_of(failed, "learning_curve", metric="accuracy")
-
-
-def test_a_metric_selects_the_first_figure_that_has_a_choice():
-    found = figures.figure_of(sweep(), metric="accuracy")
-    assert (found.name, found.y) == ("learning_curve", "accuracy")
 
 
 @pytest.mark.parametrize(
@@ -143,13 +100,3 @@ def test_a_wrong_metric_is_refused_before_anything_is_drawn(name, metric, said, 
         getattr(rnneval.plot, name)(source, ax=ax, metric=metric)
     assert not [*ax.lines, *ax.collections, *ax.patches]
     assert ax.get_title(loc="left") == ""
-
-
-def test_a_misspelt_figure_is_told_of_those_that_are_close():
-    with pytest.raises(AttributeError, match="did you mean loss_over_text"):
-        rnneval.plot.los_over_text  # noqa: B018
-
-
-def test_the_signature_is_that_of_seaborn():
-    parameters = inspect.signature(rnneval.plot.gates).parameters
-    assert list(parameters) == ["source", "ax", "metric"]

@@ -1,13 +1,10 @@
 """A passage coloured by surprise: which characters, which levels, where it begins, and what is shown of it."""
 
-import io
 import re
 
 import numpy as np
 import pytest
-from rich.console import Console
 
-import rnneval
 from rnneval.errors import UsageError
 from rnneval.render import figures
 from rnneval.render.figures import passage
@@ -44,13 +41,6 @@ def test_every_character_has_its_own_surprise():
     assert figure.title == "The text has inf bits a token"
     assert "the largest surprise is inf bits at 'd'" in figure.alt
     assert "The text: ab cd" in figure.alt
-
-
-def test_a_token_of_several_characters_gives_all_of_them_its_surprise():
-    source = made.losses("aé", [0.0], first=1)
-    frame = source.frame.assign(byte_start=0, byte_end=3, nats=np.log(2) * 6.5)
-    figure = passage.figure(figures.Table(schema=source.schema, frame=frame, text="aé"))
-    assert levels(figure) == [("s6", "aé", "")]
 
 
 def test_more_surprise_has_more_colour_and_8_bits_are_underlined():
@@ -98,11 +88,6 @@ def test_an_excerpt_never_begins_or_ends_within_a_character_and_is_not_endless(t
     assert excerpt.count("\n") <= passage.LINES
 
 
-def test_line_ends_tabs_and_control_characters_are_shown_as_signs():
-    _, _, excerpt, _ = shown(made.losses("a\tb\x1b\nc\u202ed", np.ones(7)))
-    assert excerpt == "a→b·↵\nc·d"
-
-
 def test_hostile_text_is_shown_and_nothing_else(tmp_path):
     figure = figures.figure_of(made.losses(made.HOSTILE + " <b>&amp; 日本 $x$", 3.0))
     figures.save(figure, tmp_path / "f.html")
@@ -113,15 +98,6 @@ def test_hostile_text_is_shown_and_nothing_else(tmp_path):
     assert "&lt;b&gt;&amp;amp; 日本 $x$" in page
     assert "\x1b" not in page + figure.draw().plain + figure.title
     assert "default-src 'none'" in page
-
-
-def test_the_page_follows_the_reader_or_is_dark(tmp_path):
-    figure = figures.figure_of(made.losses("abc", np.ones(2)))
-    for dark, first in ((False, "#ffffff"), (True, "#16181d")):
-        figures.save(figure, tmp_path / "f.html", dark=dark)
-        page = (tmp_path / "f.html").read_text()
-        assert re.search(r"background: (#\w+)", page)[1] == first
-        assert ("prefers-color-scheme: dark" in page) is not dark
 
 
 def test_it_is_text_and_no_picture(tmp_path):
@@ -135,20 +111,7 @@ def test_it_is_text_and_no_picture(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_notebook_and_a_terminal_show_its_colours():
-    text = rnneval.plot.passage(made.losses("abc", [12.0, 1.0]))
-    assert "text/html" in text._repr_mimebundle_(include=[], exclude=[])
-    file = io.StringIO()
-    Console(file=file, force_terminal=True, color_system="truecolor", width=80).print(text)
-    assert "48;2;234;114;49m" in file.getvalue()  # LIGHT.hot behind the 12 bits
-
-
 def test_losses_of_a_longer_text_are_refused():
     source = made.losses("abcdef", np.ones(5))
     with pytest.raises(UsageError, match="the losses reach to byte 6, the text has 3"):
-        passage.figure(figures.Table(schema=source.schema, frame=source.frame, text="abc"))
-
-
-def test_without_the_text_there_is_no_passage():
-    source = made.losses("abc", np.ones(2))
-    assert figures.figures_of(figures.Table(schema=source.schema, frame=source.frame)) == []
+        passage.figure(figures.TidyTable(schema=source.schema, frame=source.frame, text="abc"))

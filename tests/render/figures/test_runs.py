@@ -52,23 +52,6 @@ def test_a_long_text_is_pooled_and_nothing_is_skipped(ax):
     assert ax.get_xlabel() == "position in the text (kB)"
 
 
-def test_the_interval_is_a_band(ax):
-    run = made.run()
-    score = msgspec.structs.replace(run.scores["cross_entropy"], low=1.5, high=2.5)
-    run = msgspec.structs.replace(run, scores={**run.scores, "cross_entropy": score})
-    figure = figures.figure_of(run, "loss_over_text")
-    figure.draw(ax=ax)
-    band = next(patch for patch in ax.patches if patch.get_label() == "95 % interval of the mean")
-    assert (band.get_y(), band.get_height()) == (1.5, 1.0)
-    assert "(95 % interval 1.50 to 2.50)" in figure.alt
-
-
-def test_the_hardest_place_is_named():
-    losses = np.full(100, 1.0)
-    losses[60:70] = 2.0
-    assert figures.figure_of(made.run(losses)).title == "1.10 nats a token; hardest near 16.0 kB (2.00)"
-
-
 def test_a_loss_that_is_not_finite_is_said_in_the_picture(ax):
     run = made.run((1.0, 2.0, 3.0))
     nats = (run.blocks.sums["nats"][0], float("nan"), run.blocks.sums["nats"][2])
@@ -79,12 +62,6 @@ def test_a_loss_that_is_not_finite_is_said_in_the_picture(ax):
     assert "not finite" in figure.alt
 
 
-@pytest.mark.parametrize("nats", [(), (float("nan"),) * 4])
-def test_no_loss_no_figure(nats):
-    run = with_sums(made.run(), nats=nats)
-    assert "loss_over_text" not in [figure.name for figure in figures.figures_of(run)]
-
-
 def test_the_context_curve(ax):
     run = msgspec.structs.replace(made.run(median=192.0), context=made.curve())
     figure = figures.figure_of(run, "loss_by_context")
@@ -92,7 +69,7 @@ def test_the_context_curve(ax):
     assert figure.title == "100 tokens of context are as good as the full context"
     assert ax.get_xscale() == "log"
     curve = lines(ax)["state reset that many tokens before"]
-    assert curve.get_xdata().tolist() == pytest.approx([1, 10, 100, 1000], rel=1e-12)  # seaborn takes logarithms
+    assert curve.get_xdata().tolist() == pytest.approx([1, 10, 100, 1000], rel=1e-12)
     assert curve.get_ydata().tolist() == [2.6, 2.0, 1.805, 1.80]
     assert lines(ax)["full context, 1.80"].get_ydata()[0] == 1.80
     assert lines(ax)["state forgets its start: 192 (median)"].get_xdata()[0] == 192
@@ -117,8 +94,8 @@ def test_how_much_context_is_enough(nats, title):
     ("run", "word"),
     [
         (made.run(valid=False), "Not valid"),
-        (made.run((2212.0,) * 4), "Worse than guessing"),
-        (made.run((2212.0,) * 4, baselines={}), "Worse than guessing"),
+        (made.run((5.0,) * 4), "Worse than guessing"),
+        (made.run((2212.0,) * 4), "Diverged"),
     ],
 )
 def test_every_figure_of_a_run_without_a_score_says_so(run, word):
@@ -130,17 +107,6 @@ def test_every_figure_of_a_run_without_a_score_says_so(run, word):
     assert not any("guessing" in figure.title for figure in figures.figures_of(made.run()))
 
 
-def test_a_run_that_is_not_valid_comes_last_and_leads_no_title():
-    runs = [
-        made.run(median=1.0, checkpoint="bad.keras", valid=False),
-        made.run(median=10.0, checkpoint="a.keras"),
-        made.run(median=20.0, checkpoint="b.keras"),
-    ]
-    figure = figures.figure_of(runs, "forgetting")
-    assert figure.title == "a forgets first (after 10 tokens), b last (20)"
-    assert [each.partition(":")[0] for each in figure.alt.split(". ")[1].split("; ")] == ["a", "b", "bad (not valid)"]
-
-
 def test_forgetting_lengths(ax):
     figure = figures.figure_of(made.run(median=192.0, most=256.0), "forgetting")
     figure.draw(ax=ax)
@@ -149,15 +115,6 @@ def test_forgetting_lengths(ax):
     assert figure.title == "The state forgets its start after 192 tokens, at most 256"
     assert ax.get_xlabel() == "tokens"
     assert ax.get_xscale() == "linear"
-
-
-def test_forgetting_lengths_of_several_runs_far_apart(ax):
-    runs = [made.run(median=10.0**k, most=2 * 10.0**k, checkpoint=f"{k}.keras") for k in (2, 1, 5)]
-    figure = figures.figure_of(runs, "forgetting")
-    figure.draw(ax=ax)
-    assert figure.title == "1 forgets first (after 10 tokens), 5 last (100,000)"
-    assert ax.get_xscale() == "log"
-    assert [text.get_text() for text in ax.get_yticklabels()] == ["2", "1", "5"]
 
 
 def calibrated(run, bins):
@@ -184,19 +141,3 @@ def test_the_reliability_diagram(ax):
     assert figure.title == "The model is overconfident by 7.50 percentage points on average"
     assert (ax.get_xlim(), ax.get_ylim()) == ((0, 1), (0, 1))
     assert "confidence 77 %, accuracy 67 % (30 tokens)" in figure.alt
-
-
-@pytest.mark.parametrize(
-    ("bins", "start"),
-    [
-        ({5: (100, 5.0)}, "The model is underconfident by 5.00 percentage"),
-        ({5: (100, 0.5)}, "The model is perfectly calibrated to within 0.500 percentage"),
-        ({5: (100, 5.0), 9: (100, -5.0)}, "Confidence is off by 5.00 percentage points on average, in both directions"),
-    ],
-)
-def test_titles_of_calibration(bins, start):
-    assert figures.figure_of(calibrated(made.run(), bins), "calibration").title.startswith(start)
-
-
-def test_a_record_without_counts_has_no_reliability_diagram():
-    assert "calibration" not in [figure.name for figure in figures.figures_of(made.run())]

@@ -5,18 +5,8 @@ import itertools
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
-from seaborn.utils import relative_luminance
 
-from rnneval.render.figures._style import (
-    DARK,
-    LIGHT,
-    bands,
-    in_legend,
-    label,
-    percent,
-    plain,
-    spread,
-)
+from rnneval.render.figures._style import DARK, LIGHT, in_legend, label, percent, plain, spread
 from rnneval.render.phrasing import number
 
 # Machado and others: A Physiologically-based Model for Simulation of Color Vision Deficiency. 2009; severity 1.
@@ -46,6 +36,10 @@ def distance(deficiency, a, b):
     return float(np.linalg.norm(lab(matrix @ linear(a)) - lab(matrix @ linear(b))))
 
 
+def relative_luminance(color):
+    return float(TO_XYZ[1] @ linear(color))
+
+
 def contrast(a, b):
     light, dark = sorted((relative_luminance(a), relative_luminance(b)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
@@ -56,11 +50,6 @@ def contrast(a, b):
 def test_colours_are_told_apart(look, deficiency):
     assert min(distance(deficiency, a, b) for a, b in itertools.combinations(look.palette, 2)) > 10
     assert distance(deficiency, look.good, look.bad) > 40
-
-
-def test_the_measure_itself_sees_red_and_green_become_alike():
-    assert distance("none", "#cc4444", "#778833") > 60
-    assert distance("deuteranopia", "#cc4444", "#778833") < 20
 
 
 @pytest.mark.parametrize("look", [LIGHT, DARK], ids=["light", "dark"])
@@ -79,22 +68,6 @@ def test_heat_is_monotone_and_ink_is_legible_on_all_of_it(look):
     assert all(contrast(look.ink, color) >= 4.5 for color in heat)
 
 
-@pytest.mark.parametrize(("places", "found"), [([], []), ([3.0], [3.0]), ([5, 5, 5], [4, 5, 6]), ([9, 0], [9, 0])])
-def test_labels_are_pushed_apart(places, found):
-    assert spread(places, 1.0) == found
-
-
-def test_a_chain_of_labels_is_pushed_apart_as_one():
-    found = spread([0, 0.5, 1.0, 1.5, 10], 1.0)
-    assert np.diff(found).min() >= 1 - 1e-9
-    assert found == [-0.75, 0.25, 1.25, 2.25, 10]
-
-
-def test_a_short_series_stays_as_it_is():
-    found, pooled = bands(np.arange(3.0), np.array([5.0, 1.0, 2.0]))
-    assert (pooled, found["x"].tolist(), found[50].tolist()) == (1, [0, 1, 2], [5, 1, 2])
-
-
 def test_names_and_numbers():
     assert label("x" * 30) == "x" * 12 + "…" + "x" * 11
     assert label("a\nb") == "a\\nb"
@@ -104,3 +77,9 @@ def test_names_and_numbers():
         "0", "0.100", "10.00", "100.0", "1,234", "1e+08", "−3.00", "12.0",
     ]  # fmt: skip
     assert [percent(v) for v in (0, 0.0009, 0.005, 0.5, 1)] == ["0 %", "< 0.1 %", "0.5 %", "50 %", "100 %"]
+
+
+def test_labels_are_pushed_apart_within_the_axes():
+    assert spread([], 0.1) == []
+    assert spread([0.5, 0.5, 0.5], 0.1) == pytest.approx([0.5, 0.6, 0.7])
+    assert spread([0.0, 0.9, 0.95, 1.0], 0.1) == pytest.approx([0.0, 0.8, 0.9, 1.0])

@@ -2,21 +2,17 @@
 
 import base64
 import hashlib
-import json
 import re
-from itertools import pairwise
 
-import msgspec
 import numpy as np
 import pytest
 
-from rnneval.records import encode
-from rnneval.records.run import Warning as RunWarning
-from rnneval.render.html import Drawn, ticks
+from rnneval.render.html import Drawn
 from rnneval.render.report import draw, html_of, page_of
 from tests.render.figures import made
 from tests.render.reading import Reader
-from tests.render.report.making import all_kinds, given, good_run, wrong_wiring
+from tests.render.report.making import all_kinds, given, good_run
+from tests.render.test_hostile import run_with, wiring_with
 
 
 def whole(records):
@@ -67,13 +63,6 @@ def test_the_policy_allows_our_own_style_and_images_in_the_page_alone(page):
     )
 
 
-def test_the_outline_has_no_gap(page):
-    levels = [int(tag[1]) for tag, _ in Reader(page).elements if re.fullmatch("h[1-6]", tag)]
-    assert levels[0] == 1
-    assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in pairwise(levels))
-
-
 def test_the_same_records_give_the_same_bytes():
     first, second = (whole(all_kinds()) for _ in range(2))
     assert first == second
@@ -95,27 +84,7 @@ HOSTILE = (
 
 
 def planted(text):
-    """Put one text into everything that a file can put a text into."""
-    plain = json.loads(encode(good_run()))
-    plain["checkpoint"]["layers"][0] |= {"name": text, "path": text, "kind": text}
-    plain["checkpoint"] |= {"path": text, "format": text, "dtype": text}
-    plain["text"] |= {"part": text, "files": [{"path": text, "sha256": "0" * 64}]}
-    plain["vocabulary"]["source"] = text
-    plain["states"] = {f"{text}.h": plain["states"]["gru.h"]}
-    plain["baselines"][text] = 5.0
-    plain["command"] = ["rnneval", text]
-    plain["created"] = plain["rnneval"] = text
-    plain["warnings"] = [{"code": text, "message": text}]
-    plain["wiring"] = {"verdict": text, "reason": text, "findings": []}
-    run = msgspec.convert(plain, type(good_run()))
-    wiring = json.loads(encode(wrong_wiring()))
-    for layer in wiring["layers"]:
-        layer |= {"name": text, "path": text, "kind": text}
-    wiring |= {"reason": text, "declared": [text]}
-    wiring["flow"][0] |= {"from": text, "kind": text, "into": {"layer": text, "slot": "h"}}
-    wiring["findings"][0] |= dict.fromkeys(("rule", "layer", "file", "message", "help"), text)
-    wiring["oracles"] = {text: {"verdict": "fail", "tolerance": 0.0, "detail": text}}
-    return given(**{"run": run, "wiring": msgspec.convert(wiring, type(wrong_wiring())), text: good_run()})
+    return given(**{"run": run_with(text), "wiring": wiring_with(text), text: good_run()})
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -165,11 +134,6 @@ def test_an_svg_reaches_the_page_as_data_and_back():
     assert {unquote(source.removeprefix("data:image/svg+xml,")) for source in sources} == {svg}
 
 
-def test_where_a_figure_is_not_drawn_its_words_stand_instead(page):
-    alt = given(w=wrong_wiring())[0].figures[0].alt
-    assert alt in Reader(page).said
-
-
 def test_a_passage_is_coloured_text_in_the_page_and_no_picture():
     records = given(losses=made.losses("calm <b>&\u202ewords", np.arange(14) + 0.5))
     page = whole(records)
@@ -183,12 +147,3 @@ def test_a_passage_is_coloured_text_in_the_page_and_no_picture():
     style = re.search(r"<style>(.*?)</style>", page, re.DOTALL)[1]
     assert ".surprise .s12 { background: rgb(var(--hot) / 100%)" in style
     assert style.count("--hot: ") == 3  # light, dark by the reader's system, dark by choice
-
-
-def test_backticks_are_code_and_nothing_else_is():
-    assert str(ticks("a `b<c` *d* e*f*g <i>")) == "a <code>b&lt;c</code> <em>d</em> e*f*g &lt;i&gt;"
-
-
-def test_warnings_are_shown_with_their_code():
-    run = msgspec.structs.replace(good_run(), warnings=(RunWarning(code="lossy", message="no round trip"),))
-    assert "lossy: no round trip" in Reader(html(given(run=run))).said

@@ -1,19 +1,17 @@
-"""Chapters of the report: each function reads all records and yields the blocks that it has of them."""
+"""Chapters of the report: each function reads the gathered records and yields the blocks that it has of them."""
 
 import shlex
 from collections.abc import Iterator, Sequence
-from functools import cache
 from math import exp
 from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from rnneval.evaluate.sweep_table import OK, best_first
-from rnneval.gates.sides import fields_of
-from rnneval.metrics.diagnostics import findings as rules
-from rnneval.pages import all_pages
-from rnneval.records import Gate, Gradients, Opened, Run, Wiring
-from rnneval.records.run import Checkpoint
+from rnneval.metrics.diagnostics.findings import THRESHOLDS
+from rnneval.pages import all_pages, page
+from rnneval.records import Gate, Gradients, Run, Wiring
 from rnneval.render.document import (
     KINDS,
     Block,
@@ -32,27 +30,20 @@ from rnneval.render.document import (
     code,
     table,
 )
-from rnneval.render.figures import Table, caution
+from rnneval.render.figures import TidyTable, caution
 from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
 from rnneval.render.phrasing import counted, figure, file_name, interval, listed, number, optional, signed
-from rnneval.render.report.given import (
-    Checked,
+from rnneval.render.report.gathered import (
+    CheckedWiring,
+    Gathered,
     Given,
     ReportedModel,
     Scored,
     alike,
-    checked,
-    of_kind,
     pictures,
-    rankings,
-    scored,
-    subjects,
-    sweeps,
-    together,
     tokens_of,
 )
 from rnneval.render.run_document import (
-    CONTRACTS,
     beside_counting,
     checkpoints_table,
     failures_table,
@@ -62,6 +53,7 @@ from rnneval.render.run_document import (
     run_facts,
     said_once,
     scores_table,
+    validity,
 )
 from rnneval.render.wiring_document import finding_block, matrix_table, oracles_table
 
@@ -80,26 +72,18 @@ _GATE = {
     "inconclusive": "Not settled by this text",
     "not comparable": "These numbers do not measure the same thing",
 }
-_BASELINES = {
-    "uniform": "guesses, every token as likely as any other",
-    "unigram": "knows how often each token occurs, and nothing of what stands before it",
-}
+_WHENCE = (
+    "created", "rnneval", "checkpoint", "imported", "text", "vocabulary", "input", "output", "timing", "assumptions",
+    "calls", "wired_by", "declared",
+)  # fmt: skip
+"""Parts of a record that say where it comes from, and below what is shown of them."""
+_PARTS = {"path", "source", "sha256", "format", "dtype", "kind", "files", "part", "device", "threads"}
 _COUNTED = ("tokens", "text", "model", "vocabulary", "read in", "forgets in", "signature")
-_SIGNATURE = {
-    "tok": "what a token is",
-    "norm": "normalization of the text",
-    "newlines": "line ends",
-    "unk": "tokens that the vocabulary lacks",
-    "docs": "where the state is reset",
-    "bos": "what stands before the first token",
-    "state": "how the state was handled",
-    "defs": "version of the definitions",
-}
 
 
-def wiring(given: Sequence[Given]) -> Iterator[Block]:
+def wiring(gathered: Gathered) -> Iterator[Block]:
     """Show the wiring of every model that was checked: what is wrong with its faults, what is right in a line."""
-    found = checked(given)
+    found = gathered.wirings
     yield from (_wired(number, each) for number, each in enumerate(found) if not each.passes)
     right = [each for each in found if each.passes]
     if not right:
@@ -117,14 +101,14 @@ def wiring(given: Sequence[Given]) -> Iterator[Block]:
         yield Fold(title="Where each state went, and the tests of behaviour", blocks=tuple(parts))
 
 
-def _wired(number: int, wired: Checked) -> Subsection:
+def _wired(number: int, wired: CheckedWiring) -> Subsection:
     """Show every fault once, the first whole, the others folded; and the loss with other segments."""
     blocks: list[Block] = [
         Notice(kind=KINDS.get(each.verdict, "unsure"), title=_WIRING.get(each.verdict, each.verdict), text=each.reason)
         for each in wired.verdicts
     ]
     blocks += pictures(*wired.records)
-    found = [replace(finding_block(each), about=_rule_texts().get(each.rule)) for each in wired.findings]
+    found = [replace(finding_block(each), about=_about(each.rule)) for each in wired.findings]
     blocks += found[:1]
     if rest := found[1:]:
         rules = listed(dict.fromkeys(each.rule for each in rest))
@@ -150,15 +134,15 @@ def _tables(wiring: Wiring) -> list[TableBlock]:
     return tables + ([oracles_table(wiring.oracles)] if wiring.oracles else [])
 
 
-@cache
-def _rule_texts() -> dict[str, str]:
-    """Return the text of each rule of this package in Markdown, without its first line."""
-    return {page.name: page.text.partition("\n")[2].strip() for page in all_pages()}
+def _about(rule: str) -> str | None:
+    """Return the text of a rule of this package in Markdown, without its first line; a record may name another one."""
+    known = {each.name: each.text for each in all_pages()}
+    return known[rule].partition("\n")[2].strip() if rule in known else None
 
 
-def checkpoints(given: Sequence[Given]) -> Iterator[Block]:
+def checkpoints(gathered: Gathered) -> Iterator[Block]:
     """Show every sweep: its learning curve, and every checkpoint."""
-    for place, each in enumerate(sweeps(given)):
+    for place, each in enumerate(gathered.sweeps):
         rows = best_first(each.rows)
         count = counted(len(rows), "checkpoint")
         blocks: list[Block] = [*pictures(each)]
@@ -171,10 +155,10 @@ def checkpoints(given: Sequence[Given]) -> Iterator[Block]:
         yield Subsection(anchor=f"checkpoints-{place}", title=f"{count} in {each.name}", blocks=tuple(blocks))
 
 
-def numbers(given: Sequence[Given]) -> Iterator[Block]:
+def numbers(gathered: Gathered) -> Iterator[Block]:
     """Show every evaluation: a table if there are several, then each by itself."""
-    found = scored(given)
-    alone = len(found) == 1 and not sweeps(given)
+    found = gathered.scored
+    alone = len(found) == 1 and not gathered.sweeps
     parts = [_evaluation(number, model, run, alone=alone) for number, (model, run) in enumerate(found)]
     if len(found) > 1:
         yield from _overview(found)
@@ -197,7 +181,7 @@ def _overview(found: Sequence[Scored]) -> Iterator[Block]:
         scores = run.scores if run.valid else {}
         perplexity, bits, accuracy = (figure(scores[name].value) if name in scores else "–" for name in _LARGE)
         bounds = interval(scores["perplexity"].low, scores["perplexity"].high) if "perplexity" in scores else "–"
-        valid = TableCell(text="yes", kind="pass") if run.valid else TableCell(text="no", kind="fail")
+        valid = validity(bool(caution(run))) if run.valid else TableCell(text="no", kind="fail")
         parameters = optional(run.checkpoint.parameters if run.checkpoint else None, ",")
         rows.append((code(model.name), valid, perplexity, bounds, bits, accuracy, parameters))
     head = ("model", "valid", "perplexity", "95 % interval", "bits per character", "accuracy", "parameters")
@@ -211,9 +195,9 @@ def _overview(found: Sequence[Scored]) -> Iterator[Block]:
 def _evaluation(number: int, model: ReportedModel, run: Run, *, alone: bool) -> Subsection:
     blocks: list[Block] = []
     if run.valid:
-        if caution(run):
+        if word := caution(run):
             text = "The model diverged, its vocabulary is in another order than in training, or it was not trained."
-            blocks.append(Notice(kind="fail", title="Worse than guessing", text=text))
+            blocks.append(Notice(kind="fail", title=word.capitalize(), text=text))
         large = tuple(_key_number(run, name) for name in _LARGE if name in run.scores)
         blocks += [KeyNumbers(items=large)] if large else []
         blocks += pictures(*model.given, chapter="numbers") if model.scored[0] is run else ()
@@ -230,13 +214,7 @@ def _evaluation(number: int, model: ReportedModel, run: Run, *, alone: bool) -> 
     files = listed([file_name(file.title) for file in run.text.files], most=1)
     text = f"{files or 'text'}{f' [{run.text.part}]' if run.text.part else ''}"
     counts = [Fact(name="file", text=text), *(fact for fact in run_facts(run) if fact.name in _COUNTED)]
-    parts = (
-        Fact(name=_SIGNATURE.get(name, name), text=f"{name}:{value}", code=True)
-        for name, value in fields_of(run.signature).items()
-    )
-    compared = Paragraph(text="Two numbers can be compared only if their signatures agree.")
-    signature = Fold(title="What the signature says", blocks=(compared, FactList(rows=tuple(parts))))
-    blocks.append(Fold(title="What was counted", blocks=(FactList(rows=tuple(counts)), signature)))
+    blocks.append(Fold(title="What was counted", blocks=(FactList(rows=tuple(counts)),)))
     title = "The evaluation" if alone else f"{model.name} on {text}"
     return Subsection(anchor=f"numbers-{number}", title=title, blocks=tuple(blocks))
 
@@ -255,14 +233,14 @@ def _key_number(run: Run, name: str) -> KeyNumber:
     return KeyNumber(name=spoken, value=number(score.value), unit=unit, interval=bounds)
 
 
-def baselines(given: Sequence[Given]) -> Iterator[Block]:
+def baselines(gathered: Gathered) -> Iterator[Block]:
     """Show the models among the baselines, in a table for each text and signature."""
-    valid = [(model, run) for model, run in scored(given) if run.valid and "cross_entropy" in run.scores]
+    valid = [(model, run) for model, run in gathered.scored if run.valid and "cross_entropy" in run.scores]
     groups = alike((model, run) for model, run in valid if run.baselines)
     if not groups:
         return
     # Models that compare stand in one picture; a single model has its own.
-    for each in together(given) or [each for each, _ in of_kind(given, Run)][:1]:
+    for each in gathered.together or [each for each, _ in gathered.of_kind(Run)][:1]:
         yield from pictures(each, chapter="baselines")
     for group in groups:
         best_run = min((run for _, run in group), key=lambda run: run.scores["cross_entropy"].value)
@@ -271,7 +249,7 @@ def baselines(given: Sequence[Given]) -> Iterator[Block]:
         known = {name: nats for _, run in group for name, nats in run.baselines.items()}
         for name, nats in known.items():
             order = name.removeprefix("ngram-")
-            does = _BASELINES.get(name, "baseline")
+            does = page(name).summary if name in ("uniform", "unigram") else "baseline"
             if order != name and order.isdigit():
                 does = f"counts what follows the {counted(int(order) - 1, 'token')} before it"
             lines.append((name, nats, does, False))
@@ -285,18 +263,19 @@ def baselines(given: Sequence[Given]) -> Iterator[Block]:
         yield table("Lowest loss first", head, rows, right=(1, 2, 3), note=note)
 
 
-def diagnostics(given: Sequence[Given]) -> Iterator[Block]:
+def diagnostics(gathered: Gathered) -> Iterator[Block]:
     """Show states, gates, memory and gradients of each model, and the tables that belong to no model.
 
     Of several models only the findings are unfolded.
     """
-    models = subjects(given)
+    models = gathered.models
     parts = [part for number, model in enumerate(models) if (part := _diagnosed(number, model)).blocks]
-    owned = {id(each.record) for model in models for each in model.given} | {id(each.record) for each in sweeps(given)}
+    owned = {id(each.record) for model in models for each in model.given}
+    owned |= {id(each.record) for each in gathered.sweeps}
     parts += [
         Subsection(anchor=f"inside-table-{number}", title=each.label, blocks=pictures(each))
-        for number, each in enumerate(given)
-        if isinstance(each.record, Table) and id(each.record) not in owned and each.figures
+        for number, each in enumerate(gathered.given)
+        if isinstance(each.record, TidyTable) and id(each.record) not in owned and each.figures
     ]
     if len(parts) == 1:
         yield from parts
@@ -315,11 +294,10 @@ def _diagnosed(number: int, model: ReportedModel) -> Subsection:
 
     fullest = max(model.runs, key=fullness, default=None)
     records = [each.record for each in model.given if isinstance(each.record, Gradients)]
-    known = {rule.NAME for rule in rules.all_rules()}
-    said = {(w.code, w.message): None for run in model.runs for w in run.warnings if w.code in known}
+    said = {(w.code, w.message): None for run in model.runs for w in run.warnings if w.code in THRESHOLDS}
     said |= {(finding.rule, finding.message): None for record in records for finding in record.findings}
     blocks: list[Block] = [
-        Found(kind=KINDS["warning"], rule=rule, severity="warning", message=message, about=_rule_texts().get(rule))
+        Found(kind=KINDS["warning"], rule=rule, severity="warning", message=message, about=_about(rule))
         for rule, message in said
     ]
     # The fullest run first: of two that can give the same figure it shows more.
@@ -334,10 +312,10 @@ def _diagnosed(number: int, model: ReportedModel) -> Subsection:
     return Subsection(anchor=f"inside-{number}", title=model.name, blocks=tuple(blocks))
 
 
-def comparisons(given: Sequence[Given]) -> Iterator[Block]:
+def comparisons(gathered: Gathered) -> Iterator[Block]:
     """Show every verdict of a gate, and every table of compared runs; a pair is told once."""
-    yield from (_gate(number, *pair) for number, pair in enumerate(of_kind(given, Gate)))
-    yield from (_ranking(number, each) for number, each in enumerate(rankings(given)))
+    yield from (_gate(number, *pair) for number, pair in enumerate(gathered.of_kind(Gate)))
+    yield from (_ranking(number, each) for number, each in enumerate(gathered.rankings))
 
 
 def _gate(number: int, given: Given, gate: Gate) -> Subsection:
@@ -358,10 +336,6 @@ def _ranking(number: int, given: Given) -> Subsection:
     if any(row.low is not None for row in ranking.rows[1:]):
         text = "Each difference is to the best run. Their two-sided intervals hold together with 95 %."
         blocks.append(Paragraph(text=text, muted=True))
-    told_above = [row.name for row in ranking.rows[1:] if row.difference is None and not row.marks]
-    if told_above:
-        text = f"The difference of {ranking.rows[0].name} and {listed(told_above)} is judged by the gate above."
-        blocks.append(Paragraph(text=text, muted=True))
     if ranking.blocks:
         title = f"The {len(ranking.blocks)} places where they differ most"
         blocks.append(Fold(title=title, blocks=(changes_table(ranking),)))
@@ -372,12 +346,12 @@ def _ranking(number: int, given: Given) -> Subsection:
     return Subsection(anchor=f"compare-{number}", title=title, blocks=tuple(blocks))
 
 
-def warnings(given: Sequence[Given]) -> Iterator[Block]:
+def warnings(gathered: Gathered) -> Iterator[Block]:
     """Show every warning once, with the models that it is about.
 
     Those of diagnostic rules stand in their chapter, those of the wiring check in that on the wiring.
     """
-    models, elsewhere = subjects(given), {"wiring", "wrong-wiring", "leak", *(rule.NAME for rule in rules.all_rules())}
+    models, elsewhere = gathered.models, {"wiring", "wrong-wiring", "leak", *THRESHOLDS}
     records = [(model.name, each.record) for model in models for each in model.given]
     every = ((name, w) for name, each in records if isinstance(each, Run | Gradients) for w in each.warnings)
     for warning, names in said_once((name, w) for name, w in every if w.code not in elsewhere):
@@ -385,69 +359,32 @@ def warnings(given: Sequence[Given]) -> Iterator[Block]:
         yield Notice(kind="unsure", title=title, text=warning.message)
 
 
-def made(given: Sequence[Given]) -> Iterator[Block]:
+def made(gathered: Gathered) -> Iterator[Block]:
     """Show what is needed to make each record again, folded."""
-    for each in given:
-        yield Fold(title=each.name, blocks=tuple(_made(each.record)))
+    for each in gathered.given:
+        record, blocks = each.record, []
+        if command := getattr(record, "command", None):
+            blocks.append(Code(label="The command that repeats it", text=shlex.join(command)))
+        rows = [row for name in _WHENCE for row in _leaves(name, getattr(record, name, None))]
+        if isinstance(record, TidyTable):
+            rows = [*record.metadata.items(), ("rows", f"{len(record.frame):,}")]
+        if isinstance(record, Gate):
+            rows = [("made of", "the records that it names")]
+        facts = tuple(Fact(name=name, text=text, code=True) for name, text in rows)
+        yield Fold(title=each.name, blocks=(*blocks, FactList(rows=facts)))
 
 
-def _made(record: Any) -> Iterator[Block]:
-    if isinstance(record, Run | Gradients | Wiring) and record.command:
-        yield Code(label="The command that repeats it", text=shlex.join(record.command))
-    rows: list[Fact] = []
-    if isinstance(record, Run | Gradients):
-        rows.append(Fact(name="made", text=f"{record.created}, by rnneval {record.rnneval}"))
-    if isinstance(record, Run | Gradients | Opened) and record.checkpoint:
-        rows += _of_checkpoint(record.checkpoint)
-    if isinstance(record, Run) and (table := record.imported):
-        rows += [Fact(name="imported", text=table.title, code=bool(table.path)), _exact("its sha256", table.sha256)]
-    if isinstance(record, Run | Gradients):
-        rows += [_exact("text", f"{file.title} {file.sha256}") for file in record.text.files]
-        rows += [_exact("part of it", record.text.part)] if record.text.part else []
-        rows.append(_exact("sha256 as it was scored", record.text.sha256))
-    match record:
-        case Run():
-            rows += _of_run(record)
-        case Opened():
-            rows += [Fact(name="assumed", text=text) for text in record.assumptions]
-        case Wiring():
-            layers = ", ".join(f"{layer.name} ({layer.kind}, {layer.path})" for layer in record.layers)
-            carrier = {"author": "the model's own code", "rnneval": "rnneval, since the graph has no input for it"}
-            rows.append(Fact(name="layers", text=layers or "none seen"))
-            rows.append(Fact(name="calls", text=str(record.calls)))
-            rows.append(Fact(name="state carried by", text=carrier[record.wired_by]))
-            declared = ", ".join(record.declared)
-            rows += [Fact(name="declared on purpose", text=declared)] if record.declared else []
-        case Gate():
-            rows.append(Fact(name="made of", text="the records that it names, by `rnneval gate`"))
-        case Table():
-            said = {key.removeprefix("rnneval."): value for key, value in record.metadata.items() if "rnneval." in key}
-            rows += [_exact(key.replace("_", " "), value) for key, value in said.items()]
-            rows.append(Fact(name="rows", text=f"{len(record.frame):,}"))
-    yield FactList(rows=tuple(rows))
-
-
-def _exact(name: str, text: str) -> Fact:
-    return Fact(name=name, text=text, code=True)
-
-
-def _of_run(run: Run) -> Iterator[Fact]:
-    if run.vocabulary:
-        yield _exact("vocabulary", f"{run.vocabulary.source} {run.vocabulary.sha256}")
-    if run.input and run.output:
-        yield Fact(name="in and out", text=f"{run.input.kind} in, {run.output.kind} out")
-    if run.timing:
-        took = f"{run.timing.seconds:.1f} s on {run.timing.device} with {run.timing.threads} threads"
-        yield Fact(name="took", text=f"{took}, {run.timing.tokens_per_second:,.0f} tokens/s")
-
-
-def _of_checkpoint(checkpoint: Checkpoint) -> Iterator[Fact]:
-    yield Fact(name="checkpoint", text=checkpoint.title, code=bool(checkpoint.path))
-    yield _exact("its sha256", checkpoint.sha256)
-    layers = ", ".join(f"{layer.name} ({layer.kind} {layer.units})" for layer in checkpoint.layers)
-    yield Fact(name="layers", text=layers or "none seen")
-    stored = f"{checkpoint.format}, {checkpoint.dtype}, {checkpoint.parameters:,} parameters"
-    yield Fact(name="stored as", text=f"{stored}, {CONTRACTS[checkpoint.contract]}")
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield what a part of a record says of where it comes from, by the names in the record."""
+    if isinstance(value, Struct):
+        for field in value.__struct_fields__:
+            if field in _PARTS:
+                yield from _leaves(f"{name}.{field}", getattr(value, field))
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from _leaves(name, each)
+    elif value is not None:
+        yield name, str(value)
 
 
 CHAPTERS = (

@@ -1,0 +1,310 @@
+"""Sources of a page: records under the names they were given by, the models they are about, and their figures."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import PurePath
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec.structs import replace as changed
+
+from rnneval.gates.ranking import Ranking, rank
+from rnneval.gates.sides import Named, fields_of
+from rnneval.records import Gate, Gradients, Opened, Run, Wiring
+from rnneval.records.run import WiringSummary
+from rnneval.records.tables import SWEEP
+from rnneval.records.wiring import Finding
+from rnneval.render.document import Picture
+from rnneval.render.figures import Figure, TidyTable, figures_of
+from rnneval.render.phrasing import file_name, model_names
+
+R = TypeVar("R")
+_SIDE_BY_SIDE = 12
+_NOUNS = {"char": "characters", "byte": "bytes", "word": "words"}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Given:
+    """One record or table, and its name on the command line."""
+
+    name: str
+    record: Any
+    """A record, a `TidyTable`, a `Ranking`, or several runs that compare."""
+
+    @cached_property
+    def figures(self) -> tuple[Figure, ...]:
+        """Figures that it can give."""
+        return tuple(figures_of(self.record))
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """Rows of a table, missing values as None."""
+        frame = self.record.frame
+        return list(frame.astype(object).where(frame.notna(), None).to_dict("records"))
+
+    @property
+    def label(self) -> str:
+        """Its name without folder and ending."""
+        return PurePath(self.name).name.partition(".")[0] or self.name
+
+    @property
+    def checkpoint(self) -> str | None:
+        """Hash of the model or of the imported losses; a table has it among its metadata."""
+        if isinstance(self.record, Run):
+            return self.record.source.sha256
+        if isinstance(self.record, Gradients | Opened):
+            return self.record.checkpoint.sha256
+        metadata: Mapping[str, str] = getattr(self.record, "metadata", {})
+        return metadata.get("rnneval.checkpoint")
+
+    def key(self, figure: Figure) -> str:
+        """Return the key of one of its figures among the drawings of a page."""
+        return f"{self.name}/{figure.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportedModel:
+    """One model, and every record of it."""
+
+    name: str
+    given: tuple[Given, ...]
+
+    def has_label(self, label: str) -> bool:
+        """Return whether the model or one of its records is called so."""
+        return label == self.name or any(each.label == label for each in self.given)
+
+    @property
+    def layers(self) -> set[tuple[str, str]]:
+        """Names and kinds of its layers, where a record knows them."""
+        checkpoints = (getattr(each.record, "checkpoint", None) for each in self.given)
+        return {(layer.name, layer.kind) for found in checkpoints if found is not None for layer in found.layers}
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """Every evaluation of it."""
+        return tuple(each.record for each in self.given if isinstance(each.record, Run))
+
+    @property
+    def scored(self) -> tuple[Run, ...]:
+        """One run for each text and signature, the fullest: a trace repeats the numbers of an evaluation."""
+        found: dict[tuple[str, str], Run] = {}
+        for run in sorted(self.runs, key=lambda run: (len(run.scores), run.wiring is not None), reverse=True):
+            found.setdefault((run.text.sha256, run.signature), run)
+        return tuple(run for run in self.runs if any(run is each for each in found.values()))
+
+
+Scored = tuple[ReportedModel, Run]
+"""One evaluation, and the model that it is of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedWiring:
+    """All that is known of the wiring of one model: records of `rnneval check`, and the checks before evaluations."""
+
+    name: str
+    records: tuple[Given, ...]
+    runs: tuple[Run, ...]
+    verdicts: tuple[Wiring | WiringSummary, ...]
+    """One record or summary for each verdict; records come first, since they hold more."""
+    findings: tuple[Finding, ...]
+    """Every fault once, however often it was found."""
+
+    @property
+    def passes(self) -> bool:
+        """True if every check of the model passed."""
+        return all(wiring.verdict == "pass" for wiring in self.verdicts)
+
+
+class Gathered:
+    """The records of a page in their order, and what they are about; models are called by one name everywhere."""
+
+    def __init__(self, given: Sequence[Given]) -> None:
+        """Take records by the names they were given by."""
+        self.models = _models(given)
+        self.given = _with_model_names(given, self.models)
+
+    def of_kind(self, kind: type[R]) -> list[tuple[Given, R]]:
+        """Return the records of one kind, each with its source."""
+        return [(each, each.record) for each in self.given if isinstance(each.record, kind)]
+
+    @cached_property
+    def sweeps(self) -> list[Given]:
+        """Tables of sweeps."""
+        return [each for each, table in self.of_kind(TidyTable) if table.schema == SWEEP]
+
+    @cached_property
+    def scored(self) -> list[Scored]:
+        """Every evaluation, with its model."""
+        return [(model, run) for model in self.models for run in model.scored]
+
+    @cached_property
+    def wirings(self) -> tuple[CheckedWiring, ...]:
+        """The wiring of every model that was checked, those that did not pass first."""
+        return _wirings(self)
+
+    @cached_property
+    def side_by_side(self) -> list[list[Scored]]:
+        """Groups of a few evaluations that compare, of more than one."""
+        return [runs for runs in alike(self.scored) if 1 < len(runs) <= _SIDE_BY_SIDE]
+
+    @cached_property
+    def together(self) -> tuple[Given, ...]:
+        """Runs of several models that compare, as one source: some figures show them side by side."""
+        found = []
+        for number, several in enumerate(self.side_by_side):
+            # Figures call a run by the path of its checkpoint.
+            named = [
+                run if run.checkpoint is None else changed(run, checkpoint=changed(run.checkpoint, path=model.name))
+                for model, run in several
+            ]
+            found.append(Given(name=f"together/{number}", record=named))
+        return tuple(found)
+
+    @cached_property
+    def rankings(self) -> tuple[Given, ...]:
+        """Every comparison of runs that was given; without one and without a gate, one of all runs that compare."""
+        found = [each for each, _ in self.of_kind(Ranking)]
+        for number, runs in enumerate([] if found or self.of_kind(Gate) else self.side_by_side):
+            named = [Named(name=model.name, record=run) for model, run in runs]
+            found.append(Given(name=f"compared/{number}", record=rank(named, blocks=0)))
+        return tuple(found)
+
+
+def alike(evaluations: Iterable[Scored]) -> list[list[Scored]]:
+    """Group evaluations that compare: those of the same text and with the same signature."""
+    groups: dict[tuple[str, str], list[Scored]] = {}
+    for model, run in evaluations:
+        groups.setdefault((run.text.sha256, run.signature), []).append((model, run))
+    return list(groups.values())
+
+
+def tokens_of(run: Run) -> str:
+    """Return what the model predicts: characters, words or another kind of token."""
+    return _NOUNS.get(fields_of(run.signature).get("tok", "").partition("+")[0].partition("-")[0], "tokens")
+
+
+def pictures(*given: Given, only: Collection[str] = (), chapter: str | None = None) -> tuple[Picture, ...]:
+    """Return a block for each figure of records of one model: of those named in `only`, and of one chapter.
+
+    If two records can give the same figure, the first does.
+    """
+    found: dict[str, Picture] = {}
+    for each in given:
+        for figure in each.figures:
+            if figure.name not in found and (not only or figure.name in only) and chapter in (None, figure.chapter):
+                first, _, more = figure.reading.partition(". ")
+                reading = first if first.endswith(".") else f"{first}."
+                found[figure.name] = Picture(
+                    key=each.key(figure), title=figure.title, alt=figure.alt, reading=reading, more=more
+                )
+    return tuple(found.values())
+
+
+def mapped(value: Any, change: Callable[[str], str]) -> Any:
+    """Return a record or a document with every text changed, but for keys of pictures and texts of rules."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, tuple):
+        return tuple(mapped(each, change) for each in value)
+    if isinstance(value, msgspec.Struct):
+        names = [name for name in value.__struct_fields__ if name not in ("key", "about")]
+        return changed(value, **{name: mapped(getattr(value, name), change) for name in names})
+    return value
+
+
+# Models
+
+
+def _models(given: Sequence[Given]) -> tuple[ReportedModel, ...]:
+    """Group records and tables by the hash of their checkpoint, in the order in which they were given.
+
+    A table without a hash, such as the history of a training, belongs to the model whose record has the same name.
+    """
+    groups: dict[str, list[Given]] = {}
+    for each in given:
+        if sha := each.checkpoint:
+            groups.setdefault(sha, []).append(each)
+    names = _names(list(groups.values()))
+    models = [ReportedModel(name=name, given=tuple(group)) for name, group in zip(names, groups.values(), strict=True)]
+    for each in given:
+        if isinstance(each.record, TidyTable) and not each.checkpoint and each.record.schema != SWEEP:
+            owners = [place for place, model in enumerate(models) if model.has_label(each.label)]
+            for place in owners if len(owners) == 1 else ():
+                models[place] = replace(models[place], given=(*models[place].given, each))
+    return tuple(models)
+
+
+def _names(groups: Sequence[Sequence[Given]]) -> list[str]:
+    """Name each model by its file; of equal names, with the place of its first record."""
+    paths = []
+    for group in groups:
+        records = (each.record for each in group if isinstance(each.record, Run | Gradients | Opened))
+        paths.append(next((record.title for record in records), group[0].label))
+    names = model_names(paths)
+    places = model_names([group[0].name for group in groups])
+    return [f"{name} ({place})" if names.count(name) > 1 else name for name, place in zip(names, places, strict=True)]
+
+
+def _with_model_names(given: Sequence[Given], models: Sequence[ReportedModel]) -> list[Given]:
+    """Rename the models in gates and comparisons, which call them by the files of their records."""
+    names: dict[str, str] = {}
+    for model in models:
+        for each in model.given:
+            titles = [each.record.title] if isinstance(each.record, Run) else []
+            for alias in (each.name, each.label, *titles):
+                for known in (alias, file_name(alias)):
+                    names[known] = model.name if names.get(known, model.name) == model.name else known
+    judged = [each for gate in given if isinstance(gate.record, Gate) for each in gate.record.comparisons]
+    sides = dict.fromkeys(side for each in judged for side in (each.baseline, each.candidate))
+    files = [side for side in sides if side not in ("limit", *names) and ", " not in side]
+    names |= dict(zip(files, model_names(files), strict=True))
+    return [
+        replace(each, record=mapped(each.record, lambda text: names.get(text, text)))
+        if isinstance(each.record, Gate | Ranking)
+        else each
+        for each in given
+    ]
+
+
+# Wiring
+
+
+def _wirings(gathered: Gathered) -> tuple[CheckedWiring, ...]:
+    records: dict[str, list[Given]] = {}
+    for each, wiring in gathered.of_kind(Wiring):
+        owner = _owner(each, wiring, gathered.models)
+        nameless = "the checked model" if each.label == "wiring" else each.label
+        records.setdefault(owner.name if owner else nameless, []).append(each)
+    runs = {model.name: tuple(run for run in model.runs if run.wiring is not None) for model in gathered.models}
+    found = []
+    for name in dict.fromkeys((*records, *(name for name, wired in runs.items() if wired))):
+        mine, of_runs = tuple(records.get(name, ())), runs.get(name, ())
+        verdicts: dict[str, Wiring | WiringSummary] = {}
+        faults: dict[tuple[Any, ...], Finding] = {}
+        for wiring in (*(each.record for each in mine), *(run.wiring for run in of_runs)):
+            verdicts.setdefault(wiring.verdict, wiring)
+            faults = {_fault(finding): finding for finding in wiring.findings} | faults
+        said, wrong = tuple(verdicts.values()), tuple(faults.values())
+        found.append(CheckedWiring(name=name, records=mine, runs=of_runs, verdicts=said, findings=wrong))
+    return tuple(sorted(found, key=lambda each: each.passes))
+
+
+def _owner(each: Given, wiring: Wiring, models: Sequence[ReportedModel]) -> ReportedModel | None:
+    """Return the model that a wiring record is about, which has no hash: by its faults, name, folder or layers."""
+    layers, folder = {(layer.name, layer.kind) for layer in wiring.layers}, PurePath(each.name).parent
+    faults = set(map(_fault, wiring.findings))
+    by_faults = [
+        model
+        for model in models
+        if faults and any(run.wiring and faults == set(map(_fault, run.wiring.findings)) for run in model.runs)
+    ]
+    known = [model for model in models if model.layers == layers]
+    possible = [model for model in models if not model.layers or model.layers == layers]
+    by_name = [model for model in possible if model.has_label(each.label)]
+    by_folder = [model for model in possible if any(PurePath(one.name).parent == folder for one in model.given)]
+    return next((found[0] for found in (by_faults, by_name, by_folder, known) if len(found) == 1), None)
+
+
+def _fault(finding: Finding) -> tuple[Any, ...]:
+    return finding.rule, finding.layer, finding.source_layer, finding.line
