@@ -322,7 +322,8 @@ def labels(names: Sequence[str], most: int = 24) -> list[str]:
     """
     short = {name: label(name, most) for name in names}
     if len(set(short.values())) < len(short):
-        short = {name: f"{label(name, most - 4)} ({number})" for number, name in enumerate(short, 1)}
+        room = most - len(f" ({len(short)})")
+        short = {name: f"{label(name, room)} ({number})" for number, name in enumerate(short, 1)}
     return [short[name] for name in names]
 
 

@@ -176,11 +176,11 @@ def _paint(every: Sequence[_Lane], epochs: tuple[float, float], ring: bool, ax: 
         height, top = (base + 0.84 * (values - low) / (high - low) for values in (lane.values, lane.largest))
         color, text = (look.ink, None) if lane.is_score else (look.good, "mean norm over the text")
         ax.axhline(base, color=look.muted, linewidth=0.7)
-        marker = "o" if len(lane.epochs) <= 40 else None
-        ax.plot(lane.epochs, height, color=color, linewidth=1.6, marker=marker, markersize=4, gid=lane.name, label=text)
         if not lane.is_score:
             ax.fill_between(lane.epochs, height, top, color=color, alpha=0.22, linewidth=0, label="up to the largest")
-        elif ring:
+        marker = "o" if len(lane.epochs) <= 40 else None
+        ax.plot(lane.epochs, height, color=color, linewidth=1.6, marker=marker, markersize=4, gid=lane.name, label=text)
+        if lane.is_score and ring:
             best = int(lane.values.argmin())
             ax.plot(
                 lane.epochs[best], height[best], "o", markersize=10, markerfacecolor="none", markeredgecolor=look.ink,
