@@ -3,7 +3,7 @@
 import pytest
 
 from tests.browser.test_report import serious
-from tests.render.test_notebook import VALUES
+from tests.render.test_documents import VALUES
 
 pytestmark = pytest.mark.browser
 

@@ -50,7 +50,9 @@ CASES = {
     "exploding-gradients": [
         (Diagnosed(gradients=back((1.0, 500.0), None)), Diagnosed(gradients=back((1.0, 0.5), None))),
     ],
-    "vanishing-gradients": [(Diagnosed(gradients=back((1.0, 0.5, 0.001), 2)), Diagnosed(gradients=back((1.0, 0.9), None)))],
+    "vanishing-gradients": [
+        (Diagnosed(gradients=back((1.0, 0.5, 0.001), 2)), Diagnosed(gradients=back((1.0, 0.9), None))),
+    ],
     "saturated-layer": [
         (Diagnosed(run=run_of({"saturated": 0.8})), Diagnosed(run=run_of())),
         (Diagnosed(run=run_of(gates=gate(0.5, 0.4))), Diagnosed(run=run_of(gates=gate(0.3, 0.3)))),
