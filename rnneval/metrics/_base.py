@@ -187,14 +187,11 @@ def score(metric: Metric, **columns: ArrayLike) -> float:
             raise ValueError(f"{name} must hold whole numbers of at least 0, seen: {values}")
     # A number of all tokens together stands at the first one, since only the sum matters.
     filled = {name: np.append(values, np.zeros(n - values.size)) for name, values in given.items()}
-    tokens = ScoredTokens(
-        **{
-            field.name: filled.get(field.name, np.zeros(n)).astype(
-                np.float64 if field.name in ("nats", "confidence") else np.int64
-            )
-            for field in fields(ScoredTokens)
-        }
-    )
+    arrays: dict[str, Any] = {}
+    for field in fields(ScoredTokens):
+        kind = np.float64 if field.name in ("nats", "confidence") else np.int64
+        arrays[field.name] = filled.get(field.name, np.zeros(n)).astype(kind)
+    tokens = ScoredTokens(**arrays)
     return metric.finish(
         Totals(
             tokens=n,

@@ -50,10 +50,9 @@ def _lines(block: Block) -> Iterator[str]:
         case FactList():
             yield from (f"- **{escaped(fact.name)}**: {escaped(fact.text)}" for fact in block.rows)
         case TableBlock():
-            sides = ("---:" if column in block.right else "---" for column in range(len(block.head)))
-            rows = ((escaped(cell.text) for cell in row) for row in block.rows)
-            for cells in (map(escaped, block.head), sides, *rows):
-                yield f"| {' | '.join(cells)} |"
+            sides = ["---:" if column in block.right else "---" for column in range(len(block.head))]
+            rows = [[escaped(cell.text) for cell in row] for row in block.rows]
+            yield from (f"| {' | '.join(cells)} |" for cells in ([*map(escaped, block.head)], sides, *rows))
         case Paragraph():
             yield escaped(block.text)
         case _:

@@ -362,7 +362,7 @@ def gradient_tables(record: Gradients) -> Iterator[TableBlock]:
 def _numbers(caption: str, head: str, rows: Iterable[Sequence[str]], note: str) -> TableBlock:
     """Return a table of numbers; the headings are separated by commas."""
     headings = head.split(", ")
-    cells = ((code(name), *numbers) for name, *numbers in rows)
+    cells: list[list[str | TableCell]] = [[code(name), *numbers] for name, *numbers in rows]
     return table(caption, headings, cells, right=tuple(range(1, len(headings))), note=note)
 
 

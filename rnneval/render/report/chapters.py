@@ -362,7 +362,8 @@ def warnings(gathered: Gathered) -> Iterator[Block]:
 def made(gathered: Gathered) -> Iterator[Block]:
     """Show what is needed to make each record again, folded."""
     for each in gathered.given:
-        record, blocks = each.record, []
+        record = each.record
+        blocks: list[Block] = []
         if command := getattr(record, "command", None):
             blocks.append(Code(label="The command that repeats it", text=shlex.join(command)))
         rows = [row for name in _WHENCE for row in _leaves(name, getattr(record, name, None))]
