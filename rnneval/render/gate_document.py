@@ -143,8 +143,8 @@ def ranking_blocks(ranking: Ranking) -> Iterator[Block]:
         marks = "; ".join(mark.split(":")[0] for mark in run.marks)
         difference, bounds = _difference(ranking.metric, run.difference), _bounds(ranking.metric, run.low, run.high)
         size, speed = optional(run.parameters, ","), optional(run.tokens_per_second, ",.0f")
-        mark = TableCell(text=marks, kind="fail" if marks else None)
-        rows.append((code(run.name), optional(run.value), difference, bounds, size, speed, mark))
+        problems = TableCell(text=marks, kind="fail" if marks else None)
+        rows.append((code(run.name), optional(run.value), difference, bounds, size, speed, problems))
     head = ("run", ranking.metric, "to the best", "95 % interval", "parameters", "tokens/s", "")
     yield table("Best first" if ranking.best else "No run counts", head, rows, right=(1, 2, 3, 4, 5))
     if usual := [f"{figure(run.usual)} ({run.name})" for run in ranking.rows if run.usual is not None]:

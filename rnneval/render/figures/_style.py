@@ -175,7 +175,8 @@ def legend(ax: Any, **options: Any) -> None:
     place["bbox_transform"] = offset_copy(ax.transAxes, ax.figure, x=-_points(ax, left), units="points")
     for columns in range(options.pop("ncols", 3), 0, -1):
         shown = ax.legend(**place | options, ncols=columns)
-        if shown.get_window_extent().width <= ax.get_window_extent().width + left:
+        # The layout has kept some room for names already, and takes the rest of it from the Axes.
+        if shown.get_window_extent().width <= ax.get_window_extent().width + min(left, 0.15 * ax.figure.dpi):
             break
 
 

@@ -78,17 +78,18 @@ def _paint(
     box = ax.get_window_extent()
     points = float(min(box.width / len(columns), box.height / (len(shown) + 1)) * 72 / ax.figure.dpi)  # of a cell
     wrong = {(entry.source, entry.into) for entry in flow if entry.kind not in RIGHT}
-    for y, into in enumerate(shown):
-        for x, source in enumerate(columns):
-            bad, own = (source, into) in wrong, source == into
+    for row, into in enumerate(shown):
+        for column, source in enumerate(columns):
+            bad = (source, into) in wrong
             ax.add_patch(
                 Rectangle(
-                    (x + 0.04, y + 0.04), 0.92, 0.92, facecolor=look.bad if bad else look.grid,
+                    (column + 0.04, row + 0.04), 0.92, 0.92, facecolor=look.bad if bad else look.grid,
                     alpha=0.25 if bad else 0.45, linewidth=0,
                 )
             )  # fmt: skip
-            if own:
-                rim = Rectangle((x + 0.04, y + 0.04), 0.92, 0.92, facecolor="none", edgecolor=look.ink, linewidth=1.3)
+            if source == into:
+                place = (column + 0.04, row + 0.04)
+                rim = Rectangle(place, 0.92, 0.92, facecolor="none", edgecolor=look.ink, linewidth=1.3)
                 ax.add_patch(rim).set_gid("diagonal")
     size, numbered = max(min(points * 0.3, 13), 4), points > 26  # below the mark there is room for the calls
     for entry in flow:

@@ -249,7 +249,7 @@ def baselines(gathered: Gathered) -> Iterator[Block]:
         known = {name: nats for _, run in group for name, nats in run.baselines.items()}
         for name, nats in known.items():
             order = name.removeprefix("ngram-")
-            does = page(name).summary if name in ("uniform", "unigram") else "baseline"
+            does = page(name).summary.replace("`", "") if name in ("uniform", "unigram") else "baseline"
             if order != name and order.isdigit():
                 does = f"counts what follows the {counted(int(order) - 1, 'token')} before it"
             lines.append((name, nats, does, False))
