@@ -28,7 +28,7 @@ _MARKS = {"pass": ("o", "good"), "fail": ("X", "bad"), "inconclusive": ("D", "mu
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Difference:
+class _ForestRow:
     """One difference on the axis of the picture."""
 
     name: str
@@ -88,7 +88,7 @@ def _of_gate(gate: Gate, metric: str | None) -> Figure | None:
     )
 
 
-def _measured(each: Comparison, candidate: str | None) -> _Difference | None:
+def _measured(each: Comparison, candidate: str | None) -> _ForestRow | None:
     """Measure a difference by its allowance; an allowance of 0 (nothing may be lost) gives no such scale."""
     if each.difference is None or each.low is None or each.high is None:
         return None
@@ -98,7 +98,7 @@ def _measured(each: Comparison, candidate: str | None) -> _Difference | None:
     low, high = sorted((each.low * scale, each.high * scale))
     middle, *ends = (in_unit(each.metric, value) for value in (each.difference, each.low, each.high))
     name = each.metric.replace("_", " ")
-    return _Difference(
+    return _ForestRow(
         name=f"{name}, {candidate}" if candidate else name,
         middle=each.difference * scale,
         bounds=(low, high),
@@ -124,7 +124,7 @@ def _of_ranking(ranking: Ranking) -> Figure | None:
             text += f" [{in_unit(ranking.metric, bounds[0])}, {in_unit(ranking.metric, bounds[1])}]"
         if per_cent:  # as the numbers beside the rows
             middle, bounds = 100 * expm1(middle), bounds and (100 * expm1(bounds[0]), 100 * expm1(bounds[1]))
-        shown.append(_Difference(name=name, middle=middle, bounds=bounds, text=text))
+        shown.append(_ForestRow(name=name, middle=middle, bounds=bounds, text=text))
     if len(shown) < 2:
         return None
     side = "right" if by_name()[ranking.metric].worse > 0 else "left"
@@ -146,7 +146,7 @@ def _of_ranking(ranking: Ranking) -> Figure | None:
 
 
 def _forest(
-    shown: list[_Difference], *, title: str, axis: str, margin: float | None, left_out: list[str], reading: str = ""
+    shown: list[_ForestRow], *, title: str, axis: str, margin: float | None, left_out: list[str], reading: str = ""
 ) -> Figure:
     """Return a figure with one line for each row; of too many rows, the most urgent."""
     urgent = sorted(range(len(shown)), key=lambda k: _URGENCY.get(shown[k].verdict, 2))[:_MOST]
@@ -171,7 +171,7 @@ def _forest(
     )
 
 
-def _paint(shown: list[_Difference], margin: float | None, ax: Any, look: Look) -> None:
+def _paint(shown: list[_ForestRow], margin: float | None, ax: Any, look: Look) -> None:
     from matplotlib.lines import Line2D
 
     def mark(verdict: str) -> dict[str, Any]:
