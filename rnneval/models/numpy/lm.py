@@ -24,7 +24,7 @@ from rnneval.models.numpy.chain import HALVES, Chain, Entry, activation_name, ch
 from rnneval.models.numpy.layers import FUNCTIONS, GATES, SLOTS, Floats, one_blas_thread
 from rnneval.models.numpy.network import Block, Network, Recipe, through
 from rnneval.models.numpy.scorer import NumpyScorer, Team
-from rnneval.models.protocol import CARRIED, GatedCell, LayerState, Layout, Sees, Shape, Vectors, require_finite
+from rnneval.models.protocol import GatedCell, LayerState, Layout, Sees, Shape, Vectors, require_finite
 from rnneval.options import OpenOptions, on_path
 from rnneval.records.run import Checkpoint, Layer
 from rnneval.records.wiring import Slot, Wiring
@@ -37,6 +37,11 @@ Weights = Mapping[str, NDArray[Any]]
 _BROKEN = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 """Errors on a configuration that obeys the rules on files and is no model's: Keras may say what is wrong with it."""
 _CALLS = 4  # calls that the wiring check of Keras models makes, over which a state is carried
+_SAID = {
+    2: "state inputs: states go in and come out in the same order; the start is zeros",
+    3: "stateful layers: each is given its state, and its own variables stay as they are",
+    4: "stateless graph: each recurrent layer is given its state (tested on a random segment)",
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -203,7 +208,7 @@ def _opened(model: FullModel, artefact: Artefact, sha256: str) -> NumpyLM:
     width = _require_tokens_out(chain, weights, shown)
     kind, said = _inputs(chain, width, shown)
     contract = 2 if chain.states else 3 if any(entry.get("stateful") for entry in chain.recurrent) else 4
-    notes = (*notes, CARRIED[contract], said)
+    notes = (*notes, _SAID[contract], said)
     entries, last, output_kind = chain.entries, chain.entries[-1], "logits"
     if last.kind == "Softmax" or activation_name(last.get("activation")) == "softmax":
         output_kind, entries = "probabilities-as-logits", entries[:-1]
