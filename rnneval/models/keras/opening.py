@@ -1,14 +1,16 @@
 """Opening a checkpoint: nothing in the file is run, and every assumption is noted.
 
-Full models of Keras 3 are loaded by Keras, those of Keras 2 by rewriting the configuration.
+Full models of Keras 3 are loaded by Keras, those of Keras 2 by rewriting the configuration. A layer that converts text
+to ids inside the model holds the vocabulary, and is left out when the model is called.
 """
 
 import json
 import math
+import operator
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,27 +25,27 @@ from rnneval.checkpoints.keras2 import HARD_SIGMOID, OPERATION, rewrite
 from rnneval.checkpoints.places import FULL_MODELS
 from rnneval.checkpoints.rules import refused
 from rnneval.checkpoints.usercode import Builder, builder_of
-from rnneval.errors import CheckpointError, UsageError, VocabularyError, WeightShapeError, type_and_message
-from rnneval.models.keras.layers import sublayers
-from rnneval.models.keras.lm import RecurrentLM, eagerly, model_variables
-from rnneval.models.keras.state_tap import overridden
-from rnneval.models.keras.vocabularies import (
-    as_vocabulary,
-    explained,
-    from_ids,
-    is_lookup,
-    stored_vocabulary,
-    vocabulary_among,
-    vocabulary_inside,
+from rnneval.errors import (
+    CheckpointError,
+    RnnevalError,
+    UsageError,
+    VocabularyError,
+    WeightShapeError,
+    in_one_line,
+    type_and_message,
 )
+from rnneval.models.keras.layers import is_graph, model_variables, overridden, sublayers
+from rnneval.models.keras.lm import RecurrentLM, eagerly
 from rnneval.models.keras.weights import (
     changed_functions,
+    checkpoint_reader,
     keras2_hard_sigmoid,
     load_hdf5,
     load_keras2_weights,
     load_weights,
 )
-from rnneval.models.keras.wrap import call_once, wrap
+from rnneval.models.keras.wrap import as_vocabulary, call_once, is_lookup, vocabulary_inside, vocabulary_of, wrap
+from rnneval.models.numpy.chain import HALVES
 from rnneval.options import OpenOptions, on_path
 from rnneval.records.paths import read_regular
 from rnneval.records.run import (
@@ -54,7 +56,18 @@ from rnneval.text import Vocabulary, find_vocabulary, siblings
 
 _MOST_MAP_BYTES = 1 << 24
 _HARMLESS = 1 << 22  # numbers that no file stores, 16 MB: random generators, states
-_HALVES = ("float16", "bfloat16")
+_LARGEST_GRAPH = 1 << 31  # bytes
+_SPECIAL = {
+    1: (
+        "one id more than it has tokens, most likely [UNK] (StringLookup puts it first) or the padding id 0",
+        "\"[UNK]\" first, as json.dump(lookup.get_vocabulary(), open('vocab.json', 'w')) of the StringLookup writes it",
+    ),
+    2: (
+        "two ids more than it has tokens, most likely the padding id 0 and [UNK] (TextVectorization puts them first)",
+        "\"\" and \"[UNK]\" first, as json.dump(layer.get_vocabulary(), open('vocab.json', 'w')) writes it",
+    ),
+}
+"""How many ids a file has more than a model: the likely cause, and the vocabulary file that is needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +78,7 @@ class Loaded:
     vocabulary: Vocabulary | None = None  # the vocabulary of a layer that is left out
     notes: tuple[str, ...] = ()  # assumptions, a sentence each
     warnings: tuple[str, ...] = ()  # where the weights may have been trained with another function
-    lookups: Mapping[str, Any] = field(default_factory=dict)
-    """Lookup layers that the builder's code made beside the model, by their names there."""
+    lookups: tuple[Vocabulary, ...] = ()  # vocabularies of lookup layers that the builder's code made beside the model
 
 
 @on_path(OpenOptions)
@@ -84,9 +96,10 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> RecurrentLM:  # 
         if given is not None:
             return lm
         try:  # inside the model, in the builder's code, then beside the checkpoint
-            found = vocabulary_inside(lm.model, lm.width) or vocabulary_among(read.lookups, lm.width)
+            among = (vocabulary for vocabulary in read.lookups if vocabulary.size == lm.width)
+            found = vocabulary_inside(lm.model, lm.width) or _only_one(among)
             if found is None and artefact.format == "saved-model":
-                found = stored_vocabulary(artefact)
+                found = _stored_vocabulary(artefact)
             if found is None:
                 found = find_vocabulary(_place(artefact), lm.width)
             return replace(lm, vocabulary=found.fit(lm.width))
@@ -161,8 +174,12 @@ def _model(
         model, notes, changed = loaded(builder)
     except WeightShapeError as error:
         raise explained(error, builder, vocabulary, loaded) from error
+    among = tuple(
+        replace(vocabulary_of(lookup), source=f"{type(lookup).__name__} {name} of the builder's code")
+        for name, lookup in lookups.items()
+    )
     notes = (*builder.notes(), *notes, *_in_float32(model))
-    return Loaded(model=model, notes=notes, warnings=changed, lookups=lookups)
+    return Loaded(model=model, notes=notes, warnings=changed, lookups=among)
 
 
 def _map(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
@@ -180,16 +197,19 @@ def _map(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[st
 
 def _beside(artefact: Artefact) -> Vocabulary | None:
     """Return the only vocabulary in or beside a checkpoint, for a builder that must know its size; None otherwise."""
-    if artefact.format == "saved-model" and (stored := stored_vocabulary(artefact)) is not None:
+    if artefact.format == "saved-model" and (stored := _stored_vocabulary(artefact)) is not None:
         return stored
-    found: dict[str, Vocabulary] = {}
+    found = []
     for candidate in siblings(_place(artefact)):
-        try:
-            vocabulary = Vocabulary.from_file(candidate)
-        except VocabularyError:
-            continue
-        found.setdefault(vocabulary.sha256, vocabulary)
-    return next(iter(found.values())) if len(found) == 1 else None
+        with suppress(VocabularyError):
+            found.append(Vocabulary.from_file(candidate))
+    return _only_one(found)
+
+
+def _only_one(found: Iterable[Vocabulary]) -> Vocabulary | None:
+    """Return the vocabulary that all are equal to; None if there is none, or they differ."""
+    different = {vocabulary.sha256: vocabulary for vocabulary in found}
+    return next(iter(different.values())) if len(different) == 1 else None
 
 
 def _place(artefact: Artefact) -> Path:
@@ -277,15 +297,15 @@ def _keras2(artefact: Artefact, stored: FullModel, custom: Mapping[str, Any]) ->
 def _in_float32(model: Any) -> tuple[str, ...]:
     """Let every layer of half precision compute in float32, and say so: products are not rounded to 3 digits."""
     layers = [layer for layer in (model, *sublayers(model)) if isinstance(layer, keras.layers.Layer)]
-    named = {layer.dtype_policy.name for layer in layers if layer.compute_dtype in _HALVES}
+    named = {layer.dtype_policy.name for layer in layers if layer.compute_dtype in HALVES}
     if not named:
         return ()
     for layer in layers:
-        if layer.compute_dtype in _HALVES:
+        if layer.compute_dtype in HALVES:
             layer.dtype_policy = "float32"
     for variable in model_variables(model):
         # Keras does not cast a float16 weight beside float32 inputs: it is an error.
-        if isinstance(variable, keras.Variable) and variable.dtype in _HALVES:
+        if isinstance(variable, keras.Variable) and variable.dtype in HALVES:
             values = tf.cast(variable.value, "float32")
             variable._dtype = "float32"
             variable._initialize(values)
@@ -303,22 +323,13 @@ def _one_hot(
 _COMPUTED: Mapping[str, Callable[..., Any]] = {
     "one_hot": _one_hot,
     "cast": ops.cast,
-    "math.add": lambda x, y: x + y,
-    "__operators__.add": lambda x, y: x + y,
-    "math.subtract": lambda x, y: x - y,
-    "math.multiply": lambda x, y: x * y,
-    "math.truediv": lambda x, y: x / y,
-    "math.divide": lambda x, y: x / y,
-    "math.negative": ops.negative,
-    "math.tanh": ops.tanh,
-    "math.sigmoid": ops.sigmoid,
-    "math.exp": ops.exp,
-    "math.square": ops.square,
-    "nn.relu": ops.relu,
-    "nn.softmax": lambda x, axis=-1: ops.softmax(x, axis=axis),
-    "nn.log_softmax": lambda x, axis=-1: ops.log_softmax(x, axis=axis),
-    "expand_dims": ops.expand_dims,
-    "squeeze": lambda x, axis=None: ops.squeeze(x, axis=axis),
+    **dict.fromkeys(("math.add", "__operators__.add"), operator.add),
+    "math.subtract": operator.sub,
+    "math.multiply": operator.mul,
+    **dict.fromkeys(("math.truediv", "math.divide"), operator.truediv),
+    **{f"math.{name}": getattr(ops, name) for name in ("negative", "tanh", "sigmoid", "exp", "square")},
+    **{f"nn.{name}": getattr(ops, name) for name in ("relu", "softmax", "log_softmax")},
+    **{name: getattr(ops, name) for name in ("expand_dims", "squeeze")},
     "identity": lambda x: x,
 }
 
@@ -337,3 +348,108 @@ class Keras2Operation(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
         return {**super().get_config(), "function": self.function}
+
+
+def from_ids(model: Any) -> tuple[Any, Vocabulary | None, tuple[str, ...]]:
+    """Return a graph without its lookup layer, so that it takes ids, the vocabulary of that layer, and notes."""
+    inputs = getattr(model, "inputs", None) if is_graph(model) else None
+    if not inputs or len(inputs) != 1 or str(inputs[0].dtype) != "string":
+        return model, None, ()
+    lookup = next((layer for layer in model.layers if is_lookup(layer)), None)
+    if lookup is None:
+        return model, None, ()
+    notes = [f"the layer {lookup.name}, which makes ids of text, is left out: ids go in after it"]
+    standardize = getattr(lookup, "_standardize", None)
+    if standardize is not None:
+        notes.append(f"it standardizes its text ({standardize}), which is not done here: give text in that form")
+    if isinstance(model, keras.Sequential):
+        rest = model.layers[model.layers.index(lookup) + 1 :]
+        after = keras.Sequential([keras.Input(lookup.output.shape[1:], dtype="int32"), *rest])
+    else:
+        after = keras.Model(lookup.output, model.outputs[0])
+    return after, vocabulary_of(lookup), tuple(notes)
+
+
+def _stored_vocabulary(artefact: Artefact) -> Vocabulary | None:
+    """Find the one table of tokens in a SavedModel that is as long as some weight is wide; None if there is none.
+
+    The tables are among the constants of the graph, which is read as data and never run. StringLookup keeps id 0 for
+    [UNK] and stores only the other tokens, so that a table of one token less fits, too.
+    """
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    program, graphs = artefact.place / "saved_model.pb", saved_model_pb2.SavedModel()
+    if program.stat().st_size > _LARGEST_GRAPH:
+        raise CheckpointError(f"{artefact.path / program.name}: larger than {_LARGEST_GRAPH:,} bytes: refused")
+    try:
+        shapes = checkpoint_reader(artefact).get_variable_to_shape_map().values()
+        graphs.ParseFromString(program.read_bytes())
+    except (tf.errors.OpError, ValueError, RuntimeError, DecodeError) as error:
+        raise CheckpointError(f"{artefact.path}: damaged or truncated: {in_one_line(error)}: save it again") from error
+    sizes, fitting = {int(size) for shape in shapes for size in shape}, {}
+    nodes = (node for graph in graphs.meta_graphs for node in graph.graph_def.node if node.op == "Const")
+    for tensor in (node.attr["value"].tensor for node in nodes):
+        row = len(tensor.tensor_shape.dim) == 1 and tensor.dtype == tf.string.as_datatype_enum
+        if not row or not len(tensor.string_val) == tensor.tensor_shape.dim[0].size > 1:
+            continue
+        tokens = [bytes(value).decode("utf-8", errors="replace") for value in tensor.string_val]
+        known = tokens if len(tokens) in sizes else ["[UNK]", *tokens] if len(tokens) + 1 in sizes else None
+        if known is not None and len(set(known)) == len(known):
+            found = Vocabulary.from_tokens(known, source=f"a lookup table of the SavedModel {artefact.path}")
+            fitting[found.sha256] = found
+    if len(fitting) > 1:
+        raise VocabularyError(
+            f"{artefact.path}: {len(fitting)} tables of tokens fit and differ: say which by --vocab FILE"
+        )
+    return next(iter(fitting.values()), None)
+
+
+def explained(
+    error: WeightShapeError, builder: Builder, vocabulary: Vocabulary | None, load: Callable[[Builder], Any]
+) -> WeightShapeError:
+    """Return the error with its likely cause: special tokens, where the size of a vocabulary is off by one or two.
+
+    With it come options under which every weight fits, if there are such: `load` raises an error if they do not. The
+    builder was offered the size of the vocabulary.
+    """
+    # All shapes differ in one size alone, by 1 or 2; the model has one, and the file has the other.
+    if any(len(held) != len(wanted) for _, held, wanted in error.pairs):
+        return error
+    differing = {(w, h) for _, held, wanted in error.pairs for h, w in zip(held, wanted, strict=True) if h != w}
+    if len(differing) != 1 or (more := (sizes := differing.pop())[1] - sizes[0]) not in _SPECIAL:
+        return error
+    (seen, needed), (likely, file) = sizes, _SPECIAL[more]
+    options: tuple[str, ...] = ()
+    for other, given in _candidates(builder, seen, needed):
+        with suppress(RnnevalError):
+            load(other)
+            options = given
+            break
+    what = f"with {' '.join(options)} every weight of the file fits" if options else ""
+    what = what or f"give the builder {needed} in place of {seen}"
+    about = f"--vocab FILE with {needed} tokens, {file}"
+    if vocabulary is None or (vocabulary.first_id + vocabulary.size != needed and more != 1):
+        what += f"; as vocabulary give {about}"
+    elif vocabulary.first_id + vocabulary.size != needed:
+        what += f"; the ids of its tokens then begin at 1, or give {about}"
+    cause = f"the model has {seen} ids and the file {needed}, {likely}"
+    message = f"{str(error).rpartition(': ')[0]}: {cause}: {what}"
+    return WeightShapeError(message, pairs=error.pairs, options=options)
+
+
+def _candidates(builder: Builder, seen: int, needed: int) -> list[tuple[Builder, tuple[str, ...]]]:
+    """Return the builders that may make a model of the needed size, each with the options that ask for it."""
+    sized = {"vocab_size", *(name for name, value in builder.arguments.items() if value == seen)}
+    found: list[tuple[Builder, tuple[str, ...]]] = [
+        (replace(builder, arguments={**builder.arguments, name: needed}), ("--builder-arg", f"{name}={needed}"))
+        for name in builder.parameters()
+        if name in sized
+    ]
+    if not builder.run_module:
+        found += [
+            (replace(builder, values={**builder.values, name: needed}), ("--builder-global", f"{name}={needed}"))
+            for name, value in builder.numbers().items()
+            if value == seen
+        ]
+    return found
