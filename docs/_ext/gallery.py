@@ -205,8 +205,9 @@ def _coloured(figure: figures.Figure) -> str:
 def versions() -> dict[str, str]:
     """Return the versions that the bytes of the pictures depend on, beside the records and the code."""
     import matplotlib as mpl
+    import seaborn as sns
 
-    return {"matplotlib": mpl.__version__}
+    return {"matplotlib": mpl.__version__, "seaborn": sns.__version__}
 
 
 def main() -> None:

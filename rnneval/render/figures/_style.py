@@ -51,18 +51,19 @@ class Look:
         return f"#{bytes(round(a + (b - a) * share) for a, b in zip(cold, hot, strict=True)).hex()}"
 
     def theme(self) -> dict[str, Any]:
-        """Return the colours, and the looks of legends, as matplotlib settings for the artists that a figure adds."""
-        return {
-            "axes.labelcolor": self.ink,
+        """Return seaborn's style in these colours, as matplotlib settings for the artists that a figure adds."""
+        import seaborn as sns
+
+        style = sns.axes_style("ticks", rc={"axes.labelcolor": self.ink, "text.color": self.ink})
+        legend = {
             "legend.borderaxespad": 0.2,
             "legend.fontsize": "small",
             "legend.frameon": False,
             "legend.handlelength": 2.2,
             "legend.labelcolor": self.ink,
             "legend.title_fontsize": "small",
-            "lines.solid_capstyle": "round",
-            "text.color": self.ink,
         }
+        return {key: value for key, value in style.items() if not key.startswith(("font.", "figure."))} | legend
 
 
 LIGHT = Look(
@@ -96,14 +97,14 @@ SMALLEST = 7.2
 
 def look_of(ax: Any) -> Look:
     """Return the look that suits the background of the Axes."""
-    from matplotlib.colors import to_rgb
+    from seaborn.utils import relative_luminance
 
-    red, green, blue = (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(ax.get_facecolor()))
-    return LIGHT if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.2 else DARK
+    return LIGHT if relative_luminance(ax.get_facecolor()) > 0.2 else DARK
 
 
 def frame(ax: Any, look: Look, *, title: str, x: str, y: str, grid: str) -> None:
     """Add title, axis labels and a quiet grid to drawn Axes; an empty label leaves the present one."""
+    import seaborn as sns
     from matplotlib.ticker import LogFormatterSciNotation
 
     class Plain(LogFormatterSciNotation):
@@ -130,8 +131,9 @@ def frame(ax: Any, look: Look, *, title: str, x: str, y: str, grid: str) -> None
     ax.grid(visible=False)
     if grid:
         ax.grid(visible=True, axis=grid, color=look.grid, linewidth=0.7)
-    for side, spine in ax.spines.items():
-        spine.set(color=look.muted, visible=bool(grid) and side in ("left", "bottom"))
+    for spine in ax.spines.values():
+        spine.set_color(look.muted)
+    sns.despine(ax=ax, left=not grid, bottom=not grid)
 
 
 def fill(shown: Any, text: str, room: float) -> None:
