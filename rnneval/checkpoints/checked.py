@@ -45,18 +45,21 @@ def identify(path: Path, custom: Collection[str] | None = None) -> Artefact:
 
 
 @contextmanager
-def private_copy(path: Path) -> Iterator[Artefact]:
+def private_copy(path: str | os.PathLike[str] | Artefact, custom: Collection[str] | None = None) -> Iterator[Artefact]:
     """Copy a checkpoint into a folder of this user's own and identify the copy, which is removed after the block.
 
     The bytes that are hashed, checked and loaded are then the same, even if another process replaces or overwrites the
-    checkpoint in the meantime.
+    checkpoint in the meantime. A copy that the caller has made already is taken as it is. `custom` is as in `identify`.
     """
-    found = locate(path)
+    if isinstance(path, Artefact):
+        yield path
+        return
+    found = locate(Path(path))
     root = found.path if found.format == "saved-model" else found.path.parent
-    with _private_folder(path) as folder:
+    with _private_folder(found.path) as folder:
         files = tuple(_copy(file, folder / file.relative_to(root), found.path) for file in found.files)
         copied = folder if found.format == "saved-model" else folder / found.path.name
-        yield _examined(replace(found, files=files, copied=copied), None)
+        yield _examined(replace(found, files=files, copied=copied), custom)
 
 
 def require_not_replaced(artefact: Artefact, code: str) -> None:
@@ -130,12 +133,15 @@ def private_model(artefact: Artefact, custom: Collection[str] = ()) -> Iterator[
         yield FullModel(path=copy, weights=weights, config=config, version=version, stored_numbers=stored)
 
 
-def preflight(path: str | os.PathLike[str], *, has_builder: bool, expect_sha256: str | None = None) -> Artefact:
-    """Check a checkpoint against all rules that need neither TensorFlow nor the user's own code."""
-    artefact = identify(Path(path), custom=None if has_builder else ())
-    require_builder(artefact, has_builder=has_builder)
-    require_sha256(artefact, expect_sha256)
-    return artefact
+@contextmanager
+def examined(
+    path: str | os.PathLike[str], *, has_builder: bool, expect_sha256: str | None = None
+) -> Iterator[Artefact]:
+    """Yield a private copy of a checkpoint, once it is held against all that needs no TensorFlow and no user's code."""
+    with private_copy(path, custom=None if has_builder else ()) as artefact:
+        require_builder(artefact, has_builder=has_builder)
+        require_sha256(artefact, expect_sha256)
+        yield artefact
 
 
 def require_builder(artefact: Artefact, *, has_builder: bool) -> None:

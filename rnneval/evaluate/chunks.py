@@ -3,9 +3,9 @@
 The algorithm is that of `rnneval.evaluate.stitch` with chunks in place of spans, so `SpanReading.span` is the number of
 a chunk here. Chunks are read on workers, from the model's initial state. This process then re-evaluates the first row
 of each chunk that goes on from another one, all of them side by side; a chunk that does not agree there is read again
-on a worker, from the last state of the chunk before it. Chunks are cut by sizes alone, so the result is the same for any
-number of workers. A worker opens the model once and keeps it with its compiled steps. It gets nothing of the text but
-the ids of a chunk, which come with the task.
+on a worker, from the last state of the chunk before it. Chunks are cut by sizes alone, so the result is the same for
+any number of workers. A worker opens the model once and keeps it with its compiled steps. It gets nothing of the text
+but the ids of a chunk, which come with the task.
 
 *Span*: consecutive tokens of one document that one state is carried over. *Chunk*: what one task reads: several short
 spans, or a piece of a long one. *Row*: a span of the chunk as it is cut again, in the worker, for reading side by side;
@@ -24,12 +24,11 @@ from numpy.typing import NDArray
 
 import rnneval
 from rnneval.errors import CheckpointError, UsageError
-from rnneval.evaluate.collect import Observations
 from rnneval.evaluate.executor import Pool, Task, WorkerDiedError
-from rnneval.evaluate.measure import Read, Reader
-from rnneval.evaluate.plan import Spans, StateOptions, Stitch, Streaming, cut_spans, shape_for, stitch_of
+from rnneval.evaluate.losses import Observations
+from rnneval.evaluate.plan import StateOptions, Stitch, Streaming, TokenSpans, cut_spans, shape_for, stitch_of
 from rnneval.evaluate.reopening import ALONE, Opening, file_hashes, require_same_files, require_same_version
-from rnneval.evaluate.rows import Rows, Runner
+from rnneval.evaluate.rows import Read, Reader, Rows, Runner
 from rnneval.evaluate.stitch import Boundaries, SpanReading, SpanResult, Stitched, Stitching
 from rnneval.models.protocol import LanguageModel, Predicted, Scorer, Shape, Vectors
 from rnneval.options import Progress
@@ -55,11 +54,11 @@ def automatic_length(predictions: int) -> int:
     return max(_SHORTEST, min(_LONGEST, 1 << (share.bit_length() - 1)))
 
 
-def chunks_of(spans: Spans, length: int) -> list[Spans]:
+def chunks_of(spans: TokenSpans, length: int) -> list[TokenSpans]:
     """Cut spans that are longer than `length`, and put short neighbours together: only the first may go on from before.
 
     Example:
-        >>> spans = Spans(starts=np.array([0, 8, 11]), stops=np.array([7, 10, 12]), continues=np.zeros(3, bool))
+        >>> spans = TokenSpans(starts=np.array([0, 8, 11]), stops=np.array([7, 10, 12]), continues=np.zeros(3, bool))
         >>> [(c.starts.tolist(), c.stops.tolist(), c.continues.tolist()) for c in chunks_of(spans, 5)]
         [([0], [5], [False]), ([5, 8, 11], [7, 10, 12], [True, False, False])]
     """
@@ -69,7 +68,7 @@ def chunks_of(spans: Spans, length: int) -> list[Spans]:
     for at, size in enumerate([*cut.lengths.tolist(), length]):  # the last one ends what is held
         if held and held + size > length:
             these = slice(begin, at)
-            found.append(Spans(starts=cut.starts[these], stops=cut.stops[these], continues=cut.continues[these]))
+            found.append(TokenSpans(starts=cut.starts[these], stops=cut.stops[these], continues=cut.continues[these]))
             begin, held = at, 0
         held += size
     return found
@@ -101,7 +100,7 @@ class ChunkIds:
     """One chunk with its ids: the text that a worker reads."""
 
     index: int  # the chunk's number, added to the seed that picks the audited row
-    chunk: Spans
+    chunk: TokenSpans
     held: NDArray[np.int32]  # ids of its tokens, from its first input to its last target
 
     def ids(self, start: int, stop: int) -> NDArray[np.int32]:
@@ -134,15 +133,15 @@ def read_chunk(setup: ChunkSetup, given: ChunkIds, start: Vectors | None) -> Chu
         runner.begin()
         chunk = given.chunk
         first = chunk.starts[0]  # from which a worker counts
-        spans = Spans(starts=chunk.starts - first, stops=chunk.stops - first, continues=np.zeros(len(chunk), bool))
+        spans = TokenSpans(starts=chunk.starts - first, stops=chunk.stops - first, continues=np.zeros(len(chunk), bool))
         stitch = Stitch(spans=spans, audited=None)
         if setup.carried:
             stitch = stitch_of(spans, setup.shape, seed=setup.seed + given.index)
         kept = Boundaries([0, *np.flatnonzero(stitch.spans.continues).tolist()], runner.start)
-        with Observations(lm) as seen:
-            rows = Rows(runner, stitch.spans, seen, kept=kept)
-            stitching = rows.stitched(setup.tolerance, audited=stitch.audited, start=start)
-            predicted = seen.get(1, len(given.held))  # token 0 is never predicted
+        seen = Observations(lm, len(given.held))
+        rows = Rows(runner, stitch.spans, seen, kept=kept)
+        stitching = rows.stitched(setup.tolerance, audited=stitch.audited, start=start)
+        predicted = seen.get(1, len(given.held))  # token 0 is never predicted
         return ChunkRead(
             predicted=predicted,
             last=stitching.last(len(stitch.spans) - 1),
@@ -212,7 +211,7 @@ class ChunkReader:
         self,
         pool: Pool,
         setup: ChunkSetup,
-        chunks: list[Spans],
+        chunks: list[TokenSpans],
         *,
         lm: LanguageModel,
         text: EncodedText,
@@ -221,7 +220,7 @@ class ChunkReader:
     ) -> None:
         self._pool, self._setup, self._chunks, self._lm, self._text = pool, setup, chunks, lm, text
         self._seen, self._progress = observations, progress
-        self._spans = Spans(
+        self._spans = TokenSpans(
             starts=np.array([chunk.starts[0] for chunk in chunks], np.int64),
             stops=np.array([chunk.stops[-1] for chunk in chunks], np.int64),
             continues=np.array([chunk.continues[0] for chunk in chunks], bool),

@@ -9,7 +9,6 @@ Importing this package imports neither NumPy nor a metric.
 
 import math
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -51,7 +50,6 @@ __all__ = [
     "by_name",
     "finish",
     "names",
-    "score_problems",
     "tally",
     "totals_of",
 ]
@@ -168,24 +166,3 @@ def totals_of(run: "Run") -> "Totals":
         lossless=True,
         sums={name: math.fsum(values) for name, values in run.blocks.sums.items()},
     )
-
-
-def score_problems(run: "Run") -> Iterator[str]:
-    """Yield each score of a run record that is not the score of its sums, up to the order of adding them up.
-
-    A score whose sums are not in the record is not compared with anything.
-    """
-    from rnneval.metrics._base import UnavailableError
-    from rnneval.records.encoding import RELATIVE
-
-    if run.total_nats is None or not run.tokens.scored:
-        return
-    totals = totals_of(run)
-    for metric in all_metrics():
-        if (score := run.scores.get(metric.name)) is None:
-            continue
-        with suppress(UnavailableError):
-            value = metric.finish(totals)
-            if not math.isclose(score.value, value, rel_tol=RELATIVE, abs_tol=1e-9):
-                source = "total_nats" if metric.name in ("cross_entropy", "perplexity") else "the sums of its blocks"
-                yield f"scores.{metric.name} and {source} disagree ({score.value:.9g} and {value:.9g})"

@@ -292,12 +292,12 @@ take an earlier checkpoint
 def opened(lm: LanguageModel) -> "Opened":
     """Return the record of what was recognised in a model, which `rnneval open` shows."""
     from rnneval.records.opened import Opened
-    from rnneval.records.run import Input, Output
+    from rnneval.records.run import InputRecord, OutputRecord
 
     return Opened(
         checkpoint=lm.checkpoint,
-        input=Input(kind=lm.input_kind),
-        output=Output(kind=lm.output_kind),
+        input=InputRecord(kind=lm.input_kind),
+        output=OutputRecord(kind=lm.output_kind),
         width=lm.width,
         vocabulary=None if lm.vocabulary is None else lm.vocabulary.record(),
         why_no_vocabulary=lm.why_no_vocabulary or None,

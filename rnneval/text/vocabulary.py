@@ -182,9 +182,9 @@ class Vocabulary:
             return self.subword.sha256
         return hashlib.sha256(json.dumps(self.tokens).encode()).hexdigest()
 
-    def record(self) -> run.Vocabulary:
+    def record(self) -> run.VocabularyRecord:
         """Return what records say of it."""
-        return run.Vocabulary(size=self.size, sha256=self.sha256, source=self.source)
+        return run.VocabularyRecord(size=self.size, sha256=self.sha256, source=self.source)
 
     def fit(self, width: int) -> "Vocabulary":
         """Return the vocabulary for a model with `width` outputs.

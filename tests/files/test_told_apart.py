@@ -11,11 +11,17 @@ import h5py
 import numpy as np
 import pytest
 
-from rnneval.checkpoints import identify, places, preflight
+from rnneval.checkpoints import examined, identify, places
 from rnneval.errors import CheckpointError, VocabularyError
 from rnneval.text import Vocabulary
 from tests.hostile.cases.folders import checkpoint
 from tests.hostile.plain import keras_file, members, with_layers
+
+
+def preflight(path, **options):
+    """What is found of a checkpoint that is not refused."""
+    with examined(path, **options) as found:
+        return found
 
 
 def rule_of(path):

@@ -21,14 +21,13 @@ from rnneval.lint.check import LintFinding
 from rnneval.records import Finding, Gate, Gradients, Opened, Run, Wiring
 from rnneval.records.gate import Comparison
 from rnneval.records.gradients import ThroughTime, VariableGradient
-from rnneval.records.run import Input, Output, StateSummary, Vocabulary
+from rnneval.records.run import InputRecord, OutputRecord, StateSummary, VocabularyRecord
 from rnneval.records.run import Warning as Warned
 from rnneval.records.wiring import Flow, Oracle, Slot, WiredLayer
 from rnneval.render.gate_document import gate_document, gate_github, gate_junit, gate_markdown, ranking_document
 from rnneval.render.html import fragment_of
 from rnneval.render.lint_formats import lint_github, lint_json, lint_sarif, lint_text
 from rnneval.render.markdown import escaped
-from rnneval.render.notebook import plain
 from rnneval.render.phrasing import one_line, visible
 from rnneval.render.run_document import gradients_document, opened_document, run_document, trace_document
 from rnneval.render.terminal import as_text, print_document
@@ -69,7 +68,7 @@ def run_with(text) -> Run:
     return changed(
         RUN,
         checkpoint=changed(RUN.checkpoint, path=text, layers=(layer,), dtype=text, format=text),
-        vocabulary=Vocabulary(size=3, sha256="0" * 64, source=text),
+        vocabulary=VocabularyRecord(size=3, sha256="0" * 64, source=text),
         text=changed(RUN.text, files=(changed(RUN.text.files[0], path=text),), part=text),
         states={text: state},
         baselines={text: 1.0},
@@ -113,8 +112,8 @@ def gradients_with(text) -> Gradients:
 def opened_with(text) -> Opened:
     run = run_with(text)
     return Opened(
-        checkpoint=run.checkpoint, input=Input(kind=text), output=Output(kind=text), width=3, why_no_vocabulary=text,
-        assumptions=(text,),
+        checkpoint=run.checkpoint, input=InputRecord(kind=text), output=OutputRecord(kind=text), width=3,
+        why_no_vocabulary=text, assumptions=(text,),
     )  # fmt: skip
 
 
@@ -209,7 +208,7 @@ def test_an_error_is_one_line(text):
 @hostile_to
 def test_a_verdict_in_plain_text(text):
     assert_harmless(as_text(gate_document(gate_with(text)), 110))
-    assert_harmless(plain(wiring_with(text)))
+    assert_harmless(str(wiring_with(text)))
 
 
 # --- Markdown: read by another library ---

@@ -96,4 +96,4 @@ def test_names_out_of_files_are_text():
 
 def test_what_has_no_table_says_so():
     with pytest.raises(TypeError, match="there is no table of a int"):
-        notebook.fragment(3)
+        notebook.as_html(3)

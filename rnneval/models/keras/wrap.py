@@ -26,7 +26,7 @@ from rnneval.models.keras.lm import RecurrentLM, Start, eagerly, find_start, lin
 from rnneval.models.keras.state_tap import by_place, record_runs
 from rnneval.models.keras.vocabularies import AnyVocabulary, as_vocabulary
 from rnneval.models.protocol import require_finite
-from rnneval.records.run import Checkpoint, Layer
+from rnneval.records.run import Checkpoint, LayerRecord
 from rnneval.text import Vocabulary
 
 # Relative to the largest logit; carried and whole runs of right models differ by at most 3e-7 (design, wiring).
@@ -148,7 +148,8 @@ def _proved(
             drive(tf.ones(_PROBE, tf.int32), start.leaves or None)
         order = by_place(seen, _PROBE[1])
     layers = tuple(  # once per place, in the order in which they run; a layer that never runs is left out
-        Layer(name=unit.name, path=unit.path, kind=unit.kind, units=unit.units, slots=unit.slots) for unit in order
+        LayerRecord(name=unit.name, path=unit.path, kind=unit.kind, units=unit.units, slots=unit.slots)
+        for unit in order
     )
     return RecurrentLM(
         model=model,
@@ -236,7 +237,7 @@ def _assumptions(drive: Adapter, output: str, *, mixable: bool, repeatable: bool
         )
 
 
-def _described(model: Any, drive: Adapter, layers: tuple[Layer, ...], given: Checkpoint | None) -> Checkpoint:
+def _described(model: Any, drive: Adapter, layers: tuple[LayerRecord, ...], given: Checkpoint | None) -> Checkpoint:
     variables = model_variables(model)
     sha256 = hashlib.sha256()
     if given is None:

@@ -26,7 +26,7 @@ from rnneval.models.numpy.network import Block, Network, Recipe, through
 from rnneval.models.numpy.scorer import NumpyScorer, Team
 from rnneval.models.protocol import GatedCell, LayerState, Layout, Sees, Shape, Vectors, require_finite
 from rnneval.options import OpenOptions, on_path
-from rnneval.records.run import Checkpoint, Layer
+from rnneval.records.run import Checkpoint, LayerRecord
 from rnneval.records.wiring import Slot, Wiring
 from rnneval.text import Vocabulary, find_vocabulary, given_vocabulary
 from rnneval.wiring.facts import Arrival, Event, Facts, Source, UnitFact, parse_declarations, require_known
@@ -49,7 +49,7 @@ class NumpyLM:
     """A recurrent language model of known layers, run by NumPy: a `LanguageModel`."""
 
     width: int  # V, the number of logits
-    layers: tuple[Layer, ...]  # the recurrent layers, in the order in which they run
+    layers: tuple[LayerRecord, ...]  # the recurrent layers, in the order in which they run
     slots: tuple[Slot, ...]  # the layer and slot of each leaf of the state
     input_kind: str
     output_kind: str
@@ -161,13 +161,13 @@ class NumpyLM:
 
 
 @on_path(OpenOptions)
-def open_numpy(path: str | os.PathLike[str], options: OpenOptions) -> NumpyLM:
+def open_numpy(path: str | os.PathLike[str] | Artefact, options: OpenOptions) -> NumpyLM:
     """Open a `.keras` or `.h5` file of known layers, without TensorFlow and Keras; otherwise as `rnneval.open`.
 
     Raises:
         NotForNumpyError: only Keras can run it; names the first layer that NumPy does not run.
     """
-    with without_current_folder(), private_copy(Path(path)) as artefact:
+    with without_current_folder(), private_copy(path) as artefact:
         sha256 = require_sha256(artefact, options.expect_sha256)
         if not isinstance(options.vocabulary, (Vocabulary, str, os.PathLike, Sequence, Mapping, type(None))):
             raise not_for_numpy(str(artefact.path), f"a vocabulary of class {type(options.vocabulary).__name__}")
@@ -220,7 +220,7 @@ def _opened(model: FullModel, artefact: Artefact, sha256: str) -> NumpyLM:
     scaled = width if kind == "scaled" else None
     recipe = Recipe(entries=entries, weights=tuple(weights[: len(entries)]), scaled=scaled, dtype=dtype)
     layers = tuple(
-        Layer(name=e.name, path=e.path, kind=e.kind, units=int(e.get("units")), slots=SLOTS[e.kind])
+        LayerRecord(name=e.name, path=e.path, kind=e.kind, units=int(e.get("units")), slots=SLOTS[e.kind])
         for e in chain.recurrent
     )
     own = tuple(Slot(layer=layer.name, slot=slot) for layer in layers for slot in layer.slots)

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.evaluate.losses import long_array
 from rnneval.evaluate.rows import Boundary, Watch
 from rnneval.metrics.diagnostics import sums
 from rnneval.metrics.diagnostics.summary import Collected, Covariance, summary
 from rnneval.models.protocol import LayerState, Layout, SeenRows, Sees, Trajectory
 from rnneval.records.run import StateSummary
 from rnneval.text import EncodedText
-from rnneval.text.spool import DiskArray
 
 EVERY = 16
 MOST = 1 << 16
@@ -25,7 +25,6 @@ ENOUGH = 1 << 12
 """The most samples of a covariance: the products and the memory of more are much of a summary's cost."""
 _FEWEST_SUMS = 1 << 12  # positions of the slowest sums that a text keeps at least, where it has as many
 _CHUNK = 2048
-_MEMORY = 64 << 20  # bytes of samples that may be held in memory
 _ONCE = (-1, -1)  # the group of all segments that are read only once
 
 Floats = NDArray[np.float32]
@@ -46,44 +45,7 @@ def sampling(tokens: int, most: int = MOST) -> int:
     return every
 
 
-class Samples:
-    """Vectors `(D,)` at the positions 0, every, 2 · every, … of a text: in memory, or in an unnamed file."""
-
-    def __init__(self, every: int, size: int, tokens: int, *, holds: str) -> None:
-        """Make room for every sample of the text; `holds` names the content in messages."""
-        self._every = every
-        count = -(-tokens // every)
-        fits = count * size * 4 <= _MEMORY
-        self._held: Floats = np.zeros((count if fits else 0, size), np.float32)
-        self._disk = None if fits else DiskArray(np.float32, (size,), holds=holds)
-
-    def put(self, first: int, vectors: Floats) -> None:
-        """Write vectors `(n, D)` of consecutive samples, the first of them that of position `first`."""
-        place = first // self._every
-        if self._disk is None:
-            self._held[place : place + len(vectors)] = vectors
-        else:
-            self._disk.write(place, vectors)
-
-    def chunks(self, tokens: int) -> Iterator[tuple[NDArray[np.int64], Floats]]:
-        """Yield positions `(n,)` and vectors `(n, D)`, in the order of the text."""
-        positions = np.arange(0, tokens, self._every)
-        for start in range(0, len(positions), _CHUNK):
-            at = positions[start : start + _CHUNK]
-            stop = start + len(at)
-            yield at, self._held[start:stop] if self._disk is None else self._disk.read(start, stop)
-
-    def close(self) -> None:
-        """Free the disk space."""
-        if self._disk is not None:
-            self._disk.close()
-
-    def __del__(self) -> None:
-        """Free the disk space of a run that was interrupted."""
-        self.close()
-
-
-class Row(NamedTuple):
+class SegmentSums(NamedTuple):
     """The sums and samples of one row's segment: all states end to end."""
 
     additive: NDArray[np.float64]
@@ -140,7 +102,7 @@ class StateWatch(Watch):
         self._every = sampling(text.tokens, ENOUGH)
         self._shifts: dict[str, sums.Floats] = {}
         self._kept: dict[tuple[int, int], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
-        self._samples: Samples | None = None
+        self._samples: Floats | None = None
 
     @property
     def slots(self) -> dict[str, LayerState]:
@@ -162,7 +124,7 @@ class StateWatch(Watch):
         sampled = np.concatenate(parts or [np.zeros((len(row), 0), np.float32)], axis=1)  # all states side by side
         bounds = np.searchsorted(row, np.arange(len(counts) + 1)).tolist()
         return [
-            Row(additive[k], peaks[k], at + -at % self._every, sampled[bounds[k] : bounds[k + 1]])
+            SegmentSums(additive[k], peaks[k], at + -at % self._every, sampled[bounds[k] : bounds[k + 1]])
             for k, at in enumerate(first)
         ]
 
@@ -177,7 +139,7 @@ class StateWatch(Watch):
 
     def put(self, row: Boundary, group: int | None) -> None:
         """Add a segment to its group; the first segment of a group replaces what was kept of the group."""
-        seen: Row = row.inside
+        seen: SegmentSums = row.inside
         key = _ONCE if group is None else (row.job.span, group)
         begins = group is not None and row.job.boundary == group + 1
         if begins or key not in self._kept:
@@ -188,12 +150,20 @@ class StateWatch(Watch):
             np.maximum(peaks, seen.peaks, out=peaks)
         if len(seen.samples):
             if self._samples is None:
-                holds = "sampled states (none are kept with --no-states)"
-                self._samples = Samples(self._every, seen.samples.shape[1], self._tokens, holds=holds)
-            self._samples.put(seen.first, seen.samples)
+                self._samples = self.every_so_often(self._every, seen.samples.shape[1], "sampled states (--no-states)")
+            at = seen.first // self._every
+            self._samples[at : at + len(seen.samples)] = seen.samples
+
+    def every_so_often(self, every: int, size: int, holds: str) -> Floats:
+        """Return room for `size` numbers at the positions 0, every, 2 · every, …: float32 `(positions, size)`."""
+        return long_array((-(-self._tokens // every), size), np.float32, holds)
+
+    def are_read(self, every: int) -> NDArray[np.bool_]:
+        """Return whether each of these positions is an input token, which the last of a document is not."""
+        return ~np.isin(np.arange(0, self._tokens, every), self._stops - 1)
 
     def finish(self) -> States:
-        """Add everything up, and close the file of samples."""
+        """Add everything up."""
         found, missing = {}, self._layout.missing
         for collected, slot in zip(self._collected(self._covariances()), self.slots.values(), strict=True):
             made = summary(collected)
@@ -201,8 +171,6 @@ class StateWatch(Watch):
                 missing[slot.key] = "a state is not a finite number"
             else:
                 found[slot.key] = made
-        if self._samples is not None:
-            self._samples.close()
         return States(summaries=found, missing=missing)
 
     def _collected(self, covariances: Sequence[Covariance]) -> Iterator[Collected]:
@@ -228,13 +196,15 @@ class StateWatch(Watch):
         return np.sum([part for part, _ in kept], axis=0), np.stack([part for _, part in kept]).max(axis=0)
 
     def _covariances(self) -> list[Covariance]:
-        """Return one covariance a state, from the samples of input tokens: the last token of a document is none."""
+        """Return one covariance a state, from the samples of input tokens."""
         units = [slot.units for slot in self.slots.values()]
         found = [Covariance(n) for n in units]
         if self._samples is None or not found:
             return found
-        for positions, vectors in self._samples.chunks(self._tokens):
-            read = vectors[~np.isin(positions, self._stops - 1)]
+        wanted = self.are_read(self._every)
+        for start in range(0, len(wanted), _CHUNK):
+            some = slice(start, start + _CHUNK)
+            read = self._samples[some][wanted[some]]
             for covariance, part in zip(found, np.split(read, np.cumsum(units)[:-1], axis=1), strict=True):
                 covariance.add(part)
         return found
