@@ -26,7 +26,7 @@ import rnneval
 from rnneval.errors import CheckpointError, UsageError
 from rnneval.evaluate.executor import Pool, Task, WorkerDiedError
 from rnneval.evaluate.losses import Observations
-from rnneval.evaluate.plan import StateOptions, Stitch, Streaming, TokenSpans, cut_spans, shape_for, stitch_of
+from rnneval.evaluate.plan import Spans, StateOptions, Stitch, Streaming, cut_spans, shape_for, stitch_of
 from rnneval.evaluate.reopening import ALONE, Opening, file_hashes, require_same_files, require_same_version
 from rnneval.evaluate.rows import Read, Reader, Rows, Runner
 from rnneval.evaluate.stitch import Boundaries, SpanReading, SpanResult, Stitched, Stitching
@@ -54,11 +54,11 @@ def automatic_length(predictions: int) -> int:
     return max(_SHORTEST, min(_LONGEST, 1 << (share.bit_length() - 1)))
 
 
-def chunks_of(spans: TokenSpans, length: int) -> list[TokenSpans]:
+def chunks_of(spans: Spans, length: int) -> list[Spans]:
     """Cut spans that are longer than `length`, and put short neighbours together: only the first may go on from before.
 
     Example:
-        >>> spans = TokenSpans(starts=np.array([0, 8, 11]), stops=np.array([7, 10, 12]), continues=np.zeros(3, bool))
+        >>> spans = Spans(starts=np.array([0, 8, 11]), stops=np.array([7, 10, 12]), continues=np.zeros(3, bool))
         >>> [(c.starts.tolist(), c.stops.tolist(), c.continues.tolist()) for c in chunks_of(spans, 5)]
         [([0], [5], [False]), ([5, 8, 11], [7, 10, 12], [True, False, False])]
     """
@@ -68,7 +68,7 @@ def chunks_of(spans: TokenSpans, length: int) -> list[TokenSpans]:
     for at, size in enumerate([*cut.lengths.tolist(), length]):  # the last one ends what is held
         if held and held + size > length:
             these = slice(begin, at)
-            found.append(TokenSpans(starts=cut.starts[these], stops=cut.stops[these], continues=cut.continues[these]))
+            found.append(Spans(starts=cut.starts[these], stops=cut.stops[these], continues=cut.continues[these]))
             begin, held = at, 0
         held += size
     return found
@@ -100,7 +100,7 @@ class ChunkIds:
     """One chunk with its ids: the text that a worker reads."""
 
     index: int  # the chunk's number, added to the seed that picks the audited row
-    chunk: TokenSpans
+    chunk: Spans
     held: NDArray[np.int32]  # ids of its tokens, from its first input to its last target
 
     def ids(self, start: int, stop: int) -> NDArray[np.int32]:
@@ -133,7 +133,7 @@ def read_chunk(setup: ChunkSetup, given: ChunkIds, start: Vectors | None) -> Chu
         runner.begin()
         chunk = given.chunk
         first = chunk.starts[0]  # from which a worker counts
-        spans = TokenSpans(starts=chunk.starts - first, stops=chunk.stops - first, continues=np.zeros(len(chunk), bool))
+        spans = Spans(starts=chunk.starts - first, stops=chunk.stops - first, continues=np.zeros(len(chunk), bool))
         stitch = Stitch(spans=spans, audited=None)
         if setup.carried:
             stitch = stitch_of(spans, setup.shape, seed=setup.seed + given.index)
@@ -211,7 +211,7 @@ class ChunkReader:
         self,
         pool: Pool,
         setup: ChunkSetup,
-        chunks: list[TokenSpans],
+        chunks: list[Spans],
         *,
         lm: LanguageModel,
         text: EncodedText,
@@ -220,7 +220,7 @@ class ChunkReader:
     ) -> None:
         self._pool, self._setup, self._chunks, self._lm, self._text = pool, setup, chunks, lm, text
         self._seen, self._progress = observations, progress
-        self._spans = TokenSpans(
+        self._spans = Spans(
             starts=np.array([chunk.starts[0] for chunk in chunks], np.int64),
             stops=np.array([chunk.stops[-1] for chunk in chunks], np.int64),
             continues=np.array([chunk.continues[0] for chunk in chunks], bool),

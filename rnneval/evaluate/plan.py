@@ -25,7 +25,7 @@ _LOGITS = 2**25  # numbers in one step's logits at the most: 128 MB
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenSpans:
+class Spans:
     """Ranges of input tokens; arrays of shape `(spans,)`. A span of n input tokens makes n predictions."""
 
     starts: Ints
@@ -47,13 +47,13 @@ class TokenSpans:
         return len(self.starts)
 
 
-def cut_spans(spans: TokenSpans, length: int) -> TokenSpans:
+def cut_spans(spans: Spans, length: int) -> Spans:
     """Cut spans into pieces of at most `length`, each going on from the one before."""
     pieces = -(-spans.lengths // length)
     within = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     starts = np.repeat(spans.starts, pieces) + within * length
     stops = np.minimum(starts + length, np.repeat(spans.stops, pieces))
-    return TokenSpans(starts=starts, stops=stops, continues=within > 0)
+    return Spans(starts=starts, stops=stops, continues=within > 0)
 
 
 def automatic_rows(predictions: int, *, memory_cells: bool = False) -> int:
@@ -75,7 +75,7 @@ def automatic_rows(predictions: int, *, memory_cells: bool = False) -> int:
     return max(1, min(rows, predictions // _SHORTEST_ROW))
 
 
-def shape_for(spans: TokenSpans, width: int, *, rows: int, segment: int | None = None) -> Shape:
+def shape_for(spans: Spans, width: int, *, rows: int, segment: int | None = None) -> Shape:
     """Choose the shape of a step for `rows` side by side.
 
     Many short spans get a segment no longer than they are on average, since a row waits for the end of its segment.
@@ -95,11 +95,11 @@ def shape_for(spans: TokenSpans, width: int, *, rows: int, segment: int | None =
 class Stitch:
     """Spans that fill the rows, and the audited one, which is read twice to its end."""
 
-    spans: TokenSpans
+    spans: Spans
     audited: int | None
 
 
-def stitch_of(spans: TokenSpans, shape: Shape, *, seed: int) -> Stitch:
+def stitch_of(spans: Spans, shape: Shape, *, seed: int) -> Stitch:
     """Divide the spans over the rows: spans longer than their share are cut, at the ends of segments.
 
     One span, chosen by the seed, is cut in half, and its second half is audited. When both halves have been read, side
@@ -114,7 +114,7 @@ def stitch_of(spans: TokenSpans, shape: Shape, *, seed: int) -> Stitch:
     if segments < _WORTH_HALVING:
         return Stitch(spans=cut, audited=at)
     middle = int(cut.starts[at]) + segments // 2 * shape.segment
-    halved = TokenSpans(
+    halved = Spans(
         starts=np.insert(cut.starts, at + 1, middle),
         stops=np.insert(cut.stops, at, middle),
         continues=np.insert(cut.continues, at + 1, True),
@@ -155,7 +155,7 @@ class StateOptions(StateGroup):
         """The length of a step if it matters or --segment asks for one; with --state reset it does not."""
         return self.cut or (self.segment if self.state == "carry" else None)
 
-    def spans(self, text: EncodedText) -> TokenSpans:
+    def spans(self, text: EncodedText) -> Spans:
         """Return one span per document, or with --state reset one per segment, each from the initial state.
 
         A document of one token has none. The first token of a later segment is predicted at the end of the one before,
@@ -163,7 +163,7 @@ class StateOptions(StateGroup):
         """
         starts, stops = text.document_starts, text.document_stops - 1
         some = stops > starts
-        found = TokenSpans(starts=starts[some], stops=stops[some], continues=np.zeros(int(some.sum()), bool))
+        found = Spans(starts=starts[some], stops=stops[some], continues=np.zeros(int(some.sum()), bool))
         if self.state == "reset" and self.segment is not None:
             cut = cut_spans(found, self.segment)
             return replace(cut, continues=np.zeros(len(cut), bool))

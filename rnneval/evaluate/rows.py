@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.evaluate.losses import Observations
-from rnneval.evaluate.plan import SEGMENT, StateOptions, Stitch, Streaming, TokenSpans, shape_for, stitch_of
+from rnneval.evaluate.plan import SEGMENT, Spans, StateOptions, Stitch, Streaming, shape_for, stitch_of
 from rnneval.evaluate.stitch import (
     PASSES,
     Agreement,
@@ -205,7 +205,7 @@ class Rows:
     def __init__(
         self,
         runner: Runner,
-        spans: TokenSpans,
+        spans: Spans,
         seen: Observations,
         *,
         kept: Boundaries | None = None,
@@ -383,13 +383,13 @@ def read_text(
     return Read(shape=shape, stitched=stitched, kernel=scorer.kernel)
 
 
-def pays_to_look(lm: LanguageModel, spans: TokenSpans, rows: int) -> bool:
+def pays_to_look(lm: LanguageModel, spans: Spans, rows: int) -> bool:
     """Return whether a text is so long, and the vocabulary so large, that reading in vain would cost much."""
     long = int(spans.lengths.max(initial=0)) >= 2 * _PASSAGE and spans.predictions >= _WORTH
     return long and rows > 1 and lm.width > len(lm.start())
 
 
-def _look(lm: LanguageModel, text: Ids, spans: TokenSpans, rows: int, how: Streaming) -> tuple[bool, bool]:
+def _look(lm: LanguageModel, text: Ids, spans: Spans, rows: int, how: Streaming) -> tuple[bool, bool]:
     """Return whether a carried state still counts after several passes over spans that fill the rows, and fragility.
 
     A passage is read from three states side by side: that after the passage before, the initial one, a nudged one. The

@@ -27,7 +27,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.evaluate.plan import TokenSpans
+from rnneval.evaluate.plan import Spans
 from rnneval.models.protocol import Predicted, Vectors
 
 TOLERANCE = 1e-5
@@ -265,7 +265,7 @@ class Stitching:
     def __init__(
         self,
         reader: SpanReader,
-        spans: TokenSpans,
+        spans: Spans,
         *,
         segment: int,
         tolerance: float,

@@ -12,7 +12,7 @@ import pytest
 
 import rnneval
 from rnneval.evaluate.chunks import chunks_of, reader_over
-from rnneval.evaluate.plan import TokenSpans
+from rnneval.evaluate.plan import Spans
 from rnneval.evaluate.reopening import Opening
 from tests.evaluate.pools import Shuffled
 from tests.evaluate.small import LETTERS, codes, letters, stacked
@@ -142,7 +142,7 @@ def test_chunks_hold_every_span_once():
     for _ in range(50):
         lengths = rng.integers(1, 90, rng.integers(1, 12))
         stops = np.cumsum(lengths + 1) - 1
-        spans = TokenSpans(starts=stops - lengths, stops=stops, continues=np.zeros(len(lengths), bool))
+        spans = Spans(starts=stops - lengths, stops=stops, continues=np.zeros(len(lengths), bool))
         length = int(rng.integers(1, 60))
         wanted = [at for start, stop in zip(spans.starts, spans.stops, strict=True) for at in range(start, stop)]
         chunks = chunks_of(spans, length)

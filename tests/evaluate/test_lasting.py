@@ -71,7 +71,7 @@ class Model:
 )
 def test_what_is_looked_at(width, lengths, rows, worth):
     stops = np.cumsum(lengths)
-    spans = reading.TokenSpans(starts=stops - lengths, stops=stops, continues=np.zeros(len(lengths), bool))
+    spans = reading.Spans(starts=stops - lengths, stops=stops, continues=np.zeros(len(lengths), bool))
     assert reading.pays_to_look(Model(width), spans, rows) is worth
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnneval.evaluate.plan import Shape, StateOptions, TokenSpans, automatic_rows, shape_for, stitch_of
+from rnneval.evaluate.plan import Shape, Spans, StateOptions, automatic_rows, shape_for, stitch_of
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Texts:
 documents = st.lists(st.integers(1, 400), min_size=1, max_size=12).map(lambda lengths: Texts(tuple(lengths)))
 
 
-def predicted(spans: TokenSpans) -> list[int]:
+def predicted(spans: Spans) -> list[int]:
     """The positions that the spans predict."""
     return [p for a, b in zip(spans.starts.tolist(), spans.stops.tolist(), strict=True) for p in range(a + 1, b + 1)]
 
