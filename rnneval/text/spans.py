@@ -23,7 +23,7 @@ _DECLARE = "if a document begins there, say so: --documents file or blank-line"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Spans:
+class TokenSpans:
     """The scored tokens of another program, in the order of the text; arrays of shape `(n,)`."""
 
     name: str
@@ -59,7 +59,7 @@ class _Tiler:
     bytes.
     """
 
-    def __init__(self, spans: Spans, documents: Ints, letters: Ints, size: int) -> None:
+    def __init__(self, spans: TokenSpans, documents: Ints, letters: Ints, size: int) -> None:
         self._spans, self._documents, self._letters, self._size = spans, documents, letters, size
         self._previous_end = np.append(0, spans.end[:-1])
         self._gap: Ints = spans.start - self._previous_end
@@ -245,7 +245,7 @@ def kind_of(name: str, tiling: Tiling, utf8: NDArray[np.uint8], wanted: str | No
     return f"spans-{hashlib.sha256(ends.astype('<i8').tobytes()).hexdigest()[:8]}"
 
 
-def tiling_of(spans: Spans, utf8: NDArray[np.uint8], documents: Ints, *, by_length: bool) -> Tiling:
+def tiling_of(spans: TokenSpans, utf8: NDArray[np.uint8], documents: Ints, *, by_length: bool) -> Tiling:
     """Require that the spans tile a text, whose documents begin at these bytes.
 
     `by_length`: first tokens without a row may not be longer than scored ones usually are, since nothing else shows how

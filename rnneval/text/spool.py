@@ -1,4 +1,4 @@
-"""Arrays on disk, and columns of numbers that move there when they are long."""
+"""Arrays on disk."""
 
 import tempfile
 from threading import Lock
@@ -8,9 +8,6 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from rnneval.errors import TextError
-
-IN_MEMORY = 1 << 26
-"""Most numbers of a column in memory."""
 
 
 class DiskArray:
@@ -66,39 +63,3 @@ class DiskArray:
     def mapped(self, rows: int) -> NDArray[Any]:
         """Return the first rows as an array whose memory is the file; they must have been written."""
         return np.memmap(self._file, self._dtype, mode="r+", shape=(rows, *self._shape))
-
-
-class Column:
-    """Numbers of one type, appended in order: in memory, or above `IN_MEMORY` of them in a temporary file."""
-
-    def __init__(self, dtype: DTypeLike) -> None:
-        self.size = 0
-        self._dtype = np.dtype(dtype)
-        self._parts: list[NDArray[Any]] = []
-        self._disk: DiskArray | None = None
-
-    def append(self, numbers: NDArray[Any]) -> None:
-        """Add numbers `(n,)` at the end."""
-        start, self.size = self.size, self.size + len(numbers)
-        self._parts.append(numbers.astype(self._dtype, copy=False))
-        if self.size <= IN_MEMORY:
-            return
-        if self._disk is None:
-            self._disk, start = DiskArray(self._dtype, holds="encoded text"), 0
-        for part in self._parts:
-            self._disk.write(start, part)
-            start += len(part)
-        self._parts = []
-
-    def array(self) -> NDArray[Any]:
-        """Return all numbers, `(size,)`; they may be changed."""
-        if self._disk is not None:
-            return self._disk.mapped(self.size)
-        self._parts = [np.concatenate([np.zeros(0, self._dtype), *self._parts])]
-        return self._parts[0]
-
-    def close(self) -> None:
-        """Free the memory or the disk space."""
-        self._parts = []
-        if self._disk is not None:
-            self._disk.close()

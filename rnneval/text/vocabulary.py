@@ -5,16 +5,14 @@ words (Hugging Face, SentencePiece). Files are identified by their content; pick
 """
 
 import hashlib
-import io
 import json
-import math
 import os
 import re
 import shlex
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,8 +25,7 @@ from rnneval.errors import UsageError, VocabularyError, named_in_message
 from rnneval.options import Paths
 from rnneval.records import run
 from rnneval.records.paths import open_regular
-from rnneval.text.pieces import TextOptions, final_text
-from rnneval.text.sources import Sources
+from rnneval.text.documents import TextOptions, final_text
 from rnneval.text.subword import HuggingFace, SentencePiece, Subword, is_huggingface, is_sentencepiece
 
 UNKNOWN = ("<unk>", "<UNK>", "[UNK]")
@@ -138,14 +135,14 @@ class Vocabulary:
             TextError: as `rnneval.text.encode`.
         """
         options = replace(options or TextOptions(), documents="one")
-        kind, sources = options.tokens or "char", Sources(paths)
-        (text,) = final_text(sources, options)
+        kind, read = options.tokens or "char", final_text(paths, options)
+        (text,) = read.documents
         if kind == "word":
             tokens = sorted(set(text.split()))
         else:
             tokens = list(map(chr, sorted(set(text.encode())))) if kind == "byte" else sorted(set(text))
-        files = tuple(file.sha256 for file in sources.files)
-        return cls(kind=kind, tokens=tuple(tokens), source=f"the text {sources.name}", texts=files)
+        files = tuple(file.sha256 for file in read.files)
+        return cls(kind=kind, tokens=tuple(tokens), source=f"the text {read.name}", texts=files)
 
     @property
     def size(self) -> int:
@@ -402,11 +399,11 @@ def _as_string(token: Any, kind: str, source: str) -> str:
 
 
 def _read(path: str | os.PathLike[str]) -> _Content:
-    """Read a vocabulary file, and refuse a pickle."""
+    """Read a vocabulary file, told by its first bytes, and refuse a pickle."""
     name = os.fspath(path)
     raw = _bytes(name)
     if raw.startswith(b"\x93NUMPY"):
-        return _array(raw, name), None, None
+        return _array(name), None, None
     if is_sentencepiece(raw):
         model = SentencePiece(raw, name)
         return model.tokens, "subword", model
@@ -420,8 +417,12 @@ def _read(path: str | os.PathLike[str]) -> _Content:
             f"{name}: not UTF-8: byte 0x{raw[error.start]:02X} at offset {error.start:,}: "
             "a vocabulary is JSON or one token a line, in UTF-8"
         ) from error
-    plain = _json(text, name)
-    return (_lines(text, name), None, None) if plain is None else _content(plain, name)
+    if Path(name).suffix == ".json":
+        return _json(text, name)
+    if text.lstrip().startswith(("{", "[", '"')):  # JSON, or tokens such as [UNK]
+        with suppress(_NotJsonError):
+            return _json(text, name)
+    return _lines(text, name), None, None
 
 
 def _bytes(name: str) -> bytes:
@@ -451,45 +452,27 @@ def _about_pickle(name: str, what: str, load: str) -> str:
     return f"{name}: refused by rule pickle: {what}, which runs code when opened: {advice}"
 
 
-def _array(raw: bytes, name: str) -> list[str]:
+def _array(name: str) -> list[str]:
+    """Return the strings of a `.npy` file. As a map of the file it cannot have more than the file holds."""
     try:
         with warnings.catch_warnings(action="error"):
-            _require_held(raw, name)
-            found = np.load(io.BytesIO(raw), allow_pickle=False)
+            found = np.load(name, mmap_mode="r", allow_pickle=False)
+        if found.dtype.kind == "U" and found.ndim == 1:
+            _require_few("tokens", len(found), MOST_TOKENS, name)
+            tokens: list[str] = found.tolist()
+            return tokens
     except VocabularyError:
         raise
     except Exception as error:  # a damaged header is read as Python's literals: many kinds of errors come of it
-        if "pickle" in str(error).lower():
+        why = " ".join(str(error).split()) or type(error).__name__
+        if "Python objects" in why:
             said = _about_pickle(name, "is an array of objects, a pickle", "numpy.load({path!r}, allow_pickle=True)")
             raise VocabularyError(said, rule="pickle") from error
-        why = " ".join(str(error).split()) or type(error).__name__
         raise VocabularyError(f"{name}: not a whole .npy file: {why}: save it again") from error
-    if found.dtype.kind != "U" or found.ndim != 1:
-        raise VocabularyError(
-            f"{name}: holds an array of {found.dtype} of shape {found.shape}: a vocabulary is one row of strings in "
-            "the order of their ids"
-        )
-    codes = np.frombuffer(found.tobytes(), np.dtype(np.uint32).newbyteorder(found.dtype.byteorder))
-    if len(codes) and codes.max() > sys.maxunicode:
-        raise VocabularyError(f"{name}: holds {codes.max():#x}, which is no character: a damaged file, save it again")
-    tokens: list[str] = found.tolist()
-    return tokens
-
-
-def _require_held(raw: bytes, name: str) -> None:
-    """Refuse an array that declares more than the file holds: NumPy would take the memory first."""
-    file = io.BytesIO(raw)
-    version = np.lib.format.read_magic(file)
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, kind = read_header(file)
-    declared = math.prod(shape) * kind.itemsize
-    if not kind.hasobject and declared > len(raw):
-        raise VocabularyError(
-            f"{name}: refused by rule vocabulary-array: declares {declared:,} bytes and holds {len(raw):,}: "
-            "save it again",
-            rule="vocabulary-array",
-        )
-    _require_few("tokens", math.prod(shape), MOST_TOKENS, name)
+    raise VocabularyError(
+        f"{name}: holds an array of {found.dtype} of shape {found.shape}: a vocabulary is one row of strings in "
+        "the order of their ids"
+    )
 
 
 def _require_few(what: str, seen: int, allowed: int, name: str) -> None:
@@ -499,25 +482,29 @@ def _require_few(what: str, seen: int, allowed: int, name: str) -> None:
         )
 
 
-def _json(text: str, name: str) -> Any:
-    """Return a JSON map or list, or None if the file has one token a line."""
-    if Path(name).suffix != ".json" and not text.lstrip().startswith(("{", "[", '"')):
-        return None
-    try:
-        _require_few("lists and objects", text.count("[") + text.count("{"), 1 << 21, name)
-        _require_few("quotation marks", text.count('"'), 1 << 23, name)
-        plain = _parsed(text, name)
-        if isinstance(plain, str):  # json.dump(tokenizer.to_json()): JSON within JSON
-            plain = _parsed(plain, name)
-    except _NotJsonError:
-        if Path(name).suffix != ".json":
-            return None
-        raise
-    return plain if isinstance(plain, dict | list) or Path(name).suffix == ".json" else None
-
-
 class _NotJsonError(VocabularyError):
     """A file that should be JSON is not."""
+
+
+def _json(text: str, name: str) -> _Content:
+    """Return the tokens of a JSON file: a map, a list, a keras Tokenizer, or a tokenizer of Hugging Face."""
+    _require_few("lists and objects", text.count("[") + text.count("{"), 1 << 21, name)
+    _require_few("quotation marks", text.count('"'), 1 << 23, name)
+    plain = _parsed(text, name)
+    if isinstance(plain, str):  # json.dump(tokenizer.to_json()): JSON within JSON
+        plain = _parsed(plain, name)
+    if not isinstance(plain, dict | list):
+        raise _NotJsonError(f"{name}: holds a JSON {type(plain).__name__}: a vocabulary is a map or a list")
+    if isinstance(plain, dict) and plain.get("class_name") == "Tokenizer":
+        config = plain.get("config")
+        index = config.get("word_index") if isinstance(config, dict) else None
+        if not isinstance(config, dict) or not isinstance(index, str):
+            raise VocabularyError(f"{name}: is a keras Tokenizer without word_index: give token → id as a JSON map")
+        return _parsed(index, name), "char" if config.get("char_level") else "word", None
+    if is_huggingface(plain):
+        tokenizer = HuggingFace(plain, name)
+        return tokenizer.tokens, "subword", tokenizer
+    return plain, None, None
 
 
 def _parsed(text: str, name: str) -> Any:
@@ -534,22 +521,6 @@ def _parsed(text: str, name: str) -> Any:
         return json.loads(text, object_pairs_hook=read_object)
     except (ValueError, RecursionError) as error:
         raise _NotJsonError(f"{name}: not whole JSON ({error}): a vocabulary is a JSON map or list") from error
-
-
-def _content(plain: Any, name: str) -> _Content:
-    """Return the tokens of a JSON value: a keras Tokenizer has them in its config, as JSON in JSON."""
-    if not isinstance(plain, dict | list):
-        raise VocabularyError(f"{name}: holds a JSON {type(plain).__name__}: a vocabulary is a map or a list")
-    if isinstance(plain, dict) and plain.get("class_name") == "Tokenizer":
-        config = plain.get("config")
-        index = config.get("word_index") if isinstance(config, dict) else None
-        if not isinstance(config, dict) or not isinstance(index, str):
-            raise VocabularyError(f"{name}: is a keras Tokenizer without word_index: give token → id as a JSON map")
-        return _parsed(index, name), "char" if config.get("char_level") else "word", None
-    if is_huggingface(plain):
-        tokenizer = HuggingFace(plain, name)
-        return tokenizer.tokens, "subword", tokenizer
-    return plain, None, None
 
 
 def _lines(text: str, name: str) -> list[str]:

@@ -1,22 +1,20 @@
-"""Spans of another program: tables that do not tile the text are refused with the place, the others counted exactly."""
+"""TokenSpans of another program: tables that do not tile the text are refused with the place, the others counted exactly."""
 
 import numpy as np
 import pytest
 
 from rnneval.errors import RecordError
-from rnneval.text import TextOptions
-from rnneval.text.encoding import encode_spans
-from rnneval.text.spans import Spans
+from rnneval.text import TextOptions, TokenSpans, encode_spans
 
 LINE = "größer 😀 und äße\n"
 
 
 def spans_of(pieces, *, without=(), first_token=0):
-    """Spans of a text in pieces of bytes, without the rows of some of them."""
+    """TokenSpans of a text in pieces of bytes, without the rows of some of them."""
     ends = np.cumsum([len(piece) for piece in pieces])
     starts = ends - [len(piece) for piece in pieces]
     kept = [place for place in range(len(pieces)) if place not in without]
-    return Spans(name="t.csv", token=np.array(kept) + first_token, start=starts[kept], end=ends[kept])
+    return TokenSpans(name="t.csv", token=np.array(kept) + first_token, start=starts[kept], end=ends[kept])
 
 
 def counted(pieces, first):
@@ -65,7 +63,7 @@ def encoded(text, spans, **options):
 @pytest.mark.parametrize("sizes", [(3,), (1, 4, 2), (7, 1), (2, 5, 0)], ids=str)
 @pytest.mark.parametrize("unscored", [0, 1])
 def test_units_are_those_of_a_loop_over_bytes(text, sizes, unscored):
-    """Spans end inside characters and may be empty: a character counts at its first byte."""
+    """TokenSpans end inside characters and may be empty: a character counts at its first byte."""
     pieces = cut(text.read_bytes(), sizes)
     found = encoded(text, spans_of(pieces, without=range(unscored)))
     assert found.unscored == unscored
@@ -128,7 +126,7 @@ def changed(row, **values):
     columns = {name: getattr(spans, name).copy() for name in ("token", "start", "end")}
     for name, value in values.items():
         columns[name][row] = value
-    return Spans(name="t.csv", **columns)
+    return TokenSpans(name="t.csv", **columns)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +164,7 @@ def test_spans_that_count_characters_are_recognised(text):
     length = len(LINE * 40)
     place = np.arange(length)
     with pytest.raises(RecordError, match=f"the text has {length} characters, so that the spans seem to count"):
-        encoded(text, Spans(name="t", token=place, start=place, end=place + 1))
+        encoded(text, TokenSpans(name="t", token=place, start=place, end=place + 1))
 
 
 def test_ten_streams_without_their_first_tokens(tmp_path):
@@ -224,11 +222,11 @@ def test_byte_counts_that_are_off_by_one_a_word(tmp_path):
     path.write_text(" ".join(words))
     lengths = np.array([len(word) for word in words])
     ends = np.cumsum(lengths)
-    drifting = Spans(name="t", token=np.arange(10), start=ends - lengths, end=ends)
+    drifting = TokenSpans(name="t", token=np.arange(10), start=ends - lengths, end=ends)
     with pytest.raises(RecordError, match="the end of the text has no row: bytes 30 to 39, 9 after token 9"):
         encoded(path, drifting)
     starts = ends - lengths + np.arange(10)
-    gaps = Spans(name="t", token=np.arange(10), start=starts, end=starts + lengths)
+    gaps = TokenSpans(name="t", token=np.arange(10), start=starts, end=starts + lengths)
     with pytest.raises(
         RecordError,
         match=r"row 1 \(token 1, bytes 3 to 5\): bytes 2 to 3 before it, 1, have no row \(the "
