@@ -9,7 +9,6 @@ A text of words (w below is any word) has the *layout* plain or padded if all it
 every token. If it has neither, the words do not determine the text, and there are no bits per character.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -430,7 +429,7 @@ def _encoded(text: FinalText, table: TokenTable, tokeniser: Tokeniser | None, ki
         files=text.files,
         taken=text.taken,
         share=text.share,
-        sha256=hashlib.sha256(table.utf8).hexdigest(),
+        sha256=text.sha256,
         characters=sum(map(len, text.documents)),
         bytes=len(table.utf8),
         words=table.words(),

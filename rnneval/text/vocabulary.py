@@ -10,11 +10,12 @@ import os
 import re
 import shlex
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -41,6 +42,7 @@ _READABLE = (".json", ".txt", ".npy", ".model")
 _MOST_CANDIDATES = 50
 """Most candidates that are read; a folder with more is no folder of a model."""
 _PICKLES = (".pkl", ".pickle", ".p")
+_UNPICKLE = "pickle.load(open({path!r}, 'rb'))"
 _LARGEST_FILE = 1 << 26
 """Bytes; no vocabulary is larger."""
 MOST_TOKENS = 1 << 20
@@ -94,12 +96,13 @@ class Vocabulary:
         first_id, ordered = _ordered(tokens, source)
         kind = kind or _kind(ordered)
         names = tuple(_as_string(token, kind, source) for token in ordered)
-        if twice := _first_twice(names):
-            ids = " and ".join(str(place + (first_id or 0)) for place in twice)
-            raise VocabularyError(
-                f"the vocabulary ({source}): the token {names[twice[1]]!r} has the ids {ids}: tokens and ids must be "
-                "one-to-one"
-            )
+        ids: dict[str, int] = {}
+        for id_, name in enumerate(names, start=first_id or 0):
+            if ids.setdefault(name, id_) != id_:
+                raise VocabularyError(
+                    f"the vocabulary ({source}): the token {name!r} has the ids {ids[name]} and {id_}: "
+                    "tokens and ids must be one-to-one"
+                )
         return cls(kind=kind, tokens=names, first_id=first_id or 0, source=source, fixed_ids=first_id is not None)
 
     @classmethod
@@ -247,7 +250,8 @@ def siblings(checkpoint: str | os.PathLike[str]) -> list[Path]:
     `*vocab*`, `char2idx`, `char_to_int`, `idx2char`, `word_index`, `tokenizer` and the like as .json, .txt or .npy,
     `spm`, `spiece`, `sentencepiece`, `tokenizer` as .model.
     """
-    return _named(Path(checkpoint), _READABLE)[0][:_MOST_CANDIDATES]
+    named = _named(Path(checkpoint))
+    return [path for path, outside in named if path.suffix.lower() in _READABLE and not outside][:_MOST_CANDIDATES]
 
 
 def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabulary:
@@ -256,13 +260,19 @@ def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabular
     Raises:
         VocabularyError: none fits (what was tried, and why not), or two that fit differ.
     """
-    path = Path(checkpoint)
-    fitting, refused = _look(siblings(path), width)
+    path, fitting, refused = Path(checkpoint), [], []
+    for candidate in siblings(path):
+        try:
+            fitting.append(Vocabulary.from_file(candidate).fit(width))
+        except VocabularyError as error:
+            refused.append(str(error))
     # A list of tokens that a tokenizer beside it has with the same ids is dropped, as vocab.json of tokenizer.json.
     tokenizers = [found for found in fitting if found.subword is not None]
     lists = [found for found in fitting if found.subword is None]
-    others = [found for found in lists if not any(found.ids.items() <= whole.ids.items() for whole in tokenizers)]
-    fitting = tokenizers + others
+    fitting = [
+        *tokenizers,
+        *(one for one in lists if not any(one.ids.items() <= all_.ids.items() for all_ in tokenizers)),
+    ]
     distinct = {(vocabulary.sha256, vocabulary.first_id): vocabulary for vocabulary in reversed(fitting)}
     if len(distinct) == 1:
         return fitting[0]
@@ -271,11 +281,13 @@ def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabular
         raise VocabularyError(
             f"{path}: two vocabularies beside it fit {width:,} outputs and differ: {names}: say which by --vocab FILE"
         )
-    links = _named(path, (*_READABLE, *_PICKLES))[1]
-    refused += [
-        f"{link} is a link out of its folder and is not followed: give it by --vocab, if you trust it" for link in links
-    ]
-    refused += _look(_named(path, _PICKLES)[0], width)[1]  # how to turn a pickle into JSON
+    for other, outside in _named(path):
+        if outside:
+            refused.append(
+                f"{other} is a link out of its folder and is not followed: give it by --vocab, if you trust it"
+            )
+        elif other.suffix.lower() in _PICKLES:
+            refused.append(_about_pickle(str(other), "is a pickle", _UNPICKLE))
     tried = (
         f"tried: {'; '.join(refused)}" if refused else "no file named like a vocabulary (vocab.json, char2idx.json …)"
     )
@@ -285,67 +297,44 @@ def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabular
     )
 
 
-def _named(checkpoint: Path, endings: tuple[str, ...]) -> tuple[list[Path], list[Path]]:
-    """Return the files beside a checkpoint that are named like a vocabulary, and those that lead out of their folder.
+def _named(checkpoint: Path) -> list[tuple[Path, bool]]:
+    """Return the files beside a checkpoint that are named like a vocabulary, and whether they are links out of there.
 
-    The latter are links: a checkpoint must not choose which files are read.
+    A checkpoint must not choose which files are read.
     """
-    inside: list[Path] = []
-    outside: list[Path] = []
+    found: list[tuple[Path, bool]] = []
     for folder in [checkpoint, checkpoint.parent] if checkpoint.is_dir() else [checkpoint.parent]:
-        try:
-            entries = sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in endings)
-        except OSError:  # what cannot be listed has no candidates: the error then says what to give
-            continue
-        for entry in entries:
-            if entry != checkpoint and _NAMES.search(entry.stem) and entry.is_file():
-                within = entry.resolve().is_relative_to(folder.resolve())
-                (inside if within else outside).append(entry)
-    return inside, outside
-
-
-def _look(candidates: list[Path], width: int) -> tuple[list[Vocabulary], list[str]]:
-    """Return the vocabularies that fit, and for each of the others the reason why it does not."""
-    fitting, refused = [], []
-    for candidate in candidates:
-        try:
-            fitting.append(Vocabulary.from_file(candidate).fit(width))
-        except VocabularyError as error:
-            refused.append(str(error))
-    return fitting, refused
+        with suppress(OSError):  # what cannot be listed has no candidates: the error then says what to give
+            for entry in sorted(folder.iterdir()):
+                named = entry.suffix.lower() in (*_READABLE, *_PICKLES) and _NAMES.search(entry.stem)
+                if named and entry != checkpoint and entry.is_file():
+                    found.append((entry, not entry.resolve().is_relative_to(folder.resolve())))
+    return found
 
 
 def _ordered(given: object, source: str) -> tuple[int | None, list[Any]]:
     """Return the tokens of a list or a map in the order of their ids, and the first id, None if no ids were given."""
-    if isinstance(given, str | bytes) or not hasattr(given, "__iter__"):
+    if isinstance(given, str | bytes | AbstractSet) or not isinstance(given, Iterable):
+        order = ", which has no order" if isinstance(given, AbstractSet) else ""
         raise VocabularyError(
-            f"the vocabulary ({source}) is of type {type(given).__name__}: give a list of tokens in the order of "
-            "their ids, or a map from token to id"
-        )
-    if isinstance(given, AbstractSet):
-        raise VocabularyError(
-            f"the vocabulary ({source}) is a {type(given).__name__}, which has no order: give a list of tokens in the "
-            "order of their ids, such as sorted(set(text))"
+            f"the vocabulary ({source}) is of type {type(given).__name__}{order}: give a list of tokens in the order "
+            "of their ids, such as sorted(set(text)), or a map from token to id"
         )
     tokens = list(given)
     if not tokens:
         raise VocabularyError(f"the vocabulary ({source}) is empty: at least one token is needed")
     if not isinstance(given, Mapping):
         return None, tokens
-    pairs = _pairs(given, source)
-    if twice := _first_twice([id_ for id_, _ in pairs]):
-        raise VocabularyError(
-            f"the vocabulary ({source}): id {pairs[twice[1]][0]} is given to two tokens: tokens and ids must be "
-            "one-to-one"
-        )
-    pairs.sort(key=lambda pair: pair[0])
+    pairs = sorted(_pairs(given, source), key=lambda pair: pair[0])
     first, last = pairs[0][0], pairs[-1][0]
-    gap = next((id_ for id_, (found, _) in enumerate(pairs, start=first) if id_ != found), None)
-    if first not in {0, 1} or gap is not None:
-        what = f"ids begin at {first}" if first not in {0, 1} else f"id {gap} is missing"
+    wrong = f"ids begin at {first}" if first not in {0, 1} else ""
+    for (before, _), (id_, _) in pairwise([(first - 1, None), *pairs]):
+        if not wrong and id_ != before + 1:
+            wrong = f"id {id_} is given to two tokens" if id_ == before else f"id {before + 1} is missing"
+    if wrong:
         raise VocabularyError(
-            f"the vocabulary ({source}): {what}, of {len(pairs):,} ids up to {last:,}: "
-            "ids must run from 0 or 1 without a gap"
+            f"the vocabulary ({source}): {wrong}, of {len(pairs):,} ids up to {last:,}: "
+            "ids must run from 0 or 1 without a gap, one for each token"
         )
     return first, [token for _, token in pairs]
 
@@ -366,16 +355,6 @@ def _pairs(given: Mapping[Any, Any], source: str) -> list[tuple[int, Any]]:
 
 def _is_id(value: object) -> bool:
     return hasattr(value, "__index__") and not isinstance(value, bool)
-
-
-def _first_twice(values: Sequence[Any]) -> tuple[int, int] | None:
-    """Return the places of the first value that occurs a second time."""
-    seen: dict[Any, int] = {}
-    for place, value in enumerate(values):
-        if value in seen:
-            return seen[value], place
-        seen[value] = place
-    return None
 
 
 def _kind(tokens: Sequence[Any]) -> str:
@@ -409,7 +388,7 @@ def _read(path: str | os.PathLike[str]) -> _Content:
         return model.tokens, "subword", model
     # A pickle of protocol 2 and later has a mark, an older one only its ending.
     if (raw[0] == 0x80 and len(raw) > 2 and raw[1] <= 5 and raw.endswith(b".")) or Path(name).suffix in _PICKLES:
-        raise VocabularyError(_about_pickle(name, "is a pickle", "pickle.load(open({path!r}, 'rb'))"), rule="pickle")
+        raise VocabularyError(_about_pickle(name, "is a pickle", _UNPICKLE), rule="pickle")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
