@@ -9,6 +9,7 @@ A text of words (w below is any word) has the *layout* plain or padded if all it
 every token. If it has neither, the words do not determine the text, and there are no bits per character.
 """
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,7 +23,6 @@ from rnneval.options import Paths
 from rnneval.records import run
 from rnneval.text.documents import FinalText, InMemory, TakenFile, TextOptions, final_text
 from rnneval.text.spans import TokenSpans, kind_of, tiling_of
-from rnneval.text.spool import DiskArray
 from rnneval.text.tokenise import EOS, SubwordTokeniser, Tokeniser, UnitTokeniser, WordTokeniser
 from rnneval.text.units import BlockCuts, Bools, Bytes, Ints, block_cuts, byte_flags
 from rnneval.text.vocabulary import Vocabulary
@@ -156,32 +156,38 @@ class NumberColumn:
         self.size = 0
         self._dtype = np.dtype(dtype)
         self._parts: list[NDArray[Any]] = []
-        self._disk: DiskArray | None = None
+        self._file: Any = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._disk is not None:
-            self._disk.close()
+        if self._file is not None:
+            self._file.close()
 
     def append(self, numbers: NDArray[Any]) -> None:
         """Add numbers `(n,)` at the end."""
-        start, self.size = self.size, self.size + len(numbers)
+        self.size += len(numbers)
         self._parts.append(numbers.astype(self._dtype, copy=False))
         if self.size <= IN_MEMORY:
             return
-        if self._disk is None:
-            self._disk, start = DiskArray(self._dtype, holds="encoded text"), 0
-        for part in self._parts:
-            self._disk.write(start, part)
-            start += len(part)
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(prefix="rnneval-")  # noqa: SIM115 - closed on leaving
+            for part in self._parts:
+                self._file.write(np.ascontiguousarray(part).data)
+            self._file.flush()  # a map of bytes that a full disk did not take would end the process
+        except OSError as error:
+            raise TextError(
+                f"{tempfile.gettempdir()}: cannot hold {self.size * self._dtype.itemsize:,} bytes of encoded text: "
+                f"{error.strerror or error}: set TMPDIR to a folder with more room"
+            ) from error
         self._parts = []
 
     def array(self) -> NDArray[Any]:
         """Return all numbers, `(size,)`; they may be changed. The temporary file is freed with the array."""
-        if self._disk is not None:
-            return self._disk.mapped(self.size)
+        if self._file is not None:
+            return np.memmap(self._file, self._dtype, mode="r+", shape=(self.size,))
         return np.concatenate([np.zeros(0, self._dtype), *self._parts])
 
 

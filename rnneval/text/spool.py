@@ -59,7 +59,3 @@ class DiskArray:
             while rest and (count := self._file.readinto(rest)):
                 rest = rest[count:]
         return rows
-
-    def mapped(self, rows: int) -> NDArray[Any]:
-        """Return the first rows as an array whose memory is the file; they must have been written."""
-        return np.memmap(self._file, self._dtype, mode="r+", shape=(rows, *self._shape))

@@ -16,8 +16,7 @@ from rnneval.errors import RecordError, UsageError
 from rnneval.gates.sides import slim
 from rnneval.records import read_run, write
 from rnneval.records.paths import named, named_checkpoint, open_regular, read_regular, require_apart
-from rnneval.text import Vocabulary
-from rnneval.text import documents, final_text
+from rnneval.text import Vocabulary, documents, final_text
 from tests.gates.synthetic import ar_losses, make_run
 
 
