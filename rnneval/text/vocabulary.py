@@ -447,6 +447,9 @@ def _array(name: str) -> list[str]:
         if "Python objects" in why:
             said = _about_pickle(name, "is an array of objects, a pickle", "numpy.load({path!r}, allow_pickle=True)")
             raise VocabularyError(said, rule="pickle") from error
+        if "mmap length" in why:
+            said = f"{name}: refused by rule vocabulary-array: declares more than it holds ({why}): save it again"
+            raise VocabularyError(said, rule="vocabulary-array") from error
         raise VocabularyError(f"{name}: not a whole .npy file: {why}: save it again") from error
     raise VocabularyError(
         f"{name}: holds an array of {found.dtype} of shape {found.shape}: a vocabulary is one row of strings in "

@@ -1,6 +1,5 @@
 """A model of word pieces from its file to its record, and against a model of characters on the same text."""
 
-
 import keras
 import numpy as np
 import pytest

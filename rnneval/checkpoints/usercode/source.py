@@ -399,7 +399,6 @@ def aliases_of(nodes: Sequence[ast.AST]) -> Mapping[str, set[str]]:
 Blocks = tuple[ast.stmt, ...]
 ENDINGS = (".py", ".ipynb")
 _FLAGS = {"annotations": 0x1000000}
-_ASSIGNED_COMMAND = re.compile(r"^[\w,\s]+=\s*[!%]")
 _MOST_SHOWN = 100
 
 
@@ -415,7 +414,6 @@ class CodeUnit:
     sets: bool  # whether it changes a setting of Keras or TensorFlow, a random seed, `sys.path` or `os.environ`
     when: tuple[int, int]
     """Units before this one may have run when it is run: its order, or in a loop the end of the outermost loop."""
-    is_command: bool  # whether it binds the output of a notebook's command, as in `files = !ls`
 
     @property
     def is_certain(self) -> bool:
@@ -585,9 +583,6 @@ def _units(
         run, place = list(run_at_once(header_of(node))), (node.lineno, node.col_offset)
         loop = next((each for each in (*blocks, node) if isinstance(each, LOOPS)), None)
         changed = finder.changed(run, scope)
-        # A command of a notebook was replaced by None, as in `files = !ls`.
-        is_none = isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is None
-        cell, within = document.place(node.lineno)
         made[node] = CodeUnit(
             node=node,
             order=place,
@@ -596,6 +591,5 @@ def _units(
             changes=changed.union(*(aliases.get(name, ()) for name in changed)),
             sets=sets_something(run, scope),
             when=place if loop is None else ((loop.end_lineno or 0) + 1, 0),
-            is_command=is_none and _ASSIGNED_COMMAND.match(cell.lines[within - 1]) is not None,
         )
     return tuple(made.values())
