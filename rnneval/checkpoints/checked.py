@@ -200,7 +200,7 @@ def _hdf5(found: Artefact, custom: Collection[str] | None) -> str:
     if "model_config" in facts.root_attributes:
         _hdf5_config(found.place, facts, custom, found.path)
         return "keras-h5"
-    if not facts.objects:
+    if facts.is_empty:
         said = "an HDF5 file that holds nothing: Keras leaves one where saving failed"
         raise refused("interrupted-save", found.path, said)
     return "keras2-weights-h5" if facts.root_attributes & {"layer_names", "layer_names0"} else "weights-h5"

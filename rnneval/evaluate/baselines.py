@@ -16,8 +16,7 @@ from rnneval.metrics.baselines.ngram import COPIED_TOKENS, MOST_TOKENS, Tokens, 
 from rnneval.options import LARGEST_ORDER, FitGroup
 from rnneval.records.run import Blocks, Ngram, Score
 from rnneval.records.run import Warning as Warned
-from rnneval.text import EncodedText, TextOptions, Vocabulary, encode
-from rnneval.text.sources import refuse_overlap
+from rnneval.text import EncodedText, TextOptions, Vocabulary, encode, refuse_overlap
 
 _FURTHER = 2  # orders to try above the best one
 _MANY_COPIED = 0.1

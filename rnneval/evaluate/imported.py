@@ -16,9 +16,7 @@ from rnneval.options import ImportOptions, Paths, on_text
 from rnneval.records.losses import LossTable, read_losses
 from rnneval.records.run import Imported, Run
 from rnneval.records.run import Warning as Warned
-from rnneval.text import EncodedText, TextOptions, Vocabulary, given_vocabulary, text_given
-from rnneval.text.encoding import encode_spans
-from rnneval.text.spans import Spans
+from rnneval.text import EncodedText, TextOptions, TokenSpans, Vocabulary, encode_spans, given_vocabulary, text_given
 
 _NO_VOCABULARY = (
     "the vocabulary was not given, so it was not checked that the tokens are those of the text: if one stands for "
@@ -87,7 +85,7 @@ def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOption
         width = vocabulary.first_id + vocabulary.size
     else:
         vocabulary = vocabulary.fit(width)
-    spans = Spans(name=table.name, token=table.token, start=table.byte_start, end=table.byte_end)
+    spans = TokenSpans(name=table.name, token=table.token, start=table.byte_start, end=table.byte_end)
     encoded = encode_spans(given, spans, read_as, vocabulary)
     with encoded.text as known:
         unscored = encoded.unscored

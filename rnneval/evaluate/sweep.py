@@ -50,9 +50,7 @@ from rnneval.records import Run, decode, encode, read_run, write
 from rnneval.records._base import quoted
 from rnneval.records.paths import named, require_apart
 from rnneval.records.run import score_in_words
-from rnneval.text import Paths, TextOptions
-from rnneval.text.pieces import final_text
-from rnneval.text.sources import Sources, refuse_overlap
+from rnneval.text import Paths, TextOptions, final_text, refuse_overlap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -337,15 +335,11 @@ def _orders(candidates: Sequence[Candidate], text: Paths, options: SweepOptions)
 def _final_sha256(texts: Sequence[str], fitted: Sequence[str], options: SweepOptions) -> str:
     """Hash the final text; the text on which baselines are fitted may not overlap it."""
     chosen = TextOptions.of(options)
-    whole, scored = sha256(), Sources(texts)
-    for document in final_text(scored, chosen):
-        whole.update(document.encode())
+    scored = final_text(texts, chosen)
     if fitted:
-        fit = Sources(fitted)
-        options_of_fit = replace(chosen, part=options.fit_part, part_option="--fit-part")
-        final_text(fit, options_of_fit)
-        refuse_overlap(fit.taken(options_of_fit.sliced), scored.taken(chosen.sliced))
-    return whole.hexdigest()
+        fit = final_text(fitted, replace(chosen, part=options.fit_part, part_option="--fit-part"))
+        refuse_overlap(fit.taken, scored.taken)
+    return scored.sha256
 
 
 def measure_one(order: Order) -> str:

@@ -46,7 +46,7 @@ def poems(path, seed, documents=60):
 
 def documents_of(text, vocabulary, **options):
     with encode(text, vocabulary, rnneval.text.TextOptions(**options)) as encoded:
-        return [encoded.ids(one.start, one.stop).tolist() for one in encoded.documents]
+        return [encoded.ids(*one).tolist() for one in zip(encoded.document_starts, encoded.document_stops, strict=True)]
 
 
 def expected(fitted, scored, size, order, unscored=1):

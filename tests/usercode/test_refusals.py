@@ -273,15 +273,6 @@ def test_the_refusal_in_a_notebook_names_cell_and_line(user):
     assert user.files() == {"t.ipynb"}
 
 
-def test_a_command_whose_output_is_needed(user):
-    spec = user.spec("made", "files = !touch canary\nx = 1", "made = files", file="n.ipynb")
-    with pytest.raises(
-        CheckpointError, match=r"n\.ipynb, cell 2, line 1 runs a command of IPython.*`files = !touch canary`"
-    ):
-        plan(spec)
-    assert plan(spec.replace(":made", ":x")).lines() == [2]
-
-
 def test_a_name_that_exec_would_bind_is_asked_for(user):
     spec = user.spec("made", "exec('size = 3')\nmade = [size]\n")
     with pytest.raises(
