@@ -9,16 +9,16 @@ passages show beforehand whether the model forgets; if it does not, the text is 
 import os
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rnneval.errors import CheckpointError
+from rnneval.evaluate.chunks import Read, Reader, TextReading, read_beside
 from rnneval.evaluate.collect import Collector, Observations, losses_written, require_losses_fit, show
 from rnneval.evaluate.plan import SEGMENT, Spans, StateOptions, Stitch, Streaming, shape_for, stitch_of
 from rnneval.evaluate.rows import Boundary, Job, Rows, Runner, Watch, grew, nudged
-from rnneval.evaluate.stitch import PASSES, Stitched, scaled_difference, segments_to_go
+from rnneval.evaluate.stitch import PASSES, scaled_difference, segments_to_go
 from rnneval.models.protocol import Ids, LanguageModel, Shape
 from rnneval.records.paths import Named, named, named_checkpoint
 from rnneval.text import EncodedText, InMemory, Paths
@@ -26,22 +26,6 @@ from rnneval.text import EncodedText, InMemory, Paths
 _TOKENS = 8 * SEGMENT  # tokens of each of the two passages that show whether a model forgets
 _UNCUT = 16 * SEGMENT  # tokens of a segment of spans that are not cut: their states are compared with none
 _WORTH = 2**17  # predictions of a text from which on looking costs no more than a hundredth
-
-
-@dataclass(frozen=True, kw_only=True)
-class Read:
-    """Settings and statistics of reading a text."""
-
-    shape: Shape
-    stitched: Stitched
-    kernel: str  # the kernel that ran, for the record
-    workers: int | None = None  # worker processes that read the text; None: this process read it alone
-    chunks: int | None = None  # number of chunks of the text; each is one task of a worker
-    threads: int = 1  # threads of TensorFlow in a worker: 1, unless it was started with more
-
-
-Reader = Callable[[LanguageModel, EncodedText, StateOptions, Streaming, Observations], Read]
-"""Reads a text and writes its predictions into the observations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,17 +54,15 @@ def measure(
 ) -> Measured:
     """Read a text and add up its losses; a watch sees more of every step.
 
-    A reader reads the text instead of this process; it has no watch.
+    A reader reads the text instead of this process.
     """
     if losses is not None:
         require_losses_fit(losses, text)
     collected = Collector(text.blocks, lm.width)
     with Observations(lm) as observations:
         began = time.perf_counter()
-        if reader is None:
-            read = _read_alone(lm, text, stateful, how, observations, watch=watch)
-        else:
-            read = reader(lm, text, stateful, how, observations)
+        asked = TextReading(lm=lm, text=text, stateful=stateful, how=how, observations=observations, watch=watch)
+        read = (reader or _read_alone)(asked)
         seconds = time.perf_counter() - began
         if losses is None:
             show(text, observations, [collected], unscored=stateful.unscored)
@@ -97,20 +79,15 @@ def measure(
     return Measured(**vars(read), collected=collected, state_signature=stateful.signature, seconds=seconds)
 
 
-def _read_alone(
-    lm: LanguageModel,
-    text: EncodedText,
-    stateful: StateOptions,
-    how: Streaming,
-    observations: Observations,
-    *,
-    watch: Watch | None,
-) -> Read:
+def _read_alone(asked: TextReading) -> Read:
+    lm, text, stateful, how, watch = asked.lm, asked.text, asked.stateful, asked.how, asked.watch
     spans = stateful.spans(text)
     rows, segment, cut = how.rows(lm, spans.predictions), stateful.step, stateful.state == "carry"
     lasts = fragile = False
     if cut and how.streams == "auto" and pays_to_look(lm, spans, rows):
         lasts, fragile = _look(lm, text, spans, rows, how)
+    if not lasts and (read := read_beside(asked)) is not None:
+        return read
     if lasts:
         rows, segment, cut = min(rows, len(spans)), segment or _UNCUT, False
     shape = shape_for(spans, lm.width, rows=rows, segment=segment)
@@ -119,7 +96,7 @@ def _read_alone(
     sees = "losses" if watch is None else watch.sees
     scorer = lm.scorer(shape, kernel=how.kernel, padded=how.padded, sees=sees)
     runner = Runner(text, shape, scorer, start=lm.start(), watch=watch, padded=how.padded)
-    reader = Rows(runner, stitch.spans, observations, progress=how.progress)
+    reader = Rows(runner, stitch.spans, asked.observations, progress=how.progress)
     stitched = reader.stitched(how.tolerance, audited=stitch.audited).result
     if lasts:
         stitched.lasts, stitched.fragile = True, fragile

@@ -94,6 +94,21 @@ class Watch:
         """
         raise NotImplementedError
 
+    def for_chunk(self) -> "Watch":
+        """Return a watch over a chunk of the same text, which has seen nothing yet: another process can have it."""
+        raise NotImplementedError
+
+    def part(self) -> Any:
+        """Return what a watch over a chunk has seen; groups of its first row, span 0, stay apart."""
+        raise NotImplementedError
+
+    def include(self, chunk: int, part: Any) -> None:
+        """Take what a watch over a chunk has seen, in place of all that was known of the chunk.
+
+        Later observations of its first row have the chunk's number as their span.
+        """
+        raise NotImplementedError
+
 
 class Runner:
     """Runs jobs over a text with steps of at most one shape."""
@@ -289,7 +304,7 @@ class Rows:
         """Keep the predictions of a segment: they stand until it is re-evaluated."""
         self._seen.write(row.first, row.records)
         if self._watch is not None:
-            again = self._spans.continues[row.job.span]
+            again = row.job.span in self._kept
             self._watch.put(row, self._kept.group_of(row.job.boundary) if again else None)
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 from rnneval.errors import UsageError, VocabularyError
 from rnneval.evaluate.check import check, depends_on_cut, fails, rows_apart
-from rnneval.evaluate.diagnostics.states import States, StateWatch
+from rnneval.evaluate.chunks import Reader
+from rnneval.evaluate.diagnostics.states import StateWatch
 from rnneval.evaluate.fitting import fit
-from rnneval.evaluate.measure import Reader, inputs_of, measure
+from rnneval.evaluate.measure import inputs_of, measure
 from rnneval.evaluate.plan import StateOptions, Streaming
 from rnneval.evaluate.record import run_record
 from rnneval.evaluate.rows import Watch
@@ -23,7 +24,6 @@ from rnneval.text import EncodedText, InMemory, Paths, TextOptions, Vocabulary, 
 
 _CUT = 100
 """Tokens a step for a model whose scores depend on it, as in training, unless --segment says otherwise."""
-_UNSEEN = States(summaries={}, missing={"any layer": "several processes read the text (--jobs, --scheduler)"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +70,7 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
         reader = None if depends_on_cut(wiring) else options.reader
         states = watch = other_cut = beside = None
         if options.states and carried:
-            if reader is None:
-                watch = StateWatch(encoded)
-            else:
-                states = _UNSEEN
+            watch = StateWatch(encoded)
         settings = _settings_for(wiring, stateful, how)
         measured = measure(lm, encoded, *settings, losses=options.losses, watch=watch, reader=reader)
         if watch is not None:

@@ -5,8 +5,9 @@ row's overlap is re-evaluated, and the new sums replace the first ones. Covarian
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ _FEWEST_SUMS = 1 << 12  # positions of the slowest sums that a text keeps at lea
 _CHUNK = 2048
 _MEMORY = 64 << 20  # bytes of samples that may be held in memory
 _ONCE = (-1, -1)  # the group of all segments that are read only once
+_REST = -1  # the group of all rows of a chunk but the first
 
 Floats = NDArray[np.float32]
 
@@ -56,14 +58,22 @@ class Samples:
         fits = count * size * 4 <= _MEMORY
         self._held: Floats = np.zeros((count if fits else 0, size), np.float32)
         self._disk = None if fits else DiskArray(np.float32, (size,), holds=holds)
+        self._from, self._to = count, 0  # the samples that were written, first and one past the last
 
     def put(self, first: int, vectors: Floats) -> None:
         """Write vectors `(n, D)` of consecutive samples, the first of them that of position `first`."""
         place = first // self._every
+        self._from, self._to = min(self._from, place), max(self._to, place + len(vectors))
         if self._disk is None:
             self._held[place : place + len(vectors)] = vectors
         else:
             self._disk.write(place, vectors)
+
+    def written(self) -> tuple[int, Floats]:
+        """Return the position of the first sample that was written, and the samples from there on to the last."""
+        span = slice(self._from, self._to)
+        found = self._held[span] if self._disk is None else self._disk.read(span.start, span.stop)
+        return self._from * self._every, found
 
     def chunks(self, tokens: int) -> Iterator[tuple[NDArray[np.int64], Floats]]:
         """Yield positions `(n,)` and vectors `(n, D)`, in the order of the text."""
@@ -142,6 +152,28 @@ class StateWatch(Watch):
         self._kept: dict[tuple[int, int], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
         self._samples: Samples | None = None
 
+    def for_chunk(self) -> Self:
+        """Return a watch over a chunk of the same text, which has seen nothing yet."""
+        other = copy(self)
+        other._layout, other._kept, other._samples = Layout(states=self.slots), {}, None
+        return other
+
+    def part(self) -> Any:
+        """Return the sums of each group of the first row, those of all other rows, and the samples."""
+        first = {group: sums for (span, group), sums in self._kept.items() if span == 0}
+        self._kept = {key: sums for key, sums in self._kept.items() if key[0] != 0}
+        return first, self._totals(), None if self._samples is None else self._samples.written()
+
+    def include(self, chunk: int, part: Any) -> None:
+        """Take the sums and samples of a chunk, in place of its earlier ones."""
+        first, rest, samples = part
+        self._kept = {key: sums for key, sums in self._kept.items() if key[0] != chunk}
+        self._kept |= {(chunk, group): sums for group, sums in first.items()}
+        if rest[0].size:
+            self._kept[chunk, _REST] = rest
+        if samples is not None:
+            self._put_samples(*samples)
+
     @property
     def slots(self) -> dict[str, LayerState]:
         """The states that were seen, by their names in a record."""
@@ -187,10 +219,13 @@ class StateWatch(Watch):
             additive += seen.additive
             np.maximum(peaks, seen.peaks, out=peaks)
         if len(seen.samples):
-            if self._samples is None:
-                holds = "sampled states (none are kept with --no-states)"
-                self._samples = Samples(self._every, seen.samples.shape[1], self._tokens, holds=holds)
-            self._samples.put(seen.first, seen.samples)
+            self._put_samples(seen.first, seen.samples)
+
+    def _put_samples(self, first: int, samples: Floats) -> None:
+        if self._samples is None:
+            holds = "sampled states (none are kept with --no-states)"
+            self._samples = Samples(self._every, samples.shape[1], self._tokens, holds=holds)
+        self._samples.put(first, samples)
 
     def finish(self) -> States:
         """Add everything up, and close the file of samples."""

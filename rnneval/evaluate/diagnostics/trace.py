@@ -11,7 +11,7 @@ text), `unit` (absent for statistics that are not of one unit), `lag` (tokens of
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -174,6 +174,24 @@ class TraceWatch(StateWatch):
         self.columns: list[Column] = []
         self._table: Samples | None = None
 
+    def for_chunk(self) -> Self:
+        """Return a watch over a chunk of the same text, which has seen nothing yet."""
+        other = super().for_chunk()
+        other._anchors, other._table = self._anchors.for_chunk(), None
+        return other
+
+    def part(self) -> Any:
+        """Return the sums and samples, the lines of the table, and the anchors."""
+        return super().part(), None if self._table is None else self._table.written(), self._anchors.part()
+
+    def include(self, chunk: int, part: Any) -> None:
+        """Take what was seen of a chunk, in place of what was known of it."""
+        of_states, table, anchors = part
+        super().include(chunk, of_states)
+        self._anchors.include(chunk, anchors)
+        if table is not None:
+            self._put_lines(*table)
+
     def rows(self, seen: SeenRows, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
         """Record the positions of the stride, beside the sums."""
         summed = super().rows(seen, first, counts)
@@ -240,11 +258,14 @@ class TraceWatch(StateWatch):
         self._anchors.put(row, group)
         if not len(seen.table):
             return
-        if self._table is None:
-            self._table = Samples(self.stride, seen.table.shape[1], self._tokens, holds="the trace")
         offset = seen.first - (row.first - 1)
         seen.table[:, -1] = row.predicted.nats[offset :: self.stride]
-        self._table.put(seen.first, seen.table)
+        self._put_lines(seen.first, seen.table)
+
+    def _put_lines(self, first: int, lines: NDArray[np.float32]) -> None:
+        if self._table is None:
+            self._table = Samples(self.stride, lines.shape[1], self._tokens, holds="the trace")
+        self._table.put(first, lines)
 
     def lines(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Yield positions `(n,)` and their lines `(n, columns)`, in the order of the text."""

@@ -112,8 +112,8 @@ class NumpyLM:
         return logits.swapaxes(0, 1), tuple(after[place[slot.layer, slot.slot]] for slot in self.slots)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Take to another process what the arithmetic is made from; it is made again there."""
-        return _made_again, ({**vars(self), "network": None, "layout": None},)
+        """Take what the arithmetic is made from to another process, which reads ids and needs no vocabulary."""
+        return _made_again, ({**vars(self), "vocabulary": None, "network": None, "layout": None},)
 
 
 def _made_again(fields: Mapping[str, Any]) -> NumpyLM:
