@@ -60,21 +60,21 @@ def long_array(shape: tuple[int, ...], dtype: DTypeLike, holds: str) -> NDArray[
 
 
 class Observations:
-    """A model's loss, confidence and rank at each position of a text."""
+    """A model's loss, confidence and rank at each position of a text, or at positions start to stop."""
 
-    def __init__(self, lm: LanguageModel, tokens: int) -> None:
+    def __init__(self, lm: LanguageModel, start: int, stop: int) -> None:
         nats = np.float64 if lm.output_kind == "probabilities" else np.float32
         dtype = np.dtype([("nats", nats), ("confidence", "<f4"), ("rank", "<i4")])
-        self.records = long_array((tokens,), dtype, "losses")
-        """Packed predictions by position, `(tokens,)`; one that was never written is zero."""
+        self._start, self._records = start, long_array((stop - start,), dtype, "losses")
 
     def write(self, start: int, records: NDArray[Any]) -> None:
         """Keep packed predictions `(n,)` of consecutive positions."""
-        self.records[start : start + len(records)] = records
+        at = start - self._start
+        self._records[at : at + len(records)] = records
 
     def get(self, start: int, stop: int) -> Predicted:
-        """Return the predictions of positions start to stop."""
-        return Predicted.of(self.records[start:stop])
+        """Return the predictions of positions start to stop; one that was never written is zero."""
+        return Predicted.of(self._records[start - self._start : stop - self._start])
 
 
 class LossRows(NamedTuple):

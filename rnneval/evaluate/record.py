@@ -1,9 +1,7 @@
-"""From a text that is read to a run record: losses are added up, and everything else follows from the sums."""
+"""The run record: what follows from the sums over a text, and what was measured beside them."""
 
 import os
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import expm1
 
@@ -12,12 +10,11 @@ import numpy as np
 
 import rnneval
 from rnneval import metrics
-from rnneval.errors import CheckpointError
 from rnneval.evaluate.baselines import Fitted, baselines_of, change_in_nats
 from rnneval.evaluate.check import depends_on_cut, fails, wiring_warnings
-from rnneval.evaluate.losses import Losses, LossSums, Observations, add_up, require_losses_fit, write_losses
-from rnneval.evaluate.plan import StateOptions, Streaming
-from rnneval.evaluate.rows import Read, Reader, Watch, read_text
+from rnneval.evaluate.chunks import Read
+from rnneval.evaluate.losses import LossSums
+from rnneval.evaluate.reading import Measured
 from rnneval.evaluate.states import States
 from rnneval.gates import ScoreIntervals, score_intervals
 from rnneval.metrics import Scores, Totals
@@ -32,53 +29,6 @@ _NOT_REPEATABLE = (
 )
 _FEW_CHARACTERS = 1000
 _ILL_CONDITIONED = 1e-4  # nats: an audited loss that moved by more than this after the states had agreed
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """Sums over a text, and how it was read."""
-
-    read: Read
-    sums: LossSums
-    state: str
-    """Field of the signature, such as `state:carry`."""
-    seconds: float
-
-
-def measure(
-    lm: LanguageModel,
-    text: EncodedText,
-    stateful: StateOptions,
-    how: Streaming,
-    *,
-    losses: str | os.PathLike[str] | None = None,
-    watch: Watch | None = None,
-    reader: Reader | None = None,
-) -> Measured:
-    """Read a text, add up its losses, and write them to a table if its path is given.
-
-    A watch sees more of every step. A reader reads the text instead of this process; it has no watch.
-    """
-    if losses is not None:
-        require_losses_fit(losses, text)
-    observations = Observations(lm, text.tokens)
-    began = time.perf_counter()
-    if reader is None:
-        read = read_text(lm, text, stateful, how, observations, watch=watch)
-    else:
-        read = reader(lm, text, stateful, how, observations)
-    seconds = time.perf_counter() - began
-    table = Losses(text=text, unscored=stateful.unscored, **observations.get(0, text.tokens)._asdict())
-    sums = add_up(table, lm.width)
-    place = sums.not_finite
-    if place is not None and lm.output_kind == "probabilities" and place.value == np.inf:
-        raise CheckpointError(
-            f"the model gives probability 0 to token {place.token} (byte {place.byte} of the text): its loss is "
-            "infinite; give logits instead, or make the softmax a layer, which rnneval can leave out"
-        )
-    if losses is not None:
-        write_losses(table, losses, {"rnneval.text": text.sha256, "rnneval.checkpoint": lm.checkpoint.sha256})
-    return Measured(read=read, sums=sums, state=stateful.signature, seconds=seconds)
 
 
 def run_record(

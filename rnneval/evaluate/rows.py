@@ -1,40 +1,30 @@
-"""Reading of a text in this process: its spans are rows of a step, segment by segment.
+"""Spans of a text read as rows of one process, segment by segment: a row that ends is free for the next span.
 
-A row that ends is free for the next span. Losses and states are kept, and compared with those of an earlier reading.
-*Row*: one of the spans that a step reads at the same time. *Segment*: the tokens that a row reads in one step. *Job*:
-one reading of a span.
-
-Rows side by side pay where each soon forgets the state from which it began. A model that does not forget reads its rows
-one after the other at last, and all that was read before is lost. That is little where a step of many rows costs
-little, and as much as the reading itself where most of the work is done for each token: a large vocabulary. There, two
-passages show beforehand whether the model forgets; if it does not, the text is read in one row.
+Losses and states are kept, and compared with those of an earlier reading. *Row*: one of the spans that a step reads at
+the same time. *Segment*: the tokens that a row reads in one step. *Job*: one reading of a span.
 """
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.evaluate.losses import Observations
-from rnneval.evaluate.plan import SEGMENT, Spans, StateOptions, Stitch, Streaming, shape_for, stitch_of
+from rnneval.evaluate.plan import Spans
 from rnneval.evaluate.stitch import (
-    PASSES,
     Agreement,
     Boundaries,
     SpanReading,
     SpanResult,
-    Stitched,
     Stitching,
     loss_difference,
     scaled_difference,
-    segments_to_go,
 )
-from rnneval.models.protocol import Ids, LanguageModel, Predicted, Scorer, SeenRows, Sees, Shape, Stepped, Vectors
+from rnneval.models.protocol import Ids, Predicted, Scorer, SeenRows, Sees, Shape, Stepped, Vectors
 from rnneval.options import Progress
-from rnneval.text import EncodedText
 
 _WIDTHS = (1, 4, 16, 64)
 """Numbers of rows of narrower steps, which are compiled too: a run takes the first that holds its first jobs."""
@@ -43,9 +33,6 @@ _CONCLUSIVE = 4  # boundaries: a shorter span that does not agree may only have 
 _NUDGE = 1e-6
 _FRAGILE = 100
 _NUDGED = 8  # spans: on one of them alone a change may happen to die out
-_PASSAGE = 8 * SEGMENT  # tokens of each of the two passages that show whether a model forgets
-_UNCUT = 16 * SEGMENT  # tokens of a segment of spans that are not cut: their states are compared with none
-_WORTH = 2**17  # predictions of a text from which on looking costs no more than a hundredth
 
 
 @dataclass(kw_only=True, eq=False)
@@ -104,6 +91,21 @@ class Watch:
 
         `group` is the boundary at which the group of the segment begins; None if the span is read only once. A span is
         re-evaluated from its start, and the last observation of a group is the valid one.
+        """
+        raise NotImplementedError
+
+    def for_chunk(self) -> "Watch":
+        """Return a watch over a chunk of the same text, which has seen nothing yet: another process can have it."""
+        raise NotImplementedError
+
+    def part(self) -> Any:
+        """Return what a watch over a chunk has seen; groups of its first row, span 0, stay apart."""
+        raise NotImplementedError
+
+    def include(self, chunk: int, part: Any) -> None:
+        """Take what a watch over a chunk has seen, in place of all that was known of the chunk.
+
+        Later observations of its first row have the chunk's number as their span.
         """
         raise NotImplementedError
 
@@ -302,7 +304,7 @@ class Rows:
         """Keep the predictions of a segment: they stand until it is re-evaluated."""
         self._seen.write(row.first, row.records)
         if self._watch is not None:
-            again = self._spans.continues[row.job.span]
+            again = row.job.span in self._kept
             self._watch.put(row, self._kept.group_of(row.job.boundary) if again else None)
 
 
@@ -332,86 +334,3 @@ def nudged(states: Sequence[Vectors]) -> list[Vectors]:
 def grew(near: Vectors, far: Vectors, start: Vectors, end: Vectors) -> bool:
     """Return whether the distance of two states, near and start, grew a hundredfold until they were far and end."""
     return scaled_difference(far, end) > _FRAGILE * scaled_difference(near, start)
-
-
-# A whole text
-
-
-@dataclass(frozen=True, kw_only=True)
-class Read:
-    """Settings and statistics of reading a text."""
-
-    shape: Shape
-    stitched: Stitched
-    kernel: str  # the kernel that ran, for the record
-    workers: int | None = None  # worker processes that read the text; None: this process read it alone
-    chunks: int | None = None  # number of chunks of the text; each is one task of a worker
-    threads: int = 1  # threads of TensorFlow in a worker: 1, unless it was started with more
-
-
-Reader = Callable[[LanguageModel, EncodedText, StateOptions, Streaming, Observations], Read]
-"""Reads a text and writes its predictions into the observations."""
-
-
-def read_text(
-    lm: LanguageModel,
-    text: EncodedText,
-    stateful: StateOptions,
-    how: Streaming,
-    observations: Observations,
-    *,
-    watch: Watch | None = None,
-) -> Read:
-    """Read a text in this process; a watch sees more of every step."""
-    spans = stateful.spans(text)
-    rows, segment, cut = how.rows(lm, spans.predictions), stateful.step, stateful.state == "carry"
-    lasts = fragile = False
-    if cut and how.streams == "auto" and pays_to_look(lm, spans, rows):
-        lasts, fragile = _look(lm, text, spans, rows, how)
-    if lasts:
-        rows, segment, cut = min(rows, len(spans)), segment or _UNCUT, False
-    shape = shape_for(spans, lm.width, rows=rows, segment=segment)
-    stitch = stitch_of(spans, shape, seed=how.seed) if cut else Stitch(spans=spans, audited=None)
-    shape = replace(shape, rows=min(shape.rows, max(1, len(stitch.spans))))
-    sees = "losses" if watch is None else watch.sees
-    scorer = lm.scorer(shape, kernel=how.kernel, padded=how.padded, sees=sees)
-    runner = Runner(text, shape, scorer, start=lm.start(), watch=watch, padded=how.padded)
-    reader = Rows(runner, stitch.spans, observations, progress=how.progress)
-    stitched = reader.stitched(how.tolerance, audited=stitch.audited).result
-    if lasts:
-        stitched.lasts, stitched.fragile = True, fragile
-    return Read(shape=shape, stitched=stitched, kernel=scorer.kernel)
-
-
-def pays_to_look(lm: LanguageModel, spans: Spans, rows: int) -> bool:
-    """Return whether a text is so long, and the vocabulary so large, that reading in vain would cost much."""
-    long = int(spans.lengths.max(initial=0)) >= 2 * _PASSAGE and spans.predictions >= _WORTH
-    return long and rows > 1 and lm.width > len(lm.start())
-
-
-def _look(lm: LanguageModel, text: Ids, spans: Spans, rows: int, how: Streaming) -> tuple[bool, bool]:
-    """Return whether a carried state still counts after several passes over spans that fill the rows, and fragility.
-
-    A passage is read from three states side by side: that after the passage before, the initial one, a nudged one. The
-    rate at which the first two approach each other says how long a row would have to be. The state is fragile if the
-    nudge, a change of 1e-6, grew.
-    """
-    longest = int(np.argmax(spans.lengths))
-    shape = Shape(rows=3, segment=SEGMENT)
-    scorer = lm.scorer(shape, kernel=how.kernel, padded=how.padded, parallel=False)
-    runner = Runner(text, shape, scorer, start=lm.start())
-    middle = int(spans.starts[longest]) + _PASSAGE
-    before = Job(span=longest, at=middle - _PASSAGE, stop=middle, state=lm.start())
-    runner.run(deque([before]), lambda rows: [True] * len(rows))
-    carried = before.state
-    (near,) = nudged([carried])
-    jobs = [Job(span=longest, at=middle, stop=middle + _PASSAGE, state=state) for state in (carried, lm.start(), near)]
-    differences: dict[int, float] = {}
-
-    def compare(three: list[Boundary]) -> list[bool]:
-        differences[jobs[0].boundary] = scaled_difference(jobs[1].state, jobs[0].state)
-        return [True] * len(three)
-
-    runner.run(deque(jobs), compare)
-    lasts = segments_to_go(differences, how.tolerance) * SEGMENT > PASSES * spans.predictions / rows
-    return lasts, grew(near, jobs[2].state, carried, jobs[0].state)

@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from rnneval.errors import UsageError, VocabularyError
 from rnneval.evaluate.baselines import fit
 from rnneval.evaluate.check import check, depends_on_cut, fails, rows_apart
+from rnneval.evaluate.chunks import Reader
 from rnneval.evaluate.plan import StateOptions, Streaming
-from rnneval.evaluate.record import measure, run_record
-from rnneval.evaluate.rows import Reader, Watch
-from rnneval.evaluate.states import States, StateWatch
+from rnneval.evaluate.reading import measure
+from rnneval.evaluate.record import run_record
+from rnneval.evaluate.rows import Watch
+from rnneval.evaluate.states import StateWatch
 from rnneval.models.protocol import LanguageModel, require_carried
 from rnneval.option import option, values_of
 from rnneval.options import DiagnosticOptions, EvaluateOptions, StateGroup, StringGroup, on_text
@@ -25,7 +27,6 @@ from rnneval.text import EncodedText, InMemory, Paths, TextOptions, Vocabulary, 
 
 _CUT = 100
 """Tokens a step for a model whose scores depend on it, as in training, unless --segment says otherwise."""
-_UNSEEN = States(summaries={}, missing={"any layer": "several processes read the text (--jobs, --scheduler)"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +71,7 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
     with encode(given, vocabulary, read_as) as encoded:
         fitted = fit(options, read_as, vocabulary, encoded, width=lm.width, unscored=stateful.unscored)
         reader = None if depends_on_cut(wiring) else options.reader
-        watched = options.states and carried
-        watch = StateWatch(encoded) if watched and reader is None else None
+        watch = StateWatch(encoded) if options.states and carried else None
         settings = _settings_for(wiring, stateful, how)
         measured = measure(lm, encoded, *settings, losses=options.losses, watch=watch, reader=reader)
         other_cut = beside = None
@@ -87,7 +87,7 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
             read_as,
             measured,
             wiring=wiring,
-            states=watch.finish() if watch is not None else _UNSEEN if watched else None,
+            states=None if watch is None else watch.finish(),
             command=options.command,
             fitted=fitted,
             other_cut=other_cut,

@@ -5,8 +5,9 @@ row's overlap is re-evaluated, and the new sums replace the first ones. Covarian
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ ENOUGH = 1 << 12
 _FEWEST_SUMS = 1 << 12  # positions of the slowest sums that a text keeps at least, where it has as many
 _CHUNK = 2048
 _ONCE = (-1, -1)  # the group of all segments that are read only once
+_REST = -1  # the group of all rows of a chunk but the first
 
 Floats = NDArray[np.float32]
 
@@ -43,6 +45,26 @@ def sampling(tokens: int, most: int = MOST) -> int:
     while tokens > every * most:
         every *= 2
     return every
+
+
+class Samples:
+    """Vectors `(D,)` at the positions 0, every, 2 · every, … of a text."""
+
+    def __init__(self, every: int, size: int, tokens: int, *, holds: str) -> None:
+        """Make room for every sample of the text; `holds` names the content in messages."""
+        self._every = every
+        self.held: Floats = long_array((-(-tokens // every), size), np.float32, holds)
+        self._from, self._to = len(self.held), 0  # the samples that were written, first and one past the last
+
+    def put(self, first: int, vectors: Floats) -> None:
+        """Write vectors `(n, D)` of consecutive samples, the first of them that of position `first`."""
+        place = first // self._every
+        self._from, self._to = min(self._from, place), max(self._to, place + len(vectors))
+        self.held[place : place + len(vectors)] = vectors
+
+    def written(self) -> tuple[int, Floats]:
+        """Return the position of the first sample that was written, and the samples from there on to the last."""
+        return self._from * self._every, self.held[self._from : self._to]
 
 
 class SegmentSums(NamedTuple):
@@ -102,7 +124,29 @@ class StateWatch(Watch):
         self._every = sampling(text.tokens, ENOUGH)
         self._shifts: dict[str, sums.Floats] = {}
         self._kept: dict[tuple[int, int], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
-        self._samples: Floats | None = None
+        self._samples: Samples | None = None
+
+    def for_chunk(self) -> Self:
+        """Return a watch over a chunk of the same text, which has seen nothing yet."""
+        other = copy(self)
+        other._layout, other._kept, other._samples = Layout(states=self.slots), {}, None
+        return other
+
+    def part(self) -> Any:
+        """Return the sums of each group of the first row, those of all other rows, and the samples."""
+        first = {group: sums for (span, group), sums in self._kept.items() if span == 0}
+        self._kept = {key: sums for key, sums in self._kept.items() if key[0] != 0}
+        return first, self._totals(), None if self._samples is None else self._samples.written()
+
+    def include(self, chunk: int, part: Any) -> None:
+        """Take the sums and samples of a chunk, in place of its earlier ones."""
+        first, rest, samples = part
+        self._kept = {key: sums for key, sums in self._kept.items() if key[0] != chunk}
+        self._kept |= {(chunk, group): sums for group, sums in first.items()}
+        if rest[0].size:
+            self._kept[chunk, _REST] = rest
+        if samples is not None:
+            self._put_samples(*samples)
 
     @property
     def slots(self) -> dict[str, LayerState]:
@@ -149,14 +193,12 @@ class StateWatch(Watch):
             additive += seen.additive
             np.maximum(peaks, seen.peaks, out=peaks)
         if len(seen.samples):
-            if self._samples is None:
-                self._samples = self.every_so_often(self._every, seen.samples.shape[1], "sampled states (--no-states)")
-            at = seen.first // self._every
-            self._samples[at : at + len(seen.samples)] = seen.samples
+            self._put_samples(seen.first, seen.samples)
 
-    def every_so_often(self, every: int, size: int, holds: str) -> Floats:
-        """Return room for `size` numbers at the positions 0, every, 2 · every, …: float32 `(positions, size)`."""
-        return long_array((-(-self._tokens // every), size), np.float32, holds)
+    def _put_samples(self, first: int, samples: Floats) -> None:
+        if self._samples is None:
+            self._samples = Samples(self._every, samples.shape[1], self._tokens, holds="sampled states (--no-states)")
+        self._samples.put(first, samples)
 
     def are_read(self, every: int) -> NDArray[np.bool_]:
         """Return whether each of these positions is an input token, which the last of a document is not."""
@@ -204,7 +246,7 @@ class StateWatch(Watch):
         wanted = self.are_read(self._every)
         for start in range(0, len(wanted), _CHUNK):
             some = slice(start, start + _CHUNK)
-            read = self._samples[some][wanted[some]]
+            read = self._samples.held[some][wanted[some]]
             for covariance, part in zip(found, np.split(read, np.cumsum(units)[:-1], axis=1), strict=True):
                 covariance.add(part)
         return found

@@ -9,7 +9,7 @@ import pytest
 
 import rnneval
 from rnneval.errors import UsageError
-from rnneval.evaluate import record
+from rnneval.evaluate import reading
 from rnneval.evaluate.plan import StateOptions
 from rnneval.gates.clusters import BATCHES
 from rnneval.records.encoding import require_consistent
@@ -153,13 +153,13 @@ def test_what_is_refused(made):
 
 def test_a_loss_that_is_not_finite_leaves_no_change(made, text, run, monkeypatch):
     """The second reading has an infinite loss: its total, scores and change are absent, and the first stands."""
-    real, tables = record.add_up, []
+    real, tables = reading.add_up, []
 
     def add_up(losses, width):
         tables.append(losses)
         return real(losses if len(tables) == 1 else replace(losses, nats=np.full_like(losses.nats, np.inf)), width)
 
-    monkeypatch.setattr(record, "add_up", add_up)
+    monkeypatch.setattr(reading, "add_up", add_up)
     seen = rnneval.evaluate(made[0], string=text, beside_reset=20)
     assert (seen.valid, seen.total_nats) == (True, run.total_nats)
     beside = seen.beside_reset

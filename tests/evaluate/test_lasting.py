@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from rnneval.evaluate import rows as reading
+from rnneval.evaluate import reading
 from tests.evaluate.small import LETTERS, codes, evaluated, letters, linear, stacked
 from tests.oracles import nats
 

@@ -11,7 +11,7 @@ from rnneval.option import values_of
 from rnneval.options import EvaluateOptions, OpeningGroup, WorkerGroup
 
 if TYPE_CHECKING:
-    from rnneval.evaluate.rows import Reader
+    from rnneval.evaluate.chunks import Reader
 
 
 @from_function("model.keras text.txt --part 90%: --vocab-from text.txt --out run.json")

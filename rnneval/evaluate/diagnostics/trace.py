@@ -11,7 +11,7 @@ text), `unit` (absent for statistics that are not of one unit), `lag` (tokens of
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -23,7 +23,7 @@ from rnneval.evaluate.diagnostics.probes import SETTLING, STEPS, Anchors
 from rnneval.evaluate.plan import SEGMENT
 from rnneval.evaluate.rows import Boundary
 from rnneval.evaluate.run import held_out, inputs_of
-from rnneval.evaluate.states import Floats, SegmentSums, StateWatch, places, sampling
+from rnneval.evaluate.states import Floats, Samples, SegmentSums, StateWatch, places, sampling
 from rnneval.metrics.diagnostics import findings, gates, histogram, sums
 from rnneval.metrics.diagnostics.summary import SATURATED, Covariance, means, variances
 from rnneval.models.protocol import LanguageModel, LayerState, SeenRows, Sees
@@ -173,7 +173,25 @@ class TraceWatch(StateWatch):
         self.most_lines = -(-text.tokens // stride)
         """The most lines that the table may have."""
         self.series: list[Series] = []
-        self._table: Floats | None = None
+        self._table: Samples | None = None
+
+    def for_chunk(self) -> Self:
+        """Return a watch over a chunk of the same text, which has seen nothing yet."""
+        other = super().for_chunk()
+        other._anchors, other._table = self._anchors.for_chunk(), None
+        return other
+
+    def part(self) -> Any:
+        """Return the sums and samples, the lines of the table, and the anchors."""
+        return super().part(), None if self._table is None else self._table.written(), self._anchors.part()
+
+    def include(self, chunk: int, part: Any) -> None:
+        """Take what was seen of a chunk, in place of what was known of it."""
+        of_states, table, anchors = part
+        super().include(chunk, of_states)
+        self._anchors.include(chunk, anchors)
+        if table is not None:
+            self._put_lines(*table)
 
     def rows(self, seen: SeenRows, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
         """Record the positions of the stride, beside the sums."""
@@ -241,19 +259,21 @@ class TraceWatch(StateWatch):
         self._anchors.put(row, group)
         if not len(seen.table):
             return
-        if self._table is None:
-            self._table = self.every_so_often(self.stride, seen.table.shape[1], "the trace")
         offset = seen.first - (row.first - 1)
         seen.table[:, -1] = row.predicted.nats[offset :: self.stride]
-        at = seen.first // self.stride
-        self._table[at : at + len(seen.table)] = seen.table
+        self._put_lines(seen.first, seen.table)
+
+    def _put_lines(self, first: int, lines: NDArray[np.float32]) -> None:
+        if self._table is None:
+            self._table = Samples(self.stride, lines.shape[1], self._tokens, holds="the trace")
+        self._table.put(first, lines)
 
     def lines(self) -> tuple[NDArray[np.int64], Floats]:
         """Return the positions `(n,)` of the table and their lines `(n, columns)`, in the order of the text."""
         if self._table is None:
             return np.zeros(0, np.int64), np.zeros((0, 0), np.float32)
         wanted = self.are_read(self.stride)
-        return np.flatnonzero(wanted) * self.stride, self._table[wanted]
+        return np.flatnonzero(wanted) * self.stride, self._table.held[wanted]
 
     def spectra(self) -> Spectra:
         """Return the distributions over the text that was read."""
