@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rnneval.errors import UsageError
-from rnneval.models.protocol import ChecksItself
+from rnneval.models.step import StepLM
 from rnneval.records.run import Warning, WiringSummary  # noqa: A004 - the record's own word
 from rnneval.records.wiring import Finding, Wiring
+from rnneval.wiring.step import check as check_step
 
 _DECLARATIONS = {
     "chunk-variance": "chunked=true",
@@ -46,11 +47,15 @@ def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = N
         UsageError: a declaration is not one, or names a layer that the model does not have; or `vocab_size` is given
             for a model that knows its number of ids.
     """
-    if isinstance(model, ChecksItself):
+    from rnneval.models.numpy.lm import NumpyLM
+
+    if isinstance(model, StepLM | NumpyLM):
         if vocab_size is not None:
             raise UsageError(
                 f"vocab_size={vocab_size!r}: a {type(model).__name__} knows its number of ids: leave it out"
             )
+        if isinstance(model, StepLM):
+            return check_step(model, declare=declare, seed=seed)
         return model.check_wiring(declare=declare, seed=seed)
     from rnneval.wiring.keras.gathering import check_layers
 

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,9 @@ from rnneval.models.protocol import (
     Vectors,
 )
 from rnneval.models.scoring import score_logits
-from rnneval.models.step.packing import StatePacking
+from rnneval.models.state import StatePacking
 from rnneval.models.step.probing import StepFunction, probe
 from rnneval.records.run import Checkpoint
-from rnneval.records.wiring import Wiring
 from rnneval.text import Vocabulary, given_vocabulary
 
 _NO_STATES = (
@@ -119,12 +118,6 @@ class StepLM:
         if self.packing is None:
             return _WholeStateScorer(self, layout)
         return _StepScorer(self.function, self.packing, layout)
-
-    def check_wiring(self, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
-        """Test by its behaviour whether the state is carried right; see `rnneval.check`."""
-        from rnneval.models.step.wiring import check
-
-        return check(self, declare=declare, seed=seed)
 
 
 def from_step(

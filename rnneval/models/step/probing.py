@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.errors import CheckpointError
-from rnneval.models.step.packing import (
+from rnneval.models.state import (
     StateLeaf,
     StatePacking,
     as_array,

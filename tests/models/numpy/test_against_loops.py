@@ -226,12 +226,13 @@ def test_nothing_of_tensorflow_is_imported(tmp_path) -> None:
     path, _ = stack_file(tmp_path / "model.h5", "LSTM")
     code = (
         "import sys, numpy as np\n"
+        "from rnneval.evaluate.check import check\n"
         "from rnneval.models.numpy.lm import open_numpy\n"
         f"lm = open_numpy({str(path)!r})\n"
         "ids = np.ones((2, 5), np.int32)\n"
         "from rnneval.models.protocol import Shape\n"
         "lm.scorer(Shape(rows=2, segment=5), sees='gates').score(ids, ids, np.tile(lm.start(), (2, 1)), 2)\n"
-        "assert lm.check_wiring().verdict == 'pass'\n"
+        "assert check(lm).verdict == 'pass'\n"
         "print(sorted({'tensorflow', 'keras', 'scipy', 'pandas', 'matplotlib'} & set(sys.modules)))\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=Path.cwd())

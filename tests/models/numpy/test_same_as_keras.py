@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import rnneval
+from rnneval.evaluate.check import check
 from rnneval.models.numpy.layers import FUNCTIONS
 from rnneval.models.numpy.lm import open_numpy
 from rnneval.models.protocol import Shape
@@ -211,7 +212,7 @@ def test_wiring_is_what_the_check_of_keras_finds(tmp_path, name) -> None:
     path = tmp_path / f"{name}.keras"
     models()[name]().save(path)
     theirs = rnneval.check(rnneval.open(path, backend="keras"))
-    ours = open_numpy(path).check_wiring()
+    ours = check(open_numpy(path))
     assert theirs.verdict == ours.verdict == "pass"
     assert ours == msgspec.structs.replace(theirs, oracles={})
 

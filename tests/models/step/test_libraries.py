@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from rnneval.errors import CheckpointError
+from rnneval.evaluate.check import check
+from rnneval.models.state import as_array
 from rnneval.models.step import from_step
-from rnneval.models.step.packing import as_array
 from tests.models.step.models import V, gru_stack, gru_weights
 from tests.models.step.reading import read
 
@@ -30,7 +31,7 @@ def require_same(make, kind, read_back=np.asarray):
     assert np.array_equal(nats, wanted)
     assert np.array_equal(states, others)
     assert seen == {kind}
-    assert lm.check_wiring().verdict == "pass"
+    assert check(lm).verdict == "pass"
 
 
 def test_tensorflow():

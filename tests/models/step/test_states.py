@@ -11,8 +11,8 @@ import pytest
 
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
 from rnneval.models.protocol import Shape
+from rnneval.models.state import filled, form_of, leaves_of
 from rnneval.models.step import from_step
-from rnneval.models.step.packing import filled, form_of, leaves_of
 from tests.models.step.models import SelectiveSSM, V, gru_stack, gru_weights
 from tests.models.step.reading import read
 
@@ -419,6 +419,6 @@ def test_states_after_every_token_are_those_of_calls_of_one_token():
 
 def test_neither_tensorflow_nor_torch_is_imported():
     heavy = "{'tensorflow', 'keras', 'torch', 'jax'}"
-    code = f"import sys, rnneval.models.step.wiring, rnneval.models.step; print({heavy} & {{*sys.modules}})"
+    code = f"import sys, rnneval.wiring.step, rnneval.models.step; print({heavy} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

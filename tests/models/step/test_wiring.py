@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from rnneval.errors import UsageError
+from rnneval.evaluate.check import check
 from rnneval.models.step import from_step
-from rnneval.models.step import wiring as checker
 from rnneval.pages import page
+from rnneval.wiring import step as checker
 from tests.models.step.models import LinearAttention, SelectiveSSM, V, gru_stack, gru_weights
 
 CHUNK = LinearAttention.chunk
@@ -16,7 +17,7 @@ CHUNK = LinearAttention.chunk
 
 def wiring_of(step, initial_state, **options):
     declare = options.pop("declare", ())
-    return from_step(step, initial_state, vocab_size=V, **options).check_wiring(declare=declare)
+    return check(from_step(step, initial_state, vocab_size=V, **options), declare=declare)
 
 
 def errors(wiring):
@@ -207,7 +208,7 @@ def test_something_kept_outside_of_the_state():
 
     lm = from_step(step, begin, vocab_size=V)
     object.__setattr__(lm.function, "step", leftover)
-    wiring = lm.check_wiring()
+    wiring = check(lm)
     assert "leftover-state" in errors(wiring)
     assert first_position(wiring.oracles["fresh"]) == 0
 

@@ -3,13 +3,14 @@
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.models.protocol import Vectors
-from rnneval.models.step.packing import StateLeaf, StatePacking
+from rnneval.models.state import StateLeaf, StatePacking
+from rnneval.models.step import StepLM
 from rnneval.models.step.probing import absolute_differences, largest_number
 from rnneval.records.wiring import Oracle, Wiring
 from rnneval.wiring.behaviour import LONG, Ids, Outputs, Pieces, Subject, run_behaviour, special_ids
@@ -27,9 +28,6 @@ from rnneval.wiring.faults import (
 )
 from rnneval.wiring.judging import SEVERITIES, finding_of
 
-if TYPE_CHECKING:
-    from rnneval.models.step.model import StepLM
-
 _LARGEST = 1e-5  # difference of two states that are alike, relative to the largest number
 _FAULTS: tuple[tuple[str, ModuleType], ...] = (
     ("fresh", leftover_state),
@@ -44,7 +42,7 @@ _FAULTS: tuple[tuple[str, ModuleType], ...] = (
 """The fault that each test finds, in the order of findings."""
 
 
-def check(lm: "StepLM", *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
+def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
     """Test whether a step function carries its state right.
 
     A model may be declared to look ahead (`causal=false`), or to depend on how the text is cut (`chunked=true`).
@@ -104,7 +102,7 @@ def _spot(step: Callable[..., Any]) -> Spot:
 class _Adapter:
     """A step function as the suite of behaviour calls it."""
 
-    def __init__(self, lm: "StepLM") -> None:
+    def __init__(self, lm: StepLM) -> None:
         self.lm, self.packing = lm, lm.packing
 
     def subject(self, seed: int) -> Subject:
