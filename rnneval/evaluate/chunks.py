@@ -32,6 +32,7 @@ from rnneval.evaluate.reopening import ALONE, Opening, file_hashes, require_same
 from rnneval.evaluate.rows import Rows, Runner
 from rnneval.evaluate.stitch import Boundaries, SpanReading, SpanResult, Stitched, Stitching
 from rnneval.models.protocol import LanguageModel, Predicted, Scorer, Shape, Vectors
+from rnneval.models.state import numbers_of
 from rnneval.options import Progress
 from rnneval.text import EncodedText
 
@@ -302,7 +303,8 @@ class ChunkReader:
         self._first_row_stops[index] = chunk.starts[0] + read.first_row_tokens
         self._tolerance[index] = read.stitched.tolerance
         self._inner.append((index, read.stitched))
-        if not np.array_equal(self._last.get(index, ()), read.last, equal_nan=True):
+        last = self._last.get(index)
+        if last is None or not np.array_equal(numbers_of(last), numbers_of(read.last), equal_nan=True):
             self._last[index] = read.last
         if first_row is not None:
             return replace(first_row, last=self._last[index], tokens=first_row.tokens + chunk.predictions)

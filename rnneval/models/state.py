@@ -1,16 +1,18 @@
 """States of any library as nests of arrays, and their packing into one vector per row and back.
 
-A *nest* is an array, or a tuple, list, dict, named tuple or dataclass of nests; None is an empty nest. The library of
-an array is never imported here: an array is made again by the module that its own type comes from.
+A *nest* is an array or a number, or holds nests: a tuple, list, dict, named tuple, dataclass, or another object with
+attributes that hold arrays. None holds nothing, and an attribute without arrays stays as it is. No library is imported
+here: an array is made again by the module that its own type comes from.
 """
 
 import copy
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,89 +23,120 @@ from rnneval.models.protocol import Vectors
 _NUMBERS = (bool, int, float, complex, np.generic)
 _MAKERS = ("from_numpy", "convert_to_tensor", "asarray", "array")
 """Names of the function that makes an array of a NumPy array, in PyTorch, TensorFlow, the array standard and others."""
-COUNTER_SCALE = 1e-30
-"""Scale of counters in a vector: so small that two readings of a text agree although their positions differ.
-
-Floating point keeps every whole number at any scale. The counters are those that were seen to change no prediction.
-"""
 _MOST = 2**53  # whole numbers up to here are exact in float64
 
-
-class Leaf(NamedTuple):
-    """A leaf of a nest, under its path, such as `state['cache'][0]`."""
-
-    path: str
-    value: Any
+# Nests
 
 
-def leaves_of(nest: Any, path: str = "state") -> list[Leaf]:
-    """Return the leaves of a nest in a fixed order.
+def is_array(value: Any) -> bool:
+    """Return whether NumPy may read a value: an array of any library, or a number."""
+    return isinstance(value, _NUMBERS) or hasattr(value, "__array__") or hasattr(value, "__dlpack__")
+
+
+def leaves_of(nest: Any) -> dict[str, Any]:
+    """Return the leaves of a nest by path, in a fixed order; a leaf that is no array makes it one that is not packed.
 
     Example:
-        >>> [leaf.path for leaf in leaves_of({"h": (1.0, 2.0), "c": None})]
-        ["state['h'][0]", "state['h'][1]"]
+        >>> leaves_of({"h": (1.0, 2.0), "c": None})
+        {"state['h'][0]": 1.0, "state['h'][1]": 2.0}
     """
-    inner = _children(nest)
-    if inner is None:
-        return [Leaf(path, nest)]
-    return [leaf for step, child in inner for leaf in leaves_of(child, path + step)]
+    found: dict[str, Any] = {}
+    _walk(nest, found.__setitem__, lambda *_: None)
+    return found
 
 
 def form_of(nest: Any) -> str:
-    """Return the containers of a nest as text, with `*` for each array.
+    """Return the containers of a nest as text, with `*` for each leaf.
 
     Example:
         >>> form_of({"h": (1.0, 2.0), "c": None})
         "dict(['c']: None, ['h']: tuple([0]: *, [1]: *))"
     """
-    inner = _children(nest)
-    if inner is None:
-        return "*"
-    if nest is None:
-        return "None"
-    return f"{type(nest).__name__}({', '.join(f'{step}: {form_of(child)}' for step, child in inner)})"
+
+    def joined(container: Any, children: Mapping[str, str]) -> str:
+        inside = ", ".join(f"{step}: {form}" for step, form in children.items())
+        return "None" if container is None else f"{type(container).__name__}({inside})"
+
+    form: str = _walk(nest, lambda *_: "*", joined)
+    return form
 
 
 def filled(nest: Any, leaves: Iterator[Any]) -> Any:
     """Return a nest of the same form with other leaves, in the order of `leaves_of`."""
-    inner = _children(nest)
-    if inner is None:
-        return next(leaves)
-    children = [filled(child, leaves) for _, child in inner]
+    return _walk(nest, lambda *_: next(leaves), _rebuilt)
+
+
+def _walk(
+    nest: Any,
+    leaf: Callable[[str, Any], Any],
+    join: Callable[[Any, dict[str, Any]], Any],
+    path: str = "state",
+    above: frozenset[int] = frozenset(),
+) -> Any:
+    """Make something of each leaf, given its path, and of each container, given what was made of its children."""
+    children = _children(nest)
+    if children is None:
+        return leaf(path, nest)
+    if id(nest) in above:
+        raise CheckpointError(f"{path} is an object that holds itself: let the state be a tree of arrays")
+    above |= {id(nest)}
+    return join(nest, {step: _walk(child, leaf, join, path + step, above) for step, child in children.items()})
+
+
+def _children(nest: Any) -> dict[str, Any] | None:
+    """Return a nest's children by their steps of the path; None for a leaf."""
     if nest is None:
+        return {}
+    if is_array(nest):
         return None
     if isinstance(nest, Mapping):
-        content = dict(zip(_keys(nest), children, strict=True))
-        if not isinstance(nest, MutableMapping):
-            return type(nest)(content)  # type: ignore[call-arg]
-        mapping = copy.copy(nest)  # keeps what a subclass has beside its keys, and their order
+        return {f"[{key!r}]": nest[key] for key in _keys(nest)}
+    if isinstance(nest, tuple) and hasattr(nest, "_fields"):
+        return {f".{name}": getattr(nest, name) for name in nest._fields}
+    if isinstance(nest, tuple | list):
+        return {f"[{index}]": child for index, child in enumerate(nest)}
+    return {f".{name}": value for name, value in _attributes(nest).items() if _holds_arrays(value)} or None
+
+
+def _rebuilt(container: Any, children: dict[str, Any]) -> Any:
+    """Return a copy of a container with other children."""
+    new = [*children.values()]
+    if isinstance(container, tuple | list):
+        return type(container)(*new) if hasattr(container, "_fields") else type(container)(new)
+    if isinstance(container, Mapping):
+        content = dict(zip(_keys(container), new, strict=True))
+        if not isinstance(container, MutableMapping):
+            return type(container)(content)  # type: ignore[call-arg]
+        mapping = copy.copy(container)  # keeps what a subclass has beside its keys, and their order
         mapping.update(content)
         return mapping
-    if dataclasses.is_dataclass(nest):
-        made = copy.copy(nest)
-        for member, child in zip(dataclasses.fields(nest), children, strict=True):
-            object.__setattr__(made, member.name, child)
-        return made
-    return type(nest)(*children) if hasattr(nest, "_fields") else type(nest)(children)
-
-
-def _children(nest: Any) -> list[tuple[str, Any]] | None:
-    """Return the steps to a nest's children and the children; None for a leaf."""
-    if nest is None:
-        return []
-    if isinstance(nest, Mapping):
-        return [(f"[{key!r}]", nest[key]) for key in _keys(nest)]
-    if isinstance(nest, tuple) and hasattr(nest, "_fields"):
-        return [(f".{name}", getattr(nest, name)) for name in nest._fields]
-    if isinstance(nest, tuple | list):
-        return [(f"[{index}]", child) for index, child in enumerate(nest)]
-    if dataclasses.is_dataclass(nest) and not isinstance(nest, type):
-        return [(f".{field.name}", getattr(nest, field.name)) for field in dataclasses.fields(nest)]
-    return None
+    made = copy.copy(container)
+    for step, child in children.items():
+        object.__setattr__(made, step[1:], child)
+    return made
 
 
 def _keys(mapping: Mapping[Any, Any]) -> list[Any]:
     return sorted(mapping, key=repr)  # the order of insertion may differ from call to call
+
+
+def _attributes(value: Any) -> Mapping[str, Any]:
+    """Return the attributes of an object that may be part of a state: of no class, function, module or layer."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {member.name: getattr(value, member.name) for member in dataclasses.fields(value)}
+    return {} if callable(value) or isinstance(value, ModuleType) else getattr(value, "__dict__", {})
+
+
+def _holds_arrays(value: Any, above: frozenset[int] = frozenset()) -> bool:
+    """Return whether a value is an array or holds one; objects without arrays may refer to those above them."""
+    if is_array(value) or id(value) in above:
+        return is_array(value)
+    members = value if isinstance(value, tuple | list | Mapping) else _attributes(value)
+    inside = members.values() if isinstance(members, Mapping) else members
+    return any(_holds_arrays(child, above | {id(value)}) for child in inside)
+
+
+# Arrays of other libraries
 
 
 def as_array(value: Any, path: str) -> NDArray[Any]:
@@ -115,21 +148,15 @@ def as_array(value: Any, path: str) -> NDArray[Any]:
     if hasattr(value, "detach"):
         value = value.detach()
     try:
+        if "bfloat16" in str(getattr(value, "dtype", "")) and hasattr(value, "float"):
+            value = value.float()  # PyTorch's, which NumPy cannot read
         is_plain = hasattr(value, "__array__") or isinstance(value, _NUMBERS)
         array: NDArray[Any] = np.asarray(value) if is_plain else np.from_dlpack(value)
+        # The types of ml_dtypes become float32.
+        return array if array.dtype.kind in "biufc" else array.astype(np.float32)
     except (TypeError, RuntimeError, BufferError, ValueError) as error:
-        if "bfloat16" not in str(getattr(value, "dtype", "")):
-            raise CheckpointError(
-                f"{path} is a {_kind(value)} that NumPy cannot read ({' '.join(str(error).split())[:200]}): arrays of "
-                "numbers on the CPU are allowed"
-            ) from error
-        array = np.asarray(value.float())
-    if array.dtype.kind in "biufc":
-        return array
-    try:
-        return array.astype(np.float32)  # bfloat16 and others of ml_dtypes
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} is a {_kind(value)} of type {array.dtype}: numbers are needed") from error
+        why = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{path} is a {_kind(value)}: arrays of numbers on the CPU are needed ({why})") from error
 
 
 def _kind(value: Any) -> str:
@@ -138,70 +165,55 @@ def _kind(value: Any) -> str:
 
 def made_like(array: NDArray[Any], like: Any) -> Any:
     """Return an array as the library and type of another leaf: a tensor of PyTorch for a tensor of PyTorch."""
-    kind = type(like)
     if isinstance(like, np.ndarray):
         return array.astype(like.dtype, copy=False)
     if isinstance(like, _NUMBERS):
-        return kind(array.item())
+        return type(like)(array.item())
     if hasattr(like, "__array_namespace__"):
         return like.__array_namespace__().asarray(array, dtype=like.dtype)
-    library = sys.modules[kind.__module__.partition(".")[0]]
+    library = sys.modules[type(like).__module__.partition(".")[0]]
     maker = next((getattr(library, name) for name in _MAKERS if hasattr(library, name)), None)
     if maker is None:
         raise CheckpointError(
-            f"{library.__name__} has no function that makes a {_kind(like)} of a NumPy array "
-            f"({', '.join(_MAKERS)}): let the state be arrays of NumPy, PyTorch, JAX or TensorFlow"
+            f"{library.__name__} has no function that makes a {_kind(like)} of a NumPy array ({', '.join(_MAKERS)}): "
+            "let the state be arrays of NumPy, PyTorch, JAX or TensorFlow"
         )
     made = maker(np.ascontiguousarray(array))
-    if hasattr(made, "to"):
-        return made.to(device=like.device, dtype=like.dtype)
-    return made
+    return made.to(device=like.device, dtype=like.dtype) if hasattr(made, "to") else made
 
 
-def not_arrays(leaves: Sequence[Leaf]) -> list[str]:
-    """Return the paths of leaves that NumPy cannot read."""
-    return [
-        path
-        for path, value in leaves
-        if not (isinstance(value, _NUMBERS) or hasattr(value, "__array__") or hasattr(value, "__dlpack__"))
-    ]
+# Packing
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StateLeaf:
-    """One array of the state."""
+    """One array or number of a state."""
 
     path: str
-    like: Any = field(repr=False)  # the array as the user's function returned it; its library and type are used again
+    like: Any = field(repr=False)  # as the model returned it; its library and type are used again
     dtype: np.dtype[Any]
     axis: int | None  # the batch axis; None for a value that all rows of a call share
     shape: tuple[int, ...]  # shape of one row, without the batch axis; the whole shape where there is none
-    counts: bool = False  # whether it counts tokens or calls, and changes no prediction
-    constant: bool = False  # whether it has no batch axis and never changes, so that it need not be packed
+    kind: Literal["state", "counter", "constant"] = "state"
+    """A counter counts tokens or calls, and changes no prediction. A constant never changes, and is not packed."""
 
     @property
     def size(self) -> int:
-        """Count of numbers in one row of a vector."""
-        return 0 if self.constant else int(np.prod(self.shape, dtype=np.int64)) * (2 if self.dtype.kind == "c" else 1)
+        """Count of real numbers in one row."""
+        return int(np.prod(self.shape, dtype=np.int64)) * (2 if self.dtype.kind == "c" else 1)
 
-    def rows_of(self, array: NDArray[Any], rows: int) -> NDArray[Any]:
-        """Return an array as real numbers, `(rows, size)`."""
-        rows_first = np.moveaxis(array, self.axis, 0) if self.axis is not None else array[None]
+    def packed(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return an array as real numbers, `(rows, size)`; `(1, size)` where rows share it."""
+        rows_first = array[None] if self.axis is None else np.moveaxis(array, self.axis, 0)
         flat = np.ascontiguousarray(rows_first).reshape(len(rows_first), -1)
-        if flat.dtype.kind == "c":
-            flat = flat.view(flat.real.dtype)
-        elif flat.dtype.kind in "iu" and np.abs(flat.astype(np.float64)).max(initial=0) > _MOST:
+        if flat.dtype.kind in "iu" and np.abs(flat.astype(np.float64)).max(initial=0) > _MOST:
             raise CheckpointError(f"{self.path} holds whole numbers beyond ±2⁵³, which cannot be carried: use int32")
-        return np.broadcast_to(flat * COUNTER_SCALE if self.counts else flat, (rows, self.size))
+        return flat.view(flat.real.dtype) if flat.dtype.kind == "c" else flat
 
-    def array_of(self, columns: NDArray[Any]) -> NDArray[Any]:
+    def unpacked(self, columns: NDArray[Any]) -> NDArray[Any]:
         """Return columns `(rows, size)` as an array of the leaf's shape and type; it shares no memory with them."""
         if self.dtype.kind == "c":
             numbers: NDArray[Any] = np.array(columns, self.dtype.type().real.dtype, order="C").view(self.dtype)
-        elif self.counts:
-            counted = columns / COUNTER_SCALE
-            # The engine adds 1e-6 to a state to see whether that grows. No counter is so large: 1 stands for it.
-            numbers = np.rint(np.where(np.abs(counted) < _MOST, counted, 1)).astype(self.dtype)
         else:
             numbers = (np.rint(columns) if self.dtype.kind in "iub" else np.array(columns)).astype(self.dtype)
         if self.axis is None:
@@ -210,83 +222,98 @@ class StateLeaf:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class StatePacking:
-    """Conversion of states, nests of arrays, into vectors `(rows, D)`, and back."""
+class Packing:
+    """Conversion of states, nests of arrays, into vectors, and back.
 
-    example: Any = field(repr=False)  # a state that the user's function returned
+    Vectors are `(rows, D)`. For a state with counters they are records `(rows,)` with the fields `numbers`, `(D,)`, and
+    `counters`, which are carried and not compared: two readings of a text agree although they count differently.
+    """
+
+    example: Any = field(repr=False)  # a state that the model returned
     leaves: tuple[StateLeaf, ...]
     initial: Callable[[int], Any] | None = field(repr=False)
     """Makes the initial state, where it is unlike every state that is returned; it has no vector of its own then."""
-    separate: bool = False  # whether the function reads one row at a time
+    separate: bool = False  # whether the model reads one row at a time
 
-    @property
-    def size(self) -> int:
-        """D, the count of numbers in one row."""
-        return sum(leaf.size for leaf in self.leaves) + (self.initial is not None)
+    @cached_property
+    def columns(self) -> Mapping[StateLeaf, slice]:
+        """The columns of each leaf among the numbers, or among the counters."""
+        ends, found = {"state": 0, "counter": 0}, {}
+        for leaf in self.leaves:
+            if leaf.kind != "constant":
+                found[leaf] = slice(ends[leaf.kind], ends[leaf.kind] + leaf.size)
+                ends[leaf.kind] += leaf.size
+        return found
 
-    @property
-    def dtype(self) -> Any:
-        """The type of the vectors: float64 where a leaf is not exact in float32."""
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of a packed row: its numbers are float64 where a leaf is not exact in float32."""
+        sizes = {kind: sum(leaf.size for leaf in self.leaves if leaf.kind == kind) for kind in ("state", "counter")}
         exact = ("float16", "float32", "complex64", "bool")
-        return np.float32 if all(leaf.dtype.name in exact for leaf in self.leaves) else np.float64
+        wide = any(leaf.dtype.name not in exact for leaf in self.leaves if leaf.kind == "state")
+        numbers = ("numbers", np.float64 if wide else np.float32, (sizes["state"] + (self.initial is not None),))
+        return np.dtype([numbers, ("counters", np.int64, (sizes["counter"],))])
+
+    def zeros(self) -> Vectors:
+        """Return the packed row that stands for an initial state without a vector of its own."""
+        row = np.zeros((), self.dtype)
+        return row if row["counters"].size else row["numbers"]
 
     def pack(self, state: Any, rows: int) -> Vectors:
-        """Put a state into vectors `(rows, D)`; refuse another form than in the first calls, or other shapes."""
+        """Pack a state; refuse another form than in the first calls, or other shapes."""
         if form_of(state) != form_of(self.example):
             raise CheckpointError(
                 f"step returned a state of the form {form_of(self.example)} at first, and now {form_of(state)}: every "
                 "call must return the same form"
             )
-        vectors = np.empty((rows, self.size), self.dtype)
-        vectors[:, -1:] = 1  # this is no initial state; else a leaf's
-        for leaf, (_, value) in zip(self.leaves, leaves_of(state), strict=True):
+        packed = np.empty(rows, self.dtype)
+        packed["numbers"][:, -1:] = 1  # this is no initial state; else a leaf's
+        for leaf, value in zip(self.leaves, leaves_of(state).values(), strict=True):
             array = as_array(value, leaf.path)
             wanted = leaf.shape if leaf.axis is None else (*leaf.shape[: leaf.axis], rows, *leaf.shape[leaf.axis :])
             if array.shape != wanted:
                 raise CheckpointError(
-                    f"step returned {leaf.path} of shape {array.shape} for {rows} rows: {wanted} is needed, as in the "
-                    "calls before"
+                    f"step returned {leaf.path} of shape {array.shape}: {wanted} is needed, as before"
                 )
-            if leaf.constant and not np.array_equal(array, as_array(leaf.like, leaf.path)):
-                raise CheckpointError(
-                    f"{leaf.path} has no batch axis, and changes after several calls: give it one, so that rows may "
-                    "differ"
-                )
-            if leaf.size:
-                vectors[:, self.columns(leaf)] = leaf.rows_of(array, rows)
-        return vectors
+            if leaf.kind != "constant":
+                _by_kind(packed)[leaf.kind][:, self.columns[leaf]] = leaf.packed(array)
+            elif not np.array_equal(array, as_array(leaf.like, leaf.path)):
+                raise CheckpointError(f"{leaf.path} has no batch axis, and changes after several calls: give it one")
+        return packed if packed["counters"].size else packed["numbers"]
 
     def unpack(self, vectors: Vectors) -> Any:
-        """Put vectors `(rows, D)` of rows that may go into one call back into a state."""
-        if self.initial is not None and vectors[0, -1] < 0.5:
+        """Make a state of packed rows that may go into one call."""
+        fields = _by_kind(vectors)
+        if self.initial is not None and fields["state"][0, -1] < 0.5:
             return self.initial(len(vectors))
         arrays = (
-            leaf.like if leaf.constant else made_like(leaf.array_of(vectors[:, self.columns(leaf)]), leaf.like)
+            leaf.like
+            if leaf.kind == "constant"
+            else made_like(leaf.unpacked(fields[leaf.kind][:, self.columns[leaf]]), leaf.like)
             for leaf in self.leaves
         )
         return filled(self.example, arrays)
 
     def groups(self, vectors: Vectors) -> list[NDArray[np.intp]]:
         """Return the rows of each call: all of them, unless values that rows share in a call differ."""
-        rows = np.arange(len(vectors))
+        rows, fields = np.arange(len(vectors)), _by_kind(vectors)
         if self.separate:
             return list(rows[:, None])
-        if not self._shared.any():
+        shared = [fields[leaf.kind][:, columns] for leaf, columns in self.columns.items() if leaf.axis is None]
+        if self.initial is not None:
+            shared.append(fields["state"][:, -1:])
+        if not shared:
             return [rows]
-        kinds, of_row = np.unique(vectors[:, self._shared], axis=0, return_inverse=True)
+        kinds, of_row = np.unique(np.concatenate(shared, axis=1), axis=0, return_inverse=True)
         return [np.flatnonzero(of_row.reshape(-1) == kind) for kind in range(len(kinds))]
 
-    @cached_property
-    def _shared(self) -> NDArray[np.bool_]:
-        """The columns `(D,)` of values that all rows of a call share: whether it begins, and arrays without rows."""
-        of_leaves = [np.full(leaf.size, leaf.axis is None) for leaf in self.leaves]
-        return np.concatenate([*of_leaves, np.full(int(self.initial is not None), True)])
 
-    def columns(self, leaf: StateLeaf) -> slice:
-        """Return the columns of a leaf in the vectors."""
-        return self._columns[leaf]
+def numbers_of(packed: Any) -> NDArray[np.floating[Any]]:
+    """Return the numbers of packed states, `(…, D)`, which are compared; their counters are left out."""
+    numbers: NDArray[np.floating[Any]] = packed["numbers"] if packed.dtype.names else packed
+    return numbers
 
-    @cached_property
-    def _columns(self) -> dict[StateLeaf, slice]:
-        ends = np.cumsum([leaf.size for leaf in self.leaves]).tolist()
-        return {leaf: slice(end - leaf.size, end) for leaf, end in zip(self.leaves, ends, strict=True)}
+
+def _by_kind(packed: Any) -> dict[str, NDArray[Any]]:
+    """Return the parts of packed rows, by the kind of leaf that they hold."""
+    return {"state": numbers_of(packed), "counter": packed["counters"] if packed.dtype.names else packed}
