@@ -129,26 +129,16 @@ def probe(function: StepFunction, *, separate: bool) -> tuple[Packing | None, bo
     leaves = leaves_of(example)
     if not all(map(is_array, leaves.values())):
         function(function.random_ids(1, 2), function.begin(1))  # such a state is carried as it is, in one row
-        return None, _repeats(function, first)
+        return None, _repeats(function, first, None)
     for state in (state for trial in trials for state in trial.states):
         if form_of(state) != form_of(example):
             raise CheckpointError(f"step returned a state of the form {form_of(example)} and one of {form_of(state)}")
-    packing = Packing(
-        example=example,
-        leaves=tuple(_leaf(path, like, trials, separate=separate) for path, like in leaves.items()),
-        initial=None,
-        separate=separate,
-    )
-    counters = tuple(
-        replace(leaf, kind="counter") if _is_counter(function, first, leaf) else leaf for leaf in packing.leaves
-    )
-    packing = replace(packing, leaves=counters)
-    rows = len(first.pieces[0])
-    if not _survives_packing(function, packing, rows):
+    found = [_leaf(path, like, trials, separate=separate) for path, like in leaves.items()]
+    found = [replace(leaf, kind="counter") if _is_counter(function, first, leaf) else leaf for leaf in found]
+    packing = Packing(example=example, leaves=tuple(found), initial=None, separate=separate)
+    if not _survives_packing(function, packing, len(first.pieces[0])):
         packing = replace(packing, initial=function.begin)
-    restored = packing.unpack(packing.pack(first.states[0], rows))
-    again, _ = function(first.pieces[1], restored)
-    return packing, _repeats(function, first) and nearly_equal(again, first.logits[1], _ROUNDING)
+    return packing, _repeats(function, first, packing)
 
 
 def _tried(function: StepFunction, rows: int) -> _Trial:
@@ -262,13 +252,16 @@ def _survives_packing(function: StepFunction, packing: Packing, rows: int) -> bo
     return True
 
 
-def _repeats(function: StepFunction, trial: _Trial) -> bool:
-    """Return whether the same calls give the same logits."""
-    state = function.begin(len(trial.pieces[0]))
+def _repeats(function: StepFunction, trial: _Trial, packing: Packing | None) -> bool:
+    """Return whether the same calls give the same logits, also from states that were packed."""
+    rows = len(trial.pieces[0])
+    state = function.begin(rows)
     for piece, before in zip(trial.pieces, trial.logits, strict=True):
         logits, state = function(piece, state)
         if not nearly_equal(logits, before, _ROUNDING):
             return False
+        if packing is not None:
+            state = packing.unpack(packing.pack(state, rows))
     return True
 
 
@@ -375,8 +368,8 @@ def from_step(
 
     Args:
         step: Called as `step(ids, state)` with ids of type int32 and shape `(batch, time)`, time ≥ 1. Returns logits
-            `(batch, time, V)` and the state after the last token: an array, or a tuple, list, dict, named tuple or
-            dataclass of them. It must not change the state that it is given.
+            `(batch, time, V)` and the state after the last token: an array, or a tuple, list, dict, dataclass or other
+            object that holds arrays. It must not change the state that it is given.
         initial_state: Called as `initial_state(batch)` for the state before the first token; None where `step` takes
             None for that.
         vocab_size: V, the number of logits; by default the number of tokens of the vocabulary.

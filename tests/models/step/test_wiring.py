@@ -65,24 +65,6 @@ def test_a_right_form_passes_one_row_at_a_time_and_from_a_state_of_none():
     assert wiring.verdict == "pass"
 
 
-def test_a_right_form_that_amplifies_rounding_is_compared_only_while_it_can_be():
-    """The logistic map amplifies a difference at every token: one call and many part after some tokens."""
-
-    def step(ids, h):
-        out = []
-        for column in ids.T:
-            # One call and several round differently, as products of other shapes do.
-            h = 3.7 * h * (1 - h) if ids.shape[1] > 1 else 3.7 * h - 3.7 * h * h
-            h = (h * (1 - column / 1000)).astype(np.float32)
-            out.append(h)
-        return np.stack(out, axis=1)[..., None] * np.arange(1, V + 1), h
-
-    wiring = wiring_of(step, lambda batch: np.full(batch, 0.3, np.float32))
-    assert wiring.oracles["chunk"].verdict == "pass"
-    assert "rounding grows" in wiring.oracles["chunk"].detail
-    assert wiring.verdict == "pass"
-
-
 # Planted faults
 
 
@@ -138,14 +120,6 @@ def test_an_unused_array_is_named_and_harmless_where_all_else_is_right():
     )
 
 
-def test_an_array_that_is_carried_and_not_read_is_named_beside_its_consequence():
-    wiring = wiring_of(*_both(SelectiveSSM(fault="unused leaf")))
-    assert (wiring.verdict, failed(wiring)) == ("fail", {"chunk", "leaves"})
-    assert [(f.rule, f.severity) for f in wiring.findings] == [("chunk-variance", "error"), ("unused-part", "warning")]
-    assert wiring.oracles["leaves"].detail.startswith("state['conv']: ")
-    assert first_position(wiring.oracles["chunk"]) == 1
-
-
 def test_random_numbers():
     noise = np.random.default_rng(0)
     step, begin = gru_stack(gru_weights())
@@ -170,37 +144,6 @@ def test_a_leak_of_the_future():
     declared = wiring_of(*_both(LinearAttention(fault="leak")), declare=["causal=false"])
     assert "future-leak" not in [finding.rule for finding in declared.findings]
     assert declared.declared == ("causal=false",)
-
-
-def test_rows_that_see_one_another():
-    step, begin = gru_stack(gru_weights())
-
-    def mean(ids, state):
-        logits, after = step(ids, state)
-        return logits + (ids.mean(axis=0) / 9)[None, :, None] * np.arange(V), after
-
-    wiring = wiring_of(mean, begin)
-    assert wiring.verdict == "fail"
-    assert {"batch-leak"} == set(errors(wiring))
-    assert first_position(wiring.oracles["batch"]) == 0
-    assert first_position(wiring.oracles["alone"]) == 0
-
-
-def test_something_kept_outside_of_the_state():
-    step, begin = gru_stack(gru_weights())
-    kept = {}
-
-    def leftover(ids, state):
-        logits, after = step(ids, kept.get("last", state) if not state[0].any() and kept else state)
-        if ids.shape[1] == 2:  # only some calls leave something behind
-            kept["last"] = tuple(np.repeat(h[:1], 2, axis=0) for h in after)
-        return logits, after
-
-    lm = from_step(step, begin, vocab_size=V)
-    object.__setattr__(lm.function, "step", leftover)
-    wiring = check(lm)
-    assert "leftover-state" in errors(wiring)
-    assert first_position(wiring.oracles["fresh"]) == 0
 
 
 def test_a_function_that_fails_at_some_lengths_is_inconclusive():
