@@ -35,6 +35,7 @@ from rnneval.evaluate.reopening import ALONE, Opening, Reopened, file_hashes
 from rnneval.evaluate.rows import Job, Rows, Runner, Watch
 from rnneval.evaluate.stitch import Boundaries, SpanReading, SpanResult, Stitched, Stitching
 from rnneval.models.protocol import LanguageModel, Predicted, Scorer, Shape, Vectors
+from rnneval.models.state import numbers_of
 from rnneval.options import Progress
 from rnneval.processes import cores
 from rnneval.text import EncodedText
@@ -439,7 +440,8 @@ class ChunkReader:
         self._first_row_stops[index] = read.first_row_stop
         self._tolerance[index] = read.stitched.tolerance
         self._inner.append((index, read.stitched))
-        if not np.array_equal(self._last.get(index, ()), read.last, equal_nan=True):
+        last = self._last.get(index)
+        if last is None or not np.array_equal(numbers_of(last), numbers_of(read.last), equal_nan=True):
             self._last[index] = read.last
         if first_row is not None:
             return replace(first_row, last=self._last[index], tokens=first_row.tokens + chunk.predictions)

@@ -24,6 +24,7 @@ from rnneval.evaluate.stitch import (
     scaled_difference,
 )
 from rnneval.models.protocol import Ids, Predicted, Scorer, SeenRows, Sees, Shape, Stepped, Vectors
+from rnneval.models.state import numbers_of
 from rnneval.options import Progress
 
 _WIDTHS = (1, 4, 16, 64)
@@ -326,9 +327,10 @@ def _ended(job: Job, comparison: _Comparison) -> SpanResult:
 
 def nudged(states: Sequence[Vectors]) -> list[Vectors]:
     """Return states that are changed by about 1e-6 in each unit, always in the same way."""
-    noise = np.random.default_rng(0)
-    nudges = [noise.standard_normal(len(state)) * _NUDGE * (1 + np.abs(state)) for state in states]
-    return [(state + nudge).astype(state.dtype) for state, nudge in zip(states, nudges, strict=True)]
+    noise, near = np.random.default_rng(0), [state.copy() for state in states]
+    for state in map(numbers_of, near):
+        state[:] = state + noise.standard_normal(len(state)) * _NUDGE * (1 + np.abs(state))
+    return near
 
 
 def grew(near: Vectors, far: Vectors, start: Vectors, end: Vectors) -> bool:

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from rnneval.evaluate.plan import Spans
 from rnneval.models.protocol import Predicted, Vectors
+from rnneval.models.state import numbers_of
 
 TOLERANCE = 1e-5
 LOSS_TOLERANCE = 1e-5
@@ -116,7 +117,7 @@ class Boundaries:
         if span not in self._place or not self.keeps(boundary):
             return
         if boundary not in self._kept:
-            self._kept[boundary] = np.empty((len(self._place), len(self._like)), self._like.dtype)
+            self._kept[boundary] = np.empty((len(self._place), *self._like.shape), self._like.dtype)
             self._held[boundary] = set()
         self._kept[boundary][self._place[span]] = state
         self._held[boundary].add(span)
@@ -145,6 +146,7 @@ class Boundaries:
 
 def scaled_difference(state: Vectors, kept: Vectors) -> float:
     """Return the largest |Δ| / (1 + |s|) over units; infinite where a number of one reading alone is not finite."""
+    state, kept = numbers_of(state), numbers_of(kept)
     with np.errstate(invalid="ignore", over="ignore"):
         differences = np.abs(state - kept) / (1 + np.abs(kept))
     return _largest(differences, both_lost=~np.isfinite(state) & ~np.isfinite(kept))

@@ -6,7 +6,7 @@ check of weights and the record of an opened model, which all backends share, st
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ from rnneval.metrics.diagnostics import gates
 if TYPE_CHECKING:  # worker processes that only score import this module
     from rnneval.records.opened import Opened
     from rnneval.records.run import Checkpoint, Warning  # noqa: A004 - the record's own word
-    from rnneval.records.wiring import Wiring
     from rnneval.text import Vocabulary
 
 Vectors = NDArray[np.floating[Any]]
@@ -230,14 +229,6 @@ class LanguageModel(Protocol):
         be filled up to the length of `shape`, `parallel` that more than one core may be used; where it may not, no
         digit depends on the machine.
         """
-
-
-@runtime_checkable
-class ChecksItself(Protocol):
-    """A model whose wiring is checked by its own backend, and not by running Keras layers."""
-
-    def check_wiring(self, *, declare: Iterable[str] = (), seed: int = 0) -> "Wiring":
-        """Check that every layer gets its own last state back."""
 
 
 class Ids(Protocol):

@@ -115,7 +115,7 @@ def context_curve(
     losses = []
     for length in lengths:  # all tokens at once, each from the initial state
         both = np.stack([text.ids(int(token) - length, int(token) + 1) for token in tokens])
-        state, nats = np.tile(start, (rows, 1)), np.zeros(0)
+        state, nats = np.repeat(start[None], rows, axis=0), np.zeros(0)
         for at in range(0, length, _STEP):
             part = both[:, at : min(at + _STEP, length) + 1]
             stepped = scorer.score(part[:, :-1], part[:, 1:], state, rows)
