@@ -1,4 +1,4 @@
-"""Which kernel, how many parts, rows and tokens a step? What the table in rnneval/models/keras/arrangement.py rests on.
+"""Which kernel, how many parts, rows and tokens a step? What the table in rnneval/models/keras/hoisted.py rests on.
 
     PYTHONPATH=. python benchmarks/speed_kernels.py --models MODELS --data DATA --out speed_kernels.json
 
@@ -21,7 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from speed_models import CASES
 
 import rnneval
-from rnneval.models.keras import arrangement
+from rnneval.models.keras import hoisted
 from rnneval.text import Vocabulary
 
 ARRANGEMENTS = {
@@ -34,8 +34,8 @@ ARRANGEMENTS = {
 
 def measured(lm: Any, text: Path, part: str, unknown: str, how: dict[str, Any]) -> dict[str, float]:
     """Evaluate once with so many parts."""
-    arrangement.os.cpu_count = lambda: how["parts"]
-    arrangement._ROWS_A_PART = ((None, 1),)
+    hoisted.os.cpu_count = lambda: how["parts"]
+    hoisted._ROWS_A_PART = (1, 1)
     options = {key: how[key] for key in ("kernel", "streams", "segment") if key in how}
     wall, cpu = time.perf_counter(), time.process_time()
     run = rnneval.evaluate(lm, text, part=part, unknown=unknown, states=False, check=False, **options)

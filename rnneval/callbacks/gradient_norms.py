@@ -27,8 +27,7 @@ from rnneval.callbacks.histories import Key, Parts
 from rnneval.callbacks.training_hook import chosen, require_known
 from rnneval.errors import RecordError
 from rnneval.metrics.gradient_norms import together
-from rnneval.models.keras.layers import Column, columns_of
-from rnneval.models.keras.state_tap import overridden
+from rnneval.models.keras.layers import LayerVariable, layer_variables, overridden
 from rnneval.records.tables import GRADIENT_HISTORY
 
 # Of each variable in each step: three norms, that of the update, and the count of numbers that are not finite.
@@ -57,7 +56,7 @@ class WatchedOptimizer:
 
     def __init__(self, model: Any, optimizer: Any) -> None:
         self._model, self._optimizer = model, optimizer
-        self.columns: tuple[Column, ...] = ()
+        self.columns: tuple[LayerVariable, ...] = ()
         """The trainable variables of the model; known from the first step on."""
         self._places: dict[int, int] = {}
         """By the id of a variable: its index in `columns`."""
@@ -130,7 +129,7 @@ class WatchedOptimizer:
             self._optimizer.build(variables)
         if self._lines is not None:
             return
-        self.columns = columns_of(self._model)
+        self.columns = layer_variables(self._model)
         for place, column in enumerate(self.columns):
             self._places |= {id(column.tensor): place, id(getattr(column.tensor, "value", column.tensor)): place}
         with tf.init_scope():
@@ -371,7 +370,7 @@ def _close_all() -> None:
         norms._close_unfinished()
 
 
-def _tidy(columns: Sequence[Column], values: NDArray[np.float64]) -> tuple[list[Key], Any]:
+def _tidy(columns: Sequence[LayerVariable], values: NDArray[np.float64]) -> tuple[list[Key], Any]:
     """Return keys and a masked array of numbers `(n, keys)`: of each variable, of each layer and of the model.
 
     A variable without a gradient counts as 0. Masked are the statistics of a layer without any gradient, the clipped

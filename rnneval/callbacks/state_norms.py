@@ -17,9 +17,9 @@ from rnneval.callbacks.histories import Key, Parts
 from rnneval.callbacks.training_hook import chosen, require_known
 from rnneval.errors import TextError, VocabularyError
 from rnneval.evaluate.run import evaluate
-from rnneval.models.keras.lm import RecurrentLM, model_variables
-from rnneval.models.keras.vocabularies import as_vocabulary, vocabulary_inside
-from rnneval.models.keras.wrap import wrap
+from rnneval.models.keras.layers import model_variables
+from rnneval.models.keras.lm import RecurrentLM
+from rnneval.models.keras.wrap import as_vocabulary, vocabulary_inside, wrap
 from rnneval.option import option, values_of
 from rnneval.options import EvaluateOptions, on_method
 from rnneval.records.paths import named

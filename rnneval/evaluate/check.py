@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rnneval.errors import UsageError
-from rnneval.models.numpy.lm import NumpyLM
-from rnneval.models.step import StepLM
 from rnneval.records.run import Warning  # noqa: A004 - the record's own word
 from rnneval.records.wiring import Finding, Wiring
 
@@ -47,21 +45,29 @@ def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = N
         UsageError: a declaration is not one, or names a layer that the model does not have; or `vocab_size` is given
             for a model that knows its number of ids.
     """
-    if isinstance(model, StepLM | NumpyLM):
-        if vocab_size is not None:
-            raise UsageError(
-                f"vocab_size={vocab_size!r}: a {type(model).__name__} knows its number of ids: leave it out"
-            )
-        if isinstance(model, NumpyLM):
-            from rnneval.wiring.by_construction import check_numpy
+    # Each kind of model needs other modules: a run imports those of its own model.
+    from rnneval.models.numpy.lm import NumpyLM
 
-            return check_numpy(model, declare=declare)
-        from rnneval.wiring.step import check as check_step  # with all faults, which a model of NumPy cannot have
+    if isinstance(model, NumpyLM):
+        from rnneval.wiring.by_construction import check_numpy
 
+        _require_known_width(model, vocab_size)
+        return check_numpy(model, declare=declare)
+    from rnneval.models.step import StepLM
+
+    if isinstance(model, StepLM):
+        from rnneval.wiring.step import check as check_step
+
+        _require_known_width(model, vocab_size)
         return check_step(model, declare=declare, seed=seed)
     from rnneval.wiring.keras.gathering import check_layers
 
     return check_layers(model, declare=declare, vocab_size=vocab_size, seed=seed)
+
+
+def _require_known_width(model: Any, vocab_size: int | None) -> None:
+    if vocab_size is not None:
+        raise UsageError(f"vocab_size={vocab_size!r}: a {type(model).__name__} knows its number of ids: leave it out")
 
 
 def fails(wiring: Wiring | None) -> bool:

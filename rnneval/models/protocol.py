@@ -27,6 +27,13 @@ They are float64 only where a leaf is not float32, since float64 holds every sma
 
 _MOST_NAMED = 5  # weights that are not finite and are named, at most
 
+CARRIED: Mapping[int, str] = {
+    2: "state inputs: states go in and come out in the same order; the start is zeros",
+    3: "stateful layers: each is given its state, and its own variables stay as they are",
+    4: "stateless graph: each recurrent layer is given its state (tested on a random segment)",
+}
+"""How the state of a graph of layers is carried: a sentence by the number of its state contract, for the record."""
+
 Sees = Literal["losses", "states", "gates"]
 """What is observed of a step: losses alone; the states of every layer too; the inputs of gated layers as well."""
 

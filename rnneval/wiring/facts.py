@@ -29,7 +29,7 @@ class UnitFact:
     layer: str = ""
     """The layer's own name, if `name` is that of one of its places, such as `gru#2`."""
     place: int = 1
-    """Number of the place in a call, from 1: a layer that reads two streams has two (`rnneval.wiring.places`)."""
+    """Number of the place in a call, from 1: a layer that reads two streams has two (`rnneval.models.places`)."""
     reused: bool = False
     """Whether the layer reads, in one call, outputs of its own from that call."""
     cells: tuple[tuple[str, int], ...] = ()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rnneval.evaluate.stitch import Agreement, Boundaries, loss_difference, scaled_difference, segments_to_go
-from rnneval.models.keras.kernel import Predicted
+from rnneval.models.protocol import Predicted
 
 
 def predicted(nats):

@@ -8,8 +8,8 @@ import tensorflow as tf
 import rnneval
 from rnneval.errors import UsageError
 from rnneval.evaluate.plan import Shape
-from rnneval.models.keras import arrangement
-from rnneval.models.keras.arrangement import Arrangement, arranged
+from rnneval.models.keras import hoisted
+from rnneval.models.keras.hoisted import Arrangement, arranged
 from rnneval.text import Vocabulary
 from tests.evaluate.small import LETTERS, evaluated, letters, stacked
 from tests.oracles import stack_of
@@ -18,8 +18,8 @@ from tests.oracles import stack_of
 @pytest.fixture
 def narrow_parts(monkeypatch):
     """Rows are divided however few they are."""
-    monkeypatch.setattr(arrangement, "_ROWS_A_PART", ((None, 2),))
-    monkeypatch.setattr(arrangement.os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(hoisted, "_ROWS_A_PART", (2, 2))
+    monkeypatch.setattr(hoisted.os, "cpu_count", lambda: 3)
 
 
 @pytest.mark.sampled(4)
@@ -64,10 +64,10 @@ def test_who_could_not_be_hoisted_stands_in_the_record(tmp_path):
 
 
 def test_where_there_is_a_gpu_keras_layers_keep_their_cudnn_loops(model_of, monkeypatch):
-    monkeypatch.setattr(arrangement.tf.config, "list_logical_devices", lambda _: ["a GPU"])
+    monkeypatch.setattr(hoisted.tf.config, "list_logical_devices", lambda _: ["a GPU"])
     lm = model_of("GRU 7-5").lm
-    assert arranged(lm, "auto") == arrangement.PLAIN
-    assert arranged(lm, "hoisted").hoisting is not None
+    assert arranged(lm.model, lm.units, "auto") == Arrangement()
+    assert arranged(lm.model, lm.units, "hoisted").hoisting is not None
 
 
 def test_a_kernel_that_is_not_known(model_of, tmp_path):

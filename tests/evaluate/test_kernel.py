@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rnneval
-from rnneval.models.keras.kernel import Packing, scored
+from rnneval.models.keras.lm import scored
 from tests.oracles import nats
 
 
@@ -64,11 +64,10 @@ def test_states_of_any_shape_become_vectors_and_come_back():
     lm = rnneval.wrap(Stacked())
     assert lm.mixable
     assert lm.batch_axes == (1, 0, 0)
-    packing = Packing.of(lm)
-    assert packing.size == 2 * 3 + 2 + 2
+    assert lm.start().shape == (2 * 3 + 2 + 2,)
     state = tuple(tf.random.normal(leaf.shape) for leaf in lm.initial_state(4))
-    vectors = packing.pack(state)
+    vectors = lm.pack(state)
     assert vectors.shape == (4, 10)
     np.testing.assert_array_equal(vectors[1, :6].numpy(), np.concatenate([state[0][0, 1], state[0][1, 1]]))
-    for leaf, back in zip(state, packing.unpack(vectors), strict=True):
+    for leaf, back in zip(state, lm.unpack(vectors), strict=True):
         np.testing.assert_array_equal(leaf.numpy(), back.numpy())

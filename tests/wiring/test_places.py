@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from rnneval.errors import UsageError
+from rnneval.models.places import places_of
 from rnneval.wiring.facts import Arrival, Event, Facts, Source, UnitFact, parse_declarations, require_known
 from rnneval.wiring.judging import corrected, wiring_of
-from rnneval.wiring.places import by_place, places_of
+from rnneval.wiring.places import by_place
 
 CALLS = 3
 

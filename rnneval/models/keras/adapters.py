@@ -1,19 +1,20 @@
-"""Adapters: how a model is called with its state, one for each state contract, and in what form it reads a token.
+"""How a model is called: as its author wrote it, and with its state as a flat tuple of tensors.
 
-An adapter maps `(ids, leaves)` to `(output, leaves)`. The leaves are the flat parts of the state as the model itself
-returns it; None stands for the model's own start. The *state contract* is the way in which a model takes and returns
-its state: 1 as an argument of `call`, 2 as inputs of a graph, 3 in stateful layers, 4 not at all (a stateless graph), 5
-not at all (a window of fixed length). `recognise` finds it.
+A *caller* calls a model with ids and a state, in the container in which the model itself returned it. `callers_for`
+finds the ways that a model may want; the wiring check, which has to run models that are wrong, needs no more.
 
-The adapters here refuse what they cannot call without a guess. The wiring check has to run models that are wrong: its
-tolerant adapters (`rnneval.wiring.keras.subject`) share the reading of signatures and the packing of states.
+An *adapter* maps `(ids, leaves)` to `(logits, leaves)`: the leaves are the tensors of the state, and None stands for
+the model's own start. There is one for each *state contract*, the way in which a model passes its state: 1 as an
+argument of `call`, 2 as inputs and outputs of a graph, 3 in stateful layers, 4 not at all (a stateless graph), 5 not at
+all (a window of fixed length). `recognise` finds it, and refuses what cannot be called without a guess.
 """
 
+import dataclasses
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,17 +22,30 @@ import keras
 import tensorflow as tf
 
 from rnneval.errors import CheckpointError
-from rnneval.models.keras.layers import Unit, is_graph, recurrent_units, sublayers
-from rnneval.models.keras.state_tap import overridden, record_runs
+from rnneval.models.keras.layers import (
+    RecurrentUnit,
+    is_graph,
+    overridden,
+    predicts_once,
+    recurrent_layers,
+    recurrent_units,
+    sublayers,
+)
+from rnneval.models.keras.state_tap import record_runs
+from rnneval.models.protocol import CARRIED
 
 IDS, ONE_HOT, SCALED = "ids", "one-hot", "scaled"
-STATE_NAMES = (
+_STATE_NAMES = (
     "states", "state", "initial_states", "initial_state", "hidden_states", "hidden_state", "hiddens", "hidden",
     "rnn_states", "rnn_state", "prev_states", "prev_state", "memory", "carry", "cache", "h", "hx", "h0",
 )  # fmt: skip
-LOGIT_KEYS = ("logits", "outputs", "output", "predictions", "x", "y")
+_LOGIT_KEYS = ("logits", "outputs", "output", "predictions", "x", "y")
 _STATE_WORDS = ("state", "hidden", "carry", "memory", "cell")
 _STATE_LETTERS = re.compile(r"[hc]x?_?\d*")  # h and c, hx and cx, h1 and h2
+_BEGINS_LIKE_ONE = re.compile(r"^(h|c|s|hx|cx|state|carry|prev|past|mem|hid)")
+_NO_STATE = ("training", "mask", "return_sequences", "self")
+_STARTS = ("get_initial_state", "initial_state", "zero_state", "init_state", "initial_states", "init_hidden")
+_SCALE = 16  # the divisor of ids for an input of single numbers whose V is not known: it keeps a probe's ids apart
 _MOST_NUMBERS = 1 << 23  # in the inputs of one call, so that one-hot windows of large vocabularies fit into memory
 # Layers that look at more than one position at a time: with them, a carried state does not hold all of the past.
 _MIX_TIME = (
@@ -40,6 +54,15 @@ _MIX_TIME = (
     "AveragePooling1D", "GlobalMaxPooling1D", "GlobalAveragePooling1D", "UpSampling1D", "ZeroPadding1D",
     "Cropping1D",
 )  # fmt: skip
+
+
+class Answer(NamedTuple):
+    """The result of one call or step."""
+
+    logits: Any
+    """Logits `(batch, time, V)`; probabilities where that is what the model returns."""
+    state: Any = None
+    """The state as the model returned it, None if it returned none; of an adapter and a `RecurrentLM`, its leaves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,50 +91,22 @@ class Inputs:
         return ids
 
 
-class Called(NamedTuple):
-    """The result of one call."""
-
-    output: Any  # logits or probabilities as the model returns them, `(batch, time, V)`
-    leaves: tuple[Any, ...]
-
-
-@dataclass(kw_only=True, eq=False)
-class Adapter:
-    """One way of calling a model."""
-
-    model: Any
-    inputs: Inputs
-    contract: int
-    takes_training: bool = True
-    training: bool | None = False  # None leaves each layer of a graph as its author called it
-
-    def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Called:
-        """Run the model over `(batch, time)` ids from a state, or from its own start where leaves is None."""
-        raise NotImplementedError
-
-    def _run(self, ids: Any) -> Any:
-        given = self.inputs.encode(ids)
-        return self.model(given, training=self.training) if self.takes_training else self.model(given)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Convention:
-    """The names under which a model's `call` takes its state, and the arguments that make it return the state."""
+    """What the signature of `call` says: which arguments take the state, and which make it return the state."""
 
-    state_names: tuple[str, ...]
-    required: tuple[str, ...] = ()  # state arguments without a default: they get None at the start
+    state_names: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()  # state arguments without a default
     flags: tuple[str, ...] = ()  # arguments that are set to True
     takes_training: bool = False
-
-    def options(self, *, training: bool = False) -> dict[str, Any]:
-        """Return the arguments of every call, whatever the state."""
-        return dict.fromkeys(self.flags, True) | ({"training": training} if self.takes_training else {})
+    spread: bool = False  # whether `*states` takes the state
+    more_texts: tuple[str, ...] = ()  # other arguments without a default
 
     def state_arguments(self, state: Any) -> dict[str, Any]:
-        """Return the arguments that pass a state: all of it to one name, or its parts by name or in order."""
+        """Return the arguments that pass a state: its parts by name or in order, or all of it to the first name."""
         names = self.state_names
-        if len(names) > 1 and isinstance(state, Mapping) and set(state) & set(names):
-            return {name: state[name] for name in names if name in state}
+        if len(names) > 1 and isinstance(state, Mapping) and set(names) <= set(state):
+            return {name: state[name] for name in names}
         if len(names) > 1 and isinstance(state, (list, tuple)) and len(state) == len(names):
             return dict(zip(names, state, strict=True))
         return {names[0]: state} if names else {}
@@ -127,121 +122,316 @@ def call_parameters(model: Any) -> list[inspect.Parameter]:
     return parameters[2:] if parameters and parameters[0].name == "self" else parameters[1:]
 
 
-def convention_of(model: Any) -> Convention | None:
-    """Read the convention from the signature of `call`; None where it takes no state.
+def convention_of(model: Any, *, tolerant: bool = False) -> Convention:
+    """Read the convention from the signature of `call`.
 
     Recognised are the usual argument names, arguments with such a word or letter for a name and None as their default
-    (`h` and `c`, `lstm_state`), and flags that begin with `return_`.
+    (`h` and `c`, `lstm_state`), and flags that begin with `return_`. With `tolerant`, so are arguments whose names only
+    begin like a state's, more flags, and further texts.
     """
-    parameters = call_parameters(model)
-
-    def is_state(parameter: inspect.Parameter) -> bool:
-        name = parameter.name
-        if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
-            return False
-        like_one = any(word in name for word in _STATE_WORDS) or _STATE_LETTERS.fullmatch(name)
-        return name in STATE_NAMES or (parameter.default is None and bool(like_one))
-
-    given = [parameter for parameter in parameters if is_state(parameter)]
-    if not given:
-        return None
-    names = [parameter.name for parameter in parameters]
-    flags = [name for name in names if name.startswith("return_") and any(word in name for word in _STATE_WORDS)]
+    parameters = [p for p in call_parameters(model) if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    names = [p.name for p in parameters]
+    usual = [p.name for p in parameters if _names_a_state(p)]
+    flags = [name for name in names if name.startswith("return_") and any(word in name for word in _STATE_WORDS)][:1]
+    takes_training = "training" in names
+    if not tolerant:
+        required = tuple(p.name for p in parameters if p.name in usual and p.default is p.empty)
+        return Convention(
+            state_names=tuple(usual), required=required, flags=tuple(flags), takes_training=takes_training
+        )
+    flags = [p.name for p in parameters if _is_flag(p) and p.name != "training"]
+    states = [p.name for p in parameters if _may_take_a_state(p, usual)]
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind is not p.POSITIONAL_ONLY]
     return Convention(
-        state_names=tuple(parameter.name for parameter in given),
-        required=tuple(parameter.name for parameter in given if parameter.default is parameter.empty),
-        flags=tuple(flags[:1]),
-        takes_training="training" in names,
+        state_names=tuple(states),
+        required=tuple(name for name in needed if name in states),
+        flags=tuple(flags),
+        takes_training=takes_training,
+        spread=not states and any(p.kind is p.VAR_POSITIONAL for p in call_parameters(model)),
+        more_texts=tuple(name for name in needed if name not in {*states, *flags, "training"}),
     )
 
 
+def _names_a_state(parameter: inspect.Parameter) -> bool:
+    name = parameter.name
+    like_one = any(word in name for word in _STATE_WORDS) or bool(_STATE_LETTERS.fullmatch(name))
+    return name in _STATE_NAMES or (parameter.default is None and like_one)
+
+
+def _may_take_a_state(parameter: inspect.Parameter, usual: Sequence[str]) -> bool:
+    """Return whether a parameter has a usual name, or begins like one where there is none or None is its default."""
+    if isinstance(parameter.default, (dict, list)) or _is_flag(parameter):
+        return False
+    begins_alike = bool(_BEGINS_LIKE_ONE.match(parameter.name))
+    named = (parameter.name in usual if usual else begins_alike) and parameter.name not in _NO_STATE
+    return named or (parameter.default is None and begins_alike)
+
+
+def _is_flag(parameter: inspect.Parameter) -> bool:
+    word = re.search(r"state|hidden|carry|memory", parameter.name)
+    asks = parameter.name.startswith(("return_", "with_", "output_", "give_"))
+    return bool(word) and (asks or isinstance(parameter.default, bool))
+
+
 @dataclass(kw_only=True, eq=False)
-class StatesArgumentAdapter(Adapter):
-    """Adapter of `call(ids, states=None, return_state=False, training=False)` or the like, with states in any nest."""
-
-    convention: Convention
-    contract: int = 1
-    structure: Any = field(default=None, init=False)
-    """The container of the last returned state, with 0 for each leaf: learned at the first call."""
-
-    def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Called:
-        """Call the model with the state packed as it returned it."""
-        if leaves is None:
-            given = dict.fromkeys(self.convention.required)
-        else:
-            rest = iter(leaves)  # a None in the returned container stays None
-            flat = [None if leaf is None else next(rest) for leaf in tf.nest.flatten(self.structure)]
-            given = self.convention.state_arguments(tf.nest.pack_sequence_as(self.structure, flat))
-        output, state = self._split(self.model(self.inputs.encode(ids), **self.convention.options(), **given))
-        self.structure = tf.nest.map_structure(lambda leaf: None if leaf is None else 0, state)
-        returned = [tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(state) if leaf is not None]
-        return Called(output, tuple(returned))
-
-    def _split(self, returned: Any) -> tuple[Any, Any]:
-        """Divide the returned value into the output and the state: the only or the named entry, else all the rest."""
-        convention = self.convention
-        if isinstance(returned, dict):
-            key = next((key for key in LOGIT_KEYS if key in returned), None)
-            if key is not None and len(returned) > 1:
-                rest = {name: part for name, part in returned.items() if name != key}
-                names = convention.state_names
-                named = [name for name in rest if name in names] or [name for name in rest if name in STATE_NAMES]
-                if len(rest) == 1 or (len(names) == 1 and len(named) == 1):
-                    return returned[key], rest[(named or list(rest))[0]]
-                return returned[key], rest
-        elif isinstance(returned, (tuple, list)) and len(returned) > 1:
-            return returned[0], returned[1] if len(returned) == 2 else list(returned[1:])
-        hint = f"{convention.flags[0]}=True" if convention.flags else "a state"
-        raise CheckpointError(
-            f"{type(self.model).__name__}.call takes {' and '.join(convention.state_names)} but does not return a "
-            f"state (called with {hint} it returned {type(returned).__name__}): return (logits, states)"
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class GraphInputs:
-    """The inputs of a graph: which of them are texts, and which are states."""
+class Caller:
+    """A way of calling one model as its author wrote it."""
 
     model: Any
-    texts: tuple[int, ...] = (0,)
-    states: tuple[int, ...] = ()
+    takes_states: bool
+    inputs: tuple[Inputs, ...] = (Inputs(),)  # the form of each text that the model reads
+    takes_training: bool = True  # whether it can be called with training=True
+    training: bool | None = False  # None leaves each layer of a graph as its author called it
+    batch: int | None = None  # the only batch size that it takes, where it takes one only
+    time: int | None = None
+    is_stateless_graph: bool = False
 
-    def zero_states(self, rows: Any) -> list[Any]:
-        """Return the start of a graph: zeros, since a state input has no default."""
-        inputs = [self.model.inputs[place] for place in self.states]
-        return [tf.zeros([rows, *tensor.shape[1:]], tensor.dtype) for tensor in inputs]
+    def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
+        """Read ids, one array for each of the model's texts, from a state (None for the model's own start)."""
+        raise NotImplementedError
 
-    def packed(self, texts: Sequence[Any], states: Sequence[Any]) -> Any:
-        """Return texts and states in the container that the graph takes."""
-        given = dict(zip((*self.texts, *self.states), (*texts, *states), strict=True))
-        return keras.tree.pack_sequence_as(self.model.input, [given[place] for place in range(len(given))])
+    @property
+    def texts(self) -> int:
+        """The number of arrays of ids that the model reads."""
+        return len(self.inputs)
+
+    def _encoded(self, ids: Sequence[Any]) -> list[Any]:
+        return [how.encode(text) for how, text in zip(self.inputs, ids, strict=True)]
 
 
 @dataclass(kw_only=True, eq=False)
-class StateInputsAdapter(Adapter):
-    """Adapter of a graph with inputs and outputs for its states, in the same order (of dictionaries: of sorted keys).
+class SignatureCaller(Caller):
+    """A subclassed model, or any object or function that is called with ids and maybe a state."""
 
-    The ids are the input of whole numbers or of open length, the logits the output that has a time axis.
+    convention: Convention
+    paired: str = ""  # `texts` or `state` where the first argument is a pair: of two texts, or of ids and the state
+
+    def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
+        """Call the model, and divide what it returns into logits and state."""
+        positional, named = self._arguments(ids, state)
+        return _divided(call_model(self.model, positional, named), ids[0], self.convention.state_names)
+
+    def _arguments(self, ids: Sequence[Any], state: Any) -> tuple[list[Any], dict[str, Any]]:
+        convention, texts = self.convention, self._encoded(ids)
+        named: dict[str, Any] = dict.fromkeys(convention.flags, True)
+        if convention.takes_training:
+            named["training"] = bool(self.training)
+        if self.paired == "state":
+            return [(texts[0], state)], named
+        positional: list[Any] = [tuple(texts) if self.paired == "texts" else texts[0]]
+        named |= dict(zip(convention.more_texts, texts[1:], strict=False))
+        if state is None and convention.required:  # the start that it offers, where it insists on being given one
+            makers = (getattr(self.model, name, None) for name in _STARTS)
+            maker = next((maker for maker in makers if callable(maker)), None)
+            state = None if maker is None else maker(int(ids[0].shape[0]))
+            if state is None:
+                return positional, named | dict.fromkeys(convention.required)
+        if state is None:
+            return positional, named
+        if convention.spread:
+            return [*positional, *(state if isinstance(state, (list, tuple)) else [state])], named
+        return positional, named | convention.state_arguments(state)
+
+
+@dataclass(kw_only=True, eq=False)
+class GraphCaller(Caller):
+    """A Sequential or functional model, with or without inputs and outputs for states."""
+
+    text_places: tuple[int, ...] = (0,)  # the places of the texts among the inputs
+    state_places: tuple[int, ...] = ()  # the places of the states
+
+    def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
+        """Call the model; its own start is zeros, since a state input has no default."""
+        if state is None:
+            tensors = [self.model.inputs[place] for place in self.state_places]
+            state = [tf.zeros([int(ids[0].shape[0]), *tensor.shape[1:]], tensor.dtype) for tensor in tensors]
+        given = self._encoded(ids)
+        if self.state_places or self.texts > 1:
+            by_place = dict(zip((*self.text_places, *self.state_places), (*given, *state), strict=True))
+            flat = [by_place[place] for place in range(len(by_place))]
+            given = [keras.tree.pack_sequence_as(self.model.input, flat)]
+        # The call below the outermost check: a graph whose Input fixes the length still runs on another one.
+        fits = self.time is None or int(ids[0].shape[1]) == self.time
+        named = {} if self.training is None else {"training": self.training}
+        returned = call_model(self.model if fits else self.model.call, given, named)
+        if not self.state_places:
+            return _divided(returned, ids[0]) if len(keras.tree.flatten(returned)) > 1 else Answer(returned)
+        # States are outputs with the names of their inputs, else all outputs but the one with a time axis, in order.
+        if isinstance(returned, Mapping) and isinstance(self.model.input, Mapping):
+            keys = sorted(self.model.input)  # the order in which Keras flattens it
+            wanted = [keys[place] for place in self.state_places]
+            if set(wanted) <= set(returned):
+                logits = next(value for key, value in returned.items() if key not in wanted)
+                return Answer(logits, tuple(returned[key] for key in wanted))
+        outputs = keras.tree.flatten(returned)
+        logits = outputs.pop(_only([len(one.shape) == 3 for one in self.model.outputs]))
+        return Answer(logits, tuple(outputs))
+
+
+def call_model(model: Any, positional: Sequence[Any], named: Mapping[str, Any]) -> Any:
+    """Call a model; the wiring check knows this function by its name as the end of the author's frames."""
+    return model(*positional, **named)
+
+
+def callers_for(model: Any) -> Iterator[Caller]:
+    """Yield the ways in which a model may want to be called, the likeliest first."""
+    if is_graph(model):
+        caller = graph_caller(model)
+        yield replace(caller, training=None)
+        return
+    convention = convention_of(model, tolerant=True)
+    plain = SignatureCaller(
+        model=model,
+        takes_states=bool(convention.state_names) or convention.spread,
+        takes_training=convention.takes_training,
+        inputs=(Inputs(),) * (1 + len(convention.more_texts)),
+        batch=fixed_batch(model),
+        convention=convention,
+    )
+    yield plain
+    if not convention.more_texts:
+        yield replace(plain, paired="texts", inputs=(Inputs(),) * 2)
+        if not plain.takes_states:
+            yield replace(plain, paired="state", takes_states=True)
+
+
+def graph_caller(model: Any) -> GraphCaller:
+    """Return the way to call a graph of Keras: it has one fewer input for states than outputs, the last ones.
+
+    Where there are as many inputs as outputs, the one text is the input of whole numbers or of open length.
     """
-
-    contract: int = 2
-
-    def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Called:
-        """Call the model; its own start is zeros."""
-        given, returned = self.model.inputs, self.model.outputs
-        place = _only(["int" in str(one.dtype) or (len(one.shape) == 2 and one.shape[1] is None) for one in given])
-        places = tuple(other for other in range(len(given)) if other != place)
-        ends = GraphInputs(model=self.model, texts=(place,), states=places)
-        states = ends.zero_states(tf.shape(ids)[0]) if leaves is None else leaves
-        packed = ends.packed([self.inputs.encode(ids)], states)
-        outputs = keras.tree.flatten(self.model(packed, training=self.training))
-        output = outputs.pop(_only([len(one.shape) == 3 for one in returned]))
-        return Called(output, tuple(outputs))
+    given = list(getattr(model, "inputs", None) or [])
+    outputs, places = len(getattr(model, "outputs", None) or [None]), tuple(range(len(given)))
+    states = places[len(given) - (outputs - 1) :] if 1 < outputs <= len(given) else ()
+    if states and outputs == len(given):
+        text = _only(["int" in str(one.dtype) or (len(one.shape) == 2 and one.shape[1] is None) for one in given])
+        states = tuple(place for place in places if place != text)
+    texts = tuple(place for place in places if place not in states) or (0,)
+    shape = tuple(given[texts[0]].shape) if given else (None, None)
+    return GraphCaller(
+        model=model,
+        takes_states=bool(states),
+        inputs=tuple(_inputs_like(given[place] if given else None) for place in texts),
+        batch=shape[0] or fixed_batch(model),
+        time=shape[1] if len(shape) > 1 else None,
+        is_stateless_graph=not states and not any(layer.stateful for layer in recurrent_layers(model)),
+        text_places=texts,
+        state_places=states,
+    )
 
 
 def _only(wanted: list[bool]) -> int:
     """Return the place of the one that is wanted; the first, as is usual, where none or several are."""
     return wanted.index(True) if sum(wanted) == 1 else 0
+
+
+def _inputs_like(tensor: Any) -> Inputs:
+    if tensor is None or len(tensor.shape) < 3:
+        return Inputs()
+    width = int(tensor.shape[-1] or 1)
+    return Inputs(kind=ONE_HOT, width=width) if width > 1 else Inputs(kind=SCALED, width=_SCALE)
+
+
+def _divided(returned: Any, ids: Any, names: Sequence[str] = ()) -> Answer:
+    """Divide a returned value into logits and state; `names` are those of the arguments that take the state."""
+    if dataclasses.is_dataclass(returned) and not isinstance(returned, type):
+        returned = {f.name: getattr(returned, f.name) for f in dataclasses.fields(returned)}
+    if isinstance(returned, Mapping):
+        key = next((name for name in _LOGIT_KEYS if name in returned), None)
+        if key is None:
+            alike = (name for name, part in returned.items() if _looks_like_logits(part, ids))
+            key = next(alike, next(iter(returned)))
+        others = {name: part for name, part in returned.items() if name != key}
+        named = [name for name in others if name in names] or [
+            name
+            for name in others
+            if name in _STATE_NAMES and len(name) > 2  # h alone is a part of one
+        ]
+        state: Any = others
+        if len(others) == 1 or (len(names) == 1 and len(named) == 1):  # beside it may be attention weights and the like
+            state = others[(named or list(others))[0]]
+        return Answer(returned[key], state if keras.tree.flatten(state) else None)
+    if isinstance(returned, (tuple, list)) and len(returned) > 1:
+        at = next((i for i, part in enumerate(returned) if _looks_like_logits(part, ids)), 0)
+        rest = [part for i, part in enumerate(returned) if i != at]
+        return Answer(returned[at], rest[0] if len(rest) == 1 else rest)
+    if isinstance(returned, (tuple, list)) and returned:
+        returned = returned[0]
+    return Answer(returned)
+
+
+def _looks_like_logits(part: Any, ids: Any) -> bool:
+    shape = getattr(part, "shape", None)
+    return shape is not None and len(shape) == 3 and tuple(shape[:2]) == tuple(ids.shape[:2])
+
+
+def fixed_batch(model: Any) -> int | None:
+    """Return the batch size that a stateful layer was built for."""
+    for layer in recurrent_layers(model):
+        leaves = keras.tree.flatten(getattr(layer, "states", None) or ()) if layer.stateful else []
+        if leaves:
+            return int(leaves[0].shape[0])
+    return None
+
+
+@dataclass(kw_only=True, eq=False)
+class Adapter:
+    """One way of calling a model with the leaves of its state."""
+
+    model: Any
+    inputs: Inputs
+    contract: int
+    takes_training: bool = True
+    training: bool | None = False  # None leaves each layer of a graph as its author called it
+
+    def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Answer:
+        """Run the model over `(batch, time)` ids from a state, or from its own start where leaves is None."""
+        raise NotImplementedError
+
+    @property
+    def said(self) -> str:
+        """The contract, as a sentence for the record."""
+        return CARRIED[self.contract]
+
+    def _run(self, ids: Any) -> Any:
+        given = self.inputs.encode(ids)
+        return self.model(given, training=self.training) if self.takes_training else self.model(given)
+
+
+@dataclass(kw_only=True, eq=False)
+class ReturnedStateAdapter(Adapter):
+    """Adapter of a model that takes its state as an argument or as inputs of a graph, and returns it in any nest."""
+
+    caller: Caller
+    structure: Any = field(default=None, init=False)
+    """The container of the last returned state, with 0 for each leaf: learned at the first call."""
+
+    def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Answer:
+        """Call the model with the state packed as it returned it."""
+        state = None
+        if leaves is not None:
+            rest = iter(leaves)  # a None in the returned container stays None
+            flat = [None if leaf is None else next(rest) for leaf in tf.nest.flatten(self.structure)]
+            state = tf.nest.pack_sequence_as(self.structure, flat)
+        logits, new = replace(self.caller, training=self.training)([ids], state)
+        if new is None and isinstance(self.caller, SignatureCaller):
+            convention = self.caller.convention
+            hint = f"{convention.flags[0]}=True" if convention.flags else "a state"
+            raise CheckpointError(
+                f"{type(self.model).__name__}.call takes {' and '.join(convention.state_names)} but does not return a "
+                f"state (called with {hint} it returned {type(logits).__name__}): return (logits, states)"
+            )
+        self.structure = tf.nest.map_structure(lambda leaf: None if leaf is None else 0, new)
+        returned = [tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(new) if leaf is not None]
+        return Answer(logits, tuple(returned))
+
+    @property
+    def said(self) -> str:
+        """The contract, as a sentence for the record."""
+        if not isinstance(self.caller, SignatureCaller):
+            return CARRIED[self.contract]
+        convention = self.caller.convention
+        return f"states argument: call takes {' and '.join([*convention.state_names, *convention.flags])}"
 
 
 @dataclass(kw_only=True, eq=False)
@@ -252,12 +442,11 @@ class LayerStatesAdapter(Adapter):
     a call and makes one prediction is run as if it returned sequences.
     """
 
-    units: tuple[Unit, ...]
-    contract: int = 4
-    order: tuple[Unit, ...] = field(default=(), init=False)
+    units: tuple[RecurrentUnit, ...]
+    order: tuple[RecurrentUnit, ...] = field(default=(), init=False)
     """The units at each of their places, in the order in which they run: learned at the first call."""
 
-    def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Called:
+    def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Answer:
         """Call the model with each unit's part of the leaves as its initial state."""
         rest = iter(leaves or ())
         given = {} if leaves is None else {unit: [next(rest) for _ in unit.slots] for unit in self.order}
@@ -272,12 +461,12 @@ class LayerStatesAdapter(Adapter):
                 if isinstance(layer, keras.layers.CategoryEncoding) and layer.output_mode == "one_hot":
                     stack.enter_context(overridden(layer, "call", partial(_one_hot_rows, layer, layer.call)))
             seen = stack.enter_context(record_runs(self.units, given))
-            output = self._run(ids)
+            logits = self._run(ids)
         for run in seen:
             if run.turn > 1:
                 _require_second_place(run.unit, run.steps, ids.shape[1])
         self.order = tuple(run.unit.at(run.turn) for run in seen)
-        return Called(output, tuple(leaf for run in seen for leaf in run.after))
+        return Answer(logits, tuple(leaf for run in seen for leaf in run.after))
 
 
 def _one_hot_rows(layer: Any, original: Callable[[Any], Any], inputs: Any) -> Any:
@@ -287,7 +476,7 @@ def _one_hot_rows(layer: Any, original: Callable[[Any], Any], inputs: Any) -> An
     return keras.ops.one_hot(inputs, layer.num_tokens, dtype=layer.dtype)
 
 
-def _require_second_place(unit: Unit, steps: int | None, tokens: int | None) -> None:
+def _require_second_place(unit: RecurrentUnit, steps: int | None, tokens: int | None) -> None:
     """Refuse a unit that runs again in one call without being at another place, with a state of its own."""
     if getattr(unit.layer, "stateful", False):
         raise CheckpointError(
@@ -309,9 +498,8 @@ class WindowAdapter(Adapter):
     """
 
     window: int  # N: the model maps `(windows, N)` tokens to `(windows, V)`
-    contract: int = 5
 
-    def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Called:
+    def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Answer:
         """Predict after every token of `(batch, time)` ids; before the first there are N − 1 ids 0, or the leaf."""
         past = tf.zeros([tf.shape(ids)[0], self.window - 1], tf.int32) if leaves is None else leaves[0]
         both = tf.concat([past, ids], axis=1)  # (batch, N − 1 + time)
@@ -319,7 +507,12 @@ class WindowAdapter(Adapter):
         output = self._predictions(tf.reshape(windows, [-1, self.window]))
         shape = tf.concat([tf.shape(ids), [output.shape[-1]]], axis=0)
         shaped = tf.ensure_shape(tf.reshape(output, shape), [*ids.shape, output.shape[-1]])
-        return Called(shaped, (both[:, both.shape[1] - self.window + 1 :],))
+        return Answer(shaped, (both[:, both.shape[1] - self.window + 1 :],))
+
+    @property
+    def said(self) -> str:
+        """The contract, as a sentence for the record."""
+        return f"window: {self.window} tokens in and one prediction out; the window slides by one token"
 
     def _predictions(self, windows: Any) -> Any:
         """Run the model over `(windows, N)` ids, as many at once as fit into memory."""
@@ -333,16 +526,16 @@ class WindowAdapter(Adapter):
 
 def recognise(
     model: Any, *, vocabulary_width: int | None = None, window: int | None = None
-) -> tuple[Adapter, tuple[Unit, ...]]:
+) -> tuple[Adapter, tuple[RecurrentUnit, ...]]:
     """Find how a model is called, and its recurrent units; `vocabulary_width` is how many ids its vocabulary has."""
     if not callable(model):
         raise CheckpointError(f"a {type(model).__name__} cannot be called: a Keras model is needed")
     units = recurrent_units(model)
     inputs = _inputs_of(model, units, vocabulary_width)
-    return _drive(model, units, inputs, window), units
+    return _adapter_of(model, units, inputs, window), units
 
 
-def _inputs_of(model: Any, units: Sequence[Unit], vocabulary_width: int | None) -> Inputs:
+def _inputs_of(model: Any, units: Sequence[RecurrentUnit], vocabulary_width: int | None) -> Inputs:
     """Recognise the inputs of a model: of a graph by its input; of another by whether it has an embedding.
 
     The one-hot rows of a model that was never built and has no embedding are as long as the vocabulary.
@@ -368,8 +561,9 @@ def _inputs_of(model: Any, units: Sequence[Unit], vocabulary_width: int | None) 
     return Inputs() if known is None else Inputs(kind=SCALED if known == 1 else ONE_HOT, width=known)
 
 
-def _drive(model: Any, units: tuple[Unit, ...], inputs: Inputs, window: int | None) -> Adapter:
+def _adapter_of(model: Any, units: tuple[RecurrentUnit, ...], inputs: Inputs, window: int | None) -> Adapter:
     graph, stateful = is_graph(model), any(getattr(unit.layer, "stateful", False) for unit in units)
+    caller: Caller
     if graph:
         into, out = (len(getattr(model, ends, None) or [None]) for ends in ("inputs", "outputs"))
         if into != out:
@@ -378,12 +572,14 @@ def _drive(model: Any, units: tuple[Unit, ...], inputs: Inputs, window: int | No
                 "states, and gives logits and as many states"
             )
         if into > 1:
-            return StateInputsAdapter(model=model, inputs=inputs)
+            caller = replace(graph_caller(model), inputs=(inputs,))
+            return ReturnedStateAdapter(model=model, inputs=inputs, contract=2, caller=caller)
         length = (window or _window_length(model)) if predicts_once(model) else None
     else:
         convention = convention_of(model)
-        if convention is not None:
-            return StatesArgumentAdapter(model=model, inputs=inputs, convention=convention)
+        if convention.state_names:
+            caller = SignatureCaller(model=model, takes_states=True, inputs=(inputs,), convention=convention)
+            return ReturnedStateAdapter(model=model, inputs=inputs, contract=1, caller=caller)
         length = window
     one_step = graph and stateful and length == 1
     if length is not None and not one_step:
@@ -391,7 +587,7 @@ def _drive(model: Any, units: tuple[Unit, ...], inputs: Inputs, window: int | No
             raise CheckpointError(
                 f"{type(model).__name__} has no recurrent layer: rnneval evaluates recurrent language models"
             )
-        return WindowAdapter(model=model, inputs=inputs, window=length, takes_training=graph)
+        return WindowAdapter(model=model, inputs=inputs, contract=5, window=length, takes_training=graph)
     _require_carriable(model, units, one_step=one_step)
     contract = 3 if stateful else 4
     return LayerStatesAdapter(model=model, inputs=inputs, units=units, contract=contract, takes_training=graph)
@@ -403,7 +599,7 @@ def _window_length(model: Any) -> int | None:
     return None if length is None else int(length)
 
 
-def _require_carriable(model: Any, units: tuple[Unit, ...], *, one_step: bool) -> None:
+def _require_carriable(model: Any, units: tuple[RecurrentUnit, ...], *, one_step: bool) -> None:
     """Refuse a model that takes no states and whose layers cannot be given theirs; `one_step`: one token a call."""
     cells = [unit.name for unit in units if not unit.is_layer]
     if not one_step and (not units or cells):
@@ -427,14 +623,3 @@ def _require_carriable(model: Any, units: tuple[Unit, ...], *, one_step: bool) -
             f"layer {once} has return_sequences=False: a window model (the last N tokens in, one prediction out), "
             "whose input does not say how long the window is: give --window N"
         )
-
-
-def predicts_once(model: Any) -> bool:
-    """Return whether a graph makes one prediction per call, `(batch, V)`, rather than one per token."""
-    outputs = getattr(model, "outputs", None) or []
-    return len(outputs) == 1 and len(outputs[0].shape) == 2
-
-
-def numbers_of(thing: Any) -> Any:
-    """Return a tensor's values as an array, for the eager probes on opening."""
-    return keras.ops.convert_to_numpy(thing)

@@ -20,9 +20,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rnneval.metrics import gradient_norms
-from rnneval.models.keras.kernel import Packing, scored
-from rnneval.models.keras.layers import Unit, columns_of, states_of
-from rnneval.models.keras.lm import RecurrentLM
+from rnneval.models.keras.layers import RecurrentUnit, layer_variables, states_of
+from rnneval.models.keras.lm import RecurrentLM, scored
 from rnneval.models.keras.state_tap import UnitRun, trajectories_of
 from rnneval.models.protocol import Ids, Place
 from rnneval.records.gradients import ThroughTime, VariableGradient
@@ -38,14 +37,13 @@ def variable_gradients(
     lm: RecurrentLM, text: Ids, places: Sequence[Place], length: int
 ) -> tuple[float, dict[str, VariableGradient], dict[str, str]]:
     """Return the mean loss of segments, the gradient of each variable, and why some variables have none."""
-    columns = columns_of(lm.model)
+    columns = layer_variables(lm.model)
     tensors = [getattr(column.tensor, "value", column.tensor) for column in columns]
-    packing = Packing.of(lm)
 
     @partial(tf.function, autograph=False)
     def gradient(ids: Any, targets: Any, state: Any) -> Any:
         with tf.GradientTape() as tape:
-            logits, _ = lm.step(ids, packing.unpack(state))
+            logits, _ = lm.step(ids, lm.unpack(state))
             loss = tf.reduce_mean(scored(logits, targets)[0])
         found = tape.gradient(loss, tensors)
         return loss, [None if each is None else tf.convert_to_tensor(each) for each in found]
@@ -84,7 +82,6 @@ def through_time(
     """Return how the gradient of a token's loss falls off by lag for each state, and why some states have none."""
     units = tuple(unit for unit in lm.units if unit.is_layer and min(unit.sizes) > 0)
     missing = {unit.name: "a cell called by hand" for unit in lm.units if unit not in units}
-    packing = Packing.of(lm)
 
     @partial(tf.function, autograph=False)
     def backwards(ids: Any, target: Any, state: Any) -> dict[str, Any]:
@@ -97,7 +94,7 @@ def through_time(
         with tf.GradientTape() as tape:
             tape.watch(list(nudges.values()))
             with trajectories_of(units, nudges) as seen:
-                logits, _ = lm.step(ids, packing.unpack(state))
+                logits, _ = lm.step(ids, lm.unpack(state))
             loss = scored(logits[:, -1:], target[:, None])[0]  # rows are independent: each row's own gradient
         missing.update(seen.missing)
         gradients = tape.gradient(loss, list(nudges.values()), unconnected_gradients=tf.UnconnectedGradients.ZERO)
@@ -152,7 +149,7 @@ class TangentWalk:
     """Rows of a model and, beside each layer, two tangent vectors a row."""
 
     def __init__(self, lm: RecurrentLM, text: Ids, places: Sequence[Place]) -> None:
-        self._lm, self._packing, self._text, self._places = lm, Packing.of(lm), text, places
+        self._lm, self._text, self._places = lm, text, places
         self._units = tuple(unit for unit in lm.units if unit.is_layer)
         self.missing = {unit.name: "a cell called by hand" for unit in lm.units if not unit.is_layer}
         self._run = tf.function(self._graph, autograph=False)
@@ -178,7 +175,7 @@ class TangentWalk:
     def _graph(self, ids: Any, state: Any, vectors: Mapping[str, Any]) -> Any:
         """Read a segment, and return the state after it, the tangents carried through it, and their growth by step."""
         with trajectories_of(self._units) as seen:
-            _, after = self._lm.step(ids, self._packing.unpack(state))
+            _, after = self._lm.step(ids, self._lm.unpack(state))
         turned, grown = {}, {}
         for unit, trajectory in seen.by_unit(ids.shape[1]).items():
             before = [
@@ -192,10 +189,10 @@ class TangentWalk:
                 vector = tf.constant(start / np.linalg.norm(start, axis=1, keepdims=True), before[0].dtype)
             turned[unit.name], grown[unit.name] = _carried(unit, trajectory, before, vector)
         self.missing |= seen.missing
-        return self._packing.pack(after), turned, grown
+        return self._lm.pack(after), turned, grown
 
 
-def _carried(unit: Unit, trajectory: UnitRun, before: Sequence[Any], vector: Any) -> tuple[Any, Any]:
+def _carried(unit: RecurrentUnit, trajectory: UnitRun, before: Sequence[Any], vector: Any) -> tuple[Any, Any]:
     """Carry tangents `(2 · rows, D)` along a segment; return them and ln of their growth, `(2 · rows, time)`."""
     cell, steps = unit.layer.cell, int(trajectory.inputs.shape[1])
     sizes = [int(part.shape[-1]) for part in before]

@@ -10,10 +10,14 @@ The formulas are those of Keras' cells (and of its documentation; for the GRU wi
 gate has a product of its own: nothing is made side by side to be split again.
 
 A layer that is not Keras' own, reads backwards, is given a mask or trains with dropout runs its own loop.
+
+`arranged` chooses whether loops are hoisted, and how many parts of the rows run at the same time: by sizes, never by a
+clock, since kernels differ in the last digits, and a run could not be repeated. The figures are in docs/speed.md.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,17 +25,23 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from rnneval.models.keras.layers import Unit, sublayers
-from rnneval.models.keras.state_tap import Proceed, Result, Run, leaves_of, overridden, tap
+from rnneval.models.keras.layers import RecurrentUnit, overridden, sublayers
+from rnneval.models.keras.state_tap import LayerResult, LayerRun, Proceed, leaves_of, tap
+from rnneval.models.numpy.layers import GATES
 
-_GATES = {keras.layers.GRUCell: 3, keras.layers.LSTMCell: 4, keras.layers.SimpleRNNCell: 1}
+_LAYERS = (keras.layers.GRU, keras.layers.LSTM, keras.layers.SimpleRNN, keras.layers.RNN)
+_CELLS = (keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell)
+_TABLE = 2**25  # the most numbers in a table of an embedding's products: 128 MB
+_ROWS_A_PART, _WIDE = (32, 64), 700
+"""The fewest rows of a part, without and with a layer of more than so many units: wide products want many rows."""
+_MOST_PARTS = 4
 
 Tensors = tuple[Any, ...]
 At = Callable[[Any], Tensors]  # a step → each gate's part of the input there, `(batch, units)`
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class CellStep:
     """One step of a cell, whose weights are read once."""
 
     kernels: Tensors  # input weights, `(inputs, units)` per gate
@@ -46,12 +56,12 @@ class Step:
         return [tf.nn.bias_add(product, bias) for product, bias in zip(products, self.biases, strict=True)]
 
 
-def step_of(cell: Any) -> Step:
+def step_of(cell: Any) -> CellStep:
     """Read a cell's weights, as tensors of the graph that is being made.
 
     Biases of a GRU's z and r are added once, whichever product they belong to; the candidate's stays under the reset.
     """
-    gates = _GATES[type(cell)]
+    gates = _gates(cell)
     read = partial(tf.cast, dtype=cell.compute_dtype)
     kernels = tf.split(read(cell.kernel), gates, axis=1)
     recurrent = tf.split(read(cell.recurrent_kernel), gates, axis=1)
@@ -62,7 +72,11 @@ def step_of(cell: Any) -> Step:
     else:
         biases = () if bias is None else tuple(tf.split(bias, gates))
     formulas: dict[int, Callable[..., Tensors]] = {1: _simple, 3: partial(_gru, inner), 4: _lstm}
-    return Step(kernels=tuple(kernels), biases=biases, formula=partial(formulas[gates], cell, recurrent))
+    return CellStep(kernels=tuple(kernels), biases=biases, formula=partial(formulas[gates], cell, recurrent))
+
+
+def _gates(cell: Any) -> int:
+    return GATES[type(cell).__name__.removesuffix("Cell")]
 
 
 def _gru(inner: Any, cell: Any, recurrent: Sequence[Any], inputs: Tensors, state: Tensors) -> Tensors:
@@ -93,16 +107,12 @@ def _simple(cell: Any, recurrent: Sequence[Any], inputs: Tensors, state: Tensors
     return (total if cell.activation is None else cell.activation(total),)
 
 
-_TABLE = 2**25  # the most numbers in a table of an embedding's products: 128 MB
-_LAYERS = (keras.layers.GRU, keras.layers.LSTM, keras.layers.SimpleRNN, keras.layers.RNN)
-
-
 @dataclass(kw_only=True, eq=False)
 class Hoisting:
     """The hoisted loops of a model's layers, its tables, and which layers ran which loop."""
 
     model: Any
-    units: tuple[Unit, ...]
+    units: tuple[RecurrentUnit, ...]
     own: dict[str, str] = field(default_factory=dict)  # reasons why layers ran their own loop, by the layer's name
     ran: set[str] = field(default_factory=set)  # the names of layers whose loop was hoisted
     _tables: dict[tuple[int, int], tuple[Any, ...]] = field(default_factory=dict)
@@ -130,7 +140,7 @@ class Hoisting:
                     self.own[unit.name] = reason
             yield
 
-    def _run(self, unit: Unit, outputs: dict[int, Any], run: Run, proceed: Proceed) -> Result:
+    def _run(self, unit: RecurrentUnit, outputs: dict[int, Any], run: LayerRun, proceed: Proceed) -> LayerResult:
         """Run one layer's loop over `(batch, time, inputs)` in place of its own, unless that has to run."""
         cell, reason = unit.layer.cell, None
         if run.mask is not None:
@@ -148,9 +158,9 @@ class Hoisting:
         time, at = self._inputs(run.inputs, cell, step, outputs)
         after, seen = _over_time(step.formula, time, at, state, kept)
         sequences = seen[0] if unit.layer.return_sequences else after[0][:, None]
-        return Result(after[0], sequences, list(after), seen if run.every_step else None)
+        return LayerResult(after[0], sequences, list(after), seen if run.every_step else None)
 
-    def _inputs(self, sequences: Any, cell: Any, step: Step, outputs: dict[int, Any]) -> tuple[Any, At]:
+    def _inputs(self, sequences: Any, cell: Any, step: CellStep, outputs: dict[int, Any]) -> tuple[Any, At]:
         """Return the number of steps, and the input's part of each: made for the whole segment, or looked up by id."""
         output, ids, embedding = outputs.get(id(sequences), (None, None, None))
         tables = self._tables_of(embedding, cell) if output is sequences and len(ids.shape) == 2 else None
@@ -169,7 +179,7 @@ class Hoisting:
 
     def _tables_of(self, embedding: Any, cell: Any) -> tuple[Any, ...] | None:
         """Return `embeddings @ kernel + bias`, a tensor `(V, units)` a gate; None where it would be too large."""
-        if embedding.input_dim * _GATES[type(cell)] * cell.units > _TABLE:
+        if embedding.input_dim * _gates(cell) * cell.units > _TABLE:
             return None
         key = (id(embedding), id(cell))
         if key not in self._tables:
@@ -179,12 +189,12 @@ class Hoisting:
         return self._tables[key]
 
 
-def why_own(unit: Unit) -> str | None:
+def why_own(unit: RecurrentUnit) -> str | None:
     """Return why a unit's own loop has to run; None where it can be hoisted."""
     layer = unit.layer
     if not unit.is_layer:
         return "a cell called by hand"
-    if type(layer) not in _LAYERS or type(layer.cell) not in _GATES:
+    if type(layer) not in _LAYERS or type(layer.cell) not in _CELLS:
         return f"{type(layer).__name__} of {type(layer.cell).__name__}"
     if layer.go_backwards:
         return "it reads backwards"
@@ -217,3 +227,45 @@ def _over_time(
 
     _, arrays, after = tf.while_loop(lambda t, *_: t < time, body, (0, arrays, tuple(state)), parallel_iterations=1)
     return after, tuple(tf.transpose(array.stack(), [1, 0, 2]) for array in arrays)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrangement:
+    """Settings with which a model is run in the graph of a step."""
+
+    parts: int = 1  # most parts into which rows are divided; parts run at the same time
+    rows_a_part: int = 1  # fewest rows of a part
+    hoisting: Hoisting | None = None  # the loops that are hoisted; None: every layer runs its own
+
+    def divided(self, *tensors: Any) -> Iterator[tuple[Any, ...]]:
+        """Divide tensors of the same rows."""
+        rows = tensors[0].shape[0]
+        parts = max(1, min(self.parts, rows // self.rows_a_part))
+        sizes = [rows * (k + 1) // parts - rows * k // parts for k in range(parts)]
+        yield from zip(*(tf.split(tensor, sizes) if parts > 1 else [tensor] for tensor in tensors), strict=True)
+
+    def running(self) -> AbstractContextManager[None]:
+        """Run the model in the block as arranged."""
+        return nullcontext() if self.hoisting is None else self.hoisting.running()
+
+    @property
+    def said(self) -> str:
+        """The kernel that ran, for the record: `hoisted`, `layers`, or which layers ran which and why."""
+        if self.hoisting is None or not self.hoisting.ran:
+            return "layers"
+        if not self.hoisting.own:
+            return "hoisted"
+        own = "; ".join(f"{name}: {why}" for name, why in self.hoisting.own.items())
+        return f"hoisted ({', '.join(sorted(self.hoisting.ran))}), layers ({own})"
+
+
+def arranged(model: Any, units: Sequence[RecurrentUnit], kernel: str) -> Arrangement:
+    """Choose how a model is run; if TensorFlow sees a GPU, `auto` leaves the cuDNN loops to the layers of Keras."""
+    gpu = bool(tf.config.list_logical_devices("GPU"))
+    if kernel == "layers" or (kernel == "auto" and gpu):
+        return Arrangement()
+    # As many parts as cores: the operations of a small model are too short to be shared by two.
+    parts = 1 if gpu else max(1, min(_MOST_PARTS, os.cpu_count() or 1))
+    hoisting = Hoisting(model=model, units=tuple(units)) if any(why_own(unit) is None for unit in units) else None
+    rows = _ROWS_A_PART[any(unit.units > _WIDE for unit in units)]
+    return Arrangement(parts=parts, rows_a_part=rows, hoisting=hoisting)

@@ -7,7 +7,9 @@ A *unit* is a recurrent layer, or a cell that is called outside of one. Its path
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import keras
@@ -17,33 +19,33 @@ import tensorflow as tf
 from rnneval.metrics.diagnostics import gates
 from rnneval.metrics.diagnostics.summary import LIMITS
 from rnneval.models.numpy.chain import snake_case
+from rnneval.models.numpy.layers import SLOTS
+from rnneval.models.places import place_name
 from rnneval.models.protocol import GatedCell, LayerState
-from rnneval.wiring.places import place_name
 
 # Attributes that every Keras layer or model has for its own use, never the author's; `_self_…` are TensorFlow's.
 OWN_ATTRIBUTES = frozenset(vars(keras.layers.Layer())) | frozenset(vars(keras.Model()))
-_KINDS = ((keras.layers.GRUCell, "GRU"), (keras.layers.LSTMCell, "LSTM"))
-_SLOTS = {"LSTM": ("h", "c"), "LSTMCell": ("h", "c")}
+_GATED = ((keras.layers.GRUCell, "GRU"), (keras.layers.LSTMCell, "LSTM"))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Unit:
+class RecurrentUnit:
     """One recurrent layer or free cell, at one of its places in a call; equal only to itself."""
 
     layer: Any  # the Keras object
     path: str
     name: str
     place: int = 1
-    """Number of the place, from 1: a layer that reads two streams has two, and a state at each (`wiring.places`)."""
-    _others: dict[int, "Unit"] = field(default_factory=dict, init=False, repr=False)
+    """Number of the place, from 1: a layer that reads two streams has two, and a state at each (`models.places`)."""
+    _others: dict[int, "RecurrentUnit"] = field(default_factory=dict, init=False, repr=False)
 
-    def at(self, place: int) -> "Unit":
+    def at(self, place: int) -> "RecurrentUnit":
         """Return the same layer at another place, named `gru#2`; always the same object."""
         if place == self.place:
             return self
         if place not in self._others:
             name = place_name(self.name, place)
-            self._others[place] = Unit(layer=self.layer, path=self.path, name=name, place=place)
+            self._others[place] = RecurrentUnit(layer=self.layer, path=self.path, name=name, place=place)
         return self._others[place]
 
     @property
@@ -77,10 +79,10 @@ class Unit:
         return self.sizes[0]
 
 
-def recurrent_units(model: Any) -> tuple[Unit, ...]:
+def recurrent_units(model: Any) -> tuple[RecurrentUnit, ...]:
     """Find every recurrent layer, and every cell outside of one, each once, in the order of the author's attributes."""
     return tuple(
-        Unit(layer=layer, path=path, name=key_of(layer, path))
+        RecurrentUnit(layer=layer, path=path, name=key_of(layer, path))
         for path, layer in walk_below(model)
         if is_recurrent(layer)
     )
@@ -116,17 +118,6 @@ def _children(thing: Any) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in held.items() if isinstance(value, kinds)]
 
 
-def slot_names(cell: Any) -> tuple[str, ...]:
-    """Name the parts of a cell's state: h; h and c; for stacked cells `cells[i].h`; for others s0, s1."""
-    if isinstance(cell, keras.layers.StackedRNNCells):
-        return tuple(f"cells[{i}].{slot}" for i, inner in enumerate(cell.cells) for slot in slot_names(inner))
-    for base in type(cell).__mro__:
-        if base.__name__ in _SLOTS:
-            return _SLOTS[base.__name__]
-    count = len(keras.tree.flatten(cell.state_size))
-    return ("h",) if count == 1 else tuple(f"s{i}" for i in range(count))
-
-
 def key_of(layer: Any, path: str) -> str:
     """Return the name that its author gave a layer, else its path: automatic names (`gru_7`) differ by instance."""
     name = getattr(layer, "name", "")
@@ -141,6 +132,11 @@ def sublayers(model: Any) -> list[Any]:
     return list(model._flatten_layers(include_self=False, recursive=True))
 
 
+def recurrent_layers(model: Any) -> list[Any]:
+    """Return the recurrent layers of a model, at any depth."""
+    return [layer for layer in sublayers(model) if isinstance(layer, keras.layers.RNN)]
+
+
 def is_recurrent(layer: Any) -> bool:
     """Return whether an object is a recurrent layer or a cell."""
     return isinstance(layer, keras.layers.RNN) or getattr(layer, "state_size", None) is not None
@@ -152,16 +148,67 @@ def is_graph(model: Any) -> bool:
     return bool(names & {"Functional", "Sequential"}) and type(model).call.__module__.startswith("keras.")
 
 
+def predicts_once(model: Any) -> bool:
+    """Return whether a graph makes one prediction per call, `(batch, V)`, rather than one per token."""
+    outputs = getattr(model, "outputs", None) or []
+    return len(outputs) == 1 and len(outputs[0].shape) == 2
+
+
+@contextmanager
+def overridden(owner: Any, attribute: str, value: Any) -> Iterator[None]:
+    """Set an attribute of a Keras object or class while the block runs, past Keras' tracking; blocks may be nested."""
+    own = vars(owner)
+    put = partial(setattr, owner) if isinstance(owner, type) else own.__setitem__
+    remove = partial(delattr, owner) if isinstance(owner, type) else own.__delitem__
+    had, before = attribute in own, own.get(attribute)
+    put(attribute, value)
+    try:
+        yield
+    finally:
+        if had:
+            put(attribute, before)
+        else:
+            remove(attribute)
+
+
+@contextmanager
+def without_softmax(layer: Any | None) -> Iterator[None]:
+    """Run a layer without its softmax while the block runs."""
+    if layer is None:
+        yield
+        return
+
+    def identity(inputs: Any, mask: Any = None) -> Any:  # noqa: ARG001 - the signature of Softmax.call
+        return inputs
+
+    is_softmax = isinstance(layer, keras.layers.Softmax)
+    value = identity if is_softmax else keras.activations.linear
+    with overridden(layer, "call" if is_softmax else "activation", value):
+        yield
+
+
+def model_variables(model: Any) -> list[Any]:
+    """Return every weight of a Keras model or of another object that has `weights` or `variables`."""
+    found = getattr(model, "weights", None)
+    return list(found if found is not None else getattr(model, "variables", ()))
+
+
+def variable_name(variable: Any) -> str:
+    """Return Keras' path of a variable, or its name, without `:0`."""
+    path = getattr(variable, "path", None) or getattr(variable, "name", "?")
+    return str(path).removesuffix(":0")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Column:
-    """One variable of one layer."""
+class LayerVariable:
+    """One trainable variable of one layer."""
 
     layer: str  # `model` for a variable that belongs to no layer
     variable: str  # `kernel`, `recurrent_kernel`, `bias`, `embeddings`, …
     tensor: Any = field(repr=False)
 
 
-def columns_of(model: Any) -> tuple[Column, ...]:
+def layer_variables(model: Any) -> tuple[LayerVariable, ...]:
     """Name every trainable variable, in the order of the model's own list."""
     owners: dict[int, str] = {}
     for path, layer in walk_below(model):  # a layer after the one that holds it: the innermost name stays
@@ -174,11 +221,28 @@ def columns_of(model: Any) -> tuple[Column, ...]:
     for (layer, name), variable in zip(keys, variables, strict=True):
         if (layer, name) in twice:  # of several cells in one layer: the cell's name goes before
             name = "/".join(str(getattr(variable, "path", variable.name)).split("/")[-2:])  # noqa: PLW2901
-        found.append(Column(layer=layer, variable=name, tensor=variable))
+        found.append(LayerVariable(layer=layer, variable=name, tensor=variable))
     return tuple(found)
 
 
-def states_of(unit: Unit) -> tuple[LayerState, ...]:
+def slot_names(cell: Any) -> tuple[str, ...]:
+    """Name the parts of a cell's state: h; h and c; for stacked cells `cells[i].h`; for others s0, s1."""
+    if isinstance(cell, keras.layers.StackedRNNCells):
+        return tuple(f"cells[{i}].{slot}" for i, inner in enumerate(cell.cells) for slot in slot_names(inner))
+    count = len(keras.tree.flatten(cell.state_size))
+    kinds = (SLOTS.get(base.__name__.removesuffix("Cell"), ()) for base in type(cell).__mro__)
+    named = next((slots for slots in kinds if len(slots) == count), None)
+    return named or (("h",) if count == 1 else tuple(f"s{i}" for i in range(count)))
+
+
+def cells_in(cell: Any) -> tuple[Any, ...]:
+    """Return the cells of a stack of cells in their order, or the cell itself."""
+    if isinstance(cell, keras.layers.StackedRNNCells):
+        return tuple(inner for part in cell.cells for inner in cells_in(part))
+    return (cell,)
+
+
+def states_of(unit: RecurrentUnit) -> tuple[LayerState, ...]:
     """Return the parts of a unit's state in Keras' order, with the bound beyond which each is saturated."""
     limits: list[float | None] = []
     for cell in cells_in(unit.cell):
@@ -195,19 +259,12 @@ def states_of(unit: Unit) -> tuple[LayerState, ...]:
     )
 
 
-def cells_in(cell: Any) -> tuple[Any, ...]:
-    """Return the cells of a stack of cells in their order, or the cell itself."""
-    if isinstance(cell, keras.layers.StackedRNNCells):
-        return tuple(inner for part in cell.cells for inner in cells_in(part))
-    return (cell,)
-
-
-def gated_cells(unit: Unit) -> tuple[GatedCell, ...]:
+def gated_cells(unit: RecurrentUnit) -> tuple[GatedCell, ...]:
     """Return the cells of a layer whose gates are known; none for a cell whose step is its author's own."""
     cells = cells_in(unit.cell)
     found, slot, below = [], 0, None
     for k, cell in enumerate(cells):
-        kind = _kind(cell)
+        kind = _gated_kind(cell)
         if kind is not None:
             weights = [np.asarray(part, np.float32) for part in (cell.kernel, cell.recurrent_kernel)]
             bias = None if cell.bias is None else np.asarray(cell.bias, np.float32)
@@ -223,13 +280,13 @@ def gated_cells(unit: Unit) -> tuple[GatedCell, ...]:
     return tuple(found)
 
 
-def why_no_gates(unit: Unit) -> str | None:
+def why_no_gates(unit: RecurrentUnit) -> str | None:
     """Return the reason if the gates of a layer are not known; None if they are, or if it is known to have none."""
     plain = keras.layers.SimpleRNNCell
-    own = [cell for cell in cells_in(unit.cell) if _kind(cell) is None and type(cell) is not plain]
+    own = [cell for cell in cells_in(unit.cell) if _gated_kind(cell) is None and type(cell) is not plain]
     return f"{type(own[0]).__name__} is a cell of the author's own: its gates are not known" if own else None
 
 
-def _kind(cell: Any) -> str | None:
+def _gated_kind(cell: Any) -> str | None:
     """Return GRU or LSTM for Keras' cells and for subclasses that step as they do; None for one with its own `call`."""
-    return next((kind for base, kind in _KINDS if isinstance(cell, base) and type(cell).call is base.call), None)
+    return next((kind for base, kind in _GATED if isinstance(cell, base) and type(cell).call is base.call), None)

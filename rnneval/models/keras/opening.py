@@ -1,13 +1,14 @@
 """Opening a checkpoint: nothing in the file is run, and every assumption is noted.
 
-Full models of Keras 3 are loaded by Keras, those of Keras 2 by rewriting the configuration.
+Full models of Keras 3 are loaded by Keras, those of Keras 2 by rewriting the configuration. A layer that converts text
+to ids inside the model holds the vocabulary, and is left out when the model is called.
 """
 
 import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,27 +24,26 @@ from rnneval.checkpoints.keras2 import HARD_SIGMOID, OPERATION, rewrite
 from rnneval.checkpoints.places import FULL_MODELS
 from rnneval.checkpoints.rules import refused
 from rnneval.checkpoints.usercode import Builder, builder_of
-from rnneval.errors import CheckpointError, UsageError, VocabularyError, WeightShapeError, type_and_message
-from rnneval.models.keras.layers import sublayers
-from rnneval.models.keras.lm import RecurrentLM, eagerly, model_variables
-from rnneval.models.keras.state_tap import overridden
-from rnneval.models.keras.vocabularies import (
-    as_vocabulary,
-    explained,
-    from_ids,
-    is_lookup,
-    stored_vocabulary,
-    vocabulary_among,
-    vocabulary_inside,
+from rnneval.errors import (
+    CheckpointError,
+    RnnevalError,
+    UsageError,
+    VocabularyError,
+    WeightShapeError,
+    type_and_message,
 )
+from rnneval.models.keras.layers import is_graph, model_variables, overridden, sublayers
+from rnneval.models.keras.lm import RecurrentLM, eagerly
 from rnneval.models.keras.weights import (
     changed_functions,
+    checkpoint_reader,
     keras2_hard_sigmoid,
     load_hdf5,
     load_keras2_weights,
     load_weights,
 )
-from rnneval.models.keras.wrap import call_once, wrap
+from rnneval.models.keras.wrap import as_vocabulary, call_once, is_lookup, vocabulary_inside, vocabulary_of, wrap
+from rnneval.models.numpy.chain import HALVES
 from rnneval.options import OpenOptions, on_path
 from rnneval.records.paths import read_regular
 from rnneval.records.run import (
@@ -54,7 +54,26 @@ from rnneval.text import Vocabulary, find_vocabulary, siblings
 
 _MOST_MAP_BYTES = 1 << 24
 _HARMLESS = 1 << 22  # numbers that no file stores, 16 MB: random generators, states
-_HALVES = ("float16", "bfloat16")
+_LARGEST_GRAPH = 1 << 31  # bytes
+_SPECIAL = {
+    1: (
+        "one id more than it has tokens, most likely [UNK] (StringLookup puts it first) or the padding id 0",
+        "\"[UNK]\" first, as json.dump(lookup.get_vocabulary(), open('vocab.json', 'w')) of the StringLookup writes it",
+    ),
+    2: (
+        "two ids more than it has tokens, most likely the padding id 0 and [UNK] (TextVectorization puts them first)",
+        "\"\" and \"[UNK]\" first, as json.dump(layer.get_vocabulary(), open('vocab.json', 'w')) writes it",
+    ),
+    -1: (
+        "one id less than it has tokens: most likely it was trained without [UNK] or padding",
+        "the tokens alone, without the special one",
+    ),
+    -2: (
+        "two ids less than it has tokens: most likely it was trained without [UNK] and padding",
+        "the tokens alone, without the special ones",
+    ),
+}
+"""How many ids a file has more than a model: the likely cause, and the vocabulary file that is needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,15 +296,15 @@ def _keras2(artefact: Artefact, stored: FullModel, custom: Mapping[str, Any]) ->
 def _in_float32(model: Any) -> tuple[str, ...]:
     """Let every layer of half precision compute in float32, and say so: products are not rounded to 3 digits."""
     layers = [layer for layer in (model, *sublayers(model)) if isinstance(layer, keras.layers.Layer)]
-    named = {layer.dtype_policy.name for layer in layers if layer.compute_dtype in _HALVES}
+    named = {layer.dtype_policy.name for layer in layers if layer.compute_dtype in HALVES}
     if not named:
         return ()
     for layer in layers:
-        if layer.compute_dtype in _HALVES:
+        if layer.compute_dtype in HALVES:
             layer.dtype_policy = "float32"
     for variable in model_variables(model):
         # Keras does not cast a float16 weight beside float32 inputs: it is an error.
-        if isinstance(variable, keras.Variable) and variable.dtype in _HALVES:
+        if isinstance(variable, keras.Variable) and variable.dtype in HALVES:
             values = tf.cast(variable.value, "float32")
             variable._dtype = "float32"
             variable._initialize(values)
@@ -337,3 +356,132 @@ class Keras2Operation(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
         return {**super().get_config(), "function": self.function}
+
+
+def from_ids(model: Any) -> tuple[Any, Vocabulary | None, tuple[str, ...]]:
+    """Return a graph without its lookup layer, so that it takes ids, the vocabulary of that layer, and notes."""
+    inputs = getattr(model, "inputs", None) if is_graph(model) else None
+    if not inputs or len(inputs) != 1 or str(inputs[0].dtype) != "string":
+        return model, None, ()
+    lookup = next((layer for layer in model.layers if is_lookup(layer)), None)
+    if lookup is None:
+        return model, None, ()
+    notes = [f"the layer {lookup.name}, which makes ids of text, is left out: ids go in after it"]
+    standardize = getattr(lookup, "_standardize", None)
+    if standardize is not None:
+        notes.append(f"it standardizes its text ({standardize}), which is not done here: give text in that form")
+    if isinstance(model, keras.Sequential):
+        rest = model.layers[model.layers.index(lookup) + 1 :]
+        after = keras.Sequential([keras.Input(lookup.output.shape[1:], dtype="int32"), *rest])
+    else:
+        after = keras.Model(lookup.output, model.outputs[0])
+    return after, vocabulary_of(lookup), tuple(notes)
+
+
+def vocabulary_among(lookups: Mapping[str, Any], width: int) -> Vocabulary | None:
+    """Return the vocabulary of the lookup layers that are as long as a model's output is wide; None if they differ."""
+    found: dict[str, Vocabulary] = {}
+    for name, lookup in lookups.items():
+        vocabulary = vocabulary_of(lookup)
+        if vocabulary.size == width:
+            source = f"{type(lookup).__name__} {name} of the builder's code"
+            found.setdefault(vocabulary.sha256, replace(vocabulary, source=source))
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
+def stored_vocabulary(artefact: Artefact) -> Vocabulary | None:
+    """Find the one table of tokens that is as long as some weight is wide; None if there is no such table.
+
+    StringLookup keeps id 0 for [UNK] and stores only the other tokens, so that a table of one token less fits, too.
+    """
+    try:
+        sizes = {
+            int(size) for shape in checkpoint_reader(artefact).get_variable_to_shape_map().values() for size in shape
+        }
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{artefact.path}: its variables are damaged: {' '.join(str(error).split())[:200]}"
+        ) from error
+    fitting: dict[str, Vocabulary] = {}
+    for tokens in _tables(artefact):
+        known = tokens if len(tokens) in sizes else ["[UNK]", *tokens] if len(tokens) + 1 in sizes else None
+        if known is not None and len(set(known)) == len(known):
+            found = Vocabulary.from_tokens(known, source=f"a lookup table of the SavedModel {artefact.path}")
+            fitting.setdefault(found.sha256, found)
+    if len(fitting) > 1:
+        raise VocabularyError(
+            f"{artefact.path}: {len(fitting)} tables of tokens fit and differ: say which by --vocab FILE"
+        )
+    return next(iter(fitting.values()), None)
+
+
+def _tables(artefact: Artefact) -> list[list[str]]:
+    """Return the rows of strings among the constants of the graph; its functions have only names of weights."""
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    path, program = artefact.path / "saved_model.pb", artefact.place / "saved_model.pb"
+    if program.stat().st_size > _LARGEST_GRAPH:
+        raise CheckpointError(f"{path}: larger than {_LARGEST_GRAPH:,} bytes: refused")
+    model = saved_model_pb2.SavedModel()
+    try:
+        model.ParseFromString(program.read_bytes())
+    except DecodeError as error:
+        raise CheckpointError(f"{path}: damaged or truncated ({error}): copy or save it again") from error
+    nodes = [node for graph in model.meta_graphs for node in graph.graph_def.node if node.op == "Const"]
+    found = []
+    for tensor in (node.attr["value"].tensor for node in nodes):
+        row = len(tensor.tensor_shape.dim) == 1 and tensor.dtype == tf.string.as_datatype_enum
+        if row and len(tensor.string_val) == tensor.tensor_shape.dim[0].size > 1:
+            found.append([bytes(value).decode("utf-8", errors="replace") for value in tensor.string_val])
+    return found
+
+
+def explained(
+    error: WeightShapeError, builder: Builder, vocabulary: Vocabulary | None, load: Callable[[Builder], Any]
+) -> WeightShapeError:
+    """Return the error with its likely cause: special tokens, where the size of a vocabulary is off by one or two.
+
+    With it come options under which every weight fits, if there are such: `load` raises an error if they do not. The
+    builder was offered the size of the vocabulary.
+    """
+    # All shapes differ in one size alone, by 1 or 2; the model has one, and the file has the other.
+    if any(len(held) != len(wanted) for _, held, wanted in error.pairs):
+        return error
+    differing = {(w, h) for _, held, wanted in error.pairs for h, w in zip(held, wanted, strict=True) if h != w}
+    if len(differing) != 1 or (more := (sizes := differing.pop())[1] - sizes[0]) not in _SPECIAL:
+        return error
+    (seen, needed), (likely, file) = sizes, _SPECIAL[more]
+    options: tuple[str, ...] = ()
+    for other, given in _candidates(builder, seen, needed):
+        with suppress(RnnevalError):
+            load(other)
+            options = given
+            break
+    what = f"with {' '.join(options)} every weight of the file fits" if options else ""
+    what = what or f"give the builder {needed} in place of {seen}"
+    about = f"--vocab FILE with {needed} tokens, {file}"
+    if vocabulary is None or (vocabulary.first_id + vocabulary.size != needed and more != 1):
+        what += f"; as vocabulary give {about}"
+    elif vocabulary.first_id + vocabulary.size != needed:
+        what += f"; the ids of its tokens then begin at 1, or give {about}"
+    cause = f"the model has {seen} ids and the file {needed}, {likely}"
+    message = f"{str(error).rpartition(': ')[0]}: {cause}: {what}"
+    return WeightShapeError(message, pairs=error.pairs, options=options)
+
+
+def _candidates(builder: Builder, seen: int, needed: int) -> list[tuple[Builder, tuple[str, ...]]]:
+    """Return the builders that may make a model of the needed size, each with the options that ask for it."""
+    sized = {"vocab_size", *(name for name, value in builder.arguments.items() if value == seen)}
+    found: list[tuple[Builder, tuple[str, ...]]] = [
+        (replace(builder, arguments={**builder.arguments, name: needed}), ("--builder-arg", f"{name}={needed}"))
+        for name in builder.parameters()
+        if name in sized
+    ]
+    if not builder.run_module:
+        found += [
+            (replace(builder, values={**builder.values, name: needed}), ("--builder-global", f"{name}={needed}"))
+            for name, value in builder.numbers().items()
+            if value == seen
+        ]
+    return found

@@ -11,7 +11,7 @@ its block ends.
 
 A *unit* is a recurrent layer or a free cell (`rnneval.models.keras.layers`). Its *turn* counts its runs in a block,
 from 1. A unit that reads the tokens of one call several times has one *place* per reading, each with a state of its
-own; place k is `unit.at(k)` (`rnneval.wiring.places`). Where every run reads all tokens, the k-th turn is place k; a
+own; place k is `unit.at(k)` (`rnneval.models.places`). Where every run reads all tokens, the k-th turn is place k; a
 cell that runs once per token in a loop has many turns and one place.
 """
 
@@ -27,12 +27,12 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from rnneval.models.keras.layers import Unit
-from rnneval.wiring.places import places_of
+from rnneval.models.keras.layers import RecurrentUnit, overridden
+from rnneval.models.places import places_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Run:
+class LayerRun:
     """One run of a recurrent layer over a segment, or of a cell over one token."""
 
     layer: Any
@@ -41,7 +41,7 @@ class Run:
     arguments: tuple[Any, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)  # further arguments of the call, positional and by name
     turn: int = 0  # the number of this run among those of the same layer since the tap was installed, from 1
-    every_step: bool = False  # whether the observer asks for `Result.states`
+    every_step: bool = False  # whether the observer asks for `LayerResult.states`
     nudge: Any = None
     """Numbers to add to the states after every step, `(batch, time, all units of all states)`; for layers only."""
 
@@ -66,7 +66,7 @@ class Run:
         return self.options.get("training", self.arguments[1] if len(self.arguments) > 1 else False)
 
 
-class Result(NamedTuple):
+class LayerResult(NamedTuple):
     """The result of a run."""
 
     output: Any  # the last output, `(batch, units)`
@@ -76,8 +76,10 @@ class Result(NamedTuple):
     """Each part of the state after every step, `(batch, time, units)`, if the run asked for it."""
 
 
-Proceed = Callable[[Run], Result]
-Observer = Callable[[Run, Proceed], Result]  # (a run, the function that executes it) → the result that the model gets
+Proceed = Callable[[LayerRun], LayerResult]
+Observer = Callable[
+    [LayerRun, Proceed], LayerResult
+]  # (a run, the function that executes it) → the result that the model gets
 
 
 def leaves_of(state: Any) -> tuple[Any, ...]:
@@ -94,11 +96,11 @@ def tap(target: Any, observer: Observer) -> Iterator[None]:
     original = vars(target)[attribute] if is_class else getattr(target, attribute)
     parameters = list(inspect.signature(original).parameters)[1 if is_class else 0 :]
     names = ("sequences", "initial_state") if is_layer else ("inputs", *parameters[1:2], "states")
-    # A tap that is installed already gets the `Run` itself: Keras' arguments have no place for its further fields.
+    # A tap that is installed already gets the `LayerRun` itself: Keras' arguments have no place for its further fields.
     below: Proceed = getattr(original, "observed", None) or partial(_execute, original, is_class)
     turns: dict[int, int] = {}
 
-    def observed(run: Run) -> Result:
+    def observed(run: LayerRun) -> LayerResult:
         turns[id(run.layer)] = turns.get(id(run.layer), 0) + 1
         return observer(replace(run, turn=turns[id(run.layer)]), below)
 
@@ -106,7 +108,7 @@ def tap(target: Any, observer: Observer) -> Iterator[None]:
     def replacement(layer: Any, *arguments: Any, **options: Any) -> Any:
         rest = list(arguments)
         inputs, state = (rest.pop(0) if rest else options.pop(name, None) for name in names[:2])
-        result = observed(Run(layer=layer, inputs=inputs, state=state, arguments=tuple(rest), options=options))
+        result = observed(LayerRun(layer=layer, inputs=inputs, state=state, arguments=tuple(rest), options=options))
         return (result.output, result.outputs, result.state) if is_layer else (result.output, result.state)
 
     vars(replacement)["observed"] = observed
@@ -142,35 +144,18 @@ def tap_classes(cells: Sequence[Any], observer: Observer) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def overridden(owner: Any, attribute: str, value: Any) -> Iterator[None]:
-    """Set an attribute of a Keras object or class while the block runs, past Keras' tracking; blocks may be nested."""
-    own = vars(owner)
-    put = partial(setattr, owner) if isinstance(owner, type) else own.__setitem__
-    remove = partial(delattr, owner) if isinstance(owner, type) else own.__delitem__
-    had, before = attribute in own, own.get(attribute)
-    put(attribute, value)
-    try:
-        yield
-    finally:
-        if had:
-            put(attribute, before)
-        else:
-            remove(attribute)
-
-
-def _execute(original: Any, is_unbound: bool, run: Run) -> Result:
+def _execute(original: Any, is_unbound: bool, run: LayerRun) -> LayerResult:
     call = partial(original, run.layer) if is_unbound else original
     if not run.is_layer:
         output, new = call(run.inputs, run.state, *run.arguments, **run.options)
         states = tuple(leaf[:, None] for leaf in leaves_of(new)) if run.every_step else None
-        return Result(output, None, new, states)
+        return LayerResult(output, None, new, states)
     if run.every_step or run.nudge is not None:
         return _execute_by_steps(call, run)
-    return Result(*call(run.inputs, run.state, *run.arguments, **run.options))
+    return LayerResult(*call(run.inputs, run.state, *run.arguments, **run.options))
 
 
-def _execute_by_steps(loop: Callable[..., Any], run: Run) -> Result:
+def _execute_by_steps(loop: Callable[..., Any], run: LayerRun) -> LayerResult:
     """Run the layer's own loop with a probe in place of its cell, so that it collects the states after every step.
 
     An LSTM layer shows c only at the end of a call, so the probe outputs the cell's output and all its new states side
@@ -188,7 +173,7 @@ def _execute_by_steps(loop: Callable[..., Any], run: Run) -> Result:
     parts = probe.apart(outputs)
     parts_and_starts = zip(parts[probe.states_at :], leaves_of(run.state), strict=True)
     states = tuple(_held_over_masked_steps(part, run.mask, start) for part, start in parts_and_starts)
-    return Result(probe.apart(last)[probe.output_at], parts[probe.output_at], new, states)
+    return LayerResult(probe.apart(last)[probe.output_at], parts[probe.output_at], new, states)
 
 
 class _ProbeCell:
@@ -247,7 +232,7 @@ def _held_over_masked_steps(states: Any, mask: Any, start: Any) -> Any:
 class UnitRun:
     """The states of one run of a unit, or of the joined runs of one of its places; tensors."""
 
-    unit: Unit
+    unit: RecurrentUnit
     turn: int  # the number of this run among the unit's runs in the block, from 1
     steps: int | None  # the number of tokens; None if the shape leaves it open
     before: tuple[Any, ...]  # each part of the state before the first step, `(batch, units)`
@@ -263,7 +248,9 @@ class UnitRun:
 
 
 @contextmanager
-def record_runs(units: Sequence[Unit], given: Mapping[Unit, Sequence[Any]] | None = None) -> Iterator[list[UnitRun]]:
+def record_runs(
+    units: Sequence[RecurrentUnit], given: Mapping[RecurrentUnit, Sequence[Any]] | None = None
+) -> Iterator[list[UnitRun]]:
     """Record the states of each run of the units while the block runs, each with the state that is `given`, if any.
 
     Its key `unit.at(k)` is the unit's k-th run in the block, which is its place k only if every run reads all tokens.
@@ -271,7 +258,7 @@ def record_runs(units: Sequence[Unit], given: Mapping[Unit, Sequence[Any]] | Non
     seen: list[UnitRun] = []
     output_states = (keras.layers.GRU, keras.layers.LSTM, keras.layers.SimpleRNN)
 
-    def observe(unit: Unit, run: Run, proceed: Proceed) -> Result:
+    def observe(unit: RecurrentUnit, run: LayerRun, proceed: Proceed) -> LayerResult:
         own = (given or {}).get(unit.at(run.turn))
         if own is not None:
             run = replace(run, state=keras.tree.pack_sequence_as(run.state, list(own)))
@@ -294,9 +281,9 @@ def record_runs(units: Sequence[Unit], given: Mapping[Unit, Sequence[Any]] | Non
         yield seen
 
 
-def by_place(seen: Sequence[UnitRun], tokens: int) -> tuple[Unit, ...]:
+def by_place(seen: Sequence[UnitRun], tokens: int) -> tuple[RecurrentUnit, ...]:
     """Return the units that ran in a call over `tokens` tokens, once per place, in the order of their first runs."""
-    found: dict[int, Unit] = {}
+    found: dict[int, RecurrentUnit] = {}
     for unit in dict.fromkeys(run.unit for run in seen):
         own = [k for k, run in enumerate(seen) if run.unit is unit]
         places = _places([seen[k] for k in own], [seen[k].steps or tokens for k in own], tokens)
@@ -314,14 +301,16 @@ class Trajectories:
 
     runs: list[UnitRun] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)  # the reason why a unit has none, by the unit's name
-    nudged: set[Unit] = field(default_factory=set)  # the units, each at its place, to whose states a nudge was added
+    nudged: set[RecurrentUnit] = field(
+        default_factory=set
+    )  # the units, each at its place, to whose states a nudge was added
 
-    def by_unit(self, time: int | None) -> dict[Unit, UnitRun]:
+    def by_unit(self, time: int | None) -> dict[RecurrentUnit, UnitRun]:
         """Return one trajectory for each place of each unit, joined along time where it is called step by step.
 
         A place whose states cannot be read, or are not one after each of `time` tokens, goes to `missing` in its place.
         """
-        found: dict[Unit, UnitRun] = {}
+        found: dict[RecurrentUnit, UnitRun] = {}
         for unit in dict.fromkeys(run.unit for run in self.runs):
             every = [run for run in self.runs if run.unit is unit]
             steps = [run.states[0].shape[1] or time or 1 for run in every]
@@ -343,7 +332,9 @@ class Trajectories:
 
 
 @contextmanager
-def trajectories_of(units: Sequence[Unit], nudges: Mapping[Unit, Any] | None = None) -> Iterator[Trajectories]:
+def trajectories_of(
+    units: Sequence[RecurrentUnit], nudges: Mapping[RecurrentUnit, Any] | None = None
+) -> Iterator[Trajectories]:
     """Record the states of units after every step, h *and* c, while the block runs the model.
 
     The `nudges` of some layers are added to their states after each step, `(batch, time, units)`; the last axis holds
@@ -351,7 +342,7 @@ def trajectories_of(units: Sequence[Unit], nudges: Mapping[Unit, Any] | None = N
     """
     seen, given = Trajectories(), nudges or {}
 
-    def observe(unit: Unit, run: Run, proceed: Proceed) -> Result:
+    def observe(unit: RecurrentUnit, run: LayerRun, proceed: Proceed) -> LayerResult:
         place = unit.at(run.turn) if given else unit
         nudge = given.get(place) if unit.is_layer else None
         if unit.is_layer:

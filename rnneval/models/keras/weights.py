@@ -24,8 +24,15 @@ from rnneval.checkpoints.keras2 import StoredLayer, from_cudnn, is_cudnn, read_l
 from rnneval.checkpoints.rules import refused
 from rnneval.checkpoints.tf1 import Tf1Cell, as_keras, cells_of, is_weight
 from rnneval.errors import CheckpointError, ShapePair, WeightShapeError
-from rnneval.models.keras.layers import Unit, cells_in, key_of, recurrent_units, walk_below
-from rnneval.models.keras.lm import model_variables, variable_name
+from rnneval.models.keras.layers import (
+    RecurrentUnit,
+    cells_in,
+    key_of,
+    model_variables,
+    recurrent_units,
+    variable_name,
+    walk_below,
+)
 from rnneval.models.numpy.chain import snake_case
 
 # State that is saved with the weights and has no part in evaluation: random generators and state of the training.
@@ -466,7 +473,7 @@ def load_tf1_weights(model: Any, reader: Any, path: Path, given: Mapping[str, An
     return tuple(said)
 
 
-def _of_cell(path: Path, cell: Tf1Cell, unit: Unit, reader: Any, forget_bias: float) -> dict[int, Any]:
+def _of_cell(path: Path, cell: Tf1Cell, unit: RecurrentUnit, reader: Any, forget_bias: float) -> dict[int, Any]:
     inner, found = unit.cell, dict[int, Any]()
     if cell.kind == "GRU" and inner.reset_after:
         raise CheckpointError(

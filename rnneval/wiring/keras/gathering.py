@@ -9,8 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnneval.models.keras.adapters import predicts_once
-from rnneval.models.keras.layers import is_graph
+from rnneval.models.keras.layers import is_graph, predicts_once
 from rnneval.models.keras.lm import RecurrentLM, eagerly
 from rnneval.models.keras.wrap import wrap
 from rnneval.records.wiring import Oracle, Wiring

@@ -22,7 +22,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rnneval.errors import type_and_message
-from rnneval.models.keras.state_tap import Proceed, Result, Run, leaves_of, tap_classes
+from rnneval.models.keras.state_tap import LayerResult, LayerRun, Proceed, leaves_of, tap_classes
 from rnneval.wiring.facts import Source
 from rnneval.wiring.keras.names import SourceLine, frames_of_call, is_composite
 from rnneval.wiring.keras.subject import Ready
@@ -225,7 +225,7 @@ class Recording:
                 Op(name=name, inputs=tuple(inputs), attributes=attributes, outputs=tuple(outputs), call=self.calls)
             )
 
-    def observe(self, run: Run, proceed: Proceed) -> Result:
+    def observe(self, run: LayerRun, proceed: Proceed) -> LayerResult:
         """Run the unit out of sight, and return a stub's result; a cell made of cells runs as its author wrote it."""
         if self._quiet or run.state is None or not _is_eager(run.inputs):
             return proceed(run)
@@ -242,7 +242,7 @@ class Recording:
         finally:
             self._quiet -= 1
 
-    def _stubbed(self, run: Run, states: tuple[Any, ...], result: Result) -> Result:
+    def _stubbed(self, run: LayerRun, states: tuple[Any, ...], result: LayerResult) -> LayerResult:
         """Record the run, and replace its states and outputs by numbers of the stub's own."""
         event, self._events = self._events, self._events + 1
         new_states = leaves_of(result.state)
@@ -263,9 +263,9 @@ class Recording:
                 outputs=made,
             )
         )
-        return Result(output, outputs, keras.tree.pack_sequence_as(result.state, list(emitted)))
+        return LayerResult(output, outputs, keras.tree.pack_sequence_as(result.state, list(emitted)))
 
-    def _outputs(self, result: Result, drawn: Any, emitted: tuple[Any, ...]) -> tuple[Any, Any, Any]:
+    def _outputs(self, result: LayerResult, drawn: Any, emitted: tuple[Any, ...]) -> tuple[Any, Any, Any]:
         """Draw outputs at random, but the last row is the emitted state where the unit's output is its state."""
         emissions = self.emissions
         slot = _output_slot(result)
@@ -315,7 +315,7 @@ def _is_eager(thing: Any) -> bool:
     return hasattr(thing, "numpy") and not isinstance(thing, _SYMBOLIC)
 
 
-def _step_by_step(run: Run) -> Result:
+def _step_by_step(run: LayerRun) -> LayerResult:
     """Run a layer around the author's cell of cells in a Python loop, so that its inner wiring shows."""
     layer, states = run.layer, run.state
     options = {"training": run.training} if getattr(layer.cell, "_call_has_training_arg", False) else {}
@@ -326,10 +326,10 @@ def _step_by_step(run: Run) -> Result:
         states = states if keras.tree.is_nested(states) else [states]
         outputs.append(output)
     every = tf.stack(outputs if layer.return_sequences else outputs[-1:], axis=1)
-    return Result(outputs[-1], every, states)
+    return LayerResult(outputs[-1], every, states)
 
 
-def _output_slot(result: Result) -> int | None:
+def _output_slot(result: LayerResult) -> int | None:
     """Return which part of the state the (last) output is, to the bit; None where it is none: a GRU's is its h."""
     output = np.asarray(result.output)
     for slot, state in enumerate(leaves_of(result.state)):

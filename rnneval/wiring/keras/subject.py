@@ -1,17 +1,16 @@
-"""The model under check: how it is called, whatever its kind, and made ready: built, with its ids, and restorable.
+"""The model under check, made ready: built, with its ids, and restorable.
 
-The check must run models that are wrong, so its tolerant adapters ask for less than those of
-`rnneval.models.keras.adapters`: a model that takes a state and never returns one, that keeps it in an attribute,
-or that returns it in a container of its own, is called too, with the state exactly as it returned it.
+The check must run models that are wrong, so it calls them by `rnneval.models.keras.adapters.callers_for`: a model that
+takes a state and never returns one, that keeps it in an attribute, or that returns it in a container of its own, is
+called too, with the state exactly as it returned it.
 """
 
-import dataclasses
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,241 +18,18 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rnneval.errors import type_and_message
-from rnneval.models.keras.adapters import (
-    LOGIT_KEYS,
-    ONE_HOT,
-    SCALED,
-    Convention,
-    GraphInputs,
-    Inputs,
-    call_parameters,
-    convention_of,
-)
-from rnneval.models.keras.layers import is_graph, is_recurrent, sublayers, walk_below
+from rnneval.models.keras.adapters import Caller, call_parameters, callers_for, fixed_batch
+from rnneval.models.keras.layers import is_recurrent, recurrent_layers, sublayers, walk_below
 from rnneval.wiring.behaviour import SHORT, Outputs, Pieces, Subject, special_ids
 from rnneval.wiring.difference import HALF_TYPES
 from rnneval.wiring.keras.names import Names
 from rnneval.wiring.keras.snapshot import Snapshot
 
 _SOURCE_TOKENS = 3  # a second text (an encoder's) has a length of its own, which tells the two apart
-_PLAIN = ("training", "mask", "return_sequences", "self")
-_OLD_STYLE = re.compile(r"^(h|c|s|hx|cx|state|carry|prev|past|mem|hid)")
-_STARTS = ("get_initial_state", "initial_state", "zero_state", "init_state", "initial_states", "init_hidden")
-_SCALE = 16  # the divisor of ids for an input of single numbers: any that keeps the few ids of a probe apart
-
 _RESET = re.compile(
     r"(reset|clear|forget|begin|start|new)(_all|_rnn|_my|_own|_new)?"
     r"(_(hidden_)?(state|states|memory|memories|cache|caches|hidden|carry|context|document|text|session|sequence))?"
 )
-
-
-class Answer(NamedTuple):
-    """The result of one call."""
-
-    logits: Any
-    state: Any = None  # the state as the model returned it; None if it returned none
-
-
-@dataclass(kw_only=True, eq=False)
-class TolerantAdapter:
-    """A way of calling one model."""
-
-    model: Any
-    takes_states: bool
-    takes_training: bool = True  # whether it can be called with training=True
-    texts: int = 1  # the number of arrays of ids that the model reads
-    batch: int | None = None  # the only batch size that it takes, where it takes one only
-    time: int | None = None
-    is_stateless_graph: bool = False
-    training: bool = False  # whether it is called as a training loop calls it
-
-    def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
-        """Read ids, one array for each of the model's texts, from a state (None for the model's own start)."""
-        raise NotImplementedError
-
-
-@dataclass(kw_only=True, eq=False)
-class TolerantSignature(TolerantAdapter):
-    """A subclassed model, or any object or function that is called with ids and maybe a state."""
-
-    convention: Convention
-    spread: bool = False  # whether `*states` takes the state
-    more_texts: tuple[str, ...] = ()
-    paired: str = ""  # `texts` or `state` where the first argument is a pair: of two texts, or of ids and the state
-
-    def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
-        """Call the model, and divide what it returns into logits and state."""
-        positional, named = self._arguments(ids, state)
-        return _divided(call_model(self.model, positional, named), ids[0])
-
-    def _arguments(self, ids: Sequence[Any], state: Any) -> tuple[list[Any], dict[str, Any]]:
-        convention, named = self.convention, self.convention.options(training=self.training)
-        if self.paired == "state":
-            return [(ids[0], state)], named
-        positional: list[Any] = [tuple(ids) if self.paired == "texts" else ids[0]]
-        named |= dict(zip(self.more_texts, ids[1:], strict=False))
-        if state is None and convention.required:  # the start that it offers, where it insists on being given one
-            makers = (getattr(self.model, name, None) for name in _STARTS)
-            maker = next((maker for maker in makers if callable(maker)), None)
-            state = None if maker is None else maker(int(ids[0].shape[0]))
-            if state is None:
-                return positional, named | {convention.state_names[0]: None}
-        if state is None:
-            return positional, named
-        if self.spread:
-            return [*positional, *(state if isinstance(state, (list, tuple)) else [state])], named
-        names = convention.state_names
-        if len(names) > 1 and isinstance(state, Mapping) and not set(names) <= set(state):
-            return positional, named | {names[0]: state}  # a part that no argument takes must not be dropped unseen
-        return positional, named | convention.state_arguments(state)
-
-
-@dataclass(kw_only=True, eq=False)
-class TolerantGraph(TolerantAdapter):
-    """A Sequential or functional model, with or without inputs and outputs for states."""
-
-    inputs: GraphInputs
-
-    def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
-        """Call the model; its own start is zeros."""
-        tensors = list(getattr(self.model, "inputs", None) or [None])
-        texts = [_encoded(text, tensors[place]) for text, place in zip(ids, self.inputs.texts, strict=True)]
-        states = self.inputs.zero_states(int(ids[0].shape[0])) if state is None else list(state)
-        given = self.inputs.packed(texts, states) if len(tensors) > 1 else texts[0]
-        # The call below the outermost check: a graph whose Input fixes the length still runs on another one.
-        fits = self.time is None or int(ids[0].shape[1]) == self.time
-        target = self.model if fits else self.model.call
-        # Without `training`, which would override what the author set for a layer: training=True stays on as written.
-        returned = call_model(target, [given], {"training": True} if self.training else {})
-        if not self.inputs.states:
-            return _divided(returned, ids[0]) if len(keras.tree.flatten(returned)) > 1 else Answer(logits=returned)
-        # States are outputs with the names of their inputs, else all outputs but the first.
-        if isinstance(returned, Mapping):
-            keys = list(self.model.input) if isinstance(self.model.input, Mapping) else []
-            wanted = [keys[place] for place in self.inputs.states] if keys else []
-            if wanted and set(wanted) <= set(returned):
-                logits = next(value for key, value in returned.items() if key not in wanted)
-                return Answer(logits=logits, state=tuple(returned[key] for key in wanted))
-        logits, *states = keras.tree.flatten(returned)
-        return Answer(logits=logits, state=tuple(states))
-
-
-def call_model(model: Any, positional: Sequence[Any], named: Mapping[str, Any]) -> Any:
-    """Call a model; `names` knows this function by its name as the end of the author's frames."""
-    return model(*positional, **named)
-
-
-def adapters_for(model: Any) -> Iterator[TolerantAdapter]:
-    """Yield the ways in which a model may want to be called, the likeliest first."""
-    if is_graph(model):
-        yield _graph_adapter(model)
-        return
-    plain = _signature_adapter(model)
-    yield plain
-    if not plain.more_texts:
-        yield replace(plain, paired="texts", texts=2)
-        if not plain.takes_states:
-            yield replace(plain, paired="state", takes_states=True)
-
-
-def _graph_adapter(model: Any) -> TolerantGraph:
-    """Return the way to call a graph of Keras: the last inputs are states, one fewer than there are outputs."""
-    inputs = list(getattr(model, "inputs", None) or [])
-    outputs = len(getattr(model, "outputs", None) or [None])
-    states = tuple(range(len(inputs)))[len(inputs) - (outputs - 1) :] if 1 < outputs <= len(inputs) else ()
-    texts = tuple(place for place in range(len(inputs)) if place not in states) or (0,)
-    shape = tuple(inputs[texts[0]].shape) if inputs else (None, None)
-    return TolerantGraph(
-        model=model,
-        takes_states=bool(states),
-        batch=shape[0] or fixed_batch(model),
-        time=shape[1] if len(shape) > 1 else None,
-        is_stateless_graph=not states and not any(layer.stateful for layer in recurrent_layers(model)),
-        texts=len(texts),
-        inputs=GraphInputs(model=model, texts=texts, states=states),
-    )
-
-
-def _signature_adapter(model: Any) -> TolerantSignature:
-    parameters = call_parameters(model)
-    names = _state_names(model, parameters)
-    flags = tuple(p.name for p in parameters if _is_flag(p) and p.name != "training")
-    takes_training = any(p.name == "training" for p in parameters)
-    needed = [
-        p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-    ]
-    more = tuple(name for name in needed if name not in names and name not in flags and name != "training")
-    spread = any(p.kind is p.VAR_POSITIONAL for p in parameters) and not names
-    return TolerantSignature(
-        model=model,
-        takes_states=bool(names) or spread,
-        takes_training=takes_training,
-        texts=1 + len(more),
-        batch=fixed_batch(model),
-        convention=Convention(
-            state_names=names,
-            required=tuple(name for name in needed if name in names),
-            flags=flags,
-            takes_training=takes_training,
-        ),
-        spread=spread,
-        more_texts=more,
-    )
-
-
-def _state_names(model: Any, parameters: Sequence[inspect.Parameter]) -> tuple[str, ...]:
-    """Return the names of the parameters that take a state: usual names, or names that begin like one."""
-    convention = convention_of(model)
-    usual = convention.state_names if convention else ()
-
-    def takes_state(p: inspect.Parameter) -> bool:
-        if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) or isinstance(p.default, (dict, list)) or _is_flag(p):
-            return False
-        begins_alike = bool(_OLD_STYLE.match(p.name))
-        named = (p.name in usual if usual else begins_alike) and p.name not in _PLAIN
-        return named or (p.default is None and begins_alike)
-
-    return tuple(p.name for p in parameters if takes_state(p))
-
-
-def _is_flag(parameter: inspect.Parameter) -> bool:
-    word = re.search(r"state|hidden|carry|memory", parameter.name)
-    asks = parameter.name.startswith(("return_", "with_", "output_", "give_"))
-    return bool(word) and (asks or isinstance(parameter.default, bool))
-
-
-def _divided(returned: Any, ids: Any) -> Answer:
-    if dataclasses.is_dataclass(returned) and not isinstance(returned, type):
-        returned = {f.name: getattr(returned, f.name) for f in dataclasses.fields(returned)}
-    if isinstance(returned, Mapping):
-        key = next((name for name in LOGIT_KEYS if name in returned), None)
-        if key is None:
-            alike = (name for name, part in returned.items() if _looks_like_logits(part, ids))
-            key = next(alike, next(iter(returned)))
-        others = {name: part for name, part in returned.items() if name != key}
-        state = next(iter(others.values())) if len(others) == 1 else others
-        return Answer(returned[key], state if keras.tree.flatten(state) else None)
-    if isinstance(returned, (tuple, list)) and len(returned) > 1:
-        at = next((i for i, part in enumerate(returned) if _looks_like_logits(part, ids)), 0)
-        rest = [part for i, part in enumerate(returned) if i != at]
-        return Answer(returned[at], rest[0] if len(rest) == 1 else rest)
-    if isinstance(returned, (tuple, list)) and returned:
-        returned = returned[0]
-    return Answer(logits=returned)
-
-
-def _looks_like_logits(part: Any, ids: Any) -> bool:
-    shape = getattr(part, "shape", None)
-    return shape is not None and len(shape) == 3 and tuple(shape[:2]) == tuple(ids.shape[:2])
-
-
-def fixed_batch(model: Any) -> int | None:
-    """Return the batch size that a stateful layer was built for."""
-    for layer in recurrent_layers(model):
-        leaves = keras.tree.flatten(getattr(layer, "states", None) or ()) if layer.stateful else []
-        if leaves:
-            return int(leaves[0].shape[0])
-    return None
 
 
 def reset_of(model: Any) -> Callable[[], Any] | None:
@@ -265,24 +41,12 @@ def reset_of(model: Any) -> Callable[[], Any] | None:
     return None
 
 
-def recurrent_layers(model: Any) -> list[Any]:
-    """Return the recurrent layers of a model, at any depth."""
-    return [layer for layer in sublayers(model) if isinstance(layer, keras.layers.RNN)]
-
-
-def _encoded(ids: Any, tensor: Any) -> Any:
-    if tensor is None or len(tensor.shape) < 3:
-        return ids
-    width = int(tensor.shape[-1] or 1)
-    return Inputs(kind=ONE_HOT if width > 1 else SCALED, width=width if width > 1 else _SCALE).encode(ids)
-
-
 @dataclass(kw_only=True, eq=False)
 class Ready:
     """A model that is built and can be called, and put back at any time."""
 
     model: Any
-    call: TolerantAdapter
+    call: Caller
     snapshot: Snapshot
     names: Names
     cells: tuple[Any, ...]
@@ -446,7 +210,7 @@ def make_ready(model: Any, vocab_size: int | None) -> Ready:
     before = Snapshot(model, built=False)
     fresh = [layer for _, layer in walk_below(model) if isinstance(layer, keras.layers.RNN) and not layer.built]
     errors: list[str] = []
-    for call in adapters_for(model):
+    for call in callers_for(model):
         try:
             ready = _warmed(model, call, vocab_size)
         except Exception as error:
@@ -468,7 +232,7 @@ def make_ready(model: Any, vocab_size: int | None) -> Ready:
     raise ValueError(errors[0])
 
 
-def _warmed(model: Any, call: TolerantAdapter, vocab_size: int | None) -> Ready:
+def _warmed(model: Any, call: Caller, vocab_size: int | None) -> Ready:
     """Call it twice without hooks: the first builds it, the second builds what only a given state needs."""
     batch = call.batch or 2
     # Before the first call: an embedding that is only made there may be one of positions.

@@ -10,7 +10,7 @@ import rnneval
 from rnneval.errors import TextError
 from rnneval.evaluate import losses, states
 from rnneval.evaluate.diagnostics.trace import trace
-from rnneval.models.keras import arrangement
+from rnneval.models.keras import hoisted
 from tests.evaluate.diagnostics.oracle import courses, ids_of, summary_of
 from tests.evaluate.small import LETTERS, letters, stacked
 
@@ -40,7 +40,7 @@ def test_each_statistic_agrees_with_a_float64_loop(model_of, tmp_path, name, str
 
 
 def test_rows_that_run_in_parts_are_each_in_their_place(model_of, tmp_path, monkeypatch):
-    monkeypatch.setattr(arrangement, "rows_a_part", lambda _: 2)
+    monkeypatch.setattr(hoisted, "_ROWS_A_PART", (2, 2))
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
     divided = []
     rows_of = states.StateWatch.rows

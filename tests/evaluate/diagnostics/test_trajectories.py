@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnneval.models.keras.layers import Unit, recurrent_units
+from rnneval.models.keras.layers import RecurrentUnit, recurrent_units
 from rnneval.models.keras.state_tap import trajectories_of
 
 X = np.random.default_rng(0).normal(size=(3, 7, 4)).astype("f4")
@@ -13,7 +13,7 @@ X = np.random.default_rng(0).normal(size=(3, 7, 4)).astype("f4")
 
 def unit_of(layer):
     layer(X)
-    return Unit(layer=layer, path="layer", name="layer")
+    return RecurrentUnit(layer=layer, path="layer", name="layer")
 
 
 def step_by_step(layer, mask=None):
