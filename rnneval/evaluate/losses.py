@@ -50,7 +50,9 @@ def long_array(shape: tuple[int, ...], dtype: DTypeLike, holds: str) -> NDArray[
         return np.zeros(shape, dtype)
     try:
         with tempfile.TemporaryFile(prefix="rnneval-") as file:
-            os.posix_fallocate(file.fileno(), 0, size)  # else a disk that is full later would end the process
+            file.truncate(size)
+            if hasattr(os, "posix_fallocate"):  # a page that a full disk does not take would end the process
+                os.posix_fallocate(file.fileno(), 0, size)
             return np.memmap(file, dtype, "r+", shape=shape)
     except OSError as error:
         raise TextError(

@@ -23,6 +23,7 @@ import msgspec
 
 import rnneval
 from rnneval.checkpoints import Artefact
+from rnneval.checkpoints.places import ZIP, first_bytes
 from rnneval.errors import CheckpointError, RecordError, RnnevalError, UsageError
 from rnneval.evaluate.executor import Done, Task, WorkerDiedError, connected
 from rnneval.evaluate.reopening import (
@@ -57,8 +58,8 @@ if TYPE_CHECKING:
 
 EVALUATION = 2
 """To be raised when the same evaluation would give other numbers: earlier records then no longer count as done."""
-# The first bytes of zip and HDF5 files, and the last ones of TensorFlow's `.index` files.
-_ZIP, _HDF5, _TABLE = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n", bytes.fromhex("57fb808b247547db")
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_TABLE = bytes.fromhex("57fb808b247547db")  # the last bytes of TensorFlow's `.index` files
 _ENDINGS = {".keras", ".h5", ".hdf5"}
 _PART = re.compile(r"(?P<prefix>.+)\.(?:index|data-\d+-of-\d+)", re.DOTALL)
 _KERAS = {"config.json", "model.weights.h5"}  # in every `.keras` file
@@ -191,7 +192,10 @@ def find_checkpoints(
     if not root.is_dir():
         what = "a file: rnneval evaluate measures one" if root.exists() else "no such folder"
         raise UsageError(f"{root}: {what}; rnneval sweep takes a folder of checkpoints")
-    found = {path.relative_to(root).as_posix(): (path, files) for path, files in _walk(root, out)}
+    try:
+        found = {path.relative_to(root).as_posix(): (path, files) for path, files in _walk(root, out)}
+    except OSError as error:
+        raise _unreadable(error, root) from error
     names = sorted(found, key=natural)
     others = tuple(name for name in names if not found[name][1])
     candidates = tuple(Candidate(name=n, path=found[n][0], files=found[n][1]) for n in names if found[n][1])
@@ -202,12 +206,12 @@ def find_checkpoints(
     return candidates, others
 
 
-def _unreadable(error: OSError, path: object = None) -> UsageError:
-    return UsageError(f"{path or error.filename}: cannot be read: {error.strerror or error}")
+def _unreadable(error: OSError, path: Path) -> UsageError:
+    return UsageError(f"{error.filename or path}: cannot be read: {error.strerror or error}")
 
 
 def _refuse(error: OSError) -> None:
-    raise _unreadable(error)
+    raise error
 
 
 def _walk(root: Path, out: str | os.PathLike[str] | None) -> Iterator[tuple[Path, tuple[Path, ...]]]:
@@ -228,7 +232,7 @@ def _walk(root: Path, out: str | os.PathLike[str] | None) -> Iterator[tuple[Path
             if part := _PART.fullmatch(file):
                 parts.setdefault(part["prefix"], []).append(file)
         for prefix, held in parts.items():
-            if held != [f"{prefix}.index"] or _some_bytes(folder / held[0], -len(_TABLE)) == _TABLE:
+            if held != [f"{prefix}.index"] or _is_index(folder / held[0]):
                 visible -= set(held)
                 yield folder / prefix, tuple(folder / file for file in held)
         for file in sorted(visible):
@@ -254,9 +258,9 @@ def _looks_like_checkpoint(path: Path) -> bool:
     """
     if path.suffix.lower() in _ENDINGS:
         return True
-    head = _some_bytes(path, 8)
-    if not head.startswith(_ZIP):
-        return head == _HDF5
+    head = first_bytes(path)
+    if not head.startswith(ZIP):
+        return head.startswith(_HDF5)
     try:
         with zipfile.ZipFile(path) as archive:
             return bool(_KERAS & set(archive.namelist()))
@@ -264,15 +268,11 @@ def _looks_like_checkpoint(path: Path) -> bool:
         return False
 
 
-def _some_bytes(path: Path, count: int) -> bytes:
-    """Return the first bytes of a file, or with a negative count the last ones."""
-    try:
-        with path.open("rb") as file:
-            if count < 0:
-                file.seek(max(0, path.stat().st_size + count))
-            return file.read(abs(count))
-    except OSError as error:
-        raise _unreadable(error, path) from error
+def _is_index(path: Path) -> bool:
+    """Return whether a file ends as TensorFlow's `.index` files do."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - len(_TABLE)))
+        return file.read() == _TABLE
 
 
 # One checkpoint

@@ -351,8 +351,8 @@ def write_trace(path: str | os.PathLike[str], watch: TraceWatch, run: Run) -> No
 def _along(watch: TraceWatch) -> Iterator[dict[str, Any]]:
     """Yield every state and gate at the stride."""
     positions, lines = watch.lines()
-    for start in range(0, len(positions), _LINES):
-        some = slice(start, start + _LINES)
+    for start in range(0, watch.most_lines, _LINES):
+        some = slice(*np.searchsorted(positions, [start * watch.stride, (start + _LINES) * watch.stride]))
         for series, values in zip(watch.series, lines[some].T, strict=True):
             yield {**series._asdict(), "value": values, "position": positions[some]}
 
