@@ -8,6 +8,7 @@ import errno
 import json
 import math
 import os
+import re
 import shlex
 import shutil
 import tempfile
@@ -31,6 +32,8 @@ from rnneval.records.paths import open_regular
 
 _WEIGHTS = "model.weights.h5"
 _MAX_INDEX_BYTES, _MAX_GRAPH_BYTES = 1 << 26, 1 << 27
+_SIZE = re.compile(rb"\x12[\x02-\x0b]\x08([\x80-\xff]{0,9}[\0-\x7f])")  # a dimension of a TensorShapeProto
+_SHAPE = re.compile(rb"(?:\x12[\x02-\x0b]\x08[\x80-\xff]{0,9}[\0-\x7f])+")
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
 
@@ -185,6 +188,8 @@ def _examined(found: Artefact, custom: Collection[str] | None) -> Artefact:
             index = found.files[found.format == "saved-model"]
             if (size := index.stat().st_size) > _MAX_INDEX_BYTES:
                 raise refused("bundle-size", found.path, f"its index has {size:,} bytes")
+            if shape := _impossible_shape(index.read_bytes()):
+                raise refused("bundle-size", found.path, f"its index declares a tensor of the shape {shape}")
             return found
         if not first_bytes(found.place).startswith(ZIP):
             return replace(found, format=_hdf5(found, custom))
@@ -193,6 +198,16 @@ def _examined(found: Artefact, custom: Collection[str] | None) -> Artefact:
         return replace(found, format="keras")
     except OSError as error:
         raise failure(found.path, error, "file") from error
+
+
+def _impossible_shape(index: bytes) -> tuple[int, ...]:
+    """Return a shape in an index whose size is beyond 64 bits: TensorFlow ends the process where it meets one."""
+    for dimensions in _SHAPE.finditer(index):
+        varints = _SIZE.findall(dimensions[0])
+        sizes = tuple(sum((byte & 127) << 7 * at for at, byte in enumerate(varint)) for varint in varints)
+        if math.prod(sizes) >= 1 << 62:
+            return sizes
+    return ()
 
 
 def _hdf5(found: Artefact, custom: Collection[str] | None) -> str:

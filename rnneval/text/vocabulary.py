@@ -315,9 +315,10 @@ def _named(checkpoint: Path) -> list[tuple[Path, bool]]:
 def _ordered(given: object, source: str) -> tuple[int | None, list[Any]]:
     """Return the tokens of a list or a map in the order of their ids, and the first id, None if no ids were given."""
     if isinstance(given, str | bytes | AbstractSet) or not isinstance(given, Iterable):
-        order = ", which has no order" if isinstance(given, AbstractSet) else ""
+        kind = type(given).__name__
+        what = f"is a {kind}, which has no order" if isinstance(given, AbstractSet) else f"is of type {kind}"
         raise VocabularyError(
-            f"the vocabulary ({source}) is of type {type(given).__name__}{order}: give a list of tokens in the order "
+            f"the vocabulary ({source}) {what}: give a list of tokens in the order "
             "of their ids, such as sorted(set(text)), or a map from token to id"
         )
     tokens = list(given)

@@ -62,7 +62,7 @@ def test_everything_is_as_in_plain_loops(  # noqa: PLR0917 - what hypothesis dra
     documents = naive.documents(texts, options)
     facts = naive.facts(documents, vocabulary.kind)
     tokens = naive.tokens(documents, vocabulary.ids, vocabulary.kind, options.unknown)
-    with patch.object(tokenise, "PIECE", chunk), patch.object(encoding, "IN_MEMORY", 5):
+    with patch.object(tokenise, "PIECE", chunk), patch.multiple(encoding, IN_MEMORY=5, _CHUNK=chunk):
         if len(tokens) <= len({token.document for token in tokens}):
             with pytest.raises(TextError, match=r"1 token|0 tokens"):
                 encode(write(texts), vocabulary, options)

@@ -52,7 +52,7 @@ def field(number: int, value: int | bytes) -> bytes:
 
 
 def entry(shape: tuple[int, ...], offset: int, size: int, crc: int, kind: int = 1) -> bytes:
-    dims = b"".join(field(2, field(1, dim)) for dim in shape)
+    dims = b"".join(field(2, field(1, dim % (1 << 64))) for dim in shape)
     crc_field = varint(6 << 3 | 5) + struct.pack("<L", crc)
     return field(1, kind) + field(2, dims) + field(4, offset) + field(5, size) + crc_field
 
@@ -182,6 +182,8 @@ Case("state_file_that_leads_out", "folder-link", state_file_that_leads_out, _BUI
 Case("data_that_is_a_link", "folder-link", data_that_is_a_link, _BUILDER)
 Case("data_that_is_a_pipe", "folder-link", data_that_is_a_pipe, _BUILDER)
 Case("tensor_of_four_gigabytes", "bundle-size", tensor_of_four_gigabytes, _MINE_BUILDER, late=True)
+Case("tensor_of_an_impossible_shape", "bundle-size", lambda folder, _: checkpoint(folder, (1 << 40, 1 << 40)), _BUILDER)
+Case("tensor_of_a_negative_shape", "bundle-size", lambda folder, _: checkpoint(folder, (-1, 2)), _BUILDER)
 Case("saved_model_that_writes", "graph-never-run", saved_model_that_writes, needs_tensorflow=True)
 Case(
     "saved_model_that_writes_while_it_is_loaded",
