@@ -256,7 +256,7 @@ class Packing:
 
     def zeros(self) -> Vectors:
         """Return the packed row that stands for an initial state without a vector of its own."""
-        row = np.zeros((), self.dtype)
+        row: Any = np.zeros(1, self.dtype)[0]
         return row if row["counters"].size else row["numbers"]
 
     def pack(self, state: Any, rows: int) -> Vectors:
