@@ -58,7 +58,8 @@ class Opening(OpeningGroup):
 
         # The last digits depend on the number of threads: they shall not depend on the worker.
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-        options = OpenOptions(**{**vars(self), "expect_sha256": sha256, "backend": backend or self.backend})
+        backend = self.backend if backend in {None, "step"} else backend  # a builder says itself that it makes steps
+        options = OpenOptions(**{**vars(self), "expect_sha256": sha256, "backend": backend})
         model: LanguageModel = open_checkpoint(path, **vars(with_automatic_backend(options, kernel=kernel)))
         return model
 

@@ -215,7 +215,7 @@ class StateLeaf:
         if self.dtype.kind == "c":
             numbers: NDArray[Any] = np.array(columns, self.dtype.type().real.dtype, order="C").view(self.dtype)
         else:
-            numbers = (np.rint(columns) if self.dtype.kind in "iub" else np.array(columns)).astype(self.dtype)
+            numbers = (np.rint(columns) if self.dtype.kind in "iub" else columns).astype(self.dtype)
         if self.axis is None:
             return np.ascontiguousarray(numbers[0]).reshape(self.shape)
         return np.ascontiguousarray(np.moveaxis(numbers.reshape(-1, *self.shape), 0, self.axis))
@@ -256,7 +256,7 @@ class Packing:
 
     def zeros(self) -> Vectors:
         """Return the packed row that stands for an initial state without a vector of its own."""
-        row = np.zeros((), self.dtype)
+        row: Any = np.zeros(1, self.dtype)[0]
         return row if row["counters"].size else row["numbers"]
 
     def pack(self, state: Any, rows: int) -> Vectors:

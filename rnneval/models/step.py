@@ -481,7 +481,7 @@ class _StepScorer:
         groups = self._packing.groups(states)
         order = np.argsort(np.concatenate(groups))
         predicted, after = zip(*(self._read(ids[rows], targets[rows], states[rows]) for rows in groups), strict=True)
-        columns = (np.concatenate(parts)[order] for parts in zip(*predicted, strict=True))
+        scored = Predicted(*(np.concatenate(parts)[order] for parts in zip(*predicted, strict=True)))
         calls = np.concatenate(after)[order]  # the state after each call, by row
         seen: tuple[SeenRows, ...] = ()
         if self._layout is not None:
@@ -492,7 +492,7 @@ class _StepScorer:
                 if (key := ".".join(_named(leaf.path))) in self._layout.states
             }
             seen = (SeenRows(len(ids), self._layout, trajectories, {}),)
-        return Stepped(Predicted(*columns), calls[:, -1], seen)
+        return Stepped(scored, calls[:, -1], seen)
 
     def _read(
         self, ids: NDArray[np.int32], targets: NDArray[np.int32], vectors: Vectors
