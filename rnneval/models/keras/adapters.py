@@ -1,12 +1,12 @@
-"""How a model is called: as its author wrote it, and with its state as a flat tuple of tensors.
+"""How a model is called with its state: one adapter for each way in which a model takes and returns it.
 
-A *caller* calls a model with ids and a state, in the container in which the model itself returned it. `callers_for`
-finds the ways that a model may want; the wiring check, which has to run models that are wrong, needs no more.
-
-An *adapter* maps `(ids, leaves)` to `(logits, leaves)`: the leaves are the tensors of the state, and None stands for
-the model's own start. There is one for each *state contract*, the way in which a model passes its state: 1 as an
+An adapter maps ids and a state, in the container in which the model itself returned it, to logits and the new state;
+None stands for the model's own start. The *state contract* is the way in which a model passes its state: 1 as an
 argument of `call`, 2 as inputs and outputs of a graph, 3 in stateful layers, 4 not at all (a stateless graph), 5 not at
-all (a window of fixed length). `recognise` finds it, and refuses what cannot be called without a guess.
+all (a window of fixed length).
+
+`recognise` finds the adapter of a language model, and refuses what cannot be called without a guess. `adapters_for`
+finds the ways in which the wiring check may call a model as its author wrote it: it has to run models that are wrong.
 """
 
 import dataclasses
@@ -62,7 +62,7 @@ class Answer(NamedTuple):
     logits: Any
     """Logits `(batch, time, V)`; probabilities where that is what the model returns."""
     state: Any = None
-    """The state as the model returned it, None if it returned none; of an adapter and a `RecurrentLM`, its leaves."""
+    """The state as the model returned it, None if it returned none; of a `RecurrentLM` its leaves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,28 +126,25 @@ def convention_of(model: Any, *, tolerant: bool = False) -> Convention:
     """Read the convention from the signature of `call`.
 
     Recognised are the usual argument names, arguments with such a word or letter for a name and None as their default
-    (`h` and `c`, `lstm_state`), and flags that begin with `return_`. With `tolerant`, so are arguments whose names only
-    begin like a state's, more flags, and further texts.
+    (`h` and `c`, `lstm_state`), and a flag that begins with `return_`. With `tolerant`, so are arguments whose names
+    only begin like a state's, and more flags.
     """
-    parameters = [p for p in call_parameters(model) if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    names = [p.name for p in parameters]
-    usual = [p.name for p in parameters if _names_a_state(p)]
-    flags = [name for name in names if name.startswith("return_") and any(word in name for word in _STATE_WORDS)][:1]
-    takes_training = "training" in names
-    if not tolerant:
-        required = tuple(p.name for p in parameters if p.name in usual and p.default is p.empty)
-        return Convention(
-            state_names=tuple(usual), required=required, flags=tuple(flags), takes_training=takes_training
-        )
-    flags = [p.name for p in parameters if _is_flag(p) and p.name != "training"]
-    states = [p.name for p in parameters if _may_take_a_state(p, usual)]
+    every = call_parameters(model)
+    parameters = [p for p in every if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    states = [p.name for p in parameters if _names_a_state(p)]
+    flags = [
+        p.name for p in parameters if p.name.startswith("return_") and any(word in p.name for word in _STATE_WORDS)
+    ][:1]
+    if tolerant:
+        states = [p.name for p in parameters if _may_take_a_state(p, states)]
+        flags = [p.name for p in parameters if _is_flag(p) and p.name != "training"]
     needed = [p.name for p in parameters if p.default is p.empty and p.kind is not p.POSITIONAL_ONLY]
     return Convention(
         state_names=tuple(states),
         required=tuple(name for name in needed if name in states),
         flags=tuple(flags),
-        takes_training=takes_training,
-        spread=not states and any(p.kind is p.VAR_POSITIONAL for p in call_parameters(model)),
+        takes_training=any(p.name == "training" for p in parameters),
+        spread=not states and any(p.kind is p.VAR_POSITIONAL for p in every),
         more_texts=tuple(name for name in needed if name not in {*states, *flags, "training"}),
     )
 
@@ -174,20 +171,20 @@ def _is_flag(parameter: inspect.Parameter) -> bool:
 
 
 @dataclass(kw_only=True, eq=False)
-class Caller:
-    """A way of calling one model as its author wrote it."""
+class Adapter:
+    """A way of calling one model."""
 
     model: Any
-    takes_states: bool
+    contract: int
+    takes_states: bool = False
     inputs: tuple[Inputs, ...] = (Inputs(),)  # the form of each text that the model reads
     takes_training: bool = True  # whether it can be called with training=True
     training: bool | None = False  # None leaves each layer of a graph as its author called it
     batch: int | None = None  # the only batch size that it takes, where it takes one only
     time: int | None = None
-    is_stateless_graph: bool = False
 
     def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
-        """Read ids, one array for each of the model's texts, from a state (None for the model's own start)."""
+        """Read ids `(batch, time)`, one array for each of the model's texts, from a state."""
         raise NotImplementedError
 
     @property
@@ -195,14 +192,29 @@ class Caller:
         """The number of arrays of ids that the model reads."""
         return len(self.inputs)
 
+    @property
+    def is_stateless_graph(self) -> bool:
+        """True if the author's model passes no state."""
+        return self.contract == 4
+
+    @property
+    def said(self) -> str:
+        """The contract, as a sentence for the record."""
+        return CARRIED[self.contract]
+
     def _encoded(self, ids: Sequence[Any]) -> list[Any]:
         return [how.encode(text) for how, text in zip(self.inputs, ids, strict=True)]
 
+    def _run(self, ids: Any) -> Any:
+        named = {"training": self.training} if self.takes_training else {}
+        return self.model(self.inputs[0].encode(ids), **named)
+
 
 @dataclass(kw_only=True, eq=False)
-class SignatureCaller(Caller):
+class SignatureAdapter(Adapter):
     """A subclassed model, or any object or function that is called with ids and maybe a state."""
 
+    contract: int = 1
     convention: Convention
     paired: str = ""  # `texts` or `state` where the first argument is a pair: of two texts, or of ids and the state
 
@@ -210,6 +222,11 @@ class SignatureCaller(Caller):
         """Call the model, and divide what it returns into logits and state."""
         positional, named = self._arguments(ids, state)
         return _divided(call_model(self.model, positional, named), ids[0], self.convention.state_names)
+
+    @property
+    def said(self) -> str:
+        """The contract, as a sentence for the record."""
+        return f"states argument: call takes {' and '.join([*self.convention.state_names, *self.convention.flags])}"
 
     def _arguments(self, ids: Sequence[Any], state: Any) -> tuple[list[Any], dict[str, Any]]:
         convention, texts = self.convention, self._encoded(ids)
@@ -234,7 +251,7 @@ class SignatureCaller(Caller):
 
 
 @dataclass(kw_only=True, eq=False)
-class GraphCaller(Caller):
+class GraphAdapter(Adapter):
     """A Sequential or functional model, with or without inputs and outputs for states."""
 
     text_places: tuple[int, ...] = (0,)  # the places of the texts among the inputs
@@ -273,14 +290,14 @@ def call_model(model: Any, positional: Sequence[Any], named: Mapping[str, Any]) 
     return model(*positional, **named)
 
 
-def callers_for(model: Any) -> Iterator[Caller]:
+def adapters_for(model: Any) -> Iterator[Adapter]:
     """Yield the ways in which a model may want to be called, the likeliest first."""
     if is_graph(model):
-        caller = graph_caller(model)
-        yield replace(caller, training=None)
+        # Without `training`, which would override what the author set for a layer: training=True stays on as written.
+        yield _graph_adapter(model, training=None)
         return
     convention = convention_of(model, tolerant=True)
-    plain = SignatureCaller(
+    plain = SignatureAdapter(
         model=model,
         takes_states=bool(convention.state_names) or convention.spread,
         takes_training=convention.takes_training,
@@ -295,7 +312,7 @@ def callers_for(model: Any) -> Iterator[Caller]:
             yield replace(plain, paired="state", takes_states=True)
 
 
-def graph_caller(model: Any) -> GraphCaller:
+def _graph_adapter(model: Any, training: bool | None = False) -> GraphAdapter:
     """Return the way to call a graph of Keras: it has one fewer input for states than outputs, the last ones.
 
     Where there are as many inputs as outputs, the one text is the input of whole numbers or of open length.
@@ -308,13 +325,14 @@ def graph_caller(model: Any) -> GraphCaller:
         states = tuple(place for place in places if place != text)
     texts = tuple(place for place in places if place not in states) or (0,)
     shape = tuple(given[texts[0]].shape) if given else (None, None)
-    return GraphCaller(
+    return GraphAdapter(
         model=model,
+        contract=2 if states else 3 if any(layer.stateful for layer in recurrent_layers(model)) else 4,
         takes_states=bool(states),
         inputs=tuple(_inputs_like(given[place] if given else None) for place in texts),
+        training=training,
         batch=shape[0] or fixed_batch(model),
         time=shape[1] if len(shape) > 1 else None,
-        is_stateless_graph=not states and not any(layer.stateful for layer in recurrent_layers(model)),
         text_places=texts,
         state_places=states,
     )
@@ -375,68 +393,8 @@ def fixed_batch(model: Any) -> int | None:
 
 
 @dataclass(kw_only=True, eq=False)
-class Adapter:
-    """One way of calling a model with the leaves of its state."""
-
-    model: Any
-    inputs: Inputs
-    contract: int
-    takes_training: bool = True
-    training: bool | None = False  # None leaves each layer of a graph as its author called it
-
-    def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Answer:
-        """Run the model over `(batch, time)` ids from a state, or from its own start where leaves is None."""
-        raise NotImplementedError
-
-    @property
-    def said(self) -> str:
-        """The contract, as a sentence for the record."""
-        return CARRIED[self.contract]
-
-    def _run(self, ids: Any) -> Any:
-        given = self.inputs.encode(ids)
-        return self.model(given, training=self.training) if self.takes_training else self.model(given)
-
-
-@dataclass(kw_only=True, eq=False)
-class ReturnedStateAdapter(Adapter):
-    """Adapter of a model that takes its state as an argument or as inputs of a graph, and returns it in any nest."""
-
-    caller: Caller
-    structure: Any = field(default=None, init=False)
-    """The container of the last returned state, with 0 for each leaf: learned at the first call."""
-
-    def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Answer:
-        """Call the model with the state packed as it returned it."""
-        state = None
-        if leaves is not None:
-            rest = iter(leaves)  # a None in the returned container stays None
-            flat = [None if leaf is None else next(rest) for leaf in tf.nest.flatten(self.structure)]
-            state = tf.nest.pack_sequence_as(self.structure, flat)
-        logits, new = replace(self.caller, training=self.training)([ids], state)
-        if new is None and isinstance(self.caller, SignatureCaller):
-            convention = self.caller.convention
-            hint = f"{convention.flags[0]}=True" if convention.flags else "a state"
-            raise CheckpointError(
-                f"{type(self.model).__name__}.call takes {' and '.join(convention.state_names)} but does not return a "
-                f"state (called with {hint} it returned {type(logits).__name__}): return (logits, states)"
-            )
-        self.structure = tf.nest.map_structure(lambda leaf: None if leaf is None else 0, new)
-        returned = [tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(new) if leaf is not None]
-        return Answer(logits, tuple(returned))
-
-    @property
-    def said(self) -> str:
-        """The contract, as a sentence for the record."""
-        if not isinstance(self.caller, SignatureCaller):
-            return CARRIED[self.contract]
-        convention = self.caller.convention
-        return f"states argument: call takes {' and '.join([*convention.state_names, *convention.flags])}"
-
-
-@dataclass(kw_only=True, eq=False)
 class LayerStatesAdapter(Adapter):
-    """Adapter of a model that takes no state: each recurrent layer is given its own through the state tap.
+    """A model that takes no state: each recurrent layer is given its own through the state tap, all as one tuple.
 
     A layer that is stateful is run as if it were not, so that its variables stay as they are; one that reads one token
     a call and makes one prediction is run as if it returned sequences.
@@ -446,25 +404,25 @@ class LayerStatesAdapter(Adapter):
     order: tuple[RecurrentUnit, ...] = field(default=(), init=False)
     """The units at each of their places, in the order in which they run: learned at the first call."""
 
-    def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Answer:
-        """Call the model with each unit's part of the leaves as its initial state."""
-        rest = iter(leaves or ())
-        given = {} if leaves is None else {unit: [next(rest) for _ in unit.slots] for unit in self.order}
+    def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
+        """Call the model with each unit's part of the state as its initial state."""
+        rest = iter(state or ())
+        given = {} if state is None else {unit: [next(rest) for _ in unit.slots] for unit in self.order}
         with ExitStack() as stack:
             for unit in self.units:
                 for attribute, value in (("stateful", False), ("return_sequences", True)):
                     if getattr(unit.layer, attribute, value) != value:
                         stack.enter_context(overridden(unit.layer, attribute, value))
             if not getattr(self.model, "built", True):
-                self._run(ids)  # Keras builds a subclassed model by running it once more, which is not recorded
+                self._run(ids[0])  # Keras builds a subclassed model by running it once more, which is not recorded
             for layer in sublayers(self.model):
                 if isinstance(layer, keras.layers.CategoryEncoding) and layer.output_mode == "one_hot":
                     stack.enter_context(overridden(layer, "call", partial(_one_hot_rows, layer, layer.call)))
             seen = stack.enter_context(record_runs(self.units, given))
-            logits = self._run(ids)
+            logits = self._run(ids[0])
         for run in seen:
             if run.turn > 1:
-                _require_second_place(run.unit, run.steps, ids.shape[1])
+                _require_second_place(run.unit, run.steps, ids[0].shape[1])
         self.order = tuple(run.unit.at(run.turn) for run in seen)
         return Answer(logits, tuple(leaf for run in seen for leaf in run.after))
 
@@ -492,21 +450,23 @@ def _require_second_place(unit: RecurrentUnit, steps: int | None, tokens: int | 
 
 @dataclass(kw_only=True, eq=False)
 class WindowAdapter(Adapter):
-    """Adapter of a window model, which predicts one token from the last N; its state is the last N − 1 ids.
+    """A window model, which predicts one token from the last N; its state is the last N − 1 ids.
 
     All positions of all rows are one batch, however the text is cut.
     """
 
+    contract: int = 5
     window: int  # N: the model maps `(windows, N)` tokens to `(windows, V)`
 
-    def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Answer:
-        """Predict after every token of `(batch, time)` ids; before the first there are N − 1 ids 0, or the leaf."""
-        past = tf.zeros([tf.shape(ids)[0], self.window - 1], tf.int32) if leaves is None else leaves[0]
-        both = tf.concat([past, ids], axis=1)  # (batch, N − 1 + time)
+    def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
+        """Predict after every token of `(batch, time)` ids; before the first there are N − 1 ids 0, or the state."""
+        text = ids[0]
+        past = tf.zeros([tf.shape(text)[0], self.window - 1], tf.int32) if state is None else state[0]
+        both = tf.concat([past, text], axis=1)  # (batch, N − 1 + time)
         windows = tf.signal.frame(both, self.window, 1)  # (batch, time, N)
         output = self._predictions(tf.reshape(windows, [-1, self.window]))
-        shape = tf.concat([tf.shape(ids), [output.shape[-1]]], axis=0)
-        shaped = tf.ensure_shape(tf.reshape(output, shape), [*ids.shape, output.shape[-1]])
+        shape = tf.concat([tf.shape(text), [output.shape[-1]]], axis=0)
+        shaped = tf.ensure_shape(tf.reshape(output, shape), [*text.shape, output.shape[-1]])
         return Answer(shaped, (both[:, both.shape[1] - self.window + 1 :],))
 
     @property
@@ -516,7 +476,7 @@ class WindowAdapter(Adapter):
 
     def _predictions(self, windows: Any) -> Any:
         """Run the model over `(windows, N)` ids, as many at once as fit into memory."""
-        most = max(1, _MOST_NUMBERS // (self.window * (self.inputs.width or 1)))
+        most = max(1, _MOST_NUMBERS // (self.window * (self.inputs[0].width or 1)))
         count = windows.shape[0]
         if count is None or count <= most:
             return self._run(windows)
@@ -563,7 +523,7 @@ def _inputs_of(model: Any, units: Sequence[RecurrentUnit], vocabulary_width: int
 
 def _adapter_of(model: Any, units: tuple[RecurrentUnit, ...], inputs: Inputs, window: int | None) -> Adapter:
     graph, stateful = is_graph(model), any(getattr(unit.layer, "stateful", False) for unit in units)
-    caller: Caller
+    length = window
     if graph:
         into, out = (len(getattr(model, ends, None) or [None]) for ends in ("inputs", "outputs"))
         if into != out:
@@ -572,31 +532,20 @@ def _adapter_of(model: Any, units: tuple[RecurrentUnit, ...], inputs: Inputs, wi
                 "states, and gives logits and as many states"
             )
         if into > 1:
-            caller = replace(graph_caller(model), inputs=(inputs,))
-            return ReturnedStateAdapter(model=model, inputs=inputs, contract=2, caller=caller)
-        length = (window or _window_length(model)) if predicts_once(model) else None
-    else:
-        convention = convention_of(model)
-        if convention.state_names:
-            caller = SignatureCaller(model=model, takes_states=True, inputs=(inputs,), convention=convention)
-            return ReturnedStateAdapter(model=model, inputs=inputs, contract=1, caller=caller)
-        length = window
+            return replace(_graph_adapter(model), inputs=(inputs,))
+        length = (window or next(iter(model.inputs[0].shape[1:2]), None)) if predicts_once(model) else None
+    elif (convention := convention_of(model)).state_names:
+        return SignatureAdapter(model=model, takes_states=True, inputs=(inputs,), convention=convention)
     one_step = graph and stateful and length == 1
     if length is not None and not one_step:
         if not units:
             raise CheckpointError(
                 f"{type(model).__name__} has no recurrent layer: rnneval evaluates recurrent language models"
             )
-        return WindowAdapter(model=model, inputs=inputs, contract=5, window=length, takes_training=graph)
+        return WindowAdapter(model=model, inputs=(inputs,), window=length, takes_training=graph)
     _require_carriable(model, units, one_step=one_step)
     contract = 3 if stateful else 4
-    return LayerStatesAdapter(model=model, inputs=inputs, units=units, contract=contract, takes_training=graph)
-
-
-def _window_length(model: Any) -> int | None:
-    inputs = getattr(model, "inputs", None)
-    length = inputs[0].shape[1] if inputs and len(inputs[0].shape) > 1 else None
-    return None if length is None else int(length)
+    return LayerStatesAdapter(model=model, inputs=(inputs,), units=units, contract=contract, takes_training=graph)
 
 
 def _require_carriable(model: Any, units: tuple[RecurrentUnit, ...], *, one_step: bool) -> None:
@@ -623,3 +572,31 @@ def _require_carriable(model: Any, units: tuple[RecurrentUnit, ...], *, one_step
             f"layer {once} has return_sequences=False: a window model (the last N tokens in, one prediction out), "
             "whose input does not say how long the window is: give --window N"
         )
+
+
+@dataclass(kw_only=True, eq=False)
+class FlatAdapter:
+    """An adapter of a language model whose state is the tuple of its tensors, the leaves."""
+
+    adapter: Adapter
+    structure: Any = field(default=None, init=False)
+    """The container of the last returned state, with 0 for each leaf: learned at the first call."""
+
+    def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Answer:
+        """Read `(batch, time)` ids from a state, or from the model's own start where leaves is None."""
+        state = None
+        if leaves is not None:
+            rest = iter(leaves)  # a None in the returned container stays None
+            flat = [None if leaf is None else next(rest) for leaf in tf.nest.flatten(self.structure)]
+            state = tf.nest.pack_sequence_as(self.structure, flat)
+        logits, new = self.adapter([ids], state)
+        if new is None and isinstance(self.adapter, SignatureAdapter):
+            convention = self.adapter.convention
+            hint = f"{convention.flags[0]}=True" if convention.flags else "a state"
+            raise CheckpointError(
+                f"{type(self.adapter.model).__name__}.call takes {' and '.join(convention.state_names)} but does not "
+                f"return a state (called with {hint} it returned {type(logits).__name__}): return (logits, states)"
+            )
+        self.structure = tf.nest.map_structure(lambda leaf: None if leaf is None else 0, new)
+        returned = [tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(new) if leaf is not None]
+        return Answer(logits, tuple(returned))

@@ -16,7 +16,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from rnneval.errors import CheckpointError, UsageError, in_one_line
-from rnneval.models.keras.adapters import Adapter, Answer
+from rnneval.models.keras.adapters import Answer, FlatAdapter
 from rnneval.models.keras.hoisted import Arrangement, arranged
 from rnneval.models.keras.layers import RecurrentUnit, gated_cells, states_of, why_no_gates, without_softmax
 from rnneval.models.keras.state_tap import trajectories_of
@@ -77,7 +77,7 @@ class RecurrentLM:
     why_no_vocabulary: str = ""
     """The places where no vocabulary was found, and what to give."""
     checkpoint: Checkpoint
-    drive: Adapter = field(repr=False)
+    drive: FlatAdapter = field(repr=False)
     units: tuple[RecurrentUnit, ...] = field(repr=False)
     """The recurrent layers, each at each of its places in a call."""
     row: State = field(repr=False)

@@ -6,10 +6,11 @@ to ids inside the model holds the vocabulary, and is left out when the model is 
 
 import json
 import math
+import operator
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from rnneval.errors import (
     UsageError,
     VocabularyError,
     WeightShapeError,
+    in_one_line,
     type_and_message,
 )
 from rnneval.models.keras.layers import is_graph, model_variables, overridden, sublayers
@@ -64,14 +66,6 @@ _SPECIAL = {
         "two ids more than it has tokens, most likely the padding id 0 and [UNK] (TextVectorization puts them first)",
         "\"\" and \"[UNK]\" first, as json.dump(layer.get_vocabulary(), open('vocab.json', 'w')) writes it",
     ),
-    -1: (
-        "one id less than it has tokens: most likely it was trained without [UNK] or padding",
-        "the tokens alone, without the special one",
-    ),
-    -2: (
-        "two ids less than it has tokens: most likely it was trained without [UNK] and padding",
-        "the tokens alone, without the special ones",
-    ),
 }
 """How many ids a file has more than a model: the likely cause, and the vocabulary file that is needed."""
 
@@ -84,8 +78,7 @@ class Loaded:
     vocabulary: Vocabulary | None = None  # the vocabulary of a layer that is left out
     notes: tuple[str, ...] = ()  # assumptions, a sentence each
     warnings: tuple[str, ...] = ()  # where the weights may have been trained with another function
-    lookups: Mapping[str, Any] = field(default_factory=dict)
-    """Lookup layers that the builder's code made beside the model, by their names there."""
+    lookups: tuple[Vocabulary, ...] = ()  # vocabularies of lookup layers that the builder's code made beside the model
 
 
 @on_path(OpenOptions)
@@ -103,9 +96,10 @@ def open(path: str | os.PathLike[str] | Artefact, options: OpenOptions) -> Recur
         if given is not None:
             return lm
         try:  # inside the model, in the builder's code, then beside the checkpoint
-            found = vocabulary_inside(lm.model, lm.width) or vocabulary_among(read.lookups, lm.width)
+            among = (vocabulary for vocabulary in read.lookups if vocabulary.size == lm.width)
+            found = vocabulary_inside(lm.model, lm.width) or _only_one(among)
             if found is None and artefact.format == "saved-model":
-                found = stored_vocabulary(artefact)
+                found = _stored_vocabulary(artefact)
             if found is None:
                 found = find_vocabulary(_place(artefact), lm.width)
             return replace(lm, vocabulary=found.fit(lm.width))
@@ -180,8 +174,12 @@ def _model(
         model, notes, changed = loaded(builder)
     except WeightShapeError as error:
         raise explained(error, builder, vocabulary, loaded) from error
+    among = tuple(
+        replace(vocabulary_of(lookup), source=f"{type(lookup).__name__} {name} of the builder's code")
+        for name, lookup in lookups.items()
+    )
     notes = (*builder.notes(), *notes, *_in_float32(model))
-    return Loaded(model=model, notes=notes, warnings=changed, lookups=lookups)
+    return Loaded(model=model, notes=notes, warnings=changed, lookups=among)
 
 
 def _map(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
@@ -199,16 +197,19 @@ def _map(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[st
 
 def _beside(artefact: Artefact) -> Vocabulary | None:
     """Return the only vocabulary in or beside a checkpoint, for a builder that must know its size; None otherwise."""
-    if artefact.format == "saved-model" and (stored := stored_vocabulary(artefact)) is not None:
+    if artefact.format == "saved-model" and (stored := _stored_vocabulary(artefact)) is not None:
         return stored
-    found: dict[str, Vocabulary] = {}
+    found = []
     for candidate in siblings(_place(artefact)):
-        try:
-            vocabulary = Vocabulary.from_file(candidate)
-        except VocabularyError:
-            continue
-        found.setdefault(vocabulary.sha256, vocabulary)
-    return next(iter(found.values())) if len(found) == 1 else None
+        with suppress(VocabularyError):
+            found.append(Vocabulary.from_file(candidate))
+    return _only_one(found)
+
+
+def _only_one(found: Iterable[Vocabulary]) -> Vocabulary | None:
+    """Return the vocabulary that all are equal to; None if there is none, or they differ."""
+    different = {vocabulary.sha256: vocabulary for vocabulary in found}
+    return next(iter(different.values())) if len(different) == 1 else None
 
 
 def _place(artefact: Artefact) -> Path:
@@ -322,22 +323,13 @@ def _one_hot(
 _COMPUTED: Mapping[str, Callable[..., Any]] = {
     "one_hot": _one_hot,
     "cast": ops.cast,
-    "math.add": lambda x, y: x + y,
-    "__operators__.add": lambda x, y: x + y,
-    "math.subtract": lambda x, y: x - y,
-    "math.multiply": lambda x, y: x * y,
-    "math.truediv": lambda x, y: x / y,
-    "math.divide": lambda x, y: x / y,
-    "math.negative": ops.negative,
-    "math.tanh": ops.tanh,
-    "math.sigmoid": ops.sigmoid,
-    "math.exp": ops.exp,
-    "math.square": ops.square,
-    "nn.relu": ops.relu,
-    "nn.softmax": lambda x, axis=-1: ops.softmax(x, axis=axis),
-    "nn.log_softmax": lambda x, axis=-1: ops.log_softmax(x, axis=axis),
-    "expand_dims": ops.expand_dims,
-    "squeeze": lambda x, axis=None: ops.squeeze(x, axis=axis),
+    **dict.fromkeys(("math.add", "__operators__.add"), operator.add),
+    "math.subtract": operator.sub,
+    "math.multiply": operator.mul,
+    **dict.fromkeys(("math.truediv", "math.divide"), operator.truediv),
+    **{f"math.{name}": getattr(ops, name) for name in ("negative", "tanh", "sigmoid", "exp", "square")},
+    **{f"nn.{name}": getattr(ops, name) for name in ("relu", "softmax", "log_softmax")},
+    **{name: getattr(ops, name) for name in ("expand_dims", "squeeze")},
     "identity": lambda x: x,
 }
 
@@ -378,63 +370,39 @@ def from_ids(model: Any) -> tuple[Any, Vocabulary | None, tuple[str, ...]]:
     return after, vocabulary_of(lookup), tuple(notes)
 
 
-def vocabulary_among(lookups: Mapping[str, Any], width: int) -> Vocabulary | None:
-    """Return the vocabulary of the lookup layers that are as long as a model's output is wide; None if they differ."""
-    found: dict[str, Vocabulary] = {}
-    for name, lookup in lookups.items():
-        vocabulary = vocabulary_of(lookup)
-        if vocabulary.size == width:
-            source = f"{type(lookup).__name__} {name} of the builder's code"
-            found.setdefault(vocabulary.sha256, replace(vocabulary, source=source))
-    return next(iter(found.values())) if len(found) == 1 else None
+def _stored_vocabulary(artefact: Artefact) -> Vocabulary | None:
+    """Find the one table of tokens in a SavedModel that is as long as some weight is wide; None if there is none.
 
-
-def stored_vocabulary(artefact: Artefact) -> Vocabulary | None:
-    """Find the one table of tokens that is as long as some weight is wide; None if there is no such table.
-
-    StringLookup keeps id 0 for [UNK] and stores only the other tokens, so that a table of one token less fits, too.
+    The tables are among the constants of the graph, which is read as data and never run. StringLookup keeps id 0 for
+    [UNK] and stores only the other tokens, so that a table of one token less fits, too.
     """
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    program, graphs = artefact.place / "saved_model.pb", saved_model_pb2.SavedModel()
+    if program.stat().st_size > _LARGEST_GRAPH:
+        raise CheckpointError(f"{artefact.path / program.name}: larger than {_LARGEST_GRAPH:,} bytes: refused")
     try:
-        sizes = {
-            int(size) for shape in checkpoint_reader(artefact).get_variable_to_shape_map().values() for size in shape
-        }
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{artefact.path}: its variables are damaged: {' '.join(str(error).split())[:200]}"
-        ) from error
-    fitting: dict[str, Vocabulary] = {}
-    for tokens in _tables(artefact):
+        shapes = checkpoint_reader(artefact).get_variable_to_shape_map().values()
+        graphs.ParseFromString(program.read_bytes())
+    except (tf.errors.OpError, ValueError, RuntimeError, DecodeError) as error:
+        raise CheckpointError(f"{artefact.path}: damaged or truncated: {in_one_line(error)}: save it again") from error
+    sizes, fitting = {int(size) for shape in shapes for size in shape}, {}
+    nodes = (node for graph in graphs.meta_graphs for node in graph.graph_def.node if node.op == "Const")
+    for tensor in (node.attr["value"].tensor for node in nodes):
+        row = len(tensor.tensor_shape.dim) == 1 and tensor.dtype == tf.string.as_datatype_enum
+        if not row or not len(tensor.string_val) == tensor.tensor_shape.dim[0].size > 1:
+            continue
+        tokens = [bytes(value).decode("utf-8", errors="replace") for value in tensor.string_val]
         known = tokens if len(tokens) in sizes else ["[UNK]", *tokens] if len(tokens) + 1 in sizes else None
         if known is not None and len(set(known)) == len(known):
             found = Vocabulary.from_tokens(known, source=f"a lookup table of the SavedModel {artefact.path}")
-            fitting.setdefault(found.sha256, found)
+            fitting[found.sha256] = found
     if len(fitting) > 1:
         raise VocabularyError(
             f"{artefact.path}: {len(fitting)} tables of tokens fit and differ: say which by --vocab FILE"
         )
     return next(iter(fitting.values()), None)
-
-
-def _tables(artefact: Artefact) -> list[list[str]]:
-    """Return the rows of strings among the constants of the graph; its functions have only names of weights."""
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    path, program = artefact.path / "saved_model.pb", artefact.place / "saved_model.pb"
-    if program.stat().st_size > _LARGEST_GRAPH:
-        raise CheckpointError(f"{path}: larger than {_LARGEST_GRAPH:,} bytes: refused")
-    model = saved_model_pb2.SavedModel()
-    try:
-        model.ParseFromString(program.read_bytes())
-    except DecodeError as error:
-        raise CheckpointError(f"{path}: damaged or truncated ({error}): copy or save it again") from error
-    nodes = [node for graph in model.meta_graphs for node in graph.graph_def.node if node.op == "Const"]
-    found = []
-    for tensor in (node.attr["value"].tensor for node in nodes):
-        row = len(tensor.tensor_shape.dim) == 1 and tensor.dtype == tf.string.as_datatype_enum
-        if row and len(tensor.string_val) == tensor.tensor_shape.dim[0].size > 1:
-            found.append([bytes(value).decode("utf-8", errors="replace") for value in tensor.string_val])
-    return found
 
 
 def explained(

@@ -77,9 +77,8 @@ class LayerResult(NamedTuple):
 
 
 Proceed = Callable[[LayerRun], LayerResult]
-Observer = Callable[
-    [LayerRun, Proceed], LayerResult
-]  # (a run, the function that executes it) → the result that the model gets
+Observer = Callable[[LayerRun, Proceed], LayerResult]
+"""(a run, the function that executes it) → the result that the model gets"""
 
 
 def leaves_of(state: Any) -> tuple[Any, ...]:
@@ -177,12 +176,11 @@ def _execute_by_steps(loop: Callable[..., Any], run: LayerRun) -> LayerResult:
 
 
 class _ProbeCell:
-    """The layer's own cell, which also outputs its new states at every step."""
+    """The layer's own cell, which outputs its new states at every step, side by side."""
 
     def __init__(self, layer: Any, *, training: bool, inputs: int, nudged: bool) -> None:
         cell = layer.cell
         self._cell, self._inputs, self._nudged = cell, inputs, nudged
-        self._joined = bool(layer.unroll)  # Keras' loop collects several outputs apart; where it is unrolled, only one
         self._options = {"training": training} if getattr(cell, "_call_has_training_arg", False) else {}
         self.state_size = cell.state_size
         self.sizes: list[int] = []
@@ -202,17 +200,12 @@ class _ProbeCell:
             output = output if same is None else flat[same]
         parts = flat if same is not None else [output, *flat]
         self.sizes = [int(part.shape[-1]) for part in parts]
-        self.output_at = same or 0
-        self.states_at = 0 if same is not None else 1
-        if len(parts) == 1:
-            return parts[0], new
-        return (tf.concat(parts, axis=-1) if self._joined else tuple(parts)), new
+        self.output_at, self.states_at = same or 0, int(same is None)
+        return tf.concat(parts, axis=-1) if len(parts) > 1 else parts[0], new
 
     def apart(self, outputs: Any) -> list[Any]:
         """Split the outputs into their parts, `(…, units)` each."""
-        if len(self.sizes) == 1:
-            return [outputs]
-        return tf.split(outputs, self.sizes, axis=-1) if self._joined else list(outputs)
+        return list(tf.split(outputs, self.sizes, axis=-1))
 
 
 def _held_over_masked_steps(states: Any, mask: Any, start: Any) -> Any:
@@ -241,10 +234,6 @@ class UnitRun:
     inputs: Any = None  # inputs of the unit, `(batch, time, inputs)`, if they are recorded
     states: tuple[Any, ...] = ()
     """Each part of the state after every step, `(batch, time, units)`, if they are recorded."""
-
-    def feeds(self, later: "UnitRun") -> bool:
-        """Return whether a later run begins with a state that this one returned, the very tensor."""
-        return any(given is taken for given in self.after for taken in later.before)
 
 
 @contextmanager
@@ -281,18 +270,20 @@ def record_runs(
         yield seen
 
 
-def by_place(seen: Sequence[UnitRun], tokens: int) -> tuple[RecurrentUnit, ...]:
-    """Return the units that ran in a call over `tokens` tokens, once per place, in the order of their first runs."""
+def placed(runs: Sequence[UnitRun], steps: Sequence[int], tokens: int) -> tuple[RecurrentUnit, ...]:
+    """Return for each run in a call over `tokens` tokens its unit at the place where it ran; run k read `steps[k]`."""
     found: dict[int, RecurrentUnit] = {}
-    for unit in dict.fromkeys(run.unit for run in seen):
-        own = [k for k, run in enumerate(seen) if run.unit is unit]
-        places = _places([seen[k] for k in own], [seen[k].steps or tokens for k in own], tokens)
+    for unit in dict.fromkeys(run.unit for run in runs):
+        own = [k for k, run in enumerate(runs) if run.unit is unit]
+        linked = partial(_linked, [runs[k] for k in own])
+        places = places_of([steps[k] for k in own], tokens, linked)
         found |= {k: unit.at(place) for k, place in zip(own, places, strict=True)}
-    return tuple(dict.fromkeys(found[k] for k in sorted(found)))
+    return tuple(found[k] for k in range(len(runs)))
 
 
-def _places(runs: Sequence[UnitRun], steps: Sequence[int], tokens: int) -> tuple[int, ...]:
-    return places_of(steps, tokens, lambda earlier, later: runs[earlier].feeds(runs[later]))
+def _linked(runs: Sequence[UnitRun], earlier: int, later: int) -> bool:
+    """Return whether a run begins with a state that an earlier one returned, the very tensor."""
+    return any(given is taken for given in runs[earlier].after for taken in runs[later].before)
 
 
 @dataclass(kw_only=True)
@@ -303,31 +294,27 @@ class Trajectories:
     missing: dict[str, str] = field(default_factory=dict)  # the reason why a unit has none, by the unit's name
     nudged: set[RecurrentUnit] = field(
         default_factory=set
-    )  # the units, each at its place, to whose states a nudge was added
+    )  # units, each at its place, to whose states a nudge was added
 
-    def by_unit(self, time: int | None) -> dict[RecurrentUnit, UnitRun]:
+    def by_unit(self, time: int) -> dict[RecurrentUnit, UnitRun]:
         """Return one trajectory for each place of each unit, joined along time where it is called step by step.
 
         A place whose states cannot be read, or are not one after each of `time` tokens, goes to `missing` in its place.
         """
         found: dict[RecurrentUnit, UnitRun] = {}
-        for unit in dict.fromkeys(run.unit for run in self.runs):
-            every = [run for run in self.runs if run.unit is unit]
-            steps = [run.states[0].shape[1] or time or 1 for run in every]
-            places = _places(every, steps, time or sum(steps))
-            for place in dict.fromkeys(places):
-                runs = [run for run, own in zip(every, places, strict=True) if own == place]
-                reason = _why_none(runs, time)
-                if reason:
-                    self.missing[unit.at(place).name] = reason
-                    continue
-                whole = runs[0]
-                if len(runs) > 1:
-                    parts = zip(*(run.states for run in runs), strict=True)
-                    states = tuple(tf.concat(part, axis=1) for part in parts)
-                    inputs = tf.concat([run.inputs for run in runs], axis=1)
-                    whole = replace(whole, inputs=inputs, states=states, after=())
-                found[unit.at(place)] = whole
+        units = placed(self.runs, [run.states[0].shape[1] or time for run in self.runs], time)
+        for unit in dict.fromkeys(units):
+            runs = [run for run, own in zip(self.runs, units, strict=True) if own is unit]
+            reason = _why_none(runs, time)
+            if reason:
+                self.missing[unit.name] = reason
+            elif len(runs) == 1:
+                found[unit] = runs[0]
+            else:
+                parts = zip(*(run.states for run in runs), strict=True)
+                states = tuple(tf.concat(part, axis=1) for part in parts)
+                inputs = tf.concat([run.inputs for run in runs], axis=1)
+                found[unit] = replace(runs[0], inputs=inputs, states=states, after=())
         return found
 
 
@@ -378,7 +365,7 @@ def trajectories_of(
         yield seen
 
 
-def _why_none(runs: Sequence[UnitRun], time: int | None) -> str | None:
+def _why_none(runs: Sequence[UnitRun], time: int) -> str | None:
     """Return why the runs of a place make no trajectory; None if they do, with one step for each token."""
     if not tf.executing_eagerly():
         # A loop or a `tf.function` of the author's own has a graph of its own, whose tensors end with it.
@@ -386,6 +373,6 @@ def _why_none(runs: Sequence[UnitRun], time: int | None) -> str | None:
         if any(state.graph is not outer for run in runs for state in (run.inputs, *run.before, *run.states)):
             return "it runs inside a loop or a tf.function of the author's own, which shows nothing of itself"
     steps = [run.states[0].shape[1] for run in runs]
-    if time is None or None in steps or sum(steps) == time:
+    if None in steps or sum(steps) == time:
         return None
     return f"it makes {sum(steps)} steps in a call over {time} tokens"

@@ -2,7 +2,7 @@
 
 Four kinds of files have four ways: Keras 3 loads its own; the layers of Keras 2 meet those of the model by name or in
 their order; the object graph of a TensorFlow checkpoint is walked beside the model; of a name-based checkpoint of
-TensorFlow 1 cells are matched by order, and other weights by name or shape.
+TensorFlow 1 cells are matched by order, and other weights by shape (`rnneval.models.keras.tf1`).
 """
 
 import math
@@ -22,17 +22,15 @@ from rnneval.checkpoints import Artefact
 from rnneval.checkpoints.hdf5 import checked_hdf5
 from rnneval.checkpoints.keras2 import StoredLayer, from_cudnn, is_cudnn, read_layers, version_of
 from rnneval.checkpoints.rules import refused
-from rnneval.checkpoints.tf1 import Tf1Cell, as_keras, cells_of, is_weight
-from rnneval.errors import CheckpointError, ShapePair, WeightShapeError
+from rnneval.errors import CheckpointError, ShapePair, WeightShapeError, in_one_line
 from rnneval.models.keras.layers import (
-    RecurrentUnit,
     cells_in,
     key_of,
     model_variables,
-    recurrent_units,
     variable_name,
     walk_below,
 )
+from rnneval.models.keras.tf1 import matched
 from rnneval.models.numpy.chain import snake_case
 
 # State that is saved with the weights and has no part in evaluation: random generators and state of the training.
@@ -43,13 +41,10 @@ _UNREADABLE = (ValueError, RuntimeError, LookupError, OSError, MemoryError)
 # Lists in which a weight has no name, only a place, which differs between versions of Keras: never a way to a weight.
 _BY_PLACE = {"variables", "trainable_variables", "non_trainable_variables", "weights"}
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
-FORGET_BIAS = 1.0
-"""The default of BasicLSTMCell and LSTMCell of TensorFlow 1; it is no variable, so no checkpoint has it."""
 # The names of weights by which Keras 2 and 3 mean the same; others are matched by place and shape alone.
 _ROLES_OF_KERAS = frozenset(
     ("kernel", "recurrent_kernel", "bias", "embeddings", "gamma", "beta", "moving_mean", "moving_variance")
 )
-_ROLES_OF_TF1 = ("kernel", "recurrent_kernel", "bias", "embeddings")
 _IN_THE_BUILDER = (
     "in the builder's code, write `from rnneval.models.keras import keras2_hard_sigmoid` and give the layers "
     "recurrent_activation=keras2_hard_sigmoid"
@@ -97,12 +92,8 @@ def changed_functions(model: Any, writer: str) -> tuple[str, ...]:
         for setting in ("activation", "recurrent_activation")
         if getattr(layer, setting, None) is keras.activations.hard_sigmoid
     ]
-    if not found:
-        return ()
-    return (
-        f"hard_sigmoid of {_listed(found)} is Keras 3's, x / 6 + 0.5; {writer} wrote the weights, and in Keras 2 it "
-        f"was 0.2 x + 0.5: {_IN_THE_BUILDER}",
-    )
+    said = f"is Keras 3's, x / 6 + 0.5; {writer} wrote the weights, and in Keras 2 it was 0.2 x + 0.5"
+    return (f"hard_sigmoid of {_listed(found)} {said}: {_IN_THE_BUILDER}",) if found else ()
 
 
 def _changed_default(model: Any, writer: str, version: str, rearranged: Collection[int]) -> tuple[str, ...]:
@@ -110,7 +101,7 @@ def _changed_default(model: Any, writer: str, version: str, rearranged: Collecti
 
     `rearranged` has the biases (by `id`) that were in cuDNN's layout: its gates were always those of `sigmoid`.
     """
-    if not version.startswith(("0.", "1.", "2.0.", "2.1.", "2.2.")) and version:
+    if version and not version.startswith(("0.", "1.", "2.0.", "2.1.", "2.2.")):
         return ()
     found = [
         name
@@ -119,12 +110,12 @@ def _changed_default(model: Any, writer: str, version: str, rearranged: Collecti
         and layer.recurrent_activation is keras.activations.sigmoid
         and id(layer.bias) not in rearranged
     ]
-    if not found:
-        return ()
     since = "before TensorFlow 2" if version.endswith("-tf") else "before Keras 2.3"
+    said = f"are computed by sigmoid; {writer} wrote the weights, and {since} the default was hard_sigmoid, 0.2 x + 0.5"
     return (
-        f"the gates of {_listed(found)} are computed by sigmoid; {writer} wrote the weights, and {since} the default "
-        f"was hard_sigmoid, 0.2 x + 0.5: unless the model was trained with sigmoid, {_IN_THE_BUILDER}",
+        (f"the gates of {_listed(found)} {said}: unless the model was trained with sigmoid, {_IN_THE_BUILDER}",)
+        if found
+        else ()
     )
 
 
@@ -158,20 +149,17 @@ def load_hdf5(model: Any, path: Path, *, shown: Path) -> None:
     try:
         model.load_weights(path)
     except (ValueError, OSError, KeyError) as error:
-        raise CheckpointError(f"{shown}: Keras could not load it: {' '.join(str(error).split())[:300]}") from error
+        raise CheckpointError(f"{shown}: Keras could not load it: {in_one_line(error)}") from error
 
 
 def _load_keras2_tree(model: Any, path: Path, held: Mapping[str, tuple[int, ...]], *, shown: Path) -> None:
     """Load the weights of a subclassed model of Keras 2; `held` has their shapes by their paths in the file."""
-    found = dict(_keras2_tree(model))
+    known = dict(_keras2_tree(model))
+    unused = [name for name in held if name not in known]
     variables = [variable for variable in model_variables(model) if not _is_kept_state(variable)]
-    reached = {id(found[name]) for name in held if name in found}
-    missing = [variable_name(variable) for variable in variables if id(variable) not in reached]
-    shapes = ((name, shape, tuple(found[name].shape)) for name, shape in held.items())
-    _require_match(shown, missing, len(variables), [name for name in held if name not in found], shapes)
-    with h5py.File(path, "r") as file:
-        for name in held:
-            found[name].assign(np.asarray(file[name][()], np.float32))
+    with h5py.File(path, "r") as file:  # nothing is read before all shapes are known to match
+        found = {id(known[name]): file[name] for name in held if name in known}
+        _assign_found(shown, variables, found, unused)
 
 
 def _weights_only(path: Path) -> dict[str, tuple[int, ...]]:
@@ -199,6 +187,17 @@ def _require_match(
         raise WeightShapeError(f"{path}: {'; '.join(said)}{more}: check the builder's sizes", pairs=wrong)
 
 
+def _assign_found(
+    path: Path, variables: Sequence[Any], found: Mapping[int, Any], unused: list[str], *, or_else: str = ""
+) -> None:
+    """Assign to each variable the array found for it, by its `id`, once all are known to match."""
+    missing = [variable_name(variable) for variable in variables if id(variable) not in found]
+    pairs = ((variable_name(v), tuple(found[id(v)].shape), tuple(v.shape)) for v in variables if id(v) in found)
+    _require_match(path, missing, len(variables), unused, pairs, or_else=or_else)
+    for variable in variables:
+        variable.assign(np.asarray(found[id(variable)]))
+
+
 def _listed(names: list[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
@@ -215,22 +214,20 @@ def _load_tensorflow(
     try:
         reader = checkpoint_reader(artefact)
         if not reader.has_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"):
-            return load_tf1_weights(model, reader, prefix, mapped), ()
+            arrays, unused, said = matched(model, reader, prefix, mapped)
+            _assign_found(prefix, [v for v in model_variables(model) if not _is_seed(v)], arrays, unused)
+            return said, ()
         graph = _ObjectGraph(reader)
         found = graph.best_match(model)
         values = {key: reader.get_tensor(key) for key in found.values()}
     except (*_UNREADABLE, tf.errors.OpError) as error:
         raise CheckpointError(
-            f"{prefix}: a damaged or truncated TensorFlow checkpoint: {' '.join(str(error).split())[:300]}"
+            f"{prefix}: a damaged or truncated TensorFlow checkpoint: {in_one_line(error)}"
         ) from error
-    variables = {id(variable): variable for variable in model_variables(model) if not _is_seed(variable)}
-    missing = [variable_name(variable) for key, variable in variables.items() if key not in found]
+    variables = [variable for variable in model_variables(model) if not _is_seed(variable)]
     unsaved = "tf.train.Checkpoint did not save them, as happens to layers in a list under Keras 3, or "
-    shapes = ((variable_name(variables[i]), values[key].shape, tuple(variables[i].shape)) for i, key in found.items())
     unused = graph.unused(set(found.values()))
-    _require_match(prefix, missing, len(variables), unused, shapes, or_else=unsaved)
-    for identity, key in found.items():
-        variables[identity].assign(values[key])
+    _assign_found(prefix, variables, {key: values[name] for key, name in found.items()}, unused, or_else=unsaved)
     return (), changed_functions(model, "Keras 2") if graph.keras2 else ()
 
 
@@ -440,94 +437,3 @@ def _counted(layers: Sequence[Any], path: str) -> Iterator[tuple[str, Any]]:
         name = snake_case(type(layer).__name__)
         count = counts[name] = counts.get(name, -1) + 1
         yield from _keras2_tree(layer, f"{path}{name}_{count}/" if count else f"{path}{name}/")
-
-
-def load_tf1_weights(model: Any, reader: Any, path: Path, given: Mapping[str, Any] | None = None) -> tuple[str, ...]:
-    """Assign every weight of the checkpoint to one of the model, and the reverse; return assumptions."""
-    mapped = dict(given or {})
-    forget_bias = float(mapped.pop("forget_bias", FORGET_BIAS))
-    shapes = {n: tuple(s) for n, s in reader.get_variable_to_shape_map().items() if is_weight(n, tuple(s))}
-    cells, units = cells_of(shapes, str(path)), recurrent_units(model)
-    if cells and [cell.kind for cell in cells] != [unit.kind.removesuffix("Cell") for unit in units]:
-        raise CheckpointError(
-            f"{path} has the cells {', '.join(f'{c.scope} ({c.kind})' for c in cells)}; the model has "
-            f"{', '.join(f'{u.name} ({u.kind})' for u in units) or 'none'}: make the builder's layers the same"
-        )
-    taken: dict[int, Any] = {}
-    for cell, unit in zip(cells, units, strict=False):
-        taken |= _of_cell(path, cell, unit, reader, forget_bias)
-    used = {name for cell in cells for name in cell.names.values()}
-    rest = {name: shape for name, shape in shapes.items() if name not in used}
-    variables = [v for v in model_variables(model) if id(v) not in taken and "seed_generator" not in variable_name(v)]
-    pairs = _matched(path, variables, rest, mapped)
-    for variable in model_variables(model):
-        if id(variable) in taken:
-            variable.assign(np.asarray(taken[id(variable)], np.float32))
-        elif id(variable) in pairs:
-            variable.assign(np.asarray(reader.get_tensor(pairs[id(variable)]), np.float32))
-    met = "; ".join(f"{cell.scope} is {unit.name}" for cell, unit in zip(cells, units, strict=False))
-    said = [f"a checkpoint of TensorFlow 1: cells meet in their order ({met})"] if cells else []
-    if any(cell.kind == "LSTM" for cell in cells):
-        default = 'the default of its cells, which no checkpoint holds (--weight-map: "forget_bias")'
-        said.append(f"forget bias {forget_bias:g}, {'as given' if 'forget_bias' in (given or {}) else default}")
-    return tuple(said)
-
-
-def _of_cell(path: Path, cell: Tf1Cell, unit: RecurrentUnit, reader: Any, forget_bias: float) -> dict[int, Any]:
-    inner, found = unit.cell, dict[int, Any]()
-    if cell.kind == "GRU" and inner.reset_after:
-        raise CheckpointError(
-            f"{path}: {cell.scope} is a GRUCell of TensorFlow 1, which resets before the product: make the builder's "
-            f"layer {unit.name} with reset_after=False"
-        )
-    values = {name: reader.get_tensor(name) for name in cell.names.values()}
-    arrays = as_keras(cell, values, int(inner.kernel.shape[0]), forget_bias)
-    for variable, array in zip((inner.kernel, inner.recurrent_kernel, inner.bias), arrays, strict=True):
-        if tuple(variable.shape) != array.shape:
-            raise CheckpointError(
-                f"{path}: {cell.scope} gives {variable_name(variable)} of shape {array.shape}, the model has "
-                f"{tuple(variable.shape)}: check the builder's sizes"
-            )
-        found[id(variable)] = array
-    return found
-
-
-def _matched(
-    path: Path, variables: Sequence[Any], rest: Mapping[str, tuple[int, ...]], mapped: Mapping[str, Any]
-) -> dict[int, str]:
-    """Return variable (by `id`) → name: as mapped, else the only name left of its shape, or of its shape and role."""
-    left = dict(rest)
-    pairs: dict[int, str] = {}
-    waiting = []
-    for variable in variables:
-        name = next((mapped[key] for key in mapped if variable_name(variable).endswith(key)), None)
-        if name is None:
-            waiting.append(variable)
-        elif left.pop(name, None) != tuple(variable.shape):
-            raise CheckpointError(
-                f"{path}: the map gives {variable_name(variable)} {name}, which is missing or of another shape"
-            )
-        else:
-            pairs[id(variable)] = name
-    for variable in waiting:
-        names = _candidates(variable, left)
-        rivals = [v for v in waiting if id(v) not in pairs and _candidates(v, left) == names]
-        if len(names) != 1 or len(rivals) != 1:
-            held = ", ".join(f"{name} {shape}" for name, shape in left.items()) or "none"
-            own = ", ".join(f"{variable_name(each)} {tuple(each.shape)}" for each in waiting)
-            raise CheckpointError(
-                f"{path}: which weight is which cannot be told: the checkpoint has {held}; the model wants {own}: give "
-                '--weight-map FILE.json, such as {"dense/kernel": "softmax_w"}'
-            )
-        pairs[id(variable)] = names[0]
-    unused = [name for name in left if name not in pairs.values()]
-    if unused:
-        raise CheckpointError(f"{path} has weights the model does not use: {', '.join(unused[:8])}")
-    return pairs
-
-
-def _candidates(variable: Any, left: Mapping[str, tuple[int, ...]]) -> list[str]:
-    fitting = [name for name, shape in left.items() if shape == tuple(variable.shape)]
-    role = variable_name(variable).rpartition("/")[2]
-    same = [name for name in fitting if name.rpartition("/")[2] == role]
-    return same if role in _ROLES_OF_TF1 and same else fitting

@@ -20,7 +20,7 @@ from keras.ops import convert_to_numpy
 from numpy.typing import NDArray
 
 from rnneval.errors import CheckpointError, RnnevalError, type_and_message
-from rnneval.models.keras.adapters import IDS, Adapter, Answer, LayerStatesAdapter, WindowAdapter, recognise
+from rnneval.models.keras.adapters import IDS, Answer, FlatAdapter, LayerStatesAdapter, WindowAdapter, recognise
 from rnneval.models.keras.layers import (
     RecurrentUnit,
     model_variables,
@@ -29,7 +29,7 @@ from rnneval.models.keras.layers import (
     without_softmax,
 )
 from rnneval.models.keras.lm import RecurrentLM, State, eagerly
-from rnneval.models.keras.state_tap import UnitRun, by_place, record_runs
+from rnneval.models.keras.state_tap import UnitRun, placed, record_runs
 from rnneval.models.protocol import require_finite
 from rnneval.records.run import Checkpoint, LayerRecord
 from rnneval.records.wiring import Slot
@@ -72,10 +72,11 @@ def wrap(
     tokens = as_vocabulary(vocabulary)
     with eagerly():
         size = None if tokens is None else tokens.first_id + tokens.size
-        drive, units = recognise(model, vocabulary_width=size, window=window)
+        adapter, units = recognise(model, vocabulary_width=size, window=window)
+        drive = FlatAdapter(adapter=adapter)
         width = int(_first_call(drive, model).logits.shape[-1])
         require_finite((variable_name(variable), variable) for variable in model_variables(model))
-        known = min(_embedded(model), default=width) if drive.inputs.kind == IDS else width
+        known = min(_embedded(model), default=width) if drive.adapter.inputs[0].kind == IDS else width
         if width < 2 or known > 2 * width:
             raise CheckpointError(
                 f"it reads {known:,} different ids and gives {width:,} number{'s' * (width != 1)} a position: a "
@@ -95,10 +96,11 @@ def wrap(
 def call_once(model: Any, *, vocabulary_width: int | None = None, window: int | None = None) -> None:
     """Build a model by calling it once, so that its weights exist; eagerly: no trace keeps their first values."""
     with eagerly():
-        _first_call(recognise(model, vocabulary_width=vocabulary_width, window=window)[0], model)
+        adapter, _ = recognise(model, vocabulary_width=vocabulary_width, window=window)
+        _first_call(FlatAdapter(adapter=adapter), model)
 
 
-def _first_call(drive: Adapter, model: Any) -> Answer:
+def _first_call(drive: FlatAdapter, model: Any) -> Answer:
     """Call the model for the first time, which builds it; twice, since layers used only with a state are built then."""
     ids = tf.ones(_PROBE, tf.int32)  # id 1: id 0 may be masked
     try:
@@ -130,7 +132,7 @@ def _embedded(model: Any) -> list[int]:
 
 def _proved(
     model: Any,
-    drive: Adapter,
+    drive: FlatAdapter,
     units: tuple[RecurrentUnit, ...],
     width: int,
     *,
@@ -138,30 +140,31 @@ def _proved(
     checkpoint: Checkpoint | None,
     notes: tuple[str, ...],
 ) -> RecurrentLM:
+    adapter = drive.adapter
     # Random ids that the model takes: 1 up to the smallest of its output width and its embeddings' input sizes.
     top = max(2, min([width, *_embedded(model)]))
     ids = tf.constant(np.random.default_rng(0).integers(1, top, (_PROBE[0], 2 * _PROBE[1])), tf.int32)
     output_kind, softmax, output_said = _output_of(model, drive, ids)
     # Whether the same ids give the same output is asked with each layer of a graph called as its author wrote it.
-    written = replace(drive, training=None)
+    written = FlatAdapter(adapter=replace(adapter, training=None))
     repeatable = _differ(written(ids, None), written(ids, None)) <= _TOLERANCE
     with without_softmax(softmax):
         start = _find_start(drive, units)
         leaves = start.leaves(_PROBE[0])
         mixable = bool(leaves) and _differ(drive(ids, None), drive(ids, leaves)) <= _TOLERANCE
-        if isinstance(drive, LayerStatesAdapter) and _differ(drive(ids, None), drive(ids, None)) <= _TOLERANCE:
-            _prove_rewiring(drive, ids, leaves)
-    if isinstance(drive, LayerStatesAdapter):
-        order = drive.order
+        if isinstance(adapter, LayerStatesAdapter) and _differ(drive(ids, None), drive(ids, None)) <= _TOLERANCE:
+            _prove_rewiring(drive, adapter, ids, leaves)
+    if isinstance(adapter, LayerStatesAdapter):
+        order = adapter.order
     else:
         with record_runs(units) as seen:
             drive(tf.ones(_PROBE, tf.int32), leaves or None)
-        order = by_place(seen, _PROBE[1])
+        order = tuple(dict.fromkeys(placed(seen, [run.steps or _PROBE[1] for run in seen], _PROBE[1])))
     layers = tuple(  # once per place, in the order in which they run; a layer that never runs is left out
         LayerRecord(name=unit.name, path=unit.path, kind=unit.kind, units=unit.units, slots=unit.slots)
         for unit in order
     )
-    said = [drive.said, drive.inputs.said, output_said]
+    said = [adapter.said, adapter.inputs[0].said, output_said]
     if not mixable:
         said.append("no state that the model returns stands for states=None: rows cannot start at different times")
     if not repeatable:
@@ -172,23 +175,23 @@ def _proved(
         )
     return RecurrentLM(
         model=model,
-        contract=drive.contract,
+        contract=adapter.contract,
         width=width,
         layers=layers,
         slots=start.slots,
         batch_axes=start.batch_axes,
-        input_kind=drive.inputs.kind,
+        input_kind=adapter.inputs[0].kind,
         output_kind=output_kind,
         assumptions=(*notes, *said),
         vocabulary=vocabulary.fit(width) if vocabulary is not None else None,
-        checkpoint=_described(model, drive, layers, checkpoint),
+        checkpoint=_described(model, adapter.contract, layers, checkpoint),
         drive=drive,
         units=tuple(dict.fromkeys([*units, *order])),
         row=start.leaves(1),
         softmax=softmax,
         mixable=mixable,
         repeatable=repeatable,
-        window=drive.window if isinstance(drive, WindowAdapter) else None,
+        window=adapter.window if isinstance(adapter, WindowAdapter) else None,
     )
 
 
@@ -198,7 +201,7 @@ def _differ(one: Answer, other: Answer) -> float:
     return float(np.abs(first - second).max() / max(np.abs(first).max(), np.finfo(np.float32).tiny))
 
 
-def _output_of(model: Any, drive: Adapter, ids: Any) -> tuple[str, Any, str]:
+def _output_of(model: Any, drive: FlatAdapter, ids: Any) -> tuple[str, Any, str]:
     """Return whether a model gives logits or probabilities, the layer of a softmax to leave out, and a sentence.
 
     A layer makes the model's probabilities if its softmax can be left out and put on again. There is none where the
@@ -220,16 +223,16 @@ def _output_of(model: Any, drive: Adapter, ids: Any) -> tuple[str, Any, str]:
     return "probabilities", None, "outputs are probabilities: losses are their logarithms, in float64"
 
 
-def _prove_rewiring(drive: LayerStatesAdapter, ids: Any, leaves: State) -> None:
+def _prove_rewiring(drive: FlatAdapter, adapter: LayerStatesAdapter, ids: Any, leaves: State) -> None:
     whole, half = drive(ids, None), _PROBE[1]
     first = drive(ids[:, :half], leaves)
     second = drive(ids[:, half:], first.state)
     difference = _differ(whole, Answer(tf.concat([first.logits, second.logits], axis=1)))
     if not difference <= _TOLERANCE:
         raise CheckpointError(
-            f"carrying the state of {', '.join(unit.name for unit in drive.order)} over two segments does not give "
+            f"carrying the state of {', '.join(unit.name for unit in adapter.order)} over two segments does not give "
             f"what one segment gives (difference {difference:.2g} of the largest logit): something else in "
-            f"{type(drive.model).__name__} looks at more than one position at a time"
+            f"{type(adapter.model).__name__} looks at more than one position at a time"
         )
 
 
@@ -251,7 +254,7 @@ class Start(NamedTuple):
         return tuple(tf.repeat(tf.expand_dims(leaf, axis), rows, axis=axis) for leaf, axis in axes)
 
 
-def _find_start(drive: Adapter, units: Sequence[RecurrentUnit]) -> Start:
+def _find_start(drive: FlatAdapter, units: Sequence[RecurrentUnit]) -> Start:
     """Call the model three times, eagerly, and work out its start as the module's docstring says."""
     rows = _PROBE[0]
     ids = tf.ones((rows, 1), tf.int32)
@@ -312,7 +315,7 @@ def _arrivals(
     return every[order], np.concatenate(began)[order], origin[order], slots
 
 
-def _described(model: Any, drive: Adapter, layers: tuple[LayerRecord, ...], given: Checkpoint | None) -> Checkpoint:
+def _described(model: Any, contract: int, layers: tuple[LayerRecord, ...], given: Checkpoint | None) -> Checkpoint:
     variables = model_variables(model)
     sha256 = hashlib.sha256()
     if given is None:
@@ -324,7 +327,7 @@ def _described(model: Any, drive: Adapter, layers: tuple[LayerRecord, ...], give
         path=given.path if given else "",
         sha256=given.sha256 if given else sha256.hexdigest(),
         format=given.format if given else "model",
-        contract=drive.contract,
+        contract=contract,
         parameters=sum(int(np.prod(variable.shape)) for variable in variables),
         dtype=str(getattr(model, "compute_dtype", None) or "float32"),
         layers=layers,

@@ -1,6 +1,6 @@
 """The model under check, made ready: built, with its ids, and restorable.
 
-The check must run models that are wrong, so it calls them by `rnneval.models.keras.adapters.callers_for`: a model that
+The check must run models that are wrong, so it calls them by `rnneval.models.keras.adapters.adapters_for`: a model that
 takes a state and never returns one, that keeps it in an attribute, or that returns it in a container of its own, is
 called too, with the state exactly as it returned it.
 """
@@ -18,7 +18,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rnneval.errors import type_and_message
-from rnneval.models.keras.adapters import Caller, call_parameters, callers_for, fixed_batch
+from rnneval.models.keras.adapters import Adapter, adapters_for, call_parameters, fixed_batch
 from rnneval.models.keras.layers import is_recurrent, recurrent_layers, sublayers, walk_below
 from rnneval.wiring.behaviour import SHORT, Outputs, Pieces, Subject, special_ids
 from rnneval.wiring.difference import HALF_TYPES
@@ -46,7 +46,7 @@ class Ready:
     """A model that is built and can be called, and put back at any time."""
 
     model: Any
-    call: Caller
+    call: Adapter
     snapshot: Snapshot
     names: Names
     cells: tuple[Any, ...]
@@ -210,7 +210,7 @@ def make_ready(model: Any, vocab_size: int | None) -> Ready:
     before = Snapshot(model, built=False)
     fresh = [layer for _, layer in walk_below(model) if isinstance(layer, keras.layers.RNN) and not layer.built]
     errors: list[str] = []
-    for call in callers_for(model):
+    for call in adapters_for(model):
         try:
             ready = _warmed(model, call, vocab_size)
         except Exception as error:
@@ -232,7 +232,7 @@ def make_ready(model: Any, vocab_size: int | None) -> Ready:
     raise ValueError(errors[0])
 
 
-def _warmed(model: Any, call: Caller, vocab_size: int | None) -> Ready:
+def _warmed(model: Any, call: Adapter, vocab_size: int | None) -> Ready:
     """Call it twice without hooks: the first builds it, the second builds what only a given state needs."""
     batch = call.batch or 2
     # Before the first call: an embedding that is only made there may be one of positions.

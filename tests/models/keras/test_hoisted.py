@@ -9,8 +9,7 @@ import tensorflow as tf
 
 import rnneval
 from rnneval.models.keras import hoisted
-from rnneval.models.keras.hoisted import Hoisting, why_own
-from rnneval.models.keras.layers import recurrent_units
+from rnneval.models.keras.hoisted import Hoisting
 from tests.oracles import layer_of, stack_of
 
 WIDTH, EMBEDDING = 7, 5
@@ -190,30 +189,6 @@ def test_what_has_no_formula_here_runs_its_own_loop_and_says_why(name):
     np.testing.assert_allclose(logits, lm.step(ids, lm.initial_state(2)).logits, atol=1e-6)
     assert why in hoisting.own["g"]
     assert not hoisting.ran
-
-
-def test_backwards_and_free_cells_are_left_alone():
-    class Cells(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.cell = keras.layers.GRUCell(3)
-            self.back = keras.layers.GRU(3, go_backwards=True)
-
-    reasons = {unit.name: why_own(unit) for unit in recurrent_units(Cells())}
-    assert reasons == {"cell": "a cell called by hand", "back": "it reads backwards"}
-
-
-def test_a_layer_that_gives_its_last_output_alone():
-    """`return_sequences=False`, and a segment of one step: the loop is left out."""
-    layer = keras.layers.LSTM(4, return_state=True)
-    for time in (1, 5):
-        x = np.random.default_rng(time).standard_normal((2, time, 3)).astype("f4")
-        own = layer(x)
-        unit = recurrent_units(keras.Sequential([layer]))[0]
-        with Hoisting(model=None, units=(unit,)).running():
-            found = layer(x)
-        for a, b in zip(own, found, strict=True):
-            np.testing.assert_allclose(a, b, atol=1e-6)
 
 
 def test_behind_an_embedding_products_are_looked_up(monkeypatch):

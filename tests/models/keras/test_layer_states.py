@@ -27,11 +27,6 @@ def test_a_sequential_stack(kind):
     assert [layer.units for layer in lm.layers] == [4, 3]
 
 
-def test_unrolled_layers_without_biases():
-    model = sequential("GRU", unroll=True, use_bias=False)
-    assert_driven_as(rnneval.wrap(model), oracle_of_sequential(model))
-
-
 def test_a_model_inside_a_model():
     inner = keras.Sequential(
         [L.GRU(4, return_sequences=True, name="low"), L.LSTM(3, return_sequences=True, name="high")]
@@ -41,12 +36,6 @@ def test_a_model_inside_a_model():
     lm = rnneval.wrap(settled(keras.Model(ids, dense(inner(embedding(ids))))))
     assert [(layer.name, layer.units) for layer in lm.layers] == [("low", 4), ("high", 3)]
     assert_driven_as(lm, stack_of(embedding, inner.layers, dense))
-
-
-def test_time_distributed_output():
-    embedding, gru, dense = L.Embedding(WIDTH, 5), L.GRU(3, return_sequences=True), L.Dense(WIDTH)
-    model = settled(keras.Sequential([embedding, gru, L.TimeDistributed(dense)]))
-    assert_driven_as(rnneval.wrap(model), stack_of(embedding, [gru], dense))
 
 
 def busy():
@@ -206,8 +195,3 @@ def test_a_subclassed_model_without_states_is_rewired():
     lm = rnneval.wrap(model)
     assert (lm.contract, [layer.name for layer in lm.layers]) == (4, ["gru", "lstm"])
     assert_driven_as(lm, stack_of(model.embedding, [model.gru, model.lstm], model.dense))
-
-
-def test_something_that_cannot_be_called_is_refused():
-    with pytest.raises(CheckpointError, match="a dict cannot be called: a Keras model is needed"):
-        rnneval.wrap({})

@@ -60,20 +60,10 @@ def test_other_arguments_are_no_states():
     assert (found.state_names, found.flags) == (("states",), ("return_state",))
 
 
-def test_a_call_without_a_training_argument():
-    assert_right(settled(dialect("hidden", None, training=False)("GRU", (3,), SINGLE)))
-
-
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_the_state_comes_in_any_container(container):
     assert_right(made("LSTM", (3, 3), container))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_layer_alone(kind):
-    container = "tuple" if kind == "LSTM" else SINGLE
-    assert_right(made(kind, (5,), container))
 
 
 @pytest.mark.sampled(2)
@@ -84,16 +74,9 @@ def test_every_kind_of_layer_in_a_stack_of_different_widths_with_a_learned_start
 
 
 GRID = list(itertools.product(NAMES, FLAGS, CONTAINERS, KINDS))
-DRAWN = [GRID[k] for k in np.random.default_rng(2).choice(len(GRID), 8, replace=False)]
 
 
-@pytest.mark.sampled(4)
-@pytest.mark.parametrize(("argument", "flag", "container", "kind"), DRAWN)
-def test_a_drawn_name_flag_container_and_kind(argument, flag, container, kind):
-    assert_right(made(kind, (3, 3), container, argument, flag, learned=True))
-
-
-@pytest.mark.grid
+@pytest.mark.sampled(2_000)
 @pytest.mark.parametrize(("argument", "flag", "container", "kind"), GRID)
 def test_every_name_flag_container_and_kind(argument, flag, container, kind):
     assert_right(made(kind, (3, 3), container, argument, flag, learned=True))
@@ -108,18 +91,6 @@ def test_a_learned_start_is_the_initial_state(container):
     leaves = [leaf for leaf in tf.nest.flatten(expected) if leaf is not None]
     for leaf, wanted in zip(flat_states(lm.initial_state(5)), leaves, strict=True):
         np.testing.assert_allclose(leaf, wanted, atol=1e-7)
-
-
-def test_the_state_after_a_step_is_the_models_own():
-    model = made("LSTM", (4, 3), "nested")
-    lm = rnneval.wrap(model)
-    ids = np.array([[1, 2, 3]])
-    _, state = lm.step(ids, lm.initial_state(1))
-    _, own = model(tf.constant(ids), return_state=True)
-    _, loop = oracle_of(model).run(ids[0])
-    for leaf, theirs, wanted in zip(state, tf.nest.flatten(own), [p for layer in loop for p in layer], strict=True):
-        np.testing.assert_array_equal(leaf, theirs)
-        np.testing.assert_allclose(np.asarray(leaf)[0], wanted, atol=1e-6)
 
 
 def test_slots_name_the_layer_and_the_part_that_each_leaf_goes_into():
@@ -162,14 +133,12 @@ class SeveralArguments(Body):
     "given_back",
     [
         lambda x, h, c: (x, h, c),
-        lambda x, h, c: [x, h, c],
-        lambda x, h, c: (x, (h, c)),
         lambda x, h, c: (x, [h, c]),
         lambda x, h, c: (x, {"h": h, "c": c}),
         lambda x, h, c: {"logits": x, "h": h, "c": c},
         lambda x, h, c: {"logits": x, "states": (h, c)},
     ],
-    ids=["x, h, c", "[x, h, c]", "x, (h, c)", "x, [h, c]", "x, dict", "flat dict", "dict with states"],
+    ids=["x, h, c", "x, [h, c]", "x, dict", "flat dict", "dict with states"],
 )
 def test_several_state_arguments(given_back):
     spoken = type("Several", (SeveralArguments,), {"given_back": (given_back,)})
@@ -195,6 +164,17 @@ def test_one_state_argument_and_what_is_returned_is_flat_or_a_dict(given_back):
             return given_back(logits, [part for parts in after for part in parts]) if return_state else logits
 
     assert_right(settled(Spoken("LSTM", (3, 4), CONTAINERS["list"])))
+
+
+def test_a_flat_dict_that_one_argument_takes_whole():
+    """`h` alone is a usual name of a state, and here only a part of one."""
+
+    class Spoken(Body):
+        def call(self, ids, states=None, return_state=False):
+            logits, ((h, c),) = self.body(ids, None if states is None else [states["h"], states["c"]])
+            return {"logits": logits, "h": h, "c": c} if return_state else logits
+
+    assert_right(settled(Spoken("LSTM", (3,), CONTAINERS["tuple"])))
 
 
 def test_a_state_argument_without_a_default_is_given_none():
@@ -303,13 +283,6 @@ def test_layers_run_in_another_order_than_they_were_made():
     lm = rnneval.wrap(settled(dialect(base=Turned)("GRU", (4, 3))))
     assert [layer.units for layer in lm.layers] == [3, 4]  # as they run
     assert [slot.layer for slot in lm.slots] == ["recurrent[0]", "recurrent[1]"]  # as they are returned
-
-
-def test_ids_may_be_a_plain_list():
-    model = made("GRU", (3,), SINGLE)
-    lm = rnneval.wrap(model)
-    logits, _ = lm.step([[1, 2]], lm.initial_state(1))
-    np.testing.assert_allclose(logits[0], oracle_of(model).logits([1, 2]), atol=1e-5)
 
 
 def test_a_call_that_takes_a_state_and_gives_none_back_is_refused():

@@ -69,16 +69,6 @@ def test_after_an_exception_inside_of_a_layer(make, monkeypatch):
     assert portrait(model) == before
 
 
-def test_after_a_refusal():
-    ids = keras.Input((None,), dtype="int32")
-    x = L.GRU(3, return_sequences=True)(L.Embedding(WIDTH, 4)(ids))
-    model = settled(keras.Model(ids, L.Dense(WIDTH, activation="softmax")(keras.ops.flip(x, axis=1))))
-    before = portrait(model)
-    with pytest.raises(CheckpointError, match="more than one position"):
-        rnneval.wrap(model)
-    assert portrait(model) == before
-
-
 @pytest.mark.parametrize(
     ("number", "said"), [(np.nan, r"has 2 NaN"), (np.inf, r"has 2 infinite"), (-np.inf, r"has 2 infinite")]
 )
