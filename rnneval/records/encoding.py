@@ -167,7 +167,9 @@ def require_consistent(name: str, record: Record) -> None:
     Raises:
         RecordError: the message names the first pair that disagrees.
     """
-    for problem in chain(_of_blocks(record), _of_totals(record)) if isinstance(record, Run) else ():
+    if not isinstance(record, Run):
+        return
+    for problem in chain(_of_blocks(record), _of_totals(record)):
         raise RecordError(
             f"{name}: {problem}: the record does not add up: it was changed, or another version of rnneval wrote it; "
             f"make it again with rnneval {'import' if record.imported else 'evaluate'}"
