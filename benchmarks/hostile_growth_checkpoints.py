@@ -1,4 +1,4 @@
-"""Families of hostile checkpoints and tokenizers for `benchmarks/hostile_growth.py`."""
+"""Families of hostile checkpoints for `benchmarks/hostile_growth.py`."""
 
 import json
 import random
@@ -111,31 +111,3 @@ def sparse_hdf5(folder: Path, size: int, rng: random.Random) -> list[str]:
     with path.open("r+b") as file:
         file.truncate(size + rng.randrange(1, 100))
     return ["open", str(path), "--builder", "none.py:Model"]
-
-
-@family("steps", (1, 2, 3, 4, 6, 10, 100, 1_000), codes=(0, 2), tensorflow=True)
-def tokenizer_steps(folder: Path, size: int, rng: random.Random) -> list[str]:
-    """Replace steps of a `tokenizer.json` beside the model, each of which makes two to ten characters of one."""
-    step = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * rng.randrange(2, 10)}
-    return _evaluated(folder, normalizer={"type": "Sequence", "normalizers": [step] * size})
-
-
-@family("alternatives", (1, 3, 10, 30, 100, 200, 300, 1_000), codes=(0, 2), tensorflow=True)
-def tokenizer_patterns(folder: Path, size: int, rng: random.Random) -> list[str]:
-    """Alternatives in the pattern of a `tokenizer.json` beside the model, none of which reads twice."""
-    part = rng.choice([r"b\d?", r"c?b", r"b+"])
-    split = {"type": "Split", "pattern": {"Regex": "|".join([part] * size)}, "behavior": "Isolated", "invert": False}
-    return _evaluated(folder, pre_tokenizer=split)
-
-
-def _evaluated(folder: Path, **parts: Any) -> list[str]:
-    """Write a tokenizer, a text and a model beside them; return the arguments of an evaluation."""
-    vocab = {letter: id_ for id_, letter in enumerate("abcdef?")}
-    plain = {
-        "version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": None, "post_processor": None,
-        "decoder": None, "model": {"type": "BPE", "vocab": vocab, "merges": [], "unk_token": "?"},
-    }  # fmt: skip
-    (folder / "tokenizer.json").write_text(json.dumps({**plain, **parts}))
-    (folder / "text.txt").write_text("a" * 10_000)
-    out = ["--out", str(folder / "run.json"), "--tokens", "subword"]
-    return ["evaluate", str(keras_file(folder / "m.keras")), str(folder / "text.txt"), *out]

@@ -10,7 +10,7 @@ from rnneval.callbacks.state_norms import StateNorms
 from rnneval.evaluate.check import check
 from rnneval.evaluate.diagnostics.gradients import gradients
 from rnneval.evaluate.diagnostics.trace import trace
-from rnneval.evaluate.losses import from_losses
+from rnneval.evaluate.imported import from_losses
 from rnneval.evaluate.opening import open  # noqa: A004 - the name in the contract: rnneval.open
 from rnneval.evaluate.run import evaluate
 from rnneval.evaluate.sweep import sweep
@@ -21,6 +21,7 @@ from rnneval.models.keras.wrap import wrap
 from rnneval.models.step import from_step
 from rnneval.records import read
 from rnneval.render import plot
+from rnneval.render.notebook import as_html, as_text
 from rnneval.text import Vocabulary
 
 __all__ = [
@@ -29,6 +30,8 @@ __all__ = [
     "StateNorms",
     "Vocabulary",
     "__version__",
+    "as_html",
+    "as_text",
     "callbacks",
     "check",
     "compare",

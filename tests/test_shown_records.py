@@ -14,8 +14,7 @@ from rnneval.render.document import Paragraph
 from rnneval.render.gate_document import ranking_document
 from rnneval.render.markdown import markdown
 from rnneval.render.run_document import run_document, scores_table
-from rnneval.text import Vocabulary
-from rnneval.text.sources import Sources
+from rnneval.text import Vocabulary, final_text
 from tests.gates.synthetic import SIGNATURE, ar_losses, make_run
 
 RECORDS = Path(__file__).resolve().parents[1] / "docs" / "records"
@@ -116,7 +115,7 @@ TEXT = "First Citizen:\nBefore we proceed any further, hear me speak.\n" * 50
 @pytest.mark.parametrize(
     ("error", "reading"),
     [
-        (TextError, lambda given: list(Sources(given).read())),
+        (TextError, final_text),
         (VocabularyError, Vocabulary.from_file),
         (RecordError, rnneval.read),
     ],
@@ -135,7 +134,7 @@ def test_a_text_in_place_of_a_path_is_not_printed_whole(given, error, reading):
 def test_a_path_that_may_be_one_is_printed_whole(path):
     assert named_in_message(path) == path
     with pytest.raises(TextError) as refused:
-        list(Sources(path).read())
+        final_text(path)
     assert path in str(refused.value)
     assert "text itself" not in str(refused.value)
 
@@ -143,7 +142,7 @@ def test_a_path_that_may_be_one_is_printed_whole(path):
 def test_a_file_whose_name_has_a_line_break_is_read(tmp_path):
     place = tmp_path / "a\nb.txt"
     place.write_text("text")
-    assert "".join(Sources(place).read()) == "text"
+    assert "".join(final_text(place).documents) == "text"
 
 
 @pytest.mark.parametrize(("signature", "usual"), [(SIGNATURE, "bits_per_char"), (WORDS, "word_perplexity_eos")])

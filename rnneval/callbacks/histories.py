@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rnneval.errors import RecordError, UsageError
 from rnneval.records import table_written
-from rnneval.records.paths import Named, named, require_apart
+from rnneval.records.paths import NamedPath, named, require_apart
 
 Key = tuple[str, str, str]
 """Layer, variable or state, and statistic of a number."""
@@ -34,7 +34,7 @@ class Parts:
         index: str,
         described: Mapping[str, str],
         existing: str = "refuse",
-        inputs: Sequence[Named] = (),
+        inputs: Sequence[NamedPath] = (),
     ) -> None:
         """Make the folder.
 

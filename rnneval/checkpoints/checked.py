@@ -8,6 +8,7 @@ import errno
 import json
 import math
 import os
+import re
 import shlex
 import shutil
 import tempfile
@@ -31,6 +32,8 @@ from rnneval.records.paths import open_regular
 
 _WEIGHTS = "model.weights.h5"
 _MAX_INDEX_BYTES, _MAX_GRAPH_BYTES = 1 << 26, 1 << 27
+_SIZE = re.compile(rb"\x12[\x02-\x0b]\x08([\x80-\xff]{0,9}[\0-\x7f])")  # a dimension of a TensorShapeProto
+_SHAPE = re.compile(rb"(?:\x12[\x02-\x0b]\x08[\x80-\xff]{0,9}[\0-\x7f])+")
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
 
@@ -45,18 +48,21 @@ def identify(path: Path, custom: Collection[str] | None = None) -> Artefact:
 
 
 @contextmanager
-def private_copy(path: Path) -> Iterator[Artefact]:
+def private_copy(path: str | os.PathLike[str] | Artefact, custom: Collection[str] | None = None) -> Iterator[Artefact]:
     """Copy a checkpoint into a folder of this user's own and identify the copy, which is removed after the block.
 
     The bytes that are hashed, checked and loaded are then the same, even if another process replaces or overwrites the
-    checkpoint in the meantime.
+    checkpoint in the meantime. A copy that the caller has made already is taken as it is. `custom` is as in `identify`.
     """
-    found = locate(path)
+    if isinstance(path, Artefact):
+        yield path
+        return
+    found = locate(Path(path))
     root = found.path if found.format == "saved-model" else found.path.parent
-    with _private_folder(path) as folder:
+    with _private_folder(found.path) as folder:
         files = tuple(_copy(file, folder / file.relative_to(root), found.path) for file in found.files)
         copied = folder if found.format == "saved-model" else folder / found.path.name
-        yield _examined(replace(found, files=files, copied=copied), None)
+        yield _examined(replace(found, files=files, copied=copied), custom)
 
 
 def require_not_replaced(artefact: Artefact, code: str) -> None:
@@ -130,12 +136,15 @@ def private_model(artefact: Artefact, custom: Collection[str] = ()) -> Iterator[
         yield FullModel(path=copy, weights=weights, config=config, version=version, stored_numbers=stored)
 
 
-def preflight(path: str | os.PathLike[str], *, has_builder: bool, expect_sha256: str | None = None) -> Artefact:
-    """Check a checkpoint against all rules that need neither TensorFlow nor the user's own code."""
-    artefact = identify(Path(path), custom=None if has_builder else ())
-    require_builder(artefact, has_builder=has_builder)
-    require_sha256(artefact, expect_sha256)
-    return artefact
+@contextmanager
+def examined(
+    path: str | os.PathLike[str], *, has_builder: bool, expect_sha256: str | None = None
+) -> Iterator[Artefact]:
+    """Yield a private copy of a checkpoint, once it is held against all that needs no TensorFlow and no user's code."""
+    with private_copy(path, custom=None if has_builder else ()) as artefact:
+        require_builder(artefact, has_builder=has_builder)
+        require_sha256(artefact, expect_sha256)
+        yield artefact
 
 
 def require_builder(artefact: Artefact, *, has_builder: bool) -> None:
@@ -179,6 +188,8 @@ def _examined(found: Artefact, custom: Collection[str] | None) -> Artefact:
             index = found.files[found.format == "saved-model"]
             if (size := index.stat().st_size) > _MAX_INDEX_BYTES:
                 raise refused("bundle-size", found.path, f"its index has {size:,} bytes")
+            if shape := _impossible_shape(index.read_bytes()):
+                raise refused("bundle-size", found.path, f"its index declares a tensor of the shape {shape}")
             return found
         if not first_bytes(found.place).startswith(ZIP):
             return replace(found, format=_hdf5(found, custom))
@@ -189,12 +200,22 @@ def _examined(found: Artefact, custom: Collection[str] | None) -> Artefact:
         raise failure(found.path, error, "file") from error
 
 
+def _impossible_shape(index: bytes) -> tuple[int, ...]:
+    """Return a shape in an index whose size is beyond 64 bits: TensorFlow ends the process where it meets one."""
+    for dimensions in _SHAPE.finditer(index):
+        varints = _SIZE.findall(dimensions[0])
+        sizes = tuple(sum((byte & 127) << 7 * at for at, byte in enumerate(varint)) for varint in varints)
+        if math.prod(sizes) >= 1 << 62:
+            return sizes
+    return ()
+
+
 def _hdf5(found: Artefact, custom: Collection[str] | None) -> str:
     facts = checked_hdf5(found.place, shown=found.path)
     if "model_config" in facts.root_attributes:
         _hdf5_config(found.place, facts, custom, found.path)
         return "keras-h5"
-    if not facts.objects:
+    if facts.is_empty:
         said = "an HDF5 file that holds nothing: Keras leaves one where saving failed"
         raise refused("interrupted-save", found.path, said)
     return "keras2-weights-h5" if facts.root_attributes & {"layer_names", "layer_names0"} else "weights-h5"

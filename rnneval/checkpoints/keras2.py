@@ -475,15 +475,11 @@ def _layer(path: Path, group: Any, name: str) -> StoredLayer:
 
 
 def _held(path: Path, group: Any, name: str) -> Any:
-    """Return the object under a path of a group. Every step must be a hard link: others may lead out of the file."""
-    for step in filter(None, name.split("/")):
-        link = group.get(step, getlink=True) if isinstance(group, h5py.Group) else None
-        if link is None:
-            raise CheckpointError(f"{path}: {name} is named but not there: the file is damaged")
-        if not isinstance(link, h5py.HardLink):
-            raise CheckpointError(f"{path}: {name} lies outside of the file or behind a link: refused")
-        group = group[step]
-    return group
+    """Return the object under a path of a group; links were refused when the structure was checked."""
+    found = group.get(name) if isinstance(group, h5py.Group) else None
+    if found is None:
+        raise CheckpointError(f"{path}: {name} is named but not there: the file is damaged")
+    return found
 
 
 def is_cudnn(bias_shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:

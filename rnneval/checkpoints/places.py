@@ -6,6 +6,7 @@ import re
 import shlex
 import stat
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import file_digest, sha256
 from pathlib import Path
 
@@ -47,7 +48,7 @@ class Artefact:
         """The path of the weights to read: the prefix of a SavedModel's checkpoint, else `place`."""
         return self.place / "variables" / "variables" if self.format == "saved-model" else self.place
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Hash of the file; of several files, of the names and contents in the order of the names."""
         if len(self.files) == 1:

@@ -1,21 +1,25 @@
-"""One long text over many workers: cut into chunks, each read by the exact method of one process.
+"""One long text in chunks, which processes read side by side, each by the exact method of one process.
 
 The algorithm is that of `rnneval.evaluate.stitch` with chunks in place of spans, so `SpanReading.span` is the number of
-a chunk here. Chunks are read on workers, from the model's initial state. This process then re-evaluates the first row
-of each chunk that goes on from another one, all of them side by side; a chunk that does not agree there is read again
-on a worker, from the last state of the chunk before it. Chunks are cut by sizes alone, so the result is the same for any
-number of workers. A worker opens the model once and keeps it with its compiled steps. It gets nothing of the text but
-the ids of a chunk, which come with the task.
+a chunk here. Chunks are read from the model's initial state, by workers or by this process. This process then
+re-evaluates the first row of each chunk that goes on from another one, all of them side by side; a chunk that does not
+agree there is read again, from the last state of the chunk before it. Chunks are cut by sizes alone, so the result is
+the same for any number of workers. A worker opens the model once and keeps it with its compiled steps. It gets nothing
+of the text but the ids of a chunk, which come with the task.
 
 *Span*: consecutive tokens of one document that one state is carried over. *Chunk*: what one task reads: several short
-spans, or a piece of a long one. *Row*: a span of the chunk as it is cut again, in the worker, for reading side by side;
-the first row begins where the chunk begins. *Segment*: the tokens of one step of the model; its end is a *boundary*.
+spans, or a piece of a long one. *Row*: a span of the chunk as it is cut again for reading side by side; the first row
+begins where the chunk begins. *Segment*: the tokens of one step of the model; its end is a *boundary*.
 """
 
+import multiprocessing
 import os
+import pickle
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -24,76 +28,123 @@ from numpy.typing import NDArray
 
 import rnneval
 from rnneval.errors import CheckpointError, UsageError
-from rnneval.evaluate.collect import Observations
-from rnneval.evaluate.executor import Pool, Task, WorkerDiedError
-from rnneval.evaluate.measure import Read, Reader
-from rnneval.evaluate.plan import Spans, StateOptions, Stitch, Streaming, cut_spans, shape_for, stitch_of
-from rnneval.evaluate.reopening import ALONE, Opening, file_hashes, require_same_files, require_same_version
-from rnneval.evaluate.rows import Rows, Runner
+from rnneval.evaluate.executor import Pool, ProcessPool, Task, WorkerDiedError
+from rnneval.evaluate.losses import Observations
+from rnneval.evaluate.plan import Spans, StateOptions, Stitch, Streaming, shape_for, stitch_of
+from rnneval.evaluate.reopening import ALONE, Opening, Reopened, file_hashes
+from rnneval.evaluate.rows import Job, Rows, Runner, Watch
 from rnneval.evaluate.stitch import Boundaries, SpanReading, SpanResult, Stitched, Stitching
 from rnneval.models.protocol import LanguageModel, Predicted, Scorer, Shape, Vectors
+from rnneval.models.state import numbers_of
 from rnneval.options import Progress
+from rnneval.processes import cores
 from rnneval.text import EncodedText
 
-_SHORTEST, _LONGEST = 1 << 17, 1 << 20  # least and greatest length of a chunk that is chosen, in predictions
-_CHUNKS = 64  # number of chunks that a text is cut into between these lengths, or up to twice as many
+# Work is counted in predictions times parameters: a core does some 4·10¹⁰ of them a second, whatever the model.
+_LEAST = 1 << 35
+"""Work of a text from which on two chunks end before one, although a process has to be started."""
+_START = 1 << 34
+"""Work that this process does while the first worker starts: so much longer is the first chunk."""
+_SHORTEST, _LONGEST = 1 << 19, 1 << 22  # least and greatest length of a chunk of a text of many, in predictions
+_MOST = 8  # processes that are started without being asked for, this one included
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """Settings and statistics of reading a text."""
+
+    shape: Shape
+    stitched: Stitched
+    kernel: str  # the kernel that ran, for the record
+    workers: int | None = None  # processes that read the text; None: this process read it in one piece
+    chunks: int | None = None  # number of chunks of the text; each is one task of a worker
+    threads: int = 1  # threads of TensorFlow in a worker: 1, unless it was started with more
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextReading:
+    """A text to be read with a model: how, and where its predictions go."""
+
+    lm: LanguageModel
+    text: EncodedText
+    stateful: StateOptions
+    how: Streaming
+    observations: Observations
+    watch: Watch | None  # sees more of every step
+
+
+Reader = Callable[[TextReading], Read]
+"""Reads a text and writes its predictions into the observations."""
 
 # How a text is cut
 
 
-def automatic_length(predictions: int) -> int:
-    """Choose how long a chunk is at the most, in predictions.
+def chunk_ends(predictions: int, parameters: int) -> list[int]:
+    """Choose after how many predictions of a text chunks end.
 
-    A chunk is long enough to be read in many rows, since with few rows a step costs more per token. It is never longer
-    than a million, so that a lost worker costs little.
+    A model that has little to do reads the text in one piece. From there on there are two chunks, and for a text of
+    more than a million predictions √N / 512, so that a lost worker costs little and several cores have work. The first
+    is the longest: it is read while workers start.
 
     Example:
-        >>> [automatic_length(n) for n in (1_000, 1_000_000, 10_000_000, 10**9)]
-        [131072, 131072, 131072, 1048576]
+        >>> chunk_ends(100_000, 100_000), chunk_ends(1_000_000, 100_000), len(chunk_ends(10_000_000, 100_000))
+        ([100000], [585899, 1000000], 6)
     """
-    share = max(1, predictions // _CHUNKS)
-    return max(_SHORTEST, min(_LONGEST, 1 << (share.bit_length() - 1)))
+    if predictions * parameters < _LEAST:
+        return [predictions]
+    length = min(max(isqrt(predictions) << 9, _SHORTEST), _LONGEST)
+    count = max(2, round(predictions / length))
+    more = min(_START // parameters, predictions // count)
+    return [more + (predictions - more) * k // count for k in range(1, count + 1)]
 
 
-def chunks_of(spans: Spans, length: int) -> list[Spans]:
-    """Cut spans that are longer than `length`, and put short neighbours together: only the first may go on from before.
+def chunks_of(spans: Spans, ends: Sequence[int], segment: int) -> list[Spans]:
+    """Cut spans after so many predictions, at the ends of segments: in a shorter one, a state goes on over its filling.
+
+    A cut near the start or the end of a span is made there: the first row of a chunk must not be short.
 
     Example:
         >>> spans = Spans(starts=np.array([0, 8, 11]), stops=np.array([7, 10, 12]), continues=np.zeros(3, bool))
-        >>> [(c.starts.tolist(), c.stops.tolist(), c.continues.tolist()) for c in chunks_of(spans, 5)]
+        >>> [(c.starts.tolist(), c.stops.tolist(), c.continues.tolist()) for c in chunks_of(spans, [5, 10], 1)]
         [([0], [5], [False]), ([5, 8, 11], [7, 10, 12], [True, False, False])]
     """
-    cut = cut_spans(spans, length)
-    found = []
-    begin, held = 0, 0
-    for at, size in enumerate([*cut.lengths.tolist(), length]):  # the last one ends what is held
-        if held and held + size > length:
-            these = slice(begin, at)
-            found.append(Spans(starts=cut.starts[these], stops=cut.stops[these], continues=cut.continues[these]))
-            begin, held = at, 0
-        held += size
-    return found
+    stops = np.cumsum(spans.lengths)
+    starts = stops - spans.lengths
+    near, cuts = ends[-1] // len(ends) // 8, set[int]()
+    for end in ends[:-1]:
+        span = int(np.searchsorted(stops, end, side="right"))
+        first, last = int(starts[span]), int(stops[span])
+        cut = first + (end - first) // segment * segment
+        cuts.add(first if cut - first < near else last if last - cut < near else cut)
+    points = np.union1d(starts, [*cuts]).astype(np.int64)
+    points = points[points < ends[-1]]
+    place = np.searchsorted(stops, points, side="right")
+    begins = spans.starts[place] + points - starts[place]
+    lengths = np.diff(points, append=ends[-1])
+    goes_on = (points > starts[place]) | spans.continues[place]
+    bounds = np.unique(np.searchsorted(points, sorted(cuts)))
+    return [
+        Spans(starts=start, stops=start + length, continues=on)
+        for start, length, on in zip(*(np.split(part, bounds) for part in (begins, lengths, goes_on)), strict=True)
+        if len(start)
+    ]
 
 
-# In a worker
+# One chunk
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkSetup:
-    """Settings that all chunks share; a worker must have the same files, version, backend and width of the model."""
+    """Settings that all chunks share."""
 
-    path: str
-    sha256: str
-    opening: Opening
-    hashes: Mapping[str, str]  # hashes of the files that are read beside the checkpoint, by path
-    version: str
+    model: Callable[[], LanguageModel]  # opens the model in a worker
     shape: Shape
     seed: int
     tolerance: float
     carried: bool  # whether long spans may be cut into rows: where the state is reset, each span is a row
     kernel: str
-    backend: str
-    width: int
+    first: int  # the number of the first boundaries whose states are kept, in all processes the same
+    watch: Watch | None = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +156,9 @@ class ChunkIds:
     held: NDArray[np.int32]  # ids of its tokens, from its first input to its last target
 
     def ids(self, start: int, stop: int) -> NDArray[np.int32]:
-        """Return the ids of tokens start to stop, counted from the first token of the chunk."""
-        return self.held[start:stop]
+        """Return the ids of tokens start to stop of the text."""
+        first = int(self.chunk.starts[0])
+        return self.held[start - first : stop - first]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,55 +169,63 @@ class ChunkRead:
     """Predictions of every token after the chunk's first, `(n,)`; those that begin a span are without meaning."""
     last: Vectors
     first_row: Mapping[int, Vectors]  # states of the first row by boundary, with which its re-evaluation is compared
-    first_row_tokens: int
+    first_row_stop: int
     stitched: Stitched
     threads: int
     kernel: str
+    seen: Any  # what the watch saw
 
 
-_OPEN: dict[str, tuple[LanguageModel, Scorer]] = {}  # the one model of this process, with its compiled steps
+_OPEN: dict[str, tuple[LanguageModel, Scorer]] = {}  # the one model of a worker, with its compiled steps
 
 
 def read_chunk(setup: ChunkSetup, given: ChunkIds, start: Vectors | None) -> ChunkRead:
-    """Read a chunk from a state, or from the model's initial one."""
+    """Read a chunk in a worker from a state, or from the model's initial one."""
     with ALONE:  # one model at a time in this process
-        lm, scorer = _opened(setup)
-        runner = Runner(given, setup.shape, scorer, start=lm.start())
-        runner.begin()
-        chunk = given.chunk
-        first = chunk.starts[0]  # from which a worker counts
-        spans = Spans(starts=chunk.starts - first, stops=chunk.stops - first, continues=np.zeros(len(chunk), bool))
-        stitch = Stitch(spans=spans, audited=None)
-        if setup.carried:
-            stitch = stitch_of(spans, setup.shape, seed=setup.seed + given.index)
-        kept = Boundaries([0, *np.flatnonzero(stitch.spans.continues).tolist()], runner.start)
-        with Observations(lm) as seen:
-            rows = Rows(runner, stitch.spans, seen, kept=kept)
-            stitching = rows.stitched(setup.tolerance, audited=stitch.audited, start=start)
-            predicted = seen.get(1, len(given.held))  # token 0 is never predicted
-        return ChunkRead(
-            predicted=predicted,
-            last=stitching.last(len(stitch.spans) - 1),
-            first_row=kept.states_of(0),
-            first_row_tokens=int(stitch.spans.stops[0]),
-            stitched=stitching.result,
-            threads=int(os.environ["TF_NUM_INTRAOP_THREADS"]) if lm.backend == "keras" else 1,
-            kernel=scorer.kernel,
-        )
+        key = repr((setup, None if setup.watch is None else setup.watch.sees))
+        if key not in _OPEN:
+            _OPEN.clear()
+            lm = setup.model()
+            _OPEN[key] = lm, _scorer_of(lm, setup)
+        return _read(*_OPEN[key], setup, given, start)
 
 
-def _opened(setup: ChunkSetup) -> tuple[LanguageModel, Scorer]:
-    """Open the model, unless this process has it open from an earlier chunk."""
-    key = repr(setup)
-    if key not in _OPEN:
-        _OPEN.clear()
-        require_same_version(setup.version)
-        require_same_files(setup.hashes)
-        lm = setup.opening.open(setup.path, setup.sha256, kernel=setup.kernel, backend=setup.backend)
-        if lm.width != setup.width:
-            raise CheckpointError(f"{setup.path}: {lm.width} outputs on a worker, {setup.width} where the text is")
-        _OPEN[key] = lm, lm.scorer(setup.shape, kernel=setup.kernel, parallel=False)
-    return _OPEN[key]
+def _scorer_of(lm: LanguageModel, setup: ChunkSetup) -> Scorer:
+    sees = "losses" if setup.watch is None else setup.watch.sees
+    return lm.scorer(setup.shape, kernel=setup.kernel, sees=sees, parallel=False)
+
+
+def _read(
+    lm: LanguageModel,
+    scorer: Scorer,
+    setup: ChunkSetup,
+    given: ChunkIds,
+    start: Vectors | None,
+    *,
+    progress: Progress | None = None,
+) -> ChunkRead:
+    watch = None if setup.watch is None else setup.watch.for_chunk()
+    runner = Runner(given, setup.shape, scorer, start=lm.start(), watch=watch)
+    runner.begin()
+    spans = replace(given.chunk, continues=np.zeros(len(given.chunk), bool))
+    stitch = Stitch(spans=spans, audited=None)
+    if setup.carried:
+        stitch = stitch_of(spans, setup.shape, seed=setup.seed + given.index)
+    kept = Boundaries([0, *np.flatnonzero(stitch.spans.continues).tolist()], runner.start, first=setup.first)
+    first, stop = int(spans.starts[0]) + 1, int(spans.stops[-1]) + 1
+    seen = Observations(lm, first, stop)
+    rows = Rows(runner, stitch.spans, seen, kept=kept, progress=progress)
+    stitching = rows.stitched(setup.tolerance, audited=stitch.audited, start=start)
+    return ChunkRead(
+        predicted=seen.get(first, stop),
+        last=stitching.last(len(stitch.spans) - 1),
+        first_row=kept.states_of(0),
+        first_row_stop=int(stitch.spans.stops[0]),
+        stitched=stitching.result,
+        threads=int(os.environ.get("TF_NUM_INTRAOP_THREADS", "1")) if lm.backend == "keras" else 1,
+        kernel=scorer.kernel,
+        seen=None if watch is None else watch.part(),
+    )
 
 
 # Where the text is
@@ -179,71 +239,138 @@ def reader_over(pool: Pool, checkpoint: str, opening: Opening, *, chunk: int | N
     """
     path, hashes = str(Path(checkpoint).absolute()), file_hashes(opening.files)
 
-    def read(
-        lm: LanguageModel, text: EncodedText, stateful: StateOptions, how: Streaming, observations: Observations
-    ) -> Read:
+    def read(asked: TextReading) -> Read:
+        lm = asked.lm
         if not lm.mixable:
             raise UsageError("this model's state cannot be taken from one process to another: leave out --jobs")
-        spans = stateful.spans(text)
-        length = chunk or automatic_length(spans.predictions)
-        rows = how.rows(lm, min(length, spans.predictions))
-        shape = shape_for(spans, lm.width, rows=rows, segment=stateful.step)
-        setup = ChunkSetup(
+        model = Reopened(
             path=path, sha256=lm.checkpoint.sha256, opening=opening, hashes=hashes, version=rnneval.__version__,
-            shape=shape, seed=how.seed, tolerance=how.tolerance, carried=stateful.state == "carry",
-            kernel=how.kernel, backend=lm.backend, width=lm.width,
+            kernel=asked.how.kernel, backend=lm.backend, width=lm.width,
         )  # fmt: skip
-        # At the ends of segments: in a shorter one the state goes on over what fills it up.
-        chunks = chunks_of(spans, max(1, length // shape.segment) * shape.segment)
-        reader = ChunkReader(pool, setup, chunks, lm=lm, text=text, observations=observations, progress=how.progress)
-        stitched = reader.stitched()
-        return Read(
-            shape=shape, stitched=stitched, kernel=", ".join(sorted(reader.kernels)), workers=max(1, pool.workers),
-            chunks=len(chunks), threads=reader.threads,
-        )  # fmt: skip
+        plan = plan_chunks(asked, chunk)
+        return ChunkReader(asked, plan, pool, model).read_all()
 
     return read
+
+
+def read_beside(asked: TextReading) -> Read | None:
+    """Read a long text in this process and in others beside it; None: in one piece it is read sooner.
+
+    Only models that NumPy runs are read so: each uses one core, and another process makes the same in no time.
+    """
+    if asked.lm.backend != "numpy" or asked.how.streams != "auto":
+        return None
+    plan = plan_chunks(asked)
+    if len(plan.chunks) < 2:
+        return None
+    # A worker starts no others, nor can a process that must not have any.
+    alone = ALONE.locked() or multiprocessing.current_process().daemon
+    with ProcessPool(0 if alone else min(cores(), _MOST, len(plan.chunks)) - 1, memory=None) as pool:
+        return ChunkReader(asked, plan, pool, Copied(pickle.dumps(asked.lm)), here=True).read_all()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkPlan:
+    """The chunks of a text, and the shape of a step in each of them."""
+
+    chunks: list[Spans]
+    shape: Shape
+
+
+def plan_chunks(asked: TextReading, length: int | None = None) -> ChunkPlan:
+    """Cut a text into chunks of at most some predictions, by default as its length asks for.
+
+    As many rows are read side by side as if it were in one piece: by two processes, half of them each.
+    """
+    lm, how, spans = asked.lm, asked.how, asked.stateful.spans(asked.text)
+    ends = chunk_ends(spans.predictions, lm.checkpoint.parameters)
+    rows = how.rows(lm, spans.predictions)
+    if len(ends) > 1 and how.streams == "auto":
+        rows = -(-rows // 2)
+    shape = shape_for(spans, lm.width, rows=rows, segment=asked.stateful.step)
+    if length is not None:
+        length = max(1, length // shape.segment) * shape.segment
+        ends = [*range(length, spans.predictions, length), spans.predictions]
+    return ChunkPlan(chunks=chunks_of(spans, ends, shape.segment), shape=shape)
+
+
+@dataclass(frozen=True)
+class Copied:
+    """A model that is taken to another process as it is."""
+
+    pickled: bytes = field(repr=False)
+
+    def __call__(self) -> LanguageModel:
+        """Make the model again."""
+        lm: LanguageModel = pickle.loads(self.pickled)  # noqa: S301 - written by the process that started this one
+        return lm
 
 
 class ChunkReader:
     """Reads chunks of a text on workers, and their first rows again in this process: a `SpanReader`."""
 
     def __init__(
-        self,
-        pool: Pool,
-        setup: ChunkSetup,
-        chunks: list[Spans],
-        *,
-        lm: LanguageModel,
-        text: EncodedText,
-        observations: Observations,
-        progress: Progress | None,
+        self, asked: TextReading, plan: ChunkPlan, pool: Pool, model: Callable[[], LanguageModel], *, here: bool = False
     ) -> None:
-        self._pool, self._setup, self._chunks, self._lm, self._text = pool, setup, chunks, lm, text
-        self._seen, self._progress = observations, progress
+        """Take the text, its chunks, the workers, and what opens the model there; `here`: this process reads, too."""
+        self._asked, self._chunks, self._pool, self._here = asked, plan.chunks, pool, here
+        start, weight = asked.lm.start(), 1 if asked.watch is None else 1 + asked.watch.weight
+        self._setup = ChunkSetup(
+            model=model, shape=plan.shape, seed=asked.how.seed, tolerance=asked.how.tolerance,
+            carried=asked.stateful.state == "carry", kernel=asked.how.kernel, watch=asked.watch,
+            first=Boundaries(range(plan.shape.rows + 1), start, weight).first,
+        )  # fmt: skip
         self._spans = Spans(
-            starts=np.array([chunk.starts[0] for chunk in chunks], np.int64),
-            stops=np.array([chunk.stops[-1] for chunk in chunks], np.int64),
-            continues=np.array([chunk.continues[0] for chunk in chunks], bool),
+            starts=np.array([chunk.starts[0] for chunk in plan.chunks], np.int64),
+            stops=np.array([chunk.stops[-1] for chunk in plan.chunks], np.int64),
+            continues=np.array([chunk.continues[0] for chunk in plan.chunks], bool),
         )
         self._first_row_stops = self._spans.stops.copy()
-        self._kept = Boundaries(range(len(chunks)), lm.start())  # states of the first row of every chunk
+        # States of the first row of every chunk.
+        self._kept = Boundaries(range(len(plan.chunks)), start, first=self._setup.first)
         self._last: dict[int, Vectors] = {}
         self._inner: list[tuple[int, Stitched]] = []  # for every reading of a whole chunk: its number, and its rows
-        self._tolerance = np.zeros(len(chunks))  # by chunk: that which its first reading found to be reachable
-        self._scored, self._predictions = 0, sum(chunk.predictions for chunk in chunks)
-        self.threads = 1
-        self.kernels: set[str] = set()
+        self._tolerance = np.zeros(len(plan.chunks))  # by chunk: that which its first reading found to be reachable
+        self._scored, self._predictions = 0, sum(chunk.predictions for chunk in plan.chunks)
+        self._threads, self._kernels = 1, set[str]()
 
-    def stitched(self) -> Stitched:
+    def read_all(self) -> Read:
         """Read every chunk exactly, and return the statistics."""
-        segment, tolerance = self._setup.shape.segment, self._setup.tolerance
-        result = Stitching(self, self._spans, segment=segment, tolerance=tolerance).run()
+        shape, tolerance = self._setup.shape, self._setup.tolerance
+        if self._asked.watch is not None and self._chunks:
+            self._look_at_first_segment(self._asked.watch)
+        result = Stitching(self, self._spans, segment=shape.segment, tolerance=tolerance).run()
         for chunk, inner in self._inner:
             result.include(chunk, inner)
         result.passes += max((inner.passes for _, inner in self._inner), default=1) - 1
         result.tolerance = max(self._tolerance.tolist(), default=result.tolerance)
-        return result
+        return Read(
+            shape=shape,
+            stitched=result,
+            kernel=", ".join(sorted(self._kernels)),
+            workers=self._pool.workers + 1 if self._here else max(1, self._pool.workers),
+            chunks=len(self._chunks),
+            threads=self._threads,
+        )
+
+    def _look_at_first_segment(self, watch: Watch) -> None:
+        """Let a watch see what a step looks like: the watches over chunks begin with this knowledge."""
+        at, stop = int(self._spans.starts[0]), int(self._chunks[0].stops[0])
+        stop = min(stop, at + self._setup.shape.segment)
+        job = Job(span=0, at=at, stop=stop, state=self._asked.lm.start())
+        self._runner.run(deque([job]), lambda rows: [True] * len(rows))
+        self._setup = replace(self._setup, watch=watch.for_chunk())
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        """The model in this process."""
+        return _scorer_of(self._asked.lm, self._setup)
+
+    @property
+    def _runner(self) -> Runner:
+        """What reads the text in this process."""
+        asked = self._asked
+        return Runner(asked.text, self._setup.shape, self._scorer, start=asked.lm.start(), watch=asked.watch)
 
     def read(self, readings: Sequence[SpanReading], on_end: Callable[[SpanResult], Sequence[SpanReading]]) -> None:
         """Make readings; no chunk is audited, so that `on_end` asks for no further ones."""
@@ -254,7 +381,7 @@ class ChunkReader:
             else:
                 unsettled[result.reading.span] = result
         whole = [reading for reading in readings if reading.span in unsettled or not reading.reevaluates]
-        for done in self._pool.run(deque(map(self._task, whole))):
+        for done in self._pool.run(deque(map(self._task, whole)), here=self._read_here if self._here else None):
             if isinstance(done.error, WorkerDiedError):
                 chunk = self._chunks[done.key.span]
                 raise CheckpointError(
@@ -274,39 +401,51 @@ class ChunkReader:
             return ()
 
         if readings:
-            setup, lm = self._setup, self._lm
-            scorer = lm.scorer(setup.shape, kernel=setup.kernel, parallel=False)
-            runner = Runner(self._text, setup.shape, scorer, start=lm.start())
             spans = replace(self._spans, stops=self._first_row_stops)
             reachable = [replace(each, tolerance=float(self._tolerance[each.span])) for each in readings]
-            Rows(runner, spans, self._seen, kept=self._kept).read(reachable, on_end)
+            Rows(self._runner, spans, self._asked.observations, kept=self._kept).read(reachable, on_end)
         return ended
 
-    def _task(self, reading: SpanReading) -> Task:
-        index, chunk = reading.span, self._chunks[reading.span]
+    def _ids(self, index: int) -> ChunkIds:
+        chunk = self._chunks[index]
+        held = self._asked.text.ids(int(chunk.starts[0]), int(chunk.stops[-1]) + 1)
+        return ChunkIds(index=index, chunk=chunk, held=held)
 
+    def _task(self, reading: SpanReading) -> Task:
         def arguments() -> tuple[Any, ...]:
-            held = self._text.ids(int(chunk.starts[0]), int(chunk.stops[-1]) + 1)
-            return self._setup, ChunkIds(index=index, chunk=chunk, held=held), reading.start
+            return self._setup, self._ids(reading.span), reading.start
 
         return Task(key=reading, call=read_chunk, arguments=arguments)
 
+    def _read_here(self, task: Task) -> ChunkRead:
+        """Read a chunk in this process."""
+        reading, progress, before = task.key, self._asked.how.progress, self._scored
+
+        def more(scored: int, _: int) -> None:
+            if progress is not None and not reading.reevaluates:
+                progress(before + scored, self._predictions)
+
+        return _read(self._asked.lm, self._scorer, self._setup, self._ids(reading.span), reading.start, progress=more)
+
     def _take(self, reading: SpanReading, read: ChunkRead, first_row: SpanResult | None) -> SpanResult:
         """Keep the predictions of a chunk and the states by which it is compared."""
-        index, chunk = reading.span, self._chunks[reading.span]
-        self._seen.write(int(chunk.starts[0]) + 1, read.predicted.packed())
+        asked, index, chunk = self._asked, reading.span, self._chunks[reading.span]
+        asked.observations.write(int(chunk.starts[0]) + 1, read.predicted.packed())
+        if asked.watch is not None:
+            asked.watch.include(index, read.seen)
         for boundary, state in read.first_row.items():
             self._kept.put(index, boundary, state)
-        self.threads = max(self.threads, read.threads)
-        self.kernels.add(read.kernel)
-        self._first_row_stops[index] = chunk.starts[0] + read.first_row_tokens
+        self._threads = max(self._threads, read.threads)
+        self._kernels.add(read.kernel)
+        self._first_row_stops[index] = read.first_row_stop
         self._tolerance[index] = read.stitched.tolerance
         self._inner.append((index, read.stitched))
-        if not np.array_equal(self._last.get(index, ()), read.last, equal_nan=True):
+        last = self._last.get(index)
+        if last is None or not np.array_equal(numbers_of(last), numbers_of(read.last), equal_nan=True):
             self._last[index] = read.last
         if first_row is not None:
             return replace(first_row, last=self._last[index], tokens=first_row.tokens + chunk.predictions)
         self._scored += chunk.predictions
-        if self._progress is not None:
-            self._progress(self._scored, self._predictions)
+        if asked.how.progress is not None:
+            asked.how.progress(self._scored, self._predictions)
         return SpanResult(reading=reading, last=self._last[index])

@@ -85,17 +85,31 @@ class Pool(ABC):
     workers = 0
     """The most workers that were there at once."""
 
-    def run(self, waiting: deque[Task]) -> Iterator[Done]:
-        """Run the waiting tasks in this order, and yield each result; more may be added between two results."""
+    def run(self, waiting: deque[Task], *, here: Callable[[Task], Any] | None = None) -> Iterator[Done]:
+        """Run the waiting tasks in this order, and yield each result; more may be added between two results.
+
+        `here` runs tasks in this process, which takes the first one, and another whenever it is free. So that workers
+        need not wait for it, each is given a further task while it runs one.
+        """
         running: dict[Future[Any], Task] = {}
         suspects: deque[Task] = deque()
         while waiting or running or suspects:
             alone = not waiting and not running
-            tasks, room = (suspects, 1) if alone else (waiting, self._room())
+            own = waiting.popleft() if here is not None and waiting else None
+            tasks, room = (suspects, 1) if alone else (waiting, self._room() * (1 if here is None else 2))
             while tasks and len(running) < room:
                 task = tasks.popleft()
-                running[self._submit(task)] = task
-            wait(running, return_when=FIRST_COMPLETED)
+                try:
+                    running[self._submit(task)] = task
+                except UsageError:  # no process can be started: this one goes on alone
+                    if here is None or alone:
+                        raise
+                    tasks.appendleft(task)
+                    break
+            if here is not None and own is not None:
+                yield Done(key=own.key, value=here(own))
+            else:
+                wait(running, return_when=FIRST_COMPLETED)
             for future in [future for future in running if future.done()]:
                 task, error = running.pop(future), future.exception()
                 if not isinstance(error, self.death):
@@ -157,8 +171,9 @@ class ProcessPool(Pool):
                     spawning = multiprocessing.get_context("spawn")
                     self._executor = ProcessPoolExecutor(self._count, spawning, _begin, (self._memory,))
                 future = self._executor.submit(_call, task.call, *task.arguments())
-        except OSError as error:
-            why = error.strerror or error
+        except (OSError, NotImplementedError) as error:  # the latter where the system has no semaphores
+            self._stop()
+            why = getattr(error, "strerror", None) or error
             raise UsageError(f"a worker process cannot be started: {why}: give fewer --jobs") from error
         self.workers = max(self.workers, len(_processes_of(self._executor)))
         return future
@@ -204,7 +219,7 @@ def _begin(memory: int | None) -> None:
         memory = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
         resource.setrlimit(resource.RLIMIT_DATA, (memory, hard))
     with rnneval.without_current_folder():
-        import_module("rnneval.evaluate.measure")  # and NumPy, which must be the installed one
+        import_module("rnneval.evaluate.rows")  # and NumPy, which must be the installed one
 
 
 def _call(call: Callable[..., Any], *arguments: Any) -> Any:
@@ -299,10 +314,10 @@ class DaskPool(Pool):
         self.death = KilledWorker
         self._client, self._executor = client, client.get_executor(pure=False)
 
-    def run(self, waiting: deque[Task]) -> Iterator[Done]:
+    def run(self, waiting: deque[Task], *, here: Callable[[Task], Any] | None = None) -> Iterator[Done]:
         """Run the waiting tasks; a UsageError says that the scheduler is gone."""
         try:
-            yield from super().run(waiting)
+            yield from super().run(waiting, here=here)
         except (OSError, TimeoutError, CancelledError) as error:
             raise UsageError(
                 "the Dask scheduler is gone: what was finished is kept; run the same command again"

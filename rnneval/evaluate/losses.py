@@ -1,192 +1,229 @@
-"""Losses that another program computed: from its table and the text to a run record, without TensorFlow."""
+"""The losses of a text as a table, from which every number of a run record is made.
 
-import re
-from math import log
-from typing import Any
+Reading a text fills the table (`rnneval.evaluate.rows`), and so does the table of another program
+(`rnneval.evaluate.imported`). Predictions come in any order, and again where a span is re-evaluated. They are added up
+once everything is settled, in the order of the text, so no sum depends on how the text was divided.
 
-import msgspec
+A *block* is a piece of the text, of 256 bytes or more: a record keeps one sum per block.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
 import numpy as np
-from numpy.typing import NDArray
+import pyarrow as pa
+from numpy.typing import DTypeLike, NDArray
 
-from rnneval.errors import RecordError, UsageError
-from rnneval.evaluate.collect import Collector, show
-from rnneval.evaluate.fitting import baselines_of, fit
-from rnneval.evaluate.record import scored_text
-from rnneval.options import ImportOptions, Paths, on_text
-from rnneval.records.losses import LossTable, read_losses
-from rnneval.records.run import Imported, Run
-from rnneval.records.run import Warning as Warned
-from rnneval.text import EncodedText, TextOptions, Vocabulary, given_vocabulary, text_given
-from rnneval.text.encoding import encode_spans
-from rnneval.text.spans import Spans
+from rnneval import metrics
+from rnneval.errors import TextError
+from rnneval.metrics import LossesAlone, ScoredTokens
+from rnneval.models.protocol import LanguageModel, Predicted
+from rnneval.records import require_rows, table_written
+from rnneval.records.run import Blocks
+from rnneval.records.tables import LOSSES
+from rnneval.text import EncodedText
 
-_CHUNK = 1 << 16
-_NO_VOCABULARY = (
-    "the vocabulary was not given, so it was not checked that the tokens are those of the text: if one stands for "
-    "unknown words, or the model read another text, bits per character are a lower bound, or wrong"
-)
-_UNKNOWN_STATE = (
-    "it was not said how the state was handled, so this run compares with no other: give --state carry, or reset-N if "
-    "it started anew every N tokens"
-)
-_CONSTANT = (
-    "the loss of each of the {:,} tokens is {:.6g} nats: a mean, or a column that was never filled? The table needs "
-    "−ln p of each token"
-)
+Ints = NDArray[np.int64]
 
-
-@on_text(ImportOptions)
-def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOptions) -> Run:
-    """Make a run record from the losses that another program computed.
-
-    The table has a row for each scored token: `token` (its place among all tokens of the text, from 0), `byte_start`
-    and `byte_end` (its span in the final text, in bytes of UTF-8), and `nats` (its loss, −ln p). It may have `document`
-    and `id`. The spans must tile the text. Only the first token of each document may have no row; it is counted as
-    unscored. Tokens are counted by the table, characters, bytes and words by the text.
-
-    Without a vocabulary the tokens are taken as they are. With it, they must be those of `rnneval.evaluate`, and the
-    record has the same signature, so that both runs compare. Accuracy and calibration need more than losses: they are
-    absent, and so are checkpoint, wiring, states and timing.
-
-    Args:
-        losses: Path of a .parquet, .csv or .jsonl file, or columns in memory: a dict of arrays `(n,)` or a pandas
-            DataFrame.
-        text: One or more files of UTF-8 text, joined in this order; or give `string`.
-        options: Keyword arguments, each a field of `ImportOptions`.
-
-    Returns:
-        The run record.
-
-    Raises:
-        RecordError: the table cannot be read, its spans do not tile the text, or a loss is below 0 or not finite; the
-            message has the row, the token and the bytes.
-        UsageError: an option's value is not known.
-        TextError: the text is missing, empty, not UTF-8, or has characters that the vocabulary lacks.
-        VocabularyError: the vocabulary is no one-to-one map, or has another size.
-
-    >>> import pathlib, tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = pathlib.Path(folder, "held_out.txt")
-    ...     _ = path.write_text("abcd")
-    ...     table = {"token": [1, 2, 3], "byte_start": [1, 2, 3], "byte_end": [2, 3, 4], "nats": [0.5, 0.25, 0.75]}
-    ...     run = from_losses(table, path, state="carry")
-    >>> run.total_nats, run.tokens.unscored, run.signature
-    (1.5, 1, 'tok:char|norm:none|newlines:keep|unk:error|docs:one|bos:none|state:carry|defs:1')
-    """
-    given, read_as = text_given(text, options.string), TextOptions.of(options)
-    state = _state_named(options.state)
-    warnings = [] if state != "unknown" else [Warned(code="state-unknown", message=_UNKNOWN_STATE)]
-    vocabulary = given_vocabulary(options.vocabulary, options.vocabulary_from)
-    width = options.vocabulary_size  # of the tokens that the other program chose from; None if it is not known
-    table = read_losses(losses)
-    if len(table.nats) > 1 and (table.nats == table.nats[0]).all():
-        warnings.insert(0, Warned(code="constant-losses", message=_CONSTANT.format(len(table.nats), table.nats[0])))
-    if vocabulary is None:
-        _require_no_vocabulary_is_needed(read_as)
-        warnings.insert(0, Warned(code="no-vocabulary", message=_NO_VOCABULARY))
-    elif width is None:
-        width = vocabulary.first_id + vocabulary.size
-    else:
-        vocabulary = vocabulary.fit(width)
-    spans = Spans(name=table.name, token=table.token, start=table.byte_start, end=table.byte_end)
-    encoded = encode_spans(given, spans, read_as, vocabulary)
-    with encoded.text as known:
-        unscored = encoded.unscored
-        _require_same_text(table, known)
-        fitted, base = None, {}
-        if vocabulary is not None:
-            _require_same_tokens(table, known, vocabulary, unscored)
-        if options.fit_on is not None:
-            if vocabulary is None or width is None:
-                raise UsageError("--fit-on needs the vocabulary that turns the text into tokens: give --vocab")
-            fitted = fit(options, read_as, vocabulary, known, width=width, unscored=unscored)
-        collected = Collector(known.blocks, width or 1)
-        nats = np.zeros(known.tokens)
-        nats[table.token] = table.nats
-        show(known, nats, [collected], unscored=unscored)
-        if vocabulary is not None:
-            base = baselines_of(collected, fitted)
-        elif width is not None:
-            base = {"uniform": log(width)}
-        bos = "none" if unscored else "scored"
-        told = scored_text(known, read_as, collected, state=f"state:{state}", base=base, fitted=fitted, bos=bos)
-    return msgspec.structs.replace(  # it is valid: every loss is finite, and of wiring nothing is known
-        told,
-        command=tuple(options.command),
-        warnings=(*told.warnings, *warnings),
-        imported=Imported(path=table.path, sha256=table.sha256),
-        vocabulary=None if vocabulary is None else vocabulary.record(),
-    )
+_IN_MEMORY = 1 << 30
+"""Most bytes of an array in memory; a longer one lies in a temporary file."""
+_CHUNK = 1 << 14  # rows at once: thirty columns of them stand in memory
+_ROW_GROUP = 1 << 16
+_UNITS = ("tokens", "characters", "scored_bytes", "words", "unknown")
+_FIELDS: list[Any] = [
+    ("token", pa.int64()),
+    ("document", pa.int64()),
+    ("byte_start", pa.int64()),
+    ("byte_end", pa.int64()),
+    ("id", pa.int32()),
+    ("nats", pa.float64()),
+]
 
 
-def _state_named(given: str | None) -> str:
-    """Return how the state was passed on, as the signature has it."""
-    if given is None:
-        return "unknown"
-    if given == "carry" or re.fullmatch(r"reset-[1-9][0-9]{0,17}", given):
-        return given
-    raise UsageError(
-        f"--state {given!r} is not known: give carry, or reset-N if the state started anew every N tokens, such as "
-        "reset-100"
-    )
+def long_array(shape: tuple[int, ...], dtype: DTypeLike, holds: str) -> NDArray[Any]:
+    """Return an array of zeros, in memory or in an unnamed temporary file; `holds` names the content in messages."""
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    if size <= _IN_MEMORY:
+        return np.zeros(shape, dtype)
+    try:
+        with tempfile.TemporaryFile(prefix="rnneval-") as file:
+            file.truncate(size)
+            if hasattr(os, "posix_fallocate"):  # a page that a full disk does not take would end the process
+                os.posix_fallocate(file.fileno(), 0, size)
+            return np.memmap(file, dtype, "r+", shape=shape)
+    except OSError as error:
+        raise TextError(
+            f"{tempfile.gettempdir()}: cannot hold {size:,} bytes of {holds}: {error.strerror or error}: set TMPDIR "
+            "to a folder with more room"
+        ) from error
 
 
-def _require_no_vocabulary_is_needed(read_as: TextOptions) -> None:
-    if read_as.tokens in ("word", "subword"):
-        raise UsageError(
-            f"--tokens {read_as.tokens} needs the vocabulary (--vocab), or leave it out: the spans say all"
-        )
-    if read_as.unknown != "error":
-        raise UsageError(f"--unknown {read_as.unknown} needs the vocabulary that lacks some of the text: give --vocab")
+class Observations:
+    """A model's loss, confidence and rank at each position of a text, or at positions start to stop."""
+
+    def __init__(self, lm: LanguageModel, start: int, stop: int) -> None:
+        nats = np.float64 if lm.output_kind == "probabilities" else np.float32
+        dtype = np.dtype([("nats", nats), ("confidence", "<f4"), ("rank", "<i4")])
+        self._start, self._records = start, long_array((stop - start,), dtype, "losses")
+
+    def write(self, start: int, records: NDArray[Any]) -> None:
+        """Keep packed predictions `(n,)` of consecutive positions."""
+        at = start - self._start
+        self._records[at : at + len(records)] = records
+
+    def get(self, start: int, stop: int) -> Predicted:
+        """Return the predictions of positions start to stop; one that was never written is zero."""
+        return Predicted.of(self._records[start - self._start : stop - self._start])
 
 
-def _require_same_text(table: LossTable, text: EncodedText) -> None:
-    """Require that the table is of this text, and that its column `document` counts the documents of it from 0."""
-    scored = table.text_sha256
-    if scored is not None and scored != text.sha256:
-        raise RecordError(
-            f"{table.name}: the text that was scored has the hash {scored[:8]}…, this one has {text.sha256[:8]}…: give "
-            "the same files, --part and normalization"
-        )
-    if table.document is None:
-        return
-    ours = text.blocks.document[text.block_of(np.minimum(table.byte_start, text.bytes - 1))]
-    wrong = table.document != ours
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise RecordError(
-            f"{table.name}: row {row:,} (token {table.token[row]:,}, byte {table.byte_start[row]:,}): is in document "
-            f"{table.document[row]:,}, in the text it is in document {ours[row]:,}: say where documents begin by "
-            "--documents one, file or blank-line, or leave the column out"
-        )
+class LossRows(NamedTuple):
+    """Some rows of the table, in the order of the text; arrays of shape `(n,)`."""
+
+    token: Ints
+    """Positions in the text, from 0."""
+    block: NDArray[np.intp]
+    byte_start: Ints
+    byte_end: Ints
+    id: NDArray[np.int32]
+    unknown: Ints
+    scored: ScoredTokens
+    """Losses, confidences and ranks, beside the units of text that each token stands for."""
 
 
-def _require_same_tokens(table: LossTable, text: EncodedText, vocabulary: Vocabulary, unscored: int) -> None:
-    """Require that the table has the tokens into which the vocabulary divides the text."""
-    row = 0
-    for start in range(0, text.tokens, _CHUNK):
-        stop = min(start + _CHUNK, text.tokens)
-        piece = text.read(start, stop)
-        positions = np.arange(start, stop)
-        wanted = text.are_scored(positions, unscored)
-        ours = np.stack([positions, piece.byte_start, piece.byte_end, piece.ids])[:, wanted]
-        rows = slice(row, row + ours.shape[1])
-        ids = ours[3][: len(table.token[rows])] if table.id is None else table.id[rows]
-        theirs = np.stack([table.token[rows], table.byte_start[rows], table.byte_end[rows], ids])
-        count = theirs.shape[1]
-        differs = np.append((ours[:, :count] != theirs).any(axis=0), count < ours.shape[1])
-        if differs.any():
-            at = int(differs.argmax())
-            there = "has no more rows" if at == count else f"has {_described(theirs[:, at])}"
-            raise RecordError(
-                f"{table.name}: row {row + at:,}: the vocabulary ({vocabulary.source}) makes {_described(ours[:, at])} "
-                f"of the text, the table {there}: give the vocabulary and the options of the other program, or none"
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Losses:
+    """The losses of a text: a row for each token but the first `unscored` ones of each document."""
+
+    text: EncodedText
+    unscored: int
+    nats: NDArray[np.floating[Any]]
+    """By position in the text, `(tokens,)`; of a position without a row, any number."""
+    confidence: NDArray[np.float32] | None = None
+    """None, as is the rank, where the losses alone are known."""
+    rank: NDArray[np.int32] | None = None
+
+    def rows(self) -> Iterator[LossRows]:
+        """Yield all rows in the order of the text, some at a time."""
+        text = self.text
+        for start in range(0, text.tokens, _CHUNK):
+            stop = min(start + _CHUNK, text.tokens)
+            token = np.arange(start, stop)
+            wanted = text.are_scored(token, self.unscored)
+            if not wanted.any():
+                continue
+            piece = text.read(start, stop, scored_from=self.unscored)
+            nats = self.nats[start:stop][wanted].astype(np.float64)
+            confidence, rank = np.full(len(nats), np.nan), np.full(len(nats), -1, np.int64)
+            if self.confidence is not None and self.rank is not None:
+                confidence = self.confidence[start:stop][wanted].astype(np.float64)
+                rank = self.rank[start:stop][wanted].astype(np.int64)
+            byte_start = piece.byte_start[wanted]
+            yield LossRows(
+                token=token[wanted],
+                block=text.block_of(byte_start),
+                byte_start=byte_start,
+                byte_end=piece.byte_end[wanted],
+                id=piece.ids[wanted],
+                unknown=piece.unknown[wanted],
+                scored=(LossesAlone if self.rank is None else ScoredTokens)(
+                    nats=nats,
+                    confidence=confidence,
+                    rank=rank,
+                    characters=piece.characters[wanted],
+                    bytes=piece.bytes[wanted],
+                    words=piece.words[wanted],
+                    newlines=piece.newlines[wanted],
+                ),
             )
-        row += count
-    if row < len(table.token):
-        raise RecordError(f"{table.name}: has {len(table.token) - row:,} rows more than the text has tokens")
 
 
-def _described(token: NDArray[Any]) -> str:
-    number, start, end, id_ = token.tolist()
-    return f"token {number:,} (bytes {start:,} to {end:,}, id {id_:,})"
+class NotFinite(NamedTuple):
+    """The first loss, in the order of the text, that is not a finite number."""
+
+    token: int
+    byte: int
+    value: float
+
+    def __str__(self) -> str:
+        """Return the place and the loss, for messages."""
+        return f"the loss of token {self.token} (byte {self.byte} of the text) is {self.value}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LossSums:
+    """LossSums over a table of losses."""
+
+    blocks: Blocks
+    """By block, as in the record; without the sums of metrics if a loss is not finite: no sum is a number then."""
+    units: Mapping[str, int]
+    """How many `tokens`, `characters`, `scored_bytes`, `words` and `unknown` ones were scored."""
+    totals: Mapping[str, float]
+    """The sum of each metric's term over all blocks."""
+    id_counts: Ints
+    """How often each id was scored, `(V,)`."""
+    not_finite: NotFinite | None
+
+    @property
+    def total_nats(self) -> float | None:
+        """The total loss; None if a loss is not finite."""
+        return self.totals.get("nats") if self.not_finite is None else None
+
+
+def add_up(losses: Losses, width: int) -> LossSums:
+    """Add up a table by block: units of text, and the terms of each metric; `width` is the number of ids."""
+    cuts, not_finite = losses.text.blocks, None
+    units = {name: np.zeros(len(cuts.ends), np.int64) for name in _UNITS}
+    sums: dict[str, NDArray[np.float64]] = {}
+    id_counts = np.zeros(width, np.int64)
+    for rows in losses.rows():
+        scored, first = rows.scored, np.flatnonzero(np.diff(rows.block, prepend=-1))  # rows of a block are neighbours
+        blocks, one = rows.block[first], np.ones(len(rows.token), np.int64)
+        counted = (one, scored.characters, scored.bytes, scored.words, rows.unknown)
+        for name, values in zip(_UNITS, counted, strict=True):
+            units[name][blocks] += np.add.reduceat(values, first, dtype=np.int64)
+        for name, term in metrics.tally(scored).items():
+            added = sums.setdefault(name, np.zeros(len(cuts.ends), np.float64))
+            added[blocks] += np.add.reduceat(term, first, dtype=np.float64)
+        id_counts += np.bincount(rows.id, minlength=width)
+        bad = np.flatnonzero(~np.isfinite(scored.nats))
+        if bad.size and not_finite is None:
+            at = bad[0]
+            not_finite = NotFinite(int(rows.token[at]), int(rows.byte_start[at]), float(scored.nats[at]))
+    return LossSums(
+        blocks=Blocks(
+            bytes=tuple(cuts.ends.tolist()),
+            document=tuple(cuts.document.tolist()),
+            **{name: tuple(values.tolist()) for name, values in units.items()},
+            sums={} if not_finite else {name: tuple(values.tolist()) for name, values in sums.items()},
+        ),
+        units={name: int(values.sum()) for name, values in units.items()},
+        totals={name: float(values.sum()) for name, values in sums.items()},
+        id_counts=id_counts,
+        not_finite=not_finite,
+    )
+
+
+def require_losses_fit(path: str | os.PathLike[str], text: EncodedText) -> None:
+    """Refuse, with a RecordError, a text with more tokens than a table of losses may have rows."""
+    require_rows(path, pa.schema(_FIELDS), text.tokens)
+
+
+def write_losses(losses: Losses, path: str | os.PathLike[str], described: Mapping[str, str]) -> None:
+    """Write the table as Parquet, completely or not at all; its metadata say what it was made from."""
+    metadata = {key.encode(): value.encode() for key, value in {"rnneval.schema": LOSSES, **described}.items()}
+    schema = pa.schema(_FIELDS, metadata=metadata)
+    repeated = ["document", "id"]  # the other columns never repeat: a dictionary of them would only take memory
+    held: list[Any] = []
+    with table_written(path, schema, use_dictionary=repeated) as writer:
+        for rows in losses.rows():
+            document = losses.text.blocks.document[rows.block]
+            columns = [rows.token, document, rows.byte_start, rows.byte_end, rows.id, rows.scored.nats]
+            held.append(pa.table([pa.array(column) for column in columns], schema=schema))
+            if sum(map(len, held)) >= _ROW_GROUP:  # small groups would make the index of the file grow
+                writer.write_table(pa.concat_tables(held))
+                held.clear()
+        if held:
+            writer.write_table(pa.concat_tables(held))

@@ -1,7 +1,13 @@
-"""`rnneval.open`: a saved model, opened by the backend that is asked for."""
+"""`rnneval.open`: a saved model, opened by the backend that is asked for.
+
+A checkpoint is found, copied, hashed and held against the rules once, and all that can be refused is refused before
+TensorFlow is imported.
+"""
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,12 +15,14 @@ from typing import Any
 
 import msgspec
 
-from rnneval.checkpoints.usercode import builder_of, reads_checkpoint
+from rnneval.checkpoints import Artefact, examined
+from rnneval.checkpoints.places import FULL_MODELS
 from rnneval.errors import CheckpointError, UsageError
-from rnneval.models.step import StepLM
-from rnneval.options import OpenOptions, on_path
+from rnneval.options import OpeningGroup, OpenOptions, on_path
 from rnneval.records.paths import open_regular
-from rnneval.text import given_vocabulary
+from rnneval.text import given_vocabulary, siblings
+
+_FROM_VOCABULARY = ("vocab_size", "vocabulary")
 
 
 @on_path(OpenOptions)
@@ -43,28 +51,74 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
         VocabularyError: the vocabulary given is not a one-to-one map, or does not fit the model.
         UsageError: a builder is needed, or TensorFlow is and is not installed.
     """
-    if options.builder is not None and reads_checkpoint(options.builder):
+    if _builder_reads(options):
         return _made_by_builder(Path(path), options)
-    why: UsageError | None = None
-    if options.backend in {"auto", "numpy"}:
-        from rnneval.models.numpy.chain import NotForNumpyError
-        from rnneval.models.numpy.lm import open_numpy
+    with _admitted(path, options) as artefact:
+        why: UsageError | None = None
+        if options.backend in {"auto", "numpy"}:
+            from rnneval.models.numpy.chain import NotForNumpyError
+            from rnneval.models.numpy.lm import open_numpy
 
-        try:
-            return open_numpy(path, **vars(options))
-        except NotForNumpyError as error:
-            if options.backend == "numpy":
-                raise
-            why = UsageError(str(error))
-    if why is not None and find_spec("tensorflow") is None:
-        raise why
-    from rnneval.models.keras import open as open_keras
+            try:
+                return open_numpy(artefact, **vars(options))
+            except NotForNumpyError as error:
+                if options.backend == "numpy":
+                    raise
+                why = UsageError(str(error))
+        if why is not None and find_spec("tensorflow") is None:
+            raise why
+        from rnneval.models.keras import open as open_keras
 
-    return open_keras(path, **vars(replace(options, backend="keras")))
+        return open_keras(artefact, **vars(replace(options, backend="keras")))
+
+
+def model_of(path: str | os.PathLike[str], options: OpenOptions) -> Any:
+    """Return a model of Keras as its author made it, whether or not it can be evaluated: its wiring can be judged."""
+    with _admitted(path, options) as artefact:
+        from rnneval.models.keras.opening import load_model
+
+        return load_model(artefact, **vars(options))
+
+
+@contextmanager
+def _admitted(path: str | os.PathLike[str], options: OpenOptions) -> Iterator[Artefact]:
+    """Yield a private copy of a checkpoint, once all is refused that can be without running anything."""
+    has_builder = options.builder is not None
+    with examined(path, has_builder=has_builder, expect_sha256=options.expect_sha256) as artefact:
+        offered = _FROM_VOCABULARY if artefact.format == "saved-model" or siblings(artefact.path) else ()
+        require_builder_runs(options, everything=artefact.format in FULL_MODELS, offered=offered)
+        yield artefact
+
+
+def require_builder_runs(
+    options: OpeningGroup, spec: str | None = None, *, everything: bool = False, offered: tuple[str, ...] = ()
+) -> None:
+    """Refuse a builder, `spec` or that of the options, which needs what may not be run or is not given."""
+    if not (spec or options.builder or options.builder_globals or options.run_module):
+        return
+    from rnneval.checkpoints.usercode import builder_of
+
+    if (builder := builder_of(options, spec)) is not None:
+        if options.vocabulary is not None or options.vocabulary_from:
+            offered = (*offered, *_FROM_VOCABULARY)
+        builder.preflight(everything=everything, offered=offered)
+
+
+def _builder_reads(options: OpenOptions) -> bool:
+    """Return whether the builder reads the checkpoint itself."""
+    if options.builder is None:
+        return False
+    from rnneval.checkpoints.usercode import reads_checkpoint
+
+    return reads_checkpoint(options.builder)
 
 
 def _made_by_builder(path: Path, options: OpenOptions) -> Any:
     """Return the model that the user's own code makes of a file that rnneval does not read."""
+    from rnneval.checkpoints.usercode import builder_of
+    from rnneval.models.step import StepLM
+
+    require_builder_runs(options, offered=("checkpoint",))
     try:
         with open_regular(path) as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,7 +3,7 @@
 Sizes decide everything, never a clock, so that a run repeats to the last digit.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt
 
 import numpy as np
@@ -45,23 +45,6 @@ class Spans:
 
     def __len__(self) -> int:
         return len(self.starts)
-
-
-def carried_spans(text: EncodedText) -> Spans:
-    """Return one span per document, over which the state is carried. A document of one token has none."""
-    starts, stops = text.document_starts, text.document_stops - 1
-    some = stops > starts
-    return Spans(starts=starts[some], stops=stops[some], continues=np.zeros(int(some.sum()), bool))
-
-
-def reset_spans(text: EncodedText, length: int) -> Spans:
-    """Cut each document into spans of `length` input tokens, each from the initial state.
-
-    The first token of a later span is predicted at the end of the one before, so nothing is left unscored but the
-    first token of each document.
-    """
-    cut = cut_spans(carried_spans(text), length)
-    return Spans(starts=cut.starts, stops=cut.stops, continues=np.zeros(len(cut), bool))
 
 
 def cut_spans(spans: Spans, length: int) -> Spans:
@@ -173,10 +156,18 @@ class StateOptions(StateGroup):
         return self.cut or (self.segment if self.state == "carry" else None)
 
     def spans(self, text: EncodedText) -> Spans:
-        """Cut the text's documents into spans that begin with the initial state."""
+        """Return one span per document, or with --state reset one per segment, each from the initial state.
+
+        A document of one token has none. The first token of a later segment is predicted at the end of the one before,
+        so nothing is left unscored but the first token of each document.
+        """
+        starts, stops = text.document_starts, text.document_stops - 1
+        some = stops > starts
+        found = Spans(starts=starts[some], stops=stops[some], continues=np.zeros(int(some.sum()), bool))
         if self.state == "reset" and self.segment is not None:
-            return reset_spans(text, self.segment)
-        return carried_spans(text)
+            cut = cut_spans(found, self.segment)
+            return replace(cut, continues=np.zeros(len(cut), bool))
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The run record: what follows from the losses of a text, and what was measured beside them."""
+"""The run record: what follows from the sums over a text, and what was measured beside them."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -10,11 +10,12 @@ import numpy as np
 
 import rnneval
 from rnneval import metrics
+from rnneval.evaluate.baselines import Fitted, baselines_of, change_in_nats
 from rnneval.evaluate.check import depends_on_cut, fails, wiring_warnings
-from rnneval.evaluate.collect import Collector
-from rnneval.evaluate.diagnostics.states import States
-from rnneval.evaluate.fitting import Fitted, baselines_of, change_in_nats
-from rnneval.evaluate.measure import Measured
+from rnneval.evaluate.chunks import Read
+from rnneval.evaluate.losses import LossSums
+from rnneval.evaluate.reading import Measured
+from rnneval.evaluate.states import States
 from rnneval.gates import ScoreIntervals, score_intervals
 from rnneval.metrics import Scores, Totals
 from rnneval.models.protocol import LanguageModel
@@ -49,26 +50,23 @@ def run_record(
     is wrong. `beside` holds the distance of resets in a second reading of the text, and what was measured in it.
     """
     assert lm.vocabulary is not None  # noqa: S101 - no text is encoded without one
-    collected, seconds = measured.collected, measured.seconds
-    base = baselines_of(collected, fitted)
-    state, tokens = measured.state_signature, measured.shape.segment
+    read, sums, seconds = measured.read, measured.sums, measured.seconds
+    state, tokens = measured.state, read.shape.segment
     if state == "state:carry" and depends_on_cut(wiring) and not fails(wiring):
         state = f"{state}-{tokens}"  # declared: the length of a segment is a part of the score's definition
-    told = scored_text(text, options, collected, state=state, base=base, fitted=fitted)
+    base = baselines_of(sums.id_counts, fitted)
+    told = scored_text(text, options, sums, state=state, base=base, fitted=fitted)
     token_by_token, nats = None, {}
-    if other_cut is not None and other_cut.total_nats is not None and told.total_nats is not None:
-        token_by_token = records.TokenByToken(segment=other_cut.shape.segment, total_nats=other_cut.total_nats)
-        totals = {tokens: told.total_nats, token_by_token.segment: other_cut.total_nats}
-        nats = {each: total / told.tokens.scored for each, total in totals.items()}
+    if other_cut is not None and other_cut.sums.total_nats is not None and told.total_nats is not None:
+        segment, total = other_cut.read.shape.segment, other_cut.sums.total_nats
+        token_by_token = records.TokenByToken(segment=segment, total_nats=total)
+        nats = {tokens: told.total_nats / told.tokens.scored, segment: total / told.tokens.scored}
     warnings = wiring_warnings(wiring, nats) if lm.window is None else []
     if not lm.repeatable:
         warnings.append(records.Warning(code="not-repeatable", message=_NOT_REPEATABLE))
-    warnings += [*lm.warnings, *told.warnings, *_stream_warnings(measured)]
-    if beside is not None and (place := beside[1].collected.not_finite) is not None:
-        message = (
-            f"with the state reset every {beside[0]} tokens, the loss of token {place.token} (byte {place.byte} of the "
-            f"text) is {place.value}: there is no change to show"
-        )
+    warnings += [*lm.warnings, *told.warnings, *_stream_warnings(read)]
+    if beside is not None and (place := beside[1].sums.not_finite) is not None:
+        message = f"with the state reset every {beside[0]} tokens, {place}: there is no change to show"
         warnings.append(records.Warning(code="beside-reset", message=message))
     for name, why in (states.missing if states else {}).items():
         warnings.append(records.Warning(code="no-states", message=f"no state summary of {name}: {why}"))
@@ -81,32 +79,32 @@ def run_record(
         valid=told.valid and not fails(wiring) and lm.repeatable,
         checkpoint=lm.checkpoint,
         vocabulary=lm.vocabulary.record(),
-        input=records.Input(kind=lm.input_kind),
-        output=records.Output(kind=lm.output_kind),
+        input=records.InputRecord(kind=lm.input_kind),
+        output=records.OutputRecord(kind=lm.output_kind),
         backend=lm.backend,
-        streams=_streams(measured),
+        streams=_streams(read),
         states=(dict(states.summaries) or None) if states else None,
         wiring=summary,
         token_by_token=token_by_token,
-        beside_reset=None if beside is None else _beside_reset(text, options, collected, *beside),
+        beside_reset=None if beside is None else _beside_reset(text, options, sums, *beside),
         timing=records.Timing(
             seconds=seconds,
             tokens_per_second=told.tokens.scored / max(seconds, 1e-9),
             device=lm.device,
-            threads=(os.cpu_count() or 1) if measured.workers is None else measured.workers * measured.threads,
+            threads=(os.cpu_count() or 1) if read.workers is None else read.workers * read.threads,
         ),
         warnings=tuple(warnings),
     )
 
 
 def _beside_reset(
-    text: EncodedText, options: TextOptions, carried: Collector, segment: int, measured: Measured
+    text: EncodedText, options: TextOptions, carried: LossSums, segment: int, measured: Measured
 ) -> records.BesideReset:
     """Return the scores of the second reading, and the change from it to the carried state."""
-    told = scored_text(text, options, measured.collected, state=measured.state_signature, base={})
+    told = scored_text(text, options, measured.sums, state=measured.state, base={})
     change = perplexity_change = None
     if carried.not_finite is None and told.valid:
-        change = change_in_nats(told.blocks, carried.blocks())
+        change = change_in_nats(told.blocks, carried.blocks)
         low, high = (None if nats is None else 100 * expm1(nats) for nats in (change.low, change.high))
         perplexity_change = records.Score(value=100 * expm1(change.value), unit="%", low=low, high=high)
     return records.BesideReset(
@@ -119,28 +117,28 @@ def _beside_reset(
     )
 
 
-def _streams(measured: Measured) -> records.Streams:
-    stitched, lengths = measured.stitched, None
+def _streams(read: Read) -> records.Streams:
+    stitched, lengths = read.stitched, None
     if forgotten := [tokens for tokens in stitched.forgetting.values() if tokens is not None]:
         median, p95 = np.percentile(forgotten, [50, 95])
         lengths = records.Forgetting(median=float(median), p95=float(p95), max=float(max(forgotten)))
     return records.Streams(
-        count=measured.shape.rows,
-        segment=measured.shape.segment,
-        kernel=measured.kernel,
+        count=read.shape.rows,
+        segment=read.shape.segment,
+        kernel=read.kernel,
         tolerance=stitched.tolerance if stitched.forgetting else None,
         passes=stitched.passes,
         tokens_rerun=stitched.tokens_rerun,
         largest_state_difference=stitched.largest_state_difference,
         audited_loss_difference=stitched.audited_loss_difference,
         forgetting_length=lengths,
-        workers=measured.workers,
-        chunks=measured.chunks,
+        workers=read.workers,
+        chunks=read.chunks,
     )
 
 
-def _stream_warnings(measured: Measured) -> list[records.Warning]:
-    stitched = measured.stitched
+def _stream_warnings(read: Read) -> list[records.Warning]:
+    stitched = read.stitched
     warnings, seen = [], ""
     rows, never = len(stitched.forgetting), sum(tokens is None for tokens in stitched.forgetting.values())
     if stitched.lasts:
@@ -155,9 +153,9 @@ def _stream_warnings(measured: Measured) -> list[records.Warning]:
         )
     if seen:
         warnings.append(records.Warning(code="does-not-forget", message=f"the model does not forget: {seen}"))
-    if measured.threads != 1:
+    if read.threads != 1:
         message = (
-            f"a worker's TensorFlow runs with {measured.threads} threads and not with 1: the last digits may "
+            f"a worker's TensorFlow runs with {read.threads} threads and not with 1: the last digits may "
             "differ between workers; start them anew"
         )
         warnings.append(records.Warning(code="threads", message=message))
@@ -174,7 +172,7 @@ def _stream_warnings(measured: Measured) -> list[records.Warning]:
 def scored_text(
     text: EncodedText,
     options: TextOptions,
-    collected: Collector,
+    sums: LossSums,
     *,
     state: str,
     base: Mapping[str, float],
@@ -186,14 +184,14 @@ def scored_text(
     `state` is the field of the signature, such as `state:carry`; `bos` is the value of another: `none` if the first
     token of a document has no loss, else `scored`. `base` holds nats a token of each baseline.
     """
-    blocks, units, finite = collected.blocks(), collected.units(), collected.not_finite is None
+    blocks, units, finite = sums.blocks, sums.units, sums.not_finite is None
     totals = Totals(
         tokens=units["tokens"],
         characters=units["characters"],
         bytes=units["scored_bytes"],
         words=units["words"],
         lossless=text.layout is not None,
-        sums=collected.totals(),
+        sums=sums.totals,
     )
     found = metrics.finish(totals) if finite else Scores(values={}, missing={})
     intervals = ScoreIntervals(bounds={}, interval=None, warnings=())
@@ -219,10 +217,10 @@ def scored_text(
             scored_bytes=units["scored_bytes"],
             scored_words=units["words"],
         ),
-        tokens=records.Tokens(
+        tokens=records.TokenCounts(
             total=text.tokens, scored=units["tokens"], unscored=text.tokens - units["tokens"], unknown=text.unknown
         ),
-        total_nats=totals.sums.get("nats") if finite else None,
+        total_nats=sums.total_nats,
         scores=_scores(found, intervals),
         interval=intervals.interval,
         baselines=dict(base),
@@ -231,7 +229,7 @@ def scored_text(
         warnings=(
             *text.warnings,
             *_few_or(intervals.warnings, units["characters"]),
-            *_score_warnings(collected, found, base),
+            *_score_warnings(sums, found, base),
             *fitted_warnings,
         ),
     )
@@ -259,13 +257,10 @@ def _scores(found: Scores, intervals: ScoreIntervals) -> dict[str, records.Score
     return scores
 
 
-def _score_warnings(collected: Collector, found: Scores, base: Mapping[str, float]) -> list[records.Warning]:
+def _score_warnings(sums: LossSums, found: Scores, base: Mapping[str, float]) -> list[records.Warning]:
     warnings = [records.Warning(code="no-score", message=f"{name}: {reason}") for name, reason in found.missing.items()]
-    place = collected.not_finite
-    if place is not None:
-        message = (
-            f"the loss of token {place.token} (byte {place.byte} of the text) is {place.value}: no score is a number"
-        )
+    if sums.not_finite is not None:
+        message = f"{sums.not_finite}: no score is a number"
         warnings.append(records.Warning(code="not-finite", message=message))
     loss, guess = found.values.get("cross_entropy"), base.get("uniform")
     if loss is not None and guess is not None and loss > guess:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import rnneval
 from rnneval.checkpoints.usercode import is_file
-from rnneval.errors import UsageError
+from rnneval.errors import CheckpointError, UsageError
 from rnneval.options import OpeningGroup, OpenOptions, Paths
 from rnneval.records.paths import open_regular
 
@@ -58,13 +58,37 @@ class Opening(OpeningGroup):
 
         # The last digits depend on the number of threads: they shall not depend on the worker.
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-        options = OpenOptions(**{**vars(self), "expect_sha256": sha256, "backend": backend or self.backend})
+        backend = self.backend if backend in {None, "step"} else backend  # a builder says itself that it makes steps
+        options = OpenOptions(**{**vars(self), "expect_sha256": sha256, "backend": backend})
         model: LanguageModel = open_checkpoint(path, **vars(with_automatic_backend(options, kernel=kernel)))
         return model
 
     def plain(self) -> dict[str, Any]:
         """Return the options as data that can be hashed as JSON."""
         return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reopened:
+    """A checkpoint that a worker opens by its path: the same files, version, backend and width as where the text is."""
+
+    path: str
+    sha256: str
+    opening: Opening
+    hashes: Mapping[str, str]  # hashes of the files that are read beside the checkpoint, by path
+    version: str
+    kernel: str
+    backend: str
+    width: int
+
+    def __call__(self) -> "LanguageModel":
+        """Open the checkpoint."""
+        require_same_version(self.version)
+        require_same_files(self.hashes)
+        lm = self.opening.open(self.path, self.sha256, kernel=self.kernel, backend=self.backend)
+        if lm.width != self.width:
+            raise CheckpointError(f"{self.path}: {lm.width} outputs on a worker, {self.width} where the text is")
+        return lm
 
 
 def _plain(given: Any) -> Any:

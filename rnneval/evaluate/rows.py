@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.evaluate.collect import Observations
+from rnneval.evaluate.losses import Observations
 from rnneval.evaluate.plan import Spans
 from rnneval.evaluate.stitch import (
     Agreement,
@@ -24,6 +24,7 @@ from rnneval.evaluate.stitch import (
     scaled_difference,
 )
 from rnneval.models.protocol import Ids, Predicted, Scorer, SeenRows, Sees, Shape, Stepped, Vectors
+from rnneval.models.state import numbers_of
 from rnneval.options import Progress
 
 _WIDTHS = (1, 4, 16, 64)
@@ -91,6 +92,21 @@ class Watch:
 
         `group` is the boundary at which the group of the segment begins; None if the span is read only once. A span is
         re-evaluated from its start, and the last observation of a group is the valid one.
+        """
+        raise NotImplementedError
+
+    def for_chunk(self) -> "Watch":
+        """Return a watch over a chunk of the same text, which has seen nothing yet: another process can have it."""
+        raise NotImplementedError
+
+    def part(self) -> Any:
+        """Return what a watch over a chunk has seen; groups of its first row, span 0, stay apart."""
+        raise NotImplementedError
+
+    def include(self, chunk: int, part: Any) -> None:
+        """Take what a watch over a chunk has seen, in place of all that was known of the chunk.
+
+        Later observations of its first row have the chunk's number as their span.
         """
         raise NotImplementedError
 
@@ -289,7 +305,7 @@ class Rows:
         """Keep the predictions of a segment: they stand until it is re-evaluated."""
         self._seen.write(row.first, row.records)
         if self._watch is not None:
-            again = self._spans.continues[row.job.span]
+            again = row.job.span in self._kept
             self._watch.put(row, self._kept.group_of(row.job.boundary) if again else None)
 
 
@@ -311,9 +327,10 @@ def _ended(job: Job, comparison: _Comparison) -> SpanResult:
 
 def nudged(states: Sequence[Vectors]) -> list[Vectors]:
     """Return states that are changed by about 1e-6 in each unit, always in the same way."""
-    noise = np.random.default_rng(0)
-    nudges = [noise.standard_normal(len(state)) * _NUDGE * (1 + np.abs(state)) for state in states]
-    return [(state + nudge).astype(state.dtype) for state, nudge in zip(states, nudges, strict=True)]
+    noise, near = np.random.default_rng(0), [state.copy() for state in states]
+    for state in map(numbers_of, near):
+        state[:] = state + noise.standard_normal(len(state)) * _NUDGE * (1 + np.abs(state))
+    return near
 
 
 def grew(near: Vectors, far: Vectors, start: Vectors, end: Vectors) -> bool:

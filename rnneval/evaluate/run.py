@@ -1,29 +1,32 @@
-"""`rnneval.evaluate`: measure a model on a text, and return a run record; diagnoses read a text by `held_out`."""
+"""`rnneval.evaluate`: measure a model on a text, and return a run record; diagnoses read a text by `held_out`.
+
+The way of a text: it is encoded (`rnneval.text`), divided over rows (`plan`), read exactly (`stitch`, `rows`) into a
+table of losses (`losses`), added up, and made a record (`record`).
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from rnneval.errors import UsageError, VocabularyError
+from rnneval.evaluate.baselines import fit
 from rnneval.evaluate.check import check, depends_on_cut, fails, rows_apart
-from rnneval.evaluate.diagnostics.states import States, StateWatch
-from rnneval.evaluate.fitting import fit
-from rnneval.evaluate.measure import Reader, inputs_of, measure
+from rnneval.evaluate.chunks import Reader
 from rnneval.evaluate.plan import StateOptions, Streaming
+from rnneval.evaluate.reading import measure
 from rnneval.evaluate.record import run_record
 from rnneval.evaluate.rows import Watch
-from rnneval.metrics.diagnostics import findings
+from rnneval.evaluate.states import StateWatch
 from rnneval.models.protocol import LanguageModel, require_carried
 from rnneval.option import option, values_of
 from rnneval.options import DiagnosticOptions, EvaluateOptions, StateGroup, StringGroup, on_text
-from rnneval.records.paths import named, require_apart
+from rnneval.records.paths import NamedPath, named, named_checkpoint, require_apart
 from rnneval.records.run import Run
 from rnneval.records.wiring import Wiring
 from rnneval.text import EncodedText, InMemory, Paths, TextOptions, Vocabulary, encode, text_given
 
 _CUT = 100
 """Tokens a step for a model whose scores depend on it, as in training, unless --segment says otherwise."""
-_UNSEEN = States(summaries={}, missing={"any layer": "several processes read the text (--jobs, --scheduler)"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,16 +71,10 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
     with encode(given, vocabulary, read_as) as encoded:
         fitted = fit(options, read_as, vocabulary, encoded, width=lm.width, unscored=stateful.unscored)
         reader = None if depends_on_cut(wiring) else options.reader
-        states = watch = other_cut = beside = None
-        if options.states and carried:
-            if reader is None:
-                watch = StateWatch(encoded)
-            else:
-                states = _UNSEEN
+        watch = StateWatch(encoded) if options.states and carried else None
         settings = _settings_for(wiring, stateful, how)
         measured = measure(lm, encoded, *settings, losses=options.losses, watch=watch, reader=reader)
-        if watch is not None:
-            states = watch.finish()
+        other_cut = beside = None
         if fails(wiring):
             cut = _CUT if settings[0].cut == 1 else 1
             other_cut = measure(lm, encoded, replace(settings[0], cut=cut), settings[1])
@@ -90,12 +87,18 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
             read_as,
             measured,
             wiring=wiring,
-            states=states,
+            states=None if watch is None else watch.finish(),
             command=options.command,
             fitted=fitted,
             other_cut=other_cut,
             beside=beside,
         )
+
+
+def inputs_of(lm: LanguageModel, text: Paths | InMemory) -> list[NamedPath]:
+    """Return the files that a model and a text come from, which no output may replace."""
+    checkpoint = named_checkpoint("the checkpoint", lm.checkpoint.path) if lm.checkpoint.path else []
+    return [*checkpoint, *named("the text", None if isinstance(text, InMemory) else text)]
 
 
 def _vocabulary_of(lm: LanguageModel) -> Vocabulary:
@@ -149,7 +152,6 @@ class HeldOut:
 @contextmanager
 def held_out(lm: LanguageModel, what: str, given: Paths | InMemory, options: DiagnosticOptions) -> Iterator[HeldOut]:
     """Check a model's wiring, and encode the text for it; a window model carries no state and is refused."""
-    findings.require_known(options.thresholds or {})
     read_as = TextOptions.of(options)
     require_carried(lm, what)
     with encode(given, _vocabulary_of(lm), read_as) as encoded:

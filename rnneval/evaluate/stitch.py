@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from rnneval.evaluate.plan import Spans
 from rnneval.models.protocol import Predicted, Vectors
+from rnneval.models.state import numbers_of
 
 TOLERANCE = 1e-5
 LOSS_TOLERANCE = 1e-5
@@ -90,23 +91,33 @@ class Boundaries:
     not kept agrees at the next pair too, so it repeats more and is right all the same.
     """
 
-    def __init__(self, spans: Sequence[int], state: Vectors, weight: int = 1) -> None:
+    def __init__(self, spans: Sequence[int], state: Vectors, weight: int = 1, *, first: int | None = None) -> None:
         """Take the spans whose states are kept, and a state for its size and type.
 
         `weight` counts, in states, all that is kept for each boundary, here and by a watch: memory is bounded for all.
+        `first` is how many of the first boundaries are kept, if it is given.
         """
         self._place = {span: place for place, span in enumerate(spans)}
-        self._first = min(_MOST, max(_FEWEST, _BYTES // max(1, len(spans) * state.nbytes * weight)))
+        self._first = first or min(_MOST, max(_FEWEST, _BYTES // max(1, len(spans) * state.nbytes * weight)))
         self._like = state
         self._kept: dict[int, Vectors] = {}  # the states at each kept boundary: `(spans, D)`
         self._held: dict[int, set[int]] = {}  # the spans that have a state at each kept boundary
+
+    @property
+    def first(self) -> int:
+        """How many of the first boundaries of each span are kept."""
+        return self._first
+
+    def __contains__(self, span: int) -> bool:
+        """Return whether states of a span are kept."""
+        return span in self._place
 
     def put(self, span: int, boundary: int, state: Vectors) -> None:
         """Keep the state `(D,)` of a span at a boundary, if both are among those that are kept."""
         if span not in self._place or not self.keeps(boundary):
             return
         if boundary not in self._kept:
-            self._kept[boundary] = np.empty((len(self._place), len(self._like)), self._like.dtype)
+            self._kept[boundary] = np.empty((len(self._place), *self._like.shape), self._like.dtype)
             self._held[boundary] = set()
         self._kept[boundary][self._place[span]] = state
         self._held[boundary].add(span)
@@ -135,6 +146,7 @@ class Boundaries:
 
 def scaled_difference(state: Vectors, kept: Vectors) -> float:
     """Return the largest |Δ| / (1 + |s|) over units; infinite where a number of one reading alone is not finite."""
+    state, kept = numbers_of(state), numbers_of(kept)
     with np.errstate(invalid="ignore", over="ignore"):
         differences = np.abs(state - kept) / (1 + np.abs(kept))
     return _largest(differences, both_lost=~np.isfinite(state) & ~np.isfinite(kept))

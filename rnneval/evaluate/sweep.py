@@ -1,23 +1,30 @@
-"""`rnneval.sweep`: evaluate many checkpoints once each, into a record each and one table."""
+"""`rnneval.sweep`: evaluate many checkpoints once each, into a record each and one table.
+
+Checkpoints are identified by name and a few bytes. No weights or configuration are read in this process, since a
+hostile file may crash a parser; of a zip file, only the list of names is. A file that only looks like a checkpoint by
+its ending counts as one, so that it gets a row with its error in the table.
+"""
 
 import gc
 import json
 import os
+import re
 import sys
+import zipfile
 from collections import deque
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 import rnneval
-from rnneval.errors import RecordError, RnnevalError
+from rnneval.checkpoints import Artefact
+from rnneval.checkpoints.places import ZIP, first_bytes
+from rnneval.errors import CheckpointError, RecordError, RnnevalError, UsageError
 from rnneval.evaluate.executor import Done, Task, WorkerDiedError, connected
 from rnneval.evaluate.reopening import (
     ALONE,
@@ -27,37 +34,42 @@ from rnneval.evaluate.reopening import (
     require_same_files,
     require_same_version,
 )
-from rnneval.evaluate.sweep_checkpoints import Candidate, find_checkpoints
-from rnneval.evaluate.sweep_table import FAILED, FILE, NOT_VALID, RECORDS, Row, best_first, record_name, write_table
+from rnneval.evaluate.sweep_table import (
+    FAILED,
+    FILE,
+    NOT_VALID,
+    RECORDS,
+    SweepRow,
+    best_first,
+    natural,
+    record_name,
+    write_table,
+)
 from rnneval.option import values_of
 from rnneval.options import SweepOptions, SweptGroup, WorkerGroup, on_text
 from rnneval.records import Run, decode, encode, read_run, write
 from rnneval.records._base import quoted
 from rnneval.records.paths import named, require_apart
 from rnneval.records.run import score_in_words
-from rnneval.text import Paths, TextOptions
-from rnneval.text.pieces import final_text
-from rnneval.text.sources import Sources, refuse_overlap
+from rnneval.text import Paths, TextOptions, final_text, refuse_overlap
 
 if TYPE_CHECKING:
     import pandas as pd
 
 EVALUATION = 2
 """To be raised when the same evaluation would give other numbers: earlier records then no longer count as done."""
-_RULES = {
-    "CheckpointError": "checkpoint",
-    "VocabularyError": "vocabulary",
-    "TextError": "text",
-    "UsageError": "usage",
-    "RecordError": "record",
-}
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_TABLE = bytes.fromhex("57fb808b247547db")  # the last bytes of TensorFlow's `.index` files
+_ENDINGS = {".keras", ".h5", ".hdf5"}
+_PART = re.compile(r"(?P<prefix>.+)\.(?:index|data-\d+-of-\d+)", re.DOTALL)
+_KERAS = {"config.json", "model.weights.h5"}  # in every `.keras` file
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Sweep:
     """Result of a sweep."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[SweepRow, ...]
     """One row for each checkpoint, in natural order of their names."""
     out: Path
     others: tuple[str, ...]
@@ -66,12 +78,12 @@ class Sweep:
     """Number of checkpoints that were finished before."""
 
     @property
-    def failed(self) -> tuple[Row, ...]:
+    def failed(self) -> tuple[SweepRow, ...]:
         """Checkpoints without a valid number."""
         return tuple(row for row in self.rows if row.status in {FAILED, NOT_VALID})
 
     @property
-    def warned(self) -> tuple[Row, ...]:
+    def warned(self) -> tuple[SweepRow, ...]:
         """Checkpoints whose records hold warnings."""
         return tuple(row for row in self.rows if row.run is not None and row.run.warnings)
 
@@ -118,13 +130,13 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) ->
     """
     out, progress = Path(options.out), options.progress or (lambda *_: None)
     workers = WorkerGroup(**values_of(WorkerGroup, options))
-    found = find_checkpoints(folder, out=out)
-    orders = _orders(found.candidates, text, options)
+    candidates, others = find_checkpoints(folder, out=out)
+    orders = _orders(candidates, text, options)
     one = orders[0]  # all read the same texts
     require_apart(
         named("out", [out / name for name in (FILE, *(order.record for order in orders))]),
         [
-            *named("folder", *(candidate.files for candidate in found.candidates)),
+            *named("folder", *(candidate.files for candidate in candidates)),
             *named("the text", one.texts, options.fit_on),
             *named("opening", one.opening.files),
         ],
@@ -145,7 +157,125 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) ->
                 progress(len(rows), len(orders))
     ordered = tuple(rows[order.name] for order in orders)
     write_table(ordered, out, {"rnneval.text": one.text})
-    return Sweep(rows=ordered, out=out, others=found.others, kept=kept)
+    return Sweep(rows=ordered, out=out, others=others, kept=kept)
+
+
+# The checkpoints of a folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """Files that look like one checkpoint."""
+
+    name: str  # path from the swept folder on, with slashes: the name of the checkpoint's row
+    path: Path  # the prefix, if it is a TensorFlow checkpoint
+    files: tuple[Path, ...]  # every file that holds a part of it
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of its content, as in a run record; a UsageError says that a file cannot be read."""
+        try:
+            return Artefact(path=self.path, format="", files=self.files).sha256  # which needs no format
+        except OSError as error:
+            raise _unreadable(error, self.path) from error
+
+
+def find_checkpoints(
+    folder: str | os.PathLike[str], *, out: str | os.PathLike[str] | None = None
+) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
+    """Return the checkpoints in a folder and its subfolders, and the names of all other files.
+
+    They are in natural order: `ckpt_2` before `ckpt_10`. Hidden folders and `out` are left out, and links are not
+    followed.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        what = "a file: rnneval evaluate measures one" if root.exists() else "no such folder"
+        raise UsageError(f"{root}: {what}; rnneval sweep takes a folder of checkpoints")
+    try:
+        found = {path.relative_to(root).as_posix(): (path, files) for path, files in _walk(root, out)}
+    except OSError as error:
+        raise _unreadable(error, root) from error
+    names = sorted(found, key=natural)
+    others = tuple(name for name in names if not found[name][1])
+    candidates = tuple(Candidate(name=n, path=found[n][0], files=found[n][1]) for n in names if found[n][1])
+    if not candidates:
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        held = f"found only {', '.join(others[:5])}{more}" if others else "it holds no visible files"
+        raise UsageError(f"{root}: no checkpoint in it: {held}; a checkpoint is identified by its content")
+    return candidates, others
+
+
+def _unreadable(error: OSError, path: Path) -> UsageError:
+    return UsageError(f"{error.filename or path}: cannot be read: {error.strerror or error}")
+
+
+def _refuse(error: OSError) -> None:
+    raise error
+
+
+def _walk(root: Path, out: str | os.PathLike[str] | None) -> Iterator[tuple[Path, tuple[Path, ...]]]:
+    """Yield each checkpoint with its files, and every other file with none."""
+    results = None if out is None else Path(out).resolve()
+    for name, folders, files in os.walk(root, onerror=_refuse):
+        folder = Path(name)
+        # A sweep is of the checkpoints *in* the root: the root itself is never one, even if it is a SavedModel.
+        if folder != root and (whole := _files_of_folder(folder, set(files))):
+            folders.clear()
+            yield folder, whole
+            continue
+        folders[:] = sorted(sub for sub in folders if not sub.startswith(".") and (folder / sub).resolve() != results)
+        visible = {file for file in files if not file.startswith(".")}
+        plain = sorted(file for file in visible if (folder / file).is_file() and not (folder / file).is_symlink())
+        parts: dict[str, list[str]] = {}  # of each TensorFlow checkpoint, complete or not, by prefix
+        for file in plain:
+            if part := _PART.fullmatch(file):
+                parts.setdefault(part["prefix"], []).append(file)
+        for prefix, held in parts.items():
+            if held != [f"{prefix}.index"] or _is_index(folder / held[0]):
+                visible -= set(held)
+                yield folder / prefix, tuple(folder / file for file in held)
+        for file in sorted(visible):
+            path = folder / file
+            yield path, (path,) if file in plain and _looks_like_checkpoint(path) else ()
+
+
+def _files_of_folder(folder: Path, files: set[str]) -> tuple[Path, ...]:
+    """Return the files of a folder that is one checkpoint, a SavedModel or an unzipped `.keras` file.
+
+    An unzipped `.keras` file cannot be opened: its row in the table says so.
+    """
+    if "saved_model.pb" in files:
+        held = sorted(path for path in (folder / "variables").glob("variables.*") if path.is_file())
+        return (folder / "saved_model.pb", *held)
+    return tuple(folder / name for name in sorted(_KERAS)) if files >= _KERAS else ()
+
+
+def _looks_like_checkpoint(path: Path) -> bool:
+    """Return whether a file is one by its ending or its bytes; a zip file, by the names in it: an .npz file is none.
+
+    One of the two names of a `.keras` file suffices: a file that lacks the other gets a row that says so.
+    """
+    if path.suffix.lower() in _ENDINGS:
+        return True
+    head = first_bytes(path)
+    if not head.startswith(ZIP):
+        return head.startswith(_HDF5)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return bool(_KERAS & set(archive.namelist()))
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
+
+
+def _is_index(path: Path) -> bool:
+    """Return whether a file ends as TensorFlow's `.index` files do."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - len(_TABLE)))
+        return file.read() == _TABLE
+
+
+# One checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,11 +309,10 @@ def _orders(candidates: Sequence[Candidate], text: Paths, options: SweepOptions)
     final = _final_sha256(texts, fitted, options)
     hashes = file_hashes((*texts, *fitted, *opening.files))
     plain = {**values_of(SweptGroup, options), "fit_on": fitted or None, "declare": tuple(options.declare)}
-    with ThreadPoolExecutor(4) as threads:
-        contents = list(threads.map(attrgetter("sha256"), candidates))
     common = (EVALUATION, sorted(hashes.values()), final, plain, opening.plain())
     orders = []
-    for candidate, content in zip(candidates, contents, strict=True):
+    for candidate in candidates:
+        content = candidate.sha256
         depends_on = json.dumps((candidate.name, content, *common), sort_keys=True, default=repr)
         order = Order(
             name=candidate.name,
@@ -206,15 +335,11 @@ def _orders(candidates: Sequence[Candidate], text: Paths, options: SweepOptions)
 def _final_sha256(texts: Sequence[str], fitted: Sequence[str], options: SweepOptions) -> str:
     """Hash the final text; the text on which baselines are fitted may not overlap it."""
     chosen = TextOptions.of(options)
-    whole, scored = sha256(), Sources(texts)
-    for document in final_text(scored, chosen):
-        whole.update(document.encode())
+    scored = final_text(texts, chosen)
     if fitted:
-        fit = Sources(fitted)
-        options_of_fit = replace(chosen, part=options.fit_part, part_option="--fit-part")
-        final_text(fit, options_of_fit)
-        refuse_overlap(fit.taken(options_of_fit.sliced), scored.taken(chosen.sliced))
-    return whole.hexdigest()
+        fit = final_text(fitted, replace(chosen, part=options.fit_part, part_option="--fit-part"))
+        refuse_overlap(fit.taken, scored.taken)
+    return scored.sha256
 
 
 def measure_one(order: Order) -> str:
@@ -240,7 +365,7 @@ def _measured(order: Order) -> Run:
     return msgspec.structs.replace(run, checkpoint=msgspec.structs.replace(run.checkpoint, path=order.shown))
 
 
-def _finished(order: Order, out: Path) -> Row | None:
+def _finished(order: Order, out: Path) -> SweepRow | None:
     """Return the row of a checkpoint if its record is there, complete and of this content, or None."""
     path = out / order.record
     if not path.is_file():
@@ -252,12 +377,12 @@ def _finished(order: Order, out: Path) -> Row | None:
     return _row(order, run) if run.source.sha256 == order.sha256 else None
 
 
-def _row_of(done: Done, out: Path) -> Row:
+def _row_of(done: Done, out: Path) -> SweepRow:
     """Write the record that a worker returned, and return the row."""
     order: Order = done.key
     if done.error is not None:
         rule, message = _rule_and_message(done.error)
-        return Row(name=order.name, sha256=order.sha256, error=message.removeprefix(f"{order.path}: "), rule=rule)
+        return SweepRow(name=order.name, sha256=order.sha256, error=message.removeprefix(f"{order.path}: "), rule=rule)
     run = decode(done.value, order.name)
     assert isinstance(run, Run)  # noqa: S101 - what `measure_one` makes
     write(run, out / order.record)
@@ -266,7 +391,8 @@ def _row_of(done: Done, out: Path) -> Row:
 
 def _rule_and_message(error: BaseException) -> tuple[str, str]:
     if isinstance(error, RnnevalError):
-        return error.rule or _RULES[type(error).__name__], str(error)
+        kind = CheckpointError if isinstance(error, CheckpointError) else type(error)
+        return error.rule or kind.__name__.removesuffix("Error").lower(), str(error)
     if isinstance(error, WorkerDiedError):
         return "worker-died", (
             "every worker that evaluated this checkpoint died: it needs more memory than a worker has (--memory), or "
@@ -277,8 +403,8 @@ def _rule_and_message(error: BaseException) -> tuple[str, str]:
     return "unexpected", f"{type(error).__name__}: {error}"
 
 
-def _row(order: Order, run: Run) -> Row:
-    return Row(
+def _row(order: Order, run: Run) -> SweepRow:
+    return SweepRow(
         name=order.name,
         sha256=order.sha256,
         run=run,

@@ -40,7 +40,7 @@ _LONGEST = 80
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class SweepRow:
     """Result of one checkpoint."""
 
     name: str
@@ -81,7 +81,7 @@ class Row:
         return found
 
 
-def write_table(rows: Sequence[Row], folder: str | os.PathLike[str], described: Mapping[str, str]) -> Path:
+def write_table(rows: Sequence[SweepRow], folder: str | os.PathLike[str], described: Mapping[str, str]) -> Path:
     """Write the table into the folder atomically."""
     import pyarrow as pa
 

@@ -1,10 +1,25 @@
-"""Gates: baseline × candidate → a verdict. Records and tables of losses in, records out; no TensorFlow."""
+"""Gates: baseline × candidate → a verdict. Records and tables of losses in, records out; no TensorFlow.
 
-from rnneval.gates.clusters import Bounds, Change, ScoreIntervals, change_of_loss, score_intervals
-from rnneval.gates.ranking import BlockChange, Ranking, Row, compare, rank
-from rnneval.gates.sides import Named
-from rnneval.gates.token_losses import LossComparison, TokenDifference, compare_losses
-from rnneval.gates.verdicts import gate, judge
+Names are resolved on first use: a run takes its intervals from here, and none of the gates.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rnneval.gates.clusters import Bounds, Change, ScoreIntervals, change_of_loss, score_intervals
+    from rnneval.gates.ranking import BlockChange, Ranking, Row, compare, rank
+    from rnneval.gates.sides import Named
+    from rnneval.gates.token_losses import LossComparison, TokenDifference, compare_losses
+    from rnneval.gates.verdicts import gate, judge
+
+_HOMES = {
+    "clusters": ("Bounds", "Change", "ScoreIntervals", "change_of_loss", "score_intervals"),
+    "ranking": ("BlockChange", "Ranking", "Row", "compare", "rank"),
+    "sides": ("Named",),
+    "token_losses": ("LossComparison", "TokenDifference", "compare_losses"),
+    "verdicts": ("gate", "judge"),
+}
 
 __all__ = [
     "BlockChange",
@@ -24,3 +39,10 @@ __all__ = [
     "rank",
     "score_intervals",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(f"module 'rnneval.gates' has no attribute {name!r}")

@@ -6,7 +6,6 @@ no metric.
 """
 
 import math
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LossesAlone", "Metric", "ScoredTokens", "Scores", "Totals", "UnavailableError",
-    "all_metrics", "by_name", "finish", "names", "score_problems", "tally", "totals_of",
+    "all_metrics", "by_name", "finish", "names", "tally", "totals_of",
 ]  # fmt: skip
 
 # The import of a file sets its name in this package to the module; here its function takes that place.
@@ -123,23 +122,3 @@ def totals_of(run: "Run") -> Totals:
         lossless=True,
         sums={name: math.fsum(values) for name, values in run.blocks.sums.items()},
     )
-
-
-def score_problems(run: "Run") -> Iterator[str]:
-    """Yield each score of a run record that is not the score of its sums, up to the order of adding them up.
-
-    A score whose sums are not in the record is not compared with anything.
-    """
-    from rnneval.records.encoding import RELATIVE
-
-    if run.total_nats is None or not run.tokens.scored:
-        return
-    totals = totals_of(run)
-    for metric in all_metrics():
-        if (score := run.scores.get(metric.name)) is None:
-            continue
-        with suppress(UnavailableError):
-            value = metric.finish(totals)
-            if not math.isclose(score.value, value, rel_tol=RELATIVE, abs_tol=1e-9):
-                source = "total_nats" if metric.name in ("cross_entropy", "perplexity") else "the sums of its blocks"
-                yield f"scores.{metric.name} and {source} disagree ({score.value:.9g} and {value:.9g})"

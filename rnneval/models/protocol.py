@@ -6,7 +6,7 @@ check of weights and the record of an opened model, which all backends share, st
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ from rnneval.metrics.diagnostics import gates
 if TYPE_CHECKING:  # worker processes that only score import this module
     from rnneval.records.opened import Opened
     from rnneval.records.run import Checkpoint, Warning  # noqa: A004 - the record's own word
-    from rnneval.records.wiring import Wiring
     from rnneval.text import Vocabulary
 
 Vectors = NDArray[np.floating[Any]]
@@ -239,14 +238,6 @@ class LanguageModel(Protocol):
         """
 
 
-@runtime_checkable
-class ChecksItself(Protocol):
-    """A model whose wiring is checked by its own backend, and not by running Keras layers."""
-
-    def check_wiring(self, *, declare: Iterable[str] = (), seed: int = 0) -> "Wiring":
-        """Check that every layer gets its own last state back."""
-
-
 class Ids(Protocol):
     """Source of the ids of a text."""
 
@@ -299,12 +290,12 @@ take an earlier checkpoint
 def opened(lm: LanguageModel) -> "Opened":
     """Return the record of what was recognised in a model, which `rnneval open` shows."""
     from rnneval.records.opened import Opened
-    from rnneval.records.run import Input, Output
+    from rnneval.records.run import InputRecord, OutputRecord
 
     return Opened(
         checkpoint=lm.checkpoint,
-        input=Input(kind=lm.input_kind),
-        output=Output(kind=lm.output_kind),
+        input=InputRecord(kind=lm.input_kind),
+        output=OutputRecord(kind=lm.output_kind),
         width=lm.width,
         vocabulary=None if lm.vocabulary is None else lm.vocabulary.record(),
         why_no_vocabulary=lm.why_no_vocabulary or None,

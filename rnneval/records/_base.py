@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
+import rnneval
 from rnneval.errors import RecordError
 from rnneval.records.paths import write_text
-from rnneval.registry import later
 
 MOST_BYTES = 1 << 26
 """Bytes of a record's file: about 370,000 blocks, so as many documents."""
@@ -22,7 +22,7 @@ _LONGEST = 100
 class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A frozen, keyword-only value of plain data.
 
-    A field whose default is `None` may be absent: it is left out of the file, and `null` is never written nor read.
+    A field whose default is `None` may be absent: it is left out of the file, and `null` is never written.
     No field has another default, so that every other field is always in the file. (msgspec does not hand `frozen` and
     `kw_only` down in a way that type checkers see, so each class says them again.)
     """
@@ -39,8 +39,7 @@ class Shown(Value, frozen=True, kw_only=True):
         raise NotImplementedError
 
     def _repr_html_(self) -> str:
-        html: str = later("fragment")(self)
-        return html
+        return rnneval.as_html(self)
 
 
 class Stored(Shown, frozen=True, kw_only=True):

@@ -7,9 +7,9 @@ import msgspec
 from rnneval.records._base import Stored, quoted
 from rnneval.records.run import (
     Checkpoint,
-    Input,
-    Output,
-    Vocabulary,
+    InputRecord,
+    OutputRecord,
+    VocabularyRecord,
     Warning,  # noqa: A004 - the record's own word
 )
 
@@ -18,11 +18,11 @@ class Opened(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     """A checkpoint that could be opened, and all assumptions about it."""
 
     checkpoint: Checkpoint
-    input: Input
-    output: Output
+    input: InputRecord
+    output: OutputRecord
     width: Annotated[int, msgspec.Meta(ge=1)]
     """V, the number of logits."""
-    vocabulary: Vocabulary | None = None
+    vocabulary: VocabularyRecord | None = None
     why_no_vocabulary: str | None = None
     """Places that were searched in vain, and what to give."""
     assumptions: tuple[str, ...]

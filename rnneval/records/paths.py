@@ -84,27 +84,27 @@ def _require_kind(mode: int, allowed: set[int], path: AnyPath) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Named:
+class NamedPath:
     """A path, and the option or argument that named it."""
 
     option: str
     path: str
 
 
-def named(option: str, *paths: AnyPath | Iterable[AnyPath] | None) -> list[Named]:
+def named(option: str, *paths: AnyPath | Iterable[AnyPath] | None) -> list[NamedPath]:
     """Return the paths of one option; None has none.
 
     >>> [each.path for each in named("TEXT", ("a.txt", "b.txt"), None)]
     ['a.txt', 'b.txt']
     """
-    found: list[Named] = []
+    found: list[NamedPath] = []
     for given in paths:
         several = [given] if isinstance(given, str | os.PathLike) else given or ()
-        found += [Named(option=option, path=os.fspath(path)) for path in several]
+        found += [NamedPath(option=option, path=os.fspath(path)) for path in several]
     return found
 
 
-def named_checkpoint(option: str, path: AnyPath) -> list[Named]:
+def named_checkpoint(option: str, path: AnyPath) -> list[NamedPath]:
     """Return a checkpoint's path and its files: all in a SavedModel's folder, the parts of a TensorFlow checkpoint."""
     place = Path(path)
     prefix = place.with_name(_PART.sub("", place.name)) if place.name else place
@@ -118,7 +118,7 @@ def named_checkpoint(option: str, path: AnyPath) -> list[Named]:
     return named(option, path, parts)
 
 
-def named_records(option: str, paths: Iterable[str]) -> list[Named]:
+def named_records(option: str, paths: Iterable[str]) -> list[NamedPath]:
     """Return records and tables; a folder of them, of a sweep or of a history stands for the files in it."""
     found = named(option, paths)
     for path in (Path(path) for path in paths):
@@ -128,7 +128,7 @@ def named_records(option: str, paths: Iterable[str]) -> list[Named]:
     return found
 
 
-def require_apart(outputs: Iterable[Named], inputs: Iterable[Named] = ()) -> None:
+def require_apart(outputs: Iterable[NamedPath], inputs: Iterable[NamedPath] = ()) -> None:
     """Refuse an output that is the same file as an input or as another output, under any name.
 
     Files are compared by device and inode, so that hard and symbolic links are seen through. A file that does not exist
@@ -138,7 +138,7 @@ def require_apart(outputs: Iterable[Named], inputs: Iterable[Named] = ()) -> Non
         UsageError: names both options and both paths.
     """
     read = {key: each for each in inputs for key in _keys(each.path)}
-    written: dict[tuple[int, int, str], Named] = {}
+    written: dict[tuple[int, int, str], NamedPath] = {}
     for output in outputs:
         for key in _keys(output.path):
             for others, loss in (

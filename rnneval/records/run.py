@@ -27,7 +27,7 @@ _USUAL = {
 }
 
 
-class Layer(Value, frozen=True, kw_only=True):
+class LayerRecord(Value, frozen=True, kw_only=True):
     """A recurrent layer of the evaluated model, in the order in which the layers run."""
 
     name: str
@@ -54,7 +54,7 @@ class Checkpoint(Value, frozen=True, kw_only=True):
     """Way of passing the state: 1 states argument, 2 state inputs, 3 stateful layers, 4 stateless graph, 5 window."""
     parameters: Count
     dtype: str
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerRecord, ...]
 
     @property
     def title(self) -> str:
@@ -76,7 +76,7 @@ class Imported(Value, frozen=True, kw_only=True):
         return self.path or "losses in memory"
 
 
-class Vocabulary(Value, frozen=True, kw_only=True):
+class VocabularyRecord(Value, frozen=True, kw_only=True):
     """The map from tokens to ids."""
 
     size: Count
@@ -86,14 +86,14 @@ class Vocabulary(Value, frozen=True, kw_only=True):
     """Origin of the vocabulary in words: a path, `the text …`, `StringLookup layer …`, `given`."""
 
 
-class Input(Value, frozen=True, kw_only=True):
+class InputRecord(Value, frozen=True, kw_only=True):
     """Input of the model."""
 
     kind: str
     """`ids`, `one-hot` or `scaled-ids`."""
 
 
-class Output(Value, frozen=True, kw_only=True):
+class OutputRecord(Value, frozen=True, kw_only=True):
     """Output of the model."""
 
     kind: str
@@ -134,7 +134,7 @@ class Text(Value, frozen=True, kw_only=True):
     scored_words: Count
 
 
-class Tokens(Value, frozen=True, kw_only=True):
+class TokenCounts(Value, frozen=True, kw_only=True):
     """Every token accounted for: total = scored + unscored."""
 
     total: Count
@@ -373,12 +373,12 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
     """The model; absent if the losses were imported."""
     imported: Imported | None = None
     """The table of losses, if the losses were imported."""
-    vocabulary: Vocabulary | None = None
+    vocabulary: VocabularyRecord | None = None
     """Absent if the losses were imported without a vocabulary."""
-    input: Input | None = None
-    output: Output | None = None
+    input: InputRecord | None = None
+    output: OutputRecord | None = None
     text: Text
-    tokens: Tokens
+    tokens: TokenCounts
     total_nats: float | None = None
     """Float64 sum of the scored tokens' losses; absent if one is not finite."""
     scores: dict[str, Score]

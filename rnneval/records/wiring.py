@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+import rnneval
 from rnneval.records._base import Stored, Value, shortened
-from rnneval.registry import later
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -83,5 +83,4 @@ class Wiring(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
 
     def __str__(self) -> str:
         """Return verdict, flow matrix, findings and oracles as text."""
-        text: str = later("plain")(self)
-        return text
+        return rnneval.as_text(self)

@@ -1,7 +1,4 @@
-"""Values in a notebook and in `print`: the document that the terminal prints.
-
-`rnneval.records` calls `fragment` and `plain` and knows no more of this package.
-"""
+"""Records as HTML, for notebooks, and as text, for `print`: the document that the terminal prints."""
 
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -10,23 +7,23 @@ from typing import Any
 from rnneval.gates.ranking import Ranking
 from rnneval.gates.token_losses import LossComparison
 from rnneval.records import Gate, Gradients, Opened, Run, Wiring
+from rnneval.render import terminal
 from rnneval.render.document import Block
 from rnneval.render.gate_document import gate_document, losses_document, ranking_document
 from rnneval.render.run_document import gradients_document, opened_document, run_document, trace_document
-from rnneval.render.terminal import as_text
 from rnneval.render.wiring_document import wiring_document
 
 
-def fragment(value: Any) -> str:
-    """Return the HTML that a notebook shows of a record, a verdict or compared runs."""
+def as_html(value: Any) -> str:
+    """Return a record, a verdict or compared runs as HTML, without a page around it: what a notebook shows."""
     from rnneval.render.html import fragment_of
 
     return fragment_of(document_of(value))
 
 
-def plain(wiring: Wiring) -> str:
-    """Return a wiring record as text without colour, for `print(wiring)` and the message of a failing test."""
-    return as_text(wiring_document(wiring), 100).rstrip()
+def as_text(value: Any) -> str:
+    """Return a record, a verdict or compared runs as text without colour, in lines of up to 100 characters."""
+    return terminal.as_text(document_of(value), 100).rstrip()
 
 
 def document_of(value: Any) -> Iterator[Block]:

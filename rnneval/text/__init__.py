@@ -11,26 +11,29 @@
 """
 
 from rnneval.options import Paths
-from rnneval.text.encoding import Document, EncodedText, encode
-from rnneval.text.pieces import TextOptions
-from rnneval.text.sources import InMemory, Part, text_given
-from rnneval.text.table import TokenSlice
+from rnneval.text.documents import FinalText, InMemory, Part, TextOptions, final_text, refuse_overlap, text_given
+from rnneval.text.encoding import EncodedText, TokenSlice, encode, encode_spans
+from rnneval.text.spans import TokenSpans
 from rnneval.text.units import BlockCuts
 from rnneval.text.vocabulary import Vocabulary, find_vocabulary, given_vocabulary, siblings
 
 __all__ = [
     "BlockCuts",
-    "Document",
     "EncodedText",
+    "FinalText",
     "InMemory",
     "Part",
     "Paths",
     "TextOptions",
     "TokenSlice",
+    "TokenSpans",
     "Vocabulary",
     "encode",
+    "encode_spans",
+    "final_text",
     "find_vocabulary",
     "given_vocabulary",
+    "refuse_overlap",
     "siblings",
     "text_given",
 ]

@@ -1,42 +1,194 @@
-"""A text as ids, with everything that its tokens stand for counted exactly."""
+"""A text as ids, with everything that its tokens stand for counted exactly.
 
-import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+The span of a token reaches from the end of the token before to its own end, so that nothing is lost. Text after the
+last token of a document belongs to that token. A document without any token is no document to a model: its text belongs
+to the first token of the next (which is never scored), or at the end of all to the last token.
+
+A text of words (w below is any word) has the *layout* plain or padded if all its white space follows that pattern:
+*plain*, `w w⏎`, has one space between words and nothing else; *padded*, the ` w w ⏎` of WikiText, has one space before
+every token. If it has neither, the words do not determine the text, and there are no bits per character.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from typing import Self
+from functools import partial
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from rnneval.errors import TextError, VocabularyError
 from rnneval.options import Paths
 from rnneval.records import run
-from rnneval.text.pieces import TextOptions, final_text
-from rnneval.text.sources import InMemory, Sources, TakenFile, place_after
-from rnneval.text.spans import Spans, kind_of, tiling_of
-from rnneval.text.table import TokenSlice, TokenTable
-from rnneval.text.tokenise import (
-    PLAIN,
-    SubwordTokeniser,
-    Tokeniser,
-    UnitTokeniser,
-    Unknowns,
-    WordTokeniser,
-    slices,
-    text_of_words,
-)
-from rnneval.text.units import BlockCuts, Ints, block_cuts, letters
+from rnneval.text.documents import FinalText, InMemory, TakenFile, TextOptions, final_text
+from rnneval.text.spans import TokenSpans, kind_of, tiling_of
+from rnneval.text.tokenise import EOS, SubwordTokeniser, Tokeniser, UnitTokeniser, WordTokeniser
+from rnneval.text.units import BlockCuts, Bools, Bytes, Ints, block_cuts, byte_flags
 from rnneval.text.vocabulary import Vocabulary
+
+PLAIN = "plain"
+PADDED = "padded"
+IN_MEMORY = 1 << 26
+"""Most numbers of an array in memory; a longer one is in a temporary file."""
+_CHUNK = 1 << 16
+"""Tokens, or bytes, whose flags are looked at at a time."""
+_HELD_OUT = 0.5
+"""Most of a text that is taken for its held-out part, where the vocabulary was made of the whole text."""
+_NO_LAYOUT = (
+    "its white space cannot be told from its words: neither single spaces between "
+    "words (plain) nor one before every word and line end (padded)"
+)
+_TRAINED_ON = (
+    "the vocabulary was taken from this very text, the training text: on text that was seen in training, no score says "
+    "how good the model is on new text; give the part that was held out (--part, such as 90%:)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Document:
-    """A range of tokens between which the state is carried."""
+class TokenSlice:
+    """Some tokens in a row and their spans; every array has the shape `(n,)`.
 
-    start: int
-    stop: int
+    Sums over all tokens are those of the text: the white space before a word is the word's; text after a document's
+    last token is that token's. A character and a word count at the token with their first byte. What the vocabulary
+    lacks is skipped within the span, or mapped to this token.
+    """
+
+    ids: NDArray[np.int32]
+    characters: Ints
+    bytes: Ints
+    words: Ints
+    """Maximal runs of characters that are not white space, where they begin."""
+    newlines: Ints
+    """Line feeds."""
+    unknown: Ints
+    """Characters, bytes or words that the vocabulary lacks."""
+    byte_start: Ints
+    """First byte of the span in the final text."""
+    byte_end: Ints
+    """Byte after the last one of the span."""
+
+
+class TokenTable:
+    """The final text and its tokens: ids `(tokens,)`, and the bytes at which they end."""
+
+    def __init__(
+        self, utf8: Bytes, documents: Ints, *, ids: NDArray[np.int32], ends: Ints, first: Ints, unknown: Ints
+    ) -> None:
+        """Take a text in bytes and the first byte of each document; its tokens and the first one of each document.
+
+        `unknown` has a byte of each character, byte or word that the vocabulary lacks. Text after the last token of a
+        document is added to the token.
+        """
+        self.utf8, self.documents, self.ids, self.ends, self.unknown = utf8, documents, ids, ends, unknown
+        following = np.append(first[1:], len(ends))
+        some = first < following
+        self.starts: Ints = first[some]
+        """First token of each document that has one."""
+        last, stops = following[some] - 1, np.append(documents[1:], len(utf8))[some]
+        stops[-1:] = len(utf8)
+        self.trails = bool((ends[last] != stops).any())
+        """Whether a document has text after its last token, which no token spells."""
+        self.ends[last] = stops
+
+    def read(self, start: int, stop: int) -> tuple[TokenSlice, Bools]:
+        """Return tokens start to stop, and whether each span begins within a word that began before."""
+        bounds = self._bounds(start, stop)
+        flags = byte_flags(self.utf8, int(bounds[0]), int(bounds[-1]), self.documents)
+        found = TokenSlice(
+            ids=np.array(self.ids[start:stop]),
+            characters=_sums(flags.characters, bounds),
+            bytes=np.diff(bounds),
+            words=_sums(flags.words, bounds),
+            newlines=_sums(flags.newlines, bounds),
+            unknown=np.diff(np.searchsorted(self.unknown, bounds)),
+            byte_start=bounds[:-1],
+            byte_end=bounds[1:],
+        )
+        return found, np.append(flags.runs_on, False)[bounds[:-1] - bounds[0]]
+
+    def layout(self, eos_id: int | None) -> str | None:
+        """Return `plain` or `padded`, or None if the white space of the text does not follow from its words.
+
+        `eos_id` is the id of a line feed, if it is a token.
+        """
+        plain = padded = not self.trails
+        after_word = False
+        for start in range(0, len(self.ids), _CHUNK):
+            stop = min(start + _CHUNK, len(self.ids))
+            bounds = self._bounds(start, stop)
+            flags = byte_flags(self.utf8, int(bounds[0]), int(bounds[-1]), self.documents)
+            gap, blank, lines = (_sums(each, bounds) for each in (flags.space, flags.blank, flags.newlines))
+            is_line = np.zeros(stop - start, bool)
+            if eos_id is not None:
+                is_line, gap = self.ids[start:stop] == eos_id, gap - lines
+            is_first = np.isin(np.arange(start, stop), self.starts)
+            one = (gap == 1) & (blank == 1)
+            between_words = np.append(after_word, ~is_line[:-1]) & ~is_line & ~is_first
+            plain = plain and bool(np.where(between_words, one, gap == 0).all())
+            padded = padded and bool(one.all())
+            after_word = not is_line[-1]
+        return PLAIN if plain else PADDED if padded else None
+
+    def words(self) -> int:
+        """Return the number of words of the text."""
+        steps = range(0, len(self.utf8), _CHUNK)
+        flags = (byte_flags(self.utf8, at, min(at + _CHUNK, len(self.utf8)), self.documents) for at in steps)
+        return sum(int(np.count_nonzero(each.words)) for each in flags)
+
+    def _bounds(self, start: int, stop: int) -> Ints:
+        """Return the byte at which the tokens begin, and the end of each."""
+        before = self.ends[start - 1] if start else 0
+        return np.append(before, self.ends[start:stop]).astype(np.int64, copy=False)
+
+
+def _sums(flags: Bools, bounds: Ints) -> Ints:
+    """Count the flags between each two bounds; the first flag is at the first bound."""
+    before = np.append(0, np.cumsum(flags, dtype=np.int64))
+    found: Ints = np.diff(before[bounds - bounds[0]])
+    return found
+
+
+class NumberColumn:
+    """Numbers of one type, appended in order: in memory, or above `IN_MEMORY` of them in a temporary file."""
+
+    def __init__(self, dtype: DTypeLike) -> None:
+        self.size = 0
+        self._dtype = np.dtype(dtype)
+        self._parts: list[NDArray[Any]] = []
+        self._file: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def append(self, numbers: NDArray[Any]) -> None:
+        """Add numbers `(n,)` at the end."""
+        self.size += len(numbers)
+        self._parts.append(numbers.astype(self._dtype, copy=False))
+        if self.size <= IN_MEMORY:
+            return
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(prefix="rnneval-")  # noqa: SIM115 - closed on leaving
+            for part in self._parts:
+                self._file.write(np.ascontiguousarray(part).data)
+            self._file.flush()  # a map of bytes that a full disk did not take would end the process
+        except OSError as error:
+            raise TextError(
+                f"{tempfile.gettempdir()}: cannot hold {self.size * self._dtype.itemsize:,} bytes of encoded text: "
+                f"{error.strerror or error}: set TMPDIR to a folder with more room"
+            ) from error
+        self._parts = []
+
+    def array(self) -> NDArray[Any]:
+        """Return all numbers, `(size,)`; they may be changed. The temporary file is freed with the array."""
+        if self._file is not None:
+            return np.memmap(self._file, self._dtype, mode="r+", shape=(self.size,))
+        return np.concatenate([np.zeros(0, self._dtype), *self._parts])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,8 +227,8 @@ class EncodedText:
     blocks: BlockCuts
     signature_part: str
     """The text's options in a record's signature, such as `tok:char|norm:none|newlines:keep|unk:error|docs:one`."""
-    table: TokenTable = field(repr=False)
-    """The text and its tokens; they are read by `read`."""
+    table: list[TokenTable] = field(repr=False)
+    """The text and its tokens, until it is closed; they are read by `read`."""
 
     def __enter__(self) -> Self:
         return self
@@ -86,13 +238,7 @@ class EncodedText:
 
     def close(self) -> None:
         """Free the memory or the temporary files; nothing can be read after that."""
-        self.table.close()
-
-    @cached_property
-    def documents(self) -> tuple[Document, ...]:
-        """The documents of `document_starts` and `document_stops` as objects: for texts of few documents."""
-        pairs = zip(self.document_starts.tolist(), self.document_stops.tolist(), strict=True)
-        return tuple(Document(start=start, stop=stop) for start, stop in pairs)
+        self.table.clear()
 
     def block_of(self, byte_start: Ints) -> Ints:
         """Return the block of each token by its span's first byte; int64 `(n,)` → int64 `(n,)`."""
@@ -106,8 +252,7 @@ class EncodedText:
 
     def ids(self, start: int, stop: int) -> NDArray[np.int32]:
         """Return the ids of tokens start to stop, int32 `(stop − start,)`: `read` without the counting."""
-        self._check(start, stop)
-        return np.array(self.table.ids[start:stop])
+        return np.array(self._table(start, stop).ids[start:stop])
 
     def read(self, start: int, stop: int, *, scored_from: int = 1) -> TokenSlice:
         """Return tokens start to stop, in any order of calls, in time O(stop − start).
@@ -121,9 +266,8 @@ class EncodedText:
                 those of the text. With 2 or more, where the word began still earlier, the last unscored token has −1.
                 0: every word stays where it begins.
         """
-        self._check(start, stop)
         further = min(stop + 1, self.tokens)  # whether a word runs on from the last token stands in the next
-        found, runs_on = self.table.read(start, further)
+        found, runs_on = self._table(start, stop).read(start, further)
         if scored_from:
             low, high = np.searchsorted(self.document_starts, [start - scored_from, further - scored_from])
             first = self.document_starts[low:high] + scored_from
@@ -154,17 +298,44 @@ class EncodedText:
             case _:
                 return text_of_words(words, self.layout or PLAIN)
 
-    def _check(self, start: int, stop: int) -> None:
-        if self.table.closed:
+    def _table(self, start: int, stop: int) -> TokenTable:
+        if not self.table:
             raise ValueError("the text was closed, and nothing of it can be read")
         if not 0 <= start <= stop <= self.tokens:
             raise IndexError(f"tokens {start} to {stop}: the text has {self.tokens}: give 0 ≤ start ≤ stop ≤ that")
+        return self.table[0]
+
+
+def text_of_words(words: Sequence[str], layout: str) -> str:
+    r"""Return the text of one document from its words, where `<eos>` is a line feed.
+
+    >>> text_of_words(["a", "b", "<eos>", "c"], "plain"), text_of_words(["<eos>", "a", "<eos>"], "padded")
+    ('a b\nc', ' \n a \n')
+    """
+    if layout == PADDED:
+        return "".join(" \n" if word == EOS else f" {word}" for word in words)
+    lines: list[list[str]] = [[]]
+    for word in words:
+        if word == EOS:
+            lines.append([])
+        else:
+            lines[-1].append(word)
+    return "\n".join(map(" ".join, lines))
+
+
+_KINDS: dict[str, Callable[[Vocabulary, str], Tokeniser]] = {
+    "char": partial(UnitTokeniser, "char"),
+    "byte": partial(UnitTokeniser, "byte"),
+    "word": WordTokeniser,
+    "subword": SubwordTokeniser,
+}
 
 
 def encode(given: Paths | InMemory, vocabulary: Vocabulary, options: TextOptions | None = None) -> EncodedText:
     """Read files as one text and turn it into ids.
 
-    It takes 13 bytes of memory for each token of one character; columns of more than 67 million lie in temporary files.
+    It takes 13 bytes of memory for each token of one character; the ids and ends of more than 67 million tokens lie in
+    temporary files.
 
     Args:
         given: One path, or several to be joined with nothing between; or a text in memory.
@@ -179,7 +350,10 @@ def encode(given: Paths | InMemory, vocabulary: Vocabulary, options: TextOptions
             the vocabulary lacks (with `unknown="error"`), or no document has 2 tokens.
         VocabularyError: the token that stands for unknown ones is not in the vocabulary.
     """
-    return _Encoder(Sources(given), vocabulary, options or TextOptions()).encode()
+    options = options or TextOptions()
+    tokeniser = _tokeniser(vocabulary, options)
+    text = final_text(given, options)
+    return _encoded(text, _table_of(text, tokeniser), tokeniser)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,162 +366,119 @@ class EncodedSpans:
 
 
 def encode_spans(
-    given: Paths | InMemory, spans: Spans, options: TextOptions, vocabulary: Vocabulary | None = None
+    given: Paths | InMemory, spans: TokenSpans, options: TextOptions, vocabulary: Vocabulary | None = None
 ) -> EncodedSpans:
     """Read files as one text that the spans of another program must tile.
 
     With its vocabulary, the text is encoded with that, and the spans may still be those of other tokens. Without, the
     tokens are the spans, and their ids 0.
     """
-    return _Encoder(Sources(given), vocabulary, options).encode_spans(spans)
+    tokeniser = None if vocabulary is None else _tokeniser(vocabulary, options)
+    text = final_text(given, options)
+    utf8, documents = _bytes_of(text)
+    tiling = tiling_of(spans, utf8, documents, by_length=tokeniser is None)
+    if tokeniser is not None:
+        return EncodedSpans(text=_encoded(text, _table_of(text, tokeniser), tokeniser), unscored=tiling.unscored)
+    kind = kind_of(spans.name, tiling, utf8, options.tokens)
+    ids, none = np.zeros(len(tiling.ends), np.int32), np.zeros(0, np.int64)
+    table = TokenTable(utf8, documents, ids=ids, ends=tiling.ends, first=tiling.first_tokens, unknown=none)
+    return EncodedSpans(text=_encoded(text, table, None, kind), unscored=tiling.unscored)
 
 
-_KINDS: dict[str, Callable[[Vocabulary, str], Tokeniser]] = {
-    "char": partial(UnitTokeniser, "char"),
-    "byte": partial(UnitTokeniser, "byte"),
-    "word": WordTokeniser,
-    "subword": SubwordTokeniser,
-}
-_HELD_OUT = 0.5
-"""Most of a text that is taken for its held-out part, where the vocabulary was made of the whole text."""
-_TRAINED_ON = (
-    "the vocabulary was taken from this very text, the training text: on text that was seen in training, no score says "
-    "how good the model is on new text; give the part that was held out (--part, such as 90%:)"
-)
+def _tokeniser(vocabulary: Vocabulary, options: TextOptions) -> Tokeniser:
+    return _KINDS[options.tokens or vocabulary.kind](vocabulary, options.unknown)
 
 
-class _Encoder:
-    """One pass over one text: each piece goes once through all counters."""
+def _bytes_of(text: FinalText) -> tuple[Bytes, Ints]:
+    """Return the bytes of a text, and the first byte of each document."""
+    pieces = [document.encode() for document in text.documents]
+    return np.frombuffer(b"".join(pieces), np.uint8), np.cumsum([0, *map(len, pieces[:-1])], dtype=np.int64)
 
-    def __init__(self, sources: Sources, vocabulary: Vocabulary | None, options: TextOptions) -> None:
-        self._sources, self._vocabulary, self._options = sources, vocabulary, options
-        self._tokeniser: Tokeniser | None = None
-        if vocabulary is not None:
-            self._tokeniser = _KINDS[options.tokens or vocabulary.kind](vocabulary, options.unknown)
-        self._name = sources.name
-        self._table = TokenTable()
-        self._digest = hashlib.sha256()
-        self._characters = self._words = self._carriage_returns = 0
 
-    def encode(self) -> EncodedText:
-        """Encode it all; a text that is refused leaves no temporary file."""
-        with self._freed():
-            self._read()
-            self._table.finish()
-            return self._result()
+def _table_of(text: FinalText, tokeniser: Tokeniser) -> TokenTable:
+    first, place = [], 0
+    with NumberColumn(np.int32) as ids, NumberColumn(np.int64) as ends, NumberColumn(np.int64) as unknown:
+        for document in text.documents:
+            first.append(ids.size)
+            for batch in tokeniser.batches(document):
+                ids.append(batch.ids)
+                ends.append(place + batch.ends)
+                unknown.append(place + batch.unknown)
+                place += batch.bytes
+        arrays = {"ids": ids.array(), "ends": ends.array(), "unknown": unknown.array()}
+    return TokenTable(*_bytes_of(text), first=np.array(first, np.int64), **arrays)
 
-    def encode_spans(self, spans: Spans) -> EncodedSpans:
-        """Require that the spans tile the text; they are its tokens if there is no vocabulary."""
-        with self._freed():
-            self._read()
-            table, options = self._table, self._options
-            own = self._tokeniser is None
-            tiling = tiling_of(spans, table.utf8, table.documents, by_length=own)
-            kind = kind_of(spans.name, tiling, table.utf8, options.tokens) if own else ""
-            table.finish(*((tiling.ends, tiling.first_tokens) if own else ()))
-            return EncodedSpans(text=self._result(kind), unscored=tiling.unscored)
 
-    @contextmanager
-    def _freed(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            self._table.close()
-            raise
+def _encoded(text: FinalText, table: TokenTable, tokeniser: Tokeniser | None, kind: str = "") -> EncodedText:
+    """Return a text with its tokens, or refuse it; `kind` is that of the tokens of another program."""
+    vocabulary, unknown, described, loss, layout = None, 0, "", "", PLAIN
+    if tokeniser is not None:
+        vocabulary, kind, unknown, loss = tokeniser.vocabulary, tokeniser.kind, tokeniser.unknowns.total, tokeniser.loss
+        if unknown:
+            before = table.utf8[: table.unknown[0]].tobytes().decode(errors="ignore")
+            described = tokeniser.unknowns.describe(text.name, text.place(len(before)))
+            if text.options.unknown == "error":
+                raise TextError(f"{described}: {tokeniser.unknowns.advice(vocabulary)}")
+        if kind.startswith("word") and not loss:
+            layout = table.layout(tokeniser.eos_id) or ""
+            loss = "" if layout else _NO_LAYOUT
+    _require_enough(text, table, unknown)
+    return EncodedText(
+        tokens=len(table.ids),
+        document_starts=table.starts,
+        document_stops=np.append(table.starts[1:], len(table.ids)),
+        text_documents=len(text.documents),
+        unknown=unknown,
+        lossless=not loss and not unknown,
+        layout=None if loss else layout,
+        token_kind=kind,
+        files=text.files,
+        taken=text.taken,
+        share=text.share,
+        sha256=text.sha256,
+        characters=sum(map(len, text.documents)),
+        bytes=len(table.utf8),
+        words=table.words(),
+        warnings=(*text.warnings, *_warnings(text, table, vocabulary, described, loss)),
+        vocabulary=vocabulary,
+        blocks=block_cuts(table.utf8, table.documents),
+        signature_part=text.options.signature_part(kind),
+        table=[table],
+    )
 
-    def _read(self) -> None:
-        self._documents = final_text(self._sources, self._options)
-        for document in self._documents:
-            self._table.begin_document()
-            after_word = False
-            for piece in slices(document) if self._tokeniser is None else self._tokeniser.pieces(document):
-                looked_at = letters(piece.text, after_word=after_word)
-                after_word = not looked_at.space[-1]
-                self._digest.update(looked_at.utf8)
-                self._characters += len(piece.text)
-                self._words += int(np.count_nonzero(looked_at.begins))
-                self._carriage_returns += piece.text.count("\r")
-                batch = None if self._tokeniser is None else self._tokeniser.tokens(piece, looked_at)
-                self._table.add(looked_at, batch)
-        self._table.finish_text()
 
-    def _refuse(self) -> None:
-        if self._options.unknown == "error" and self._tokeniser is not None and self._tokeniser.unknowns.total:
-            assert self._vocabulary is not None  # noqa: S101 - the tokeniser has it
-            self._tokeniser.unknowns.refuse(self._described(self._tokeniser.unknowns), self._vocabulary)
-        tokens, documents = len(self._table.ids), len(self._table.starts)
-        if tokens > documents:
-            return
-        left_out = ""
-        if self._options.unknown == "skip" and self._tokeniser is not None:
-            left_out = f" ({self._tokeniser.unknowns.total:,} unknown ones were skipped)"
-        if tokens < 2:
-            has = f"the text has {tokens} token{'s' * (tokens != 1)}{left_out}, at least 2 are needed"
-        else:
-            has = f"each of the {documents} documents has 1 token{left_out}, at least 2 are needed in one of them"
-        raise TextError(f"{self._name}: {has}: the first has no prediction; give a longer text")
+def _require_enough(text: FinalText, table: TokenTable, skipped: int) -> None:
+    """Refuse a text without any document of 2 tokens."""
+    tokens, documents = len(table.ids), len(table.starts)
+    if tokens > documents:
+        return
+    left_out = f" ({skipped:,} unknown ones were skipped)" if text.options.unknown == "skip" and skipped else ""
+    if tokens < 2:
+        has = f"the text has {tokens} token{'s' * (tokens != 1)}{left_out}, at least 2 are needed"
+    else:
+        has = f"each of the {documents} documents has 1 token{left_out}, at least 2 are needed in one of them"
+    raise TextError(f"{text.name}: {has}: the first has no prediction; give a longer text")
 
-    def _result(self, kind: str = "") -> EncodedText:
-        self._refuse()
-        layout: str | None = PLAIN
-        unknown, loss = 0, ""
-        if self._tokeniser is not None:
-            kind, unknown = self._tokeniser.kind, self._tokeniser.unknowns.total
-            layout, loss = self._tokeniser.layout(self._table)
-        table = self._table
-        taken = self._sources.taken(self._options.sliced)
-        share = sum(len(file.characters) for file in taken) / sum(map(len, self._sources.texts))
-        return EncodedText(
-            tokens=len(table.ids),
-            document_starts=table.starts,
-            document_stops=np.append(table.starts[1:], len(table.ids)),
-            text_documents=len(table.documents),
-            unknown=unknown,
-            lossless=layout is not None and not unknown,
-            layout=layout,
-            token_kind=kind,
-            files=tuple(self._sources.files),
-            taken=taken,
-            share=share,
-            sha256=self._digest.hexdigest(),
-            characters=self._characters,
-            bytes=table.bytes,
-            words=self._words,
-            warnings=tuple(self._warnings(loss, share)),
-            vocabulary=self._vocabulary,
-            blocks=block_cuts(table.utf8, table.documents),
-            signature_part=self._options.signature_part(kind),
-            table=table,
+
+def _warnings(
+    text: FinalText, table: TokenTable, vocabulary: Vocabulary | None, described: str, loss: str
+) -> list[run.Warning]:
+    """Return what a reader of the scores should know; `described` says what is unknown, `loss` what is not spelt."""
+    said, options = {}, text.options
+    if described:
+        done = "skipped" if options.unknown == "skip" else f"read as {options.unknown!r}"
+        said["unknown"] = f"{described}: {done}; bits per character are a lower bound"
+    if loss:
+        said["lossy"] = f"{text.name}: {loss}; so there are no bits per character"
+    if returns := sum(document.count("\r") for document in text.documents):
+        kept = "kept as they are; --newlines lf: LF only"
+        said["carriage-return"] = f"{text.name} has {returns:,} carriage returns, {kept}"
+    taken_from = set() if vocabulary is None else {*vocabulary.texts}
+    if text.share > _HELD_OUT and taken_from and {file.sha256 for file in text.files} == taken_from:
+        part = "" if options.part is None else f" (--part {options.part} is {100 * text.share:.4g} % of it)"
+        said["training-text"] = f"{text.name}{part}: {_TRAINED_ON}"
+    if without := len(text.documents) - len(table.starts):
+        said["no-token"] = (
+            f"{without:,} of {len(text.documents):,} documents have no token: their text goes to the next"
         )
-
-    def _described(self, unknowns: Unknowns) -> str:
-        """Describe the unknown tokens, the first with its place in the files, unless the text was rewritten."""
-        sources, options, first = self._sources, self._options, unknowns.first
-        if options.normalize == "none" and options.newlines == "keep":
-            place = sources.found_at(sources.wanted(options.sliced).start + first)
-        else:
-            place = f"{place_after(''.join(self._documents)[:first])} of the text after --normalize and --newlines"
-        return unknowns.describe(self._name, place)
-
-    def _warnings(self, loss: str, share: float) -> list[run.Warning]:
-        name, said = self._name, {}
-        if self._tokeniser is not None and self._tokeniser.unknowns.total:
-            done = "skipped" if self._options.unknown == "skip" else f"read as {self._options.unknown!r}"
-            said["unknown"] = (
-                f"{self._described(self._tokeniser.unknowns)}: {done}; bits per character are a lower bound"
-            )
-        if loss:
-            said["lossy"] = f"{name}: {loss}; so there are no bits per character"
-        if returns := self._carriage_returns:
-            said["carriage-return"] = (
-                f"{name} has {returns:,} carriage returns, kept as they are; --newlines lf: LF only"
-            )
-        taken_from = set() if self._vocabulary is None else {*self._vocabulary.texts}
-        if share > _HELD_OUT and taken_from and {file.sha256 for file in self._sources.files} == taken_from:
-            part = "" if self._options.part is None else f" (--part {self._options.part} is {100 * share:.4g} % of it)"
-            said["training-text"] = f"{name}{part}: {_TRAINED_ON}"
-        if without := len(self._table.documents) - len(self._table.starts):
-            said["no-token"] = (
-                f"{without:,} of {len(self._table.documents):,} documents have no token: their text goes to the next"
-            )
-        return self._sources.warnings + [run.Warning(code=code, message=message) for code, message in said.items()]
+    return [run.Warning(code=code, message=message) for code, message in said.items()]

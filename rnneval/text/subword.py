@@ -1,16 +1,15 @@
 """Tokenizers whose tokens are pieces of words, run by their own libraries, and where each token ends in bytes.
 
 Neither library, `tokenizers` of Hugging Face or `sentencepiece`, is asked to read or fetch a file: they get bytes whose
-sizes were checked before. They are trusted with the time that they take: a regular expression of a `tokenizer.json` may
-take time exponential in the length of a word.
+sizes were checked before. They are trusted with the time and memory that they take, as their other users do: a regular
+expression of a `tokenizer.json` may take time exponential in the length of a word.
 """
 
-import base64
 import hashlib
 import importlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -21,17 +20,12 @@ from numpy.typing import NDArray
 
 from rnneval import without_current_folder
 from rnneval.errors import RnnevalError, TextError, UsageError, VocabularyError
-from rnneval.text.units import Ints, letters
+from rnneval.text.units import Ints, is_lead
 
 Offsets = tuple[Ints, Ints]
 """Start and end of each token in the encoded text, in characters, as the library says; `(n,)` each."""
 _MOST_TOKENS = 1 << 21
 """The largest vocabularies in use have a quarter of a million."""
-_DEEPEST = 20
-_MOST_STEPS, _MOST_GROWTH = 100, 16
-"""Steps that prepare a text, and how many characters they may make of one, the work of Unicode (NFKC) not counted."""
-_MOST_OF_UNICODE = 18
-"""Characters that NFKC makes of U+FDFA, the most of all; a table of SentencePiece does the same."""
 _SET_ASIDE = ("truncation", "padding", "post_processor", "version")
 """Nothing is cut off, filled up or put around a text."""
 _READING = ("normalizer", "pre_tokenizer")
@@ -113,7 +107,7 @@ def locate(subword: Subword, text: str) -> Located:
             f"the tokenizer ({subword.name}) has no piece for {some} and no unknown token, so it would leave out such "
             "characters in silence: give the tokenizer the model was trained with, or a text without them"
         )
-    places = np.append(0, np.cumsum(letters(text).widths, dtype=np.int64))
+    places = np.append(np.flatnonzero(is_lead(np.frombuffer(utf8, np.uint8))), len(utf8))
     starts, ends = (places[of_each] for of_each in offsets())
     if len(ends):
         # No token ends later than the next one begins, so that no text counts twice.
@@ -168,7 +162,11 @@ class HuggingFace(Subword):
     """A tokenizer of the library `tokenizers`."""
 
     def __init__(self, plain: Mapping[str, Any], name: str) -> None:
-        _refuse_odd(plain, name)
+        vocab, added = plain["model"].get("vocab"), plain.get("added_tokens") or []
+        if not isinstance(vocab, dict | list) or not vocab or not isinstance(added, list):
+            raise VocabularyError(f"{name}: is a tokenizer of Hugging Face without a vocabulary: save it again")
+        if len(vocab) + len(added) > _MOST_TOKENS:
+            raise VocabularyError(f"{name}: has {len(vocab) + len(added):,} tokens, at most {_MOST_TOKENS:,} are read")
         model = {**plain["model"], "dropout": None} if "dropout" in plain["model"] else plain["model"]
         kept = {key: value for key, value in plain.items() if key not in _SET_ASIDE} | {"model": model}
         self.name = name
@@ -228,67 +226,11 @@ class HuggingFace(Subword):
         return (plain.replace(self._space, " ") if self._space else plain).encode()
 
 
-def _refuse_odd(plain: Mapping[str, Any], name: str) -> None:
-    """Refuse sizes and depths that the library would not check."""
-    vocab, added = plain["model"].get("vocab"), plain.get("added_tokens") or []
-    if not isinstance(vocab, dict | list) or not vocab or not isinstance(added, list):
-        raise VocabularyError(f"{name}: is a tokenizer of Hugging Face without a vocabulary: save it again")
-    if len(vocab) + len(added) > _MOST_TOKENS:
-        raise VocabularyError(f"{name}: has {len(vocab) + len(added):,} tokens, at most {_MOST_TOKENS:,} are read")
-    for key in (*_READING, "decoder"):
-        if _depth(plain.get(key)) > _DEEPEST:
-            raise VocabularyError(f"{name}: its {key} is more than {_DEEPEST} levels deep: no library writes that")
-    steps = [part for key in _READING for part in _walk(plain.get(key))]
-    _refuse_growth(steps, name)
-
-
-def _refuse_growth(steps: list[dict[str, Any]], name: str) -> None:
-    """Refuse steps that multiply the text: ten times in each of six steps are a million times."""
-    growth, uncounted = 1.0, _MOST_OF_UNICODE
-    for step in steps:
-        kind, pattern = step.get("type"), step.get("pattern")
-        if kind == "Replace":
-            literal = pattern.get("String") if isinstance(pattern, dict) else None
-            shortest = max(1, len(literal)) if isinstance(literal, str) else 1  # a regular expression may replace one
-            growth *= max(1.0, len(str(step.get("content"))) / shortest)
-        elif kind == "ByteLevel":
-            growth *= 2  # a character beyond ASCII becomes several, which are beyond ASCII themselves
-        elif kind == "Precompiled":
-            growth *= max(1.0, _longest_entry(step.get("precompiled_charsmap")) / uncounted)
-            uncounted = 1
-        elif kind == "Prepend" and len(str(step.get("prepend"))) > _MOST_GROWTH:
-            raise VocabularyError(f"{name}: puts more than {_MOST_GROWTH} characters before a text: not trusted")
-    if len(steps) > _MOST_STEPS or not growth <= _MOST_GROWTH:
-        raise VocabularyError(
-            f"{name}: prepares a text in {len(steps):,} steps that make up to {growth:.3g} characters of one; up to "
-            f"{_MOST_STEPS} steps and {_MOST_GROWTH} characters are allowed: give another tokenizer"
-        )
-
-
-def _longest_entry(charsmap: object) -> int:
-    """Return how many characters a table of SentencePiece makes of one at most: texts with zero bytes in between."""
-    try:
-        held = base64.b64decode(charsmap if isinstance(charsmap, str) else "")
-    except ValueError:
-        return 0  # the library says that it cannot be read
-    texts = held[4 + int.from_bytes(held[:4], "little") :].decode(errors="replace")
-    return max(map(len, texts.split("\0")))
-
-
-def _children(value: object) -> Iterable[object]:
-    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-
-
-def _depth(value: object) -> int:
-    """Return how deep lists and objects are nested; json itself refuses what is too deep to be walked."""
-    return 1 + max(map(_depth, _children(value)), default=0)
-
-
 def _walk(part: object) -> Iterator[dict[str, Any]]:
     """Yield a component and all components within it."""
     if isinstance(part, dict):
         yield part
-    for child in _children(part):
+    for child in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
         yield from _walk(child)
 
 

@@ -1,21 +1,17 @@
-"""Pieces of text → tokens and where they end: characters, bytes, words or pieces of words.
+"""Documents → ids, and where each token ends: characters, bytes, words or pieces of words.
 
-Unknown tokens are counted before anything is evaluated. A text of words (w below is any word) has the *layout* plain or
-padded if all its white space follows that pattern: *plain*, `w w⏎`, has one space between words and nothing else;
-*padded*, the ` w w ⏎` of WikiText, has one space before every token. If it has neither, the words do not determine
-the text, and there are no bits per character.
-
-A document is encoded into pieces of words in bounded memory, in windows that overlap. What a tokenizer makes of a place
-depends on a little of the text around it: a word, a run of digits or spaces. How much is not known, so it is not
-assumed: a window is joined to the next in the middle of their overlap, where both have the very same tokens at the same
-places, at a distance from the edges of both. Where they have not, both become longer.
+A document is encoded in pieces, so that the arrays between a text and its ids stay small. Of words, a piece ends at
+white space. What a tokenizer of pieces of words makes of a place depends on a little of the text around it: a word, a
+run of digits or spaces. How much is not known, so it is not assumed: a document is encoded in windows that overlap, and
+a window is joined to the next in the middle of their overlap, where both have the very same tokens at the same places,
+at a distance from the edges of both. Where they have not, both become longer.
 """
 
 import re
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -25,18 +21,14 @@ from numpy.typing import NDArray
 
 from rnneval.errors import TextError, VocabularyError
 from rnneval.text.subword import Located, Subword, locate
-from rnneval.text.table import Batch, TokenTable
-from rnneval.text.units import Bools, Letters, byte_starts
+from rnneval.text.units import Bools, Bytes, Ints, code_points, is_lead, is_white
 from rnneval.text.vocabulary import Vocabulary
 
-PLAIN = "plain"
-PADDED = "padded"
 EOS = "<eos>"
 """The token for every line feed, if a vocabulary of words has it."""
 _ABSENT = -1
 """Id of a token that the vocabulary lacks."""
 _SHOWN = 5
-_CHUNK = 1 << 16
 PIECE = 1 << 20
 """Characters split at a time."""
 _WHITE_SPACE = re.compile(r"\s")
@@ -50,72 +42,23 @@ LONGEST = 1 << 20
 _NOUNS = {"char": "character", "byte": "byte", "word": "word", "subword": "piece"}
 
 
-def layout_of(table: TokenTable, eos_id: int | None) -> str | None:
-    """Return `plain` or `padded`, or None if the white space of the text does not follow from its words.
-
-    `eos_id` is the id of a line feed, if it is a token.
-    """
-    plain = padded = not table.trails
-    after_word = False
-    for start in range(0, len(table.ids), _CHUNK):
-        stop = min(start + _CHUNK, len(table.ids))
-        gap, blank, lines = table.white_space(start, stop)
-        is_line = np.zeros(stop - start, bool)
-        if eos_id is not None:
-            is_line, gap = table.ids[start:stop] == eos_id, gap - lines
-        is_first = np.isin(np.arange(start, stop), table.starts)
-        one = (gap == 1) & (blank == 1)
-        between_words = np.append(after_word, ~is_line[:-1]) & ~is_line & ~is_first
-        plain = plain and bool(np.where(between_words, one, gap == 0).all())
-        padded = padded and bool(one.all())
-        after_word = not is_line[-1]
-    return PLAIN if plain else PADDED if padded else None
-
-
-def text_of_words(words: Sequence[str], layout: str) -> str:
-    r"""Return the text of one document from its words, where `<eos>` is a line feed.
-
-    >>> text_of_words(["a", "b", "<eos>", "c"], "plain"), text_of_words(["<eos>", "a", "<eos>"], "padded")
-    ('a b\nc', ' \n a \n')
-    """
-    if layout == PADDED:
-        return "".join(" \n" if word == EOS else f" {word}" for word in words)
-    lines: list[list[str]] = [[]]
-    for word in words:
-        if word == EOS:
-            lines.append([])
-        else:
-            lines[-1].append(word)
-    return "\n".join(map(" ".join, lines))
-
-
 class Unknowns:
     """A tally of what the vocabulary lacks: characters, words, or bytes (as characters of Latin-1)."""
 
     def __init__(self, kind: str) -> None:
         self.total = 0
         self._kind = kind
-        self.first = 0
-        """Characters of the final text before the first one."""
         self._counts: Counter[str] = Counter()
         self._counted_every_distinct = True
-        self._characters = 0
-        """Characters of the final text before the present piece."""
 
-    def add(self, counts: Mapping[str, int], utf8: bytes, first: int) -> None:
-        """Count unknown tokens of a piece, the first of which begins at byte `first`."""
-        if not self.total:
-            self.first = self._characters + len(utf8[:first].decode(errors="ignore"))
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Count unknown tokens."""
         self.total += sum(counts.values())
         for token, count in counts.items():
             if token in self._counts or len(self._counts) < _REMEMBERED:
                 self._counts[token] += count
             else:
                 self._counted_every_distinct = False
-
-    def advance(self, text: str) -> None:
-        """Move on to the end of a piece."""
-        self._characters += len(text)
 
     def describe(self, of: str, first: str) -> str:
         """Return a message with their number, the most frequent ones and the first place; `of` names the text."""
@@ -128,8 +71,8 @@ class Unknowns:
             f"first at {first})"
         )
 
-    def refuse(self, described: str, vocabulary: Vocabulary) -> None:
-        """Refuse a text with unknown tokens: say what is unknown, the likely causes, and what to do."""
+    def advice(self, vocabulary: Vocabulary) -> str:
+        """Return the likely causes, and what to do."""
         said = []
         if any("\0" in token for token in self._counts):
             said.append("U+0000 in a text is a sign of UTF-16 or of a damaged file")
@@ -143,7 +86,7 @@ class Unknowns:
         advice = "give the vocabulary the model was trained with, or --unknown skip, or --unknown TOKEN"
         if (unk := vocabulary.unknown) is not None:
             advice = f"--unknown '{unk}' maps them to the vocabulary's own {unk}, as is the convention; or {advice}"
-        raise TextError(f"{described}: {'; '.join([*said, advice])}")
+        return "; ".join([*said, advice])
 
     def _show(self, token: str) -> str:
         if self._kind == "byte":
@@ -152,40 +95,32 @@ class Unknowns:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
-    """Some characters of a document, at least one."""
+class Batch:
+    """The tokens of the next bytes of a document."""
 
-    text: str
-    first: bool
-    """Whether the document begins here."""
-    tokens: Located | None = None
-    """Its tokens, if they are known."""
-
-
-def slices(document: str, *, between_words: bool = False) -> Iterator[Piece]:
-    """Cut a document into pieces of a million characters, or a little more if only between words."""
-    start = 0
-    while start < len(document):
-        stop = start + PIECE
-        if between_words:
-            found = _WHITE_SPACE.search(document, stop)
-            stop = found.start() if found else len(document)
-        yield Piece(text=document[start:stop], first=start == 0)
-        start = stop
+    ids: NDArray[Any]
+    """`(tokens,)`."""
+    ends: Ints
+    """The end of each token, in bytes from the start of these."""
+    unknown: Ints
+    """A byte of each character, byte or word that the vocabulary lacks, rising."""
+    bytes: int
 
 
 class Tokeniser(ABC):
-    """Splits pieces into tokens; `unknowns` counts those of the kind `noun` that the vocabulary lacks."""
+    """Splits documents into tokens; `unknowns` counts those that the vocabulary lacks."""
 
-    kind = ""
+    kind: str
+    """The kind of tokens in signatures."""
     eos_id: int | None = None
     """The id of a line feed, if it is a token among words."""
+    loss = ""
+    """A message about the first place at which the tokens do not spell the text."""
 
     def __init__(self, noun: str, vocabulary: Vocabulary, unknown: str) -> None:
-        self.unknowns = Unknowns(noun)
-        self.skips = unknown == "skip"
-        """Whether unknown tokens are dropped; else `stand_in` is their id."""
-        self.stand_in = vocabulary.first_id  # `error`: the text is refused in the end
+        self.vocabulary, self.unknowns = vocabulary, Unknowns(noun)
+        self._skips = unknown == "skip"
+        self._stand_in = vocabulary.first_id  # `error`: the text is refused in the end
         if unknown not in {"error", "skip"}:
             found = vocabulary.id_of(unknown)
             if found is None:
@@ -193,23 +128,23 @@ class Tokeniser(ABC):
                     f"--unknown {unknown!r} is not a token of the vocabulary ({vocabulary.source}): "
                     "give error, skip, or one of its tokens"
                 )
-            self.stand_in = found
-
-    def pieces(self, document: str) -> Iterator[Piece]:
-        """Cut a document at places where tokens end, and drop nothing: no character or byte crosses them."""
-        return slices(document)
+            self._stand_in = found
 
     @abstractmethod
-    def tokens(self, piece: Piece, letters: Letters) -> Batch:
-        """Split one piece that `pieces` has cut; `letters` are the arrays of the same piece."""
+    def batches(self, document: str) -> Iterator[Batch]:
+        """Yield the tokens of a document, of all its bytes in their order."""
 
-    def layout(self, table: TokenTable) -> tuple[str | None, str]:
-        """Return the layout by which the tokens determine the text (most spell it: `plain`), or None and the reason."""
-        return PLAIN, ""
+    def _batch(self, ids: NDArray[Any], ends: Ints, unknown: Bools, places: Ints, size: int) -> Batch:
+        """Return a batch without the unknown tokens, or with the id that stands for them; `places` are theirs."""
+        if self._skips:
+            ids, ends = ids[~unknown], ends[~unknown]
+        else:
+            ids = np.where(unknown, self._stand_in, ids)
+        return Batch(ids=ids, ends=ends, unknown=places, bytes=size)
 
 
 class UnitTokeniser(Tokeniser):
-    """One code point per token, or one byte of UTF-8; a character and a word are counted at their first byte."""
+    """One code point per token, or one byte of UTF-8."""
 
     def __init__(self, kind: str, vocabulary: Vocabulary, unknown: str) -> None:
         super().__init__(kind, vocabulary, unknown)
@@ -219,25 +154,19 @@ class UnitTokeniser(Tokeniser):
         self._table = np.full(max(ids, default=-1) + 2, _ABSENT, np.int32)  # the last entry is for all beyond
         self._table[list(ids)] = list(ids.values())
 
-    def tokens(self, piece: Piece, letters: Letters) -> Batch:
+    def batches(self, document: str) -> Iterator[Batch]:
         """Make a token of each character, or of each byte."""
-        values: NDArray[Any] = letters.points
-        begins = byte_starts(letters)
-        if self.kind == "byte":
-            values = np.frombuffer(letters.utf8, np.uint8)
-            begins = np.arange(len(values))
-        ids, ends = self._table.take(values, mode="clip"), np.append(begins[1:], len(letters.utf8))
-        unknown = ids == _ABSENT
-        if unknown.any():
+        for start in range(0, len(document), PIECE):
+            utf8 = as_bytes(document[start : start + PIECE])
+            values: NDArray[Any] = utf8
+            begins = np.arange(len(utf8))
+            if self.kind == "char":
+                values, begins = code_points(utf8), np.flatnonzero(is_lead(utf8))
+            ids = self._table.take(values, mode="clip")
+            unknown = ids == _ABSENT
             points, counts = np.unique(values[unknown], return_counts=True)
-            first = int(begins[unknown.argmax()])
-            self.unknowns.add(dict(zip(map(chr, points), counts.tolist(), strict=True)), letters.utf8, first)
-            if self.skips:
-                ids, ends = ids[~unknown], ends[~unknown]
-            else:
-                ids[unknown] = self.stand_in
-        self.unknowns.advance(piece.text)
-        return Batch(ids=ids, ends=ends, unknown=begins[unknown])
+            self.unknowns.add(dict(zip(map(chr, points), counts.tolist(), strict=True)))
+            yield self._batch(ids, np.append(begins[1:], len(utf8)), unknown, begins[unknown], len(utf8))
 
 
 class WordTokeniser(Tokeniser):
@@ -248,48 +177,96 @@ class WordTokeniser(Tokeniser):
         self._ids = dict(vocabulary.ids)  # a plain dict answers twice as fast
         self.eos_id = vocabulary.ids.get(EOS)
         self.kind = "word" if self.eos_id is None else "word+eos"
-        self._literal_eos = False
-        """The text itself has the word `<eos>`."""
 
-    def pieces(self, document: str) -> Iterator[Piece]:
-        """Cut a document between words."""
-        return slices(document, between_words=True)
-
-    def layout(self, table: TokenTable) -> tuple[str | None, str]:
-        """Return the layout of the words, if there is one."""
-        found = None if self._literal_eos else layout_of(table, self.eos_id)
-        return found, "" if found else (
-            "its white space cannot be told from its words: neither single spaces between "
-            "words (plain) nor one before every word and line end (padded)"
-        )
-
-    def tokens(self, piece: Piece, letters: Letters) -> Batch:
-        """Split a piece, which must not end within a word, into words and, with `<eos>`, line feeds."""
-        words = piece.text.split()
-        ids = np.array(list(map(self._ids.get, words, repeat(_ABSENT))), np.int64)
-        self._literal_eos = self._literal_eos or (self.eos_id is not None and bool((ids == self.eos_id).any()))
-        begins = byte_starts(letters)
-        stops = np.append(begins[1:], len(letters.utf8))
-        ends = stops[~letters.space & np.append(letters.space[1:], True)]
-        absent = np.flatnonzero(ids == _ABSENT)
-        if len(absent):
-            first = int(begins[letters.begins][absent[0]])
-            self.unknowns.add(Counter(words[place] for place in absent), letters.utf8, first)
-            ids[absent] = self.stand_in
-        self.unknowns.advance(piece.text)
-        unknown = ends[absent] - 1
-        if self.skips:
-            ids, ends = np.delete(ids, absent), np.delete(ends, absent)
-        if self.eos_id is not None:  # line feeds are tokens of their own, between the words
-            lines = stops[letters.newline]
-            ends = np.concatenate([ends, lines])
-            order = np.argsort(ends, kind="stable")
-            ids, ends = np.concatenate([ids, np.full(len(lines), self.eos_id)])[order], ends[order]
-        return Batch(ids=ids, ends=ends, unknown=unknown)
+    def batches(self, document: str) -> Iterator[Batch]:
+        """Split a document into words and, with `<eos>`, line feeds."""
+        for piece in between_words(document):
+            words, utf8 = piece.split(), as_bytes(piece)
+            ids = np.array(list(map(self._ids.get, words, repeat(_ABSENT))), np.int64)
+            if self.eos_id is not None and (ids == self.eos_id).any():
+                self.loss = "it has the word <eos> itself, which is also the token of a line feed"
+            white = is_white(utf8)
+            begins = np.flatnonzero(~white & np.append(True, white[:-1]))
+            ends = np.flatnonzero(~white & np.append(white[1:], True)) + 1
+            unknown = ids == _ABSENT
+            self.unknowns.add(Counter(words[place] for place in np.flatnonzero(unknown)))
+            batch = self._batch(ids, ends, unknown, begins[unknown], len(utf8))
+            if self.eos_id is not None:  # line feeds are tokens of their own, between the words
+                lines = np.flatnonzero(utf8 == 0x0A) + 1
+                ends = np.concatenate([batch.ends, lines])
+                order = np.argsort(ends, kind="stable")
+                ids = np.concatenate([batch.ids, np.full(len(lines), self.eos_id)])
+                batch = Batch(ids=ids[order], ends=ends[order], unknown=batch.unknown, bytes=batch.bytes)
+            yield batch
 
 
-def _excerpts(text: str, subword: Subword) -> Iterator[Piece]:
-    """Yield a document in pieces that begin and end where tokens do; `ends` of tokens count from the piece's start."""
+def as_bytes(text: str) -> Bytes:
+    """Return the bytes of a text in UTF-8, `(n,)`."""
+    return np.frombuffer(text.encode(), np.uint8)
+
+
+def between_words(document: str) -> Iterator[str]:
+    """Cut a document into pieces of a million characters or a little more, each but the first at white space."""
+    start = 0
+    while start < len(document):
+        found = _WHITE_SPACE.search(document, start + PIECE)
+        stop = found.start() if found else len(document)
+        yield document[start:stop]
+        start = stop
+
+
+class SubwordTokeniser(Tokeniser):
+    """Pieces of words, by the tokenizer that the vocabulary comes from."""
+
+    def __init__(self, vocabulary: Vocabulary, unknown: str) -> None:
+        super().__init__("subword", vocabulary, unknown)
+        if vocabulary.subword is None:
+            raise VocabularyError(
+                f"--tokens subword needs a tokenizer, and the vocabulary ({vocabulary.source}) is a list of tokens: "
+                "give --vocab tokenizer.json (Hugging Face) or a .model file of SentencePiece"
+            )
+        self._subword: Subword = vocabulary.subword
+        self.kind = f"subword-{self._subword.sha256[:8]}"
+
+    def batches(self, document: str) -> Iterator[Batch]:
+        """Encode a document in windows, and cut it where tokens end in both of two."""
+        before = b" " if self._subword.adds_space else b""
+        for located, utf8 in _excerpts(document, self._subword):
+            yield self._tokens(located, utf8, before)
+            before = b""
+
+    def _tokens(self, located: Located, utf8: bytes, before: bytes) -> Batch:
+        """Return the tokens of some bytes, before which the tokenizer reads others."""
+        ids, ends = located.ids, located.ends
+        unknown_id = -1 if self._subword.unknown_id is None else self._subword.unknown_id
+        unknown: Bools = np.equal(ids, unknown_id)
+        spelt = list(map(self._subword.spellings.__getitem__, ids.tolist()))
+        if unknown.any():
+            starts = np.append(0, ends[:-1])
+            for place in np.flatnonzero(unknown).tolist():
+                text = utf8[starts[place] : ends[place]]
+                unknown[place] = text.strip() != spelt[place]  # a literal `<unk>` of the text does not count
+                if unknown[place]:
+                    spelt[place] = text  # its own text is assumed
+        if not self.loss:
+            self.loss = _difference(b"".join(spelt), before + utf8)
+        lacking = [spelt[place].decode(errors="replace").strip() for place in np.flatnonzero(unknown)]
+        self.unknowns.add(Counter(lacking))
+        return self._batch(ids, ends, unknown, np.maximum(ends[unknown] - 1, 0), len(utf8))
+
+
+def _difference(spelt: bytes, wanted: bytes) -> str:
+    """Describe the first place where pieces do not spell the text; "" if they do."""
+    if spelt == wanted:
+        return ""
+    pairs = enumerate(zip(spelt, wanted, strict=False))
+    place = next((place for place, (one, other) in pairs if one != other), min(len(spelt), len(wanted)))
+    seen, back = (text[max(place - 8, 0) : place + 8].decode(errors="replace") for text in (wanted, spelt))
+    return f"its tokens do not give the text back, as {seen!r} comes back as {back!r}"
+
+
+def _excerpts(text: str, subword: Subword) -> Iterator[tuple[Located, bytes]]:
+    """Yield the bytes of a text with their tokens, in excerpts that begin and end where tokens do."""
     size, overlap = WINDOW, OVERLAP
     begin, done = 0, 0  # the first character of the window, and the bytes of it that were yielded already
     known: tuple[int, Located] | None = None  # a number of characters of the window, and their tokens
@@ -317,11 +294,10 @@ def _excerpts(text: str, subword: Subword) -> Iterator[Piece]:
         size, overlap = WINDOW, OVERLAP
 
 
-def _excerpt(located: Located, utf8: bytes, done: int, *, first: bool) -> Piece:
+def _excerpt(located: Located, utf8: bytes, done: int, *, first: bool) -> tuple[Located, bytes]:
     """Return the bytes that follow the first `done` ones of a window, with their tokens."""
     which = (located.ends <= done + len(utf8)) & ((located.ends > done) | first)
-    tokens = Located(ids=located.ids[which], ends=located.ends[which] - done)
-    return Piece(text=utf8.decode(), first=first, tokens=tokens)
+    return Located(ids=located.ids[which], ends=located.ends[which] - done), utf8
 
 
 def _agreed(left: Located, right: Located, shift: int, shared: bytes) -> int | None:
@@ -337,72 +313,6 @@ def _agreed(left: Located, right: Located, shift: int, shared: bytes) -> int | N
     if len(ends) < 3 or not np.array_equal(ends, theirs[other]) or not np.array_equal(left.ids[mine], right.ids[other]):
         return None
     inner = ends[1:-1]
-    lead = (np.frombuffer(shared, np.uint8)[inner - shift] & 0xC0) != 0x80
+    lead = is_lead(np.frombuffer(shared, np.uint8)[inner - shift])
     places = inner[lead & (ends[:-2] < inner) & (inner < ends[2:])]  # and none there shares its character with the next
     return int(places[-1]) if len(places) else None
-
-
-class SubwordTokeniser(Tokeniser):
-    """Pieces of words, by the tokenizer that the vocabulary comes from."""
-
-    def __init__(self, vocabulary: Vocabulary, unknown: str) -> None:
-        super().__init__("subword", vocabulary, unknown)
-        if vocabulary.subword is None:
-            raise VocabularyError(
-                f"--tokens subword needs a tokenizer, and the vocabulary ({vocabulary.source}) is a list of tokens: "
-                "give --vocab tokenizer.json (Hugging Face) or a .model file of SentencePiece"
-            )
-        self._subword: Subword = vocabulary.subword
-        self.kind = f"subword-{self._subword.sha256[:8]}"
-        self._loss = ""
-        """A message about the first place at which the tokens do not spell the text."""
-
-    def pieces(self, document: str) -> Iterator[Piece]:
-        """Encode a document, and cut it where tokens end in both windows."""
-        return _excerpts(document, self._subword)
-
-    def tokens(self, piece: Piece, letters: Letters) -> Batch:
-        """Return the tokens of a piece that is already encoded."""
-        assert piece.tokens is not None  # noqa: S101 - one of our own pieces
-        found = piece.tokens.ids
-        ids, ends = found.astype(np.int64), piece.tokens.ends
-        unknown_id = -1 if self._subword.unknown_id is None else self._subword.unknown_id
-        unknown: Bools = np.equal(found, unknown_id)
-        texts: list[bytes] = []
-        if unknown.any():
-            starts = np.append(0, ends[:-1])
-            texts = [letters.utf8[start:stop] for start, stop in zip(starts.tolist(), ends.tolist(), strict=True)]
-            literal = self._subword.spellings[unknown_id]  # a literal `<unk>` of the text does not count
-            unknown[unknown] = [texts[place].strip() != literal for place in np.flatnonzero(unknown)]
-        self._compare(found, (b" " if piece.first and self._subword.adds_space else b"") + letters.utf8, texts, unknown)
-        places = np.maximum(ends[unknown] - 1, 0)
-        if unknown.any():
-            lacking = [texts[place].decode(errors="replace").strip() for place in np.flatnonzero(unknown)]
-            self.unknowns.add(Counter(lacking), letters.utf8, int(places[0]))
-            if self.skips:
-                ids, ends = ids[~unknown], ends[~unknown]
-            else:
-                ids[unknown] = self.stand_in
-        self.unknowns.advance(piece.text)
-        return Batch(ids=ids, ends=ends, unknown=places)
-
-    def layout(self, table: TokenTable) -> tuple[str | None, str]:
-        """Return `plain` if the pieces spell the text."""
-        return (None, self._loss) if self._loss else (PLAIN, "")
-
-    def _compare(self, ids: NDArray[np.int32], wanted: bytes, texts: list[bytes], unknown: Bools) -> None:
-        """Note the first place where the pieces do not spell the text; unknown ones are assumed to."""
-        if self._loss:
-            return
-        if unknown.any():
-            known = map(self._subword.spellings.__getitem__, ids.tolist())
-            spelt = b"".join(
-                text if lacks else piece for text, lacks, piece in zip(texts, unknown.tolist(), known, strict=True)
-            )
-        else:
-            spelt = self._subword.spell(ids)
-        if spelt != wanted:
-            pairs = enumerate(zip(spelt, wanted, strict=False))
-            place = next((place for place, (one, other) in pairs if one != other), min(len(spelt), len(wanted)))
-            seen, given = (text[max(place - 8, 0) : place + 8].decode(errors="replace") for text in (wanted, spelt))
-            self._loss = f"its tokens do not give the text back, as {seen!r} comes back as {given!r}"

@@ -5,18 +5,17 @@ words (Hugging Face, SentencePiece). Files are identified by their content; pick
 """
 
 import hashlib
-import io
 import json
-import math
 import os
 import re
 import shlex
-import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -27,8 +26,7 @@ from rnneval.errors import UsageError, VocabularyError, named_in_message
 from rnneval.options import Paths
 from rnneval.records import run
 from rnneval.records.paths import open_regular
-from rnneval.text.pieces import TextOptions, final_text
-from rnneval.text.sources import Sources
+from rnneval.text.documents import TextOptions, final_text
 from rnneval.text.subword import HuggingFace, SentencePiece, Subword, is_huggingface, is_sentencepiece
 
 UNKNOWN = ("<unk>", "<UNK>", "[UNK]")
@@ -44,6 +42,7 @@ _READABLE = (".json", ".txt", ".npy", ".model")
 _MOST_CANDIDATES = 50
 """Most candidates that are read; a folder with more is no folder of a model."""
 _PICKLES = (".pkl", ".pickle", ".p")
+_UNPICKLE = "pickle.load(open({path!r}, 'rb'))"
 _LARGEST_FILE = 1 << 26
 """Bytes; no vocabulary is larger."""
 MOST_TOKENS = 1 << 20
@@ -97,12 +96,13 @@ class Vocabulary:
         first_id, ordered = _ordered(tokens, source)
         kind = kind or _kind(ordered)
         names = tuple(_as_string(token, kind, source) for token in ordered)
-        if twice := _first_twice(names):
-            ids = " and ".join(str(place + (first_id or 0)) for place in twice)
-            raise VocabularyError(
-                f"the vocabulary ({source}): the token {names[twice[1]]!r} has the ids {ids}: tokens and ids must be "
-                "one-to-one"
-            )
+        ids: dict[str, int] = {}
+        for id_, name in enumerate(names, start=first_id or 0):
+            if ids.setdefault(name, id_) != id_:
+                raise VocabularyError(
+                    f"the vocabulary ({source}): the token {name!r} has the ids {ids[name]} and {id_}: "
+                    "tokens and ids must be one-to-one"
+                )
         return cls(kind=kind, tokens=names, first_id=first_id or 0, source=source, fixed_ids=first_id is not None)
 
     @classmethod
@@ -138,14 +138,14 @@ class Vocabulary:
             TextError: as `rnneval.text.encode`.
         """
         options = replace(options or TextOptions(), documents="one")
-        kind, sources = options.tokens or "char", Sources(paths)
-        (text,) = final_text(sources, options)
+        kind, read = options.tokens or "char", final_text(paths, options)
+        (text,) = read.documents
         if kind == "word":
             tokens = sorted(set(text.split()))
         else:
             tokens = list(map(chr, sorted(set(text.encode())))) if kind == "byte" else sorted(set(text))
-        files = tuple(file.sha256 for file in sources.files)
-        return cls(kind=kind, tokens=tuple(tokens), source=f"the text {sources.name}", texts=files)
+        files = tuple(file.sha256 for file in read.files)
+        return cls(kind=kind, tokens=tuple(tokens), source=f"the text {read.name}", texts=files)
 
     @property
     def size(self) -> int:
@@ -182,9 +182,9 @@ class Vocabulary:
             return self.subword.sha256
         return hashlib.sha256(json.dumps(self.tokens).encode()).hexdigest()
 
-    def record(self) -> run.Vocabulary:
+    def record(self) -> run.VocabularyRecord:
         """Return what records say of it."""
-        return run.Vocabulary(size=self.size, sha256=self.sha256, source=self.source)
+        return run.VocabularyRecord(size=self.size, sha256=self.sha256, source=self.source)
 
     def fit(self, width: int) -> "Vocabulary":
         """Return the vocabulary for a model with `width` outputs.
@@ -250,7 +250,8 @@ def siblings(checkpoint: str | os.PathLike[str]) -> list[Path]:
     `*vocab*`, `char2idx`, `char_to_int`, `idx2char`, `word_index`, `tokenizer` and the like as .json, .txt or .npy,
     `spm`, `spiece`, `sentencepiece`, `tokenizer` as .model.
     """
-    return _named(Path(checkpoint), _READABLE)[0][:_MOST_CANDIDATES]
+    named = _named(Path(checkpoint))
+    return [path for path, outside in named if path.suffix.lower() in _READABLE and not outside][:_MOST_CANDIDATES]
 
 
 def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabulary:
@@ -259,13 +260,19 @@ def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabular
     Raises:
         VocabularyError: none fits (what was tried, and why not), or two that fit differ.
     """
-    path = Path(checkpoint)
-    fitting, refused = _look(siblings(path), width)
+    path, fitting, refused = Path(checkpoint), [], []
+    for candidate in siblings(path):
+        try:
+            fitting.append(Vocabulary.from_file(candidate).fit(width))
+        except VocabularyError as error:
+            refused.append(str(error))
     # A list of tokens that a tokenizer beside it has with the same ids is dropped, as vocab.json of tokenizer.json.
     tokenizers = [found for found in fitting if found.subword is not None]
     lists = [found for found in fitting if found.subword is None]
-    others = [found for found in lists if not any(found.ids.items() <= whole.ids.items() for whole in tokenizers)]
-    fitting = tokenizers + others
+    fitting = [
+        *tokenizers,
+        *(one for one in lists if not any(one.ids.items() <= all_.ids.items() for all_ in tokenizers)),
+    ]
     distinct = {(vocabulary.sha256, vocabulary.first_id): vocabulary for vocabulary in reversed(fitting)}
     if len(distinct) == 1:
         return fitting[0]
@@ -274,11 +281,13 @@ def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabular
         raise VocabularyError(
             f"{path}: two vocabularies beside it fit {width:,} outputs and differ: {names}: say which by --vocab FILE"
         )
-    links = _named(path, (*_READABLE, *_PICKLES))[1]
-    refused += [
-        f"{link} is a link out of its folder and is not followed: give it by --vocab, if you trust it" for link in links
-    ]
-    refused += _look(_named(path, _PICKLES)[0], width)[1]  # how to turn a pickle into JSON
+    for other, outside in _named(path):
+        if outside:
+            refused.append(
+                f"{other} is a link out of its folder and is not followed: give it by --vocab, if you trust it"
+            )
+        elif other.suffix.lower() in _PICKLES:
+            refused.append(_about_pickle(str(other), "is a pickle", _UNPICKLE))
     tried = (
         f"tried: {'; '.join(refused)}" if refused else "no file named like a vocabulary (vocab.json, char2idx.json …)"
     )
@@ -288,67 +297,45 @@ def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabular
     )
 
 
-def _named(checkpoint: Path, endings: tuple[str, ...]) -> tuple[list[Path], list[Path]]:
-    """Return the files beside a checkpoint that are named like a vocabulary, and those that lead out of their folder.
+def _named(checkpoint: Path) -> list[tuple[Path, bool]]:
+    """Return the files beside a checkpoint that are named like a vocabulary, and whether they are links out of there.
 
-    The latter are links: a checkpoint must not choose which files are read.
+    A checkpoint must not choose which files are read.
     """
-    inside: list[Path] = []
-    outside: list[Path] = []
+    found: list[tuple[Path, bool]] = []
     for folder in [checkpoint, checkpoint.parent] if checkpoint.is_dir() else [checkpoint.parent]:
-        try:
-            entries = sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in endings)
-        except OSError:  # what cannot be listed has no candidates: the error then says what to give
-            continue
-        for entry in entries:
-            if entry != checkpoint and _NAMES.search(entry.stem) and entry.is_file():
-                within = entry.resolve().is_relative_to(folder.resolve())
-                (inside if within else outside).append(entry)
-    return inside, outside
-
-
-def _look(candidates: list[Path], width: int) -> tuple[list[Vocabulary], list[str]]:
-    """Return the vocabularies that fit, and for each of the others the reason why it does not."""
-    fitting, refused = [], []
-    for candidate in candidates:
-        try:
-            fitting.append(Vocabulary.from_file(candidate).fit(width))
-        except VocabularyError as error:
-            refused.append(str(error))
-    return fitting, refused
+        with suppress(OSError):  # what cannot be listed has no candidates: the error then says what to give
+            for entry in sorted(folder.iterdir()):
+                named = entry.suffix.lower() in (*_READABLE, *_PICKLES) and _NAMES.search(entry.stem)
+                if named and entry != checkpoint and entry.is_file():
+                    found.append((entry, not entry.resolve().is_relative_to(folder.resolve())))
+    return found
 
 
 def _ordered(given: object, source: str) -> tuple[int | None, list[Any]]:
     """Return the tokens of a list or a map in the order of their ids, and the first id, None if no ids were given."""
-    if isinstance(given, str | bytes) or not hasattr(given, "__iter__"):
+    if isinstance(given, str | bytes | AbstractSet) or not isinstance(given, Iterable):
+        kind = type(given).__name__
+        what = f"is a {kind}, which has no order" if isinstance(given, AbstractSet) else f"is of type {kind}"
         raise VocabularyError(
-            f"the vocabulary ({source}) is of type {type(given).__name__}: give a list of tokens in the order of "
-            "their ids, or a map from token to id"
-        )
-    if isinstance(given, AbstractSet):
-        raise VocabularyError(
-            f"the vocabulary ({source}) is a {type(given).__name__}, which has no order: give a list of tokens in the "
-            "order of their ids, such as sorted(set(text))"
+            f"the vocabulary ({source}) {what}: give a list of tokens in the order "
+            "of their ids, such as sorted(set(text)), or a map from token to id"
         )
     tokens = list(given)
     if not tokens:
         raise VocabularyError(f"the vocabulary ({source}) is empty: at least one token is needed")
     if not isinstance(given, Mapping):
         return None, tokens
-    pairs = _pairs(given, source)
-    if twice := _first_twice([id_ for id_, _ in pairs]):
-        raise VocabularyError(
-            f"the vocabulary ({source}): id {pairs[twice[1]][0]} is given to two tokens: tokens and ids must be "
-            "one-to-one"
-        )
-    pairs.sort(key=lambda pair: pair[0])
+    pairs = sorted(_pairs(given, source), key=lambda pair: pair[0])
     first, last = pairs[0][0], pairs[-1][0]
-    gap = next((id_ for id_, (found, _) in enumerate(pairs, start=first) if id_ != found), None)
-    if first not in {0, 1} or gap is not None:
-        what = f"ids begin at {first}" if first not in {0, 1} else f"id {gap} is missing"
+    wrong = f"ids begin at {first}" if first not in {0, 1} else ""
+    for (before, _), (id_, _) in pairwise([(first - 1, None), *pairs]):
+        if not wrong and id_ != before + 1:
+            wrong = f"id {id_} is given to two tokens" if id_ == before else f"id {before + 1} is missing"
+    if wrong:
         raise VocabularyError(
-            f"the vocabulary ({source}): {what}, of {len(pairs):,} ids up to {last:,}: "
-            "ids must run from 0 or 1 without a gap"
+            f"the vocabulary ({source}): {wrong}, of {len(pairs):,} ids up to {last:,}: "
+            "ids must run from 0 or 1 without a gap, one for each token"
         )
     return first, [token for _, token in pairs]
 
@@ -369,16 +356,6 @@ def _pairs(given: Mapping[Any, Any], source: str) -> list[tuple[int, Any]]:
 
 def _is_id(value: object) -> bool:
     return hasattr(value, "__index__") and not isinstance(value, bool)
-
-
-def _first_twice(values: Sequence[Any]) -> tuple[int, int] | None:
-    """Return the places of the first value that occurs a second time."""
-    seen: dict[Any, int] = {}
-    for place, value in enumerate(values):
-        if value in seen:
-            return seen[value], place
-        seen[value] = place
-    return None
 
 
 def _kind(tokens: Sequence[Any]) -> str:
@@ -402,17 +379,17 @@ def _as_string(token: Any, kind: str, source: str) -> str:
 
 
 def _read(path: str | os.PathLike[str]) -> _Content:
-    """Read a vocabulary file, and refuse a pickle."""
+    """Read a vocabulary file, told by its first bytes, and refuse a pickle."""
     name = os.fspath(path)
     raw = _bytes(name)
     if raw.startswith(b"\x93NUMPY"):
-        return _array(raw, name), None, None
+        return _array(name), None, None
     if is_sentencepiece(raw):
         model = SentencePiece(raw, name)
         return model.tokens, "subword", model
     # A pickle of protocol 2 and later has a mark, an older one only its ending.
     if (raw[0] == 0x80 and len(raw) > 2 and raw[1] <= 5 and raw.endswith(b".")) or Path(name).suffix in _PICKLES:
-        raise VocabularyError(_about_pickle(name, "is a pickle", "pickle.load(open({path!r}, 'rb'))"), rule="pickle")
+        raise VocabularyError(_about_pickle(name, "is a pickle", _UNPICKLE), rule="pickle")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -420,8 +397,12 @@ def _read(path: str | os.PathLike[str]) -> _Content:
             f"{name}: not UTF-8: byte 0x{raw[error.start]:02X} at offset {error.start:,}: "
             "a vocabulary is JSON or one token a line, in UTF-8"
         ) from error
-    plain = _json(text, name)
-    return (_lines(text, name), None, None) if plain is None else _content(plain, name)
+    if Path(name).suffix == ".json":
+        return _json(text, name)
+    if text.lstrip().startswith(("{", "[", '"')):  # JSON, or tokens such as [UNK]
+        with suppress(_NotJsonError):
+            return _json(text, name)
+    return _lines(text, name), None, None
 
 
 def _bytes(name: str) -> bytes:
@@ -451,45 +432,30 @@ def _about_pickle(name: str, what: str, load: str) -> str:
     return f"{name}: refused by rule pickle: {what}, which runs code when opened: {advice}"
 
 
-def _array(raw: bytes, name: str) -> list[str]:
+def _array(name: str) -> list[str]:
+    """Return the strings of a `.npy` file. As a map of the file it cannot have more than the file holds."""
     try:
         with warnings.catch_warnings(action="error"):
-            _require_held(raw, name)
-            found = np.load(io.BytesIO(raw), allow_pickle=False)
+            found = np.load(name, mmap_mode="r", allow_pickle=False)
+        if found.dtype.kind == "U" and found.ndim == 1:
+            _require_few("tokens", len(found), MOST_TOKENS, name)
+            tokens: list[str] = found.tolist()
+            return tokens
     except VocabularyError:
         raise
     except Exception as error:  # a damaged header is read as Python's literals: many kinds of errors come of it
-        if "pickle" in str(error).lower():
+        why = " ".join(str(error).split()) or type(error).__name__
+        if "Python objects" in why:
             said = _about_pickle(name, "is an array of objects, a pickle", "numpy.load({path!r}, allow_pickle=True)")
             raise VocabularyError(said, rule="pickle") from error
-        why = " ".join(str(error).split()) or type(error).__name__
+        if "mmap length" in why:
+            said = f"{name}: refused by rule vocabulary-array: declares more than it holds ({why}): save it again"
+            raise VocabularyError(said, rule="vocabulary-array") from error
         raise VocabularyError(f"{name}: not a whole .npy file: {why}: save it again") from error
-    if found.dtype.kind != "U" or found.ndim != 1:
-        raise VocabularyError(
-            f"{name}: holds an array of {found.dtype} of shape {found.shape}: a vocabulary is one row of strings in "
-            "the order of their ids"
-        )
-    codes = np.frombuffer(found.tobytes(), np.dtype(np.uint32).newbyteorder(found.dtype.byteorder))
-    if len(codes) and codes.max() > sys.maxunicode:
-        raise VocabularyError(f"{name}: holds {codes.max():#x}, which is no character: a damaged file, save it again")
-    tokens: list[str] = found.tolist()
-    return tokens
-
-
-def _require_held(raw: bytes, name: str) -> None:
-    """Refuse an array that declares more than the file holds: NumPy would take the memory first."""
-    file = io.BytesIO(raw)
-    version = np.lib.format.read_magic(file)
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, kind = read_header(file)
-    declared = math.prod(shape) * kind.itemsize
-    if not kind.hasobject and declared > len(raw):
-        raise VocabularyError(
-            f"{name}: refused by rule vocabulary-array: declares {declared:,} bytes and holds {len(raw):,}: "
-            "save it again",
-            rule="vocabulary-array",
-        )
-    _require_few("tokens", math.prod(shape), MOST_TOKENS, name)
+    raise VocabularyError(
+        f"{name}: holds an array of {found.dtype} of shape {found.shape}: a vocabulary is one row of strings in "
+        "the order of their ids"
+    )
 
 
 def _require_few(what: str, seen: int, allowed: int, name: str) -> None:
@@ -499,25 +465,29 @@ def _require_few(what: str, seen: int, allowed: int, name: str) -> None:
         )
 
 
-def _json(text: str, name: str) -> Any:
-    """Return a JSON map or list, or None if the file has one token a line."""
-    if Path(name).suffix != ".json" and not text.lstrip().startswith(("{", "[", '"')):
-        return None
-    try:
-        _require_few("lists and objects", text.count("[") + text.count("{"), 1 << 21, name)
-        _require_few("quotation marks", text.count('"'), 1 << 23, name)
-        plain = _parsed(text, name)
-        if isinstance(plain, str):  # json.dump(tokenizer.to_json()): JSON within JSON
-            plain = _parsed(plain, name)
-    except _NotJsonError:
-        if Path(name).suffix != ".json":
-            return None
-        raise
-    return plain if isinstance(plain, dict | list) or Path(name).suffix == ".json" else None
-
-
 class _NotJsonError(VocabularyError):
     """A file that should be JSON is not."""
+
+
+def _json(text: str, name: str) -> _Content:
+    """Return the tokens of a JSON file: a map, a list, a keras Tokenizer, or a tokenizer of Hugging Face."""
+    _require_few("lists and objects", text.count("[") + text.count("{"), 1 << 21, name)
+    _require_few("quotation marks", text.count('"'), 1 << 23, name)
+    plain = _parsed(text, name)
+    if isinstance(plain, str):  # json.dump(tokenizer.to_json()): JSON within JSON
+        plain = _parsed(plain, name)
+    if not isinstance(plain, dict | list):
+        raise _NotJsonError(f"{name}: holds a JSON {type(plain).__name__}: a vocabulary is a map or a list")
+    if isinstance(plain, dict) and plain.get("class_name") == "Tokenizer":
+        config = plain.get("config")
+        index = config.get("word_index") if isinstance(config, dict) else None
+        if not isinstance(config, dict) or not isinstance(index, str):
+            raise VocabularyError(f"{name}: is a keras Tokenizer without word_index: give token → id as a JSON map")
+        return _parsed(index, name), "char" if config.get("char_level") else "word", None
+    if is_huggingface(plain):
+        tokenizer = HuggingFace(plain, name)
+        return tokenizer.tokens, "subword", tokenizer
+    return plain, None, None
 
 
 def _parsed(text: str, name: str) -> Any:
@@ -534,22 +504,6 @@ def _parsed(text: str, name: str) -> Any:
         return json.loads(text, object_pairs_hook=read_object)
     except (ValueError, RecursionError) as error:
         raise _NotJsonError(f"{name}: not whole JSON ({error}): a vocabulary is a JSON map or list") from error
-
-
-def _content(plain: Any, name: str) -> _Content:
-    """Return the tokens of a JSON value: a keras Tokenizer has them in its config, as JSON in JSON."""
-    if not isinstance(plain, dict | list):
-        raise VocabularyError(f"{name}: holds a JSON {type(plain).__name__}: a vocabulary is a map or a list")
-    if isinstance(plain, dict) and plain.get("class_name") == "Tokenizer":
-        config = plain.get("config")
-        index = config.get("word_index") if isinstance(config, dict) else None
-        if not isinstance(config, dict) or not isinstance(index, str):
-            raise VocabularyError(f"{name}: is a keras Tokenizer without word_index: give token → id as a JSON map")
-        return _parsed(index, name), "char" if config.get("char_level") else "word", None
-    if is_huggingface(plain):
-        tokenizer = HuggingFace(plain, name)
-        return tokenizer.tokens, "subword", tokenizer
-    return plain, None, None
 
 
 def _lines(text: str, name: str) -> list[str]:

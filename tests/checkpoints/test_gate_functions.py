@@ -1,8 +1,6 @@
 """Weights alone of Keras 2 hold no gate function: the one that the builder chooses, and warnings where it changed."""
 
 import json
-import subprocess
-import sys
 from itertools import pairwise
 
 import h5py
@@ -126,39 +124,6 @@ def test_layers_of_cudnn_had_no_other_gates_than_sigmoid(tmp_path):
         del group["bias:0"]
         group["bias:0"] = np.zeros(32, np.float32)
     assert not warned(rnneval.open(path, builder=builder(tmp_path, "")))
-
-
-WRITER = """
-import os, sys
-os.environ["TF_USE_LEGACY_KERAS"], os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1", "3"
-import numpy as np, tensorflow as tf, tf_keras
-k, folder, kind = tf_keras.layers, sys.argv[1], sys.argv[2]
-rnn = getattr(k, kind)(4, return_sequences=True, recurrent_activation="hard_sigmoid")
-model = tf_keras.Sequential([k.Embedding(7, 5), rnn, k.Dense(7)])
-model(np.arange(7)[None])
-rng = np.random.default_rng(3)
-model.set_weights([rng.normal(0, 1, w.shape) for w in model.get_weights()])
-np.save(folder + "/logits.npy", model(np.arange(7)[None]))
-model.save_weights(folder + "/old.weights.h5")
-model.save_weights(folder + "/old.h5")
-model.save_weights(folder + "/ckpt")
-tf.train.Checkpoint(model=model).write(folder + "/tf")
-"""
-
-
-@pytest.mark.keras2
-@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
-def test_files_that_keras_2_wrote(tmp_path, kind):
-    pytest.importorskip("tf_keras")
-    subprocess.run([sys.executable, "-c", WRITER, str(tmp_path), kind], check=True, capture_output=True)
-    for name in ("old.weights.h5", "old.h5", "ckpt", "tf"):
-        lm = rnneval.open(tmp_path / name, builder=builder(tmp_path, ARGUMENTS["Keras 2's"], kind))
-        logits, _ = lm.step(np.arange(7)[None], lm.initial_state(1))
-        np.testing.assert_allclose(logits, np.load(tmp_path / "logits.npy"), atol=1e-5)
-        assert not warned(lm)
-        wrong = rnneval.open(tmp_path / name, builder=builder(tmp_path, ARGUMENTS["Keras 3's"], kind))
-        (said,) = warned(wrong)
-        assert "(recurrent_activation) is Keras 3's" in said
 
 
 def test_weights_of_keras_3_have_the_hard_sigmoid_of_keras_3(tmp_path):

@@ -88,16 +88,6 @@ def test_stateful_layers_with_a_fixed_batch(tmp_path):
     assert_driven_as(lm, oracle)
 
 
-def test_stateful_layers_that_predict_once_a_token(tmp_path):
-    first = embedding(batch_input_shape=(1, 1))
-    low = recurrent("LSTM", "low", 4, stateful=True)
-    high = recurrent("LSTM", "high", 3, stateful=True, return_sequences=False)
-    path, oracle = saved(tmp_path, sequential(first, low, high, dense()))
-    lm = rnneval.open(path)
-    assert (lm.contract, lm.window) == (3, None)
-    assert_driven_as(lm, oracle)
-
-
 @pytest.mark.parametrize("length", [None, 40])
 def test_one_hot_rows(tmp_path, length):
     first = recurrent("LSTM", "lstm", 4, batch_input_shape=(None, length, 7))

@@ -7,7 +7,6 @@ import tensorflow as tf
 
 import rnneval
 from rnneval.errors import CheckpointError
-from tests.hostile.canary import Canary
 from tests.models.keras.driving import assert_driven_as
 from tests.oracles import stack_of
 from tests.shelf import BUILDER, code_of
@@ -73,53 +72,3 @@ def test_a_damaged_graph_is_said(saved, tmp_path):
     (tmp_path / "damaged" / "saved_model.pb").write_bytes(b"\xff" * 40)
     with pytest.raises(CheckpointError, match=r"saved_model\.pb: damaged or truncated"):
         rnneval.open(tmp_path / "damaged", builder=f"{folder / 'model.py'}:MyModel")
-
-
-def operations(folder):
-    """Run one of every kind of operation on files; each leaves a file, and the last reads one of yours."""
-    secret = str(folder / "secret.txt")
-    tf.io.write_file(str(folder / "written"), "x")
-    tf.io.write_file(str(folder / "read"), tf.io.read_file(secret))
-    tf.io.write_file(str(folder / "matched"), tf.strings.reduce_join(tf.io.matching_files(str(folder / "*"))))
-    tf.raw_ops.Save(filename=str(folder / "saved"), tensor_names=["x"], data=[tf.ones(1)])
-    stored = tf.raw_ops.Restore(file_pattern=str(folder / "weights"), tensor_name="x", dt=tf.float32)
-    tf.io.write_file(str(folder / "restored"), tf.io.serialize_tensor(stored))
-    table = tf.raw_ops.HashTableV2(key_dtype=tf.string, value_dtype=tf.int64)
-    tf.raw_ops.InitializeTableFromTextFileV2(table_handle=table, filename=secret, key_index=-2, value_index=-1)
-
-
-def test_operations_on_files_never_run(saved, tmp_path):
-    """They stand in what TensorFlow runs while it loads, and in a function that is called; neither is run here."""
-    traps = Canary(tmp_path / "traps", memory=1 << 50)
-    traps.folder.mkdir()
-    tf.raw_ops.Save(filename=str(traps.folder / "weights"), tensor_names=["x"], data=[tf.ones(1)])
-    made = ["matched", "read", "restored", "saved", "written"]
-
-    class Runs(tf.saved_model.experimental.TrackableResource):
-        def _create_resource(self):
-            return tf.raw_ops.MutableHashTableV2(key_dtype=tf.string, value_dtype=tf.int64, shared_name="runs")
-
-        def _initialize(self):
-            operations(traps.folder)
-
-    traps.secret()
-    one_step = OneStep(code_of(saved[0] / "model.py").MyModel(len(LETTERS) + 1), *lookups())
-    one_step.generate_one_step(tf.constant(["h"]))
-    one_step.runs = Runs()
-    one_step.called = tf.function(
-        lambda: (one_step.runs.resource_handle, operations(traps.folder))[0], input_signature=[]
-    )
-    folder = tmp_path / "one_step"
-    tf.saved_model.save(one_step, str(folder))
-    for name in made:
-        (traps.folder / name).unlink(missing_ok=True)  # saving ran it, too
-    traps.secret()
-    with pytest.raises(CheckpointError, match="rule graph-never-run"):
-        rnneval.open(folder)
-    lm = rnneval.open(folder, builder=f"{saved[0] / 'model.py'}:MyModel")
-    assert lm.vocabulary.tokens == ("[UNK]", *LETTERS)
-    assert traps.fired() == ""
-    assert sorted(path.name for path in traps.folder.iterdir()) == ["secret.txt", "weights"]
-    tf.saved_model.load(str(folder))  # the traps are traps
-    assert traps.fired() == "secret.txt was read"
-    assert sorted(path.name for path in traps.folder.iterdir()) == sorted([*made, "secret.txt", "weights"])

@@ -1,13 +1,10 @@
 """A model of word pieces from its file to its record, and against a model of characters on the same text."""
 
-import json
-
 import keras
 import numpy as np
 import pytest
 
 import rnneval
-from rnneval.cli.main import run as rnneval_run
 from rnneval.errors import VocabularyError
 from tests.oracles import stack_of
 from tests.text.subword import zoo
@@ -62,37 +59,6 @@ def test_the_total_is_that_of_the_float64_loop_over_the_librarys_ids(folder, tex
     assert beside.vocabulary.sha256 == lm.vocabulary.sha256
     with pytest.raises(VocabularyError, match=f"has {width:,} tokens .*, the model has {width + 3:,} outputs"):
         rnneval.wrap(model_of(width + 3), vocabulary=lm.vocabulary)
-
-
-def test_the_command_line_opens_and_evaluates_it_and_says_what_does_not_fit(folder, text, capsys):
-    zoo.write("metaspace", folder).rename(folder / "tokenizer.json")
-    model_of(zoo.huggingface("metaspace").get_vocab_size()).save(folder / "model.keras")
-    assert rnneval_run(["open", str(folder / "model.keras"), "--format", "json"]) == 0
-    opened = json.loads(capsys.readouterr().out)
-    assert opened["vocabulary"]["source"] == str(folder / "tokenizer.json")
-    assert rnneval_run(["open", str(folder / "model.keras"), "--vocab", str(folder / "tokenizer.json")]) == 0
-    assert "tokenizer.json" in capsys.readouterr().out.replace("\n", "")
-    command = ["evaluate", str(folder / "model.keras"), str(folder / "short.txt"), "--no-check", "--no-states"]
-    assert rnneval_run([*command, "--tokens", "subword", "--format", "json", "--quiet"]) == 0
-    assert json.loads(capsys.readouterr().out)["signature"].startswith("tok:subword-")
-    (folder / "chars.json").write_text(json.dumps(sorted(set(text))))
-    (folder / "tokenizer.json").write_text('{"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "b"}')
-    for vocabulary, message in (("chars.json", "needs a tokenizer"), ("tokenizer.json", "not whole JSON")):
-        code = rnneval_run([*command, "--vocab", str(folder / vocabulary), "--tokens", "subword"])
-        captured = capsys.readouterr()
-        assert (code, captured.out, captured.err.count("\n")) == (2, "", 1)
-        assert message in captured.err
-
-
-def test_a_panic_of_the_library_is_one_line_on_the_command_line(folder, capfd):
-    plain = json.loads(zoo.huggingface("gpt2").to_str())
-    plain["pre_tokenizer"] = {"type": "FixedLength", "length": 0}
-    (folder / "tokenizer.json").write_text(json.dumps(plain))
-    model_of(zoo.huggingface("gpt2").get_vocab_size()).save(folder / "model.keras")
-    code = rnneval_run(["evaluate", str(folder / "model.keras"), str(folder / "short.txt"), "--no-check"])
-    captured = capfd.readouterr()
-    assert (code, captured.out, captured.err.count("\n")) == (2, "", 1)
-    assert "tokenizers cannot encode the text (chunk size must be non-zero)" in captured.err
 
 
 def test_pieces_against_characters_on_the_same_text(folder, text):

@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 from rnneval.cli.main import run
 from rnneval.evaluate import sweep
-from rnneval.evaluate.sweep_table import Row, write_table
+from rnneval.evaluate.sweep_table import SweepRow, write_table
 from tests.gates.synthetic import SIGNATURE, ar_losses, make_run
 
 SHARED = "state = 1\n"
@@ -87,8 +87,10 @@ def test_a_path_without_an_ending_gets_json(folder):
 
 def test_the_table_of_a_sweep(folder, monkeypatch, capsys):
     runs = [make_run(ar_losses(128) + shift, checkpoint=f"c{shift}") for shift in (0.0, 0.1)]
-    rows = [Row(name=f"ckpt_{i}", sha256="0" * 64, run=run, record=f"records/{i}.json") for i, run in enumerate(runs)]
-    rows.append(Row(name="ckpt_2", sha256="1" * 64, error="broken", rule="checkpoint"))
+    rows = [
+        SweepRow(name=f"ckpt_{i}", sha256="0" * 64, run=run, record=f"records/{i}.json") for i, run in enumerate(runs)
+    ]
+    rows.append(SweepRow(name="ckpt_2", sha256="1" * 64, error="broken", rule="checkpoint"))
     Path("out").mkdir()
     write_table(rows, "out", {})
     result = sweep.Sweep(rows=tuple(rows), out=Path("out"), others=(), kept=0)

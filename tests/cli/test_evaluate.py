@@ -146,8 +146,6 @@ def test_a_probability_of_zero_is_refused_with_its_position(refused, tmp_path):
 
 TEXTS = {
     "missing": (None, "t.txt: no such file: give the path of a UTF-8 text"),
-    "empty": (b"", "t.txt: the text is empty, at least 2 tokens are needed"),
-    "one token": (b"a", "the text has 1 token, at least 2 are needed"),
     "not UTF-8": (b"abc\xff", "byte 0xFF at offset 3"),
     "unknown": (b"abcXaXZ", "3 characters the vocabulary lacks"),
 }
@@ -170,20 +168,19 @@ def test_where_the_first_unknown_character_is(refused, shelf, tmp_path):
 
 
 VOCABULARIES = {
-    "too small": (list(LETTERS[:-2]), "too small", "54 characters the vocabulary lacks"),
-    "too large": ([*LETTERS, "x", "y"], "too large", "too large"),
-    "twice": ([*LETTERS[:-1], "a"], "one-to-one", "one-to-one"),
-    "a gap": ({c: 2 * k for k, c in enumerate(LETTERS)}, *["ids must run from 0 or 1 without a gap"] * 2),
+    "too small": (list(LETTERS[:-2]), "too small"),
+    "twice": ([*LETTERS[:-1], "a"], "one-to-one"),
+    "a gap": ({c: 2 * k for k, c in enumerate(LETTERS)}, "ids must run from 0 or 1 without a gap"),
 }
 
 
 @pytest.mark.parametrize("case", VOCABULARIES)
 def test_vocabularies_that_do_not_fit(refused, shelf, tmp_path, case):
-    tokens, of_the_model, of_the_text = VOCABULARIES[case]
+    tokens, problem = VOCABULARIES[case]
     path = tmp_path / "v.json"
     path.write_text(json.dumps(tokens))
-    assert of_the_model in refused("open", shelf / "flat.keras", "--vocab", path)
-    assert of_the_text in refused("evaluate", shelf / "flat.keras", shelf.text, "--vocab", path)
+    assert problem in refused("open", shelf / "flat.keras", "--vocab", path)
+    assert problem in refused("evaluate", shelf / "flat.keras", shelf.text, "--vocab", path)
 
 
 def test_without_a_vocabulary_it_says_what_to_give(refused, shelf, tmp_path):
@@ -203,8 +200,6 @@ USAGE = {
     "no text": ((), "Missing argument 'TEXT"),
     "state": (("--state", "sometimes"), "'sometimes' is not one of 'carry', 'reset'"),
     "reset": (("--state", "reset"), "--state reset needs --segment N"),
-    "segment": (("--segment", "0"), "--segment 0 is not allowed: give at least 1"),
-    "no such option": (("--vocabulary", "x"), "No such option"),
     "hash": (("--expect-sha256", "ab"), "its SHA-256 is "),
 }
 

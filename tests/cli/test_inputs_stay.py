@@ -16,9 +16,7 @@ from rnneval.errors import RecordError, UsageError
 from rnneval.gates.sides import slim
 from rnneval.records import read_run, write
 from rnneval.records.paths import named, named_checkpoint, open_regular, read_regular, require_apart
-from rnneval.text import Vocabulary
-from rnneval.text import sources as text_sources
-from rnneval.text.sources import Sources
+from rnneval.text import Vocabulary, documents, final_text
 from tests.gates.synthetic import ar_losses, make_run
 
 
@@ -156,7 +154,7 @@ READERS = {
     "source": "lint {}",
 }
 READ = {
-    "text": "list(rnneval.text.sources.Sources([path]).read())",
+    "text": "rnneval.text.final_text([path])",
     "vocabulary": "rnneval.text.Vocabulary.from_file(path)",
     "vocabulary from a text": "rnneval.text.Vocabulary.from_text([path], rnneval.text.TextOptions())",
     "record": "rnneval.records.read(path)",
@@ -180,7 +178,7 @@ def test_what_is_no_regular_file_is_refused_by_every_reader(kind, folder):
     """In a process of its own with a limit, since the fault would be to wait or to read without an end."""
     code = (
         "import resource, sys\nresource.setrlimit(resource.RLIMIT_CPU, (20, 20))\n"
-        "import rnneval, rnneval.text.sources, rnneval.records\nfrom rnneval.errors import RnnevalError\n"
+        "import rnneval, rnneval.text, rnneval.records\nfrom rnneval.errors import RnnevalError\n"
         f"for path in sys.argv[1:]:\n    try:\n        {READ[kind]}\n"
         "    except RnnevalError as error:\n        print(error)\n"
     )
@@ -205,14 +203,14 @@ def test_a_text_from_the_shell_is_read_and_one_without_an_end_is_not(tmp_path, m
     read, written = os.pipe()
     os.write(written, b"a short text")
     os.close(written)
-    assert "".join(Sources([f"/dev/fd/{read}"]).read()) == "a short text"
+    assert "".join(final_text([f"/dev/fd/{read}"]).documents) == "a short text"
     os.close(read)
-    monkeypatch.setattr(text_sources, "MOST_STREAMED_BYTES", 1 << 20)
+    monkeypatch.setattr(documents, "MOST_STREAMED_BYTES", 1 << 20)
     with subprocess.Popen(["/usr/bin/yes"], stdout=subprocess.PIPE) as endless:
         from rnneval.errors import TextError
 
         with pytest.raises(TextError, match="more than 1,048,576 bytes from a pipe"):
-            list(Sources([f"/dev/fd/{endless.stdout.fileno()}"]).read())
+            final_text([f"/dev/fd/{endless.stdout.fileno()}"])
         endless.kill()
 
 

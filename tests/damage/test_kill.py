@@ -113,12 +113,6 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(name, tmp_path):
     whole_after_every_kill(MOMENTS // 4, name, tmp_path / "out")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", WRITERS)
-def test_a_writer_that_is_killed_fifty_times(name, tmp_path):
-    whole_after_every_kill(50, name, tmp_path / "out")
-
-
 def test_what_the_killed_left_is_gone_after_the_next_write(tmp_path):
     target = tmp_path / "out"
     for _ in killed_at(2, "losses", target):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rnneval.cli.main import run
-from rnneval.evaluate import measure
+from rnneval.evaluate import reading
 from rnneval.records import paths, read, read_table, tables
 
 EVALUATE = "evaluate {shelf}/flat.keras {shelf}/text.txt --no-check --quiet"
@@ -114,7 +114,7 @@ def test_two_processes_that_write_one_table_of_losses(words, out):
 
 def test_more_losses_than_can_be_read_are_refused_before_the_text_is(words, out, refused, monkeypatch):
     monkeypatch.setattr(tables, "MOST_BYTES", 48 * 239)
-    monkeypatch.setattr(measure, "_read_alone", lambda *_, **__: pytest.fail("the model was given the text"))
+    monkeypatch.setattr(reading, "read_text", lambda *_, **__: pytest.fail("the model was given the text"))
     said = refused(*words(WRITERS["losses"]))
     assert f"{out}/t.parquet: 240 rows of 48 bytes, at most 11,472 bytes in memory are allowed: take fewer rows" in said
     assert list(out.iterdir()) == []

@@ -31,7 +31,7 @@ class Shuffled:
         self.workers, self._random = workers, random.Random(seed)  # noqa: S311
         self.ran: list[str] = []
 
-    def run(self, waiting: deque[Task]) -> Iterator[Done]:
+    def run(self, waiting: deque[Task], *, here: None = None) -> Iterator[Done]:
         running: list[Task] = []
         while waiting or running:
             while waiting and len(running) < self.workers:

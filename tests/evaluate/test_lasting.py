@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from rnneval.evaluate import measure
+from rnneval.evaluate import reading
 from tests.evaluate.small import LETTERS, codes, evaluated, letters, linear, stacked
 from tests.oracles import nats
 
@@ -16,7 +16,7 @@ MANY = tuple(dict.fromkeys(LETTERS + string.printable))
 
 @pytest.fixture(autouse=True)
 def short_texts(monkeypatch):
-    monkeypatch.setattr(measure, "_WORTH", 1_100)
+    monkeypatch.setattr(reading, "_WORTH", 1_100)
 
 
 def ids_in(text):
@@ -71,8 +71,8 @@ class Model:
 )
 def test_what_is_looked_at(width, lengths, rows, worth):
     stops = np.cumsum(lengths)
-    spans = measure.Spans(starts=stops - lengths, stops=stops, continues=np.zeros(len(lengths), bool))
-    assert measure.pays_to_look(Model(width), spans, rows) is worth
+    spans = reading.Spans(starts=stops - lengths, stops=stops, continues=np.zeros(len(lengths), bool))
+    assert reading.pays_to_look(Model(width), spans, rows) is worth
 
 
 def test_rows_that_are_asked_for_stay(tmp_path):

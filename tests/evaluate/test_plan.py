@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnneval.evaluate.plan import Shape, Spans, automatic_rows, carried_spans, reset_spans, shape_for, stitch_of
+from rnneval.evaluate.plan import Shape, Spans, StateOptions, automatic_rows, shape_for, stitch_of
 
 
 @dataclass(frozen=True)
@@ -39,27 +39,27 @@ def all_but_first(text: Texts) -> list[int]:
 
 
 def test_carried_spans_by_hand():
-    spans = carried_spans(Texts((5, 1, 3)))
+    spans = StateOptions().spans(Texts((5, 1, 3)))
     assert spans.starts.tolist() == [0, 6]
     assert spans.stops.tolist() == [4, 8]
     assert spans.continues.tolist() == [False, False]
 
 
 def test_reset_spans_by_hand():
-    spans = reset_spans(Texts((6, 2)), 2)
+    spans = StateOptions(state="reset", segment=2).spans(Texts((6, 2)))
     assert list(zip(spans.starts.tolist(), spans.stops.tolist(), strict=True)) == [(0, 2), (2, 4), (4, 5), (6, 7)]
     assert spans.continues.tolist() == [False] * 4
 
 
 @given(documents, st.integers(1, 50))
 def test_every_prediction_is_made_once_whatever_the_state(text, length):
-    assert sorted(predicted(carried_spans(text))) == all_but_first(text)
-    assert sorted(predicted(reset_spans(text, length))) == all_but_first(text)
+    assert sorted(predicted(StateOptions().spans(text))) == all_but_first(text)
+    assert sorted(predicted(StateOptions(state="reset", segment=length).spans(text))) == all_but_first(text)
 
 
 @given(documents, st.integers(1, 40), st.integers(1, 30), st.integers(0, 5))
 def test_stitched_spans(text, rows, segment, seed):
-    whole = carried_spans(text)
+    whole = StateOptions().spans(text)
     if not len(whole):
         return
     stitch = stitch_of(whole, Shape(rows=rows, segment=segment), seed=seed)
@@ -81,7 +81,7 @@ def test_stitched_spans(text, rows, segment, seed):
 def test_all_spans_of_one_document_have_a_row_from_the_start(length):
     """Else the halves that are audited would be read after the others, and the second reading alone after them."""
     shape = Shape(rows=32, segment=64)
-    stitch = stitch_of(carried_spans(Texts((length,))), shape, seed=0)
+    stitch = stitch_of(StateOptions().spans(Texts((length,))), shape, seed=0)
     assert stitch.audited is not None
     assert shape.rows - 3 <= len(stitch.spans) <= shape.rows
 
@@ -98,12 +98,12 @@ def test_rows_grow_with_the_text(predictions, rows):
 
 
 def test_one_step_holds_at_most_128_mb_of_logits():
-    spans = carried_spans(Texts((10**6,)))
+    spans = StateOptions().spans(Texts((10**6,)))
     shape = shape_for(spans, 50_000, rows=256)
     assert shape.rows * shape.segment * 50_000 <= 2**25
     assert shape.rows == 256
 
 
 def test_short_documents_get_short_segments():
-    spans = carried_spans(Texts((20,) * 500))
+    spans = StateOptions().spans(Texts((20,) * 500))
     assert shape_for(spans, 65, rows=64) == Shape(rows=64, segment=19)

@@ -1,22 +1,15 @@
 """Rows and segments change no result: the oracles are the one-stream run, and a float64 loop of single steps."""
 
-import itertools
-import random
-
 import numpy as np
 import pandas as pd
 import pytest
 
 import rnneval
 from rnneval.evaluate.stitch import Stitching
-from tests.evaluate.conftest import MODELS
 from tests.evaluate.small import LETTERS, codes, evaluated, letters, linear, sentences, stacked
 
 TEXT = 1_500
-STREAMS = (1, 2, 7, 64, "auto")
-SEGMENTS = (1, 5, 100)
-GRID = list(itertools.product(MODELS, (False, True), STREAMS, SEGMENTS))
-SAMPLE = random.Random(4).sample([point for point in GRID if point[0] in ("GRU 7-5", "LSTM 8", "SimpleRNN 6-4-9")], 12)  # noqa: S311
+SAMPLE = [("GRU 7-5", False, 7, 5), ("LSTM 8", True, 64, 100), ("SimpleRNN 6-4-9", False, "auto", 1)]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +27,8 @@ def one_stream(model_of, tmp_path_factory):
     return of
 
 
-def assert_same(model_of, one_stream, point):
+@pytest.mark.parametrize("point", SAMPLE)
+def test_rows_and_segments_change_nothing(model_of, one_stream, point):
     name, words, streams, segment = point
     text, alone = one_stream(name, words)
     rows = evaluated(model_of(name, words=words), text, streams=streams, segment=segment)
@@ -45,23 +39,7 @@ def assert_same(model_of, one_stream, point):
     assert not codes(rows.run) & {"ill-conditioned", "does-not-forget"} or len(rows.nats) < 100 * rows.run.streams.count
 
 
-def named(point):
-    return "-".join(map(str, point))
-
-
-@pytest.mark.sampled(3)
-@pytest.mark.parametrize("point", SAMPLE, ids=named)
-def test_rows_and_segments_change_nothing(model_of, one_stream, point):
-    assert_same(model_of, one_stream, point)
-
-
-@pytest.mark.grid
-@pytest.mark.parametrize("point", GRID, ids=named)
-def test_rows_and_segments_change_nothing_on_the_whole_grid(model_of, one_stream, point):
-    assert_same(model_of, one_stream, point)
-
-
-@pytest.mark.parametrize("name", ["GRU 7-5", "GRU reset before 8", "LSTM 6-4-9", "SimpleRNN 8"])
+@pytest.mark.parametrize("name", ["GRU reset before 8", "LSTM 6-4-9"])
 def test_one_stream_is_the_float64_loop(model_of, tmp_path, name):
     small = model_of(name)
     text = letters(tmp_path, 400)
@@ -99,8 +77,7 @@ def test_what_is_told_of_the_streams(model_of, tmp_path):
     assert 0 < forgetting.median <= forgetting.p95 <= forgetting.max < 500
 
 
-@pytest.mark.sampled(2)
-@pytest.mark.parametrize("segment", [16, 64])
+@pytest.mark.parametrize("segment", [16])
 def test_forgetting_lengths_are_less_than_a_segment_above_the_float64_loop(model_of, tmp_path, monkeypatch, segment):
     small, text = model_of("GRU 7-5"), letters(tmp_path, 4_000)
     found = []
@@ -129,7 +106,7 @@ def test_the_seed_chooses_who_is_audited_and_nothing_else(model_of, tmp_path):
     assert max(abs(run.nats.mean() - runs[0].nats.mean()) for run in runs) < 1e-7
 
 
-@pytest.mark.parametrize("length", [2, 3, 9, 63])
+@pytest.mark.parametrize("length", [2, 63])
 def test_a_text_shorter_than_the_rows(model_of, tmp_path, length):
     text = letters(tmp_path, length)
     many, one = (evaluated(model_of("GRU 7-5"), text, streams=streams) for streams in (64, 1))

@@ -44,11 +44,8 @@ def without_origin(run: Run) -> Run:
 @pytest.mark.parametrize(
     ("text", "options"),
     [
-        (drawn(2_000), {}),
         (drawn(2_000), {"part": "50%:", "streams": 3}),
-        (drawn(300) + "\n\n" + drawn(300, 1), {"documents": "blank-line"}),
         ("\ufeff" + drawn(300).replace("\n", "\r\n"), {"newlines": "lf"}),
-        (drawn(400).replace("é", "e\u0301"), {"normalize": "nfc"}),
     ],
 )
 def test_every_number_of_a_string_is_that_of_the_file(lm, tmp_path, text, options):
@@ -73,20 +70,6 @@ def test_the_record_says_that_the_text_was_in_memory(lm, tmp_path):
     assert text[:40] not in encode(run)
 
 
-def test_it_compares_with_a_run_on_the_file(lm, tmp_path):
-    text = drawn(300)
-    runs = [rnneval.evaluate(lm, as_file(tmp_path, text)), rnneval.evaluate(lm, string=text)]
-    assert [row.marks for row in rnneval.compare(runs).rows] == [(), ()]
-    assert rnneval.compare(runs).rows[1].difference == 0
-
-
-def test_a_trace_of_a_string(lm, tmp_path):
-    text = drawn(600)
-    of_file, of_string = rnneval.trace(lm, as_file(tmp_path, text)), rnneval.trace(lm, string=text)
-    assert of_string.states == of_file.states
-    assert of_string.gates == of_file.gates
-
-
 def test_losses_of_a_string(tmp_path):
     table = {"token": [1, 2, 3], "byte_start": [1, 2, 3], "byte_end": [2, 3, 5], "nats": [0.5, 0.25, 0.75]}
     run = rnneval.from_losses(table, string="abcé", state="carry")
@@ -106,8 +89,6 @@ def test_a_baseline_is_not_fitted_on_the_string_that_is_scored(lm, tmp_path):
     [
         ({}, UsageError, "no text was given: name at least one UTF-8 file, or give string="),
         ({"string": "ab", "text": "held_out.txt"}, UsageError, "both files and string="),
-        ({"string": b"abc"}, UsageError, "string is a bytes, a str is needed"),
-        ({"string": ""}, TextError, "the text in memory: the text is empty"),
         ({"string": "a"}, TextError, "the text in memory: the text has 1 token, at least 2"),
         ({"string": "ab\udc80"}, TextError, r"the text in memory: character '\\udc80' at position 2 has no UTF-8"),
         ({"string": "abxyz"}, TextError, "the text in memory.*x"),

@@ -148,17 +148,6 @@ def test_a_module_and_a_package_of_the_current_folder(shelf, tmp_path, monkeypat
     assert sys.path == before
 
 
-def test_a_file_may_import_its_neighbours(shelf, tmp_path):
-    (tmp_path / "neighbour_7.py").write_text("UNITS = 6\n")
-    (tmp_path / "code.py").write_text(
-        "from neighbour_7 import UNITS\n" + CODE.replace("rnn_units=6", "rnn_units=UNITS")
-    )
-    lm = rnneval.open(
-        shelf / "flat.weights.h5", builder=f"{tmp_path / 'code.py'}:stack", vocabulary=shelf / "vocab.json"
-    )
-    assert [layer.units for layer in lm.layers] == [6]
-
-
 def test_a_file_runs_once_an_opening_and_anew_when_it_was_edited(shelf, tmp_path):
     path, ran = tmp_path / "code.py", tmp_path / "ran"
     for units, times in ((6, 1), (6, 1), (7, 2)):

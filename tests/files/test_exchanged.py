@@ -5,7 +5,6 @@ import hashlib
 import os
 import shutil
 import tempfile
-import threading
 from pathlib import Path
 
 import h5py
@@ -111,29 +110,6 @@ def test_what_was_hashed_is_what_is_loaded(pairs, name, exchange, tmp_path, monk
     assert lm.checkpoint.path == str(identify(place).path)
     assert np.array_equal(numbers(lm), numbers(rnneval.open(first, **options)))
     assert not np.array_equal(numbers(lm), numbers(rnneval.open(second, **options)))
-
-
-def test_a_file_that_changes_all_the_time(pairs, tmp_path):
-    """Whichever was opened, the hash in the record is of the weights that were loaded."""
-    first, second, _ = pairs["keras"]
-    place, done = tmp_path / "m.keras", threading.Event()
-    copy_to(first, place)
-    wanted = {identify(path).sha256: numbers(rnneval.open(path)) for path in (first, second)}
-
-    def change():
-        while not done.is_set():
-            for source in (second, first):
-                renamed(source, place)
-
-    other = threading.Thread(target=change)
-    other.start()
-    try:
-        for _ in range(4):
-            lm = rnneval.open(place)
-            assert np.array_equal(numbers(lm), wanted[lm.checkpoint.sha256])
-    finally:
-        done.set()
-        other.join()
 
 
 def test_the_private_copy_is_private_and_is_removed(pairs, tmp_path, monkeypatch):

@@ -84,13 +84,6 @@ def test_the_hash_is_of_the_file_and_is_compared(shelf):
         opened(shelf, "flat.keras", None, expect_sha256="00")
 
 
-def test_parameters_and_layers_are_counted(shelf):
-    lm = opened(shelf, "ckpt_net", MY)
-    v, e, u = 10, 5, 6
-    assert lm.checkpoint.parameters == v * e + 3 * u * (e + u + 2) + (u + 1) * v
-    assert [(layer.name, layer.kind, layer.units) for layer in lm.layers] == [("gru", "GRU", 6)]
-
-
 def test_the_vocabulary_beside_the_checkpoint_is_found_and_another_one_can_be_given(shelf):
     assert opened(shelf, "flat.keras", None).vocabulary.source.endswith("vocab.json")
     given = Vocabulary.from_tokens(list("abcdefghij"))

@@ -52,16 +52,6 @@ def test_a_weight_of_another_shape(refused, shelf, builder, name):
     assert said.endswith("check the builder's sizes")
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_another_kind_of_layer(refused, shelf, builder, name):
-    code = (
-        ("keras.layers.GRU(rnn_units", "keras.layers.LSTM(rnn_units"),
-        ("states = self.gru.get_initial_state(tf.shape(x)[0])", "states = None"),
-        ("x, states = self.gru(x", "x, *states = self.gru(x"),
-    )
-    assert "is (5, 18) in the file and (5, 24) in the model" in refused("open", shelf / name, *builder(*code))
-
-
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_order_in_which_layers_are_made_does_not_matter(shelf, builder, tmp_path, name, capsys):
@@ -103,18 +93,3 @@ def test_numbers_that_are_none(refused, shelf, tmp_path, number):
     what = "3 NaN" if np.isnan(number) else "3 infinite"
     said = refused("open", path, *shelf.builder, "--vocab", shelf / "vocab.json")
     assert f"kernel has {what}: the training diverged; take an earlier checkpoint" in said
-
-
-def test_a_builder_of_no_keras_model_cannot_load_keras_weights(refused, shelf, tmp_path):
-    path = tmp_path / "plain.py"
-    path.write_text(
-        "import keras\nimport tensorflow as tf\n\n\nclass Plain(tf.Module):\n    def __init__(self):\n"
-        "        super().__init__()\n        self.embedding = keras.layers.Embedding(10, 5)\n"
-        "        self.gru = keras.layers.GRU(6, return_sequences=True, return_state=True)\n"
-        "        self.dense = keras.layers.Dense(10)\n\n    def __call__(self, ids, states=None):\n"
-        "        x, states = self.gru(self.embedding(ids), initial_state=states)\n"
-        "        return self.dense(x), states\n"
-    )
-    said = refused("open", shelf / "my.weights.h5", "--builder", f"{path}:Plain", "--vocab", shelf / "vocab.json")
-    assert "Plain" in said
-    assert "a .weights.h5 file is loaded by a Keras model" in said

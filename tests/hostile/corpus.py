@@ -1,5 +1,10 @@
-"""The hostile files: one function each, found by standing in `cases/`. Nothing here needs rnneval or TensorFlow."""
+"""The hostile files: one line of a table each, in `cases/`. Nothing here needs rnneval or TensorFlow.
 
+What each is about, the CVEs whose route it takes, and whether its canary fired with an old release is in
+`docs/hostile.json`, which docs/security.md shows.
+"""
+
+import json
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,54 +13,34 @@ from pathlib import Path
 
 from tests.hostile.canary import Canary
 
+ROOT = Path(__file__).resolve().parents[2]
+Build = Callable[[Path, Canary], Path]
+CASES: dict[str, "Case"] = {}
+
 
 @dataclass(frozen=True)
 class Case:
     """One hostile file."""
 
-    build: Callable[[Path, Canary], Path]
-    """Writes it into a folder and gives its path."""
+    name: str
     rule: str
     """By which it is refused; "" where it is opened and nothing happens."""
-    fires: str
-    """The plain call with which its canary fires (`fire.py`), or after "none: " why none does."""
-    routes: tuple[str, ...] = ()
-    """CVEs whose route it takes."""
-    arguments: tuple[str, ...] = ()
+    build: Build
+    """Writes it into a folder and gives its path."""
+    arguments: tuple[str, ...] = ("open", "{file}")
     """Of the command line, {folder} and {file} put in."""
-    after_tensorflow: bool = False
+    late: bool = False
     """Whether the format decides only once TensorFlow is there."""
     needs_tensorflow: bool = False
     """Whether it is written by TensorFlow."""
 
-    @property
-    def name(self) -> str:
-        """As the function is called."""
-        return self.build.__name__
-
-    @property
-    def about(self) -> str:
-        """The first line of the function's text."""
-        return (self.build.__doc__ or "").partition("\n")[0]
+    def __post_init__(self) -> None:
+        assert self.name not in CASES
+        CASES[self.name] = self
 
     def command(self, path: Path) -> list[str]:
         """What is typed."""
-        words = self.arguments or ("open", "{file}")
-        return [word.format(file=path, folder=path.parent) for word in words]
-
-
-CASES: dict[str, Case] = {}
-
-
-def case(rule: str, fires: str, *routes: str, **more: object) -> Callable:
-    """Register a builder."""
-
-    def add(build: Callable[[Path, Canary], Path]) -> Callable[[Path, Canary], Path]:
-        assert build.__name__ not in CASES
-        CASES[build.__name__] = Case(build, rule, fires, routes, **more)
-        return build
-
-    return add
+        return [word.format(file=path, folder=path.parent) for word in self.arguments]
 
 
 def all_cases() -> dict[str, Case]:
@@ -65,6 +50,11 @@ def all_cases() -> dict[str, Case]:
     for module in pkgutil.iter_modules(cases.__path__):
         import_module(f"{cases.__name__}.{module.name}")
     return CASES
+
+
+def rows() -> dict[str, dict[str, object]]:
+    """What the docs say of each case."""
+    return {row["name"]: row for row in json.loads((ROOT / "docs" / "hostile.json").read_text())["cases"]}
 
 
 def build(name: str, folder: Path) -> tuple[Path, Canary]:

@@ -37,7 +37,7 @@ def test_a_comparison_is_read_as_strictly(tmp_path):
     require_refused(done, "c.json: the key 'metric' stands twice", mb=300)
     (tmp_path / "c.json").write_text('{"schema": "rnneval.compare/1", "metric": null}')
     done = cost("report", "c.json", "--out", "r.html", cwd=tmp_path)
-    require_refused(done, "c.json: null at metric", mb=300)
+    require_refused(done, "c.json: not a valid rnneval.compare/1 record: Expected `str`, got `null`", mb=300)
 
 
 def test_a_record_of_a_gigabyte(tmp_path):

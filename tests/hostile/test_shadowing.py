@@ -56,16 +56,3 @@ def test_a_call_from_a_notebook(folder, tmp_path):
     assert (done.stdout, Canary(tmp_path).file.exists()) == ("opened\n", False), done.stderr
     assert ran(folder, "-c", "import keras_hub").stderr == "keras_hub was imported\n"  # the trap is one
     assert Canary(tmp_path).file.exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("entry", ["", "."])
-def test_a_relative_entry_of_pythonpath(folder, tmp_path, entry):
-    """Python starts with the current folder among its places; the command leaves it before it imports anything."""
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "rnneval").write_text(COMMAND)
-    done = ran(folder, tmp_path / "bin" / "rnneval", "open", "m.keras", path=f"{entry}{os.pathsep}{ROOT}")
-    assert (done.returncode, Canary(tmp_path).file.exists()) == (0, False), done.stderr
-    assert ran(folder, "-P", "-c", "import keras_hub", path=f"{entry}{os.pathsep}{ROOT}").stderr == (
-        "keras_hub was imported\n"
-    )

@@ -32,7 +32,7 @@ def opened(name: str, folder: str, model: str, listener: int | None) -> dict[str
     from rnneval.cli.main import run
 
     found = all_cases()[name]
-    if found.after_tensorflow:
+    if found.late:
         import rnneval.models.keras  # noqa: F401 - its own half a gigabyte is no bomb
     canary = Canary(Path(folder) / "traps", memory=peak_memory())
     if listener is not None:

@@ -102,7 +102,7 @@ def test_every_surface_shows_the_cells_of_a_verdict():
 
 def test_what_has_no_table_is_refused():
     with pytest.raises(TypeError, match="there is no table of a int"):
-        notebook.fragment(3)
+        notebook.as_html(3)
 
 
 def test_a_brief_document_has_short_cells_no_pictures_and_nothing_folded():

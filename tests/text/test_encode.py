@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnneval.errors import TextError, VocabularyError
-from rnneval.text import BlockCuts, TextOptions, Vocabulary, encode, sources, spool, tokenise, units
-from rnneval.text.pieces import final_text
+from rnneval.text import BlockCuts, TextOptions, Vocabulary, encode, encoding, final_text, tokenise, units
 from rnneval.text.units import block_cuts
 from tests.text import naive
 from tests.text.conftest import texts
@@ -63,7 +62,7 @@ def test_everything_is_as_in_plain_loops(  # noqa: PLR0917 - what hypothesis dra
     documents = naive.documents(texts, options)
     facts = naive.facts(documents, vocabulary.kind)
     tokens = naive.tokens(documents, vocabulary.ids, vocabulary.kind, options.unknown)
-    with patch.object(tokenise, "PIECE", chunk), patch.object(spool, "IN_MEMORY", 5):
+    with patch.object(tokenise, "PIECE", chunk), patch.multiple(encoding, IN_MEMORY=5, _CHUNK=chunk):
         if len(tokens) <= len({token.document for token in tokens}):
             with pytest.raises(TextError, match=r"1 token|0 tokens"):
                 encode(write(texts), vocabulary, options)
@@ -76,7 +75,7 @@ def test_everything_is_as_in_plain_loops(  # noqa: PLR0917 - what hypothesis dra
                 check_range(encoded, tokens, facts, data)
             assert encoded.lossless == naive.lossless(documents, vocabulary.ids, vocabulary.kind, options.unknown)
             if encoded.lossless:
-                assert "".join(map(encoded.decode, range(len(encoded.documents)))) == "".join(documents)
+                assert "".join(map(encoded.decode, range(len(encoded.document_starts)))) == "".join(documents)
 
 
 def check_totals(encoded, documents, tokens, facts):
@@ -88,7 +87,7 @@ def check_totals(encoded, documents, tokens, facts):
     assert encoded.unknown == sum(token.unknown for token in tokens)
     assert encoded.text_documents == len(documents)
     numbers = [token.document for token in tokens]
-    assert [(d.start, d.stop) for d in encoded.documents] == [
+    assert list(zip(encoded.document_starts.tolist(), encoded.document_stops.tolist(), strict=True)) == [
         (numbers.index(n), numbers.index(n) + numbers.count(n)) for n in sorted(set(numbers))
     ]
     everything = encoded.read(0, encoded.tokens)
@@ -105,12 +104,12 @@ def check_range(encoded, tokens, facts, data):
     some = columns(encoded.read(start, stop, scored_from=scored_from))
     assert some == {name: column[start:stop] for name, column in everything.items()}
     assert encoded.ids(start, stop).tolist() == everything["ids"][start:stop]
-    for document in encoded.documents:
-        first = document.start + scored_from
-        if first < document.stop:
-            begin, end = tokens[first].start, tokens[document.stop - 1].end
+    for start, stop in zip(encoded.document_starts.tolist(), encoded.document_stops.tolist(), strict=True):
+        first = start + scored_from
+        if first < stop:
+            begin, end = tokens[first].start, tokens[stop - 1].end
             if len({token.document for token in tokens}) == encoded.text_documents:
-                assert sum(everything["words"][first : document.stop]) == naive.runs(facts.visible[begin:end])
+                assert sum(everything["words"][first:stop]) == naive.runs(facts.visible[begin:end])
     assert sum(everything["words"]) == encoded.words
 
 
@@ -119,7 +118,7 @@ def check_range(encoded, tokens, facts, data):
 def test_blocks_are_as_in_plain_loops(write, texts, apart, chunk):
     options = TextOptions(documents=apart)
     with patch.multiple(units, _SMALLEST_BLOCK=4, _MOST_BLOCKS=8), patch.object(tokenise, "PIECE", chunk):
-        documents = [document.encode() for document in final_text(sources.Sources(write(texts)), options)]
+        documents = [document.encode() for document in final_text(write(texts), options).documents]
         starts = np.cumsum([0, *map(len, documents[:-1])])
         cuts = block_cuts(np.frombuffer(b"".join(documents), np.uint8), starts)
     wanted = naive.block_ends(naive.documents(texts, options), smallest=4, most=8)
@@ -368,7 +367,7 @@ def test_a_tenth_of_a_long_text(write):
 
 def test_a_full_disk(write):
     with (
-        patch.object(spool, "IN_MEMORY", 1),
+        patch.object(encoding, "IN_MEMORY", 1),
         patch("tempfile.TemporaryFile") as file,
     ):
         file.return_value.write.side_effect = OSError(28, "No space left on device")

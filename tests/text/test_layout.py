@@ -64,7 +64,9 @@ def test_layouts_across_chunks_and_documents(write, files, padded, more, documen
             return
         with encoded:
             assert encoded.lossless == naive.lossless(final, vocabulary.ids, "word", "error")
-            assert not encoded.lossless or "".join(map(encoded.decode, range(len(encoded.documents)))) == "".join(final)
+            assert not encoded.lossless or "".join(map(encoded.decode, range(len(encoded.document_starts)))) == "".join(
+                final
+            )
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,13 @@
 import sys
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnneval.errors import TextError, UsageError
-from rnneval.text import sources, tokenise
-from rnneval.text.pieces import TextOptions, final_text
-from rnneval.text.sources import Part
-from rnneval.text.units import letters
+from rnneval.text import Part, TextOptions, final_text, tokenise, units
 from tests.text import naive
 from tests.text.conftest import texts
 
@@ -28,27 +26,26 @@ all_options = st.builds(
 def test_documents_are_those_of_plain_loops(write, texts, options):
     wanted = naive.documents(texts, options)
     if wanted:
-        assert final_text(sources.Sources(write(texts)), options) == wanted
+        assert final_text(write(texts), options).documents == wanted
     else:
         with pytest.raises(TextError, match="empty"):
-            final_text(sources.Sources(write(texts)), options)
+            final_text(write(texts), options)
 
 
 @settings(max_examples=80, deadline=None)
 @given(text=st.text("ab \n\u3000", min_size=1, max_size=60), size=st.integers(1, 20))
 def test_pieces_of_words_end_at_white_space_only(text, size):
     with patch.object(tokenise, "PIECE", size):
-        pieces = list(tokenise.slices(text, between_words=True))
-    assert "".join(piece.text for piece in pieces) == text
-    assert all(piece.first or piece.text[0].isspace() for piece in pieces)
+        pieces = list(tokenise.between_words(text))
+    assert "".join(pieces) == text
+    assert all(piece[0].isspace() for piece in pieces[1:])
 
 
 def test_white_space_is_that_of_python():
     everything = "".join(chr(point) for point in range(sys.maxunicode + 1) if not 0xD800 <= point < 0xE000)
-    found = letters(everything).space
-    assert [character for character, space in zip(everything, found, strict=True) if space] == [
-        character for character in everything if character.isspace()
-    ]
+    utf8 = np.frombuffer(everything.encode(), np.uint8)
+    white = units.is_white(utf8)
+    assert utf8[white].tobytes().decode() == "".join(character for character in everything if character.isspace())
 
 
 @pytest.mark.parametrize(
@@ -105,4 +102,4 @@ def test_halves_of_crlf_in_two_files(write):
     paths = write(["a\r", "\nb"])
     for documents, wanted in (("one", ["a\nb"]), ("file", ["a\n", "\nb"])):
         options = TextOptions(documents=documents, newlines="lf")
-        assert final_text(sources.Sources(paths), options) == wanted
+        assert final_text(paths, options).documents == wanted

@@ -4,23 +4,17 @@ import os
 import pytest
 
 from rnneval.errors import TextError, UsageError
-from rnneval.text.pieces import TextOptions, final_text
-from rnneval.text.sources import CHUNK_BYTES, Sources
-
-
-def read(paths):
-    sources = Sources(paths)
-    return sources, "".join(sources.read())
+from rnneval.text import TextOptions, final_text
+from rnneval.text.documents import CHUNK_BYTES
 
 
 def test_byte_order_marks_are_dropped_in_each_file(write):
     raw = [b"\xef\xbb\xbfa", b"b\xef\xbb\xbf", b"\xef\xbb\xbfc"]
-    sources, text = read(write(raw))
-    assert text == "ab\ufeffc"
-    assert sources.texts == ["a", "b\ufeff", "c"]
-    assert [file.sha256 for file in sources.files] == [hashlib.sha256(one).hexdigest() for one in raw]
-    assert [warning.code for warning in sources.warnings] == ["bom", "bom"]
-    assert "0.txt: a byte-order mark was dropped" in sources.warnings[0].message
+    read = final_text(write(raw), TextOptions(documents="file"))
+    assert read.documents == ["a", "b\ufeff", "c"]
+    assert [file.sha256 for file in read.files] == [hashlib.sha256(one).hexdigest() for one in raw]
+    assert [warning.code for warning in read.warnings] == ["bom", "bom"]
+    assert "0.txt: a byte-order mark was dropped" in read.warnings[0].message
 
 
 @pytest.mark.parametrize(
@@ -40,32 +34,32 @@ def test_byte_order_marks_are_dropped_in_each_file(write):
 )
 def test_what_is_not_text(write, raw, message):
     with pytest.raises(TextError, match=rf"0\.txt: .*{message}"):
-        read(write([raw]))
+        final_text(write([raw]))
 
 
 def test_what_cannot_be_opened(tmp_path):
     with pytest.raises(TextError, match=r"none\.txt: no such file: give the path of a UTF-8 text"):
-        read(tmp_path / "none.txt")
+        final_text(tmp_path / "none.txt")
     with pytest.raises(TextError, match=r"is a folder, a text file is needed: name its files, such as .*\*\.txt"):
-        read(str(tmp_path))
+        final_text(str(tmp_path))
     null = "embedded null byte|stat: embedded null character in path"  # until Python 3.12, and from 3.13 on
     with pytest.raises(TextError, match=f"cannot be read: ({null})"):
-        read("a\0b")
+        final_text("a\0b")
     with pytest.raises(UsageError, match="no text was given: name at least one UTF-8 file"):
-        Sources([])
+        final_text([])
     locked = tmp_path / "locked.txt"
     locked.write_text("a")
     locked.chmod(0)
     if not os.access(locked, os.R_OK):  # not so for the superuser
         with pytest.raises(TextError, match="cannot be read: Permission denied"):
-            read(locked)
+            final_text(locked)
 
 
 def test_a_text_of_nothing(write):
     with pytest.raises(TextError, match=r"0\.txt and 1 more: the text is empty, at least 2 tokens are needed"):
-        list(final_text(Sources(write(["", ""])), TextOptions()))
+        final_text(write(["", ""]))
     with pytest.raises(TextError, match=r"--part 50%:50% of 4 characters is empty: give a part that holds"):
-        list(final_text(Sources(write(["abcd"])), TextOptions(part="50%:50%")))
+        final_text(write(["abcd"]), TextOptions(part="50%:50%"))
 
 
 @pytest.mark.parametrize(("part", "text"), [(None, "abc"), ("-2:", "bc")])
@@ -73,5 +67,5 @@ def test_a_pipe_is_read_once(part, text):
     reader, writer = os.pipe()
     os.write(writer, b"abc")
     os.close(writer)
-    assert final_text(Sources(f"/dev/fd/{reader}"), TextOptions(part=part)) == [text]
+    assert final_text(f"/dev/fd/{reader}", TextOptions(part=part)).documents == [text]
     os.close(reader)

@@ -4,8 +4,14 @@ import os
 
 import pytest
 
-from rnneval.checkpoints import preflight
+from rnneval.checkpoints import examined
 from rnneval.errors import CheckpointError, UsageError
+
+
+def preflight(path, **options):
+    """What is found of a checkpoint that is not refused."""
+    with examined(path, **options) as found:
+        return found
 
 
 def folder_of(tmp_path, names, times):

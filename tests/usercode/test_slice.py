@@ -5,6 +5,7 @@
 import ast
 import inspect
 import traceback
+from itertools import cycle
 
 import pytest
 
@@ -75,8 +76,7 @@ PURE = {
 }
 
 
-@pytest.mark.parametrize("case", PURE)
-@pytest.mark.parametrize("file", ["train.py", "train.ipynb"])
+@pytest.mark.parametrize(("case", "file"), zip(PURE, cycle(["train.py", "train.ipynb"])))
 def test_the_slice_gives_the_value_of_the_whole_file(user, case, file, monkeypatch):
     monkeypatch.delenv("RNNEVAL_TEST_7", raising=False)
     code, name = PURE[case]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from rnneval.errors import UsageError
+from rnneval.evaluate.check import check
 from rnneval.models.step import from_step
 from rnneval.wiring.behaviour import special_ids
 from tests.models.step.models import LinearAttention, V, gru_stack, gru_weights
@@ -16,7 +17,7 @@ EOT = V - 1
 
 
 def wiring_of(step, initial_state=BEGIN, **options):
-    return from_step(step, initial_state, vocab_size=V).check_wiring(**options)
+    return check(from_step(step, initial_state, vocab_size=V), **options)
 
 
 def errors(wiring):

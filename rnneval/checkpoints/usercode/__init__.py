@@ -1,6 +1,6 @@
 """The user's own scripts and notebooks: from FILE.py:NAME to the statements that NAME needs, and nothing else.
 
-Files are read as units (`source`), each with what it binds, reads and changes (`statements`). The units that a name
+Files are read as units (`source`), each with what it binds, reads and changes. The units that a name
 needs are found (`plan`) and held against the list of what may run (`allowed`). `builder` runs them as a module, and
 makes the model with what NAME is.
 """

@@ -14,10 +14,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rnneval.checkpoints.usercode.keras_cache import places
-from rnneval.checkpoints.usercode.neighbours import Neighbours
-from rnneval.checkpoints.usercode.source import Source, Unit
-from rnneval.checkpoints.usercode.statements import OWN, UNKNOWN, Function, Scope, imported_module
+from rnneval.checkpoints.usercode.neighbours import Neighbours, cache_places
+from rnneval.checkpoints.usercode.source import (
+    OWN,
+    UNKNOWN,
+    CodeUnit,
+    Function,
+    Scope,
+    UserSource,
+    imported_module,
+)
 
 _LISTED: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 _FUNCTIONS = frozenset(
@@ -39,14 +45,14 @@ DOWNLOADS = "downloads"
 class Refusal(Exception):  # noqa: N818 - it is caught and returned: a message is made of it where the slice is known
     """A statement that may not be run, and the unit that leads to it."""
 
-    def __init__(self, source: Source, node: ast.AST, does: str) -> None:
+    def __init__(self, source: UserSource, node: ast.AST, does: str) -> None:
         line = getattr(node, "lineno", 1)
         self.does = does  # verb and object: `calls os.system`
         self.place, self.text = source.place(line), source.line(line)
-        self.unit: Unit | None = None  # the unit of the slice from which it is reached
+        self.unit: CodeUnit | None = None  # the unit of the slice from which it is reached
 
 
-def first_refused(source: Source, units: Iterable[Unit], neighbours: Neighbours) -> Refusal | None:
+def first_refused(source: UserSource, units: Iterable[CodeUnit], neighbours: Neighbours) -> Refusal | None:
     """Return the first of these units that is not allowed; None if all may run."""
     rule = _Rule(neighbours)
     for unit in units:
@@ -58,7 +64,7 @@ def first_refused(source: Source, units: Iterable[Unit], neighbours: Neighbours)
     return None
 
 
-def likely_mistake(source: Source, name: str, neighbours: Neighbours) -> Refusal | None:
+def likely_mistake(source: UserSource, name: str, neighbours: Neighbours) -> Refusal | None:
     """Return the first call in a builder, or in the user's functions that it calls, that trains or saves."""
     first, _, method = name.partition(".")
     try:
@@ -79,13 +85,11 @@ class _Rule:
         self._neighbours, self._trusted = neighbours, trusted
         self._seen: set[object] = set()
 
-    def unit(self, source: Source, unit: Unit) -> None:
-        """Refuse a unit of the slice that is not allowed, or takes the output of a command of IPython."""
-        if unit.is_command:
-            raise Refusal(source, unit.node, "runs a command of IPython")
+    def unit(self, source: UserSource, unit: CodeUnit) -> None:
+        """Refuse a unit of the slice that is not allowed."""
         self.statement(source, unit.header, source.scope)
 
-    def statement(self, source: Source, node: ast.AST, scope: Scope) -> None:
+    def statement(self, source: UserSource, node: ast.AST, scope: Scope) -> None:
         """Refuse a statement that is not allowed, or runs what is not."""
         if isinstance(node, ast.Import | ast.ImportFrom):
             return  # of the user's own files only what is allowed is run when they are imported
@@ -112,7 +116,7 @@ class _Rule:
             else:
                 self.statement(source, child, scope)
 
-    def _annotation(self, source: Source, node: ast.expr | None, scope: Scope) -> None:
+    def _annotation(self, source: UserSource, node: ast.expr | None, scope: Scope) -> None:
         """Refuse an annotation that is more than names of types: Python evaluates it."""
         for each in ast.walk(node) if node is not None else ():
             if isinstance(each, ast.Name) and f"{OWN}{each.id}" in scope.full_names(each):
@@ -120,7 +124,7 @@ class _Rule:
             elif not isinstance(each, _TYPES):
                 self.value(source, each, scope)
 
-    def _targets(self, source: Source, node: ast.AST, scope: Scope) -> None:
+    def _targets(self, source: UserSource, node: ast.AST, scope: Scope) -> None:
         """Refuse to change attributes and items of anything but values that the user's own code made."""
         for target in ast.walk(node):
             if isinstance(target, ast.Attribute | ast.Subscript) and isinstance(target.ctx, ast.Store | ast.Del):
@@ -134,7 +138,7 @@ class _Rule:
         plain = all(isinstance(target, ast.Name) for target in node.targets)
         return plain and _is_chain(node.value) and all(map(_is_namespace, scope.full_names(node.value)))
 
-    def _class_body(self, source: Source, node: ast.ClassDef, scope: Scope) -> None:
+    def _class_body(self, source: UserSource, node: ast.ClassDef, scope: Scope) -> None:
         for each in [*node.decorator_list, *(keyword.value for keyword in node.keywords)]:
             self.value(source, each, scope)
         bases = {name for base in node.bases for name in scope.full_names(base)}
@@ -149,7 +153,7 @@ class _Rule:
             if isinstance(statement, Function) and any(name.startswith("enum.") for name in bases):
                 self._body(source, statement, scope)  # members are made by the class's own methods
 
-    def value(self, source: Source, node: ast.AST, scope: Scope) -> None:
+    def value(self, source: UserSource, node: ast.AST, scope: Scope) -> None:
         """Refuse an expression that is not allowed."""
         if isinstance(node, ast.Call):
             self._call(source, node, scope)
@@ -168,7 +172,7 @@ class _Rule:
         for child in ast.iter_child_nodes(node):
             self.value(source, child, scope)
 
-    def _names(self, source: Source, node: ast.AST, scope: Scope) -> list[str]:
+    def _names(self, source: UserSource, node: ast.AST, scope: Scope) -> list[str]:
         """Return the full names that a name or an attribute may have, those of `from module import *` among them."""
         if not isinstance(node, ast.Name | ast.Attribute):
             return []
@@ -178,7 +182,7 @@ class _Rule:
         stars = [unit.node for unit in source.units if unit.is_star and isinstance(unit.node, ast.ImportFrom)]
         return [f"{imported_module(star, source.package)}.{ast.unparse(node)}" for star in stars] or found
 
-    def _call(self, source: Source, node: ast.Call, scope: Scope) -> None:
+    def _call(self, source: UserSource, node: ast.Call, scope: Scope) -> None:
         names = self._names(source, node.func, scope)
         for name in names:
             self._called(source, node, name)
@@ -187,7 +191,7 @@ class _Rule:
         for each in [*node.args, *(keyword.value for keyword in node.keywords)]:
             self.value(source, each, scope)
 
-    def _called(self, source: Source, node: ast.Call, name: str) -> None:
+    def _called(self, source: UserSource, node: ast.Call, name: str) -> None:
         last = name.rpartition(".")[2]
         own = self._follow(source, name) and not _reaches(name)
         if self._trusted:
@@ -209,25 +213,25 @@ class _Rule:
         if not own and not _is_allowed(name, called=True):
             raise Refusal(source, node, f"calls {_shown(name)}")
 
-    def _downloads(self, source: Source, node: ast.Call) -> None:
+    def _downloads(self, source: UserSource, node: ast.Call) -> None:
         """Refuse a file that is not in Keras' cache, as far as the arguments are literals."""
         try:
             positional = [ast.literal_eval(each) for each in node.args]
             keywords = {each.arg: ast.literal_eval(each.value) for each in node.keywords if each.arg}
         except ValueError:
             return  # it is looked for when the statement runs
-        looked = places(*positional, **keywords)
+        looked = cache_places(*positional, **keywords)
         if not any(path.exists() for path in looked):
             raise Refusal(source, node, f"{DOWNLOADS} {looked[-1].name}, which is not in Keras' cache ({looked[-1]})")
 
-    def _mention(self, source: Source, node: ast.Name | ast.Attribute, scope: Scope) -> None:
+    def _mention(self, source: UserSource, node: ast.Name | ast.Attribute, scope: Scope) -> None:
         """Refuse a name that is not allowed; a function that is mentioned counts as called."""
         for name in self._names(source, node, scope):
             own = self._follow(source, name) and not _reaches(name)
             if not own and not self._trusted and not _is_allowed(name, called=False):
                 raise Refusal(source, node, f"uses {_shown(name)}")
 
-    def _follow(self, source: Source, name: str) -> bool:
+    def _follow(self, source: UserSource, name: str) -> bool:
         """Look at the user's own function, class or method of a name; return whether there is one."""
         if name.startswith(UNKNOWN):
             last = name.rpartition(".")[2]
@@ -249,7 +253,7 @@ class _Rule:
         self.own(other, first, rest)
         return True
 
-    def own(self, source: Source, name: str, rest: str = "") -> None:
+    def own(self, source: UserSource, name: str, rest: str = "") -> None:
         """Look at what a call of a name of the user's own file runs."""
         if (source, name, rest) in self._seen:
             return
@@ -268,7 +272,7 @@ class _Rule:
                     if not self._follow(source, whole) and not self._trusted and not _is_allowed(whole, called=True):
                         raise Refusal(source, unit.node, f"uses {_shown(whole)}")
 
-    def _own_methods(self, source: Source, name: str, more: Sequence[str]) -> None:
+    def _own_methods(self, source: UserSource, name: str, more: Sequence[str]) -> None:
         """Look at the methods that run when an object of a class is made or used, and at further ones by name."""
         for node in (unit.node for unit in source.definitions.get(name, ())):
             if not isinstance(node, ast.ClassDef) or (node, *more) in self._seen:
@@ -285,7 +289,7 @@ class _Rule:
                 if found is not None and found[1] != name:
                     self._own_methods(*found, more)
 
-    def _body(self, source: Source, node: Function, outer: Scope) -> None:
+    def _body(self, source: UserSource, node: Function, outer: Scope) -> None:
         """Look at the body of a function, and of the functions and classes inside of it."""
         if node in self._seen:
             return

@@ -22,9 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from rnneval.checkpoints.usercode.guard import no_effects
-from rnneval.checkpoints.usercode.keras_cache import cached_file
-from rnneval.checkpoints.usercode.neighbours import imported_in_part
+from rnneval.checkpoints.usercode.neighbours import cached_file, imported_in_part, no_effects
 from rnneval.checkpoints.usercode.plan import (
     CACHED,
     VALUES,
@@ -36,7 +34,7 @@ from rnneval.checkpoints.usercode.plan import (
     split_spec,
     whole,
 )
-from rnneval.checkpoints.usercode.source import Source, read_source
+from rnneval.checkpoints.usercode.source import UserSource, read_source
 from rnneval.errors import CheckpointError, RnnevalError, UsageError, type_and_message
 from rnneval.options import OpeningGroup
 from rnneval.text import Vocabulary
@@ -156,7 +154,7 @@ class Builder:
         return (f"of the {len(source.lines):,} lines of {source.shown}, {needed}", *sliced.notes, *source.notes)
 
     @cached_property
-    def _source(self) -> Source | None:
+    def _source(self) -> UserSource | None:
         return read_file(self.spec) if is_file(self.spec) else None
 
     @cached_property
@@ -273,11 +271,11 @@ def reads_checkpoint(spec: str) -> bool:
     return any("checkpoint" in _needed(node.args) for node in named[-1:])
 
 
-class Settings(dict[str, Any]):
+class GivenSettings(dict[str, Any]):
     """A dict whose values can be read as attributes too, as code reads the settings of argparse, wandb or a dataclass.
 
     Example:
-        >>> settings = Settings(units=8)
+        >>> settings = GivenSettings(units=8)
         >>> settings.units, settings["units"]
         (8, 8)
     """
@@ -295,7 +293,7 @@ def parse_arguments(
 ) -> Mapping[str, Any]:
     """Read `name=value` pairs whose values are Python literals; what is no literal is text. A map stays as it is.
 
-    A value that is a dict becomes `Settings`.
+    A value that is a dict becomes `GivenSettings`.
 
     Example:
         >>> parse_arguments(("rnn_units=1024", "cell=lstm", "dropout=0.1", "sizes=(2, 3)"))
@@ -310,7 +308,7 @@ def parse_arguments(
             raise UsageError(f"{flag} {pair!r}: give name=value, such as {example}")
         try:
             literal = ast.literal_eval(value)
-            arguments[name] = Settings(literal) if isinstance(literal, dict) else literal
+            arguments[name] = GivenSettings(literal) if isinstance(literal, dict) else literal
         except (ValueError, SyntaxError):
             arguments[name] = value
     return arguments
@@ -372,7 +370,7 @@ def _needed(arguments: ast.arguments) -> list[str]:
     return [arg.arg for arg in (*plain, *named)]
 
 
-def _needed_of(source: Source, name: str) -> list[str]:
+def _needed_of(source: UserSource, name: str) -> list[str]:
     """Return what a function or the `__init__` of a class needs, as far as its source alone says it for certain."""
     bound = [unit.node for unit in source.units if name in unit.names.binds | unit.names.binds_later]
     node = bound[0] if len(bound) == 1 else None

@@ -1,8 +1,16 @@
-"""The user's own files beside the one that holds the builder: found, read, and imported statement by statement."""
+"""What the user's code meets: the user's own files beside it, Keras' cache, and a guard against effects.
+
+Neighbouring files are found, read, and imported statement by statement. `get_file` finds what an earlier run brought.
+The list of what may run (`allowed`) is read from the source; what slips through it, as a method that some library
+calls, is stopped by the guard when it happens: Python audits files that are opened, removed or renamed, processes and
+connections (PEP 578). Installed packages may do so while they are imported.
+"""
 
 import ast
 import importlib.machinery
 import importlib.util
+import os
+import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,27 +19,38 @@ from functools import lru_cache
 from importlib.abc import Loader, MetaPathFinder
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import rnneval
-from rnneval.checkpoints.usercode.source import Source, Unit, read_source
+from rnneval.checkpoints.usercode.source import CodeUnit, UserSource, read_source
 from rnneval.errors import CheckpointError
+
+_EFFECTS = re.compile(
+    r"os\.(chmod|chown|exec|fork|forkpty|kill|killpg|link|mkdir|posix_spawn|remove|rename|rmdir|setxattr|spawn|startfile"
+    r"|symlink|system|truncate|utime)|pty\.spawn|shutil\.\w+|socket\.(bind|connect|getaddrinfo|sendto)|sqlite3\.connect"
+    r"|subprocess\.Popen"
+)
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+# TensorFlow writes the functions that it traces into temporary modules, and imports those.
+_MAY = ("<frozen importlib._bootstrap", str(Path("autograph", "pyct", "loader.py")))
+_state = {"installed": False, "watching": 0}
 
 
 class Neighbours:
     """The files that an import may mean which are the user's own. They are read, and never imported here."""
 
-    def __init__(self, source: Source, folders: Iterable[Path] = ()) -> None:
+    def __init__(self, source: UserSource, folders: Iterable[Path] = ()) -> None:
         """Take the builder's file, and further folders that it adds to `sys.path`."""
         given = (Path(each or ".") for each in sys.path)
         self._folders = [source.path.resolve().parent, *folders, *(each for each in given if _is_users(each))]
         self._read = source.neighbours
-        self._files: dict[Path, Source] = {source.path.resolve(): source}
+        self._files: dict[Path, UserSource] = {source.path.resolve(): source}
 
-    def files(self) -> list[Source]:
+    def files(self) -> list[UserSource]:
         """Return the files that were asked for so far."""
         return list(self._files.values())
 
-    def file(self, path: Path, package: str = "") -> Source:
+    def file(self, path: Path, package: str = "") -> UserSource:
         """Read a file."""
         path = path.resolve()
         if path not in self._files:
@@ -42,7 +61,7 @@ class Neighbours:
             self._files[path] = self._read[path]
         return self._files[path]
 
-    def split(self, name: str) -> tuple[Source, str] | None:
+    def split(self, name: str) -> tuple[UserSource, str] | None:
         """Return the user's own file in which a dotted name is defined, and the name in it."""
         parts = name.split(".")
         for count in range(len(parts) - 1, 0, -1):
@@ -65,7 +84,7 @@ def _file_of(folder: Path, parts: Sequence[str]) -> Path | None:
     return next((path for path in (base / "__init__.py", base.with_suffix(".py")) if path.is_file()), None)
 
 
-def literal_folders(source: Source, units: Iterable[Unit]) -> list[Path]:
+def literal_folders(source: UserSource, units: Iterable[CodeUnit]) -> list[Path]:
     """Return the folders that a slice adds to `sys.path` by a literal, as in `sys.path.append("../common")`."""
     found = []
     for unit in units:
@@ -134,3 +153,70 @@ class _Finder(MetaPathFinder, Loader):
         spec = module.__spec__
         assert spec is not None and spec.origin is not None  # noqa: PT018, S101 - found above
         self._run(Path(spec.origin), module.__package__ or "", module)
+
+
+def cache_places(
+    fname: str | None = None,
+    origin: str | None = None,
+    untar: bool = False,
+    *_: Any,
+    extract: bool = False,
+    cache_subdir: str = "datasets",
+    cache_dir: str | None = None,
+    **__: Any,
+) -> Sequence[Path]:
+    """Return where Keras keeps the file of these arguments, the most usual place first."""
+    home = Path(cache_dir) if cache_dir else Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    name = Path(fname or str(origin).rpartition("/")[2]).name
+    base = home / cache_subdir / name
+    unpacked = (base.with_name(f"{name}_extracted"), base.with_name(name.partition(".")[0]))
+    return (*unpacked, base) if untar or extract else (base,)
+
+
+def cached_file(*args: Any, **keywords: Any) -> str:
+    """Return the path of a file in Keras' cache, as `keras.utils.get_file` does; nothing is downloaded.
+
+    Raises:
+        CheckpointError: it is not there.
+    """
+    looked = cache_places(*args, **keywords)
+    for path in looked:
+        if path.exists():
+            return str(path)
+    raise CheckpointError(
+        f"get_file: {looked[-1].name} is not in Keras' cache ({looked[-1]}), and nothing is downloaded: give "
+        "--builder-global NAME=FILE in place of the statement"
+    )
+
+
+@contextmanager
+def no_effects() -> Iterator[None]:
+    """Raise CheckpointError where the user's own code has an effect that Python audits, while the block runs."""
+    if not _state["installed"]:
+        sys.addaudithook(_refuse)  # it stays for good, and does nothing outside of such blocks
+        _state["installed"] = True
+    _state["watching"] += 1
+    try:
+        yield
+    finally:
+        _state["watching"] -= 1
+
+
+def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
+    if not _state["watching"]:
+        return
+    writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITING
+    if not writes and not _EFFECTS.fullmatch(event):
+        return
+    frame = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if any(part in file for part in _MAY):
+            return
+        if not file.startswith("<") and not is_installed(Path(file)):
+            what = "opens a file to write" if writes else f"calls {event}"
+            raise CheckpointError(
+                f"builder: {file}:{frame.f_lineno} {what}, and was stopped: move that into a function that the model "
+                "does not need, or give --run-module to run the whole file as it is"
+            )
+        frame = frame.f_back  # type: ignore[assignment]

@@ -17,15 +17,18 @@ from typing import Any, NamedTuple
 
 from rnneval.checkpoints.usercode.allowed import DOWNLOADS, Refusal, first_refused, is_download, likely_mistake
 from rnneval.checkpoints.usercode.neighbours import Neighbours, literal_folders
-from rnneval.checkpoints.usercode.source import ENDINGS, Source, Unit, read_source
-from rnneval.checkpoints.usercode.statements import (
+from rnneval.checkpoints.usercode.source import (
     BLOCK_ENDINGS,
+    ENDINGS,
     LOOPS,
+    CodeUnit,
     Function,
+    UserSource,
     bodies_of,
     grouped,
     header_of,
     is_main_guard,
+    read_source,
 )
 from rnneval.errors import CheckpointError, UsageError
 
@@ -40,29 +43,29 @@ class Reason(NamedTuple):
     """Reason for which a unit is kept: a name, and the unit that reads it."""
 
     name: str
-    of: Unit | None = None
+    of: CodeUnit | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Slice:
     """The units that are needed, each with the reason."""
 
-    source: Source
-    kept: Mapping[Unit, Reason]
+    source: UserSource
+    kept: Mapping[CodeUnit, Reason]
     given: Mapping[str, Any] = field(default_factory=dict)
     """Values of `--builder-global`, in place of the statements that compute them."""
     notes: tuple[str, ...] = ()
 
     @cached_property
-    def units(self) -> tuple[Unit, ...]:
+    def units(self) -> tuple[CodeUnit, ...]:
         """The units that are needed, in the order of the file."""
         return tuple(sorted(self.kept, key=lambda unit: unit.order))
 
-    def chain(self, unit: Unit) -> list[str]:
+    def chain(self, unit: CodeUnit) -> list[str]:
         """Return the names that lead to a unit, the name that was asked for first."""
         names: list[str] = []
-        seen: set[Unit] = set()
-        at: Unit | None = unit
+        seen: set[CodeUnit] = set()
+        at: CodeUnit | None = unit
         while at is not None and at not in seen:
             seen.add(at)
             reason = self.kept[at]
@@ -153,7 +156,7 @@ def split_spec(spec: str) -> tuple[str, str]:
     return target, name
 
 
-def read_file(spec: str) -> Source:
+def read_file(spec: str) -> UserSource:
     """Read the file of a builder."""
     target = split_spec(spec)[0]
     if not Path(target).is_file():
@@ -162,7 +165,7 @@ def read_file(spec: str) -> Source:
 
 
 def plan(
-    spec: str, given: Mapping[str, Any] | None = None, *, everything: bool = False, source: Source | None = None
+    spec: str, given: Mapping[str, Any] | None = None, *, everything: bool = False, source: UserSource | None = None
 ) -> Slice:
     """Find the statements of a file that a builder needs, and refuse them if one of them may not run. Nothing is run.
 
@@ -180,7 +183,7 @@ def plan(
         raise CheckpointError(f"builder {spec}: {said} {_WHOLE}") from error
 
 
-def _plan(spec: str, source: Source, given: Mapping[str, Any], *, everything: bool) -> Slice:
+def _plan(spec: str, source: UserSource, given: Mapping[str, Any], *, everything: bool) -> Slice:
     name = split_spec(spec)[1]
     first = name.partition(".")[0]
     bound = {each for unit in source.units for each in unit.names.binds | unit.names.binds_later}
@@ -199,13 +202,13 @@ def _plan(spec: str, source: Source, given: Mapping[str, Any], *, everything: bo
     return _with_definitions(sliced) if everything else sliced
 
 
-def whole(spec: str, source: Source) -> Slice:
+def whole(spec: str, source: UserSource) -> Slice:
     """Return all statements of a file, for `--run-module`; nothing is searched."""
     name = split_spec(spec)[1]
     return Slice(source=source, kept={unit: Reason(name) for unit in source.units})
 
 
-def _slice_for(source: Source, name: str, given: Mapping[str, Any]) -> Slice:
+def _slice_for(source: UserSource, name: str, given: Mapping[str, Any]) -> Slice:
     """Return what a name needs when the whole file has been run."""
     closure = _Closure(source, given)
     for unit in closure.reaching(name, _END):
@@ -228,15 +231,15 @@ class _Closure:
     of a function means what is bound when it is called: all that binds or changes the name is kept, in its order.
     """
 
-    def __init__(self, source: Source, given: Mapping[str, Any]) -> None:
+    def __init__(self, source: UserSource, given: Mapping[str, Any]) -> None:
         self._source, self._given = source, given
-        self._kept: dict[Unit, Reason] = {}
-        self._waiting: list[Unit] = []
+        self._kept: dict[CodeUnit, Reason] = {}
+        self._waiting: list[CodeUnit] = []
         self._unresolved: set[str] = set()
         self._touching = grouped((name, unit) for unit in source.units for name in unit.names.binds | unit.changes)
         self._bound_by_call = {name for unit in source.units for name in unit.names.binds_later}
 
-    def reaching(self, name: str, when: tuple[int, int] | None) -> Iterator[Unit]:
+    def reaching(self, name: str, when: tuple[int, int] | None) -> Iterator[CodeUnit]:
         """Yield the units that bind or change a name; before a time, back to the last that binds it in any case."""
         touching = [] if name in self._given else self._touching.get(name, [])
         # A name that only later statements bind is still theirs: a loop, or a function that is called later.
@@ -249,7 +252,7 @@ class _Closure:
             if when is not None and name in unit.names.binds and unit.is_certain:
                 return
 
-    def keep(self, unit: Unit, reason: Reason) -> None:
+    def keep(self, unit: CodeUnit, reason: Reason) -> None:
         """Keep a unit, and look for what it needs."""
         if unit not in self._kept:
             self._kept[unit] = reason
@@ -296,7 +299,7 @@ def _refused(sliced: Slice, called: str | None = None) -> Refusal | None:
     return likely_mistake(source, called, neighbours) if found is None and called is not None else found
 
 
-def allowed_part(source: Source) -> tuple[Slice, Mapping[str, str]]:
+def allowed_part(source: UserSource) -> tuple[Slice, Mapping[str, str]]:
     """Return what may run of a neighbouring file, and for each name that is left out the reason."""
     parts, left_out = [], {}
     for name in dict.fromkeys(name for unit in source.units for name in unit.names.binds):
@@ -309,7 +312,7 @@ def allowed_part(source: Source) -> tuple[Slice, Mapping[str, str]]:
     return _joined(Slice(source=source, kept={}), *parts), left_out
 
 
-def _refuse_name(source: Source, spec: str, name: str) -> None:
+def _refuse_name(source: UserSource, spec: str, name: str) -> None:
     """Refuse a name that no statement binds, unless `from module import *` may."""
     if name in source.guarded:
         raise CheckpointError(

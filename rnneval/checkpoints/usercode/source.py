@@ -1,52 +1,419 @@
-"""The user's file as units: the statements of its top level, those inside of blocks each by itself."""
+"""The user's file as units: the statements of its top level, those inside of blocks each by itself.
+
+Of every unit the names that it binds and reads are known, what these mean, and the objects and settings that it
+changes. NameUse are taken from a statement's bytecode: the compiler decides what is local and what is global, so that
+closures, comprehensions, `global` and annotations that are not evaluated mean what Python makes of them.
+"""
 
 import ast
+import builtins
+import copy
+import dis
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from types import CodeType
+from typing import Any, TypeVar
 
-from rnneval.checkpoints.usercode.statements import (
-    LOOPS,
-    ChangeFinder,
-    Function,
-    Names,
-    Scope,
-    aliases_of,
-    bodies_of,
-    grouped,
-    header_of,
-    is_main_guard,
-    names_of,
-    run_at_once,
-    sets_something,
-)
 from rnneval.errors import CheckpointError
 from rnneval.lint.document import MOST_NOTEBOOK_BYTES, Document, plain_lines, read_document
 from rnneval.records.paths import read_regular
 
+T = TypeVar("T")
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Block = ast.If | ast.For | ast.AsyncFor | ast.While | ast.With | ast.AsyncWith | ast.Try | ast.TryStar | ast.Match
+LOOPS = (ast.For, ast.AsyncFor, ast.While)
+BLOCK_ENDINGS = (ast.Break, ast.Continue, ast.Raise)
+"""Statements that end a block early: they stay where their block stays."""
+UNKNOWN = "?"  # first part of the name of an attribute whose object is not known, as in `?.fit`
+OWN = "@"  # first part of the name of a function or class of the same file, as in `@MyModel`
+
+_OPTIMIZED = 1  # the flag CO_OPTIMIZED of code objects: functions and comprehensions have it, class bodies do not
+_LOADS = ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS")
+_LIBRARIES = ("tensorflow", "keras", "tf_keras", "numpy")
+_MOST = 8  # most values of one name that are followed; each is looked at where it is assigned, too
+_CHANGING = re.compile(
+    r"(add_|append|insert|register|set_|update_)\w*|add|extend|update|setdefault|pop|popitem|popleft|remove|discard|clear"
+    r"|sort|reverse|rotate|adapt|fit_on_texts|build|intersection_update|difference_update|__setitem__|subtract"
+    r"|read|read_dict|read_string|seek|assign"
+)
+"""Methods that change their object; not `fit`, `compile` and `load_weights`, since weights come from a file."""
+_PARTS = frozenset(("get", "setdefault", "items", "values", "get_layer"))  # methods that return a part of their object
+_CHANGING_FUNCTIONS = frozenset((
+    "builtins.setattr", "builtins.delattr", "random.shuffle", "numpy.random.shuffle", "heapq.heapify", "heapq.heappush",
+    "heapq.heappop", "bisect.insort", "bisect.insort_left", "bisect.insort_right", "operator.setitem",
+))  # fmt: skip
+"""Functions that change their first argument."""
+_SETTING = re.compile(
+    r"(keras|tensorflow|tf_keras)\.([\w.]+\.)?(set_|enable_|disable_|experimental_enable_|experimental_set_)\w+"
+    r"|keras\.config\.\w+|[\w.]+\.get_custom_objects\(\)|sys\.path(\.insert|\.append|\.extend|\.remove)?"
+    r"|os\.environ(\.update|\.setdefault|\.pop)?|os\.(putenv|unsetenv)|sys\.setrecursionlimit"
+    r"|(numpy\.)?random\.seed"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NameUse:
+    """NameUse of the module that a statement touches."""
+
+    binds: set[str] = field(default_factory=set)
+    reads: set[str] = field(default_factory=set)  # names that are read when the statement runs
+    reads_later: set[str] = field(default_factory=set)
+    """NameUse that are read when a function made by the statement is called."""
+    binds_later: set[str] = field(default_factory=set)  # names that such a function declares `global` and binds
+
+
+def grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
+    """Return the values of each name, in their order."""
+    found: dict[str, list[T]] = {}
+    for name, value in pairs:
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def names_of(node: ast.stmt, flags: int, shown: str) -> NameUse:
+    """Return the names of a simple statement, or of the header of a block; refuse one that does not compile."""
+    names = NameUse()
+    if isinstance(node, ast.Break | ast.Continue | ast.Pass):
+        return names
+    module = ast.Module(body=[header_of(node)], type_ignores=[])
+    try:
+        code = compile(module, shown, "exec", flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True, optimize=0)
+    except SyntaxError as error:
+        raise CheckpointError(f"{shown}: line {error.lineno}: {error.msg}") from error
+    _add_names(code, names, later=False)
+    return names
+
+
+def _add_names(code: CodeType, names: NameUse, *, later: bool) -> None:
+    """Add the names of the module that the module's own code, a function, a class body or a comprehension touches."""
+    is_function = bool(code.co_flags & _OPTIMIZED)
+    later = later or (is_function and (code.co_name == "<lambda>" or not code.co_name.startswith("<")))
+    own: set[str] = set()
+    for instruction in dis.get_instructions(code):
+        name = instruction.argval
+        if instruction.opname in _LOADS and name not in own:
+            (names.reads_later if later else names.reads).add(name)
+        elif instruction.opname == "STORE_GLOBAL" or (
+            instruction.opname == "STORE_NAME" and code.co_name == "<module>"
+        ):
+            (names.binds_later if later else names.binds).add(name)
+        elif instruction.opname == "STORE_NAME":
+            own.add(name)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            _add_names(constant, names, later=later)
+
+
+def header_of(node: ast.stmt) -> ast.stmt:
+    r"""Return a block with empty bodies; a simple statement, function or class as it is.
+
+    >>> print(ast.unparse(header_of(ast.parse("for x in y:\n    f(x)").body[0])))
+    for x in y:
+        pass
+    """
+    if not isinstance(node, Block):
+        return node
+    made, empty = copy.copy(node), [ast.copy_location(ast.Pass(), node)]
+    if isinstance(made, ast.Match):
+        made.cases = [ast.match_case(pattern=case.pattern, guard=case.guard, body=[*empty]) for case in made.cases]
+        return made
+    made.body = [*empty]
+    if isinstance(made, ast.Try | ast.TryStar):
+        made.handlers = [copy.copy(each) for each in made.handlers]
+        for handler in made.handlers:
+            handler.body = [*empty]
+        made.finalbody = [] if made.handlers else [*empty]
+    if not isinstance(made, ast.With | ast.AsyncWith):
+        made.orelse = []
+    return made
+
+
+def run_at_once(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes that are evaluated when a statement runs: of a function its decorators and defaults alone.
+
+    Of a lambda the body is yielded too, since it is mostly made to be called soon. Of a block, give the header.
+    """
+    waiting: list[ast.AST] = [node]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, Function):
+            defaults = [*node.args.defaults, *(each for each in node.args.kw_defaults if each is not None)]
+            waiting += [*node.decorator_list, *defaults]
+        elif isinstance(node, ast.If) and is_main_guard(node):
+            waiting += node.orelse
+        else:
+            waiting += ast.iter_child_nodes(node)
+
+
+def is_main_guard(node: ast.stmt) -> bool:
+    """Return whether a statement is `if __name__ == "__main__"`, with more conditions or without."""
+    if not isinstance(node, ast.If):
+        return False
+    tests = node.test.values if isinstance(node.test, ast.BoolOp) and isinstance(node.test.op, ast.And) else [node.test]
+    return any(
+        isinstance(test, ast.Compare)
+        and isinstance(test.ops[0], ast.Eq)
+        and {ast.unparse(test.left), ast.unparse(test.comparators[0])} == {"__name__", "'__main__'"}
+        for test in tests
+    )
+
+
+def bodies_of(node: ast.stmt) -> list[list[ast.stmt]]:
+    """Return the lists of statements in a block, in the order of the file; none for other statements."""
+    if isinstance(node, ast.Match):
+        return [case.body for case in node.cases]
+    if isinstance(node, ast.Try | ast.TryStar):
+        return [node.body, *(handler.body for handler in node.handlers), node.orelse, node.finalbody]
+    if isinstance(node, ast.With | ast.AsyncWith):
+        return [node.body]
+    if isinstance(node, ast.If | ast.For | ast.AsyncFor | ast.While):
+        return [node.body, node.orelse]
+    return []
+
+
+class Scope:
+    """Meanings of the names of a file, or of a function in it.
+
+    A name that is bound several times has several meanings: this is for rules that hold if any of them does.
+    """
+
+    def __init__(self, nodes: Iterable[ast.AST], package: str = "", outer: "Scope | None" = None) -> None:
+        self._package, self._outer = package, outer
+        self._meanings: dict[str, list[str | ast.expr]] = {}
+        self._modules: set[str] = set()
+        for node in nodes:
+            self._add(node)
+
+    def _add(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                first = alias.name if alias.asname else alias.name.partition(".")[0]
+                self._bind(alias.asname or first, first)
+                self._modules.add(alias.asname or first)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                self._bind(alias.asname or alias.name, f"{imported_module(node, self._package)}.{alias.name}")
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            self._bind(node.name, f"{OWN}{node.name}")
+        elif isinstance(node, ast.Assign):
+            for target in node.targets:
+                if isinstance(target, ast.Name):
+                    self._bind(target.id, node.value)
+        elif isinstance(node, ast.NamedExpr | ast.AnnAssign):
+            if isinstance(node.target, ast.Name) and node.value is not None:
+                self._bind(node.target.id, node.value)
+        elif isinstance(node, ast.arg):
+            self._bind(node.arg, UNKNOWN)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            self._meanings.setdefault(node.id, [])
+
+    def _bind(self, name: str, meaning: str | ast.expr) -> None:
+        self._meanings.setdefault(name, []).append(meaning)
+
+    def without(self, names: Iterable[str]) -> "Scope":
+        """Return the same meanings but for names that get values from elsewhere: nothing is known of those."""
+        scope = Scope((), self._package, self._outer)
+        scope._meanings = {**self._meanings, **{name: [] for name in names}}
+        scope._modules = self._modules.difference(names)
+        return scope
+
+    def is_library(self, name: str) -> bool:
+        """Return whether a name is a module, or a part of Keras, TensorFlow or NumPy: its functions change nothing."""
+        if name in self._meanings:
+            found = {meaning for meaning in self._meanings[name] if isinstance(meaning, str)}
+            return name in self._modules or any(each.partition(".")[0] in _LIBRARIES for each in found)
+        return self._outer is not None and self._outer.is_library(name)
+
+    def knows(self, name: str) -> bool:
+        """Return whether a name is bound here, by a scope around this one, or by Python."""
+        return name in self._meanings or (self._outer.knows(name) if self._outer else hasattr(builtins, name))
+
+    def full_names(self, node: ast.AST) -> set[str]:
+        """Return the full names that an expression may have.
+
+        >>> scope = Scope(ast.walk(ast.parse("import numpy as np; keep = np.save")))
+        >>> scope.full_names(ast.parse("keep", mode="eval").body)
+        {'numpy.save'}
+        """
+        return self._found(node, set())
+
+    def _found(self, node: ast.AST, seen: set[str]) -> set[str]:
+        if isinstance(node, ast.Name):
+            return self._of_name(node.id, seen)
+        if isinstance(node, ast.Attribute):
+            return {f"{name}.{node.attr}" for name in self._found(node.value, seen)}
+        if isinstance(node, ast.IfExp):
+            return self._found(node.body, seen) | self._found(node.orelse, seen)
+        return self._found(node.value, seen) if isinstance(node, ast.NamedExpr) else {UNKNOWN}
+
+    def _of_name(self, name: str, seen: set[str]) -> set[str]:
+        if name in seen:
+            return {UNKNOWN}
+        meanings = self._meanings.get(name)
+        if meanings is None:
+            if self._outer is not None:
+                return self._outer._found(ast.Name(id=name), seen)
+            if name == "__builtins__":
+                return {"builtins"}
+            return {f"builtins.{name}"} if hasattr(builtins, name) else {UNKNOWN}
+        found = {meaning for meaning in meanings if isinstance(meaning, str)}
+        for value in [meaning for meaning in meanings if isinstance(meaning, ast.expr)][-_MOST:]:
+            found |= self._found(value, seen | {name})
+        return found or {UNKNOWN}
+
+
+def imported_module(node: ast.ImportFrom, package: str) -> str:
+    """Return the module of `from … import`; `package` is the package of the file, "" for a file outside of one."""
+    if not node.level:
+        return node.module or ""
+    parts = package.split(".") if package else []
+    base = parts[: len(parts) - node.level + 1]
+    return ".".join([*base, *([node.module] if node.module else [])])
+
+
+def root_of(node: ast.AST, methods: frozenset[str] | None = None) -> str | None:
+    """Return the name at the root of attributes, items and calls of methods: `a` of `a.b[0].c()`; else None.
+
+    With `methods`, only calls of these are followed: those that return a part of their object.
+    """
+    while True:
+        if isinstance(node, ast.Attribute | ast.Subscript | ast.Starred):
+            node = node.value
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if methods is not None and node.func.attr not in methods:
+                return None
+            node = node.func
+        else:
+            return node.id if isinstance(node, ast.Name) else None
+
+
+class ChangeFinder:
+    """Search for the names whose objects a statement changes; calls of the file's own functions are followed."""
+
+    def __init__(self, nodes: Sequence[ast.AST], scope: Scope) -> None:
+        self._scope = scope
+        self._functions = grouped((node.name, node) for node in nodes if isinstance(node, Function))
+        self._summaries: dict[str, tuple[set[str], set[int]]] = {}
+
+    def changed(self, nodes: Iterable[ast.AST], scope: Scope) -> set[str]:
+        """Return the names whose objects change when these nodes are evaluated, and the globals that calls bind."""
+        names: set[str] = set()
+        for node in nodes:
+            root: str | None = None
+            if isinstance(node, ast.Call):
+                names |= self._by_call(node, scope)
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                for each in node.decorator_list:  # the registers that they may add to, as in `@models.register("gru")`
+                    held, decorator = root_of(each), each.func if isinstance(each, ast.Call) else each
+                    if held is not None and not isinstance(decorator, ast.Name) and not scope.is_library(held):
+                        names.add(held)
+                    names |= self._summary(decorator)[0]
+            elif isinstance(node, ast.AugAssign):
+                root = root_of(node.target)
+            elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
+                root = root_of(node) if ".optimizer" not in ast.unparse(node) else None
+            names |= {root} - {None}  # type: ignore[arg-type]
+        return names
+
+    def _by_call(self, node: ast.Call, scope: Scope) -> set[str]:
+        names, positions = self._summary(node.func)
+        roots = {root_of(node.args[position]) for position in positions if position < len(node.args)}
+        if isinstance(node.func, ast.Attribute) and _CHANGING.fullmatch(node.func.attr):
+            root = root_of(node.func)
+            roots |= {root} if root is not None and not scope.is_library(root) else set()
+        if node.args and scope.full_names(node.func) & _CHANGING_FUNCTIONS:
+            roots.add(root_of(node.args[0]))
+        return names | {root for root in roots if root is not None}
+
+    def _summary(self, called: ast.expr) -> tuple[set[str], set[int]]:
+        """Return the globals, and the positions of the arguments, that a call of a function of this file changes."""
+        name = called.id if isinstance(called, ast.Name) else ""
+        if name not in self._summaries:
+            self._summaries[name] = set(), set()  # a recursive call adds nothing
+            found = [self._of_function(node) for node in self._functions.get(name, ())]
+            self._summaries[name] = (
+                set().union(*(names for names, _ in found)),
+                set().union(*(positions for _, positions in found)),
+            )
+        return self._summaries[name]
+
+    def _of_function(self, node: Function) -> tuple[set[str], set[int]]:
+        nodes = list(ast.walk(node))[1:]
+        changed = self.changed(nodes, Scope(nodes, outer=self._scope))
+        declared = {name for each in nodes if isinstance(each, ast.Global) for name in each.names}
+        stored = {each.id for each in nodes if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+        local = (stored | {each.arg for each in nodes if isinstance(each, ast.arg)}) - declared
+        positions = {at for at, each in enumerate(node.args.args) if each.arg in changed}
+        return (changed - local) | (declared & stored), positions
+
+
+def sets_something(nodes: Iterable[ast.AST], scope: Scope) -> bool:
+    """Return whether a statement changes a setting of Keras or TensorFlow, a seed, `sys.path` or `os.environ`."""
+    for node in nodes:
+        names = scope.full_names(node.func) if isinstance(node, ast.Call) else set[str]()
+        target = node.func if isinstance(node, ast.Call) else node
+        inner = target.value if isinstance(target, ast.Attribute | ast.Subscript) else None
+        if isinstance(inner, ast.Call):  # Keras' register of custom objects
+            names |= {f"{name}()" for name in scope.full_names(inner.func)}
+        elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
+            names |= scope.full_names(node.value)
+        if any(map(_SETTING.fullmatch, names)):
+            return True
+    return False
+
+
+def aliases_of(nodes: Sequence[ast.AST]) -> Mapping[str, set[str]]:
+    """Return for each name the others whose objects change with its own.
+
+    These are the object of which it is a part (`part = config["lstm"]`), and other names of the same object.
+    """
+    direct: dict[str, set[str]] = {}
+    for node in nodes:
+        if isinstance(node, ast.Assign):
+            targets, value = node.targets, node.value
+        elif isinstance(node, ast.For | ast.NamedExpr):
+            targets, value = [node.target], node.iter if isinstance(node, ast.For) else node.value
+        else:
+            continue
+        names = [each.id for each in targets if isinstance(each, ast.Name)]
+        whole = root_of(value, _PARTS)
+        for name in names:
+            direct.setdefault(name, set()).update({whole, *names} - {None, name})  # type: ignore[arg-type]
+        if isinstance(value, ast.Name):
+            direct.setdefault(value.id, set()).update(names)
+    closed: dict[str, set[str]] = {}
+    for name in direct:
+        found, waiting = set[str](), [name]
+        while waiting:
+            new = direct.get(waiting.pop(), set()) - found
+            found |= new
+            waiting += new
+        closed[name] = found - {name}
+    return closed
+
+
 Blocks = tuple[ast.stmt, ...]
 ENDINGS = (".py", ".ipynb")
 _FLAGS = {"annotations": 0x1000000}
-_ASSIGNED_COMMAND = re.compile(r"^[\w,\s]+=\s*[!%]")
 _MOST_SHOWN = 100
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Unit:
+class CodeUnit:
     """A statement of the module, or the header of a block (`if`, `for`, `while`, `with`, `try`, `match`)."""
 
     node: ast.stmt
     order: tuple[int, int]  # line and column
-    blocks: "tuple[Unit, ...]"  # the blocks around it, outermost first
-    names: Names
+    blocks: "tuple[CodeUnit, ...]"  # the blocks around it, outermost first
+    names: NameUse
     changes: set[str]  # names of objects that it changes, or of globals that a called function binds
     sets: bool  # whether it changes a setting of Keras or TensorFlow, a random seed, `sys.path` or `os.environ`
     when: tuple[int, int]
     """Units before this one may have run when it is run: its order, or in a loop the end of the outermost loop."""
-    is_command: bool  # whether it binds the output of a notebook's command, as in `files = !ls`
 
     @property
     def is_certain(self) -> bool:
@@ -68,7 +435,7 @@ class Unit:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Source:
+class UserSource:
     """A file of the user's, read and taken apart; nothing of it is run."""
 
     path: Path
@@ -76,21 +443,21 @@ class Source:
     document: Document
     body: list[ast.stmt]
     flags: int  # compiler flags of its `from __future__` imports
-    units: tuple[Unit, ...]
+    units: tuple[CodeUnit, ...]
     scope: Scope
     package: str  # dotted name of the package it is in, for relative imports
     guarded: frozenset[str]
-    """Names that are bound under `if __name__ == "__main__"` alone."""
+    """NameUse that are bound under `if __name__ == "__main__"` alone."""
     notes: tuple[str, ...]
-    neighbours: dict[Path, "Source"] = field(default_factory=dict)
+    neighbours: dict[Path, "UserSource"] = field(default_factory=dict)
     """Files beside it that were read, which every part of it shares."""
 
-    def only(self, units: Sequence[Unit], given: Iterable[str] = ()) -> "Source":
+    def only(self, units: Sequence[CodeUnit], given: Iterable[str] = ()) -> "UserSource":
         """Return the part of it that is run: some units, and names whose values are given and say nothing."""
         return replace(self, units=tuple(units), scope=self.scope.without(given))
 
     @cached_property
-    def definitions(self) -> dict[str, list[Unit]]:
+    def definitions(self) -> dict[str, list[CodeUnit]]:
         """The units that bind each name."""
         return grouped((name, unit) for unit in self.units for name in unit.names.binds)
 
@@ -136,7 +503,7 @@ class Source:
         return [line for cell in self.document.cells for line in plain_lines("\n".join(cell.lines))]
 
 
-def read_source(path: Path, shown: str | None = None, package: str = "") -> Source:
+def read_source(path: Path, shown: str | None = None, package: str = "") -> UserSource:
     """Read a Python file or a notebook; refuse one that cannot be read or parsed."""
     shown = shown or str(path)
     try:
@@ -159,7 +526,7 @@ def read_source(path: Path, shown: str | None = None, package: str = "") -> Sour
     guards = [getattr(node, "body", []) for node in body if is_main_guard(node)]
     simple = [node for inner in guards for node, _ in _laid_out(inner) if not bodies_of(node)]
     guarded = frozenset(name for node in simple for name in names_of(node, flags, shown).binds)
-    return Source(
+    return UserSource(
         path=path,
         shown=shown,
         document=document,
@@ -209,17 +576,14 @@ def _module_level(node: ast.stmt) -> Iterator[ast.AST]:
 
 def _units(
     laid: Sequence[tuple[ast.stmt, Blocks]], inside: Sequence[ast.AST], scope: Scope, document: Document, flags: int
-) -> tuple[Unit, ...]:
+) -> tuple[CodeUnit, ...]:
     finder, aliases = ChangeFinder(inside, scope), aliases_of(inside)
-    made: dict[ast.stmt, Unit] = {}
+    made: dict[ast.stmt, CodeUnit] = {}
     for node, blocks in laid:
         run, place = list(run_at_once(header_of(node))), (node.lineno, node.col_offset)
         loop = next((each for each in (*blocks, node) if isinstance(each, LOOPS)), None)
         changed = finder.changed(run, scope)
-        # A command of a notebook was replaced by None, as in `files = !ls`.
-        is_none = isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is None
-        cell, within = document.place(node.lineno)
-        made[node] = Unit(
+        made[node] = CodeUnit(
             node=node,
             order=place,
             blocks=tuple(made[block] for block in blocks),
@@ -227,6 +591,5 @@ def _units(
             changes=changed.union(*(aliases.get(name, ()) for name in changed)),
             sets=sets_something(run, scope),
             when=place if loop is None else ((loop.end_lineno or 0) + 1, 0),
-            is_command=is_none and _ASSIGNED_COMMAND.match(cell.lines[within - 1]) is not None,
         )
     return tuple(made.values())

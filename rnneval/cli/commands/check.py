@@ -46,11 +46,12 @@ def command(
         if is_builder:
             message = f"{what} is a builder already: give a checkpoint with --builder, or leave it out"
             require(opening.builder is None, message)
-            opening.preflight_builder(what)
+            from rnneval.evaluate.opening import require_builder_runs
+
+            require_builder_runs(opening, what)
         else:
             message = f"{what} is source: name what makes the model in it, such as {what}:MyModel"
             require(not what.endswith((".py", ".ipynb")), f"{message} (rnneval lint reads it as it is)")
-            opening.preflight(what)
         from rnneval.evaluate.check import check
 
         found = check(_model(what, opening, is_builder=is_builder), declare=options.declare, seed=options.seed)
@@ -65,9 +66,7 @@ def command(
 def _model(what: str, opening: CheckpointOptions, *, is_builder: bool) -> Any:
     """Return the model as its author wired it: one that cannot be evaluated can still be checked."""
     if not is_builder:
-        from rnneval.models.keras.opening import load_model
-
-        return load_model(what, **vars(opening))
+        return opening.model(what)
     from rnneval.checkpoints.usercode import builder_of
     from rnneval.models.keras.lm import eagerly
     from rnneval.text import given_vocabulary

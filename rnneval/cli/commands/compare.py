@@ -97,12 +97,11 @@ def _scored_text(paths: Sequence[str], record: str | None) -> str:
     """Read the text whole, as the record of a run says that it was read; without a record, as it is."""
     from rnneval.gates.sides import fields_of
     from rnneval.records import read_run
-    from rnneval.text.pieces import TextOptions, final_text
-    from rnneval.text.sources import Sources
+    from rnneval.text import TextOptions, final_text
 
     options = TextOptions()
     if record is not None:
         run = read_run(record)
         fields = fields_of(run.signature)
         options = TextOptions(part=run.text.part, normalize=fields["norm"], newlines=fields["newlines"])
-    return "".join(final_text(Sources(paths), options))
+    return "".join(final_text(paths, options).documents)

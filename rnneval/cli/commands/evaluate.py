@@ -11,7 +11,7 @@ from rnneval.option import values_of
 from rnneval.options import EvaluateOptions, OpeningGroup, WorkerGroup
 
 if TYPE_CHECKING:
-    from rnneval.evaluate.measure import Reader
+    from rnneval.evaluate.chunks import Reader
 
 
 @from_function("model.keras text.txt --part 90%: --vocab-from text.txt --out run.json")
@@ -35,7 +35,7 @@ def command(
     require_ending("--losses", options.losses, ".parquet")
     spread = workers.jobs is not None or workers.scheduler is not None
     require(spread or workers.memory is None, "--memory is for processes: give --jobs")
-    with opening.reading(checkpoint, text, options, "evaluating", quiet=output.quiet) as run_options:
+    with opening.reading(options, "evaluating", quiet=output.quiet) as run_options:
         from rnneval.evaluate.run import evaluate
 
         with _reader(checkpoint, opening, workers) if spread else nullcontext(None) as reader:

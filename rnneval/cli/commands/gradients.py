@@ -16,11 +16,10 @@ def command(
     wiring is checked first, as in evaluate; the exit code is 1 if it is wrong.
     """
     output.require({**opening.inputs(checkpoint), "TEXT": text}, JSON)
-    with opening.reading(checkpoint, text, options, "reading", quiet=output.quiet) as run_options:
+    with opening.reading(options, "reading", quiet=output.quiet) as run_options:
         from rnneval.evaluate.diagnostics.gradients import gradients
-        from rnneval.evaluate.opening import open as open_checkpoint
 
-        record = gradients(open_checkpoint(checkpoint, **vars(opening)), text, **vars(run_options))
+        record = gradients(opening.open(checkpoint), text, **vars(run_options))
     from rnneval.render.run_document import gradients_document
 
     output.deliver(record, gradients_document)

@@ -26,7 +26,7 @@ def command(*, losses: str, scored: ScoredGroup, options: ImportOptions, output:
     """
     vocabulary = {"--vocab": options.vocabulary, "--vocab-from": options.vocabulary_from}
     output.require({"LOSSES": losses, "--text": scored.text, "--fit-on": options.fit_on, **vocabulary}, RESULT)
-    from rnneval.evaluate.losses import from_losses
+    from rnneval.evaluate.imported import from_losses
 
     run = from_losses(losses, scored.text, **vars(replace(options, command=command_line())))
     from rnneval.render.run_document import run_document

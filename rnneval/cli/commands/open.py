@@ -14,11 +14,9 @@ def command(*, checkpoint: str, opening: CheckpointOptions, output: Output) -> N
     """
     output.require(opening.inputs(checkpoint), JSON)
     with chatter_held():
-        opening.preflight(checkpoint)
-        from rnneval.evaluate.opening import open as open_checkpoint
         from rnneval.models.protocol import opened
 
-        record = opened(open_checkpoint(checkpoint, **vars(opening)))
+        record = opened(opening.open(checkpoint))
     from rnneval.render.run_document import opened_document
 
     output.deliver(record, opened_document)

@@ -167,12 +167,11 @@ def scored_text(sha256: str | None, paths: Sequence[str], part: str | None) -> s
     import hashlib
     from itertools import product
 
-    from rnneval.text.pieces import TextOptions, final_text
-    from rnneval.text.sources import Sources
+    from rnneval.text import TextOptions, final_text
 
     for normalize, newlines in product(("none", "lower", "nfc"), ("keep", "lf")):
         options = TextOptions(part=part, normalize=normalize, newlines=newlines)
-        text = "".join(final_text(Sources(paths), options))
+        text = "".join(final_text(paths, options).documents)
         if sha256 in (None, hashlib.sha256(text.encode()).hexdigest()):
             return text
     raise UsageError(

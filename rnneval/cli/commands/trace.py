@@ -38,7 +38,7 @@ def command(
     require_places(outputs, {**opening.inputs(checkpoint), "TEXT": text})
     require_ending("--out", options.out, ".parquet")
     require_ending("--record", written.record, ".json")
-    with opening.reading(checkpoint, text, options, "tracing", quiet=output.quiet) as run_options:
+    with opening.reading(options, "tracing", quiet=output.quiet) as run_options:
         from rnneval.evaluate.diagnostics.trace import trace
 
         only_keras = "--lyapunov" if options.lyapunov else ""

@@ -43,6 +43,7 @@ def gradients(lm: LanguageModel, text: Paths | None = None, *, options: Gradient
         )
     if not lm.mixable:
         raise CheckpointError("the model's start stands for no state that it returns: gradients need such a state")
+    findings.require_known(options.thresholds or {})
     with held_out(lm, "follow gradients through", text_given(text, options.string), options) as held:
         starts, stops = held.text.document_starts, held.text.document_stops
         longest = int((stops - starts).max())

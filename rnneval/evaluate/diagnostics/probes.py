@@ -68,6 +68,19 @@ class Anchors(Watch):
         for token in self.tokens[low:high]:
             self.nats[int(token)] = float(nats[token - row.first])
 
+    def for_chunk(self) -> "Anchors":
+        """Return a watch over a chunk of the same text, which has seen nothing yet."""
+        return Anchors(targets=self.targets, tokens=self.tokens)
+
+    def part(self) -> tuple[dict[int, Place], dict[int, float]]:
+        """Return the states and losses that were kept."""
+        return self.places, self.nats
+
+    def include(self, chunk: int, part: tuple[dict[int, Place], dict[int, float]]) -> None:
+        """Take the states and losses of a chunk; they replace those of the same positions."""
+        self.places |= part[0]
+        self.nats |= part[1]
+
 
 def spread(starts: NDArray[np.int64], stops: NDArray[np.int64], room: int, count: int, seed: int) -> NDArray[np.int64]:
     """Choose up to `count` positions evenly spread over a text, each with `room` tokens after it in its document.
@@ -102,7 +115,7 @@ def context_curve(
     losses = []
     for length in lengths:  # all tokens at once, each from the initial state
         both = np.stack([text.ids(int(token) - length, int(token) + 1) for token in tokens])
-        state, nats = np.tile(start, (rows, 1)), np.zeros(0)
+        state, nats = np.repeat(start[None], rows, axis=0), np.zeros(0)
         for at in range(0, length, _STEP):
             part = both[:, at : min(at + _STEP, length) + 1]
             stepped = scorer.score(part[:, :-1], part[:, 1:], state, rows)

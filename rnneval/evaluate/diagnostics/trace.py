@@ -11,7 +11,7 @@ text), `unit` (absent for statistics that are not of one unit), `lag` (tokens of
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -20,11 +20,10 @@ from numpy.typing import NDArray
 
 from rnneval.evaluate.diagnostics import probes
 from rnneval.evaluate.diagnostics.probes import SETTLING, STEPS, Anchors
-from rnneval.evaluate.diagnostics.states import Row, Samples, StateWatch, places, sampling
-from rnneval.evaluate.measure import inputs_of
 from rnneval.evaluate.plan import SEGMENT
 from rnneval.evaluate.rows import Boundary
-from rnneval.evaluate.run import held_out
+from rnneval.evaluate.run import held_out, inputs_of
+from rnneval.evaluate.states import Floats, Samples, SegmentSums, StateWatch, places, sampling
 from rnneval.metrics.diagnostics import findings, gates, histogram, sums
 from rnneval.metrics.diagnostics.summary import SATURATED, Covariance, means, variances
 from rnneval.models.protocol import LanguageModel, LayerState, SeenRows, Sees
@@ -52,6 +51,7 @@ _FIELDS: list[Any] = [
 _GATE_COLUMNS = ("mean", "saturated_low", "saturated_high")
 _GATE_EDGES = histogram.edges_within(0.0, 1.0)
 _SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_LINES = 2048  # lines of the table that are written at once
 _BANDS, _FEWEST = 128, 8  # the number of spans into which a text is divided for bands, and the fewest lines of a span
 
 
@@ -76,6 +76,7 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
         RecordError: the table cannot be written.
     """
     given = text_given(text, options.string)
+    findings.require_known(options.thresholds or {})
     require_apart(named("out", options.out), inputs_of(lm, given))
     with held_out(lm, "trace", given, options) as held:
         starts, stops = held.text.document_starts, held.text.document_stops
@@ -136,7 +137,7 @@ def _probed(
 # The watch
 
 
-class Column(NamedTuple):
+class Series(NamedTuple):
     """One series of a trace."""
 
     layer: str
@@ -148,15 +149,15 @@ class Column(NamedTuple):
 class Spectra(NamedTuple):
     """Distributions over a text."""
 
-    histograms: dict[Column, tuple[Doubles, Doubles]]  # edges and counts, `(bins + 1,)` and `(bins,)`
+    histograms: dict[Series, tuple[Doubles, Doubles]]  # edges and counts, `(bins + 1,)` and `(bins,)`
     gates: dict[str, GateSummary]
-    units: dict[Column, Doubles]  # a statistic of each unit, `(units,)`
+    units: dict[Series, Doubles]  # a statistic of each unit, `(units,)`
 
 
 class TraceRow(NamedTuple):
     """The sums, samples and lines of the table of one row's segment."""
 
-    states: Row
+    states: SegmentSums
     first: int  # the position of the first line of the table
     table: NDArray[np.float32]  # lines of the table, `(n, columns)`
 
@@ -171,8 +172,26 @@ class TraceWatch(StateWatch):
         self.stride, self._anchors = stride, anchors
         self.most_lines = -(-text.tokens // stride)
         """The most lines that the table may have."""
-        self.columns: list[Column] = []
+        self.series: list[Series] = []
         self._table: Samples | None = None
+
+    def for_chunk(self) -> Self:
+        """Return a watch over a chunk of the same text, which has seen nothing yet."""
+        other = super().for_chunk()
+        other._anchors, other._table = self._anchors.for_chunk(), None
+        return other
+
+    def part(self) -> Any:
+        """Return the sums and samples, the lines of the table, and the anchors."""
+        return super().part(), None if self._table is None else self._table.written(), self._anchors.part()
+
+    def include(self, chunk: int, part: Any) -> None:
+        """Take what was seen of a chunk, in place of what was known of it."""
+        of_states, table, anchors = part
+        super().include(chunk, of_states)
+        self._anchors.include(chunk, anchors)
+        if table is not None:
+            self._put_lines(*table)
 
     def rows(self, seen: SeenRows, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
         """Record the positions of the stride, beside the sums."""
@@ -210,16 +229,16 @@ class TraceWatch(StateWatch):
 
     def _table_of(self, slots: Any, gated: Any) -> NDArray[np.float32]:
         """Return the numbers of each sampled position, `(n, columns)`, and note the columns; losses come in later."""
-        columns: dict[Column, Any] = {}
+        columns: dict[Series, Any] = {}
         for key, (state, before) in slots.items():
             slot = self.slots[key]
             for name, values in _slot_columns(slot, state, before):
-                columns[Column(slot.layer, slot.slot, name)] = values
+                columns[Series(slot.layer, slot.slot, name)] = values
         for (layer, gate), (values, _) in gated.items():
             shares = (values.mean(1), (values < gates.LOW).mean(1), (values > gates.HIGH).mean(1))
-            columns |= {Column(layer, gate, name): share for name, share in zip(_GATE_COLUMNS, shares, strict=True)}
-        columns[Column("", "", "nats")] = np.zeros(len(next(iter(columns.values()), ())))
-        self.columns = list(columns)
+            columns |= {Series(layer, gate, name): share for name, share in zip(_GATE_COLUMNS, shares, strict=True)}
+        columns[Series("", "", "nats")] = np.zeros(len(next(iter(columns.values()), ())))
+        self.series = list(columns)
         return np.stack([np.asarray(column, np.float32) for column in columns.values()], axis=1)
 
     def _more(self, slots: Any, gated: Any, part: slice) -> Iterator[Doubles]:
@@ -240,19 +259,21 @@ class TraceWatch(StateWatch):
         self._anchors.put(row, group)
         if not len(seen.table):
             return
-        if self._table is None:
-            self._table = Samples(self.stride, seen.table.shape[1], self._tokens, holds="the trace")
         offset = seen.first - (row.first - 1)
         seen.table[:, -1] = row.predicted.nats[offset :: self.stride]
-        self._table.put(seen.first, seen.table)
+        self._put_lines(seen.first, seen.table)
 
-    def lines(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Yield positions `(n,)` and their lines `(n, columns)`, in the order of the text."""
+    def _put_lines(self, first: int, lines: NDArray[np.float32]) -> None:
         if self._table is None:
-            return
-        for positions, lines in self._table.chunks(self._tokens):
-            read = ~np.isin(positions, self._stops - 1)
-            yield positions[read], lines[read]
+            self._table = Samples(self.stride, lines.shape[1], self._tokens, holds="the trace")
+        self._table.put(first, lines)
+
+    def lines(self) -> tuple[NDArray[np.int64], Floats]:
+        """Return the positions `(n,)` of the table and their lines `(n, columns)`, in the order of the text."""
+        if self._table is None:
+            return np.zeros(0, np.int64), np.zeros((0, 0), np.float32)
+        wanted = self.are_read(self.stride)
+        return np.flatnonzero(wanted) * self.stride, self._table.held[wanted]
 
     def spectra(self) -> Spectra:
         """Return the distributions over the text that was read."""
@@ -264,22 +285,22 @@ class TraceWatch(StateWatch):
             at += count
             return rest[at - count : at]
 
-        found: dict[Column, tuple[Doubles, Doubles]] = {}
-        columns: dict[Column, Doubles] = {}
+        found: dict[Series, tuple[Doubles, Doubles]] = {}
+        columns: dict[Series, Doubles] = {}
         summaries: dict[str, GateSummary] = {}
         for slot, collected in zip(slots, self._collected([Covariance(1) for _ in slots]), strict=True):
-            found[Column(slot.layer, slot.slot, "histogram")] = _edges(slot), take(histogram.BINS)
-            columns[Column(slot.layer, slot.slot, "unit_mean")] = means(collected)
-            columns[Column(slot.layer, slot.slot, "unit_variance")] = variances(collected)
+            found[Series(slot.layer, slot.slot, "histogram")] = _edges(slot), take(histogram.BINS)
+            columns[Series(slot.layer, slot.slot, "unit_mean")] = means(collected)
+            columns[Series(slot.layer, slot.slot, "unit_variance")] = variances(collected)
         for layer, cells in self._layout.cells.items():
             for cell in cells:
                 for gate in cell.names:
-                    found[Column(layer, gate, "histogram")] = _GATE_EDGES, take(histogram.BINS)
+                    found[Series(layer, gate, "histogram")] = _GATE_EDGES, take(histogram.BINS)
                     size, total, low, high = take(4).tolist()
                     constants = None
                     if gate == cell.keeps:
                         constants = gates.time_constants(take(cell.weights.units) / (size / cell.weights.units))
-                        columns[Column(layer, gate, "time_constant")] = constants
+                        columns[Series(layer, gate, "time_constant")] = constants
                     summaries[f"{layer}.{gate}"] = GateSummary(
                         mean=total / size,
                         saturated_low=low / size,
@@ -329,46 +350,35 @@ def write_trace(path: str | os.PathLike[str], watch: TraceWatch, run: Run) -> No
 
 def _along(watch: TraceWatch) -> Iterator[dict[str, Any]]:
     """Yield every state and gate at the stride."""
-    for positions, lines in watch.lines():
-        for column, values in zip(watch.columns, lines.T, strict=True):
-            yield {**column._asdict(), "value": values, "position": positions}
+    positions, lines = watch.lines()
+    for start in range(0, watch.most_lines, _LINES):
+        some = slice(*np.searchsorted(positions, [start * watch.stride, (start + _LINES) * watch.stride]))
+        for series, values in zip(watch.series, lines[some].T, strict=True):
+            yield {**series._asdict(), "value": values, "position": positions[some]}
 
 
 def _bands(watch: TraceWatch) -> Iterator[dict[str, Any]]:
     """Yield median and middle 95 % of each norm by spans of the text, with the first position of each span."""
-    places = [k for k, column in enumerate(watch.columns) if column.statistic == "norm"]
-    size, begins, found = max(_FEWEST, -(-watch.most_lines // _BANDS)), [], []
-    for position, norms in _spans(watch, places, size):
-        begins.append(position)
-        found.append(np.percentile(norms.astype(np.float64), (2.5, 50, 97.5), axis=0))
-    for k, place in enumerate(places):
-        low, median, high = np.array(found).reshape(-1, 3, len(places))[:, :, k].T
-        named = watch.columns[place]._replace(statistic="norm_band")._asdict()
-        yield {**named, "position": np.array(begins), "value": median, "low": low, "high": high}
-
-
-def _spans(watch: TraceWatch, places: list[int], size: int) -> Iterator[tuple[int, Any]]:
-    """Yield the first position and the lines `(size, places)` of each span; the last one may be shorter."""
-    at, held = np.zeros(0, np.int64), np.zeros((0, len(places)), np.float32)
-    for positions, lines in watch.lines():
-        at, held = np.concatenate([at, positions]), np.concatenate([held, lines[:, places]])
-        while len(held) >= size:
-            yield int(at[0]), held[:size]
-            at, held = at[size:], held[size:]
-    if len(held):
-        yield int(at[0]), held
+    size, (positions, lines) = max(_FEWEST, -(-watch.most_lines // _BANDS)), watch.lines()
+    begins = np.arange(0, len(positions), size)
+    for k, series in enumerate(watch.series):
+        if series.statistic == "norm" and len(begins):
+            spans = [lines[begin : begin + size, k].astype(np.float64) for begin in begins]
+            low, median, high = np.array([np.percentile(norms, (2.5, 50, 97.5)) for norms in spans]).T
+            named = series._replace(statistic="norm_band")._asdict()
+            yield {**named, "position": positions[begins], "value": median, "low": low, "high": high}
 
 
 def _of_all(watch: TraceWatch) -> Iterator[dict[str, Any]]:
     """Yield statistics of the whole text: histograms, percentiles, numbers a unit."""
     spectra = watch.spectra()
-    for column, (edges, counts) in spectra.histograms.items():
-        yield {**column._asdict(), "value": counts, "low": edges[:-1], "high": edges[1:]}
+    for series, (edges, counts) in spectra.histograms.items():
+        yield {**series._asdict(), "value": counts, "low": edges[:-1], "high": edges[1:]}
         for share in _SHARES:
-            named = column._replace(statistic=f"p{round(share * 100):02}")._asdict()
+            named = series._replace(statistic=f"p{round(share * 100):02}")._asdict()
             yield {**named, "value": np.array([histogram.percentile(counts, edges, share)])}
-    for column, values in spectra.units.items():
-        yield {**column._asdict(), "value": values, "unit": np.arange(len(values))}
+    for series, values in spectra.units.items():
+        yield {**series._asdict(), "value": values, "unit": np.arange(len(values))}
 
 
 def _asked_for(run: Run) -> Iterator[dict[str, Any]]:

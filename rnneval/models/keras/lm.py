@@ -23,7 +23,7 @@ from rnneval.models.keras.state_tap import trajectories_of
 from rnneval.models.protocol import Layout, Predicted, Scorer, SeenRows, Sees, Shape, Stepped, Trajectory, Vectors
 from rnneval.records.run import (
     Checkpoint,
-    Layer,
+    LayerRecord,
     Warning,  # noqa: A004 - the record's own word
 )
 from rnneval.records.wiring import Slot
@@ -61,7 +61,7 @@ class RecurrentLM:
     3 stateful, 4 stateless graph, 5 window."""
     width: int
     """V, the number of logits."""
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerRecord, ...]
     """The recurrent layers, each at each of its places in a call, in the order in which they run."""
     slots: tuple[Slot | None, ...]
     """The layer and slot of each leaf of the state, where known."""

@@ -82,7 +82,7 @@ class Loaded:
 
 
 @on_path(OpenOptions)
-def open(path: str | os.PathLike[str], options: OpenOptions) -> RecurrentLM:  # noqa: A001 - the name in the contract: rnneval.open
+def open(path: str | os.PathLike[str] | Artefact, options: OpenOptions) -> RecurrentLM:  # noqa: A001 - the name in the contract
     """Open a saved model with Keras; `rnneval.open` has the same arguments, and opens with other backends too."""
     if options.backend == "numpy":
         raise UsageError("backend 'numpy' is not known here: rnneval.open opens with it")
@@ -108,7 +108,7 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> RecurrentLM:  # 
 
 
 @on_path(OpenOptions)
-def load_model(path: str | os.PathLike[str], options: OpenOptions) -> Any:
+def load_model(path: str | os.PathLike[str] | Artefact, options: OpenOptions) -> Any:
     """Load a saved model as its author made it, whether or not it can be evaluated: its wiring can still be judged."""
     with _loaded(path, options) as (_, read, _, _):
         return read.model
@@ -116,11 +116,11 @@ def load_model(path: str | os.PathLike[str], options: OpenOptions) -> Any:
 
 @contextmanager
 def _loaded(
-    path: str | os.PathLike[str], options: OpenOptions
+    path: str | os.PathLike[str] | Artefact, options: OpenOptions
 ) -> Iterator[tuple[Artefact, Loaded, Vocabulary | None, Checkpoint]]:
     """Load the model and yield it with its file, the vocabulary that was given, and its origin."""
     # What the model's layers and a tokenizer need is imported when they are made: with nothing from the current folder.
-    with _nothing_beside(options.builder), private_copy(Path(path)) as artefact:
+    with _nothing_beside(options.builder), private_copy(path) as artefact:
         sha256 = require_sha256(artefact, options.expect_sha256)
         origin = Checkpoint(
             path=str(artefact.path),

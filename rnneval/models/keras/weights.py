@@ -19,7 +19,7 @@ import tensorflow as tf
 from keras import ops
 
 from rnneval.checkpoints import Artefact
-from rnneval.checkpoints.hdf5 import shapes_of
+from rnneval.checkpoints.hdf5 import checked_hdf5
 from rnneval.checkpoints.keras2 import StoredLayer, from_cudnn, is_cudnn, read_layers, version_of
 from rnneval.checkpoints.rules import refused
 from rnneval.errors import CheckpointError, ShapePair, WeightShapeError, in_one_line
@@ -164,7 +164,9 @@ def _load_keras2_tree(model: Any, path: Path, held: Mapping[str, tuple[int, ...]
 
 def _weights_only(path: Path) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the weights in a file, by their names."""
-    return {name: shape for name, shape in shapes_of(path).items() if not set(name.split("/")) & set(_NO_WEIGHTS)}
+    return {
+        name: shape for name, shape in checked_hdf5(path).shapes.items() if not set(name.split("/")) & set(_NO_WEIGHTS)
+    }
 
 
 def _require_match(

@@ -31,7 +31,7 @@ from rnneval.models.keras.layers import (
 from rnneval.models.keras.lm import RecurrentLM, State, eagerly
 from rnneval.models.keras.state_tap import UnitRun, placed, record_runs
 from rnneval.models.protocol import require_finite
-from rnneval.records.run import Checkpoint, Layer
+from rnneval.records.run import Checkpoint, LayerRecord
 from rnneval.records.wiring import Slot
 from rnneval.text import Paths, Vocabulary, given_vocabulary
 
@@ -161,7 +161,8 @@ def _proved(
             drive(tf.ones(_PROBE, tf.int32), leaves or None)
         order = tuple(dict.fromkeys(placed(seen, [run.steps or _PROBE[1] for run in seen], _PROBE[1])))
     layers = tuple(  # once per place, in the order in which they run; a layer that never runs is left out
-        Layer(name=unit.name, path=unit.path, kind=unit.kind, units=unit.units, slots=unit.slots) for unit in order
+        LayerRecord(name=unit.name, path=unit.path, kind=unit.kind, units=unit.units, slots=unit.slots)
+        for unit in order
     )
     said = [adapter.said, adapter.inputs[0].said, output_said]
     if not mixable:
@@ -314,7 +315,7 @@ def _arrivals(
     return every[order], np.concatenate(began)[order], origin[order], slots
 
 
-def _described(model: Any, contract: int, layers: tuple[Layer, ...], given: Checkpoint | None) -> Checkpoint:
+def _described(model: Any, contract: int, layers: tuple[LayerRecord, ...], given: Checkpoint | None) -> Checkpoint:
     variables = model_variables(model)
     sha256 = hashlib.sha256()
     if given is None:

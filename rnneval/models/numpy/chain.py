@@ -11,43 +11,29 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
+from rnneval.checkpoints.keras2 import SETTINGS
 from rnneval.errors import CheckpointError
 from rnneval.models.numpy.layers import FUNCTIONS, SLOTS
+from rnneval.records.wiring import Slot
 
 Json = Mapping[str, Any]
 
-_CELL = ("units", "activation", "use_bias")
-_RECURRENT = ("return_sequences", "return_state", "go_backwards", "stateful")
-# The settings that are read, by class; the classes of the first line do nothing when a model predicts.
-_SETTINGS: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(
-        ("Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization",
-         "Identity"), ()
-    ),
-    "Embedding": ("input_dim", "output_dim", "mask_zero"),
-    "GRU": (*_CELL, *_RECURRENT, "recurrent_activation", "reset_after"),
-    "LSTM": (*_CELL, *_RECURRENT, "recurrent_activation"),
-    "SimpleRNN": (*_CELL, *_RECURRENT),
-    "Dense": _CELL,
-    "Activation": ("activation",),
-    "Softmax": ("axis",),
-    "ReLU": ("max_value", "negative_slope", "threshold"),
-    "LeakyReLU": ("negative_slope",),
-    "ELU": ("alpha",),
-    "LayerNormalization": ("axis", "epsilon", "center", "scale"),
-}  # fmt: skip
-_IDLE = frozenset(name for name, settings in _SETTINGS.items() if not settings)
+# Layers that do nothing when a model predicts, and all that can be run; `SETTINGS` has the settings that are read.
+_IDLE = frozenset((
+    "Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization",
+    "Identity",
+))  # fmt: skip
+_KINDS = _IDLE.union(SLOTS, (
+    "Embedding", "Dense", "Activation", "Softmax", "ReLU", "LeakyReLU", "ELU", "LayerNormalization",
+))  # fmt: skip
 _MODELS = ("Sequential", "Functional", "Model")
 # Settings that no prediction depends on.
-_HARMLESS = frozenset(
-    (
-        "name", "trainable", "dtype", "dropout", "recurrent_dropout", "unroll", "implementation", "seed", "autocast",
-        "unit_forget_bias", "zero_output_for_mask", "rate", "stddev", "noise_shape", "l1", "l2", "batch_shape",
-        "batch_input_shape", "input_length",
-    )
-)  # fmt: skip
+_HARMLESS = frozenset((
+    "name", "trainable", "dtype", "implementation", "seed", "autocast", "unit_forget_bias", "zero_output_for_mask",
+    "l1", "l2", "batch_shape", "batch_input_shape", "input_length",
+))  # fmt: skip
 _ENDINGS = ("_initializer", "_regularizer", "_constraint")
 _DTYPES = {
     "float32": "float32", "float64": "float64", "float16": "float16", "bfloat16": "bfloat16",
@@ -87,13 +73,6 @@ class Entry:
         return self.settings.get(setting, default)
 
 
-class StateLeaf(NamedTuple):
-    """One state that a functional model takes and returns: the name of the recurrent layer in records, and the slot."""
-
-    layer: str
-    slot: str
-
-
 @dataclass(frozen=True, kw_only=True)
 class Chain:
     """The layers of a model, from the first to the last."""
@@ -101,7 +80,7 @@ class Chain:
     entries: tuple[Entry, ...]
     input_shape: tuple[int | None, ...] | None
     """The shape of a batch of inputs; None where the configuration has none, and ids go in."""
-    states: tuple[StateLeaf, ...]  # the states that the model takes and returns, in its order; empty if it takes none
+    states: tuple[Slot, ...]  # the states that the model takes and returns, in its order; empty if it takes none
     policies: frozenset[str]  # names of the type policies of its layers, and of itself
     computed: frozenset[str]  # types in which its layers compute, by these policies
     model_dtype: str  # type in which the model itself, around its layers, says that it computes
@@ -112,7 +91,7 @@ class Chain:
         return tuple(entry for entry in self.entries if entry.kind in SLOTS)
 
 
-class _Reading:
+class _ChainReader:
     """A configuration that is being read."""
 
     def __init__(self, path: str) -> None:
@@ -140,7 +119,7 @@ def chain_of(config: Json, path: str) -> Chain:
     Raises:
         NotForNumpyError: it is no chain of known layers; names the first layer that does not fit.
     """
-    reading = _Reading(path)
+    reading = _ChainReader(path)
     model = _Linked(config, reading)
     entries = tuple(_entries(model, reading))
     if not any(entry.kind in SLOTS for entry in entries):
@@ -163,7 +142,7 @@ def chain_of(config: Json, path: str) -> Chain:
 class _Linked:
     """The layers of one model of the configuration, in the order in which a token passes them."""
 
-    def __init__(self, model: Json, reading: _Reading) -> None:
+    def __init__(self, model: Json, reading: _ChainReader) -> None:
         kind, config, self._reading = str(model.get("class_name", "")), model.get("config"), reading
         self.config: Json = config if isinstance(config, dict) else {}
         layers = self.config.get("layers")
@@ -231,7 +210,7 @@ class _Linked:
         if starts and without:
             self._refuse(without[0], None, "begins anew at every call, while others are given a state")
 
-    def states(self, entries: Sequence[Entry]) -> tuple[StateLeaf, ...]:
+    def states(self, entries: Sequence[Entry]) -> tuple[Slot, ...]:
         """Return the states that go in, by the names of the layers in records."""
         named = {entry.own_name: entry for entry in entries if "." not in entry.path}
         found = []
@@ -239,7 +218,7 @@ class _Linked:
             entry = named[layer]
             if slot >= len(SLOTS[entry.kind]):
                 self._refuse(layer, None, "is given more states than it has")
-            found.append(StateLeaf(entry.name, SLOTS[entry.kind][slot]))
+            found.append(Slot(layer=entry.name, slot=SLOTS[entry.kind][slot]))
         if found and len(found) != sum(len(SLOTS[entry.kind]) for entry in entries if entry.kind in SLOTS):
             raise not_for_numpy(self._reading.path, f"{self._graph} is given a part of its states alone")
         return tuple(found)
@@ -291,7 +270,7 @@ def _history(argument: Any) -> tuple[str, int] | None:
 
 
 def _entries(
-    model: _Linked, reading: _Reading, *, path: str = "", group: str = "", holder: str = "", frozen: bool = False
+    model: _Linked, reading: _ChainReader, *, path: str = "", group: str = "", holder: str = "", frozen: bool = False
 ) -> Iterator[Entry]:
     """Yield the layers that compute something, of a model and of the models inside of it.
 
@@ -340,12 +319,12 @@ def _entries(
             )
 
 
-def _require_known(kind: str, config: Json, name: str, reading: _Reading) -> None:
+def _require_known(kind: str, config: Json, name: str, reading: _ChainReader) -> None:
     """Refuse a layer of another class, or with a setting that is not known or that needs Keras."""
-    if kind not in _SETTINGS:
+    if kind not in _KINDS:
         reading.refuse(name, kind or "?", "is of a class that NumPy does not run")
     for key, value in config.items():
-        known = key in _SETTINGS[kind] or key in _HARMLESS or key.endswith(_ENDINGS)
+        known = key in SETTINGS.get(kind, ()) or key in _HARMLESS or key.endswith(_ENDINGS)
         if not known and value:
             reading.refuse(name, kind, f"has the setting {key}={str(value)[:60]}")
     if config.get("mask_zero"):

@@ -224,7 +224,7 @@ class Matrix:
         return multiply
 
 
-class Cell:
+class RecurrentLoop:
     """A recurrent layer whose weights are arranged for the loop: gates first, GRU z, r, h; LSTM i, f, o, c.
 
     Everything that does not depend on the state is taken out of the loop over time. The formulas are those of Keras'

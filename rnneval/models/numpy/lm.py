@@ -1,7 +1,7 @@
 """NumpyLM: a checkpoint of known layers as a language model, opened and run without TensorFlow and Keras."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -22,21 +22,17 @@ from rnneval.metrics.diagnostics import gates
 from rnneval.metrics.diagnostics.summary import LIMITS
 from rnneval.models.numpy.chain import HALVES, Chain, Entry, activation_name, chain_of, not_for_numpy
 from rnneval.models.numpy.layers import FUNCTIONS, GATES, SLOTS, Floats, one_blas_thread
-from rnneval.models.numpy.network import Block, Network, Recipe, through
-from rnneval.models.numpy.scorer import NumpyScorer, Team
+from rnneval.models.numpy.network import Block, Blueprint, Network, NumpyScorer, through
 from rnneval.models.protocol import GatedCell, LayerState, Layout, Sees, Shape, Vectors, require_finite
 from rnneval.options import OpenOptions, on_path
-from rnneval.records.run import Checkpoint, Layer
-from rnneval.records.wiring import Slot, Wiring
+from rnneval.records.run import Checkpoint, LayerRecord
+from rnneval.records.wiring import Slot
 from rnneval.text import Vocabulary, find_vocabulary, given_vocabulary
-from rnneval.wiring.facts import Arrival, Event, Facts, Source, UnitFact, parse_declarations, require_known
-from rnneval.wiring.judging import wiring_of
 
 Weights = Mapping[str, NDArray[Any]]
 """The arrays of one layer by their role: `kernel`, `recurrent_kernel`, `bias`, `embeddings`, `gamma`, `beta`."""
 _BROKEN = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 """Errors on a configuration that obeys the rules on files and is no model's: Keras may say what is wrong with it."""
-_CALLS = 4  # calls that the wiring check of Keras models makes, over which a state is carried
 _SAID = {
     2: "state inputs: states go in and come out in the same order; the start is zeros",
     3: "stateful layers: each is given its state, and its own variables stay as they are",
@@ -49,7 +45,7 @@ class NumpyLM:
     """A recurrent language model of known layers, run by NumPy: a `LanguageModel`."""
 
     width: int  # V, the number of logits
-    layers: tuple[Layer, ...]  # the recurrent layers, in the order in which they run
+    layers: tuple[LayerRecord, ...]  # the recurrent layers, in the order in which they run
     slots: tuple[Slot, ...]  # the layer and slot of each leaf of the state
     input_kind: str
     output_kind: str
@@ -63,9 +59,9 @@ class NumpyLM:
     mixable: bool = True
     repeatable: bool = True
     window: int | None = None
+    blueprint: Blueprint = field(repr=False)
     network: Network = field(repr=False)
-    recipe: Recipe = field(repr=False)
-    layouts: Layout = field(repr=False)  # the states and gates of its layers
+    layout: Layout = field(repr=False)  # the states and gates of its layers
 
     @property
     def memory_cells(self) -> bool:
@@ -80,9 +76,8 @@ class NumpyLM:
         self, shape: Shape, *, kernel: str = "auto", padded: bool = True, sees: Sees = "losses", parallel: bool = True
     ) -> NumpyScorer:
         """Prepare for steps of at most one shape; `kernel` and `padded` change nothing, since there is one kernel."""
-        layout = replace(self.layouts, cells=self.layouts.cells if sees == "gates" else {})
-        team = Team(self.recipe, self.network) if parallel else None
-        return NumpyScorer(self.network, layout, sees=sees, shape=shape, team=team)
+        layout = self.layout if sees == "gates" else replace(self.layout, cells={})
+        return NumpyScorer(self.network, layout, sees=sees, shape=shape, parallel=parallel)
 
     def initial_state(self, batch: int) -> tuple[Floats, ...]:
         """Return the leaves of the initial state, `(batch, units)` each, in the order of `slots`."""
@@ -116,58 +111,24 @@ class NumpyLM:
         after = dict(zip(order, (part for parts in states for part in parts), strict=True))
         return logits.swapaxes(0, 1), tuple(after[place[slot.layer, slot.slot]] for slot in self.slots)
 
-    def check_wiring(self, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
-        """Return the wiring, which is right by construction: each layer is given its own last state.
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Take what the arithmetic is made from to another process, which reads ids and needs no vocabulary."""
+        return _made_again, ({**vars(self), "vocabulary": None, "network": None, "layout": None},)
 
-        The record says of flows and verdict what the check of the same Keras model says. Its tests of behaviour are
-        left out: they are of the Keras model.
-        """
-        declared = parse_declarations(declare)
-        author = self.checkpoint.contract != 4
-        stateful, given = self.checkpoint.contract == 3, self.checkpoint.contract == 2
-        units = tuple(
-            UnitFact(name=layer.name, path=layer.path, kind=layer.kind, slots=layer.slots, stateful=stateful)
-            for layer in self.layers
-        )
-        require_known(declared, units)
-        count = len(units)
-        events = tuple(
-            Event(unit=k, call=call, steps=2, descends=frozenset(range(call * count, call * count + k)))
-            for call in range(_CALLS)
-            for k in range(count)
-        )
-        arrivals = tuple(
-            Arrival(
-                event=number,
-                slot=slot,
-                sources=frozenset({Source(number - count, slot)} if author and event.call else ()),
-                born=None if author and event.call else event.call,
-            )
-            for number, event in enumerate(events)
-            for slot in range(len(units[event.unit].slots))
-        )
-        return wiring_of(
-            Facts(
-                units=units,
-                events=events,
-                arrivals=arrivals,
-                takes_states=given,
-                gives_states=given,
-                wired_by="author" if author else "rnneval",
-                calls=_CALLS,
-                declared=declared,
-            )
-        )
+
+def _made_again(fields: Mapping[str, Any]) -> NumpyLM:
+    blueprint = fields["blueprint"]
+    return NumpyLM(**{**fields, "network": Network(blueprint), "layout": _layout(blueprint)})
 
 
 @on_path(OpenOptions)
-def open_numpy(path: str | os.PathLike[str], options: OpenOptions) -> NumpyLM:
+def open_numpy(path: str | os.PathLike[str] | Artefact, options: OpenOptions) -> NumpyLM:
     """Open a `.keras` or `.h5` file of known layers, without TensorFlow and Keras; otherwise as `rnneval.open`.
 
     Raises:
         NotForNumpyError: only Keras can run it; names the first layer that NumPy does not run.
     """
-    with without_current_folder(), private_copy(Path(path)) as artefact:
+    with without_current_folder(), private_copy(path) as artefact:
         sha256 = require_sha256(artefact, options.expect_sha256)
         if not isinstance(options.vocabulary, (Vocabulary, str, os.PathLike, Sequence, Mapping, type(None))):
             raise not_for_numpy(str(artefact.path), f"a vocabulary of class {type(options.vocabulary).__name__}")
@@ -218,16 +179,16 @@ def _opened(model: FullModel, artefact: Artefact, sha256: str) -> NumpyLM:
     else:
         output_said = "outputs are logits (rows do not sum to one)"
     scaled = width if kind == "scaled" else None
-    recipe = Recipe(entries=entries, weights=tuple(weights[: len(entries)]), scaled=scaled, dtype=dtype)
+    blueprint = Blueprint(entries=entries, weights=tuple(weights[: len(entries)]), scaled=scaled, dtype=dtype)
     layers = tuple(
-        Layer(name=e.name, path=e.path, kind=e.kind, units=int(e.get("units")), slots=SLOTS[e.kind])
+        LayerRecord(name=e.name, path=e.path, kind=e.kind, units=int(e.get("units")), slots=SLOTS[e.kind])
         for e in chain.recurrent
     )
     own = tuple(Slot(layer=layer.name, slot=slot) for layer in layers for slot in layer.slots)
     return NumpyLM(
         width=width,
         layers=layers,
-        slots=tuple(Slot(layer=leaf.layer, slot=leaf.slot) for leaf in chain.states) or own,
+        slots=chain.states or own,
         input_kind=kind,
         output_kind=output_kind,
         assumptions=(*notes, output_said),
@@ -240,9 +201,9 @@ def _opened(model: FullModel, artefact: Artefact, sha256: str) -> NumpyLM:
             dtype="float32" if chain.model_dtype in HALVES else chain.model_dtype,
             layers=layers,
         ),
-        network=Network(recipe),
-        recipe=recipe,
-        layouts=_layout(chain, weights),
+        blueprint=blueprint,
+        network=Network(blueprint),
+        layout=_layout(blueprint),
     )
 
 
@@ -285,10 +246,10 @@ def _inputs(chain: Chain, width: int, shown: str) -> tuple[str, str]:
     return "one-hot", f"inputs are one-hot rows of {width} numbers (its input has a third axis of that length)"
 
 
-def _layout(chain: Chain, weights: Sequence[Weights]) -> Layout:
+def _layout(blueprint: Blueprint) -> Layout:
     """Describe the states and gates of the recurrent layers, in the order in which they run."""
     layout = Layout()
-    for entry, held in zip(chain.entries, weights, strict=True):
+    for entry, held in zip(blueprint.entries, blueprint.weights, strict=True):
         if entry.kind not in SLOTS:
             continue
         bounded = activation_name(entry.get("activation", "tanh")) == "tanh"

@@ -104,9 +104,9 @@ def test_the_henon_map_is_chaotic_by_0_419():
     assert found["henon"].standard_error < 0.01
 
 
-@pytest.mark.parametrize("name", ["LSTM 7-5", pytest.param("GRU 8", marks=pytest.mark.grid)])
-def test_each_layer_agrees_with_a_float64_loop(model_of, name):
-    small, oracle, ids = model_of(name), model_of(name).oracle, Random().ids(0, STEPS)
+def test_each_layer_agrees_with_a_float64_loop(model_of):
+    small, ids = model_of("LSTM 7-5"), Random().ids(0, STEPS)
+    oracle = small.oracle
     size = sum(int(np.prod(leaf.shape)) for leaf in small.lm.initial_state(1))
     found = exponents(small.lm, Fixed(ids), [Place(at=0, state=np.zeros(size, "f4"))], STEPS).found
     state, v, logs = oracle.start(), [None] * len(oracle.layers), [[] for _ in oracle.layers]

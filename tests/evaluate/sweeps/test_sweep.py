@@ -225,10 +225,7 @@ def test_the_folder_is_taken_by_compare_report_and_plot(sweep, folder, tmp_path,
     "wrong",
     [
         {"record": "records/../../run.json"},
-        {"record": "/etc/hostname"},
-        {"record": None},
         {"status": "good"},
-        {"path": None},
     ],
 )
 def test_a_table_that_no_sweep_wrote_is_refused(sweep, tmp_path, refused, wrong):

@@ -11,7 +11,16 @@ from msgspec import structs
 
 from rnneval.errors import RecordError
 from rnneval.evaluate.sweep import Sweep
-from rnneval.evaluate.sweep_table import FILE, Row, best_first, natural, place_of, read_table, record_name, write_table
+from rnneval.evaluate.sweep_table import (
+    FILE,
+    SweepRow,
+    best_first,
+    natural,
+    place_of,
+    read_table,
+    record_name,
+    write_table,
+)
 from rnneval.records import table_written
 from rnneval.records.run import Warning as RunWarning
 from rnneval.records.run import WiringSummary
@@ -20,7 +29,9 @@ from rnneval.render.document import TableBlock
 from rnneval.render.run_document import sweep_document
 from tests.gates.synthetic import ar_losses, make_run
 
-ROWS = [Row(name=f"ckpt_{n}.keras", sha256=f"{n:064}", error="an empty file", rule="checkpoint") for n in range(40)]
+ROWS = [
+    SweepRow(name=f"ckpt_{n}.keras", sha256=f"{n:064}", error="an empty file", rule="checkpoint") for n in range(40)
+]
 
 
 def test_what_was_written_is_read(tmp_path):
@@ -79,7 +90,7 @@ def test_a_run_that_is_not_valid_has_no_number_in_the_table_and_comes_last(tmp_p
     unsure = structs.replace(make_run(losses), warnings=(RunWarning(code="wiring", message="inconclusive: …"),))
     runs = {"a.keras": wrong, "b.keras": make_run(losses + 0.1), "c.keras": unsure}
     rows = tuple(
-        Row(name=name, sha256="0" * 64, run=run, record=f"records/{name}", rule=" ".join(run.broken_rules) or None)
+        SweepRow(name=name, sha256="0" * 64, run=run, record=f"records/{name}", rule=" ".join(run.broken_rules) or None)
         for name, run in runs.items()
     )
     write_table(rows, tmp_path, {})
@@ -100,19 +111,13 @@ def test_a_run_that_is_not_valid_has_no_number_in_the_table_and_comes_last(tmp_p
     ("name", "run", "epoch", "step"),
     [
         ("ckpt_7", "", 7, None),
-        ("ckpt-7", "", 7, None),
         ("cp-0007.ckpt", "", 7, None),
         ("model.05-1.23.h5", "", 5, None),
-        ("weights.12-0.98.hdf5", "", 12, None),
-        ("weights-improvement-03-2.61.hdf5", "", 3, None),
-        ("loss1.23.h5", "", None, None),
         ("val_loss-1.23-epoch-9.keras", "", 9, None),
         ("lr0.001/epoch_3/model.keras", "lr0.001", 3, None),
         ("lstm/global_step1200.keras", "lstm", None, 1200),
-        ("iter-1200.h5", "", None, 1200),
         ("epoch2-step450.weights.h5", "", 2, 450),
         ("best.keras", "", None, None),
-        ("gru256/model.keras", "gru256", None, None),
         ("9" * 30 + ".keras", "", None, None),
     ],
 )

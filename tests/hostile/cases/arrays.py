@@ -1,16 +1,19 @@
 """HDF5 files whose arrays lie elsewhere, or are larger than what is stored."""
 
+import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from tests.hostile.canary import Canary
-from tests.hostile.corpus import case
+from tests.hostile.corpus import Case
 from tests.hostile.plain import UNITS, WIDTH, keras_file, weights
 
 KERNEL = "layers/dense/vars/0"
+Edit = Callable[[h5py.File, Canary], None]
 
 
 def secret_model(canary: Canary) -> Path:
@@ -22,176 +25,109 @@ def secret_model(canary: Canary) -> Path:
     return canary.secret(path.read_bytes(), "secret.h5")
 
 
-def with_link(folder: Path, name: str, link: object) -> Path:
-    def edit(file: h5py.File) -> None:
+def linked(name: str, link: Callable[[Canary], object]) -> Edit:
+    def edit(file: h5py.File, canary: Canary) -> None:
         del file[name]
-        file[name] = link
+        file[name] = link(canary)
 
-    return keras_file(folder / "m.keras", stored=weights(edit))
-
-
-@case("hdf5-link", "h5py", "CVE-2026-1669", "CVE-2026-12480")
-def external_link_of_a_group(folder: Path, canary: Canary) -> Path:
-    """A group of weights that is a link into another file."""
-    return with_link(folder, "layers/dense/vars", h5py.ExternalLink(str(secret_model(canary)), "/"))
+    return edit
 
 
-@case("hdf5-link", "h5py", "CVE-2026-1669")
-def external_link_of_an_array(folder: Path, canary: Canary) -> Path:
-    """A weight that is a link into another file."""
-    return with_link(folder, KERNEL, h5py.ExternalLink(str(secret_model(canary)), "/0"))
+def declared(**how: object) -> Edit:
+    """The kernel is made in another way."""
 
-
-@case("hdf5-link", "none: it stays inside of the file; what it hides is which weight is meant")
-def soft_link(folder: Path, canary: Canary) -> Path:
-    """A weight that is a soft link to another."""
-    return with_link(folder, "layers/dense/vars/1", h5py.SoftLink("/layers/gru/cell/vars/2"))
-
-
-@case("hdf5-link", "walked by its names")
-def group_in_itself(folder: Path, canary: Canary) -> Path:
-    """A group that holds itself by a hard link: its paths never end."""
-
-    def edit(file: h5py.File) -> None:
-        file["layers/again"] = file["layers"]
-
-    return keras_file(folder / "m.keras", stored=weights(edit))
-
-
-@case("hdf5-external", "keras", "CVE-2026-1669")
-def external_storage(folder: Path, canary: Canary) -> Path:
-    """A weight whose numbers are the bytes of another file."""
-    secret = canary.secret(bytes(4 * UNITS * WIDTH))
-
-    def edit(file: h5py.File) -> None:
+    def edit(file: h5py.File, canary: Canary) -> None:
         del file[KERNEL]
-        file.create_dataset(KERNEL, (UNITS, WIDTH), "float32", external=[(str(secret), 0, 4 * UNITS * WIDTH)])
+        file.create_dataset(KERNEL, **{"dtype": "float32", **how})
 
-    path = keras_file(folder / "m.keras", stored=weights(edit))
-    canary.secret()
+    return edit
+
+
+def again(file: h5py.File, canary: Canary) -> None:
+    file["layers/again"] = file["layers"]
+
+
+def external(file: h5py.File, canary: Canary) -> None:
+    """The numbers are the bytes of another file."""
+    secret = canary.secret(bytes(4 * UNITS * WIDTH))
+    declared(shape=(UNITS, WIDTH), external=[(str(secret), 0, 4 * UNITS * WIDTH)])(file, canary)
+
+
+def virtual(file: h5py.File, canary: Canary) -> None:
+    """The weight is put together from an array of another file."""
+    del file[KERNEL]
+    layout = h5py.VirtualLayout((UNITS, WIDTH), "float32")
+    layout[:] = h5py.VirtualSource(str(secret_model(canary)), "0", (UNITS, WIDTH))
+    file.create_virtual_dataset(KERNEL, layout)
+
+
+def huge_chunk(file: h5py.File, canary: Canary) -> None:
+    """A weight of four numbers in one packed chunk of 800 MB."""
+    del file[KERNEL]
+    how = {"maxshape": (None,), "chunks": (200 << 20,), "compression": "gzip"}
+    dataset = file.create_dataset(KERNEL, (4,), "float32", **how)
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = (packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)) * 800 + packer.flush()
+    check = 1
+    for _ in range(800):
+        check = zlib.adler32(bytes(1 << 20), check)
+    dataset.id.write_direct_chunk((0,), b"\x78\x9c" + packed + check.to_bytes(4, "big"))
+
+
+def references(file: h5py.File, canary: Canary) -> None:
+    declared(shape=(2,), dtype=h5py.ref_dtype)(file, canary)
+    file[KERNEL][0] = file["layers"].ref
+
+
+EDITS: dict[str, tuple[str, Edit]] = {
+    "external_link_of_a_group": (
+        "hdf5-link", linked("layers/dense/vars", lambda canary: h5py.ExternalLink(str(secret_model(canary)), "/"))
+    ),
+    "external_link_of_an_array": (
+        "hdf5-link", linked(KERNEL, lambda canary: h5py.ExternalLink(str(secret_model(canary)), "/0"))
+    ),
+    "soft_link": ("hdf5-link", linked("layers/dense/vars/1", lambda _: h5py.SoftLink("/layers/gru/cell/vars/2"))),
+    "group_in_itself": ("hdf5-link", again),
+    "external_storage": ("hdf5-external", external),
+    "virtual_storage": ("hdf5-virtual", virtual),
+    "huge_shape": ("hdf5-bomb", declared(shape=(1 << 15, 1 << 14), chunks=(1 << 10, 1 << 10), compression="gzip")),
+    "huge_chunk": ("hdf5-bomb", huge_chunk),
+    "rare_filter": ("hdf5-filter", declared(data=np.ones((UNITS, WIDTH), "float32"), compression="lzf")),
+    "texts_as_weights": ("hdf5-type", declared(data=["a"] * 28, dtype=h5py.string_dtype())),
+    "references_as_weights": ("hdf5-type", references),
+    "groups_a_thousand_deep": ("hdf5-bomb", lambda file, _: file.create_group("/".join("g" * 1000))),
+}  # fmt: skip
+
+
+def edited(folder: Path, canary: Canary, edit: Edit) -> Path:
+    path = keras_file(folder / "m.keras", stored=weights(lambda file: edit(file, canary)))
+    for secret in canary.folder.glob("secret*"):  # making the file may have read it
+        canary.secret(secret.read_bytes(), secret.name)
     return path
 
 
-@case("hdf5-external", "h5py", "CVE-2026-1669", arguments=("open", "{file}", "--builder", "{folder}/none.py:Model"))
+for _name, (_rule, _edit) in EDITS.items():
+    Case(_name, _rule, lambda folder, canary, edit=_edit: edited(folder, canary, edit))
+
+
 def external_storage_in_weights(folder: Path, canary: Canary) -> Path:
     """The same in a `.weights.h5` file, with a builder that is never asked for."""
-    external_storage(folder, canary)
-    import zipfile
-
-    with zipfile.ZipFile(folder / "m.keras") as archive:
+    path = edited(folder, canary, external)
+    with zipfile.ZipFile(path) as archive:
         (folder / "m.weights.h5").write_bytes(archive.read("model.weights.h5"))
-    (folder / "m.keras").unlink()
+    path.unlink()
     return folder / "m.weights.h5"
 
 
-@case("hdf5-virtual", "h5py", "CVE-2026-1669", "CVE-2026-12480")
-def virtual_storage(folder: Path, canary: Canary) -> Path:
-    """A weight that is put together from an array of another file."""
-    secret = secret_model(canary)
-
-    def edit(file: h5py.File) -> None:
-        del file[KERNEL]
-        layout = h5py.VirtualLayout((UNITS, WIDTH), "float32")
-        layout[:] = h5py.VirtualSource(str(secret), "0", (UNITS, WIDTH))
-        file.create_virtual_dataset(KERNEL, layout)
-
-    path = keras_file(folder / "m.keras", stored=weights(edit))
-    canary.secret(secret.read_bytes(), secret.name)
-    return path
-
-
-def declaring(folder: Path, **declared: object) -> Path:
-    """A kernel that declares another shape; nothing is written into it."""
-
-    def edit(file: h5py.File) -> None:
-        del file[KERNEL]
-        file.create_dataset(KERNEL, dtype="float32", **declared)
-
-    return keras_file(folder / "m.keras", stored=weights(edit))
-
-
-@case("hdf5-bomb", "keras", "CVE-2026-0897")
-def huge_shape(folder: Path, canary: Canary) -> Path:
-    """A weight of 2 GB by its shape, of which nothing is stored."""
-    return declaring(folder, shape=(1 << 15, 1 << 14), chunks=(1 << 10, 1 << 10), compression="gzip")
-
-
-@case("hdf5-bomb", "h5py", "CVE-2026-0897")
 def huge_shape_in_h5(folder: Path, canary: Canary) -> Path:
-    """The same in an `.h5` file of Keras 2."""
-    path = folder / "m.h5"
-    with h5py.File(path, "w") as file:
+    with h5py.File(folder / "m.h5", "w") as file:
         file.attrs["layer_names"] = [b"dense"]
         group = file.create_group("dense")
         group.attrs["weight_names"] = [b"kernel:0"]
         group.create_dataset("kernel:0", (1 << 15, 1 << 14), "float32", chunks=True)
-    return path
+    return folder / "m.h5"
 
 
-@case("hdf5-bomb", "h5py")
-def huge_chunk(folder: Path, canary: Canary) -> Path:
-    """A weight of four numbers in one packed chunk of 800 MB."""
-
-    def edit(file: h5py.File) -> None:
-        del file[KERNEL]
-        dataset = file.create_dataset(
-            KERNEL, (4,), "float32", maxshape=(None,), chunks=(200 << 20,), compression="gzip"
-        )
-        packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-        packed = (packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)) * 800 + packer.flush()
-        check = 1
-        for _ in range(800):
-            check = zlib.adler32(bytes(1 << 20), check)
-        packed = b"\x78\x9c" + packed + check.to_bytes(4, "big")
-        dataset.id.write_direct_chunk((0,), packed)
-
-    return keras_file(folder / "m.keras", stored=weights(edit))
-
-
-@case("hdf5-filter", "none: a filter that is not installed is looked for in HDF5_PLUGIN_PATH, which a file cannot set")
-def rare_filter(folder: Path, canary: Canary) -> Path:
-    """A weight that is packed by lzf."""
-
-    def edit(file: h5py.File) -> None:
-        del file[KERNEL]
-        file.create_dataset(KERNEL, data=np.ones((UNITS, WIDTH), "float32"), compression="lzf")
-
-    return keras_file(folder / "m.keras", stored=weights(edit))
-
-
-@case("hdf5-type", "none: h5py makes texts of it, and Keras cannot use them")
-def texts_as_weights(folder: Path, canary: Canary) -> Path:
-    """A weight of texts of any length."""
-
-    def edit(file: h5py.File) -> None:
-        del file[KERNEL]
-        file.create_dataset(KERNEL, data=["a"] * 28, dtype=h5py.string_dtype())
-
-    return keras_file(folder / "m.keras", stored=weights(edit))
-
-
-@case("hdf5-type", "none: a reference is only followed by who asks for it")
-def references_as_weights(folder: Path, canary: Canary) -> Path:
-    """A weight of references to other objects."""
-
-    def edit(file: h5py.File) -> None:
-        del file[KERNEL]
-        file.create_dataset(KERNEL, (2,), h5py.ref_dtype)[0] = file["layers"].ref
-
-    return keras_file(folder / "m.keras", stored=weights(edit))
-
-
-@case("hdf5-bomb", "none: HDF5 walks it in a loop of its own; a reader that calls itself would stop at 1,000")
-def groups_a_thousand_deep(folder: Path, canary: Canary) -> Path:
-    """A thousand groups in one another."""
-
-    def edit(file: h5py.File) -> None:
-        file.create_group("/".join("g" * 1000))
-
-    return keras_file(folder / "m.keras", stored=weights(edit))
-
-
-@case("hdf5-attribute", "h5py attributes")
 def one_text_a_million_times(folder: Path, canary: Canary) -> Path:
     """An attribute of 2,000 texts, all of which are one text of 1 MB in the file."""
     path = folder / "m.h5"
@@ -201,33 +137,27 @@ def one_text_a_million_times(folder: Path, canary: Canary) -> Path:
         file.attrs.create("long", "x" * (1 << 20), dtype=h5py.string_dtype())
         file.attrs.create("names", ["y" * 5] * 2000, dtype=h5py.string_dtype())
     raw = path.read_bytes()
-    (length, where, number) = _reference(raw, 1 << 20)
-    one = length.to_bytes(4, "little") + where.to_bytes(8, "little") + number.to_bytes(4, "little")
-    start = _row(raw, 5, 2000)
-    path.write_bytes(raw[:start] + one * 2000 + raw[start + 16 * 2000 :])
+    # HDF5 refers to a text by its length, the address of a heap, and its number there: 4, 8 and 4 bytes.
+    long = next(at for at in places(raw, 1 << 20) if raw[heap(raw, at) : heap(raw, at) + 4] == b"GCOL")
+    mark = (5).to_bytes(4, "little")
+    start = next(at for at in places(raw, 5) if all(raw[at + 16 * k :][:4] == mark for k in range(2000)))
+    path.write_bytes(raw[:start] + raw[long : long + 16] * 2000 + raw[start + 16 * 2000 :])
     return path
 
 
-def _reference(raw: bytes, length: int) -> tuple[int, int, int]:
-    """Length, address of the heap and number of the text: how HDF5 refers to it, found by its length."""
-    at = where_of(raw, length) - 4
-    return length, int.from_bytes(raw[at + 4 : at + 12], "little"), int.from_bytes(raw[at + 12 : at + 16], "little")
+def places(raw: bytes, length: int) -> list[int]:
+    """Where the number stands."""
+    mark, found = length.to_bytes(4, "little"), [-1]
+    while (at := raw.find(mark, found[-1] + 1)) >= 0:
+        found.append(at)
+    return found[1:]
 
 
-def where_of(raw: bytes, length: int) -> int:
-    """Behind the length, in a reference whose address is that of a heap."""
-    mark, at = length.to_bytes(4, "little"), -1
-    while (at := raw.find(mark, at + 1)) >= 0:
-        heap = int.from_bytes(raw[at + 4 : at + 12], "little")
-        if raw[heap : heap + 4] == b"GCOL":
-            return at + 4
-    raise AssertionError(length)
+def heap(raw: bytes, at: int) -> int:
+    return int.from_bytes(raw[at + 4 : at + 12], "little")
 
 
-def _row(raw: bytes, length: int, count: int) -> int:
-    """Where so many references to texts of this length follow one another."""
-    mark, at = length.to_bytes(4, "little"), -1
-    while (at := raw.find(mark, at + 1)) >= 0:
-        if all(raw[at + 16 * k : at + 16 * k + 4] == mark for k in range(count)):
-            return at
-    raise AssertionError(count)
+_WEIGHTS = ("open", "{file}", "--builder", "{folder}/none.py:Model")
+Case("external_storage_in_weights", "hdf5-external", external_storage_in_weights, _WEIGHTS)
+Case("huge_shape_in_h5", "hdf5-bomb", huge_shape_in_h5)
+Case("one_text_a_million_times", "hdf5-attribute", one_text_a_million_times)

@@ -10,9 +10,10 @@ import google_crc32c
 
 from tests.hostile import plain
 from tests.hostile.canary import Canary
-from tests.hostile.corpus import case
+from tests.hostile.corpus import Case
 
-BUILDER = ("--builder", "{folder}/none.py:Model")
+_BUILDER = ("open", "{file}", "--builder", "{folder}/none.py:Model")
+_MINE_BUILDER = ("open", "{file}", "--builder", "{folder}/mine.py:Mine")
 
 
 def varint(value: int) -> bytes:
@@ -51,7 +52,7 @@ def field(number: int, value: int | bytes) -> bytes:
 
 
 def entry(shape: tuple[int, ...], offset: int, size: int, crc: int, kind: int = 1) -> bytes:
-    dims = b"".join(field(2, field(1, dim)) for dim in shape)
+    dims = b"".join(field(2, field(1, dim % (1 << 64))) for dim in shape)
     crc_field = varint(6 << 3 | 5) + struct.pack("<L", crc)
     return field(1, kind) + field(2, dims) + field(4, offset) + field(5, size) + crc_field
 
@@ -66,7 +67,6 @@ def checkpoint(folder: Path, shape: tuple[int, ...] = (2, 2), size: int | None =
     return folder
 
 
-@case("folder-unzipped", "exchanged after the look")
 def unzipped_keras(folder: Path, canary: Canary) -> Path:
     """An unzipped `.keras` folder, whose configuration can be exchanged after it was looked at."""
     for name, content in plain.members().items():
@@ -74,7 +74,6 @@ def unzipped_keras(folder: Path, canary: Canary) -> Path:
     return folder
 
 
-@case("folder-link", "opened as named", arguments=("open", "{file}", *BUILDER))
 def state_file_that_leads_out(folder: Path, canary: Canary) -> Path:
     """A `checkpoint` file that names a checkpoint outside of the folder."""
     canary.secret(name="secret.index")
@@ -83,7 +82,6 @@ def state_file_that_leads_out(folder: Path, canary: Canary) -> Path:
     return folder
 
 
-@case("folder-link", "opened as named", arguments=("open", "{file}", *BUILDER))
 def data_that_is_a_link(folder: Path, canary: Canary) -> Path:
     """A data file that is a link to a file of yours."""
     checkpoint(folder)
@@ -94,7 +92,6 @@ def data_that_is_a_link(folder: Path, canary: Canary) -> Path:
     return folder
 
 
-@case("folder-link", "opened and waited for", arguments=("open", "{file}", *BUILDER))
 def data_that_is_a_pipe(folder: Path, canary: Canary) -> Path:
     """A data file that is a pipe, on which a reader waits for ever."""
     checkpoint(folder)
@@ -103,10 +100,6 @@ def data_that_is_a_pipe(folder: Path, canary: Canary) -> Path:
     return folder
 
 
-@case(
-    "bundle-size", "tensorflow",
-    after_tensorflow=True, arguments=("open", "{file}", "--builder", "{folder}/mine.py:Mine"),
-)  # fmt: skip
 def tensor_of_four_gigabytes(folder: Path, canary: Canary) -> Path:
     """A tensor of 4 GB by its shape, with 16 bytes of data; every checksum is right."""
     (folder.parent / "mine.py").write_text(_MINE)
@@ -129,16 +122,11 @@ def writing_saved_model(folder: Path, canary: Canary) -> Path:
     return folder
 
 
-@case("graph-never-run", "tensorflow, called", "CVE-2026-1462", needs_tensorflow=True)
 def saved_model_that_writes(folder: Path, canary: Canary) -> Path:
     """A SavedModel with a file-writing operation."""
     return writing_saved_model(folder, canary)
 
 
-@case(
-    "", "tensorflow, loaded", "CVE-2026-1462",
-    needs_tensorflow=True, after_tensorflow=True, arguments=("open", "{file}", "--builder", "{folder}/mine.py:Mine"),
-)  # fmt: skip
 def saved_model_that_writes_while_it_is_loaded(folder: Path, canary: Canary) -> Path:
     """A SavedModel that writes a file while TensorFlow loads it, with a builder: its weights open, no graph runs."""
     import tensorflow as tf
@@ -187,3 +175,21 @@ class Mine(keras.Model):
         x, states = self.gru(self.embedding(ids), initial_state=states)
         return (self.dense(x), states) if return_state else self.dense(x)
 """
+
+
+Case("unzipped_keras", "folder-unzipped", unzipped_keras)
+Case("state_file_that_leads_out", "folder-link", state_file_that_leads_out, _BUILDER)
+Case("data_that_is_a_link", "folder-link", data_that_is_a_link, _BUILDER)
+Case("data_that_is_a_pipe", "folder-link", data_that_is_a_pipe, _BUILDER)
+Case("tensor_of_four_gigabytes", "bundle-size", tensor_of_four_gigabytes, _MINE_BUILDER, late=True)
+Case("tensor_of_an_impossible_shape", "bundle-size", lambda folder, _: checkpoint(folder, (1 << 40, 1 << 40)), _BUILDER)
+Case("tensor_of_a_negative_shape", "bundle-size", lambda folder, _: checkpoint(folder, (-1, 2)), _BUILDER)
+Case("saved_model_that_writes", "graph-never-run", saved_model_that_writes, needs_tensorflow=True)
+Case(
+    "saved_model_that_writes_while_it_is_loaded",
+    "",
+    saved_model_that_writes_while_it_is_loaded,
+    _MINE_BUILDER,
+    late=True,
+    needs_tensorflow=True,
+)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.hostile import plain
 from tests.hostile.canary import Canary
-from tests.hostile.corpus import case
+from tests.hostile.corpus import Case
 from tests.hostile.plain import bytecode, keras_file, layer, members, with_layers
 
 
@@ -18,19 +18,16 @@ def added(path: Path, name: str | zipfile.ZipInfo, content: bytes, method: int =
     return path
 
 
-@case("zip-traversal", "unpacked as named")
 def traversal(folder: Path, canary: Canary) -> Path:
     """A member that goes up and out of the folder."""
     return added(folder / "m.keras", "assets/../../../traps/canary-created", b"x")
 
 
-@case("zip-traversal", "unpacked as named")
 def absolute_name(folder: Path, canary: Canary) -> Path:
     """A member with an absolute name."""
     return added(folder / "m.keras", str(canary.file), b"x")
 
 
-@case("zip-link", "unpacked with its links")
 def link(folder: Path, canary: Canary) -> Path:
     """A member that is a symbolic link out of the folder, and one that is written through it."""
     info = zipfile.ZipInfo("assets/out")
@@ -41,7 +38,6 @@ def link(folder: Path, canary: Canary) -> Path:
     return folder / "m.keras"
 
 
-@case("zip-duplicate", "keras, safe mode off")
 def duplicate(folder: Path, canary: Canary) -> Path:
     """Two configurations: a harmless one, and one with bytecode, which Keras takes."""
     import warnings
@@ -52,13 +48,11 @@ def duplicate(folder: Path, canary: Canary) -> Path:
         return added(folder / "m.keras", "config.json", bad)
 
 
-@case("zip-members", "pickle of the member")
 def pickle_as_a_member(folder: Path, canary: Canary) -> Path:
     """A pickle beside the configuration."""
     return added(folder / "m.keras", "optimizer.pkl", plain.pickled(canary.code))
 
 
-@case("zip-members", "numpy with pickles")
 def weights_as_npz(folder: Path, canary: Canary) -> Path:
     """Weights as `.npz`, with an array of objects."""
     import io
@@ -79,14 +73,12 @@ def weights_as_npz(folder: Path, canary: Canary) -> Path:
     return folder / "m.keras"
 
 
-@case("zip-bomb", "read whole")
 def bomb(folder: Path, canary: Canary) -> Path:
     """An asset of 800 MB of zeros in 800 kB."""
     body, directory, _ = entries(keras_file(folder / "m.keras"))
     return with_zeros(folder / "m.keras", "assets/zeros", body, directory)
 
 
-@case("zip-bomb", "read whole")
 def bomb_of_weights(folder: Path, canary: Canary) -> Path:
     """Weights of 800 MB of zeros."""
     path = folder / "m.keras"
@@ -96,13 +88,11 @@ def bomb_of_weights(folder: Path, canary: Canary) -> Path:
     return with_zeros(path, "model.weights.h5", body, directory)
 
 
-@case("zip-encrypted", "none: to pack a bomb by bzip2 takes longer than a test has; this one is small")
 def packed_by_bzip2(folder: Path, canary: Canary) -> Path:
     """An asset that bzip2 packed, which can pack by a million to one."""
     return added(folder / "m.keras", "assets/zeros", bytes(1 << 20), zipfile.ZIP_BZIP2)
 
 
-@case("zip-encrypted", "none: an encrypted member cannot be read without its password")
 def encrypted(folder: Path, canary: Canary) -> Path:
     """A member that says it is encrypted."""
     path = added(folder / "m.keras", "assets/a", b"x")
@@ -148,7 +138,6 @@ def with_zeros(path: Path, name: str, body: bytes, directory: list[bytes], megab
     return rewritten(path, body + local + packed, [*directory, entry + name.encode()])
 
 
-@case("zip-bomb", "none: Python compares the names in both places and stops; other readers do not")
 def overlapping_members(folder: Path, canary: Canary) -> Path:
     """Forty names for one asset of 20 MB: each is harmless by itself."""
     path = added(folder / "m.keras", "assets/00", bytes(range(256)) * (20 << 12), zipfile.ZIP_STORED)
@@ -157,7 +146,6 @@ def overlapping_members(folder: Path, canary: Canary) -> Path:
     return rewritten(path, body, [*directory, *(last[:46] + b"assets/%02d" % k for k in range(1, 40))])
 
 
-@case("", "read by the members' own headers", after_tensorflow=True)
 def directory_and_member_differ(folder: Path, canary: Canary) -> Path:
     """Bytecode in a member that the directory does not name, before the one that it does."""
     path, bad = folder / "m.keras", folder / "bad"
@@ -169,7 +157,6 @@ def directory_and_member_differ(folder: Path, canary: Canary) -> Path:
     return rewritten(path, hidden + body, moved)
 
 
-@case("config-code", "keras, safe mode off")
 def two_archives_in_one(folder: Path, canary: Canary) -> Path:
     """A harmless archive, and behind it one with bytecode, which Python takes."""
     bad = keras_file(folder / "bad", with_layers(layer("Lambda", function=bytecode(canary.code), arguments={})))
@@ -179,7 +166,6 @@ def two_archives_in_one(folder: Path, canary: Canary) -> Path:
     return first
 
 
-@case("", "none: it is a comment, which no reader runs; a polyglot needs the room", after_tensorflow=True)
 def bytes_after_the_end(folder: Path, canary: Canary) -> Path:
     """A comment behind the end, in which another format could begin."""
     path = keras_file(folder / "m.keras")
@@ -188,7 +174,6 @@ def bytes_after_the_end(folder: Path, canary: Canary) -> Path:
     return path
 
 
-@case("zip-bomb", "none: Python finds that the file ends before the member does")
 def size_beyond_the_file(folder: Path, canary: Canary) -> Path:
     """A member of a terabyte by zip64, in a file of 20 kB."""
     body, directory, _ = entries(keras_file(folder / "m.keras"))
@@ -200,7 +185,6 @@ def size_beyond_the_file(folder: Path, canary: Canary) -> Path:
     return rewritten(folder / "m.keras", body, [*directory[:-1], bytes(last[: 46 + name_size]) + long])
 
 
-@case("zip-checksum", "none: damage has no canary; Keras loads it as another model where Python does not compare")
 def flipped_bit(folder: Path, canary: Canary) -> Path:
     """One bit of the weights is another one."""
     path = keras_file(folder / "m.keras")
@@ -210,8 +194,26 @@ def flipped_bit(folder: Path, canary: Canary) -> Path:
     return path
 
 
-@case("pickle", "pickle")
 def pickle_called_keras(folder: Path, canary: Canary) -> Path:
     """A pickle with the ending of a model."""
     (folder / "m.keras").write_bytes(plain.pickled(canary.code))
     return folder / "m.keras"
+
+
+Case("traversal", "zip-traversal", traversal)
+Case("absolute_name", "zip-traversal", absolute_name)
+Case("link", "zip-link", link)
+Case("duplicate", "zip-duplicate", duplicate)
+Case("pickle_as_a_member", "zip-members", pickle_as_a_member)
+Case("weights_as_npz", "zip-members", weights_as_npz)
+Case("bomb", "zip-bomb", bomb)
+Case("bomb_of_weights", "zip-bomb", bomb_of_weights)
+Case("packed_by_bzip2", "zip-encrypted", packed_by_bzip2)
+Case("encrypted", "zip-encrypted", encrypted)
+Case("overlapping_members", "zip-bomb", overlapping_members)
+Case("directory_and_member_differ", "", directory_and_member_differ, late=True)
+Case("two_archives_in_one", "config-code", two_archives_in_one)
+Case("bytes_after_the_end", "", bytes_after_the_end, late=True)
+Case("size_beyond_the_file", "zip-bomb", size_beyond_the_file)
+Case("flipped_bit", "zip-checksum", flipped_bit)
+Case("pickle_called_keras", "pickle", pickle_called_keras)

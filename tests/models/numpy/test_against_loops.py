@@ -1,6 +1,7 @@
 """The NumPy backend against a float64 loop, in files of Keras 2 that are made by hand: no TensorFlow is needed."""
 
 import itertools
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from rnneval.errors import CheckpointError, UsageError
-from rnneval.models.numpy import layers
-from rnneval.models.numpy import scorer as scoring
+from rnneval.models.numpy import layers, network
 from rnneval.models.numpy.lm import open_numpy
 from rnneval.models.protocol import Shape
 from tests.checkpoints import by_hand
@@ -84,7 +84,7 @@ def test_gates_in_another_place_are_seen(tmp_path) -> None:
 def test_a_row_does_not_depend_on_its_block(gru, monkeypatch) -> None:
     lm, stack = gru
     ids = ids_of(11, 30)
-    monkeypatch.setattr(scoring, "ROWS", 4)
+    monkeypatch.setattr(lm.network, "rows", 4)
     found = scored(lm, ids, sees="states")
     assert [part.rows for part in found.seen] == [4, 4, 3]
     np.testing.assert_allclose(found.predicted.nats, [stack.losses(row) for row in ids], atol=2e-6)
@@ -106,10 +106,46 @@ def test_logits_are_made_in_slices(gru, monkeypatch) -> None:
     lm, _ = gru
     ids = ids_of(3, 30)
     whole = scored(lm, ids).predicted
-    monkeypatch.setattr(scoring, "_LOGITS", 5 * WIDTH)
+    monkeypatch.setattr(network, "_LOGITS", 5 * WIDTH)
     sliced = scored(lm, ids).predicted
     np.testing.assert_allclose(sliced.nats, whole.nats, atol=1e-6)
     assert (sliced.rank == whole.rank).all()
+
+
+def test_a_second_thread_changes_no_digit(gru, monkeypatch) -> None:
+    """It makes the logits of some steps beside the states of the next."""
+    lm, _ = gru
+    ids = ids_of(2, 21)
+    monkeypatch.setattr(network, "_STEPS", 3)
+    wanted = scored(lm, ids)
+    monkeypatch.setattr(network, "_MANY", 0)
+    monkeypatch.setattr(network, "cores", lambda: 2)
+    scorer = lm.scorer(SHAPE)
+    found = scorer.score(ids[:, :-1], ids[:, 1:], np.tile(lm.start(), (2, 1)), 2)
+    assert [array.tolist() for array in found.predicted] == [array.tolist() for array in wanted.predicted]
+    assert scorer._helper._threads
+
+
+def test_blocks_depend_on_rows_and_the_width_of_the_model_alone(gru) -> None:
+    lm, _ = gru
+    assert lm.network.rows == 64
+    assert [part.stop - part.start for part in network.blocks_of(254, 64)] == [64, 64, 63, 63]
+    assert [part.stop - part.start for part in network.blocks_of(254, 128)] == [127, 127]
+
+
+def test_a_wide_layer_is_run_in_larger_blocks(gru, monkeypatch) -> None:
+    lm, _ = gru
+    monkeypatch.setattr(network, "_WIDE", 6)
+    assert network.Network(lm.blueprint).rows == 128
+
+
+def test_a_model_goes_to_another_process(tmp_path) -> None:
+    """With any activation of its gates; what the arithmetic is made from goes, and nothing else."""
+    path, _ = stack_file(tmp_path / "model.h5", "LSTM")
+    lm, ids = open_numpy(path), ids_of(2, 20)
+    there = pickle.loads(pickle.dumps(lm))  # noqa: S301 - written in this line
+    assert scored(there, ids).predicted.nats.tolist() == scored(lm, ids).predicted.nats.tolist()
+    assert (there.layers, there.checkpoint, there.width) == (lm.layers, lm.checkpoint, lm.width)
 
 
 def test_rank_and_confidence(gru) -> None:
@@ -226,12 +262,13 @@ def test_nothing_of_tensorflow_is_imported(tmp_path) -> None:
     path, _ = stack_file(tmp_path / "model.h5", "LSTM")
     code = (
         "import sys, numpy as np\n"
+        "from rnneval.evaluate.check import check\n"
         "from rnneval.models.numpy.lm import open_numpy\n"
         f"lm = open_numpy({str(path)!r})\n"
         "ids = np.ones((2, 5), np.int32)\n"
         "from rnneval.models.protocol import Shape\n"
         "lm.scorer(Shape(rows=2, segment=5), sees='gates').score(ids, ids, np.tile(lm.start(), (2, 1)), 2)\n"
-        "assert lm.check_wiring().verdict == 'pass'\n"
+        "assert check(lm).verdict == 'pass'\n"
         "print(sorted({'tensorflow', 'keras', 'scipy', 'pandas', 'matplotlib'} & set(sys.modules)))\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=Path.cwd())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rnneval.errors import CheckpointError, RnnevalError, UsageError
+from rnneval.evaluate.check import check
 from rnneval.models.numpy import network
 from rnneval.models.numpy.chain import NotForNumpyError, chain_of
 from rnneval.models.numpy.lm import open_numpy
@@ -250,7 +251,7 @@ def test_another_hash(tmp_path) -> None:
 def test_a_declaration_of_an_unknown_layer(tmp_path) -> None:
     lm = open_numpy(stack_file(tmp_path / "model.h5", "GRU")[0])
     with pytest.raises(UsageError, match="the model has no layer other"):
-        lm.check_wiring(declare=["stateless=other"])
+        check(lm, declare=["stateless=other"])
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import numpy as np
 from rnneval.models.protocol import Shape
 
 
-def read(lm, ids, *, segment, starts=None, sees="losses", rows=None):
+def read(lm, ids, *, segment, starts=None, sees="losses"):
     """Score ids `(rows, tokens + 1)` from the initial state; return nats `(rows, tokens)`, last states and steps."""
     ids = np.asarray(ids, np.int32)
     states = np.repeat(lm.start()[None], len(ids), axis=0) if starts is None else starts

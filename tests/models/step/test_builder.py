@@ -62,8 +62,11 @@ def expected(folder: Path, scale: float) -> float:
     return total
 
 
-def test_evaluate_scores_what_the_builder_returns(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["evaluate", "w.npz", "text.txt", "--builder", "model.py:build", "--builder-arg", "scale=2.0"]
+@pytest.mark.parametrize("jobs", [[], ["--jobs", "2"]])
+def test_evaluate_scores_what_the_builder_returns(
+    folder: Path, jobs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", "w.npz", "text.txt", "--builder", "model.py:build", "--builder-arg", "scale=2.0", *jobs]
     assert run([*words, "--vocab", "vocab.json", "--format", "json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["total_nats"] == pytest.approx(expected(folder, 2.0), rel=1e-7)  # losses are kept in float32

@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 
-from rnneval.models.scoring import score_logits
+import rnneval
 from rnneval.models.step import from_step
 from tests.models.step.models import LinearAttention, SelectiveSSM, V, gru_stack, gru_weights, nats_of
 from tests.models.step.reading import read
 from tests.oracles import Layer
 
-TOKENS = 90
-IDS = np.random.default_rng(5).integers(0, V, (4, TOKENS + 1), dtype=np.int32)
+IDS = np.random.default_rng(5).integers(0, V, (4, 91), dtype=np.int32)
 
 
 def gru_loop(weights, ids):
@@ -37,7 +36,7 @@ def made(name, dtype=np.float32):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("segment", [1, 7, 64])
+@pytest.mark.parametrize("segment", [1, 7])
 def test_losses_are_those_of_the_loop_over_one_row(name, segment):
     lm, loop = made(name)
     wanted = np.stack([nats_of(loop(row[:-1]), row[1:]) for row in IDS])
@@ -62,45 +61,77 @@ def test_rows_that_start_at_different_times_do_not_disturb_one_another(name):
         assert np.abs(got - wanted).max() < 1e-11
 
 
-def test_a_gru_stack_is_the_keras_model():
-    keras = pytest.importorskip("keras")
-    layers = [keras.layers.GRU(units, return_sequences=True) for units in (6, 5)]
-    model = keras.Sequential([keras.Input((None,)), keras.layers.Embedding(V, 4), *layers, keras.layers.Dense(V)])
-    model.layers[0].set_weights([WEIGHTS["embedding"]])
-    for layer, weights in zip(layers, WEIGHTS["layers"], strict=True):
-        layer.set_weights(weights)
-    model.layers[-1].set_weights(WEIGHTS["out"])
-    logits = np.asarray(model(IDS[:, :-1]))
-    lm = from_step(*gru_stack(WEIGHTS), vocab_size=V)
-    nats, _, _ = read(lm, IDS, segment=16)
-    wanted = [nats_of(row.astype(np.float64), ids[1:]) for row, ids in zip(logits, IDS, strict=True)]
-    assert abs(nats.mean() - np.mean(wanted)) < 1e-6
-    assert np.abs(nats - wanted).max() < 1e-5
+# A whole text
+
+VOCABULARY = list("abcdefghij\n")
+TEXT = np.random.default_rng(0).integers(0, V, 6001)
 
 
-def test_scoring_by_hand():
-    logits = np.log([[[1.0, 2.0, 5.0], [4.0, 4.0, 2.0]]]).astype(np.float32)
-    scored = score_logits(logits, np.array([[0, 1]], np.int32))
-    assert np.allclose(scored.nats, [[np.log(8), np.log(2.5)]])
-    assert np.allclose(scored.confidence, [[5 / 8, 0.4]])
-    assert scored.rank.tolist() == [[2, 1]]  # of equal logits the lower id comes first
-    assert scored.nats.dtype == np.float32
-    assert score_logits(logits.astype(np.float64), np.array([[0, 1]])).nats.dtype == np.float64
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    path = tmp_path_factory.mktemp("text") / "held_out.txt"
+    path.write_text("".join(VOCABULARY[i] for i in TEXT), encoding="utf-8", newline="")
+    return path
 
 
-def test_the_rank_is_that_of_a_stable_sort_and_slices_change_nothing(monkeypatch):
-    rng = np.random.default_rng(0)
-    logits = rng.integers(-3, 4, (7, 9, 13)).astype(np.float32)
-    targets = rng.integers(0, 13, (7, 9), dtype=np.int32)
-    order = np.argsort(-logits, axis=-1, kind="stable")
-    whole = score_logits(logits, targets)
-    assert (np.take_along_axis(order, whole.rank[..., None], axis=-1)[..., 0] == targets).all()
-    monkeypatch.setattr("rnneval.models.scoring._SLICE", 40)
-    for a, b in zip(whole, score_logits(logits, targets), strict=True):
-        assert np.array_equal(a, b)
+def model(kind, **changes):
+    made = kind()
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made
 
 
-def test_a_large_logit_does_not_overflow_and_nan_stays():
-    scored = score_logits(np.array([[[1e4, 0.0], [np.nan, 0.0]]], np.float32), np.array([[1, 1]]))
-    assert scored.nats[0, 0] == 1e4
-    assert np.isnan(scored.nats[0, 1])
+SLOW = model(LinearAttention, decay=0.9999, o=LinearAttention().o / 50, dtype=np.float64)
+"""A model that has not forgotten its start when a row ends, so that rows are read one after the other."""
+
+
+@pytest.mark.parametrize("made", [model(LinearAttention), model(SelectiveSSM), SLOW])
+def test_the_loss_is_that_of_one_carried_stream(text, made):
+    lm = from_step(made.step, made.initial_state, vocabulary=VOCABULARY)
+    run = rnneval.evaluate(lm, text)
+    wanted = nats_of(made.loop(TEXT[:-1]), TEXT[1:]).sum()
+    assert abs(run.total_nats - wanted) < 1e-6 * 6000
+    assert run.streams.count > 1
+    assert (run.valid, run.wiring.verdict, run.streams.kernel) == (True, "pass", "step")
+    assert (run.checkpoint.format, run.checkpoint.layers) == ("step", ())
+    assert [warning.code for warning in run.warnings if "every_token=True" in warning.message] == ["no-states"]
+
+
+def test_rows_change_nothing_with_counters_of_either_kind(text):
+    gru, begin = gru_stack(gru_weights())
+
+    def counting(ids, state):
+        logits, h = gru(ids, state["h"])
+        return logits, {"h": h, "n": state["n"] + ids.shape[1]}
+
+    plain = rnneval.evaluate(from_step(gru, begin, vocabulary=VOCABULARY), text, check=False)
+    for zero in (lambda batch: np.zeros(batch, np.int64), lambda _: 0):
+        lm = from_step(counting, lambda batch, zero=zero: {"h": begin(batch), "n": zero(batch)}, vocabulary=VOCABULARY)
+        run = rnneval.evaluate(lm, text, check=False)
+        assert run.total_nats == plain.total_nats
+        assert run.streams.forgetting_length == plain.streams.forgetting_length  # the counters are not compared
+    assert plain.streams.forgetting_length is not None
+
+
+def test_a_leak_is_not_valid_and_states_are_summarised_on_request(text):
+    leak = LinearAttention(fault="leak")
+    run = rnneval.evaluate(from_step(leak.step, leak.initial_state, vocabulary=VOCABULARY), text, states=False)
+    assert not run.valid
+    assert "future-leak" in {finding.rule for finding in run.wiring.findings}
+    made = SelectiveSSM(dtype=np.float64)
+    lm = from_step(made.step, made.initial_state, vocabulary=VOCABULARY, every_token=True)
+    run = rnneval.evaluate(lm, text, check=False)
+    state, norms = made.initial_state(1), []
+    for token in TEXT[:-1]:
+        _, state = made.step(np.array([[token]]), state)
+        norms.append(np.linalg.norm(state["ssm"]))
+    assert abs(run.states["state.ssm"].norm_mean - np.mean(norms)) < 1e-6
+    assert set(run.states) == {"state.conv", "state.ssm"}
+
+
+def test_check_takes_a_step_function():
+    made = SelectiveSSM()
+    lm = from_step(made.step, made.initial_state, vocab_size=V)
+    assert rnneval.check(lm).verdict == "pass"
+    with pytest.raises(rnneval.errors.UsageError, match="vocab_size=9: a StepLM knows its number of ids: leave it out"):
+        rnneval.check(lm, vocab_size=9)

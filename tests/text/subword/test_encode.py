@@ -119,7 +119,7 @@ def test_bytes_of_one_character_are_parted_by_hand():
 def test_a_space_before_the_text_is_no_part_of_it():
     with encoded("☃ to", "spm_bpe") as found:
         read = found.read(0, found.tokens, scored_from=0)
-        assert "".join(map(found.decode, range(len(found.documents)))) == "☃ to"
+        assert "".join(map(found.decode, range(len(found.document_starts)))) == "☃ to"
     assert vocabulary("spm_bpe").tokens[read.ids[0]] == "▁"
     assert read.bytes.tolist()[:2] == [0, 1]
     check_sums(read, "☃ to")
@@ -148,12 +148,12 @@ def test_each_document_is_encoded_by_itself():
     for name in ("spm_bpe", "gpt2", "llama"):
         with encoded("".join(documents), name, documents="blank-line") as found:
             texts = ["".join(documents[:1]), documents[1], documents[2]]
-            pairs = zip(found.documents, texts, strict=True)
-            for document, text in pairs:
-                assert found.ids(document.start, document.stop).tolist() == zoo.ids_of(name, text)
-                starts = found.read(document.start, document.stop)
+            pairs = zip(found.document_starts.tolist(), found.document_stops.tolist(), texts, strict=True)
+            for start, stop, text in pairs:
+                assert found.ids(start, stop).tolist() == zoo.ids_of(name, text)
+                starts = found.read(start, stop)
                 assert starts.byte_start[0] == "".join(documents).encode().index(text.encode())
-            assert list(map(found.decode, range(len(found.documents)))) == texts
+            assert list(map(found.decode, range(len(found.document_starts)))) == texts
 
 
 def test_unknown_text_is_counted_with_its_place():

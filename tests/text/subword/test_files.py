@@ -87,13 +87,6 @@ def changed(**parts):
     return change
 
 
-def nested(depth):
-    part = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    for _ in range(depth):
-        part = {"type": "Sequence", "pretokenizers": [part]}
-    return part
-
-
 def words(**vocab):
     return {"type": "WordLevel", "vocab": vocab, "unk_token": "a"}
 
@@ -112,7 +105,6 @@ SPLIT = {"type": "Split", "pattern": {"Regex": "(("}, "behavior": "Isolated", "i
         (changed(model__vocab={"a": "b"}), "cannot load it"),
         (changed(model__vocab={"a": -1}), "cannot load it"),
         (changed(model={"type": "Unigram", "vocab": [["a", -1.0]], "unk_id": 7}), "cannot load it"),
-        (changed(pre_tokenizer=nested(30)), "more than 20 levels deep"),
         (
             changed(
                 pre_tokenizer={"type": "Split", "pattern": {"Regex": "(("}, "behavior": "Isolated", "invert": False}

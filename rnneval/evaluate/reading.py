@@ -1,4 +1,4 @@
-"""Measurement of a model on a text: every prediction is made once and added up.
+"""Reading of a text, and the sums of its losses: every prediction is made once and added up.
 
 Rows side by side pay where each soon forgets the state from which it began. A model that does not forget reads its rows
 one after the other at last, and all that was read before is lost. That is little where a step of many rows costs
@@ -9,53 +9,33 @@ passages show beforehand whether the model forgets; if it does not, the text is 
 import os
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rnneval.errors import CheckpointError
-from rnneval.evaluate.collect import Collector, Observations, losses_written, require_losses_fit, show
+from rnneval.evaluate.chunks import Read, Reader, TextReading, read_beside
+from rnneval.evaluate.losses import Losses, LossSums, Observations, add_up, require_losses_fit, write_losses
 from rnneval.evaluate.plan import SEGMENT, Spans, StateOptions, Stitch, Streaming, shape_for, stitch_of
 from rnneval.evaluate.rows import Boundary, Job, Rows, Runner, Watch, grew, nudged
-from rnneval.evaluate.stitch import PASSES, Stitched, scaled_difference, segments_to_go
+from rnneval.evaluate.stitch import PASSES, scaled_difference, segments_to_go
 from rnneval.models.protocol import Ids, LanguageModel, Shape
-from rnneval.records.paths import Named, named, named_checkpoint
-from rnneval.text import EncodedText, InMemory, Paths
+from rnneval.text import EncodedText
 
-_TOKENS = 8 * SEGMENT  # tokens of each of the two passages that show whether a model forgets
+_PASSAGE = 8 * SEGMENT  # tokens of each of the two passages that show whether a model forgets
 _UNCUT = 16 * SEGMENT  # tokens of a segment of spans that are not cut: their states are compared with none
 _WORTH = 2**17  # predictions of a text from which on looking costs no more than a hundredth
 
 
 @dataclass(frozen=True, kw_only=True)
-class Read:
-    """Settings and statistics of reading a text."""
-
-    shape: Shape
-    stitched: Stitched
-    kernel: str  # the kernel that ran, for the record
-    workers: int | None = None  # worker processes that read the text; None: this process read it alone
-    chunks: int | None = None  # number of chunks of the text; each is one task of a worker
-    threads: int = 1  # threads of TensorFlow in a worker: 1, unless it was started with more
-
-
-Reader = Callable[[LanguageModel, EncodedText, StateOptions, Streaming, Observations], Read]
-"""Reads a text and writes its predictions into the observations."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured(Read):
+class Measured:
     """Sums over a text, and how it was read."""
 
-    collected: Collector
-    state_signature: str
+    read: Read
+    sums: LossSums
+    state: str
+    """Field of the signature, such as `state:carry`."""
     seconds: float
-
-    @property
-    def total_nats(self) -> float | None:
-        """The total loss; None if a loss is not finite."""
-        return self.collected.totals().get("nats") if self.collected.not_finite is None else None
 
 
 def measure(
@@ -68,49 +48,40 @@ def measure(
     watch: Watch | None = None,
     reader: Reader | None = None,
 ) -> Measured:
-    """Read a text and add up its losses; a watch sees more of every step.
+    """Read a text, add up its losses, and write them to a table if its path is given.
 
-    A reader reads the text instead of this process; it has no watch.
+    A watch sees more of every step. A reader reads the text instead of this process.
     """
     if losses is not None:
         require_losses_fit(losses, text)
-    collected = Collector(text.blocks, lm.width)
-    with Observations(lm) as observations:
-        began = time.perf_counter()
-        if reader is None:
-            read = _read_alone(lm, text, stateful, how, observations, watch=watch)
-        else:
-            read = reader(lm, text, stateful, how, observations)
-        seconds = time.perf_counter() - began
-        if losses is None:
-            show(text, observations, [collected], unscored=stateful.unscored)
-        else:
-            described = {"rnneval.text": text.sha256, "rnneval.checkpoint": lm.checkpoint.sha256}
-            with losses_written(losses, text, described) as writer:
-                show(text, observations, [collected, writer], unscored=stateful.unscored)
-    place = collected.not_finite
+    observations = Observations(lm, 0, text.tokens)
+    asked = TextReading(lm=lm, text=text, stateful=stateful, how=how, observations=observations, watch=watch)
+    began = time.perf_counter()
+    read = (reader or read_text)(asked)
+    seconds = time.perf_counter() - began
+    table = Losses(text=text, unscored=stateful.unscored, **observations.get(0, text.tokens)._asdict())
+    sums = add_up(table, lm.width)
+    place = sums.not_finite
     if place is not None and lm.output_kind == "probabilities" and place.value == np.inf:
         raise CheckpointError(
             f"the model gives probability 0 to token {place.token} (byte {place.byte} of the text): its loss is "
             "infinite; give logits instead, or make the softmax a layer, which rnneval can leave out"
         )
-    return Measured(**vars(read), collected=collected, state_signature=stateful.signature, seconds=seconds)
+    if losses is not None:
+        write_losses(table, losses, {"rnneval.text": text.sha256, "rnneval.checkpoint": lm.checkpoint.sha256})
+    return Measured(read=read, sums=sums, state=stateful.signature, seconds=seconds)
 
 
-def _read_alone(
-    lm: LanguageModel,
-    text: EncodedText,
-    stateful: StateOptions,
-    how: Streaming,
-    observations: Observations,
-    *,
-    watch: Watch | None,
-) -> Read:
+def read_text(asked: TextReading) -> Read:
+    """Read a text in this process, or in others beside it where that ends sooner."""
+    lm, text, stateful, how, watch = asked.lm, asked.text, asked.stateful, asked.how, asked.watch
     spans = stateful.spans(text)
     rows, segment, cut = how.rows(lm, spans.predictions), stateful.step, stateful.state == "carry"
     lasts = fragile = False
     if cut and how.streams == "auto" and pays_to_look(lm, spans, rows):
         lasts, fragile = _look(lm, text, spans, rows, how)
+    if not lasts and (read := read_beside(asked)) is not None:
+        return read
     if lasts:
         rows, segment, cut = min(rows, len(spans)), segment or _UNCUT, False
     shape = shape_for(spans, lm.width, rows=rows, segment=segment)
@@ -119,7 +90,7 @@ def _read_alone(
     sees = "losses" if watch is None else watch.sees
     scorer = lm.scorer(shape, kernel=how.kernel, padded=how.padded, sees=sees)
     runner = Runner(text, shape, scorer, start=lm.start(), watch=watch, padded=how.padded)
-    reader = Rows(runner, stitch.spans, observations, progress=how.progress)
+    reader = Rows(runner, stitch.spans, asked.observations, progress=how.progress)
     stitched = reader.stitched(how.tolerance, audited=stitch.audited).result
     if lasts:
         stitched.lasts, stitched.fragile = True, fragile
@@ -128,7 +99,7 @@ def _read_alone(
 
 def pays_to_look(lm: LanguageModel, spans: Spans, rows: int) -> bool:
     """Return whether a text is so long, and the vocabulary so large, that reading in vain would cost much."""
-    long = int(spans.lengths.max(initial=0)) >= 2 * _TOKENS and spans.predictions >= _WORTH
+    long = int(spans.lengths.max(initial=0)) >= 2 * _PASSAGE and spans.predictions >= _WORTH
     return long and rows > 1 and lm.width > len(lm.start())
 
 
@@ -143,12 +114,12 @@ def _look(lm: LanguageModel, text: Ids, spans: Spans, rows: int, how: Streaming)
     shape = Shape(rows=3, segment=SEGMENT)
     scorer = lm.scorer(shape, kernel=how.kernel, padded=how.padded, parallel=False)
     runner = Runner(text, shape, scorer, start=lm.start())
-    middle = int(spans.starts[longest]) + _TOKENS
-    before = Job(span=longest, at=middle - _TOKENS, stop=middle, state=lm.start())
+    middle = int(spans.starts[longest]) + _PASSAGE
+    before = Job(span=longest, at=middle - _PASSAGE, stop=middle, state=lm.start())
     runner.run(deque([before]), lambda rows: [True] * len(rows))
     carried = before.state
     (near,) = nudged([carried])
-    jobs = [Job(span=longest, at=middle, stop=middle + _TOKENS, state=state) for state in (carried, lm.start(), near)]
+    jobs = [Job(span=longest, at=middle, stop=middle + _PASSAGE, state=state) for state in (carried, lm.start(), near)]
     differences: dict[int, float] = {}
 
     def compare(three: list[Boundary]) -> list[bool]:
@@ -158,9 +129,3 @@ def _look(lm: LanguageModel, text: Ids, spans: Spans, rows: int, how: Streaming)
     runner.run(deque(jobs), compare)
     lasts = segments_to_go(differences, how.tolerance) * SEGMENT > PASSES * spans.predictions / rows
     return lasts, grew(near, jobs[2].state, carried, jobs[0].state)
-
-
-def inputs_of(lm: LanguageModel, text: Paths | InMemory) -> list[Named]:
-    """Return the files that a model and a text come from, which no output may replace."""
-    checkpoint = named_checkpoint("the checkpoint", lm.checkpoint.path) if lm.checkpoint.path else []
-    return [*checkpoint, *named("the text", None if isinstance(text, InMemory) else text)]

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import rnneval
-from rnneval.evaluate.losses import from_losses
+from rnneval.evaluate.imported import from_losses
 from rnneval.gates.sides import difference_between
 from rnneval.text import Vocabulary
 from tests.evaluate.small import LETTERS, WORDS, codes, letters, sentences, stacked

@@ -1,9 +1,7 @@
 """Baselines that learn: fitted to the text of `--fit-on`, scored on the same tokens as the model."""
 
-import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,20 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.errors import UsageError
-from rnneval.evaluate.collect import Collector, show
+from rnneval.evaluate.losses import Losses, add_up
 from rnneval.gates import change_of_loss
 from rnneval.metrics import baselines
 from rnneval.metrics.baselines.ngram import COPIED_TOKENS, MOST_TOKENS, TokenText, copied, losses_by_order
 from rnneval.options import LARGEST_ORDER, FitGroup
-from rnneval.records.paths import named
 from rnneval.records.run import Blocks, Ngram, Score
 from rnneval.records.run import Warning as Warned
-from rnneval.text import EncodedText, TextOptions, Vocabulary, encode
-from rnneval.text.sources import refuse_overlap
+from rnneval.text import EncodedText, TextOptions, Vocabulary, encode, refuse_overlap
 
 _FURTHER = 2  # orders to try above the best one
 _MANY_COPIED = 0.1
-_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,35 +66,21 @@ def fit(
     """
     if options.fit_on is None:
         return None
-    files = [each.path for each in named("--fit-on", options.fit_on)]
     fit_as = replace(read_as, part=options.fit_part, part_option="--fit-part")
-    held_out = (scored.sha256, scored.signature_part, scored.taken, scored.blocks.ends.tobytes())
-    read = (vocabulary.sha256, vocabulary.first_id, width, options.max_order, unscored)
-    key = (_states(files), fit_as, held_out, read)
-    if key[0] is None or key not in _LATEST:
-        with encode(files, vocabulary, fit_as) as text:
+    with encode(options.fit_on, vocabulary, fit_as) as text:
+        refuse_overlap(text.taken, scored.taken)
+        texts = [(one.sha256, one.signature_part, one.blocks.ends.tobytes()) for one in (text, scored)]
+        key = (*texts, vocabulary.sha256, vocabulary.first_id, width, options.max_order, unscored)
+        if key not in _LATEST:
             found = _fitted(text, scored, width, options.max_order, unscored)
-        _LATEST.clear()
-        _LATEST[key] = found
+            _LATEST.clear()
+            _LATEST[key] = found
     return _LATEST[key]
-
-
-def _states(files: Sequence[str]) -> tuple[tuple[int, ...], ...] | None:
-    """Return numbers that differ once a file has changed; None where one cannot be read twice."""
-    try:
-        found = [Path(file).stat() for file in files]
-    except (OSError, ValueError):
-        return None  # the message comes when it is read
-    states = tuple((each.st_dev, each.st_ino, each.st_size, each.st_mtime_ns) for each in found)
-    return states if all(stat.S_ISREG(each.st_mode) for each in found) else None
 
 
 def _fitted(text: EncodedText, scored: EncodedText, width: int, max_order: int | None, unscored: int) -> Fitted:
     """Score every order, and keep the sums by block of the best."""
-    refuse_overlap(text.taken, scored.taken)
-    counts = np.zeros(width, np.int64)
-    for start in range(0, text.tokens, _CHUNK):
-        counts += np.bincount(text.ids(start, min(start + _CHUNK, text.tokens)), minlength=width)
+    counts = np.bincount(text.ids(0, text.tokens), minlength=width)
     if max_order == 1:
         return Fitted(counts=counts, ngrams={}, best=None, copied=0.0)
     for one, said, part in ((text, "the --fit-on text", "--fit-part"), (scored, "the scored text", "--part")):
@@ -120,8 +101,7 @@ def _fitted(text: EncodedText, scored: EncodedText, width: int, max_order: int |
         elif max_order is None and each.order >= best.order + _FURTHER:
             break
     assert best is not None  # noqa: S101 - the highest order is at least 2
-    collected = Collector(scored.blocks, width)
-    show(scored, best.nats, [collected], unscored=unscored)
+    sums = add_up(Losses(text=scored, unscored=unscored, nats=best.nats), width)
     return Fitted(
         counts=counts,
         ngrams={f"ngram-{order}": mean for order, mean in means.items()},
@@ -130,7 +110,7 @@ def _fitted(text: EncodedText, scored: EncodedText, width: int, max_order: int |
             discounts=best.discounts,
             fitted_tokens=text.tokens,
             fitted_sha256=text.sha256,
-            nats=collected.blocks().sums["nats"],
+            nats=sums.blocks.sums["nats"],
         ),
         copied=float(copied(fitted, held_out, vocabulary_size=width)[wanted].mean()),
     )
@@ -143,7 +123,7 @@ def change_in_nats(baseline: Blocks, candidate: Blocks) -> Score:
     return Score(value=found.value, unit="nats a token", low=low, high=high)
 
 
-def baselines_of(collected: Collector, fitted: Fitted | None) -> dict[str, float]:
-    """Return nats a token of every baseline."""
-    base = baselines.nats_per_token(collected.id_counts, None if fitted is None else fitted.counts)
+def baselines_of(id_counts: NDArray[np.int64], fitted: Fitted | None) -> dict[str, float]:
+    """Return nats a token of every baseline; `id_counts` says how often each id was scored, `(V,)`."""
+    base = baselines.nats_per_token(id_counts, None if fitted is None else fitted.counts)
     return base if fitted is None else {**base, **fitted.ngrams}

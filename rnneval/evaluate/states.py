@@ -5,19 +5,20 @@ row's overlap is re-evaluated, and the new sums replace the first ones. Covarian
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.evaluate.losses import long_array
 from rnneval.evaluate.rows import Boundary, Watch
 from rnneval.metrics.diagnostics import sums
 from rnneval.metrics.diagnostics.summary import Collected, Covariance, summary
 from rnneval.models.protocol import LayerState, Layout, SeenRows, Sees, Trajectory
 from rnneval.records.run import StateSummary
 from rnneval.text import EncodedText
-from rnneval.text.spool import DiskArray
 
 EVERY = 16
 MOST = 1 << 16
@@ -25,8 +26,8 @@ ENOUGH = 1 << 12
 """The most samples of a covariance: the products and the memory of more are much of a summary's cost."""
 _FEWEST_SUMS = 1 << 12  # positions of the slowest sums that a text keeps at least, where it has as many
 _CHUNK = 2048
-_MEMORY = 64 << 20  # bytes of samples that may be held in memory
 _ONCE = (-1, -1)  # the group of all segments that are read only once
+_REST = -1  # the group of all rows of a chunk but the first
 
 Floats = NDArray[np.float32]
 
@@ -47,43 +48,26 @@ def sampling(tokens: int, most: int = MOST) -> int:
 
 
 class Samples:
-    """Vectors `(D,)` at the positions 0, every, 2 · every, … of a text: in memory, or in an unnamed file."""
+    """Vectors `(D,)` at the positions 0, every, 2 · every, … of a text."""
 
     def __init__(self, every: int, size: int, tokens: int, *, holds: str) -> None:
         """Make room for every sample of the text; `holds` names the content in messages."""
         self._every = every
-        count = -(-tokens // every)
-        fits = count * size * 4 <= _MEMORY
-        self._held: Floats = np.zeros((count if fits else 0, size), np.float32)
-        self._disk = None if fits else DiskArray(np.float32, (size,), holds=holds)
+        self.held: Floats = long_array((-(-tokens // every), size), np.float32, holds)
+        self._from, self._to = len(self.held), 0  # the samples that were written, first and one past the last
 
     def put(self, first: int, vectors: Floats) -> None:
         """Write vectors `(n, D)` of consecutive samples, the first of them that of position `first`."""
         place = first // self._every
-        if self._disk is None:
-            self._held[place : place + len(vectors)] = vectors
-        else:
-            self._disk.write(place, vectors)
+        self._from, self._to = min(self._from, place), max(self._to, place + len(vectors))
+        self.held[place : place + len(vectors)] = vectors
 
-    def chunks(self, tokens: int) -> Iterator[tuple[NDArray[np.int64], Floats]]:
-        """Yield positions `(n,)` and vectors `(n, D)`, in the order of the text."""
-        positions = np.arange(0, tokens, self._every)
-        for start in range(0, len(positions), _CHUNK):
-            at = positions[start : start + _CHUNK]
-            stop = start + len(at)
-            yield at, self._held[start:stop] if self._disk is None else self._disk.read(start, stop)
-
-    def close(self) -> None:
-        """Free the disk space."""
-        if self._disk is not None:
-            self._disk.close()
-
-    def __del__(self) -> None:
-        """Free the disk space of a run that was interrupted."""
-        self.close()
+    def written(self) -> tuple[int, Floats]:
+        """Return the position of the first sample that was written, and the samples from there on to the last."""
+        return self._from * self._every, self.held[self._from : self._to]
 
 
-class Row(NamedTuple):
+class SegmentSums(NamedTuple):
     """The sums and samples of one row's segment: all states end to end."""
 
     additive: NDArray[np.float64]
@@ -142,6 +126,28 @@ class StateWatch(Watch):
         self._kept: dict[tuple[int, int], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
         self._samples: Samples | None = None
 
+    def for_chunk(self) -> Self:
+        """Return a watch over a chunk of the same text, which has seen nothing yet."""
+        other = copy(self)
+        other._layout, other._kept, other._samples = Layout(states=self.slots), {}, None
+        return other
+
+    def part(self) -> Any:
+        """Return the sums of each group of the first row, those of all other rows, and the samples."""
+        first = {group: sums for (span, group), sums in self._kept.items() if span == 0}
+        self._kept = {key: sums for key, sums in self._kept.items() if key[0] != 0}
+        return first, self._totals(), None if self._samples is None else self._samples.written()
+
+    def include(self, chunk: int, part: Any) -> None:
+        """Take the sums and samples of a chunk, in place of its earlier ones."""
+        first, rest, samples = part
+        self._kept = {key: sums for key, sums in self._kept.items() if key[0] != chunk}
+        self._kept |= {(chunk, group): sums for group, sums in first.items()}
+        if rest[0].size:
+            self._kept[chunk, _REST] = rest
+        if samples is not None:
+            self._put_samples(*samples)
+
     @property
     def slots(self) -> dict[str, LayerState]:
         """The states that were seen, by their names in a record."""
@@ -162,7 +168,7 @@ class StateWatch(Watch):
         sampled = np.concatenate(parts or [np.zeros((len(row), 0), np.float32)], axis=1)  # all states side by side
         bounds = np.searchsorted(row, np.arange(len(counts) + 1)).tolist()
         return [
-            Row(additive[k], peaks[k], at + -at % self._every, sampled[bounds[k] : bounds[k + 1]])
+            SegmentSums(additive[k], peaks[k], at + -at % self._every, sampled[bounds[k] : bounds[k + 1]])
             for k, at in enumerate(first)
         ]
 
@@ -174,7 +180,7 @@ class StateWatch(Watch):
 
     def put(self, row: Boundary, group: int | None) -> None:
         """Add a segment to its group; the first segment of a group replaces what was kept of the group."""
-        seen: Row = row.inside
+        seen: SegmentSums = row.inside
         key = _ONCE if group is None else (row.job.span, group)
         begins = group is not None and row.job.boundary == group + 1
         if begins or key not in self._kept:
@@ -184,13 +190,19 @@ class StateWatch(Watch):
             additive += seen.additive
             np.maximum(peaks, seen.peaks, out=peaks)
         if len(seen.samples):
-            if self._samples is None:
-                holds = "sampled states (none are kept with --no-states)"
-                self._samples = Samples(self._every, seen.samples.shape[1], self._tokens, holds=holds)
-            self._samples.put(seen.first, seen.samples)
+            self._put_samples(seen.first, seen.samples)
+
+    def _put_samples(self, first: int, samples: Floats) -> None:
+        if self._samples is None:
+            self._samples = Samples(self._every, samples.shape[1], self._tokens, holds="sampled states (--no-states)")
+        self._samples.put(first, samples)
+
+    def are_read(self, every: int) -> NDArray[np.bool_]:
+        """Return whether each of these positions is an input token, which the last of a document is not."""
+        return ~np.isin(np.arange(0, self._tokens, every), self._stops - 1)
 
     def finish(self) -> States:
-        """Add everything up, and close the file of samples."""
+        """Add everything up."""
         found, missing = {}, self._layout.missing
         for collected, slot in zip(self._collected(self._covariances()), self.slots.values(), strict=True):
             made = summary(collected)
@@ -198,8 +210,6 @@ class StateWatch(Watch):
                 missing[slot.key] = "a state is not a finite number"
             else:
                 found[slot.key] = made
-        if self._samples is not None:
-            self._samples.close()
         return States(summaries=found, missing=missing)
 
     def _collected(self, covariances: Sequence[Covariance]) -> Iterator[Collected]:
@@ -225,13 +235,15 @@ class StateWatch(Watch):
         return np.sum([part for part, _ in kept], axis=0), np.stack([part for _, part in kept]).max(axis=0)
 
     def _covariances(self) -> list[Covariance]:
-        """Return one covariance a state, from the samples of input tokens: the last token of a document is none."""
+        """Return one covariance a state, from the samples of input tokens."""
         units = [slot.units for slot in self.slots.values()]
         found = [Covariance(n) for n in units]
         if self._samples is None or not found:
             return found
-        for positions, vectors in self._samples.chunks(self._tokens):
-            read = vectors[~np.isin(positions, self._stops - 1)]
+        wanted = self.are_read(self._every)
+        for start in range(0, len(wanted), _CHUNK):
+            some = slice(start, start + _CHUNK)
+            read = self._samples.held[some][wanted[some]]
             for covariance, part in zip(found, np.split(read, np.cumsum(units)[:-1], axis=1), strict=True):
                 covariance.add(part)
         return found

@@ -1,0 +1,319 @@
+"""States of any library as nests of arrays, and their packing into one vector per row and back.
+
+A *nest* is an array or a number, or holds nests: a tuple, list, dict, named tuple, dataclass, or another object with
+attributes that hold arrays. None holds nothing, and an attribute without arrays stays as it is. No library is imported
+here: an array is made again by the module that its own type comes from.
+"""
+
+import copy
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.errors import CheckpointError
+from rnneval.models.protocol import Vectors
+
+_NUMBERS = (bool, int, float, complex, np.generic)
+_MAKERS = ("from_numpy", "convert_to_tensor", "asarray", "array")
+"""Names of the function that makes an array of a NumPy array, in PyTorch, TensorFlow, the array standard and others."""
+_MOST = 2**53  # whole numbers up to here are exact in float64
+
+# Nests
+
+
+def is_array(value: Any) -> bool:
+    """Return whether NumPy may read a value: an array of any library, or a number."""
+    return isinstance(value, _NUMBERS) or hasattr(value, "__array__") or hasattr(value, "__dlpack__")
+
+
+def leaves_of(nest: Any) -> dict[str, Any]:
+    """Return the leaves of a nest by path, in a fixed order; a leaf that is no array makes it one that is not packed.
+
+    Example:
+        >>> leaves_of({"h": (1.0, 2.0), "c": None})
+        {"state['h'][0]": 1.0, "state['h'][1]": 2.0}
+    """
+    found: dict[str, Any] = {}
+    _walk(nest, found.__setitem__, lambda *_: None)
+    return found
+
+
+def form_of(nest: Any) -> str:
+    """Return the containers of a nest as text, with `*` for each leaf.
+
+    Example:
+        >>> form_of({"h": (1.0, 2.0), "c": None})
+        "dict(['c']: None, ['h']: tuple([0]: *, [1]: *))"
+    """
+
+    def joined(container: Any, children: Mapping[str, str]) -> str:
+        inside = ", ".join(f"{step}: {form}" for step, form in children.items())
+        return "None" if container is None else f"{type(container).__name__}({inside})"
+
+    form: str = _walk(nest, lambda *_: "*", joined)
+    return form
+
+
+def filled(nest: Any, leaves: Iterator[Any]) -> Any:
+    """Return a nest of the same form with other leaves, in the order of `leaves_of`."""
+    return _walk(nest, lambda *_: next(leaves), _rebuilt)
+
+
+def _walk(
+    nest: Any,
+    leaf: Callable[[str, Any], Any],
+    join: Callable[[Any, dict[str, Any]], Any],
+    path: str = "state",
+    above: frozenset[int] = frozenset(),
+) -> Any:
+    """Make something of each leaf, given its path, and of each container, given what was made of its children."""
+    children = _children(nest)
+    if children is None:
+        return leaf(path, nest)
+    if id(nest) in above:
+        raise CheckpointError(f"{path} is an object that holds itself: let the state be a tree of arrays")
+    above |= {id(nest)}
+    return join(nest, {step: _walk(child, leaf, join, path + step, above) for step, child in children.items()})
+
+
+def _children(nest: Any) -> dict[str, Any] | None:
+    """Return a nest's children by their steps of the path; None for a leaf."""
+    if nest is None:
+        return {}
+    if is_array(nest):
+        return None
+    if isinstance(nest, Mapping):
+        return {f"[{key!r}]": nest[key] for key in _keys(nest)}
+    if isinstance(nest, tuple) and hasattr(nest, "_fields"):
+        return {f".{name}": getattr(nest, name) for name in nest._fields}
+    if isinstance(nest, tuple | list):
+        return {f"[{index}]": child for index, child in enumerate(nest)}
+    return {f".{name}": value for name, value in _attributes(nest).items() if _holds_arrays(value)} or None
+
+
+def _rebuilt(container: Any, children: dict[str, Any]) -> Any:
+    """Return a copy of a container with other children."""
+    new = [*children.values()]
+    if isinstance(container, tuple | list):
+        return type(container)(*new) if hasattr(container, "_fields") else type(container)(new)
+    if isinstance(container, Mapping):
+        content = dict(zip(_keys(container), new, strict=True))
+        if not isinstance(container, MutableMapping):
+            return type(container)(content)  # type: ignore[call-arg]
+        mapping = copy.copy(container)  # keeps what a subclass has beside its keys, and their order
+        mapping.update(content)
+        return mapping
+    made = copy.copy(container)
+    for step, child in children.items():
+        object.__setattr__(made, step[1:], child)
+    return made
+
+
+def _keys(mapping: Mapping[Any, Any]) -> list[Any]:
+    return sorted(mapping, key=repr)  # the order of insertion may differ from call to call
+
+
+def _attributes(value: Any) -> Mapping[str, Any]:
+    """Return the attributes of an object that may be part of a state: of no class, function, module or layer."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {member.name: getattr(value, member.name) for member in dataclasses.fields(value)}
+    return {} if callable(value) or isinstance(value, ModuleType) else getattr(value, "__dict__", {})
+
+
+def _holds_arrays(value: Any, above: frozenset[int] = frozenset()) -> bool:
+    """Return whether a value is an array or holds one; objects without arrays may refer to those above them."""
+    if is_array(value) or id(value) in above:
+        return is_array(value)
+    members = value if isinstance(value, tuple | list | Mapping) else _attributes(value)
+    inside = members.values() if isinstance(members, Mapping) else members
+    return any(_holds_arrays(child, above | {id(value)}) for child in inside)
+
+
+# Arrays of other libraries
+
+
+def as_array(value: Any, path: str) -> NDArray[Any]:
+    """Read a leaf or logits of any library as a NumPy array of numbers, without a copy where there need be none.
+
+    A tensor of PyTorch is detached from its graph. Types that NumPy lacks, such as bfloat16, become float32. Arrays on
+    other devices, and values that are no numbers, are refused.
+    """
+    if hasattr(value, "detach"):
+        value = value.detach()
+    try:
+        if "bfloat16" in str(getattr(value, "dtype", "")) and hasattr(value, "float"):
+            value = value.float()  # PyTorch's, which NumPy cannot read
+        is_plain = hasattr(value, "__array__") or isinstance(value, _NUMBERS)
+        array: NDArray[Any] = np.asarray(value) if is_plain else np.from_dlpack(value)
+        # The types of ml_dtypes become float32.
+        return array if array.dtype.kind in "biufc" else array.astype(np.float32)
+    except (TypeError, RuntimeError, BufferError, ValueError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{path} is a {_kind(value)}: arrays of numbers on the CPU are needed ({why})") from error
+
+
+def _kind(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def made_like(array: NDArray[Any], like: Any) -> Any:
+    """Return an array as the library and type of another leaf: a tensor of PyTorch for a tensor of PyTorch."""
+    if isinstance(like, np.ndarray):
+        return array.astype(like.dtype, copy=False)
+    if isinstance(like, _NUMBERS):
+        return type(like)(array.item())
+    if hasattr(like, "__array_namespace__"):
+        return like.__array_namespace__().asarray(array, dtype=like.dtype)
+    library = sys.modules[type(like).__module__.partition(".")[0]]
+    maker = next((getattr(library, name) for name in _MAKERS if hasattr(library, name)), None)
+    if maker is None:
+        raise CheckpointError(
+            f"{library.__name__} has no function that makes a {_kind(like)} of a NumPy array ({', '.join(_MAKERS)}): "
+            "let the state be arrays of NumPy, PyTorch, JAX or TensorFlow"
+        )
+    made = maker(np.ascontiguousarray(array))
+    return made.to(device=like.device, dtype=like.dtype) if hasattr(made, "to") else made
+
+
+# Packing
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StateLeaf:
+    """One array or number of a state."""
+
+    path: str
+    like: Any = field(repr=False)  # as the model returned it; its library and type are used again
+    dtype: np.dtype[Any]
+    axis: int | None  # the batch axis; None for a value that all rows of a call share
+    shape: tuple[int, ...]  # shape of one row, without the batch axis; the whole shape where there is none
+    kind: Literal["state", "counter", "constant"] = "state"
+    """A counter counts tokens or calls, and changes no prediction. A constant never changes, and is not packed."""
+
+    @property
+    def size(self) -> int:
+        """Count of real numbers in one row."""
+        return int(np.prod(self.shape, dtype=np.int64)) * (2 if self.dtype.kind == "c" else 1)
+
+    def packed(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return an array as real numbers, `(rows, size)`; `(1, size)` where rows share it."""
+        rows_first = array[None] if self.axis is None else np.moveaxis(array, self.axis, 0)
+        flat = np.ascontiguousarray(rows_first).reshape(len(rows_first), -1)
+        if flat.dtype.kind in "iu" and np.abs(flat.astype(np.float64)).max(initial=0) > _MOST:
+            raise CheckpointError(f"{self.path} holds whole numbers beyond ±2⁵³, which cannot be carried: use int32")
+        return flat.view(flat.real.dtype) if flat.dtype.kind == "c" else flat
+
+    def unpacked(self, columns: NDArray[Any]) -> NDArray[Any]:
+        """Return columns `(rows, size)` as an array of the leaf's shape and type; it shares no memory with them."""
+        if self.dtype.kind == "c":
+            numbers: NDArray[Any] = np.array(columns, self.dtype.type().real.dtype, order="C").view(self.dtype)
+        else:
+            numbers = (np.rint(columns) if self.dtype.kind in "iub" else columns).astype(self.dtype)
+        if self.axis is None:
+            return np.ascontiguousarray(numbers[0]).reshape(self.shape)
+        return np.ascontiguousarray(np.moveaxis(numbers.reshape(-1, *self.shape), 0, self.axis))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Packing:
+    """Conversion of states, nests of arrays, into vectors, and back.
+
+    Vectors are `(rows, D)`. For a state with counters they are records `(rows,)` with the fields `numbers`, `(D,)`, and
+    `counters`, which are carried and not compared: two readings of a text agree although they count differently.
+    """
+
+    example: Any = field(repr=False)  # a state that the model returned
+    leaves: tuple[StateLeaf, ...]
+    initial: Callable[[int], Any] | None = field(repr=False)
+    """Makes the initial state, where it is unlike every state that is returned; it has no vector of its own then."""
+    separate: bool = False  # whether the model reads one row at a time
+
+    @cached_property
+    def columns(self) -> Mapping[StateLeaf, slice]:
+        """The columns of each leaf among the numbers, or among the counters."""
+        ends, found = {"state": 0, "counter": 0}, {}
+        for leaf in self.leaves:
+            if leaf.kind != "constant":
+                found[leaf] = slice(ends[leaf.kind], ends[leaf.kind] + leaf.size)
+                ends[leaf.kind] += leaf.size
+        return found
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of a packed row: its numbers are float64 where a leaf is not exact in float32."""
+        sizes = {kind: sum(leaf.size for leaf in self.leaves if leaf.kind == kind) for kind in ("state", "counter")}
+        exact = ("float16", "float32", "complex64", "bool")
+        wide = any(leaf.dtype.name not in exact for leaf in self.leaves if leaf.kind == "state")
+        numbers = ("numbers", np.float64 if wide else np.float32, (sizes["state"] + (self.initial is not None),))
+        return np.dtype([numbers, ("counters", np.int64, (sizes["counter"],))])
+
+    def zeros(self) -> Vectors:
+        """Return the packed row that stands for an initial state without a vector of its own."""
+        row: Any = np.zeros(1, self.dtype)[0]
+        return row if row["counters"].size else row["numbers"]
+
+    def pack(self, state: Any, rows: int) -> Vectors:
+        """Pack a state; refuse another form than in the first calls, or other shapes."""
+        if form_of(state) != form_of(self.example):
+            raise CheckpointError(
+                f"step returned a state of the form {form_of(self.example)} at first, and now {form_of(state)}: every "
+                "call must return the same form"
+            )
+        packed = np.empty(rows, self.dtype)
+        packed["numbers"][:, -1:] = 1  # this is no initial state; else a leaf's
+        for leaf, value in zip(self.leaves, leaves_of(state).values(), strict=True):
+            array = as_array(value, leaf.path)
+            wanted = leaf.shape if leaf.axis is None else (*leaf.shape[: leaf.axis], rows, *leaf.shape[leaf.axis :])
+            if array.shape != wanted:
+                raise CheckpointError(
+                    f"step returned {leaf.path} of shape {array.shape}: {wanted} is needed, as before"
+                )
+            if leaf.kind != "constant":
+                _by_kind(packed)[leaf.kind][:, self.columns[leaf]] = leaf.packed(array)
+            elif not np.array_equal(array, as_array(leaf.like, leaf.path)):
+                raise CheckpointError(f"{leaf.path} has no batch axis, and changes after several calls: give it one")
+        return packed if packed["counters"].size else packed["numbers"]
+
+    def unpack(self, vectors: Vectors) -> Any:
+        """Make a state of packed rows that may go into one call."""
+        fields = _by_kind(vectors)
+        if self.initial is not None and fields["state"][0, -1] < 0.5:
+            return self.initial(len(vectors))
+        arrays = (
+            leaf.like
+            if leaf.kind == "constant"
+            else made_like(leaf.unpacked(fields[leaf.kind][:, self.columns[leaf]]), leaf.like)
+            for leaf in self.leaves
+        )
+        return filled(self.example, arrays)
+
+    def groups(self, vectors: Vectors) -> list[NDArray[np.intp]]:
+        """Return the rows of each call: all of them, unless values that rows share in a call differ."""
+        rows, fields = np.arange(len(vectors)), _by_kind(vectors)
+        if self.separate:
+            return list(rows[:, None])
+        shared = [fields[leaf.kind][:, columns] for leaf, columns in self.columns.items() if leaf.axis is None]
+        if self.initial is not None:
+            shared.append(fields["state"][:, -1:])
+        if not shared:
+            return [rows]
+        kinds, of_row = np.unique(np.concatenate(shared, axis=1), axis=0, return_inverse=True)
+        return [np.flatnonzero(of_row.reshape(-1) == kind) for kind in range(len(kinds))]
+
+
+def numbers_of(packed: Any) -> NDArray[np.floating[Any]]:
+    """Return the numbers of packed states, `(…, D)`, which are compared; their counters are left out."""
+    numbers: NDArray[np.floating[Any]] = packed["numbers"] if packed.dtype.names else packed
+    return numbers
+
+
+def _by_kind(packed: Any) -> dict[str, NDArray[Any]]:
+    """Return the parts of packed rows, by the kind of leaf that they hold."""
+    return {"state": numbers_of(packed), "counter": packed["counters"] if packed.dtype.names else packed}

@@ -1,0 +1,531 @@
+"""`from_step`: a language model of any framework, given as a function from ids and a state to logits and a state.
+
+`StepFunction` calls the user's function and checks what it returns. `probe` calls it a few times, and finds the batch
+axis and the kind of every array of its state. `StepLM` is the model that the engine runs.
+"""
+
+import hashlib
+import os
+import re
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.errors import CheckpointError, UsageError
+from rnneval.models.protocol import (
+    LayerState,
+    Layout,
+    Predicted,
+    Scorer,
+    SeenRows,
+    Sees,
+    Shape,
+    Stepped,
+    Trajectory,
+    Vectors,
+)
+from rnneval.models.scoring import score_logits
+from rnneval.models.state import (
+    Packing,
+    StateLeaf,
+    as_array,
+    filled,
+    form_of,
+    is_array,
+    leaves_of,
+    made_like,
+    numbers_of,
+)
+from rnneval.records.run import Checkpoint
+from rnneval.text import Vocabulary, given_vocabulary
+
+_PIECES = (2, 3, 1)  # tokens of the calls of the probe
+_ROWS = (2, 3)
+_SHIFT = 1000
+_ROUNDING = 1e-6  # largest difference, relative to the largest logit, of two calls that count as equal
+_FINGERPRINT = (2, 64)  # rows and tokens of the text whose logits tell one model from another
+_NO_STATES = (
+    "step returns its state at the end of a call only; from_step(…, every_token=True) calls it token by token, "
+    "which takes longer"
+)
+_OPAQUE = "it is no nest of arrays that NumPy can read"
+
+# The function
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StepFunction:
+    """A user's step function and its initial state; every call is checked."""
+
+    step: Callable[[NDArray[np.int32], Any], Any]
+    initial_state: Callable[[int], Any] | None
+    width: int  # V, the number of logits
+
+    def begin(self, rows: int) -> Any:
+        """Return the initial state of `rows` rows."""
+        if self.initial_state is None:
+            return None
+        try:
+            return self.initial_state(rows)
+        except Exception as error:
+            raise CheckpointError(f"initial_state({rows}) raised {_brief(error)}") from error
+
+    def __call__(self, ids: NDArray[np.int32], state: Any) -> tuple[NDArray[Any], Any]:
+        """Read ids `(batch, time)` from a state; return logits `(batch, time, V)` of NumPy and the user's own state."""
+        try:
+            returned = self.step(np.array(ids, np.int32), state)  # a copy: PyTorch warns of arrays that are read only
+        except Exception as error:
+            raise CheckpointError(f"step raised {_brief(error)} on ids of shape {ids.shape}") from error
+        if not isinstance(returned, tuple | list) or len(returned) != 2:
+            raise CheckpointError(f"step returned a {type(returned).__name__}: a pair is needed, (logits, state)")
+        logits, wanted = as_array(returned[0], "the logits"), (*ids.shape, self.width)
+        if logits.shape != wanted or logits.dtype.kind == "c":
+            raise CheckpointError(
+                f"step returned logits of shape {logits.shape} and type {logits.dtype} for ids of shape {ids.shape}: "
+                f"real numbers of shape {wanted} are needed, (batch, time, vocab_size)"
+            )
+        return logits, returned[1]
+
+    def random_ids(self, rows: int, tokens: int) -> NDArray[np.int32]:
+        """Return ids to try the function on, `(rows, tokens)`; id 0, which may mean padding, is left out."""
+        low = 1 if self.width > 2 else 0
+        return np.random.default_rng([0, tokens]).integers(low, self.width, (rows, tokens), dtype=np.int32)
+
+
+def _brief(error: Exception) -> str:
+    """Return type and message of an error, and the line of the user's own code, if it is known."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if "site-packages" not in f.filename and f.filename not in (__file__, "<string>")]
+    where = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}{where}"
+
+
+# The probe
+
+
+class _Trial(NamedTuple):
+    """Three calls over pieces of a text: `(rows, tokens)` each, and what the function made of them."""
+
+    pieces: list[NDArray[np.int32]]
+    logits: list[NDArray[Any]]
+    states: list[Any]  # the state after each call
+    arrays: list[dict[str, NDArray[Any]]]  # copies of its arrays, by path
+
+
+def probe(function: StepFunction, *, separate: bool) -> tuple[Packing | None, bool]:
+    """Call a step function a few times, and find the batch axis and the kind of every array of its state.
+
+    Returns the packing of its state, None where that is no nest of arrays, and whether the same ids give the same
+    logits, also from a state that was packed. A state that cannot be carried is refused.
+    """
+    trials = [_tried(function, rows) for rows in ((1,) if separate else _ROWS)]
+    first, example = trials[0], trials[0].states[-1]
+    leaves = leaves_of(example)
+    if not all(map(is_array, leaves.values())):
+        function(function.random_ids(1, 2), function.begin(1))  # such a state is carried as it is, in one row
+        return None, _repeats(function, first, None)
+    for state in (state for trial in trials for state in trial.states):
+        if form_of(state) != form_of(example):
+            raise CheckpointError(f"step returned a state of the form {form_of(example)} and one of {form_of(state)}")
+    found = [_leaf(path, like, trials, separate=separate) for path, like in leaves.items()]
+    found = [replace(leaf, kind="counter") if _is_counter(function, first, leaf) else leaf for leaf in found]
+    packing = Packing(example=example, leaves=tuple(found), initial=None, separate=separate)
+    if not _survives_packing(function, packing, len(first.pieces[0])):
+        packing = replace(packing, initial=function.begin)
+    return packing, _repeats(function, first, packing)
+
+
+def _tried(function: StepFunction, rows: int) -> _Trial:
+    """Read three pieces of a text, and see that the states given stay as they are."""
+    pieces = np.split(function.random_ids(rows, sum(_PIECES)), np.cumsum(_PIECES)[:-1], axis=1)
+    trial, state = _Trial(pieces, [], [], []), function.begin(rows)
+    for piece in pieces:
+        before = _arrays(state)
+        try:
+            logits, after = function(piece, state)
+        except CheckpointError as error:
+            if rows == 1 or error.__cause__ is None:
+                raise
+            raise CheckpointError(f"{error}; if it reads one row at a time, give batched=False") from error
+        for path, array in _arrays(state).items():
+            if path not in before or not _same(array, before[path]):
+                raise CheckpointError(
+                    f"step changes the state that it is given, at {path}: the state before a call may be needed again, "
+                    "so make a new array, or begin with a copy of it"
+                )
+        state = after
+        trial.logits.append(logits)
+        trial.states.append(state)
+        trial.arrays.append(_arrays(state))
+    return trial
+
+
+def _arrays(state: Any) -> dict[str, NDArray[Any]]:
+    """Return copies of the arrays of a state, by path; leaves that are no arrays are left out."""
+    return {path: np.array(as_array(leaf, path)) for path, leaf in leaves_of(state).items() if is_array(leaf)}
+
+
+def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    return np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
+
+
+def nearly_equal(a: NDArray[Any], b: NDArray[Any], tolerance: float) -> bool:
+    """Return whether numbers differ by at most a share of the largest; infinities, as of ids ruled out, must agree."""
+    largest = np.abs(b, where=np.isfinite(b), out=np.zeros(b.shape)).max(initial=1e-30)
+    return np.allclose(a, b, rtol=0, atol=tolerance * float(largest))
+
+
+def _leaf(path: str, like: Any, trials: Sequence[_Trial], *, separate: bool) -> StateLeaf:
+    """Describe one array of the state from its values after each call, for each number of rows."""
+    seen = [[arrays[path] for arrays in trial.arrays] for trial in trials]
+    last = seen[0][-1]
+    for after in seen:
+        shapes = [array.shape for array in after]
+        if len(set(shapes)) > 1:
+            raise CheckpointError(
+                f"{path} grows with the text: its shape is {shapes[0]} after {_PIECES[0]} tokens, then {shapes[1]}. A "
+                "model that keeps its whole past (a key-value cache) is not recurrent, and cannot be evaluated here; "
+                "an array of fixed shape can"
+            )
+    leaf = StateLeaf(path=path, like=like, dtype=last.dtype, axis=None, shape=last.shape)
+    if separate:
+        return leaf
+    two, three = (after[-1].shape for after in seen)
+    if two != three:
+        differing = [axis for axis, sizes in enumerate(zip(two, three, strict=False)) if sizes[0] != sizes[1]]
+        if len(two) != len(three) or [(two[axis], three[axis]) for axis in differing] != [_ROWS]:
+            raise CheckpointError(
+                f"{path} has the shape {two} for {_ROWS[0]} rows and {three} for {_ROWS[1]}: exactly one axis must be "
+                "as long as the batch, and the others must not depend on it"
+            )
+        axis = differing[0]
+        return replace(leaf, axis=axis, shape=two[:axis] + two[axis + 1 :])
+    if all(_same(array, last) for after in seen for array in after):
+        return replace(leaf, kind="constant")
+    if last.size > 1:
+        raise CheckpointError(
+            f"{path} has no batch axis: its shape is {last.shape} for {_ROWS[0]} rows and for {_ROWS[1]}, and its "
+            "values change. Give it one row for each row of ids, or batched=False if step reads one row at a time"
+        )
+    return leaf
+
+
+def _is_counter(function: StepFunction, trial: _Trial, leaf: StateLeaf) -> bool:
+    """Return whether an array counts tokens or calls, and another count changes no prediction."""
+    after = [arrays[leaf.path] for arrays in trial.arrays]
+    if leaf.kind == "constant" or leaf.dtype.kind not in "iu" or not after[0].size:
+        return False
+    grown = [later.astype(np.int64) - earlier for earlier, later in pairwise(after)]
+    of_tokens = all((growth == tokens).all() for growth, tokens in zip(grown, _PIECES[1:], strict=True))
+    if not (of_tokens or all((growth == 1).all() for growth in grown)):
+        return False
+    state = trial.states[-1]
+    try:
+        leaves = leaves_of(state) | {leaf.path: made_like(after[-1] + np.array(_SHIFT, leaf.dtype), leaf.like)}
+        shifted, _ = function(trial.pieces[-1], filled(state, iter(leaves.values())))
+    except (CheckpointError, OverflowError):
+        return False  # it is an index into a table, for example
+    return nearly_equal(shifted, function(trial.pieces[-1], state)[0], _ROUNDING)
+
+
+def _survives_packing(function: StepFunction, packing: Packing, rows: int) -> bool:
+    """Return whether the initial state can be packed as others are; refuse one that differs between rows or calls."""
+    state = function.begin(rows)
+    initial, again = _arrays(state), _arrays(function.begin(rows))
+    if not all(_same(array, again[path]) for path, array in initial.items()):
+        raise CheckpointError(f"initial_state({rows}) returns other numbers at every call: a document must begin alike")
+    try:
+        vectors = packing.pack(state, rows)
+    except CheckpointError:
+        return False  # another form, or other shapes
+    kept = _arrays(packing.unpack(vectors))
+    if any(not np.array_equal(array, kept[path].astype(array.dtype)) for path, array in initial.items()):
+        return False  # other types, or a constant of its own
+    if (vectors != vectors[0]).any():
+        raise CheckpointError(f"initial_state({rows}) differs from row to row: every row must begin alike")
+    return True
+
+
+def _repeats(function: StepFunction, trial: _Trial, packing: Packing | None) -> bool:
+    """Return whether the same calls give the same logits, also from states that were packed."""
+    rows = len(trial.pieces[0])
+    state = function.begin(rows)
+    for piece, before in zip(trial.pieces, trial.logits, strict=True):
+        logits, state = function(piece, state)
+        if not nearly_equal(logits, before, _ROUNDING):
+            return False
+        if packing is not None:
+            state = packing.unpack(packing.pack(state, rows))
+    return True
+
+
+# The model
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StepLM:
+    """A language model given as a step function; `from_step` makes it."""
+
+    function: StepFunction = field(repr=False)
+    vocabulary: Vocabulary | None
+    checkpoint: Checkpoint
+    packing: Packing | None = field(repr=False)
+    """The packing of its state; None where the state is no nest of arrays."""
+    repeatable: bool
+    batched: bool  # whether it reads several rows in one call
+    every_token: bool = False  # whether states are observed, by calls of one token
+    name: str = "step"
+
+    backend: str = field(default="step", init=False)
+    input_kind: str = field(default="ids", init=False)
+    output_kind: str = field(default="logits", init=False)
+    warnings: tuple[()] = field(default=(), init=False)
+    window: None = field(default=None, init=False)
+    memory_cells: bool = field(default=False, init=False)
+    device: str = field(default="CPU", init=False)
+
+    @property
+    def width(self) -> int:
+        """V, the number of logits."""
+        return self.function.width
+
+    @property
+    def why_no_vocabulary(self) -> str:
+        """Advice for a model without a vocabulary."""
+        return "" if self.vocabulary else "from_step was given no vocabulary: give vocabulary=…, or --vocab FILE"
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """Facts that were found by trying the function, a sentence each."""
+        if self.packing is None:
+            return (f"its state is carried as it is, in one row: {_OPAQUE}",)
+        counters = [leaf.path for leaf in self.packing.leaves if leaf.kind == "counter"]
+        return tuple(
+            f"{path} counts tokens or calls and changes no prediction: it is not compared" for path in counters
+        )
+
+    @property
+    def mixable(self) -> bool:
+        """True if rows of one batch may start at different times."""
+        return self.batched and self.packing is not None
+
+    def with_vocabulary(self, vocabulary: Vocabulary) -> "StepLM":
+        """Return the same model with a vocabulary, which must fit the number of logits."""
+        return replace(self, vocabulary=vocabulary.fit(self.width))
+
+    def initial_state(self, batch: int) -> Any:
+        """Return the initial state of `batch` rows, as the user's function makes it."""
+        return self.function.begin(batch)
+
+    def step(self, ids: NDArray[np.int32], state: Any) -> tuple[NDArray[Any], Any]:
+        """Read ids `(batch, time)` from a state; return logits `(batch, time, V)` of NumPy and the user's own state."""
+        return self.function(ids, state)
+
+    def start(self) -> Vectors:
+        """Return the initial state, `(D,)`; zeros stand for one that has no vector of its own."""
+        if self.packing is None:
+            return np.zeros(1, np.float32)
+        if self.packing.initial is not None:
+            return self.packing.zeros()
+        packed: Vectors = self.packing.pack(self.function.begin(1), 1)[0]
+        return packed
+
+    def scorer(
+        self, shape: Shape, *, kernel: str = "auto", padded: bool = True, sees: Sees = "losses", parallel: bool = True
+    ) -> Scorer:
+        """Prepare steps of at most one shape; `padded` and `parallel` change nothing."""
+        if kernel == "hoisted":
+            raise UsageError("--kernel hoisted is for Keras models: a step function has one implementation, its own")
+        by_token = self.every_token or shape.segment == 1
+        layout = None if sees == "losses" else _layout(self.packing, sees, by_token=by_token)
+        if self.packing is None:
+            return _WholeStateScorer(self, layout)
+        return _StepScorer(self.function, self.packing, layout)
+
+
+def from_step(
+    step: Callable[[NDArray[np.int32], Any], Any],
+    initial_state: Callable[[int], Any] | None = None,
+    *,
+    vocab_size: int | None = None,
+    vocabulary: Vocabulary | str | os.PathLike[str] | Sequence[str] | Mapping[str, int] | None = None,
+    name: str = "step",
+    checkpoint: str | os.PathLike[str] | None = None,
+    batched: bool = True,
+    every_token: bool = False,
+) -> StepLM:
+    """Make a language model of a step function, so that a model of any framework can be evaluated.
+
+    The function is called a few times at once, to find the batch axis of each array of its state. Arrays may be of any
+    library that NumPy can read on the CPU (PyTorch, JAX, TensorFlow); the state that the function is given has the
+    containers and the types that it returned.
+
+    Args:
+        step: Called as `step(ids, state)` with ids of type int32 and shape `(batch, time)`, time ≥ 1. Returns logits
+            `(batch, time, V)` and the state after the last token: an array, or a tuple, list, dict, dataclass or other
+            object that holds arrays. It must not change the state that it is given.
+        initial_state: Called as `initial_state(batch)` for the state before the first token; None where `step` takes
+            None for that.
+        vocab_size: V, the number of logits; by default the number of tokens of the vocabulary.
+        vocabulary: A Vocabulary, the tokens in the order of their ids, a map from token to id, or a vocabulary file. It
+            is needed to evaluate the model.
+        name: Name of the model in messages.
+        checkpoint: File of the weights, for the record: its path and hash. By default the record has a hash of logits.
+        batched: Whether `step` reads several rows; give False for a function that reads one row at a time.
+        every_token: Whether the state is observed after every token, for summaries and traces of states. `step` is then
+            called for one token at a time, which takes longer.
+
+    Raises:
+        CheckpointError: the function fails, returns other shapes, or has a state that cannot be carried.
+        VocabularyError: the vocabulary is not a one-to-one map, or does not fit the number of logits.
+        UsageError: neither `vocab_size` nor `vocabulary` is given.
+
+    Example:
+        A model whose logits prefer the token that was most frequent so far, by a running count:
+
+        >>> def step(ids, counts):
+        ...     seen = counts[:, None] + np.cumsum(np.eye(3)[ids], axis=1)
+        ...     return np.log(1 + seen), seen[:, -1]
+        >>> lm = from_step(step, lambda batch: np.zeros((batch, 3)), vocabulary=["a", "b", "c"])
+        >>> lm.width, lm.start().tolist(), lm.mixable
+        (3, [0.0, 0.0, 0.0], True)
+    """
+    tokens = given_vocabulary(vocabulary)
+    if vocab_size is None and tokens is None:
+        raise UsageError("from_step needs the number of logits: give vocab_size=V, or a vocabulary")
+    width = vocab_size if vocab_size is not None else tokens.first_id + tokens.size if tokens else 0
+    function = StepFunction(step=step, initial_state=initial_state, width=width)
+    packing, repeatable = probe(function, separate=not batched)
+    return StepLM(
+        function=function,
+        vocabulary=None if tokens is None else tokens.fit(width),
+        checkpoint=_checkpoint(function, checkpoint, rows=_FINGERPRINT[0] if batched else 1),
+        packing=packing,
+        repeatable=repeatable,
+        batched=batched,
+        every_token=every_token,
+        name=name,
+    )
+
+
+def _checkpoint(function: StepFunction, path: str | os.PathLike[str] | None, *, rows: int) -> Checkpoint:
+    """Describe the origin of the weights: a file, or the logits of a fixed text."""
+    logits, _ = function(function.random_ids(rows, _FINGERPRINT[1]), function.begin(rows))
+    content = np.ascontiguousarray(logits).tobytes()
+    if path is not None:
+        try:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            raise CheckpointError(f"checkpoint {os.fspath(path)} cannot be read: {error.strerror}") from error
+    return Checkpoint(
+        path="" if path is None else os.fspath(path),
+        sha256=hashlib.sha256(content).hexdigest(),
+        format="step",
+        contract=1,
+        parameters=0,
+        dtype=logits.dtype.name,
+        layers=(),
+    )
+
+
+def _layout(packing: Packing | None, sees: Sees, *, by_token: bool) -> Layout:
+    """Describe the states that a step shows, and why it does not show others."""
+    layout = Layout(missing={"any gate": "a step function shows no gates"} if sees == "gates" else {})
+    if packing is None or not by_token:
+        layout.missing["any state"] = _OPAQUE if packing is None else _NO_STATES
+        return layout
+    for leaf in packing.columns:
+        if leaf.dtype.kind == "f" and leaf.size:
+            layer, slot = _named(leaf.path)
+            state = LayerState(layer=layer, slot=slot, units=leaf.size, limit=None)
+            layout.states[state.key] = state
+        elif leaf.dtype.kind == "c":
+            layout.missing[leaf.path] = "its numbers are complex"
+    return layout
+
+
+def _named(path: str) -> tuple[str, str]:
+    """Return the layer and the part of its state that a path stands for.
+
+    Example:
+        >>> _named("state['encoder'][0].h"), _named("state[1]"), _named("state")
+        (('state.encoder[0]', 'h'), ('state', '1'), ('state', 'value'))
+    """
+    steps = re.findall(r"\['(.*?)'\]|\[(.*?)\]|\.(\w+)", path)
+    if not steps:
+        return "state", "value"
+    outer = "".join(f"[{index}]" if index else f".{key or attribute}" for key, index, attribute in steps[:-1])
+    return f"state{outer}", "".join(steps[-1])
+
+
+class _StepScorer:
+    """Runs a step function whose state is packed."""
+
+    kernel = "step"
+
+    def __init__(self, function: StepFunction, packing: Packing, layout: Layout | None) -> None:
+        """Take the layout of what is observed; with states in it, the function is called token by token."""
+        self._function, self._packing, self._layout = function, packing, layout
+
+    def begin(self) -> None:
+        """Begin a reading; nothing is kept from one to the next."""
+
+    def score(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors, width: int) -> Stepped:
+        """Read ids from states and score the targets; rows that share values are read together."""
+        groups = self._packing.groups(states)
+        order = np.argsort(np.concatenate(groups))
+        predicted, after = zip(*(self._read(ids[rows], targets[rows], states[rows]) for rows in groups), strict=True)
+        scored = Predicted(*(np.concatenate(parts)[order] for parts in zip(*predicted, strict=True)))
+        calls = np.concatenate(after)[order]  # the state after each call, by row
+        seen: tuple[SeenRows, ...] = ()
+        if self._layout is not None:
+            before, during = numbers_of(states), numbers_of(calls)
+            trajectories = {
+                key: Trajectory(during[:, :, columns], before[:, columns])
+                for leaf, columns in self._packing.columns.items()
+                if (key := ".".join(_named(leaf.path))) in self._layout.states
+            }
+            seen = (SeenRows(len(ids), self._layout, trajectories, {}),)
+        return Stepped(scored, calls[:, -1], seen)
+
+    def _read(
+        self, ids: NDArray[np.int32], targets: NDArray[np.int32], vectors: Vectors
+    ) -> tuple[Predicted, NDArray[Any]]:
+        """Read rows in one call, or token by token; also return the state after each call, `(rows, calls, …)`."""
+        by_token = self._layout is not None and bool(self._layout.states)
+        pieces = np.arange(1, ids.shape[1] if by_token else 1)
+        state, predicted, after = self._packing.unpack(vectors), [], []
+        for some, wanted in zip(np.split(ids, pieces, axis=1), np.split(targets, pieces, axis=1), strict=True):
+            logits, state = self._function(some, state)
+            predicted.append(score_logits(logits, wanted))
+            after.append(self._packing.pack(state, len(ids)))
+        columns = (np.concatenate(column, axis=1) for column in zip(*predicted, strict=True))
+        return Predicted(*columns), np.stack(after, axis=1)
+
+
+class _WholeStateScorer:
+    """Runs a step function whose state is no nest of arrays: one row, whose state is kept here as it is."""
+
+    kernel = "step"
+
+    def __init__(self, lm: StepLM, layout: Layout | None) -> None:
+        self._lm, self._layout = lm, layout
+        self._state: Any = None
+
+    def begin(self) -> None:
+        """Begin a reading; its first step begins with the initial state."""
+
+    def score(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors, width: int) -> Stepped:
+        """Read ids `(1, time)`; zero states stand for the initial state, others for the state that is kept."""
+        if len(ids) != 1:
+            raise CheckpointError(f"{self._lm.name}: {len(ids)} rows, but its state is no array: give --streams 1")
+        state = self._state if states.any() else self._lm.initial_state(1)
+        logits, self._state = self._lm.function(ids, state)
+        seen = () if self._layout is None else (SeenRows(1, self._layout, {}, {}),)
+        return Stepped(score_logits(logits, targets), np.ones_like(states), seen)

@@ -1,0 +1,360 @@
+"""Files → documents: texts from the disk or from memory, decoded, cut to a part, rewritten and divided.
+
+The final text is what is scored: every hash, count and offset of a record is of it, but for the hashes of the files.
+"""
+
+import hashlib
+import io
+import os
+import re
+import stat
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
+from math import floor
+from pathlib import Path
+from typing import BinaryIO
+
+from rnneval.errors import TextError, UsageError, is_plainly_text, named_in_message
+from rnneval.option import values_of
+from rnneval.options import Paths, TextGroup
+from rnneval.records import run
+from rnneval.records.paths import open_regular
+
+CHUNK_BYTES = 1 << 20
+"""Bytes read at a time."""
+MOST_STREAMED_BYTES = 1 << 28
+"""Most bytes of a text from a pipe, which may have no end and would fill the memory."""
+_DIGITS = "[0-9]{1,18}"
+_BOUND = rf"-?(?:{_DIGITS}|{_DIGITS}\.?%|(?:{_DIGITS})?\.{_DIGITS}%)"
+_SPEC = re.compile(rf"(?P<start>{_BOUND})?:(?P<stop>{_BOUND})?")
+_BLANK_LINES = re.compile(r"\n\s*\n")
+"""From the end of a line that has text to the end of the last blank line after it: `\\s` is what `str.isspace` is."""
+_MAGICS = {
+    b"version https://git-lfs": "is a Git LFS pointer, not the text itself: fetch it with git lfs pull",
+    b"\xff\xfe": "is UTF-16: convert it with iconv -f UTF-16 -t UTF-8",
+    b"\xfe\xff": "is UTF-16: convert it with iconv -f UTF-16 -t UTF-8",
+    b"\x1f\x8b": "is compressed by gzip: unpack it first (gunzip)",
+    b"PK\x03\x04": "is a zip archive (a .keras model is one): give the checkpoint first, then text files",
+    b"\x89HDF": "is an HDF5 file: give the checkpoint first, then text files",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class InMemory:
+    """A text in memory. It is read as a file that holds its UTF-8 bytes."""
+
+    text: str
+
+
+def text_given(paths: Paths | None, string: str | None) -> Paths | InMemory:
+    """Return the one text that was given: files, or a string."""
+    if string is None:
+        if paths is None:
+            raise UsageError("no text was given: name at least one UTF-8 file, or give string=… for text in memory")
+        return paths
+    if paths is not None:
+        raise UsageError("both files and string=… were given as the text: give one of them")
+    if not isinstance(string, str):
+        raise UsageError(f"string is a {type(string).__name__}, a str is needed: decode bytes, join lists")
+    return InMemory(text=string)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A slice of a text of yet unknown length; each bound is characters, or per cent of them, or open (None)."""
+
+    start: str | None
+    stop: str | None
+
+    @classmethod
+    def parse(cls, spec: str, option: str = "--part") -> "Part":
+        """Parse a slice such as `90%:`, the value of the option."""
+        match = _SPEC.fullmatch(spec.strip())
+        if match is None:
+            raise UsageError(
+                f"{option} {spec!r} is not a slice: give START:STOP in characters or per cent, "
+                "such as 90%:, :90%, 10%:20%, 99.5%:, -10%:, 100:200 or -1000: (no step)"
+            )
+        return cls(start=match["start"], stop=match["stop"])
+
+    def resolve(self, characters: int) -> range:
+        """Return the range of characters in a text of so many, by Python's slice rules; per cents are rounded down.
+
+        >>> Part.parse("90%:").resolve(1_115_394)
+        range(1003854, 1115394)
+        >>> Part.parse("-10%:").resolve(1_115_394) == Part.parse("90%:").resolve(1_115_394)
+        True
+        """
+        bounds: list[int | None] = []
+        for bound in (self.start, self.stop):
+            if bound is not None and bound.endswith("%"):  # exactly, since 0.29 · 100 is not 29 in floating point
+                bounds.append(floor(Fraction(bound[:-1]) * characters / 100))
+            else:
+                bounds.append(None if bound is None else int(bound))
+        return range(characters)[slice(*bounds)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextOptions(TextGroup):
+    """Options by which files become a final text and its tokens: those of a text of `rnneval.evaluate`.
+
+    Raises:
+        UsageError: a value that is not one of those allowed.
+
+    >>> TextOptions(part="90%:").signature_part("char")
+    'tok:char|norm:none|newlines:keep|unk:error|docs:one'
+    """
+
+    part_option: str = "--part"
+    """The option that gave `part`, for messages."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.sliced
+        if not self.unknown:
+            raise UsageError("--unknown is empty: give error, skip, or a token of the vocabulary such as '<unk>'")
+
+    @classmethod
+    def of(cls, options: TextGroup) -> "TextOptions":
+        """Take the options of a text from those of a function that reads one."""
+        return cls(**values_of(TextGroup, options))
+
+    @property
+    def sliced(self) -> Part:
+        """The part as a slice."""
+        return Part.parse(":" if self.part is None else self.part, self.part_option)
+
+    def signature_part(self, token_kind: str) -> str:
+        """Return the fields of the signature that tell about the text; `token_kind` is such as `word+eos`."""
+        unknown = self.unknown.replace("|", "%7C")  # the bar separates the fields of a signature
+        return f"tok:{token_kind}|norm:{self.normalize}|newlines:{self.newlines}|unk:{unknown}|docs:{self.documents}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakenFile:
+    """A file of a text, and which of its characters belong to the text (all of them without `--part`)."""
+
+    path: str
+    sha256: str
+    characters: range
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalText:
+    """The text that is scored."""
+
+    name: str
+    """Name of the text in messages."""
+    documents: list[str] = field(repr=False)
+    """None is empty."""
+    files: tuple[run.TextFile, ...]
+    """The files with the hashes of their raw bytes."""
+    taken: tuple[TakenFile, ...]
+    """The files, each with its characters that are part of the text."""
+    warnings: tuple[run.Warning, ...]
+    raw: list[str] = field(repr=False)
+    """The characters of each file, before a part of them is taken and rewritten."""
+    options: TextOptions
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the final text in UTF-8, documents end to end."""
+        digest = hashlib.sha256()
+        for document in self.documents:
+            digest.update(document.encode())
+        return digest.hexdigest()
+
+    @property
+    def share(self) -> float:
+        """Share of the characters of the files that is part of the text: 1 without `--part`."""
+        return sum(len(file.characters) for file in self.taken) / sum(map(len, self.raw))
+
+    def place(self, character: int) -> str:
+        """Name the place of a character of the final text: in its file, unless the text was rewritten."""
+        if self.options.normalize != "none" or self.options.newlines != "keep":
+            before = "".join(self.documents)[:character]
+            return f"{place_after(before)} of the text after --normalize and --newlines"
+        for file, raw in zip(self.taken, self.raw, strict=True):
+            if character < len(file.characters):
+                of = f" of {file.path}" if len(self.taken) > 1 else ""
+                return f"{place_after(raw[: file.characters.start + character])}{of}"
+            character -= len(file.characters)
+        raise IndexError(character)
+
+
+def place_after(text: str) -> str:
+    r"""Name the place after a text: the offset from 0, line and column from 1.
+
+    >>> place_after("ab\ncd")
+    'character offset 5, line 2, column 3'
+    """
+    line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
+    return f"character offset {len(text):,}, line {line:,}, column {column:,}"
+
+
+def final_text(given: Paths | InMemory, options: TextOptions | None = None) -> FinalText:
+    """Read files as one text: decode each, take a part, rewrite it, and divide it into documents.
+
+    Args:
+        given: One path, or several to be joined with nothing between; or a text in memory.
+        options: What to read, and how; those about tokens do not matter here.
+
+    Raises:
+        TextError: a file cannot be read as UTF-8 text, or nothing is left of it.
+    """
+    options = options or TextOptions()
+    sources = _sources(given)
+    first, more = _name(sources[0]), len(sources) - 1
+    name = f"{first} and {more} more" if more else first
+    files, texts, warnings = [], [], []
+    for source in sources:
+        raw = b"".join(_chunks(source))
+        text = _decoded(raw, _name(source))
+        if text.startswith("\ufeff"):
+            text = text[1:]
+            warnings.append(run.Warning(code="bom", message=f"{_name(source)}: a byte-order mark was dropped"))
+        path = "" if isinstance(source, InMemory) else source
+        files.append(run.TextFile(path=path, sha256=hashlib.sha256(raw).hexdigest()))
+        texts.append(text)
+    taken = _taken(files, texts, options.sliced)
+    documents = _documents(
+        [text[file.characters.start : file.characters.stop] for text, file in zip(texts, taken, strict=True)], options
+    )
+    if not documents and not any(texts):
+        raise TextError(f"{name}: the text is empty, at least 2 tokens are needed")
+    if not documents:
+        raise TextError(
+            f"{name}: {options.part_option} {options.part} of {sum(map(len, texts)):,} characters is empty: "
+            "give a part that holds at least 2 tokens"
+        )
+    return FinalText(
+        name=name,
+        documents=documents,
+        files=tuple(files),
+        taken=taken,
+        warnings=tuple(warnings),
+        raw=texts,
+        options=options,
+    )
+
+
+def _documents(texts: list[str], options: TextOptions) -> list[str]:
+    """Rewrite the texts of the files, and divide them into documents."""
+    if options.documents != "file":
+        texts = ["".join(texts)]
+    if options.newlines == "lf":
+        texts = [text.replace("\r\n", "\n").replace("\r", "\n") for text in texts]
+    if options.normalize == "lower":
+        texts = [text.lower() for text in texts]
+    if options.normalize == "nfc":
+        texts = [unicodedata.normalize("NFC", text) for text in texts]
+    if options.documents == "blank-line":
+        texts = _at_blank_lines(texts[0])
+    return [text for text in texts if text]
+
+
+def _at_blank_lines(text: str) -> list[str]:
+    """Start a document at every line with text that follows blank lines; those before all text belong to the first."""
+    whole = text.rstrip()
+    first_text = len(whole) - len(whole.lstrip())
+    starts = (blank.end() for blank in _BLANK_LINES.finditer(whole) if blank.start() >= first_text)
+    return [text[start:stop] for start, stop in pairwise([0, *starts, len(text)])]
+
+
+def _taken(files: Sequence[run.TextFile], texts: Sequence[str], part: Part) -> tuple[TakenFile, ...]:
+    """Return the characters of each file that lie in a part of the joined files."""
+    wanted, place, found = part.resolve(sum(map(len, texts))), 0, []
+    for file, text in zip(files, texts, strict=True):
+        inside = range(len(text))[max(wanted.start - place, 0) : max(wanted.stop - place, 0)]
+        found.append(TakenFile(path=file.path, sha256=file.sha256, characters=inside))
+        place += len(text)
+    return tuple(found)
+
+
+def refuse_overlap(fitted: Iterable[TakenFile], scored: Sequence[TakenFile]) -> None:
+    """Refuse a baseline that is fitted on characters that are scored, in the same file or a copy of it."""
+    for file in fitted:
+        for other in scored:
+            start = max(file.characters.start, other.characters.start)
+            stop = min(file.characters.stop, other.characters.stop)
+            if file.sha256 == other.sha256 and start < stop:
+                raise UsageError(
+                    f"--fit-on {file.path}: characters {start:,} to {stop - 1:,} are scored too, so the baseline would "
+                    "know the held-out text: give another text, or another part of it (--fit-part, such as :90%)"
+                )
+
+
+def _sources(given: Paths | InMemory) -> list[InMemory | str]:
+    if isinstance(given, InMemory):
+        return [given]
+    paths = [os.fspath(path) for path in ([given] if isinstance(given, str | os.PathLike) else given)]
+    if not paths:
+        raise UsageError("no text was given: name at least one UTF-8 file")
+    return [*paths]
+
+
+def _name(source: InMemory | str) -> str:
+    return "the text in memory" if isinstance(source, InMemory) else source
+
+
+def _chunks(source: InMemory | str) -> Iterator[bytes]:
+    """Read a text in chunks, unless its first bytes say that it is something else."""
+    with _opened(source) as file:
+        streamed = isinstance(source, str) and not stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        place = 0
+        try:
+            while raw := file.read(CHUNK_BYTES):
+                magic = next((magic for magic in _MAGICS if raw.startswith(magic)), None) if place == 0 else None
+                if magic is not None:
+                    raise TextError(f"{_name(source)}: {_MAGICS[magic]}; a UTF-8 text is needed")
+                place += len(raw)
+                if streamed and place > MOST_STREAMED_BYTES:
+                    raise TextError(
+                        f"{source}: more than {MOST_STREAMED_BYTES:,} bytes from a pipe, whose end is not known: "
+                        "write the text to a file first"
+                    )
+                yield raw
+        except OSError as error:
+            raise TextError(_unreadable(_name(source), error)) from error
+
+
+def _opened(source: InMemory | str) -> BinaryIO:
+    """Open a file, a pipe that the shell opened, or a text in memory as its bytes."""
+    if isinstance(source, str):
+        try:
+            return open_regular(source, stream=True)
+        except (OSError, ValueError) as error:
+            raise TextError(_unreadable(source, error)) from error
+    try:
+        return io.BytesIO(source.text.encode())
+    except UnicodeEncodeError as error:
+        raise TextError(
+            f"{_name(source)}: character {source.text[error.start]!r} at position {error.start:,} has no UTF-8 bytes "
+            f"({error.reason}): decode the text without surrogateescape"
+        ) from error
+
+
+def _unreadable(path: str, error: Exception) -> str:
+    if is_plainly_text(path) and not os.path.lexists(path):
+        said = "no such file; it looks like the text itself: give a file's path, or in Python string=… for a text"
+        return f"{named_in_message(path)}: {said}"
+    if isinstance(error, FileNotFoundError):
+        return f"{path}: no such file: give the path of a UTF-8 text, from {Path.cwd()} or absolute"
+    if isinstance(error, IsADirectoryError):
+        return f"{path}: is a folder, a text file is needed: name its files, such as {Path(path) / '*.txt'}"
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    return f"{path}: cannot be read: {why}: a readable UTF-8 text file is needed"
+
+
+def _decoded(raw: bytes, name: str) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        seen = f"0x{raw[error.start]:02X}"
+        raise TextError(
+            f"{name}: not UTF-8: byte {seen} at offset {error.start:,} ({error.reason}): "
+            "convert it, such as with iconv -f WINDOWS-1252 -t UTF-8"
+        ) from error

@@ -1,0 +1,209 @@
+"""Wiring check of a step function, by its behaviour alone: there are no layers to look into."""
+
+import inspect
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.models.protocol import Vectors
+from rnneval.models.state import Packing, StateLeaf, numbers_of
+from rnneval.models.step import StepLM, nearly_equal
+from rnneval.records.wiring import Wiring
+from rnneval.wiring.behaviour import LONG, Ids, Outputs, Pieces, Subject, run_behaviour, special_ids
+from rnneval.wiring.difference import EPSILON, HALF_TYPES
+from rnneval.wiring.evidence import Detection, Severity
+from rnneval.wiring.facts import Declarations, Spot, parse_declarations, require_known
+from rnneval.wiring.faults import (
+    always_random,
+    batch_leak,
+    chunk_variance,
+    future_leak,
+    leftover_state,
+    unused_part,
+    unused_state,
+)
+from rnneval.wiring.judging import SEVERITIES, finding_of
+
+_LARGEST = 1e-5  # difference of two states that are alike, relative to the largest number
+_FAULTS: dict[str, ModuleType] = {
+    "fresh": leftover_state,
+    "repeat": always_random,
+    "causal": future_leak,
+    "batch": batch_leak,
+    "alone": batch_leak,
+    "chunk": chunk_variance,
+    "used": unused_state,
+    "leaves": unused_part,
+}
+"""The fault that each test finds, in the order of findings."""
+
+
+def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
+    """Test whether a step function carries its state right.
+
+    A model may be declared to look ahead (`causal=false`), or to depend on how the text is cut (`chunked=true`).
+    """
+    declared = parse_declarations(declare)
+    require_known(declared, ())
+    oracles = run_behaviour(_subject(lm, seed))
+    failed = {name: oracle.detail for name, oracle in oracles.items() if oracle.verdict == "fail"}
+    if not declared.causal:
+        failed.pop("causal", None)
+    if "fresh" in failed:  # what an earlier text leaves behind changes equal calls, too
+        failed.pop("repeat", None)
+    spot = _spot(lm.function.step)
+    found = [
+        finding_of(fault, _detection(name, failed[name], declared, spot))
+        for name, fault in _FAULTS.items()
+        if name in failed
+    ]
+    found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    errors = list(dict.fromkeys(finding.rule for finding in found if finding.severity == "error"))
+    doubts = dict.fromkeys(oracle.detail for oracle in oracles.values() if oracle.verdict == "inconclusive")
+    verdict: Literal["pass", "fail", "inconclusive"] = "fail" if errors else "inconclusive" if doubts else "pass"
+    right = (
+        f"the behaviour of the step function is right: {LONG.tokens} tokens give the same logits however they are cut "
+        f"into calls, and {len(oracles) - 1} other tests agree"
+    )
+    return Wiring(
+        verdict=verdict,
+        reason=", ".join(errors) or "; ".join(doubts) or right,
+        layers=(),
+        flow=(),
+        findings=tuple(found),
+        oracles=oracles,
+        declared=declared.given,
+        calls=max(map(len, LONG.cuts)),
+        wired_by="author",
+    )
+
+
+def _detection(name: str, seen: str, declared: Declarations, at: Spot) -> Detection:
+    severity: Severity | None = None
+    if name == "chunk" and (declared.depends_on_cuts or not declared.causal):
+        severity = "warning"  # what is seen ahead depends on where a call ends
+    elif name == "chunk":
+        seen = f"{seen} (declare chunked=true if that is meant)"
+    sentence = seen if seen.startswith("state") else f"{seen[0].upper()}{seen[1:]}"  # a path stays as it is
+    return Detection(seen=sentence, group=None, severity=severity, at=at)
+
+
+def _spot(step: Any) -> Spot:
+    """Return file and line of the user's function, where they are known."""
+    function = inspect.unwrap(step)
+    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
+    return Spot() if code is None else Spot(file=code.co_filename, line=code.co_firstlineno)
+
+
+def _subject(lm: StepLM, seed: int) -> Subject:
+    """Return a step function as the suite of behaviour calls it."""
+    special, ordinary = special_ids(lm.width, lm.vocabulary.id_of("\n") if lm.vocabulary else None)
+
+    def read(pieces: Pieces) -> Outputs:
+        return _read(lm, pieces, lm.initial_state(len(pieces[0])))
+
+    def read_after(before: Pieces, pieces: Pieces) -> Outputs:
+        if before:
+            read(before)
+        return read(pieces)
+
+    subject = Subject(
+        read=read,
+        read_after=read_after,
+        rows=2 if lm.batched else 1,
+        alone=2 if lm.batched else 0,
+        ordinary=ordinary,
+        special=special,
+        plan=LONG,
+        seed=seed,
+    )
+    if lm.packing is None:
+        return subject
+    state = _PackedState(lm, lm.packing)
+    return replace(
+        subject,
+        half=next((half for half in HALF_TYPES for leaf in lm.packing.leaves if half in _type(leaf)), ""),
+        read_moved=state.read_moved,
+        moved="state",
+        exchanged=state.exchanged if lm.packing.leaves else None,
+        unlike_parts=state.unlike_parts,
+    )
+
+
+def _read(lm: StepLM, pieces: Pieces, state: Any) -> list[NDArray[Any]]:
+    """Read pieces from a state, which is handed on as it was returned."""
+    outputs = []
+    for ids in pieces:
+        logits, state = lm.step(ids, state)
+        outputs.append(logits)
+    return outputs
+
+
+@dataclass(frozen=True)
+class _PackedState:
+    """The readings of a step function for which its state is taken apart."""
+
+    lm: StepLM
+    packing: Packing
+
+    def read_moved(self, pieces: Pieces, draw: int) -> Outputs:
+        """Read pieces, each number of the state moved after each call by ± one unit in the last place of its type."""
+        generator, rows, outputs = np.random.default_rng(draw), len(pieces[0]), []
+        state = self.lm.initial_state(rows)
+        for ids in pieces:
+            logits, state = self.lm.step(ids, state)
+            outputs.append(logits)
+            vectors = self.packing.pack(state, rows)
+            for leaf, columns in self.packing.columns.items():
+                if leaf.dtype.kind in "fc":
+                    unit = next((HALF_TYPES[name] for name in HALF_TYPES if name in _type(leaf)), EPSILON)
+                    numbers_of(vectors)[:, columns] *= 1 + unit * generator.choice([-1, 1], (rows, leaf.size))
+            state = self.packing.unpack(vectors)
+        return outputs
+
+    def exchanged(self, text: Ids, other: Ids, later: Ids) -> Iterator[tuple[str, Outputs]]:
+        """Yield the logits of `later` after a text, and those with one array of the state from another text."""
+        after, elsewhere = self._after(text), self._after(other)
+        yield "", _read(self.lm, [later], self.packing.unpack(after))
+        for leaf, columns in self._compared():
+            mixed = after.copy()
+            numbers_of(mixed)[:, columns] = numbers_of(elsewhere)[:, columns]
+            if (mixed != after).any():  # a position, say, is the same in both texts
+                yield leaf.path, _read(self.lm, [later], self.packing.unpack(mixed))
+
+    def unlike_parts(self, ids: Ids, firsts: Sequence[int]) -> str:
+        """Name the arrays of the state that one call leaves unlike several calls of one token."""
+        state = self.lm.initial_state(len(ids))
+        for count in range(1, max(firsts) + 1):
+            _, state = self.lm.step(ids[:, count - 1 : count], state)
+            if count not in firsts:
+                continue
+            by_token, at_once = (
+                numbers_of(v) for v in (self.packing.pack(state, len(ids)), self._after(ids[:, :count]))
+            )
+            wrong = [
+                leaf.path
+                for leaf, columns in self._compared()
+                if not nearly_equal(at_once[:, columns], by_token[:, columns], _LARGEST)
+            ]
+            if wrong:
+                return f"; {', '.join(wrong)} after one call of {count} tokens is unlike that after {count} calls"
+        return ""
+
+    def _after(self, ids: Ids) -> Vectors:
+        """Return the packed state after one call over ids."""
+        _, state = self.lm.step(ids, self.lm.initial_state(len(ids)))
+        return self.packing.pack(state, len(ids))
+
+    def _compared(self) -> Iterator[tuple[StateLeaf, slice]]:
+        """Yield the arrays of the state that are compared, with their columns among the numbers."""
+        return ((leaf, columns) for leaf, columns in self.packing.columns.items() if leaf.kind == "state")
+
+
+def _type(leaf: StateLeaf) -> str:
+    """Return the name of the type of an array in its own library: NumPy may lack it."""
+    return str(getattr(leaf.like, "dtype", ""))
