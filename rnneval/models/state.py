@@ -256,8 +256,9 @@ class Packing:
 
     def zeros(self) -> Vectors:
         """Return the packed row that stands for an initial state without a vector of its own."""
-        row: Any = np.zeros(1, self.dtype)[0]
-        return row if row["counters"].size else row["numbers"]
+        record = np.zeros(1, self.dtype)[0]
+        row: Vectors = record if record["counters"].size else record["numbers"]
+        return row
 
     def pack(self, state: Any, rows: int) -> Vectors:
         """Pack a state; refuse another form than in the first calls, or other shapes."""
