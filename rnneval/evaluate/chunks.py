@@ -362,7 +362,7 @@ class ChunkReader:
 
     @property
     def _runner(self) -> Runner:
-        """What reads the text in this process."""
+        """The runner of jobs over the text in this process."""
         asked = self._asked
         return Runner(asked.text, self._setup.shape, self._scorer, start=asked.lm.start(), watch=asked.watch)
 
