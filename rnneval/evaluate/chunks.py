@@ -19,7 +19,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ _LEAST = 1 << 35
 """Work of a text from which on two chunks end before one, although a process has to be started."""
 _START = 1 << 34
 """Work that this process does while the first worker starts: so much longer is the first chunk."""
-_SHORTEST, _LONGEST = 1 << 19, 1 << 22  # least and greatest length of a chunk of a text of many, in predictions
+_LENGTH = 1 << 20  # predictions of a chunk of a very long text: a lost worker costs no more
 _MOST = 8  # processes that are started without being asked for, this one included
 
 
@@ -82,18 +81,16 @@ Reader = Callable[[TextReading], Read]
 def chunk_ends(predictions: int, parameters: int) -> list[int]:
     """Choose after how many predictions of a text chunks end.
 
-    A model that has little to do reads the text in one piece. From there on there are two chunks, and for a text of
-    more than a million predictions √N / 512, so that a lost worker costs little and several cores have work. The first
-    is the longest: it is read while workers start.
+    A model that has little to do reads the text in one piece. From there on there are two chunks, or more that have
+    about a million predictions each. The first is the longest: it is read while workers start.
 
     Example:
         >>> chunk_ends(100_000, 100_000), chunk_ends(1_000_000, 100_000), len(chunk_ends(10_000_000, 100_000))
-        ([100000], [585899, 1000000], 6)
+        ([100000], [585899, 1000000], 10)
     """
     if predictions * parameters < _LEAST:
         return [predictions]
-    length = min(max(isqrt(predictions) << 9, _SHORTEST), _LONGEST)
-    count = max(2, round(predictions / length))
+    count = max(2, round(predictions / _LENGTH))
     more = min(_START // parameters, predictions // count)
     return [more + (predictions - more) * k // count for k in range(1, count + 1)]
 
@@ -247,8 +244,7 @@ def reader_over(pool: Pool, checkpoint: str, opening: Opening, *, chunk: int | N
             path=path, sha256=lm.checkpoint.sha256, opening=opening, hashes=hashes, version=rnneval.__version__,
             kernel=asked.how.kernel, backend=lm.backend, width=lm.width,
         )  # fmt: skip
-        plan = plan_chunks(asked, chunk)
-        return ChunkReader(asked, plan, pool, model).read_all()
+        return ChunkReader(asked, *_cut(asked, chunk), pool, model).read_all()
 
     return read
 
@@ -260,25 +256,17 @@ def read_beside(asked: TextReading) -> Read | None:
     """
     if asked.lm.backend != "numpy" or asked.how.streams != "auto":
         return None
-    plan = plan_chunks(asked)
-    if len(plan.chunks) < 2:
+    chunks, shape = _cut(asked)
+    if len(chunks) < 2:
         return None
     # A worker starts no others, nor can a process that must not have any.
     alone = ALONE.locked() or multiprocessing.current_process().daemon
-    with ProcessPool(0 if alone else min(cores(), _MOST, len(plan.chunks)) - 1, memory=None) as pool:
-        return ChunkReader(asked, plan, pool, Copied(pickle.dumps(asked.lm)), here=True).read_all()
+    with ProcessPool(0 if alone else min(cores(), _MOST, len(chunks)) - 1, memory=None) as pool:
+        return ChunkReader(asked, chunks, shape, pool, Copied(pickle.dumps(asked.lm)), here=True).read_all()
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChunkPlan:
-    """The chunks of a text, and the shape of a step in each of them."""
-
-    chunks: list[Spans]
-    shape: Shape
-
-
-def plan_chunks(asked: TextReading, length: int | None = None) -> ChunkPlan:
-    """Cut a text into chunks of at most some predictions, by default as its length asks for.
+def _cut(asked: TextReading, length: int | None = None) -> tuple[list[Spans], Shape]:
+    """Cut a text into chunks of at most some predictions, by default by its sizes; return them and the shape of a step.
 
     As many rows are read side by side as if it were in one piece: by two processes, half of them each.
     """
@@ -291,7 +279,7 @@ def plan_chunks(asked: TextReading, length: int | None = None) -> ChunkPlan:
     if length is not None:
         length = max(1, length // shape.segment) * shape.segment
         ends = [*range(length, spans.predictions, length), spans.predictions]
-    return ChunkPlan(chunks=chunks_of(spans, ends, shape.segment), shape=shape)
+    return chunks_of(spans, ends, shape.segment), shape
 
 
 @dataclass(frozen=True)
@@ -310,28 +298,35 @@ class ChunkReader:
     """Reads chunks of a text on workers, and their first rows again in this process: a `SpanReader`."""
 
     def __init__(
-        self, asked: TextReading, plan: ChunkPlan, pool: Pool, model: Callable[[], LanguageModel], *, here: bool = False
+        self,
+        asked: TextReading,
+        chunks: list[Spans],
+        shape: Shape,
+        pool: Pool,
+        model: Callable[[], LanguageModel],
+        *,
+        here: bool = False,
     ) -> None:
         """Take the text, its chunks, the workers, and what opens the model there; `here`: this process reads, too."""
-        self._asked, self._chunks, self._pool, self._here = asked, plan.chunks, pool, here
+        self._asked, self._chunks, self._pool, self._here = asked, chunks, pool, here
         start, weight = asked.lm.start(), 1 if asked.watch is None else 1 + asked.watch.weight
         self._setup = ChunkSetup(
-            model=model, shape=plan.shape, seed=asked.how.seed, tolerance=asked.how.tolerance,
+            model=model, shape=shape, seed=asked.how.seed, tolerance=asked.how.tolerance,
             carried=asked.stateful.state == "carry", kernel=asked.how.kernel, watch=asked.watch,
-            first=Boundaries(range(plan.shape.rows + 1), start, weight).first,
+            first=Boundaries(range(shape.rows + 1), start, weight).first,
         )  # fmt: skip
         self._spans = Spans(
-            starts=np.array([chunk.starts[0] for chunk in plan.chunks], np.int64),
-            stops=np.array([chunk.stops[-1] for chunk in plan.chunks], np.int64),
-            continues=np.array([chunk.continues[0] for chunk in plan.chunks], bool),
+            starts=np.array([chunk.starts[0] for chunk in chunks], np.int64),
+            stops=np.array([chunk.stops[-1] for chunk in chunks], np.int64),
+            continues=np.array([chunk.continues[0] for chunk in chunks], bool),
         )
         self._first_row_stops = self._spans.stops.copy()
         # States of the first row of every chunk.
-        self._kept = Boundaries(range(len(plan.chunks)), start, first=self._setup.first)
+        self._kept = Boundaries(range(len(chunks)), start, first=self._setup.first)
         self._last: dict[int, Vectors] = {}
         self._inner: list[tuple[int, Stitched]] = []  # for every reading of a whole chunk: its number, and its rows
-        self._tolerance = np.zeros(len(plan.chunks))  # by chunk: that which its first reading found to be reachable
-        self._scored, self._predictions = 0, sum(chunk.predictions for chunk in plan.chunks)
+        self._tolerance = np.zeros(len(chunks))  # by chunk: that which its first reading found to be reachable
+        self._scored, self._predictions = 0, sum(chunk.predictions for chunk in chunks)
         self._threads, self._kernels = 1, set[str]()
 
     def read_all(self) -> Read:
@@ -368,7 +363,7 @@ class ChunkReader:
 
     @property
     def _runner(self) -> Runner:
-        """What reads the text in this process."""
+        """The runner of jobs over the text in this process."""
         asked = self._asked
         return Runner(asked.text, self._setup.shape, self._scorer, start=asked.lm.start(), watch=asked.watch)
 

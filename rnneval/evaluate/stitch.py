@@ -105,7 +105,7 @@ class Boundaries:
 
     @property
     def first(self) -> int:
-        """How many of the first boundaries of each span are kept."""
+        """Number of the first boundaries of each span that are kept."""
         return self._first
 
     def __contains__(self, span: int) -> bool:

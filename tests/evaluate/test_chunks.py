@@ -6,12 +6,13 @@ The oracle is the evaluation by one row in one process, whose own oracle is a fl
 import json
 
 import keras
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 
 import rnneval
-from rnneval.evaluate.chunks import chunks_of, reader_over
+from rnneval.evaluate.chunks import chunk_ends, chunks_of, reader_over
 from rnneval.evaluate.plan import Spans
 from rnneval.evaluate.reopening import Opening
 from tests.evaluate.pools import Shuffled
@@ -119,11 +120,14 @@ def test_a_window_model(text, tmp_path):
     assert len(ran) == other.streams.chunks + 1 == 8  # the last is too short to agree in its first row
 
 
-def test_that_states_are_not_summed_up_is_said(saved, text):
-    assert "no-states" in codes(distributed(saved / "forgets.keras", text)[0])
-    silent = distributed(saved / "forgets.keras", text, states=False)[0]
-    assert "no-states" not in codes(silent)
-    assert silent.states is None
+def test_states_are_those_of_one_process(saved, text):
+    run = rnneval.evaluate(rnneval.open(saved / "forgets.keras"), text, check=False, streams=1)
+    spread = distributed(saved / "forgets.keras", text, streams=3)[0]
+    assert spread.states.keys() == run.states.keys()
+    for key, summary in run.states.items():
+        assert msgspec.to_builtins(spread.states[key]) == pytest.approx(
+            msgspec.to_builtins(summary), rel=1e-4, abs=1e-5
+        )
 
 
 def test_another_file_under_the_same_name_is_refused(saved, text, tmp_path):
@@ -143,13 +147,25 @@ def test_chunks_hold_every_span_once():
         lengths = rng.integers(1, 90, rng.integers(1, 12))
         stops = np.cumsum(lengths + 1) - 1
         spans = Spans(starts=stops - lengths, stops=stops, continues=np.zeros(len(lengths), bool))
-        length = int(rng.integers(1, 60))
+        total = spans.predictions
+        ends = [*np.unique(rng.integers(1, total, 3)).tolist(), total] if total > 1 else [total]
         wanted = [at for start, stop in zip(spans.starts, spans.stops, strict=True) for at in range(start, stop)]
-        chunks = chunks_of(spans, length)
+        chunks = chunks_of(spans, ends, int(rng.integers(1, 9)))
         held = [at for c in chunks for start, stop in zip(c.starts, c.stops, strict=True) for at in range(start, stop)]
         assert held == wanted
-        assert max(chunk.predictions for chunk in chunks) <= length
+        assert 0 < len(chunks) <= len(ends)
         begins = set(spans.starts.tolist())
         assert all(chunk.continues[0] == (int(chunk.starts[0]) not in begins) for chunk in chunks)
         assert not any(chunk.continues[1:].any() for chunk in chunks)
         assert all(start in begins for chunk in chunks for start in chunk.starts[1:].tolist())
+
+
+def test_the_length_of_a_chunk_follows_from_sizes():
+    small, large = 100_000, 4_000_000
+    assert chunk_ends(100_000, small) == [100_000]
+    assert len(chunk_ends(100_000, large)) == 2
+    for predictions, count in ((10**6, 2), (10**7, 10), (10**9, 954)):
+        ends = chunk_ends(predictions, small)
+        sizes = np.diff([0, *ends])
+        assert (len(ends), ends[-1], int(sizes.argmax())) == (count, predictions, 0)
+        assert np.ptp(sizes[1:]) <= 1

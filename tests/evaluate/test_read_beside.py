@@ -23,11 +23,11 @@ from tests.models.numpy.made import WIDTH, stack_file
 TOKENS = 6_000
 
 
-@pytest.fixture(scope="module", params=["LSTM", "GRU"])
-def model(request, tmp_path_factory):
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
     """A checkpoint of two layers, with its vocabulary and a text."""
     folder = tmp_path_factory.mktemp("model")
-    path, _ = stack_file(folder / "model.h5", request.param)
+    path, _ = stack_file(folder / "model.h5", "LSTM")
     (folder / "vocab.json").write_text(json.dumps(list(string.ascii_lowercase[:WIDTH])))
     text = folder / "text.txt"
     text.write_text("".join(np.random.default_rng(0).choice(list(string.ascii_lowercase[:WIDTH]), TOKENS)))
@@ -39,8 +39,7 @@ def split(monkeypatch):
     """Any text is long: it is cut into six chunks, of which this process and one other read several each."""
     monkeypatch.setattr(chunks, "_LEAST", 0)
     monkeypatch.setattr(chunks, "_START", 1 << 18)
-    monkeypatch.setattr(chunks, "_SHORTEST", 1_000)
-    monkeypatch.setattr(chunks, "_LONGEST", 1_000)
+    monkeypatch.setattr(chunks, "_LENGTH", 1_000)
     monkeypatch.setattr(chunks, "cores", lambda: 2)
 
 

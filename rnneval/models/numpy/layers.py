@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnneval.checkpoints.keras2 import HARD_SIGMOID
+
 Floats = NDArray[np.floating[Any]]
 Function = Callable[[Floats], Floats]
 InPlace = Callable[[Floats], object]  # function that overwrites its argument with its result
@@ -79,10 +81,6 @@ def _hard_sigmoid(x: Floats) -> Floats:
     return gate
 
 
-def _sparse_plus(x: Floats) -> Floats:
-    return np.where(x <= -1, 0, np.where(x < 1, np.square(x + 1) / 4, x)).astype(x.dtype, copy=False)
-
-
 _SILU: Function = lambda x: x * _sigmoid(x)  # noqa: E731 - it has two names
 _HARD_SILU: Function = lambda x: x * _hard_sigmoid(x)  # noqa: E731
 
@@ -106,19 +104,11 @@ FUNCTIONS: Mapping[str, Function] = {
     "mish": lambda x: x * np.tanh(_softplus(x)),
     "exponential": np.exp,
     "hard_sigmoid": _hard_sigmoid,
-    "keras2_hard_sigmoid": lambda x: np.clip(
-        0.2 * x + 0.5, 0, 1
-    ),  # the name that `rnneval.checkpoints.keras2` gives it
+    HARD_SIGMOID: lambda x: np.clip(0.2 * x + 0.5, 0, 1),  # that of Keras 2
     "hard_silu": _HARD_SILU,
     "hard_swish": _HARD_SILU,
     "hard_tanh": lambda x: np.clip(x, -1, 1),
     "log_sigmoid": lambda x: -_softplus(-x),
-    "squareplus": lambda x: (x + np.sqrt(np.square(x) + 4)) / 2,
-    "tanh_shrink": lambda x: x - np.tanh(x),
-    "soft_shrink": lambda x: np.sign(x) * np.maximum(np.abs(x) - x.dtype.type(0.5), 0),
-    "hard_shrink": lambda x: np.where(np.abs(x) > 0.5, x, x.dtype.type(0)),
-    "sparse_plus": _sparse_plus,
-    "sparse_sigmoid": lambda x: np.clip(0.5 * (x + 1), 0, 1),
 }
 """The functions; each takes an array and returns another of the same type and shape."""
 

@@ -283,7 +283,9 @@ def _read_weights(chain: Chain, model: FullModel, *, shown: str, dtype: Any) -> 
     found: list[Weights] = []
     inputs: int | None = None  # how many numbers the layer before gives for each token
     for entry, held in zip(chain.entries, stored, strict=True):
-        wanted, arrays = _shapes(entry, held, inputs), held
+        if inputs is None:  # the kernel of the first layer alone says it
+            inputs = held[0].shape[0] if held and held[0].ndim else 0
+        wanted, arrays = _shapes(entry, inputs), held
         if entry.kind in SLOTS and len(arrays) == 3 and is_cudnn(arrays[2].shape, wanted["bias"]):
             notes["weights were in the layout of cuDNN's own layers, and were rearranged"] = None
             arrays = list(from_cudnn(arrays[0], arrays[1], arrays[2], wanted["bias"]))
@@ -300,18 +302,22 @@ def _read_weights(chain: Chain, model: FullModel, *, shown: str, dtype: Any) -> 
     return found, tuple(notes)
 
 
-def _roles_of(entry: Entry) -> tuple[str, ...]:
-    """Return the roles of the weights of a layer, in Keras' order."""
-    bias = ("bias",) if entry.get("use_bias", True) else ()
+def _shapes(entry: Entry, inputs: int = 0) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each weight by its role, in Keras' order, for a layer that reads so many numbers a token."""
     if entry.kind == "Embedding":
-        return ("embeddings",)
-    if entry.kind in SLOTS:
-        return ("kernel", "recurrent_kernel", *bias)
-    if entry.kind == "Dense":
-        return ("kernel", *bias)
+        return {"embeddings": (int(entry.get("input_dim", 0)), int(entry.get("output_dim", 0)))}
     if entry.kind == "LayerNormalization":
-        return tuple(role for role, asked in (("gamma", "scale"), ("beta", "center")) if entry.get(asked, True))
-    return ()
+        return {role: (inputs,) for role, asked in (("gamma", "scale"), ("beta", "center")) if entry.get(asked, True)}
+    if entry.kind not in GATES and entry.kind != "Dense":
+        return {}
+    units = int(entry.get("units", 0) or 0)
+    columns = GATES.get(entry.kind, 1) * units
+    shapes: dict[str, tuple[int, ...]] = {"kernel": (inputs, columns)}
+    if entry.kind in GATES:
+        shapes["recurrent_kernel"] = (units, columns)
+    if entry.get("use_bias", True):
+        shapes["bias"] = (2, columns) if entry.kind == "GRU" and entry.get("reset_after", True) else (columns,)
+    return shapes
 
 
 def _by_path(chain: Chain, path: Path, shown: str) -> list[list[NDArray[Any]]]:
@@ -329,7 +335,7 @@ def _by_path(chain: Chain, path: Path, shown: str) -> list[list[NDArray[Any]]]:
         with h5py.File(path, "r") as file:
             file.visititems(note)
             for entry in chain.entries:
-                names = [f"{entry.group}/{number}" for number in range(len(_roles_of(entry)))]
+                names = [f"{entry.group}/{number}" for number in range(len(_shapes(entry)))]
                 if not held.issuperset(names):
                     raise not_for_numpy(shown, f"layer {entry.name} ({entry.kind}) has no weights at {entry.group}")
                 found.append([_values(file[name]) for name in names])
@@ -357,7 +363,7 @@ def _by_layer(
     In files of Keras 2 layers may have other names than in the configuration; they then meet in their order.
     """
     holders = [(holder, list(entries)) for holder, entries in groupby(chain.entries, lambda entry: entry.holder)]
-    weighted = [(holder, entries) for holder, entries in holders if any(map(_roles_of, entries))]
+    weighted = [(holder, entries) for holder, entries in holders if any(map(_shapes, entries))]
     named = {layer.name: layer for layer in stored}
     if {holder for holder, _ in weighted} == set(named):
         pairs = [(named[holder], entries) for holder, entries in weighted]
@@ -373,30 +379,13 @@ def _by_layer(
 
 def _dealt(layer: StoredLayer, entries: Sequence[Entry], shown: str) -> Iterator[tuple[Entry, list[NDArray[Any]]]]:
     """Yield the weights of each entry in a group: of a model inside of the model, there are several."""
-    wanted = [(entry, role) for entry in entries for role in _roles_of(entry)]
+    wanted = [(entry, role) for entry in entries for role in _shapes(entry)]
     if len(wanted) != len(layer.weights) or (len(entries) > 1 and any(entry.frozen for entry in entries)):
         raise not_for_numpy(shown, f"layer {layer.name} has {len(layer.weights)} weights in an order that is not known")
     rest = iter(layer.weights)
     for entry in entries:
-        held = [next(rest) for _ in _roles_of(entry)]
-        for role, weight in zip(_roles_of(entry), held, strict=True):
+        held = [next(rest) for _ in _shapes(entry)]
+        for role, weight in zip(_shapes(entry), held, strict=True):
             if weight.role in {"kernel", "recurrent_kernel", "bias", "embeddings", "gamma", "beta"} - {role}:
                 raise not_for_numpy(shown, f"layer {entry.name} ({entry.kind}) has a {weight.role} for its {role}")
         yield entry, [weight.values for weight in held]
-
-
-def _shapes(entry: Entry, arrays: Sequence[NDArray[Any]], inputs: int | None) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each weight by the configuration; the first layer's inputs are known by its kernel alone."""
-    rows = inputs if inputs is not None else (arrays[0].shape[0] if arrays and arrays[0].ndim else 0)
-    units = int(entry.get("units", 0) or 0)
-    gates = GATES.get(entry.kind, 1)
-    twice = entry.kind == "GRU" and entry.get("reset_after", True)
-    shapes = {
-        "embeddings": (int(entry.get("input_dim", 0)), int(entry.get("output_dim", 0))),
-        "kernel": (rows, gates * units),
-        "recurrent_kernel": (units, gates * units),
-        "bias": (2, gates * units) if twice else (gates * units,),
-        "gamma": (rows,),
-        "beta": (rows,),
-    }
-    return {role: shapes[role] for role in _roles_of(entry)}

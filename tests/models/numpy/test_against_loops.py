@@ -1,6 +1,5 @@
 """The NumPy backend against a float64 loop, in files of Keras 2 that are made by hand: no TensorFlow is needed."""
 
-import itertools
 import pickle
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from rnneval.errors import CheckpointError, UsageError
-from rnneval.models.numpy import layers, network
+from rnneval.models.numpy import network
 from rnneval.models.numpy.lm import open_numpy
 from rnneval.models.protocol import Shape
 from tests.checkpoints import by_hand
@@ -88,18 +87,6 @@ def test_a_row_does_not_depend_on_its_block(gru, monkeypatch) -> None:
     found = scored(lm, ids, sees="states")
     assert [part.rows for part in found.seen] == [4, 4, 3]
     np.testing.assert_allclose(found.predicted.nats, [stack.losses(row) for row in ids], atol=2e-6)
-
-
-def test_the_order_of_gates_changes_no_digit(gru, monkeypatch) -> None:
-    """One row of a large model reads its weights forwards and backwards in turn."""
-    lm, _ = gru
-    ids = ids_of(1, 30)
-    wanted = scored(lm, ids).predicted.nats
-    made = []
-    monkeypatch.setattr(layers, "_LARGE", 0)
-    monkeypatch.setattr(layers, "cycle", lambda orders: made.append(orders) or itertools.cycle(orders))
-    assert scored(lm, ids).predicted.nats.tolist() == wanted.tolist()
-    assert [[list(order) for order in orders] for orders in made] == 2 * [[[0, 1, 2], [2, 1, 0]]]  # two layers
 
 
 def test_logits_are_made_in_slices(gru, monkeypatch) -> None:
