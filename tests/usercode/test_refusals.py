@@ -153,7 +153,7 @@ WRITING = {
 }
 
 
-@pytest.mark.parametrize(("case", "file"), zip(WRITING, cycle(["train.py", "train.ipynb"])))
+@pytest.mark.parametrize(("case", "file"), list(zip(WRITING, cycle(["train.py", "train.ipynb"]))))
 def test_refused_before_anything_runs(user, case, file):
     # The canary at the top proves that not even the statements before it are run.
     spec = user.spec("made", WRITING[case], file=file)

@@ -76,7 +76,7 @@ PURE = {
 }
 
 
-@pytest.mark.parametrize(("case", "file"), zip(PURE, cycle(["train.py", "train.ipynb"])))
+@pytest.mark.parametrize(("case", "file"), list(zip(PURE, cycle(["train.py", "train.ipynb"]))))
 def test_the_slice_gives_the_value_of_the_whole_file(user, case, file, monkeypatch):
     monkeypatch.delenv("RNNEVAL_TEST_7", raising=False)
     code, name = PURE[case]

@@ -1,4 +1,4 @@
-"""What the user's code meets: the user's own files beside it, Keras' cache, and a guard against effects.
+"""Surroundings of the user's code: its own files beside it, Keras' cache, and a guard against effects.
 
 Neighbouring files are found, read, and imported statement by statement. `get_file` finds what an earlier run brought.
 The list of what may run (`allowed`) is read from the source; what slips through it, as a method that some library
