@@ -1,4 +1,4 @@
-"""Long files take as long as they are: twice the lines, about twice the work (seconds: benchmarks/lint_speed.py)."""
+"""Long files take as long as they are: twice the lines, about twice the work."""
 
 import sys
 from collections.abc import Callable
