@@ -12,12 +12,12 @@ import msgspec
 from rnneval.checkpoints.usercode import builder_of, reads_checkpoint
 from rnneval.errors import CheckpointError, UsageError
 from rnneval.models.step import StepLM
-from rnneval.options import OpenOptions, on_path
+from rnneval.options import OpenOptions, by_keyword
 from rnneval.records.paths import open_regular
 from rnneval.text import given_vocabulary
 
 
-@on_path(OpenOptions)
+@by_keyword(OpenOptions)
 def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A001 - the name in the contract: rnneval.open
     """Open a saved recurrent language model.
 

@@ -30,7 +30,7 @@ from rnneval.evaluate.reopening import (
 from rnneval.evaluate.sweep_checkpoints import Candidate, find_checkpoints
 from rnneval.evaluate.sweep_table import FAILED, FILE, NOT_VALID, RECORDS, Row, best_first, record_name, write_table
 from rnneval.option import values_of
-from rnneval.options import SweepOptions, SweptGroup, WorkerGroup, on_text
+from rnneval.options import SweepOptions, SweptGroup, WorkerGroup, by_keyword
 from rnneval.records import Run, decode, encode, read_run, write
 from rnneval.records._base import quoted
 from rnneval.records.paths import named, require_apart
@@ -96,7 +96,7 @@ class Sweep:
         return f"<Sweep of {said}: best is {quoted([best['path']])} with {score}, {run.signature}>"
 
 
-@on_text(SweepOptions)
+@by_keyword(SweepOptions)
 def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) -> Sweep:
     """Evaluate every checkpoint of a folder in worker processes; what was finished before is not done again.
 

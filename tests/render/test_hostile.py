@@ -16,7 +16,7 @@ from rich.console import Console
 
 from rnneval import render
 from rnneval.gates.ranking import rank
-from rnneval.gates.sides import Named
+from rnneval.gates.sides import NamedRecord
 from rnneval.lint.check import LintFinding
 from rnneval.records import Finding, Gate, Gradients, Opened, Run, Wiring
 from rnneval.records.gate import Comparison
@@ -119,7 +119,7 @@ def opened_with(text) -> Opened:
 
 
 def ranking_with(text):
-    return rank([Named(name=text, record=RUN), Named(name=f"{text}2", record=changed(RUN, valid=False))])
+    return rank([NamedRecord(name=text, record=RUN), NamedRecord(name=f"{text}2", record=changed(RUN, valid=False))])
 
 
 def finding_with(text) -> LintFinding:

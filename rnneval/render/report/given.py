@@ -11,7 +11,7 @@ from markupsafe import Markup
 from msgspec.structs import replace as changed
 
 from rnneval.gates.ranking import Ranking, rank
-from rnneval.gates.sides import Named, fields_of
+from rnneval.gates.sides import NamedRecord, fields_of
 from rnneval.records import Gate, Gradients, Opened, Run, Wiring
 from rnneval.records.run import WiringSummary
 from rnneval.records.tables import SWEEP
@@ -222,7 +222,7 @@ def rankings(given: Sequence[Given]) -> tuple[Given, ...]:
     """
     found = [each for each, _ in of_kind(given, Ranking)]
     for number, runs in enumerate([] if found else _side_by_side(given)):
-        named = [Named(name=model.name, record=run) for model, run in runs]
+        named = [NamedRecord(name=model.name, record=run) for model, run in runs]
         found.append(Given(name=f"compared/{number}", record=rank(named, blocks=0)))
     judged = {
         (each.metric, frozenset((each.candidate, each.baseline)))
