@@ -24,7 +24,7 @@ from rnneval.checkpoints.usercode.statements import (
     sets_something,
 )
 from rnneval.errors import CheckpointError
-from rnneval.lint.document import MOST_NOTEBOOK_BYTES, Document, plain_lines, read_document
+from rnneval.lint.document import MOST_NOTEBOOK_BYTES, SourceFile, plain_lines, read_document
 from rnneval.records.paths import read_regular
 
 Blocks = tuple[ast.stmt, ...]
@@ -73,7 +73,7 @@ class Source:
 
     path: Path
     shown: str  # the path as the user gave it
-    document: Document
+    document: SourceFile
     body: list[ast.stmt]
     flags: int  # compiler flags of its `from __future__` imports
     units: tuple[Unit, ...]
@@ -208,7 +208,7 @@ def _module_level(node: ast.stmt) -> Iterator[ast.AST]:
 
 
 def _units(
-    laid: Sequence[tuple[ast.stmt, Blocks]], inside: Sequence[ast.AST], scope: Scope, document: Document, flags: int
+    laid: Sequence[tuple[ast.stmt, Blocks]], inside: Sequence[ast.AST], scope: Scope, document: SourceFile, flags: int
 ) -> tuple[Unit, ...]:
     finder, aliases = ChangeFinder(inside, scope), aliases_of(inside)
     made: dict[ast.stmt, Unit] = {}
