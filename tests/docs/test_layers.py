@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnneval.gates.clusters import clusters_of
 from rnneval.gates.limits import allowances
 from rnneval.gates.noninferiority import assess
 from rnneval.gates.sides import Paired
@@ -46,7 +45,7 @@ def test_a_comparison_is_that_of_the_gate(pair):
         left_out=0.0,
     )
     (perplexity,) = allowances({"perplexity": "0%"})
-    tested = assess(perplexity, sides, clusters_of(document, units))
+    tested = assess(perplexity, sides)
     answer = layers_page.answer(RECORD, *pair)
     assert answer.difference == pytest.approx(tested.value, abs=1e-12)
     assert (answer.se_text, answer.se_seeds) == pytest.approx((tested.se_text, tested.se_runs), rel=1e-6)

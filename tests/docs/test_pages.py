@@ -100,14 +100,6 @@ def _anchor(heading: str) -> str:
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
-def test_the_glossary_is_in_order_and_has_the_words_that_output_uses() -> None:
-    words = re.findall(r"^## (.+)$", (DOCS / "glossary.md").read_text(), re.MULTILINE)
-    assert words == sorted(words, key=str.lower)
-    assert {"State", "Segment", "Carry", "Signature", "Forgetting length", "Block", "Perplexity", "Record"} <= set(
-        words
-    )
-
-
 def test_output_is_made_by_running_the_command() -> None:
     filled = from_code.fill("<!-- from code: output explain perplexity -->")
     assert filled.startswith("```sh\nrnneval explain perplexity\n```\n\n```text\n")

@@ -44,7 +44,7 @@ from rnneval.models.keras.weights import (
     load_weights,
 )
 from rnneval.models.keras.wrap import call_once, wrap
-from rnneval.options import OpenOptions, on_path
+from rnneval.options import OpenOptions, by_keyword
 from rnneval.records.paths import read_regular
 from rnneval.records.run import (
     Checkpoint,
@@ -69,7 +69,7 @@ class Loaded:
     """Lookup layers that the builder's code made beside the model, by their names there."""
 
 
-@on_path(OpenOptions)
+@by_keyword(OpenOptions)
 def open(path: str | os.PathLike[str], options: OpenOptions) -> RecurrentLM:  # noqa: A001 - the name in the contract: rnneval.open
     """Open a saved model with Keras; `rnneval.open` has the same arguments, and opens with other backends too."""
     if options.backend == "numpy":
@@ -94,7 +94,7 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> RecurrentLM:  # 
             return replace(lm, why_no_vocabulary=str(error))
 
 
-@on_path(OpenOptions)
+@by_keyword(OpenOptions)
 def load_model(path: str | os.PathLike[str], options: OpenOptions) -> Any:
     """Load a saved model as its author made it, whether or not it can be evaluated: its wiring can still be judged."""
     with _loaded(path, options) as (_, read, _, _):

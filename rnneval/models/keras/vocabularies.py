@@ -181,7 +181,7 @@ def explained(
         about = f"; the ids of its tokens then begin at 1, or give --vocab FILE with {needed} tokens, {_FILE[more]}"
     cause = f"the model has {seen} ids and the file {needed}, {_SPECIAL[more]}"
     message = f"{str(error).rpartition(': ')[0]}: {cause}: {what}{about}"
-    return WeightShapeError(message, pairs=error.pairs, options=options)
+    return WeightShapeError(message, pairs=error.pairs)
 
 
 def _candidates(builder: Builder, seen: int, needed: int) -> list[tuple[Builder, tuple[str, ...]]]:

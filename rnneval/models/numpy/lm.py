@@ -25,7 +25,7 @@ from rnneval.models.numpy.layers import FUNCTIONS, GATES, SLOTS, Floats, one_bla
 from rnneval.models.numpy.network import Block, Network, Recipe, through
 from rnneval.models.numpy.scorer import NumpyScorer, Team
 from rnneval.models.protocol import GatedCell, LayerState, Layout, Sees, Shape, Vectors, require_finite
-from rnneval.options import OpenOptions, on_path
+from rnneval.options import OpenOptions, by_keyword
 from rnneval.records.run import Checkpoint, Layer
 from rnneval.records.wiring import Slot, Wiring
 from rnneval.text import Vocabulary, find_vocabulary, given_vocabulary
@@ -160,7 +160,7 @@ class NumpyLM:
         )
 
 
-@on_path(OpenOptions)
+@by_keyword(OpenOptions)
 def open_numpy(path: str | os.PathLike[str], options: OpenOptions) -> NumpyLM:
     """Open a `.keras` or `.h5` file of known layers, without TensorFlow and Keras; otherwise as `rnneval.open`.
 
