@@ -48,7 +48,7 @@ class LintSettings:
     def covers(self, pattern: str, path: str) -> bool:
         """Return whether a pattern of the settings covers a file, by its name or path or by a folder above it.
 
-        >>> settings = Settings(root=Path("/a"))
+        >>> settings = LintSettings(root=Path("/a"))
         >>> [settings.covers("b/*", path) for path in ("/a/b/c/d.py", "/a/c/b/d.py", "/a/b.py")]
         [True, False, False]
         """
