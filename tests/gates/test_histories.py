@@ -182,7 +182,7 @@ def test_the_command_reads_folders_files_and_gradient_records(tmp_path, capsys, 
     assert run(["gate", record, "--require", "through_time.lstm_1.h.decay<=0"]) == 1
     capsys.readouterr()
     assert run(["gate", record, "--require", "los<=1"]) == 1
-    assert "did you mean loss" in capsys.readouterr().out
+    assert "did you mean loss" in " ".join(capsys.readouterr().out.split())
     assert "is no run record" in refused("gate", str(RECORDS / "run.json"), "--baseline", str(folder))
     assert "rnneval.sweep/1" in refused("gate", str(RECORDS / "sweep.parquet"), "--require", "x<=1")
     (tmp_path / "other").mkdir()
