@@ -36,25 +36,11 @@ class WeightShapeError(CheckpointError):
         message: str = "",
         *,
         pairs: Sequence[ShapePair] = (),
-        options: Sequence[str] = (),
         rule: str | None = None,
     ) -> None:
         super().__init__(message, rule=rule)
         self.pairs = tuple(pairs)
         """Name, shape in the file and shape in the model of every weight whose shapes differ."""
-        self.options = tuple(options)
-        """Options of the command line with which every weight fits; none where that is not known."""
-
-
-class FolderError(CheckpointError):
-    """A folder of checkpoints was given in place of one of them."""
-
-    def __init__(self, seen: str = "", *, newest: str = "", one: str = "", every: str = "", needs: str = "") -> None:
-        super().__init__(f"{seen}: to evaluate it: {one}{every}{needs}")
-        self.seen, self.newest = seen, newest
-        """What was seen, and the path of the newest checkpoint."""
-        self.every, self.needs = every, needs
-        """Ends of the message: the command for all checkpoints, and what a file of weights needs; or ""."""
 
 
 class VocabularyError(RnnevalError):

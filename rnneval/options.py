@@ -1,8 +1,8 @@
 """Options of the commands and of the Python functions behind them, each defined once.
 
 An option is a field of a group below (`rnneval.option`). The command line (`rnneval.cli.command`), keyword arguments
-of `rnneval.evaluate` and its relatives (`on_text` and the decorators beside it), the checks of values and the tables of
-the docs are made from these fields.
+of `rnneval.evaluate` and its relatives (`by_keyword`), the checks of values and the tables of the docs are made from
+these fields.
 
 Bases are listed in reverse: a dataclass takes the fields of its last base first, and the order of the fields is the
 order of the options in help and docs.
@@ -13,10 +13,10 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
-from functools import partial, wraps
+from functools import wraps
 from importlib.util import find_spec
 from textwrap import fill
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from rnneval.errors import UsageError
 from rnneval.option import Options, option, options_of
@@ -350,72 +350,46 @@ class SweepOptions(CallGroup, SweptGroup, WorkerGroup):
     """Keyword arguments of `rnneval.open`, but for `expect_sha256`."""
 
 
-A = TypeVar("A")
-B = TypeVar("B")
-C = TypeVar("C")
 R = TypeVar("R")
-A_contra = TypeVar("A_contra", contravariant=True)
-R_co = TypeVar("R_co", covariant=True)
-P = ParamSpec("P")
-
-
-class OnText(Protocol[A_contra, P, R_co]):
-    """Type of a function of a text, with options as keyword arguments."""
-
-    def __call__(self, subject: A_contra, text: Paths | None = ..., *args: P.args, **options: P.kwargs) -> R_co:
-        """Run it; without `text`, the option `string` is the text."""
-
-
-def on_text(group: Callable[P, object]) -> Callable[[Callable[Concatenate[A, ...], R]], OnText[A, P, R]]:
-    """Let callers pass the fields of `group` as keywords; the function itself gets one `group` called `options`.
-
-    Type checkers read the keywords off the group, `inspect` and `help` off the signature and docstring made here: the
-    line `options: …` of the docstring is replaced by one entry for each field.
-
-    Example:
-        @on_text(EvaluateOptions)
-        def evaluate(lm, text=None, *, options): ...
-
-        evaluate(lm, "held_out.txt", state="reset", segment=100)
-    """
-    return partial(_by_keyword, group)
-
-
-def on_path(group: Callable[P, object]) -> Callable[[Callable[Concatenate[A, ...], R]], Callable[Concatenate[A, P], R]]:
-    """Decorate a function of `path` and `options`, as `on_text` does."""
-    return partial(_by_keyword, group)
-
-
-def on_method(
-    group: Callable[P, object],
-) -> Callable[[Callable[Concatenate[A, B, C, ...], R]], Callable[Concatenate[A, B, C, P], R]]:
-    """Decorate a method of two arguments and `options`, as `on_text` does."""
-    return partial(_by_keyword, group)
 
 
 class UnknownOptionError(UsageError, TypeError):
     """A keyword argument that a function does not have."""
 
 
-def _by_keyword(group: Any, function: Callable[..., Any]) -> Any:
-    """Return a function that makes its `options` from keywords, with the signature and docstring that say so."""
-    own = [each for each in inspect.signature(function).parameters.values() if each.name != "options"]
-    keywords = inspect.signature(group).parameters
-    known = {each.name for each in own} | set(keywords)
+def by_keyword(group: type[Options]) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Let callers pass the fields of `group` as keywords; the function itself gets one `group` called `options`.
 
-    @wraps(function)
-    def called(*arguments: Any, **given: Any) -> Any:
-        if unknown := sorted(set(given) - known):
-            names = ", ".join(sorted(keywords))
-            raise UnknownOptionError(f"{', '.join(unknown)}: not an option of {function.__name__}; known are {names}")
-        options = group(**{name: given.pop(name) for name in [*given] if name in keywords})
-        return function(*arguments, **given, options=options)
+    `inspect` and `help` read the keywords off the signature and docstring made here: the line `options: …` of the
+    docstring is replaced by one entry for each field.
 
-    described: Any = called
-    described.__signature__ = inspect.Signature([*own, *keywords.values()])
-    line = re.compile(r"^( +)options: .*\n", re.MULTILINE)
-    described.__doc__ = line.sub(lambda found: "".join(_lines(group, found[1])), function.__doc__ or "", count=1)
-    return described
+    Example:
+        @by_keyword(EvaluateOptions)
+        def evaluate(lm, text=None, *, options): ...
+
+        evaluate(lm, "held_out.txt", state="reset", segment=100)
+    """
+
+    def decorate(function: Callable[..., R]) -> Callable[..., R]:
+        own = [each for each in inspect.signature(function).parameters.values() if each.name != "options"]
+        keywords = inspect.signature(group).parameters
+        known = {each.name for each in own} | set(keywords)
+
+        @wraps(function)
+        def called(*arguments: Any, **given: Any) -> R:
+            if unknown := sorted(set(given) - known):
+                names, function_name = ", ".join(sorted(keywords)), function.__name__
+                raise UnknownOptionError(f"{', '.join(unknown)}: not an option of {function_name}; known are {names}")
+            options = group(**{name: given.pop(name) for name in [*given] if name in keywords})
+            return function(*arguments, **given, options=options)
+
+        described: Any = called
+        described.__signature__ = inspect.Signature([*own, *keywords.values()])
+        line = re.compile(r"^( +)options: .*\n", re.MULTILINE)
+        described.__doc__ = line.sub(lambda found: "".join(_lines(group, found[1])), function.__doc__ or "", count=1)
+        return called
+
+    return decorate
 
 
 def _lines(group: type, indent: str) -> Iterator[str]:

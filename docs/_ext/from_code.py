@@ -329,59 +329,7 @@ def speed(name: str) -> str:
     return str(made.tables()[name]())
 
 
-def mutations() -> str:
-    """What came of damaged files, a row a kind, from the benchmark's own file."""
-    found = json.loads((ROOT / "benchmarks" / "mutations.json").read_text(encoding="utf-8"))
-    kinds = {**found["checkpoints"].get("formats", {}), **found["plain"].get("kinds", {})}
-    fine = ("refused", "another", "unchanged")
-    rows = [
-        (name, *(counts.get(each, 0) for each in fine), sum(counts.get(each, 0) for each in _FAULTS))
-        for name, counts in kinds.items()
-    ]
-    rows.append(("all", *map(sum, zip(*(row[1:] for row in rows), strict=True))))
-    lines = [f"| {name} | {sum(counts):,} | {' | '.join(f'{count:,}' for count in counts)} |" for name, *counts in rows]
-    head = ["| file | tried | refused | another | the same | faults |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
-    return "\n".join([*head, *lines])
-
-
-def growth() -> str:
-    """Return the table of what hostile files of growing sizes cost, a row a family, from the benchmark's own file."""
-    found = json.loads((ROOT / "benchmarks" / "hostile_growth.json").read_text(encoding="utf-8"))
-    lines = ["| files | drawn | refused | largest | processor | memory |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
-    for name, held in sorted(found.items()):
-        costs = list(held.values())
-        most = {key: max(cost[key] for cost in costs) for key in ("bytes", "seconds", "megabytes")}
-        refused = sum(cost["code"] == 2 for cost in costs)
-        lines.append(
-            f"| {name.replace('-', ' ')} | {len(costs)} | {refused} | {most['bytes'] / 1e6:,.1f} MB | "
-            f"{most['seconds']:.1f} s | {most['megabytes']:,.0f} MB |"
-        )
-    return "\n".join(lines)
-
-
-def keras_versions() -> str:
-    """Return the table of Keras' releases and of the tests that passed under them, from the benchmark's own file."""
-    path = ROOT / "benchmarks" / "keras_versions.json"
-    found = json.loads(path.read_text(encoding="utf-8"))
-    parts = list(next(iter(found.values()))["parts"])
-    lines = [f"| Keras | TensorFlow | {' | '.join(parts)} |", f"| --- | --- |{' ---: |' * len(parts)}"]
-    for pair in found.values():
-        tests = [pair["parts"][part] for part in parts]
-        cells = [f"{part['passed']} of {part['passed'] + len(part['failed'])}" for part in tests]
-        lines.append(f"| {pair['keras']} | {pair['tensorflow']} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-_FAULTS = ("fault", "hang", "crash", "canary", "accepted")
-_SPEED = (
-    "speed backends",
-    "speed ratios",
-    "speed rates",
-    "speed exactness",
-    "speed kernels",
-    "speed scaling",
-    "speed commands",
-)
+_SPEED = ("speed backends", "speed kernels", "speed commands")
 PARTS: dict[str, Callable[[], str]] = {
     **{name: partial(explained, kind) for name, kind in _KINDS.items()},
     "lint codes": lint_codes,
@@ -391,9 +339,6 @@ PARTS: dict[str, Callable[[], str]] = {
     "records": records,
     "figures": figures,
     "thumbnails": partial(figures, "thumbnails"),
-    "mutations": mutations,
-    "growth": growth,
-    "keras versions": keras_versions,
     **{name: partial(speed, name) for name in _SPEED},
     "other pages": other_pages,
     "unreleased": unreleased,

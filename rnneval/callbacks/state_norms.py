@@ -21,7 +21,7 @@ from rnneval.models.keras.layers import model_variables
 from rnneval.models.keras.lm import RecurrentLM
 from rnneval.models.keras.wrap import as_vocabulary, vocabulary_inside, wrap
 from rnneval.option import option, values_of
-from rnneval.options import EvaluateOptions, on_method
+from rnneval.options import EvaluateOptions, by_keyword
 from rnneval.records.paths import named
 from rnneval.records.run import Run
 from rnneval.records.tables import STATE_HISTORY, UNIFORM
@@ -71,7 +71,7 @@ class StateNorms(keras.callbacks.Callback):
         `model.fit(…, callbacks=[rnneval.StateNorms("states.parquet", "held_out.txt", vocabulary=tokens)])`
     """
 
-    @on_method(StateNormsOptions)
+    @by_keyword(StateNormsOptions)
     def __init__(self, path: str | os.PathLike[str], text: Paths, options: StateNormsOptions) -> None:
         """Prepare a history.
 

@@ -11,7 +11,7 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 
 from rnneval.checkpoints.rules import Faults, refused, require_none
-from rnneval.errors import CheckpointError, FolderError
+from rnneval.errors import CheckpointError
 
 FULL_MODELS = ("keras", "keras-h5")
 """The formats that hold a model and not only weights."""
@@ -204,7 +204,7 @@ def _latest(folder: Path, named: str, prefixes: list[Path]) -> Path:
     raise _several(folder, prefixes)
 
 
-def _several(folder: Path, checkpoints: list[Path]) -> FolderError:
+def _several(folder: Path, checkpoints: list[Path]) -> CheckpointError:
     """Return the error that a folder is no checkpoint, with the newest in it and the commands for one and for all.
 
     TensorFlow checkpoints are given by their prefixes. Of several of one time, the last by number is the newest.
@@ -220,8 +220,7 @@ def _several(folder: Path, checkpoints: list[Path]) -> FolderError:
     needs = "" if newest.suffix == ".keras" else " (weights need --builder FILE.py:NAME too)"
     one = f"rnneval evaluate {shlex.quote(str(newest))} TEXT"
     every = f"; for all: rnneval sweep {shlex.quote(str(folder))} TEXT --out results" if len(checkpoints) > 1 else ""
-    seen = f"{folder}: a folder with {count} {newest.name}"
-    return FolderError(seen, newest=str(newest), one=one, every=every, needs=needs)
+    return CheckpointError(f"{folder}: a folder with {count} {newest.name}: to evaluate it: {one}{every}{needs}")
 
 
 def _tensorflow(prefix: Path) -> Artefact:

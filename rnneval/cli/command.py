@@ -12,8 +12,6 @@ from typing import Annotated, Any, get_args, get_origin
 
 import click
 from click.core import ParameterSource
-from click.shell_completion import CompletionItem
-from click.types import StringParamType
 
 from rnneval.cli.config import CONFIG, read_defaults
 from rnneval.errors import UsageError
@@ -43,13 +41,6 @@ class GroupedOption(click.Option):
         """Ignore what click sets."""
 
 
-class _Path(StringParamType):
-    """Text that names a file or a folder, so that a shell completes it."""
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        return [CompletionItem(incomplete, type="file")]
-
-
 class Command(click.Command):
     """A command whose help lists its options by group, and whose defaults `--config` can change."""
 
@@ -70,7 +61,7 @@ class Command(click.Command):
         for param in self.params:
             named_by_path = isinstance(param, click.Argument) or any(word in (param.metavar or "") for word in _PATHS)
             if param.type is click.STRING and named_by_path:
-                param.type = _Path()
+                param.type = click.Path()  # so that a shell completes it
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, a section for each group, all in the same columns."""

@@ -32,7 +32,7 @@ _MOST_BYTES = 1 << 16
 def read_defaults(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
     """Put the values of the file in place of the defaults of this command.
 
-    The whole file is checked, sections of other commands too, but for the values of those.
+    Keys of other commands' sections are checked, too.
 
     Raises:
         UsageError: the file cannot be read, or has a section, key or value that is not allowed; the message names file,
@@ -40,21 +40,32 @@ def read_defaults(ctx: click.Context, _: click.Parameter, path: str | None) -> N
     """
     if path is None or ctx.resilient_parsing:
         return
-    tables = _tables(path)
-    for section, table in tables.items():
-        _require_allowed(path, section, table)
     ctx.meta[CONFIG] = path
-    own, command = _options(ctx.command), ctx.info_name or ""
-    found = {
-        str(own[key].name): _checked(f"{path}: [{section}] {key}", own[key], value, ctx)
-        for section in (SHARED, command)  # in this order: the command's own section wins
-        for key, value in tables.get(section, {}).items()
-        if key in own
-    }
+    options_of = {name: _options(module(commands.__name__, name).command) for name in names(commands.__name__)}
+    every = {key: option for options in options_of.values() for key, option in options.items()}
+    own, command, found = _options(ctx.command), ctx.info_name or "", {}
+    sections = _sections(path)
+    for section in sorted(sections, key=lambda section: section == command):  # the command's own section wins
+        if section != SHARED and section not in options_of:
+            known = ", ".join(sorted([SHARED, *options_of]))
+            raise UsageError(
+                f"{path}: [{section}]: no command of this name{_meant(section, options_of)}; known: {known}"
+            )
+        allowed = every if section == SHARED else options_of[section]
+        for key, value in sections[section].items():
+            where = f"{path}: [{section}] {key}"
+            if key in RUNS_CODE:
+                raise UsageError(f"{where}: runs code, so it is taken from the command line alone: --{key}")
+            if key not in allowed:
+                meant = _meant(key, allowed.keys() - RUNS_CODE)
+                help_line = f"; rnneval {'COMMAND' if section == SHARED else section} --help lists the options"
+                raise UsageError(f"{where}: no such option{meant or help_line}")
+            if section in (SHARED, command) and key in own:
+                found[str(own[key].name)] = _checked(where, own[key], value, ctx)
     ctx.default_map = {**(ctx.default_map or {}), **found}
 
 
-def _tables(path: str) -> dict[str, dict[str, Any]]:
+def _sections(path: str) -> dict[str, dict[str, Any]]:
     """Return the sections; keys are written with `-`."""
     import tomllib
 
@@ -74,24 +85,6 @@ def _tables(path: str) -> dict[str, dict[str, Any]]:
         if len(found[section]) < len(table):
             raise UsageError(f"{path}: [{section}]: a key stands there twice, once with - and once with _: keep one")
     return found
-
-
-def _require_allowed(path: str, section: str, keys: Iterable[str]) -> None:
-    """Refuse a section that is no command, and a key that none of its options has or that runs code."""
-    sections = sorted({SHARED, *names(commands.__name__)})
-    if section not in sections:
-        known = ", ".join(sections)
-        raise UsageError(f"{path}: [{section}]: no command of this name{_meant(section, sections)}; known: {known}")
-    chosen = names(commands.__name__) if section == SHARED else (section,)
-    allowed = {key for name in chosen for key in _options(module(commands.__name__, name).command)}
-    for key in keys:
-        where = f"{path}: [{section}] {key}"
-        if key in RUNS_CODE:
-            raise UsageError(f"{where}: runs code, so it is taken from the command line alone: --{key}")
-        if key not in allowed:
-            command = "COMMAND" if section == SHARED else section
-            meant = _meant(key, allowed - RUNS_CODE) or f"; rnneval {command} --help lists the options"
-            raise UsageError(f"{where}: no such option{meant}")
 
 
 def _options(command: click.Command) -> dict[str, click.Option]:

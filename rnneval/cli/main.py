@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shlex
 import traceback
 from difflib import get_close_matches
 from typing import Any
@@ -11,9 +10,8 @@ import click
 
 import rnneval
 from rnneval.cli import commands
-from rnneval.cli.output import command_line
 from rnneval.cli.terminal import broken_pipes_ignored, say
-from rnneval.errors import RnnevalError, WeightShapeError, named_in_message
+from rnneval.errors import RnnevalError, named_in_message
 from rnneval.registry import module, names
 
 EXIT_INPUT = 2
@@ -116,10 +114,6 @@ def run(arguments: list[str]) -> int:
 def _message(error: Exception) -> str:
     if isinstance(error, click.ClickException):
         return error.format_message()
-    if isinstance(error, WeightShapeError) and error.options:  # every weight fits with them
-        from rnneval.cli.checkpoint import with_options
-
-        return f"{error}: {shlex.join(with_options(command_line(), error.options))}"
     if isinstance(error, RnnevalError):
         return str(error)
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:

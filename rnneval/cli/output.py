@@ -26,7 +26,7 @@ RESULT: Forms = {".json": ["json"], ".csv": ["csv"], ".md": ["markdown"], "": ["
 
 
 @dataclass(frozen=True, kw_only=True)
-class Output(Options, heading="Output"):
+class OutputOptions(Options, heading="Output"):
     """Options that say how a result is printed, and to which files it is written."""
 
     form: str = option("table", flag="--format", choices=("table", "json"))
@@ -102,7 +102,7 @@ class Output(Options, heading="Output"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOutput(Output):
+class RunOutput(OutputOptions):
     """Output of a run record."""
 
     out: tuple[str, ...] = option((), metavar="FILE", repeated=True)
@@ -110,7 +110,7 @@ class RunOutput(Output):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Printed(Output):
+class Printed(OutputOptions):
     """Output of a command that adds an option --out of its own, or has none."""
 
     out: tuple[str, ...] = ()

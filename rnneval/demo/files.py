@@ -81,7 +81,7 @@ def prepare(folder: Path, text: str) -> Files:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class DemoRecipe:
     """Sizes and lengths of trainings and measurements; the same recipe and seed give the same model on one machine."""
 
     embedding_dim: int = 64
@@ -109,10 +109,10 @@ class Recipe:
         return {"vocab_size": vocab_size, "embedding_dim": self.embedding_dim, "rnn_units": self.rnn_units}
 
 
-def recipe_for(*, seed: int, quick: bool) -> Recipe:
+def recipe_for(*, seed: int, quick: bool) -> DemoRecipe:
     """Return the recipe of the demo; with `quick` it trains for a few seconds only."""
     if not quick:
-        return Recipe(seed=seed)
-    return Recipe(
+        return DemoRecipe(seed=seed)
+    return DemoRecipe(
         seed=seed, steps=8, characters=200_000, rows=16, trained=99, context=False, anchors=16, lags=64, segments=8
     )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rnneval.callbacks import GradientNorms
 from rnneval.checkpoints.usercode import Builder
 from rnneval.demo import models
-from rnneval.demo.files import BUILDERS, RIGHT, Files, Recipe
+from rnneval.demo.files import BUILDERS, RIGHT, DemoRecipe, Files
 from rnneval.evaluate.check import check
 from rnneval.evaluate.diagnostics.gradients import gradients
 from rnneval.evaluate.diagnostics.trace import trace
@@ -30,7 +30,7 @@ from rnneval.models.keras.lm import eagerly
 from rnneval.records import Wiring, read, write
 
 
-def run_step(step: str, files: Files, recipe: Recipe, name: str) -> None:
+def run_step(step: str, files: Files, recipe: DemoRecipe, name: str) -> None:
     """Run a step, called as the method of `Steps`, in this process."""
     with suppress(RuntimeError):  # TensorFlow has begun to run
         tf.config.set_visible_devices([], "GPU")  # each process would take all of its memory
@@ -39,7 +39,9 @@ def run_step(step: str, files: Files, recipe: Recipe, name: str) -> None:
     getattr(Steps(files, recipe, name), step)()
 
 
-def train(make: Callable[..., Any], ids: NDArray[np.int32], vocab_size: int, recipe: Recipe, *, history: Path) -> Any:
+def train(
+    make: Callable[..., Any], ids: NDArray[np.int32], vocab_size: int, recipe: DemoRecipe, *, history: Path
+) -> Any:
     """Train on random segments of the ids `(tokens,)`, each from the state None, as TensorFlow's tutorial does.
 
     The same recipe draws the same segments for every model. `history` is the folder of the gradient history.
@@ -67,7 +69,7 @@ def train(make: Callable[..., Any], ids: NDArray[np.int32], vocab_size: int, rec
 class Steps:
     """Steps of one model."""
 
-    def __init__(self, files: Files, recipe: Recipe, name: str) -> None:
+    def __init__(self, files: Files, recipe: DemoRecipe, name: str) -> None:
         self._files, self._recipe, self._name, self._part = files, recipe, name, f"{recipe.trained}%:"
         self._own = files.of(name)
         self._characters: list[str] = json.loads(files.vocabulary.read_text(encoding="utf-8"))

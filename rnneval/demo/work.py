@@ -7,7 +7,7 @@ one process trains one.
 from collections import deque
 from contextlib import AbstractContextManager
 
-from rnneval.demo.files import ONE, RIGHT, WRONG, Files, Recipe
+from rnneval.demo.files import ONE, RIGHT, WRONG, DemoRecipe, Files
 from rnneval.errors import UsageError
 from rnneval.evaluate.executor import Pool, Task, WorkerDiedError, connected
 from rnneval.options import Progress, WorkerGroup
@@ -27,7 +27,7 @@ def workers() -> AbstractContextManager[Pool]:
     return connected(WorkerGroup(), tasks=len(MODELS))
 
 
-def measure(pool: Pool, files: Files, recipe: Recipe, told: Progress | None = None) -> None:
+def measure(pool: Pool, files: Files, recipe: DemoRecipe, told: Progress | None = None) -> None:
     """Train, check and evaluate every model; `told` counts the steps.
 
     Raises:
@@ -47,11 +47,11 @@ def measure(pool: Pool, files: Files, recipe: Recipe, told: Progress | None = No
             told(count, len(MODELS) * len(STEPS))
 
 
-def _task(files: Files, recipe: Recipe, name: str, place: int) -> Task:
+def _task(files: Files, recipe: DemoRecipe, name: str, place: int) -> Task:
     return Task(key=(name, place), call=_run_step, arguments=lambda: (STEPS[place], files, recipe, name))
 
 
-def _run_step(step: str, files: Files, recipe: Recipe, name: str) -> None:
+def _run_step(step: str, files: Files, recipe: DemoRecipe, name: str) -> None:
     """Run a step in a worker: only there is TensorFlow imported."""
     import rnneval.models.keras  # noqa: F401 - first: it says what is missing where TensorFlow is not installed
     from rnneval.demo.steps import run_step

@@ -14,7 +14,7 @@ from rnneval.gates import change_of_loss
 from rnneval.metrics import baselines
 from rnneval.metrics.baselines.ngram import COPIED_TOKENS, MOST_TOKENS, TokenText, copied, losses_by_order
 from rnneval.options import LARGEST_ORDER, FitGroup
-from rnneval.records.run import Blocks, Ngram, Score
+from rnneval.records.run import Blocks, Ngram
 from rnneval.records.run import Warning as Warned
 from rnneval.text import EncodedText, TextOptions, Vocabulary, encode, refuse_overlap
 
@@ -35,7 +35,7 @@ class Fitted:
         """Return the best n-gram with the change from it to a model; without one if the model's losses are unknown."""
         if self.best is None or "nats" not in blocks.sums:
             return self.best
-        change = change_in_nats(msgspec.structs.replace(blocks, sums={"nats": self.best.nats}), blocks)
+        change = change_of_loss(msgspec.structs.replace(blocks, sums={"nats": self.best.nats}), blocks)
         return msgspec.structs.replace(self.best, change=change)
 
     def warnings(self, nats_per_token: float | None) -> Iterator[Warned]:
@@ -114,13 +114,6 @@ def _fitted(text: EncodedText, scored: EncodedText, width: int, max_order: int |
         ),
         copied=float(copied(fitted, held_out, vocabulary_size=width)[wanted].mean()),
     )
-
-
-def change_in_nats(baseline: Blocks, candidate: Blocks) -> Score:
-    """Return the paired change of the loss of the same tokens."""
-    found = change_of_loss(baseline, candidate)
-    low, high = (found.bounds.low, found.bounds.high) if found.bounds else (None, None)
-    return Score(value=found.value, unit="nats a token", low=low, high=high)
 
 
 def baselines_of(id_counts: NDArray[np.int64], fitted: Fitted | None) -> dict[str, float]:

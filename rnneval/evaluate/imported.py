@@ -12,7 +12,7 @@ from rnneval.errors import RecordError, UsageError
 from rnneval.evaluate.baselines import baselines_of, fit
 from rnneval.evaluate.losses import Losses, add_up
 from rnneval.evaluate.record import scored_text
-from rnneval.options import ImportOptions, Paths, on_text
+from rnneval.options import ImportOptions, Paths, by_keyword
 from rnneval.records.losses import LossTable, read_losses
 from rnneval.records.run import Imported, Run
 from rnneval.records.run import Warning as Warned
@@ -32,7 +32,7 @@ _CONSTANT = (
 )
 
 
-@on_text(ImportOptions)
+@by_keyword(ImportOptions)
 def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOptions) -> Run:
     """Make a run record from the losses that another program computed.
 

@@ -18,14 +18,15 @@ import msgspec
 from rnneval.checkpoints import Artefact, examined
 from rnneval.checkpoints.places import FULL_MODELS
 from rnneval.errors import CheckpointError, UsageError
-from rnneval.options import OpeningGroup, OpenOptions, on_path
+from rnneval.models.step import StepLM
+from rnneval.options import OpeningGroup, OpenOptions, by_keyword
 from rnneval.records.paths import open_regular
 from rnneval.text import given_vocabulary, siblings
 
 _FROM_VOCABULARY = ("vocab_size", "vocabulary")
 
 
-@on_path(OpenOptions)
+@by_keyword(OpenOptions)
 def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A001 - the name in the contract: rnneval.open
     """Open a saved recurrent language model.
 
@@ -116,7 +117,6 @@ def _builder_reads(options: OpenOptions) -> bool:
 def _made_by_builder(path: Path, options: OpenOptions) -> Any:
     """Return the model that the user's own code makes of a file that rnneval does not read."""
     from rnneval.checkpoints.usercode import builder_of
-    from rnneval.models.step import StepLM
 
     require_builder_runs(options, offered=("checkpoint",))
     try:

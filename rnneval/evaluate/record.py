@@ -10,13 +10,13 @@ import numpy as np
 
 import rnneval
 from rnneval import metrics
-from rnneval.evaluate.baselines import Fitted, baselines_of, change_in_nats
+from rnneval.evaluate.baselines import Fitted, baselines_of
 from rnneval.evaluate.check import depends_on_cut, fails, wiring_warnings
 from rnneval.evaluate.chunks import Read
 from rnneval.evaluate.losses import LossSums
 from rnneval.evaluate.reading import Measured
 from rnneval.evaluate.states import States
-from rnneval.gates import ScoreIntervals, score_intervals
+from rnneval.gates import ScoreIntervals, change_of_loss, score_intervals
 from rnneval.metrics import Scores, Totals
 from rnneval.models.protocol import LanguageModel
 from rnneval.records import run as records
@@ -104,7 +104,7 @@ def _beside_reset(
     told = scored_text(text, options, measured.sums, state=measured.state, base={})
     change = perplexity_change = None
     if carried.not_finite is None and told.valid:
-        change = change_in_nats(told.blocks, carried.blocks)
+        change = change_of_loss(told.blocks, carried.blocks)
         low, high = (None if nats is None else 100 * expm1(nats) for nats in (change.low, change.high))
         perplexity_change = records.Score(value=100 * expm1(change.value), unit="%", low=low, high=high)
     return records.BesideReset(
@@ -252,7 +252,7 @@ def _scores(found: Scores, intervals: ScoreIntervals) -> dict[str, records.Score
     for name, value in found.values.items():
         bounds = intervals.bounds.get(name)
         # The two add up in another order: where all losses are equal, the last digit may differ.
-        low, high = (min(bounds.low, value), max(bounds.high, value)) if bounds is not None else (None, None)
+        low, high = (min(bounds[0], value), max(bounds[1], value)) if bounds is not None else (None, None)
         scores[name] = records.Score(value=value, unit=units[name], low=low, high=high)
     return scores
 

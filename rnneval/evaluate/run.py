@@ -19,7 +19,7 @@ from rnneval.evaluate.rows import Watch
 from rnneval.evaluate.states import StateWatch
 from rnneval.models.protocol import LanguageModel, require_carried
 from rnneval.option import option, values_of
-from rnneval.options import DiagnosticOptions, EvaluateOptions, StateGroup, StringGroup, on_text
+from rnneval.options import DiagnosticOptions, EvaluateOptions, StateGroup, StringGroup, by_keyword
 from rnneval.records.paths import NamedPath, named, named_checkpoint, require_apart
 from rnneval.records.run import Run
 from rnneval.records.wiring import Wiring
@@ -39,7 +39,7 @@ class ReaderOptions(StringGroup, EvaluateOptions):
     """Wiring record of this very model from `rnneval.check`, in place of checking it again."""
 
 
-@on_text(ReaderOptions)
+@by_keyword(ReaderOptions)
 def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOptions) -> Run:
     """Measure a model on held-out text: every token accounted for, the state carried.
 

@@ -46,7 +46,7 @@ from rnneval.evaluate.sweep_table import (
     write_table,
 )
 from rnneval.option import values_of
-from rnneval.options import SweepOptions, SweptGroup, WorkerGroup, on_text
+from rnneval.options import SweepOptions, SweptGroup, WorkerGroup, by_keyword
 from rnneval.records import Run, decode, encode, read_run, write
 from rnneval.records._base import quoted
 from rnneval.records.paths import named, require_apart
@@ -108,7 +108,7 @@ class Sweep:
         return f"<Sweep of {said}: best is {quoted([best['path']])} with {score}, {run.signature}>"
 
 
-@on_text(SweepOptions)
+@by_keyword(SweepOptions)
 def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) -> Sweep:
     """Evaluate every checkpoint of a folder in worker processes; what was finished before is not done again.
 

@@ -7,28 +7,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rnneval.gates.clusters import Bounds, Change, ScoreIntervals, change_of_loss, score_intervals
-    from rnneval.gates.ranking import BlockChange, Ranking, Row, compare, rank
-    from rnneval.gates.sides import Named
+    from rnneval.gates.clusters import ScoreIntervals, change_of_loss, score_intervals
+    from rnneval.gates.ranking import BlockChange, RankedRun, Ranking, compare, rank
+    from rnneval.gates.sides import NamedRecord
     from rnneval.gates.token_losses import LossComparison, TokenDifference, compare_losses
     from rnneval.gates.verdicts import gate, judge
 
 _HOMES = {
-    "clusters": ("Bounds", "Change", "ScoreIntervals", "change_of_loss", "score_intervals"),
-    "ranking": ("BlockChange", "Ranking", "Row", "compare", "rank"),
-    "sides": ("Named",),
+    "clusters": ("ScoreIntervals", "change_of_loss", "score_intervals"),
+    "ranking": ("BlockChange", "RankedRun", "Ranking", "compare", "rank"),
+    "sides": ("NamedRecord",),
     "token_losses": ("LossComparison", "TokenDifference", "compare_losses"),
     "verdicts": ("gate", "judge"),
 }
 
 __all__ = [
     "BlockChange",
-    "Bounds",
-    "Change",
     "LossComparison",
-    "Named",
+    "NamedRecord",
+    "RankedRun",
     "Ranking",
-    "Row",
     "ScoreIntervals",
     "TokenDifference",
     "change_of_loss",

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from rnneval.metrics import Metric, Totals, UnavailableError, all_metrics
-from rnneval.records.run import Blocks, Interval, Warning  # noqa: A004 - the record's own word
+from rnneval.records.run import Blocks, Interval, Score, Warning  # noqa: A004 - the record's own word
 
 NATS = "nats"
 """The sum that every run has: total loss."""
@@ -230,19 +230,11 @@ def drift(statistic: Statistic, columns: Columns, units: Floats) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bounds:
-    """A 95 % interval of one score, in the score's unit."""
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class ScoreIntervals:
     """The intervals of all scores that have one, how they were made, and what a reader should know."""
 
-    bounds: Mapping[str, Bounds]
-    """Bounds by metric; empty where there is too little text."""
+    bounds: Mapping[str, tuple[float, float]]
+    """Low and high by metric; empty where there is too little text."""
     interval: Interval | None
     """The part of the record that tells how intervals were made; None if there is no interval."""
     warnings: tuple[Warning, ...]
@@ -267,7 +259,7 @@ def score_intervals(blocks: Blocks, *, lossless: bool) -> ScoreIntervals:
     except TooLittleTextError as reason:
         warning = Warning(code="too-little-text", message=f"no intervals: {reason}")
         return ScoreIntervals(bounds={}, interval=None, warnings=(warning,))
-    bounds: dict[str, Bounds] = {}
+    bounds: dict[str, tuple[float, float]] = {}
     for measured in all_metrics():
         with suppress(UnavailableError):
             estimate = jackknife(statistic_of(measured, names, lossless=lossless), columns, clusters)
@@ -288,7 +280,7 @@ def score_intervals(blocks: Blocks, *, lossless: bool) -> ScoreIntervals:
     return ScoreIntervals(bounds=bounds, interval=interval, warnings=warnings)
 
 
-def bounds_of(measured: Metric, estimate: Estimate) -> Bounds | None:
+def bounds_of(measured: Metric, estimate: Estimate) -> tuple[float, float] | None:
     """Return the two-sided 95 % interval in the metric's unit; None if an end of it is not a finite number.
 
     The interval of a metric that small samples make too large goes from 0 to the upper 95 % bound. The interval of a
@@ -300,20 +292,11 @@ def bounds_of(measured: Metric, estimate: Estimate) -> Bounds | None:
         low, high = measured.back(estimate.bound(0.025)), measured.back(estimate.bound(0.975))
     if measured.unit == "share":
         low, high = max(low, 0.0), min(high, 1.0)
-    return Bounds(low=low, high=high) if np.isfinite([low, high]).all() else None
+    return (low, high) if np.isfinite([low, high]).all() else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """Candidate − baseline, in nats a token, with a two-sided 95 % interval."""
-
-    value: float
-    bounds: Bounds | None
-    """None where there is too little text."""
-
-
-def change_of_loss(baseline: Blocks, candidate: Blocks) -> Change:
-    """Return the paired change of the loss of the same tokens, as `compare` tests it for two runs.
+def change_of_loss(baseline: Blocks, candidate: Blocks) -> Score:
+    """Return the paired change of the loss, candidate − baseline, as `compare` tests it for two runs.
 
     Args:
         baseline: The blocks of a run, every loss finite.
@@ -326,6 +309,6 @@ def change_of_loss(baseline: Blocks, candidate: Blocks) -> Change:
     try:
         clusters = clusters_of(document, losses[1], block_size(baseline.bytes[-1]))
     except TooLittleTextError:
-        return Change(value=float(ratio(losses.sum(axis=1))), bounds=None)
+        return Score(value=float(ratio(losses.sum(axis=1))), unit="nats a token")
     estimate = jackknife(ratio, losses, clusters)
-    return Change(value=estimate.value, bounds=Bounds(low=estimate.bound(0.025), high=estimate.bound(0.975)))
+    return Score(value=estimate.value, unit="nats a token", low=estimate.bound(0.025), high=estimate.bound(0.975))

@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 from msgspec.structs import replace
 
-from rnneval.gates.clusters import DRIFT_LIMIT, Clusters, Columns, drift, jackknife, ratio
+from rnneval.gates.clusters import DRIFT_LIMIT, Columns, drift, ratio
 from rnneval.gates.noninferiority import LEVEL, Tested, loss_differences, same_model
-from rnneval.gates.sides import Named, Paired, Sides
+from rnneval.gates.sides import NamedRecord, Paired, Sides
 from rnneval.gates.unfit import unfit
 from rnneval.metrics import Metric, by_name
 from rnneval.options import LARGEST_ORDER
@@ -131,7 +131,7 @@ def scope(comparison: Comparison) -> str:
     return f"about {comparison.about} on {comparison.claim}{seeds}"
 
 
-def beside_counting(records: Sequence[Named]) -> Iterator[Counting]:
+def beside_counting(records: Sequence[NamedRecord]) -> Iterator[Counting]:
     """Yield the comparison with its best n-gram of each run that has one and counts."""
     for each in records:
         run = each.record
@@ -191,36 +191,37 @@ def warnings_of_losses(paired: Paired, tested: Tested | None) -> Iterator[str]:
             f"the largest of {clusters.count} documents holds {100 * clusters.largest_share:.0f} % of the text: "
             "with documents so unequal the stated 5 % can be 13 %; an equal excerpt of every document keeps it"
         )
-    yield from _dominating(paired, clusters, differences)
+    yield from _dominating(paired, differences)
 
 
-def _dominating(paired: Paired, clusters: Clusters, differences: Columns) -> Iterator[str]:
+def _dominating(paired: Paired, differences: Columns) -> Iterator[str]:
     """Warn if up to 1 % of the blocks hold more than half of the squared deviations from the mean.
 
     These are the block that deviates most and those that deviate at least half as much.
     """
-    mean = float(ratio(differences.sum(axis=1, keepdims=True))[0])
+
+    def mean_of(columns: Columns) -> float:
+        return float(ratio(columns.sum(axis=1, keepdims=True))[0])
+
+    mean = mean_of(differences)
     squared = np.square(differences[0] - mean * differences[1])
     order = np.argsort(-squared, kind="stable")[: max(1, int(RARE * squared.size))]
     few, worst = order[squared[order] > squared.max() / 4], order[0]
     if not squared[few].sum() > DOMINATES * squared.sum():
         return
     place = f"bytes {paired.start[worst]:,} to {paired.end[worst]:,}"
-    alone = float(ratio(np.delete(differences, few, axis=1).sum(axis=1, keepdims=True))[0])
-    with_all, without = _signed(mean), _signed(alone)
-    seen = f"the loss differs by {with_all} nats with {'it' if few.size == 1 else 'them'}, by {without} without"
+    without = _signed(mean_of(np.delete(differences, few, axis=1)))
+    what, them = f"{few.size} of {squared.size} blocks dominate (the largest: {place})", "them"
     if few.size == 1:
-        cluster = jackknife(ratio, differences, clusters).without[clusters.labels[worst]]
-        seen = f"one block dominates ({place}): {seen} it, by {_signed(cluster)} without its cluster"
-    else:
-        seen = f"{few.size} of {squared.size} blocks dominate (the largest: {place}): {seen} them"
+        what, them = f"one block dominates ({place})", "it"
     yield (
-        f"{seen}; where such blocks are rare the stated 5 % does not hold, since another text has more or fewer of "
-        "them; look at the text there, or set a limit: --require 'blocks.largest_nats_per_token<=…'"
+        f"{what}: the loss differs by {_signed(mean)} nats with {them}, by {without} without {them}; where such blocks "
+        "are rare the stated 5 % does not hold, since another text has more or fewer of them; look at the text there, "
+        "or set a limit: --require 'blocks.largest_nats_per_token<=…'"
     )
 
 
-def warnings_of_runs(records: Sequence[Named]) -> Iterator[str]:
+def warnings_of_runs(records: Sequence[NamedRecord]) -> Iterator[str]:
     """Warn of runs that are worse than uniform guessing, and not so far beyond it that they are refused."""
     for each in records:
         run = each.record

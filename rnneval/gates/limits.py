@@ -20,7 +20,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from numpy.typing import NDArray
 
 from rnneval.errors import RecordError, UsageError
 from rnneval.metrics import Metric, by_name
-from rnneval.records import Gradients, Record, Run, read_table
+from rnneval.records import Record, Run, read_table
 from rnneval.records.tables import GRADIENT_HISTORY, STATE_HISTORY
 
 DEFAULT = {"perplexity": "+1%"}
@@ -168,7 +167,7 @@ def parse_limit(text: str) -> Limit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class Lookup:
     """A figure that a limit asks for, as a record or a history has it."""
 
     value: object = ABSENT
@@ -176,19 +175,14 @@ class Seen:
     note: str = ""
     """Explanation of a value that is not finite."""
     unknown: str = ""
-    """Explanation of a name that can be no figure of this record: what the record has."""
+    """Explanation of a name that can be no figure of this history: what it has."""
     undecided: str = ""
     """Reason why the record can neither satisfy a limit nor break it: a history with too few steps."""
 
 
-def look_up(record: "Record | TrainingHistory", name: str) -> Seen:
+def look_up(record: "Record | TrainingHistory", name: str) -> Lookup:
     """Look for a figure in a record or a training history."""
-    if isinstance(record, TrainingHistory):
-        return record.figure(name)
-    value = figure(record, name)
-    if value is ABSENT and isinstance(record, Gradients) and _resolve(_complete(record), _parts(name)) is not None:
-        return Seen(unknown=what_there_is(f"no figure {name!r}", name, list(_names(_plain(record), ""))))
-    return Seen(value=value)
+    return record.figure(name) if isinstance(record, TrainingHistory) else Lookup(value=figure(record, name))
 
 
 def figure(record: Record, name: str) -> object:
@@ -227,13 +221,6 @@ def _plain(record: Record) -> dict[str, Any]:
     return plain
 
 
-def _complete(value: Any) -> Any:
-    """Return plain data with None for what is absent and may be there, such as `through_time.gru.h.gone`."""
-    if isinstance(value, msgspec.Struct):
-        value = msgspec.structs.asdict(value)
-    return {key: _complete(inner) for key, inner in value.items()} if isinstance(value, dict) else value
-
-
 def _resolve(value: Any, parts: list[str]) -> Any:
     """Return what stands at a path; a key may itself hold dots (`gru.h`), so parts are joined until one fits."""
     if not parts:
@@ -258,25 +245,23 @@ def _names(value: Any, place: str) -> Iterator[str]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingHistory:
-    """History that `GradientNorms` or `StateNorms` wrote. Its arrays have one entry a row of the table."""
+    """History that `GradientNorms` or `StateNorms` wrote."""
 
     schema: str
     index: NDArray[np.int64]
-    """Step or epoch, in the order of writing."""
-    columns: NDArray[np.int64]
-    """Number of the row's column in `names`."""
-    names: tuple[tuple[str, str], ...]
-    """Statistic and place of each column: `LAYER.VARIABLE`, `LAYER` for a total of a layer, "" for the whole model."""
+    """Step or epoch of each row of the table, in the order of writing."""
     value: NDArray[np.float64]
+    rows: Mapping[tuple[str, str], NDArray[np.intp]]
+    """Rows by statistic and place: `LAYER.VARIABLE`, `LAYER` for a total of a layer, "" for the whole model."""
 
-    def figure(self, name: str) -> Seen:
+    def figure(self, name: str) -> Lookup:
         """Return a figure by its name, what there is if the name is unknown, or why there are too few steps for it."""
         if not len(self.index):
-            return Seen(undecided="the history has no step: the training ended before the first part was written")
-        statistics = list(dict.fromkeys(each for each, _ in self.names))
+            return Lookup(undecided="the history has no step: the training ended before the first part was written")
+        statistics = list(dict.fromkeys(statistic for statistic, _ in self.rows))
         (statistic, _), *rest = [(quoted or plain, not quoted) for quoted, plain in _PART.findall(name)] or [("", True)]
         if statistic not in statistics:
-            return Seen(unknown=what_there_is(f"no statistic {statistic!r}", statistic, statistics))
+            return Lookup(unknown=what_there_is(f"no statistic {statistic!r}", statistic, statistics))
         summary, last = "max", None
         if rest and rest[-1][1] and (rest[-1][0] in _SUMMARIES or _PERCENTILE.fullmatch(rest[-1][0])):
             summary = rest.pop()[0]
@@ -284,49 +269,41 @@ class TrainingHistory:
             last = int(found[1])
             rest.pop()
         place = ".".join(word for word, _ in rest)
-        places = [each for of, each in self.names if of == statistic]
-        if place not in places:
+        if (statistic, place) not in self.rows:
+            places = [each for of, each in self.rows if of == statistic]
             message = what_there_is(f"no {statistic} of {place or 'the whole model'!r}", place, places)
-            return Seen(unknown=f"{message}; after it may come lastN, then {', '.join(_SUMMARIES)} or p0 to p100")
+            return Lookup(unknown=f"{message}; after it may come lastN, then {', '.join(_SUMMARIES)} or p0 to p100")
         return self._summarized(statistic, place, last, summary)
 
-    def _summarized(self, statistic: str, place: str, last: int | None, summary: str) -> Seen:
-        unit, series = _INDEX[self.schema], self._series(statistic, place)
-        start = 0 if last is None else max(0, len(series) - last)
-        lacking = ~np.isfinite(series.filled(np.nan))
+    def _summarized(self, statistic: str, place: str, last: int | None, summary: str) -> Lookup:
+        # A training that was appended to another begins again at its first step, and is later all the same.
+        begins = np.concatenate([[True], self.index[1:] != self.index[:-1]])
+        moment, steps, unit = np.cumsum(begins) - 1, self.index[begins], _INDEX[self.schema]
+
+        def series(of: str) -> Any:
+            """Return the values in order of time, masked where there is none: `(steps,)`."""
+            values: Any = np.ma.masked_array(np.zeros(len(steps)), mask=True)
+            rows = self.rows.get((of, place), ())
+            values[moment[rows]] = self.value[rows]
+            return values
+
+        values, start = series(statistic), 0 if last is None else max(0, len(steps) - last)
+        lacking = ~np.isfinite(values.filled(np.nan))
         if unit == "step":  # a step may have no gradient; older histories left out and counted what was not finite
-            lacking &= ~np.ma.getmaskarray(series) | (self._series(_COUNT, place).filled(0) > 0)
+            lacking &= ~np.ma.getmaskarray(values) | (series(_COUNT).filled(0) > 0)
         lacking = lacking[start:]
         if lacking.any():  # a failure, however few steps there are
-            first = self._moments[1][start + int(lacking.argmax())]
+            first = steps[start + int(lacking.argmax())]
             note = f"not finite in {int(lacking.sum()):,} of {len(lacking):,} {unit}s, first in {unit} {first:,}"
-            return Seen(value=math.nan, note=note)
-        if last is not None and last > len(series):
-            return Seen(undecided=f"the history has {len(series):,} {unit}s, and {last:,} were asked for")
-        values = series[start:].compressed()
-        if not len(values):
+            return Lookup(value=math.nan, note=note)
+        if last is not None and last > len(steps):
+            return Lookup(undecided=f"the history has {len(steps):,} {unit}s, and {last:,} were asked for")
+        there = values[start:].compressed()
+        if not len(there):
             whose = place or "the whole model"
-            return Seen(undecided=f"the history has no {statistic} of {whose} in its last {last} {unit}s")
+            return Lookup(undecided=f"the history has no {statistic} of {whose} in its last {last} {unit}s")
         percent = _PERCENTILE.fullmatch(summary)
-        return Seen(value=float(np.percentile(values, int(percent[1])) if percent else _SUMMARIES[summary](values)))
-
-    @cached_property
-    def _moments(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the position in time of each row, from 0, and the step or epoch of each position.
-
-        A training that was appended to another begins again at its first step, and is later all the same.
-        """
-        begins = np.concatenate([[True], self.index[1:] != self.index[:-1]])
-        return np.cumsum(begins) - 1, self.index[begins]
-
-    def _series(self, statistic: str, place: str) -> Any:
-        """Return the values in order of time, masked where there is none: `(steps,)`."""
-        moment, steps = self._moments
-        series: Any = np.ma.masked_array(np.zeros(len(steps)), mask=True)
-        if (statistic, place) in self.names:
-            chosen = self.columns == self.names.index((statistic, place))
-            series[moment[chosen]] = self.value[chosen]
-        return series
+        return Lookup(value=float(np.percentile(there, int(percent[1])) if percent else _SUMMARIES[summary](there)))
 
 
 def read_history(path: str | os.PathLike[str]) -> TrainingHistory:
@@ -338,34 +315,24 @@ def read_history(path: str | os.PathLike[str]) -> TrainingHistory:
     place = Path(path)
     if place.is_dir() and not any(place.iterdir()):
         none = np.array([], np.int64)
-        return TrainingHistory(schema="empty", index=none, columns=none, names=(), value=none.astype(np.float64))
+        return TrainingHistory(schema="empty", index=none, value=none.astype(np.float64), rows={})
     table = read_table(place)
     schema = (table.schema.metadata or {}).get(b"rnneval.schema", b"").decode()
-    needed = {_INDEX.get(schema, ""), "layer", "variable", "statistic", "value"}
-    if not needed <= set(table.column_names):
+    keys = ["statistic", "layer", "variable"]
+    if not {_INDEX.get(schema, ""), *keys, "value"} <= set(table.column_names):
         raise RecordError(
             f"{place}: holds {schema}, and a gate reads JSON records and histories of GradientNorms or StateNorms alone"
         )
-    numbers, words = zip(*(_encoded(table.column(name)) for name in ("statistic", "layer", "variable")), strict=True)
-    shape = tuple(len(each) + 1 for each in words)
-    used, columns = np.unique(np.ravel_multi_index(numbers, shape), return_inverse=True)
-    there = zip(*np.unravel_index(used, shape), strict=True)
+    groups = table.select(keys).to_pandas().groupby(keys, sort=False, observed=True).indices
     return TrainingHistory(
         schema=schema,
         index=table.column(_INDEX[schema]).to_numpy(),
-        columns=columns.astype(np.int64),
-        names=tuple((words[0][i], ".".join(filter(None, (words[1][j], words[2][k])))) for i, j, k in there),
         value=table.column("value").to_numpy(),
+        rows={
+            (statistic, ".".join(filter(None, (layer, variable)))): rows
+            for (statistic, layer, variable), rows in groups.items()
+        },
     )
-
-
-def _encoded(column: Any) -> tuple[NDArray[np.int64], list[str]]:
-    """Return the words of a column as numbers, and the word of each number."""
-    import pyarrow as pa
-
-    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    whole = encoded.unify_dictionaries().combine_chunks()
-    return whole.indices.to_numpy().astype(np.int64), whole.dictionary.to_pylist()
 
 
 def what_there_is(problem: str, word: str, known: list[str]) -> str:

@@ -112,35 +112,25 @@ class Tested:
         return float(stdtrit(self.df, 1 - LEVEL) + stdtrit(self.df, POWER))
 
 
-def tested(allowance: Allowance, paired: Paired) -> Tested:
+def assess(allowance: Allowance, paired: Paired) -> Tested:
     """Test whether the candidate is worse by one metric, beyond what is allowed; the same model is not worse.
 
     Raises:
-        UnavailableError: as `assess`.
+        UnavailableError: the metric cannot be computed on one side, or without one of the clusters.
         TooLittleTextError: there is too little text for a standard error, and it is not the same model.
     """
-    same = same_model(paired)
-    clusters = None
+    measured, same, clusters = allowance.measured, same_model(paired), None
     try:
         clusters = clusters_of(paired.document, paired.units, paired.block_bytes)
     except TooLittleTextError:
         if not same:
             raise
-    if clusters is not None and not same:
-        return assess(allowance, paired, clusters)
-    allowed = allowed_by(allowance, values_of(allowance.measured, paired))
-    rounded = bool(loss_differences(paired)[0].any())
-    return Tested(worse=allowance.measured.worse, allowed=allowed, rounded=rounded, clusters=clusters)
-
-
-def assess(allowance: Allowance, paired: Paired, clusters: Clusters) -> Tested:
-    """Test whether the candidate is worse by one metric, beyond what is allowed.
-
-    Raises:
-        UnavailableError: the metric cannot be computed on one side, or without one of the clusters.
-    """
-    values = values_of(allowance.measured, paired)
-    statistic = statistic_of(allowance.measured, paired.sum_names, lossless=paired.lossless)
+    values = values_of(measured, paired)
+    allowed = allowed_by(allowance, values)
+    if same or clusters is None:
+        rounded = bool(loss_differences(paired)[0].any())
+        return Tested(worse=measured.worse, allowed=allowed, rounded=rounded, clusters=clusters)
+    statistic = statistic_of(measured, paired.sum_names, lossless=paired.lossless)
     stacked, split = np.concatenate([paired.baseline, paired.candidate]), len(paired.baseline)
 
     def difference(columns: Columns) -> NDArray[np.float64]:
@@ -152,9 +142,9 @@ def assess(allowance: Allowance, paired: Paired, clusters: Clusters) -> Tested:
     runs = _variances_of_runs(values, allowance.factor)
     se_runs = math.sqrt(sum(variance for variance, _ in runs))
     return Tested(
-        worse=allowance.measured.worse,
+        worse=measured.worse,
         value=text.value + _shift(allowance, values),
-        allowed=allowed_by(allowance, values),
+        allowed=allowed,
         se=math.hypot(text.se, se_runs),
         df=_satterthwaite([(text.se**2, text.df), *runs]),
         se_text=text.se,

@@ -11,11 +11,11 @@ from rnneval.errors import UsageError
 from rnneval.gates.clusters import TooLittleTextError, columns_of, statistic_of
 from rnneval.gates.explanation import beside_counting, warnings_of_runs
 from rnneval.gates.limits import Allowance, allowances
-from rnneval.gates.noninferiority import LEVEL, loss_differences, tested, values_of
+from rnneval.gates.noninferiority import LEVEL, assess, loss_differences, values_of
 from rnneval.gates.sides import (
     ACROSS_TOKENS,
     Difference,
-    Named,
+    NamedRecord,
     Side,
     Sides,
     fields_of,
@@ -52,7 +52,7 @@ class BlockChange(Value, frozen=True, kw_only=True):
     """The text of the block, if the text was given."""
 
 
-class Row(Value, frozen=True, kw_only=True):
+class RankedRun(Value, frozen=True, kw_only=True):
     """One run."""
 
     name: str
@@ -85,7 +85,7 @@ class Ranking(Shown, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     metric: str
     unit: str
     """Unit of the differences."""
-    rows: tuple[Row, ...]
+    rows: tuple[RankedRun, ...]
     about: str
     baseline: str
     """The first run given that counts."""
@@ -100,7 +100,7 @@ class Ranking(Shown, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     warnings: tuple[str, ...]
 
     @property
-    def best(self) -> Row | None:
+    def best(self) -> RankedRun | None:
         """The best run; None if no run counts."""
         return self.rows[0] if self.rows and self.rows[0].difference == 0 else None
 
@@ -147,7 +147,9 @@ def compare(runs: Sequence[Run], *, metric: str | None = None, blocks: int = 20,
     return rank(named(runs, "run"), metric=metric, blocks=blocks, text=text)
 
 
-def rank(records: Sequence[Named], *, metric: str | None = None, blocks: int = 20, text: str | None = None) -> Ranking:
+def rank(
+    records: Sequence[NamedRecord], *, metric: str | None = None, blocks: int = 20, text: str | None = None
+) -> Ranking:
     """Rank named runs; see `compare`."""
     runs = [(each.name, each.record) for each in records if isinstance(each.record, Run)]
     sides = [Side(name=name, names=(name,), runs=(run,)) for name, run in runs]
@@ -222,10 +224,10 @@ def _scaled(side: Side, metric: Metric) -> float:
     return float(statistic_of(metric, names, lossless=not is_lossy(run))(columns)[0])
 
 
-def _row(side: Side, problem: str, metric: str, usual: str) -> Row:
+def _row(side: Side, problem: str, metric: str, usual: str) -> RankedRun:
     run = side.runs[0]
     scores = {} if unfit(run) else {name: score.value for name, score in run.scores.items()}  # a leak has no score
-    return Row(
+    return RankedRun(
         name=side.name,
         value=scores.get(metric),
         usual=scores.get(usual),
@@ -235,13 +237,13 @@ def _row(side: Side, problem: str, metric: str, usual: str) -> Row:
     )
 
 
-def _against(row: Row, sides: Sides, allowance: Allowance, pairs: int) -> Row:
+def _against(row: RankedRun, sides: Sides, allowance: Allowance, pairs: int) -> RankedRun:
     """Return the row of the candidate with its difference to the best, or with why there is no interval of it."""
     paired = pair(sides)
     if paired is None:
         return replace(row, marks=(*row.marks, "no text was scored by both"))
     try:
-        found = tested(allowance, paired)
+        found = assess(allowance, paired)
     except UnavailableError as reason:
         return replace(row, marks=(*row.marks, f"not comparable: {reason}"))
     except TooLittleTextError as reason:

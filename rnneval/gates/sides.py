@@ -43,7 +43,7 @@ _DIAGNOSTICS = ("states", "gates", "lyapunov", "context", "token_by_token", "bes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Named:
+class NamedRecord:
     """A record and its name in messages: its path on the command line."""
 
     name: str
@@ -77,19 +77,19 @@ class Sides:
         return "this recipe" if self.several else "these checkpoints"
 
 
-def named(runs: Run | Sequence[Run] | None, role: str) -> tuple[Named, ...]:
+def named(runs: Run | Sequence[Run] | None, role: str) -> tuple[NamedRecord, ...]:
     """Name runs given in Python by their checkpoints or tables of losses, with a number where two have the same."""
     if runs is None:
         return ()
     several = (runs,) if isinstance(runs, Run) else tuple(runs)
     numbered = len({run.source.path for run in several}) < len(several)
     return tuple(
-        Named(name=f"{run.source.path or role}{f' ({i})' if numbered else ''}", record=run)
+        NamedRecord(name=f"{run.source.path or role}{f' ({i})' if numbered else ''}", record=run)
         for i, run in enumerate(several, 1)
     )
 
 
-def side(records: Sequence[Named], role: str) -> Side:
+def side(records: Sequence[NamedRecord], role: str) -> Side:
     """Return the runs of one side.
 
     Raises:

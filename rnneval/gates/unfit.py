@@ -5,11 +5,16 @@ the standard error as large as the difference, so that t is near 1 whatever the 
 """
 
 import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
-from rnneval.gates.sides import Side
-from rnneval.records import Run
+from rnneval.errors import RecordError, UsageError
+from rnneval.gates.sides import NamedRecord, Side, side, slim
+from rnneval.records import Run, encode, write_texts
+from rnneval.records.encoding import require_consistent
 
 FAR = math.log(100)
 """Least distance of `limit` above uniform guessing, in nats: in a small vocabulary a few sure and wrong predictions
@@ -36,20 +41,16 @@ def limit(uniform: float) -> float:
     return uniform + max(uniform, FAR)
 
 
-def is_valid(run: Run) -> bool:
-    """Return whether the scores of a run count: it is marked valid, and its wiring does not fail."""
-    return run.valid and not (run.wiring is not None and run.wiring.verdict == "fail")
-
-
 def unfit(run: Run) -> str:
     """Return why a run decides nothing, whatever it is compared with; "" if it can be compared."""
     if run.total_nats is None:
         told = [warning.message for warning in run.warnings if warning.code == "not-finite"]
         return f"is not finite: {next(iter(told), 'a loss is not a number')}"
-    if run.wiring is not None and run.wiring.verdict == "fail":
-        return f"is not valid: {run.wiring.reason}"
     if not run.valid:
-        return f"is not valid: {run.why_not_valid}".removesuffix(": not valid")
+        broken = run.wiring is not None and run.wiring.verdict == "fail"
+        return f"is not valid: {run.wiring.reason if broken and run.wiring else run.why_not_valid}".removesuffix(
+            ": not valid"
+        )
     return _diverged(run)
 
 
@@ -57,6 +58,27 @@ def problem(side: Side) -> str:
     """Name each run of a side that decides nothing, with its reason; "" if the side can be compared."""
     named = zip(side.names, map(unfit, side.runs), strict=True)
     return "; ".join(f"{name} {found}" for name, found in named if found) or _of_no_recipe(side)
+
+
+def write_baselines(runs: Mapping[str | os.PathLike[str], NamedRecord]) -> None:
+    """Write slim copies of runs as baselines, all of them or none; folders are made.
+
+    Raises:
+        UsageError: nothing could be compared with one of them, or it is no run.
+        RecordError: a file or folder cannot be written.
+    """
+    new = side([*runs.values()], "baseline")
+    for name, run in zip(new.names, new.runs, strict=True):
+        require_consistent(name, run)
+    if found := problem(new):
+        raise UsageError(f"no baseline was written, since nothing could be compared with it: {found}")
+    texts = {os.fspath(path): encode(slim(run)) for path, run in zip(runs, new.runs, strict=True)}
+    for folder in {Path(path).parent for path in texts}:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecordError(f"{folder}: cannot be made: {error.strerror or error}") from error
+    write_texts(texts)
 
 
 def _diverged(run: Run) -> str:

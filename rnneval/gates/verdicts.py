@@ -22,16 +22,16 @@ from rnneval.gates.limits import (
     ABSENT,
     Allowance,
     Limit,
-    Seen,
+    Lookup,
     TrainingHistory,
     allowances,
     look_up,
     parse_limit,
     similar,
 )
-from rnneval.gates.noninferiority import LEVEL, Tested, Values, allowed_by, holm_levels, tested, values_of
-from rnneval.gates.sides import Named, Paired, Sides, named, not_comparable, on_common_blocks, pair, side
-from rnneval.gates.unfit import is_valid, problem, unfit
+from rnneval.gates.noninferiority import LEVEL, Tested, Values, allowed_by, assess, holm_levels, values_of
+from rnneval.gates.sides import NamedRecord, Paired, Sides, named, not_comparable, on_common_blocks, pair, side
+from rnneval.gates.unfit import problem, unfit
 from rnneval.metrics import Metric, UnavailableError
 from rnneval.records import Gate, Run
 from rnneval.records.encoding import require_consistent
@@ -39,7 +39,7 @@ from rnneval.records.gate import GRAVEST, Comparison, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class MetricResult:
     """One comparison and its parts; its verdict waits for the other metrics (Holm) if it was tested."""
 
     comparison: Comparison
@@ -74,8 +74,8 @@ def gate(
 
 
 def judge(
-    candidates: Sequence[Named],
-    baselines: Sequence[Named] = (),
+    candidates: Sequence[NamedRecord],
+    baselines: Sequence[NamedRecord] = (),
     *,
     allow: Mapping[str, str | float] | None = None,
     require: Sequence[str] = (),
@@ -93,7 +93,7 @@ def judge(
     for each in (*candidates, *baselines):
         if isinstance(each.record, Run):
             require_consistent(each.name, each.record)
-    results: list[Result] = []
+    results: list[MetricResult] = []
     warnings = [*warnings_of_runs((*candidates, *baselines))]
     if baselines:
         ours, theirs = on_common_blocks([side(baselines, "baseline"), side(candidates, "candidate")])
@@ -117,7 +117,7 @@ def judge(
     )
 
 
-def _by_itself(candidates: Sequence[Named]) -> Iterator[Comparison]:
+def _by_itself(candidates: Sequence[NamedRecord]) -> Iterator[Comparison]:
     """Fail each run that decides nothing; without baselines, candidates need not be runs of one recipe."""
     for each in candidates:
         if isinstance(each.record, Run) and (found := unfit(each.record)):
@@ -133,7 +133,7 @@ def _by_itself(candidates: Sequence[Named]) -> Iterator[Comparison]:
             )
 
 
-def _against_counting(candidates: Sequence[Named]) -> Iterator[Comparison]:
+def _against_counting(candidates: Sequence[NamedRecord]) -> Iterator[Comparison]:
     """Test each run against the best n-gram of its record, as a run of its own, with nothing allowed."""
     runs = [(each, each.record) for each in candidates if isinstance(each.record, Run)]
     if not runs:
@@ -147,13 +147,13 @@ def _against_counting(candidates: Sequence[Named]) -> Iterator[Comparison]:
             )
         blocks = replace(run.blocks, sums={"nats": best.nats})
         counted = replace(run, blocks=blocks, total_nats=sum(best.nats), valid=True, wiring=None, scores={})
-        baseline = side([Named(name=best.name, record=counted)], "baseline")
+        baseline = side([NamedRecord(name=best.name, record=counted)], "baseline")
         sides = Sides(baseline=baseline, candidate=side([each], "candidate"))
         for found in _after_holm([compare_on(nothing_allowed, sides)]):
             yield replace(found, reason=f"against {best.name}: {found.reason}")
 
 
-def _after_holm(results: Sequence[Result]) -> Iterator[Comparison]:
+def _after_holm(results: Sequence[MetricResult]) -> Iterator[Comparison]:
     """Turn results into verdicts: a pass needs no correction, a fail is tested at Holm's level."""
     claims = {
         each.measured.name: (each.measured.hypothesis or each.measured.name, each.tested.p_worse)
@@ -172,41 +172,40 @@ def _after_holm(results: Sequence[Result]) -> Iterator[Comparison]:
         yield replace(result.comparison, verdict=verdict, level=level, reason=reason)
 
 
-def _limited(limit: Limit, records: Sequence[Named]) -> Iterator[Comparison]:
+def _limited(limit: Limit, records: Sequence[NamedRecord]) -> Iterator[Comparison]:
     """Compare every record that should have the figure with the limit; if none has it, all of them fail.
 
+    Only records of one kind have the same figures.
+
     Raises:
-        UsageError: no record has it, and none is a run, wiring or gate record, of which figures may be absent.
+        UsageError: no record has it, and all are training histories, whose figures are never absent.
     """
     seen = [(each, look_up(each.record, limit.figure)) for each in records]
     having = [each for each, found in seen if found.value is not ABSENT]
-    kinds = {_kind(each) for each in having}
     if not having and all(found.unknown for _, found in seen):
         raise UsageError(f"--require {limit.text!r}: {seen[0][0].name}: {seen[0][1].unknown}")
+    kinds = {getattr(each.record, "schema", type(each.record)) for each in having}
     of_histories = any(isinstance(each.record, TrainingHistory) for each in having)
     for each, found in seen:
-        if not having or _kind(each) in kinds or (found.undecided and of_histories):
+        of_kind = getattr(each.record, "schema", type(each.record)) in kinds
+        if not having or of_kind or (found.undecided and of_histories):
             yield _limit_comparison(limit, each, found)
 
 
-def _kind(each: Named) -> str:
-    """Return the kind of a record: only records of one kind have the same figures."""
-    return each.record.schema if isinstance(each.record, TrainingHistory) else type(each.record).__name__
-
-
-def _limit_comparison(limit: Limit, each: Named, found: Seen) -> Comparison:
+def _limit_comparison(limit: Limit, each: NamedRecord, found: Lookup) -> Comparison:
     value, holds = found.value, limit.holds(found.value)
     number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-    reason = f"{limit.figure} is absent from {each.name}: what is absent satisfies no limit"
     if found.undecided:
         reason = found.undecided
     elif value is not ABSENT:
         note = f" ({found.note})" if found.note else ""
         reason = f"{limit.figure} is {value}{note}, {'as' if holds else 'not as'} required: {limit.text}"
-    elif found.unknown:
-        reason += f"; {found.unknown}"
-    elif not isinstance(each.record, TrainingHistory) and (close := similar(each.record, limit.figure)):
-        reason += f"; did you mean {close}?"
+    else:
+        reason = f"{limit.figure} is absent from {each.name}: what is absent satisfies no limit"
+        if found.unknown:
+            reason += f"; {found.unknown}"
+        elif not isinstance(each.record, TrainingHistory) and (close := similar(each.record, limit.figure)):
+            reason += f"; did you mean {close}?"
     return Comparison(
         metric=limit.text,
         baseline="limit",
@@ -221,7 +220,7 @@ def _limit_comparison(limit: Limit, each: Named, found: Seen) -> Comparison:
     )
 
 
-def compare_on(allowance: Allowance, sides: Sides) -> Result:
+def compare_on(allowance: Allowance, sides: Sides) -> MetricResult:
     """Compare both sides by one metric.
 
     A candidate that decides nothing fails by itself, and is compared without a test if its losses are numbers.
@@ -239,17 +238,17 @@ def compare_on(allowance: Allowance, sides: Sides) -> Result:
         method="none",
         about=sides.about,
     )
-    scored = all(map(is_valid, (*sides.baseline.runs, *sides.candidate.runs)))
+    scored = all(run.valid for run in (*sides.baseline.runs, *sides.candidate.runs))
     if (refused and not failed) or difference or not scored:
-        return Result(comparison=found, measured=measured)
+        return MetricResult(comparison=found, measured=measured)
     if (paired := pair(sides)) is None:
         reason = failed or "blocks.scored_bytes: no text was scored by both"
-        return Result(comparison=replace(found, reason=reason), measured=measured)
+        return MetricResult(comparison=replace(found, reason=reason), measured=measured)
     found = replace(found, blocks=paired.units.size)
     try:
         values = values_of(measured, paired)
         if failed:
-            return Result(comparison=_with(found, allowance, values), measured=measured, paired=paired)
+            return MetricResult(comparison=_with(found, allowance, values), measured=measured, paired=paired)
         return _tested(_with(found, allowance, values), allowance, sides, paired)
     except UnavailableError as why:
         reason = f"scores.{measured.name}: cannot be compared: {why}"
@@ -257,7 +256,7 @@ def compare_on(allowance: Allowance, sides: Sides) -> Result:
             reason += (
                 "; a slim baseline has the sums of loss and accuracy alone: commit a copy of the run record instead"
             )
-        return Result(comparison=replace(found, reason=failed or reason), measured=measured, paired=paired)
+        return MetricResult(comparison=replace(found, reason=failed or reason), measured=measured, paired=paired)
 
 
 def _with(comparison: Comparison, allowance: Allowance, values: Values) -> Comparison:
@@ -269,13 +268,13 @@ def _with(comparison: Comparison, allowance: Allowance, values: Values) -> Compa
     return replace(comparison, **{name: n for name, n in zip(names, numbers, strict=True) if math.isfinite(n)})
 
 
-def _tested(untested: Comparison, allowance: Allowance, sides: Sides, paired: Paired) -> Result:
+def _tested(untested: Comparison, allowance: Allowance, sides: Sides, paired: Paired) -> MetricResult:
     measured = allowance.measured
     try:
-        test = tested(allowance, paired)
+        test = assess(allowance, paired)
     except TooLittleTextError as reason:
         found = replace(untested, verdict="inconclusive", reason=str(reason))
-        return Result(comparison=found, measured=measured, paired=paired)
+        return MetricResult(comparison=found, measured=measured, paired=paired)
     clusters = test.clusters
     numbers = ("low", "high", "se", "mdd", "p_worse", "p_within")
     found = replace(
@@ -290,7 +289,7 @@ def _tested(untested: Comparison, allowance: Allowance, sides: Sides, paired: Pa
     )
     if test.se and clusters:
         found = replace(found, method=_method(sides, clusters), df=test.df, clusters=clusters.count)
-    return Result(comparison=found, measured=measured, tested=test, paired=paired)
+    return MetricResult(comparison=found, measured=measured, tested=test, paired=paired)
 
 
 def _method(sides: Sides, clusters: Clusters) -> str:

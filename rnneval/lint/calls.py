@@ -2,12 +2,11 @@
 
 import ast
 import copy
-from functools import reduce
 
 from rnneval.lint import names
 from rnneval.lint import values as v
 from rnneval.lint.expressions import CHANGED, note_change, rebind, update
-from rnneval.lint.facts import Event, Fit, FunctionNode, defaults_of, parameters_of
+from rnneval.lint.facts import Fit, FunctionNode, LayerCall, defaults_of, parameters_of
 from rnneval.lint.machine import Frame, Machine
 
 _SHUFFLED = ("shuffled",)
@@ -69,7 +68,7 @@ def evaluate_call(machine: Machine, node: ast.Call) -> v.Value:
             value = _follow(call, callee.name)
         case v.Method():
             value = _method(call, callee)
-        case v.Layer():
+        case v.LayerValue():
             value = _layer(call, callee)
         case v.Incoming():
             value = _on_incoming(call, callee)
@@ -84,12 +83,12 @@ def evaluate_call(machine: Machine, node: ast.Call) -> v.Value:
 
 def _one_of(callee: v.Choice) -> v.Value:
     """Take layers that stand for each other (a GPU and a CPU variant) for one layer."""
-    layers = [option for option in callee.options if isinstance(option, v.Layer)]
+    layers = [option for option in callee.options if isinstance(option, v.LayerValue)]
     if not layers:
         return next((option for option in callee.options if isinstance(option, v.Known | v.Object)), v.NOTHING)
     if len({layer.spec for layer in layers}) > 1:
         return v.NOTHING
-    return v.Layer(("one of", *sorted((layer.key for layer in layers), key=repr)), layers[0].spec)
+    return v.LayerValue(("one of", *sorted((layer.key for layer in layers), key=repr)), layers[0].spec)
 
 
 # Constructors and functions that are known by name
@@ -118,7 +117,7 @@ def _construct(call: Call, name: str) -> v.Value | None:
     """Return what a constructor of layers, inputs or models makes; None if it is not one of these."""
     known = names.recurrent(name)
     if known is not None:
-        return v.Layer(call.machine.place_key(call.node), _spec(call, *known))
+        return v.LayerValue(call.machine.place_key(call.node), _spec(call, *known))
     match name.rpartition(".")[2] if names.is_keras(name) else "":
         case "Bidirectional":
             return _both_ways(call)
@@ -135,13 +134,13 @@ def _contain(call: Call, name: str) -> v.Value | None:
     made: v.Value | None = None
     if name.rpartition(".")[2] in names.KEEPS_CONTAINER and len(call.positional) == 1:
         inner = call.positional[0]
-        kept = isinstance(inner, v.Many | v.Table | v.Incoming | v.Choice | v.Emitted)
+        kept = isinstance(inner, v.Many | v.DictValue | v.Incoming | v.Choice | v.Emitted)
         return copy.copy(inner) if kept else machine.facts.data_of(inner)
     match name, call.positional:
         case "builtins.list" | "builtins.tuple" | "collections.deque", []:
             made = v.Many()
-        case "builtins.dict", [] | [v.Table() | v.Incoming()] if not call.unknown:
-            made = v.Table(tuple(call.named.items()), *call.positional)
+        case "builtins.dict", [] | [v.DictValue() | v.Incoming()] if not call.unknown:
+            made = v.DictValue(tuple(call.named.items()), *call.positional)
         case "builtins.setattr", [_, v.Const(str() as attribute), made] if machine.is_self(arguments[0]):
             machine.mark_read(made)
             machine.env.names[f"self.{attribute}"] = made
@@ -165,7 +164,7 @@ def _spec(call: Call, framework: str, kind: str | None, cell: bool) -> v.Spec:
     if kind is None and call.positional:
         # RNN(cell): one layer whose state is the cell's; of a list of cells only that it is one layer is known.
         inner = call.positional[0]
-        kind = inner.spec.kind if isinstance(inner, v.Layer) and inner.spec.cell else None
+        kind = inner.spec.kind if isinstance(inner, v.LayerValue) and inner.spec.cell else None
     return v.Spec(
         framework=framework,
         kind=kind,
@@ -177,10 +176,10 @@ def _spec(call: Call, framework: str, kind: str | None, cell: bool) -> v.Spec:
     )
 
 
-def _both_ways(call: Call) -> v.Layer | None:
+def _both_ways(call: Call) -> v.LayerValue | None:
     """Return a Bidirectional layer; with `merge_mode=None` its directions come out as two sequences."""
     inner = call.get(0, "layer")
-    if not isinstance(inner, v.Layer):
+    if not isinstance(inner, v.LayerValue):
         return None
     old, mode = inner.spec, call.named.get("merge_mode")
     merged = mode is None or (isinstance(mode, v.Const) and isinstance(mode.value, str))
@@ -192,14 +191,14 @@ def _both_ways(call: Call) -> v.Layer | None:
         returns_sequences=old.returns_sequences,
         stateful=old.stateful,
     )
-    return v.Layer(call.machine.place_key(call.node), spec)
+    return v.LayerValue(call.machine.place_key(call.node), spec)
 
 
 def _functional(call: Call) -> v.Value:
     inputs, outputs = call.get(0, "inputs", "input"), call.get(1, "outputs", "output")
     if inputs is None or outputs is None:
         return v.Data(frozenset({"model"}))
-    if isinstance(inputs, v.Table) and isinstance(outputs, v.Table):
+    if isinstance(inputs, v.DictValue) and isinstance(outputs, v.DictValue):
         # Only what goes in and comes out under one name is known to be handed on.
         keys = [key for key, _ in inputs.items]
         inputs, outputs = (v.Many(tuple(table.get(key) or v.NOTHING for key in keys)) for table in (inputs, outputs))
@@ -250,7 +249,7 @@ def _joined(machine: Machine, values: list[v.Value]) -> v.Value:
 # Recurrent layers
 
 
-def _layer(call: Call, layer: v.Layer) -> v.Value:
+def _layer(call: Call, layer: v.LayerValue) -> v.Value:
     """Run a recurrent layer or cell once."""
     machine, spec, keras = call.machine, layer.spec, layer.spec.framework == "keras"
     first = call.get(0, "inputs", "sequences", "sequence", "input", "x")
@@ -274,10 +273,10 @@ def _layer(call: Call, layer: v.Layer) -> v.Value:
     return result
 
 
-def _new_event(call: Call, key: v.Key, spec: v.Spec, enters: v.Data, state: v.Value | None) -> Event:
+def _new_event(call: Call, key: v.Key, spec: v.Spec, enters: v.Data, state: v.Value | None) -> LayerCall:
     """Keep one call of a layer or model as an event."""
     machine = call.machine
-    event = Event(
+    event = LayerCall(
         number=len(machine.facts.events),
         layer=key,
         name=_name_of(call.node.func),
@@ -303,7 +302,7 @@ def _name_of(node: ast.expr) -> str:
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
-def _result(spec: v.Spec, event: Event) -> v.Value:
+def _result(spec: v.Spec, event: LayerCall) -> v.Value:
     """Return what the layer gives back, in its framework's form."""
     number, enters = event.number, event.enters
     passed = frozenset(sorted(enters.passed | {number})[-v.MOST_ORIGINS :])
@@ -325,7 +324,7 @@ def _result(spec: v.Spec, event: Event) -> v.Value:
     return v.Many((whole, *parts)) if parts else v.Many((whole, first), open=True)
 
 
-def _method_of_layer(call: Call, layer: v.Layer, name: str) -> v.Value:
+def _method_of_layer(call: Call, layer: v.LayerValue, name: str) -> v.Value:
     """Call a method of a recurrent layer."""
     if name in names.MODEL_CALLS:
         return _layer(call, layer)
@@ -345,7 +344,7 @@ def _add_stateful(call: Call, model: v.Value) -> None:
     added = 0
     for value in call.all:
         for leaf in v.leaves(value):
-            added += leaf.spec.stateful is True if isinstance(leaf, v.Layer) else counts.get(leaf, 0)
+            added += leaf.spec.stateful is True if isinstance(leaf, v.LayerValue) else counts.get(leaf, 0)
     if added and isinstance(model, v.Object):
         counts[model] = counts.get(model, 0) + added
 
@@ -408,7 +407,7 @@ def _unknown(call: Call) -> v.Value:
 def _method(call: Call, callee: v.Method) -> v.Value:
     machine, owner, name = call.machine, callee.owner, callee.name
     match owner:
-        case v.Layer():
+        case v.LayerValue():
             found: v.Value | None = _method_of_layer(call, owner, name)
         case v.Graph() if name in ("predict", "predict_on_batch", "__call__", "call"):
             found = _graph(call, owner)
@@ -424,7 +423,7 @@ def _method(call: Call, callee: v.Method) -> v.Value:
         machine.mark_read(call.positional[0])
         rebind(machine, call.node.func.value, owner, call.positional[0])
         return call.positional[0]
-    if name == "copy" and isinstance(owner, v.Many | v.Choice | v.Table):
+    if name == "copy" and isinstance(owner, v.Many | v.Choice | v.DictValue):
         return copy.copy(owner)
     for value in (owner, *call.all):
         machine.mark_read(value)
@@ -438,15 +437,15 @@ def _change(call: Call, owner: v.Value, name: str) -> v.Value | None:
     machine, target = call.machine, call.node.func.value
     if name in names.CHANGES:
         return _added(call, target, owner, name)
-    if name in names.TAKES and isinstance(owner, v.Many | v.Incoming | v.Table):
+    if name in names.TAKES and isinstance(owner, v.Many | v.Incoming | v.DictValue):
         return _taken(call, target, owner, name)
     if name == "reverse" and isinstance(owner, v.Many | v.Incoming):
         turned = v.Many(owner.items[::-1], owner.open) if isinstance(owner, v.Many) else machine.facts.data_of(owner)
         rebind(machine, target, owner, turned)
         return v.NOTHING
-    if name == "update" and isinstance(owner, v.Table | v.Incoming) and not call.unknown:
-        match call.positional or [v.Table()]:
-            case [v.Table(items)] if call.positional or call.named:
+    if name == "update" and isinstance(owner, v.DictValue | v.Incoming) and not call.unknown:
+        match call.positional or [v.DictValue()]:
+            case [v.DictValue(items)] if call.positional or call.named:
                 update(machine, target, owner, (*items, *call.named.items()))
                 return v.NOTHING
     return None
@@ -474,7 +473,7 @@ def _taken(call: Call, target: ast.expr, owner: v.Value, name: str) -> v.Value |
     """Call `pop`, `popleft` or `get`: all but `get` leave the rest."""
     key = _literal(call.positional[0]) if call.positional else {"popleft": 0, "pop": -1}.get(name)
     named = isinstance(key, str)
-    if key is None or (named and isinstance(owner, v.Many)) or (not named and isinstance(owner, v.Table)):
+    if key is None or (named and isinstance(owner, v.Many)) or (not named and isinstance(owner, v.DictValue)):
         return None
     item = call.machine.facts.part(owner, key)
     if name == "get":
@@ -494,7 +493,7 @@ def _taken(call: Call, target: ast.expr, owner: v.Value, name: str) -> v.Value |
 
 def _literal(value: v.Value) -> object:
     """Return the literal or running number that a value is; None for other values."""
-    found = value.value if isinstance(value, v.Const) else v.index_of(value) if isinstance(value, v.Step) else None
+    found = value.value if isinstance(value, v.Const) else v.index_of(value) if isinstance(value, v.LoopIndex) else None
     return None if isinstance(found, bool) else found
 
 
@@ -539,9 +538,6 @@ def _follow(call: Call, name: str) -> v.Value:
     machine.env.names.update({name: value for name, value in left.names.items() if name.startswith("self.")})
     if not inner.returned:
         return v.NOTHING if left.dead else v.NONE
-    lengths = {len(value.items) if isinstance(value, v.Many) else -1 for value in inner.returned}
-    if len(lengths) == 1:
-        return reduce(v.join, inner.returned)
     return v.choice(option for value in inner.returned for option in v.alternatives(value))
 
 

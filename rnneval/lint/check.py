@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnneval import collector_paused
-from rnneval.lint.document import MOST_NOTEBOOK_BYTES, Cell, Document, Trouble, read_document
+from rnneval.lint.document import MOST_NOTEBOOK_BYTES, CodeCell, SourceFile, Trouble, read_document
 from rnneval.lint.names import MENTIONS
 from rnneval.lint.rules import CODES, RULES, UNREADABLE, Match, Rule, Severity
 from rnneval.lint.statements import gather
@@ -61,22 +61,21 @@ def check_bytes(path: str, content: bytes) -> tuple[LintFinding, ...]:
     """Check one file's bytes and return its findings in the order of the file."""
     with collector_paused():
         document = read_document(path, content)
-        found: dict[tuple[str, int, int, int, str], LintFinding] = {}
-        for trouble in document.troubles:
-            lines = next((cell.lines for cell in document.cells if cell.number == trouble.cell), ())
-            if not _silenced(lines, trouble.line, trouble.line, UNREADABLE.code):
-                finding = _unreadable(path, trouble)
-                found[finding.order] = finding
+        found = [_unreadable(path, trouble) for trouble in document.troubles if not _is_silenced(document, trouble)]
         try:
-            for finding in _findings(document):
-                found.setdefault(finding.order, finding)
+            found += _findings(document)
         except RecursionError:
-            finding = _unreadable(path, Trouble(1, 1, "nested too deeply to be judged"))
-            found[finding.order] = finding
-    return tuple(sorted(found.values(), key=lambda finding: finding.order))
+            found.append(_unreadable(path, Trouble(1, 1, "nested too deeply to be judged")))
+    at_one_place = {finding.order: finding for finding in reversed(found)}  # the first of them stays
+    return tuple(sorted(at_one_place.values(), key=lambda finding: finding.order))
 
 
-def _findings(document: Document) -> Iterator[LintFinding]:
+def _is_silenced(document: SourceFile, trouble: Trouble) -> bool:
+    lines = next((cell.lines for cell in document.cells if cell.number == trouble.cell), ())
+    return _silenced(lines, trouble.line, trouble.line, UNREADABLE.code)
+
+
+def _findings(document: SourceFile) -> Iterator[LintFinding]:
     """Run every rule and yield what no comment silences."""
     text = "\n".join(line for cell in document.cells for line in cell.lines)
     if document.tree is None or not MENTIONS.search(text):
@@ -111,7 +110,7 @@ def _unreadable(path: str, trouble: Trouble) -> LintFinding:
     )
 
 
-def _finding(document: Document, rule: Rule, match: Match) -> LintFinding:
+def _finding(document: SourceFile, rule: Rule, match: Match) -> LintFinding:
     node: ast.AST = match.node
     start = getattr(node, "lineno", 1)
     cell, line = document.place(start)
@@ -137,7 +136,7 @@ def _finding(document: Document, rule: Rule, match: Match) -> LintFinding:
     )
 
 
-def _column(cell: Cell, line: int, offset: int) -> int:
+def _column(cell: CodeCell, line: int, offset: int) -> int:
     """Count characters from 1, where Python counts bytes from 0."""
     text = cell.lines[line - 1] if 0 < line <= len(cell.lines) else ""
     return len(text.encode("utf-8", "surrogatepass")[:offset].decode("utf-8", "replace")) + 1

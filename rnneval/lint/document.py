@@ -36,7 +36,7 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class CodeCell:
     """One piece of source: a file, or a code cell of a notebook."""
 
     number: int | None
@@ -46,28 +46,28 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class SourceFile:
     """One file, ready to be judged."""
 
     path: str
-    cells: tuple[Cell, ...]
+    cells: tuple[CodeCell, ...]
     tree: ast.Module | None
     troubles: tuple[Trouble, ...]
 
-    def place(self, line: int) -> tuple[Cell, int]:
+    def place(self, line: int) -> tuple[CodeCell, int]:
         """Return the cell of a line of the tree, and its line within the cell."""
         cell = self.cells[max(bisect_left(self.cells, line, key=lambda cell: cell.first) - 1, 0)]
         return cell, line - cell.first
 
 
-def read_document(path: str, content: bytes) -> Document:
+def read_document(path: str, content: bytes) -> SourceFile:
     """Read a file's bytes; whatever they hold, no error is raised."""
     try:
         return (_notebook if path.endswith(".ipynb") else _python)(path, content)
     except _TooMuchError as error:
-        return Document(path, (), None, (Trouble(1, 1, str(error)),))
+        return SourceFile(path, (), None, (Trouble(1, 1, str(error)),))
     except (RecursionError, MemoryError):
-        return Document(path, (), None, (Trouble(1, 1, "nested too deeply to be read"),))
+        return SourceFile(path, (), None, (Trouble(1, 1, "nested too deeply to be read"),))
 
 
 class _TooMuchError(Exception):
@@ -86,18 +86,18 @@ def _require_few_words(texts: Sequence[str]) -> None:
     _require("words, signs and line ends of code", sum(1 for _ in islice(words, MOST_WORDS + 1)), MOST_WORDS)
 
 
-def _python(path: str, content: bytes) -> Document:
+def _python(path: str, content: bytes) -> SourceFile:
     _require("bytes of source", len(content), MOST_SOURCE_BYTES)
     try:
         encoding = tokenize.detect_encoding(io.BytesIO(content).readline)[0]
         text = content.decode(encoding)
     except (SyntaxError, UnicodeDecodeError, LookupError) as error:
-        return Document(path, (), None, (Trouble(1, 1, f"not readable as text ({_short(error)})"),))
+        return SourceFile(path, (), None, (Trouble(1, 1, f"not readable as text ({_short(error)})"),))
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     _require_few_words([text])
-    cell = Cell(None, 0, tuple(text.split("\n")))
+    cell = CodeCell(None, 0, tuple(text.split("\n")))
     tree, trouble = _parse(text, None)
-    return Document(path, (cell,), tree, (trouble,) if trouble else ())
+    return SourceFile(path, (cell,), tree, (trouble,) if trouble else ())
 
 
 def _parse(text: str, number: int | None) -> tuple[ast.Module | None, Trouble | None]:
@@ -112,7 +112,7 @@ def _parse(text: str, number: int | None) -> tuple[ast.Module | None, Trouble | 
         return None, Trouble(1, 1, str(error), number)
 
 
-def _notebook(path: str, content: bytes) -> Document:
+def _notebook(path: str, content: bytes) -> SourceFile:
     _require("bytes of a notebook", len(content), MOST_NOTEBOOK_BYTES)
     _require("lists and objects", content.count(b"[") + content.count(b"{"), _MOST_CONTAINERS)
     _require("quotation marks", content.count(b'"'), _MOST_QUOTES)
@@ -123,20 +123,20 @@ def _notebook(path: str, content: bytes) -> Document:
         )
         sources = [(number, _source(cell)) for number, cell in enumerate(cells, 1) if cell.get("cell_type") == "code"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return Document(path, (), None, (Trouble(1, 1, f"not a notebook ({_short(error)})"),))
+        return SourceFile(path, (), None, (Trouble(1, 1, f"not a notebook ({_short(error)})"),))
     _require_few_words([text for _, text in sources])
     body: list[ast.stmt] = []
     kept, troubles, first = [], [], 0
     for number, text in sources:
         lines = plain_lines(text)
-        kept.append(Cell(number, first, tuple(text.split("\n"))))
+        kept.append(CodeCell(number, first, tuple(text.split("\n"))))
         tree, trouble = _parse("\n".join(lines), number)
         if trouble is not None:
             troubles.append(trouble)
         if tree is not None:
             body += ast.increment_lineno(tree, first).body
         first += len(lines)
-    return Document(path, tuple(kept), ast.Module(body=body, type_ignores=[]), tuple(troubles))
+    return SourceFile(path, tuple(kept), ast.Module(body=body, type_ignores=[]), tuple(troubles))
 
 
 def _source(cell: dict[str, object]) -> str:

@@ -24,7 +24,7 @@ def _attribute(machine: Machine, node: ast.Attribute) -> v.Value:
     match held:
         case v.Known():
             found = v.Known(f"{held.name}.{name}")
-        case v.Layer() if name in ("states", "state"):
+        case v.LayerValue() if name in ("states", "state"):
             events = machine.facts.by_layer[machine.frame.function, held.key]
             found = v.Emitted(events[-1].number) if events else None
         case v.Incoming(sliced=False):
@@ -56,9 +56,9 @@ def _dict(machine: Machine, node: ast.Dict) -> v.Value:
         held = machine.value_of(value)
         if key is not None:
             pairs.append((machine.index_value(key), held))
-        elif isinstance(held, v.Table | v.Incoming):  # {**states, "low": state}
+        elif isinstance(held, v.DictValue | v.Incoming):  # {**states, "low": state}
             base, pairs = held, []
-    return v.Table(tuple(pairs[-v.MOST_ITEMS :]), base)
+    return v.DictValue(tuple(pairs[-v.MOST_ITEMS :]), base)
 
 
 def _subscript(machine: Machine, node: ast.Subscript) -> v.Value:
@@ -128,9 +128,9 @@ def _binary(machine: Machine, node: ast.BinOp) -> v.Value:
         return v.Many((*left.items, *right.items)[: v.MOST_ITEMS], left.open or right.open)
     if isinstance(node.op, ast.Add) and isinstance(left, v.Many) and isinstance(right, v.Incoming | v.Emitted):
         return v.Many((*left.items[: v.MOST_ITEMS], right), True)
-    if isinstance(left, v.Step) and isinstance(right, v.Const) and isinstance(right.value, int):
+    if isinstance(left, v.LoopIndex) and isinstance(right, v.Const) and isinstance(right.value, int):
         by = {ast.Add: right.value, ast.Sub: -right.value}.get(type(node.op))
-        return v.Step(left.loop, left.turn, left.offset + by) if by is not None else v.NOTHING
+        return v.LoopIndex(left.loop, left.turn, left.offset + by) if by is not None else v.NOTHING
     return v.blend((machine.facts.data_of(left), machine.facts.data_of(right)))
 
 
@@ -138,7 +138,7 @@ def _repeated(machine: Machine, many: v.Many, count: v.Value) -> v.Value:
     """Return `[item] * count`, and keep which layers stand in it several times."""
     for item in many.items:
         for option in v.alternatives(item):
-            if isinstance(option, v.Layer) and count != v.Const(1):
+            if isinstance(option, v.LayerValue) and count != v.Const(1):
                 machine.facts.repeated.add(option.key)
     if (
         isinstance(count, v.Const)
@@ -207,7 +207,7 @@ def rebind(machine: Machine, owner: ast.expr, old: v.Value, new: v.Value) -> Non
     elif isinstance(owner, ast.Subscript):
         # states[0][1] = …: the outer container is no longer what it was, and how is not followed.
         outer = machine.value_of(owner.value, quiet=True)
-        if isinstance(outer, v.Many | v.Table | v.Incoming):
+        if isinstance(outer, v.Many | v.DictValue | v.Incoming):
             rebind(machine, owner.value, outer, machine.facts.data_of(outer))
 
 
@@ -215,7 +215,7 @@ def note_change(machine: Machine, owner: ast.expr, held: v.Value, value: v.Value
     """Keep that a parameter's own object is changed: a default would remember it."""
     function = machine.frame.function
     if isinstance(owner, ast.Name) and not machine.frame.call and owner.id in function.parameters:
-        base = held.base if isinstance(held, v.Table) else held
+        base = held.base if isinstance(held, v.DictValue) else held
         if isinstance(base, v.Incoming) and base.carrier == owner.id:
             function.changed.setdefault(owner.id, []).append(value)
 
@@ -234,11 +234,11 @@ def _with_item(held: v.Value, key: object, value: v.Value) -> v.Value:
                 changed = v.Many((*items, value)[: v.MOST_ITEMS], True)
         case _ if key is None:
             changed = CHANGED
-        case v.Table():
+        case v.DictValue():
             kept = tuple((name, item) for name, item in held.items if name != key)
-            changed = v.Table((*kept[-v.MOST_ITEMS :], (key, value)), held.base)
+            changed = v.DictValue((*kept[-v.MOST_ITEMS :], (key, value)), held.base)
         case v.Incoming() | v.Emitted() | v.Initial():
-            changed = v.Table(((key, value),), held)
+            changed = v.DictValue(((key, value),), held)
         case _:
             changed = v.join(held, value) if isinstance(held, v.Data) else held
     return changed

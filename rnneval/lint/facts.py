@@ -21,7 +21,7 @@ _MOST_COMPARED = 24
 
 
 @dataclass(slots=True, eq=False)
-class Event:
+class LayerCall:
     """One call of a recurrent layer."""
 
     number: int
@@ -56,7 +56,7 @@ class Function:
     owner: str | None
     node: ast.AST
     parameters: tuple[str, ...] = ()
-    events: list[Event] = field(default_factory=list)
+    events: list[LayerCall] = field(default_factory=list)
     graphs: list[v.Graph] = field(default_factory=list)  # functional models that it makes
     returns: list[tuple[ast.Return, v.Value]] = field(default_factory=list)
     carried: tuple[Carried, ...] = ()
@@ -110,11 +110,11 @@ class Fit:
 
 
 @dataclass(slots=True)
-class Facts:
+class FileFacts:
     """All that is known of a file."""
 
     tree: ast.Module
-    events: list[Event] = field(default_factory=list)
+    events: list[LayerCall] = field(default_factory=list)
     functions: list[Function] = field(default_factory=list)
     unpackings: list[tuple[ast.Tuple | ast.List, int]] = field(default_factory=list)
     """Names that a layer's own result is unpacked into, with the event."""
@@ -124,7 +124,7 @@ class Facts:
     stateful_models: dict[v.Value, int] = field(default_factory=dict)
     """Number of stateful layers of each model that has some."""
     fits: dict[ast.Call, Fit] = field(default_factory=dict)
-    by_layer: dict[tuple[Function, v.Key], list[Event]] = field(default_factory=lambda: defaultdict(list))
+    by_layer: dict[tuple[Function, v.Key], list[LayerCall]] = field(default_factory=lambda: defaultdict(list))
     """Events of one layer in one function."""
     followed_in_part: int | None = None
     """Line of the first function in which calls or passes of loops were left out, if the file takes too many steps."""
@@ -211,7 +211,7 @@ class Facts:
                 found = v.Incoming(value.carrier, (*value.path, (value.stop or 0) + key))
             case v.Incoming():
                 found = v.Incoming(value.carrier, (*value.path, ("slice", value.start, value.stop), key))
-            case v.Table():
+            case v.DictValue():
                 stored = value.get(key)
                 if stored is None:
                     stored = v.NOTHING if value.base is None else self.part(value.base, key)
@@ -242,7 +242,7 @@ class Facts:
             value = value.items[0]
         return None if isinstance(value, v.Data) else value
 
-    def add(self, event: Event) -> None:
+    def add(self, event: LayerCall) -> None:
         """Keep an event."""
         self.events.append(event)
         event.function.events.append(event)
@@ -256,8 +256,8 @@ def _item(value: v.Many, index: object) -> v.Value:
     if -count <= index < count and not (value.open and index < -1):
         return value.items[index]
     last = value.items[-1]
-    if value.open and isinstance(last, v.Layer):
-        return v.Layer((*last.key, ("item", index)), last.spec)
+    if value.open and isinstance(last, v.LayerValue):
+        return v.LayerValue((*last.key, ("item", index)), last.spec)
     return v.NOTHING
 
 
@@ -269,12 +269,12 @@ def _within(lines: list[int], node: ast.AST) -> bool:
 # Events, and how they stand to each other
 
 
-def judged(event: Event) -> bool:
+def judged(event: LayerCall) -> bool:
     """Return whether the event is a call of something that is known to be recurrent."""
     return event.spec.framework in ("keras", "torch", "graph")
 
 
-def feeds(giver: Event, receiver: Event) -> bool:
+def feeds(giver: LayerCall, receiver: LayerCall) -> bool:
     """Return whether the receiver reads the giver's outputs and nothing that the giver has not read: one stack.
 
     A decoder that reads its own sequence, attention over an encoder's outputs, one step repeated: none is a stack.
@@ -282,7 +282,7 @@ def feeds(giver: Event, receiver: Event) -> bool:
     return giver.number in receiver.enters.passed and receiver.enters.origins <= giver.enters.origins
 
 
-def stacked(facts: Facts, one: Event, other: Event) -> bool:
+def stacked(facts: FileFacts, one: LayerCall, other: LayerCall) -> bool:
     """Return whether two layers stand in one stack, anywhere in the function."""
     key = (one.function, one.layer, other.layer)
     if one.function != other.function:
@@ -294,19 +294,19 @@ def stacked(facts: Facts, one: Event, other: Event) -> bool:
     return facts.related[key]
 
 
-def neighbour(event: Event, others: Iterable[Event]) -> Event | None:
+def neighbour(event: LayerCall, others: Iterable[LayerCall]) -> LayerCall | None:
     """Return one of the other events that stands directly above or below in one stack; None without one."""
     return next((other for other in others if feeds(other, event) or feeds(event, other)), None)
 
 
-def one_way(event: Event) -> bool:
+def one_way(event: LayerCall) -> bool:
     """Return whether the layer reads forwards and keeps no state by itself, so that a state can be carried for it."""
     spec = event.spec
     forwards = not spec.bidirectional and not spec.backwards and not spec.cell
     return forwards and spec.stateful is False and spec.framework in ("keras", "torch")
 
 
-def sources(event: Event) -> Iterator[tuple[int, v.Value]]:
+def sources(event: LayerCall) -> Iterator[tuple[int, v.Value]]:
     """Yield every part of the state with everything that may have gone into it."""
     for way in event.parts:
         for part, value in enumerate(way):
@@ -314,7 +314,7 @@ def sources(event: Event) -> Iterator[tuple[int, v.Value]]:
                 yield part, option
 
 
-def givers(facts: Facts, event: Event) -> Iterator[Event]:
+def givers(facts: FileFacts, event: LayerCall) -> Iterator[LayerCall]:
     """Yield the events whose states this one received."""
     values = [value for _, value in sources(event)]
     if not event.parts and event.state is not None:
@@ -324,7 +324,7 @@ def givers(facts: Facts, event: Event) -> Iterator[Event]:
             yield facts.events[value.event]
 
 
-def earlier_pass(giver: Event, receiver: Event) -> bool:
+def earlier_pass(giver: LayerCall, receiver: LayerCall) -> bool:
     """Return whether the giver ran in an earlier pass of a loop over time that both are in.
 
     A loop whose one call runs another layer at every pass is a loop over layers, however it counts.
@@ -339,15 +339,15 @@ def earlier_pass(giver: Event, receiver: Event) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class StateArrival:
     """One part of one layer's state: where it comes in, and what will be there at the next call."""
 
-    event: Event
+    event: LayerCall
     part: int
     left: v.Value
     carried: Carried  # all that is left where this part came in
 
-    def is_own(self, facts: Facts) -> bool:
+    def is_own(self, facts: FileFacts) -> bool:
         """Return whether it is certainly the layer's own new state."""
         return all(
             isinstance(option, v.Emitted) and facts.events[option.event].layer == self.event.layer
@@ -355,7 +355,7 @@ class Arrival:
         )
 
 
-def arrivals(facts: Facts) -> Iterator[Arrival]:
+def arrivals(facts: FileFacts) -> Iterator[StateArrival]:
     """Pair every part of an incoming state with what the function left in its place."""
     for function in facts.functions:
         for carried in function.carried:
@@ -366,16 +366,16 @@ def arrivals(facts: Facts) -> Iterator[Arrival]:
                     if isinstance(value, v.Incoming) and value.carrier == carried.carrier and not value.sliced:
                         left = facts.left_at(carried.left, value.path)
                         if left is not None:
-                            yield Arrival(event, part, left, carried)
+                            yield StateArrival(event, part, left, carried)
 
 
-def shared_arrivals(facts: Facts) -> Iterator[tuple[Event, Event]]:
+def shared_arrivals(facts: FileFacts) -> Iterator[tuple[LayerCall, LayerCall]]:
     """Yield layers that take in, whole, what another layer of the stack has taken in, while one state comes back."""
     for function in facts.functions:
         if _is_encoder(function):
             continue
         single = {carried.carrier for carried in function.carried if _is_one_state(carried.left)}
-        seen: dict[v.Incoming, Event] = {}
+        seen: dict[v.Incoming, LayerCall] = {}
         for event in filter(judged, function.events):
             for place in () if event.state is None else v.alternatives(event.state):
                 if isinstance(place, v.Incoming) and not place.path:
@@ -396,6 +396,6 @@ def _is_one_state(value: v.Value) -> bool:
     for many in found:
         if isinstance(many, v.Many) and not many.open:
             events |= {item.event for item in many.items if isinstance(item, v.Emitted)}
-            if any(isinstance(item, v.Many | v.Table) for item in many.items):
+            if any(isinstance(item, v.Many | v.DictValue) for item in many.items):
                 return False
     return len(events) == 1

@@ -27,7 +27,7 @@ _NEVER = frozenset({"__pycache__", "__pypackages__", "node_modules", "venv"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class LintSettings:
     """The rules that are asked for, and the files in which they are."""
 
     select: frozenset[str] | None = None
@@ -48,7 +48,7 @@ class Settings:
     def covers(self, pattern: str, path: str) -> bool:
         """Return whether a pattern of the settings covers a file, by its name or path or by a folder above it.
 
-        >>> settings = Settings(root=Path("/a"))
+        >>> settings = LintSettings(root=Path("/a"))
         >>> [settings.covers("b/*", path) for path in ("/a/b/c/d.py", "/a/c/b/d.py", "/a/b.py")]
         [True, False, False]
         """
@@ -62,7 +62,7 @@ class Settings:
         paths = ["/".join(names[:count]) for count in range(1, len(names) + 1)]
         return any(fnmatch.fnmatchcase(each, one) for one in written for each in paths)
 
-    def replaced(self, select: tuple[str, ...], ignore: tuple[str, ...]) -> "Settings":
+    def replaced(self, select: tuple[str, ...], ignore: tuple[str, ...]) -> "LintSettings":
         """Return the settings with the rules that options choose: `select` replaces, `ignore` adds."""
         return replace(
             self,
@@ -91,7 +91,7 @@ def chosen(rules: Iterable[str], where: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def read_settings(start: str | os.PathLike[str] | None = None) -> Settings:
+def read_settings(start: str | os.PathLike[str] | None = None) -> LintSettings:
     """Read the nearest pyproject.toml above a folder that has `[tool.rnneval.lint]`; without one, ask for all rules.
 
     Raises:
@@ -105,7 +105,7 @@ def read_settings(start: str | os.PathLike[str] | None = None) -> Settings:
             table = table.get(key) if isinstance(table, dict) else None
         if isinstance(table, dict):
             return _settings(table, file)
-    return Settings()
+    return LintSettings()
 
 
 def _toml(file: Path) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def _toml(file: Path) -> dict[str, Any]:
         raise UsageError(f"{file}: cannot be read as TOML: {error}") from error
 
 
-def _settings(table: dict[str, Any], file: Path) -> Settings:
+def _settings(table: dict[str, Any], file: Path) -> LintSettings:
     where = f"{file}: [tool.rnneval.lint]"
     unknown = [key for key in table if key not in (*_LISTS, _TABLE)]
     if unknown:
@@ -134,7 +134,7 @@ def _settings(table: dict[str, Any], file: Path) -> Settings:
     if not isinstance(pairs, dict):
         raise UsageError(f"{where} {_TABLE} is a table of patterns and lists of rules")
     per_file = [(pattern, chosen(_strings(rules, f"{where} {_TABLE}"), where)) for pattern, rules in pairs.items()]
-    return Settings(
+    return LintSettings(
         select=chosen(lists["select"], where) if "select" in table else None,
         ignore=chosen(lists["ignore"], where),
         per_file=tuple(per_file),
@@ -149,7 +149,7 @@ def _strings(value: object, where: str) -> tuple[str, ...]:
     raise UsageError(f'{where} is a list of strings, such as ["RNN001"]; it is {value!r}')
 
 
-def discover(paths: Iterable[str | os.PathLike[str]], settings: Settings) -> list[str]:
+def discover(paths: Iterable[str | os.PathLike[str]], settings: LintSettings) -> list[str]:
     """Return the files to read, each once: in the order of the paths, below a folder in the order of their names.
 
     Raises:
@@ -173,7 +173,7 @@ def discover(paths: Iterable[str | os.PathLike[str]], settings: Settings) -> lis
     return list(found)
 
 
-def _excluded(path: str, settings: Settings) -> bool:
+def _excluded(path: str, settings: LintSettings) -> bool:
     return any(settings.covers(pattern, path) for pattern in settings.exclude)
 
 

@@ -14,7 +14,7 @@ from functools import reduce
 from typing import Any
 
 from rnneval.lint import values as v
-from rnneval.lint.facts import Facts, Function, FunctionNode
+from rnneval.lint.facts import FileFacts, Function, FunctionNode
 from rnneval.lint.names import BUILTINS, conventional
 
 MOST_STEPS = 200_000
@@ -116,7 +116,7 @@ class Machine:
         run_statement: Callable[["Machine", ast.stmt], None],
     ) -> None:
         self._expressions, self._run_statement = expressions, run_statement
-        self.facts = Facts(tree)
+        self.facts = FileFacts(tree)
         self.classes: dict[str, Class] = {}
         self.waiting: list[FunctionNode] = []
         """Functions of the module, which are run by themselves when the module has been read."""
@@ -183,7 +183,7 @@ class Machine:
         value = self.value_of(node)
         if isinstance(value, v.Const):
             return value.value
-        return value if isinstance(value, v.Step) else None
+        return value if isinstance(value, v.LoopIndex) else None
 
     def out_of_steps(self) -> bool:
         """Return whether the file has used up its steps, and note then that something is left out."""
@@ -254,7 +254,7 @@ class Machine:
             return None
         if count is None or count == 1:
             return (value,)
-        if (isinstance(value, v.Emitted) and value.part is None) or isinstance(value, v.Incoming | v.Table):
+        if (isinstance(value, v.Emitted) and value.part is None) or isinstance(value, v.Incoming | v.DictValue):
             return tuple(self.facts.part(value, index) for index in range(count))
         return None
 

@@ -13,11 +13,11 @@ from typing import Literal
 
 from rnneval.lint import values as v
 from rnneval.lint.facts import (
-    Arrival,
-    Event,
-    Facts,
+    FileFacts,
     Fit,
     Function,
+    LayerCall,
+    StateArrival,
     arrivals,
     defaults_of,
     earlier_pass,
@@ -54,7 +54,7 @@ class Rule:
     find: "Finder"
 
 
-Finder = Callable[[Facts], Iterator[Match]]
+Finder = Callable[[FileFacts], Iterator[Match]]
 RULES: list[Rule] = []
 """Every rule, in the order of the codes."""
 
@@ -78,7 +78,7 @@ def _line(node: ast.AST) -> str:
 
 
 @_rule("RNN001")
-def shared_state(facts: Facts) -> Iterator[Match]:
+def shared_state(facts: FileFacts) -> Iterator[Match]:
     """Find states that one layer gave back and another layer above it received in the same call."""
     for event in facts.events:
         giver = _giver(facts, event) if judged(event) else None
@@ -90,7 +90,7 @@ def shared_state(facts: Facts) -> Iterator[Match]:
             )
 
 
-def _giver(facts: Facts, event: Event) -> Event | None:
+def _giver(facts: FileFacts, event: LayerCall) -> LayerCall | None:
     """Return the layer of the same call from whose state or last output this one starts; None if not certain."""
     given = [value for _, value in sources(event)]
     everything = [*given, *(() if event.state is None else v.alternatives(event.state))]
@@ -106,7 +106,7 @@ def _giver(facts: Facts, event: Event) -> Event | None:
     return None
 
 
-def _is_handoff(giver: Event, event: Event) -> bool:
+def _is_handoff(giver: LayerCall, event: LayerCall) -> bool:
     """Believe layers that say what they are: an encoder's or a backward reader's state is meant for the decoder."""
     if giver.spec.backwards and not event.spec.backwards:
         return True
@@ -117,7 +117,7 @@ def _is_handoff(giver: Event, event: Event) -> bool:
 
 
 @_rule("RNN002")
-def crossed_state(facts: Facts) -> Iterator[Match]:
+def crossed_state(facts: FileFacts) -> Iterator[Match]:
     """Find layers that start from another layer's state.
 
     It is the state (1) of an earlier pass of a loop, (2) of the call before, or (3) one incoming state that is given to
@@ -145,7 +145,7 @@ def crossed_state(facts: Facts) -> Iterator[Match]:
             )
 
 
-def _from_the_same_call(facts: Facts, event: Event) -> bool:
+def _from_the_same_call(facts: FileFacts, event: LayerCall) -> bool:
     """Return whether the state comes from another layer in the same call: that is the fault shared-state."""
     return judged(event) and any(
         giver.layer != event.layer and not earlier_pass(giver, event) and stacked(facts, giver, event)
@@ -153,12 +153,12 @@ def _from_the_same_call(facts: Facts, event: Event) -> bool:
     )
 
 
-def _crosses(facts: Facts, giver: Event, event: Event) -> bool:
+def _crosses(facts: FileFacts, giver: LayerCall, event: LayerCall) -> bool:
     """Return whether the giver is another recurrent layer of the same stack."""
     return giver.layer != event.layer and judged(giver) and stacked(facts, giver, event)
 
 
-def _other_giver(facts: Facts, arrival: Arrival) -> Event | None:
+def _other_giver(facts: FileFacts, arrival: StateArrival) -> LayerCall | None:
     """Return the other layer whose state is there at the next call; None if it may be the layer's own."""
     found = [facts.events[option.event] for option in v.alternatives(arrival.left) if isinstance(option, v.Emitted)]
     if any(giver.layer == arrival.event.layer for giver in found):
@@ -166,7 +166,7 @@ def _other_giver(facts: Facts, arrival: Arrival) -> Event | None:
     return next((giver for giver in found if _crosses(facts, giver, arrival.event)), None)
 
 
-def _crossed(event: Event, giver: Event, when: str) -> Match:
+def _crossed(event: LayerCall, giver: LayerCall, when: str) -> Match:
     return Match(
         event.node,
         f"`{event.name}` starts from the state that `{giver.name}` {_line(giver.node)} gave back {when}: "
@@ -178,7 +178,7 @@ def _crossed(event: Event, giver: Event, when: str) -> Match:
 
 
 @_rule("RNN003")
-def swapped_slots(facts: Facts) -> Iterator[Match]:
+def swapped_slots(facts: FileFacts) -> Iterator[Match]:
     """Compare the place of every part of a state with the place it came from."""
     for event in facts.events:
         if judged(event) and event.spec.parts in (2, 4):
@@ -197,7 +197,7 @@ def swapped_slots(facts: Facts) -> Iterator[Match]:
             )
 
 
-def _given(facts: Facts, event: Event, part: int, value: v.Value) -> str | None:
+def _given(facts: FileFacts, event: LayerCall, part: int, value: v.Value) -> str | None:
     """Return the message if this value does not belong in this part of the state."""
     if isinstance(value, v.Emitted) and value.part is not None:
         giver = facts.events[value.event]
@@ -217,7 +217,7 @@ def _given(facts: Facts, event: Event, part: int, value: v.Value) -> str | None:
     return None
 
 
-def _returned(facts: Facts, arrival: Arrival) -> int | None:
+def _returned(facts: FileFacts, arrival: StateArrival) -> int | None:
     """Return which part comes back in this part's place, if it is certainly another one of the same layer."""
     if arrival.event.spec.parts not in (2, 4):
         return None
@@ -230,7 +230,7 @@ def _returned(facts: Facts, arrival: Arrival) -> int | None:
     return wrong.pop() if len(wrong) == 1 else None
 
 
-def _part(event: Event, part: int) -> str:
+def _part(event: LayerCall, part: int) -> str:
     """Return the usual name of a part of a state."""
     if event.spec.parts == 4:
         return ("forward h", "forward c", "backward h", "backward c")[part]
@@ -239,7 +239,7 @@ def _part(event: Event, part: int) -> str:
     return ("h", "c")[part] if part < 2 else f"part {part}"
 
 
-def _exchanged(event: Event) -> str | None:
+def _exchanged(event: LayerCall) -> str | None:
     """Write the call with a literal pair turned round, where it is certain that exactly these two changed places."""
     places = [value.part for way in event.parts for value in way if isinstance(value, v.Emitted)]
     if places != [1, 0] or event.node.lineno != event.node.end_lineno:
@@ -257,7 +257,7 @@ def _exchanged(event: Event) -> str | None:
 
 
 @_rule("RNN004")
-def stale_state(facts: Facts) -> Iterator[Match]:
+def stale_state(facts: FileFacts) -> Iterator[Match]:
     """Find incoming states among what is returned, and attributes that keep a state which never moves on."""
     yield from _standing(facts)
     for function in facts.functions:
@@ -275,7 +275,7 @@ def stale_state(facts: Facts) -> Iterator[Match]:
                 )
 
 
-def _standing(facts: Facts) -> Iterator[Match]:
+def _standing(facts: FileFacts) -> Iterator[Match]:
     """Find layers that start from an attribute which no call writes, in a stack with one that is carried in one."""
     for arrival in arrivals(facts):
         beside = arrival.event
@@ -294,7 +294,7 @@ def _standing(facts: Facts) -> Iterator[Match]:
                 )
 
 
-def _stale(facts: Facts, function: Function, value: v.Value) -> tuple[Event, v.Incoming] | None:
+def _stale(facts: FileFacts, function: Function, value: v.Value) -> tuple[LayerCall, v.Incoming] | None:
     """Return a layer whose incoming state is returned in place of its new one, and that state; None without one."""
     for option in v.alternatives(value):
         if isinstance(option, v.Many) and len(option.items) > 1:
@@ -307,13 +307,13 @@ def _stale(facts: Facts, function: Function, value: v.Value) -> tuple[Event, v.I
     return None
 
 
-def _comes_back(facts: Facts, returned: v.Many, place: v.Incoming) -> bool:
+def _comes_back(facts: FileFacts, returned: v.Many, place: v.Incoming) -> bool:
     """Return whether the very place that the layer read is returned as it came, alone or in its structure."""
     if not place.carrier or place.carrier.startswith("input "):
         return False
     for item in returned.items[1:]:
         for option in v.alternatives(item):
-            if isinstance(option, v.Table) and facts.left_at(option, place.path) == place and v.emissions(option):
+            if isinstance(option, v.DictValue) and facts.left_at(option, place.path) == place and v.emissions(option):
                 return True
             if any(isinstance(leaf, v.Incoming) and _covers(leaf, place) for leaf in v.leaves(option)):
                 return not place.carrier.startswith("self.")
@@ -329,7 +329,7 @@ def _covers(left: v.Incoming, place: v.Incoming) -> bool:
     return not left.sliced or (isinstance(at, int) and left.start <= at and (left.stop is None or at < left.stop))
 
 
-def _is_used(facts: Facts, function: Function, event: Event) -> bool:
+def _is_used(facts: FileFacts, function: Function, event: LayerCall) -> bool:
     """Return whether any new state of this layer is read, returned or carried anywhere in the function."""
     same = facts.by_layer[function, event.layer]
     numbers = {other.number for other in same}
@@ -341,7 +341,7 @@ def _is_used(facts: Facts, function: Function, event: Event) -> bool:
 
 
 @_rule("RNN005")
-def ignored_state(facts: Facts) -> Iterator[Match]:
+def ignored_state(facts: FileFacts) -> Iterator[Match]:
     """Find parameters that are only written, resets inside the model's call, and states that come back unasked."""
     for function in facts.functions:
         events = list(filter(judged, function.events))
@@ -364,10 +364,10 @@ def ignored_state(facts: Facts) -> Iterator[Match]:
     yield from _never_given(facts)
 
 
-def _never_given(facts: Facts) -> Iterator[Match]:
+def _never_given(facts: FileFacts) -> Iterator[Match]:
     """Find layers of a stack whose states come back in one structure, one of which never gets its own."""
     fed = {(event.function, event.layer) for event in facts.events if not _starts_anew(event)}
-    found: dict[int, tuple[Event, Event]] = {}
+    found: dict[int, tuple[LayerCall, LayerCall]] = {}
     for arrival in arrivals(facts):
         if not arrival.is_own(facts):
             continue
@@ -386,7 +386,7 @@ def _never_given(facts: Facts) -> Iterator[Match]:
         )
 
 
-def _ignoring(function: Function, events: Sequence[Event], values: Sequence[v.Value]) -> Event | None:
+def _ignoring(function: Function, events: Sequence[LayerCall], values: Sequence[v.Value]) -> LayerCall | None:
     """Return the layer that began with nothing, or a new state, and whose new state takes the parameter's name."""
     given = {number for value in values for number in v.emissions(value)}
     returned = {number for _, value in function.returns for number in v.emissions(value)}
@@ -397,7 +397,7 @@ def _ignoring(function: Function, events: Sequence[Event], values: Sequence[v.Va
     return None
 
 
-def _starts_anew(event: Event) -> bool:
+def _starts_anew(event: LayerCall) -> bool:
     if event.state is None:
         return True
     return all(isinstance(leaf, v.Initial) for leaf in v.leaves(event.state)) and not any(
@@ -409,7 +409,7 @@ def _starts_anew(event: Event) -> bool:
 
 
 @_rule("RNN006")
-def dropped_state(facts: Facts) -> Iterator[Match]:
+def dropped_state(facts: FileFacts) -> Iterator[Match]:
     """Find passes of loops that forget, and stacks that are carried in part."""
     for event in facts.events:
         if _repeats(facts, event):
@@ -418,11 +418,11 @@ def dropped_state(facts: Facts) -> Iterator[Match]:
                 f"`{event.name}` reads its own output at every pass and starts from the same state each time: "
                 "give it the state that it gave back at the pass before",
             )
-    carrying: dict[Function, list[Event]] = {}
+    carrying: dict[Function, list[LayerCall]] = {}
     for arrival in arrivals(facts):
         if arrival.is_own(facts):
             carrying.setdefault(arrival.event.function, []).append(arrival.event)
-    keeping: dict[Function, list[Event]] = {}
+    keeping: dict[Function, list[LayerCall]] = {}
     for event in facts.events:
         if event.spec.stateful is True and judged(event):
             keeping.setdefault(event.function, []).append(event)
@@ -448,7 +448,7 @@ def dropped_state(facts: Facts) -> Iterator[Match]:
             )
 
 
-def _repeats(facts: Facts, event: Event) -> bool:
+def _repeats(facts: FileFacts, event: LayerCall) -> bool:
     """Return whether the output of an earlier pass goes in, begun from the very same state and forgotten since."""
     in_loop = judged(event) and event.turns and not event.enters.grown
     if not in_loop or event.spec.stateful or not event.spec.returns_state:
@@ -469,7 +469,7 @@ def _repeats(facts: Facts, event: Event) -> bool:
 
 
 @_rule("RNN007")
-def shared_layer(facts: Facts) -> Iterator[Match]:
+def shared_layer(facts: FileFacts) -> Iterator[Match]:
     """Find layers that read what they gave, and lists in which one cell stands several times."""
     for event in facts.events:
         # Cells run once per token; only one that stands several times in a list that is run as a stack is a fault.
@@ -498,10 +498,10 @@ def _is_one_object(value: v.Value) -> bool:
     """Return whether equal values of this kind stand for one and the same object."""
     if isinstance(value, v.Incoming):
         return all(isinstance(key, int | str) for key in value.path)
-    return isinstance(value, v.Layer | v.Object)
+    return isinstance(value, v.LayerValue | v.Object)
 
 
-def _first(facts: Facts, event: Event) -> Event | None:
+def _first(facts: FileFacts, event: LayerCall) -> LayerCall | None:
     """Return the earlier call of the same layer, on whose outputs this one runs as another place of a stack."""
     chained = any(True for _ in givers(facts, event))
     for number in sorted(event.enters.passed):
@@ -516,7 +516,7 @@ def _first(facts: Facts, event: Event) -> Event | None:
     return None
 
 
-def _of_layers(event: Event) -> bool:
+def _of_layers(event: LayerCall) -> bool:
     """Return whether the innermost loop runs over layers: its passes are places in a stack, not steps over time."""
     return bool(event.turns) and event.turns[-1][2]
 
@@ -525,7 +525,7 @@ def _of_layers(event: Event) -> bool:
 
 
 @_rule("RNN008")
-def mutable_default(facts: Facts) -> Iterator[Match]:
+def mutable_default(facts: FileFacts) -> Iterator[Match]:
     """Find states that are put into a default."""
     for function in facts.functions:
         for name, default in defaults_of(function.node):
@@ -543,7 +543,7 @@ def mutable_default(facts: Facts) -> Iterator[Match]:
 
 
 @_rule("RNN009")
-def state_unpacking(facts: Facts) -> Iterator[Match]:
+def state_unpacking(facts: FileFacts) -> Iterator[Match]:
     """Compare what a layer gives with the number of names it is unpacked into."""
     for node, number in facts.unpackings:
         event, names = facts.events[number], node.elts
@@ -579,7 +579,7 @@ def _what(spec: v.Spec) -> str:
 
 
 @_rule("RNN010", "warning")
-def stateful_shuffle(facts: Facts) -> Iterator[Match]:
+def stateful_shuffle(facts: FileFacts) -> Iterator[Match]:
     """Find stateful models that are trained on shuffled batches."""
     for fit in facts.fits.values():
         if _shuffles(fit):
@@ -602,7 +602,7 @@ def _shuffles(fit: Fit) -> bool:
 
 
 @_rule("RNN011", "warning")
-def stateful_never_reset(facts: Facts) -> Iterator[Match]:
+def stateful_never_reset(facts: FileFacts) -> Iterator[Match]:
     """Find training over several epochs in a file that resets nothing."""
     seen: set[v.Value] = set()
     for fit in facts.fits.values() if not facts.resets else ():
@@ -618,7 +618,7 @@ def stateful_never_reset(facts: Facts) -> Iterator[Match]:
 
 
 @_rule("RNN012", "warning")
-def stateful_partly_reset(facts: Facts) -> Iterator[Match]:
+def stateful_partly_reset(facts: FileFacts) -> Iterator[Match]:
     """Find stateful layers that no reset reaches."""
     singly = [reset for function in facts.functions for reset in function.resets]
     done = {key for _, key in singly}
@@ -635,7 +635,7 @@ def stateful_partly_reset(facts: Facts) -> Iterator[Match]:
         )
 
 
-def _beside_reset(facts: Facts, function: Function, done: set[v.Key]) -> Iterator[Match]:
+def _beside_reset(facts: FileFacts, function: Function, done: set[v.Key]) -> Iterator[Match]:
     """Find the first stateful layer that a method resets while another one of its class is reset nowhere."""
     methods = [other for other in facts.functions if function.owner and other.owner == function.owner]
     used = {

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from rnneval.lint import values as v
 from rnneval.lint.calls import evaluate_call
 from rnneval.lint.expressions import EXPRESSIONS, update
-from rnneval.lint.facts import Carried, Event, Facts, Function, FunctionNode, parameters_of
+from rnneval.lint.facts import Carried, FileFacts, Function, FunctionNode, LayerCall, parameters_of
 from rnneval.lint.machine import Class, Env, Frame, Machine
 
 _MOST_TURNS = 6
@@ -25,7 +25,7 @@ _FIRST = ("__init__", "build", "setup", "__post_init__")
 """Methods that make the layers of a class."""
 
 
-def gather(tree: ast.Module) -> Facts:
+def gather(tree: ast.Module) -> FileFacts:
     """Run a file once and return its facts."""
     comprehensions = dict.fromkeys((ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp), _comprehension)
     machine = Machine(tree, {**EXPRESSIONS, **comprehensions, ast.Call: evaluate_call}, _run_statement)
@@ -47,7 +47,7 @@ def _uses_layers(machine: Machine, node: FunctionNode) -> bool:
 
 def _holds_layers(value: v.Value) -> bool:
     """Return whether the value holds layers or models, which last; states change from call to call."""
-    return any(isinstance(leaf, v.Layer | v.Object | v.Graph) for leaf in v.leaves(value))
+    return any(isinstance(leaf, v.LayerValue | v.Object | v.Graph) for leaf in v.leaves(value))
 
 
 def _run_statement(machine: Machine, node: ast.stmt) -> None:
@@ -106,7 +106,7 @@ def _run_compound(machine: Machine, node: ast.stmt) -> None:
         case ast.For() | ast.AsyncFor():
             elements = _elements(machine, node.iter)
 
-            def one_pass(running: v.Step) -> None:
+            def one_pass(running: v.LoopIndex) -> None:
                 _assign(machine, node.target, elements.at(running))
                 machine.run(node.body)
 
@@ -183,11 +183,9 @@ def _unpacked(machine: Machine, value: v.Value, targets: list[ast.expr]) -> list
         case v.Many(open=False) if star is not None and len(value.items) >= count - 1:
             end = len(value.items) - (count - star - 1)
             parts = [*value.items[:star], v.Many(value.items[star:end]), *value.items[end:]]
-        case v.Many(open=False) if len(value.items) == count and star is None:
-            parts = [*value.items]
         case v.Initial() if star is None:
             parts = [value] * count
-        case v.Incoming() | v.Emitted() | v.Many() | v.Table() if star is None:
+        case v.Incoming() | v.Emitted() | v.Many() | v.DictValue() if star is None:
             parts = [machine.facts.part(value, index) for index in range(count)]
         case v.Incoming(sliced=False) if star == count - 1:
             rest = v.Incoming(value.carrier, value.path, star, None, True)
@@ -204,7 +202,7 @@ def _unpacked(machine: Machine, value: v.Value, targets: list[ast.expr]) -> list
 class _Elements:
     """The iterable of a loop: an element for each pass."""
 
-    at: Callable[[v.Step], v.Value]
+    at: Callable[[v.LoopIndex], v.Value]
     layers: int = 0  # number of passes that a known tuple of layers asks for; 0 if none is known
     open: bool = False  # whether there may be more elements than are known
 
@@ -217,7 +215,7 @@ def _elements(machine: Machine, node: ast.expr) -> _Elements:
             several = [first, *others] if role == "zip" else [first]
             inner = [_elements(machine, argument) for argument in several if not isinstance(argument, ast.Starred)]
 
-            def together(running: v.Step) -> v.Value:
+            def together(running: v.LoopIndex) -> v.Value:
                 items = tuple(each.at(running) for each in inner)
                 return v.Many(items if role == "zip" else (running, *items))
 
@@ -227,11 +225,11 @@ def _elements(machine: Machine, node: ast.expr) -> _Elements:
             bounds = [machine.value_of(argument) for argument in arguments]
             start = bounds[0] if len(bounds) == 2 else v.Const(0)
             if isinstance(start, v.Const) and isinstance(begin := start.value, int) and len(bounds) < 3:
-                return _Elements(lambda running: v.Step(running.loop, running.turn, begin))
+                return _Elements(lambda running: v.LoopIndex(running.loop, running.turn, begin))
             return _Elements(lambda _: v.NOTHING)
         case "items" | "values", [of]:
             table = machine.value_of(of)
-            stored = table.items if isinstance(table, v.Table) else ()
+            stored = table.items if isinstance(table, v.DictValue) else ()
             pairs = tuple(v.Many((v.Const(key), held)) if role == "items" else held for key, held in stored)
             held: v.Value = v.Many(pairs) if pairs else machine.facts.data_of(table)
             return _of_value(machine, held, node)
@@ -256,10 +254,10 @@ def _of_value(machine: Machine, value: v.Value, node: ast.expr, *, backwards: bo
     options = v.alternatives(value)
     items = [item for option in options if isinstance(option, v.Many) for item in option.items]
     is_open = isinstance(value, v.Many) and value.open
-    layers = any(isinstance(option, v.Layer) for item in items for option in v.alternatives(item))
+    layers = any(isinstance(option, v.LayerValue) for item in items for option in v.alternatives(item))
 
-    def at(running: v.Step) -> v.Value:
-        if any(isinstance(option, v.Many | v.Incoming | v.Table) for option in options):
+    def at(running: v.LoopIndex) -> v.Value:
+        if any(isinstance(option, v.Many | v.Incoming | v.DictValue) for option in options):
             key = -1 - running.turn if backwards else running
             return v.choice(machine.facts.part(option, key) for option in options)
         data = machine.facts.data_of(value)
@@ -268,7 +266,7 @@ def _of_value(machine: Machine, value: v.Value, node: ast.expr, *, backwards: bo
     return _Elements(at, len(items) + (is_open and len(items) < 2) if layers else 0, is_open)
 
 
-def _loop(machine: Machine, layers: int, one_pass: Callable[[v.Step], None]) -> None:
+def _loop(machine: Machine, layers: int, one_pass: Callable[[v.LoopIndex], None]) -> None:
     """Run the passes of a loop: two, or one for each of so many layers, which are places in a stack."""
     machine.loop_count += 1
     number, outer, base = machine.loop_count, machine.loops, machine.env
@@ -278,7 +276,7 @@ def _loop(machine: Machine, layers: int, one_pass: Callable[[v.Step], None]) -> 
         machine.env = start = Env(base)
         machine.loop_envs.append(base)
         machine.loop_exits.append([])
-        one_pass(v.Step(number, turn))
+        one_pass(v.LoopIndex(number, turn))
         exits = machine.loop_exits.pop()
         machine.loop_envs.pop()
         machine.env = base
@@ -301,7 +299,7 @@ def _comprehension(machine: Machine, node: ast.ListComp | ast.SetComp | ast.Gene
         if generator is node.generators[0]:
             is_open = not elements.layers or elements.open or bool(generator.ifs)
 
-        def one_pass(running: v.Step) -> None:
+        def one_pass(running: v.LoopIndex) -> None:
             _assign(machine, generator.target, elements.at(running))
             for test in generator.ifs:
                 machine.value_of(test, quiet=True)
@@ -385,7 +383,7 @@ def _carried(function: Function, end: Env) -> tuple[Carried, ...]:
     return tuple(found)
 
 
-def _carriers(events: list[Event]) -> dict[str, list[v.Path]]:
+def _carriers(events: list[LayerCall]) -> dict[str, list[v.Path]]:
     """Return the parameters and attributes that states came from, and the places in each, in the order of their use."""
     places: dict[str, list[v.Path]] = {}
     for event in events:
@@ -434,7 +432,7 @@ def _state_parts(returned: v.Many, parameters: list[str]) -> list[v.Value]:
     output_is_state = bool(returned.items) and is_state(returned.items[0])
     if len(parameters) > 1:
         return states[1:] if output_is_state and len(states) == len(parameters) + 1 else states
-    structures = [part for part in states if isinstance(part, v.Many | v.Table)]
+    structures = [part for part in states if isinstance(part, v.Many | v.DictValue)]
     if len(structures) == 1:
         return [*structures]
     if output_is_state:

@@ -65,7 +65,7 @@ class Const:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class LoopIndex:
     """The running number of a loop pass, known only relative to the loop: pass `turn` of the passes that are run."""
 
     loop: int
@@ -117,7 +117,7 @@ class Many(Holder):
 
 
 @dataclass(frozen=True, slots=True)
-class Table(Holder):
+class DictValue(Holder):
     """A dict, or something indexed that was partly overwritten."""
 
     items: tuple[tuple[object, "Value"], ...] = ()
@@ -143,7 +143,7 @@ class Choice(Holder):
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class LayerValue:
     """A recurrent layer or cell."""
 
     key: Key
@@ -182,8 +182,8 @@ class Method:
 
 
 Value: TypeAlias = (
-    Data | Const | Step | Emitted | Incoming | Initial | Many | Table | Mixed | Choice
-    | Layer | Graph | Known | Object | Method
+    Data | Const | LoopIndex | Emitted | Incoming | Initial | Many | DictValue | Mixed | Choice
+    | LayerValue | Graph | Known | Object | Method
 )  # fmt: skip
 
 NOTHING = Data()
@@ -200,7 +200,7 @@ def held(value: Holder) -> Iterable[Value]:
             return value.options
         case Mixed():
             return value.parts
-        case Table():
+        case DictValue():
             return (*(item for _, item in value.items), *(() if value.base is None else (value.base,)))
     return ()
 
@@ -284,4 +284,4 @@ def is_state(value: Value) -> bool:
 
 def index_of(key: object) -> object:
     """Return the number that a key stands for on its pass of a loop; other keys as they are."""
-    return key.turn + key.offset if isinstance(key, Step) else key
+    return key.turn + key.offset if isinstance(key, LoopIndex) else key

@@ -113,7 +113,7 @@ class RnnevalGate:
         require: Sequence[str],
         better_than_counting: bool,
     ) -> "Gate | None":
-        from rnneval.gates.sides import Named
+        from rnneval.gates.sides import NamedRecord
         from rnneval.gates.verdicts import judge as judge_runs
         from rnneval.records import Run, read_run
 
@@ -123,7 +123,7 @@ class RnnevalGate:
         paths = self._paths(name, len(runs))
         missing = [path for path in paths if not path.exists()]
         names = [f"this run {i}" if len(runs) > 1 else "this run" for i in range(1, len(runs) + 1)]
-        candidates = [Named(name=name, record=each) for name, each in zip(names, runs, strict=True)]
+        candidates = [NamedRecord(name=name, record=each) for name, each in zip(names, runs, strict=True)]
         update, create = (self._config.getoption(f"--rnneval-{way}") for way in ("update", "create"))
         if update or (missing and create):
             if (require or better_than_counting) and (limits := judge(candidates)).verdict != "pass":
@@ -133,7 +133,7 @@ class RnnevalGate:
         if missing:
             line = f"pytest {shlex.quote(self._node.nodeid)} --rnneval-create"
             pytest.fail(f"rnneval: {missing[0]}: no such baseline; to make it of this run: {line}", pytrace=False)
-        baselines = [Named(name=self._shown(path), record=read_run(path)) for path in paths]
+        baselines = [NamedRecord(name=self._shown(path), record=read_run(path)) for path in paths]
         return judge(candidates, baselines, allow=allow)
 
     def _paths(self, name: str | None, count: int) -> list[Path]:
@@ -151,23 +151,17 @@ class RnnevalGate:
 
     def _write(self, runs: "dict[Path, Run]") -> None:
         """Write all of these baselines or none; a run with which nothing could be compared is refused."""
-        from rnneval.errors import RecordError, UsageError
-        from rnneval.gates.sides import Named, side, slim
-        from rnneval.gates.unfit import problem
-        from rnneval.records import encode, write_texts
+        from rnneval.errors import UsageError
+        from rnneval.gates.sides import NamedRecord
+        from rnneval.gates.unfit import write_baselines
 
-        new = [Named(name=f"the run for {self._shown(path)}", record=run) for path, run in runs.items()]
-        if found := problem(side(new, "baseline")):
-            raise UsageError(f"no baseline was written, since nothing could be compared with it: {found}")
         written = self._config.stash.setdefault(_written, {})
         for path in runs:
             if written.setdefault(path, self._node.nodeid) != self._node.nodeid:
                 raise UsageError(f"{path}: also the baseline of {written[path]}; give each gate its own name=")
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise RecordError(f"{path.parent}: cannot be made: {error.strerror or error}") from error
-        write_texts({str(path): encode(slim(run)) for path, run in runs.items()})
+        write_baselines(
+            {path: NamedRecord(name=f"the run for {self._shown(path)}", record=run) for path, run in runs.items()}
+        )
         # User properties travel from xdist's workers to the terminal, and into pytest's own JUnit file.
         self._node.user_properties.extend((_PROPERTY, self._shown(path)) for path in runs)
 

@@ -13,7 +13,7 @@ import rnneval
 from rnneval.callbacks import GradientNorms, StateNorms
 from rnneval.callbacks.state_norms import vocabulary_from
 from rnneval.errors import TextError, VocabularyError
-from rnneval.gates import Named, judge
+from rnneval.gates import NamedRecord, judge
 from rnneval.gates.limits import read_history
 from rnneval.render.figures import figure_of
 from rnneval.text import Vocabulary
@@ -205,7 +205,7 @@ def test_a_training_that_diverges_goes_on_and_passes_no_limit(tmp_path, value, r
     assert np.isnan(table[2, "", "", "perplexity"])
     assert table.loc[2].index.equals(table.loc[0].index)  # every number of the first epoch
     assert np.isfinite(table[1, "lstm", "h", "norm_mean"]) == (runs == 3)
-    history = Named(name="s", record=read_history(tmp_path / "s"))
+    history = NamedRecord(name="s", record=read_history(tmp_path / "s"))
     for limit in ("perplexity.last<=50", "perplexity<=inf", "perplexity.min>=0"):
         found = judge([history], require=[limit])
         assert (found.verdict, "first in epoch 1" in found.reason) == ("fail", True)
@@ -222,6 +222,6 @@ def test_a_training_that_begins_with_weights_that_are_not_finite(tmp_path):
     assert not states.runs
     trained(model, [StateNorms(tmp_path / "again", letters(tmp_path, 300))], epochs=1)  # no vocabulary is looked for
     for folder in (tmp_path / "s", tmp_path / "again"):
-        found = judge([Named(name="s", record=read_history(folder))], require=["perplexity.last<=50"])
+        found = judge([NamedRecord(name="s", record=read_history(folder))], require=["perplexity.last<=50"])
         assert (found.verdict, "first in epoch 0" in found.reason) == ("fail", True)
         assert figure_of(folder).title == "The training run diverged: held-out perplexity was never finite"

@@ -24,10 +24,6 @@ def test_the_questions_stack_exits_with_1_and_shows_matrix_line_and_correction(c
     assert read(out).command[0] == "rnneval"
 
 
-def test_a_record_of_an_earlier_version_has_no_command():
-    assert read(ORIGIN.parents[3] / "docs" / "records" / "wiring.json").command is None
-
-
 def test_the_answers_stack_exits_with_0_and_json_is_the_record(capsys):
     assert run(["check", f"{ORIGIN}:answer", "--format", "json"]) == 0
     record = json.loads(capsys.readouterr().out)
@@ -65,28 +61,6 @@ def test_a_saved_model_that_cannot_be_evaluated_is_judged_all_the_same(tmp_path,
     keras.Sequential([keras.Input((None,), dtype="int32"), *layers]).save(path)
     assert run(["check", str(path)]) == 1
     assert capsys.readouterr().out.startswith("wiring: fail  future-leak")
-
-
-@pytest.fixture
-def window_model(tmp_path):
-    """Eight tokens in, one prediction out."""
-    layers = [keras.layers.Embedding(7, 4), keras.layers.LSTM(5), keras.layers.Dense(7)]
-    path = tmp_path / "window.keras"
-    keras.Sequential([keras.Input((8,)), *layers]).save(path)
-    (tmp_path / "vocab.json").write_text(json.dumps(list("abcdefg")))
-    (tmp_path / "text.txt").write_text("abcdefg" * 10)
-    return path
-
-
-def test_a_window_model_has_no_state_to_judge(window_model, capsys):
-    assert run(["check", str(window_model)]) == 3
-    assert "no state to carry" in " ".join(capsys.readouterr().out.split())
-
-
-@pytest.mark.parametrize("command", ["trace", "gradients"])
-def test_a_window_model_has_no_state_to_look_at(window_model, command, capsys):
-    assert run([command, str(window_model), str(window_model.with_name("text.txt"))]) == 2
-    assert "a window model predicts from the last 8 tokens alone" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rnneval.cli.main import run
-from tests.gates.synthetic import SIGNATURE, ar_losses, make_run
+from tests.gates.synthetic import ar_losses, make_run
 
 LOSSES = ar_losses(128)
 TEXT = "".join(f"{i:03} to be or not to be ".ljust(256, ".") for i in range(128))
@@ -39,16 +39,6 @@ def test_the_table(records, capsys):
     assert "wrong.json: not valid" in out
 
 
-def test_json_holds_no_nan_and_can_be_kept(records, capsys):
-    assert run(["compare", "base.json", "new.json", "--format", "json", "--out", "ranking.json"]) == 0
-    printed = capsys.readouterr().out
-    assert (records / "ranking.json").read_text() == printed
-    plain = json.loads(printed, parse_constant=pytest.fail)
-    assert plain["schema"] == "rnneval.compare/1"
-    assert [row["name"] for row in plain["rows"]] == ["new.json", "base.json"]
-    assert len(plain["blocks"]) == 20
-
-
 def test_blocks_are_shown_in_the_text(records, capsys):
     assert run(["compare", "base.json", "new.json", "--text", "text.txt", "--blocks", "3"]) == 0
     out = capsys.readouterr().out
@@ -70,18 +60,6 @@ def test_the_part_of_the_text_is_the_one_of_the_record(records, capsys):
     assert " to be or not to be" in capsys.readouterr().out
 
 
-def test_another_metric(records, capsys):
-    assert run(["compare", "base.json", "new.json", "--metric", "accuracy"]) == 0
-    assert "accuracy" in capsys.readouterr().out
-
-
-def test_other_tokens_are_compared_by_bits(records, capsys):
-    words = SIGNATURE.replace("tok:char", "tok:word")
-    make_run(LOSSES * 2, tokens=[128] * 128, content=TEXT, signature=words, checkpoint="w").save("words.json")
-    assert run(["compare", "base.json", "words.json"]) == 0
-    assert "bits_per_char" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -99,8 +77,3 @@ def test_wrong_use_is_one_line(records, capsys, arguments):
     assert out == ""
     assert err.startswith("rnneval: error: ")
     assert err.count("\n") == 1
-
-
-def test_quiet_prints_nothing(records, capsys):
-    assert run(["compare", "base.json", "new.json", "-q"]) == 0
-    assert capsys.readouterr() == ("", "")

@@ -7,21 +7,18 @@ import sys
 import time
 from contextlib import nullcontext
 
-import numpy as np
 import psutil
 import pytest
 
 from rnneval import records
 from rnneval.cli.main import run
 from rnneval.demo import files as demo_files
-from rnneval.demo import models, page, steps, text, work
-from rnneval.demo.files import BUILDERS, Files, Recipe, prepare, recipe_for
+from rnneval.demo import text, work
+from rnneval.demo.files import BUILDERS, DemoRecipe
 from rnneval.demo.text import topics_text
-from rnneval.errors import UsageError
-from rnneval.evaluate.executor import Done, WorkerDiedError
 from tests.evaluate.pools import Shuffled
 
-TINY = Recipe(embedding_dim=8, rnn_units=6, rows=4, segment=8, steps=3)
+TINY = DemoRecipe(embedding_dim=8, rnn_units=6, rows=4, segment=8, steps=3)
 LENGTH = 3000
 
 
@@ -55,13 +52,6 @@ def test_every_model_is_trained_saved_checked_and_measured(done):
         assert {layer.units for layer in measured.checkpoint.layers} == {6}
 
 
-def test_the_folder_holds_text_vocabulary_and_code(done):
-    written = (done / "topics.txt").read_text(encoding="utf-8")
-    assert written == topics_text()[:LENGTH]
-    assert json.loads((done / "vocab.json").read_text()) == sorted(set(written))
-    assert "class WrongStack(keras.Model)" in (done / "models.py").read_text(encoding="utf-8")
-
-
 def test_the_wrong_stack_fails_with_its_line_and_the_others_pass(done):
     verdicts = {name: record(done, f"{name}.wiring.json") for name in BUILDERS}
     assert {name: wiring.verdict for name, wiring in verdicts.items()} == {
@@ -90,101 +80,10 @@ def test_a_records_command_gives_its_numbers_again(done, capsys):
     assert (again.total_nats, again.checkpoint.sha256) == (first.total_nats, first.checkpoint.sha256)
 
 
-def test_five_lines_and_the_page(monkeypatch, tmp_path, capsys):
-    for module, part in ((work, "measure"), (page, "compare"), (page, "report")):
-        monkeypatch.setattr(module, part, lambda *_: None)
-    monkeypatch.setattr(work, "connected", lambda *_, **__: nullcontext(None))
-    monkeypatch.setattr("rnneval.demo.page.lessons", lambda _: ("one", "two", "three", "four", "five"))
-    assert run(["demo", "--out", str(tmp_path)]) == 0
-    printed, warned = capsys.readouterr()
-    assert warned == ""
-    assert printed.split() == [
-        "1.", "one", "2.", "two", "3.", "three", "4.", "four", "5.", "five",
-        "The", "page:", (tmp_path / "report.html").as_uri(),
-    ]  # fmt: skip
-
-
-def test_figures_of_a_worker_that_dies_are_drawn_here(done):
-    class Deadly:
-        def run(self, waiting):
-            yield Done(key=waiting.popleft().key, error=WorkerDiedError("2 processes died of it"))
-
-    before = (done / "report.html").read_text(encoding="utf-8").count("<img")
-    page.report(Files(folder=done), Deadly())
-    assert (done / "report.html").read_text(encoding="utf-8").count("<img") == before
-
-
 def test_a_folder_that_cannot_be_made(refused, tmp_path):
     (tmp_path / "file").touch()
     said = refused("demo", "--out", tmp_path / "file" / "below")
     assert "cannot be made: Not a directory: give another --out FOLDER" in said
-
-
-def test_an_error_of_a_step_is_one_line(refused, monkeypatch, tmp_path):
-    def full(_):
-        raise UsageError("one-layer.weights.h5: cannot be written: No space left on device")
-
-    small(monkeypatch, Shuffled(1, 0))
-    monkeypatch.setattr(steps.Steps, "train", full)
-    assert "No space left on device" in refused("demo", "--out", tmp_path / "demo")
-
-
-def test_a_process_that_dies_is_one_line(refused, monkeypatch, tmp_path):
-    class Deadly:
-        def run(self, waiting):
-            yield Done(key=waiting.popleft().key, error=WorkerDiedError("2 processes died of it"))
-
-    small(monkeypatch, Deadly())
-    said = refused("demo", "--out", tmp_path / "demo")
-    assert "right-stack: the process died twice in the step 'train': is there enough memory?" in said
-
-
-def test_each_step_is_told_and_comes_after_those_before_it(monkeypatch, tmp_path):
-    ran, told = [], []
-    small(monkeypatch, Shuffled(2, 0))
-    monkeypatch.setattr(work, "_run_step", lambda *given: ran.append((given[3], given[0])))
-    with work.workers() as pool:
-        work.measure(pool, Files(folder=tmp_path), TINY, lambda done, total: told.append((done, total)))
-    assert told == [(count, 9) for count in range(1, 10)]
-    for name in BUILDERS:
-        assert [step for of, step in ran if of == name] == ["train", "check", "measure"]
-
-
-def test_quick_is_the_same_with_less_training():
-    whole, quick = (recipe_for(seed=3, quick=quick) for quick in (False, True))
-    assert (whole.seed, quick.seed, whole.rnn_units, quick.rnn_units) == (3, 3, 128, 128)
-    assert quick.steps * quick.rows * 10 < whole.steps * whole.rows
-
-
-@pytest.mark.slow
-def test_the_same_seed_trains_the_same_model(tmp_path):
-    ids = np.arange(400, dtype=np.int32) % 7
-
-    def weights():
-        return steps.train(models.RightStack, ids, 7, TINY, history=tmp_path / "history").get_weights()
-
-    for one, two in zip(weights(), weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
-
-
-@pytest.mark.slow
-def test_processes_give_what_this_one_gives(done, tmp_path):
-    """Weights byte for byte; numbers up to the order in which several threads add."""
-    files = prepare(tmp_path / "demo", topics_text()[:LENGTH])
-    with work.workers() as pool:
-        work.measure(pool, files, TINY)
-        page.compare(files)
-        page.report(files, pool)
-    assert files.page.read_text(encoding="utf-8").count("<img") == (done / "report.html").read_text().count("<img")
-    for name in BUILDERS:
-        assert files.of(name).weights.read_bytes() == (done / files.of(name).weights.name).read_bytes()
-        here, there = (record(folder, f"{name}.run.json") for folder in (done, files.folder))
-        assert there.total_nats == pytest.approx(here.total_nats, rel=1e-12)
-        assert there.scores.keys() == here.scores.keys()
-        here, there = (record(folder, f"{name}.wiring.json") for folder in (done, files.folder))
-        assert [found.message for found in there.findings] == [found.message for found in here.findings]
-    here, there = (record(folder, "gate.json") for folder in (done, files.folder))
-    assert (there.verdict, there.comparisons) == (here.verdict, here.comparisons)
 
 
 @pytest.mark.slow

@@ -34,7 +34,6 @@ def folder(tmp_path, monkeypatch):
         ("evaluate m.keras t.txt --out r.json --out r.xlsx", ".json, .csv or .md"),
         ("evaluate m.keras t.txt --losses l.csv", ".parquet"),
         ("open m.keras --out r.csv", ".json"),
-        ("check m.keras --out r.csv", ".json"),
         ("gradients m.keras t.txt --out r.csv", ".json"),
         ("trace m.keras t.txt --out r.csv", ".parquet"),
         ("trace m.keras t.txt --record r.csv", ".json"),
@@ -80,11 +79,6 @@ def test_markdown_is_one_table_whatever_the_names(folder):
     assert sum(token.type == "tr_open" for token in tokens) == 3
 
 
-def test_a_path_without_an_ending_gets_json(folder):
-    assert run(["compare", "a.json", "b|c.json", "-q", "--out", "plain"]) == 0
-    assert json.loads(Path("plain").read_text())["schema"] == "rnneval.compare/1"
-
-
 def test_the_table_of_a_sweep(folder, monkeypatch, capsys):
     runs = [make_run(ar_losses(128) + shift, checkpoint=f"c{shift}") for shift in (0.0, 0.1)]
     rows = [
@@ -112,12 +106,9 @@ def test_the_table_of_a_sweep(folder, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("form", "ending", "kind"),
     [
-        ("text", "json", "json"),
         ("sarif", "json", "sarif"),
         ("text", "sarif", "sarif"),
-        ("json", "txt", "text"),
         ("github", "txt", "text"),
-        ("text", "txt", "text"),
     ],
 )
 def test_findings_are_written_as_the_ending_says(folder, form, ending, kind):
@@ -128,11 +119,3 @@ def test_findings_are_written_as_the_ending_says(folder, form, ending, kind):
             json.loads(text)
     else:
         assert ("runs" in json.loads(text)) == (kind == "sarif")
-
-
-def test_an_explanation_is_written_as_the_ending_says(folder, capsys):
-    for ending in ("json", "md", "txt"):
-        assert run(["explain", "perplexity", "-q", "--out", f"e.{ending}"]) == 0
-    assert json.loads(Path("e.json").read_text())[0]["name"] == "perplexity"
-    assert Path("e.md").read_text() == Path("e.txt").read_text()
-    assert Path("e.md").read_text().startswith("# perplexity (metric)")

@@ -60,21 +60,6 @@ def test_the_record_says_what_was_measured(record, shelf):
     jsonschema.validate(json.loads(record.read_text()), records.json_schema("rnneval.run/1"))
 
 
-def test_json_is_the_record_and_nothing_else(evaluated, shelf):
-    code, found, printed = evaluated(shelf / "flat.keras", "--format", "json", "--quiet", "--no-check")
-    assert code == 0
-    assert records.decode(printed) == found
-    assert printed.count("\n") == 1
-
-
-def test_the_table_shows_scores_signature_and_files(evaluated, shelf):
-    _, found, printed = evaluated(shelf / "flat.keras", "--no-check")
-    lines = [line.split() for line in printed.splitlines()]
-    assert ["perplexity", f"{found.scores['perplexity'].value:.5g}"] in [line[:2] for line in lines]
-    assert found.signature in printed
-    assert "240 = 239 scored + 1 unscored" in printed
-
-
 def test_files_are_written_as_their_endings_say_with_defaults_from_a_file(shelf, tmp_path, monkeypatch):
     config, outs = tmp_path / "c.toml", [tmp_path / f"run.{ending}" for ending in ("json", "csv", "md")]
     config.write_text('[rnneval]\nbackend = "keras"\n[evaluate]\nno-check = true\npart = "10:"\nquiet = true\n')
@@ -89,12 +74,6 @@ def test_files_are_written_as_their_endings_say_with_defaults_from_a_file(shelf,
     assert {row["score"]: float(row["value"]) for row in rows} == {n: score.value for n, score in found.scores.items()}
     assert [row["score"] for row in rows if row["usual"] == "True"] == ["bits_per_char"]
     assert "usual for characters" in outs[2].read_text()
-
-
-def test_quiet_prints_nothing_but_the_warnings(evaluated, shelf):
-    _, found, printed = evaluated(shelf / "flat.keras", "--quiet", "--no-check")
-    assert printed == ""
-    assert found.warnings
 
 
 def test_a_loss_above_uniform_is_a_warning_and_with_strict_an_exit_code_of_1(evaluated, shelf):
@@ -160,13 +139,6 @@ def test_texts_that_cannot_be_scored(refused, shelf, tmp_path, case):
     assert said in refused("evaluate", shelf / "flat.keras", text, "--no-check")
 
 
-def test_where_the_first_unknown_character_is(refused, shelf, tmp_path):
-    (tmp_path / "t.txt").write_text("abc\nabXa")
-    said = refused("evaluate", shelf / "flat.keras", tmp_path / "t.txt", "--no-check")
-    assert "'X'" in said
-    assert "6" in said  # its offset
-
-
 VOCABULARIES = {
     "too small": (list(LETTERS[:-2]), "too small"),
     "twice": ([*LETTERS[:-1], "a"], "one-to-one"),
@@ -187,13 +159,6 @@ def test_without_a_vocabulary_it_says_what_to_give(refused, shelf, tmp_path):
     (tmp_path / "m.keras").write_bytes((shelf / "flat.keras").read_bytes())
     said = refused("evaluate", tmp_path / "m.keras", shelf.text)
     assert "give --vocab FILE (JSON map or list, or one token a line) or --vocab-from TRAINING_TEXT" in said
-
-
-def test_two_vocabularies_given(refused, shelf):
-    said = refused(
-        "evaluate", shelf / "flat.keras", shelf.text, "--vocab", shelf / "vocab.json", "--vocab-from", shelf.text
-    )
-    assert "both a vocabulary and a text to take it from are given" in said
 
 
 USAGE = {

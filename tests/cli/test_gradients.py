@@ -8,7 +8,7 @@ import pytest
 
 from rnneval import records
 from rnneval.cli.main import run
-from rnneval.cli.output import Output
+from rnneval.cli.output import OutputOptions
 from rnneval.errors import RecordError
 from rnneval.records import json_schema
 from rnneval.render.document import Paragraph
@@ -32,24 +32,14 @@ def test_a_table_and_a_record_that_its_schema_allows(shelf, tmp_path, capsys):
 
 def test_a_loss_that_is_not_finite_has_a_table_and_no_json(capsys):
     record = msgspec.structs.replace(made.gradients({"gru.h": 0.9}), loss=float("nan"))
-    Output(form="table", quiet=False, out=()).deliver(record, lambda _: [Paragraph(text="a table")])
+    OutputOptions(form="table", quiet=False, out=()).deliver(record, lambda _: [Paragraph(text="a table")])
     assert capsys.readouterr().out == "a table\n"
-    Output(form="table", quiet=True, out=()).deliver(record, lambda _: [])
+    OutputOptions(form="table", quiet=True, out=()).deliver(record, lambda _: [])
     with pytest.raises(RecordError, match="not finite"):
-        Output(form="json", quiet=False, out=()).deliver(record, lambda _: [])
+        OutputOptions(form="json", quiet=False, out=()).deliver(record, lambda _: [])
 
 
 def test_what_is_refused(shelf, refused):
     given = ("gradients", shelf / "flat.h5", shelf.text, "--vocab", shelf / "vocab.json")
     assert "--lags 0" in refused(*given, "--lags", "0")
     assert "there is no such rule" in refused(*given, "--threshold", "vanishing=3")
-
-
-def test_a_text_that_has_room_for_its_first_place_alone(shelf, tmp_path):
-    """Of 96 tokens, 64 to the next boundary, 10 back and 20 forth: the first place that is left is the second token."""
-    out = tmp_path / "gradients.json"
-    arguments = ["gradients", shelf / "flat.h5", shelf.text, "--vocab", shelf / "vocab.json", "--out", out]
-    arguments += ["--part", ":100", "--segments", "90", "--anchors", "90", "--lags", "20", "--truncation", "10"]
-    assert run([*map(str, arguments), "--quiet"]) == 0
-    found = records.read(out)
-    assert (found.text.characters, found.segments) == (100, 100 - 1 - 64 - 1 - 10)

@@ -7,11 +7,10 @@ from typing import Annotated
 import click
 import pytest
 
-from rnneval.cli import commands, main
+from rnneval.cli import commands
 from rnneval.cli.command import by_heading, from_function
 from rnneval.cli.main import rnneval_command, run
-from rnneval.option import options_of
-from rnneval.options import EvaluateOptions, SweepOptions, TextGroup
+from rnneval.options import TextGroup
 from rnneval.registry import module, names
 
 NAMES = names(commands.__name__)
@@ -35,14 +34,6 @@ def test_the_options_of_evaluate_stand_in_groups(capsys):
     for flag, heading in {"--vocab": "Model", "--part": "Text", "--segment": "State", "--jobs": "Speed"}.items():
         place = next(i for i, line in enumerate(lines) if line.split()[:1] == [flag])
         assert max((at, name) for name, at in places.items() if at < place)[1] == heading
-
-
-def test_the_heading_is_that_of_the_group_that_defines_an_option_first():
-    assert {option.heading for _, option in options_of(TextGroup)} == {"Text"}
-    of_sweep = {each.name: option.heading for each, option in options_of(SweepOptions)}
-    assert (of_sweep["jobs"], of_sweep["memory"], of_sweep["out"]) == ("Speed", "Speed", "Output")
-    of_run = {each.name: option.heading for each, option in options_of(EvaluateOptions)}
-    assert (of_run["losses"], of_run["state"], of_run["declare"]) == ("Output", "State", "Wiring")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -72,11 +63,6 @@ def test_help_is_the_same_where_python_drops_docstrings_of_fields():
     assert optimized[optimized.index("Model:") :] == plain[plain.index("Model:") :]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_command_takes_a_seed(name):
-    assert run([name, "--seed", "1", "--help"]) == 0
-
-
 def test_a_command_is_made_of_the_parameters_of_a_function():
     got = {}
 
@@ -104,12 +90,6 @@ def test_commands_stand_in_groups_and_no_summary_is_cut_off(capsys):
     assert all(line.endswith(".") for line in summaries.values())  # one line, to the end of its sentence
 
 
-def test_a_command_without_a_group_is_listed_all_the_same(monkeypatch):
-    monkeypatch.setattr(main, "names", lambda _: (*NAMES, "new"))
-    assert main._grouped()["Other"] == ("new",)
-    assert rnneval_command.list_commands(click.Context(rnneval_command))[-1] == "new"
-
-
 @pytest.mark.parametrize(
     ("words", "close"),
     [
@@ -121,12 +101,6 @@ def test_a_command_without_a_group_is_listed_all_the_same(monkeypatch):
 )
 def test_a_word_that_is_close_is_suggested(refused, words, close):
     assert close in refused(*words)
-
-
-def test_a_word_that_is_far_from_all_is_refused_without_a_suggestion(refused):
-    said = refused("xyzzy")
-    assert "No such command 'xyzzy'" in said
-    assert "mean" not in said
 
 
 def test_a_shell_completes_commands_options_and_paths():

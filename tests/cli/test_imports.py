@@ -11,9 +11,8 @@ from pathlib import Path
 import click
 import pytest
 
-from rnneval import models, records
+from rnneval import records
 from rnneval.cli.main import rnneval_command
-from rnneval.errors import UsageError
 
 HEAVY = {"tensorflow", "keras", "numpy", "pandas", "scipy", "h5py", "pyarrow", "seaborn", "matplotlib", "rich"}
 NAMES = set(rnneval_command.list_commands(click.Context(rnneval_command)))
@@ -35,12 +34,6 @@ def ran(commands, *, before="", **environment):
     *said, report = done.stderr.splitlines()
     codes, modules = json.loads(report)
     return codes, set(modules), said
-
-
-def test_help_imports_nothing_heavy():
-    codes, modules, said = ran([["--help"], ["--version"]])
-    assert (codes, said) == ([0, 0], [])
-    assert not modules & HEAVY
 
 
 def test_the_help_of_every_command_imports_no_tensorflow():
@@ -105,19 +98,6 @@ def test_what_the_builders_source_and_the_text_say_is_said_before_tensorflow_is_
     assert not modules & {"tensorflow", "keras"}
 
 
-@pytest.mark.parametrize("value", ["", "0", "false", "False"])
-def test_legacy_keras_that_is_off_is_none(monkeypatch, value):
-    monkeypatch.setenv("TF_USE_LEGACY_KERAS", value)
-    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
-    assert models.require_tensorflow() is None  # and nothing is raised
-
-
-def test_tensorflow_that_is_missing(monkeypatch):
-    monkeypatch.setattr(models, "find_spec", lambda _: None)
-    with pytest.raises(UsageError, match="TensorFlow is not installed"):
-        models.require_tensorflow()
-
-
 TRAPS = (
     "keras_hub", "keras_nlp", "keras_cv", "sitecustomize", "usercustomize", "jax", "torch", "optree", "h5py", "rich",
     "scipy", "ml_dtypes", "tensorflow_text", "IPython", "pydot",
@@ -158,21 +138,6 @@ def test_evaluate_prints_the_record_alone_and_imports_nothing_from_the_current_f
     assert found.command[:2] == ("rnneval", "evaluate")
 
 
-@pytest.mark.parametrize("name", ["help", "explain", "compare", pytest.param("open", marks=pytest.mark.slow)])
-def test_a_reader_that_went_away_is_no_error(shelf, record, environment, name):
-    """`rnneval … | head -0`, through click's printing and through rich's."""
-    calls = {
-        "help": ["--help"],
-        "explain": ["explain", "perplexity"],
-        "compare": ["compare", record, record],
-        "open": ["open", shelf / "flat.keras"],
-    }
-    process = subprocess.Popen(command(*calls[name]), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
-    process.stdout.close()
-    assert (process.wait(timeout=600), process.stderr.read()) == (0, b"")
-    process.stderr.close()
-
-
 @pytest.mark.slow
 def test_an_interrupt_from_outside_leaves_nothing_half_written(shelf, tmp_path, environment):
     text = tmp_path / "long.txt"
@@ -190,21 +155,3 @@ def test_an_interrupt_from_outside_leaves_nothing_half_written(shelf, tmp_path, 
         assert (process.returncode, printed, said.strip()) == (130, "", "rnneval: interrupted")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["long.txt", "run.json"]
         assert out.read_text() == "old"
-
-
-@pytest.mark.slow
-def test_an_environment_without_tensorflow(shelf, tmp_path):
-    """`pip install rnneval` alone: TensorFlow's commands say what to install, the others work."""
-    python = tmp_path / "venv" / "bin" / "python"
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
-    subprocess.run([python, "-m", "pip", "install", "--quiet", Path.cwd()], check=True, timeout=900)
-    done = subprocess.run(
-        [python.with_name("rnneval"), "evaluate", shelf / "flat.keras", shelf.text],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        "rnneval: error: TensorFlow is not installed, and this command needs it: pip install 'rnneval[tensorflow]'\n"
-    )
-    explained = subprocess.run([python, "-m", "rnneval", "explain", "perplexity"], capture_output=True, check=False)
-    assert explained.returncode == 0

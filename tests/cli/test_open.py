@@ -5,7 +5,6 @@ import json
 import shutil
 
 import jsonschema
-import pytest
 
 from rnneval import records
 from rnneval.cli.main import run
@@ -43,17 +42,3 @@ def test_a_model_without_a_vocabulary_is_shown_and_what_to_give(shelf, tmp_path,
     shown = " ".join(capsys.readouterr().out.split())
     assert "vocabulary none:" in shown
     assert "give --vocab FILE" in shown
-
-
-@pytest.mark.parametrize("options", [["--quiet"], ["-q"]])
-def test_quiet(shelf, capsys, options):
-    assert run(["open", str(shelf / "flat.keras"), *options]) == 0
-    assert capsys.readouterr().out == ""
-
-
-def test_control_characters_in_a_path_are_shown_as_escapes(shelf, tmp_path, capsys):
-    shutil.copy(shelf / "flat.keras", tmp_path / "m\x1b[31m\n.keras")
-    assert run(["open", str(tmp_path / "m\x1b[31m\n.keras")]) == 0
-    shown = capsys.readouterr().out
-    assert "\x1b" not in shown
-    assert r"m\x1b[31m\n.keras" in "".join(shown.split())

@@ -1,9 +1,7 @@
 """Every option is defined once: the command line, the Python functions and their docs agree with `rnneval.options`."""
 
-import ast
 import inspect
 from dataclasses import MISSING, fields
-from pathlib import Path
 from typing import Any
 
 import click
@@ -16,7 +14,7 @@ from rnneval.cli.main import run
 from rnneval.errors import UsageError
 from rnneval.evaluate.opening import open as open_checkpoint
 from rnneval.models.keras.opening import load_model
-from rnneval.option import _texts, options_of
+from rnneval.option import options_of
 from rnneval.registry import module
 
 COMMANDS = {
@@ -86,42 +84,6 @@ def test_values_that_are_not_allowed_are_refused(group: type) -> None:
             said = f"{option.flag} {option.least - 1} is not allowed: give at least {option.least}"
             with pytest.raises(UsageError, match=said):
                 group(**needed, **{each.name: option.least - 1})
-
-
-@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.__name__)
-def test_help_is_sentences_and_a_switch_that_is_on_says_what_off_means(group: type) -> None:
-    for each, option in options_of(group):
-        assert option.help[0].isupper()
-        assert option.help.endswith(".")
-        assert bool(option.off) == (each.default is True and option.flag != "")
-
-
-def test_the_help_of_the_order_says_the_largest_one() -> None:
-    (of_order,) = (option for each, option in options_of(options.FitGroup) if each.name == "max_order")
-    assert f"up to {options.LARGEST_ORDER};" in of_order.help
-
-
-def test_a_field_without_a_text_has_that_of_its_base() -> None:
-    help_of = {each.name: option.help for each, option in options_of(options.ImportOptions)}
-    assert help_of["vocabulary"].startswith("Vocabulary file: JSON map or list")
-
-
-def test_a_program_without_its_source_has_options_without_help(monkeypatch: pytest.MonkeyPatch) -> None:
-    def frozen(_: object) -> str:
-        raise OSError("could not get source code")
-
-    monkeypatch.setattr("inspect.getsource", frozen)
-    assert _texts.__wrapped__("rnneval.options") == {}
-
-
-def test_the_types_of_the_public_names_are_those_of_the_public_names() -> None:
-    stub = Path(rnneval.__file__).with_suffix(".pyi").read_text(encoding="utf-8")
-    names = next(
-        ast.literal_eval(node.value)
-        for node in ast.parse(stub).body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-    )
-    assert sorted(names) == sorted(rnneval.__all__)
 
 
 def test_a_required_option_that_is_missing_is_named(capsys):

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from rnneval.cli.main import run
-from tests.gates.synthetic import make_run
 from tests.render.report.making import good_run, worse_run, wrong_wiring
 
 
@@ -30,11 +29,6 @@ def test_it_writes_the_page_and_says_the_verdict(folder, capsys):
     assert page.rstrip().endswith("</html>")
     assert verdict in page
     assert len(page) < 1_000_000
-
-
-def test_quiet_says_nothing(folder, capsys):
-    assert run(["report", "run.json", "--out", "report.html", "--quiet"]) == 0
-    assert capsys.readouterr() == ("", "")
 
 
 def test_json_gives_the_values_and_needs_no_page(folder, capsys):
@@ -86,25 +80,3 @@ def test_what_cannot_be_is_one_line(folder, refused, arguments, said):
     (folder / "fake.parquet").write_text("not Parquet")
     assert refused("report", *arguments).startswith(said)
     assert not (folder / "r.html").exists()
-
-
-def test_no_signature_is_needed_but_the_record_must_be_whole(folder, refused):
-    plain = json.loads((folder / "run.json").read_text())
-    del plain["signature"]
-    (folder / "run.json").write_text(json.dumps(plain))
-    assert "signature" in refused("report", "run.json", "--out", "r.html")
-
-
-def test_a_name_out_of_a_file_cannot_drive_the_terminal(folder, capsys):
-    make_run([1.5] * 128, checkpoint="a\x1b[2J.keras").save("run.json")
-    assert run(["report", "run.json", "--out", "r.html"]) == 0
-    assert "\x1b" not in capsys.readouterr().out
-
-
-def test_a_text_that_no_record_needs_is_a_warning(folder, capsys):
-    (folder / "held_out.txt").write_text("x")
-    assert run(["report", "run.json", "--text", "held_out.txt", "--out", "r.html"]) == 0
-    out, err = capsys.readouterr()
-    assert err == ("rnneval: --text is not needed: none of these records is a table of losses (evaluate --losses)\n")
-    assert out.startswith("good: on this text")
-    assert (folder / "r.html").exists()

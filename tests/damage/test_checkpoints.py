@@ -8,7 +8,7 @@ from tests.damage.checkpoints import subjects
 from tests.damage.opening import FINE, opener
 
 SEEDS = [range(4), pytest.param(range(4, 25), marks=pytest.mark.grid)]
-"""Of eight formats: 32, and 200 with the grid. Thousands: benchmarks/mutations.py."""
+"""Of eight formats: 32, and 200 with the grid."""
 NAMES = (
     "keras", "keras h5", "weights h5", "keras 2 h5", "keras 2 weights",
     "tf checkpoint", "saved model", "tf1 checkpoint",

@@ -79,7 +79,7 @@ def test_the_option_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(UsageError, match="--limit 0 is not allowed: give at least 1"):
         printed("--limit", "0")
 
-    @options.on_text(group)
+    @options.by_keyword(group)
     def read(lm: int, text: str, options: Any) -> int:
         """Read.
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from rnneval.render import figures
-from tests.render.reading import Reader
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -40,36 +39,6 @@ def test_a_picture_says_what_its_record_says_today(shown):
         assert f"<dc:title>{figure.title}</dc:title>" in written
 
 
-def test_it_starts_with_a_thumbnail_and_a_title_of_each_figure():
-    page = (DOCS / "plots.md").read_text(encoding="utf-8")
-    assert page.split("\n\n")[1] == "<!-- from code: thumbnails -->"
-    cards, sections = Reader(gallery.thumbnails()), gallery.gallery()
-    assert len(cards.all("a")) == len(figures.names())
-    for link in cards.all("a"):
-        assert f"({link['href'].removeprefix('#')})=\n## " in sections
-    for name, title in gallery.TITLES.items():
-        assert title in cards.said
-        assert f"\n## {title} (`{name}`)\n" in sections
-        assert len(title.split()) >= 3
-    (words,) = [each for each in cards.all("span") if "words" in (each.get("class") or "")]
-    assert words == {"class": "words surprise", "aria-hidden": "true"}  # a text in its colours
-    assert '<span class="s8">' in gallery.thumbnails()
-    assert len(set(gallery.TITLES.values())) == len(figures.names()) == len(gallery.TITLES)
-    assert all((DOCS / image["src"]).exists() for image in cards.all("img"))
-
-
-def test_a_page_shows_a_picture_in_its_look():
-    section = Reader(gallery.gallery().partition("## Loss along the text")[2].partition("\n## ")[0])
-    stem = "_static/plots/loss_over_text"
-    assert [each["class"] for each in section.all("img")] == ["only-light", "only-dark"]
-    assert [each["src"] for each in section.all("img")] == [f"{stem}.svg", f"{stem}-dark.svg"]
-    assert all("nats" in each["alt"] for each in section.all("img"))
-    light, dark = (gallery.PICTURES / f"loss_over_text{look}.svg" for look in ("", "-dark"))
-    assert "#1b1e23" in light.read_text()
-    assert "#1b1e23" not in dark.read_text()
-    assert "#eceff3" in dark.read_text()
-
-
 def test_a_passage_stands_in_the_page_as_text_in_the_colours_of_its_theme():
     (shown,) = [shown for shown in gallery.GALLERY if shown not in gallery.DRAWN]
     section = gallery.gallery().partition(f"(`{shown.figure}`)")[2].partition("\n## ")[0]
@@ -86,11 +55,6 @@ def test_pictures_are_those_that_were_drawn_and_no_others():
     assert there == made
     endings = ("", "-dark")
     assert set(made) == {f"{shown.stem}{ending}.svg" for shown in gallery.DRAWN for ending in endings}
-
-
-def test_records_and_pictures_are_small():
-    files = [path for folder in (gallery.RECORDS, gallery.PICTURES) for path in folder.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 1_500_000
 
 
 @pytest.mark.slow

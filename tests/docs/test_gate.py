@@ -213,22 +213,6 @@ def test_files_are_valid_by_the_schemas_of_github_and_gitlab(tmp_path, schema, p
     assert ran.returncode == 0, ran.stdout
 
 
-def test_the_hook_has_what_pre_commit_asks_for_and_sees_its_files():
-    (local,) = HOOKS["repos"]
-    (hook,) = local["hooks"]
-    assert local["repo"] == "local"
-    assert {"id", "name", "language", "entry"} <= set(hook)
-    assert [bool(re.search(hook["files"], path)) for path in ("run.json", "baselines/char.json", "a/run.json")] == [
-        True, True, False,
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize("body", FILES)
-def test_what_needs_the_package_on_an_index_says_so(body):
-    assert body.startswith('# Needs rnneval on a package index: see "Before rnneval is on a package index".\n')
-    assert "\n## Before rnneval is on a package index\n" in PAGE
-
-
 @pytest.mark.parametrize(
     ("name", "code", "level"), [("better", 0, "notice"), ("worse", 1, "error"), ("unsure", 0, "warning")]
 )

@@ -32,7 +32,6 @@ def _load(path: Path) -> ModuleType:
 
 
 from_code = _load(DOCS / "_ext" / "from_code.py")
-keras_versions = _load(DOCS.parent / "benchmarks" / "keras_versions.py")
 FILLED = {path: from_code.fill(path.read_text(encoding="utf-8")) for path in PAGES}
 WHOLE = "\n".join(FILLED.values())
 
@@ -101,71 +100,6 @@ def _anchor(heading: str) -> str:
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
-def test_the_glossary_is_in_order_and_has_the_words_that_output_uses() -> None:
-    words = re.findall(r"^## (.+)$", (DOCS / "glossary.md").read_text(), re.MULTILINE)
-    assert words == sorted(words, key=str.lower)
-    assert {"State", "Segment", "Carry", "Signature", "Forgetting length", "Block", "Perplexity", "Record"} <= set(
-        words
-    )
-
-
-@pytest.mark.parametrize(
-    ("page", "words"),
-    [
-        ("index", "state segment carry perplexity bits-per-character record signature"),
-        ("evaluate", "state segment carry record signature document unknown builder backend"),
-        ("gate", "record block"),
-        ("wiring", "state segment"),
-        ("streams", "stream state forgetting-length"),
-        ("inside", "state"),
-        ("tutorial", "state"),
-    ],
-)
-def test_pages_link_a_word_to_the_glossary(page: str, words: str) -> None:
-    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
-    assert [word for word in words.split() if f"](glossary.md#{word})" not in text] == []
-
-
-def test_the_index_has_a_picture_the_two_commands_and_a_map_of_all_pages() -> None:
-    text = (DOCS / "index.md").read_text(encoding="utf-8")
-    sources = re.findall(r'src="([^"]+)"', FILLED[DOCS / "index.md"])
-    assert sources == [f"_static/plots/flow_matrix{look}.svg" for look in ("", "-dark")]
-    assert all((DOCS / source).exists() for source in sources)
-    assert re.findall(r"^rnneval (\w+) \w+\.(?:keras|json)", text, re.MULTILINE) == ["evaluate", "gate"]
-    named = set(re.findall(r"\]\(([\w/-]+)\.md", text))
-    pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in PAGES}
-    assert pages - named <= {"index", "changelog"}
-
-
-AVOIDED = (
-    "whoever|somebody|nobody|anew|mended|kin|stretch(?:es)?|thereof|what came of|gets? to run|told by|side by side|"
-    "read again|for ever|goes? astray|laid|dwell|storey"
-)
-"""Words that are no plain English, or that stand for a term of the field: write the term."""
-LEFT_TO_OTHERS = {"changelog.md"}
-"""Entries of past changes are left as they are."""
-
-
-@pytest.mark.parametrize("path", [*PAGES, DOCS.parent / "README.md"], ids=lambda path: path.stem)
-def test_pages_use_plain_words(path: Path) -> None:
-    text = CODE.sub("", path.read_text(encoding="utf-8"))
-    found = re.findall(rf"\b(?:{AVOIDED})\b", text, re.IGNORECASE)
-    assert path.name in LEFT_TO_OTHERS or found == []
-
-
-@pytest.mark.parametrize("path", PAGES, ids=_name)
-def test_titles_name_the_topic(path: Path) -> None:
-    title = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
-    assert not re.match(r"(What|How|Is|Which|Where|Other)\b", title) or path.name in LEFT_TO_OTHERS
-
-
-@pytest.mark.parametrize("path", PAGES, ids=_name)
-def test_a_page_that_installs_by_name_says_that_this_needs_a_package_index(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    by_name = re.search(r"^(?:- |.*run: )?pip install [\"']?rnneval", text, re.MULTILINE)
-    assert not by_name or "package index" in text
-
-
 def test_output_is_made_by_running_the_command() -> None:
     filled = from_code.fill("<!-- from code: output explain perplexity -->")
     assert filled.startswith("```sh\nrnneval explain perplexity\n```\n\n```text\n")
@@ -218,28 +152,6 @@ def test_parts_are_text_or_nothing(part: Callable[[], str]) -> None:
     text = part()
     assert text == text.strip()
     assert "None" not in re.findall(r"^\| `\w+` \| `?(\w+)", text, re.MULTILINE)
-
-
-def test_the_releases_of_keras_on_the_page_are_those_of_the_benchmark() -> None:
-    found = json.loads((DOCS.parent / "benchmarks" / "keras_versions.json").read_text(encoding="utf-8"))
-    section = FILLED[DOCS / "install.md"].partition("### Releases of Keras")[2]
-    rows = re.findall(r"^\| (3\.[\d.]+) \| (2\.[\d.]+) \| (.*) \|$", section, re.MULTILINE)
-    passed = [[f"{part['passed']} of {part['passed']}" for part in pair["parts"].values()] for pair in found.values()]
-    assert rows == [
-        (pair["keras"], pair["tensorflow"], " | ".join(cells))
-        for pair, cells in zip(found.values(), passed, strict=True)
-    ]
-    assert list(found) == list(map(" with ".join, keras_versions.PAIRS))
-
-
-def test_the_releases_of_keras_begin_where_pyproject_begins_and_none_is_left_out() -> None:
-    declared = (DOCS.parent / "pyproject.toml").read_text(encoding="utf-8")
-    lowest = tuple(re.findall(rf'"{name}>=([\d.]+)"', declared)[0] for name in ("keras", "tensorflow"))
-    assert keras_versions.PAIRS[0] == lowest
-    minors = sorted({int(keras.removeprefix("3.")) for keras, _ in keras_versions.PAIRS})
-    assert minors == list(range(minors[0], minors[-1] + 1))
-    paths = [path for part in keras_versions.PARTS.values() for path in part]
-    assert [path for path in paths if not (DOCS.parent / "tests" / path).exists()] == []
 
 
 def test_the_changelog_has_one_section_a_version_and_a_date_only_where_it_is_released() -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rnneval.gates.clusters import TooLittleTextError, batches, block_size, clusters_of, effective_number
+from rnneval.gates.clusters import TooLittleTextError, block_size, clusters_of, effective_number
 
 
 def test_documents_are_clusters_where_eight_weigh_enough():
@@ -35,18 +35,9 @@ def test_the_floor_says_what_there_is_and_what_is_needed():
         clusters_of(np.zeros(127, dtype=int), np.ones(127))
 
 
-def test_nothing_at_all_is_too_little():
-    with pytest.raises(TooLittleTextError, match="0 blocks"):
-        clusters_of(np.zeros(0, dtype=int), np.zeros(0))
-
-
 def test_documents_need_not_be_numbered_in_order():
     clusters = clusters_of(np.repeat([5, 3, 9, 1, 0, 7, 2, 8], 2), np.ones(16))
     assert clusters.units.tolist() == [2.0] * 8
-
-
-def test_largest_share():
-    assert batches(np.array([1.0, 1.0, 2.0]), 3).largest_share == 0.5
 
 
 @pytest.mark.parametrize(("total", "size"), [(0, 256), (256 * 4096, 256), (256 * 4096 + 1, 512), (10**8, 32768)])

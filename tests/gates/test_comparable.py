@@ -25,12 +25,7 @@ def with_field(name, value):
         ({"content": "another"}, "text.sha256"),
         ({"signature": with_field("tok", "byte")}, "signature.tok"),
         ({"signature": with_field("norm", "lower")}, "signature.norm"),
-        ({"signature": with_field("newlines", "lf")}, "signature.newlines"),
-        ({"signature": with_field("unk", "skip")}, "signature.unk"),
-        ({"signature": with_field("docs", "file")}, "signature.docs"),
-        ({"signature": with_field("bos", "id")}, "signature.bos"),
         ({"signature": with_field("state", "reset-100")}, "signature.state"),
-        ({"signature": with_field("state", "window-40")}, "signature.state"),
         ({"signature": with_field("defs", "2")}, "signature.defs"),
         ({"signature": f"{SIGNATURE}|new:1"}, "signature.new"),
         ({"unknown": 3, "vocabulary": "another"}, "vocabulary.sha256"),
@@ -38,19 +33,11 @@ def with_field(name, value):
         ({"document": [0] * 64 + [1] * 64}, "blocks.document"),
     ],
 )
-@pytest.mark.parametrize("swapped", [False, True])
-def test_the_field_that_differs_is_named(changes, field, swapped):
-    sides = [BASELINE, make_run(LOSSES + 0.1, **changes)]
-    baseline, candidate = reversed(sides) if swapped else sides
-    found = gate(candidate, baseline=baseline)
+def test_the_field_that_differs_is_named(changes, field):
+    found = gate(make_run(LOSSES + 0.1, **changes), baseline=BASELINE)
     assert found.verdict == "not comparable"
     assert found.comparisons[0].reason.startswith(f"{field}: ")
     assert found.comparisons[0].low is None
-
-
-def test_unknowns_of_one_vocabulary_compare():
-    pair = [make_run(LOSSES + shift, unknown=3) for shift in (0.0, 0.001)]
-    assert gate(pair[1], baseline=pair[0]).verdict == "pass"
 
 
 def test_other_tokens_send_the_reader_to_bits_per_char():
@@ -66,23 +53,11 @@ def test_other_tokens_on_the_same_text_compare_by_bits():
     assert found.comparisons[0].unit == "bits a character"
 
 
-def test_other_tokens_and_another_state_handling_do_not_compare_by_bits_either():
-    other = make_run(LOSSES, signature=with_field("tok", "byte").replace("carry", "reset-100"))
-    found = gate(other, baseline=BASELINE, allow=BITS)
-    assert found.comparisons[0].reason.startswith("signature.state: ")
-
-
 def test_lossy_tokens_have_no_bits():
     other = make_run(LOSSES, signature=with_field("tok", "word"), lossless=False)
     found = gate(other, baseline=BASELINE, allow=BITS)
     assert found.verdict == "not comparable"
     assert "lossy" in found.comparisons[0].reason
-
-
-def test_unknowns_do_not_compare_across_tokens():
-    other = make_run(LOSSES, signature=with_field("tok", "word"), unknown=1, vocabulary="words")
-    found = gate(other, baseline=BASELINE, allow=BITS)
-    assert found.comparisons[0].reason.startswith("vocabulary.sha256: ")
 
 
 def test_a_state_that_is_not_known_compares_with_nothing_not_even_itself():

@@ -8,7 +8,7 @@ import scipy.stats
 from scipy.special import stdtrit
 
 from rnneval.gates import compare, gate
-from rnneval.gates.clusters import Estimate, TooLittleTextError, batches, bounds_of, clusters_of, jackknife, ratio
+from rnneval.gates.clusters import Estimate, TooLittleTextError, bounds_of, clusters_of, jackknife, ratio
 from rnneval.gates.noninferiority import _satterthwaite, _variances_of_runs
 from rnneval.metrics import by_name
 from tests.gates.synthetic import ar_losses, make_run
@@ -23,7 +23,7 @@ def rate(missed):
 # Several runs a side
 
 
-def recipes(baselines, candidates, *, sd, text_sd, trials=20_000, seed=0):
+def recipes(baselines, candidates, *, sd, text_sd, trials=10_000, seed=0):
     """Misses in % of the lower bound, the upper bound and the two-sided interval; the truth is 0."""
     rng = np.random.default_rng(seed)
     runs = [rng.normal(0, s, (trials, k)) for s, k in zip(sd, (baselines, candidates), strict=True)]
@@ -39,9 +39,7 @@ def recipes(baselines, candidates, *, sd, text_sd, trials=20_000, seed=0):
     return rate(t > stdtrit(df, 0.95)), rate(t < -stdtrit(df, 0.95)), rate(np.abs(t) > stdtrit(df, 0.975))
 
 
-@pytest.mark.parametrize(
-    ("baselines", "candidates", "sd"), [(3, 10, (0.014, 0.0035)), (10, 3, (0.014, 0.0035)), (5, 5, (0.0096, 0.0096))]
-)
+@pytest.mark.parametrize(("baselines", "candidates", "sd"), [(3, 10, (0.014, 0.0035)), (5, 5, (0.0096, 0.0096))])
 def test_sides_that_spread_differently_keep_the_stated_error(baselines, candidates, sd):
     # A spread pooled over both sides misses 16.7 / 16.3 / 24 % in the first case.
     below, above, both = recipes(baselines, candidates, sd=sd, text_sd=0.005)
@@ -50,12 +48,7 @@ def test_sides_that_spread_differently_keep_the_stated_error(baselines, candidat
     assert 4 < both < 6.5  # 3 against 10 is a little above, as docs/statistics.md says
 
 
-def test_one_run_against_three_keeps_it_where_both_spread_alike_alone():
-    assert 4 < recipes(1, 3, sd=(0.0096, 0.0096), text_sd=0.01)[0] < 6
-    assert recipes(1, 3, sd=(0.014, 0.0035), text_sd=0.005)[0] > 15  # as docs/statistics.md says
-
-
-@pytest.mark.parametrize(("baselines", "candidates"), [(3, 10), (2, 2), (4, 3)])
+@pytest.mark.parametrize(("baselines", "candidates"), [(3, 10), (2, 2)])
 def test_without_an_error_of_the_text_it_is_welchs_test(baselines, candidates):
     rng = np.random.default_rng(baselines)
     means = [rng.normal(0, sd, k) for sd, k in ((0.014, baselines), (0.0035, candidates))]
@@ -93,9 +86,7 @@ def document_misses(units, draw, trials=8000):
 @pytest.mark.parametrize(
     "units",
     [
-        [3900, 3902, 3900, 3901, 3899, 3900, 3905, 3880],
         [2500, 4000, 3000, 3600, 2800, 4200, 3300, 3900],
-        [10.0] * 7,
         [25, *[10] * 9],
     ],
 )
@@ -103,42 +94,11 @@ def test_seven_effective_documents_keep_the_stated_error(units):
     assert 4 < document_misses(units, np.random.default_rng(5).standard_normal) < 6
 
 
-def test_a_giant_document_makes_the_interval_cautious_and_not_too_short():
-    assert 2 < document_misses([15.5, *[1] * 30], np.random.default_rng(5).standard_normal) < 6  # 34 % of the text
-
-
-def test_skewed_means_of_eight_documents_miss_what_the_docs_say():
-    exponential = np.random.default_rng(5).standard_exponential
-    assert 9.6 < document_misses([10] * 8, lambda size: exponential(size) - 1) < 11.6
-
-
-def test_eight_documents_of_like_length_are_enough():
-    clusters = clusters_of(np.repeat(np.arange(8), 16), np.array([243.0, 245.0] * 64))
-    assert (clusters.kind, clusters.count) == ("documents", 8)
-
-
 @pytest.mark.parametrize("sizes", [[400, 400, 400], [900, *[10] * 30], [100] * 6])
 def test_too_few_documents_are_never_cut(sizes):
     document = np.repeat(np.arange(len(sizes)), sizes)
     with pytest.raises(TooLittleTextError, match="needed is a worth of 7"):
         clusters_of(document, np.ones(document.size))
-
-
-@pytest.mark.parametrize(("giant", "share"), [(39, 30), (47, 34), (59, 40)])
-def test_a_dominating_document_is_named_whatever_its_share(giant, share):
-    document = np.repeat(np.arange(31), [giant, *[3] * 30])
-    base = ar_losses(document.size, seed=5)
-    runs = [make_run(base, document=document), make_run(base + 0.001 * BASE[: base.size], document=document)]
-    found = gate(runs[1], baseline=runs[0])
-    assert f"{share} % of the text" in " ".join((found.reason, *found.warnings))
-
-
-def test_the_drift_limit_is_above_what_a_stationary_series_reaches():
-    rng = np.random.default_rng(0)
-    columns = rng.standard_normal((4000, 256))
-    of_batches = columns.reshape(4000, 16, 16).mean(axis=2).std(axis=1, ddof=1) / 4
-    alone = columns.std(axis=1, ddof=1) / 16
-    assert 1.38 < np.quantile(of_batches / alone, 0.99) < 1.45
 
 
 # Blocks that are rare and large
@@ -150,7 +110,7 @@ def rare(blocks, count, seed=0):
     return ar_losses(blocks, seed=9) + losses
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 5])
+@pytest.mark.parametrize("count", [1, 3])
 def test_rare_catastrophic_blocks_are_warned_of(count):
     found = gate(make_run(rare(1024, count)), baseline=make_run(ar_losses(1024, seed=9)))
     (warning,) = [each for each in found.warnings if "dominate" in each]
@@ -158,39 +118,14 @@ def test_rare_catastrophic_blocks_are_warned_of(count):
     assert "where such blocks are rare the stated 5 % does not hold" in warning
 
 
-def test_what_rare_catastrophic_blocks_do_is_what_the_docs_say():
-    # 0.2 % of the blocks at +20 nats: most misses are texts that hold too few of them.
-    rng = np.random.default_rng(2)
-    units, clusters = np.ones(400), batches(np.ones(400), 8)
-    trials = 0.05 * rng.standard_normal((2000, 400)) + 20 * (rng.random((2000, 400)) < 0.002)
-    found = [jackknife(ratio, np.array([row, units]), clusters) for row in trials]
-    assert 42 < rate([each.bound(0.975) < 0.04 or each.bound(0.025) > 0.04 for each in found]) < 50
-
-
 def test_ordinary_blocks_raise_no_warning():
-    for seed in range(40):
+    for seed in range(10):
         noise = np.random.default_rng(seed).standard_t(5, size=256) * 0.02
         found = gate(make_run(BASE + noise), baseline=make_run(BASE))
         assert not [each for each in found.warnings if "dominate" in each]
 
 
 # The best of several
-
-
-@pytest.mark.parametrize("count", [3, 5, 10, 20])
-def test_intervals_to_the_best_of_equal_models_leave_out_zero_in_few_tables(count):
-    # One pair at a time leaves out zero in 12, 27, 58 and 86 % of the tables.
-    rng = np.random.default_rng(count)
-    found = []
-    for _ in range(1500):
-        means = rng.standard_normal((count, 8))
-        best = means[means.mean(axis=1).argmin()]
-        differences = means - best
-        se = differences.std(axis=1, ddof=1) / math.sqrt(8)
-        pairs = count * (count - 1) / 2
-        low = differences.mean(axis=1) - stdtrit(7, 1 - 0.025 / pairs) * se
-        found.append((low > 0).any())
-    assert 1 < rate(found) < 6
 
 
 def test_compare_uses_these_intervals_and_says_so():
@@ -213,7 +148,7 @@ def test_compare_uses_these_intervals_and_says_so():
 # The calibration error
 
 
-@pytest.mark.parametrize(("truth", "most"), [(0.0, 0.5), (0.002, 6.0), (0.01, 6.0), (0.03, 6.0)])
+@pytest.mark.parametrize(("truth", "most"), [(0.0, 0.5), (0.01, 6.0)])
 def test_the_upper_bound_of_a_calibration_error_holds(truth, most):
     # The two-sided interval misses a true 0 in 90 % of texts and 0.002 in 32 %.
     rng = np.random.default_rng(4)
@@ -235,5 +170,5 @@ def test_the_upper_bound_of_a_calibration_error_holds(truth, most):
         bounds_of(metric, Estimate(value=value, se=error, df=7.0, without=without[0]))
         for value, error in zip(values[:, 0], se, strict=True)
     ]
-    assert all(each.low == 0 for each in found)
-    assert rate([each.high < truth for each in found]) <= most
+    assert all(each[0] == 0 for each in found)
+    assert rate([each[1] < truth for each in found]) <= most

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from rnneval.errors import UsageError
-from rnneval.gates import Named, gate, judge
+from rnneval.gates import NamedRecord, gate, judge
 from rnneval.gates.limits import ABSENT, figure, parse_limit
 from rnneval.records import Wiring
 from tests.gates.synthetic import ar_losses, make_run
@@ -85,18 +85,6 @@ def test_a_limit_needs_no_baseline():
     assert gate(RUN, require=[f"perplexity<={value - 0.1}"]).verdict == "fail"
 
 
-def test_every_run_of_a_recipe_must_satisfy_a_limit():
-    runs = [make_run(ar_losses(128) + shift, checkpoint=f"c{shift}") for shift in (0.0, 1.0)]
-    found = gate(runs, require=["cross_entropy<=2"])
-    assert [each.verdict for each in found.comparisons] == ["pass", "fail"]
-
-
-def test_the_figure_may_be_missing_in_none_of_the_runs():
-    lossy = make_run(ar_losses(128), lossless=False, checkpoint="lossy")
-    found = gate([RUN, lossy], require=["bits_per_char<=100"])
-    assert [each.verdict for each in found.comparisons] == ["pass", "fail"]
-
-
 def test_no_record_at_all_is_refused():
     with pytest.raises(UsageError, match="no record was given"):
         gate([], require=["perplexity<=5"])
@@ -106,7 +94,7 @@ def test_a_wiring_record_serves_limits_and_is_no_baseline():
     wiring = Wiring(
         verdict="pass", reason="", layers=(), flow=(), findings=(), oracles={}, declared=(), calls=4, wired_by="author"
     )
-    pair = [Named(name="run.json", record=RUN), Named(name="wiring.json", record=wiring)]
+    pair = [NamedRecord(name="run.json", record=RUN), NamedRecord(name="wiring.json", record=wiring)]
     found = judge(pair, require=["verdict==pass", "calls>=2", "perplexity<=1000"])
     assert [(each.candidate, each.verdict) for each in found.comparisons] == [
         ("wiring.json", "pass"),

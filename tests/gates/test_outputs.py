@@ -5,14 +5,12 @@ from datetime import datetime
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-import msgspec
 import numpy as np
 import pytest
 import xmlschema
 from markdown_it import MarkdownIt
 
-from rnneval.gates import Named, gate, judge
-from rnneval.records import decode, encode
+from rnneval.gates import NamedRecord, gate, judge
 from rnneval.render.gate_document import gate_document, gate_github, gate_junit, gate_markdown
 from rnneval.render.terminal import as_text
 from tests.gates.synthetic import ar_losses, make_run
@@ -30,8 +28,8 @@ GATES = {
     "warned": gate(make_run(LOSSES + NOISE + np.sin(np.arange(128) / 9)), baseline=BASELINE),
     "limits": gate(BASELINE, require=["perplexity<=1", "valid==true", "no.such<=1"]),
     "names": judge(
-        [Named(name='a|b<c>&"d"\x1b[31m\n*e*, f:g%', record=make_run(LOSSES + 0.1))],
-        [Named(name="базовый ✓.json", record=BASELINE)],
+        [NamedRecord(name='a|b<c>&"d"\x1b[31m\n*e*, f:g%', record=make_run(LOSSES + 0.1))],
+        [NamedRecord(name="базовый ✓.json", record=BASELINE)],
     ),
 }
 every = pytest.mark.parametrize("name", GATES)
@@ -47,12 +45,6 @@ def test_junit_is_valid_and_counts_right(name):
     assert suite.get("failures") == str(verdicts.count("fail")) == str(len(suite.findall("testcase/failure")))
     assert suite.get("errors") == str(len(suite.findall("testcase/error")))
     assert suite.get("timestamp") == "2026-01-02T03:04:05"
-
-
-def test_the_junit_schema_is_not_satisfied_by_anything():
-    text = gate_junit(GATES["fail"], MADE)
-    for broken in (text.replace('tests="1"', ""), text.replace("failure", "skipped"), text.replace('05"', '05Z"')):
-        assert not JUNIT.is_valid(broken)
 
 
 @every
@@ -95,18 +87,3 @@ def test_the_table_shows_every_verdict_and_no_control_character(name):
     assert "\x1b" not in table
     for comparison in GATES[name].comparisons:
         assert comparison.verdict in table
-
-
-@every
-def test_the_record_reads_back(name):
-    assert decode(encode(GATES[name])) == GATES[name]
-
-
-def test_the_record_has_the_keys_of_the_contract():
-    plain = msgspec.to_builtins(GATES["fail"])
-    assert set(plain) == {"schema", "verdict", "reason", "comparisons", "warnings"}
-    assert plain["schema"] == "rnneval.gate/1"
-    names = (
-        "metric baseline candidate difference low high allowed verdict method df se mdd p_worse p_within blocks level"
-    )
-    assert {*names.split(), "about"} <= set(plain["comparisons"][0])

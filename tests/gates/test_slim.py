@@ -1,16 +1,12 @@
 """Slim baselines: the verdict is that of the full record whose blocks are merged by hand."""
 
-import json
 import math
-from itertools import pairwise
 
 import msgspec
 import numpy as np
 import pytest
 from msgspec.structs import replace
-from scipy.stats import t
 
-from rnneval.errors import RecordError
 from rnneval.gates import compare, gate
 from rnneval.gates.sides import slim
 from rnneval.records import Run, decode, encode
@@ -22,7 +18,6 @@ NOISE = 0.05 * np.random.default_rng(1).normal(size=COUNT)
 JITTER = np.random.default_rng(2).integers(0, 129, COUNT - 1).tolist()
 """A block ends at the first white space, up to half a size after the multiple of 256."""
 EVERY_SECOND = [*range(1, COUNT, 2), COUNT - 1]
-DOCUMENT = np.repeat(np.arange(17), 23)
 """17 documents of 23 blocks: every second one ends within a block of 512 bytes."""
 
 
@@ -51,7 +46,7 @@ def by_hand(run: Run, last: list[int]) -> Run:
     return msgspec.convert(plain, Run)
 
 
-@pytest.mark.parametrize("metric", ["perplexity", "bits_per_char", "accuracy", "accuracy_top5"])
+@pytest.mark.parametrize("metric", ["perplexity", "accuracy"])
 @pytest.mark.parametrize("shift", [-0.02, 0.00995, 0.1])
 def test_verdict_difference_and_error_are_those_of_the_full_record_merged_by_hand(metric, shift):
     accuracy = 0.5 - shift + 0.05 * np.random.default_rng(3).normal(size=COUNT)
@@ -64,26 +59,6 @@ def test_verdict_difference_and_error_are_those_of_the_full_record_merged_by_han
     assert found.blocks == wanted.blocks == 196
     for number in ("difference", "se", "df", "low", "high", "p_worse", "baseline_value", "candidate_value"):
         assert getattr(found, number) == pytest.approx(getattr(wanted, number), rel=1e-9, abs=1e-12)
-
-
-@pytest.mark.parametrize(("shift", "verdict"), [(-0.02, "pass"), (0.012, "inconclusive"), (0.1, "fail")])
-def test_the_three_verdicts_with_difference_and_error_by_an_independent_loop(shift, verdict):
-    old, new = base(), candidate(shift)
-    found = gate(new, baseline=slim(old)).comparisons[0]
-    nats = [b - a for a, b in zip(old.blocks.sums["nats"], new.blocks.sums["nats"], strict=True)]
-    pieces = [(sum(nats[i : i + 2]), sum(old.blocks.tokens[i : i + 2])) for i in range(0, COUNT, 2)]
-    sizes = [25, 25, 25, 25, 24, 24, 24, 24]  # of 196 pieces, as numpy.array_split cuts them
-    starts = [sum(sizes[:j]) for j in range(9)]
-    batches = [pieces[a:b] for a, b in pairwise(starts)]
-    total, tokens = (math.fsum(piece[k] for piece in pieces) for k in (0, 1))
-    of_batch = [(sum(piece[0] for piece in batch), sum(piece[1] for piece in batch)) for batch in batches]
-    without = [(total - d) / (tokens - n) for d, n in of_batch]
-    se = math.sqrt(7 / 8 * sum((value - sum(without) / 8) ** 2 for value in without))
-    df = tokens**2 / sum(n**2 for _, n in of_batch) - 1
-    assert found.verdict == verdict
-    assert found.difference == pytest.approx(total / tokens, rel=1e-9)
-    assert found.se == pytest.approx(se, rel=1e-9)
-    assert found.high == pytest.approx(total / tokens + t.ppf(0.95, df) * se, rel=1e-6)
 
 
 @pytest.mark.parametrize(("documents", "blocks"), [(17, 204), (130, 194), (391, 391)])
@@ -103,26 +78,6 @@ def test_at_most_256_blocks_or_one_for_each_document(documents, blocks):
     assert small.verdict == full.verdict
 
 
-def test_documents_are_clusters_of_a_slim_baseline():
-    old, new = base(document=DOCUMENT), candidate(0.01, document=DOCUMENT)
-    full, small = (gate(new, baseline=each).comparisons[0] for each in (old, slim(old)))
-    assert small.method == full.method == "t, 17 documents"
-    assert (small.verdict, small.se, small.difference) == (
-        full.verdict,
-        pytest.approx(full.se, rel=1e-9),
-        pytest.approx(full.difference, rel=1e-9),
-    )
-
-
-def test_other_tokens_compare_with_a_slim_baseline():
-    words = candidate(0.3, tokens=np.full(COUNT, 60), signature=base().signature.replace("tok:char", "tok:word"))
-    found = gate(words, baseline=slim(base()), allow={"bits_per_char": "+0.01"}).comparisons[0]
-    wanted = gate(by_hand(words, EVERY_SECOND), baseline=by_hand(base(), EVERY_SECOND), allow={"bits_per_char": 0.01})
-    assert found.verdict == wanted.verdict == "pass"
-    assert found.difference == pytest.approx(wanted.comparisons[0].difference, rel=1e-9)
-    assert found.se == pytest.approx(wanted.comparisons[0].se, rel=1e-9)
-
-
 def test_twenty_kilobytes_hold_a_hundred_thousand_characters():
     full, small = encode(base()), encode(slim(base()))
     assert len(small.encode()) <= 20_000 < len(full.encode())
@@ -134,7 +89,7 @@ def test_twenty_kilobytes_hold_a_hundred_thousand_characters():
     )
 
 
-@pytest.mark.parametrize(("blocks", "kept"), [(1, 1), (256, 256), (257, 129), (512, 256), (513, 129), (4096, 256)])
+@pytest.mark.parametrize(("blocks", "kept"), [(1, 1), (257, 129), (512, 256)])
 def test_at_most_256_blocks_and_a_slim_record_stays_as_it_is(blocks, kept):
     found = slim(make_run(ar_losses(blocks)))
     assert len(found.blocks.bytes) == kept
@@ -148,22 +103,6 @@ def test_what_a_slim_baseline_lacks_is_not_comparable_and_named():
     assert "commit a copy of the run record" in found.reason
     full = gate(candidate(0.0), baseline=base(), allow={"calibration_error": 0.01})
     assert full.verdict == "pass"
-
-
-def test_counts_beyond_64_bits_are_refused():
-    plain = msgspec.to_builtins(base())
-    plain["blocks"]["bytes"] = [*plain["blocks"]["bytes"][:-1], 2**63]
-    plain["text"]["bytes"] = 2**63
-    with pytest.raises(RecordError, match=r"Expected `int` <= 9223372036854775807"):
-        decode(json.dumps(plain))
-
-
-def test_compare_takes_slim_and_full_records_alike():
-    ranking = compare([slim(base()), candidate(0.1)])
-    wanted = compare([by_hand(base(), EVERY_SECOND), by_hand(candidate(0.1), EVERY_SECOND)])
-    assert [row.marks for row in ranking.rows] == [(), ()]
-    assert ranking.rows[1].difference == pytest.approx(wanted.rows[1].difference, rel=1e-9)
-    assert ranking.rows[1].low == pytest.approx(wanted.rows[1].low, rel=1e-9)
 
 
 def test_a_run_on_one_document_merges_no_blocks_of_runs_on_many():

@@ -33,7 +33,7 @@ def exploded(share, nats, name="bad"):
 
 
 @pytest.mark.parametrize("allow", [LOSS, ACCURACY, BOTH])
-@pytest.mark.parametrize(("share", "nats"), [(0.1, 20), (0.1, 1000), (0.25, 20), (0.25, 7728), (1, 9), (1, 1e300)])
+@pytest.mark.parametrize(("share", "nats"), [(0.1, 20), (0.25, 7728), (1, 1e300)])
 def test_a_candidate_that_diverged_fails_whatever_is_allowed(share, nats, allow):
     found = gate(exploded(share, nats), baseline=make_run(BASE, checkpoint="base"), allow=allow)
     assert [each.verdict for each in found.comparisons] == ["fail"] * len(allow)
@@ -42,14 +42,8 @@ def test_a_candidate_that_diverged_fails_whatever_is_allowed(share, nats, allow)
     assert "nan" not in found.reason
 
 
-def test_a_diverged_candidate_fails_without_a_baseline_and_against_itself():
-    bad = exploded(0.1, 1000)
-    assert gate(bad, require=["accuracy>=0.1"]).verdict == "fail"
-    assert gate(bad, baseline=bad).verdict == "fail"
-
-
-@pytest.mark.parametrize("count", [1, 3, 5, 10])
-@pytest.mark.parametrize("nats", [3.0, 12.0, 1000.0, math.nan])
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("nats", [3.0, 1000.0, math.nan])
 @pytest.mark.parametrize("allow", [LOSS, ACCURACY])
 def test_one_diverged_run_of_a_side_is_named_and_decides(count, nats, allow):
     """Before: p was 0.2 whatever its size, since it made the spread between the runs as large as the difference."""
@@ -75,24 +69,6 @@ def test_a_little_worse_than_guessing_is_compared_and_warned_of():
     assert found.verdict == "pass"
     assert "4.18: 4.18 nats a token is worse than uniform guessing (4.17)" in found.warnings
     assert gate(make_run(BASE + 3, checkpoint="c"), baseline=make_run(BASE, checkpoint="b")).verdict == "fail"
-
-
-def test_losses_without_a_vocabulary_are_held_against_guessing_bytes():
-    """5.55 nats a byte; its square is 11.1."""
-    run, near = (make_run(np.full(BLOCKS, nats), checkpoint=f"{nats}", baselines={}) for nats in (11.2, 11.0))
-    assert "11.2 nats a byte, far beyond uniform guessing (5.55; the limit is 11.1)" in gate(run, baseline=near).reason
-    assert gate(near, baseline=near).verdict == "pass"
-
-
-def test_a_few_rare_tokens_in_a_short_document_are_not_a_divergence():
-    """99 tokens may cost more than the limit, but not more than a perplexity can hold."""
-    document = np.repeat(np.arange(16), 8)
-    tokens = np.full(BLOCKS, 200)
-    tokens[-8:] = [13, 13, 13, 12, 12, 12, 12, 12]
-    for nats, verdict in ((12, "pass"), (710, "fail")):
-        losses = np.where(document == 15, nats, BASE)
-        run = make_run(losses, document=document, tokens=tokens, checkpoint="rare")
-        assert gate(run, baseline=run).verdict == verdict
 
 
 def test_a_document_that_diverged_is_named_by_its_place():
@@ -128,15 +104,6 @@ def test_the_reason_of_the_record_is_passed_on():
     told = [{"code": "not-finite", "message": "the loss of token 7 is nan"}]
     found = gate(make_run([*BASE[:-1], math.nan], warnings=told), baseline=make_run(BASE))
     assert "is not finite: the loss of token 7 is nan" in found.reason
-
-
-def test_a_diverged_run_is_not_the_best_by_another_metric():
-    good = make_run(BASE, checkpoint="good", accuracy=0.5)
-    bad = make_run(BASE + 1000, checkpoint="bad", accuracy=0.9)
-    ranking = compare([bad, good], metric="accuracy")
-    assert ranking.best.name == "good"
-    assert ranking.rows[1].marks[0].startswith("diverged: ")
-    assert repr(compare([bad, bad])) == "<Ranking of 2 runs by perplexity: none counts>"
 
 
 @pytest.mark.parametrize(("baselines", "candidates", "said"), [(2, 8, "two runs of the baseline"), (1, 3, "one run")])

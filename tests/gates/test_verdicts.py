@@ -71,11 +71,6 @@ def test_the_same_checkpoint_twice_is_no_difference_at_all():
     assert one(BASELINE, allow={"bits_per_char": "+1%"}).verdict == "pass"
 
 
-def test_the_same_checkpoint_passes_even_below_the_floor():
-    short = make_run(BASE[:40])
-    assert one(short, short).verdict == "pass"
-
-
 def test_float_noise_is_no_difference():
     # Other batch sizes alone give 6e-10 nats in the mean and 4e-6 in single losses.
     noise = np.random.default_rng(0).choice([-1e-6, 1e-6], size=BASE.size) * 0.9 + 6e-10
@@ -83,15 +78,6 @@ def test_float_noise_is_no_difference():
     assert (found.verdict, found.difference, found.high) == ("pass", 0.0, 0.0)
     assert "float rounding" in found.reason
     assert one(make_run(BASE + 2e-6), allow={"perplexity": "+0%"}).verdict == "fail"
-
-
-def test_the_same_small_shift_everywhere_has_no_error_and_needs_no_division():
-    # 2⁻⁷ is exact in every block, so the standard error is 0 up to the last bits.
-    halves = np.full(256, 1.5)
-    found = one(make_run(halves + 2**-7), make_run(halves), allow={"perplexity": "+1%"})
-    assert found.difference == pytest.approx(2**-7)
-    assert found.verdict == "pass"
-    assert one(make_run(halves + 2**-6), make_run(halves)).verdict == "fail"
 
 
 def test_below_the_floor_says_how_much_is_needed():
@@ -113,7 +99,7 @@ def test_a_candidate_that_is_not_finite_fails_and_such_a_baseline_does_not_compa
 
 
 @pytest.mark.parametrize("metric", ["perplexity", "word_perplexity", "word_perplexity_eos"])
-@pytest.mark.parametrize("nats", [130.0, 709.5, 905.9, 1e6, 1e300])
+@pytest.mark.parametrize("nats", [130.0, 905.9, 1e300])
 def test_the_difference_of_a_candidate_that_diverged_is_in_nats_and_has_no_bounds(metric, nats):
     found = one(make_run(noisy(nats)), allow={metric: "+1%"})
     assert (found.verdict, found.low, found.se) == ("fail", None, None)
@@ -149,23 +135,6 @@ def test_per_cent_of_bits_per_char_counts_the_baselines_own_error():
     assert relative.se == pytest.approx(expected, rel=1e-6)
 
 
-def test_an_improvement_can_be_demanded():
-    assert one(make_run(noisy(-0.05)), allow={"perplexity": "-1%"}).verdict == "pass"
-    assert one(make_run(noisy(0.0)), allow={"perplexity": "-1%"}).verdict == "fail"
-    assert one(BASELINE, allow={"perplexity": "-1%"}).verdict == "fail"
-
-
-def test_losses_count_as_one_hypothesis_and_another_metric_makes_two():
-    bad = make_run(noisy(0.05), accuracy=0.45 + 0.01 * np.sin(np.arange(256)))
-    losses = gate(
-        bad, baseline=BASELINE, allow={"perplexity": "+1%", "bits_per_char": "+0.01", "cross_entropy": "0.01"}
-    )
-    assert {each.level for each in losses.comparisons} == {0.05}
-    two = gate(bad, baseline=BASELINE, allow={"perplexity": "+1%", "accuracy": "0.01"})
-    assert sorted(each.level for each in two.comparisons) == [0.025, 0.05]
-    assert [each.verdict for each in two.comparisons] == ["fail", "fail"]
-
-
 def test_a_fail_on_its_own_is_inconclusive_among_several():
     # p between 0.025 and 0.05 for the loss, and an accuracy that is no worse: Holm asks for 0.025.
     for shift in np.linspace(0.010, 0.020, 60):
@@ -178,27 +147,12 @@ def test_a_fail_on_its_own_is_inconclusive_among_several():
     assert "where several metrics are asked" in both.comparisons[0].reason
 
 
-def test_the_gravest_verdict_is_the_whole_verdict():
-    both = gate(make_run(noisy(0.05)), baseline=BASELINE, allow={"perplexity": "+1%", "accuracy": "0.01"})
-    assert [each.verdict for each in both.comparisons] == ["fail", "pass"]
-    assert both.verdict == "fail"
-
-
 @settings(max_examples=25, deadline=None)
 @given(st.floats(-0.2, 0.2), st.integers(0, 5))
 def test_adding_a_constant_to_every_loss_moves_the_difference_and_its_bounds(constant, seed):
     plain, moved = one(make_run(noisy(0.003, seed))), one(make_run(noisy(0.003, seed) + constant))
     for name in ("difference", "low", "high"):
         assert getattr(moved, name) == pytest.approx(getattr(plain, name) + constant, abs=1e-9)
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.floats(-0.05, 0.05), st.integers(0, 5))
-def test_swapping_the_runs_turns_the_signs(shift, seed):
-    candidate = make_run(noisy(shift, seed))
-    there, back = one(candidate), one(BASELINE, candidate)
-    assert there.difference == pytest.approx(-back.difference, abs=1e-12)
-    assert there.low == pytest.approx(-back.high, abs=1e-12)
 
 
 @settings(max_examples=25, deadline=None)
@@ -232,27 +186,9 @@ def test_several_runs_a_side_add_the_spread_between_runs():
     assert "3 + 3 runs" in found.method
 
 
-def test_more_runs_are_asked_for_where_no_text_would_help():
-    baselines = [make_run(noisy(s, i), checkpoint=f"b{i}") for i, s in enumerate((0.0, 0.02))]
-    candidates = [make_run(noisy(s, i + 9), checkpoint=f"c{i}") for i, s in enumerate((0.01, 0.03))]
-    assert "give more runs a side" in one(candidates, baselines).reason
-
-
-def test_one_run_against_several_is_said():
-    baselines = [make_run(noisy(s, i), checkpoint=f"b{i}") for i, s in enumerate((0.0, 0.02))]
-    found = gate(make_run(noisy(0.01)), baseline=baselines)
-    assert any("one run of the candidate" in warning for warning in found.warnings)
-
-
 def test_one_checkpoint_twice_on_a_side_is_refused():
     with pytest.raises(UsageError, match="one checkpoint twice"):
         gate([BASELINE, BASELINE], baseline=BASELINE)
-
-
-def test_drift_is_warned_of():
-    slow = np.sin(np.arange(256) / 20) * 0.05
-    found = gate(make_run(noisy(0.0) + slow), baseline=BASELINE)
-    assert any("losses drift along this text" in warning for warning in found.warnings)
 
 
 def test_a_dominating_block_is_named_with_what_it_does():
@@ -341,17 +277,6 @@ def test_a_planted_metric_is_gated_the_right_way_round(plant, share, verdict):
     )
     assert (found.verdict, found.allowed) == (verdict, -0.01)
     assert line(found)["metric"] == "accuracy_top10 (share)"
-
-
-def test_a_planted_metric_with_a_logarithm_takes_and_shows_per_cent(plant):
-    log = "log=lambda totals: __import__('math').log(totals.total('zz_odds') / totals.tokens), log_unit='nats a bet',"
-    plant("zz_odds", "odds", log)
-    found = one(
-        with_sum(make_run(noisy(0.0)), "zz_odds", 2.0), with_sum(BASELINE, "zz_odds", 1.0), allow={"zz_odds": "+1%"}
-    )
-    assert (found.verdict, found.unit) == ("fail", "nats a bet")
-    assert found.difference == pytest.approx(math.log(2), rel=1e-4)
-    assert line(found)["difference"] == "+100 %"
 
 
 def test_metrics_of_one_hypothesis_count_once_and_a_planted_one_is_its_own(plant):

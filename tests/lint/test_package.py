@@ -21,13 +21,6 @@ def test_it_needs_the_standard_library_alone() -> None:
                 assert own or name.split(".")[0] in sys.stdlib_module_names, (file.name, name)
 
 
-def test_no_name_of_another_room_is_hidden_in_a_string() -> None:
-    for file in FOLDER.glob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                assert not node.value.startswith("rnneval."), (file.name, node.value)
-
-
 def test_the_function_stays_a_function() -> None:
     """Python binds a package to its name when one of its modules is imported."""
     code = (

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from rnneval.lint.rules import CODES, RULES, UNREADABLE
+from rnneval.lint.rules import RULES, UNREADABLE
 from rnneval.pages import all_pages, page
 from rnneval.wiring.judging import all_faults
 
@@ -43,15 +43,3 @@ def test_every_rule_has_its_page(rule) -> None:
 
 def test_no_page_has_a_code_of_no_rule() -> None:
     assert {each.code for each in all_pages()} - {""} == {rule.code for rule in EVERY}
-
-
-def test_warnings_are_those_on_resetting_and_shuffling() -> None:
-    assert {rule.name for rule in RULES if rule.severity == "warning"} == {
-        "stateful-shuffle",
-        "stateful-never-reset",
-        "stateful-partly-reset",
-    }
-
-
-def test_rules_are_found_by_code_and_by_name() -> None:
-    assert CODES["shared-state"] == CODES["RNN001"] == "RNN001"

@@ -18,7 +18,7 @@ from rich.console import Console
 from rnneval import render
 from rnneval.gates import gate
 from rnneval.gates.ranking import rank
-from rnneval.gates.sides import Named
+from rnneval.gates.sides import NamedRecord
 from rnneval.lint.check import LintFinding
 from rnneval.records import Opened
 from rnneval.render.gate_document import gate_document, gate_github, gate_junit, gate_markdown, ranking_document
@@ -89,7 +89,7 @@ def opened_with(text):
 
 
 def ranking_with(text):
-    return rank([Named(name=text, record=RUN), Named(name=f"{text}2", record=changed(RUN, valid=False))])
+    return rank([NamedRecord(name=text, record=RUN), NamedRecord(name=f"{text}2", record=changed(RUN, valid=False))])
 
 
 def finding_with(text) -> LintFinding:

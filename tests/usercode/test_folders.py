@@ -64,31 +64,3 @@ def test_the_hint_for_weights_says_that_nothing_is_trained(tmp_path):
         file["layers/dense/vars/0"] = np.zeros((2, 2), "float32")
     with pytest.raises(UsageError, match=r"--builder train\.py:MyModel \(of train\.py only what MyModel needs is run"):
         preflight(tmp_path / "m.weights.h5", has_builder=False)
-
-
-@pytest.mark.parametrize(
-    ("given", "proposed"),
-    [
-        (
-            "evaluate --part 90%: --out=r.json --losses l.parquet --no-states",
-            "rnneval evaluate '{newest}' t.txt --part 90%: --out=r.json --losses l.parquet --no-states "
-            "--builder m.py:M; for all: "
-            "rnneval sweep '{folder}' t.txt --part 90%: --no-states --builder m.py:M --out results",
-        ),
-        (
-            "trace --part 90%: --out=r.parquet",
-            "rnneval trace '{newest}' t.txt --part 90%: --out=r.parquet --builder m.py:M",
-        ),
-    ],
-)
-def test_the_proposed_commands_repeat_the_options_that_were_given(refused, tmp_path, monkeypatch, given, proposed):
-    (tmp_path / "two models").mkdir()
-    folder = folder_of(tmp_path / "two models", ["ckpt_1.weights.h5", "ckpt_2.weights.h5"], [3, 3])
-    (tmp_path / "m.py").write_text("class M: pass\n")
-    (tmp_path / "t.txt").touch()
-    monkeypatch.chdir(tmp_path)
-    verb, *more = given.split()
-    words = [verb, str(folder), "t.txt", *more, "--builder", "m.py:M"]
-    monkeypatch.setattr("sys.argv", ["rnneval", *words])
-    wanted = proposed.format(newest=folder / "ckpt_2.weights.h5", folder=folder)
-    assert refused(*words).endswith(f"the newest is ckpt_2.weights.h5: to take it: {wanted}")

@@ -18,7 +18,7 @@ from types import CodeType
 from typing import Any, TypeVar
 
 from rnneval.errors import CheckpointError
-from rnneval.lint.document import MOST_NOTEBOOK_BYTES, Document, plain_lines, read_document
+from rnneval.lint.document import MOST_NOTEBOOK_BYTES, SourceFile, plain_lines, read_document
 from rnneval.records.paths import read_regular
 
 T = TypeVar("T")
@@ -56,12 +56,12 @@ _SETTING = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class NameUse:
-    """NameUse of the module that a statement touches."""
+    """Names of the module that a statement touches."""
 
     binds: set[str] = field(default_factory=set)
     reads: set[str] = field(default_factory=set)  # names that are read when the statement runs
     reads_later: set[str] = field(default_factory=set)
-    """NameUse that are read when a function made by the statement is called."""
+    """Names that are read when a function made by the statement is called."""
     binds_later: set[str] = field(default_factory=set)  # names that such a function declares `global` and binds
 
 
@@ -440,7 +440,7 @@ class UserSource:
 
     path: Path
     shown: str  # the path as the user gave it
-    document: Document
+    document: SourceFile
     body: list[ast.stmt]
     flags: int  # compiler flags of its `from __future__` imports
     units: tuple[CodeUnit, ...]
@@ -575,7 +575,7 @@ def _module_level(node: ast.stmt) -> Iterator[ast.AST]:
 
 
 def _units(
-    laid: Sequence[tuple[ast.stmt, Blocks]], inside: Sequence[ast.AST], scope: Scope, document: Document, flags: int
+    laid: Sequence[tuple[ast.stmt, Blocks]], inside: Sequence[ast.AST], scope: Scope, document: SourceFile, flags: int
 ) -> tuple[CodeUnit, ...]:
     finder, aliases = ChangeFinder(inside, scope), aliases_of(inside)
     made: dict[ast.stmt, CodeUnit] = {}

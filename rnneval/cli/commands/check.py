@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from rnneval.cli.checkpoint import CheckpointOptions
 from rnneval.cli.command import from_function
-from rnneval.cli.output import JSON, Output, command_line, require
+from rnneval.cli.output import JSON, OutputOptions, command_line, require
 from rnneval.cli.terminal import chatter_held
 from rnneval.option import option
 from rnneval.options import CheckOptions
@@ -17,7 +17,7 @@ _BUILDER = re.compile(r".+\.(?:py|ipynb):[A-Za-z_][\w.]*|[A-Za-z_][\w.]*:[A-Za-z
 
 
 @dataclass(frozen=True, kw_only=True)
-class WiringOutput(Output):
+class WiringOutput(OutputOptions):
     """Output of `rnneval check`."""
 
     strict: bool = option(False, heading="Options")

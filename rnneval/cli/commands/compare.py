@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from rnneval.cli.command import from_function
-from rnneval.cli.output import RESULT, Output, require
+from rnneval.cli.commands.plot import scored_text
+from rnneval.cli.output import RESULT, OutputOptions, require
 from rnneval.option import Options, option
 
 
@@ -25,7 +26,7 @@ class CompareOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareOutput(Output):
+class CompareOutput(OutputOptions):
     """Output of `rnneval compare`."""
 
     out: tuple[str, ...] = option((), metavar="FILE", repeated=True)
@@ -49,7 +50,7 @@ def command(
     import msgspec
 
     from rnneval.gates.ranking import rank
-    from rnneval.gates.sides import Named
+    from rnneval.gates.sides import NamedRecord
     from rnneval.gates.token_losses import WITHIN, compare_losses
     from rnneval.records import json_text, read_run
     from rnneval.records.losses import ENDINGS as TABLES
@@ -67,12 +68,15 @@ def command(
         require(options.within is None, "--within is for two tables of losses: give two files of evaluate --losses")
     runs = [] if tables else _runs(records)
     output.require({"RECORD": [*records, *(path for _, path in runs)], "--text": options.text}, RESULT)
-    scored = _scored_text(options.text, runs[-1][1] if runs else None) if options.text else None
     if tables:
+        scored = scored_text(None, options.text) if options.text else None
         within = WITHIN if options.within is None else options.within
         output.deliver(compare_losses(*records, within=within, text=scored), losses_document, encoded)
     else:
-        named_runs = [Named(name=name, record=read_run(path)) for name, path in runs]
+        read = [(name, read_run(path)) for name, path in runs]
+        last = read[-1][1]
+        scored = scored_text(last.text.sha256, options.text, last.text.part) if options.text else None
+        named_runs = [NamedRecord(name=name, record=run) for name, run in read]
         ranking = rank(named_runs, metric=options.metric, blocks=options.blocks, text=scored)
         output.deliver(ranking, ranking_document, encoded)
     return 0
@@ -91,17 +95,3 @@ def _runs(paths: Sequence[str]) -> list[tuple[str, str]]:
         inside = "" if len(folders) == 1 else f"{path.rstrip('/')}/"
         found += [(inside + name, str(record)) for name, record in records_of(path).items()]
     return found
-
-
-def _scored_text(paths: Sequence[str], record: str | None) -> str:
-    """Read the text whole, as the record of a run says that it was read; without a record, as it is."""
-    from rnneval.gates.sides import fields_of
-    from rnneval.records import read_run
-    from rnneval.text import TextOptions, final_text
-
-    options = TextOptions()
-    if record is not None:
-        run = read_run(record)
-        fields = fields_of(run.signature)
-        options = TextOptions(part=run.text.part, normalize=fields["norm"], newlines=fields["newlines"])
-    return "".join(final_text(paths, options).documents)

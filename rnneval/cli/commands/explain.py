@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import click
 
 from rnneval.cli.command import from_function
-from rnneval.cli.output import Forms, Output
+from rnneval.cli.output import Forms, OutputOptions
 from rnneval.errors import UsageError
 from rnneval.option import option
 from rnneval.pages import Page, all_pages
@@ -23,7 +23,7 @@ _FORMS: Forms = {".md": ["table"], ".txt": ["table"], ".json": ["json"], "": ["t
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExplainOutput(Output):
+class ExplainOutput(OutputOptions):
     """Output of `rnneval explain`."""
 
     out: str | None = option(None, metavar="FILE")

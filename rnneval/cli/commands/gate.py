@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import click
 
 from rnneval.cli.command import Command, from_function
-from rnneval.cli.output import Forms, Output
+from rnneval.cli.output import Forms, OutputOptions
 from rnneval.cli.terminal import say
 from rnneval.errors import RecordError, UsageError
 from rnneval.option import Options, option
 
 if TYPE_CHECKING:
-    from rnneval.gates import Named
+    from rnneval.gates import NamedRecord
     from rnneval.records import Gate
 
 EXIT_FAIL = 1
@@ -46,7 +46,7 @@ class GateOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GateOutput(Output):
+class GateOutput(OutputOptions):
     """Output of `rnneval gate`."""
 
     form: str = option("table", flag="--format", choices=_FORMATS)
@@ -130,54 +130,38 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: GateOp
     return EXIT_FAIL if strict and gate.warnings else 0
 
 
-def _read(paths: Sequence[str]) -> "list[Named]":
+def _read(paths: Sequence[str]) -> "list[NamedRecord]":
     from rnneval.gates.limits import read_history
-    from rnneval.gates.sides import Named
+    from rnneval.gates.sides import NamedRecord
     from rnneval.records import read
 
     histories = {path for path in paths if Path(path).is_dir() or Path(path).suffix == ".parquet"}
-    return [Named(name=path, record=(read_history if path in histories else read)(path)) for path in paths]
+    return [NamedRecord(name=path, record=(read_history if path in histories else read)(path)) for path in paths]
 
 
-def _update(records: Sequence[str], options: GateOptions, output: Output) -> int:
+def _update(records: Sequence[str], options: GateOptions, output: OutputOptions) -> int:
     """Judge against the old baselines if there are any, then put the records in their place.
 
     Limits still hold, and a run with which nothing can be compared never becomes a baseline.
     """
     from rnneval.gates.limits import parse_allow
-    from rnneval.gates.sides import side, slim
-    from rnneval.gates.unfit import problem
+    from rnneval.gates.unfit import write_baselines
     from rnneval.gates.verdicts import judge
-    from rnneval.records import Run, encode, write_texts
-    from rnneval.records.encoding import require_consistent
 
+    baselines, require = options.baseline, options.require
     if options.better_than_counting:
         raise UsageError("--better-than-counting judges, and --update replaces: leave one of them out")
-    baselines, allow, require = options.baseline, options.allow, options.require
     if not baselines or len(baselines) != len(records):
         raise UsageError(
             f"--update puts {len(records)} records in the place of {len(baselines)} baselines: give one for each"
         )
     candidates = _read(records)
-    slim_copies: dict[str, str] = {}
-    for path, each in zip(baselines, candidates, strict=True):
-        if not isinstance(each.record, Run):
-            raise UsageError(f"{each.name}: is no run record, so it cannot be a baseline: see rnneval evaluate --out")
-        require_consistent(each.name, each.record)
-        slim_copies[path] = encode(slim(each.record))
-    if found := problem(side(candidates, "baseline")):
-        raise UsageError(f"not updated, since nothing could be compared with it: {found}")
     old = _read(baselines) if all(os.path.lexists(path) for path in baselines) else []
+    allow = parse_allow(options.allow) if options.allow and old else None
+    gate = judge(candidates, old, allow=allow, require=require) if old or require else None
     accepted = not require or judge(candidates, require=require).verdict == "pass"
-    allowed = parse_allow(allow) if allow and old else None
-    gate = judge(candidates, old, allow=allowed, require=require) if old or require else None
     if accepted:
-        for path in baselines:
-            try:
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise RecordError(f"{path}: its folder cannot be made: {error.strerror or error}") from error
-        write_texts(slim_copies)
+        write_baselines(dict(zip(baselines, candidates, strict=True)))
     if gate is not None:
         _deliver(gate, output, strict=False)
     done = f"{', '.join(baselines)}: now {', '.join(records)}" if accepted else "not updated: a limit does not hold"
@@ -185,7 +169,7 @@ def _update(records: Sequence[str], options: GateOptions, output: Output) -> int
     return 0 if accepted else EXIT_FAIL
 
 
-def _deliver(gate: "Gate", output: Output, *, strict: bool) -> None:
+def _deliver(gate: "Gate", output: OutputOptions, *, strict: bool) -> None:
     output.write(lambda form: _rendered(gate, form, strict=strict), _FORMS)
     if output.form == "github" and (summary := os.environ.get(_SUMMARY)):
         _append(summary, _rendered(gate, "markdown", strict=strict))
@@ -198,13 +182,7 @@ def _deliver(gate: "Gate", output: Output, *, strict: bool) -> None:
 
 
 def _append(summary: str, text: str) -> None:
-    """Append to the summary of the job, to which other steps write as well.
-
-    A named pipe is left out with a warning, since opening it would wait for its reader.
-    """
-    if Path(summary).is_fifo():
-        say(f"rnneval: warning: {_SUMMARY}={summary}: not written: it is a named pipe, a regular file is needed")
-        return
+    """Append to the summary of the job, to which other steps write as well."""
     try:
         with Path(summary).open("a", encoding="utf-8") as file:
             file.write(text)

@@ -2,13 +2,18 @@
 
 from rnneval.cli.checkpoint import CheckpointOptions
 from rnneval.cli.command import from_function
-from rnneval.cli.output import JSON, Output
+from rnneval.cli.output import JSON, OutputOptions
 from rnneval.options import GradientOptions
 
 
 @from_function("model.keras text.txt --part 90%: --vocab-from text.txt --truncation 100")
 def command(
-    *, checkpoint: str, text: tuple[str, ...], opening: CheckpointOptions, options: GradientOptions, output: Output
+    *,
+    checkpoint: str,
+    text: tuple[str, ...],
+    opening: CheckpointOptions,
+    options: GradientOptions,
+    output: OutputOptions,
 ) -> int:
     """Measure gradients on TEXT, by layer and back through time.
 

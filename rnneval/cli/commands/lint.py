@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import click
 
 from rnneval.cli.command import from_function
-from rnneval.cli.output import Forms, Output
+from rnneval.cli.output import Forms, OutputOptions
 from rnneval.cli.terminal import say
 from rnneval.option import Options, option
 
@@ -25,7 +25,7 @@ _FORMS: Forms = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class LintOutput(Output):
+class LintOutput(OutputOptions):
     """Output of `rnneval lint`."""
 
     form: str = option("text", flag="--format", choices=_FORMATS)

@@ -2,12 +2,12 @@
 
 from rnneval.cli.checkpoint import CheckpointOptions
 from rnneval.cli.command import from_function
-from rnneval.cli.output import JSON, Output
+from rnneval.cli.output import JSON, OutputOptions
 from rnneval.cli.terminal import chatter_held
 
 
 @from_function("ckpt --builder train.ipynb:MyModel --builder-arg rnn_units=1024")
-def command(*, checkpoint: str, opening: CheckpointOptions, output: Output) -> None:
+def command(*, checkpoint: str, opening: CheckpointOptions, output: OutputOptions) -> None:
     """Show what a CHECKPOINT is: format, layers, vocabulary.
 
     It names every assumption, and evaluates nothing.

@@ -158,7 +158,7 @@ def _wants_text(source: Any) -> bool:
     return isinstance(source, TidyTable) and source.schema == LOSSES and source.text is None
 
 
-def scored_text(sha256: str | None, paths: Sequence[str], part: str | None) -> str:
+def scored_text(sha256: str | None, paths: Sequence[str], part: str | None = None) -> str:
     """Read the text with the normalization that gives the hash of the scored text.
 
     Raises:

@@ -15,13 +15,13 @@ from rnneval.metrics.diagnostics import findings
 from rnneval.models.keras.derivatives import through_time, variable_gradients
 from rnneval.models.keras.lm import RecurrentLM
 from rnneval.models.protocol import LanguageModel
-from rnneval.options import GradientOptions, on_text
+from rnneval.options import GradientOptions, by_keyword
 from rnneval.records.gradients import Gradients
 from rnneval.records.run import Warning  # noqa: A004 - the record's own word
 from rnneval.text import Paths, text_given
 
 
-@on_text(GradientOptions)
+@by_keyword(GradientOptions)
 def gradients(lm: LanguageModel, text: Paths | None = None, *, options: GradientOptions) -> Gradients:
     """Measure gradients of the loss on held-out text, from the exact carried state.
 

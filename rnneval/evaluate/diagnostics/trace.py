@@ -27,7 +27,7 @@ from rnneval.evaluate.states import Floats, Samples, SegmentSums, StateWatch, pl
 from rnneval.metrics.diagnostics import findings, gates, histogram, sums
 from rnneval.metrics.diagnostics.summary import SATURATED, Covariance, means, variances
 from rnneval.models.protocol import LanguageModel, LayerState, SeenRows, Sees
-from rnneval.options import TraceOptions, on_text
+from rnneval.options import TraceOptions, by_keyword
 from rnneval.records import table_written
 from rnneval.records.paths import named, require_apart
 from rnneval.records.run import GateSummary, Run, Warning  # noqa: A004 - the record's own word
@@ -55,7 +55,7 @@ _LINES = 2048  # lines of the table that are written at once
 _BANDS, _FEWEST = 128, 8  # the number of spans into which a text is divided for bands, and the fewest lines of a span
 
 
-@on_text(TraceOptions)
+@by_keyword(TraceOptions)
 def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions) -> Run:
     """Trace the state of every layer along a text, over the exact carried stream.
 

@@ -46,7 +46,7 @@ from rnneval.models.keras.weights import (
 )
 from rnneval.models.keras.wrap import as_vocabulary, call_once, is_lookup, vocabulary_inside, vocabulary_of, wrap
 from rnneval.models.numpy.chain import HALVES
-from rnneval.options import OpenOptions, on_path
+from rnneval.options import OpenOptions, by_keyword
 from rnneval.records.paths import read_regular
 from rnneval.records.run import (
     Checkpoint,
@@ -81,7 +81,7 @@ class Loaded:
     lookups: tuple[Vocabulary, ...] = ()  # vocabularies of lookup layers that the builder's code made beside the model
 
 
-@on_path(OpenOptions)
+@by_keyword(OpenOptions)
 def open(path: str | os.PathLike[str] | Artefact, options: OpenOptions) -> RecurrentLM:  # noqa: A001 - the name in the contract
     """Open a saved model with Keras; `rnneval.open` has the same arguments, and opens with other backends too."""
     if options.backend == "numpy":
@@ -107,7 +107,7 @@ def open(path: str | os.PathLike[str] | Artefact, options: OpenOptions) -> Recur
             return replace(lm, why_no_vocabulary=str(error))
 
 
-@on_path(OpenOptions)
+@by_keyword(OpenOptions)
 def load_model(path: str | os.PathLike[str] | Artefact, options: OpenOptions) -> Any:
     """Load a saved model as its author made it, whether or not it can be evaluated: its wiring can still be judged."""
     with _loaded(path, options) as (_, read, _, _):
@@ -435,7 +435,7 @@ def explained(
         what += f"; the ids of its tokens then begin at 1, or give {about}"
     cause = f"the model has {seen} ids and the file {needed}, {likely}"
     message = f"{str(error).rpartition(': ')[0]}: {cause}: {what}"
-    return WeightShapeError(message, pairs=error.pairs, options=options)
+    return WeightShapeError(message, pairs=error.pairs)
 
 
 def _candidates(builder: Builder, seen: int, needed: int) -> list[tuple[Builder, tuple[str, ...]]]:

@@ -24,7 +24,7 @@ from rnneval.models.numpy.chain import HALVES, Chain, Entry, activation_name, ch
 from rnneval.models.numpy.layers import FUNCTIONS, GATES, SLOTS, Floats, one_blas_thread
 from rnneval.models.numpy.network import Block, Blueprint, Network, NumpyScorer, through
 from rnneval.models.protocol import GatedCell, LayerState, Layout, Sees, Shape, Vectors, require_finite
-from rnneval.options import OpenOptions, on_path
+from rnneval.options import OpenOptions, by_keyword
 from rnneval.records.run import Checkpoint, LayerRecord
 from rnneval.records.wiring import Slot
 from rnneval.text import Vocabulary, find_vocabulary, given_vocabulary
@@ -121,7 +121,7 @@ def _made_again(fields: Mapping[str, Any]) -> NumpyLM:
     return NumpyLM(**{**fields, "network": Network(blueprint), "layout": _layout(blueprint)})
 
 
-@on_path(OpenOptions)
+@by_keyword(OpenOptions)
 def open_numpy(path: str | os.PathLike[str] | Artefact, options: OpenOptions) -> NumpyLM:
     """Open a `.keras` or `.h5` file of known layers, without TensorFlow and Keras; otherwise as `rnneval.open`.
 

@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace as changed
 
 from rnneval.gates.ranking import Ranking, rank
-from rnneval.gates.sides import Named, fields_of
+from rnneval.gates.sides import NamedRecord, fields_of
 from rnneval.records import Gate, Gradients, Opened, Run, Wiring
 from rnneval.records.run import WiringSummary
 from rnneval.records.tables import SWEEP
@@ -166,7 +166,7 @@ class Gathered:
         """Every comparison of runs that was given; without one and without a gate, one of all runs that compare."""
         found = [each for each, _ in self.of_kind(Ranking)]
         for number, runs in enumerate([] if found or self.of_kind(Gate) else self.side_by_side):
-            named = [Named(name=model.name, record=run) for model, run in runs]
+            named = [NamedRecord(name=model.name, record=run) for model, run in runs]
             found.append(Given(name=f"compared/{number}", record=rank(named, blocks=0)))
         return tuple(found)
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from rnneval.gates import gate
-from rnneval.gates.sides import Named
+from rnneval.gates.sides import NamedRecord
 from rnneval.gates.verdicts import judge
 from rnneval.records.run import Ngram, Score, TokenByToken, WiringSummary
 from rnneval.records.run import Warning as RunWarning
@@ -212,7 +212,7 @@ def said(page):
 
 def test_models_are_called_by_their_own_names_and_not_by_the_files_of_records():
     good, worse = good_run(), worse_run()
-    verdict = judge([Named(name="out/new.json", record=worse)], [Named(name="out/base.json", record=good)])
+    verdict = judge([NamedRecord(name="out/new.json", record=worse)], [NamedRecord(name="out/base.json", record=good)])
     records = [Given(name="out/base.json", record=good), Given(name="out/new.json", record=worse)]
     page = page_of([*records, Given(name="gate.json", record=verdict)])
     assert page.claims[0].sentence.startswith("worse against good: perplexity worse than allowed: ")
