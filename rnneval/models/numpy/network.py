@@ -327,7 +327,7 @@ class NumpyScorer:
                 scoring = _BlockScoring(network, targets[some], self._logits, self._helper)
                 parts = network.split(states[some])
                 self._block.run(np.ascontiguousarray(ids[some].T), parts, scoring.take, paths)
-                scoring.finish(Predicted(*(array[some] for array in predicted)))
+                scoring.finish(Predicted(predicted.nats[some], predicted.confidence[some], predicted.rank[some]))
                 np.concatenate([part for own in parts for part in own], axis=1, out=after[some])
                 if paths is not None:
                     seen.append(self._seen(states[some], paths))
