@@ -29,7 +29,15 @@ from rnneval.options import OpenOptions, on_path
 from rnneval.records.run import Checkpoint, Layer
 from rnneval.records.wiring import Slot, Wiring
 from rnneval.text import Vocabulary, find_vocabulary, given_vocabulary
-from rnneval.wiring.facts import Arrival, Event, Facts, Source, UnitFact, parse_declarations, require_known
+from rnneval.wiring.facts import (
+    StateArrival,
+    StateSource,
+    UnitEvent,
+    UnitFact,
+    WiringFacts,
+    parse_declarations,
+    require_known,
+)
 from rnneval.wiring.judging import wiring_of
 
 Weights = Mapping[str, NDArray[Any]]
@@ -132,22 +140,22 @@ class NumpyLM:
         require_known(declared, units)
         count = len(units)
         events = tuple(
-            Event(unit=k, call=call, steps=2, descends=frozenset(range(call * count, call * count + k)))
+            UnitEvent(unit=k, call=call, steps=2, descends=frozenset(range(call * count, call * count + k)))
             for call in range(_CALLS)
             for k in range(count)
         )
         arrivals = tuple(
-            Arrival(
+            StateArrival(
                 event=number,
                 slot=slot,
-                sources=frozenset({Source(number - count, slot)} if author and event.call else ()),
+                sources=frozenset({StateSource(number - count, slot)} if author and event.call else ()),
                 born=None if author and event.call else event.call,
             )
             for number, event in enumerate(events)
             for slot in range(len(units[event.unit].slots))
         )
         return wiring_of(
-            Facts(
+            WiringFacts(
                 units=units,
                 events=events,
                 arrivals=arrivals,
