@@ -103,16 +103,25 @@ def _kind_of_nothing(facts: WiringFacts, arrival: StateArrival) -> str:
         return "initial"
     if _is_declared(facts, event, facts.declared.stateless):
         return "declared"
-    made_before = arrival.born is not None and arrival.born < event.call
-    if arrival.random and not made_before:
+    is_kept = _is_kept(facts, arrival)
+    if arrival.random and not is_kept:
         return "random"
     if facts.wired_by == "rnneval" or _reads_its_own_text(facts, event):
         return "uncarried"
-    if made_before:
+    if is_kept:
         return "stale"
     last = facts.returned[event.call - 1] if event.call <= len(facts.returned) else frozenset()
     given_back = any(facts.unit_of(source) == event.unit and source.slot == arrival.slot for source in last)
     return "fresh" if given_back or facts.units[event.unit].stateful else "dropped"
+
+
+def _is_kept(facts: WiringFacts, arrival: StateArrival) -> bool:
+    """Return whether one tensor goes in again and again; one that each call makes for the next is a lost state."""
+    return any(
+        other.born is not None and other.born < facts.events[other.event].call - 1
+        for other in facts.arrivals
+        if other.slot == arrival.slot and facts.unit_of(other) == facts.unit_of(arrival) and not other.sources
+    )
 
 
 def _reads_its_own_text(facts: WiringFacts, event: UnitEvent) -> bool:

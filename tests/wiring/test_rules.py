@@ -77,7 +77,8 @@ FIRES = {
     "misplaced-state": [(arriving(stack(), 0, in_place=False), "error")],
     "stale-state": [(STALE, "error"), (arriving(stack(), 0, sources=frozenset(), born=0), "error")],
     "ignored-state": [(FRESH, "error"), (arriving(stack(), 0, missing=0.5), "error")],
-    "dropped-state": [(DROPPED, "error")],
+    # Zeros that each call returns in the place of the new state are a lost state, and no old one.
+    "dropped-state": [(DROPPED, "error"), (arriving(DROPPED, 1, born=lambda call: call - 1), "error")],
     "uncarried-state": [(declaring(DROPPED, stateless=frozenset({"gru_2"})), "info")],
     "random-state": [(arriving(stack(), 1, sources=frozenset(), random=True, born=lambda call: call), "error")],
     "noisy-state": [(arriving(stack(), 0, noisy=True), "error")],
@@ -117,7 +118,11 @@ SILENT = {
     "swapped-slots": [lstm()],
     "mixed-state": [stack(), declaring(MIXED, mixed=frozenset({"gru"}))],
     "misplaced-state": [stack(), arriving(stack(), 0, transformed=True)],
-    "stale-state": [stack(), arriving(stack(), 0, from_call=2, sources=of((0, 1), (0, 2)))],
+    "stale-state": [
+        stack(),
+        arriving(stack(), 0, from_call=2, sources=of((0, 1), (0, 2))),
+        arriving(DROPPED, 1, born=lambda call: call - 1),
+    ],
     "ignored-state": [stack(), DROPPED],
     "dropped-state": [stack(), FRESH, replace(DROPPED, wired_by="rnneval")],
     "uncarried-state": [stack()],

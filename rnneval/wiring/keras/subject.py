@@ -327,8 +327,9 @@ class Ready:
 
     def run_moved(self, pieces: Pieces, draw: int) -> Outputs:
         """Read pieces as `run` does, with weights moved by ± one unit in the last place."""
-        self.start(seeds=False)
+        self.snapshot.restore(seeds=False)
         self.move_weights(draw)
+        self._begin()  # after the move: a state that a variable holds is no weight
         return self.read(pieces)
 
     def move_weights(self, draw: int) -> None:

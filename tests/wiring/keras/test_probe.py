@@ -115,9 +115,7 @@ def test_emitted_numbers_are_all_distinct():
 def test_an_intervention_changes_one_state_and_no_other():
     with eagerly():
         ready = make_ready(right_containers.ListLoop(), None)
-        plain, altered = (
-            run_stubbed(ready, 0, listen=False, altered=source) for source in (None, StateSource(1, 0))
-        )
+        plain, altered = (run_stubbed(ready, 0, listen=False, altered=source) for source in (None, StateSource(1, 0)))
     again = 1 + len(plain.units)  # the next event of the same unit
     pairs = zip(plain.states, altered.states, strict=True)
     assert [event for event, (a, b) in enumerate(pairs) if not np.array_equal(a, b)] == [again]
