@@ -103,16 +103,17 @@ def _cases(path: Path) -> Iterator[Judged]:
     tops = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     for node in tree.body:
         mark = _mark(node)
-        if isinstance(node, ast.FunctionDef) and mark is not None:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and mark is not None:
             lines = _lines(node, tops)
             found = {f"{finding.code} {finding.rule}" for finding in findings if finding.line in lines}
             rule = str(mark.args[0].value) if mark.args and isinstance(mark.args[0], ast.Constant) else ""
             declared = any(keyword.arg == "declare" for keyword in mark.keywords)
-            yield Judged(node.name, _called(mark) == "right", rule, declared, tuple(sorted(found)))
+            named = next((ast.literal_eval(word.value) for word in mark.keywords if word.arg == "name"), node.name)
+            yield Judged(named, _called(mark) == "right", rule, declared, tuple(sorted(found)))
 
 
 def _mark(node: ast.stmt) -> ast.Call | None:
-    decorators = node.decorator_list if isinstance(node, ast.FunctionDef) else []
+    decorators = node.decorator_list if isinstance(node, ast.FunctionDef | ast.ClassDef) else []
     return next(
         (item for item in decorators if isinstance(item, ast.Call) and _called(item) in ("right", "wrong")), None
     )

@@ -176,7 +176,7 @@ def other_document(subject: Subject, ids: Ids) -> list[Ids]:
     return cut(_other(subject, ids), subject.plan.document)
 
 
-class Change(NamedTuple):
+class Alteration(NamedTuple):
     """Two texts that differ where it must not matter for what is watched."""
 
     what: str
@@ -186,7 +186,7 @@ class Change(NamedTuple):
     before: int | None = None  # only positions before this one are watched
 
 
-def later_changes(subject: Subject, ids: Ids) -> Iterator[Change]:
+def later_changes(subject: Subject, ids: Ids) -> Iterator[Alteration]:
     """Yield texts with one later token altered, also to each special id."""
     plan, ids = subject.plan, ids[:, : sum(subject.plan.calls)]
     changes = [(at, _other(subject, ids[:, at]), "altered") for at in plan.altered]
@@ -195,22 +195,22 @@ def later_changes(subject: Subject, ids: Ids) -> Iterator[Change]:
     for at, column, how in changes:
         altered = ids.copy()
         altered[:, at] = column
-        yield Change(f"the token at position {at} {how}, the logits before it", ids, altered, slice(None), at)
+        yield Alteration(f"the token at position {at} {how}, the logits before it", ids, altered, slice(None), at)
 
 
-def row_changes(subject: Subject, ids: Ids) -> Iterator[Change]:
+def row_changes(subject: Subject, ids: Ids) -> Iterator[Alteration]:
     """Yield texts with rows altered that are not watched, also to a row with special ids."""
     ids = ids[:, : sum(subject.plan.calls)]
     first, others = slice(0, 1), slice(1, None)
     altered = ids.copy()
     altered[others] = _other(subject, altered[others])
-    yield Change("the other rows altered, row 0", ids, altered, first)
+    yield Alteration("the other rows altered, row 0", ids, altered, first)
     if subject.special:
-        yield Change(f"{_listed(subject)} in row 0, the other rows", ids, with_special(subject, ids), others)
+        yield Alteration(f"{_listed(subject)} in row 0, the other rows", ids, with_special(subject, ids), others)
     else:
         altered = ids.copy()
         altered[first] = _other(subject, altered[first])
-        yield Change("row 0 altered, the other rows", ids, altered, others)
+        yield Alteration("row 0 altered, the other rows", ids, altered, others)
 
 
 def with_special(subject: Subject, ids: Ids) -> Ids:
@@ -236,7 +236,7 @@ class _UnreadableError(Exception):
     """A reading whose logits cannot be compared; the message says why."""
 
 
-class _Reading(NamedTuple):
+class _ReadLogits(NamedTuple):
     """Logits of a text."""
 
     logits: Logits  # (rows, positions, V)
@@ -273,25 +273,18 @@ def run_behaviour(subject: Subject, *, without: Collection[str] = ()) -> dict[st
         "training": subject.read_training is None and not subject.why_not_training,
     }
     names = [name for name in KEYS if name not in without and not left_out.get(name)]
+    always = [name for name in names if name not in left_out]
     tests = _Tests(subject)
-    try:
-        repeat = tests.repeat()
-    except _UnreadableError as error:
-        return {name: tests.open(str(error)) for name in names if name not in left_out}
+    repeat = tests.run("repeat")
+    if repeat.verdict == "inconclusive":
+        return dict.fromkeys(always, repeat)
+    found = {"repeat": repeat}
     if repeat.verdict == "fail":
         why = "equal calls give different logits, so nothing else can be compared"
-        found = {name: tests.open(why) for name in names if name not in left_out} | {"repeat": repeat}
-        if tests.remembers:
-            found["fresh"] = repeat
-        return {name: found[name] for name in KEYS if name in found}
-    found = {"repeat": repeat}
-    for name in sorted(names, key=lambda name: name == "fresh"):  # last: what it leaves behind cannot be put back
-        if name != "repeat":
-            try:
-                found[name] = getattr(tests, name)()
-            except _UnreadableError as error:
-                found[name] = tests.open(str(error))
-    return {name: found[name] for name in names}
+        found = dict.fromkeys(always, tests.open(why)) | found | ({"fresh": repeat} if tests.remembers else {})
+    else:  # `fresh` last: what it leaves behind cannot be put back
+        found |= {name: tests.run(name) for name in sorted(names, key="fresh".__eq__) if name != "repeat"}
+    return {name: found[name] for name in KEYS if name in found}
 
 
 class _Tests:
@@ -306,18 +299,28 @@ class _Tests:
         # The limits of the noise, once this is measured; equal calls must agree more closely.
         self.limits = Limits.of_noise(np.zeros(self.plan.tokens), half=subject.half)
 
+    def run(self, name: str) -> Oracle:
+        """Run one test; it is inconclusive where the logits cannot be compared, or the user's code raises anything."""
+        try:
+            found: Oracle = getattr(self, name)()
+        except (_UnreadableError, RnnevalError) as error:
+            return self.open(str(error))
+        except Exception as error:
+            return self.open(f"the model raises: {type_and_message(error)}")
+        return found
+
     @cached_property
-    def base(self) -> _Reading:
+    def base(self) -> _ReadLogits:
         """The reading that most tests compare with."""
         return self.read(self.short, self.plan.calls)
 
     @cached_property
-    def special(self) -> _Reading:
+    def special(self) -> _ReadLogits:
         """The same reading with special ids in row 0."""
         return self.read(with_special(self.subject, self.short), self.plan.calls)
 
     @cached_property
-    def by_token(self) -> _Reading:
+    def by_token(self) -> _ReadLogits:
         return self.read(self.ids, [1] * self.plan.tokens)
 
     @cached_property
@@ -332,7 +335,7 @@ class _Tests:
             return self.judged([seen])
         other, again = cut(_other(self.subject, self.short), self.plan.calls), []
         for _ in range(2):
-            self._call(self.subject.read, other)
+            self.subject.read(other)
             again.append(self.read(self.short, self.plan.calls))
         self.remembers = self.compare("", *again).largest < _FORGOTTEN * seen.largest
         how = "; after the same other text they agree: it remembers the last call" if self.remembers else ""
@@ -362,9 +365,12 @@ class _Tests:
                 break  # longer beginnings would say the same
         if self.subject.special:
             ids = with_special(self.subject, self.short)
-            compared = self.compare("", self.special, self.read(ids, (ids.shape[1],)), watched=ids)
+            by_token, at_once = (self.read(ids, lengths) for lengths in ([1] * ids.shape[1], [ids.shape[1]]))
             what = f"{_listed(self.subject)} in row 0, one call over {ids.shape[1]} tokens"
+            compared = self.compare("", self.special, at_once, watched=ids)
             found.append(compared._replace(what=f"{what} against {_called(self.plan.calls, compared.position)}"))
+            # Each special id begins a call: one that clears the state only there shows.
+            found.append(self.compare(f"{what} against one token a call", by_token, at_once, watched=ids))
         parts = ""
         if self.subject.unlike_parts is not None and any(each.position is not None for each in found):
             parts = self.subject.unlike_parts(self.ids, sorted({lengths[0] for lengths in self.plan.cuts[2:]}))
@@ -380,12 +386,12 @@ class _Tests:
             return self.oracle("the model reads one row at a time", 0.0, "pass")
         return self.judged(map(self._changed, row_changes(self.subject, self.ids)))
 
-    def _changed(self, change: Change) -> _Difference:
+    def _changed(self, change: Alteration) -> _Difference:
         calls = self.plan.calls
         if change.before is not None:  # later calls cannot matter
             calls = tuple(n for n, at in zip(calls, self.plan.starts, strict=True) if at <= change.before)
         seen = self.read(change.altered, calls)
-        wanted, seen = (_Reading(each.logits[change.rows], each.positions) for each in (self.base, seen))
+        wanted, seen = (_ReadLogits(each.logits[change.rows], each.positions) for each in (self.base, seen))
         return self.compare(change.what, wanted, seen, before=change.before)
 
     def alone(self) -> Oracle:
@@ -396,9 +402,9 @@ class _Tests:
             found.append(self._alone(ids, 0, self.special, f"{what.format(0)}, with {_listed(self.subject)}"))
         return self.judged(found)
 
-    def _alone(self, ids: Ids, row: int, beside: _Reading, what: str) -> _Difference:
+    def _alone(self, ids: Ids, row: int, beside: _ReadLogits, what: str) -> _Difference:
         rows = slice(row, row + 1)
-        wanted = _Reading(beside.logits[rows], beside.positions)
+        wanted = _ReadLogits(beside.logits[rows], beside.positions)
         return self.compare(what, wanted, self.read(ids[rows], self.plan.calls), watched=ids[rows])
 
     def used(self) -> Oracle:
@@ -416,9 +422,10 @@ class _Tests:
 
     def leaves(self) -> Oracle:
         begins, exchanged = self.plan.starts[-1], self.subject.exchanged
+        assert exchanged is not None  # noqa: S101 - else the test is left out
         past, later = self.short[:, :begins], self.short[:, begins:]
         unused, smallest, wanted, count = [], np.inf, self.base, -1
-        for path, outputs in self._iterate(exchanged, past, _other(self.subject, past), later):
+        for path, outputs in exchanged(past, _other(self.subject, past), later):
             seen = self._joined(outputs, [later.shape[1]], begins)
             wanted = seen if not path else wanted
             effect = self.compare("", wanted, seen, effect=True)
@@ -436,15 +443,13 @@ class _Tests:
         after = self.subject.read_after
         assert after is not None  # noqa: S101 - else the test is left out
         pieces, others = cut(self.short, self.plan.calls), other_document(self.subject, self.ids)
-        first = self._joined(self._call(after, [], pieces), self.plan.calls)
-        before: dict[str, Any] = {"another": partial(after, others, pieces)}
-        if self.subject.read_training is not None:
-            before["one with training=True"] = partial(after, others, pieces, training=True)
-        found = []
-        for name, read in before.items():
-            seen = self._joined(self._call(read), self.plan.calls)
-            found.append(self.compare(f"a document read first, and after {name}", first, seen))
-        return self.judged(found)
+        first = self._joined(after([], pieces), self.plan.calls)
+        compared = []
+        for training in (False, True) if self.subject.read_training is not None else (False,):
+            what = f"a document read first, and after {'one with training=True' if training else 'another'}"
+            seen = after(others, pieces, training=True) if training else after(others, pieces)
+            compared.append(self.compare(what, first, self._joined(seen, self.plan.calls)))
+        return self.judged(compared)
 
     def training(self) -> Oracle:
         """Test as `causal` does; inconclusive where noise or means over the batch hide the result."""
@@ -462,26 +467,13 @@ class _Tests:
         found = tests.causal()
         return msgspec.structs.replace(found, detail=f"with training=True: {found.detail}")
 
-    def read(self, ids: Ids, lengths: Sequence[int], reader: Reader | None = None) -> _Reading:
+    def read(self, ids: Ids, lengths: Sequence[int], reader: Reader | None = None) -> _ReadLogits:
         """Read ids in calls of these lengths."""
-        return self._joined(self._call(reader or self.subject.read, cut(ids, lengths)), lengths, rows=len(ids))
+        return self._joined((reader or self.subject.read)(cut(ids, lengths)), lengths, rows=len(ids))
 
-    def _call(self, function: Callable[..., Any] | None, *arguments: Any) -> Any:
-        """Run the user's code, which may raise anything."""
-        assert function is not None  # noqa: S101 - else the test is left out
-        try:
-            return function(*arguments)
-        except RnnevalError as error:
-            raise _UnreadableError(str(error)) from error
-        except Exception as error:
-            raise _UnreadableError(f"the model raises: {type_and_message(error)}") from error
-
-    def _iterate(self, function: Callable[..., Any] | None, *arguments: Any) -> Iterator[tuple[str, Outputs]]:
-        items = self._call(function, *arguments)
-        while (item := self._call(next, items, None)) is not None:
-            yield item
-
-    def _joined(self, outputs: Outputs, lengths: Sequence[int], begins: int = 0, rows: int | None = None) -> _Reading:
+    def _joined(
+        self, outputs: Outputs, lengths: Sequence[int], begins: int = 0, rows: int | None = None
+    ) -> _ReadLogits:
         """Join the outputs of calls; refuse those of which it is not known what belongs to which token."""
         positions: list[NDArray[np.intp]] = []
         for output, length in zip(outputs, lengths, strict=True):
@@ -500,13 +492,13 @@ class _Tests:
         stride = -(-outputs[0].shape[-1] // _COLUMNS)
         logits = [as_logits(output)[..., ::stride] for output in outputs]
         logits = [each if each.ndim == 3 else each[:, None] for each in logits]
-        return _Reading(np.concatenate(logits, axis=1), np.concatenate(positions))
+        return _ReadLogits(np.concatenate(logits, axis=1), np.concatenate(positions))
 
     def compare(
         self,
         what: str,
-        wanted: _Reading,
-        seen: _Reading,
+        wanted: _ReadLogits,
+        seen: _ReadLogits,
         *,
         before: int | None = None,
         watched: Ids | None = None,
@@ -566,10 +558,10 @@ class _Tests:
         return Oracle(verdict=verdict, largest_difference=finite, tolerance=self.limits.tolerance, detail=detail)
 
 
-def _after(reading: _Reading, begins: int) -> _Reading:
+def _after(reading: _ReadLogits, begins: int) -> _ReadLogits:
     """Return the part of a reading from a position on."""
     kept = reading.positions >= begins
-    return _Reading(reading.logits[:, kept], reading.positions[kept])
+    return _ReadLogits(reading.logits[:, kept], reading.positions[kept])
 
 
 def _called(lengths: Sequence[int], position: int | None) -> str:

@@ -11,6 +11,8 @@ from typing import Literal
 from rnneval.errors import UsageError
 from rnneval.records.wiring import Oracle
 
+ONE_ROW, TRAINING = "for a batch of one row", "with training=True"
+"""The other settings in which a model is probed."""
 _OF_A_LAYER = ("stateless", "shared", "mixed", "chunked")
 
 
@@ -44,7 +46,7 @@ class UnitFact:
 
 
 @dataclass(frozen=True, order=True, slots=True)
-class Source:
+class StateSource:
     """One part of the new state that one event gave."""
 
     event: int
@@ -54,17 +56,26 @@ class Source:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Event:
+class Spot:
+    """A place in the model: the line of its author's source, or the layer, or both."""
+
+    layer: str | None = None
+    file: str | None = None
+    line: int | None = None
+    code: str = ""
+    """The statement at the line, as its author wrote it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitEvent:
     """One run of a unit."""
 
     unit: int
     call: int
     steps: int
     """Number of tokens that it read: 1 for a cell."""
-    file: str | None = None
-    line: int | None = None
-    code: str = ""
-    """The statement of the call, as its author wrote it."""
+    at: Spot = Spot()
+    """The line that called it; a graph of layers has none."""
     descends: frozenset[int] = frozenset()
     """The events whose outputs its input sequence was computed from, directly or through other events."""
     reads: frozenset[str] = frozenset()
@@ -72,12 +83,12 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arrival:
+class StateArrival:
     """One part of the state that went into one event."""
 
     event: int
     slot: int
-    sources: frozenset[Source] = frozenset()
+    sources: frozenset[StateSource] = frozenset()
     in_place: bool = True
     """Whether each element that came from a state sits where it sat there (row and unit)."""
     missing: float = 0.0
@@ -93,15 +104,10 @@ class Arrival:
     """The events of whose outputs it was made, where it comes from no state."""
     unknown: str = ""
     """Reason why its sources could not be seen; empty if they were seen."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spot:
-    """The place in the model where a test of behaviour was seen to fail."""
-
-    layer: str | None = None
-    file: str | None = None
-    line: int | None = None
+    kind: str = ""
+    """`carried`, `crossed`, `stale`, …: what `rnneval.wiring.evidence` makes of it."""
+    foreign: tuple[StateSource, ...] = ()
+    """The sources that do not belong at this unit, once it has a kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,13 +147,13 @@ class Declarations:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class WiringFacts:
     """Everything that the finders of faults may look at."""
 
     units: tuple[UnitFact, ...] = ()
-    events: tuple[Event, ...] = ()
-    arrivals: tuple[Arrival, ...] = ()
-    returned: tuple[frozenset[Source], ...] = ()
+    events: tuple[UnitEvent, ...] = ()
+    arrivals: tuple[StateArrival, ...] = ()
+    returned: tuple[frozenset[StateSource], ...] = ()
     """For each call, the sources that were found among the states that it returned."""
     takes_states: bool = False
     gives_states: bool = False
@@ -158,8 +164,8 @@ class Facts:
     oracles: dict[str, Oracle] = field(default_factory=dict)
     spots: dict[str, Spot] = field(default_factory=dict)
     """The place where an oracle fails, by the oracle's name, if known."""
-    variants: "tuple[Variant, ...]" = ()
-    """The same model in other settings than the evaluation of a batch."""
+    variants: "dict[str, tuple[WiringFacts, ...]]" = field(default_factory=dict)
+    """The same model in other settings, `ONE_ROW` and `TRAINING`: a fault is what all runs of a setting show."""
     trace: Trace = Trace()
     declared: Declarations = Declarations()
     failure: str = ""
@@ -167,24 +173,14 @@ class Facts:
     provenance: str = "tape"
     """Way in which sources were found: `tape`, or `values and intervention` without TensorFlow's op callbacks."""
 
-    def name(self, event: int) -> str:
-        """Return the name of the unit of an event."""
-        return self.units[self.events[event].unit].name
+    def unit_of(self, part: StateArrival | StateSource) -> int:
+        """Return the number of the unit that a state went into or came from."""
+        return self.events[part.event].unit
 
-    def slot(self, event: int, slot: int) -> str:
+    def named(self, part: StateArrival | StateSource) -> str:
         """Return the name of a part of a state, such as `gru.h`."""
-        unit = self.units[self.events[event].unit]
-        return f"{unit.name}.{unit.slots[slot]}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Variant:
-    """The facts of the same model in another setting."""
-
-    when: str
-    """The setting: `with training=True`, `for a batch of one row`."""
-    runs: tuple[Facts, ...]
-    """Several where random numbers are drawn: a fault is what all of them show."""
+        unit = self.units[self.unit_of(part)]
+        return f"{unit.name}.{unit.slots[part.slot]}"
 
 
 def parse_declarations(given: Iterable[str]) -> Declarations:

@@ -5,7 +5,7 @@ A finding with a line of the author's source also gets that line as it should be
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from types import ModuleType
 from typing import Literal
@@ -17,23 +17,23 @@ from rnneval.records.wiring import Finding, WiredLayer, Wiring
 from rnneval.registry import modules
 from rnneval.wiring import faults
 from rnneval.wiring.evidence import Detection, Evidence, evidence, fold
-from rnneval.wiring.facts import Facts
+from rnneval.wiring.facts import WiringFacts
 
 SEVERITIES = ("error", "warning", "info")
 _BESIDE = ("alone", "fresh", "training")
 """Tests of other settings: a right model may have none of them, and its table says why."""
 
 
-def wiring_of(facts: Facts) -> Wiring:
+def wiring_of(facts: WiringFacts) -> Wiring:
     """Judge the facts of one probing."""
     seen = evidence(facts)
-    facts, found = seen.facts, _with_variants(seen.facts, findings(seen))
+    facts, found = seen.facts, _with_variants(seen)
     verdict, reason = judge(seen, found)
     return Wiring(
         verdict=verdict,
         reason=reason,
         layers=tuple(WiredLayer(name=u.name, path=u.path, kind=u.kind, slots=u.slots) for u in facts.units),
-        flow=fold(facts, seen.kinds),
+        flow=fold(facts),
         findings=found,
         oracles=dict(facts.oracles),
         declared=facts.declared.given,
@@ -51,8 +51,7 @@ def all_faults() -> tuple[ModuleType, ...]:
 
 def findings(evidence: Evidence) -> tuple[Finding, ...]:
     """Return everything that the finders see: errors first, each severity in the order of the faults."""
-    found = [finding_of(fault, detection) for fault in all_faults() for detection in fault.find(evidence)]
-    return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))
+    return _errors_first(finding_of(fault, detection) for fault in all_faults() for detection in fault.find(evidence))
 
 
 def finding_of(fault: ModuleType, detection: Detection) -> Finding:
@@ -62,7 +61,7 @@ def finding_of(fault: ModuleType, detection: Detection) -> Finding:
     instead = about.paragraph("What to write instead")
     if group is not None and getattr(fault, "CORRECTS", False):
         into = group.into
-        line = corrected(group.event.code, into.path, into.slots, into.place, cell=not into.is_layer)
+        line = corrected(group.event.at.code, into.path, into.slots, into.place, cell=not into.is_layer)
         if line:
             instead = f"write `{line}`, and return that state too: {instead[0].lower()}{instead[1:]}"
     return Finding(
@@ -77,35 +76,36 @@ def finding_of(fault: ModuleType, detection: Detection) -> Finding:
     )
 
 
-def _with_variants(facts: Facts, found: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """Add the faults that show in another setting only, each with its setting; errors stay first."""
+def _with_variants(evidence_of_model: Evidence) -> tuple[Finding, ...]:
+    """Return all findings, with those that show in another setting only, each with its setting; errors stay first."""
+    found = findings(evidence_of_model)
     known = {_key(finding) for finding in found}
     more: list[Finding] = []
-    for variant in facts.variants:
+    for setting, runs in evidence_of_model.facts.variants.items():
         # Errors that every run of the setting shows; noise belongs to training.
         first, *others = (
             [found for found in findings(evidence(run)) if found.severity == "error" and found.rule != "noisy-state"]
-            for run in variant.runs
+            for run in runs
         )
-        keys = [{_key(finding) for finding in run} for run in others]
+        shown = set.intersection({_key(finding) for finding in first}, *({_key(f) for f in run} for run in others))
         more += [
-            msgspec.structs.replace(finding, message=f"Only {variant.when}: {finding.message}")
+            msgspec.structs.replace(finding, message=f"Only {setting}: {finding.message}")
             for finding in first
-            if all(_key(finding) in run for run in keys) and _key(finding) not in known
+            if _key(finding) in shown - known
         ]
-    return tuple(sorted([*more, *found], key=lambda finding: SEVERITIES.index(finding.severity)))
+    return _errors_first([*more, *found])
+
+
+def _errors_first(found: Iterable[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))
 
 
 def _key(finding: Finding) -> tuple[str | None, ...]:
     return finding.rule, finding.layer, finding.source_layer
 
 
-Verdict = tuple[Literal["pass", "fail", "inconclusive"], str]
-"""The verdict on the whole model, and its reason."""
-
-
-def judge(evidence: Evidence, findings: Sequence[Finding]) -> Verdict:
-    """Fail on any error, even where something else could not be seen; pass when everything was seen and is clean."""
+def judge(evidence: Evidence, findings: Sequence[Finding]) -> tuple[Literal["pass", "fail", "inconclusive"], str]:
+    """Return verdict and reason: any error fails, even where something could not be seen; what is clean passes."""
     errors = list(dict.fromkeys(finding.rule for finding in findings if finding.severity == "error"))
     if errors:
         return ("fail", ", ".join(errors))
@@ -113,7 +113,7 @@ def judge(evidence: Evidence, findings: Sequence[Finding]) -> Verdict:
     if doubts:
         return ("inconclusive", "; ".join(doubts))
     facts = evidence.facts
-    count = len({(facts.events[item.arrival.event].unit, item.arrival.slot) for item in evidence.kinds})
+    count = len({(facts.unit_of(arrival), arrival.slot) for arrival in facts.arrivals})
     states = f"{count} {'state' if count == 1 else 'states'}"
     if facts.wired_by == "rnneval":
         return ("pass", f"no state crosses between layers in the author's graph; rnneval carries the {states}")
@@ -133,25 +133,23 @@ def _doubts(evidence: Evidence) -> Iterator[str]:
         )
     if facts.trace.uncompared:
         yield facts.trace.uncompared
-    if evidence.has("unknown"):
-        why = next((item.arrival.unknown for item in evidence.kinds if item.arrival.unknown), "")
-        yield f"the sources of {_slots(evidence, 'unknown')} could not be followed: {why}"
-    if evidence.has("dropped"):
+    unknown, dropped = (
+        ", ".join(dict.fromkeys(facts.named(arrival) for arrival in facts.arrivals if arrival.kind == kind))
+        for kind in ("unknown", "dropped")
+    )
+    if unknown:
+        why = next(arrival.unknown for arrival in facts.arrivals if arrival.unknown)
+        yield f"the sources of {unknown} could not be followed: {why}"
+    if dropped:
         yield (
-            f"the model neither takes nor returns states, so {_slots(evidence, 'dropped')} begins anew at every call "
-            "and there is no wiring to prove (declare stateless=LAYER if that is meant)"
+            f"the model neither takes nor returns states, so {dropped} begins anew at every call and there is no "
+            "wiring to prove (declare stateless=LAYER if that is meant)"
         )
     for name, oracle in facts.oracles.items():
         if oracle.verdict == "inconclusive" and name not in _BESIDE:
             yield f"oracle {name}: {oracle.detail}"
         elif name == "repeat" and oracle.verdict == "fail":
             yield f"the model gives different logits for the same calls: {oracle.detail}"
-
-
-def _slots(evidence: Evidence, kind: str) -> str:
-    facts = evidence.facts
-    found = (facts.slot(item.arrival.event, item.arrival.slot) for item in evidence.kinds if item.kind == kind)
-    return ", ".join(dict.fromkeys(found))
 
 
 def corrected(code: str, path: str, slots: Sequence[str], place: int = 1, *, cell: bool = False) -> str | None:

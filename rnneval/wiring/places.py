@@ -4,31 +4,31 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from rnneval.models.places import Linked, place_name, places_of
-from rnneval.wiring.facts import Facts, Source
+from rnneval.models.places import place_name, places_of
+from rnneval.wiring.facts import StateSource, WiringFacts
 
 
-def by_place(facts: Facts) -> Facts:
+def by_place(facts: WiringFacts) -> WiringFacts:
     """Return the same facts with one unit for each place of each layer, so that every finder goes by (layer, place).
 
     Where one call has fewer places than another, its places are the last ones: an encoder that runs in the first call
     only goes before its decoder.
     """
-    places = [1] * len(facts.events)
-    reused = set()
-    for unit in range(len(facts.units)):
-        by_call: dict[int, list[int]] = {}
-        for index, event in enumerate(facts.events):
-            if event.unit == unit:
-                by_call.setdefault(event.call, []).append(index)
-        calls = [by_call[call] for call in sorted(by_call)]
-        found = [_places(facts, within) for within in calls]
-        most = max((max(own) for own in found), default=1)
-        for within, own in zip(calls, found, strict=True):
-            if _is_stacked(facts, within, own):
+    sources: dict[int, set[StateSource]] = {}
+    for arrival in facts.arrivals:
+        sources.setdefault(arrival.event, set()).update(arrival.sources)
+    runs: dict[int, dict[int, list[int]]] = {}
+    for index, event in enumerate(facts.events):
+        runs.setdefault(event.unit, {}).setdefault(event.call, []).append(index)
+    places, reused = [1] * len(facts.events), set[int]()
+    for unit, calls in runs.items():
+        found = [_OneCall(facts, sources, within) for within in calls.values()]
+        most = max(max(call.places) for call in found)
+        for call in found:
+            if call.is_stacked():
                 reused.add(unit)
-            for run, place in zip(within, own, strict=True):
-                places[run] = place + most - max(own)
+            for event_index, place in zip(call.within, call.places, strict=True):
+                places[event_index] = place + most - max(call.places)
     keys = sorted({(event.unit, place) for event, place in zip(facts.events, places, strict=True)})
     new = {key: index for index, key in enumerate(keys)}
     units = []
@@ -41,44 +41,47 @@ def by_place(facts: Facts) -> Facts:
     return replace(facts, units=tuple(units), events=events)
 
 
-def _places(facts: Facts, within: Sequence[int]) -> tuple[int, ...]:
-    """Return the place of each event of one layer in one call."""
-    steps = [facts.events[event].steps for event in within]
-    if 1 < facts.tokens <= min(steps) and not _fed_back(facts, within):
-        return tuple(range(1, len(within) + 1))  # streams side by side, even where one begins with another's state
-    return places_of(steps, facts.tokens, _links(facts, within))
+class _OneCall:
+    """The events of one layer in one call."""
 
+    def __init__(self, facts: WiringFacts, sources: dict[int, set[StateSource]], within: list[int]) -> None:
+        self.within, self._facts, self._sources = within, facts, sources
+        steps = [facts.events[event].steps for event in within]
+        if 1 < facts.tokens <= min(steps) and not self._fed_back(within):
+            # Streams side by side, even where one begins with another's state.
+            self.places = tuple(range(1, len(within) + 1))
+        else:
+            self.places = places_of(steps, facts.tokens, lambda a, b: self._linked(within[a], within[b]))
 
-def _links(facts: Facts, within: Sequence[int]) -> Linked:
-    """Return the function that says whether the state of the later event was made by the earlier one."""
-    sources: dict[int, set[Source]] = {}
-    for arrival in facts.arrivals:
-        sources.setdefault(arrival.event, set()).update(arrival.sources)
-    return lambda a, b: any(source.event == within[a] for source in sources.get(within[b], ()))
+    def _linked(self, earlier: int, later: int) -> bool:
+        """Return whether the state of the later event was made by the earlier one."""
+        return any(source.event == earlier for source in self._sources.get(later, ()))
 
+    def _reads(self, later: int, earlier: int) -> bool:
+        return earlier in self._facts.events[later].descends
 
-def _fed_back(facts: Facts, within: Sequence[int]) -> bool:
-    """Return whether a run reads what an earlier run gave."""
-    return any(earlier in facts.events[later].descends for at, later in enumerate(within) for earlier in within[:at])
+    def _fed_back(self, within: Sequence[int]) -> bool:
+        """Return whether a run reads what an earlier run gave."""
+        return any(self._reads(later, earlier) for at, later in enumerate(within) for earlier in within[:at])
 
+    def is_stacked(self) -> bool:
+        """Return whether the runs are layers of a stack, and not the steps of loops over tokens.
 
-def _is_stacked(facts: Facts, within: Sequence[int], places: Sequence[int]) -> bool:
-    """Return whether the runs of one layer in one call are layers of a stack, and not the steps of loops over tokens.
-
-    In a stack, one place reads what another gave; where there is one place, its runs are more than the steps of a loop
-    in which each goes on from the state of the last.
-    """
-    if not _fed_back(facts, within):
-        return False
-    for place in set(places):
-        own = [event for event, at in zip(within, places, strict=True) if at == place]
-        linked = _links(facts, own)
-        chained = all(linked(a, b) for a, b in pairwise(range(len(own))))
-        by_token = len(own) <= facts.tokens and all(facts.events[event].steps == 1 for event in own)
-        if len(own) > 1 and _fed_back(facts, own) and not (by_token and chained):
+        In a stack, one place reads what another gave; where there is one place, its runs are more than the steps of a
+        loop in which each goes on from the state of the last.
+        """
+        at = dict(zip(self.within, self.places, strict=True))
+        if any(
+            self._reads(later, earlier) and at[earlier] != at[later]
+            for later in self.within
+            for earlier in self.within
+            if earlier < later
+        ):
             return True
-    return any(
-        earlier in facts.events[later].descends and places[before] != places[at]
-        for at, later in enumerate(within)
-        for before, earlier in enumerate(within[:at])
-    )
+        for place in set(self.places):
+            own = [event for event in self.within if at[event] == place]
+            chained = all(self._linked(a, b) for a, b in pairwise(own))
+            by_token = len(own) <= self._facts.tokens and all(self._facts.events[event].steps == 1 for event in own)
+            if self._fed_back(own) and not (by_token and chained):
+                return True
+        return False

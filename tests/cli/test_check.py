@@ -41,8 +41,8 @@ def test_a_class_is_a_builder_and_gets_its_arguments(capsys):
 
 def test_no_verdict_exits_with_3_and_with_strict_1(capsys):
     cells = ORIGIN.with_name("right_cells.py")
-    assert run(["check", f"{cells}:recurrence_by_hand"]) == 3
-    assert run(["check", f"{cells}:recurrence_by_hand", "--strict"]) == 1
+    assert run(["check", f"{cells}:ByHand"]) == 3
+    assert run(["check", f"{cells}:ByHand", "--strict"]) == 1
     assert "no recurrent layer or cell ran" in capsys.readouterr().out
 
 

@@ -25,8 +25,8 @@ def test_a_wrong_model_fails_with_matrix_and_finding():
 
 def test_no_verdict_fails_unless_it_is_allowed():
     with pytest.raises(AssertionError, match="inconclusive"):
-        assert_state_wiring(right_cells.recurrence_by_hand())
-    assert_state_wiring(right_cells.recurrence_by_hand(), allow_inconclusive=True)
+        assert_state_wiring(right_cells.ByHand())
+    assert_state_wiring(right_cells.ByHand(), allow_inconclusive=True)
 
 
 def test_importing_it_does_not_import_tensorflow():

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from rnneval.records.wiring import Oracle
-from rnneval.wiring.facts import Arrival, Event, Facts, Source, UnitFact
+from rnneval.wiring.facts import Spot, StateArrival, StateSource, UnitEvent, UnitFact, WiringFacts
 
 CALLS = 4
 
@@ -14,18 +14,20 @@ def event(unit: int, call: int, units: int = 2) -> int:
     return call * units + unit
 
 
-def stack(**changes: Any) -> Facts:
+def stack(**changes: Any) -> WiringFacts:
     """A right stack of gru and gru_2."""
     events = tuple(
-        Event(unit=unit, call=call, steps=2, file="model.py", line=10 + unit, reads=frozenset({"ids"}))
+        UnitEvent(unit=unit, call=call, steps=2, at=Spot(file="model.py", line=10 + unit), reads=frozenset({"ids"}))
         for call in range(CALLS)
         for unit in range(2)
     )
     arrivals = tuple(
-        Arrival(event=event(unit, call), slot=0, **_from(unit, call)) for call in range(CALLS) for unit in range(2)
+        StateArrival(event=event(unit, call), slot=0, **_from(unit, call)) for call in range(CALLS) for unit in range(2)
     )
-    returned = tuple(frozenset({Source(event(0, call), 0), Source(event(1, call), 0)}) for call in range(CALLS))
-    facts = Facts(
+    returned = tuple(
+        frozenset({StateSource(event(0, call), 0), StateSource(event(1, call), 0)}) for call in range(CALLS)
+    )
+    facts = WiringFacts(
         units=tuple(UnitFact(name=name, path=name, kind="GRU", slots=("h",)) for name in ("gru", "gru_2")),
         events=events,
         arrivals=arrivals,
@@ -39,21 +41,23 @@ def stack(**changes: Any) -> Facts:
 
 
 def _from(unit: int, call: int) -> dict[str, Any]:
-    return {"sources": frozenset({Source(event(unit, call - 1), 0)})} if call else {"born": 0}
+    return {"sources": frozenset({StateSource(event(unit, call - 1), 0)})} if call else {"born": 0}
 
 
-def lstm(**changes: Any) -> Facts:
+def lstm(**changes: Any) -> WiringFacts:
     """One right LSTM."""
     arrivals = tuple(
-        Arrival(event=call, slot=slot, sources=frozenset({Source(call - 1, slot)}) if call else frozenset(), born=call)
+        StateArrival(
+            event=call, slot=slot, sources=frozenset({StateSource(call - 1, slot)}) if call else frozenset(), born=call
+        )
         for call in range(CALLS)
         for slot in range(2)
     )
-    facts = Facts(
+    facts = WiringFacts(
         units=(UnitFact(name="lstm", path="lstm", kind="LSTM", slots=("h", "c")),),
-        events=tuple(Event(unit=0, call=call, steps=2) for call in range(CALLS)),
+        events=tuple(UnitEvent(unit=0, call=call, steps=2) for call in range(CALLS)),
         arrivals=arrivals,
-        returned=tuple(frozenset({Source(call, 0), Source(call, 1)}) for call in range(CALLS)),
+        returned=tuple(frozenset({StateSource(call, 0), StateSource(call, 1)}) for call in range(CALLS)),
         takes_states=True,
         gives_states=True,
         calls=CALLS,
@@ -61,10 +65,10 @@ def lstm(**changes: Any) -> Facts:
     return replace(facts, **changes)
 
 
-def arriving(facts: Facts, unit: int, *, from_call: int = 1, slot: int = 0, **changes: Any) -> Facts:
+def arriving(facts: WiringFacts, unit: int, *, from_call: int = 1, slot: int = 0, **changes: Any) -> WiringFacts:
     """The facts with what arrives at a unit changed, from a call on; `sources` may depend on the call."""
 
-    def changed(arrival: Arrival) -> Arrival:
+    def changed(arrival: StateArrival) -> StateArrival:
         at = facts.events[arrival.event]
         if at.unit != unit or at.call < from_call or arrival.slot != slot:
             return arrival
@@ -74,7 +78,7 @@ def arriving(facts: Facts, unit: int, *, from_call: int = 1, slot: int = 0, **ch
     return replace(facts, arrivals=tuple(changed(arrival) for arrival in facts.arrivals))
 
 
-def oracle(facts: Facts, name: str, verdict: str) -> Facts:
+def oracle(facts: WiringFacts, name: str, verdict: str) -> WiringFacts:
     """The facts with another outcome of one oracle."""
     return replace(
         facts, oracles={**facts.oracles, name: replace_verdict(facts.oracles.get(name) or passed(), verdict)}

@@ -6,7 +6,15 @@ import pytest
 
 from rnneval.errors import UsageError
 from rnneval.models.places import places_of
-from rnneval.wiring.facts import Arrival, Event, Facts, Source, UnitFact, parse_declarations, require_known
+from rnneval.wiring.facts import (
+    StateArrival,
+    StateSource,
+    UnitEvent,
+    UnitFact,
+    WiringFacts,
+    parse_declarations,
+    require_known,
+)
 from rnneval.wiring.judging import corrected, wiring_of
 from rnneval.wiring.places import by_place
 
@@ -16,19 +24,19 @@ CALLS = 3
 def facts(given, steps=2, descends=False, runs=2):
     """Events of one GRU; `given(call, run)` is the event whose state goes in, None for an initial one."""
     numbers = [(call, run) for call in range(CALLS) for run in range(runs)]
-    events = tuple(Event(unit=0, call=call, steps=steps, reads=frozenset({"ids"})) for call, _ in numbers)
+    events = tuple(UnitEvent(unit=0, call=call, steps=steps, reads=frozenset({"ids"})) for call, _ in numbers)
     events = tuple(
         replace(event, descends=frozenset({k - run} if run and descends else ()))
         for k, (event, (_, run)) in enumerate(zip(events, numbers, strict=True))
     )
     arrivals = tuple(
-        Arrival(event=k, slot=0, born=call, sources=frozenset() if (source := given(call, run)) is None or source < 0
-                else frozenset({Source(source, 0)}))
+        StateArrival(event=k, slot=0, born=call, sources=frozenset(
+            StateSource(source, 0) for source in [given(call, run)] if source is not None and source >= 0))
         for k, (call, run) in enumerate(numbers)
     )  # fmt: skip
-    last = [frozenset(Source(call * runs + run, 0) for run in range(runs)) for call in range(CALLS)]
+    last = [frozenset(StateSource(call * runs + run, 0) for run in range(runs)) for call in range(CALLS)]
     unit = UnitFact(name="gru", path="rnn", kind="GRU", slots=("h",))
-    return Facts(
+    return WiringFacts(
         units=(unit,), events=events, arrivals=arrivals, returned=tuple(last), takes_states=True, gives_states=True,
         calls=CALLS,
     )  # fmt: skip
@@ -104,8 +112,13 @@ def test_where_a_call_has_fewer_places_they_are_the_last_ones():
     found = facts(lambda call, run: {0: None, 1: 0}[run] if call == 0 else own(call, run))
     events = [event for k, event in enumerate(found.events) if k not in (2, 4)]  # an encoder that ran in call 0 alone
     events[1] = replace(events[1], reads=frozenset({"target"}))
-    sources = [frozenset(), frozenset({Source(0, 0)}), frozenset({Source(1, 0)}), frozenset({Source(2, 0)})]
-    arrivals = tuple(Arrival(event=k, slot=0, sources=sources[k], born=0) for k in range(4))
+    sources = [
+        frozenset(),
+        frozenset({StateSource(0, 0)}),
+        frozenset({StateSource(1, 0)}),
+        frozenset({StateSource(2, 0)}),
+    ]
+    arrivals = tuple(StateArrival(event=k, slot=0, sources=sources[k], born=0) for k in range(4))
     wiring = wiring_of(replace(found, events=tuple(events), arrivals=arrivals, returned=()))
     assert wiring.verdict == "pass"
     assert [(f.into.layer, f.kind) for f in wiring.flow] == [

@@ -6,7 +6,7 @@ import pytest
 
 from rnneval.errors import UsageError
 from rnneval.records import decode, encode
-from rnneval.wiring.facts import Facts, Source, Spot, Variant, parse_declarations, require_known
+from rnneval.wiring.facts import TRAINING, Spot, StateSource, WiringFacts, parse_declarations, require_known
 from rnneval.wiring.judging import corrected, wiring_of
 from tests.wiring.made_up import arriving, event, lstm, oracle, stack
 
@@ -22,7 +22,7 @@ def test_everything_carried_and_clean_passes():
 
 
 def test_an_error_fails_even_where_something_else_could_not_be_seen():
-    facts = arriving(stack(), 0, sources=lambda call: frozenset({Source(event(1, call - 1), 0)}))
+    facts = arriving(stack(), 0, sources=lambda call: frozenset({StateSource(event(1, call - 1), 0)}))
     facts = arriving(facts, 1, unknown="went through While")
     assert wiring_of(facts).verdict == "fail"
 
@@ -37,7 +37,7 @@ def test_an_error_fails_even_where_something_else_could_not_be_seen():
             arriving(oracle(stack(), "repeat", "fail"), 0, from_call=0, random=True),
             "different logits for the same calls",
         ),
-        (Facts(failure="the model raises in call 2: ValueError"), "the model raises in call 2"),
+        (WiringFacts(failure="the model raises in call 2: ValueError"), "the model raises in call 2"),
     ],
 )
 def test_what_could_not_be_seen_is_inconclusive_with_the_reason(facts, reason):
@@ -52,7 +52,7 @@ def test_the_record_reads_back():
 
 
 def test_print_shows_the_matrix_with_its_diagonal_and_what_is_off_it():
-    wiring = wiring_of(arriving(stack(), 0, sources=lambda call: frozenset({Source(event(1, call - 1), 0)})))
+    wiring = wiring_of(arriving(stack(), 0, sources=lambda call: frozenset({StateSource(event(1, call - 1), 0)})))
     rows = {line.split()[0]: line for line in str(wiring).splitlines() if line.startswith("gru")}
     assert "[ ]" in rows["gru.h"]
     assert "✗ 1–3" in rows["gru.h"]
@@ -104,11 +104,11 @@ def test_the_corrected_call_of_a_cell_takes_its_states_as_it_gives_them(code, sl
 
 
 def in_training(*runs):
-    return replace(stack(), variants=(Variant(when="with training=True", runs=runs),))
+    return replace(stack(), variants={TRAINING: runs})
 
 
 def test_a_fault_of_training_alone_is_told_with_its_setting():
-    crossed = arriving(stack(), 0, sources=lambda call: frozenset({Source(event(1, call - 1), 0)}))
+    crossed = arriving(stack(), 0, sources=lambda call: frozenset({StateSource(event(1, call - 1), 0)}))
     wiring = wiring_of(in_training(crossed, crossed, crossed))
     assert (wiring.verdict, wiring.reason) == ("fail", "crossed-state")
     assert wiring.findings[0].message.startswith("Only with training=True: gru gets back the state of gru_2")
@@ -127,7 +127,7 @@ def test_what_random_numbers_do_once_in_training_is_no_fault():
 
 def test_the_cells_of_one_layer_are_crossed_and_the_parts_of_one_cell_swapped():
     unit = replace(lstm().units[0], slots=("cells[0].h", "cells[1].h"))
-    exchanged = arriving(lstm(), 0, slot=0, sources=lambda call: frozenset({Source(call - 1, 1)}))
+    exchanged = arriving(lstm(), 0, slot=0, sources=lambda call: frozenset({StateSource(call - 1, 1)}))
     assert [f.rule for f in wiring_of(exchanged).findings] == ["swapped-slots"]
     (finding,) = wiring_of(replace(exchanged, units=(unit,))).findings
     assert finding.rule == "crossed-state"
@@ -145,7 +145,7 @@ def test_a_state_made_of_outputs_does_not_come_from_the_initial_state():
 
 def test_an_lstm_that_loses_its_c_is_told_about_its_c():
     lost = arriving(lstm(), 0, slot=1, sources=frozenset(), born=lambda call: call)
-    lost = replace(lost, returned=tuple(frozenset({Source(call, 0)}) for call in range(4)))
+    lost = replace(lost, returned=tuple(frozenset({StateSource(call, 0)}) for call in range(4)))
     (finding,) = wiring_of(lost).findings
     assert finding.rule == "dropped-state"
     assert finding.message.startswith("lstm.c begins anew, and its last state is not among what is handed on")

@@ -1,18 +1,12 @@
 """Random numbers are drawn at every call, with training=False too."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from rnneval.wiring.evidence import Detections, Evidence
 
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence
-
-NAME = "always-random"
-SEVERITY = "error"
-ORDER = 105
+NAME, SEVERITY, ORDER = "always-random", "error", 105
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Detections:
     """Find a failed oracle *repeat* that nothing else explains."""
-    drawn = any(item.arrival.random or item.arrival.noisy for item in evidence.kinds)
+    drawn = any(arrival.random or arrival.noisy for arrival in evidence.facts.arrivals)
     if evidence.failed("repeat") and not evidence.failed("fresh") and not drawn:
         yield evidence.failure("repeat", "Random numbers are drawn with training=False")

@@ -1,20 +1,17 @@
 """A prediction depends on another text of the batch."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from rnneval.wiring.evidence import Detection, Detections, Evidence
+from rnneval.wiring.evidence import evidence as evidence_of
+from rnneval.wiring.facts import ONE_ROW
 
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence
-
-NAME = "batch-leak"
-SEVERITY = "error"
-ORDER = 120
+NAME, SEVERITY, ORDER = "batch-leak", "error", 120
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Detections:
     """Find a failed oracle *batch*, or a failed *alone* that no other wiring for one row explains."""
+    facts = evidence.facts
     if evidence.failed("batch"):
         yield evidence.failure("batch", "Predictions depend on other rows of the batch")
-    elif evidence.failed("alone") and not any(run.has_faults() for run in evidence.variants("one row")):
-        detail = evidence.facts.oracles["alone"].detail
-        yield evidence.detection(f"Predictions depend on whether there are other rows: {detail}")
+    elif evidence.failed("alone") and not any(evidence_of(run).has_faults() for run in facts.variants.get(ONE_ROW, ())):
+        detail = facts.oracles["alone"].detail
+        yield Detection(seen=f"Predictions depend on whether there are other rows: {detail}")

@@ -1,18 +1,12 @@
 """The predictions depend on how the text is cut into segments."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from rnneval.wiring.evidence import Detections, Evidence
 
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence
-
-NAME = "chunk-variance"
-SEVERITY = "error"
-ORDER = 130
+NAME, SEVERITY, ORDER = "chunk-variance", "error", 130
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
-    """Find a failed oracle *chunk*."""
+def find(evidence: Evidence) -> Detections:
+    """Find a failed oracle *chunk*: an error, or a warning where the dependence is declared or seen to be meant."""
     if not evidence.failed("chunk"):
         return
     facts, declared = evidence.facts, evidence.facts.declared
@@ -22,13 +16,14 @@ def find(evidence: "Evidence") -> Iterator["Detection"]:
         seen = f"{seen}, and the state of {', '.join(transformed)} is transformed between calls"
     meant = not declared.causal or declared.chunked or evidence.has("declared") or transformed
     nothing_carried = (
-        bool(evidence.kinds)
+        bool(facts.arrivals)
         and not (facts.takes_states or facts.gives_states)
         and not evidence.has("carried", "carried-transformed", "crossed", "mixed", "swapped", "stale", "fresh")
     )
     by_design = declared.depends_on_cuts or bool(evidence.all_seen() and meant) or nothing_carried
     if not by_design:
-        units = dict.fromkeys(facts.units[facts.events[item.arrival.event].unit].name for item in evidence.kinds)
-        fitting = f"chunked={next(iter(units))}" if evidence.all_seen() and len(units) == 1 else "chunked=true"
+        units = dict.fromkeys(facts.units[facts.unit_of(arrival)].name for arrival in facts.arrivals)
+        layer = next(iter(units)) if len(units) == 1 else "LAYER"
+        fitting = f"chunked={layer} or chunked=true" if evidence.all_seen() else "chunked=true"
         seen = f"{seen} (declare {fitting} if that is meant)"
     yield evidence.failure_of_recurrence("chunk", seen, severity="warning" if by_design else None)

@@ -1,17 +1,11 @@
 """A prediction depends on tokens that come after it."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from rnneval.wiring.evidence import Detections, Evidence
 
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence
-
-NAME = "future-leak"
-SEVERITY = "error"
-ORDER = 110
+NAME, SEVERITY, ORDER = "future-leak", "error", 110
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Detections:
     """Find a failed oracle *causal* or *training* where looking ahead was not declared."""
     failed = [name for name in ("causal", "training") if evidence.failed(name)]
     if failed and evidence.facts.declared.causal:

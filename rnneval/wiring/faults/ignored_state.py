@@ -1,23 +1,15 @@
 """A layer begins anew although its state was handed on."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from rnneval.wiring.evidence import Detections, Evidence
 
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence
-
-NAME = "ignored-state"
-SEVERITY = "error"
-ORDER = 70
+NAME, SEVERITY, ORDER = "ignored-state", "error", 70
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Detections:
     """Find fresh states where the layer's own was handed on."""
     for group in evidence.groups("fresh"):
         why = "is stateful" if group.into.stateful else "gave its state to the caller, who gave it back"
-        seen = f"{group.into.name} {why}, and yet {group.begins()} ({group.calls})"
-        yield evidence.detection(seen, group)
+        yield group.found(f"{group.into.name} {why}, and yet {group.begins()} ({group.calls})")
     for group in evidence.groups("partial"):
-        share = max(item.arrival.missing for item in group.items)
-        seen = f"{100 * share:.0f} % of the state of {group.into.name} is not carried ({group.slots}; {group.calls})"
-        yield evidence.detection(seen, group)
+        share = f"{100 * max(arrival.missing for arrival in group.arrivals):.0f} %"
+        yield group.found(f"{share} of the state of {group.into.name} is not carried ({group.slots}; {group.calls})")

@@ -1,17 +1,11 @@
 """A document starts from what another document left behind."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from rnneval.wiring.evidence import Detections, Evidence
 
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence
-
-NAME = "leftover-state"
-SEVERITY = "error"
-ORDER = 65
+NAME, SEVERITY, ORDER = "leftover-state", "error", 65
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Detections:
     """Find a failed oracle *fresh*."""
     if evidence.failed("fresh"):
         yield evidence.failure("fresh", "A new document depends on what was read before it")

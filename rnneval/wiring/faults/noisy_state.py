@@ -1,23 +1,14 @@
 """A layer's own state goes through random numbers on its way back, at inference."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from rnneval.wiring.evidence import Detections, Evidence
 
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence, Kind
-
-NAME = "noisy-state"
-SEVERITY = "error"
-ORDER = 100
+NAME, SEVERITY, ORDER = "noisy-state", "error", 100
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Detections:
     """Find own states that met random numbers."""
-    by_unit: dict[int, list[Kind]] = {}
-    for item in evidence.kinds:
-        if item.arrival.noisy:
-            by_unit.setdefault(evidence.facts.events[item.arrival.event].unit, []).append(item)
-    for unit, items in by_unit.items():
-        group = evidence.group(unit, items)
-        seen = f"random numbers meet the state of {group.into.name} with training=False ({group.slots}; {group.calls})"
-        yield evidence.detection(seen, group)
+    noisy = [arrival for arrival in evidence.facts.arrivals if arrival.noisy]
+    for unit in dict.fromkeys(map(evidence.facts.unit_of, noisy)):
+        group = evidence.group(unit, (arrival for arrival in noisy if evidence.facts.unit_of(arrival) == unit))
+        what = f"{group.slots}; {group.calls}"
+        yield group.found(f"random numbers meet the state of {group.into.name} with training=False ({what})")

@@ -1,18 +1,12 @@
 """A layer's state is drawn at random at every call."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from rnneval.wiring.evidence import Detections, Evidence
 
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence
-
-NAME = "random-state"
-SEVERITY = "error"
-ORDER = 90
+NAME, SEVERITY, ORDER = "random-state", "error", 90
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Detections:
     """Find states that are drawn at a call after the first."""
     for group in evidence.groups("random"):
         seen = f"{group.into.name} starts from random numbers ({group.slots}; {group.calls})"
-        yield evidence.detection(seen, group)
+        yield group.found(seen)

@@ -1,17 +1,11 @@
 """The parts of one layer's state are exchanged: h with c, forward with backward."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from rnneval.wiring.evidence import Detections, Evidence
 
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence
-
-NAME = "swapped-slots"
-SEVERITY = "error"
-ORDER = 30
+NAME, SEVERITY, ORDER = "swapped-slots", "error", 30
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Detections:
     """Find states from another part of the same layer, or from its other direction."""
     for group in evidence.groups("swapped"):
-        yield evidence.detection(f"{group.into.name}: {group.flow} ({group.calls})", group)
+        yield group.found(f"{group.into.name}: {group.flow} ({group.calls})")

@@ -1,4 +1,3 @@
 """A part of the state has no effect on the predictions."""
 
-NAME = "unused-part"
-SEVERITY = "warning"
+NAME, SEVERITY = "unused-part", "warning"

@@ -1,17 +1,11 @@
 """Another past gives the same predictions."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from rnneval.wiring.evidence import Detections, Evidence
 
-if TYPE_CHECKING:
-    from rnneval.wiring.evidence import Detection, Evidence
-
-NAME = "unused-state"
-SEVERITY = "error"
-ORDER = 140
+NAME, SEVERITY, ORDER = "unused-state", "error", 140
 
 
-def find(evidence: "Evidence") -> Iterator["Detection"]:
+def find(evidence: Evidence) -> Detections:
     """Find a failed oracle *used* in a model that hands some state on."""
     facts = evidence.facts
     hands_on = facts.takes_states or facts.gives_states or any(unit.stateful for unit in facts.units)

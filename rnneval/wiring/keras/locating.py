@@ -15,9 +15,9 @@ import keras
 import numpy as np
 
 from rnneval.records.wiring import Oracle
-from rnneval.wiring.behaviour import cut, later_changes, other_document, random_ids, row_changes
+from rnneval.wiring.behaviour import Alteration, cut, later_changes, other_document, random_ids, row_changes
 from rnneval.wiring.facts import Spot
-from rnneval.wiring.keras.names import SourceLine, frames_of_call
+from rnneval.wiring.keras.names import frames_of_call
 from rnneval.wiring.keras.probe import listening
 from rnneval.wiring.keras.subject import Ready
 
@@ -34,7 +34,7 @@ class _Ran:
     inputs: Sequence[Any]
     outputs: Sequence[Any]
     layer: Any
-    line: SourceLine
+    line: Spot
 
 
 Tape = list[_Ran]
@@ -45,45 +45,82 @@ def locate(ready: Ready, oracles: Mapping[str, Oracle], seed: int) -> dict[str, 
     """Find where each failed test of behaviour fails, as far as it can be told; `seed` is that of the tests."""
     failed = [name for name, oracle in oracles.items() if oracle.verdict == "fail" and name in _SEARCHES]
     found = {name: _SEARCHES[name](ready, seed) for name in failed}
-    return {name: spot for name, spot in found.items() if spot is not None}
+    return {name: spot for name, ran in found.items() if ran is not None and (spot := _spot(ready, ran)) is not None}
 
 
-def _looking_ahead(ready: Ready, seed: int) -> Spot | None:
-    """Find the op that lets a later token into earlier predictions."""
+def _spot(ready: Ready, ran: _Ran) -> Spot | None:
+    """Return layer and line of an op; None where it has neither."""
+    layer = ready.names.of(ran.layer)[1] if ran.layer is not None else None
+    if layer is None and ran.line.file is None:
+        return None
+    return Spot(layer=layer, file=ran.line.file, line=ran.line.line)
+
+
+def _leak(ready: Ready, seed: int, changes: Callable[..., Iterator[Alteration]]) -> _Ran | None:
+    """Find the op that lets a later token into earlier predictions, or one row into another."""
     subject = ready.subject(seed)
     plan = subject.plan
-    for change in later_changes(subject, random_ids(subject)):
-        assert change.before is not None  # noqa: S101 - it is the position of the token that is altered
-        call = max(at for at, begins in enumerate(plan.starts) if begins <= change.before)
+    for change in changes(subject, random_ids(subject)):
+        calls = tuple(n for n, at in zip(plan.calls, plan.starts, strict=True) if at <= (change.before or plan.tokens))
+        begins = sum(calls[:-1])
 
-        def watched(values: Any, call: int = call, token: int = change.before - plan.starts[call]) -> Any:
-            inside = values.ndim > 2 and values.shape[:2] == (subject.rows, plan.calls[call])
-            return values[:, :token] if inside else None
+        def watched(values: Any, change: Alteration = change, length: int = calls[-1], begins: int = begins) -> Any:
+            if change.before is None:
+                return values[change.rows] if values.ndim > 1 and len(values) == subject.rows else None
+            inside = values.ndim > 2 and values.shape[:2] == (subject.rows, length)
+            return values[:, : change.before - begins] if inside else None
 
-        pieces = (cut(text, plan.calls[: call + 1]) for text in (change.plain, change.altered))
-        plain, altered = (_taped(partial(ready.run, part, seeds=True)) for part in pieces)
-        spot = _let_in(ready, plain, altered, watched)
-        if spot is not None:
-            return spot
+        plain, altered = (
+            _taped(partial(ready.run, cut(text, calls), seeds=True)) for text in (change.plain, change.altered)
+        )
+        ran = _let_in(plain, altered, watched)
+        if ran is not None:
+            return ran
     return None
 
 
-def _looking_aside(ready: Ready, seed: int) -> Spot | None:
-    subject = ready.subject(seed)
-    for change in row_changes(subject, random_ids(subject)):
+def _let_in(plain: Tape, altered: Tape, watched: Watched) -> _Ran | None:
+    """Return the op at which a change comes into what must not change, walked back from the end."""
+    if [ran.name for ran in plain] != [ran.name for ran in altered]:
+        return None
+    made = {id(tensor): index for index, ran in enumerate(plain) for tensor in ran.outputs}
+    twin = {
+        id(one): other
+        for ran, again in zip(plain, altered, strict=True)
+        for one, other in zip((*ran.inputs, *ran.outputs), (*again.inputs, *again.outputs), strict=True)
+    }
 
-        def watched(values: Any, rows: slice = change.rows) -> Any:
-            return values[rows] if values.ndim > 1 and values.shape[0] == subject.rows else None
+    def changed(tensor: Any) -> bool | None:
+        """Return whether the watched part changed; None where nothing of the tensor is watched."""
+        values, others = _values(tensor), _values(twin.get(id(tensor)))
+        part, other = (None if array is None else watched(array) for array in (values, others))
+        return None if part is None or other is None else not np.allclose(part, other, rtol=1e-5, atol=1e-7)
 
-        pieces = (cut(text, subject.plan.calls) for text in (change.plain, change.altered))
-        plain, altered = (_taped(partial(ready.run, part)) for part in pieces)
-        spot = _let_in(ready, plain, altered, watched)
-        if spot is not None:
-            return spot
+    at = next((index for index in reversed(range(len(plain))) if any(map(changed, plain[index].outputs))), None)
+    while at is not None:
+        sources = [made[id(tensor)] for tensor in _edge(plain, made, at, changed) if id(tensor) in made]
+        if not sources:
+            return plain[at]
+        at = max(sources)
     return None
 
 
-def _at_a_cut(ready: Ready, seed: int) -> Spot | None:
+def _edge(plain: Tape, made: Mapping[int, int], at: int, changed: Callable[[Any], bool | None]) -> Iterator[Any]:
+    """Yield the nearest watched tensors behind an op that have changed."""
+    waiting, seen = list(plain[at].inputs), set[int]()
+    while waiting:
+        tensor = waiting.pop()
+        if id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        state = changed(tensor)
+        if state:
+            yield tensor
+        elif state is None and id(tensor) in made:
+            waiting += plain[made[id(tensor)]].inputs
+
+
+def _at_a_cut(ready: Ready, seed: int) -> _Ran | None:
     """Find the first op whose outputs for a token depend on where the text is cut into calls."""
     if ready.call.is_stateless_graph:
         return None  # the test carries the states in another way
@@ -102,7 +139,7 @@ def _at_a_cut(ready: Ready, seed: int) -> Spot | None:
                     continue
                 change = np.abs(values - np.concatenate(joined, axis=1)).max(initial=0.0)
                 if not change <= _ROUNDING * np.abs(values).max(initial=0.0):
-                    return _spot(ready, ran)
+                    return ran
     return None
 
 
@@ -117,14 +154,14 @@ def _by_token(tape: Tape, shape: tuple[int, ...]) -> dict[Any, list[tuple[_Ran, 
     return found
 
 
-def _noise(ready: Ready, seed: int) -> Spot | None:
+def _noise(ready: Ready, seed: int) -> _Ran | None:
     """Find the first op whose outputs differ between two equal runs."""
     subject = ready.subject(seed)
     pieces = cut(random_ids(subject), subject.plan.calls)
-    return _first_difference(ready, *(_taped(lambda: ready.run(pieces)) for _ in range(2)))
+    return _first_difference(*(_taped(lambda: ready.run(pieces)) for _ in range(2)))
 
 
-def _leftover(ready: Ready, seed: int) -> Spot | None:
+def _leftover(ready: Ready, seed: int) -> _Ran | None:
     """Find the first op of a document whose outputs depend on what was read before it."""
     subject = ready.subject(seed)
     ids = random_ids(subject)
@@ -135,16 +172,28 @@ def _leftover(ready: Ready, seed: int) -> Spot | None:
         return _taped(lambda: ready.read(pieces))
 
     pairs: list[tuple[Any, Any]] = [(pieces, others), ([], pieces)]
-    spot = next(filter(None, (_first_difference(ready, second(a), second(b)) for a, b in pairs)), None)
-    if spot is None and ready.trains:
-        spot = _first_difference(ready, second([]), second(pieces, training=True))
-    return spot
+    ran = next(filter(None, (_first_difference(second(a), second(b)) for a, b in pairs)), None)
+    if ran is None and ready.trains:
+        ran = _first_difference(second([]), second(pieces, training=True))
+    return ran
 
 
-_SEARCHES: Mapping[str, Callable[[Ready, int], Spot | None]] = {
-    "causal": _looking_ahead,
-    "training": lambda ready, seed: _looking_ahead(ready.in_training, seed),
-    "batch": _looking_aside,
+def _first_difference(one: Tape, other: Tape) -> _Ran | None:
+    """Return the first op that is another one, or whose outputs differ; NaN is one number."""
+    for ran, again in zip(one, other, strict=False):
+        for a, b in zip(map(_values, ran.outputs), map(_values, again.outputs), strict=False):
+            alike = a is b if a is None or b is None else np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+            if not alike:
+                return again
+        if ran.name != again.name:
+            return again
+    return None
+
+
+_SEARCHES: Mapping[str, Callable[[Ready, int], _Ran | None]] = {
+    "causal": partial(_leak, changes=later_changes),
+    "training": lambda ready, seed: _leak(ready.in_training, seed, later_changes),
+    "batch": partial(_leak, changes=row_changes),
     "chunk": _at_a_cut,
     "repeat": _noise,
     "fresh": _leftover,
@@ -169,71 +218,9 @@ def _taped(run: Callable[[], Any]) -> Tape:
     return tape
 
 
-def _let_in(ready: Ready, plain: Tape, altered: Tape, watched: Watched) -> Spot | None:
-    """Return the op at which a change comes into what must not change, walked back from the end."""
-    if [ran.name for ran in plain] != [ran.name for ran in altered]:
-        return None
-    made = {id(tensor): index for index, ran in enumerate(plain) for tensor in ran.outputs}
-    twin = {
-        id(one): other
-        for ran, again in zip(plain, altered, strict=True)
-        for one, other in zip((*ran.inputs, *ran.outputs), (*again.inputs, *again.outputs), strict=True)
-    }
-
-    def changed(tensor: Any) -> bool | None:
-        """Return whether the watched part changed; None where nothing of the tensor is watched."""
-        values, others = _values(tensor), _values(twin.get(id(tensor)))
-        part, other = (None if array is None else watched(array) for array in (values, others))
-        return None if part is None or other is None else not np.allclose(part, other, rtol=1e-5, atol=1e-7)
-
-    at = next((index for index in reversed(range(len(plain))) if any(map(changed, plain[index].outputs))), None)
-    while at is not None:
-        sources = [made[id(tensor)] for tensor in _edge(plain, made, at, changed) if id(tensor) in made]
-        if not sources:
-            return _spot(ready, plain[at])
-        at = max(sources)
-    return None
-
-
-def _edge(plain: Tape, made: Mapping[int, int], at: int, changed: Callable[[Any], bool | None]) -> Iterator[Any]:
-    """Yield the nearest watched tensors behind an op that have changed."""
-    waiting, seen = list(plain[at].inputs), set[int]()
-    while waiting:
-        tensor = waiting.pop()
-        if id(tensor) in seen:
-            continue
-        seen.add(id(tensor))
-        state = changed(tensor)
-        if state:
-            yield tensor
-        elif state is None and id(tensor) in made:
-            waiting += plain[made[id(tensor)]].inputs
-
-
-def _first_difference(ready: Ready, one: Tape, other: Tape) -> Spot | None:
-    for ran, again in zip(one, other, strict=False):
-        pairs = [(_values(a), _values(b)) for a, b in zip(ran.outputs, again.outputs, strict=False)]
-        alike = [(a is None and b is None) or (a is not None and _equal(a, b)) for a, b in pairs]
-        if ran.name != again.name or not all(alike):
-            return _spot(ready, again)
-    return None
-
-
-def _equal(one: Any, other: Any) -> bool:
-    """Return whether arrays hold the same numbers, where NaN is one number."""
-    return np.array_equal(one, other, equal_nan=bool(np.issubdtype(one.dtype, np.floating)))
-
-
 def _values(tensor: Any) -> Any:
     """Return a tensor's numbers; None for a resource or variant, which has none, and for a random generator's state."""
     dtype = getattr(tensor, "dtype", None)
     if dtype is None or not (dtype.is_floating or dtype.is_integer):
         return None
     return np.asarray(tensor.numpy())  # np.asarray fails for one number of bfloat16
-
-
-def _spot(ready: Ready, ran: _Ran) -> Spot | None:
-    layer = ready.names.of(ran.layer)[1] if ran.layer is not None else None
-    if layer is None and ran.line.file is None:
-        return None
-    return Spot(layer=layer, file=ran.line.file, line=ran.line.line)

@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from rnneval.models.keras.layers import is_recurrent, key_of, slot_names, walk_below
-from rnneval.wiring.facts import UnitFact
+from rnneval.wiring.facts import Spot, UnitFact
 
 
-class Names:
+class UnitNames:
     """Every recurrent layer and cell below a model, by identity, with its path and name."""
 
     def __init__(self, model: Any) -> None:
@@ -66,7 +66,7 @@ def is_composite(cell: Any) -> bool:
     return bool(inner)
 
 
-def fact_of(thing: Any, names: Names, indices: dict[int, int], slots: int) -> UnitFact:
+def fact_of(thing: Any, names: UnitNames, indices: dict[int, int], slots: int) -> UnitFact:
     """Describe a unit as the rules see it; `slots` is how many parts its state was seen to have."""
     path, name = names.of(thing)
     is_layer = isinstance(thing, keras.layers.RNN)
@@ -98,15 +98,6 @@ def _is_of_keras(thing: Any) -> bool:
     return type(thing).__module__.partition(".")[0] == "keras"
 
 
-class SourceLine(NamedTuple):
-    """A line of the author's source, and the statement that begins or continues there."""
-
-    file: str | None
-    line: int | None
-    code: str
-
-
-_NOWHERE = SourceLine(None, None, "")
 _OURS = str(Path(__file__).resolve().parents[2]) + os.sep
 _FOREIGN = tuple(
     str(Path(module.__file__).resolve().parent) + os.sep for module in (keras, tf) if module.__file__
@@ -114,7 +105,7 @@ _FOREIGN = tuple(
 _LIBRARY = os.sep + "site-packages" + os.sep
 
 
-def frames_of_call(frame: FrameType | None) -> tuple[list[FrameType], SourceLine]:
+def frames_of_call(frame: FrameType | None) -> tuple[list[FrameType], Spot]:
     """Return the frames from `frame` out to the author's own, that one included, and its line.
 
     The author's frame is the innermost that is neither Keras', TensorFlow's nor ours; a graph of layers has none.
@@ -126,13 +117,17 @@ def frames_of_call(frame: FrameType | None) -> tuple[list[FrameType], SourceLine
         if "__autograph_generated_file" in name:
             found = _original_line(frame)
             if found is not None:
-                return frames, SourceLine(*found, _statement(*found))
+                return frames, _spot(*found)
         elif not _is_library(name):
-            return frames, SourceLine(name, frame.f_lineno, _statement(name, frame.f_lineno))
+            return frames, _spot(name, frame.f_lineno)
         elif name.startswith(_OURS) and frame.f_code.co_name == "call_model":
             break  # all the way out: the model is a graph, no line of the author's called the layer
         frame = frame.f_back
-    return frames, _NOWHERE
+    return frames, Spot()
+
+
+def _spot(file: str, line: int) -> Spot:
+    return Spot(file=file, line=line, code=_statement(file, line))
 
 
 def _is_library(name: str) -> bool:

@@ -1,19 +1,22 @@
-"""One run of a model over a few segments, with every recurrent layer replaced by a stub: what went where.
+"""The probe: a model runs over a few segments with every recurrent layer replaced by a stub, and tells what went where.
 
 A stub emits numbers of its own as its layer's new state, and records what went into the layer. Classes are tapped, not
 objects, so that layers which no attribute leads to are met too. Below a stub the layer runs as it is, unrecorded.
 
 A *unit* is a recurrent layer, or a cell that is called outside of one. An *event* is one run of its stub, counted over
-all calls of the model. A *source* is one part of the state that an event gave.
-
-`tensorflow.python.framework.op_callbacks` reports every op that runs. It is not public: `hook_fires` tests that it does
-what is needed here. If it does not, the check falls back on values and intervention.
+all calls of the model. The sources of each state that goes into an event are found in three ways: from the ops that ran
+(`rnneval.wiring.keras.provenance`), from the numbers alone, and by *intervention*: one emitted state at a time is
+altered, and the runs are compared. The first way is the rule. The others are used where a tensor went through an opaque
+op, or where TensorFlow lacks what the first needs: `tensorflow.python.framework.op_callbacks` reports every op that
+runs. It is not public; `hook_fires` tests that it does what is needed here. Intervention is also the oracle of the
+walk's tests.
 """
 
+import random
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -23,18 +26,13 @@ from numpy.typing import NDArray
 
 from rnneval.errors import type_and_message
 from rnneval.models.keras.state_tap import LayerResult, LayerRun, Proceed, leaves_of, tap_classes
-from rnneval.wiring.facts import Source
-from rnneval.wiring.keras.names import SourceLine, frames_of_call, is_composite
+from rnneval.wiring.facts import Declarations, StateArrival, StateSource, UnitEvent, WiringFacts
+from rnneval.wiring.keras.names import fact_of, frames_of_call, is_composite
+from rnneval.wiring.keras.provenance import CALLS, TOKENS, Emissions, Labels, Sources, Trail, Walk
 from rnneval.wiring.keras.subject import Ready
 
 Listener = Callable[[str, Sequence[Any], Mapping[str, Any], Sequence[Any]], None]
 """Called with op type, inputs, attributes, outputs of each op that ran eagerly."""
-
-
-CALLS, TOKENS = 4, 2
-_GRID = 2**22  # count of numbers for states; as many again for altered states, and as many for other outputs
-MARKS = 2**40  # labels from here on are marks
-_STRIDE = 1_368_547  # odd, so that i → i · stride mod 2²² meets each number once
 _SYMBOLIC: Any = getattr(getattr(tf, "__internal__", None), "SymbolicTensor", ())
 
 
@@ -69,163 +67,50 @@ def hook_fires() -> bool:
     return ("Tanh", id(given), id(result)) in seen
 
 
-@dataclass(kw_only=True)
-class Emissions:
-    """The numbers that stubs emit as new states, no two alike, so that a number tells where it comes from.
+class Probe:
+    """The observer of every layer and cell, and the listener to every op, over some calls of a model."""
 
-    Label k belongs to the k-th element ever emitted.
-    """
+    def __init__(self, seed: int, *, altered: StateSource | None = None, one_row: bool = False) -> None:
+        self.emissions = Emissions(seed, altered)
+        self.walk = Walk(self.emissions)
+        self.units: dict[int, tuple[Any, int]] = {}  # by identity: the layer or cell, and how many parts its state has
+        self.events: list[UnitEvent] = []
+        self.arrivals: list[StateArrival] = []
+        self.states: list[list[NDArray[Any]]] = []  # the numbers that went into each event
+        self.returned: list[Sources] = []
+        self.gives_states = False
+        self.calls = 0
+        self.failure = ""
+        self._one_row = one_row
+        self._quiet = 0  # above 0 while a unit's own code runs below its stub, which is not recorded
 
-    seed: int
-    altered: Source | None = None  # the state that gets other numbers this time: the intervention
-    count: int = 0
-    other: int = 0
-    marked: int = 0
-    _bases: list[int] = field(default_factory=list)
-    _sources: list[Source] = field(default_factory=list)
-    _mark_bases: list[int] = field(default_factory=list)
-    _mark_sources: list[Source] = field(default_factory=list)
-    _arrays: list[NDArray[np.float32]] = field(default_factory=list)
-    _sorted: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None
+    def run(self, ready: Ready, seed: int, *, listen: bool) -> None:
+        """Make the calls, each with the state as the last returned it."""
+        generator, shape = np.random.default_rng(seed), (ready.batch, ready.call.time or TOKENS)
+        ids = [generator.choice(np.array(ready.ordinary, np.int32), shape) for _ in range(CALLS)]
+        state = None
+        with listening(self._hear) if listen else nullcontext(), tap_classes(ready.cells, self._observe):
+            for number, segment in enumerate(map(ready.segment, ids)):
+                self.walk.call = number
+                texts = [tf.constant(text) for text in segment]
+                for name, text in zip(ready.text_names, texts, strict=True) if listen else ():
+                    self.walk.seed(text, Trail(origins=frozenset({name}), born=0))
+                try:
+                    state = ready.call(texts, state).state
+                    leaves = [leaf for leaf in keras.tree.flatten(state) if leaf is not None]
+                except Exception as error:
+                    self.failure = f"the model raises in call {number}: {type_and_message(error)}"
+                    break
+                self.gives_states |= bool(leaves)
+                trails = [self.walk.trail(leaf) for leaf in leaves if hasattr(leaf, "dtype")]
+                self.returned.append(_emitted(frozenset().union(*map(self.walk.sources, trails))))
+                self.calls += 1
 
-    def draw(self, source: Source, shape: tuple[int, ...]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return the labels and values of a new state."""
-        size = int(np.prod(shape))
-        labels = np.arange(self.count, self.count + size, dtype=np.int64)
-        values = self._values(labels, 1 if source == self.altered else 0)
-        self._bases.append(self.count)
-        self._sources.append(source)
-        self._arrays.append(values.reshape(shape))
-        self.count += size
-        return labels.reshape(shape), values.reshape(shape)
-
-    def mark(self, source: Source, shape: tuple[int, ...]) -> NDArray[np.int64]:
-        """Return labels for a tensor that no stub emitted; its numbers mean nothing and are not looked up."""
-        base, size = MARKS + self.marked, int(np.prod(shape))
-        self._mark_bases.append(base)
-        self._mark_sources.append(source)
-        self.marked += size
-        return np.arange(base, base + size, dtype=np.int64).reshape(shape)
-
-    def noise(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Return numbers for an output that is no state."""
-        size = int(np.prod(shape))
-        values = self._values(np.arange(self.other, self.other + size, dtype=np.int64), 2)
-        self.other += size
-        return values.reshape(shape)
-
-    def _values(self, labels: NDArray[np.int64], third: int) -> NDArray[np.float32]:
-        # An altered number must be far from the plain one: a neighbour would drown in the rounding of a blend.
-        far = third * (_GRID // 2)
-        places = (labels * _STRIDE + self.seed * 7919 + far) % _GRID * 3 + third
-        return (1.8 * (places + 0.5) / (3 * _GRID) - 0.9).astype(np.float32)
-
-    def sources(self, labels: NDArray[np.int64]) -> set[Source]:
-        """Return the states that labels come from."""
-        found: set[Source] = set()
-        for bases, sources, some in (
-            (self._bases, self._sources, labels[labels < MARKS]),
-            (self._mark_bases, self._mark_sources, labels[labels >= MARKS]),
-        ):
-            places = np.unique(np.searchsorted(np.asarray(bases, np.int64), some, side="right") - 1)
-            found |= {sources[place] for place in places}
-        return found
-
-    def offsets(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the offset of each label within its own state."""
-        bases = np.asarray(self._bases, dtype=np.int64)
-        offsets: NDArray[np.int64] = labels - bases[np.searchsorted(bases, labels, side="right") - 1]
-        return offsets
-
-    def find(self, values: NDArray[Any]) -> NDArray[np.int64] | None:
-        """Return the labels of values that were emitted, −1 elsewhere; None where there is none."""
-        if not self.count or not np.issubdtype(values.dtype, np.floating):
-            return None
-        if values.dtype.itemsize < 4:  # at half precision numbers coincide, so only a whole state is found
-            for base, array in zip(self._bases, self._arrays, strict=True):
-                if array.shape == values.shape and (array.astype(values.dtype) == values).all():
-                    return np.arange(base, base + array.size, dtype=np.int64).reshape(array.shape)
-            return None
-        wanted = values.astype(np.float32)
-        if self._sorted is None or self._sorted[0].size != self.count:
-            emitted = np.concatenate([array.ravel() for array in self._arrays])
-            by_value = np.argsort(emitted)
-            self._sorted = by_value.astype(np.int64), emitted[by_value]
-        order, known = self._sorted
-        at = np.minimum(np.searchsorted(known, wanted.ravel()), known.size - 1)
-        found = np.where(known[at] == wanted.ravel(), order[at], -1).reshape(values.shape)
-        return found if (found >= 0).any() else None
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Op:
-    """One op that ran."""
-
-    name: str
-    inputs: Sequence[Any]
-    attributes: Mapping[str, Any]
-    outputs: Sequence[Any]
-    call: int
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class StubRun:
-    """One run of a stub: an event, with the tensors that went in and came out."""
-
-    event: int
-    unit: Any
-    call: int
-    steps: int
-    line: SourceLine
-    inputs: Any
-    states: tuple[Any, ...]
-    emitted: tuple[Any, ...]
-    labels: tuple[NDArray[np.int64], ...]
-    outputs: tuple[tuple[Any, NDArray[np.int64] | None], ...]
-    """The output tensors, with their labels where a part of them is a state."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Returned:
-    """The state that the model returned at the end of a call."""
-
-    call: int
-    leaves: tuple[Any, ...]
-
-
-@dataclass(kw_only=True, eq=False)
-class Recording:
-    """The ops, runs and returned states of some calls, in order; its tensors stay alive with it.
-
-    It is the observer of every layer and cell, and the listener to every op.
-    """
-
-    emissions: Emissions
-    items: list[Op | StubRun | Returned] = field(default_factory=list)
-    texts: list[tuple[str, Any]] = field(default_factory=list)
-    failure: str = ""
-    calls: int = 0
-    _events: int = 0
-    _quiet: int = 0  # above 0 while a unit's own code runs below its stub, which is not recorded
-
-    @property
-    def rows(self) -> int:
-        """The number of texts that were read side by side."""
-        return int(self.texts[0][1].shape[0]) if self.texts else 0
-
-    @property
-    def runs(self) -> list[StubRun]:
-        """The runs of stubs alone."""
-        return [item for item in self.items if isinstance(item, StubRun)]
-
-    def hear(self, name: str, inputs: Sequence[Any], attributes: Any, outputs: Sequence[Any]) -> None:
-        """Record an op."""
+    def _hear(self, name: str, inputs: Sequence[Any], attributes: Mapping[str, Any], outputs: Sequence[Any]) -> None:
         if not self._quiet:
-            self.items.append(
-                Op(name=name, inputs=tuple(inputs), attributes=attributes, outputs=tuple(outputs), call=self.calls)
-            )
+            self.walk.hear(name, inputs, attributes, outputs)
 
-    def observe(self, run: LayerRun, proceed: Proceed) -> LayerResult:
+    def _observe(self, run: LayerRun, proceed: Proceed) -> LayerResult:
         """Run the unit out of sight, and return a stub's result; a cell made of cells runs as its author wrote it."""
         if self._quiet or run.state is None or not _is_eager(run.inputs):
             return proceed(run)
@@ -238,76 +123,222 @@ class Recording:
         )
         self._quiet += 1
         try:
-            return self._stubbed(run, states, proceed(run))
+            result = proceed(run)
+            self._record(run, states)
+            return self._stub(len(self.events) - 1, result)
         finally:
             self._quiet -= 1
 
-    def _stubbed(self, run: LayerRun, states: tuple[Any, ...], result: LayerResult) -> LayerResult:
-        """Record the run, and replace its states and outputs by numbers of the stub's own."""
-        event, self._events = self._events, self._events + 1
-        new_states = leaves_of(result.state)
-        drawn = [self.emissions.draw(Source(event, slot), tuple(new.shape)) for slot, new in enumerate(new_states)]
-        emitted = tuple(_like(values, new) for (_, values), new in zip(drawn, new_states, strict=True))
-        output, outputs, made = self._outputs(result, drawn, emitted)
-        self.items.append(
-            StubRun(
-                event=event,
-                unit=run.layer,
-                call=self.calls,
+    def _record(self, run: LayerRun, states: tuple[Any, ...]) -> None:
+        """Record an event, and what went into it."""
+        self.units.setdefault(id(run.layer), (run.layer, len(states)))
+        number, origins = len(self.events), self.walk.trail(run.inputs).origins
+        before = [self.events[origin] for origin in origins if isinstance(origin, int)]
+        self.events.append(
+            UnitEvent(
+                unit=list(self.units).index(id(run.layer)),
+                call=self.walk.call,
                 steps=int(run.inputs.shape[1]) if run.is_layer else 1,
-                line=frames_of_call(sys._getframe(1))[1],
-                inputs=run.inputs,
-                states=states,
-                emitted=emitted,
-                labels=tuple(labels for labels, _ in drawn),
-                outputs=made,
+                at=frames_of_call(sys._getframe(1))[1],
+                descends=frozenset(o for o in origins if isinstance(o, int)).union(*(e.descends for e in before)),
+                reads=frozenset(o for o in origins if isinstance(o, str)).union(*(e.reads for e in before)),
             )
         )
-        return LayerResult(output, outputs, keras.tree.pack_sequence_as(result.state, list(emitted)))
+        self.states.append([np.asarray(state) for state in states])
+        self.arrivals += [self._arrival(number, slot, tensor) for slot, tensor in enumerate(states)]
+        for slot, tensor in enumerate(states):
+            trail = self.walk.trail(tensor)
+            if not trail.recurrent and not trail.variable:
+                marks = self.emissions.mark(StateSource(number, slot, incoming=True), tuple(tensor.shape))
+                self.walk.seed(tensor, replace(trail, planes=(marks,)))
 
-    def _outputs(self, result: LayerResult, drawn: Any, emitted: tuple[Any, ...]) -> tuple[Any, Any, Any]:
-        """Draw outputs at random, but the last row is the emitted state where the unit's output is its state."""
-        emissions = self.emissions
+    def _arrival(self, event: int, slot: int, tensor: Any) -> StateArrival:
+        """Return what went into one part of the state of an event: emitted states and their places, or none."""
+        trail = self.walk.trail(tensor)
+        every = self.walk.sources(trail)
+        sources = _emitted(every)
+        if not sources or _is_constant(tensor, trail):
+            computed = frozenset(origin for origin in trail.origins if isinstance(origin, int))
+            born = trail.born  # the call in which a state that holds no other was made; None for a variable
+            if trail.variable:
+                born = None
+            elif every and not sources:
+                born = min(self.events[source.event].call for source in every)
+            elif computed or trail.recurrent or born is None:
+                born = self.walk.call  # what is computed from outputs is no initial state of an earlier call
+            outputs = frozenset() if sources else computed
+            return StateArrival(event=event, slot=slot, random=trail.random, born=born, outputs=outputs)
+        planes = [self.emissions.without_marks(plane) for plane in trail.planes]
+        labelled = np.any([plane >= 0 for plane in planes], axis=0) if planes else None
+        # Whatever arithmetic they went through, the numbers may be those emitted, to the bit.
+        same = self.emissions.find(np.asarray(tensor)) if trail.transformed else None
+        unchanged = same is not None and len(planes) == 1 and bool((same == planes[0]).all()) and not trail.pool
+        return StateArrival(
+            event=event,
+            slot=slot,
+            sources=sources,
+            in_place=all(self._in_place(plane) for plane in planes),
+            missing=0.0 if labelled is None or trail.pool else float(1 - labelled.mean()),
+            transformed=trail.transformed and not unchanged,
+            noisy=not trail.noisy.isdisjoint(sources),
+            unknown=f"went through {trail.opaque}" if trail.opaque else "",
+        )
+
+    def _in_place(self, plane: Labels) -> bool:
+        """Return whether each element is where it was; of one text that is repeated to several rows, any row may do."""
+        flat = plane.ravel()
+        places = np.flatnonzero(flat >= 0)
+        found = self.emissions.offsets(flat[places])
+        width = max(flat.size, int(found.max(initial=0)) + 1)
+        if self._one_row and plane.ndim > 1:
+            width = flat.size // len(plane)
+        return bool((found % width == places % width).all())
+
+    def _stub(self, event: int, result: LayerResult) -> LayerResult:
+        """Return the result with states and outputs replaced by numbers of the stub's own.
+
+        Outputs are drawn at random, but the last row is the emitted state where the unit's output is its state.
+        """
+        origins = frozenset({event})
+        drawn = [
+            (new, *self.emissions.draw(StateSource(event, slot), tuple(new.shape)))
+            for slot, new in enumerate(leaves_of(result.state))
+        ]
+        emitted = [self._emit(values, new, labels, origins) for new, labels, values in drawn]
         slot = _output_slot(result)
-        labels: Any
-        labels, values = drawn[slot] if slot is not None else (None, emissions.noise(tuple(result.output.shape)))
-        output = emitted[slot] if slot is not None else _like(values, result.output)
-        made: list[tuple[Any, Any]] = [] if slot is not None else [(output, None)]
-        if result.outputs is None:
-            return output, None, tuple(made)
-        every = emissions.noise(tuple(result.outputs.shape))
-        every[:, -1] = values
-        marks = None if labels is None else np.full(every.shape, -1, np.int64)
-        if marks is not None:
-            marks[:, -1] = labels
-        outputs = _like(every, result.outputs)
-        return output, outputs, (*made, (outputs, marks))
+        if slot is None:
+            last = self.emissions.noise(tuple(result.output.shape))
+            output = self._emit(last, result.output, None, origins)
+        else:
+            output, last = emitted[slot], drawn[slot][2]
+        outputs = None
+        if result.outputs is not None:
+            every = self.emissions.noise(tuple(result.outputs.shape))
+            every[:, -1] = last
+            labels = None if slot is None else np.full(every.shape, -1, np.int64)
+            if labels is not None and slot is not None:
+                labels[:, -1] = drawn[slot][1]
+            outputs = self._emit(every, result.outputs, labels, origins)
+        return LayerResult(output, outputs, keras.tree.pack_sequence_as(result.state, emitted))
+
+    def _emit(self, values: NDArray[np.float32], like: Any, labels: Labels | None, origins: frozenset[int]) -> Any:
+        """Return values as a tensor of the type of another one, made by no op, with its trail."""
+        tensor = tf.constant(values.astype(like.dtype.as_numpy_dtype))
+        self.walk.seed(tensor, Trail(planes=() if labels is None else (labels,), origins=origins))
+        return tensor
 
 
 def run_stubbed(
-    ready: Ready, seed: int, *, listen: bool, altered: Source | None = None, seeds: bool = True
-) -> Recording:
-    """Record a few calls from the model's own start, each with the state as the last returned it.
+    ready: Ready, seed: int, *, listen: bool, altered: StateSource | None = None, seeds: bool = True
+) -> Probe:
+    """Record a few calls from the model's own start.
 
-    With `listen` ops are recorded too; without `seeds`, Keras' random generators are not reset.
+    With `listen` ops are heard too; without `seeds`, Keras' random generators are not reset.
     """
-    ready.snapshot.restore(seeds=seeds)
-    generator, time = np.random.default_rng(seed), ready.call.time or TOKENS
-    ids = [generator.integers(ready.low, ready.high, (ready.batch, time), dtype=np.int32) for _ in range(CALLS)]
-    recording, state = Recording(emissions=Emissions(seed=seed, altered=altered)), None
-    with listening(recording.hear) if listen else nullcontext(), tap_classes(ready.cells, recording.observe):
-        for number, segment in enumerate(map(ready.segment, ids)):
-            try:
-                texts = [tf.constant(text) for text in segment]
-                recording.texts += list(zip(ready.text_names, texts, strict=True))
-                state = ready.call(texts, state).state
-                leaves = tuple(leaf for leaf in keras.tree.flatten(state) if leaf is not None)
-            except Exception as error:
-                recording.failure = f"the model raises in call {number}: {type_and_message(error)}"
-                break
-            recording.items.append(Returned(call=number, leaves=leaves))
-            recording.calls += 1
-    return recording
+    ready.start(seeds=seeds)
+    probe = Probe(seed, altered=altered, one_row=ready.batch == 1)
+    probe.run(ready, seed, listen=listen)
+    return probe
+
+
+def provenance(
+    ready: Ready, declared: Declarations, seed: int, *, listen: bool | None = None, seeds: bool = True
+) -> WiringFacts:
+    """Return where states went over a few calls; without `seeds`, Keras' random generators are not reset."""
+    listen = hook_fires() if listen is None else listen
+    probe = run_stubbed(ready, seed, listen=listen, seeds=seeds)
+    indices = {key: index for index, key in enumerate(probe.units)}
+    return WiringFacts(
+        units=tuple(fact_of(unit, ready.names, indices, parts) for unit, parts in probe.units.values()),
+        events=tuple(probe.events),
+        arrivals=_completed(ready, seed, probe, listen=listen),
+        returned=tuple(probe.returned),
+        takes_states=ready.call.takes_states,
+        gives_states=probe.gives_states,
+        wired_by="rnneval" if ready.call.is_stateless_graph else "author",
+        calls=probe.calls,
+        tokens=ready.call.time or TOKENS,
+        declared=declared,
+        failure=probe.failure,
+        provenance="tape" if listen else "values and intervention",
+    )
+
+
+def _completed(ready: Ready, seed: int, probe: Probe, *, listen: bool) -> tuple[StateArrival, ...]:
+    """Find sources that the first way could not tell by intervention; their places are then not known."""
+
+    def is_open(arrival: StateArrival) -> bool:
+        """Return whether a state's origin is not known yet: it is opaque, or has numbers that no stub emitted."""
+        if arrival.unknown:
+            return True
+        if arrival.sources or arrival.random or probe.events[arrival.event].call == 0:
+            return False
+        values = probe.states[arrival.event][arrival.slot]
+        varied = values.size > 1 and not (values == values.flat[0]).all()
+        return bool(varied and (not listen or arrival.born is not None))
+
+    wanted = [(arrival.event, arrival.slot) for arrival in probe.arrivals if is_open(arrival)]
+    if not wanted:
+        return tuple(probe.arrivals)
+    try:
+        found, why = intervene(ready, seed, wanted), ""
+    except RuntimeError as error:
+        found, why = {}, str(error)
+    completed = []
+    for arrival in probe.arrivals:
+        sources = found.get((arrival.event, arrival.slot))
+        known = arrival if why else replace(arrival, unknown="")
+        if why and (arrival.event, arrival.slot) in wanted:
+            known = replace(arrival, unknown=arrival.unknown or why)
+        elif sources:
+            known = replace(known, sources=sources, transformed=True, in_place=True, missing=0.0)
+        completed.append(known)
+    return tuple(completed)
+
+
+def intervene(ready: Ready, seed: int, wanted: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Sources]:
+    """Return, for each wanted (event, slot), the emitted states that change it when they alone are altered.
+
+    If two runs without any alteration differ, nothing can be told: a RuntimeError. NumPy's and Python's random
+    generators are put back afterwards (TensorFlow's cannot be read).
+    """
+    wanted = tuple(wanted)
+
+    def states(altered: StateSource | None) -> list[list[NDArray[Any]]]:
+        keras.utils.set_random_seed(seed)
+        return run_stubbed(ready, seed, listen=False, altered=altered).states
+
+    def same(one: list[list[NDArray[Any]]], other: list[list[NDArray[Any]]], event: int, slot: int) -> bool:
+        return event < min(len(one), len(other)) and np.array_equal(one[event][slot], other[event][slot])
+
+    of_numpy, of_python = np.random.get_state(), random.getstate()  # noqa: NPY002 - the author's, not ours
+    try:
+        plain, again = states(None), states(None)
+        places = [(event, slot) for event, parts in enumerate(plain) for slot in range(len(parts))]
+        if len(plain) != len(again) or not all(same(plain, again, *place) for place in places):
+            raise RuntimeError("two equal runs differ: the model draws random numbers")
+        last = max((event for event, _ in wanted), default=0)
+        found: dict[tuple[int, int], set[StateSource]] = {key: set() for key in wanted}
+        for source in (StateSource(event, slot) for event, slot in places if event < last):
+            changed = states(source)
+            for event, slot in wanted:
+                if event > source.event and not same(plain, changed, event, slot):
+                    found[event, slot].add(source)
+    finally:
+        np.random.set_state(of_numpy)  # noqa: NPY002
+        random.setstate(of_python)
+    return {key: frozenset(sources) for key, sources in found.items()}
+
+
+def _emitted(sources: Sources) -> Sources:
+    """Return the sources that stubs emitted, without initial states."""
+    return frozenset(source for source in sources if not source.incoming)
+
+
+def _is_constant(tensor: Any, trail: Trail) -> bool:
+    """Return whether arithmetic left nothing of the state: a state times zero is one number everywhere."""
+    values = np.asarray(tensor).astype(np.float64) if trail.transformed else np.empty(0)
+    return bool(values.size > 1 and (values == values.flat[0]).all())
 
 
 def _is_eager(thing: Any) -> bool:
@@ -337,8 +368,3 @@ def _output_slot(result: LayerResult) -> int | None:
         if values.shape == output.shape and np.array_equal(values, output.astype(values.dtype)):
             return slot
     return None
-
-
-def _like(values: NDArray[np.float32], tensor: Any) -> Any:
-    """Return values as a tensor of the same type, made by no op."""
-    return tf.constant(values.astype(tensor.dtype.as_numpy_dtype))

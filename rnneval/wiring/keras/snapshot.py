@@ -1,7 +1,8 @@
 """Snapshots that put a model back as it was: variables, states of layers, and attributes that keep a state."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dis import get_instructions
+from functools import partial
 from types import CellType, FunctionType
 from typing import Any
 
@@ -28,44 +29,47 @@ class Snapshot:
     def __init__(self, model: Any, *, built: bool = True) -> None:
         self._built = built
         self.variables: list[tuple[Any, np.ndarray[Any, Any]]] = []
-        self._objects: list[tuple[Any, dict[str, Any]]] = []
-        self._lists: list[tuple[list[Any], list[Any]]] = []
-        self._dicts: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
-        self._arrays: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
-        self._cells: list[tuple[CellType, Any]] = []
-        self._classes: list[tuple[type, dict[str, Any]]] = []
-        self._globals: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        self._undo: list[Callable[[], object]] = []
         self._seen: set[int] = set()
         self._visit(model)
 
     def restore(self, *, seeds: bool = True) -> None:
         """Put everything back; without `seeds`, Keras' random generators go on, so that equal calls draw anew."""
         self.restore_variables(seeds=seeds)
-        for thing, attributes in self._objects:
-            self._put_back(vars(thing), attributes)
-        for items, saved in self._lists:
-            if len(items) != len(saved) or any(a is not b for a, b in zip(items, saved, strict=True)):
-                items[:] = saved
-        for mapping, content in self._dicts:
-            if list(mapping) != list(content) or any(mapping[key] is not content[key] for key in content):
-                mapping.clear()
-                mapping.update(content)
-        for array, values in self._arrays:
-            array[...] = values
-        for cell, content in self._cells:
-            cell.cell_contents = content
-        for owner, attributes in self._classes:
-            for name, value in attributes.items():
-                if vars(owner).get(name) is not value:
-                    setattr(owner, name, value)
-        for names, content in self._globals:
-            names.update(content)
+        for undo in self._undo:
+            undo()
 
     def restore_variables(self, *, seeds: bool = True) -> None:
         """Put the values of variables back, and leave attributes as they are."""
         for variable, value in self.variables:
             if seeds or getattr(variable, "name", "") != "seed_generator_state":
                 variable.assign(value)
+
+    def _visit(self, thing: Any) -> None:
+        """Keep a copy of a thing that can change, and of all that can be reached from it, each once."""
+        if id(thing) in self._seen:
+            return
+        self._seen.add(id(thing))
+        if isinstance(thing, (tf.Variable, keras.Variable)):
+            self.variables.append((thing, (thing.value if isinstance(thing, keras.Variable) else thing).numpy()))
+        elif isinstance(thing, np.ndarray):
+            self._undo.append(partial(thing.__setitem__, ..., thing.copy()))
+        elif isinstance(thing, dict):
+            self._undo.append(partial(_refill_dict, thing, dict(thing)))
+        elif isinstance(thing, list):
+            self._undo.append(partial(_refill_list, thing, list(thing)))
+        elif isinstance(thing, FunctionType):  # the variables that it closes over, and the globals that it assigns
+            self._undo += [partial(setattr, cell, "cell_contents", cell.cell_contents) for cell in _cells(thing)]
+            known = thing.__globals__
+            assigned = {step.argval for step in get_instructions(thing) if step.opname == "STORE_GLOBAL"}
+            self._undo.append(partial(known.update, {name: known[name] for name in assigned if name in known}))
+        elif isinstance(thing, type):
+            self._undo.append(partial(_set_attributes, thing, _class_attributes(thing)))
+        elif _has_attributes(thing) and not _is_foreign(type(thing)):
+            before = {name: value for name, value in vars(thing).items() if _may_change(name)}
+            self._undo.append(partial(self._put_back, vars(thing), before))
+        for child in _children(thing):
+            self._visit(child)
 
     def _put_back(self, now: dict[str, Any], before: dict[str, Any]) -> None:
         for name in [name for name in now if name not in before and _may_change(name) and not self._stays(now[name])]:
@@ -76,33 +80,26 @@ class Snapshot:
 
     def _stays(self, value: Any) -> bool:
         """Return whether a value holds layers or weights: made once, and not a state."""
+        made_once = keras.layers.Layer if self._built else (keras.layers.Layer, tf.Variable, keras.Variable)
         leaves = keras.tree.flatten(value) if isinstance(value, (list, tuple, dict)) else [value]
-        return any(isinstance(leaf, keras.layers.Layer) or (_is_variable(leaf) and not self._built) for leaf in leaves)
+        return any(isinstance(leaf, made_once) for leaf in leaves)
 
-    def _visit(self, thing: Any) -> None:
-        """Keep a copy of a thing that can change, and of all that can be reached from it, each once."""
-        if id(thing) in self._seen:
-            return
-        self._seen.add(id(thing))
-        if _is_variable(thing):
-            self.variables.append((thing, (thing.value if isinstance(thing, keras.Variable) else thing).numpy()))
-        elif isinstance(thing, np.ndarray):
-            self._arrays.append((thing, thing.copy()))
-        elif isinstance(thing, dict):
-            self._dicts.append((thing, dict(thing)))
-        elif isinstance(thing, list):
-            self._lists.append((thing, list(thing)))
-        elif isinstance(thing, FunctionType):  # the variables that it closes over, and the globals that it assigns
-            self._cells += [(cell, cell.cell_contents) for cell in _cells(thing)]
-            known = thing.__globals__
-            assigned = {step.argval for step in get_instructions(thing) if step.opname == "STORE_GLOBAL"}
-            self._globals.append((known, {name: known[name] for name in assigned if name in known}))
-        elif isinstance(thing, type):
-            self._classes.append((thing, _class_attributes(thing)))
-        elif _has_attributes(thing) and not _is_foreign(type(thing)):
-            self._objects.append((thing, {name: value for name, value in vars(thing).items() if _may_change(name)}))
-        for child in _children(thing):
-            self._visit(child)
+
+def _refill_list(items: list[Any], saved: list[Any]) -> None:
+    if len(items) != len(saved) or any(a is not b for a, b in zip(items, saved, strict=True)):
+        items[:] = saved
+
+
+def _refill_dict(mapping: dict[Any, Any], saved: dict[Any, Any]) -> None:
+    if list(mapping) != list(saved) or any(mapping[key] is not saved[key] for key in saved):
+        mapping.clear()
+        mapping.update(saved)
+
+
+def _set_attributes(owner: type, attributes: dict[str, Any]) -> None:
+    for name, value in attributes.items():
+        if vars(owner).get(name) is not value:
+            setattr(owner, name, value)
 
 
 def _class_attributes(owner: type) -> dict[str, Any]:
@@ -121,10 +118,6 @@ def _cells(function: FunctionType) -> list[CellType]:
 
 def _may_change(name: str) -> bool:
     return name not in OWN_ATTRIBUTES and not name.startswith("_self_")
-
-
-def _is_variable(thing: Any) -> bool:
-    return isinstance(thing, (tf.Variable, keras.Variable))
 
 
 def _has_attributes(thing: Any) -> bool:

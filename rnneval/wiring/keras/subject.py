@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.src.backend.common import global_state
 from numpy.typing import NDArray
 
 from rnneval.errors import type_and_message
@@ -22,7 +23,7 @@ from rnneval.models.keras.adapters import Adapter, adapters_for, call_parameters
 from rnneval.models.keras.layers import is_recurrent, recurrent_layers, sublayers, walk_below
 from rnneval.wiring.behaviour import SHORT, Outputs, Pieces, Subject, special_ids
 from rnneval.wiring.difference import HALF_TYPES
-from rnneval.wiring.keras.names import Names
+from rnneval.wiring.keras.names import UnitNames
 from rnneval.wiring.keras.snapshot import Snapshot
 
 _SOURCE_TOKENS = 3  # a second text (an encoder's) has a length of its own, which tells the two apart
@@ -48,7 +49,7 @@ class Ready:
     model: Any
     call: Adapter
     snapshot: Snapshot
-    names: Names
+    names: UnitNames
     cells: tuple[Any, ...]
     batch: int
     low: int
@@ -58,6 +59,11 @@ class Ready:
     half: str = ""  # the type of half precision in which it computes, if there is one
     trains: bool = False  # whether it can be called with training=True
     why_not_training: str = ""  # the error that the model raises with training=True
+
+    @property
+    def ordinary(self) -> tuple[int, ...]:
+        """The ids that no model treats in a way of its own, as it may an end of the text."""
+        return special_ids(self.high, self.newline)[1]
 
     @property
     def text_names(self) -> list[str]:
@@ -70,18 +76,24 @@ class Ready:
         source = np.random.default_rng(7).integers(self.low, self.high, (self.batch, _SOURCE_TOKENS), dtype=np.int32)
         return [ids if at == self.main else source[: len(ids)] for at in range(self.call.texts)]
 
+    def start(self, *, seeds: bool = True) -> None:
+        """Put everything back, and begin a document; without `seeds`, Keras' random generators are not put back."""
+        self.snapshot.restore(seeds=seeds)
+        self._begin()
+
     def run(self, pieces: Pieces, *, seeds: bool = False) -> Outputs:
         """Read pieces one after the other from the model's own start, the state carried.
 
         With `seeds`, Keras' random generators are put back first: equal calls then draw the same numbers.
         """
-        self.snapshot.restore(seeds=seeds)
+        self.start(seeds=seeds)
         return self.read(pieces)
 
     def run_moved(self, pieces: Pieces, draw: int) -> Outputs:
         """Read pieces as `run` does, with weights moved by ± one unit in the last place."""
         self.snapshot.restore(seeds=False)
         self.move_weights(draw)
+        self._begin()  # after the move: a state that a variable holds is no weight
         return self.read(pieces)
 
     def move_weights(self, draw: int) -> None:
@@ -125,7 +137,7 @@ class Ready:
             put_back()
 
     def _computes_in_float32(self) -> bool:
-        self.snapshot.restore()
+        self.start()
         state, types = None, set()
         try:
             for _ in range(2):
@@ -144,8 +156,7 @@ class Ready:
 
     def leave_behind(self, document: Pieces, *, training: bool = False) -> None:
         """Read a document, and begin a new one."""
-        self.snapshot.restore(seeds=False)
-        self._begin()
+        self.start(seeds=False)
         (self.in_training if training else self).read(document)
         if training:
             self.snapshot.restore_variables(seeds=False)  # moving averages are learned, and no state of a document
@@ -169,11 +180,6 @@ class Ready:
             _reset(recurrent_layers(self.model))
 
     @property
-    def _has_default_state(self) -> bool:
-        """True if a list or dict is the default of a parameter: Python makes it once, and a call may fill it."""
-        return any(isinstance(p.default, dict | list) for p in call_parameters(self.model))
-
-    @property
     def in_training(self) -> "Ready":
         """This model, called with training=True."""
         return replace(self, call=replace(self.call, training=True))
@@ -185,15 +191,19 @@ class Ready:
 
     def subject(self, seed: int) -> Subject:
         """Return the model as the suite of behaviour sees it."""
-        stateful = any(layer.stateful for layer in recurrent_layers(self.model))
-        # A model that keeps its state in itself, without a reset, reads one document for ever.
-        begins = self.call.takes_states or stateful or self._has_default_state or reset_of(self.model) is not None
-        special, ordinary = special_ids(self.high, self.newline)
+        # A model that keeps its state in itself, without a reset, reads one document for ever. A list or dict that is
+        # the default of a parameter is made once by Python, and a call may fill it.
+        begins = (
+            self.call.takes_states
+            or reset_of(self.model) is not None
+            or any(layer.stateful for layer in recurrent_layers(self.model))
+            or any(isinstance(p.default, dict | list) for p in call_parameters(self.model))
+        )
         return Subject(
             read=self.run,
             rows=self.batch,
-            ordinary=ordinary,
-            special=special,
+            ordinary=self.ordinary,
+            special=special_ids(self.high, self.newline)[0],
             plan=SHORT,
             seed=seed,
             alone=(1 if self.call.texts > 1 else self.batch) if self.takes_one_row else 0,  # other texts: of row 0
@@ -215,6 +225,7 @@ def make_ready(model: Any, vocab_size: int | None) -> Ready:
             ready = _warmed(model, call, vocab_size)
         except Exception as error:
             errors.append(type_and_message(error) + _symbols_left(model))
+            _forget_unmade_variables()
             before.restore()
             continue
         before.restore()
@@ -251,7 +262,7 @@ def _warmed(model: Any, call: Adapter, vocab_size: int | None) -> Ready:
     size = vocab_size or embedded or (int(shape[-1]) if len(shape) > 1 else 3)
     low = 1 if size > 2 else 0
     length = shape[1] if len(shape) == 3 else None
-    names = Names(model)
+    names = UnitNames(model)
     types = {str(getattr(thing, "compute_dtype", "")) for thing in names.kept} | {second.logits.dtype.name}
     return Ready(
         model=model,
@@ -265,6 +276,16 @@ def _warmed(model: Any, call: Adapter, vocab_size: int | None) -> Ready:
         main=next((at for at, text in enumerate(texts) if text.shape[1] == length), 0),
         half=next((name for name in HALF_TYPES if name in types), ""),
     )
+
+
+def _forget_unmade_variables() -> None:
+    """Empty Keras' list of variables that still wait for their values, after a build that failed.
+
+    An initializer that raises (one without a kernel for bfloat16, say) leaves its variable there: it would raise again
+    while the next model of the process is built, whose own variables then get no values.
+    """
+    if global_state.get_global_attribute("uninitialized_variables"):
+        global_state.set_global_attribute("uninitialized_variables", [])
 
 
 def _reset(layers: Sequence[Any]) -> None:

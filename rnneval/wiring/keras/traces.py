@@ -13,15 +13,14 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from rnneval.errors import type_and_message
 from rnneval.models.keras.layers import OWN_ATTRIBUTES, walk_below
 from rnneval.models.keras.lm import eagerly
 from rnneval.wiring.behaviour import cut, random_ids
-from rnneval.wiring.difference import as_logits, context_spread, differences
+from rnneval.wiring.difference import EPSILON, as_logits, context_spread, differences
 from rnneval.wiring.facts import Spot, Trace
-from rnneval.wiring.keras.names import SourceLine, frames_of_call
+from rnneval.wiring.keras.names import frames_of_call
 from rnneval.wiring.keras.probe import listening
 from rnneval.wiring.keras.snapshot import Snapshot
 from rnneval.wiring.keras.subject import Ready
@@ -56,12 +55,39 @@ def compare_traces(model: Any) -> Trace:
         altered = Snapshot(model)
         for signature in signatures:
             try:
-                worst = max(worst, _largest_of_trace(function, signature, altered))
+                worst = max(worst, _difference_of_trace(function, signature, altered))
             except Exception as error:  # the author's code may raise anything
                 uncompared = type_and_message(error)
     finally:
         snapshot.restore()
     return Trace(difference=worst, uncompared=uncompared, trap=trap)
+
+
+def _difference_of_trace(function: Any, signature: Any, begin: Snapshot) -> float:
+    """Return how far the results of a traced function, and of the same function run eagerly, differ on ones.
+
+    The largest difference is divided by the median value, so that one large logit (a mask) hides nothing, and what
+    rounding does is left out. It is infinite where the shapes differ, and NaN where a number is.
+    """
+
+    def filled(spec: Any) -> Any:
+        if not isinstance(spec, tf.TensorSpec):
+            return spec
+        shape = [size or 2 for size in (spec.shape.as_list() if spec.shape.rank is not None else [2, 2])]
+        return tf.ones(shape, spec.dtype)
+
+    positional, named = tf.nest.map_structure(filled, signature)
+    results = []
+    for eager in (False, True):
+        begin.restore()  # a state in a variable goes on from one call to the next
+        with eagerly(eager):
+            results.append(np.asarray(tf.nest.flatten(function(*positional, **named))[0]).astype(np.float64))
+    traced, wanted = results
+    if traced.shape != wanted.shape:
+        return float("inf")
+    change = np.abs(traced - wanted)
+    change[change <= 4 * EPSILON * np.abs(wanted)] = 0.0
+    return float(change.max(initial=0.0) / max(float(np.median(np.abs(wanted))), 1e-30))
 
 
 def compare_calls(ready: Ready, seed: int, trace: Trace) -> Trace:
@@ -71,15 +97,15 @@ def compare_calls(ready: Ready, seed: int, trace: Trace) -> Trace:
     """
     subject = ready.subject(seed)
     pieces = cut(random_ids(subject), subject.plan.calls)
-    ran: list[tuple[str, SourceLine]] = []
+    ran: list[tuple[str, Spot]] = []
 
     def listen(name: str, *_: Any) -> None:
         found = _FUNCTION.fullmatch(name) if not ran else None
         if found:
             ran.append((found[1] or "", frames_of_call(sys._getframe(1))[1]))
 
-    problem = ""
     called: Sequence[Any] = ()
+    problem = ""
     with eagerly(False), listening(listen):
         try:
             called = ready.run(pieces)
@@ -88,7 +114,7 @@ def compare_calls(ready: Ready, seed: int, trace: Trace) -> Trace:
     if not ran and not problem:
         return trace
     try:
-        ready.snapshot.restore()
+        ready.start()
         before = _python_values(ready.model)
         eager = ready.read(pieces)
         after = _python_values(ready.model)
@@ -97,31 +123,26 @@ def compare_calls(ready: Ready, seed: int, trace: Trace) -> Trace:
         return trace
     if problem:
         return replace(trace, uncompared=f"called as a tf.function, the model raises {problem}")
-    if not max(_differences(eager, again)) <= _AGREE:
-        return trace
-    worst = _differences(called, eager)
-    late = next((call for call, difference in enumerate(worst) if not difference <= _AGREE), None)
-    if late is None:
+    by_call = _differences(called, eager)
+    late = next((call for call, difference in enumerate(by_call) if not difference <= _AGREE), None)
+    if late is None or not max(_differences(eager, again)) <= _AGREE:
         return trace
     changed = [name for name, value in after.items() if name not in before or before[name] != value]
-    function, line = ran[0]
+    function, spot = ran[0]
     return replace(
         trace,
         as_called=f"Called as it is, with a tf.function{function and f' ({function})'}, the model gives other logits "
-        f"than run eagerly, from call {late} on ({max(worst):.2g} of the context spread)"
+        f"than run eagerly, from call {late} on ({max(by_call):.2g} of the context spread)"
         + (f"; Python values that change between calls: {', '.join(changed)}" if changed else ""),
-        spot=Spot(file=line.file, line=line.line) if line.file else _definition(getattr(ready.model, "call", None)),
+        spot=spot if spot.file else _definition(getattr(ready.model, "call", None)),
     )
 
 
 def _differences(one: Sequence[Any], other: Sequence[Any]) -> list[float]:
     """Return the largest difference of each call, in units of the context spread of the other's logits."""
-    pairs = [
-        [as_logits(np.asarray(logits)).reshape(len(logits), -1, logits.shape[-1]) for logits in both]
-        for both in zip(one, other, strict=True)
-    ]
-    spread = context_spread(np.concatenate([logits for _, logits in pairs], axis=1))
-    return [float(differences(a, b, spread).max(initial=0.0)) for a, b in pairs]
+    a, b = ([as_logits(logits.reshape(len(logits), -1, logits.shape[-1])) for logits in each] for each in (one, other))
+    spread = context_spread(np.concatenate(b, axis=1))
+    return [float(differences(*pair, spread).max(initial=0.0)) for pair in zip(a, b, strict=True)]
 
 
 def _is_function(function: Any) -> bool:
@@ -143,33 +164,3 @@ def _python_values(model: Any) -> Mapping[str, Any]:
         if isinstance(value, bool | int | float | str | None)
         and not (name in OWN_ATTRIBUTES or name.startswith("_self_"))
     }
-
-
-def _largest_of_trace(function: Any, signature: Any, begin: Snapshot) -> float:
-    """Return how far the results of a traced function, and of the same function run eagerly, differ on ones."""
-
-    def filled(spec: Any) -> Any:
-        if not isinstance(spec, tf.TensorSpec):
-            return spec
-        shape = [size or 2 for size in (spec.shape.as_list() if spec.shape.rank is not None else [2, 2])]
-        return tf.ones(shape, spec.dtype)
-
-    positional, named = tf.nest.map_structure(filled, signature)
-    results = []
-    for eager in (False, True):
-        begin.restore()  # a state in a variable goes on from one call to the next
-        with eagerly(eager):
-            results.append(np.asarray(tf.nest.flatten(function(*positional, **named))[0]).astype(np.float64))
-    return _largest(*results)
-
-
-def _largest(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Return max |Δ| / median |value|, so that one large logit (a mask) hides nothing; what rounding does is left out.
-
-    It is infinite where the shapes differ, and NaN where a number is.
-    """
-    if one.shape != other.shape:
-        return float("inf")
-    change = np.abs(one - other)
-    change[change <= 4 * np.finfo(np.float32).eps * np.abs(other)] = 0.0
-    return float(change.max(initial=0.0) / max(float(np.median(np.abs(other))), 1e-30))

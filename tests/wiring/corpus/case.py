@@ -4,6 +4,7 @@ Models are written as people write them, a class or a graph and a small builder,
 on the same sources.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,6 +15,7 @@ from typing import Any
 V, E, U = 11, 6, 8
 """Vocabulary, embedding and units of the models."""
 OUTSIDE = "outside of the recurrent layers"
+_MARKED: list["Case"] = []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,33 +41,20 @@ class Case:
         return self.expect or ("pass" if self.right else "fail")
 
 
-def right(*, declare: tuple[str, ...] = (), expect: str = "", held_back: bool = False) -> Callable[[Any], Any]:
-    """Mark a builder of a right model."""
+def right(**known: Any) -> Callable[[Any], Any]:
+    """Mark a right model, a function or a class that makes it; further fields of its `Case` may be given."""
+    return _marking(right=True, **known)
 
+
+def wrong(rule: str = "", **known: Any) -> Callable[[Any], Any]:
+    """Mark a wrong model, with the rule that names its fault where one rule alone can."""
+    return _marking(right=False, rule=rule, **known)
+
+
+def _marking(**known: Any) -> Callable[[Any], Any]:
     def mark(build: Any) -> Any:
-        build.case = Case(
-            name=build.__name__, build=build, right=True, declare=declare, expect=expect, held_back=held_back
-        )
-        return build
-
-    return mark
-
-
-def wrong(
-    rule: str = "", *, layer: str | None = None, declare: tuple[str, ...] = (), held_back: bool = False
-) -> Callable[[Any], Any]:
-    """Mark a builder of a wrong model, with the rule that names its fault where one rule alone can, and the layer."""
-
-    def mark(build: Any) -> Any:
-        build.case = Case(
-            name=build.__name__,
-            build=build,
-            right=False,
-            rule=rule,
-            layer=layer,
-            declare=declare,
-            held_back=held_back,
-        )
+        named = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<!^)(?=[A-Z][a-z])", "_", build.__name__).lower()
+        _MARKED.append(Case(**{"name": named, "build": build, **known}))
         return build
 
     return mark
@@ -84,5 +73,4 @@ def _marked() -> Iterator[Case]:
 
 def cases_of(module: ModuleType) -> tuple[Case, ...]:
     """The models of a module, in the order of the file."""
-    found = (getattr(thing, "case", None) for thing in vars(module).values())
-    return tuple(case for case in found if isinstance(case, Case))
+    return tuple(case for case in _MARKED if case.build.__module__ == module.__name__)

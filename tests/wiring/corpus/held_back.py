@@ -13,6 +13,7 @@ right = functools.partial(right, held_back=True)
 wrong = functools.partial(wrong, held_back=True)
 
 
+@right(name="graph_inside_a_subclass")
 class GraphInside(keras.Model):
     """A subclassed model around a functional one."""
 
@@ -33,11 +34,6 @@ class GraphInside(keras.Model):
 
 
 @right()
-def graph_inside_a_subclass():
-    return GraphInside()
-
-
-@right()
 def closure():
     embedding, gru, dense = (
         layers.Embedding(V, E),
@@ -52,6 +48,7 @@ def closure():
     return model
 
 
+@right(name="dict_of_dicts")
 class Nested(keras.Model):
     def __init__(self):
         super().__init__()
@@ -71,17 +68,13 @@ class Nested(keras.Model):
         return (self.dense(x), new) if return_memory else self.dense(x)
 
 
-@right()
-def dict_of_dicts():
-    return Nested()
-
-
 @dataclasses.dataclass
 class Memory:
     low: object
     high: object
 
 
+@right(name="dataclass_state")
 class WithDataclass:
     def __init__(self):
         self.embedding = layers.Embedding(V, E)
@@ -96,11 +89,7 @@ class WithDataclass:
         return self.dense(x), Memory(low=low, high=high)
 
 
-@right()
-def dataclass_state():
-    return WithDataclass()
-
-
+@right(name="reshaped_batch_first")
 class BatchFirstStack(keras.Model):
     def __init__(self):
         super().__init__()
@@ -121,11 +110,6 @@ class BatchFirstStack(keras.Model):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@right()
-def reshaped_batch_first():
-    return BatchFirstStack()
-
-
 class PeepholeCell(layers.Layer):
     def __init__(self, units, **kwargs):
         super().__init__(**kwargs)
@@ -141,6 +125,7 @@ class PeepholeCell(layers.Layer):
         return h, [h, c, 0.5 * m + 0.5 * h]
 
 
+@right(name="own_cell_of_three_states")
 class Peephole(keras.Model):
     def __init__(self):
         super().__init__()
@@ -153,11 +138,7 @@ class Peephole(keras.Model):
         return (self.dense(x), states) if return_state else self.dense(x)
 
 
-@right()
-def own_cell_of_three_states():
-    return Peephole()
-
-
+@right(name="written_with_keras_ops")
 class InOps(keras.Model):
     """Written with keras.ops alone."""
 
@@ -177,11 +158,7 @@ class InOps(keras.Model):
         return self.head(x), keras.ops.stack([h1, c1, h2, c2])
 
 
-@right()
-def written_with_keras_ops():
-    return InOps()
-
-
+@right(name="decayed_between_calls")
 class Decayed(keras.Model):
     def __init__(self):
         super().__init__()
@@ -198,11 +175,7 @@ class Decayed(keras.Model):
         return (self.dense(x), tuple(new)) if return_state else self.dense(x)
 
 
-@right()
-def decayed_between_calls():
-    return Decayed()
-
-
+@right(name="bidirectional_encoder_bridged")
 class BidirectionalEncoder(keras.Model):
     """The decoder starts from both directions of the encoder, joined and projected."""
 
@@ -223,11 +196,6 @@ class BidirectionalEncoder(keras.Model):
 
 
 @right()
-def bidirectional_encoder_bridged():
-    return BidirectionalEncoder()
-
-
-@right()
 def stateful_stacked_cells():
     return keras.Sequential(
         [
@@ -239,6 +207,7 @@ def stateful_stacked_cells():
     )
 
 
+@right(name="flattened_and_packed")
 class Pruned(keras.Model):
     def __init__(self):
         super().__init__()
@@ -253,8 +222,3 @@ class Pruned(keras.Model):
         x, b = self.two(x, initial_state=given[1])
         new = tf.nest.pack_sequence_as([[0], [0]], [a, b])
         return (self.dense(x), new) if return_state else self.dense(x)
-
-
-@right()
-def flattened_and_packed():
-    return Pruned()

@@ -12,6 +12,7 @@ right = functools.partial(right, held_back=True)
 wrong = functools.partial(wrong, held_back=True)
 
 
+@wrong("crossed-state", name="flattened_by_sorted_key")
 class FlattenedByKey(keras.Model):
     """tf.nest sorts the keys of a dict: the order of flattening is not that of writing."""
 
@@ -29,11 +30,6 @@ class FlattenedByKey(keras.Model):
         return (self.dense(x), {"lower": s1, "higher": s2}) if return_state else self.dense(x)
 
 
-@wrong("crossed-state")
-def flattened_by_sorted_key():
-    return FlattenedByKey()
-
-
 class TwoGRU(keras.Model):
     def __init__(self):
         super().__init__()
@@ -42,6 +38,7 @@ class TwoGRU(keras.Model):
         self.dense = layers.Dense(V)
 
 
+@wrong("shared-state", name="keys_collide")
 class KeyCollision(TwoGRU):
     """Both layers keep their state under the name of their class."""
 
@@ -54,11 +51,7 @@ class KeyCollision(TwoGRU):
         return (self.dense(x), states) if return_state else self.dense(x)
 
 
-@wrong("shared-state")
-def keys_collide():
-    return KeyCollision()
-
-
+@wrong("crossed-state", name="zip_with_reversed")
 class ZipReversed(TwoGRU):
     def call(self, inputs, states=None, return_state=False):
         x = self.embedding(inputs)
@@ -70,10 +63,6 @@ class ZipReversed(TwoGRU):
 
 
 @wrong("crossed-state")
-def zip_with_reversed():
-    return ZipReversed()
-
-
 class IndexMinusOne(TwoGRU):
     def call(self, inputs, states=None, return_state=False):
         x = self.embedding(inputs)
@@ -84,11 +73,7 @@ class IndexMinusOne(TwoGRU):
         return (self.dense(x), new) if return_state else self.dense(x)
 
 
-@wrong("crossed-state")
-def index_minus_one():
-    return IndexMinusOne()
-
-
+@wrong("mixed-state", name="stacked_and_unstacked_on_other_axes")
 class WrongAxis(TwoGRU):
     def call(self, inputs, states=None, return_state=False):
         x = self.embedding(inputs)
@@ -100,11 +85,7 @@ class WrongAxis(TwoGRU):
         return (self.dense(x), tf.stack(new, axis=1)) if return_state else self.dense(x)
 
 
-@wrong("mixed-state")
-def stacked_and_unstacked_on_other_axes():
-    return WrongAxis()
-
-
+@wrong("stale-state", name="list_grows")
 class AppendsForEver:
     """A list that grows; the first entries are read for ever."""
 
@@ -120,11 +101,7 @@ class AppendsForEver:
         return self.net.dense(x)
 
 
-@wrong("stale-state")
-def list_grows():
-    return AppendsForEver()
-
-
+@wrong("crossed-state", name="cell_state_of_the_other_layer")
 class HFromOneCFromTheOther(keras.Model):
     def __init__(self):
         super().__init__()
@@ -138,11 +115,6 @@ class HFromOneCFromTheOther(keras.Model):
         x, h1, c1 = self.low(self.embedding(inputs), initial_state=None if h1 is None else [h1, c2])
         x, h2, c2 = self.high(x, initial_state=None if h2 is None else [h2, c2])
         return (self.dense(x), [(h1, c1), (h2, c2)]) if return_state else self.dense(x)
-
-
-@wrong("crossed-state")
-def cell_state_of_the_other_layer():
-    return HFromOneCFromTheOther()
 
 
 @wrong("swapped-slots")
@@ -167,6 +139,7 @@ class ForgetfulCell(layers.Layer):
         return h, states
 
 
+@wrong("unused-state", name="cell_returns_its_incoming_state")
 class Forgetful(keras.Model):
     def __init__(self):
         super().__init__()
@@ -179,11 +152,7 @@ class Forgetful(keras.Model):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@wrong("unused-state")
-def cell_returns_its_incoming_state():
-    return Forgetful()
-
-
+@wrong("dropped-state", name="first_output_kept_as_state")
 class FirstOutput(TwoGRU):
     """The first output of the segment is kept as the state, not the last."""
 
@@ -194,11 +163,6 @@ class FirstOutput(TwoGRU):
             x, _ = gru(x, initial_state=None if states is None else states[i])
             new.append(x[:, 0])
         return (self.dense(x), new) if return_state else self.dense(x)
-
-
-@wrong("dropped-state")
-def first_output_kept_as_state():
-    return FirstOutput()
 
 
 class SharedInSublayer(layers.Layer):
@@ -213,6 +177,7 @@ class SharedInSublayer(layers.Layer):
         return x, state
 
 
+@wrong("shared-state", name="positional_state_in_a_sublayer")
 class Outer(keras.Model):
     def __init__(self):
         super().__init__()
@@ -225,11 +190,7 @@ class Outer(keras.Model):
         return (self.dense(x), states) if return_state else self.dense(x)
 
 
-@wrong("shared-state")
-def positional_state_in_a_sublayer():
-    return Outer()
-
-
+@wrong("crossed-state", name="exchanged_through_numpy")
 class SortedThroughNumpy:
     """The states are put into an array and sorted on the way, as a careless cache would."""
 
@@ -241,8 +202,3 @@ class SortedThroughNumpy:
         x, s1 = self.net.grus[0](self.net.embedding(ids), initial_state=first)
         x, s2 = self.net.grus[1](x, initial_state=second)
         return self.net.dense(x), [s1.numpy(), s2.numpy()]
-
-
-@wrong("crossed-state")
-def exchanged_through_numpy():
-    return SortedThroughNumpy()

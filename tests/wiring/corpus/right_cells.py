@@ -8,6 +8,7 @@ from tests.wiring.corpus.case import E, U, V, right
 layers = keras.layers
 
 
+@right(name="python_loop_over_cells")
 class PythonLoop(keras.Model):
     def __init__(self):
         super().__init__()
@@ -28,11 +29,6 @@ class PythonLoop(keras.Model):
             outputs.append(y)
         logits = self.dense(tf.stack(outputs, axis=1))
         return (logits, states) if return_state else logits
-
-
-@right()
-def python_loop_over_cells():
-    return PythonLoop()
 
 
 class RangeLoop(keras.Model):
@@ -57,6 +53,7 @@ class RangeLoop(keras.Model):
         return (logits, (h, c)) if return_state else logits
 
 
+@right(name="tf_range_loop")
 class RangeLoopService(tf.Module):
     """Keras cannot build a tf.range loop symbolically, so the model is driven from outside."""
 
@@ -68,11 +65,7 @@ class RangeLoopService(tf.Module):
         return self.net.call(ids, states, return_state=True)
 
 
-@right()
-def tf_range_loop():
-    return RangeLoopService()
-
-
+@right(name="tf_scan")
 class Scan(tf.Module):
     def __init__(self):
         super().__init__()
@@ -88,11 +81,7 @@ class Scan(tf.Module):
         return self.dense(tf.transpose(states, [1, 0, 2])), states[-1]
 
 
-@right()
-def tf_scan():
-    return Scan()
-
-
+@right(name="tf_while_loop")
 class While(tf.Module):
     def __init__(self):
         super().__init__()
@@ -114,11 +103,7 @@ class While(tf.Module):
         return self.dense(tf.transpose(outputs.stack(), [1, 0, 2])), state
 
 
-@right()
-def tf_while_loop():
-    return While()
-
-
+@right(name="stacked_rnn_cells")
 class StackedCells(keras.Model):
     def __init__(self):
         super().__init__()
@@ -129,11 +114,6 @@ class StackedCells(keras.Model):
     def call(self, inputs, states=None, return_state=False, training=False):
         x, *states = self.rnn(self.embedding(inputs), initial_state=states, training=training)
         return (self.dense(x), states) if return_state else self.dense(x)
-
-
-@right()
-def stacked_rnn_cells():
-    return StackedCells()
 
 
 @keras.saving.register_keras_serializable("corpus")
@@ -150,6 +130,7 @@ class MinimalCell(layers.Layer):
         return h, [h]
 
 
+@right()
 class CustomCell(keras.Model):
     def __init__(self):
         super().__init__()
@@ -163,11 +144,6 @@ class CustomCell(keras.Model):
         x, a = self.rnn1(self.embedding(inputs), initial_state=a)
         x, b = self.rnn2(x, initial_state=b)
         return (self.dense(x), [a, b]) if return_state else self.dense(x)
-
-
-@right()
-def custom_cell():
-    return CustomCell()
 
 
 class TwoLevelCell(layers.Layer):
@@ -187,6 +163,7 @@ class TwoLevelCell(layers.Layer):
         return x, [s1, s2]
 
 
+@right()
 class CellOfCells(keras.Model):
     def __init__(self):
         super().__init__()
@@ -197,11 +174,6 @@ class CellOfCells(keras.Model):
     def call(self, inputs, states=None, return_state=False):
         x, *states = self.rnn(self.embedding(inputs), initial_state=states)
         return (self.dense(x), states) if return_state else self.dense(x)
-
-
-@right()
-def cell_of_cells():
-    return CellOfCells()
 
 
 class DeepTransitionCell(layers.Layer):
@@ -218,6 +190,7 @@ class DeepTransitionCell(layers.Layer):
         return x, new
 
 
+@right(declare=("mixed=rnn.cell.first", "mixed=rnn.cell.second"), name="deep_transition_declared")
 class DeepTransition(keras.Model):
     def __init__(self):
         super().__init__()
@@ -230,11 +203,7 @@ class DeepTransition(keras.Model):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@right(declare=("mixed=rnn.cell.first", "mixed=rnn.cell.second"))
-def deep_transition_declared():
-    return DeepTransition()
-
-
+@right()
 class TokenByToken(keras.Model):
     """Layers are run one token at a time."""
 
@@ -258,10 +227,6 @@ class TokenByToken(keras.Model):
 
 
 @right()
-def token_by_token():
-    return TokenByToken()
-
-
 class InputFeeding(keras.Model):
     """Each step also reads the last step's output."""
 
@@ -284,11 +249,7 @@ class InputFeeding(keras.Model):
         return (logits, [h, fed]) if return_state else logits
 
 
-@right()
-def input_feeding():
-    return InputFeeding()
-
-
+@right(expect="inconclusive", name="recurrence_by_hand")
 class ByHand(keras.Model):
     """No layer or cell: only behaviour can be judged."""
 
@@ -309,8 +270,3 @@ class ByHand(keras.Model):
             outputs.append(state)
         logits = self.dense(tf.stack(outputs, axis=1))
         return (logits, state) if return_state else logits
-
-
-@right(expect="inconclusive")
-def recurrence_by_hand():
-    return ByHand()

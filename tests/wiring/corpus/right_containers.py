@@ -11,6 +11,7 @@ from tests.wiring.corpus.case import E, U, V, right
 layers = keras.layers
 
 
+@right()
 class ListLoop(keras.Model):
     def __init__(self, depth=3):
         super().__init__()
@@ -31,10 +32,6 @@ class ListLoop(keras.Model):
 
 
 @right()
-def list_loop():
-    return ListLoop()
-
-
 class DictByName(keras.Model):
     def __init__(self):
         super().__init__()
@@ -53,14 +50,10 @@ class DictByName(keras.Model):
         return (logits, new) if return_states else logits
 
 
-@right()
-def dict_by_name():
-    return DictByName()
-
-
 States = collections.namedtuple("States", ["bottom", "top"])
 
 
+@right(name="namedtuple")
 class NamedTuple(keras.Model):
     def __init__(self):
         super().__init__()
@@ -81,10 +74,6 @@ class NamedTuple(keras.Model):
 
 
 @right()
-def namedtuple():
-    return NamedTuple()
-
-
 class NestedLSTM(keras.Model):
     def __init__(self):
         super().__init__()
@@ -103,10 +92,6 @@ class NestedLSTM(keras.Model):
 
 
 @right()
-def nested_lstm():
-    return NestedLSTM()
-
-
 class FlatList(keras.Model):
     def __init__(self):
         super().__init__()
@@ -125,11 +110,7 @@ class FlatList(keras.Model):
         return (x, flat) if return_state else x
 
 
-@right()
-def flat_list():
-    return FlatList()
-
-
+@right(name="concatenated_tensor")
 class Concatenated(keras.Model):
     def __init__(self, first=U, second=U + 4):
         super().__init__()
@@ -151,11 +132,7 @@ class Concatenated(keras.Model):
         return (x, tf.concat([s1, s2], axis=1)) if return_state else x
 
 
-@right()
-def concatenated_tensor():
-    return Concatenated()
-
-
+@right(name="stacked_tensor")
 class Stacked(keras.Model):
     def __init__(self, depth=2):
         super().__init__()
@@ -177,10 +154,6 @@ class Stacked(keras.Model):
 
 
 @right()
-def stacked_tensor():
-    return Stacked()
-
-
 class StarRest(keras.Model):
     def __init__(self):
         super().__init__()
@@ -194,10 +167,6 @@ class StarRest(keras.Model):
 
 
 @right()
-def star_rest():
-    return StarRest()
-
-
 class SeparateArguments(keras.Model):
     def __init__(self):
         super().__init__()
@@ -212,10 +181,6 @@ class SeparateArguments(keras.Model):
 
 
 @right()
-def separate_arguments():
-    return SeparateArguments()
-
-
 class AlwaysReturns(keras.Model):
     def __init__(self):
         super().__init__()
@@ -229,10 +194,6 @@ class AlwaysReturns(keras.Model):
 
 
 @right()
-def always_returns():
-    return AlwaysReturns()
-
-
 class ReturnsDict(keras.Model):
     def __init__(self):
         super().__init__()
@@ -249,10 +210,6 @@ class ReturnsDict(keras.Model):
 
 
 @right()
-def returns_dict():
-    return ReturnsDict()
-
-
 class StateFirst(keras.Model):
     def __init__(self):
         super().__init__()
@@ -266,10 +223,6 @@ class StateFirst(keras.Model):
 
 
 @right()
-def state_first():
-    return StateFirst()
-
-
 class StarArguments(keras.Model):
     def __init__(self):
         super().__init__()
@@ -286,10 +239,6 @@ class StarArguments(keras.Model):
 
 
 @right()
-def star_arguments():
-    return StarArguments()
-
-
 class StatesRequired(keras.Model):
     def __init__(self):
         super().__init__()
@@ -306,10 +255,6 @@ class StatesRequired(keras.Model):
 
 
 @right()
-def states_required():
-    return StatesRequired()
-
-
 class PairInput(keras.Model):
     def __init__(self):
         super().__init__()
@@ -323,11 +268,7 @@ class PairInput(keras.Model):
         return self.out(x), state
 
 
-@right()
-def pair_input():
-    return PairInput()
-
-
+@right(name="plain_object")
 class Plain:
     """No Keras model at all: an object that is called."""
 
@@ -342,8 +283,3 @@ class Plain:
         x, s1 = self.gru1(self.embedding(ids), initial_state=s1)
         x, s2 = self.gru2(x, initial_state=s2)
         return self.head(x), (s1, s2)
-
-
-@right()
-def plain_object():
-    return Plain()

@@ -16,7 +16,10 @@ class OneGRU(keras.Model):
         self.dense = layers.Dense(V)
 
 
+@right(name="dropout_of_rate_zero_always_on")
 class RateZero(OneGRU):
+    """A dropout of rate 0 draws nothing."""
+
     def __init__(self):
         super().__init__()
         self.drop = layers.Dropout(0.0)
@@ -26,23 +29,14 @@ class RateZero(OneGRU):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@right()
-def dropout_of_rate_zero_always_on():
-    """A dropout of rate 0 draws nothing."""
-    return RateZero()
-
-
+@right(name="random_projection_of_a_fixed_seed")
 class FixedProjection(OneGRU):
+    """The projection is drawn from the same seed in every call, so that it is a constant."""
+
     def call(self, inputs, state=None, return_state=False):
         projection = tf.random.stateless_normal((E, E), seed=(3, 5))
         x, state = self.gru(tf.tensordot(self.embedding(inputs), projection, 1), initial_state=state)
         return (self.dense(x), state) if return_state else self.dense(x)
-
-
-@right()
-def random_projection_of_a_fixed_seed():
-    """The projection is drawn from the same seed in every call, so that it is a constant."""
-    return FixedProjection()
 
 
 class Switch(OneGRU):

@@ -92,6 +92,7 @@ def inference_model_sharing_weights():
     return keras.Model([ids, h, c], [dense(x), new_h, new_c])
 
 
+@right(name="encoder_and_decoder")
 class Translator(keras.Model):
     """The encoder's last state is the decoder's first; then the decoder carries its own."""
 
@@ -111,11 +112,7 @@ class Translator(keras.Model):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@right()
-def encoder_and_decoder():
-    return Translator()
-
-
+@right(name="encoder_read_at_every_call")
 class AttendingTranslator(keras.Model):
     """The encoder reads its source at every call, as its outputs are attended to."""
 
@@ -133,11 +130,6 @@ class AttendingTranslator(keras.Model):
         x, *states = self.decoder(self.target_embedding(target), initial_state=[h, c] if states is None else states)
         x = self.dense(tf.concat([x, self.attention([x, memory])], axis=-1))
         return (x, states) if return_state else x
-
-
-@right()
-def encoder_read_at_every_call():
-    return AttendingTranslator()
 
 
 @right(declare=("stateless=encoder", "stateless=decoder"))

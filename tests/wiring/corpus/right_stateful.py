@@ -38,6 +38,7 @@ def stateful_fixed_length():
     return keras.Model(ids, layers.Dense(V)(x))
 
 
+@right()
 class StatefulSubclass(keras.Model):
     def __init__(self):
         super().__init__()
@@ -48,11 +49,6 @@ class StatefulSubclass(keras.Model):
 
     def call(self, inputs):
         return self.dense(self.gru2(self.gru1(self.embedding(inputs))))
-
-
-@right()
-def stateful_subclass():
-    return StatefulSubclass()
 
 
 class InVariables(keras.Model):
@@ -74,6 +70,7 @@ class InVariables(keras.Model):
         return self.dense(x)
 
 
+@right(name="state_in_variables")
 class VariablesService:
     """Keras would assign symbols to the variables when it builds the model, so `call` is called."""
 
@@ -84,11 +81,7 @@ class VariablesService:
         return self.net.call(ids)
 
 
-@right()
-def state_in_variables():
-    return VariablesService()
-
-
+@right(name="state_in_attribute")
 class InAttribute:
     def __init__(self):
         self.embedding = layers.Embedding(V, E)
@@ -105,11 +98,7 @@ class InAttribute:
         return self.dense(x)
 
 
-@right()
-def state_in_attribute():
-    return InAttribute()
-
-
+@right(name="state_in_dict")
 class InDict:
     def __init__(self):
         self.embedding = layers.Embedding(V, E)
@@ -124,11 +113,7 @@ class InDict:
         return self.dense(x)
 
 
-@right()
-def state_in_dict():
-    return InDict()
-
-
+@right(name="state_as_numpy_array")
 class AsNumpy:
     def __init__(self):
         self.embedding = layers.Embedding(V, E)
@@ -141,8 +126,3 @@ class AsNumpy:
         x, state = self.gru(self.embedding(ids), initial_state=given)
         self.last = state.numpy()
         return self.dense(x)
-
-
-@right()
-def state_as_numpy_array():
-    return AsNumpy()

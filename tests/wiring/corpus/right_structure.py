@@ -19,6 +19,7 @@ class Block(layers.Layer):
         return x + y, [h, c]
 
 
+@right()
 class Blocks(keras.Model):
     def __init__(self, depth=2):
         super().__init__()
@@ -35,11 +36,6 @@ class Blocks(keras.Model):
         return (self.dense(x), new) if return_state else self.dense(x)
 
 
-@right()
-def blocks():
-    return Blocks()
-
-
 class Core(keras.Model):
     def __init__(self):
         super().__init__()
@@ -53,6 +49,7 @@ class Core(keras.Model):
         return x, (a, b)
 
 
+@right(name="model_in_model")
 class Wrapping(keras.Model):
     def __init__(self):
         super().__init__()
@@ -65,11 +62,6 @@ class Wrapping(keras.Model):
         return (self.dense(x), states) if return_state else self.dense(x)
 
 
-@right()
-def model_in_model():
-    return Wrapping()
-
-
 class OwnGRU(layers.GRU):
     """A layer of one's own that only scales its output."""
 
@@ -78,6 +70,7 @@ class OwnGRU(layers.GRU):
         return 0.5 * x, state
 
 
+@right(name="layer_of_ones_own")
 class OwnLayer(keras.Model):
     def __init__(self):
         super().__init__()
@@ -91,11 +84,6 @@ class OwnLayer(keras.Model):
         x, s = self.a(self.embedding(inputs), initial_state=s)
         x, t = self.b(x, initial_state=t)
         return (self.dense(x), (s, t)) if return_state else self.dense(x)
-
-
-@right()
-def layer_of_ones_own():
-    return OwnLayer()
 
 
 class Traced(keras.Model):
@@ -127,6 +115,7 @@ def tf_function_on_call_built_before():
     return model
 
 
+@right(name="tf_function_on_step")
 class TracedStep(keras.Model):
     def __init__(self):
         super().__init__()
@@ -152,10 +141,6 @@ class TracedStep(keras.Model):
 
 
 @right()
-def tf_function_on_step():
-    return TracedStep()
-
-
 class ParallelBranches(keras.Model):
     """Two layers side by side, read by a third."""
 
@@ -176,11 +161,7 @@ class ParallelBranches(keras.Model):
         return (self.dense(x), (a, b, c)) if return_state else self.dense(x)
 
 
-@right()
-def parallel_branches():
-    return ParallelBranches()
-
-
+@right(name="tied_embedding")
 class SharedEmbedding(keras.Model):
     def __init__(self):
         super().__init__()
@@ -195,8 +176,3 @@ class SharedEmbedding(keras.Model):
         x, b = self.gru2(x, initial_state=b)
         x = tf.matmul(x, self.embedding.embeddings, transpose_b=True)
         return (x, [a, b]) if return_state else x
-
-
-@right()
-def tied_embedding():
-    return SharedEmbedding()

@@ -39,7 +39,10 @@ def zoneout_in_training():
     return Zoneout()
 
 
+@right(name="random_first_state_in_training")
 class RandomStart(TwoGRU):
+    """The first state is drawn in training only, and carried states are used as they are."""
+
     def call(self, inputs, states=None, return_state=False, training=False):
         if states is None:
             states = self.begin(inputs)
@@ -51,13 +54,10 @@ class RandomStart(TwoGRU):
         return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
 
 
-@right()
-def random_first_state_in_training():
-    """The first state is drawn in training only, and carried states are used as they are."""
-    return RandomStart()
-
-
+@right(name="words_dropped_in_training")
 class WordDropout(TwoGRU):
+    """Training alone replaces tokens by 0; the states are carried the same way."""
+
     def call(self, inputs, states=None, return_state=False, training=False):
         s1, s2 = states if states is not None else (None, None)
         if training:
@@ -67,13 +67,10 @@ class WordDropout(TwoGRU):
         return (self.dense(x), [s1, s2]) if return_state else self.dense(x)
 
 
-@right()
-def words_dropped_in_training():
-    """Training alone replaces tokens by 0; the states are carried the same way."""
-    return WordDropout()
-
-
+@right(name="batch_normalisation_between_layers")
 class Normalised(TwoGRU):
+    """Training takes means over the batch by design, and evaluation uses the moving ones."""
+
     def __init__(self):
         super().__init__()
         self.noise = layers.GaussianNoise(0.1)
@@ -86,13 +83,10 @@ class Normalised(TwoGRU):
         return (self.dense(x), [s1, s2]) if return_state else self.dense(x)
 
 
-@right()
-def batch_normalisation_between_layers():
-    """Training takes means over the batch by design, and evaluation uses the moving ones."""
-    return Normalised()
-
-
+@right(name="token_by_token_in_training")
 class StepsInTraining(TwoGRU):
+    """Both branches run the same recurrence, one token by token and one in whole segments."""
+
     def call(self, inputs, states=None, return_state=False, training=False):
         s1, s2 = states if states is not None else self.begin(inputs)
         x = self.embedding(inputs)
@@ -107,12 +101,6 @@ class StepsInTraining(TwoGRU):
             x, s1 = self.gru1(x, initial_state=s1)
             x, s2 = self.gru2(x, initial_state=s2)
         return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
-
-
-@right()
-def token_by_token_in_training():
-    """Both branches run the same recurrence, one token by token and one in whole segments."""
-    return StepsInTraining()
 
 
 class SometimesReset(TwoGRU):

@@ -10,6 +10,7 @@ from tests.wiring.corpus.case import E, U, V, right
 layers = keras.layers
 
 
+@right(name="residual_with_layer_norm")
 class Residual(keras.Model):
     def __init__(self):
         super().__init__()
@@ -29,11 +30,7 @@ class Residual(keras.Model):
         return (self.dense(x), new) if return_state else self.dense(x)
 
 
-@right()
-def residual_with_layer_norm():
-    return Residual()
-
-
+@right(name="dropout_on_state_given_training")
 class DroppedOut(keras.Model):
     def __init__(self):
         super().__init__()
@@ -48,11 +45,7 @@ class DroppedOut(keras.Model):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@right()
-def dropout_on_state_given_training():
-    return DroppedOut()
-
-
+@right(name="state_normalised_between_calls")
 class NormalisedState(keras.Model):
     def __init__(self):
         super().__init__()
@@ -67,11 +60,7 @@ class NormalisedState(keras.Model):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@right()
-def state_normalised_between_calls():
-    return NormalisedState()
-
-
+@right(name="zoneout_between_calls")
 class Zoneout(keras.Model):
     def __init__(self):
         super().__init__()
@@ -87,11 +76,7 @@ class Zoneout(keras.Model):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@right()
-def zoneout_between_calls():
-    return Zoneout()
-
-
+@right(name="cell_state_clipped")
 class Clipped(keras.Model):
     def __init__(self):
         super().__init__()
@@ -105,11 +90,7 @@ class Clipped(keras.Model):
         return (self.dense(x), [h, c]) if return_state else self.dense(x)
 
 
-@right()
-def cell_state_clipped():
-    return Clipped()
-
-
+@right(name="learned_initial_state")
 class LearnedStart(keras.Model):
     def __init__(self):
         super().__init__()
@@ -125,11 +106,7 @@ class LearnedStart(keras.Model):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@right()
-def learned_initial_state():
-    return LearnedStart()
-
-
+@right(name="initial_state_from_first_token")
 class ComputedStart(keras.Model):
     """The start is computed from the first token."""
 
@@ -148,11 +125,7 @@ class ComputedStart(keras.Model):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@right()
-def initial_state_from_first_token():
-    return ComputedStart()
-
-
+@right(name="gathered_with_identity")
 class GatheredRows(keras.Model):
     """Rows are picked as a beam search does, here each its own."""
 
@@ -170,11 +143,7 @@ class GatheredRows(keras.Model):
         return (self.dense(x), states) if return_state else self.dense(x)
 
 
-@right()
-def gathered_with_identity():
-    return GatheredRows()
-
-
+@right(name="masked_embedding")
 class Masked(keras.Model):
     def __init__(self):
         super().__init__()
@@ -191,11 +160,7 @@ class Masked(keras.Model):
         return (self.dense(x), (a, b)) if return_state else self.dense(x)
 
 
-@right()
-def masked_embedding():
-    return Masked()
-
-
+@right(name="mixed_float16")
 class HalfPrecision(keras.Model):
     def __init__(self):
         super().__init__(dtype="mixed_float16")
@@ -211,11 +176,7 @@ class HalfPrecision(keras.Model):
         return (self.dense(x), (a, b)) if return_state else self.dense(x)
 
 
-@right()
-def mixed_float16():
-    return HalfPrecision()
-
-
+@right(name="one_hot_inside")
 class TiedAndOneHot(keras.Model):
     def __init__(self):
         super().__init__()
@@ -225,11 +186,6 @@ class TiedAndOneHot(keras.Model):
     def call(self, inputs, state=None, return_state=False):
         x, state = self.gru(tf.one_hot(inputs, V), initial_state=state)
         return (self.dense(x), state) if return_state else self.dense(x)
-
-
-@right()
-def one_hot_inside():
-    return TiedAndOneHot()
 
 
 class ThroughNumpy(keras.Model):
@@ -261,6 +217,10 @@ def through_numpy():
     return Service(ThroughNumpy())
 
 
+@right(
+    declare=("causal=false", "stateless=both.forward_layer", "stateless=both.backward_layer"),
+    name="bidirectional_tagger",
+)
 class Tagger(keras.Model):
     def __init__(self):
         super().__init__()
@@ -272,11 +232,7 @@ class Tagger(keras.Model):
         return self.dense(self.both(self.embedding(inputs)))
 
 
-@right(declare=("causal=false", "stateless=both.forward_layer", "stateless=both.backward_layer"))
-def bidirectional_tagger():
-    return Tagger()
-
-
+@right(declare=("causal=false",), name="bidirectional_carried")
 class CarriedBidirectional(keras.Model):
     def __init__(self):
         super().__init__()
@@ -289,11 +245,7 @@ class CarriedBidirectional(keras.Model):
         return (self.dense(x), states) if return_state else self.dense(x)
 
 
-@right(declare=("causal=false",))
-def bidirectional_carried():
-    return CarriedBidirectional()
-
-
+@right(declare=("stateless=local",), name="one_layer_declared_stateless")
 class WindowHelper(keras.Model):
     """A second layer begins anew at every call on purpose."""
 
@@ -311,11 +263,7 @@ class WindowHelper(keras.Model):
         return (x, state) if return_state else x
 
 
-@right(declare=("stateless=local",))
-def one_layer_declared_stateless():
-    return WindowHelper()
-
-
+@right(declare=("shared=gru",), name="weights_shared_over_depth_declared")
 class SharedOverDepth(keras.Model):
     def __init__(self):
         super().__init__()
@@ -331,11 +279,7 @@ class SharedOverDepth(keras.Model):
         return (self.dense(x), (a, b)) if return_state else self.dense(x)
 
 
-@right(declare=("shared=gru",))
-def weights_shared_over_depth_declared():
-    return SharedOverDepth()
-
-
+@right(declare=("mixed=fast",), name="gated_feedback_declared")
 class Gated(keras.Model):
     """Each layer starts from its own state and a gated share of the other's."""
 
@@ -356,8 +300,3 @@ class Gated(keras.Model):
         x, new_fast = self.fast(x, initial_state=share * fast + (1 - share) * slow)
         x, new_slow = self.slow(x, initial_state=slow)
         return (self.dense(x), [new_slow, new_fast]) if return_state else self.dense(x)
-
-
-@right(declare=("mixed=fast",))
-def gated_feedback_declared():
-    return Gated()

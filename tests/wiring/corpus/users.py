@@ -45,7 +45,10 @@ def one_gru_reads_chars_and_classes():
     return CharAndClass(V)
 
 
+@wrong("crossed-state", name="siamese_lstm_returns_right_before_left")
 class Siamese(keras.Model):
+    """The right stream's state is returned first, so that the left stream continues from it."""
+
     def __init__(self):
         super().__init__()
         self.left_embed = layers.Embedding(V, E)
@@ -58,12 +61,6 @@ class Siamese(keras.Model):
         b, *new_right = self.lstm(self.right_embed(x), initial_state=right_state)
         logits = self.classifier(layers.add([a, b]))
         return logits, new_right, new_left
-
-
-@wrong("crossed-state")
-def siamese_lstm_returns_right_before_left():
-    """The right stream's state is returned first, so that the left stream continues from it."""
-    return Siamese()
 
 
 class CharsAndBigrams(keras.Model):
@@ -232,7 +229,10 @@ def monte_carlo_dropout_graph():
     return keras.Model(inputs=[tokens, h0], outputs=[layers.Dense(V, name="logits")(x), h1])
 
 
+@wrong("always-random", name="lstm_dropout_left_on")
 class RegularisedLSTM(keras.Model):
+    """The LSTM is always called with training=True, so that its dropout is on when the model is evaluated."""
+
     def __init__(self):
         super().__init__()
         self.embedding = layers.Embedding(V, E)
@@ -244,12 +244,6 @@ class RegularisedLSTM(keras.Model):
         x, h, c = self.lstm(x, initial_state=states, training=True)
         x = self.dense(x)
         return (x, [h, c]) if return_state else x
-
-
-@wrong("always-random")
-def lstm_dropout_left_on():
-    """The LSTM is always called with training=True, so that its dropout is on when the model is evaluated."""
-    return RegularisedLSTM()
 
 
 class HiddenOnly(keras.Model):
@@ -346,7 +340,10 @@ class ResidualBlock(layers.Layer):
         return x + self.drop(y, training=training), state
 
 
+@right(name="residual_stack_of_four_blocks")
 class ResidualLM(keras.Model):
+    """Each block's GRU has its own place in the list, on the way in and on the way out."""
+
     def __init__(self, depth=4):
         super().__init__()
         self.embedding = layers.Embedding(V, U)
@@ -362,12 +359,6 @@ class ResidualLM(keras.Model):
             x, new[i] = block(x, states[i], training=training)
         logits = self.unembed(self.final_norm(x))
         return (logits, new) if return_states else logits
-
-
-@right()
-def residual_stack_of_four_blocks():
-    """Each block's GRU has its own place in the list, on the way in and on the way out."""
-    return ResidualLM()
 
 
 class BidirectionalLM(keras.Model):
@@ -490,7 +481,10 @@ def convolution_carries_its_left_context():
     return ConvThenGRU()
 
 
+@wrong("future-leak", name="attention_without_a_causal_mask")
 class AttentiveGRU(keras.Model):
+    """Attention without a causal mask lets each position see the tokens after it."""
+
     def __init__(self):
         super().__init__()
         self.embedding = layers.Embedding(V, U)
@@ -504,12 +498,6 @@ class AttentiveGRU(keras.Model):
         x = self.norm(x + self.attention(x, x, training=training))
         x = self.dense(x)
         return (x, state) if return_state else x
-
-
-@wrong("future-leak")
-def attention_without_a_causal_mask():
-    """Attention without a causal mask lets each position see the tokens after it."""
-    return AttentiveGRU()
 
 
 class TruncatedBPTT(keras.Model):
@@ -640,7 +628,10 @@ class MultiplicativeLSTMCell(layers.Layer):
         return h, [h, c]
 
 
+@right(name="multiplicative_lstm_module")
 class MultiplicativeLM(tf.Module):
+    """The module returns h and c in the order in which it takes them."""
+
     def __init__(self):
         super().__init__()
         self.embedding = layers.Embedding(V, E)
@@ -650,12 +641,6 @@ class MultiplicativeLM(tf.Module):
     def __call__(self, ids, h=None, c=None):
         x, h, c = self.rnn(self.embedding(ids), initial_state=None if h is None else [h, c])
         return self.dense(x), h, c
-
-
-@right()
-def multiplicative_lstm_module():
-    """The module returns h and c in the order in which it takes them."""
-    return MultiplicativeLM()
 
 
 class LoggedStates:

@@ -8,6 +8,7 @@ from tests.wiring.corpus.case import E, U, V, wrong
 layers = keras.layers
 
 
+@wrong("shared-state", name="loop_carries_one_state")
 class LoopCarriesOne(keras.Model):
     """One pair of variables for every layer of the loop."""
 
@@ -26,15 +27,11 @@ class LoopCarriesOne(keras.Model):
 
 
 @wrong("shared-state")
-def loop_carries_one_state():
-    return LoopCarriesOne()
-
-
-@wrong("shared-state")
 def loop_carries_one_state_through_three():
     return LoopCarriesOne(3)
 
 
+@wrong("shared-state", name="handed_over_at_the_first_call")
 class FirstCallOnly(keras.Model):
     """Layer 2 starts from layer 1's state at the first call, and is right from then on."""
 
@@ -52,11 +49,7 @@ class FirstCallOnly(keras.Model):
         return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
 
 
-@wrong("shared-state")
-def handed_over_at_the_first_call():
-    return FirstCallOnly()
-
-
+@wrong("shared-state", name="starts_from_last_output")
 class StateAsOutput(keras.Model):
     """Layer 2 starts from the last output of layer 1, which is its state."""
 
@@ -74,11 +67,7 @@ class StateAsOutput(keras.Model):
         return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
 
 
-@wrong("shared-state")
-def starts_from_last_output():
-    return StateAsOutput()
-
-
+@wrong("shared-state", name="one_variable_for_both")
 class ThroughVariable:
     def __init__(self):
         self.embedding = layers.Embedding(V, E)
@@ -95,11 +84,7 @@ class ThroughVariable:
         return self.dense(x)
 
 
-@wrong("shared-state")
-def one_variable_for_both():
-    return ThroughVariable()
-
-
+@wrong("shared-state", name="shared_inside_tf_function")
 class InsideTfFunction(keras.Model):
     def __init__(self):
         super().__init__()
@@ -121,11 +106,7 @@ class InsideTfFunction(keras.Model):
         return (self.dense(x), states) if return_state else self.dense(x)
 
 
-@wrong("shared-state")
-def shared_inside_tf_function():
-    return InsideTfFunction()
-
-
+@wrong("crossed-state", name="last_state_for_all")
 class FromTheTop(keras.Model):
     """Every layer gets the top layer's state."""
 
@@ -142,11 +123,7 @@ class FromTheTop(keras.Model):
         return (self.dense(x), new) if return_state else self.dense(x)
 
 
-@wrong("crossed-state")
-def last_state_for_all():
-    return FromTheTop()
-
-
+@wrong("crossed-state", name="order_exchanged")
 class Exchanged(keras.Model):
     def __init__(self):
         super().__init__()
@@ -162,11 +139,7 @@ class Exchanged(keras.Model):
         return (self.dense(x), (s2, s1)) if return_state else self.dense(x)
 
 
-@wrong("crossed-state")
-def order_exchanged():
-    return Exchanged()
-
-
+@wrong("crossed-state", name="dict_keys_sorted")
 class SortedKeys(keras.Model):
     """Values of a dict by sorted key: gru10 comes before gru9."""
 
@@ -185,11 +158,7 @@ class SortedKeys(keras.Model):
         return (self.dense(x), new) if return_state else self.dense(x)
 
 
-@wrong("crossed-state")
-def dict_keys_sorted():
-    return SortedKeys()
-
-
+@wrong("crossed-state", name="attributes_exchanged")
 class WrongAttribute:
     def __init__(self):
         self.embedding = layers.Embedding(V, E)
@@ -205,11 +174,7 @@ class WrongAttribute:
         return self.dense(x)
 
 
-@wrong("crossed-state")
-def attributes_exchanged():
-    return WrongAttribute()
-
-
+@wrong("crossed-state", name="wrong_from_the_third_call")
 class FromCallTwo:
     """Right for two calls, exchanged from the third on."""
 
@@ -228,11 +193,7 @@ class FromCallTwo:
         return self.dense(x), (calls + 1, s1, s2)
 
 
-@wrong("crossed-state")
-def wrong_from_the_third_call():
-    return FromCallTwo()
-
-
+@wrong("crossed-state", name="index_off_by_one")
 class Rotated(keras.Model):
     def __init__(self):
         super().__init__()
@@ -248,11 +209,6 @@ class Rotated(keras.Model):
             states[(i + 1) % 3] = state if i == 2 else states[(i + 1) % 3]
             states[i] = state if i != 2 else states[i]
         return (self.dense(x), states) if return_state else self.dense(x)
-
-
-@wrong("crossed-state")
-def index_off_by_one():
-    return Rotated()
 
 
 @wrong("shared-state")
@@ -292,6 +248,7 @@ class LayersOfBlocks(layers.Layer):
         return self.rnn(x, initial_state=state)
 
 
+@wrong("shared-state", name="blocks_share_state")
 class BlocksShare(keras.Model):
     def __init__(self):
         super().__init__()
@@ -305,11 +262,7 @@ class BlocksShare(keras.Model):
         return (self.dense(x), states) if return_state else self.dense(x)
 
 
-@wrong("shared-state")
-def blocks_share_state():
-    return BlocksShare()
-
-
+@wrong("shared-state", name="encoder_reads_the_same_text")
 class EncoderReadsTheSame(keras.Model):
     """A handoff in form only: the encoder reads the text that the decoder predicts."""
 
@@ -328,11 +281,7 @@ class EncoderReadsTheSame(keras.Model):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@wrong("shared-state")
-def encoder_reads_the_same_text():
-    return EncoderReadsTheSame()
-
-
+@wrong("shared-state", name="decoder_restarted_from_encoder")
 class RestartedFromEncoder(keras.Model):
     """The decoder starts from the encoder at every call; its own state is returned and never used."""
 
@@ -348,8 +297,3 @@ class RestartedFromEncoder(keras.Model):
         _, given = self.encoder(self.source_embedding(source))
         x, state = self.decoder(self.target_embedding(target), initial_state=given)
         return (self.dense(x), state) if return_state else self.dense(x)
-
-
-@wrong("shared-state")
-def decoder_restarted_from_encoder():
-    return RestartedFromEncoder()

@@ -24,16 +24,13 @@ class Parts:
         return self.dense(x), (lower, upper)
 
 
+@wrong("leftover-state", name="both_states_kept")
 class Last(Parts):
+    """A call without states starts from the last call's states."""
+
     def __call__(self, ids, states=None):
         logits, self.last = self.read(ids, states or self.last or (None, None))
         return logits, self.last
-
-
-@wrong("leftover-state")
-def both_states_kept():
-    """A call without states starts from the last call's states."""
-    return Last()
 
 
 class SameBatch(Parts):

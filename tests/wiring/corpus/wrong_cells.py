@@ -8,6 +8,7 @@ from tests.wiring.corpus.case import E, U, V, wrong
 layers = keras.layers
 
 
+@wrong("shared-state", name="cells_share_a_state_in_a_loop")
 class CellsShareInLoop(keras.Model):
     def __init__(self):
         super().__init__()
@@ -28,11 +29,7 @@ class CellsShareInLoop(keras.Model):
         return (logits, state) if return_state else logits
 
 
-@wrong("shared-state")
-def cells_share_a_state_in_a_loop():
-    return CellsShareInLoop()
-
-
+@wrong("crossed-state", name="cells_crossed_in_scan")
 class CrossedInScan(tf.Module):
     def __init__(self):
         super().__init__()
@@ -54,11 +51,6 @@ class CrossedInScan(tf.Module):
         return self.dense(tf.transpose(s2, [1, 0, 2])), (s1[-1], s2[-1])
 
 
-@wrong("crossed-state")
-def cells_crossed_in_scan():
-    return CrossedInScan()
-
-
 class CrossedCell(layers.Layer):
     def __init__(self, units, **kwargs):
         super().__init__(**kwargs)
@@ -73,6 +65,7 @@ class CrossedCell(layers.Layer):
         return x, [n1, n2]
 
 
+@wrong("crossed-state")
 class CellOfCrossedCells(keras.Model):
     def __init__(self):
         super().__init__()
@@ -86,10 +79,6 @@ class CellOfCrossedCells(keras.Model):
 
 
 @wrong("crossed-state")
-def cell_of_crossed_cells():
-    return CellOfCrossedCells()
-
-
 class StackedCellsSwapped(keras.Model):
     def __init__(self):
         super().__init__()
@@ -100,8 +89,3 @@ class StackedCellsSwapped(keras.Model):
     def call(self, inputs, states=None, return_state=False):
         x, first, second = self.rnn(self.embedding(inputs), initial_state=states)
         return (self.dense(x), [second, first]) if return_state else self.dense(x)
-
-
-@wrong("crossed-state")
-def stacked_cells_swapped():
-    return StackedCellsSwapped()

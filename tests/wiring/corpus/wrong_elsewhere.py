@@ -8,6 +8,7 @@ from tests.wiring.corpus.case import E, U, V, wrong
 layers = keras.layers
 
 
+@wrong("shared-layer")
 class OneObjectTwice(keras.Model):
     def __init__(self):
         super().__init__()
@@ -22,11 +23,7 @@ class OneObjectTwice(keras.Model):
         return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
 
 
-@wrong("shared-layer")
-def one_object_twice():
-    return OneObjectTwice()
-
-
+@wrong("shared-layer", name="list_multiplied")
 class Multiplied(keras.Model):
     def __init__(self):
         super().__init__()
@@ -43,11 +40,7 @@ class Multiplied(keras.Model):
         return (self.dense(x), new) if return_state else self.dense(x)
 
 
-@wrong("shared-layer")
-def list_multiplied():
-    return Multiplied()
-
-
+@wrong("shared-layer", name="one_object_twice_chained")
 class ChainedTwice(keras.Model):
     def __init__(self):
         super().__init__()
@@ -62,10 +55,6 @@ class ChainedTwice(keras.Model):
 
 
 @wrong("shared-layer")
-def one_object_twice_chained():
-    return ChainedTwice()
-
-
 class OneCellTwice(keras.Model):
     def __init__(self):
         super().__init__()
@@ -84,11 +73,6 @@ class OneCellTwice(keras.Model):
             outputs.append(y)
         logits = self.dense(tf.stack(outputs, axis=1))
         return (logits, states) if return_state else logits
-
-
-@wrong("shared-layer")
-def one_cell_twice():
-    return OneCellTwice()
 
 
 @wrong("shared-layer")
@@ -117,6 +101,7 @@ class TwoGRU(keras.Model):
         return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
 
 
+@wrong("batch-leak", name="sequence_reshaped_across_the_batch")
 class ReshapedSequence(TwoGRU):
     def between(self, x):
         shape = tf.shape(x)
@@ -124,10 +109,6 @@ class ReshapedSequence(TwoGRU):
 
 
 @wrong("batch-leak")
-def sequence_reshaped_across_the_batch():
-    return ReshapedSequence()
-
-
 class TimeMajorSlip(TwoGRU):
     """Reads (batch, time) as (time, batch) and back, which is not a transpose."""
 
@@ -137,41 +118,25 @@ class TimeMajorSlip(TwoGRU):
         return tf.transpose(x, [1, 0, 2])
 
 
-@wrong("batch-leak")
-def time_major_slip():
-    return TimeMajorSlip()
-
-
+@wrong("batch-leak", name="mean_over_the_batch")
 class MeanOverBatch(TwoGRU):
     def between(self, x):
         return x - tf.reduce_mean(x, axis=0, keepdims=True)
 
 
-@wrong("batch-leak")
-def mean_over_the_batch():
-    return MeanOverBatch()
-
-
+@wrong("future-leak")
 class MeanOverTime(TwoGRU):
     def between(self, x):
         return x - tf.reduce_mean(x, axis=1, keepdims=True)
 
 
-@wrong("future-leak")
-def mean_over_time():
-    return MeanOverTime()
-
-
+@wrong("future-leak", name="sequence_rolled_back")
 class ShiftedBack(TwoGRU):
     def between(self, x):
         return tf.roll(x, shift=-1, axis=1)
 
 
-@wrong("future-leak")
-def sequence_rolled_back():
-    return ShiftedBack()
-
-
+@wrong("future-leak", name="convolution_with_same_padding")
 class Convolved(keras.Model):
     def __init__(self):
         super().__init__()
@@ -185,11 +150,7 @@ class Convolved(keras.Model):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@wrong("future-leak")
-def convolution_with_same_padding():
-    return Convolved()
-
-
+@wrong("future-leak", name="layer_runs_backwards")
 class Backwards(keras.Model):
     def __init__(self):
         super().__init__()
@@ -202,11 +163,7 @@ class Backwards(keras.Model):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@wrong("future-leak")
-def layer_runs_backwards():
-    return Backwards()
-
-
+@wrong("future-leak", name="bidirectional_language_model")
 class BidirectionalLM(keras.Model):
     def __init__(self):
         super().__init__()
@@ -217,11 +174,6 @@ class BidirectionalLM(keras.Model):
     def call(self, inputs, states=None, return_state=False):
         x, *states = self.both(self.embedding(inputs), initial_state=states)
         return (self.dense(x), states) if return_state else self.dense(x)
-
-
-@wrong("future-leak")
-def bidirectional_language_model():
-    return BidirectionalLM()
 
 
 @wrong("future-leak")
@@ -247,6 +199,7 @@ class ByHand(keras.Model):
         return tf.stack(outputs, axis=1), state
 
 
+@wrong("future-leak", name="by_hand_layers_share_a_state")
 class ByHandShared(ByHand):
     def call(self, inputs, state=None, return_state=False):
         if state is None:
@@ -256,11 +209,7 @@ class ByHandShared(ByHand):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@wrong("future-leak")
-def by_hand_layers_share_a_state():
-    return ByHandShared()
-
-
+@wrong("chunk-variance", name="by_hand_states_exchanged")
 class ByHandExchanged(ByHand):
     def call(self, inputs, states=None, return_state=False):
         if states is None:
@@ -270,11 +219,7 @@ class ByHandExchanged(ByHand):
         return (self.dense(x), [s2, s1]) if return_state else self.dense(x)
 
 
-@wrong("chunk-variance")
-def by_hand_states_exchanged():
-    return ByHandExchanged()
-
-
+@wrong("unused-state", name="by_hand_state_unread")
 class StateUnread(keras.Model):
     """A recurrence by hand that accepts its state and begins anew."""
 
@@ -293,11 +238,6 @@ class StateUnread(keras.Model):
             outputs.append(state)
         x = self.dense(tf.stack(outputs, axis=1))
         return (x, state) if return_state else x
-
-
-@wrong("unused-state")
-def by_hand_state_unread():
-    return StateUnread()
 
 
 class TracedUnbuilt(keras.Model):

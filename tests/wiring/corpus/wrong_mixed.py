@@ -8,6 +8,7 @@ from tests.wiring.corpus.case import E, U, V, wrong
 layers = keras.layers
 
 
+@wrong("mixed-state")
 class Averaged(keras.Model):
     def __init__(self):
         super().__init__()
@@ -22,11 +23,7 @@ class Averaged(keras.Model):
         return (self.dense(x), (a + b) / 2) if return_state else self.dense(x)
 
 
-@wrong("mixed-state")
-def averaged():
-    return Averaged()
-
-
+@wrong("mixed-state", name="slice_off_by_four")
 class SliceOff(keras.Model):
     def __init__(self):
         super().__init__()
@@ -43,11 +40,7 @@ class SliceOff(keras.Model):
         return (self.dense(x), tf.concat([s1, s2], axis=1)) if return_state else self.dense(x)
 
 
-@wrong("mixed-state")
-def slice_off_by_four():
-    return SliceOff()
-
-
+@wrong("mixed-state", name="reshape_mixes_batch_and_layer")
 class ReshapedAcross(keras.Model):
     """Stacked on axis 1, taken apart on axis 0."""
 
@@ -68,11 +61,7 @@ class ReshapedAcross(keras.Model):
         return (self.dense(x), tf.stack([s1, s2], axis=1)) if return_state else self.dense(x)
 
 
-@wrong("mixed-state")
-def reshape_mixes_batch_and_layer():
-    return ReshapedAcross()
-
-
+@wrong("mixed-state", name="states_added_up")
 class Summed(keras.Model):
     """The incoming states are added up for both layers."""
 
@@ -88,8 +77,3 @@ class Summed(keras.Model):
         x, *first = self.lstm1(self.embedding(inputs), initial_state=both)
         x, *second = self.lstm2(x, initial_state=both)
         return (self.dense(x), (first, second)) if return_state else self.dense(x)
-
-
-@wrong("mixed-state")
-def states_added_up():
-    return Summed()

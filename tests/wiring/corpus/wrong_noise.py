@@ -66,20 +66,20 @@ def recurrent_dropout_left_on():
     return Recurrent()
 
 
+@wrong("always-random", name="dropout_of_tensorflow_on_the_outputs")
 class Functional(OneGRU):
+    """tf.nn.dropout knows no training flag, and drops the GRU's outputs in every call."""
+
     def call(self, inputs, state=None, return_state=False, training=False):
         x, state = self.gru(self.embedding(inputs), initial_state=state, training=training)
         logits = self.dense(tf.nn.dropout(x, rate=0.2))
         return (logits, state) if return_state else logits
 
 
-@wrong("always-random")
-def dropout_of_tensorflow_on_the_outputs():
-    """tf.nn.dropout knows no training flag, and drops the GRU's outputs in every call."""
-    return Functional()
-
-
+@wrong("always-random", name="gaussian_noise_left_on")
 class Noise(OneGRU):
+    """Noise is added to the embedding in every call."""
+
     def __init__(self):
         super().__init__()
         self.noise = layers.GaussianNoise(0.2)
@@ -88,12 +88,6 @@ class Noise(OneGRU):
         x = self.noise(self.embedding(inputs), training=True)
         x, state = self.gru(x, initial_state=state)
         return (self.dense(x), state) if return_state else self.dense(x)
-
-
-@wrong("always-random")
-def gaussian_noise_left_on():
-    """Noise is added to the embedding in every call."""
-    return Noise()
 
 
 class Block(layers.Layer):
@@ -107,7 +101,10 @@ class Block(layers.Layer):
         return self.drop(y, training=True), state
 
 
+@wrong("always-random", name="spatial_dropout_left_on_in_blocks")
 class Blocks(keras.Model):
+    """Each block drops whole channels in every call."""
+
     def __init__(self):
         super().__init__()
         self.embedding = layers.Embedding(V, E)
@@ -123,23 +120,14 @@ class Blocks(keras.Model):
         return (self.dense(x), new) if return_state else self.dense(x)
 
 
-@wrong("always-random")
-def spatial_dropout_left_on_in_blocks():
-    """Each block drops whole channels in every call."""
-    return Blocks()
-
-
+@wrong("always-random", name="words_dropped_in_every_call")
 class WordsDropped(OneGRU):
+    """Tokens are replaced by 0 at random in every call."""
+
     def call(self, inputs, state=None, return_state=False):
         inputs = tf.where(tf.random.uniform(tf.shape(inputs)) < 0.3, tf.zeros_like(inputs), inputs)
         x, state = self.gru(self.embedding(inputs), initial_state=state)
         return (self.dense(x), state) if return_state else self.dense(x)
-
-
-@wrong("always-random")
-def words_dropped_in_every_call():
-    """Tokens are replaced by 0 at random in every call."""
-    return WordsDropped()
 
 
 class WeightNoise(layers.Layer):
@@ -160,7 +148,10 @@ class WeightNoise(layers.Layer):
         return tf.matmul(x, tf.broadcast_to(kernel, [tf.shape(x)[0], *kernel.shape]))
 
 
+@wrong("always-random", name="bayesian_output_layer")
 class Bayesian(keras.Model):
+    """The output layer draws its weights anew in every call."""
+
     def __init__(self):
         super().__init__()
         self.embedding = layers.Embedding(V, E)
@@ -170,9 +161,3 @@ class Bayesian(keras.Model):
     def call(self, inputs, state=None, return_state=False):
         x, state = self.gru(self.embedding(inputs), initial_state=state)
         return (self.dense(x), state) if return_state else self.dense(x)
-
-
-@wrong("always-random")
-def bayesian_output_layer():
-    """The output layer draws its weights anew in every call."""
-    return Bayesian()

@@ -18,7 +18,10 @@ def graph_hands_on_h_alone():
     return keras.Model([ids, h], [layers.Dense(V)(x), new_h])
 
 
+@wrong("dropped-state", name="upper_lstm_of_two_loses_its_c")
 class UpperLosesC(keras.Model):
+    """The upper LSTM's c is not returned and begins at zero; the lower LSTM is right."""
+
     def __init__(self):
         super().__init__()
         self.embedding = layers.Embedding(V, E)
@@ -32,12 +35,6 @@ class UpperLosesC(keras.Model):
         x, h1, c1 = self.lower(self.embedding(inputs), initial_state=[h1, c1])
         x, h2, _ = self.upper(x, initial_state=[h2, zeros])
         return (self.dense(x), (h1, c1, h2)) if return_state else self.dense(x)
-
-
-@wrong("dropped-state")
-def upper_lstm_of_two_loses_its_c():
-    """The upper LSTM's c is not returned and begins at zero; the lower LSTM is right."""
-    return UpperLosesC()
 
 
 class Stacked(keras.Model):
@@ -54,37 +51,28 @@ class Stacked(keras.Model):
         return (self.dense(x), self.handed_on(h1, c1, h2, c2)) if return_state else self.dense(x)
 
 
+@wrong("crossed-state", name="stacked_cells_lower_c_from_upper_h")
 class CFromH(Stacked):
+    """The lower cell's c is the upper cell's h."""
+
     def handed_on(self, h1, c1, h2, c2):
         return [[h1, h2], [h2, c2]]
 
 
-@wrong("crossed-state")
-def stacked_cells_lower_c_from_upper_h():
-    """The lower cell's c is the upper cell's h."""
-    return CFromH()
-
-
+@wrong("crossed-state", name="stacked_cells_exchange_c")
 class CExchanged(Stacked):
+    """Each cell of the stack gets the other's c."""
+
     def handed_on(self, h1, c1, h2, c2):
         return [[h1, c2], [h2, c1]]
 
 
-@wrong("crossed-state")
-def stacked_cells_exchange_c():
-    """Each cell of the stack gets the other's c."""
-    return CExchanged()
-
-
+@wrong("swapped-slots", name="stacked_cells_upper_h_and_c_swapped")
 class WithinTheCell(Stacked):
+    """The upper cell's own h and c change places."""
+
     def handed_on(self, h1, c1, h2, c2):
         return [[h1, c1], [c2, h2]]
-
-
-@wrong("swapped-slots")
-def stacked_cells_upper_h_and_c_swapped():
-    """The upper cell's own h and c change places."""
-    return WithinTheCell()
 
 
 class OneRowReset(keras.Model):
@@ -112,15 +100,12 @@ def upper_layer_reset_for_one_row():
     return OneRowReset()
 
 
+@wrong("shared-state", name="state_shared_for_one_row")
 class OneRowShares(OneRowReset):
+    """The upper layer starts from the lower layer's new state where the batch has one row."""
+
     def call(self, inputs, states=None, return_state=False):
         s1, s2 = states if states is not None else (None, None)
         x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
         x, s2 = self.gru2(x, initial_state=s1 if inputs.shape[0] == 1 else s2)
         return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
-
-
-@wrong("shared-state")
-def state_shared_for_one_row():
-    """The upper layer starts from the lower layer's new state where the batch has one row."""
-    return OneRowShares()

@@ -25,72 +25,60 @@ class TwoStreams(keras.Model):
         return (logits, states) if return_state else logits
 
 
+@wrong("crossed-state", name="two_places_exchanged")
 class Exchanged(TwoStreams):
+    """Each place continues from the state of the other."""
+
     def wired(self, x, y, s1, s2):
         a, n1 = self.gru(x, initial_state=s1)
         b, n2 = self.gru(y, initial_state=s2)
         return a, b, (n2, n1)
 
 
-@wrong("crossed-state")
-def two_places_exchanged():
-    """Each place continues from the state of the other."""
-    return Exchanged()
-
-
+@wrong("shared-state", name="second_place_starts_where_the_first_ended")
 class Chained(TwoStreams):
+    """The second stream starts from the first stream's state at the end of the same segment."""
+
     def wired(self, x, y, s1, s2):
         a, n1 = self.gru(x, initial_state=s1)
         b, n2 = self.gru(y, initial_state=n1)
         return a, b, (n1, n2)
 
 
-@wrong("shared-state")
-def second_place_starts_where_the_first_ended():
-    """The second stream starts from the first stream's state at the end of the same segment."""
-    return Chained()
-
-
+@wrong("crossed-state", name="both_places_start_from_the_first_ones_state")
 class OneForBoth(TwoStreams):
+    """The second stream starts from the first stream's state of the last call, and its own is not read."""
+
     def wired(self, x, y, s1, s2):
         a, n1 = self.gru(x, initial_state=s1)
         b, n2 = self.gru(y, initial_state=s1)
         return a, b, (n1, n2)
 
 
-@wrong("crossed-state")
-def both_places_start_from_the_first_ones_state():
-    """The second stream starts from the first stream's state of the last call, and its own is not read."""
-    return OneForBoth()
-
-
+@wrong("ignored-state", name="second_place_ignores_its_state")
 class SecondIgnored(TwoStreams):
+    """The second stream's state is returned and given back, and still it begins at zero."""
+
     def wired(self, x, y, s1, s2):
         a, n1 = self.gru(x, initial_state=s1)
         b, n2 = self.gru(y)
         return a, b, (n1, n2)
 
 
-@wrong("ignored-state")
-def second_place_ignores_its_state():
-    """The second stream's state is returned and given back, and still it begins at zero."""
-    return SecondIgnored()
-
-
+@wrong("stale-state", name="second_place_returns_the_incoming_state")
 class SecondStale(TwoStreams):
+    """The second stream's incoming state is returned, so that it never moves on."""
+
     def wired(self, x, y, s1, s2):
         a, n1 = self.gru(x, initial_state=s1)
         b, _ = self.gru(y, initial_state=s2)
         return a, b, (n1, s2)
 
 
-@wrong("stale-state")
-def second_place_returns_the_incoming_state():
-    """The second stream's incoming state is returned, so that it never moves on."""
-    return SecondStale()
-
-
+@wrong("mixed-state", name="two_places_averaged")
 class Averaged(TwoStreams):
+    """Both places start from the mean of their states."""
+
     def wired(self, x, y, s1, s2):
         mean = (s1 + s2) / 2
         a, n1 = self.gru(x, initial_state=mean)
@@ -98,23 +86,14 @@ class Averaged(TwoStreams):
         return a, b, (n1, n2)
 
 
-@wrong("mixed-state")
-def two_places_averaged():
-    """Both places start from the mean of their states."""
-    return Averaged()
-
-
+@wrong("misplaced-state", name="rows_rolled_at_the_second_place")
 class SecondRolled(TwoStreams):
+    """The second stream's rows move by one between calls."""
+
     def wired(self, x, y, s1, s2):
         a, n1 = self.gru(x, initial_state=s1)
         b, n2 = self.gru(y, initial_state=s2)
         return a, b, (n1, tf.roll(n2, 1, axis=0))
-
-
-@wrong("misplaced-state")
-def rows_rolled_at_the_second_place():
-    """The second stream's rows move by one between calls."""
-    return SecondRolled()
 
 
 class ThreeStreams(keras.Model):
@@ -137,26 +116,20 @@ class ThreeStreams(keras.Model):
         return (logits, self.handed_on(new)) if return_state else logits
 
 
+@wrong("crossed-state", name="three_places_rotated")
 class Rotated(ThreeStreams):
+    """The list is turned by one, so that each of the three places gets the next one's state."""
+
     def handed_on(self, new):
         return [*new[1:], new[0]]
 
 
-@wrong("crossed-state")
-def three_places_rotated():
-    """The list is turned by one, so that each of the three places gets the next one's state."""
-    return Rotated()
-
-
+@wrong("crossed-state", name="last_two_of_three_places_exchanged")
 class LastExchanged(ThreeStreams):
+    """The first place is right, and the other two get each other's state."""
+
     def handed_on(self, new):
         return [new[0], new[2], new[1]]
-
-
-@wrong("crossed-state")
-def last_two_of_three_places_exchanged():
-    """The first place is right, and the other two get each other's state."""
-    return LastExchanged()
 
 
 class ThirdDropped(keras.Model):
@@ -211,26 +184,20 @@ class LSTMStreams(keras.Model):
         return (logits, self.handed_on(h1, c1, h2, c2)) if return_state else logits
 
 
+@wrong("crossed-state", name="only_c_exchanged_between_places")
 class CellsExchanged(LSTMStreams):
+    """Each place keeps its h, and gets the c of the other place."""
+
     def handed_on(self, h1, c1, h2, c2):
         return [[h1, c2], [h2, c1]]
 
 
-@wrong("crossed-state")
-def only_c_exchanged_between_places():
-    """Each place keeps its h, and gets the c of the other place."""
-    return CellsExchanged()
-
-
+@wrong("swapped-slots", name="h_and_c_swapped_at_the_second_place")
 class SecondSwapped(LSTMStreams):
+    """The second place's own h and c change places; the first place is right."""
+
     def handed_on(self, h1, c1, h2, c2):
         return [[h1, c1], [c2, h2]]
-
-
-@wrong("swapped-slots")
-def h_and_c_swapped_at_the_second_place():
-    """The second place's own h and c change places; the first place is right."""
-    return SecondSwapped()
 
 
 class StatefulTwice(keras.Model):

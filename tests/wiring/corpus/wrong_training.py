@@ -20,7 +20,10 @@ class TwoGRU(keras.Model):
         return tf.zeros((tf.shape(inputs)[0], U)), tf.zeros((tf.shape(inputs)[0], U))
 
 
+@wrong("shared-state", name="training_shares_the_state")
 class Shares(TwoGRU):
+    """In training, the second layer starts from the first layer's new state."""
+
     def call(self, inputs, states=None, return_state=False, training=False):
         s1, s2 = states if states is not None else self.begin(inputs)
         x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
@@ -28,13 +31,10 @@ class Shares(TwoGRU):
         return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
 
 
-@wrong("shared-state")
-def training_shares_the_state():
-    """In training, the second layer starts from the first layer's new state."""
-    return Shares()
-
-
+@wrong("misplaced-state", name="training_reverses_the_rows")
 class Shuffles(TwoGRU):
+    """In training, a row continues from the state of another row."""
+
     def call(self, inputs, states=None, return_state=False, training=False):
         s1, s2 = states if states is not None else self.begin(inputs)
         x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
@@ -44,13 +44,10 @@ class Shuffles(TwoGRU):
         return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
 
 
-@wrong("misplaced-state")
-def training_reverses_the_rows():
-    """In training, a row continues from the state of another row."""
-    return Shuffles()
-
-
+@wrong("stale-state", name="training_returns_the_incoming_states")
 class Returns(TwoGRU):
+    """In training, the incoming states are returned for the new ones."""
+
     def call(self, inputs, states=None, return_state=False, training=False):
         given = states if states is not None else self.begin(inputs)
         x, s1 = self.gru1(self.embedding(inputs), initial_state=given[0])
@@ -59,13 +56,10 @@ class Returns(TwoGRU):
         return (self.dense(x), new) if return_state else self.dense(x)
 
 
-@wrong("stale-state")
-def training_returns_the_incoming_states():
-    """In training, the incoming states are returned for the new ones."""
-    return Returns()
-
-
+@wrong("ignored-state", name="training_ignores_the_states")
 class Forgets(TwoGRU):
+    """In training, the states that were returned and given back are replaced by zeros."""
+
     def call(self, inputs, states=None, return_state=False, training=False):
         if states is None or training:
             states = self.begin(inputs)
@@ -74,13 +68,10 @@ class Forgets(TwoGRU):
         return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
 
 
-@wrong("ignored-state")
-def training_ignores_the_states():
-    """In training, the states that were returned and given back are replaced by zeros."""
-    return Forgets()
-
-
+@wrong("dropped-state", name="training_drops_the_upper_layers_state")
 class Drops(TwoGRU):
+    """In training, the upper layer begins at zero in each call, and its new state is thrown away."""
+
     def call(self, inputs, states=None, return_state=False, training=False):
         s1, s2 = states if states is not None else self.begin(inputs)
         x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
@@ -91,13 +82,10 @@ class Drops(TwoGRU):
         return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
 
 
-@wrong("dropped-state")
-def training_drops_the_upper_layers_state():
-    """In training, the upper layer begins at zero in each call, and its new state is thrown away."""
-    return Drops()
-
-
+@wrong("mixed-state", name="training_averages_the_states")
 class Averages(TwoGRU):
+    """In training, both layers start from the mean of the two states."""
+
     def call(self, inputs, states=None, return_state=False, training=False):
         s1, s2 = states if states is not None else self.begin(inputs)
         if training:
@@ -105,12 +93,6 @@ class Averages(TwoGRU):
         x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
         x, s2 = self.gru2(x, initial_state=s2)
         return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
-
-
-@wrong("mixed-state")
-def training_averages_the_states():
-    """In training, both layers start from the mean of the two states."""
-    return Averages()
 
 
 class LooksAhead(TwoGRU):
@@ -148,7 +130,10 @@ class Block(layers.Layer):
         return x, ([c, h] if training else [h, c])
 
 
+@wrong("swapped-slots", name="training_swaps_h_and_c_in_a_block")
 class FlagFromKeras(keras.Model):
+    """In training, the block returns its LSTM's c before its h."""
+
     def __init__(self):
         super().__init__()
         self.embedding = layers.Embedding(V, E)
@@ -160,13 +145,10 @@ class FlagFromKeras(keras.Model):
         return (self.dense(x), states) if return_state else self.dense(x)
 
 
-@wrong("swapped-slots")
-def training_swaps_h_and_c_in_a_block():
-    """In training, the block returns its LSTM's c before its h."""
-    return FlagFromKeras()
-
-
+@wrong("crossed-state", name="training_collects_the_states_from_the_top")
 class Reversed(keras.Model):
+    """In training, the list of states is built from the top layer down, and read from the bottom up."""
+
     def __init__(self):
         super().__init__()
         self.embedding = layers.Embedding(V, E)
@@ -182,9 +164,3 @@ class Reversed(keras.Model):
             x, n = rnn(self.drop(x, training=training), initial_state=state, training=training)
             new.insert(0 if training else len(new), n)
         return (self.dense(x), new) if return_state else self.dense(x)
-
-
-@wrong("crossed-state")
-def training_collects_the_states_from_the_top():
-    """In training, the list of states is built from the top layer down, and read from the bottom up."""
-    return Reversed()

@@ -16,17 +16,14 @@ class OneLSTM(keras.Model):
         self.dense = layers.Dense(V)
 
 
+@wrong("swapped-slots", name="h_and_c_swapped")
 class Swapped(OneLSTM):
     def call(self, inputs, states=None, return_state=False):
         x, h, c = self.lstm(self.embedding(inputs), initial_state=states)
         return (self.dense(x), [c, h]) if return_state else self.dense(x)
 
 
-@wrong("swapped-slots")
-def h_and_c_swapped():
-    return Swapped()
-
-
+@wrong("swapped-slots", name="h_and_c_swapped_on_the_way_in")
 class SwappedOnTheWayIn(OneLSTM):
     def call(self, inputs, states=None, return_state=False):
         if states is not None:
@@ -36,22 +33,14 @@ class SwappedOnTheWayIn(OneLSTM):
         return (self.dense(x), (h, c)) if return_state else self.dense(x)
 
 
-@wrong("swapped-slots")
-def h_and_c_swapped_on_the_way_in():
-    return SwappedOnTheWayIn()
-
-
+@wrong("swapped-slots", name="h_given_as_c")
 class SameTwice(OneLSTM):
     def call(self, inputs, states=None, return_state=False):
         x, h, _ = self.lstm(self.embedding(inputs), initial_state=states)
         return (self.dense(x), [h, h]) if return_state else self.dense(x)
 
 
-@wrong("swapped-slots")
-def h_given_as_c():
-    return SameTwice()
-
-
+@wrong("swapped-slots", name="one_state_starts_both")
 class OneState(OneLSTM):
     """Only h is kept, and it starts both."""
 
@@ -61,11 +50,7 @@ class OneState(OneLSTM):
         return (self.dense(x), h) if return_state else self.dense(x)
 
 
-@wrong("swapped-slots")
-def one_state_starts_both():
-    return OneState()
-
-
+@wrong("swapped-slots", declare=("causal=false",))
 class DirectionsSwapped(keras.Model):
     def __init__(self):
         super().__init__()
@@ -78,11 +63,6 @@ class DirectionsSwapped(keras.Model):
         return (self.dense(x), [backward, forward]) if return_state else self.dense(x)
 
 
-@wrong("swapped-slots", declare=("causal=false",))
-def directions_swapped():
-    return DirectionsSwapped()
-
-
 class OneGRU(keras.Model):
     def __init__(self, units=U):
         super().__init__()
@@ -91,17 +71,14 @@ class OneGRU(keras.Model):
         self.dense = layers.Dense(V)
 
 
+@wrong("misplaced-state", name="rows_rolled")
 class Rolled(OneGRU):
     def call(self, inputs, state=None, return_state=False):
         x, state = self.gru(self.embedding(inputs), initial_state=state)
         return (self.dense(x), tf.roll(state, shift=1, axis=0)) if return_state else self.dense(x)
 
 
-@wrong("misplaced-state")
-def rows_rolled():
-    return Rolled()
-
-
+@wrong("misplaced-state", name="units_reversed")
 class Reversed(OneGRU):
     def call(self, inputs, state=None, return_state=False):
         x, state = self.gru(self.embedding(inputs), initial_state=state)
@@ -109,10 +86,6 @@ class Reversed(OneGRU):
 
 
 @wrong("misplaced-state")
-def units_reversed():
-    return Reversed()
-
-
 class Transposed(OneGRU):
     """Batch and units are of the same size, so nothing fails."""
 
@@ -124,11 +97,7 @@ class Transposed(OneGRU):
         return (self.dense(x), tf.transpose(state)) if return_state else self.dense(x)
 
 
-@wrong("misplaced-state")
-def transposed():
-    return Transposed()
-
-
+@wrong("misplaced-state", name="every_row_gets_the_first")
 class WrongBeams(OneGRU):
     def call(self, inputs, state=None, return_state=False):
         if state is not None:
@@ -137,11 +106,7 @@ class WrongBeams(OneGRU):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@wrong("misplaced-state")
-def every_row_gets_the_first():
-    return WrongBeams()
-
-
+@wrong("stale-state", name="incoming_state_returned")
 class ReturnsIncoming(OneGRU):
     def call(self, inputs, state=None, return_state=False):
         if state is None:
@@ -150,11 +115,7 @@ class ReturnsIncoming(OneGRU):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@wrong("stale-state")
-def incoming_state_returned():
-    return ReturnsIncoming()
-
-
+@wrong("stale-state", name="state_of_the_first_call_for_ever")
 class LSTMReturnsIncoming(OneLSTM):
     def call(self, inputs, states=None, return_state=False):
         x, h, c = self.lstm(self.embedding(inputs), initial_state=states)
@@ -163,11 +124,7 @@ class LSTMReturnsIncoming(OneLSTM):
         return (self.dense(x), [h, c]) if return_state else self.dense(x)
 
 
-@wrong("stale-state")
-def state_of_the_first_call_for_ever():
-    return LSTMReturnsIncoming()
-
-
+@wrong("stale-state", name="first_initial_state_cached")
 class CachedStart:
     def __init__(self):
         self.net = OneGRU()
@@ -181,10 +138,6 @@ class CachedStart:
 
 
 @wrong("stale-state")
-def first_initial_state_cached():
-    return CachedStart()
-
-
 class OneCallBehind:
     """The state of the call before the last."""
 
@@ -197,22 +150,14 @@ class OneCallBehind:
         return self.net.dense(x), (new if last is None else last, new)
 
 
-@wrong("stale-state")
-def one_call_behind():
-    return OneCallBehind()
-
-
+@wrong("ignored-state", name="accepted_and_never_used")
 class Ignored(OneGRU):
     def call(self, inputs, state=None, return_state=False):
         x, state = self.gru(self.embedding(inputs))
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@wrong("ignored-state")
-def accepted_and_never_used():
-    return Ignored()
-
-
+@wrong("ignored-state", name="reset_at_each_call")
 class ResetEachCall(OneLSTM):
     def call(self, inputs, states=None, return_state=False):
         states = [tf.zeros((tf.shape(inputs)[0], U))] * 2
@@ -220,11 +165,7 @@ class ResetEachCall(OneLSTM):
         return (self.dense(x), [h, c]) if return_state else self.dense(x)
 
 
-@wrong("ignored-state")
-def reset_at_each_call():
-    return ResetEachCall()
-
-
+@wrong("ignored-state", name="state_times_zero")
 class TimesZero(OneGRU):
     def call(self, inputs, state=None, return_state=False):
         if state is not None:
@@ -233,11 +174,7 @@ class TimesZero(OneGRU):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@wrong("ignored-state")
-def state_times_zero():
-    return TimesZero()
-
-
+@wrong("ignored-state", name="half_of_the_state_kept")
 class HalfKept(OneGRU):
     def call(self, inputs, state=None, return_state=False):
         if state is not None:
@@ -246,11 +183,7 @@ class HalfKept(OneGRU):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@wrong("ignored-state")
-def half_of_the_state_kept():
-    return HalfKept()
-
-
+@wrong("ignored-state", name="cell_state_reset")
 class OnlyHKept(OneLSTM):
     def call(self, inputs, states=None, return_state=False):
         given = None if states is None else [states[0], tf.zeros_like(states[1])]
@@ -258,11 +191,7 @@ class OnlyHKept(OneLSTM):
         return (self.dense(x), [h, c]) if return_state else self.dense(x)
 
 
-@wrong("ignored-state")
-def cell_state_reset():
-    return OnlyHKept()
-
-
+@wrong("ignored-state", name="stateful_layer_reset_in_call")
 class StatefulReset(keras.Model):
     def __init__(self):
         super().__init__()
@@ -276,11 +205,6 @@ class StatefulReset(keras.Model):
         return self.dense(self.gru(self.embedding(inputs)))
 
 
-@wrong("ignored-state")
-def stateful_layer_reset_in_call():
-    return StatefulReset()
-
-
 class TwoGRU(keras.Model):
     def __init__(self):
         super().__init__()
@@ -290,6 +214,7 @@ class TwoGRU(keras.Model):
         self.dense = layers.Dense(V)
 
 
+@wrong("dropped-state", name="second_layer_not_carried")
 class SecondDropped(TwoGRU):
     def call(self, inputs, state=None, return_state=False):
         x, state = self.gru1(self.embedding(inputs), initial_state=state)
@@ -297,11 +222,7 @@ class SecondDropped(TwoGRU):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@wrong("dropped-state")
-def second_layer_not_carried():
-    return SecondDropped()
-
-
+@wrong("dropped-state", name="first_layer_not_carried")
 class FirstDropped(TwoGRU):
     def call(self, inputs, state=None, return_state=False):
         x, _ = self.gru1(self.embedding(inputs))
@@ -309,11 +230,7 @@ class FirstDropped(TwoGRU):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@wrong("dropped-state")
-def first_layer_not_carried():
-    return FirstDropped()
-
-
+@wrong("dropped-state", name="takes_states_and_returns_none")
 class NothingReturned(TwoGRU):
     def call(self, inputs, states=None):
         s1, s2 = states if states is not None else (None, None)
@@ -322,11 +239,7 @@ class NothingReturned(TwoGRU):
         return self.dense(x)
 
 
-@wrong("dropped-state")
-def takes_states_and_returns_none():
-    return NothingReturned()
-
-
+@wrong("dropped-state", name="one_of_two_is_stateful")
 class OneStateful(keras.Model):
     """One layer is stateful, its neighbour is not."""
 
@@ -341,11 +254,7 @@ class OneStateful(keras.Model):
         return self.dense(self.forgotten(self.carried(self.embedding(inputs))))
 
 
-@wrong("dropped-state")
-def one_of_two_is_stateful():
-    return OneStateful()
-
-
+@wrong("random-state", name="random_at_every_call")
 class RandomStart(OneGRU):
     def call(self, inputs, state=None, return_state=False):
         state = tf.random.normal((tf.shape(inputs)[0], U))
@@ -353,11 +262,7 @@ class RandomStart(OneGRU):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@wrong("random-state")
-def random_at_every_call():
-    return RandomStart()
-
-
+@wrong("random-state", name="keras_random_at_every_call")
 class KerasRandomStart(OneGRU):
     def call(self, inputs, state=None, return_state=False):
         given = keras.random.uniform((inputs.shape[0], U))
@@ -365,11 +270,7 @@ class KerasRandomStart(OneGRU):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@wrong("random-state")
-def keras_random_at_every_call():
-    return KerasRandomStart()
-
-
+@wrong("noisy-state", name="noise_on_the_state")
 class NoisyState(OneGRU):
     def call(self, inputs, state=None, return_state=False):
         x, state = self.gru(self.embedding(inputs), initial_state=state)
@@ -377,18 +278,9 @@ class NoisyState(OneGRU):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@wrong("noisy-state")
-def noise_on_the_state():
-    return NoisyState()
-
-
+@wrong("noisy-state", name="dropout_at_inference")
 class AlwaysDropout(OneGRU):
     def call(self, inputs, state=None, return_state=False):
         x, state = self.gru(self.embedding(inputs), initial_state=state)
         state = tf.nn.dropout(state, 0.3)
         return (self.dense(x), state) if return_state else self.dense(x)
-
-
-@wrong("noisy-state")
-def dropout_at_inference():
-    return AlwaysDropout()

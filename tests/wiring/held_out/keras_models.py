@@ -200,6 +200,7 @@ def tokens_since_a_boundary_restart():
     return Conditional(Boundaries(restarts=True))
 
 
+@right(name="skip_rnn")
 class Skipping(keras.Model):
     """A skip RNN: the cell moves where a gate of the token and the state is open."""
 
@@ -222,11 +223,6 @@ class Skipping(keras.Model):
             outputs.append(state)
         logits = self.dense(tf.stack(outputs, axis=1))
         return (logits, state) if return_state else logits
-
-
-@right()
-def skip_rnn():
-    return Skipping()
 
 
 @wrong("chunk-variance")
@@ -286,6 +282,7 @@ def cleared_by_a_newline_in_row_0():
     return rnneval.wrap(model, vocabulary=list("abcd\nefghij"))
 
 
+@right(name="a_rows_own_end_of_text_clears_it_from_there_on")
 class Resetting(keras.Model):
     """A row's state is cleared after the row's own end of text, from the next token on; or that of all rows."""
 
@@ -306,11 +303,6 @@ class Resetting(keras.Model):
             outputs.append(y)
         logits = self.dense(tf.stack(outputs, axis=1))
         return (logits, state) if return_state else logits
-
-
-@right()
-def a_rows_own_end_of_text_clears_it_from_there_on():
-    return Resetting()
 
 
 @wrong("batch-leak")
@@ -347,6 +339,7 @@ def rows_sorted_by_length_and_the_state_not_put_back():
     return Sorted(state_put_back=False)
 
 
+@right(name="padding_skipped")
 class MaskedPadding(keras.Model):
     """Id 0 is padding: the layers skip it."""
 
@@ -364,11 +357,6 @@ class MaskedPadding(keras.Model):
         x, a = self.l1(x, initial_state=a, mask=mask)
         x, b = self.l2(x, initial_state=b, mask=mask)
         return (self.dense(x), (a, b)) if return_state else self.dense(x)
-
-
-@right()
-def padding_skipped():
-    return MaskedPadding()
 
 
 @wrong("future-leak")

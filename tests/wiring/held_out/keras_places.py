@@ -38,6 +38,7 @@ def one_lstm_cell_stacked_twice():
     return Cells([layers.LSTMCell(U)] * 2)
 
 
+@right(name="dropout_of_the_second_layer_in_training")
 class DroppedOut(keras.Model):
     """Dropout in the second layer, in training or always; or on what lies between the layers."""
 
@@ -54,11 +55,6 @@ class DroppedOut(keras.Model):
         x = self.drop(x, training=training or self.always)
         x, b = self.l2(x, initial_state=b, training=training or self.always)
         return (self.dense(x), (a, b)) if return_state else self.dense(x)
-
-
-@right()
-def dropout_of_the_second_layer_in_training():
-    return DroppedOut()
 
 
 @wrong("always-random", layer="l2")
@@ -79,6 +75,7 @@ def dropout_between_the_layers_always_on():
 # A memory beside the GRU
 
 
+@right(name="position_carried")
 class Positions(keras.Model):
     """Embeddings of positions, which repeat after 13 tokens; the position is a part of the state."""
 
@@ -98,11 +95,6 @@ class Positions(keras.Model):
         return (self.dense(x), (state, position)) if return_state else self.dense(x)
 
 
-@right()
-def position_carried():
-    return Positions()
-
-
 @wrong("chunk-variance", layer=OUTSIDE)
 def position_lost_between_calls():
     return Positions("lost")
@@ -113,6 +105,7 @@ def position_counted_twice():
     return Positions("doubled")
 
 
+@right(name="token_shift_carried")
 class Shift(keras.Model):
     """A token shift: each input is mixed with the one before it, which is a part of the state."""
 
@@ -131,11 +124,6 @@ class Shift(keras.Model):
         return (self.dense(y), (state, last)) if return_state else self.dense(y)
 
 
-@right()
-def token_shift_carried():
-    return Shift()
-
-
 @wrong("chunk-variance", layer=OUTSIDE)
 def token_shift_lost_between_calls():
     return Shift("lost")
@@ -147,6 +135,7 @@ def token_shift_applied_twice_at_a_cut():
     return Shift("doubled")
 
 
+@right(name="attention_over_a_memory_that_is_carried")
 class Attention(keras.Model):
     """A GRU over the embeddings, and attention over the last four of them, which are a part of the state."""
 
@@ -166,11 +155,6 @@ class Attention(keras.Model):
         logits = self.dense(tf.concat([y, tf.reduce_sum(weights * windows, axis=2)], axis=-1))
         memory = (tf.concat([seen, x], axis=1) if self.fault == "doubled" else seen)[:, -4:]
         return (logits, (state, memory)) if return_state else logits
-
-
-@right()
-def attention_over_a_memory_that_is_carried():
-    return Attention()
 
 
 @wrong("chunk-variance", layer=OUTSIDE)
@@ -196,12 +180,14 @@ class Session:
         return self.dense(x), state
 
 
+@right(name="states_passed_in_a_list")
 class Explicit(Session):
     def __call__(self, ids, states=None):
         logits, state = self.read(ids, states[0] if states else None)
         return logits, [state]
 
 
+@wrong("leftover-state", name="default_list_of_states_filled_in_place")
 class FilledInPlace(Session):
     def __call__(self, ids, states=[]):  # noqa: B006 - the fault
         logits, state = self.read(ids, states[0] if states else None)
@@ -209,36 +195,18 @@ class FilledInPlace(Session):
         return logits, list(states)
 
 
-@right()
-def states_passed_in_a_list():
-    return Explicit()
-
-
-@wrong("leftover-state")
-def default_list_of_states_filled_in_place():
-    return FilledInPlace()
-
-
+@right(name="states_passed_in_a_dict")
 class ExplicitDict(Session):
     def __call__(self, ids, states=None):
         logits, state = self.read(ids, (states or {}).get("gru"))
         return logits, {"gru": state}
 
 
+@wrong("leftover-state", name="default_dict_of_states_filled_in_place")
 class FilledDict(Session):
     def __call__(self, ids, states={}):  # noqa: B006 - the fault
         logits, states["gru"] = self.read(ids, states.get("gru"))
         return logits, states
-
-
-@right()
-def states_passed_in_a_dict():
-    return ExplicitDict()
-
-
-@wrong("leftover-state")
-def default_dict_of_states_filled_in_place():
-    return FilledDict()
 
 
 # Half precision
@@ -274,6 +242,7 @@ def float16_stack_with_a_stale_state():
     return Stack("returns the incoming state", dtype="float16")
 
 
+@right(name="bfloat16_with_a_scalar_in_the_state")
 class Scaled(keras.Model):
     """In bfloat16, with a learned scalar, and another scalar that is handed on as a part of the state."""
 
@@ -293,11 +262,6 @@ class Scaled(keras.Model):
         if self.drops:
             state = tf.zeros_like(state)
         return (self.dense(x * keep), (state, keep)) if return_state else self.dense(x * keep)
-
-
-@right()
-def bfloat16_with_a_scalar_in_the_state():
-    return Scaled()
 
 
 @wrong("dropped-state", layer="gru")
@@ -371,6 +335,7 @@ def graph_with_the_cs_of_two_layers_exchanged():
     return graph("half crossed")
 
 
+@right(name="cells_in_a_loop")
 class CellLoop(keras.Model):
     """Two LSTM cells in a loop over the tokens."""
 
@@ -395,11 +360,6 @@ class CellLoop(keras.Model):
             high = begun
         logits = self.dense(tf.stack(outputs, axis=1))
         return (logits, (low, high)) if return_state else logits
-
-
-@right()
-def cells_in_a_loop():
-    return CellLoop()
 
 
 @wrong("swapped-slots", layer="high")
@@ -432,6 +392,7 @@ class Faded(layers.Layer):
         return tf.stack(outputs, axis=1), state
 
 
+@wrong("chunk-variance", name="state_fades_between_calls")
 class Fading(keras.Model):
     def __init__(self):
         super().__init__()
@@ -442,16 +403,12 @@ class Fading(keras.Model):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@wrong("chunk-variance")
-def state_fades_between_calls():
-    return Fading()
-
-
 @right(declare=("chunked=rnn.cell",))
 def state_fades_between_calls_as_declared():
     return Fading()
 
 
+@wrong("chunk-variance", name="state_normalised_between_calls")
 class Normalised(keras.Model):
     def __init__(self):
         super().__init__()
@@ -462,11 +419,6 @@ class Normalised(keras.Model):
         x, state = self.gru(self.embedding(inputs), initial_state=state)
         state = self.norm(state)
         return (self.dense(x), state) if return_state else self.dense(x)
-
-
-@wrong("chunk-variance")
-def state_normalised_between_calls():
-    return Normalised()
 
 
 @right(declare=("chunked=gru",))

@@ -3,9 +3,7 @@
 from typing import Any
 
 from rnneval.models.keras.lm import eagerly
-from rnneval.wiring.keras.gathering import intervene
-from rnneval.wiring.keras.probe import run_stubbed
-from rnneval.wiring.keras.provenance import origins_of
+from rnneval.wiring.keras.probe import intervene, run_stubbed
 from rnneval.wiring.keras.subject import make_ready
 from tests.wiring.corpus.case import Case
 
@@ -15,10 +13,9 @@ def compare(case: Case) -> dict[str, Any]:
     model = case.build()  # before: a builder may switch tracing on and off itself
     with eagerly():
         ready = make_ready(model, None)
-        recording = run_stubbed(ready, 0, listen=True)
-        by_tape = {(a.event, a.slot): a.sources for a in origins_of(recording, by_tape=True).arrivals}
+        by_tape = {(a.event, a.slot): a.sources for a in run_stubbed(ready, 0, listen=True).arrivals}
         try:
-            by_hand = intervene(ready, 0, recording, by_tape)
+            by_hand = intervene(ready, 0, by_tape)
         except RuntimeError as error:
             return {"name": case.name, "slots": 0, "differ": [], "why": str(error)}
     differ = [

@@ -5,8 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rnneval.errors import UsageError
 from rnneval.evaluate.check import check
+from rnneval.models.keras.lm import eagerly
 from rnneval.wiring.keras.snapshot import Snapshot
+from rnneval.wiring.keras.subject import make_ready
+from tests.wiring.corpus import right_cells
 from tests.wiring.corpus.case import E, U, V
 
 layers = keras.layers
@@ -152,3 +156,42 @@ def test_an_attribute_that_came_to_hold_a_variable_is_put_back():
     snapshot.restore()
     np.testing.assert_array_equal(model.memory.numpy(), carried)
     assert carried.any()
+
+
+class KeepsItsMemory(MakesItsMemory):
+    """Right: the memory is made in the first call, which leaves its last state there; the reset clears it."""
+
+    def reset_state(self):
+        if self.memory is not None:
+            self.memory.assign(tf.zeros((2, U)))
+
+    def __call__(self, ids):
+        x, state = self.gru(self.embedding(ids), initial_state=None if self.memory is None else self.memory + 0.0)
+        if self.memory is None:
+            self.memory = tf.Variable(state, trainable=False)
+        self.memory.assign(state)
+        return self.dense(x)
+
+
+def test_each_reading_begins_where_the_models_own_reset_does():
+    with eagerly():
+        ready = make_ready(KeepsItsMemory(), None)
+        ids = np.full((2, 3), 5, np.int32)
+        (first,) = ready.run([ids])
+        ready.model.reset_state()
+        np.testing.assert_array_equal(first, ready.model(tf.constant(ids)))
+    assert check(KeepsItsMemory()).verdict == "pass"
+
+
+@pytest.mark.filterwarnings("ignore:.*(build|unbuilt):UserWarning")
+def test_a_model_that_cannot_be_built_leaves_nothing_for_the_next():
+    """TensorFlow makes no orthogonal matrix in bfloat16, so that Keras' variables wait for their values."""
+    orthogonal = OneGRU(dtype="bfloat16")
+    orthogonal.gru.cell.recurrent_initializer = keras.initializers.Orthogonal()
+    assert check(orthogonal).verdict == "inconclusive"
+    assert check(OneGRU()).verdict == "pass"
+
+
+def test_a_declaration_about_a_layer_is_refused_where_no_layer_was_seen():
+    with pytest.raises(UsageError, match="no layer gru; its recurrent layers are: none"):
+        check(right_cells.ByHand(), declare=["chunked=gru"])

@@ -12,8 +12,8 @@ from rnneval.records.wiring import Oracle
 from rnneval.wiring.evidence import evidence
 from rnneval.wiring.facts import parse_declarations
 from rnneval.wiring.judging import findings
-from rnneval.wiring.keras.gathering import provenance
 from rnneval.wiring.keras.locating import locate
+from rnneval.wiring.keras.probe import provenance
 from rnneval.wiring.keras.subject import make_ready
 
 layers = keras.layers

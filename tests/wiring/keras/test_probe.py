@@ -11,11 +11,10 @@ import tensorflow as tf
 from rnneval.errors import UsageError
 from rnneval.evaluate.check import check
 from rnneval.models.keras.lm import eagerly
-from rnneval.wiring.evidence import classify
-from rnneval.wiring.facts import Declarations, Source
-from rnneval.wiring.keras import gathering
-from rnneval.wiring.keras.gathering import provenance
-from rnneval.wiring.keras.probe import hook_fires, listening, run_stubbed
+from rnneval.wiring.evidence import evidence
+from rnneval.wiring.facts import Declarations, StateSource
+from rnneval.wiring.keras import gathering, probe
+from rnneval.wiring.keras.probe import hook_fires, listening, provenance, run_stubbed
 from rnneval.wiring.keras.subject import make_ready
 from tests.wiring.corpus import (
     origin,
@@ -32,7 +31,7 @@ layers = keras.layers
 def kinds(build, *, listen):
     with eagerly():
         facts = provenance(make_ready(build(), None), Declarations(), 0, listen=listen)
-    return facts, [item.kind for item in classify(facts)]
+    return facts, [arrival.kind for arrival in evidence(facts).facts.arrivals]
 
 
 def test_the_private_hook_of_tensorflow_fires():
@@ -48,7 +47,7 @@ def test_the_hook_reports_each_op_once_and_leaves_nothing_behind():
     assert seen == ["Reshape"]
 
 
-@pytest.mark.parametrize("build", [right_containers.concatenated_tensor, right_transforms.zoneout_between_calls])
+@pytest.mark.parametrize("build", [right_containers.Concatenated, right_transforms.Zoneout])
 def test_without_the_hook_values_and_intervention_find_a_right_model_right(build):
     facts, found = kinds(build, listen=False)
     assert facts.provenance == "values and intervention"
@@ -56,6 +55,7 @@ def test_without_the_hook_values_and_intervention_find_a_right_model_right(build
 
 
 def test_without_the_hook_a_crossed_state_is_still_found(monkeypatch):
+    monkeypatch.setattr(probe, "hook_fires", lambda: False)
     monkeypatch.setattr(gathering, "hook_fires", lambda: False)
     wiring = check(origin.question())
     assert [finding.rule for finding in wiring.findings[:2]] == ["shared-state", "crossed-state"]
@@ -75,7 +75,7 @@ def test_a_state_that_left_tensorflow_and_was_computed_on_is_found_by_interventi
 
 
 def test_the_line_of_a_call_inside_a_tf_function_is_the_authors():
-    wiring = check(wrong_between_layers.shared_inside_tf_function())
+    wiring = check(wrong_between_layers.InsideTfFunction())
     finding = wiring.findings[0]
     assert finding.rule == "shared-state"
     assert finding.file == inspect.getsourcefile(wrong_between_layers)
@@ -105,21 +105,21 @@ def test_weights_states_and_classes_are_left_as_they_were():
 
 def test_emitted_numbers_are_all_distinct():
     with eagerly():
-        recording = run_stubbed(make_ready(right_structure.blocks(), None), 3, listen=False)
-    values = np.concatenate([np.ravel(t) for run in recording.runs for t in run.emitted])
-    assert len(np.unique(values)) == len(values) == 4 * 2 * 2 * 2 * 8  # calls, layers, slots, rows, units
+        found = run_stubbed(make_ready(right_structure.Blocks(), None), 3, listen=False)
+    # Those of the last call go into no event.
+    values = np.concatenate([np.ravel(state) for event, states in zip(found.events, found.states, strict=True)
+                             for state in states if event.call])  # fmt: skip
+    assert len(np.unique(values)) == len(values) == 3 * 2 * 2 * 2 * 8  # calls, layers, slots, rows, units
 
 
 def test_an_intervention_changes_one_state_and_no_other():
     with eagerly():
-        ready = make_ready(right_containers.list_loop(), None)
-        plain = run_stubbed(ready, 0, listen=False)
-        altered = run_stubbed(ready, 0, listen=False, altered=Source(1, 0))
-    pairs = zip(plain.runs, altered.runs, strict=True)
-    assert [not np.array_equal(a.emitted[0], b.emitted[0]) for a, b in pairs] == [
-        event == 1 for event in range(len(plain.runs))
-    ]
-    assert np.abs(plain.runs[1].emitted[0].numpy() - altered.runs[1].emitted[0].numpy()).min() > 0.5
+        ready = make_ready(right_containers.ListLoop(), None)
+        plain, altered = (run_stubbed(ready, 0, listen=False, altered=source) for source in (None, StateSource(1, 0)))
+    again = 1 + len(plain.units)  # the next event of the same unit
+    pairs = zip(plain.states, altered.states, strict=True)
+    assert [event for event, (a, b) in enumerate(pairs) if not np.array_equal(a, b)] == [again]
+    assert np.abs(plain.states[again][0] - altered.states[again][0]).min() > 0.5
 
 
 def test_a_model_that_raises_is_inconclusive_and_says_so():
@@ -158,7 +158,7 @@ def test_a_right_model_of_tf_function_that_is_not_built_gets_a_warning():
 
 
 def test_half_precision_is_judged_as_a_copy_in_float32():
-    model = right_transforms.mixed_float16()
+    model = right_transforms.HalfPrecision()
     wiring = check(model)
     assert wiring.verdict == "pass"
     assert wiring.oracles["chunk"].largest_difference < wiring.oracles["chunk"].tolerance < 1e-3

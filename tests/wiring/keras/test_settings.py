@@ -39,15 +39,15 @@ def error_of(build, rule):
 @pytest.mark.parametrize(
     ("build", "rule", "layer", "code"),
     [
-        (wrong_noise.gaussian_noise_left_on, "always-random", "noise", "self.noise("),
-        (wrong_noise.dropout_of_tensorflow_on_the_outputs, "always-random", None, "tf.nn.dropout("),
-        (wrong_caches.both_states_kept, "leftover-state", "lower", "self.lower("),
+        (wrong_noise.Noise, "always-random", "noise", "self.noise("),
+        (wrong_noise.Functional, "always-random", None, "tf.nn.dropout("),
+        (wrong_caches.Last, "leftover-state", "lower", "self.lower("),
         (wrong_caches.states_kept_in_a_closure, "leftover-state", "lstm", "lstm(embedding"),
         (wrong_caches.tail_of_the_last_document_kept, "leftover-state", None, "tf.concat("),
-        (wrong_elsewhere.convolution_with_same_padding, "future-leak", "conv", "self.conv("),
-        (wrong_elsewhere.layer_runs_backwards, "future-leak", "gru", "self.gru("),
-        (wrong_elsewhere.mean_over_time, "future-leak", None, "tf.reduce_mean(x, axis=1"),
-        (wrong_elsewhere.time_major_slip, "batch-leak", None, "tf.transpose(x"),
+        (wrong_elsewhere.Convolved, "future-leak", "conv", "self.conv("),
+        (wrong_elsewhere.Backwards, "future-leak", "gru", "self.gru("),
+        (wrong_elsewhere.MeanOverTime, "future-leak", None, "tf.reduce_mean(x, axis=1"),
+        (wrong_elsewhere.TimeMajorSlip, "batch-leak", None, "tf.transpose(x"),
         (wrong_training.training_reads_ahead, "future-leak", "helper", "self.helper("),
         (wrong_parts.upper_layer_reset_for_one_row, "ignored-state", "gru2", "self.gru2("),
     ],
@@ -66,7 +66,7 @@ def test_a_graph_names_the_layer_that_draws():
 
 
 def test_why_no_layer_is_named_where_the_recurrence_is_written_by_hand():
-    finding, _ = error_of(wrong_elsewhere.by_hand_states_exchanged, "chunk-variance")
+    finding, _ = error_of(wrong_elsewhere.ByHandExchanged, "chunk-variance")
     assert finding.layer is None
     assert "the recurrence is written by hand" in finding.message
 
@@ -77,7 +77,7 @@ def test_why_no_layer_is_named_where_the_recurrence_is_written_by_hand():
     [
         right_caches.memory_in_a_weight_on_purpose,
         right_training.zoneout_in_training,
-        right_training.batch_normalisation_between_layers,
+        right_training.Normalised,
         right_elsewhere.one_row_padded_to_two,
     ],
     ids=lambda build: build.__name__,
@@ -190,9 +190,7 @@ def test_open_says_that_dropout_is_always_on():
 
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("looked_at", [True, False])
-@pytest.mark.parametrize(
-    "build", [wrong_noise.graph_with_dropout_on_the_embedding, wrong_noise.dropout_of_tensorflow_on_the_outputs]
-)
+@pytest.mark.parametrize("build", [wrong_noise.graph_with_dropout_on_the_embedding, wrong_noise.Functional])
 def test_a_run_of_a_model_that_draws_is_not_valid(tmp_path, build, looked_at):
     text = tmp_path / "text.txt"
     text.write_text("abcdefghij" * 6, encoding="utf-8")

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnneval.wiring.facts import Source
-from rnneval.wiring.keras.probe import Emissions, Op, listening
-from rnneval.wiring.keras.provenance import Trail, Walk
+from rnneval.wiring.facts import StateSource
+from rnneval.wiring.keras.probe import listening
+from rnneval.wiring.keras.provenance import Emissions, Trail, Walk
 
 SHAPE = (2, 3, 4)
 MOVES = {
@@ -47,17 +47,15 @@ MOVES = {
 def walked(function):
     """Run a function of two emitted tensors, and give its output with what the walk says of it."""
     emissions = Emissions(seed=5)
-    walk, ops, given = Walk(emissions), [], []
+    walk, given = Walk(emissions), []
     for event in range(2):
-        labels, values = emissions.draw(Source(event, 0), SHAPE)
+        labels, values = emissions.draw(StateSource(event, 0), SHAPE)
         given.append(tf.constant(values))
         walk.seed(given[-1], Trail(planes=(labels,), origins=frozenset({event})))
-    with listening(lambda n, i, a, o: ops.append(Op(name=n, inputs=tuple(i), attributes=a, outputs=tuple(o), call=0))):
+    with listening(walk.hear):
         output = function(*given) if function is not tf.identity else function(given[0])
-    for op in ops:
-        walk.step(op)
     values = np.concatenate([tensor.numpy().ravel() for tensor in given])
-    return output.numpy(), walk.trail(output, 0), values, walk
+    return output.numpy(), walk.trail(output), values, walk
 
 
 @pytest.mark.parametrize("name", MOVES)
@@ -72,12 +70,12 @@ def test_arithmetic_keeps_places_and_says_that_it_changed_the_numbers():
     _, trail, _, walk = walked(lambda x, y: 0.5 * x + tf.tanh(y))
     assert trail.transformed
     assert [plane.min() for plane in trail.planes] == [0, 24]
-    assert walk.sources(trail) == {Source(0, 0), Source(1, 0)}
+    assert walk.sources(trail) == {StateSource(0, 0), StateSource(1, 0)}
 
 
 def test_a_product_keeps_sources_and_loses_places():
     _, trail, _, walk = walked(lambda x, _: tf.matmul(x, tf.eye(4)))
-    assert (trail.planes, walk.sources(trail)) == ((), {Source(0, 0)})
+    assert (trail.planes, walk.sources(trail)) == ((), {StateSource(0, 0)})
 
 
 @pytest.mark.parametrize(
@@ -104,4 +102,4 @@ def test_noise_is_seen_where_it_meets_a_state():
 def test_an_op_that_hides_a_function_is_opaque():
     _, trail, _, walk = walked(lambda x, _: tf.py_function(lambda a: a * 2, [x], tf.float32))
     assert trail.opaque == "EagerPyFunc"
-    assert walk.sources(trail) == {Source(0, 0)}
+    assert walk.sources(trail) == {StateSource(0, 0)}
