@@ -19,11 +19,6 @@ WITH_TENSORFLOW = {"models", "wiring", "callbacks", "demo"}
 HEAVY = {"tensorflow", "keras"}
 AT_THE_TOP = {"pyproject.toml", "README.md", "LICENSE", "rnneval", "tests", "benchmarks", "docs"}
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 800, 80
-# Class names that stand twice until their rooms are merged.
-TWICE = {
-    "Called", "Column", "Facts", "Leaf", "Names", "Row", "Run", "Source", "Spans", "StateLeaf", "Step", "Tokens",
-    "Trajectory", "Unit", "Vocabulary", "_Package", "_Reading",
-}  # fmt: skip
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
@@ -174,7 +169,7 @@ def test_no_class_name_stands_for_two_things() -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, set()).add(_name(path))
-    assert {name: where for name, where in places.items() if len(where) > 1 and name not in TWICE} == {}
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
 def test_files_are_small() -> None:

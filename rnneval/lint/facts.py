@@ -339,7 +339,7 @@ def earlier_pass(giver: LayerCall, receiver: LayerCall) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class StateArrival:
+class GivenState:
     """One part of one layer's state: where it comes in, and what will be there at the next call."""
 
     event: LayerCall
@@ -355,7 +355,7 @@ class StateArrival:
         )
 
 
-def arrivals(facts: FileFacts) -> Iterator[StateArrival]:
+def arrivals(facts: FileFacts) -> Iterator[GivenState]:
     """Pair every part of an incoming state with what the function left in its place."""
     for function in facts.functions:
         for carried in function.carried:
@@ -366,7 +366,7 @@ def arrivals(facts: FileFacts) -> Iterator[StateArrival]:
                     if isinstance(value, v.Incoming) and value.carrier == carried.carrier and not value.sliced:
                         left = facts.left_at(carried.left, value.path)
                         if left is not None:
-                            yield StateArrival(event, part, left, carried)
+                            yield GivenState(event, part, left, carried)
 
 
 def shared_arrivals(facts: FileFacts) -> Iterator[tuple[LayerCall, LayerCall]]:

@@ -16,8 +16,8 @@ from rnneval.lint.facts import (
     FileFacts,
     Fit,
     Function,
+    GivenState,
     LayerCall,
-    StateArrival,
     arrivals,
     defaults_of,
     earlier_pass,
@@ -158,7 +158,7 @@ def _crosses(facts: FileFacts, giver: LayerCall, event: LayerCall) -> bool:
     return giver.layer != event.layer and judged(giver) and stacked(facts, giver, event)
 
 
-def _other_giver(facts: FileFacts, arrival: StateArrival) -> LayerCall | None:
+def _other_giver(facts: FileFacts, arrival: GivenState) -> LayerCall | None:
     """Return the other layer whose state is there at the next call; None if it may be the layer's own."""
     found = [facts.events[option.event] for option in v.alternatives(arrival.left) if isinstance(option, v.Emitted)]
     if any(giver.layer == arrival.event.layer for giver in found):
@@ -217,7 +217,7 @@ def _given(facts: FileFacts, event: LayerCall, part: int, value: v.Value) -> str
     return None
 
 
-def _returned(facts: FileFacts, arrival: StateArrival) -> int | None:
+def _returned(facts: FileFacts, arrival: GivenState) -> int | None:
     """Return which part comes back in this part's place, if it is certainly another one of the same layer."""
     if arrival.event.spec.parts not in (2, 4):
         return None
