@@ -48,6 +48,11 @@ class Artefact:
         """The path of the weights to read: the prefix of a SavedModel's checkpoint, else `place`."""
         return self.place / "variables" / "variables" if self.format == "saved-model" else self.place
 
+    @property
+    def outside(self) -> Path:
+        """The path beside which vocabularies are searched: of a TensorFlow checkpoint its folder."""
+        return self.path.absolute().parent if self.format == "tf-checkpoint" else self.path
+
     @cached_property
     def sha256(self) -> str:
         """Hash of the file; of several files, of the names and contents in the order of the names."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rnneval.errors import UsageError
-from rnneval.records.run import Warning  # noqa: A004 - the record's own word
+from rnneval.records.run import Warning, WiringSummary  # noqa: A004 - the record's own word
 from rnneval.records.wiring import Finding, Wiring
 
 _DECLARATIONS = {
@@ -70,22 +70,24 @@ def _require_known_width(model: Any, vocab_size: int | None) -> None:
         raise UsageError(f"vocab_size={vocab_size!r}: a {type(model).__name__} knows its number of ids: leave it out")
 
 
-def fails(wiring: Wiring | None) -> bool:
+def fails(wiring: Wiring | WiringSummary | None) -> bool:
     """Return whether a model fails the check; then none of its runs is valid."""
     return wiring is not None and wiring.verdict == "fail"
 
 
-def depends_on_cut(wiring: Wiring | None) -> bool:
+def depends_on_cut(wiring: Wiring | WiringSummary | None) -> bool:
     """Return whether scores depend on how the text is cut into segments: by a fault, or as its author declared."""
     return fails(wiring) or bool(_failed(wiring) & {"causal", "chunk"})
 
 
-def rows_apart(wiring: Wiring | None) -> bool:
+def rows_apart(wiring: Wiring | WiringSummary | None) -> bool:
     """Return whether no test saw that rows, or calls that came before, change each other's predictions."""
     return _failed(wiring) <= _BLIND_TO_ROWS
 
 
-def _failed(wiring: Wiring | None) -> frozenset[str]:
+def _failed(wiring: Wiring | WiringSummary | None) -> frozenset[str]:
+    if isinstance(wiring, WiringSummary):  # of a run record, which does not hold the tests: any of them may have failed
+        return frozenset({"batch", "chunk"} if fails(wiring) else ())
     oracles = {} if wiring is None else wiring.oracles
     return frozenset(name for name, oracle in oracles.items() if oracle.verdict == "fail")
 
@@ -98,7 +100,7 @@ def declaration_for(finding: Finding) -> str | None:
     return declaration.replace("LAYER", finding.layer) if finding.layer else None
 
 
-def wiring_warnings(wiring: Wiring | None, nats: Mapping[int, float] | None = None) -> list[Warning]:
+def wiring_warnings(wiring: Wiring | WiringSummary | None, nats: Mapping[int, float] | None = None) -> list[Warning]:
     """Return the warnings of a run record about the wiring: inconclusive or wrong; none if it was not checked.
 
     `nats` holds the loss per token of the run by the number of tokens a step, where it was measured.
@@ -112,7 +114,7 @@ def wiring_warnings(wiring: Wiring | None, nats: Mapping[int, float] | None = No
     return []
 
 
-def _failure(wiring: Wiring, nats: Mapping[int, float]) -> str:
+def _failure(wiring: Wiring | WiringSummary, nats: Mapping[int, float]) -> str:
     """Return a sentence on each: the findings, the scores of each cut, and what to do."""
     sentences = [f"the model fails the wiring check ({wiring.reason}), so no score is valid"]
     if nats:

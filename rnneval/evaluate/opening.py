@@ -86,7 +86,7 @@ def _admitted(path: str | os.PathLike[str], options: OpenOptions) -> Iterator[Ar
     """Yield a private copy of a checkpoint, once all is refused that can be without running anything."""
     has_builder = options.builder is not None
     with examined(path, has_builder=has_builder, expect_sha256=options.expect_sha256) as artefact:
-        offered = _FROM_VOCABULARY if artefact.format == "saved-model" or siblings(artefact.path) else ()
+        offered = _FROM_VOCABULARY if artefact.format == "saved-model" or siblings(artefact.outside) else ()
         require_builder_runs(options, everything=artefact.format in FULL_MODELS, offered=offered)
         yield artefact
 

@@ -16,7 +16,7 @@ EPSILON = 2.0**-23
 HALF_TYPES = {"bfloat16": 2.0**-7, "float16": 2.0**-10}
 """The same for the types of half precision."""
 ASSUMED_NOISE = 1e-5
-"""Noise of a model none of whose numbers can be moved: three times the largest that was seen in right models."""
+"""Least noise of a model whose weights cannot be moved: three times the largest that was seen in right models."""
 _SMALLEST_TOLERANCE = 1e-5
 _MOST_NOISE = 1e-4  # a tolerance above ten times this would hide faults
 _TIMES_NOISE, _TIMES_HALF_NOISE = 10.0, 2.0
@@ -44,7 +44,8 @@ def as_logits(outputs: NDArray[np.generic]) -> Logits:
 def context_spread(logits: Logits) -> float:
     """Return how far a logit typically moves with the context, after the constants of each id are taken out.
 
-    Ids that do not move (masked ones) do not count, and neither does what moves all ids alike.
+    Ids that do not move (masked ones) do not count, and neither does what moves all ids alike. Where most logits stay
+    as they are, as in a model that skips tokens, those that move count.
 
     Example:
         Two ids move by ± 1 in opposite directions; the third is masked:
@@ -52,14 +53,14 @@ def context_spread(logits: Logits) -> float:
         >>> logits = np.array([[[1.0, 4.0, -1e9], [3.0, 2.0, -1e9]]])
         >>> context_spread(logits), context_spread(logits + [0, 100, 0])
         (2.0, 2.0)
-        >>> context_spread(np.zeros((1, 2, 3)))
-        0.0
+        >>> context_spread(np.zeros((1, 2, 3))), context_spread(np.array([[[0.0, 1.0]] * 4 + [[1.0, 0.0]]]))
+        (0.0, 2.0)
     """
     moving = moving_ids(logits)
     if not moving.any():
         return 0.0
     flat = logits[..., moving].reshape(-1, int(moving.sum()))
-    return 2 * float(np.median(np.abs(_centred(flat - np.median(flat, axis=0)))))
+    return 2 * float(_typical(np.abs(_centred(flat - np.median(flat, axis=0))).ravel()))
 
 
 def moving_ids(logits: Logits) -> NDArray[np.bool_]:
@@ -73,8 +74,17 @@ def moving_ids(logits: Logits) -> NDArray[np.bool_]:
     finite = np.isfinite(flat).all(axis=0)
     flat = np.where(finite, flat, 0.0)
     level = np.median(flat, axis=0)
-    moved: NDArray[np.bool_] = np.median(np.abs(flat - level), axis=0) > 8 * EPSILON * np.abs(level)
+    moved: NDArray[np.bool_] = _typical(np.abs(flat - level)) > 8 * EPSILON * np.abs(level)
     return moved
+
+
+def _typical(movements: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the median along the first axis; where it is 0, that of the movements that are not 0, or 0."""
+    ordered = np.sort(movements, axis=0)
+    still = (ordered == 0).sum(axis=0)
+    among_moved = np.minimum((still + len(ordered)) // 2, len(ordered) - 1)
+    typical = np.median(ordered, axis=0)
+    return np.where(typical > 0, typical, np.take_along_axis(ordered, among_moved[None], axis=0)[0])
 
 
 def differences(a: Logits, b: Logits, spread: float, *, epsilon: float = EPSILON) -> NDArray[np.float64]:

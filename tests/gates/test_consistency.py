@@ -32,7 +32,6 @@ def edited(*changes):
         (("text", "scored_bytes"), 7, "blocks.scored_bytes and text.scored_bytes disagree"),
         (("blocks", "sums", "nats"), (1.0,), "blocks.sums.nats has 1 entries, blocks.bytes has 128"),
         (("blocks", "sums"), {}, "total_nats is there and blocks.sums.nats is not"),
-        (("blocks", "document"), tuple(range(128, 0, -1)), "blocks.document does not rise"),
         (("blocks", "bytes", 3), 0, "blocks.bytes does not rise"),
         (("tokens", "unscored"), 9, "tokens.scored + tokens.unscored and tokens.total disagree"),
     ],

@@ -195,7 +195,10 @@ HOSTILE = {
     "doubled": (lambda text: text.replace('"valid":', '"valid": false, "valid":', 1), "key 'valid' stands twice"),
     "huge": (lambda text: text + " " * (1 << 26), "more than 67,108,864 bytes"),
     "deep": (lambda _: "[" * 100_000, "not a whole JSON file"),
-    "null": (lambda text: text.replace('"valid": true', '"valid": null', 1), "null at valid"),
+    "null": (
+        lambda text: text.replace('"valid": true', '"valid": null', 1),
+        "Expected `bool`, got `null` - at `$.valid`",
+    ),
     "list": (lambda _: "[1, 2]", "holds a JSON list"),
     "empty": (lambda _: "", "not a whole JSON file"),
     "surrogate": (lambda text: text.replace('"schema": "rnneval.run/1"', r'"schema": "\ud800"', 1), "is not one of"),

@@ -6,7 +6,6 @@ to ids inside the model holds the vocabulary, and is left out when the model is 
 
 import json
 import math
-import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -101,7 +100,7 @@ def open(path: str | os.PathLike[str] | Artefact, options: OpenOptions) -> Recur
             if found is None and artefact.format == "saved-model":
                 found = _stored_vocabulary(artefact)
             if found is None:
-                found = find_vocabulary(_place(artefact), lm.width)
+                found = find_vocabulary(artefact.outside, lm.width)
             return replace(lm, vocabulary=found.fit(lm.width))
         except VocabularyError as error:
             return replace(lm, why_no_vocabulary=str(error))
@@ -200,7 +199,7 @@ def _beside(artefact: Artefact) -> Vocabulary | None:
     if artefact.format == "saved-model" and (stored := _stored_vocabulary(artefact)) is not None:
         return stored
     found = []
-    for candidate in siblings(_place(artefact)):
+    for candidate in siblings(artefact.outside):
         with suppress(VocabularyError):
             found.append(Vocabulary.from_file(candidate))
     return _only_one(found)
@@ -210,11 +209,6 @@ def _only_one(found: Iterable[Vocabulary]) -> Vocabulary | None:
     """Return the vocabulary that all are equal to; None if there is none, or they differ."""
     different = {vocabulary.sha256: vocabulary for vocabulary in found}
     return next(iter(different.values())) if len(different) == 1 else None
-
-
-def _place(artefact: Artefact) -> Path:
-    """Return the path beside which vocabularies are searched: of a TensorFlow checkpoint its folder."""
-    return artefact.path.absolute().parent if artefact.format == "tf-checkpoint" else artefact.path
 
 
 def _full_model(artefact: Artefact, custom: Mapping[str, Any]) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
@@ -323,10 +317,11 @@ def _one_hot(
 _COMPUTED: Mapping[str, Callable[..., Any]] = {
     "one_hot": _one_hot,
     "cast": ops.cast,
-    **dict.fromkeys(("math.add", "__operators__.add"), operator.add),
-    "math.subtract": operator.sub,
-    "math.multiply": operator.mul,
-    **dict.fromkeys(("math.truediv", "math.divide"), operator.truediv),
+    # TensorFlow's arguments have names, which the functions of `operator` refuse.
+    **dict.fromkeys(("math.add", "__operators__.add"), lambda x, y: x + y),
+    "math.subtract": lambda x, y: x - y,
+    "math.multiply": lambda x, y: x * y,
+    **dict.fromkeys(("math.truediv", "math.divide"), lambda x, y: x / y),
     **{f"math.{name}": getattr(ops, name) for name in ("negative", "tanh", "sigmoid", "exp", "square")},
     **{f"nn.{name}": getattr(ops, name) for name in ("relu", "softmax", "log_softmax")},
     **{name: getattr(ops, name) for name in ("expand_dims", "squeeze")},
@@ -386,7 +381,9 @@ def _stored_vocabulary(artefact: Artefact) -> Vocabulary | None:
         shapes = checkpoint_reader(artefact).get_variable_to_shape_map().values()
         graphs.ParseFromString(program.read_bytes())
     except (tf.errors.OpError, ValueError, RuntimeError, DecodeError) as error:
-        raise CheckpointError(f"{artefact.path}: damaged or truncated: {in_one_line(error)}: save it again") from error
+        raise CheckpointError(
+            f"{artefact.path / program.name}: damaged or truncated: {in_one_line(error)}: save it again"
+        ) from error
     sizes, fitting = {int(size) for shape in shapes for size in shape}, {}
     nodes = (node for graph in graphs.meta_graphs for node in graph.graph_def.node if node.op == "Const")
     for tensor in (node.attr["value"].tensor for node in nodes):

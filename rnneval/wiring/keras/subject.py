@@ -292,7 +292,11 @@ def _reset(layers: Sequence[Any]) -> None:
     """Reset stateful layers, which hold the state of the call that built them."""
     for layer in layers:
         if layer.stateful and layer.states is not None:
-            layer.reset_state()
+            if all(hasattr(state, "assign") for state in layer.states):
+                layer.reset_state()
+            else:  # Keras cannot reset the nested states of a cell that is a stack
+                for state in keras.tree.flatten(layer.states):
+                    state.assign(keras.ops.zeros_like(state))
 
 
 def _symbols_left(model: Any) -> str:

@@ -1,6 +1,6 @@
 """The check over its corpus: right models pass, wrong ones fail and are named by their rule.
 
-By default every fifth model and one seed; `-m grid` is the whole of it with three seeds (an hour and more), whose table
+By default every ninth model and one seed; `-m grid` is the whole of it with three seeds (an hour and more), whose table
 is in docs, wiring (made by benchmarks/wiring_corpus.py).
 """
 # ruff: noqa: S311 - a draw, not a secret
@@ -14,10 +14,11 @@ from tests.wiring.corpus.case import by_hand
 from tests.wiring.corpus.generator import case_of, recipes
 from tests.wiring.keras.agreement import compare
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*(build|unbuilt):UserWarning")  # users' layers make others late
 CASES = by_hand()
 RECIPES = tuple(recipes())
-PARTS = 6  # tests over which the sample is spread
-SAMPLE = CASES[::5]
+PARTS = 3  # tests over which the sample is spread
+SAMPLE = CASES[::9]
 MADE = random.Random(20251125).sample(RECIPES, 2 * PARTS)
 COMPARED = [case for case in CASES if case.name in ("zoneout_between_calls", "question", "list_loop")]
 
@@ -33,7 +34,7 @@ def test_the_corpus_is_as_large_as_it_is_said_to_be():
     right, wrong = [c for c in CASES if c.right], [c for c in CASES if not c.right]
     assert len({c.name for c in CASES}) == len(CASES)
     assert (len(right), len(wrong)) == (120, 148)
-    assert len(SAMPLE) + len(MADE) >= 60
+    assert len(SAMPLE) + len(MADE) >= 36
     assert [c.name for c in right if c.verdict == "inconclusive"] == ["recurrence_by_hand"]
 
 
