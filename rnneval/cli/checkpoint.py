@@ -35,7 +35,7 @@ class CheckpointOptions(OpenOptions):
         return cast("LanguageModel", open_checkpoint(checkpoint, **vars(self)))
 
     def model(self, checkpoint: str) -> Any:
-        """Return the Keras model of the checkpoint as its author made it."""
+        """Return the model of the checkpoint as its author made it."""
         from rnneval.evaluate.opening import model_of
 
         return model_of(checkpoint, self)

@@ -74,7 +74,9 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
 
 
 def model_of(path: str | os.PathLike[str], options: OpenOptions) -> Any:
-    """Return a model of Keras as its author made it, whether or not it can be evaluated: its wiring can be judged."""
+    """Return a model as its author made it, whether or not it can be evaluated: its wiring can be judged."""
+    if _builder_reads(options):
+        return _made_by_builder(Path(path), options)
     with _admitted(path, options) as artefact:
         from rnneval.models.keras.opening import load_model
 

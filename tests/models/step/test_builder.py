@@ -96,6 +96,7 @@ def test_check_and_open_take_it_too(folder: Path) -> None:
     lm = rnneval.open("w.npz", builder="model.py:build", vocabulary="vocab.json")
     assert lm.backend == "step"
     assert rnneval.check(lm).verdict == "pass"
+    assert run(["check", "w.npz", "--builder", "model.py:build", "--vocab", "vocab.json"]) == 0
     with pytest.raises(CheckpointError, match="returned a int"):
         rnneval.open("w.npz", builder="model.py:broken", vocabulary="vocab.json")
 
