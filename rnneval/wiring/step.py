@@ -84,10 +84,12 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
 
 def _detection(name: str, seen: str, declared: Declarations, at: Spot) -> Detection:
     severity: Severity | None = None
-    if name == "chunk" and (declared.depends_on_cuts or not declared.causal):
-        severity = "warning"  # what is seen ahead depends on where a call ends
-    elif name == "chunk":
-        seen = f"{seen} (declare chunked=true if that is meant)"
+    if name == "chunk":
+        seen = f"one call and several carried calls over the same text differ: {seen}"
+        if declared.depends_on_cuts or not declared.causal:
+            severity = "warning"  # what is seen ahead depends on where a call ends
+        else:
+            seen = f"{seen} (declare chunked=true if that is meant)"
     sentence = seen if seen.startswith("state") else f"{seen[0].upper()}{seen[1:]}"  # a path stays as it is
     return Detection(seen=sentence, group=None, severity=severity, at=at)
 

@@ -1,4 +1,4 @@
-"""How a model is called with its state: one adapter for each way in which a model takes and returns it.
+"""Adapters that call a model with its state, one for each way in which a model takes and returns it.
 
 An adapter maps ids and a state, in the container in which the model itself returned it, to logits and the new state;
 None stands for the model's own start. The *state contract* is the way in which a model passes its state: 1 as an
@@ -93,7 +93,7 @@ class Inputs:
 
 @dataclass(frozen=True, kw_only=True)
 class Convention:
-    """What the signature of `call` says: which arguments take the state, and which make it return the state."""
+    """Arguments of `call` that take the state, and those that make it return the state, by its signature."""
 
     state_names: tuple[str, ...] = ()
     required: tuple[str, ...] = ()  # state arguments without a default
