@@ -7,7 +7,6 @@ from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -28,7 +27,7 @@ from rnneval.render.phrasing import one_line, visible
 from rnneval.render.run_document import gradients_document, opened_document, run_document, trace_document
 from rnneval.render.terminal import as_text, print_document
 from rnneval.render.wiring_document import wiring_document
-from tests.render.report.making import full_run, good_run, gradients, worse_run, wrong_wiring
+from tests.render.report.making import RUN, good_run, gradients, planted, run_with, wiring_with, worse_run
 
 HOSTILE = (
     "\x1b[2J\x1b[31mred", "\x1b]8;;http://evil\x1b\\link\x1b]8;;\x1b\\", "\x9b31m", "a\rb", "a\nb", "a\r\n::error::x",
@@ -40,7 +39,6 @@ HOSTILE = (
 )  # fmt: skip
 ANY = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=40), st.text(alphabet="|`*_[]<>\\:#%\n\r\x1b\u202e& -1.=+"))
 FEW = settings(max_examples=20, deadline=None)
-RUN = full_run(vocabulary="v")
 VERDICT = gate(worse_run(), baseline=good_run(), allow={"perplexity": "+1%", "accuracy": "0.01"})
 WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -52,35 +50,9 @@ def hostile_to(function):
     return FEW(given(ANY)(function))
 
 
-OWN_WORDS = ("blocks", "severity", "slots", "verdict", "wired_by")
-"""Fields whose values are words of this package, or numbers by such words."""
-
-
-def planted(value, text):
-    """Put a text into every place of a record that holds one, also into names."""
-    if isinstance(value, str):
-        return text
-    if isinstance(value, tuple):
-        return tuple(planted(each, text) for each in value)
-    if isinstance(value, dict):
-        return dict.fromkeys([text], planted(next(iter(value.values())), text)) if value else value
-    if isinstance(value, msgspec.Struct):
-        fields = {name: getattr(value, name) for name in value.__struct_fields__}
-        return changed(value, **{k: v if k in OWN_WORDS else planted(v, text) for k, v in fields.items()})
-    return value
-
-
-def run_with(text):
-    return changed(planted(RUN, text), signature=f"tok:{text}")
-
-
 def gate_with(text):
     failed = changed(planted(VERDICT.comparisons[0], text), verdict="fail")
     return changed(planted(VERDICT, text), verdict="fail", comparisons=(failed, failed), warnings=(text,))
-
-
-def wiring_with(text):
-    return planted(wrong_wiring(), text)
 
 
 def opened_with(text):

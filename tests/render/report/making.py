@@ -142,3 +142,32 @@ def all_kinds():
     return given(
         wiring=wrong_wiring(), good=warned, worse=worse, gate=gate(worse, baseline=good), gradients=gradients(good)
     )
+
+
+RUN = full_run(vocabulary="v")
+OWN_WORDS = ("blocks", "severity", "slots", "verdict", "wired_by")
+"""Fields whose values are words of this package, or numbers by such words."""
+
+
+def planted(value, text):
+    """Put a text into every place of a record that holds one, also into names."""
+    if isinstance(value, str):
+        return text
+    if isinstance(value, tuple):
+        return tuple(planted(each, text) for each in value)
+    if isinstance(value, dict):
+        return dict.fromkeys([text], planted(next(iter(value.values())), text)) if value else value
+    if isinstance(value, msgspec.Struct):
+        fields = {name: getattr(value, name) for name in value.__struct_fields__}
+        return msgspec.structs.replace(
+            value, **{k: v if k in OWN_WORDS else planted(v, text) for k, v in fields.items()}
+        )
+    return value
+
+
+def run_with(text):
+    return msgspec.structs.replace(planted(RUN, text), signature=f"tok:{text}")
+
+
+def wiring_with(text):
+    return planted(wrong_wiring(), text)

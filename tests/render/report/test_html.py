@@ -11,8 +11,7 @@ from rnneval.render.html import Drawn
 from rnneval.render.report import draw, html_of, page_of
 from tests.render.figures import made
 from tests.render.reading import Reader
-from tests.render.report.making import all_kinds, given, good_run
-from tests.render.test_hostile import run_with, wiring_with
+from tests.render.report.making import all_kinds, given, good_run, run_with, wiring_with
 
 
 def whole(records):
