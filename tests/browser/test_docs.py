@@ -39,6 +39,6 @@ def test_a_page_fits_a_phone_and_what_is_wider_scrolls_in_its_box(chromium, buil
         assert page.evaluate(SIDEWAYS) <= 0, name
         assert page.evaluate(HIDDEN) == [], name
     page.goto((built / "index.html").as_uri())
-    page.wait_for_function(f"() => ({SHOWN.strip()})().every(Boolean)")  # a lazy picture is chosen after the page is loaded
+    page.wait_for_function(f"() => ({SHOWN.strip()})().every(Boolean)")  # lazy pictures
     assert page.evaluate(SHOWN) == [f"flow_matrix{'-dark' if look == 'dark' else ''}.svg"]
     context.close()
