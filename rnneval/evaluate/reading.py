@@ -20,6 +20,7 @@ from rnneval.evaluate.plan import SEGMENT, Spans, StateOptions, Stitch, Streamin
 from rnneval.evaluate.rows import Boundary, Job, Rows, Runner, Watch, grew, nudged
 from rnneval.evaluate.stitch import PASSES, scaled_difference, segments_to_go
 from rnneval.models.protocol import Ids, LanguageModel, Shape
+from rnneval.models.state import numbers_of
 from rnneval.text import EncodedText
 
 _PASSAGE = 8 * SEGMENT  # tokens of each of the two passages that show whether a model forgets
@@ -100,7 +101,7 @@ def read_text(asked: TextReading) -> Read:
 def pays_to_look(lm: LanguageModel, spans: Spans, rows: int) -> bool:
     """Return whether a text is so long, and the vocabulary so large, that reading in vain would cost much."""
     long = int(spans.lengths.max(initial=0)) >= 2 * _PASSAGE and spans.predictions >= _WORTH
-    return long and rows > 1 and lm.width > len(lm.start())
+    return long and rows > 1 and lm.width > len(numbers_of(lm.start()))
 
 
 def _look(lm: LanguageModel, text: Ids, spans: Spans, rows: int, how: Streaming) -> tuple[bool, bool]:

@@ -75,5 +75,16 @@ def test_what_is_looked_at(width, lengths, rows, worth):
     assert reading.pays_to_look(Model(width), spans, rows) is worth
 
 
+class Counting(Model):
+    def start(self):
+        return np.zeros(1, [("numbers", np.float32, (8,)), ("counters", np.int64, (1,))])[0]
+
+
+@pytest.mark.parametrize(("width", "worth"), [(9, True), (8, False)])
+def test_counters_are_no_part_of_the_state_that_is_compared(width, worth):
+    spans = reading.Spans(starts=np.array([0]), stops=np.array([2_000]), continues=np.zeros(1, bool))
+    assert reading.pays_to_look(Counting(width), spans, 8) is worth
+
+
 def test_rows_that_are_asked_for_stay(tmp_path):
     assert evaluated(linear(np.eye(4)), letters(tmp_path, 3_000), streams=4).run.streams.count == 4
