@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rnneval.checkpoints.rules import Faults, refused, require_none
 from rnneval.errors import CheckpointError
+from rnneval.records.paths import open_regular
 
 FULL_MODELS = ("keras", "keras-h5")
 """The formats that hold a model and not only weights."""
@@ -63,8 +64,8 @@ class Artefact:
 
 
 def hash_of(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
+    """Return the SHA-256 of a regular file, or raise an OSError."""
+    with open_regular(path) as file:
         return file_digest(file, "sha256").hexdigest()
 
 

@@ -154,7 +154,7 @@ class NotFinite(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LossSums:
-    """LossSums over a table of losses."""
+    """Sums over a table of losses."""
 
     blocks: Blocks
     """By block, as in the record; without the sums of metrics if a loss is not finite: no sum is a number then."""

@@ -4,7 +4,6 @@ A checkpoint is found, copied, hashed and held against the rules once, and all t
 TensorFlow is imported.
 """
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +15,10 @@ from typing import Any
 import msgspec
 
 from rnneval.checkpoints import Artefact, examined
-from rnneval.checkpoints.places import FULL_MODELS
+from rnneval.checkpoints.places import FULL_MODELS, hash_of
 from rnneval.errors import CheckpointError, UsageError
 from rnneval.models.step import StepLM
 from rnneval.options import OpeningGroup, OpenOptions, by_keyword
-from rnneval.records.paths import open_regular
 from rnneval.text import given_vocabulary, siblings
 
 _FROM_VOCABULARY = ("vocab_size", "vocabulary")
@@ -88,7 +86,8 @@ def _admitted(path: str | os.PathLike[str], options: OpenOptions) -> Iterator[Ar
     """Yield a private copy of a checkpoint, once all is refused that can be without running anything."""
     has_builder = options.builder is not None
     with examined(path, has_builder=has_builder, expect_sha256=options.expect_sha256) as artefact:
-        offered = _FROM_VOCABULARY if artefact.format == "saved-model" or siblings(artefact.outside) else ()
+        beside = has_builder and (artefact.format == "saved-model" or siblings(artefact.outside))
+        offered = _FROM_VOCABULARY if beside else ()
         require_builder_runs(options, everything=artefact.format in FULL_MODELS, offered=offered)
         yield artefact
 
@@ -122,8 +121,7 @@ def _made_by_builder(path: Path, options: OpenOptions) -> Any:
 
     require_builder_runs(options, offered=("checkpoint",))
     try:
-        with open_regular(path) as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = hash_of(path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
     if options.expect_sha256 is not None and options.expect_sha256.lower() != sha256:

@@ -1,6 +1,5 @@
 """Options for opening a checkpoint on a worker, as plain data; TensorFlow is imported only there."""
 
-import hashlib
 import os
 import platform
 import threading
@@ -11,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rnneval
+from rnneval.checkpoints.places import hash_of
 from rnneval.checkpoints.usercode import is_file
 from rnneval.errors import CheckpointError, UsageError
 from rnneval.options import OpeningGroup, OpenOptions, Paths
-from rnneval.records.paths import open_regular
 
 if TYPE_CHECKING:
     from rnneval.models.protocol import LanguageModel
@@ -133,8 +132,7 @@ def require_same_version(version: str) -> None:
 
 def _hash(path: str) -> str:
     try:
-        with open_regular(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return hash_of(Path(path))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
 

@@ -161,7 +161,7 @@ class Scores:
 
 
 def score(metric: Metric, **columns: ArrayLike) -> float:
-    """Return the score of plain arrays: `finish` of the sums of `tally`, as the engine computes it from its blocks.
+    """Return the score of plain arrays: `finish` of the sums of `tally`, as a run computes it from its blocks.
 
     The function of each metric is one call of it, so that it cannot differ from what a run record holds.
 

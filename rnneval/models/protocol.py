@@ -1,4 +1,4 @@
-"""Protocol between the engine and a language model, whichever library runs the model.
+"""Protocol between `rnneval.evaluate` and a language model, whichever library runs the model.
 
 All arrays are NumPy's. Scoring stays on the model's side: logits `(rows, time, V)` are large, and never cross. The
 check of weights and the record of an opened model, which all backends share, stand here, too.
@@ -166,7 +166,7 @@ class Scorer(Protocol):
 
 
 class LanguageModel(Protocol):
-    """A recurrent language model as the engine sees it."""
+    """A recurrent language model as `rnneval.evaluate` sees it."""
 
     @property
     def backend(self) -> str:

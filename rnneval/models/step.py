@@ -1,7 +1,7 @@
 """`from_step`: a language model of any framework, given as a function from ids and a state to logits and a state.
 
 `StepFunction` calls the user's function and checks what it returns. `probe` calls it a few times, and finds the batch
-axis and the kind of every array of its state. `StepLM` is the model that the engine runs.
+axis and the kind of every array of its state. `StepLM` is the model that `rnneval.evaluate` runs.
 """
 
 import hashlib

@@ -85,7 +85,7 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
 def _detection(name: str, seen: str, declared: Declarations, at: Spot) -> Detection:
     severity: Severity | None = None
     if name == "chunk":
-        seen = f"one call and several carried calls over the same text differ: {seen}"
+        seen = f"{chunk_variance.SEEN}: {seen}"
         if declared.depends_on_cuts or not declared.causal:
             severity = "warning"  # what is seen ahead depends on where a call ends
         else:

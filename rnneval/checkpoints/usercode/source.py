@@ -447,7 +447,7 @@ class UserSource:
     scope: Scope
     package: str  # dotted name of the package it is in, for relative imports
     guarded: frozenset[str]
-    """NameUse that are bound under `if __name__ == "__main__"` alone."""
+    """Names that are bound under `if __name__ == "__main__"` alone."""
     notes: tuple[str, ...]
     neighbours: dict[Path, "UserSource"] = field(default_factory=dict)
     """Files beside it that were read, which every part of it shares."""

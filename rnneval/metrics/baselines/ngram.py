@@ -11,7 +11,7 @@ from rnneval.metrics._base import UnavailableError
 from rnneval.options import LARGEST_ORDER
 
 MOST_TOKENS = 12_000_000
-"""TokenText of the fitted and of the scored text that fit into 2 GB of memory and two minutes."""
+"""Tokens of the fitted and of the scored text that fit into 2 GB of memory and two minutes."""
 COPIED_TOKENS = 32
 """Length of a run of tokens that two texts hardly share by chance; a power of 2."""
 

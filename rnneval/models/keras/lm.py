@@ -1,7 +1,7 @@
-"""RecurrentLM: a Keras model whose state is an argument and a result, and its steps for the engine.
+"""RecurrentLM: a Keras model whose state is an argument and a result, and its steps for `rnneval.evaluate`.
 
-The engine carries states as vectors. In the graph of a step they become the tensors that the model takes, the model
-runs, its predictions are scored, and the new state becomes vectors again: states in, losses and states out.
+`rnneval.evaluate` carries states as vectors. In the graph of a step they become the tensors that the model takes, the
+model runs, its predictions are scored, and the new state becomes vectors again: states in, losses and states out.
 """
 
 from collections import Counter
@@ -112,7 +112,7 @@ class RecurrentLM:
     def scorer(
         self, shape: Shape, *, kernel: str = "auto", padded: bool = True, sees: Sees = "losses", parallel: bool = True
     ) -> Scorer:
-        """Prepare the model for the engine; see `rnneval.models.protocol.LanguageModel`."""
+        """Prepare the model to read a text; see `rnneval.models.protocol.LanguageModel`."""
         arrangement = arranged(self.model, self.units, kernel)
         return KerasScorer(
             self, shape, arrangement if parallel else replace(arrangement, parts=1), padded=padded, sees=sees
@@ -176,7 +176,7 @@ class RecurrentLM:
 
 
 class KerasScorer:
-    """Runs a Keras model for the engine, with steps compiled for the shapes that are worth it."""
+    """Runs a Keras model for `rnneval.evaluate`, with steps compiled for the shapes that are worth it."""
 
     def __init__(self, lm: RecurrentLM, shape: Shape, arrangement: Arrangement, *, padded: bool, sees: Sees) -> None:
         # Padding follows the tokens that count, so it changes nothing but for a model that sees the future: without

@@ -23,7 +23,7 @@ from rnneval.metrics.diagnostics.summary import LIMITS
 from rnneval.models.numpy.chain import HALVES, Chain, Entry, activation_name, chain_of, not_for_numpy
 from rnneval.models.numpy.layers import FUNCTIONS, GATES, SLOTS, Floats, one_blas_thread
 from rnneval.models.numpy.network import Block, Blueprint, Network, NumpyScorer, through
-from rnneval.models.protocol import GatedCell, LayerState, Layout, Sees, Shape, Vectors, require_finite
+from rnneval.models.protocol import CARRIED, GatedCell, LayerState, Layout, Sees, Shape, Vectors, require_finite
 from rnneval.options import OpenOptions, by_keyword
 from rnneval.records.run import Checkpoint, LayerRecord
 from rnneval.records.wiring import Slot
@@ -33,11 +33,6 @@ Weights = Mapping[str, NDArray[Any]]
 """The arrays of one layer by their role: `kernel`, `recurrent_kernel`, `bias`, `embeddings`, `gamma`, `beta`."""
 _BROKEN = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 """Errors on a configuration that obeys the rules on files and is no model's: Keras may say what is wrong with it."""
-_SAID = {
-    2: "state inputs: states go in and come out in the same order; the start is zeros",
-    3: "stateful layers: each is given its state, and its own variables stay as they are",
-    4: "stateless graph: each recurrent layer is given its state (tested on a random segment)",
-}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -169,7 +164,7 @@ def _opened(model: FullModel, artefact: Artefact, sha256: str) -> NumpyLM:
     width = _require_tokens_out(chain, weights, shown)
     kind, said = _inputs(chain, width, shown)
     contract = 2 if chain.states else 3 if any(entry.get("stateful") for entry in chain.recurrent) else 4
-    notes = (*notes, _SAID[contract], said)
+    notes = (*notes, CARRIED[contract], said)
     entries, last, output_kind = chain.entries, chain.entries[-1], "logits"
     if last.kind == "Softmax" or activation_name(last.get("activation")) == "softmax":
         output_kind, entries = "probabilities-as-logits", entries[:-1]

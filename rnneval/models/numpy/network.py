@@ -1,9 +1,9 @@
 """A chain of layers as arithmetic: ids and states in, losses and new states out.
 
 `Network` holds the weights in the order of the loops, `Block` runs some rows side by side, and `NumpyScorer` is what
-the engine calls: it divides the rows of a step into blocks, and scores their logits. Inside of a block, arrays are time
-first, so that the rows of one step lie side by side. Products that do not depend on a state are made for some steps at
-once; those of the first recurrent layer are rows of a table.
+`rnneval.evaluate` calls: it divides the rows of a step into blocks, and scores their logits. Inside of a block, arrays
+are time first, so that the rows of one step lie side by side. Products that do not depend on a state are made for some
+steps at once; those of the first recurrent layer are rows of a table.
 """
 
 import math

@@ -3,6 +3,7 @@
 from rnneval.wiring.evidence import Detections, Evidence
 
 NAME, SEVERITY, ORDER = "chunk-variance", "error", 130
+SEEN = "One call and several carried calls over the same text differ"
 
 
 def find(evidence: Evidence) -> Detections:
@@ -11,7 +12,7 @@ def find(evidence: Evidence) -> Detections:
         return
     facts, declared = evidence.facts, evidence.facts.declared
     transformed = [unit.name for unit in evidence.transformed_between_calls()]
-    seen = "One call and several carried calls over the same text differ"
+    seen = SEEN
     if transformed:
         seen = f"{seen}, and the state of {', '.join(transformed)} is transformed between calls"
     meant = not declared.causal or declared.chunked or evidence.has("declared") or transformed
