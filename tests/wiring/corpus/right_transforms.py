@@ -145,6 +145,8 @@ class GatheredRows(keras.Model):
 
 @right(name="masked_embedding")
 class Masked(keras.Model):
+    """The mask of padding is handed over: Keras 3.15 drops that of the embedding where `initial_state` is given."""
+
     def __init__(self):
         super().__init__()
         self.embedding = layers.Embedding(V, E, mask_zero=True)
@@ -154,10 +156,13 @@ class Masked(keras.Model):
 
     def call(self, inputs, states=None, return_state=False):
         a, b = states if states is not None else (None, None)
-        x = self.embedding(inputs)
-        x, *a = self.lstm1(x, initial_state=a)
-        x, *b = self.lstm2(x, initial_state=b)
+        x, mask = self.embedding(inputs), self.mask_of(inputs)
+        x, *a = self.lstm1(x, initial_state=a, mask=mask)
+        x, *b = self.lstm2(x, initial_state=b, mask=mask)
         return (self.dense(x), (a, b)) if return_state else self.dense(x)
+
+    def mask_of(self, inputs):
+        return self.embedding.compute_mask(inputs)
 
 
 @right(name="mixed_float16")

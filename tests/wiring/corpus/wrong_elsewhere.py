@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tests.wiring.corpus.case import E, U, V, wrong
+from tests.wiring.corpus.right_transforms import Masked
 
 layers = keras.layers
 
@@ -261,3 +262,11 @@ def traced_before_it_was_built():
     model = TracedUnbuilt()
     model(tf.ones((2, 3), tf.int32))
     return model
+
+
+@wrong("chunk-variance", name="mask_dropped_where_a_state_is_given")
+class MaskDropped(Masked):
+    """The mask is left to the layers, which take it where they are given no state, and drop it where they are."""
+
+    def mask_of(self, inputs):
+        return None
