@@ -22,7 +22,6 @@ from rnneval.gates.sides import (
     is_lossy,
     named,
     not_comparable,
-    on_common_blocks,
     pair,
 )
 from rnneval.gates.unfit import unfit
@@ -112,16 +111,12 @@ class Ranking(Shown, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
         """
         import pandas as pd
 
-        rows = [
-            {
-                "run": row.name, "metric": self.metric, "value": row.value, "difference": row.difference,
-                "low": row.low, "high": row.high, "unit": self.unit, "method": row.method, "claim": row.claim,
-                "parameters": row.parameters, "tokens_per_second": row.tokens_per_second,
-                "marks": "; ".join(row.marks),
-            }
-            for row in self.rows
-        ]  # fmt: skip
-        return pd.DataFrame(rows)
+        columns = ("value", "difference", "low", "high", "method", "claim", "parameters", "tokens_per_second")
+        frame = pd.DataFrame([{name: getattr(row, name) for name in columns} for row in self.rows], columns=columns)
+        frame.insert(0, "run", [row.name for row in self.rows])
+        frame.insert(1, "metric", self.metric)
+        frame.insert(6, "unit", self.unit)
+        return frame.assign(marks=["; ".join(row.marks) for row in self.rows])
 
     def _in_one_line(self) -> str:
         """Return the number of runs and the best one with its value."""
@@ -159,7 +154,6 @@ def rank(
         )
     for side in sides:
         require_consistent(side.name, side.runs[0])
-    sides = list(on_common_blocks(sides))
     if not metric:
         tokens = {fields_of(side.runs[0].signature).get("tok") for side in sides}
         metric = "perplexity" if len(tokens) == 1 else "bits_per_char"
@@ -171,8 +165,7 @@ def rank(
         0.0 if found else measured.worse * _scaled(side, measured) for side, found in zip(sides, problems, strict=True)
     ]
     order = sorted(range(len(sides)), key=lambda i: (bool(problems[i]), places[i]))
-    sound = problems.count("")
-    rows = [_row(sides[i], problems[i], metric, usual) for i in order]
+    rows, sound = [_row(sides[i], problems[i], metric, usual) for i in order], problems.count("")
     if sound:
         rows[0] = replace(rows[0], difference=0.0)
     for row, i in enumerate(order[1:sound], 1):
@@ -201,13 +194,14 @@ def _problems(sides: Sequence[Side], metric: Metric) -> list[str]:
     def difference(side: Side, other: Side) -> Difference | None:
         return not_comparable(metric.name, Sides(baseline=side, candidate=other))
 
-    problems = [unfit(side.runs[0]).removeprefix("is ") for side in sides]
-    for i, side in enumerate(sides):
-        if not problems[i]:
-            try:
-                _scaled(side, metric)
-            except UnavailableError as reason:
-                problems[i] = f"no {metric.name}: {reason}"
+    problems = []
+    for side in sides:
+        problem = unfit(side.runs[0]).removeprefix("is ")
+        try:
+            _ = problem or _scaled(side, metric)
+        except UnavailableError as reason:
+            problem = f"no {metric.name}: {reason}"
+        problems.append(problem)
     fit = [side for side, found in zip(sides, problems, strict=True) if not found]
     group = max(fit, key=lambda side: sum(difference(side, other) is None for other in fit), default=None)
     for i, side in enumerate(sides):
@@ -271,15 +265,14 @@ def _changes(ends: Sides, metric: str, count: int, text: str | None) -> tuple[Bl
             f"the text given has {len(scored)} bytes and another hash than the one that was scored "
             f"({run.text.bytes} bytes, {run.text.sha256[:8]}…): give the same files, in the same order"
         )
-    finite = all(side.runs[0].total_nats is not None for side in (ends.baseline, ends.candidate))
     across = metric if metric in ACROSS_TOKENS else "bits_per_char"
-    if not finite or (not_comparable("perplexity", ends) and not_comparable(across, ends)):
+    if any(each.total_nats is None for each in ends.runs) or all(
+        not_comparable(by, ends) for by in ("perplexity", across)
+    ):
         return ()
-    paired = pair(ends)
-    if paired is None:
+    if (paired := pair(ends)) is None:
         return ()
     differences, units = loss_differences(paired)
-    order = np.argsort(-np.abs(differences), kind="stable")[:count]
     return tuple(
         BlockChange(
             start=int(paired.start[i]),
@@ -287,9 +280,8 @@ def _changes(ends: Sides, metric: str, count: int, text: str | None) -> tuple[Bl
             document=int(paired.document[i]),
             nats=float(differences[i]),
             units=float(units[i]),
-            # Blocks end between characters by construction; the handler is for texts whose cuts come from elsewhere.
             text=None if scored is None else scored[paired.start[i] : paired.end[i]].decode(errors="replace"),
         )
-        for i in order
+        for i in np.argsort(-np.abs(differences), kind="stable")[:count]
         if differences[i] != 0
     )
