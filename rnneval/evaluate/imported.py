@@ -46,7 +46,7 @@ def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOption
     absent, and so are checkpoint, wiring, states and timing.
 
     Args:
-        losses: Path of a .parquet, .csv or .jsonl file, or columns in memory: a dict of arrays `(n,)` or a pandas
+        losses: Path of a .parquet or .csv file, or columns in memory: a dict of arrays `(n,)` or a pandas
             DataFrame.
         text: One or more files of UTF-8 text, joined in this order; or give `string`.
         options: Keyword arguments, each a field of `ImportOptions`.
@@ -86,9 +86,8 @@ def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOption
     else:
         vocabulary = vocabulary.fit(width)
     spans = TokenSpans(name=table.name, token=table.token, start=table.byte_start, end=table.byte_end)
-    encoded = encode_spans(given, spans, read_as, vocabulary)
-    with encoded.text as known:
-        unscored = encoded.unscored
+    encoded, unscored = encode_spans(given, spans, read_as, vocabulary)
+    with encoded as known:
         losses = Losses(text=known, unscored=unscored, nats=np.zeros(known.tokens))
         _require_same_text(table, known)
         fitted, base = None, {}
