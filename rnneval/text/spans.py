@@ -13,12 +13,6 @@ from numpy.typing import NDArray
 from rnneval.errors import RecordError
 from rnneval.text.units import Bytes, Ints, is_lead
 
-_LONG = 64
-"""Characters that the first tokens of some documents may always have, if those of most are of the usual length."""
-_USUAL = 0.99
-"""Share of the scored tokens that are of the usual length or shorter."""
-_FEWEST = 100
-"""Scored tokens that show what length is usual."""
 _DECLARE = "if a document begins there, say so: --documents file or blank-line"
 _SCORED = "every token but the first of a document is scored and numbered, white space included"
 _NUMBERED = (
@@ -57,11 +51,8 @@ class Tiling:
     """Tokens at the start of each document that have no row: 0 or 1."""
 
 
-def tiling_of(spans: TokenSpans, utf8: Bytes, documents: Ints, *, by_length: bool) -> Tiling:
+def tiling_of(spans: TokenSpans, utf8: Bytes, documents: Ints) -> Tiling:
     """Require that the spans tile a text, whose documents begin at these bytes.
-
-    `by_length`: first tokens without a row may not be longer than scored ones usually are, since nothing else shows how
-    many are missing.
 
     Raises:
         RecordError: they do not; the first row that is wrong is named.
@@ -77,6 +68,7 @@ def tiling_of(spans: TokenSpans, utf8: Bytes, documents: Ints, *, by_length: boo
     is_first = opens & np.isin(before, documents) & (missing > 0)  # bytes before the row may be a first token
     crossing = spans.end > stops
     crossing[-1] = False  # text after the last token belongs to it, also that of documents without any token
+    unscored = missing[opens] > 0
     for wrong, said in (
         (spans.token < 0, "a token number is below 0: is it the same text?"),
         (spans.start < 0, "a span begins before the text: is it the same text?"),
@@ -86,23 +78,23 @@ def tiling_of(spans: TokenSpans, utf8: Bytes, documents: Ints, *, by_length: boo
         (gap < 0, "overlaps the row before: every byte belongs to one token, in the order of the text"),
         ((gap > 0) & ~is_first, f"has bytes before it without a row: {_SCORED}; {_DECLARE}"),
         ((missing < 0) | (missing > np.where(opens, begun, 0)), f"has another token number than the next: {_NUMBERED}"),
+        (crossing, "crosses the end of a document"),
     ):
         if wrong.any():
-            raise _refusal(spans, before, wrong, said)
-    if by_length:
-        _require_usual(spans, before, np.flatnonzero(missing > 0), missing, np.flatnonzero(is_lead(utf8)))
+            row, count = int(wrong.argmax()), int(np.count_nonzero(wrong))
+            after = (
+                f"the row before is token {spans.token[row - 1]:,} and ends at byte {before[row]:,}; " if row else ""
+            )
+            more = f" (the first of {count:,} such rows)" if count > 1 else ""
+            raise RecordError(f"{spans.place(row)}: {after}{said}{more}")
     if (last := int(spans.end[-1])) < size:
-        count = int(np.count_nonzero(is_lead(utf8)))
         hint = "it was dropped with the last incomplete batch or segment"
-        if last == count:
+        if last == int(np.count_nonzero(is_lead(utf8))):
             hint = f"the text has {last:,} characters, so that the spans seem to count characters, not bytes"
         raise RecordError(
             f"{spans.name}: the end of the text has no row: bytes {last:,} to {size:,}, "
             f"{size - last:,} after token {spans.token[-1]:,}: {hint}; score the whole text"
         )
-    if crossing.any():
-        raise _refusal(spans, before, crossing, f"crosses the end of a document at byte {stops[crossing.argmax()]:,}")
-    unscored = missing[opens] > 0
     if unscored.any() and not unscored.all():
         row = int(np.flatnonzero(opens)[unscored != unscored[0]][0])
         first, here = ("has no row", "has one") if unscored[0] else ("has a row", "has none")
@@ -132,43 +124,6 @@ def _placed(
             ends[token - absent : token] = [*alone, spans.start[row]]
         firsts[at - max(absent - 1, 0) : at + 1] = np.arange(token - absent, token + (absent == 0))
     return ends, np.minimum.accumulate(firsts[::-1])[::-1]
-
-
-def _refusal(spans: TokenSpans, before: Ints, wrong: NDArray[np.bool_], said: str) -> RecordError:
-    """Return the error of the first of some rows, with the end of the row before it and the number of such rows."""
-    row, count = int(wrong.argmax()), int(np.count_nonzero(wrong))
-    ends = f"the row before is token {spans.token[row - 1]:,} and ends at byte {before[row]:,}; " if row else ""
-    more = f" (the first of {count:,} such rows)" if count > 1 else ""
-    return RecordError(f"{spans.place(row)}: {ends}{said}{more}")
-
-
-def _require_usual(spans: TokenSpans, before: Ints, first: Ints, missing: Ints, letters: Ints) -> None:
-    """Refuse first tokens without a row that are longer than scored tokens usually are: several have no row.
-
-    Lengths are in characters, or in bytes if the tokens are bytes. The median of the documents must be usual: the
-    first token of one document among many may be a long one. `first` are the rows after such tokens, `letters` the
-    first byte of each character.
-    """
-    if not len(first):
-        return
-    unit = "character"
-    lengths = np.searchsorted(letters, spans.end) - np.searchsorted(letters, spans.start)
-    gaps = np.searchsorted(letters, spans.start) - np.searchsorted(letters, before)
-    if (spans.end - spans.start).max() == 1 and lengths.min() == 0:  # bytes, also within characters
-        unit, lengths, gaps = "byte", np.ones(1, np.int64), spans.start - before
-    firsts = gaps[first] / missing[first]
-    usual, longest = int(np.quantile(lengths, _USUAL, method="higher")), int(lengths.max())
-    limit = longest if longest == 1 else max(longest, _LONG)
-    if len(lengths) >= _FEWEST and np.median(firsts) > usual:
-        limit = usual
-    if (firsts > limit).any():
-        row = int(first[(firsts > limit).argmax()])
-        raise RecordError(
-            f"{spans.place(row)}: bytes {before[row]:,} to {spans.start[row]:,} before it have "
-            f"no row, so they would be the first token of a document, of {gaps[row]:,} {unit}s; of the scored tokens "
-            f"99 % have {usual:,} or fewer: more than one token is missing: score every token but the first of a "
-            "document; if that is one token, give the vocabulary (--vocab)"
-        )
 
 
 def kind_of(name: str, tiling: Tiling, utf8: Bytes, wanted: str | None) -> str:
