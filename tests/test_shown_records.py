@@ -9,8 +9,6 @@ import rnneval
 from rnneval.errors import RecordError, TextError, VocabularyError
 from rnneval.gates import compare, gate
 from rnneval.records import read
-from rnneval.render.document import Paragraph
-from rnneval.render.gate_document import ranking_document
 from rnneval.render.markdown import markdown
 from rnneval.render.run_document import run_document, scores_table
 from rnneval.text import Vocabulary, final_text
@@ -109,24 +107,3 @@ def test_a_text_in_place_of_a_path_is_not_printed_whole(given, error, reading):
     assert len(str(refused.value)) < 200
     if error is TextError:
         assert "it looks like the text itself" in str(refused.value)
-
-
-@pytest.mark.parametrize(("signature", "usual"), [(SIGNATURE, "bits_per_char"), (WORDS, "word_perplexity_eos")])
-def test_a_comparison_names_the_usual_score(signature, usual):
-    runs = [make_run(ar_losses(128) + more, signature=signature, checkpoint=str(more)) for more in (0.0, 0.1)]
-    one, other = (run.scores[usual].value for run in runs)
-    ranking = compare(runs)
-    assert (ranking.usual, [row.usual for row in ranking.rows]) == (usual, [one, other])
-    said = f"the usual score for these tokens is {usual}"
-    shown = [block.text for block in ranking_document(ranking) if isinstance(block, Paragraph)]
-    assert shown[0] == f"{said}: {one:.5g} (0.0), {other:.5g} (0.1)"
-    by_it = ranking_document(compare(runs, metric=usual))
-    assert next(block.text for block in by_it if isinstance(block, Paragraph)) == said
-
-
-def test_a_comparison_of_tokens_of_several_kinds_or_without_a_custom_names_none():
-    runs = [make_run(ar_losses(128), signature=each) for each in (SIGNATURE, WORDS)]
-    other = SIGNATURE.replace("tok:char", "tok:word")
-    for ranking in (compare(runs), compare([make_run(ar_losses(128), signature=other)] * 2)):
-        assert ranking.usual == ""
-        assert not any("usual" in getattr(block, "text", "") for block in ranking_document(ranking))

@@ -30,7 +30,6 @@ from rnneval.records import Run
 from rnneval.records._base import Shown, Value, quoted
 from rnneval.records.encoding import require_consistent
 from rnneval.records.gate import Counting
-from rnneval.records.run import usual_metric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,8 +71,6 @@ class RankedRun(Value, frozen=True, kw_only=True):
     """Absent for imported losses."""
     tokens_per_second: float | None = None
     """Absent for imported losses."""
-    usual: float | None = None
-    """The score that is usual for the runs' kind of token; absent if there is none."""
     marks: tuple[str, ...]
     """Problems of the run: not valid, not finite, diverged, not comparable, too little text."""
 
@@ -90,8 +87,6 @@ class Ranking(Shown, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     """The first run given that counts."""
     candidate: str
     """The last run given that counts; if the baseline alone does, the last of the others."""
-    usual: str = ""
-    """The metric that papers report for the runs' kind of token; "" if there is no custom, or the kinds differ."""
     blocks: tuple[BlockChange, ...]
     """Blocks in which the candidate's loss differs most from the baseline's, largest change first."""
     counting: tuple[Counting, ...] | None = None
@@ -158,14 +153,13 @@ def rank(
         tokens = {fields_of(side.runs[0].signature).get("tok") for side in sides}
         metric = "perplexity" if len(tokens) == 1 else "bits_per_char"
     (allowance,) = allowances({metric: "0%"})
-    measured, customs = allowance.measured, {usual_metric(run.signature) for _, run in runs}
-    usual = customs.pop() if len(customs) == 1 else ""
+    measured = allowance.measured
     problems = _problems(sides, measured)
     places = [
         0.0 if found else measured.worse * _scaled(side, measured) for side, found in zip(sides, problems, strict=True)
     ]
     order = sorted(range(len(sides)), key=lambda i: (bool(problems[i]), places[i]))
-    rows, sound = [_row(sides[i], problems[i], metric, usual) for i in order], problems.count("")
+    rows, sound = [_row(sides[i], problems[i], metric) for i in order], problems.count("")
     if sound:
         rows[0] = replace(rows[0], difference=0.0)
     for row, i in enumerate(order[1:sound], 1):
@@ -181,7 +175,6 @@ def rank(
         about=ends.about,
         baseline=ends.baseline.name,
         candidate=ends.candidate.name,
-        usual=usual,
         blocks=_changes(ends, metric, blocks, text),
         counting=tuple(beside_counting(records)) or None,
         warnings=tuple(warnings_of_runs(records)),
@@ -218,13 +211,12 @@ def _scaled(side: Side, metric: Metric) -> float:
     return float(statistic_of(metric, names, lossless=not is_lossy(run))(columns)[0])
 
 
-def _row(side: Side, problem: str, metric: str, usual: str) -> RankedRun:
+def _row(side: Side, problem: str, metric: str) -> RankedRun:
     run = side.runs[0]
-    scores = {} if unfit(run) else {name: score.value for name, score in run.scores.items()}  # a leak has no score
+    score = None if unfit(run) else run.scores.get(metric)  # a leak has no score
     return RankedRun(
         name=side.name,
-        value=scores.get(metric),
-        usual=scores.get(usual),
+        value=None if score is None else score.value,
         parameters=run.checkpoint.parameters if run.checkpoint else None,
         tokens_per_second=run.timing.tokens_per_second if run.timing else None,
         marks=(problem,) if problem else (),

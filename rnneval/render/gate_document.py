@@ -30,7 +30,7 @@ from rnneval.render.document import (
     table,
 )
 from rnneval.render.markdown import markdown
-from rnneval.render.phrasing import Level, annotation, figure, listed, optional, signed, visible
+from rnneval.render.phrasing import Level, annotation, optional, signed, visible
 
 _HEADINGS = ("metric", "baseline", "candidate", "difference", "95 % bounds", "allowed", "verdict")
 _EXCERPT = 60
@@ -145,9 +145,6 @@ def ranking_blocks(ranking: Ranking) -> Iterator[Block]:
         rows.append((code(run.name), optional(run.value), difference, bounds, size, speed, problems))
     head = ("run", ranking.metric, "to the best", "95 % interval", "parameters", "tokens/s", "")
     yield table("Best first" if ranking.best else "No run counts", head, rows, right=(1, 2, 3, 4, 5))
-    if usual := [f"{figure(run.usual)} ({run.name})" for run in ranking.rows if run.usual is not None]:
-        values = "" if ranking.usual == ranking.metric else f": {listed(usual, 6)}"
-        yield Paragraph(text=f"the usual score for these tokens is {ranking.usual}{values}", muted=True)
     for run in ranking.rows:
         for mark in run.marks:
             yield Notice(kind="unsure", title=run.name, text=mark)
