@@ -16,7 +16,7 @@ from rnneval.options import ImportOptions, Paths, by_keyword
 from rnneval.records.losses import LossTable, read_losses
 from rnneval.records.run import Imported, Run
 from rnneval.records.run import Warning as Warned
-from rnneval.text import EncodedText, TextOptions, TokenSpans, Vocabulary, encode_spans, given_vocabulary, text_given
+from rnneval.text import EncodedText, TextOptions, Vocabulary, encode_spans, given_vocabulary, text_given
 
 _NO_VOCABULARY = (
     "the vocabulary was not given, so it was not checked that the tokens are those of the text: if one stands for "
@@ -85,8 +85,7 @@ def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOption
         width = vocabulary.first_id + vocabulary.size
     else:
         vocabulary = vocabulary.fit(width)
-    spans = TokenSpans(name=table.name, token=table.token, start=table.byte_start, end=table.byte_end)
-    encoded, unscored = encode_spans(given, spans, read_as, vocabulary)
+    encoded, unscored = encode_spans(given, table, read_as, vocabulary)
     with encoded as known:
         losses = Losses(text=known, unscored=unscored, nats=np.zeros(known.tokens))
         _require_same_text(table, known)

@@ -21,10 +21,11 @@ from numpy.typing import DTypeLike, NDArray
 from rnneval.errors import TextError
 from rnneval.options import Paths
 from rnneval.records import run
+from rnneval.records.losses import LossTable
 from rnneval.records.paths import reason_of
 from rnneval.text import units
 from rnneval.text.documents import FinalText, InMemory, TakenFile, TextOptions, final_text
-from rnneval.text.spans import TokenSpans, kind_of, tiling_of
+from rnneval.text.spans import kind_of, tiling_of
 from rnneval.text.tokenise import SubwordTokeniser, Tokeniser, UnitTokeniser, WordTokeniser
 from rnneval.text.units import BlockCuts, Bools, Bytes, Ints, block_cuts
 from rnneval.text.vocabulary import Vocabulary
@@ -302,7 +303,7 @@ def encode(given: Paths | InMemory, vocabulary: Vocabulary, options: TextOptions
 
 
 def encode_spans(
-    given: Paths | InMemory, spans: TokenSpans, options: TextOptions, vocabulary: Vocabulary | None = None
+    given: Paths | InMemory, table: LossTable, options: TextOptions, vocabulary: Vocabulary | None = None
 ) -> tuple[EncodedText, int]:
     """Read files as one text that the spans of another program must tile.
 
@@ -315,13 +316,13 @@ def encode_spans(
     tokeniser = None if vocabulary is None else _tokeniser(vocabulary, options)
     text = final_text(given, options)
     utf8, documents = _bytes_of(text)
-    tiling = tiling_of(spans, utf8, documents)
+    tiling = tiling_of(table, utf8, documents)
     if tokeniser is not None:
         return _encoded(text, _table_of(text, tokeniser), tokeniser), tiling.unscored
-    kind = kind_of(spans.name, tiling, utf8, options.tokens)
+    kind = kind_of(table.name, tiling, utf8, options.tokens)
     ids, none = np.zeros(len(tiling.ends), np.int32), np.zeros(0, np.int64)
-    table = TokenTable(utf8, documents, ids=ids, ends=tiling.ends, first=tiling.first_tokens, unknown=none)
-    return _encoded(text, table, None, kind), tiling.unscored
+    tokens = TokenTable(utf8, documents, ids=ids, ends=tiling.ends, first=tiling.first_tokens, unknown=none)
+    return _encoded(text, tokens, None, kind), tiling.unscored
 
 
 def _tokeniser(vocabulary: Vocabulary, options: TextOptions) -> Tokeniser:

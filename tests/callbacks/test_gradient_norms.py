@@ -160,6 +160,7 @@ def test_the_first_step_that_is_not_finite_is_named(tmp_path):
     assert np.isfinite(last).to_dict() == {name: name == "not_finite" for name in WRITTEN}
 
 
+@pytest.mark.grid
 def test_steps_with_weights_that_are_not_finite_are_written_and_pass_no_limit(tmp_path):
     class Breaks(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
@@ -213,6 +214,7 @@ def test_a_training_that_is_broken_off_leaves_the_optimizer_alone(tmp_path):
     assert set(pd.read_parquet(tmp_path / "h")["step"]) == set(range(1, 8))
 
 
+@pytest.mark.grid
 def test_a_layer_that_is_frozen_in_between_is_seen_no_more(tmp_path):
     class Freezes(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):

@@ -185,6 +185,7 @@ class Breaks(keras.callbacks.Callback):
             kernel.assign(self.value * np.random.default_rng(0).standard_normal(kernel.shape))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("value", "runs"), [(np.nan, 1), (1e9, 3)])
 def test_a_training_that_diverges_goes_on_and_passes_no_limit(tmp_path, value, runs):
     states = StateNorms(tmp_path / "s", letters(tmp_path, 300), vocabulary=list(LETTERS))

@@ -6,17 +6,23 @@ import numpy as np
 import pytest
 
 from rnneval.errors import RecordError
-from rnneval.text import TextOptions, TokenSpans, encode_spans
+from rnneval.records.losses import LossTable
+from rnneval.text import TextOptions, encode_spans
 
 LINE = "größer 😀 und äße\n"
 
 
+def table_of(token, start, end, name="t.csv"):
+    nats = np.ones(len(token))
+    return LossTable(path=name, sha256="", token=np.asarray(token), byte_start=start, byte_end=end, nats=nats)
+
+
 def spans_of(pieces, *, without=(), first_token=0):
-    """TokenSpans of a text in pieces of bytes, without the rows of some of them."""
+    """A table of losses of a text in pieces of bytes, without the rows of some of them."""
     ends = np.cumsum([len(piece) for piece in pieces])
     starts = ends - [len(piece) for piece in pieces]
     kept = [place for place in range(len(pieces)) if place not in without]
-    return TokenSpans(name="t.csv", token=np.array(kept) + first_token, start=starts[kept], end=ends[kept])
+    return table_of(np.array(kept, int) + first_token, starts[kept], ends[kept])
 
 
 def counted(pieces, first):
@@ -66,7 +72,7 @@ def encoded(text, spans, **options):
 @pytest.mark.parametrize("sizes", [(3,), (1, 4, 2), (7, 1), (2, 5, 0)], ids=str)
 @pytest.mark.parametrize("unscored", [0, 1])
 def test_units_are_those_of_a_loop_over_bytes(text, sizes, unscored):
-    """TokenSpans end inside characters and may be empty: a character counts at its first byte."""
+    """Spans end inside characters and may be empty: a character counts at its first byte."""
     pieces = cut(text.read_bytes(), sizes)
     found = encoded(text, spans_of(pieces, without=range(unscored)))
     assert found.unscored == unscored
@@ -104,10 +110,10 @@ SIZE = len((LINE * 40).encode())
 def changed(row, **values):
     """The sound spans with one value exchanged."""
     spans = spans_of(PIECES)
-    columns = {name: getattr(spans, name).copy() for name in ("token", "start", "end")}
+    columns = {"token": spans.token.copy(), "start": spans.byte_start.copy(), "end": spans.byte_end.copy()}
     for name, value in values.items():
         columns[name][row] = value
-    return TokenSpans(name="t.csv", **columns)
+    return table_of(**columns)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +144,7 @@ def test_spans_that_count_characters_are_recognised(text):
     length = len(LINE * 40)
     place = np.arange(length)
     with pytest.raises(RecordError, match=f"the text has {length} characters, so that the spans seem to count"):
-        encoded(text, TokenSpans(name="t", token=place, start=place, end=place + 1))
+        encoded(text, table_of(place, place, place + 1))
 
 
 def test_ten_streams_without_their_first_tokens(tmp_path):
