@@ -154,17 +154,14 @@ def rank(
         metric = "perplexity" if len(tokens) == 1 else "bits_per_char"
     (allowance,) = allowances({metric: "0%"})
     measured = allowance.measured
-    problems = _problems(sides, measured)
-    places = [
-        0.0 if found else measured.worse * _scaled(side, measured) for side, found in zip(sides, problems, strict=True)
-    ]
-    order = sorted(range(len(sides)), key=lambda i: (bool(problems[i]), places[i]))
-    rows, sound = [_row(sides[i], problems[i], metric) for i in order], problems.count("")
-    if sound:
+    standings = _standings(sides, measured)
+    order = sorted(range(len(sides)), key=lambda i: (bool(standings[i][0]), standings[i][1]))
+    rows = [_row(sides[i], standings[i][0], metric) for i in order]
+    if sound := [sides[i] for i in order if not standings[i][0]]:
         rows[0] = replace(rows[0], difference=0.0)
-    for row, i in enumerate(order[1:sound], 1):
-        against = Sides(baseline=sides[order[0]], candidate=sides[i])
-        rows[row] = _against(rows[row], against, allowance, sound * (sound - 1) // 2)
+    for row, side in enumerate(sound[1:], 1):
+        pairs = len(sound) * (len(sound) - 1) // 2
+        rows[row] = _against(rows[row], Sides(baseline=sound[0], candidate=side), allowance, pairs)
     counting = [side for side in sides if not unfit(side.runs[0])] or sides
     last = [side for side in (counting if len(counting) > 1 else sides) if side is not counting[0]][-1]
     ends = Sides(baseline=counting[0], candidate=last)
@@ -181,34 +178,32 @@ def rank(
     )
 
 
-def _problems(sides: Sequence[Side], metric: Metric) -> list[str]:
-    """Return why each run has no place in a ranking by the metric; "" for the largest group of runs that compare."""
+def _standings(sides: Sequence[Side], metric: Metric) -> list[tuple[str, float]]:
+    """Return of each run why it has no place in the ranking, and its value with the sign by which less is better.
+
+    The reason is "" for the largest group of runs that compare with each other.
+    """
 
     def difference(side: Side, other: Side) -> Difference | None:
         return not_comparable(metric.name, Sides(baseline=side, candidate=other))
 
-    problems = []
+    found = []
     for side in sides:
-        problem = unfit(side.runs[0]).removeprefix("is ")
+        run, value = side.runs[0], 0.0
+        problem = unfit(run).removeprefix("is ")
         try:
-            _ = problem or _scaled(side, metric)
+            names = tuple(sorted(run.blocks.sums))
+            total = columns_of(run.blocks, names).sum(axis=1, keepdims=True)
+            value = 0.0 if problem else float(statistic_of(metric, names, lossless=not is_lossy(run))(total)[0])
         except UnavailableError as reason:
             problem = f"no {metric.name}: {reason}"
-        problems.append(problem)
-    fit = [side for side, found in zip(sides, problems, strict=True) if not found]
+        found.append((problem, metric.worse * value))
+    fit = [side for side, (problem, _) in zip(sides, found, strict=True) if not problem]
     group = max(fit, key=lambda side: sum(difference(side, other) is None for other in fit), default=None)
     for i, side in enumerate(sides):
-        if group is not None and not problems[i] and side is not group and (found := difference(group, side)):
-            problems[i] = f"not comparable: {found}"
-    return problems
-
-
-def _scaled(side: Side, metric: Metric) -> float:
-    """Return a run's metric on its scale of comparison."""
-    run = side.runs[0]
-    names = tuple(sorted(run.blocks.sums))
-    columns = columns_of(run.blocks, names).sum(axis=1, keepdims=True)
-    return float(statistic_of(metric, names, lossless=not is_lossy(run))(columns)[0])
+        if group is not None and not found[i][0] and side is not group and (unlike := difference(group, side)):
+            found[i] = f"not comparable: {unlike}", 0.0
+    return found
 
 
 def _row(side: Side, problem: str, metric: str) -> RankedRun:
