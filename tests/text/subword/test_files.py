@@ -1,10 +1,6 @@
 import builtins
 import importlib
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -186,17 +182,6 @@ def test_models_of_sentencepiece_beside_a_checkpoint(tmp_path, name):
     assert find_vocabulary(checkpoint, zoo.processor("spm_bpe").get_piece_size()).kind == "subword"
 
 
-def test_no_library_is_imported_and_no_network_asked_for_another_vocabulary(tmp_path):
-    (tmp_path / "vocab.json").write_text('["a", "b"]')
-    code = (
-        "import sys; from rnneval.text import Vocabulary; Vocabulary.from_file(sys.argv[1]); "
-        "print({'tokenizers', 'sentencepiece'} & set(sys.modules))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "vocab.json")],
-        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(Path.cwd())},
-    )  # fmt: skip
-    assert done.stdout.strip() == "set()"
 
 
 def test_no_file_is_opened_by_a_library(tmp_path, monkeypatch):
