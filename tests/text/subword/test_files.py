@@ -182,8 +182,6 @@ def test_models_of_sentencepiece_beside_a_checkpoint(tmp_path, name):
     assert find_vocabulary(checkpoint, zoo.processor("spm_bpe").get_piece_size()).kind == "subword"
 
 
-
-
 def test_no_file_is_opened_by_a_library(tmp_path, monkeypatch):
     """What the libraries get is bytes that were looked at: neither opens a path or an address of its own."""
     import socket
