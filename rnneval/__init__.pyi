@@ -14,7 +14,8 @@ from rnneval.evaluate.imported import from_losses
 from rnneval.evaluate.opening import open  # noqa: A004 - the name in the contract: rnneval.open
 from rnneval.evaluate.run import evaluate
 from rnneval.evaluate.sweep import sweep
-from rnneval.gates import compare, compare_losses, gate
+from rnneval.gates.ranking import compare
+from rnneval.gates.verdicts import gate
 from rnneval.lint import lint
 from rnneval.models.keras.lm import RecurrentLM
 from rnneval.models.keras.wrap import wrap
@@ -35,7 +36,6 @@ __all__ = [
     "callbacks",
     "check",
     "compare",
-    "compare_losses",
     "errors",
     "evaluate",
     "from_losses",

@@ -11,7 +11,6 @@ COLUMNS = {"token": [1, 2], "byte_start": [1, 2], "byte_end": [2, 3], "nats": [0
 WRITERS = {
     "parquet": lambda frame, path: frame.to_parquet(path),
     "csv": lambda frame, path: frame.to_csv(path, index=False),
-    "jsonl": lambda frame, path: frame.to_json(path, orient="records", lines=True),
 }
 
 

@@ -6,12 +6,9 @@ compiled by XLA or not. The numbers of each step go into one line of a ring buff
 fetched later: so many steps may run in one call (`steps_per_execution`), and no step waits for the host.
 """
 
-import atexit
 import hashlib
 import json
-import logging
 import os
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple, Self
@@ -25,7 +22,6 @@ from rnneval._version import __version__
 from rnneval.callbacks import training_hook
 from rnneval.callbacks.histories import Key, Parts
 from rnneval.callbacks.training_hook import chosen, require_known
-from rnneval.errors import RecordError
 from rnneval.metrics.gradient_norms import together
 from rnneval.models.keras.layers import LayerVariable, layer_variables, overridden
 from rnneval.records.tables import GRADIENT_HISTORY
@@ -212,7 +208,7 @@ class GradientNorms(keras.callbacks.Callback):
         *,
         steps_per_part: int = 100,
         existing: str = "refuse",
-        logs: str | bool = "main",
+        logs: str = "main",
     ) -> None:
         """Prepare a history.
 
@@ -252,7 +248,6 @@ class GradientNorms(keras.callbacks.Callback):
         Outside its calls the optimizer is as its author left it, however the training ends.
         """
         watched = self._watched = WatchedOptimizer(self.model, self.model.optimizer)
-        _begun.add(self)
 
         def collecting(iterator: Any) -> Any:
             try:
@@ -327,22 +322,6 @@ class GradientNorms(keras.callbacks.Callback):
         self._steps_of_earlier_fits += self._watched.fetched
         self._watched = None
 
-    def __del__(self) -> None:
-        """Close a training that was broken off and whose model was not used again."""
-        if getattr(self, "_watched", None) is not None:
-            self._close_unfinished()
-
-    def _close_unfinished(self) -> None:
-        """Close a training that was broken off. There is no caller to raise to: an error is logged in one line."""
-        try:
-            with tf.init_scope():  # the garbage collector may run while a graph is being made
-                self.close()
-        except RecordError as error:
-            if self._parts.folder.is_dir():  # else it was removed, such as a temporary folder
-                logging.getLogger(__name__).error("GradientNorms: %s", error)  # noqa: TRY400 - one line
-        finally:
-            self._watched = None
-
     def _end(self) -> None:
         training_hook.remove(self.model, self)
         self.close()
@@ -357,17 +336,6 @@ class GradientNorms(keras.callbacks.Callback):
         columns, numbers = _tidy(self._watched.columns, values)
         self._parts.describe(self._watched.described())
         self._parts.write(steps, columns, numbers)
-
-
-_begun: weakref.WeakSet[GradientNorms] = weakref.WeakSet()
-"""Callbacks whose fit has begun."""
-
-
-@atexit.register  # after the import of TensorFlow, so that it runs before TensorFlow's own cleanup
-def _close_all() -> None:
-    """Close the trainings that were broken off: `__del__` comes too late for files when the interpreter ends."""
-    for norms in tuple(_begun):
-        norms._close_unfinished()
 
 
 def _tidy(columns: Sequence[LayerVariable], values: NDArray[np.float64]) -> tuple[list[Key], Any]:

@@ -43,7 +43,7 @@ class StateNormsOptions(EvaluateOptions):
     TextVectorization layer, a model from `rnneval.open`, or a `rnneval.text.Vocabulary`."""
     existing: str = option("refuse", flag="")
     """Treatment of a history that is already there: `refuse`, `replace` or `append`."""
-    logs: str | bool = option("main", flag="")
+    logs: str = option("main", flag="")
     """Numbers to put into `logs`: `main` (`heldout_perplexity`), `all` or `none`."""
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rnneval.errors import UsageError
 from rnneval.evaluate.losses import Losses, add_up
-from rnneval.gates import change_of_loss
+from rnneval.gates.clusters import change_of_loss
 from rnneval.metrics import baselines
 from rnneval.metrics.baselines.ngram import COPIED_TOKENS, MOST_TOKENS, TokenText, copied, losses_by_order
 from rnneval.options import LARGEST_ORDER, FitGroup

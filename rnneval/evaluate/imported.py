@@ -16,7 +16,7 @@ from rnneval.options import ImportOptions, Paths, by_keyword
 from rnneval.records.losses import LossTable, read_losses
 from rnneval.records.run import Imported, Run
 from rnneval.records.run import Warning as Warned
-from rnneval.text import EncodedText, TextOptions, TokenSpans, Vocabulary, encode_spans, given_vocabulary, text_given
+from rnneval.text import EncodedText, TextOptions, Vocabulary, encode_spans, given_vocabulary, text_given
 
 _NO_VOCABULARY = (
     "the vocabulary was not given, so it was not checked that the tokens are those of the text: if one stands for "
@@ -46,7 +46,7 @@ def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOption
     absent, and so are checkpoint, wiring, states and timing.
 
     Args:
-        losses: Path of a .parquet, .csv or .jsonl file, or columns in memory: a dict of arrays `(n,)` or a pandas
+        losses: Path of a .parquet or .csv file, or columns in memory: a dict of arrays `(n,)` or a pandas
             DataFrame.
         text: One or more files of UTF-8 text, joined in this order; or give `string`.
         options: Keyword arguments, each a field of `ImportOptions`.
@@ -85,10 +85,8 @@ def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOption
         width = vocabulary.first_id + vocabulary.size
     else:
         vocabulary = vocabulary.fit(width)
-    spans = TokenSpans(name=table.name, token=table.token, start=table.byte_start, end=table.byte_end)
-    encoded = encode_spans(given, spans, read_as, vocabulary)
-    with encoded.text as known:
-        unscored = encoded.unscored
+    encoded, unscored = encode_spans(given, table, read_as, vocabulary)
+    with encoded as known:
         losses = Losses(text=known, unscored=unscored, nats=np.zeros(known.tokens))
         _require_same_text(table, known)
         fitted, base = None, {}

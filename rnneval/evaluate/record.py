@@ -16,7 +16,7 @@ from rnneval.evaluate.chunks import Read
 from rnneval.evaluate.losses import LossSums
 from rnneval.evaluate.reading import Measured
 from rnneval.evaluate.states import States
-from rnneval.gates import ScoreIntervals, change_of_loss, score_intervals
+from rnneval.gates.clusters import ScoreIntervals, change_of_loss, score_intervals
 from rnneval.metrics import Scores, Totals
 from rnneval.models.protocol import LanguageModel
 from rnneval.records import run as records

@@ -1,46 +1,15 @@
-"""Gates: baseline × candidate → a verdict. Records and tables of losses in, records out; no TensorFlow.
+"""Gates: baseline × candidate → a verdict. Records in, records out; no TensorFlow.
 
-Names are resolved on first use: a run takes its intervals from here, and none of the gates.
+Names are resolved on first use: a run takes its intervals from `clusters`, and needs none of the gates.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from rnneval.gates.clusters import ScoreIntervals, change_of_loss, score_intervals
-    from rnneval.gates.ranking import BlockChange, RankedRun, Ranking, compare, rank
-    from rnneval.gates.sides import NamedRecord
-    from rnneval.gates.token_losses import LossComparison, TokenDifference, compare_losses
-    from rnneval.gates.verdicts import gate, judge
-
-_HOMES = {
-    "clusters": ("ScoreIntervals", "change_of_loss", "score_intervals"),
-    "ranking": ("BlockChange", "RankedRun", "Ranking", "compare", "rank"),
-    "sides": ("NamedRecord",),
-    "token_losses": ("LossComparison", "TokenDifference", "compare_losses"),
-    "verdicts": ("gate", "judge"),
-}
-
-__all__ = [
-    "BlockChange",
-    "LossComparison",
-    "NamedRecord",
-    "RankedRun",
-    "Ranking",
-    "ScoreIntervals",
-    "TokenDifference",
-    "change_of_loss",
-    "compare",
-    "compare_losses",
-    "gate",
-    "judge",
-    "rank",
-    "score_intervals",
-]
+_HOMES = {"NamedRecord": "sides", "compare": "ranking", "gate": "verdicts", "judge": "verdicts"}
 
 
 def __getattr__(name: str) -> Any:
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{home}"), name)
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'rnneval.gates' has no attribute {name!r}")

@@ -9,6 +9,7 @@ A perplexity is compared by its logarithm, in nats: there +1 % is the same dista
 symmetric, and no loss is too large. The file of each metric says whether it is compared by its logarithm.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ Columns = Floats
 """Sums of blocks, `(quantities, blocks)`: the first `UNITS` rows count units, then comes one row per sum."""
 Statistic = Callable[[Columns], Floats]
 """From sums `(quantities, n)` to values `(n,)`."""
+DRIFTS = "losses drift along this text: {} this passage; hold out pieces from all over the text, or whole documents"
 
 
 class TooLittleTextError(ValueError):
@@ -79,13 +81,12 @@ class Clusters:
     @property
     def method(self) -> str:
         """The method, as records say it."""
-        if self.kind == "documents":
-            return f"t, {self.count} documents"
-        return f"t, {self.count} batches of {self.block_bytes}-byte blocks"
+        of_blocks = f" of {self.block_bytes}-byte blocks" if self.kind == "batches" else ""
+        return f"t, {self.count} {self.kind}{of_blocks}"
 
     @property
     def claim(self) -> str:
-        """Claim of an interval from these clusters: the text that it is about."""
+        """The text that an interval from these clusters is about."""
         return "text like these documents" if self.kind == "documents" else "this passage"
 
 
@@ -104,7 +105,12 @@ def clusters_of(document: NDArray[np.intp], units: Floats, block_bytes: int = 25
     """Choose the clusters: whole documents, or 8 batches of a text that is a single document.
 
     Several documents are never cut: parts of documents counted as independent miss the truth in 21 to 36 % of texts
-    where 5 % is claimed. Given are the document of each block and its tokens (or bytes), all above 0, `(blocks,)`.
+    where 5 % is claimed.
+
+    Args:
+        document: The document of each block, `(blocks,)`.
+        units: Its tokens (or bytes), above 0, `(blocks,)`.
+        block_bytes: Nominal size of a block.
 
     Raises:
         TooLittleTextError: several documents with an effective number below 7, or one of fewer than 128 blocks.
@@ -116,18 +122,17 @@ def clusters_of(document: NDArray[np.intp], units: Floats, block_bytes: int = 25
         return Clusters(kind="documents", labels=labels, units=of_documents, block_bytes=block_bytes)
     if count <= 1 and units.size >= FLOOR_BLOCKS:
         return batches(units, BATCHES, block_bytes)
-    blocks, documents = ("block" if units.size == 1 else "blocks"), ("document" if count == 1 else "documents")
-    seen = f"{units.size} {blocks} of {block_bytes} bytes in {count} {documents}"
-    passage = f"{FLOOR_BLOCKS} blocks ({FLOOR_BLOCKS * block_bytes // 1024} kB)"
+    seen = f"{units.size} block{'s' * (units.size != 1)} of {block_bytes} bytes in {count} document{'s' * (count != 1)}"
+    needed = f"{FLOOR_BLOCKS} blocks ({FLOOR_BLOCKS * block_bytes // 1024} kB)"
     if count < 2:
         raise TooLittleTextError(
-            f"{seen}: too little text for an interval, which needs {passage}, or 8 documents of about the same length"
+            f"{seen}: too little text for an interval, which needs {needed}, or 8 documents of about the same length"
         )
     raise TooLittleTextError(
         f"{seen}, the largest with {100 * of_documents.max() / of_documents.sum():.0f} % of the text, worth "
         f"{number:.1f} of equal length: too few documents for an interval, and they are not cut into parts; needed is "
         f"a worth of {ENOUGH_DOCUMENTS:.0f} (8 documents of about the same length), or one passage (--documents one) "
-        f"of {passage}"
+        f"of {needed}"
     )
 
 
@@ -139,14 +144,14 @@ def batches(units: Floats, count: int, block_bytes: int = 256) -> Clusters:
     return Clusters(kind="batches", labels=labels, units=of_batches, block_bytes=block_bytes)
 
 
-def block_size(total_bytes: int, most: int = 4096) -> int:
-    """Return the nominal size of the blocks of a text: 256 bytes, doubled until at most `most` blocks are needed.
+def block_size(total_bytes: int) -> int:
+    """Return the nominal size of the blocks of a text: 256 bytes, doubled until 4,096 blocks suffice.
 
-    >>> block_size(100_000), block_size(100_000, 256)
-    (256, 512)
+    >>> block_size(100_000), block_size(3_000_000)
+    (256, 1024)
     """
     size = 256
-    while total_bytes / size > most:
+    while total_bytes > 4096 * size:
         size *= 2
     return size
 
@@ -163,9 +168,9 @@ def columns_of(blocks: Blocks, sum_names: tuple[str, ...]) -> Columns:
 def statistic_of(measured: Metric, sum_names: tuple[str, ...], *, lossless: bool) -> Statistic:
     """Return the function from sums `(quantities, n)`, in rows as of `columns_of`, to values on the scale `(n,)`."""
 
-    def value(tokens: float, characters: float, scored_bytes: float, words: float, *sums: float) -> float:
-        named = dict(zip(sum_names, sums, strict=True))
-        units = {"tokens": tokens, "characters": characters, "bytes": scored_bytes, "words": words}
+    def value(*column: float) -> float:
+        units = dict(zip(("tokens", "characters", "bytes", "words"), column, strict=False))
+        named = dict(zip(sum_names, column[UNITS:], strict=True))
         return measured.forward(Totals(**units, lossless=lossless, sums=named))
 
     return lambda columns: np.array([value(*column) for column in columns.T.tolist()])
@@ -175,11 +180,11 @@ def statistic_of(measured: Metric, sum_names: tuple[str, ...], *, lossless: bool
 class Estimate:
     """A statistic of the whole text, with its error by t on few clusters."""
 
-    value: float
-    se: float
-    df: float
-    without: Floats
-    """The statistic without each cluster in turn: `(clusters,)`."""
+    value: float = 0.0
+    se: float = 0.0
+    """Standard error, 0 if there is none: without it the value is what it is."""
+    df: float = 0.0
+    """Degrees of freedom of the standard error."""
 
     def bound(self, p: float) -> float:
         """Return the value that lies above the truth with probability `p`: 0.95 for `high`, 0.05 for `low`."""
@@ -207,26 +212,21 @@ def jackknife(statistic: Statistic, columns: Columns, clusters: Clusters) -> Est
     of_clusters = np.stack([np.bincount(clusters.labels, weights=row, minlength=count) for row in columns])
     total = of_clusters.sum(axis=1, keepdims=True)
     values = statistic(np.concatenate([total, total - of_clusters], axis=1))
-    without = values[1:]
-    spread = float(np.square(without - without.mean()).sum())
-    return Estimate(
-        value=float(values[0]),
-        se=float(np.sqrt((count - 1) / count * spread)),
-        df=clusters.effective - 1,
-        without=without,
-    )
+    spread = float(np.square(values[1:] - values[1:].mean()).sum())
+    return Estimate(value=float(values[0]), se=math.sqrt((count - 1) / count * spread), df=clusters.effective - 1)
 
 
-def drift(statistic: Statistic, columns: Columns, units: Floats) -> float:
-    """Return the ratio of the standard error from 16 batches to that from blocks taken as independent.
+def drifts(losses: Columns) -> bool:
+    """Return whether losses drift along a text, so that an interval holds for this passage only.
 
-    Near 1 where blocks do not depend on each other; 0 where there are too few blocks to see, or no error at all. Above
-    `DRIFT_LIMIT` the losses drift along the text, so that an interval holds for this passage only.
+    They do if the standard error from 16 batches is above `DRIFT_LIMIT` times that from blocks taken as independent.
+    `losses` are nats and units of each block, `(2, blocks)`; with too few blocks no drift is seen.
     """
+    units = losses[1]
     if units.size < 2 * DRIFT_BATCHES:
-        return 0.0
-    independent = jackknife(statistic, columns, batches(units, units.size)).se
-    return jackknife(statistic, columns, batches(units, DRIFT_BATCHES)).se / independent if independent else 0.0
+        return False
+    independent = jackknife(ratio, losses, batches(units, units.size)).se
+    return independent > 0 and jackknife(ratio, losses, batches(units, DRIFT_BATCHES)).se > DRIFT_LIMIT * independent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,14 +266,8 @@ def score_intervals(blocks: Blocks, *, lossless: bool) -> ScoreIntervals:
             if (found := bounds_of(measured, estimate)) is not None:
                 bounds[measured.name] = found
     warnings: tuple[Warning, ...] = ()
-    if clusters.kind == "batches" and NATS in names:
-        losses = columns[[UNITS + names.index(NATS), 0]]
-        if drift(ratio, losses, columns[0]) > DRIFT_LIMIT:
-            message = (
-                "losses drift along this text: the intervals hold for this passage; hold out pieces from all "
-                "over the text, or whole documents"
-            )
-            warnings = (Warning(code="drift", message=message),)
+    if clusters.kind == "batches" and NATS in names and drifts(columns[[UNITS + names.index(NATS), 0]]):
+        warnings = (Warning(code="drift", message=DRIFTS.format("the intervals hold for")),)
     interval = Interval(
         method=clusters.method, clusters=clusters.count, df=clusters.effective - 1, claim=clusters.claim
     )

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from msgspec.structs import replace
 
-from rnneval.gates.clusters import DRIFT_LIMIT, Columns, drift, ratio
+from rnneval.gates.clusters import DRIFTS, Columns, drifts
 from rnneval.gates.noninferiority import LEVEL, Tested, loss_differences, same_model
 from rnneval.gates.sides import NamedRecord, Paired, Sides
 from rnneval.gates.unfit import unfit
@@ -25,7 +25,7 @@ RARE = 0.01
 
 
 def amount(metric: str, unit: str, value: float) -> str:
-    """Write a difference: per cent for a perplexity, else in its unit.
+    """Write a difference with its unit.
 
     >>> amount("perplexity", "nats a token", math.log(1.01)), amount("accuracy", "share", -0.0123)
     ('+1 %', '−0.0123 share')
@@ -61,11 +61,7 @@ def _signed(value: float) -> str:
 
 
 def in_per_cent(metric: str, value: float = 0.0) -> bool:
-    """Return whether a difference of a metric is shown in per cent; false for a limit or an unknown metric.
-
-    >>> in_per_cent("perplexity"), in_per_cent("accuracy"), in_per_cent("perplexity<=5.3")
-    (True, False, False)
-    """
+    """Return whether a difference of a metric is shown in per cent; false for a limit or an unknown metric."""
     known = by_name().get(metric)
     return known is not None and known.logarithmic and value < _LARGEST_IN_PER_CENT
 
@@ -76,21 +72,19 @@ def reason_of(measured: Metric, tested: Tested, paired: Paired, level: float) ->
     def say(value: float) -> str:
         return amount(measured.name, measured.difference_unit, value)
 
-    seen = f"{say(tested.value)}, 95 % bounds {say(tested.low)} and {say(tested.high)}, allowed {say(tested.allowed)}"
+    allowed = f"allowed {say(tested.allowed)}"
+    seen = f"{say(tested.value)}, 95 % bounds {say(tested.low)} and {say(tested.high)}, {allowed}"
     if not tested.se and tested.value == 0:
-        rounding = " beyond float rounding (1e-6 nats a token)" if tested.rounded else ""
-        return f"no difference in any block{rounding}, allowed {say(tested.allowed)}"
+        return f"no difference in any block beyond float rounding (1e-6 nats a token), {allowed}"
     if not tested.se:
         within = "within" if tested.passes else "worse than"
-        return f"{within} what is allowed: {say(tested.value)} in every part of the text, allowed {say(tested.allowed)}"
+        return f"{within} what is allowed: {say(tested.value)} in every part of the text, {allowed}"
     if tested.passes:
         return f"within what is allowed: {seen}"
     if tested.p_worse <= level:
         return f"worse than allowed: {seen}"
     if tested.p_worse <= LEVEL:
-        return (
-            f"{seen}: worse than allowed on its own, but not at the level {level:.3g} where several metrics are asked"
-        )
+        return f"{seen}: worse than allowed on its own, but not at the level {level:.3g} of several metrics"
     found = f"this text finds what lies {say(tested.mdd)} beyond it in 4 of 5 cases"
     return f"neither within nor beyond: {seen}; {found}; {_needed(tested, paired)}"
 
@@ -135,20 +129,21 @@ def beside_counting(records: Sequence[NamedRecord]) -> Iterator[Counting]:
     """Yield the comparison with its best n-gram of each run that has one and counts."""
     for each in records:
         run = each.record
-        if isinstance(run, Run) and run.ngram is not None and run.ngram.change is not None and not unfit(run):
-            change = run.ngram.change
-            verdict: Literal["better", "worse", "inconclusive"] = "inconclusive"
-            if change.low is not None and change.high is not None:
-                verdict = "better" if change.high < 0 else "worse" if change.low > 0 else "inconclusive"
-            yield Counting(
-                run=each.name,
-                ngram=run.ngram.name,
-                difference=change.value,
-                low=change.low,
-                high=change.high,
-                verdict=verdict,
-                standing=standing(run),
-            )
+        if not isinstance(run, Run) or run.ngram is None or run.ngram.change is None or unfit(run):
+            continue
+        change = run.ngram.change
+        verdict: Literal["better", "worse", "inconclusive"] = "inconclusive"
+        if change.low is not None and change.high is not None:
+            verdict = "better" if change.high < 0 else "worse" if change.low > 0 else "inconclusive"
+        yield Counting(
+            run=each.name,
+            ngram=run.ngram.name,
+            difference=change.value,
+            low=change.low,
+            high=change.high,
+            verdict=verdict,
+            standing=standing(run),
+        )
 
 
 def standing(run: Run) -> str:
@@ -181,11 +176,8 @@ def warnings_of_losses(paired: Paired, tested: Tested | None) -> Iterator[str]:
         return
     clusters = tested.clusters
     differences = loss_differences(paired)
-    if clusters.kind == "batches" and drift(ratio, differences, paired.units) > DRIFT_LIMIT:
-        yield (
-            "losses drift along this text: the verdict holds for this passage; hold out pieces from all over the "
-            "text, or whole documents"
-        )
+    if clusters.kind == "batches" and drifts(differences):
+        yield DRIFTS.format("the verdict holds for")
     if clusters.kind == "documents" and clusters.largest_share > 2 / clusters.effective:
         yield (
             f"the largest of {clusters.count} documents holds {100 * clusters.largest_share:.0f} % of the text: "
@@ -199,25 +191,19 @@ def _dominating(paired: Paired, differences: Columns) -> Iterator[str]:
 
     These are the block that deviates most and those that deviate at least half as much.
     """
-
-    def mean_of(columns: Columns) -> float:
-        return float(ratio(columns.sum(axis=1, keepdims=True))[0])
-
-    mean = mean_of(differences)
+    mean = differences[0].sum() / differences[1].sum()
     squared = np.square(differences[0] - mean * differences[1])
     order = np.argsort(-squared, kind="stable")[: max(1, int(RARE * squared.size))]
     few, worst = order[squared[order] > squared.max() / 4], order[0]
     if not squared[few].sum() > DOMINATES * squared.sum():
         return
-    place = f"bytes {paired.start[worst]:,} to {paired.end[worst]:,}"
-    without = _signed(mean_of(np.delete(differences, few, axis=1)))
-    what, them = f"{few.size} of {squared.size} blocks dominate (the largest: {place})", "them"
-    if few.size == 1:
-        what, them = f"one block dominates ({place})", "it"
+    without = np.delete(differences, few, axis=1).sum(axis=1)
     yield (
-        f"{what}: the loss differs by {_signed(mean)} nats with {them}, by {without} without {them}; where such blocks "
-        "are rare the stated 5 % does not hold, since another text has more or fewer of them; look at the text there, "
-        "or set a limit: --require 'blocks.largest_nats_per_token<=…'"
+        f"{few.size} of {squared.size} blocks dominate (the largest: bytes {paired.start[worst]:,} to "
+        f"{paired.end[worst]:,}): the loss differs by {_signed(mean)} nats with them, by "
+        f"{_signed(without[0] / without[1])} without; where such blocks are rare the stated 5 % does not hold, since "
+        "another text has more or fewer of them; look at the text there, or set a limit: "
+        "--require 'blocks.largest_nats_per_token<=…'"
     )
 
 
@@ -234,14 +220,15 @@ def warnings_of_runs(records: Sequence[NamedRecord]) -> Iterator[str]:
 def warnings_of_few_runs(sides: Sides) -> Iterator[str]:
     """Warn if a side has too few runs for its own spread to be known, and the other side has more than one."""
     counts = {"baseline": len(sides.baseline.runs), "candidate": len(sides.candidate.runs)}
+    more = "where the two recipes spread differently"
     for (one, count), other in zip(counts.items(), reversed(counts), strict=True):
         if count == 1 and sides.several:
             yield (
-                f"one run of the {one}: its spread over seeds is taken to be that of the {other}'s runs; where the "
-                "two recipes spread differently the stated 5 % does not hold; give three or more runs a side"
+                f"one run of the {one}: its spread over seeds is taken to be that of the {other}'s runs; {more} the "
+                "stated 5 % does not hold; give three or more runs a side"
             )
         elif count == 2:
             yield (
-                f"two runs of the {one} hardly show its spread over seeds: where the two recipes spread differently, "
-                "false fails and false passes reach 8 % in place of the stated 5 %; give three or more runs a side"
+                f"two runs of the {one} hardly show its spread over seeds: {more}, false fails and false passes reach "
+                "8 % in place of the stated 5 %; give three or more runs a side"
             )

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from rnneval.gates.clusters import Clusters, Columns, TooLittleTextError, clusters_of, jackknife, statistic_of
+from rnneval.gates.clusters import Clusters, Columns, Estimate, TooLittleTextError, clusters_of, jackknife, statistic_of
 from rnneval.gates.limits import Allowance
 from rnneval.gates.sides import Paired
 from rnneval.metrics import Metric
@@ -37,39 +37,28 @@ Values = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tested:
+class Tested(Estimate):
     """The difference candidate − baseline with its error, on the metric's scale of comparison."""
 
     worse: int
     """+1 where a larger value is worse, −1 where a smaller one is."""
-    value: float = 0.0
     allowed: float
     """The largest difference that is allowed, with the sign of `worse`."""
-    se: float = 0.0
-    """Standard error, 0 if there is none: without it the difference is what it is."""
-    df: float = 0.0
-    """Degrees of freedom of the standard error."""
     se_text: float = 0.0
     """The part of the error that comes from the text."""
     se_runs: float = 0.0
     """The part that comes from the spread between runs of a recipe; 0 for one run per side."""
     clusters: Clusters | None = None
     """The clusters of the text; None for the same model on too little text."""
-    rounded: bool = False
-    """True if the losses do differ, but by no more than float rounding: counted as equal."""
-
-    def bound(self, p: float) -> float:
-        """Return the upper confidence bound at level `p`, one-sided: it lies above the truth with that probability."""
-        return self.value + float(stdtrit(self.df, p)) * self.se if self.se else self.value
 
     @property
     def low(self) -> float:
-        """Lower confidence bound, one-sided, 95 %."""
+        """Lower bound, one-sided, 95 %."""
         return self.bound(LEVEL)
 
     @property
     def high(self) -> float:
-        """Upper confidence bound, one-sided, 95 %."""
+        """Upper bound, one-sided, 95 %."""
         return self.bound(1 - LEVEL)
 
     @property
@@ -128,8 +117,7 @@ def assess(allowance: Allowance, paired: Paired) -> Tested:
     values = values_of(measured, paired)
     allowed = allowed_by(allowance, values)
     if same or clusters is None:
-        rounded = bool(loss_differences(paired)[0].any())
-        return Tested(worse=measured.worse, allowed=allowed, rounded=rounded, clusters=clusters)
+        return Tested(worse=measured.worse, allowed=allowed, clusters=clusters)
     statistic = statistic_of(measured, paired.sum_names, lossless=paired.lossless)
     stacked, split = np.concatenate([paired.baseline, paired.candidate]), len(paired.baseline)
 

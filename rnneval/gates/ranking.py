@@ -22,7 +22,6 @@ from rnneval.gates.sides import (
     is_lossy,
     named,
     not_comparable,
-    on_common_blocks,
     pair,
 )
 from rnneval.gates.unfit import unfit
@@ -31,7 +30,6 @@ from rnneval.records import Run
 from rnneval.records._base import Shown, Value, quoted
 from rnneval.records.encoding import require_consistent
 from rnneval.records.gate import Counting
-from rnneval.records.run import usual_metric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,8 +71,6 @@ class RankedRun(Value, frozen=True, kw_only=True):
     """Absent for imported losses."""
     tokens_per_second: float | None = None
     """Absent for imported losses."""
-    usual: float | None = None
-    """The score that is usual for the runs' kind of token; absent if there is none."""
     marks: tuple[str, ...]
     """Problems of the run: not valid, not finite, diverged, not comparable, too little text."""
 
@@ -91,8 +87,6 @@ class Ranking(Shown, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     """The first run given that counts."""
     candidate: str
     """The last run given that counts; if the baseline alone does, the last of the others."""
-    usual: str = ""
-    """The metric that papers report for the runs' kind of token; "" if there is no custom, or the kinds differ."""
     blocks: tuple[BlockChange, ...]
     """Blocks in which the candidate's loss differs most from the baseline's, largest change first."""
     counting: tuple[Counting, ...] | None = None
@@ -112,16 +106,12 @@ class Ranking(Shown, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
         """
         import pandas as pd
 
-        rows = [
-            {
-                "run": row.name, "metric": self.metric, "value": row.value, "difference": row.difference,
-                "low": row.low, "high": row.high, "unit": self.unit, "method": row.method, "claim": row.claim,
-                "parameters": row.parameters, "tokens_per_second": row.tokens_per_second,
-                "marks": "; ".join(row.marks),
-            }
-            for row in self.rows
-        ]  # fmt: skip
-        return pd.DataFrame(rows)
+        columns = ("value", "difference", "low", "high", "method", "claim", "parameters", "tokens_per_second")
+        frame = pd.DataFrame([{name: getattr(row, name) for name in columns} for row in self.rows], columns=columns)
+        frame.insert(0, "run", [row.name for row in self.rows])
+        frame.insert(1, "metric", self.metric)
+        frame.insert(6, "unit", self.unit)
+        return frame.assign(marks=["; ".join(row.marks) for row in self.rows])
 
     def _in_one_line(self) -> str:
         """Return the number of runs and the best one with its value."""
@@ -159,25 +149,19 @@ def rank(
         )
     for side in sides:
         require_consistent(side.name, side.runs[0])
-    sides = list(on_common_blocks(sides))
     if not metric:
         tokens = {fields_of(side.runs[0].signature).get("tok") for side in sides}
         metric = "perplexity" if len(tokens) == 1 else "bits_per_char"
     (allowance,) = allowances({metric: "0%"})
-    measured, customs = allowance.measured, {usual_metric(run.signature) for _, run in runs}
-    usual = customs.pop() if len(customs) == 1 else ""
-    problems = _problems(sides, measured)
-    places = [
-        0.0 if found else measured.worse * _scaled(side, measured) for side, found in zip(sides, problems, strict=True)
-    ]
-    order = sorted(range(len(sides)), key=lambda i: (bool(problems[i]), places[i]))
-    sound = problems.count("")
-    rows = [_row(sides[i], problems[i], metric, usual) for i in order]
-    if sound:
+    measured = allowance.measured
+    standings = _standings(sides, measured)
+    order = sorted(range(len(sides)), key=lambda i: (bool(standings[i][0]), standings[i][1]))
+    rows = [_row(sides[i], standings[i][0], metric) for i in order]
+    if sound := [sides[i] for i in order if not standings[i][0]]:
         rows[0] = replace(rows[0], difference=0.0)
-    for row, i in enumerate(order[1:sound], 1):
-        against = Sides(baseline=sides[order[0]], candidate=sides[i])
-        rows[row] = _against(rows[row], against, allowance, sound * (sound - 1) // 2)
+    for row, side in enumerate(sound[1:], 1):
+        pairs = len(sound) * (len(sound) - 1) // 2
+        rows[row] = _against(rows[row], Sides(baseline=sound[0], candidate=side), allowance, pairs)
     counting = [side for side in sides if not unfit(side.runs[0])] or sides
     last = [side for side in (counting if len(counting) > 1 else sides) if side is not counting[0]][-1]
     ends = Sides(baseline=counting[0], candidate=last)
@@ -188,49 +172,46 @@ def rank(
         about=ends.about,
         baseline=ends.baseline.name,
         candidate=ends.candidate.name,
-        usual=usual,
         blocks=_changes(ends, metric, blocks, text),
         counting=tuple(beside_counting(records)) or None,
         warnings=tuple(warnings_of_runs(records)),
     )
 
 
-def _problems(sides: Sequence[Side], metric: Metric) -> list[str]:
-    """Return why each run has no place in a ranking by the metric; "" for the largest group of runs that compare."""
+def _standings(sides: Sequence[Side], metric: Metric) -> list[tuple[str, float]]:
+    """Return of each run why it has no place in the ranking, and its value with the sign by which less is better.
+
+    The reason is "" for the largest group of runs that compare with each other.
+    """
 
     def difference(side: Side, other: Side) -> Difference | None:
         return not_comparable(metric.name, Sides(baseline=side, candidate=other))
 
-    problems = [unfit(side.runs[0]).removeprefix("is ") for side in sides]
-    for i, side in enumerate(sides):
-        if not problems[i]:
-            try:
-                _scaled(side, metric)
-            except UnavailableError as reason:
-                problems[i] = f"no {metric.name}: {reason}"
-    fit = [side for side, found in zip(sides, problems, strict=True) if not found]
+    found = []
+    for side in sides:
+        run, value = side.runs[0], 0.0
+        problem = unfit(run).removeprefix("is ")
+        try:
+            names = tuple(sorted(run.blocks.sums))
+            total = columns_of(run.blocks, names).sum(axis=1, keepdims=True)
+            value = 0.0 if problem else float(statistic_of(metric, names, lossless=not is_lossy(run))(total)[0])
+        except UnavailableError as reason:
+            problem = f"no {metric.name}: {reason}"
+        found.append((problem, metric.worse * value))
+    fit = [side for side, (problem, _) in zip(sides, found, strict=True) if not problem]
     group = max(fit, key=lambda side: sum(difference(side, other) is None for other in fit), default=None)
     for i, side in enumerate(sides):
-        if group is not None and not problems[i] and side is not group and (found := difference(group, side)):
-            problems[i] = f"not comparable: {found}"
-    return problems
+        if group is not None and not found[i][0] and side is not group and (unlike := difference(group, side)):
+            found[i] = f"not comparable: {unlike}", 0.0
+    return found
 
 
-def _scaled(side: Side, metric: Metric) -> float:
-    """Return a run's metric on its scale of comparison."""
+def _row(side: Side, problem: str, metric: str) -> RankedRun:
     run = side.runs[0]
-    names = tuple(sorted(run.blocks.sums))
-    columns = columns_of(run.blocks, names).sum(axis=1, keepdims=True)
-    return float(statistic_of(metric, names, lossless=not is_lossy(run))(columns)[0])
-
-
-def _row(side: Side, problem: str, metric: str, usual: str) -> RankedRun:
-    run = side.runs[0]
-    scores = {} if unfit(run) else {name: score.value for name, score in run.scores.items()}  # a leak has no score
+    score = None if unfit(run) else run.scores.get(metric)  # a leak has no score
     return RankedRun(
         name=side.name,
-        value=scores.get(metric),
-        usual=scores.get(usual),
+        value=None if score is None else score.value,
         parameters=run.checkpoint.parameters if run.checkpoint else None,
         tokens_per_second=run.timing.tokens_per_second if run.timing else None,
         marks=(problem,) if problem else (),
@@ -271,15 +252,14 @@ def _changes(ends: Sides, metric: str, count: int, text: str | None) -> tuple[Bl
             f"the text given has {len(scored)} bytes and another hash than the one that was scored "
             f"({run.text.bytes} bytes, {run.text.sha256[:8]}…): give the same files, in the same order"
         )
-    finite = all(side.runs[0].total_nats is not None for side in (ends.baseline, ends.candidate))
     across = metric if metric in ACROSS_TOKENS else "bits_per_char"
-    if not finite or (not_comparable("perplexity", ends) and not_comparable(across, ends)):
+    if any(each.total_nats is None for each in ends.runs) or all(
+        not_comparable(by, ends) for by in ("perplexity", across)
+    ):
         return ()
-    paired = pair(ends)
-    if paired is None:
+    if (paired := pair(ends)) is None:
         return ()
     differences, units = loss_differences(paired)
-    order = np.argsort(-np.abs(differences), kind="stable")[:count]
     return tuple(
         BlockChange(
             start=int(paired.start[i]),
@@ -287,9 +267,8 @@ def _changes(ends: Sides, metric: str, count: int, text: str | None) -> tuple[Bl
             document=int(paired.document[i]),
             nats=float(differences[i]),
             units=float(units[i]),
-            # Blocks end between characters by construction; the handler is for texts whose cuts come from elsewhere.
             text=None if scored is None else scored[paired.start[i] : paired.end[i]].decode(errors="replace"),
         )
-        for i in order
+        for i in np.argsort(-np.abs(differences), kind="stable")[:count]
         if differences[i] != 0
     )

@@ -3,9 +3,7 @@
 *Recipe*: the way in which a model is trained; several runs of a side are trainings of one recipe. *Block*: the unit in
 which a record keeps sums. *Piece*: one block, or several if tokens of one side straddle the ends between them.
 
-Whether runs compare is decided before any number is looked at: the answer names the field that differs. *Slim*
-baselines are records of at most 256 blocks, small enough to be committed. Blocks nest: the ends of blocks of 512 bytes
-are also ends of blocks of 256 bytes. So a full record is merged, without the text, to the blocks of a slim one.
+Whether runs compare is decided before any number is looked at: the answer names the field that differs.
 """
 
 import dataclasses
@@ -14,16 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from rnneval.errors import UsageError
 from rnneval.gates.clusters import NATS, UNITS, Columns, block_size, columns_of
-from rnneval.gates.limits import TrainingHistory
+from rnneval.gates.histories import TrainingHistory
 from rnneval.records import Record, Run
 
 ACROSS_TOKENS = ("bits_per_char", "bits_per_byte")
 """Metrics that compare models of other tokens on the same text."""
-_OF_TOKENS = frozenset({"tok", "bos"})
+_OF_TOKENS = ("tok", "bos")
 """Fields that may differ if bits of the same text are compared over the bytes that both scored."""
 _MEANING = {
     "tok": "other tokens",
@@ -35,8 +33,6 @@ _MEANING = {
     "state": "the state was handled differently",
     "defs": "the numbers are defined differently",
 }
-MOST_BLOCKS = 256
-"""Largest number of blocks of a slim record, unless it has more documents."""
 SUMS = ("nats", "newlines", "top1", "top5")
 """Sums that a slim record keeps: those of every metric of loss and accuracy."""
 _DIAGNOSTICS = ("states", "gates", "lyapunov", "context", "token_by_token", "beside_reset", "ngram")
@@ -67,9 +63,14 @@ class Sides:
     candidate: Side
 
     @property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs of both sides."""
+        return (*self.baseline.runs, *self.candidate.runs)
+
+    @property
     def several(self) -> bool:
         """True if any side has several runs, so that the spread between trainings is seen."""
-        return len(self.baseline.runs) + len(self.candidate.runs) > 2
+        return len(self.runs) > 2
 
     @property
     def about(self) -> str:
@@ -79,9 +80,7 @@ class Sides:
 
 def named(runs: Run | Sequence[Run] | None, role: str) -> tuple[NamedRecord, ...]:
     """Name runs given in Python by their checkpoints or tables of losses, with a number where two have the same."""
-    if runs is None:
-        return ()
-    several = (runs,) if isinstance(runs, Run) else tuple(runs)
+    several = () if runs is None else (runs,) if isinstance(runs, Run) else tuple(runs)
     numbered = len({run.source.path for run in several}) < len(several)
     return tuple(
         NamedRecord(name=f"{run.source.path or role}{f' ({i})' if numbered else ''}", record=run)
@@ -95,8 +94,9 @@ def side(records: Sequence[NamedRecord], role: str) -> Side:
     Raises:
         UsageError: there is none, one checkpoint stands there twice, or the baseline holds another kind of record.
     """
-    if role == "baseline" and (odd := next((each for each in records if not isinstance(each.record, Run)), None)):
-        raise UsageError(f"{odd.name}: is no run record, so it cannot be a baseline: see rnneval evaluate --out")
+    odd = next((each.name for each in records if not isinstance(each.record, Run)), None)
+    if role == "baseline" and odd is not None:
+        raise UsageError(f"{odd}: is no run record, so it cannot be a baseline: see rnneval evaluate --out")
     pairs = [(each.name, each.record) for each in records if isinstance(each.record, Run)]
     if not pairs:
         raise UsageError(f"no run record as {role}: a record of rnneval evaluate --out is needed")
@@ -177,7 +177,7 @@ def not_comparable(metric: str, sides: Sides) -> Difference | None:
             return dataclasses.replace(difference, reason=f"{difference.reason}; {hint}")
         if difference is not None:
             return difference
-    if across and (lossy := [run for run in (*baselines, *candidates) if run.total_nats is not None and is_lossy(run)]):
+    if across and (lossy := [run for run in sides.runs if run.total_nats is not None and is_lossy(run)]):
         reason = f"absent in {lossy[0].source.path or 'a run'}: its tokens do not give the text back (lossy)"
         return Difference(field=f"scores.{metric}", reason=reason)
     return None
@@ -229,21 +229,18 @@ def pair(sides: Sides) -> Paired | None:
         return None
     first = np.flatnonzero(np.diff(piece[kept], prepend=-1))
     end = np.array(ours.blocks.bytes, dtype=np.int64)
-
-    both = (*sides.baseline.runs, *sides.candidate.runs)
-    names = tuple(sorted(set.intersection(*(set(run.blocks.sums) for run in both))))
-    sums = np.stack([np.add.reduceat(columns_of(run.blocks, names)[:, kept], first, axis=1) for run in both])
+    names = tuple(sorted(set.intersection(*(set(run.blocks.sums) for run in sides.runs))))
+    sums = np.stack([np.add.reduceat(columns_of(run.blocks, names)[:, kept], first, axis=1) for run in sides.runs])
     return Paired(
         baseline=sums[: len(sides.baseline.runs)],
         candidate=sums[len(sides.baseline.runs) :],
         sum_names=names,
-        lossless=not any(map(is_lossy, both)),
+        lossless=not any(map(is_lossy, sides.runs)),
         units=np.add.reduceat(weight[kept], first),
         document=document[kept][first],
         start=np.concatenate([[0], end[:-1]])[kept][first],
         end=end[kept][np.append(first[1:], kept.size) - 1],
-        # Blocks may have been merged; ends of documents come on top, and the last cut may fall on the end of the text.
-        block_bytes=block_size(int(end[-1]), document.size - np.unique(document).size + 2),
+        block_bytes=block_size(int(end[-1])),
         left_out=1 - float(scored[0, kept].sum() / scored.sum(axis=1).max()),
     )
 
@@ -265,68 +262,12 @@ def common_pieces(document: NDArray[np.intp], surplus: NDArray[np.float64]) -> N
     to_end_of_text = np.cumsum(surplus[::-1])[::-1]
     last = np.searchsorted(document, document, side="right")  # the block after the document's last
     to_end_of_document = to_end_of_text - np.append(to_end_of_text, 0.0)[last]
-    opens = to_end_of_document == 0
-    number = np.cumsum(opens)
+    number = np.cumsum(to_end_of_document == 0)
     before = np.append(0, number)[np.searchsorted(document, document, side="left")]
     return np.where(number > before, number - 1, -1).astype(np.intp)
 
 
 def slim(run: Run) -> Run:
-    """Return the record with merged blocks, the sums of loss and accuracy alone, and no diagnostics of the model.
-
-    Scores, text, signature and checkpoint stay as they are. A block never reaches beyond the end of its document, so a
-    text of more than 256 documents keeps one block for each.
-    """
-    blocks = run.blocks
-    kept = replace(blocks, sums={name: values for name, values in blocks.sums.items() if name in SUMS})
-    small = replace(run, blocks=kept, **dict.fromkeys(_DIAGNOSTICS))
-    ends, document = np.array(blocks.bytes, dtype=np.int64), np.array(blocks.document, dtype=np.int64)
-    most = max(MOST_BLOCKS, np.unique(document).size)
-    size, larger = 256, ends
-    while larger.size > most:
-        size *= 2
-        # A block begins at a multiple of the size at which it was cut, or up to half that size after it.
-        place = np.append(0, ends[:-1]) // size
-        larger = ends[np.append((np.diff(place) != 0) | (np.diff(document) != 0), True)]
-    return merged(small, larger)
-
-
-def on_common_blocks(sides: Sequence[Side]) -> tuple[Side, ...]:
-    """Merge the blocks of runs on the same text to those of the run that has the fewest, where they nest."""
-    fewest: dict[str, tuple[int, ...]] = {}
-    for run in (run for side in sides for run in side.runs):
-        ends = run.blocks.bytes
-        fewest[run.text.sha256] = min(fewest.get(run.text.sha256, ends), ends, key=len)
-    return tuple(
-        dataclasses.replace(side, runs=tuple(merged(run, fewest[run.text.sha256]) for run in side.runs))
-        for side in sides
-    )
-
-
-def merged(run: Run, ends: ArrayLike) -> Run:
-    """Return the run with its blocks merged to those that end at `ends`, `(blocks,)`.
-
-    The run is unchanged if one of `ends` is no end of its blocks, or if a merged block would hold two documents.
-    """
-    blocks, wanted = run.blocks, np.asarray(ends, dtype=np.int64)
-    last = np.flatnonzero(np.isin(blocks.bytes, wanted))
-    if last.size != wanted.size or last.size in (0, len(blocks.bytes)) or last[-1] != len(blocks.bytes) - 1:
-        return run
-    first = np.append(0, last[:-1] + 1)
-    document = np.array(blocks.document)
-    if (document[first] != document[last]).any():
-        return run
-
-    def added(column: Sequence[float], kind: type) -> tuple[float, ...]:
-        return tuple(np.add.reduceat(np.array(column, dtype=kind), first).tolist())
-
-    counts = ("scored_bytes", "tokens", "characters", "words", "unknown")
-    larger = replace(
-        blocks,
-        bytes=tuple(wanted.tolist()),
-        document=tuple(document[last].tolist()),
-        sums={name: added(values, np.float64) for name, values in blocks.sums.items()},
-        **{name: added(getattr(blocks, name), np.int64) for name in counts},
-    )
-    ngram = None if run.ngram is None else replace(run.ngram, nats=added(run.ngram.nats, np.float64))
-    return replace(run, blocks=larger, ngram=ngram)
+    """Return the record with the sums of loss and accuracy alone and no diagnostics of the model, as baselines are."""
+    sums = {name: values for name, values in run.blocks.sums.items() if name in SUMS}
+    return replace(run, blocks=replace(run.blocks, sums=sums), **dict.fromkeys(_DIAGNOSTICS))

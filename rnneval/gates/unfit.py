@@ -47,10 +47,8 @@ def unfit(run: Run) -> str:
         told = [warning.message for warning in run.warnings if warning.code == "not-finite"]
         return f"is not finite: {next(iter(told), 'a loss is not a number')}"
     if not run.valid:
-        broken = run.wiring is not None and run.wiring.verdict == "fail"
-        return f"is not valid: {run.wiring.reason if broken and run.wiring else run.why_not_valid}".removesuffix(
-            ": not valid"
-        )
+        broken = run.wiring if run.wiring is not None and run.wiring.verdict == "fail" else None
+        return f"is not valid: {broken.reason if broken else run.why_not_valid}".removesuffix(": not valid")
     return _diverged(run)
 
 
@@ -86,11 +84,11 @@ def _diverged(run: Run) -> str:
 
     The parts are the whole text, and each document, or eighths of a text that is a single document.
     """
-    unit = "token" if "uniform" in run.baselines else "byte"
+    blocks, unit = run.blocks, "token" if "uniform" in run.baselines else "byte"
     uniform = run.baselines.get("uniform", BYTES)
-    columns = np.array([run.blocks.sums["nats"], run.blocks.tokens if unit == "token" else run.blocks.scored_bytes])
-    ends = np.array(run.blocks.bytes)
-    starts = np.flatnonzero(np.diff(run.blocks.document, prepend=-1))
+    columns = np.array([blocks.sums["nats"], blocks.tokens if unit == "token" else blocks.scored_bytes])
+    ends = np.array(blocks.bytes)
+    starts = np.flatnonzero(np.diff(blocks.document, prepend=-1))
     if starts.size == 1:
         starts = np.array([part[0] for part in np.array_split(np.arange(ends.size), min(PARTS, ends.size))])
     nats, units = np.concatenate([columns.sum(axis=1, keepdims=True), np.add.reduceat(columns, starts, axis=1)], axis=1)

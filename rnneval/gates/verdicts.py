@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
-from msgspec.structs import replace
+from msgspec.structs import replace as changed
 
 from rnneval.errors import UsageError
 from rnneval.gates.clusters import Clusters, TooLittleTextError
@@ -18,19 +18,10 @@ from rnneval.gates.explanation import (
     warnings_of_losses,
     warnings_of_runs,
 )
-from rnneval.gates.limits import (
-    ABSENT,
-    Allowance,
-    Limit,
-    Lookup,
-    TrainingHistory,
-    allowances,
-    look_up,
-    parse_limit,
-    similar,
-)
-from rnneval.gates.noninferiority import LEVEL, Tested, Values, allowed_by, assess, holm_levels, values_of
-from rnneval.gates.sides import NamedRecord, Paired, Sides, named, not_comparable, on_common_blocks, pair, side
+from rnneval.gates.histories import ABSENT, TrainingHistory
+from rnneval.gates.limits import Allowance, Limit, allowances, look_up, parse_limit
+from rnneval.gates.noninferiority import LEVEL, Tested, allowed_by, assess, holm_levels, values_of
+from rnneval.gates.sides import NamedRecord, Paired, Sides, named, not_comparable, pair, side
 from rnneval.gates.unfit import problem, unfit
 from rnneval.metrics import Metric, UnavailableError
 from rnneval.records import Gate, Run
@@ -96,15 +87,16 @@ def judge(
     results: list[MetricResult] = []
     warnings = [*warnings_of_runs((*candidates, *baselines))]
     if baselines:
-        ours, theirs = on_common_blocks([side(baselines, "baseline"), side(candidates, "candidate")])
-        sides = Sides(baseline=ours, candidate=theirs)
+        sides = Sides(baseline=side(baselines, "baseline"), candidate=side(candidates, "candidate"))
         results = [compare_on(allowance, sides) for allowance in allowances(allow)]
-        of_results = (warnings_of_losses(each.paired, each.tested) for each in results if each.paired is not None)
-        warnings += [*warnings_of_few_runs(sides), *dict.fromkeys(chain.from_iterable(of_results))]
-    limited = chain.from_iterable(_limited(limit, candidates) for limit in limits)
-    counted = _against_counting(candidates) if better_than_counting else ()
-    alone = () if baselines else _by_itself(candidates)
-    comparisons = (*alone, *map(of_single_runs, _after_holm(results)), *counted, *limited)
+        of_losses = (warnings_of_losses(each.paired, each.tested) for each in results if each.paired is not None)
+        warnings += [*warnings_of_few_runs(sides), *dict.fromkeys(chain.from_iterable(of_losses))]
+    comparisons = (
+        *(() if baselines else _by_itself(candidates)),
+        *map(of_single_runs, _after_holm(results)),
+        *(_against_counting(candidates) if better_than_counting else ()),
+        *chain.from_iterable(_limited(limit, candidates) for limit in limits),
+    )
     verdict = next(each for each in GRAVEST if any(comparison.verdict == each for comparison in comparisons))
     decisive = next(comparison for comparison in comparisons if comparison.verdict == verdict)
     about = scope(decisive)
@@ -121,16 +113,21 @@ def _by_itself(candidates: Sequence[NamedRecord]) -> Iterator[Comparison]:
     """Fail each run that decides nothing; without baselines, candidates need not be runs of one recipe."""
     for each in candidates:
         if isinstance(each.record, Run) and (found := unfit(each.record)):
-            yield Comparison(
-                metric="valid",
-                baseline="limit",
-                candidate=each.name,
-                unit="as recorded",
-                verdict="fail",
-                reason=f"{each.name} {found}",
-                method="limit",
-                about="this record",
-            )
+            yield _of_record("valid", each, verdict="fail", reason=f"{each.name} {found}")
+
+
+def _of_record(metric: str, each: NamedRecord, *, verdict: Verdict, reason: str) -> Comparison:
+    """Return a comparison with a limit, that is, with no other record."""
+    return Comparison(
+        metric=metric,
+        baseline="limit",
+        candidate=each.name,
+        unit="as recorded",
+        verdict=verdict,
+        reason=reason,
+        method="limit",
+        about="this record",
+    )
 
 
 def _against_counting(candidates: Sequence[NamedRecord]) -> Iterator[Comparison]:
@@ -145,12 +142,12 @@ def _against_counting(candidates: Sequence[NamedRecord]) -> Iterator[Comparison]
             raise UsageError(
                 f"{each.name}: has no n-grams to compare with: make it again with rnneval evaluate --fit-on TRAIN.txt"
             )
-        blocks = replace(run.blocks, sums={"nats": best.nats})
-        counted = replace(run, blocks=blocks, total_nats=sum(best.nats), valid=True, wiring=None, scores={})
+        blocks = changed(run.blocks, sums={"nats": best.nats})
+        counted = changed(run, blocks=blocks, total_nats=sum(best.nats), valid=True, wiring=None, scores={})
         baseline = side([NamedRecord(name=best.name, record=counted)], "baseline")
         sides = Sides(baseline=baseline, candidate=side([each], "candidate"))
         for found in _after_holm([compare_on(nothing_allowed, sides)]):
-            yield replace(found, reason=f"against {best.name}: {found.reason}")
+            yield changed(found, reason=f"against {best.name}: {found.reason}")
 
 
 def _after_holm(results: Sequence[MetricResult]) -> Iterator[Comparison]:
@@ -169,7 +166,7 @@ def _after_holm(results: Sequence[MetricResult]) -> Iterator[Comparison]:
         level = levels[result.measured.name]
         verdict: Verdict = "pass" if test.passes else "fail" if test.p_worse <= level else "inconclusive"
         reason = reason_of(result.measured, test, result.paired, level)
-        yield replace(result.comparison, verdict=verdict, level=level, reason=reason)
+        yield changed(result.comparison, verdict=verdict, level=level, reason=reason)
 
 
 def _limited(limit: Limit, records: Sequence[NamedRecord]) -> Iterator[Comparison]:
@@ -181,43 +178,30 @@ def _limited(limit: Limit, records: Sequence[NamedRecord]) -> Iterator[Compariso
         UsageError: no record has it, and all are training histories, whose figures are never absent.
     """
     seen = [(each, look_up(each.record, limit.figure)) for each in records]
+    if all(found.unknown for _, found in seen):
+        raise UsageError(f"--require {limit.text!r}: {seen[0][0].name}: {seen[0][1].note}")
     having = [each for each, found in seen if found.value is not ABSENT]
-    if not having and all(found.unknown for _, found in seen):
-        raise UsageError(f"--require {limit.text!r}: {seen[0][0].name}: {seen[0][1].unknown}")
     kinds = {getattr(each.record, "schema", type(each.record)) for each in having}
     of_histories = any(isinstance(each.record, TrainingHistory) for each in having)
     for each, found in seen:
         of_kind = getattr(each.record, "schema", type(each.record)) in kinds
-        if not having or of_kind or (found.undecided and of_histories):
-            yield _limit_comparison(limit, each, found)
-
-
-def _limit_comparison(limit: Limit, each: NamedRecord, found: Lookup) -> Comparison:
-    value, holds = found.value, limit.holds(found.value)
-    number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-    if found.undecided:
-        reason = found.undecided
-    elif value is not ABSENT:
-        note = f" ({found.note})" if found.note else ""
-        reason = f"{limit.figure} is {value}{note}, {'as' if holds else 'not as'} required: {limit.text}"
-    else:
-        reason = f"{limit.figure} is absent from {each.name}: what is absent satisfies no limit"
-        if found.unknown:
-            reason += f"; {found.unknown}"
-        elif not isinstance(each.record, TrainingHistory) and (close := similar(each.record, limit.figure)):
-            reason += f"; did you mean {close}?"
-    return Comparison(
-        metric=limit.text,
-        baseline="limit",
-        candidate=each.name,
-        candidate_value=number if math.isfinite(number) else None,
-        unit="as recorded",
-        allowed=limit.value if isinstance(limit.value, float) else None,
-        verdict="inconclusive" if found.undecided else "pass" if holds else "fail",
-        reason=reason,
-        method="limit",
-        about="this record",
-    )
+        if having and not of_kind and not (found.undecided and of_histories):
+            continue
+        value, holds = found.value, limit.holds(found.value)
+        reason = found.note
+        if value is not ABSENT:
+            note = f" ({found.note})" if found.note else ""
+            reason = f"{limit.figure} is {value}{note}, {'as' if holds else 'not as'} required: {limit.text}"
+        elif not found.undecided:
+            reason = f"{limit.figure} is absent from {each.name}: what is absent satisfies no limit"
+            reason += f"; {found.note}" if found.note else ""
+        verdict: Verdict = "inconclusive" if found.undecided else "pass" if holds else "fail"
+        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+        yield changed(
+            _of_record(limit.text, each, verdict=verdict, reason=reason),
+            candidate_value=number if math.isfinite(number) else None,
+            allowed=limit.value if isinstance(limit.value, float) else None,
+        )
 
 
 def compare_on(allowance: Allowance, sides: Sides) -> MetricResult:
@@ -238,58 +222,57 @@ def compare_on(allowance: Allowance, sides: Sides) -> MetricResult:
         method="none",
         about=sides.about,
     )
-    scored = all(run.valid for run in (*sides.baseline.runs, *sides.candidate.runs))
-    if (refused and not failed) or difference or not scored:
-        return MetricResult(comparison=found, measured=measured)
+    result = MetricResult(comparison=found, measured=measured)
+    if (refused and not failed) or difference or not all(run.valid for run in sides.runs):
+        return result
     if (paired := pair(sides)) is None:
         reason = failed or "blocks.scored_bytes: no text was scored by both"
-        return MetricResult(comparison=replace(found, reason=reason), measured=measured)
-    found = replace(found, blocks=paired.units.size)
+        return replace(result, comparison=changed(found, reason=reason))
+    found = changed(found, blocks=paired.units.size)
     try:
-        values = values_of(measured, paired)
+        found = _with_values(found, allowance, paired)
         if failed:
-            return MetricResult(comparison=_with(found, allowance, values), measured=measured, paired=paired)
-        return _tested(_with(found, allowance, values), allowance, sides, paired)
+            return replace(result, comparison=found, paired=paired)
+        test = assess(allowance, paired)
     except UnavailableError as why:
         reason = f"scores.{measured.name}: cannot be compared: {why}"
-        if len({frozenset(run.blocks.sums) for run in (*sides.baseline.runs, *sides.candidate.runs)}) > 1:
-            reason += (
-                "; a slim baseline has the sums of loss and accuracy alone: commit a copy of the run record instead"
-            )
-        return MetricResult(comparison=replace(found, reason=failed or reason), measured=measured, paired=paired)
+        if len({frozenset(run.blocks.sums) for run in sides.runs}) > 1:
+            reason += "; a baseline of --update has the sums of loss and accuracy alone: commit a copy of the record"
+        return replace(result, comparison=changed(found, reason=failed or reason), paired=paired)
+    except TooLittleTextError as why:
+        return replace(result, comparison=changed(found, verdict="inconclusive", reason=str(why)), paired=paired)
+    return replace(result, comparison=_tested(found, test, sides), tested=test, paired=paired)
 
 
-def _with(comparison: Comparison, allowance: Allowance, values: Values) -> Comparison:
+def _with_values(comparison: Comparison, allowance: Allowance, paired: Paired) -> Comparison:
     """Add the values of both sides, and their difference; a value that is larger than any float is left out."""
+    values = values_of(allowance.measured, paired)
     baseline, candidate = (float(side.mean()) for side in values)
-    shown = [allowance.measured.back(value) for value in (baseline, candidate)]
-    numbers = [*shown, candidate - baseline, allowed_by(allowance, values)]
-    names = ("baseline_value", "candidate_value", "difference", "allowed")
-    return replace(comparison, **{name: n for name, n in zip(names, numbers, strict=True) if math.isfinite(n)})
+    numbers = {
+        "baseline_value": allowance.measured.back(baseline),
+        "candidate_value": allowance.measured.back(candidate),
+        "difference": candidate - baseline,
+        "allowed": allowed_by(allowance, values),
+    }
+    return changed(comparison, **{name: number for name, number in numbers.items() if math.isfinite(number)})
 
 
-def _tested(untested: Comparison, allowance: Allowance, sides: Sides, paired: Paired) -> MetricResult:
-    measured = allowance.measured
-    try:
-        test = assess(allowance, paired)
-    except TooLittleTextError as reason:
-        found = replace(untested, verdict="inconclusive", reason=str(reason))
-        return MetricResult(comparison=found, measured=measured, paired=paired)
+def _tested(comparison: Comparison, test: Tested, sides: Sides) -> Comparison:
+    """Add the numbers of a test."""
     clusters = test.clusters
-    numbers = ("low", "high", "se", "mdd", "p_worse", "p_within")
-    found = replace(
-        untested,
+    numbers = ("allowed", "low", "high", "se", "mdd", "p_worse", "p_within")
+    found = changed(
+        comparison,
         verdict="inconclusive",
         difference=test.value,
-        allowed=test.allowed,
         **{name: getattr(test, name) for name in numbers},
         method="equal in every block",
         level=LEVEL,
         claim=clusters.claim if clusters else "this passage",
     )
     if test.se and clusters:
-        found = replace(found, method=_method(sides, clusters), df=test.df, clusters=clusters.count)
-    return MetricResult(comparison=found, measured=measured, tested=test, paired=paired)
+        found = changed(found, method=_method(sides, clusters), df=test.df, clusters=clusters.count)
+    return found
 
 
 def _method(sides: Sides, clusters: Clusters) -> str:

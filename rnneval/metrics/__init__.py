@@ -71,13 +71,6 @@ def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
 
     A metric that needs what was not observed (`LossesAlone`) has no term. The arrays may share memory with `tokens`:
     add them up, do not write into them.
-
-    >>> one = np.array([1])
-    >>> token = ScoredTokens(nats=np.array([0.25]), confidence=np.array([0.75]), rank=np.array([0]),
-    ...                      characters=one, bytes=one, words=one, newlines=np.array([0]))
-    >>> terms = tally(token)
-    >>> {name: float(terms[name].sum()) for name in ("nats", "top1", "top5", "newlines", "calibration_gap_11")}
-    {'nats': 0.25, 'top1': 1.0, 'top5': 1.0, 'newlines': 0.0, 'calibration_gap_11': 0.25}
     """
     terms: dict[str, NDArray[np.float64]] = {}
     for metric in all_metrics():
@@ -87,9 +80,7 @@ def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
 
 
 def finish(totals: Totals) -> Scores:
-    """Turn sums into scores; a score that cannot be computed is missing, with the reason.
-
-    A score whose sums were not tallied is in neither.
+    """Turn sums into scores; one that cannot be computed is missing, one whose sums were not tallied is in neither.
 
     Raises:
         UnavailableError: no token was scored, so that there is no score at all.

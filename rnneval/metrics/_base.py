@@ -70,8 +70,7 @@ class Totals:
     lossless: bool
     """Whether the way of cutting the text into tokens keeps all of it, so that known tokens give their text back.
 
-    Characters and bytes always keep all; words only if the round trip gives back every white space and capital. Tokens
-    that the vocabulary lacks do not make it False: they make bits per character a lower bound, another warning.
+    Tokens that the vocabulary lacks do not make it False: they make bits per character a lower bound.
     """
     sums: Mapping[str, float]
     """Sums of the metrics' tallies, by name."""
@@ -152,18 +151,16 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Results of all metrics: each has a value, or a reason why it has none."""
+    """Results of all metrics, in the order of `all_metrics`."""
 
     values: Mapping[str, float]
-    """Scores by metric, in the order of `all_metrics`; all are finite."""
+    """Scores by metric; all are finite."""
     missing: Mapping[str, str]
-    """The reason of each metric without a value, by name."""
+    """By metric without a value, the reason."""
 
 
 def score(metric: Metric, **columns: ArrayLike) -> float:
     """Return the score of plain arrays: `finish` of the sums of `tally`, as a run computes it from its blocks.
-
-    The function of each metric is one call of it, so that it cannot differ from what a run record holds.
 
     Args:
         metric: The metric.
@@ -185,23 +182,14 @@ def score(metric: Metric, **columns: ArrayLike) -> float:
         values = given[name]
         if not (np.isfinite(values) & (values >= 0) & (values == np.floor(values))).all():
             raise ValueError(f"{name} must hold whole numbers of at least 0, seen: {values}")
-    # A number of all tokens together stands at the first one, since only the sum matters.
-    filled = {name: np.append(values, np.zeros(n - values.size)) for name, values in given.items()}
     arrays: dict[str, Any] = {}
     for field in fields(ScoredTokens):
-        kind = np.float64 if field.name in ("nats", "confidence") else np.int64
-        arrays[field.name] = filled.get(field.name, np.zeros(n)).astype(kind)
-    tokens = ScoredTokens(**arrays)
-    return metric.finish(
-        Totals(
-            tokens=n,
-            characters=float(tokens.characters.sum()),
-            bytes=float(tokens.bytes.sum()),
-            words=float(tokens.words.sum()),
-            lossless=True,
-            sums={name: float(term.sum()) for name, term in metric.tally(tokens).items()},
-        )
-    )
+        values = given.get(field.name, np.zeros(n))
+        values = np.append(values, np.zeros(n - values.size))  # the count of all tokens together stands at the first
+        arrays[field.name] = values if field.name in ("nats", "confidence") else values.astype(np.int64)
+    sums = {name: float(term.sum()) for name, term in metric.tally(ScoredTokens(**arrays)).items()}
+    units = {name: float(arrays[name].sum()) for name in ("characters", "bytes", "words")}
+    return metric.finish(Totals(tokens=n, **units, lossless=True, sums=sums))
 
 
 def tally_nats(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
@@ -224,11 +212,7 @@ def per(total: float, count: float, unit: str) -> float:
 
 
 def exponential(log: Callable[[Totals], float]) -> Callable[[Totals], float]:
-    """Return the `finish` of a metric that is e to the power of a mean loss.
-
-    It raises `UnavailableError` where `log` does, and where the result is larger than any float (a mean above
-    709 nats).
-    """
+    """Return the `finish` of a metric that is e to the power of a mean loss; above 709 nats it is unavailable."""
 
     def finish(totals: Totals) -> float:
         mean_nats = log(totals)

@@ -12,12 +12,12 @@ def accuracy_top5(rank: ArrayLike) -> float:
     """Return the share of tokens whose rank is below 5.
 
     Args:
-        rank: How many tokens were predicted before the right one, 0 for a right first choice; any shape. Give a token
-            whose prediction is not a number no rank: leave it out, and say so.
+        rank: How many tokens were predicted before the right one, 0 for a right first choice; any shape. Leave out a
+            token whose prediction is not a number.
 
     Raises:
         UnavailableError: `rank` is empty.
-        ValueError: a rank is NaN, below 0 or not a whole number.
+        ValueError: a count or rank is not a whole number of at least 0, or the sizes differ.
 
     Source: Russakovsky and others 2015, section 4.1. By hand, one of four tokens is among the first five:
 

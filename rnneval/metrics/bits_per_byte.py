@@ -16,8 +16,8 @@ def bits_per_byte(nats: ArrayLike, *, bytes: ArrayLike) -> float:  # noqa: A002 
             tokens must give the text back, or the result is not about the text.
 
     Raises:
-        UnavailableError: `nats` is empty, there is no byte, or a loss is not finite.
-        ValueError: a count is not a whole number of at least 0, or `bytes` has another size than `nats`.
+        UnavailableError: there is no such score, as of an empty array or a loss that is not finite.
+        ValueError: a count or rank is not a whole number of at least 0, or the sizes differ.
 
     Source: Gao and others 2020, section 3.1. By hand, one bit and three bits for two bytes:
 

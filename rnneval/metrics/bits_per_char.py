@@ -16,8 +16,8 @@ def bits_per_char(nats: ArrayLike, *, characters: ArrayLike) -> float:
             The tokens must give the text back, or the result is not about the text.
 
     Raises:
-        UnavailableError: `nats` is empty, there is no character, or a loss is not finite.
-        ValueError: a count is not a whole number of at least 0, or `characters` has another size than `nats`.
+        UnavailableError: there is no such score, as of an empty array or a loss that is not finite.
+        ValueError: a count or rank is not a whole number of at least 0, or the sizes differ.
 
     Source: Shannon 1951. By hand, one bit and three bits for two characters:
 

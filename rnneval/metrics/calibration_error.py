@@ -18,8 +18,8 @@ def calibration_error(confidence: ArrayLike, rank: ArrayLike) -> float:
         rank: How many tokens were predicted before the right one, in the shape of `confidence`: 0 is correct.
 
     Raises:
-        UnavailableError: the arrays are empty, or a confidence is not finite.
-        ValueError: a rank is NaN, below 0 or not a whole number, or the sizes differ.
+        UnavailableError: there is no such score, as of an empty array or a loss that is not finite.
+        ValueError: a count or rank is not a whole number of at least 0, or the sizes differ.
 
     Source: Guo and others 2017, equation 3. By hand, a right and a wrong token in two bins, (0.25 + 0.5) / 2:
 

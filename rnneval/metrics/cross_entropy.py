@@ -12,7 +12,7 @@ def cross_entropy(nats: ArrayLike) -> float:
         nats: Loss of each scored token in nats, −ln p(token | all before it); any shape, summed in float64.
 
     Raises:
-        UnavailableError: `nats` is empty, or a loss is not finite.
+        UnavailableError: there is no such score, as of an empty array or a loss that is not finite.
 
     Source: Shannon 1948, section 7. By hand, (1 + 2 + 6) / 3:
 

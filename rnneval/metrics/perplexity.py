@@ -12,7 +12,7 @@ def perplexity(nats: ArrayLike) -> float:
         nats: Loss of each scored token in nats, −ln p(token | all before it); any shape, summed in float64.
 
     Raises:
-        UnavailableError: `nats` is empty, a loss is not finite, or the result is larger than any float.
+        UnavailableError: there is no such score, as of an empty array or a loss that is not finite.
 
     Source: Jelinek and others 1977. By hand, with the probabilities 1/2 and 1/8, the geometric mean of 2 and 8:
 
@@ -31,10 +31,10 @@ def log_perplexity(totals: Totals) -> float:
 METRIC = Metric(
     name="perplexity",
     unit="tokens",
-    order=20,  # place in reports
+    order=20,
     tally=tally_nats,
     finish=exponential(log_perplexity),
     log=log_perplexity,
     log_unit="nats a token",
-    hypothesis="loss",  # shared by the metrics that rank models alike
+    hypothesis="loss",
 )

@@ -14,9 +14,8 @@ def word_perplexity(nats: ArrayLike, *, words: ArrayLike) -> float:
             characters that are not white space.
 
     Raises:
-        UnavailableError: `nats` is empty, there is no word, a loss is not finite, or the result is larger than any
-            float.
-        ValueError: a count is not a whole number of at least 0, or `words` has another size than `nats`.
+        UnavailableError: there is no such score, as of an empty array or a loss that is not finite.
+        ValueError: a count or rank is not a whole number of at least 0, or the sizes differ.
 
     Source: Mielke 2019. By hand, "a b" in three tokens at 1, 2 and 3 bits: 6 bits for two words, 2³ each:
 
@@ -35,10 +34,10 @@ def log_word_perplexity(totals: Totals) -> float:
 METRIC = Metric(
     name="word_perplexity",
     unit="words",
-    order=50,  # place in reports
+    order=50,
     tally=tally_nats,
     finish=exponential(log_word_perplexity),
     log=log_word_perplexity,
     log_unit="nats a word",
-    hypothesis="loss",  # shared by the metrics that rank models alike
+    hypothesis="loss",
 )

@@ -16,9 +16,8 @@ def word_perplexity_eos(nats: ArrayLike, *, words: ArrayLike, newlines: ArrayLik
         newlines: Line feeds in each token, or of all together.
 
     Raises:
-        UnavailableError: `nats` is empty, there is neither word nor line feed, a loss is not finite, or the result is
-            larger than any float.
-        ValueError: a count is not a whole number of at least 0, or has another size than `nats`.
+        UnavailableError: there is no such score, as of an empty array or a loss that is not finite.
+        ValueError: a count or rank is not a whole number of at least 0, or the sizes differ.
 
     Source: Mikolov and others 2010. By hand, "a b <eos>" at 1, 2 and 3 bits: 6 bits for three units, 2² each:
 
@@ -43,10 +42,10 @@ def log_word_perplexity(totals: Totals) -> float:
 METRIC = Metric(
     name="word_perplexity_eos",
     unit="words and ends of lines",
-    order=60,  # place in reports
+    order=60,
     tally=tally,
     finish=exponential(log_word_perplexity),
     log=log_word_perplexity,
     log_unit="nats a word",
-    hypothesis="loss",  # shared by the metrics that rank models alike
+    hypothesis="loss",
 )

@@ -8,7 +8,6 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import chain
 from typing import Any, TypeVar, get_args
 
 import msgspec
@@ -19,7 +18,7 @@ from rnneval.records.gate import Gate
 from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
 from rnneval.records.paths import open_regular, reason_of
-from rnneval.records.run import Run, Score
+from rnneval.records.run import Run
 from rnneval.records.wiring import Wiring
 
 T = TypeVar("T")
@@ -30,11 +29,7 @@ _RELATIVE = 1e-6  # by how much sums may differ that were added up in another or
 
 
 def decode(text: str | bytes, where: str = "the record") -> Record:
-    """Read a record from JSON text.
-
-    Args:
-        text: The JSON object.
-        where: Name of the text in an error, such as its path.
+    """Read a record from JSON text; `where` names the text in an error, such as by its path.
 
     Raises:
         RecordError: not JSON, too large, another schema, or keys and values that the schema does not allow.
@@ -50,19 +45,14 @@ def read(path: str | os.PathLike[str]) -> Record:
         RecordError: the file is missing, unreadable, truncated, too large, not a record of a known schema, or holds
             numbers that contradict each other.
     """
-    where = os.fspath(path)
-    record = decode(_bytes(where), where)
-    require_consistent(where, record)
+    record = decode(_bytes(path), os.fspath(path))
+    require_consistent(os.fspath(path), record)
     return record
 
 
 def read_as(path: str | os.PathLike[str], schema: str, kind: type[T]) -> T:
-    """Read a value that is written as a record is, but that `read` does not accept, such as a comparison.
-
-    Raises:
-        RecordError: as `read`.
-    """
-    found: T = _decode(_bytes(os.fspath(path)), os.fspath(path), {schema: kind})
+    """Read a value that is written as a record is, but that `read` does not accept, such as a comparison."""
+    found: T = _decode(_bytes(path), os.fspath(path), {schema: kind})
     return found
 
 
@@ -85,7 +75,7 @@ def write(record: Stored, path: str | os.PathLike[str]) -> None:
     """Write the record to a JSON file, completely or not at all: an older file stays until the new one is complete.
 
     Raises:
-        RecordError: as `encode`, or the file cannot be written (the old file, if any, is untouched).
+        RecordError: as `encode`, or the file cannot be written.
     """
     record.save(path)
 
@@ -101,12 +91,12 @@ def schema_names() -> tuple[str, ...]:
     return tuple(CLASSES)
 
 
-def _bytes(where: str) -> bytes:
+def _bytes(path: str | os.PathLike[str]) -> bytes:
     try:
-        with open_regular(where) as file:
+        with open_regular(path) as file:
             return file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
-        raise RecordError(f"{named_in_message(where)}: cannot be read: {reason_of(error)}") from error
+        raise RecordError(f"{named_in_message(os.fspath(path))}: cannot be read: {reason_of(error)}") from error
 
 
 def _decode(text: str | bytes, where: str, known: Mapping[str, type[Any]]) -> Any:
@@ -114,7 +104,7 @@ def _decode(text: str | bytes, where: str, known: Mapping[str, type[Any]]) -> An
     schema = plain.get("schema")
     if not isinstance(schema, str) or schema not in known:
         family, _, number = str(schema).partition("/")
-        if any(name.startswith(f"{family}/") for name in CLASSES) and number.isdigit():
+        if f"{family}/1" in CLASSES and number.isdigit():
             raise RecordError(
                 f"{where}: schema {schema} is of another version of rnneval; this one reads {family}/1: "
                 "install the version that wrote it, or make the record again"
@@ -142,23 +132,20 @@ def _plain(text: str | bytes, where: str) -> dict[str, Any]:
             )
         return found
 
+    def finite(digits: str) -> float:
+        number = float(digits)
+        if not math.isfinite(number):
+            raise ValueError(f"{digits} is not a number that a record may hold")
+        return number
+
     require_small(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text, where)
     try:
-        plain = json.loads(text, object_pairs_hook=once, parse_constant=_refuse_constant, parse_float=_finite)
+        plain = json.loads(text, object_pairs_hook=once, parse_constant=finite, parse_float=finite)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{where}: not a whole JSON file ({error}): a record is one JSON object") from error
     if not isinstance(plain, dict):
         raise RecordError(f"{where}: holds a JSON {type(plain).__name__}, a record is one JSON object")
     return plain
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number that a record may hold")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    return number if math.isfinite(number) else _refuse_constant(digits)
 
 
 def require_consistent(name: str, record: Record) -> None:
@@ -167,34 +154,30 @@ def require_consistent(name: str, record: Record) -> None:
     Raises:
         RecordError: the message names the first pair that disagrees.
     """
-    if not isinstance(record, Run):
-        return
-    for problem in chain(_of_blocks(record), _of_totals(record)):
+    if isinstance(record, Run) and (problem := next(_contradictions(record), None)):
         raise RecordError(
             f"{name}: {problem}: the record does not add up: it was changed, or another version of rnneval wrote it; "
             f"make it again with rnneval {'import' if record.imported else 'evaluate'}"
         )
 
 
-def _of_blocks(run: Run) -> Iterator[str]:
+def _contradictions(run: Run) -> Iterator[str]:
+    blocks, text, tokens = run.blocks, run.text, run.tokens
     if (run.checkpoint is None) == (run.imported is None):
         yield f"it has {'neither checkpoint nor' if run.imported is None else 'both checkpoint and'} imported"
-    elif run.checkpoint is not None:
+    if run.checkpoint is not None:
         known = ("vocabulary", "input", "output", "streams", "timing")
         yield from (f"it has a checkpoint and no {name}" for name in known if getattr(run, name) is None)
-    blocks = run.blocks
     counts = ("document", "scored_bytes", "tokens", "characters", "words", "unknown")
     columns = {name: getattr(blocks, name) for name in counts}
     columns |= {f"sums.{name}": values for name, values in blocks.sums.items()}
     for name, values in columns.items():
         if len(values) != len(blocks.bytes):
             yield f"blocks.{name} has {len(values)} entries, blocks.bytes has {len(blocks.bytes)}"
+        if not math.isfinite(sum(values)):
+            yield f"blocks.{name} adds up to more than any number"
     if list(blocks.bytes) != sorted(set(blocks.bytes)):
         yield "blocks.bytes does not rise"
-
-
-def _of_totals(run: Run) -> Iterator[str]:
-    blocks, text, tokens = run.blocks, run.text, run.tokens
     for what, seen, stated in (
         ("blocks.tokens and tokens.scored", sum(blocks.tokens), tokens.scored),
         ("blocks.scored_bytes and text.scored_bytes", sum(blocks.scored_bytes), text.scored_bytes),
@@ -202,34 +185,28 @@ def _of_totals(run: Run) -> Iterator[str]:
         ("blocks.words and text.scored_words", sum(blocks.words), text.scored_words),
         ("blocks.unknown and tokens.unknown", sum(blocks.unknown), tokens.unknown),
         ("the end of the last block and text.bytes", blocks.bytes[-1] if blocks.bytes else 0, text.bytes),
+        ("tokens.scored + tokens.unscored and tokens.total", tokens.scored + tokens.unscored, tokens.total),
     ):
         if seen != stated:
             yield f"{what} disagree ({seen} and {stated})"
-    for name, values in blocks.sums.items():
-        if not math.isfinite(sum(values)):
-            yield f"blocks.sums.{name} adds up to more than any number"
-    if run.total_nats is not None and "nats" not in blocks.sums:
-        yield "total_nats is there and blocks.sums.nats is not"
-    elif run.total_nats is not None:
-        total = math.fsum(blocks.sums["nats"])
-        if not math.isclose(total, run.total_nats, rel_tol=_RELATIVE, abs_tol=1e-9):
-            yield f"blocks.sums.nats and total_nats disagree ({total:.9g} and {run.total_nats:.9g})"
-        for name, mean in _means(run.scores):
-            if not math.isclose(mean * tokens.scored, run.total_nats, rel_tol=_RELATIVE, abs_tol=1e-9):
-                yield f"scores.{name} and total_nats disagree ({mean:.9g} nats a token of {run.total_nats:.9g})"
-    counted = tokens.scored + tokens.unscored
-    if counted != tokens.total:
-        yield f"tokens.scored + tokens.unscored and tokens.total disagree ({counted} and {tokens.total})"
+    if run.total_nats is not None:
+        yield from _of_loss(run, run.total_nats)
     if run.valid and tokens.scored and run.total_nats is None:
         yield "it is marked valid and has no total_nats"
     if run.valid and run.wiring is not None and run.wiring.verdict == "fail":
         yield "it is marked valid and its model fails the wiring check"
 
 
-def _means(scores: Mapping[str, Score]) -> Iterator[tuple[str, float]]:
-    """Yield the mean loss that the scores state, in nats a token."""
-    if "cross_entropy" in scores:
-        yield "cross_entropy", scores["cross_entropy"].value
-    if "perplexity" in scores:
-        value = scores["perplexity"].value
-        yield "perplexity", math.log(value) if value > 0 else math.nan
+def _of_loss(run: Run, total_nats: float) -> Iterator[str]:
+    """Yield the sums and scores that state another total loss."""
+    if "nats" not in run.blocks.sums:
+        yield "total_nats is there and blocks.sums.nats is not"
+        return
+    stated = {"blocks.sums.nats": math.fsum(run.blocks.sums["nats"])}
+    if (mean := run.scores.get("cross_entropy")) is not None:
+        stated["scores.cross_entropy"] = mean.value * run.tokens.scored
+    if (perplexity := run.scores.get("perplexity")) is not None:
+        stated["scores.perplexity"] = math.log(max(perplexity.value, math.ulp(0))) * run.tokens.scored
+    for name, nats in stated.items():
+        if not math.isclose(nats, total_nats, rel_tol=_RELATIVE, abs_tol=1e-9):
+            yield f"{name} and total_nats disagree ({nats:.9g} and {total_nats:.9g})"

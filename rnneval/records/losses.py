@@ -1,4 +1,4 @@
-"""Tables of losses by any program: Parquet, CSV, JSON lines, or columns in memory; a row is a scored token."""
+"""Tables of losses by any program: Parquet, CSV, or columns in memory; a row is a scored token."""
 
 import csv
 import hashlib
@@ -20,7 +20,6 @@ Ints = NDArray[np.int64]
 NEEDED: Mapping[str, type] = {"token": int, "byte_start": int, "byte_end": int, "nats": float}
 COLUMNS: Mapping[str, type] = {**NEEDED, "document": int, "id": int}
 """Columns of a table of losses, the last two if it has them."""
-ENDINGS = (".parquet", ".csv", ".jsonl")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,8 +34,8 @@ class LossTable:
     byte_start: Ints
     byte_end: Ints
     nats: NDArray[np.float64]
-    document: Ints | None
-    id: Ints | None
+    document: Ints | None = None
+    id: Ints | None = None
     text_sha256: str | None = None
     """Hash of the text that was scored, if the table says it, as those of `rnneval evaluate --losses` do."""
 
@@ -50,8 +49,8 @@ def read_losses(source: Any) -> LossTable:
     """Read a table of losses with the columns token, byte_start, byte_end, nats, and if it has them document and id.
 
     Args:
-        source: Path of a file that ends in .parquet, .csv (with a header) or .jsonl (an object a line), or columns in
-            memory: a dict of arrays or a pandas DataFrame. Other columns are not read.
+        source: Path of a file that ends in .parquet or .csv (with a header), or columns in memory: a dict of arrays or
+            a pandas DataFrame. Other columns are not read.
 
     Raises:
         RecordError: the table is missing, unreadable or too large, a column is missing or has another type, a value is
@@ -65,19 +64,14 @@ def read_losses(source: Any) -> LossTable:
     if isinstance(source, str | os.PathLike):
         path = os.fspath(source)
         table, sha256 = _file(path)
-        columns, metadata = {name: table[name] for name in table.column_names}, table.schema.metadata or {}
-        arrays = _arrays(path, columns)
+        arrays = _arrays(path, {name: table[name] for name in table.column_names})
+        text = (table.schema.metadata or {}).get(b"rnneval.text")
     else:
-        path, metadata = "", {}
+        path, text = "", None
         arrays = _arrays("the table of losses", _in_memory(source))
-        digest = hashlib.sha256()
-        for array in arrays.values():
-            digest.update(np.ascontiguousarray(array).tobytes())
-        sha256 = digest.hexdigest()
-    text = metadata.get(b"rnneval.text")
-    known: dict[str, Any] = {name: arrays.get(name) for name in COLUMNS}
+        sha256 = hashlib.sha256(b"".join(array.tobytes() for array in arrays.values())).hexdigest()
     text_sha256 = None if text is None else text.decode(errors="replace")
-    found = LossTable(path=path, sha256=sha256, text_sha256=text_sha256, **known)
+    found = LossTable(path=path, sha256=sha256, text_sha256=text_sha256, **arrays)
     wrong = ~(np.isfinite(found.nats) & (found.nats >= 0))
     if wrong.any():
         row = int(wrong.argmax())
@@ -91,37 +85,29 @@ def read_losses(source: Any) -> LossTable:
 
 def _file(path: str) -> tuple[Any, str]:
     """Read a file by its ending as a `pyarrow.Table`; return it and the hash of what was read."""
-    import pyarrow as pa
-
     ending = Path(path).suffix.lower()
-    if ending not in ENDINGS:
-        raise RecordError(f"{path}: its ending names no kind of table: give a file that ends in {', '.join(ENDINGS)}")
     if ending == ".parquet":
         with opened(path) as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             return read_columns(path, file, COLUMNS), sha256
+    if ending != ".csv":
+        raise RecordError(f"{path}: its ending names no kind of table: give a file that ends in .parquet or .csv")
     try:
         raw = read_regular(path, MOST_BYTES)
-        # By the most rows that the bytes can hold: a row of three bytes would take 48 in memory.
-        most = raw.count(b"\n") + raw.count(b"\r") if ending == ".csv" else raw.count(b"{")
-        allowed = MOST_BYTES // (8 * len(COLUMNS))
-        if most > allowed:
-            raise RecordError(f"{path}: up to {most:,} rows, at most {allowed:,} are read: take a --part of the text")
-        table = _csv(path, raw) if ending == ".csv" else _json_lines(raw)
-    except pa.ArrowInvalid as error:
-        said = " ".join(str(error).split())[:300]
-        raise RecordError(f"{path}: cannot be read as {ending.removeprefix('.')}: {said}") from error
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path}: cannot be read: {reason_of(error)}") from error
-    return table, hashlib.sha256(raw).hexdigest()
+        return _csv(path, raw), hashlib.sha256(raw).hexdigest()
+    except (OSError, ValueError) as error:  # pyarrow's are among them
+        said = " ".join(reason_of(error).split())[:300]
+        raise RecordError(f"{path}: cannot be read as a table: {said}") from error
 
 
 def _csv(path: str, raw: bytes) -> Any:
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    head = raw.partition(b"\n")[0].decode("utf-8-sig", errors="replace")
-    names = next(csv.reader([head]), [])
+    most, allowed = raw.count(b"\n") + raw.count(b"\r"), MOST_BYTES // (8 * len(COLUMNS))
+    if most > allowed:
+        raise RecordError(f"{path}: up to {most:,} rows, at most {allowed:,} are read: take a --part of the text")
+    names = next(csv.reader([raw.partition(b"\n")[0].decode("utf-8-sig", errors="replace").rstrip("\r")]), [])
     found = [name for name in COLUMNS if name in names]
     for name in found:
         if names.count(name) > 1:
@@ -132,16 +118,6 @@ def _csv(path: str, raw: bytes) -> Any:
     # Only an empty cell is a missing value: `nan` is a number that is not finite, and is named as such.
     options = arrow_csv.ConvertOptions(column_types=types, include_columns=found, null_values=[""])
     return arrow_csv.read_csv(io.BytesIO(raw), convert_options=options)
-
-
-def _json_lines(raw: bytes) -> Any:
-    import pyarrow as pa
-    from pyarrow import json as arrow_json
-
-    types = pa.schema([(name, pa.int64() if kind is int else pa.float64()) for name, kind in COLUMNS.items()])
-    options = arrow_json.ParseOptions(explicit_schema=types, unexpected_field_behavior="ignore")
-    table = arrow_json.read_json(io.BytesIO(raw), parse_options=options)
-    return table.select([name for name in COLUMNS if table[name].null_count < len(table)])
 
 
 def _in_memory(source: Any) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import shutil
 import stat
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -22,17 +21,9 @@ from rnneval.errors import RecordError, UsageError
 
 AnyPath = str | os.PathLike[str]
 
-_KINDS = {
-    stat.S_IFIFO: "it is a named pipe",
-    stat.S_IFSOCK: "it is a socket",
-    stat.S_IFCHR: "it is a device",
-    stat.S_IFBLK: "it is a device",
-}
 _PART = re.compile(r"\.(index|data-\d+-of-\d+)$")
 _OPENED_BY_THE_SHELL = re.compile(r"/dev/stdin|/(dev|proc/self)/fd/\d+")
 _DESCRIPTORS = {"/dev/stdout": 1, "/dev/stderr": 2, "/dev/fd/1": 1, "/dev/fd/2": 2}
-_STALE_SECONDS = 60
-"""Age from which an unlocked temporary file counts as left over: a younger one may be about to be locked."""
 
 
 def open_regular(path: AnyPath, *, stream: bool = False) -> BufferedReader:
@@ -78,9 +69,8 @@ def _require_kind(mode: int, allowed: set[int], path: AnyPath) -> None:
     if kind == stat.S_IFDIR:
         raise IsADirectoryError(errno.EISDIR, "it is a folder", os.fspath(path))
     if kind not in allowed:
-        raise OSError(
-            errno.EINVAL, f"{_KINDS.get(kind, 'it is no regular file')}: give a regular file", os.fspath(path)
-        )
+        names = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+        raise OSError(errno.EINVAL, f"it is {names.get(kind, 'a device')}: give a regular file", os.fspath(path))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,10 +111,9 @@ def named_checkpoint(option: str, path: AnyPath) -> list[NamedPath]:
 def named_records(option: str, paths: Iterable[str]) -> list[NamedPath]:
     """Return records and tables; a folder of them, of a sweep or of a history stands for the files in it."""
     found = named(option, paths)
-    for path in (Path(path) for path in paths):
-        if path.is_dir():
-            inside = [*path.glob("*.*"), *path.glob("*/*.*")]  # a sweep keeps its records, a history its parts, in one
-            found += named(option, [each for each in inside if each.suffix in {".json", ".parquet"}])
+    for folder in filter(Path.is_dir, map(Path, paths)):
+        inside = [*folder.glob("*.*"), *folder.glob("*/*.*")]  # a sweep keeps its records, a history its parts, in one
+        found += named(option, [each for each in inside if each.suffix in {".json", ".parquet"}])
     return found
 
 
@@ -141,13 +130,10 @@ def require_apart(outputs: Iterable[NamedPath], inputs: Iterable[NamedPath] = ()
     written: dict[tuple[int, int, str], NamedPath] = {}
     for output in outputs:
         for key in _keys(output.path):
-            for others, loss in (
-                (read, "which is read and would be replaced"),
-                (written, "and only one of them would be left"),
-            ):
+            for others, loss in ((read, "is read and would be replaced"), (written, "is written as well")):
                 if (other := others.get(key)) is not None:
                     same = f"{output.option} {output.path}: is the same file as {other.option} {other.path}"
-                    raise UsageError(f"{same}, {loss}: give another path")
+                    raise UsageError(f"{same}, which {loss}: give another path")
             written[key] = output
 
 
@@ -195,11 +181,10 @@ def whole_file(path: AnyPath) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on leaving without an error it is synced and takes `path`'s place.
 
     The temporary file lies in the same folder, so that the rename is atomic. It is removed if the block ends early, by
-    an interrupt too; after a kill, the next process that writes the same file more than a minute later removes it. The
-    old file's permissions and owner are kept, and a file without write permission is not replaced. A symbolic link
-    stays, and its target is replaced. A path that is neither a file nor a folder, such as a pipe, /dev/null, or
-    /dev/stdout even if that is a file, is not replaced: the temporary file lies in the system's folder for them, and
-    the finished content is copied.
+    an interrupt too, but not after a kill. The old file's permissions are kept, and a file without write permission is
+    not replaced. A symbolic link stays, and its target is replaced. A path that is neither a file nor a folder, such as
+    a pipe, /dev/null, or /dev/stdout even if that is a file, is not replaced: the temporary file lies in the system's
+    folder for them, and the finished content is copied.
 
     Raises:
         RecordError: the folder does not exist, the disk is full, or the file cannot be written for another reason. Any
@@ -213,9 +198,10 @@ def whole_file(path: AnyPath) -> Iterator[Path]:
     except (OSError, ValueError) as error:
         raise RecordError(f"{os.fspath(path)}: cannot be written: {reason_of(error)}") from error
     try:
-        with temporary.open("rb") as file:
-            _lock(file.fileno())
-            yield temporary
+        yield temporary
+        if _is_special(target):
+            _copy_into(temporary, target)
+        else:
             _settle(temporary, target)
     except OSError as error:
         raise RecordError(f"{os.fspath(path)}: cannot be written: {reason_of(error)}{kept}") from error
@@ -250,45 +236,16 @@ def _create_beside(target: Path) -> Path:
     if target.exists() and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     folder = Path(tempfile.gettempdir()) if _is_special(target) else target.parent
-    start = f".{target.name[:32]}."
-    with suppress(OSError):
-        for left in folder.iterdir():
-            if left.name.startswith(start) and left.suffix == ".part" and _is_stale(left):
-                left.unlink(missing_ok=True)
-    temporary = folder / f"{start}{secrets.token_hex(8)}.part"
+    temporary = folder / f".{target.name[:32]}.{secrets.token_hex(8)}.part"
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     return temporary
 
 
-def _is_stale(left: Path) -> bool:
-    """Return whether the writer of a temporary file was killed: its lock is free, and it has not just been made."""
-    with suppress(OSError), left.open("rb") as file:
-        return time.time() - os.fstat(file.fileno()).st_mtime > _STALE_SECONDS and _lock(file.fileno())
-    return False
-
-
-def _lock(descriptor: int) -> bool:
-    """Try to lock an open file, without waiting; the kernel releases it even if the process is killed."""
-    try:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):  # another system, another file system, or another process has it
-        return False
-    return True
-
-
 def _settle(temporary: Path, target: Path) -> None:
-    """Sync the data to the disk and put it in its place, with the permissions and, if allowed, the owner of the old."""
-    if _is_special(target):
-        _copy_into(temporary, target)
-        return
+    """Sync the data to the disk and put it in its place, with the permissions of the old file."""
     with temporary.open("rb+") as file:
         with suppress(FileNotFoundError):
-            old = target.stat()
-            with suppress(OSError):
-                os.fchown(file.fileno(), old.st_uid, old.st_gid)
-            os.fchmod(file.fileno(), old.st_mode & 0o777)
+            os.fchmod(file.fileno(), target.stat().st_mode & 0o777)
         os.fsync(file.fileno())
     temporary.replace(target)
     with suppress(OSError):  # not every file system can promise that the new name survives a loss of power

@@ -20,11 +20,7 @@ if TYPE_CHECKING:
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 _TOKENS = re.compile(r"(?:^|\|)tok:([^|]*)")
-_USUAL = {
-    "char": ("bits_per_char", "characters"),
-    "byte": ("bits_per_byte", "bytes"),
-    "word+eos": ("word_perplexity_eos", "words and line ends"),
-}
+_USUAL = {"char": "bits_per_char", "byte": "bits_per_byte", "word+eos": "word_perplexity_eos"}
 
 
 class LayerRecord(Value, frozen=True, kw_only=True):
@@ -486,24 +482,11 @@ def usual_metric(signature: str) -> str:
     Models of characters are compared by bits per character, of bytes by bits per byte, of words with `<eos>` by
     perplexity over words and line ends (Penn Treebank, WikiText).
 
-    >>> usual_metric("tok:char|norm:none"), usual_metric("tok:word+eos|norm:none"), usual_metric("tok:word|norm:none")
-    ('bits_per_char', 'word_perplexity_eos', '')
+    >>> usual_metric("tok:char|norm:none"), usual_metric("tok:word|norm:none")
+    ('bits_per_char', '')
     """
-    return _usual(signature)[0]
-
-
-def usual_for(signature: str) -> str:
-    """Return the kind of token in words, if a metric is usual for it.
-
-    >>> usual_for("tok:char|norm:none"), usual_for("tok:word|norm:none")
-    ('characters', '')
-    """
-    return _usual(signature)[1]
-
-
-def _usual(signature: str) -> tuple[str, str]:
     found = _TOKENS.search(signature)
-    return _USUAL.get(found[1] if found else "", ("", ""))
+    return _USUAL.get(found[1] if found else "", "")
 
 
 def score_in_words(scores: Mapping[str, Score], signature: str) -> str:

@@ -50,9 +50,10 @@ _MOST_DISTINCT = 4096
 """Different layers, slots, variables or statistics: figures and pages have a line or more for each."""
 _MOST_CHECKPOINTS = 1 << 15
 """Rows of a sweep: a page has a line for each."""
-_PLAIN_WORD_BYTES = 100
+_WORD_BYTES = 100
 """Memory that a text cell takes as a Python string."""
 _CODECS = ("SNAPPY", "UNCOMPRESSED")
+_DAMAGED = "a damaged or truncated Parquet file ({}): copy it again, or make it again"
 
 
 @contextmanager
@@ -149,20 +150,16 @@ def read_columns(path: str, file: BinaryIO, columns: Mapping[str, type]) -> Any:
 def opened(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
     """Yield a Parquet file that is open, and turn every error of reading it into a `RecordError`."""
     try:
-        file = open_regular(path)
-    except FileNotFoundError as error:
-        raise RecordError(f"{path}: cannot be read: no such file") from error
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read: {reason_of(error)}") from error
-    try:
-        with file:
+        with open_regular(path) as file:
             yield file
     except RecordError:
         raise
+    except OSError as error:  # pyarrow's own have no number
+        reason = "no such file" if isinstance(error, FileNotFoundError) else reason_of(error)
+        said = f"cannot be read: {reason}" if error.errno else _DAMAGED.format(_said(error))
+        raise RecordError(f"{path}: {said}") from error
     except Exception as error:  # pyarrow, and the types that other packages register with it, raise errors of any kind
-        raise RecordError(
-            f"{path}: a damaged or truncated Parquet file ({_said(error)}): copy it again, or make it again"
-        ) from error
+        raise RecordError(f"{path}: {_DAMAGED.format(_said(error))}") from error
 
 
 def _table(path: Path, room: int) -> Any:
@@ -175,10 +172,7 @@ def _table(path: Path, room: int) -> Any:
         metadata = {key: value for key, value in (stored.metadata or {}).items() if key.startswith(b"rnneval.")}
         schema = metadata.get(_SCHEMA, b"").decode()
         if not schema:
-            raise RecordError(
-                f"{path}: a Parquet table of schema 'unknown', none that rnneval wrote: its metadata name no "
-                "rnneval.schema"
-            )
+            raise RecordError(f"{path}: a Parquet table that rnneval did not write: it has no metadata rnneval.schema")
         for field in stored:
             _require_type(path, field, TABLES.get(schema, {}).get(field.name, float))
         # One file, by itself: its folder's name is no column, and neighbours are no parts of it.
@@ -227,7 +221,7 @@ def _require_readable(path: Path, file: BinaryIO, room: int) -> tuple[Any, Any]:
 
 
 def _require_rows(path: Path, stored: Any, rows: int, room: int) -> None:
-    row_bytes = sum(_PLAIN_WORD_BYTES if str(field.type) in ("string", "large_string") else 8 for field in stored)
+    row_bytes = sum(_WORD_BYTES if str(field.type) in ("string", "large_string") else 8 for field in stored)
     if (stored.metadata or {}).get(_SCHEMA) == SWEEP.encode() and rows > _MOST_CHECKPOINTS:
         raise _too_large(path, f"a sweep of {rows:,} checkpoints", f"{_MOST_CHECKPOINTS:,}")
     if rows * row_bytes > room:
@@ -276,18 +270,16 @@ def _require_values(path: Path, table: Any, schema: str) -> None:
 
     optional = table.schema.names if schema == SWEEP else _MAY_LACK_VALUES
     for name, column in zip(table.schema.names, table.columns, strict=True):
-        unchecked = schema in _MAY_NOT_BE_FINITE or not pa.types.is_floating(column.type)
-        if not unchecked and not pc.all(pc.is_finite(column), min_count=0).as_py():
+        finite = schema not in _MAY_NOT_BE_FINITE and pa.types.is_floating(column.type)
+        if finite and not pc.all(pc.is_finite(column), min_count=0).as_py():
             raise ValueError("a number in it is not finite, which rnneval never writes")
         if schema != SWEEP and pa.types.is_dictionary(column.type):
             distinct = max((len(chunk.dictionary) for chunk in column.unify_dictionaries().chunks), default=0)
             if distinct > _MOST_DISTINCT:
                 raise _too_large(path, f"column {name!r} has {distinct:,} different texts", f"{_MOST_DISTINCT:,}")
         if column.null_count and name not in optional:
-            raise RecordError(
-                f"{path}: column {name!r} lacks {column.null_count:,} of {len(column):,} values, and may lack none: "
-                "make it again"
-            )
+            seen = f"column {name!r} lacks {column.null_count:,} of {len(column):,} values"
+            raise RecordError(f"{path}: {seen}, and may lack none: make it again")
 
 
 def _too_large(path: Path, seen: str, allowed: str) -> RecordError:

@@ -12,7 +12,6 @@ from xml.etree import ElementTree as ET
 
 from rnneval.gates.explanation import in_per_cent, number, scope
 from rnneval.gates.ranking import Ranking
-from rnneval.gates.token_losses import LossComparison
 from rnneval.records import Gate
 from rnneval.records.gate import Comparison, Counting
 from rnneval.records.gate import Verdict as Word
@@ -28,11 +27,10 @@ from rnneval.render.document import (
     TableCell,
     Verdict,
     code,
-    facts,
     table,
 )
 from rnneval.render.markdown import markdown
-from rnneval.render.phrasing import Level, annotation, figure, listed, optional, per_cent, signed, visible
+from rnneval.render.phrasing import Level, annotation, optional, signed, visible
 
 _HEADINGS = ("metric", "baseline", "candidate", "difference", "95 % bounds", "allowed", "verdict")
 _EXCERPT = 60
@@ -147,9 +145,6 @@ def ranking_blocks(ranking: Ranking) -> Iterator[Block]:
         rows.append((code(run.name), optional(run.value), difference, bounds, size, speed, problems))
     head = ("run", ranking.metric, "to the best", "95 % interval", "parameters", "tokens/s", "")
     yield table("Best first" if ranking.best else "No run counts", head, rows, right=(1, 2, 3, 4, 5))
-    if usual := [f"{figure(run.usual)} ({run.name})" for run in ranking.rows if run.usual is not None]:
-        values = "" if ranking.usual == ranking.metric else f": {listed(usual, 6)}"
-        yield Paragraph(text=f"the usual score for these tokens is {ranking.usual}{values}", muted=True)
     for run in ranking.rows:
         for mark in run.marks:
             yield Notice(kind="unsure", title=run.name, text=mark)
@@ -160,25 +155,6 @@ def ranking_blocks(ranking: Ranking) -> Iterator[Block]:
         unit = "" if in_per_cent(ranking.metric) else f"differences in {ranking.unit}; "
         said = f"{unit}intervals: {'; '.join(methods)}; other seeds were not tested"
         yield Paragraph(text=said, muted=True)
-
-
-def losses_document(found: LossComparison) -> Iterator[Block]:
-    """Write where the losses of two tables differ, by how much, and for how many tokens."""
-    yield Heading(text=f"{found.candidate} against {found.baseline}")
-    places = [("largest difference", found.largest)]
-    if found.first is not None:
-        places.insert(0, (f"first beyond {found.within:g}", found.first))
-    head = ("", "token", "bytes", "baseline", "candidate", "difference (nats)", "text" if found.largest.text else "")
-    rows = []
-    for name, each in places:
-        place = (name, f"{each.token:,}", f"{each.byte_start:,}–{each.byte_end:,}")
-        losses = (figure(each.baseline), figure(each.candidate), signed(each.difference, "+.3g"))
-        rows.append((*place, *losses, " ".join((each.text or "").split())))
-    yield table("Places", head, rows, right=(1, 2, 3, 4, 5))
-    quantiles = ", ".join(f"{per_cent(float(share))} within {nats:.3g}" for share, nats in found.quantiles.items())
-    tokens = f"{found.tokens:,}, {found.beyond:,} of them differ by more than {found.within:g} nats"
-    differences = f"{quantiles} nats; mean {signed(found.mean, '+.3g')} nats a token"
-    yield facts([("tokens", tokens), ("differences", differences)])
 
 
 def changes_table(ranking: Ranking) -> TableBlock:

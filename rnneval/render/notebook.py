@@ -5,11 +5,10 @@ from itertools import chain
 from typing import Any
 
 from rnneval.gates.ranking import Ranking
-from rnneval.gates.token_losses import LossComparison
 from rnneval.records import Gate, Gradients, Opened, Run, Wiring
 from rnneval.render import terminal
 from rnneval.render.document import Block
-from rnneval.render.gate_document import gate_document, losses_document, ranking_document
+from rnneval.render.gate_document import gate_document, ranking_document
 from rnneval.render.run_document import gradients_document, opened_document, run_document, trace_document
 from rnneval.render.wiring_document import wiring_document
 
@@ -43,5 +42,4 @@ _DOCUMENTS: dict[type, Callable[[Any], Iterator[Block]]] = {
     Gradients: gradients_document,
     Opened: opened_document,
     Ranking: ranking_document,
-    LossComparison: losses_document,
 }

@@ -10,7 +10,7 @@ from rnneval.metrics import by_name
 from rnneval.pages import page
 from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
-from rnneval.records.run import BesideReset, Checkpoint, ContextCurve, Run, usual_for, usual_metric
+from rnneval.records.run import BesideReset, Checkpoint, ContextCurve, Run, usual_metric
 from rnneval.records.run import Warning as Warned
 from rnneval.render.document import (
     Block,
@@ -177,7 +177,7 @@ def scores_table(run: Run) -> TableBlock:
     usual = usual_metric(run.signature)
     rows = []
     for name, score in run.scores.items():
-        mark = f"usual for {usual_for(run.signature)}" if name == usual else ""
+        mark = "usual for these tokens" if name == usual else ""
         mark = mark if run.valid else "does not count"
         meaning = page(name).summary if name in by_name() else ""
         bounds = interval(score.low, score.high)

@@ -13,7 +13,6 @@
 from rnneval.options import Paths
 from rnneval.text.documents import FinalText, InMemory, Part, TextOptions, final_text, refuse_overlap, text_given
 from rnneval.text.encoding import EncodedText, TokenSlice, encode, encode_spans
-from rnneval.text.spans import TokenSpans
 from rnneval.text.units import BlockCuts
 from rnneval.text.vocabulary import Vocabulary, find_vocabulary, given_vocabulary, siblings
 
@@ -26,7 +25,6 @@ __all__ = [
     "Paths",
     "TextOptions",
     "TokenSlice",
-    "TokenSpans",
     "Vocabulary",
     "encode",
     "encode_spans",

@@ -4,27 +4,23 @@ The final text is what is scored: every hash, count and offset of a record is of
 """
 
 import hashlib
-import io
 import os
 import re
 import stat
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 from math import floor
 from pathlib import Path
-from typing import BinaryIO
 
 from rnneval.errors import TextError, UsageError, is_plainly_text, named_in_message
 from rnneval.option import values_of
 from rnneval.options import Paths, TextGroup
 from rnneval.records import run
-from rnneval.records.paths import open_regular
+from rnneval.records.paths import open_regular, reason_of
 
-CHUNK_BYTES = 1 << 20
-"""Bytes read at a time."""
 MOST_STREAMED_BYTES = 1 << 28
 """Most bytes of a text from a pipe, which may have no end and would fill the memory."""
 _DIGITS = "[0-9]{1,18}"
@@ -40,6 +36,7 @@ _MAGICS = {
     b"PK\x03\x04": "is a zip archive (a .keras model is one): give the checkpoint first, then text files",
     b"\x89HDF": "is an HDF5 file: give the checkpoint first, then text files",
 }
+"""First bytes of files that are no text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +56,13 @@ def text_given(paths: Paths | None, string: str | None) -> Paths | InMemory:
         raise UsageError("both files and string=… were given as the text: give one of them")
     if not isinstance(string, str):
         raise UsageError(f"string is a {type(string).__name__}, a str is needed: decode bytes, join lists")
+    try:
+        string.encode()
+    except UnicodeEncodeError as error:
+        raise TextError(
+            f"the text in memory: character {string[error.start]!r} at position {error.start:,} has no UTF-8 bytes "
+            f"({error.reason}): decode the text without surrogateescape"
+        ) from error
     return InMemory(text=string)
 
 
@@ -150,14 +154,17 @@ class FinalText:
     """Name of the text in messages."""
     documents: list[str] = field(repr=False)
     """None is empty."""
-    files: tuple[run.TextFile, ...]
-    """The files with the hashes of their raw bytes."""
     taken: tuple[TakenFile, ...]
     """The files, each with its characters that are part of the text."""
+    share: float
+    """Share of the characters of the files that is part of the text: 1 without `--part`."""
     warnings: tuple[run.Warning, ...]
-    raw: list[str] = field(repr=False)
-    """The characters of each file, before a part of them is taken and rewritten."""
     options: TextOptions
+
+    @property
+    def files(self) -> tuple[run.TextFile, ...]:
+        """The files with the hashes of their raw bytes."""
+        return tuple(run.TextFile(path=file.path, sha256=file.sha256) for file in self.taken)
 
     @property
     def sha256(self) -> str:
@@ -167,22 +174,10 @@ class FinalText:
             digest.update(document.encode())
         return digest.hexdigest()
 
-    @property
-    def share(self) -> float:
-        """Share of the characters of the files that is part of the text: 1 without `--part`."""
-        return sum(len(file.characters) for file in self.taken) / sum(map(len, self.raw))
-
     def place(self, character: int) -> str:
-        """Name the place of a character of the final text: in its file, unless the text was rewritten."""
-        if self.options.normalize != "none" or self.options.newlines != "keep":
-            before = "".join(self.documents)[:character]
-            return f"{place_after(before)} of the text after --normalize and --newlines"
-        for file, raw in zip(self.taken, self.raw, strict=True):
-            if character < len(file.characters):
-                of = f" of {file.path}" if len(self.taken) > 1 else ""
-                return f"{place_after(raw[: file.characters.start + character])}{of}"
-            character -= len(file.characters)
-        raise IndexError(character)
+        """Name the place of a character of the final text."""
+        of = "" if self.share == 1 and len(self.taken) == 1 else " of the text that is scored"
+        return place_after("".join(self.documents)[:character]) + of
 
 
 def place_after(text: str) -> str:
@@ -209,34 +204,36 @@ def final_text(given: Paths | InMemory, options: TextOptions | None = None) -> F
     sources = _sources(given)
     first, more = _name(sources[0]), len(sources) - 1
     name = f"{first} and {more} more" if more else first
-    files, texts, warnings = [], [], []
+    hashes, texts, warnings = [], [], []
     for source in sources:
-        raw = b"".join(_chunks(source))
+        raw = source.text.encode() if isinstance(source, InMemory) else _read(source)
         text = _decoded(raw, _name(source))
         if text.startswith("\ufeff"):
             text = text[1:]
             warnings.append(run.Warning(code="bom", message=f"{_name(source)}: a byte-order mark was dropped"))
-        path = "" if isinstance(source, InMemory) else source
-        files.append(run.TextFile(path=path, sha256=hashlib.sha256(raw).hexdigest()))
+        hashes.append(hashlib.sha256(raw).hexdigest())
         texts.append(text)
-    taken = _taken(files, texts, options.sliced)
-    documents = _documents(
-        [text[file.characters.start : file.characters.stop] for text, file in zip(texts, taken, strict=True)], options
-    )
-    if not documents and not any(texts):
+    total = sum(map(len, texts))
+    wanted, place, taken = options.sliced.resolve(total), 0, []
+    for source, sha256, text in zip(sources, hashes, texts, strict=True):
+        inside = range(len(text))[max(wanted.start - place, 0) : max(wanted.stop - place, 0)]
+        taken.append(TakenFile(path="" if isinstance(source, InMemory) else source, sha256=sha256, characters=inside))
+        place += len(text)
+    parts = [text[file.characters.start : file.characters.stop] for text, file in zip(texts, taken, strict=True)]
+    documents = _documents(parts, options)
+    if not documents and not total:
         raise TextError(f"{name}: the text is empty, at least 2 tokens are needed")
     if not documents:
         raise TextError(
-            f"{name}: {options.part_option} {options.part} of {sum(map(len, texts)):,} characters is empty: "
+            f"{name}: {options.part_option} {options.part} of {total:,} characters is empty: "
             "give a part that holds at least 2 tokens"
         )
     return FinalText(
         name=name,
         documents=documents,
-        files=tuple(files),
-        taken=taken,
+        taken=tuple(taken),
+        share=sum(map(len, parts)) / total,
         warnings=tuple(warnings),
-        raw=texts,
         options=options,
     )
 
@@ -262,16 +259,6 @@ def _at_blank_lines(text: str) -> list[str]:
     first_text = len(whole) - len(whole.lstrip())
     starts = (blank.end() for blank in _BLANK_LINES.finditer(whole) if blank.start() >= first_text)
     return [text[start:stop] for start, stop in pairwise([0, *starts, len(text)])]
-
-
-def _taken(files: Sequence[run.TextFile], texts: Sequence[str], part: Part) -> tuple[TakenFile, ...]:
-    """Return the characters of each file that lie in a part of the joined files."""
-    wanted, place, found = part.resolve(sum(map(len, texts))), 0, []
-    for file, text in zip(files, texts, strict=True):
-        inside = range(len(text))[max(wanted.start - place, 0) : max(wanted.stop - place, 0)]
-        found.append(TakenFile(path=file.path, sha256=file.sha256, characters=inside))
-        place += len(text)
-    return tuple(found)
 
 
 def refuse_overlap(fitted: Iterable[TakenFile], scored: Sequence[TakenFile]) -> None:
@@ -300,41 +287,24 @@ def _name(source: InMemory | str) -> str:
     return "the text in memory" if isinstance(source, InMemory) else source
 
 
-def _chunks(source: InMemory | str) -> Iterator[bytes]:
-    """Read a text in chunks, unless its first bytes say that it is something else."""
-    with _opened(source) as file:
-        streamed = isinstance(source, str) and not stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-        place = 0
-        try:
-            while raw := file.read(CHUNK_BYTES):
-                magic = next((magic for magic in _MAGICS if raw.startswith(magic)), None) if place == 0 else None
-                if magic is not None:
-                    raise TextError(f"{_name(source)}: {_MAGICS[magic]}; a UTF-8 text is needed")
-                place += len(raw)
-                if streamed and place > MOST_STREAMED_BYTES:
-                    raise TextError(
-                        f"{source}: more than {MOST_STREAMED_BYTES:,} bytes from a pipe, whose end is not known: "
-                        "write the text to a file first"
-                    )
-                yield raw
-        except OSError as error:
-            raise TextError(_unreadable(_name(source), error)) from error
-
-
-def _opened(source: InMemory | str) -> BinaryIO:
-    """Open a file, a pipe that the shell opened, or a text in memory as its bytes."""
-    if isinstance(source, str):
-        try:
-            return open_regular(source, stream=True)
-        except (OSError, ValueError) as error:
-            raise TextError(_unreadable(source, error)) from error
+def _read(path: str) -> bytes:
+    """Read a file, or a pipe that the shell opened, unless its first bytes say that it is something else."""
     try:
-        return io.BytesIO(source.text.encode())
-    except UnicodeEncodeError as error:
+        with open_regular(path, stream=True) as file:
+            start = file.peek(32)
+            if said := next((said for magic, said in _MAGICS.items() if start.startswith(magic)), None):
+                raise TextError(f"{path}: {said}; a UTF-8 text is needed")
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return file.read()
+            raw = file.read(MOST_STREAMED_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise TextError(_unreadable(path, error)) from error
+    if len(raw) > MOST_STREAMED_BYTES:
         raise TextError(
-            f"{_name(source)}: character {source.text[error.start]!r} at position {error.start:,} has no UTF-8 bytes "
-            f"({error.reason}): decode the text without surrogateescape"
-        ) from error
+            f"{path}: more than {MOST_STREAMED_BYTES:,} bytes from a pipe, whose end is not known: "
+            "write the text to a file first"
+        )
+    return raw
 
 
 def _unreadable(path: str, error: Exception) -> str:
@@ -345,8 +315,7 @@ def _unreadable(path: str, error: Exception) -> str:
         return f"{path}: no such file: give the path of a UTF-8 text, from {Path.cwd()} or absolute"
     if isinstance(error, IsADirectoryError):
         return f"{path}: is a folder, a text file is needed: name its files, such as {Path(path) / '*.txt'}"
-    why = error.strerror if isinstance(error, OSError) else str(error)
-    return f"{path}: cannot be read: {why}: a readable UTF-8 text file is needed"
+    return f"{path}: cannot be read: {reason_of(error)}: a readable UTF-8 text file is needed"
 
 
 def _decoded(raw: bytes, name: str) -> str:

@@ -10,7 +10,7 @@ every token. If it has neither, the words do not determine the text, and there a
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
@@ -18,21 +18,22 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from rnneval.errors import TextError, VocabularyError
+from rnneval.errors import TextError
 from rnneval.options import Paths
 from rnneval.records import run
+from rnneval.records.losses import LossTable
+from rnneval.records.paths import reason_of
+from rnneval.text import units
 from rnneval.text.documents import FinalText, InMemory, TakenFile, TextOptions, final_text
-from rnneval.text.spans import TokenSpans, kind_of, tiling_of
-from rnneval.text.tokenise import EOS, SubwordTokeniser, Tokeniser, UnitTokeniser, WordTokeniser
-from rnneval.text.units import BlockCuts, Bools, Bytes, Ints, block_cuts, byte_flags
+from rnneval.text.spans import kind_of, tiling_of
+from rnneval.text.tokenise import SubwordTokeniser, Tokeniser, UnitTokeniser, WordTokeniser
+from rnneval.text.units import BlockCuts, Bools, Bytes, Ints, block_cuts
 from rnneval.text.vocabulary import Vocabulary
 
 PLAIN = "plain"
 PADDED = "padded"
 IN_MEMORY = 1 << 26
 """Most numbers of an array in memory; a longer one is in a temporary file."""
-_CHUNK = 1 << 16
-"""Tokens, or bytes, whose flags are looked at at a time."""
 _HELD_OUT = 0.5
 """Most of a text that is taken for its held-out part, where the vocabulary was made of the whole text."""
 _NO_LAYOUT = (
@@ -40,8 +41,8 @@ _NO_LAYOUT = (
     "words (plain) nor one before every word and line end (padded)"
 )
 _TRAINED_ON = (
-    "the vocabulary was taken from this very text, the training text: on text that was seen in training, no score says "
-    "how good the model is on new text; give the part that was held out (--part, such as 90%:)"
+    "the vocabulary was taken from this very text, the training text: no score on it says how good the model is on new "
+    "text; give the part that was held out (--part, such as 90%:)"
 )
 
 
@@ -81,6 +82,7 @@ class TokenTable:
         document is added to the token.
         """
         self.utf8, self.documents, self.ids, self.ends, self.unknown = utf8, documents, ids, ends, unknown
+        self.flags = units.flags_of(utf8, documents)
         following = np.append(first[1:], len(ends))
         some = first < following
         self.starts: Ints = first[some]
@@ -94,59 +96,49 @@ class TokenTable:
     def read(self, start: int, stop: int) -> tuple[TokenSlice, Bools]:
         """Return tokens start to stop, and whether each span begins within a word that began before."""
         bounds = self._bounds(start, stop)
-        flags = byte_flags(self.utf8, int(bounds[0]), int(bounds[-1]), self.documents)
         found = TokenSlice(
             ids=np.array(self.ids[start:stop]),
-            characters=_sums(flags.characters, bounds),
+            characters=self._count(units.CHARACTER, bounds),
             bytes=np.diff(bounds),
-            words=_sums(flags.words, bounds),
-            newlines=_sums(flags.newlines, bounds),
+            words=self._count(units.WORD, bounds),
+            newlines=self._count(units.NEWLINE, bounds),
             unknown=np.diff(np.searchsorted(self.unknown, bounds)),
             byte_start=bounds[:-1],
             byte_end=bounds[1:],
         )
-        return found, np.append(flags.runs_on, False)[bounds[:-1] - bounds[0]]
+        runs_on = self.flags.take(bounds[:-1], mode="clip") & units.RUNS_ON > 0
+        return found, runs_on & (bounds[:-1] < len(self.utf8))
 
     def layout(self, eos_id: int | None) -> str | None:
         """Return `plain` or `padded`, or None if the white space of the text does not follow from its words.
 
         `eos_id` is the id of a line feed, if it is a token.
         """
-        plain = padded = not self.trails
-        after_word = False
-        for start in range(0, len(self.ids), _CHUNK):
-            stop = min(start + _CHUNK, len(self.ids))
-            bounds = self._bounds(start, stop)
-            flags = byte_flags(self.utf8, int(bounds[0]), int(bounds[-1]), self.documents)
-            gap, blank, lines = (_sums(each, bounds) for each in (flags.space, flags.blank, flags.newlines))
-            is_line = np.zeros(stop - start, bool)
-            if eos_id is not None:
-                is_line, gap = self.ids[start:stop] == eos_id, gap - lines
-            is_first = np.isin(np.arange(start, stop), self.starts)
-            one = (gap == 1) & (blank == 1)
-            between_words = np.append(after_word, ~is_line[:-1]) & ~is_line & ~is_first
-            plain = plain and bool(np.where(between_words, one, gap == 0).all())
-            padded = padded and bool(one.all())
-            after_word = not is_line[-1]
-        return PLAIN if plain else PADDED if padded else None
-
-    def words(self) -> int:
-        """Return the number of words of the text."""
-        steps = range(0, len(self.utf8), _CHUNK)
-        flags = (byte_flags(self.utf8, at, min(at + _CHUNK, len(self.utf8)), self.documents) for at in steps)
-        return sum(int(np.count_nonzero(each.words)) for each in flags)
+        if self.trails:
+            return None
+        bounds = self._bounds(0, len(self.ids))
+        gap, blank = self._count(units.SPACE, bounds), self._count(units.BLANK, bounds)
+        is_line = np.zeros(len(self.ids), bool)
+        if eos_id is not None:
+            is_line, gap = self.ids == eos_id, gap - self._count(units.NEWLINE, bounds)
+        after_word = np.append(False, ~is_line[:-1])
+        after_word[self.starts] = False
+        one = (gap == 1) & (blank == 1)
+        if np.where(after_word & ~is_line, one, gap == 0).all():
+            return PLAIN
+        return PADDED if one.all() else None
 
     def _bounds(self, start: int, stop: int) -> Ints:
         """Return the byte at which the tokens begin, and the end of each."""
         before = self.ends[start - 1] if start else 0
         return np.append(before, self.ends[start:stop]).astype(np.int64, copy=False)
 
-
-def _sums(flags: Bools, bounds: Ints) -> Ints:
-    """Count the flags between each two bounds; the first flag is at the first bound."""
-    before = np.append(0, np.cumsum(flags, dtype=np.int64))
-    found: Ints = np.diff(before[bounds - bounds[0]])
-    return found
+    def _count(self, flag: int, bounds: Ints) -> Ints:
+        """Count the bytes between each two bounds that have a flag."""
+        has = self.flags[bounds[0] : bounds[-1]] & np.uint8(flag) > 0
+        before = np.append(0, np.cumsum(has, dtype=np.int64))
+        found: Ints = np.diff(before[bounds - bounds[0]])
+        return found
 
 
 class NumberColumn:
@@ -158,13 +150,6 @@ class NumberColumn:
         self._parts: list[NDArray[Any]] = []
         self._file: Any = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
     def append(self, numbers: NDArray[Any]) -> None:
         """Add numbers `(n,)` at the end."""
         self.size += len(numbers)
@@ -172,20 +157,19 @@ class NumberColumn:
         if self.size <= IN_MEMORY:
             return
         try:
-            if self._file is None:
-                self._file = tempfile.TemporaryFile(prefix="rnneval-")  # noqa: SIM115 - closed on leaving
+            self._file = self._file or tempfile.TemporaryFile(prefix="rnneval-")  # noqa: SIM115 - freed with the array
             for part in self._parts:
                 self._file.write(np.ascontiguousarray(part).data)
             self._file.flush()  # a map of bytes that a full disk did not take would end the process
         except OSError as error:
             raise TextError(
                 f"{tempfile.gettempdir()}: cannot hold {self.size * self._dtype.itemsize:,} bytes of encoded text: "
-                f"{error.strerror or error}: set TMPDIR to a folder with more room"
+                f"{reason_of(error)}: set TMPDIR to a folder with more room"
             ) from error
         self._parts = []
 
     def array(self) -> NDArray[Any]:
-        """Return all numbers, `(size,)`; they may be changed. The temporary file is freed with the array."""
+        """Return all numbers, `(size,)`; they may be changed."""
         if self._file is not None:
             return np.memmap(self._file, self._dtype, mode="r+", shape=(self.size,))
         return np.concatenate([np.zeros(0, self._dtype), *self._parts])
@@ -205,9 +189,9 @@ class EncodedText:
     unknown: int
     """Characters, bytes or words that the vocabulary lacks, over the whole text."""
     lossless: bool
-    """Whether the tokens give the text back, character for character (`decode`)."""
+    """Whether the tokens give the text back, character for character."""
     layout: str | None
-    """`plain` or `padded` if the white space of the text follows from its tokens (see `decode`)."""
+    """`plain` or `padded` if the white space of the text follows from its tokens."""
     token_kind: str
     """`char`, `byte`, `word`, `word+eos` where line feeds are tokens, or `subword-` and 8 digits of the tokenizer."""
     files: tuple[run.TextFile, ...]
@@ -277,50 +261,12 @@ class EncodedText:
             found.words[places[places > 0] - 1] -= 1
         return TokenSlice(**{name: column[: stop - start] for name, column in vars(found).items()})
 
-    def decode(self, document: int) -> str:
-        """Return the text of a document from its ids alone; the text itself, exactly, if `lossless`.
-
-        Words are put together by `layout` (`plain` where there is none): see `text_of_words`.
-        """
-        if self.vocabulary is None:
-            raise VocabularyError("the tokens are spans of another program, whose vocabulary was not given")
-        ids = self.ids(int(self.document_starts[document]), int(self.document_stops[document]))
-        if self.vocabulary.subword is not None and self.token_kind.startswith("subword"):
-            return self.vocabulary.subword.decode(ids)
-        first, tokens = self.vocabulary.first_id, self.vocabulary.tokens
-        unknown = self.vocabulary.unknown or ""
-        words = [tokens[id_ - first] if id_ >= first else unknown for id_ in ids.tolist()]
-        match self.token_kind:
-            case "char":
-                return "".join(words)
-            case "byte":
-                return "".join(words).encode("latin-1", errors="replace").decode(errors="replace")
-            case _:
-                return text_of_words(words, self.layout or PLAIN)
-
     def _table(self, start: int, stop: int) -> TokenTable:
         if not self.table:
             raise ValueError("the text was closed, and nothing of it can be read")
         if not 0 <= start <= stop <= self.tokens:
             raise IndexError(f"tokens {start} to {stop}: the text has {self.tokens}: give 0 ≤ start ≤ stop ≤ that")
         return self.table[0]
-
-
-def text_of_words(words: Sequence[str], layout: str) -> str:
-    r"""Return the text of one document from its words, where `<eos>` is a line feed.
-
-    >>> text_of_words(["a", "b", "<eos>", "c"], "plain"), text_of_words(["<eos>", "a", "<eos>"], "padded")
-    ('a b\nc', ' \n a \n')
-    """
-    if layout == PADDED:
-        return "".join(" \n" if word == EOS else f" {word}" for word in words)
-    lines: list[list[str]] = [[]]
-    for word in words:
-        if word == EOS:
-            lines.append([])
-        else:
-            lines[-1].append(word)
-    return "\n".join(map(" ".join, lines))
 
 
 _KINDS: dict[str, Callable[[Vocabulary, str], Tokeniser]] = {
@@ -334,7 +280,7 @@ _KINDS: dict[str, Callable[[Vocabulary, str], Tokeniser]] = {
 def encode(given: Paths | InMemory, vocabulary: Vocabulary, options: TextOptions | None = None) -> EncodedText:
     """Read files as one text and turn it into ids.
 
-    It takes 13 bytes of memory for each token of one character; the ids and ends of more than 67 million tokens lie in
+    It takes 14 bytes of memory for each token of one character; the ids and ends of more than 67 million tokens lie in
     temporary files.
 
     Args:
@@ -356,33 +302,27 @@ def encode(given: Paths | InMemory, vocabulary: Vocabulary, options: TextOptions
     return _encoded(text, _table_of(text, tokeniser), tokeniser)
 
 
-@dataclass(frozen=True, kw_only=True)
-class EncodedSpans:
-    """A text as the tokens of another program."""
-
-    text: EncodedText
-    unscored: int
-    """Tokens at the start of each document that the other program did not score: 0 or 1."""
-
-
 def encode_spans(
-    given: Paths | InMemory, spans: TokenSpans, options: TextOptions, vocabulary: Vocabulary | None = None
-) -> EncodedSpans:
+    given: Paths | InMemory, table: LossTable, options: TextOptions, vocabulary: Vocabulary | None = None
+) -> tuple[EncodedText, int]:
     """Read files as one text that the spans of another program must tile.
 
     With its vocabulary, the text is encoded with that, and the spans may still be those of other tokens. Without, the
     tokens are the spans, and their ids 0.
+
+    Returns:
+        The text, and the number of tokens at the start of each document that the other program did not score: 0 or 1.
     """
     tokeniser = None if vocabulary is None else _tokeniser(vocabulary, options)
     text = final_text(given, options)
     utf8, documents = _bytes_of(text)
-    tiling = tiling_of(spans, utf8, documents, by_length=tokeniser is None)
+    tiling = tiling_of(table, utf8, documents)
     if tokeniser is not None:
-        return EncodedSpans(text=_encoded(text, _table_of(text, tokeniser), tokeniser), unscored=tiling.unscored)
-    kind = kind_of(spans.name, tiling, utf8, options.tokens)
+        return _encoded(text, _table_of(text, tokeniser), tokeniser), tiling.unscored
+    kind = kind_of(table.name, tiling, utf8, options.tokens)
     ids, none = np.zeros(len(tiling.ends), np.int32), np.zeros(0, np.int64)
-    table = TokenTable(utf8, documents, ids=ids, ends=tiling.ends, first=tiling.first_tokens, unknown=none)
-    return EncodedSpans(text=_encoded(text, table, None, kind), unscored=tiling.unscored)
+    tokens = TokenTable(utf8, documents, ids=ids, ends=tiling.ends, first=tiling.first_tokens, unknown=none)
+    return _encoded(text, tokens, None, kind), tiling.unscored
 
 
 def _tokeniser(vocabulary: Vocabulary, options: TextOptions) -> Tokeniser:
@@ -397,15 +337,15 @@ def _bytes_of(text: FinalText) -> tuple[Bytes, Ints]:
 
 def _table_of(text: FinalText, tokeniser: Tokeniser) -> TokenTable:
     first, place = [], 0
-    with NumberColumn(np.int32) as ids, NumberColumn(np.int64) as ends, NumberColumn(np.int64) as unknown:
-        for document in text.documents:
-            first.append(ids.size)
-            for batch in tokeniser.batches(document):
-                ids.append(batch.ids)
-                ends.append(place + batch.ends)
-                unknown.append(place + batch.unknown)
-                place += batch.bytes
-        arrays = {"ids": ids.array(), "ends": ends.array(), "unknown": unknown.array()}
+    ids, ends, unknown = NumberColumn(np.int32), NumberColumn(np.int64), NumberColumn(np.int64)
+    for document in text.documents:
+        first.append(ids.size)
+        for batch in tokeniser.batches(document):
+            ids.append(batch.ids)
+            ends.append(place + batch.ends)
+            unknown.append(place + batch.unknown)
+            place += batch.bytes
+    arrays = {"ids": ids.array(), "ends": ends.array(), "unknown": unknown.array()}
     return TokenTable(*_bytes_of(text), first=np.array(first, np.int64), **arrays)
 
 
@@ -438,7 +378,7 @@ def _encoded(text: FinalText, table: TokenTable, tokeniser: Tokeniser | None, ki
         sha256=text.sha256,
         characters=sum(map(len, text.documents)),
         bytes=len(table.utf8),
-        words=table.words(),
+        words=int(np.count_nonzero(table.flags & units.WORD)),
         warnings=(*text.warnings, *_warnings(text, table, vocabulary, described, loss)),
         vocabulary=vocabulary,
         blocks=block_cuts(table.utf8, table.documents),
@@ -453,11 +393,11 @@ def _require_enough(text: FinalText, table: TokenTable, skipped: int) -> None:
     if tokens > documents:
         return
     left_out = f" ({skipped:,} unknown ones were skipped)" if text.options.unknown == "skip" and skipped else ""
-    if tokens < 2:
-        has = f"the text has {tokens} token{'s' * (tokens != 1)}{left_out}, at least 2 are needed"
-    else:
-        has = f"each of the {documents} documents has 1 token{left_out}, at least 2 are needed in one of them"
-    raise TextError(f"{text.name}: {has}: the first has no prediction; give a longer text")
+    has = f"the text has {tokens} token{'s' * (tokens != 1)}" + (f" in {documents} documents" if documents > 1 else "")
+    raise TextError(
+        f"{text.name}: {has}{left_out}, at least 2 are needed in one document: the first has no prediction; "
+        "give a longer text"
+    )
 
 
 def _warnings(

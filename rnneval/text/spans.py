@@ -11,38 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.errors import RecordError
+from rnneval.records.losses import LossTable
 from rnneval.text.units import Bytes, Ints, is_lead
 
-_LONG = 64
-"""Characters that the first tokens of some documents may always have, if those of most are of the usual length."""
-_USUAL = 0.99
-"""Share of the scored tokens that are of the usual length or shorter."""
-_FEWEST = 100
-"""Scored tokens that show what length is usual."""
 _DECLARE = "if a document begins there, say so: --documents file or blank-line"
 _SCORED = "every token but the first of a document is scored and numbered, white space included"
 _NUMBERED = (
     "tokens are numbered from 0 in the order of the text, and none but the first of a document may have no row; "
     + _DECLARE
 )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TokenSpans:
-    """The scored tokens of another program, in the order of the text; arrays of shape `(n,)`."""
-
-    name: str
-    """Name of the table in messages."""
-    token: Ints
-    """Place of each token among all tokens of the text, those without a row included."""
-    start: Ints
-    """First byte of the final text in UTF-8."""
-    end: Ints
-    """Byte after the last one."""
-
-    def place(self, row: int) -> str:
-        """Name a row in messages."""
-        return f"{self.name}: row {row:,} (token {self.token[row]:,}, bytes {self.start[row]:,} to {self.end[row]:,})"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,118 +34,87 @@ class Tiling:
     """Tokens at the start of each document that have no row: 0 or 1."""
 
 
-def tiling_of(spans: TokenSpans, utf8: Bytes, documents: Ints, *, by_length: bool) -> Tiling:
+def tiling_of(table: LossTable, utf8: Bytes, documents: Ints) -> Tiling:
     """Require that the spans tile a text, whose documents begin at these bytes.
-
-    `by_length`: first tokens without a row may not be longer than scored ones usually are, since nothing else shows how
-    many are missing.
 
     Raises:
         RecordError: they do not; the first row that is wrong is named.
     """
-    if not len(spans.token):
-        raise RecordError(f"{spans.name}: has no row: one row for each scored token is needed")
-    size, before = len(utf8), np.append(0, spans.end[:-1])
-    document = np.searchsorted(documents, spans.start, side="right") - 1
+    if not len(table.token):
+        raise RecordError(f"{table.name}: has no row: one row for each scored token is needed")
+    size, before = len(utf8), np.append(0, table.byte_end[:-1])
+    document = np.searchsorted(documents, table.byte_start, side="right") - 1
     stops = np.append(documents[1:], size)[document]
     opens = np.diff(document, prepend=-1) != 0  # whether the row is the first of its document
-    gap, missing = spans.start - before, np.diff(spans.token, prepend=-1) - 1
-    begun = np.searchsorted(documents, spans.start, side="right") - np.searchsorted(documents, before)
+    gap, missing = table.byte_start - before, np.diff(table.token, prepend=-1) - 1
+    begun = np.searchsorted(documents, table.byte_start, side="right") - np.searchsorted(documents, before)
     is_first = opens & np.isin(before, documents) & (missing > 0)  # bytes before the row may be a first token
-    crossing = spans.end > stops
+    crossing = table.byte_end > stops
     crossing[-1] = False  # text after the last token belongs to it, also that of documents without any token
+    unscored = missing[opens] > 0
     for wrong, said in (
-        (spans.token < 0, "a token number is below 0: is it the same text?"),
-        (spans.start < 0, "a span begins before the text: is it the same text?"),
-        (spans.end < spans.start, "a span ends before it begins"),
-        (spans.end > size, f"a span ends after the text, which has {size:,} bytes: is it the same text, in UTF-8?"),
-        (spans.start >= size, f"an empty span after the text, which has {size:,} bytes"),
+        (table.token < 0, "a token number is below 0: is it the same text?"),
+        (table.byte_start < 0, "a span begins before the text: is it the same text?"),
+        (table.byte_end < table.byte_start, "a span ends before it begins"),
+        (
+            table.byte_end > size,
+            f"a span ends after the text, which has {size:,} bytes: is it the same text, in UTF-8?",
+        ),
+        (table.byte_start >= size, f"an empty span after the text, which has {size:,} bytes"),
         (gap < 0, "overlaps the row before: every byte belongs to one token, in the order of the text"),
         ((gap > 0) & ~is_first, f"has bytes before it without a row: {_SCORED}; {_DECLARE}"),
         ((missing < 0) | (missing > np.where(opens, begun, 0)), f"has another token number than the next: {_NUMBERED}"),
+        (crossing, "crosses the end of a document"),
     ):
         if wrong.any():
-            raise _refusal(spans, before, wrong, said)
-    if by_length:
-        _require_usual(spans, before, np.flatnonzero(missing > 0), missing, np.flatnonzero(is_lead(utf8)))
-    if (last := int(spans.end[-1])) < size:
-        count = int(np.count_nonzero(is_lead(utf8)))
+            row, count = int(wrong.argmax()), int(np.count_nonzero(wrong))
+            after = (
+                f"the row before is token {table.token[row - 1]:,} and ends at byte {before[row]:,}; " if row else ""
+            )
+            more = f" (the first of {count:,} such rows)" if count > 1 else ""
+            raise RecordError(f"{_place(table, row)}: {after}{said}{more}")
+    if (last := int(table.byte_end[-1])) < size:
         hint = "it was dropped with the last incomplete batch or segment"
-        if last == count:
+        if last == int(np.count_nonzero(is_lead(utf8))):
             hint = f"the text has {last:,} characters, so that the spans seem to count characters, not bytes"
         raise RecordError(
-            f"{spans.name}: the end of the text has no row: bytes {last:,} to {size:,}, "
-            f"{size - last:,} after token {spans.token[-1]:,}: {hint}; score the whole text"
+            f"{table.name}: the end of the text has no row: bytes {last:,} to {size:,}, "
+            f"{size - last:,} after token {table.token[-1]:,}: {hint}; score the whole text"
         )
-    if crossing.any():
-        raise _refusal(spans, before, crossing, f"crosses the end of a document at byte {stops[crossing.argmax()]:,}")
-    unscored = missing[opens] > 0
     if unscored.any() and not unscored.all():
         row = int(np.flatnonzero(opens)[unscored != unscored[0]][0])
         first, here = ("has no row", "has one") if unscored[0] else ("has a row", "has none")
         raise RecordError(
-            f"{spans.place(row)}: the first token of the text {first}, that of document {document[row]:,} {here}: "
+            f"{_place(table, row)}: the first token of the text {first}, that of document {document[row]:,} {here}: "
             "score the first tokens of all documents, or of none"
         )
-    ends, first_tokens = _placed(spans, documents, document, missing, opens)
+    ends, first_tokens = _placed(table, documents, document, missing, opens)
     ends[-1] = stops[-1]
     return Tiling(ends=ends, first_tokens=first_tokens, unscored=int(unscored[0]))
 
 
 def _placed(
-    spans: TokenSpans, documents: Ints, document: Ints, missing: Ints, opens: NDArray[np.bool_]
+    table: LossTable, documents: Ints, document: Ints, missing: Ints, opens: NDArray[np.bool_]
 ) -> tuple[Ints, Ints]:
     """Return the end of each token and the first token of each document, those without a row included.
 
     A token without a row ends where the next token or document begins.
     """
-    ends = np.zeros(int(spans.token[-1]) + 1, np.int64)
-    ends[spans.token] = spans.end
+    ends = np.zeros(int(table.token[-1]) + 1, np.int64)
+    ends[table.token] = table.byte_end
     firsts = np.full(len(documents), len(ends), np.int64)
     for row in np.flatnonzero(opens).tolist():
-        token, absent, at = int(spans.token[row]), int(missing[row]), int(document[row])
+        token, absent, at = int(table.token[row]), int(missing[row]), int(document[row])
         if absent:
             alone = documents[at + 2 - absent : at + 1]  # documents of one token each came before
-            ends[token - absent : token] = [*alone, spans.start[row]]
+            ends[token - absent : token] = [*alone, table.byte_start[row]]
         firsts[at - max(absent - 1, 0) : at + 1] = np.arange(token - absent, token + (absent == 0))
     return ends, np.minimum.accumulate(firsts[::-1])[::-1]
 
 
-def _refusal(spans: TokenSpans, before: Ints, wrong: NDArray[np.bool_], said: str) -> RecordError:
-    """Return the error of the first of some rows, with the end of the row before it and the number of such rows."""
-    row, count = int(wrong.argmax()), int(np.count_nonzero(wrong))
-    ends = f"the row before is token {spans.token[row - 1]:,} and ends at byte {before[row]:,}; " if row else ""
-    more = f" (the first of {count:,} such rows)" if count > 1 else ""
-    return RecordError(f"{spans.place(row)}: {ends}{said}{more}")
-
-
-def _require_usual(spans: TokenSpans, before: Ints, first: Ints, missing: Ints, letters: Ints) -> None:
-    """Refuse first tokens without a row that are longer than scored tokens usually are: several have no row.
-
-    Lengths are in characters, or in bytes if the tokens are bytes. The median of the documents must be usual: the
-    first token of one document among many may be a long one. `first` are the rows after such tokens, `letters` the
-    first byte of each character.
-    """
-    if not len(first):
-        return
-    unit = "character"
-    lengths = np.searchsorted(letters, spans.end) - np.searchsorted(letters, spans.start)
-    gaps = np.searchsorted(letters, spans.start) - np.searchsorted(letters, before)
-    if (spans.end - spans.start).max() == 1 and lengths.min() == 0:  # bytes, also within characters
-        unit, lengths, gaps = "byte", np.ones(1, np.int64), spans.start - before
-    firsts = gaps[first] / missing[first]
-    usual, longest = int(np.quantile(lengths, _USUAL, method="higher")), int(lengths.max())
-    limit = longest if longest == 1 else max(longest, _LONG)
-    if len(lengths) >= _FEWEST and np.median(firsts) > usual:
-        limit = usual
-    if (firsts > limit).any():
-        row = int(first[(firsts > limit).argmax()])
-        raise RecordError(
-            f"{spans.place(row)}: bytes {before[row]:,} to {spans.start[row]:,} before it have "
-            f"no row, so they would be the first token of a document, of {gaps[row]:,} {unit}s; of the scored tokens "
-            f"99 % have {usual:,} or fewer: more than one token is missing: score every token but the first of a "
-            "document; if that is one token, give the vocabulary (--vocab)"
-        )
+def _place(table: LossTable, row: int) -> str:
+    span = f"token {table.token[row]:,}, bytes {table.byte_start[row]:,} to {table.byte_end[row]:,}"
+    return f"{table.name}: row {row:,} ({span})"
 
 
 def kind_of(name: str, tiling: Tiling, utf8: Bytes, wanted: str | None) -> str:

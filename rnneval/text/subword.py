@@ -8,6 +8,7 @@ expression of a `tokenizer.json` may take time exponential in the length of a wo
 import hashlib
 import importlib
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ _SET_ASIDE = ("truncation", "padding", "post_processor", "version")
 """Nothing is cut off, filled up or put around a text."""
 _READING = ("normalizer", "pre_tokenizer")
 _SPACE = "▁"
+_BYTE = re.compile("<0x([0-9A-Fa-f]{2})>")
 
 
 class Subword(ABC):
@@ -74,14 +76,6 @@ class Subword(ABC):
         """Bytes that each id stands for."""
         return np.array([len(spelling) for spelling in self.spellings], np.int64)
 
-    def spell(self, ids: NDArray[Any]) -> bytes:
-        """Return the bytes that ids stand for, one after the other."""
-        return b"".join(map(self.spellings.__getitem__, ids.tolist()))
-
-    def decode(self, ids: NDArray[Any]) -> str:
-        """Return the text of a whole document from its ids."""
-        return self.spell(ids).removeprefix(b" " if self.adds_space else b"").decode(errors="replace")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Located:
@@ -95,7 +89,7 @@ class Located:
 def locate(subword: Subword, text: str) -> Located:
     """Encode a text that is not empty, and return where its tokens end."""
     (ids, offsets), utf8 = subword.encode(text), text.encode()
-    spelt = subword.spell(ids)
+    spelt = b"".join(map(subword.spellings.__getitem__, ids.tolist()))
     ends = np.cumsum(subword.lengths[ids])
     if spelt == utf8:
         return Located(ids=ids, ends=ends)
@@ -145,12 +139,8 @@ def _plainly(name: str, doing: str) -> Iterator[None]:
 
 def _digits(piece: str) -> bytes | None:
     """Return the byte of a piece like `<0xE6>`, which spells text without a piece of its own."""
-    if len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
-        try:
-            return bytes([int(piece[3:5], 16)])
-        except ValueError:
-            return None
-    return None
+    found = _BYTE.fullmatch(piece)
+    return bytes.fromhex(found[1]) if found else None
 
 
 def is_huggingface(plain: Any) -> TypeGuard[dict[str, Any]]:
@@ -223,7 +213,7 @@ class HuggingFace(Subword):
             return byte
         plain = piece.removeprefix(self._model.get("continuing_subword_prefix") or "")
         plain = plain.removesuffix(self._model.get("end_of_word_suffix") or "")
-        return (plain.replace(self._space, " ") if self._space else plain).encode()
+        return plain.replace(self._space, " ").encode()
 
 
 def _walk(part: object) -> Iterator[dict[str, Any]]:
@@ -234,14 +224,14 @@ def _walk(part: object) -> Iterator[dict[str, Any]]:
         yield from _walk(child)
 
 
-def _space(parts: list[dict[str, Any]]) -> str | None:
-    """Return the character that stands for a space, such as ▁."""
+def _space(parts: list[dict[str, Any]]) -> str:
+    """Return the character that stands for a space, such as ▁, or a space."""
     for part in parts:
         if part.get("type") == "Metaspace" and isinstance(part.get("replacement"), str):
             return str(part["replacement"])
         if part.get("type") == "Replace" and part.get("pattern") == {"String": " "}:
-            return str(part.get("content")) or None
-    return None
+            return str(part.get("content")) or " "
+    return " "
 
 
 def _adds_space(part: dict[str, Any]) -> bool:

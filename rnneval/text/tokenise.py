@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from rnneval.errors import TextError, VocabularyError
 from rnneval.text.subword import Located, Subword, locate
-from rnneval.text.units import Bools, Bytes, Ints, code_points, is_lead, is_white
+from rnneval.text.units import PIECE, Bools, Bytes, Ints, code_points, is_lead, is_white
 from rnneval.text.vocabulary import Vocabulary
 
 EOS = "<eos>"
@@ -29,11 +29,7 @@ EOS = "<eos>"
 _ABSENT = -1
 """Id of a token that the vocabulary lacks."""
 _SHOWN = 5
-PIECE = 1 << 20
-"""Characters split at a time."""
 _WHITE_SPACE = re.compile(r"\s")
-_REMEMBERED = 10_000
-"""Most distinct unknown tokens that are counted, so that a text with another vocabulary does not fill the memory."""
 WINDOW = 8192
 """Characters encoded at a time."""
 OVERLAP = 512
@@ -46,43 +42,35 @@ class Unknowns:
     """A tally of what the vocabulary lacks: characters, words, or bytes (as characters of Latin-1)."""
 
     def __init__(self, kind: str) -> None:
-        self.total = 0
         self._kind = kind
         self._counts: Counter[str] = Counter()
-        self._counted_every_distinct = True
+
+    @property
+    def total(self) -> int:
+        """Number of unknown tokens."""
+        return self._counts.total()
 
     def add(self, counts: Mapping[str, int]) -> None:
         """Count unknown tokens."""
-        self.total += sum(counts.values())
-        for token, count in counts.items():
-            if token in self._counts or len(self._counts) < _REMEMBERED:
-                self._counts[token] += count
-            else:
-                self._counted_every_distinct = False
+        self._counts.update(counts)
 
     def describe(self, of: str, first: str) -> str:
         """Return a message with their number, the most frequent ones and the first place; `of` names the text."""
-        noun, distinct = _NOUNS[self._kind], len(self._counts)
-        some = ", ".join(map(self._show, sorted(self._counts, key=lambda token: -self._counts[token])[:_SHOWN]))
+        noun, total, distinct = _NOUNS[self._kind], self.total, len(self._counts)
+        some = ", ".join(self._show(token) for token, _ in self._counts.most_common(_SHOWN))
         more = ", …" if distinct > _SHOWN else ""
         return (
-            f"{of} has {self.total:,} {noun}{'s' * (self.total != 1)} the vocabulary lacks "
-            f"({'' if self._counted_every_distinct else 'more than '}{distinct:,} distinct: {some}{more}; "
+            f"{of} has {total:,} {noun}{'s' * (total != 1)} the vocabulary lacks ({distinct:,} distinct: {some}{more}; "
             f"first at {first})"
         )
 
     def advice(self, vocabulary: Vocabulary) -> str:
         """Return the likely causes, and what to do."""
         said = []
-        if any("\0" in token for token in self._counts):
-            said.append("U+0000 in a text is a sign of UTF-16 or of a damaged file")
         if any("\r" in token for token in self._counts):
             said.append("--newlines lf turns CRLF and CR into LF")
-        if not vocabulary.has_capitals:
-            lowered = sum(token != token.lower() and token.lower() in vocabulary.ids for token in self._counts)
-            if lowered:
-                some = "all" if lowered == len(self._counts) else f"{lowered:,} of the distinct"
-                said.append(f"{some} are known in lower case: --normalize lower")
+        if not vocabulary.has_capitals and any(token.lower() in vocabulary.ids for token in self._counts):
+            said.append("some are known in lower case: --normalize lower")
         advice = "give the vocabulary the model was trained with, or --unknown skip, or --unknown TOKEN"
         if (unk := vocabulary.unknown) is not None:
             advice = f"--unknown '{unk}' maps them to the vocabulary's own {unk}, as is the convention; or {advice}"

@@ -15,6 +15,8 @@ Bytes = NDArray[np.uint8]
 
 _BEYOND_SPACES = 0x3002
 """All white space of Unicode lies below."""
+PIECE = 1 << 20
+"""Bytes, or characters, of a text that are looked at at a time, so that the arrays between stay small."""
 _SMALLEST_BLOCK = 256
 _MOST_BLOCKS = 4096
 _NEAR = 256
@@ -47,50 +49,29 @@ def _spaces() -> Bools:
     return np.array([chr(point).isspace() for point in range(_BEYOND_SPACES)])
 
 
-@dataclass(frozen=True, kw_only=True)
-class ByteFlags:
-    """Flags of n bytes of a text, `(n,)` each; a character and a word are flagged at their first byte."""
-
-    characters: Bools
-    words: Bools
-    """A word begins: not white space, after white space or at the start of a document."""
-    newlines: Bools
-    space: Bools
-    """The byte is the first one of white space."""
-    blank: Bools
-    """U+0020."""
-    runs_on: Bools
-    """True within a word that began before: there is no white space here, and there was none before."""
+CHARACTER, WORD, NEWLINE, SPACE, BLANK, RUNS_ON = (1 << bit for bit in range(6))
+"""Flags of a byte: a character begins; a word begins, that is, what is not white space, after white space or at the
+start of a document; a line feed; white space begins; U+0020; within a word that began before."""
 
 
-def byte_flags(utf8: Bytes, start: int, stop: int, documents: Ints) -> ByteFlags:
-    """Return the flags of bytes start to stop of a text whose documents begin at these bytes."""
-    low, high = _lead_at(utf8, start), stop
-    while high < len(utf8) and not is_lead(utf8[high : high + 1]).all():
-        high += 1
-    low = _lead_at(utf8, low - 1) if low else 0  # with the character before, which says whether a word begins
-    values = utf8[low:high]
-    lead, white = is_lead(values), is_white(values)
-    words = ~white
-    words[1:] &= white[:-1]
-    first = documents[slice(*np.searchsorted(documents, [low, high]))] - low
-    words[first] = ~white[first]
-    inside = slice(start - low, stop - low)
-    return ByteFlags(
-        characters=lead[inside],
-        words=words[inside],
-        newlines=values[inside] == 0x0A,
-        space=(lead & white)[inside],
-        blank=values[inside] == 0x20,
-        runs_on=~(white | words)[inside],
-    )
-
-
-def _lead_at(utf8: Bytes, place: int) -> int:
-    """Return the first byte of the character that has a byte at a place."""
-    while place > 0 and not is_lead(utf8[place : place + 1]).all():
-        place -= 1
-    return place
+def flags_of(utf8: Bytes, documents: Ints) -> Bytes:
+    """Return the flags of each byte of a text whose documents begin at these bytes, `(bytes,)`."""
+    found = np.zeros(len(utf8), np.uint8)
+    start, after_white = 0, True
+    while start < len(utf8):
+        stop = start + PIECE
+        while stop < len(utf8) and not is_lead(utf8[stop : stop + 1]).all():
+            stop += 1
+        values = utf8[start:stop]
+        lead, white = is_lead(values), is_white(values)
+        begins = np.append(after_white, white[:-1])
+        begins[documents[slice(*np.searchsorted(documents, [start, stop]))] - start] = True
+        word = ~white & begins
+        flags = (lead, word, values == 0x0A, lead & white, values == 0x20, ~white & ~word)
+        for flag, bit in zip(flags, (CHARACTER, WORD, NEWLINE, SPACE, BLANK, RUNS_ON), strict=True):
+            found[start:stop] |= flag * np.uint8(bit)
+        start, after_white = stop, bool(white[-1])
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,33 +1,27 @@
 """The map from tokens to ids: made from tokens, a file or a text, found beside a checkpoint, and fitted to a model.
 
-A *subword* is a token of a tokenizer that splits
-words (Hugging Face, SentencePiece). Files are identified by their content; pickles are never opened: they run code.
+A *subword* is a token of a tokenizer that splits words (Hugging Face, SentencePiece).
 """
 
 import hashlib
 import json
 import os
 import re
-import shlex
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
-from rnneval.errors import UsageError, VocabularyError, named_in_message
+from rnneval.errors import UsageError, VocabularyError
 from rnneval.options import Paths
 from rnneval.records import run
-from rnneval.records.paths import open_regular
+from rnneval.text import vocabulary_files
 from rnneval.text.documents import TextOptions, final_text
-from rnneval.text.subword import HuggingFace, SentencePiece, Subword, is_huggingface, is_sentencepiece
+from rnneval.text.subword import Subword
 
 UNKNOWN = ("<unk>", "<UNK>", "[UNK]")
 """Usual names of the token for what a vocabulary lacks."""
@@ -41,14 +35,6 @@ _NAMES = re.compile(
 _READABLE = (".json", ".txt", ".npy", ".model")
 _MOST_CANDIDATES = 50
 """Most candidates that are read; a folder with more is no folder of a model."""
-_PICKLES = (".pkl", ".pickle", ".p")
-_UNPICKLE = "pickle.load(open({path!r}, 'rb'))"
-_LARGEST_FILE = 1 << 26
-"""Bytes; no vocabulary is larger."""
-MOST_TOKENS = 1 << 20
-_Content = tuple[object, str | None, Subword | None]
-"""Of a file: tokens (a list in the order of ids, or a map), the kind if it says so, the tokenizer if it is one."""
-_ESCAPES = {r"\n": "\n", r"\r": "\r", r"\t": "\t"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +72,8 @@ class Vocabulary:
                 character, `byte` if the tokens are numbers from 0 to 255, else `word`.
 
         Raises:
-            VocabularyError: the ids are not exactly 0…V−1 or 1…V, or a token or an id occurs twice; the message names
-                the first. Or a token is no string (nor, for bytes, a number from 0 to 255), there is no token, or
-                `tokens` is neither a list nor a map.
+            VocabularyError: the ids are not exactly 0…V−1 or 1…V, a token or an id occurs twice, a token is no string
+                (nor, for bytes, a number from 0 to 255), or there is no token.
 
         >>> Vocabulary.from_tokens({"b": 2, "a": 1}).ids["a"]
         1
@@ -120,7 +105,7 @@ class Vocabulary:
             VocabularyError: no such file, none of these, a pickle, or not one-to-one (see `from_tokens`).
             UsageError: the library of a subword tokenizer is not installed.
         """
-        tokens, kind_said, subword = _read(path)
+        tokens, kind_said, subword = vocabulary_files.read(path)
         found = cls.from_tokens(tokens, source=os.fspath(path), kind=kind or kind_said)
         return found if subword is None else replace(found, subword=subword)
 
@@ -131,8 +116,6 @@ class Vocabulary:
         Args:
             paths: One path or several, as for `rnneval.text.encode`.
             options: `TextOptions`: newlines, normalize and (if given) part apply; `tokens="word"` takes words.
-
-        `tokens="subword"` gives characters, too: a text holds no tokenizer, and encoding with the result is refused.
 
         Raises:
             TextError: as `rnneval.text.encode`.
@@ -205,19 +188,18 @@ class Vocabulary:
         if ends + 1 == width and not self.fixed_ids and self.size > 0 and not _SPECIAL.fullmatch(self.tokens[0]):
             assumed = f"{self.source}; ids from 1, as the model has one output more: id 0 is taken for [UNK] or padding"
             return replace(self, first_id=1, source=assumed, fixed_ids=True, unknown_first=True)
+        given = "give the one it was trained with: --vocab FILE"
         if ends < width:
             cause = (
                 "too small: was it made from less text than the model was trained on, or does it lack special tokens "
-                "([UNK], padding)? give the one it was trained with: --vocab FILE, or --vocab-from TRAINING_TEXT"
+                f"([UNK], padding)? {given}, or --vocab-from TRAINING_TEXT"
             )
         elif self.first_id == 1 and self.size == width:
-            cause = (
-                "its ids begin at 1 and the last has no output: count them from 0, or give a list in the order of ids"
-            )
+            cause = "its ids begin at 1 and the last has no output: count from 0, or give a list in the order of ids"
         else:
             cause = (
                 "too large: was it made from more or other text (case, newlines, normalisation), or cut when the model "
-                "was trained (num_words, max_tokens)? give the one it was trained with: --vocab FILE"
+                f"was trained (num_words, max_tokens)? {given}"
             )
         raise VocabularyError(
             f"the vocabulary ({self.source}) has {self.size:,} tokens with ids {self.first_id} to {ends - 1:,}, "
@@ -269,15 +251,13 @@ def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabular
     # A list of tokens that a tokenizer beside it has with the same ids is dropped, as vocab.json of tokenizer.json.
     tokenizers = [found for found in fitting if found.subword is not None]
     lists = [found for found in fitting if found.subword is None]
-    fitting = [
-        *tokenizers,
-        *(one for one in lists if not any(one.ids.items() <= all_.ids.items() for all_ in tokenizers)),
-    ]
-    distinct = {(vocabulary.sha256, vocabulary.first_id): vocabulary for vocabulary in reversed(fitting)}
+    lists = [one for one in lists if not any(one.ids.items() <= all_.ids.items() for all_ in tokenizers)]
+    fitting = [*tokenizers, *lists]
+    distinct = {(vocabulary.sha256, vocabulary.first_id) for vocabulary in fitting}
     if len(distinct) == 1:
         return fitting[0]
     if distinct:
-        names = " and ".join(sorted(vocabulary.source for vocabulary in distinct.values()))
+        names = " and ".join(sorted({vocabulary.source for vocabulary in fitting}))
         raise VocabularyError(
             f"{path}: two vocabularies beside it fit {width:,} outputs and differ: {names}: say which by --vocab FILE"
         )
@@ -286,13 +266,11 @@ def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabular
             refused.append(
                 f"{other} is a link out of its folder and is not followed: give it by --vocab, if you trust it"
             )
-        elif other.suffix.lower() in _PICKLES:
-            refused.append(_about_pickle(str(other), "is a pickle", _UNPICKLE))
-    tried = (
-        f"tried: {'; '.join(refused)}" if refused else "no file named like a vocabulary (vocab.json, char2idx.json …)"
-    )
+        elif other.suffix.lower() in vocabulary_files.PICKLES:
+            refused.append(str(vocabulary_files.about_pickle(str(other))))
+    tried = "; ".join(refused) or "no file named like a vocabulary (vocab.json, char2idx.json …)"
     raise VocabularyError(
-        f"{path}: no vocabulary for its {width:,} outputs beside it ({tried}): "
+        f"{path}: no vocabulary for its {width:,} outputs beside it (tried: {tried}): "
         "give --vocab FILE (JSON map or list, or one token a line) or --vocab-from TRAINING_TEXT"
     )
 
@@ -306,7 +284,7 @@ def _named(checkpoint: Path) -> list[tuple[Path, bool]]:
     for folder in [checkpoint, checkpoint.parent] if checkpoint.is_dir() else [checkpoint.parent]:
         with suppress(OSError):  # what cannot be listed has no candidates: the error then says what to give
             for entry in sorted(folder.iterdir()):
-                named = entry.suffix.lower() in (*_READABLE, *_PICKLES) and _NAMES.search(entry.stem)
+                named = entry.suffix.lower() in (*_READABLE, *vocabulary_files.PICKLES) and _NAMES.search(entry.stem)
                 if named and entry != checkpoint and entry.is_file():
                     found.append((entry, not entry.resolve().is_relative_to(folder.resolve())))
     return found
@@ -315,10 +293,8 @@ def _named(checkpoint: Path) -> list[tuple[Path, bool]]:
 def _ordered(given: object, source: str) -> tuple[int | None, list[Any]]:
     """Return the tokens of a list or a map in the order of their ids, and the first id, None if no ids were given."""
     if isinstance(given, str | bytes | AbstractSet) or not isinstance(given, Iterable):
-        kind = type(given).__name__
-        what = f"is a {kind}, which has no order" if isinstance(given, AbstractSet) else f"is of type {kind}"
         raise VocabularyError(
-            f"the vocabulary ({source}) {what}: give a list of tokens in the order "
+            f"the vocabulary ({source}) is of type {type(given).__name__}: give a list of tokens in the order "
             "of their ids, such as sorted(set(text)), or a map from token to id"
         )
     tokens = list(given)
@@ -327,11 +303,11 @@ def _ordered(given: object, source: str) -> tuple[int | None, list[Any]]:
     if not isinstance(given, Mapping):
         return None, tokens
     pairs = sorted(_pairs(given, source), key=lambda pair: pair[0])
-    first, last = pairs[0][0], pairs[-1][0]
-    wrong = f"ids begin at {first}" if first not in {0, 1} else ""
-    for (before, _), (id_, _) in pairwise([(first - 1, None), *pairs]):
-        if not wrong and id_ != before + 1:
-            wrong = f"id {id_} is given to two tokens" if id_ == before else f"id {before + 1} is missing"
+    first, last, wrong = pairs[0][0], pairs[-1][0], ""
+    if first not in {0, 1}:
+        wrong = f"ids begin at {first}"
+    elif odd := next(((at, id_) for at, (id_, _) in enumerate(pairs, first) if id_ != at), None):
+        wrong = f"id {odd[0]} is missing" if odd[1] > odd[0] else f"id {odd[1]} is given to two tokens"
     if wrong:
         raise VocabularyError(
             f"the vocabulary ({source}): {wrong}, of {len(pairs):,} ids up to {last:,}: "
@@ -376,149 +352,3 @@ def _as_string(token: Any, kind: str, source: str) -> str:
         f"the vocabulary ({source}) has the token {token!r} of type {type(token).__name__}: tokens are strings"
         + (" or numbers from 0 to 255" if kind == "byte" else "")
     )
-
-
-def _read(path: str | os.PathLike[str]) -> _Content:
-    """Read a vocabulary file, told by its first bytes, and refuse a pickle."""
-    name = os.fspath(path)
-    raw = _bytes(name)
-    if raw.startswith(b"\x93NUMPY"):
-        return _array(name), None, None
-    if is_sentencepiece(raw):
-        model = SentencePiece(raw, name)
-        return model.tokens, "subword", model
-    # A pickle of protocol 2 and later has a mark, an older one only its ending.
-    if (raw[0] == 0x80 and len(raw) > 2 and raw[1] <= 5 and raw.endswith(b".")) or Path(name).suffix in _PICKLES:
-        raise VocabularyError(_about_pickle(name, "is a pickle", _UNPICKLE), rule="pickle")
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise VocabularyError(
-            f"{name}: not UTF-8: byte 0x{raw[error.start]:02X} at offset {error.start:,}: "
-            "a vocabulary is JSON or one token a line, in UTF-8"
-        ) from error
-    if Path(name).suffix == ".json":
-        return _json(text, name)
-    if text.lstrip().startswith(("{", "[", '"')):  # JSON, or tokens such as [UNK]
-        with suppress(_NotJsonError):
-            return _json(text, name)
-    return _lines(text, name), None, None
-
-
-def _bytes(name: str) -> bytes:
-    try:
-        with open_regular(name) as file:
-            raw = file.read(_LARGEST_FILE + 1)
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        place = named_in_message(name)
-        raise VocabularyError(f"{place}: cannot be read: {why}: give a vocabulary file or --vocab-from TEXT") from error
-    if not raw or len(raw) > _LARGEST_FILE:
-        size = "is empty" if not raw else f"is larger than {_LARGEST_FILE:,} bytes"
-        raise VocabularyError(f"{name}: {size}: a vocabulary is a JSON map or list, or one token a line")
-    if raw.startswith(b"version https://git-lfs"):
-        raise VocabularyError(f"{name}: is a Git LFS pointer, not the vocabulary itself: fetch it with git lfs pull")
-    return raw
-
-
-def _about_pickle(name: str, what: str, load: str) -> str:
-    target = str(Path(name).with_suffix(".json"))
-    code = (
-        f"import json, numpy, pickle; v = {load.format(path=name)}; v = getattr(v, 'word_index', v); "
-        f"v = v.tolist() if hasattr(v, 'tolist') else v; "
-        f"json.dump(v if isinstance(v, dict) else list(v), open({target!r}, 'w'), default=int)"
-    )
-    advice = f"if you trust it, turn it into JSON: python -c {shlex.quote(code)}"
-    return f"{name}: refused by rule pickle: {what}, which runs code when opened: {advice}"
-
-
-def _array(name: str) -> list[str]:
-    """Return the strings of a `.npy` file. As a map of the file it cannot have more than the file holds."""
-    try:
-        with warnings.catch_warnings(action="error"):
-            found = np.load(name, mmap_mode="r", allow_pickle=False)
-        if found.dtype.kind == "U" and found.ndim == 1:
-            _require_few("tokens", len(found), MOST_TOKENS, name)
-            tokens: list[str] = found.tolist()
-            return tokens
-    except VocabularyError:
-        raise
-    except Exception as error:  # a damaged header is read as Python's literals: many kinds of errors come of it
-        why = " ".join(str(error).split()) or type(error).__name__
-        if "Python objects" in why:
-            said = _about_pickle(name, "is an array of objects, a pickle", "numpy.load({path!r}, allow_pickle=True)")
-            raise VocabularyError(said, rule="pickle") from error
-        if "mmap length" in why:
-            said = f"{name}: refused by rule vocabulary-array: declares more than it holds ({why}): save it again"
-            raise VocabularyError(said, rule="vocabulary-array") from error
-        raise VocabularyError(f"{name}: not a whole .npy file: {why}: save it again") from error
-    raise VocabularyError(
-        f"{name}: holds an array of {found.dtype} of shape {found.shape}: a vocabulary is one row of strings in "
-        "the order of their ids"
-    )
-
-
-def _require_few(what: str, seen: int, allowed: int, name: str) -> None:
-    if seen > allowed:
-        raise VocabularyError(
-            f"{name}: {seen:,} {what}, a vocabulary has at most {allowed:,}: give the one of the model"
-        )
-
-
-class _NotJsonError(VocabularyError):
-    """A file that should be JSON is not."""
-
-
-def _json(text: str, name: str) -> _Content:
-    """Return the tokens of a JSON file: a map, a list, a keras Tokenizer, or a tokenizer of Hugging Face."""
-    _require_few("lists and objects", text.count("[") + text.count("{"), 1 << 21, name)
-    _require_few("quotation marks", text.count('"'), 1 << 23, name)
-    plain = _parsed(text, name)
-    if isinstance(plain, str):  # json.dump(tokenizer.to_json()): JSON within JSON
-        plain = _parsed(plain, name)
-    if not isinstance(plain, dict | list):
-        raise _NotJsonError(f"{name}: holds a JSON {type(plain).__name__}: a vocabulary is a map or a list")
-    if isinstance(plain, dict) and plain.get("class_name") == "Tokenizer":
-        config = plain.get("config")
-        index = config.get("word_index") if isinstance(config, dict) else None
-        if not isinstance(config, dict) or not isinstance(index, str):
-            raise VocabularyError(f"{name}: is a keras Tokenizer without word_index: give token → id as a JSON map")
-        return _parsed(index, name), "char" if config.get("char_level") else "word", None
-    if is_huggingface(plain):
-        tokenizer = HuggingFace(plain, name)
-        return tokenizer.tokens, "subword", tokenizer
-    return plain, None, None
-
-
-def _parsed(text: str, name: str) -> Any:
-    def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        """Refuse a duplicate key, which JSON allows."""
-        found: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in found:
-                raise VocabularyError(f"{name}: {key!r} comes twice: tokens and ids must be one-to-one")
-            found[key] = value
-        return found
-
-    try:
-        return json.loads(text, object_pairs_hook=read_object)
-    except (ValueError, RecursionError) as error:
-        raise _NotJsonError(f"{name}: not whole JSON ({error}): a vocabulary is a JSON map or list") from error
-
-
-def _lines(text: str, name: str) -> list[str]:
-    r"""Split one token a line; a line feed stands there as itself (two empty lines) or as \n."""
-    _require_few("lines", text.count("\n"), MOST_TOKENS, name)
-    lines = re.split("\r?\n", text)
-    if lines[-1] == "":
-        lines.pop()
-    tokens: list[str] = []
-    numbered = iter(enumerate(lines, start=1))
-    for number, line in numbered:
-        if line == "" and next(numbered, (0, "no line"))[1] != "":
-            raise VocabularyError(f"{name}: line {number} is empty: one token a line; a line feed is written \\n")
-        tokens.append(line or "\n")
-    # Only where all other tokens are single characters is \n an escape; a list of words may mean it as it is.
-    if any(len(token) > 1 and token not in _ESCAPES and not token.startswith(("<", "[")) for token in tokens):
-        return tokens
-    return [_ESCAPES.get(token, token) for token in tokens]

@@ -82,15 +82,3 @@ def test_the_order_of_the_callbacks_makes_no_difference(model):
     states = StateNorms("states.parquet", "held_out.txt", vocabulary=list(LETTERS))
     done = trained(model, [*monitors, states, Sets()], epochs=len(PERPLEXITIES))
     require_stopped_at_the_best(done, model)
-
-
-@pytest.mark.parametrize("logs", ["main", "none"])
-def test_early_stopping_needs_the_mode_and_the_value_as_the_page_says(logs, model):
-    states = StateNorms("states.parquet", "held_out.txt", vocabulary=list(LETTERS), logs=logs)
-    if logs == "main":
-        with pytest.raises(ValueError, match=r"heldout_perplexity.*mode"):
-            trained(model, [states, Sets(), keras.callbacks.EarlyStopping("heldout_perplexity")])
-    else:
-        stops = keras.callbacks.EarlyStopping("heldout_perplexity", mode="min")
-        with pytest.warns(UserWarning, match="heldout_perplexity` which is not available"):
-            trained(model, [states, Sets(), stops], epochs=1)

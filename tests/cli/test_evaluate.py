@@ -73,7 +73,7 @@ def test_files_are_written_as_their_endings_say_with_defaults_from_a_file(shelf,
     rows = list(csv.DictReader(io.StringIO(outs[1].read_text())))
     assert {row["score"]: float(row["value"]) for row in rows} == {n: score.value for n, score in found.scores.items()}
     assert [row["score"] for row in rows if row["usual"] == "True"] == ["bits_per_char"]
-    assert "usual for characters" in outs[2].read_text()
+    assert "usual for these tokens" in outs[2].read_text()
 
 
 def test_a_loss_above_uniform_is_a_warning_and_with_strict_an_exit_code_of_1(evaluated, shelf):

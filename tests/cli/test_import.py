@@ -124,9 +124,9 @@ def test_every_command_reads_an_imported_record(capsys):
     rng = np.random.default_rng(0)
     base = rng.gamma(2, 1, len(TEXT) - 1)
     frame(nats=base).to_csv("base.csv", index=False)
-    frame(nats=base * 1.2).to_json("worse.jsonl", orient="records", lines=True)
+    frame(nats=base * 1.2).to_parquet("worse.parquet")
     imported("base.csv", out="base.json")
-    imported("worse.jsonl", out="worse.json")
+    imported("worse.parquet", out="worse.json")
     assert run(["gate", "worse.json", "--baseline", "base.json", "--format", "json"]) == 1
     gate = json.loads(capsys.readouterr().out)["comparisons"][0]
     assert gate["difference"] == pytest.approx(0.2 * base.mean(), rel=1e-6)
@@ -146,7 +146,7 @@ def test_every_command_reads_an_imported_record(capsys):
     assert run(["report", "base.json", "worse.json", "--out", "page.html"]) == 0
     page = Path("page.html").read_text(encoding="utf-8")
     assert "base.csv" in page
-    assert "worse.jsonl" in page
+    assert "worse.parquet" in page
     assert records.read_run("base.json")._repr_html_()
 
 
@@ -202,19 +202,13 @@ HEAD = "token,byte_start,byte_end,nats\n"
 FILES = {
     "h.csv": [
         ("", "has no column token, byte_start, byte_end, nats"),
-        (HEAD + "0,0,1,x\n", "cannot be read as csv: In CSV column"),
-        (HEAD + "0,0,1\n", "cannot be read as csv: CSV parse error: Expected 4 columns, got 3"),
+        (HEAD + "0,0,1,x\n", "cannot be read as a table: In CSV column"),
+        (HEAD + "0,0,1\n", "cannot be read as a table: CSV parse error: Expected 4 columns, got 3"),
         (HEAD + "0,0,1,nan\n", "row 0: the loss of token 0 (byte 0) is nan"),
         ("token,token,byte_start,byte_end,nats\n0,0,0,1,1\n", "has more than one column 'token'"),
     ],
-    "h.jsonl": [
-        ("", "cannot be read as jsonl: Empty JSON file"),
-        ("[" * 100_000, "cannot be read as jsonl: JSON parse error"),
-        ('{"token": 0, "byte_start": 0, "byte_end": 1, "nats": NaN}\n', "row 0: the loss of token 0 (byte 0) is nan"),
-        ('{"token": 0, "byte_start": 0, "byte_end": 1}\n', "has no column nats"),
-    ],
     "h.parquet": [("PAR1" * 9, "a damaged or truncated Parquet file"), ("", "a damaged or truncated Parquet file")],
-    "h.pkl": [("x", "its ending names no kind of table: give a file that ends in .parquet, .csv, .jsonl")],
+    "h.pkl": [("x", "its ending names no kind of table: give a file that ends in .parquet or .csv")],
 }  # fmt: skip
 
 
@@ -232,6 +226,5 @@ def test_a_table_that_is_too_large_is_refused_by_its_size(folder, refused, monke
     assert "rows of 32 bytes, at most 1,000 bytes in memory" in refused("import", "sound.parquet", "--text", "t.txt")
     frame().to_csv("large.csv", index=False)
     assert "at most 1,000 are read" in refused("import", "large.csv", "--text", "t.txt")
-    for name, row in (("rows.csv", "\n"), ("rows.jsonl", "{}")):  # three bytes or fewer would become 48
-        (folder / name).write_text(row * 21)
-        assert refused("import", name, "--text", "t.txt").startswith(f"{name}: up to 21 rows, at most 20 are read")
+    (folder / "rows.csv").write_text("\n" * 21)  # a byte would become 48
+    assert refused("import", "rows.csv", "--text", "t.txt").startswith("rows.csv: up to 21 rows, at most 20 are read")

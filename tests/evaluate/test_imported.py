@@ -64,8 +64,6 @@ def written_as(losses: Path, ending: str) -> Path:
     path, frame = losses.with_suffix(ending), pd.read_parquet(losses)
     if ending == ".csv":
         frame.to_csv(path, index=False)
-    elif ending == ".jsonl":
-        frame.to_json(path, orient="records", lines=True, double_precision=15)
     return path
 
 
@@ -78,14 +76,11 @@ def long_run(of_letters, tmp_path_factory):
 
 
 @pytest.mark.parametrize("given", [None, list(LETTERS)], ids=["alone", "with the vocabulary"])
-@pytest.mark.parametrize("ending", [".parquet", ".csv", ".jsonl", "frame", "dict"])
+@pytest.mark.parametrize("ending", [".parquet", ".csv", "frame", "dict"])
 def test_characters_in_every_form_of_table(long_run, ending, given):
     run, text, losses = long_run
     table = {"frame": pd.read_parquet(losses), "dict": dict(pd.read_parquet(losses))}.get(ending)
     back = from_losses(written_as(losses, ending) if table is None else table, text, state="carry", vocabulary=given)
-    if ending == ".jsonl":  # fifteen digits
-        assert back.total_nats == pytest.approx(run.total_nats, rel=1e-12)
-        return
     same(run, back)
     assert run.interval is not None  # 40 kB have intervals
     assert back.baselines == ({} if given is None else run.baselines)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rnneval.gates.clusters import TooLittleTextError, block_size, clusters_of, effective_number
+from rnneval.gates.clusters import TooLittleTextError, clusters_of, effective_number
 
 
 def test_documents_are_clusters_where_eight_weigh_enough():
@@ -33,13 +33,3 @@ def test_batches_are_runs_of_blocks_and_drop_none():
 def test_the_floor_says_what_there_is_and_what_is_needed():
     with pytest.raises(TooLittleTextError, match=r"127 blocks of 256 bytes in 1 document: .* 128 blocks \(32 kB\)"):
         clusters_of(np.zeros(127, dtype=int), np.ones(127))
-
-
-def test_documents_need_not_be_numbered_in_order():
-    clusters = clusters_of(np.repeat([5, 3, 9, 1, 0, 7, 2, 8], 2), np.ones(16))
-    assert clusters.units.tolist() == [2.0] * 8
-
-
-@pytest.mark.parametrize(("total", "size"), [(0, 256), (256 * 4096, 256), (256 * 4096 + 1, 512), (10**8, 32768)])
-def test_blocks_double_until_4096_are_enough(total, size):
-    assert block_size(total) == size

@@ -51,7 +51,3 @@ def test_what_is_read_adds_up(tmp_path):
     write(changed, tmp_path / "run.json")
     with pytest.raises(RecordError, match=r"run\.json: blocks.*disagree.*does not add up.*with rnneval evaluate$"):
         read(tmp_path / "run.json")
-
-
-def test_an_untouched_record_is_sound():
-    assert gate(RUN, baseline=RUN).verdict == "pass"

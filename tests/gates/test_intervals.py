@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from rnneval.gates import score_intervals
-from rnneval.gates.clusters import Estimate, bounds_of
+from rnneval.gates.clusters import Estimate, bounds_of, score_intervals
 from rnneval.metrics import by_name
 from tests.gates.synthetic import ar_losses, make_run
 
@@ -24,26 +23,6 @@ def test_perplexity_has_the_t_interval_of_its_logarithm():
     assert found.bounds["bits_per_char"][1] == pytest.approx(expected.high / math.log(2))
 
 
-def test_it_says_how_it_was_made_and_what_it_claims():
-    contiguous = score_intervals(make_run(ar_losses(128)).blocks, lossless=True)
-    assert contiguous.interval is not None
-    assert contiguous.interval.method == "t, 8 batches of 256-byte blocks"
-    assert contiguous.interval.claim == "this passage"
-    assert (contiguous.interval.clusters, round(contiguous.interval.df, 3)) == (8, 7.0)
-    documents = score_intervals(make_run(ar_losses(24), document=np.repeat(np.arange(12), 2)).blocks, lossless=True)
-    assert documents.interval is not None
-    assert documents.interval.claim == "text like these documents"
-    assert documents.interval.clusters == 12
-
-
-def test_below_the_floor_there_is_no_interval_but_a_reason():
-    found = score_intervals(make_run(ar_losses(127)).blocks, lossless=True)
-    assert found.bounds == {}
-    assert found.interval is None
-    assert [warning.code for warning in found.warnings] == ["too-little-text"]
-    assert "127 blocks" in found.warnings[0].message
-
-
 def test_documents_of_a_single_token_change_nothing():
     losses = ar_losses(128)
     alone = score_intervals(make_run(losses).blocks, lossless=True)
@@ -55,5 +34,5 @@ def test_the_interval_of_a_share_stays_between_0_and_1():
     """One right prediction in a thousand, all in one batch: the t interval alone would begin below 0."""
     measured = by_name()["accuracy"]
     for value, ends in ((0.001, (0.0, 0.001 + 2.365 * 0.001)), (0.999, (0.999 - 2.365 * 0.001, 1.0))):
-        bounds = bounds_of(measured, Estimate(value=value, se=0.001, df=7.0, without=np.array([])))
+        bounds = bounds_of(measured, Estimate(value=value, se=0.001, df=7.0))
         assert bounds == pytest.approx(ends, abs=1e-5)

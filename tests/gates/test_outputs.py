@@ -72,14 +72,6 @@ def test_github_annotations_are_one_line_each_and_read_back(name):
         assert "%" not in re.sub(r"%(25|0A|0D|3A|2C)", "", line)
 
 
-def test_github_levels():
-    levels = {
-        name: gate_github(GATES[name]).split(" ")[0] for name in ("pass", "fail", "inconclusive", "not comparable")
-    }
-    assert levels == {"pass": "::notice", "fail": "::error", "inconclusive": "::warning", "not comparable": "::error"}
-    assert gate_github(GATES["inconclusive"], strict=True).startswith("::error")
-
-
 @every
 def test_the_table_shows_every_verdict_and_no_control_character(name):
     table = as_text(gate_document(GATES[name]), 110)

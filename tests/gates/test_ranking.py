@@ -23,11 +23,6 @@ def test_runs_are_sorted_best_first_with_the_paired_difference_to_the_best():
     assert ranking.rows[2].tokens_per_second == 1000.0
 
 
-def test_more_is_better_for_an_accuracy():
-    ranking = compare([make_run(LOSSES, accuracy=a, checkpoint=str(a)) for a in (0.4, 0.6, 0.5)], metric="accuracy")
-    assert [row.name for row in ranking.rows] == ["0.6", "0.5", "0.4"]
-
-
 @pytest.mark.parametrize(
     ("changes", "mark"),
     [

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rnneval.gates import compare, gate
+from rnneval.gates.sides import slim
 from rnneval.gates.unfit import limit
 from tests.gates.synthetic import ar_losses, make_run
 
@@ -32,8 +33,8 @@ def exploded(share, nats, name="bad"):
     return make_run(losses, checkpoint=name)
 
 
-@pytest.mark.parametrize("allow", [LOSS, ACCURACY, BOTH])
-@pytest.mark.parametrize(("share", "nats"), [(0.1, 20), (0.25, 7728), (1, 1e300)])
+@pytest.mark.parametrize("allow", [LOSS, BOTH])
+@pytest.mark.parametrize(("share", "nats"), [(0.1, 20), (1, 1e300)])
 def test_a_candidate_that_diverged_fails_whatever_is_allowed(share, nats, allow):
     found = gate(exploded(share, nats), baseline=make_run(BASE, checkpoint="base"), allow=allow)
     assert [each.verdict for each in found.comparisons] == ["fail"] * len(allow)
@@ -43,8 +44,7 @@ def test_a_candidate_that_diverged_fails_whatever_is_allowed(share, nats, allow)
 
 
 @pytest.mark.parametrize("count", [1, 3])
-@pytest.mark.parametrize("nats", [3.0, 1000.0, math.nan])
-@pytest.mark.parametrize("allow", [LOSS, ACCURACY])
+@pytest.mark.parametrize(("nats", "allow"), [(3.0, LOSS), (1000.0, ACCURACY), (math.nan, LOSS)])
 def test_one_diverged_run_of_a_side_is_named_and_decides(count, nats, allow):
     """Before: p was 0.2 whatever its size, since it made the spread between the runs as large as the difference."""
     good, bad = runs(count, "good"), [*runs(count - 1, "fine", seed=1), exploded(1, nats)]
@@ -97,24 +97,6 @@ def test_a_run_that_is_not_valid_fails_is_no_baseline_and_is_never_best(changes)
     assert compare([wrong, make_run(BASE - 2, checkpoint="other", **changes)]).best is None
 
 
-def test_the_reason_of_the_record_is_passed_on():
-    told = [{"code": "not-repeatable", "message": "the same ids give different logits"}]
-    found = gate(make_run(BASE, valid=False, warnings=told), baseline=make_run(BASE))
-    assert "is not valid: the same ids give different logits" in found.reason
-    told = [{"code": "not-finite", "message": "the loss of token 7 is nan"}]
-    found = gate(make_run([*BASE[:-1], math.nan], warnings=told), baseline=make_run(BASE))
-    assert "is not finite: the loss of token 7 is nan" in found.reason
-
-
-@pytest.mark.parametrize(("baselines", "candidates", "said"), [(2, 8, "two runs of the baseline"), (1, 3, "one run")])
-def test_two_runs_or_one_are_said_to_be_too_few(baselines, candidates, said):
-    found = gate(runs(candidates, "new", 1), baseline=runs(baselines, "base"))
-    (warning,) = [each for each in found.warnings if said in each]
-    assert "give three or more runs a side" in warning
-    assert ("reach 8 %" in warning) == (baselines == 2)
-    assert not gate(runs(3, "new", 1), baseline=runs(3, "base")).warnings
-
-
 @pytest.mark.parametrize(("shift", "verdict"), [(0.1, "fail"), (0.00995, "inconclusive")])
 def test_single_runs_name_the_seeds_and_how_to_give_several(shift, verdict):
     noise = 0.02 * np.random.default_rng(0).normal(size=BLOCKS)
@@ -124,7 +106,22 @@ def test_single_runs_name_the_seeds_and_how_to_give_several(shift, verdict):
     assert "three or more trainings a side: rnneval gate new-*.json --baseline base-*.json" in found.reason
     several = gate(runs(3, "new", 1), baseline=runs(3, "base"))
     assert "seeds" not in several.reason
+    assert not several.warnings
+    for few, said in ((2, "two runs of the baseline"), (1, "one run of the baseline")):
+        assert any(said in warning for warning in gate(runs(3, "new", 1), baseline=runs(few, "base")).warnings)
     short = gate(make_run(BASE[:50] + shift, checkpoint="new"), baseline=make_run(BASE[:50], checkpoint="base"))
     assert "give three or more trainings a side" in short.reason
     passed = gate(make_run(BASE + noise, checkpoint="new"), baseline=make_run(BASE, checkpoint="base"))
     assert "give three" not in passed.reason
+
+
+def test_a_slim_baseline_gives_the_verdict_of_the_record_and_lacks_what_it_says():
+    old, new = make_run(BASE, checkpoint="base"), make_run(BASE + 0.02, checkpoint="new")
+    small = slim(old)
+    assert (set(small.blocks.sums), small.states) == ({"nats", "newlines", "top1", "top5"}, None)
+    assert (small.scores, small.text, small.total_nats) == (old.scores, old.text, old.total_nats)
+    assert gate(new, baseline=small) == gate(new, baseline=old)
+    found = gate(new, baseline=small, allow={"calibration_error": 0.01})
+    assert found.verdict == "not comparable"
+    assert "scores.calibration_error" in found.reason
+    assert "commit a copy of the record" in found.reason

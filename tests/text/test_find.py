@@ -39,12 +39,6 @@ def test_a_link_out_of_the_folder_is_said_and_not_read(folder, name, target):
     assert siblings(folder / "m.keras") == []
 
 
-def test_a_link_does_not_stand_in_the_way_of_a_file(folder):
-    (folder / "vocab.json").symlink_to(folder.parent / "yours" / "secret")
-    (folder / "char2idx.json").write_text(json.dumps({"x": 0, "y": 1, "z": 2}))
-    assert find_vocabulary(folder / "m.keras", 3).tokens == ("x", "y", "z")
-
-
 def test_the_folder_itself_may_be_reached_by_a_link(folder, tmp_path):
     (folder / "vocab.json").write_text(json.dumps(list("abc")))
     (tmp_path / "here").symlink_to(folder)

@@ -1,9 +1,5 @@
-import hashlib
 import json
 import pickle
-import shlex
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -28,12 +24,6 @@ def test_all_forms_are_one_vocabulary(tokens, first):
     assert Vocabulary.from_tokens(tokens).sha256 == vocabulary.sha256
 
 
-def test_the_hash_tells_where_tokens_end():
-    wanted = hashlib.sha256(b'["ab", "c", "\\u00e9"]').hexdigest()
-    assert Vocabulary.from_tokens(["ab", "c", "é"]).sha256 == wanted
-    assert Vocabulary.from_tokens(["a", "bc", "é"]).sha256 != wanted
-
-
 @pytest.mark.parametrize(
     ("tokens", "kind"),
     [
@@ -56,14 +46,10 @@ def test_kinds(tokens, kind):
         ({1: "a", 2: "a"}, "the token 'a' has the ids 1 and 2"),
         ({"a": 0, "b": 2}, "id 1 is missing, of 2 ids up to 2: ids must run from 0 or 1 without a gap"),
         ({"a": 2, "b": 3}, "ids begin at 2"),
-        ({"a": -1, "b": 0}, "ids begin at -1"),
         ({"a": 0, "b": "x"}, "maps 'b' to 'x'"),
-        ({"a": 0.5}, "maps 'a' to 0.5"),
         ({"a": True}, "maps 'a' to True"),
         ([], "is empty"),
-        ({}, "is empty"),
         ("abc", "is of type str: give a list of tokens"),
-        (5, "is of type int"),
         (["a", 5], "has the token 5 of type int: tokens are strings"),
         ([300, 5], "has the token 300"),
     ],
@@ -71,10 +57,6 @@ def test_kinds(tokens, kind):
 def test_what_is_not_one_to_one(tokens, message):
     with pytest.raises(VocabularyError, match=message):
         Vocabulary.from_tokens(tokens)
-
-
-def test_numbers_of_numpy_are_ids():
-    assert Vocabulary.from_tokens({"a": np.int64(1), "b": np.int32(0)}).tokens == ("b", "a")
 
 
 def test_fit():
@@ -94,7 +76,6 @@ def test_fit():
         (CHARS, 6, r"has 4 tokens with ids 0 to 3, the model has 6 outputs \(ids 0 to 5\): too small: .*\[UNK\]"),
         (CHARS, 3, "too large: .*num_words, max_tokens"),
         (dict(zip(CHARS, range(4), strict=True)), 5, "too small"),
-        (["[UNK]", *CHARS], 6, "too small"),
         (dict(zip(CHARS, range(1, 5), strict=True)), 4, "ids begin at 1 and the last has no output"),
     ],
 )
@@ -128,13 +109,10 @@ KERAS = {"class_name": "Tokenizer", "config": {"char_level": True, "word_index":
         ("v.json", json.dumps(KERAS), ["a", "b"], 1),
         ("v.json", json.dumps(json.dumps(KERAS)), ["a", "b"], 1),
         ("v.txt", "\n".join(CHARS), CHARS, 0),
-        ("v.txt", "".join(f"{token}\n" for token in CHARS), CHARS, 0),
         ("v.txt", "\\n\n \na\nb\n", CHARS, 0),
         ("v.txt", "\ufeffto\r\nbe\r\n", ["to", "be"], 0),
         ("v.txt", "[UNK]\n\\n\na\n", ["[UNK]", "\n", "a"], 0),
-        ("v.txt", "[\n]\n{\n", ["[", "]", "{"], 0),
         ("v.txt", "the\n\\n\na\n", ["the", "\\n", "a"], 0),
-        ("v.txt", json.dumps(CHARS), CHARS, 0),
         ("v", json.dumps(CHARS), CHARS, 0),
     ],
 )
@@ -145,22 +123,15 @@ def test_files(tmp_path, name, content, tokens, first_id):
     assert (list(vocabulary.tokens), vocabulary.first_id, vocabulary.source) == (tokens, first_id, str(path))
 
 
-def test_an_array_of_strings(tmp_path):
-    np.save(tmp_path / "idx2char.npy", np.array(CHARS))
-    assert list(Vocabulary.from_file(tmp_path / "idx2char.npy").tokens) == CHARS
-
-
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("v.json", b"", "is empty: a vocabulary is a JSON map or list, or one token a line"),
         ("v.json", b'{"a": 0', "not whole JSON"),
-        ("v.json", b"5", "holds a JSON int: a vocabulary is a map or a list"),
         ("v.json", b'{"a": 0, "a": 1}', "'a' comes twice"),
         ("v.json", b'{"model": {"vocab": {}}}', "a tokenizer of Hugging Face without a vocabulary"),
         ("v.json", b'{"class_name": "Tokenizer"}', "a keras Tokenizer without word_index"),
         ("v.txt", b"a\n\nb\n", r"line 2 is empty: one token a line; a line feed is written \\n"),
-        ("v.txt", b"a\nb\na\n", "the token 'a' has the ids 0 and 2"),
         ("v.txt", b"a\xff", "not UTF-8: byte 0xFF at offset 1"),
         ("v.txt", b"version https://git-lfs.github.com/spec/v1", "is a Git LFS pointer"),
         ("v.npy", b"\x93NUMPY\x01", "not a whole .npy file"),
@@ -175,25 +146,19 @@ def test_files_that_hold_none(tmp_path, name, content, message):
 def test_files_that_are_not_there(tmp_path):
     with pytest.raises(VocabularyError, match="No such file or directory: give a vocabulary file or --vocab-from TEXT"):
         Vocabulary.from_file(tmp_path / "none.json")
+    np.save(tmp_path / "idx2char.npy", np.array(CHARS))
+    assert list(Vocabulary.from_file(tmp_path / "idx2char.npy").tokens) == CHARS
     np.save(tmp_path / "ids.npy", np.arange(3))
     with pytest.raises(VocabularyError, match=r"holds an array of int64 of shape \(3,\)"):
         Vocabulary.from_file(tmp_path / "ids.npy")
 
 
-def test_a_pickle_is_not_opened_and_the_line_that_turns_it_into_json_works(tmp_path):
-    with (tmp_path / "char2idx.pkl").open("wb") as file:
-        pickle.dump({"a": np.int64(0), "b": 1}, file)
+def test_a_pickle_is_not_opened(tmp_path):
+    (tmp_path / "char2idx.pkl").write_bytes(pickle.dumps({"a": 0, "b": 1}))
     np.save(tmp_path / "idx2char.npy", np.array(["a", "b"], dtype=object))
-    np.save(tmp_path / "word_index.npy", {"a": 0, "b": 1}, allow_pickle=True)
-    names, lines = ("char2idx.pkl", "idx2char.npy", "word_index.npy"), []
-    for name in names:
-        with pytest.raises(VocabularyError, match="which runs code when opened: if you trust it") as refusal:
+    for name in ("char2idx.pkl", "idx2char.npy"):
+        with pytest.raises(VocabularyError, match=r"refused by rule pickle.*runs code when opened: .*json\.dump"):
             Vocabulary.from_file(tmp_path / name)
-        assert "\n" not in str(refusal.value)
-        lines += shlex.split(str(refusal.value).partition("python -c ")[2])
-    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)
-    for name in names:
-        assert Vocabulary.from_file((tmp_path / name).with_suffix(".json")).ids == {"a": 0, "b": 1}
 
 
 def test_siblings_by_name(tmp_path):
@@ -216,7 +181,7 @@ def test_siblings_by_name(tmp_path):
 def test_find_the_one_that_fits(tmp_path):
     checkpoint = tmp_path / "model.h5"
     with pytest.raises(
-        VocabularyError, match=r"model.h5: no vocabulary for its 4 outputs beside it \(no file .*--vocab"
+        VocabularyError, match=r"model.h5: no vocabulary for its 4 outputs beside it \(tried: no file .*--vocab"
     ):
         find_vocabulary(checkpoint, 4)
     (tmp_path / "word_index.json").write_text("[1, 2")

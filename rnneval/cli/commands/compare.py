@@ -19,8 +19,6 @@ class CompareOptions(Options):
     """Metric to sort by."""
     blocks: int = option(20, metavar="N", least=0)
     """Number of blocks to list in which the last record differs most from the first."""
-    within: float | None = option(None, metavar="NATS", unset="1e-4")
-    """Difference of a token up to which two tables of losses count as equal."""
     text: tuple[str, ...] = option((), metavar="TEXT", repeated=True)
     """Text that was scored, to show those blocks in."""
 
@@ -43,42 +41,28 @@ def command(
 
     Runs that are not valid, not finite or diverged come last, without a score. It also lists the blocks of the text in
     which the last other run gains and loses most against the first. The folder of a sweep stands for all its records.
-
-    Two tables of losses (evaluate --losses) are compared token by token: the largest difference, and the first place
-    where they differ by more than --within.
     """
     import msgspec
 
     from rnneval.gates.ranking import rank
     from rnneval.gates.sides import NamedRecord
-    from rnneval.gates.token_losses import WITHIN, compare_losses
     from rnneval.records import json_text, read_run
-    from rnneval.records.losses import ENDINGS as TABLES
-    from rnneval.render.gate_document import losses_document, ranking_document
+    from rnneval.render.gate_document import ranking_document
 
     def encoded(result: Any) -> str:
         return json_text(msgspec.to_builtins(result))
 
-    tables = [path for path in records if Path(path).suffix.lower() in TABLES]
-    if tables:
-        seen = f"{len(tables)} of the {len(records)} files given are tables of losses"
-        require(len(records) == len(tables) == 2, f"{seen}: give two of them and nothing else, or run records")
-        require(options.metric is None, "--metric is for run records: tables of losses have no metrics")
-    else:
-        require(options.within is None, "--within is for two tables of losses: give two files of evaluate --losses")
-    runs = [] if tables else _runs(records)
+    for path in records:
+        table = Path(path).suffix.lower() in (".parquet", ".csv")
+        require(not table, f"{path}: is a table of losses: rnneval import makes a run record of it, which compares")
+    runs = _runs(records)
     output.require({"RECORD": [*records, *(path for _, path in runs)], "--text": options.text}, RESULT)
-    if tables:
-        scored = scored_text(None, options.text) if options.text else None
-        within = WITHIN if options.within is None else options.within
-        output.deliver(compare_losses(*records, within=within, text=scored), losses_document, encoded)
-    else:
-        read = [(name, read_run(path)) for name, path in runs]
-        last = read[-1][1]
-        scored = scored_text(last.text.sha256, options.text, last.text.part) if options.text else None
-        named_runs = [NamedRecord(name=name, record=run) for name, run in read]
-        ranking = rank(named_runs, metric=options.metric, blocks=options.blocks, text=scored)
-        output.deliver(ranking, ranking_document, encoded)
+    read = [(name, read_run(path)) for name, path in runs]
+    last = read[-1][1]
+    scored = scored_text(last.text.sha256, options.text, last.text.part) if options.text else None
+    named_runs = [NamedRecord(name=name, record=run) for name, run in read]
+    ranking = rank(named_runs, metric=options.metric, blocks=options.blocks, text=scored)
+    output.deliver(ranking, ranking_document, encoded)
     return 0
 
 

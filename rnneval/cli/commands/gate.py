@@ -17,7 +17,7 @@ from rnneval.errors import RecordError, UsageError
 from rnneval.option import Options, option
 
 if TYPE_CHECKING:
-    from rnneval.gates import NamedRecord
+    from rnneval.gates.sides import NamedRecord
     from rnneval.records import Gate
 
 EXIT_FAIL = 1
@@ -131,7 +131,7 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: GateOp
 
 
 def _read(paths: Sequence[str]) -> "list[NamedRecord]":
-    from rnneval.gates.limits import read_history
+    from rnneval.gates.histories import read_history
     from rnneval.gates.sides import NamedRecord
     from rnneval.records import read
 

@@ -20,7 +20,7 @@ class ScoredGroup(Options):
 def command(*, losses: str, scored: ScoredGroup, options: ImportOptions, output: RunOutput) -> int:
     """Make a run record from the LOSSES of another program.
 
-    Its model is not needed. LOSSES is a .parquet, .csv or .jsonl table with a row for each scored token: token (its
+    Its model is not needed. LOSSES is a .parquet or .csv table with a row for each scored token: token (its
     place, from 0), byte_start, byte_end, nats, and optionally document and id. The spans must tile the text; only the
     first token of each document may have no row. TensorFlow is not needed.
     """

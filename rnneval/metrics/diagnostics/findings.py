@@ -1,8 +1,4 @@
-"""Rules over the diagnostics of a model: each a pure function with a default threshold and a page.
-
-The page, `rnneval/pages/NAME.md`, is the text of `rnneval explain` and of a finding's help; another threshold is given
-with `--threshold NAME=VALUE`.
-"""
+"""Rules over the diagnostics of a model: each a pure function with a default threshold and a page."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -49,11 +45,7 @@ def find(diagnosed: Diagnosed, thresholds: Mapping[str, float]) -> tuple[Finding
 
 
 def require_known(thresholds: Mapping[str, float]) -> None:
-    """Refuse a threshold of a rule that does not exist.
-
-    Raises:
-        UsageError: names the rules that do.
-    """
+    """Refuse a threshold of a rule that does not exist."""
     for name in thresholds:
         if name not in THRESHOLDS:
             allowed = ", ".join(f"{rule}={value:g}" for rule, value in sorted(THRESHOLDS.items()))

