@@ -92,7 +92,6 @@ class _Scan:
                 yield "hdf5-attribute", f"attribute {name} has {count:,} texts of any length"
 
     def _array(self, path: str, dataset: h5py.Dataset) -> Faults:
-        """Yield what leads out of the file, what is no array of numbers, and arrays larger than what they hold."""
         made = dataset.id.get_create_plist()
         if made.get_external_count():
             name = made.get_external(0)[0].decode(errors="replace")

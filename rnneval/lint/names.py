@@ -102,9 +102,9 @@ SWITCHES = frozenset({
 })  # fmt: skip
 """Keyword arguments from which no result descends."""
 
-KEEPS_CONTAINER = frozenset({"list", "tuple", "deque", "ModuleList", "ModuleDict"})
-CHANGES = frozenset({"append", "extend", "insert", "appendleft"})
-TAKES = frozenset({"pop", "popleft", "get"})
+KEEPS_CONTAINER = frozenset({"list", "tuple", "ModuleList", "ModuleDict"})
+CHANGES = frozenset({"reverse", "sort", "update", "setdefault", "remove", "clear", "popitem"})
+"""Methods that change a container in a way that is not followed."""
 STACKS = frozenset({"RNN", "StackedRNNCells", "MultiRNNCell"})
 """What takes a list of cells and runs them as a stack."""
 CELLS = ("Cell", "Wrapper")

@@ -62,13 +62,3 @@ def test_without_a_builder_the_error_is_the_line_to_type(saved):
     with pytest.raises(CheckpointError, match="rule graph-never-run: a SavedModel, whose graph is never run") as caught:
         rnneval.open(folder / "one_step")
     assert line in str(caught.value)
-
-
-def test_a_damaged_graph_is_said(saved, tmp_path):
-    import shutil
-
-    folder, _ = saved
-    shutil.copytree(folder / "one_step", tmp_path / "damaged")
-    (tmp_path / "damaged" / "saved_model.pb").write_bytes(b"\xff" * 40)
-    with pytest.raises(CheckpointError, match=r"saved_model\.pb: damaged or truncated"):
-        rnneval.open(tmp_path / "damaged", builder=f"{folder / 'model.py'}:MyModel")

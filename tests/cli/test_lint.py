@@ -99,7 +99,7 @@ def test_an_endless_standard_input_ends(tmp_path: Path) -> None:
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.startswith("-:1:1: RNN000 ")
-    assert "more than 4,194,304 bytes of source: split the file" in done.stdout
+    assert "more than 1,048,576 bytes of source: split the file" in done.stdout
 
 
 def test_the_file_is_never_run(folder: Path) -> None:

@@ -73,17 +73,6 @@ def test_the_latest_of_several_checkpoints_is_the_one_that_the_folder_names(shel
         rnneval.open(tmp_path, builder=f"{shelf / 'model.py'}:MyModel")
 
 
-def test_the_hash_is_of_the_file_and_is_compared(shelf):
-    import hashlib
-
-    whole = hashlib.sha256((shelf / "flat.keras").read_bytes()).hexdigest()
-    assert opened(shelf, "flat.keras", None, expect_sha256=whole.upper()).checkpoint.sha256 == whole
-    with pytest.raises(
-        rnneval.errors.CheckpointError, match=f"SHA-256 is {whole}, not 00: another file, or a damaged one"
-    ):
-        opened(shelf, "flat.keras", None, expect_sha256="00")
-
-
 def test_the_vocabulary_beside_the_checkpoint_is_found_and_another_one_can_be_given(shelf):
     assert opened(shelf, "flat.keras", None).vocabulary.source.endswith("vocab.json")
     given = Vocabulary.from_tokens(list("abcdefghij"))

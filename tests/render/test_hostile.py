@@ -67,7 +67,7 @@ def ranking_with(text):
 def finding_with(text) -> LintFinding:
     return LintFinding(
         rule="shared-state", code="RNN001", severity="error", path=text or "x", line=1, column=2, end_line=1,
-        end_column=3, message=text, suggestion=text,
+        end_column=3, message=text,
     )  # fmt: skip
 
 

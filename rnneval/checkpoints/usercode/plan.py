@@ -27,7 +27,6 @@ from rnneval.checkpoints.usercode.source import (
     bodies_of,
     grouped,
     header_of,
-    is_main_guard,
     read_source,
 )
 from rnneval.errors import CheckpointError, UsageError
@@ -105,9 +104,7 @@ class Slice:
             made: list[ast.stmt] = []
             for node in body:
                 unit = by_node.get(node)
-                if is_main_guard(node):
-                    made += pruned(getattr(node, "orelse", []))
-                elif unit is not None:
+                if unit is not None:
                     made.append(_pruned_block(node, pruned) if bodies_of(node) else node)
                     for name in sorted(unit.names.binds & set(self.given)):
                         bound = ast.parse(f"{name} = {VALUES}[{name!r}]").body[0]  # its given value again
@@ -122,7 +119,6 @@ class Slice:
 
 
 def _pruned_block(node: ast.stmt, pruned: Callable[[Sequence[ast.stmt]], list[ast.stmt]]) -> ast.stmt:
-    """Return a block whose bodies hold only what is needed."""
     made: Any = header_of(node)
     empty: list[ast.stmt] = [ast.copy_location(ast.Pass(), node)]
     parts: list[tuple[Any, Any]] = [(made, node)] if hasattr(made, "body") else []
@@ -217,7 +213,6 @@ def _slice_for(source: UserSource, name: str, given: Mapping[str, Any]) -> Slice
 
 
 def _joined(first: Slice, *others: Slice, notes: Iterable[str] = ()) -> Slice:
-    """Return the units of several slices of one file as one."""
     kept = dict(first.kept)
     for other in others:
         kept = {**other.kept, **kept}
@@ -348,7 +343,6 @@ def _with_settings(sliced: Slice) -> Slice:
 
 
 def _with_definitions(sliced: Slice) -> Slice:
-    """Add every class and function at the top level that may be run."""
     nodes = [unit.node for unit in sliced.source.units if unit not in sliced.kept]
     names = [node.name for node in nodes if isinstance(node, Function | ast.ClassDef)]
     parts = [_slice_for(sliced.source, name, sliced.given) for name in names]
