@@ -313,7 +313,7 @@ def _fit(call: Call, model: v.Value) -> None:
         option in machine.facts.stateful_models for option in v.alternatives(model)
     ):
         data = machine.facts.data_of(call.get(0, "x") or v.NOTHING)
-        fit = Fit(node, _name_of(node.func.value), model, bool(machine.loops), _SHUFFLED in data.origins)
+        fit = Fit(node, _name_of(node.func.value), _SHUFFLED in data.origins)
         machine.facts.fits.setdefault(node, fit)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from rnneval.lint import values as v
-from rnneval.lint.names import RESETS, SWITCHES
+from rnneval.lint.names import SWITCHES
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 _MOST_COMPARED = 24
@@ -99,8 +99,6 @@ class Fit:
 
     node: ast.Call
     name: str  # the model's name in the source
-    model: v.Value
-    looped: bool
     shuffled: bool  # whether it is given a dataset that was shuffled
 
     def keyword(self, name: str) -> ast.expr | None:
@@ -128,7 +126,6 @@ class FileFacts:
     whole: list[str] = field(default_factory=list)  # modules imported whole (`*`)
     defined: set[str] = field(default_factory=set)
     """Names that the file itself gives to something: a usual alias is not believed for these."""
-    resets: bool = False  # whether anything names a reset, called or handed to a callback
     made: list[int] = field(default_factory=list)  # lines that name a recurrent layer's class, in order
     stateful: list[int] = field(default_factory=list)  # lines that make a layer stateful, in order
 
@@ -139,7 +136,6 @@ class FileFacts:
                 case ast.Name(id=name) | ast.Attribute(attr=name):
                     if "GRU" in name or "LSTM" in name or "RNN" in name:
                         self.made.append(node.lineno)
-                    self.resets = self.resets or name in RESETS
                     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                         self.defined.add(name)
                 case (

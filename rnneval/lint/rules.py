@@ -495,7 +495,7 @@ def mutable_default(facts: FileFacts) -> Iterator[Match]:
                 )
 
 
-# Stateful models: RNN010, RNN011
+# RNN010
 
 
 @_rule("RNN010", "warning")
@@ -518,22 +518,6 @@ def _shuffles(fit: Fit) -> bool:
     if any(item.arg is None for item in fit.node.keywords):
         return False
     return len(fit.node.args) >= 2 or fit.keyword("y") is not None or fit.shuffled
-
-
-@_rule("RNN011", "warning")
-def stateful_never_reset(facts: FileFacts) -> Iterator[Match]:
-    """Find training over several epochs in a file that resets nothing."""
-    seen: set[v.Value] = set()
-    for fit in facts.fits.values() if not facts.resets else ():
-        epochs = fit.keyword("epochs") or fit.keyword("nb_epoch")
-        several = epochs is not None and not (isinstance(epochs, ast.Constant) and epochs.value == 1)
-        if (fit.looped or several) and not _shuffles(fit) and fit.model not in seen:
-            seen.add(fit.model)
-            yield Match(
-                fit.node,
-                f"`{fit.name}` has stateful layers that are never reset: each epoch starts from the state "
-                "that the last one left; reset the states where the text begins anew",
-            )
 
 
 UNREADABLE = Rule("RNN000", "invalid-source", "warning", lambda _: iter(()))

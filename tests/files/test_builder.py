@@ -96,7 +96,6 @@ def test_refused_in_one_line(refused, opening, case):
         ("import keras\n1 / 0\n", "ZeroDivisionError: division by zero ("),
         ("import no_such_module_of_mine\n", "ModuleNotFoundError: No module named 'no_such_module_of_mine'"),
         ("raise SystemExit('done')\n", "SystemExit: done"),
-        ("from .other import size\n", ".code:stack"),
     ],
 )
 def test_a_whole_file_that_fails_says_that_importing_runs_it(refused, opening, code, said):

@@ -1,6 +1,5 @@
 """One model in every format and by every name gives one and the same number, that of a float64 loop."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -39,23 +38,6 @@ def test_the_loss_is_the_loops_whatever_the_format(shelf, name):
     logits, _ = lm.step(ids[:, :-1], lm.initial_state(1))
     nats = tf.keras.losses.sparse_categorical_crossentropy(ids[:, 1:], logits, from_logits=True)
     assert float(np.sum(nats, dtype=np.float64)) == pytest.approx(shelf.total_nats, rel=1e-6)
-
-
-def test_the_checkpoint_of_a_functional_model_fits_its_twin(shelf, tmp_path):
-    code = rnneval.open(shelf / "flat.weights.h5", builder=f"{shelf / 'model.py'}:flat").model
-    twin = keras.models.clone_model(code)
-    twin.set_weights(code.get_weights())
-    ids = keras.Input((None,), dtype="int32")
-    x = ids
-    for layer in twin.layers:
-        x = layer(x)
-    functional = keras.Model(ids, x)
-    functional.save_weights(tmp_path / "f.weights.h5")
-    tf.train.Checkpoint(model=functional).write(tmp_path / "ckpt")
-    for name in ("f.weights.h5", "ckpt"):
-        lm = rnneval.open(tmp_path / name, builder=f"{shelf / 'model.py'}:twin", vocabulary=shelf / "vocab.json")
-        for theirs, ours in zip(functional.get_weights(), lm.model.get_weights(), strict=True):
-            np.testing.assert_array_equal(theirs, ours)
 
 
 def test_the_latest_of_several_checkpoints_is_the_one_that_the_folder_names(shelf, tmp_path):

@@ -8,7 +8,7 @@ import sys
 import h5py
 import pytest
 
-from rnneval.checkpoints import examined, identify, places
+from rnneval.checkpoints import examined, identify
 from rnneval.errors import CheckpointError
 from tests.hostile.cases.folders import checkpoint
 from tests.hostile.plain import keras_file
@@ -30,11 +30,6 @@ def rule_of(path):
 def test_hdf5_that_holds_nothing(tmp_path):
     h5py.File(tmp_path / "m.h5", "w").close()
     assert rule_of(tmp_path / "m.h5") == "interrupted-save"
-
-
-def test_temporary_files_of_a_checkpoint(tmp_path):
-    (tmp_path / "c.data-00000-of-00001.tempstate123").touch()
-    assert rule_of(tmp_path) == "interrupted-save"
 
 
 def test_a_state_file_that_names_a_checkpoint_which_is_not_there(shelf, tmp_path):
@@ -63,18 +58,6 @@ def test_locked_by_a_process_that_writes(tmp_path):
     finally:
         other.communicate("\n")
     assert identify(path).format == "weights-h5"
-
-
-@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
-def test_unreadable(tmp_path, monkeypatch, name):
-    """As the system says it; root may read everything, so that the system's answer is put in."""
-    (tmp_path / name).write_bytes(b"x")
-
-    def refuse(*_):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(places, "first_bytes", refuse)
-    assert rule_of(tmp_path / name) == "unreadable-file"
 
 
 @pytest.mark.parametrize("address", ["https://example.org/m.keras", "gs://bucket/m.keras", "hf://a/b"])

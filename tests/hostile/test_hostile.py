@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from rnneval.errors import CheckpointError, RnnevalError
+from rnneval.errors import CheckpointError
 from rnneval.pages import all_pages
 from tests.hostile.corpus import ROOT, all_cases, build, rows
 
@@ -96,15 +96,6 @@ def test_from_python_the_same_rule_is_one_line(name, tmp_path):
     assert canary.fired() == ""
     if canary.listener:
         canary.listener.close()
-
-
-@pytest.mark.parametrize("given", [None, 3, "m.keras", b"x", {}, [], object()])
-def test_wrap_of_what_is_no_model_is_one_line(given):
-    import rnneval
-
-    with pytest.raises(RnnevalError) as caught:
-        rnneval.wrap(given)
-    assert "\n" not in str(caught.value)
 
 
 def test_there_are_enough_of_them_and_every_rule_has_one():

@@ -97,9 +97,3 @@ def test_encodings_are_honoured() -> None:
     latin = "# -*- coding: latin-1 -*-\n# é\n" + QUESTION.source
     assert [finding.code for finding in check_bytes("a.py", latin.encode("latin-1"))] == ["RNN001"]
     assert [finding.code for finding in check_bytes("a.py", b"\xef\xbb\xbf" + QUESTION.source.encode())] == ["RNN001"]
-
-
-def test_columns_count_characters() -> None:
-    source = QUESTION.source.replace("x, states = self.gru_2", "é, states = self.gru_2")
-    plain = check_bytes("a.py", QUESTION.source.encode())[0]
-    assert check_bytes("a.py", source.encode())[0].column == plain.column

@@ -19,7 +19,6 @@ STABLE = {
     "RNN007": "shared-layer",
     "RNN008": "mutable-default",
     "RNN010": "stateful-shuffle",
-    "RNN011": "stateful-never-reset",
 }
 EVERY = [UNREADABLE, *RULES]
 

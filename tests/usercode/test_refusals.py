@@ -136,34 +136,20 @@ def test_a_builder_that_trains_or_saves_is_refused_by_name(user, case):
 
 
 READING = {
-    "open": "with open('train.py') as f:\n    made = f.read()",
-    "open to read": "with open('train.py', 'rb') as f:\n    made = f.read()",
     "open with a coding": "with open('train.py', 'r', encoding='utf-8') as f:\n    made = f.read()",
-    "open keyword": "with open('train.py', mode='rt') as f:\n    made = f.read()",
     "path": "from pathlib import Path\nmade = Path('train.py').read_text()",
-    "path open": "from pathlib import Path\nwith Path('train.py').open() as f:\n    made = f.read()",
     "names of a folder": "from pathlib import Path\nmade = [p.name for p in Path('.').glob('*.py')]",
-    "json": "import json\nmade = json.loads('[1]')",
-    "dumps": "import json\nmade = json.dumps([1])",
     "replace": "made = 'abc'.replace('a', 'b')",
     "environment": "import os\nmade = os.path.join(os.getcwd(), os.environ.get('HOME', ''))",
-    "which": "import shutil\nmade = shutil.which('python')",
-    "list methods": "made = [1]\nmade.append(2)\nmade.remove(1)",
     "main guard": "import os\nmade = 1\nif __name__ == '__main__':\n    os.system('touch canary')",
     "own function": "def clean(t):\n    return ' '.join(w for w in t.lower().split() if w)\nmade = clean('A  b')",
     "own class": "class A:\n    def __init__(self, n): self.n = n\n    def twice(self): return 2 * self.n\nmade = A(3).twice()",
     "dataclass": "from dataclasses import dataclass, field\n@dataclass\nclass A:\n    n: int = 3\n    l: list = field(default_factory=list)\nmade = A(n=4).n",
-    "named tuple": "from collections import namedtuple\nA = namedtuple('A', 'n m')\nmade = A(3, 4).n",
     "enum": "import enum\nclass E(enum.Enum):\n    A = 1\nmade = E.A.value",
     "own decorator": "def keep(f): return f\n@keep\ndef g(): return 3\nmade = g()",
-    "regular expression": "import re\nmade = re.sub(r'\\s+', ' ', 'a  b')",
-    "counter": "from collections import Counter\nmade = Counter('hello').most_common(2)",
     "numpy": "import numpy as np\nmade = np.array(sorted(set('ab'))).astype(str).tolist()",
-    "generator": "import numpy as np\nmade = np.random.default_rng(0).normal(size=3)",
-    "namespace": "from types import SimpleNamespace\nargs = SimpleNamespace(units=3)\nmade = args.units + 1",
     "table of functions": "def f(): return 1\nt = {'a': f}\nmade = t['a']()",
     "nested function": "def f():\n    def g(): return 3\n    return g()\nmade = f()",
-    "time": "import time, datetime\nmade = (time.time(), datetime.datetime.now().isoformat())",
 }
 
 

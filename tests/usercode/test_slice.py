@@ -68,27 +68,10 @@ def test_what_only_uses_the_name_is_left_out(user):
     assert ast.unparse(sliced.tree()) == "made = [1]"
 
 
-def test_statements_inside_of_blocks_are_left_out_one_by_one(user):
-    code = (
-        "import contextlib\nwith contextlib.nullcontext():\n    made = [1]\n    made.compile()\n    history = made.fit()\n"
-        "    for i in range(3):\n        print(i)\n"
-    )
-    sliced = plan(user.spec("made", code))
-    assert sliced.lines() == [1, 2, 3]
-    assert ast.unparse(sliced.tree()) == "import contextlib\nwith contextlib.nullcontext():\n    made = [1]"
-
-
 def test_a_dead_definition_is_not_run(user):
     code = "import os\nmade = os.system('touch canary')\nmade = 3\n"
     assert user.value("made", code) == 3
     assert user.files() == {"train.py"}
-
-
-def test_the_tutorials_class_needs_its_imports_alone(user):
-    sliced = plan(user.spec("MyModel", SCRIPT))
-    tree = sliced.tree()
-    assert [type(node).__name__ for node in tree.body] == ["Import", "ClassDef"]
-    assert ast.unparse(tree.body[0]) == "import tensorflow as tf"
 
 
 def test_the_tutorials_model_with_the_size_given(user):
@@ -152,12 +135,6 @@ def test_sources_and_tracebacks_are_the_users(user, file):
     frame = traceback.extract_tb(caught.value.__traceback__)[-1]
     assert (frame.filename, frame.line) == (str(user.folder / file), "return n / 0")
     assert inspect.getsource(user.run("M", *cells, file=file).M) == "class M:\n    def g(self): pass\n"
-
-
-def test_argparse_takes_its_defaults(user, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["rnneval", "evaluate", "--builder", "x"])
-    code = "import argparse\np = argparse.ArgumentParser()\np.add_argument('--units', default=3)\nargs = p.parse_args()\nx = args.units"
-    assert user.value("x", code) == 3
 
 
 def test_settings_are_kept_and_those_that_need_a_refused_statement_are_left_out(user):

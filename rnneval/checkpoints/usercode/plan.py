@@ -9,7 +9,7 @@ import copy
 import difflib
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,8 +26,8 @@ from rnneval.checkpoints.usercode.source import (
     UserSource,
     bodies_of,
     grouped,
-    header_of,
     read_source,
+    with_bodies,
 )
 from rnneval.errors import CheckpointError, UsageError
 
@@ -105,7 +105,7 @@ class Slice:
             for node in body:
                 unit = by_node.get(node)
                 if unit is not None:
-                    made.append(_pruned_block(node, pruned) if bodies_of(node) else node)
+                    made.append(with_bodies(node, pruned) if bodies_of(node) else node)
                     for name in sorted(unit.names.binds & set(self.given)):
                         bound = ast.parse(f"{name} = {VALUES}[{name!r}]").body[0]  # its given value again
                         made.append(ast.increment_lineno(bound, node.lineno - 1))
@@ -116,23 +116,6 @@ class Slice:
             if isinstance(node, ast.Call) and any(map(is_download, self.source.scope.full_names(node.func))):
                 node.func = ast.copy_location(ast.Name(id=CACHED, ctx=ast.Load()), node.func)
         return ast.fix_missing_locations(module)
-
-
-def _pruned_block(node: ast.stmt, pruned: Callable[[Sequence[ast.stmt]], list[ast.stmt]]) -> ast.stmt:
-    made: Any = header_of(node)
-    empty: list[ast.stmt] = [ast.copy_location(ast.Pass(), node)]
-    parts: list[tuple[Any, Any]] = [(made, node)] if hasattr(made, "body") else []
-    for name in ("handlers", "cases"):
-        parts += zip(getattr(made, name, ()), getattr(node, name, ()), strict=True)
-    for own, given in parts:
-        own.body = pruned(given.body) or empty
-    for name in ("orelse", "finalbody"):
-        if getattr(node, name, None):
-            setattr(made, name, pruned(getattr(node, name)))
-    if isinstance(made, ast.Try | ast.TryStar) and not made.handlers and not made.finalbody:
-        made.finalbody = empty
-    block: ast.stmt = made
-    return block
 
 
 def is_file(spec: str) -> bool:

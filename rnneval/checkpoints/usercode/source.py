@@ -10,7 +10,7 @@ import builtins
 import copy
 import dis
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from rnneval.records.paths import read_regular
 T = TypeVar("T")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Block = ast.If | ast.For | ast.AsyncFor | ast.While | ast.With | ast.AsyncWith | ast.Try | ast.TryStar | ast.Match
+_LATER = ("orelse", "finalbody")
 LOOPS = (ast.For, ast.AsyncFor, ast.While)
 BLOCK_ENDINGS = (ast.Break, ast.Continue, ast.Raise)
 """Statements that end a block early: they stay where their block stays."""
@@ -110,21 +111,21 @@ def header_of(node: ast.stmt) -> ast.stmt:
     for x in y:
         pass
     """
-    if not isinstance(node, Block):
-        return node
-    made, empty = copy.copy(node), [ast.copy_location(ast.Pass(), node)]
-    if isinstance(made, ast.Match):
-        made.cases = [ast.match_case(pattern=case.pattern, guard=case.guard, body=[*empty]) for case in made.cases]
-        return made
-    made.body = [*empty]
-    if isinstance(made, ast.Try | ast.TryStar):
-        made.handlers = [copy.copy(each) for each in made.handlers]
-        for handler in made.handlers:
-            handler.body = [*empty]
-        made.finalbody = [] if made.handlers else [*empty]
-    if not isinstance(made, ast.With | ast.AsyncWith):
-        made.orelse = []
-    return made
+    return with_bodies(node, lambda _: []) if isinstance(node, Block) else node
+
+
+def with_bodies(node: T, change: Callable[[list[ast.stmt]], list[ast.stmt]]) -> T:
+    """Return a block whose lists of statements are changed; where Python needs a statement, it is `pass`."""
+    made: Any = copy.copy(node)
+    for name in ("handlers", "cases"):
+        setattr(made, name, [with_bodies(each, change) for each in getattr(node, name, ())])
+    for name in ("body", "orelse", "finalbody"):
+        setattr(made, name, change(getattr(node, name, [])))
+    made.body = made.body or [ast.Pass(lineno=1, col_offset=0)]
+    if isinstance(made, ast.Try | ast.TryStar) and not made.handlers and not made.finalbody:
+        made.finalbody = [ast.Pass(lineno=1, col_offset=0)]
+    block: T = made
+    return block
 
 
 def run_at_once(node: ast.AST) -> Iterator[ast.AST]:
@@ -150,15 +151,10 @@ def is_main_guard(node: ast.stmt) -> bool:
 
 def bodies_of(node: ast.stmt) -> list[list[ast.stmt]]:
     """Return the lists of statements in a block, in the order of the file; none for other statements."""
-    if isinstance(node, ast.Match):
-        return [case.body for case in node.cases]
-    if isinstance(node, ast.Try | ast.TryStar):
-        return [node.body, *(handler.body for handler in node.handlers), node.orelse, node.finalbody]
-    if isinstance(node, ast.With | ast.AsyncWith):
-        return [node.body]
-    if isinstance(node, ast.If | ast.For | ast.AsyncFor | ast.While):
-        return [node.body, node.orelse]
-    return []
+    if not isinstance(node, Block):
+        return []
+    inside = (*getattr(node, "handlers", ()), *getattr(node, "cases", ()))
+    return [getattr(node, "body", []), *(each.body for each in inside), *(getattr(node, name, []) for name in _LATER)]
 
 
 class Scope:
