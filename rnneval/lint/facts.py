@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from rnneval.lint import values as v
-from rnneval.lint.names import SWITCHES
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 _MOST_COMPARED = 24
@@ -64,13 +63,6 @@ class Function:
     overwritten: dict[str, list[v.Value]] = field(default_factory=dict)  # values that were assigned to parameters
     changed: dict[str, list[v.Value]] = field(default_factory=dict)
     """Values that were put into parameters (`states[0] = …`, `states.append(…)`)."""
-
-    @property
-    def unread(self) -> set[str]:
-        """The parameters that nothing reads and that are None where nothing is given."""
-        defaults = defaults_of(self.node)
-        nothing = {name for name, value in defaults if isinstance(value, ast.Constant) and value.value is None}
-        return nothing - self.reads - SWITCHES
 
 
 def parameters_of(node: FunctionNode, is_method: bool) -> tuple[str | None, tuple[str, ...]]:

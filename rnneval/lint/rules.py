@@ -336,10 +336,8 @@ def _never_given(facts: FileFacts) -> Iterator[Match]:
     for arrival in arrivals(facts):
         if not arrival.is_own(facts):
             continue
-        beside, function = arrival.event, arrival.event.function
-        # What comes back in one structure with this layer's state, or where a parameter waits that is not read.
-        waiting = (carried.left for carried in function.carried if carried.carrier in function.unread)
-        for number in sorted(v.emissions(arrival.carried.left).union(*map(v.emissions, waiting))):
+        beside = arrival.event
+        for number in sorted(v.emissions(arrival.carried.left)):
             event = facts.events[number]
             if one_way(event) and (event.function, event.layer) not in fed and neighbour(event, [beside]):
                 found.setdefault(number, (event, beside))

@@ -367,23 +367,15 @@ def _returned(function: Function, used: list[str], beside: set[str]) -> Iterator
     """Pair parameters with parts of what is returned: one with one, or several in their order.
 
     A parameter that holds something else in front of the states (`beside`) is not paired with states alone.
-
-    A parameter that nothing reads takes a state as well if as many states come back as there are parameters then.
     """
-    unread = function.unread
-    every = [name for name in function.parameters if name in used or name in unread]
     for _, value in function.returns:
         for option in v.alternatives(value):
             if not isinstance(option, v.Many) or option.open:
                 continue
-            parameters, parts = every, _state_parts(option, every)
-            # As many layers as there are parameters must give back a state of one part each.
-            givers = [part.event for part in parts if isinstance(part, v.Emitted)]
-            if not len(every) > len(used) > 0 or not len(givers) == len(set(givers)) == len(every):
-                parameters, parts = used, _state_parts(option, used)
+            parts = _state_parts(option, used)
             flat = bool(parts) and parts[0] not in option.items
-            if len(parts) == len(parameters) and not (flat and parameters[0] in beside):
-                yield from map(Carried, parameters, parts)
+            if len(parts) == len(used) and not (flat and used[0] in beside):
+                yield from map(Carried, used, parts)
 
 
 def _state_parts(returned: v.Many, parameters: list[str]) -> list[v.Value]:

@@ -58,7 +58,6 @@ CASES = {
     "mro_entries": "import os\nclass E:\n    def __mro_entries__(self, b):\n        os.system('touch canary')\n        return ()\nclass made(E()): pass",
     "json hook": "import json, os\nmade = json.loads('{\"a\": 1}', object_hook=lambda d: os.system('touch canary'))",
     "accumulate": "import itertools, os\nmade = list(itertools.accumulate([1, 'touch canary'], lambda a, b: os.system(b)))",
-    "singledispatch register": "import functools, os\n@functools.singledispatch\ndef f(x): pass\n@f.register\ndef g(x: int): os.system('touch canary')\nmade = f(1)",
     "returned module": "import os\ndef outer(): return os\nmade = outer().system('touch canary')",
     "np array_function": "import numpy as np, os\nclass A:\n    def __array_function__(self, *a, **k): os.system('touch canary')\nmade = np.concatenate([A()])",
     "fit in helper": "import keras\ndef prepare():\n    m = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])\n    m.compile('sgd', 'mse')\n    m.fit([[1.]], [[1.]])\n    return m\nmade = prepare()",

@@ -56,7 +56,7 @@ def first_refused(source: UserSource, units: Iterable[CodeUnit], neighbours: Nei
     rule = _Rule(neighbours)
     for unit in units:
         try:
-            rule.unit(source, unit)
+            rule.statement(source, unit.header, source.scope)
         except Refusal as found:
             found.unit = unit
             return found
@@ -83,10 +83,6 @@ class _Rule:
     def __init__(self, neighbours: Neighbours, *, trusted: bool = False) -> None:
         self._neighbours, self._trusted = neighbours, trusted
         self._seen: set[object] = set()
-
-    def unit(self, source: UserSource, unit: CodeUnit) -> None:
-        """Refuse a unit of the slice that is not allowed."""
-        self.statement(source, unit.header, source.scope)
 
     def statement(self, source: UserSource, node: ast.AST, scope: Scope) -> None:
         """Refuse a statement that is not allowed, or runs what is not."""
@@ -185,8 +181,6 @@ class _Rule:
         if is_download(name):
             self._downloads(source, node)
             return
-        if last == "print" and any(each.arg in {"file", "output_stream", None} for each in node.keywords):
-            raise Refusal(source, node, "prints to a file")
         if last == "replace" and name.startswith(UNKNOWN) and len(node.args) < 2:
             raise Refusal(source, node, "calls replace with one argument, which may move a file")
         if not own and not _is_allowed(name, called=True):
