@@ -121,6 +121,9 @@ def _binary(machine: Machine, node: ast.BinOp) -> v.Value:
         return v.Many((*left.items, *right.items)[: v.MOST_ITEMS], left.open or right.open)
     if isinstance(node.op, ast.Add) and isinstance(left, v.Many) and isinstance(right, v.Incoming | v.Emitted):
         return v.Many((*left.items[: v.MOST_ITEMS], right), True)
+    if isinstance(left, v.LoopIndex) and isinstance(right, v.Const) and isinstance(right.value, int):
+        by = {ast.Add: right.value, ast.Sub: -right.value}.get(type(node.op))
+        return v.LoopIndex(left.loop, left.turn, left.offset + by) if by is not None else v.NOTHING
     return v.blend((machine.facts.data_of(left), machine.facts.data_of(right)))
 
 

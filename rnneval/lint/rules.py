@@ -385,6 +385,10 @@ def dropped_state(facts: FileFacts) -> Iterator[Match]:
     for arrival in arrivals(facts):
         if arrival.is_own(facts):
             carrying.setdefault(arrival.event.function, []).append(arrival.event)
+    keeping: dict[Function, list[LayerCall]] = {}
+    for event in facts.events:
+        if event.spec.stateful is True and judged(event):
+            keeping.setdefault(event.function, []).append(event)
     for event in facts.events:
         kept = event.read or bool(event.state is not None and v.emissions(event.state))
         if not judged(event) or not one_way(event) or kept:
@@ -396,6 +400,14 @@ def dropped_state(facts: FileFacts) -> Iterator[Match]:
                 event.node,
                 f"`{event.name}` starts anew at every call while the state of `{beside.name}` "
                 f"{_line(beside.node)} is carried: take in and give back a state for each layer",
+            )
+        alone = event.state is None and event.spec.returns_sequences
+        beside = neighbour(event, keeping.get(event.function, [])) if alone else None
+        if beside is not None:
+            yield Match(
+                event.node,
+                f"`{event.name}` starts anew at every batch while `{beside.name}` "
+                f"{_line(beside.node)} is stateful: make both stateful, or neither",
             )
 
 
