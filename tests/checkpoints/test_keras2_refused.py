@@ -51,7 +51,7 @@ SLICE = by_hand.layer("SlicingOpLambda", "tf.__operators__.getitem", function="_
 SPARSE = by_hand.layer("InputLayer", "in", batch_input_shape=[None, None], sparse=True)
 REFUSED = {
     "a Lambda": (chain(LAMBDA), "rule config-code: holds a Lambda layer, which runs code"),
-    "an operation": (chain(OPERATION), r"read_file: an operation of TensorFlow, tf\.io\.read_file, which is none"),
+    "an operation": (chain(OPERATION), "read_file of class TFOpLambda: an operation of TensorFlow in the graph"),
     "a slice": (chain(SLICE), "an operation of TensorFlow in the graph, which Keras 3 has no layer for"),
     "an unknown layer": (
         chain(by_hand.layer("Doubled", "twice")),
