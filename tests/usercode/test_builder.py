@@ -25,16 +25,18 @@ def test_the_place_of_an_error_while_all_of_a_file_is_run(user):
         Builder(spec=spec).everything()
 
 
-def test_the_file_is_read_and_run_once(user, monkeypatch):
+def test_the_file_is_read_once_and_its_slice_run_once(user, monkeypatch):
     made = Builder(spec=user.spec("make", "ran = [1]\ndef make(): return ran\n"))
     read, real = [], builder.read_file
     monkeypatch.setattr(builder, "read_file", lambda spec: read.append(spec) or real(spec))
     made.preflight(everything=True)
-    assert made.everything().ran is not made._modules.get(False)
-    made.parameters()
-    assert made.numbers() == {}
-    assert made._modules[False].ran == [1]
+    made.everything()
+    with made._running() as first, made._running() as second:
+        assert first is second
     assert read == [made.spec]
+    user.write("ran = [1, 2]\ndef make(): return ran\n")
+    with Builder(spec=made.spec)._running() as edited:
+        assert edited.ran == [1, 2]
 
 
 def test_preflight_refuses_before_anything_is_run(user):

@@ -7,9 +7,9 @@ allowed runs of the user's own files that they import. Values of `--builder-arg`
 
 import ast
 import difflib
+import hashlib
 import importlib.util
 import inspect
-import itertools
 import linecache
 import sys
 import traceback
@@ -39,7 +39,6 @@ from rnneval.options import OpeningGroup
 from rnneval.text import Vocabulary
 
 T = TypeVar("T")
-_NUMBERS = itertools.count(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +50,6 @@ class Builder:
     values: Mapping[str, Any] = field(default_factory=dict)  # the values of `--builder-global`
     run_module: bool = False
     """Whether a file is imported as a whole. By default only the statements that NAME needs are run."""
-    _modules: dict[bool, ModuleType] = field(default_factory=dict, init=False, repr=False)
-    """The modules that were run: of what NAME needs (False), and of everything (True)."""
 
     def __post_init__(self) -> None:
         target, _ = split_spec(self.spec)
@@ -89,6 +86,8 @@ class Builder:
                         f"takes no {', '.join(self.arguments)}: leave --builder-arg out, name its class or the "
                         "function that makes it, or change what it is made of by --builder-global NAME=VALUE"
                     )
+                if self._slice is not None:
+                    sys.modules.pop(module.__name__, None)  # another opening gets a model of its own
                 return named
             with around():
                 offered = {} if checkpoint is None else {"checkpoint": checkpoint}
@@ -162,7 +161,7 @@ class Builder:
 
     @contextmanager
     def _running(self, *, everything: bool = False) -> Iterator[ModuleType]:
-        """Run the code, once, and yield its module.
+        """Run the code and yield its module.
 
         The user's file may import its neighbours, as it could when run as a script; no other code may.
         """
@@ -172,16 +171,15 @@ class Builder:
         sys.path.insert(0, folder)
         try:
             with imported_in_part(run_in_part) if in_part else nullcontext():
-                if everything not in self._modules:
-                    what = f"importing {target} (which runs it)"
-                    if sliced is not None and in_part:
-                        what = f"running what {name} needs of {target} ({sliced.shown_lines()})"
-                    with no_effects() if in_part else nullcontext():
-                        self._modules[everything] = self._ran(
-                            lambda: importlib.import_module(target) if sliced is None else run_slice(sliced),
-                            f"{what} failed:",
-                        )
-                yield self._modules[everything]
+                what = f"importing {target} (which runs it)"
+                if sliced is not None and in_part:
+                    what = f"running what {name} needs of {target} ({sliced.shown_lines()})"
+                with no_effects() if in_part else nullcontext():
+                    module = self._ran(
+                        lambda: importlib.import_module(target) if sliced is None else run_slice(sliced),
+                        f"{what} failed:",
+                    )
+                yield module
         finally:
             with suppress(ValueError):  # the user's code may have changed the list
                 sys.path.remove(folder)
@@ -296,8 +294,13 @@ def parse_arguments(
 
 
 def run_slice(sliced: Slice) -> ModuleType:
-    """Run a slice that `plan` allowed, as a module of its own."""
-    source, name = sliced.source, f"rnneval_builder_{sliced.source.path.stem}_{next(_NUMBERS)}"
+    """Run a slice that `plan` allowed, as a module of its own; the same slice of an unchanged file is run once."""
+    source, path = sliced.source, sliced.source.path.resolve()
+    seen = path.stat()  # a file that was edited since is another module: in a notebook the second try must see it
+    parts = (str(path), seen.st_mtime_ns, seen.st_size, sliced.lines(), sorted(map(repr, sliced.given.items())))
+    name = f"rnneval_builder_{path.stem}_{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
     file = str(source.path.absolute())
     if file.endswith(".ipynb"):  # a notebook's file holds JSON: let tracebacks and inspect read its cells
         text = [f"{line}\n" for line in source.plain_lines]
