@@ -147,12 +147,8 @@ def require_sha256(artefact: Artefact, expected: str | None) -> str:
     """Return the hash of a checkpoint."""
     sha256 = artefact.sha256
     if expected is not None and sha256 != expected.strip().lower():
-        of = ""
-        if len(artefact.files) > 1:
-            names = ", ".join(sorted(file.name for file in artefact.files))
-            of = f" (of the lines NAME, a zero byte, SHA-256, line feed, for {names})"
         raise CheckpointError(
-            f"{artefact.path}: its SHA-256{of} is {sha256}, not {expected}: another file, or a damaged one"
+            f"{artefact.path}: its SHA-256 is {sha256}, not {expected}: another file, or a damaged one"
         )
     return sha256
 
