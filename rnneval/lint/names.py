@@ -109,7 +109,6 @@ STACKS = frozenset({"RNN", "StackedRNNCells", "MultiRNNCell"})
 """What takes a list of cells and runs them as a stack."""
 CELLS = ("Cell", "Wrapper")
 """How the names of classes of cells end."""
-MODEL_CALLS = ("call", "forward", "__call__")
 
 BUILTINS = frozenset({
     "len", "range", "enumerate", "zip", "reversed", "list", "tuple", "dict", "set", "sorted", "isinstance", "print",

@@ -165,7 +165,7 @@ def plan(
 def _plan(spec: str, source: UserSource, given: Mapping[str, Any], *, everything: bool) -> Slice:
     name = split_spec(spec)[1]
     first = name.partition(".")[0]
-    bound = {each for unit in source.units for each in unit.names.binds | unit.names.binds_later}
+    bound = {each for unit in source.units for each in unit.names.binds}
     mentioned = bound.union(*(unit.names.reads | unit.names.reads_later for unit in source.units))
     for each in given:
         if each not in mentioned:
@@ -215,13 +215,12 @@ class _Closure:
         self._waiting: list[CodeUnit] = []
         self._unresolved: set[str] = set()
         self._touching = grouped((name, unit) for unit in source.units for name in unit.names.binds | unit.changes)
-        self._bound_by_call = {name for unit in source.units for name in unit.names.binds_later}
 
     def reaching(self, name: str, when: tuple[int, int] | None) -> Iterator[CodeUnit]:
         """Yield the units that bind or change a name; before a time, back to the last that binds it in any case."""
         touching = [] if name in self._given else self._touching.get(name, [])
         # A name that only later statements bind is still theirs: a loop, or a function that is called later.
-        if not any(name in unit.names.binds for unit in touching) and not {name} & {*self._bound_by_call, *self._given}:
+        if name not in self._given and not any(name in unit.names.binds for unit in touching):
             self._unresolved |= {name} - _ALWAYS
         for unit in reversed([unit for unit in touching if when is None or unit.order < when]):
             if isinstance(unit.node, ast.Delete) and name in {ast.unparse(each) for each in unit.node.targets}:

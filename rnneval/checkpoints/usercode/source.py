@@ -59,7 +59,6 @@ class NameUse:
     reads: set[str] = field(default_factory=set)  # names that are read when the statement runs
     reads_later: set[str] = field(default_factory=set)
     """Names that are read when a function made by the statement is called."""
-    binds_later: set[str] = field(default_factory=set)  # names that such a function declares `global` and binds
 
 
 def grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
@@ -93,12 +92,10 @@ def _add_names(code: CodeType, names: NameUse, *, later: bool) -> None:
         name = instruction.argval
         if instruction.opname in _LOADS and name not in own:
             (names.reads_later if later else names.reads).add(name)
-        elif instruction.opname == "STORE_GLOBAL" or (
-            instruction.opname == "STORE_NAME" and code.co_name == "<module>"
-        ):
-            (names.binds_later if later else names.binds).add(name)
-        elif instruction.opname == "STORE_NAME":
+        elif instruction.opname == "STORE_NAME" and code.co_name != "<module>":
             own.add(name)
+        elif instruction.opname in ("STORE_NAME", "STORE_GLOBAL") and not later:
+            names.binds.add(name)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             _add_names(constant, names, later=later)
