@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnneval.lint.check import LintFinding, check_bytes, check_file
-from rnneval.lint.files import LintSettings, discover
+from rnneval.lint.files import discover
 from rnneval.lint.rules import RULES
 
 TOP = Path(__file__).parent.parent
@@ -139,8 +139,7 @@ def _lines(node: ast.AST, tops: dict[str, ast.FunctionDef | ast.ClassDef]) -> se
 
 
 def foreign_figures(folders: list[str]) -> dict[str, object]:
-    settings = LintSettings()
-    files = discover(folders, settings)
+    files = discover(folders)
     lines = sum(Path(file).read_bytes().count(b"\n") for file in files)
     found = [finding for file in files for finding in check_file(file) if finding.code != "RNN000"]
     for finding in found:

@@ -24,7 +24,7 @@ import h5py
 
 from rnneval.checkpoints.config import checked_config, is_keras2
 from rnneval.checkpoints.hdf5 import BROKEN, Hdf5, checked_hdf5
-from rnneval.checkpoints.places import FORMATS, FULL_MODELS, ZIP, Artefact, failure, first_bytes, hash_of, locate
+from rnneval.checkpoints.places import FORMATS, FULL_MODELS, ZIP, Artefact, failure, first_bytes, locate
 from rnneval.checkpoints.rules import refused, require_none
 from rnneval.checkpoints.zips import BROKEN_ZIP, damaged_members, member_faults, open_zip
 from rnneval.errors import CheckpointError, UsageError
@@ -63,27 +63,6 @@ def private_copy(path: str | os.PathLike[str] | Artefact, custom: Collection[str
         files = tuple(_copy(file, folder / file.relative_to(root), found.path) for file in found.files)
         copied = folder if found.format == "saved-model" else folder / found.path.name
         yield _examined(replace(found, files=files, copied=copied), custom)
-
-
-def require_not_replaced(artefact: Artefact, code: str) -> None:
-    """Refuse a checkpoint that the user's code has replaced while it ran; keep what was there in a folder beside it.
-
-    `artefact` is the private copy, and `code` the name of the code in the message.
-    """
-    whole = artefact.format == "saved-model"
-    root, copies = (artefact.path, artefact.place) if whole else (artefact.path.parent, artefact.place.parent)
-    pairs = [(root / file.relative_to(copies), file) for file in artefact.files]
-    if all(given.is_file() and hash_of(given) == hash_of(copy) for given, copy in pairs):
-        return
-    number = 1
-    while (kept := artefact.path.with_name(f"{artefact.path.name}.before{number}")).exists():
-        number += 1
-    for file in artefact.files:
-        _copy(file, kept / file.relative_to(copies), artefact.path)
-    raise CheckpointError(
-        f"{artefact.path}: it was replaced while {code} ran, which trains or saves a model: what was there before is "
-        f"in the folder {kept}: name code that only makes the model"
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,12 +147,8 @@ def require_sha256(artefact: Artefact, expected: str | None) -> str:
     """Return the hash of a checkpoint."""
     sha256 = artefact.sha256
     if expected is not None and sha256 != expected.strip().lower():
-        of = ""
-        if len(artefact.files) > 1:
-            names = ", ".join(sorted(file.name for file in artefact.files))
-            of = f" (of the lines NAME, a zero byte, SHA-256, line feed, for {names})"
         raise CheckpointError(
-            f"{artefact.path}: its SHA-256{of} is {sha256}, not {expected}: another file, or a damaged one"
+            f"{artefact.path}: its SHA-256 is {sha256}, not {expected}: another file, or a damaged one"
         )
     return sha256
 
@@ -223,7 +198,6 @@ def _hdf5(found: Artefact, custom: Collection[str] | None) -> str:
 
 @contextmanager
 def _checked_keras(shown: Path, path: Path) -> Iterator[tuple[zipfile.ZipFile, Path, Hdf5]]:
-    """Check a `.keras` file against the rules, and yield it with its weights, unpacked, and their structure."""
     with _private_folder(shown) as folder, ExitStack() as stack:
         weights = folder / _WEIGHTS
         try:
@@ -265,7 +239,6 @@ def _hdf5_config(path: Path, facts: Hdf5, custom: Collection[str] | None, shown:
 
 @contextmanager
 def _private_folder(path: Path) -> Iterator[Path]:
-    """Make a folder that only this user may enter, for parts of the checkpoint `path`; remove it after the block."""
     try:
         with TemporaryDirectory(prefix="rnneval-") as name:
             yield Path(name)

@@ -17,14 +17,9 @@ _MAX_BYTES, _MAX_DEPTH, _MAX_VALUES = 1 << 24, 100, 1_000_000  # of the JSON tex
 _RUNS_CODE = {"Lambda", "LambdaLayer", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 _PATH = re.compile(r"^(/|~|[A-Za-z]:[\\/]|\\\\)[^\s]|://|(^|[/\\])\.\.([/\\]|$)")
 _FILES = {"vocabulary", "idf_weights", "filepath", "file_path", "filename", "fname", "origin", "url", "path"}
-_SIZES = {
-    "units", "input_dim", "output_dim", "filters", "key_dim", "value_dim", "num_heads", "num_classes", "num_tokens",
-    "n", "batch size", "cells",
-}  # fmt: skip
-_HARMLESS = 4096  # a square of this side has 64 MB
 _NO_SIZES = {"seed", "shared_object_id", "max_tokens", "max_value", "mask_value", "input_length", "vocabulary"}
-_LARGEST = 1 << 20
-_MAX_SEQUENTIAL, _MAX_LAYERS = 120, 350  # layers of one Sequential model, and of all models
+_LISTS = {"layers", "config", "cells"}  # of layers
+_LARGEST, _MAX_LAYERS = 1 << 20, 350  # numbers, and layers of all models; Keras limits the sum of the weights itself
 _DTYPES = {
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64",
     "bfloat16", "string",
@@ -136,9 +131,6 @@ def _items(config: Any) -> Iterator[tuple[str, Any]]:
         yield key, item
         if isinstance(item, dict):
             stack.extend(item.items())
-        elif isinstance(item, list) and key in {"batch_shape", "batch_input_shape"} and item:
-            stack.append(("batch size", item[0]))
-            stack.extend((key, part) for part in item[1:])
         elif isinstance(item, list) and key != "vocabulary":
             stack.extend((key, part) for part in item)
 
@@ -186,31 +178,22 @@ def _name_faults(asked: list[Asked], items: list[tuple[str, Any]], custom: Colle
 
 
 def _allocation_faults(items: list[tuple[str, Any]], shapes: Collection[tuple[int, ...]]) -> Faults:
-    """Yield paths that Keras would open, and sizes and layers that it would allocate before it looks at the weights."""
+    """Yield paths that Keras would open, and sizes that no weight accounts for.
+
+    The memory of all layers together is limited when Keras makes them (`rnneval.models.keras.opening`).
+    """
     for key, item in items:
         if isinstance(item, str) and (key in _FILES or _PATH.search(item)):
             yield "config-path", f"its setting {key} is {item[:60]!r}: a file or an address"
     stored = max((size for shape in shapes for size in shape), default=0)
-    numbers = [(key, item) for key, item in items if isinstance(item, int) and not isinstance(item, bool)]
-    for key, size in sorted(numbers, key=lambda found: -found[1]):  # the largest says most
-        limit = max(_HARMLESS, stored) if key in _SIZES else max(_LARGEST, stored)
-        if key not in _NO_SIZES and size > limit:
-            seen = f"its configuration asks for {key}={size:,}, but its largest weight has {stored:,} rows"
-            yield "config-allocation", seen
-    entries = [item for _, item in items if isinstance(item, dict)]
-    if (sized := sum("units" in entry or "filters" in entry for entry in entries)) > len(shapes):
-        yield "config-allocation", f"it has {sized:,} layers with weights, and {len(shapes):,} weights are stored"
-    total = 0
-    for entry in entries:
-        inner = entry.get("config")
-        held = inner.get("layers") if isinstance(inner, dict) else inner
-        count = len(held) if isinstance(held, list) else 0
-        total += count
-        if _word(entry.get("class_name")).endswith("Sequential") and count > _MAX_SEQUENTIAL:
-            seen = f"it has a Sequential model of {count:,} layers; up to {_MAX_SEQUENTIAL} are built"
-            yield "config-allocation", seen
-    if total > _MAX_LAYERS:
-        yield "config-allocation", f"it has {total:,} layers; up to {_MAX_LAYERS} are built"
+    numbers = ((item, key) for key, item in items if isinstance(item, int) and key not in _NO_SIZES)
+    size, key = max(numbers, default=(0, ""))
+    if size > max(_LARGEST, stored):
+        seen = f"its configuration asks for {key}={size:,}, but its largest weight has {stored:,} rows"
+        yield "config-allocation", seen
+    layers = sum(len(item) for key, item in items if key in _LISTS and isinstance(item, list))
+    if layers > _MAX_LAYERS:
+        yield "config-allocation", f"it has {layers:,} layers; up to {_MAX_LAYERS} are built"
 
 
 def is_allowed_class(module: str, name: str, registered: str) -> bool:

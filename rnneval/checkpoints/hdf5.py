@@ -19,7 +19,7 @@ _MAX_ATTRIBUTE_BYTES = 1 << 24  # of one attribute
 _MAX_TEXT_BYTES = 1 << 26  # of a list of texts, if each is as long as it can be
 _PLAIN_FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32"}
 _OTHER_FILTERS = {4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf"}
-_TEXT = "text"  # the kind of texts of any length; other kinds are NumPy's `dtype.kind`, or "" for none
+_TEXTS = "texts of any length"
 BROKEN = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
 """The errors that h5py raises for broken names, types and links."""
 
@@ -92,7 +92,6 @@ class _Scan:
                 yield "hdf5-attribute", f"attribute {name} has {count:,} texts of any length"
 
     def _array(self, path: str, dataset: h5py.Dataset) -> Faults:
-        """Yield what leads out of the file, what is no array of numbers, and arrays larger than what they hold."""
         made = dataset.id.get_create_plist()
         if made.get_external_count():
             name = made.get_external(0)[0].decode(errors="replace")
@@ -102,12 +101,12 @@ class _Scan:
         for number in (made.get_filter(at)[0] for at in range(made.get_nfilters())):
             if number not in _PLAIN_FILTERS:
                 yield "hdf5-filter", f"{path} is packed by {_OTHER_FILTERS.get(number, f'filter {number}')}"
-        kind, said, itemsize = _type(dataset.id.get_type(), dataset)
-        if kind not in {"f", "i", "u", "bfloat16"}:  # Keras stores bfloat16 as two opaque bytes
-            yield "hdf5-type", f"{path} holds {said}, not numbers"
+        stored_type = dataset.id.get_type()
+        if _kind(stored_type, dataset) != "number":
+            yield "hdf5-type", f"{path} holds no numbers"
         self.shapes[path] = shape = tuple(dataset.shape or ())
         chunk = math.prod(made.get_chunk()) if made.get_layout() == h5py.h5d.CHUNKED else 0
-        declared, stored = max(math.prod(shape), chunk) * itemsize, dataset.id.get_storage_size()
+        declared, stored = max(math.prod(shape), chunk) * stored_type.get_size(), dataset.id.get_storage_size()
         if declared > max(_BOMB_MIN_BYTES, _MAX_RATIO * stored) or declared > _MAX_ARRAY_BYTES:
             yield "hdf5-bomb", f"{path} declares {declared:,} bytes and holds {stored:,}"
         self._stored += stored
@@ -121,14 +120,13 @@ class _Scan:
             yield "hdf5-attribute", f"{name} has {count:,} attributes; up to {_MOST_ATTRIBUTES} are read"
         for number in range(count):
             attribute = h5py.h5a.open(found.id, index=number)
-            kind, said, itemsize = _type(attribute.get_type())
-            elements = math.prod(attribute.shape or ())
+            kind, elements = _kind(attribute.get_type()), math.prod(attribute.shape or ())
             name = f"{owner}{attribute.name.decode(errors='replace')}"
-            if kind not in {"f", "i", "u", "b", "S", _TEXT}:
-                yield "hdf5-attribute", f"attribute {name} holds {said}"
-            if elements * itemsize > _MAX_ATTRIBUTE_BYTES:
-                yield "hdf5-attribute", f"attribute {name} has {elements * itemsize:,} bytes"
-            if kind == _TEXT:
+            if not kind:
+                yield "hdf5-attribute", f"attribute {name} holds neither numbers nor text"
+            if (size := elements * attribute.get_type().get_size()) > _MAX_ATTRIBUTE_BYTES:
+                yield "hdf5-attribute", f"attribute {name} has {size:,} bytes"
+            if kind == _TEXTS:
                 self._texts[name] = elements
 
 
@@ -141,24 +139,18 @@ def _described(link: Any) -> str:
     return "" if isinstance(link, h5py.HardLink) else "a user-defined link"
 
 
-def _type(stored: Any, dataset: h5py.Dataset | None = None) -> tuple[str, str, int]:
-    """Return the kind of a type, a name for messages, and the bytes of one value in memory."""
-    size = stored.get_size()
-    is_text = isinstance(stored, h5py.h5t.TypeStringID) and stored.is_variable_str()
-    if is_text or isinstance(stored, h5py.h5t.TypeVlenID):
-        return (_TEXT, "texts of any length", size) if is_text else ("O", "lists of any length", size)
-    try:
-        found = stored.dtype
-    except (TypeError, ValueError, NotImplementedError):
-        return "", "a type that NumPy does not know", size
-    if isinstance(stored, h5py.h5t.TypeEnumID) and found.kind != "b":
-        return "", "an enumeration", size
-    opaque = found.kind == "V" and found.names is None and found.itemsize == 2
+def _kind(stored: Any, dataset: h5py.Dataset | None = None) -> str:
+    """Return the kind of a type: a number, a truth value, a text of one length or of any; "" for all others."""
+    if isinstance(stored, h5py.h5t.TypeStringID):
+        return _TEXTS if stored.is_variable_str() else "text"
+    if isinstance(stored, h5py.h5t.TypeIntegerID | h5py.h5t.TypeFloatID):
+        return "number"
+    if isinstance(stored, h5py.h5t.TypeEnumID):
+        return "truth" if stored.dtype.kind == "b" else ""
+    opaque = isinstance(stored, h5py.h5t.TypeOpaqueID) and stored.get_size() == 2
     if opaque and dataset is not None and "dtype" in dataset.attrs:
-        attribute = h5py.h5a.open(dataset.id, b"dtype")  # where Keras stores the type; a long attribute is not read
+        # Keras stores bfloat16 as two opaque bytes, and its name beside them; a long attribute is not read.
+        attribute = h5py.h5a.open(dataset.id, b"dtype")
         short = attribute.shape == () and attribute.get_storage_size() <= 64
-        if short and dataset.attrs["dtype"] == "bfloat16":
-            return "bfloat16", "bfloat16", 2
-    if h5py.check_dtype(ref=found) is not None or found.kind == "O":
-        return "O", "references", size
-    return found.kind, str(found)[:60], size
+        return "number" if short and dataset.attrs["dtype"] == "bfloat16" else ""
+    return ""

@@ -1,9 +1,7 @@
 """Files of Keras 2, read without Keras: the configuration is rewritten for Keras 3, the weights are read as arrays.
 
 Configurations are plain dictionaries in and out. A setting that is neither known nor known to be harmless is refused:
-dropping it could change the numbers without a warning. So is an operation of TensorFlow between layers (a `TFOpLambda`)
-that is not on the list below. The known ones are computed by Keras 3's own operations (`rnneval.models.keras.opening`).
-No name is ever looked up in TensorFlow.
+dropping it could change the numbers without a warning. So is an operation of TensorFlow between layers.
 
 Weights are in groups named after layers, each a list of arrays in a known order. A GPU may have written the layout of
 cuDNN's own layers (CuDNNLSTM, CuDNNGRU), which is rearranged for Keras. cuDNN has one matrix for each gate, with a row
@@ -28,8 +26,6 @@ JsonObject = dict[str, Any]
 
 HARD_SIGMOID = "keras2_hard_sigmoid"
 """0.2 x + 0.5 between 0 and 1, as in Keras 2; the function of the same name in Keras 3 is x / 6 + 0.5."""
-OPERATION = "keras2_operation"
-"""Our layer that stands for an operation of TensorFlow."""
 
 _EVERY = ("name", "trainable")
 _RECURRENT = ("return_sequences", "return_state", "go_backwards", "stateful", "unroll")
@@ -100,21 +96,6 @@ _ACTIVATIONS = frozenset((
     "softsign", "swish", "silu", "exponential", "mish", "leaky_relu", "hard_sigmoid",
 ))  # fmt: skip
 
-# The operations that are known by their name in TensorFlow, and the parameters of the call in their order.
-ARGUMENTS: Mapping[str, tuple[str, ...]] = {
-    "one_hot": ("indices", "depth", "on_value", "off_value", "axis", "dtype"),
-    "cast": ("x", "dtype"),
-    **dict.fromkeys(
-        ("math.add", "__operators__.add", "math.subtract", "math.multiply", "math.truediv", "math.divide"), ("x", "y")
-    ),
-    **dict.fromkeys(("math.negative", "math.tanh", "math.sigmoid", "math.exp", "math.square"), ("x",)),
-    "nn.relu": ("features",),
-    **dict.fromkeys(("nn.softmax", "nn.log_softmax"), ("logits", "axis")),
-    **dict.fromkeys(("expand_dims", "squeeze"), ("input", "axis")),
-    "identity": ("input",),
-}
-_WIDEST = 1 << 20  # one-hot rows; longer ones would take memory that no weight of the file accounts for
-_DTYPES = {"float16": "float32", "float32": "float32", "float64": "float32", "int32": "int32", "int64": "int32"}
 _TOP = "top_level_model_weights"
 
 
@@ -190,10 +171,6 @@ class _Rewriter:
             name = str(layer.get("name") or entry["config"].get("name"))
             nodes, recurrent = layer.get("inbound_nodes") or [], entry["class_name"] in _TAKE_STATES
             nodes = _nodes(nodes, recurrent=recurrent, where=f"{self._path}: {name}", sequentials=sequentials)
-            if entry["class_name"] == OPERATION:
-                where = f"{self._path}: refused by rule config-function: layer {name}"
-                for node in nodes:
-                    node["kwargs"] = arguments_of(entry["config"]["function"], node["kwargs"], where)
             layers.append({**entry, "name": name, "inbound_nodes": nodes})
         kept = {"name": config.get("name", "model"), "trainable": True, "layers": layers}
         for ends in ("input_layers", "output_layers"):
@@ -206,7 +183,6 @@ class _Rewriter:
         return layers
 
     def _inner(self, layer: JsonObject) -> JsonObject:
-        """Rewrite a layer of a graph, or a model inside of it."""
         name, config = layer.get("class_name"), layer.get("config") or {}
         if name == "InputLayer":
             return self._input(config)
@@ -239,15 +215,9 @@ class _Rewriter:
             own = {key: value for key, value in config.items() if key not in {"batch_input_shape", "dtype"}}
             own |= {key: self._layer(own[key]) for key in _INNER if isinstance(own.get(key), dict)}
             return _entry(users, own, module=None, registered=users)
-        if name == "TFOpLambda":
-            where = f"{self._path}: refused by rule config-function: layer {config.get('name', '?')}"
-            function = operation_of(config, where)
-            self.note(f"the operation tf.{function} in the graph is computed by Keras 3's own")
-            kept = {"name": str(config.get("name", function)), "function": function}
-            return _entry(OPERATION, kept, module=None, registered=OPERATION)
         if name not in SETTINGS:
             what = "which is no layer that is opened from files of Keras 2"
-            if name in {"SlicingOpLambda", "TensorFlowOpLayer"}:
+            if name in {"TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"}:
                 what = "an operation of TensorFlow in the graph, which Keras 3 has no layer for"
             seen = f"layer {config['name']} of class {name}" if config.get("name") else f"class {name or '?'}"
             raise CheckpointError(
@@ -374,39 +344,8 @@ def _tensor(entry: Any, sequentials: Collection[str]) -> JsonObject:
 
 
 def _reference(entry: Any, sequentials: Collection[str]) -> list[Any]:
-    """Rewrite one `[layer, node, tensor]`."""
     layer, node, index = str(entry[0]), int(entry[1]), int(entry[2])
     return [layer, max(0, node - 1) if layer in sequentials else node, index]
-
-
-def operation_of(config: Mapping[str, Any], where: str) -> str:
-    """Return the known function that a `TFOpLambda` stands for."""
-    function = str(config.get("function", ""))
-    function = {"tf.one_hot": "one_hot", "math.softmax": "nn.softmax"}.get(function, function)
-    if function not in ARGUMENTS:
-        known = ", ".join(sorted(ARGUMENTS))
-        raise CheckpointError(
-            f"{where}: an operation of TensorFlow, tf.{function or '?'}, which is none of those that are known "
-            f"({known}): save the weights alone (model.save_weights('name.h5')), and give the code that makes the "
-            "model, --builder FILE.py:NAME",
-            rule="config-function",
-        )
-    return function
-
-
-def arguments_of(function: str, named: Mapping[str, Any], where: str) -> JsonObject:
-    """Return the arguments of an operation beside its first tensor."""
-    found: JsonObject = {}
-    for key, value in named.items():
-        if key == "name" or value is None:
-            continue
-        tensor = isinstance(value, dict) and value.get("class_name") == "__keras_tensor__"
-        known = key in ARGUMENTS[function][1:] and (tensor or isinstance(value, (bool, int, float, str)))
-        if not known or (key == "depth" and not (isinstance(value, int) and 0 < value <= _WIDEST)):
-            called = f"tf.{function} is called with {key}={str(value)[:60]}"
-            raise CheckpointError(f"{where}: {called}, which is not known", rule="config-function")
-        found[key] = _DTYPES.get(str(value), value) if key == "dtype" else value
-    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -475,7 +414,6 @@ def _layer(path: Path, group: Any, name: str) -> StoredLayer:
 
 
 def _held(path: Path, group: Any, name: str) -> Any:
-    """Return the object under a path of a group; links were refused when the structure was checked."""
     found = group.get(name) if isinstance(group, h5py.Group) else None
     if found is None:
         raise CheckpointError(f"{path}: {name} is named but not there: the file is damaged")

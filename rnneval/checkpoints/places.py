@@ -19,8 +19,6 @@ FULL_MODELS = ("keras", "keras-h5")
 FORMATS = "a .keras or .h5 file, or with --builder a .weights.h5 file or a TensorFlow checkpoint"
 ZIP = b"PK\x03\x04"
 _PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
-# A GraphDef begins with field 1, a node; the node has its name in field 1 and its operation in field 2.
-_NODE = re.compile(rb"\n[\x80-\xff]*[\0-\x7f]\n([\0-\x7f])", re.DOTALL)
 _SYSTEM = {errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP, errno.ENAMETOOLONG, errno.EMFILE, errno.ENOENT}
 _PLAIN = {stat.S_IFREG, stat.S_IFDIR}
 _MOST_STATE = 1 << 20
@@ -121,12 +119,6 @@ def _looks_like(start: bytes) -> str:
             "the graph of a SavedModel (saved_model.pb): give its folder, in which variables/ lies beside it, and "
             "--builder FILE.py:NAME"
         )
-    if (node := _NODE.match(start)) and start[node.end() + node[1][0] :][:1] == b"\x12":
-        return (
-            "a frozen graph of TensorFlow (GraphDef): its weights are constants between operations, and it would have "
-            "to be run: give the checkpoint it was frozen from (model.ckpt-… with its .index and .data files) and "
-            "--builder FILE.py:NAME"
-        )
     try:
         start.decode("utf-8", errors="strict")
     except UnicodeDecodeError as error:
@@ -176,7 +168,6 @@ def _folder(path: Path) -> Artefact:
 
 
 def _require_inside(folder: Path, parts: list[Path]) -> None:
-    """Refuse parts that are links out of the folder, or neither files nor folders."""
     root = folder.resolve()
     for part in parts:
         if not part.resolve().is_relative_to(root):

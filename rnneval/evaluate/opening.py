@@ -19,9 +19,7 @@ from rnneval.checkpoints.places import FULL_MODELS, hash_of
 from rnneval.errors import CheckpointError, UsageError
 from rnneval.models.step import StepLM
 from rnneval.options import OpeningGroup, OpenOptions, by_keyword
-from rnneval.text import given_vocabulary, siblings
-
-_FROM_VOCABULARY = ("vocab_size", "vocabulary")
+from rnneval.text import given_vocabulary
 
 
 @by_keyword(OpenOptions)
@@ -86,24 +84,18 @@ def _admitted(path: str | os.PathLike[str], options: OpenOptions) -> Iterator[Ar
     """Yield a private copy of a checkpoint, once all is refused that can be without running anything."""
     has_builder = options.builder is not None
     with examined(path, has_builder=has_builder, expect_sha256=options.expect_sha256) as artefact:
-        beside = has_builder and (artefact.format == "saved-model" or siblings(artefact.outside))
-        offered = _FROM_VOCABULARY if beside else ()
-        require_builder_runs(options, everything=artefact.format in FULL_MODELS, offered=offered)
+        require_builder_runs(options, everything=artefact.format in FULL_MODELS)
         yield artefact
 
 
-def require_builder_runs(
-    options: OpeningGroup, spec: str | None = None, *, everything: bool = False, offered: tuple[str, ...] = ()
-) -> None:
-    """Refuse a builder, `spec` or that of the options, which needs what may not be run or is not given."""
+def require_builder_runs(options: OpeningGroup, spec: str | None = None, *, everything: bool = False) -> None:
+    """Refuse a builder, `spec` or that of the options, which needs what may not be run."""
     if not (spec or options.builder or options.builder_globals or options.run_module):
         return
     from rnneval.checkpoints.usercode import builder_of
 
     if (builder := builder_of(options, spec)) is not None:
-        if options.vocabulary is not None or options.vocabulary_from:
-            offered = (*offered, *_FROM_VOCABULARY)
-        builder.preflight(everything=everything, offered=offered)
+        builder.preflight(everything=everything)
 
 
 def _builder_reads(options: OpenOptions) -> bool:
@@ -119,7 +111,7 @@ def _made_by_builder(path: Path, options: OpenOptions) -> Any:
     """Return the model that the user's own code makes of a file that rnneval does not read."""
     from rnneval.checkpoints.usercode import builder_of
 
-    require_builder_runs(options, offered=("checkpoint",))
+    require_builder_runs(options)
     try:
         sha256 = hash_of(path)
     except OSError as error:

@@ -25,8 +25,8 @@ def lint(
 
     Args:
         paths: One path or several; folders are searched, without what git ignores.
-        select: Codes or names of the rules to look for; all where empty. Replaces what pyproject.toml selects.
-        ignore: Codes or names of rules to leave out, beside those that pyproject.toml leaves out.
+        select: Codes or names of the rules to look for; all where empty.
+        ignore: Codes or names of rules to leave out.
 
     Returns:
         Every finding, in the order of the files and of their lines.
@@ -35,9 +35,10 @@ def lint(
         UsageError: a path does not exist, or a rule.
     """
     from rnneval.lint.check import check_file
-    from rnneval.lint.files import discover, read_settings
+    from rnneval.lint.files import discover
+    from rnneval.lint.rules import wanted
 
     several = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    settings = read_settings().replaced(tuple(select), tuple(ignore))
-    found = (finding for file in discover(several, settings) for finding in check_file(file))
-    return tuple(finding for finding in found if settings.wants(finding.code, finding.path))
+    codes = wanted(select, ignore)
+    found = (finding for file in discover(several) for finding in check_file(file))
+    return tuple(finding for finding in found if finding.code in codes)

@@ -5,7 +5,7 @@ import copy
 
 from rnneval.lint import names
 from rnneval.lint import values as v
-from rnneval.lint.expressions import CHANGED, note_change, rebind, update
+from rnneval.lint.expressions import CHANGED, note_change, rebind
 from rnneval.lint.facts import Fit, FunctionNode, LayerCall, defaults_of, parameters_of
 from rnneval.lint.machine import Frame, Machine
 
@@ -107,7 +107,7 @@ def _known(call: Call, callee: v.Known) -> v.Value:
         return _operate(call, last, call.all)
     made = v.Object(name, call.machine.place_key(call.node))
     if name in call.machine.makers:
-        call.machine.facts.stateful_models[made] = 1
+        call.machine.facts.stateful_models.add(made)
     elif last == "Sequential":
         _add_stateful(call, made)
     return made
@@ -129,28 +129,21 @@ def _construct(call: Call, name: str) -> v.Value | None:
 
 
 def _contain(call: Call, name: str) -> v.Value | None:
-    """Return the container or attribute that a well-known function makes, copies or sets; None for other functions."""
-    machine, arguments = call.machine, call.node.args
+    """Return the container that a well-known function makes or copies; None for other functions."""
     made: v.Value | None = None
     if name.rpartition(".")[2] in names.KEEPS_CONTAINER and len(call.positional) == 1:
         inner = call.positional[0]
         kept = isinstance(inner, v.Many | v.DictValue | v.Incoming | v.Choice | v.Emitted)
-        return copy.copy(inner) if kept else machine.facts.data_of(inner)
+        return copy.copy(inner) if kept else call.machine.facts.data_of(inner)
     match name, call.positional:
-        case "builtins.list" | "builtins.tuple" | "collections.deque", []:
+        case "builtins.list" | "builtins.tuple", []:
             made = v.Many()
         case "builtins.dict", [] | [v.DictValue() | v.Incoming()] if not call.unknown:
             made = v.DictValue(tuple(call.named.items()), *call.positional)
-        case "builtins.setattr", [_, v.Const(str() as attribute), made] if machine.is_self(arguments[0]):
-            machine.mark_read(made)
-            machine.env.names[f"self.{attribute}"] = made
-        case "builtins.getattr", [_, v.Const(str() as attribute)] if machine.is_self(arguments[0]):
-            made = machine.attribute(attribute)
     return made
 
 
 def _spec(call: Call, framework: str, kind: str | None, cell: bool) -> v.Spec:
-    """Read the properties of a recurrent layer from the arguments of its constructor."""
     if framework == "torch":
         both = call.flag("bidirectional") is not False
         return v.Spec(
@@ -161,10 +154,6 @@ def _spec(call: Call, framework: str, kind: str | None, cell: bool) -> v.Spec:
             returns_state=True,
             returns_sequences=not cell,
         )
-    if kind is None and call.positional:
-        # RNN(cell): one layer whose state is the cell's; of a list of cells only that it is one layer is known.
-        inner = call.positional[0]
-        kind = inner.spec.kind if isinstance(inner, v.LayerValue) and inner.spec.cell else None
     return v.Spec(
         framework=framework,
         kind=kind,
@@ -177,17 +166,15 @@ def _spec(call: Call, framework: str, kind: str | None, cell: bool) -> v.Spec:
 
 
 def _both_ways(call: Call) -> v.LayerValue | None:
-    """Return a Bidirectional layer; with `merge_mode=None` its directions come out as two sequences."""
     inner = call.get(0, "layer")
     if not isinstance(inner, v.LayerValue):
         return None
-    old, mode = inner.spec, call.named.get("merge_mode")
-    merged = mode is None or (isinstance(mode, v.Const) and isinstance(mode.value, str))
+    old = inner.spec
     spec = v.Spec(
         framework="keras",
         kind=old.kind,
         bidirectional=True,
-        returns_state=old.returns_state if merged else None,
+        returns_state=old.returns_state,
         returns_sequences=old.returns_sequences,
         stateful=old.stateful,
     )
@@ -198,17 +185,12 @@ def _functional(call: Call) -> v.Value:
     inputs, outputs = call.get(0, "inputs", "input"), call.get(1, "outputs", "output")
     if inputs is None or outputs is None:
         return v.Data(frozenset({"model"}))
-    if isinstance(inputs, v.DictValue) and isinstance(outputs, v.DictValue):
-        # Only what goes in and comes out under one name is known to be handed on.
-        keys = [key for key, _ in inputs.items]
-        inputs, outputs = (v.Many(tuple(table.get(key) or v.NOTHING for key in keys)) for table in (inputs, outputs))
     graph = v.Graph(_flat(inputs), _flat(outputs))
     call.machine.frame.function.graphs.append(graph)
     events = call.machine.facts.events
-    passed = [events[number] for output in graph.outputs for number in call.machine.facts.data_of(output).passed]
-    stateful = {event.layer for event in passed if event.spec.stateful is True}
-    if stateful:
-        call.machine.facts.stateful_models[graph] = len(stateful)
+    passed = (events[number] for output in graph.outputs for number in call.machine.facts.data_of(output).passed)
+    if any(event.spec.stateful is True for event in passed):
+        call.machine.facts.stateful_models.add(graph)
     return graph
 
 
@@ -238,10 +220,6 @@ def _operate(call: Call, last: str, values: list[v.Value]) -> v.Value:
 
 def _joined(machine: Machine, values: list[v.Value]) -> v.Value:
     """Return the pieces put together, by one argument that lists them or by several."""
-    parts = values[0].items if isinstance(values[0], v.Many) else tuple(values)
-    states = all(map(v.is_state, parts))
-    if states and parts:
-        return v.Mixed(parts)
     mixed = v.blend(machine.facts.data_of(value) for value in values)
     return v.Data(mixed.origins, mixed.passed, grown=True)
 
@@ -250,15 +228,12 @@ def _joined(machine: Machine, values: list[v.Value]) -> v.Value:
 
 
 def _layer(call: Call, layer: v.LayerValue) -> v.Value:
-    """Run a recurrent layer or cell once."""
     machine, spec, keras = call.machine, layer.spec, layer.spec.framework == "keras"
     first = call.get(0, "inputs", "sequences", "sequence", "input", "x")
     state = call.get(1, "initial_state", "states", "hx")
     if first is None:
-        if not call.all:
-            return v.NOTHING
-        enters, state = machine.blend(call.all), None
-    elif keras and state is None and isinstance(first, v.Many) and not first.open and len(first.items) > 1:
+        return machine.blend(call.all)
+    if keras and state is None and isinstance(first, v.Many) and not first.open and len(first.items) > 1:
         # The old way: layer([x, h, c]).
         enters, state = machine.facts.data_of(first.items[0]), v.Many(first.items[1:])
     else:
@@ -268,13 +243,10 @@ def _layer(call: Call, layer: v.LayerValue) -> v.Value:
     if state is not None and all(option == v.NONE for option in v.alternatives(state)):
         state = None
     event = _new_event(call, layer.key, spec, enters, state)
-    result = _result(spec, event)
-    machine.results[id(result)] = result, event.number
-    return result
+    return _result(spec, event)
 
 
 def _new_event(call: Call, key: v.Key, spec: v.Spec, enters: v.Data, state: v.Value | None) -> LayerCall:
-    """Keep one call of a layer or model as an event."""
     machine = call.machine
     event = LayerCall(
         number=len(machine.facts.events),
@@ -317,36 +289,21 @@ def _result(spec: v.Spec, event: LayerCall) -> v.Value:
         return v.Many((whole, v.Many(parts) if spec.parts == 2 else first))
     if spec.framework == "keras" and spec.returns_sequences is False:
         whole = v.Data(v.traced(enters.origins, ("cut", number)), passed, last_of=number)
-    if spec.returns_state is False:
+    if not spec.returns_state:
         return whole
-    if spec.returns_state is None:
-        return v.Choice(frozenset({whole, v.Many((whole, *parts))})) if parts else whole
     return v.Many((whole, *parts)) if parts else v.Many((whole, first), open=True)
-
-
-def _method_of_layer(call: Call, layer: v.LayerValue, name: str) -> v.Value:
-    """Call a method of a recurrent layer."""
-    if name in names.MODEL_CALLS:
-        return _layer(call, layer)
-    if name in ("get_initial_state", "zero_state"):
-        return v.Many((v.Initial(),) * 2) if layer.spec.parts == 2 else v.Initial()
-    if name in names.RESETS:
-        call.machine.frame.function.resets.append((call.node, layer.key))
-    return layer if name in ("to", "cuda", "cpu", "double", "float", "half", "eval", "train") else v.NOTHING
 
 
 # Models
 
 
 def _add_stateful(call: Call, model: v.Value) -> None:
-    """Count the stateful layers and models that are given to a model."""
-    counts = call.machine.facts.stateful_models
-    added = 0
-    for value in call.all:
-        for leaf in v.leaves(value):
-            added += leaf.spec.stateful is True if isinstance(leaf, v.LayerValue) else counts.get(leaf, 0)
-    if added and isinstance(model, v.Object):
-        counts[model] = counts.get(model, 0) + added
+    known = call.machine.facts.stateful_models
+    parts = (leaf for value in call.all for leaf in v.leaves(value))
+    if isinstance(model, v.Object) and any(
+        part in known or (isinstance(part, v.LayerValue) and part.spec.stateful is True) for part in parts
+    ):
+        known.add(model)
 
 
 def _fit(call: Call, model: v.Value) -> None:
@@ -356,7 +313,7 @@ def _fit(call: Call, model: v.Value) -> None:
         option in machine.facts.stateful_models for option in v.alternatives(model)
     ):
         data = machine.facts.data_of(call.get(0, "x") or v.NOTHING)
-        fit = Fit(node, _name_of(node.func.value), model, bool(machine.loops), _SHUFFLED in data.origins)
+        fit = Fit(node, _name_of(node.func.value), _SHUFFLED in data.origins)
         machine.facts.fits.setdefault(node, fit)
 
 
@@ -407,24 +364,19 @@ def _unknown(call: Call) -> v.Value:
 def _method(call: Call, callee: v.Method) -> v.Value:
     machine, owner, name = call.machine, callee.owner, callee.name
     match owner:
+        case v.LayerValue() if name in ("get_initial_state", "zero_state"):
+            return v.Many((v.Initial(),) * 2) if owner.spec.parts == 2 else v.Initial()
         case v.LayerValue():
-            found: v.Value | None = _method_of_layer(call, owner, name)
+            return owner if name in ("to", "cuda", "cpu", "double", "float", "half", "eval", "train") else v.NOTHING
         case v.Graph() if name in ("predict", "predict_on_batch", "__call__", "call"):
-            found = _graph(call, owner)
-        case _:
-            found = _change(call, owner, name)
-    if found is not None:
-        return found
+            return _graph(call, owner)
+    changed = _change(call, owner, name)
+    if changed is not None:
+        return changed
     if name == "add":
         _add_stateful(call, owner)
     if name == "fit":
         _fit(call, owner)
-    if name == "assign" and call.positional and isinstance(call.node.func, ast.Attribute):
-        machine.mark_read(call.positional[0])
-        rebind(machine, call.node.func.value, owner, call.positional[0])
-        return call.positional[0]
-    if name == "copy" and isinstance(owner, v.Many | v.Choice | v.DictValue):
-        return copy.copy(owner)
     for value in (owner, *call.all):
         machine.mark_read(value)
     return _operate(call, name, [owner, *call.all])
@@ -435,24 +387,17 @@ def _change(call: Call, owner: v.Value, name: str) -> v.Value | None:
     if not isinstance(call.node.func, ast.Attribute):
         return None
     machine, target = call.machine, call.node.func.value
-    if name in names.CHANGES:
+    if name in ("append", "extend", "insert"):
         return _added(call, target, owner, name)
-    if name in names.TAKES and isinstance(owner, v.Many | v.Incoming | v.DictValue):
+    if name in ("pop", "get") and isinstance(owner, v.Many | v.Incoming | v.DictValue):
         return _taken(call, target, owner, name)
-    if name == "reverse" and isinstance(owner, v.Many | v.Incoming):
-        turned = v.Many(owner.items[::-1], owner.open) if isinstance(owner, v.Many) else machine.facts.data_of(owner)
-        rebind(machine, target, owner, turned)
+    if name in names.CHANGES and isinstance(owner, v.Many | v.Choice | v.DictValue | v.Incoming):
+        rebind(machine, target, owner, CHANGED)
         return v.NOTHING
-    if name == "update" and isinstance(owner, v.DictValue | v.Incoming) and not call.unknown:
-        match call.positional or [v.DictValue()]:
-            case [v.DictValue(items)] if call.positional or call.named:
-                update(machine, target, owner, (*items, *call.named.items()))
-                return v.NOTHING
     return None
 
 
 def _added(call: Call, target: ast.expr, owner: v.Value, name: str) -> v.Value:
-    """Call `append`, `extend`, `insert` or `appendleft`."""
     machine, added = call.machine, tuple(call.positional[-1:])
     for value in added:
         machine.mark_read(value)
@@ -460,7 +405,7 @@ def _added(call: Call, target: ast.expr, owner: v.Value, name: str) -> v.Value:
     if name == "extend" and added and isinstance(added[0], v.Many):
         added = added[0].items
     if isinstance(owner, v.Many):
-        place = {"appendleft": 0, "insert": _literal(call.positional[0]) if added else None}.get(name, len(owner.items))
+        place = _literal(call.positional[0]) if name == "insert" and added else len(owner.items)
         items = (*owner.items[:place], *added, *owner.items[place:]) if isinstance(place, int) else ()
         grown = v.Many(items[: v.MOST_ITEMS], owner.open or bool(machine.loops) or len(items) > v.MOST_ITEMS)
         rebind(machine, target, owner, grown if items else CHANGED)
@@ -470,8 +415,7 @@ def _added(call: Call, target: ast.expr, owner: v.Value, name: str) -> v.Value:
 
 
 def _taken(call: Call, target: ast.expr, owner: v.Value, name: str) -> v.Value | None:
-    """Call `pop`, `popleft` or `get`: all but `get` leave the rest."""
-    key = _literal(call.positional[0]) if call.positional else {"popleft": 0, "pop": -1}.get(name)
+    key = _literal(call.positional[0]) if call.positional else -1
     named = isinstance(key, str)
     if key is None or (named and isinstance(owner, v.Many)) or (not named and isinstance(owner, v.DictValue)):
         return None
@@ -480,9 +424,6 @@ def _taken(call: Call, target: ast.expr, owner: v.Value, name: str) -> v.Value |
         return item
     rest: v.Value = CHANGED
     match owner:
-        case v.Many(open=False) if isinstance(key, int) and -len(owner.items) <= key < len(owner.items):
-            at = key % len(owner.items)
-            rest = v.Many((*owner.items[:at], *owner.items[at + 1 :]))
         case v.Incoming() if key == 0:
             rest = v.Incoming(owner.carrier, owner.path, owner.start + 1, owner.stop, True)
         case v.Incoming() if key == -1:
@@ -525,7 +466,7 @@ def _follow(call: Call, name: str) -> v.Value:
     """Follow a call of an own method, unless it is inside of such a call, recursive, or does not fit the parameters."""
     machine, frame = call.machine, call.machine.frame
     function = frame.owner.methods.get(name) if frame.owner else None
-    if function is None or frame.call or frame.function.node is function or machine.out_of_steps():
+    if function is None or frame.call or frame.function.node is function:
         return _unknown(call)
     self_name, parameters = parameters_of(function, is_method=True)
     bound = _bind(call, function, parameters)
@@ -542,7 +483,6 @@ def _follow(call: Call, name: str) -> v.Value:
 
 
 def _bind(call: Call, function: FunctionNode, parameters: tuple[str, ...]) -> dict[str, v.Value] | None:
-    """Bind the parameters to their arguments or defaults; return None if the call does not fit."""
     if call.unknown or (len(call.positional) > len(parameters) and function.args.vararg is None):
         return None
     bound: dict[str, v.Value] = dict(zip(parameters, call.positional, strict=False))

@@ -8,19 +8,13 @@ from pathlib import Path
 
 from rnneval import collector_paused
 from rnneval.lint.document import MOST_NOTEBOOK_BYTES, CodeCell, SourceFile, Trouble, read_document
+from rnneval.lint.machine import MOST_STEPS, TooManyStepsError
 from rnneval.lint.names import MENTIONS
 from rnneval.lint.rules import CODES, RULES, UNREADABLE, Match, Rule, Severity
 from rnneval.lint.statements import gather
 
 _NOQA = re.compile(r"#\s*noqa(?P<list>\s*:\s*(?P<codes>[A-Z]+[0-9]+(?:[,\s]+[A-Z]+[0-9]+)*))?", re.IGNORECASE)
-_FILE = re.compile(
-    r"^\s*#\s*(?:ruff|flake8|rnneval)\s*:\s*noqa(?P<list>\s*+:\s*+(?P<codes>[\w,-][\w,\s-]*+))?\s*$", re.IGNORECASE
-)
 _IGNORE = re.compile(r"#\s*rnneval\s*:\s*ignore(?:\[(?P<rules>[^\]]*)\])?", re.IGNORECASE)
-_IN_PART = (
-    "only in part: from here on it takes more steps than one file may; calls of own methods and repeated passes of "
-    "loops are left out: split the file"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +32,6 @@ class LintFinding:
     end_line: int
     end_column: int
     message: str
-    suggestion: str | None = None
-    """Source that may replace the text between the two positions: only where it is certain."""
 
     @property
     def order(self) -> tuple[str, int, int, int, str]:
@@ -61,38 +53,28 @@ def check_bytes(path: str, content: bytes) -> tuple[LintFinding, ...]:
     """Check one file's bytes and return its findings in the order of the file."""
     with collector_paused():
         document = read_document(path, content)
-        found = [_unreadable(path, trouble) for trouble in document.troubles if not _is_silenced(document, trouble)]
+        found = [_unreadable(path, trouble) for trouble in document.troubles]
         try:
             found += _findings(document)
         except RecursionError:
             found.append(_unreadable(path, Trouble(1, 1, "nested too deeply to be judged")))
+        except TooManyStepsError:
+            found.append(_unreadable(path, Trouble(1, 1, f"takes more than {MOST_STEPS:,} steps: split the file")))
     at_one_place = {finding.order: finding for finding in reversed(found)}  # the first of them stays
     return tuple(sorted(at_one_place.values(), key=lambda finding: finding.order))
 
 
-def _is_silenced(document: SourceFile, trouble: Trouble) -> bool:
-    lines = next((cell.lines for cell in document.cells if cell.number == trouble.cell), ())
-    return _silenced(lines, trouble.line, trouble.line, UNREADABLE.code)
-
-
 def _findings(document: SourceFile) -> Iterator[LintFinding]:
-    """Run every rule and yield what no comment silences."""
     text = "\n".join(line for cell in document.cells for line in cell.lines)
     if document.tree is None or not MENTIONS.search(text):
         return
     facts = gather(document.tree)
-    quiet = [_silenced_in_file(cell.lines) for cell in document.cells]
     for rule in RULES:
-        if any(codes is None or rule.code in codes for codes in quiet):
-            continue
         for match in rule.find(facts):
             cell, line = document.place(getattr(match.node, "lineno", 1))
             finding = _finding(document, rule, match)
             if not _silenced(cell.lines, line, finding.end_line, rule.code):
                 yield finding
-    if facts.followed_in_part is not None:
-        cell, line = document.place(facts.followed_in_part)
-        yield _unreadable(document.path, Trouble(line, 1, _IN_PART, cell.number))
 
 
 def _unreadable(path: str, trouble: Trouble) -> LintFinding:
@@ -132,7 +114,6 @@ def _finding(document: SourceFile, rule: Rule, match: Match) -> LintFinding:
         end_column=_column(cell, last, getattr(node, "end_col_offset", 0) or 0),
         # In a notebook, the lines that a message refers to count within cells.
         message=match.message if cell.number is None else re.sub(r"\(line (\d+)\)", place, match.message),
-        suggestion=match.suggestion,
     )
 
 
@@ -153,22 +134,7 @@ def _silenced(lines: Sequence[str], first: int, last: int, code: str) -> bool:
             ours = rules is None or code in {CODES.get(rule.strip(), rule.strip()) for rule in rules.split(",")}
         else:
             found = _NOQA.search(line)
-            ours = found is not None and (found["list"] is None or code in _listed(found["codes"]))
+            ours = found is not None and (found["list"] is None or code in re.split(r"[,\s]+", found["codes"].upper()))
         if ours:
             return True
     return False
-
-
-def _silenced_in_file(lines: Sequence[str]) -> frozenset[str] | None:
-    """Return the codes that lines of their own (`# ruff: noqa: RNN001`) silence in the whole file; None for all."""
-    found: set[str] = set()
-    for line in lines:
-        match = _FILE.match(line) if "noqa" in line else None
-        if match is not None and match["list"] is None:
-            return None
-        found |= _listed(match["codes"]) if match is not None else set()
-    return frozenset(found)
-
-
-def _listed(text: str) -> set[str]:
-    return {word.upper() for word in re.split(r"[,\s]+", text) if word}

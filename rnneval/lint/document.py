@@ -7,20 +7,13 @@ import re
 import tokenize
 import warnings
 from bisect import bisect_left
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
 
 _MAGIC = re.compile(r"^\s*([%!?]|[\w.]+\?{1,2}\s*$)")
 _ASSIGNED_MAGIC = re.compile(r"^([\w,\s]++=\s*+)[%!].*$")
 _OTHER_LANGUAGE = re.compile(r"^\s*%%(?!time\b|timeit\b|capture\b|prun\b|tensorflow_version\b)")
-_PYTHON_2 = re.compile(
-    r"^[ \t]*+(?:print[ \t]++[^(=\s]|except\s++[\w.]++\s*+,\s*+\w++\s*+:|exec\s++['\"\w])", re.MULTILINE
-)
-_WORD = re.compile(r"\w+|[^\w \t]")
-MOST_SOURCE_BYTES, MOST_NOTEBOOK_BYTES = 1 << 22, 1 << 26
-MOST_WORDS = 750_000
-"""Words, signs and line ends of a file's code: Python takes up to 900 bytes of memory for each."""
+MOST_SOURCE_BYTES, MOST_NOTEBOOK_BYTES = 1 << 20, 1 << 26
+"""Python takes up to 900 times the bytes of its source to parse it."""
 _MOST_CONTAINERS, _MOST_QUOTES = 1 << 20, 1 << 22
 """Of a notebook's JSON."""
 
@@ -79,13 +72,6 @@ def _require(what: str, seen: int, allowed: int) -> None:
         raise _TooMuchError(f"more than {allowed:,} {what}: split the file to have it checked")
 
 
-def _require_few_words(texts: Sequence[str]) -> None:
-    if sum(map(len, texts)) <= MOST_WORDS:
-        return  # each word has a character at least, and counting takes as long as parsing
-    words = chain.from_iterable(map(_WORD.finditer, texts))
-    _require("words, signs and line ends of code", sum(1 for _ in islice(words, MOST_WORDS + 1)), MOST_WORDS)
-
-
 def _python(path: str, content: bytes) -> SourceFile:
     _require("bytes of source", len(content), MOST_SOURCE_BYTES)
     try:
@@ -94,7 +80,6 @@ def _python(path: str, content: bytes) -> SourceFile:
     except (SyntaxError, UnicodeDecodeError, LookupError) as error:
         return SourceFile(path, (), None, (Trouble(1, 1, f"not readable as text ({_short(error)})"),))
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    _require_few_words([text])
     cell = CodeCell(None, 0, tuple(text.split("\n")))
     tree, trouble = _parse(text, None)
     return SourceFile(path, (cell,), tree, (trouble,) if trouble else ())
@@ -106,8 +91,7 @@ def _parse(text: str, number: int | None) -> tuple[ast.Module | None, Trouble | 
             warnings.simplefilter("ignore")
             return ast.parse(text), None
     except SyntaxError as error:
-        hint = " (this looks like Python 2: only Python 3 is read)" if _PYTHON_2.search(text) else ""
-        return None, Trouble(max(error.lineno or 1, 1), max(error.offset or 1, 1), error.msg + hint, number)
+        return None, Trouble(max(error.lineno or 1, 1), max(error.offset or 1, 1), error.msg, number)
     except ValueError as error:
         return None, Trouble(1, 1, str(error), number)
 
@@ -117,14 +101,11 @@ def _notebook(path: str, content: bytes) -> SourceFile:
     _require("lists and objects", content.count(b"[") + content.count(b"{"), _MOST_CONTAINERS)
     _require("quotation marks", content.count(b'"'), _MOST_QUOTES)
     try:
-        found = json.loads(content.decode("utf-8-sig"))
-        cells = (
-            found["cells"] if "cells" in found else [cell for sheet in found["worksheets"] for cell in sheet["cells"]]
-        )
+        cells = json.loads(content.decode("utf-8-sig"))["cells"]
         sources = [(number, _source(cell)) for number, cell in enumerate(cells, 1) if cell.get("cell_type") == "code"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return SourceFile(path, (), None, (Trouble(1, 1, f"not a notebook ({_short(error)})"),))
-    _require_few_words([text for _, text in sources])
+    _require("bytes of source", sum(len(text) for _, text in sources), MOST_SOURCE_BYTES)
     body: list[ast.stmt] = []
     kept, troubles, first = [], [], 0
     for number, text in sources:
@@ -140,7 +121,7 @@ def _notebook(path: str, content: bytes) -> SourceFile:
 
 
 def _source(cell: dict[str, object]) -> str:
-    text = cell.get("source", cell.get("input", ""))
+    text = cell.get("source", "")
     joined = "".join(str(line) for line in text) if isinstance(text, list) else str(text)
     return joined.replace("\r\n", "\n").replace("\r", "\n")
 

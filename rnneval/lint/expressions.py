@@ -50,15 +50,11 @@ def _sequence(machine: Machine, node: ast.Tuple | ast.List) -> v.Value:
 
 
 def _dict(machine: Machine, node: ast.Dict) -> v.Value:
-    pairs: list[tuple[object, v.Value]] = []
-    base: v.Value | None = None
-    for key, value in zip(node.keys, node.values, strict=True):
-        held = machine.value_of(value)
-        if key is not None:
-            pairs.append((machine.index_value(key), held))
-        elif isinstance(held, v.DictValue | v.Incoming):  # {**states, "low": state}
-            base, pairs = held, []
-    return v.DictValue(tuple(pairs[-v.MOST_ITEMS :]), base)
+    if None in node.keys:  # {**states, "low": state}
+        return machine.blend(map(machine.value_of, node.values))
+    pairs = zip(node.keys, node.values, strict=True)
+    items = [(machine.index_value(key), machine.value_of(value)) for key, value in pairs if key is not None]
+    return v.DictValue(tuple(items[-v.MOST_ITEMS :]))
 
 
 def _subscript(machine: Machine, node: ast.Subscript) -> v.Value:
@@ -84,8 +80,6 @@ def _picked(machine: Machine, held: v.Value, node: ast.Subscript, elements: list
     """Return `x[:, -1]` and the like: a place in a tensor."""
     for element in elements:
         machine.value_of(element)
-    if isinstance(held, v.Emitted):
-        return held
     data = machine.facts.data_of(held)
     last = not isinstance(held, v.Incoming) and any(ast.unparse(element) == "-1" for element in elements)
     place = ("cut", node.lineno, node.col_offset)
@@ -93,7 +87,6 @@ def _picked(machine: Machine, held: v.Value, node: ast.Subscript, elements: list
 
 
 def _sliced(machine: Machine, held: v.Value, node: ast.Slice) -> v.Value:
-    """Return `x[low:high]`."""
     low, high = (_bound(machine, bound) for bound in (node.lower, node.upper))
     if isinstance(held, v.Many) and node.step is not None and ast.unparse(node) == "::-1":
         return v.Many(held.items[::-1], held.open)
@@ -221,10 +214,7 @@ def note_change(machine: Machine, owner: ast.expr, held: v.Value, value: v.Value
 
 
 def _with_item(held: v.Value, key: object, value: v.Value) -> v.Value:
-    """Return a container after one of its items was replaced."""
     match held:
-        case v.Choice():
-            changed = v.choice(_with_item(option, key, value) for option in held.options)
         case v.Many():
             items, index = list(held.items), v.index_of(key)
             if isinstance(index, int) and not isinstance(index, bool) and -len(items) <= index < len(items):

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from rnneval.lint import values as v
-from rnneval.lint.names import RESETS, SWITCHES
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 _MOST_COMPARED = 24
@@ -64,14 +63,6 @@ class Function:
     overwritten: dict[str, list[v.Value]] = field(default_factory=dict)  # values that were assigned to parameters
     changed: dict[str, list[v.Value]] = field(default_factory=dict)
     """Values that were put into parameters (`states[0] = …`, `states.append(…)`)."""
-    resets: list[tuple[ast.Call, v.Key]] = field(default_factory=list)
-
-    @property
-    def unread(self) -> set[str]:
-        """The parameters that nothing reads and that are None where nothing is given."""
-        defaults = defaults_of(self.node)
-        nothing = {name for name, value in defaults if isinstance(value, ast.Constant) and value.value is None}
-        return nothing - self.reads - SWITCHES
 
 
 def parameters_of(node: FunctionNode, is_method: bool) -> tuple[str | None, tuple[str, ...]]:
@@ -100,8 +91,6 @@ class Fit:
 
     node: ast.Call
     name: str  # the model's name in the source
-    model: v.Value
-    looped: bool
     shuffled: bool  # whether it is given a dataset that was shuffled
 
     def keyword(self, name: str) -> ast.expr | None:
@@ -116,26 +105,19 @@ class FileFacts:
     tree: ast.Module
     events: list[LayerCall] = field(default_factory=list)
     functions: list[Function] = field(default_factory=list)
-    unpackings: list[tuple[ast.Tuple | ast.List, int]] = field(default_factory=list)
-    """Names that a layer's own result is unpacked into, with the event."""
     repeated: set[v.Key] = field(default_factory=set)  # layers that stand several times in a list: `[layer] * n`
     stacks: list[tuple[ast.Call, v.Value]] = field(default_factory=list)
     """What is given to a constructor that runs cells as a stack, with its call."""
-    stateful_models: dict[v.Value, int] = field(default_factory=dict)
-    """Number of stateful layers of each model that has some."""
+    stateful_models: set[v.Value] = field(default_factory=set)  # models that have stateful layers
     fits: dict[ast.Call, Fit] = field(default_factory=dict)
     by_layer: dict[tuple[Function, v.Key], list[LayerCall]] = field(default_factory=lambda: defaultdict(list))
     """Events of one layer in one function."""
-    followed_in_part: int | None = None
-    """Line of the first function in which calls or passes of loops were left out, if the file takes too many steps."""
     related: dict[tuple[Function, v.Key, v.Key], bool] = field(default_factory=dict)
     """Which layers stand in one stack, as far as that was asked."""
     imports: dict[str, str] = field(default_factory=dict)  # full names of what is imported, anywhere in the file
     whole: list[str] = field(default_factory=list)  # modules imported whole (`*`)
     defined: set[str] = field(default_factory=set)
     """Names that the file itself gives to something: a usual alias is not believed for these."""
-    resets: list[ast.Attribute] = field(default_factory=list)
-    """Everything that names a reset, called or handed to a callback."""
     made: list[int] = field(default_factory=list)  # lines that name a recurrent layer's class, in order
     stateful: list[int] = field(default_factory=list)  # lines that make a layer stateful, in order
 
@@ -146,9 +128,7 @@ class FileFacts:
                 case ast.Name(id=name) | ast.Attribute(attr=name):
                     if "GRU" in name or "LSTM" in name or "RNN" in name:
                         self.made.append(node.lineno)
-                    if isinstance(node, ast.Attribute):
-                        self.resets += [node] if name in RESETS else []
-                    elif isinstance(node.ctx, ast.Store):
+                    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                         self.defined.add(name)
                 case (
                     ast.arg(arg=name)
@@ -217,11 +197,7 @@ class FileFacts:
                     stored = v.NOTHING if value.base is None else self.part(value.base, key)
                 found = stored
             case v.Emitted() if not isinstance(key, str):
-                count = self.events[value.event].spec.parts or 0
-                if value.part is None and isinstance(key, int) and count > 1 and -count <= key < count:
-                    found = v.Emitted(value.event, key % count)
-                else:
-                    found = value
+                found = value
             case _:
                 found = v.through(self.data_of(value))
         return found

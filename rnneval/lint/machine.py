@@ -17,8 +17,12 @@ from rnneval.lint import values as v
 from rnneval.lint.facts import FileFacts, Function, FunctionNode
 from rnneval.lint.names import BUILTINS, conventional
 
-MOST_STEPS = 200_000
-"""Nodes of a file that may be evaluated; beyond that, calls are no longer followed and loops run once."""
+MOST_STEPS = 1_000_000
+"""Nodes of a file that may be evaluated."""
+
+
+class TooManyStepsError(Exception):
+    """A file of which more is to be evaluated than may be."""
 
 
 class Env:
@@ -129,8 +133,6 @@ class Machine:
         self.loop_exits: list[list[Env]] = []
         """For each of the loops, the scope at every `break` and `continue` of the pass."""
         self.loop_count = 0
-        self.results: dict[int, tuple[v.Value, int]] = {}
-        """Result and event of each layer call, by the result's `id`; kept alive so that ids stay unique."""
         self.makers: set[str] = set()  # functions and classes of the file that make models with stateful layers
         self._steps = 0
 
@@ -160,6 +162,8 @@ class Machine:
     def value_of(self, node: ast.expr, quiet: bool = False) -> v.Value:
         """Evaluate an expression; quiet if looking at a state or a parameter does not count as a use of it."""
         self._steps += 1
+        if self._steps > MOST_STEPS:
+            raise TooManyStepsError
         handler = self._expressions.get(type(node))
         if handler is None:  # arithmetic and the like: the provenance of everything in it
             return self.blend(
@@ -184,13 +188,6 @@ class Machine:
         if isinstance(value, v.Const):
             return value.value
         return value if isinstance(value, v.LoopIndex) else None
-
-    def out_of_steps(self) -> bool:
-        """Return whether the file has used up its steps, and note then that something is left out."""
-        exhausted = self._steps > MOST_STEPS
-        if exhausted and self.facts.followed_in_part is None:
-            self.facts.followed_in_part = getattr(self.frame.function.node, "lineno", 1)
-        return exhausted
 
     def place_key(self, node: ast.AST) -> v.Key:
         """Return the identity of what is made at this place of the file, on this pass of the loops, by this call."""

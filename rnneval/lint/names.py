@@ -102,15 +102,13 @@ SWITCHES = frozenset({
 })  # fmt: skip
 """Keyword arguments from which no result descends."""
 
-KEEPS_CONTAINER = frozenset({"list", "tuple", "deque", "ModuleList", "ModuleDict"})
-CHANGES = frozenset({"append", "extend", "insert", "appendleft"})
-TAKES = frozenset({"pop", "popleft", "get"})
+KEEPS_CONTAINER = frozenset({"list", "tuple", "ModuleList", "ModuleDict"})
+CHANGES = frozenset({"reverse", "sort", "update", "setdefault", "remove", "clear", "popitem"})
+"""Methods that change a container in a way that is not followed."""
 STACKS = frozenset({"RNN", "StackedRNNCells", "MultiRNNCell"})
 """What takes a list of cells and runs them as a stack."""
 CELLS = ("Cell", "Wrapper")
 """How the names of classes of cells end."""
-RESETS = ("reset_states", "reset_state")
-MODEL_CALLS = ("call", "forward", "__call__")
 
 BUILTINS = frozenset({
     "len", "range", "enumerate", "zip", "reversed", "list", "tuple", "dict", "set", "sorted", "isinstance", "print",

@@ -6,11 +6,12 @@ call.
 """
 
 import ast
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Literal
 
+from rnneval.errors import UsageError
 from rnneval.lint import values as v
 from rnneval.lint.facts import (
     FileFacts,
@@ -30,7 +31,6 @@ from rnneval.lint.facts import (
     sources,
     stacked,
 )
-from rnneval.lint.names import MODEL_CALLS
 
 Severity = Literal["error", "warning"]
 
@@ -41,7 +41,6 @@ class Match:
 
     node: ast.AST
     message: str
-    suggestion: str | None = None  # source that may replace the node: only where it is certain
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,6 @@ def _rule(code: str, severity: Severity = "error") -> Callable[[Finder], Finder]
 
 
 def _line(node: ast.AST) -> str:
-    """Refer to another place of the file in a message."""
     return f"(line {getattr(node, 'lineno', 1)})"
 
 
@@ -154,7 +152,6 @@ def _from_the_same_call(facts: FileFacts, event: LayerCall) -> bool:
 
 
 def _crosses(facts: FileFacts, giver: LayerCall, event: LayerCall) -> bool:
-    """Return whether the giver is another recurrent layer of the same stack."""
     return giver.layer != event.layer and judged(giver) and stacked(facts, giver, event)
 
 
@@ -185,7 +182,7 @@ def swapped_slots(facts: FileFacts) -> Iterator[Match]:
             messages = (_given(facts, event, part, value) for part, value in sources(event))
             message = next(filter(None, messages), None)
             if message is not None:
-                yield Match(event.node, message, _exchanged(event))
+                yield Match(event.node, message)
     for arrival in arrivals(facts):
         wrong = _returned(facts, arrival)
         if wrong is not None:
@@ -205,14 +202,6 @@ def _given(facts: FileFacts, event: LayerCall, part: int, value: v.Value) -> str
             return (
                 f"{_part(event, part)} of `{event.name}` starts from {_part(giver, value.part)} that `{giver.name}` "
                 f"{_line(giver.node)} gave back: hand over each part in its own place"
-            )
-    if isinstance(value, v.Mixed):
-        joined = [item for item in value.parts if isinstance(item, v.Emitted)]
-        lstm = [item.part for item in joined if facts.events[item.event].spec.kind == "lstm"]
-        if len({place % 2 for place in lstm if place is not None}) == 2:
-            return (
-                f"{_part(event, part)} of `{event.name}` starts from h and c joined together: join h with h, "
-                "and c with c"
             )
     return None
 
@@ -237,20 +226,6 @@ def _part(event: LayerCall, part: int) -> str:
     if event.spec.bidirectional and event.spec.kind != "lstm":
         return ("the forward state", "the backward state")[part]
     return ("h", "c")[part] if part < 2 else f"part {part}"
-
-
-def _exchanged(event: LayerCall) -> str | None:
-    """Write the call with a literal pair turned round, where it is certain that exactly these two changed places."""
-    places = [value.part for way in event.parts for value in way if isinstance(value, v.Emitted)]
-    if places != [1, 0] or event.node.lineno != event.node.end_lineno:
-        return None
-    named = (item.value for item in event.node.keywords if item.arg in ("initial_state", "states", "hx"))
-    for holder in (*event.node.args[1:2], *named):
-        if isinstance(holder, ast.List | ast.Tuple) and len(holder.elts) == 2:
-            text, pair = ast.unparse(event.node), ast.unparse(holder)
-            turned = ast.unparse(type(holder)(elts=holder.elts[::-1], ctx=ast.Load()))
-            return text.replace(pair, turned) if text.count(pair) == 1 else None
-    return None
 
 
 # RNN004
@@ -321,7 +296,6 @@ def _comes_back(facts: FileFacts, returned: v.Many, place: v.Incoming) -> bool:
 
 
 def _covers(left: v.Incoming, place: v.Incoming) -> bool:
-    """Return whether what is left as it came holds the place."""
     depth = len(left.path)
     if left.carrier != place.carrier or place.path[:depth] != left.path:
         return False
@@ -330,7 +304,6 @@ def _covers(left: v.Incoming, place: v.Incoming) -> bool:
 
 
 def _is_used(facts: FileFacts, function: Function, event: LayerCall) -> bool:
-    """Return whether any new state of this layer is read, returned or carried anywhere in the function."""
     same = facts.by_layer[function, event.layer]
     numbers = {other.number for other in same}
     left = (*(value for _, value in function.returns), *(carried.left for carried in function.carried))
@@ -342,7 +315,7 @@ def _is_used(facts: FileFacts, function: Function, event: LayerCall) -> bool:
 
 @_rule("RNN005")
 def ignored_state(facts: FileFacts) -> Iterator[Match]:
-    """Find parameters that are only written, resets inside the model's call, and states that come back unasked."""
+    """Find parameters that are only written, and states that come back unasked."""
     for function in facts.functions:
         events = list(filter(judged, function.events))
         for name, values in function.overwritten.items():
@@ -352,14 +325,6 @@ def ignored_state(facts: FileFacts) -> Iterator[Match]:
                     event.node,
                     f"`{name}` comes in and is never given to `{event.name}`, which starts anew at every "
                     "call: pass it as the layer's initial state",
-                )
-        for node, key in function.resets if function.name in MODEL_CALLS else ():
-            event = next((event for event in events if event.layer == key and event.node.lineno > node.lineno), None)
-            if event is not None and event.spec.stateful:
-                yield Match(
-                    node,
-                    f"`{event.name}` is stateful and is reset in every call of the model: reset it where a new "
-                    "text begins",
                 )
     yield from _never_given(facts)
 
@@ -371,10 +336,8 @@ def _never_given(facts: FileFacts) -> Iterator[Match]:
     for arrival in arrivals(facts):
         if not arrival.is_own(facts):
             continue
-        beside, function = arrival.event, arrival.event.function
-        # What comes back in one structure with this layer's state, or where a parameter waits that is not read.
-        waiting = (carried.left for carried in function.carried if carried.carrier in function.unread)
-        for number in sorted(v.emissions(arrival.carried.left).union(*map(v.emissions, waiting))):
+        beside = arrival.event
+        for number in sorted(v.emissions(arrival.carried.left)):
             event = facts.events[number]
             if one_way(event) and (event.function, event.layer) not in fed and neighbour(event, [beside]):
                 found.setdefault(number, (event, beside))
@@ -521,7 +484,7 @@ def _of_layers(event: LayerCall) -> bool:
     return bool(event.turns) and event.turns[-1][2]
 
 
-# RNN008, RNN009
+# RNN008
 
 
 @_rule("RNN008")
@@ -542,40 +505,7 @@ def mutable_default(facts: FileFacts) -> Iterator[Match]:
                 )
 
 
-@_rule("RNN009")
-def state_unpacking(facts: FileFacts) -> Iterator[Match]:
-    """Compare what a layer gives with the number of names it is unpacked into."""
-    for node, number in facts.unpackings:
-        event, names = facts.events[number], node.elts
-        spec = event.spec
-        unknown = spec.framework == "keras" and spec.returns_state is None
-        if spec.parts is None or spec.cell or spec.framework not in ("keras", "torch") or unknown:
-            continue
-        count = 2 if spec.framework == "torch" else 1 + spec.parts if spec.returns_state else 1
-        starred = any(isinstance(name, ast.Starred) for name in names)
-        if len(names) == count or (starred and len(names) - 1 <= count and count > 1):
-            continue
-        # `x, *states` for `x, states` is certain where the state has several parts.
-        certain = count > 2 and isinstance(node, ast.Tuple) and len(names) == 2
-        yield Match(
-            node,
-            f"`{event.name}` gives {'one value' if count == 1 else f'{count} values'} ({_what(spec)}), "
-            f"and {len(names)} names take it apart",
-            f"{ast.unparse(names[0])}, *{ast.unparse(names[1])}" if certain else None,
-        )
-
-
-def _what(spec: v.Spec) -> str:
-    if spec.framework == "torch":
-        return "output, (h, c)" if spec.kind == "lstm" else "output, h"
-    if not spec.returns_state:
-        return "the output alone: return_state is not set"
-    if spec.bidirectional:
-        return "output, then the forward and the backward states"
-    return "output, h, c" if spec.kind == "lstm" else "output, state"
-
-
-# Stateful models: RNN010 to RNN012
+# RNN010
 
 
 @_rule("RNN010", "warning")
@@ -592,7 +522,6 @@ def stateful_shuffle(facts: FileFacts) -> Iterator[Match]:
 
 
 def _shuffles(fit: Fit) -> bool:
-    """Return whether a `fit` takes the batches in another order than they follow on each other."""
     switch = fit.keyword("shuffle")
     if switch is not None:
         return isinstance(switch, ast.Constant) and bool(switch.value)
@@ -601,67 +530,28 @@ def _shuffles(fit: Fit) -> bool:
     return len(fit.node.args) >= 2 or fit.keyword("y") is not None or fit.shuffled
 
 
-@_rule("RNN011", "warning")
-def stateful_never_reset(facts: FileFacts) -> Iterator[Match]:
-    """Find training over several epochs in a file that resets nothing."""
-    seen: set[v.Value] = set()
-    for fit in facts.fits.values() if not facts.resets else ():
-        epochs = fit.keyword("epochs") or fit.keyword("nb_epoch")
-        several = epochs is not None and not (isinstance(epochs, ast.Constant) and epochs.value == 1)
-        if (fit.looped or several) and not _shuffles(fit) and fit.model not in seen:
-            seen.add(fit.model)
-            yield Match(
-                fit.node,
-                f"`{fit.name}` has stateful layers that are never reset: each epoch starts from the state "
-                "that the last one left; reset the states where the text begins anew",
-            )
-
-
-@_rule("RNN012", "warning")
-def stateful_partly_reset(facts: FileFacts) -> Iterator[Match]:
-    """Find stateful layers that no reset reaches."""
-    singly = [reset for function in facts.functions for reset in function.resets]
-    done = {key for _, key in singly}
-    if len(facts.resets) <= len({(node.lineno, node.col_offset) for node, _ in singly}):  # no other reset in the file
-        for function in facts.functions:
-            if function.resets:
-                yield from _beside_reset(facts, function, done)
-    # Only one layer of a model with several stateful ones is reset, by a constant index.
-    by_index = [node for node in facts.resets if _is_layer_by_index(node)]
-    if by_index and len(by_index) == len(facts.resets) and max(facts.stateful_models.values(), default=0) > 1:
-        yield Match(
-            by_index[0],
-            "only one of several stateful layers is reset: reset them all, with the model's own reset or in a loop",
-        )
-
-
-def _beside_reset(facts: FileFacts, function: Function, done: set[v.Key]) -> Iterator[Match]:
-    """Find the first stateful layer that a method resets while another one of its class is reset nowhere."""
-    methods = [other for other in facts.functions if function.owner and other.owner == function.owner]
-    used = {
-        event.layer: event.name
-        for method in methods
-        for event in method.events
-        if event.spec.stateful is True and event.name.startswith("self.")
-    }
-    left = [name for key, name in used.items() if key not in done]
-    for node, key in function.resets if left else ():
-        if key in used:
-            yield Match(
-                node, f"`{used[key]}` is reset, and `{left[0]}`, stateful too, never is: reset all of them together"
-            )
-            return
-
-
-def _is_layer_by_index(node: ast.Attribute) -> bool:
-    """Return whether this resets a layer that is chosen by a constant index, such as `model.layers[-1]`."""
-    match node.value:
-        case ast.Subscript(value=ast.Attribute(attr="layers"), slice=ast.Constant() | ast.UnaryOp()):
-            return True
-    return False
-
-
 UNREADABLE = Rule("RNN000", "invalid-source", "warning", lambda _: iter(()))
 """The finding that a file cannot be read, which no rule makes."""
 CODES = {key: rule.code for rule in (UNREADABLE, *RULES) for key in (rule.name, rule.code)}
 """Code of every rule, by its name and by the code itself."""
+
+
+def wanted(select: Iterable[str], ignore: Iterable[str]) -> frozenset[str]:
+    """Return the codes of the rules that are asked for: those of `select`, all if it is empty, without `ignore`."""
+    return (_chosen(select, "--select") or frozenset(CODES.values())) - _chosen(ignore, "--ignore")
+
+
+def _chosen(rules: Iterable[str], where: str) -> frozenset[str]:
+    """Return the codes of rules given as codes, beginnings of codes, or names, separated by commas."""
+    found: set[str] = set()
+    for word in filter(None, (word.strip() for item in rules for word in item.split(","))):
+        matching = {CODES[word]} if word in CODES else set()
+        if word.upper().startswith("RNN"):
+            matching |= {code for code in CODES.values() if code.startswith(word.upper())}
+        if not matching:
+            names = ", ".join(sorted(name for name in CODES if not name.startswith("RNN")))
+            raise UsageError(
+                f"{where}: no rule is called {word!r}: there are RNN000 to {max(CODES.values())}, or {names}"
+            )
+        found |= matching
+    return frozenset(found)

@@ -39,7 +39,6 @@ def gather(tree: ast.Module) -> FileFacts:
 
 
 def _uses_layers(machine: Machine, node: FunctionNode) -> bool:
-    """Return whether a function names a layer or a model of the module."""
     held = machine.top.names
     names = (inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
     return any(name in machine.makers or (name in held and _holds_layers(held[name])) for name in names)
@@ -51,7 +50,6 @@ def _holds_layers(value: v.Value) -> bool:
 
 
 def _run_statement(machine: Machine, node: ast.stmt) -> None:
-    """Run a statement."""
     match node:
         case ast.Assign():
             value = machine.value_of(node.value)
@@ -60,16 +58,10 @@ def _run_statement(machine: Machine, node: ast.stmt) -> None:
         case ast.AnnAssign(value=ast.expr() as given):
             _assign(machine, node.target, machine.value_of(given))
         case ast.AugAssign():
-            held, added = machine.value_of(node.target, quiet=True), machine.value_of(node.value)
-            if isinstance(held, v.Many) and isinstance(added, v.Many) and isinstance(node.op, ast.Add):
-                both: v.Value = v.Many((*held.items, *added.items), held.open or added.open or bool(machine.loops))
-            else:
-                both = v.blend((machine.facts.data_of(held), machine.facts.data_of(added)))
-            _assign(machine, node.target, both)
+            pieces = machine.value_of(node.target, quiet=True), machine.value_of(node.value)
+            _assign(machine, node.target, v.blend(map(machine.facts.data_of, pieces)))
         case ast.Expr() if not isinstance(node.value, ast.Constant):
             machine.value_of(node.value)
-        case ast.Delete():
-            machine.env.names |= {target.id: v.NOTHING for target in node.targets if isinstance(target, ast.Name)}
         case ast.Return() | ast.Raise() | ast.Break() | ast.Continue():
             _leave(machine, node)
         case ast.FunctionDef() | ast.AsyncFunctionDef():
@@ -131,7 +123,6 @@ def _run_compound(machine: Machine, node: ast.stmt) -> None:
 
 
 def _branch(machine: Machine, ways: Sequence[Sequence[ast.stmt]]) -> None:
-    """Run every way that can be taken, and join what they leave."""
     base, ends = machine.env, []
     for body in ways:
         machine.env = Env(base)
@@ -145,7 +136,6 @@ def _branch(machine: Machine, ways: Sequence[Sequence[ast.stmt]]) -> None:
 
 
 def _assign(machine: Machine, target: ast.expr, value: v.Value) -> None:
-    """Bind a target to a value."""
     match target:
         case ast.Name():
             machine.env.names[target.id] = value
@@ -165,9 +155,6 @@ def _assign(machine: Machine, target: ast.expr, value: v.Value) -> None:
         case ast.Starred():
             _assign(machine, target.value, value)
         case ast.Tuple() | ast.List():
-            made, event = machine.results.get(id(value), (None, 0))
-            if made is value:
-                machine.facts.unpackings.append((target, event))
             for inner, item in zip(target.elts, _unpacked(machine, value, target.elts), strict=True):
                 _assign(machine, inner, item)
 
@@ -208,8 +195,9 @@ class _Elements:
 
 
 def _elements(machine: Machine, node: ast.expr) -> _Elements:
-    """Evaluate the iterable of a loop."""
-    role, arguments = _role(machine, node)
+    role, arguments = "", list[ast.expr]()
+    if isinstance(node, ast.Call) and isinstance(function := machine.value_of(node.func, quiet=True), v.Known):
+        role, arguments = function.name.rpartition(".")[2], node.args
     match role, arguments:
         case "enumerate" | "zip", [first, *others]:
             several = [first, *others] if role == "zip" else [first]
@@ -227,30 +215,12 @@ def _elements(machine: Machine, node: ast.expr) -> _Elements:
             if isinstance(start, v.Const) and isinstance(begin := start.value, int) and len(bounds) < 3:
                 return _Elements(lambda running: v.LoopIndex(running.loop, running.turn, begin))
             return _Elements(lambda _: v.NOTHING)
-        case "items" | "values", [of]:
-            table = machine.value_of(of)
-            stored = table.items if isinstance(table, v.DictValue) else ()
-            pairs = tuple(v.Many((v.Const(key), held)) if role == "items" else held for key, held in stored)
-            held: v.Value = v.Many(pairs) if pairs else machine.facts.data_of(table)
-            return _of_value(machine, held, node)
-        case "reversed" | "tqdm", [argument, *_]:
-            return _of_value(machine, machine.value_of(argument), node, backwards=role == "reversed")
+        case "reversed", [argument]:
+            return _of_value(machine, machine.value_of(argument), node, backwards=True)
     return _of_value(machine, machine.value_of(node), node)
 
 
-def _role(machine: Machine, node: ast.expr) -> tuple[str, list[ast.expr]]:
-    """Return the name of the function or method that makes an iterable, and from what; "" without one."""
-    match node:
-        case ast.Call(func=ast.Attribute(value=of, attr="items" | "values" as method), args=[]):
-            return method, [of]
-        case ast.Call():
-            function = machine.value_of(node.func, quiet=True)
-            return function.name.rpartition(".")[2] if isinstance(function, v.Known | v.Method) else "", node.args
-    return "", []
-
-
 def _of_value(machine: Machine, value: v.Value, node: ast.expr, *, backwards: bool = False) -> _Elements:
-    """Return the elements of a value."""
     options = v.alternatives(value)
     items = [item for option in options if isinstance(option, v.Many) for item in option.items]
     is_open = isinstance(value, v.Many) and value.open
@@ -270,7 +240,7 @@ def _loop(machine: Machine, layers: int, one_pass: Callable[[v.LoopIndex], None]
     """Run the passes of a loop: two, or one for each of so many layers, which are places in a stack."""
     machine.loop_count += 1
     number, outer, base = machine.loop_count, machine.loops, machine.env
-    deep = len(outer) >= _MOST_LOOPS_DEEP or machine.out_of_steps()
+    deep = len(outer) >= _MOST_LOOPS_DEEP
     for turn in range(1 if deep and not layers else min(layers, _MOST_TURNS) or 2):
         machine.loops = (*outer, (number, turn, bool(layers)))
         machine.env = start = Env(base)
@@ -397,23 +367,15 @@ def _returned(function: Function, used: list[str], beside: set[str]) -> Iterator
     """Pair parameters with parts of what is returned: one with one, or several in their order.
 
     A parameter that holds something else in front of the states (`beside`) is not paired with states alone.
-
-    A parameter that nothing reads takes a state as well if as many states come back as there are parameters then.
     """
-    unread = function.unread
-    every = [name for name in function.parameters if name in used or name in unread]
     for _, value in function.returns:
         for option in v.alternatives(value):
             if not isinstance(option, v.Many) or option.open:
                 continue
-            parameters, parts = every, _state_parts(option, every)
-            # As many layers as there are parameters must give back a state of one part each.
-            givers = [part.event for part in parts if isinstance(part, v.Emitted)]
-            if not len(every) > len(used) > 0 or not len(givers) == len(set(givers)) == len(every):
-                parameters, parts = used, _state_parts(option, used)
+            parts = _state_parts(option, used)
             flat = bool(parts) and parts[0] not in option.items
-            if len(parts) == len(parameters) and not (flat and parameters[0] in beside):
-                yield from map(Carried, parameters, parts)
+            if len(parts) == len(used) and not (flat and used[0] in beside):
+                yield from map(Carried, used, parts)
 
 
 def _state_parts(returned: v.Many, parameters: list[str]) -> list[v.Value]:

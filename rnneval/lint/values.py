@@ -129,13 +129,6 @@ class DictValue(Holder):
 
 
 @dataclass(frozen=True, slots=True)
-class Mixed(Holder):
-    """States concatenated, as for a decoder of twice the width."""
-
-    parts: tuple["Value", ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Choice(Holder):
     """One of several values: made where branches meet."""
 
@@ -182,7 +175,7 @@ class Method:
 
 
 Value: TypeAlias = (
-    Data | Const | LoopIndex | Emitted | Incoming | Initial | Many | DictValue | Mixed | Choice
+    Data | Const | LoopIndex | Emitted | Incoming | Initial | Many | DictValue | Choice
     | LayerValue | Graph | Known | Object | Method
 )  # fmt: skip
 
@@ -198,8 +191,6 @@ def held(value: Holder) -> Iterable[Value]:
             return value.items
         case Choice():
             return value.options
-        case Mixed():
-            return value.parts
         case DictValue():
             return (*(item for _, item in value.items), *(() if value.base is None else (value.base,)))
     return ()

@@ -119,16 +119,10 @@ def _result(finding: LintFinding, number: int) -> dict[str, Any]:
         # Lines count within the cell, and a region is one of the notebook's JSON: the cell is a logical place.
         place["physicalLocation"]["region"] = {"startLine": 1}  # GitHub wants one
         place["logicalLocations"] = [{"name": f"cell {finding.cell}, line {finding.line}", "kind": "element"}]
-    result: dict[str, Any] = {
+    return {
         "ruleId": finding.code,
         "ruleIndex": number,
         "level": finding.severity,
         "message": {"text": visible(finding.message)},
         "locations": [place],
     }
-    if finding.suggestion is not None and finding.cell is None:
-        replacement = {"deletedRegion": region, "insertedContent": {"text": finding.suggestion}}
-        change = {"artifactLocation": artifact, "replacements": [replacement]}
-        description = {"text": visible(f"Write {finding.suggestion}")}
-        result["fixes"] = [{"description": description, "artifactChanges": [change]}]
-    return result

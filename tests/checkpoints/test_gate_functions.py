@@ -1,6 +1,5 @@
 """Weights alone of Keras 2 hold no gate function: the one that the builder chooses, and warnings where it changed."""
 
-import json
 from itertools import pairwise
 
 import h5py
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 
 import rnneval
-from rnneval.cli.main import run
 from tests.checkpoints.by_hand import dense, embedding, recurrent, sequential, weights_of, write
 from tests.oracles import sigmoid
 
@@ -80,31 +78,6 @@ def test_the_loss_is_that_of_the_function_that_the_builder_chose(tmp_path, choic
     assert len(warned(found)) == (choice != "Keras 2's")
 
 
-def test_the_command_names_the_layer_the_function_and_what_to_write(tmp_path, capsys):
-    path, _ = saved(tmp_path)
-    (tmp_path / "text.txt").write_text(TEXT)
-    (tmp_path / "vocab.json").write_text(json.dumps(list(LETTERS)))
-
-    def evaluate(argument):
-        given = ["--builder", builder(tmp_path, argument), "--vocab", tmp_path / "vocab.json", "--format", "json"]
-        code = run([str(each) for each in ("evaluate", path, tmp_path / "text.txt", *given)])
-        said = [
-            one["message"] for one in json.loads(capsys.readouterr().out)["warnings"] if one["code"] == "gate-function"
-        ]
-        return code, said
-
-    code, (said,) = evaluate("")
-    assert code == 0
-    assert said.startswith("the gates of lstm are computed by sigmoid; Keras 2.2.4 wrote the weights")
-    assert "from rnneval.models.keras import keras2_hard_sigmoid" in said
-    assert "recurrent_activation=keras2_hard_sigmoid" in said
-    _, (said,) = evaluate(ARGUMENTS["Keras 3's"])
-    assert said.startswith("hard_sigmoid of lstm (recurrent_activation) is Keras 3's, x / 6 + 0.5; Keras 2.2.4 wrote")
-    assert evaluate(ARGUMENTS["Keras 2's"]) == (0, [])
-    assert run(["open", str(path), "--builder", builder(tmp_path, "")]) == 0
-    assert "gate-function" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 @pytest.mark.parametrize(
     ("version", "of_default", "of_hard"),
@@ -115,15 +88,6 @@ def test_the_default_was_another_before_keras_2_3(tmp_path, kind, version, of_de
     for choice, expected in (("default", of_default), ("Keras 3's", of_hard)):
         lm = rnneval.open(path, builder=builder(tmp_path, ARGUMENTS[choice], kind))
         assert len(warned(lm)) == expected, (choice, warned(lm))
-
-
-def test_layers_of_cudnn_had_no_other_gates_than_sigmoid(tmp_path):
-    path, _ = saved(tmp_path)
-    with h5py.File(path, "r+") as file:
-        group = file["rnn/rnn"]
-        del group["bias:0"]
-        group["bias:0"] = np.zeros(32, np.float32)
-    assert not warned(rnneval.open(path, builder=builder(tmp_path, "")))
 
 
 def test_weights_of_keras_3_have_the_hard_sigmoid_of_keras_3(tmp_path):

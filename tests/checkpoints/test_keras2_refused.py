@@ -5,10 +5,7 @@ import numpy as np
 import pytest
 
 import rnneval
-from rnneval.checkpoints import identify
-from rnneval.checkpoints.checked import private_model
-from rnneval.checkpoints.keras2 import read_layers, rewrite
-from rnneval.errors import CheckpointError, RnnevalError
+from rnneval.errors import CheckpointError
 from tests.checkpoints import by_hand
 from tests.checkpoints.by_hand import dense, embedding, recurrent, sequential, weights_of, write
 from tests.checkpoints.test_keras2_by_hand import stack
@@ -54,7 +51,7 @@ SLICE = by_hand.layer("SlicingOpLambda", "tf.__operators__.getitem", function="_
 SPARSE = by_hand.layer("InputLayer", "in", batch_input_shape=[None, None], sparse=True)
 REFUSED = {
     "a Lambda": (chain(LAMBDA), "rule config-code: holds a Lambda layer, which runs code"),
-    "an operation": (chain(OPERATION), r"read_file: an operation of TensorFlow, tf\.io\.read_file, which is none"),
+    "an operation": (chain(OPERATION), "read_file of class TFOpLambda: an operation of TensorFlow in the graph"),
     "a slice": (chain(SLICE), "an operation of TensorFlow in the graph, which Keras 3 has no layer for"),
     "an unknown layer": (
         chain(by_hand.layer("Doubled", "twice")),
@@ -156,71 +153,9 @@ def test_weights_that_do_not_all_meet(tmp_path, code, what):
         opened(tmp_path, None, weights(), builder=code, builder_arguments=arguments)
 
 
-def test_weights_that_are_not_finite(tmp_path):
-    weights = weights_of(chain())
-    weights[1][1][0][1][0, :3] = np.nan
-    with pytest.raises(CheckpointError, match="kernel has 3 NaN: the training diverged"):
-        opened(tmp_path, chain(), weights)
-
-
-@pytest.mark.parametrize("at", ["model_weights/gru/gru/bias:0", "model_weights/gru/gru", "model_weights/gru"])
-def test_a_weight_outside_of_the_file_is_refused(tmp_path, at):
-    path = write(tmp_path / "model.h5", chain(), weights_of(chain()))
-    (tmp_path / "secret.h5").write_bytes(path.read_bytes())
-    with h5py.File(path, "a") as file:
-        del file[at]
-        file[at] = h5py.ExternalLink(str(tmp_path / "secret.h5"), at)
-    with pytest.raises(CheckpointError, match="refused by rule hdf5-link: "):
-        rnneval.open(path)
-
-
-def test_a_weight_that_is_declared_and_not_held(tmp_path):
-    path = write(tmp_path / "model.h5", chain(), weights_of(chain()))
-    with h5py.File(path, "a") as file:
-        del file["model_weights/dense/dense/kernel:0"]
-        file.create_dataset("model_weights/dense/dense/kernel:0", (10**6, 10**4), "float32", chunks=True)
-    with pytest.raises(CheckpointError, match=r"rule hdf5-bomb: .* declares 40,000,000,000 bytes and holds 0"):
-        rnneval.open(path)
-
-
 def test_a_weight_that_is_named_and_not_there(tmp_path):
     path = write(tmp_path / "model.h5", chain(), weights_of(chain()))
     with h5py.File(path, "a") as file:
         del file["model_weights/dense/dense/kernel:0"]
     with pytest.raises(CheckpointError, match="dense/kernel:0 is named but not there"):
-        rnneval.open(path)
-
-
-def test_any_flipped_byte_is_another_model_or_one_line(tmp_path):
-    """A bare HDF5 file has no checksum, so a flipped weight is simply another model; nothing else may come of it."""
-    path = write(tmp_path / "model.h5", chain(), weights_of(chain()))
-    whole = path.read_bytes()
-    refused = 0
-    for at in np.random.default_rng(0).integers(0, len(whole), 400):
-        damaged = bytearray(whole)
-        damaged[at] ^= 0xFF
-        path.write_bytes(bytes(damaged))
-        refused += not _readable(path)
-    assert 20 < refused < 200
-
-
-def _readable(path):
-    """Read all that is read before Keras is asked."""
-    try:
-        artefact = identify(path)
-        if artefact.format == "keras-h5":
-            with private_model(artefact) as model:
-                rewrite(model.config, path=str(path), version=model.version)
-        read_layers(path)
-    except RnnevalError:
-        return False
-    return True
-
-
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
-def test_a_truncated_file_is_said(tmp_path, share):
-    path = write(tmp_path / "model.h5", chain(), weights_of(chain()))
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(CheckpointError, match="damaged or truncated HDF5 file"):
         rnneval.open(path)

@@ -59,13 +59,6 @@ def test_one_hot_rows_of_a_subclassed_model(saved):
     assert run.total_nats == pytest.approx(total, rel=1e-6)
 
 
-def test_without_a_vocabulary_the_length_of_a_row_is_asked_for(saved):
-    builder, folder, _ = saved
-    with pytest.raises(CheckpointError, match=r"it has no Embedding: if it reads one-hot rows, give the vocab") as said:
-        rnneval.open(folder / "rows.weights.h5", builder=builder)
-    assert "\n" not in str(said.value)
-
-
 def test_rows_of_a_model_in_memory_that_is_built(saved):
     builder, folder, _ = saved
     _, _, name = builder.rpartition(":")

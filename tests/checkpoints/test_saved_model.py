@@ -6,7 +6,6 @@ import pytest
 import tensorflow as tf
 
 import rnneval
-from rnneval.errors import CheckpointError
 from tests.models.keras.driving import assert_driven_as
 from tests.oracles import stack_of
 from tests.shelf import BUILDER, code_of
@@ -54,21 +53,3 @@ def test_weights_and_vocabulary_are_read_without_running_it(saved):
     assert lm.vocabulary.tokens == ("[UNK]", *LETTERS)
     assert "a lookup table of the SavedModel" in lm.vocabulary.source
     assert_driven_as(lm, oracle)
-
-
-def test_without_a_builder_the_error_is_the_line_to_type(saved):
-    folder, _ = saved
-    line = "rnneval evaluate CHECKPOINT TEXT --builder train.py:MyModel"
-    with pytest.raises(CheckpointError, match="rule graph-never-run: a SavedModel, whose graph is never run") as caught:
-        rnneval.open(folder / "one_step")
-    assert line in str(caught.value)
-
-
-def test_a_damaged_graph_is_said(saved, tmp_path):
-    import shutil
-
-    folder, _ = saved
-    shutil.copytree(folder / "one_step", tmp_path / "damaged")
-    (tmp_path / "damaged" / "saved_model.pb").write_bytes(b"\xff" * 40)
-    with pytest.raises(CheckpointError, match=r"saved_model\.pb: damaged or truncated"):
-        rnneval.open(tmp_path / "damaged", builder=f"{folder / 'model.py'}:MyModel")

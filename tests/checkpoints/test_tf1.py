@@ -132,11 +132,6 @@ def test_lstm_cells(tmp_path, layers, scope, cell, roles):
     assert_right(lm, values, lstm_step(values))
 
 
-def test_one_cell_without_a_stack(tmp_path):
-    values = lstm(1, "alone")
-    assert_right(opened(write(tmp_path, values)), values, lstm_step(values))
-
-
 def test_another_forget_bias_is_given(tmp_path):
     values = lstm()
     lm = opened(write(tmp_path, values), weight_map={"forget_bias": 0.0})
@@ -155,20 +150,10 @@ def test_a_gru_that_resets_after_is_another_one(tmp_path):
         opened(write(tmp_path, gru()), kind="GRU")
 
 
-def test_more_cells_than_layers(tmp_path):
-    with pytest.raises(CheckpointError, match=r"has the cells .*cell_0.*cell_1.*the model has lstm"):
-        opened(write(tmp_path, lstm(2)))
-
-
 def test_peepholes_are_refused(tmp_path):
     values = lstm(1, "alone", "lstm_cell") | {"rnn/lstm_cell/w_f_diag": np.zeros(U, "float32")}
     with pytest.raises(CheckpointError, match="weights the model does not use: rnn/lstm_cell/w_f_diag"):
         opened(write(tmp_path, values))
-
-
-def test_weights_that_are_left_over(tmp_path):
-    with pytest.raises(CheckpointError, match="has weights the model does not use: more"):
-        opened(write(tmp_path, lstm() | {"more": np.zeros((3, 3), "float32")}))
 
 
 def test_two_of_one_shape_need_a_map_which_the_message_shows(tmp_path):

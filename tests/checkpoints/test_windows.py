@@ -1,7 +1,5 @@
 """Contract 5: N tokens in, one prediction out. What each token gets is a float64 loop over its own window."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -86,12 +84,6 @@ def test_each_document_has_its_own_first_tokens(tmp_path):
     assert (run.tokens.scored, run.tokens.unscored) == (len(TEXT) - 2 * N - 4, 2 * N + 4)
 
 
-def test_the_words_that_are_scored_are_those_of_the_scored_text(tmp_path, text):
-    path, _ = saved(tmp_path)
-    run = rnneval.evaluate(rnneval.open(path, vocabulary=list(LETTERS)), text)
-    assert run.text.scored_words == len(TEXT[N:].split())
-
-
 def test_a_window_whose_length_the_file_does_not_say(tmp_path, text):
     path, _ = saved(tmp_path, length=None)
     with pytest.raises(CheckpointError, match=r"lstm has return_sequences=False: a window model .*: give --window N"):
@@ -111,18 +103,6 @@ def test_options_that_mean_nothing_here_are_refused(tmp_path, text):
     other = rnneval.open(write(tmp_path / "gru.h5", carried, weights_of(carried)), vocabulary=list(LETTERS))
     with pytest.raises(UsageError, match="--pad is for window models"):
         rnneval.evaluate(other, text, pad=True)
-
-
-def test_large_batches_of_windows_are_divided(tmp_path, monkeypatch):
-    path, oracle = saved(tmp_path, "one-hot")
-    lm = rnneval.open(path)
-    ids = np.random.default_rng(0).integers(0, 7, (3, 20))
-    whole = np.asarray(lm.step(ids, lm.initial_state(3)).logits)
-    monkeypatch.setattr("rnneval.models.keras.adapters._MOST_NUMBERS", 7 * N * 8)
-    np.testing.assert_allclose(np.asarray(lm.step(ids, lm.initial_state(3)).logits), whole, atol=1e-6)
-    np.testing.assert_allclose(
-        whole[1, N:], [oracle.logits(ids[1, t - N + 1 : t + 1])[-1] for t in range(N, 20)], atol=1e-6
-    )
 
 
 def test_a_window_may_look_both_ways_within_itself(tmp_path):
@@ -149,11 +129,3 @@ def test_a_window_may_look_both_ways_within_itself(tmp_path):
     expected = np.concatenate(halves) @ arrays[7] + arrays[8]
     got = np.asarray(lm.step(ids[None], lm.initial_state(1)).logits)[0, -1]
     np.testing.assert_allclose(got, expected, atol=1e-6)
-
-
-def test_open_says_what_it_is(tmp_path, text):
-    path, _ = saved(tmp_path)
-    (tmp_path / "vocab.json").write_text(json.dumps(list(LETTERS)))
-    lm = rnneval.open(path)
-    assert "window: 6 tokens in and one prediction out; the window slides by one token" in lm.assumptions
-    assert lm.vocabulary.size == 7

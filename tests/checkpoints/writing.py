@@ -63,7 +63,8 @@ def formats_of(name: str, *, keras2: bool) -> tuple[str, ...]:
     if name == "tutorial":
         return weights
     if keras2:
-        return (*WHOLE, *weights, "tf-ckpt", "saved-model") if name in EVERYWHERE else WHOLE
+        everywhere = (*WHOLE, *weights, "tf-ckpt", "saved-model")
+        return () if name == "operations" else everywhere if name in EVERYWHERE else WHOLE
     return (*WHOLE, *weights) if name in EVERYWHERE[:3] else ("keras",)
 
 

@@ -82,20 +82,6 @@ def test_where_keras_3_on_tensorflow_cannot_run_it_is_said_before_anything_is_lo
     assert "keras" not in modules
 
 
-def test_what_the_builders_source_says_is_said_before_tensorflow_is_loaded(tmp_path):
-    code, vocabulary = tmp_path / "train.py", tmp_path / "vocab.json"
-    code.write_text(
-        "import keras\n\n\nclass Mine(keras.Model):\n    def __init__(self, vocab_size, units):\n        pass\n"
-    )
-    vocabulary.write_text('["a", "b"]')
-    given = ["--vocab", vocabulary, "--backend", "keras"]
-    calls = [["check", f"{code}:Mine", "--builder-arg", "vocab_size=9"], ["check", f"{code}:Mine", *given]]
-    codes, modules, lines = ran(calls)
-    assert codes == [2, 2]
-    assert all(line.endswith(":Mine needs units: give --builder-arg units=…") for line in lines), lines
-    assert not modules & {"tensorflow", "keras"}
-
-
 TRAPS = (
     "keras_hub", "keras_nlp", "keras_cv", "sitecustomize", "usercustomize", "jax", "torch", "optree", "h5py", "rich",
     "scipy", "ml_dtypes", "tensorflow_text", "IPython", "pydot",

@@ -11,7 +11,7 @@ from rnneval.cli.main import run
 from tests.lint.written import snippets
 
 QUESTION = snippets("wrong")[0].source
-WARNED = next(snippet.source for snippet in snippets("wrong") if "never reset" in snippet.name)
+WARNED = next(snippet.source for snippet in snippets("wrong") if "RNN010" in snippet.source)
 RIGHT = snippets("right")[0].source
 
 
@@ -59,7 +59,7 @@ def test_exit_codes(folder: Path, arguments: list[str], code: int, capsys: pytes
 def test_text(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(["lint", "."])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(": ")[1].split(" ")[0] for line in lines] == ["RNN000", "RNN011", "RNN001"]
+    assert [line.split(": ")[1].split(" ")[0] for line in lines] == ["RNN000", "RNN010", "RNN001"]
     assert lines[2].startswith("wrong.py:16:17: RNN001 `self.gru_2` starts from the state that `self.gru` (line 13)")
 
 
@@ -99,7 +99,7 @@ def test_an_endless_standard_input_ends(tmp_path: Path) -> None:
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.startswith("-:1:1: RNN000 ")
-    assert "more than 4,194,304 bytes of source: split the file" in done.stdout
+    assert "more than 1,048,576 bytes of source: split the file" in done.stdout
 
 
 def test_the_file_is_never_run(folder: Path) -> None:

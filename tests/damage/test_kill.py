@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from rnneval.records import Gate, read, read_table, table_written, write
+from rnneval.records import Gate, read, read_table, write
 
 MOMENTS = 12
 WRITERS = {
@@ -121,35 +121,6 @@ def test_what_the_killed_left_is_gone_after_the_next_write(tmp_path):
         os.utime(left, (0, 0))
     write(Gate(verdict="pass", reason="", comparisons=(), warnings=()), target)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
-@pytest.fixture(scope="session")
-def tiny_disk(tmp_path_factory):
-    """A disk of 256 kB, where one may be had."""
-    folder = tmp_path_factory.mktemp("disk")
-    mounted = subprocess.run(
-        ["/bin/mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("no right to mount a disk")
-    yield folder
-    subprocess.run(["/bin/umount", folder], check=True)
-
-
-def test_a_disk_that_is_really_full(tiny_disk, capsys):
-    from rnneval.errors import RecordError
-
-    target = tiny_disk / "out"
-    old = Gate(verdict="pass", reason="old", comparisons=(), warnings=())
-    write(old, target)
-    with pytest.raises(RecordError, match="No space left on device; what was there is unchanged"):
-        write(Gate(verdict="pass", reason="x" * 500_000, comparisons=(), warnings=()), target)
-    schema = pa.schema([("value", pa.float64())])
-    table = pa.table([pa.array(range(100_000), pa.float64())], schema=schema)
-    with pytest.raises(RecordError, match="No space left on device"), table_written(target, schema) as writer:
-        writer.write_table(table)
-    assert read(target) == old
-    assert [path.name for path in tiny_disk.iterdir()] == ["out"]
 
 
 def test_two_processes_that_write_one_record_do_not_mix(tmp_path):

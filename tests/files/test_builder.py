@@ -5,7 +5,6 @@ import sys
 import pytest
 
 import rnneval
-from rnneval.checkpoints.usercode import parse_arguments
 
 CODE = """\
 import keras
@@ -97,7 +96,6 @@ def test_refused_in_one_line(refused, opening, case):
         ("import keras\n1 / 0\n", "ZeroDivisionError: division by zero ("),
         ("import no_such_module_of_mine\n", "ModuleNotFoundError: No module named 'no_such_module_of_mine'"),
         ("raise SystemExit('done')\n", "SystemExit: done"),
-        ("from .other import size\n", ".code:stack"),
     ],
 )
 def test_a_whole_file_that_fails_says_that_importing_runs_it(refused, opening, code, said):
@@ -146,33 +144,3 @@ def test_a_module_and_a_package_of_the_current_folder(shelf, tmp_path, monkeypat
         lm = rnneval.open(shelf / "flat.weights.h5", builder=spec, vocabulary=shelf / "vocab.json")
         assert lm.width == 10
     assert sys.path == before
-
-
-def test_a_file_runs_once_an_opening_and_anew_when_it_was_edited(shelf, tmp_path):
-    path, ran = tmp_path / "code.py", tmp_path / "ran"
-    for units, times in ((6, 1), (6, 1), (7, 2)):
-        code = (
-            CODE.replace("rnn_units=6", f"rnn_units={units}")
-            + f"with open({str(ran)!r}, 'a') as mark:\n    mark.write('x')\n"
-        )
-        if not path.exists() or path.read_text() != code:
-            path.write_text(code)
-        options = {"run_module": True, "builder": f"{path}:stack", "vocabulary": shelf / "vocab.json"}
-        if units == 6:
-            rnneval.open(shelf / "flat.weights.h5", **options)
-        else:
-            with pytest.raises(
-                rnneval.errors.CheckpointError, match=r"\(5, 18\) in the file and \(5, 21\) in the model"
-            ):
-                rnneval.open(shelf / "flat.weights.h5", **options)
-        assert ran.read_text() == "x" * times
-
-
-def test_arguments_are_literals_else_text():
-    (settings,) = parse_arguments(("args={'units': 3}",)).values()
-    assert (settings.units, settings["units"], settings == {"units": 3}) == (3, 3, True)
-    with pytest.raises(AttributeError, match="no 'depth'; they have units"):
-        _ = settings.depth
-    assert parse_arguments(("a=1", "b=x", "c=[1, 2]", "d=None", "e=a=b", "f=")) == {
-        "a": 1, "b": "x", "c": [1, 2], "d": None, "e": "a=b", "f": "",
-    }  # fmt: skip

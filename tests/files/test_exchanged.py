@@ -1,7 +1,6 @@
 """A checkpoint that another process exchanges: the hash, the rules and the weights are of the same bytes."""
 
 import errno
-import hashlib
 import os
 import shutil
 import tempfile
@@ -12,10 +11,10 @@ import numpy as np
 import pytest
 
 import rnneval
-from rnneval.checkpoints import checked, identify, private_copy
+from rnneval.checkpoints import identify
 from rnneval.errors import CheckpointError
 from rnneval.models.keras import opening
-from tests.hostile.plain import keras_file, plain_config, weights
+from tests.hostile.plain import keras_file, weights
 
 
 def other_weights(file):
@@ -112,23 +111,6 @@ def test_what_was_hashed_is_what_is_loaded(pairs, name, exchange, tmp_path, monk
     assert not np.array_equal(numbers(lm), numbers(rnneval.open(second, **options)))
 
 
-def test_the_private_copy_is_private_and_is_removed(pairs, tmp_path, monkeypatch):
-    modes, compare = [], opening.require_sha256
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-
-    def looked_at(artefact, expected):
-        modes.append(artefact.place.parent.stat().st_mode & 0o777)
-        assert artefact.place.is_relative_to(tmp_path)
-        return compare(artefact, expected)
-
-    monkeypatch.setattr(opening, "require_sha256", looked_at)
-    rnneval.open(pairs["keras"][0])
-    with pytest.raises(CheckpointError, match="its SHA-256 is"):
-        rnneval.open(pairs["keras"][0], expect_sha256="0" * 64)
-    assert modes == [0o700]
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize("name", ["keras", "tf-checkpoint"])
 def test_no_room_for_the_copy_is_one_line(pairs, name, tmp_path, monkeypatch):
     """Of a full disk, the system call that writes says so; the folder is removed all the same."""
@@ -149,19 +131,3 @@ def test_no_room_for_the_copy_is_one_line(pairs, name, tmp_path, monkeypatch):
     assert "\n" not in str(said.value)
     monkeypatch.undo()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_bytes_that_are_appended_while_it_is_copied_are_no_part_of_it(tmp_path, monkeypatch):
-    """A file that grows without end is copied to the size that it had."""
-    path = keras_file(tmp_path / "m.keras", config=plain_config())
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    unlocked = checked._require_unlocked
-
-    def then_grown(file):
-        unlocked(file)
-        with path.open("ab") as end:
-            end.write(b"more")
-
-    monkeypatch.setattr(checked, "_require_unlocked", then_grown)
-    with private_copy(path) as copied:
-        assert copied.sha256 == sha256

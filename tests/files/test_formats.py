@@ -1,6 +1,5 @@
 """One model in every format and by every name gives one and the same number, that of a float64 loop."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -41,23 +40,6 @@ def test_the_loss_is_the_loops_whatever_the_format(shelf, name):
     assert float(np.sum(nats, dtype=np.float64)) == pytest.approx(shelf.total_nats, rel=1e-6)
 
 
-def test_the_checkpoint_of_a_functional_model_fits_its_twin(shelf, tmp_path):
-    code = rnneval.open(shelf / "flat.weights.h5", builder=f"{shelf / 'model.py'}:flat").model
-    twin = keras.models.clone_model(code)
-    twin.set_weights(code.get_weights())
-    ids = keras.Input((None,), dtype="int32")
-    x = ids
-    for layer in twin.layers:
-        x = layer(x)
-    functional = keras.Model(ids, x)
-    functional.save_weights(tmp_path / "f.weights.h5")
-    tf.train.Checkpoint(model=functional).write(tmp_path / "ckpt")
-    for name in ("f.weights.h5", "ckpt"):
-        lm = rnneval.open(tmp_path / name, builder=f"{shelf / 'model.py'}:twin", vocabulary=shelf / "vocab.json")
-        for theirs, ours in zip(functional.get_weights(), lm.model.get_weights(), strict=True):
-            np.testing.assert_array_equal(theirs, ours)
-
-
 def test_the_latest_of_several_checkpoints_is_the_one_that_the_folder_names(shelf, tmp_path):
     code = opened(shelf, "my.weights.h5", MY).model
     manager = tf.train.CheckpointManager(tf.train.Checkpoint(model=code), tmp_path, max_to_keep=3)
@@ -71,17 +53,6 @@ def test_the_latest_of_several_checkpoints_is_the_one_that_the_folder_names(shel
         rnneval.errors.CheckpointError, match="a folder with 3 checkpoints, the newest is ckpt-3: to evaluate it"
     ):
         rnneval.open(tmp_path, builder=f"{shelf / 'model.py'}:MyModel")
-
-
-def test_the_hash_is_of_the_file_and_is_compared(shelf):
-    import hashlib
-
-    whole = hashlib.sha256((shelf / "flat.keras").read_bytes()).hexdigest()
-    assert opened(shelf, "flat.keras", None, expect_sha256=whole.upper()).checkpoint.sha256 == whole
-    with pytest.raises(
-        rnneval.errors.CheckpointError, match=f"SHA-256 is {whole}, not 00: another file, or a damaged one"
-    ):
-        opened(shelf, "flat.keras", None, expect_sha256="00")
 
 
 def test_the_vocabulary_beside_the_checkpoint_is_found_and_another_one_can_be_given(shelf):

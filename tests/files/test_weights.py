@@ -77,12 +77,6 @@ def test_another_model_altogether(refused, shelf, tmp_path):
     assert said.startswith("6 of 6 weights not found in ")
 
 
-def test_weights_without_their_builder(refused, shelf):
-    said = refused("open", shelf / "my.weights.h5")
-    assert "holds weights and no model: give the code that makes the model, --builder FILE.py:NAME" in said
-    assert "give the code that makes the model" in refused("open", shelf / "ckpt_net")
-
-
 @pytest.mark.parametrize("number", [np.nan, np.inf])
 def test_numbers_that_are_none(refused, shelf, tmp_path, number):
     import h5py

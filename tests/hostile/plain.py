@@ -105,12 +105,10 @@ def with_layers(*added: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def bytecode(code: str, keras2: bool = False) -> Any:
+def bytecode(code: str) -> Any:
     """A function that runs `code` and gives its argument back, marshalled as Keras keeps one."""
     source = f"lambda x: (exec({code!r}), x)[1]"
     packed = base64.b64encode(marshal.dumps(eval(source).__code__)).decode("ascii")  # noqa: S307 - ours
-    if keras2:
-        return [packed, None, None]
     return {"class_name": "__lambda__", "config": {"code": packed, "defaults": None, "closure": None}}
 
 

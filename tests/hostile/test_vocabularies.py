@@ -60,17 +60,6 @@ def test_seven_million_tokens(tmp_path, name, unit, said):
     assert said in read(tmp_path / name)
 
 
-@pytest.mark.sampled(2)
-@pytest.mark.parametrize("name", ["v.json", "v.txt"])
-def test_the_largest_vocabulary_is_read(tmp_path, name):
-    if name == "v.json":
-        text = json.dumps({str(number): number for number in range(MOST_TOKENS)})
-    else:
-        text = "".join(f"{number:050}\n" for number in range(MOST_TOKENS))
-    (tmp_path / name).write_text(text)
-    assert read(tmp_path / name).startswith("1,048,576 ")
-
-
 def test_a_file_beyond_64_megabytes(tmp_path):
     with (tmp_path / "v.txt").open("wb") as file:
         file.truncate(5 << 30)

@@ -65,11 +65,6 @@ def test_one_broken_cell_does_not_hide_the_others() -> None:
     ]
 
 
-def test_old_notebooks_have_worksheets() -> None:
-    old = {"worksheets": [{"cells": [{"cell_type": "code", "input": QUESTION.source}]}], "nbformat": 3}
-    assert [finding.code for finding in check_bytes("a.ipynb", json.dumps(old).encode())] == ["RNN001"]
-
-
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"null", b'{"cells": 3}', b'{"cells": [1]}', b"\xff\xfe"])
 def test_what_is_no_notebook_is_a_warning(content: bytes) -> None:
     (finding,) = check_bytes("a.ipynb", content)
@@ -80,12 +75,6 @@ def test_what_is_no_notebook_is_a_warning(content: bytes) -> None:
 def test_syntax_error_has_its_place() -> None:
     (finding,) = check_bytes("a.py", b"x = 1\ny = (\n")
     assert (finding.code, finding.rule, finding.severity, finding.line) == ("RNN000", "invalid-source", "warning", 2)
-
-
-@pytest.mark.parametrize("source", ["print 'a'\n", "try:\n    f()\nexcept E, e:\n    pass\n", "exec 'x'\n"])
-def test_python_2_is_called_by_its_name(source: str) -> None:
-    (finding,) = check_bytes("a.py", source.encode())
-    assert "Python 2" in finding.message
 
 
 @pytest.mark.parametrize(
@@ -108,9 +97,3 @@ def test_encodings_are_honoured() -> None:
     latin = "# -*- coding: latin-1 -*-\n# é\n" + QUESTION.source
     assert [finding.code for finding in check_bytes("a.py", latin.encode("latin-1"))] == ["RNN001"]
     assert [finding.code for finding in check_bytes("a.py", b"\xef\xbb\xbf" + QUESTION.source.encode())] == ["RNN001"]
-
-
-def test_columns_count_characters() -> None:
-    source = QUESTION.source.replace("x, states = self.gru_2", "é, states = self.gru_2")
-    plain = check_bytes("a.py", QUESTION.source.encode())[0]
-    assert check_bytes("a.py", source.encode())[0].column == plain.column

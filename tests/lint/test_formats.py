@@ -33,7 +33,6 @@ CELL = LintFinding(
     end_line=4,
     end_column=9,
     message="50 % of it,\nsee: there",
-    suggestion="x, *s",
 )
 BROKEN = check_bytes("old.py", b"print 'a'\n")[0]
 EVERY = [*FOUND, CELL, BROKEN]
@@ -53,13 +52,11 @@ def test_sarif_is_valid_and_complete() -> None:
     assert {result["level"] for result in run["results"]} == {"error", "warning"}
 
 
-def test_sarif_places_and_fixes() -> None:
+def test_sarif_places() -> None:
     result = check(lint_sarif([dataclasses.replace(CELL, path="a.py", cell=None)]))["runs"][0]["results"][0]
     place = result["locations"][0]
     assert place["physicalLocation"]["region"] == {"startLine": 4, "startColumn": 5, "endLine": 4, "endColumn": 9}
     assert "logicalLocations" not in place
-    replacement = result["fixes"][0]["artifactChanges"][0]["replacements"][0]
-    assert replacement["insertedContent"]["text"] == "x, *s"
 
 
 def test_sarif_of_a_cell_names_no_lines_of_the_notebook_and_does_not_change_its_json() -> None:
@@ -67,7 +64,6 @@ def test_sarif_of_a_cell_names_no_lines_of_the_notebook_and_does_not_change_its_
     place = result["locations"][0]
     assert place["physicalLocation"]["region"] == {"startLine": 1}
     assert place["logicalLocations"][0]["name"] == "cell 3, line 4"
-    assert "fixes" not in result
 
 
 @pytest.mark.parametrize(
@@ -84,7 +80,7 @@ def test_json_has_the_keys_of_the_contract_and_no_null() -> None:
     first, cell = json.loads(lint_json([FOUND[0], CELL]))
     keys = {"rule", "code", "severity", "path", "line", "column", "end_line", "end_column", "message"}
     assert set(first) == keys
-    assert set(cell) == {*keys, "cell", "suggestion"}
+    assert set(cell) == {*keys, "cell"}
     assert json.loads(lint_json([])) == []
 
 
@@ -100,20 +96,3 @@ def test_github_escapes_what_would_end_a_property() -> None:
     assert line.startswith("::error file=a.ipynb,title=RNN001 shared-state::50 %25 of it,%0Asee: there (cell 3")
     assert lint_github([FOUND[0]]).startswith("::error file=models/a b/0.py,line=16,endLine=16,col=17,endColumn=")
     assert lint_github([BROKEN]).startswith("::warning ")
-
-
-def test_suggestions_repair_what_they_are_offered_for() -> None:
-    """Put in the place that the finding names, the suggestion silences it."""
-    seen = 0
-    for snippet in snippets("wrong"):
-        for finding in check_bytes("a.py", snippet.source.encode()):
-            if finding.suggestion is not None and finding.line == finding.end_line:
-                lines = snippet.source.split("\n")
-                line = lines[finding.line - 1]
-                lines[finding.line - 1] = (
-                    line[: finding.column - 1] + finding.suggestion + line[finding.end_column - 1 :]
-                )
-                after = check_bytes("a.py", "\n".join(lines).encode())
-                assert finding.code not in {other.code for other in after if other.line == finding.line}, snippet.name
-                seen += 1
-    assert seen >= 3

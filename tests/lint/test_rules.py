@@ -18,10 +18,7 @@ STABLE = {
     "RNN006": "dropped-state",
     "RNN007": "shared-layer",
     "RNN008": "mutable-default",
-    "RNN009": "state-unpacking",
     "RNN010": "stateful-shuffle",
-    "RNN011": "stateful-never-reset",
-    "RNN012": "stateful-partly-reset",
 }
 EVERY = [UNREADABLE, *RULES]
 

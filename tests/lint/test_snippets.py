@@ -30,16 +30,6 @@ def test_every_rule_has_a_snippet_that_fires() -> None:
     assert set(fired) == {rule.code for rule in RULES}
 
 
-@pytest.mark.parametrize("snippet", [*WRONG[::7], *RIGHT[::9]], ids=lambda snippet: snippet.name)
-def test_windows_line_ends_tabs_and_deeper_indentation_change_nothing(snippet: Snippet) -> None:
-    windows = snippet.source.replace("\n", "\r\n").encode()
-    inside = "if True:\n" + "".join(f"    {line}\n" if line else "\n" for line in snippet.source.splitlines())
-    plain = [(finding.line, finding.code) for finding in check_bytes("a.py", windows)]
-    assert tuple(plain) == snippet.expected
-    deeper = [(finding.line - 1, finding.code) for finding in check_bytes("a.py", inside.encode())]
-    assert tuple(deeper) == snippet.expected
-
-
 def test_of_several_ways_the_first_is_named() -> None:
     """Not whichever a set gives first, which differs from run to run."""
     (snippet,) = (one for one in WRONG if one.name == "wrong_keras: the state of the layer below, from a list's end")

@@ -1,4 +1,4 @@
-"""Comments that silence a line or a file."""
+"""Comments that silence a line."""
 
 import pytest
 
@@ -8,8 +8,8 @@ from tests.lint.written import snippets
 SOURCE = snippets("wrong")[0].source
 
 
-def codes_with(comment: str, top: str = "") -> list[str]:
-    return [finding.code for finding in check_bytes("a.py", (top + SOURCE.replace("# !RNN001", comment)).encode())]
+def codes_with(comment: str) -> list[str]:
+    return [finding.code for finding in check_bytes("a.py", SOURCE.replace("# !RNN001", comment).encode())]
 
 
 @pytest.mark.parametrize(
@@ -41,18 +41,6 @@ def test_silenced(comment: str) -> None:
 )
 def test_not_silenced(comment: str) -> None:
     assert codes_with(comment) == ["RNN001"]
-
-
-@pytest.mark.parametrize(
-    "top", ["# rnneval: noqa\n", "# ruff: noqa\n", "# ruff: noqa: RNN001\n", "# flake8: noqa: E1, RNN001\n"]
-)
-def test_a_whole_file(top: str) -> None:
-    assert codes_with("", top) == []
-
-
-@pytest.mark.parametrize("top", ["# ruff: noqa: RNN002\n", "# noqa\n", "x = '# ruff: noqa'\n"])
-def test_not_a_whole_file(top: str) -> None:
-    assert codes_with("", top) == ["RNN001"]
 
 
 def test_a_comment_at_the_end_of_a_long_call() -> None:

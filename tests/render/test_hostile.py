@@ -67,7 +67,7 @@ def ranking_with(text):
 def finding_with(text) -> LintFinding:
     return LintFinding(
         rule="shared-state", code="RNN001", severity="error", path=text or "x", line=1, column=2, end_line=1,
-        end_column=3, message=text, suggestion=text,
+        end_column=3, message=text,
     )  # fmt: skip
 
 
@@ -182,7 +182,6 @@ def test_sarif_parses_and_holds_the_text(text):
     assert result["message"]["text"] == visible(text)
     uri = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
     assert re.fullmatch(r"[\w.~%/:-]*", uri, re.ASCII)
-    assert result["fixes"][0]["artifactChanges"][0]["replacements"][0]["insertedContent"]["text"] == text
 
 
 @hostile_to

@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -144,38 +143,3 @@ def test_the_worker_of_a_sweep(trained, tmp_path, monkeypatch):
     assert lm.width == SIZE
     require_same_files(hashes)
     assert contents(tmp_path / "copy") == before
-
-
-SAVES = """
-import tensorflow as tf
-def build():
-    model = tf.keras.Sequential([tf.keras.Input((None,)), tf.keras.layers.Embedding(7, 3),
-                                 tf.keras.layers.GRU(4, return_sequences=True), tf.keras.layers.Dense(7)])
-    return model
-def train():
-    model = build()
-    model.save_weights({path!r})
-    return model
-"""
-
-
-@pytest.mark.parametrize("module", [False, True])
-def test_a_checkpoint_that_the_code_replaces_is_kept(tmp_path, monkeypatch, module) -> None:
-    weights = tmp_path / "w.weights.h5"
-    (tmp_path / "saving.py").write_text(SAVES.format(path=str(weights)))
-    run_slice(plan(f"{tmp_path / 'saving.py'}:build")).build().save_weights(weights)
-    before = weights.read_bytes()
-    monkeypatch.chdir(tmp_path)
-    builder = {"builder": "saving:train"} if module else {"builder": "saving.py:train", "run_module": True}
-    for number in (1, 2):
-        with pytest.raises(CheckpointError, match=rf"replaced while saving.*before{number}: name code that only makes"):
-            rnneval.open(weights, vocabulary=list("abcdefg"), **builder)
-        assert weights.read_bytes() != before
-        assert (tmp_path / f"w.weights.h5.before{number}" / "w.weights.h5").read_bytes() == before
-        weights.write_bytes(before)
-        sys.modules.pop("saving", None)
-    builder["builder"] = builder["builder"].replace("train", "build")
-    rnneval.open(weights, vocabulary=list("abcdefg"), **builder)
-    assert not (tmp_path / "w.weights.h5.before3").exists()
-    with pytest.raises(CheckpointError, match=r"only makes the model, or give --builder-global"):
-        rnneval.open(weights, builder="saving.py:train")

@@ -48,52 +48,6 @@ for epoch in range(epochs):
     model.save("m.keras")
 """,
 )
-S["mini_gpt_rnn.py"] = (
-    "create_model",
-    """
-import os
-os.environ["KERAS_BACKEND"] = "tensorflow"
-import keras
-from keras import layers, ops
-from keras.layers import TextVectorization
-import numpy as np, string, random, tensorflow
-import tensorflow.data as tf_data
-import tensorflow.strings as tf_strings
-vocab_size = 200
-maxlen = 80
-embed_dim = 32
-class Block(layers.Layer):
-    def __init__(self, units):
-        super().__init__()
-        self.gru = layers.GRU(units, return_sequences=True)
-    def call(self, inputs): return self.gru(inputs)
-def create_model():
-    inputs = layers.Input(shape=(maxlen,), dtype="int32")
-    x = layers.Embedding(vocab_size, embed_dim)(inputs)
-    x = Block(embed_dim)(x)
-    outputs = layers.Dense(vocab_size)(x)
-    model = keras.Model(inputs=inputs, outputs=[outputs, x])
-    model.compile("adam", loss=[keras.losses.SparseCategoricalCrossentropy(from_logits=True), None])
-    return model
-batch_size = 128
-filenames = []
-directories = ["aclImdb/train/pos", "aclImdb/train/neg"]
-for dir in directories:
-    for f in os.listdir(dir):
-        filenames.append(os.path.join(dir, f))
-random.shuffle(filenames)
-text_ds = tf_data.TextLineDataset(filenames)
-text_ds = text_ds.shuffle(buffer_size=256).batch(batch_size)
-def custom_standardization(input_string):
-    lowercased = tf_strings.lower(input_string)
-    return tf_strings.regex_replace(lowercased, f"([{string.punctuation}])", r" \\1")
-vectorize_layer = TextVectorization(standardize=custom_standardization, max_tokens=vocab_size - 1, output_mode="int", output_sequence_length=maxlen + 1)
-vectorize_layer.adapt(text_ds)
-vocab = vectorize_layer.get_vocabulary()
-model = create_model()
-model.fit(text_ds, verbose=2, epochs=25)
-""",
-)
 S["argparse_top.py"] = (
     "model",
     """
@@ -112,26 +66,6 @@ model = tf.keras.Sequential([tf.keras.layers.Embedding(len(vocab), args.embeddin
 model.compile("adam", tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
 ckpt = tf.keras.callbacks.ModelCheckpoint("ck/{epoch}.weights.h5", save_weights_only=True)
 history = model.fit(text, callbacks=[ckpt])
-""",
-)
-S["argparse_main.py"] = (
-    "Net",
-    """
-import argparse, keras
-class Net(keras.Model):
-    def __init__(self, args):
-        super().__init__()
-        self.e = keras.layers.Embedding(args.vocab, args.dim)
-        self.r = keras.layers.GRU(args.units, return_sequences=True)
-        self.d = keras.layers.Dense(args.vocab)
-    def call(self, x): return self.d(self.r(self.e(x)))
-def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("--vocab", type=int, default=30)
-    a = p.parse_args()
-    net = Net(a); net.fit(1)
-if __name__ == "__main__":
-    main()
 """,
 )
 S["wandb_config.py"] = (
@@ -248,60 +182,6 @@ history = model.fit(predictors, label, epochs=100, verbose=1)
 import matplotlib.pyplot as plt
 plt.plot(history.history["accuracy"])
 plt.show()
-""",
-)
-S["functional.py"] = (
-    "model",
-    """
-import keras
-from keras import layers, ops
-V, H = 30, 16
-ids = keras.Input((None,), dtype="int32", name="ids")
-h0 = keras.Input((H,), name="h0")
-x = layers.Embedding(V, 8)(ids)
-x, h = layers.GRU(H, return_sequences=True, return_state=True)(x, initial_state=h0)
-y = layers.Dense(V)(x)
-model = keras.Model([ids, h0], [y, h])
-model.load_weights("old.weights.h5")
-model.fit([1])
-""",
-)
-S["stateful.py"] = (
-    "model",
-    """
-import tensorflow as tf
-BATCH = 8
-def build_model(vocab_size, embedding_dim, rnn_units, batch_size):
-    return tf.keras.Sequential([tf.keras.layers.InputLayer(batch_shape=(batch_size, None)), tf.keras.layers.Embedding(vocab_size, embedding_dim), tf.keras.layers.GRU(rnn_units, return_sequences=True, stateful=True, recurrent_initializer="glorot_uniform"), tf.keras.layers.Dense(vocab_size)])
-model = build_model(vocab_size=30, embedding_dim=8, rnn_units=16, batch_size=BATCH)
-model.compile(optimizer="adam", loss=lambda l, o: tf.keras.losses.sparse_categorical_crossentropy(l, o, from_logits=True))
-history = model.fit(1)
-model = build_model(30, 8, 16, batch_size=1)
-model.load_weights(tf.train.latest_checkpoint("./training_checkpoints"))
-model.build(tf.TensorShape([1, None]))
-model.summary()
-""",
-)
-S["stacked.py"] = (
-    "net",
-    """
-import tensorflow as tf
-layers = tf.keras.layers
-def cell(n): return layers.LSTMCell(n)
-cells = layers.StackedRNNCells([cell(n) for n in (16, 16)])
-net = tf.keras.Sequential([layers.Embedding(30, 8), layers.RNN(cells, return_sequences=True), layers.Dense(30)])
-optimizer = tf.keras.optimizers.Adam()
-loss_fn = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-@tf.function
-def train_step(x, y):
-    with tf.GradientTape() as tape:
-        loss = loss_fn(y, net(x))
-    optimizer.apply_gradients(zip(tape.gradient(loss, net.trainable_variables), net.trainable_variables))
-    return loss
-writer = tf.summary.create_file_writer("logs")
-for epoch in range(10):
-    for x, y in []:
-        train_step(x, y)
 """,
 )
 S["strategy.py"] = (
@@ -456,6 +336,6 @@ def test_a_script_with_settings_and_a_vocabulary_runs(user):
         code,
         "import os\nos.remove('input.txt')\ndef made(): return len(chars), cfg.model.units, cfg.model.layers\n",
     )
-    with Builder(spec=spec)._running(Builder(spec=spec)._slice) as module:
+    with Builder(spec=spec)._running() as module:
         assert module.made() == (7, 16, 2)
     assert (user.folder / "input.txt").exists()

@@ -2,154 +2,83 @@
 
 # ruff: noqa: E501 - code in one line reads as a table
 
-import json
 import sys
 from itertools import cycle
 
 import pytest
 
-from rnneval.checkpoints.usercode import Builder, neighbours, parse_arguments
+from rnneval.checkpoints.usercode import Builder, parse_arguments
 from rnneval.checkpoints.usercode.builder import run_slice
 from rnneval.checkpoints.usercode.plan import plan
 from rnneval.errors import CheckpointError
-from tests.usercode.tutorial import CELLS, NOTEBOOK, SCRIPT
+from tests.usercode.tutorial import SCRIPT
 
 # Every way to write `canary`, or to train, download, delete or start a process, as the value of `made`.
 WRITING = {
     "open": "made = open('canary', 'w')",
-    "open by keyword": "made = open('canary', mode='a')",
-    "open exclusively": "made = open('canary', 'xb')",
-    "open for both": "made = open('canary', 'r+')",
     "computed mode": "mode = 'w'\nmade = open('canary', mode)",
     "mode in a map": "made = open('canary', **{'mode': 'w'})",
-    "io": "import io\nmade = io.open('canary', 'w')",
     "codecs": "import codecs\nmade = codecs.open('canary', 'w', 'utf-8')",
-    "gzip": "import gzip\nmade = gzip.open('canary', 'wb')",
     "other name": "o = open\nmade = o('canary', 'w')",
-    "builtins": "import builtins\nmade = builtins.open('canary', 'w')",
     "__builtins__": "made = __builtins__.open('canary', 'w')",
     "with": "with open('canary', 'w') as made:\n    pass",
     "path": "from pathlib import Path\nmade = Path('canary').write_text('x')",
-    "path open": "from pathlib import Path\nmade = Path('canary').open('w')",
-    "path touch": "import pathlib\nmade = pathlib.Path('canary').touch()",
-    "path mkdir": "import pathlib\nmade = pathlib.Path('canary').mkdir()",
     "path replace": "import pathlib\np = pathlib.Path('train.py')\nmade = p.replace('canary')",
     "method not called here": "from pathlib import Path\nf = Path('canary').write_text\nmade = list(map(f, ['x']))",
-    "system": "import os\nmade = os.system('touch canary')",
     "system by from": "from os import system as s\nmade = s('touch canary')",
-    "system in a lambda": "import os\nmade = (lambda: os.system('touch canary'))()",
     "system in a map": "import os\nmade = list(map(os.system, ['touch canary']))",
-    "system by getattr": "import os\nmade = getattr(os, 'system')('touch canary')",
     "system by a computed getattr": "import os\nmade = getattr(os, 'sys' + 'tem')('touch canary')",
     "system by import_module": "import importlib\nmade = importlib.import_module('os').system('touch canary')",
-    "system by __import__": "made = __import__('os').system('touch canary')",
     "system by sys.modules": "import sys, os\nmade = sys.modules['os'].system('touch canary')",
-    "system of another name": "import os\nx = os\nmade = x.system('touch canary')",
-    "posix": "import posix\nmade = posix.system('touch canary')",
     "popen": "import os\nmade = os.popen('touch canary').read()",
-    "os.open": "import os\nmade = os.open('canary', os.O_CREAT)",
-    "makedirs": "import os\nmade = os.makedirs('canary', exist_ok=True)",
     "remove": "import os\nmade = os.remove('train.py')",
-    "rename": "import os\nmade = os.rename('train.py', 'canary')",
-    "subprocess": "import subprocess\nmade = subprocess.run(['touch', 'canary'])",
     "subprocess by from": "from subprocess import check_output as c\nmade = c(['touch', 'canary'])",
-    "multiprocessing": "import multiprocessing as mp\nmade = mp.Process(target=print)",
     "process pool": "from concurrent.futures import ProcessPoolExecutor\nmade = ProcessPoolExecutor()",
     "shutil": "import shutil\nmade = shutil.copy('train.py', 'canary')",
-    "tempfile": "import tempfile\nmade = tempfile.mkdtemp(dir='.')",
-    "numpy save": "import numpy as np\nmade = np.save('canary', np.zeros(1))",
-    "numpy tofile": "import numpy as np\nmade = np.zeros(1).tofile('canary')",
     "numpy memmap": "import numpy as np\nmade = np.memmap('canary', 'uint8', 'w+', shape=(1,))",
-    "pickle": "import pickle\nmade = pickle.dump(1, f)",
     "h5py": "import h5py\nmade = h5py.File('canary', 'w')",
-    "zip": "import zipfile\nmade = zipfile.ZipFile('canary', 'w')",
-    "tar": "import tarfile\nmade = tarfile.open('canary', 'w:gz')",
-    "extract": "import zipfile\nmade = zipfile.ZipFile('a').extractall()",
-    "sqlite": "import sqlite3\nmade = sqlite3.connect('canary')",
-    "shelve": "import shelve\nmade = shelve.open('canary')",
     "logging": "import logging\nmade = logging.basicConfig(filename='canary')",
     "model.save": "m = object()\nmade = m.save('canary')",
-    "save_weights": "m = object()\nmade = m.save_weights('canary')",
     "save_model": "from keras.models import save_model\nm = object()\nmade = save_model(m, 'canary')",
-    "fit": "m = object()\nmade = m.fit([1])",
     "fit by getattr": "m = object()\nmade = getattr(m, 'fit')([1])",
-    "train_on_batch": "m = object()\nmade = [m.train_on_batch(1) for _ in range(3)]",
     "train of a library": "from textgenrnn import textgenrnn\nt = textgenrnn()\nmade = t.train_from_file('a')",
     "apply_gradients": "o = object()\nmade = o.apply_gradients([])",
     "loop with a tape": "import tensorflow as tf\nmade = 1\nwith tf.GradientTape() as t:\n    made = t.f(made)",
-    "checkpoint manager": "import tensorflow as tf\nmade = tf.train.CheckpointManager(None, 'canary', 1)",
     "file writer": "import tensorflow as tf\nmade = tf.summary.create_file_writer('canary')",
-    "tf write_file": "import tensorflow as tf\nmade = tf.io.write_file('canary', 'x')",
-    "gfile": "import tensorflow as tf\nmade = tf.io.gfile.GFile('canary', 'w')",
     "gfile copy": "from tensorflow.io import gfile\nmade = gfile.copy('train.py', 'canary')",
-    "csv": "import pandas as pd\nmade = pd.DataFrame().to_csv('canary')",
     "urlretrieve": "import urllib.request\nmade = urllib.request.urlretrieve('file:train.py', 'canary')",
-    "urlopen": "from urllib.request import urlopen\nmade = urlopen('file:train.py')",
-    "requests": "import requests\nmade = requests.get('http://localhost')",
-    "socket": "import socket\nmade = socket.create_connection(('localhost', 1))",
     "get_file": "import tensorflow as tf\nmade = tf.keras.utils.get_file('canary', 'file:train.py')",
     "keras dataset": "from tensorflow.keras.datasets import imdb\nmade = imdb.load_data()",
-    "exec": 'made = exec(\'open("canary", "w")\')',
     "eval": 'made = eval(\'open("canary", "w")\')',
-    "globals": "made = globals()['open']('canary', 'w')",
-    "input": "made = input()",
     "walrus": "if (made := open('canary', 'w')):\n    pass",
     "default argument": "def made(f=open('canary', 'w')): pass",
-    "decorator": "import os\n@os.system\ndef made(): pass",
     "class body": "class made:\n    f = open('canary', 'w')",
-    "comprehension": "made = [open(name, 'w') for name in ['canary']]",
     "f-string": 'made = f\'{open("canary", "w")}\'',
     "partial": "import functools\nw = functools.partial(open, mode='w')\nmade = w('canary')",
-    "changed object": "import os\nmade = {}\nmade['a'] = os.system('touch canary')",
-    "loop": "import os\nfor i in range(2):\n    made = os.system('touch canary')",
-    "while": "import os\nwhile os.system('touch canary'):\n    made = 1",
     "handler": "import os\ntry:\n    made = 1 / 0\nexcept ZeroDivisionError:\n    made = os.system('touch canary')",
-    "function": "import os\ndef f(): return os.system('touch canary')\nmade = f()",
     "function of a function": "import os\ndef f(): return os.system('touch canary')\ndef g(): return f()\nmade = g()",
     "local import": "def f():\n    from os import system\n    return system('touch canary')\nmade = f()",
     "builder that fits": "def made():\n    m = object()\n    m.fit([1])\n    return m",
-    "object": "import os\nclass A:\n    def f(self): os.system('touch canary')\na = A()\nmade = a.f()",
     "function in a table": "import os\ndef f(): os.system('touch canary')\nt = {'a': f}\nmade = t['a']()",
-    "alias of a function": "import os\ndef f(): os.system('touch canary')\ng = f\nmade = g()",
     "callback": "import os\ndef f(x): os.system('touch canary')\nmade = list(map(f, [1]))",
-    "made object": "import os\nclass A:\n    def __init__(self): os.system('touch canary')\nmade = A()",
     "method of a made object": "import os\nclass A:\n    def __init__(self): self.f()\n    def f(self): os.system('touch canary')\nmade = A()",
     "base of a made object": "import os\nclass A:\n    def __init__(self): os.system('touch canary')\nclass B(A): pass\nmade = B()",
-    "subclass hook": "import os\nclass A:\n    def __init_subclass__(cls): os.system('touch canary')\nclass made(A): pass",
-    "metaclass": "import os\nclass M(type):\n    def __new__(m, *a): os.system('touch canary')\nclass made(metaclass=M): pass",
-    "operator": "import os\nclass A:\n    def __add__(self, o): os.system('touch canary')\nmade = A() + 1",
     "property": "import os\nclass A:\n    @property\n    def f(self): os.system('touch canary')\nmade = A().f",
-    "fallback attribute": "import os\nclass A:\n    def __getattr__(self, n): os.system('touch canary')\nmade = A().any",
-    "memmap without a mode": "import numpy as np\nmade = np.memmap('canary', 'uint8')",
-    "map of open": "made = list(map(open, ['canary'], ['w']))",
     "map of a method": "from pathlib import Path\nmade = list(map(Path('canary').touch, [0o600]))",
-    "map of gfile": "import tensorflow as tf\nmade = list(map(tf.io.gfile.remove, ['train.py']))",
-    "decoy attribute": "from pathlib import Path\nclass A: pass\nA.touch = 1\nmade = Path('canary').touch()",
-    "cache of a data set": "import tensorflow as tf\nmade = tf.data.Dataset.range(3).cache('canary')",
     "pickle load": "import pickle\nwith open('train.py', 'rb') as f:\n    made = pickle.load(f)",
-    "numpy load": "import numpy as np\nmade = np.load('a.npy', allow_pickle=True)",
     "load_model": "from keras.models import load_model\nmade = load_model('a.keras')",
-    "optimizer": "import keras\no = keras.optimizers.Adam()\nmade = o.apply([1], [2])",
     "key function": "import os\nmade = sorted(['touch canary'], key=os.system)",
     "module in a list": "import os\nmade = [os][0].system('touch canary')",
-    "module of a module": "import re\nmade = [re.enum][0].sys.modules['os'].system('touch canary')",
     "frame": "made = (i for i in ()).gi_frame.f_builtins['exec']",
-    "subclasses": "made = ().__class__.__base__.__subclasses__()",
     "globals of a function": "def f(): pass\nmade = f.__globals__",
-    "method caller": "import operator, pathlib\nmade = operator.methodcaller('touch')(pathlib.Path('canary'))",
-    "formatter": "import string\nmade = string.Formatter().get_field('0.__class__', [1], {})",
     "changed module": "import numpy as np\nnp.zeros = print\nmade = np.zeros(1)",
     "py_function": "import tensorflow as tf\nmade = tf.py_function(print, [], tf.int32)",
     "Lambda": "import os, keras\nmade = keras.layers.Lambda(lambda x: os.system('touch canary'))",
-    "file type of argparse": "import argparse\nmade = argparse.FileType('w')('canary')",
     "opener": "import os\nmade = open('canary', opener=lambda p, f: os.open(p, os.O_CREAT))",
     "star import": "from os import *\nmade = system('touch canary')",
     "many meanings": "import os\nf = os.system\n"
     + "".join(f"f = {i}\n" for i in range(12))
     + "if f:\n    f = os.system\nmade = f('touch canary')",
-    "exit": "import os\nmade = os._exit(3)",
-    "thread": "import threading\nmade = threading.Thread(target=print).start()",
-    "method of a class": "import os\nclass A:\n    @staticmethod\n    def make(): os.system('touch canary')\nmade = A.make()",
 }
 
 
@@ -207,34 +136,20 @@ def test_a_builder_that_trains_or_saves_is_refused_by_name(user, case):
 
 
 READING = {
-    "open": "with open('train.py') as f:\n    made = f.read()",
-    "open to read": "with open('train.py', 'rb') as f:\n    made = f.read()",
     "open with a coding": "with open('train.py', 'r', encoding='utf-8') as f:\n    made = f.read()",
-    "open keyword": "with open('train.py', mode='rt') as f:\n    made = f.read()",
     "path": "from pathlib import Path\nmade = Path('train.py').read_text()",
-    "path open": "from pathlib import Path\nwith Path('train.py').open() as f:\n    made = f.read()",
     "names of a folder": "from pathlib import Path\nmade = [p.name for p in Path('.').glob('*.py')]",
-    "json": "import json\nmade = json.loads('[1]')",
-    "dumps": "import json\nmade = json.dumps([1])",
     "replace": "made = 'abc'.replace('a', 'b')",
     "environment": "import os\nmade = os.path.join(os.getcwd(), os.environ.get('HOME', ''))",
-    "which": "import shutil\nmade = shutil.which('python')",
-    "list methods": "made = [1]\nmade.append(2)\nmade.remove(1)",
     "main guard": "import os\nmade = 1\nif __name__ == '__main__':\n    os.system('touch canary')",
     "own function": "def clean(t):\n    return ' '.join(w for w in t.lower().split() if w)\nmade = clean('A  b')",
     "own class": "class A:\n    def __init__(self, n): self.n = n\n    def twice(self): return 2 * self.n\nmade = A(3).twice()",
     "dataclass": "from dataclasses import dataclass, field\n@dataclass\nclass A:\n    n: int = 3\n    l: list = field(default_factory=list)\nmade = A(n=4).n",
-    "named tuple": "from collections import namedtuple\nA = namedtuple('A', 'n m')\nmade = A(3, 4).n",
     "enum": "import enum\nclass E(enum.Enum):\n    A = 1\nmade = E.A.value",
     "own decorator": "def keep(f): return f\n@keep\ndef g(): return 3\nmade = g()",
-    "regular expression": "import re\nmade = re.sub(r'\\s+', ' ', 'a  b')",
-    "counter": "from collections import Counter\nmade = Counter('hello').most_common(2)",
     "numpy": "import numpy as np\nmade = np.array(sorted(set('ab'))).astype(str).tolist()",
-    "generator": "import numpy as np\nmade = np.random.default_rng(0).normal(size=3)",
-    "namespace": "from types import SimpleNamespace\nargs = SimpleNamespace(units=3)\nmade = args.units + 1",
     "table of functions": "def f(): return 1\nt = {'a': f}\nmade = t['a']()",
     "nested function": "def f():\n    def g(): return 3\n    return g()\nmade = f()",
-    "time": "import time, datetime\nmade = (time.time(), datetime.datetime.now().isoformat())",
 }
 
 
@@ -266,13 +181,6 @@ def test_the_refusal_of_the_tutorials_model(user):
     assert "--builder-global path_to_file=FILE, --builder-global vocab_size=VALUE" in said
 
 
-def test_the_refusal_in_a_notebook_names_cell_and_line(user):
-    (user.folder / "t.ipynb").write_text(NOTEBOOK)
-    with pytest.raises(CheckpointError, match=r"t\.ipynb, cell 4, line 2 downloads shakespeare"):
-        plan(f"{user.folder / 't.ipynb'}:model")
-    assert user.files() == {"t.ipynb"}
-
-
 def test_a_name_that_exec_would_bind_is_asked_for(user):
     spec = user.spec("made", "exec('size = 3')\nmade = [size]\n")
     with pytest.raises(
@@ -280,10 +188,6 @@ def test_a_name_that_exec_would_bind_is_asked_for(user):
     ):
         Builder(spec=spec).build(None)
     assert plan(spec, {"size": 3}).lines() == [2]
-
-
-def test_an_unneeded_exec_is_left_out(user):
-    assert plan(user.spec("made", "exec('1 / 0')\nmade = 3")).lines() == [2]
 
 
 NEIGHBOURS = {
@@ -309,17 +213,6 @@ def test_of_a_neighbour_only_what_is_allowed_runs(user, forgotten, case, top):
     user.write(f"size = 3\n{top}\nif __name__ == '__main__':\n    open('canary', 'w')\n", name="other_7.py")
     user.write("import other_7\n", name="between_7.py")
     assert Builder(spec=user.spec("x", NEIGHBOURS[case])).numbers()["x"] == 3
-    assert "canary" not in user.files()
-
-
-@pytest.mark.parametrize(
-    "code",
-    ["from other_7 import size\nx = size", "import other_7\nx = other_7.size", "from other_7 import *\nx = size"],
-)
-def test_a_value_of_a_neighbour_that_may_not_be_made(user, forgotten, code):
-    user.write("import os\nsize = os.system('touch canary')\n", name="other_7.py")
-    with pytest.raises(CheckpointError, match=r"(other_7\.py:2 calls os\.system|name 'size' is not defined)"):
-        Builder(spec=user.spec("x", code)).numbers()
     assert "canary" not in user.files()
 
 
@@ -368,33 +261,9 @@ def test_a_file_of_keras_cache_is_found_and_not_downloaded(user, monkeypatch):
     assert user.value("made", code) == "abc"
 
 
-def test_a_notebook_file_without_code(user):
-    (user.folder / "n.ipynb").write_text(json.dumps({"cells": []}))
-    with pytest.raises(CheckpointError, match="there is no x in it; there is nothing callable"):
-        plan(f"{user.folder / 'n.ipynb'}:x")
-    (user.folder / "n.ipynb").write_text("no json")
-    with pytest.raises(CheckpointError, match="not a notebook"):
-        plan(f"{user.folder / 'n.ipynb'}:x")
-
-
-def test_the_tutorials_pieces_are_whole():
-    assert "\n".join(CELLS) == SCRIPT
-
-
 def test_a_value_that_is_given_clears_the_alias_of_a_refused_module(user):
     spec = user.spec("made", "import wandb\nconfig = wandb.config\nmade = config['units'] + config.emb")
     with pytest.raises(CheckpointError, match=r"uses wandb\.config.*--builder-global config=VALUE"):
         plan(spec)
     given = parse_arguments(["config={'units': 3, 'emb': 4}"])
     assert run_slice(plan(spec, given)).made == 7
-
-
-def test_a_neighbour_is_read_once_for_all_names_of_a_file(user, monkeypatch):
-    user.write("def load(): return 3\n", name="data_7.py")
-    code = "from data_7 import load\n" + "".join(f"def f{i}(n=load()): return n\n" for i in range(5))
-    read, real = [], neighbours.read_source
-    monkeypatch.setattr(neighbours, "read_source", lambda path, *more: read.append(path.name) or real(path, *more))
-    assert {"f0", "f4"} <= {
-        name for unit in plan(user.spec("f0", code), everything=True).units for name in unit.names.binds
-    }
-    assert read == ["data_7.py"]

@@ -36,7 +36,6 @@ _MISTAKES = re.compile(r"fit|fit_generator|partial_fit|train_on_batch|apply_grad
 _READING = re.compile(r"r?[bt]?|[bt]r|rU")
 _REACHING = re.compile(r"__\w+|(gi|cr|ag|tb)_\w+|f_(back|builtins|globals|locals|code)")
 _FRAMEWORKS = (OWN, "builtins.", "keras.", "tensorflow.", "tf_keras.", "torch.nn.", "abc.", "typing.")
-_TYPES = (ast.Name, ast.Attribute, ast.Subscript, ast.Constant, ast.BinOp, ast.BitOr, ast.Tuple, ast.List, ast.Load)
 _PLACES = ("os.environ", "sys.path")  # what the slice may change of other modules, beside the register of Keras
 _KERAS = re.compile(r"(tensorflow\.(compat\.v1\.)?|tensorflow\.python\.|tf_)keras\.|keras\.(api|src|engine)\.")
 DOWNLOADS = "downloads"
@@ -57,7 +56,7 @@ def first_refused(source: UserSource, units: Iterable[CodeUnit], neighbours: Nei
     rule = _Rule(neighbours)
     for unit in units:
         try:
-            rule.unit(source, unit)
+            rule.statement(source, unit.header, source.scope)
         except Refusal as found:
             found.unit = unit
             return found
@@ -85,21 +84,13 @@ class _Rule:
         self._neighbours, self._trusted = neighbours, trusted
         self._seen: set[object] = set()
 
-    def unit(self, source: UserSource, unit: CodeUnit) -> None:
-        """Refuse a unit of the slice that is not allowed."""
-        self.statement(source, unit.header, source.scope)
-
     def statement(self, source: UserSource, node: ast.AST, scope: Scope) -> None:
         """Refuse a statement that is not allowed, or runs what is not."""
         if isinstance(node, ast.Import | ast.ImportFrom):
             return  # of the user's own files only what is allowed is run when they are imported
         if isinstance(node, Function):
-            defaults = [*node.args.defaults, *(each for each in node.args.kw_defaults if each is not None)]
-            for each in [*node.decorator_list, *defaults]:
+            for each in [*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)]:
                 self.value(source, each, scope)
-            for argument in ast.walk(node.args):
-                self._annotation(source, getattr(argument, "annotation", None), scope)
-            self._annotation(source, node.returns, scope)
             return
         if isinstance(node, ast.ClassDef):
             self._class_body(source, node, scope)
@@ -109,23 +100,12 @@ class _Rule:
             if isinstance(node, ast.Assign) and self._is_alias(node, scope):
                 return
         for child in ast.iter_child_nodes(node):
-            if isinstance(node, ast.AnnAssign) and child is node.annotation:
-                self._annotation(source, child, scope)
-            elif isinstance(child, ast.expr):
-                self.value(source, child, scope)
-            else:
+            if not isinstance(child, ast.expr):
                 self.statement(source, child, scope)
-
-    def _annotation(self, source: UserSource, node: ast.expr | None, scope: Scope) -> None:
-        """Refuse an annotation that is more than names of types: Python evaluates it."""
-        for each in ast.walk(node) if node is not None else ():
-            if isinstance(each, ast.Name) and f"{OWN}{each.id}" in scope.full_names(each):
-                self._mention(source, each, scope)
-            elif not isinstance(each, _TYPES):
-                self.value(source, each, scope)
+            elif child is not getattr(node, "annotation", None):
+                self.value(source, child, scope)
 
     def _targets(self, source: UserSource, node: ast.AST, scope: Scope) -> None:
-        """Refuse to change attributes and items of anything but values that the user's own code made."""
         for target in ast.walk(node):
             if isinstance(target, ast.Attribute | ast.Subscript) and isinstance(target.ctx, ast.Store | ast.Del):
                 for name in scope.full_names(target.value):
@@ -141,17 +121,12 @@ class _Rule:
     def _class_body(self, source: UserSource, node: ast.ClassDef, scope: Scope) -> None:
         for each in [*node.decorator_list, *(keyword.value for keyword in node.keywords)]:
             self.value(source, each, scope)
-        bases = {name for base in node.bases for name in scope.full_names(base)}
         for base in node.bases:
             if not any(name.startswith(OWN) for name in scope.full_names(base)):
                 self.value(source, base, scope)
-        for name in bases:
-            self._own_methods(source, name.removeprefix(OWN).partition(".")[0], ("__init_subclass__",))
         inside = Scope(node.body, source.package, scope)
         for statement in node.body:
             self.statement(source, statement, inside)
-            if isinstance(statement, Function) and any(name.startswith("enum.") for name in bases):
-                self._body(source, statement, scope)  # members are made by the class's own methods
 
     def value(self, source: UserSource, node: ast.AST, scope: Scope) -> None:
         """Refuse an expression that is not allowed."""
@@ -206,8 +181,6 @@ class _Rule:
         if is_download(name):
             self._downloads(source, node)
             return
-        if last == "print" and any(each.arg in {"file", "output_stream", None} for each in node.keywords):
-            raise Refusal(source, node, "prints to a file")
         if last == "replace" and name.startswith(UNKNOWN) and len(node.args) < 2:
             raise Refusal(source, node, "calls replace with one argument, which may move a file")
         if not own and not _is_allowed(name, called=True):
@@ -282,7 +255,7 @@ class _Rule:
             foreign = not all(base.startswith(_FRAMEWORKS) for base in bases)  # its base may call any method
             for each in (each for each in node.body if isinstance(each, Function)):
                 made = foreign or each.name.startswith("__") or each.name in _LISTS["when_made"] or each.decorator_list
-                if each.name in more or (made and more != ("__init_subclass__",)):
+                if each.name in more or made:
                     self._body(source, each, source.scope)
             for base in bases:
                 found = (source, base.removeprefix(OWN)) if base.startswith(OWN) else self._neighbours.split(base)
@@ -290,7 +263,6 @@ class _Rule:
                     self._own_methods(*found, more)
 
     def _body(self, source: UserSource, node: Function, outer: Scope) -> None:
-        """Look at the body of a function, and of the functions and classes inside of it."""
         if node in self._seen:
             return
         self._seen.add(node)
@@ -304,7 +276,6 @@ class _Rule:
 
 
 def _reads(node: ast.Call, position: int) -> bool:
-    """Return whether a call opens a file to read it; `position` is that of the mode."""
     if any(isinstance(each, ast.Starred) for each in node.args):
         return False
     if any(each.arg is None or each.arg == "opener" for each in node.keywords):

@@ -11,13 +11,12 @@ import hashlib
 import importlib.util
 import inspect
 import linecache
-import shlex
 import sys
 import traceback
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -40,7 +39,6 @@ from rnneval.options import OpeningGroup
 from rnneval.text import Vocabulary
 
 T = TypeVar("T")
-_MAKERS = ("__new__", "__init__")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +53,7 @@ class Builder:
 
     def __post_init__(self) -> None:
         target, _ = split_spec(self.spec)
-        if self.values and self.runs_everything:
+        if self.values and (self.run_module or not is_file(self.spec)):
             what = "--run-module runs all statements" if self.run_module else f"{target} is imported as a whole"
             raise UsageError(f"--builder-global stands in place of a statement of FILE.py or FILE.ipynb, and {what}")
 
@@ -77,11 +75,10 @@ class Builder:
             CheckpointError: the code may not be run, cannot be run, found or called, or returns no model; the message
                 says which.
         """
-        name = split_spec(self.spec)[1]
-        with self._running(self._slice) as module:
+        with self._running() as module:
             if seen is not None:
                 seen(vars(module))
-            named = _named(module, name, self.spec)
+            named = _named(module, self.spec)
             if _is_model(named):
                 if self.arguments:
                     raise CheckpointError(
@@ -100,11 +97,6 @@ class Builder:
             raise CheckpointError(f"builder {self.spec} returned {_described(model)}: a model is needed")
         return model
 
-    @property
-    def runs_everything(self) -> bool:
-        """True if all statements are run, and none is searched for what it does."""
-        return self.run_module or not is_file(self.spec)
-
     def takes_vocabulary(self) -> bool:
         """Return whether the builder has a parameter `vocab_size` or `vocabulary` without a default."""
         return any(
@@ -115,8 +107,8 @@ class Builder:
 
     def parameters(self) -> Mapping[str, inspect.Parameter]:
         """Return the parameters of the named callable; a model has none."""
-        with self._running(self._slice) as module:
-            named = _named(module, split_spec(self.spec)[1], self.spec)
+        with self._running() as module:
+            named = _named(module, self.spec)
         return {} if _is_model(named) else _parameters(named)
 
     def numbers(self) -> dict[str, int]:
@@ -124,23 +116,17 @@ class Builder:
         if self._slice is None:
             return {}
         bound = {name for unit in self._slice.units for name in unit.names.binds} | set(self.values)
-        with self._running(self._slice) as module:
+        with self._running() as module:
             return {name: value for name, value in vars(module).items() if name in bound and type(value) is int}
 
     def everything(self) -> ModuleType:
         """Run the whole file or module but for statements that may not be run; NAME need not exist."""
-        with self._running(self._everything) as module:
+        with self._running(everything=True) as module:
             return module
 
-    def preflight(self, *, everything: bool = False, offered: Container[str] = ()) -> None:
-        """Refuse code that `build` (or `everything`) may not run, or cannot call, before anything is run.
-
-        `offered` are arguments that it may be offered beside those of `--builder-arg`.
-        """
+    def preflight(self, *, everything: bool = False) -> None:
+        """Refuse code that `build` (or `everything`) may not run, before anything is run."""
         _ = self._everything if everything else self._slice
-        if not everything and self._source is not None:
-            known = _needed_of(self._source, split_spec(self.spec)[1])
-            _require_given(self.spec, [name for name in known if name not in self.arguments and name not in offered])
 
     def notes(self, *, everything: bool = False) -> tuple[str, ...]:
         """Return the assumptions: which lines were run, and what was left out; none for a module."""
@@ -174,22 +160,25 @@ class Builder:
         return plan(self.spec, self.values, everything=everything, source=self._source)
 
     @contextmanager
-    def _running(self, sliced: Slice | None) -> Iterator[ModuleType]:
+    def _running(self, *, everything: bool = False) -> Iterator[ModuleType]:
         """Run the code and yield its module.
 
         The user's file may import its neighbours, as it could when run as a script; no other code may.
         """
-        target, name = split_spec(self.spec)
-        what = f"importing {target} (which runs it)"
-        if sliced is not None and not self.run_module:
-            what = f"running what {name} needs of {target} ({sliced.shown_lines()})"
-        folder = str(Path(target).resolve().parent) if sliced is not None else str(Path.cwd())
+        (target, name), sliced = split_spec(self.spec), self._everything if everything else self._slice
+        folder = str(Path(target).resolve().parent if sliced is not None else Path.cwd())
+        in_part = sliced is not None and not self.run_module
         sys.path.insert(0, folder)
         try:
-            with nullcontext() if sliced is None or self.run_module else imported_in_part(run_in_part):
-                run = partial(importlib.import_module, target) if sliced is None else partial(run_slice, sliced)
-                with nullcontext() if sliced is None or self.run_module else no_effects():
-                    module = self._ran(run, f"{what} failed:")
+            with imported_in_part(run_in_part) if in_part else nullcontext():
+                what = f"importing {target} (which runs it)"
+                if sliced is not None and in_part:
+                    what = f"running what {name} needs of {target} ({sliced.shown_lines()})"
+                with no_effects() if in_part else nullcontext():
+                    module = self._ran(
+                        lambda: importlib.import_module(target) if sliced is None else run_slice(sliced),
+                        f"{what} failed:",
+                    )
                 yield module
         finally:
             with suppress(ValueError):  # the user's code may have changed the list
@@ -207,37 +196,21 @@ class Builder:
                 own = str(self._source.path.absolute())
                 for frame, number in traceback.walk_tb(error.__traceback__):
                     line = number if frame.f_code.co_filename == own else line
-                if isinstance(error, SyntaxError) and error.filename == own:
-                    line = error.lineno
-                where = f" ({self._source.place(line)})" if line else ""
-            raise CheckpointError(f"{what} {type_and_message(error)}{where}{self._advice(error)}") from error
+                where = f" ({self._source.place(line)}){self._advice(error)}" if line else ""
+            raise CheckpointError(f"{what} {type_and_message(error)}{where}") from error
 
     def _advice(self, error: BaseException) -> str:
-        """Return what to do about an error of code in a file; "" if that is not known."""
-        if self._source is None:
-            return ""
         if isinstance(error, NameError) and not self.run_module:
-            guarded = error.name in self._source.guarded
-            where = ', which is bound under if __name__ == "__main__" alone' if guarded else ""
-            return f"{where}: give --builder-global {error.name}=VALUE"
+            return f": give --builder-global {error.name}=VALUE"
         if isinstance(error, FileNotFoundError):
-            file, folder = error.filename, shlex.quote(str(self._source.path.parent))
-            if isinstance(file, str) and not Path(file).is_absolute():
-                return (
-                    f": the code reads {file} from the current folder: cd {folder} first, or give --builder-global "
-                    "NAME=VALUE in place of the statement that reads it"
-                )
+            return (
+                ": the code reads a file from the current folder: cd to the folder of the code first, or give "
+                "--builder-global NAME=VALUE in place of the statement that reads it"
+            )
         if isinstance(error, SystemExit):
             return (
                 ": the code ends here, as argparse does on the command line of another program: give --builder-global "
                 "NAME=VALUE in place of the statement, such as \"args={'units': 128}\""
-            )
-        if isinstance(error, ImportError) and "relative import" in str(error):
-            path = self._source.path.resolve()
-            spec = f"{path.parent.name}.{path.stem}:{split_spec(self.spec)[1]}"
-            return (
-                ": a file of a package is imported as a whole, with all that it trains and writes: "
-                f"cd {shlex.quote(str(path.parent.parent))} first, and give --builder {spec}"
             )
         return ""
 
@@ -267,8 +240,14 @@ def reads_checkpoint(spec: str) -> bool:
         source = read_source(Path(target if found is None else found.origin or ""))
     except (CheckpointError, ImportError, ValueError):
         return False  # the message comes when the builder is run
-    named = [unit.node for unit in source.definitions.get(name, ()) if isinstance(unit.node, ast.FunctionDef)]
-    return any("checkpoint" in _needed(node.args) for node in named[-1:])
+    made = [unit.node for unit in source.definitions.get(name, ()) if isinstance(unit.node, ast.FunctionDef)]
+    if not made:
+        return False
+    given = made[-1].args
+    positional = [*given.posonlyargs, *given.args]
+    needed = positional[: len(positional) - len(given.defaults)]
+    needed += [each for each, default in zip(given.kwonlyargs, given.kw_defaults, strict=True) if default is None]
+    return any(each.arg == "checkpoint" for each in needed)
 
 
 class GivenSettings(dict[str, Any]):
@@ -362,27 +341,6 @@ def run_in_part(path: Path, package: str, module: ModuleType) -> None:
     exec(code, module.__dict__)  # noqa: S102 - the user's own code, of which this may run
 
 
-def _needed(arguments: ast.arguments) -> list[str]:
-    """Return the names of parameters without a default."""
-    placed = [*arguments.posonlyargs, *arguments.args]
-    plain = placed[: len(placed) - len(arguments.defaults)]
-    named = [arg for arg, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if default is None]
-    return [arg.arg for arg in (*plain, *named)]
-
-
-def _needed_of(source: UserSource, name: str) -> list[str]:
-    """Return what a function or the `__init__` of a class needs, as far as its source alone says it for certain."""
-    bound = [unit.node for unit in source.units if name in unit.names.binds | unit.names.binds_later]
-    node = bound[0] if len(bound) == 1 else None
-    if isinstance(node, ast.FunctionDef) and not node.decorator_list:
-        return _needed(node.args)
-    if isinstance(node, ast.ClassDef) and not node.decorator_list and not node.keywords:
-        made = [each for each in node.body if isinstance(each, ast.FunctionDef) and each.name in _MAKERS]
-        if len(made) == 1 and made[0].name == "__init__" and not made[0].decorator_list:
-            return _needed(made[0].args)[1:]
-    return []
-
-
 def _is_model(value: Any) -> bool:
     """Return whether a value is a layer of Keras or a module of TensorFlow; neither is imported to find out."""
     keras, tensorflow = sys.modules.get("keras"), sys.modules.get("tensorflow")
@@ -391,8 +349,9 @@ def _is_model(value: Any) -> bool:
     )
 
 
-def _named(module: ModuleType, name: str, spec: str) -> Any:
+def _named(module: ModuleType, spec: str) -> Any:
     named: Any = module
+    name = split_spec(spec)[1]
     for part in name.split("."):
         if not hasattr(named, part):
             own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
@@ -432,11 +391,6 @@ def _arguments(named: Any, spec: str, given: Mapping[str, Any], vocabulary: Voca
         and name not in arguments
         and parameter.kind in {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
     ]
-    _require_given(spec, missing)
-    return arguments
-
-
-def _require_given(spec: str, missing: Sequence[str]) -> None:
     if missing:
         plain = [name for name in missing if name not in {"vocab_size", "vocabulary"}]
         ways = [f"give {' '.join(f'--builder-arg {name}=…' for name in plain)}"] if plain else []
@@ -444,6 +398,7 @@ def _require_given(spec: str, missing: Sequence[str]) -> None:
             from_text = "give --vocab FILE or --vocab-from TEXT, from which it is known"
             ways.append(f"{from_text} (or --builder-arg vocab_size=…)")
         raise CheckpointError(f"builder {spec} needs {', '.join(missing)}: {' and '.join(ways)}")
+    return arguments
 
 
 def _described(value: Any) -> str:

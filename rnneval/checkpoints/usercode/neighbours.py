@@ -79,7 +79,6 @@ def _is_users(folder: Path) -> bool:
 
 
 def _file_of(folder: Path, parts: Sequence[str]) -> Path | None:
-    """Return the file of a module below a folder."""
     base = folder.joinpath(*parts)
     return next((path for path in (base / "__init__.py", base.with_suffix(".py")) if path.is_file()), None)
 

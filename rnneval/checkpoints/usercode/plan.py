@@ -9,7 +9,7 @@ import copy
 import difflib
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,9 +26,8 @@ from rnneval.checkpoints.usercode.source import (
     UserSource,
     bodies_of,
     grouped,
-    header_of,
-    is_main_guard,
     read_source,
+    with_bodies,
 )
 from rnneval.errors import CheckpointError, UsageError
 
@@ -105,10 +104,8 @@ class Slice:
             made: list[ast.stmt] = []
             for node in body:
                 unit = by_node.get(node)
-                if is_main_guard(node):
-                    made += pruned(getattr(node, "orelse", []))
-                elif unit is not None:
-                    made.append(_pruned_block(node, pruned) if bodies_of(node) else node)
+                if unit is not None:
+                    made.append(with_bodies(node, pruned) if bodies_of(node) else node)
                     for name in sorted(unit.names.binds & set(self.given)):
                         bound = ast.parse(f"{name} = {VALUES}[{name!r}]").body[0]  # its given value again
                         made.append(ast.increment_lineno(bound, node.lineno - 1))
@@ -119,24 +116,6 @@ class Slice:
             if isinstance(node, ast.Call) and any(map(is_download, self.source.scope.full_names(node.func))):
                 node.func = ast.copy_location(ast.Name(id=CACHED, ctx=ast.Load()), node.func)
         return ast.fix_missing_locations(module)
-
-
-def _pruned_block(node: ast.stmt, pruned: Callable[[Sequence[ast.stmt]], list[ast.stmt]]) -> ast.stmt:
-    """Return a block whose bodies hold only what is needed."""
-    made: Any = header_of(node)
-    empty: list[ast.stmt] = [ast.copy_location(ast.Pass(), node)]
-    parts: list[tuple[Any, Any]] = [(made, node)] if hasattr(made, "body") else []
-    for name in ("handlers", "cases"):
-        parts += zip(getattr(made, name, ()), getattr(node, name, ()), strict=True)
-    for own, given in parts:
-        own.body = pruned(given.body) or empty
-    for name in ("orelse", "finalbody"):
-        if getattr(node, name, None):
-            setattr(made, name, pruned(getattr(node, name)))
-    if isinstance(made, ast.Try | ast.TryStar) and not made.handlers and not made.finalbody:
-        made.finalbody = empty
-    block: ast.stmt = made
-    return block
 
 
 def is_file(spec: str) -> bool:
@@ -186,7 +165,7 @@ def plan(
 def _plan(spec: str, source: UserSource, given: Mapping[str, Any], *, everything: bool) -> Slice:
     name = split_spec(spec)[1]
     first = name.partition(".")[0]
-    bound = {each for unit in source.units for each in unit.names.binds | unit.names.binds_later}
+    bound = {each for unit in source.units for each in unit.names.binds}
     mentioned = bound.union(*(unit.names.reads | unit.names.reads_later for unit in source.units))
     for each in given:
         if each not in mentioned:
@@ -217,7 +196,6 @@ def _slice_for(source: UserSource, name: str, given: Mapping[str, Any]) -> Slice
 
 
 def _joined(first: Slice, *others: Slice, notes: Iterable[str] = ()) -> Slice:
-    """Return the units of several slices of one file as one."""
     kept = dict(first.kept)
     for other in others:
         kept = {**other.kept, **kept}
@@ -237,13 +215,12 @@ class _Closure:
         self._waiting: list[CodeUnit] = []
         self._unresolved: set[str] = set()
         self._touching = grouped((name, unit) for unit in source.units for name in unit.names.binds | unit.changes)
-        self._bound_by_call = {name for unit in source.units for name in unit.names.binds_later}
 
     def reaching(self, name: str, when: tuple[int, int] | None) -> Iterator[CodeUnit]:
         """Yield the units that bind or change a name; before a time, back to the last that binds it in any case."""
         touching = [] if name in self._given else self._touching.get(name, [])
         # A name that only later statements bind is still theirs: a loop, or a function that is called later.
-        if not any(name in unit.names.binds for unit in touching) and not {name} & {*self._bound_by_call, *self._given}:
+        if name not in self._given and not any(name in unit.names.binds for unit in touching):
             self._unresolved |= {name} - _ALWAYS
         for unit in reversed([unit for unit in touching if when is None or unit.order < when]):
             if isinstance(unit.node, ast.Delete) and name in {ast.unparse(each) for each in unit.node.targets}:
@@ -348,7 +325,6 @@ def _with_settings(sliced: Slice) -> Slice:
 
 
 def _with_definitions(sliced: Slice) -> Slice:
-    """Add every class and function at the top level that may be run."""
     nodes = [unit.node for unit in sliced.source.units if unit not in sliced.kept]
     names = [node.name for node in nodes if isinstance(node, Function | ast.ClassDef)]
     parts = [_slice_for(sliced.source, name, sliced.given) for name in names]

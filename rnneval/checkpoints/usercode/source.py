@@ -1,7 +1,7 @@
 """The user's file as units: the statements of its top level, those inside of blocks each by itself.
 
 Of every unit the names that it binds and reads are known, what these mean, and the objects and settings that it
-changes. NameUse are taken from a statement's bytecode: the compiler decides what is local and what is global, so that
+changes. Names are taken from a statement's bytecode: the compiler decides what is local and what is global, so that
 closures, comprehensions, `global` and annotations that are not evaluated mean what Python makes of them.
 """
 
@@ -10,7 +10,7 @@ import builtins
 import copy
 import dis
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from rnneval.records.paths import read_regular
 T = TypeVar("T")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Block = ast.If | ast.For | ast.AsyncFor | ast.While | ast.With | ast.AsyncWith | ast.Try | ast.TryStar | ast.Match
+_LATER = ("orelse", "finalbody")
 LOOPS = (ast.For, ast.AsyncFor, ast.While)
 BLOCK_ENDINGS = (ast.Break, ast.Continue, ast.Raise)
 """Statements that end a block early: they stay where their block stays."""
@@ -40,11 +41,7 @@ _CHANGING = re.compile(
     r"|read|read_dict|read_string|seek|assign"
 )
 """Methods that change their object; not `fit`, `compile` and `load_weights`, since weights come from a file."""
-_PARTS = frozenset(("get", "setdefault", "items", "values", "get_layer"))  # methods that return a part of their object
-_CHANGING_FUNCTIONS = frozenset((
-    "builtins.setattr", "builtins.delattr", "random.shuffle", "numpy.random.shuffle", "heapq.heapify", "heapq.heappush",
-    "heapq.heappop", "bisect.insort", "bisect.insort_left", "bisect.insort_right", "operator.setitem",
-))  # fmt: skip
+_CHANGING_FUNCTIONS = frozenset(("builtins.setattr", "builtins.delattr", "random.shuffle", "numpy.random.shuffle"))
 """Functions that change their first argument."""
 _SETTING = re.compile(
     r"(keras|tensorflow|tf_keras)\.([\w.]+\.)?(set_|enable_|disable_|experimental_enable_|experimental_set_)\w+"
@@ -62,7 +59,6 @@ class NameUse:
     reads: set[str] = field(default_factory=set)  # names that are read when the statement runs
     reads_later: set[str] = field(default_factory=set)
     """Names that are read when a function made by the statement is called."""
-    binds_later: set[str] = field(default_factory=set)  # names that such a function declares `global` and binds
 
 
 def grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
@@ -96,12 +92,10 @@ def _add_names(code: CodeType, names: NameUse, *, later: bool) -> None:
         name = instruction.argval
         if instruction.opname in _LOADS and name not in own:
             (names.reads_later if later else names.reads).add(name)
-        elif instruction.opname == "STORE_GLOBAL" or (
-            instruction.opname == "STORE_NAME" and code.co_name == "<module>"
-        ):
-            (names.binds_later if later else names.binds).add(name)
-        elif instruction.opname == "STORE_NAME":
+        elif instruction.opname == "STORE_NAME" and code.co_name != "<module>":
             own.add(name)
+        elif instruction.opname in ("STORE_NAME", "STORE_GLOBAL") and not later:
+            names.binds.add(name)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             _add_names(constant, names, later=later)
@@ -114,21 +108,21 @@ def header_of(node: ast.stmt) -> ast.stmt:
     for x in y:
         pass
     """
-    if not isinstance(node, Block):
-        return node
-    made, empty = copy.copy(node), [ast.copy_location(ast.Pass(), node)]
-    if isinstance(made, ast.Match):
-        made.cases = [ast.match_case(pattern=case.pattern, guard=case.guard, body=[*empty]) for case in made.cases]
-        return made
-    made.body = [*empty]
-    if isinstance(made, ast.Try | ast.TryStar):
-        made.handlers = [copy.copy(each) for each in made.handlers]
-        for handler in made.handlers:
-            handler.body = [*empty]
-        made.finalbody = [] if made.handlers else [*empty]
-    if not isinstance(made, ast.With | ast.AsyncWith):
-        made.orelse = []
-    return made
+    return with_bodies(node, lambda _: []) if isinstance(node, Block) else node
+
+
+def with_bodies(node: T, change: Callable[[list[ast.stmt]], list[ast.stmt]]) -> T:
+    """Return a block whose lists of statements are changed; where Python needs a statement, it is `pass`."""
+    made: Any = copy.copy(node)
+    for name in ("handlers", "cases"):
+        setattr(made, name, [with_bodies(each, change) for each in getattr(node, name, ())])
+    for name in ("body", "orelse", "finalbody"):
+        setattr(made, name, change(getattr(node, name, [])))
+    made.body = made.body or [ast.Pass(lineno=1, col_offset=0)]
+    if isinstance(made, ast.Try | ast.TryStar) and not made.handlers and not made.finalbody:
+        made.finalbody = [ast.Pass(lineno=1, col_offset=0)]
+    block: T = made
+    return block
 
 
 def run_at_once(node: ast.AST) -> Iterator[ast.AST]:
@@ -143,36 +137,21 @@ def run_at_once(node: ast.AST) -> Iterator[ast.AST]:
         if isinstance(node, Function):
             defaults = [*node.args.defaults, *(each for each in node.args.kw_defaults if each is not None)]
             waiting += [*node.decorator_list, *defaults]
-        elif isinstance(node, ast.If) and is_main_guard(node):
-            waiting += node.orelse
         else:
             waiting += ast.iter_child_nodes(node)
 
 
 def is_main_guard(node: ast.stmt) -> bool:
     """Return whether a statement is `if __name__ == "__main__"`, with more conditions or without."""
-    if not isinstance(node, ast.If):
-        return False
-    tests = node.test.values if isinstance(node.test, ast.BoolOp) and isinstance(node.test.op, ast.And) else [node.test]
-    return any(
-        isinstance(test, ast.Compare)
-        and isinstance(test.ops[0], ast.Eq)
-        and {ast.unparse(test.left), ast.unparse(test.comparators[0])} == {"__name__", "'__main__'"}
-        for test in tests
-    )
+    return isinstance(node, ast.If) and "__name__ == '__main__'" in ast.unparse(node.test)
 
 
 def bodies_of(node: ast.stmt) -> list[list[ast.stmt]]:
     """Return the lists of statements in a block, in the order of the file; none for other statements."""
-    if isinstance(node, ast.Match):
-        return [case.body for case in node.cases]
-    if isinstance(node, ast.Try | ast.TryStar):
-        return [node.body, *(handler.body for handler in node.handlers), node.orelse, node.finalbody]
-    if isinstance(node, ast.With | ast.AsyncWith):
-        return [node.body]
-    if isinstance(node, ast.If | ast.For | ast.AsyncFor | ast.While):
-        return [node.body, node.orelse]
-    return []
+    if not isinstance(node, Block):
+        return []
+    inside = (*getattr(node, "handlers", ()), *getattr(node, "cases", ()))
+    return [getattr(node, "body", []), *(each.body for each in inside), *(getattr(node, name, []) for name in _LATER)]
 
 
 class Scope:
@@ -275,80 +254,33 @@ def imported_module(node: ast.ImportFrom, package: str) -> str:
     return ".".join([*base, *([node.module] if node.module else [])])
 
 
-def root_of(node: ast.AST, methods: frozenset[str] | None = None) -> str | None:
-    """Return the name at the root of attributes, items and calls of methods: `a` of `a.b[0].c()`; else None.
-
-    With `methods`, only calls of these are followed: those that return a part of their object.
-    """
-    while True:
+def root_of(node: ast.AST) -> str | None:
+    """Return the name at the root of attributes, items and calls of methods: `a` of `a.b[0].c()`; else None."""
+    while not isinstance(node, ast.Name):
         if isinstance(node, ast.Attribute | ast.Subscript | ast.Starred):
             node = node.value
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            if methods is not None and node.func.attr not in methods:
-                return None
             node = node.func
         else:
-            return node.id if isinstance(node, ast.Name) else None
+            return None
+    return node.id
 
 
-class ChangeFinder:
-    """Search for the names whose objects a statement changes; calls of the file's own functions are followed."""
-
-    def __init__(self, nodes: Sequence[ast.AST], scope: Scope) -> None:
-        self._scope = scope
-        self._functions = grouped((node.name, node) for node in nodes if isinstance(node, Function))
-        self._summaries: dict[str, tuple[set[str], set[int]]] = {}
-
-    def changed(self, nodes: Iterable[ast.AST], scope: Scope) -> set[str]:
-        """Return the names whose objects change when these nodes are evaluated, and the globals that calls bind."""
-        names: set[str] = set()
-        for node in nodes:
-            root: str | None = None
-            if isinstance(node, ast.Call):
-                names |= self._by_call(node, scope)
-            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                for each in node.decorator_list:  # the registers that they may add to, as in `@models.register("gru")`
-                    held, decorator = root_of(each), each.func if isinstance(each, ast.Call) else each
-                    if held is not None and not isinstance(decorator, ast.Name) and not scope.is_library(held):
-                        names.add(held)
-                    names |= self._summary(decorator)[0]
-            elif isinstance(node, ast.AugAssign):
-                root = root_of(node.target)
-            elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
-                root = root_of(node) if ".optimizer" not in ast.unparse(node) else None
-            names |= {root} - {None}  # type: ignore[arg-type]
-        return names
-
-    def _by_call(self, node: ast.Call, scope: Scope) -> set[str]:
-        names, positions = self._summary(node.func)
-        roots = {root_of(node.args[position]) for position in positions if position < len(node.args)}
-        if isinstance(node.func, ast.Attribute) and _CHANGING.fullmatch(node.func.attr):
-            root = root_of(node.func)
-            roots |= {root} if root is not None and not scope.is_library(root) else set()
-        if node.args and scope.full_names(node.func) & _CHANGING_FUNCTIONS:
-            roots.add(root_of(node.args[0]))
-        return names | {root for root in roots if root is not None}
-
-    def _summary(self, called: ast.expr) -> tuple[set[str], set[int]]:
-        """Return the globals, and the positions of the arguments, that a call of a function of this file changes."""
-        name = called.id if isinstance(called, ast.Name) else ""
-        if name not in self._summaries:
-            self._summaries[name] = set(), set()  # a recursive call adds nothing
-            found = [self._of_function(node) for node in self._functions.get(name, ())]
-            self._summaries[name] = (
-                set().union(*(names for names, _ in found)),
-                set().union(*(positions for _, positions in found)),
-            )
-        return self._summaries[name]
-
-    def _of_function(self, node: Function) -> tuple[set[str], set[int]]:
-        nodes = list(ast.walk(node))[1:]
-        changed = self.changed(nodes, Scope(nodes, outer=self._scope))
-        declared = {name for each in nodes if isinstance(each, ast.Global) for name in each.names}
-        stored = {each.id for each in nodes if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
-        local = (stored | {each.arg for each in nodes if isinstance(each, ast.arg)}) - declared
-        positions = {at for at, each in enumerate(node.args.args) if each.arg in changed}
-        return (changed - local) | (declared & stored), positions
+def changed_names(nodes: Iterable[ast.AST], scope: Scope) -> set[str]:
+    """Return the names whose objects change when these nodes are evaluated; calls of functions are not followed."""
+    roots: set[str | None] = set()
+    for node in nodes:
+        if isinstance(node, ast.Call):
+            if isinstance(node.func, ast.Attribute) and _CHANGING.fullmatch(node.func.attr):
+                root = root_of(node.func)
+                roots |= {root} if root is not None and not scope.is_library(root) else set()
+            if node.args and scope.full_names(node.func) & _CHANGING_FUNCTIONS:
+                roots.add(root_of(node.args[0]))
+        elif isinstance(node, ast.AugAssign):
+            roots.add(root_of(node.target))
+        elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
+            roots |= {root_of(node)} if ".optimizer" not in ast.unparse(node) else set()
+    return {root for root in roots if root is not None}
 
 
 def sets_something(nodes: Iterable[ast.AST], scope: Scope) -> bool:
@@ -366,36 +298,6 @@ def sets_something(nodes: Iterable[ast.AST], scope: Scope) -> bool:
     return False
 
 
-def aliases_of(nodes: Sequence[ast.AST]) -> Mapping[str, set[str]]:
-    """Return for each name the others whose objects change with its own.
-
-    These are the object of which it is a part (`part = config["lstm"]`), and other names of the same object.
-    """
-    direct: dict[str, set[str]] = {}
-    for node in nodes:
-        if isinstance(node, ast.Assign):
-            targets, value = node.targets, node.value
-        elif isinstance(node, ast.For | ast.NamedExpr):
-            targets, value = [node.target], node.iter if isinstance(node, ast.For) else node.value
-        else:
-            continue
-        names = [each.id for each in targets if isinstance(each, ast.Name)]
-        whole = root_of(value, _PARTS)
-        for name in names:
-            direct.setdefault(name, set()).update({whole, *names} - {None, name})  # type: ignore[arg-type]
-        if isinstance(value, ast.Name):
-            direct.setdefault(value.id, set()).update(names)
-    closed: dict[str, set[str]] = {}
-    for name in direct:
-        found, waiting = set[str](), [name]
-        while waiting:
-            new = direct.get(waiting.pop(), set()) - found
-            found |= new
-            waiting += new
-        closed[name] = found - {name}
-    return closed
-
-
 Blocks = tuple[ast.stmt, ...]
 ENDINGS = (".py", ".ipynb")
 _FLAGS = {"annotations": 0x1000000}
@@ -410,7 +312,7 @@ class CodeUnit:
     order: tuple[int, int]  # line and column
     blocks: "tuple[CodeUnit, ...]"  # the blocks around it, outermost first
     names: NameUse
-    changes: set[str]  # names of objects that it changes, or of globals that a called function binds
+    changes: set[str]  # names of objects that it changes
     sets: bool  # whether it changes a setting of Keras or TensorFlow, a random seed, `sys.path` or `os.environ`
     when: tuple[int, int]
     """Units before this one may have run when it is run: its order, or in a loop the end of the outermost loop."""
@@ -520,19 +422,18 @@ def read_source(path: Path, shown: str | None = None, package: str = "") -> User
     futures = [node for node in body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
     flags = sum(_FLAGS.get(node.names[0].name, 0) for node in futures)
     laid = list(_laid_out(body))
-    inside = [inner for node, _ in laid for inner in _module_level(node)]
-    scope = Scope(inside, package)
-    # Of the main guards at the top level the simple statements, functions and classes.
+    scope = Scope((inner for node, _ in laid for inner in _module_level(node)), package)
     guards = [getattr(node, "body", []) for node in body if is_main_guard(node)]
-    simple = [node for inner in guards for node, _ in _laid_out(inner) if not bodies_of(node)]
-    guarded = frozenset(name for node in simple for name in names_of(node, flags, shown).binds)
+    guarded = frozenset(
+        name for inner in guards for node, _ in _laid_out(inner) for name in names_of(node, flags, shown).binds
+    )
     return UserSource(
         path=path,
         shown=shown,
         document=document,
         body=body,
         flags=flags,
-        units=_units(laid, inside, scope, document, flags),
+        units=_units(laid, scope, document, flags),
         scope=scope,
         package=package,
         guarded=guarded,
@@ -557,7 +458,6 @@ def _laid_out(body: list[ast.stmt], blocks: tuple[ast.stmt, ...] = ()) -> Iterat
     """Yield every statement with the blocks around it, in the order of the file; no main guard."""
     for node in body:
         if is_main_guard(node):
-            yield from _laid_out(getattr(node, "orelse", []), blocks)
             continue
         yield node, blocks
         for inner in bodies_of(node):
@@ -575,20 +475,18 @@ def _module_level(node: ast.stmt) -> Iterator[ast.AST]:
 
 
 def _units(
-    laid: Sequence[tuple[ast.stmt, Blocks]], inside: Sequence[ast.AST], scope: Scope, document: SourceFile, flags: int
+    laid: Sequence[tuple[ast.stmt, Blocks]], scope: Scope, document: SourceFile, flags: int
 ) -> tuple[CodeUnit, ...]:
-    finder, aliases = ChangeFinder(inside, scope), aliases_of(inside)
     made: dict[ast.stmt, CodeUnit] = {}
     for node, blocks in laid:
         run, place = list(run_at_once(header_of(node))), (node.lineno, node.col_offset)
         loop = next((each for each in (*blocks, node) if isinstance(each, LOOPS)), None)
-        changed = finder.changed(run, scope)
         made[node] = CodeUnit(
             node=node,
             order=place,
             blocks=tuple(made[block] for block in blocks),
             names=names_of(node, flags, document.path),
-            changes=changed.union(*(aliases.get(name, ()) for name in changed)),
+            changes=changed_names(run, scope),
             sets=sets_something(run, scope),
             when=place if loop is None else ((loop.end_lineno or 0) + 1, 0),
         )

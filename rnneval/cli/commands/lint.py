@@ -52,23 +52,24 @@ def command(*, output: LintOutput, options: LintOptions, paths: Annotated[tuple[
     """Find wrong state wiring in source code, without running it.
 
     PATH is a file, a folder (searched, without what git ignores) or - for standard input; without any, the current
-    folder. `# noqa: RNN001` and `# rnneval: ignore[shared-state]` silence a line; [tool.rnneval.lint] in
-    pyproject.toml holds select, ignore, exclude and per-file-ignores. Exit code: 0 no error, 1 an error found, 2 usage.
+    folder. `# noqa: RNN001` and `# rnneval: ignore[shared-state]` silence a line. Exit code: 0 no error, 1 an error
+    found, 2 usage.
     """
     from rnneval.lint.check import check_bytes, check_file
     from rnneval.lint.document import MOST_NOTEBOOK_BYTES
-    from rnneval.lint.files import discover, read_settings
+    from rnneval.lint.files import discover
+    from rnneval.lint.rules import wanted
     from rnneval.render.lint_formats import lint_github, lint_json, lint_sarif, lint_summary, lint_text
 
-    settings = read_settings().replaced(options.select, options.ignore)
-    files = discover([path for path in paths or (".",) if path != STANDARD_INPUT], settings)
-    output.require({"PATH": files, "the settings": settings.root / "pyproject.toml"} if output.files else {}, _FORMS)
+    codes = wanted(options.select, options.ignore)
+    files = discover([path for path in paths or (".",) if path != STANDARD_INPUT])
+    output.require({"PATH": files}, _FORMS)
     findings: tuple[LintFinding, ...] = ()
     if STANDARD_INPUT in paths:
         content = sys.stdin.buffer.read(MOST_NOTEBOOK_BYTES + 1)  # one byte too many shows that it is too long
         findings = check_bytes(options.stdin_filename or STANDARD_INPUT, content)
     findings = (*findings, *(finding for file in files for finding in check_file(file)))
-    findings = tuple(finding for finding in findings if settings.wants(finding.code, finding.path))
+    findings = tuple(finding for finding in findings if finding.code in codes)
     count = len(files) + (STANDARD_INPUT in paths)
     formats = {"sarif": lint_sarif, "github": lint_github, "json": lint_json}
     text = formats.get(output.form, lint_text)(findings)

@@ -15,12 +15,11 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras import ops
 
 from rnneval import without_current_folder
 from rnneval.checkpoints import Artefact, private_copy, require_builder
-from rnneval.checkpoints.checked import FullModel, private_model, require_not_replaced, require_sha256
-from rnneval.checkpoints.keras2 import HARD_SIGMOID, OPERATION, rewrite
+from rnneval.checkpoints.checked import FullModel, private_model, require_sha256
+from rnneval.checkpoints.keras2 import HARD_SIGMOID, rewrite
 from rnneval.checkpoints.places import FULL_MODELS
 from rnneval.checkpoints.rules import refused
 from rnneval.checkpoints.usercode import Builder, builder_of
@@ -133,11 +132,7 @@ def _loaded(
         given = as_vocabulary(options.vocabulary, options.vocabulary_from)
         require_builder(artefact, has_builder=options.builder is not None)
         builder = builder_of(options)
-        try:
-            read = _model(artefact, builder, given, options.window, _map(options.weight_map))
-        finally:
-            if builder is not None and builder.runs_everything:
-                require_not_replaced(artefact, builder.spec)
+        read = _model(artefact, builder, given, options.window, _map(options.weight_map))
         yield artefact, read, given, origin
 
 
@@ -278,7 +273,7 @@ def _allocation_limited(path: Path, stored: int) -> Iterator[None]:
 
 def _keras2(artefact: Artefact, stored: FullModel, custom: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
     rewritten = rewrite(stored.config, path=str(artefact.path), version=stored.version, custom=tuple(custom))
-    known = {**custom, HARD_SIGMOID: keras2_hard_sigmoid, OPERATION: Keras2Operation}
+    known = {**custom, HARD_SIGMOID: keras2_hard_sigmoid}
     model = keras.saving.deserialize_keras_object(rewritten.config, custom_objects=known, safe_mode=True)
     if not model.built:
         call_once(model)
@@ -304,45 +299,6 @@ def _in_float32(model: Any) -> tuple[str, ...]:
             variable._dtype = "float32"
             variable._initialize(values)
     return (f"saved under the policy {' and '.join(sorted(named))}: evaluated in float32",)
-
-
-def _one_hot(
-    x: Any, *, depth: int, on_value: float = 1, off_value: float = 0, axis: int = -1, dtype: str = "float32"
-) -> Any:
-    rows = ops.one_hot(x, depth, axis=axis, dtype=dtype)
-    return rows if (on_value, off_value) == (1, 0) else rows * (on_value - off_value) + off_value
-
-
-# The operations of `rnneval.checkpoints.keras2`.
-_COMPUTED: Mapping[str, Callable[..., Any]] = {
-    "one_hot": _one_hot,
-    "cast": ops.cast,
-    # TensorFlow's arguments have names, which the functions of `operator` refuse.
-    **dict.fromkeys(("math.add", "__operators__.add"), lambda x, y: x + y),
-    "math.subtract": lambda x, y: x - y,
-    "math.multiply": lambda x, y: x * y,
-    **dict.fromkeys(("math.truediv", "math.divide"), lambda x, y: x / y),
-    **{f"math.{name}": getattr(ops, name) for name in ("negative", "tanh", "sigmoid", "exp", "square")},
-    **{f"nn.{name}": getattr(ops, name) for name in ("relu", "softmax", "log_softmax")},
-    **{name: getattr(ops, name) for name in ("expand_dims", "squeeze")},
-    "identity": lambda x: x,
-}
-
-
-class Keras2Operation(keras.layers.Layer):
-    """Layer that computes an operation of TensorFlow in a graph of Keras 2, by Keras 3's own; it has no weights."""
-
-    def __init__(self, function: str, **named: Any) -> None:
-        super().__init__(autocast=False, **named)
-        self.function = function
-
-    def call(self, x: Any, **named: Any) -> Any:
-        """Return the result of the operation on a tensor and further arguments."""
-        return _COMPUTED[self.function](x, **named)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "function": self.function}
 
 
 def from_ids(model: Any) -> tuple[Any, Vocabulary | None, tuple[str, ...]]:

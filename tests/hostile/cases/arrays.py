@@ -1,6 +1,5 @@
 """HDF5 files whose arrays lie elsewhere, or are larger than what is stored."""
 
-import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -74,15 +73,7 @@ def huge_chunk(file: h5py.File, canary: Canary) -> None:
     dataset.id.write_direct_chunk((0,), b"\x78\x9c" + packed + check.to_bytes(4, "big"))
 
 
-def references(file: h5py.File, canary: Canary) -> None:
-    declared(shape=(2,), dtype=h5py.ref_dtype)(file, canary)
-    file[KERNEL][0] = file["layers"].ref
-
-
 EDITS: dict[str, tuple[str, Edit]] = {
-    "external_link_of_a_group": (
-        "hdf5-link", linked("layers/dense/vars", lambda canary: h5py.ExternalLink(str(secret_model(canary)), "/"))
-    ),
     "external_link_of_an_array": (
         "hdf5-link", linked(KERNEL, lambda canary: h5py.ExternalLink(str(secret_model(canary)), "/0"))
     ),
@@ -94,7 +85,6 @@ EDITS: dict[str, tuple[str, Edit]] = {
     "huge_chunk": ("hdf5-bomb", huge_chunk),
     "rare_filter": ("hdf5-filter", declared(data=np.ones((UNITS, WIDTH), "float32"), compression="lzf")),
     "texts_as_weights": ("hdf5-type", declared(data=["a"] * 28, dtype=h5py.string_dtype())),
-    "references_as_weights": ("hdf5-type", references),
     "groups_a_thousand_deep": ("hdf5-bomb", lambda file, _: file.create_group("/".join("g" * 1000))),
 }  # fmt: skip
 
@@ -108,24 +98,6 @@ def edited(folder: Path, canary: Canary, edit: Edit) -> Path:
 
 for _name, (_rule, _edit) in EDITS.items():
     Case(_name, _rule, lambda folder, canary, edit=_edit: edited(folder, canary, edit))
-
-
-def external_storage_in_weights(folder: Path, canary: Canary) -> Path:
-    """The same in a `.weights.h5` file, with a builder that is never asked for."""
-    path = edited(folder, canary, external)
-    with zipfile.ZipFile(path) as archive:
-        (folder / "m.weights.h5").write_bytes(archive.read("model.weights.h5"))
-    path.unlink()
-    return folder / "m.weights.h5"
-
-
-def huge_shape_in_h5(folder: Path, canary: Canary) -> Path:
-    with h5py.File(folder / "m.h5", "w") as file:
-        file.attrs["layer_names"] = [b"dense"]
-        group = file.create_group("dense")
-        group.attrs["weight_names"] = [b"kernel:0"]
-        group.create_dataset("kernel:0", (1 << 15, 1 << 14), "float32", chunks=True)
-    return folder / "m.h5"
 
 
 def one_text_a_million_times(folder: Path, canary: Canary) -> Path:
@@ -157,7 +129,4 @@ def heap(raw: bytes, at: int) -> int:
     return int.from_bytes(raw[at + 4 : at + 12], "little")
 
 
-_WEIGHTS = ("open", "{file}", "--builder", "{folder}/none.py:Model")
-Case("external_storage_in_weights", "hdf5-external", external_storage_in_weights, _WEIGHTS)
-Case("huge_shape_in_h5", "hdf5-bomb", huge_shape_in_h5)
 Case("one_text_a_million_times", "hdf5-attribute", one_text_a_million_times)

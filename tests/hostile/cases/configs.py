@@ -32,11 +32,6 @@ def asking(module: str) -> dict[str, Any]:
     return with_layers({"module": module, "class_name": "Layer", "config": {}, "registered_name": None})
 
 
-def lambda_activation(canary: Canary) -> dict[str, Any]:
-    function = {"class_name": "__lambda__", "config": {"value": list(bytecode(canary.code)["config"].values())}}
-    return with_layers(layer("Dense", units=1, activation=function))
-
-
 def downloading(canary: Canary) -> dict[str, Any]:
     address = f"http://127.0.0.1:{canary.listen()}/x"
     called = calling(named("keras.utils", "get_file"), "x.bin", origin=address, cache_dir=str(canary.folder))
@@ -58,10 +53,6 @@ def text_of_250_million_letters(canary: Canary) -> dict[str, Any]:
 CONFIGS: dict[str, tuple[str, Callable[[Canary], Any]]] = {
     "lambda_in_keras": ("config-code", lambda canary: with_layers(runs(canary))),
     "lambda_outside_of_safe_mode": ("config-code", lambda canary: with_layers(runs(canary))),
-    "lambda_inside_of_a_wrapper": (
-        "config-code", lambda canary: with_layers(layer("TimeDistributed", layer=runs(canary)))
-    ),
-    "bytecode_as_an_activation": ("config-code", lambda_activation),
     "function_of_any_module": (
         "config-code", lambda canary: functional(calling(named("os", "makedirs"), str(canary.file)))
     ),
@@ -76,9 +67,6 @@ CONFIGS: dict[str, tuple[str, Callable[[Canary], Any]]] = {
         "config-path",
         lambda canary: with_layers(layer("StringLookup", vocabulary=str(canary.secret()), num_oov_indices=1)),
     ),
-    "pickled_torch_module": (
-        "config-code", lambda canary: with_layers(layer("TorchModuleWrapper", module=plain.pickled(canary.code).hex()))
-    ),
     "key_that_comes_twice": ("config-json", twice),
     "nested_a_hundred_thousand_times": (
         "config-size", lambda _: b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
@@ -91,7 +79,8 @@ CONFIGS: dict[str, tuple[str, Callable[[Canary], Any]]] = {
     "type_with_a_length": ("config-class", text_of_250_million_letters),
 }  # fmt: skip
 for _name, (_rule, _config) in CONFIGS.items():
-    Case(_name, _rule, lambda folder, canary, config=_config: keras_file(folder / "m.keras", config(canary)))
+    _build = lambda folder, canary, config=_config: keras_file(folder / "m.keras", config(canary))  # noqa: E731
+    Case(_name, _rule, _build, late=_name == "two_hundred_wide_layers")
 
 
 def h5_file(path: Path, config: dict[str, Any], version: str) -> Path:
@@ -116,21 +105,6 @@ def lambda_in_h5(folder: Path, canary: Canary) -> Path:
     return h5_file(folder / "m.h5", config, "3.8.0")
 
 
-def lambda_in_h5_of_keras_2(folder: Path, canary: Canary) -> Path:
-    layers = [
-        {"class_name": "InputLayer", "config": {"name": "in", "batch_input_shape": [None, 1], "dtype": "float32"}},
-        {"class_name": "Lambda", "config": {"name": "twice", "function": bytecode(canary.code, keras2=True),
-         "function_type": "lambda", "module": "m", "output_shape": None, "output_shape_type": "raw", "arguments": {}}},
-    ]  # fmt: skip
-    config = {"class_name": "Sequential", "config": {"name": "s", "layers": layers}}
-    return h5_file(folder / "m.h5", config, "2.15.0")
-
-
-def module_beside_the_model(folder: Path, canary: Canary) -> Path:
-    (folder / "innocent.py").write_text(canary.code)
-    return keras_file(folder / "m.keras", asking("innocent"))
-
-
 def keras_hub_beside_the_model(folder: Path, canary: Canary) -> Path:
     (folder / "keras_hub").mkdir()
     (folder / "keras_hub" / "__init__.py").write_text(canary.code)
@@ -149,38 +123,6 @@ def safe_mode_switched_off(folder: Path, canary: Canary) -> Path:
     return keras_file(folder / "m.keras", functional(off, load))
 
 
-def vocabulary_upwards(folder: Path, canary: Canary) -> Path:
-    canary.secret()
-    config = with_layers(layer("IntegerLookup", vocabulary="../traps/secret.txt", num_oov_indices=1))
-    return keras_file(folder / "m.keras", config)
-
-
-def saved_model_as_a_layer(folder: Path, canary: Canary) -> Path:
-    """A TFSMLayer that names a SavedModel with a file-writing operation."""
-    from tests.hostile.cases.folders import writing_saved_model
-
-    writing_saved_model(canary.folder / "graph", canary)
-    made = layer("TFSMLayer", filepath=str(canary.folder / "graph"), call_endpoint="serve", call_training_endpoint=None)
-    called = {**made, "name": "tfsmlayer", "inbound_nodes": [{"args": [plain.tensor("in")], "kwargs": {}}]}
-    return keras_file(folder / "m.keras", functional(called, through="tfsmlayer"))
-
-
-def wide_layers_with_tiny_weights(folder: Path, canary: Canary) -> Path:
-    """Sixty layers of 4,096 units, and as many weights, of one number each."""
-
-    def edit(file: h5py.File) -> None:
-        for k in range(60):
-            file[f"layers/dense_{k + 1}/vars/0"] = [0.0]
-
-    wide = [layer("Dense", units=4096, name=f"d{k}") for k in range(60)]
-    return keras_file(folder / "m.keras", with_layers(*wide), plain.weights(edit))
-
-
 Case("lambda_in_h5", "config-code", lambda_in_h5)
-Case("lambda_in_h5_of_keras_2", "config-code", lambda_in_h5_of_keras_2)
-Case("module_beside_the_model", "config-class", module_beside_the_model)
 Case("keras_hub_beside_the_model", "config-class", keras_hub_beside_the_model)
 Case("safe_mode_switched_off", "config-code", safe_mode_switched_off)
-Case("vocabulary_upwards", "config-path", vocabulary_upwards)
-Case("saved_model_as_a_layer", "config-code", saved_model_as_a_layer, needs_tensorflow=True)
-Case("wide_layers_with_tiny_weights", "config-allocation", wide_layers_with_tiny_weights, late=True)

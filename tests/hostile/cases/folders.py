@@ -1,9 +1,7 @@
 """Checkpoints of several files, and SavedModels."""
 
-import importlib
 import os
 import struct
-import sys
 from pathlib import Path
 
 import google_crc32c
@@ -127,40 +125,6 @@ def saved_model_that_writes(folder: Path, canary: Canary) -> Path:
     return writing_saved_model(folder, canary)
 
 
-def saved_model_that_writes_while_it_is_loaded(folder: Path, canary: Canary) -> Path:
-    """A SavedModel that writes a file while TensorFlow loads it, with a builder: its weights open, no graph runs."""
-    import tensorflow as tf
-
-    class Written(tf.saved_model.experimental.TrackableResource):
-        def _create_resource(self):
-            return tf.raw_ops.MutableHashTableV2(key_dtype=tf.string, value_dtype=tf.int64, shared_name="written")
-
-        def _initialize(self):
-            tf.io.write_file(str(canary.file), "x")
-
-    (folder.parent / "mine.py").write_text(_MINE)
-    sys.path.insert(0, str(folder.parent))
-    try:
-        model = importlib.import_module("mine").Mine()
-    finally:
-        sys.path.remove(str(folder.parent))
-        sys.modules.pop("mine", None)
-    model(tf.ones((1, 2), tf.int32))
-    saved = tf.Module()
-    saved.model, saved.written = model, Written()
-    saved.written.resource_handle  # noqa: B018 - makes it
-    saved.serve = tf.function(lambda ids: (saved.written.resource_handle, model(ids))[1], input_signature=[_ids()])
-    tf.saved_model.save(saved, str(folder))
-    canary.file.unlink(missing_ok=True)  # saving ran it, too
-    return folder
-
-
-def _ids():
-    import tensorflow as tf
-
-    return tf.TensorSpec([None, None], tf.int32)
-
-
 _MINE = """
 import keras
 
@@ -183,13 +147,4 @@ Case("data_that_is_a_link", "folder-link", data_that_is_a_link, _BUILDER)
 Case("data_that_is_a_pipe", "folder-link", data_that_is_a_pipe, _BUILDER)
 Case("tensor_of_four_gigabytes", "bundle-size", tensor_of_four_gigabytes, _MINE_BUILDER, late=True)
 Case("tensor_of_an_impossible_shape", "bundle-size", lambda folder, _: checkpoint(folder, (1 << 40, 1 << 40)), _BUILDER)
-Case("tensor_of_a_negative_shape", "bundle-size", lambda folder, _: checkpoint(folder, (-1, 2)), _BUILDER)
 Case("saved_model_that_writes", "graph-never-run", saved_model_that_writes, needs_tensorflow=True)
-Case(
-    "saved_model_that_writes_while_it_is_loaded",
-    "",
-    saved_model_that_writes_while_it_is_loaded,
-    _MINE_BUILDER,
-    late=True,
-    needs_tensorflow=True,
-)

@@ -36,14 +36,6 @@ def modules(folder: Path, canary: Canary) -> None:
         (folder / f"{name}.py").write_text(canary.code)
 
 
-def tokenizers(folder: Path, canary: Canary) -> None:
-    """Tokenizers, and files called like the libraries that read them."""
-    (folder / "tokenizer.json").write_text('{"version": "1.0", "model": {"type": "BPE", "vocab": {}, "merges": []}}')
-    (folder / "spm.model").write_bytes(b"\x0a\x0e\x0a\x05<unk>\x15\x00\x00\x00\x00\x18\x02")
-    for name in ("keras_hub", "tokenizers", "sentencepiece"):
-        (folder / f"{name}.py").write_text(canary.code)
-
-
 def a_pickle(folder: Path, canary: Canary) -> None:
     (folder / "vocab.pkl").write_bytes(pickled(canary.code))
 
@@ -57,11 +49,9 @@ BESIDE: dict[str, tuple[str, str, Beside]] = {  # the rule, the file that --voca
     "pickled_vocabulary": ("pickle", "vocab.pkl", a_pickle),
     "array_of_objects": ("pickle", "vocab.npy", array_of_objects),
     "array_of_a_terabyte": ("vocabulary-array", "vocab.npy", array_of_a_gigabyte),
-    "pickle_beside_the_model": ("", "", a_pickle),
     "pipe_beside_the_model": ("", "", lambda folder, _: os.mkfifo(folder / "vocab.txt")),
     "modules_beside_the_model": ("", "", modules),
     "vocabulary_that_is_a_link": ("", "", a_link),
-    "library_of_a_tokenizer_beside_it": ("", "", tokenizers),
 }
 
 
