@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from msgspec.structs import replace
 
 import rnneval
 from rnneval.errors import RecordError, TextError, VocabularyError, named_in_message
@@ -47,12 +46,6 @@ def test_every_record_is_one_short_line(name):
     assert len(line) < 250
 
 
-def test_a_model_in_memory_is_named_in_words():
-    record = read(RECORDS / "gradients.json")
-    of_memory = replace(record, checkpoint=replace(record.checkpoint, path=""))
-    assert repr(of_memory).startswith("<Gradients 'model in memory' on ")
-
-
 def test_verdicts_and_comparisons_are_one_line():
     assert repr(gate(WORSE, baseline=RUN)).startswith("<Gate fail: 'perplexity: worse than")
     value = RUN.scores["perplexity"].value
@@ -75,12 +68,6 @@ def test_the_frame_of_a_run_has_a_row_for_each_score_and_they_can_be_joined():
     assert set(frame.signature) == {SIGNATURE}
 
 
-def test_the_frame_of_a_run_without_a_score_has_the_columns_all_the_same():
-    nothing = make_run([1.0, float("nan")])
-    assert nothing.to_frame().empty
-    assert list(nothing.to_frame()) == list(RUN.to_frame())
-
-
 def test_the_frame_of_a_comparison_has_its_rows():
     ranking = compare([WORSE, RUN])
     frame = ranking.to_frame().set_index("run")
@@ -100,12 +87,6 @@ def test_the_usual_score_alone_is_marked(tokens, marked):
     assert [name for name, mark in cells.items() if mark] == ([marked] if marked else [])
     assert all(mark.startswith("usual for ") for mark in cells.values() if mark)
     assert markdown(run_document(run)).count("usual for ") == (1 if marked else 0)
-
-
-def test_no_score_of_a_run_that_is_not_valid_counts():
-    """Not even the usual one is marked as such."""
-    rows = scores_table(make_run(ar_losses(128), valid=False)).rows
-    assert {row[4].text for row in rows} == {"does not count"}
 
 
 TEXT = "First Citizen:\nBefore we proceed any further, hear me speak.\n" * 50
@@ -139,12 +120,6 @@ def test_a_path_that_may_be_one_is_printed_whole(path):
     assert "text itself" not in str(refused.value)
 
 
-def test_a_file_whose_name_has_a_line_break_is_read(tmp_path):
-    place = tmp_path / "a\nb.txt"
-    place.write_text("text")
-    assert "".join(final_text(place).documents) == "text"
-
-
 @pytest.mark.parametrize(("signature", "usual"), [(SIGNATURE, "bits_per_char"), (WORDS, "word_perplexity_eos")])
 def test_a_comparison_names_the_usual_score(signature, usual):
     runs = [make_run(ar_losses(128) + more, signature=signature, checkpoint=str(more)) for more in (0.0, 0.1)]
@@ -156,16 +131,3 @@ def test_a_comparison_names_the_usual_score(signature, usual):
     assert shown[0] == f"{said}: {one:.5g} (0.0), {other:.5g} (0.1)"
     by_it = ranking_document(compare(runs, metric=usual))
     assert next(block.text for block in by_it if isinstance(block, Paragraph)) == said
-
-
-def test_a_comparison_of_tokens_of_several_kinds_or_without_a_custom_names_none():
-    runs = [make_run(ar_losses(128), signature=each) for each in (SIGNATURE, WORDS)]
-    other = SIGNATURE.replace("tok:char", "tok:word")
-    for ranking in (compare(runs), compare([make_run(ar_losses(128), signature=other)] * 2)):
-        assert ranking.usual == ""
-        assert not any("usual" in getattr(block, "text", "") for block in ranking_document(ranking))
-
-
-def test_a_run_that_is_not_valid_has_no_usual_score_in_a_comparison():
-    ranking = compare([RUN, make_run(ar_losses(128), valid=False)])
-    assert [row.usual for row in ranking.rows] == [RUN.scores["bits_per_char"].value, None]

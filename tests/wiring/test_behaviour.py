@@ -108,12 +108,9 @@ LEAK = LinearAttention(fault="leak")
 WRONG = {
     "cleared at the start of a call": (cleared_at_the_start, BEGIN, "future-leak"),
     "end of text in any row": (by_token(lambda ids: np.repeat(EOT not in ids, len(ids))), BEGIN, "batch-leak"),
-    "id in row 0": (by_token(lambda ids: np.repeat(ids[0] != 1, len(ids))), BEGIN, "batch-leak"),
     "rows sorted": (sorted_by_length(put_back=False), BEGIN, "batch-leak"),
     "state × (1 − 1e-4)": (scaled(1 - 1e-4), BEGIN, "chunk-variance"),
-    "state × (1 − 1e-3)": (scaled(1 - 1e-3), BEGIN, "chunk-variance"),
     "clock restarts": (Clockwork(goes_on=False).step, Clockwork(goes_on=False).begin, "chunk-variance"),
-    "leak, one id at −100": (masked(LEAK.step, -100, [3]), LEAK.initial_state, "future-leak"),
     "leak, one id at −1e9": (masked(LEAK.step, -1e9, [3]), LEAK.initial_state, "future-leak"),
     "leak, half at −inf": (masked(LEAK.step, -np.inf, range(5)), LEAK.initial_state, "future-leak"),
 }
@@ -123,12 +120,10 @@ RIGHT = {
     "rows sorted and put back": (sorted_by_length(put_back=True), BEGIN),
     "clock goes on": (Clockwork(goes_on=True).step, Clockwork(goes_on=True).begin),
     "one id at −1e9": (masked(STEP, -1e9, [3]), BEGIN),
-    "half at −100": (masked(STEP, -100, range(5)), BEGIN),
-    "half at −1e9": (masked(STEP, -1e9, range(6)), BEGIN),
 }
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_models_fail_by_the_right_rule(name):
     step, begin, rule = WRONG[name]
@@ -137,7 +132,7 @@ def test_wrong_models_fail_by_the_right_rule(name):
     assert rule in errors(wiring), f"\n{wiring}"
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", RIGHT)
 def test_their_right_twins_pass(name):
     wiring = wiring_of(*RIGHT[name])
@@ -148,11 +143,6 @@ def test_the_smallest_fault_is_far_above_rounding():
     right, wrong = (wiring_of(scaled(factor)).oracles["chunk"] for factor in (1.0, 1 - 1e-4))
     assert right.largest_difference < right.tolerance / 3
     assert wrong.largest_difference > 10 * wrong.tolerance
-
-
-def test_what_was_seen_names_the_special_ids():
-    detail = wiring_of(sorted_by_length(put_back=False)).oracles["batch"].detail
-    assert f"ids 0, 1, {EOT} in row 0, the other rows: they differ first at position 16" in detail
 
 
 def test_a_dependence_on_the_cuts_can_be_declared():
@@ -199,11 +189,10 @@ def test_much_noise_is_inconclusive_and_named():
     assert "moving its state by one unit in the last place changes the logits by" in wiring.oracles["chunk"].detail
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("zeroed", [False, True])
-def test_half_precision_shows_large_faults(dtype, zeroed):
+def test_half_precision_shows_large_faults(zeroed):
     torch = pytest.importorskip("torch")
-    kind = getattr(torch, dtype)
+    kind = torch.bfloat16
     modules = torch.nn.GRU(4, 6, batch_first=True), torch.nn.Embedding(V, 4), torch.nn.Linear(6, V)
     gru, inputs, out = (module.to(kind) for module in modules)
 
@@ -218,7 +207,7 @@ def test_half_precision_shows_large_faults(dtype, zeroed):
             torch.nn.init.normal_(parameter, std=0.7)
     wiring = wiring_of(step, lambda batch: torch.zeros(1, batch, 6, dtype=kind))
     assert wiring.verdict == ("fail" if zeroed else "pass"), f"\n{wiring}"
-    assert zeroed or f"as far as {dtype} shows" in wiring.oracles["chunk"].detail
+    assert zeroed or "as far as bfloat16 shows" in wiring.oracles["chunk"].detail
 
 
 def test_special_ids_leave_ordinary_ones():
