@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,11 @@ def _room(path: Path) -> str | None:
     return first if first in ROOMS else None
 
 
+def _module(path: Path) -> str:
+    """The dotted name of a file: that of the package for an `__init__.py`."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
 def _imported(node: ast.AST, path: Path) -> Iterator[str]:
     """Dotted names that an import statement asks for."""
     if isinstance(node, ast.Import):
@@ -50,13 +56,13 @@ def _rooms_imported(path: Path, tree: ast.Module) -> set[str]:
     return {room for _, room in parts if room in ROOMS}
 
 
-def _at_import(tree: ast.Module) -> Iterator[ast.AST]:
-    """Everything that runs when the module is imported: no function bodies, nothing for type checkers alone."""
+def _running(tree: ast.Module, *, functions: bool) -> Iterator[ast.AST]:
+    """Everything that runs, without what stands there for type checkers alone; with or without bodies of functions."""
     waiting: list[ast.AST] = [*tree.body]
     while waiting:
         node = waiting.pop()
         yield node
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and not functions:
             continue
         if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
             waiting += node.orelse
@@ -64,8 +70,10 @@ def _at_import(tree: ast.Module) -> Iterator[ast.AST]:
         waiting += ast.iter_child_nodes(node)
 
 
-def _functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+def _files_imported(path: Path, tree: ast.Module, known: set[str]) -> set[str]:
+    """The files of the package that a file imports: for `from package import name` the module, if there is one."""
+    names = {name for node in _running(tree, functions=True) for name in _imported(node, path)}
+    return {name if name in known else name.rpartition(".")[0] for name in names} & known - {_module(path)}
 
 
 def _lines_of_code(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -83,17 +91,23 @@ def test_a_room_imports_only_rooms_above_it() -> None:
         if ROOMS.index(other) > ROOMS.index(room)
     }
     assert upwards == set()
+    assert {path.name for path in FILES if _room(path) is None} == {"__init__.py", "__main__.py", "_version.py"}
 
 
-def test_every_file_is_in_a_room() -> None:
-    outside = {path.name for path in FILES if _room(path) is None}
-    assert outside == {"__init__.py", "__main__.py", "_version.py"}
+def test_no_files_import_each_other_in_a_circle() -> None:
+    known = {_module(path) for path in FILES}
+    TopologicalSorter({_module(path): _files_imported(path, TREES[path], known) for path in FILES}).prepare()
 
 
-def test_the_order_of_rooms_is_really_looked_at() -> None:
-    path = PACKAGE / "metrics" / "planted.py"
+def test_imports_of_every_kind_are_seen() -> None:
+    path, known = PACKAGE / "metrics" / "planted.py", {"rnneval.evaluate.run", "rnneval.models", "rnneval.metrics"}
     tree = ast.parse("def inside():\n    from rnneval.evaluate.run import evaluate\n    from ..models import open\n")
     assert _rooms_imported(path, tree) == {"evaluate", "models"}
+    assert _files_imported(path, tree, known) == {"rnneval.evaluate.run", "rnneval.models"}
+    typing = ast.parse("if typing.TYPE_CHECKING:\n    import rnneval.models\nelse:\n    from rnneval import metrics\n")
+    assert _files_imported(path, typing, known) == {"rnneval.metrics"}
+    with pytest.raises(CycleError):
+        TopologicalSorter({"a": {"b"}, "b": {"c"}, "c": {"a"}}).prepare()
 
 
 def test_tensorflow_is_imported_behind_its_doors() -> None:
@@ -101,27 +115,18 @@ def test_tensorflow_is_imported_behind_its_doors() -> None:
         f"{_name(path)}: {name}"
         for path in FILES
         if _room(path) not in WITH_TENSORFLOW
-        for node in _at_import(TREES[path])
+        for node in _running(TREES[path], functions=False)
         for name in _imported(node, path)
         if name.split(".")[0] in HEAVY
     }
     assert early == set()
 
 
-@pytest.mark.parametrize(
-    ("place", "found"),
-    [
-        ("rnneval/metrics/planted.py", True),
-        ("rnneval/testing/planted.py", True),
-        ("rnneval/models/keras/planted.py", False),
-    ],
-)
-@pytest.mark.parametrize("line", ["import tensorflow as tf", "from keras import layers"])
-def test_ruff_finds_a_planted_import(place: str, found: bool, line: str) -> None:
-    arguments = ["check", "--no-cache", "--select", "TID253", "--stdin-filename", str(ROOT / place), "-"]
+@pytest.mark.parametrize(("place", "found"), [("rnneval/testing/a.py", True), ("rnneval/models/keras/a.py", False)])
+def test_ruff_finds_a_planted_import(place: str, found: bool) -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "ruff", *arguments],
-        input=f"{line}\n",
+        [sys.executable, "-m", "ruff", "check", "--no-cache", "--select", "TID253", "--stdin-filename", place, "-"],
+        input="from keras import layers\n",
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -130,12 +135,8 @@ def test_ruff_finds_a_planted_import(place: str, found: bool, line: str) -> None
     assert ("TID253" in ran.stdout, ran.returncode) == (found, int(found)), ran.stdout + ran.stderr
 
 
-@pytest.mark.parametrize(
-    "code",
-    ["import rnneval; dir(rnneval)", "from rnneval.cli.main import run; run(['--help'])"],
-    ids=["import rnneval", "rnneval --help"],
-)
-def test_what_need_not_wait_imports_nothing_heavy(code: str) -> None:
+def test_what_need_not_wait_imports_nothing_heavy() -> None:
+    code = "import rnneval; dir(rnneval); from rnneval.cli.main import run; run(['--help'])"
     heavy = "{'tensorflow', 'keras', 'numpy', 'pandas', 'scipy', 'seaborn', 'pyarrow', 'h5py', 'msgspec'}"
     seen = f"import sys\n{code}\nprint('heavy:', sorted({heavy} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", seen], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -172,18 +173,15 @@ def test_no_class_name_stands_for_two_things() -> None:
     assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
-def test_files_are_small() -> None:
+def test_files_and_functions_are_small() -> None:
     tests = [path for path in (ROOT / "tests").rglob("*.py") if "corpus" not in path.parts]  # lists of models, as data
     sizes = {path: path.read_text(encoding="utf-8").count("\n") for path in [*FILES, *tests]}
     assert {_name(path): lines for path, lines in sizes.items() if lines >= MOST_LINES} == {}
-
-
-def test_functions_are_small() -> None:
     long = {
-        f"{_name(path)}: {function.name}": _lines_of_code(function)
+        f"{_name(path)}: {node.name}": _lines_of_code(node)
         for path in FILES
-        for function in _functions(TREES[path])
-        if _lines_of_code(function) > MOST_LINES_OF_A_FUNCTION
+        for node in ast.walk(TREES[path])
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _lines_of_code(node) > MOST_LINES_OF_A_FUNCTION
     }
     assert long == {}
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner
 
 from rnneval.cli.main import rnneval_command
 
@@ -52,21 +51,6 @@ def test_quick_start_is_two_commands_for_a_machine_with_python_alone() -> None:
     assert "pytest" in blocks[1][1]
 
 
-def test_the_first_screen_says_what_it_is_for_with_one_picture_and_two_commands() -> None:
-    screen = README.partition("## Quick start")[0]
-    assert "evaluates recurrent language models" in screen.split("\n\n")[1]
-    (picture,) = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", screen)
-    assert (ROOT / picture).stat().st_size < 60_000
-    assert [words[0] for words in _command_lines()][:2] == ["evaluate", "gate"]
-    assert len(screen.split()) < 150
-
-
-def test_it_is_read_in_two_minutes() -> None:
-    """At 240 words a minute, commands and output left out."""
-    text = re.sub(r"<!--.*?-->|\]\([^)]*\)", " ", FENCED.sub("", README))
-    assert len(re.findall(r"[^\W_][\w'./-]*", text)) < 480
-
-
 @pytest.mark.parametrize(
     ("command", "made"),
     [
@@ -99,21 +83,6 @@ def test_a_command_and_its_options_exist(words: list[str]) -> None:
     options = {word.partition("=")[0] for word in words if word.startswith("-") and not word[1:2].isdigit()}
     assert words
     assert options <= _options(words[0])
-
-
-@pytest.mark.parametrize("command", sorted({words[0] for words in _command_lines()}))
-def test_help_of_a_command_that_it_names(command: str) -> None:
-    ran = CliRunner().invoke(rnneval_command, [command, "--help"])
-    assert ran.exit_code == 0
-    assert "Example: rnneval " in ran.output
-
-
-def test_options_in_its_text_exist() -> None:
-    """Options quoted in the text are options of some command, or of the tools that it names."""
-    known = {option for command in COMMANDS for option in _options(command)} | {"--help"}
-    text = FENCED.sub("", README)
-    quoted = {word for code in re.findall(r"`([^`]+)`", text) for word in re.findall(r"(?<!\S)--[a-z-]+", code)}
-    assert quoted <= known
 
 
 def test_links_resolve() -> None:

@@ -167,20 +167,6 @@ def test_stays_silent(name):
         assert name not in {rule for rule, _ in found(facts)}
 
 
-def test_a_right_stack_has_no_finding():
-    assert found(stack()) == found(lstm()) == set()
-
-
-def test_the_names_are_those_of_the_design():
-    designed = {
-        "shared-state", "crossed-state", "swapped-slots", "mixed-state", "misplaced-state", "stale-state",
-        "ignored-state", "dropped-state", "uncarried-state", "random-state", "noisy-state", "shared-layer",
-        "future-leak", "batch-leak", "chunk-variance", "unused-state", "frozen-trace",
-        "always-random", "leftover-state",
-    }  # fmt: skip
-    assert set(NAMES) == designed
-
-
 @pytest.mark.parametrize("rule", judging.all_faults(), ids=NAMES)
 def test_a_rules_file_is_its_page(rule):
     assert Path(rule.__file__).stem == rule.NAME.replace("-", "_")
@@ -220,12 +206,3 @@ def test_a_finding_says_what_was_seen_why_it_matters_and_what_to_write():
     assert "gru_2.h ← gru.h; calls 0 to 3" in finding.message
     assert "sees the future" in finding.message
     assert "`x, gru_2_state = self.gru_2(x, initial_state=gru_2_state)`" in finding.help
-
-
-def test_more_is_said_of_a_state_that_is_exchanged_or_not_returned():
-    exchanged = arriving(CROSSED, 1, sources=of((0, 1)))
-    messages = [f.message for f in judging.findings(evidence(exchanged))]
-    assert all("the two states are exchanged" in message for message in messages)
-    not_returned = replace(CROSSED, returned=tuple(frozenset({StateSource(event(1, call), 0)}) for call in range(4)))
-    (finding,) = judging.findings(evidence(not_returned))
-    assert "the new state of gru is not among what is returned" in finding.message

@@ -21,12 +21,6 @@ def test_everything_carried_and_clean_passes():
     assert {f.calls for f in wiring.flow if f.kind == "carried"} == {(1, 2, 3)}
 
 
-def test_an_error_fails_even_where_something_else_could_not_be_seen():
-    facts = arriving(stack(), 0, sources=lambda call: frozenset({StateSource(event(1, call - 1), 0)}))
-    facts = arriving(facts, 1, unknown="went through While")
-    assert wiring_of(facts).verdict == "fail"
-
-
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [
@@ -151,15 +145,6 @@ def test_an_lstm_that_loses_its_c_is_told_about_its_c():
     assert finding.message.startswith("lstm.c begins anew, and its last state is not among what is handed on")
     assert "gru_2" not in finding.help
     assert "stack" not in finding.message
-
-
-def test_the_only_recurrent_layer_is_named_by_a_test_of_behaviour():
-    def failed(facts):
-        return wiring_of(oracle(arriving(facts, 0, transformed=True), "chunk", "fail")).findings[0]
-
-    assert (failed(lstm()).layer, failed(lstm()).file, failed(lstm()).line) == ("lstm", None, None)
-    assert failed(stack()).layer is None
-    assert "any of 2 recurrent layers may be meant" in failed(stack()).message
 
 
 def test_a_fault_is_outside_of_the_recurrent_layers_where_each_gets_its_own_state():

@@ -12,8 +12,9 @@ from rnneval.models.keras.lm import RecurrentLM, eagerly
 from rnneval.models.keras.wrap import wrap
 from rnneval.records.wiring import Oracle, Wiring
 from rnneval.wiring.behaviour import KEYS, run_behaviour
+from rnneval.wiring.evidence import evidence
 from rnneval.wiring.facts import ONE_ROW, TRAINING, Declarations, WiringFacts, parse_declarations, require_known
-from rnneval.wiring.judging import wiring_of
+from rnneval.wiring.judging import findings, wiring_of
 from rnneval.wiring.keras.locating import locate
 from rnneval.wiring.keras.probe import hook_fires, provenance
 from rnneval.wiring.keras.subject import Ready, make_ready
@@ -57,13 +58,14 @@ def check_layers(model: Any, *, declare: Iterable[str] = (), vocab_size: int | N
 
 
 def _variants(ready: Ready, declared: Declarations, seed: int) -> dict[str, tuple[WiringFacts, ...]]:
-    """Return the wiring of one row alone, and that of training, drawn three times because of its random noise."""
+    """Return the wiring of one row alone, and that of training, whose errors must show in three draws of its noise."""
     found: dict[str, tuple[WiringFacts, ...]] = {}
     if ready.takes_one_row:
         found[ONE_ROW] = (provenance(replace(ready, batch=1), declared, seed),)
     if ready.trains:
-        training = ready.in_training
-        draws = (provenance(training, declared, seed + draw, seeds=draw == 0) for draw in range(_DRAWS))
+        draws = [provenance(ready.in_training, declared, seed)]
+        if any(finding.severity == "error" for finding in findings(evidence(draws[0]))):
+            draws += [provenance(ready.in_training, declared, seed + k, seeds=False) for k in range(1, _DRAWS)]
         found[TRAINING] = tuple(draws)
     return found
 

@@ -114,20 +114,12 @@ def frames_of_call(frame: FrameType | None) -> tuple[list[FrameType], Spot]:
     while frame is not None:
         frames.append(frame)
         name = frame.f_code.co_filename
-        if "__autograph_generated_file" in name:
-            found = _original_line(frame)
-            if found is not None:
-                return frames, _spot(*found)
-        elif not _is_library(name):
-            return frames, _spot(name, frame.f_lineno)
-        elif name.startswith(_OURS) and frame.f_code.co_name == "call_model":
+        if not _is_library(name):
+            return frames, Spot(file=name, line=frame.f_lineno, code=_statement(name, frame.f_lineno))
+        if name.startswith(_OURS) and frame.f_code.co_name == "call_model":
             break  # all the way out: the model is a graph, no line of the author's called the layer
         frame = frame.f_back
     return frames, Spot()
-
-
-def _spot(file: str, line: int) -> Spot:
-    return Spot(file=file, line=line, code=_statement(file, line))
 
 
 def _is_library(name: str) -> bool:
@@ -136,19 +128,6 @@ def _is_library(name: str) -> bool:
         or (_LIBRARY in name and any(package in name for package in ("keras", "tensorflow", "optree")))
         or name.endswith(("contextlib.py", "functools.py", "nest_util.py"))
     )
-
-
-def _original_line(frame: FrameType) -> tuple[str, int] | None:
-    """Return the author's own file and line for a frame of code that AutoGraph generated, where they are known."""
-    outer: FrameType | None = frame
-    while outer is not None:
-        converted = outer.f_locals.get("converted_f") or outer.f_locals.get("ag_fn")
-        source_map = getattr(converted, "ag_source_map", None)
-        for location, origin in (source_map or {}).items():
-            if location.filename == frame.f_code.co_filename and location.lineno == frame.f_lineno:
-                return origin.loc.filename, origin.loc.lineno
-        outer = outer.f_back
-    return None
 
 
 @lru_cache(maxsize=1024)

@@ -40,6 +40,21 @@ class Case:
         """What the check must say."""
         return self.expect or ("pass" if self.right else "fail")
 
+    def verify(self, seed: int = 0) -> None:
+        """Hold the check to what is known of the model: its verdict, the rule of its fault, and the layer."""
+        from rnneval.evaluate.check import check
+
+        wiring = check(self.build(), declare=self.declare, seed=seed)
+        assert wiring.verdict == self.verdict, f"\n{wiring}"
+        errors = [finding for finding in wiring.findings if finding.severity == "error"]
+        rules, named = {error.rule for error in errors}, {error.layer for error in errors}
+        assert not self.rule or self.rule in rules, f"\n{wiring}"
+        assert self.rule != "leftover-state" or "always-random" not in rules, f"\n{wiring}"
+        if self.layer == OUTSIDE:
+            assert named.isdisjoint({layer.name for layer in wiring.layers}), f"\n{wiring}"
+        else:
+            assert self.layer is None or self.layer in named, f"\n{wiring}"
+
 
 def right(**known: Any) -> Callable[[Any], Any]:
     """Mark a right model, a function or a class that makes it; further fields of its `Case` may be given."""

@@ -17,8 +17,12 @@ class Parts:
         self.dense = layers.Dense(V)
 
 
+@right(name="zeros_kept_for_each_batch_size")
 class ZerosKept(Parts):
-    """Zeros are made once for each size of batch."""
+    """Zeros are made once for each size of batch.
+
+    Only zeros are kept on the object, so that each fresh start is the same.
+    """
 
     def __init__(self):
         super().__init__()
@@ -32,14 +36,12 @@ class ZerosKept(Parts):
         return self.dense(x), state
 
 
-@right()
-def zeros_kept_for_each_batch_size():
-    """Only zeros are kept on the object, so that each fresh start is the same."""
-    return ZerosKept()
-
-
+@right(name="cache_cleared_at_a_fresh_start")
 class Cleared(Parts):
-    """The state passes through the object, and a fresh start clears it."""
+    """The state passes through the object, and a fresh start clears it.
+
+    A call without a state puts zeros on the object before the GRU reads them.
+    """
 
     def __init__(self):
         super().__init__()
@@ -51,14 +53,12 @@ class Cleared(Parts):
         return self.dense(x), self.current
 
 
-@right()
-def cache_cleared_at_a_fresh_start():
-    """A call without a state puts zeros on the object before the GRU reads them."""
-    return Cleared()
-
-
+@right(name="session_of_the_generator_only")
 class Session(Parts):
-    """`generate` keeps a state for its own use; a call does not look at it."""
+    """`generate` keeps a state for its own use; a call does not look at it.
+
+    The kept state is read by `generate` and by no call.
+    """
 
     def __init__(self):
         super().__init__()
@@ -75,14 +75,12 @@ class Session(Parts):
         return ids
 
 
-@right()
-def session_of_the_generator_only():
-    """The kept state is read by `generate` and by no call."""
-    return Session()
-
-
+@right(name="memory_in_a_weight_on_purpose")
 class InWeights(keras.Model):
-    """Stateful on purpose: no state is taken, and `reset_state` begins a new text."""
+    """Stateful on purpose: no state is taken, and `reset_state` begins a new text.
+
+    The model takes no states, and goes on from its own until it is reset.
+    """
 
     def __init__(self, batch=2):
         super().__init__()
@@ -100,14 +98,12 @@ class InWeights(keras.Model):
         return self.dense(x)
 
 
-@right()
-def memory_in_a_weight_on_purpose():
-    """The model takes no states, and goes on from its own until it is reset."""
-    return InWeights()
-
-
+@right(name="two_stateful_layers_reset_by_the_model")
 class MixedStateful(keras.Model):
-    """Two stateful layers of different kinds, reset together."""
+    """Two stateful layers of different kinds, reset together.
+
+    Both layers are stateful on purpose, and take no state from the caller.
+    """
 
     def __init__(self):
         super().__init__()
@@ -123,9 +119,3 @@ class MixedStateful(keras.Model):
     def call(self, inputs, training=False):
         x = self.lower(self.embedding(inputs), training=training)
         return self.dense(self.upper(x, training=training))
-
-
-@right()
-def two_stateful_layers_reset_by_the_model():
-    """Both layers are stateful on purpose, and take no state from the caller."""
-    return MixedStateful()

@@ -39,8 +39,12 @@ class FixedProjection(OneGRU):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
+@right(name="monte_carlo_dropout_switched_off")
 class Switch(OneGRU):
-    """Monte Carlo dropout that is off until it is asked for."""
+    """Monte Carlo dropout that is off until it is asked for.
+
+    The switch is off, so that dropout follows the training flag.
+    """
 
     def __init__(self, monte_carlo=False):
         super().__init__()
@@ -53,14 +57,12 @@ class Switch(OneGRU):
         return (logits, state) if return_state else logits
 
 
-@right()
-def monte_carlo_dropout_switched_off():
-    """The switch is off, so that dropout follows the training flag."""
-    return Switch()
-
-
+@right(name="one_row_padded_to_two")
 class OneRow(OneGRU):
-    """A batch of one row is padded to two rows, since the author's accelerator wanted that."""
+    """A batch of one row is padded to two rows, since the author's accelerator wanted that.
+
+    A single row is read twice with its own state, and one copy of both is given back.
+    """
 
     def call(self, inputs, state=None, return_state=False):
         single = inputs.shape[0] == 1
@@ -72,9 +74,3 @@ class OneRow(OneGRU):
         if single:
             logits, state = logits[:1], state[:1]
         return (logits, state) if return_state else logits
-
-
-@right()
-def one_row_padded_to_two():
-    """A single row is read twice with its own state, and one copy of both is given back."""
-    return OneRow()

@@ -8,8 +8,12 @@ from tests.wiring.corpus.case import E, U, V, right
 layers = keras.layers
 
 
+@right(name="two_places_in_a_flat_list")
 class FlatFour(keras.Model):
-    """One LSTM on two streams: a flat list of h, c, h, c."""
+    """One LSTM on two streams: a flat list of h, c, h, c.
+
+    The first two tensors belong to the first call, the last two to the second, on both ways.
+    """
 
     def __init__(self):
         super().__init__()
@@ -26,14 +30,12 @@ class FlatFour(keras.Model):
         return (logits, [h1, c1, h2, c2]) if return_state else logits
 
 
-@right()
-def two_places_in_a_flat_list():
-    """The first two tensors belong to the first call, the last two to the second, on both ways."""
-    return FlatFour()
-
-
+@right(name="two_places_in_one_tensor")
 class OneTensor(keras.Model):
-    """One GRU on two streams: both states in one tensor."""
+    """One GRU on two streams: both states in one tensor.
+
+    The halves of the tensor are taken apart in the order in which they were joined.
+    """
 
     def __init__(self):
         super().__init__()
@@ -49,12 +51,6 @@ class OneTensor(keras.Model):
         b, second = self.gru(self.embeddings[1](inputs), initial_state=second)
         logits = self.dense(a * b)
         return (logits, tf.concat([first, second], axis=-1)) if return_state else logits
-
-
-@right()
-def two_places_in_one_tensor():
-    """The halves of the tensor are taken apart in the order in which they were joined."""
-    return OneTensor()
 
 
 @right()
@@ -78,8 +74,12 @@ def stateless_graph_reads_two_streams_with_one_layer():
     return keras.Model(ids, layers.Dense(V)(layers.add([a, b])))
 
 
+@right(name="three_places_by_name")
 class ThreeByName(keras.Model):
-    """One LSTM on three streams, states in a dict by the stream's name."""
+    """One LSTM on three streams, states in a dict by the stream's name.
+
+    Each stream's state is kept under the name of the stream.
+    """
 
     def __init__(self):
         super().__init__()
@@ -98,14 +98,12 @@ class ThreeByName(keras.Model):
         return (logits, new) if return_state else logits
 
 
-@right()
-def three_places_by_name():
-    """Each stream's state is kept under the name of the stream."""
-    return ThreeByName()
-
-
+@right(name="one_cell_on_two_streams_in_a_loop")
 class CellOnTwoStreams(keras.Model):
-    """One cell, two streams, a loop over the tokens."""
+    """One cell, two streams, a loop over the tokens.
+
+    At each token the cell is called once a stream, each time with the state of that stream.
+    """
 
     def __init__(self):
         super().__init__()
@@ -126,14 +124,12 @@ class CellOnTwoStreams(keras.Model):
         return (logits, (a, b)) if return_state else logits
 
 
-@right()
-def one_cell_on_two_streams_in_a_loop():
-    """At each token the cell is called once a stream, each time with the state of that stream."""
-    return CellOnTwoStreams()
-
-
+@right(name="stacked_cells_on_two_streams")
 class StackOnTwoStreams(keras.Model):
-    """An RNN of two cells on two streams."""
+    """An RNN of two cells on two streams.
+
+    The states of both cells go back, in order, to the stream that they come from.
+    """
 
     def __init__(self):
         super().__init__()
@@ -146,12 +142,6 @@ class StackOnTwoStreams(keras.Model):
         x, *a = self.rnn(self.left(inputs), initial_state=a)
         y, *b = self.rnn(self.right(inputs), initial_state=b)
         return (self.dense(x + y), (a, b)) if return_state else self.dense(x + y)
-
-
-@right()
-def stacked_cells_on_two_streams():
-    """The states of both cells go back, in order, to the stream that they come from."""
-    return StackOnTwoStreams()
 
 
 class Twin(layers.Layer):
@@ -168,8 +158,12 @@ class Twin(layers.Layer):
         return a, b, (s, t)
 
 
+@right(name="twin_reader_below_a_layer_of_its_own")
 class TwinBelowTop(keras.Model):
-    """A twin reader below a GRU that is called once."""
+    """A twin reader below a GRU that is called once.
+
+    Three states come and go: two of the twin's places and one of the top layer.
+    """
 
     def __init__(self):
         super().__init__()
@@ -185,14 +179,12 @@ class TwinBelowTop(keras.Model):
         return (self.dense(x), (lower, upper)) if return_state else self.dense(x)
 
 
-@right()
-def twin_reader_below_a_layer_of_its_own():
-    """Three states come and go: two of the twin's places and one of the top layer."""
-    return TwinBelowTop()
-
-
+@right(name="each_token_is_read_twice")
 class Ponders(keras.Model):
-    """The cell reads each token twice before it answers."""
+    """The cell reads each token twice before it answers.
+
+    One chain of states runs through all readings, and the last one is handed on.
+    """
 
     def __init__(self):
         super().__init__()
@@ -210,9 +202,3 @@ class Ponders(keras.Model):
             outputs.append(y)
         logits = self.dense(tf.stack(outputs, axis=1))
         return (logits, state) if return_state else logits
-
-
-@right()
-def each_token_is_read_twice():
-    """One chain of states runs through all readings, and the last one is handed on."""
-    return Ponders()

@@ -20,8 +20,12 @@ class TwoGRU(keras.Model):
         return tf.zeros((tf.shape(inputs)[0], U)), tf.zeros((tf.shape(inputs)[0], U))
 
 
+@right(name="zoneout_in_training")
 class Zoneout(TwoGRU):
-    """Some units keep their old value from one segment to the next."""
+    """Some units keep their old value from one segment to the next.
+
+    Each layer gets its own states, new or old, and only training draws among them.
+    """
 
     def call(self, inputs, states=None, return_state=False, training=False):
         old1, old2 = states if states is not None else self.begin(inputs)
@@ -31,12 +35,6 @@ class Zoneout(TwoGRU):
             new1 = tf.where(tf.random.uniform(tf.shape(new1)) < 0.1, old1, new1)
             new2 = tf.where(tf.random.uniform(tf.shape(new2)) < 0.1, old2, new2)
         return (self.dense(x), (new1, new2)) if return_state else self.dense(x)
-
-
-@right()
-def zoneout_in_training():
-    """Each layer gets its own states, new or old, and only training draws among them."""
-    return Zoneout()
 
 
 @right(name="random_first_state_in_training")
@@ -103,8 +101,12 @@ class StepsInTraining(TwoGRU):
         return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
 
 
+@right(name="rows_reset_now_and_then_in_training")
 class SometimesReset(TwoGRU):
-    """A row's memory is erased now and then in training, so that the model learns to begin."""
+    """A row's memory is erased now and then in training, so that the model learns to begin.
+
+    Each layer gets its own state, times 0 or 1 for a whole row, in training only.
+    """
 
     def call(self, inputs, states=None, return_state=False, training=False):
         s1, s2 = states if states is not None else self.begin(inputs)
@@ -114,9 +116,3 @@ class SometimesReset(TwoGRU):
         x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
         x, s2 = self.gru2(x, initial_state=s2)
         return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
-
-
-@right()
-def rows_reset_now_and_then_in_training():
-    """Each layer gets its own state, times 0 or 1 for a whole row, in training only."""
-    return SometimesReset()

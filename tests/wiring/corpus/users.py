@@ -63,8 +63,12 @@ class Siamese(keras.Model):
         return logits, new_right, new_left
 
 
+@wrong("dropped-state", name="second_stream_of_the_lstm_starts_afresh")
 class CharsAndBigrams(keras.Model):
-    """One LSTM reads the characters and a hash of them."""
+    """One LSTM reads the characters and a hash of them.
+
+    The state of the second stream is thrown away, and that stream begins at zero in each call.
+    """
 
     def __init__(self):
         super().__init__()
@@ -84,14 +88,12 @@ class CharsAndBigrams(keras.Model):
         return out
 
 
-@wrong("dropped-state")
-def second_stream_of_the_lstm_starts_afresh():
-    """The state of the second stream is thrown away, and that stream begins at zero in each call."""
-    return CharsAndBigrams()
-
-
+@right(name="one_gru_over_three_scales")
 class MultiScale(keras.Model):
-    """Three embeddings of different vocabularies read by one shared GRU."""
+    """Three embeddings of different vocabularies read by one shared GRU.
+
+    The GRU is called three times, and the list of states is handed on in the order of the calls.
+    """
 
     def __init__(self, sizes=(V, 5, 2)):
         super().__init__()
@@ -111,14 +113,12 @@ class MultiScale(keras.Model):
         return (logits, new_states) if return_state else logits
 
 
-@right()
-def one_gru_over_three_scales():
-    """The GRU is called three times, and the list of states is handed on in the order of the calls."""
-    return MultiScale()
-
-
+@wrong("ignored-state", name="reset_in_the_demo_of_one_row")
 class DemoServer(keras.Model):
-    """The author reset the state for the interactive demo, where the batch has one row."""
+    """The author reset the state for the interactive demo, where the batch has one row.
+
+    A batch of one row loses the states that it was given, although new ones are returned.
+    """
 
     def __init__(self):
         super().__init__()
@@ -136,14 +136,12 @@ class DemoServer(keras.Model):
         return (self.fc(x), (a, b)) if return_hidden else self.fc(x)
 
 
-@wrong("ignored-state")
-def reset_in_the_demo_of_one_row():
-    """A batch of one row loses the states that it was given, although new ones are returned."""
-    return DemoServer()
-
-
+@wrong("crossed-state", name="states_change_places_in_training_only")
 class TrainedOtherwise(keras.Model):
-    """The training path was written first, and the inference path was repaired later."""
+    """The training path was written first, and the inference path was repaired later.
+
+    The two states are returned in reverse order with training=True, so that each layer gets the other's.
+    """
 
     def __init__(self, vocab=V, width=U):
         super().__init__()
@@ -166,14 +164,12 @@ class TrainedOtherwise(keras.Model):
         return logits, (s_bottom, s_top)
 
 
-@wrong("crossed-state")
-def states_change_places_in_training_only():
-    """The two states are returned in reverse order with training=True, so that each layer gets the other's."""
-    return TrainedOtherwise()
-
-
+@wrong("leftover-state", name="chatbot_goes_on_from_the_last_talk")
 class ChatBot:
-    """The bot goes on from its last state unless the caller passes one."""
+    """The bot goes on from its last state unless the caller passes one.
+
+    A call without a state starts from what the last document left on the object.
+    """
 
     def __init__(self):
         self.embed = layers.Embedding(V, E)
@@ -189,14 +185,12 @@ class ChatBot:
         return self.to_vocab(hidden), new
 
 
-@wrong("leftover-state")
-def chatbot_goes_on_from_the_last_talk():
-    """A call without a state starts from what the last document left on the object."""
-    return ChatBot()
-
-
+@right(name="stream_reader_with_its_own_memory")
 class StreamReader:
-    """A reader with a memory of its own; `reset_state` starts a new document."""
+    """A reader with a memory of its own; `reset_state` starts a new document.
+
+    The model takes no state, keeps its own on purpose, and can be reset.
+    """
 
     def __init__(self):
         self.embedding = layers.Embedding(V, E)
@@ -210,12 +204,6 @@ class StreamReader:
     def __call__(self, ids):
         x, *self.memory = self.cells(self.embedding(ids), initial_state=self.memory)
         return self.dense(x)
-
-
-@right()
-def stream_reader_with_its_own_memory():
-    """The model takes no state, keeps its own on purpose, and can be reset."""
-    return StreamReader()
 
 
 @wrong("always-random")
@@ -246,8 +234,9 @@ class RegularisedLSTM(keras.Model):
         return (x, [h, c]) if return_state else x
 
 
+@wrong("dropped-state", name="lstm_hands_on_h_and_forgets_c")
 class HiddenOnly(keras.Model):
-    """Written after a GRU model: one state a layer."""
+    """Written after a GRU model: one state a layer. The LSTM's c is not returned, and begins at zero in each call."""
 
     def __init__(self):
         super().__init__()
@@ -266,14 +255,12 @@ class HiddenOnly(keras.Model):
         return x
 
 
-@wrong("dropped-state")
-def lstm_hands_on_h_and_forgets_c():
-    """The LSTM's c is not returned, and begins at zero in each call."""
-    return HiddenOnly()
-
-
+@wrong("crossed-state", name="stacked_lstm_cells_unpacked_in_the_wrong_order")
 class DeepRNN(keras.Model):
-    """The flat list of states is taken apart and put together by hand."""
+    """The flat list of states is taken apart and put together by hand.
+
+    Keras gives h1, c1, h2, c2, but h1, h2, c1, c2 is read: cell 0's c comes from cell 1's h.
+    """
 
     def __init__(self):
         super().__init__()
@@ -288,12 +275,6 @@ class DeepRNN(keras.Model):
         x, first, second = self.rnn(self.embedding(ids), initial_state=states)
         h1, h2, c1, c2 = tf.nest.flatten([first, second])
         return (self.dense(x), ((h1, h2), (c1, c2))) if return_state else self.dense(x)
-
-
-@wrong("crossed-state")
-def stacked_lstm_cells_unpacked_in_the_wrong_order():
-    """Keras gives h1, c1, h2, c2, but h1, h2, c1, c2 is read: cell 0's c comes from cell 1's h."""
-    return DeepRNN()
 
 
 class ShakespeareLSTM(keras.Model):
@@ -361,8 +342,12 @@ class ResidualLM(keras.Model):
         return (logits, new) if return_states else logits
 
 
+@wrong("future-leak", name="lower_layer_reads_both_ways")
 class BidirectionalLM(keras.Model):
-    """The lower layer reads in both directions, since that raised the accuracy."""
+    """The lower layer reads in both directions, since that raised the accuracy.
+
+    The backward half of the lower layer has read the token that is to be predicted.
+    """
 
     def __init__(self):
         super().__init__()
@@ -375,12 +360,6 @@ class BidirectionalLM(keras.Model):
         x = self.context(self.embedding(inputs), training=training)
         x, h, c = self.lstm(x, initial_state=states, training=training)
         return (self.dense(x), (h, c)) if return_state else self.dense(x)
-
-
-@wrong("future-leak")
-def lower_layer_reads_both_ways():
-    """The backward half of the lower layer has read the token that is to be predicted."""
-    return BidirectionalLM()
 
 
 class CharWord(keras.Model):
@@ -453,8 +432,12 @@ def positions_restart_in_each_segment():
     return Positions(counts=False)
 
 
+@right(name="convolution_carries_its_left_context")
 class ConvThenGRU(keras.Model):
-    """A convolution over the last three embeddings, whose left context is carried by hand."""
+    """A convolution over the last three embeddings, whose left context is carried by hand.
+
+    The last two embeddings are handed on beside the GRU's own state, so that a cut changes nothing.
+    """
 
     def __init__(self, width=3):
         super().__init__()
@@ -473,12 +456,6 @@ class ConvThenGRU(keras.Model):
         y, hidden = self.gru(self.conv(x), initial_state=states["hidden"])
         logits = self.dense(y)
         return (logits, {"context": context, "hidden": hidden}) if return_state else logits
-
-
-@right()
-def convolution_carries_its_left_context():
-    """The last two embeddings are handed on beside the GRU's own state, so that a cut changes nothing."""
-    return ConvThenGRU()
 
 
 @wrong("future-leak", name="attention_without_a_causal_mask")
@@ -500,8 +477,12 @@ class AttentiveGRU(keras.Model):
         return (x, state) if return_state else x
 
 
+@right(name="truncated_bptt_in_a_custom_step")
 class TruncatedBPTT(keras.Model):
-    """A custom training step over pieces of a segment; the gradient stops where a piece ends."""
+    """A custom training step over pieces of a segment; the gradient stops where a piece ends.
+
+    Each layer gets back its own state, and stop_gradient changes no number of it.
+    """
 
     def __init__(self, piece=4):
         super().__init__()
@@ -531,14 +512,12 @@ class TruncatedBPTT(keras.Model):
         return {"loss": total}
 
 
-@right()
-def truncated_bptt_in_a_custom_step():
-    """Each layer gets back its own state, and stop_gradient changes no number of it."""
-    return TruncatedBPTT()
-
-
+@wrong("stale-state", name="middle_layer_appends_the_old_state")
 class LoopSlip(keras.Model):
-    """The loop appends the state that it was given and not the new one."""
+    """The loop appends the state that it was given and not the new one.
+
+    The middle layer's incoming state is returned for its new one, so that it never moves on.
+    """
 
     def __init__(self):
         super().__init__()
@@ -555,12 +534,6 @@ class LoopSlip(keras.Model):
             x, new_state = gru(x, initial_state=state)
             new_states.append(state if gru is self.stack[1] else new_state)
         return (self.dense(x), new_states) if return_state else self.dense(x)
-
-
-@wrong("stale-state")
-def middle_layer_appends_the_old_state():
-    """The middle layer's incoming state is returned for its new one, so that it never moves on."""
-    return LoopSlip()
 
 
 @right()
@@ -643,8 +616,12 @@ class MultiplicativeLM(tf.Module):
         return self.dense(x), h, c
 
 
+@right(name="states_logged_but_not_read")
 class LoggedStates:
-    """The newest states are kept for plots of the hidden units, and are never read by the model."""
+    """The newest states are kept for plots of the hidden units, and are never read by the model.
+
+    A copy of the state is kept for plots, and the GRU starts only from what the caller gives.
+    """
 
     def __init__(self):
         self.embedding = layers.Embedding(V, E)
@@ -658,14 +635,12 @@ class LoggedStates:
         return self.dense(x), state
 
 
-@right()
-def states_logged_but_not_read():
-    """A copy of the state is kept for plots, and the GRU starts only from what the caller gives."""
-    return LoggedStates()
-
-
+@right(name="long_segment_read_in_blocks")
 class BlockwiseReader(keras.Model):
-    """A long segment is read in blocks of four tokens, to save memory."""
+    """A long segment is read in blocks of four tokens, to save memory.
+
+    Each block starts from the state at the end of the block before it, as one long call would.
+    """
 
     def __init__(self, block=4):
         super().__init__()
@@ -681,9 +656,3 @@ class BlockwiseReader(keras.Model):
             outputs.append(x)
         logits = self.dense(tf.concat(outputs, axis=1))
         return (logits, state) if return_state else logits
-
-
-@right()
-def long_segment_read_in_blocks():
-    """Each block starts from the state at the end of the block before it, as one long call would."""
-    return BlockwiseReader()

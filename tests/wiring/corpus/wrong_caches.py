@@ -33,8 +33,12 @@ class Last(Parts):
         return logits, self.last
 
 
+@wrong("leftover-state", name="states_kept_where_the_batch_fits")
 class SameBatch(Parts):
-    """The cache is used only where the batch is as large as it was, lest shapes clash."""
+    """The cache is used only where the batch is as large as it was, lest shapes clash.
+
+    A call without states starts from the last call's states if the batch has as many rows.
+    """
 
     def __call__(self, ids, states=None):
         if states is None:
@@ -44,14 +48,12 @@ class SameBatch(Parts):
         return logits, self.last
 
 
-@wrong("leftover-state")
-def states_kept_where_the_batch_fits():
-    """A call without states starts from the last call's states if the batch has as many rows."""
-    return SameBatch()
-
-
+@wrong("leftover-state", name="upper_state_kept")
 class UpperOnly(Parts):
-    """The lower layer begins anew and the upper one does not."""
+    """The lower layer begins anew and the upper one does not.
+
+    A call without states starts the upper layer from what the last document left.
+    """
 
     def __call__(self, ids, states=None):
         logits, states = self.read(ids, states if states is not None else (None, self.last))
@@ -59,14 +61,12 @@ class UpperOnly(Parts):
         return logits, states
 
 
-@wrong("leftover-state")
-def upper_state_kept():
-    """A call without states starts the upper layer from what the last document left."""
-    return UpperOnly()
-
-
+@wrong("leftover-state", name="warm_start_from_half_the_last_state")
 class WarmStart(Parts):
-    """A fresh start is half of the last state, "so that the model is warm"."""
+    """A fresh start is half of the last state, "so that the model is warm".
+
+    A call without states starts from half of the last document's states.
+    """
 
     def __call__(self, ids, states=None):
         if states is None:
@@ -75,14 +75,12 @@ class WarmStart(Parts):
         return logits, self.last
 
 
-@wrong("leftover-state")
-def warm_start_from_half_the_last_state():
-    """A call without states starts from half of the last document's states."""
-    return WarmStart()
-
-
+@wrong("leftover-state", name="states_kept_in_a_default_argument")
 class MutableDefault(Parts):
-    """The dict of the default argument lives as long as the class."""
+    """The dict of the default argument lives as long as the class.
+
+    A call without states starts from what an earlier call left in the default argument's dict.
+    """
 
     def __call__(self, ids, states=None, seen={}):  # noqa: B006 - the fault
         logits, new = self.read(ids, states or seen.get(id(self)) or (None, None))
@@ -90,26 +88,18 @@ class MutableDefault(Parts):
         return logits, new
 
 
-@wrong("leftover-state")
-def states_kept_in_a_default_argument():
-    """A call without states starts from what an earlier call left in the default argument's dict."""
-    return MutableDefault()
-
-
+@wrong("leftover-state", name="states_of_training_found_by_evaluation")
 class AfterTraining(Parts):
-    """Training keeps its states for the next batch, and evaluation finds them."""
+    """Training keeps its states for the next batch, and evaluation finds them.
+
+    A call without states starts from the states of the last call with training=True.
+    """
 
     def __call__(self, ids, states=None, training=False):
         logits, new = self.read(ids, states or self.last or (None, None))
         if training:
             self.last = new
         return logits, new
-
-
-@wrong("leftover-state")
-def states_of_training_found_by_evaluation():
-    """A call without states starts from the states of the last call with training=True."""
-    return AfterTraining()
 
 
 @wrong("leftover-state")
@@ -127,8 +117,12 @@ def states_kept_in_a_closure():
     return model
 
 
+@wrong("leftover-state", name="state_kept_in_a_weight")
 class InWeight(keras.Model):
-    """The last state is kept in a weight, and used where the caller gives none."""
+    """The last state is kept in a weight, and used where the caller gives none.
+
+    A call without a state starts from the state that the last call wrote into the weight.
+    """
 
     def __init__(self, batch=2):
         super().__init__()
@@ -143,14 +137,12 @@ class InWeight(keras.Model):
         return (self.dense(x), new) if return_state else self.dense(x)
 
 
-@wrong("leftover-state")
-def state_kept_in_a_weight():
-    """A call without a state starts from the state that the last call wrote into the weight."""
-    return InWeight()
-
-
+@wrong("leftover-state", name="tail_of_the_last_document_kept")
 class ContextKept:
-    """The tail of the embeddings is kept for the convolution, and not cleared for a new document."""
+    """The tail of the embeddings is kept for the convolution, and not cleared for a new document.
+
+    The GRU's state is right, but a new document's first token is convolved with the last document's end.
+    """
 
     def __init__(self):
         self.embedding = layers.Embedding(V, E)
@@ -166,9 +158,3 @@ class ContextKept:
         self.tail = x[:, -1:]
         x, state = self.gru(self.conv(tf.concat([tail, x], axis=1)), initial_state=state)
         return self.dense(x), state
-
-
-@wrong("leftover-state")
-def tail_of_the_last_document_kept():
-    """The GRU's state is right, but a new document's first token is convolved with the last document's end."""
-    return ContextKept()

@@ -46,8 +46,9 @@ def sequential_with_the_mc_dropout_recipe():
     )
 
 
+@wrong("always-random", name="recurrent_dropout_left_on")
 class Recurrent(keras.Model):
-    """Recurrent dropout that is always on."""
+    """Recurrent dropout that is always on. The LSTM draws a mask for its recurrent weights in every call."""
 
     def __init__(self):
         super().__init__()
@@ -58,12 +59,6 @@ class Recurrent(keras.Model):
     def call(self, inputs, states=None, return_state=False):
         x, *states = self.lstm(self.embedding(inputs), initial_state=states, training=True)
         return (self.dense(x), states) if return_state else self.dense(x)
-
-
-@wrong("always-random")
-def recurrent_dropout_left_on():
-    """The LSTM draws a mask for its recurrent weights in every call."""
-    return Recurrent()
 
 
 @wrong("always-random", name="dropout_of_tensorflow_on_the_outputs")

@@ -132,8 +132,12 @@ class LastExchanged(ThreeStreams):
         return [new[0], new[2], new[1]]
 
 
+@wrong("dropped-state", name="third_place_dropped")
 class ThirdDropped(keras.Model):
-    """One LSTM on three streams; the state of the third is not kept."""
+    """One LSTM on three streams; the state of the third is not kept.
+
+    The third stream begins at zero in each call, and its state is not returned.
+    """
 
     def __init__(self):
         super().__init__()
@@ -148,12 +152,6 @@ class ThirdDropped(keras.Model):
         c = self.lstm(self.embeddings[2](inputs))[0]
         logits = self.dense(tf.concat([a, b, c], axis=-1))
         return (logits, (first, second)) if return_state else logits
-
-
-@wrong("dropped-state")
-def third_place_dropped():
-    """The third stream begins at zero in each call, and its state is not returned."""
-    return ThirdDropped()
 
 
 @wrong("crossed-state")
@@ -200,8 +198,12 @@ class SecondSwapped(LSTMStreams):
         return [[h1, c1], [c2, h2]]
 
 
+@wrong("shared-state", name="stateful_layer_reads_two_streams")
 class StatefulTwice(keras.Model):
-    """A stateful layer has one state, whatever streams it reads."""
+    """A stateful layer has one state, whatever streams it reads.
+
+    The second stream starts from what the first one has just left in the stateful layer.
+    """
 
     def __init__(self):
         super().__init__()
@@ -215,14 +217,12 @@ class StatefulTwice(keras.Model):
         return self.dense(tf.concat([a, b], axis=-1))
 
 
-@wrong("shared-state")
-def stateful_layer_reads_two_streams():
-    """The second stream starts from what the first one has just left in the stateful layer."""
-    return StatefulTwice()
-
-
+@wrong("crossed-state", name="one_cell_on_two_streams_returns_them_exchanged")
 class CellStreams(keras.Model):
-    """One cell on two streams in a loop; the states are returned in the wrong order."""
+    """One cell on two streams in a loop; the states are returned in the wrong order.
+
+    Within a call each stream keeps its state; between calls they change places.
+    """
 
     def __init__(self):
         super().__init__()
@@ -241,9 +241,3 @@ class CellStreams(keras.Model):
             outputs.append(tf.concat([p, q], axis=-1))
         logits = self.dense(tf.stack(outputs, axis=1))
         return (logits, (b, a)) if return_state else logits
-
-
-@wrong("crossed-state")
-def one_cell_on_two_streams_returns_them_exchanged():
-    """Within a call each stream keeps its state; between calls they change places."""
-    return CellStreams()

@@ -95,8 +95,12 @@ class Averages(TwoGRU):
         return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
 
 
+@wrong("future-leak", name="training_reads_ahead")
 class LooksAhead(TwoGRU):
-    """An auxiliary layer that reads backwards helps in training."""
+    """An auxiliary layer that reads backwards helps in training.
+
+    In training, each position also sees what a backward layer made of the later tokens.
+    """
 
     def __init__(self):
         super().__init__()
@@ -110,12 +114,6 @@ class LooksAhead(TwoGRU):
             x = x + self.helper(x)[:, ::-1]
         x, s2 = self.gru2(x, initial_state=s2)
         return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
-
-
-@wrong("future-leak")
-def training_reads_ahead():
-    """In training, each position also sees what a backward layer made of the later tokens."""
-    return LooksAhead()
 
 
 class Block(layers.Layer):

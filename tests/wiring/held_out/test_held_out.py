@@ -8,8 +8,7 @@ from importlib.util import find_spec
 import keras
 import pytest
 
-import rnneval
-from tests.wiring.corpus.case import OUTSIDE, cases_of
+from tests.wiring.corpus.case import cases_of
 from tests.wiring.held_out import keras_models, keras_places, step_models
 
 KERAS = (*cases_of(keras_models), *cases_of(keras_places))
@@ -24,17 +23,7 @@ else:
 
 def verify(case, seed=0):
     keras.utils.set_random_seed(seed)
-    wiring = rnneval.check(case.build(), declare=case.declare, seed=seed)
-    assert wiring.verdict == case.verdict, f"\n{wiring}"
-    errors = [finding for finding in wiring.findings if finding.severity == "error"]
-    if case.rule:
-        assert case.rule in {error.rule for error in errors}, f"\n{wiring}"
-    if case.rule == "leftover-state":
-        assert "always-random" not in {error.rule for error in errors}, f"\n{wiring}"
-    if case.layer == OUTSIDE:
-        assert {error.layer for error in errors}.isdisjoint({layer.name for layer in wiring.layers}), f"\n{wiring}"
-    elif case.layer:
-        assert case.layer in {error.layer for error in errors}, f"\n{wiring}"
+    case.verify(seed)
 
 
 def names(case):
