@@ -156,6 +156,8 @@ class FinalText:
     """None is empty."""
     taken: tuple[TakenFile, ...]
     """The files, each with its characters that are part of the text."""
+    raw: list[str] = field(repr=False)
+    """The characters of each file, before a part of them is taken and rewritten."""
     share: float
     """Share of the characters of the files that is part of the text: 1 without `--part`."""
     warnings: tuple[run.Warning, ...]
@@ -175,9 +177,16 @@ class FinalText:
         return digest.hexdigest()
 
     def place(self, character: int) -> str:
-        """Name the place of a character of the final text."""
-        of = "" if self.share == 1 and len(self.taken) == 1 else " of the text that is scored"
-        return place_after("".join(self.documents)[:character]) + of
+        """Name the place of a character of the final text: in its file, unless the text was rewritten."""
+        if self.options.normalize != "none" or self.options.newlines != "keep":
+            before = "".join(self.documents)[:character]
+            return f"{place_after(before)} of the text after --normalize and --newlines"
+        for file, raw in zip(self.taken, self.raw, strict=True):
+            if character < len(file.characters):
+                of = f" of {file.path}" if len(self.taken) > 1 else ""
+                return f"{place_after(raw[: file.characters.start + character])}{of}"
+            character -= len(file.characters)
+        raise IndexError(character)
 
 
 def place_after(text: str) -> str:
@@ -232,6 +241,7 @@ def final_text(given: Paths | InMemory, options: TextOptions | None = None) -> F
         name=name,
         documents=documents,
         taken=tuple(taken),
+        raw=texts,
         share=sum(map(len, parts)) / total,
         warnings=tuple(warnings),
         options=options,

@@ -150,6 +150,11 @@ class NumberColumn:
         self._parts: list[NDArray[Any]] = []
         self._file: Any = None
 
+    def __del__(self) -> None:
+        """Close the temporary file, which a map of it keeps open for as long as it is needed."""
+        if self._file is not None:
+            self._file.close()
+
     def append(self, numbers: NDArray[Any]) -> None:
         """Add numbers `(n,)` at the end."""
         self.size += len(numbers)
@@ -316,7 +321,7 @@ def encode_spans(
     tokeniser = None if vocabulary is None else _tokeniser(vocabulary, options)
     text = final_text(given, options)
     utf8, documents = _bytes_of(text)
-    tiling = tiling_of(table, utf8, documents)
+    tiling = tiling_of(table, utf8, documents, by_length=tokeniser is None)
     if tokeniser is not None:
         return _encoded(text, _table_of(text, tokeniser), tokeniser), tiling.unscored
     kind = kind_of(table.name, tiling, utf8, options.tokens)

@@ -21,6 +21,13 @@ _NUMBERED = (
     + _DECLARE
 )
 
+_LONG = 64
+"""Characters that the first tokens of some documents may always have, if those of most are of the usual length."""
+_USUAL = 0.99
+"""Share of the scored tokens that are of the usual length or shorter."""
+_FEWEST = 100
+"""Scored tokens that show what length is usual."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tiling:
@@ -34,8 +41,11 @@ class Tiling:
     """Tokens at the start of each document that have no row: 0 or 1."""
 
 
-def tiling_of(table: LossTable, utf8: Bytes, documents: Ints) -> Tiling:
+def tiling_of(table: LossTable, utf8: Bytes, documents: Ints, *, by_length: bool) -> Tiling:
     """Require that the spans tile a text, whose documents begin at these bytes.
+
+    `by_length`: first tokens without a row may not be longer than scored ones usually are, since nothing else shows how
+    many are missing.
 
     Raises:
         RecordError: they do not; the first row that is wrong is named.
@@ -73,6 +83,8 @@ def tiling_of(table: LossTable, utf8: Bytes, documents: Ints) -> Tiling:
             )
             more = f" (the first of {count:,} such rows)" if count > 1 else ""
             raise RecordError(f"{_place(table, row)}: {after}{said}{more}")
+    if by_length:
+        _require_usual(table, before, np.flatnonzero(missing > 0), missing, np.flatnonzero(is_lead(utf8)))
     if (last := int(table.byte_end[-1])) < size:
         hint = "it was dropped with the last incomplete batch or segment"
         if last == int(np.count_nonzero(is_lead(utf8))):
@@ -110,6 +122,35 @@ def _placed(
             ends[token - absent : token] = [*alone, table.byte_start[row]]
         firsts[at - max(absent - 1, 0) : at + 1] = np.arange(token - absent, token + (absent == 0))
     return ends, np.minimum.accumulate(firsts[::-1])[::-1]
+
+
+def _require_usual(table: LossTable, before: Ints, first: Ints, missing: Ints, letters: Ints) -> None:
+    """Refuse first tokens without a row that are longer than scored tokens usually are: several have no row.
+
+    Lengths are in characters, or in bytes if the tokens are bytes. The median of the documents must be usual: the
+    first token of one document among many may be a long one. `first` are the rows after such tokens, `letters` the
+    first byte of each character.
+    """
+    if not len(first):
+        return
+    unit = "character"
+    lengths = np.searchsorted(letters, table.byte_end) - np.searchsorted(letters, table.byte_start)
+    gaps = np.searchsorted(letters, table.byte_start) - np.searchsorted(letters, before)
+    if (table.byte_end - table.byte_start).max() == 1 and lengths.min() == 0:  # bytes, also within characters
+        unit, lengths, gaps = "byte", np.ones(1, np.int64), table.byte_start - before
+    firsts = gaps[first] / missing[first]
+    usual, longest = int(np.quantile(lengths, _USUAL, method="higher")), int(lengths.max())
+    limit = longest if longest == 1 else max(longest, _LONG)
+    if len(lengths) >= _FEWEST and np.median(firsts) > usual:
+        limit = usual
+    if (firsts > limit).any():
+        row = int(first[(firsts > limit).argmax()])
+        raise RecordError(
+            f"{_place(table, row)}: bytes {before[row]:,} to {table.byte_start[row]:,} before it have "
+            f"no row, so they would be the first token of a document, of {gaps[row]:,} {unit}s; of the scored tokens "
+            f"99 % have {usual:,} or fewer: more than one token is missing: score every token but the first of a "
+            "document; if that is one token, give the vocabulary (--vocab)"
+        )
 
 
 def _place(table: LossTable, row: int) -> str:

@@ -147,10 +147,15 @@ def test_unknowns_are_counted_over_the_whole_text(write, texts, vocabulary, apar
         r" has (\d+) .* \((\d+) distinct: .*; first at character offset (\d+), line (\d+), column (\d+)( of .*)?\)",
         str(error.value),
     )
-    before = "".join(documents)[: absent[0][1]]
-    place = [absent[0][1], 1 + before.count("\n"), 1 + len(before.rpartition("\n")[2])]
+    number, offset = 0, absent[0][1]
+    while offset >= len(texts[number].removeprefix("\ufeff")):
+        offset -= len(texts[number].removeprefix("\ufeff"))
+        number += 1
+    before = texts[number].removeprefix("\ufeff")[:offset]
+    place = [offset, 1 + before.count("\n"), 1 + len(before.rpartition("\n")[2])]
     assert [*map(int, seen.groups()[:5])] == [len(absent), len({token for token, _ in absent}), *place]
-    assert seen[6] == (" of the text that is scored" if len(texts) > 1 else None)
+    assert (seen[6] is not None) == (len(texts) > 1)
+    assert seen[6] is None or seen[6].endswith(f"{number}.txt")
 
 
 def test_blocks_of_the_real_size(write):
@@ -306,3 +311,19 @@ def test_the_very_text_that_the_vocabulary_was_taken_from_is_no_held_out_text(tm
     assert warned(vocabulary, trained, part="2:") == ["training-text"]  # characters, not per cent
     assert warned(vocabulary, [trained, other]) == warned(Vocabulary.from_text([trained, other]), other) == []
     assert warned(Vocabulary.from_tokens(vocabulary.tokens), trained) == []  # nothing says what it was taken from
+
+
+@pytest.mark.parametrize(
+    ("part", "place"),
+    [
+        ("3:", "character offset 7, line 2, column 3 of {0}"),
+        ("8:", "character offset 2, line 1, column 3 of {1}"),
+        ("13:", "character offset 2, line 2, column 1 of {2}"),
+    ],
+)
+def test_the_place_of_an_unknown_one_is_that_in_its_file(write, part, place):
+    """The part begins within a line; of three files, the second begins within a line of the joined text."""
+    letters = Vocabulary.from_tokens(["a", "\n"])
+    files = write(["aaaa\naaxa", "aaxaa", "a\nx"])
+    with pytest.raises(TextError, match=re.escape(f"first at {place.format(*files)})")):
+        encode(files, letters, TextOptions(part=part))
