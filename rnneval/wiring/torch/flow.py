@@ -23,7 +23,7 @@ from rnneval.wiring.evidence import Detection
 from rnneval.wiring.faults import crossed_state, ignored_state, stale_state, swapped_slots
 from rnneval.wiring.judging import finding_of
 from rnneval.wiring.torch.hooks import content, kind_of, spot_of
-from rnneval.wiring.torch.watching import Birth, Chain, Watched, arrays_of, replaced, watch
+from rnneval.wiring.torch.watching import Birth, Chain, Watched, arrays_of, parts_of, replaced, watch
 
 BEFORE = (4, 1)
 """Tokens of the calls that make the state."""
@@ -31,6 +31,7 @@ CALLS = (1, 3)
 """Tokens of the call in which reactions are watched."""
 _TIMES = 1000  # a change as large as this must have an effect before an array is said to have none
 _SMALL = 0.1  # standard deviation of the numbers that fill parameters
+_NAMED = 3  # layers that err alike and are named
 _LATER = 16  # tokens in which an array must stay the same before it is said to be stale
 
 
@@ -138,10 +139,10 @@ class _Trial:
         self._next = ids(max(CALLS))
         self._later = ids(_LATER)
         self._noise = torch.Generator().manual_seed(seed)
-        self._base = {tokens: self._watch(tokens, self._state, births=True) for tokens in CALLS}
+        self._base = {tokens: self._watch(tokens, self._state) for tokens in CALLS}
 
-    def _watch(self, tokens: int, state: Any, *, births: bool = False) -> Watched:
-        return watch(self._step, self._ids[tokens], state, births=births)
+    def _watch(self, tokens: int, state: Any, axes: Mapping[str, int] | None = None) -> Watched:
+        return watch(self._step, self._ids[tokens], state, axes=axes)
 
     def repeats(self) -> bool:
         """Return whether the same call gives the same, bit by bit."""
@@ -149,14 +150,31 @@ class _Trial:
 
     def arrays(self) -> Iterator[ArrayFlow]:
         """Yield all arrays; one that holds the states of several layers comes in parts."""
-        for path, array in arrays_of(self._state).items():
-            axis = self._layer_axis(path, array)
-            if axis is None:
-                yield self._flow(path, path, array, None, None)
-            else:
-                for index in range(array.shape[axis]):
-                    part = f"{path}[{', '.join([':'] * axis + [str(index)])}]"
-                    yield self._flow(part, path, array, axis, index)
+        arrays = arrays_of(self._state)
+        axes = {path: axis for path, array in arrays.items() if (axis := self._layer_axis(path, array)) is not None}
+        made = {tokens: self._watch(tokens, self._state, axes) for tokens in CALLS}
+        for path, array in arrays.items():
+            axis = axes.get(path)
+            for index, (part, values) in enumerate(parts_of(path, array, axis)):
+                altered, readers = self._readers(path, array, axis, index)
+                silent = [tokens for tokens in CALLS if readers[tokens] is None]
+                after = {tokens: self._part(each.after, path, axis, index) for tokens, each in made.items()}
+                changed = [tokens for tokens in CALLS if not _same(values, after[tokens])]
+                makers = (_maker(made[tokens], part, after[tokens]) for tokens in reversed(changed))
+                writer, made_at = next((maker for maker in makers if maker), (None, part))
+                yield ArrayFlow(
+                    path=part,
+                    readers=readers,
+                    writer=writer,
+                    made_at=made_at,
+                    unchanged=tuple(
+                        tokens
+                        for tokens in CALLS
+                        if tokens not in changed and self._stays(tokens, made[tokens].after, values, (path, axis, index))
+                    ),
+                    late=bool(silent) and self._is_late(altered, silent),
+                    blank=not values.any(),
+                )
 
     def _layer_axis(self, path: str, array: torch.Tensor) -> int | None:
         """Return the axis along which an array holds states of several layers, which different modules read."""
@@ -168,23 +186,8 @@ class _Trial:
                 return axis
         return None
 
-    def _flow(self, name: str, path: str, array: torch.Tensor, axis: int | None, index: int | None) -> ArrayFlow:
-        altered, readers = self._readers(path, array, axis, index)
-        late = None in readers.values() and self._is_late(altered, [t for t in CALLS if readers[t] is None])
-        writer, made_at = self._writer(path, axis, index)
-        unchanged = tuple(tokens for tokens in CALLS if self._stays(tokens, path, axis, index))
-        return ArrayFlow(
-            path=name,
-            readers=readers,
-            writer=writer,
-            made_at=made_at,
-            unchanged=unchanged,
-            late=late,
-            blank=not _part(array, axis, index).any(),
-        )
-
     def _readers(
-        self, path: str, array: torch.Tensor, axis: int | None, index: int | None
+        self, path: str, array: torch.Tensor, axis: int | None, index: int
     ) -> tuple[Any, dict[int, Chain | None]]:
         """Return a state with the array changed, and the first module that reacts in each call."""
         found: dict[int, Chain | None] = dict.fromkeys(CALLS)
@@ -195,15 +198,15 @@ class _Trial:
                 found[tokens] = _reaction(self._base[tokens], self._watch(tokens, state))
         return state, found
 
-    def _changed(self, array: torch.Tensor, axis: int | None, index: int | None, times: float) -> torch.Tensor:
+    def _changed(self, array: torch.Tensor, axis: int | None, index: int, times: float) -> torch.Tensor:
         """Return an array, or the part at one index, moved by random numbers as large as its own."""
         size = torch.nan_to_num(array.abs().float(), posinf=0.0).mean().item() or 1.0
-        noise = torch.randn(array.shape, generator=self._noise, dtype=torch.float32).to(array.device)
-        if axis is not None:
-            chosen = torch.zeros_like(noise)
-            chosen.select(axis, index or 0).fill_(1)
-            noise *= chosen
-        return (array + times * size * noise).to(array.dtype)
+        moved = array + times * size * torch.randn(array.shape, generator=self._noise).to(array.device)
+        if axis is None:
+            return moved.to(array.dtype)
+        changed = array.clone()
+        changed.select(axis, index).copy_(moved.select(axis, index))
+        return changed
 
     def _is_late(self, altered: Any, silent: list[int]) -> bool:
         """Return whether modules react to a changed array in the call after one in which none did."""
@@ -214,39 +217,16 @@ class _Trial:
                 return True
         return False
 
-    def _writer(self, path: str, axis: int | None, index: int | None) -> tuple[Chain | None, str]:
-        """Return the module in which an array's new content first appeared, and the array that it appeared in."""
-        for tokens in reversed(CALLS):
-            base = self._base[tokens]
-            before, after = (arrays_of(state).get(path) for state in (self._state, base.after))
-            if before is None or after is None or _same(before, after, axis, index):
-                continue
-            for digest in _contents(after, axis, index):
-                birth = _maker(base.births.get(digest, []), path)
-                if birth is not None:
-                    return birth.chain, self._array_at(birth, base, path)
-        return None, path
-
-    def _array_at(self, birth: Birth, base: Watched, path: str) -> str:
-        """Return the array that some content belongs to: the one that its module takes where it returned this one."""
-        if not birth.is_output:
-            return birth.at
-        takes = {at: other for other, entries in base.entries.items() for chain, at in entries if chain == birth.chain}
-        own = next((at for at, other in takes.items() if other == path), None)
-        last = birth.at.rpartition("[")[2]
-        if own is None or own.rpartition("[")[2] == last:
-            return path
-        beside = f"{own.rpartition('[')[0]}[{last}"
-        return takes.get(beside, path)
-
-    def _stays(self, tokens: int, path: str, axis: int | None, index: int | None) -> bool:
-        """Return whether an array is the same after a call of so many tokens, and after more such calls."""
-        before, state = arrays_of(self._state).get(path), self._base[tokens].after
-        if before is None or not _same(before, arrays_of(state).get(path), axis, index):
-            return False
+    def _stays(self, tokens: int, state: Any, values: torch.Tensor, place: tuple[str, int | None, int]) -> bool:
+        """Return whether an array is still the same after more calls of one token, or of several."""
         for piece in [self._later] if tokens > 1 else np.split(self._later, _LATER, axis=1):
             _, state = self._step(piece, state)
-        return _same(before, arrays_of(state).get(path), axis, index)
+        return _same(values, self._part(state, *place))
+
+    def _part(self, state: Any, path: str, axis: int | None, index: int) -> torch.Tensor | None:
+        """Return an array of a state, or one layer's part of it; None if it is not there."""
+        array = arrays_of(state).get(path)
+        return array if array is None or axis is None else array.select(axis, index)
 
 
 def _reaction(base: Watched, other: Watched) -> Chain | None:
@@ -257,29 +237,34 @@ def _reaction(base: Watched, other: Watched) -> Chain | None:
     return None if base.logits == other.logits else ()
 
 
-def _same(a: torch.Tensor, b: torch.Tensor | None, axis: int | None, index: int | None) -> bool:
-    if b is None or a.shape != b.shape:
-        return False
-    return content(_part(a, axis, index)) == content(_part(b, axis, index))
+def _same(a: torch.Tensor, b: torch.Tensor | None) -> bool:
+    return b is not None and a.shape == b.shape and content(a) == content(b)
 
 
-def _part(array: torch.Tensor, axis: int | None, index: int | None) -> torch.Tensor:
-    return array if axis is None else array.select(axis, index or 0)
+def _maker(made: Watched, path: str, after: torch.Tensor | None) -> tuple[Chain, str] | None:
+    """Return the module in which an array's new content first appeared, and the array that it was made as.
 
-
-def _contents(array: torch.Tensor, axis: int | None, index: int | None) -> list[bytes]:
-    """Return digests by which an array, or one layer's part of it, is known: the part with its axis and without."""
-    parts = [array] if axis is None else [array.select(axis, index or 0), array.narrow(axis, index or 0, 1)]
-    return [content(part) for part in parts if bool((part != part.reshape(-1)[0]).any())]
-
-
-def _maker(births: list[Birth], path: str) -> Birth | None:
-    """Return the birth of an array's content: the earliest, unless another module made the same for this array."""
+    Content that another module made later for this very array is that module's, and no exchange. An array of equal
+    numbers is not followed: it looks like many others.
+    """
+    if after is None or not bool((after != after.reshape(-1)[0]).any()):
+        return None
+    # One layer's part of a stack may have been returned with an axis of length one.
+    births = [birth for shape in (after, after[None]) for birth in made.births.get(content(shape), [])]
     own = next((birth for birth in births if birth.at == path and not birth.is_output), None)
-    first = births[0] if births else None
-    if own is None or first is None or own.chain == first.chain[: len(own.chain)]:
-        return first
-    return own
+    if not births:
+        return None
+    first = births[0] if own is None or own.chain == births[0].chain[: len(own.chain)] else own
+    return first.chain, _made_as(first, made, path) if first.is_output else first.at
+
+
+def _made_as(birth: Birth, made: Watched, path: str) -> str:
+    """Return the array whose place among a module's arguments is that of an output among what it returned."""
+    takes = {at: array for array, entries in made.entries.items() for chain, at in entries if chain == birth.chain}
+    own = next((at for at, array in takes.items() if array == path), None)
+    if own is None:
+        return path
+    return takes.get(f"{own.rpartition('[')[0]}[{birth.at.rpartition('[')[2]}", path)
 
 
 class _Judge:
@@ -367,7 +352,9 @@ class _Judge:
             if array.reader is None or seen.kind == "fresh":
                 words = f"{words}, although {layer} {'reads' if array.reader else 'writes'} it{' in others' * bool(array.reader)}"
             if others:
-                words = f"{words}; so in {', '.join(self._layer(other) for other, _ in others)}"
+                layers = [*dict.fromkeys(self._layer(other) for other, _ in others)]
+                more = f" and {len(layers) - _NAMED} more" if len(layers) > _NAMED else ""
+                words = f"{words}; so in {', '.join(layers[:_NAMED])}{more}"
             module = self._modules.get(layer)
             spot = spot_of(module, layer) if module is not None else None
             yield finding_of(seen.fault, Detection(seen=words, **({"at": spot} if spot else {})))

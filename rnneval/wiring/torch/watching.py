@@ -17,8 +17,6 @@ from rnneval.wiring.torch.hooks import content, listening, tensors_in
 
 Chain = tuple[str, ...]
 """The modules that are running, the outermost first."""
-Key = tuple[str, int]
-"""An array of a state by its path, and the number of the layer if it holds those of several, else −1."""
 
 
 class Event(NamedTuple):
@@ -74,10 +72,25 @@ def replaced(state: Any, arrays: Mapping[str, torch.Tensor]) -> Any:
     return filled(state, iter(list(leaves)))
 
 
-def watch(step: TorchStep, ids: NDArray[np.int32], state: Any, *, births: bool = False) -> Watched:
-    """Make one call from a state, and record what modules see; with `births`, also where each array was made."""
+def parts_of(path: str, array: torch.Tensor, axis: int | None) -> list[tuple[str, torch.Tensor]]:
+    """Return an array under its path, or the states of several layers along an axis, each under a path of its own.
+
+    Example:
+        >>> [path for path, _ in parts_of("state", torch.zeros(3, 2), 1)]
+        ['state[:, 0]', 'state[:, 1]']
+    """
+    if axis is None or axis >= array.dim():
+        return [(path, array)]
+    return [(f"{path}[{':, ' * axis}{index}]", part) for index, part in enumerate(array.unbind(axis))]
+
+
+def watch(step: TorchStep, ids: NDArray[np.int32], state: Any, *, axes: Mapping[str, int] | None = None) -> Watched:
+    """Make one call from a state, and record what modules see.
+
+    With `axes`, also where each array was made; it has the axis along which an array holds several layers' states.
+    """
     state = replaced(state, {path: array.detach().clone() for path, array in arrays_of(state).items()})
-    listener = _Listener(step.module, arrays_of(state), births=births)
+    listener = _Listener(step.module, arrays_of(state), axes)
     with listening(step.module, listener):
         logits, after = step(ids, state)
     return Watched(listener.events, content(logits), after, listener.births, listener.entries)
@@ -86,11 +99,13 @@ def watch(step: TorchStep, ids: NDArray[np.int32], state: Any, *, births: bool =
 class _Listener:
     """Records events, and tells the arrays of the state from other tensors."""
 
-    def __init__(self, module: torch.nn.Module, given: Mapping[str, torch.Tensor], *, births: bool) -> None:
+    def __init__(
+        self, module: torch.nn.Module, given: Mapping[str, torch.Tensor], axes: Mapping[str, int] | None
+    ) -> None:
         self.events: list[Event] = []
         self.births: dict[bytes, list[Birth]] = {}
         self.entries: dict[str, set[tuple[Chain, str]]] = {}
-        self._births, self._module = births, module
+        self._axes, self._module = axes, module
         self._given = {path: _stored(array) for path, array in given.items()}
         self._sizes = {array.untyped_storage().nbytes() for array in given.values()}
         self._states: dict[int, tuple[str, torch.Tensor]] = {}  # by address; the tensors are kept, so none is reused
@@ -114,7 +129,7 @@ class _Listener:
             elif phase == "in":
                 self.entries.setdefault(array, set()).add((chain, path))
         self.events.append(Event(chain, phase, tuple(seen)))
-        if self._births:
+        if self._axes is not None:
             self._look_for_births(chain, phase, result)
 
     def _look_for_births(self, chain: Chain, phase: str, result: Any) -> None:
@@ -122,7 +137,9 @@ class _Listener:
         maker = chain if phase == "out" else chain[:-1]
         for path, tensor in self._live():
             if self._is_new(path, tensor):
-                self._born(tensor, Birth(maker, self._names.get(path, path), is_output=False))
+                name = self._names.get(path, path)
+                for part, values in parts_of(name, tensor, (self._axes or {}).get(name)):
+                    self._born(values, Birth(maker, part, is_output=False))
         for path, tensor in tensors_in(result):
             self._born(tensor, Birth(chain, path, is_output=True))
 
