@@ -3,9 +3,9 @@
     python benchmarks/planted_faults.py --faults 200
 
 Plants faults into tiny models with random weights (tests/wiring/torch/planted.py says how), drawn from all that can be
-planted, as many of each kind and model as there are. Writes benchmarks/planted_faults.json, and prints a summary. A fault
-is *seen* if there is a finding at all, *right* if it names the module and the array, and *wrong* if it names a module
-that has nothing to do with it. The models without a fault must have no finding.
+planted, the models and the kinds in turn. Writes benchmarks/planted_faults.json, and prints a summary. A fault is
+*seen* if there is a finding at all, *right* if it names the module and the array, and *wrong* if it names a module that
+has nothing to do with it. The models without a fault must have no finding.
 """
 # ruff: noqa: E402
 
@@ -70,7 +70,9 @@ def drawn(count: int, names: list[str], seed: int) -> list[Fault]:
             kinds[fault.kind].append(fault)
         for faults in kinds.values():
             generator.shuffle(faults)
-        turns = [[faults[k] for faults in kinds.values() if k < len(faults)] for k in range(max(map(len, kinds.values())))]
+        turns = [
+            [faults[k] for faults in kinds.values() if k < len(faults)] for k in range(max(map(len, kinds.values())))
+        ]
         queues.append([fault for turn in turns for fault in turn])
     chosen = [queue[k] for k in range(max(map(len, queues))) for queue in queues if k < len(queue)]
     return chosen[:count]
@@ -94,9 +96,15 @@ def main() -> None:
         if rows[-1]["result"] != "right":
             print(rows[-1], flush=True)
     counts = Counter(row["result"] for row in rows)
-    summary = {"faults": len(rows), **counts, "alarms on right models": sum(value is not None for value in right.values())}
+    summary = {
+        "faults": len(rows),
+        **counts,
+        "alarms on right models": sum(value is not None for value in right.values()),
+    }
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
-    given.out.write_text(json.dumps({"versions": versions, "summary": summary, "right models": right, "rows": rows}, indent=1))
+    given.out.write_text(
+        json.dumps({"versions": versions, "summary": summary, "right models": right, "rows": rows}, indent=1)
+    )
     print(summary, Counter((row["kind"], row["by"]) for row in rows), sum(row["seconds"] for row in rows))
 
 

@@ -53,7 +53,11 @@ def arrays_of(state: Any) -> dict[str, torch.Tensor]:
     found: dict[str, torch.Tensor] = {}
     known = set()
     for path, leaf in leaves_of(state).items():
-        if not isinstance(leaf, torch.Tensor) or not leaf.numel() or not (leaf.is_floating_point() or leaf.is_complex()):
+        if (
+            not isinstance(leaf, torch.Tensor)
+            or not leaf.numel()
+            or not (leaf.is_floating_point() or leaf.is_complex())
+        ):
             continue
         if (place := (leaf.data_ptr(), leaf.shape, leaf.stride())) not in known:
             found[path] = leaf
@@ -72,16 +76,14 @@ def replaced(state: Any, arrays: Mapping[str, torch.Tensor]) -> Any:
     return filled(state, iter(list(leaves)))
 
 
-def parts_of(path: str, array: torch.Tensor, axis: int | None) -> list[tuple[str, torch.Tensor]]:
-    """Return an array under its path, or the states of several layers along an axis, each under a path of its own.
+def part_name(path: str, axis: int, index: int) -> str:
+    """Return the path of one layer's part of an array.
 
     Example:
-        >>> [path for path, _ in parts_of("state", torch.zeros(3, 2), 1)]
-        ['state[:, 0]', 'state[:, 1]']
+        >>> part_name("state[1]", 2, 0)
+        'state[1][:, :, 0]'
     """
-    if axis is None or axis >= array.dim():
-        return [(path, array)]
-    return [(f"{path}[{':, ' * axis}{index}]", part) for index, part in enumerate(array.unbind(axis))]
+    return f"{path}[{':, ' * axis}{index}]"
 
 
 def watch(step: TorchStep, ids: NDArray[np.int32], state: Any, *, axes: Mapping[str, int] | None = None) -> Watched:
@@ -133,15 +135,22 @@ class _Listener:
             self._look_for_births(chain, phase, result)
 
     def _look_for_births(self, chain: Chain, phase: str, result: Any) -> None:
-        """Record new content of the state's arrays; what changed before a module began was made by the one around it."""
+        """Record new content of arrays; what changed before a module began was made by the one around it."""
         maker = chain if phase == "out" else chain[:-1]
         for path, tensor in self._live():
             if self._is_new(path, tensor):
-                name = self._names.get(path, path)
-                for part, values in parts_of(name, tensor, (self._axes or {}).get(name)):
-                    self._born(values, Birth(maker, part, is_output=False))
+                self._made(self._names.get(path, path), tensor, maker)
         for path, tensor in tensors_in(result):
             self._born(tensor, Birth(chain, path, is_output=True))
+
+    def _made(self, path: str, array: torch.Tensor, maker: Chain) -> None:
+        """Record an array as made by a module; in parts if it holds the states of several layers."""
+        axis = (self._axes or {}).get(path)
+        if axis is None or axis >= array.dim():
+            self._born(array, Birth(maker, path, is_output=False))
+            return
+        for index, part in enumerate(array.unbind(axis)):
+            self._born(part, Birth(maker, part_name(path, axis, index), is_output=False))
 
     def _born(self, tensor: torch.Tensor, birth: Birth) -> None:
         self.births.setdefault(content(tensor), []).append(birth)

@@ -1,4 +1,4 @@
-"""Faults planted into right models: one array of one layer's state, wrong in one way, by a patch of a layer's forward."""
+"""Faults planted into right models by a patch of a layer's forward: one array of its state, wrong in one way."""
 
 import functools
 import inspect
@@ -11,7 +11,8 @@ from transformers.cache_utils import Cache
 
 from rnneval.models.torch import CachedStep
 from rnneval.wiring.torch.diverging import Reading, first_diverging, in_calls
-from rnneval.wiring.torch.flow import awake, flow_of
+from rnneval.wiring.torch.flow import flow_of
+from rnneval.wiring.torch.readers import awake
 from tests.wiring.torch.tiny import V, made
 
 SLOTS = ("conv_states", "recurrent_states", "keys", "values")
@@ -33,28 +34,32 @@ class Fault:
 
     def names(self, arrays):
         """Whether the array is named, and no array of a layer that has nothing to do with it."""
-        wanted = {"h": "[0]", "c": "[1]"}
-        slots = [wanted.get(slot, slot) for slot in (self.array, self.other if self.kind == "slots exchanged" else "") if slot]
-        numbers = {name.split("layers.")[1].split(".")[0] for name in self.modules}
-        own = [array for array in arrays if set(re.findall(r"(?:layers|state)\[(\d+)\]", array)) & numbers]
+        slots = [self.array, *([self.other] if self.kind == "slots exchanged" else [])]
+        ends = tuple({"h": "[0]", "c": "[1]"}.get(slot, slot) for slot in slots)
+        numbers = {re.search(r"layers\.(\d+)", name)[1] for name in self.modules}
+        own = [array for array in arrays if set(re.findall(r"(?:layers|state|returned)\[(\d+)\]", array)) & numbers]
         if self.kind == "padding":
             return len(own) == len(arrays)
-        return bool(arrays) and len(own) == len(arrays) and any(slot in array for array in own for slot in slots)
+        return own == list(arrays) and any(
+            re.sub(r"(_states)\[0\]$|['\]]*$", r"\1", x).endswith(ends) or x.endswith(ends) for x in own
+        )
 
     def __str__(self):
         return f"{self.model}: {self.kind}, {self.array} of {self.module}{f' with {self.other}' if self.other else ''}"
 
 
-def sites(step, width=40):
+def sites(step):
     """Return the modules that keep a state, with the names of their arrays and their shapes after five tokens."""
     found = {}
     handles = []
     for name, module in step.module.named_modules():
+
         def look(module, args, kwargs, result, name=name):
             arrays = _arrays(module, args, kwargs, result)
             if arrays:
                 found[name] = {slot: tuple(array.shape) for slot, array in arrays.items()}
-        if hasattr(module, "layer_idx") or name.startswith("layers.") and name.count(".") == 1:
+
+        if hasattr(module, "layer_idx") or (name.startswith("layers.") and name.count(".") == 1):
             handles.append(module.register_forward_hook(look, with_kwargs=True))
     step(torch.arange(3, 8)[None].numpy(), None)
     for handle in handles:
@@ -82,11 +87,15 @@ def _arrays(module, args, kwargs, result=None):
     return dict(zip("hc", state, strict=True)) if isinstance(state, tuple) else {}
 
 
-def _put(module, args, kwargs, state, arrays):
+def _put(module, args, kwargs, state, **arrays):
     """Put arrays into the cache or the state that a module is given or returns; return the new state."""
     cache = next((value for value in [*args, *kwargs.values()] if isinstance(value, Cache)), None)
     if cache is None:
-        return {**state, **arrays} if isinstance(state, dict) else tuple({**dict(zip("hc", state, strict=True)), **arrays}.values())
+        return (
+            {**state, **arrays}
+            if isinstance(state, dict)
+            else tuple({**dict(zip("hc", state, strict=True)), **arrays}.values())
+        )
     layer = cache.layers[module.layer_idx]
     for slot, array in arrays.items():
         if isinstance(getattr(layer, slot), dict):
@@ -120,12 +129,12 @@ def _wrap(module, around):
     module.__class__ = type(plain.__name__, (plain,), {"forward": forward, "__module__": plain.__module__})
 
 
-def _exchange(step, fault, forward, module, args, kwargs):
+def _exchange(step, fault, forward, _, args, kwargs):  # noqa: PLR0917
     """Exchange an array of two layers after every call."""
     seen = {}
     handles = [
         step.module.get_submodule(name).register_forward_hook(
-            lambda part, args, kwargs, result, name=name: seen.__setitem__(name, (part, args, kwargs)), with_kwargs=True
+            lambda part, args, kwargs, _, name=name: seen.__setitem__(name, (part, args, kwargs)), with_kwargs=True
         )
         for name in (fault.module, fault.other)
     ]
@@ -138,12 +147,12 @@ def _exchange(step, fault, forward, module, args, kwargs):
         i, j = (int(name.rpartition(".")[2]) for name in (fault.module, fault.other))
         states = [*states]
         one, two = (_arrays(None, (), {}, (None, states[k]))[fault.array] for k in (i, j))
-        states[i] = _put(None, (), {}, states[i], {fault.array: two})
-        states[j] = _put(None, (), {}, states[j], {fault.array: one})
+        states[i] = _put(None, (), {}, states[i], **{fault.array: two})
+        states[j] = _put(None, (), {}, states[j], **{fault.array: one})
         return logits, states
     one, two = _arrays(a, *in_a)[fault.array], _arrays(b, *in_b)[fault.array]
-    _put(a, *in_a, None, {fault.array: two})
-    _put(b, *in_b, None, {fault.array: one})
+    _put(a, *in_a, None, **{fault.array: two})
+    _put(b, *in_b, None, **{fault.array: one})
     return result
 
 
@@ -154,16 +163,18 @@ def _err(fault, forward, module, args, kwargs):
     x = args[0] if args else kwargs["hidden_states"]
     several = x.shape[1] > 1
     given = {slot: array.clone() for slot, array in _arrays(module, args, kwargs).items()}
-    before = dict(given)
-    if fault.array in given:
+    before = {slot: array.clone() for slot, array in given.items()}  # a cache is changed in place
+    if fault.array not in given:
+        module.older = torch.zeros(1) if fault.kind == "one call old" else None
+    else:
         array = given[fault.array]
-        if fault.kind == "zeroed" or fault.kind == "zeroed in calls of several tokens" and several:
+        if fault.kind == "zeroed" or (several and fault.kind == "zeroed in calls of several tokens"):
             given[fault.array] = torch.zeros_like(array)
         elif fault.kind == "one call old":
             if module.older is not None and module.older.shape == array.shape:
                 given[fault.array] = module.older
             module.older = array.clone()
-        state = _put(module, args, kwargs, args[1] if len(args) == 2 else None, given)
+        state = _put(module, args, kwargs, args[1] if len(args) == 2 else None, **given)
         if state is not None:
             args = (args[0], state)
     result = forward(*args, **kwargs)
@@ -171,7 +182,7 @@ def _err(fault, forward, module, args, kwargs):
     changed = _left(fault, after, before, several, x.shape[1])
     if not changed:
         return result
-    state = _put(module, args, kwargs, result[1] if isinstance(result, tuple) else None, changed)
+    state = _put(module, args, kwargs, result[1] if isinstance(result, tuple) else None, **changed)
     return result if state is None else (result[0], state)
 
 

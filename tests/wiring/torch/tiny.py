@@ -1,4 +1,4 @@
-"""Tiny models with random weights: classes of transformers that read calls of every length right, and hand-made ones."""
+"""Tiny models with random weights: classes of transformers that read calls of any length right, and models by hand."""
 
 import numpy as np
 import torch
@@ -7,29 +7,83 @@ import transformers
 from rnneval.models.torch import CachedStep, TorchStep
 
 V = 40
-_COMMON = {"vocab_size": V, "hidden_size": 32, "num_hidden_layers": 3, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-_ATTENTION = {"num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 48, "max_position_embeddings": 512}
-_MAMBA = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_n_groups": 2, "mamba_d_state": 16, "mamba_expand": 2, "mamba_d_conv": 4,
-          "mamba_chunk_size": 8}
-_DELTA = {"linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 8, "linear_value_head_dim": 8,
-          "linear_conv_kernel_dim": 4, "head_dim": 8}
+_COMMON = {
+    "vocab_size": V,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+_ATTENTION = {
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 48,
+    "max_position_embeddings": 512,
+}
+_MAMBA = {
+    "mamba_n_heads": 8,
+    "mamba_d_head": 8,
+    "mamba_n_groups": 2,
+    "mamba_d_state": 16,
+    "mamba_expand": 2,
+    "mamba_d_conv": 4,
+    "mamba_chunk_size": 8,
+}
+_DELTA = {
+    "linear_num_value_heads": 4,
+    "linear_num_key_heads": 2,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+    "linear_conv_kernel_dim": 4,
+    "head_dim": 8,
+}
 CONFIGS = {
     "Mamba2": {"num_heads": 8, "head_dim": 8, "state_size": 16, "n_groups": 2, "expand": 2, "chunk_size": 8},
-    "GraniteMoeHybrid": {**_ATTENTION, **_MAMBA, "layer_types": ["mamba", "attention", "mamba"], "num_local_experts": 4,
-                         "num_experts_per_tok": 2, "shared_intermediate_size": 48},
+    "GraniteMoeHybrid": {
+        **_ATTENTION,
+        **_MAMBA,
+        "layer_types": ["mamba", "attention", "mamba"],
+        "num_local_experts": 4,
+        "num_experts_per_tok": 2,
+        "shared_intermediate_size": 48,
+    },
     "Bamba": {**_ATTENTION, **_MAMBA, "attn_layer_indices": [1]},
     "FalconH1": {**_ATTENTION, **_MAMBA, "mamba_d_ssm": 64, "head_dim": 8},
-    "Qwen3Next": {**_ATTENTION, **_DELTA, "layer_types": ["linear_attention", "linear_attention", "full_attention"],
-                  "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
-                  "shared_expert_intermediate_size": 16},
+    "Qwen3Next": {
+        **_ATTENTION,
+        **_DELTA,
+        "layer_types": ["linear_attention", "linear_attention", "full_attention"],
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 16,
+        "shared_expert_intermediate_size": 16,
+    },
     "OlmoHybrid": {**_ATTENTION, **_DELTA, "layer_types": ["linear_attention", "linear_attention", "full_attention"]},
     "Lfm2": {**_ATTENTION, "layer_types": ["conv", "full_attention", "conv"], "conv_L_cache": 4, "block_ff_dim": 48},
-    "NemotronH": {**_ATTENTION, "mamba_num_heads": 8, "mamba_head_dim": 8, "n_groups": 2, "ssm_state_size": 16,
-                  "chunk_size": 8, "head_dim": 8, "layers_block_type": ["mamba", "attention", "mamba"]},
-    "Zamba2": {**_ATTENTION, "mamba_d_state": 16, "mamba_headdim": 8, "mamba_ngroups": 2, "n_mamba_heads": 8, "chunk_size": 8,
-               "layers_block_type": ["mamba", "mamba", "hybrid"], "num_mem_blocks": 1, "use_mem_rope": True,
-               "attention_head_dim": 16},
-}  # fmt: skip
+    "NemotronH": {
+        **_ATTENTION,
+        "mamba_num_heads": 8,
+        "mamba_head_dim": 8,
+        "n_groups": 2,
+        "ssm_state_size": 16,
+        "chunk_size": 8,
+        "head_dim": 8,
+        "layers_block_type": ["mamba", "attention", "mamba"],
+    },
+    "Zamba2": {
+        **_ATTENTION,
+        "mamba_d_state": 16,
+        "mamba_headdim": 8,
+        "mamba_ngroups": 2,
+        "n_mamba_heads": 8,
+        "chunk_size": 8,
+        "layers_block_type": ["mamba", "mamba", "hybrid"],
+        "num_mem_blocks": 1,
+        "use_mem_rope": True,
+        "attention_head_dim": 16,
+    },
+}
 
 
 def cached(name, seed=0, **more):
