@@ -145,6 +145,8 @@ class _Print(NamedTuple):
     """A tensor of one call by the axes that may be positions: the other axes' sizes, and numbers `(positions, …)`."""
 
     axes: Mapping[int, tuple[tuple[int, ...], Differences]]
+    exact: bool = False
+    """Whether any difference counts as an infinite one: ids, positions, masks."""
 
 
 _Side = dict[str, list[_Print]]  # the tensors of a run by their paths, a print for each call
@@ -195,11 +197,12 @@ class _Recorder:
                 return None
             tensor = tensor[self.reading.row : self.reading.row + 1]
         if _is_mask(tensor, self._tokens):
-            return _Print({tensor.dim() - 2: ((1, 1), _allowed(tensor))})
+            return _Print({tensor.dim() - 2: ((1, 1), _allowed(tensor))}, exact=True)
         axes = [axis for axis, size in enumerate(tensor.shape) if size == self._tokens]
         if not axes or tensor.dtype == torch.bool or not tensor.numel():
             return None
-        return _Print({axis: (_without(tensor.shape, axis), _numbers(tensor, axis)) for axis in axes})
+        exact = not (tensor.is_floating_point() or tensor.is_complex())
+        return _Print({axis: (_without(tensor.shape, axis), _numbers(tensor, axis)) for axis in axes}, exact)
 
     def together(self, side: _Side, path: str) -> dict[tuple[int, tuple[int, ...]], Differences]:
         """Return the numbers of all positions by axis and sizes of the other axes, where every call has such."""
@@ -220,7 +223,7 @@ def _compared(first: _Recorder, second: _Recorder, run: _Run) -> tuple[Differenc
         return None
     inputs, outputs = (
         [
-            _difference(one[key], other[key])
+            _difference(one[key], other[key], exact=mine[path][0].exact)
             for path in mine
             if path in theirs
             for one, other in [(first.together(mine, path), second.together(theirs, path))]
@@ -233,11 +236,13 @@ def _compared(first: _Recorder, second: _Recorder, run: _Run) -> tuple[Differenc
     return np.max(inputs, axis=0), np.max(outputs, axis=0)
 
 
-def _difference(one: Differences, other: Differences) -> Differences:
-    """Return the distance at each position, relative to the typical size."""
+def _difference(one: Differences, other: Differences, *, exact: bool) -> Differences:
+    """Return the distance at each position, relative to the typical size; infinite for exact numbers that differ."""
     if one.shape != other.shape:
         return np.full(len(one), np.inf)
     distance = np.linalg.norm(one - other, axis=1)
+    if exact:
+        return np.where(distance > 0, np.inf, 0.0)
     size = float(np.sqrt(np.mean(np.square(np.linalg.norm(one, axis=1)))))
     return distance / size if size else np.where(distance > 0, np.inf, 0.0)
 

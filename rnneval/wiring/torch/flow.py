@@ -71,6 +71,7 @@ class _Judge:
     def __init__(self, module: torch.nn.Module, arrays: tuple[ArrayFlow, ...]) -> None:
         self._module, self._arrays = module, arrays
         self._reading = {name for array in arrays for name in array.reader or ()}
+        self._slots = {array.path: _slot(array.path) for array in arrays}
         self._moving = {_pattern(array.path) for array in arrays if array.unchanged != CALLS}
 
     def result(self) -> StateFlow:
@@ -78,11 +79,12 @@ class _Judge:
         judged = [(array, self._seen(array)) for array in self._arrays]
         layers: dict[str, WiredLayer] = {}
         for array in self._arrays:
-            chain, slot = array.reader or array.writer, _slot(array.path)
+            chain, slot = array.reader or array.writer, self._slots[array.path]
             name = self._name(chain)
             layer = layers.setdefault(name, WiredLayer(name=name, path=name, kind=self._kind(chain), slots=()))
-            if slot not in layer.slots:
-                layers[name] = msgspec.structs.replace(layer, slots=(*layer.slots, slot))
+            if slot in layer.slots:  # two arrays of one name: the second goes by its path
+                slot = self._slots[array.path] = array.path
+            layers[name] = msgspec.structs.replace(layer, slots=(*layer.slots, slot))
         return StateFlow(
             layers=tuple(layers.values()),
             flow=tuple(row for array, seen in judged for row in self._rows(array, seen)),
@@ -132,34 +134,35 @@ class _Judge:
 
     def _rows(self, array: ArrayFlow, seen: _Seen) -> Iterator[Flow]:
         """Yield the row of the calls in which an array was as it should be, and that of the others."""
-        into = Slot(layer=self._name(array.reader or array.writer), slot=_slot(array.path))
+        into = Slot(layer=self._name(array.reader or array.writer), slot=self._slots[array.path])
         right = tuple(len(BEFORE) + at for at, tokens in enumerate(CALLS) if tokens not in seen.calls)
         if right:
             yield Flow(into=into, source=into, kind="carried", calls=right)
         source: Slot | str = "unknown" if seen.kind in ("unknown", "unused") else "initial"
         if seen.kind in ("carried", "crossed", "swapped"):
             layer = self._name(array.writer) if seen.kind == "crossed" else into.layer
-            source = Slot(layer=layer, slot=_slot(array.made_at))
+            source = Slot(layer=layer, slot=self._slots.get(array.made_at, _slot(array.made_at)))
         kind = "unknown" if seen.kind == "unused" else seen.kind
         calls = tuple(len(BEFORE) + at for at, tokens in enumerate(CALLS) if tokens in seen.calls)
         yield Flow(into=into, source=source, kind=kind, calls=calls)
 
     def _findings(self, judged: list[tuple[ArrayFlow, _Seen]]) -> Iterator[Finding]:
-        """Yield one finding for each fault, class and slot: equal layers of a stack err alike."""
-        groups: dict[tuple[object, ...], list[tuple[Chain | None, _Seen, ModuleType]]] = {}
+        """Yield one finding for each fault, class and kind of array: equal layers of a stack err alike."""
+        groups: dict[tuple[object, ...], list[tuple[ArrayFlow, _Seen]]] = {}
         for array, seen in judged:
             if seen.fault is not None:
-                chain = array.reader or array.writer
-                key = (seen.kind, seen.calls, self._kind(chain), _pattern(array.path))
-                groups.setdefault(key, []).append((chain, seen, seen.fault))
-        for (chain, seen, fault), *others in groups.values():
-            words, layers = seen.words, [*dict.fromkeys(self._name(other) for other, _, _ in others)]
-            if layers:
-                more = f" and {len(layers) - _NAMED} more" if len(layers) > _NAMED else ""
-                words = f"{words}; likewise in {', '.join(layers[:_NAMED])}{more}"
-            part = self._part(chain)
-            spot = Spot() if part is None else replace(spot_of(part, ""), layer=self._name(chain))
-            yield finding_of(fault, Detection(seen=words, at=spot))
+                key = (seen.kind, seen.calls, self._kind(array.reader or array.writer), _pattern(array.path))
+                groups.setdefault(key, []).append((array, seen))
+        for alike in groups.values():
+            array, seen = alike[0]
+            name, *others = dict.fromkeys(self._name(other.reader or other.writer) for other, _ in alike)
+            more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+            words = f"{seen.words}; likewise in {', '.join(others[:_NAMED])}{more}" if others else seen.words
+            part = self._part(array.reader or array.writer)
+            spot = Spot() if part is None else replace(spot_of(part, ""), layer=name)
+            finding = finding_of(seen.fault, Detection(seen=words, at=spot))
+            source = self._name(array.writer) if seen.kind == "crossed" else None
+            yield msgspec.structs.replace(finding, source_layer=source)
 
     def _part(self, chain: Chain | None) -> torch.nn.Module | None:
         """Return the innermost module; None for what is outside of all modules."""
@@ -185,10 +188,11 @@ def _pattern(path: str) -> str:
 
 
 def _slot(path: str) -> str:
-    """Return the name of an array in its layer: the end of its path that begins with a name.
+    """Return the name of an array: the end of its path from the last step that has a name, or all of it.
 
     Example:
         >>> _slot("state.cache.layers[0].conv_states[0]"), _slot("state.held['rnn.0.h']"), _slot("state[1]")
         ('conv_states[0]', 'h', 'state[1]')
     """
-    return re.sub(r"'\]$", "", re.split(r"\.", path)[-1])
+    named = re.search(r"(?:\.|\['(?:[^']*\.)?)(\w+)(?:'\])?((?:\[[^'\]]*\])*)$", path)
+    return path if named is None else "".join(named.groups())

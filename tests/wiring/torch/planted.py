@@ -129,7 +129,7 @@ def _wrap(module, around):
     module.__class__ = type(plain.__name__, (plain,), {"forward": forward, "__module__": plain.__module__})
 
 
-def _exchange(step, fault, forward, _, args, kwargs):  # noqa: PLR0917
+def _exchange(step, fault, forward, _, args, kwargs):
     """Exchange an array of two layers after every call."""
     seen = {}
     handles = [
