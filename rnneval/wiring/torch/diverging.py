@@ -20,6 +20,7 @@ from rnneval.wiring.torch.hooks import kind_of, listening, spot_of, tensors_in
 from rnneval.wiring.torch.watching import Chain
 
 _TIMES = 20.0  # outputs must differ by so many times as much as inputs
+_TIMES_AROUND = 4.0  # what differs by less around a module has no effect
 _ROUNDING = 4.0  # units in the last place: a smaller difference of inputs counts as this one
 _NUMBERS = 16  # numbers of a fingerprint
 _MASKED = -1e3  # numbers of an attention mask below this one rule a position out
@@ -125,7 +126,7 @@ def _is_cleared(compared: "Mapping[_Run, tuple[Differences, Differences]]", run:
     for depth in range(len(run.chain) - 1, 0, -1):
         around = compared.get(_Run(run.chain[:depth], 0))
         if around is not None:
-            return bool(around[1][at] <= _TIMES * max(float(around[0][: at + 1].max()), floor))
+            return bool(around[1][at] <= _TIMES_AROUND * max(float(around[0][: at + 1].max()), floor))
     return False
 
 
