@@ -1,0 +1,1 @@
+"""Tests of PyTorch models beyond those of step functions; needs PyTorch."""
