@@ -27,6 +27,8 @@ _HOMES = {
     "evaluate": "rnneval.evaluate.run",
     "from_losses": "rnneval.evaluate.imported",
     "from_step": "rnneval.models.step",
+    "from_torch": "rnneval.models.torch",
+    "from_transformers": "rnneval.models.torch",
     "gate": "rnneval.gates",
     "gradients": "rnneval.evaluate.diagnostics.gradients",
     "lint": "rnneval.lint",

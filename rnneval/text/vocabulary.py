@@ -125,6 +125,17 @@ class Vocabulary:
         return found if subword is None else replace(found, subword=subword)
 
     @classmethod
+    def from_tokenizer(cls, text: str, source: str = "the tokenizer") -> "Vocabulary":
+        """Make a vocabulary of a tokenizer of Hugging Face, given as the JSON text of a `tokenizer.json`.
+
+        Raises:
+            VocabularyError: the text is none of a tokenizer, or `tokenizers` cannot read it.
+        """
+        tokenizer = HuggingFace(_parsed(text, source), source)
+        known = cls.from_tokens(tokenizer.tokens, source, "subword")
+        return replace(known, fixed_ids=True, subword=tokenizer)
+
+    @classmethod
     def from_text(cls, paths: Paths, options: TextOptions | None = None) -> "Vocabulary":
         """Return the sorted tokens of a training text: `sorted(set(text))`, as in the tutorials.
 

@@ -1,0 +1,105 @@
+"""`from_transformers`: a causal language model of transformers that keeps a cache."""
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rnneval.errors import CheckpointError
+from rnneval.models.step import StepLM
+from rnneval.models.torch.module import TorchStep, language_model
+from rnneval.text import Vocabulary, given_vocabulary
+
+_CACHES = ("cache", "past_key_values", "cache_params", "state")
+"""Names of the cache among the arguments and outputs of a model, the newest first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachedState:
+    """The state of a model of transformers."""
+
+    cache: Any
+    """The cache as the model returned it."""
+    position: int
+    """The number of tokens that were read."""
+
+
+class CachedStep(TorchStep):
+    """A step of a causal language model of transformers."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        """Take a model whose forward has an argument for a cache."""
+        parameters = inspect.signature(module.forward).parameters
+        self.accepts = frozenset(parameters)
+        """Names of the arguments of the model's forward; what its `**kwargs` may hold is not among them."""
+        self.cache_name = next((name for name in _CACHES if name in parameters), "")
+        self._keeps_quiet = False
+        super().__init__(module, lambda _, ids, state: self._read(ids, state))
+        if not self.cache_name:
+            raise CheckpointError(
+                f"{type(module).__name__}.forward has none of the arguments {', '.join(_CACHES)}: a model that keeps no "
+                "cache carries no state"
+            )
+
+    def call(self, ids: NDArray[np.int32], state: Any, **given: Any) -> tuple[Any, Any]:
+        """Read ids as a call does, with further arguments for the model, which go before those that are made here."""
+        tokens = torch.as_tensor(np.asarray(ids), dtype=torch.long, device=self.device)
+        with self.evaluating():
+            return self._holding(state, lambda own: self._read(tokens, own, **given))
+
+    def whole(self, ids: NDArray[np.int32], **given: Any) -> torch.Tensor:
+        """Return the logits of one call without a cache, as in training."""
+        tokens = torch.as_tensor(np.asarray(ids), dtype=torch.long, device=self.device)
+        with self.evaluating():
+            logits, _ = self._holding(
+                None, lambda _: (self.module(input_ids=tokens, use_cache=False, **given).logits, None)
+            )
+        return logits
+
+    def _read(self, ids: torch.Tensor, state: CachedState | None, **given: Any) -> tuple[torch.Tensor, CachedState]:
+        """Call the model with a cache that it may change."""
+        rows, time = ids.shape
+        start = 0 if state is None else state.position
+        cache = self._first_cache() if state is None else state.cache
+        positions = torch.arange(start, start + time, device=ids.device)
+        known = {"position_ids": positions.expand(rows, time), "cache_position": positions}
+        made = {name: value for name, value in known.items() if name in self.accepts}
+        returned = self.module(input_ids=ids, use_cache=True, **{self.cache_name: cache, **made, **given})
+        after = next((returned[name] for name in _CACHES if returned.get(name) is not None), cache)
+        if after is None:
+            self._keeps_quiet = True
+            return self._read(ids, state, **given)
+        return returned.logits, CachedState(cache=after, position=start + time)
+
+    def _first_cache(self) -> Any:
+        """Return the cache of a first call: None, but for a model that does not return the cache that it fills."""
+        if not self._keeps_quiet:
+            return None
+        from transformers import DynamicCache
+
+        return DynamicCache(config=self.module.config)
+
+
+def from_transformers(model: Any, tokenizer: Any = None) -> StepLM:
+    """Make a language model of a causal language model of transformers that keeps a cache.
+
+    Args:
+        model: A `PreTrainedModel` whose forward takes a cache: a recurrent model, or a hybrid with attention layers.
+        tokenizer: Its fast tokenizer; a Vocabulary; or a vocabulary file. It is needed to evaluate the model.
+
+    Raises:
+        CheckpointError: the model keeps no cache, fails, or has a state that cannot be carried.
+        VocabularyError: the tokenizer is not a fast one, or does not fit the number of logits.
+    """
+    return language_model(CachedStep(model), _vocabulary(tokenizer), type(model).__name__, "transformers")
+
+
+def _vocabulary(tokenizer: Any) -> Vocabulary | None:
+    """Return the vocabulary of a fast tokenizer, or one that is given in another form."""
+    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    if hasattr(backend, "to_str"):
+        return Vocabulary.from_tokenizer(backend.to_str())
+    return given_vocabulary(tokenizer)
