@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,8 @@ from numpy.typing import NDArray
 from rnneval.wiring.torch.readings import Change, Reading, Rows
 
 ONE_CALL = "in one call with a cache"
-BY_TOKEN = "in calls of one token after a state"
-FIRST_TOKEN = "after a first call of one token"
+DECODING = "in calls of one token after a state"
+SHORT_PROMPT = "after a first call of one token"
 SEVERAL = "in calls of more than one token after a state"
 UNNUMBERED = "in calls without position_ids"
 ONES = "with a growing mask of ones, one token a call"
@@ -45,8 +44,8 @@ class Case:
     """The row of the other reading that must be the only one of `wanted`, or equal that of the same number."""
     or_wanted: Reading | None = None
     """Another reading with which the other may agree instead."""
-    needs: str | None = None
-    """The pattern without whose fault alone this one can be told."""
+    needs: tuple[str, ...] = ()
+    """Patterns without whose faults alone this one can be told."""
 
 
 def rows(*texts: Iterable[int]) -> Rows:
@@ -55,24 +54,30 @@ def rows(*texts: Iterable[int]) -> Rows:
 
 
 def _called(lengths: tuple[int, ...]) -> str:
-    return f"calls of {', '.join(map(str, lengths))} tokens" if len(lengths) > 1 else f"one call of {lengths[0]} tokens"
+    if len(lengths) == 1:
+        return f"one call of {_count(lengths[0], 'token')}"
+    return f"calls of {', '.join(map(str, lengths))} tokens"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _alone(text: Ids, lengths: tuple[int, ...]) -> Reading:
     return Reading(ids=rows(text[: sum(lengths)]), lengths=lengths)
 
 
-def plain_cases(text: Ids) -> Iterator[Case]:
-    """Yield cached calls over one row, against one call without a cache."""
-    for n in (2, 5, 12):
+def plain_cases(text: Ids, most: int) -> Iterator[Case]:
+    """Yield cached calls over one row of at most so many tokens, against one call without a cache."""
+    for n in (n for n in (2, 5, 12) if n <= most):
         whole = Reading(ids=rows(text[:n]))
         what = f"{n} tokens without a cache against one call of {n} with it"
         yield Case(key="train", pattern=ONE_CALL, what=what, wanted=whole, seen=_alone(text, (n,)))
-    for n in (3, 5, 12):
+    for n in (n for n in (3, 5, 12) if n <= most):
         whole, by_token = Reading(ids=rows(text[:n])), _alone(text, (2, *(1,) * (n - 2)))
         what = f"{n} tokens without a cache against a call of 2 and {n - 2} of one token"
-        yield Case(key="train", pattern=BY_TOKEN, what=what, wanted=whole, seen=by_token)
-    for first, then in _SECOND:
+        yield Case(key="train", pattern=DECODING, what=what, wanted=whole, seen=by_token)
+    for first, then in ((first, then) for first, then in _SECOND if first + then <= most):
         n = first + then
         whole, by_token = Reading(ids=rows(text[:n])), _alone(text, (2, *(1,) * (n - 2)))
         what = f"{n} tokens without a cache against a call of {first} and one of {then}"
@@ -82,7 +87,7 @@ def plain_cases(text: Ids) -> Iterator[Case]:
             continue
         what = f"{n} tokens without a cache against {n} calls of one token"
         seen = _alone(text, (1,) * n)
-        yield Case(key="shapes", pattern=FIRST_TOKEN, what=what, wanted=whole, seen=seen, or_wanted=by_token)
+        yield Case(key="shapes", pattern=SHORT_PROMPT, what=what, wanted=whole, seen=seen, or_wanted=by_token)
 
 
 def mask_cases(text: Ids) -> Iterator[Case]:
@@ -121,7 +126,7 @@ def chunk_cases(text: Ids, name: str, chunk: int) -> Iterator[Case]:
         for after in (0, 2):
             what = f"calls of one token against a call of {length}{f' and {after} of one token' if after else ''}"
             seen = _alone(text, (length, *(1,) * after))
-            yield Case(key="shapes", pattern=pattern, what=what, wanted=by_token, seen=seen, needs=BY_TOKEN)
+            yield Case(key="shapes", pattern=pattern, what=what, wanted=by_token, seen=seen, needs=(DECODING,))
 
 
 def _beside(text: Ids, shorter: list[int], pads: list[int], lengths: tuple[int, ...]) -> Reading:
@@ -138,16 +143,16 @@ def padding_cases(text: Ids, other: Ids, pad: int) -> Iterator[Case]:
         left = _beside(text, [pad] * pads + [*other[: count + more]], [*range(pads)], (n, *after))
         alone = _alone(other, (count, *after))
         then = f", then {_called(after)}" if after else ""
-        what = f"a row of {count} alone, and with {pads} pads on the left beside a row of {n}{then}"
-        needs = {(): None, (1, 1): ONES, (3,): SEVERAL_ONES}[after]
+        what = f"a row of {count} alone, and with {_count(pads, 'pad')} on the left beside a row of {n}{then}"
+        needs = {(): (), (1, 1): (ONES, TWO_ROWS), (3,): (SEVERAL_ONES,)}[after]
         given = {"key": "padding", "pattern": PADDED, "needs": needs}
         yield Case(**given, what=what, wanted=alone, seen=left, begins=(0, pads), row=1)  # type: ignore[arg-type]
-        what = f"a row of {n} alone and beside a row of {count} with {pads} pads on the left{then}"
+        what = f"a row of {n} alone and beside a row of {count} with {_count(pads, 'pad')} on the left{then}"
         yield Case(**given, what=what, wanted=_alone(text, (n, *after)), seen=left)  # type: ignore[arg-type]
         right = _beside(
             text, [*other[:count], *[pad] * pads, *other[count : count + more]], [*range(count, n)], (n, *after)
         )
-        what = f"a row of {count} alone, and with {pads} pads on the right beside a row of {n}{then}"
+        what = f"a row of {count} alone, and with {_count(pads, 'pad')} on the right beside a row of {n}{then}"
         if not after:
             yield Case(**given, what=what, wanted=alone, seen=right, tokens=count, row=1)  # type: ignore[arg-type]
             continue
@@ -159,7 +164,7 @@ def whole_padding_cases(text: Ids, other: Ids, pad: int) -> Iterator[Case]:
     """Yield a row that is padded in one call without a cache, against the row alone."""
     for count, pads in ((1, 1), (3, 1), (5, 4)):
         left = _beside(text, [pad] * pads + [*other[:count]], [*range(pads)], ())
-        what = f"without a cache: a row of {count} alone, and with {pads} pads on the left beside a row of {count + pads}"
+        what = f"without a cache: a row of {count} alone, and with {_count(pads, 'pad')} on the left beside another row"
         alone = Reading(ids=rows(other[:count]))
         yield Case(key="padding", pattern=PADDED, what=what, wanted=alone, seen=left, begins=(0, pads), row=1)
 
@@ -168,13 +173,13 @@ def later_padding_cases(text: Ids, other: Ids, pad: int) -> Iterator[Case]:
     """Yield rows whose pads stand in a second call, against the row alone."""
     for first, pads, count in ((2, 3, 2), (3, 5, 4)):  # models take calls of one token to hold no pad
         seen = _beside(text, [pad] * pads + [*other[:count]], [*range(pads)], (first, pads + count - first))
-        what = f"a row of {count} alone, and with {pads} pads on the left, read in {_called(seen.lengths)}"
-        given = {"key": "padding", "pattern": PADDED_CALL, "what": what, "needs": SEVERAL_ONES, "row": 1}
+        what = f"a row of {count} alone, and with {_count(pads, 'pad')} on the left, read in {_called(seen.lengths)}"
+        given = {"key": "padding", "pattern": PADDED_CALL, "what": what, "needs": (SEVERAL_ONES,), "row": 1}
         yield Case(**given, wanted=_alone(other, (count,)), seen=seen, begins=(0, pads))  # type: ignore[arg-type]
     for first, count, pads in ((1, 2, 1), (4, 3, 2)):
         n = first + count
         seen = _beside(text, [*other[:n], *[pad] * pads], [*range(n, n + pads)], (first, count + pads))
-        given["what"] = f"calls of {first} and {count} tokens, and the second with {pads} pads on the right"
+        given["what"] = f"calls of {first} and {count} tokens, and the second with {_count(pads, 'pad')} on the right"
         yield Case(**given, wanted=_alone(other, (first, count)), seen=seen, tokens=n)  # type: ignore[arg-type]
 
 
@@ -198,7 +203,8 @@ def kept_cases(key: str, text: Ids, other: Ids, keep: str, back: str) -> Iterato
         made = (Change(call=2, method=back, argument=argument),)
         made = (Change(call=1, method=keep), *made) if keep else made
         seen = Reading(ids=rows(ids), lengths=(n, between, *more), positions=rows(positions), changes=made)
-        what = f"{_called((n, *more))}, and {between} tokens of another text read before the second one and taken back"
+        taken = f"{_count(between, 'token')} of another text read after the first one and taken back"
+        what = f"{_called((n, *more))}, without and with {taken}"
         pattern = {"restore": "after the cache was copied and put back", "rollback": "after cache.crop()"}[key]
         wanted = _alone(text, (n, *more))
         yield Case(key=key, pattern=pattern, what=what, wanted=wanted, seen=seen, begins=(n, n + between))
@@ -210,11 +216,9 @@ def reset_cases(text: Ids, other: Ids) -> Iterator[Case]:
         ids, positions = [*other[:before], *text[: sum(lengths)]], [*range(before), *range(sum(lengths))]
         reset = (Change(call=1, method="reset"),)
         seen = Reading(ids=rows(ids), lengths=(before, *lengths), positions=rows(positions), changes=reset)
-        what = f"{_called(lengths)}, read first, and after {before} tokens of another text and cache.reset()"
+        what = f"{_called(lengths)}, read first, and after {_count(before, 'token')} of another text and cache.reset()"
         wanted = _alone(text, lengths)
-        yield Case(
-            key="reset", pattern="after cache.reset()", what=what, wanted=wanted, seen=seen, begins=(0, before)
-        )
+        yield Case(key="reset", pattern="after cache.reset()", what=what, wanted=wanted, seen=seen, begins=(0, before))
 
 
 def order_cases(text: Ids, other: Ids, method: str) -> Iterator[Case]:
@@ -225,7 +229,9 @@ def order_cases(text: Ids, other: Ids, method: str) -> Iterator[Case]:
         exchanged = ([*text[:n], *other[n:end]], [*other[:n], *text[n:end]])
         made = (Change(call=1, method=method, argument=(1, 0)),)
         seen = Reading(ids=rows(*exchanged), lengths=lengths, changes=made)
-        what = f"{_called(lengths)} for two rows, exchanged from the start and by cache.{method}(…) after the first call"
+        what = (
+            f"{_called(lengths)} for two rows, exchanged from the start and by cache.{method}(…) after the first call"
+        )
         yield Case(key="reorder", pattern=f"after cache.{method}()", what=what, wanted=wanted, seen=seen, begins=(n, n))
 
 
@@ -234,6 +240,6 @@ def chunk_sizes(config: Any) -> Mapping[str, int]:
     found = {
         name: value
         for name, value in vars(config).items()
-        if ("chunk_size" in name or name == "block_size") and isinstance(value, int) and value > 2
+        if ("chunk_size" in name or name == "block_size") and isinstance(value, int) and value > 3
     }
     return {name: value for name, value in found.items() if "attention" not in name and "feed" not in name}

@@ -60,19 +60,6 @@ class Reading:
         mask = np.ones((len(self.ids), self.tokens), np.int64) if self.mask is None else np.array(self.mask)
         return np.maximum(mask.cumsum(axis=1) - 1, 0)
 
-    def documents(self) -> dict[str, Any]:
-        """Return where the documents of a packed row begin, as models are told: indices and bounds."""
-        begins = torch.as_tensor(self.numbers() == 0).int()
-        bounds = torch.nn.functional.pad(begins[0].nonzero()[:, 0], (0, 1), value=self.tokens).int()
-        longest = int(bounds.diff().max())
-        return {
-            "seq_idx": (begins.cumsum(1) - 1).int(),
-            "cu_seq_lens_q": bounds,
-            "cu_seq_lens_k": bounds,
-            "max_length_q": longest,
-            "max_length_k": longest,
-        }
-
     def calls(self) -> list[tuple[int, int]]:
         """Return the first token of each call and the one after its last."""
         ends = np.cumsum(self.lengths).tolist()
@@ -88,28 +75,31 @@ class ShapeError(Exception):
 
 
 class Reader:
-    """Reads texts with a copy of a model: one without parameters of zeros, and in float64 where the model runs in it."""
+    """Reads texts with a copy of a model that has no parameter of zeros, in float64 where the model runs in it."""
 
     def __init__(self, step: CachedStep) -> None:
-        """Copy the model of a step."""
-        self.step = CachedStep(awakened(step.module).double())
-        trial = Reading(ids=((1, 1, 1),) * 2, lengths=(2, 1))
-        self._find_state()
-        try:
-            self.double = bool(np.isfinite(self.read(trial)).all())
-        except (RefusedError, ShapeError):
-            self.double = False
-        if not self.double:
-            self.step = CachedStep(awakened(step.module).float())
-            self._find_state()
-        self._read: dict[Reading, Logits] = {}
+        """Copy the model of a step.
 
-    def _find_state(self) -> None:
+        Raises:
+            RefusedError: The model fails, or its logits are not finite.
+        """
+        self._read: dict[Reading, Logits] = {}
+        error = self._opened(step, torch.float64)
+        self.double = not error
+        if error and (error := self._opened(step, torch.float32)):
+            raise RefusedError(error)
+
+    def _opened(self, step: CachedStep, dtype: torch.dtype) -> str:
+        """Copy the model of a step in a type, and read a few tokens; return why this fails."""
+        self.step = CachedStep(awakened(step.module).to(dtype))
         try:
             self.step.find_held(np.ones((2, 3), np.int32))
+            finite = np.isfinite(self.read(Reading(ids=((1, 1, 1),), lengths=(2, 1)))).all()
+        except (RefusedError, ShapeError) as error:
+            return str(error)
         except Exception as error:
-            if self.step.module.dtype != torch.float64:  # else the model does not run in it
-                raise RefusedError(f"the model raises {type_and_message(error)}") from error
+            return f"the model raises {type_and_message(error)}"
+        return "" if finite else "the logits are not finite"
 
     def takes(self, *names: str) -> bool:
         """Return whether the forward names one of these arguments."""
@@ -120,6 +110,20 @@ class Reader:
         """Whether the forward takes any keyword."""
         parameters = inspect.signature(self.step.module.forward).parameters.values()
         return any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
+
+    def documents(self, reading: Reading) -> dict[str, Any]:
+        """Return where the documents of a packed row begin, in all ways that the model takes: indices and bounds."""
+        begins = torch.as_tensor(reading.numbers() == 0).int()
+        bounds = torch.nn.functional.pad(begins[0].nonzero()[:, 0], (0, 1), value=reading.tokens).int()
+        longest = int(bounds.diff().max())
+        known = {
+            "seq_idx": (begins.cumsum(1) - 1).int(),
+            "cu_seq_lens_q": bounds,
+            "cu_seq_lens_k": bounds,
+            "max_length_q": longest,
+            "max_length_k": longest,
+        }
+        return {name: value for name, value in known.items() if self.swallows or self.takes(name)}
 
     def example_cache(self) -> Any:
         """Return the cache after a call of two tokens."""
@@ -185,7 +189,7 @@ class Reader:
         if cached and self.takes("cache_position"):  # of older releases
             given["cache_position"] = numbers[0]
         tensors = {name: torch.as_tensor(array, device=self.step.device) for name, array in given.items()}
-        return tensors | (reading.documents() if reading.packed else {})
+        return tensors | (self.documents(reading) if reading.packed else {})
 
     def _checked(self, logits: torch.Tensor, given: dict[str, Any]) -> torch.Tensor:
         ids = given["input_ids"]
@@ -206,4 +210,3 @@ class Reader:
         finally:
             for parameter, value in kept:
                 parameter.data.copy_(value)
-
