@@ -312,7 +312,7 @@ class StepLM:
     @property
     def why_no_vocabulary(self) -> str:
         """Advice for a model without a vocabulary."""
-        return "" if self.vocabulary else "from_step was given no vocabulary: give vocabulary=…, or --vocab FILE"
+        return "" if self.vocabulary else "no vocabulary was given: give vocabulary=…, or --vocab FILE"
 
     @property
     def assumptions(self) -> tuple[str, ...]:
