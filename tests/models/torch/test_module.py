@@ -136,6 +136,41 @@ def test_states_are_traced(tmp_path):
     assert path.is_file()
 
 
+def test_gradients_are_those_of_one_backward_pass():
+    """By parameter: one segment; back through time: the state by hand, one token at a time, in float64."""
+    torch.manual_seed(0)
+    module = Gru()
+    lm = rnneval.from_torch(module, vocabulary=list(LETTERS))
+    found = rnneval.gradients(lm, string=TEXT, truncation=20, segments=1, lags=5, anchors=1, check=False)
+    assert {"gru.weight_hh_l0", "embedding.weight", "out.bias"} <= set(found.variables)
+    assert list(found.through_time) == ["state.value"]
+    course = found.through_time["state.value"]
+    assert course.base == 1
+    assert course.median[1] == 1
+    assert 0 < course.median[5] < course.median[2] < 1
+    assert all(not parameter.requires_grad or parameter.grad is None for parameter in module.parameters())
+
+
+def test_gradients_of_a_linear_state_are_a_power():
+    """For s → ρ·s + e, the gradient of a later loss falls by ρ a token."""
+
+    class Linear(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.out = torch.nn.Embedding(len(LETTERS), 4), torch.nn.Linear(4, len(LETTERS))
+
+        def forward(self, ids, state=None):
+            state, outputs = torch.zeros(len(ids), 4) if state is None else state, []
+            for inputs in self.embedding(ids).unbind(1):
+                state = 0.7 * state + inputs
+                outputs.append(state)
+            return self.out(torch.stack(outputs, 1)), state
+
+    found = rnneval.gradients(model(Linear), string=TEXT, lags=8, anchors=4, segments=2, check=False)
+    course = found.through_time["state.value"]
+    assert course.median[1:] == pytest.approx([0.7**k for k in range(8)], rel=1e-5)
+
+
 def test_what_cannot_be_read_is_one_line():
     with pytest.raises(CheckpointError, match=r"Linear\.forward takes no state: give step="):
         rnneval.from_torch(torch.nn.Linear(3, 3))
