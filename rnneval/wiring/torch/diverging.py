@@ -203,7 +203,14 @@ class _Recorder:
         if not axes or tensor.dtype == torch.bool or not tensor.numel():
             return None
         exact = not (tensor.is_floating_point() or tensor.is_complex())
-        return _Print({axis: (_without(tensor.shape, axis), _numbers(tensor, axis)) for axis in axes}, exact)
+        numbers = _numbers(tensor, axes[0])  # of one token all axes of length one give the same
+        return _Print(
+            {
+                axis: (_without(tensor.shape, axis), numbers if self._tokens == 1 else _numbers(tensor, axis))
+                for axis in axes
+            },
+            exact,
+        )
 
     def together(self, side: _Side, path: str) -> dict[tuple[int, tuple[int, ...]], Differences]:
         """Return the numbers of all positions by axis and sizes of the other axes, where every call has such."""

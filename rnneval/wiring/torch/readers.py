@@ -119,7 +119,7 @@ class _Trial:
         self._ids = {tokens: ids(tokens) for tokens in CALLS}
         self._next, self._later = ids(max(CALLS)), ids(_LATER)
         self._noise = torch.Generator().manual_seed(seed)
-        self._plain = {tokens: self._watch(tokens, self._state) for tokens in CALLS}
+        self._plain = {tokens: self._watch(tokens, self._state, {}) for tokens in CALLS}
 
     def _watch(self, tokens: int, state: Any, axes: Mapping[str, int] | None = None) -> Watched:
         return watch(self._step, self._ids[tokens], state, axes=axes)
@@ -132,7 +132,7 @@ class _Trial:
         """Yield all arrays; one that holds the states of several layers comes in parts."""
         arrays = arrays_of(self._state)
         axes = {path: axis for path, array in arrays.items() if (axis := self._layer_axis(path, array)) is not None}
-        made = {tokens: self._watch(tokens, self._state, axes) for tokens in CALLS}
+        made = {tokens: self._watch(tokens, self._state, axes) for tokens in CALLS} if axes else self._plain
         for path, array in arrays.items():
             axis = axes.get(path)
             for index in range(1 if axis is None else array.shape[axis]):

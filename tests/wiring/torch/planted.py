@@ -15,6 +15,17 @@ from rnneval.wiring.torch.flow import flow_of
 from rnneval.wiring.torch.readers import awake
 from tests.wiring.torch.tiny import V, made
 
+KINDS = (
+    "zeroed",
+    "zeroed in calls of several tokens",
+    "not written in calls of several tokens",
+    "one call old",
+    "exchanged between layers",
+    "slots exchanged",
+    "boundary",
+    "beyond eight tokens",
+    "padding",
+)
 SLOTS = ("conv_states", "recurrent_states", "keys", "values")
 
 
@@ -31,6 +42,15 @@ class Fault:
     @property
     def modules(self):
         return {self.module, self.other} if self.kind == "exchanged between layers" else {self.module}
+
+    def result(self, found):
+        """Return `right`, `module` (and not the array), `near` (a module around or inside), `wrong` or `unseen`."""
+        if found is None:
+            return "unseen"
+        if found.module in self.modules:
+            return "right" if self.names(found.arrays) else "module"
+        around = any(found.module.startswith(f"{m}.") or m.startswith(f"{found.module}.") for m in self.modules)
+        return "near" if around or not found.module else "wrong"
 
     def names(self, arrays):
         """Whether the array is named, and no array of a layer that has nothing to do with it."""
