@@ -29,11 +29,14 @@ Differences = NDArray[np.float64]  # (positions,), relative
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class WatchedReading:
     """One way to read a text, in calls."""
 
     calls: Callable[[], Iterable[object]]
-    """Makes the calls one after the other: an iterator that makes the next call whenever its next item is taken."""
+    """Makes the calls one after the other: an iterator that makes the next call whenever its next item is taken.
+
+    One item may make several calls if each of them calls the whole module.
+    """
     tokens: tuple[int, ...]
     """The number of tokens of each call, with those that pad it."""
     rows: int = 1
@@ -71,7 +74,7 @@ class Divergence:
         )
 
 
-def in_calls(step: TorchStep, ids: NDArray[np.int32], lengths: Sequence[int], state: Any = None) -> Reading:
+def in_calls(step: TorchStep, ids: NDArray[np.int32], lengths: Sequence[int], state: Any = None) -> WatchedReading:
     """Return the reading of one row of ids `(1, time)` in calls of these lengths, from a state."""
 
     def calls() -> Iterator[object]:
@@ -80,10 +83,10 @@ def in_calls(step: TorchStep, ids: NDArray[np.int32], lengths: Sequence[int], st
             _, after = step(piece, after)
             yield None
 
-    return Reading(calls=calls, tokens=tuple(lengths))
+    return WatchedReading(calls=calls, tokens=tuple(lengths))
 
 
-def first_diverging(module: torch.nn.Module, one: Reading, other: Reading) -> Divergence | None:
+def first_diverging(module: torch.nn.Module, one: WatchedReading, other: WatchedReading) -> Divergence | None:
     """Return the first module at which two readings part; None if there is none.
 
     Args:
@@ -156,25 +159,34 @@ _Side = dict[str, list[_Print]]  # the tensors of a run by their paths, a print 
 class _Recorder:
     """Keeps the fingerprints of one reading."""
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: WatchedReading) -> None:
         self.order: list[_Run] = []  # in the order in which they finished
         self.inputs: dict[_Run, _Side] = {}
         self.outputs: dict[_Run, _Side] = {}
         self.reading = reading
         self._tokens = 0
+        self._wholes = 0  # calls of the whole module so far
         self._counts: dict[Chain, int] = {}
         self._open: list[_Run] = []
 
     def read(self, module: torch.nn.Module) -> None:
         """Make all calls of the reading."""
-        calls = iter(self.reading.calls())
-        for tokens in self.reading.tokens:
-            self._tokens, self._counts = tokens, {}
-            with listening(module, self._hear):
-                next(calls)
+        with listening(module, self._hear):
+            calls = iter(self.reading.calls())
+            self._begin(0)
+            for number, _ in enumerate(calls, 1):
+                self._begin(number)
+
+    def _begin(self, number: int) -> None:
+        """Begin a call, by its number."""
+        if number < len(self.reading.tokens):
+            self._tokens, self._counts = self.reading.tokens[number], {}
 
     def _hear(self, chain: Chain, phase: str, given: Any, result: Any) -> None:
         if phase == "in":
+            if chain == ("",):
+                self._begin(self._wholes)
+                self._wholes += 1
             run = _Run(chain, self._counts.get(chain, 0))
             self._counts[chain] = run.before + 1
             self._open.append(run)

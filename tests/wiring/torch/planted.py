@@ -10,9 +10,9 @@ import torch
 from transformers.cache_utils import Cache
 
 from rnneval.models.torch import CachedStep
-from rnneval.wiring.torch.diverging import Reading, first_diverging, in_calls
+from rnneval.wiring.torch.diverging import WatchedReading, first_diverging, in_calls
 from rnneval.wiring.torch.flow import flow_of
-from rnneval.wiring.torch.readers import awake
+from rnneval.wiring.torch.fresh import awake
 from tests.wiring.torch.tiny import V, made
 
 KINDS = (
@@ -298,4 +298,4 @@ def padded(step, ids, pads):
     def calls():
         yield step.call(rows, None, **given)
 
-    return Reading(calls=calls, tokens=(rows.shape[1],), rows=2, row=0, start=pads)
+    return WatchedReading(calls=calls, tokens=(rows.shape[1],), rows=2, row=0, start=pads)

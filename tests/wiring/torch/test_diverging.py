@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from rnneval.models.torch import TorchStep  # noqa: E402
-from rnneval.wiring.torch.diverging import Reading, first_diverging, in_calls  # noqa: E402
+from rnneval.wiring.torch.diverging import WatchedReading, first_diverging, in_calls  # noqa: E402
 from tests.wiring.torch.tiny import Gated, Stack, V, made  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -113,9 +113,9 @@ def test_positions_are_counted_after_padding_and_one_row_is_watched():
     def calls():
         yield model(rows, None, mask)
 
-    padded = Reading(calls=calls, tokens=(17,), rows=2, row=0, start=4)
+    padded = WatchedReading(calls=calls, tokens=(17,), rows=2, row=0, start=4)
     found = first_diverging(model, in_calls(step, IDS, (13,)), padded)
     # A bias moves the state of a GRU although its inputs are zero.
     assert (found.module, found.kind, found.position) == ("layers.0", "GRU", 0)
-    unpadded = Reading(calls=lambda: iter([model(rows[:, 4:], None, mask[:, 4:])]), tokens=(13,), rows=2, row=0)
+    unpadded = WatchedReading(calls=lambda: iter([model(rows[:, 4:], None, mask[:, 4:])]), tokens=(13,), rows=2, row=0)
     assert first_diverging(model, in_calls(step, IDS, (13,)), unpadded) is None
