@@ -7,7 +7,7 @@ all that comes after; what lies inside of it agrees.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +15,13 @@ import torch
 from numpy.typing import NDArray
 
 from rnneval.models.torch import TorchStep
+from rnneval.wiring.behaviour import special_ids
+from rnneval.wiring.difference import EPSILON
 from rnneval.wiring.facts import Spot
+from rnneval.wiring.torch.cases import Case
+from rnneval.wiring.torch.fresh import awake
 from rnneval.wiring.torch.hooks import kind_of, listening, spot_of, tensors_in
+from rnneval.wiring.torch.readings import Reader, Reading
 from rnneval.wiring.torch.watching import Chain
 
 _TIMES = 20.0  # outputs must differ by so many times as much as inputs
@@ -24,6 +29,8 @@ _TIMES_AROUND = 4.0  # what differs by less around a module has no effect
 _ROUNDING = 4.0  # units in the last place: a smaller difference of inputs counts as this one
 _NUMBERS = 16  # numbers of a fingerprint
 _MASKED = -1e3  # numbers of an attention mask below this one rule a position out
+
+_BEFORE, _AFTER = 5, 66  # tokens of the text that calls of several lengths read
 
 Differences = NDArray[np.float64]  # (positions,), relative
 
@@ -86,6 +93,48 @@ def in_calls(step: TorchStep, ids: NDArray[np.int32], lengths: Sequence[int], st
     return WatchedReading(calls=calls, tokens=tuple(lengths))
 
 
+def module_of_calls(step: TorchStep, width: int, *, seed: int = 0) -> Divergence | None:
+    """Return the first module at which calls of different lengths part, for ids of a model with so many logits.
+
+    Its zero weights are filled for the while.
+    """
+    _, ordinary = special_ids(width)
+    ids = np.random.default_rng([seed, 2]).choice(np.array(ordinary, np.int32), (1, _BEFORE + _AFTER))
+    with torch.no_grad(), awake(step.module):
+        _, state = step(ids[:, :_BEFORE], None)
+        after = ids[:, _BEFORE:]
+        pairs = [
+            (in_calls(step, after, (13,), state), in_calls(step, after, (1,) * 13, state)),
+            (in_calls(step, ids, (29,)), in_calls(step, ids, (7, 5, 1, 11, 5))),
+            (in_calls(step, ids, (_BEFORE + _AFTER,)), in_calls(step, ids, (1, 15, 16, 17, 18, 4))),
+        ]
+        found = (first_diverging(step.module, one, other) for one, other in pairs)
+        return next((each for each in found if each is not None), None)
+
+
+def module_of_case(reader: Reader, case: Case) -> Divergence | None:
+    """Return the first module at which the two readings of a test of calls part."""
+    begins, readings = case.begins, (case.wanted, case.seen)
+    tokens = min(reading.tokens - begin for reading, begin in zip(readings, begins, strict=True))
+    tokens = min(tokens, case.tokens or tokens)
+    one, other = (
+        WatchedReading(
+            calls=partial(_made, reader, reading),
+            tokens=reading.lengths or (reading.tokens,),
+            rows=len(reading.ids),
+            row=case.row if len(reading.ids) > 1 else 0,
+            start=begin,
+            end=begin + tokens,
+        )
+        for reading, begin in zip(readings, begins, strict=True)
+    )
+    return first_diverging(reader.step.module, *sorted((one, other), key=lambda each: len(each.tokens)))
+
+
+def _made(reader: Reader, reading: Reading) -> Iterator[object]:
+    yield reader.read(reading)
+
+
 def first_diverging(module: torch.nn.Module, one: WatchedReading, other: WatchedReading) -> Divergence | None:
     """Return the first module at which two readings part; None if there is none.
 
@@ -134,8 +183,9 @@ def _is_cleared(compared: "Mapping[_Run, tuple[Differences, Differences]]", run:
 
 
 def _epsilon(module: torch.nn.Module) -> float:
-    """Return the distance of neighbouring numbers of the coarsest type of a module's parameters."""
-    return max((torch.finfo(p.dtype).eps for p in module.parameters() if p.is_floating_point()), default=2.0**-23)
+    """Return the distance of neighbouring numbers of the coarsest type of a module; some compute in float32 always."""
+    kinds = {parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()}
+    return max([EPSILON, *(torch.finfo(kind).eps for kind in kinds)])
 
 
 class _Run(NamedTuple):
@@ -247,7 +297,7 @@ def _compared(first: _Recorder, second: _Recorder, run: _Run) -> tuple[Differenc
             for path in mine
             if path in theirs
             for one, other in [(first.together(mine, path), second.together(theirs, path))]
-            for key in list(one.keys() & other.keys())[:1]
+            for key in sorted(one.keys() & other.keys())[:1]
         ]
         for mine, theirs in ((first.inputs[run], second.inputs[run]), (first.outputs[run], second.outputs[run]))
     )

@@ -54,7 +54,7 @@ class ArrayFlow:
 def array_flows(step: TorchStep, width: int, seed: int) -> tuple[ArrayFlow, ...] | None:
     """Return what reads and what wrote each array; None for a model that gives different numbers for equal calls."""
     with torch.no_grad(), awake(step.module):
-        trial = _Trial(step, width, seed)
+        trial = _Interventions(step, width, seed)
         return tuple(trial.arrays()) if trial.repeats() else None
 
 
@@ -78,7 +78,7 @@ class _Place:
         return array if array is None or self.axis is None else array.select(self.axis, self.index)
 
 
-class _Trial:
+class _Interventions:
     """Calls of a model from one state, each with one array changed."""
 
     def __init__(self, step: TorchStep, width: int, seed: int) -> None:

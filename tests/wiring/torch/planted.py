@@ -10,7 +10,7 @@ import torch
 from transformers.cache_utils import Cache
 
 from rnneval.models.torch import CachedStep
-from rnneval.wiring.torch.diverging import WatchedReading, first_diverging, in_calls
+from rnneval.wiring.torch.diverging import WatchedReading, first_diverging, in_calls, module_of_calls
 from rnneval.wiring.torch.flow import flow_of
 from rnneval.wiring.torch.fresh import awake
 from tests.wiring.torch.tiny import V, made
@@ -268,22 +268,14 @@ def locate(step, width=V):
     for finding in flow.findings:
         named = tuple(array.path for array in flow.arrays if array.path in finding.message)
         return Found("flow", finding.rule, finding.layer, named, finding.message)
-    with awake(step.module):
-        for one, other in readings(step, width):
-            parted = first_diverging(step.module, one, other)
-            if parted is not None:
-                return Found("readings", "", parted.module, flow.arrays_of(parted.module), str(parted))
-    return None
-
-
-def readings(step, width=V):
-    """Yield pairs of readings that should agree."""
-    ids = np.random.default_rng(1).integers(3, width - 1, (1, 40), dtype=np.int32)
-    _, state = step(ids[:, :5], None)
-    yield in_calls(step, ids[:, 5:], (13,), state), in_calls(step, ids[:, 5:], (1,) * 13, state)
-    yield in_calls(step, ids, (29,)), in_calls(step, ids, (7, 5, 1, 11, 5))
-    if isinstance(step, CachedStep) and "attention_mask" in step.accepts:
-        yield in_calls(step, ids, (13,)), padded(step, ids[:, :13], 4)
+    parted = module_of_calls(step, width)
+    if parted is None and isinstance(step, CachedStep) and "attention_mask" in step.accepts:
+        ids = np.random.default_rng(1).integers(3, width - 1, (1, 13), dtype=np.int32)
+        with awake(step.module):
+            parted = first_diverging(step.module, in_calls(step, ids, (13,)), padded(step, ids, 4))
+    if parted is None:
+        return None
+    return Found("readings", "", parted.module, flow.arrays_of(parted.module), str(parted))
 
 
 def padded(step, ids, pads):
