@@ -29,7 +29,7 @@ sys.path.insert(0, str(HERE.parent))
 import torch
 import transformers
 
-from tests.wiring.torch.planted import Fault, faults_of, locate, plant
+from tests.wiring.torch.planted import KINDS, Fault, faults_of, locate, plant
 from tests.wiring.torch.tiny import NAMES, made
 
 transformers.logging.set_verbosity_error()
@@ -60,19 +60,17 @@ def alarm(name: str, seed: int) -> str:
 
 
 def drawn(count: int, names: list[str], seed: int) -> list[Fault]:
-    """Draw faults: the models in turn, of each the kinds in turn."""
+    """Draw faults: the models in turn, of each the kinds in turn, beginning with another kind for each model."""
     generator = random.Random(seed)  # noqa: S311
     queues = []
-    for name in names:
-        kinds = defaultdict(list)
+    for number, name in enumerate(names):
+        by_kind = defaultdict(list)
         for fault in faults_of(name):
-            kinds[fault.kind].append(fault)
-        for faults in kinds.values():
+            by_kind[fault.kind].append(fault)
+        kinds = sorted(by_kind.values(), key=lambda faults: (KINDS.index(faults[0].kind) - number) % len(KINDS))
+        for faults in kinds:
             generator.shuffle(faults)
-        turns = [
-            [faults[k] for faults in kinds.values() if k < len(faults)] for k in range(max(map(len, kinds.values())))
-        ]
-        queues.append([fault for turn in turns for fault in turn])
+        queues.append([faults[k] for k in range(max(map(len, kinds))) for faults in kinds if k < len(faults)])
     chosen = [queue[k] for k in range(max(map(len, queues))) for queue in queues if k < len(queue)]
     return chosen[:count]
 

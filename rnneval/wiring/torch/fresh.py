@@ -27,12 +27,12 @@ def awakened(module: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def awake(module: nn.Module) -> Iterator[None]:
+def awake(module: nn.Module, seed: int = 0) -> Iterator[None]:
     """Fill the zeros of a module itself in the same way for a while, then put them back, bit by bit.
 
     No second copy of a large model is needed, and a step function that holds the module calls the right one.
     """
-    filled = _fill(module)
+    filled = _fill(module, seed)
     try:
         yield
     finally:
@@ -40,9 +40,9 @@ def awake(module: nn.Module) -> Iterator[None]:
             zeros.copy_(before)
 
 
-def _fill(module: nn.Module) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def _fill(module: nn.Module, seed: int = 0) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Fill what is zero; return it with a copy of what it was."""
-    generator, filled = torch.Generator().manual_seed(0), []
+    generator, filled = torch.Generator().manual_seed(seed), []
 
     def fill(zeros: torch.Tensor, scale: float) -> None:
         filled.append((zeros, zeros.clone()))

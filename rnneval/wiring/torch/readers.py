@@ -53,7 +53,7 @@ class ArrayFlow:
 
 def array_flows(step: TorchStep, width: int, seed: int) -> tuple[ArrayFlow, ...] | None:
     """Return what reads and what wrote each array; None for a model that gives different numbers for equal calls."""
-    with torch.no_grad(), awake(step.module):
+    with torch.no_grad(), awake(step.module, seed):
         trial = _Interventions(step, width, seed)
         return tuple(trial.arrays()) if trial.repeats() else None
 
