@@ -51,8 +51,8 @@ _SHIFT = 1000
 _ROUNDING = 1e-6  # largest difference, relative to the largest logit, of two calls that count as equal
 _FINGERPRINT = (2, 64)  # rows and tokens of the text whose logits tell one model from another
 _NO_STATES = (
-    "step returns its state at the end of a call only; from_step(…, every_token=True) calls it token by token, "
-    "which takes longer"
+    "it returns its state at the end of a call only: rnneval trace calls it token by token, as --segment 1 does, which "
+    "takes longer"
 )
 _OPAQUE = "it is no nest of arrays that NumPy can read"
 

@@ -52,7 +52,7 @@ class TorchStep:
         """Read ids `(rows, time)` from a state, which stays as it is; return logits `(rows, time, V)` and a state."""
         tokens = torch.as_tensor(np.asarray(ids), dtype=torch.long, device=self.device)
         with self.evaluating():
-            logits, after = self._holding(state, lambda given: self._step(self.module, tokens, given))
+            logits, after = self.holding(state, lambda given: self._step(self.module, tokens, given))
         return logits, after
 
     @property
@@ -87,7 +87,7 @@ class TorchStep:
         }
         _put(self.module, self._held)
 
-    def _holding(self, state: Any, call: Callable[[Any], tuple[Any, Any]]) -> tuple[Any, Any]:
+    def holding(self, state: Any, call: Callable[[Any], tuple[Any, Any]]) -> tuple[Any, Any]:
         """Call with the attributes of a state in the module, and take the new ones out."""
         if not self._held:
             return call(copy_of(state))
