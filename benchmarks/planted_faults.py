@@ -17,6 +17,9 @@ import random
 import sys
 import time
 from collections import Counter, defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,7 @@ sys.path.insert(0, str(HERE.parent))
 import torch
 import transformers
 
-from tests.wiring.torch.planted import Fault, faults_of, locate, plant
+from tests.wiring.torch.planted import KINDS, Fault, faults_of, locate, plant
 from tests.wiring.torch.tiny import NAMES, made
 
 transformers.logging.set_verbosity_error()
@@ -35,7 +38,7 @@ torch.set_num_threads(1)
 
 def judge(fault: Fault, seed: int) -> dict[str, Any]:
     """What is said of one planted fault."""
-    began = time.perf_counter()
+    began = time.process_time()
     found = locate(plant(fault, seed))
     return {
         "fault": str(fault),
@@ -45,35 +48,29 @@ def judge(fault: Fault, seed: int) -> dict[str, Any]:
         "rule": found and found.rule,
         "module": found and found.module,
         "arrays": found and list(found.arrays),
-        "result": result(fault, found),
-        "seconds": round(time.perf_counter() - began, 2),
+        "result": fault.result(found),
+        "seconds": round(time.process_time() - began, 2),
     }
 
 
-def result(fault: Fault, found: Any) -> str:
-    """Return `right`, `module` (and not the array), `near` (a module around or inside), `wrong` or `unseen`."""
-    if found is None:
-        return "unseen"
-    if found.module in fault.modules:
-        return "right" if fault.names(found.arrays) else "module"
-    inside = any(found.module.startswith(f"{m}.") or m.startswith(f"{found.module}.") for m in fault.modules)
-    return "near" if inside or not found.module else "wrong"
+def alarm(name: str, seed: int) -> str:
+    """What is said of a right model: nothing, if all is well."""
+    found = locate(made(name, seed))
+    return "" if found is None else str(found)
 
 
 def drawn(count: int, names: list[str], seed: int) -> list[Fault]:
-    """Draw faults: the models in turn, of each the kinds in turn."""
+    """Draw faults: the models in turn, of each the kinds in turn, beginning with another kind for each model."""
     generator = random.Random(seed)  # noqa: S311
     queues = []
-    for name in names:
-        kinds = defaultdict(list)
+    for number, name in enumerate(names):
+        by_kind = defaultdict(list)
         for fault in faults_of(name):
-            kinds[fault.kind].append(fault)
-        for faults in kinds.values():
+            by_kind[fault.kind].append(fault)
+        kinds = sorted(by_kind.values(), key=lambda faults: (KINDS.index(faults[0].kind) - number) % len(KINDS))
+        for faults in kinds:
             generator.shuffle(faults)
-        turns = [
-            [faults[k] for faults in kinds.values() if k < len(faults)] for k in range(max(map(len, kinds.values())))
-        ]
-        queues.append([fault for turn in turns for fault in turn])
+        queues.append([faults[k] for k in range(max(map(len, kinds))) for faults in kinds if k < len(faults)])
     chosen = [queue[k] for k in range(max(map(len, queues))) for queue in queues if k < len(queue)]
     return chosen[:count]
 
@@ -83,29 +80,30 @@ def main() -> None:
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--models", nargs="+", default=list(NAMES))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=HERE / "planted_faults.json")
     given = parser.parse_args()
-    right = {}
-    for name in given.models:
-        found = locate(made(name, given.seed))
-        right[name] = found and str(found)
-        print(f"{name}: {'nothing found' if found is None else found}", flush=True)
-    rows = []
-    for fault in drawn(given.faults, given.models, given.seed):
-        rows.append(judge(fault, given.seed))
-        if rows[-1]["result"] != "right":
-            print(rows[-1], flush=True)
+    faults = drawn(given.faults, given.models, given.seed)
+    with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
+        found = dict(zip(given.models, pool.map(alarm, given.models, repeat(given.seed)), strict=True))
+        print({name: text for name, text in found.items() if text} or "right models: nothing found", flush=True)
+        rows: list[dict[str, Any]] = []
+        for row in pool.map(judge, faults, repeat(given.seed)):
+            rows.append(row)
+            if row["result"] != "right":
+                print(row, flush=True)
+            if len(rows) % 10 == 0 or len(rows) == len(faults):
+                write(given.out, found, rows)
+
+
+def write(path: Path, right: dict[str, str], rows: list[dict[str, Any]]) -> None:
+    """Write what there is so far, and print the summary."""
     counts = Counter(row["result"] for row in rows)
-    summary = {
-        "faults": len(rows),
-        **counts,
-        "alarms on right models": sum(value is not None for value in right.values()),
-    }
+    summary = {"faults": len(rows), **counts, "alarms on right models": sum(map(bool, right.values()))}
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
-    given.out.write_text(
-        json.dumps({"versions": versions, "summary": summary, "right models": right, "rows": rows}, indent=1)
-    )
-    print(summary, Counter((row["kind"], row["by"]) for row in rows), sum(row["seconds"] for row in rows))
+    content = {"versions": versions, "summary": summary, "right models": right, "rows": rows}
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    print(summary, flush=True)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from rnneval.wiring.behaviour import special_ids
 from rnneval.wiring.difference import Limits, Logits, context_spread, differences, moving_ids
 from rnneval.wiring.torch import cases
 from rnneval.wiring.torch.cases import Case, Ids
+from rnneval.wiring.torch.diverging import Divergence, module_of_case
 from rnneval.wiring.torch.readings import Reader, Reading, RefusedError, ShapeError
 from rnneval.wiring.torch.reproduce import script
 
@@ -53,6 +54,8 @@ class CallTests:
     """What was not tested, and why, a sentence each."""
     scripts: Mapping[str, str] = field(repr=False)
     """Code that shows the fault of a failed test in its smallest calls, by key."""
+    divergences: Mapping[str, Divergence] = field(default_factory=dict)
+    """The first module at which the readings of a failed test part, by key, where one can be named."""
 
 
 class _Compared(NamedTuple):
@@ -136,6 +139,7 @@ class _CallTests:
             found["special"] = [each for each in again if each.case.pattern not in known]
         found = {key: compared for key, compared in found.items() if compared}
         failed = {key: bad for key, compared in found.items() if (bad := [each for each in compared if each.failed])}
+        parted = {key: self._parted(_shown(bad)) for key, bad in failed.items()}
         return CallTests(
             oracles={key: self._oracle(key, compared) for key, compared in found.items()},
             patterns={key: _patterns(bad) for key, bad in failed.items()},
@@ -143,7 +147,12 @@ class _CallTests:
             scripts={
                 key: script(self.reader, (shown := _shown(bad)).case, shown.position) for key, bad in failed.items()
             },
+            divergences={key: where for key, where in parted.items() if where is not None},
         )
+
+    def _parted(self, compared: _Compared) -> Divergence | None:
+        """Return the module at which a pair of readings parts; what has another shape has no positions to compare."""
+        return None if compared.error else module_of_case(self.reader, compared.case)
 
     def _measure(self) -> None:
         """Measure the context spread and the noise of each position."""

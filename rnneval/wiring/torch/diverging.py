@@ -7,7 +7,7 @@ all that comes after; what lies inside of it agrees.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +15,13 @@ import torch
 from numpy.typing import NDArray
 
 from rnneval.models.torch import TorchStep
+from rnneval.wiring.behaviour import special_ids
+from rnneval.wiring.difference import EPSILON
 from rnneval.wiring.facts import Spot
+from rnneval.wiring.torch.cases import Case
+from rnneval.wiring.torch.fresh import awake
 from rnneval.wiring.torch.hooks import kind_of, listening, spot_of, tensors_in
+from rnneval.wiring.torch.readings import Reader, Reading
 from rnneval.wiring.torch.watching import Chain
 
 _TIMES = 20.0  # outputs must differ by so many times as much as inputs
@@ -25,15 +30,20 @@ _ROUNDING = 4.0  # units in the last place: a smaller difference of inputs count
 _NUMBERS = 16  # numbers of a fingerprint
 _MASKED = -1e3  # numbers of an attention mask below this one rule a position out
 
+_BEFORE, _AFTER = 5, 66  # tokens of the text that calls of several lengths read
+
 Differences = NDArray[np.float64]  # (positions,), relative
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class WatchedReading:
     """One way to read a text, in calls."""
 
     calls: Callable[[], Iterable[object]]
-    """Makes the calls one after the other: an iterator that makes the next call whenever its next item is taken."""
+    """Makes the calls one after the other: an iterator that makes the next call whenever its next item is taken.
+
+    One item may make several calls if each of them calls the whole module.
+    """
     tokens: tuple[int, ...]
     """The number of tokens of each call, with those that pad it."""
     rows: int = 1
@@ -71,7 +81,7 @@ class Divergence:
         )
 
 
-def in_calls(step: TorchStep, ids: NDArray[np.int32], lengths: Sequence[int], state: Any = None) -> Reading:
+def in_calls(step: TorchStep, ids: NDArray[np.int32], lengths: Sequence[int], state: Any = None) -> WatchedReading:
     """Return the reading of one row of ids `(1, time)` in calls of these lengths, from a state."""
 
     def calls() -> Iterator[object]:
@@ -80,10 +90,52 @@ def in_calls(step: TorchStep, ids: NDArray[np.int32], lengths: Sequence[int], st
             _, after = step(piece, after)
             yield None
 
-    return Reading(calls=calls, tokens=tuple(lengths))
+    return WatchedReading(calls=calls, tokens=tuple(lengths))
 
 
-def first_diverging(module: torch.nn.Module, one: Reading, other: Reading) -> Divergence | None:
+def module_of_calls(step: TorchStep, width: int, *, seed: int = 0) -> Divergence | None:
+    """Return the first module at which calls of different lengths part, for ids of a model with so many logits.
+
+    Its zero weights are filled for the while.
+    """
+    _, ordinary = special_ids(width)
+    ids = np.random.default_rng([seed, 2]).choice(np.array(ordinary, np.int32), (1, _BEFORE + _AFTER))
+    with torch.no_grad(), awake(step.module):
+        _, state = step(ids[:, :_BEFORE], None)
+        after = ids[:, _BEFORE:]
+        pairs = [
+            (in_calls(step, after, (13,), state), in_calls(step, after, (1,) * 13, state)),
+            (in_calls(step, ids, (29,)), in_calls(step, ids, (7, 5, 1, 11, 5))),
+            (in_calls(step, ids, (_BEFORE + _AFTER,)), in_calls(step, ids, (1, 15, 16, 17, 18, 4))),
+        ]
+        found = (first_diverging(step.module, one, other) for one, other in pairs)
+        return next((each for each in found if each is not None), None)
+
+
+def module_of_case(reader: Reader, case: Case) -> Divergence | None:
+    """Return the first module at which the two readings of a test of calls part."""
+    begins, readings = case.begins, (case.wanted, case.seen)
+    tokens = min(reading.tokens - begin for reading, begin in zip(readings, begins, strict=True))
+    tokens = min(tokens, case.tokens or tokens)
+    one, other = (
+        WatchedReading(
+            calls=partial(_made, reader, reading),
+            tokens=reading.lengths or (reading.tokens,),
+            rows=len(reading.ids),
+            row=case.row if len(reading.ids) > 1 else 0,
+            start=begin,
+            end=begin + tokens,
+        )
+        for reading, begin in zip(readings, begins, strict=True)
+    )
+    return first_diverging(reader.step.module, *sorted((one, other), key=lambda each: len(each.tokens)))
+
+
+def _made(reader: Reader, reading: Reading) -> Iterator[object]:
+    yield reader.read(reading)
+
+
+def first_diverging(module: torch.nn.Module, one: WatchedReading, other: WatchedReading) -> Divergence | None:
     """Return the first module at which two readings part; None if there is none.
 
     Args:
@@ -131,8 +183,9 @@ def _is_cleared(compared: "Mapping[_Run, tuple[Differences, Differences]]", run:
 
 
 def _epsilon(module: torch.nn.Module) -> float:
-    """Return the distance of neighbouring numbers of the coarsest type of a module's parameters."""
-    return max((torch.finfo(p.dtype).eps for p in module.parameters() if p.is_floating_point()), default=2.0**-23)
+    """Return the distance of neighbouring numbers of the coarsest type of a module; some compute in float32 always."""
+    kinds = {parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()}
+    return max([EPSILON, *(torch.finfo(kind).eps for kind in kinds)])
 
 
 class _Run(NamedTuple):
@@ -156,25 +209,34 @@ _Side = dict[str, list[_Print]]  # the tensors of a run by their paths, a print 
 class _Recorder:
     """Keeps the fingerprints of one reading."""
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: WatchedReading) -> None:
         self.order: list[_Run] = []  # in the order in which they finished
         self.inputs: dict[_Run, _Side] = {}
         self.outputs: dict[_Run, _Side] = {}
         self.reading = reading
         self._tokens = 0
+        self._wholes = 0  # calls of the whole module so far
         self._counts: dict[Chain, int] = {}
         self._open: list[_Run] = []
 
     def read(self, module: torch.nn.Module) -> None:
         """Make all calls of the reading."""
-        calls = iter(self.reading.calls())
-        for tokens in self.reading.tokens:
-            self._tokens, self._counts = tokens, {}
-            with listening(module, self._hear):
-                next(calls)
+        with listening(module, self._hear):
+            calls = iter(self.reading.calls())
+            self._begin(0)
+            for number, _ in enumerate(calls, 1):
+                self._begin(number)
+
+    def _begin(self, number: int) -> None:
+        """Begin a call, by its number."""
+        if number < len(self.reading.tokens):
+            self._tokens, self._counts = self.reading.tokens[number], {}
 
     def _hear(self, chain: Chain, phase: str, given: Any, result: Any) -> None:
         if phase == "in":
+            if chain == ("",):
+                self._begin(self._wholes)
+                self._wholes += 1
             run = _Run(chain, self._counts.get(chain, 0))
             self._counts[chain] = run.before + 1
             self._open.append(run)
@@ -203,7 +265,14 @@ class _Recorder:
         if not axes or tensor.dtype == torch.bool or not tensor.numel():
             return None
         exact = not (tensor.is_floating_point() or tensor.is_complex())
-        return _Print({axis: (_without(tensor.shape, axis), _numbers(tensor, axis)) for axis in axes}, exact)
+        numbers = _numbers(tensor, axes[0])  # of one token all axes of length one give the same
+        return _Print(
+            {
+                axis: (_without(tensor.shape, axis), numbers if self._tokens == 1 else _numbers(tensor, axis))
+                for axis in axes
+            },
+            exact,
+        )
 
     def together(self, side: _Side, path: str) -> dict[tuple[int, tuple[int, ...]], Differences]:
         """Return the numbers of all positions by axis and sizes of the other axes, where every call has such."""
@@ -228,7 +297,7 @@ def _compared(first: _Recorder, second: _Recorder, run: _Run) -> tuple[Differenc
             for path in mine
             if path in theirs
             for one, other in [(first.together(mine, path), second.together(theirs, path))]
-            for key in list(one.keys() & other.keys())[:1]
+            for key in sorted(one.keys() & other.keys())[:1]
         ]
         for mine, theirs in ((first.inputs[run], second.inputs[run]), (first.outputs[run], second.outputs[run]))
     )

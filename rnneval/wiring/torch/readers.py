@@ -6,7 +6,6 @@ content of an array first appeared.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from rnneval.models.torch import TorchStep
 from rnneval.wiring.behaviour import special_ids
+from rnneval.wiring.torch.fresh import awake
 from rnneval.wiring.torch.hooks import content
 from rnneval.wiring.torch.watching import Birth, Chain, Watched, arrays_of, part_name, replaced, watch
 
@@ -24,7 +24,6 @@ BEFORE = (4, 1)
 CALLS = (1, 3)
 """Tokens of the call in which reactions are watched."""
 _TIMES = 1000  # a change as large as this must have an effect before an array is said to have none
-_SMALL = 0.1  # standard deviation of the numbers that fill parameters
 _LATER = 16  # tokens in which an array must stay the same before it is said to be stale
 
 
@@ -55,31 +54,8 @@ class ArrayFlow:
 def array_flows(step: TorchStep, width: int, seed: int) -> tuple[ArrayFlow, ...] | None:
     """Return what reads and what wrote each array; None for a model that gives different numbers for equal calls."""
     with torch.no_grad(), awake(step.module, seed):
-        trial = _Trial(step, width, seed)
+        trial = _Interventions(step, width, seed)
         return tuple(trial.arrays()) if trial.repeats() else None
-
-
-@contextmanager
-def awake(module: torch.nn.Module, seed: int = 0) -> Iterator[None]:
-    """Fill parameters that are all zero, and padding rows of embeddings, with small random numbers for the while.
-
-    Fresh weights hide faults: what is multiplied by zero has no effect. The zeros are put back, bit by bit, so that no
-    second copy of a large model is needed.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    zeros = [p.data for p in module.parameters() if p.is_floating_point() and p.numel() and not p.any()]
-    for each in module.modules():
-        if isinstance(each, torch.nn.Embedding) and each.padding_idx is not None:
-            row = each.weight.data[each.padding_idx]
-            zeros += [row] if each.weight.any() and not row.any() else []
-    before = [zero.clone() for zero in zeros]
-    try:
-        for zero in zeros:
-            zero.copy_(_SMALL * torch.randn(zero.shape, generator=generator))
-        yield
-    finally:
-        for zero, old in zip(zeros, before, strict=True):
-            zero.copy_(old)
 
 
 @dataclass(frozen=True)
@@ -102,7 +78,7 @@ class _Place:
         return array if array is None or self.axis is None else array.select(self.axis, self.index)
 
 
-class _Trial:
+class _Interventions:
     """Calls of a model from one state, each with one array changed."""
 
     def __init__(self, step: TorchStep, width: int, seed: int) -> None:
@@ -119,7 +95,7 @@ class _Trial:
         self._ids = {tokens: ids(tokens) for tokens in CALLS}
         self._next, self._later = ids(max(CALLS)), ids(_LATER)
         self._noise = torch.Generator().manual_seed(seed)
-        self._plain = {tokens: self._watch(tokens, self._state) for tokens in CALLS}
+        self._plain = {tokens: self._watch(tokens, self._state, {}) for tokens in CALLS}
 
     def _watch(self, tokens: int, state: Any, axes: Mapping[str, int] | None = None) -> Watched:
         return watch(self._step, self._ids[tokens], state, axes=axes)
@@ -132,7 +108,7 @@ class _Trial:
         """Yield all arrays; one that holds the states of several layers comes in parts."""
         arrays = arrays_of(self._state)
         axes = {path: axis for path, array in arrays.items() if (axis := self._layer_axis(path, array)) is not None}
-        made = {tokens: self._watch(tokens, self._state, axes) for tokens in CALLS}
+        made = {tokens: self._watch(tokens, self._state, axes) for tokens in CALLS} if axes else self._plain
         for path, array in arrays.items():
             axis = axes.get(path)
             for index in range(1 if axis is None else array.shape[axis]):

@@ -4,7 +4,8 @@ States are told from other tensors by their content: a step function gives the m
 given, in containers of its own, in attributes of modules or as they are.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -111,18 +112,14 @@ class _Listener:
         self._given = {path: _stored(array) for path, array in given.items()}
         self._sizes = {array.untyped_storage().nbytes() for array in given.values()}
         self._states: dict[int, tuple[str, torch.Tensor]] = {}  # by address; the tensors are kept, so none is reused
-        self._roots: list[Any] = []
-        self._attributes: dict[str, tuple[torch.nn.Module, str]] | None = None
+        self._places: dict[str, Callable[[], Any]] = {}  # what reads each place that may hold an array
         self._versions: dict[str, tuple[int, int]] = {}
         self._names: dict[str, str] = {}  # where the model has an array → its path in the state
 
     def __call__(self, chain: Chain, phase: str, given: Any, result: Any) -> None:
         """Record one event."""
         if len(chain) == 1 and phase == "in":
-            self._roots.append(given)
-            for path, tensor in self._live():
-                self._names.setdefault(path, self._path_of(tensor) or path)
-                self._is_new(path, tensor)
+            self._look_around(given)
         seen = []
         for path, tensor in tensors_in(given if phase == "in" else result):
             array = self._path_of(tensor)
@@ -163,22 +160,24 @@ class _Listener:
         return new
 
     def _live(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Yield the arrays that the running model can reach: in what it was given, and in attributes of its modules."""
-        for number, root in enumerate(self._roots):
-            for path, leaf in leaves_of(root).items():
-                if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() and leaf.numel():
-                    yield f"{number}{path}", leaf
-        if self._attributes is None:
-            self._attributes = dict(self._attributes_of_states())
-        for path, (module, name) in self._attributes.items():
-            if isinstance(value := getattr(module, name, None), torch.Tensor):
+        """Yield the arrays of the state that the running model has, where it has them."""
+        for path, read in self._places.items():
+            if isinstance(value := read(), torch.Tensor):
                 yield path, value
 
-    def _attributes_of_states(self) -> Iterator[tuple[str, tuple[torch.nn.Module, str]]]:
-        for path, module in self._module.named_modules():
-            for name, value in [*vars(module).items(), *module.named_buffers(recurse=False)]:
-                if isinstance(value, torch.Tensor) and self._path_of(value) is not None:
-                    yield f"{path}.{name}", (module, name)
+    def _look_around(self, given: Any) -> None:
+        """Find the places that hold arrays: in what the model was given, and in attributes of its modules."""
+        number = len(self._places)
+        found = dict(_places_in(given, str(number)))
+        for name, module in self._module.named_modules() if not number else ():
+            held = {**vars(module), **dict(module.named_buffers(recurse=False))}
+            for key in (key for key, value in held.items() if isinstance(value, torch.Tensor)):
+                if self._path_of(held[key]) is not None:
+                    found[f"{name}.{key}"] = partial(getattr, module, key, None)
+        self._places |= found
+        for path, tensor in self._live():
+            self._names.setdefault(path, self._path_of(tensor) or path)
+            self._is_new(path, tensor)
 
     def _path_of(self, tensor: torch.Tensor) -> str | None:
         """Return the path of the array of the state that a tensor is, or is a view or copy of; None for others."""
@@ -196,6 +195,23 @@ class _Listener:
         path = next((path for path in same if path not in taken), same[0])
         self._states[storage.data_ptr()] = (path, tensor)
         return path
+
+
+def _places_in(value: Any, path: str, above: frozenset[int] = frozenset()) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield the places of a nest that hold tensors, each with a function that reads it again: arrays are replaced."""
+    steps: dict[str, Callable[[], Any]] = {}
+    if isinstance(value, Mapping):
+        steps = {f"[{key!r}]": partial(value.get, key) for key in value}
+    elif isinstance(value, tuple | list):
+        steps = {f"[{index}]": partial(value.__getitem__, index) for index in range(len(value))}
+    elif hasattr(value, "__dict__") and not callable(value):
+        steps = {f".{name}": partial(getattr, value, name, None) for name in vars(value)}
+    for step, read in steps.items():
+        child = read()
+        if isinstance(child, torch.Tensor):
+            yield path + step, read
+        elif id(child) not in above:
+            yield from _places_in(child, path + step, above | {id(value)})
 
 
 def _stored(tensor: torch.Tensor) -> bytes:

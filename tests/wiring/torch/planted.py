@@ -10,11 +10,22 @@ import torch
 from transformers.cache_utils import Cache
 
 from rnneval.models.torch import CachedStep
-from rnneval.wiring.torch.diverging import Reading, first_diverging, in_calls
+from rnneval.wiring.torch.diverging import WatchedReading, first_diverging, in_calls, module_of_calls
 from rnneval.wiring.torch.flow import flow_of
-from rnneval.wiring.torch.readers import awake
+from rnneval.wiring.torch.fresh import awake
 from tests.wiring.torch.tiny import V, made
 
+KINDS = (
+    "zeroed",
+    "zeroed in calls of several tokens",
+    "not written in calls of several tokens",
+    "one call old",
+    "exchanged between layers",
+    "slots exchanged",
+    "boundary",
+    "beyond eight tokens",
+    "padding",
+)
 SLOTS = ("conv_states", "recurrent_states", "keys", "values")
 
 
@@ -31,6 +42,15 @@ class Fault:
     @property
     def modules(self):
         return {self.module, self.other} if self.kind == "exchanged between layers" else {self.module}
+
+    def result(self, found):
+        """Return `right`, `module` (and not the array), `near` (a module around or inside), `wrong` or `unseen`."""
+        if found is None:
+            return "unseen"
+        if found.module in self.modules:
+            return "right" if self.names(found.arrays) else "module"
+        around = any(found.module.startswith(f"{m}.") or m.startswith(f"{found.module}.") for m in self.modules)
+        return "near" if around or not found.module else "wrong"
 
     def names(self, arrays):
         """Whether the array is named, and no array of a layer that has nothing to do with it."""
@@ -248,22 +268,14 @@ def locate(step, width=V):
     for finding in flow.findings:
         named = tuple(array.path for array in flow.arrays if array.path in finding.message)
         return Found("flow", finding.rule, finding.layer, named, finding.message)
-    with awake(step.module):
-        for one, other in readings(step, width):
-            parted = first_diverging(step.module, one, other)
-            if parted is not None:
-                return Found("readings", "", parted.module, flow.arrays_of(parted.module), str(parted))
-    return None
-
-
-def readings(step, width=V):
-    """Yield pairs of readings that should agree."""
-    ids = np.random.default_rng(1).integers(3, width - 1, (1, 40), dtype=np.int32)
-    _, state = step(ids[:, :5], None)
-    yield in_calls(step, ids[:, 5:], (13,), state), in_calls(step, ids[:, 5:], (1,) * 13, state)
-    yield in_calls(step, ids, (29,)), in_calls(step, ids, (7, 5, 1, 11, 5))
-    if isinstance(step, CachedStep) and "attention_mask" in step.accepts:
-        yield in_calls(step, ids, (13,)), padded(step, ids[:, :13], 4)
+    parted = module_of_calls(step, width)
+    if parted is None and isinstance(step, CachedStep) and "attention_mask" in step.accepts:
+        ids = np.random.default_rng(1).integers(3, width - 1, (1, 13), dtype=np.int32)
+        with awake(step.module):
+            parted = first_diverging(step.module, in_calls(step, ids, (13,)), padded(step, ids, 4))
+    if parted is None:
+        return None
+    return Found("readings", "", parted.module, flow.arrays_of(parted.module), str(parted))
 
 
 def padded(step, ids, pads):
@@ -278,4 +290,4 @@ def padded(step, ids, pads):
     def calls():
         yield step.call(rows, None, **given)
 
-    return Reading(calls=calls, tokens=(rows.shape[1],), rows=2, row=0, start=pads)
+    return WatchedReading(calls=calls, tokens=(rows.shape[1],), rows=2, row=0, start=pads)

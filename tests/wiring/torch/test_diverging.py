@@ -1,14 +1,24 @@
 """The first module at which two readings part, in models whose fault is written down here."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from rnneval.models.torch import TorchStep  # noqa: E402
-from rnneval.wiring.torch.diverging import Reading, first_diverging, in_calls  # noqa: E402
-from tests.wiring.torch.tiny import Gated, Stack, V, made  # noqa: E402
+from rnneval.models.torch import CachedStep, TorchStep  # noqa: E402
+from rnneval.wiring.torch.cases import Case  # noqa: E402
+from rnneval.wiring.torch.diverging import (  # noqa: E402
+    WatchedReading,
+    first_diverging,
+    in_calls,
+    module_of_calls,
+    module_of_case,
+)
+from rnneval.wiring.torch.readings import Reader, Reading  # noqa: E402
+from tests.wiring.torch.tiny import Gated, Stack, V, cached, made  # noqa: E402
 
 pytestmark = pytest.mark.torch
 IDS = np.random.default_rng(0).integers(2, V, (1, 40), dtype=np.int32)
@@ -113,9 +123,25 @@ def test_positions_are_counted_after_padding_and_one_row_is_watched():
     def calls():
         yield model(rows, None, mask)
 
-    padded = Reading(calls=calls, tokens=(17,), rows=2, row=0, start=4)
+    padded = WatchedReading(calls=calls, tokens=(17,), rows=2, row=0, start=4)
     found = first_diverging(model, in_calls(step, IDS, (13,)), padded)
     # A bias moves the state of a GRU although its inputs are zero.
     assert (found.module, found.kind, found.position) == ("layers.0", "GRU", 0)
-    unpadded = Reading(calls=lambda: iter([model(rows[:, 4:], None, mask[:, 4:])]), tokens=(13,), rows=2, row=0)
+    unpadded = WatchedReading(calls=lambda: iter([model(rows[:, 4:], None, mask[:, 4:])]), tokens=(13,), rows=2, row=0)
     assert first_diverging(model, in_calls(step, IDS, (13,)), unpadded) is None
+
+
+def test_the_readings_of_a_test_of_calls():
+    model = cached("Mamba", state_size=8)  # its scan begins at zero in every call of several tokens
+    reader = Reader(CachedStep(model))
+    case = Case(
+        key="chunk",
+        pattern="in calls of several tokens after a state",
+        what="two calls against one",
+        wanted=Reading(ids=((3, 4, 5, 6, 7, 8, 9),), lengths=(7,)),
+        seen=Reading(ids=((3, 4, 5, 6, 7, 8, 9),), lengths=(4, 3)),
+    )
+    found = module_of_case(reader, case)
+    assert (found.module, found.kind, found.position) == ("backbone.layers.0.mixer", "MambaMixer", 4)
+    assert module_of_case(reader, dataclasses.replace(case, seen=case.wanted)) is None
+    assert module_of_calls(CachedStep(model), V).module == "backbone.layers.0.mixer"

@@ -8,7 +8,7 @@ pytest.importorskip("transformers")
 
 from rnneval.models.torch import TorchStep  # noqa: E402
 from rnneval.wiring.torch.flow import flow_of  # noqa: E402
-from rnneval.wiring.torch.readers import awake  # noqa: E402
+from rnneval.wiring.torch.fresh import awake  # noqa: E402
 from tests.wiring.torch.tiny import Gated, Stack, V, made  # noqa: E402
 
 pytestmark = pytest.mark.torch
