@@ -47,6 +47,11 @@ class Case:
     needs: tuple[str, ...] = ()
     """Patterns without whose faults alone this one can be told."""
 
+    @property
+    def longest_call(self) -> int:
+        """The number of tokens of the longest call."""
+        return max(max(each.lengths or (each.tokens,)) for each in (self.wanted, self.seen))
+
 
 def rows(*texts: Iterable[int]) -> Rows:
     """Return rows of ids, or of other numbers, as a reading holds them."""
@@ -67,17 +72,17 @@ def _alone(text: Ids, lengths: tuple[int, ...]) -> Reading:
     return Reading(ids=rows(text[: sum(lengths)]), lengths=lengths)
 
 
-def plain_cases(text: Ids, most: int) -> Iterator[Case]:
-    """Yield cached calls over one row of at most so many tokens, against one call without a cache."""
-    for n in (n for n in (2, 5, 12) if n <= most):
+def plain_cases(text: Ids) -> Iterator[Case]:
+    """Yield cached calls over one row, against one call without a cache."""
+    for n in (2, 5, 12):
         whole = Reading(ids=rows(text[:n]))
         what = f"{n} tokens without a cache against one call of {n} with it"
         yield Case(key="train", pattern=ONE_CALL, what=what, wanted=whole, seen=_alone(text, (n,)))
-    for n in (n for n in (3, 5, 12) if n <= most):
+    for n in (3, 5, 12):
         whole, by_token = Reading(ids=rows(text[:n])), _alone(text, (2, *(1,) * (n - 2)))
         what = f"{n} tokens without a cache against a call of 2 and {n - 2} of one token"
         yield Case(key="train", pattern=DECODING, what=what, wanted=whole, seen=by_token)
-    for first, then in ((first, then) for first, then in _SECOND if first + then <= most):
+    for first, then in _SECOND:
         n = first + then
         whole, by_token = Reading(ids=rows(text[:n])), _alone(text, (2, *(1,) * (n - 2)))
         what = f"{n} tokens without a cache against a call of {first} and one of {then}"
