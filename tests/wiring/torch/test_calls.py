@@ -66,8 +66,14 @@ def test_the_script_of_a_fault_shows_it_without_rnneval(
 ) -> None:
     monkeypatch.setattr(transformers.cache_utils.LinearAttentionLayer, "reset", lambda _: None)
     config = transformers.Mamba2Config(
-        **{"vocab_size": WIDTH, "hidden_size": 16, "state_size": 4, "num_heads": 4, "head_dim": 8},
-        **{"num_hidden_layers": 1, "n_groups": 2, "chunk_size": 8},
+        vocab_size=WIDTH,
+        hidden_size=16,
+        state_size=4,
+        num_heads=4,
+        head_dim=8,
+        num_hidden_layers=1,
+        n_groups=2,
+        chunk_size=8,
     )
     torch.manual_seed(0)
 
