@@ -1,1 +1,1 @@
-"""Tests of PyTorch models beyond those of step functions; needs PyTorch."""
+"""The wiring of PyTorch models, seen through hooks on every module."""

@@ -9,7 +9,7 @@ transformers = pytest.importorskip("transformers")
 
 from rnneval.models.torch import CachedStep  # noqa: E402
 from rnneval.wiring.torch.calls import KEYS, CallTests, run_calls  # noqa: E402
-from tests.wiring.torch.tiny import WIDTH, Tiny  # noqa: E402
+from tests.wiring.torch.tiny_calls import WIDTH, Tiny  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -1,104 +1,154 @@
-"""A cached model whose calls are right by construction, and faults that can be planted into it."""
+"""Tiny models with random weights: classes of transformers that read calls of any length right, and models by hand."""
 
-import copy
-from typing import Any
-
+import numpy as np
 import torch
-from transformers import PretrainedConfig
+import transformers
 
-WIDTH = 24
+from rnneval.models.torch import CachedStep, TorchStep
+
+V = 40
+_COMMON = {
+    "vocab_size": V,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+_ATTENTION = {
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 48,
+    "max_position_embeddings": 512,
+}
+_MAMBA = {
+    "mamba_n_heads": 8,
+    "mamba_d_head": 8,
+    "mamba_n_groups": 2,
+    "mamba_d_state": 16,
+    "mamba_expand": 2,
+    "mamba_d_conv": 4,
+    "mamba_chunk_size": 8,
+}
+_DELTA = {
+    "linear_num_value_heads": 4,
+    "linear_num_key_heads": 2,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+    "linear_conv_kernel_dim": 4,
+    "head_dim": 8,
+}
+CONFIGS = {
+    "Mamba2": {"num_heads": 8, "head_dim": 8, "state_size": 16, "n_groups": 2, "expand": 2, "chunk_size": 8},
+    "GraniteMoeHybrid": {
+        **_ATTENTION,
+        **_MAMBA,
+        "layer_types": ["mamba", "attention", "mamba"],
+        "num_local_experts": 4,
+        "num_experts_per_tok": 2,
+        "shared_intermediate_size": 48,
+    },
+    "Bamba": {**_ATTENTION, **_MAMBA, "attn_layer_indices": [1]},
+    "FalconH1": {**_ATTENTION, **_MAMBA, "mamba_d_ssm": 64, "head_dim": 8},
+    "Qwen3Next": {
+        **_ATTENTION,
+        **_DELTA,
+        "layer_types": ["linear_attention", "linear_attention", "full_attention"],
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 16,
+        "shared_expert_intermediate_size": 16,
+    },
+    "OlmoHybrid": {**_ATTENTION, **_DELTA, "layer_types": ["linear_attention", "linear_attention", "full_attention"]},
+    "Lfm2": {**_ATTENTION, "layer_types": ["conv", "full_attention", "conv"], "conv_L_cache": 4, "block_ff_dim": 48},
+    "NemotronH": {
+        **_ATTENTION,
+        "mamba_num_heads": 8,
+        "mamba_head_dim": 8,
+        "n_groups": 2,
+        "ssm_state_size": 16,
+        "chunk_size": 8,
+        "head_dim": 8,
+        "layers_block_type": ["mamba", "attention", "mamba"],
+    },
+    "Zamba2": {
+        **_ATTENTION,
+        "mamba_d_state": 16,
+        "mamba_headdim": 8,
+        "mamba_ngroups": 2,
+        "n_mamba_heads": 8,
+        "chunk_size": 8,
+        "layers_block_type": ["mamba", "mamba", "hybrid"],
+        "num_mem_blocks": 1,
+        "use_mem_rope": True,
+        "attention_head_dim": 16,
+    },
+}
 
 
-class TinyConfig(PretrainedConfig):
-    model_type = "rnneval_tiny"
-
-    def __init__(self, chunk_size: int = 8, **given: Any) -> None:
-        super().__init__(**given)
-        self.chunk_size, self.vocab_size, self.pad_token_id = chunk_size, WIDTH, 0
-
-
-class TinyCache:
-    """The state after each token, so that the last ones can be taken back."""
-
-    is_croppable = True
-
-    def __init__(self, fault: str) -> None:
-        self.states: list[torch.Tensor] = []
-        self.fault = fault
-
-    def reset(self) -> None:
-        if self.fault != "reset":
-            self.states = []
-
-    def crop(self, tokens: int) -> None:
-        if self.fault != "crop":
-            self.states = self.states[:tokens]
-
-    def reorder_cache(self, rows: torch.Tensor) -> None:
-        if self.fault != "reorder":
-            self.states = [state[rows] for state in self.states]
-
-    def __deepcopy__(self, _: Any) -> "TinyCache":
-        made = copy.copy(self)
-        made.states = self.states if self.fault == "shared" else list(self.states)
-        return made
+def cached(name, seed=0, **more):
+    """A causal language model of transformers."""
+    torch.manual_seed(seed)
+    config = getattr(transformers, f"{name}Config")(**{**_COMMON, **CONFIGS.get(name, {}), **more})
+    return getattr(transformers, f"{name}ForCausalLM")(config).eval()
 
 
-class Output(dict):  # type: ignore[type-arg]
-    def __getattr__(self, name: str) -> Any:
-        return self.get(name)
+class Stack(torch.nn.Module):
+    """Recurrent layers, each called as `layer(x, state)`, whose states are a list."""
 
-
-class Tiny(torch.nn.Module):
-    """h ← tanh(A h + e(id) + p(position)); a masked token leaves h as it is, and a new document begins with zeros."""
-
-    def __init__(self, fault: str = "") -> None:
+    def __init__(self, make, layers=3, width=24):
         super().__init__()
-        torch.manual_seed(0)
-        self.config, self.fault = TinyConfig(), fault
-        self.embed = torch.nn.Embedding(WIDTH, 8, padding_idx=0)
-        self.places = torch.nn.Embedding(64, 8)
-        self.recur, self.out = torch.nn.Linear(8, 8), torch.nn.Linear(8, WIDTH)
+        self.embedding = torch.nn.Embedding(V, width)
+        self.layers = torch.nn.ModuleList(make(width) for _ in range(layers))
+        self.out = torch.nn.Linear(width, V)
 
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor | None = None,
-        position_ids: torch.Tensor | None = None,
-        *,
-        cache: TinyCache | None = None,
-        use_cache: bool = False,
-        seq_idx: torch.Tensor | None = None,
-    ) -> Output:
-        rows, time = input_ids.shape
-        fault, past = self.fault, len(cache.states) if cache else 0
-        cache = cache or TinyCache(fault)
-        if position_ids is None:
-            first = 0 if fault == "positions" else past
-            position_ids = torch.arange(first, first + time).expand(rows, time)
-        mask = torch.ones(rows, past + time) if attention_mask is None else attention_mask
-        own = mask[:, :time] if fault == "mask of the past" else mask[:, past:]
-        if fault == "mask":
-            own = torch.ones(rows, time)
-        if fault == "growing mask" and past and mask.shape[1] > time and attention_mask is not None:
-            own = torch.zeros(rows, time)
-        state = cache.states[-1] if past else torch.zeros(rows, 8, dtype=self.out.weight.dtype)
-        if (fault == "several" and past and time > 1) or (fault == "special" and past and (input_ids[:, 0] == 0).any()):
-            state = torch.zeros_like(state)
-        if fault == "rows" and rows == 2 and time == 1 and past:
-            state = state.flip(0)
-        logits = []
-        for t in range(time):
-            if seq_idx is not None and t and fault != "packed":
-                state = state * (seq_idx[:, t] == seq_idx[:, t - 1])[:, None]
-            if fault == "chunk" and t == self.config.chunk_size:
-                state = state * 0.9
-            new = torch.tanh(self.recur(state) + self.embed(input_ids[:, t]) + self.places(position_ids[:, t]))
-            state = torch.where(own[:, t, None] > 0, new, state)
-            if fault == "train" and not use_cache:
-                state = state * 0.99
-            cache.states.append(state)
-            logits.append(self.out(state))
-        if fault == "shape" and rows == 2 and time == 1:
-            logits *= 2
-        return Output(logits=torch.stack(logits, dim=1), cache=cache if use_cache else None)
+    def forward(self, ids, states=None):
+        x, new = self.embedding(ids), []
+        for number, layer in enumerate(self.layers):
+            y, state = layer(x, None if states is None else states[number])
+            x = x + y
+            new.append(state)
+        return self.out(x), new
+
+
+class Gated(torch.nn.Module):
+    """A short convolution, then a running mean with gates; a dict of states that is changed in place."""
+
+    def __init__(self, width, kernel=3):
+        super().__init__()
+        self.mix = torch.nn.Parameter(torch.randn(kernel, width) / kernel**0.5)
+        self.gate, self.value = torch.nn.Linear(width, width), torch.nn.Linear(width, width)
+        self.decay = torch.nn.Parameter(torch.rand(width) * 0.2 + 0.7)
+        self.out = torch.nn.Linear(width, width)
+
+    def forward(self, x, state=None):
+        if state is None:
+            window, zeros = x.new_zeros(len(x), len(self.mix) - 1, x.shape[-1]), x.new_zeros(len(x), x.shape[-1])
+            state = {"window": window, "sum": zeros, "weight": zeros.clone()}
+        outputs = []
+        for token in x.unbind(1):
+            seen = torch.cat([state["window"], token[:, None]], dim=1)
+            mixed = (seen * self.mix).sum(dim=1)
+            gate = torch.exp(self.gate(mixed).clamp(max=4))
+            state["sum"] = self.decay * state["sum"] + gate * self.value(mixed)
+            state["weight"] = self.decay * state["weight"] + gate
+            state["window"] = seen[:, 1:]
+            outputs.append(state["sum"] / state["weight"])
+        return self.out(torch.stack(outputs, dim=1)), state
+
+
+def made(name, seed=0):
+    """A model by its name, and its step."""
+    torch.manual_seed(seed)
+    own = {"LSTM": lambda width: torch.nn.LSTM(width, width, batch_first=True), "Gated": Gated}
+    if name not in own:
+        model = cached(name, seed)
+        step = CachedStep(model)
+    else:
+        model = Stack(own[name]).eval()
+        step = TorchStep(model)
+    step.find_held(np.ones((2, 3), np.int32))
+    return step
+
+
+NAMES = (*CONFIGS, "LSTM", "Gated")
