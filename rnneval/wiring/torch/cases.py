@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ ONES = "with a growing mask of ones, one token a call"
 SEVERAL_ONES = "with a growing mask of ones, several tokens a call"
 TWO_ROWS = "in calls of one token for two rows"
 PADDED = "in padded rows"
+AFTER_PADS = "in rows that go on after pads"
 PADDED_CALL = "in padded rows, when a later call holds the pads"
 
 _SECOND = (1, 2), (3, 3), (5, 8)  # tokens of a first call and of the one after it
@@ -47,6 +50,11 @@ class Case:
     needs: tuple[str, ...] = ()
     """Patterns without whose faults alone this one can be told."""
 
+    @property
+    def longest_call(self) -> int:
+        """The number of tokens of the longest call."""
+        return max(max(each.lengths or (each.tokens,)) for each in (self.wanted, self.seen))
+
 
 def rows(*texts: Iterable[int]) -> Rows:
     """Return rows of ids, or of other numbers, as a reading holds them."""
@@ -67,17 +75,17 @@ def _alone(text: Ids, lengths: tuple[int, ...]) -> Reading:
     return Reading(ids=rows(text[: sum(lengths)]), lengths=lengths)
 
 
-def plain_cases(text: Ids, most: int) -> Iterator[Case]:
-    """Yield cached calls over one row of at most so many tokens, against one call without a cache."""
-    for n in (n for n in (2, 5, 12) if n <= most):
+def plain_cases(text: Ids) -> Iterator[Case]:
+    """Yield cached calls over one row, against one call without a cache."""
+    for n in (2, 5, 12):
         whole = Reading(ids=rows(text[:n]))
         what = f"{n} tokens without a cache against one call of {n} with it"
         yield Case(key="train", pattern=ONE_CALL, what=what, wanted=whole, seen=_alone(text, (n,)))
-    for n in (n for n in (3, 5, 12) if n <= most):
+    for n in (3, 5, 12):
         whole, by_token = Reading(ids=rows(text[:n])), _alone(text, (2, *(1,) * (n - 2)))
         what = f"{n} tokens without a cache against a call of 2 and {n - 2} of one token"
         yield Case(key="train", pattern=DECODING, what=what, wanted=whole, seen=by_token)
-    for first, then in ((first, then) for first, then in _SECOND if first + then <= most):
+    for first, then in _SECOND:
         n = first + then
         whole, by_token = Reading(ids=rows(text[:n])), _alone(text, (2, *(1,) * (n - 2)))
         what = f"{n} tokens without a cache against a call of {first} and one of {then}"
@@ -136,28 +144,28 @@ def _beside(text: Ids, shorter: list[int], pads: list[int], lengths: tuple[int, 
 
 
 def padding_cases(text: Ids, other: Ids, pad: int) -> Iterator[Case]:
-    """Yield a row that is padded beside a longer one, against the row alone."""
-    sizes = ((1, 1), (3, 1), (5, 4))
-    for (count, pads), after in ((size, after) for size in sizes for after in ((), (1, 1), (3,))):
+    """Yield a row that is padded beside a longer one, also read on, against the row alone."""
+    after_needs: tuple[tuple[tuple[int, ...], tuple[str, ...]], ...]
+    after_needs = ((), ()), ((1, 1), (ONES, TWO_ROWS)), ((3,), (SEVERAL_ONES,))
+    for (count, pads), (after, needs) in product(((1, 1), (3, 1), (5, 4)), after_needs):
         n, more = count + pads, sum(after)
-        left = _beside(text, [pad] * pads + [*other[: count + more]], [*range(pads)], (n, *after))
-        alone = _alone(other, (count, *after))
         then = f", then {_called(after)}" if after else ""
-        what = f"a row of {count} alone, and with {_count(pads, 'pad')} on the left beside a row of {n}{then}"
-        needs = {(): (), (1, 1): (ONES, TWO_ROWS), (3,): (SEVERAL_ONES,)}[after]
-        given = {"key": "padding", "pattern": PADDED, "needs": needs}
-        yield Case(**given, what=what, wanted=alone, seen=left, begins=(0, pads), row=1)  # type: ignore[arg-type]
-        what = f"a row of {n} alone and beside a row of {count} with {_count(pads, 'pad')} on the left{then}"
-        yield Case(**given, what=what, wanted=_alone(text, (n, *after)), seen=left)  # type: ignore[arg-type]
-        right = _beside(
-            text, [*other[:count], *[pad] * pads, *other[count : count + more]], [*range(count, n)], (n, *after)
-        )
-        what = f"a row of {count} alone, and with {_count(pads, 'pad')} on the right beside a row of {n}{then}"
+        padding = _count(pads, "pad")
+        alone, longer = _alone(other, (count, *after)), _alone(text, (n, *after))
+        case = partial(Case, key="padding", pattern=PADDED, needs=needs)
+        left = _beside(text, [pad] * pads + [*other[: count + more]], [*range(pads)], (n, *after))
+        what = f"a row of {count} alone, and with {padding} on the left beside a row of {n}{then}"
+        yield case(what=what, wanted=alone, seen=left, begins=(0, pads), row=1)
+        what = f"a row of {n} alone and beside a row of {count} with {padding} on the left{then}"
+        yield case(what=what, wanted=longer, seen=left)
+        ids = [*other[:count], *[pad] * pads, *other[count : count + more]]
+        right = _beside(text, ids, [*range(count, n)], (n, *after))
+        what = f"a row of {count} alone, and with {padding} on the right beside a row of {n}{then}"
         if not after:
-            yield Case(**given, what=what, wanted=alone, seen=right, tokens=count, row=1)  # type: ignore[arg-type]
+            yield case(what=what, wanted=alone, seen=right, tokens=count, row=1)
             continue
-        given["key"], given["pattern"] = "right_padding", "in rows that go on after pads"
-        yield Case(**given, what=what, wanted=alone, seen=right, begins=(count, n), row=1)  # type: ignore[arg-type]
+        case = partial(Case, key="right_padding", pattern=AFTER_PADS, needs=needs)
+        yield case(what=what, wanted=alone, seen=right, begins=(count, n), row=1)
 
 
 def whole_padding_cases(text: Ids, other: Ids, pad: int) -> Iterator[Case]:
@@ -171,16 +179,16 @@ def whole_padding_cases(text: Ids, other: Ids, pad: int) -> Iterator[Case]:
 
 def later_padding_cases(text: Ids, other: Ids, pad: int) -> Iterator[Case]:
     """Yield rows whose pads stand in a second call, against the row alone."""
+    case = partial(Case, key="padding", pattern=PADDED_CALL, needs=(SEVERAL_ONES,), row=1)
     for first, pads, count in ((2, 3, 2), (3, 5, 4)):  # models take calls of one token to hold no pad
         seen = _beside(text, [pad] * pads + [*other[:count]], [*range(pads)], (first, pads + count - first))
         what = f"a row of {count} alone, and with {_count(pads, 'pad')} on the left, read in {_called(seen.lengths)}"
-        given = {"key": "padding", "pattern": PADDED_CALL, "what": what, "needs": (SEVERAL_ONES,), "row": 1}
-        yield Case(**given, wanted=_alone(other, (count,)), seen=seen, begins=(0, pads))  # type: ignore[arg-type]
+        yield case(what=what, wanted=_alone(other, (count,)), seen=seen, begins=(0, pads))
     for first, count, pads in ((1, 2, 1), (4, 3, 2)):
         n = first + count
         seen = _beside(text, [*other[:n], *[pad] * pads], [*range(n, n + pads)], (first, count + pads))
-        given["what"] = f"calls of {first} and {count} tokens, and the second with {_count(pads, 'pad')} on the right"
-        yield Case(**given, wanted=_alone(other, (first, count)), seen=seen, tokens=n)  # type: ignore[arg-type]
+        what = f"calls of {first} and {count} tokens, and the second with {_count(pads, 'pad')} on the right"
+        yield case(what=what, wanted=_alone(other, (first, count)), seen=seen, tokens=n)
 
 
 def packed_cases(text: Ids, other: Ids) -> Iterator[Case]:

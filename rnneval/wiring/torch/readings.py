@@ -159,7 +159,7 @@ class Reader:
         if not reading.lengths:
             given = self._given(reading, 0, reading.tokens, False)
             return [self._checked(self.step.module(use_cache=False, **given).logits, given)]
-        cache, name, outputs = self.step.first_cache(1), self.step.cache_name, []
+        cache, name, outputs = self.step.first_cache(len(reading.ids)), self.step.cache_name, []
         saved: Any = None
         changes = {change.call: change for change in reading.changes}
         for call, (first, end) in enumerate(reading.calls()):
@@ -186,7 +186,8 @@ class Reader:
         numbers = reading.numbers()[:, first:end]
         if reading.numbered and (self.takes("position_ids") or reading.packed):
             given["position_ids"] = numbers
-        if cached and self.takes("cache_position"):  # of older releases
+        # Older releases; models of the time of cache_params take positions in a first call for those of a later one.
+        if cached and self.takes("cache_position") and (first or self.step.cache_name != "cache_params"):
             given["cache_position"] = numbers[0]
         tensors = {name: torch.as_tensor(array, device=self.step.device) for name, array in given.items()}
         return tensors | (self.documents(reading) if reading.packed else {})

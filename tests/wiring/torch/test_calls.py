@@ -40,7 +40,7 @@ def test_a_right_model_passes_every_test() -> None:
         ("growing mask", "shapes", "with a growing mask of ones, one token a call"),
         ("rows", "shapes", "in calls of one token for two rows"),
         ("shape", "shapes", "in calls of one token for two rows"),
-        ("chunk", "shapes", "across 4 tokens (chunk_size)"),
+        ("chunk", "shapes", "across 8 tokens (chunk_size)"),
         ("mask", "padding", "in padded rows"),
         ("mask of the past", "padding", "in padded rows, when a later call holds the pads"),
         ("packed", "packed", "in packed rows"),
@@ -48,7 +48,7 @@ def test_a_right_model_passes_every_test() -> None:
         ("crop", "rollback", "after cache.crop()"),
         ("reset", "reset", "after cache.reset()"),
         ("reorder", "reorder", "after cache.reorder_cache()"),
-        ("special", "special", "in calls of one token after a state"),
+        ("special", "special", "after a first call of one token"),
     ],
 )
 def test_a_planted_fault_is_found(fault: str, key: str, pattern: str) -> None:
@@ -66,7 +66,14 @@ def test_the_script_of_a_fault_shows_it_without_rnneval(
 ) -> None:
     monkeypatch.setattr(transformers.cache_utils.LinearAttentionLayer, "reset", lambda _: None)
     config = transformers.Mamba2Config(
-        vocab_size=WIDTH, hidden_size=16, state_size=4, num_heads=4, head_dim=8, num_hidden_layers=1, chunk_size=8
+        vocab_size=WIDTH,
+        hidden_size=16,
+        state_size=4,
+        num_heads=4,
+        head_dim=8,
+        num_hidden_layers=1,
+        n_groups=2,
+        chunk_size=8,
     )
     torch.manual_seed(0)
 

@@ -12,7 +12,7 @@ WIDTH = 24
 class TinyConfig(PretrainedConfig):
     model_type = "rnneval_tiny"
 
-    def __init__(self, chunk_size: int = 4, **given: Any) -> None:
+    def __init__(self, chunk_size: int = 8, **given: Any) -> None:
         super().__init__(**given)
         self.chunk_size, self.vocab_size, self.pad_token_id = chunk_size, WIDTH, 0
 
@@ -65,6 +65,7 @@ class Tiny(torch.nn.Module):
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
+        *,
         cache: TinyCache | None = None,
         use_cache: bool = False,
         seq_idx: torch.Tensor | None = None,
