@@ -1,0 +1,42 @@
+"""What rnneval's check says of a model: the record in few words, beside which the loops are put."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import rnneval
+
+
+def check(model: Any) -> dict[str, Any]:
+    """Return what the check says of a model of transformers."""
+    return checked(lambda: rnneval.from_transformers(model))
+
+
+def checked(opened: Callable[[], Any]) -> dict[str, Any]:
+    """Return verdict, findings and tests of `rnneval.check`, or why the model could not be opened."""
+    begun = time.process_time()
+    try:
+        wiring = rnneval.check(opened())
+    except Exception as error:
+        return {"verdict": "error", "reason": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+    return {
+        "verdict": wiring.verdict,
+        "reason": wiring.reason,
+        "findings": [
+            {
+                "rule": finding.rule,
+                "severity": finding.severity,
+                "layer": finding.layer,
+                "file": finding.file and finding.file.rpartition("site-packages/")[2],
+                "line": finding.line,
+                "message": finding.message,
+            }
+            for finding in wiring.findings
+        ],
+        "tests": {
+            name: [oracle.verdict, oracle.largest_difference, oracle.detail] for name, oracle in wiring.oracles.items()
+        },
+        "seconds": round(time.process_time() - begun, 1),
+    }
