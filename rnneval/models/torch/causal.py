@@ -1,12 +1,17 @@
 """`from_transformers`: a causal language model of transformers that keeps a cache."""
 
 import inspect
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import DynamicCache
+from transformers.utils import logging
 
 from rnneval.errors import CheckpointError
 from rnneval.models.step import StepLM
@@ -36,13 +41,24 @@ class CachedStep(TorchStep):
         self.accepts = frozenset(parameters)
         """Names of the arguments of the model's forward; what its `**kwargs` may hold is not among them."""
         self.cache_name = next((name for name in _CACHES if name in parameters), "")
-        self._keeps_quiet = False
+        self._makes_no_cache = False
         super().__init__(module, lambda _, ids, state: self._read(ids, state))
         if not self.cache_name:
             raise CheckpointError(
-                f"{type(module).__name__}.forward has none of the arguments {', '.join(_CACHES)}: a model that keeps no "
-                "cache carries no state"
+                f"{type(module).__name__}.forward has none of the arguments {', '.join(_CACHES)}: without a cache, a "
+                "model carries no state"
             )
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Put the model into evaluation mode while the block runs, and keep transformers from telling of kernels."""
+        was = logging.get_verbosity()
+        logging.set_verbosity_error()
+        try:
+            with super().evaluating():
+                yield
+        finally:
+            logging.set_verbosity(was)
 
     def call(self, ids: NDArray[np.int32], state: Any, **given: Any) -> tuple[Any, Any]:
         """Read ids as a call does, with further arguments for the model, which go before those that are made here."""
@@ -63,24 +79,37 @@ class CachedStep(TorchStep):
         """Call the model with a cache that it may change."""
         rows, time = ids.shape
         start = 0 if state is None else state.position
-        cache = self._first_cache() if state is None else state.cache
+        cache = self._first_cache(rows) if state is None else state.cache
         positions = torch.arange(start, start + time, device=ids.device)
-        known = {"position_ids": positions.expand(rows, time), "cache_position": positions}
-        made = {name: value for name, value in known.items() if name in self.accepts}
+        made: dict[str, Any] = {"position_ids": positions.expand(rows, time), "cache_position": positions}
+        if state is None and self.cache_name == "cache_params":
+            del made["cache_position"]  # models of that time take positions in a first call for those of a later one
+        made = {name: value for name, value in made.items() if name in self.accepts}
         returned = self.module(input_ids=ids, use_cache=True, **{self.cache_name: cache, **made, **given})
         after = next((returned[name] for name in _CACHES if returned.get(name) is not None), cache)
         if after is None:
-            self._keeps_quiet = True
+            self._makes_no_cache = True
             return self._read(ids, state, **given)
         return returned.logits, CachedState(cache=after, position=start + time)
 
-    def _first_cache(self) -> Any:
-        """Return the cache of a first call: None, but for a model that does not return the cache that it fills."""
-        if not self._keeps_quiet:
-            return None
-        from transformers import DynamicCache
+    def _first_cache(self, rows: int) -> Any:
+        """Return the cache of a first call: None, but for a model that makes none, or keeps to itself the one it makes.
 
-        return DynamicCache(config=self.module.config)
+        Releases of transformers before 5.4 have a class for such a cache beside the model.
+        """
+        if not self._makes_no_cache:
+            return None
+        config = self.module.config
+        own = [
+            made
+            for name, made in vars(sys.modules[type(self.module).__module__]).items()
+            if name.endswith("Cache") and getattr(made, "__module__", "") == type(self.module).__module__
+        ]
+        if not own:
+            return DynamicCache(config=config)
+        known = {"config": config, "batch_size": rows, "dtype": self.module.dtype, "device": self.device}
+        takes = inspect.signature(own[0]).parameters
+        return own[0](**{name: value for name, value in known.items() if name in takes})
 
 
 def from_transformers(model: Any, tokenizer: Any = None) -> StepLM:

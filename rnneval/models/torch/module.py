@@ -131,7 +131,7 @@ def _attributes(module: torch.nn.Module) -> dict[str, Any]:
     found = {}
     for name, part in module.named_modules():
         plain = {key: value for key, value in vars(part).items() if not key.startswith("_") and key != "training"}
-        for key, value in (plain | part._buffers).items():  # noqa: SLF001 - buffers have no other name
+        for key, value in (plain | part._buffers).items():
             if _may_be_state(value):
                 found[f"{name}.{key}" if name else key] = value
     return found
@@ -163,8 +163,8 @@ def _put(module: torch.nn.Module, values: Mapping[str, Any]) -> None:
     for path, value in values.items():
         name, _, key = path.rpartition(".")
         part = module.get_submodule(name)
-        if key in part._buffers:  # noqa: SLF001 - setting the attribute would refuse None for some
-            part._buffers[key] = value  # noqa: SLF001
+        if key in part._buffers:
+            part._buffers[key] = value
         else:
             setattr(part, key, value)
 
@@ -209,8 +209,8 @@ def language_model(
     step: TorchStep,
     vocabulary: Vocabulary | None,
     name: str,
-    format: str,
-    width: int | None = None,  # noqa: A002
+    form: str,
+    width: int | None = None,
 ) -> StepLM:
     """Return the model of a step of PyTorch, once the state is known that the module holds itself.
 
@@ -222,10 +222,22 @@ def language_model(
         width = width or int(step(ids, None)[0].shape[-1])
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
         raise CheckpointError(f"{name} failed on ids of shape {ids.shape}: {type(error).__name__}: {error}") from error
-    made = from_step(step, vocab_size=width, vocabulary=vocabulary, name=name)
+    made = _model(step, width, vocabulary, name)
     parameters = [*step.module.parameters()]
     dtype = str(parameters[0].dtype).removeprefix("torch.") if parameters else made.checkpoint.dtype
     count = sum(parameter.numel() for parameter in parameters)
     return replace(
-        made, checkpoint=msgspec.structs.replace(made.checkpoint, format=format, parameters=count, dtype=dtype)
+        made, checkpoint=msgspec.structs.replace(made.checkpoint, format=form, parameters=count, dtype=dtype)
     )
+
+
+def _model(step: TorchStep, width: int, vocabulary: Vocabulary | None, name: str) -> StepLM:
+    """Return a model that reads several rows in one call, or one row if it cannot."""
+    try:
+        return from_step(step, vocab_size=width, vocabulary=vocabulary, name=name)
+    except CheckpointError as error:
+        try:
+            made = from_step(step, vocab_size=width, vocabulary=vocabulary, name=name, batched=False)
+        except CheckpointError:
+            raise error from None
+        return replace(made, why_one_row=str(error))
