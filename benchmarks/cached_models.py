@@ -3,7 +3,7 @@
     PYTHONPATH=benchmarks:. python benchmarks/cached_models.py now [CLASS…]        # the classes of the installed release
     PYTHONPATH=benchmarks:. python benchmarks/cached_models.py packages            # other packages, where installed
     PYTHONPATH=benchmarks:. python benchmarks/cached_models.py history ENVIRONMENTS [RELEASE…]
-    PYTHONPATH=benchmarks:. python benchmarks/cached_models.py tables              # prints the tables of the page
+    PYTHONPATH=benchmarks:. python benchmarks/cached_models.py tables              # writes the tables of the page
 
 writes docs/records/cached_models.json, which docs/cached-models.md shows. `history` starts
 `ENVIRONMENTS/tRELEASE/bin/python` for each release, where `uv pip install --no-deps transformers==RELEASE` and the
@@ -14,18 +14,22 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import fcntl
 import json
 import logging
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "cached-models.md"
 RECORD = ROOT / "docs" / "records" / "cached_models.json"
 
 
@@ -35,6 +39,16 @@ def load() -> dict[str, Any]:
         return {"versions": {}, "now": {}, "packages": {}, "history": {}}
     record: dict[str, Any] = json.loads(RECORD.read_text(encoding="utf-8"))
     return record
+
+
+@contextmanager
+def changing() -> Iterator[dict[str, Any]]:
+    """Change the record while no other process does."""
+    with (Path(tempfile.gettempdir()) / "cached_models.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        record = load()
+        yield record
+        store(record)
 
 
 def store(record: Mapping[str, Any]) -> None:
@@ -61,7 +75,7 @@ def run_now(names: Sequence[str], *, loops: bool, checks: bool) -> None:
     from cached.loops import measure
 
     if checks:
-        from cached.checked import check
+        from cached.checked import calls, check
 
     quiet()
     for name in names or CLASSES:
@@ -71,17 +85,17 @@ def run_now(names: Sequence[str], *, loops: bool, checks: bool) -> None:
             entry["float64"] = measure(build(name, dtype=torch.float64))
         if checks:
             entry["check"] = check(build(name))
+            entry["calls"] = calls(build(name))
         print(f"{name}: {time.process_time() - begun:.0f} s", file=sys.stderr, flush=True)
-        record = load()  # now: another process may have written its part meanwhile
-        record["versions"] |= {"transformers": transformers.__version__, "torch": torch.__version__}
-        record["date"] = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-        record["now"].setdefault(name, {}).update(entry)
-        store(record)
+        with changing() as record:
+            record["versions"] |= {"transformers": transformers.__version__, "torch": torch.__version__}
+            record["date"] = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+            record["now"].setdefault(name, {}).update(entry)
 
 
 def run_history(environments: Path, releases: Sequence[str], *, checks: bool) -> None:
     """Run each release's rows in its own environment."""
-    from cached.history import RELEASES
+    from cached.rows import RELEASES
 
     for release in releases or RELEASES:
         command = [environments / f"t{release}" / "bin" / "python", "-m", "cached.history", *["--check"] * checks]
@@ -89,11 +103,15 @@ def run_history(environments: Path, releases: Sequence[str], *, checks: bool) ->
         done = subprocess.run(
             command, env={**os.environ, "PYTHONPATH": paths}, stdout=subprocess.PIPE, text=True, check=False
         )
-        record = load()
-        rows = json.loads(done.stdout.splitlines()[-1])["rows"] if done.returncode == 0 else {}
-        record["history"].setdefault(release, {}).update(rows)
-        print(f"{release}: {len(rows)} rows", file=sys.stderr, flush=True)
-        store(record)
+        if done.returncode != 0:
+            print(f"{release}: ended with {done.returncode}", file=sys.stderr, flush=True)
+            continue
+        printed = json.loads(done.stdout.splitlines()[-1])
+        print(f"{release}: {len(printed['rows'])} rows", file=sys.stderr, flush=True)
+        with changing() as record:
+            entry = record["history"].setdefault(release, {"rows": {}, "checks": {}})
+            entry["rows"].update(printed["rows"])
+            entry["checks"].update(printed["checks"])
 
 
 def quiet() -> None:
@@ -121,13 +139,13 @@ def main() -> None:
         from cached.packages import run_packages
 
         quiet()
-        record = load()
-        record["packages"] |= run_packages(checks=checks)
-        store(record)
+        found = run_packages(checks=checks)
+        with changing() as record:
+            record["packages"] |= found
     else:
-        from cached.tables import tables
+        from cached.tables import put
 
-        print(tables(load()))
+        PAGE.write_text(put(PAGE.read_text(encoding="utf-8"), load()), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 import rnneval
+from cached.configurations import V
 
 
 def check(model: Any) -> dict[str, Any]:
@@ -40,3 +43,19 @@ def checked(opened: Callable[[], Any]) -> dict[str, Any]:
         },
         "seconds": round(time.process_time() - begun, 1),
     }
+
+
+def calls(model: Any) -> dict[str, Any]:
+    """Return what the check's tests of calls say: test → verdict, largest difference, and the patterns of a failure."""
+    from rnneval.models.torch import CachedStep
+    from rnneval.wiring.torch.calls import run_calls
+
+    begun = time.process_time()
+    step = CachedStep(model)
+    step.find_held(np.full((2, 3), 5, np.int32))
+    results = run_calls(step, width=V)
+    tests = {
+        key: [oracle.verdict, oracle.largest_difference, list(results.patterns.get(key, ()))]
+        for key, oracle in results.oracles.items()
+    }
+    return {"tests": tests, "untested": list(results.untested), "seconds": round(time.process_time() - begun, 1)}

@@ -31,7 +31,7 @@ class Reader:
     def __init__(self, model: Any) -> None:
         self.model = model
         self.accepts = inspect.signature(model.forward).parameters
-        self.name = next(name for name in NAMES if name in self.accepts)
+        self.name = next((name for name in NAMES if name in self.accepts), "")  # RecurrentGemma until 5.3 had none
 
     def whole(self, ids: torch.Tensor, **given: Any) -> torch.Tensor:
         """Return the logits of one call without a cache."""
@@ -53,7 +53,7 @@ class Reader:
             known |= {"batch_size": rows, "max_batch_size": rows}
             takes = inspect.signature(own[0].__init__).parameters
             return own[0](**{name: value for name, value in known.items() if name in takes})
-        if type(self.model).__name__.startswith(("RecurrentGemma", "MiniMax")) and self.name != "state":
+        if type(self.model).__name__.startswith(("RecurrentGemma", "MiniMax")) and self.name:
             if own:
                 return own[0]()
             if self._cache_is_object():
@@ -70,8 +70,8 @@ class Reader:
         if "cache_position" in self.accepts and (position or self.name != "cache_params"):
             given.setdefault("cache_position", steps)
         with torch.no_grad():
-            output = self.model(ids, use_cache=True, **{self.name: cache}, **given)
-        returned = getattr(output, self.name, None)
+            output = self.model(ids, use_cache=True, **({self.name: cache} if self.name else {}), **given)
+        returned = getattr(output, self.name or "cache", None)
         return output.logits, cache if returned is None else returned
 
     def read(
@@ -133,26 +133,21 @@ def steps(ids: torch.Tensor, start: int = 0) -> torch.Tensor:
     return torch.arange(start, start + ids.shape[1]).expand(len(ids), -1)
 
 
-def _positions(reader: Reader, ids: torch.Tensor, *, given: bool) -> torch.Tensor | None:
-    if not given:
-        return None
-    if "position_ids" not in reader.accepts:
-        raise NotImplementedError("takes no position_ids")
-    return steps(ids)
-
-
 # Calls
 
 
-def by_calls(cuts: Sequence[int], *, positions: bool = False, masked: bool = False, rows: int = 1) -> Callable[..., Pair]:
-    """Compare a text in calls of these lengths with one call without a cache."""
+def by_calls(
+    cuts: Sequence[int], *, positions: bool | None = False, masked: bool = False, rows: int = 1
+) -> Callable[..., Pair]:
+    """Compare a text in calls of these lengths with one call without a cache; positions None: where they are taken."""
 
     def loop(reader: Reader) -> Pair:
         ids = text(rows, sum(cuts))
         if masked:
             _needs_mask(reader)
-        given = _positions(reader, ids, given=positions)
-        read, _ = reader.read(ids, cuts, positions=given, mask=ones(ids) if masked else None, unplaced=not positions)
+        if positions and "position_ids" not in reader.accepts:
+            raise NotImplementedError("takes no position_ids")
+        read, _ = reader.read(ids, cuts, mask=ones(ids) if masked else None, unplaced=positions is False)
         return read, reader.whole(ids)
 
     return loop
@@ -379,6 +374,7 @@ LOOPS: Mapping[str, Callable[[Reader], Pair]] = {
     "single-from-start": by_calls([1] * 12),
     "prompt-of-one": by_calls([1, 9, *[1] * 4]),
     "several": by_calls(SEVERAL),
+    "several-short": by_calls([2, 3, 3], positions=None),
     "several-chunks": by_calls([9, 20, 17]),
     "several-at-chunk": by_calls([8, 8, 8]),
     "long": by_calls(LONG),
