@@ -1,17 +1,19 @@
-"""Wiring check of a step function, by its behaviour alone: there are no layers to look into."""
+"""Wiring check of a step function: by its behaviour, and if it is a model of PyTorch, by its modules, too."""
 
 import inspect
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from rnneval.models.state import StateLeaf, as_array, filled, leaves_of, made_like
 from rnneval.models.step import StepLM, nearly_equal
-from rnneval.records.wiring import Wiring
+from rnneval.records.wiring import Finding, Oracle, Wiring
 from rnneval.wiring.behaviour import LONG, Ids, Outputs, Pieces, Subject, run_behaviour, special_ids
 from rnneval.wiring.difference import EPSILON, HALF_TYPES
 from rnneval.wiring.evidence import Detection, Severity
@@ -26,6 +28,9 @@ from rnneval.wiring.faults import (
     unused_state,
 )
 from rnneval.wiring.judging import SEVERITIES, finding_of
+
+if TYPE_CHECKING:
+    from rnneval.wiring.torch.modules import ModuleEvidence
 
 _LARGEST = 1e-5  # difference of two states that are alike, relative to the largest number
 _FAULTS: dict[str, ModuleType] = {
@@ -60,6 +65,10 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
         for name, fault in _FAULTS.items()
         if name in failed
     ]
+    inside = _inside(lm, oracles, failed, seed)
+    if inside is not None:
+        oracles |= inside.oracles
+        found = _with_inside(found, inside, declared)
     found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     errors = list(dict.fromkeys(finding.rule for finding in found if finding.severity == "error"))
     doubts = dict.fromkeys(oracle.detail for oracle in oracles.values() if oracle.verdict == "inconclusive")
@@ -68,17 +77,46 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
         f"the behaviour of the step function is right: {LONG.tokens} tokens give the same logits however they are cut "
         f"into calls, and {len(oracles) - 1} other tests agree"
     )
+    if inside is not None and inside.untested:
+        right = f"{right}; not tested: {'; '.join(inside.untested)}"
     return Wiring(
         verdict=verdict,
         reason=", ".join(errors) or "; ".join(doubts) or right,
-        layers=(),
-        flow=(),
+        layers=inside.layers if inside else (),
+        flow=inside.flow if inside else (),
         findings=tuple(found),
         oracles=oracles,
         declared=declared.given,
-        calls=max(map(len, LONG.cuts)),
+        calls=max(map(len, LONG.cuts)) + (inside.calls if inside else 0),
         wired_by="author",
+        script=inside.script if inside else None,
     )
+
+
+def _inside(lm: StepLM, oracles: Mapping[str, Oracle], failed: Mapping[str, str], seed: int) -> "ModuleEvidence | None":
+    """Return what is seen inside of a model of PyTorch; None for another one, and where equal calls differ."""
+    module = sys.modules.get("rnneval.models.torch.module")
+    if module is None or not isinstance(lm.function.step, module.TorchStep) or oracles["repeat"].verdict != "pass":
+        return None
+    from rnneval.wiring.torch.modules import module_evidence
+
+    return module_evidence(lm, lm.function.step, failed, seed=seed)
+
+
+def _with_inside(found: Sequence[Finding], inside: "ModuleEvidence", declared: Declarations) -> list[Finding]:
+    """Return the findings of behaviour, each with the module at fault, and those of the modules themselves."""
+    if inside.divergence is not None:
+        from rnneval.wiring.torch.modules import located
+
+        found = [located(finding, inside.divergence) for finding in found]
+    known = {finding.rule for finding in found}
+    more = [finding for finding in inside.findings if finding.rule != chunk_variance.NAME or finding.rule not in known]
+    if declared.depends_on_cuts:
+        more = [
+            structs.replace(each, severity="warning") if each.rule == chunk_variance.NAME else each for each in more
+        ]
+    # What is wrong with an array explains what is wrong with the predictions.
+    return [*more, *found]
 
 
 def _detection(name: str, seen: str, declared: Declarations, at: Spot) -> Detection:

@@ -92,7 +92,7 @@ class CachedStep(TorchStep):
             return self._read(ids, state, **given)
         return returned.logits, CachedState(cache=after, position=start + time)
 
-    def _first_cache(self, rows: int) -> Any:
+    def _first_cache(self, rows: int = 1) -> Any:
         """Return the cache of a first call: None, but for a model that makes none, or keeps to itself the one it makes.
 
         Releases of transformers before 5.4 have a class for such a cache beside the model.
