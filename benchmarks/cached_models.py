@@ -1,9 +1,9 @@
 """Cached models of transformers: what two ways of reading the same text make of them, and what rnneval's check says.
 
-    PYTHONPATH=benchmarks:. python benchmarks/cached_models.py now [CLASS…]        # the classes of the installed release
-    PYTHONPATH=benchmarks:. python benchmarks/cached_models.py packages            # other packages, where installed
+    PYTHONPATH=benchmarks:. python benchmarks/cached_models.py now [CLASS…]    # the classes of the installed release
+    PYTHONPATH=benchmarks:. python benchmarks/cached_models.py packages        # other packages, where installed
     PYTHONPATH=benchmarks:. python benchmarks/cached_models.py history ENVIRONMENTS [RELEASE…]
-    PYTHONPATH=benchmarks:. python benchmarks/cached_models.py tables              # writes the tables of the page
+    PYTHONPATH=benchmarks:. python benchmarks/cached_models.py tables          # writes the tables of the page
 
 writes docs/records/cached_models.json, which docs/cached-models.md shows. `history` starts
 `ENVIRONMENTS/tRELEASE/bin/python` for each release, where `uv pip install --no-deps transformers==RELEASE` and the
@@ -13,7 +13,7 @@ releases of tokenizers and huggingface_hub that it asks for were installed. The 
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import fcntl
 import json
 import logging
@@ -67,14 +67,14 @@ def _rounded(value: Any) -> Any:
     return value
 
 
-def run_now(names: Sequence[str], *, loops: bool, checks: bool) -> None:
+def run_now(names: Sequence[str], *, loops: bool, checks: bool, only_calls: bool) -> None:
     """Run the loops, in float32 and float64, and the check on classes of the installed release."""
     import torch
     import transformers
     from cached.configurations import CLASSES, build
     from cached.loops import measure
 
-    if checks:
+    if not loops or checks:
         from cached.checked import calls, check
 
     quiet()
@@ -85,11 +85,12 @@ def run_now(names: Sequence[str], *, loops: bool, checks: bool) -> None:
             entry["float64"] = measure(build(name, dtype=torch.float64))
         if checks:
             entry["check"] = check(build(name))
+        if checks or only_calls:
             entry["calls"] = calls(build(name))
         print(f"{name}: {time.process_time() - begun:.0f} s", file=sys.stderr, flush=True)
         with changing() as record:
             record["versions"] |= {"transformers": transformers.__version__, "torch": torch.__version__}
-            record["date"] = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+            record["date"] = dt.datetime.now(tz=dt.UTC).date().isoformat()
             record["now"].setdefault(name, {}).update(entry)
 
 
@@ -128,11 +129,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=["now", "packages", "history", "tables"])
     parser.add_argument("names", nargs="*")
-    parser.add_argument("--only", choices=["loops", "check"], help="run the loops alone, or the check alone")
-    options = parser.parse_args()
-    loops, checks = options.only != "check", options.only != "loops"
+    parser.add_argument(
+        "--only", choices=["loops", "check", "calls"], help="run this alone; calls: the check's tests of calls"
+    )
+    options = parser.parse_intermixed_args()
+    loops, checks = options.only in {None, "loops"}, options.only in {None, "check"}
     if options.part == "now":
-        run_now(options.names, loops=loops, checks=checks)
+        run_now(options.names, loops=loops, checks=checks, only_calls=options.only == "calls")
     elif options.part == "history":
         run_history(Path(options.names[0]), options.names[1:], checks=checks)
     elif options.part == "packages":

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from cached.configurations import V
 
 import rnneval
-from cached.configurations import V
 
 
 def check(model: Any) -> dict[str, Any]:
@@ -41,6 +41,7 @@ def checked(opened: Callable[[], Any]) -> dict[str, Any]:
         "tests": {
             name: [oracle.verdict, oracle.largest_difference, oracle.detail] for name, oracle in wiring.oracles.items()
         },
+        "script": wiring.script,
         "seconds": round(time.process_time() - begun, 1),
     }
 

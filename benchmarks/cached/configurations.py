@@ -303,7 +303,13 @@ CLASSES: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "Inkling": (
         "inkling",
         "Inkling",
-        {**INKLING, "n_shared_experts": 1, "logits_mup_width_multiplier": 1.0, "intermediate_size": 64, "mlp_layer_types": ["dense", "sparse", "sparse"]},
+        {
+            **INKLING,
+            "n_shared_experts": 1,
+            "logits_mup_width_multiplier": 1.0,
+            "intermediate_size": 64,
+            "mlp_layer_types": ["dense", "sparse", "sparse"],
+        },
     ),
     "Inkling2": ("inkling2", "Inkling2", INKLING2),
     "Inkling2Loop": (
@@ -346,4 +352,5 @@ def fill(model: torch.nn.Module, seed: int) -> None:
             zero = parameter == 0
             if parameter.dim() < 2:
                 zero &= zero.all()
-            parameter += zero * 0.1 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+            noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+            parameter.add_(zero * 0.1 * noise)

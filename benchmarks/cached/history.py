@@ -16,11 +16,9 @@ from typing import Any
 
 import torch
 import transformers
-
 from cached.configurations import CLASSES, build
 from cached.loops import measure
 from cached.rows import ROWS, Row
-
 
 _OLD_NAMES = {"linear_attention": "mamba", "full_attention": "attention"}
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-
 from cached.configurations import V
 
 Pair = tuple[torch.Tensor, torch.Tensor]
@@ -205,7 +204,7 @@ def batch(reader: Reader) -> Pair:
 
 
 def _needs_mask(reader: Reader) -> None:
-    """Skip a loop where a mask is refused; a model that swallows it among its other arguments has it, as generate does."""
+    """Skip a loop where a mask is refused; a model that swallows it is given one, as generate gives it."""
     if not any(name == "attention_mask" or it.kind == it.VAR_KEYWORD for name, it in reader.accepts.items()):
         raise NotImplementedError("takes no attention_mask")
 
@@ -294,7 +293,7 @@ def restore(reader: Reader) -> Pair:
 
 
 def reset(reader: Reader) -> Pair:
-    """Compare a text read from a cache after its reset() with one read from a fresh cache, one token a call."""
+    """Compare a text read from a cache that was reset with one read from a fresh cache, one token a call."""
     ids, other = text(1, 24), text(1, 16, seed=6)
     _, cache = reader.read(other, [16])
     if not hasattr(cache, "reset"):
@@ -304,7 +303,7 @@ def reset(reader: Reader) -> Pair:
 
 
 def reorder(reader: Reader) -> Pair:
-    """Compare two rows read on after reorder_cache([1, 0]) with the rows exchanged from the start."""
+    """Compare two rows of a reordered cache, read on, with the rows exchanged from the start."""
     ids = text(2, 24)
     _, cache = reader.read(ids[:, :12], [12])
     if not hasattr(cache, "reorder_cache"):
@@ -316,7 +315,7 @@ def reorder(reader: Reader) -> Pair:
 
 
 def crop(*, recorded: bool) -> Callable[[Reader], Pair]:
-    """Compare a text read on after crop() took the last tokens out with one that never read them."""
+    """Compare a text read on from a cropped cache with one that never read them."""
 
     def loop(reader: Reader) -> Pair:
         ids, other = text(1, 24), text(1, 4, seed=7)
@@ -353,11 +352,16 @@ def packed(**extra: bool) -> Callable[[Reader], Pair]:
 
 
 def generate(reader: Reader) -> Pair:
-    """Compare twelve tokens of generate() with the likeliest ones of calls without a cache."""
+    """Compare twelve generated tokens with the likeliest ones of calls without a cache."""
     ids, new = text(1, 9), 12
     with torch.no_grad():
         made = reader.model.generate(
-            ids, attention_mask=ones(ids), max_new_tokens=new, min_new_tokens=new, do_sample=False, pad_token_id=0,
+            ids,
+            attention_mask=ones(ids),
+            max_new_tokens=new,
+            min_new_tokens=new,
+            do_sample=False,
+            pad_token_id=0,
             eos_token_id=None,
         )
     straight = ids

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-
 from cached.configurations import V, fill
 from cached.loops import SEVERAL, SINGLE, distance, text
 
@@ -48,7 +47,12 @@ def _xlstm() -> torch.nn.Module:
         feedforward=made.FeedForwardConfig(proj_factor=1.3, act_fn="gelu"),
     )
     config = made.xLSTMLMModelConfig(
-        vocab_size=V, mlstm_block=layer, slstm_block=scalar, context_length=64, num_blocks=3, embedding_dim=32,
+        vocab_size=V,
+        mlstm_block=layer,
+        slstm_block=scalar,
+        context_length=64,
+        num_blocks=3,
+        embedding_dim=32,
         slstm_at=[1],
     )
     model: torch.nn.Module = made.xLSTMLMModel(config)
@@ -102,9 +106,14 @@ def _griffin() -> torch.nn.Module:
     common = importlib.import_module("recurrentgemma.common")
     kinds = common.TemporalBlockType
     config = common.GriffinConfig(
-        vocab_size=V, width=32, mlp_expanded_width=64, num_heads=4,
-        block_types=(kinds.RECURRENT, kinds.ATTENTION, kinds.RECURRENT), embeddings_scale_by_sqrt_dim=True,
-        attention_window_size=64, logits_soft_cap=30.0,
+        vocab_size=V,
+        width=32,
+        mlp_expanded_width=64,
+        num_heads=4,
+        block_types=(kinds.RECURRENT, kinds.ATTENTION, kinds.RECURRENT),
+        embeddings_scale_by_sqrt_dim=True,
+        attention_window_size=64,
+        logits_soft_cap=30.0,
     )
     model: torch.nn.Module = package.Griffin(config, gradient_checkpointing=False)
     return model
@@ -190,7 +199,8 @@ def _read(package: Package, model: Any, cuts: Any) -> torch.Tensor:
 
 
 def _check(package: Package, model: Any) -> Any:
-    import rnneval
     from cached.checked import checked
+
+    import rnneval
 
     return checked(lambda: rnneval.from_torch(model, package.step, vocabulary=None))

@@ -30,9 +30,7 @@ class Row:
         return " ".join([self.name, *(f"{name}={value}" for name, value in self.changed.items())])
 
 
-def _rows(
-    reference: str, names: str, pattern: str, loop: str, releases: tuple[str, str], **changed: Any
-) -> list[Row]:
+def _rows(reference: str, names: str, pattern: str, loop: str, releases: tuple[str, str], **changed: Any) -> list[Row]:
     before, after = releases
     return [
         Row(reference=reference, name=name, pattern=pattern, loop=loop, before=before, after=after, changed=changed)
@@ -41,7 +39,8 @@ def _rows(
 
 
 HYBRIDS = (
-    "Bamba FalconH1 GraniteMoeHybrid LFM2 LFM2-MoE NemotronH OlmoHybrid Qwen3-Next Qwen3.5 Qwen3.5-MoE Zamba2 Zaya Inkling"
+    "Bamba FalconH1 GraniteMoeHybrid LFM2 LFM2-MoE NemotronH OlmoHybrid Qwen3-Next Qwen3.5 Qwen3.5-MoE "
+    "Zamba2 Zaya Inkling"
 )
 WITH_RESET = f"{HYBRIDS} Jamba Zamba KimiLinear Qwen4Exp RecurrentGemma"
 SEVERAL = "calls of several tokens"
@@ -53,14 +52,22 @@ ROWS: tuple[Row, ...] = (
     *_rows("Bamba reorder", "Bamba", "reorder_cache", "reorder", ("4.48.3", "4.50.3"), mamba_n_groups=1),
     *_rows("#37533", "Mamba2 Bamba", "two groups", "single", ("4.50.3", "4.52.4")),
     *_rows("#40203", "Jamba Bamba GraniteMoeHybrid", "generate", "generate", ("4.54.1", "4.55.4")),
-    *_rows("Granite prefill", "GraniteMoeHybrid", "cached prefill without positions", "prefill-unplaced", ("4.57.6", "5.0.0")),
+    *_rows(
+        "Granite prefill",
+        "GraniteMoeHybrid",
+        "cached prefill without positions",
+        "prefill-unplaced",
+        ("4.57.6", "5.0.0"),
+    ),
     *_rows("#41790", "LFM2", "left padding", "left-padding", ("4.57.6", "5.0.0")),
     *_rows("RecurrentGemma decode", "RecurrentGemma", "one token a call", "single", ("5.3.0", "5.4.0")),
     *_rows("Mamba prompt", "Mamba FalconMamba", "prompt of one token", "single-from-start", ("5.3.0", "5.4.0")),
     *_rows("LFM2 prompt", "LFM2 LFM2-MoE", "first call of one token", "single-from-start", ("5.3.0", "5.4.0")),
     *_rows("#45513", "Qwen3-Next Qwen3.5 Qwen3.5-MoE OlmoHybrid", SEVERAL, "several-short", ("5.6.2", "5.7.0")),
     *_rows("#46084", "Mamba2", SEVERAL, "several-short", ("5.12.1", "5.13.1")),
-    *_rows("#46741", "Bamba FalconH1 GraniteMoeHybrid Zamba2 NemotronH", SEVERAL, "several-short", ("5.12.1", "5.13.1")),
+    *_rows(
+        "#46741", "Bamba FalconH1 GraniteMoeHybrid Zamba2 NemotronH", SEVERAL, "several-short", ("5.12.1", "5.13.1")
+    ),
     *_rows("#47246", "Zamba2", "across chunks", "several-chunks", ("5.14.1", "5.15.1")),
     *_rows("#47475", "NemotronH", "across chunks", "several-chunks", ("5.14.1", "5.15.1")),
     *_rows("#42017", "LFM2 LFM2-MoE", SEVERAL, "several-short", ("5.14.1", "5.15.1")),

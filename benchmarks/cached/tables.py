@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-LIMIT, LIMIT32 = 1e-5, 1e-4
-"""Sizes above which two readings differ: in float64, and where a class runs in float32 alone."""
+LIMIT = 1e-4
+"""Size above which two readings differ: some classes compute in float32 inside even where their weights are float64."""
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "one token a call": ("single", "single-from-start", "single-two-rows"),
     "several tokens a call": ("several", "several-chunks", "several-at-chunk", "long", "prompt-of-one"),
@@ -32,8 +32,7 @@ def wrong(entry: Mapping[str, Any], loop: str) -> bool:
     size = difference(entry, loop)
     if size == "infinite":
         return True
-    limit = LIMIT if isinstance(entry["float64"].get(loop), float) else LIMIT32
-    return isinstance(size, float) and not size <= limit
+    return isinstance(size, float) and not size <= LIMIT
 
 
 def cell(entry: Mapping[str, Any], loops: Sequence[str]) -> str:
@@ -91,7 +90,6 @@ AGREE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "right padding": (COLUMNS["on after right padding"], ("in rows that go on after pads",)),
     "reset": (("reset",), ("after cache.reset()",)),
     "reorder": (("reorder",), ("after cache.reorder_cache()",)),
-    "crop": (("crop-recorded",), ("after cache.crop()",)),
     "restore": (("restore",), ("after the cache was copied",)),
 }
 """What the loops and the check both test: the loops, and how the patterns of the check begin."""
@@ -105,6 +103,8 @@ def disagreements(entry: Mapping[str, Any]) -> list[str]:
     for name, (loops, begins) in AGREE.items():
         by_loop = any(wrong(entry, loop) for loop in loops)
         by_check = any(pattern.startswith(begins) for pattern in known)
+        if by_loop and name != "calls" and any(wrong(entry, loop) for loop in AGREE["calls"][0]):
+            continue  # the loop differs for that reason already; the check compares with calls cut alike
         if by_loop != by_check:
             found.append(f"{name}: {'loops' if by_loop else 'check'} only")
     return found
@@ -139,7 +139,7 @@ def history(record: Mapping[str, Any]) -> str:
 
 def _size(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.2g}" if value > LIMIT32 else "agree"
+        return f"{value:.2g}" if value > LIMIT else "agree"
     if value == "infinite":
         return "shape"
     return "not run" if value == "not run" or str(value).startswith("build") else "refused"
@@ -148,7 +148,11 @@ def _size(value: Any) -> str:
 def packages(record: Mapping[str, Any]) -> str:
     """Return the table of models of other packages."""
     rows = [
-        [name, entry.get("version", "–"), *(_size(entry.get("loops", {}).get(loop, "not run")) for loop in ("single", "several"))]
+        [
+            name,
+            entry.get("version", "–"),
+            *(_size(entry.get("loops", {}).get(loop, "not run")) for loop in ("single", "several")),
+        ]
         for name, entry in record["packages"].items()
     ]
     return table(["package: model", "version", "one token a call", "several tokens a call"], rows)
