@@ -39,8 +39,10 @@ def main() -> None:
     warnings.simplefilter("ignore")
     release = transformers.__version__
     numbers = tuple(map(int, release.split(".")[:2]))
-    only = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
-    rows = [row for row in ROWS if release in {row.before, row.after} and (not only or row.reference in only)]
+    only = {argument for argument in sys.argv[1:] if not argument.startswith("-")}
+    rows = [
+        row for row in ROWS if release in {row.before, row.after} and (not only or only & {row.reference, row.name})
+    ]
     found: dict[str, Any] = {}
     checks: dict[str, Any] = {}
     for row in rows:
