@@ -51,8 +51,8 @@ _SHIFT = 1000
 _ROUNDING = 1e-6  # largest difference, relative to the largest logit, of two calls that count as equal
 _FINGERPRINT = (2, 64)  # rows and tokens of the text whose logits tell one model from another
 _NO_STATES = (
-    "step returns its state at the end of a call only; from_step(…, every_token=True) calls it token by token, "
-    "which takes longer"
+    "it returns its state at the end of a call only: rnneval trace calls it token by token, as --segment 1 does, which "
+    "takes longer"
 )
 _OPAQUE = "it is no nest of arrays that NumPy can read"
 
@@ -312,7 +312,7 @@ class StepLM:
     @property
     def why_no_vocabulary(self) -> str:
         """Advice for a model without a vocabulary."""
-        return "" if self.vocabulary else "from_step was given no vocabulary: give vocabulary=…, or --vocab FILE"
+        return "" if self.vocabulary else "no vocabulary was given: give vocabulary=…, or --vocab FILE"
 
     @property
     def assumptions(self) -> tuple[str, ...]:
@@ -467,7 +467,7 @@ def _layout(leaves: Sequence[StateLeaf] | None, sees: Sees, *, by_token: bool) -
         layout.missing["any state"] = _OPAQUE if leaves is None else _NO_STATES
         return layout
     for leaf in leaves:
-        layer, slot = _named(leaf.path)
+        layer, slot = layer_and_slot(leaf.path)
         state = LayerState(layer=layer, slot=slot, units=leaf.size, limit=None)
         if leaf.kind == "memory":
             layout.missing[state.key] = "it grows with the text"
@@ -478,11 +478,11 @@ def _layout(leaves: Sequence[StateLeaf] | None, sees: Sees, *, by_token: bool) -
     return layout
 
 
-def _named(path: str) -> tuple[str, str]:
+def layer_and_slot(path: str) -> tuple[str, str]:
     """Return the layer and the part of its state that a path stands for.
 
     Example:
-        >>> _named("state['encoder'][0].h"), _named("state[1]"), _named("state")
+        >>> layer_and_slot("state['encoder'][0].h"), layer_and_slot("state[1]"), layer_and_slot("state")
         (('state.encoder[0]', 'h'), ('state', '1'), ('state', 'value'))
     """
     steps = re.findall(r"\['(.*?)'\]|\[(.*?)\]|\.(\w+)", path)
@@ -517,7 +517,7 @@ class _StepScorer:
             trajectories = {
                 key: Trajectory(during[:, :, columns], before[:, columns])
                 for leaf, columns in self._packing.columns.items()
-                if (key := ".".join(_named(leaf.path))) in self._layout.states
+                if (key := ".".join(layer_and_slot(leaf.path))) in self._layout.states
             }
             seen = (SeenRows(len(ids), self._layout, trajectories, {}),)
         return Stepped(scored, calls[:, -1], seen)
@@ -576,5 +576,5 @@ class _WholeStateScorer:
         observed = self._layout.states if self._layout else {}
         if state is None:
             return {key: np.zeros((1, known.units), np.float32) for key, known in observed.items()}
-        arrays = {".".join(_named(path)): (path, leaf) for path, leaf in leaves_of(state).items()}
+        arrays = {".".join(layer_and_slot(path)): (path, leaf) for path, leaf in leaves_of(state).items()}
         return {key: np.array(as_array(*reversed(arrays[key]))).reshape(1, -1) for key in observed}

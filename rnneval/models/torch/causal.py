@@ -43,10 +43,14 @@ class CachedStep(TorchStep):
         self.cache_name = next((name for name in _CACHES if name in parameters), "")
         self._makes_no_cache = False
         super().__init__(module, lambda _, ids, state: self._read(ids, state))
-        if not self.cache_name:
+
+    def find_held(self, ids: NDArray[np.int32]) -> None:
+        """Find the state that the model holds itself; refuse a model that has neither such a state nor a cache."""
+        super().find_held(ids)
+        if not self.cache_name and not self._held:
             raise CheckpointError(
-                f"{type(module).__name__}.forward has none of the arguments {', '.join(_CACHES)}: without a cache, a "
-                "model carries no state"
+                f"{type(self.module).__name__}.forward has none of the arguments {', '.join(_CACHES)}, and keeps "
+                "nothing itself: it carries no state"
             )
 
     @contextmanager
@@ -64,13 +68,13 @@ class CachedStep(TorchStep):
         """Read ids as a call does, with further arguments for the model, which go before those that are made here."""
         tokens = torch.as_tensor(np.asarray(ids), dtype=torch.long, device=self.device)
         with self.evaluating():
-            return self._holding(state, lambda own: self._read(tokens, own, **given))
+            return self.holding(state, lambda own: self._read(tokens, own, **given))
 
     def whole(self, ids: NDArray[np.int32], **given: Any) -> torch.Tensor:
         """Return the logits of one call without a cache, as in training."""
         tokens = torch.as_tensor(np.asarray(ids), dtype=torch.long, device=self.device)
         with self.evaluating():
-            logits, _ = self._holding(
+            logits, _ = self.holding(
                 None, lambda _: (self.module(input_ids=tokens, use_cache=False, **given).logits, None)
             )
         return logits
@@ -79,20 +83,22 @@ class CachedStep(TorchStep):
         """Call the model with a cache that it may change."""
         rows, time = ids.shape
         start = 0 if state is None else state.position
-        cache = self._first_cache(rows) if state is None else state.cache
+        cache = self.first_cache(rows) if state is None else state.cache
         positions = torch.arange(start, start + time, device=ids.device)
         made: dict[str, Any] = {"position_ids": positions.expand(rows, time), "cache_position": positions}
         if state is None and self.cache_name == "cache_params":
             del made["cache_position"]  # models of that time take positions in a first call for those of a later one
         made = {name: value for name, value in made.items() if name in self.accepts}
-        returned = self.module(input_ids=ids, use_cache=True, **{self.cache_name: cache, **made, **given})
+        if self.cache_name:
+            made[self.cache_name] = cache
+        returned = self.module(input_ids=ids, use_cache=True, **made | given)
         after = next((returned[name] for name in _CACHES if returned.get(name) is not None), cache)
-        if after is None:
+        if after is None and self.cache_name:
             self._makes_no_cache = True
             return self._read(ids, state, **given)
         return returned.logits, CachedState(cache=after, position=start + time)
 
-    def _first_cache(self, rows: int = 1) -> Any:
+    def first_cache(self, rows: int) -> Any:
         """Return the cache of a first call: None, but for a model that makes none, or keeps to itself the one it makes.
 
         Releases of transformers before 5.4 have a class for such a cache beside the model.
@@ -107,7 +113,8 @@ class CachedStep(TorchStep):
         ]
         if not own:
             return DynamicCache(config=config)
-        known = {"config": config, "batch_size": rows, "dtype": self.module.dtype, "device": self.device}
+        sizes = {"batch_size": rows, "max_batch_size": rows}
+        known = sizes | {"config": config, "dtype": self.module.dtype, "device": self.device}
         takes = inspect.signature(own[0]).parameters
         return own[0](**{name: value for name, value in known.items() if name in takes})
 

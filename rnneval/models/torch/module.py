@@ -6,7 +6,7 @@ holds the state, is taken out after the call and put back before the next one.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -50,10 +50,13 @@ class TorchStep:
 
     def __call__(self, ids: NDArray[np.int32], state: Any) -> tuple[Any, Any]:
         """Read ids `(rows, time)` from a state, which stays as it is; return logits `(rows, time, V)` and a state."""
-        tokens = torch.as_tensor(np.asarray(ids), dtype=torch.long, device=self.device)
         with self.evaluating():
-            logits, after = self._holding(state, lambda given: self._step(self.module, tokens, given))
-        return logits, after
+            return self.read(ids, state)
+
+    def read(self, ids: NDArray[np.int32], state: Any) -> tuple[Any, Any]:
+        """Do as a call does, in the mode in which the module is: gradients may be followed to the state."""
+        tokens = torch.as_tensor(np.asarray(ids), dtype=torch.long, device=self.device)
+        return self.holding(state, lambda given: self._step(self.module, tokens, given))
 
     @property
     def device(self) -> torch.device:
@@ -73,6 +76,19 @@ class TorchStep:
             for module in training:
                 module.training = True
 
+    @contextmanager
+    def differentiating(self, parameters: Iterable[torch.nn.Parameter] = ()) -> Iterator[None]:
+        """Put the module into evaluation mode with gradients, also by these parameters, while the block runs."""
+        frozen = [parameter for parameter in parameters if not parameter.requires_grad]
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        try:
+            with self.evaluating(), torch.enable_grad():
+                yield
+        finally:
+            for parameter in frozen:
+                parameter.requires_grad_(False)
+
     def find_held(self, ids: NDArray[np.int32]) -> None:
         """Call the module once, and find the state that it holds itself: attributes and buffers that a call changes."""
         before = _attributes(self.module)
@@ -87,7 +103,7 @@ class TorchStep:
         }
         _put(self.module, self._held)
 
-    def _holding(self, state: Any, call: Callable[[Any], tuple[Any, Any]]) -> tuple[Any, Any]:
+    def holding(self, state: Any, call: Callable[[Any], tuple[Any, Any]]) -> tuple[Any, Any]:
         """Call with the attributes of a state in the module, and take the new ones out."""
         if not self._held:
             return call(copy_of(state))
@@ -108,7 +124,7 @@ def copy_of(state: Any) -> Any:
 
 
 def _clone(leaf: Any) -> Any:
-    return leaf.detach().clone() if isinstance(leaf, torch.Tensor) else leaf
+    return leaf.clone() if isinstance(leaf, torch.Tensor) else leaf
 
 
 def _forward(module: torch.nn.Module) -> StepOfModule:

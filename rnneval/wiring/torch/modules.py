@@ -1,7 +1,7 @@
 """What can be seen in a model of PyTorch beside its behaviour: flow, calls of caches, and the module at fault."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 import msgspec
@@ -12,6 +12,7 @@ from rnneval.models.torch.module import TorchStep
 from rnneval.records.wiring import Finding, Flow, Oracle, WiredLayer
 from rnneval.wiring.behaviour import special_ids
 from rnneval.wiring.evidence import Detection, Severity
+from rnneval.wiring.facts import Spot
 from rnneval.wiring.faults import cache_operation, chunk_variance, packing_leak, padding_leak
 from rnneval.wiring.judging import finding_of
 from rnneval.wiring.torch.diverging import Divergence, first_diverging, in_calls
@@ -115,5 +116,5 @@ def located(finding: Finding, divergence: Divergence) -> Finding:
         layer=divergence.module or None,
         file=divergence.at.file,
         line=divergence.at.line,
-        message=f"{message}; {divergence}. {why}",
+        message=f"{message}; {replace(divergence, at=Spot())}. {why}",
     )

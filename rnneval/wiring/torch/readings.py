@@ -146,7 +146,7 @@ class Reader:
         """
         with self.step.evaluating():
             try:
-                outputs, _ = self.step._holding(None, lambda _: (self._outputs(reading), None))
+                outputs, _ = self.step.holding(None, lambda _: (self._outputs(reading), None))
             except ShapeError:
                 raise
             except Exception as error:
@@ -159,7 +159,7 @@ class Reader:
         if not reading.lengths:
             given = self._given(reading, 0, reading.tokens, False)
             return [self._checked(self.step.module(use_cache=False, **given).logits, given)]
-        cache, name, outputs = self.step._first_cache(), self.step.cache_name, []
+        cache, name, outputs = self.step.first_cache(1), self.step.cache_name, []
         saved: Any = None
         changes = {change.call: change for change in reading.changes}
         for call, (first, end) in enumerate(reading.calls()):

@@ -101,7 +101,7 @@ def _ids(reader: Reader, reading: Reading) -> str:
 
 def _first_cache(reader: Reader, lines: list[str]) -> str:
     """Make a cache before the first call of a model that does not return the one that it fills."""
-    if reader.step._first_cache() is None:
+    if reader.step.first_cache(1) is None:
         return ""
     lines.append("cache = DynamicCache(config=config)")
     return "cache"
