@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from cached.rows import ROWS, Row, caught
+
 LIMIT = 1e-4
 """Size above which two readings differ: some classes compute in float32 inside even where their weights are float64."""
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -116,25 +118,34 @@ def agreement(entry: Mapping[str, Any]) -> str:
 
 
 def history(record: Mapping[str, Any]) -> str:
-    """Return the table of faults before and after their fix."""
-    from cached.rows import ROWS, caught
-
-    rows = []
+    """Return how many faults the check names before and not after their fix, and the table of them."""
+    rows, said = [], []
     for row in ROWS:
-        before, after = (record["history"].get(release, {}) for release in (row.before, row.after))
-        seen = [caught(row, part) for part in (before, after)]
-        said = {(True, False): "found, gone", (True, True): "found, still there", (False, False): "not found"}
-        rows.append(
-            [
-                row.reference if row.reference.startswith("#") else "–",
-                row.name,
-                row.pattern,
-                f"{row.before} → {row.after}",
-                *(_size(part.get("rows", {}).get(row.key, "not run")) for part in (before, after)),
-                said.get((seen[0], seen[1]), "found after only") if before and after else "not run",
-            ]
-        )
-    return table(["reference", "class", "what", "releases", "before", "after", "check"], rows)
+        parts = [record["history"].get(release, {}) for release in (row.before, row.after)]
+        sizes = [_size(part.get("rows", {}).get(row.key, "not run")) for part in parts]
+        said.append(_said(row, parts))
+        reference = row.reference if row.reference.startswith("#") else "–"
+        rows.append([reference, row.name, row.pattern, f"{row.before} → {row.after}", *sizes, said[-1]])
+    found = sum(each.startswith("found") for each in said)
+    gone = said.count("found, gone")
+    count = (
+        f"Of {len(ROWS)} rows the check names {found} in the release before; {gone} of these are gone in the one after."
+    )
+    heads = ["reference", "class", "what", "releases", "before", "after", "check"]
+    return f"{count}\n\n{table(heads, rows)}"
+
+
+def _said(row: Row, parts: Sequence[Mapping[str, Any]]) -> str:
+    """Return what the check says of a row in the release before and in the one after."""
+    before, after = (caught(row, part) for part in parts)
+    ran = [row.key in part.get("rows", {}) for part in parts]
+    if not ran[0]:
+        return "not run"
+    if not before:
+        return "not found"
+    if not ran[1]:
+        return "found; after: not run"
+    return "found, still there" if after else "found, gone"
 
 
 def _size(value: Any) -> str:
