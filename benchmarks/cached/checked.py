@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -34,7 +35,7 @@ def checked(opened: Callable[[], Any]) -> dict[str, Any]:
                 "layer": finding.layer,
                 "file": finding.file and finding.file.rpartition("site-packages/")[2],
                 "line": finding.line,
-                "message": finding.message,
+                "message": re.sub(r"/\S*/(?=(transformers|rnneval)/)", "", finding.message),
             }
             for finding in wiring.findings
         ],
