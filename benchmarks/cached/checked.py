@@ -49,7 +49,7 @@ def checked(opened: Callable[[], Any]) -> dict[str, Any]:
 
 def calls(model: Any) -> dict[str, Any]:
     """Return what the check's tests of calls say: test → verdict, largest difference, and the patterns of a failure."""
-    from rnneval.models.torch import CachedStep
+    from rnneval.models.torch.causal import CachedStep
     from rnneval.wiring.torch.calls import run_calls
 
     begun = time.process_time()

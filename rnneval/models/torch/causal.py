@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import DynamicCache
-from transformers.utils import logging
 
 from rnneval.errors import CheckpointError
 from rnneval.models.step import StepLM
@@ -56,6 +54,8 @@ class CachedStep(TorchStep):
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Put the model into evaluation mode while the block runs, and keep transformers from telling of kernels."""
+        from transformers.utils import logging
+
         was = logging.get_verbosity()
         logging.set_verbosity_error()
         try:
@@ -112,6 +112,8 @@ class CachedStep(TorchStep):
             if name.endswith("Cache") and getattr(made, "__module__", "") == type(self.module).__module__
         ]
         if not own:
+            from transformers import DynamicCache
+
             return DynamicCache(config=config)
         sizes = {"batch_size": rows, "max_batch_size": rows}
         known = sizes | {"config": config, "dtype": self.module.dtype, "device": self.device}

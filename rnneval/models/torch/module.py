@@ -90,11 +90,13 @@ class TorchStep:
                 parameter.requires_grad_(False)
 
     def find_held(self, ids: NDArray[np.int32]) -> None:
-        """Call the module once, and find the state that it holds itself: attributes and buffers that a call changes."""
+        """Make two calls, and find the state that the module holds itself: attributes and buffers that they change."""
         before = _attributes(self.module)
         copies = {path: copy_of(value) for path, value in before.items()}
+        tokens = torch.as_tensor(ids, dtype=torch.long, device=self.device)
         with self.evaluating():
-            self._step(self.module, torch.as_tensor(ids, dtype=torch.long, device=self.device), None)
+            _, state = self._step(self.module, tokens, None)
+            self._step(self.module, tokens[:, :1], state)
         after = _attributes(self.module)
         self._held = {
             path: copies.get(path)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rnneval.models.torch import TorchStep
+from rnneval.models.torch.module import TorchStep
 from rnneval.wiring.behaviour import special_ids
 from rnneval.wiring.difference import EPSILON
 from rnneval.wiring.facts import Spot

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 import torch
 
-from rnneval.models.torch import TorchStep
+from rnneval.models.torch.module import TorchStep
 from rnneval.records.wiring import Finding, Flow, Slot, WiredLayer
 from rnneval.wiring.evidence import Detection
 from rnneval.wiring.facts import Spot

@@ -5,19 +5,18 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 
 import msgspec
-import numpy as np
 
 from rnneval.models.step import StepLM
+from rnneval.models.torch.causal import CachedStep
 from rnneval.models.torch.module import TorchStep
 from rnneval.records.wiring import Finding, Flow, Oracle, WiredLayer
-from rnneval.wiring.behaviour import special_ids
 from rnneval.wiring.evidence import Detection, Severity
 from rnneval.wiring.facts import Spot
 from rnneval.wiring.faults import cache_operation, chunk_variance, packing_leak, padding_leak
 from rnneval.wiring.judging import finding_of
-from rnneval.wiring.torch.diverging import Divergence, first_diverging, in_calls
+from rnneval.wiring.torch.calls import CallTests, run_calls
+from rnneval.wiring.torch.diverging import Divergence, module_of_calls
 from rnneval.wiring.torch.flow import flow_of
-from rnneval.wiring.torch.readers import awake
 
 _FAULTS: Mapping[str, tuple[ModuleType, Severity | None]] = {
     "train": (chunk_variance, None),
@@ -32,8 +31,6 @@ _FAULTS: Mapping[str, tuple[ModuleType, Severity | None]] = {
     "reorder": (cache_operation, None),
 }
 """The fault that each test of calls finds, with a severity that is not that of the fault's page."""
-_CUTS = ((3, 10), (1, 12), (13,), (4, 25))
-"""Calls of which the first to part from calls of one token shows the module at fault; sums are rare sizes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,17 +55,15 @@ def module_evidence(lm: StepLM, step: TorchStep, failed: Collection[str], *, see
     seen = flow_of(step, lm.width, seed=seed)
     oracles: dict[str, Oracle] = {}
     findings, untested, script = list(seen.findings), list(seen.untested), None
-    if hasattr(step, "cache_name"):
-        from rnneval.wiring.torch.calls import run_calls
-
+    if isinstance(step, CachedStep):
         newline = lm.vocabulary.id_of("\n") if lm.vocabulary else None
         tested = run_calls(step, width=lm.width, newline=newline, seed=seed)
         oracles |= tested.oracles
         untested += tested.untested
-        findings += _of_calls(tested.oracles, tested.patterns)
+        findings += _of_calls(tested)
         script = next(iter(tested.scripts.values()), None)
     parted = "chunk" in failed or any(finding.rule == chunk_variance.NAME for finding in findings)
-    divergence = _divergence(step, lm.width, seed) if parted else None
+    divergence = module_of_calls(step, lm.width, seed=seed) if parted else None
     if divergence is not None:
         findings = [located(finding, divergence) for finding in findings]
     return ModuleEvidence(
@@ -83,33 +78,25 @@ def module_evidence(lm: StepLM, step: TorchStep, failed: Collection[str], *, see
     )
 
 
-def _of_calls(oracles: Mapping[str, Oracle], patterns: Mapping[str, tuple[str, ...]]) -> Iterator[Finding]:
-    """Yield a finding for each test of calls that failed."""
-    for key, oracle in oracles.items():
+def _of_calls(tested: CallTests) -> Iterator[Finding]:
+    """Yield a finding for each test of calls that failed, with the module at fault where it is known."""
+    for key, oracle in tested.oracles.items():
         if oracle.verdict == "fail":
             fault, severity = _FAULTS[key]
-            pattern = f"{', '.join(patterns[key])}: " if patterns.get(key) else ""
+            pattern = f"{', '.join(tested.patterns[key])}: " if tested.patterns.get(key) else ""
             said = f"{pattern}{oracle.detail}"
-            yield finding_of(fault, Detection(seen=f"{said[0].upper()}{said[1:]}", severity=severity))
-
-
-def _divergence(step: TorchStep, width: int, seed: int) -> Divergence | None:
-    """Return where a call of several tokens parts from calls of one token each."""
-    _, ordinary = special_ids(width)
-    ids = np.random.default_rng([seed, 2]).choice(np.array(ordinary, np.int32), (1, max(map(sum, _CUTS))))
-    with step.evaluating(), awake(step.module, seed):
-        for first, *rest in _CUTS:
-            one_by_one = (first, *[1] * sum(rest)) if rest else (1,) * first
-            found = first_diverging(step.module, in_calls(step, ids, (first, *rest)), in_calls(step, ids, one_by_one))
-            if found is not None:
-                return found
-    return None
+            finding = finding_of(fault, Detection(seen=f"{said[0].upper()}{said[1:]}", severity=severity))
+            parted = tested.divergences.get(key)
+            yield finding if parted is None else _with_module(finding, parted)
 
 
 def located(finding: Finding, divergence: Divergence) -> Finding:
-    """Add the module at fault to a finding that names none."""
-    if finding.rule != chunk_variance.NAME or finding.layer is not None:
-        return finding
+    """Add the module at fault to a finding of calls that names none."""
+    is_of_calls = finding.rule == chunk_variance.NAME and finding.layer is None
+    return _with_module(finding, divergence) if is_of_calls else finding
+
+
+def _with_module(finding: Finding, divergence: Divergence) -> Finding:
     message, _, why = finding.message.partition(". ")
     return msgspec.structs.replace(
         finding,

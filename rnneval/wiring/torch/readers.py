@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rnneval.models.torch import TorchStep
+from rnneval.models.torch.module import TorchStep
 from rnneval.wiring.behaviour import special_ids
 from rnneval.wiring.torch.fresh import awake
 from rnneval.wiring.torch.hooks import content

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnneval.models.state import filled, leaves_of
-from rnneval.models.torch import TorchStep
+from rnneval.models.torch.module import TorchStep
 from rnneval.wiring.torch.hooks import content, listening, tensors_in
 
 Chain = tuple[str, ...]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from transformers.cache_utils import Cache
 
-from rnneval.models.torch import CachedStep
+from rnneval.models.torch.causal import CachedStep
 from rnneval.wiring.torch.diverging import WatchedReading, first_diverging, in_calls, module_of_calls
 from rnneval.wiring.torch.flow import flow_of
 from rnneval.wiring.torch.fresh import awake

@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from rnneval.models.torch import CachedStep  # noqa: E402
+from rnneval.models.torch.causal import CachedStep  # noqa: E402
 from rnneval.wiring.torch.calls import KEYS, CallTests, run_calls  # noqa: E402
 from tests.wiring.torch.tiny_calls import WIDTH, Tiny  # noqa: E402
 

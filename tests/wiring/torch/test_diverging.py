@@ -8,7 +8,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from rnneval.models.torch import CachedStep, TorchStep  # noqa: E402
+from rnneval.models.torch.causal import CachedStep  # noqa: E402
+from rnneval.models.torch.module import TorchStep  # noqa: E402
 from rnneval.wiring.torch.cases import Case  # noqa: E402
 from rnneval.wiring.torch.diverging import (  # noqa: E402
     WatchedReading,

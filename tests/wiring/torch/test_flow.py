@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from rnneval.models.torch import TorchStep  # noqa: E402
+from rnneval.models.torch.module import TorchStep  # noqa: E402
 from rnneval.wiring.torch.flow import flow_of  # noqa: E402
 from rnneval.wiring.torch.fresh import awake  # noqa: E402
 from tests.wiring.torch.tiny import Gated, Stack, V, made  # noqa: E402

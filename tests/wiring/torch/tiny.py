@@ -4,7 +4,8 @@ import numpy as np
 import torch
 import transformers
 
-from rnneval.models.torch import CachedStep, TorchStep
+from rnneval.models.torch.causal import CachedStep
+from rnneval.models.torch.module import TorchStep
 
 V = 40
 _COMMON = {
