@@ -26,6 +26,8 @@ _HOMES = {
     "evaluate": "rnneval.evaluate.run",
     "from_losses": "rnneval.evaluate.imported",
     "from_step": "rnneval.models.step",
+    "from_torch": "rnneval.models.torch.module",
+    "from_transformers": "rnneval.models.torch.causal",
     "gate": "rnneval.gates.verdicts",
     "gradients": "rnneval.evaluate.diagnostics.gradients",
     "lint": "rnneval.lint",

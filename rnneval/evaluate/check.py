@@ -20,6 +20,8 @@ _DECLARATIONS = {
     "shared-state": "mixed=LAYER",
 }
 """The declaration that silences a rule, where an author may mean what it finds."""
+_IN_OTHER_CALLS = frozenset({"cache-operation", "padding-leak", "packing-leak"})
+"""Faults of calls that no run makes: a run reads rows without padding, from states as the model returned them."""
 _SEEN = 1e-4
 """Nats per token by which two cuts of a text differ if the cut matters."""
 _BLIND_TO_ROWS = frozenset({"causal", "chunk", "leaves", "training", "used"})
@@ -71,8 +73,10 @@ def _require_known_width(model: Any, vocab_size: int | None) -> None:
 
 
 def fails(wiring: Wiring | WiringSummary | None) -> bool:
-    """Return whether a model fails the check; then none of its runs is valid."""
-    return wiring is not None and wiring.verdict == "fail"
+    """Return whether a model fails the check in calls such as a run makes; then none of its runs is valid."""
+    if wiring is None or wiring.verdict != "fail":
+        return False
+    return not {finding.rule for finding in wiring.findings if finding.severity == "error"} <= _IN_OTHER_CALLS
 
 
 def depends_on_cut(wiring: Wiring | WiringSummary | None) -> bool:
@@ -109,6 +113,9 @@ def wiring_warnings(wiring: Wiring | WiringSummary | None, nats: Mapping[int, fl
         return []
     if fails(wiring):
         return [Warning(code="wrong-wiring", message=_failure(wiring, nats or {}))]
+    if wiring.verdict == "fail":
+        said = f"the model fails the wiring check ({wiring.reason}), in calls that this run does not make"
+        return [Warning(code="wiring", message=f"{said}; see rnneval check")]
     if wiring.verdict == "inconclusive":
         return [Warning(code="wiring", message=f"inconclusive: {wiring.reason}; see rnneval check")]
     return []

@@ -16,6 +16,7 @@ import msgspec
 
 from rnneval.checkpoints import Artefact, examined
 from rnneval.checkpoints.places import FULL_MODELS, hash_of
+from rnneval.checkpoints.pretrained import pretrained
 from rnneval.errors import CheckpointError, UsageError
 from rnneval.models.step import StepLM
 from rnneval.options import OpeningGroup, OpenOptions, by_keyword
@@ -27,8 +28,9 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
     """Open a saved recurrent language model.
 
     Args:
-        path: A `.keras` or `.h5` file of Keras 2 or 3; or with a builder, a file of weights (`.weights.h5`, `.h5`,
-            `.hdf5`) or a TensorFlow checkpoint (its folder, prefix or `.index` file).
+        path: A `.keras` or `.h5` file of Keras 2 or 3; a folder that `save_pretrained` of transformers wrote; or with
+            a builder, a file of weights (`.weights.h5`, `.h5`, `.hdf5`) or a TensorFlow checkpoint (its folder, prefix
+            or `.index` file).
         options: Keyword arguments, each a field of `OpenOptions`.
 
     A builder with the parameter `checkpoint` reads the file itself, which may then be of any kind, and returns a model
@@ -40,7 +42,8 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
     the map itself.
 
     Returns:
-        A `RecurrentLM` that runs on Keras; with `backend="numpy"`, and with `"auto"` where it can, a `NumpyLM`.
+        A `RecurrentLM` that runs on Keras; with `backend="numpy"`, and with `"auto"` where it can, a `NumpyLM`; of a
+        folder of transformers, a `StepLM`.
 
     Raises:
         CheckpointError: what is at `path` is no checkpoint, is damaged, does not fit the builder's model, or cannot be
@@ -50,6 +53,8 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
     """
     if _builder_reads(options):
         return _made_by_builder(Path(path), options)
+    if (folder := pretrained(Path(path))) is not None:
+        return _of_folder(folder, options)
     with _admitted(path, options) as artefact:
         why: UsageError | None = None
         if options.backend in {"auto", "numpy"}:
@@ -73,10 +78,26 @@ def model_of(path: str | os.PathLike[str], options: OpenOptions) -> Any:
     """Return a model as its author made it, whether or not it can be evaluated: its wiring can be judged."""
     if _builder_reads(options):
         return _made_by_builder(Path(path), options)
+    if (folder := pretrained(Path(path))) is not None:
+        return _of_folder(folder, options)
     with _admitted(path, options) as artefact:
         from rnneval.models.keras.opening import load_model
 
         return load_model(artefact, **vars(options))
+
+
+def _of_folder(folder: Artefact, options: OpenOptions) -> StepLM:
+    """Return the model of a folder that transformers wrote."""
+    if options.builder is not None:
+        raise UsageError(f"{folder.path}: a folder of transformers, which is read by its own classes: no --builder")
+    if options.expect_sha256 is not None and options.expect_sha256.lower() != folder.sha256:
+        raise CheckpointError(f"{folder.path}: its SHA-256 is {folder.sha256}, and {options.expect_sha256} is expected")
+    missing = [name for name in ("torch", "transformers", "safetensors") if find_spec(name) is None]
+    if missing:
+        raise UsageError(f"{folder.path}: needs {missing[0]}, which is not installed: pip install 'rnneval[torch]'")
+    from rnneval.models.torch.folder import open_folder
+
+    return open_folder(folder, given_vocabulary(options.vocabulary, options.vocabulary_from))
 
 
 @contextmanager

@@ -143,7 +143,9 @@ class HeldOut:
         Its `valid`, `wiring` and warnings say whether the model's states can be trusted.
         """
         how = Streaming.of(self.options, self.options.progress)
-        measured = measure(self.lm, self.text, *_settings_for(self.wiring, StateOptions(), how), watch=watch)
+        # A step function shows its states at the end of a call only.
+        stateful = StateOptions(segment=1 if self.lm.backend == "step" else None)
+        measured = measure(self.lm, self.text, *_settings_for(self.wiring, stateful, how), watch=watch)
         states = watch.finish() if isinstance(watch, StateWatch) else None
         read_as, command = TextOptions.of(self.options), self.options.command
         return run_record(self.lm, self.text, read_as, measured, wiring=self.wiring, states=states, command=command)

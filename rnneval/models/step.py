@@ -51,8 +51,8 @@ _SHIFT = 1000
 _ROUNDING = 1e-6  # largest difference, relative to the largest logit, of two calls that count as equal
 _FINGERPRINT = (2, 64)  # rows and tokens of the text whose logits tell one model from another
 _NO_STATES = (
-    "step returns its state at the end of a call only; from_step(…, every_token=True) calls it token by token, "
-    "which takes longer"
+    "it returns its state at the end of a call only: rnneval trace calls it token by token, as --segment 1 does, which "
+    "takes longer"
 )
 _OPAQUE = "it is no nest of arrays that NumPy can read"
 
@@ -118,27 +118,39 @@ class _Trial(NamedTuple):
     arrays: list[dict[str, NDArray[Any]]]  # copies of its arrays, by path
 
 
-def probe(function: StepFunction, *, separate: bool) -> tuple[Packing | None, bool]:
+class Probed(NamedTuple):
+    """What a few calls of a step function tell."""
+
+    leaves: tuple[StateLeaf, ...] | None
+    """The arrays of its state; None where the state is no nest of arrays."""
+    packing: Packing | None
+    """How its state becomes a vector; None where it is carried as it is."""
+    repeatable: bool
+    """Whether the same ids give the same logits, also from a state that was packed."""
+
+
+def probe(function: StepFunction, *, separate: bool) -> Probed:
     """Call a step function a few times, and find the batch axis and the kind of every array of its state.
 
-    Returns the packing of its state, None where that is no nest of arrays, and whether the same ids give the same
-    logits, also from a state that was packed. A state that cannot be carried is refused.
+    A state that cannot be carried is refused.
     """
     trials = [_tried(function, rows) for rows in ((1,) if separate else _ROWS)]
     first, example = trials[0], trials[0].states[-1]
     leaves = leaves_of(example)
     if not all(map(is_array, leaves.values())):
         function(function.random_ids(1, 2), function.begin(1))  # such a state is carried as it is, in one row
-        return None, _repeats(function, first, None)
+        return Probed(None, None, _repeats(function, first, None))
     for state in (state for trial in trials for state in trial.states):
         if form_of(state) != form_of(example):
             raise CheckpointError(f"step returned a state of the form {form_of(example)} and one of {form_of(state)}")
     found = [_leaf(path, like, trials, separate=separate) for path, like in leaves.items()]
-    found = [replace(leaf, kind="counter") if _is_counter(function, first, leaf) else leaf for leaf in found]
-    packing = Packing(example=example, leaves=tuple(found), initial=None, separate=separate)
+    kinds = tuple(replace(leaf, kind="counter") if _is_counter(function, first, leaf) else leaf for leaf in found)
+    if any(leaf.kind == "memory" for leaf in kinds):
+        return Probed(kinds, None, _repeats(function, first, None))
+    packing = Packing(example=example, leaves=kinds, initial=None, separate=separate)
     if not _survives_packing(function, packing, len(first.pieces[0])):
         packing = replace(packing, initial=function.begin)
-    return packing, _repeats(function, first, packing)
+    return Probed(kinds, packing, _repeats(function, first, packing))
 
 
 def _tried(function: StepFunction, rows: int) -> _Trial:
@@ -185,14 +197,12 @@ def _leaf(path: str, like: Any, trials: Sequence[_Trial], *, separate: bool) -> 
     """Describe one array of the state from its values after each call, for each number of rows."""
     seen = [[arrays[path] for arrays in trial.arrays] for trial in trials]
     last = seen[0][-1]
-    for after in seen:
-        shapes = [array.shape for array in after]
-        if len(set(shapes)) > 1:
-            raise CheckpointError(
-                f"{path} grows with the text: its shape is {shapes[0]} after {_PIECES[0]} tokens, then {shapes[1]}. A "
-                "model that keeps its whole past (a key-value cache) is not recurrent, and cannot be evaluated here; "
-                "an array of fixed shape can"
-            )
+    if any(array.shape != after[0].shape for after in seen for array in after):
+        (early, late), rows = seen[0][:2], len(trials[0].pieces[0])
+        growth = (late.nbytes - early.nbytes) // (rows * _PIECES[1])
+        return StateLeaf(
+            path=path, like=like, dtype=last.dtype, axis=None, shape=last.shape, kind="memory", growth=growth
+        )
     leaf = StateLeaf(path=path, like=like, dtype=last.dtype, axis=None, shape=last.shape)
     if separate:
         return leaf
@@ -219,7 +229,7 @@ def _leaf(path: str, like: Any, trials: Sequence[_Trial], *, separate: bool) -> 
 def _is_counter(function: StepFunction, trial: _Trial, leaf: StateLeaf) -> bool:
     """Return whether an array counts tokens or calls, and another count changes no prediction."""
     after = [arrays[leaf.path] for arrays in trial.arrays]
-    if leaf.kind == "constant" or leaf.dtype.kind not in "iu" or not after[0].size:
+    if leaf.kind != "state" or leaf.dtype.kind not in "iu" or not after[0].size:
         return False
     grown = [later.astype(np.int64) - earlier for earlier, later in pairwise(after)]
     of_tokens = all((growth == tokens).all() for growth, tokens in zip(grown, _PIECES[1:], strict=True))
@@ -275,11 +285,15 @@ class StepLM:
     function: StepFunction = field(repr=False)
     vocabulary: Vocabulary | None
     checkpoint: Checkpoint
+    leaves: tuple[StateLeaf, ...] | None = field(repr=False)
+    """The arrays of its state; None where the state is no nest of arrays."""
     packing: Packing | None = field(repr=False)
-    """The packing of its state; None where the state is no nest of arrays."""
+    """The packing of its state; None where the state is carried as it is, in one row."""
     repeatable: bool
     batched: bool  # whether it reads several rows in one call
     every_token: bool = False  # whether states are observed, by calls of one token
+    why_one_row: str = ""
+    """The error of a call of several rows, for a model that reads one row at a time for this reason."""
     name: str = "step"
 
     backend: str = field(default="step", init=False)
@@ -298,17 +312,28 @@ class StepLM:
     @property
     def why_no_vocabulary(self) -> str:
         """Advice for a model without a vocabulary."""
-        return "" if self.vocabulary else "from_step was given no vocabulary: give vocabulary=…, or --vocab FILE"
+        return "" if self.vocabulary else "no vocabulary was given: give vocabulary=…, or --vocab FILE"
 
     @property
     def assumptions(self) -> tuple[str, ...]:
         """Facts that were found by trying the function, a sentence each."""
-        if self.packing is None:
+        if self.leaves is None:
             return (f"its state is carried as it is, in one row: {_OPAQUE}",)
-        counters = [leaf.path for leaf in self.packing.leaves if leaf.kind == "counter"]
-        return tuple(
-            f"{path} counts tokens or calls and changes no prediction: it is not compared" for path in counters
-        )
+        said = [
+            f"{leaf.path} counts tokens or calls and changes no prediction: it is not compared"
+            for leaf in self.leaves
+            if leaf.kind == "counter"
+        ]
+        memory = [leaf for leaf in self.leaves if leaf.kind == "memory"]
+        if memory:
+            more = f" and {len(memory) - 1} other arrays grow" if len(memory) > 1 else " grows"
+            said.append(
+                f"{memory[0].path}{more} with the text, an attention memory of "
+                f"{sum(leaf.growth for leaf in memory):,} bytes a token: it is kept whole, and the text read in one row"
+            )
+        if self.why_one_row:
+            said.append(f"it reads one row at a time, since with several {self.why_one_row}")
+        return tuple(said)
 
     @property
     def mixable(self) -> bool:
@@ -343,7 +368,7 @@ class StepLM:
         if kernel == "hoisted":
             raise UsageError("--kernel hoisted is for Keras models: a step function has one implementation, its own")
         by_token = self.every_token or shape.segment == 1
-        layout = None if sees == "losses" else _layout(self.packing, sees, by_token=by_token)
+        layout = None if sees == "losses" else _layout(self.leaves, sees, by_token=by_token)
         if self.packing is None:
             return _WholeStateScorer(self, layout)
         return _StepScorer(self.function, self.packing, layout)
@@ -401,13 +426,14 @@ def from_step(
         raise UsageError("from_step needs the number of logits: give vocab_size=V, or a vocabulary")
     width = vocab_size if vocab_size is not None else tokens.first_id + tokens.size if tokens else 0
     function = StepFunction(step=step, initial_state=initial_state, width=width)
-    packing, repeatable = probe(function, separate=not batched)
+    probed = probe(function, separate=not batched)
     return StepLM(
         function=function,
         vocabulary=None if tokens is None else tokens.fit(width),
         checkpoint=_checkpoint(function, checkpoint, rows=_FINGERPRINT[0] if batched else 1),
-        packing=packing,
-        repeatable=repeatable,
+        leaves=probed.leaves,
+        packing=probed.packing,
+        repeatable=probed.repeatable,
         batched=batched,
         every_token=every_token,
         name=name,
@@ -434,27 +460,29 @@ def _checkpoint(function: StepFunction, path: str | os.PathLike[str] | None, *, 
     )
 
 
-def _layout(packing: Packing | None, sees: Sees, *, by_token: bool) -> Layout:
+def _layout(leaves: Sequence[StateLeaf] | None, sees: Sees, *, by_token: bool) -> Layout:
     """Describe the states that a step shows, and why it does not show others."""
     layout = Layout(missing={"any gate": "a step function shows no gates"} if sees == "gates" else {})
-    if packing is None or not by_token:
-        layout.missing["any state"] = _OPAQUE if packing is None else _NO_STATES
+    if leaves is None or not by_token:
+        layout.missing["any state"] = _OPAQUE if leaves is None else _NO_STATES
         return layout
-    for leaf in packing.columns:
-        if leaf.dtype.kind == "f" and leaf.size:
-            layer, slot = _named(leaf.path)
-            state = LayerState(layer=layer, slot=slot, units=leaf.size, limit=None)
+    for leaf in leaves:
+        layer, slot = layer_and_slot(leaf.path)
+        state = LayerState(layer=layer, slot=slot, units=leaf.size, limit=None)
+        if leaf.kind == "memory":
+            layout.missing[state.key] = "it grows with the text"
+        elif leaf.kind == "state" and leaf.dtype.kind == "f" and leaf.size:
             layout.states[state.key] = state
         elif leaf.dtype.kind == "c":
             layout.missing[leaf.path] = "its numbers are complex"
     return layout
 
 
-def _named(path: str) -> tuple[str, str]:
+def layer_and_slot(path: str) -> tuple[str, str]:
     """Return the layer and the part of its state that a path stands for.
 
     Example:
-        >>> _named("state['encoder'][0].h"), _named("state[1]"), _named("state")
+        >>> layer_and_slot("state['encoder'][0].h"), layer_and_slot("state[1]"), layer_and_slot("state")
         (('state.encoder[0]', 'h'), ('state', '1'), ('state', 'value'))
     """
     steps = re.findall(r"\['(.*?)'\]|\[(.*?)\]|\.(\w+)", path)
@@ -489,7 +517,7 @@ class _StepScorer:
             trajectories = {
                 key: Trajectory(during[:, :, columns], before[:, columns])
                 for leaf, columns in self._packing.columns.items()
-                if (key := ".".join(_named(leaf.path))) in self._layout.states
+                if (key := ".".join(layer_and_slot(leaf.path))) in self._layout.states
             }
             seen = (SeenRows(len(ids), self._layout, trajectories, {}),)
         return Stepped(scored, calls[:, -1], seen)
@@ -510,7 +538,7 @@ class _StepScorer:
 
 
 class _WholeStateScorer:
-    """Runs a step function whose state is no nest of arrays: one row, whose state is kept here as it is."""
+    """Runs a step function whose state is not packed: one row, whose state is kept here as it is."""
 
     kernel = "step"
 
@@ -526,6 +554,27 @@ class _WholeStateScorer:
         if len(ids) != 1:
             raise CheckpointError(f"{self._lm.name}: {len(ids)} rows, but its state is no array: give --streams 1")
         state = self._state if states.any() else self._lm.initial_state(1)
-        logits, self._state = self._lm.function(ids, state)
-        seen = () if self._layout is None else (SeenRows(1, self._layout, {}, {}),)
-        return Stepped(score_logits(logits, targets), np.ones_like(states), seen)
+        if self._layout is None or not self._layout.states:
+            logits, self._state = self._lm.function(ids, state)
+            seen = () if self._layout is None else (SeenRows(1, self._layout, {}, {}),)
+            return Stepped(score_logits(logits, targets), np.ones_like(states), seen)
+        predicted, vectors = [], [self._vectors(state)]
+        for at in range(ids.shape[1]):
+            logits, state = self._lm.function(ids[:, at : at + 1], state)
+            predicted.append(score_logits(logits, targets[:, at : at + 1]))
+            vectors.append(self._vectors(state))
+        self._state = state
+        trajectories = {
+            key: Trajectory(np.stack([each[key] for each in vectors[1:]], axis=1), vectors[0][key])
+            for key in self._layout.states
+        }
+        columns = (np.concatenate(column, axis=1) for column in zip(*predicted, strict=True))
+        return Stepped(Predicted(*columns), np.ones_like(states), (SeenRows(1, self._layout, trajectories, {}),))
+
+    def _vectors(self, state: Any) -> dict[str, NDArray[Any]]:
+        """Return the states that are observed, `(1, units)`; zeros before the first token."""
+        observed = self._layout.states if self._layout else {}
+        if state is None:
+            return {key: np.zeros((1, known.units), np.float32) for key, known in observed.items()}
+        arrays = {".".join(layer_and_slot(path)): (path, leaf) for path, leaf in leaves_of(state).items()}
+        return {key: np.array(as_array(*reversed(arrays[key]))).reshape(1, -1) for key in observed}

@@ -76,6 +76,8 @@ class Wiring(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     calls: Count
     """Number of segments that were run."""
     wired_by: Literal["author", "rnneval"]
+    script: str | None = None
+    """Code without rnneval that shows a fault of a cached model of transformers, for an issue to its maintainers."""
 
     def _in_one_line(self) -> str:
         """Return verdict and reason."""

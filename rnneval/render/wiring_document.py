@@ -30,6 +30,16 @@ _QUESTIONS = {
     "alone": "Does a row give the same without the other rows?",
     "fresh": "Does a document give the same after another document?",
     "training": "Does training=True give the same as training=False?",
+    "train": "Does a text without a cache, as in training, give the same as with it?",
+    "shapes": "Does each way to divide a text into calls give the same?",
+    "padding": "Does a row that is padded on the left give the same as alone?",
+    "right_padding": "Does a row that was padded on the right go on as it does alone?",
+    "packed": "Do two documents in one row give the same as one by one?",
+    "restore": "Does a text go on alike from a copy of the cache?",
+    "rollback": "Does a cache give the same once tokens are taken out again?",
+    "reset": "Does a cache that was reset give the same as a new one?",
+    "reorder": "Do rows that were exchanged in the cache go on alike?",
+    "special": "Do special ids leave the predictions of other tokens as they are?",
 }
 
 

@@ -110,6 +110,17 @@ class Vocabulary:
         return found if subword is None else replace(found, subword=subword)
 
     @classmethod
+    def from_tokenizer(cls, text: str, source: str = "the tokenizer") -> "Vocabulary":
+        """Make a vocabulary of a tokenizer of Hugging Face, given as the JSON text of a `tokenizer.json`.
+
+        Raises:
+            VocabularyError: the text is none of a tokenizer, or `tokenizers` cannot read it.
+        """
+        tokenizer = HuggingFace(_parsed(text, source), source)
+        known = cls.from_tokens(tokenizer.tokens, source, "subword")
+        return replace(known, fixed_ids=True, subword=tokenizer)
+
+    @classmethod
     def from_text(cls, paths: Paths, options: TextOptions | None = None) -> "Vocabulary":
         """Return the sorted tokens of a training text: `sorted(set(text))`, as in the tutorials.
 
@@ -172,7 +183,8 @@ class Vocabulary:
     def fit(self, width: int) -> "Vocabulary":
         """Return the vocabulary for a model with `width` outputs.
 
-        It is this vocabulary if its ids fill the outputs exactly. If one output is left over and the ids may move, it
+        It is this vocabulary if its ids fill the outputs exactly; a subword vocabulary may leave outputs at the end
+        free, since their number is often rounded up. If one output is left over and the ids may move, it
         is this vocabulary with ids from 1 (said so in `source`), as in the TensorFlow tutorial, whose `ids_from_chars`
         has [UNK] at 0. The ids may move where only an order was given, and the first token is no special one.
 
@@ -183,7 +195,7 @@ class Vocabulary:
         1
         """
         ends = self.first_id + self.size
-        if ends == width:
+        if ends == width or (self.subword is not None and ends < width):
             return self
         if ends + 1 == width and not self.fixed_ids and self.size > 0 and not _SPECIAL.fullmatch(self.tokens[0]):
             assumed = f"{self.source}; ids from 1, as the model has one output more: id 0 is taken for [UNK] or padding"

@@ -1,18 +1,19 @@
-"""Wiring check of a step function, by its behaviour alone: there are no layers to look into."""
+"""Wiring check of a step function: by its behaviour, and if it is a model of PyTorch, by its modules, too."""
 
 import inspect
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
-from rnneval.models.protocol import Vectors
-from rnneval.models.state import Packing, StateLeaf, numbers_of
+from rnneval.models.state import StateLeaf, as_array, filled, leaves_of, made_like
 from rnneval.models.step import StepLM, nearly_equal
-from rnneval.records.wiring import Wiring
+from rnneval.records.wiring import Finding, Oracle, Wiring
 from rnneval.wiring.behaviour import LONG, Ids, Outputs, Pieces, Subject, run_behaviour, special_ids
 from rnneval.wiring.difference import EPSILON, HALF_TYPES
 from rnneval.wiring.evidence import Detection, Severity
@@ -27,6 +28,9 @@ from rnneval.wiring.faults import (
     unused_state,
 )
 from rnneval.wiring.judging import SEVERITIES, finding_of
+
+if TYPE_CHECKING:
+    from rnneval.wiring.torch.modules import ModuleEvidence
 
 _LARGEST = 1e-5  # difference of two states that are alike, relative to the largest number
 _FAULTS: dict[str, ModuleType] = {
@@ -61,6 +65,10 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
         for name, fault in _FAULTS.items()
         if name in failed
     ]
+    inside = _inside(lm, oracles, failed, seed)
+    if inside is not None:
+        oracles |= inside.oracles
+        found = _with_inside(found, inside, declared)
     found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     errors = list(dict.fromkeys(finding.rule for finding in found if finding.severity == "error"))
     doubts = dict.fromkeys(oracle.detail for oracle in oracles.values() if oracle.verdict == "inconclusive")
@@ -69,17 +77,46 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
         f"the behaviour of the step function is right: {LONG.tokens} tokens give the same logits however they are cut "
         f"into calls, and {len(oracles) - 1} other tests agree"
     )
+    if inside is not None and inside.untested:
+        right = f"{right}; not tested: {'; '.join(inside.untested)}"
     return Wiring(
         verdict=verdict,
         reason=", ".join(errors) or "; ".join(doubts) or right,
-        layers=(),
-        flow=(),
+        layers=inside.layers if inside else (),
+        flow=inside.flow if inside else (),
         findings=tuple(found),
         oracles=oracles,
         declared=declared.given,
-        calls=max(map(len, LONG.cuts)),
+        calls=max(map(len, LONG.cuts)) + (inside.calls if inside else 0),
         wired_by="author",
+        script=inside.script if inside else None,
     )
+
+
+def _inside(lm: StepLM, oracles: Mapping[str, Oracle], failed: Mapping[str, str], seed: int) -> "ModuleEvidence | None":
+    """Return what is seen inside of a model of PyTorch; None for another one, and where equal calls differ."""
+    module = sys.modules.get("rnneval.models.torch.module")
+    if module is None or not isinstance(lm.function.step, module.TorchStep) or oracles["repeat"].verdict != "pass":
+        return None
+    from rnneval.wiring.torch.modules import module_evidence
+
+    return module_evidence(lm, lm.function.step, failed, seed=seed)
+
+
+def _with_inside(found: Sequence[Finding], inside: "ModuleEvidence", declared: Declarations) -> list[Finding]:
+    """Return the findings of behaviour, each with the module at fault, and those of the modules themselves."""
+    if inside.divergence is not None:
+        from rnneval.wiring.torch.modules import located
+
+        found = [located(finding, inside.divergence) for finding in found]
+    known = {finding.rule for finding in found}
+    more = [finding for finding in inside.findings if finding.rule != chunk_variance.NAME or finding.rule not in known]
+    if declared.depends_on_cuts:
+        more = [
+            structs.replace(each, severity="warning") if each.rule == chunk_variance.NAME else each for each in more
+        ]
+    # What is wrong with an array explains what is wrong with the predictions.
+    return [*more, *found]
 
 
 def _detection(name: str, seen: str, declared: Declarations, at: Spot) -> Detection:
@@ -123,15 +160,15 @@ def _subject(lm: StepLM, seed: int) -> Subject:
         plan=LONG,
         seed=seed,
     )
-    if lm.packing is None:
+    if lm.leaves is None:
         return subject
-    state = _PackedState(lm, lm.packing)
+    state = _StateInParts(lm, lm.leaves)
     return replace(
         subject,
-        half=next((half for half in HALF_TYPES for leaf in lm.packing.leaves if half in _type(leaf)), ""),
+        half=next((half for half in HALF_TYPES for leaf in lm.leaves if half in _type(leaf.like)), ""),
         read_moved=state.read_moved,
         moved="state",
-        exchanged=state.exchanged if lm.packing.leaves else None,
+        exchanged=state.exchanged if lm.leaves else None,
         unlike_parts=state.unlike_parts,
     )
 
@@ -146,36 +183,30 @@ def _read(lm: StepLM, pieces: Pieces, state: Any) -> list[NDArray[Any]]:
 
 
 @dataclass(frozen=True)
-class _PackedState:
+class _StateInParts:
     """The readings of a step function for which its state is taken apart."""
 
     lm: StepLM
-    packing: Packing
+    leaves: Sequence[StateLeaf]
 
     def read_moved(self, pieces: Pieces, draw: int) -> Outputs:
         """Read pieces, each number of the state moved after each call by ± one unit in the last place of its type."""
-        generator, rows, outputs = np.random.default_rng(draw), len(pieces[0]), []
-        state = self.lm.initial_state(rows)
+        generator, outputs = np.random.default_rng(draw), []
+        state = self.lm.initial_state(len(pieces[0]))
         for ids in pieces:
             logits, state = self.lm.step(ids, state)
             outputs.append(logits)
-            vectors = self.packing.pack(state, rows)
-            for leaf, columns in self.packing.columns.items():
-                if leaf.dtype.kind in "fc":
-                    unit = next((HALF_TYPES[name] for name in HALF_TYPES if name in _type(leaf)), EPSILON)
-                    numbers_of(vectors)[:, columns] *= 1 + unit * generator.choice([-1, 1], (rows, leaf.size))
-            state = self.packing.unpack(vectors)
+            state = filled(state, (_moved(leaf, path, generator) for path, leaf in leaves_of(state).items()))
         return outputs
 
     def exchanged(self, text: Ids, other: Ids, later: Ids) -> Iterator[tuple[str, Outputs]]:
         """Yield the logits of `later` after a text, and those with one array of the state from another text."""
         after, elsewhere = self._after(text), self._after(other)
-        yield "", _read(self.lm, [later], self.packing.unpack(after))
-        for leaf, columns in self._compared():
-            mixed = after.copy()
-            numbers_of(mixed)[:, columns] = numbers_of(elsewhere)[:, columns]
-            if (mixed != after).any():  # a position, say, is the same in both texts
-                yield leaf.path, _read(self.lm, [later], self.packing.unpack(mixed))
+        yield "", _read(self.lm, [later], after)
+        mine, others = leaves_of(after), leaves_of(elsewhere)
+        for path in self._compared():
+            if not np.array_equal(as_array(mine[path], path), as_array(others[path], path)):  # as a position is
+                yield path, _read(self.lm, [later], filled(after, iter((mine | {path: others[path]}).values())))
 
     def unlike_parts(self, ids: Ids, firsts: Sequence[int]) -> str:
         """Name the arrays of the state that one call leaves unlike several calls of one token."""
@@ -184,28 +215,35 @@ class _PackedState:
             _, state = self.lm.step(ids[:, count - 1 : count], state)
             if count not in firsts:
                 continue
-            by_token, at_once = (
-                numbers_of(v) for v in (self.packing.pack(state, len(ids)), self._after(ids[:, :count]))
-            )
-            wrong = [
-                leaf.path
-                for leaf, columns in self._compared()
-                if not nearly_equal(at_once[:, columns], by_token[:, columns], _LARGEST)
-            ]
+            by_token, at_once = leaves_of(state), leaves_of(self._after(ids[:, :count]))
+            wrong = [path for path in self._compared() if not _alike(at_once[path], by_token[path], path)]
             if wrong:
                 return f"; {', '.join(wrong)} after one call of {count} tokens is unlike that after {count} calls"
         return ""
 
-    def _after(self, ids: Ids) -> Vectors:
-        """Return the packed state after one call over ids."""
-        _, state = self.lm.step(ids, self.lm.initial_state(len(ids)))
-        return self.packing.pack(state, len(ids))
+    def _after(self, ids: Ids) -> Any:
+        """Return the state after one call over ids."""
+        return self.lm.step(ids, self.lm.initial_state(len(ids)))[1]
 
-    def _compared(self) -> Iterator[tuple[StateLeaf, slice]]:
-        """Yield the arrays of the state that are compared, with their columns among the numbers."""
-        return ((leaf, columns) for leaf, columns in self.packing.columns.items() if leaf.kind == "state")
+    def _compared(self) -> Iterator[str]:
+        """Yield the paths of the arrays that are compared."""
+        return (leaf.path for leaf in self.leaves if leaf.kind in {"state", "memory"})
 
 
-def _type(leaf: StateLeaf) -> str:
+def _moved(leaf: Any, path: str, generator: np.random.Generator) -> Any:
+    """Return an array of a state with each number moved by one unit in the last place; whole numbers stay."""
+    array = as_array(leaf, path)
+    if array.dtype.kind not in "fc":
+        return leaf
+    unit = next((HALF_TYPES[name] for name in HALF_TYPES if name in _type(leaf)), EPSILON)
+    return made_like(np.asarray(array * (1 + unit * generator.choice([-1, 1], array.shape))), leaf)
+
+
+def _alike(a: Any, b: Any, path: str) -> bool:
+    one, other = as_array(a, path), as_array(b, path)
+    return one.shape == other.shape and nearly_equal(one, other, _LARGEST)
+
+
+def _type(leaf: Any) -> str:
     """Return the name of the type of an array in its own library: NumPy may lack it."""
-    return str(getattr(leaf.like, "dtype", ""))
+    return str(getattr(leaf, "dtype", ""))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from rnneval.cli.checkpoint import CheckpointOptions
 from rnneval.cli.command import from_function
-from rnneval.cli.output import JSON, OutputOptions, command_line, require
+from rnneval.cli.output import JSON, OutputOptions, command_line, require, say
 from rnneval.cli.terminal import chatter_held
 from rnneval.option import option
 from rnneval.options import CheckOptions
@@ -22,6 +22,8 @@ class WiringOutput(OutputOptions):
 
     strict: bool = option(False, heading="Options")
     """Exit with 1 on a warning or an inconclusive verdict."""
+    reproduce: str | None = option(None, metavar="FILE.py", heading="Output")
+    """Write a fault of a cached model of transformers as a script of its own, without rnneval."""
 
 
 @from_function("train.py:MyModel --builder-arg vocab_size=65")
@@ -41,7 +43,8 @@ def command(
 
     is_builder = _BUILDER.fullmatch(what) is not None and not Path(what).exists()
     code = what.rpartition(":")[0] if is_builder else None
-    output.require({"BUILDER": code, **opening.inputs(None if is_builder else what)}, JSON)
+    inputs = {"BUILDER": code, **opening.inputs(None if is_builder else what)}
+    output.require(inputs, JSON, {"--reproduce": output.reproduce})
     with chatter_held():
         if is_builder:
             message = f"{what} is a builder already: give a checkpoint with --builder, or leave it out"
@@ -56,11 +59,22 @@ def command(
 
         found = check(_model(what, opening, is_builder=is_builder), declare=options.declare, seed=options.seed)
     wiring = structs.replace(found, command=tuple(command_line()))
+    if output.reproduce is not None:
+        _write_script(output.reproduce, wiring.script)
     from rnneval.render.wiring_document import wiring_document
 
     output.deliver(wiring, wiring_document)
     warned = wiring.verdict == "inconclusive" or any(finding.severity == "warning" for finding in wiring.findings)
     return 1 if output.strict and warned else _EXIT[wiring.verdict]
+
+
+def _write_script(path: str, script: str | None) -> None:
+    from rnneval.records import write_text
+
+    if script is None:
+        say(f"rnneval: {path} was not written: no fault was seen in the calls of a cached model of transformers")
+    else:
+        write_text(script, path)
 
 
 def _model(what: str, opening: CheckpointOptions, *, is_builder: bool) -> Any:

@@ -1,6 +1,8 @@
 """`rnneval.gradients`: gradients on held-out text, by variable and back through time."""
 
+import sys
 from datetime import UTC, datetime
+from types import ModuleType
 
 import msgspec
 import numpy as np
@@ -12,9 +14,8 @@ from rnneval.evaluate.diagnostics.probes import Anchors, spread
 from rnneval.evaluate.plan import SEGMENT
 from rnneval.evaluate.run import held_out
 from rnneval.metrics.diagnostics import findings
-from rnneval.models.keras.derivatives import through_time, variable_gradients
-from rnneval.models.keras.lm import RecurrentLM
 from rnneval.models.protocol import LanguageModel
+from rnneval.models.step import StepLM
 from rnneval.options import GradientOptions, by_keyword
 from rnneval.records.gradients import Gradients
 from rnneval.records.run import Warning  # noqa: A004 - the record's own word
@@ -33,14 +34,10 @@ def gradients(lm: LanguageModel, text: Paths | None = None, *, options: Gradient
         options: Keyword arguments, each a field of `GradientOptions`.
 
     Raises:
-        UsageError, TextError, VocabularyError: as `rnneval.evaluate`; also a model that Keras does not run.
+        UsageError, TextError, VocabularyError: as `rnneval.evaluate`; also a model that neither Keras nor PyTorch runs.
         CheckpointError: the model's start cannot be given as a state, so that no segment can begin in the middle.
     """
-    if not isinstance(lm, RecurrentLM):
-        raise UsageError(
-            f"gradients are followed through the layers of Keras, and the backend of this model is {lm.backend}: "
-            "open a saved model with backend='keras'; a step function has no gradients to show"
-        )
+    derivatives = _derivatives_of(lm)
     if not lm.mixable:
         raise CheckpointError("the model's start stands for no state that it returns: gradients need such a state")
     findings.require_known(options.thresholds or {})
@@ -57,8 +54,8 @@ def gradients(lm: LanguageModel, text: Paths | None = None, *, options: Gradient
         seen = Anchors(targets=np.unique(np.concatenate([segments, anchors])))
         run = held.read(seen)
         places = [[seen.places[int(target)] for target in targets] for targets in (segments, anchors)]
-        loss, variables, nothing = variable_gradients(lm, held.text, places[0], truncation)
-        courses, missing = through_time(lm, held.text, places[1], lags)
+        loss, variables, nothing = derivatives.variable_gradients(lm, held.text, places[0], truncation)
+        courses, missing = derivatives.through_time(lm, held.text, places[1], lags)
         warnings = [*wiring_warnings(held.wiring), *lm.warnings]
         for name, why in {**nothing, **missing}.items():
             warnings.append(Warning(code="no-gradient", message=f"no gradient of {name}: {why}"))
@@ -81,3 +78,20 @@ def gradients(lm: LanguageModel, text: Paths | None = None, *, options: Gradient
         )
     found = findings.find(findings.Diagnosed(gradients=record, truncation=truncation), options.thresholds or {})
     return msgspec.structs.replace(record, findings=found)
+
+
+def _derivatives_of(lm: LanguageModel) -> ModuleType:
+    """Return the functions that follow gradients in the library of a model."""
+    if lm.backend == "keras":
+        from rnneval.models.keras import derivatives
+
+        return derivatives
+    modules = sys.modules.get("rnneval.models.torch.module")
+    if modules is not None and isinstance(lm, StepLM) and isinstance(lm.function.step, modules.TorchStep):
+        from rnneval.models.torch import derivatives as of_torch
+
+        return of_torch
+    raise UsageError(
+        f"gradients are followed by Keras and by PyTorch, and the backend of this model is {lm.backend}: open a saved "
+        "model with backend='keras', or give a module to rnneval.from_torch; a step function has none to show"
+    )

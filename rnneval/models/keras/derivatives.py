@@ -20,13 +20,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rnneval.metrics import gradient_norms
+from rnneval.metrics.diagnostics.decay import decay_of
 from rnneval.models.keras.layers import RecurrentUnit, layer_variables, states_of
 from rnneval.models.keras.lm import RecurrentLM, scored
 from rnneval.models.keras.state_tap import UnitRun, trajectories_of
 from rnneval.models.protocol import Ids, Place
 from rnneval.records.gradients import ThroughTime, VariableGradient
 
-GONE = 0.01  # the share of its first norm below which a gradient counts as gone
 TINY = 1e-30  # the smallest growth of one step that is told apart from none
 _ROWS = 16  # tokens whose losses are differentiated in one backward pass
 _SEGMENT = 50
@@ -120,29 +120,6 @@ def through_time(
         else:
             found[key] = decay
     return found, missing
-
-
-def decay_of(norms: Doubles) -> ThroughTime | None:
-    """Summarise norms `(anchors, lags)`, lag 0 first, by lag; None where no lag has a gradient to compare with."""
-    acting = np.flatnonzero((norms > 0).all(axis=0))
-    if not np.isfinite(norms).all() or not len(acting):
-        return None
-    base = int(acting[0])
-    ratio = norms / norms[:, base, None]
-    low, median, high = np.percentile(ratio, [2.5, 50, 97.5], axis=0)
-    below = median < GONE
-    gone = int(np.flatnonzero(~below)[-1]) + 1 if below[-1] else None
-    last = gone if gone is not None else len(median) - 1
-    steps = max(1, last - base)
-    return ThroughTime(
-        median=tuple(median.tolist()),
-        low=tuple(low.tolist()),
-        high=tuple(high.tolist()),
-        band=0.95,
-        base=base,
-        decay=float(median[last] ** (1 / steps)) if last > base else 1.0,
-        gone=gone,
-    )
 
 
 class TangentWalk:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+import rnneval
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
 from rnneval.models.protocol import Shape
 from rnneval.models.state import filled, form_of, leaves_of, numbers_of
@@ -242,10 +243,35 @@ def test_one_row_at_a_time():
 # Refusals
 
 
-def growing(ids, state):
-    seen = ids[..., None] * np.ones(3)
-    cache = seen if not state["cache"] else np.concatenate([state["cache"][0], seen], axis=1)
-    return np.cos(cache.sum(axis=1))[:, None, :1] * np.ones((1, ids.shape[1], V)), {"cache": [cache]}
+def attention(ids, state):
+    """Attend to all tokens alike: the mean of what was read so far, from a memory of every token."""
+    seen = np.cos(ids[..., None] * np.arange(1.0, V + 1))
+    memory = seen if state is None else np.concatenate([state["memory"][0], seen], axis=1)
+    means = np.cumsum(memory, axis=1) / np.arange(1, memory.shape[1] + 1)[:, None]
+    return means[:, -ids.shape[1] :], {"memory": [memory]}
+
+
+def test_a_memory_that_grows_is_kept_whole_in_one_row():
+    lm = from_step(attention, vocabulary=list("abcdefghijk"))
+    assert not lm.mixable
+    assert "state['memory'][0] grows with the text, an attention memory of 88 bytes a token" in lm.assumptions[0]
+    text = "abacadabeahakabeijkabc" * 20
+    run = rnneval.evaluate(lm, string=text, segment=7)
+    logits, _ = attention(np.array([[ord(letter) - ord("a") for letter in text]]), None)
+    ids = np.array([ord(letter) - ord("a") for letter in text])
+    scores = logits[0, :-1] - np.log(np.exp(logits[0, :-1]).sum(axis=-1, keepdims=True))
+    assert run.total_nats == pytest.approx(-scores[np.arange(len(ids) - 1), ids[1:]].sum(), rel=1e-12)
+    assert run.valid
+
+
+def test_a_memory_that_forgets_its_first_tokens_fails():
+    def step(ids, state):
+        logits, after = attention(ids, state)
+        return logits, {"memory": [after["memory"][0][:, -20:]]}
+
+    assert rnneval.check(from_step(attention, vocab_size=V)).verdict == "pass"
+    wiring = rnneval.check(from_step(step, vocab_size=V))
+    assert [finding.rule for finding in wiring.findings] == ["chunk-variance"]
 
 
 def changed(after):
@@ -280,10 +306,6 @@ def fails(ids, state):
 
 
 REFUSED = {
-    "grows": (
-        growing,
-        r"state\['cache'\]\[0\] grows with the text: its shape is \(2, 2, 3\) after 2 tokens, then \(2, 5, 3\)",
-    ),
     "no pair": (lambda ids, state: running_mean(ids, state)[0], r"returned a ndarray: a pair is needed"),
     "width": (changed(lambda z, h: (z[..., :-1], h)), r"logits of shape \(2, 2, 10\) .* \(2, 2, 11\) are needed"),
     "complex": (changed(lambda z, h: (z * 1j, h)), "logits .* type complex128"),
@@ -301,7 +323,7 @@ REFUSED = {
 def test_what_cannot_be_carried_is_refused_by_name(name):
     step, message = REFUSED[name]
     with pytest.raises(CheckpointError, match=message) as error:
-        from_step(step, (lambda _: {"cache": None}) if name == "grows" else np.zeros, vocab_size=V)
+        from_step(step, np.zeros, vocab_size=V)
     assert "\n" not in str(error.value)
 
 

@@ -1,0 +1,72 @@
+"""Folders that `save_pretrained` of transformers writes: what is in them, without importing PyTorch."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rnneval.checkpoints.places import Artefact, failure
+from rnneval.checkpoints.rules import refused
+from rnneval.errors import CheckpointError
+from rnneval.records.paths import open_regular
+
+_INDEX = "model.safetensors.index.json"
+_MOST_BYTES = {"config.json": 1 << 20, _INDEX: 1 << 26}
+_PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+
+
+def pretrained(path: Path) -> Artefact | None:
+    """Return the files of a folder with `config.json` and safetensors; None if the path is no such folder.
+
+    Raises:
+        CheckpointError: the weights are pickled, or a part of them is missing or outside of the folder.
+    """
+    if not (path / "config.json").is_file() or (path / "model.weights.h5").exists():
+        return None
+    index, whole = path / _INDEX, path / "model.safetensors"
+    if not index.is_file() and not whole.is_file():
+        pickled = [name for name in _PICKLED if (path / name).exists()]
+        if not pickled:
+            return None
+        what = f"{pickled[0]}: pickled weights, and reading a pickle runs code"
+        raise refused("pickle", path, f"{what}; save it again with save_pretrained(…, safe_serialization=True)")
+    parts = _parts(path, index) if index.is_file() else (whole,)
+    for file in (path / "config.json", *parts):
+        if file.resolve().parent != path.resolve():
+            raise refused("folder-link", path, f"{file.name} is a link out of the folder")
+    return Artefact(path=path, format="transformers", files=(path / "config.json", *parts))
+
+
+def config_of(artefact: Artefact) -> dict[str, Any]:
+    """Return the configuration of a folder."""
+    return _json(artefact.path / "config.json")
+
+
+def _parts(path: Path, index: Path) -> tuple[Path, ...]:
+    """Return the files with the weights that an index names."""
+    named = _json(index).get("weight_map")
+    names = sorted(set(named.values())) if isinstance(named, dict) else []
+    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise refused("damaged-file", path, f"{_INDEX} names no files of this folder")
+    missing = [name for name in names if not (path / name).is_file()]
+    if missing:
+        raise refused("damaged-file", path, f"{_INDEX} names {missing[0]}, which is not there")
+    return tuple(path / name for name in names)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Read a JSON object of limited size."""
+    most = _MOST_BYTES[path.name]
+    try:
+        with open_regular(path) as file:
+            raw = file.read(most + 1)
+    except OSError as error:
+        raise failure(path, error, "file") from error
+    if len(raw) > most:
+        raise CheckpointError(f"{path}: more than {most:,} bytes, the most that is read")
+    try:
+        plain = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not whole JSON ({error})") from error
+    if not isinstance(plain, dict):
+        raise CheckpointError(f"{path}: a JSON object is needed, and it is a {type(plain).__name__}")
+    return plain

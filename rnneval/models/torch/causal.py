@@ -1,0 +1,143 @@
+"""`from_transformers`: a causal language model of transformers that keeps a cache."""
+
+import inspect
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rnneval.errors import CheckpointError
+from rnneval.models.step import StepLM
+from rnneval.models.torch.module import TorchStep, language_model
+from rnneval.text import Vocabulary, given_vocabulary
+
+_CACHES = ("cache", "past_key_values", "cache_params", "state")
+"""Names of the cache among the arguments and outputs of a model, the newest first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachedState:
+    """The state of a model of transformers."""
+
+    cache: Any
+    """The cache as the model returned it."""
+    position: int
+    """The number of tokens that were read."""
+
+
+class CachedStep(TorchStep):
+    """A step of a causal language model of transformers."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        """Take a model whose forward has an argument for a cache."""
+        parameters = inspect.signature(module.forward).parameters
+        self.accepts = frozenset(parameters)
+        """Names of the arguments of the model's forward; what its `**kwargs` may hold is not among them."""
+        self.cache_name = next((name for name in _CACHES if name in parameters), "")
+        self._makes_no_cache = False
+        super().__init__(module, lambda _, ids, state: self._read(ids, state))
+
+    def find_held(self, ids: NDArray[np.int32]) -> None:
+        """Find the state that the model holds itself; refuse a model that has neither such a state nor a cache."""
+        super().find_held(ids)
+        if not self.cache_name and not self._held:
+            raise CheckpointError(
+                f"{type(self.module).__name__}.forward has none of the arguments {', '.join(_CACHES)}, and keeps "
+                "nothing itself: it carries no state"
+            )
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Put the model into evaluation mode while the block runs, and keep transformers from telling of kernels."""
+        from transformers.utils import logging
+
+        was = logging.get_verbosity()
+        logging.set_verbosity_error()
+        try:
+            with super().evaluating():
+                yield
+        finally:
+            logging.set_verbosity(was)
+
+    def call(self, ids: NDArray[np.int32], state: Any, **given: Any) -> tuple[Any, Any]:
+        """Read ids as a call does, with further arguments for the model, which go before those that are made here."""
+        tokens = torch.as_tensor(np.asarray(ids), dtype=torch.long, device=self.device)
+        with self.evaluating():
+            return self.holding(state, lambda own: self._read(tokens, own, **given))
+
+    def whole(self, ids: NDArray[np.int32], **given: Any) -> torch.Tensor:
+        """Return the logits of one call without a cache, as in training."""
+        tokens = torch.as_tensor(np.asarray(ids), dtype=torch.long, device=self.device)
+        with self.evaluating():
+            logits, _ = self.holding(
+                None, lambda _: (self.module(input_ids=tokens, use_cache=False, **given).logits, None)
+            )
+        return logits
+
+    def _read(self, ids: torch.Tensor, state: CachedState | None, **given: Any) -> tuple[torch.Tensor, CachedState]:
+        """Call the model with a cache that it may change."""
+        rows, time = ids.shape
+        start = 0 if state is None else state.position
+        cache = self.first_cache(rows) if state is None else state.cache
+        positions = torch.arange(start, start + time, device=ids.device)
+        made: dict[str, Any] = {"position_ids": positions.expand(rows, time), "cache_position": positions}
+        if state is None and self.cache_name == "cache_params":
+            del made["cache_position"]  # models of that time take positions in a first call for those of a later one
+        made = {name: value for name, value in made.items() if name in self.accepts}
+        if self.cache_name:
+            made[self.cache_name] = cache
+        returned = self.module(input_ids=ids, use_cache=True, **made | given)
+        after = next((returned[name] for name in _CACHES if returned.get(name) is not None), cache)
+        if after is None and self.cache_name:
+            self._makes_no_cache = True
+            return self._read(ids, state, **given)
+        return returned.logits, CachedState(cache=after, position=start + time)
+
+    def first_cache(self, rows: int) -> Any:
+        """Return the cache of a first call: None, but for a model that makes none, or keeps to itself the one it makes.
+
+        Releases of transformers before 5.4 have a class for such a cache beside the model.
+        """
+        if not self._makes_no_cache:
+            return None
+        config = self.module.config
+        own = [
+            made
+            for name, made in vars(sys.modules[type(self.module).__module__]).items()
+            if name.endswith("Cache") and getattr(made, "__module__", "") == type(self.module).__module__
+        ]
+        if not own:
+            from transformers import DynamicCache
+
+            return DynamicCache(config=config)
+        sizes = {"batch_size": rows, "max_batch_size": rows}
+        known = sizes | {"config": config, "dtype": self.module.dtype, "device": self.device}
+        takes = inspect.signature(own[0]).parameters
+        return own[0](**{name: value for name, value in known.items() if name in takes})
+
+
+def from_transformers(model: Any, tokenizer: Any = None) -> StepLM:
+    """Make a language model of a causal language model of transformers that keeps a cache.
+
+    Args:
+        model: A `PreTrainedModel` whose forward takes a cache: a recurrent model, or a hybrid with attention layers.
+        tokenizer: Its fast tokenizer; a Vocabulary; or a vocabulary file. It is needed to evaluate the model.
+
+    Raises:
+        CheckpointError: the model keeps no cache, fails, or has a state that cannot be carried.
+        VocabularyError: the tokenizer is not a fast one, or does not fit the number of logits.
+    """
+    return language_model(CachedStep(model), _vocabulary(tokenizer), type(model).__name__, "transformers")
+
+
+def _vocabulary(tokenizer: Any) -> Vocabulary | None:
+    """Return the vocabulary of a fast tokenizer, or one that is given in another form."""
+    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    if hasattr(backend, "to_str"):
+        return Vocabulary.from_tokenizer(backend.to_str())
+    return given_vocabulary(tokenizer)

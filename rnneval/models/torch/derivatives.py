@@ -1,0 +1,112 @@
+"""Gradients of PyTorch models on held-out text: by parameter, and back through time.
+
+The definitions are those of `rnneval.models.keras.derivatives`. Back through time, the model is called token by token,
+and a number that is zero is added to each array of the state after each token: its gradient is that of the state.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from rnneval.metrics.diagnostics.decay import decay_of
+from rnneval.models.protocol import Ids, Place
+from rnneval.models.state import filled, leaves_of
+from rnneval.models.step import StepLM, layer_and_slot
+from rnneval.models.torch.module import TorchStep
+from rnneval.records.gradients import ThroughTime, VariableGradient
+
+
+def variable_gradients(
+    lm: StepLM, text: Ids, places: Sequence[Place], length: int
+) -> tuple[float, dict[str, VariableGradient], dict[str, str]]:
+    """Return the mean loss of segments, the gradient of each parameter, and why some parameters have none."""
+    step = _step_of(lm)
+    parameters = {name: each for name, each in step.module.named_parameters() if each.is_floating_point()}
+    gradients: dict[str, list[torch.Tensor]] = {name: [] for name in parameters}
+    losses = []
+    for place in places:
+        ids = text.ids(place.at, place.at + length + 1)[None]
+        with step.differentiating(parameters.values()):
+            logits, _ = step.read(ids[:, :-1], _state(lm, place))
+            loss = _loss(logits, ids[:, 1:])
+            found = torch.autograd.grad(loss, [*parameters.values()], allow_unused=True)
+        losses.append(loss.item())
+        for (name, parameter), gradient in zip(parameters.items(), found, strict=True):
+            gradients[name].append((torch.zeros_like(parameter) if gradient is None else gradient).detach().double())
+    missing = {name: "it is not finite" for name, each in gradients.items() if not torch.stack(each).isfinite().all()}
+    variables = {}
+    for name in gradients.keys() - missing.keys():
+        norms = [float(gradient.norm()) for gradient in gradients[name]]
+        layer, _, variable = name.rpartition(".")
+        variables[name] = VariableGradient(
+            layer=layer,
+            variable=variable,
+            norm_mean=float(np.mean(norms)),
+            norm_max=max(norms),
+            norm_of_mean=float(torch.stack(gradients[name]).mean(dim=0).norm()),
+            weight_norm=float(parameters[name].detach().double().norm()),
+        )
+    return float(np.mean(losses)), {name: variables[name] for name in parameters if name in variables}, missing
+
+
+def through_time(
+    lm: StepLM, text: Ids, places: Sequence[Place], lags: int
+) -> tuple[dict[str, ThroughTime], dict[str, str]]:
+    """Return how the gradient of a token's loss falls off by lag for each state, and why some states have none."""
+    rows: dict[str, list[np.ndarray]] = {}
+    for place in places:
+        ids = text.ids(place.at, place.at + lags + 2)
+        for path, norms in _backwards(_step_of(lm), ids, _state(lm, place)).items():
+            rows.setdefault(path, []).append(norms)
+    found, missing = {}, {}
+    for path, norms in rows.items():
+        decay, key = decay_of(np.stack(norms)), ".".join(layer_and_slot(path))
+        if decay is None:
+            missing[key] = "it does not act on the loss, or its gradient is not finite"
+        else:
+            found[key] = decay
+    return found, missing
+
+
+def _backwards(step: TorchStep, ids: np.ndarray, state: object) -> dict[str, np.ndarray]:
+    """Return for each array of the state the norms of the gradient of the last token's loss, lag 0 first."""
+    nudges: list[dict[str, torch.Tensor]] = []
+    with step.differentiating():
+        for token in ids[:-1]:
+            logits, after = step.read(np.array([[token]], np.int32), state)
+            leaves = leaves_of(after)
+            added = {
+                path: torch.zeros_like(leaf, requires_grad=True)
+                for path, leaf in leaves.items()
+                if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()
+            }
+            nudges.append(added)
+            state = filled(after, (leaf + added[path] if path in added else leaf for path, leaf in leaves.items()))
+        loss = _loss(logits, ids[None, -1:])
+        flat = [nudge for added in nudges for nudge in added.values()]
+        gradients = iter(torch.autograd.grad(loss, flat, allow_unused=True))
+    norms: dict[str, list[float]] = {}
+    for added in nudges:
+        for path in added:
+            gradient = next(gradients)
+            norms.setdefault(path, []).append(0.0 if gradient is None else float(gradient.double().norm()))
+    return {path: np.array(each[::-1]) for path, each in norms.items()}
+
+
+def _step_of(lm: StepLM) -> TorchStep:
+    step = lm.function.step
+    assert isinstance(step, TorchStep)  # noqa: S101 - the caller has looked
+    return step
+
+
+def _state(lm: StepLM, place: Place) -> object:
+    """Return the state at a place of the text."""
+    assert lm.packing is not None  # noqa: S101 - the caller has looked
+    return lm.packing.unpack(place.state[None])
+
+
+def _loss(logits: torch.Tensor, targets: np.ndarray) -> torch.Tensor:
+    """Return the mean loss of the last tokens."""
+    wanted = torch.as_tensor(targets, dtype=torch.long, device=logits.device)
+    return torch.nn.functional.cross_entropy(logits[:, -wanted.shape[1] :].flatten(0, 1), wanted.flatten())

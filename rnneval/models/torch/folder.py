@@ -1,0 +1,106 @@
+"""Models of folders that `save_pretrained` of transformers wrote, read by its own classes; no file runs code."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import torch
+from safetensors import SafetensorError, safe_open
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.utils import logging
+
+from rnneval.checkpoints.places import Artefact
+from rnneval.checkpoints.pretrained import config_of
+from rnneval.errors import CheckpointError, type_and_message
+from rnneval.models.protocol import require_finite
+from rnneval.models.state import as_array
+from rnneval.models.step import StepLM
+from rnneval.models.torch.causal import from_transformers
+from rnneval.text import Vocabulary
+
+_MOST_TIMES = 2
+"""Numbers that a model may have for each number that is stored: tied weights are stored once."""
+
+_UNFIT = {"missing_keys": "is missing", "unexpected_keys": "is left over", "mismatched_keys": "has another shape"}
+
+
+def open_folder(artefact: Artefact, vocabulary: Vocabulary | None) -> StepLM:
+    """Open a folder of `save_pretrained`.
+
+    The vocabulary is the one that is given, or the folder's `tokenizer.json`. The weights are read as float32 if they
+    are stored in half precision.
+
+    Raises:
+        CheckpointError: transformers does not know the model, a weight is missing, left over, of another shape or not
+            finite, or the model keeps no cache.
+    """
+    stored = _stored(artefact)
+    _require_modest(artefact, sum(math.prod(shape) for shape in stored.values()), len(stored))
+    before = artefact.sha256
+    model = _loaded(artefact)
+    if replace(artefact).sha256 != before:
+        raise CheckpointError(f"{artefact.path}: it was changed while it was read")
+    require_finite(((name, as_array(weight, name)) for name, weight in model.state_dict().items()), str(artefact.path))
+    beside = artefact.path / "tokenizer.json"
+    if vocabulary is None and beside.is_file():
+        vocabulary = Vocabulary.from_file(beside)
+    made = from_transformers(model, vocabulary)
+    known = msgspec.structs.replace(made.checkpoint, path=str(artefact.path), sha256=before)
+    return replace(made, checkpoint=known)
+
+
+def _loaded(artefact: Artefact) -> Any:
+    """Load the model by the class that transformers has for it, and refuse weights that do not fill it exactly."""
+    was = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        model, found = AutoModelForCausalLM.from_pretrained(
+            artefact.path,
+            trust_remote_code=False,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            dtype=torch.float32,
+        )
+    except Exception as error:
+        raise CheckpointError(f"{artefact.path}: transformers cannot load it: {type_and_message(error)}") from error
+    finally:
+        if was:
+            logging.enable_progress_bar()
+    for kind, what in _UNFIT.items():
+        if found[kind]:
+            raise CheckpointError(f"{artefact.path}: the weight {min(map(str, found[kind]))} {what}")
+    return model
+
+
+def _stored(artefact: Artefact) -> dict[str, list[int]]:
+    """Return the shapes of the stored weights by name, from the heads of the files alone."""
+    shapes: dict[str, list[int]] = {}
+    for file in artefact.files:
+        if file.suffix != ".safetensors":
+            continue
+        try:
+            with safe_open(file, framework="pt") as weights:
+                shapes |= {name: weights.get_slice(name).get_shape() for name in list(weights.keys())}
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{file}: not a whole file of safetensors ({error})") from error
+    return shapes
+
+
+def _require_modest(artefact: Artefact, numbers: int, tensors: int) -> None:
+    """Refuse a configuration that asks for more than the stored weights fill, before anything of its size is made."""
+    config = config_of(artefact)
+    layers = config.get("num_hidden_layers", 0)
+    if not isinstance(layers, int) or layers > tensors:
+        raise CheckpointError(f"{artefact.path}: {layers} layers, and {tensors} weights are stored")
+    try:
+        with torch.device("meta"):
+            model: Any = AutoModelForCausalLM.from_config(
+                AutoConfig.from_pretrained(artefact.path, local_files_only=True)
+            )
+    except Exception as error:
+        raise CheckpointError(f"{artefact.path}: transformers cannot make it: {type_and_message(error)}") from error
+    wanted = sum(parameter.numel() for parameter in model.parameters())
+    if wanted > _MOST_TIMES * numbers:
+        raise CheckpointError(f"{artefact.path}: {wanted:,} numbers are needed, and {numbers:,} are stored")

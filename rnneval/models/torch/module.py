@@ -1,0 +1,261 @@
+"""`from_torch`: a language model of a PyTorch module.
+
+The module is called in evaluation mode and without gradients; afterwards it is as it was. The state that it is given is
+a copy, so that a module may change its state in place. What a call changes in the module itself, such as a buffer that
+holds the state, is taken out after the call and put back before the next one.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from os import PathLike
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rnneval.errors import CheckpointError
+from rnneval.models.state import filled, is_array, leaves_of
+from rnneval.models.step import StepLM, from_step
+from rnneval.text import Vocabulary, given_vocabulary
+
+_TRIED = (2, 3)  # rows and tokens of the call that finds the number of logits
+
+StepOfModule = Callable[[torch.nn.Module, torch.Tensor, Any], tuple[torch.Tensor, Any]]
+GivenVocabulary = Vocabulary | str | PathLike[str] | Sequence[str] | Mapping[str, int] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleState:
+    """A state of which a part is held by the module."""
+
+    returned: Any
+    """The state that the step returned."""
+    held: Mapping[str, Any]
+    """Attributes of the module, by path."""
+
+
+class TorchStep:
+    """A step of a PyTorch module: ids and a state in, logits and a state out."""
+
+    def __init__(self, module: torch.nn.Module, step: StepOfModule | None = None) -> None:
+        """Take a module; `step(module, ids, state)` returns logits and the new state, and by default calls it."""
+        self.module = module
+        self._step = step or _forward(module)
+        self._held: dict[str, Any] = {}
+        """The attributes that a call changes, by path, as they were before the first call."""
+
+    def __call__(self, ids: NDArray[np.int32], state: Any) -> tuple[Any, Any]:
+        """Read ids `(rows, time)` from a state, which stays as it is; return logits `(rows, time, V)` and a state."""
+        with self.evaluating():
+            return self.read(ids, state)
+
+    def read(self, ids: NDArray[np.int32], state: Any) -> tuple[Any, Any]:
+        """Do as a call does, in the mode in which the module is: gradients may be followed to the state."""
+        tokens = torch.as_tensor(np.asarray(ids), dtype=torch.long, device=self.device)
+        return self.holding(state, lambda given: self._step(self.module, tokens, given))
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the first parameter."""
+        return next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Put the module into evaluation mode, without gradients, while the block runs."""
+        training = [module for module in self.module.modules() if module.training]
+        for module in training:
+            module.training = False
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            for module in training:
+                module.training = True
+
+    @contextmanager
+    def differentiating(self, parameters: Iterable[torch.nn.Parameter] = ()) -> Iterator[None]:
+        """Put the module into evaluation mode with gradients, also by these parameters, while the block runs."""
+        frozen = [parameter for parameter in parameters if not parameter.requires_grad]
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        try:
+            with self.evaluating(), torch.enable_grad():
+                yield
+        finally:
+            for parameter in frozen:
+                parameter.requires_grad_(False)
+
+    def find_held(self, ids: NDArray[np.int32]) -> None:
+        """Make two calls, and find the state that the module holds itself: attributes and buffers that they change."""
+        before = _attributes(self.module)
+        copies = {path: copy_of(value) for path, value in before.items()}
+        tokens = torch.as_tensor(ids, dtype=torch.long, device=self.device)
+        with self.evaluating():
+            _, state = self._step(self.module, tokens, None)
+            self._step(self.module, tokens[:, :1], state)
+        after = _attributes(self.module)
+        self._held = {
+            path: copies.get(path)
+            for path, value in after.items()
+            if path not in copies or _differ(copies[path], value)
+        }
+        _put(self.module, self._held)
+
+    def holding(self, state: Any, call: Callable[[Any], tuple[Any, Any]]) -> tuple[Any, Any]:
+        """Call with the attributes of a state in the module, and take the new ones out."""
+        if not self._held:
+            return call(copy_of(state))
+        given = copy_of(state) if state is not None else ModuleState(returned=None, held=copy_of(self._held))
+        _put(self.module, given.held)
+        try:
+            logits, after = call(given.returned)
+            found = _attributes(self.module)
+            return logits, ModuleState(returned=after, held={path: found[path] for path in self._held})
+        finally:
+            _put(self.module, copy_of(self._held))
+
+
+def copy_of(state: Any) -> Any:
+    """Return a nest whose tensors are copies; one tensor that stands in several places is still one in the copy."""
+    copies: dict[int, Any] = {}
+    return filled(state, (copies.setdefault(id(leaf), _clone(leaf)) for leaf in leaves_of(state).values()))
+
+
+def _clone(leaf: Any) -> Any:
+    return leaf.clone() if isinstance(leaf, torch.Tensor) else leaf
+
+
+def _forward(module: torch.nn.Module) -> StepOfModule:
+    """Return the step of a module whose forward takes ids and a state, and returns logits and the new state."""
+    takes = [
+        parameter
+        for parameter in inspect.signature(module.forward).parameters.values()
+        if parameter.kind not in {parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD}
+    ]
+    if len(takes) < 2 and not any(parameter.kind == parameter.VAR_POSITIONAL for parameter in takes):
+        raise CheckpointError(
+            f"{type(module).__name__}.forward takes no state: give step=, a function of (module, ids, state) that "
+            "returns (logits, state); a model of transformers goes to rnneval.from_transformers"
+        )
+    return lambda called, ids, state: called(ids, state)
+
+
+def _attributes(module: torch.nn.Module) -> dict[str, Any]:
+    """Return the buffers of a module and its attributes that may hold a state, by path."""
+    found = {}
+    for name, part in module.named_modules():
+        plain = {key: value for key, value in vars(part).items() if not key.startswith("_") and key != "training"}
+        for key, value in (plain | part._buffers).items():
+            if _may_be_state(value):
+                found[f"{name}.{key}" if name else key] = value
+    return found
+
+
+def _may_be_state(value: Any) -> bool:
+    """Return whether a value is None, an array, a number, or a plain container of such."""
+    if isinstance(value, Mapping):
+        return all(map(_may_be_state, value.values()))
+    if isinstance(value, tuple | list):
+        return all(map(_may_be_state, value))
+    return value is None or is_array(value)
+
+
+def _differ(before: Any, after: Any) -> bool:
+    """Return whether two nests differ in their form, or in any number."""
+    old, new = leaves_of(before), leaves_of(after)
+    return old.keys() != new.keys() or any(not _equal(old[path], new[path]) for path in old)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    return type(a) is type(b) and a == b
+
+
+def _put(module: torch.nn.Module, values: Mapping[str, Any]) -> None:
+    """Set attributes and buffers of a module and its parts."""
+    for path, value in values.items():
+        name, _, key = path.rpartition(".")
+        part = module.get_submodule(name)
+        if key in part._buffers:
+            part._buffers[key] = value
+        else:
+            setattr(part, key, value)
+
+
+def from_torch(
+    module: torch.nn.Module, step: StepOfModule | None = None, *, vocabulary: GivenVocabulary = None, name: str = ""
+) -> StepLM:
+    """Make a language model of a PyTorch module that carries a state.
+
+    Args:
+        module: Called as `module(ids, state)` with ids of type int64 and shape `(batch, time)`, and the state that it
+            returned for the tokens before, None at the start. Returns logits `(batch, time, V)` and the new state: a
+            tensor, or a tuple, list, dict or object that holds tensors, which it may change in place.
+        step: Called as `step(module, ids, state)` in place of the module, where it takes other arguments.
+        vocabulary: A Vocabulary, the tokens in the order of their ids, a map from token to id, or a vocabulary file. It
+            is needed to evaluate the model.
+        name: Name of the model in messages; by default that of its class.
+
+    Raises:
+        CheckpointError: the module takes no state, fails, returns other shapes, or has a state that cannot be carried.
+        VocabularyError: the vocabulary is not a one-to-one map, or does not fit the number of logits.
+
+    Example:
+        >>> class Small(torch.nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.embedding = torch.nn.Embedding(5, 8)
+        ...         self.gru = torch.nn.GRU(8, 8, batch_first=True)
+        ...         self.out = torch.nn.Linear(8, 5)
+        ...     def forward(self, ids, state=None):
+        ...         outputs, state = self.gru(self.embedding(ids), state)
+        ...         return self.out(outputs), state
+        >>> lm = from_torch(Small(), vocabulary=list("abcde"))
+        >>> lm.width, lm.checkpoint.parameters
+        (5, 517)
+    """
+    called = TorchStep(module, step)
+    return language_model(called, given_vocabulary(vocabulary), name or type(module).__name__, "torch")
+
+
+def language_model(
+    step: TorchStep,
+    vocabulary: Vocabulary | None,
+    name: str,
+    form: str,
+    width: int | None = None,
+) -> StepLM:
+    """Return the model of a step of PyTorch, once the state is known that the module holds itself.
+
+    The number of logits is found by a call where it is not given.
+    """
+    ids = np.ones(_TRIED, np.int32)
+    try:
+        step.find_held(ids)
+        width = width or int(step(ids, None)[0].shape[-1])
+    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+        raise CheckpointError(f"{name} failed on ids of shape {ids.shape}: {type(error).__name__}: {error}") from error
+    made = _model(step, width, vocabulary, name)
+    parameters = [*step.module.parameters()]
+    dtype = str(parameters[0].dtype).removeprefix("torch.") if parameters else made.checkpoint.dtype
+    count = sum(parameter.numel() for parameter in parameters)
+    return replace(
+        made, checkpoint=msgspec.structs.replace(made.checkpoint, format=form, parameters=count, dtype=dtype)
+    )
+
+
+def _model(step: TorchStep, width: int, vocabulary: Vocabulary | None, name: str) -> StepLM:
+    """Return a model that reads several rows in one call, or one row if it cannot."""
+    try:
+        return from_step(step, vocab_size=width, vocabulary=vocabulary, name=name)
+    except CheckpointError as error:
+        try:
+            made = from_step(step, vocab_size=width, vocabulary=vocabulary, name=name, batched=False)
+        except CheckpointError:
+            raise error from None
+        return replace(made, why_one_row=str(error))

@@ -1,0 +1,3 @@
+"""Padding changes the predictions."""
+
+NAME, SEVERITY, ORDER = "padding-leak", "error", 134

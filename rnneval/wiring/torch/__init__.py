@@ -1,0 +1,1 @@
+"""The wiring of PyTorch models, seen through hooks on every module."""

@@ -1,0 +1,297 @@
+"""Tests of the calls that a cached model of transformers takes: each compares two ways to compute the same logits.
+
+The tests, under their keys in the record:
+
+- `train`: the whole text without a cache, as in training, against the cached calls.
+- `shapes`: calls of one token, calls of several tokens after a state, two rows, a prompt of one token, an attention
+  mask of ones, positions left to the model, pads in a second call, and calls about as long as the model's own chunk.
+- `padding`: a row padded under the attention mask, beside a longer one, against the row alone.
+- `right_padding`: the text goes on after a row that was padded on the right, against the row alone.
+- `packed`: two documents in one row, with their bounds, against one by one.
+- `restore`: the cache is copied, another text is read, and the text goes on from the copy.
+- `rollback`: the tokens of another text are taken out of the cache by `crop`.
+- `reset`: a text after another one and `reset()`.
+- `reorder`: the rows of the cache are exchanged by its own methods.
+- `special`: all of these with special ids in the text, where only positions with other ids are compared.
+
+The model changes its cache in place, as `generate` lets it do. Two readings that are compared are cut into the same
+calls wherever this is possible, so that a fault shows in its own test alone.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.models.torch.causal import CachedStep
+from rnneval.records.wiring import Oracle
+from rnneval.wiring.behaviour import special_ids
+from rnneval.wiring.difference import Limits, Logits, context_spread, differences, moving_ids
+from rnneval.wiring.torch import cases
+from rnneval.wiring.torch.cases import Case, Ids
+from rnneval.wiring.torch.diverging import Divergence, module_of_case
+from rnneval.wiring.torch.readings import Reader, Reading, RefusedError, ShapeError
+from rnneval.wiring.torch.reproduce import script
+
+KEYS = ("train", "shapes", "padding", "right_padding", "packed", "restore", "rollback", "reset", "reorder", "special")
+"""The keys of all tests, in the order of the record."""
+_TOKENS = 16  # of the texts, where no chunk is longer
+_LONGEST_CHUNK = 512  # a longer one is not tested: it takes as many calls of one token
+_SHOWN = 0.1  # the share of the largest difference that smaller calls must show to be the example
+_DRAWS = 2  # readings with moved weights: one alone may be lucky
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallTests:
+    """Results of the tests of calls."""
+
+    oracles: Mapping[str, Oracle]
+    patterns: Mapping[str, tuple[str, ...]]
+    """The calls in which a failed test showed its fault, by key."""
+    untested: tuple[str, ...]
+    """What was not tested, and why, a sentence each."""
+    scripts: Mapping[str, str] = field(repr=False)
+    """Code that shows the fault of a failed test in its smallest calls, by key."""
+    divergences: Mapping[str, Divergence] = field(default_factory=dict)
+    """The first module at which the readings of a failed test part, by key, where one can be named."""
+
+
+class _Compared(NamedTuple):
+    """A pair of readings that was compared."""
+
+    case: Case
+    largest: float  # in units of the context spread; infinite where a number is not finite
+    position: int | None  # the first token beyond its limit, from the first one compared
+    error: str = ""  # what is wrong with the shape of the logits
+
+    @property
+    def failed(self) -> bool:
+        return self.position is not None or bool(self.error)
+
+    def __str__(self) -> str:
+        if self.error:
+            return f"{self.case.what}: {self.error}"
+        size = f"{self.largest:.2g} of the context spread" if self.largest else "no difference"
+        if self.position is None:
+            return f"{self.case.what}: {size}"
+        at = self.case.begins[0] + self.position
+        return f"{self.case.what}: they differ first at position {at}, by up to {size}"
+
+
+def run_calls(step: CachedStep, *, width: int, newline: int | None = None, seed: int = 0) -> CallTests:
+    """Run the tests of calls; those that the model cannot take are left out.
+
+    The model itself stays as it is: a copy is read, in which no parameter is all zero.
+
+    Args:
+        step: The step of a model of transformers.
+        width: The number of its logits.
+        newline: The id of the newline, which is one of the special ids.
+        seed: Seed of the texts.
+    """
+    special, _ = special_ids(width, newline)
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        given = getattr(step.module.config, name, None)
+        special += tuple(id_ for id_ in (given if isinstance(given, list) else [given]) if _is_id(id_, width))
+    special = tuple(dict.fromkeys(special))
+    ordinary = tuple(id_ for id_ in range(width) if id_ not in special)
+    if len(ordinary) < 2:
+        special, ordinary = (), tuple(range(width))
+    try:
+        return _CallTests(step, special, ordinary, seed).run()
+    except (RefusedError, ShapeError) as error:  # in the calls that all others are compared with
+        return CallTests(oracles={}, patterns={}, untested=(f"calls: {error}",), scripts={})
+
+
+def _is_id(value: Any, width: int) -> bool:
+    return isinstance(value, int) and 0 <= value < width
+
+
+class _CallTests:
+    """The tests of one model."""
+
+    def __init__(self, step: CachedStep, special: tuple[int, ...], ordinary: tuple[int, ...], seed: int) -> None:
+        self.reader = Reader(step)
+        self.special = special
+        chunks = cases.chunk_sizes(step.module.config)
+        self.untested = [
+            f"calls across {size} tokens ({name}): only chunks of up to {_LONGEST_CHUNK} tokens are tested"
+            for name, size in chunks.items()
+            if size > _LONGEST_CHUNK
+        ]
+        self.chunks = {name: size for name, size in chunks.items() if size <= _LONGEST_CHUNK}
+        tokens = max(_TOKENS, *(size + 4 for size in self.chunks.values()), 0)
+        generator = np.random.default_rng([seed, 1])
+        self.texts: Ids = generator.choice(np.array(ordinary, np.int32), (2, tokens))
+        pad = getattr(step.module.config, "pad_token_id", None)
+        self.pad = pad if _is_id(pad, max(*ordinary, *special) + 1) else int(ordinary[0])
+
+    def run(self) -> CallTests:
+        """Run all tests, with ordinary ids and with special ones."""
+        self._measure()
+        plain = self._round(self.texts)
+        found = {key: [each for each in plain if each.case.key == key] for key in KEYS}
+        known = {each.case.pattern for each in plain if each.failed}
+        if self.special:
+            again = self._round(self._with_special(), special=True)
+            found["special"] = [each for each in again if each.case.pattern not in known]
+        found = {key: compared for key, compared in found.items() if compared}
+        failed = {key: bad for key, compared in found.items() if (bad := [each for each in compared if each.failed])}
+        parted = {key: self._parted(_shown(bad)) for key, bad in failed.items()}
+        return CallTests(
+            oracles={key: self._oracle(key, compared) for key, compared in found.items()},
+            patterns={key: _patterns(bad) for key, bad in failed.items()},
+            untested=tuple(dict.fromkeys(self.untested)),
+            scripts={
+                key: script(self.reader, (shown := _shown(bad)).case, shown.position) for key, bad in failed.items()
+            },
+            divergences={key: where for key, where in parted.items() if where is not None},
+        )
+
+    def _parted(self, compared: _Compared) -> Divergence | None:
+        """Return the module at which a pair of readings parts; what has another shape has no positions to compare."""
+        return None if compared.error else module_of_case(self.reader, compared.case)
+
+    def _measure(self) -> None:
+        """Measure the context spread and the noise of each position."""
+        base = self.reader.logits(Reading(ids=cases.rows(*self.texts[:, :_TOKENS])))
+        self.spread, moving = context_spread(base), moving_ids(base)
+        one = Reading(ids=cases.rows(self.texts[0]))
+        base = self.reader.logits(one)
+        found = [
+            differences(base[..., moving], self.reader.moved(one, draw)[..., moving], self.spread, epsilon=0)
+            for draw in range(_DRAWS)
+        ]
+        self.limits = Limits.of_noise(np.max(found, axis=(0, 1)))
+
+    def _with_special(self) -> Ids:
+        """Return the texts with special ids at every other token, so that many calls begin with one."""
+        texts = self.texts.copy()
+        for row in (0, 1):
+            places = texts[row, 1 - row :: 2]
+            places[:] = np.resize(np.roll(self.special, -row), places.shape)
+        return texts
+
+    def _round(self, texts: Ids, *, special: bool = False) -> list[_Compared]:
+        """Compare all pairs of readings of two texts."""
+        found: list[_Compared] = []
+        failed: set[str] = set()  # patterns that differ or raise an error
+        shortest = min(self.chunks.values(), default=_TOKENS)
+        chunked = (case for name, size in self.chunks.items() for case in cases.chunk_cases(texts[0], name, size))
+        # What goes wrong across chunks is not told as a fault of other calls, so these are shorter.
+        others = (case for case in self._cases(*texts) if case.longest_call < shortest)
+        for case in chain(others, chunked):
+            if missing := [pattern for pattern in case.needs if pattern in failed]:
+                self.untested.append(f"{case.pattern}, read on: the model already differs {missing[0]}")
+                continue
+            try:
+                compared = self._compare(case, special)
+            except RefusedError as error:
+                if case.pattern not in failed:
+                    self.untested.append(f"{case.pattern}: {error}")
+                failed.add(case.pattern)
+                continue
+            except ShapeError as error:
+                compared = _Compared(case, np.inf, None, str(error))
+            found.append(compared)
+            if compared.failed:
+                failed.add(case.pattern)
+        return found
+
+    def _cases(self, text: Ids, other: Ids) -> Iterator[Case]:
+        """Yield the pairs that the model can take; those before others are needed to tell these."""
+        reader = self.reader
+        yield from cases.plain_cases(text)
+        yield from cases.row_cases(text, other)
+        if reader.takes("position_ids"):
+            yield from cases.number_cases(text)
+        if reader.takes("attention_mask") or reader.swallows:
+            yield from cases.mask_cases(text)
+            yield from cases.whole_padding_cases(text, other, self.pad)
+            yield from cases.padding_cases(text, other, self.pad)
+            yield from cases.later_padding_cases(text, other, self.pad)
+        else:
+            self.untested.append("padded rows: the model takes no attention_mask")
+        if self._takes_packed(text, other):
+            yield from cases.packed_cases(text, other)
+        yield from self._cases_of_cache(text, other)
+
+    def _takes_packed(self, text: Ids, other: Ids) -> bool:
+        """Return whether the model takes the bounds of documents: it names them, or they change the logits."""
+        if self.reader.takes("seq_idx", "cu_seq_lens_q", "cu_seqlens"):
+            return True
+        told = next(cases.packed_cases(text, other)).seen
+        try:
+            unlike = self.reader.logits(told) != self.reader.logits(replace(told, packed=False))
+        except (RefusedError, ShapeError):
+            unlike = np.zeros(1)
+        if not unlike.any():
+            self.untested.append("packed rows: the model takes neither seq_idx nor cu_seq_lens_q")
+        return bool(unlike.any())
+
+    def _cases_of_cache(self, text: Ids, other: Ids) -> Iterator[Case]:
+        """Yield the pairs that use the methods of the cache."""
+        cache = self.reader.example_cache()
+        yield from cases.kept_cases("restore", text, other, "save", "restore")
+        if hasattr(cache, "reset"):
+            yield from cases.reset_cases(text, other)
+        if getattr(cache, "is_croppable", False):
+            keep = "activate_past_recording" if hasattr(cache, "activate_past_recording") else ""
+            yield from cases.kept_cases("rollback", text, other, keep, "crop")
+        elif hasattr(cache, "crop"):
+            self.untested.append("cache.crop(): the cache does not say that it can (is_croppable)")
+        for method in ("reorder_cache", "batch_select_indices"):
+            if hasattr(cache, method):
+                yield from cases.order_cases(text, other, method)
+        missing = [name for name in ("reset", "crop", "reorder_cache") if not hasattr(cache, name)]
+        self.untested += [f"cache.{name}(): the cache has no such method" for name in missing]
+
+    def _compare(self, case: Case, special: bool) -> _Compared:
+        """Compare two readings; one that has an alternative need only agree with that."""
+        seen = self.reader.logits(case.seen)
+        compared = self._against(case, case.wanted, seen, special)
+        if compared.failed and case.or_wanted is not None:
+            other = self._against(case, case.or_wanted, seen, special)
+            compared = compared if other.failed else other
+        return compared
+
+    def _against(self, case: Case, reading: Reading, seen: Logits, special: bool) -> _Compared:
+        wanted = self.reader.logits(reading)
+        seen = seen[case.row : case.row + 1] if len(wanted) == 1 else seen
+        wanted, seen = wanted[:, case.begins[0] :], seen[:, case.begins[1] :]
+        tokens = min(wanted.shape[1], seen.shape[1], case.tokens or wanted.shape[1])
+        found = differences(wanted[:, :tokens], seen[:, :tokens], self.spread)
+        at = slice(case.begins[0], case.begins[0] + tokens)
+        if special:  # a model may treat a special id as it likes
+            found = np.where(np.isin(np.array(reading.ids)[:, at], self.special), 0.0, found)
+        largest: NDArray[np.float64] = found.max(axis=0)
+        beyond = np.flatnonzero(largest > self.limits.at[at])
+        return _Compared(case, float(largest.max()), int(beyond[0]) if beyond.size else None)
+
+    def _oracle(self, key: str, compared: list[_Compared]) -> Oracle:
+        """Return the result of a test."""
+        failed = [each for each in compared if each.failed]
+        worst = max(failed or compared, key=lambda each: each.largest)
+        detail = str(worst)
+        if failed:
+            patterns = _patterns(failed)
+            said = f"{'only ' if len(patterns) == 1 else ''}{' and '.join(patterns)}"
+            ids = f"with ids {', '.join(map(str, self.special))} in the text, " if key == "special" else ""
+            detail = f"{ids}{said}: {_shown(failed)}"
+        largest = worst.largest if np.isfinite(worst.largest) else None
+        verdict: Literal["pass", "fail"] = "fail" if failed else "pass"
+        return Oracle(verdict=verdict, largest_difference=largest, tolerance=self.limits.tolerance, detail=detail)
+
+
+def _patterns(failed: list[_Compared]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each.case.pattern for each in failed))
+
+
+def _shown(failed: list[_Compared]) -> _Compared:
+    """Return the smallest calls that show the first pattern well: pairs come with the smallest first."""
+    alike = [each for each in failed if each.case.pattern == failed[0].case.pattern]
+    worst = max(each.largest for each in alike)
+    return next(each for each in alike if each.largest >= _SHOWN * worst)

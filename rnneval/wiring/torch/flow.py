@@ -1,0 +1,198 @@
+"""The flow matrix of a PyTorch model: where each array of its state comes from, and what is wrong with it."""
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import NamedTuple
+
+import msgspec
+import torch
+
+from rnneval.models.torch.module import TorchStep
+from rnneval.records.wiring import Finding, Flow, Slot, WiredLayer
+from rnneval.wiring.evidence import Detection
+from rnneval.wiring.facts import Spot
+from rnneval.wiring.faults import crossed_state, ignored_state, stale_state, swapped_slots
+from rnneval.wiring.judging import finding_of
+from rnneval.wiring.torch.hooks import kind_of, spot_of
+from rnneval.wiring.torch.readers import BEFORE, CALLS, ArrayFlow, array_flows
+from rnneval.wiring.torch.watching import Chain
+
+_NAMED = 3  # layers that err alike and are named
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateFlow:
+    """The flow matrix, as it goes into the record."""
+
+    layers: tuple[WiredLayer, ...]
+    flow: tuple[Flow, ...]
+    """Calls 0 and 1 make a state; call 2 goes on from it with one token, and call 3 with three."""
+    findings: tuple[Finding, ...]
+    untested: tuple[str, ...]
+    """A sentence for each array about which nothing can be said."""
+    arrays: tuple[ArrayFlow, ...]
+    calls: int = len(BEFORE) + len(CALLS)
+
+    def arrays_of(self, module: str) -> tuple[str, ...]:
+        """Return the paths of the arrays that a module, or one inside of it, reads or writes."""
+        return tuple(each.path for each in self.arrays if module in (*(each.reader or ()), *(each.writer or ())))
+
+
+def flow_of(step: TorchStep, width: int, *, seed: int = 0) -> StateFlow:
+    """Return which module reads and which wrote each array of the state, and what is wrong with it.
+
+    Args:
+        step: The step of a PyTorch model, as `lm.function.step` of one that rnneval opened.
+        width: V, the number of logits.
+        seed: Seed of the ids and of the numbers that arrays are changed by.
+    """
+    arrays = array_flows(step, width, seed)
+    if arrays is None:
+        why = "the model gives different numbers for the same calls, so no reaction can be told"
+        return StateFlow(layers=(), flow=(), findings=(), untested=(why,), arrays=())
+    return _Judge(step.module, arrays).result()
+
+
+class _Seen(NamedTuple):
+    """What is to be said of one array."""
+
+    kind: str
+    calls: tuple[int, ...] = CALLS
+    """The calls, by their numbers of tokens, that show it."""
+    fault: ModuleType | None = None
+    words: str = ""
+
+
+class _Judge:
+    """Makes layers, rows of the flow matrix and findings of what was seen."""
+
+    def __init__(self, module: torch.nn.Module, arrays: tuple[ArrayFlow, ...]) -> None:
+        self._module, self._arrays = module, arrays
+        self._reading = {name for array in arrays for name in array.reader or ()}
+        self._slots = {array.path: _slot(array.path) for array in arrays}
+        self._moving = {_pattern(array.path) for array in arrays if array.unchanged != CALLS}
+
+    def result(self) -> StateFlow:
+        """Judge every array."""
+        judged = [(array, self._seen(array)) for array in self._arrays]
+        layers: dict[str, WiredLayer] = {}
+        for array in self._arrays:
+            chain, slot = array.reader or array.writer, self._slots[array.path]
+            name = self._name(chain)
+            layer = layers.setdefault(name, WiredLayer(name=name, path=name, kind=self._kind(chain), slots=()))
+            if slot in layer.slots:  # two arrays of one name: the second goes by its path
+                slot = self._slots[array.path] = array.path
+            layers[name] = msgspec.structs.replace(layer, slots=(*layer.slots, slot))
+        return StateFlow(
+            layers=tuple(layers.values()),
+            flow=tuple(row for array, seen in judged for row in self._rows(array, seen)),
+            findings=tuple(self._findings(judged)),
+            untested=tuple(
+                f"{array.path} has no effect and never changes: it was not tested"
+                for array, seen in judged
+                if seen.kind == "unused"
+            ),
+            arrays=self._arrays,
+        )
+
+    def _seen(self, array: ArrayFlow) -> _Seen:
+        """Return what is to be said of one array."""
+        silent = tuple(tokens for tokens in CALLS if array.readers[tokens] is None)
+        if silent:
+            return self._unread(array, silent)
+        reader, path = self._name(array.reader), array.path
+        if self._apart(array.reader, array.writer):
+            words = f"{reader} reads {path}, which {self._name(array.writer)} wrote"
+            return _Seen("crossed", CALLS, crossed_state, words)
+        if array.made_at != path:
+            return _Seen("swapped", CALLS, swapped_slots, f"{reader}: {path} holds what was written as {array.made_at}")
+        if array.unchanged == CALLS and not array.blank and _pattern(path) not in self._moving:
+            return _Seen("initial")  # a constant
+        if array.unchanged:
+            words = f"{reader} reads {path}, which stays as it is in calls of {_tokens(array.unchanged)}"
+            return _Seen("stale", array.unchanged, stale_state, words)
+        return _Seen("carried" if array.writer is not None else "unknown")
+
+    def _unread(self, array: ArrayFlow, silent: tuple[int, ...]) -> _Seen:
+        """Return what is to be said of an array to which no module reacts in some calls."""
+        if silent == CALLS == array.unchanged:
+            return _Seen("unused")
+        path, layer, calls = array.path, self._name(array.reader or array.writer), _tokens(silent)
+        if array.late:
+            return _Seen("stale", silent, stale_state, f"{path} has an effect one call late only in calls of {calls}")
+        others = f"{layer} reads it in calls of {_tokens(set(CALLS) - set(silent))}"
+        if silent == CALLS:
+            others = "even a thousand times as large" if array.writer is None else f"although {layer} writes it"
+        return _Seen("fresh", silent, ignored_state, f"{path}: no module reacts in calls of {calls} ({others})")
+
+    def _apart(self, reader: Chain | None, writer: Chain | None) -> bool:
+        """Return whether two modules are in different layers, of which the writing one reads a state of its own."""
+        pairs = zip(reader or (), writer or (), strict=False)
+        return next((other in self._reading for one, other in pairs if one != other), False)
+
+    def _rows(self, array: ArrayFlow, seen: _Seen) -> Iterator[Flow]:
+        """Yield the row of the calls in which an array was as it should be, and that of the others."""
+        into = Slot(layer=self._name(array.reader or array.writer), slot=self._slots[array.path])
+        right = tuple(len(BEFORE) + at for at, tokens in enumerate(CALLS) if tokens not in seen.calls)
+        if right:
+            yield Flow(into=into, source=into, kind="carried", calls=right)
+        source: Slot | str = "unknown" if seen.kind in ("unknown", "unused") else "initial"
+        if seen.kind in ("carried", "crossed", "swapped"):
+            layer = self._name(array.writer) if seen.kind == "crossed" else into.layer
+            source = Slot(layer=layer, slot=self._slots.get(array.made_at, _slot(array.made_at)))
+        kind = "unknown" if seen.kind == "unused" else seen.kind
+        calls = tuple(len(BEFORE) + at for at, tokens in enumerate(CALLS) if tokens in seen.calls)
+        yield Flow(into=into, source=source, kind=kind, calls=calls)
+
+    def _findings(self, judged: list[tuple[ArrayFlow, _Seen]]) -> Iterator[Finding]:
+        """Yield one finding for each fault, class and kind of array: equal layers of a stack err alike."""
+        groups: dict[tuple[object, ...], list[tuple[ArrayFlow, _Seen]]] = {}
+        for array, seen in judged:
+            if seen.fault is not None:
+                key = (seen.kind, seen.calls, self._kind(array.reader or array.writer), _pattern(array.path))
+                groups.setdefault(key, []).append((array, seen))
+        for alike in groups.values():
+            array, seen = alike[0]
+            name, *others = dict.fromkeys(self._name(other.reader or other.writer) for other, _ in alike)
+            more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+            words = f"{seen.words}; likewise in {', '.join(others[:_NAMED])}{more}" if others else seen.words
+            part = self._part(array.reader or array.writer)
+            spot = Spot() if part is None else replace(spot_of(part, ""), layer=name)
+            finding = finding_of(seen.fault, Detection(seen=words, at=spot))
+            source = self._name(array.writer) if seen.kind == "crossed" else None
+            yield msgspec.structs.replace(finding, source_layer=source)
+
+    def _part(self, chain: Chain | None) -> torch.nn.Module | None:
+        """Return the innermost module; None for what is outside of all modules."""
+        return self._module.get_submodule(chain[-1]) if chain else None
+
+    def _name(self, chain: Chain | None) -> str:
+        """Return the name of the innermost module; for the whole model that of its class."""
+        return (chain[-1] or kind_of(self._module)) if chain else "step"
+
+    def _kind(self, chain: Chain | None) -> str:
+        part = self._part(chain)
+        return "function" if part is None else kind_of(part)
+
+
+def _tokens(counts: Collection[int]) -> str:
+    """Write numbers of tokens: `1 token and of 3 tokens`."""
+    return " and of ".join("1 token" if count == 1 else f"{count} tokens" for count in sorted(counts))
+
+
+def _pattern(path: str) -> str:
+    """Return a path with its numbers left out: arrays of different layers are then alike."""
+    return re.sub(r"\d+", "#", path)
+
+
+def _slot(path: str) -> str:
+    """Return the name of an array: the end of its path from the last step that has a name, or all of it.
+
+    Example:
+        >>> _slot("state.cache.layers[0].conv_states[0]"), _slot("state.held['rnn.0.h']"), _slot("state[1]")
+        ('conv_states[0]', 'h', 'state[1]')
+    """
+    named = re.search(r"(?:\.|\['(?:[^']*\.)?)(\w+)(?:'\])?((?:\[[^'\]]*\])*)$", path)
+    return path if named is None else "".join(named.groups())

@@ -1,0 +1,83 @@
+"""Hooks on every module: what is going on while a model runs, event by event, and where a module comes from."""
+
+import hashlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from rnneval.wiring.facts import Spot
+
+Listener = Callable[[tuple[str, ...], str, Any, Any], None]
+"""Called as `listener(open, phase, given, result)` when a module begins (`in`) and when it ends (`out`).
+
+`open` has the names of the modules that are running, the outermost first; the last one begins or ends. `given` is its
+positional and keyword arguments; `result` is None when it begins.
+"""
+
+
+@contextmanager
+def listening(module: torch.nn.Module, listener: Listener) -> Iterator[None]:
+    """Report the begin and the end of every module, until the context ends."""
+    running: list[str] = []
+    handles = []
+
+    def begin(name: str, args: Any, kwargs: Any) -> None:
+        running.append(name)
+        listener(tuple(running), "in", (args, kwargs), None)
+
+    def end(args: Any, kwargs: Any, result: Any) -> None:
+        listener(tuple(running), "out", (args, kwargs), result)
+        running.pop()
+
+    for name, each in module.named_modules():
+        first = each.register_forward_pre_hook(
+            lambda _, args, kwargs, name=name: begin(name, args, kwargs), with_kwargs=True, prepend=True
+        )
+        last = each.register_forward_hook(lambda _, args, kwargs, result: end(args, kwargs, result), with_kwargs=True)
+        handles += [first, last]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def tensors_in(nest: Any, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the tensors of tuples, lists and mappings with their paths; other objects, such as caches, stay closed."""
+    if isinstance(nest, torch.Tensor):
+        yield path, nest
+    elif isinstance(nest, Mapping):
+        for key, value in nest.items():
+            yield from tensors_in(value, f"{path}[{key!r}]")
+    elif isinstance(nest, tuple | list):
+        for index, value in enumerate(nest):
+            yield from tensors_in(value, f"{path}[{index}]")
+
+
+def content(tensor: torch.Tensor) -> bytes:
+    """Return a digest of a tensor's numbers, bit by bit, and of its shape."""
+    numbers = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return hashlib.blake2b(numbers, digest_size=16, key=str(tuple(tensor.shape)).encode()[:64]).digest()
+
+
+def kind_of(module: torch.nn.Module) -> str:
+    """Return the name of a module's class."""
+    return type(module).__name__
+
+
+def spot_of(module: torch.nn.Module, name: str) -> Spot:
+    """Return the file and line of a module's `forward`, and the module's name as the layer."""
+    try:
+        forward = inspect.unwrap(type(module).forward)
+        lines = inspect.getsourcelines(forward)
+        return Spot(layer=name or kind_of(module), file=inspect.getsourcefile(forward), line=_line(*lines))
+    except (OSError, TypeError):
+        return Spot(layer=name or kind_of(module))
+
+
+def _line(source: list[str], first: int) -> int:
+    """Return the line of the `def`, after decorators."""
+    return first + next((at for at, line in enumerate(source) if line.lstrip().startswith("def ")), 0)

@@ -1,0 +1,213 @@
+"""Readings of a text by a model of transformers that changes its cache in place, as `generate` lets it do."""
+
+import copy
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rnneval.errors import type_and_message
+from rnneval.models.torch.causal import CachedStep
+from rnneval.models.torch.module import ModuleState
+from rnneval.wiring.difference import Logits, as_logits
+from rnneval.wiring.torch.fresh import awakened
+
+_COLUMNS = 2048  # logits of a token that are compared, at most: a state that is wrong moves them all
+
+Rows = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What is done with the cache before a call."""
+
+    call: int
+    method: str
+    """A method of the cache; or `save`, keep a copy of it, or `restore`, go on with this copy."""
+    argument: tuple[int, ...] | int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A text and how it is read: `(rows, tokens)`, cut into calls."""
+
+    ids: Rows
+    lengths: tuple[int, ...] = ()
+    """Numbers of tokens of the calls; none for one call without a cache."""
+    mask: Rows | None = None
+    """The attention mask; each call is given that of all tokens so far."""
+    positions: Rows | None = None
+    """The number of each token in its document, where this is not the number of unmasked tokens before it."""
+    numbered: bool = True
+    """Whether the model is given the positions, if it takes them."""
+    packed: bool = False
+    """Whether the model is told the documents of a row, which begin where the position is 0, in other ways too."""
+    changes: tuple["Change", ...] = ()
+    """What is done with the cache between calls."""
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens of a row."""
+        return len(self.ids[0])
+
+    def numbers(self) -> NDArray[np.int64]:
+        """Return the position of each token, `(rows, tokens)`, as `generate` numbers them."""
+        if self.positions is not None:
+            return np.array(self.positions)
+        mask = np.ones((len(self.ids), self.tokens), np.int64) if self.mask is None else np.array(self.mask)
+        return np.maximum(mask.cumsum(axis=1) - 1, 0)
+
+    def calls(self) -> list[tuple[int, int]]:
+        """Return the first token of each call and the one after its last."""
+        ends = np.cumsum(self.lengths).tolist()
+        return list(zip([0, *ends], ends, strict=False))
+
+
+class RefusedError(Exception):
+    """A model raised an error in a reading."""
+
+
+class ShapeError(Exception):
+    """A model returned logits of another shape than that of the ids."""
+
+
+class Reader:
+    """Reads texts with a copy of a model that has no parameter of zeros, in float64 where the model runs in it."""
+
+    def __init__(self, step: CachedStep) -> None:
+        """Copy the model of a step.
+
+        Raises:
+            RefusedError: The model fails, or its logits are not finite.
+        """
+        self._read: dict[Reading, Logits] = {}
+        error = self._opened(step, torch.float64)
+        self.double = not error
+        if error and (error := self._opened(step, torch.float32)):
+            raise RefusedError(error)
+
+    def _opened(self, step: CachedStep, dtype: torch.dtype) -> str:
+        """Copy the model of a step in a type, and read a few tokens; return why this fails."""
+        self.step = CachedStep(awakened(step.module).to(dtype))
+        try:
+            self.step.find_held(np.ones((2, 3), np.int32))
+            finite = np.isfinite(self.read(Reading(ids=((1, 1, 1),), lengths=(2, 1)))).all()
+        except (RefusedError, ShapeError) as error:
+            return str(error)
+        except Exception as error:
+            return f"the model raises {type_and_message(error)}"
+        return "" if finite else "the logits are not finite"
+
+    def takes(self, *names: str) -> bool:
+        """Return whether the forward names one of these arguments."""
+        return any(name in self.step.accepts for name in names)
+
+    @property
+    def swallows(self) -> bool:
+        """Whether the forward takes any keyword."""
+        parameters = inspect.signature(self.step.module.forward).parameters.values()
+        return any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
+
+    def documents(self, reading: Reading) -> dict[str, Any]:
+        """Return where the documents of a packed row begin, in all ways that the model takes: indices and bounds."""
+        begins = torch.as_tensor(reading.numbers() == 0).int()
+        bounds = torch.nn.functional.pad(begins[0].nonzero()[:, 0], (0, 1), value=reading.tokens).int()
+        longest = int(bounds.diff().max())
+        known = {
+            "seq_idx": (begins.cumsum(1) - 1).int(),
+            "cu_seq_lens_q": bounds,
+            "cu_seq_lens_k": bounds,
+            "max_length_q": longest,
+            "max_length_k": longest,
+        }
+        return {name: value for name, value in known.items() if self.swallows or self.takes(name)}
+
+    def example_cache(self) -> Any:
+        """Return the cache after a call of two tokens."""
+        _, state = self.step(np.ones((1, 2), np.int32), None)
+        state = state.returned if isinstance(state, ModuleState) else state
+        return state.cache
+
+    def logits(self, reading: Reading) -> Logits:
+        """Return the logits of a reading, `(rows, tokens, V)`; one that was made before is not made again."""
+        if reading not in self._read:
+            self._read[reading] = self.read(reading)
+        return self._read[reading]
+
+    def read(self, reading: Reading) -> Logits:
+        """Read a text.
+
+        Raises:
+            RefusedError: The model raises an error.
+            ShapeError: It returns logits of another shape.
+        """
+        with self.step.evaluating():
+            try:
+                outputs, _ = self.step.holding(None, lambda _: (self._outputs(reading), None))
+            except ShapeError:
+                raise
+            except Exception as error:
+                raise RefusedError(f"the model raises {type_and_message(error)}") from error
+        logits = as_logits(torch.cat(outputs, dim=1).double().numpy(force=True))
+        return logits[..., :: -(-logits.shape[-1] // _COLUMNS)]
+
+    def _outputs(self, reading: Reading) -> list[torch.Tensor]:
+        """Return the logits of each call; the model changes one cache in place."""
+        if not reading.lengths:
+            given = self._given(reading, 0, reading.tokens, False)
+            return [self._checked(self.step.module(use_cache=False, **given).logits, given)]
+        cache, name, outputs = self.step.first_cache(len(reading.ids)), self.step.cache_name, []
+        saved: Any = None
+        changes = {change.call: change for change in reading.changes}
+        for call, (first, end) in enumerate(reading.calls()):
+            match changes.get(call):
+                case Change(method="save"):
+                    saved = copy.deepcopy(cache)
+                case Change(method="restore"):
+                    cache = saved
+                case Change(method=method, argument=argument):
+                    given_rows = torch.tensor(argument) if isinstance(argument, tuple) else argument
+                    getattr(cache, method)(*([] if argument is None else [given_rows]))
+            given = self._given(reading, first, end, True)
+            output = self.step.module(use_cache=True, **{name: cache}, **given)
+            returned = getattr(output, name, None)
+            cache = cache if returned is None else returned
+            outputs.append(self._checked(output.logits, given))
+        return outputs
+
+    def _given(self, reading: Reading, first: int, end: int, cached: bool) -> dict[str, Any]:
+        """Return the arguments of a call over some tokens of a reading, other than its cache."""
+        given = {"input_ids": np.array(reading.ids)[:, first:end]}
+        if reading.mask is not None:
+            given["attention_mask"] = np.array(reading.mask)[:, :end]
+        numbers = reading.numbers()[:, first:end]
+        if reading.numbered and (self.takes("position_ids") or reading.packed):
+            given["position_ids"] = numbers
+        # Older releases; models of the time of cache_params take positions in a first call for those of a later one.
+        if cached and self.takes("cache_position") and (first or self.step.cache_name != "cache_params"):
+            given["cache_position"] = numbers[0]
+        tensors = {name: torch.as_tensor(array, device=self.step.device) for name, array in given.items()}
+        return tensors | (self.documents(reading) if reading.packed else {})
+
+    def _checked(self, logits: torch.Tensor, given: dict[str, Any]) -> torch.Tensor:
+        ids = given["input_ids"]
+        if logits.shape[:-1] != ids.shape:
+            raise ShapeError(f"logits of shape {tuple(logits.shape)} for ids of shape {tuple(ids.shape)}")
+        return logits
+
+    def moved(self, reading: Reading, draw: int) -> Logits:
+        """Read with every weight moved by ± one unit in the last place of float32; put the weights back."""
+        generator, kept = torch.Generator().manual_seed(draw), []
+        for parameter in self.step.module.parameters():
+            if parameter.is_floating_point():
+                kept.append((parameter, parameter.detach().clone()))
+                signs = torch.randint(0, 2, parameter.shape, generator=generator) * 2 - 1
+                parameter.data.mul_((1 + 2.0**-23 * signs.double()).to(parameter))
+        try:
+            return self.read(reading)
+        finally:
+            for parameter, value in kept:
+                parameter.data.copy_(value)

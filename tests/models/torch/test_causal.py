@@ -1,0 +1,193 @@
+"""Cached models of transformers, and folders of `save_pretrained`: losses against one call, hostile folders refused."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+import rnneval  # noqa: E402
+from rnneval.errors import CheckpointError  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+LETTERS = "abcdefgh \n"
+TEXT = "".join(np.random.default_rng(0).choice(list(LETTERS), 300))
+V = len(LETTERS)
+
+
+def mamba2():
+    return transformers.Mamba2ForCausalLM(
+        transformers.Mamba2Config(
+            vocab_size=V,
+            hidden_size=16,
+            num_heads=4,
+            head_dim=8,
+            num_hidden_layers=2,
+            state_size=8,
+            n_groups=1,
+            chunk_size=8,
+        )
+    )
+
+
+def bamba():
+    """A hybrid: one layer of Mamba 2, and one of attention."""
+    return transformers.BambaForCausalLM(
+        transformers.BambaConfig(
+            vocab_size=V, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
+            intermediate_size=16, attn_layer_indices=[1], mamba_n_heads=4, mamba_d_head=8, mamba_n_groups=1,
+            mamba_d_state=8, mamba_expand=2, mamba_chunk_size=8,
+        )
+    )  # fmt: skip
+
+
+def rwkv():
+    return transformers.RwkvForCausalLM(
+        transformers.RwkvConfig(vocab_size=V, hidden_size=16, num_hidden_layers=2, attention_hidden_size=16)
+    )
+
+
+def lfm2():
+    return transformers.Lfm2ForCausalLM(
+        transformers.Lfm2Config(
+            vocab_size=V, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
+            intermediate_size=16, layer_types=["conv", "full_attention"],
+        )
+    )  # fmt: skip
+
+
+def seeded(make):
+    torch.manual_seed(0)
+    return make().eval()
+
+
+@pytest.mark.parametrize("make", [mamba2, bamba, rwkv, lfm2])
+def test_losses_are_those_of_one_call(make):
+    module = seeded(make)
+    ids = torch.tensor([[LETTERS.index(letter) for letter in TEXT]])
+    with torch.no_grad():
+        logits = module(ids[:, :-1], use_cache=False).logits[0].double()
+    expected = float(torch.nn.functional.cross_entropy(logits, ids[0, 1:]))
+    lm = rnneval.from_transformers(module, rnneval.Vocabulary.from_tokens(list(LETTERS)))
+    run = rnneval.evaluate(lm, string=TEXT, check=False)
+    assert run.scores["cross_entropy"].value == pytest.approx(expected, abs=1e-6)
+    assert lm.mixable == (make is mamba2)
+
+
+def test_an_attention_memory_is_told_of():
+    assert "attention memory of 64 bytes a token" in " ".join(rnneval.from_transformers(seeded(bamba)).assumptions)
+
+
+def test_one_row_is_read_where_two_cannot_be():
+    """One token a call for two rows gives logits of another shape: `hidden` is broadcast over the batch."""
+    lm = rnneval.from_transformers(seeded(rwkv))
+    assert not lm.batched
+    assert "logits of shape (2, 2, 10)" in lm.why_one_row
+
+
+def test_a_model_without_a_state_is_refused():
+    class NoCache(torch.nn.Module):
+        def forward(self, input_ids=None, **kwargs):
+            return transformers.modeling_outputs.CausalLMOutput(logits=torch.ones(*input_ids.shape, V))
+
+    with pytest.raises(CheckpointError, match="carries no state"):
+        rnneval.from_transformers(NoCache())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder as `save_pretrained` writes it, with a tokenizer."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    path = tmp_path_factory.mktemp("mamba2")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    tokenizer.train_from_iterator([TEXT], trainers.BpeTrainer(vocab_size=270, initial_alphabet=alphabet))
+    torch.manual_seed(0)
+    config = transformers.Mamba2Config(
+        vocab_size=272,
+        hidden_size=16,
+        num_heads=4,
+        head_dim=8,
+        num_hidden_layers=2,
+        state_size=8,
+        n_groups=1,
+        chunk_size=8,
+    )
+    transformers.Mamba2ForCausalLM(config).save_pretrained(path)
+    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(path)
+    return path
+
+
+def test_a_folder_is_evaluated_by_the_command(folder, tmp_path):
+    (tmp_path / "text.txt").write_text(TEXT)
+    command = [sys.executable, "-m", "rnneval", "evaluate", folder, "text.txt", "--no-check", "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr.count("[transformers]")) == (0, 0), done.stderr
+    run = json.loads(done.stdout)
+    lm = rnneval.open(folder)
+    module, vocabulary = transformers.AutoModelForCausalLM.from_pretrained(folder), lm.vocabulary
+    ids = torch.tensor([vocabulary.subword.encode(TEXT)[0].tolist()])
+    with torch.no_grad():
+        logits = module(ids[:, :-1], use_cache=False).logits[0].double()
+    expected = float(torch.nn.functional.cross_entropy(logits, ids[0, 1:]))
+    assert run["scores"]["cross_entropy"]["value"] == pytest.approx(expected, abs=1e-6)
+    assert run["checkpoint"]["format"] == "transformers"
+    assert run["checkpoint"]["sha256"] == lm.checkpoint.sha256
+
+
+def changed(**values):
+    def change(path):
+        config = json.loads((path / "config.json").read_text())
+        (path / "config.json").write_text(json.dumps(config | values))
+
+    return change
+
+
+def pickled(path):
+    (path / "model.safetensors").rename(path / "pytorch_model.bin")
+
+
+def cut_off(path):
+    whole = (path / "model.safetensors").read_bytes()
+    (path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+
+
+def linked(path):
+    (path / "model.safetensors").rename(path.parent / "elsewhere.safetensors")
+    (path / "model.safetensors").symlink_to(path.parent / "elsewhere.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (pickled, "pickled weights"),
+        (cut_off, "not a whole file of safetensors"),
+        (linked, "link out of the folder"),
+        (changed(num_hidden_layers=10**9), "1000000000 layers, and"),
+        (changed(vocab_size=10**9), "numbers are needed, and"),
+        (changed(num_hidden_layers=3), "is missing"),
+        (changed(num_hidden_layers=1), "is left over"),
+        (
+            changed(model_type="unheard-of", auto_map={"AutoModelForCausalLM": "evil.Model"}),
+            "transformers cannot make it",
+        ),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_folder_that_does_not_fit_is_refused_in_one_line(folder, tmp_path, change, message):
+    path = tmp_path / "model"
+    shutil.copytree(folder, path)
+    (path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    change(path)
+    with pytest.raises(CheckpointError, match=message) as error:
+        rnneval.open(path)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "ran").exists()

@@ -1,0 +1,180 @@
+"""Models of PyTorch modules: losses against loops of their own, and states wherever a module keeps them."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import rnneval  # noqa: E402
+from rnneval.errors import CheckpointError, VocabularyError  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+LETTERS = "abcdefg\n"
+TEXT = "".join(np.random.default_rng(0).choice(list(LETTERS), 700))
+IDS = torch.tensor([[LETTERS.index(letter) for letter in TEXT]])
+
+
+class Gru(torch.nn.Module):
+    """Two layers, as people write them."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(len(LETTERS), 8)
+        self.gru = torch.nn.GRU(8, 16, num_layers=2, batch_first=True, dropout=0.5)
+        self.out = torch.nn.Linear(16, len(LETTERS))
+
+    def forward(self, ids, state=None):
+        outputs, state = self.gru(self.embedding(ids), state)
+        return self.out(outputs), state
+
+
+class Held(Gru):
+    """The state is an attribute of the module, and no result of a call."""
+
+    def __init__(self):
+        super().__init__()
+        self.state = None
+
+    def forward(self, ids, state=None):
+        logits, self.state = super().forward(ids, self.state)
+        return logits, None
+
+
+class InPlace(Gru):
+    """The state is written into the one that was given."""
+
+    def forward(self, ids, state=None):
+        logits, after = super().forward(ids, state)
+        if state is None:
+            return logits, after
+        state.copy_(after)
+        return logits, state
+
+
+class Forgets(Gru):
+    """The state is returned, and another one is used."""
+
+    def forward(self, ids, state=None):
+        logits, after = super().forward(ids, None)
+        return logits, after
+
+
+class Exchanged(torch.nn.Module):
+    """Each of two layers gets the state of the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(len(LETTERS), 16)
+        self.one, self.two = (torch.nn.GRU(16, 16, batch_first=True) for _ in range(2))
+        self.out = torch.nn.Linear(16, len(LETTERS))
+
+    def forward(self, ids, state=None):
+        one, two = state or (None, None)
+        x, one = self.one(self.embedding(ids), two)
+        x, two = self.two(x, one if state is None else state[0])
+        return self.out(x), (one, two)
+
+
+def model(kind, **options):
+    torch.manual_seed(0)
+    return rnneval.from_torch(kind(), vocabulary=list(LETTERS), **options)
+
+
+def nats(module):
+    """Add up the losses of one call over the whole text, in float64."""
+    with torch.no_grad():
+        logits, _ = module.double().eval()(IDS[:, :-1])
+    return float(torch.nn.functional.cross_entropy(logits[0], IDS[0, 1:], reduction="sum"))
+
+
+@pytest.mark.parametrize("kind", [Gru, Held, InPlace])
+def test_losses_are_those_of_one_call_in_float64(kind):
+    lm = model(kind)
+    run = rnneval.evaluate(lm, string=TEXT, check=False)
+    torch.manual_seed(0)
+    assert run.total_nats / run.tokens.scored == pytest.approx(nats(Gru()) / run.tokens.scored, abs=1e-6)
+    assert run.checkpoint.parameters == sum(each.numel() for each in Gru().parameters())
+
+
+def test_a_module_stays_as_it_was():
+    torch.manual_seed(0)
+    module = Held()
+    module.gru.eval()
+    lm = rnneval.from_torch(module, vocabulary=list(LETTERS))
+    rnneval.evaluate(lm, string=TEXT[:50], check=False)
+    assert (module.training, module.gru.training, module.state) == (True, False, None)
+
+
+@pytest.mark.parametrize(("kind", "rule"), [(Forgets, "ignored-state"), (Exchanged, "crossed-state")])
+def test_a_wrong_state_is_named_with_module_and_line(kind, rule):
+    wiring = rnneval.check(model(kind))
+    found = {finding.rule: finding for finding in wiring.findings}
+    assert wiring.verdict == "fail"
+    assert rule in found
+    assert found[rule].layer in {"gru", "one", "two"}
+
+
+@pytest.mark.parametrize("kind", [Gru, Held])
+def test_a_right_state_passes_and_its_flow_is_shown(kind):
+    wiring = rnneval.check(model(kind))
+    assert wiring.verdict == "pass", wiring
+    assert {layer.name for layer in wiring.layers} == {"gru"}
+    assert {flow.kind for flow in wiring.flow} == {"carried"}
+
+
+def test_a_step_of_ones_own():
+    torch.manual_seed(0)
+    lm = rnneval.from_torch(Gru(), lambda module, ids, state: module(ids, state), vocabulary=list(LETTERS))
+    assert lm.width == len(LETTERS)
+
+
+def test_states_are_traced(tmp_path):
+    path = tmp_path / "states.parquet"
+    run = rnneval.trace(model(Gru), string=TEXT[:120], out=path, check=False)
+    assert set(run.states) == {"state.value"}
+    assert path.is_file()
+
+
+def test_gradients_are_those_of_one_backward_pass():
+    """By parameter: one segment; back through time: the state by hand, one token at a time, in float64."""
+    torch.manual_seed(0)
+    module = Gru()
+    lm = rnneval.from_torch(module, vocabulary=list(LETTERS))
+    found = rnneval.gradients(lm, string=TEXT, truncation=20, segments=1, lags=5, anchors=1, check=False)
+    assert {"gru.weight_hh_l0", "embedding.weight", "out.bias"} <= set(found.variables)
+    assert list(found.through_time) == ["state.value"]
+    course = found.through_time["state.value"]
+    assert course.base == 1
+    assert course.median[1] == 1
+    assert 0 < course.median[5] < course.median[2] < 1
+    assert all(not parameter.requires_grad or parameter.grad is None for parameter in module.parameters())
+
+
+def test_gradients_of_a_linear_state_are_a_power():
+    """For s → ρ·s + e, the gradient of a later loss falls by ρ a token."""
+
+    class Linear(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.out = torch.nn.Embedding(len(LETTERS), 4), torch.nn.Linear(4, len(LETTERS))
+
+        def forward(self, ids, state=None):
+            state, outputs = torch.zeros(len(ids), 4) if state is None else state, []
+            for inputs in self.embedding(ids).unbind(1):
+                state = 0.7 * state + inputs
+                outputs.append(state)
+            return self.out(torch.stack(outputs, 1)), state
+
+    found = rnneval.gradients(model(Linear), string=TEXT, lags=8, anchors=4, segments=2, check=False)
+    course = found.through_time["state.value"]
+    assert course.median[1:] == pytest.approx([0.7**k for k in range(8)], rel=1e-5)
+
+
+def test_what_cannot_be_read_is_one_line():
+    with pytest.raises(CheckpointError, match=r"Linear\.forward takes no state: give step="):
+        rnneval.from_torch(torch.nn.Linear(3, 3))
+    with pytest.raises(CheckpointError, match="GRU failed on ids of shape"):
+        rnneval.from_torch(torch.nn.GRU(3, 3))
+    with pytest.raises(VocabularyError, match="vocabulary"):
+        rnneval.evaluate(rnneval.from_torch(Gru()), string=TEXT)

@@ -1,0 +1,169 @@
+"""The flow matrix of PyTorch models: right ones, and ones whose fault is written down here."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from rnneval.models.torch.module import TorchStep  # noqa: E402
+from rnneval.wiring.torch.flow import flow_of  # noqa: E402
+from rnneval.wiring.torch.fresh import awake  # noqa: E402
+from tests.wiring.torch.tiny import Gated, Stack, V, made  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+def lstm(width):
+    return torch.nn.LSTM(width, width, batch_first=True)
+
+
+def opened(module):
+    step = TorchStep(module.eval())
+    step.find_held(np.ones((2, 3), np.int32))
+    return step
+
+
+def kinds(flow):
+    return {(row.into.layer, row.into.slot): row.kind for row in flow.flow}
+
+
+def test_every_layer_of_a_right_stack_reads_and_writes_its_own_arrays():
+    flow = flow_of(made("LSTM"), V)
+    assert [layer.name for layer in flow.layers] == ["layers.0", "layers.1", "layers.2"]
+    assert all(
+        layer.kind == "LSTM" and layer.slots == (f"state[{k}][0]", f"state[{k}][1]")
+        for k, layer in enumerate(flow.layers)
+    )
+    assert {row.kind for row in flow.flow} == {"carried"}
+    assert all(row.into == row.source and row.calls == (2, 3) for row in flow.flow)
+    assert flow.findings == flow.untested == ()
+    assert flow.arrays_of("layers.1") == ("state[1][0]", "state[1][1]")
+
+
+@pytest.mark.parametrize("name", ["Mamba2", "Zamba2"])
+def test_right_models_with_caches_that_are_objects(name):
+    flow = flow_of(made(name), V)
+    assert {row.kind for row in flow.flow} == {"carried"}
+    assert flow.findings == flow.untested == ()
+    assert {array.reader[-1] for array in flow.arrays} == {array.writer[-1] for array in flow.arrays}
+
+
+def test_states_returned_in_another_order():
+    class Reversed(Stack):
+        def forward(self, ids, states=None):
+            logits, states = super().forward(ids, states)
+            return logits, states[::-1]
+
+    flow = flow_of(opened(Reversed(lstm)), V)
+    assert [(f.rule, f.layer) for f in flow.findings] == [("crossed-state", "layers.0")]
+    assert "layers.0 reads state[0][0], which layers.2 wrote; likewise in layers.2" in flow.findings[0].message
+    assert kinds(flow)["layers.1", "state[1][0]"] == "carried"
+    crossed = next(row for row in flow.flow if row.into.layer == "layers.2")
+    assert (crossed.kind, crossed.source.layer) == ("crossed", "layers.0")
+
+
+def test_parts_of_one_state_exchanged():
+    class Swapped(torch.nn.LSTM):
+        def forward(self, x, state=None):
+            outputs, (h, c) = super().forward(x, state)
+            return outputs, (c, h)
+
+    class Careless(Stack):
+        def forward(self, ids, states=None):
+            logits, states = super().forward(ids, states)
+            return logits, [(c, h) for h, c in states]
+
+    flow = flow_of(opened(Careless(lstm, layers=1)), V)
+    assert {f.rule for f in flow.findings} == {"swapped-slots"}
+    assert "state[0][0] holds what was written as state[0][1]" in flow.findings[0].message
+    # Inside of the module it is another recurrence, whose arrays go in as they came out.
+    assert flow_of(opened(Stack(lambda width: Swapped(width, width, batch_first=True))), V).findings == ()
+
+
+def test_an_array_that_calls_of_several_tokens_ignore_and_one_that_they_leave():
+    class Forgetful(Gated):
+        def forward(self, x, state=None):
+            given = None if state is None else {key: value.clone() for key, value in state.items()}
+            if state is not None and x.shape[1] > 1:
+                state = state | {"sum": torch.zeros_like(state["sum"])}
+            outputs, state = super().forward(x, state)
+            return outputs, state if given is None or x.shape[1] == 1 else state | {"weight": given["weight"]}
+
+    flow = flow_of(opened(Stack(Forgetful, layers=2)), V)
+    messages = {f.rule: f.message for f in flow.findings}
+    assert set(messages) == {"ignored-state", "stale-state"}
+    words = "state[0]['sum']: no module reacts in calls of 3 tokens (layers.0 reads it in calls of 1 token)"
+    assert messages["ignored-state"].startswith(f"{words}; likewise in layers.1.")
+    assert messages["stale-state"].startswith(
+        "layers.0 reads state[0]['weight'], which stays as it is in calls of 3 tokens"
+    )
+    finding = next(f for f in flow.findings if f.rule == "ignored-state")
+    assert finding.file.endswith("test_flow.py")
+    assert finding.line == Forgetful.forward.__code__.co_firstlineno
+    rows = [(row.kind, row.calls) for row in flow.flow if row.into.slot == "sum" and row.into.layer == "layers.1"]
+    assert rows == [("carried", (2,)), ("fresh", (3,))]
+
+
+def test_one_array_that_holds_the_states_of_all_layers():
+    class Packed(torch.nn.Module):
+        def __init__(self, order):
+            super().__init__()
+            self.embedding, self.out = torch.nn.Embedding(V, 12), torch.nn.Linear(12, V)
+            self.layers = torch.nn.ModuleList(torch.nn.GRU(12, 12, batch_first=True) for _ in range(3))
+            self.order = order
+
+        def forward(self, ids, state=None):
+            x, new = self.embedding(ids), []
+            state = x.new_zeros(len(ids), 3, 12) if state is None else state
+            for number, layer in enumerate(self.layers):
+                x, h = layer(x, state[:, number][None].contiguous())
+                new.append(h)
+            return self.out(x), torch.stack([new[k][0] for k in self.order], dim=1)
+
+    flow = flow_of(opened(Packed([0, 1, 2])), V)
+    assert flow.findings == ()
+    flow = flow_of(opened(Packed([0, 2, 1])), V)
+    assert [f.rule for f in flow.findings] == ["crossed-state"]
+    assert "state[:, 1], which layers.2 wrote" in flow.findings[0].message
+
+
+def test_constants_and_arrays_without_effect_are_no_findings():
+    class More(Stack):
+        def forward(self, ids, states=None):
+            given = None if states is None else states["layers"]
+            logits, new = super().forward(ids, given)
+            offset = torch.full((len(ids), 1), 0.5) if states is None else states["offset"]
+            idle = torch.ones(len(ids), 3) if states is None else states["idle"]
+            return logits * offset[:, :, None], {"layers": new, "offset": offset, "idle": idle}
+
+    flow = flow_of(opened(More(lstm, layers=1)), V)
+    assert flow.findings == ()
+    assert flow.untested == ("state['idle'] has no effect and never changes: it was not tested",)
+    assert kinds(flow)["step", "idle"] == "unknown"
+    assert kinds(flow)["More", "offset"] == "initial"
+
+
+def test_a_model_that_draws_numbers_is_not_judged():
+    class Noisy(Stack):
+        def forward(self, ids, states=None):
+            logits, states = super().forward(ids, states)
+            return logits + torch.rand_like(logits), states
+
+    flow = flow_of(opened(Noisy(lstm)), V)
+    assert flow.flow == ()
+    assert "different numbers for the same calls" in flow.untested[0]
+
+
+def test_weights_that_are_zero_are_filled_for_the_while_and_put_back_bit_by_bit():
+    model = Stack(Gated, layers=2).eval()
+    model.embedding = torch.nn.Embedding(V, 24, padding_idx=0)
+    with torch.no_grad():
+        model.out.weight.fill_(-0.0)
+        model.layers[0].out.weight.zero_()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with awake(model):
+        assert model.out.weight.any()
+        assert model.embedding.weight[0].any()
+    assert all(value.numpy().tobytes() == before[name].numpy().tobytes() for name, value in model.state_dict().items())
+    assert {row.kind for row in flow_of(opened(model), V).flow} == {"carried"}
