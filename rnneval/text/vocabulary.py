@@ -116,7 +116,7 @@ class Vocabulary:
         Raises:
             VocabularyError: the text is none of a tokenizer, or `tokenizers` cannot read it.
         """
-        tokenizer = HuggingFace(_parsed(text, source), source)
+        tokenizer = vocabulary_files.huggingface(text, source)
         known = cls.from_tokens(tokenizer.tokens, source, "subword")
         return replace(known, fixed_ids=True, subword=tokenizer)
 

@@ -129,6 +129,14 @@ def _json(text: str, name: str) -> _Content:
     return plain, None, None
 
 
+def huggingface(text: str, name: str) -> HuggingFace:
+    """Return the tokenizer of Hugging Face that is given as the JSON text of a `tokenizer.json`."""
+    plain = _parsed(text, name)
+    if not is_huggingface(plain):
+        raise VocabularyError(f"{name}: is no tokenizer of Hugging Face")
+    return HuggingFace(plain, name)
+
+
 def _parsed(text: str, name: str) -> Any:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
