@@ -219,19 +219,16 @@ def _with_item(held: v.Value, key: object, value: v.Value) -> v.Value:
             items, index = list(held.items), v.index_of(key)
             if isinstance(index, int) and not isinstance(index, bool) and -len(items) <= index < len(items):
                 items[index] = value
-                changed = v.Many(tuple(items), held.open)
-            else:
-                changed = v.Many((*items, value)[: v.MOST_ITEMS], True)
+                return v.Many(tuple(items), held.open)
+            return v.Many((*items, value)[: v.MOST_ITEMS], True)
         case _ if key is None:
-            changed = CHANGED
+            return CHANGED
         case v.DictValue():
             kept = tuple((name, item) for name, item in held.items if name != key)
-            changed = v.DictValue((*kept[-v.MOST_ITEMS :], (key, value)), held.base)
+            return v.DictValue((*kept[-v.MOST_ITEMS :], (key, value)), held.base)
         case v.Incoming() | v.Emitted() | v.Initial():
-            changed = v.DictValue(((key, value),), held)
-        case _:
-            changed = v.join(held, value) if isinstance(held, v.Data) else held
-    return changed
+            return v.DictValue(((key, value),), held)
+    return v.join(held, value) if isinstance(held, v.Data) else held
 
 
 EXPRESSIONS: dict[type[ast.expr], Callable[[Machine, Any], v.Value]] = {
