@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from rnneval.cli.checkpoint import CheckpointOptions
 from rnneval.cli.command import from_function
-from rnneval.cli.output import JSON, OutputOptions, command_line, require, say
-from rnneval.cli.terminal import chatter_held
+from rnneval.cli.output import JSON, OutputOptions, command_line, require
+from rnneval.cli.terminal import chatter_held, say
 from rnneval.option import option
 from rnneval.options import CheckOptions
 

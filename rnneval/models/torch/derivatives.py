@@ -60,8 +60,8 @@ def through_time(
         for path, norms in _backwards(_step_of(lm), ids, _state(lm, place)).items():
             rows.setdefault(path, []).append(norms)
     found, missing = {}, {}
-    for path, norms in rows.items():
-        decay, key = decay_of(np.stack(norms)), ".".join(layer_and_slot(path))
+    for path, of_places in rows.items():
+        decay, key = decay_of(np.stack(of_places)), ".".join(layer_and_slot(path))
         if decay is None:
             missing[key] = "it does not act on the loss, or its gradient is not finite"
         else:

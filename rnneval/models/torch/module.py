@@ -172,8 +172,8 @@ def _differ(before: Any, after: Any) -> bool:
 
 def _equal(a: Any, b: Any) -> bool:
     if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
-        return a.dtype == b.dtype and torch.equal(a, b)
-    return type(a) is type(b) and a == b
+        return a.dtype == b.dtype and bool(torch.equal(a, b))
+    return type(a) is type(b) and bool(a == b)
 
 
 def _put(module: torch.nn.Module, values: Mapping[str, Any]) -> None:

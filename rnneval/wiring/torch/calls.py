@@ -21,7 +21,7 @@ calls wherever this is possible, so that a fault shows in its own test alone.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +106,7 @@ def run_calls(step: CachedStep, *, width: int, newline: int | None = None, seed:
         return CallTests(oracles={}, patterns={}, untested=(f"calls: {error}",), scripts={})
 
 
-def _is_id(value: Any, width: int) -> bool:
+def _is_id(value: Any, width: int) -> TypeGuard[int]:
     return isinstance(value, int) and 0 <= value < width
 
 

@@ -208,8 +208,8 @@ def kept_cases(key: str, text: Ids, other: Ids, keep: str, back: str) -> Iterato
         ids = [*text[:n], *other[:between], *text[n:after]]
         positions = [*range(n), *range(n, n + between), *range(n, after)]
         argument = -between if back == "crop" else None
-        made = (Change(call=2, method=back, argument=argument),)
-        made = (Change(call=1, method=keep), *made) if keep else made
+        kept = (Change(call=1, method=keep),) if keep else ()
+        made = (*kept, Change(call=2, method=back, argument=argument))
         seen = Reading(ids=rows(ids), lengths=(n, between, *more), positions=rows(positions), changes=made)
         taken = f"{_count(between, 'token')} of another text read after the first one and taken back"
         what = f"{_called((n, *more))}, without and with {taken}"

@@ -185,7 +185,7 @@ def _is_cleared(compared: "Mapping[_Run, tuple[Differences, Differences]]", run:
 def _epsilon(module: torch.nn.Module) -> float:
     """Return the distance of neighbouring numbers of the coarsest type of a module; some compute in float32 always."""
     kinds = {parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()}
-    return max([EPSILON, *(torch.finfo(kind).eps for kind in kinds)])
+    return max([EPSILON, *(float(torch.finfo(kind).eps) for kind in kinds)])
 
 
 class _Run(NamedTuple):

@@ -155,6 +155,7 @@ class _Judge:
                 groups.setdefault(key, []).append((array, seen))
         for alike in groups.values():
             array, seen = alike[0]
+            assert seen.fault is not None  # noqa: S101 - others are in no group
             name, *others = dict.fromkeys(self._name(other.reader or other.writer) for other, _ in alike)
             more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
             words = f"{seen.words}; likewise in {', '.join(others[:_NAMED])}{more}" if others else seen.words

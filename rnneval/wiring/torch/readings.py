@@ -58,7 +58,8 @@ class Reading:
         if self.positions is not None:
             return np.array(self.positions)
         mask = np.ones((len(self.ids), self.tokens), np.int64) if self.mask is None else np.array(self.mask)
-        return np.maximum(mask.cumsum(axis=1) - 1, 0)
+        numbers: NDArray[np.int64] = np.maximum(mask.cumsum(axis=1) - 1, 0)
+        return numbers
 
     def calls(self) -> list[tuple[int, int]]:
         """Return the first token of each call and the one after its last."""
