@@ -173,8 +173,8 @@ class Reader:
                     given_rows = torch.tensor(argument) if isinstance(argument, tuple) else argument
                     getattr(cache, method)(*([] if argument is None else [given_rows]))
             given = self._given(reading, first, end, True)
-            output = self.step.module(use_cache=True, **{name: cache}, **given)
-            returned = getattr(output, name, None)
+            output = self.step.module(use_cache=True, **({name: cache} if name else {}), **given)
+            returned = getattr(output, name, None) if name else None
             cache = cache if returned is None else returned
             outputs.append(self._checked(output.logits, given))
         return outputs
@@ -188,7 +188,8 @@ class Reader:
         if reading.numbered and (self.takes("position_ids") or reading.packed):
             given["position_ids"] = numbers
         # Older releases; models of the time of cache_params take positions in a first call for those of a later one.
-        if cached and self.takes("cache_position") and (first or self.step.cache_name != "cache_params"):
+        takes_places = cached and reading.numbered and self.takes("cache_position")
+        if takes_places and (first or self.step.cache_name != "cache_params"):
             given["cache_position"] = numbers[0]
         tensors = {name: torch.as_tensor(array, device=self.step.device) for name, array in given.items()}
         return tensors | (self.documents(reading) if reading.packed else {})
