@@ -40,19 +40,21 @@ class StateFlow:
         return tuple(each.path for each in self.arrays if module in (*(each.reader or ()), *(each.writer or ())))
 
 
-def flow_of(step: TorchStep, width: int, *, seed: int = 0) -> StateFlow:
+def flow_of(step: TorchStep, width: int, *, seed: int = 0, cut_matters: bool = True) -> StateFlow:
     """Return which module reads and which wrote each array of the state, and what is wrong with it.
 
     Args:
         step: The step of a PyTorch model, as `lm.function.step` of one that rnneval opened.
         width: V, the number of logits.
         seed: Seed of the ids and of the numbers that arrays are changed by.
+        cut_matters: Whether the predictions depend on how a text is cut. An array that no module reads is then a fault;
+            else it has no effect that could be missed.
     """
     arrays = array_flows(step, width, seed)
     if arrays is None:
         why = "the model gives different numbers for the same calls, so no reaction can be told"
         return StateFlow(layers=(), flow=(), findings=(), untested=(why,), arrays=())
-    return _Judge(step.module, arrays).result()
+    return _Judge(step.module, arrays, cut_matters=cut_matters).result()
 
 
 class _Seen(NamedTuple):
@@ -68,7 +70,8 @@ class _Seen(NamedTuple):
 class _Judge:
     """Makes layers, rows of the flow matrix and findings of what was seen."""
 
-    def __init__(self, module: torch.nn.Module, arrays: tuple[ArrayFlow, ...]) -> None:
+    def __init__(self, module: torch.nn.Module, arrays: tuple[ArrayFlow, ...], *, cut_matters: bool) -> None:
+        self._cut_matters = cut_matters
         self._module, self._arrays = module, arrays
         self._reading = {name for array in arrays for name in array.reader or ()}
         self._slots = {array.path: _slot(array.path) for array in arrays}
@@ -89,11 +92,7 @@ class _Judge:
             layers=tuple(layers.values()),
             flow=tuple(row for array, seen in judged for row in self._rows(array, seen)),
             findings=tuple(self._findings(judged)),
-            untested=tuple(
-                f"{array.path} has no effect and never changes: it was not tested"
-                for array, seen in judged
-                if seen.kind == "unused"
-            ),
+            untested=tuple(f"{array.path}: no module reads it" for array, seen in judged if seen.kind == "unused"),
             arrays=self._arrays,
         )
 
@@ -117,7 +116,7 @@ class _Judge:
 
     def _unread(self, array: ArrayFlow, silent: tuple[int, ...]) -> _Seen:
         """Return what is to be said of an array to which no module reacts in some calls."""
-        if silent == CALLS == array.unchanged:
+        if silent == CALLS and (array.unchanged == CALLS or not (self._cut_matters or array.late)):
             return _Seen("unused")
         path, layer, calls = array.path, self._name(array.reader or array.writer), _tokens(silent)
         if array.late:

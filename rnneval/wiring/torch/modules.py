@@ -52,7 +52,7 @@ class ModuleEvidence:
 
 def module_evidence(lm: StepLM, step: TorchStep, failed: Collection[str], *, seed: int) -> ModuleEvidence:
     """Look into a model of PyTorch whose behaviour failed some tests, by key."""
-    seen = flow_of(step, lm.width, seed=seed)
+    seen = flow_of(step, lm.width, seed=seed, cut_matters="chunk" in failed)
     oracles: dict[str, Oracle] = {}
     findings, untested, script = list(seen.findings), list(seen.untested), None
     if isinstance(step, CachedStep):
