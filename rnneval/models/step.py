@@ -119,7 +119,7 @@ class _Trial(NamedTuple):
 
 
 class Probed(NamedTuple):
-    """What a few calls of a step function tell."""
+    """Facts that a few calls of a step function show."""
 
     leaves: tuple[StateLeaf, ...] | None
     """The arrays of its state; None where the state is no nest of arrays."""

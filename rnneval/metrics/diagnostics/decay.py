@@ -1,4 +1,4 @@
-"""How the gradient of one token's loss falls off by the number of tokens back."""
+"""Decay of the gradient of one token's loss by the number of tokens back."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -58,7 +58,7 @@ def flow_of(step: TorchStep, width: int, *, seed: int = 0, cut_matters: bool = T
 
 
 class _Seen(NamedTuple):
-    """What is to be said of one array."""
+    """Judgement of one array."""
 
     kind: str
     calls: tuple[int, ...] = CALLS

@@ -1,4 +1,4 @@
-"""What can be seen in a model of PyTorch beside its behaviour: flow, calls of caches, and the module at fault."""
+"""Evidence from inside of a PyTorch model: flow, calls of caches, and the module at fault."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -35,7 +35,7 @@ _FAULTS: Mapping[str, tuple[ModuleType, Severity | None]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ModuleEvidence:
-    """What was seen, as it goes into the record."""
+    """Evidence as it goes into the record."""
 
     layers: tuple[WiredLayer, ...]
     flow: tuple[Flow, ...]

@@ -22,7 +22,7 @@ Rows = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What is done with the cache before a call."""
+    """Operation on the cache before a call."""
 
     call: int
     method: str
@@ -108,7 +108,7 @@ class Reader:
 
     @property
     def swallows(self) -> bool:
-        """Whether the forward takes any keyword."""
+        """True if the forward takes any keyword."""
         parameters = inspect.signature(self.step.module.forward).parameters.values()
         return any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
 

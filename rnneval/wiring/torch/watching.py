@@ -38,7 +38,7 @@ class Birth(NamedTuple):
 
 
 class Watched(NamedTuple):
-    """What was seen in one call."""
+    """Observations of one call."""
 
     events: list[Event]
     logits: bytes
