@@ -7,7 +7,7 @@ from typing import Any
 
 from rnneval.errors import UsageError
 from rnneval.records.run import Warning, WiringSummary  # noqa: A004 - the record's own word
-from rnneval.records.wiring import Finding, Wiring
+from rnneval.records.wiring import Finding, Wiring, breaks_runs
 
 _DECLARATIONS = {
     "chunk-variance": "chunked=true",
@@ -20,8 +20,6 @@ _DECLARATIONS = {
     "shared-state": "mixed=LAYER",
 }
 """The declaration that silences a rule, where an author may mean what it finds."""
-_IN_OTHER_CALLS = frozenset({"cache-operation", "padding-leak", "packing-leak"})
-"""Faults of calls that no run makes: a run reads rows without padding, from states as the model returned them."""
 _SEEN = 1e-4
 """Nats per token by which two cuts of a text differ if the cut matters."""
 _BLIND_TO_ROWS = frozenset({"causal", "chunk", "leaves", "training", "used"})
@@ -74,9 +72,7 @@ def _require_known_width(model: Any, vocab_size: int | None) -> None:
 
 def fails(wiring: Wiring | WiringSummary | None) -> bool:
     """Return whether a model fails the check in calls such as a run makes; then none of its runs is valid."""
-    if wiring is None or wiring.verdict != "fail":
-        return False
-    return not {finding.rule for finding in wiring.findings if finding.severity == "error"} <= _IN_OTHER_CALLS
+    return wiring is not None and wiring.verdict == "fail" and breaks_runs(wiring.findings)
 
 
 def depends_on_cut(wiring: Wiring | WiringSummary | None) -> bool:

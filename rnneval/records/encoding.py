@@ -19,7 +19,7 @@ from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
 from rnneval.records.paths import open_regular, reason_of
 from rnneval.records.run import Run
-from rnneval.records.wiring import Wiring
+from rnneval.records.wiring import Wiring, breaks_runs
 
 T = TypeVar("T")
 Record = Run | Wiring | Gate | Opened | Gradients
@@ -193,7 +193,7 @@ def _contradictions(run: Run) -> Iterator[str]:
         yield from _of_loss(run, run.total_nats)
     if run.valid and tokens.scored and run.total_nats is None:
         yield "it is marked valid and has no total_nats"
-    if run.valid and run.wiring is not None and run.wiring.verdict == "fail":
+    if run.valid and run.wiring is not None and run.wiring.verdict == "fail" and breaks_runs(run.wiring.findings):
         yield "it is marked valid and its model fails the wiring check"
 
 

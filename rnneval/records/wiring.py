@@ -1,5 +1,6 @@
 """The wiring record: is each layer's state given back to the same layer? Schema `rnneval.wiring/1`."""
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import msgspec
@@ -21,6 +22,16 @@ class Finding(Value, frozen=True, kw_only=True):
     line: Count | None = None
     message: str
     help: str
+
+
+_IN_OTHER_CALLS = frozenset({"cache-operation", "call-variance", "packing-leak", "padding-leak"})
+"""Rules of faults in calls that no run makes: it reads rows without padding, from states as the model returned them."""
+
+
+def breaks_runs(findings: Iterable[Finding]) -> bool:
+    """Return whether the findings of a model that fails concern the calls that a run makes: no score is valid then."""
+    errors = {finding.rule for finding in findings if finding.severity == "error"}
+    return not errors or not errors <= _IN_OTHER_CALLS
 
 
 class WiredLayer(Value, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from rnneval.wiring.facts import Declarations, Spot, parse_declarations, require
 from rnneval.wiring.faults import (
     always_random,
     batch_leak,
+    call_variance,
     chunk_variance,
     future_leak,
     leftover_state,
@@ -109,12 +110,9 @@ def _with_inside(found: Sequence[Finding], inside: "ModuleEvidence", declared: D
         from rnneval.wiring.torch.modules import located
 
         found = [located(finding, inside.divergence) for finding in found]
-    known = {finding.rule for finding in found}
-    more = [finding for finding in inside.findings if finding.rule != chunk_variance.NAME or finding.rule not in known]
+    more = [*inside.findings]
     if declared.depends_on_cuts:
-        more = [
-            structs.replace(each, severity="warning") if each.rule == chunk_variance.NAME else each for each in more
-        ]
+        more = [structs.replace(each, severity="warning") if each.rule == call_variance.NAME else each for each in more]
     # What is wrong with an array explains what is wrong with the predictions.
     return [*more, *found]
 

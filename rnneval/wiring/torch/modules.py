@@ -12,16 +12,16 @@ from rnneval.models.torch.module import TorchStep
 from rnneval.records.wiring import Finding, Flow, Oracle, WiredLayer
 from rnneval.wiring.evidence import Detection, Severity
 from rnneval.wiring.facts import Spot
-from rnneval.wiring.faults import cache_operation, chunk_variance, packing_leak, padding_leak
+from rnneval.wiring.faults import cache_operation, call_variance, chunk_variance, packing_leak, padding_leak
 from rnneval.wiring.judging import finding_of
 from rnneval.wiring.torch.calls import CallTests, run_calls
 from rnneval.wiring.torch.diverging import Divergence, module_of_calls
 from rnneval.wiring.torch.flow import flow_of
 
 _FAULTS: Mapping[str, tuple[ModuleType, Severity | None]] = {
-    "train": (chunk_variance, None),
-    "shapes": (chunk_variance, None),
-    "special": (chunk_variance, None),
+    "train": (call_variance, None),
+    "shapes": (call_variance, None),
+    "special": (call_variance, None),
     "padding": (padding_leak, None),
     "right_padding": (padding_leak, "warning"),  # no model of transformers passes it
     "packed": (packing_leak, "warning"),
@@ -62,10 +62,7 @@ def module_evidence(lm: StepLM, step: TorchStep, failed: Collection[str], *, see
         untested += tested.untested
         findings += _of_calls(tested)
         script = next(iter(tested.scripts.values()), None)
-    parted = "chunk" in failed or any(finding.rule == chunk_variance.NAME for finding in findings)
-    divergence = module_of_calls(step, lm.width, seed=seed) if parted else None
-    if divergence is not None:
-        findings = [located(finding, divergence) for finding in findings]
+    divergence = module_of_calls(step, lm.width, seed=seed) if "chunk" in failed else None
     return ModuleEvidence(
         layers=seen.layers,
         flow=seen.flow,
@@ -83,9 +80,8 @@ def _of_calls(tested: CallTests) -> Iterator[Finding]:
     for key, oracle in tested.oracles.items():
         if oracle.verdict == "fail":
             fault, severity = _FAULTS[key]
-            pattern = f"{', '.join(tested.patterns[key])}: " if tested.patterns.get(key) else ""
-            said = f"{pattern}{oracle.detail}"
-            finding = finding_of(fault, Detection(seen=f"{said[0].upper()}{said[1:]}", severity=severity))
+            said = f"{oracle.detail[0].upper()}{oracle.detail[1:]}"
+            finding = finding_of(fault, Detection(seen=said, severity=severity))
             parted = tested.divergences.get(key)
             yield finding if parted is None else _with_module(finding, parted)
 
