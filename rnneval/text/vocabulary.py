@@ -180,11 +180,11 @@ class Vocabulary:
         """Return what records say of it."""
         return run.VocabularyRecord(size=self.size, sha256=self.sha256, source=self.source)
 
-    def fit(self, width: int) -> "Vocabulary":
+    def fit(self, width: int, *, spare: bool = False) -> "Vocabulary":
         """Return the vocabulary for a model with `width` outputs.
 
-        It is this vocabulary if its ids fill the outputs exactly; a subword vocabulary may leave outputs at the end
-        free, since their number is often rounded up. If one output is left over and the ids may move, it
+        It is this vocabulary if its ids fill the outputs exactly, or with `spare` if they leave outputs at the end, whose
+        number is often rounded up. If one output is left over and the ids may move, it
         is this vocabulary with ids from 1 (said so in `source`), as in the TensorFlow tutorial, whose `ids_from_chars`
         has [UNK] at 0. The ids may move where only an order was given, and the first token is no special one.
 
@@ -195,7 +195,7 @@ class Vocabulary:
         1
         """
         ends = self.first_id + self.size
-        if ends == width or (self.subword is not None and ends < width):
+        if ends == width or (spare and ends < width):
             return self
         if ends + 1 == width and not self.fixed_ids and self.size > 0 and not _SPECIAL.fullmatch(self.tokens[0]):
             assumed = f"{self.source}; ids from 1, as the model has one output more: id 0 is taken for [UNK] or padding"

@@ -240,7 +240,9 @@ def language_model(
         width = width or int(step(ids, None)[0].shape[-1])
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
         raise CheckpointError(f"{name} failed on ids of shape {ids.shape}: {type(error).__name__}: {error}") from error
-    made = _model(step, width, vocabulary, name)
+    made = _model(step, width, name)
+    if vocabulary is not None:
+        made = replace(made, vocabulary=vocabulary.fit(width, spare=form == "transformers"))
     parameters = [*step.module.parameters()]
     dtype = str(parameters[0].dtype).removeprefix("torch.") if parameters else made.checkpoint.dtype
     count = sum(parameter.numel() for parameter in parameters)
@@ -249,13 +251,13 @@ def language_model(
     )
 
 
-def _model(step: TorchStep, width: int, vocabulary: Vocabulary | None, name: str) -> StepLM:
+def _model(step: TorchStep, width: int, name: str) -> StepLM:
     """Return a model that reads several rows in one call, or one row if it cannot."""
     try:
-        return from_step(step, vocab_size=width, vocabulary=vocabulary, name=name)
+        return from_step(step, vocab_size=width, name=name)
     except CheckpointError as error:
         try:
-            made = from_step(step, vocab_size=width, vocabulary=vocabulary, name=name, batched=False)
+            made = from_step(step, vocab_size=width, name=name, batched=False)
         except CheckpointError:
             raise error from None
         return replace(made, why_one_row=str(error))
