@@ -183,10 +183,10 @@ class Vocabulary:
     def fit(self, width: int, *, spare: bool = False) -> "Vocabulary":
         """Return the vocabulary for a model with `width` outputs.
 
-        It is this vocabulary if its ids fill the outputs exactly, or with `spare` if they leave outputs at the end, whose
-        number is often rounded up. If one output is left over and the ids may move, it
-        is this vocabulary with ids from 1 (said so in `source`), as in the TensorFlow tutorial, whose `ids_from_chars`
-        has [UNK] at 0. The ids may move where only an order was given, and the first token is no special one.
+        It is this vocabulary if its ids fill the outputs exactly, or with `spare` leave some at the end, whose number
+        is often rounded up. If one output is left over and the ids may move, it is this vocabulary with ids from 1
+        (said so in `source`), as in the TensorFlow tutorial, whose `ids_from_chars` has [UNK] at 0. The ids may move
+        where only an order was given, and the first token is no special one.
 
         Raises:
             VocabularyError: the sizes do not agree; the message says the likely cause.
