@@ -260,7 +260,7 @@ def test_a_memory_that_grows_is_kept_whole_in_one_row():
     logits, _ = attention(np.array([[ord(letter) - ord("a") for letter in text]]), None)
     ids = np.array([ord(letter) - ord("a") for letter in text])
     scores = logits[0, :-1] - np.log(np.exp(logits[0, :-1]).sum(axis=-1, keepdims=True))
-    assert run.total_nats == pytest.approx(-scores[np.arange(len(ids) - 1), ids[1:]].sum(), rel=1e-12)
+    assert run.total_nats == pytest.approx(-scores[np.arange(len(ids) - 1), ids[1:]].sum(), rel=1e-8)
     assert run.valid
 
 
@@ -404,7 +404,7 @@ def test_states_after_every_token_are_those_of_calls_of_one_token():
     assert np.abs(read(plain, ids, segment=11)[0] - nats).max() < 1e-12
     unseen = read(plain, ids, segment=11, sees="gates")[2][0].seen[0]
     assert list(unseen.layout.missing) == ["any gate", "any state"]
-    assert "every_token=True" in unseen.layout.missing["any state"]
+    assert "--segment 1" in unseen.layout.missing["any state"]
     assert read(plain, ids, segment=11)[2][0].seen == ()
 
 
