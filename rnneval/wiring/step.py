@@ -96,8 +96,11 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
 
 def _inside(lm: StepLM, oracles: Mapping[str, Oracle], failed: Mapping[str, str], seed: int) -> "ModuleEvidence | None":
     """Return what is seen inside of a model of PyTorch; None for another one, and where equal calls differ."""
-    module = sys.modules.get("rnneval.models.torch.module")
-    if module is None or not isinstance(lm.function.step, module.TorchStep) or oracles["repeat"].verdict != "pass":
+    if "torch" not in sys.modules or oracles["repeat"].verdict != "pass":
+        return None
+    from rnneval.models.torch.module import TorchStep
+
+    if not isinstance(lm.function.step, TorchStep):
         return None
     from rnneval.wiring.torch.modules import module_evidence
 

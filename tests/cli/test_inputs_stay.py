@@ -1,7 +1,6 @@
 """No output replaces an input, and what is no regular file is refused in one line."""
 
 import os
-import shlex
 import socket
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from rnneval.cli.main import run
 from rnneval.errors import RecordError, UsageError
 from rnneval.records import write
 from rnneval.records.paths import named, named_checkpoint, open_regular, read_regular, require_apart
-from rnneval.text import Vocabulary, documents, final_text
+from rnneval.text import documents, final_text
 from tests.gates.synthetic import ar_losses, make_run
 
 
@@ -216,22 +215,3 @@ def test_a_file_exchanged_for_a_pipe_while_it_is_opened(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "open", lambda _, flags: real(tmp_path / "pipe", flags))
     with pytest.raises(OSError, match="named pipe"):
         open_regular(tmp_path / "a")
-
-
-@pytest.mark.parametrize(
-    "name", ["$(touch ran).pkl", "`touch ran`.pkl", "a' ; touch ran ; '.pkl", 'a" ; touch ran; ".pkl']
-)
-def test_a_suggested_command_runs_nothing_that_a_name_says(name, tmp_path, monkeypatch):
-    """The advice is given to a real shell: it converts the vocabulary, and the name's own command does not run."""
-    import pickle
-
-    from rnneval.errors import VocabularyError
-
-    monkeypatch.chdir(tmp_path)
-    Path(name).write_bytes(pickle.dumps({"a": 0, "b": 1}))
-    with pytest.raises(VocabularyError) as refused:
-        Vocabulary.from_file(name)
-    command = str(refused.value).partition("into JSON: python")[2]
-    subprocess.run(["/bin/sh", "-c", shlex.quote(sys.executable) + command], check=True)
-    assert not Path("ran").exists()
-    assert Vocabulary.from_file(Path(name).with_suffix(".json")).tokens == ("a", "b")

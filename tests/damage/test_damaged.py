@@ -141,7 +141,7 @@ def test_numbers_and_tables_that_rnneval_never_writes_are_refused(tmp_path):
     with pytest.raises(RecordError, match="a number in it is not finite"):
         read_table(tmp_path / "t.parquet")
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "theirs.parquet")
-    with pytest.raises(RecordError, match="none that rnneval wrote"):
+    with pytest.raises(RecordError, match="a Parquet table that rnneval did not write"):
         read_table(tmp_path / "theirs.parquet")
     (tmp_path / "empty").mkdir()
     with pytest.raises(RecordError, match=r"not a Parquet table, and no history"):

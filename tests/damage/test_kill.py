@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from rnneval.records import Gate, read, read_table, write
+from rnneval.records import read, read_table
 
 MOMENTS = 12
 WRITERS = {
@@ -111,16 +111,6 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(name, tmp_path):
     if name == "losses":
         pa.set_cpu_count(1)
     whole_after_every_kill(MOMENTS // 4, name, tmp_path / "out")
-
-
-def test_what_the_killed_left_is_gone_after_the_next_write(tmp_path):
-    target = tmp_path / "out"
-    for _ in killed_at(2, "losses", target):
-        pass
-    for left in tmp_path.glob(".out.*"):
-        os.utime(left, (0, 0))
-    write(Gate(verdict="pass", reason="", comparisons=(), warnings=()), target)
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_two_processes_that_write_one_record_do_not_mix(tmp_path):

@@ -86,11 +86,11 @@ def _derivatives_of(lm: LanguageModel) -> ModuleType:
         from rnneval.models.keras import derivatives
 
         return derivatives
-    modules = sys.modules.get("rnneval.models.torch.module")
-    if modules is not None and isinstance(lm, StepLM) and isinstance(lm.function.step, modules.TorchStep):
+    if "torch" in sys.modules and isinstance(lm, StepLM):
         from rnneval.models.torch import derivatives as of_torch
 
-        return of_torch
+        if isinstance(lm.function.step, of_torch.TorchStep):
+            return of_torch
     raise UsageError(
         f"gradients are followed by Keras and by PyTorch, and the backend of this model is {lm.backend}: open a saved "
         "model with backend='keras', or give a module to rnneval.from_torch; a step function has none to show"

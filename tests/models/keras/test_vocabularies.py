@@ -62,7 +62,7 @@ def test_the_ids_of_a_lookup_layer_are_not_moved_to_fit(model):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (set(TOKENS), r"is a set, which has no order: give a list .* sorted\(set\(text\)\)"),
+        (set(TOKENS), r"is of type set: give a list of tokens in the order .* sorted\(set\(text\)\)"),
         (5, "is of type int: give a list"),
         (keras.layers.Dense(2), "is of type Dense: give a list"),
         (["a", "a"], "the token 'a' has the ids 0 and 1"),

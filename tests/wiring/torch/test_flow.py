@@ -139,7 +139,7 @@ def test_constants_and_arrays_without_effect_are_no_findings():
 
     flow = flow_of(opened(More(lstm, layers=1)), V)
     assert flow.findings == ()
-    assert flow.untested == ("state['idle'] has no effect and never changes: it was not tested",)
+    assert flow.untested == ("state['idle']: no module reads it",)
     assert kinds(flow)["step", "idle"] == "unknown"
     assert kinds(flow)["More", "offset"] == "initial"
 
