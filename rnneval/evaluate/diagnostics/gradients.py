@@ -88,8 +88,9 @@ def _derivatives_of(lm: LanguageModel) -> ModuleType:
         return derivatives
     if "torch" in sys.modules and isinstance(lm, StepLM):
         from rnneval.models.torch import derivatives as of_torch
+        from rnneval.models.torch.module import TorchStep
 
-        if isinstance(lm.function.step, of_torch.TorchStep):
+        if isinstance(lm.function.step, TorchStep):
             return of_torch
     raise UsageError(
         f"gradients are followed by Keras and by PyTorch, and the backend of this model is {lm.backend}: open a saved "
