@@ -1,6 +1,6 @@
 """The question's stack and the answer's, trained alike on tinyshakespeare: what the usual numbers say, and what is so.
 
-    RNNEVAL_DATA=/work/shared/data nice python benchmarks/origin.py
+    RNNEVAL_DATA=FOLDER nice python benchmarks/origin.py
 
 Writes benchmarks/origin.json and docs/_static/origin.svg, which docs/origin.md shows. Two GRU layers of 256 units,
 Adam at 0.002, segments of 100 tokens, the state begun anew for each as in the tutorial; the first 90 % of the text.
