@@ -144,7 +144,8 @@ class HeldOut:
         """
         how = Streaming.of(self.options, self.options.progress)
         # A step function shows its states at the end of a call only.
-        stateful = StateOptions(segment=1 if self.lm.backend == "step" else None)
+        by_token = self.lm.backend == "step" and watch.sees != "losses"
+        stateful = StateOptions(segment=1 if by_token else None)
         measured = measure(self.lm, self.text, *_settings_for(self.wiring, stateful, how), watch=watch)
         states = watch.finish() if isinstance(watch, StateWatch) else None
         read_as, command = TextOptions.of(self.options), self.options.command
