@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rnneval.checkpoints.places import Artefact, failure
+from rnneval.checkpoints.places import Artefact
 from rnneval.checkpoints.rules import refused
 from rnneval.errors import CheckpointError
-from rnneval.records.paths import open_regular
+from rnneval.records.paths import read_regular, reason_of
 
 _INDEX = "model.safetensors.index.json"
 _MOST_BYTES = {"config.json": 1 << 20, _INDEX: 1 << 26}
@@ -55,16 +55,10 @@ def _parts(path: Path, index: Path) -> tuple[Path, ...]:
 
 def _json(path: Path) -> dict[str, Any]:
     """Read a JSON object of limited size."""
-    most = _MOST_BYTES[path.name]
     try:
-        with open_regular(path) as file:
-            raw = file.read(most + 1)
+        plain = json.loads(read_regular(path, _MOST_BYTES[path.name]))
     except OSError as error:
-        raise failure(path, error, "file") from error
-    if len(raw) > most:
-        raise CheckpointError(f"{path}: more than {most:,} bytes, the most that is read")
-    try:
-        plain = json.loads(raw)
+        raise CheckpointError(f"{path}: cannot be read: {reason_of(error)}") from error
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not whole JSON ({error})") from error
     if not isinstance(plain, dict):

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from rnneval.checkpoints import Artefact, examined
+from rnneval.checkpoints.checked import require_sha256
 from rnneval.checkpoints.places import FULL_MODELS, hash_of
 from rnneval.checkpoints.pretrained import pretrained
 from rnneval.errors import CheckpointError, UsageError
@@ -51,10 +52,8 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
         VocabularyError: the vocabulary given is not a one-to-one map, or does not fit the model.
         UsageError: a builder is needed, or TensorFlow is and is not installed.
     """
-    if _builder_reads(options):
-        return _made_by_builder(Path(path), options)
-    if (folder := pretrained(Path(path))) is not None:
-        return _of_folder(folder, options)
+    if (made := _step_model(Path(path), options)) is not None:
+        return made
     with _admitted(path, options) as artefact:
         why: UsageError | None = None
         if options.backend in {"auto", "numpy"}:
@@ -76,22 +75,27 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
 
 def model_of(path: str | os.PathLike[str], options: OpenOptions) -> Any:
     """Return a model as its author made it, whether or not it can be evaluated: its wiring can be judged."""
-    if _builder_reads(options):
-        return _made_by_builder(Path(path), options)
-    if (folder := pretrained(Path(path))) is not None:
-        return _of_folder(folder, options)
+    if (made := _step_model(Path(path), options)) is not None:
+        return made
     with _admitted(path, options) as artefact:
         from rnneval.models.keras.opening import load_model
 
         return load_model(artefact, **vars(options))
 
 
+def _step_model(path: Path, options: OpenOptions) -> StepLM | None:
+    """Return the model of a checkpoint that the builder itself reads, or of a folder of transformers; else None."""
+    if _builder_reads(options):
+        return _made_by_builder(path, options)
+    folder = pretrained(path)
+    return None if folder is None else _of_folder(folder, options)
+
+
 def _of_folder(folder: Artefact, options: OpenOptions) -> StepLM:
     """Return the model of a folder that transformers wrote."""
     if options.builder is not None:
         raise UsageError(f"{folder.path}: a folder of transformers, which is read by its own classes: no --builder")
-    if options.expect_sha256 is not None and options.expect_sha256.lower() != folder.sha256:
-        raise CheckpointError(f"{folder.path}: its SHA-256 is {folder.sha256}, and {options.expect_sha256} is expected")
+    require_sha256(folder, options.expect_sha256)
     missing = [name for name in ("torch", "transformers", "safetensors") if find_spec(name) is None]
     if missing:
         raise UsageError(f"{folder.path}: needs {missing[0]}, which is not installed: pip install 'rnneval[torch]'")
@@ -128,7 +132,7 @@ def _builder_reads(options: OpenOptions) -> bool:
     return reads_checkpoint(options.builder)
 
 
-def _made_by_builder(path: Path, options: OpenOptions) -> Any:
+def _made_by_builder(path: Path, options: OpenOptions) -> StepLM:
     """Return the model that the user's own code makes of a file that rnneval does not read."""
     from rnneval.checkpoints.usercode import builder_of
 

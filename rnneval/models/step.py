@@ -92,6 +92,27 @@ class StepFunction:
             )
         return logits, returned[1]
 
+    def scored(
+        self,
+        ids: NDArray[np.int32],
+        targets: NDArray[np.int32],
+        state: Any,
+        observe: Callable[[Any], None],
+        *,
+        by_token: bool,
+    ) -> tuple[Predicted, Any]:
+        """Read ids in one call, or token by token, and score the targets; `observe` is given the state of each call.
+
+        Returns the scores, and the state after the last token.
+        """
+        pieces, predicted = np.arange(1, ids.shape[1] if by_token else 1), []
+        for some, wanted in zip(np.split(ids, pieces, axis=1), np.split(targets, pieces, axis=1), strict=True):
+            logits, state = self(some, state)
+            predicted.append(score_logits(logits, wanted))
+            observe(state)
+        columns = (np.concatenate(column, axis=1) for column in zip(*predicted, strict=True))
+        return Predicted(*columns), state
+
     def random_ids(self, rows: int, tokens: int) -> NDArray[np.int32]:
         """Return ids to try the function on, `(rows, tokens)`; id 0, which may mean padding, is left out."""
         low = 1 if self.width > 2 else 0
@@ -526,15 +547,15 @@ class _StepScorer:
         self, ids: NDArray[np.int32], targets: NDArray[np.int32], vectors: Vectors
     ) -> tuple[Predicted, NDArray[Any]]:
         """Read rows in one call, or token by token; also return the state after each call, `(rows, calls, …)`."""
-        by_token = self._layout is not None and bool(self._layout.states)
-        pieces = np.arange(1, ids.shape[1] if by_token else 1)
-        state, predicted, after = self._packing.unpack(vectors), [], []
-        for some, wanted in zip(np.split(ids, pieces, axis=1), np.split(targets, pieces, axis=1), strict=True):
-            logits, state = self._function(some, state)
-            predicted.append(score_logits(logits, wanted))
-            after.append(self._packing.pack(state, len(ids)))
-        columns = (np.concatenate(column, axis=1) for column in zip(*predicted, strict=True))
-        return Predicted(*columns), np.stack(after, axis=1)
+        after: list[Vectors] = []
+        predicted, _ = self._function.scored(
+            ids,
+            targets,
+            self._packing.unpack(vectors),
+            lambda state: after.append(self._packing.pack(state, len(ids))),
+            by_token=self._layout is not None and bool(self._layout.states),
+        )
+        return predicted, np.stack(after, axis=1)
 
 
 class _WholeStateScorer:
@@ -554,27 +575,27 @@ class _WholeStateScorer:
         if len(ids) != 1:
             raise CheckpointError(f"{self._lm.name}: {len(ids)} rows, but its state is no array: give --streams 1")
         state = self._state if states.any() else self._lm.initial_state(1)
-        if self._layout is None or not self._layout.states:
-            logits, self._state = self._lm.function(ids, state)
-            seen = () if self._layout is None else (SeenRows(1, self._layout, {}, {}),)
-            return Stepped(score_logits(logits, targets), np.ones_like(states), seen)
-        predicted, vectors = [], [self._vectors(state)]
-        for at in range(ids.shape[1]):
-            logits, state = self._lm.function(ids[:, at : at + 1], state)
-            predicted.append(score_logits(logits, targets[:, at : at + 1]))
-            vectors.append(self._vectors(state))
-        self._state = state
-        trajectories = {
-            key: Trajectory(np.stack([each[key] for each in vectors[1:]], axis=1), vectors[0][key])
-            for key in self._layout.states
-        }
-        columns = (np.concatenate(column, axis=1) for column in zip(*predicted, strict=True))
-        return Stepped(Predicted(*columns), np.ones_like(states), (SeenRows(1, self._layout, trajectories, {}),))
+        before, after = self._vectors(state), []
+        predicted, self._state = self._lm.function.scored(
+            ids,
+            targets,
+            state,
+            lambda each: after.append(self._vectors(each)),
+            by_token=self._layout is not None and bool(self._layout.states),
+        )
+        seen: tuple[SeenRows, ...] = ()
+        if self._layout is not None:
+            trajectories = {
+                key: Trajectory(np.stack([each[key] for each in after], axis=1), before[key])
+                for key in self._layout.states
+            }
+            seen = (SeenRows(1, self._layout, trajectories, {}),)
+        return Stepped(predicted, np.ones_like(states), seen)
 
     def _vectors(self, state: Any) -> dict[str, NDArray[Any]]:
         """Return the states that are observed, `(1, units)`; zeros before the first token."""
         observed = self._layout.states if self._layout else {}
-        if state is None:
+        if state is None or not observed:
             return {key: np.zeros((1, known.units), np.float32) for key, known in observed.items()}
         arrays = {".".join(layer_and_slot(path)): (path, leaf) for path, leaf in leaves_of(state).items()}
         return {key: np.array(as_array(*reversed(arrays[key]))).reshape(1, -1) for key in observed}

@@ -118,7 +118,7 @@ class Vocabulary:
         """
         tokenizer = vocabulary_files.huggingface(text, source)
         known = cls.from_tokens(tokenizer.tokens, source, "subword")
-        return replace(known, fixed_ids=True, subword=tokenizer)
+        return replace(known, subword=tokenizer)
 
     @classmethod
     def from_text(cls, paths: Paths, options: TextOptions | None = None) -> "Vocabulary":

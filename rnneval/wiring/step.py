@@ -1,7 +1,6 @@
 """Wiring check of a step function: by its behaviour, and if it is a model of PyTorch, by its modules, too."""
 
 import inspect
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from rnneval.models.state import StateLeaf, as_array, filled, leaves_of, made_like
 from rnneval.models.step import StepLM, nearly_equal
+from rnneval.models.torch import step_of
 from rnneval.records.wiring import Finding, Oracle, Wiring
 from rnneval.wiring.behaviour import LONG, Ids, Outputs, Pieces, Subject, run_behaviour, special_ids
 from rnneval.wiring.difference import EPSILON, HALF_TYPES
@@ -96,15 +96,12 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
 
 def _inside(lm: StepLM, oracles: Mapping[str, Oracle], failed: Mapping[str, str], seed: int) -> "ModuleEvidence | None":
     """Return what is seen inside of a model of PyTorch; None for another one, and where equal calls differ."""
-    if "torch" not in sys.modules or oracles["repeat"].verdict != "pass":
-        return None
-    from rnneval.models.torch.module import TorchStep
-
-    if not isinstance(lm.function.step, TorchStep):
+    step = step_of(lm)
+    if step is None or oracles["repeat"].verdict != "pass":
         return None
     from rnneval.wiring.torch.modules import module_evidence
 
-    return module_evidence(lm, lm.function.step, failed, seed=seed)
+    return module_evidence(lm, step, failed, seed=seed)
 
 
 def _with_inside(found: Sequence[Finding], inside: "ModuleEvidence", declared: Declarations) -> list[Finding]:

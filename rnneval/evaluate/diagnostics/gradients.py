@@ -1,6 +1,5 @@
 """`rnneval.gradients`: gradients on held-out text, by variable and back through time."""
 
-import sys
 from datetime import UTC, datetime
 from types import ModuleType
 
@@ -15,7 +14,7 @@ from rnneval.evaluate.plan import SEGMENT
 from rnneval.evaluate.run import held_out
 from rnneval.metrics.diagnostics import findings
 from rnneval.models.protocol import LanguageModel
-from rnneval.models.step import StepLM
+from rnneval.models.torch import step_of
 from rnneval.options import GradientOptions, by_keyword
 from rnneval.records.gradients import Gradients
 from rnneval.records.run import Warning  # noqa: A004 - the record's own word
@@ -86,12 +85,10 @@ def _derivatives_of(lm: LanguageModel) -> ModuleType:
         from rnneval.models.keras import derivatives
 
         return derivatives
-    if "torch" in sys.modules and isinstance(lm, StepLM):
+    if step_of(lm) is not None:
         from rnneval.models.torch import derivatives as of_torch
-        from rnneval.models.torch.module import TorchStep
 
-        if isinstance(lm.function.step, TorchStep):
-            return of_torch
+        return of_torch
     raise UsageError(
         f"gradients are followed by Keras and by PyTorch, and the backend of this model is {lm.backend}: open a saved "
         "model with backend='keras', or give a module to rnneval.from_torch; a step function has none to show"

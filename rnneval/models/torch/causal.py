@@ -64,22 +64,7 @@ class CachedStep(TorchStep):
         finally:
             logging.set_verbosity(was)
 
-    def call(self, ids: NDArray[np.int32], state: Any, **given: Any) -> tuple[Any, Any]:
-        """Read ids as a call does, with further arguments for the model, which go before those that are made here."""
-        tokens = torch.as_tensor(np.asarray(ids), dtype=torch.long, device=self.device)
-        with self.evaluating():
-            return self.holding(state, lambda own: self._read(tokens, own, **given))
-
-    def whole(self, ids: NDArray[np.int32], **given: Any) -> torch.Tensor:
-        """Return the logits of one call without a cache, as in training."""
-        tokens = torch.as_tensor(np.asarray(ids), dtype=torch.long, device=self.device)
-        with self.evaluating():
-            logits, _ = self.holding(
-                None, lambda _: (self.module(input_ids=tokens, use_cache=False, **given).logits, None)
-            )
-        return logits
-
-    def _read(self, ids: torch.Tensor, state: CachedState | None, **given: Any) -> tuple[torch.Tensor, CachedState]:
+    def _read(self, ids: torch.Tensor, state: CachedState | None) -> tuple[torch.Tensor, CachedState]:
         """Call the model with a cache that it may change."""
         rows, time = ids.shape
         start = 0 if state is None else state.position
@@ -91,11 +76,11 @@ class CachedStep(TorchStep):
         made = {name: value for name, value in made.items() if name in self.accepts}
         if self.cache_name:
             made[self.cache_name] = cache
-        returned = self.module(input_ids=ids, use_cache=True, **made | given)
+        returned = self.module(input_ids=ids, use_cache=True, **made)
         after = next((returned[name] for name in _CACHES if returned.get(name) is not None), cache)
         if after is None and self.cache_name:
             self._makes_no_cache = True
-            return self._read(ids, state, **given)
+            return self._read(ids, state)
         return returned.logits, CachedState(cache=after, position=start + time)
 
     def first_cache(self, rows: int) -> Any:

@@ -13,6 +13,7 @@ from rnneval.metrics.diagnostics.decay import decay_of
 from rnneval.models.protocol import Ids, Place
 from rnneval.models.state import filled, leaves_of
 from rnneval.models.step import StepLM, layer_and_slot
+from rnneval.models.torch import step_of
 from rnneval.models.torch.module import TorchStep
 from rnneval.records.gradients import ThroughTime, VariableGradient
 
@@ -95,8 +96,8 @@ def _backwards(step: TorchStep, ids: np.ndarray, state: object) -> dict[str, np.
 
 
 def _step_of(lm: StepLM) -> TorchStep:
-    step = lm.function.step
-    assert isinstance(step, TorchStep)  # noqa: S101 - the caller has looked
+    step = step_of(lm)
+    assert step is not None  # noqa: S101 - the caller has looked
     return step
 
 

@@ -39,7 +39,7 @@ def open_folder(artefact: Artefact, vocabulary: Vocabulary | None) -> StepLM:
     _require_modest(artefact, sum(math.prod(shape) for shape in stored.values()), len(stored))
     before = artefact.sha256
     model = _loaded(artefact)
-    if replace(artefact).sha256 != before:
+    if replace(artefact).sha256 != before:  # the hash of an artefact is computed once, and this is a new one
         raise CheckpointError(f"{artefact.path}: it was changed while it was read")
     require_finite(((name, as_array(weight, name)) for name, weight in model.state_dict().items()), str(artefact.path))
     beside = artefact.path / "tokenizer.json"

@@ -113,8 +113,8 @@ class TorchStep:
         _put(self.module, given.held)
         try:
             logits, after = call(given.returned)
-            found = _attributes(self.module)
-            return logits, ModuleState(returned=after, held={path: found[path] for path in self._held})
+            held = {path: getattr(*_place(self.module, path)) for path in self._held}
+            return logits, ModuleState(returned=after, held=held)
         finally:
             _put(self.module, copy_of(self._held))
 
@@ -179,12 +179,17 @@ def _equal(a: Any, b: Any) -> bool:
 def _put(module: torch.nn.Module, values: Mapping[str, Any]) -> None:
     """Set attributes and buffers of a module and its parts."""
     for path, value in values.items():
-        name, _, key = path.rpartition(".")
-        part = module.get_submodule(name)
+        part, key = _place(module, path)
         if key in part._buffers:
             part._buffers[key] = value
         else:
             setattr(part, key, value)
+
+
+def _place(module: torch.nn.Module, path: str) -> tuple[torch.nn.Module, str]:
+    """Return the part of a module that has an attribute, and the name of the attribute there."""
+    name, _, key = path.rpartition(".")
+    return module.get_submodule(name), key
 
 
 def from_torch(
@@ -223,21 +228,12 @@ def from_torch(
     return language_model(called, given_vocabulary(vocabulary), name or type(module).__name__, "torch")
 
 
-def language_model(
-    step: TorchStep,
-    vocabulary: Vocabulary | None,
-    name: str,
-    form: str,
-    width: int | None = None,
-) -> StepLM:
-    """Return the model of a step of PyTorch, once the state is known that the module holds itself.
-
-    The number of logits is found by a call where it is not given.
-    """
+def language_model(step: TorchStep, vocabulary: Vocabulary | None, name: str, form: str) -> StepLM:
+    """Return the model of a step of PyTorch, once the state is known that the module holds itself."""
     ids = np.ones(_TRIED, np.int32)
     try:
         step.find_held(ids)
-        width = width or int(step(ids, None)[0].shape[-1])
+        width = int(step(ids, None)[0].shape[-1])
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
         raise CheckpointError(f"{name} failed on ids of shape {ids.shape}: {type(error).__name__}: {error}") from error
     made = _model(step, width, name)

@@ -101,7 +101,7 @@ def run_calls(step: CachedStep, *, width: int, newline: int | None = None, seed:
     if len(ordinary) < 2:
         special, ordinary = (), tuple(range(width))
     try:
-        return _CallTests(step, special, ordinary, seed).run()
+        return _CallTests(step, special, ordinary, width, seed).run()
     except (RefusedError, ShapeError) as error:  # in the calls that all others are compared with
         return CallTests(oracles={}, patterns={}, untested=(f"calls: {error}",), scripts={})
 
@@ -113,7 +113,9 @@ def _is_id(value: Any, width: int) -> TypeGuard[int]:
 class _CallTests:
     """The tests of one model."""
 
-    def __init__(self, step: CachedStep, special: tuple[int, ...], ordinary: tuple[int, ...], seed: int) -> None:
+    def __init__(
+        self, step: CachedStep, special: tuple[int, ...], ordinary: tuple[int, ...], width: int, seed: int
+    ) -> None:
         self.reader = Reader(step)
         self.special = special
         chunks = cases.chunk_sizes(step.module.config)
@@ -127,7 +129,7 @@ class _CallTests:
         generator = np.random.default_rng([seed, 1])
         self.texts: Ids = generator.choice(np.array(ordinary, np.int32), (2, tokens))
         pad = getattr(step.module.config, "pad_token_id", None)
-        self.pad = pad if _is_id(pad, max(*ordinary, *special) + 1) else int(ordinary[0])
+        self.pad = pad if _is_id(pad, width) else int(ordinary[0])
 
     def run(self) -> CallTests:
         """Run all tests, with ordinary ids and with special ones."""
@@ -140,14 +142,13 @@ class _CallTests:
             found["special"] = [each for each in again if each.case.pattern not in known]
         found = {key: compared for key, compared in found.items() if compared}
         failed = {key: bad for key, compared in found.items() if (bad := [each for each in compared if each.failed])}
-        parted = {key: self._parted(_shown(bad)) for key, bad in failed.items()}
+        shown = {key: _shown(bad) for key, bad in failed.items()}
+        parted = {key: self._parted(each) for key, each in shown.items()}
         return CallTests(
             oracles={key: self._oracle(key, compared) for key, compared in found.items()},
             patterns={key: _patterns(bad) for key, bad in failed.items()},
             untested=tuple(dict.fromkeys(self.untested)),
-            scripts={
-                key: script(self.reader, (shown := _shown(bad)).case, shown.position) for key, bad in failed.items()
-            },
+            scripts={key: script(self.reader, each.case, each.position) for key, each in shown.items()},
             divergences={key: where for key, where in parted.items() if where is not None},
         )
 

@@ -21,10 +21,10 @@ TEXT = "".join(np.random.default_rng(0).choice(list(LETTERS), 300))
 V = len(LETTERS)
 
 
-def mamba2():
+def mamba2(width=V):
     return transformers.Mamba2ForCausalLM(
         transformers.Mamba2Config(
-            vocab_size=V,
+            vocab_size=width,
             hidden_size=16,
             num_heads=4,
             head_dim=8,
@@ -111,17 +111,7 @@ def folder(tmp_path_factory):
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     tokenizer.train_from_iterator([TEXT], trainers.BpeTrainer(vocab_size=270, initial_alphabet=alphabet))
     torch.manual_seed(0)
-    config = transformers.Mamba2Config(
-        vocab_size=272,
-        hidden_size=16,
-        num_heads=4,
-        head_dim=8,
-        num_hidden_layers=2,
-        state_size=8,
-        n_groups=1,
-        chunk_size=8,
-    )
-    transformers.Mamba2ForCausalLM(config).save_pretrained(path)
+    mamba2(272).save_pretrained(path)
     transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(path)
     return path
 

@@ -288,6 +288,8 @@ def padded(step, ids, pads):
         given["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
 
     def calls():
-        yield step.call(rows, None, **given)
+        with step.evaluating():
+            made = {step.cache_name: step.first_cache(len(rows)), "use_cache": True}
+            yield step.holding(None, lambda _: (step.module(torch.as_tensor(rows).long(), **made, **given), None))
 
     return WatchedReading(calls=calls, tokens=(rows.shape[1],), rows=2, row=0, start=pads)
