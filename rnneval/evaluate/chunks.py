@@ -275,7 +275,7 @@ def _cut(asked: TextReading, length: int | None = None) -> tuple[list[Spans], Sh
     rows = how.rows(lm, spans.predictions)
     if len(ends) > 1 and how.streams == "auto":
         rows = -(-rows // 2)
-    shape = shape_for(spans, lm.width, rows=rows, segment=asked.stateful.step)
+    shape = shape_for(spans, lm.width, rows=rows, segment=asked.stateful.step, chunk=lm.chunk)
     if length is not None:
         length = max(1, length // shape.segment) * shape.segment
         ends = [*range(length, spans.predictions, length), spans.predictions]

@@ -18,6 +18,7 @@ from rnneval.text import EncodedText
 Ints = NDArray[np.int64]
 
 SEGMENT = 64  # states are compared at the ends of segments: longer ones repeat more than is needed
+_LONGEST_CALL = 1024  # the most tokens of a call, however long the chunks of a model are
 _MOST_ROWS = 256
 _SHORTEST_ROW = 4 * SEGMENT  # a shorter row may not have forgotten its start at its end, and would be read twice
 _WORTH_HALVING = 8  # segments: a shorter span is audited whole
@@ -75,8 +76,8 @@ def automatic_rows(predictions: int, *, memory_cells: bool = False) -> int:
     return max(1, min(rows, predictions // _SHORTEST_ROW))
 
 
-def shape_for(spans: Spans, width: int, *, rows: int, segment: int | None = None) -> Shape:
-    """Choose the shape of a step for `rows` side by side.
+def shape_for(spans: Spans, width: int, *, rows: int, segment: int | None = None, chunk: int = 1) -> Shape:
+    """Choose the shape of a step for `rows` side by side, of at least a model's chunk of tokens.
 
     Many short spans get a segment no longer than they are on average, since a row waits for the end of its segment.
     With a large vocabulary the rows stay and segments get shorter, so that one step's logits stay below 128 MB; a
@@ -86,7 +87,8 @@ def shape_for(spans: Spans, width: int, *, rows: int, segment: int | None = None
         rows = min(rows, max(1, _LOGITS // (segment * width)))
     else:
         mean = int(spans.lengths.mean()) if len(spans) else 1
-        segment = min(SEGMENT, max(16, 1 << (mean - 1).bit_length()), int(spans.lengths.max(initial=1)))
+        most = max(SEGMENT, min(chunk, _LONGEST_CALL))
+        segment = min(most, max(16, 1 << (mean - 1).bit_length()), int(spans.lengths.max(initial=1)))
     rows = max(1, min(rows, _LOGITS // width))
     return Shape(rows=rows, segment=max(1, min(segment, _LOGITS // (rows * width))))
 
@@ -182,9 +184,12 @@ class Streaming(StreamGroup):
         """Take the options of streaming from those of a function that reads a text."""
         return cls(**values_of(StreamGroup, options), progress=progress)
 
-    def rows(self, lm: LanguageModel, predictions: int) -> int:
-        """Return the number of rows side by side: 1 if the model's rows cannot start at different times."""
-        if not lm.mixable:
+    def rows(self, lm: LanguageModel, predictions: int, *, apart: bool = False) -> int:
+        """Return the number of rows side by side: 1 if the model's rows cannot start at different times.
+
+        Rows that are read `apart`, each in one step from the initial state, start together.
+        """
+        if not (lm.mixable or (apart and lm.batched)):
             return 1
         if isinstance(self.streams, int):
             return self.streams

@@ -77,7 +77,10 @@ def read_text(asked: TextReading) -> Read:
     """Read a text in this process, or in others beside it where that ends sooner."""
     lm, text, stateful, how, watch = asked.lm, asked.text, asked.stateful, asked.how, asked.watch
     spans = stateful.spans(text)
-    rows, segment, cut = how.rows(lm, spans.predictions), stateful.step, stateful.state == "carry"
+    segment, cut = stateful.step, stateful.state == "carry"
+    rows = how.rows(lm, spans.predictions, apart=not cut)
+    if not (cut or lm.mixable):
+        segment = stateful.segment
     lasts = fragile = False
     if cut and how.streams == "auto" and pays_to_look(lm, spans, rows):
         lasts, fragile = _look(lm, text, spans, rows, how)
@@ -85,7 +88,7 @@ def read_text(asked: TextReading) -> Read:
         return read
     if lasts:
         rows, segment, cut = min(rows, len(spans)), segment or _UNCUT, False
-    shape = shape_for(spans, lm.width, rows=rows, segment=segment)
+    shape = shape_for(spans, lm.width, rows=rows, segment=segment, chunk=lm.chunk)
     stitch = stitch_of(spans, shape, seed=how.seed) if cut else Stitch(spans=spans, audited=None)
     shape = replace(shape, rows=min(shape.rows, max(1, len(stitch.spans))))
     sees = "losses" if watch is None else watch.sees

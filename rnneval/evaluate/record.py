@@ -69,7 +69,7 @@ def run_record(
         message = f"with the state reset every {beside[0]} tokens, {place}: there is no change to show"
         warnings.append(records.Warning(code="beside-reset", message=message))
     for name, why in (states.missing if states else {}).items():
-        warnings.append(records.Warning(code="no-states", message=f"no state summary of {name}: {why}"))
+        warnings.append(records.Warning(code="no-states", message=f"no summary of {name}: {why}"))
     summary = None
     if wiring is not None:
         summary = records.WiringSummary(verdict=wiring.verdict, reason=wiring.reason, findings=wiring.findings)

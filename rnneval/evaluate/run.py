@@ -18,6 +18,7 @@ from rnneval.evaluate.record import run_record
 from rnneval.evaluate.rows import Watch
 from rnneval.evaluate.states import StateWatch
 from rnneval.models.protocol import LanguageModel, require_carried
+from rnneval.models.step import StepLM
 from rnneval.option import option, values_of
 from rnneval.options import DiagnosticOptions, EvaluateOptions, StateGroup, StringGroup, by_keyword
 from rnneval.records.paths import NamedPath, named, named_checkpoint, require_apart
@@ -143,8 +144,8 @@ class HeldOut:
         Its `valid`, `wiring` and warnings say whether the model's states can be trusted.
         """
         how = Streaming.of(self.options, self.options.progress)
-        # A step function shows its states at the end of a call only.
-        by_token = self.lm.backend == "step" and watch.sees != "losses"
+        # A step function shows its states at the end of a call only, unless something sees them inside.
+        by_token = isinstance(self.lm, StepLM) and self.lm.observer is None and watch.sees != "losses"
         stateful = StateOptions(segment=1 if by_token else None)
         measured = measure(self.lm, self.text, *_settings_for(self.wiring, stateful, how), watch=watch)
         states = watch.finish() if isinstance(watch, StateWatch) else None

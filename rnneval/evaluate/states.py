@@ -24,6 +24,8 @@ EVERY = 16
 MOST = 1 << 16
 ENOUGH = 1 << 12
 """The most samples of a covariance: the products and the memory of more are much of a summary's cost."""
+LARGEST = 1 << 12
+"""The most units of a state whose units are compared with one another: a covariance of more fills the memory."""
 _FEWEST_SUMS = 1 << 12  # positions of the slowest sums that a text keeps at least, where it has as many
 _CHUNK = 2048
 _ONCE = (-1, -1)  # the group of all segments that are read only once
@@ -73,7 +75,7 @@ class SegmentSums(NamedTuple):
     additive: NDArray[np.float64]
     peaks: NDArray[np.float64]
     first: int  # the position of the first sample
-    samples: NDArray[np.float32]  # sampled states, `(n, D)`
+    samples: NDArray[np.float32]  # sampled states whose units are compared, end to end, `(n, D)`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +155,11 @@ class StateWatch(Watch):
         """The states that were seen, by their names in a record."""
         return self._layout.states
 
+    @property
+    def _compared(self) -> list[LayerState]:
+        """The states whose units are compared with one another."""
+        return [slot for slot in self.slots.values() if slot.units <= LARGEST]
+
     def rows(self, seen: SeenRows, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
         """Sum each state over each row's segment, and take the samples."""
         self._layout = seen.layout
@@ -164,8 +171,8 @@ class StateWatch(Watch):
         additive = np.concatenate([part.additive for part in found] or empty, axis=1)
         peaks = np.concatenate([part.peaks for part in found] or empty, axis=1)
         row, time = places(first, counts, self._every)
-        parts = [np.asarray(seen.states[key].states[row, time], np.float32) for key in self.slots]
-        sampled = np.concatenate(parts or [np.zeros((len(row), 0), np.float32)], axis=1)  # all states side by side
+        parts = [np.asarray(seen.states[slot.key].states[row, time], np.float32) for slot in self._compared]
+        sampled = np.concatenate(parts or [np.zeros((len(row), 0), np.float32)], axis=1)
         bounds = np.searchsorted(row, np.arange(len(counts) + 1)).tolist()
         return [
             SegmentSums(additive[k], peaks[k], at + -at % self._every, sampled[bounds[k] : bounds[k + 1]])
@@ -208,11 +215,14 @@ class StateWatch(Watch):
             made = summary(collected)
             if made is None:
                 missing[slot.key] = "a state is not a finite number"
-            else:
-                found[slot.key] = made
+                continue
+            found[slot.key] = made
+            if slot.units > LARGEST:
+                figures = f"the twins and the participation ratio of {slot.key}"
+                missing[figures] = f"of its {slot.units:,} units, at most {LARGEST:,} could be compared"
         return States(summaries=found, missing=missing)
 
-    def _collected(self, covariances: Sequence[Covariance]) -> Iterator[Collected]:
+    def _collected(self, covariances: Mapping[str, Covariance]) -> Iterator[Collected]:
         widths = [sums.width(slot.units) for slot in self.slots.values()]
         additive, peaks = self._totals()
         parts = np.split(additive[: sum(widths)], np.cumsum(widths)[:-1]) if widths else []
@@ -221,7 +231,7 @@ class StateWatch(Watch):
                 additive=part,
                 peaks=peaks[len(sums.PEAKS) * k : len(sums.PEAKS) * (k + 1)],
                 shift=self._shifts[slot.key],
-                covariance=covariances[k],
+                covariance=covariances.get(slot.key),
                 longest=int((self._stops - self._starts).max()) - 1,
                 bounded=slot.limit is not None,
                 every=self._closer,
@@ -234,16 +244,16 @@ class StateWatch(Watch):
             return np.zeros(0), np.zeros(0)
         return np.sum([part for part, _ in kept], axis=0), np.stack([part for _, part in kept]).max(axis=0)
 
-    def _covariances(self) -> list[Covariance]:
-        """Return one covariance a state, from the samples of input tokens."""
-        units = [slot.units for slot in self.slots.values()]
-        found = [Covariance(n) for n in units]
+    def _covariances(self) -> dict[str, Covariance]:
+        """Return the covariance of each state whose units are compared, from the samples of input tokens."""
+        found = {slot.key: Covariance(slot.units) for slot in self._compared}
         if self._samples is None or not found:
             return found
+        bounds = np.cumsum([slot.units for slot in self._compared])[:-1]
         wanted = self.are_read(self._every)
         for start in range(0, len(wanted), _CHUNK):
             some = slice(start, start + _CHUNK)
             read = self._samples.held[some][wanted[some]]
-            for covariance, part in zip(found, np.split(read, np.cumsum(units)[:-1], axis=1), strict=True):
+            for covariance, part in zip(found.values(), np.split(read, bounds, axis=1), strict=True):
                 covariance.add(part)
         return found

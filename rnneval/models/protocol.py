@@ -209,6 +209,14 @@ class LanguageModel(Protocol):
         """True if rows of one batch may start at different times."""
 
     @property
+    def batched(self) -> bool:
+        """True if it reads several rows in one call."""
+
+    @property
+    def chunk(self) -> int:
+        """Number of tokens that it reads at once inside of a call, where shorter calls cost as much; else 1."""
+
+    @property
     def repeatable(self) -> bool:
         """True if the same ids give the same logits."""
 

@@ -8,11 +8,13 @@ import hashlib
 import os
 import re
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -299,6 +301,16 @@ def _repeats(function: StepFunction, trial: _Trial, packing: Packing | None) -> 
 # The model
 
 
+class Observer(Protocol):
+    """Sees the states of a model's layers after every token of a call of many."""
+
+    def layout(self, sees: Sees) -> Layout:
+        """Describe the states, and the gates where they are asked for."""
+
+    def watching(self) -> AbstractContextManager[Callable[[], tuple[dict[str, Trajectory], dict[str, NDArray[Any]]]]]:
+        """Watch the calls in a block; the function that is given returns the states and the layers' inputs by name."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StepLM:
     """A language model given as a step function; `from_step` makes it."""
@@ -312,7 +324,10 @@ class StepLM:
     """The packing of its state; None where the state is carried as it is, in one row."""
     repeatable: bool
     batched: bool  # whether it reads several rows in one call
+    chunk: int = 1  # tokens that it reads at once inside of a call, where shorter calls cost as much
     every_token: bool = False  # whether states are observed, by calls of one token
+    observer: Observer | None = field(default=None, repr=False)
+    """What sees the states in calls of many tokens."""
     why_one_row: str = ""
     """The error of a call of several rows, for a model that reads one row at a time for this reason."""
     name: str = "step"
@@ -350,7 +365,8 @@ class StepLM:
             more = f" and {len(memory) - 1} other arrays grow" if len(memory) > 1 else " grows"
             said.append(
                 f"{memory[0].path}{more} with the text, an attention memory of "
-                f"{sum(leaf.growth for leaf in memory):,} bytes a token: it is kept whole, and the text read in one row"
+                f"{sum(leaf.growth for leaf in memory):,} bytes a token: it is kept whole, and a text whose state is "
+                "carried is read in one row"
             )
         if self.why_one_row:
             said.append(f"it reads one row at a time, since with several {self.why_one_row}")
@@ -388,6 +404,8 @@ class StepLM:
         """Prepare steps of at most one shape; `padded` and `parallel` change nothing."""
         if kernel == "hoisted":
             raise UsageError("--kernel hoisted is for Keras models: a step function has one implementation, its own")
+        if self.packing is not None and self.observer is not None and sees != "losses":
+            return _StepScorer(self.function, self.packing, self.observer.layout(sees), self.observer)
         by_token = self.every_token or shape.segment == 1
         layout = None if sees == "losses" else _layout(self.leaves, sees, by_token=by_token)
         if self.packing is None:
@@ -513,14 +531,25 @@ def layer_and_slot(path: str) -> tuple[str, str]:
     return f"state{outer}", "".join(steps[-1])
 
 
+class _Read(NamedTuple):
+    """Rows that were read in one call."""
+
+    predicted: Predicted
+    after: Vectors  # the state after the last token, `(rows, D)`
+    seen: Mapping[str, Trajectory]  # the states that were observed
+    inputs: Mapping[str, NDArray[Any]]  # the inputs of layers with gates
+
+
 class _StepScorer:
     """Runs a step function whose state is packed."""
 
     kernel = "step"
 
-    def __init__(self, function: StepFunction, packing: Packing, layout: Layout | None) -> None:
-        """Take the layout of what is observed; with states in it, the function is called token by token."""
-        self._function, self._packing, self._layout = function, packing, layout
+    def __init__(
+        self, function: StepFunction, packing: Packing, layout: Layout | None, observer: Observer | None = None
+    ) -> None:
+        """Take the layout of what is observed: by the observer, or else in calls of one token."""
+        self._function, self._packing, self._layout, self._observer = function, packing, layout, observer
 
     def begin(self) -> None:
         """Begin a reading; nothing is kept from one to the next."""
@@ -529,37 +558,48 @@ class _StepScorer:
         """Read ids from states and score the targets; rows that share values are read together."""
         groups = self._packing.groups(states)
         order = np.argsort(np.concatenate(groups))
-        predicted, after = zip(*(self._read(ids[rows], targets[rows], states[rows]) for rows in groups), strict=True)
-        scored = Predicted(*(np.concatenate(parts)[order] for parts in zip(*predicted, strict=True)))
-        calls = np.concatenate(after)[order]  # the state after each call, by row
+        read = [self._read(ids[rows], targets[rows], states[rows]) for rows in groups]
+
+        def joined(parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
+            return np.concatenate([*parts])[order]
+
+        scored = Predicted(*map(joined, zip(*(part.predicted for part in read), strict=True)))
         seen: tuple[SeenRows, ...] = ()
         if self._layout is not None:
-            before, during = numbers_of(states), numbers_of(calls)
             trajectories = {
-                key: Trajectory(during[:, :, columns], before[:, columns])
-                for leaf, columns in self._packing.columns.items()
-                if (key := ".".join(layer_and_slot(leaf.path))) in self._layout.states
+                key: Trajectory(*map(joined, zip(*(part.seen[key] for part in read), strict=True)))
+                for key in self._layout.states
             }
-            seen = (SeenRows(len(ids), self._layout, trajectories, {}),)
-        return Stepped(scored, calls[:, -1], seen)
+            inputs = {name: joined(part.inputs[name] for part in read) for name in self._layout.cells}
+            seen = (SeenRows(len(ids), self._layout, trajectories, inputs),)
+        return Stepped(scored, joined(part.after for part in read), seen)
 
-    def _read(
-        self, ids: NDArray[np.int32], targets: NDArray[np.int32], vectors: Vectors
-    ) -> tuple[Predicted, NDArray[Any]]:
-        """Read rows in one call, or token by token; also return the state after each call, `(rows, calls, …)`."""
+    def _read(self, ids: NDArray[np.int32], targets: NDArray[np.int32], vectors: Vectors) -> _Read:
+        """Read rows in one call, or token by token."""
         after: list[Vectors] = []
-        predicted, _ = self._function.scored(
+        read = partial(
+            self._function.scored,
             ids,
             targets,
             self._packing.unpack(vectors),
             lambda state: after.append(self._packing.pack(state, len(ids))),
-            by_token=self._layout is not None and bool(self._layout.states),
         )
-        return predicted, np.stack(after, axis=1)
+        if self._observer is not None:
+            with self._observer.watching() as seen:
+                predicted, _ = read(by_token=False)
+            return _Read(predicted, after[-1], *seen())
+        by_token = self._layout is not None and bool(self._layout.states)
+        predicted, _ = read(by_token=by_token)
+        during, before = numbers_of(np.stack(after, axis=1)), numbers_of(vectors)
+        columns = self._packing.columns.items() if by_token else ()
+        states = {
+            ".".join(layer_and_slot(leaf.path)): Trajectory(during[:, :, at], before[:, at]) for leaf, at in columns
+        }
+        return _Read(predicted, after[-1], states, {})
 
 
 class _WholeStateScorer:
-    """Runs a step function whose state is not packed: one row, whose state is kept here as it is."""
+    """Runs a step function whose state is not packed: rows that begin together, whose state is kept here as it is."""
 
     kernel = "step"
 
@@ -571,16 +611,14 @@ class _WholeStateScorer:
         """Begin a reading; its first step begins with the initial state."""
 
     def score(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors, width: int) -> Stepped:
-        """Read ids `(1, time)`; zero states stand for the initial state, others for the state that is kept."""
-        if len(ids) != 1:
-            raise CheckpointError(f"{self._lm.name}: {len(ids)} rows, but its state is no array: give --streams 1")
-        state = self._state if states.any() else self._lm.initial_state(1)
-        before, after = self._vectors(state), []
+        """Read ids `(rows, time)`; zero states stand for the initial state, others for the state that is kept."""
+        state = self._state if states.any() else self._lm.initial_state(len(ids))
+        before, after = self._vectors(state, len(ids)), []
         predicted, self._state = self._lm.function.scored(
             ids,
             targets,
             state,
-            lambda each: after.append(self._vectors(each)),
+            lambda each: after.append(self._vectors(each, len(ids))),
             by_token=self._layout is not None and bool(self._layout.states),
         )
         seen: tuple[SeenRows, ...] = ()
@@ -589,13 +627,18 @@ class _WholeStateScorer:
                 key: Trajectory(np.stack([each[key] for each in after], axis=1), before[key])
                 for key in self._layout.states
             }
-            seen = (SeenRows(1, self._layout, trajectories, {}),)
+            seen = (SeenRows(len(ids), self._layout, trajectories, {}),)
         return Stepped(predicted, np.ones_like(states), seen)
 
-    def _vectors(self, state: Any) -> dict[str, NDArray[Any]]:
-        """Return the states that are observed, `(1, units)`; zeros before the first token."""
+    def _vectors(self, state: Any, rows: int) -> dict[str, NDArray[Any]]:
+        """Return the states that are observed, `(rows, units)`; zeros before the first token."""
         observed = self._layout.states if self._layout else {}
-        if state is None or not observed:
-            return {key: np.zeros((1, known.units), np.float32) for key, known in observed.items()}
-        arrays = {".".join(layer_and_slot(path)): (path, leaf) for path, leaf in leaves_of(state).items()}
-        return {key: np.array(as_array(*reversed(arrays[key]))).reshape(1, -1) for key in observed}
+        if state is None:
+            return {key: np.zeros((rows, known.units), np.float32) for key, known in observed.items()}
+        leaves, found = leaves_of(state), {}
+        for leaf in self._lm.leaves or ():
+            key = ".".join(layer_and_slot(leaf.path))
+            if key in observed:
+                array = as_array(leaves[leaf.path], leaf.path)
+                found[key] = np.array(np.moveaxis(array, leaf.axis or 0, 0)).reshape(rows, -1)
+        return found

@@ -224,9 +224,9 @@ class StateSummary(Value, frozen=True, kw_only=True):
     """Share of position × unit; absent if the state is not known to be bounded."""
     dead: float
     """Share of units."""
-    duplicated: float
-    """Share of units."""
-    participation_ratio: float
+    duplicated: float | None = None
+    """Share of units; absent, as the next one, if there are too many to compare them."""
+    participation_ratio: float | None = None
     speed: float
     drift: float
     """Growth of the norm over the longest document, as a share of its mean."""

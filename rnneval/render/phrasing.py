@@ -115,12 +115,14 @@ def model_names(paths: Sequence[str]) -> list[str]:
     return bare if len(set(bare)) == len(set(names)) else names
 
 
-def figure(value: float) -> str:
-    """Write a number with five significant digits, without an exponent where it can be read without one.
+def figure(value: float | None) -> str:
+    """Write a number with five significant digits, without an exponent where it can be read without; None is a dash.
 
     >>> figure(4.174387), figure(12345.678), figure(-0.00012345), figure(15609234.0), figure(1e9)
     ('4.1744', '12,346', '−0.00012345', '15,609,000', '1e+09')
     """
+    if value is None:
+        return "–"
     rounded = float(f"{value:.5g}")
     return signed(rounded, ",.0f" if 1e4 <= abs(rounded) < 1e9 else ".5g")
 

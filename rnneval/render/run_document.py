@@ -280,7 +280,7 @@ def inside_tables(run: Run) -> Iterator[TableBlock]:
         states = (
             (
                 key, figure(s.norm_mean), figure(s.norm_max), f"{s.rms:.3f}", per_cent(s.saturated),
-                per_cent(s.dead), per_cent(s.duplicated), f"{s.participation_ratio:.1f}", figure(s.speed),
+                per_cent(s.dead), per_cent(s.duplicated), figure(s.participation_ratio), figure(s.speed),
                 per_cent(s.drift, "+.1f"),
             )
             for key, s in run.states.items()

@@ -25,7 +25,7 @@ from rnneval.evaluate.rows import Boundary
 from rnneval.evaluate.run import held_out, inputs_of
 from rnneval.evaluate.states import Floats, Samples, SegmentSums, StateWatch, places, sampling
 from rnneval.metrics.diagnostics import findings, gates, histogram, sums
-from rnneval.metrics.diagnostics.summary import SATURATED, Covariance, means, variances
+from rnneval.metrics.diagnostics.summary import SATURATED, means, variances
 from rnneval.models.protocol import LanguageModel, LayerState, SeenRows, Sees
 from rnneval.options import TraceOptions, by_keyword
 from rnneval.records import table_written
@@ -288,7 +288,7 @@ class TraceWatch(StateWatch):
         found: dict[Series, tuple[Doubles, Doubles]] = {}
         columns: dict[Series, Doubles] = {}
         summaries: dict[str, GateSummary] = {}
-        for slot, collected in zip(slots, self._collected([Covariance(1) for _ in slots]), strict=True):
+        for slot, collected in zip(slots, self._collected({}), strict=True):
             found[Series(slot.layer, slot.slot, "histogram")] = _edges(slot), take(histogram.BINS)
             columns[Series(slot.layer, slot.slot, "unit_mean")] = means(collected)
             columns[Series(slot.layer, slot.slot, "unit_variance")] = variances(collected)

@@ -79,7 +79,7 @@ def dead_units(diagnosed: Diagnosed, threshold: float) -> Matches:
 def duplicated_units(diagnosed: Diagnosed, threshold: float) -> Matches:
     """Yield states with too many twins."""
     for key, state in diagnosed.states.items():
-        if not state.duplicated <= threshold:
+        if state.duplicated is not None and not state.duplicated <= threshold:
             yield _layer(key), f"{key}: {100 * state.duplicated:.0f} % of the units have a twin (|r| > 0.999)"
 
 

@@ -90,7 +90,8 @@ class Collected:
     """`(3,)`: the maxima named in `PEAKS`."""
     shift: Floats
     """`(units,)`: a number near each unit's mean, which keeps the rounding of its variance small (see `sums`)."""
-    covariance: Covariance
+    covariance: Covariance | None
+    """The covariance of its units; None where there are too many to compare them."""
     longest: int
     """Positions of the longest document: its tokens but for the last, which is not read."""
     every: int
@@ -124,7 +125,8 @@ def summary(collected: Collected) -> StateSummary | None:
     n, sampled, units = scalar["positions"], scalar["sampled"], len(collected.shift)
     if not sampled > 0 or not np.isfinite(collected.additive).all() or not np.isfinite(collected.peaks).all():
         return None
-    matrix, still = collected.covariance.matrix(), dead(variances(collected))
+    matrix = None if collected.covariance is None else collected.covariance.matrix()
+    still = dead(variances(collected))
     norm = scalar["norm"] / n
     return StateSummary(
         norm_mean=norm,
@@ -135,8 +137,8 @@ def summary(collected: Collected) -> StateSummary | None:
         highest=peak["highest"],
         saturated=scalar["saturated"] / (sampled * units) if collected.bounded else None,
         dead=float(still.mean()),
-        duplicated=float(twins(matrix, ~still).mean()),
-        participation_ratio=participation_ratio(matrix),
+        duplicated=None if matrix is None else float(twins(matrix, ~still).mean()),
+        participation_ratio=None if matrix is None else participation_ratio(matrix),
         speed=scalar["speed"] / sampled,
         drift=_drift(scalar, collected.longest) / norm if norm > 0 else 0.0,
         every=collected.every if collected.every > 1 else None,

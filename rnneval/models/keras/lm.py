@@ -91,6 +91,8 @@ class RecurrentLM:
     window: int | None = None
     """N of a window model, which predicts from the last N tokens; None where a state is carried."""
     backend: str = field(default="keras", init=False, repr=False)
+    batched: bool = field(default=True, init=False, repr=False)
+    chunk: int = field(default=1, init=False, repr=False)
 
     @property
     def memory_cells(self) -> bool:
@@ -307,7 +309,7 @@ class CompiledStep:
 
 
 class WholeStateStep:
-    """A model that cannot be started from a returned state: one row, with the state as the model returns it."""
+    """A model that cannot be started from a returned state: rows begin together, and their state is kept as it is."""
 
     def __init__(self, lm: RecurrentLM, watched: _WatchedSteps) -> None:
         self._watched = watched
@@ -315,7 +317,7 @@ class WholeStateStep:
         self._run = tf.function(watched.scored, autograph=False)
 
     def run(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors) -> Stepped:
-        """Read ids `(1, segment)`; zero states mean the start, and the state itself is kept here."""
+        """Read ids `(rows, segment)`; zero states mean the start, and the state itself is kept here."""
         given = self._state if states.any() else ()
         predicted, self._state, seen = self._run(tf.constant(ids), tf.constant(targets), given)
         return self._watched.stepped(predicted, np.ones_like(states), [(len(ids), seen)])

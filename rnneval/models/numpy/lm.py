@@ -52,6 +52,8 @@ class NumpyLM:
     backend: str = "numpy"
     device: str = "CPU"
     mixable: bool = True
+    batched: bool = True
+    chunk: int = 1
     repeatable: bool = True
     window: int | None = None
     blueprint: Blueprint = field(repr=False)

@@ -4,7 +4,7 @@ import inspect
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,16 @@ class CachedStep(TorchStep):
         self.cache_name = next((name for name in _CACHES if name in parameters), "")
         self._makes_no_cache = False
         super().__init__(module, lambda _, ids, state: self._read(ids, state))
+
+    @property
+    def chunk_sizes(self) -> dict[str, int]:
+        """The lengths of the chunks that the configuration names, by the names of the settings."""
+        found = {
+            name: value
+            for name, value in vars(self.module.config).items()
+            if ("chunk_size" in name or name == "block_size") and isinstance(value, int) and value > 3
+        }
+        return {name: value for name, value in found.items() if "attention" not in name and "feed" not in name}
 
     def find_held(self, ids: NDArray[np.int32]) -> None:
         """Find the state that the model holds itself; refuse a model that has neither such a state nor a cache."""
@@ -117,7 +127,9 @@ def from_transformers(model: Any, tokenizer: Any = None) -> StepLM:
         CheckpointError: the model keeps no cache, fails, or has a state that cannot be carried.
         VocabularyError: the tokenizer is not a fast one, or does not fit the number of logits.
     """
-    return language_model(CachedStep(model), _vocabulary(tokenizer), type(model).__name__, "transformers")
+    step = CachedStep(model)
+    made = language_model(step, _vocabulary(tokenizer), type(model).__name__, "transformers")
+    return replace(made, chunk=max(step.chunk_sizes.values(), default=1))
 
 
 def _vocabulary(tokenizer: Any) -> Vocabulary | None:

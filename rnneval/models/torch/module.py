@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from rnneval.errors import CheckpointError
 from rnneval.models.state import filled, is_array, leaves_of
 from rnneval.models.step import StepLM, from_step
+from rnneval.models.torch.recurrent import RecurrentModules
 from rnneval.text import Vocabulary, given_vocabulary
 
 _TRIED = (2, 3)  # rows and tokens of the call that finds the number of logits
@@ -243,8 +244,17 @@ def language_model(step: TorchStep, vocabulary: Vocabulary | None, name: str, fo
     dtype = str(parameters[0].dtype).removeprefix("torch.") if parameters else made.checkpoint.dtype
     count = sum(parameter.numel() for parameter in parameters)
     return replace(
-        made, checkpoint=msgspec.structs.replace(made.checkpoint, format=form, parameters=count, dtype=dtype)
+        made,
+        observer=_observer(step, made),
+        checkpoint=msgspec.structs.replace(made.checkpoint, format=form, parameters=count, dtype=dtype),
     )
+
+
+def _observer(step: TorchStep, made: StepLM) -> RecurrentModules | None:
+    """Return what sees the states of PyTorch's own recurrent modules, where they make up the state."""
+    numbers = sum(leaf.size for leaf in made.leaves or () if leaf.dtype.kind == "f" and leaf.kind == "state")
+    modules = RecurrentModules(step.module)
+    return modules if made.batched and numbers and modules.make_up(step, numbers) else None
 
 
 def _model(step: TorchStep, width: int, name: str) -> StepLM:

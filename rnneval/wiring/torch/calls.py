@@ -118,7 +118,7 @@ class _CallTests:
     ) -> None:
         self.reader = Reader(step)
         self.special = special
-        chunks = cases.chunk_sizes(step.module.config)
+        chunks = step.chunk_sizes
         self.untested = [
             f"calls across {size} tokens ({name}): only chunks of up to {_LONGEST_CHUNK} tokens are tested"
             for name, size in chunks.items()

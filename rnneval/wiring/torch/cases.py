@@ -1,10 +1,9 @@
 """Pairs of readings by a cached model that must give the same logits."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -241,13 +240,3 @@ def order_cases(text: Ids, other: Ids, method: str) -> Iterator[Case]:
             f"{_called(lengths)} for two rows, exchanged from the start and by cache.{method}(…) after the first call"
         )
         yield Case(key="reorder", pattern=f"after cache.{method}()", what=what, wanted=wanted, seen=seen, begins=(n, n))
-
-
-def chunk_sizes(config: Any) -> Mapping[str, int]:
-    """Return the lengths of the chunks that a configuration names."""
-    found = {
-        name: value
-        for name, value in vars(config).items()
-        if ("chunk_size" in name or name == "block_size") and isinstance(value, int) and value > 3
-    }
-    return {name: value for name, value in found.items() if "attention" not in name and "feed" not in name}

@@ -80,6 +80,27 @@ def test_losses_are_those_of_one_call(make):
     assert lm.mixable == (make is mamba2)
 
 
+def test_a_hybrid_reads_segments_from_the_initial_state_side_by_side(monkeypatch):
+    module = seeded(bamba)
+    ids = torch.tensor([LETTERS.index(letter) for letter in TEXT])
+    with torch.no_grad():
+        starts = range(0, len(ids) - 1, 10)
+        logits = [module(ids[at : at + 10][None], use_cache=False).logits[0].double() for at in starts]
+    expected = float(torch.nn.functional.cross_entropy(torch.cat(logits)[: len(ids) - 1], ids[1:]))
+    lm = rnneval.from_transformers(module, rnneval.Vocabulary.from_tokens(list(LETTERS)))
+    called = []
+    step = type(lm.function.step).__call__
+    monkeypatch.setattr(type(lm.function.step), "__call__", lambda *a: called.append(a[1].shape) or step(*a))
+    run = rnneval.evaluate(lm, string=TEXT, check=False, state="reset", segment=10, streams=4)
+    assert run.scores["cross_entropy"].value == pytest.approx(expected, abs=1e-6)
+    assert called[0] == (4, 10)
+
+
+def test_calls_are_as_long_as_the_chunk_of_the_model():
+    lm = rnneval.from_transformers(seeded(mamba2), rnneval.Vocabulary.from_tokens(list(LETTERS)))
+    assert lm.chunk == 8
+
+
 def test_an_attention_memory_is_told_of():
     assert "attention memory of 64 bytes a token" in " ".join(rnneval.from_transformers(seeded(bamba)).assumptions)
 

@@ -132,7 +132,7 @@ def test_a_step_of_ones_own():
 def test_states_are_traced(tmp_path):
     path = tmp_path / "states.parquet"
     run = rnneval.trace(model(Gru), string=TEXT[:120], out=path, check=False)
-    assert set(run.states) == {"state.value"}
+    assert set(run.states) == {"gru[0].h", "gru[1].h"}
     assert path.is_file()
 
 
