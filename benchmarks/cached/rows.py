@@ -87,9 +87,9 @@ PATTERNS: Mapping[str, tuple[str, ...]] = {
     "reset": ("after cache.reset()",),
     "reorder": ("after cache.reorder_cache()",),
     "prefill-unplaced": ("in calls without position_ids",),
-    "generate": (),
+    "generate": ("in calls of one token after a state",),
 }
-"""The patterns of the check that name the fault of each loop; it does not call generate()."""
+"""The patterns of the check that name the fault of each loop; generate() makes calls of one token after a state."""
 
 
 def caught(row: Row, release: Mapping[str, Any]) -> bool:
