@@ -148,7 +148,7 @@ class StreamGroup(Options, heading="Speed"):
 class FitGroup(Options, heading="Scores"):
     """Options of the baselines that learn from a text."""
 
-    fit_on: Paths | None = option(None, metavar="TEXT", repeated=True, unset="no such baseline")
+    fit_on: Paths | None = option(None, metavar="TEXT", repeated=True, unset="what is not scored of --vocab-from")
     """Training text on which the baselines that learn are fitted."""
     fit_part: str | None = option(None, metavar="SLICE", unset="all of it")
     """Part of the --fit-on text, in the form of --part, which may not overlap the scored text."""
@@ -159,9 +159,8 @@ class FitGroup(Options, heading="Scores"):
         super().__post_init__()
         if self.max_order is not None and self.max_order > LARGEST_ORDER:
             raise UsageError(f"--max-order {self.max_order} is not allowed: give 1 to {LARGEST_ORDER}")
-        for flag, value in (("--fit-part", self.fit_part), ("--max-order", self.max_order)):
-            if value is not None and self.fit_on is None:
-                raise UsageError(f"{flag} {value} is about the text that --fit-on names: give --fit-on TEXT")
+        if self.fit_part is not None and self.fit_on is None:
+            raise UsageError(f"--fit-part {self.fit_part} is about the text that --fit-on names: give --fit-on TEXT")
 
 
 @dataclass(frozen=True, kw_only=True)

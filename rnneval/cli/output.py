@@ -101,12 +101,39 @@ class OutputOptions(Options, heading="Output"):
             write_text(rendered(self.form if self.form in allowed else allowed[0]), path)
 
 
+SUMMARY = "GITHUB_STEP_SUMMARY"
+"""The environment variable that names the summary of a job of GitHub."""
+
+
+def add_to_summary(markdown: str) -> None:
+    """Append to the summary of the job, to which other steps write as well; do nothing outside of GitHub."""
+    if path := os.environ.get(SUMMARY):
+        try:
+            with Path(path).open("a", encoding="utf-8") as file:
+                file.write(markdown)
+        except OSError as error:
+            raise RecordError(f"{SUMMARY}={path}: cannot be written: {error.strerror or error}") from error
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunOutput(OutputOptions):
     """Output of a run record."""
 
+    form: str = option("table", flag="--format", choices=("table", "json", "github"))
+    """Format of what is printed; github prints annotations, and also writes the summary of the job."""
     out: tuple[str, ...] = option((), metavar="FILE", repeated=True)
     """File to write the record to as well: .json is the record, .csv the scores, .md Markdown."""
+
+    def print(self, encoded: Callable[[], str], document: "Iterable[Block]") -> None:
+        """Print a run; as annotations of GitHub, and in the summary of the job, if these are asked for."""
+        if self.form != "github":
+            return super().print(encoded, document)
+        from rnneval.render.markdown import markdown
+        from rnneval.render.run_document import annotations
+
+        blocks = tuple(document)
+        click.echo(annotations(blocks), nl=False)
+        return add_to_summary(markdown(blocks))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,12 @@
-"""Baselines that learn: fitted to the text of `--fit-on`, scored on the same tokens as the model."""
+"""Baselines that learn: fitted to the training text, scored on the same tokens as the model.
 
+The text is that of `--fit-on`, or without one the text that the vocabulary was taken from, as far as it is not scored.
+"""
+
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,12 +19,14 @@ from rnneval.gates.clusters import change_of_loss
 from rnneval.metrics import baselines
 from rnneval.metrics.baselines.ngram import COPIED_TOKENS, MOST_TOKENS, TokenText, copied, losses_by_order
 from rnneval.options import LARGEST_ORDER, FitGroup
-from rnneval.records.run import Blocks, Ngram
+from rnneval.records.run import Blocks, Ngram, TextFile
 from rnneval.records.run import Warning as Warned
 from rnneval.text import EncodedText, TextOptions, Vocabulary, encode, refuse_overlap
 
 _FURTHER = 2  # orders to try above the best one
 _MANY_COPIED = 0.1
+_LARGE = 2**21  # bytes of a training text: a larger one, whose n-grams take more than ten seconds, is to be named
+_FEWEST_FITTED = 1000  # characters of a training text that are left to be counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +51,7 @@ class Fitted:
             return
         known = (
             f"{100 * self.copied:.0f} % of the scored tokens end a run of {COPIED_TOKENS} tokens that stands in the "
-            "--fit-on text, too"
+            "training text, too"
         )
         best = self.ngrams[self.best.name]
         if nats_per_token is not None and best < nats_per_token:
@@ -64,10 +71,14 @@ def fit(
 
     No character of the scored text may be in the fitted part. `width` is the number of ids that the model chooses from.
     """
-    if options.fit_on is None:
+    if options.fit_on is not None:
+        fit_on, fit_part = options.fit_on, options.fit_part
+    elif (known := _training_text(vocabulary, scored)) is not None:
+        fit_on, fit_part = known
+    else:
         return None
-    fit_as = replace(read_as, part=options.fit_part, part_option="--fit-part")
-    with encode(options.fit_on, vocabulary, fit_as) as text:
+    fit_as = replace(read_as, part=fit_part, part_option="--fit-part")
+    with encode(fit_on, vocabulary, fit_as) as text:
         refuse_overlap(text.taken, scored.taken)
         texts = [(one.sha256, one.signature_part, one.blocks.ends.tobytes()) for one in (text, scored)]
         key = (*texts, vocabulary.sha256, vocabulary.first_id, width, options.max_order, unscored)
@@ -76,6 +87,33 @@ def fit(
             _LATEST.clear()
             _LATEST[key] = found
     return _LATEST[key]
+
+
+def _training_text(vocabulary: Vocabulary, scored: EncodedText) -> tuple[tuple[str, ...], str | None] | None:
+    """Return the files that a vocabulary was taken from, and the longest part of them that is not scored.
+
+    None if they are unknown, have changed, are large, or if too little of them is left.
+    """
+    paths, hashes = tuple(file.path for file in vocabulary.texts), {file.sha256 for file in vocabulary.texts}
+    if not paths or any(_content(file) != file.sha256 for file in vocabulary.texts):
+        return None
+    if not any(file.sha256 in hashes for file in scored.taken):
+        return paths, None
+    if len(paths) > 1 or len(scored.taken) > 1:
+        return None
+    inside = scored.taken[0].characters
+    after = round(len(inside) / scored.share) - inside.stop
+    if max(inside.start, after) < _FEWEST_FITTED:
+        return None
+    return paths, f":{inside.start}" if inside.start >= after else f"{inside.stop}:"
+
+
+def _content(file: TextFile) -> str:
+    """Return the hash of a file that is not large, "" of any other."""
+    path = Path(file.path)
+    if not path.is_file() or path.stat().st_size > _LARGE:
+        return ""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _fitted(text: EncodedText, scored: EncodedText, width: int, max_order: int | None, unscored: int) -> Fitted:

@@ -125,6 +125,16 @@ def parse_limit(text: str) -> Limit:
     return Limit(figure=match["figure"], sign=match["sign"], value=value, text=text.strip())
 
 
+def rounded(value: float, limit: object) -> str:
+    """Write a number with five significant digits, or with as many as tell it from the limit.
+
+    >>> rounded(6.005450766644738, 5.3), rounded(5.3000001, 5.3), rounded(5.3, 5.3)
+    ('6.0055', '5.3000001', '5.3')
+    """
+    precise = (f"{value:.{digits}g}" for digits in range(5, 17))
+    return next((text for text in precise if float(text) != limit or value == limit), repr(value))
+
+
 def look_up(record: Record | TrainingHistory, name: str) -> Lookup:
     """Look for a figure in a record or a training history.
 

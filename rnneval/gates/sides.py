@@ -177,8 +177,9 @@ def not_comparable(metric: str, sides: Sides) -> Difference | None:
             return dataclasses.replace(difference, reason=f"{difference.reason}; {hint}")
         if difference is not None:
             return difference
-    if across and (lossy := [run for run in sides.runs if run.total_nats is not None and is_lossy(run)]):
-        reason = f"absent in {lossy[0].source.path or 'a run'}: its tokens do not give the text back (lossy)"
+    named = zip((*sides.baseline.names, *sides.candidate.names), (*baselines, *candidates), strict=True)
+    if across and (lossy := [name for name, run in named if run.total_nats is not None and is_lossy(run)]):
+        reason = f"absent in {lossy[0]}: its tokens do not give the text back (lossy)"
         return Difference(field=f"scores.{metric}", reason=reason)
     return None
 

@@ -19,7 +19,7 @@ from rnneval.gates.explanation import (
     warnings_of_runs,
 )
 from rnneval.gates.histories import ABSENT, TrainingHistory
-from rnneval.gates.limits import Allowance, Limit, allowances, look_up, parse_limit
+from rnneval.gates.limits import Allowance, Limit, allowances, look_up, parse_limit, rounded
 from rnneval.gates.noninferiority import LEVEL, Tested, allowed_by, assess, holm_levels, values_of
 from rnneval.gates.sides import NamedRecord, Paired, Sides, named, not_comparable, pair, side
 from rnneval.gates.unfit import problem, unfit
@@ -191,7 +191,8 @@ def _limited(limit: Limit, records: Sequence[NamedRecord]) -> Iterator[Compariso
         reason = found.note
         if value is not ABSENT:
             note = f" ({found.note})" if found.note else ""
-            reason = f"{limit.figure} is {value}{note}, {'as' if holds else 'not as'} required: {limit.text}"
+            shown = rounded(value, limit.value) if isinstance(value, float) else value
+            reason = f"{limit.figure} is {shown}{note}, {'as' if holds else 'not as'} required: {limit.text}"
         elif not found.undecided:
             reason = f"{limit.figure} is absent from {each.name}: what is absent satisfies no limit"
             reason += f"; {found.note}" if found.note else ""

@@ -26,7 +26,18 @@ from rnneval.render.document import (
     facts,
     table,
 )
-from rnneval.render.phrasing import counted, figure, interval, listed, optional, per_cent, shortened, signed
+from rnneval.render.phrasing import (
+    Level,
+    annotation,
+    counted,
+    figure,
+    interval,
+    listed,
+    optional,
+    per_cent,
+    shortened,
+    signed,
+)
 
 if TYPE_CHECKING:
     from rnneval.evaluate.sweep import Sweep
@@ -55,6 +66,18 @@ def run_document(run: Run) -> Iterator[Block]:
         yield reset_table(run, run.beside_reset)
     yield FactList(rows=tuple(fact for fact in run_facts(run) if fact.name != "read in"))
     yield from _warnings(run.warnings)
+
+
+def annotations(blocks: Sequence[Block]) -> str:
+    """Write what makes a run not valid, its scores and its warnings as annotations of GitHub."""
+    lines = []
+    for each in blocks:
+        if isinstance(each, Notice):
+            level: Level = "error" if each.kind == "fail" else "warning"
+            lines.append(annotation(level, each.text, title=f"rnneval: {each.title}"))
+        elif isinstance(each, Heading):
+            lines.append(annotation("notice", each.text, title="rnneval evaluate"))
+    return "".join(f"{line}\n" for line in lines)
 
 
 def trace_document(run: Run) -> Iterator[Block]:

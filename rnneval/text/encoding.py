@@ -418,7 +418,7 @@ def _warnings(
     if returns := sum(document.count("\r") for document in text.documents):
         kept = "kept as they are; --newlines lf: LF only"
         said["carriage-return"] = f"{text.name} has {returns:,} carriage returns, {kept}"
-    taken_from = set() if vocabulary is None else {*vocabulary.texts}
+    taken_from = set() if vocabulary is None else {file.sha256 for file in vocabulary.texts}
     if text.share > _HELD_OUT and taken_from and {file.sha256 for file in text.files} == taken_from:
         part = "" if options.part is None else f" (--part {options.part} is {100 * text.share:.4g} % of it)"
         said["training-text"] = f"{text.name}{part}: {_TRAINED_ON}"

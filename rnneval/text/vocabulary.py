@@ -58,8 +58,8 @@ class Vocabulary:
     """Id 0 is taken for [UNK], which is not among the tokens."""
     subword: Subword | None = field(default=None, repr=False, compare=False)
     """The tokenizer that splits a text into subwords, which are the tokens."""
-    texts: tuple[str, ...] = field(default=(), repr=False, compare=False)
-    """SHA-256 of each file of the training text that it was taken from, if it was taken from one."""
+    texts: tuple[run.TextFile, ...] = field(default=(), repr=False, compare=False)
+    """The files of the training text that it was taken from, if it was taken from one."""
 
     @classmethod
     def from_tokens(cls, tokens: object, source: str = "given", kind: str | None = None) -> "Vocabulary":
@@ -138,8 +138,7 @@ class Vocabulary:
             tokens = sorted(set(text.split()))
         else:
             tokens = list(map(chr, sorted(set(text.encode())))) if kind == "byte" else sorted(set(text))
-        files = tuple(file.sha256 for file in read.files)
-        return cls(kind=kind, tokens=tuple(tokens), source=f"the text {read.name}", texts=files)
+        return cls(kind=kind, tokens=tuple(tokens), source=f"the text {read.name}", texts=read.files)
 
     @property
     def size(self) -> int:

@@ -41,6 +41,18 @@ def imported(table="sound.parquet", *more, out="run.json"):
     return records.read_run(out)
 
 
+def test_annotations_of_github(folder, capsys, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder / "summary.md"))
+    imported("sound.parquet", "--vocab-size", str(V), "--format", "github")
+    printed = capsys.readouterr()
+    assert printed.out.startswith("::notice title=rnneval evaluate::sound.parquet on t.txt\n::warning title=rnneval%3A ")
+    assert printed.err == ""
+    assert "| perplexity | 65 |" in (folder / "summary.md").read_text()
+    (folder / "summary.md").unlink()
+    (folder / "summary.md").mkdir()
+    assert run(["import", "sound.parquet", "--text", "t.txt", "--state", "carry", "--format", "github"]) == 2
+
+
 @pytest.mark.usefixtures("folder")
 class Test_closed_forms:  # noqa: N801 - reads as a sentence
     def test_losses_of_ln_v_have_the_perplexity_v(self):

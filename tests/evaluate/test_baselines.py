@@ -183,12 +183,30 @@ def test_a_second_checkpoint_on_the_same_texts_costs_nothing(tmp_path, monkeypat
     assert counted == [1, 1, 1]
 
 
+def test_ngrams_are_fitted_to_what_is_not_scored_of_the_text_of_the_vocabulary(tmp_path):
+    text, new = letters(tmp_path, 3000), letters(tmp_path, 200, seed=1)
+    lm = uniform(Vocabulary.from_text(text))
+    for scored, part, fit_part in ((text, "80%:", ":2400"), (text, ":500", "500:"), (new, None, None)):
+        run = rnneval.evaluate(lm, scored, part=part)
+        asked = rnneval.evaluate(lm, scored, part=part, fit_on=text, fit_part=fit_part)
+        assert run.baselines == asked.baselines
+        assert run.ngram == asked.ngram
+    assert "ngram-2" not in rnneval.evaluate(lm, text).baselines  # nothing is left of it
+    text.write_text(text.read_text() + "a")
+    assert {*rnneval.evaluate(lm, new).baselines} == {"uniform", "own-unigram"}
+
+
+def test_the_unigram_of_the_scored_text_itself(tmp_path):
+    run = rnneval.evaluate(uniform(list(LETTERS)), string="aab")
+    assert run.baselines["own-unigram"] == pytest.approx(math.log(2))  # "ab" is scored
+
+
 def test_options_that_cannot_be(tmp_path):
     with pytest.raises(UsageError, match="--max-order 10 is not allowed: give 1 to 9"):
         EvaluateOptions(fit_on="a.txt", max_order=LARGEST_ORDER + 1)
     assert EvaluateOptions(fit_on="a.txt", max_order=LARGEST_ORDER).max_order == LARGEST_ORDER
-    with pytest.raises(UsageError, match="--max-order 3 is about the text that --fit-on names"):
-        EvaluateOptions(max_order=3)
+    with pytest.raises(UsageError, match="--fit-part :3 is about the text that --fit-on names"):
+        EvaluateOptions(fit_part=":3")
     table = {"token": [1], "byte_start": [1], "byte_end": [2], "nats": [0.5]}
     with pytest.raises(UsageError, match="--fit-on needs the vocabulary"):
         from_losses(table, string="ab", fit_on=letters(tmp_path, 100))

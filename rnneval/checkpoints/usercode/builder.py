@@ -36,9 +36,12 @@ from rnneval.checkpoints.usercode.plan import (
 from rnneval.checkpoints.usercode.source import UserSource, read_source
 from rnneval.errors import CheckpointError, RnnevalError, UsageError, type_and_message
 from rnneval.options import OpeningGroup
+from rnneval.records.run import TextFile
 from rnneval.text import Vocabulary
 
 T = TypeVar("T")
+
+_TEXT = 1000  # characters of a string that may be a text; a shorter one may be a path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +121,20 @@ class Builder:
         bound = {name for unit in self._slice.units for name in unit.names.binds} | set(self.values)
         with self._running() as module:
             return {name: value for name, value in vars(module).items() if name in bound and type(value) is int}
+
+    def texts_read(self, made: Mapping[str, Any]) -> list[TextFile]:
+        """Return the files whose text the code holds under a name, as `text = open("train.txt").read()` makes it."""
+        texts = {value for value in made.values() if isinstance(value, str) and len(value) >= _TEXT}
+        if not texts or self._slice is None:
+            return []
+        named = {value for value in made.values() if isinstance(value, str | Path)} | self._slice.source.literals
+        found = []
+        for path in sorted(str(each) for each in named if 0 < len(str(each)) < _TEXT):
+            with suppress(OSError, ValueError):
+                raw = Path(path).read_bytes() if Path(path).is_file() else b""
+                if raw and raw.decode().replace("\r\n", "\n") in {text.replace("\r\n", "\n") for text in texts}:
+                    found.append(TextFile(path=path, sha256=hashlib.sha256(raw).hexdigest()))
+        return found
 
     def everything(self) -> ModuleType:
         """Run the whole file or module but for statements that may not be run; NAME need not exist."""

@@ -378,6 +378,12 @@ class UserSource:
         bound = {each.id for each in of_classes if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
         return frozenset(given | bound | set(self.functions))
 
+    @property
+    def literals(self) -> set[str]:
+        """The strings that are written in it."""
+        inside = (inner for unit in self.units for inner in ast.walk(unit.node))
+        return {each.value for each in inside if isinstance(each, ast.Constant) and isinstance(each.value, str)}
+
     def place(self, line: int) -> str:
         """Return a line for messages: `train.py:12`, or `train.ipynb, cell 3, line 2`.
 

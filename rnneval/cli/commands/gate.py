@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import click
 
 from rnneval.cli.command import Command, from_function
-from rnneval.cli.output import Forms, OutputOptions
+from rnneval.cli.output import SUMMARY, Forms, OutputOptions, add_to_summary
 from rnneval.cli.terminal import say
 from rnneval.errors import RecordError, UsageError
 from rnneval.option import Options, option
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 EXIT_FAIL = 1
 EXIT_NO_VERDICT = 3
-_SUMMARY = "GITHUB_STEP_SUMMARY"
 _FORMATS = ("table", "json", "junit", "github", "markdown")
 _FORMS: Forms = {".json": ["json"], ".xml": ["junit"], ".md": ["markdown"], "": _FORMATS[1:]}
 
@@ -100,15 +99,15 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: GateOp
     from rnneval.gates.verdicts import judge
     from rnneval.records.paths import named, require_apart
 
-    summary = (os.environ.get(_SUMMARY) or None) if output.form == "github" else None
+    summary = (os.environ.get(SUMMARY) or None) if output.form == "github" else None
     baseline, strict = options.baseline, options.strict
     if options.update:  # replaces the baselines on purpose, and makes the folders that are missing
         there = [path for path in baseline if Path(path).absolute().parent.exists()]
-        output.require({"RECORD": records}, _FORMS, {_SUMMARY: summary, "--baseline": there})
-        written = {"--baseline": baseline, "--out": output.files, _SUMMARY: summary}
+        output.require({"RECORD": records}, _FORMS, {SUMMARY: summary, "--baseline": there})
+        written = {"--baseline": baseline, "--out": output.files, SUMMARY: summary}
         require_apart([each for name in written for each in named(name, written[name])], named("RECORD", records))
         return _update(records, options, output)
-    output.require({"RECORD": records, "--baseline": baseline}, _FORMS, {_SUMMARY: summary})
+    output.require({"RECORD": records, "--baseline": baseline}, _FORMS, {SUMMARY: summary})
     candidates = _read(records)
     for path in baseline:
         if not os.path.lexists(path):
@@ -171,23 +170,14 @@ def _update(records: Sequence[str], options: GateOptions, output: OutputOptions)
 
 def _deliver(gate: "Gate", output: OutputOptions, *, strict: bool) -> None:
     output.write(lambda form: _rendered(gate, form, strict=strict), _FORMS)
-    if output.form == "github" and (summary := os.environ.get(_SUMMARY)):
-        _append(summary, _rendered(gate, "markdown", strict=strict))
+    if output.form == "github":
+        add_to_summary(_rendered(gate, "markdown", strict=strict))
     if output.form != "table":
         click.echo(_rendered(gate, output.form, strict=strict), nl=False)
     else:
         from rnneval.render.gate_document import gate_document
 
         output.print(str, gate_document(gate))
-
-
-def _append(summary: str, text: str) -> None:
-    """Append to the summary of the job, to which other steps write as well."""
-    try:
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise RecordError(f"{_SUMMARY}={summary}: cannot be written: {error.strerror or error}") from error
 
 
 def _rendered(gate: "Gate", form: str, *, strict: bool) -> str:

@@ -48,6 +48,7 @@ from rnneval.options import OpenOptions, by_keyword
 from rnneval.records.paths import read_regular
 from rnneval.records.run import (
     Checkpoint,
+    TextFile,
     Warning,  # noqa: A004 - the record's own word
 )
 from rnneval.text import Vocabulary, find_vocabulary, siblings
@@ -77,6 +78,7 @@ class Loaded:
     notes: tuple[str, ...] = ()  # assumptions, a sentence each
     warnings: tuple[str, ...] = ()  # where the weights may have been trained with another function
     lookups: tuple[Vocabulary, ...] = ()  # vocabularies of lookup layers that the builder's code made beside the model
+    texts: tuple[TextFile, ...] = ()  # the file of the training text that the builder's code read
 
 
 @by_keyword(OpenOptions)
@@ -91,8 +93,8 @@ def open(path: str | os.PathLike[str] | Artefact, options: OpenOptions) -> Recur
         except CheckpointError as error:
             raise CheckpointError(f"{artefact.path}: {error}") from error
         lm = replace(lm, warnings=tuple(Warning(code="gate-function", message=message) for message in read.warnings))
-        if given is not None:
-            return lm
+        if lm.vocabulary is not None:
+            return replace(lm, vocabulary=replace(lm.vocabulary, texts=lm.vocabulary.texts or read.texts))
         try:  # inside the model, in the builder's code, then beside the checkpoint
             among = (vocabulary for vocabulary in read.lookups if vocabulary.size == lm.width)
             found = vocabulary_inside(lm.model, lm.width) or _only_one(among)
@@ -100,7 +102,7 @@ def open(path: str | os.PathLike[str] | Artefact, options: OpenOptions) -> Recur
                 found = _stored_vocabulary(artefact)
             if found is None:
                 found = find_vocabulary(artefact.outside, lm.width)
-            return replace(lm, vocabulary=found.fit(lm.width))
+            return replace(lm, vocabulary=replace(found.fit(lm.width), texts=read.texts))
         except VocabularyError as error:
             return replace(lm, why_no_vocabulary=str(error))
 
@@ -154,9 +156,11 @@ def _model(
         vocabulary = _beside(artefact)
 
     lookups: dict[str, Any] = {}
+    texts: list[TextFile] = []
 
     def note(made: Mapping[str, Any]) -> None:
         lookups.update({name: value for name, value in made.items() if is_lookup(value)})
+        texts[:] = builder.texts_read(made)
 
     def loaded(builder: Builder) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
         model = builder.build(vocabulary, around=eagerly, seen=note)
@@ -173,7 +177,7 @@ def _model(
         for name, lookup in lookups.items()
     )
     notes = (*builder.notes(), *notes, *_in_float32(model))
-    return Loaded(model=model, notes=notes, warnings=changed, lookups=among)
+    return Loaded(model=model, notes=notes, warnings=changed, lookups=among, texts=tuple(texts))
 
 
 def _map(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
