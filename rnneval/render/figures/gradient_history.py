@@ -93,17 +93,20 @@ def _title(whole: Any, jump: Any, clipped: int) -> str:
 
 
 def _paint(ax: Any, look: Look, *, norms: Any, clipped: Any, first_bad: int | None, jump: Any, last: int) -> None:
-    pooled, ends = {}, []
+    pooled, ends, together = {}, [], 1
     for layer, part in norms.groupby("layer", sort=False):
         steps, values = part[["step", "value"]].to_numpy(np.float64).T
-        pooled[layer] = bands(steps, values)[0]  # quantiles of neighbouring steps: columns 0 to 100
+        # Quantiles of neighbouring steps: columns 0 to 100.
+        pooled[layer], together = bands(steps, values)
     whole = pooled.pop("", None)
     few = max(map(len, pooled.values()), default=0) <= 12
     for (layer, table), style in zip(pooled.items(), styles(look, len(pooled), marked=few), strict=True):
         ax.plot(table["x"], table[50], gid=layer, linewidth=1.4, markersize=5, **style)
         ends.append((table[50].iloc[-1], layer, style["color"]))
     if whole is not None:
-        ax.fill_between(whole["x"], whole[0], whole[100], color=look.ink, alpha=0.13, linewidth=0)
+        if together > 1:
+            range_of = f"least to largest of {together} steps"
+            ax.fill_between(whole["x"], whole[0], whole[100], color=look.ink, alpha=0.13, linewidth=0, label=range_of)
         ax.plot(whole["x"], whole[50], color=look.ink, linewidth=2.2, marker="." if few else None, gid="")
         ends.append((whole[50].iloc[-1], "whole model", look.ink))
     ax.set_yscale("log")

@@ -12,6 +12,7 @@ from rnneval.evaluate.sweep_table import OK, best_first
 from rnneval.metrics.diagnostics.findings import THRESHOLDS
 from rnneval.pages import all_pages, page
 from rnneval.records import Gate, Gradients, Run, Wiring
+from rnneval.records.tables import GRADIENT_HISTORY, STATE_HISTORY, TRACE
 from rnneval.render.document import (
     KINDS,
     Block,
@@ -24,6 +25,7 @@ from rnneval.render.document import (
     KeyNumbers,
     Notice,
     Paragraph,
+    Picture,
     Subsection,
     TableBlock,
     TableCell,
@@ -78,6 +80,19 @@ _WHENCE = (
 )  # fmt: skip
 """Parts of a record that say where it comes from, and below what is shown of them."""
 _PARTS = {"path", "source", "sha256", "format", "dtype", "kind", "files", "part", "device", "threads"}
+_CONTENTS = {
+    GRADIENT_HISTORY: "Training: gradient norm of each layer",
+    STATE_HISTORY: "Training: state norm of each layer",
+    TRACE: "States along the text",
+}
+"""Titles of tables that belong to no model, by their schemas."""
+_TWO_LENGTHS = (
+    "Two lengths stand here. Loss by context: how many tokens before a prediction are enough for it; more of them make "
+    "it no better. Forgetting: after how many tokens nothing is left in the state of where the reading began. The "
+    "second is often longer: a state may hold what no prediction uses."
+)
+_OPEN = ("state_norms", "gradient_history", "state_history")
+"""Figures that are shown of each of several models."""
 _COUNTED = ("tokens", "text", "model", "vocabulary", "read in", "forgets in", "signature")
 
 
@@ -249,7 +264,7 @@ def baselines(gathered: Gathered) -> Iterator[Block]:
         known = {name: nats for _, run in group for name, nats in run.baselines.items()}
         for name, nats in known.items():
             order = name.removeprefix("ngram-")
-            does = page(name).summary.replace("`", "") if name in ("uniform", "unigram") else "baseline"
+            does = page(name).summary.replace("`", "") if name in ("uniform", "unigram", "own-unigram") else "baseline"
             if order != name and order.isdigit():
                 does = f"counts what follows the {counted(int(order) - 1, 'token')} before it"
             lines.append((name, nats, does, False))
@@ -266,26 +281,30 @@ def baselines(gathered: Gathered) -> Iterator[Block]:
 def diagnostics(gathered: Gathered) -> Iterator[Block]:
     """Show states, gates, memory and gradients of each model, and the tables that belong to no model.
 
-    Of several models only the findings are unfolded.
+    Of several models only the findings, the state norms and the gradient norms are unfolded.
     """
     models = gathered.models
     parts = [part for number, model in enumerate(models) if (part := _diagnosed(number, model)).blocks]
     owned = {id(each.record) for model in models for each in model.given}
     owned |= {id(each.record) for each in gathered.sweeps}
-    parts += [
-        Subsection(anchor=f"inside-table-{number}", title=each.label, blocks=pictures(each))
-        for number, each in enumerate(gathered.given)
-        if isinstance(each.record, TidyTable) and id(each.record) not in owned and each.figures
-    ]
+    tables = [each for each, _ in gathered.of_kind(TidyTable) if id(each.record) not in owned and each.figures]
+    titles = [_CONTENTS.get(each.record.schema, each.label) for each in tables]
+    for place, (each, title) in enumerate(zip(tables, titles, strict=True)):
+        named = f"{title} ({each.label})" if titles.count(title) > 1 else title
+        parts.append(Subsection(anchor=f"inside-table-{place}", title=named, blocks=pictures(each)))
     if len(parts) == 1:
         yield from parts
         return
     for part in parts:
-        found = tuple(block for block in part.blocks if isinstance(block, Found))
-        rest = tuple(block for block in part.blocks if not isinstance(block, Found))
-        fold = Fold(title=f"{part.title}: figures and numbers", blocks=rest)
-        shown = (*found, fold) if rest else found
-        yield replace(part, blocks=shown) if found else fold
+        opened = tuple(block for block in part.blocks if isinstance(block, Found) or _is_open(block))
+        rest = tuple(block for block in part.blocks if block not in opened)
+        title = "More figures and numbers" if opened else f"{part.title}: figures and numbers"
+        fold = (Fold(title=title, blocks=rest),) if rest else ()
+        yield from (replace(part, blocks=(*opened, *fold)),) if opened else fold
+
+
+def _is_open(block: Block) -> bool:
+    return isinstance(block, Picture) and block.key.rpartition("/")[2] in _OPEN
 
 
 def _diagnosed(number: int, model: ReportedModel) -> Subsection:
@@ -302,7 +321,10 @@ def _diagnosed(number: int, model: ReportedModel) -> Subsection:
     ]
     # The fullest run first: of two that can give the same figure it shows more.
     ordered = sorted(model.given, key=lambda each: each.record is not fullest)
-    blocks += pictures(*ordered, chapter="inside")
+    drawn = pictures(*ordered, chapter="inside")
+    blocks += drawn
+    if {"loss_by_context", "forgetting"} <= {picture.key.rpartition("/")[2] for picture in drawn}:
+        blocks.append(Paragraph(text=_TWO_LENGTHS, muted=True))
     tables = [*(inside_tables(fullest) if fullest else ()), *(t for each in records for t in gradient_tables(each))]
     if tables and tables[0].caption == "States":
         blocks.append(tables.pop(0))

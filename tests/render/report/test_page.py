@@ -182,6 +182,13 @@ def test_ngrams_are_named_with_the_one_that_the_model_is_as_good_as():
     )
 
 
+def test_gradient_norms_of_each_of_several_models_are_open():
+    found = section(page_of(given(one=good_run(), two=worse_run(), grads=history({"gru": [1, 2, 3]}))), "inside").blocks
+    (table,) = [part for part in found if isinstance(part, Subsection)]
+    assert table.title == "Training: gradient norm of each layer"
+    assert [picture.key for picture in table.blocks] == ["grads.json/gradient_history"]
+
+
 def test_findings_of_the_inside_stand_there_and_not_among_the_warnings():
     run = good_run()
     page = page_of(given(run=run, gradients=gradients(run)))
