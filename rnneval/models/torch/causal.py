@@ -35,12 +35,12 @@ class CachedStep(TorchStep):
 
     def __init__(self, module: torch.nn.Module) -> None:
         """Take a model whose forward has an argument for a cache."""
-        parameters = inspect.signature(module.forward).parameters
+        super().__init__(module, lambda _, ids, state: self._read(ids, state))
+        parameters = inspect.signature(self.module.forward).parameters
         self.accepts = frozenset(parameters)
         """Names of the arguments of the model's forward; what its `**kwargs` may hold is not among them."""
         self.cache_name = next((name for name in _CACHES if name in parameters), "")
         self._makes_no_cache = False
-        super().__init__(module, lambda _, ids, state: self._read(ids, state))
 
     @property
     def chunk_sizes(self) -> dict[str, int]:
@@ -86,7 +86,7 @@ class CachedStep(TorchStep):
         made = {name: value for name, value in made.items() if name in self.accepts}
         if self.cache_name:
             made[self.cache_name] = cache
-        returned = self.module(input_ids=ids, use_cache=True, **made)
+        returned = self.called(input_ids=ids, use_cache=True, **made)
         after = next((returned[name] for name in _CACHES if returned.get(name) is not None), cache)
         if after is None and self.cache_name:
             self._makes_no_cache = True

@@ -44,8 +44,10 @@ class TorchStep:
 
     def __init__(self, module: torch.nn.Module, step: StepOfModule | None = None) -> None:
         """Take a module; `step(module, ids, state)` returns logits and the new state, and by default calls it."""
-        self.module = module
-        self._step = step or _forward(module)
+        self.called = module
+        self.module: torch.nn.Module = getattr(module, "_orig_mod", module)
+        """The module; the one that `torch.compile` was given, if that is called."""
+        self._step = step or _forward(self.module)
         self._held: dict[str, Any] = {}
         """The attributes that a call changes, by path, as they were before the first call."""
 
@@ -57,7 +59,7 @@ class TorchStep:
     def read(self, ids: NDArray[np.int32], state: Any) -> tuple[Any, Any]:
         """Do as a call does, in the mode in which the module is: gradients may be followed to the state."""
         tokens = torch.as_tensor(np.asarray(ids), dtype=torch.long, device=self.device)
-        return self.holding(state, lambda given: self._step(self.module, tokens, given))
+        return self.holding(state, lambda given: self._step(self.called, tokens, given))
 
     @property
     def device(self) -> torch.device:
@@ -96,8 +98,8 @@ class TorchStep:
         copies = {path: copy_of(value) for path, value in before.items()}
         tokens = torch.as_tensor(ids, dtype=torch.long, device=self.device)
         with self.evaluating():
-            _, state = self._step(self.module, tokens, None)
-            self._step(self.module, tokens[:, :1], state)
+            _, state = self._step(self.called, tokens, None)
+            self._step(self.called, tokens[:, :1], state)
         after = _attributes(self.module)
         self._held = {
             path: copies.get(path)

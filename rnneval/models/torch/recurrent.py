@@ -108,7 +108,8 @@ class RecurrentModules:
             for name, module in self._modules.items()
         ]
         try:
-            yield calls
+            with torch.compiler.set_stance("force_eager"):  # a compiled model would be compiled again for the hooks
+                yield calls
         finally:
             for handle in handles:
                 handle.remove()

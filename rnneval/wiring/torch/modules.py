@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 
 import msgspec
+import torch
 
 from rnneval.models.step import StepLM
 from rnneval.models.torch.causal import CachedStep
@@ -51,7 +52,15 @@ class ModuleEvidence:
 
 
 def module_evidence(lm: StepLM, step: TorchStep, failed: Collection[str], *, seed: int) -> ModuleEvidence:
-    """Look into a model of PyTorch whose behaviour failed some tests, by key."""
+    """Look into a model of PyTorch whose behaviour failed some tests, by key.
+
+    A compiled model runs uncompiled meanwhile: its modules are not called one by one.
+    """
+    with torch.compiler.set_stance("force_eager"):
+        return _evidence(lm, step, failed, seed=seed)
+
+
+def _evidence(lm: StepLM, step: TorchStep, failed: Collection[str], *, seed: int) -> ModuleEvidence:
     seen = flow_of(step, lm.width, seed=seed, cut_matters="chunk" in failed)
     oracles: dict[str, Oracle] = {}
     findings, untested, script = list(seen.findings), list(seen.untested), None

@@ -90,6 +90,14 @@ def test_states_and_gates_are_those_of_a_loop_over_cells(make):
     assert {*run.states, *(run.gates or ())} == {*by_cells(model)}
 
 
+def test_a_compiled_model_is_read_as_it_is_called_and_looked_into_uncompiled():
+    model = Model(torch.nn.GRU)
+    lm = rnneval.from_torch(torch.compile(model, backend="eager"), vocabulary=list(LETTERS))
+    wiring = rnneval.check(lm)
+    assert (wiring.verdict, [layer.name for layer in wiring.layers]) == ("pass", ["rnn"])
+    assert {*rnneval.evaluate(lm, string=TEXT).states} == {"rnn.h"}
+
+
 class WithMore(Model):
     """A model that carries a count beside the state of its LSTM."""
 
