@@ -45,7 +45,9 @@ def test_annotations_of_github(folder, capsys, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder / "summary.md"))
     imported("sound.parquet", "--vocab-size", str(V), "--format", "github")
     printed = capsys.readouterr()
-    assert printed.out.startswith("::notice title=rnneval evaluate::sound.parquet on t.txt\n::warning title=rnneval%3A ")
+    assert printed.out.startswith(
+        "::notice title=rnneval evaluate::sound.parquet on t.txt\n::warning title=rnneval%3A "
+    )
     assert printed.err == ""
     assert "| perplexity | 65 |" in (folder / "summary.md").read_text()
     (folder / "summary.md").unlink()

@@ -81,7 +81,7 @@ def test_every_kind_of_token_and_documents(tmp_path, kind):
     ours = [documents_of(text, vocabulary, **options, **tokens) for text in (fitted, scored)]
     for order in (2, 3):
         assert run.baselines[f"ngram-{order}"] == pytest.approx(expected(*ours, lm.width, order), rel=1e-12)
-    assert set(run.baselines) == {"uniform", "unigram", "ngram-2", "ngram-3"}
+    assert set(run.baselines) == {"uniform", "own-unigram", "unigram", "ngram-2", "ngram-3"}
     assert run.ngram.fitted_tokens == sum(map(len, ours[0]))
     assert len(run.ngram.nats) == len(run.blocks.bytes)
     assert math.fsum(run.ngram.nats) == pytest.approx(run.baselines[run.ngram.name] * run.tokens.scored, rel=1e-12)
@@ -122,7 +122,12 @@ def test_orders_are_tried_until_two_above_the_best(tmp_path):
     lm, options = uniform(list(LETTERS)), {"check": False, "states": False}
     run = rnneval.evaluate(lm, scored, fit_on=fitted, **options)
     best = run.ngram.order
-    assert set(run.baselines) == {"uniform", "unigram", *(f"ngram-{order}" for order in range(2, best + 3))}
+    assert set(run.baselines) == {
+        "uniform",
+        "own-unigram",
+        "unigram",
+        *(f"ngram-{order}" for order in range(2, best + 3)),
+    }
     assert min(run.baselines, key=run.baselines.get) == run.ngram.name
     assert len(run.ngram.discounts) == best < LARGEST_ORDER - 2
     every = rnneval.evaluate(lm, scored, fit_on=fitted, max_order=LARGEST_ORDER, **options)
@@ -130,7 +135,7 @@ def test_orders_are_tried_until_two_above_the_best(tmp_path):
     assert {name: every.baselines[name] for name in run.baselines} == run.baselines
     assert f"ngram-{LARGEST_ORDER}" in every.baselines
     none = rnneval.evaluate(lm, scored, fit_on=fitted, max_order=1, **options)
-    assert (set(none.baselines), none.ngram) == ({"uniform", "unigram"}, None)
+    assert (set(none.baselines), none.ngram) == ({"uniform", "own-unigram", "unigram"}, None)
 
 
 def test_a_held_out_text_that_stands_in_the_training_text_is_warned_of(tmp_path):
@@ -185,7 +190,8 @@ def test_a_second_checkpoint_on_the_same_texts_costs_nothing(tmp_path, monkeypat
 
 def test_ngrams_are_fitted_to_what_is_not_scored_of_the_text_of_the_vocabulary(tmp_path):
     text, new = letters(tmp_path, 3000), letters(tmp_path, 200, seed=1)
-    lm = uniform(Vocabulary.from_text(text))
+    vocabulary = Vocabulary.from_text(text)
+    lm = uniform(vocabulary, vocabulary.size)
     for scored, part, fit_part in ((text, "80%:", ":2400"), (text, ":500", "500:"), (new, None, None)):
         run = rnneval.evaluate(lm, scored, part=part)
         asked = rnneval.evaluate(lm, scored, part=part, fit_on=text, fit_part=fit_part)

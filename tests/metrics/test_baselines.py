@@ -24,7 +24,9 @@ def slow_unigram(scored: str, fit: str) -> float:
 
 def test_without_a_text_to_learn_from_there_is_no_unigram():
     # Known of tinyshakespeare: guessing costs 4.174 nats.
-    assert nats_per_token(np.ones(65, dtype=np.int64)) == {"uniform": pytest.approx(math.log(65), rel=1e-15)}
+    found = nats_per_token(np.array([3, 1, *[0] * 63]))
+    own = 3 / 4 * math.log(4 / 3) + math.log(4) / 4
+    assert found == {"uniform": pytest.approx(math.log(65), rel=1e-15), "own-unigram": pytest.approx(own, rel=1e-15)}
 
 
 def test_it_learns_from_the_fitted_text_and_not_from_the_scored_one():
