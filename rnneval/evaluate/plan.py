@@ -187,9 +187,10 @@ class Streaming(StreamGroup):
     def rows(self, lm: LanguageModel, predictions: int, *, apart: bool = False) -> int:
         """Return the number of rows side by side: 1 if the model's rows cannot start at different times.
 
-        Rows that are read `apart`, each in one step from the initial state, start together.
+        Rows that are read `apart`, each in one step from the initial state, start together. A model that reads a chunk
+        at once is as fast in one row, which repeats nothing.
         """
-        if not (lm.mixable or (apart and lm.batched)):
+        if not (lm.mixable or (apart and lm.batched)) or (self.streams == "auto" and lm.chunk > 1 and not apart):
             return 1
         if isinstance(self.streams, int):
             return self.streams
