@@ -44,7 +44,7 @@ class VocabularyGroup(Options, heading="Model"):
 class OpeningGroup(VocabularyGroup):
     """Options of every command that opens a checkpoint."""
 
-    builder: str | None = option(None, metavar="FILE.py:NAME|FILE.ipynb:NAME|package.module:NAME")
+    builder: str | Callable[..., Any] | None = option(None, metavar="FILE.py:NAME|FILE.ipynb:NAME|package.module:NAME")
     """Your own code that makes the model, or the module with the custom layers that a whole model asks for. Of a script
     or notebook, only the statements that NAME needs are run. A package.module is imported, which runs it."""
     builder_arguments: Mapping[str, Any] | Sequence[str] | None = option(
@@ -207,6 +207,14 @@ class StringGroup(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class GivenGroup(StringGroup):
+    """Keyword arguments of every function of one model and one text."""
+
+    vocabulary: Any = option(None, flag="", unset="the model's own")
+    """Vocabulary of the model, as `rnneval.wrap` takes it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CommandGroup(Options):
     """Keyword argument of everything that makes a record."""
 
@@ -294,7 +302,7 @@ def parse_thresholds(given: Sequence[str]) -> dict[str, float]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiagnosticOptions(StringGroup, CallGroup, WiringGroup, StreamGroup, TextGroup, heading="Diagnostics"):
+class DiagnosticOptions(GivenGroup, CallGroup, WiringGroup, StreamGroup, TextGroup, heading="Diagnostics"):
     """Options that `rnneval.trace` and `rnneval.gradients` share."""
 
     thresholds: Mapping[str, float] | None = option(
@@ -371,7 +379,8 @@ def by_keyword(group: type[Options]) -> Callable[[Callable[..., R]], Callable[..
     """
 
     def decorate(function: Callable[..., R]) -> Callable[..., R]:
-        own = [each for each in inspect.signature(function).parameters.values() if each.name != "options"]
+        signature = inspect.signature(function)
+        own = [each for each in signature.parameters.values() if each.name != "options"]
         keywords = inspect.signature(group).parameters
         known = {each.name for each in own} | set(keywords)
 
@@ -384,7 +393,7 @@ def by_keyword(group: type[Options]) -> Callable[[Callable[..., R]], Callable[..
             return function(*arguments, **given, options=options)
 
         described: Any = called
-        described.__signature__ = inspect.Signature([*own, *keywords.values()])
+        described.__signature__ = signature.replace(parameters=[*own, *keywords.values()])
         line = re.compile(r"^( +)options: .*\n", re.MULTILINE)
         described.__doc__ = line.sub(lambda found: "".join(_lines(group, found[1])), function.__doc__ or "", count=1)
         return called

@@ -26,6 +26,7 @@ from rnneval.models.protocol import (
     SeenRows,
     Sees,
     Shape,
+    ShownModel,
     Stepped,
     Trajectory,
     Vectors,
@@ -50,6 +51,7 @@ _ROWS = (2, 3)
 _SHIFT = 1000
 _ROUNDING = 1e-6  # largest difference, relative to the largest logit, of two calls that count as equal
 _FINGERPRINT = (2, 64)  # rows and tokens of the text whose logits tell one model from another
+_MOST_NAMED = 4  # arrays of the state that `repr` names
 _NO_STATES = (
     "it returns its state at the end of a call only: rnneval trace calls it token by token, as --segment 1 does, which "
     "takes longer"
@@ -163,7 +165,10 @@ def probe(function: StepFunction, *, separate: bool) -> Probed:
         return Probed(None, None, _repeats(function, first, None))
     for state in (state for trial in trials for state in trial.states):
         if form_of(state) != form_of(example):
-            raise CheckpointError(f"step returned a state of the form {form_of(example)} and one of {form_of(state)}")
+            raise CheckpointError(
+                f"step returned a state of the form {form_of(example)} and one of {form_of(state)}: give the same "
+                "containers after each call; a cache that grows is one array that grows, or an object without arrays"
+            )
     found = [_leaf(path, like, trials, separate=separate) for path, like in leaves.items()]
     kinds = tuple(replace(leaf, kind="counter") if _is_counter(function, first, leaf) else leaf for leaf in found)
     if any(leaf.kind == "memory" for leaf in kinds):
@@ -299,16 +304,16 @@ def _repeats(function: StepFunction, trial: _Trial, packing: Packing | None) -> 
 # The model
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class StepLM:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class StepLM(ShownModel):
     """A language model given as a step function; `from_step` makes it."""
 
-    function: StepFunction = field(repr=False)
+    function: StepFunction
     vocabulary: Vocabulary | None
     checkpoint: Checkpoint
-    leaves: tuple[StateLeaf, ...] | None = field(repr=False)
+    leaves: tuple[StateLeaf, ...] | None
     """The arrays of its state; None where the state is no nest of arrays."""
-    packing: Packing | None = field(repr=False)
+    packing: Packing | None
     """The packing of its state; None where the state is carried as it is, in one row."""
     repeatable: bool
     batched: bool  # whether it reads several rows in one call
@@ -360,6 +365,17 @@ class StepLM:
     def mixable(self) -> bool:
         """True if rows of one batch may start at different times."""
         return self.batched and self.packing is not None
+
+    def _name(self) -> str:
+        return self.name
+
+    def _state_in_words(self) -> str:
+        if self.leaves is None:
+            return f"carried as it is, in one row ({_OPAQUE})"
+        named = [f"{leaf.path.removeprefix('state') or 'array'} {leaf.shape}" for leaf in self.leaves]
+        more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+        rows = "" if self.mixable else ", in one row"
+        return f"{', '.join(named[:_MOST_NAMED]) or 'none'}{more}{rows}"
 
     def with_vocabulary(self, vocabulary: Vocabulary) -> "StepLM":
         """Return the same model with a vocabulary, which must fit the number of logits."""
@@ -415,7 +431,10 @@ def from_step(
     Args:
         step: Called as `step(ids, state)` with ids of type int32 and shape `(batch, time)`, time ≥ 1. Returns logits
             `(batch, time, V)` and the state after the last token: an array, or a tuple, list, dict, dataclass or other
-            object that holds arrays. It must not change the state that it is given.
+            object that holds arrays, which it must not change: a state is used again. An array may grow with the text,
+            as a cache does. An object without arrays that NumPy can read is carried as it is, even if `step` changes
+            it in place; whether each of its parts is used is not tested then. A cache and such an object are read in
+            one row, which is slower.
         initial_state: Called as `initial_state(batch)` for the state before the first token; None where `step` takes
             None for that.
         vocab_size: V, the number of logits; by default the number of tokens of the vocabulary.

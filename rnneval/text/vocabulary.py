@@ -248,6 +248,19 @@ def siblings(checkpoint: str | os.PathLike[str]) -> list[Path]:
     return [path for path, outside in named if path.suffix.lower() in _READABLE and not outside][:_MOST_CANDIDATES]
 
 
+def only_vocabulary_beside(checkpoint: str | os.PathLike[str]) -> Vocabulary | None:
+    """Return the vocabulary that all readable ones beside a file are equal to; None if there is none, or they differ.
+
+    It is for code that must know the size of the vocabulary before there is a model.
+    """
+    found: dict[str, Vocabulary] = {}
+    for candidate in siblings(checkpoint):
+        with suppress(VocabularyError):
+            vocabulary = Vocabulary.from_file(candidate)
+            found[vocabulary.sha256] = vocabulary
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
 def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabulary:
     """Find the one vocabulary beside a checkpoint that fits a model with so many outputs.
 
@@ -304,7 +317,9 @@ def _named(checkpoint: Path) -> list[tuple[Path, bool]]:
 
 def _ordered(given: object, source: str) -> tuple[int | None, list[Any]]:
     """Return the tokens of a list or a map in the order of their ids, and the first id, None if no ids were given."""
-    if isinstance(given, str | bytes | AbstractSet) or not isinstance(given, Iterable):
+    if isinstance(given, bytes | bytearray):
+        raise VocabularyError(f"the vocabulary ({source}) is bytes: for a model of bytes give Vocabulary.from_bytes()")
+    if isinstance(given, str | AbstractSet) or not isinstance(given, Iterable):
         raise VocabularyError(
             f"the vocabulary ({source}) is of type {type(given).__name__}: give a list of tokens in the order "
             "of their ids, such as sorted(set(text)), or a map from token to id"
@@ -360,6 +375,11 @@ def _as_string(token: Any, kind: str, source: str) -> str:
         return chr(token)
     if isinstance(token, str):
         return str(token)
+    if isinstance(token, bytes):
+        raise VocabularyError(
+            f"the vocabulary ({source}) has the token {token!r} of type bytes: tokens are strings; for the 256 byte "
+            "values in their order give Vocabulary.from_bytes()"
+        )
     raise VocabularyError(
         f"the vocabulary ({source}) has the token {token!r} of type {type(token).__name__}: tokens are strings"
         + (" or numbers from 0 to 255" if kind == "byte" else "")

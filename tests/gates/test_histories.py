@@ -114,7 +114,7 @@ def test_a_step_that_is_not_finite_passes_nothing(tmp_path, bad):
 )
 def test_an_unknown_name_is_answered_with_what_there_is(history, name, said):
     assert history.figure(name).value is ABSENT
-    with pytest.raises(UsageError, match=rf"^--require .*: h: .*{said}"):
+    with pytest.raises(UsageError, match=rf"^require=.*: h: .*{said}"):
         judge([NamedRecord(name="h", record=history)], require=[f"{name}<=5"])
 
 

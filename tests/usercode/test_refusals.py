@@ -184,7 +184,7 @@ def test_the_refusal_of_the_tutorials_model(user):
 def test_a_name_that_exec_would_bind_is_asked_for(user):
     spec = user.spec("made", "exec('size = 3')\nmade = [size]\n")
     with pytest.raises(
-        CheckpointError, match=r"NameError: name 'size' .*train\.py:2\): give --builder-global size=VALUE"
+        CheckpointError, match=r"NameError: name 'size' .*train\.py:2\): give builder_globals={'size': VALUE}"
     ):
         Builder(spec=spec).build(None)
     assert plan(spec, {"size": 3}).lines() == [2]
@@ -263,7 +263,7 @@ def test_a_file_of_keras_cache_is_found_and_not_downloaded(user, monkeypatch):
 
 def test_a_value_that_is_given_clears_the_alias_of_a_refused_module(user):
     spec = user.spec("made", "import wandb\nconfig = wandb.config\nmade = config['units'] + config.emb")
-    with pytest.raises(CheckpointError, match=r"uses wandb\.config.*--builder-global config=VALUE"):
+    with pytest.raises(CheckpointError, match=r"uses wandb\.config.*builder_globals={'config': VALUE}"):
         plan(spec)
     given = parse_arguments(["config={'units': 3, 'emb': 4}"])
     assert run_slice(plan(spec, given)).made == 7

@@ -223,7 +223,7 @@ def test_a_state_that_is_no_array_is_carried_in_one_row():
             nats.append(step.predicted.nats)
         assert np.array_equal(np.concatenate(nats, axis=1), read(PLAIN, ids[:, :13], segment=4)[0])
     assert step.seen[0].layout.missing == {"any state": "it is no nest of arrays that NumPy can read"}
-    with pytest.raises(CheckpointError, match="2 rows, but its state is no array: give --streams 1"):
+    with pytest.raises(CheckpointError, match="2 rows, but its state is no array: give streams=1"):
         scorer.score(np.zeros((2, 4), np.int32), np.zeros((2, 4), np.int32), np.zeros((2, 1)), 2)
 
 
@@ -361,7 +361,7 @@ def test_arguments():
     lm = from_step(running_mean, np.zeros, vocabulary=list("abcdefghijk"))
     assert (lm.width, lm.vocabulary.size, lm.why_no_vocabulary) == (V, V, "")
     assert "give vocabulary=" in PLAIN.why_no_vocabulary
-    with pytest.raises(UsageError, match="--kernel hoisted is for Keras models"):
+    with pytest.raises(UsageError, match="kernel='hoisted' is for Keras models"):
         lm.scorer(Shape(rows=1, segment=1), kernel="hoisted")
 
 
