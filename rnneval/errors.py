@@ -77,13 +77,15 @@ def _keyword(found: re.Match[str]) -> str:
 class RnnevalError(Exception):
     """Base class of all errors about input."""
 
-    def __init__(self, message: str = "", *, rule: str | None = None) -> None:
+    def __init__(self, message: str = "", *, rule: str | None = None, cause: str = "", advice: str = "") -> None:
         super().__init__(message)
+        self.cause, self.advice = cause, advice
+        """The likely cause and what to do, where they are long: the command line gives them lines of their own."""
         self.rule = rule
         """The rule by which a file was refused, such as `zip-traversal`; `rnneval explain` has its text."""
 
     def __str__(self) -> str:
-        message = super().__str__()
+        message = ": ".join(filter(None, [super().__str__(), self.cause, self.advice]))
         return message if _AS_FLAGS in os.environ else in_python(message)
 
 
@@ -100,8 +102,10 @@ class WeightShapeError(CheckpointError):
         *,
         pairs: Sequence[ShapePair] = (),
         rule: str | None = None,
+        cause: str = "",
+        advice: str = "",
     ) -> None:
-        super().__init__(message, rule=rule)
+        super().__init__(message, rule=rule, cause=cause, advice=advice)
         self.pairs = tuple(pairs)
         """Name, shape in the file and shape in the model of every weight whose shapes differ."""
 

@@ -108,6 +108,9 @@ def run(arguments: list[str]) -> int:
             if os.environ.get("RNNEVAL_DEBUG"):
                 traceback.print_exception(error)
             say(f"rnneval: error: {_message(error)}")
+            if isinstance(error, RnnevalError) and error.cause:
+                say(f"  cause: {error.cause}")
+                say(f"  help: {error.advice}")
             return EXIT_INPUT
     return result if isinstance(result, int) else 0
 
@@ -116,7 +119,7 @@ def _message(error: Exception) -> str:
     if isinstance(error, click.ClickException):
         return error.format_message()
     if isinstance(error, RnnevalError):
-        return str(error)
+        return str(error.args[0]) if error.cause else str(error)
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return f"{named_in_message(os.fsdecode(error.filename or ''))}: {error.strerror}: give a shorter path"
     if isinstance(error, MemoryError):

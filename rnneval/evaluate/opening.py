@@ -16,7 +16,7 @@ import msgspec
 
 from rnneval.checkpoints import Artefact, examined
 from rnneval.checkpoints.checked import require_sha256
-from rnneval.checkpoints.places import FULL_MODELS, hash_of
+from rnneval.checkpoints.places import FULL_MODELS, HDF5, first_bytes, hash_of
 from rnneval.checkpoints.pretrained import pretrained
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
 from rnneval.models.step import StepLM
@@ -112,10 +112,35 @@ def _of_folder(folder: Artefact, options: OpenOptions) -> StepLM:
 @contextmanager
 def _admitted(path: str | os.PathLike[str], options: OpenOptions) -> Iterator[Artefact]:
     """Yield a private copy of a checkpoint, once all is refused that can be without running anything."""
+    _refuse_others(Path(path), options)
     has_builder = options.builder is not None
     with examined(path, has_builder=has_builder, expect_sha256=options.expect_sha256) as artefact:
         require_builder_runs(options, everything=artefact.format in FULL_MODELS)
         yield artefact
+
+
+def _refuse_others(path: Path, options: OpenOptions) -> None:
+    """Refuse a file of weights of a library other than Keras, and say how it is opened."""
+    kind = _OTHERS.get(path.suffix.lower())
+    if kind is None or not path.is_file() or first_bytes(path).startswith(HDF5):
+        return
+    returned = "and returns a PyTorch module or rnneval.from_step(…)"
+    advice = f"give --builder FILE.py:NAME, a function of (checkpoint, vocabulary) that reads it {returned}"
+    if options.builder is not None:
+        from rnneval.checkpoints.usercode import name_of
+
+        name = options.builder if isinstance(options.builder, str) else name_of(options.builder)
+        advice = f"let {name} take its path as the parameter checkpoint; it reads the file {returned}"
+    elif kind in ("PyTorch", "safetensors"):
+        advice += "; a folder of save_pretrained needs no builder"
+    raise CheckpointError(f"{path}: weights of {kind}, without the model: {advice}")
+
+
+_OTHERS = {
+    ".pt": "PyTorch", ".pth": "PyTorch", ".bin": "PyTorch", ".safetensors": "safetensors", ".npz": "NumPy",
+    ".npy": "NumPy", ".msgpack": "Flax", ".onnx": "ONNX", ".gguf": "llama.cpp",
+}  # fmt: skip
+"""Library of the weights by the ending of a file."""
 
 
 def require_builder_runs(options: OpeningGroup, spec: str | None = None, *, everything: bool = False) -> None:

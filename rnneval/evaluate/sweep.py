@@ -23,7 +23,7 @@ import msgspec
 
 import rnneval
 from rnneval.checkpoints import Artefact
-from rnneval.checkpoints.places import ZIP, first_bytes
+from rnneval.checkpoints.places import HDF5, ZIP, first_bytes
 from rnneval.checkpoints.usercode import reads_checkpoint
 from rnneval.errors import CheckpointError, RecordError, RnnevalError, UsageError
 from rnneval.evaluate.executor import Done, Task, WorkerDiedError, connected
@@ -52,7 +52,6 @@ from rnneval.text import Paths, TextOptions, final_text, refuse_overlap
 
 EVALUATION = 2
 """To be raised when the same evaluation would give other numbers: earlier records then no longer count as done."""
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 _TABLE = bytes.fromhex("57fb808b247547db")  # the last bytes of TensorFlow's `.index` files
 _ENDINGS = {".keras", ".h5", ".hdf5"}
 _NO_WEIGHTS = {
@@ -219,7 +218,7 @@ def _looks_like_checkpoint(path: Path) -> bool:
         return True
     head = first_bytes(path)
     if not head.startswith(ZIP):
-        return head.startswith(_HDF5)
+        return head.startswith(HDF5)
     try:
         with zipfile.ZipFile(path) as archive:
             return bool(_KERAS & set(archive.namelist()))

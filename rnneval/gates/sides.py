@@ -124,7 +124,11 @@ def side(records: Sequence[NamedRecord], role: str) -> Side:
         raise UsageError(f"{odd}: is no run record, so it cannot be a baseline: see rnneval evaluate --out")
     pairs = [(each.name, each.record) for each in records if isinstance(each.record, Run)]
     if not pairs:
-        raise UsageError(f"no run record as {role}: a record of rnneval evaluate --out is needed")
+        seen = ""
+        if records:
+            kind = getattr(type(records[0].record), "__struct_config__", None)
+            seen = f"{records[0].name}: {'a training history' if kind is None else f'holds {kind.tag}'}: "
+        raise UsageError(f"{seen}no run record as {role}: a record of rnneval evaluate --out is needed")
     names, runs = tuple(name for name, _ in pairs), tuple(run for _, run in pairs)
     if len({run.source.sha256 for run in runs}) < len(runs):
         raise UsageError(f"the {role} has one checkpoint twice: several records are several trainings of one recipe")

@@ -254,6 +254,15 @@ class Place:
     state: Vectors  # the state before it, `(D,)`
 
 
+def about_transformer(name: str, layer: str) -> str:
+    """Return the message about a model with attention that carries no state."""
+    return (
+        f"{name} is a Transformer (attention in {layer}) that carries no state from one call to the next: use "
+        "lm-evaluation-harness, or rnneval.from_losses for losses that you have; if it keeps a cache of keys and "
+        "values, rnneval.from_step with the cache as the state, or rnneval.from_transformers"
+    )
+
+
 class ShownModel:
     """A model that Python shows in three lines, and a notebook as the table of `rnneval open`."""
 

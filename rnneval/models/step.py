@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.errors import CheckpointError, UsageError
+from rnneval.errors import CheckpointError, UsageError, VocabularyError
 from rnneval.models.protocol import (
     LayerState,
     Layout,
@@ -68,6 +68,7 @@ class StepFunction:
     step: Callable[[NDArray[np.int32], Any], Any]
     initial_state: Callable[[int], Any] | None
     width: int  # V, the number of logits
+    source: str = ""  # the vocabulary whose size V is, in words
 
     def begin(self, rows: int) -> Any:
         """Return the initial state of `rows` rows."""
@@ -87,6 +88,15 @@ class StepFunction:
         if not isinstance(returned, tuple | list) or len(returned) != 2:
             raise CheckpointError(f"step returned a {type(returned).__name__}: a pair is needed, (logits, state)")
         logits, wanted = as_array(returned[0], "the logits"), (*ids.shape, self.width)
+        if self.source and logits.ndim == 3 and logits.shape[:2] == ids.shape and logits.shape[2] != self.width:
+            given, returned_width = f"{self.width:,} tokens", logits.shape[2]
+            one_more = returned_width == self.width + 1
+            raise VocabularyError(
+                f"step returns {returned_width:,} logits a token, and the vocabulary ({self.source}) has {given}",
+                cause="id 0 stands for [UNK] or padding" if one_more else "it is not the one of the training",
+                advice=f"give the {returned_width:,} tokens in the order of their ids"
+                + (f", or vocab_size={returned_width} to have ids from 1" if one_more else ""),
+            )
         if logits.shape != wanted or logits.dtype.kind == "c":
             raise CheckpointError(
                 f"step returned logits of shape {logits.shape} and type {logits.dtype} for ids of shape {ids.shape}: "
@@ -465,7 +475,8 @@ def from_step(
     if vocab_size is None and tokens is None:
         raise UsageError("from_step needs the number of logits: give vocab_size=V, or a vocabulary")
     width = vocab_size if vocab_size is not None else tokens.first_id + tokens.size if tokens else 0
-    function = StepFunction(step=step, initial_state=initial_state, width=width)
+    source = tokens.source if tokens is not None and vocab_size is None else ""
+    function = StepFunction(step=step, initial_state=initial_state, width=width, source=source)
     probed = probe(function, separate=not batched)
     return StepLM(
         function=function,

@@ -200,22 +200,23 @@ class Vocabulary:
         if ends + 1 == width and not self.fixed_ids and self.size > 0 and not _SPECIAL.fullmatch(self.tokens[0]):
             assumed = f"{self.source}; ids from 1, as the model has one output more: id 0 is taken for [UNK] or padding"
             return replace(self, first_id=1, source=assumed, fixed_ids=True, unknown_first=True)
-        given = "give the one it was trained with: --vocab FILE"
+        advice = "give the one it was trained with, --vocab FILE or --vocab-from TRAINING_TEXT"
         if ends < width:
-            cause = (
-                "too small: was it made from less text than the model was trained on, or does it lack special tokens "
-                f"([UNK], padding)? {given}, or --vocab-from TRAINING_TEXT"
-            )
+            cause = "too small: made from less text than in training, or without special tokens ([UNK], padding)"
         elif self.first_id == 1 and self.size == width:
-            cause = "its ids begin at 1 and the last has no output: count from 0, or give a list in the order of ids"
+            cause, advice = (
+                "its ids begin at 1 and the last has no output",
+                "count from 0, or give a list of the tokens",
+            )
         else:
             cause = (
-                "too large: was it made from more or other text (case, newlines, normalisation), or cut when the model "
-                f"was trained (num_words, max_tokens)? {given}"
+                "too large: made from more or other text (case, newlines), or cut in training (num_words, max_tokens)"
             )
         raise VocabularyError(
             f"the vocabulary ({self.source}) has {self.size:,} tokens with ids {self.first_id} to {ends - 1:,}, "
-            f"the model has {width:,} outputs (ids 0 to {width - 1:,}): {cause}"
+            f"the model has {width:,} outputs (ids 0 to {width - 1:,})",
+            cause=cause,
+            advice=advice,
         )
 
 

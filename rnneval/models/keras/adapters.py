@@ -32,7 +32,7 @@ from rnneval.models.keras.layers import (
     sublayers,
 )
 from rnneval.models.keras.state_tap import record_runs
-from rnneval.models.protocol import CARRIED
+from rnneval.models.protocol import CARRIED, about_transformer
 
 IDS, ONE_HOT, SCALED = "ids", "one-hot", "scaled"
 _STATE_NAMES = (
@@ -48,6 +48,7 @@ _STARTS = ("get_initial_state", "initial_state", "zero_state", "init_state", "in
 _SCALE = 16  # the divisor of ids for an input of single numbers whose V is not known: it keeps a probe's ids apart
 _MOST_NUMBERS = 1 << 23  # in the inputs of one call, so that one-hot windows of large vocabularies fit into memory
 # Layers that look at more than one position at a time: with them, a carried state does not hold all of the past.
+_ATTENTION = ("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention")
 _MIX_TIME = (
     "Bidirectional", "Conv1D", "SeparableConv1D", "DepthwiseConv1D", "Conv1DTranspose", "Conv2D", "ConvLSTM1D",
     "ConvLSTM2D", "Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention", "MaxPooling1D",
@@ -550,6 +551,9 @@ def _adapter_of(model: Any, units: tuple[RecurrentUnit, ...], inputs: Inputs, wi
 
 def _require_carriable(model: Any, units: tuple[RecurrentUnit, ...], *, one_step: bool) -> None:
     """Refuse a model that takes no states and whose layers cannot be given theirs; `one_step`: one token a call."""
+    attention = next((layer.name for layer in sublayers(model) if type(layer).__name__ in _ATTENTION), None)
+    if not units and attention is not None:
+        raise CheckpointError(about_transformer(type(model).__name__, attention))
     cells = [unit.name for unit in units if not unit.is_layer]
     if not one_step and (not units or cells):
         what = f"only cells ({', '.join(cells)}) called by hand" if cells else "no recurrent layer"

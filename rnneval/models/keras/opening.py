@@ -382,9 +382,9 @@ def explained(
         what += f"; as vocabulary give {about}"
     elif vocabulary.first_id + vocabulary.size != needed:
         what += f"; the ids of its tokens then begin at 1, or give {about}"
-    cause = f"the model has {seen} ids and the file {needed}, {likely}"
-    message = f"{str(error).rpartition(': ')[0]}: {cause}: {what}"
-    return WeightShapeError(message, pairs=error.pairs)
+    path = str(error).partition(": ")[0]
+    message = f"{path}: the model has {seen} ids and the file {needed}"
+    return WeightShapeError(message, pairs=error.pairs, cause=likely, advice=what)
 
 
 def _candidates(builder: Builder, seen: int, needed: int) -> list[tuple[Builder, tuple[str, ...]]]:

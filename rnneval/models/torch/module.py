@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnneval.errors import CheckpointError
+from rnneval.models.protocol import about_transformer
 from rnneval.models.state import filled, is_array, leaves_of
 from rnneval.models.step import StepLM, from_step
 from rnneval.text import Vocabulary, given_vocabulary
@@ -137,6 +138,10 @@ def _forward(module: torch.nn.Module) -> StepOfModule:
         if parameter.kind not in {parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD}
     ]
     if len(takes) < 2 and not any(parameter.kind == parameter.VAR_POSITIONAL for parameter in takes):
+        parts = module.named_modules()
+        attention = next((name for name, part in parts if isinstance(part, torch.nn.MultiheadAttention)), None)
+        if attention is not None:
+            raise CheckpointError(about_transformer(type(module).__name__, attention))
         raise CheckpointError(
             f"{type(module).__name__}.forward takes no state: give step=, a function of (module, ids, state) that "
             "returns (logits, state); a model of transformers goes to rnneval.from_transformers"
