@@ -38,6 +38,8 @@ class Option:
     """Text for the command line of a switch that is on by default: its flag, such as `--no-check`, turns it off."""
     unset: str = ""
     """Words for what happens without the option, if the default does not say it."""
+    seldom: bool = False
+    """Whether `--help` leaves the option out, and `--help-all` has it."""
     heading: str = ""
     """Heading above the option in help and docs; by default that of the group that defines it."""
 

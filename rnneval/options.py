@@ -57,7 +57,7 @@ class OpeningGroup(VocabularyGroup):
     """Value of a variable of the builder's file, in place of the statement that computes it."""
     run_module: bool = option(False)
     """Run the whole file of the builder, with all that it trains and writes, as importing it does."""
-    weight_map: PathLike | Mapping[str, Any] | None = option(None, metavar="FILE.json")
+    weight_map: PathLike | Mapping[str, Any] | None = option(None, metavar="FILE.json", seldom=True)
     """For a name-based TensorFlow 1 checkpoint: JSON map from names of weights in the model to names in the checkpoint,
     needed only where these are ambiguous; it may also hold the key forget_bias."""
     window: int | None = option(None, metavar="N", least=1)
@@ -73,7 +73,7 @@ class OpeningGroup(VocabularyGroup):
 class OpenOptions(OpeningGroup):
     """Options of `rnneval.open`."""
 
-    expect_sha256: str | None = option(None, metavar="HEX")
+    expect_sha256: str | None = option(None, metavar="HEX", seldom=True)
     """Refuse a checkpoint with another SHA-256 hash."""
 
 
@@ -126,14 +126,14 @@ class StreamGroup(Options, heading="Speed"):
     logits when it is called again.
     """
 
-    streams: int | str = option("auto", metavar="N|auto", parse=rows_of)
+    streams: int | str = option("auto", metavar="N|auto", parse=rows_of, seldom=True)
     """Rows of text to read side by side, which does not change a valid result."""
-    kernel: str = option("auto", choices=("auto", "hoisted", "layers"))
+    kernel: str = option("auto", choices=("auto", "hoisted", "layers"), seldom=True)
     """Implementation of the recurrent layers: layers is the model's own code; hoisted takes what does not depend on the
     state out of the loop over time; auto chooses by size."""
-    tolerance: float = option(1e-5)
+    tolerance: float = option(1e-5, seldom=True)
     """Largest difference |Δ| / (1 + |s|) between two equal states; 0 asks for equality to the bit."""
-    seed: int = option(0)
+    seed: int = option(0, seldom=True)
     """Random seed for the row that is audited and for the positions that are sampled."""
 
     def __post_init__(self) -> None:
@@ -152,7 +152,7 @@ class FitGroup(Options, heading="Scores"):
     """Training text on which the baselines that learn are fitted."""
     fit_part: str | None = option(None, metavar="SLICE", unset="all of it")
     """Part of the --fit-on text, in the form of --part, which may not overlap the scored text."""
-    max_order: int | None = option(None, metavar="N", least=1, unset="two above the best order")
+    max_order: int | None = option(None, metavar="N", least=1, unset="two above the best order", seldom=True)
     """Highest order of the n-gram baselines, up to 9; 1 leaves them out."""
 
     def __post_init__(self) -> None:
@@ -186,7 +186,7 @@ class DeclareGroup(Options, heading="Wiring"):
 class CheckOptions(DeclareGroup):
     """Options of `rnneval check`."""
 
-    seed: int = option(0)
+    seed: int = option(0, seldom=True)
     """Random seed for the ids and for the numbers that stubs emit."""
 
 
@@ -236,9 +236,9 @@ class WorkerGroup(Options, heading="Speed"):
 
     jobs: int | None = option(None, metavar="N", least=1)
     """Number of worker processes on this machine."""
-    memory: str | None = option(None, metavar="SIZE", unset="an equal share of all")
+    memory: str | None = option(None, metavar="SIZE", unset="an equal share of all", seldom=True)
     """Memory that each worker process may allocate, such as 4GB (Linux)."""
-    scheduler: str | None = option(None, metavar="ADDRESS")
+    scheduler: str | None = option(None, metavar="ADDRESS", seldom=True)
     """Address of a Dask scheduler whose workers are used instead."""
 
     def __post_init__(self) -> None:

@@ -108,6 +108,8 @@ def run(arguments: list[str]) -> int:
             if os.environ.get("RNNEVAL_DEBUG"):
                 traceback.print_exception(error)
             say(f"rnneval: error: {_message(error)}")
+            if isinstance(error, click.MissingParameter) and error.ctx is not None:
+                say(f"  {error.ctx.command.epilog} (rnneval {error.ctx.info_name} --help shows the options)")
             if isinstance(error, RnnevalError) and error.cause:
                 say(f"  cause: {error.cause}")
                 say(f"  help: {error.advice}")

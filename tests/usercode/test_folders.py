@@ -38,7 +38,7 @@ def test_several_files(tmp_path, names, times, newest):
     assert f"{count} checkpoints, the newest is {newest}" in said
     assert f"rnneval evaluate {folder / newest} TEXT" in said
     assert f"rnneval sweep {folder} TEXT --out results" in said
-    assert ("--builder" in said) == newest.endswith("h5")
+    assert ("builder=" in said) == newest.endswith("h5")
 
 
 def test_tensorflow_checkpoints_without_a_state_file(tmp_path):

@@ -92,7 +92,7 @@ def test_refused_before_anything_runs(user, case, file):
     said = str(caught.value)
     places = [f"{file}:{n}" for n in range(1, 9)] + [f"{file}, cell 2, line {n}" for n in range(1, 9)]
     assert any(place in said for place in places), said
-    for way in ("--builder-arg NAME=VALUE", "--builder-global ", "--run-module"):
+    for way in ("builder_arguments={'NAME': VALUE}", "builder_globals=", "run_module=True"):
         assert way in said
     assert "\n" not in said
 
@@ -178,7 +178,7 @@ def test_the_refusal_of_the_tutorials_model(user):
     assert "train.py:7 downloads shakespeare.txt, which is not in Keras' cache" in said
     assert "(model → vocab_size → ids_from_chars → vocab → text → path_to_file)" in said
     assert "`path_to_file = tf.keras.utils.get_file('shakespeare.txt'" in said
-    assert "--builder-global path_to_file=FILE, --builder-global vocab_size=VALUE" in said
+    assert "builder_globals={'path_to_file': FILE}, builder_globals={'vocab_size': VALUE}" in said
 
 
 def test_a_name_that_exec_would_bind_is_asked_for(user):

@@ -29,7 +29,7 @@ class WiringOutput(OutputOptions):
     """Write a fault of a cached model of transformers as a script of its own, without rnneval."""
 
 
-@from_function("train.py:MyModel --builder-arg vocab_size=65")
+@from_function("train.py:MyModel --builder-arg vocab_size=65", seldom={"backend"})
 def command(
     *,
     what: Annotated[str, "CHECKPOINT|FILE.py:BUILDER"],
