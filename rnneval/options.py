@@ -388,7 +388,9 @@ def by_keyword(group: type[Options]) -> Callable[[Callable[..., R]], Callable[..
         def called(*arguments: Any, **given: Any) -> R:
             if unknown := sorted(set(given) - known):
                 names, function_name = ", ".join(sorted(keywords)), function.__name__
-                raise UnknownOptionError(f"{', '.join(unknown)}: not an option of {function_name}; known are {names}")
+                opening = "; what rnneval.open takes stands in opening={…}" if "opening" in known else ""
+                said = f"{', '.join(unknown)}: not an option of {function_name}; known are {names}{opening}"
+                raise UnknownOptionError(said)
             options = group(**{name: given.pop(name) for name in [*given] if name in keywords})
             return function(*arguments, **given, options=options)
 

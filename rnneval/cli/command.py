@@ -77,10 +77,10 @@ class Command(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, a section for each group, all in the same columns; `--help-all` writes all of them."""
-        params = [each for each in self.get_params(ctx) if ctx.meta.get(_ALL) or not _is_seldom(each)]
         records = {
-            heading: [record for option in options if (record := option.get_help_record(ctx)) is not None]
-            for heading, options in by_heading(params).items()
+            heading: [record for option in shown if (record := option.get_help_record(ctx)) is not None]
+            for heading, options in by_heading(self.get_params(ctx)).items()
+            if (shown := [each for each in options if ctx.meta.get(_ALL) or not _is_seldom(each)])
         }
         width = min(_WIDEST, max(len(names) for rows in records.values() for names, _ in rows))
         for heading, rows in records.items():

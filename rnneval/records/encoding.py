@@ -43,6 +43,9 @@ def decode(text: str | bytes, where: str = "the record") -> Record:
 def read(path: str | os.PathLike[str]) -> Record:
     """Read a record from a JSON file.
 
+    Returns:
+        A `Run`, `Wiring`, `Gate`, `Gradients` or `Opened`, by the schema that the file names.
+
     Raises:
         RecordError: the file is missing, unreadable, truncated, too large, not a record of a known schema, or holds
             numbers that contradict each other.

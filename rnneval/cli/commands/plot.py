@@ -22,7 +22,9 @@ _ALL = "all"
 class PlotOptions(Options):
     """Options of `rnneval plot`."""
 
-    out: str | None = option(None, metavar="FILE|FOLDER", heading="Output")
+    out: str | None = option(
+        None, metavar="FILE|FOLDER", unset="required, but for --list and for text", heading="Output"
+    )
     """File to write, PNG, SVG or PDF by its ending; for several figures, a folder."""
     figure: str | None = option(None, metavar="NAME|all", unset="the record's first")
     """Figure to draw, or all figures of the record."""

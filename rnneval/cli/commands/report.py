@@ -23,7 +23,7 @@ _ENDINGS = (".json", ".parquet")
 class ReportOptions(Options):
     """Options of `rnneval report`."""
 
-    out: str | None = option(None, metavar="FILE", heading="Output")
+    out: str | None = option(None, metavar="FILE", unset="required, but with --format json", heading="Output")
     """HTML file to write the page to; only a complete one takes its place."""
     text: tuple[str, ...] = option((), metavar="TEXT", repeated=True)
     """Text that the losses are of, to show an excerpt coloured by surprise."""

@@ -382,6 +382,9 @@ def explained(
         what += f"; as vocabulary give {about}"
     elif vocabulary.first_id + vocabulary.size != needed:
         what += f"; the ids of its tokens then begin at 1, or give {about}"
+    if vocabulary is not None and vocabulary.texts:
+        likely = f"the text lacks a character of the training text; or the file has {likely}"
+        what = f"give all of the training text; or, if id 0 is [UNK], {what}"
     path = str(error).partition(": ")[0]
     message = f"{path}: the model has {seen} ids and the file {needed}"
     return WeightShapeError(message, pairs=error.pairs, cause=likely, advice=what)

@@ -190,5 +190,14 @@ def test_a_module_is_taken_as_it_is():
 
 
 def test_a_transformer_is_called_one():
-    with pytest.raises(CheckpointError, match=r"is a Transformer \(attention in .*self_attn\)"):
-        rnneval.wrap(torch.nn.TransformerEncoderLayer(8, 2))
+    class Encoder(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.TransformerEncoderLayer(8, 2)
+
+        def forward(self, ids, mask=None):
+            return self.layer(torch.nn.functional.one_hot(ids, 8).float(), mask)
+
+    for module in (Encoder(), torch.nn.TransformerEncoderLayer(8, 2)):
+        with pytest.raises(CheckpointError, match=r"is a Transformer \(attention in .*self_attn\)"):
+            rnneval.wrap(module)
