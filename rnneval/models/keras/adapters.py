@@ -549,10 +549,19 @@ def _adapter_of(model: Any, units: tuple[RecurrentUnit, ...], inputs: Inputs, wi
     return LayerStatesAdapter(model=model, inputs=(inputs,), units=units, contract=contract, takes_training=graph)
 
 
+def attention_without_state(model: Any) -> str | None:
+    """Return the name of an attention layer of a model that neither takes nor holds a state; None of another model."""
+    found = next((layer.name for layer in sublayers(model) if type(layer).__name__ in _ATTENTION), None)
+    if found is None or recurrent_units(model):
+        return None
+    takes = len(getattr(model, "inputs", None) or ()) > 1 if is_graph(model) else convention_of(model, tolerant=True)
+    holds = any("float" in str(each.dtype) for each in getattr(model, "non_trainable_variables", ()))
+    return None if holds or takes is True or getattr(takes, "state_names", ()) else found
+
+
 def _require_carriable(model: Any, units: tuple[RecurrentUnit, ...], *, one_step: bool) -> None:
     """Refuse a model that takes no states and whose layers cannot be given theirs; `one_step`: one token a call."""
-    attention = next((layer.name for layer in sublayers(model) if type(layer).__name__ in _ATTENTION), None)
-    if not units and attention is not None:
+    if (attention := attention_without_state(model)) is not None:
         raise CheckpointError(about_transformer(type(model).__name__, attention))
     cells = [unit.name for unit in units if not unit.is_layer]
     if not one_step and (not units or cells):

@@ -35,5 +35,9 @@ def test_a_transformer_is_called_one():
     ids = keras.Input((None,), dtype="int32")
     x = keras.layers.Embedding(WIDTH, 4)(ids)
     x = keras.layers.MultiHeadAttention(1, 4)(x, x, use_causal_mask=True)
+    model = keras.Model(ids, keras.layers.Dense(WIDTH)(x))
     with pytest.raises(CheckpointError, match=r"is a Transformer .*: use lm-evaluation-harness"):
-        rnneval.wrap(keras.Model(ids, keras.layers.Dense(WIDTH)(x)))
+        rnneval.wrap(model)
+    wiring = rnneval.check(model)
+    assert wiring.verdict == "inconclusive"
+    assert "is a Transformer" in wiring.reason
