@@ -554,9 +554,12 @@ def attention_without_state(model: Any) -> str | None:
     found = next((layer.name for layer in sublayers(model) if type(layer).__name__ in _ATTENTION), None)
     if found is None or recurrent_units(model):
         return None
-    takes = len(getattr(model, "inputs", None) or ()) > 1 if is_graph(model) else convention_of(model, tolerant=True)
+    if is_graph(model):
+        takes = len(getattr(model, "inputs", None) or ()) > 1
+    else:
+        takes = bool(convention_of(model, tolerant=True).state_names)
     holds = any("float" in str(each.dtype) for each in getattr(model, "non_trainable_variables", ()))
-    return None if holds or takes is True or getattr(takes, "state_names", ()) else found
+    return None if holds or takes else found
 
 
 def _require_carriable(model: Any, units: tuple[RecurrentUnit, ...], *, one_step: bool) -> None:
