@@ -254,7 +254,7 @@ def test_a_file_of_keras_cache_is_found_and_not_downloaded(user, monkeypatch):
         "import keras\npath = keras.utils.get_file('canary.txt', 'https://no.such.place/canary.txt')\n"
         "with open(path) as f:\n    made = f.read()\n"
     )
-    with pytest.raises(CheckpointError, match=r"train\.py:2 downloads canary\.txt, which .* cache .*path=FILE"):
+    with pytest.raises(CheckpointError, match=r"train\.py:2 downloads canary\.txt, which .* cache .*'path': FILE"):
         plan(user.spec("made", code))
     (user.folder / "cache" / "datasets").mkdir(parents=True)
     (user.folder / "cache" / "datasets" / "canary.txt").write_text("abc")
