@@ -138,6 +138,7 @@ def test_the_command_reads_folders_files_and_gradient_records(tmp_path, capsys, 
     record = str(RECORDS / "gradients.json")
     assert run(["gate", record, "--require", "variables.lstm_1.kernel.norm_max<=1e9", "--require", "loss>=0"]) == 0
     assert run(["gate", record, "--require", "through_time.lstm_1.h.decay<=0"]) == 1
+    capsys.readouterr()
     assert "did you mean loss" in refused("gate", record, "--require", "los<=1")
     assert "is no run record" in refused("gate", str(RECORDS / "run.json"), "--baseline", str(folder))
     assert "rnneval.sweep/1" in refused("gate", str(RECORDS / "sweep.parquet"), "--require", "x<=1")
