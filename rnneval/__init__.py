@@ -3,16 +3,14 @@
 Names are resolved on first use (PEP 562), so that `import rnneval` imports nothing heavy.
 """
 
-import gc
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 from rnneval._version import __version__
+from rnneval.option import with_short_types
+from rnneval.processes import without_current_folder
 
 _HOMES = {
     "GradientNorms": "rnneval.callbacks",
@@ -35,46 +33,12 @@ _HOMES = {
     "read": "rnneval.records",
     "sweep": "rnneval.evaluate.sweep",
     "trace": "rnneval.evaluate.diagnostics.trace",
-    "wrap": "rnneval.models.keras",
+    "wrap": "rnneval.models.wrapping",
 }
 _PACKAGES = ("callbacks", "errors", "gates", "metrics", "models", "records", "testing", "text")
 _MODULES = {"plot": "rnneval.render.plot", "recordfile": "rnneval.records"}
 
 __all__ = ["__version__", *_HOMES, *_MODULES, *_PACKAGES]  # noqa: PLE0604 - strings all
-
-
-@contextmanager
-def without_current_folder() -> Iterator[None]:
-    """Keep modules of the current folder from being imported while the block runs.
-
-    A notebook and `python -m` put that folder first on the path, so that a `keras_hub/` or `h5py.py` beside a
-    checkpoint would be imported in place of the package of that name.
-    """
-    here = os.path.realpath(".")
-    removed = [(at, place) for at, place in enumerate(sys.path) if os.path.realpath(place or ".") == here]
-    removed = [(at, place) for at, place in removed if not place.endswith(("site-packages", "dist-packages"))]
-    for at, _ in reversed(removed):
-        del sys.path[at]
-    try:
-        yield
-    finally:
-        for at, place in removed:
-            sys.path.insert(at, place)
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Keep Python's garbage collector from running while the block makes many objects that stay, and few cycles.
-
-    It takes a sixth of the time of importing TensorFlow, and a quarter of the time of parsing many files.
-    """
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.enable()
 
 
 class _Package(ModuleType):
@@ -95,7 +59,8 @@ sys.modules[__name__].__class__ = _Package
 def __getattr__(name: str) -> Any:
     with without_current_folder():
         if name in _HOMES:
-            return getattr(import_module(_HOMES[name]), name)
+            found = getattr(import_module(_HOMES[name]), name)
+            return found if isinstance(found, type) else with_short_types(found)
         if name in _MODULES:
             return import_module(_MODULES[name])
         if name in _PACKAGES:
@@ -104,4 +69,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted(__all__)

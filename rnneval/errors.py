@@ -6,22 +6,87 @@ as it is and exits with 2. Any other exception is a defect of rnneval.
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 ShapePair = tuple[str, tuple[int, ...], tuple[int, ...]]
 
 _LONGEST_NAME = 255
 """Most bytes of a file name on the usual file systems."""
 _SHOWN = 38
+_AS_FLAGS = "RNNEVAL_ERRORS_NAME_FLAGS"
+"""Variable of the environment, so that worker processes have it, too: errors name options as the command line does."""
+_KEYWORDS = {
+    "vocab": "vocabulary", "vocab-from": "vocabulary_from", "vocab-size": "vocabulary_size", "threshold": "thresholds",
+    "builder-arg": "builder_arguments", "builder-global": "builder_globals",
+    "no-check": "check=False", "no-states": "states=False",
+}  # fmt: skip
+"""Keyword arguments whose names are not those of their flags."""
+_SWITCHES = frozenset({"pad", "run-module", "context", "lyapunov", "better-than-counting", "strict"})
+_MAPS = frozenset({"builder-arg", "builder-global", "allow", "threshold"})
+_LISTS = frozenset({"require", "declare"})
+_FLAG = re.compile(
+    r"""rnneval\ [a-z]+\ [^;:()]*  # a command line: stays as it is
+    | --(?!rnneval)(?P<flag>[a-z][a-z0-9-]*[a-z0-9])
+      (?:\ (?P<value> '[^']*' | "[^"]*"
+        | [A-Za-z_]\w*=[^\s;,:()]+  # NAME=VALUE
+        | \d+(?:\.\d+)*(?:%(?::(?:\d+%)?)?|:\d+)?(?![\w.])
+        | [A-Z][A-Z_]*(?:\.[a-z]+)?(?::[A-Z]+)?(?![\w.])  # FILE.json
+        | [\w~/.-]*[/.][\w~/.-]*\w(?::\w+)?  # a path
+        | (?:reset|carry|auto|numpy|keras|hoisted|layers|byte|char|subword|lower|nfc|lf|skip)\b ))?""",
+    re.VERBOSE,
+)
+
+
+@contextmanager
+def errors_name_flags() -> Iterator[None]:
+    """Let errors name options as they are typed on the command line, `--part`, and not as keyword arguments."""
+    before = os.environ.get(_AS_FLAGS)
+    os.environ[_AS_FLAGS] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_AS_FLAGS]
+
+
+def in_python(message: str) -> str:
+    """Return a message that names options by flags with the keyword arguments of Python in their place.
+
+    >>> in_python("--state reset needs --segment N; or --builder-arg units=8 (see rnneval evaluate --help)")
+    "state='reset' needs segment=N; or builder_arguments={'units': 8} (see rnneval evaluate --help)"
+    """
+    return _FLAG.sub(_keyword, message)
+
+
+def _keyword(found: re.Match[str]) -> str:
+    flag, value = found["flag"], found["value"]
+    if flag is None:
+        return found[0]
+    name = _KEYWORDS.get(flag, flag.replace("-", "_"))
+    if value is None:
+        return f"{name}=True" if flag in _SWITCHES else name
+    if flag in _MAPS and "=" in value:
+        key, _, of_key = value.partition("=")
+        return f"{name}={{{key!r}: {of_key if flag.startswith('builder') else repr(of_key)}}}"
+    if not re.fullmatch(r"\d+|'.*'|\".*\"|[A-Z_]+(?:\..*)?(?::[A-Z]+)?", value):
+        value = repr(value)
+    return f"{name}=[{value}]" if flag in _LISTS else f"{name}={value}"
 
 
 class RnnevalError(Exception):
     """Base class of all errors about input."""
 
-    def __init__(self, message: str = "", *, rule: str | None = None) -> None:
+    def __init__(self, message: str = "", *, rule: str | None = None, cause: str = "", advice: str = "") -> None:
         super().__init__(message)
+        self.cause, self.advice = cause, advice
+        """The likely cause and what to do, where they are long: the command line gives them lines of their own."""
         self.rule = rule
         """The rule by which a file was refused, such as `zip-traversal`; `rnneval explain` has its text."""
+
+    def __str__(self) -> str:
+        message = ": ".join(filter(None, [super().__str__(), self.cause, self.advice]))
+        return message if _AS_FLAGS in os.environ else in_python(message)
 
 
 class CheckpointError(RnnevalError):
@@ -37,8 +102,10 @@ class WeightShapeError(CheckpointError):
         *,
         pairs: Sequence[ShapePair] = (),
         rule: str | None = None,
+        cause: str = "",
+        advice: str = "",
     ) -> None:
-        super().__init__(message, rule=rule)
+        super().__init__(message, rule=rule, cause=cause, advice=advice)
         self.pairs = tuple(pairs)
         """Name, shape in the file and shape in the model of every weight whose shapes differ."""
 

@@ -5,12 +5,13 @@ The groups of options that several rooms share are in `rnneval.options`, which t
 
 import ast
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from rnneval.errors import UsageError
 
@@ -37,6 +38,8 @@ class Option:
     """Text for the command line of a switch that is on by default: its flag, such as `--no-check`, turns it off."""
     unset: str = ""
     """Words for what happens without the option, if the default does not say it."""
+    seldom: bool = False
+    """Whether `--help` leaves the option out, and `--help-all` has it."""
     heading: str = ""
     """Heading above the option in help and docs; by default that of the group that defines it."""
 
@@ -45,6 +48,41 @@ class Option:
         """The text under the field, in the first class of the group that has one."""
         texts = (_texts(base.__module__).get((base.__qualname__, self.name), "") for base in self.group.__mro__)
         return next(filter(None, texts), "")
+
+
+class _ShortType:
+    """The name of a type in a signature, as `help` shows it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def with_short_types(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let `help` show the types of a function's arguments by their short names; its annotations stay as they are."""
+    found, shown = inspect.signature(function), cast("Any", function)
+    arguments = [each.replace(annotation=_short(each.annotation)) for each in found.parameters.values()]
+    shown.__signature__ = found.replace(parameters=arguments, return_annotation=_short(found.return_annotation))
+    return function
+
+
+def _short(annotation: Any) -> Any:
+    if annotation is inspect.Parameter.empty or isinstance(annotation, _ShortType):
+        return annotation
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    text = re.sub(r"\bndarray\[tuple\[.*?\]\]\]", "ndarray", re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z])", "", text))
+    for long, short in _SHORT.items():
+        text = text.replace(long, short)
+    return _ShortType(text)
+
+
+_SHORT = {
+    "str | PathLike[str] | Iterable[str | PathLike[str]]": "Paths",
+    "str | PathLike[str]": "Path",
+    "Run | Wiring | Gate | Opened | Gradients": "Record",
+}
 
 
 @cache

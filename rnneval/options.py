@@ -44,7 +44,7 @@ class VocabularyGroup(Options, heading="Model"):
 class OpeningGroup(VocabularyGroup):
     """Options of every command that opens a checkpoint."""
 
-    builder: str | None = option(None, metavar="FILE.py:NAME|FILE.ipynb:NAME|package.module:NAME")
+    builder: str | Callable[..., Any] | None = option(None, metavar="FILE.py:NAME|FILE.ipynb:NAME|package.module:NAME")
     """Your own code that makes the model, or the module with the custom layers that a whole model asks for. Of a script
     or notebook, only the statements that NAME needs are run. A package.module is imported, which runs it."""
     builder_arguments: Mapping[str, Any] | Sequence[str] | None = option(
@@ -57,7 +57,7 @@ class OpeningGroup(VocabularyGroup):
     """Value of a variable of the builder's file, in place of the statement that computes it."""
     run_module: bool = option(False)
     """Run the whole file of the builder, with all that it trains and writes, as importing it does."""
-    weight_map: PathLike | Mapping[str, Any] | None = option(None, metavar="FILE.json")
+    weight_map: PathLike | Mapping[str, Any] | None = option(None, metavar="FILE.json", seldom=True)
     """For a name-based TensorFlow 1 checkpoint: JSON map from names of weights in the model to names in the checkpoint,
     needed only where these are ambiguous; it may also hold the key forget_bias."""
     window: int | None = option(None, metavar="N", least=1)
@@ -73,7 +73,7 @@ class OpeningGroup(VocabularyGroup):
 class OpenOptions(OpeningGroup):
     """Options of `rnneval.open`."""
 
-    expect_sha256: str | None = option(None, metavar="HEX")
+    expect_sha256: str | None = option(None, metavar="HEX", seldom=True)
     """Refuse a checkpoint with another SHA-256 hash."""
 
 
@@ -126,14 +126,14 @@ class StreamGroup(Options, heading="Speed"):
     logits when it is called again.
     """
 
-    streams: int | str = option("auto", metavar="N|auto", parse=rows_of)
+    streams: int | str = option("auto", metavar="N|auto", parse=rows_of, seldom=True)
     """Rows of text to read side by side, which does not change a valid result."""
-    kernel: str = option("auto", choices=("auto", "hoisted", "layers"))
+    kernel: str = option("auto", choices=("auto", "hoisted", "layers"), seldom=True)
     """Implementation of the recurrent layers: layers is the model's own code; hoisted takes what does not depend on the
     state out of the loop over time; auto chooses by size."""
-    tolerance: float = option(1e-5)
+    tolerance: float = option(1e-5, seldom=True)
     """Largest difference |Δ| / (1 + |s|) between two equal states; 0 asks for equality to the bit."""
-    seed: int = option(0)
+    seed: int = option(0, seldom=True)
     """Random seed for the row that is audited and for the positions that are sampled."""
 
     def __post_init__(self) -> None:
@@ -152,7 +152,7 @@ class FitGroup(Options, heading="Scores"):
     """Training text on which the baselines that learn are fitted."""
     fit_part: str | None = option(None, metavar="SLICE", unset="all of it")
     """Part of the --fit-on text, in the form of --part, which may not overlap the scored text."""
-    max_order: int | None = option(None, metavar="N", least=1, unset="two above the best order")
+    max_order: int | None = option(None, metavar="N", least=1, unset="two above the best order", seldom=True)
     """Highest order of the n-gram baselines, up to 9; 1 leaves them out."""
 
     def __post_init__(self) -> None:
@@ -185,7 +185,7 @@ class DeclareGroup(Options, heading="Wiring"):
 class CheckOptions(DeclareGroup):
     """Options of `rnneval check`."""
 
-    seed: int = option(0)
+    seed: int = option(0, seldom=True)
     """Random seed for the ids and for the numbers that stubs emit."""
 
 
@@ -203,6 +203,14 @@ class StringGroup(Options):
 
     string: str | None = option(None, flag="")
     """Text in memory, in place of files; the record says so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenGroup(StringGroup):
+    """Keyword arguments of every function of one model and one text."""
+
+    vocabulary: Any = option(None, flag="", unset="the model's own")
+    """Vocabulary of the model, as `rnneval.wrap` takes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,9 +235,9 @@ class WorkerGroup(Options, heading="Speed"):
 
     jobs: int | None = option(None, metavar="N", least=1)
     """Number of worker processes on this machine."""
-    memory: str | None = option(None, metavar="SIZE", unset="an equal share of all")
+    memory: str | None = option(None, metavar="SIZE", unset="an equal share of all", seldom=True)
     """Memory that each worker process may allocate, such as 4GB (Linux)."""
-    scheduler: str | None = option(None, metavar="ADDRESS")
+    scheduler: str | None = option(None, metavar="ADDRESS", seldom=True)
     """Address of a Dask scheduler whose workers are used instead."""
 
     def __post_init__(self) -> None:
@@ -293,7 +301,7 @@ def parse_thresholds(given: Sequence[str]) -> dict[str, float]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiagnosticOptions(StringGroup, CallGroup, WiringGroup, StreamGroup, TextGroup, heading="Diagnostics"):
+class DiagnosticOptions(GivenGroup, CallGroup, WiringGroup, StreamGroup, TextGroup, heading="Diagnostics"):
     """Options that `rnneval.trace` and `rnneval.gradients` share."""
 
     thresholds: Mapping[str, float] | None = option(
@@ -370,7 +378,8 @@ def by_keyword(group: type[Options]) -> Callable[[Callable[..., R]], Callable[..
     """
 
     def decorate(function: Callable[..., R]) -> Callable[..., R]:
-        own = [each for each in inspect.signature(function).parameters.values() if each.name != "options"]
+        signature = inspect.signature(function)
+        own = [each for each in signature.parameters.values() if each.name != "options"]
         keywords = inspect.signature(group).parameters
         known = {each.name for each in own} | set(keywords)
 
@@ -378,12 +387,14 @@ def by_keyword(group: type[Options]) -> Callable[[Callable[..., R]], Callable[..
         def called(*arguments: Any, **given: Any) -> R:
             if unknown := sorted(set(given) - known):
                 names, function_name = ", ".join(sorted(keywords)), function.__name__
-                raise UnknownOptionError(f"{', '.join(unknown)}: not an option of {function_name}; known are {names}")
+                opening = "; what rnneval.open takes stands in opening={…}" if "opening" in known else ""
+                said = f"{', '.join(unknown)}: not an option of {function_name}; known are {names}{opening}"
+                raise UnknownOptionError(said)
             options = group(**{name: given.pop(name) for name in [*given] if name in keywords})
             return function(*arguments, **given, options=options)
 
         described: Any = called
-        described.__signature__ = inspect.Signature([*own, *keywords.values()])
+        described.__signature__ = signature.replace(parameters=[*own, *keywords.values()])
         line = re.compile(r"^( +)options: .*\n", re.MULTILINE)
         described.__doc__ = line.sub(lambda found: "".join(_lines(group, found[1])), function.__doc__ or "", count=1)
         return called

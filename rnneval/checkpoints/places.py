@@ -18,6 +18,7 @@ FULL_MODELS = ("keras", "keras-h5")
 """The formats that hold a model and not only weights."""
 FORMATS = "a .keras or .h5 file, or with --builder a .weights.h5 file or a TensorFlow checkpoint"
 ZIP = b"PK\x03\x04"
+HDF5 = b"\x89HDF\r\n\x1a\n"
 _PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
 _SYSTEM = {errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP, errno.ENAMETOOLONG, errno.EMFILE, errno.ENOENT}
 _PLAIN = {stat.S_IFREG, stat.S_IFDIR}
@@ -105,7 +106,7 @@ def _head_faults(start: bytes) -> Faults:
     if not start:
         reason = "Keras leaves one where saving failed, as it does for a subclassed model without get_config"
         yield "interrupted-save", f"an empty file; {reason}"
-    if not start.startswith((ZIP, b"\x89HDF\r\n\x1a\n")):
+    if not start.startswith((ZIP, HDF5)):
         yield "no-checkpoint", _looks_like(start)
 
 

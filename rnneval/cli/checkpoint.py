@@ -42,7 +42,7 @@ class CheckpointOptions(OpenOptions):
 
     def inputs(self, checkpoint: str | None) -> dict[str, Any]:
         """Return every file that opening the checkpoint reads, by option, a vocabulary beside it included."""
-        code = (self.builder or "").rpartition(":")[0]
+        code = str(self.builder or "").rpartition(":")[0]
         found: dict[str, Any] = {
             "--builder": code if code.endswith((".py", ".ipynb")) else None,
             "--vocab": self.vocabulary,

@@ -6,8 +6,8 @@ defaults from a file; every command takes `--seed`.
 """
 
 import inspect
-from collections.abc import Callable, Iterable
-from dataclasses import MISSING, Field
+from collections.abc import Callable, Container, Iterable
+from dataclasses import MISSING, Field, replace
 from typing import Annotated, Any, get_args, get_origin
 
 import click
@@ -18,6 +18,8 @@ from rnneval.errors import UsageError
 from rnneval.option import Option, Options, options_of
 
 _WIDEST = 30
+_ALL = "rnneval.help_all"
+"""Key of a context's `meta` that is true if help shows every option."""
 _PATHS = ("FILE", "FOLDER", "TEXT", "RECORD", "BASE")
 
 
@@ -34,7 +36,7 @@ class GroupedOption(click.Option):
         text = self.option.off or self.option.help
         text += " May be repeated." if self.option.repeated else ""
         unset = self.item.default in (None, ()) and not self.is_flag
-        return f"{text} [default: {self.option.unset or 'none'}]" if unset else text
+        return f"{text} [default: {self.option.unset}]" if unset and self.option.unset else text
 
     @help.setter  # noqa: A003 - the property
     def help(self, _: str | None) -> None:
@@ -55,7 +57,17 @@ class Command(click.Command):
                 is_eager=True,
                 expose_value=False,
                 callback=read_defaults,
-                help=f"TOML file with defaults of options in a section [{self.name}] or [rnneval]. [default: none]",
+                help=f"TOML file with defaults of options in a section [{self.name}] or [rnneval].",
+            )
+        )
+        self.params.append(
+            click.Option(
+                ["--help-all"],
+                is_flag=True,
+                is_eager=True,
+                expose_value=False,
+                callback=_show_all,
+                help="Show all options, also those that are seldom used, and exit.",
             )
         )
         for param in self.params:
@@ -64,10 +76,11 @@ class Command(click.Command):
                 param.type = click.Path()  # so that a shell completes it
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, a section for each group, all in the same columns."""
+        """Write the options, a section for each group, all in the same columns; `--help-all` writes all of them."""
         records = {
-            heading: [record for option in options if (record := option.get_help_record(ctx)) is not None]
+            heading: [record for option in shown if (record := option.get_help_record(ctx)) is not None]
             for heading, options in by_heading(self.get_params(ctx)).items()
+            if (shown := [each for each in options if ctx.meta.get(_ALL) or not _is_seldom(each)])
         }
         width = min(_WIDEST, max(len(names) for rows in records.values() for names, _ in rows))
         for heading, rows in records.items():
@@ -86,6 +99,18 @@ class Command(click.Command):
             raise
 
 
+def _is_seldom(param: click.Parameter) -> bool:
+    return isinstance(param, GroupedOption) and param.option.seldom
+
+
+def _show_all(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Print the help with all options, and end."""
+    if wanted and not ctx.resilient_parsing:
+        ctx.meta[_ALL] = True
+        click.echo(ctx.get_help())
+        ctx.exit()
+
+
 def by_heading(params: Iterable[click.Parameter]) -> dict[str, list[click.Option]]:
     """Return the options that are shown by the heading of their group, in order of appearance."""
     found: dict[str, list[click.Option]] = {}
@@ -96,7 +121,9 @@ def by_heading(params: Iterable[click.Parameter]) -> dict[str, list[click.Option
     return found
 
 
-def from_function(example: str, cls: type[Command] = Command) -> Callable[[Callable[..., int | None]], Command]:
+def from_function(
+    example: str, cls: type[Command] = Command, *, seldom: Container[str] = ()
+) -> Callable[[Callable[..., int | None]], Command]:
     """Make a command of a function, whose module has its name, and whose docstring is its help.
 
     Its parameters stand in the order of the help. `Annotated[str, "PATH"]` is an argument of this name; a default makes
@@ -105,6 +132,7 @@ def from_function(example: str, cls: type[Command] = Command) -> Callable[[Calla
     Args:
         example: Arguments of an example for the help.
         cls: Class of the command.
+        seldom: Fields whose options this command refuses or ignores, so that only `--help-all` shows them.
     """
 
     def decorate(function: Callable[..., int | None]) -> Command:
@@ -114,7 +142,11 @@ def from_function(example: str, cls: type[Command] = Command) -> Callable[[Calla
         for each in inspect.signature(function).parameters.values():
             if isinstance(each.annotation, type) and issubclass(each.annotation, Options):
                 groups[each.name] = each.annotation
-                params += [_option(item, option) for item, option in options_of(each.annotation) if option.flag]
+                params += [
+                    _option(item, replace(option, seldom=option.seldom or item.name in seldom))
+                    for item, option in options_of(each.annotation)
+                    if option.flag
+                ]
             else:
                 params.append(_argument(each))
 

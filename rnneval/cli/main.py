@@ -11,7 +11,7 @@ import click
 import rnneval
 from rnneval.cli import commands
 from rnneval.cli.terminal import broken_pipes_ignored, say
-from rnneval.errors import RnnevalError, named_in_message
+from rnneval.errors import RnnevalError, errors_name_flags, named_in_message
 from rnneval.registry import module, names
 
 EXIT_INPUT = 2
@@ -97,17 +97,23 @@ def run(arguments: list[str]) -> int:
     Bad input is one line on standard error and 2; an interrupt is 130; a defect of rnneval is one line as well, with
     the traceback if RNNEVAL_DEBUG is set.
     """
-    try:
-        with broken_pipes_ignored():
-            result = rnneval_command.main(arguments, prog_name="rnneval", standalone_mode=False)
-    except (KeyboardInterrupt, click.Abort):
-        say("rnneval: interrupted")
-        return EXIT_INTERRUPTED
-    except Exception as error:
-        if os.environ.get("RNNEVAL_DEBUG"):
-            traceback.print_exception(error)
-        say(f"rnneval: error: {_message(error)}")
-        return EXIT_INPUT
+    with errors_name_flags():
+        try:
+            with broken_pipes_ignored():
+                result = rnneval_command.main(arguments, prog_name="rnneval", standalone_mode=False)
+        except (KeyboardInterrupt, click.Abort):
+            say("rnneval: interrupted")
+            return EXIT_INTERRUPTED
+        except Exception as error:
+            if os.environ.get("RNNEVAL_DEBUG"):
+                traceback.print_exception(error)
+            say(f"rnneval: error: {_message(error)}")
+            if isinstance(error, click.MissingParameter) and error.ctx is not None:
+                say(f"  {error.ctx.command.epilog} (rnneval {error.ctx.info_name} --help shows the options)")
+            if isinstance(error, RnnevalError) and error.cause:
+                say(f"  cause: {error.cause}")
+                say(f"  help: {error.advice}")
+            return EXIT_INPUT
     return result if isinstance(result, int) else 0
 
 
@@ -115,7 +121,7 @@ def _message(error: Exception) -> str:
     if isinstance(error, click.ClickException):
         return error.format_message()
     if isinstance(error, RnnevalError):
-        return str(error)
+        return str(error.args[0]) if error.cause else str(error)
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return f"{named_in_message(os.fsdecode(error.filename or ''))}: {error.strerror}: give a shorter path"
     if isinstance(error, MemoryError):

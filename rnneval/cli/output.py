@@ -90,7 +90,10 @@ class OutputOptions(Options, heading="Output"):
         elif not self.quiet:
             print_document(block for block in blocks if not is_warning(block))
         for warning in filter(is_warning, blocks):
-            say(f"rnneval: {warning.title}: {warning.text}")
+            first, *more = warning.text.split("; ") if "wrong-wiring" in warning.title else [warning.text]
+            say(f"rnneval: {warning.title}: {first}")
+            for sentence in more:
+                say(f"  {sentence}")
 
     def write(self, rendered: Callable[[str], str], forms: Forms) -> None:
         """Write a result to the files in the form of their endings; of several, in that of --format, else the first."""

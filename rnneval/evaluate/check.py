@@ -3,7 +3,7 @@
 import math
 import shlex
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from rnneval.errors import UsageError
 from rnneval.records.run import Warning, WiringSummary  # noqa: A004 - the record's own word
@@ -34,12 +34,16 @@ def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = N
     they were. A model of another backend says itself how its states are wired.
 
     Args:
-        model: A Keras model, a model from `rnneval.open`, `rnneval.wrap` or `rnneval.from_step`, or any callable
-            object that holds recurrent layers or cells.
+        model: A Keras model or PyTorch module, a model from `rnneval.open`, `rnneval.wrap` or `rnneval.from_step`, or
+            any callable object that holds recurrent layers or cells of Keras.
         declare: Intended by its author: `causal=false`, `stateless=LAYER`, `shared=LAYER`, `mixed=LAYER`,
             `chunked=LAYER`, `chunked=true`.
         vocab_size: The number of ids; by default the size of its embedding, else the width of its logits.
         seed: Random seed for the ids and the emitted numbers.
+
+    Returns:
+        The wiring record: its `verdict` is `pass`, `fail` or `inconclusive`, its `findings` say what is wrong and
+        where; `print` shows the matrix of which layer got which state.
 
     Raises:
         UsageError: a declaration is not one, or names a layer that the model does not have; or `vocab_size` is given
@@ -54,12 +58,13 @@ def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = N
         _require_known_width(model, vocab_size)
         return check_numpy(model, declare=declare)
     from rnneval.models.step import StepLM
+    from rnneval.models.wrapping import is_module, wrap
 
-    if isinstance(model, StepLM):
+    if isinstance(model, StepLM) or is_module(model):
         from rnneval.wiring.step import check as check_step
 
         _require_known_width(model, vocab_size)
-        return check_step(model, declare=declare, seed=seed)
+        return check_step(cast("StepLM", wrap(model)), declare=declare, seed=seed)
     from rnneval.wiring.keras.gathering import check_layers
 
     return check_layers(model, declare=declare, vocab_size=vocab_size, seed=seed)

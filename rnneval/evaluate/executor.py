@@ -25,10 +25,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 
-import rnneval
 from rnneval.errors import UsageError
 from rnneval.options import WorkerGroup
-from rnneval.processes import THREADS, cores
+from rnneval.processes import THREADS, cores, without_current_folder
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b", re.IGNORECASE)
 _LEAST = 1 << 28  # bytes that TensorFlow alone takes
@@ -218,7 +217,7 @@ def _begin(memory: int | None) -> None:
         hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
         memory = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
         resource.setrlimit(resource.RLIMIT_DATA, (memory, hard))
-    with rnneval.without_current_folder():
+    with without_current_folder():
         import_module("rnneval.evaluate.rows")  # and NumPy, which must be the installed one
 
 

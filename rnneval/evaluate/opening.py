@@ -6,22 +6,26 @@ TensorFlow is imported.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rnneval.checkpoints import Artefact, examined
 from rnneval.checkpoints.checked import require_sha256
-from rnneval.checkpoints.places import FULL_MODELS, hash_of
+from rnneval.checkpoints.places import FULL_MODELS, HDF5, first_bytes, hash_of
 from rnneval.checkpoints.pretrained import pretrained
-from rnneval.errors import CheckpointError, UsageError
+from rnneval.errors import CheckpointError, UsageError, VocabularyError
 from rnneval.models.step import StepLM
+from rnneval.models.wrapping import is_module, wrap
 from rnneval.options import OpeningGroup, OpenOptions, by_keyword
-from rnneval.text import given_vocabulary
+from rnneval.text import Vocabulary, find_vocabulary, given_vocabulary, only_vocabulary_beside
+
+if TYPE_CHECKING:
+    from rnneval.checkpoints.usercode import Builder
 
 
 @by_keyword(OpenOptions)
@@ -35,9 +39,10 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
         options: Keyword arguments, each a field of `OpenOptions`.
 
     A builder with the parameter `checkpoint` reads the file itself, which may then be of any kind, and returns a model
-    of `rnneval.from_step`.
+    of `rnneval.from_step`, or a PyTorch module.
 
-    `builder` is `FILE.py:NAME`, `FILE.ipynb:NAME` or `package.module:NAME`. `builder_arguments` and `builder_globals`
+    `builder` is a class or function that makes the model, or `FILE.py:NAME`, `FILE.ipynb:NAME` or
+    `package.module:NAME`. `builder_arguments` and `builder_globals`
     are maps, or `name=value` strings as on the command line. `vocabulary` may also be a Vocabulary, the tokens in the
     order of their ids, a map from token to id, or a StringLookup or TextVectorization layer. `weight_map` may also be
     the map itself.
@@ -107,15 +112,40 @@ def _of_folder(folder: Artefact, options: OpenOptions) -> StepLM:
 @contextmanager
 def _admitted(path: str | os.PathLike[str], options: OpenOptions) -> Iterator[Artefact]:
     """Yield a private copy of a checkpoint, once all is refused that can be without running anything."""
+    _refuse_others(Path(path), options)
     has_builder = options.builder is not None
     with examined(path, has_builder=has_builder, expect_sha256=options.expect_sha256) as artefact:
         require_builder_runs(options, everything=artefact.format in FULL_MODELS)
         yield artefact
 
 
+def _refuse_others(path: Path, options: OpenOptions) -> None:
+    """Refuse a file of weights of a library other than Keras, and say how it is opened."""
+    kind = _OTHERS.get(path.suffix.lower())
+    if kind is None or not path.is_file() or first_bytes(path).startswith(HDF5):
+        return
+    returned = "and returns a PyTorch module or rnneval.from_step(…)"
+    advice = f"give --builder FILE.py:NAME, a function of (checkpoint, vocabulary) that reads it {returned}"
+    if options.builder is not None:
+        from rnneval.checkpoints.usercode import name_of
+
+        name = options.builder if isinstance(options.builder, str) else name_of(options.builder)
+        advice = f"let {name} take its path as the parameter checkpoint; it reads the file {returned}"
+    elif kind in ("PyTorch", "safetensors"):
+        advice += "; a folder of save_pretrained needs no builder"
+    raise CheckpointError(f"{path}: weights of {kind}, without the model: {advice}")
+
+
+_OTHERS = {
+    ".pt": "PyTorch", ".pth": "PyTorch", ".bin": "PyTorch", ".safetensors": "safetensors", ".npz": "NumPy",
+    ".npy": "NumPy", ".msgpack": "Flax", ".onnx": "ONNX", ".gguf": "llama.cpp",
+}  # fmt: skip
+"""Library of the weights by the ending of a file."""
+
+
 def require_builder_runs(options: OpeningGroup, spec: str | None = None, *, everything: bool = False) -> None:
     """Refuse a builder, `spec` or that of the options, which needs what may not be run."""
-    if not (spec or options.builder or options.builder_globals or options.run_module):
+    if not (spec or options.builder is not None or options.builder_globals or options.run_module):
         return
     from rnneval.checkpoints.usercode import builder_of
 
@@ -143,18 +173,28 @@ def _made_by_builder(path: Path, options: OpenOptions) -> StepLM:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
     if options.expect_sha256 is not None and options.expect_sha256.lower() != sha256:
         raise CheckpointError(f"{path}: its SHA-256 is {sha256}, and {options.expect_sha256} is expected")
-    given = given_vocabulary(options.vocabulary, options.vocabulary_from)
     builder = builder_of(options)
     assert builder is not None  # noqa: S101 - the caller has looked
+    given = given_vocabulary(options.vocabulary, options.vocabulary_from) or beside_for(builder, path)
     made = builder.build(given, checkpoint=str(path))
+    made = wrap(made) if is_module(made) else made
     if not isinstance(made, StepLM):
         raise CheckpointError(
-            f"builder {options.builder} takes the checkpoint's path and returned a {type(made).__name__}: a model of "
-            "rnneval.from_step is needed; a builder of Keras models has no parameter checkpoint, since rnneval loads "
-            "the weights"
+            f"builder {builder.spec} takes the checkpoint's path and returned a {type(made).__name__}: a model of "
+            "rnneval.from_step or a PyTorch module is needed; a builder of Keras models has no parameter checkpoint, "
+            "since rnneval loads the weights"
         )
-    known = msgspec.structs.replace(made.checkpoint, path=str(path), sha256=sha256)
-    return replace(made if given is None else made.with_vocabulary(given), checkpoint=known)
+    if given is not None:
+        made = made.with_vocabulary(given)
+    elif made.vocabulary is None:
+        with suppress(VocabularyError):
+            made = made.with_vocabulary(find_vocabulary(path, made.width))
+    return replace(made, checkpoint=msgspec.structs.replace(made.checkpoint, path=str(path), sha256=sha256))
+
+
+def beside_for(builder: "Builder", path: Path) -> Vocabulary | None:
+    """Return the one vocabulary beside a file, for a builder that needs one; else None."""
+    return only_vocabulary_beside(path) if builder.takes_vocabulary() else None
 
 
 def with_automatic_backend(options: OpenOptions, *, kernel: str = "auto", keras: str = "") -> OpenOptions:

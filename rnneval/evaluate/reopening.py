@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import rnneval
 from rnneval.checkpoints.places import hash_of
-from rnneval.checkpoints.usercode import is_file
+from rnneval.checkpoints.usercode import is_file, name_of
 from rnneval.errors import CheckpointError, UsageError
 from rnneval.options import OpeningGroup, OpenOptions, Paths
 
@@ -29,6 +29,9 @@ class Opening(OpeningGroup):
     def __post_init__(self) -> None:
         super().__post_init__()
         builder, vocabulary = self.builder, _absolute(self.vocabulary)
+        if builder is not None and not isinstance(builder, str):
+            name = name_of(builder)
+            raise UsageError(f"--builder {name}: other processes make the model: give its file, FILE.py:{name}")
         if builder is not None and is_file(builder):
             module, _, name = builder.rpartition(":")
             builder = f"{_absolute(module)}:{name}"
@@ -46,7 +49,7 @@ class Opening(OpeningGroup):
     @property
     def files(self) -> tuple[str, ...]:
         """The files that are read beside the checkpoint: they must be the same ones on every worker."""
-        code = self.builder.rpartition(":")[0] if self.builder is not None and is_file(self.builder) else None
+        code = self.builder.rpartition(":")[0] if isinstance(self.builder, str) and is_file(self.builder) else None
         own = [code, self.vocabulary, *absolute_paths(self.vocabulary_from or ()), self.weight_map]
         return tuple(name for name in own if name and isinstance(name, str))
 

@@ -19,8 +19,9 @@ from rnneval.evaluate.rows import Watch
 from rnneval.evaluate.states import StateWatch
 from rnneval.models.protocol import LanguageModel, require_carried
 from rnneval.models.step import StepLM
+from rnneval.models.wrapping import language_model
 from rnneval.option import option, values_of
-from rnneval.options import DiagnosticOptions, EvaluateOptions, StateGroup, StringGroup, by_keyword
+from rnneval.options import DiagnosticOptions, EvaluateOptions, GivenGroup, StateGroup, by_keyword
 from rnneval.records.paths import NamedPath, named, named_checkpoint, require_apart
 from rnneval.records.run import Run
 from rnneval.records.wiring import Wiring
@@ -31,7 +32,7 @@ _CUT = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReaderOptions(StringGroup, EvaluateOptions):
+class ReaderOptions(GivenGroup, EvaluateOptions):
     """Options of `evaluate`, with those that only Python has."""
 
     reader: Reader | None = option(None, flag="")
@@ -45,7 +46,8 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
     """Measure a model on held-out text: every token accounted for, the state carried.
 
     Args:
-        lm: Model from `rnneval.open` or `rnneval.wrap`, with a vocabulary.
+        lm: Model from `rnneval.open`, `rnneval.wrap` or `rnneval.from_step`; a Keras model or PyTorch module, which is
+            wrapped. It has a vocabulary, or `vocabulary` is given.
         text: One or more files of UTF-8 text, joined in this order; or give `string`.
         options: Keyword arguments, each a field of `ReaderOptions`.
 
@@ -61,6 +63,7 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
         CheckpointError: the model gives a token the probability 0, or raises.
     """
     given, read_as = text_given(text, options.string), TextOptions.of(options)
+    lm = language_model(lm, options.vocabulary, "evaluate")
     stateful = StateOptions(**values_of(StateGroup, options), window=lm.window)
     how = Streaming.of(options, options.progress)
     vocabulary = _vocabulary_of(lm)
@@ -104,7 +107,10 @@ def inputs_of(lm: LanguageModel, text: Paths | InMemory) -> list[NamedPath]:
 
 def _vocabulary_of(lm: LanguageModel) -> Vocabulary:
     if lm.vocabulary is None:
-        raise VocabularyError(lm.why_no_vocabulary or "the model has no vocabulary: give one (--vocab, --vocab-from)")
+        raise VocabularyError(
+            lm.why_no_vocabulary
+            or "the model has no vocabulary: give vocabulary=…, such as sorted(set(text)) of its training text"
+        )
     return lm.vocabulary
 
 

@@ -17,13 +17,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 import rnneval
 from rnneval.checkpoints import Artefact
-from rnneval.checkpoints.places import ZIP, first_bytes
+from rnneval.checkpoints.places import HDF5, ZIP, first_bytes
+from rnneval.checkpoints.usercode import reads_checkpoint
 from rnneval.errors import CheckpointError, RecordError, RnnevalError, UsageError
 from rnneval.evaluate.executor import Done, Task, WorkerDiedError, connected
 from rnneval.evaluate.reopening import (
@@ -35,12 +36,10 @@ from rnneval.evaluate.reopening import (
     require_same_version,
 )
 from rnneval.evaluate.sweep_table import (
-    FAILED,
     FILE,
-    NOT_VALID,
     RECORDS,
+    Sweep,
     SweepRow,
-    best_first,
     natural,
     record_name,
     write_table,
@@ -48,64 +47,20 @@ from rnneval.evaluate.sweep_table import (
 from rnneval.option import values_of
 from rnneval.options import SweepOptions, SweptGroup, WorkerGroup, by_keyword
 from rnneval.records import Run, decode, encode, read_run, write
-from rnneval.records._base import quoted
 from rnneval.records.paths import named, require_apart
-from rnneval.records.run import score_in_words
 from rnneval.text import Paths, TextOptions, final_text, refuse_overlap
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 EVALUATION = 2
 """To be raised when the same evaluation would give other numbers: earlier records then no longer count as done."""
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 _TABLE = bytes.fromhex("57fb808b247547db")  # the last bytes of TensorFlow's `.index` files
 _ENDINGS = {".keras", ".h5", ".hdf5"}
+_NO_WEIGHTS = {
+    ".cfg", ".csv", ".html", ".ini", ".ipynb", ".json", ".log", ".md", ".parquet", ".pdf", ".png", ".py", ".sh", ".svg",
+    ".toml", ".tsv", ".txt", ".yaml", ".yml",
+}  # fmt: skip
+"""Endings of files that are no checkpoints of a builder that reads its files itself."""
 _PART = re.compile(r"(?P<prefix>.+)\.(?:index|data-\d+-of-\d+)", re.DOTALL)
 _KERAS = {"config.json", "model.weights.h5"}  # in every `.keras` file
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Sweep:
-    """Result of a sweep."""
-
-    rows: tuple[SweepRow, ...]
-    """One row for each checkpoint, in natural order of their names."""
-    out: Path
-    others: tuple[str, ...]
-    """Files of the folder that are not checkpoints."""
-    kept: int
-    """Number of checkpoints that were finished before."""
-
-    @property
-    def failed(self) -> tuple[SweepRow, ...]:
-        """Checkpoints without a valid number."""
-        return tuple(row for row in self.rows if row.status in {FAILED, NOT_VALID})
-
-    @property
-    def warned(self) -> tuple[SweepRow, ...]:
-        """Checkpoints whose records hold warnings."""
-        return tuple(row for row in self.rows if row.run is not None and row.run.warnings)
-
-    def to_frame(self) -> "pd.DataFrame":
-        """Return the table as a pandas DataFrame, with the columns that `rnneval.evaluate.sweep_table` lists."""
-        import pandas as pd
-
-        return pd.read_parquet(self.out / FILE)
-
-    @property
-    def frame(self) -> "pd.DataFrame":
-        """The same as `to_frame()`."""
-        return self.to_frame()
-
-    def __repr__(self) -> str:
-        best = next(iter(best_first([row.columns() for row in self.rows])), None)
-        run = next((row.run for row in self.rows if best is not None and row.name == best["path"]), None)
-        said = f"{len(self.rows)} checkpoints in {quoted([str(self.out)])}"
-        if best is None or run is None or not run.valid:
-            return f"<Sweep of {said}: none is valid>"
-        score = score_in_words(run.scores, run.signature)
-        return f"<Sweep of {said}: best is {quoted([best['path']])} with {score}, {run.signature}>"
 
 
 @by_keyword(SweepOptions)
@@ -130,7 +85,9 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) ->
     """
     out, progress = Path(options.out), options.progress or (lambda *_: None)
     workers = WorkerGroup(**values_of(WorkerGroup, options))
-    candidates, others = find_checkpoints(folder, out=out)
+    builder = (options.opening or {}).get("builder")
+    every = builder is not None and reads_checkpoint(builder)
+    candidates, others = find_checkpoints(folder, out=out, every=every)
     orders = _orders(candidates, text, options)
     one = orders[0]  # all read the same texts
     require_apart(
@@ -181,19 +138,19 @@ class Candidate:
 
 
 def find_checkpoints(
-    folder: str | os.PathLike[str], *, out: str | os.PathLike[str] | None = None
+    folder: str | os.PathLike[str], *, out: str | os.PathLike[str] | None = None, every: bool = False
 ) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
     """Return the checkpoints in a folder and its subfolders, and the names of all other files.
 
     They are in natural order: `ckpt_2` before `ckpt_10`. Hidden folders and `out` are left out, and links are not
-    followed.
+    followed. With `every`, the builder reads the files itself: all are checkpoints that are no text, code or table.
     """
     root = Path(folder)
     if not root.is_dir():
         what = "a file: rnneval evaluate measures one" if root.exists() else "no such folder"
         raise UsageError(f"{root}: {what}; rnneval sweep takes a folder of checkpoints")
     try:
-        found = {path.relative_to(root).as_posix(): (path, files) for path, files in _walk(root, out)}
+        found = {path.relative_to(root).as_posix(): (path, files) for path, files in _walk(root, out, every=every)}
     except OSError as error:
         raise _unreadable(error, root) from error
     names = sorted(found, key=natural)
@@ -214,7 +171,7 @@ def _refuse(error: OSError) -> None:
     raise error
 
 
-def _walk(root: Path, out: str | os.PathLike[str] | None) -> Iterator[tuple[Path, tuple[Path, ...]]]:
+def _walk(root: Path, out: str | os.PathLike[str] | None, *, every: bool) -> Iterator[tuple[Path, tuple[Path, ...]]]:
     """Yield each checkpoint with its files, and every other file with none."""
     results = None if out is None else Path(out).resolve()
     for name, folders, files in os.walk(root, onerror=_refuse):
@@ -237,7 +194,8 @@ def _walk(root: Path, out: str | os.PathLike[str] | None) -> Iterator[tuple[Path
                 yield folder / prefix, tuple(folder / file for file in held)
         for file in sorted(visible):
             path = folder / file
-            yield path, (path,) if file in plain and _looks_like_checkpoint(path) else ()
+            fits = path.suffix.lower() not in _NO_WEIGHTS if every else _looks_like_checkpoint(path)
+            yield path, (path,) if file in plain and fits else ()
 
 
 def _files_of_folder(folder: Path, files: set[str]) -> tuple[Path, ...]:
@@ -260,7 +218,7 @@ def _looks_like_checkpoint(path: Path) -> bool:
         return True
     head = first_bytes(path)
     if not head.startswith(ZIP):
-        return head.startswith(_HDF5)
+        return head.startswith(HDF5)
     try:
         with zipfile.ZipFile(path) as archive:
             return bool(_KERAS & set(archive.namelist()))

@@ -14,12 +14,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import rnneval
 from rnneval.errors import RecordError
 from rnneval.records import Run, table_written
 from rnneval.records import read_table as checked_table
+from rnneval.records._base import quoted
+from rnneval.records.run import score_in_words
 from rnneval.records.tables import SWEEP
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FILE = "sweep.parquet"
 RECORDS = "records"
@@ -79,6 +85,56 @@ class SweepRow:
         for name, score in run.scores.items() if valid else ():
             found |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
         return found
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Sweep:
+    """Result of a sweep."""
+
+    rows: tuple[SweepRow, ...]
+    """One row for each checkpoint, in natural order of their names."""
+    out: Path
+    others: tuple[str, ...]
+    """Files of the folder that are not checkpoints."""
+    kept: int
+    """Number of checkpoints that were finished before."""
+
+    @property
+    def failed(self) -> tuple[SweepRow, ...]:
+        """Checkpoints without a valid number."""
+        return tuple(row for row in self.rows if row.status in {FAILED, NOT_VALID})
+
+    @property
+    def warned(self) -> tuple[SweepRow, ...]:
+        """Checkpoints whose records hold warnings."""
+        return tuple(row for row in self.rows if row.run is not None and row.run.warnings)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return the table as a pandas DataFrame, with the columns that `rnneval.evaluate.sweep_table` lists."""
+        import pandas as pd
+
+        return pd.read_parquet(self.out / FILE)
+
+    @property
+    def frame(self) -> "pd.DataFrame":
+        """The same as `to_frame()`."""
+        return self.to_frame()
+
+    @property
+    def best(self) -> SweepRow | None:
+        """The valid checkpoint with the least bits per character, or nats per token; None if none is valid."""
+        first = next(iter(best_first([row.columns() for row in self.rows])), {})
+        return next((row for row in self.rows if row.status == OK and row.name == first["path"]), None)
+
+    def __repr__(self) -> str:
+        said = f"{len(self.rows)} checkpoints in {quoted([str(self.out)])}"
+        if (best := self.best) is None or best.run is None:
+            return f"<Sweep of {said}: none is valid>"
+        score = score_in_words(best.run.scores, best.run.signature)
+        return f"<Sweep of {said}: best is {quoted([best.name])} with {score}, {best.run.signature}>"
+
+    def _repr_html_(self) -> str:
+        return rnneval.as_html(self)
 
 
 def write_table(rows: Sequence[SweepRow], folder: str | os.PathLike[str], described: Mapping[str, str]) -> Path:

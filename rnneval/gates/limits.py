@@ -155,7 +155,11 @@ def look_up(record: Record | TrainingHistory, name: str) -> Lookup:
         if isinstance(found, bool | int | float | str):
             return Lookup(value=found)
     close = get_close_matches(name, [*scores, *_names(plain, "")], 1, 0.7)
-    return Lookup(note=f"did you mean {close[0]}?" if close else "")
+    meant = f"did you mean {close[0]}?" if close else ""
+    first = name.partition(".")[0]
+    if first not in type(record).__struct_fields__ and not (isinstance(record, Run) and first in by_name()):
+        return Lookup(note=f"no figure is called {name}{meant and f': {meant}'}", unknown=True)
+    return Lookup(note=meant)
 
 
 def _resolve(value: Any, parts: list[str]) -> Any:

@@ -15,6 +15,7 @@ from rnneval.gates.noninferiority import LEVEL, assess, loss_differences, values
 from rnneval.gates.sides import (
     ACROSS_TOKENS,
     Difference,
+    Given,
     NamedRecord,
     Side,
     Sides,
@@ -30,6 +31,7 @@ from rnneval.records import Run
 from rnneval.records._base import Shown, Value, quoted
 from rnneval.records.encoding import require_consistent
 from rnneval.records.gate import Counting
+from rnneval.text import Paths, scored_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,20 +123,35 @@ class Ranking(Shown, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
         return f"of {len(self.rows)} runs by {self.metric}: best is {quoted([best.name])} with {value}"
 
 
-def compare(runs: Sequence[Run], *, metric: str | None = None, blocks: int = 20, text: str | None = None) -> Ranking:
+def compare(
+    runs: Sequence[Given],
+    *,
+    metric: str | None = None,
+    blocks: int = 20,
+    text: Paths | None = None,
+    string: str | None = None,
+) -> Ranking:
     """Rank runs by a metric, with paired differences to the best.
 
     Args:
-        runs: Two or more.
+        runs: Two or more run records, or their paths.
         metric: Its name; by default perplexity, or bits_per_char where the tokens differ.
         blocks: How many of the blocks with the largest change to name, between the first valid run and the last.
-        text: The final text that was scored, to show those blocks in.
+        text: The files that were scored, to show those blocks in.
+        string: The text that was scored, in place of files.
+
+    Returns:
+        The ranking: `rows`, best first, `best`, the `blocks`, and `to_frame()`.
 
     Raises:
         UsageError: fewer than two runs, an unknown metric, or another text.
         RecordError: a record that does not add up.
     """
-    return rank(named(runs, "run"), metric=metric, blocks=blocks, text=text)
+    records = named(runs, "run")
+    last = next((each.record for each in reversed(records) if isinstance(each.record, Run)), None)
+    if text is not None and string is None and last is not None:
+        string = scored_text(text, last.text.sha256, last.text.part)
+    return rank(records, metric=metric, blocks=blocks, text=string)
 
 
 def rank(

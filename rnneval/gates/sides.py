@@ -7,8 +7,10 @@ Whether runs compare is decided before any number is looked at: the answer names
 """
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from msgspec.structs import replace
@@ -16,8 +18,9 @@ from numpy.typing import NDArray
 
 from rnneval.errors import UsageError
 from rnneval.gates.clusters import NATS, UNITS, Columns, block_size, columns_of
-from rnneval.gates.histories import TrainingHistory
-from rnneval.records import Record, Run
+from rnneval.gates.histories import TrainingHistory, read_history
+from rnneval.records import Record, Run, read
+from rnneval.records._base import Stored
 
 ACROSS_TOKENS = ("bits_per_char", "bits_per_byte")
 """Metrics that compare models of other tokens on the same text."""
@@ -78,14 +81,36 @@ class Sides:
         return "this recipe" if self.several else "these checkpoints"
 
 
-def named(runs: Run | Sequence[Run] | None, role: str) -> tuple[NamedRecord, ...]:
-    """Name runs given in Python by their checkpoints or tables of losses, with a number where two have the same."""
-    several = () if runs is None else (runs,) if isinstance(runs, Run) else tuple(runs)
-    numbered = len({run.source.path for run in several}) < len(several)
-    return tuple(
-        NamedRecord(name=f"{run.source.path or role}{f' ({i})' if numbered else ''}", record=run)
-        for i, run in enumerate(several, 1)
-    )
+Given = Record | str | os.PathLike[str]
+"""A record, or the path of one."""
+_ONE = (Stored, str, os.PathLike)
+
+
+def read_named(path: str | os.PathLike[str]) -> NamedRecord:
+    """Read a record, or a training history: a folder or a Parquet file."""
+    place = Path(path)
+    record = read_history(place) if place.is_dir() or place.suffix == ".parquet" else read(place)
+    return NamedRecord(name=os.fspath(path), record=record)
+
+
+def named(given: Given | Sequence[Given] | None, role: str) -> tuple[NamedRecord, ...]:
+    """Name what was given in Python: paths, which are read; runs by their checkpoints or tables of losses.
+
+    Runs have a number where two have the same name.
+    """
+    several = () if given is None else (given,) if isinstance(given, _ONE) else tuple(given)
+    sources = [each.source.path for each in several if isinstance(each, Run)]
+    numbered = len(set(sources)) < len(sources)
+    found = []
+    for i, each in enumerate(several, 1):
+        if isinstance(each, str | os.PathLike):
+            found.append(read_named(each))
+        elif isinstance(each, Stored):
+            name = (each.source.path if isinstance(each, Run) else "") or role
+            found.append(NamedRecord(name=f"{name} ({i})" if numbered else name, record=each))
+        else:
+            raise UsageError(f"the {role} is a {type(each).__name__}: give a run record, or the path of one")
+    return tuple(found)
 
 
 def side(records: Sequence[NamedRecord], role: str) -> Side:
@@ -99,7 +124,11 @@ def side(records: Sequence[NamedRecord], role: str) -> Side:
         raise UsageError(f"{odd}: is no run record, so it cannot be a baseline: see rnneval evaluate --out")
     pairs = [(each.name, each.record) for each in records if isinstance(each.record, Run)]
     if not pairs:
-        raise UsageError(f"no run record as {role}: a record of rnneval evaluate --out is needed")
+        seen = ""
+        if records:
+            kind = getattr(type(records[0].record), "__struct_config__", None)
+            seen = f"{records[0].name}: {'a training history' if kind is None else f'holds {kind.tag}'}: "
+        raise UsageError(f"{seen}no run record as {role}: a record of rnneval evaluate --out is needed")
     names, runs = tuple(name for name, _ in pairs), tuple(run for _, run in pairs)
     if len({run.source.sha256 for run in runs}) < len(runs):
         raise UsageError(f"the {role} has one checkpoint twice: several records are several trainings of one recipe")

@@ -21,7 +21,7 @@ from rnneval.gates.explanation import (
 from rnneval.gates.histories import ABSENT, TrainingHistory
 from rnneval.gates.limits import Allowance, Limit, allowances, look_up, parse_limit, rounded
 from rnneval.gates.noninferiority import LEVEL, Tested, allowed_by, assess, holm_levels, values_of
-from rnneval.gates.sides import NamedRecord, Paired, Sides, named, not_comparable, pair, side
+from rnneval.gates.sides import Given, NamedRecord, Paired, Sides, named, not_comparable, pair, side
 from rnneval.gates.unfit import problem, unfit
 from rnneval.metrics import Metric, UnavailableError
 from rnneval.records import Gate, Run
@@ -40,9 +40,9 @@ class MetricResult:
 
 
 def gate(
-    run: Run | Sequence[Run],
+    run: Given | Sequence[Given],
     *,
-    baseline: Run | Sequence[Run] | None = None,
+    baseline: Given | Sequence[Given] | None = None,
     allow: Mapping[str, str | float] | None = None,
     require: Sequence[str] = (),
     better_than_counting: bool = False,
@@ -50,11 +50,15 @@ def gate(
     """Judge a run (or several runs of one recipe) against a baseline, and against limits.
 
     Args:
-        run: The candidate; several are runs of one recipe.
-        baseline: The run or runs that it is compared with; may be left out if `require` is given.
+        run: The candidate, a run record or the path of one; several are runs of one recipe.
+        baseline: The run or runs that it is compared with, or their paths; may be left out if `require` is given.
         allow: The most that a metric may get worse, by its name: `{"perplexity": "+1%"}` where nothing is given.
         require: Limits on any figure of the candidate's record, such as `"states.gru.h.saturated<=0.2"`.
         better_than_counting: Whether each run must be better than the best n-gram of its record, beyond doubt.
+
+    Returns:
+        The gate record: its `verdict` is `pass`, `fail`, `inconclusive` or `not comparable`, its `reason` says why, and
+        its `comparisons` have the numbers.
 
     Raises:
         UsageError: nothing to judge, or an allowance or limit that cannot be read.

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rnneval import collector_paused
 from rnneval.lint.document import MOST_NOTEBOOK_BYTES, CodeCell, SourceFile, Trouble, read_document
 from rnneval.lint.machine import MOST_STEPS, TooManyStepsError
 from rnneval.lint.names import MENTIONS
 from rnneval.lint.rules import CODES, RULES, UNREADABLE, Match, Rule, Severity
 from rnneval.lint.statements import gather
+from rnneval.processes import collector_paused
 
 _NOQA = re.compile(r"#\s*noqa(?P<list>\s*:\s*(?P<codes>[A-Z]+[0-9]+(?:[,\s]+[A-Z]+[0-9]+)*))?", re.IGNORECASE)
 _IGNORE = re.compile(r"#\s*rnneval\s*:\s*ignore(?:\[(?P<rules>[^\]]*)\])?", re.IGNORECASE)

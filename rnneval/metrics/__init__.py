@@ -49,6 +49,10 @@ for _name, _module in zip(registry.names(__name__), registry.modules(__name__), 
     globals()[_name] = getattr(_module, _name)
 
 
+def __dir__() -> list[str]:
+    return sorted([*__all__, *registry.names(__name__)])
+
+
 @cache
 def all_metrics() -> tuple[Metric, ...]:
     """Return every metric that is a score of runs; sorted by `order`, then by name."""

@@ -12,6 +12,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+_ROUNDING = 1e-5
+"""Loss below 0 that may come of rounding, where the probability is 1."""
+
 
 class UnavailableError(ValueError):
     """A score cannot be computed; the message says why, and becomes a warning of the run."""
@@ -169,7 +172,7 @@ def score(metric: Metric, **columns: ArrayLike) -> float:
 
     Raises:
         UnavailableError: there is no token, a number is not finite, or the metric has no value for these sums.
-        ValueError: the sizes differ, or a rank or count is not a whole number of at least 0.
+        ValueError: the sizes differ, a loss is below 0, or a rank or count is not a whole number of at least 0.
     """
     given = {name: np.asarray(values, np.float64).ravel() for name, values in columns.items()}
     first, n = next((name, values.size) for name, values in given.items())
@@ -178,6 +181,11 @@ def score(metric: Metric, **columns: ArrayLike) -> float:
     for name, values in given.items():
         if values.size != n and (values.size != 1 or name in ("confidence", "rank")):
             raise ValueError(f"{name} has {values.size} numbers and {first} has {n}: give one number for each token")
+    if "nats" in given and (given["nats"] < -_ROUNDING).any():
+        raise ValueError(
+            f"nats has {given['nats'].min():.6g}: a loss is −ln of a probability, 0 or more: give the losses, not the "
+            "log-probabilities"
+        )
     for name in {"rank", "characters", "bytes", "words", "newlines"} & set(given):
         values = given[name]
         if not (np.isfinite(values) & (values >= 0) & (values == np.floor(values))).all():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+import rnneval
 from rnneval.errors import CheckpointError, UsageError
 from rnneval.metrics.diagnostics import gates
 
@@ -259,6 +260,45 @@ class Place:
 
     at: int  # position of the next input token
     state: Vectors  # the state before it, `(D,)`
+
+
+def about_transformer(name: str, layer: str) -> str:
+    """Return the message about a model with attention that carries no state."""
+    return (
+        f"{name} is a Transformer (attention in {layer}) that carries no state from one call to the next: use "
+        "lm-evaluation-harness, or rnneval.from_losses for losses that you have; if it keeps a cache of keys and "
+        "values, rnneval.from_step with the cache as the state, or rnneval.from_transformers"
+    )
+
+
+class ShownModel:
+    """A model that Python shows in three lines, and a notebook as the table of `rnneval open`."""
+
+    def __repr__(self) -> str:
+        """Return its name and size, its layers or else its state, and its vocabulary."""
+        lm: Any = self
+        found = lm.checkpoint
+        layers = ", ".join(f"{layer.name} ({layer.kind} {layer.units})" for layer in found.layers)
+        known = (
+            f"{lm.vocabulary.size:,} tokens ({lm.vocabulary.source})" if lm.vocabulary else "none: give vocabulary=…"
+        )
+        size = f"{found.parameters:,} parameters, " if found.parameters else ""
+        return (
+            f"<{type(self).__name__} {found.path or self._name()!r}: {size}{lm.width:,} logits\n"
+            f"  {f'layers: {layers}' if layers else f'state: {self._state_in_words()}'}\n"
+            f"  vocabulary: {known}>"
+        )
+
+    def _name(self) -> str:
+        """Return the name of a model that is no file."""
+        return "model in memory"
+
+    def _state_in_words(self) -> str:
+        """Return what is known of the state of a model whose layers are not seen."""
+        return "no layer seen"
+
+    def _repr_html_(self) -> str:
+        return rnneval.as_html(self)
 
 
 def require_carried(lm: LanguageModel, what: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.errors import CheckpointError, UsageError
+from rnneval.errors import CheckpointError, UsageError, VocabularyError
 from rnneval.models.protocol import (
     LayerState,
     Layout,
@@ -28,6 +28,7 @@ from rnneval.models.protocol import (
     SeenRows,
     Sees,
     Shape,
+    ShownModel,
     Stepped,
     Trajectory,
     Vectors,
@@ -52,6 +53,7 @@ _ROWS = (2, 3)
 _SHIFT = 1000
 _ROUNDING = 1e-6  # largest difference, relative to the largest logit, of two calls that count as equal
 _FINGERPRINT = (2, 64)  # rows and tokens of the text whose logits tell one model from another
+_MOST_NAMED = 4  # arrays of the state that `repr` names
 _NO_STATES = (
     "it returns its state at the end of a call only: rnneval trace calls it token by token, as --segment 1 does, which "
     "takes longer"
@@ -68,6 +70,7 @@ class StepFunction:
     step: Callable[[NDArray[np.int32], Any], Any]
     initial_state: Callable[[int], Any] | None
     width: int  # V, the number of logits
+    source: str = ""  # the vocabulary whose size V is, in words
 
     def begin(self, rows: int) -> Any:
         """Return the initial state of `rows` rows."""
@@ -87,6 +90,15 @@ class StepFunction:
         if not isinstance(returned, tuple | list) or len(returned) != 2:
             raise CheckpointError(f"step returned a {type(returned).__name__}: a pair is needed, (logits, state)")
         logits, wanted = as_array(returned[0], "the logits"), (*ids.shape, self.width)
+        if self.source and logits.ndim == 3 and logits.shape[:2] == ids.shape and logits.shape[2] != self.width:
+            given, returned_width = f"{self.width:,} tokens", logits.shape[2]
+            one_more = returned_width == self.width + 1
+            raise VocabularyError(
+                f"step returns {returned_width:,} logits a token, and the vocabulary ({self.source}) has {given}",
+                cause="id 0 stands for [UNK] or padding" if one_more else "it is not the one of the training",
+                advice=f"give the {returned_width:,} tokens in the order of their ids"
+                + (f", or vocab_size={returned_width} to have ids from 1" if one_more else ""),
+            )
         if logits.shape != wanted or logits.dtype.kind == "c":
             raise CheckpointError(
                 f"step returned logits of shape {logits.shape} and type {logits.dtype} for ids of shape {ids.shape}: "
@@ -165,7 +177,10 @@ def probe(function: StepFunction, *, separate: bool) -> Probed:
         return Probed(None, None, _repeats(function, first, None))
     for state in (state for trial in trials for state in trial.states):
         if form_of(state) != form_of(example):
-            raise CheckpointError(f"step returned a state of the form {form_of(example)} and one of {form_of(state)}")
+            raise CheckpointError(
+                f"step returned a state of the form {form_of(example)} and one of {form_of(state)}: give the same "
+                "containers after each call; a cache that grows is one array that grows, or an object without arrays"
+            )
     found = [_leaf(path, like, trials, separate=separate) for path, like in leaves.items()]
     kinds = tuple(replace(leaf, kind="counter") if _is_counter(function, first, leaf) else leaf for leaf in found)
     if any(leaf.kind == "memory" for leaf in kinds):
@@ -311,16 +326,16 @@ class Observer(Protocol):
         """Watch the calls in a block; the function that is given returns the states and the layers' inputs by name."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class StepLM:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class StepLM(ShownModel):
     """A language model given as a step function; `from_step` makes it."""
 
-    function: StepFunction = field(repr=False)
+    function: StepFunction
     vocabulary: Vocabulary | None
     checkpoint: Checkpoint
-    leaves: tuple[StateLeaf, ...] | None = field(repr=False)
+    leaves: tuple[StateLeaf, ...] | None
     """The arrays of its state; None where the state is no nest of arrays."""
-    packing: Packing | None = field(repr=False)
+    packing: Packing | None
     """The packing of its state; None where the state is carried as it is, in one row."""
     repeatable: bool
     batched: bool  # whether it reads several rows in one call
@@ -376,6 +391,17 @@ class StepLM:
     def mixable(self) -> bool:
         """True if rows of one batch may start at different times."""
         return self.batched and self.packing is not None
+
+    def _name(self) -> str:
+        return self.name
+
+    def _state_in_words(self) -> str:
+        if self.leaves is None:
+            return f"carried as it is, in one row ({_OPAQUE})"
+        named = [f"{leaf.path.removeprefix('state') or 'array'} {leaf.shape}" for leaf in self.leaves]
+        more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+        rows = "" if self.mixable else ", in one row"
+        return f"{', '.join(named[:_MOST_NAMED]) or 'none'}{more}{rows}"
 
     def with_vocabulary(self, vocabulary: Vocabulary) -> "StepLM":
         """Return the same model with a vocabulary, which must fit the number of logits."""
@@ -433,7 +459,10 @@ def from_step(
     Args:
         step: Called as `step(ids, state)` with ids of type int32 and shape `(batch, time)`, time ≥ 1. Returns logits
             `(batch, time, V)` and the state after the last token: an array, or a tuple, list, dict, dataclass or other
-            object that holds arrays. It must not change the state that it is given.
+            object that holds arrays, which it must not change: a state is used again. An array may grow with the text,
+            as a cache does. An object without arrays that NumPy can read is carried as it is, even if `step` changes
+            it in place; whether each of its parts is used is not tested then. A cache and such an object are read in
+            one row, which is slower.
         initial_state: Called as `initial_state(batch)` for the state before the first token; None where `step` takes
             None for that.
         vocab_size: V, the number of logits; by default the number of tokens of the vocabulary.
@@ -464,7 +493,8 @@ def from_step(
     if vocab_size is None and tokens is None:
         raise UsageError("from_step needs the number of logits: give vocab_size=V, or a vocabulary")
     width = vocab_size if vocab_size is not None else tokens.first_id + tokens.size if tokens else 0
-    function = StepFunction(step=step, initial_state=initial_state, width=width)
+    source = tokens.source if tokens is not None and vocab_size is None else ""
+    function = StepFunction(step=step, initial_state=initial_state, width=width, source=source)
     probed = probe(function, separate=not batched)
     return StepLM(
         function=function,

@@ -25,6 +25,8 @@ T = TypeVar("T")
 Record = Run | Wiring | Gate | Opened | Gradients
 CLASSES: dict[str, type[Record]] = {str(kind.__struct_config__.tag): kind for kind in get_args(Record)}
 """The class of each record, by its schema."""
+_BINARY = (b"\x89HDF", b"PK\x03\x04", b"\x80", b"PAR1", b"\x93NUMPY")
+"""First bytes of files that are given by mistake: HDF5, zip (.keras, .npz, PyTorch), pickle, Parquet, NumPy."""
 _RELATIVE = 1e-6  # by how much sums may differ that were added up in another order
 
 
@@ -40,6 +42,9 @@ def decode(text: str | bytes, where: str = "the record") -> Record:
 
 def read(path: str | os.PathLike[str]) -> Record:
     """Read a record from a JSON file.
+
+    Returns:
+        A `Run`, `Wiring`, `Gate`, `Gradients` or `Opened`, by the schema that the file names.
 
     Raises:
         RecordError: the file is missing, unreadable, truncated, too large, not a record of a known schema, or holds
@@ -100,6 +105,11 @@ def _bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def _decode(text: str | bytes, where: str, known: Mapping[str, type[Any]]) -> Any:
+    if isinstance(text, bytes) and text.startswith(_BINARY):
+        raise RecordError(
+            f"{where}: a file of weights or of another binary kind, and no record: rnneval evaluate {where} TEXT "
+            "--out run.json makes one"
+        )
     plain = _plain(text, where)
     schema = plain.get("schema")
     if not isinstance(schema, str) or schema not in known:

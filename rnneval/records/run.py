@@ -469,11 +469,12 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
         return pd.DataFrame(rows, columns=[*common, "score", *Score.__struct_fields__, "usual"])
 
     def _in_one_line(self) -> str:
-        """Return model and text, the usual score and the signature."""
+        """Return model and text, whether the run is valid, its wiring, the usual score and the signature."""
         where = f"{quoted([self.title])} on {quoted([file.title for file in self.text.files])}"
         if not self.valid:
             return f"not valid ({', '.join(self.broken_rules) or 'no reason given'}): {where}, {self.signature}"
-        return f"{where}: {score_in_words(self.scores, self.signature)}, {self.signature}"
+        wiring = f"wiring {self.wiring.verdict}" if self.wiring else "wiring not checked"
+        return f"{where}: valid, {wiring}, {score_in_words(self.scores, self.signature)}, {self.signature}"
 
 
 def usual_metric(signature: str) -> str:

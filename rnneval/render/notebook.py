@@ -4,24 +4,32 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
 
+from rnneval.evaluate.sweep_table import Sweep
 from rnneval.gates.ranking import Ranking
+from rnneval.models.protocol import ShownModel, opened
 from rnneval.records import Gate, Gradients, Opened, Run, Wiring
 from rnneval.render import terminal
 from rnneval.render.document import Block
 from rnneval.render.gate_document import gate_document, ranking_document
-from rnneval.render.run_document import gradients_document, opened_document, run_document, trace_document
+from rnneval.render.run_document import (
+    gradients_document,
+    opened_document,
+    run_document,
+    sweep_document,
+    trace_document,
+)
 from rnneval.render.wiring_document import wiring_document
 
 
 def as_html(value: Any) -> str:
-    """Return a record, a verdict or compared runs as HTML, without a page around it: what a notebook shows."""
+    """Return a record, compared runs, a sweep or a model as HTML, without a page around it: what a notebook shows."""
     from rnneval.render.html import fragment_of
 
     return fragment_of(document_of(value))
 
 
 def as_text(value: Any) -> str:
-    """Return a record, a verdict or compared runs as text without colour, in lines of up to 100 characters."""
+    """Return a record, compared runs, a sweep or a model as text without colour, in lines of up to 100 characters."""
     return terminal.as_text(document_of(value), 100).rstrip()
 
 
@@ -29,6 +37,8 @@ def document_of(value: Any) -> Iterator[Block]:
     """Return the document of a record, a verdict or compared runs: of a traced run, its diagnostics, too."""
     if isinstance(value, Run) and (value.gates is not None or value.context is not None or value.lyapunov is not None):
         return chain(run_document(value), trace_document(value))
+    if isinstance(value, ShownModel):
+        return opened_document(opened(value))  # type: ignore[arg-type]
     for kind, document in _DOCUMENTS.items():
         if isinstance(value, kind):
             return document(value)
@@ -42,4 +52,5 @@ _DOCUMENTS: dict[type, Callable[[Any], Iterator[Block]]] = {
     Gradients: gradients_document,
     Opened: opened_document,
     Ranking: ranking_document,
+    Sweep: sweep_document,
 }

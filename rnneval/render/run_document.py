@@ -40,7 +40,7 @@ from rnneval.render.phrasing import (
 )
 
 if TYPE_CHECKING:
-    from rnneval.evaluate.sweep import Sweep
+    from rnneval.evaluate.sweep_table import Sweep
 
 CONTRACTS = {1: "states argument", 2: "state inputs", 3: "stateful layers", 4: "stateless graph", 5: "window"}
 """How a model takes and returns its state."""
@@ -118,7 +118,7 @@ def opened_document(opened: Opened) -> Iterator[Block]:
         vocabulary = f"{counted(opened.vocabulary.size, 'token')}, {opened.vocabulary.source}"
     yield facts(
         [
-            ("checkpoint", opened.checkpoint.path),
+            ("checkpoint", opened.title),
             ("sha256", opened.checkpoint.sha256),
             ("model", describe(opened.checkpoint)),
             ("in, out", f"{opened.input.kind} in, {opened.output.kind} out, {opened.width} logits"),
@@ -130,7 +130,8 @@ def opened_document(opened: Opened) -> Iterator[Block]:
         (code(layer.name), code(layer.path), layer.kind, str(layer.units), ", ".join(layer.slots))
         for layer in opened.checkpoint.layers
     )
-    yield table("Layers", ("layer", "path", "kind", "units", "slots"), rows, right=(3,))
+    if opened.checkpoint.layers:
+        yield table("Layers", ("layer", "path", "kind", "units", "slots"), rows, right=(3,))
     yield from _warnings(opened.warnings or ())
 
 
@@ -185,6 +186,8 @@ def describe(checkpoint: Checkpoint) -> str:
     """Describe a model in a line: its layers, its size, the format of its file and how it passes its state."""
     layers = listed([f"{shortened(layer.name)} ({layer.kind} {layer.units})" for layer in checkpoint.layers], most=4)
     form = {"model": "in memory"}.get(checkpoint.format, checkpoint.format)
+    if not layers and checkpoint.format == "step":
+        return "a step function, whose layers are not seen"
     size = counted(checkpoint.parameters, "parameter")
     return f"{layers or 'no layer seen'}, {size}, {form}, {CONTRACTS[checkpoint.contract]}"
 

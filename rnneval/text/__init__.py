@@ -11,10 +11,25 @@
 """
 
 from rnneval.options import Paths
-from rnneval.text.documents import FinalText, InMemory, Part, TextOptions, final_text, refuse_overlap, text_given
+from rnneval.text.documents import (
+    FinalText,
+    InMemory,
+    Part,
+    TextOptions,
+    final_text,
+    refuse_overlap,
+    scored_text,
+    text_given,
+)
 from rnneval.text.encoding import EncodedText, TokenSlice, encode, encode_spans
 from rnneval.text.units import BlockCuts
-from rnneval.text.vocabulary import Vocabulary, find_vocabulary, given_vocabulary, siblings
+from rnneval.text.vocabulary import (
+    Vocabulary,
+    find_vocabulary,
+    given_vocabulary,
+    only_vocabulary_beside,
+    siblings,
+)
 
 __all__ = [
     "BlockCuts",
@@ -31,7 +46,9 @@ __all__ = [
     "final_text",
     "find_vocabulary",
     "given_vocabulary",
+    "only_vocabulary_beside",
     "refuse_overlap",
+    "scored_text",
     "siblings",
     "text_given",
 ]

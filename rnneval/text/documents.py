@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, product
 from math import floor
 from pathlib import Path
 
@@ -337,3 +337,17 @@ def _decoded(raw: bytes, name: str) -> str:
             f"{name}: not UTF-8: byte {seen} at offset {error.start:,} ({error.reason}): "
             "convert it, such as with iconv -f WINDOWS-1252 -t UTF-8"
         ) from error
+
+
+def scored_text(paths: Paths, sha256: str | None, part: str | None = None) -> str:
+    """Read the text with the normalization that gives the hash of the scored text.
+
+    Raises:
+        UsageError: no normalization does.
+    """
+    for normalize, newlines in product(("none", "lower", "nfc"), ("keep", "lf")):
+        read = final_text(paths, TextOptions(part=part, normalize=normalize, newlines=newlines))
+        text = "".join(read.documents)
+        if sha256 in (None, hashlib.sha256(text.encode()).hexdigest()):
+            return text
+    raise UsageError(f"{read.name}: not the text that was scored (another hash): give the same files, the same --part")

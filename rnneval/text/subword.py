@@ -19,8 +19,8 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval import without_current_folder
 from rnneval.errors import RnnevalError, TextError, UsageError, VocabularyError
+from rnneval.processes import without_current_folder
 from rnneval.text.units import Ints, is_lead
 
 Offsets = tuple[Ints, Ints]

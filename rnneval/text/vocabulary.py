@@ -199,22 +199,23 @@ class Vocabulary:
         if ends + 1 == width and not self.fixed_ids and self.size > 0 and not _SPECIAL.fullmatch(self.tokens[0]):
             assumed = f"{self.source}; ids from 1, as the model has one output more: id 0 is taken for [UNK] or padding"
             return replace(self, first_id=1, source=assumed, fixed_ids=True, unknown_first=True)
-        given = "give the one it was trained with: --vocab FILE"
+        advice = "give the one it was trained with, --vocab FILE or --vocab-from TRAINING_TEXT"
         if ends < width:
-            cause = (
-                "too small: was it made from less text than the model was trained on, or does it lack special tokens "
-                f"([UNK], padding)? {given}, or --vocab-from TRAINING_TEXT"
-            )
+            cause = "too small: made from less text than in training, or without special tokens ([UNK], padding)"
         elif self.first_id == 1 and self.size == width:
-            cause = "its ids begin at 1 and the last has no output: count from 0, or give a list in the order of ids"
+            cause, advice = (
+                "its ids begin at 1 and the last has no output",
+                "count from 0, or give a list of the tokens",
+            )
         else:
             cause = (
-                "too large: was it made from more or other text (case, newlines, normalisation), or cut when the model "
-                f"was trained (num_words, max_tokens)? {given}"
+                "too large: made from more or other text (case, newlines), or cut in training (num_words, max_tokens)"
             )
         raise VocabularyError(
             f"the vocabulary ({self.source}) has {self.size:,} tokens with ids {self.first_id} to {ends - 1:,}, "
-            f"the model has {width:,} outputs (ids 0 to {width - 1:,}): {cause}"
+            f"the model has {width:,} outputs (ids 0 to {width - 1:,})",
+            cause=cause,
+            advice=advice,
         )
 
 
@@ -245,6 +246,19 @@ def siblings(checkpoint: str | os.PathLike[str]) -> list[Path]:
     """
     named = _named(Path(checkpoint))
     return [path for path, outside in named if path.suffix.lower() in _READABLE and not outside][:_MOST_CANDIDATES]
+
+
+def only_vocabulary_beside(checkpoint: str | os.PathLike[str]) -> Vocabulary | None:
+    """Return the vocabulary that all readable ones beside a file are equal to; None if there is none, or they differ.
+
+    It is for code that must know the size of the vocabulary before there is a model.
+    """
+    found: dict[str, Vocabulary] = {}
+    for candidate in siblings(checkpoint):
+        with suppress(VocabularyError):
+            vocabulary = Vocabulary.from_file(candidate)
+            found[vocabulary.sha256] = vocabulary
+    return next(iter(found.values())) if len(found) == 1 else None
 
 
 def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabulary:
@@ -303,7 +317,9 @@ def _named(checkpoint: Path) -> list[tuple[Path, bool]]:
 
 def _ordered(given: object, source: str) -> tuple[int | None, list[Any]]:
     """Return the tokens of a list or a map in the order of their ids, and the first id, None if no ids were given."""
-    if isinstance(given, str | bytes | AbstractSet) or not isinstance(given, Iterable):
+    if isinstance(given, bytes | bytearray):
+        raise VocabularyError(f"the vocabulary ({source}) is bytes: for a model of bytes give Vocabulary.from_bytes()")
+    if isinstance(given, str | AbstractSet) or not isinstance(given, Iterable):
         raise VocabularyError(
             f"the vocabulary ({source}) is of type {type(given).__name__}: give a list of tokens in the order "
             "of their ids, such as sorted(set(text)), or a map from token to id"
@@ -359,6 +375,11 @@ def _as_string(token: Any, kind: str, source: str) -> str:
         return chr(token)
     if isinstance(token, str):
         return str(token)
+    if isinstance(token, bytes):
+        raise VocabularyError(
+            f"the vocabulary ({source}) has the token {token!r} of type bytes: tokens are strings; for the 256 byte "
+            "values in their order give Vocabulary.from_bytes()"
+        )
     raise VocabularyError(
         f"the vocabulary ({source}) has the token {token!r} of type {type(token).__name__}: tokens are strings"
         + (" or numbers from 0 to 255" if kind == "byte" else "")

@@ -78,8 +78,11 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
         f"the behaviour of the step function is right: {LONG.tokens} tokens give the same logits however they are cut "
         f"into calls, and {len(oracles) - 1} other tests agree"
     )
-    if inside is not None and inside.untested:
-        right = f"{right}; not tested: {'; '.join(inside.untested)}"
+    untested = [*(inside.untested if inside is not None else ())]
+    if lm.leaves is None:
+        untested.append("whether each part of the state is used: it is carried as it is")
+    if untested:
+        right = f"{right}; not tested: {'; '.join(untested)}"
     return Wiring(
         verdict=verdict,
         reason=", ".join(errors) or "; ".join(doubts) or right,
@@ -131,7 +134,8 @@ def _detection(name: str, seen: str, declared: Declarations, at: Spot) -> Detect
 
 def _spot(step: Any) -> Spot:
     """Return file and line of the user's function, where they are known."""
-    function = inspect.unwrap(step)
+    module = getattr(step, "module", None)  # of PyTorch: the line of its class says more than one of ours
+    function = type(module).forward if module is not None else inspect.unwrap(step)
     code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
     return Spot() if code is None else Spot(file=code.co_filename, line=code.co_firstlineno)
 

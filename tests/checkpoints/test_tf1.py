@@ -159,7 +159,7 @@ def test_peepholes_are_refused(tmp_path):
 def test_two_of_one_shape_need_a_map_which_the_message_shows(tmp_path):
     values = {**lstm(), "other_b": np.zeros(V, "float32")}
     path = write(tmp_path, values)
-    with pytest.raises(CheckpointError, match=r"which weight is which cannot be told.*--weight-map FILE\.json"):
+    with pytest.raises(CheckpointError, match=r"which weight is which cannot be told.*weight_map=FILE\.json"):
         opened(path)
     (tmp_path / "map.json").write_text(json.dumps({"head/bias": "softmax_b"}))
     with pytest.raises(CheckpointError, match="has weights the model does not use: other_b"):

@@ -86,7 +86,7 @@ def test_each_document_has_its_own_first_tokens(tmp_path):
 
 def test_a_window_whose_length_the_file_does_not_say(tmp_path, text):
     path, _ = saved(tmp_path, length=None)
-    with pytest.raises(CheckpointError, match=r"lstm has return_sequences=False: a window model .*: give --window N"):
+    with pytest.raises(CheckpointError, match=r"lstm has return_sequences=False: a window model .*: give window=N"):
         rnneval.open(path)
     lm = rnneval.open(path, window=N, vocabulary=list(LETTERS))
     fixed, _ = saved(tmp_path)
@@ -97,11 +97,11 @@ def test_a_window_whose_length_the_file_does_not_say(tmp_path, text):
 def test_options_that_mean_nothing_here_are_refused(tmp_path, text):
     path, _ = saved(tmp_path)
     lm = rnneval.open(path, vocabulary=list(LETTERS))
-    with pytest.raises(UsageError, match=f"--state reset: a window model knows nothing but the last {N} tokens"):
+    with pytest.raises(UsageError, match=f"state='reset': a window model knows nothing but the last {N} tokens"):
         rnneval.evaluate(lm, text, state="reset", segment=10)
     carried = sequential(embedding(), recurrent("GRU", "gru", 4), dense())
     other = rnneval.open(write(tmp_path / "gru.h5", carried, weights_of(carried)), vocabulary=list(LETTERS))
-    with pytest.raises(UsageError, match="--pad is for window models"):
+    with pytest.raises(UsageError, match="pad=True is for window models"):
         rnneval.evaluate(other, text, pad=True)
 
 

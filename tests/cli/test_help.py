@@ -47,10 +47,26 @@ def test_every_option_is_shown_once_with_a_sentence_and_its_default(name, capsys
         text = option.get_help_record(context)[1]
         assert text[0].isupper(), option.opts
         assert "." in text, option.opts
-        if not option.is_flag:
-            assert "[default: " in text or "[required]" in text, option.opts
+        assert "[required]" in text or not option.required, option.opts
+        assert "[default: none]" not in text or option.default == "none", option.opts
     assert run([name, "--help"]) == 0
     assert all(len(line) <= 80 for line in capsys.readouterr().out.splitlines() if "|" not in line)
+
+
+def test_seldom_used_options_are_shown_by_help_all_alone(capsys):
+    flags = ["--kernel", "--tolerance", "--seed", "--streams", "--memory", "--scheduler", "--weight-map", "--max-order"]
+    for name, more in (("evaluate", flags), ("sweep", ["--expect-sha256"]), ("gradients", ["--backend"])):
+        run([name, "--help"])
+        usual = capsys.readouterr().out
+        run([name, "--help-all"])
+        every = capsys.readouterr().out
+        assert not any(f"  {flag} " in usual for flag in more)
+        assert all(f"  {flag} " in every for flag in more)
+
+
+def test_a_missing_argument_shows_the_example(capsys):
+    assert run(["evaluate"]) == 2
+    assert "Example: rnneval evaluate model.keras text.txt" in capsys.readouterr().err
 
 
 def test_help_is_the_same_where_python_drops_docstrings_of_fields():

@@ -76,7 +76,7 @@ def test_the_option_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert printed("--limit", "7").strip() == "(7, None)"
     assert "--limit N" in printed("--help")
     assert "Number of characters to read. [default: all of them]" in " ".join(printed("--help").split())
-    with pytest.raises(UsageError, match="--limit 0 is not allowed: give at least 1"):
+    with pytest.raises(UsageError, match="limit=0 is not allowed: give at least 1"):
         printed("--limit", "0")
 
     @options.by_keyword(group)

@@ -71,7 +71,7 @@ def test_where_there_is_a_gpu_keras_layers_keep_their_cudnn_loops(model_of, monk
 
 
 def test_a_kernel_that_is_not_known(model_of, tmp_path):
-    with pytest.raises(UsageError, match="--kernel 'fast' is not known: give one of auto, hoisted, layers"):
+    with pytest.raises(UsageError, match="kernel='fast' is not known: give one of auto, hoisted, layers"):
         rnneval.evaluate(model_of("GRU 7-5").lm, letters(tmp_path, 50), kernel="fast", check=False)
 
 

@@ -158,9 +158,9 @@ def test_a_text_too_long_is_refused_before_the_model_runs(tmp_path, monkeypatch)
     monkeypatch.setattr(baselines, "MOST_TOKENS", 299)
     lm, ran = uniform(list(LETTERS)), []
     monkeypatch.setattr(sys.modules["rnneval.evaluate.run"], "measure", lambda *_, **__: ran.append("the model"))
-    with pytest.raises(UsageError, match=r"the --fit-on text has 300 tokens.* up to 299.*\(--fit-part\), or --max-or"):
+    with pytest.raises(UsageError, match=r"the fit_on text has 300 tokens.* up to 299.*\(fit_part\), or max_order=1"):
         rnneval.evaluate(lm, scored, fit_on=fitted, check=False, states=False)
-    with pytest.raises(UsageError, match=r"the scored text has 300 tokens.*\(--part\), or --max-order 1"):
+    with pytest.raises(UsageError, match=r"the scored text has 300 tokens.*\(part\), or max_order=1"):
         rnneval.evaluate(lm, fitted, fit_on=scored, check=False, states=False)
     assert ran == []
     monkeypatch.undo()
@@ -208,13 +208,13 @@ def test_the_unigram_of_the_scored_text_itself(tmp_path):
 
 
 def test_options_that_cannot_be(tmp_path):
-    with pytest.raises(UsageError, match="--max-order 10 is not allowed: give 1 to 9"):
+    with pytest.raises(UsageError, match="max_order=10 is not allowed: give 1 to 9"):
         EvaluateOptions(fit_on="a.txt", max_order=LARGEST_ORDER + 1)
     assert EvaluateOptions(fit_on="a.txt", max_order=LARGEST_ORDER).max_order == LARGEST_ORDER
-    with pytest.raises(UsageError, match="--fit-part :3 is about the text that --fit-on names"):
+    with pytest.raises(UsageError, match="fit_part :3 is about the text that fit_on names"):
         EvaluateOptions(fit_part=":3")
     table = {"token": [1], "byte_start": [1], "byte_end": [2], "nats": [0.5]}
-    with pytest.raises(UsageError, match="--fit-on needs the vocabulary"):
+    with pytest.raises(UsageError, match="fit_on needs the vocabulary"):
         from_losses(table, string="ab", fit_on=letters(tmp_path, 100))
 
 

@@ -143,11 +143,11 @@ def test_the_record_and_the_table(run, tmp_path):
 
 
 def test_what_is_refused(made):
-    with pytest.raises(UsageError, match="--beside-reset 20 compares with the carried state"):
+    with pytest.raises(UsageError, match="beside_reset=20 compares with the carried state"):
         rnneval.evaluate(made[0], string="abcabc", state="reset", segment=20, beside_reset=20)
-    with pytest.raises(UsageError, match="--beside-reset 0 is not allowed: give at least 1"):
+    with pytest.raises(UsageError, match="beside_reset=0 is not allowed: give at least 1"):
         rnneval.evaluate(made[0], string="abcabc", beside_reset=0)
-    with pytest.raises(UsageError, match="--beside-reset: a window model knows nothing but the last 4 tokens"):
+    with pytest.raises(UsageError, match="beside_reset: a window model knows nothing but the last 4 tokens"):
         rnneval.evaluate(replace(made[0], window=4), string="abcabc", beside_reset=20)
 
 

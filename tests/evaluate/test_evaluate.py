@@ -124,7 +124,7 @@ def test_a_baseline_is_not_fitted_on_what_is_scored(model_of, tmp_path, part, fi
     path = letters(tmp_path, 400)
     copy = tmp_path / "copy.txt"
     copy.write_bytes(path.read_bytes())
-    with pytest.raises(UsageError, match=rf"--fit-on .*copy.txt: {said}.*--fit-part"):
+    with pytest.raises(UsageError, match=rf"fit_on=.*copy.txt': {said}.*fit_part"):
         rnneval.evaluate(model_of("GRU 8").lm, path, part=part, fit_on=copy, fit_part=fit_part, check=False)
 
 
@@ -247,7 +247,7 @@ def test_worse_than_guessing_is_said(tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"state": "reset"}, "needs --segment"),
+        ({"state": "reset"}, "needs segment=N"),
         ({"streams": "many"}, "auto or at least 1"),
         ({"tolerance": float("nan")}, "0 for equality"),
     ],
@@ -259,7 +259,7 @@ def test_options_that_are_not_known(model_of, tmp_path, options, said):
 
 def test_a_model_without_a_vocabulary_cannot_be_evaluated(tmp_path):
     lm = rnneval.wrap(stacked("GRU", (5,)).lm.model)
-    with pytest.raises(VocabularyError, match="--vocab"):
+    with pytest.raises(VocabularyError, match="give vocabulary=…"):
         rnneval.evaluate(lm, letters(tmp_path, 50))
 
 

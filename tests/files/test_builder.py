@@ -73,7 +73,7 @@ REFUSED = {
     "none": ("nothing", (), "code.py:nothing returned None: a model is needed", ""),
     "text": ("text", (), "code.py:text returned a str: a model is needed", ""),
     "class": ("a_class", (), "code.py:a_class returned ", ": a model is needed"),
-    "number": ("number", (), "number is a int: a function, a class or a Keras model is needed", ""),
+    "number": ("number", (), "number is a int: a function, a class or a model is needed", ""),
     "no name": ("stacks", (), "there is no stacks in it; there is stack", ""),
     "no such": ("zzz", (), "there is no zzz in it; there is stack, raises, leaves, nothing, text", ""),
     "needs": ("needs", (), "needs depth, rnn_units: give --builder-arg depth=… --builder-arg rnn_units=…", ""),

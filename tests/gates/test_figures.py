@@ -73,8 +73,8 @@ def test_a_limit_needs_no_baseline():
     value = RUN.scores["perplexity"].value
     assert gate(RUN, require=[f"perplexity<={value + 0.1}"]).verdict == "pass"
     assert gate(RUN, require=[f"perplexity<={value - 0.1}"]).verdict == "fail"
-    absent = gate(RUN, require=["perplexty<=5"])
-    assert (absent.verdict, "did you mean perplexity?" in absent.reason) == ("fail", True)
+    absent = gate(RUN, require=["states.gru.h.saturate<=5"])
+    assert (absent.verdict, "did you mean states.gru.h.saturated?" in absent.reason) == ("fail", True)
 
 
 def test_a_wiring_record_serves_limits_and_is_no_baseline():

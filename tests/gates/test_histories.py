@@ -114,7 +114,7 @@ def test_a_step_that_is_not_finite_passes_nothing(tmp_path, bad):
 )
 def test_an_unknown_name_is_answered_with_what_there_is(history, name, said):
     assert history.figure(name).value is ABSENT
-    with pytest.raises(UsageError, match=rf"^--require .*: h: .*{said}"):
+    with pytest.raises(UsageError, match=rf"^require=.*: h: .*{said}"):
         judge([NamedRecord(name="h", record=history)], require=[f"{name}<=5"])
 
 
@@ -139,8 +139,7 @@ def test_the_command_reads_folders_files_and_gradient_records(tmp_path, capsys, 
     assert run(["gate", record, "--require", "variables.lstm_1.kernel.norm_max<=1e9", "--require", "loss>=0"]) == 0
     assert run(["gate", record, "--require", "through_time.lstm_1.h.decay<=0"]) == 1
     capsys.readouterr()
-    assert run(["gate", record, "--require", "los<=1"]) == 1
-    assert "did you mean loss" in " ".join(capsys.readouterr().out.split())
+    assert "did you mean loss" in refused("gate", record, "--require", "los<=1")
     assert "is no run record" in refused("gate", str(RECORDS / "run.json"), "--baseline", str(folder))
     assert "rnneval.sweep/1" in refused("gate", str(RECORDS / "sweep.parquet"), "--require", "x<=1")
     (tmp_path / "other").mkdir()

@@ -26,7 +26,7 @@ GATES = {
     "inconclusive": gate(make_run(LOSSES[:9] + 0.1), baseline=make_run(LOSSES[:9])),
     "not comparable": gate(make_run(LOSSES, content="other"), baseline=BASELINE),
     "warned": gate(make_run(LOSSES + NOISE + np.sin(np.arange(128) / 9)), baseline=BASELINE),
-    "limits": gate(BASELINE, require=["perplexity<=1", "valid==true", "no.such<=1"]),
+    "limits": gate(BASELINE, require=["perplexity<=1", "valid==true", "states.no.such<=1"]),
     "names": judge(
         [NamedRecord(name='a|b<c>&"d"\x1b[31m\n*e*, f:g%', record=make_run(LOSSES + 0.1))],
         [NamedRecord(name="базовый ✓.json", record=BASELINE)],

@@ -60,10 +60,10 @@ def test_only_so_many_blocks_and_in_the_text_where_it_is_given():
     text = "".join(chr(97 + i % 26) * 256 for i in range(128))
     runs = [make_run(LOSSES + shift, content=text, checkpoint=name) for name, shift in (("a", 0), ("b", 0.1))]
     assert len(compare(runs).blocks) == 20
-    (block,) = compare(runs, blocks=1, text=text).blocks
+    (block,) = compare(runs, blocks=1, string=text).blocks
     assert block.text == text[block.start : block.end]
     with pytest.raises(UsageError, match="another hash"):
-        compare(runs, text=text[:-1])
+        compare(runs, string=text[:-1])
 
 
 @pytest.mark.parametrize(("runs", "message"), [([], "0 run records"), ([MIDDLE], "1 run records")])

@@ -66,7 +66,7 @@ def test_what_is_named_is_read_once(tmp_path: Path) -> None:
 def test_rules_by_beginning_name_and_commas(tmp_path: Path) -> None:
     assert wanted(("RNN01,shared-state", "rnn002"), ("RNN002",)) == {"RNN010", "RNN001"}
     assert wanted(("invalid-source",), ()) == {"RNN000"}
-    with pytest.raises(UsageError, match=r"--ignore: no rule is called 'RNN999': there are RNN000 to RNN010, or "):
+    with pytest.raises(UsageError, match=r"ignore: no rule is called 'RNN999': there are RNN000 to RNN010, or "):
         wanted((), ("RNN999",))
     tree(tmp_path, "a.py")
     assert [finding.code for finding in lint(tmp_path)] == ["RNN001"]

@@ -203,7 +203,7 @@ def test_unknown_characters_are_told(write):
     with pytest.raises(
         TextError,
         match=r"0\.txt has 18 characters the vocabulary lacks \(2 distinct: 'c' \(U\+0063\), 'é' \(U\+00E9\); "
-        r"first at character offset 4, line 2, column 2\): .*--unknown skip, or --unknown TOKEN",
+        r"first at character offset 4, line 2, column 2\): .*unknown='skip', or unknown=TOKEN",
     ):
         encode(write([text]), Vocabulary.from_tokens(["a", "b", "\n"]))
 
@@ -213,7 +213,7 @@ def test_unknown_words_are_told(write):
     with pytest.raises(
         TextError,
         match=r"has 2 words the vocabulary lacks \(2 distinct: 'or', 'not'; first at character offset 6, line 2, "
-        r"column 1\): --unknown '<unk>' maps them",
+        r"column 1\): unknown='<unk>' maps them",
     ):
         encode(write(["to be\nor not to be"]), words)
     with encode(write(["to be\nor not to be"]), words, TextOptions(unknown="<unk>")) as encoded:
@@ -226,8 +226,8 @@ def test_unknown_words_are_told(write):
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
-        ("a\r\nb", "--newlines lf turns CRLF"),
-        ("aBZ", "some are known in lower case: --normalize lower"),
+        ("a\r\nb", "newlines='lf' turns CRLF"),
+        ("aBZ", "some are known in lower case: normalize='lower'"),
     ],
 )
 def test_causes_of_unknowns(write, text, cause):
@@ -238,7 +238,7 @@ def test_causes_of_unknowns(write, text, cause):
 def test_the_unknown_token_before_the_first_id(write):
     """The ids of a vocabulary moved to 1, for a model with one output more: id 0 is [UNK]."""
     moved = Vocabulary.from_tokens(["a", "b"]).fit(3)
-    with pytest.raises(TextError, match=r"--unknown '\[UNK\]' maps them"):
+    with pytest.raises(TextError, match=r"unknown='\[UNK\]' maps them"):
         encode(write(["abz"]), moved)
     with encode(write(["abz"]), moved, TextOptions(unknown="[UNK]")) as encoded:
         assert encoded.ids(0, 3).tolist() == [1, 2, 0]

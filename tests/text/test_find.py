@@ -33,7 +33,7 @@ def test_a_link_out_of_the_folder_is_said_and_not_read(folder, name, target):
     (folder / name).symlink_to(place)
     secret.chmod(0)
     with pytest.raises(
-        VocabularyError, match=f"{name} is a link out of its folder and is not followed: give it by --vocab"
+        VocabularyError, match=f"{name} is a link out of its folder and is not followed: give it by vocabulary"
     ):
         find_vocabulary(folder / "m.keras", 3)
     assert siblings(folder / "m.keras") == []

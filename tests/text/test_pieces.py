@@ -67,16 +67,16 @@ def test_parts(spec, characters, wanted):
 
 @pytest.mark.parametrize("spec", ["", "90%", "1:2:3", "a:", "٣:", "9" * 30 + ":", ".%:"])
 def test_a_part_that_is_none(spec):
-    with pytest.raises(UsageError, match=r"--part .* is not a slice: give START:STOP .*90%:"):
+    with pytest.raises(UsageError, match=r"part.* is not a slice: give START:STOP .*90%:"):
         TextOptions(part=spec)
 
 
 def test_options_that_are_not_known():
-    with pytest.raises(UsageError, match="--normalize 'upper' is not known: give one of none, lower, nfc"):
+    with pytest.raises(UsageError, match="normalize='upper' is not known: give one of none, lower, nfc"):
         TextOptions(normalize="upper")
-    with pytest.raises(UsageError, match="--tokens 'piece' is not known: give one of char, byte, word, subword"):
+    with pytest.raises(UsageError, match="tokens='piece' is not known: give one of char, byte, word, subword"):
         TextOptions(tokens="piece")
-    with pytest.raises(UsageError, match="--unknown is empty"):
+    with pytest.raises(UsageError, match="unknown is empty"):
         TextOptions(unknown="")
 
 

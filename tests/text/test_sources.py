@@ -54,7 +54,7 @@ def test_what_cannot_be_opened(tmp_path):
 def test_a_text_of_nothing(write):
     with pytest.raises(TextError, match=r"0\.txt and 1 more: the text is empty, at least 2 tokens are needed"):
         final_text(write(["", ""]))
-    with pytest.raises(TextError, match=r"--part 50%:50% of 4 characters is empty: give a part that holds"):
+    with pytest.raises(TextError, match=r"part='50%:50%' of 4 characters is empty: give a part that holds"):
         final_text(write(["abcd"]), TextOptions(part="50%:50%"))
 
 

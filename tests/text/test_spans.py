@@ -97,7 +97,7 @@ def test_spans_of_one_character_or_one_byte_are_known_as_such(tmp_path, content,
 
 def test_a_kind_that_is_asked_for_and_is_another(text):
     pieces = [letter.encode() for letter in LINE * 40]
-    with pytest.raises(RecordError, match=r"t\.csv: token 2 \(bytes 2 to 4\) is not one byte: leave --tokens byte out"):
+    with pytest.raises(RecordError, match=r"t\.csv: token 2 \(bytes 2 to 4\) is not one byte: leave tokens='byte' out"):
         encoded(text, spans_of(pieces), tokens="byte")
     with pytest.raises(RecordError, match=r"token 30 \(bytes 42 to 46\) is not one character"):
         encoded(text, spans_of([*pieces[:30], pieces[30] + pieces[31], *pieces[32:]]), tokens="char")
@@ -160,7 +160,7 @@ def test_ten_streams_without_their_first_tokens(tmp_path):
     with pytest.raises(
         RecordError,
         match=rf"row {size - 1} \(token {size + 1}, .* ends at byte {size}; has bytes before it without a row.*"
-        r"--documents file or blank-line \(the first of 9 such rows\)",
+        r"documents file or blank-line \(the first of 9 such rows\)",
     ):
         encoded(whole, spans)  # fmt: skip
     found = encoded(files, spans, documents="file")

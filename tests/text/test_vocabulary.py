@@ -144,7 +144,9 @@ def test_files_that_hold_none(tmp_path, name, content, message):
 
 
 def test_files_that_are_not_there(tmp_path):
-    with pytest.raises(VocabularyError, match="No such file or directory: give a vocabulary file or --vocab-from TEXT"):
+    with pytest.raises(
+        VocabularyError, match="No such file or directory: give a vocabulary file or vocabulary_from=TEXT"
+    ):
         Vocabulary.from_file(tmp_path / "none.json")
     np.save(tmp_path / "idx2char.npy", np.array(CHARS))
     assert list(Vocabulary.from_file(tmp_path / "idx2char.npy").tokens) == CHARS
@@ -181,7 +183,7 @@ def test_siblings_by_name(tmp_path):
 def test_find_the_one_that_fits(tmp_path):
     checkpoint = tmp_path / "model.h5"
     with pytest.raises(
-        VocabularyError, match=r"model.h5: no vocabulary for its 4 outputs beside it \(tried: no file .*--vocab"
+        VocabularyError, match=r"model.h5: no vocabulary for its 4 outputs beside it \(tried: no file .*vocabulary=FILE"
     ):
         find_vocabulary(checkpoint, 4)
     (tmp_path / "word_index.json").write_text("[1, 2")

@@ -49,6 +49,6 @@ def test_preflight_refuses_before_anything_is_run(user):
 def test_arguments_that_the_code_asks_for_are_named(user):
     spec = user.spec("Made", "class Made:\n    def __init__(self, units, width=2, *, cell, vocab_size): pass\n")
     with pytest.raises(
-        CheckpointError, match=r"Made needs units, cell, vocab_size: give --builder-arg units=… .*--vocab"
+        CheckpointError, match=r"Made needs units, cell, vocab_size: give builder_arguments=.*units.*vocabulary"
     ):
         Builder(spec=spec).build(None)

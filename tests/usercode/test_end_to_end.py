@@ -91,7 +91,7 @@ def test_the_lookup_layer_of_the_script_is_the_vocabulary(trained, tmp_path, mon
     assert (run.tokens.scored, run.tokens.unknown) == (5, 1)
     # A path in the code is read as the code says it: from the current folder.
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CheckpointError, match=r"text\.txt.* \(.*made\.py:4\): .*current folder.*cd .*--builder-global"):
+    with pytest.raises(CheckpointError, match=r"text\.txt.* \(.*made\.py:4\): .*current folder.*cd .*builder_globals"):
         rnneval.open(weights, builder=f"{trained / 'made.py'}:model")
 
 
@@ -113,7 +113,7 @@ def test_the_notebook_in_python(trained):
     np.testing.assert_array_equal(logits, script.step(ids, script.initial_state(2))[0])
     # A size that a global decides, off by one.
     with pytest.raises(
-        CheckpointError, match=rf"with --builder-global vocab_size={SIZE} every weight of the file fits"
+        CheckpointError, match=rf"with builder_globals={{'vocab_size': {SIZE}}} every weight of the file fits"
     ):
         rnneval.open(weights, **options, builder_globals={"vocab_size": SIZE - 1})
     # Another difference in size is no matter of special tokens.

@@ -38,7 +38,7 @@ def test_several_files(tmp_path, names, times, newest):
     assert f"{count} checkpoints, the newest is {newest}" in said
     assert f"rnneval evaluate {folder / newest} TEXT" in said
     assert f"rnneval sweep {folder} TEXT --out results" in said
-    assert ("--builder" in said) == newest.endswith("h5")
+    assert ("builder=" in said) == newest.endswith("h5")
 
 
 def test_tensorflow_checkpoints_without_a_state_file(tmp_path):
@@ -62,5 +62,5 @@ def test_the_hint_for_weights_says_that_nothing_is_trained(tmp_path):
 
     with h5py.File(tmp_path / "m.weights.h5", "w") as file:
         file["layers/dense/vars/0"] = np.zeros((2, 2), "float32")
-    with pytest.raises(UsageError, match=r"--builder train\.py:MyModel \(of train\.py only what MyModel needs is run"):
+    with pytest.raises(UsageError, match=r"builder='train\.py:MyModel' \(of train\.py only what MyModel needs is run"):
         preflight(tmp_path / "m.weights.h5", has_builder=False)

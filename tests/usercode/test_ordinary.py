@@ -297,8 +297,8 @@ NEIGHBOURS = {
 }
 # What the message asks for, and the value that the user gives.
 HINTS = {
-    "wandb_config.py": ("--builder-global config=VALUE", "config={'vocab': 20, 'embed': 8, 'units': 16}"),
-    "pickle_vocab.py": ("--builder-global vocab_size=VALUE", "vocab_size=30"),
+    "wandb_config.py": ("builder_globals={'config': VALUE}", "config={'vocab': 20, 'embed': 8, 'units': 16}"),
+    "pickle_vocab.py": ("builder_globals={'vocab_size': VALUE}", "vocab_size=30"),
 }
 
 

@@ -92,7 +92,7 @@ def test_refused_before_anything_runs(user, case, file):
     said = str(caught.value)
     places = [f"{file}:{n}" for n in range(1, 9)] + [f"{file}, cell 2, line {n}" for n in range(1, 9)]
     assert any(place in said for place in places), said
-    for way in ("--builder-arg NAME=VALUE", "--builder-global ", "--run-module"):
+    for way in ("builder_arguments={'NAME': VALUE}", "builder_globals=", "run_module=True"):
         assert way in said
     assert "\n" not in said
 
@@ -178,13 +178,13 @@ def test_the_refusal_of_the_tutorials_model(user):
     assert "train.py:7 downloads shakespeare.txt, which is not in Keras' cache" in said
     assert "(model → vocab_size → ids_from_chars → vocab → text → path_to_file)" in said
     assert "`path_to_file = tf.keras.utils.get_file('shakespeare.txt'" in said
-    assert "--builder-global path_to_file=FILE, --builder-global vocab_size=VALUE" in said
+    assert "builder_globals={'path_to_file': FILE}, builder_globals={'vocab_size': VALUE}" in said
 
 
 def test_a_name_that_exec_would_bind_is_asked_for(user):
     spec = user.spec("made", "exec('size = 3')\nmade = [size]\n")
     with pytest.raises(
-        CheckpointError, match=r"NameError: name 'size' .*train\.py:2\): give --builder-global size=VALUE"
+        CheckpointError, match=r"NameError: name 'size' .*train\.py:2\): give builder_globals={'size': VALUE}"
     ):
         Builder(spec=spec).build(None)
     assert plan(spec, {"size": 3}).lines() == [2]
@@ -254,7 +254,7 @@ def test_a_file_of_keras_cache_is_found_and_not_downloaded(user, monkeypatch):
         "import keras\npath = keras.utils.get_file('canary.txt', 'https://no.such.place/canary.txt')\n"
         "with open(path) as f:\n    made = f.read()\n"
     )
-    with pytest.raises(CheckpointError, match=r"train\.py:2 downloads canary\.txt, which .* cache .*path=FILE"):
+    with pytest.raises(CheckpointError, match=r"train\.py:2 downloads canary\.txt, which .* cache .*'path': FILE"):
         plan(user.spec("made", code))
     (user.folder / "cache" / "datasets").mkdir(parents=True)
     (user.folder / "cache" / "datasets" / "canary.txt").write_text("abc")
@@ -263,7 +263,7 @@ def test_a_file_of_keras_cache_is_found_and_not_downloaded(user, monkeypatch):
 
 def test_a_value_that_is_given_clears_the_alias_of_a_refused_module(user):
     spec = user.spec("made", "import wandb\nconfig = wandb.config\nmade = config['units'] + config.emb")
-    with pytest.raises(CheckpointError, match=r"uses wandb\.config.*--builder-global config=VALUE"):
+    with pytest.raises(CheckpointError, match=r"uses wandb\.config.*builder_globals={'config': VALUE}"):
         plan(spec)
     given = parse_arguments(["config={'units': 3, 'emb': 4}"])
     assert run_slice(plan(spec, given)).made == 7

@@ -99,7 +99,7 @@ def test_a_value_in_place_of_the_statements_that_compute_it(user):
 
 def test_a_value_for_a_name_that_is_not_there(user):
     with pytest.raises(
-        UsageError, match=r"--builder-global vocab_sise: .*train.py has no such name.*did you mean vocab_size"
+        UsageError, match=r"builder_globals vocab_sise: .*train.py has no such name.*did you mean vocab_size"
     ):
         plan(user.spec("x", "vocab_size = 3\nx = vocab_size"), {"vocab_sise": 3})
 

@@ -48,14 +48,17 @@ _TEXT = 1000  # characters of a string that may be a text; a shorter one may be 
 class Builder:
     """The user's own code that makes the model, its arguments, and how it is run."""
 
-    spec: str  # `FILE.py:NAME`, `FILE.ipynb:NAME` or `package.module:NAME`, split at the last colon
+    spec: str  # `FILE.py:NAME`, `FILE.ipynb:NAME` or `package.module:NAME`, split at the last colon; in words of `made`
+    made: Callable[..., Any] | None = None  # the class, function or model itself, where it was given in Python
     arguments: Mapping[str, Any] = field(default_factory=dict)  # the arguments of `--builder-arg`
     values: Mapping[str, Any] = field(default_factory=dict)  # the values of `--builder-global`
     run_module: bool = False
     """Whether a file is imported as a whole. By default only the statements that NAME needs are run."""
 
     def __post_init__(self) -> None:
-        target, _ = split_spec(self.spec)
+        target = self.spec if self.made is not None else split_spec(self.spec)[0]
+        if self.made is not None and (self.values or self.run_module):
+            raise UsageError(f"builder {target} is no file: --builder-global and --run-module are for FILE.py:NAME")
         if self.values and (self.run_module or not is_file(self.spec)):
             what = "--run-module runs all statements" if self.run_module else f"{target} is imported as a whole"
             raise UsageError(f"--builder-global stands in place of a statement of FILE.py or FILE.ipynb, and {what}")
@@ -81,7 +84,7 @@ class Builder:
         with self._running() as module:
             if seen is not None:
                 seen(vars(module))
-            named = _named(module, self.spec)
+            named = self._named(module)
             if _is_model(named):
                 if self.arguments:
                     raise CheckpointError(
@@ -96,7 +99,7 @@ class Builder:
                 offered = {} if checkpoint is None else {"checkpoint": checkpoint}
                 arguments = _arguments(named, self.spec, {**offered, **self.arguments}, vocabulary)
                 model = self._ran(lambda: named(**arguments), f"builder {self.spec} raised")
-        if checkpoint is None and (not callable(model) or isinstance(model, (str, type))):
+        if checkpoint is None and not (hasattr(model, "scorer") or (callable(model) and not isinstance(model, type))):
             raise CheckpointError(f"builder {self.spec} returned {_described(model)}: a model is needed")
         return model
 
@@ -111,7 +114,7 @@ class Builder:
     def parameters(self) -> Mapping[str, inspect.Parameter]:
         """Return the parameters of the named callable; a model has none."""
         with self._running() as module:
-            named = _named(module, self.spec)
+            named = self._named(module)
         return {} if _is_model(named) else _parameters(named)
 
     def numbers(self) -> dict[str, int]:
@@ -156,9 +159,12 @@ class Builder:
             needed = f"{len(sliced.lines()):,} were run, {why}: {sliced.shown_lines()}"
         return (f"of the {len(source.lines):,} lines of {source.shown}, {needed}", *sliced.notes, *source.notes)
 
+    def _named(self, module: ModuleType) -> Any:
+        return _named(module, self.spec) if self.made is None else self.made
+
     @cached_property
     def _source(self) -> UserSource | None:
-        return read_file(self.spec) if is_file(self.spec) else None
+        return read_file(self.spec) if self.made is None and is_file(self.spec) else None
 
     @cached_property
     def _slice(self) -> Slice | None:
@@ -182,6 +188,9 @@ class Builder:
 
         The user's file may import its neighbours, as it could when run as a script; no other code may.
         """
+        if self.made is not None:
+            yield sys.modules.get(self.made.__module__) or ModuleType(self.spec)
+            return
         (target, name), sliced = split_spec(self.spec), self._everything if everything else self._slice
         folder = str(Path(target).resolve().parent if sliced is not None else Path.cwd())
         in_part = sliced is not None and not self.run_module
@@ -234,23 +243,32 @@ class Builder:
 
 def builder_of(options: OpeningGroup, spec: str | None = None) -> Builder | None:
     """Return the builder that options name, or that `spec` names with the options' arguments; None without one."""
-    spec = spec or options.builder
-    if spec is None:
+    given = options.builder if spec is None else spec
+    if given is None:
         alone = {"--builder-global": options.builder_globals, "--run-module": options.run_module}
         flags = [flag for flag, value in alone.items() if value]
         if flags:
             raise UsageError(f"{' and '.join(flags)} without a builder: give --builder FILE.py:NAME too")
         return None
     return Builder(
-        spec=spec,
+        spec=given if isinstance(given, str) else name_of(given),
+        made=None if isinstance(given, str) else given,
         arguments=parse_arguments(options.builder_arguments or ()),
         values=parse_arguments(options.builder_globals or (), "--builder-global", "vocab_size=66"),
         run_module=options.run_module,
     )
 
 
-def reads_checkpoint(spec: str) -> bool:
+def name_of(builder: Any) -> str:
+    """Return a name for a class, a function or a model that was given as a builder."""
+    return str(getattr(builder, "__qualname__", type(builder).__name__))
+
+
+def reads_checkpoint(spec: str | Callable[..., Any]) -> bool:
     """Return whether a builder is a function that needs the argument `checkpoint`, by its source: nothing is run."""
+    if not isinstance(spec, str):
+        wanted = _parameters(spec).get("checkpoint") if inspect.isroutine(spec) else None
+        return wanted is not None and wanted.default is inspect.Parameter.empty
     target, name = split_spec(spec)
     try:
         found = None if is_file(spec) else importlib.util.find_spec(target)
@@ -359,10 +377,11 @@ def run_in_part(path: Path, package: str, module: ModuleType) -> None:
 
 
 def _is_model(value: Any) -> bool:
-    """Return whether a value is a layer of Keras or a module of TensorFlow; neither is imported to find out."""
-    keras, tensorflow = sys.modules.get("keras"), sys.modules.get("tensorflow")
-    return (keras is not None and isinstance(value, keras.layers.Layer)) or (
-        tensorflow is not None and isinstance(value, tensorflow.Module)
+    """Return whether a value is a model of rnneval, Keras, TensorFlow or PyTorch; none is imported to find out."""
+    kinds = (("keras", "Layer"), ("tensorflow", "Module"), ("torch.nn", "Module"))
+    modules = [(sys.modules.get("keras.layers" if name == "keras" else name), kind) for name, kind in kinds]
+    return any(module is not None and isinstance(value, getattr(module, kind)) for module, kind in modules) or (
+        hasattr(value, "scorer") and not isinstance(value, type)
     )
 
 
@@ -377,9 +396,9 @@ def _named(module: ModuleType, spec: str) -> Any:
                 f"builder {spec}: there is no {name} in it; there is {', '.join(close) or 'nothing callable'}"
             )
         named = getattr(named, part)
-    if not callable(named):
+    if not callable(named) and not _is_model(named):
         raise CheckpointError(
-            f"builder {spec}: {name} is {_described(named)}: a function, a class or a Keras model is needed"
+            f"builder {spec}: {name} is {_described(named)}: a function, a class or a model is needed"
         )
     return named
 
@@ -409,6 +428,12 @@ def _arguments(named: Any, spec: str, given: Mapping[str, Any], vocabulary: Voca
         and parameter.kind in {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
     ]
     if missing:
+        if "checkpoint" in missing:
+            raise CheckpointError(f"builder {spec} reads a file itself: give that file, with --builder {spec}")
+        if missing[:2] == ["ids", "state"]:
+            raise CheckpointError(
+                f"builder {spec} is a step: name a function that returns rnneval.from_step(step, initial_state, …)"
+            )
         plain = [name for name in missing if name not in {"vocab_size", "vocabulary"}]
         ways = [f"give {' '.join(f'--builder-arg {name}=…' for name in plain)}"] if plain else []
         if len(plain) < len(missing):

@@ -1,6 +1,9 @@
 """`rnneval check CHECKPOINT | FILE.py:BUILDER`."""
 
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,7 +29,7 @@ class WiringOutput(OutputOptions):
     """Write a fault of a cached model of transformers as a script of its own, without rnneval."""
 
 
-@from_function("train.py:MyModel --builder-arg vocab_size=65")
+@from_function("train.py:MyModel --builder-arg vocab_size=65", seldom={"backend"})
 def command(
     *,
     what: Annotated[str, "CHECKPOINT|FILE.py:BUILDER"],
@@ -82,9 +85,24 @@ def _model(what: str, opening: CheckpointOptions, *, is_builder: bool) -> Any:
     if not is_builder:
         return opening.model(what)
     from rnneval.checkpoints.usercode import builder_of
-    from rnneval.models.keras.lm import eagerly
+    from rnneval.evaluate.opening import beside_for
     from rnneval.text import given_vocabulary
 
     builder = builder_of(opening, what)
     assert builder is not None  # noqa: S101 - `what` names one
-    return builder.build(given_vocabulary(opening.vocabulary, opening.vocabulary_from), around=eagerly)
+    vocabulary = given_vocabulary(opening.vocabulary, opening.vocabulary_from)
+    if vocabulary is None and "vocab_size" not in builder.arguments:
+        vocabulary = beside_for(builder, Path(what.rpartition(":")[0]))
+    return builder.build(vocabulary, around=_eagerly)
+
+
+@contextmanager
+def _eagerly() -> Iterator[None]:
+    """Run functions of TensorFlow eagerly while the block makes a model, if its code has imported TensorFlow."""
+    if "tensorflow" not in sys.modules:
+        yield
+        return
+    from rnneval.models.keras.lm import eagerly
+
+    with eagerly():
+        yield

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from rnneval.cli.command import from_function
-from rnneval.cli.commands.plot import scored_text
 from rnneval.cli.output import RESULT, OutputOptions, require
 from rnneval.option import Options, option
 
@@ -48,6 +47,7 @@ def command(
     from rnneval.gates.sides import NamedRecord
     from rnneval.records import json_text, read_run
     from rnneval.render.gate_document import ranking_document
+    from rnneval.text import scored_text
 
     def encoded(result: Any) -> str:
         return json_text(msgspec.to_builtins(result))
@@ -59,7 +59,7 @@ def command(
     output.require({"RECORD": [*records, *(path for _, path in runs)], "--text": options.text}, RESULT)
     read = [(name, read_run(path)) for name, path in runs]
     last = read[-1][1]
-    scored = scored_text(last.text.sha256, options.text, last.text.part) if options.text else None
+    scored = scored_text(options.text, last.text.sha256, last.text.part) if options.text else None
     named_runs = [NamedRecord(name=name, record=run) for name, run in read]
     ranking = rank(named_runs, metric=options.metric, blocks=options.blocks, text=scored)
     output.deliver(ranking, ranking_document, encoded)

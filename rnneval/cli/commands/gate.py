@@ -130,12 +130,9 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: GateOp
 
 
 def _read(paths: Sequence[str]) -> "list[NamedRecord]":
-    from rnneval.gates.histories import read_history
-    from rnneval.gates.sides import NamedRecord
-    from rnneval.records import read
+    from rnneval.gates.sides import read_named
 
-    histories = {path for path in paths if Path(path).is_dir() or Path(path).suffix == ".parquet"}
-    return [NamedRecord(name=path, record=(read_history if path in histories else read)(path)) for path in paths]
+    return [read_named(path) for path in paths]
 
 
 def _update(records: Sequence[str], options: GateOptions, output: OutputOptions) -> int:

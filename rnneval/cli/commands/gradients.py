@@ -6,7 +6,7 @@ from rnneval.cli.output import JSON, OutputOptions
 from rnneval.options import GradientOptions
 
 
-@from_function("model.keras text.txt --part 90%: --vocab-from text.txt --truncation 100")
+@from_function("model.keras text.txt --part 90%: --vocab-from text.txt --truncation 100", seldom={"backend"})
 def command(
     *,
     checkpoint: str,

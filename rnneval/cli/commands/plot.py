@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from rnneval.cli.command import from_function
 from rnneval.cli.output import require, require_places
 from rnneval.cli.terminal import tell
-from rnneval.errors import RecordError, UsageError
+from rnneval.errors import RecordError
 from rnneval.option import Options, option
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ _ALL = "all"
 class PlotOptions(Options):
     """Options of `rnneval plot`."""
 
-    out: str | None = option(None, metavar="FILE|FOLDER", heading="Output")
+    out: str | None = option(
+        None, metavar="FILE|FOLDER", unset="required, but for --list and for text", heading="Output"
+    )
     """File to write, PNG, SVG or PDF by its ending; for several figures, a folder."""
     figure: str | None = option(None, metavar="NAME|all", unset="the record's first")
     """Figure to draw, or all figures of the record."""
@@ -82,7 +84,9 @@ def _loaded(path: str, options: PlotOptions) -> Any:
 
     source: Any = load(path)
     if options.text and _wants_text(source):
-        text = scored_text(source.metadata.get("rnneval.text"), options.text, options.part)
+        from rnneval.text import scored_text
+
+        text = scored_text(options.text, source.metadata.get("rnneval.text"), options.part)
         return replace(source, text=text, at=options.at)
     return source
 
@@ -156,24 +160,3 @@ def _wants_text(source: Any) -> bool:
     from rnneval.render.figures import LOSSES, TidyTable
 
     return isinstance(source, TidyTable) and source.schema == LOSSES and source.text is None
-
-
-def scored_text(sha256: str | None, paths: Sequence[str], part: str | None = None) -> str:
-    """Read the text with the normalization that gives the hash of the scored text.
-
-    Raises:
-        UsageError: no normalization does.
-    """
-    import hashlib
-    from itertools import product
-
-    from rnneval.text import TextOptions, final_text
-
-    for normalize, newlines in product(("none", "lower", "nfc"), ("keep", "lf")):
-        options = TextOptions(part=part, normalize=normalize, newlines=newlines)
-        text = "".join(final_text(paths, options).documents)
-        if sha256 in (None, hashlib.sha256(text.encode()).hexdigest()):
-            return text
-    raise UsageError(
-        f"{', '.join(paths)}: not the text that was scored (another hash): give the same files, the same --part"
-    )

@@ -23,7 +23,7 @@ _ENDINGS = (".json", ".parquet")
 class ReportOptions(Options):
     """Options of `rnneval report`."""
 
-    out: str | None = option(None, metavar="FILE", heading="Output")
+    out: str | None = option(None, metavar="FILE", unset="required, but with --format json", heading="Output")
     """HTML file to write the page to; only a complete one takes its place."""
     text: tuple[str, ...] = option((), metavar="TEXT", repeated=True)
     """Text that the losses are of, to show an excerpt coloured by surprise."""
@@ -134,10 +134,10 @@ def _read(path: Path) -> "Given":
 
 def _with_text(given: "list[Given]", text: tuple[str, ...]) -> "list[Given]":
     """Add the text to tables of losses; the run of the same text says which part of it was scored."""
-    from rnneval.cli.commands.plot import scored_text
     from rnneval.records import Run
     from rnneval.render.figures import LOSSES, TidyTable
     from rnneval.render.report import Given
+    from rnneval.text import scored_text
 
     parts = {each.record.text.sha256: each.record.text.part for each in given if isinstance(each.record, Run)}
     losses = [each for each in given if isinstance(each.record, TidyTable) and each.record.schema == LOSSES]
@@ -146,6 +146,6 @@ def _with_text(given: "list[Given]", text: tuple[str, ...]) -> "list[Given]":
     found = {}
     for each in losses:
         sha256 = each.record.metadata.get("rnneval.text")
-        scored = scored_text(sha256, text, parts.get(sha256 or ""))
+        scored = scored_text(text, sha256, parts.get(sha256 or ""))
         found[each.name] = Given(name=each.name, record=replace(each.record, text=scored))
     return [found.get(each.name, each) for each in given]

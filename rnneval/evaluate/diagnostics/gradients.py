@@ -15,6 +15,7 @@ from rnneval.evaluate.run import held_out
 from rnneval.metrics.diagnostics import findings
 from rnneval.models.protocol import LanguageModel
 from rnneval.models.torch import step_of
+from rnneval.models.wrapping import language_model
 from rnneval.options import GradientOptions, by_keyword
 from rnneval.records.gradients import Gradients
 from rnneval.records.run import Warning  # noqa: A004 - the record's own word
@@ -28,14 +29,19 @@ def gradients(lm: LanguageModel, text: Paths | None = None, *, options: Gradient
     A finding of the wiring check becomes a warning.
 
     Args:
-        lm: Model from `rnneval.open` or `rnneval.wrap`, with a vocabulary.
+        lm: Model, as `rnneval.evaluate` takes it.
         text: One or more files of UTF-8 text, joined in this order; or give `string`.
         options: Keyword arguments, each a field of `GradientOptions`.
+
+    Returns:
+        The record: the loss, the norms of each variable's gradients, and by state how much of the gradient is left so
+        many tokens back.
 
     Raises:
         UsageError, TextError, VocabularyError: as `rnneval.evaluate`; also a model that neither Keras nor PyTorch runs.
         CheckpointError: the model's start cannot be given as a state, so that no segment can begin in the middle.
     """
+    lm = language_model(lm, options.vocabulary, "gradients")
     derivatives = _derivatives_of(lm)
     if not lm.mixable:
         raise CheckpointError("the model's start stands for no state that it returns: gradients need such a state")

@@ -27,6 +27,7 @@ from rnneval.evaluate.states import Floats, Samples, SegmentSums, StateWatch, pl
 from rnneval.metrics.diagnostics import findings, gates, histogram, sums
 from rnneval.metrics.diagnostics.summary import SATURATED, means, variances
 from rnneval.models.protocol import LanguageModel, LayerState, SeenRows, Sees
+from rnneval.models.wrapping import language_model
 from rnneval.options import TraceOptions, by_keyword
 from rnneval.records import table_written
 from rnneval.records.paths import named, require_apart
@@ -63,7 +64,7 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
     says so.
 
     Args:
-        lm: Model from `rnneval.open` or `rnneval.wrap`, with a vocabulary.
+        lm: Model, as `rnneval.evaluate` takes it.
         text: One or more files of UTF-8 text, joined in this order; or give `string`.
         options: Keyword arguments, each a field of `TraceOptions`.
 
@@ -76,6 +77,7 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
         RecordError: the table cannot be written.
     """
     given = text_given(text, options.string)
+    lm = language_model(lm, options.vocabulary, "trace")
     findings.require_known(options.thresholds or {})
     require_apart(named("out", options.out), inputs_of(lm, given))
     with held_out(lm, "trace", given, options) as held:

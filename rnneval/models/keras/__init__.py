@@ -3,8 +3,8 @@
 import os
 from importlib.util import find_spec
 
-from rnneval import collector_paused, without_current_folder
 from rnneval.errors import UsageError
+from rnneval.processes import collector_paused, without_current_folder
 
 
 def require_tensorflow() -> None:

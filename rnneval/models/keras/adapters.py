@@ -32,7 +32,7 @@ from rnneval.models.keras.layers import (
     sublayers,
 )
 from rnneval.models.keras.state_tap import record_runs
-from rnneval.models.protocol import CARRIED
+from rnneval.models.protocol import CARRIED, about_transformer
 
 IDS, ONE_HOT, SCALED = "ids", "one-hot", "scaled"
 _STATE_NAMES = (
@@ -48,6 +48,7 @@ _STARTS = ("get_initial_state", "initial_state", "zero_state", "init_state", "in
 _SCALE = 16  # the divisor of ids for an input of single numbers whose V is not known: it keeps a probe's ids apart
 _MOST_NUMBERS = 1 << 23  # in the inputs of one call, so that one-hot windows of large vocabularies fit into memory
 # Layers that look at more than one position at a time: with them, a carried state does not hold all of the past.
+_ATTENTION = ("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention")
 _MIX_TIME = (
     "Bidirectional", "Conv1D", "SeparableConv1D", "DepthwiseConv1D", "Conv1DTranspose", "Conv2D", "ConvLSTM1D",
     "ConvLSTM2D", "Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention", "MaxPooling1D",
@@ -548,8 +549,23 @@ def _adapter_of(model: Any, units: tuple[RecurrentUnit, ...], inputs: Inputs, wi
     return LayerStatesAdapter(model=model, inputs=(inputs,), units=units, contract=contract, takes_training=graph)
 
 
+def attention_without_state(model: Any) -> str | None:
+    """Return the name of an attention layer of a model that neither takes nor holds a state; None of another model."""
+    found = next((layer.name for layer in sublayers(model) if type(layer).__name__ in _ATTENTION), None)
+    if found is None or recurrent_units(model):
+        return None
+    if is_graph(model):
+        takes = len(getattr(model, "inputs", None) or ()) > 1
+    else:
+        takes = bool(convention_of(model, tolerant=True).state_names)
+    holds = any("float" in str(each.dtype) for each in getattr(model, "non_trainable_variables", ()))
+    return None if holds or takes else found
+
+
 def _require_carriable(model: Any, units: tuple[RecurrentUnit, ...], *, one_step: bool) -> None:
     """Refuse a model that takes no states and whose layers cannot be given theirs; `one_step`: one token a call."""
+    if (attention := attention_without_state(model)) is not None:
+        raise CheckpointError(about_transformer(type(model).__name__, attention))
     cells = [unit.name for unit in units if not unit.is_layer]
     if not one_step and (not units or cells):
         what = f"only cells ({', '.join(cells)}) called by hand" if cells else "no recurrent layer"

@@ -20,7 +20,18 @@ from rnneval.models.keras.adapters import Answer, FlatAdapter
 from rnneval.models.keras.hoisted import Arrangement, arranged
 from rnneval.models.keras.layers import RecurrentUnit, gated_cells, states_of, why_no_gates, without_softmax
 from rnneval.models.keras.state_tap import trajectories_of
-from rnneval.models.protocol import Layout, Predicted, Scorer, SeenRows, Sees, Shape, Stepped, Trajectory, Vectors
+from rnneval.models.protocol import (
+    Layout,
+    Predicted,
+    Scorer,
+    SeenRows,
+    Sees,
+    Shape,
+    ShownModel,
+    Stepped,
+    Trajectory,
+    Vectors,
+)
 from rnneval.records.run import (
     Checkpoint,
     LayerRecord,
@@ -37,8 +48,8 @@ _WORTH_COMPILING = 4
 """Steps: fewer are made in a wider shape that was used already, since compiling costs as much as some of them."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class RecurrentLM:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class RecurrentLM(ShownModel):
     """A recurrent language model whose state is an argument and a result.
 
     Made by `rnneval.open` and `rnneval.wrap`.
@@ -77,22 +88,22 @@ class RecurrentLM:
     why_no_vocabulary: str = ""
     """The places where no vocabulary was found, and what to give."""
     checkpoint: Checkpoint
-    drive: FlatAdapter = field(repr=False)
-    units: tuple[RecurrentUnit, ...] = field(repr=False)
+    drive: FlatAdapter
+    units: tuple[RecurrentUnit, ...]
     """The recurrent layers, each at each of its places in a call."""
-    row: State = field(repr=False)
+    row: State
     """The leaves, with one row each, that stand for `states=None`."""
-    softmax: Any = field(default=None, repr=False)
+    softmax: Any = None
     """The layer whose softmax is left out."""
-    mixable: bool = field(default=True, repr=False)
+    mixable: bool = True
     """True if leaves can stand for `states=None`, so that rows of one batch may start at different times."""
-    repeatable: bool = field(default=True, repr=False)
+    repeatable: bool = True
     """True if the same ids give the same logits; a run of a model that draws random numbers is not valid."""
     window: int | None = None
     """N of a window model, which predicts from the last N tokens; None where a state is carried."""
-    backend: str = field(default="keras", init=False, repr=False)
-    batched: bool = field(default=True, init=False, repr=False)
-    chunk: int = field(default=1, init=False, repr=False)
+    backend: str = field(default="keras", init=False)
+    batched: bool = field(default=True, init=False)
+    chunk: int = field(default=1, init=False)
 
     @property
     def memory_cells(self) -> bool:
@@ -103,6 +114,9 @@ class RecurrentLM:
     def device(self) -> str:
         """`GPU` if TensorFlow sees one, else `CPU`."""
         return "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+
+    def _name(self) -> str:
+        return type(self.model).__name__
 
     def start(self) -> Vectors:
         """Return the model's initial state as a vector, `(D,)`."""

@@ -16,7 +16,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from rnneval import without_current_folder
 from rnneval.checkpoints import Artefact, private_copy, require_builder
 from rnneval.checkpoints.checked import FullModel, private_model, require_sha256
 from rnneval.checkpoints.keras2 import HARD_SIGMOID, rewrite
@@ -45,13 +44,14 @@ from rnneval.models.keras.weights import (
 from rnneval.models.keras.wrap import as_vocabulary, call_once, is_lookup, vocabulary_inside, vocabulary_of, wrap
 from rnneval.models.numpy.chain import HALVES
 from rnneval.options import OpenOptions, by_keyword
+from rnneval.processes import without_current_folder
 from rnneval.records.paths import read_regular
 from rnneval.records.run import (
     Checkpoint,
     TextFile,
     Warning,  # noqa: A004 - the record's own word
 )
-from rnneval.text import Vocabulary, find_vocabulary, siblings
+from rnneval.text import Vocabulary, find_vocabulary, only_vocabulary_beside
 
 _MOST_MAP_BYTES = 1 << 24
 _HARMLESS = 1 << 22  # numbers that no file stores, 16 MB: random generators, states
@@ -197,11 +197,7 @@ def _beside(artefact: Artefact) -> Vocabulary | None:
     """Return the only vocabulary in or beside a checkpoint, for a builder that must know its size; None otherwise."""
     if artefact.format == "saved-model" and (stored := _stored_vocabulary(artefact)) is not None:
         return stored
-    found = []
-    for candidate in siblings(artefact.outside):
-        with suppress(VocabularyError):
-            found.append(Vocabulary.from_file(candidate))
-    return _only_one(found)
+    return only_vocabulary_beside(artefact.outside)
 
 
 def _only_one(found: Iterable[Vocabulary]) -> Vocabulary | None:
@@ -390,9 +386,12 @@ def explained(
         what += f"; as vocabulary give {about}"
     elif vocabulary.first_id + vocabulary.size != needed:
         what += f"; the ids of its tokens then begin at 1, or give {about}"
-    cause = f"the model has {seen} ids and the file {needed}, {likely}"
-    message = f"{str(error).rpartition(': ')[0]}: {cause}: {what}"
-    return WeightShapeError(message, pairs=error.pairs)
+    if vocabulary is not None and vocabulary.texts:
+        likely = f"the text lacks a character of the training text; or the file has {likely}"
+        what = f"give all of the training text; or, if id 0 is [UNK], {what}"
+    path = str(error).partition(": ")[0]
+    message = f"{path}: the model has {seen} ids and the file {needed}"
+    return WeightShapeError(message, pairs=error.pairs, cause=likely, advice=what)
 
 
 def _candidates(builder: Builder, seen: int, needed: int) -> list[tuple[Builder, tuple[str, ...]]]:

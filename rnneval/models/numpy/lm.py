@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnneval import without_current_folder
 from rnneval.checkpoints import Artefact, private_copy, require_builder
 from rnneval.checkpoints.checked import FullModel, private_model, require_sha256
 from rnneval.checkpoints.hdf5 import BROKEN
@@ -23,8 +22,19 @@ from rnneval.metrics.diagnostics.summary import LIMITS
 from rnneval.models.numpy.chain import HALVES, Chain, Entry, activation_name, chain_of, not_for_numpy
 from rnneval.models.numpy.layers import FUNCTIONS, GATES, SLOTS, Floats, one_blas_thread
 from rnneval.models.numpy.network import Block, Blueprint, Network, NumpyScorer, through
-from rnneval.models.protocol import CARRIED, GatedCell, LayerState, Layout, Sees, Shape, Vectors, require_finite
+from rnneval.models.protocol import (
+    CARRIED,
+    GatedCell,
+    LayerState,
+    Layout,
+    Sees,
+    Shape,
+    ShownModel,
+    Vectors,
+    require_finite,
+)
 from rnneval.options import OpenOptions, by_keyword
+from rnneval.processes import without_current_folder
 from rnneval.records.run import Checkpoint, LayerRecord
 from rnneval.records.wiring import Slot
 from rnneval.text import Vocabulary, find_vocabulary, given_vocabulary
@@ -35,8 +45,8 @@ _BROKEN = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 """Errors on a configuration that obeys the rules on files and is no model's: Keras may say what is wrong with it."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class NumpyLM:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class NumpyLM(ShownModel):
     """A recurrent language model of known layers, run by NumPy: a `LanguageModel`."""
 
     width: int  # V, the number of logits
@@ -56,9 +66,9 @@ class NumpyLM:
     chunk: int = 1
     repeatable: bool = True
     window: int | None = None
-    blueprint: Blueprint = field(repr=False)
-    network: Network = field(repr=False)
-    layout: Layout = field(repr=False)  # the states and gates of its layers
+    blueprint: Blueprint
+    network: Network
+    layout: Layout  # the states and gates of its layers
 
     @property
     def memory_cells(self) -> bool:

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnneval.errors import CheckpointError
+from rnneval.models.protocol import about_transformer
 from rnneval.models.state import filled, is_array, leaves_of
 from rnneval.models.step import StepLM, from_step
 from rnneval.models.torch.recurrent import RecurrentModules
@@ -140,11 +141,20 @@ def _forward(module: torch.nn.Module) -> StepOfModule:
         if parameter.kind not in {parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD}
     ]
     if len(takes) < 2 and not any(parameter.kind == parameter.VAR_POSITIONAL for parameter in takes):
+        _refuse_transformer(module)
         raise CheckpointError(
             f"{type(module).__name__}.forward takes no state: give step=, a function of (module, ids, state) that "
             "returns (logits, state); a model of transformers goes to rnneval.from_transformers"
         )
     return lambda called, ids, state: called(ids, state)
+
+
+def _refuse_transformer(module: torch.nn.Module) -> None:
+    """Refuse a module with attention and no recurrent layer, once it is known that it carries no state."""
+    parts = [*module.named_modules()]
+    attention = [name for name, part in parts if isinstance(part, torch.nn.MultiheadAttention)]
+    if attention and not any(isinstance(part, torch.nn.RNNBase) for _, part in parts):
+        raise CheckpointError(about_transformer(type(module).__name__, attention[0]))
 
 
 def _attributes(module: torch.nn.Module) -> dict[str, Any]:
@@ -237,7 +247,8 @@ def language_model(step: TorchStep, vocabulary: Vocabulary | None, name: str, fo
     try:
         step.find_held(ids)
         width = int(step(ids, None)[0].shape[-1])
-    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError, AssertionError) as error:
+        _refuse_transformer(step.module)
         raise CheckpointError(f"{name} failed on ids of shape {ids.shape}: {type(error).__name__}: {error}") from error
     made = _model(step, width, name)
     if vocabulary is not None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rnneval.metrics.diagnostics.gates import Gated
 from rnneval.metrics.diagnostics.summary import LIMITS
 from rnneval.models.protocol import GatedCell, LayerState, Layout, Sees, Trajectory
+from rnneval.models.torch import uncompiled
 
 _NEAR = 1e-4  # largest difference between the states that a module returned and those that are computed
 
@@ -108,7 +109,7 @@ class RecurrentModules:
             for name, module in self._modules.items()
         ]
         try:
-            with torch.compiler.set_stance("force_eager"):  # a compiled model would be compiled again for the hooks
+            with uncompiled():  # a compiled model would be compiled again for the hooks
                 yield calls
         finally:
             for handle in handles:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from rich.text import Text
 
 from rnneval.errors import RecordError, UsageError
-from rnneval.evaluate.sweep_table import FILE
+from rnneval.evaluate.sweep_table import FILE, Sweep
 from rnneval.gates.unfit import unfit
 from rnneval.records import Record, Run, read, read_table
 from rnneval.records._base import Shown
@@ -143,6 +143,8 @@ def source_of(given: Any) -> Any:
         return load(given)
     if isinstance(given, Shown | TidyTable):
         return given
+    if isinstance(given, Sweep):
+        return load(given.out)
     if hasattr(given, "columns") and hasattr(given, "groupby"):
         for schema, needed in _COLUMNS.items():
             if needed <= set(given.columns):

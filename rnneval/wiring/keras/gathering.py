@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from rnneval.models.keras.adapters import attention_without_state
 from rnneval.models.keras.layers import is_graph, predicts_once
 from rnneval.models.keras.lm import RecurrentLM, eagerly
 from rnneval.models.keras.wrap import wrap
+from rnneval.models.protocol import about_transformer
 from rnneval.records.wiring import Oracle, Wiring
 from rnneval.wiring.behaviour import KEYS, run_behaviour
 from rnneval.wiring.evidence import evidence
@@ -34,6 +36,9 @@ def check_layers(model: Any, *, declare: Iterable[str] = (), vocab_size: int | N
     inner = model if lm is None else lm.model  # what its author wired
     if is_graph(inner) and predicts_once(inner):
         return wiring_of(WiringFacts(declared=declared, failure=_WINDOW))
+    if (attention := attention_without_state(inner)) is not None:
+        failure = about_transformer(type(inner).__name__, attention)
+        return wiring_of(WiringFacts(declared=declared, failure=failure))
     trace = compare_traces(inner)
     with eagerly():
         try:

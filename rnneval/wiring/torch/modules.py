@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 
 import msgspec
-import torch
 
 from rnneval.models.step import StepLM
+from rnneval.models.torch import uncompiled
 from rnneval.models.torch.causal import CachedStep
 from rnneval.models.torch.module import TorchStep
 from rnneval.records.wiring import Finding, Flow, Oracle, WiredLayer
@@ -56,7 +56,7 @@ def module_evidence(lm: StepLM, step: TorchStep, failed: Collection[str], *, see
 
     A compiled model runs uncompiled meanwhile: its modules are not called one by one.
     """
-    with torch.compiler.set_stance("force_eager"):
+    with uncompiled():
         return _evidence(lm, step, failed, seed=seed)
 
 

@@ -72,9 +72,7 @@ def test_another_table_is_refused(tmp_path):
 
 
 def test_no_table_is_said(tmp_path):
-    with pytest.raises(
-        RecordError, match=r"no sweep\.parquet in it: give the --out folder of a finished rnneval sweep"
-    ):
+    with pytest.raises(RecordError, match=r"no sweep\.parquet in it: give the out folder of a finished rnneval sweep"):
         read_table(tmp_path)
 
 

@@ -12,6 +12,7 @@ import rnneval
 from rnneval.checkpoints.usercode import reads_checkpoint
 from rnneval.cli.main import run
 from rnneval.errors import CheckpointError
+from rnneval.evaluate.sweep import find_checkpoints
 
 MODEL = """
 import numpy as np
@@ -34,6 +35,9 @@ def optional(vocab_size, checkpoint=None):
 
 def weights_only(vocab_size):
     return None
+
+def alone(vocab_size):
+    return rnneval.from_step(lambda ids, state: (np.eye(vocab_size)[ids], None), vocab_size=vocab_size)
 """
 TOKENS = list("abc\n")
 
@@ -80,7 +84,10 @@ def test_evaluate_scores_what_the_builder_returns(
     [
         (["w.npz", "--builder", "model.py:broken"], "returned a int"),
         (["gone.npz", "--builder", "model.py:build"], "gone.npz: cannot be read"),
-        (["w.npz", "--builder", "model.py:weights_only"], "zip-members"),
+        (
+            ["w.npz", "--builder", "model.py:weights_only"],
+            "weights_only take its path as the parameter checkpoint",
+        ),
         (["w.npz", "--builder", "model.py:build", "--expect-sha256", "0" * 64], "SHA-256"),
         (["w.npz", "--builder", "model.py:build", "--builder-arg", "size=1"], "takes no size"),
     ],
@@ -99,6 +106,33 @@ def test_check_and_open_take_it_too(folder: Path) -> None:
     assert run(["check", "w.npz", "--builder", "model.py:build", "--vocab", "vocab.json"]) == 0
     with pytest.raises(CheckpointError, match="returned a int"):
         rnneval.open("w.npz", builder="model.py:broken", vocabulary="vocab.json")
+
+
+def test_every_command_takes_it_with_the_vocabulary_beside_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    builder = ["--builder", "model.py:build"]
+    assert run(["open", "w.npz", *builder]) == 0
+    assert "4 tokens, vocab.json" in capsys.readouterr().out
+    assert run(["trace", "w.npz", "text.txt", "--part", ":200", *builder]) == 0
+    assert run(["check", "model.py:build", "--builder-arg", "checkpoint=w.npz"]) == 0
+    assert run(["check", "model.py:alone"]) == 1  # it has no state
+    assert run(["check", "model.py:build"]) == 2
+    assert "reads a file itself: give that file" in capsys.readouterr().err
+    (folder / "files").mkdir()
+    for name in ("m_1.npz", "m_2.npz"):
+        (folder / "files" / name).write_bytes((folder / "w.npz").read_bytes())
+    swept = find_checkpoints("files", every=reads_checkpoint("model.py:build"))[0]
+    assert [each.name for each in swept] == ["m_1.npz", "m_2.npz"]
+
+
+def test_a_vocabulary_that_is_off_by_one_is_an_error_a_cause_and_a_help(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "short.json").write_text(json.dumps(TOKENS[:-1]))
+    assert run(["check", "w.npz", "--builder", "model.py:build", "--vocab", "short.json"]) == 2
+    error, cause, advice = capsys.readouterr().err.splitlines()
+    assert error.endswith("step returns 4 logits a token, and the vocabulary (given) has 3 tokens")
+    assert cause == "cause: id 0 stands for [UNK] or padding"
+    assert advice.startswith("help: give the 4 tokens")
 
 
 def test_the_parameter_is_found_without_running_the_file(folder: Path) -> None:

@@ -178,3 +178,26 @@ def test_what_cannot_be_read_is_one_line():
         rnneval.from_torch(torch.nn.GRU(3, 3))
     with pytest.raises(VocabularyError, match="vocabulary"):
         rnneval.evaluate(rnneval.from_torch(Gru()), string=TEXT)
+
+
+def test_a_module_is_taken_as_it_is():
+    model = Gru()
+    run = rnneval.evaluate(model, string=TEXT, vocabulary=list(LETTERS))
+    assert (
+        run.total_nats == rnneval.evaluate(rnneval.from_torch(model, vocabulary=list(LETTERS)), string=TEXT).total_nats
+    )
+    assert rnneval.check(model).verdict == "pass"
+
+
+def test_a_transformer_is_called_one():
+    class Encoder(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.TransformerEncoderLayer(8, 2)
+
+        def forward(self, ids, mask=None):
+            return self.layer(torch.nn.functional.one_hot(ids, 8).float(), mask)
+
+    for module in (Encoder(), torch.nn.TransformerEncoderLayer(8, 2)):
+        with pytest.raises(CheckpointError, match=r"is a Transformer \(attention in .*self_attn\)"):
+            rnneval.wrap(module)

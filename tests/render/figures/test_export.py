@@ -106,7 +106,7 @@ def test_sizes(tmp_path):
     for size, pixels in (("page", (1950, round(1950 * figure.height))), ("slide", (1920, 1080))):
         figures.save(figure, tmp_path / "f.png", size)
         assert opened(tmp_path / "f.png").size == pixels
-    with pytest.raises(UsageError, match="--size poster is not known: give page or slide"):
+    with pytest.raises(UsageError, match="size poster is not known: give page or slide"):
         figures.save(figure, tmp_path / "f.png", "poster")
 
 

@@ -75,7 +75,7 @@ def test_the_place_that_is_asked_for_is_inside():
         figure, (start, stop), _, _ = shown(made.losses(text, np.ones(len(text) - 1), at=at))
         assert start <= at < stop
     assert figure.title.startswith("This excerpt has ")
-    with pytest.raises(UsageError, match=r"--at 99999: the text has 5,700 bytes"):
+    with pytest.raises(UsageError, match=r"at=99999: the text has 5,700 bytes"):
         shown(made.losses(text, np.ones(len(text) - 1), at=99_999))
 
 
@@ -102,7 +102,7 @@ def test_hostile_text_is_shown_and_nothing_else(tmp_path):
 
 def test_it_is_text_and_no_picture(tmp_path):
     figure = figures.figure_of(made.losses("abc", np.ones(2)))
-    with pytest.raises(UsageError, match=r"f\.png: the figure passage is written to \.html, or printed without --out"):
+    with pytest.raises(UsageError, match=r"f\.png: the figure passage is written to \.html, or printed without out"):
         figures.save(figure, tmp_path / "f.png")
     with pytest.raises(UsageError, match="the figure passage is text: it has no SVG"):
         figures.svg(figure)

@@ -1,0 +1,149 @@
+"""Python takes what people have, shows objects in a few lines, and names keyword arguments in errors."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import rnneval
+from rnneval.errors import UsageError, VocabularyError, errors_name_flags, in_python
+from rnneval.gates.limits import look_up
+from tests.gates.synthetic import LOSSES, make_run
+
+LETTERS = "abcd"
+TEXT = "abcdabca" * 40
+
+
+def step(ids, before):
+    """Prefer the token that was read last."""
+    return np.eye(4)[ids] + before[:, :, None], ids[:, -1:] * 0.1
+
+
+def start(batch):
+    return np.zeros((batch, 1))
+
+
+def build(checkpoint, vocabulary):
+    return rnneval.from_step(step, start, vocabulary=vocabulary, checkpoint=checkpoint)
+
+
+@pytest.fixture
+def lm():
+    return rnneval.from_step(step, start, vocab_size=4)
+
+
+@pytest.fixture
+def paths(tmp_path):
+    found = []
+    for name, shift in (("a", 0.0), ("b", 0.1)):
+        found.append(tmp_path / f"{name}.json")
+        make_run(LOSSES + shift, checkpoint=name).save(found[-1])
+    return found
+
+
+def test_a_vocabulary_may_come_with_the_text(lm):
+    with pytest.raises(VocabularyError, match="give vocabulary=…"):
+        rnneval.evaluate(lm, string=TEXT)
+    run = rnneval.evaluate(lm, string=TEXT, vocabulary=list(LETTERS))
+    assert run.total_nats == rnneval.evaluate(rnneval.wrap(lm, vocabulary=list(LETTERS)), string=TEXT).total_nats
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("model.keras", r"rnneval\.evaluate takes a model, and was given a path: .*rnneval\.open\('model\.keras'\)"),
+        (step, r"a function: .*rnneval\.from_step\(step, "),
+        (dict, "the class dict"),
+        ({}, "a dict: give a Keras model"),
+    ],
+)
+def test_what_is_no_model_is_refused_with_what_to_write(given, said):
+    with pytest.raises(UsageError, match=said):
+        rnneval.evaluate(given, string=TEXT)
+
+
+def test_a_function_is_a_builder(tmp_path):
+    weights = tmp_path / "w.bin"
+    weights.write_bytes(b"w")
+    lm = rnneval.open(weights, builder=build, vocabulary=list(LETTERS))
+    assert (lm.checkpoint.path, lm.width) == (str(weights), 4)
+    with pytest.raises(UsageError, match=r"builder build: other processes .*FILE\.py:build"):
+        rnneval.sweep(tmp_path, tmp_path, out=tmp_path / "out", opening={"builder": build})
+
+
+def test_records_may_be_paths(paths):
+    first, second = map(rnneval.read, paths)
+    assert rnneval.gate(paths[0], baseline=str(paths[1])).verdict == rnneval.gate(first, baseline=second).verdict
+    assert rnneval.compare(paths).best.name == str(paths[0])
+    assert rnneval.compare([paths[0], second]).best.value == rnneval.compare([first, second]).best.value
+    with pytest.raises(UsageError, match="the candidate is a int: give a run record, or the path of one"):
+        rnneval.gate(3, baseline=second)
+
+
+def test_compare_shows_blocks_of_the_file_that_was_scored(tmp_path):
+    text = "".join(chr(97 + i % 26) * 256 for i in range(128))
+    (tmp_path / "held.txt").write_text(text)
+    runs = [make_run(LOSSES + shift, content=text, checkpoint=name) for name, shift in (("a", 0), ("b", 0.1))]
+    (block,) = rnneval.compare(runs, blocks=1, text=tmp_path / "held.txt").blocks
+    assert block.text == text[block.start : block.end]
+
+
+def test_a_wiring_record_is_no_candidate_and_a_wrong_name_is_no_figure(lm, paths, tmp_path):
+    rnneval.check(lm).save(tmp_path / "w.json")
+    with pytest.raises(UsageError, match=r"w\.json: holds rnneval\.wiring/1: no run record as candidate"):
+        rnneval.gate(tmp_path / "w.json", baseline=paths[0])
+    with pytest.raises(UsageError, match="no figure is called perplexty: did you mean perplexity"):
+        rnneval.gate(paths[0], require=["perplexty<=5"])
+    assert not look_up(rnneval.read(paths[0]), "states.gru.h.saturated").unknown  # a record may lack it
+
+
+def test_objects_show_themselves(lm):
+    assert len(repr(lm).splitlines()) == 3
+    assert "4 logits" in repr(lm)
+    assert "vocabulary" in lm._repr_html_()
+    assert "valid, wiring pass, bits_per_char" in repr(rnneval.evaluate(lm, string=TEXT, vocabulary=list(LETTERS)))
+
+
+def test_completion_shows_public_names_alone():
+    assert {"evaluate", "wrap", "plot", "metrics"} <= set(dir(rnneval))
+    assert not {"Any", "sys", "import_module", "option", "_HOMES"} & set(dir(rnneval))
+    assert {"perplexity", "Metric"} <= set(dir(rnneval.metrics))
+    assert not {"np", "registry", "_base"} & set(dir(rnneval.metrics))
+
+
+@pytest.mark.parametrize("name", ["evaluate", "open", "gate", "compare", "from_step", "sweep", "trace", "read"])
+def test_help_names_short_types(name):
+    shown = str(inspect.signature(getattr(rnneval, name)))
+    assert not any(long in shown for long in ("collections.abc", "os.PathLike", "rnneval.", "typing.", "numpy."))
+
+
+def test_a_loss_is_not_below_0():
+    with pytest.raises(ValueError, match=r"nats has -1: .* not the log-probabilities"):
+        rnneval.metrics.perplexity([-1, 2])
+    assert rnneval.metrics.perplexity([-1e-7, 0]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "keywords"),
+    [
+        ("give --vocab FILE (JSON), or --vocab-from TEXT", "give vocabulary=FILE (JSON), or vocabulary_from=TEXT"),
+        ("--part 50%:50% of 4", "part='50%:50%' of 4"),
+        ("--at 99999: the text", "at=99999: the text"),
+        ("--builder train.py:MyModel (of it", "builder='train.py:MyModel' (of it"),
+        ("allow it: --allow bits_per_char=+0.01", "allow it: allow={'bits_per_char': '+0.01'}"),
+        ("leave out --no-check", "leave out check=False"),
+        ("see rnneval evaluate --out", "see rnneval evaluate --out"),
+        ("--rnneval-update makes it", "--rnneval-update makes it"),
+    ],
+)
+def test_errors_speak_python_or_the_command_line(flags, keywords):
+    assert in_python(flags) == keywords
+    assert str(UsageError(flags)) == keywords
+    with errors_name_flags():
+        assert str(UsageError(flags)) == flags
+
+
+def test_bytes_are_given_by_their_own_vocabulary():
+    for given in (bytes(range(256)), [bytes([value]) for value in range(256)]):
+        with pytest.raises(VocabularyError, match=r"Vocabulary\.from_bytes\(\)"):
+            rnneval.from_step(step, start, vocabulary=given)
