@@ -5,7 +5,7 @@ import math
 import re
 from pathlib import Path
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "number.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "evidence" / "streams.md"
 
 
 def test_the_example_runs():
