@@ -53,7 +53,9 @@ def entry(name: str) -> str:
     path, _, members = name.partition(":")
     found = _resolved(path.strip())
     parts = [_section(path.strip(), found, "###")]
-    parts += [_section(f"{path.rpartition('.')[2]}.{member}", getattr(found, member), "####") for member in members.split()]
+    parts += [
+        _section(f"{path.rsplit('.', 1)[-1]}.{member}", getattr(found, member), "####") for member in members.split()
+    ]
     if inspect.ismodule(found):
         own = [each for each in vars(found).values() if inspect.isclass(each) and each.__module__ == found.__name__]
         parts = [f"- **{each.__name__}** ({each.__mro__[1].__name__}): {_flat(inspect.getdoc(each))}" for each in own]
@@ -92,7 +94,11 @@ def _signature(title: str, found: Any) -> str:
         default = "" if each.default is each.empty else f"={each.default!r}"
         words.append(f"{star}{each.name}{default if '<' not in default else '=…'}")
     line = f"{title}({', '.join(words)})"
-    return line if len(line) <= 100 else f"{title}(\n{fill(', '.join(words), 96, initial_indent='    ', subsequent_indent='    ')}\n)"
+    return (
+        line
+        if len(line) <= 100
+        else f"{title}(\n{fill(', '.join(words), 96, initial_indent='    ', subsequent_indent='    ')}\n)"
+    )
 
 
 def markdown(text: str) -> str:
@@ -114,7 +120,8 @@ def _part(head: str, lines: list[str]) -> str:
     if not body:
         return ""
     if head.startswith("Example"):
-        return f"```python\n{body.strip('`')}\n```" if body[0] in "`>" else f"**Example**\n\n{body}"
+        code, _, text = body.partition("\n\n") if body[0] == "`" else (body, "", "")
+        return f"```python\n{code.strip('`')}\n```\n\n{text}".strip()
     if head in {"Args", "Raises", "Attributes"}:
         return f"**{head}**\n\n" + "\n".join(_items(body))
     text = "\n\n".join(map(_paragraph, re.split(r"\n\n+", body)))

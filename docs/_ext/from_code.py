@@ -41,7 +41,7 @@ DOCS = ROOT / "docs"
 _RECORDS = ROOT / "docs" / "records"
 PLACE = re.compile(r"^<!-- from code: (?P<name>[^\n]+) -->\n.*?^<!-- end -->$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(\]\(|src=\"|srcset=\")(?=reference/|evidence/|_static/|[a-z-]+\.md)")
-PROJECT = ("contributing", "security", "changelog")
+NO_GUIDES = ("index", "contributing", "security", "changelog")
 """Pages at the top that are no guides."""
 _KINDS = {
     "metrics": "metric",
@@ -61,7 +61,9 @@ def fill(page: str, up: str = "") -> str:
     Raises:
         KeyError: the page asks for a part that does not exist.
     """
-    return PLACE.sub(lambda place: f"<!-- from code: {place['name']} -->\n\n{part(place['name'], up)}\n\n<!-- end -->", page)
+    return PLACE.sub(
+        lambda place: f"<!-- from code: {place['name']} -->\n\n{part(place['name'], up)}\n\n<!-- end -->", page
+    )
 
 
 def part(name: str, up: str = "") -> str:
@@ -142,7 +144,10 @@ def anchor(heading: str) -> str:
 def lint_codes() -> str:
     """Return the codes of the linter, each with a link to its page: among the rules of `check`, or of lint alone."""
     coded = sorted((entry for entry in entries() if entry.code), key=lambda entry: entry.code)
-    rows = [f"| {entry.code} | [{entry.name}]({_PAGES[entry.kind]}#{anchor(_title(entry))}) | {_cell(entry.summary)} |" for entry in coded]
+    rows = [
+        f"| {entry.code} | [{entry.name}]({_PAGES[entry.kind]}#{anchor(_title(entry))}) | {_cell(entry.summary)} |"
+        for entry in coded
+    ]
     return "\n".join(["| code | page | fault |", "| --- | --- | --- |", *rows])
 
 
@@ -218,8 +223,7 @@ def _with_code(text: str) -> str:
 def schemas() -> str:
     """Return the JSON Schema of every record, as it is generated."""
     return "\n\n".join(
-        f"## {name}\n\n```json\n{json.dumps(json_schema(name), indent=2)}\n```"
-        for name in schema_names()
+        f"## {name}\n\n```json\n{json.dumps(json_schema(name), indent=2)}\n```" for name in schema_names()
     )
 
 
@@ -298,7 +302,7 @@ def _cell(text: str) -> str:
 
 
 def figures(part: str = "gallery", *name: str) -> str:
-    """Return the gallery; its file lies beside this one, and is found there also where this one is loaded by its path."""
+    """Return the gallery; its file is beside this one, also where this one is loaded by its path."""
     sys.path[:0] = [str(HERE)] if str(HERE) not in sys.path else []
     gallery: Any = import_module("gallery")
     return str(getattr(gallery, part)(*name))
@@ -348,8 +352,6 @@ def setup(app: Any) -> dict[str, bool]:
         content[0] = _themed(content[0])
         if page == "index":
             content[0] += f"\n{contents(content[0])}\n"
-        if page == "install":
-            content[0] = content[0].replace("](../README.md)", "](index.md)")
 
     app.connect("source-read", adapted)
     return {"parallel_read_safe": True}

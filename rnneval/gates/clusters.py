@@ -29,8 +29,8 @@ UNITS = 4
 ENOUGH_DOCUMENTS = 7.0
 """Effective number of documents that an interval needs: eight whose lengths differ by a third or so have it.
 
-With normal means of documents the stated 5 % holds from 5 on, and is too cautious below (docs/evidence/statistics.md). Skewed
-means ask for more, the more the fewer documents there are.
+With normal means of documents the stated 5 % holds from 5 on, and is too cautious below (docs/evidence/statistics.md).
+Skewed means ask for more, the more the fewer documents there are.
 """
 BATCHES = 8
 """Batches of a contiguous text: t on so few groups stays valid whatever their variances (Bakirov and Székely 2005)."""

@@ -90,7 +90,9 @@ def find(name: str, known: Sequence[Page]) -> tuple[Page, ...]:
         return tuple(entry for entry in known if wanted in (_key(entry.name), _key(entry.code)))
     close = [spellings[key] for key in difflib.get_close_matches(wanted, spellings)]
     hint = f"close are {', '.join(close)}; " if close else ""
-    raise UsageError(f"no metric, baseline, warning, rule or figure is named {name!r}: {hint}`rnneval explain` lists all names")
+    raise UsageError(
+        f"no metric, baseline, warning, rule or figure is named {name!r}: {hint}`rnneval explain` lists all names"
+    )
 
 
 def listing(known: Sequence[Page]) -> str:
