@@ -39,7 +39,7 @@ class _Finder:
     """Finds stubs for the libraries that only running a model needs."""
 
     def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
-        return ModuleSpec(name, self, is_package=True) if name.split(".")[0] in {"keras", "tensorflow"} else None  # type: ignore[arg-type]
+        return ModuleSpec(name, self, is_package=True) if name.partition(".")[0] in {"keras", "tensorflow"} else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return _Stub(spec.name)

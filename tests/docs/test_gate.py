@@ -270,7 +270,7 @@ def test_snippets_of_python(repository):
     assert created.endswith("code 0, baselines 1\n"), printed
     assert same.endswith("code 0, baselines 1\n"), printed
     assert worse.endswith("code 1, baselines 1\n"), printed
-    assert "AssertionError: fail: perplexity: worse than allowed" in worse
+    assert "AssertionError: fail: perplexity: beyond the margin" in worse
     repository.run(
         "rnneval evaluate model.keras held_out.txt --fit-on train.txt --out run.json && cp run.json base.json"
     )
