@@ -23,7 +23,8 @@ from tests.gates.synthetic import ar_losses, make_run
 
 pytestmark = pytest.mark.skipif(not (shutil.which("git") and shutil.which("bash")), reason="wants git and bash")
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGE = (DOCS / "gate.md").read_text(encoding="utf-8")
+WHOLE = (DOCS / "gate.md").read_text(encoding="utf-8")
+PAGE = re.sub(r"<!-- from code.*?<!-- end -->", "", WHOLE, flags=re.DOTALL)
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 SHELL = [body for kind, body in BLOCKS if kind == "sh"]
 FILES = [body for kind, body in BLOCKS if kind == "yaml"]
