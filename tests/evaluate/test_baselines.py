@@ -205,7 +205,7 @@ def test_the_command_names_the_ngram_that_the_model_is_as_good_as(tmp_path, monk
                  "--vocab", "vocab.json", "--max-order", "3", "--out", "run.json"]  # fmt: skip
     assert command(arguments) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "counting worse than u" in out
+    assert "n-grams worse than u" in out
     assert "nats a token beside ngram-" in out
     assert command(["gate", "run.json", "--better-than-counting"]) == 1
     assert "beyond the margin" in capsys.readouterr().out
