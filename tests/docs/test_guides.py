@@ -21,6 +21,7 @@ from rnneval.cli.main import run
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 RECORDS = DOCS / "records"
 ELSEWHERE = {"tutorial", "gate", "index", "contributing", "security", "changelog"}
+LONG = {"builders", "callbacks", "inside", "sweep"}  # these run with the marker grid
 GUIDES = sorted(path.stem for path in DOCS.glob("*.md") if path.stem not in ELSEWHERE)
 LETTERS = " !ABCDEFGHIJ"
 TRAIN = """
@@ -95,7 +96,10 @@ def commands(stem):
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # of train.py
-@pytest.mark.parametrize("stem", [stem for stem in GUIDES if any(commands(stem))])
+@pytest.mark.parametrize(
+    "stem",
+    [pytest.param(stem, marks=pytest.mark.grid if stem in LONG else ()) for stem in GUIDES if any(commands(stem))],
+)
 def test_the_commands_of_a_guide_run_in_their_order(stem, shelf, tmp_path, monkeypatch):
     folder = tmp_path / "work"
     shutil.copytree(shelf, folder)
