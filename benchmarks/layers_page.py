@@ -1,4 +1,4 @@
-"""Show the record of benchmarks/layers.py: the tables of docs/layers.md and its figures. TensorFlow is not needed.
+"""Show the record of benchmarks/layers.py: the tables of docs/evidence/layers.md and its figures.
 
     PYTHONPATH=. python benchmarks/layers_page.py [--figures docs/_static]
 

@@ -2,8 +2,9 @@
 
     RNNEVAL_DATA=FOLDER nice python benchmarks/origin.py
 
-Writes benchmarks/origin.json and docs/_static/origin.svg, which docs/origin.md shows. Two GRU layers of 256 units,
-Adam at 0.002, segments of 100 tokens, the state begun anew for each as in the tutorial; the first 90 % of the text.
+Writes benchmarks/origin.json and docs/_static/origin.svg, which docs/evidence/origin.md shows. Two GRU layers of 256
+units, Adam at 0.002, segments of 100 tokens, the state begun anew for each as in the tutorial; the first
+90 % of the text.
 """
 # ruff: noqa: D102
 

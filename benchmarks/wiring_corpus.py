@@ -3,7 +3,7 @@
     nice python benchmarks/wiring_corpus.py --seeds 0 1 2 --made 60 --intervene
 
 Writes benchmarks/wiring_corpus.json after every model (a run that was stopped is taken up where it was) and prints the
-table that docs/wiring.md shows.
+table that docs/evidence/wiring.md shows.
 """
 # ruff: noqa: E402, S311
 

@@ -61,9 +61,9 @@ def test_quick_start_is_two_commands_for_a_machine_with_python_alone() -> None:
 def test_what_a_command_prints_is_what_it_prints_today(command: str, made: str) -> None:
     """Line by line, for the records of docs/records; … stands for what is left out."""
     sys.path.insert(0, str(ROOT / "docs" / "_ext"))
-    from from_code import fill
+    from from_code import part
 
-    printed = [" ".join(line.split()) for line in fill(f"<!-- from code: {made} -->").splitlines()]
+    printed = [" ".join(line.split()) for line in part(made).splitlines()]
     block = README.partition(f"```sh\n{command}\n```\n\n```text\n")[2].partition("\n```")[0]
     shown = [" ".join(line.split()) for line in block.splitlines() if line != "…"]
     assert len(shown) > 1

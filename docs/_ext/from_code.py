@@ -1,8 +1,13 @@
-"""Parts of the pages that are read from the code when the docs are built: no copy that could grow old.
+"""Parts of the pages that are made from the code, and kept in the pages: a code host shows them, too.
 
-A page says where such a part goes by a line `<!-- from code: NAME -->`. Rules, metrics and records are read as source
-(`ast`), commands from click; neither TensorFlow nor a model is needed. `output COMMAND` is what that command prints
-in `docs/records`, and `record FILE` what the command printed that wrote this file there.
+    python docs/_ext/from_code.py
+
+writes them anew between the lines `<!-- from code: NAME -->` and `<!-- end -->` of each page; a test fails if one is
+not current. Rules, metrics and records are read as source (`ast`), commands from click; neither TensorFlow nor a model
+is needed. `output COMMAND` is what that command prints in `docs/records`, `record FILE` what the command printed that
+wrote this file there, and `api NAME` the reference of a Python name.
+
+For Sphinx, this file is an extension: it adds the tables of contents to the index, from the links that stand there.
 """
 
 import ast
@@ -13,7 +18,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -32,35 +37,67 @@ from rnneval.render.terminal import as_text
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+DOCS = ROOT / "docs"
 _RECORDS = ROOT / "docs" / "records"
-PLACE = re.compile(r"^<!-- from code: (?P<name>.+) -->$", re.MULTILINE)
+PLACE = re.compile(r"^<!-- from code: (?P<name>[^\n]+) -->\n.*?^<!-- end -->$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"(\]\(|src=\"|srcset=\")(?=reference/|evidence/|_static/|[a-z-]+\.md)")
+NO_GUIDES = ("index", "contributing", "security", "changelog")
+"""Pages at the top that are no guides."""
 _KINDS = {
     "metrics": "metric",
     "baselines": "baseline",
     "rules": "rule",
     "lint rules": "lint rule",
     "loading rules": "loading rule",
+    "warnings": "warning",
 }
+_PAGES = {"rule": "reference/check-rules.md", "lint rule": "reference/lint-rules.md"}
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
-def fill(page: str) -> str:
-    """Put each part in its place.
+def fill(page: str, up: str = "") -> str:
+    """Put each part in its place; `up` leads from the folder of the page to that of the docs.
 
     Raises:
         KeyError: the page asks for a part that does not exist.
     """
-    return PLACE.sub(lambda place: _part(place["name"]), page)
+    return PLACE.sub(
+        lambda place: f"<!-- from code: {place['name']} -->\n\n{part(place['name'], up)}\n\n<!-- end -->", page
+    )
 
 
-def _part(name: str) -> str:
+def part(name: str, up: str = "") -> str:
+    """Return one part, or its `first N lines`; its links are relative to the docs unless `up` leads there."""
+    name, _, first = name.partition(", first ")
     kind, _, rest = name.partition(" ")
-    with_argument = {"pages": pages, "output": output, "record": record, "trace": trace, "picture": picture}
-    return with_argument[kind](rest) if kind in with_argument else PARTS[name]()
+    with_argument = {"api": api, "output": output, "record": record, "trace": trace, "picture": picture}
+    text = with_argument[kind](rest) if kind in with_argument else PARTS[name]()
+    if first:
+        text = "\n".join([*text.splitlines()[: int(first.split()[0]) + 1], "…", "```"])
+    return _LINK.sub(rf"\g<1>{up}", text)
+
+
+def pages() -> list[Path]:
+    """Return every page of the docs."""
+    return sorted(path for path in DOCS.rglob("*.md") if not {"changelog.d", "_build"} & set(path.parts))
+
+
+def current(path: Path) -> str:
+    """Return a page with its parts as they are today."""
+    return fill(path.read_text(encoding="utf-8"), "../" * (len(path.relative_to(DOCS).parts) - 1))
+
+
+@cache
+def api(names: str) -> str:
+    """Return the reference of Python names with commas between them."""
+    words = [sys.executable, str(HERE / "api.py"), *(name.strip() for name in names.split(","))]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)  # noqa: S603 - our own file
+    return ran.stdout.replace("\0", "\n\n").strip()
 
 
 def output(command: str) -> str:
-    """A command of `rnneval` that needs no TensorFlow, and what it prints in `docs/records`."""
+    """Return a command of `rnneval` that needs no TensorFlow, and what it prints in `docs/records`."""
     environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
     words = [sys.executable, "-m", "rnneval", *shlex.split(command)]
     ran = subprocess.run(  # noqa: S603 - the commands stand in the pages
@@ -72,12 +109,12 @@ def output(command: str) -> str:
 
 
 def record(name: str) -> str:
-    """What the command that wrote this record of `docs/records` printed."""
+    """Return what the command that wrote this record of `docs/records` printed."""
     return _printed(document_of(read(_RECORDS / name)))
 
 
 def trace(name: str) -> str:
-    """What `rnneval trace` printed when it wrote this record."""
+    """Return what `rnneval trace` printed when it wrote this record."""
     return _printed(trace_document(read_run(_RECORDS / name)))
 
 
@@ -86,29 +123,36 @@ def _printed(document: Iterable[Block]) -> str:
 
 
 def explained(kind: str) -> str:
-    """Every text of `rnneval explain` of one kind, a section each."""
+    """Return every text of `rnneval explain` of one kind, a section each."""
     return "\n\n".join(section(entry) for entry in entries() if entry.kind == kind)
 
 
 def section(entry: Page) -> str:
-    """One text, with a label that pages can link to, such as `rule-shared-state`."""
-    title = f"{entry.name} ({entry.code})" if entry.code else entry.name
-    return f"({_label(entry)})=\n## {title}\n\n{demoted(entry.text)}"
+    """Return the text of one page, below a heading that other pages can link to."""
+    return f"## {_title(entry)}\n\n{demoted(entry.text)}"
 
 
-def _label(entry: Page) -> str:
-    return f"{entry.kind} {entry.name}".replace(" ", "-").replace("_", "-")
+def _title(entry: Page) -> str:
+    return f"{entry.name} ({entry.code})" if entry.code else entry.name
+
+
+def anchor(heading: str) -> str:
+    """Return the anchor of a heading, as code hosts and MyST make it."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 def lint_codes() -> str:
-    """The codes of the linter, each with a link to its page: among the rules of `check`, or of lint alone."""
+    """Return the codes of the linter, each with a link to its page: among the rules of `check`, or of lint alone."""
     coded = sorted((entry for entry in entries() if entry.code), key=lambda entry: entry.code)
-    rows = [f"| {entry.code} | [{entry.name}]({_label(entry)}) | {_cell(entry.summary)} |" for entry in coded]
+    rows = [
+        f"| {entry.code} | [{entry.name}]({_PAGES[entry.kind]}#{anchor(_title(entry))}) | {_cell(entry.summary)} |"
+        for entry in coded
+    ]
     return "\n".join(["| code | page | fault |", "| --- | --- | --- |", *rows])
 
 
 def demoted(text: str) -> str:
-    """One level down for every heading outside of code."""
+    """Move every heading outside of code one level down."""
     pieces, end = [], 0
     for code in _FENCED.finditer(text):
         pieces += [re.sub(r"(?m)^#", "##", text[end : code.start()]), code.group()]
@@ -117,7 +161,7 @@ def demoted(text: str) -> str:
 
 
 def hostile_files() -> str:
-    """The table of hostile files, as `tests/hostile/show_canaries.py` wrote it."""
+    """Return the table of hostile files, as `tests/hostile/show_canaries.py` wrote it."""
     found = json.loads((ROOT / "docs" / "hostile.json").read_text(encoding="utf-8"))
     head = ["| file | refused by | route of | its trap springs by | seen |", "| --- | --- | --- | --- | --- |"]
     rows = [
@@ -131,11 +175,11 @@ def hostile_files() -> str:
 
 
 def _rule(name: str) -> str:
-    return f"[{name}](loading-rule-{name})" if name else "opens; nothing happens"
+    return f"[{name}](reference/loading-rules.md#{name})" if name else "opens; nothing happens"
 
 
 def commands() -> str:
-    """Every command with its example, its arguments and its options."""
+    """Return every command with its example, its arguments and its options."""
     # With the settings of the real thing: a command remembers the first help option that it is asked for.
     context = click.Context(rnneval_command, info_name="rnneval", **rnneval_command.context_settings)
     found = [(name, rnneval_command.get_command(context, name)) for name in rnneval_command.list_commands(context)]
@@ -149,7 +193,7 @@ def _command(name: str, command: click.Command, parent: click.Context) -> str:
     groups = by_heading(command.params).items()
     options = [f"**{heading}**\n\n" + "\n".join(map(_option, group)) for heading, group in groups]
     parts = [
-        f"(command-{name})=\n## {context.command_path}",
+        f"## {context.command_path}",
         _paragraphs(command.help or ""),
         f"```sh\n{example}\n```" if example else "",
         f"Usage: `{usage}`",
@@ -164,7 +208,7 @@ def _option(option: click.Option) -> str:
     plain = "" if option.is_flag else f" `{choices or option.type.name.upper()}`"
     said = _with_code(option.help or "What is printed.")
     default = f" Default: `{option.default}`." if option.show_default and option.default is not None else ""
-    return f"{names}{plain}\n: {said}{default}\n"
+    return f"- {names}{plain}: {said}{default}"
 
 
 def _paragraphs(text: str) -> str:
@@ -172,25 +216,19 @@ def _paragraphs(text: str) -> str:
 
 
 def _with_code(text: str) -> str:
-    """Options in plain text of the terminal, marked as code."""
+    """Mark options in plain text of the terminal as code."""
     return re.sub(r"(?<![`\w-])--[a-z][a-z-]*", r"`\g<0>`", text)
 
 
 def schemas() -> str:
-    """The JSON Schema of every record, as it is generated."""
+    """Return the JSON Schema of every record, as it is generated."""
     return "\n\n".join(
-        f"({label(name)})=\n## {name}\n\n```json\n{json.dumps(json_schema(name), indent=2)}\n```"
-        for name in schema_names()
+        f"## {name}\n\n```json\n{json.dumps(json_schema(name), indent=2)}\n```" for name in schema_names()
     )
 
 
-def label(schema: str) -> str:
-    """The label of a schema's section."""
-    return "schema-" + schema.replace(".", "-").replace("/", "-")
-
-
 def records() -> str:
-    """Every record of `rnneval/records/` with the keys of its values, in the order of the schemas."""
+    """Return every record of `rnneval/records/` with the keys of its values, in the order of the schemas."""
     files = [_Module(path) for path in (ROOT / "rnneval" / "records").glob("[!_]*.py")]
     of_schema = {file.schema: file for file in files}
     return "\n\n".join(_record(of_schema[schema]) for schema in schema_names())
@@ -214,19 +252,19 @@ def _tag(node: ast.ClassDef) -> str:
 
 def _record(file: _Module) -> str:
     about = {node.name: _cell(ast.get_docstring(node) or "") for node in file.classes}
-    head = f"(record-{file.title.lower()})=\n## {file.title}\n\n{file.text}"
+    head = f"## {file.title}\n\n{file.text}"
     return "\n\n".join([head, *(_value(node, about) for node in file.classes)])
 
 
 def _value(node: ast.ClassDef, about: dict[str, str]) -> str:
-    """A table of one value's keys."""
+    """Return a table of one value's keys."""
     rows = [f"| `{key}` | `{kind}` | {said} |" for key, kind, said in _keys(node, about)]
     head = f"### {node.name}\n\n{ast.get_docstring(node) or ''}"
     return "\n".join([head, "", "| key | type | meaning |", "| --- | --- | --- |", *rows]) if rows else head
 
 
 def _keys(node: ast.ClassDef, about: dict[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Key, type and meaning; a key that has no text of its own says what its type is."""
+    """Yield key, type and meaning; a key that has no text of its own says what its type is."""
     if tag := _tag(node):
         yield "schema", "str", f"Always `{tag}`."
     for place, item in enumerate(node.body):
@@ -238,13 +276,13 @@ def _keys(node: ast.ClassDef, about: dict[str, str]) -> Iterator[tuple[str, str,
 
 
 def _name(attribute: str, default: ast.expr | None) -> str:
-    """The key in JSON: the attribute, unless `msgspec.field(name=…)` gives another."""
+    """Return the key in JSON: the attribute, unless `msgspec.field(name=…)` gives another."""
     words = default.keywords if isinstance(default, ast.Call) else []
     return next((ast.literal_eval(word.value) for word in words if word.arg == "name"), attribute)
 
 
 def _kind(item: ast.AnnAssign) -> tuple[str, bool]:
-    """The type as a reader of JSON needs it, without bounds; and whether the key may be absent."""
+    """Return the type as a reader of JSON needs it, without bounds; and whether the key may be absent."""
     plain = re.sub(r"Annotated\[(\w+), .*?\)\]", r"\1", ast.unparse(item.annotation))
     plain = re.sub(r"tuple\[([^\[\]]+), \.\.\.\]", r"list[\1]", plain)
     for ours, json_name in (("Count", "int"), ("Sha256", "str")):
@@ -263,67 +301,20 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", r"\|")
 
 
-def unreleased() -> str:
-    """What the fragments of `docs/changelog.d` say, by kind: what the next release will say."""
-    titles = {"added": "Added", "changed": "Changed", "fixed": "Fixed"}
-    found = {
-        kind: sorted((ROOT / "docs" / "changelog.d").glob(f"*.{kind}.md"), key=lambda path: path.name)
-        for kind in titles
-    }
-    lists = [
-        "\n".join([f"### {title}", "", *(f"- {_indented(path)}" for path in found[kind])])
-        for kind, title in titles.items()
-        if found[kind]
-    ]
-    return "\n\n".join(["## Not yet released", *lists]) if lists else ""
-
-
-def _indented(path: Path) -> str:
-    return path.read_text(encoding="utf-8").strip().replace("\n", "\n  ")
-
-
-def pages(names: str) -> str:
-    """Those of the pages that are there: one that another change adds takes its place when it comes."""
-    return "\n".join(name for name in names.split() if (ROOT / "docs" / f"{name}.md").exists())
-
-
-def other_pages() -> str:
-    """Pages at the top of `docs/` that the index does not name, so that a new page is never lost."""
-    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
-    named = {"index", *re.findall(r"^[a-z-]+$", index, re.MULTILINE)}
-    for place in re.findall(r"^<!-- from code: pages ([a-z ]+) -->$", index, re.MULTILINE):
-        named |= set(place.split())
-    return "\n".join(sorted({path.stem for path in (ROOT / "docs").glob("*.md")} - named))
-
-
-def restructured(lines: list[str]) -> list[str]:
-    """A docstring for autodoc: its code spans and bars as reStructuredText wants them; examples stay as they are."""
-    found, in_example = [], False
-    for line in lines:
-        in_example = line.lstrip().startswith(">>>") or (in_example and bool(line.strip()))
-        found.append(line if in_example else _span(line))
-    return found
-
-
-def _span(line: str) -> str:
-    pieces = re.split(r"(?<!`)`([^`]+)`(?!`)", line)  # outside and inside of code by turns
-    return "".join(f"``{piece}``" if place % 2 else piece.replace("|", r"\|") for place, piece in enumerate(pieces))
-
-
 def figures(part: str = "gallery", *name: str) -> str:
-    """The gallery; its file lies beside this one, and is found there also where this one is loaded by its path."""
+    """Return the gallery; its file is beside this one, also where this one is loaded by its path."""
     sys.path[:0] = [str(HERE)] if str(HERE) not in sys.path else []
     gallery: Any = import_module("gallery")
     return str(getattr(gallery, part)(*name))
 
 
 def picture(name: str) -> str:
-    """One picture of the gallery."""
+    """Return one picture of the gallery."""
     return figures("picture", name)
 
 
 def speed(name: str) -> str:
-    """A table of the page of speed; its file lies beside this one."""
+    """Return a table of the page of speed; its file lies beside this one."""
     sys.path[:0] = [str(HERE)] if str(HERE) not in sys.path else []
     made: Any = import_module("speed_tables")
     return str(made.tables()[name]())
@@ -338,32 +329,41 @@ PARTS: dict[str, Callable[[], str]] = {
     "schemas": schemas,
     "records": records,
     "figures": figures,
-    "thumbnails": partial(figures, "thumbnails"),
     **{name: partial(speed, name) for name in _SPEED},
-    "other pages": other_pages,
-    "unreleased": unreleased,
 }
+
+
+def contents(index: str) -> str:
+    """Return the tables of contents of Sphinx: the pages to which each section of the index links."""
+    found, known = [], set[str]()
+    for title, body in re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", index, re.MULTILINE | re.DOTALL):
+        names = dict.fromkeys(re.findall(r"\]\(([\w/-]+)\.md\)", body))
+        own = [name for name in names if name not in known and name != "index"]
+        known |= {*own}
+        if own:
+            found.append("\n".join(["```{toctree}", f":caption: {title}", ":hidden:", "", *own, "```"]))
+    return "\n\n".join(found)
 
 
 def setup(app: Any) -> dict[str, bool]:
     """Register with Sphinx."""
 
-    def filled(_app: Any, _page: str, content: list[str]) -> None:
-        content[0] = fill(content[0])
+    def adapted(_app: Any, page: str, content: list[str]) -> None:
+        content[0] = _themed(content[0])
+        if page == "index":
+            content[0] += f"\n{contents(content[0])}\n"
 
-    def respelled(*about: Any) -> None:
-        lines = about[-1]
-        lines[:] = restructured(lines)
-
-    app.connect("source-read", filled)
-    app.connect("autodoc-process-docstring", respelled, priority=400)  # before napoleon, at 500
-    app.connect("env-get-outdated", lambda *_: sorted(_pages_from_code()))
+    app.connect("source-read", adapted)
     return {"parallel_read_safe": True}
 
 
-def _pages_from_code() -> Iterator[str]:
-    """Pages that are made anew at every build, since the code may have changed and the page not."""
-    docs = ROOT / "docs"
-    for path in docs.rglob("*.md"):
-        if PLACE.search(path.read_text(encoding="utf-8")):
-            yield path.relative_to(docs).with_suffix("").as_posix()
+def _themed(page: str) -> str:
+    """Show pictures in the look of the theme, which need not be that of the system."""
+    images = r'<picture>\n<source [^>]*srcset="([^"]+)">\n<img src="([^"]+)"(.*?)>\n</picture>'
+    light_and_dark = r'<div><img class="only-light" src="\2"\3><img class="only-dark" src="\1"\3></div>'
+    return re.sub(images, light_and_dark, page)
+
+
+if __name__ == "__main__":
+    for each in pages():
+        each.write_text(current(each), encoding="utf-8")

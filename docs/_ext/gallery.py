@@ -22,9 +22,7 @@ sys.path[:0] = [str(DOCS.parent)] if str(DOCS.parent) not in sys.path else []
 
 from rnneval.pages import page  # noqa: E402 - the checkout's, found by the line above
 from rnneval.render import figures  # noqa: E402
-from rnneval.render.figures import passage  # noqa: E402
 from rnneval.render.figures._export import dark_of  # noqa: E402
-from rnneval.render.figures._style import DARK, LIGHT  # noqa: E402
 
 RECORDS, PICTURES = DOCS / "records", DOCS / "_static" / "plots"
 MADE = PICTURES / "made.json"
@@ -34,8 +32,8 @@ TITLES = {
     "flow_matrix": "Where each state went",
     "loss_over_text": "Loss along the text",
     "learning_curve": "Loss by checkpoint",
-    "passage": "A passage coloured by surprise",
-    "comparison": "Differences and what is allowed",
+    "passage": "An excerpt coloured by surprise",
+    "comparison": "Differences and margins",
     "baselines": "The model among baselines",
     "calibration": "Confidence against accuracy",
     "loss_by_context": "Loss by length of context",
@@ -66,9 +64,9 @@ class Shown:
         return f"{self.figure}{self.more and '-' + self.more}"
 
     @property
-    def label(self) -> str:
-        """Label of its section."""
-        return f"figure-{self.figure.replace('_', '-')}"
+    def ending(self) -> str:
+        """Format of its files; a figure that is text was photographed in a browser."""
+        return "png" if self.text else "svg"
 
     def files(self) -> dict[str, str]:
         """Return the pictures by the names of their files."""
@@ -121,17 +119,7 @@ GALLERY = (
 )  # fmt: skip
 
 DRAWN = [shown for shown in GALLERY if not shown.text]
-"""Figures that are pictures; the others are text and stand in the page."""
-
-
-def thumbnails() -> str:
-    """Return a small picture of each figure, with its title and a link to its section."""
-    cards = []
-    for shown in GALLERY:
-        if not shown.more:
-            image = _words(shown) if shown.text else _looks(shown, alt="")
-            cards.append(f'<a href="#{shown.label}">{image}<span>{TITLES[shown.figure]}</span></a>')
-    return f'<nav class="thumbnails" aria-label="Figures">{"".join(cards)}</nav>'
+"""Figures that are drawn; the others are text, of which a browser made the pictures."""
 
 
 def picture(name: str) -> str:
@@ -140,25 +128,14 @@ def picture(name: str) -> str:
 
 
 def _picture(shown: Shown) -> str:
-    return f"<div>{_looks(shown, ' '.join(shown.drawn().alt.split()))}</div>"
-
-
-def _words(shown: Shown) -> str:
-    """Return the coloured text of a figure that is text; a thumbnail shows its beginning."""
-    text = shown.drawn().html
-    assert text is not None  # noqa: S101 - asked before
-    excerpt = text().partition('<p class="excerpt">')[2].partition("</p>")[0]
-    return f'<span class="words surprise" aria-hidden="true">{excerpt}</span>'
-
-
-def _looks(shown: Shown, alt: str) -> str:
-    """Return a picture in the look of the theme."""
-    elements = []
-    for look, suffix in (("light", ""), ("dark", "-dark")):
-        source = f"_static/plots/{shown.stem}{suffix}.svg"
-        image = f'<img class="only-{look}" src="{source}" alt="{html.escape(alt)}" {_size(source)} loading="lazy">'
-        elements.append(image)
-    return "".join(elements)
+    """Return a picture in the look of the reader's system, with its text alternative."""
+    light, dark = (f"_static/plots/{shown.stem}{look}.{shown.ending}" for look in ("", "-dark"))
+    alt = html.escape(" ".join(shown.drawn().alt.split()))
+    size = "" if shown.text else f" {_size(light)}"
+    return (
+        f'<picture>\n<source media="(prefers-color-scheme: dark)" srcset="{dark}">\n'
+        f'<img src="{light}" alt="{alt}"{size}>\n</picture>'
+    )
 
 
 def _size(picture: str) -> str:
@@ -176,30 +153,13 @@ def gallery() -> str:
 
 def _section(shown: Shown) -> str:
     figure = shown.drawn()
-    parts = [_coloured(figure) if figure.html else _picture(shown)]
     if shown.more:
-        parts.insert(0, "A training that went wrong:")
-    else:
-        head = f"({shown.label})=\n## {TITLES[shown.figure]} (`{shown.figure}`)"
-        parts = [head, page(shown.figure).summary, figure.reading, *parts]
-        language = "python" if shown.made_by.startswith("model") else "sh"
-        made_by = f"```{language}\n{shown.made_by}\n```"
-        parts += [made_by, f"```sh\n{shown.command}\n```"]
-    return "\n\n".join(parts)
-
-
-def _coloured(figure: figures.Figure) -> str:
-    """Return a figure that is text as HTML, in the light and the dark colours of the theme."""
-    light, dark = (
-        f"{{ --hot: {' '.join(str(part) for part in bytes.fromhex(look.hot[1:]))}; color: {look.ink}; }}"
-        for look in (LIGHT, DARK)
-    )
-    colors = (
-        f".surprise {light}\nbody[data-theme=dark] .surprise {dark}\n"
-        f"@media (prefers-color-scheme: dark) {{ body[data-theme=auto] .surprise {dark} }}"
-    )
-    assert figure.html is not None  # noqa: S101 - asked before
-    return f"<style>\n{passage.CSS}{colors}\n</style>\n\n{figure.html()}"
+        return f"A training run that went wrong:\n\n{_picture(shown)}"
+    head = f"## {TITLES[shown.figure]} (`{shown.figure}`)"
+    language = "python" if shown.made_by.startswith("model") else "console"
+    prompt = "" if language == "python" else "$ "
+    commands = f"```{language}\n{prompt}{shown.made_by}\n```\n\n```console\n$ {shown.command}\n```"
+    return "\n\n".join([head, page(shown.figure).summary, figure.reading, _picture(shown), commands])
 
 
 def versions() -> dict[str, str]:

@@ -62,8 +62,9 @@ def automatic_rows(predictions: int, *, memory_cells: bool = False) -> int:
 
     More rows make each step cheaper per token, and repeat more tokens (rows × forgetting length). The cost is
     (N + F · B)(1 + b / B), so the best B is √(N · b / F); the power of two below it, at most 256. Measured on models of
-    128 to 1,024 units (docs/speed.md): GRUs forget within F = 300 tokens and a row costs b = 30 rows' overhead; LSTMs,
-    which have memory cells, within 300 to 1,300, and their steps gain little from more rows: F = 600, b = 10.
+    128 to 1,024 units (docs/evidence/speed.md):
+    GRUs forget within F = 300 tokens and a row costs b = 30 rows' overhead;
+    LSTMs, which have memory cells, within 300 to 1,300, and their steps gain little from more rows: F = 600, b = 10.
 
     Example:
         >>> [automatic_rows(n) for n in (100, 5_000, 111_539, 1_000_000, 10**8)]

@@ -3,7 +3,7 @@
 Losses of neighbouring tokens are correlated, and they drift with scene, speaker and article, with no end to the range
 of it: blocks taken as independent give standard errors that are up to six times too small. So each document is one
 observation. A text of a single document is cut into a few long batches, which outlast most of the drift (measured in
-docs/statistics.md). Several documents that are too few for an interval are not cut: there is no interval.
+docs/evidence/statistics.md). Several documents that are too few for an interval are not cut: there is no interval.
 
 A perplexity is compared by its logarithm, in nats: there +1 % is the same distance at any level, the error is
 symmetric, and no loss is too large. The file of each metric says whether it is compared by its logarithm.
@@ -29,8 +29,8 @@ UNITS = 4
 ENOUGH_DOCUMENTS = 7.0
 """Effective number of documents that an interval needs: eight whose lengths differ by a third or so have it.
 
-With normal means of documents the stated 5 % holds from 5 on, and is too cautious below (docs/statistics.md). Skewed
-means ask for more, the more the fewer documents there are.
+With normal means of documents the stated 5 % holds from 5 on, and is too cautious below (docs/evidence/statistics.md).
+Skewed means ask for more, the more the fewer documents there are.
 """
 BATCHES = 8
 """Batches of a contiguous text: t on so few groups stays valid whatever their variances (Bakirov and Székely 2005)."""

@@ -72,19 +72,19 @@ def reason_of(measured: Metric, tested: Tested, paired: Paired, level: float) ->
     def say(value: float) -> str:
         return amount(measured.name, measured.difference_unit, value)
 
-    allowed = f"allowed {say(tested.allowed)}"
-    seen = f"{say(tested.value)}, 95 % bounds {say(tested.low)} and {say(tested.high)}, {allowed}"
+    margin = f"margin {say(tested.allowed)}"
+    seen = f"{say(tested.value)}, 95 % bounds {say(tested.low)} and {say(tested.high)}, {margin}"
     if not tested.se and tested.value == 0:
-        return f"no difference in any block beyond float rounding (1e-6 nats a token), {allowed}"
+        return f"no difference in any block beyond float rounding (1e-6 nats a token), {margin}"
     if not tested.se:
         within = "within" if tested.passes else "worse than"
-        return f"{within} what is allowed: {say(tested.value)} in every part of the text, {allowed}"
+        return f"{within} the margin: {say(tested.value)} in every part of the text, {margin}"
     if tested.passes:
-        return f"within what is allowed: {seen}"
+        return f"within the margin: {seen}"
     if tested.p_worse <= level:
-        return f"worse than allowed: {seen}"
+        return f"beyond the margin: {seen}"
     if tested.p_worse <= LEVEL:
-        return f"{seen}: worse than allowed on its own, but not at the level {level:.3g} of several metrics"
+        return f"{seen}: beyond the margin on its own, but not at the level {level:.3g} of several metrics"
     found = f"this text finds what lies {say(tested.mdd)} beyond it in 4 of 5 cases"
     return f"neither within nor beyond: {seen}; {found}; {_needed(tested, paired)}"
 
@@ -94,7 +94,7 @@ def _needed(tested: Tested, paired: Paired) -> str:
     if times > 1000:
         if tested.se_runs > tested.se_text:
             return "the spread between runs is the larger part of the error: give more runs a side"
-        return "it lies so near to what is allowed that no text of a practical size settles it"
+        return "it lies so near to the margin that no text of a practical size settles it"
     if clusters is not None and clusters.kind == "documents":
         needed = f"about {math.ceil(times * clusters.count)} such documents ({times:.1f} times as many)"
     else:
@@ -161,7 +161,7 @@ def standing(run: Run) -> str:
     reached = [name for nats, name in ladder if loss <= nats]
     missed = [name for nats, name in ladder if loss > nats]
     if not missed:
-        return f"better than {run.ngram.name}, the best of counting"
+        return f"better than {run.ngram.name}, the best n-gram"
     return f"at least as good as {reached[-1]}, worse than {missed[0]}" if reached else f"worse than {missed[0]}"
 
 

@@ -32,7 +32,7 @@ from rnneval.render.document import (
 from rnneval.render.markdown import markdown
 from rnneval.render.phrasing import Level, annotation, optional, signed, visible
 
-_HEADINGS = ("metric", "baseline", "candidate", "difference", "95 % bounds", "allowed", "verdict")
+_HEADINGS = ("metric", "baseline", "candidate", "difference", "95 % bounds", "margin", "verdict")
 _EXCERPT = 60
 _SUITE = "rnneval.gate"
 _LEVELS: dict[Word, Level] = {
@@ -80,8 +80,8 @@ def counting_table(counted: Sequence[Counting]) -> TableBlock:
         verdict = TableCell(text=each.verdict, kind=kind)
         rows.append((code(each.run), each.ngram, signed(each.difference), bounds, verdict, each.standing))
     head = ("run", "best n-gram", "nats a token", "95 % interval", "", "mean loss")
-    note = "Model − n-gram, paired on the same tokens: below 0, the model is better than counting its training text."
-    return table("Better than counting?", head, rows, right=(2, 3), note=note)
+    note = "Model − n-gram, paired on the same tokens: below 0, the model is better than n-grams of its training text."
+    return table("Better than n-grams?", head, rows, right=(2, 3), note=note)
 
 
 def line(comparison: Comparison) -> dict[str, str]:

@@ -255,7 +255,7 @@ def run_facts(run: Run) -> Iterator[Fact]:
         baselines = ", ".join(f"{name} {figure(value)}" for name, value in run.baselines.items())
         yield _fact("baselines", f"{baselines} nats a token")
     if counting := beside_counting(run):
-        yield _fact("counting", counting)
+        yield _fact("n-grams", counting)
     if run.interval:
         yield _fact("interval", f"{run.interval.method}; claim: {run.interval.claim}")
     if streams:

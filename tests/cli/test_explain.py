@@ -45,8 +45,8 @@ def test_the_text_of_a_metric_is_its_page(capsys):
 
 def test_all_metrics_and_baselines_are_listed(capsys):
     assert run(["explain"]) == 0
-    listed = [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()]
-    assert {*names(), "uniform", "unigram"} <= set(listed)
+    listed = [line.split("  ")[1] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+    assert {*names(), "uniform", "unigram", "drift", "invalid-source RNN000"} <= set(listed)
 
 
 def test_everything_in_the_package_has_a_first_line_and_a_name_of_its_own_kind():
@@ -55,13 +55,20 @@ def test_everything_in_the_package_has_a_first_line_and_a_name_of_its_own_kind()
     assert len({(entry.kind, entry.name) for entry in known}) == len(known)
 
 
-def test_a_list_line_is_name_code_and_first_line(package):
+def test_a_list_has_headings_and_lines_of_name_code_and_first_line(package):
     assert listing(entries()).splitlines() == [
-        "loss                 Loss of a token.",
-        "noisy-state          State of one layer given to another.",
-        "shared-state RNN001  State of one layer given to another.",
-        "zip-name             Name that is too long.",
-        "stale-state RNN007   State of one layer given to another.",
+        "Metrics",
+        "  loss                 Loss of a token.",
+        "",
+        "Rules of check, and findings of diagnostics",
+        "  noisy-state          State of one layer given to another.",
+        "  shared-state RNN001  State of one layer given to another.",
+        "",
+        "Rules of lint alone",
+        "  stale-state RNN007   State of one layer given to another.",
+        "",
+        "Rules of loading",
+        "  zip-name             Name that is too long.",
     ]
 
 

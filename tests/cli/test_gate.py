@@ -120,7 +120,7 @@ def test_wrong_use_is_one_line(records, capsys, arguments):
 def test_all_outputs_of_one_run(records, capsys):
     outs = [part for name in ("gate.json", "gate.xml", "gate.md") for part in ("--out", name)]
     assert run(["gate", "bad.json", "--baseline", "base.json", *outs]) == 1
-    assert "worse than allowed" in capsys.readouterr().out
+    assert "beyond the margin" in capsys.readouterr().out
     assert read("gate.json").verdict == "fail"
     assert "<testsuites>" in (records / "gate.xml").read_text()
     assert (records / "gate.md").read_text().startswith("## ❌ rnneval gate: fail")
@@ -145,7 +145,7 @@ def test_github_also_writes_the_summary_of_the_job(records, monkeypatch):
 def test_update_puts_the_record_in_the_baselines_place(records, capsys):
     assert run(["gate", "bad.json", "--baseline", "base.json", "--update"]) == 0
     assert read_run("base.json") == slim(read_run("bad.json"))
-    assert "worse than allowed" in capsys.readouterr().out
+    assert "beyond the margin" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["nan", "invalid", "diverged"])

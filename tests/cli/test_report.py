@@ -44,7 +44,7 @@ def test_what_compare_and_gate_write_is_taken(folder, capsys):
     assert run(["gate", "worse.json", "--baseline", "run.json", "--out", "gate.json", "--quiet"]) == 1
     assert run(["report", "compare.json", "gate.json", "--format", "json"]) == 0
     page = json.loads(capsys.readouterr().out)
-    assert page["claims"][0]["sentence"].startswith("worse against run: perplexity worse than allowed")
+    assert page["claims"][0]["sentence"].startswith("worse against run: perplexity beyond the margin")
     (section,) = [section for section in page["sections"] if section["anchor"] == "comparisons"]
     assert len(section["blocks"]) == 2
 

@@ -21,7 +21,7 @@ RECORD = json.loads(layers_page.RECORD.read_text(encoding="utf-8"))
 
 @pytest.mark.parametrize("table", [layers_page.losses, layers_page.differences, layers_page.wrong_stack])
 def test_the_page_has_the_tables_that_the_record_gives(table):
-    assert table(RECORD) in (ROOT / "docs" / "layers.md").read_text(encoding="utf-8")
+    assert table(RECORD) in (ROOT / "docs" / "evidence" / "layers.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("pair", layers_page.COMPARISONS)

@@ -5,7 +5,7 @@ import math
 import re
 from pathlib import Path
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "number.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "evidence" / "streams.md"
 
 
 def test_the_example_runs():
@@ -20,5 +20,5 @@ def test_its_numbers_are_those_of_the_closed_form():
     reset, carried = (math.exp((n * math.log(2) + (39_999 - n) * math.log(10 / 9)) / 39_999) for n in (4_000, 1))
     assert f"reset {reset:.4f}, carried {carried:.4f}" in said
     change = math.log(carried / reset)
-    assert re.search(rf"^{change:.4f} nats a token", said, re.MULTILINE)
+    assert re.search(rf"^{change:.4f} nats/token", said, re.MULTILINE)
     assert f"{100 * (carried / reset - 1):.2f} % of the perplexity" in said

@@ -1,24 +1,32 @@
-"""The docs: whatever the code has is there, what they link to exists, and what they quote is current."""
+"""The docs are plain Markdown that a code host and Sphinx show alike, and what they quote from the code is current."""
 
+import ast
+import doctest
 import importlib.util
 import json
 import re
-from collections.abc import Callable
+import shlex
+import tomllib
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import click
 import pytest
+import yaml
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from rnneval import __version__, records
 from rnneval.cli.commands.explain import entries
 from rnneval.cli.main import rnneval_command
-from rnneval.pages import Page
+from rnneval.pages import page
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGES = sorted(path for path in DOCS.rglob("*.md") if not {"changelog.d", "_build"} & set(path.parts))
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
 CONTEXT = click.Context(rnneval_command)
-CODE = re.compile(r"^( *)(`{3,}).*?^\1\2$", re.MULTILINE | re.DOTALL)
 
 
 def _load(path: Path) -> ModuleType:
@@ -32,31 +40,152 @@ def _load(path: Path) -> ModuleType:
 
 
 from_code = _load(DOCS / "_ext" / "from_code.py")
-FILLED = {path: from_code.fill(path.read_text(encoding="utf-8")) for path in PAGES}
-WHOLE = "\n".join(FILLED.values())
+PAGES = [ROOT / "README.md", *from_code.pages()]
+GUIDES = sorted(DOCS.glob("*.md"))
 
 
 def _name(path: Path) -> str:
-    return path.relative_to(DOCS).as_posix()
+    return path.relative_to(ROOT).as_posix()
 
 
-def _label(entry: Page) -> str:
-    return f"{entry.kind} {entry.name}".replace(" ", "-").replace("_", "-")
+each_page = pytest.mark.parametrize("path", PAGES, ids=_name)
 
 
-@pytest.mark.parametrize("entry", entries(), ids=_label)
-def test_every_metric_baseline_and_rule_has_its_section(entry: Page) -> None:
-    head = f"({_label(entry)})=\n## {entry.name}"
-    if entry.kind == "figure":
-        assert len(re.findall(rf"\({_label(entry)}\)=\n## .+ \(`{entry.name}`\)\n", WHOLE)) == 1
-    else:
-        assert WHOLE.count(f"{head}\n") + WHOLE.count(f"{head} ({entry.code})\n") == 1
-    assert entry.summary in WHOLE
+@cache
+def tokens(path: Path) -> tuple[Token, ...]:
+    """Parse a page as CommonMark with tables."""
+    return tuple(MarkdownIt("commonmark").enable("table").parse(path.read_text(encoding="utf-8")))
+
+
+def _inline(path: Path) -> Iterator[Token]:
+    for token in tokens(path):
+        yield from token.children or ()
+
+
+@cache
+def anchors(path: Path) -> frozenset[str]:
+    """Return the anchors of the headings, as a code host and MyST make them; a second of one kind gets `-1`."""
+    seen: dict[str, int] = {}
+    found = set()
+    for before, token in zip(tokens(path), tokens(path)[1:], strict=False):
+        if before.type == "heading_open":
+            anchor = from_code.anchor("".join(part.content for part in token.children or ()))
+            count = seen[anchor] = seen.get(anchor, -1) + 1
+            found.add(f"{anchor}-{count}" if count else anchor)
+    return frozenset(found)
+
+
+def _links(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield target and text of each link."""
+    target, text = "", ""
+    for token in _inline(path):
+        if token.type == "link_open":
+            target, text = str(token.attrs["href"]), ""
+        elif token.type == "link_close":
+            yield target, text
+            target = ""
+        elif target:
+            text += token.content
+
+
+@each_page
+def test_links_have_a_text_and_lead_somewhere(path: Path) -> None:
+    wrong = []
+    for target, text in _links(path):
+        file, _, anchor = target.partition("#")
+        there = (path.parent / file) if file else path
+        if re.match(r"https?:|mailto:", target):
+            good = True
+        elif not there.exists():
+            good = False
+        else:
+            good = not anchor or anchor in anchors(there.resolve())
+        wrong += [(text, target)] if not (good and text.strip()) else []
+    assert wrong == []
+
+
+@each_page
+def test_pictures_exist_and_have_a_text(path: Path) -> None:
+    html = "\n".join(token.content for token in (*tokens(path), *_inline(path)) if token.type.startswith("html"))
+    shown = [(str(token.attrs["src"]), token.content) for token in _inline(path) if token.type == "image"]
+    shown += re.findall(r'<img src="([^"]+)" alt="([^"]*)"', html)
+    assert len(re.findall("<img", html)) == len(re.findall('<img src="[^"]+" alt="', html))
+    shown += [(source, "dark") for source in re.findall(r'srcset="([^"]+)"', html)]
+    assert [source for source, text in shown if not text or not (path.parent / source).is_file()] == []
+
+
+@each_page
+def test_nothing_shows_that_only_sphinx_understands(path: Path) -> None:
+    text = "\n".join(token.content for token in tokens(path) if token.type == "inline")
+    assert (
+        re.findall(
+            r"^\([\w-]+\)=$|^:{3,}|^: |\{(?:ref|doc|term|code-block|include|image|eval-rst)\}|^:[a-z-]+:",
+            text,
+            re.MULTILINE,
+        )
+        == []
+    )
+
+
+@each_page
+def test_every_fence_has_a_language_and_parses(path: Path) -> None:
+    for token in tokens(path):
+        if token.type == "fence":
+            _parse(token.info, token.content)
+
+
+def _parse(language: str, code: str) -> None:
+    """Parse the code of a fence; … stands for what an example leaves out."""
+    assert code.strip()
+    assert not code.startswith(":"), code
+    match language:
+        case "python" if "# RNN000" in code:
+            with pytest.raises(SyntaxError):
+                ast.parse(code)
+        case "python" if ">>>" in code:
+            assert doctest.DocTestParser().get_examples(code)
+        case "python":
+            ast.parse(re.sub(r"\A( +)", "if True:\n\\1", code).replace("…", "..."))
+        case "json":
+            json.loads(code)
+        case "toml":
+            tomllib.loads(code)
+        case "yaml":
+            yaml.safe_load(code)
+        case "sh" | "bash":
+            shlex.split(code, comments=True)
+        case "console":
+            commands = re.findall(r"^\$ ((?:.*\\\n)*.*)$", code, re.MULTILINE)
+            assert [shlex.split(command) for command in commands]
+        case _:
+            assert language in {"text", "markdown"}, language
+
+
+@pytest.mark.parametrize("path", from_code.pages(), ids=_name)
+def test_what_is_made_from_code_is_current(path: Path) -> None:
+    """`python docs/_ext/from_code.py` puts it right."""
+    assert path.read_text(encoding="utf-8") == from_code.current(path)
+
+
+def test_every_page_of_the_package_has_its_section_and_warnings_their_page() -> None:
+    whole = "\n".join(path.read_text(encoding="utf-8") for path in (DOCS / "reference").glob("*.md"))
+    for entry in entries():
+        head = f" (`{entry.name}`)\n" if entry.kind == "figure" else f"\n## {from_code._title(entry)}\n"
+        assert whole.count(head) == 1, entry.name
+        assert entry.summary in whole
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "rnneval").rglob("*.py"))
+    codes = re.findall(
+        r'Warn(?:ing|ed)\(code="([a-z-]+)"|said\["([a-z-]+)"\]|warnings\.append\(\("([a-z-]+)", ', sources
+    )
+    names = {name for found in codes for name in found if name}
+    assert len(names) > 20
+    assert {name for name in names if page(name).kind != "warning"} == set()
 
 
 @pytest.mark.parametrize("name", rnneval_command.list_commands(CONTEXT))
 def test_every_command_has_its_section_with_all_options(name: str) -> None:
-    section = WHOLE.partition(f"(command-{name})=\n")[2].partition("\n(command-")[0]
+    text = (DOCS / "reference" / "commands.md").read_text(encoding="utf-8")
+    section = text.partition(f"\n## rnneval {name}\n")[2].partition("\n## ")[0]
     command = rnneval_command.get_command(CONTEXT, name)
     assert command is not None
     shown = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
@@ -65,93 +194,36 @@ def test_every_command_has_its_section_with_all_options(name: str) -> None:
 
 
 @pytest.mark.parametrize("schema", records.schema_names())
-def test_the_json_schemas_are_the_generated_ones(schema: str) -> None:
-    found = re.search(rf"^## {re.escape(schema)}\n\n```json\n(.*?)^```$", WHOLE, re.MULTILINE | re.DOTALL)
+def test_schemas_and_tables_have_every_key_of_a_record(schema: str) -> None:
+    text = (DOCS / "reference" / "schemas.md").read_text(encoding="utf-8")
+    found = re.search(rf"^## {re.escape(schema)}\n\n```json\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert found is not None
     assert json.loads(found.group(1)) == records.json_schema(schema)
+    rows = re.findall(r"^\| `(\w+)` \|", (DOCS / "reference" / "records.md").read_text(encoding="utf-8"), re.MULTILINE)
+    definitions: Any = records.json_schema(schema)["$defs"]
+    assert {key for value in definitions.values() for key in value.get("properties", {})} <= set(rows)
 
 
-@pytest.mark.parametrize("schema", records.schema_names())
-def test_every_key_of_a_record_is_in_its_table(schema: str) -> None:
-    definitions = records.json_schema(schema)["$defs"]
-    keys = {key for value in definitions.values() for key in value.get("properties", {})}
-    rows = set(re.findall(r"^\| `(\w+)` \|", WHOLE, re.MULTILINE))
-    assert keys - rows == set()
+def test_the_index_leads_to_every_page() -> None:
+    linked = {(DOCS / target.partition("#")[0]).resolve() for target, _ in _links(DOCS / "index.md")}
+    assert {path for path in from_code.pages() if path not in linked} == {DOCS / "index.md"}
+    assert from_code.contents((DOCS / "index.md").read_text(encoding="utf-8")).count("{toctree}") == 4
 
 
-@pytest.mark.parametrize("path", PAGES, ids=_name)
-def test_links_resolve(path: Path) -> None:
-    text = CODE.sub("", FILLED[path])
-    links = re.findall(r"\]\((?!https?:|mailto:)([^)#\s]+)(?:#[^)]*)?\)", text)
-    labels = set(re.findall(r"^\(([\w-]+)\)=$", WHOLE, re.MULTILINE))
-    assert [link for link in links if not (path.parent / link).exists() and link not in labels] == []
-
-
-@pytest.mark.parametrize("path", PAGES, ids=_name)
-def test_links_into_the_glossary_find_their_word(path: Path) -> None:
-    anchors = {_anchor(word) for word in re.findall(r"^## (.+)$", (DOCS / "glossary.md").read_text(), re.MULTILINE)}
-    assert set(re.findall(r"\]\((?:\.\./)?glossary\.md#([^)]+)\)", FILLED[path])) <= anchors
-    if path.name == "glossary.md":
-        assert set(re.findall(r"\]\(#([^)]+)\)", FILLED[path])) <= anchors
-
-
-def _anchor(heading: str) -> str:
-    """The anchor of a heading, as GitHub and MyST make it."""
-    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
-
-
-def test_output_is_made_by_running_the_command() -> None:
-    filled = from_code.fill("<!-- from code: output explain perplexity -->")
-    assert filled.startswith("```sh\nrnneval explain perplexity\n```\n\n```text\n")
-    assert "exp(" in filled
-    with pytest.raises(ValueError, match="exit code 2"):
-        from_code.fill("<!-- from code: output gate nowhere.json --baseline base.json -->")
-
-
-@pytest.mark.parametrize("path", PAGES, ids=_name)
-def test_the_index_leads_to_every_page(path: Path) -> None:
-    page = path.relative_to(DOCS).with_suffix("").as_posix()
-    assert page == "index" or page in FILLED[DOCS / "index.md"].splitlines()
-
-
-@pytest.mark.parametrize("path", PAGES, ids=_name)
+@each_page
 def test_commands_that_a_page_shows_exist(path: Path) -> None:
-    lines = [
-        words
-        for block in re.findall(r"^```sh\n(.*?)^```$", FILLED[path], re.MULTILINE | re.DOTALL)
-        for words in re.findall(r"^(?:\$ )?rnneval ([a-z]+)(.*)$", block.replace("\\\n", " "), re.MULTILINE)
-    ]
-    for name, rest in lines:
+    code = "\n".join(token.content for token in tokens(path) if token.info in {"sh", "console", "bash"})
+    for name, rest in re.findall(r"^(?:\$ )?rnneval ([a-z]+)(.*)$", code.replace("\\\n", " "), re.MULTILINE):
         command = rnneval_command.get_command(CONTEXT, name)
         assert command is not None, f"rnneval {name}"
         known = {opt for parameter in command.params for opt in parameter.opts} | {"--help"}
-        used = set(re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", rest))
-        assert used <= known
+        assert set(re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", rest)) <= known
 
 
-def test_headings_go_down_and_comments_in_code_stay() -> None:
-    assert from_code.demoted("Text.\n\n## Why\n\n```python\n# a comment\n```\n\n# Top") == (
-        "Text.\n\n### Why\n\n```python\n# a comment\n```\n\n## Top"
-    )
-
-
-def test_a_docstring_becomes_restructured_text() -> None:
-    lines = ["Where |Δ| ≤ `a|b`:", "", ">>> f(1 | 2)", "'a|b'", "", "Then `x`."]
-    assert from_code.restructured(lines) == [
-        r"Where \|Δ\| ≤ ``a|b``:", "", ">>> f(1 | 2)", "'a|b'", "", "Then ``x``.",
-    ]  # fmt: skip
-
-
-def test_a_part_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(KeyError):
-        from_code.fill("<!-- from code: nothing -->")
-
-
-@pytest.mark.parametrize("part", [pytest.param(part, id=name) for name, part in from_code.PARTS.items()])
-def test_parts_are_text_or_nothing(part: Callable[[], str]) -> None:
-    text = part()
-    assert text == text.strip()
-    assert "None" not in re.findall(r"^\| `\w+` \| `?(\w+)", text, re.MULTILINE)
+def test_the_guides_stay_short() -> None:
+    guides = [path.read_text(encoding="utf-8") for path in GUIDES if path.stem not in from_code.NO_GUIDES]
+    assert sum(len(text.splitlines()) for text in guides) <= 2500
+    assert sum(len(text.split()) for text in guides) <= 25_000
 
 
 def test_the_changelog_has_one_section_a_version_and_a_date_only_where_it_is_released() -> None:

@@ -21,7 +21,11 @@ import pytest
 from rnneval.cli.main import run
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tutorial.md").read_text(encoding="utf-8")
-FENCED = re.compile(r"^```(?P<head>[^\n]+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(
+    r"(?:(?P<how>Save this as|Add this to the end of)\s+`(?P<file>\w+\.py)`(?:(?!```).)*?)?"
+    r"^```(?P<kind>\w+)\n(?P<body>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
 FEWER = {"STEPS, BATCH, SEGMENT = 400, 32, 64": "STEPS, BATCH, SEGMENT = 2, 4, 16", "rnn_units=128": "rnn_units=6"}
 
 UNTRAINED = re.compile("rnneval (lint|check) |python -m ")
@@ -32,25 +36,25 @@ class Block:
     """A block of the page."""
 
     kind: str
-    caption: str
+    file: str
+    added: bool
+    """Whether it goes to the end of the file."""
     body: str
 
 
 def blocks():
     for found in FENCED.finditer(PAGE):
-        caption = re.match(r":caption: ([^\n]+)\n\n", found["body"])
-        body = found["body"][caption.end() :] if caption else found["body"]
-        yield Block(kind=found["head"].split()[-1], caption=caption[1] if caption else "", body=body)
+        how, file = found["how"] or "", found["file"] or ""
+        yield Block(kind=found["kind"], file=file, added=how.startswith("Add"), body=found["body"])
 
 
 def save(block, folder, changes):
-    """Save a file as its caption says: `models.py`, or `models.py, below the rest`."""
-    name, below, _ = block.caption.partition(", below")
+    """Save a file as the line before it says, or add to it."""
     body = block.body
     for old, new in changes.items():
         body = body.replace(old, new)
-    path = folder / name
-    path.write_text((path.read_text(encoding="utf-8") + "\n\n" if below else "") + body, encoding="utf-8")
+    path = folder / block.file
+    path.write_text((path.read_text(encoding="utf-8") + "\n\n" if block.added else "") + body, encoding="utf-8")
 
 
 def shown(expected, printed, *, digits=True):
@@ -88,6 +92,7 @@ def python(words, patch):
 def test_every_file_and_command_is_there():
     kinds = [block.kind for block in blocks()]
     assert kinds.count("python") == 3
+    assert [block.file for block in blocks() if block.kind == "python"] == ["models.py", "train.py", "models.py"]
     lines = [line for block in blocks() if block.kind == "sh" for line in block.body.replace("\\\n", "").splitlines()]
     assert {shlex.split(line)[1] for line in lines if line.startswith("rnneval")} == {
         "lint", "check", "evaluate", "trace", "gradients", "gate", "report",

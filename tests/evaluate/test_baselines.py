@@ -229,9 +229,9 @@ def test_the_command_names_the_ngram_that_the_model_is_as_good_as(tmp_path, monk
                  "--vocab", "vocab.json", "--max-order", "3", "--out", "run.json"]  # fmt: skip
     assert command(arguments) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "counting worse than u" in out
+    assert "n-grams worse than u" in out
     assert "nats a token beside ngram-" in out
     assert command(["gate", "run.json", "--better-than-counting"]) == 1
-    assert "worse than allowed" in capsys.readouterr().out
+    assert "beyond the margin" in capsys.readouterr().out
     assert command([*arguments[:-4], "--fit-part", ":51%", "--max-order", "3"]) == 2
     assert "are scored too" in capsys.readouterr().err

@@ -81,7 +81,7 @@ def test_runs_that_cannot_be_judged():
 @pytest.mark.parametrize(
     ("loss", "said"),
     [
-        (1.4, "better than ngram-5, the best of counting"),
+        (1.4, "better than ngram-5, the best n-gram"),
         (1.6, "at least as good as ngram-4, worse than ngram-5"),
         (2.5, "at least as good as ngram-2, worse than ngram-4"),  # its very loss
         (1.8, "at least as good as ngram-2, worse than ngram-4"),

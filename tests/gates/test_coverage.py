@@ -45,7 +45,7 @@ def test_sides_that_spread_differently_keep_the_stated_error(baselines, candidat
     below, above, both = recipes(baselines, candidates, sd=sd, text_sd=0.005)
     assert 3.8 < below < 6.2
     assert 3.8 < above < 6.2
-    assert 3.8 < both < 6.7  # 3 against 10 is a little above, as docs/statistics.md says
+    assert 3.8 < both < 6.7  # 3 against 10 is a little above, as docs/evidence/statistics.md says
 
 
 @pytest.mark.parametrize(("baselines", "candidates"), [(3, 10), (2, 2)])

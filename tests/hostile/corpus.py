@@ -1,7 +1,7 @@
 """The hostile files: one line of a table each, in `cases/`. Nothing here needs rnneval or TensorFlow.
 
 What each is about, the CVEs whose route it takes, and whether its canary fired with an old release is in
-`docs/hostile.json`, which docs/security.md shows.
+`docs/hostile.json`, which docs/evidence/hostile.md shows.
 """
 
 import json

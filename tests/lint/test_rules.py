@@ -8,7 +8,7 @@ from rnneval.lint.rules import RULES, UNREADABLE
 from rnneval.pages import all_pages, page
 from rnneval.wiring.judging import all_faults
 
-PARTS = ("What it finds", "Why it is wrong", "Example", "What to write instead", "When it is silent", "References")
+PARTS = ("What it finds", "Why it is wrong", "Example", "What to write instead", "Known problems", "References")
 STABLE = {
     "RNN001": "shared-state",
     "RNN002": "crossed-state",

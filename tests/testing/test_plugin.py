@@ -85,7 +85,7 @@ def test_a_regression_reads_like_an_assertion(suite, pytester):
     result.stdout.fnmatch_lines(
         [
             ">       rnneval_gate(rnneval.read(*candidate.json*))",
-            "E       AssertionError: fail: perplexity: worse than allowed: +10*",
+            "E       AssertionError: fail: perplexity: beyond the margin: +10*",
             "E       perplexity *fail*",
         ]
     )
@@ -247,7 +247,7 @@ def test_a_name_that_no_terminal_takes_does_not_break_the_report(suite, pytester
     result = suite()
     result.assert_outcomes(failed=1)
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
-    result.stdout.fnmatch_lines(["E       AssertionError: fail: perplexity: worse than allowed: *"])
+    result.stdout.fnmatch_lines(["E       AssertionError: fail: perplexity: beyond the margin: *"])
 
 
 def test_better_than_counting(suite, pytester):
@@ -335,7 +335,7 @@ def test_with_xdist(suite, pytester):
     use(pytester, "bad")
     result = pytester.runpytest_subprocess(*arguments)
     result.assert_outcomes(failed=6)
-    result.stdout.fnmatch_lines(["E       AssertionError: fail: perplexity: worse than allowed: *"])
+    result.stdout.fnmatch_lines(["E       AssertionError: fail: perplexity: beyond the margin: *"])
 
 
 def test_importing_it_takes_less_than_20_ms_and_brings_nothing_heavy():

@@ -1,4 +1,4 @@
-"""`rnneval explain`: the text of a metric, a baseline, a rule or a figure.
+"""`rnneval explain`: the text of a metric, a baseline, a warning, a rule or a figure.
 
 The texts are the pages of `rnneval/pages`: nothing is imported, so neither NumPy nor TensorFlow costs time.
 """
@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 
 import click
 
@@ -17,7 +18,16 @@ from rnneval.errors import UsageError
 from rnneval.option import option
 from rnneval.pages import Page, all_pages
 
-_KINDS = ("metric", "baseline", "rule", "figure", "loading rule", "lint rule")
+_HEADINGS = {
+    "metric": "Metrics",
+    "baseline": "Baselines",
+    "warning": "Warnings of runs",
+    "rule": "Rules of check, and findings of diagnostics",
+    "lint rule": "Rules of lint alone",
+    "loading rule": "Rules of loading",
+    "figure": "Figures",
+}
+"""Headings of the list, by kind and in their order."""
 _WIDTH = 100
 _FORMS: Forms = {".md": ["table"], ".txt": ["table"], ".json": ["json"], "": ["table", "json"]}
 
@@ -34,10 +44,11 @@ class ExplainOutput(OutputOptions):
 
 @from_function("perplexity")
 def command(*, output: ExplainOutput, name: str | None = None) -> None:
-    """Explain a metric, a rule or a figure.
+    """Explain a metric, a warning, a rule or a figure.
 
-    It says what a metric means, how to fix a fault, how to read a figure. NAME is a metric (perplexity), a baseline
-    (unigram), a rule (shared-state) or its code (RNN001), or a figure (gates); without it, all are listed.
+    It says what a metric means, what to do about a warning or a fault, how to read a figure. NAME is a metric
+    (perplexity), a baseline (unigram), a warning (drift), a rule (shared-state) or its code (RNN001), or a figure
+    (gates); without it, all are listed by kind.
     """
     output.require({}, _FORMS)
     chosen = entries() if name is None else find(name, entries())
@@ -63,7 +74,8 @@ def command(*, output: ExplainOutput, name: str | None = None) -> None:
 
 def entries() -> tuple[Page, ...]:
     """Read every text of the package, by kind and then by name."""
-    return tuple(sorted(all_pages(), key=lambda entry: (_KINDS.index(entry.kind), entry.name)))
+    order = [*_HEADINGS]
+    return tuple(sorted(all_pages(), key=lambda entry: (order.index(entry.kind), entry.name)))
 
 
 def find(name: str, known: Sequence[Page]) -> tuple[Page, ...]:
@@ -78,14 +90,23 @@ def find(name: str, known: Sequence[Page]) -> tuple[Page, ...]:
         return tuple(entry for entry in known if wanted in (_key(entry.name), _key(entry.code)))
     close = [spellings[key] for key in difflib.get_close_matches(wanted, spellings)]
     hint = f"close are {', '.join(close)}; " if close else ""
-    raise UsageError(f"no metric, baseline, rule or figure is named {name!r}: {hint}`rnneval explain` lists all names")
+    raise UsageError(
+        f"no metric, baseline, warning, rule or figure is named {name!r}: {hint}`rnneval explain` lists all names"
+    )
 
 
 def listing(known: Sequence[Page]) -> str:
-    """Return one line for each entry: name, code if there is one, first line of its text."""
-    labels = [f"{entry.name} {entry.code}".rstrip() for entry in known]
-    width = max(map(len, labels), default=0)
-    return "\n".join(f"{label:<{width}}  {entry.summary}".rstrip() for label, entry in zip(labels, known, strict=True))
+    """Return a heading for each kind, and one line for each entry: name, code if any, first line of its text."""
+    width = max((len(_label(entry)) for entry in known), default=0)
+    parts = []
+    for kind, entries_of_kind in groupby(known, key=lambda entry: entry.kind):
+        lines = [f"  {_label(entry):<{width}}  {entry.summary}".rstrip() for entry in entries_of_kind]
+        parts.append("\n".join([_HEADINGS[kind], *lines]))
+    return "\n\n".join(parts)
+
+
+def _label(entry: Page) -> str:
+    return f"{entry.name} {entry.code}".rstrip()
 
 
 def pages(chosen: Sequence[Page]) -> str:

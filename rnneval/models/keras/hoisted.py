@@ -12,7 +12,7 @@ gate has a product of its own: nothing is made side by side to be split again.
 A layer that is not Keras' own, reads backwards, is given a mask or trains with dropout runs its own loop.
 
 `arranged` chooses whether loops are hoisted, and how many parts of the rows run at the same time: by sizes, never by a
-clock, since kernels differ in the last digits, and a run could not be repeated. The figures are in docs/speed.md.
+clock, since kernels differ in the last digits, and a run could not be repeated. Figures: docs/evidence/speed.md.
 """
 
 import os

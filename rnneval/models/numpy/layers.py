@@ -114,7 +114,7 @@ FUNCTIONS: Mapping[str, Function] = {
 
 # Products of rows with weights, in one thread of linear algebra and in pieces of a size that it is fast with.
 # OpenBLAS copies the factors of a product into an order of its own first. With AVX-512 it multiplies small ones where
-# they lie: a quarter less time for layers of 128 to 256 units if they begin at a cache line (docs/speed.md).
+# they lie: a quarter less time for layers of 128 to 256 units if they begin at a cache line (docs/evidence/speed.md).
 _LINE = 64  # bytes of a cache line, and of an AVX-512 register
 _SMALL = 10**6
 """The most multiplications of a small product (OpenBLAS, `kernel/x86_64/sgemm_small_kernel_permit_skylakex.c`)."""

@@ -1,4 +1,4 @@
-"""The files of docs/backends.md, taken from the page and run: their losses are those of float64 loops over one row."""
+"""The files of the pages on step functions, taken from them and run: their losses are those of float64 loops."""
 
 import importlib.util
 import json
@@ -14,9 +14,10 @@ from tests.models.step.models import nats_of
 from tests.models.step.reading import read
 from tests.oracles import Layer
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "backends.md").read_text(encoding="utf-8")
-FILE = re.compile(r"^```\{code-block\} python\n:caption: (\S+)\n\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FILES = dict(FILE.findall(PAGE))
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+PAGES = (DOCS / "backends.md", DOCS / "reference" / "step-functions.md")
+FILE = re.compile(r"^Save this as `(\S+)`:\n\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILES = dict(found for page in PAGES for found in FILE.findall(page.read_text(encoding="utf-8")))
 TOKENS = list("abcdefg")
 IDS = np.random.default_rng(3).integers(0, len(TOKENS), (3, 71), dtype=np.int32)
 

@@ -50,7 +50,7 @@ def test_the_worst_stands_first():
     assert page.claims[0].sentence == (
         "The state is wired wrong in the checked model: gru_2 starts from the state that gru made in the same call."
     )
-    start = "worse against good: perplexity worse than allowed: +10"
+    start = "worse against good: perplexity beyond the margin: +10"
     assert page.claims[1].sentence.startswith(start)
     assert page.claims[2].sentence.startswith("good has the lowest loss of 2: ")
 
@@ -117,7 +117,7 @@ def test_a_wiring_that_is_told_by_its_own_record_is_not_told_again_by_the_run():
         (
             worse_run(),
             "fail",
-            "worse against good: perplexity worse than allowed: +10",
+            "worse against good: perplexity beyond the margin: +10",
         ),
         (
             good_run(content="other"),
@@ -222,11 +222,11 @@ def test_models_are_called_by_their_own_names_and_not_by_the_files_of_records():
     verdict = judge([NamedRecord(name="out/new.json", record=worse)], [NamedRecord(name="out/base.json", record=good)])
     records = [Given(name="out/base.json", record=good), Given(name="out/new.json", record=worse)]
     page = page_of([*records, Given(name="gate.json", record=verdict)])
-    assert page.claims[0].sentence.startswith("worse against good: perplexity worse than allowed: ")
+    assert page.claims[0].sentence.startswith("worse against good: perplexity beyond the margin: ")
     assert inside(section(page, "comparisons").blocks, Subsection)[0].title == "worse against good"
     assert not any(".json" in text for claim in page.claims for text in (claim.sentence,))
     alone = page_of([Given(name="gate.json", record=verdict)])
-    assert alone.claims[0].sentence.startswith("new against base: perplexity worse than allowed: ")
+    assert alone.claims[0].sentence.startswith("new against base: perplexity beyond the margin: ")
 
 
 def test_models_of_equal_names_are_told_apart_by_the_folders_of_their_records():
