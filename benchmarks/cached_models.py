@@ -5,7 +5,7 @@
     PYTHONPATH=benchmarks:. python benchmarks/cached_models.py history ENVIRONMENTS [RELEASE…]
     PYTHONPATH=benchmarks:. python benchmarks/cached_models.py tables          # writes the tables of the page
 
-writes docs/records/cached_models.json, which docs/evidence/cached-models.md shows. `history` starts
+writes docs/records/cached_models.json, which docs/cached-models.md shows. `history` starts
 `ENVIRONMENTS/tRELEASE/bin/python` for each release, where `uv pip install --no-deps transformers==RELEASE` and the
 releases of tokenizers and huggingface_hub that it asks for were installed. The tests make none of this.
 """
@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "evidence" / "cached-models.md"
+PAGE = ROOT / "docs" / "cached-models.md"
 RECORD = ROOT / "docs" / "records" / "cached_models.json"
 
 

@@ -1,4 +1,4 @@
-"""The tables of docs/evidence/cached-models.md, made of the record. PyTorch is not needed."""
+"""The tables of docs/cached-models.md, made of the record. PyTorch is not needed."""
 
 from __future__ import annotations
 

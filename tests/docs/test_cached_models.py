@@ -15,7 +15,7 @@ sys.path.append(str(ROOT / "benchmarks"))
 from cached import tables  # noqa: E402 - found by the line above
 from cached.rows import ROWS, caught  # noqa: E402
 
-PAGE = (ROOT / "docs" / "evidence" / "cached-models.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "cached-models.md").read_text(encoding="utf-8")
 RECORD = json.loads((ROOT / "docs" / "records" / "cached_models.json").read_text(encoding="utf-8"))
 
 

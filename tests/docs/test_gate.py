@@ -245,6 +245,14 @@ def test_the_job_of_gitlab_and_the_hook(repository):
         assert (repository.folder / path).exists()
 
 
+def test_what_does_not_compare_stays_an_error(repository):
+    """Another text: neither host turns it into a warning."""
+    (repository.folder / "held_out.txt").write_text(TEXT[::-1])
+    assert repository.run(STEPS["Evaluate"]["run"]).returncode == 0
+    assert repository.run(STEPS["Gate"]["run"]).returncode == 3
+    assert repository.run("\n".join(GITLAB["gate"]["script"])).returncode == 1
+
+
 SUITES = """
 import glob, shutil
 import pytest
