@@ -55,14 +55,6 @@ def test_in_a_work_tree_git_says_what_is_ignored_and_runs_nothing(tmp_path: Path
     assert not (tmp_path / "ran").exists()
 
 
-def test_what_is_named_is_read_once(tmp_path: Path) -> None:
-    tree(tmp_path, "a.py", "script")
-    named = [str(tmp_path / "a.py"), str(tmp_path / "script")]
-    assert discover([*named, tmp_path / "a.py"]) == named
-    with pytest.raises(UsageError, match="no such file or folder"):
-        discover([tmp_path / "no.py"])
-
-
 def test_rules_by_beginning_name_and_commas(tmp_path: Path) -> None:
     assert wanted(("RNN01,shared-state", "rnn002"), ("RNN002",)) == {"RNN010", "RNN001"}
     assert wanted(("invalid-source",), ()) == {"RNN000"}

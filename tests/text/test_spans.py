@@ -95,14 +95,6 @@ def test_spans_of_one_character_or_one_byte_are_known_as_such(tmp_path, content,
         assert known.token_kind == kind
 
 
-def test_a_kind_that_is_asked_for_and_is_another(text):
-    pieces = [letter.encode() for letter in LINE * 40]
-    with pytest.raises(RecordError, match=r"t\.csv: token 2 \(bytes 2 to 4\) is not one byte: leave --tokens byte out"):
-        encoded(text, spans_of(pieces), tokens="byte")
-    with pytest.raises(RecordError, match=r"token 30 \(bytes 42 to 46\) is not one character"):
-        encoded(text, spans_of([*pieces[:30], pieces[30] + pieces[31], *pieces[32:]]), tokens="char")
-
-
 PIECES = cut((LINE * 40).encode(), (4,))
 SIZE = len((LINE * 40).encode())
 
@@ -138,13 +130,6 @@ def test_what_does_not_tile_the_text_is_refused_with_the_place(text, spans, said
     assert len(PIECES) == 240
     with pytest.raises(RecordError, match=rf"^t\.csv: {said}" if not said.startswith("bytes") else said):
         encoded(text, spans)
-
-
-def test_spans_that_count_characters_are_recognised(text):
-    length = len(LINE * 40)
-    place = np.arange(length)
-    with pytest.raises(RecordError, match=f"the text has {length} characters, so that the spans seem to count"):
-        encoded(text, table_of(place, place, place + 1))
 
 
 def test_ten_streams_without_their_first_tokens(tmp_path):
@@ -191,43 +176,3 @@ def test_documents_of_one_token_have_no_row_and_are_counted(tmp_path):
         assert known.read(0, 8).byte_end.tolist() == np.cumsum([len(token) for token in tokens]).tolist()
     with pytest.raises(RecordError, match=r"row 0 \(token 5, .* tokens are numbered"):
         encoded(files, spans_of(tokens, without=(0, 1, 2, 3, 4, 6)), documents="file")
-
-
-WORDY = ("Then said the old man quietly: there is a road to the sea, and it is long\n" * 40).encode()
-SUBWORDS = cut(WORDY, (5, 3, 1, 4, 2, 6))
-
-
-@pytest.mark.parametrize(
-    ("pieces", "merged", "said"),
-    [
-        (cut(WORDY, (1,)), 2, "of 2 characters; of the scored tokens 99 % have 1 or fewer"),
-        (cut((LINE * 40).encode(), (1,)), 2, "of 2 bytes; of the scored tokens 99 % have 1 or fewer"),
-        (cut((LINE * 40).encode(), (1,)), 21, "of 21 bytes"),
-        ([letter.encode() for letter in LINE * 40], 2, "of 2 characters"),
-        (SUBWORDS, 21, "of 72 characters; of the scored tokens 99 % have 6 or fewer"),
-        (SUBWORDS, 3, "of 9 characters"),
-    ],
-    ids=["letters", "bytes", "21 bytes", "letters of two bytes", "21 subwords", "3 subwords"],
-)
-def test_several_first_tokens_without_a_row_are_not_taken_for_one(tmp_path, pieces, merged, said):
-    """The losses begin too late, and the rows are numbered from 1 all the same."""
-    path = tmp_path / "text.txt"
-    path.write_bytes(b"".join(pieces))
-    late = [b"".join(pieces[:merged]), *pieces[merged:]]
-    with pytest.raises(RecordError, match=rf"row 0 \(token 1, .*{said}.*: more than one token is missing"):
-        encode_spans(path, spans_of(late, without=(0,)), TextOptions())
-    known, _ = encode_spans(path, spans_of(pieces, without=(0,)), TextOptions())
-    assert known.tokens == len(pieces)
-
-
-def test_a_first_character_of_more_bytes_than_any_scored_one(tmp_path):
-    path, content = tmp_path / "text.txt", "“" + "to be or not to be" * 9
-    path.write_text(content)
-    known, unscored = encode_spans(path, spans_of([letter.encode() for letter in content], without=(0,)), TextOptions())
-    assert (known.token_kind, unscored) == ("char", 1)
-
-
-def test_a_few_tokens_do_not_show_what_is_usual(tmp_path):
-    path = tmp_path / "text.txt"
-    path.write_text("Hello to all")
-    encode_spans(path, spans_of([b"Hello", b" to", b" all"], without=(0,)), TextOptions())
