@@ -59,13 +59,3 @@ def test_the_curve_stands_there_once_beside_the_best_run():
     assert keys.count("results/sweep.parquet/learning_curve") == 1
     assert section(page, "numbers").blocks[0].blocks[0].title.startswith("good on ")
     assert {claim.kind for claim in page.claims} == {"pass"}
-
-
-def test_long_tables_fold_and_where_all_failed_there_is_no_curve():
-    source = made.sweep({"a": [float(k) for k in range(40, 0, -1)]})
-    found = tables(page_of([Given(name="s", record=source)]))
-    assert [len(found[name].rows) for name in ("40 checkpoints, best first", "The rest")] == [30, 10]
-    assert found["40 checkpoints, best first"].rows[0][0].text == "a/ckpt_40.keras"
-    page = page_of([Given(name="s", record=made.sweep({}, failed=2))])
-    assert inside(section(page, "checkpoints").blocks, Picture) == []
-    assert [claim.kind for claim in page.claims] == ["fail"]
