@@ -72,8 +72,6 @@ def test_a_saved_model_that_cannot_be_evaluated_is_judged_all_the_same(tmp_path,
             [f"{ORIGIN}:answer", "--declare", "stateless=encoder"],
             "no layer encoder; its recurrent layers are: gru1, gru2",
         ),
-        ([f"{ORIGIN}:answer", "--builder", "x.py:y"], "is a builder already"),
-        ([str(ORIGIN)], "origin.py:MyModel"),
         (["nowhere.keras"], "nowhere.keras"),
     ],
 )

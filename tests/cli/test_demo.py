@@ -1,13 +1,8 @@
 """`rnneval demo`: a tiny recipe by default; the whole of it, as a person runs it, by marker."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from contextlib import nullcontext
 
-import psutil
 import pytest
 
 from rnneval import records
@@ -84,19 +79,6 @@ def test_a_folder_that_cannot_be_made(refused, tmp_path):
     (tmp_path / "file").touch()
     said = refused("demo", "--out", tmp_path / "file" / "below")
     assert "cannot be made: Not a directory: give another --out FOLDER" in said
-
-
-@pytest.mark.slow
-def test_interrupted_it_leaves_no_process(tmp_path):
-    command = [sys.executable, "-m", "rnneval", "demo", "--out", str(tmp_path / "demo")]
-    demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not (workers := psutil.Process(demo.pid).children(recursive=True)):
-        time.sleep(0.1)
-    time.sleep(5)
-    demo.send_signal(signal.SIGINT)
-    printed, said = demo.communicate(timeout=60)
-    assert (demo.returncode, printed, said.strip()) == (130, "", "rnneval: interrupted")
-    assert not any(worker.is_running() for worker in workers)
 
 
 @pytest.mark.slow
