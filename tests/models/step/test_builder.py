@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import rnneval
-from rnneval.checkpoints.usercode import reads_checkpoint
 from rnneval.cli.main import run
 from rnneval.errors import CheckpointError
 
@@ -99,12 +98,3 @@ def test_check_and_open_take_it_too(folder: Path) -> None:
     assert run(["check", "w.npz", "--builder", "model.py:build", "--vocab", "vocab.json"]) == 0
     with pytest.raises(CheckpointError, match="returned a int"):
         rnneval.open("w.npz", builder="model.py:broken", vocabulary="vocab.json")
-
-
-def test_the_parameter_is_found_without_running_the_file(folder: Path) -> None:
-    (folder / "loud.py").write_text("open('canary', 'w')\n" + MODEL)
-    assert reads_checkpoint("loud.py:build")
-    assert not reads_checkpoint("loud.py:weights_only")
-    assert not reads_checkpoint("loud.py:optional")  # as a builder of Keras models may have it
-    assert not reads_checkpoint("loud.py:missing")
-    assert not (folder / "canary").exists()
