@@ -10,8 +10,6 @@ import pytest
 from rnneval.checkpoints import identify
 from rnneval.errors import CheckpointError
 
-# The first node of a graph with the name a_long_name, as protoc writes it.
-MISSING = "a checkpoint is a .keras or .h5 file, or with --builder a .weights.h5 file or a TensorFlow checkpoint"
 FOREIGN = {
     "empty": (
         b"",
@@ -42,6 +40,8 @@ FOREIGN = {
         "no-checkpoint",
     ),
 }
+
+MISSING = "a checkpoint is a .keras or .h5 file, or with --builder a .weights.h5 file or a TensorFlow checkpoint"
 
 
 @pytest.mark.parametrize("ending", ["model.keras", "model"])
@@ -128,3 +128,7 @@ def test_any_flipped_byte_under_a_checksum_is_found(shelf, tmp_path):
         flip(path, at)
         with pytest.raises(CheckpointError, match="does not match its checksum: the file is damaged, copy it again"):
             identify(path)
+
+
+def test_missing(refused, tmp_path):
+    assert refused("open", tmp_path / "no.keras") == f"{tmp_path}/no.keras: no such file or folder; {MISSING}"

@@ -1,6 +1,10 @@
 """The user's own code, run because it was named: everything that can be wrong with it, in one line."""
 
+import sys
+
 import pytest
+
+import rnneval
 
 CODE = """\
 import keras
@@ -108,3 +112,16 @@ def test_a_file_that_is_missing_and_specs_that_are_none(refused, shelf, tmp_path
         said = refused("open", weights, "--builder", spec)
         assert "give FILE.py:NAME, FILE.ipynb:NAME or package.module:NAME" in said
     assert "importing no_such_package.models" in refused("open", weights, "--builder", "no_such_package.models:build")
+
+
+def test_a_module_and_a_package_of_the_current_folder(shelf, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_module_7").mkdir()
+    (tmp_path / "my_module_7" / "__init__.py").touch()
+    (tmp_path / "my_module_7" / "models.py").write_text(CODE)
+    (tmp_path / "my_single_7.py").write_text(CODE)
+    before = list(sys.path)
+    for spec in ("my_module_7.models:stack", "my_single_7:stack"):
+        lm = rnneval.open(shelf / "flat.weights.h5", builder=spec, vocabulary=shelf / "vocab.json")
+        assert lm.width == 10
+    assert sys.path == before

@@ -1,6 +1,5 @@
-"""Truncated, empty, locked, unreadable and half-saved files are told apart; hashes are of what they say."""
+"""What is locked by another process, or an address, is told apart from a damaged file."""
 
-import shutil
 import subprocess
 import sys
 
@@ -23,22 +22,6 @@ def rule_of(path):
     return caught.value.rule
 
 
-def test_a_state_file_that_names_a_checkpoint_which_is_not_there(shelf, tmp_path):
-    """TensorFlow's latest_checkpoint gives None here, and restoring None does nothing without a word."""
-    folder = shutil.copytree(shelf / "ckpt_saved", tmp_path / "ckpt")
-    assert identify(folder).path == folder / "ckpt-1"
-    (folder / "checkpoint").write_text('model_checkpoint_path: "/home/me/run/ckpt-9"\n')
-    with pytest.raises(
-        CheckpointError, match=r"damaged-file: its file checkpoint names ckpt-9, .* not there \(ckpt-1 is"
-    ):
-        identify(folder)
-    assert identify(folder / "ckpt-1").path == folder / "ckpt-1"
-    for part in folder.glob("ckpt-1.*"):
-        part.unlink()
-    with pytest.raises(CheckpointError, match=r"ckpt: a folder without a checkpoint \(it holds checkpoint\)"):
-        identify(folder)
-
-
 def test_locked_by_a_process_that_writes(tmp_path):
     path = tmp_path / "m.weights.h5"
     holds = f"import h5py, sys; f = h5py.File({str(path)!r}, 'w'); f['a'] = [1.0]; print('open', flush=True); input()"
@@ -49,3 +32,8 @@ def test_locked_by_a_process_that_writes(tmp_path):
     finally:
         other.communicate("\n")
     assert identify(path).format == "weights-h5"
+
+
+@pytest.mark.parametrize("address", ["https://example.org/m.keras", "gs://bucket/m.keras", "hf://a/b"])
+def test_addresses(refused, address):
+    assert refused("open", address).partition(": refused by rule ")[2].startswith("remote-path: an address (")
