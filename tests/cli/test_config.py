@@ -122,13 +122,6 @@ def test_wrong_input_is_one_line_that_names_the_file(folder, refused, text, said
     assert said in refused("evaluate", "m.keras", "t.txt", "--config", config(text))
 
 
-def test_a_file_that_is_missing_or_no_text_is_refused(folder, refused):
-    assert "--config nowhere.toml: cannot be read" in refused("compare", "a.json", "b.json", "--config", "nowhere.toml")
-    assert "it is a folder" in refused("compare", "a.json", "b.json", "--config", str(folder))
-    Path("c.toml").write_bytes(b"\xff\xfe[")
-    assert "is not TOML" in refused("compare", "a.json", "b.json", "--config", "c.toml")
-
-
 def test_the_file_is_not_written_over(folder, refused):
     given = config("[compare]\nblocks = 1\n")
     said = refused("compare", "a.json", "b.json", "--config", given, "--out", given)

@@ -1,4 +1,4 @@
-"""`rnneval demo`: a tiny recipe by default; the whole of it, as a person runs it, by marker."""
+"""`rnneval demo`: a tiny recipe, and the whole of it, as a person runs it."""
 
 import json
 from contextlib import nullcontext
@@ -38,6 +38,7 @@ def record(folder, name):
     return records.read(folder / name)
 
 
+@pytest.mark.slow  # .ci/run has the wheel do the same
 def test_every_model_is_trained_saved_checked_and_measured(done):
     for name in BUILDERS:
         kept = {path.name.removeprefix(f"{name}.") for path in done.glob(f"{name}.*")}
@@ -47,6 +48,7 @@ def test_every_model_is_trained_saved_checked_and_measured(done):
         assert {layer.units for layer in measured.checkpoint.layers} == {6}
 
 
+@pytest.mark.slow  # .ci/run has the wheel do the same
 def test_the_wrong_stack_fails_with_its_line_and_the_others_pass(done):
     verdicts = {name: record(done, f"{name}.wiring.json") for name in BUILDERS}
     assert {name: wiring.verdict for name, wiring in verdicts.items()} == {
@@ -59,6 +61,7 @@ def test_the_wrong_stack_fails_with_its_line_and_the_others_pass(done):
     assert valid == {"one-layer": True, "wrong-stack": False, "right-stack": True}
 
 
+@pytest.mark.slow  # .ci/run has the wheel do the same
 def test_the_page_tells_of_all_three(done):
     page = (done / "report.html").read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>")
@@ -68,6 +71,7 @@ def test_the_page_tells_of_all_three(done):
     assert "The state is wired wrong" in verdict
 
 
+@pytest.mark.slow  # .ci/run has the wheel do the same
 def test_a_records_command_gives_its_numbers_again(done, capsys):
     first = record(done, "right-stack.run.json")
     assert run([*first.command[1:], "--quiet"]) == 0

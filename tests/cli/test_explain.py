@@ -1,4 +1,4 @@
-"""`rnneval explain`, from outside as a person calls it and from inside on folders made for the test."""
+"""`rnneval explain` as a person calls it."""
 
 from importlib.resources import files
 

@@ -1,4 +1,4 @@
-"""Help that can be scanned: options and commands in groups, each with its default; words that are close; completion."""
+"""Help that can be scanned: options in groups, each with its default; words that are close; completion."""
 
 import subprocess
 import sys

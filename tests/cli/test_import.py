@@ -1,4 +1,4 @@
-"""`rnneval import`: closed forms, every command on an imported record, and hostile tables in one line."""
+"""`rnneval import`: closed forms, and hostile tables in one line."""
 
 import pickle
 from math import log

@@ -10,8 +10,7 @@ import pytest
 
 from rnneval.cli.main import run
 from rnneval.records import write
-from rnneval.records.paths import named, named_checkpoint, open_regular, require_apart
-from rnneval.text import documents, final_text
+from rnneval.records.paths import named, named_checkpoint, require_apart
 from tests.gates.synthetic import ar_losses, make_run
 
 
@@ -152,27 +151,3 @@ def test_a_pipe_without_a_writer_is_one_line(folder):
     ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert ran.stdout == f"{[2] * len(READERS)}\n", ran.stderr
     assert ran.stderr.count("\n") == len(READERS), ran.stderr
-
-
-def test_a_text_from_the_shell_is_read_and_one_without_an_end_is_not(tmp_path, monkeypatch):
-    read, written = os.pipe()
-    os.write(written, b"a short text")
-    os.close(written)
-    assert "".join(final_text([f"/dev/fd/{read}"]).documents) == "a short text"
-    os.close(read)
-    monkeypatch.setattr(documents, "MOST_STREAMED_BYTES", 1 << 20)
-    with subprocess.Popen(["/usr/bin/yes"], stdout=subprocess.PIPE) as endless:
-        from rnneval.errors import TextError
-
-        with pytest.raises(TextError, match="more than 1,048,576 bytes from a pipe"):
-            final_text([f"/dev/fd/{endless.stdout.fileno()}"])
-        endless.kill()
-
-
-def test_a_file_exchanged_for_a_pipe_while_it_is_opened(tmp_path, monkeypatch):
-    (tmp_path / "a").write_text("a")
-    os.mkfifo(tmp_path / "pipe")
-    real = os.open
-    monkeypatch.setattr(os, "open", lambda _, flags: real(tmp_path / "pipe", flags))
-    with pytest.raises(OSError, match="named pipe"):
-        open_regular(tmp_path / "a")

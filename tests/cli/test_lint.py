@@ -87,3 +87,10 @@ def test_the_file_is_never_run(folder: Path) -> None:
     (folder / "bomb.py").write_text("import tensorflow as tf\nopen('ran', 'w')\n" + QUESTION, encoding="utf-8")
     assert lint(str(folder / "bomb.py")).returncode == 1
     assert not (folder / "ran").exists()
+
+
+def test_json_and_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["lint", "wrong.py", "--format", "json", "--out", "found.json"])
+    printed = capsys.readouterr().out
+    assert json.loads(printed)[0]["rule"] == "shared-state"
+    assert (folder / "found.json").read_text(encoding="utf-8") == printed

@@ -1,6 +1,5 @@
 """Dispatch: help with examples, and every kind of ending as one line and an exit code."""
 
-import logging
 import os
 import sys
 
@@ -91,17 +90,6 @@ class Test_what_is_written_to_descriptor_2:  # noqa: N801 - reads as a sentence
         with pytest.raises(RuntimeError):
             fail_with(RuntimeError(), b"cuDNN says why\n")
         assert capfd.readouterr().err == "cuDNN says why\n"
-
-    def test_a_logger_that_kept_standard_error_may_write_later(self, capfd):
-        """As absl's does, made while TensorFlow is imported: at exit, after an interrupt."""
-        logger = logging.getLogger("kept")
-        with terminal.chatter_held():
-            handler = logging.StreamHandler(sys.stderr)
-        logger.addHandler(handler)
-        logger.warning("too late")
-        handler.flush()
-        logger.removeHandler(handler)
-        assert capfd.readouterr().err == ""
 
 
 def test_progress_on_a_terminal_goes_to_standard_error(monkeypatch, capsys):

@@ -1,14 +1,19 @@
 """Every option is defined once: the command line, the Python functions and their docs agree with `rnneval.options`."""
 
-from dataclasses import MISSING
+import inspect
+from dataclasses import MISSING, fields
+from typing import Any
 
 import click
 import pytest
 
 import rnneval
 from rnneval import options
+from rnneval.callbacks.state_norms import StateNormsOptions
 from rnneval.cli.main import run
 from rnneval.errors import UsageError
+from rnneval.evaluate.opening import open as open_checkpoint
+from rnneval.models.keras.opening import load_model
 from rnneval.option import options_of
 from rnneval.registry import module
 
@@ -21,6 +26,17 @@ COMMANDS = {
     "open": (options.OpenOptions,),
     "import": (options.ImportOptions,),
 }
+FUNCTIONS: dict[Any, type] = {
+    rnneval.evaluate: options.EvaluateOptions,
+    rnneval.trace: options.TraceOptions,
+    rnneval.gradients: options.GradientOptions,
+    rnneval.sweep: options.SweepOptions,
+    rnneval.from_losses: options.ImportOptions,
+    rnneval.StateNorms: StateNormsOptions,
+    open_checkpoint: options.OpenOptions,
+    load_model: options.OpenOptions,
+}
+GROUPS = sorted({group for groups in COMMANDS.values() for group in groups}, key=lambda group: group.__name__)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -37,10 +53,37 @@ def test_a_command_has_the_options_of_its_groups(name: str) -> None:
                     assert found.default == each.default
 
 
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
+def test_a_function_has_the_options_of_its_group(function: Any) -> None:
+    parameters = inspect.signature(function).parameters
+    doc = inspect.getdoc(function.__init__ if isinstance(function, type) else function) or ""
+    for each in fields(FUNCTIONS[function]):
+        if each.init:
+            assert parameters[each.name].kind is inspect.Parameter.KEYWORD_ONLY
+            assert parameters[each.name].default == (
+                inspect.Parameter.empty if each.default is MISSING else each.default
+            )
+            assert f"    {each.name}: " in doc or function is load_model  # which refers to `open`
+    assert "options" not in parameters
+
+
 def test_a_keyword_that_is_not_known_is_refused_with_those_that_are() -> None:
     for wrong in (TypeError, UsageError):
         with pytest.raises(wrong, match="colour: not an option of evaluate; known are beside_reset, check, command"):
             rnneval.evaluate(None, "text.txt", colour="red")
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.__name__)
+def test_values_that_are_not_allowed_are_refused(group: type) -> None:
+    needed = {each.name: "x" for each in fields(group) if each.default is MISSING}
+    for each, option in options_of(group):
+        if option.choices:
+            with pytest.raises(UsageError, match=f"{option.flag} 'other' is not known: give .*{option.choices[-1]}"):
+                group(**needed, **{each.name: "other"})
+        if option.least is not None:
+            said = f"{option.flag} {option.least - 1} is not allowed: give at least {option.least}"
+            with pytest.raises(UsageError, match=said):
+                group(**needed, **{each.name: option.least - 1})
 
 
 def test_a_required_option_that_is_missing_is_named(capsys):

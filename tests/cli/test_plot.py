@@ -103,3 +103,20 @@ def test_several_records_go_to_a_folder(files, capsys):
 def test_wrong_use_is_one_line(files, refused, arguments, said):
     assert refused("plot", *arguments).startswith(said)
     assert not list(files.glob("f*"))
+
+
+def test_the_metric_of_a_figure(files, capsys):
+    assert run(["plot", "a.json", "--metric", "accuracy", "--out", "f.svg"]) == 0
+    assert "accuracy (share)" in (files / "f.svg").read_text(encoding="utf-8")
+    assert capsys.readouterr().out.startswith("f.svg: Accuracy 0.500; hardest near")
+
+
+def test_figures_are_listed(files, capsys):
+    assert run(["plot", "trace.parquet", "losses.parquet", "--list"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "trace.parquet:",
+        "state_norms  Norms of 1 state along the text",
+        "gates        gru.update is open 30 % of the time and closed 10 %",
+        "losses.parquet:",
+        "passage: give the text (--text)",
+    ]

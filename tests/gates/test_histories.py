@@ -9,9 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rnneval.errors import UsageError
 from rnneval.gates import NamedRecord, judge
-from rnneval.gates.histories import ABSENT, read_history
+from rnneval.gates.histories import read_history
 
 RECORDS = Path(__file__).resolve().parents[2] / "docs" / "records"
 NORMS = [3.0, 1.0, 4.0, 1.5, 9.0, 2.5]
@@ -83,17 +82,3 @@ def test_a_step_that_is_not_finite_passes_nothing(tmp_path, bad):
         assert "not finite in 1 of 4 steps, first in step 2" in found.reason
     judged = judge([record], require=["not_finite.sum==3", "grad_norm.last2<=4"])
     assert judged.verdict == "pass"  # the last two steps are finite
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("grad_nrm.gru", "no statistic 'grad_nrm': there are grad_norm, not_finite"),
-        ("grad_norm.gru.p101", "median, sum, last or p0 to p100; there are gru.kernel, gru, the whole model"),
-        ("grad_norm.gru.p99.last5", "no grad_norm of 'gru.p99'"),
-    ],
-)
-def test_an_unknown_name_is_answered_with_what_there_is(history, name, said):
-    assert history.figure(name).value is ABSENT
-    with pytest.raises(UsageError, match=rf"^--require .*: h: .*{said}"):
-        judge([NamedRecord(name="h", record=history)], require=[f"{name}<=5"])

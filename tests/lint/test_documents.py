@@ -1,4 +1,4 @@
-"""Files as they come: notebooks, magics, encodings, what is not Python 3."""
+"""Files as they come: notebooks, magics, bytes that are no source."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Metrics as functions of plain arrays: by hand, equal to the scores of a run, and importable in any order."""
+"""Metrics as functions of plain arrays: by hand, and equal to the scores of a run."""
 
 import math
 
@@ -61,12 +61,3 @@ def test_what_is_not_finite_raises(name, column, bad):
     broken = [*CALLS[name][column][:2], bad]
     with pytest.raises(ValueError, match=r"not finite|whole numbers"):
         call(name, **{column: broken})
-
-
-@pytest.mark.parametrize(("name", "column"), [("bits_per_char", "characters"), ("calibration_error", "rank")])
-def test_other_sizes_are_refused(name, column):
-    with pytest.raises(ValueError, match="give one number for each token"):
-        call(name, **{column: [1, 1]})
-    if column == "rank":  # a rank is of one token, never of all together
-        with pytest.raises(ValueError, match="give one number for each token"):
-            call(name, **{column: 0})

@@ -1,4 +1,4 @@
-"""What all metrics share: being found, their texts, adding up, and never an infinity or a NaN."""
+"""What all metrics share: their texts, adding up, and never an infinity or a NaN."""
 
 import doctest
 import math

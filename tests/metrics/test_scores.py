@@ -40,23 +40,7 @@ def test_a_character_model_and_a_word_model_of_one_distribution_agree(scored, ad
         assert score("word_perplexity", added_up(text)) == pytest.approx(4, rel=1e-14)
 
 
-def test_ends_of_lines_count_as_words_in_wikitext_2(totals):
-    # The counts of WikiText-2's test text: AWD-LSTM's 65.8 counts the ends of lines, without them it would be 71.0.
-    text = totals(words=241_211, newlines=4_358, nats=245_569 * math.log(65.8))
-    assert score("word_perplexity_eos", text) == pytest.approx(65.8, rel=1e-12)
-    assert score("word_perplexity", text) == pytest.approx(70.97, abs=0.005)
-
-
 # Choices
-
-
-@pytest.mark.parametrize("name", ["accuracy", "accuracy_top5"])
-def test_logits_that_are_not_numbers_are_not_right(scored, added_up, name):
-    # Nothing is larger than NaN, so an engine that counts larger logits says rank 0.
-    with pytest.raises(UnavailableError, match="not finite"):
-        score(name, added_up(scored([math.nan, 1.0], rank=[0, 0])))
-    # p = 0 gives an infinite loss, but its rank is known.
-    assert score(name, added_up(scored([math.inf, 1.0], rank=[9, 0]))) == 0.5
 
 
 def slow_ece(confidences: list[float], correct: list[bool]) -> float:

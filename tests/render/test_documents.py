@@ -5,25 +5,19 @@ import re
 import msgspec
 import pytest
 
-from rnneval import records
 from rnneval.gates import compare, gate
 from rnneval.records import Opened
 from rnneval.records.run import ContextCurve
 from rnneval.records.wiring import WiredLayer
 from rnneval.render import notebook
 from rnneval.render.document import (
-    Fact,
-    FactList,
     TableBlock,
-    table,
 )
 from rnneval.render.gate_document import gate_document, gate_markdown
 from rnneval.render.html import fragment_of
 from rnneval.render.markdown import markdown
-from rnneval.render.phrasing import figure
 from rnneval.render.report import Given, html_of, page_of
-from rnneval.render.run_document import run_document
-from rnneval.render.terminal import as_text, print_document
+from rnneval.render.terminal import as_text
 from tests.render.reading import Reader
 from tests.render.report.making import full_run, good_run, gradients, worse_run, wrong_wiring
 
@@ -101,37 +95,4 @@ def test_no_word_or_number_is_broken_and_no_line_is_too_long(value, width):
     assert {word for word in whole if word not in text.split() and not re.search("[/|]", word)} == set()
 
 
-def test_a_table_without_room_becomes_a_list_that_says_the_same():
-    rows = (("word_perplexity_eos", "1.5", "it is long"), ("accuracy", "0.5", ""))
-    shown = table("", ("score", "value", "what"), rows, right=(1,))
-    assert as_text([shown], 40).splitlines()[1].split() == ["word_perplexity_eos", "1.5", "it", "is", "long"]
-    assert as_text([shown], 26).splitlines() == [
-        "score word_perplexity_eos",
-        "  value  1.5",
-        "  what   it is long",
-        "score accuracy",
-        "  value  0.5",
-    ]
-
-
-@pytest.mark.parametrize(("columns", "width"), [("60", 60), ("200", 200), ("", 120), ("-5", 120)])
-def test_a_pipe_is_as_wide_as_columns_says_and_no_line_ends_with_spaces(capsys, monkeypatch, columns, width):
-    monkeypatch.setenv("COLUMNS", columns)
-    print_document([*run_document(good_run()), FactList(rows=(Fact(name="x", text="word " * 100),))])
-    lines = capsys.readouterr().out.splitlines()
-    assert width - 5 <= max(map(len, lines)) <= width
-    assert [line for line in lines if line != line.rstrip()] == []
-
-
 # Runs
-
-
-@pytest.mark.parametrize("width", [40, 200])
-def test_every_score_is_a_row_and_the_signature_is_whole_at_any_width(record, width):
-    run = records.read(record)
-    text = as_text(run_document(run), width)
-    assert run.signature in "".join(text.split())
-    rows = {line.split()[0]: line.split()[1] for line in as_text(run_document(run), 120).splitlines() if line.split()}
-    assert run.scores
-    assert all(rows[name] == figure(score.value) for name, score in run.scores.items())
-    assert as_text(run_document(msgspec.structs.replace(run, valid=False)), width).startswith("not valid: ")

@@ -184,19 +184,6 @@ def test_causes_of_unknowns(write, text, cause):
         encode(write([text]), Vocabulary.from_tokens(["a", "b", "\n"]))
 
 
-@pytest.mark.parametrize(
-    ("texts", "options", "message"),
-    [
-        (["a"], TextOptions(), "the text has 1 token, at least 2 are needed in one document"),
-        (["xx"], TextOptions(unknown="skip"), r"has 0 tokens.* \(2 unknown ones were skipped\)"),
-        (["a", "b"], TextOptions(documents="file"), "2 tokens in 2 documents, at least 2 are needed in one"),
-    ],
-)
-def test_too_short(write, texts, options, message):
-    with pytest.raises(TextError, match=message):
-        encode(write(texts), Vocabulary.from_tokens(["a", "b"]), options)
-
-
 def test_the_very_text_that_the_vocabulary_was_taken_from_is_no_held_out_text(tmp_path):
     trained, copy, other = (tmp_path / name for name in ("train.txt", "copy.txt", "other.txt"))
     for path in (trained, copy):

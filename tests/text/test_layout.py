@@ -1,4 +1,4 @@
-"""Whether words give their text back: by hand, and against a plain loop."""
+"""Whether words give their text back, against a plain loop."""
 
 from unittest.mock import patch
 

@@ -1,11 +1,9 @@
-from unittest.mock import patch
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnneval.errors import TextError, UsageError
-from rnneval.text import Part, TextOptions, final_text, tokenise
+from rnneval.text import Part, TextOptions, final_text
 from tests.text import naive
 from tests.text.conftest import texts
 
@@ -28,15 +26,6 @@ def test_documents_are_those_of_plain_loops(write, texts, options):
     else:
         with pytest.raises(TextError, match="empty"):
             final_text(write(texts), options)
-
-
-@settings(max_examples=40, deadline=None)
-@given(text=st.text("ab \n\u3000", min_size=1, max_size=60), size=st.integers(1, 20))
-def test_pieces_of_words_end_at_white_space_only(text, size):
-    with patch.object(tokenise, "PIECE", size):
-        pieces = list(tokenise.between_words(text))
-    assert "".join(pieces) == text
-    assert all(piece[0].isspace() for piece in pieces[1:])
 
 
 @pytest.mark.parametrize(

@@ -109,26 +109,6 @@ def test_files(tmp_path, name, content, tokens, first_id):
     assert (list(vocabulary.tokens), vocabulary.first_id, vocabulary.source) == (tokens, first_id, str(path))
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("v.json", b"", "is empty: a vocabulary is a JSON map or list, or one token a line"),
-        ("v.json", b'{"a": 0', "not whole JSON"),
-        ("v.json", b'{"a": 0, "a": 1}', "'a' comes twice"),
-        ("v.json", b'{"model": {"vocab": {}}}', "a tokenizer of Hugging Face without a vocabulary"),
-        ("v.json", b'{"class_name": "Tokenizer"}', "a keras Tokenizer without word_index"),
-        ("v.txt", b"a\n\nb\n", r"line 2 is empty: one token a line; a line feed is written \\n"),
-        ("v.txt", b"a\xff", "not UTF-8: byte 0xFF at offset 1"),
-        ("v.txt", b"version https://git-lfs.github.com/spec/v1", "is a Git LFS pointer"),
-        ("v.npy", b"\x93NUMPY\x01", "not a whole .npy file"),
-    ],
-)
-def test_files_that_hold_none(tmp_path, name, content, message):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(VocabularyError, match=message):
-        Vocabulary.from_file(tmp_path / name)
-
-
 def test_a_pickle_is_not_opened(tmp_path):
     (tmp_path / "char2idx.pkl").write_bytes(pickle.dumps({"a": 0, "b": 1}))
     np.save(tmp_path / "idx2char.npy", np.array(["a", "b"], dtype=object))

@@ -93,15 +93,6 @@ def test_what_comes_out_of_files_is_text_and_nothing_else(text):
         assert hostile.said.count(text) > 20
 
 
-@pytest.mark.parametrize(
-    ("sign", "shown"), [("\u202e", "\\u202e"), ("\x1b", "\\x1b"), ("\x00", "\\x00"), ("\u200b", "\\u200b")]
-)
-def test_signs_that_turn_or_hide_text_are_shown(sign, shown):
-    text = html(planted(f"a{sign}b"))
-    assert sign not in text
-    assert f"a{shown}b" in text
-
-
 def test_a_figure_is_there_in_both_looks_with_its_words():
     records = all_kinds()
     page = page_of(records)
