@@ -70,14 +70,6 @@ def test_what_a_command_prints_is_what_it_prints_today(command: str, made: str) 
     assert shown == [line for line in printed if line in shown]
 
 
-def test_the_extras_that_it_installs_exist() -> None:
-    import tomllib
-
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    asked = set(re.findall(r"""['"][./\w]*\[(\w+)\]['"]""", README))
-    assert {"tensorflow", "test"} <= asked <= set(project["optional-dependencies"])
-
-
 @pytest.mark.parametrize("words", [pytest.param(words, id=" ".join(words)) for words in _command_lines()])
 def test_a_command_and_its_options_exist(words: list[str]) -> None:
     options = {word.partition("=")[0] for word in words if word.startswith("-") and not word[1:2].isdigit()}

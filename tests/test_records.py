@@ -1,10 +1,7 @@
 """The records themselves: all that they may hold reads back equal, and their JSON Schema says what is read."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import get_args
 
 import jsonschema
@@ -135,11 +132,3 @@ FRESH = {
     "a notebook shows it": ("r = read({path!r}); assert '<table' in r._repr_html_()", "run.json"),
     "print shows it": ("assert str(read({path!r})).startswith('wiring: fail')", "wiring.json"),
 }
-
-
-@pytest.mark.parametrize("name", FRESH)
-def test_in_a_fresh_process(name):
-    (code, file), first = FRESH[name], "from rnneval.records import read"
-    path = str(Path(__file__).parents[1] / "docs" / "records" / file)
-    ran = subprocess.run([sys.executable, "-c", f"{first}\n{code.format(path=path)}"], check=False)
-    assert ran.returncode == 0

@@ -2,31 +2,18 @@
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 import rnneval
 from rnneval.errors import RecordError, TextError, VocabularyError
-from rnneval.gates import compare, gate
+from rnneval.gates import compare
 from rnneval.records import read
-from rnneval.render.markdown import markdown
-from rnneval.render.run_document import run_document, scores_table
 from rnneval.text import Vocabulary, final_text
-from tests.gates.synthetic import SIGNATURE, ar_losses, make_run
+from tests.gates.synthetic import ar_losses, make_run
 
 RECORDS = Path(__file__).resolve().parents[1] / "docs" / "records"
 RUN = make_run(ar_losses(128))
 WORSE = make_run(ar_losses(128) + 0.1, checkpoint="worse")
-WORDS = SIGNATURE.replace("tok:char", "tok:word+eos")
-
-
-def test_a_run_in_one_line_is_model_text_usual_score_and_signature():
-    bits = RUN.scores["bits_per_char"].value
-    assert repr(RUN) == f"<Run 'model.keras' on 'text.txt': bits_per_char {bits:.5g}, {SIGNATURE}>"
-    words = make_run(ar_losses(128), signature=WORDS)
-    assert f": word_perplexity_eos {words.scores['word_perplexity_eos'].value:.5g}, {WORDS}>" in repr(words)
-    other = SIGNATURE.replace("tok:char", "tok:word")
-    assert f": perplexity {RUN.scores['perplexity'].value:.5g}, " in repr(make_run(ar_losses(128), signature=other))
 
 
 def test_a_run_that_is_not_valid_shows_no_score():
@@ -44,47 +31,11 @@ def test_every_record_is_one_short_line(name):
     assert len(line) < 250
 
 
-def test_verdicts_and_comparisons_are_one_line():
-    assert repr(gate(WORSE, baseline=RUN)).startswith("<Gate fail: 'perplexity: worse than")
-    value = RUN.scores["perplexity"].value
-    assert repr(compare([WORSE, RUN])) == f"<Ranking of 2 runs by perplexity: best is 'model.keras' with {value:.5g}>"
-
-
 def test_a_name_out_of_a_file_cannot_break_the_line():
     hostile = make_run(ar_losses(128), checkpoint="a\x1b[2J\n\u202eb" + "c" * 1000)
     assert repr(hostile).isprintable()
     assert len(repr(hostile)) < 400
     assert repr(compare([hostile, RUN])).isprintable()
-
-
-def test_the_frame_of_a_run_has_a_row_for_each_score_and_they_can_be_joined():
-    frame = pd.concat([RUN.to_frame(), WORSE.to_frame()])
-    assert len(frame) == 2 * len(RUN.scores)
-    values = frame[frame.source == "worse"].set_index("score")["value"]
-    assert values.to_dict() == {name: score.value for name, score in WORSE.scores.items()}
-    assert frame[frame.usual]["score"].tolist() == ["bits_per_char"] * 2
-    assert set(frame.signature) == {SIGNATURE}
-
-
-def test_the_frame_of_a_comparison_has_its_rows():
-    ranking = compare([WORSE, RUN])
-    frame = ranking.to_frame().set_index("run")
-    assert frame.index.tolist() == ["model.keras", "worse"]
-    assert frame.loc["worse", "difference"] == pytest.approx(0.1)  # by construction
-    assert frame.loc["worse", ["low", "high"]].tolist() == [ranking.rows[1].low, ranking.rows[1].high]
-
-
-@pytest.mark.parametrize(
-    ("tokens", "marked"),
-    [("char", "bits_per_char"), ("byte", "bits_per_byte"), ("word+eos", "word_perplexity_eos"), ("word", None),
-     ("subword-01234567", None)],
-)  # fmt: skip
-def test_the_usual_score_alone_is_marked(tokens, marked):
-    run = make_run(ar_losses(128), signature=SIGNATURE.replace("tok:char", f"tok:{tokens}"))
-    cells = {row[0].text: row[4].text for row in scores_table(run).rows}
-    assert [name for name, mark in cells.items() if mark] == ([marked] if marked else [])
-    assert all(mark.startswith("usual for ") for mark in cells.values() if mark)
-    assert markdown(run_document(run)).count("usual for ") == (1 if marked else 0)
 
 
 TEXT = "First Citizen:\nBefore we proceed any further, hear me speak.\n" * 50

@@ -8,10 +8,8 @@ from tests.render.test_documents import VALUES
 pytestmark = pytest.mark.browser
 
 HOSTS = {
-    "Jupyter, light": ('<body data-jp-theme-light="true"', "#ffffff", "#111111"),
     "Jupyter, dark": ('<body data-jp-theme-light="false"', "#111111", "#e0e0e0"),
     "VS Code, dark": ('<body class="vscode-dark"', "#1e1e1e", "#cccccc"),
-    "VS Code, light": ('<body class="vscode-light"', "#ffffff", "#3b3b3b"),
 }
 
 

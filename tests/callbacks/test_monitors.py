@@ -15,8 +15,7 @@ import pytest
 import tensorflow as tf
 
 import rnneval
-from rnneval.callbacks import StateNorms
-from tests.callbacks.small import ROWS, WIDTH, compiled, data, trained
+from tests.callbacks.small import ROWS, WIDTH, compiled, data
 from tests.evaluate.small import LETTERS
 
 PERPLEXITIES = [6.0, 4.0, 3.0, 3.5, 3.2, 2.0]  # with patience 2, the last is never reached
@@ -71,14 +70,3 @@ def test_the_block_of_the_page_stops_and_keeps_the_best(model):
     exec(block, {"model": SimpleNamespace(fit=fit), "batches": batches, "tokens": list(LETTERS)})  # noqa: S102 - ours
     assert len(fits) == 1
     require_stopped_at_the_best(fits[0], model)
-
-
-@pytest.mark.grid
-def test_the_order_of_the_callbacks_makes_no_difference(model):
-    monitors = [
-        keras.callbacks.EarlyStopping("heldout_perplexity", mode="min", patience=2, restore_best_weights=True),
-        keras.callbacks.ModelCheckpoint("best.keras", monitor="heldout_perplexity", mode="min", save_best_only=True),
-    ]
-    states = StateNorms("states.parquet", "held_out.txt", vocabulary=list(LETTERS))
-    done = trained(model, [*monitors, states, Sets()], epochs=len(PERPLEXITIES))
-    require_stopped_at_the_best(done, model)

@@ -1,23 +1,19 @@
 """StateNorms: every epoch's numbers are those of an evaluation of the same weights."""
 
-import json
-
 import keras
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-import tensorflow as tf
 
 import rnneval
 from rnneval.callbacks import GradientNorms, StateNorms
-from rnneval.callbacks.state_norms import vocabulary_from
 from rnneval.errors import TextError, VocabularyError
 from rnneval.gates import NamedRecord, judge
 from rnneval.gates.histories import read_history
 from rnneval.render.figures import figure_of
 from rnneval.text import Vocabulary
-from tests.callbacks.small import WIDTH, compiled, data, loss, trained
+from tests.callbacks.small import WIDTH, compiled, trained
 from tests.evaluate.small import LETTERS, letters
 
 
@@ -62,116 +58,6 @@ class Reads(keras.Model):
         return self.dense(self.gru(self.embedding(ids)))
 
 
-def test_the_model_is_asked_for_its_vocabulary(tmp_path):
-    keras.utils.set_random_seed(0)
-    model = Reads()
-    model.compile(loss=loss(), optimizer="sgd")
-    text = tmp_path / "t.txt"
-    text.write_text((LETTERS[:-1] * 40)[:300])
-    own = StateNorms(tmp_path / "own", text)
-    given = StateNorms(tmp_path / "given", text, vocabulary=["[UNK]", *LETTERS[:-1]])
-    trained(model, [own, given], epochs=1)
-    assert own.runs[0].vocabulary.source == "StringLookup layer string_lookup"
-    assert own.runs[0].total_nats == given.runs[0].total_nats
-
-
-def test_a_vocabulary_in_every_form(tmp_path):
-    (tmp_path / "v.json").write_text(json.dumps(list(LETTERS)))
-    expected = Vocabulary.from_tokens(list(LETTERS))
-    lookup = keras.layers.StringLookup(vocabulary=list(LETTERS), mask_token=None)
-    for given in (
-        list(LETTERS),
-        {token: k for k, token in enumerate(LETTERS)},
-        expected,
-        str(tmp_path / "v.json"),
-        tmp_path / "v.json",
-        rnneval.wrap(compiled(), vocabulary=expected),
-    ):
-        assert vocabulary_from(given).tokens == expected.tokens
-    assert vocabulary_from(lookup).tokens == ("[UNK]", *LETTERS)
-    with pytest.raises(VocabularyError, match="no vocabulary"):
-        vocabulary_from(rnneval.wrap(compiled()))
-
-
-def test_what_is_missing_is_said_at_once(tmp_path):
-    with pytest.raises(TextError, match="ndarray"):
-        StateNorms(tmp_path / "s", np.arange(9))
-    model = compiled()
-    with pytest.raises(VocabularyError, match="vocabulary="):
-        trained(model, [StateNorms(tmp_path / "s", letters(tmp_path, 300))])
-    trained(model, epochs=1)
-    assert "make_train_function" not in vars(model)
-
-
-def test_a_fit_that_is_broken_off_leaves_no_measure_behind(tmp_path):
-    class Stops(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            raise KeyboardInterrupt
-
-    model, states = compiled(), StateNorms(tmp_path / "s", letters(tmp_path, 300), vocabulary=list(LETTERS))
-    norms = GradientNorms(tmp_path / "h")
-    with pytest.raises(KeyboardInterrupt):
-        trained(model, [states, norms, Stops()])
-    trained(model, epochs=1)
-    assert not states.runs
-    assert not {"_get_metrics_result_or_logs", "make_train_function"} & set(vars(model))
-    trained(model, [states, norms], epochs=1)
-    assert len(states.runs) == 1
-
-
-def test_a_stateful_model_trains_as_it_would_without(tmp_path):
-    def made():
-        keras.utils.set_random_seed(1)
-        model = keras.Sequential(
-            [
-                keras.Input((10,), batch_size=8, dtype="int32"),
-                keras.layers.Embedding(WIDTH, 5),
-                keras.layers.GRU(6, return_sequences=True, stateful=True),
-                keras.layers.Dense(WIDTH),
-            ]
-        )
-        model.compile(loss=loss(), optimizer="adam")
-        return model
-
-    plain, watched = made(), made()
-    trained(plain)
-    trained(watched, [StateNorms(tmp_path / "s", letters(tmp_path, 300), vocabulary=list(LETTERS))])
-    for a, b in zip(plain.get_weights(), watched.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-class Hears(keras.callbacks.Callback):
-    """What TensorBoard and every other logger is given at the end of an epoch."""
-
-    def __init__(self):
-        super().__init__()
-        self.heard = []
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.heard.append(set(logs))
-
-
-@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras on data of a length that it did not know
-@pytest.mark.sampled(2)
-@pytest.mark.parametrize("known", [False, True])
-def test_callbacks_on_either_side_hear_the_numbers(known, tmp_path):
-    x, y = data()
-    batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
-    batches = batches if known else batches.filter(lambda *_: True)  # of a length that nobody knows
-    before, after = Hears(), Hears()
-    ours = [
-        GradientNorms(tmp_path / "h", logs="all"),
-        StateNorms(tmp_path / "s", letters(tmp_path, 300), vocabulary=list(LETTERS), logs="all"),
-    ]
-    csv = [keras.callbacks.CSVLogger(tmp_path / f"{place}.csv") for place in ("before", "after")]
-    compiled().fit(batches, epochs=2, shuffle=False, verbose=0, callbacks=[before, csv[0], *ours, after, csv[1]])
-    assert before.heard == after.heard
-    wanted = {"loss", "grad_norm", "grad_norm/lstm", "heldout_perplexity", "lstm.c/norm_mean"}
-    assert all(wanted <= heard for heard in before.heard)
-    for place in ("before", "after"):
-        assert wanted <= set(pd.read_csv(tmp_path / f"{place}.csv").columns)
-
-
 class Breaks(keras.callbacks.Callback):
     """Spoil a weight before an epoch: the training run diverges."""
 
@@ -206,3 +92,13 @@ def test_a_training_that_diverges_goes_on_and_passes_no_limit(tmp_path, value, r
     assert figure_of(tmp_path / "s").title.startswith("The training run diverged: held-out perplexity is not finite")
     metadata = pq.read_schema(tmp_path / "s" / "part-000000.parquet").metadata
     assert float(metadata[b"rnneval.uniform"]) == pytest.approx(np.log(WIDTH))
+
+
+def test_what_is_missing_is_said_at_once(tmp_path):
+    with pytest.raises(TextError, match="ndarray"):
+        StateNorms(tmp_path / "s", np.arange(9))
+    model = compiled()
+    with pytest.raises(VocabularyError, match="vocabulary="):
+        trained(model, [StateNorms(tmp_path / "s", letters(tmp_path, 300))])
+    trained(model, epochs=1)
+    assert "make_train_function" not in vars(model)

@@ -46,11 +46,6 @@ def lstm_softmax(k: Any) -> Any:
     )
 
 
-def simple(k: Any) -> Any:
-    kl = k.layers
-    return _stack(k, kl.Embedding(V, 5), kl.SimpleRNN(4, return_sequences=True, use_bias=False))
-
-
 def dressed(k: Any) -> Any:
     """Everything that stands between recurrent layers."""
     kl = k.layers
@@ -77,13 +72,6 @@ def residual(k: Any) -> Any:
     b = kl.LSTM(4, return_sequences=True)(kl.Add()([x, a]))
     c = kl.Concatenate()([a, b, kl.SimpleRNN(3, return_sequences=True)(x)])
     return k.Model(ids, kl.Activation("softmax")(kl.Dense(V)(c)))
-
-
-def nested(k: Any) -> Any:
-    kl = k.layers
-    inner = k.Sequential([kl.Input((None, 5)), kl.GRU(4, return_sequences=True), kl.LSTM(3, return_sequences=True)])
-    ids = kl.Input((None,))
-    return k.Model(ids, kl.Dense(V)(inner(kl.Embedding(V, 5)(ids))))
 
 
 def stateful(k: Any) -> Any:
@@ -117,12 +105,6 @@ def cells(k: Any) -> Any:
     return _stack(k, kl.Embedding(V, 5), kl.RNN([kl.LSTMCell(3), kl.GRUCell(4)], return_sequences=True))
 
 
-def stacked_cells(k: Any) -> Any:
-    kl = k.layers
-    both = kl.StackedRNNCells([kl.SimpleRNNCell(3), kl.LSTMCell(4)])
-    return _stack(k, kl.Embedding(V, 5), kl.RNN(both, return_sequences=True))
-
-
 def one_hot(k: Any) -> Any:
     kl = k.layers
     return _stack(k, kl.LSTM(4, return_sequences=True), shape=(None, V))
@@ -131,12 +113,6 @@ def one_hot(k: Any) -> Any:
 def scaled(k: Any) -> Any:
     kl = k.layers
     return _stack(k, kl.LSTM(4, return_sequences=True), shape=(None, 1))
-
-
-def fixed_length(k: Any) -> Any:
-    """Trained on segments of one length, which is in the file."""
-    kl = k.layers
-    return _stack(k, kl.GRU(4, return_sequences=True), shape=(11, V))
 
 
 def masked(k: Any) -> Any:
@@ -183,16 +159,6 @@ def window_scaled(k: Any) -> Any:
     return _stack(k, *layers, head=kl.Dense(V, activation="softmax"), shape=(N, 1))
 
 
-def window_both_ways(k: Any) -> Any:
-    kl = k.layers
-    return _stack(k, kl.Embedding(V, 5), kl.Bidirectional(kl.GRU(4)), shape=(N,))
-
-
-def window_flat(k: Any) -> Any:
-    kl = k.layers
-    return _stack(k, kl.Embedding(V, 5), kl.GRU(4, return_sequences=True), kl.Flatten(), shape=(N,))
-
-
 def tutorial(k: Any) -> Any:
     """TensorFlow's text generation tutorial: contract 1, saved as weights alone."""
 
@@ -216,27 +182,21 @@ WHAT = {
     "gru": What(4),
     "gru_before": What(4),
     "lstm_softmax": What(4),
-    "simple": What(4),
     "dressed": What(4),
     "residual": What(4),
-    "nested": What(4),
     "stateful": What(3),
     "one_step": What(3),
     "states": What(2),
     "cell": What(4),
     "cells": What(4),
-    "stacked_cells": What(4),
     "one_hot": What(4, "one-hot"),
     "scaled": What(4, "scaled"),
-    "fixed_length": What(4, "one-hot"),
     "masked": What(4),
     "hard": What(4),
     "operations": What(4),
     "window": What(5),
     "window_one_hot": What(5, "one-hot"),
     "window_scaled": What(5, "scaled"),
-    "window_both_ways": What(5),
-    "window_flat": What(5),
     "tutorial": What(1),
 }
 

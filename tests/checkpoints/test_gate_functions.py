@@ -78,6 +78,7 @@ def test_the_loss_is_that_of_the_function_that_the_builder_chose(tmp_path, choic
     assert len(warned(found)) == (choice != "Keras 2's")
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 @pytest.mark.parametrize(
     ("version", "of_default", "of_hard"),
@@ -88,18 +89,3 @@ def test_the_default_was_another_before_keras_2_3(tmp_path, kind, version, of_de
     for choice, expected in (("default", of_default), ("Keras 3's", of_hard)):
         lm = rnneval.open(path, builder=builder(tmp_path, ARGUMENTS[choice], kind))
         assert len(warned(lm)) == expected, (choice, warned(lm))
-
-
-def test_weights_of_keras_3_have_the_hard_sigmoid_of_keras_3(tmp_path):
-    import keras
-    import tensorflow as tf
-
-    layers = keras.layers
-    rnn = layers.LSTM(4, return_sequences=True, recurrent_activation="hard_sigmoid")
-    model = keras.Sequential([layers.Embedding(7, 5), rnn, layers.Dense(7)])
-    model(np.arange(7)[None])
-    model.save_weights(tmp_path / "new.weights.h5")
-    tf.train.Checkpoint(model=model).write(str(tmp_path / "tf"))
-    for name in ("new.weights.h5", "tf"):
-        lm = rnneval.open(tmp_path / name, builder=builder(tmp_path, ARGUMENTS["Keras 3's"]))
-        assert not warned(lm)

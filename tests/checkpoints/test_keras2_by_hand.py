@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 
@@ -53,17 +52,6 @@ def test_a_sequential_model_of_tensorflow_2(tmp_path, kind, options):
     assert_driven_as(lm, oracle)
 
 
-def test_a_list_of_layers_without_reset_after_as_keras_2_0_wrote_it(tmp_path):
-    gru = recurrent("GRU", "gru_1", 4, implementation=0, recurrent_activation="sigmoid")
-    for key in ("reset_after", "time_major", "dtype"):
-        gru["config"].pop(key)
-    config = sequential(embedding("embedding_1"), gru, dense("dense_1"))
-    weights = weights_of(config)
-    old = {"class_name": "Sequential", "config": config["config"]["layers"]}
-    lm = rnneval.open(write(tmp_path / "old.h5", old, weights, version="2.0.8"))
-    assert_driven_as(lm, stack(config, weights))
-
-
 def test_hard_sigmoid_is_that_of_keras_2(tmp_path):
     config = sequential(embedding(), recurrent("SimpleRNN", "rnn", 4, activation="hard_sigmoid"), dense())
     path, oracle = saved(tmp_path, config)
@@ -76,40 +64,6 @@ def test_hard_sigmoid_is_that_of_keras_2(tmp_path):
         rows.append(h @ oracle.kernel + oracle.bias)
     np.testing.assert_allclose(carried(lm, IDS[:1], [0, 2, 5])[0], rows, atol=CLOSE)
     assert "hard_sigmoid is Keras 2's (0.2 x + 0.5), not that of Keras 3 (x / 6 + 0.5)" in lm.assumptions
-
-
-@pytest.mark.parametrize("length", [None, 40])
-def test_one_hot_rows(tmp_path, length):
-    first = recurrent("LSTM", "lstm", 4, batch_input_shape=(None, length, 7))
-    path, oracle = saved(tmp_path, sequential(first, dense(activation="softmax")))
-    lm = rnneval.open(path)
-    assert (lm.input_kind, lm.output_kind) == ("one-hot", "probabilities-as-logits")
-    assert "inputs are one-hot rows of 7 numbers (its input has a third axis of that length)" in lm.assumptions
-    assert_driven_as(lm, oracle)
-
-
-def scaled_stack(config, weights):
-    """Ids divided by 7: as an embedding, one column."""
-    written = stack(config, weights)
-    return Stack(embedding=np.arange(7)[:, None] / 7, layers=written.layers, kernel=written.kernel, bias=written.bias)
-
-
-def test_scaled_ids(tmp_path):
-    config = sequential(recurrent("LSTM", "lstm", 4, batch_input_shape=(None, None, 1)), dense())
-    weights = weights_of(config)
-    weights[0][1][0] = (weights[0][1][0][0], weights[0][1][0][1][:1])
-    lm = rnneval.open(write(tmp_path / "model.h5", config, weights))
-    assert lm.input_kind == "scaled"
-    assert "inputs are ids divided by 7, the number of outputs (its input has a third axis of 1)" in lm.assumptions
-    assert_driven_as(lm, scaled_stack(config, weights))
-
-
-def test_masked_ids_leave_the_state_as_it_is(tmp_path):
-    path, oracle = saved(tmp_path, sequential(embedding(mask_zero=True), recurrent("GRU", "gru", 4), dense()))
-    lm = rnneval.open(path)
-    ids = np.array([[1, 2, 0, 3, 0, 0, 4]])
-    read = oracle.logits(ids[ids > 0])[[0, 1, 1, 2, 2, 2, 3]]
-    np.testing.assert_allclose(carried(lm, ids, [0, 2, 7])[0], read, atol=CLOSE)
 
 
 def functional(*, layers, inputs, outputs):
@@ -129,43 +83,6 @@ def node(item, *inbound):
 
 def given(name, *shape, dtype="float32"):
     return node(by_hand.layer("InputLayer", name, batch_input_shape=[None, *shape], dtype=dtype, sparse=False))
-
-
-def test_state_inputs_and_outputs(tmp_path):
-    chain = sequential(embedding(), recurrent("LSTM", "lstm", 4, return_state=True), dense())
-    table, lstm, out = chain["config"]["layers"]
-    weights = weights_of(chain)
-    config = functional(
-        layers=[
-            given("ids", None), node(table, ("ids", 0, 0)), given("h", 4), given("c", 4),
-            node(lstm, ("embedding", 0, 0), ("h", 0, 0), ("c", 0, 0)), node(out, ("lstm", 0, 0)),
-        ],
-        inputs=[["ids", 0, 0], ["h", 0, 0], ["c", 0, 0]],
-        outputs=[["dense", 0, 0], ["lstm", 0, 1], ["lstm", 0, 2]],
-    )  # fmt: skip
-    lm = rnneval.open(write(tmp_path / "states.h5", config, weights))
-    assert (lm.contract, [slot.slot for slot in lm.slots]) == (2, ["h", "c"])
-    assert_driven_as(lm, stack(chain, weights))
-
-
-def test_a_cell_and_stacked_cells_in_a_layer(tmp_path):
-    cells = [recurrent("LSTM", "a", 4), recurrent("GRU", "b", 3)]
-    chain = sequential(embedding(), *cells, dense())
-    (_, table), (_, a), (_, b), (_, out) = weights_of(chain)
-    told = {"use_bias": True, "activation": "tanh", "recurrent_activation": "sigmoid"}
-    inner = [
-        by_hand.layer("LSTMCell", "a", units=4, **told),
-        by_hand.layer("GRUCell", "b", units=3, reset_after=True, **told),
-    ]
-    stacked = by_hand.layer("StackedRNNCells", "cells", cells=inner)
-    rnn = by_hand.layer(
-        "RNN", "rnn", return_sequences=True, return_state=False, stateful=False, unroll=False, cell=stacked
-    )
-    config = sequential(embedding(), rnn, dense())
-    path = write(tmp_path / "cells.h5", config, [("embedding", table), ("rnn", [*a, *b]), ("dense", out)])
-    lm = rnneval.open(path)
-    assert [slot.slot for slot in lm.slots] == ["cells[0].h", "cells[0].c", "cells[1].h"]
-    assert_driven_as(lm, stack(chain, weights_of(chain)))
 
 
 def cudnn_loop(kind, weights, ids):
@@ -223,37 +140,3 @@ def test_layouts_of_cudnn_layers(tmp_path, kind, gates, form):
     assert "weights were in the layout of cuDNN's own layers, and were rearranged" in lm.assumptions
     for row, ids in enumerate(IDS):
         np.testing.assert_allclose(carried(lm, IDS, [0, 2, 5])[row], cudnn_loop(kind, weights, ids), atol=CLOSE)
-
-
-TREE_BUILDER = """
-import keras
-class Model(keras.Model):
-    def __init__(self):
-        super().__init__()
-        L = keras.layers
-        self.embed, self.dense = L.Embedding(7, 5), L.Dense(7)
-        self.first, self.further = L.GRU(4, return_sequences=True), L.GRU(3, return_sequences=True)
-    def call(self, ids):
-        return self.dense(self.further(self.first(self.embed(ids))))
-"""
-
-
-def tree(tmp_path, renamed=()):
-    """The `.weights.h5` of a subclassed model of Keras 2, and the loop over its arrays; layers in order of creation."""
-    config = sequential(embedding(), recurrent("GRU", "low", 4), recurrent("GRU", "high", 3), dense())
-    weights = weights_of(config)
-    places = ["layers/embedding", "layers/gru/cell", "layers/gru_1/cell", "layers/dense"]
-    with h5py.File(tmp_path / "m.weights.h5", "w") as file:
-        for place, (_, arrays) in zip(places, weights, strict=True):
-            for number, (_, values) in enumerate(arrays):
-                name = f"{place}/vars/{number}"
-                file[dict(renamed).get(name, name)] = values
-    (tmp_path / "code.py").write_text(TREE_BUILDER)
-    return tmp_path / "m.weights.h5", f"{tmp_path / 'code.py'}:Model", stack(config, weights)
-
-
-def test_the_tree_of_a_subclassed_model(tmp_path):
-    path, builder, oracle = tree(tmp_path)
-    lm = rnneval.open(path, builder=builder)
-    assert lm.checkpoint.format == "weights-h5"
-    assert_driven_as(lm, oracle)

@@ -1,6 +1,5 @@
 """What does not fit in a file of Keras 2 is said in one line: seen, where, and what to do."""
 
-import h5py
 import numpy as np
 import pytest
 
@@ -81,28 +80,12 @@ def test_a_configuration_that_is_refused(tmp_path, what):
     assert "\n" not in str(caught.value)
 
 
-def test_keras_1_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match=r"written by Keras 1\.2\.2, whose layers had other weights"):
-        opened(tmp_path, chain(), version="1.2.2")
-
-
 def test_layers_of_the_users_own_come_from_the_module_that_builder_names(tmp_path, code):
     config = chain(by_hand.layer("Custom>Doubled", "twice"), by_hand.layer("Activation", "more", activation="thrice"))
     lm = opened(tmp_path, config, builder=code)
     oracle = stack(chain(), weights_of(chain()))
     scaled = type(oracle)(embedding=oracle.embedding, layers=oracle.layers, kernel=6 * oracle.kernel, bias=oracle.bias)
     assert_driven_as(lm, scaled)
-
-
-def test_weights_alone_meet_in_their_order_and_that_is_said(tmp_path, code):
-    weights = [
-        (f"{name}_7", [(f"{name}_7/{w.rpartition('/')[2]}", v) for w, v in arrays])
-        for name, arrays in weights_of(chain())
-    ]
-    lm = opened(tmp_path, None, weights, builder=code)
-    assert lm.checkpoint.format == "keras2-weights-h5"
-    assert "layers meet in their order: their names differ from those in the file" in lm.assumptions
-    assert_driven_as(lm, stack(chain(), weights_of(chain())))
 
 
 def without(number):
@@ -151,11 +134,3 @@ def test_weights_that_do_not_all_meet(tmp_path, code, what):
     weights, arguments, message = LEFT_OVER[what]
     with pytest.raises(CheckpointError, match=message):
         opened(tmp_path, None, weights(), builder=code, builder_arguments=arguments)
-
-
-def test_a_weight_that_is_named_and_not_there(tmp_path):
-    path = write(tmp_path / "model.h5", chain(), weights_of(chain()))
-    with h5py.File(path, "a") as file:
-        del file["model_weights/dense/dense/kernel:0"]
-    with pytest.raises(CheckpointError, match="dense/kernel:0 is named but not there"):
-        rnneval.open(path)

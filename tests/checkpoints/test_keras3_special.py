@@ -136,40 +136,6 @@ def test_layers_cells_and_activations_of_the_users_own(tmp_path, code, form, mon
     np.testing.assert_allclose(carried(lm, IDS[:1], [0, 2, 5])[0], rows, atol=1e-6)
 
 
-def test_a_registered_subclassed_model(tmp_path, code, monkeypatch):
-    model = settled(loaded(code).Whole(WIDTH, 4))
-    model.save(tmp_path / "whole.keras")
-    oracle = stack_of(model.embedding, [model.gru], model.dense)
-    without_its_code(monkeypatch)
-    with pytest.raises(
-        CheckpointError,
-        match=r"asks for mine\.Whole registered as mine>Whole, which is not",
-    ):
-        rnneval.open(tmp_path / "whole.keras")
-    lm = rnneval.open(tmp_path / "whole.keras", builder=f"{code}:Whole")
-    assert lm.contract == 1
-    assert_driven_as(lm, oracle)
-
-
-MADE_ROWS = {
-    "CategoryEncoding": L.CategoryEncoding(WIDTH, output_mode="one_hot"),
-    "one_hot": lambda ids: keras.ops.one_hot(ids, WIDTH),
-}
-
-
-@pytest.mark.parametrize("way", MADE_ROWS)
-def test_one_hot_rows_that_the_model_makes_itself(tmp_path, way):
-    """CategoryEncoding drops the time axis of a single token, which a carried state needs."""
-    ids, gru, dense = keras.Input((None,), dtype="int32"), L.GRU(4, return_sequences=True), L.Dense(WIDTH)
-    model = settled(keras.Model(ids, dense(gru(MADE_ROWS[way](ids)))))
-    model.save(tmp_path / "rows.keras")
-    lm = rnneval.open(tmp_path / "rows.keras")
-    table = L.Embedding(WIDTH, WIDTH, weights=[np.eye(WIDTH, dtype="float32")])
-    table.build(())
-    assert (lm.contract, lm.input_kind) == (4, "ids")
-    assert_driven_as(lm, stack_of(table, [gru], dense))
-
-
 TOKENS = ["a", "b", "c", "d", "e"]
 
 

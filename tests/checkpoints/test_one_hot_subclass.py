@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import rnneval
-from rnneval.errors import CheckpointError
 from tests.oracles import stack_of
 from tests.shelf import code_of
 
@@ -57,28 +56,3 @@ def test_one_hot_rows_of_a_subclassed_model(saved):
     assert lm.input_kind == "one-hot"
     run = rnneval.evaluate(lm, folder / "text.txt", check=False, states=False)
     assert run.total_nats == pytest.approx(total, rel=1e-6)
-
-
-def test_rows_of_a_model_in_memory_that_is_built(saved):
-    builder, folder, _ = saved
-    _, _, name = builder.rpartition(":")
-    model = getattr(code_of(folder / "code.py"), name)()
-    model(np.zeros((1, 2, 7), "float32"))
-    assert rnneval.wrap(model).input_kind == "one-hot"
-
-
-@pytest.mark.parametrize(
-    ("width", "embedding", "refused"), [(1, 7, True), (4, 200, True), (4, 8, False), (7, 7, False)]
-)
-def test_a_classifier_is_no_language_model(width, embedding, refused):
-    layers = keras.layers
-    model = keras.Sequential(
-        [layers.Input((9,)), layers.Embedding(embedding, 3), layers.LSTM(4), layers.Dense(width, activation="sigmoid")]
-    )
-    if not refused:
-        assert rnneval.wrap(model).width == width
-        return
-    plural = "s" * (width != 1)
-    said = rf"reads {max(embedding, width)} different ids and gives {width} number{plural} a position: a classifier"
-    with pytest.raises(CheckpointError, match=said):
-        rnneval.wrap(model)

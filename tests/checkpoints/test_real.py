@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 import rnneval
-from rnneval.errors import CheckpointError
 
 pytestmark = pytest.mark.real_data
 HERE = Path(__file__).parent
@@ -35,13 +34,3 @@ def test_textgenrnn(tmp_path):
     assert (lm.window, lm.width, lm.vocabulary.first_id) == (40, 465, 1)
     assert "weights were in the layout of cuDNN's own layers, and were rearranged" in lm.assumptions
     assert run.scores["bits_per_char"].value < 3
-
-
-# Package, file → why it is no language model that can be evaluated, as rnneval says.
-def test_reactionrnn_with_its_builder_is_seen_to_be_a_classifier():
-    """Its weights all meet those of the published architecture, of the GRU of 2017; what it predicts are reactions."""
-    weights, builder = published("reactionrnn_weights.hdf5"), f"{HERE / 'reactionrnn_model.py'}:make"
-    with pytest.raises(CheckpointError, match="reads 401 different ids and gives 5 numbers a position: a classifier"):
-        rnneval.open(weights, builder=builder)
-    with pytest.raises(CheckpointError, match=r"rnn/bias is \(768,\) in the file and \(2, 768\) in the model"):
-        rnneval.open(weights, builder=builder, builder_arguments={"reset_after": True})

@@ -132,28 +132,10 @@ def test_lstm_cells(tmp_path, layers, scope, cell, roles):
     assert_right(lm, values, lstm_step(values))
 
 
-def test_another_forget_bias_is_given(tmp_path):
-    values = lstm()
-    lm = opened(write(tmp_path, values), weight_map={"forget_bias": 0.0})
-    assert "forget bias 0, as given" in lm.assumptions
-    assert_right(lm, values, lstm_step(values, forget_bias=0.0))
-
-
 def test_gru_cells(tmp_path):
     values = gru()
     lm = opened(write(tmp_path, values), kind="GRU", reset_after=False)
     assert_right(lm, values, gru_step(values))
-
-
-def test_a_gru_that_resets_after_is_another_one(tmp_path):
-    with pytest.raises(CheckpointError, match=r"make the builder.s layer gru.* with reset_after=False"):
-        opened(write(tmp_path, gru()), kind="GRU")
-
-
-def test_peepholes_are_refused(tmp_path):
-    values = lstm(1, "alone", "lstm_cell") | {"rnn/lstm_cell/w_f_diag": np.zeros(U, "float32")}
-    with pytest.raises(CheckpointError, match="weights the model does not use: rnn/lstm_cell/w_f_diag"):
-        opened(write(tmp_path, values))
 
 
 def test_two_of_one_shape_need_a_map_which_the_message_shows(tmp_path):
@@ -164,3 +146,10 @@ def test_two_of_one_shape_need_a_map_which_the_message_shows(tmp_path):
     (tmp_path / "map.json").write_text(json.dumps({"head/bias": "softmax_b"}))
     with pytest.raises(CheckpointError, match="has weights the model does not use: other_b"):
         opened(path, weight_map=tmp_path / "map.json")
+
+
+def test_another_forget_bias_is_given(tmp_path):
+    values = lstm()
+    lm = opened(write(tmp_path, values), weight_map={"forget_bias": 0.0})
+    assert "forget bias 0, as given" in lm.assumptions
+    assert_right(lm, values, lstm_step(values, forget_bias=0.0))

@@ -6,7 +6,7 @@ import pytest
 from tests.checkpoints.comparing import assert_opens_with_the_writers_logits
 from tests.checkpoints.writing import KERAS_3, write_all
 
-DRAWN = {"gru", "tutorial", "states", "stateful", "stacked_cells", "one_hot", "window_scaled", "hard", "operations"}
+DRAWN = {"gru", "tutorial", "states", "stateful", "cells", "one_hot", "window_scaled", "hard", "operations"}
 
 
 def grid(name):

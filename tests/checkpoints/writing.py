@@ -52,7 +52,6 @@ EVERYWHERE = (
     "stateful",
     "one_hot",
     "window",
-    "nested",
     "cells",
 )
 

@@ -33,12 +33,6 @@ def test_the_answers_stack_exits_with_0_and_json_is_the_record(capsys):
     assert {name: found["verdict"] for name, found in record["oracles"].items()} == dict.fromkeys(oracles, "pass")
 
 
-def test_a_class_is_a_builder_and_gets_its_arguments(capsys):
-    arguments = ["--builder-arg", "vocab_size=11", "--builder-arg", "embedding_dim=4", "--builder-arg", "rnn_units=6"]
-    assert run(["check", f"{ORIGIN}:TutorialModel", *arguments, "--quiet"]) == 0
-    assert capsys.readouterr().out == ""
-
-
 def test_no_verdict_exits_with_3_and_with_strict_1(capsys):
     cells = ORIGIN.with_name("right_cells.py")
     assert run(["check", f"{cells}:ByHand"]) == 3
@@ -72,8 +66,6 @@ def test_a_saved_model_that_cannot_be_evaluated_is_judged_all_the_same(tmp_path,
             [f"{ORIGIN}:answer", "--declare", "stateless=encoder"],
             "no layer encoder; its recurrent layers are: gru1, gru2",
         ),
-        ([f"{ORIGIN}:answer", "--builder", "x.py:y"], "is a builder already"),
-        ([str(ORIGIN)], "origin.py:MyModel"),
         (["nowhere.keras"], "nowhere.keras"),
     ],
 )

@@ -1,8 +1,5 @@
 """`rnneval compare` as a person runs it."""
 
-import hashlib
-import json
-
 import numpy as np
 import pytest
 
@@ -48,27 +45,12 @@ def test_blocks_are_shown_in_the_text(records, capsys):
     assert "another hash" in capsys.readouterr().err
 
 
-def test_the_part_of_the_text_is_the_one_of_the_record(records, capsys):
-    part = TEXT[len(TEXT) // 2 :]
-    text = {**json.loads((records / "base.json").read_text())["text"], "part": "50%:"}
-    text["sha256"] = hashlib.sha256(part.encode()).hexdigest()
-    text |= {"characters": len(part), "bytes": len(part), "scored_bytes": len(part) - 1, "words": 64 * 51}
-    text |= {"scored_characters": len(part) - 1, "scored_words": 64 * 51}
-    for name, shift in (("a", 0.0), ("b", 0.1)):
-        make_run(LOSSES[:64] + shift, text=text, checkpoint=name).save(f"{name}.json")
-    assert run(["compare", "a.json", "b.json", "--text", "text.txt", "--blocks", "1"]) == 0
-    assert " to be or not to be" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["compare", "base.json"],
         ["compare", "base.json", "nowhere.json"],
         ["compare", "base.json", "new.json", "--metric", "perplexty"],
-        ["compare", "base.json", "text.txt"],
         ["compare", "base.json", "new.json", "--text", "nowhere.txt"],
-        ["compare", "base.json", "new.json", "--blocks", "-1"],
     ],
 )
 def test_wrong_use_is_one_line(records, capsys, arguments):

@@ -1,13 +1,8 @@
-"""`rnneval demo`: a tiny recipe by default; the whole of it, as a person runs it, by marker."""
+"""`rnneval demo`: a tiny recipe, and the whole of it, as a person runs it."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from contextlib import nullcontext
 
-import psutil
 import pytest
 
 from rnneval import records
@@ -43,6 +38,7 @@ def record(folder, name):
     return records.read(folder / name)
 
 
+@pytest.mark.slow  # .ci/run has the wheel do the same
 def test_every_model_is_trained_saved_checked_and_measured(done):
     for name in BUILDERS:
         kept = {path.name.removeprefix(f"{name}.") for path in done.glob(f"{name}.*")}
@@ -52,6 +48,7 @@ def test_every_model_is_trained_saved_checked_and_measured(done):
         assert {layer.units for layer in measured.checkpoint.layers} == {6}
 
 
+@pytest.mark.slow  # .ci/run has the wheel do the same
 def test_the_wrong_stack_fails_with_its_line_and_the_others_pass(done):
     verdicts = {name: record(done, f"{name}.wiring.json") for name in BUILDERS}
     assert {name: wiring.verdict for name, wiring in verdicts.items()} == {
@@ -64,6 +61,7 @@ def test_the_wrong_stack_fails_with_its_line_and_the_others_pass(done):
     assert valid == {"one-layer": True, "wrong-stack": False, "right-stack": True}
 
 
+@pytest.mark.slow  # .ci/run has the wheel do the same
 def test_the_page_tells_of_all_three(done):
     page = (done / "report.html").read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>")
@@ -73,6 +71,7 @@ def test_the_page_tells_of_all_three(done):
     assert "The state is wired wrong" in verdict
 
 
+@pytest.mark.slow  # .ci/run has the wheel do the same
 def test_a_records_command_gives_its_numbers_again(done, capsys):
     first = record(done, "right-stack.run.json")
     assert run([*first.command[1:], "--quiet"]) == 0
@@ -84,19 +83,6 @@ def test_a_folder_that_cannot_be_made(refused, tmp_path):
     (tmp_path / "file").touch()
     said = refused("demo", "--out", tmp_path / "file" / "below")
     assert "cannot be made: Not a directory: give another --out FOLDER" in said
-
-
-@pytest.mark.slow
-def test_interrupted_it_leaves_no_process(tmp_path):
-    command = [sys.executable, "-m", "rnneval", "demo", "--out", str(tmp_path / "demo")]
-    demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not (workers := psutil.Process(demo.pid).children(recursive=True)):
-        time.sleep(0.1)
-    time.sleep(5)
-    demo.send_signal(signal.SIGINT)
-    printed, said = demo.communicate(timeout=60)
-    assert (demo.returncode, printed, said.strip()) == (130, "", "rnneval: interrupted")
-    assert not any(worker.is_running() for worker in workers)
 
 
 @pytest.mark.slow

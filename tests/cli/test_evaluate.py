@@ -1,13 +1,9 @@
 """`rnneval evaluate` as a person calls it: the number, the record, and every input that it must refuse."""
 
 import csv
-import errno
 import io
 import json
-import os
-import re
 import signal
-import sys
 
 import jsonschema
 import keras
@@ -76,16 +72,6 @@ def test_files_are_written_as_their_endings_say_with_defaults_from_a_file(shelf,
     assert "usual for these tokens" in outs[2].read_text()
 
 
-def test_a_loss_above_uniform_is_a_warning_and_with_strict_an_exit_code_of_1(evaluated, shelf):
-    turned = shelf / "turned.json"
-    turned.write_text(json.dumps(list(LETTERS[::-1])))
-    code, found, _ = evaluated(shelf / "flat.keras", "--vocab", turned, "--no-check")
-    assert (code, found.valid) == (0, True)
-    (said,) = [warning.message for warning in found.warnings if warning.code == "worse-than-uniform"]
-    assert "nats a token is worse than guessing (2.303)" in said
-    assert evaluated(shelf / "flat.keras", "--vocab", turned, "--no-check", "--strict", "--quiet")[0] == 1
-
-
 def saved(path, *, head=None, dense_weights=None):
     """A model of one layer whose end is made for the test."""
     ids = keras.Input((None,), dtype="int32")
@@ -139,22 +125,6 @@ def test_texts_that_cannot_be_scored(refused, shelf, tmp_path, case):
     assert said in refused("evaluate", shelf / "flat.keras", text, "--no-check")
 
 
-VOCABULARIES = {
-    "too small": (list(LETTERS[:-2]), "too small"),
-    "twice": ([*LETTERS[:-1], "a"], "one-to-one"),
-    "a gap": ({c: 2 * k for k, c in enumerate(LETTERS)}, "ids must run from 0 or 1 without a gap"),
-}
-
-
-@pytest.mark.parametrize("case", VOCABULARIES)
-def test_vocabularies_that_do_not_fit(refused, shelf, tmp_path, case):
-    tokens, problem = VOCABULARIES[case]
-    path = tmp_path / "v.json"
-    path.write_text(json.dumps(tokens))
-    assert problem in refused("open", shelf / "flat.keras", "--vocab", path)
-    assert problem in refused("evaluate", shelf / "flat.keras", shelf.text, "--vocab", path)
-
-
 def test_without_a_vocabulary_it_says_what_to_give(refused, shelf, tmp_path):
     (tmp_path / "m.keras").write_bytes((shelf / "flat.keras").read_bytes())
     said = refused("evaluate", tmp_path / "m.keras", shelf.text)
@@ -162,10 +132,8 @@ def test_without_a_vocabulary_it_says_what_to_give(refused, shelf, tmp_path):
 
 
 USAGE = {
-    "no text": ((), "Missing argument 'TEXT"),
     "state": (("--state", "sometimes"), "'sometimes' is not one of 'carry', 'reset'"),
     "reset": (("--state", "reset"), "--state reset needs --segment N"),
-    "hash": (("--expect-sha256", "ab"), "its SHA-256 is "),
 }
 
 
@@ -174,34 +142,6 @@ def test_options_that_cannot_be(refused, shelf, case):
     more, said = USAGE[case]
     text = [] if case == "no text" else [shelf.text]
     assert said in refused("evaluate", shelf / "flat.keras", *text, *more)
-
-
-def test_a_full_disk_leaves_the_old_record(shelf, tmp_path, monkeypatch, capsys):
-    def full(descriptor):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    out = tmp_path / "run.json"
-    out.write_text("old")
-    assert run(["evaluate", str(shelf / "flat.keras"), str(shelf.text), "--no-check", "--out", str(out)]) == 2
-    shown, said = capsys.readouterr()
-    assert re.search(r"^cross_entropy +\d", shown, re.MULTILINE)
-    assert said.endswith(
-        f"rnneval: error: {out}: cannot be written: No space left on device; what was there is unchanged\n"
-    )
-    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
-    assert out.read_text() == "old"
-
-
-@pytest.mark.parametrize("option", ["--out", "--losses"])
-@pytest.mark.parametrize("out", ["no/folder/run.json", "."])
-def test_what_cannot_be_written_is_said_before_the_work(refused, shelf, tmp_path, monkeypatch, *, out, option):
-    def never(*_, **__):
-        raise AssertionError("the text was evaluated in vain")
-
-    monkeypatch.setattr(sys.modules["rnneval.evaluate.run"], "evaluate", never)
-    said = refused("evaluate", shelf / "flat.keras", shelf.text, option, tmp_path / out)
-    assert said.startswith(f"{tmp_path / out}: cannot be written: it")  # it is a folder, its folder …
 
 
 @pytest.mark.usefixtures("interruptible")

@@ -1,16 +1,14 @@
-"""Help that can be scanned: options and commands in groups, each with its default; words that are close; completion."""
+"""Help that can be scanned: options in groups, each with its default; words that are close; completion."""
 
 import subprocess
 import sys
-from typing import Annotated
 
 import click
 import pytest
 
 from rnneval.cli import commands
-from rnneval.cli.command import by_heading, from_function
+from rnneval.cli.command import by_heading
 from rnneval.cli.main import rnneval_command, run
-from rnneval.options import TextGroup
 from rnneval.registry import module, names
 
 NAMES = names(commands.__name__)
@@ -53,59 +51,6 @@ def test_every_option_is_shown_once_with_a_sentence_and_its_default(name, capsys
     assert all(len(line) <= 80 for line in capsys.readouterr().out.splitlines() if "|" not in line)
 
 
-def test_seldom_used_options_are_shown_by_help_all_alone(capsys):
-    flags = ["--kernel", "--tolerance", "--seed", "--streams", "--memory", "--scheduler", "--weight-map", "--max-order"]
-    for name, more in (("evaluate", flags), ("sweep", ["--expect-sha256"]), ("gradients", ["--backend"])):
-        run([name, "--help"])
-        usual = capsys.readouterr().out
-        run([name, "--help-all"])
-        every = capsys.readouterr().out
-        assert not any(f"  {flag} " in usual for flag in more)
-        assert all(f"  {flag} " in every for flag in more)
-
-
-def test_a_missing_argument_shows_the_example(capsys):
-    assert run(["evaluate"]) == 2
-    assert "Example: rnneval evaluate model.keras text.txt" in capsys.readouterr().err
-
-
-def test_help_is_the_same_where_python_drops_docstrings_of_fields():
-    command = ["-m", "rnneval", "evaluate", "--help"]
-    plain, optimized = (
-        subprocess.run([sys.executable, *flags, *command], capture_output=True, text=True, check=True).stdout
-        for flags in ([], ["-OO"])
-    )
-    assert "Characters to evaluate, as a Python slice" in optimized
-    assert optimized[optimized.index("Model:") :] == plain[plain.index("Model:") :]
-
-
-def test_a_command_is_made_of_the_parameters_of_a_function():
-    got = {}
-
-    def made(*, first: str, rest: Annotated[tuple[str, ...], "WORD..."] = (), options: TextGroup) -> None:
-        got.update(first=first, rest=rest, part=options.part, normalize=options.normalize)
-
-    command = from_function("a.txt")(made)
-    command.main(["a", "b", "c", "--part", "1:"], standalone_mode=False)
-    assert got == {"first": "a", "rest": ("b", "c"), "part": "1:", "normalize": "none"}
-    context = click.Context(command)
-    assert context.get_usage().endswith("[OPTIONS] FIRST WORD...")
-    assert command.epilog == "Example: rnneval test_help a.txt"
-    with pytest.raises(click.MissingParameter):
-        command.main([], standalone_mode=False)
-
-
-def test_commands_stand_in_groups_and_no_summary_is_cut_off(capsys):
-    run(["--help"])
-    lines = capsys.readouterr().out.splitlines()
-    assert headings(lines) == ["Options", "Measure", "Judge", "Look", "Try"]
-    assert all(len(line) <= 80 for line in lines)
-    assert not any(line.rstrip().endswith("...") for line in lines[lines.index("Measure:") :])
-    summaries = {line.split()[0]: line for line in lines if line.startswith("  ") and line.split()[0] in NAMES}
-    assert sorted(summaries) == sorted(NAMES)
-    assert all(line.endswith(".") for line in summaries.values())  # one line, to the end of its sentence
-
-
 @pytest.mark.parametrize(
     ("words", "close"),
     [
@@ -132,3 +77,19 @@ def test_a_shell_completes_commands_options_and_paths():
     assert completed("rnneval evaluate mod", 2) == ["file,mod"]
     assert completed("rnneval evaluate --vocab vo", 3) == ["file,vo"]
     assert completed("rnneval evaluate --state re", 3) == ["plain,reset"]
+
+
+def test_seldom_used_options_are_shown_by_help_all_alone(capsys):
+    flags = ["--kernel", "--tolerance", "--seed", "--streams", "--memory", "--scheduler", "--weight-map", "--max-order"]
+    for name, more in (("evaluate", flags), ("sweep", ["--expect-sha256"]), ("gradients", ["--backend"])):
+        run([name, "--help"])
+        usual = capsys.readouterr().out
+        run([name, "--help-all"])
+        every = capsys.readouterr().out
+        assert not any(f"  {flag} " in usual for flag in more)
+        assert all(f"  {flag} " in every for flag in more)
+
+
+def test_a_missing_argument_shows_the_example(capsys):
+    assert run(["evaluate"]) == 2
+    assert "Example: rnneval evaluate model.keras text.txt" in capsys.readouterr().err

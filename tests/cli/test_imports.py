@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -14,7 +12,6 @@ import pytest
 from rnneval import records
 from rnneval.cli.main import rnneval_command
 
-HEAVY = {"tensorflow", "keras", "numpy", "pandas", "scipy", "h5py", "pyarrow", "seaborn", "matplotlib", "rich"}
 NAMES = set(rnneval_command.list_commands(click.Context(rnneval_command)))
 REPORT = """
 import json, sys
@@ -120,22 +117,3 @@ def test_evaluate_prints_the_record_alone_and_imports_nothing_from_the_current_f
     found = records.decode(done.stdout)
     assert found.total_nats == pytest.approx(shelf.total_nats, rel=1e-6)
     assert found.command[:2] == ("rnneval", "evaluate")
-
-
-@pytest.mark.slow
-def test_an_interrupt_from_outside_leaves_nothing_half_written(shelf, tmp_path, environment):
-    text = tmp_path / "long.txt"
-    text.write_text("abcd efgh\n" * 2_000_000)
-    out = tmp_path / "run.json"
-    out.write_text("old")
-    for wait in (2, 8, 20):  # while TensorFlow is imported, while the model is opened, while it is evaluated
-        process = subprocess.Popen(
-            command("evaluate", shelf / "flat.keras", text, "--out", out, "--losses", tmp_path / "losses.parquet"),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
-        )  # fmt: skip
-        time.sleep(wait)
-        process.send_signal(signal.SIGINT)
-        printed, said = process.communicate(timeout=120)
-        assert (process.returncode, printed, said.strip()) == (130, "", "rnneval: interrupted")
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["long.txt", "run.json"]
-        assert out.read_text() == "old"

@@ -1,9 +1,7 @@
 """Dispatch: help with examples, and every kind of ending as one line and an exit code."""
 
-import logging
 import os
 import sys
-import warnings
 
 import click
 import pytest
@@ -30,13 +28,6 @@ def raising(error):
         raise error
 
     return end
-
-
-def test_the_version(capsys):
-    import rnneval
-
-    assert run(["--version"]) == 0
-    assert capsys.readouterr().out == f"rnneval, version {rnneval.__version__}\n"
 
 
 @pytest.mark.parametrize(("given", "code"), [(None, 0), (0, 0), (1, 1), (3, 3)])
@@ -100,24 +91,6 @@ class Test_what_is_written_to_descriptor_2:  # noqa: N801 - reads as a sentence
             fail_with(RuntimeError(), b"cuDNN says why\n")
         assert capfd.readouterr().err == "cuDNN says why\n"
 
-    def test_a_logger_that_kept_standard_error_may_write_later(self, capfd):
-        """As absl's does, made while TensorFlow is imported: at exit, after an interrupt."""
-        logger = logging.getLogger("kept")
-        with terminal.chatter_held():
-            handler = logging.StreamHandler(sys.stderr)
-        logger.addHandler(handler)
-        logger.warning("too late")
-        handler.flush()
-        logger.removeHandler(handler)
-        assert capfd.readouterr().err == ""
-
-    def test_and_python_warnings_too(self, capfd):
-        with warnings.catch_warnings():
-            warnings.simplefilter("always")
-            with terminal.chatter_held():
-                warnings.warn("of no use to a person", stacklevel=1)
-        assert capfd.readouterr().err == ""
-
 
 def test_progress_on_a_terminal_goes_to_standard_error(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
@@ -128,21 +101,3 @@ def test_progress_on_a_terminal_goes_to_standard_error(monkeypatch, capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "evaluating" in captured.err
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["gate", "LONG", "--baseline", "b.json"],
-        ["evaluate", "m.keras", "t.txt", "--out", "LONG.json"],
-    ],
-    ids=lambda command: command[0],
-)
-def test_a_name_that_no_file_system_takes(refused, tmp_path, monkeypatch, command):
-    monkeypatch.chdir(tmp_path)
-    for name in ("a.json", "m.keras", "t.txt"):
-        (tmp_path / name).touch()
-    said = refused(*(word.replace("LONG", "x" * 300) for word in command))
-    assert "xxxxx" in said
-    assert "defect" not in said
-    assert "File name too long" in said

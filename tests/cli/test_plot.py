@@ -57,25 +57,6 @@ def test_the_ending_gives_the_format(files, ending, magic):
     assert (files / f"f.{ending}").read_bytes().startswith(magic)
 
 
-def test_the_metric_of_a_figure(files, capsys):
-    assert run(["plot", "a.json", "--metric", "accuracy", "--out", "f.svg"]) == 0
-    assert "accuracy (share)" in (files / "f.svg").read_text(encoding="utf-8")
-    assert capsys.readouterr().out.startswith("f.svg: Accuracy 0.500; hardest near")
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        (["a.json", "--metric", "accuarcy"], "is not known (did you mean accuracy"),
-        (["a.json", "--figure", "calibration", "--metric", "accuracy"], "calibration has no choice of metrics"),
-        (["a.json", "--figure", "all", "--metric", "accuracy"], "--metric accuracy is for one figure: give --figure"),
-    ],
-)
-def test_metrics_that_a_figure_does_not_have(files, refused, given, said):
-    assert said in refused("plot", *given, "--out", "f.png")
-    assert not (files / "f.png").exists()
-
-
 def test_a_passage_finds_the_reading_of_the_text_by_its_hash(files, capsys):
     assert run(["plot", "losses.parquet", "--text", "text.txt", "--part", "6:", "--out", "f.html"]) == 0
     assert "The most surprising excerpt has 7." in capsys.readouterr().out
@@ -109,9 +90,25 @@ def test_several_records_go_to_a_folder(files, capsys):
     assert capsys.readouterr().out.count("\n") == 3
 
 
-def test_several_runs_make_one_comparison(files, capsys):
-    assert run(["plot", "a.json", "b.json", "--figure", "comparison", "--out", "f.png"]) == 0
-    assert capsys.readouterr().out == "f.png: a is best by perplexity, a significant difference on this text\n"
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["a.json"], "--out is needed: FILE.png, .svg or .pdf"),
+        (["a.json", "--out", "f.jpg"], "f.jpg: ends in .jpg: a figure is written to .png, .svg or .pdf"),
+        (["a.json", "--figure", "gates", "--out", "f.png"], "rnneval.run/1: no figure gates in it; it gives loss_over"),
+        (["a.json", "b.json", "--out", "f.png"], "f.png: one file for 2 records: give a folder, or --figure baselines"),
+        (["losses.parquet", "--text", "text.txt", "--out", "f.png"], "text.txt: not the text that was scored"),
+    ],
+)  # fmt: skip
+def test_wrong_use_is_one_line(files, refused, arguments, said):
+    assert refused("plot", *arguments).startswith(said)
+    assert not list(files.glob("f*"))
+
+
+def test_the_metric_of_a_figure(files, capsys):
+    assert run(["plot", "a.json", "--metric", "accuracy", "--out", "f.svg"]) == 0
+    assert "accuracy (share)" in (files / "f.svg").read_text(encoding="utf-8")
+    assert capsys.readouterr().out.startswith("f.svg: Accuracy 0.500; hardest near")
 
 
 def test_figures_are_listed(files, capsys):
@@ -123,22 +120,3 @@ def test_figures_are_listed(files, capsys):
         "losses.parquet:",
         "passage: give the text (--text)",
     ]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["a.json"], "--out is needed: FILE.png, .svg or .pdf"),
-        (["a.json", "--out", "f.jpg"], "f.jpg: ends in .jpg: a figure is written to .png, .svg or .pdf"),
-        (["a.json", "--out", "none/f.png"], "none/f.png: cannot be written: its folder is not there"),
-        (["a.json", "--figure", "gates", "--out", "f.png"], "rnneval.run/1: no figure gates in it; it gives loss_over"),
-        (["a.json", "--figure", "nope", "--out", "f.png"], "no figure is named 'nope': there are baselines"),
-        (["a.json", "b.json", "--out", "f.png"], "f.png: one file for 2 records: give a folder, or --figure baselines"),
-        (["losses.parquet", "--out", "f.png"], "losses.parquet: losses have positions and no text"),
-        (["losses.parquet", "--text", "text.txt", "--out", "f.png"], "text.txt: not the text that was scored"),
-        ([".", "--out", "f.png"], ".: not a Parquet table"),
-    ],
-)  # fmt: skip
-def test_wrong_use_is_one_line(files, refused, arguments, said):
-    assert refused("plot", *arguments).startswith(said)
-    assert not list(files.glob("f*"))

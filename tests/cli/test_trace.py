@@ -1,7 +1,6 @@
 """`rnneval trace` as a person calls it."""
 
 import json
-import zipfile
 
 import pandas as pd
 
@@ -39,19 +38,3 @@ def test_what_is_refused(shelf, refused):
     assert "dead-units=0.05" in refused(*given, "--threshold", "dead=1")
     assert "RULE=NUMBER" in refused(*given, "--threshold", "dead-units")
     assert "--stride" in refused(*given, "--stride", "0")
-
-
-def test_a_layer_whose_name_utf_8_cannot_encode(shelf, tmp_path, capsys):
-    """Half of a surrogate pair is allowed in JSON; tables and figures show it as an escape."""
-    path, table = tmp_path / "model.keras", tmp_path / "trace.parquet"
-    with zipfile.ZipFile(shelf / "flat.keras") as old, zipfile.ZipFile(path, "w") as new:
-        config = json.loads(old.read("config.json"))
-        (gru,) = [layer for layer in config["config"]["layers"] if layer["class_name"] == "GRU"]
-        renamed = old.read("config.json").replace(f'"{gru["config"]["name"]}"'.encode(), rb'"gru\ud800"')
-        for name in old.namelist():
-            new.writestr(name, renamed if name == "config.json" else old.read(name))
-    given = ["trace", path, shelf.text, "--vocab", shelf / "vocab.json", "--backend", "numpy", "--out", table]
-    assert run([*map(str, given), "--record", str(tmp_path / "run.json"), "--context"]) == 0
-    assert "defect" not in capsys.readouterr().err
-    assert set(pd.read_parquet(table)["layer"]) == {"gru\\ud800", ""}
-    assert run(["plot", str(table), "--out", str(tmp_path / "trace.svg")]) == 0

@@ -111,14 +111,3 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(name, tmp_path):
     if name == "losses":
         pa.set_cpu_count(1)
     whole_after_every_kill(MOMENTS // 4, name, tmp_path / "out")
-
-
-def test_two_processes_that_write_one_record_do_not_mix(tmp_path):
-    target = tmp_path / "out"
-    processes = [writing("record", target) for _ in range(2)]
-    for _ in range(30):
-        versions("record", target)
-    for process in processes:
-        process.kill()
-        process.stdout.close()
-        process.wait()

@@ -15,13 +15,6 @@ def die(_: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def die_once(flag: str) -> str:
-    if not Path(flag).exists():
-        Path(flag).touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return "alive"
-
-
 def wrong(_: int) -> None:
     raise ValueError("on purpose")
 

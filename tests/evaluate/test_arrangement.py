@@ -39,20 +39,6 @@ def test_kernels_agree_token_by_token_and_with_the_float64_loop(model_of, tmp_pa
         assert summary.participation_ratio == pytest.approx(layers.run.states[key].participation_ratio, rel=1e-3)
 
 
-def test_a_hoisted_run_repeats_to_the_last_digit(model_of, tmp_path, narrow_parts):
-    text = letters(tmp_path, 2_500)
-    first, second = (evaluated(model_of("GRU 7-5"), text, kernel="hoisted", streams=8) for _ in range(2))
-    assert first.nats.tolist() == second.nats.tolist()
-    assert first.run.states == second.run.states
-
-
-def test_parts_hold_every_row_once_in_order():
-    rows = tf.range(7)
-    parts = [part.numpy().tolist() for (part,) in Arrangement(parts=3, rows_a_part=2).divided(rows)]
-    assert parts == [[0, 1], [2, 3], [4, 5, 6]]
-    assert [part.numpy().tolist() for (part,) in Arrangement(parts=3, rows_a_part=2).divided(rows[:3])] == [[0, 1, 2]]
-
-
 def test_who_could_not_be_hoisted_stands_in_the_record(tmp_path):
     cells = keras.layers.RNN([keras.layers.GRUCell(4), keras.layers.GRUCell(3)], return_sequences=True, name="stack")
     top = keras.layers.GRU(4, return_sequences=True, name="top")

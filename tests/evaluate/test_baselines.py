@@ -2,16 +2,12 @@
 
 import json
 import math
-import sys
 
-import keras
 import numpy as np
 import pytest
 
 import rnneval
-from rnneval.cli.main import run as command
 from rnneval.errors import UsageError
-from rnneval.evaluate import baselines
 from rnneval.evaluate.imported import from_losses
 from rnneval.options import LARGEST_ORDER, EvaluateOptions
 from rnneval.records.encoding import require_consistent
@@ -117,27 +113,6 @@ def vars_of(ngram):
     return {name: getattr(ngram, name) for name in ngram.__struct_fields__}
 
 
-def test_orders_are_tried_until_two_above_the_best(tmp_path):
-    fitted, scored = poems(tmp_path / "fitted.txt", 0), poems(tmp_path / "scored.txt", 1)
-    lm, options = uniform(list(LETTERS)), {"check": False, "states": False}
-    run = rnneval.evaluate(lm, scored, fit_on=fitted, **options)
-    best = run.ngram.order
-    assert set(run.baselines) == {
-        "uniform",
-        "own-unigram",
-        "unigram",
-        *(f"ngram-{order}" for order in range(2, best + 3)),
-    }
-    assert min(run.baselines, key=run.baselines.get) == run.ngram.name
-    assert len(run.ngram.discounts) == best < LARGEST_ORDER - 2
-    every = rnneval.evaluate(lm, scored, fit_on=fitted, max_order=LARGEST_ORDER, **options)
-    assert every.ngram == run.ngram
-    assert {name: every.baselines[name] for name in run.baselines} == run.baselines
-    assert f"ngram-{LARGEST_ORDER}" in every.baselines
-    none = rnneval.evaluate(lm, scored, fit_on=fitted, max_order=1, **options)
-    assert (set(none.baselines), none.ngram) == ({"uniform", "own-unigram", "unigram"}, None)
-
-
 def test_a_held_out_text_that_stands_in_the_training_text_is_warned_of(tmp_path):
     fitted, scored = letters(tmp_path, 3000), tmp_path / "held_out.txt"
     text = fitted.read_text()
@@ -153,39 +128,15 @@ def test_a_held_out_text_that_stands_in_the_training_text_is_warned_of(tmp_path)
     assert "copied" not in {warning.code for warning in run.warnings}
 
 
-def test_a_text_too_long_is_refused_before_the_model_runs(tmp_path, monkeypatch):
-    fitted, scored = letters(tmp_path, 300), letters(tmp_path, 200, seed=1)
-    monkeypatch.setattr(baselines, "MOST_TOKENS", 299)
-    lm, ran = uniform(list(LETTERS)), []
-    monkeypatch.setattr(sys.modules["rnneval.evaluate.run"], "measure", lambda *_, **__: ran.append("the model"))
-    with pytest.raises(UsageError, match=r"the fit_on text has 300 tokens.* up to 299.*\(fit_part\), or max_order=1"):
-        rnneval.evaluate(lm, scored, fit_on=fitted, check=False, states=False)
-    with pytest.raises(UsageError, match=r"the scored text has 300 tokens.*\(part\), or max_order=1"):
-        rnneval.evaluate(lm, fitted, fit_on=scored, check=False, states=False)
-    assert ran == []
-    monkeypatch.undo()
-    monkeypatch.setattr(baselines, "MOST_TOKENS", 299)
-    run = rnneval.evaluate(lm, scored, fit_on=fitted, max_order=1, check=False, states=False)
-    assert "unigram" in run.baselines
-
-
-def test_a_second_checkpoint_on_the_same_texts_costs_nothing(tmp_path, monkeypatch):
-    fitted, scored = letters(tmp_path, 900), letters(tmp_path, 2000, seed=1)
-    options = {"check": False, "states": False}
-    first = rnneval.evaluate(uniform(list(LETTERS)), scored, fit_on=fitted, **options)
-    counted = []
-    real = baselines.losses_by_order
-    monkeypatch.setattr(baselines, "losses_by_order", lambda *a, **k: counted.append(1) or real(*a, **k))
-    again = rnneval.evaluate(uniform(list(LETTERS)), scored, fit_on=fitted, **options)
-    assert (again.baselines, again.ngram, counted) == (first.baselines, first.ngram, [])
-    fitted.write_text(fitted.read_text()[::-1])
-    other = rnneval.evaluate(uniform(list(LETTERS)), scored, fit_on=fitted, **options)
-    assert counted == [1]
-    assert other.baselines["unigram"] == first.baselines["unigram"]
-    assert other.baselines["ngram-2"] != first.baselines["ngram-2"]
-    for change in ({"max_order": 2}, {"part": "10:"}):
-        rnneval.evaluate(uniform(list(LETTERS)), scored, fit_on=fitted, **options, **change)
-    assert counted == [1, 1, 1]
+def test_options_that_cannot_be(tmp_path):
+    with pytest.raises(UsageError, match="max_order=10 is not allowed: give 1 to 9"):
+        EvaluateOptions(fit_on="a.txt", max_order=LARGEST_ORDER + 1)
+    assert EvaluateOptions(fit_on="a.txt", max_order=LARGEST_ORDER).max_order == LARGEST_ORDER
+    with pytest.raises(UsageError, match="fit_part :3 is about the text that fit_on names"):
+        EvaluateOptions(fit_part=":3")
+    table = {"token": [1], "byte_start": [1], "byte_end": [2], "nats": [0.5]}
+    with pytest.raises(UsageError, match="fit_on needs the vocabulary"):
+        from_losses(table, string="ab", fit_on=letters(tmp_path, 100))
 
 
 def test_ngrams_are_fitted_to_what_is_not_scored_of_the_text_of_the_vocabulary(tmp_path):
@@ -205,33 +156,3 @@ def test_ngrams_are_fitted_to_what_is_not_scored_of_the_text_of_the_vocabulary(t
 def test_the_unigram_of_the_scored_text_itself(tmp_path):
     run = rnneval.evaluate(uniform(list(LETTERS)), string="aab")
     assert run.baselines["own-unigram"] == pytest.approx(math.log(2))  # "ab" is scored
-
-
-def test_options_that_cannot_be(tmp_path):
-    with pytest.raises(UsageError, match="max_order=10 is not allowed: give 1 to 9"):
-        EvaluateOptions(fit_on="a.txt", max_order=LARGEST_ORDER + 1)
-    assert EvaluateOptions(fit_on="a.txt", max_order=LARGEST_ORDER).max_order == LARGEST_ORDER
-    with pytest.raises(UsageError, match="fit_part :3 is about the text that fit_on names"):
-        EvaluateOptions(fit_part=":3")
-    table = {"token": [1], "byte_start": [1], "byte_end": [2], "nats": [0.5]}
-    with pytest.raises(UsageError, match="fit_on needs the vocabulary"):
-        from_losses(table, string="ab", fit_on=letters(tmp_path, 100))
-
-
-def test_the_command_names_the_ngram_that_the_model_is_as_good_as(tmp_path, monkeypatch, capsys):
-    """A model of 9 letters, trained on nothing, on text in which letters depend on those before."""
-    monkeypatch.chdir(tmp_path)
-    keras.utils.set_random_seed(0)
-    stacked("GRU", (8,)).lm.model.save("m.keras")
-    (tmp_path / "vocab.json").write_text(json.dumps(list(LETTERS)))
-    poems(tmp_path / "all.txt", 0, 4000)
-    arguments = ["evaluate", "m.keras", "all.txt", "--part", "50%:", "--fit-on", "all.txt", "--fit-part", ":50%",
-                 "--vocab", "vocab.json", "--max-order", "3", "--out", "run.json"]  # fmt: skip
-    assert command(arguments) == 0
-    out = " ".join(capsys.readouterr().out.split())
-    assert "n-grams worse than u" in out
-    assert "nats a token beside ngram-" in out
-    assert command(["gate", "run.json", "--better-than-counting"]) == 1
-    assert "beyond the margin" in capsys.readouterr().out
-    assert command([*arguments[:-4], "--fit-part", ":51%", "--max-order", "3"]) == 2
-    assert "are scored too" in capsys.readouterr().err

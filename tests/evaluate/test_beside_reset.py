@@ -3,18 +3,13 @@
 import math
 from dataclasses import replace
 
-import msgspec
 import numpy as np
 import pytest
 
 import rnneval
 from rnneval.errors import UsageError
-from rnneval.evaluate import reading
 from rnneval.evaluate.plan import StateOptions
 from rnneval.gates.clusters import BATCHES
-from rnneval.records.encoding import require_consistent
-from rnneval.render.run_document import run_document
-from rnneval.render.terminal import as_text
 from rnneval.text import Vocabulary
 from tests.models.numpy.made import stack_file
 
@@ -62,32 +57,12 @@ def test_the_second_total_is_that_of_a_float64_loop(made):
     assert beside.change.low is beside.perplexity_change.low is None  # too little text
 
 
-def test_the_carried_number_is_not_touched(made, text, run):
-    alone = rnneval.evaluate(made[0], string=text)
-    assert (run.total_nats, run.scores, run.blocks) == (alone.total_nats, alone.scores, alone.blocks)
-    assert run.signature == alone.signature
-
-
 def test_the_change_is_the_difference_of_the_totals(run):
     beside, scored = run.beside_reset, run.tokens.scored
     assert beside.change.value == pytest.approx((run.total_nats - beside.total_nats) / scored, abs=1e-12)
     ratio = run.scores["perplexity"].value / beside.scores["perplexity"].value
     assert beside.perplexity_change.value == pytest.approx(100 * (ratio - 1), rel=1e-9)
     assert beside.change.low < beside.change.value < beside.change.high
-
-
-def test_the_interval_is_that_of_compare(made, text, run):
-    """compare refuses a carried and a reset run; of records that say the same of the state, it gives this interval."""
-    alone = rnneval.evaluate(made[0], string=text, state="reset", segment=20)
-    twin = msgspec.structs.replace(
-        run, signature=alone.signature, checkpoint=msgspec.structs.replace(run.checkpoint, path="carried")
-    )
-    best, other = rnneval.compare([alone, twin]).rows
-    sign = -1 if best.name.startswith("carried") else 1  # compare: other − best
-    found = run.beside_reset.change
-    low, high = sorted((sign * other.low, sign * other.high))
-    assert found.value == pytest.approx(sign * other.difference, rel=1e-9)
-    assert (found.low, found.high) == (pytest.approx(low, rel=1e-9), pytest.approx(high, rel=1e-9))
 
 
 def test_the_interval_by_hand(made, text, run):
@@ -119,29 +94,6 @@ def test_a_reset_at_another_length_is_noticed(made, text, run, monkeypatch):
     )
 
 
-def test_a_segment_of_the_carried_state_is_another_thing(made, text, run):
-    assert rnneval.evaluate(made[0], string=text, segment=7, beside_reset=20).beside_reset.total_nats == pytest.approx(
-        run.beside_reset.total_nats, rel=1e-9
-    )
-
-
-def test_documents_reset_both(made):
-    text = "abc\n\ndef\n\nfed"
-    run = rnneval.evaluate(made[0], string=text, documents="blank-line", beside_reset=100)
-    assert run.beside_reset.total_nats == pytest.approx(run.total_nats, rel=1e-6)  # no document is longer
-    assert run.beside_reset.change.value == pytest.approx(0, abs=1e-6)
-
-
-def test_the_record_and_the_table(run, tmp_path):
-    run.save(tmp_path / "run.json")
-    assert rnneval.read(tmp_path / "run.json") == run
-    require_consistent("run.json", run)
-    said = as_text(run_document(run), 120)
-    assert "reset every 20 tokens" in said
-    assert f"{run.beside_reset.change.value:+.4f}".replace("-", "−") in said
-    assert f"{run.beside_reset.perplexity_change.value:+.2f} %".replace("-", "−") in said
-
-
 def test_what_is_refused(made):
     with pytest.raises(UsageError, match="beside_reset=20 compares with the carried state"):
         rnneval.evaluate(made[0], string="abcabc", state="reset", segment=20, beside_reset=20)
@@ -149,20 +101,3 @@ def test_what_is_refused(made):
         rnneval.evaluate(made[0], string="abcabc", beside_reset=0)
     with pytest.raises(UsageError, match="beside_reset: a window model knows nothing but the last 4 tokens"):
         rnneval.evaluate(replace(made[0], window=4), string="abcabc", beside_reset=20)
-
-
-def test_a_loss_that_is_not_finite_leaves_no_change(made, text, run, monkeypatch):
-    """The second reading has an infinite loss: its total, scores and change are absent, and the first stands."""
-    real, tables = reading.add_up, []
-
-    def add_up(losses, width):
-        tables.append(losses)
-        return real(losses if len(tables) == 1 else replace(losses, nats=np.full_like(losses.nats, np.inf)), width)
-
-    monkeypatch.setattr(reading, "add_up", add_up)
-    seen = rnneval.evaluate(made[0], string=text, beside_reset=20)
-    assert (seen.valid, seen.total_nats) == (True, run.total_nats)
-    beside = seen.beside_reset
-    assert (beside.total_nats, beside.scores, beside.change, beside.perplexity_change) == (None, {}, None, None)
-    assert "beside-reset" in {warning.code for warning in seen.warnings}
-    as_text(run_document(seen), 120)

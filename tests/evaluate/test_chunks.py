@@ -5,14 +5,12 @@ The oracle is the evaluation by one row in one process, whose own oracle is a fl
 
 import json
 
-import keras
-import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 
 import rnneval
-from rnneval.evaluate.chunks import chunk_ends, chunks_of, reader_over
+from rnneval.evaluate.chunks import chunks_of, reader_over
 from rnneval.evaluate.plan import Spans
 from rnneval.evaluate.reopening import Opening
 from tests.evaluate.pools import Shuffled
@@ -97,49 +95,6 @@ def test_documents_and_short_texts(saved, tmp_path):
     assert distributed(saved / "forgets.keras", tiny)[0].tokens.scored == 1
 
 
-def test_a_state_that_is_reset(saved, text):
-    """Spans of 900 tokens: longer than a chunk, so that some of them are read by two."""
-    run, expected = alone(saved / "counts.keras", text, state="reset", segment=900)
-    other, nats, _ = distributed(saved / "counts.keras", text, state="reset", segment=900)
-    np.testing.assert_allclose(nats, expected, atol=1e-5)
-    assert other.signature == run.signature
-    assert "state:reset-900" in run.signature
-
-
-def test_a_window_model(text, tmp_path):
-    """Its state is the last five ids: first rows are re-evaluated from these; first tokens have no score."""
-    keras.utils.set_random_seed(3)
-    layers = [keras.layers.Embedding(len(LETTERS), 4), keras.layers.GRU(3), keras.layers.Dense(len(LETTERS))]
-    keras.Sequential([keras.Input((6,)), *layers]).save(tmp_path / "window.keras")
-    (tmp_path / "vocab.json").write_text(json.dumps(list(LETTERS)))
-    run, expected = alone(tmp_path / "window.keras", text)
-    other, nats, ran = distributed(tmp_path / "window.keras", text, streams=3)
-    assert "state:window-6" in other.signature
-    assert (other.signature, other.tokens) == (run.signature, run.tokens)
-    np.testing.assert_allclose(nats, expected, atol=1e-5)
-    assert len(ran) == other.streams.chunks + 1 == 8  # the last is too short to agree in its first row
-
-
-def test_states_are_those_of_one_process(saved, text):
-    run = rnneval.evaluate(rnneval.open(saved / "forgets.keras"), text, check=False, streams=1)
-    spread = distributed(saved / "forgets.keras", text, streams=3)[0]
-    assert spread.states.keys() == run.states.keys()
-    for key, summary in run.states.items():
-        assert msgspec.to_builtins(spread.states[key]) == pytest.approx(
-            msgspec.to_builtins(summary), rel=1e-4, abs=1e-5
-        )
-
-
-def test_another_file_under_the_same_name_is_refused(saved, text, tmp_path):
-    path = tmp_path / "model.keras"
-    (tmp_path / "vocab.json").write_bytes((saved / "vocab.json").read_bytes())
-    path.write_bytes((saved / "forgets.keras").read_bytes())
-    lm = rnneval.open(path)
-    path.write_bytes((saved / "counts.keras").read_bytes())
-    with pytest.raises(rnneval.errors.CheckpointError, match="another file, or a damaged one"):
-        rnneval.evaluate(lm, text, check=False, reader=reader_over(Shuffled(1, 0), str(path), Opening()))
-
-
 def test_chunks_hold_every_span_once():
     """By an independent walk: the predictions of all chunks, in order, are those of all spans."""
     rng = np.random.default_rng(2)
@@ -158,14 +113,3 @@ def test_chunks_hold_every_span_once():
         assert all(chunk.continues[0] == (int(chunk.starts[0]) not in begins) for chunk in chunks)
         assert not any(chunk.continues[1:].any() for chunk in chunks)
         assert all(start in begins for chunk in chunks for start in chunk.starts[1:].tolist())
-
-
-def test_the_length_of_a_chunk_follows_from_sizes():
-    small, large = 100_000, 4_000_000
-    assert chunk_ends(100_000, small) == [100_000]
-    assert len(chunk_ends(100_000, large)) == 2
-    for predictions, count in ((10**6, 2), (10**7, 10), (10**9, 954)):
-        ends = chunk_ends(predictions, small)
-        sizes = np.diff([0, *ends])
-        assert (len(ends), ends[-1], int(sizes.argmax())) == (count, predictions, 0)
-        assert np.ptp(sizes[1:]) <= 1

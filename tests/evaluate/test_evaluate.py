@@ -8,14 +8,13 @@ from itertools import pairwise
 
 import keras
 import numpy as np
-import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 from msgspec import structs
 
 import rnneval
-from rnneval.errors import CheckpointError, TextError, UsageError, VocabularyError
+from rnneval.errors import UsageError, VocabularyError
 from rnneval.records import encode
 from rnneval.records.wiring import Finding
 from rnneval.text import Vocabulary
@@ -95,24 +94,6 @@ def test_the_record_reads_back_equal(model_of, tmp_path):
     assert json.loads(encode(run))["schema"] == "rnneval.run/1"
 
 
-def test_baselines_are_fitted_on_the_text_given(model_of, tmp_path):
-    held_out, training = letters(tmp_path, 400), letters(tmp_path, 1_000, seed=1)
-    run = rnneval.evaluate(model_of("GRU 8").lm, held_out, fit_on=training, check=False)
-    counts = Counter(training.read_text())
-    expected = -np.mean([math.log((counts[c] + 1) / (1_000 + 9)) for c in held_out.read_text()[1:]])
-    assert run.baselines["unigram"] == pytest.approx(expected)
-
-
-def test_one_file_serves_for_fitting_and_for_scoring(model_of, tmp_path):
-    """A unigram of the first 600 characters, counted here, scored on the rest."""
-    path = letters(tmp_path, 1_000)
-    text = path.read_text()
-    run = rnneval.evaluate(model_of("GRU 8").lm, path, part="60%:", fit_on=path, fit_part=":60%", check=False)
-    counts = Counter(text[:600])
-    expected = -np.mean([math.log((counts[c] + 1) / (600 + 9)) for c in text[601:]])
-    assert run.baselines["unigram"] == pytest.approx(expected)
-
-
 @pytest.mark.parametrize(
     ("part", "fit_part", "said"),
     [
@@ -146,47 +127,6 @@ class Questions(keras.Model):
         x, states = self.gru_2(x, initial_state=states, training=training)
         x = self.dense(x)
         return (x, states) if return_state else x
-
-
-@pytest.fixture(scope="module")
-def leaking(tmp_path_factory):
-    """The question's model, a text, and its run with a check of the wiring."""
-    keras.utils.set_random_seed(1)
-    lm = rnneval.wrap(Questions(), vocabulary=Vocabulary.from_tokens(list(LETTERS)))
-    text = letters(tmp_path_factory.mktemp("leaking"), 160)
-    return lm, text, rnneval.evaluate(lm, text)
-
-
-def test_a_leak_makes_the_run_not_valid_and_both_numbers_are_shown(leaking):
-    lm, text, run = leaking
-    assert not run.valid
-    assert run.wiring.verdict == "fail"
-    assert {finding.rule for finding in run.wiring.findings} >= {"shared-state", "crossed-state", "future-leak"}
-    assert "wrong-wiring" in codes(run)
-    assert (run.streams.count, run.streams.segment) == (1, 100)
-    ids = np.array([LETTERS.index(c) for c in text.read_text()])
-    for segment, total in ((100, run.total_nats), (1, run.token_by_token.total_nats)):
-        assert total == pytest.approx(by_hand(lm.model, ids, segment), rel=1e-5)
-    assert run.total_nats != pytest.approx(run.token_by_token.total_nats, rel=1e-6)
-
-
-def test_beside_a_leak_stands_what_a_reset_run_gives(leaking):
-    lm, text, checked = leaking
-    run = rnneval.evaluate(lm, text, beside_reset=30, wiring=checked.wiring)
-    alone = rnneval.evaluate(lm, text, state="reset", segment=30, wiring=checked.wiring)
-    assert (run.valid, alone.valid) == (False, False)
-    assert run.beside_reset.total_nats == alone.total_nats
-
-
-def by_hand(model, ids, segment):
-    """The total loss with the state carried from segment to segment, in plain Keras calls."""
-    state, total = None, 0.0
-    for at in range(0, len(ids) - 1, segment):
-        piece = ids[at : min(at + segment, len(ids) - 1)]
-        logits, state = model(piece[None], states=state, return_state=True)
-        log_p = tf.nn.log_softmax(logits[0]).numpy().astype(np.float64)
-        total -= sum(log_p[k, ids[at + k + 1]] for k in range(len(piece)))
-    return total
 
 
 def test_a_loss_that_is_not_finite(tmp_path):
@@ -225,18 +165,6 @@ def test_probabilities_are_scored_in_float64(tmp_path):
     assert run.total_nats == pytest.approx(rnneval.evaluate(small.lm, text, check=False).total_nats, rel=1e-5)
 
 
-def test_probability_zero_is_an_error_with_its_place(tmp_path):
-    small = stacked("GRU", (5,))
-    lm = rnneval.wrap(Probabilities(small), vocabulary=small.lm.vocabulary)
-    bias = np.zeros(9, np.float32)
-    bias[LETTERS.index("c")] = -1e4
-    small.lm.model.layers[-1].set_weights([small.lm.model.layers[-1].get_weights()[0], bias])
-    text = tmp_path / "t.txt"
-    text.write_text("abacab")
-    with pytest.raises(CheckpointError, match=r"probability 0 to token 3 \(byte 3 of the text\)"):
-        rnneval.evaluate(lm, text, check=False)
-
-
 def test_worse_than_guessing_is_said(tmp_path):
     small = stacked("GRU", (5,))
     bias = np.linspace(0, 40, 9).astype(np.float32)
@@ -261,30 +189,6 @@ def test_a_model_without_a_vocabulary_cannot_be_evaluated(tmp_path):
     lm = rnneval.wrap(stacked("GRU", (5,)).lm.model)
     with pytest.raises(VocabularyError, match="give vocabulary=…"):
         rnneval.evaluate(lm, letters(tmp_path, 50))
-
-
-def test_a_text_of_one_token(model_of, tmp_path):
-    with pytest.raises(TextError, match="1 token, at least 2"):
-        rnneval.evaluate(model_of("GRU 8").lm, letters(tmp_path, 1), check=False)
-
-
-def test_scores_have_intervals_where_there_is_enough_text(model_of, tmp_path):
-    run = rnneval.evaluate(model_of("GRU 8").lm, letters(tmp_path, 40_000), check=False)
-    assert run.interval.claim == "this passage"
-    assert run.interval.clusters == 8
-    for score in run.scores.values():
-        assert score.low <= score.value <= score.high
-    short = rnneval.evaluate(model_of("GRU 8").lm, letters(tmp_path, 4_000), check=False)
-    assert short.interval is None
-    assert "too-little-text" in codes(short)
-
-
-def test_an_old_losses_file_stays_where_the_run_fails(model_of, tmp_path):
-    losses = tmp_path / "losses.parquet"
-    pd.DataFrame({"x": [1]}).to_parquet(losses)
-    with pytest.raises(TextError):
-        rnneval.evaluate(model_of("GRU 8").lm, letters(tmp_path, 1), losses=losses, check=False)
-    assert pd.read_parquet(losses)["x"].tolist() == [1]
 
 
 def test_a_wiring_record_that_is_known_is_taken(model_of, tmp_path, monkeypatch):

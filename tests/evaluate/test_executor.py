@@ -21,7 +21,7 @@ import rnneval
 from rnneval.errors import UsageError
 from rnneval.evaluate import executor
 from rnneval.evaluate.chunks import reader_over
-from rnneval.evaluate.executor import Task, WorkerDiedError, connected, memory_of_each
+from rnneval.evaluate.executor import Task, WorkerDiedError, connected
 from rnneval.evaluate.reopening import Opening
 from rnneval.options import WorkerGroup
 from tests.evaluate import calls
@@ -72,12 +72,6 @@ def model(tmp_path_factory):
 
 def test_a_process_that_dies_costs_its_own_task_alone(pool):
     assert_a_death_costs_its_own_task_alone(pool)
-
-
-def test_a_task_whose_process_dies_once_is_run_again(processes, tmp_path):
-    dies, *others = ran(processes, (calls.die_once, str(tmp_path / "flag")), *[(calls.where, k) for k in range(3)])
-    assert dies.value == "alive"
-    assert [one.value[0] for one in others] == [0, 1, 2]
 
 
 def children():
@@ -224,19 +218,6 @@ def test_workers_that_cannot_be(given, said):
 def test_memory_that_cannot_be(memory, said):
     with pytest.raises(UsageError, match=said), connected(WorkerGroup(memory=memory), tasks=1):
         pass
-
-
-def test_memory_that_cannot_be_limited(monkeypatch):
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert memory_of_each(None, 2) is None
-    with pytest.raises(UsageError, match="only Linux can limit the memory of a process: leave it out"):
-        memory_of_each("4GB", 2)
-
-
-def test_sizes():
-    given = ["4GB", "4 gb", "512MiB", "0.5GiB", "300000000B", "1TB"]
-    assert [memory_of_each(size, 1) for size in given] == [4 * 10**9, 4 * 10**9, 1 << 29, 1 << 29, 3 * 10**8, 10**12]
-    assert 2 * memory_of_each(None, 2) in range(psutil.virtual_memory().total + 1)
 
 
 def test_dask_that_is_not_installed_is_said_before_anything_starts(monkeypatch):

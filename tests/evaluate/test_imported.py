@@ -8,7 +8,6 @@ import pytest
 import rnneval
 from rnneval.evaluate.imported import from_losses
 from rnneval.gates.sides import difference_between
-from rnneval.text import Vocabulary
 from tests.evaluate.small import LETTERS, WORDS, codes, letters, sentences, stacked
 
 OF_LOSSES = {"cross_entropy", "perplexity", "bits_per_char", "bits_per_byte", "word_perplexity", "word_perplexity_eos"}
@@ -23,11 +22,6 @@ def of_letters():
 @pytest.fixture(scope="module")
 def of_words():
     return stacked("GRU", (8,), WORDS)
-
-
-@pytest.fixture(scope="module")
-def of_bytes():
-    return stacked("GRU", (8,), tuple(map(chr, range(256))))
 
 
 def poems(folder: Path) -> Path:
@@ -113,38 +107,3 @@ def test_words_with_ends_of_lines_and_unknown_ones(of_words, tmp_path):
     assert alone.total_nats == run.total_nats
     assert alone.signature.startswith("tok:spans-")
     assert difference_between(run, alone).field == "signature.unk"  # it cannot be known without the vocabulary
-
-
-def test_bytes_of_characters_count_at_the_first_of_them(of_bytes, tmp_path):
-    text, losses = tmp_path / "text.txt", tmp_path / "losses.parquet"
-    text.write_text("größer als äße\n😀 und\n" * 300)
-    run = evaluated(of_bytes, text, losses, tokens="byte")
-    back = from_losses(losses, text, state="carry")
-    assert back.signature.startswith("tok:byte|")
-    same(run, back)
-    same(run, from_losses(losses, text, state="carry", vocabulary=Vocabulary.from_bytes()))
-
-
-def test_a_part_of_a_text_and_several_files(of_letters, tmp_path):
-    texts, losses = [letters(tmp_path, 3000, seed=seed) for seed in (1, 2)], tmp_path / "losses.parquet"
-    run = evaluated(of_letters, texts, losses, documents="file", part="10%:")
-    same(run, from_losses(losses, texts, state="carry", documents="file", part="10%:"))
-    with pytest.raises(rnneval.errors.RecordError, match=r"losses\.parquet: .*"):
-        from_losses(losses, texts, state="carry", documents="file")
-
-
-def test_a_text_of_the_same_size_is_known_by_its_hash(of_letters, tmp_path):
-    text, other, losses = letters(tmp_path, 3000), letters(tmp_path, 3000, seed=3), tmp_path / "losses.parquet"
-    evaluated(of_letters, text, losses)
-    with pytest.raises(rnneval.errors.RecordError, match="the text that was scored has the hash"):
-        from_losses(losses, other, state="carry")
-
-
-def test_the_first_words_of_the_table_are_no_others(of_words, tmp_path):
-    """Ids of another order: the spans agree and the tokens do not."""
-    text, losses = sentences(tmp_path, 500), tmp_path / "losses.parquet"
-    evaluated(of_words, text, losses)
-    with pytest.raises(
-        rnneval.errors.RecordError, match=r"row \d: the vocabulary \(given\) makes token \d .* id \d+\)"
-    ):
-        from_losses(losses, text, state="carry", vocabulary=list(reversed(WORDS)))

@@ -1,12 +1,10 @@
-"""Scoring, against NumPy in float64; states in and out of vectors."""
+"""Scoring, against NumPy in float64."""
 
-import keras
 import numpy as np
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-import rnneval
 from rnneval.models.keras.lm import scored
 from tests.oracles import nats
 
@@ -39,35 +37,3 @@ def test_a_word_that_a_model_rules_out_counts_for_nothing():
     np.testing.assert_allclose(loss, [[np.log(1 + 2 * np.e), np.log(2 + np.exp(-1))]], rtol=1e-6)
     np.testing.assert_allclose(confidence, [[1 / (2 + np.exp(-1))] * 2], rtol=1e-6)
     assert rank.numpy().tolist() == [[2, 1]]
-
-
-def test_states_of_any_shape_become_vectors_and_come_back():
-    class Stacked(keras.Model):
-        """One tensor (layers, batch, units) and a list beside it."""
-
-        def __init__(self):
-            super().__init__()
-            self.embedding = keras.layers.Embedding(5, 4)
-            self.gru1 = keras.layers.GRU(3, return_sequences=True, return_state=True)
-            self.gru2 = keras.layers.GRU(3, return_sequences=True, return_state=True)
-            self.lstm = keras.layers.LSTM(2, return_sequences=True, return_state=True)
-            self.dense = keras.layers.Dense(5)
-
-        def call(self, ids, states=None, return_state=False):
-            x = self.embedding(ids)
-            both, (h, c) = states if states is not None else ([None, None], (None, None))
-            x, a = self.gru1(x, initial_state=both[0])
-            x, b = self.gru2(x, initial_state=both[1])
-            x, h, c = self.lstm(x, initial_state=None if h is None else [h, c])
-            return (self.dense(x), (tf.stack([a, b]), [h, c])) if return_state else self.dense(x)
-
-    lm = rnneval.wrap(Stacked())
-    assert lm.mixable
-    assert lm.batch_axes == (1, 0, 0)
-    assert lm.start().shape == (2 * 3 + 2 + 2,)
-    state = tuple(tf.random.normal(leaf.shape) for leaf in lm.initial_state(4))
-    vectors = lm.pack(state)
-    assert vectors.shape == (4, 10)
-    np.testing.assert_array_equal(vectors[1, :6].numpy(), np.concatenate([state[0][0, 1], state[0][1, 1]]))
-    for leaf, back in zip(state, lm.unpack(vectors), strict=True):
-        np.testing.assert_array_equal(leaf.numpy(), back.numpy())

@@ -1,20 +1,14 @@
 """A layer that reads several streams: losses, states and gradients by (layer, place), against a float64 loop."""
 
-import json
-
 import keras
 import msgspec
 import numpy as np
-import pandas as pd
 import pytest
 import tensorflow as tf
 
 import rnneval
-from rnneval import records
-from rnneval.cli.main import run as command_line
 from rnneval.errors import CheckpointError
-from rnneval.evaluate.diagnostics.probes import Place, exponents
-from rnneval.evaluate.diagnostics.trace import trace
+from rnneval.evaluate.diagnostics.probes import Place
 from rnneval.models.keras.derivatives import through_time, variable_gradients
 from rnneval.text import Vocabulary
 from tests.evaluate.diagnostics.oracle import ids_of, summary_of
@@ -42,27 +36,6 @@ class Streams(keras.Model):
             new.append(after)
         logits = self.dense(tf.concat(outputs, axis=-1))
         return (logits, new) if return_state else logits
-
-
-class Steps(keras.Model):
-    """One cell in one loop over the tokens of two streams, or in one loop after the other."""
-
-    def __init__(self, by_turns):
-        super().__init__()
-        self.by_turns, self.tables = by_turns, [L.Embedding(V, E) for _ in range(2)]
-        self.rnn, self.dense = L.GRUCell(U, name="shared"), L.Dense(V)
-
-    def call(self, ids, states=None, return_state=False):
-        states = list(states) if states is not None else [tf.zeros((tf.shape(ids)[0], U))] * 2
-        streams = [table(ids) for table in self.tables]
-        times = range(ids.shape[1])
-        order = [(s, t) for t in times for s in (0, 1)] if self.by_turns else [(s, t) for s in (0, 1) for t in times]
-        outputs = [[], []]
-        for s, t in order:
-            output, (states[s],) = self.rnn(streams[s][:, t], [states[s]])
-            outputs[s].append(output)
-        logits = self.dense(tf.concat([tf.stack(one, axis=1) for one in outputs], axis=-1))
-        return (logits, states) if return_state else logits
 
 
 def subclassed(kind, places):
@@ -140,16 +113,8 @@ CASES = [
     (stateless, "GRU", 3),
     (subclassed, "LSTM", 3),
     (subclassed, "GRU", 2),
-    (lambda *_: _cells(by_turns=True), "GRU", 2),
-    (lambda *_: _cells(by_turns=False), "GRU", 2),
 ]
-NAMES = [*(f"{form.__name__} {kind} {places}" for form, kind, places in CASES[:6]), "by turns", "in blocks"]
-
-
-def _cells(*, by_turns):
-    model = Steps(by_turns)
-    model(tf.ones((1, 2), tf.int32))
-    return model, model.tables, model.rnn, model.dense
+NAMES = [*(f"{form.__name__} {kind} {places}" for form, kind, places in CASES)]
 
 
 @pytest.mark.sampled(4)
@@ -169,23 +134,6 @@ def test_losses_and_summaries_of_each_place_agree_with_a_float64_loop(form, kind
         expected, seen = summary_of(key, course, 400), msgspec.to_builtins(run.states[key])
         for name in ("norm_mean", "norm_max", "rms", "mean", "lowest", "highest", "speed"):
             assert seen[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-6), (key, name)
-
-
-@pytest.mark.sampled(2)
-@pytest.mark.parametrize(("form", "kind"), [(stateless, "GRU"), (subclassed, "LSTM")])
-def test_a_trace_has_the_norms_and_gates_of_each_place(form, kind, tmp_path):
-    (lm, loop), text = made(form, kind), letters(tmp_path, 300)
-    run = trace(lm, text, out=tmp_path / "t.parquet", stride=1, streams=2, check=False)
-    table = pd.read_parquet(tmp_path / "t.parquet")
-    norms = table[(table.statistic == "norm") & table.position.notna()].sort_values("position")
-    _, found = loop.run(ids_of(text, LETTERS)[:-1])
-    for key, course in found.items():
-        layer, _, slot = key.rpartition(".")
-        seen = norms[(norms.layer == layer) & (norms.slot == slot)]["value"].to_numpy()
-        np.testing.assert_allclose(seen, np.linalg.norm(course["h"], axis=1), rtol=1e-4)
-    gate = "forget" if kind == "LSTM" else "update"
-    means = [run.gates[f"{layer}.{gate}"].mean for layer in ("shared", "shared#2")]
-    assert means[0] != means[1]
 
 
 @pytest.mark.sampled(2)
@@ -216,60 +164,9 @@ def test_gradients_through_time_are_those_of_each_place(form, kind):
     assert not any("#" in key for key in variables)  # weights are shared: one gradient a layer
 
 
-def test_each_place_has_its_exponent():
-    lm, _ = made(subclassed, "GRU")
-    ids = np.random.default_rng(3).integers(0, V, 400).astype("i4")
-    text = type("Text", (), {"ids": staticmethod(lambda start, stop: ids[start:stop])})
-    start = np.concatenate([np.asarray(leaf)[0] for leaf in lm.initial_state(1)]).astype("f4")
-    seen = exponents(lm, text, [Place(at=0, state=start)], 200)
-    found = seen.found
-    assert not seen.missing
-    assert set(found) == {"shared", "shared#2", "stack"}
-    assert found["shared"].value != found["shared#2"].value
-
-
-def test_a_cell_that_reads_each_token_twice_has_one_place(tmp_path):
-    class Ponders(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.table, self.cell, self.dense = L.Embedding(V, E), L.GRUCell(U), L.Dense(V)
-
-        def call(self, ids, state=None, return_state=False):
-            state, outputs = tf.zeros((tf.shape(ids)[0], U)) if state is None else state, []
-            for x in tf.unstack(self.table(ids), axis=1):
-                for _ in range(2):
-                    y, (state,) = self.cell(x, [state])
-                outputs.append(y)
-            logits = self.dense(tf.stack(outputs, axis=1))
-            return (logits, state) if return_state else logits
-
-    lm = rnneval.wrap(Ponders(), vocabulary=Vocabulary.from_tokens(list(LETTERS)))
-    run = rnneval.evaluate(lm, letters(tmp_path, 100), segment=16)
-    assert run.valid
-    assert [layer.name for layer in lm.layers] == ["cell"]
-    assert any(w.message.endswith("it makes 32 steps in a call over 16 tokens") for w in run.warnings)
-
-
 def test_a_stateful_layer_that_runs_twice_is_refused():
     ids = keras.Input(batch_shape=(1, None), dtype="int32")
     rnn = L.GRU(U, return_sequences=True, stateful=True, name="again")
     x = L.add([rnn(L.Embedding(V, E)(ids)), rnn(L.Embedding(V, E)(ids))])
     with pytest.raises(CheckpointError, match="layer again is stateful and runs twice in one call"):
         rnneval.wrap(keras.Model(ids, L.Dense(V)(x)))
-
-
-def test_evaluate_and_trace_run_from_the_command_line(tmp_path, capsys):
-    lm, loop = made(stateless, "LSTM")
-    lm.model.save(tmp_path / "m.keras")
-    (tmp_path / "vocab.json").write_text(json.dumps(list(LETTERS)))
-    text = letters(tmp_path, 200)
-    given = [str(tmp_path / "m.keras"), str(text), "--vocab", str(tmp_path / "vocab.json")]
-    for command in (
-        ["evaluate"],
-        ["trace", "--no-check", "--out", str(tmp_path / "t.parquet"), "--record", str(tmp_path / "run.json")],
-    ):
-        code, (out, err) = command_line([*command, *given]), capsys.readouterr()
-        assert (code, {line.split(" ")[1] for line in err.splitlines()} - {"warning"}) == (0, set())
-        assert "shared#2" in out
-    record = records.read_run(tmp_path / "run.json")
-    assert list(record.states) == loop.keys

@@ -11,7 +11,6 @@ import string
 import msgspec
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 
 import rnneval
@@ -91,26 +90,6 @@ def test_a_trace_is_that_of_one_process(model, tmp_path, split) -> None:
         tables.append(pd.read_parquet(out))
     assert [run.streams.workers for run in runs] == [None, 2]
     pd.testing.assert_frame_equal(*tables, rtol=1e-3, atol=1e-5)
-
-
-def strike(struck):
-    """Kill the worker, once, when the first chunk has been read."""
-
-    def progress(*_) -> None:
-        for child in [] if struck else psutil.Process().children():
-            if "spawn_main" in " ".join(child.cmdline()):
-                os.kill(child.pid, signal.SIGKILL)
-                struck.append(child.pid)
-
-    return progress
-
-
-def test_a_worker_that_is_killed_costs_its_chunk_alone(model, tmp_path, split) -> None:
-    _, expected = read(model, tmp_path)
-    struck: list[int] = []
-    _, nats = read(model, tmp_path, progress=strike(struck))
-    assert len(struck) == 1
-    assert (nats == expected).all()
 
 
 def die(setup, given, start):

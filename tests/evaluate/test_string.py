@@ -1,7 +1,6 @@
 """Text in memory: the same numbers as of a file with the same bytes, for every function of one text."""
 
 import hashlib
-import inspect
 
 import msgspec
 import numpy as np
@@ -70,20 +69,6 @@ def test_the_record_says_that_the_text_was_in_memory(lm, tmp_path):
     assert text[:40] not in encode(run)
 
 
-def test_losses_of_a_string(tmp_path):
-    table = {"token": [1, 2, 3], "byte_start": [1, 2, 3], "byte_end": [2, 3, 5], "nats": [0.5, 0.25, 0.75]}
-    run = rnneval.from_losses(table, string="abcé", state="carry")
-    assert (run.total_nats, run.text.scored_characters, run.text.scored_bytes) == (1.5, 3, 4)
-    assert run.text.files[0].path == ""
-
-
-def test_a_baseline_is_not_fitted_on_the_string_that_is_scored(lm, tmp_path):
-    text = drawn(300)
-    with pytest.raises(UsageError, match="characters 0 to 299 are scored too"):
-        rnneval.evaluate(lm, string=text, fit_on=as_file(tmp_path, text))
-    assert "unigram" in rnneval.evaluate(lm, string=text, fit_on=as_file(tmp_path, drawn(300, 1))).baselines
-
-
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
@@ -102,13 +87,3 @@ def test_what_is_refused(lm, options, error, said):
 def test_a_text_in_place_of_a_path_is_told_of_string(lm):
     with pytest.raises(TextError, match="in Python string=… for a text"):
         rnneval.evaluate(lm, drawn(300))
-
-
-@pytest.mark.parametrize("name", ["evaluate", "trace", "gradients", "from_losses"])
-def test_signature_and_docstring_have_it(name):
-    function = getattr(rnneval, name)
-    parameters = inspect.signature(function).parameters
-    assert parameters["text"].default is None
-    assert parameters["string"].kind is inspect.Parameter.KEYWORD_ONLY
-    assert "string: Text in memory, in place of files" in function.__doc__
-    assert "string" not in inspect.signature(rnneval.sweep).parameters

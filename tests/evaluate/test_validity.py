@@ -6,20 +6,12 @@ What it is for each cut says a loop over the model's own calls.
 import math
 from types import SimpleNamespace
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from msgspec import structs
 
 import rnneval
 from rnneval.errors import RecordError, UsageError
-from rnneval.evaluate.check import declaration_for
-from rnneval.records.wiring import Finding
-from rnneval.render.run_document import run_document
-from rnneval.render.terminal import as_text
-from rnneval.text import Vocabulary
-from rnneval.wiring.facts import parse_declarations
 from tests.evaluate.small import LETTERS, letters
 
 V, UNITS = len(LETTERS), 8
@@ -60,38 +52,6 @@ def step_function(fault):
         return {"h1": zeros} | ({} if fault == "dropped" else {"h2": zeros})
 
     return step, begin
-
-
-class Stack(keras.Model):
-    """The same in Keras."""
-
-    def __init__(self, fault):
-        super().__init__()
-        self.fault = fault
-        self.embedding = keras.layers.Embedding(V, UNITS)
-        self.rnn1 = keras.layers.SimpleRNN(UNITS, return_sequences=True, return_state=True)
-        self.rnn2 = keras.layers.SimpleRNN(UNITS, return_sequences=True, return_state=True)
-        self.dense = keras.layers.Dense(V)
-
-    def call(self, inputs, states=None, return_state=False, training=False):
-        x = self.embedding(inputs)
-        batch = tf.shape(x)[0]
-        if states is None:
-            states = [self.rnn1.get_initial_state(batch)[0], self.rnn2.get_initial_state(batch)[0]]
-        x, h1 = self.rnn1(x, initial_state=states[0])
-        second = None if self.fault == "dropped" else states[1]
-        x, h2 = self.rnn2(x, initial_state=second)
-        states = [h2, h1] if self.fault == "exchanged" else [h1] if self.fault == "dropped" else [h1, h2]
-        return (self.dense(x), states) if return_state else self.dense(x)
-
-
-def keras_model(fault):
-    model = Stack(fault)
-    model(tf.ones((1, 2), tf.int32))
-    table, layers, out = weights()
-    values = [table, *(each for w, u in layers for each in (w, u, np.zeros(UNITS))), out, np.zeros(V)]
-    model.set_weights([value.astype("f4") for value in values])
-    return rnneval.wrap(model, vocabulary=Vocabulary.from_tokens(list(LETTERS)))
 
 
 def nats_by_hand(step, begin, segment, *documents):
@@ -157,23 +117,6 @@ def test_documents_that_end_in_the_middle_of_a_segment_are_not_filled_up(tmp_pat
     assert run.total_nats == pytest.approx(wanted, rel=1e-7)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_no_run_of_a_wrong_keras_model_is_valid(fault, text):
-    lm = keras_model(fault)
-    run = rnneval.evaluate(lm, text, states=False)
-    step, begin = step_function(fault)
-    wanted = [nats_by_hand(step, begin, each, ids_of(text)) for each in (100, 1)]
-    rule = {"exchanged": "crossed-state", "dropped": "dropped-state"}[fault]
-    assert (run.valid, rule in run.broken_rules) == (False, True)
-    assert (run.total_nats, run.token_by_token.total_nats) == pytest.approx(tuple(wanted), rel=1e-5)
-    declarations = ["mixed=rnn1", "mixed=rnn2"] if fault == "exchanged" else ["stateless=rnn2"]
-    assert " ".join(f"--declare {each}" for each in declarations) in run.why_not_valid
-    meant = rnneval.evaluate(lm, text, states=False, declare=declarations, segment=10)
-    assert (meant.valid, meant.token_by_token) == (True, None)
-    assert meant.total_nats == pytest.approx(nats_by_hand(step, begin, 10, ids_of(text)), rel=1e-5)
-    assert "|state:carry-10|" in meant.signature  # so that no other cut compares with it
-
-
 def test_a_right_model_has_one_number_and_its_signature_no_segment(text):
     step, begin = step_function("")
     lm = rnneval.from_step(step, begin, vocabulary=list(LETTERS))
@@ -198,36 +141,7 @@ def run(wrong, text):
     return rnneval.evaluate(wrong.lm, text, wiring=wrong.wiring)
 
 
-def test_what_is_read_first_is_that_the_run_is_not_valid(wrong, run):
-    assert repr(run).startswith(f"<Run not valid ({wrong.wiring.reason})")
-    shown = as_text(run_document(run), 200)
-    assert shown.startswith(f"not valid: {wrong.wiring.reason}")
-    assert "usual for" not in shown
-    assert "✓" not in shown
-
-
 def test_a_record_that_is_called_valid_all_the_same_is_refused(run, tmp_path):
     structs.replace(run, valid=True).save(tmp_path / "old.json")
     with pytest.raises(RecordError, match="it is marked valid and its model fails the wiring check"):
         rnneval.read(tmp_path / "old.json")
-
-
-@pytest.mark.parametrize(
-    ("rule", "layer", "meant"),
-    [
-        ("future-leak", None, "causal=false"),
-        ("dropped-state", "gru", "stateless=gru"),
-        ("dropped-state", None, None),
-        ("batch-leak", "gru", None),
-    ],
-)
-def test_the_declaration_for_a_finding_is_one_that_the_check_takes(rule, layer, meant):
-    finding = Finding(rule=rule, severity="error", layer=layer, message="…", help="…")
-    assert declaration_for(finding) == meant
-    if meant is not None:
-        parse_declarations([meant])
-
-
-def test_a_step_function_may_be_declared_to_depend_on_the_cut(wrong):
-    (finding,) = [finding for finding in wrong.wiring.findings if finding.rule == "chunk-variance"]
-    assert declaration_for(finding) == "chunked=true"

@@ -105,18 +105,6 @@ def test_a_whole_file_that_fails_says_that_importing_runs_it(refused, opening, c
     assert said in line
 
 
-@pytest.mark.parametrize(
-    ("code", "said"),
-    [
-        ("import keras\nstack = 1 / 0\n", "code.py (lines 2) failed: ZeroDivisionError: division by zero ("),
-        ("stack = no_such_name\n", "NameError: name 'no_such_name' is not defined ("),
-        ("def f(:\n", "SyntaxError"),
-    ],
-)
-def test_what_the_name_needs_fails_with_the_lines_that_were_run(refused, opening, code, said):
-    assert said in refused(*opening("stack", code=code))
-
-
 def test_a_file_that_is_missing_and_specs_that_are_none(refused, shelf, tmp_path):
     weights = shelf / "flat.weights.h5"
     assert refused("open", weights, "--builder", f"{tmp_path}/no.py:f").endswith("no.py is not a file")
@@ -124,13 +112,6 @@ def test_a_file_that_is_missing_and_specs_that_are_none(refused, shelf, tmp_path
         said = refused("open", weights, "--builder", spec)
         assert "give FILE.py:NAME, FILE.ipynb:NAME or package.module:NAME" in said
     assert "importing no_such_package.models" in refused("open", weights, "--builder", "no_such_package.models:build")
-
-
-def test_a_size_that_nobody_knows(refused, shelf, tmp_path, opening):
-    (tmp_path / "flat.weights.h5").write_bytes((shelf / "flat.weights.h5").read_bytes())
-    builder = opening("stack")[-1]
-    said = refused("open", tmp_path / "flat.weights.h5", "--builder", builder)
-    assert "needs vocab_size: give --vocab FILE or --vocab-from TEXT, from which it is known" in said
 
 
 def test_a_module_and_a_package_of_the_current_folder(shelf, tmp_path, monkeypatch):

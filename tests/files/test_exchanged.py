@@ -1,10 +1,6 @@
 """A checkpoint that another process exchanges: the hash, the rules and the weights are of the same bytes."""
 
-import errno
-import os
 import shutil
-import tempfile
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -12,7 +8,6 @@ import pytest
 
 import rnneval
 from rnneval.checkpoints import identify
-from rnneval.errors import CheckpointError
 from rnneval.models.keras import opening
 from tests.hostile.plain import keras_file, weights
 
@@ -109,25 +104,3 @@ def test_what_was_hashed_is_what_is_loaded(pairs, name, exchange, tmp_path, monk
     assert lm.checkpoint.path == str(identify(place).path)
     assert np.array_equal(numbers(lm), numbers(rnneval.open(first, **options)))
     assert not np.array_equal(numbers(lm), numbers(rnneval.open(second, **options)))
-
-
-@pytest.mark.parametrize("name", ["keras", "tf-checkpoint"])
-def test_no_room_for_the_copy_is_one_line(pairs, name, tmp_path, monkeypatch):
-    """Of a full disk, the system call that writes says so; the folder is removed all the same."""
-    path, _, options = pairs[name]
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    opened = Path.open
-
-    def full(self, mode="r", *more, **named):
-        if mode == "xb":
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return opened(self, mode, *more, **named)
-
-    monkeypatch.setattr(Path, "open", full)
-    with pytest.raises(
-        CheckpointError, match=r"no room for a private copy in .* name another folder in TMPDIR$"
-    ) as said:
-        rnneval.open(path, **options)
-    assert "\n" not in str(said.value)
-    monkeypatch.undo()
-    assert list(tmp_path.iterdir()) == []

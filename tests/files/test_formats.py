@@ -5,7 +5,6 @@ import pytest
 import tensorflow as tf
 
 import rnneval
-from rnneval.text import Vocabulary
 
 MY, FLAT, TWIN = "MyModel", "flat", "twin"
 OPENED = {
@@ -53,11 +52,3 @@ def test_the_latest_of_several_checkpoints_is_the_one_that_the_folder_names(shel
         rnneval.errors.CheckpointError, match="a folder with 3 checkpoints, the newest is ckpt-3: to evaluate it"
     ):
         rnneval.open(tmp_path, builder=f"{shelf / 'model.py'}:MyModel")
-
-
-def test_the_vocabulary_beside_the_checkpoint_is_found_and_another_one_can_be_given(shelf):
-    assert opened(shelf, "flat.keras", None).vocabulary.source.endswith("vocab.json")
-    given = Vocabulary.from_tokens(list("abcdefghij"))
-    assert opened(shelf, "flat.keras", None, vocabulary=given).vocabulary.tokens == given.tokens
-    from_text = opened(shelf, "flat.keras", None, vocabulary_from=shelf.text)
-    assert from_text.vocabulary.tokens == tuple(sorted(set(shelf.text.read_text())))

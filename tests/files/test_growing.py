@@ -8,7 +8,7 @@ import pytest
 
 from rnneval.checkpoints import identify
 from rnneval.errors import CheckpointError
-from tests.hostile.plain import functional, keras_file, layer, tensor, weights
+from tests.hostile.plain import keras_file, weights
 
 
 def refused_in_time(path):
@@ -36,25 +36,6 @@ def test_attributes_of_one_object_are_counted(tmp_path, where):
     assert "has 257 attributes; up to 256 are read" in str(error)
     few = keras_file(tmp_path / "few.keras", stored=weights(with_attributes(256, where)))
     assert identify(few, custom=()).format == "keras"
-
-
-def dropouts(count):
-    return [layer("Dropout", rate=0.1, name=f"d{number}") for number in range(count)]
-
-
-def test_the_layers_of_a_functional_model_are_counted(tmp_path):
-    """It has two of its own."""
-
-    def chain(count):
-        made = []
-        for number, held in enumerate(dropouts(count)):
-            before = tensor(f"d{number - 1}" if number else "in")
-            made.append({**held, "name": f"d{number}", "inbound_nodes": [{"args": [before], "kwargs": {}}]})
-        return functional(*made, through=f"d{count - 1}")
-
-    error = refused_in_time(keras_file(tmp_path / "m.keras", config=chain(349)))
-    assert (error.rule, "it has 351 layers; up to 350 are built" in str(error)) == ("config-allocation", True)
-    assert identify(keras_file(tmp_path / "few.keras", config=chain(348)), custom=()).format == "keras"
 
 
 @pytest.mark.parametrize("count", [1, 200_000])

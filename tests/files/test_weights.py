@@ -1,9 +1,7 @@
 """Every weight of the builder's model found, every one of the file used, or the error names them; both formats."""
 
 import json
-import shutil
 
-import numpy as np
 import pytest
 
 FORMATS = ["my.weights.h5", "ckpt_optimizer"]
@@ -64,26 +62,3 @@ def test_the_order_in_which_layers_are_made_does_not_matter(shelf, builder, tmp_
     code = run([str(a) for a in ("evaluate", shelf / name, shelf.text, *builder(turned, back), "--out", out, "-q")])
     assert (code, json.loads(out.read_text())["total_nats"]) == (0, pytest.approx(shelf.total_nats, rel=1e-6))
     capsys.readouterr()
-
-
-def test_another_model_altogether(refused, shelf, tmp_path):
-    path = tmp_path / "other.py"
-    path.write_text(
-        "import keras\n\n\ndef build(vocab_size):\n"
-        "    gru = keras.layers.GRU(3, return_sequences=True)\n"
-        "    return keras.Sequential([keras.layers.Embedding(vocab_size, 4), gru, keras.layers.Dense(vocab_size)])\n"
-    )
-    said = refused("open", shelf / "ckpt_net", "--builder", f"{path}:build", "--vocab", shelf / "vocab.json")
-    assert said.startswith("6 of 6 weights not found in ")
-
-
-@pytest.mark.parametrize("number", [np.nan, np.inf])
-def test_numbers_that_are_none(refused, shelf, tmp_path, number):
-    import h5py
-
-    path = shutil.copy(shelf / "my.weights.h5", tmp_path / "my.weights.h5")
-    with h5py.File(path, "r+") as file:
-        file["gru/cell/vars/0"][1, :3] = number
-    what = "3 NaN" if np.isnan(number) else "3 infinite"
-    said = refused("open", path, *shelf.builder, "--vocab", shelf / "vocab.json")
-    assert f"kernel has {what}: the training diverged; take an earlier checkpoint" in said

@@ -22,14 +22,6 @@ def test_one_giant_document_among_many_does_not_count_as_many():
     assert effective_number(units) == pytest.approx(10_199**2 / (10_000**2 + 199))
 
 
-def test_batches_are_runs_of_blocks_and_drop_none():
-    clusters = clusters_of(np.zeros(131, dtype=int), np.ones(131))
-    assert clusters.units.tolist() == [17, 17, 17, 16, 16, 16, 16, 16]  # as numpy.array_split
-    assert np.diff(clusters.labels).min() == 0
-    assert clusters.method == "t, 8 batches of 256-byte blocks"
-    assert clusters.claim == "this passage"
-
-
 def test_the_floor_says_what_there_is_and_what_is_needed():
     with pytest.raises(TooLittleTextError, match=r"127 blocks of 256 bytes in 1 document: .* 128 blocks \(32 kB\)"):
         clusters_of(np.zeros(127, dtype=int), np.ones(127))

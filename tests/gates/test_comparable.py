@@ -1,9 +1,5 @@
 """Every reason for which two runs do not compare, with the field that differs named."""
 
-import math
-
-import msgspec
-import numpy as np
 import pytest
 
 from rnneval.gates import gate
@@ -63,30 +59,3 @@ def test_a_state_that_is_not_known_compares_with_nothing_not_even_itself():
         assert found.comparisons[0].reason.startswith("signature.state: it is not known how the state was handled")
     token = make_run(LOSSES, signature=with_field("unk", "unknown"))  # a token of the vocabulary has this name
     assert gate(token, baseline=token).verdict == "pass"
-
-
-def test_runs_of_one_recipe_must_compare_with_each_other():
-    found = gate(
-        [BASELINE, make_run(LOSSES, checkpoint="b", content="another")], baseline=make_run(LOSSES, checkpoint="c")
-    )
-    assert found.comparisons[0].reason.startswith("text.sha256: ")
-
-
-def test_the_beginning_of_a_document_that_only_one_side_scored_is_left_out():
-    # The word model's first token is five bytes long and unscored; it also scores 3 bytes of block 10 in block 9.
-    scored = np.full(128, 256)
-    scored[0] -= 5
-    scored[9] += 3
-    scored[10] -= 3
-    count = int(scored.sum())
-    counts = {"scored_bytes": scored.tolist(), "characters": scored.tolist()}
-    words = make_run(
-        LOSSES,
-        signature=with_field("tok", "word"),
-        blocks=msgspec.to_builtins(BASELINE.blocks) | counts,
-        text=msgspec.to_builtins(BASELINE.text) | {"scored_bytes": count, "scored_characters": count},
-        scores={"bits_per_char": {"value": BASELINE.total_nats / math.log(2) / count, "unit": "bits"}},
-    )
-    found = gate(words, baseline=BASELINE, allow=BITS)
-    assert found.comparisons[0].blocks == 126  # of 128: the first is left out, two are joined
-    assert any("0.78 % of the scored text was left out" in warning for warning in found.warnings)

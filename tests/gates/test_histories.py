@@ -9,10 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rnneval.cli.main import run
-from rnneval.errors import UsageError
 from rnneval.gates import NamedRecord, judge
-from rnneval.gates.histories import ABSENT, read_history
+from rnneval.gates.histories import read_history
 
 RECORDS = Path(__file__).resolve().parents[2] / "docs" / "records"
 NORMS = [3.0, 1.0, 4.0, 1.5, 9.0, 2.5]
@@ -74,24 +72,6 @@ def test_every_summary_of_every_window(history):
     assert history.figure("not_finite").value == 0
 
 
-def test_words_that_are_names_of_layers_are_quoted(tmp_path):
-    rows = [(1, name, "", "grad_norm", value) for name, value in (("max", 1.0), ("last2", 2.0), ("stack[1].gru", 3.0))]
-    history = read_history(write(tmp_path / "h", [*rows, (1, "", "", "grad_norm", 9.0)]))
-    assert history.figure('grad_norm."max".min').value == 1
-    assert history.figure('grad_norm."last2"').value == 2
-    assert history.figure("grad_norm.stack[1].gru.p99").value == 3
-    assert history.figure('grad_norm."stack[1].gru"').value == 3
-    assert history.figure("grad_norm.max").value == 9
-
-
-def test_a_training_that_was_appended_comes_later(tmp_path):
-    rows = [*gradients([1.0, 2.0, 3.0]), *gradients([7.0, 8.0])]  # its steps are 1 and 2 again
-    history = read_history(write(tmp_path / "h", rows))
-    assert history.figure("grad_norm.gru.kernel.last").value == 8
-    assert history.figure("grad_norm.gru.kernel.last3.min").value == 3
-    assert history.figure("grad_norm.gru.kernel.last5.mean").value == pytest.approx(21 / 5)
-
-
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_step_that_is_not_finite_passes_nothing(tmp_path, bad):
     record = NamedRecord(name="h", record=read_history(write(tmp_path / "h", list(gradients([1.0, bad, 1.0, 1.0])))))
@@ -102,46 +82,3 @@ def test_a_step_that_is_not_finite_passes_nothing(tmp_path, bad):
         assert "not finite in 1 of 4 steps, first in step 2" in found.reason
     judged = judge([record], require=["not_finite.sum==3", "grad_norm.last2<=4"])
     assert judged.verdict == "pass"  # the last two steps are finite
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("grad_nrm.gru", "no statistic 'grad_nrm': there are grad_norm, not_finite"),
-        ("grad_norm.gru.p101", "median, sum, last or p0 to p100; there are gru.kernel, gru, the whole model"),
-        ("grad_norm.gru.p99.last5", "no grad_norm of 'gru.p99'"),
-    ],
-)
-def test_an_unknown_name_is_answered_with_what_there_is(history, name, said):
-    assert history.figure(name).value is ABSENT
-    with pytest.raises(UsageError, match=rf"^require=.*: h: .*{said}"):
-        judge([NamedRecord(name="h", record=history)], require=[f"{name}<=5"])
-
-
-def test_a_history_without_enough_steps_is_inconclusive_and_says_why(tmp_path, history):
-    (tmp_path / "empty").mkdir()
-    no_rows = write(tmp_path / "no-rows", [])
-    for folder in (tmp_path / "empty", no_rows):
-        found = judge([NamedRecord(name="h", record=read_history(folder))], require=["grad_norm.p99<=5"])
-        assert found.verdict == "inconclusive"
-        assert "the history has no step" in found.reason
-    found = judge([NamedRecord(name="h", record=history)], require=["grad_norm.last7<=100"])
-    assert (found.verdict, "has 6 steps, and 7 were asked for" in found.reason) == ("inconclusive", True)
-
-
-def test_the_command_reads_folders_files_and_gradient_records(tmp_path, capsys, refused):
-    folder = write(tmp_path / "h", list(gradients(NORMS)))
-    assert run(["gate", str(folder), "--require", "grad_norm.gru.p99<=18", "--require", "not_finite<=0"]) == 0
-    assert run(["gate", str(folder / "part-000000.parquet"), "--require", "grad_norm.gru.p50<=1"]) == 1
-    assert run(["gate", str(folder), "--require", "grad_norm.last99<=18"]) == 3
-    assert run(["gate", str(folder), "--require", "grad_norm.last99<=18", "--strict"]) == 1
-    record = str(RECORDS / "gradients.json")
-    assert run(["gate", record, "--require", "variables.lstm_1.kernel.norm_max<=1e9", "--require", "loss>=0"]) == 0
-    assert run(["gate", record, "--require", "through_time.lstm_1.h.decay<=0"]) == 1
-    capsys.readouterr()
-    assert "did you mean loss" in refused("gate", record, "--require", "los<=1")
-    assert "is no run record" in refused("gate", str(RECORDS / "run.json"), "--baseline", str(folder))
-    assert "rnneval.sweep/1" in refused("gate", str(RECORDS / "sweep.parquet"), "--require", "x<=1")
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "notes.txt").touch()
-    assert "no part-" in refused("gate", str(tmp_path / "other"), "--require", "grad_norm<=1")

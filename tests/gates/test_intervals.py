@@ -23,13 +23,6 @@ def test_perplexity_has_the_t_interval_of_its_logarithm():
     assert found.bounds["bits_per_char"][1] == pytest.approx(expected.high / math.log(2))
 
 
-def test_documents_of_a_single_token_change_nothing():
-    losses = ar_losses(128)
-    alone = score_intervals(make_run(losses).blocks, lossless=True)
-    run = make_run([*losses, 0.0, 0.0], tokens=[255, *[256] * 127, 0, 0], document=[0] * 128 + [1, 2])
-    assert score_intervals(run.blocks, lossless=True).bounds["cross_entropy"] == alone.bounds["cross_entropy"]
-
-
 def test_the_interval_of_a_share_stays_between_0_and_1():
     """One right prediction in a thousand, all in one batch: the t interval alone would begin below 0."""
     measured = by_name()["accuracy"]

@@ -4,7 +4,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnneval.gates.clusters import batches, clusters_of, drifts, jackknife, ratio
+from rnneval.gates.clusters import batches, clusters_of, jackknife, ratio
 
 
 def estimate(differences, units, clusters):
@@ -62,15 +62,6 @@ def test_an_ar1_at_the_margin_is_missed_at_the_nominal_rate_and_its_error_has_th
     expected = (variance(32, 0.3) - variance(256, 0.3)) / 7
     assert expected == pytest.approx(0.007787, abs=1e-6)
     assert np.mean([each.se**2 for each in found]) == pytest.approx(expected, rel=0.03)
-
-
-def test_drift_is_near_one_for_white_noise_and_large_for_a_slow_wave():
-    rng = np.random.default_rng(3)
-    units = np.ones(512)
-    noise = rng.normal(size=512)
-    assert not drifts(np.array([noise, units]))
-    slow = noise + 2 * np.sin(np.arange(512) / 40)
-    assert drifts(np.array([slow, units]))
 
 
 def ar1(phi, shape, seed):

@@ -11,8 +11,7 @@ import xmlschema
 from markdown_it import MarkdownIt
 
 from rnneval.gates import NamedRecord, gate, judge
-from rnneval.render.gate_document import gate_document, gate_github, gate_junit, gate_markdown
-from rnneval.render.terminal import as_text
+from rnneval.render.gate_document import gate_github, gate_junit, gate_markdown
 from tests.gates.synthetic import ar_losses, make_run
 
 LOSSES = ar_losses(128)
@@ -70,12 +69,3 @@ def test_github_annotations_are_one_line_each_and_read_back(name):
         match = re.fullmatch(r"::(notice|warning|error) title=([^:,]+)::(.+)", line)
         assert match is not None
         assert "%" not in re.sub(r"%(25|0A|0D|3A|2C)", "", line)
-
-
-@every
-def test_the_table_shows_every_verdict_and_no_control_character(name):
-    table = as_text(gate_document(GATES[name]), 110)
-    assert table.splitlines()[-1] == GATES[name].verdict
-    assert "\x1b" not in table
-    for comparison in GATES[name].comparisons:
-        assert comparison.verdict in table

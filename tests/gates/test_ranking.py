@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from rnneval.errors import UsageError
 from rnneval.gates import compare
 from tests.gates.synthetic import SIGNATURE, ar_losses, make_run
 
@@ -54,27 +53,3 @@ def test_the_blocks_with_the_largest_change_are_named_largest_first():
     ranking = compare([MIDDLE, make_run(changed, checkpoint="changed")])
     assert [(block.start, block.end) for block in ranking.blocks] == [(77 * 256, 78 * 256), (5 * 256, 6 * 256)]
     assert ranking.blocks[0].nats == pytest.approx(-5 * 256)
-
-
-def test_only_so_many_blocks_and_in_the_text_where_it_is_given():
-    text = "".join(chr(97 + i % 26) * 256 for i in range(128))
-    runs = [make_run(LOSSES + shift, content=text, checkpoint=name) for name, shift in (("a", 0), ("b", 0.1))]
-    assert len(compare(runs).blocks) == 20
-    (block,) = compare(runs, blocks=1, string=text).blocks
-    assert block.text == text[block.start : block.end]
-    with pytest.raises(UsageError, match="another hash"):
-        compare(runs, string=text[:-1])
-
-
-@pytest.mark.parametrize(("runs", "message"), [([], "0 run records"), ([MIDDLE], "1 run records")])
-def test_fewer_than_two_runs_are_refused(runs, message):
-    with pytest.raises(UsageError, match=message):
-        compare(runs)
-
-
-def test_blocks_are_those_of_valid_runs():
-    first, last = (make_run(LOSSES - 1, valid=False, checkpoint=name) for name in ("first", "last"))
-    ranking = compare([first, BEST, MIDDLE, last])
-    alone = compare([BEST, MIDDLE])
-    assert (ranking.baseline, ranking.candidate) == (alone.baseline, alone.candidate)
-    assert ranking.blocks == alone.blocks != ()

@@ -2,16 +2,11 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
-from rnneval.errors import VocabularyError
-from rnneval.text import Vocabulary
-from rnneval.text.vocabulary_files import MOST_TOKENS
 from tests.hostile.cost import ROOT
 
 _CHILD = """
@@ -58,22 +53,3 @@ def test_seven_million_tokens(tmp_path, name, unit, said):
     text = "".join(unit.format(number=number) for number in range(7_000_000)) if "{" in unit else unit * 7_000_000
     (tmp_path / name).write_text(text if name == "v.txt" else f"[{text}1]")
     assert said in read(tmp_path / name)
-
-
-def test_a_file_beyond_64_megabytes(tmp_path):
-    with (tmp_path / "v.txt").open("wb") as file:
-        file.truncate(5 << 30)
-    assert read(tmp_path / "v.txt").endswith(
-        "is larger than 67,108,864 bytes: a vocabulary is a JSON map or list, or one token a line"
-    )
-
-
-@pytest.mark.parametrize("dtype", ["<U0", "<U1"])
-def test_an_array_of_more_tokens_than_any_vocabulary(tmp_path, dtype):
-    with (tmp_path / "v.npy").open("wb") as file:
-        np.lib.format.write_array_header_1_0(
-            file, {"descr": dtype, "fortran_order": False, "shape": (MOST_TOKENS + 1,)}
-        )
-        file.write(bytes(4 * MOST_TOKENS + 4))
-    with pytest.raises(VocabularyError, match=re.escape("1,048,577 tokens, a vocabulary has at most 1,048,576")):
-        Vocabulary.from_file(tmp_path / "v.npy")

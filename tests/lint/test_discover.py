@@ -1,4 +1,4 @@
-"""Which files are read, and which rules are asked for."""
+"""Which files are read."""
 
 import os
 import shutil
@@ -7,10 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rnneval.errors import UsageError
-from rnneval.lint import lint
 from rnneval.lint.files import discover
-from rnneval.lint.rules import wanted
 from tests.lint.written import snippets
 
 QUESTION = snippets("wrong")[0].source
@@ -53,21 +50,3 @@ def test_in_a_work_tree_git_says_what_is_ignored_and_runs_nothing(tmp_path: Path
     assert below(tmp_path) == [".hidden/f.py", "a b.py", "kept.py", "src/gen_d.py"]
     assert below(tmp_path / "src") == ["gen_d.py"]
     assert not (tmp_path / "ran").exists()
-
-
-def test_what_is_named_is_read_once(tmp_path: Path) -> None:
-    tree(tmp_path, "a.py", "script")
-    named = [str(tmp_path / "a.py"), str(tmp_path / "script")]
-    assert discover([*named, tmp_path / "a.py"]) == named
-    with pytest.raises(UsageError, match="no such file or folder"):
-        discover([tmp_path / "no.py"])
-
-
-def test_rules_by_beginning_name_and_commas(tmp_path: Path) -> None:
-    assert wanted(("RNN01,shared-state", "rnn002"), ("RNN002",)) == {"RNN010", "RNN001"}
-    assert wanted(("invalid-source",), ()) == {"RNN000"}
-    with pytest.raises(UsageError, match=r"ignore: no rule is called 'RNN999': there are RNN000 to RNN010, or "):
-        wanted((), ("RNN999",))
-    tree(tmp_path, "a.py")
-    assert [finding.code for finding in lint(tmp_path)] == ["RNN001"]
-    assert lint(tmp_path, ignore=["RNN001"]) == lint(tmp_path, select=["stale-state"]) == ()

@@ -1,4 +1,4 @@
-"""Files as they come: notebooks, magics, encodings, what is not Python 3."""
+"""Files as they come: notebooks, magics, bytes that are no source."""
 
 import json
 
@@ -46,17 +46,6 @@ def test_magics_are_tolerated(magic: str) -> None:
     assert [(finding.cell, finding.line, finding.code) for finding in found] == [(2, *QUESTION.expected[0])]
 
 
-def test_messages_name_lines_of_cells() -> None:
-    head, call = QUESTION.source.split("  def call")
-    (found,) = check_bytes("a.ipynb", notebook("x = 1\n", head + "  def call" + call))
-    assert "(line 13)" in found.message
-    top = "import tensorflow as tf\ng = tf.keras.layers.GRU(3, return_sequences=True, return_state=True)\nx, s = g(y)\n"
-    below = "h = tf.keras.layers.GRU(3, return_sequences=True, return_state=True)\nx, s = h(x, initial_state=s)\n"
-    (found,) = check_bytes("a.ipynb", notebook(top, below))
-    assert (found.cell, found.line) == (2, 2)
-    assert "(cell 1, line 3)" in found.message
-
-
 def test_one_broken_cell_does_not_hide_the_others() -> None:
     found = check_bytes("a.ipynb", notebook("def f(:\n  pass", QUESTION.source))
     assert [(finding.cell, finding.code, finding.severity) for finding in found] == [
@@ -70,11 +59,6 @@ def test_what_is_no_notebook_is_a_warning(content: bytes) -> None:
     (finding,) = check_bytes("a.ipynb", content)
     assert (finding.code, finding.severity) == ("RNN000", "warning")
     assert "\n" not in finding.message
-
-
-def test_syntax_error_has_its_place() -> None:
-    (finding,) = check_bytes("a.py", b"x = 1\ny = (\n")
-    assert (finding.code, finding.rule, finding.severity, finding.line) == ("RNN000", "invalid-source", "warning", 2)
 
 
 @pytest.mark.parametrize(
@@ -91,9 +75,3 @@ def test_syntax_error_has_its_place() -> None:
 def test_bytes_that_are_no_source_are_a_warning(content: bytes) -> None:
     found = check_bytes("a.py", content)
     assert [finding.code for finding in found] == ["RNN000"]
-
-
-def test_encodings_are_honoured() -> None:
-    latin = "# -*- coding: latin-1 -*-\n# é\n" + QUESTION.source
-    assert [finding.code for finding in check_bytes("a.py", latin.encode("latin-1"))] == ["RNN001"]
-    assert [finding.code for finding in check_bytes("a.py", b"\xef\xbb\xbf" + QUESTION.source.encode())] == ["RNN001"]

@@ -9,11 +9,9 @@ import json
 from pathlib import Path
 
 import jsonschema
-import pytest
 
 from rnneval.lint.check import LintFinding, check_bytes
-from rnneval.render.lint_formats import lint_github, lint_json, lint_sarif, lint_text
-from rnneval.render.phrasing import annotation
+from rnneval.render.lint_formats import lint_json, lint_sarif, lint_text
 from tests.lint.written import snippets
 
 SCHEMA = json.loads((Path(__file__).parent / "data" / "sarif-2.1.0.schema.json").read_text(encoding="utf-8"))
@@ -59,23 +57,6 @@ def test_sarif_places() -> None:
     assert "logicalLocations" not in place
 
 
-def test_sarif_of_a_cell_names_no_lines_of_the_notebook_and_does_not_change_its_json() -> None:
-    result = check(lint_sarif([CELL]))["runs"][0]["results"][0]
-    place = result["locations"][0]
-    assert place["physicalLocation"]["region"] == {"startLine": 1}
-    assert place["logicalLocations"][0]["name"] == "cell 3, line 4"
-
-
-@pytest.mark.parametrize(
-    ("path", "uri"),
-    [("a b.py", "a%20b.py"), ("./a.py", "a.py"), ("/home/é.py", "file:///home/%C3%A9.py"), ("a\\b.py", "a/b.py")],
-)
-def test_sarif_paths_are_uris(path: str, uri: str) -> None:
-    found = check_bytes(path, b"print 'a'\n")
-    place = check(lint_sarif(found))["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
-    assert place["artifactLocation"]["uri"] == uri
-
-
 def test_json_has_the_keys_of_the_contract_and_no_null() -> None:
     first, cell = json.loads(lint_json([FOUND[0], CELL]))
     keys = {"rule", "code", "severity", "path", "line", "column", "end_line", "end_column", "message"}
@@ -88,11 +69,3 @@ def test_text_is_ruffs() -> None:
     assert lint_text([FOUND[0]]).startswith("models/a b/0.py:16:17: RNN001 ")
     assert lint_text([CELL]).startswith("a.ipynb:cell 3:4:5: RNN001 50 % of it")
     assert lint_text([CELL]).count("\n") == 1
-
-
-def test_github_escapes_what_would_end_a_property() -> None:
-    assert annotation("error", "a\nb", file="x:y,z%") == "::error file=x%3Ay%2Cz%25::a%0Ab"
-    line = lint_github([CELL])
-    assert line.startswith("::error file=a.ipynb,title=RNN001 shared-state::50 %25 of it,%0Asee: there (cell 3")
-    assert lint_github([FOUND[0]]).startswith("::error file=models/a b/0.py,line=16,endLine=16,col=17,endColumn=")
-    assert lint_github([BROKEN]).startswith("::warning ")

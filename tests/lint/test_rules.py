@@ -5,7 +5,7 @@ import re
 import pytest
 
 from rnneval.lint.rules import RULES, UNREADABLE
-from rnneval.pages import all_pages, page
+from rnneval.pages import page
 from rnneval.wiring.judging import all_faults
 
 PARTS = ("What it finds", "Why it is wrong", "Example", "What to write instead", "Known problems", "References")
@@ -36,7 +36,3 @@ def test_every_rule_has_its_page(rule) -> None:
     assert own.text.count("```") == 4
     assert rule.code in own.section("Example")
     assert own.kind == ("rule" if rule.name in {fault.NAME for fault in all_faults()} else "lint rule")
-
-
-def test_no_page_has_a_code_of_no_rule() -> None:
-    assert {each.code for each in all_pages()} - {""} == {rule.code for rule in EVERY}

@@ -28,10 +28,3 @@ def test_there_are_enough_of_them() -> None:
 def test_every_rule_has_a_snippet_that_fires() -> None:
     fired = Counter(code for snippet in WRONG for _, code in snippet.expected)
     assert set(fired) == {rule.code for rule in RULES}
-
-
-def test_of_several_ways_the_first_is_named() -> None:
-    """Not whichever a set gives first, which differs from run to run."""
-    (snippet,) = (one for one in WRONG if one.name == "wrong_keras: the state of the layer below, from a list's end")
-    (finding,) = check_bytes("model.py", snippet.source.encode())
-    assert "starts from the state that `rnn` (line 10) gave back" in finding.message

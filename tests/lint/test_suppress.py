@@ -41,10 +41,3 @@ def test_silenced(comment: str) -> None:
 )
 def test_not_silenced(comment: str) -> None:
     assert codes_with(comment) == ["RNN001"]
-
-
-def test_a_comment_at_the_end_of_a_long_call() -> None:
-    source = SOURCE.replace(
-        "states, training=training)  # !RNN001", "states,\n      training=training)  # noqa: RNN001"
-    )
-    assert check_bytes("a.py", source.encode()) == ()

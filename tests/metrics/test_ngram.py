@@ -5,8 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnneval.metrics import UnavailableError
-from rnneval.metrics.baselines import ngram
 from rnneval.metrics.baselines.ngram import TokenText, copied, losses_by_order
 from rnneval.options import LARGEST_ORDER
 from tests.metrics.slow_ngrams import slow_losses
@@ -43,14 +41,6 @@ def zipf(length, size, seed):
         row = np.cumsum(rows[found[-1]] / rows[found[-1]].sum())
         found.append(int(np.searchsorted(row, draw)))
     return found
-
-
-def test_with_all_three_discounts_it_equals_the_dictionaries():
-    fitted, scored = [zipf(1500, 30, 0)], [zipf(300, 30, 0)[150:], zipf(100, 30, 1)]
-    for each in losses_by_order(tokens(*fitted), tokens(*scored), vocabulary_size=31, max_order=4):
-        expected = slow_losses(fitted, scored, 31, each.order)
-        np.testing.assert_allclose(each.nats, expected, rtol=1e-12, atol=1e-12)
-    assert each.discounts.count("modified") >= 2
 
 
 @pytest.mark.parametrize("order", [1, 3, LARGEST_ORDER])
@@ -103,30 +93,3 @@ def test_runs_that_stand_in_both_texts_are_found():
     assert not copied(tokens(fitted), tokens(scored[:120], scored[120:]), vocabulary_size=50).any()
     assert not copied(tokens(fitted[:1020], fitted[1020:]), tokens(scored), vocabulary_size=50).any()
     assert not copied(tokens([1, 2]), tokens([1]), vocabulary_size=50).any()
-
-
-def test_what_no_text_is_is_refused(monkeypatch):
-    one = tokens([0, 1])
-    with pytest.raises(UnavailableError, match="no text to count"):
-        next(losses_by_order(TokenText(np.array([], np.int32), np.array([0])), one, vocabulary_size=2))
-    with pytest.raises(ValueError, match="ids from 0 to 1, the vocabulary has 1"):
-        next(losses_by_order(one, one, vocabulary_size=1))
-    with pytest.raises(ValueError, match="must begin with 0"):
-        next(losses_by_order(one, TokenText(np.array([0]), np.array([1])), vocabulary_size=2))
-    monkeypatch.setattr(ngram, "MOST_TOKENS", 1)
-    with pytest.raises(UnavailableError, match="up to 1 tokens, the text has 2"):
-        next(losses_by_order(one, one, vocabulary_size=2))
-
-
-@pytest.mark.real_data
-def test_tinyshakespeare(data_folder):
-    # Measured by a prototype that is no part of this project.
-    measured = [3.3473, 2.4835, 2.0381, 1.7191, 1.5612]
-    text = (data_folder / "tinyshakespeare.txt").read_text()
-    letters = {letter: i for i, letter in enumerate(sorted(set(text)))}
-    encoded = [letters[letter] for letter in text]
-    cut = len(encoded) * 9 // 10
-    fitted, scored = tokens(encoded[:cut]), tokens(encoded[cut:])
-    found = losses_by_order(fitted, scored, vocabulary_size=len(letters), max_order=5)
-    assert [each.nats[1:].mean() for each in found] == pytest.approx(measured, rel=1e-3)
-    assert copied(fitted, scored, vocabulary_size=len(letters)).mean() < 0.01

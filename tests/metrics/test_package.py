@@ -1,18 +1,15 @@
-"""What all metrics share: being found, their texts, adding up, and never an infinity or a NaN."""
+"""What all metrics share: their texts, adding up, and never an infinity or a NaN."""
 
 import doctest
 import math
-import sys
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import rnneval.metrics
-from rnneval.metrics import ScoredTokens, Totals, all_metrics, finish, names, tally
+from rnneval.metrics import ScoredTokens, Totals, all_metrics, finish, tally
 from rnneval.metrics.calibration_error import COUNTS as CALIBRATION_COUNTS
 from rnneval.metrics.calibration_error import NAMES as CALIBRATION_NAMES
 from rnneval.pages import all_pages
@@ -28,13 +25,8 @@ IN_ORDER = (
     "accuracy_top5",
     "calibration_error",
 )
-DIAGNOSES = ("gradient_norms", "state_norms")  # pages and functions, and no scores of a run
 SUMS = ("nats", "newlines", "top1", "top5", *CALIBRATION_NAMES, *CALIBRATION_COUNTS)
 
-ADDED = '''"""Largest nothing; lower is better."""
-from rnneval.metrics._base import Metric, score, tally_nats
-METRIC = Metric(name="{name}", unit="none", tally=tally_nats, finish=lambda totals: 7.0)
-'''
 
 NUMBERS = st.floats(0, 30)
 COUNTS = st.integers(0, 9)
@@ -50,32 +42,6 @@ def as_scored(rows) -> ScoredTokens:
         nats=np.array(nats), confidence=np.array(confidence), rank=rank,
         characters=characters, bytes=size, words=words, newlines=newlines,
     )  # fmt: skip
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A second folder of metrics, beside the one of the package."""
-    monkeypatch.setattr(rnneval.metrics, "__path__", [*rnneval.metrics.__path__, str(tmp_path)])
-    all_metrics.cache_clear()
-    yield tmp_path
-    all_metrics.cache_clear()
-    for name in [name for name in sys.modules if name.startswith("rnneval.metrics.zz_")]:
-        del sys.modules[name]
-
-
-def test_the_files_of_the_folder_are_the_metrics():
-    files = {file.stem for file in Path(rnneval.metrics.__file__).parent.glob("[!_]*.py")}
-    assert files == {*IN_ORDER, *DIAGNOSES}
-    assert names() == IN_ORDER
-
-
-def test_a_file_is_all_that_a_new_metric_needs(folder):
-    (folder / "zz_b.py").write_text(ADDED.format(name="zz_b"))
-    (folder / "zz_a.py").write_text(ADDED.format(name="zz_a"))
-    (folder / "_zz_helper.py").write_text("raise AssertionError('not a metric')")
-    assert names() == (*IN_ORDER, "zz_a", "zz_b")
-    totals = Totals(tokens=1, characters=1, bytes=1, words=1, lossless=True, sums=dict.fromkeys(SUMS, 0.0))
-    assert finish(totals).values["zz_b"] == 7.0
 
 
 @pytest.mark.parametrize("each", [each for each in all_pages() if ">>> " in each.text], ids=lambda each: each.name)

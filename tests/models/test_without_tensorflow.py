@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +29,7 @@ APART = {"backend", "command", "created", "timing", "kernel", "reason"}
 
 def run(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a command without TensorFlow."""
-    return run_all(arguments, folder=folder)
-
-
-def run_all(*commands: Sequence[str | Path], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run commands without TensorFlow, in one process, up to the first that fails."""
-    words = [sys.executable, "-c", COMMANDS, json.dumps(commands, default=str)]
+    words = [sys.executable, "-c", COMMANDS, json.dumps([arguments], default=str)]
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
 
 
@@ -70,6 +64,7 @@ def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
     return [] if same else [f"{path}: {ours!r} and {theirs!r}"]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", MODELS)
 def test_evaluate_gives_what_keras_gives(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
@@ -86,12 +81,6 @@ def test_evaluate_gives_what_keras_gives(folder: Path, name: str, monkeypatch: p
     assert ours["total_nats"] == pytest.approx(theirs["total_nats"], abs=1e-6 * ours["tokens"]["scored"])
 
 
-def test_a_planted_difference_is_seen(folder: Path) -> None:
-    record = {"scores": {"perplexity": {"value": 5.0}}, "signature": "a", "blocks": {"tokens": [1, 2]}}
-    other = {"scores": {"perplexity": {"value": 5.001}}, "signature": "b", "blocks": {"tokens": [1, 3]}}
-    assert len(differences(record, other)) == 3
-
-
 def test_a_trace_gives_what_keras_gives(folder: Path) -> None:
     short = letters(folder, 1_500)
     given = [short, "--vocab", "vocab.json", "--context"]
@@ -103,27 +92,6 @@ def test_a_trace_gives_what_keras_gives(folder: Path) -> None:
     for name in ("states", "gates", "context"):
         assert ours[name]
         assert differences(ours[name], theirs[name], name) == []
-
-
-def test_sweep_gate_compare_plot_and_report(folder: Path) -> None:
-    models = folder / "models"
-    models.mkdir()
-    for name in ("ids.keras", "stack.h5"):
-        (models / name).write_bytes((folder / name).read_bytes())
-    swept = run("sweep", "models", "text.txt", "--vocab", "vocab.json", "--out", "swept", "--jobs", "1", folder=folder)
-    assert swept.returncode == 0, swept.stderr
-    runs = [file for file in sorted((folder / "swept").rglob("*.json")) if '"rnneval.run/1"' in file.read_text()]
-    assert len(runs) == 2
-    ran = run_all(
-        ["compare", *runs],
-        ["gate", runs[0], "--baseline", runs[0]],
-        ["plot", runs[0], "--out", "states.svg"],
-        ["report", *runs, "--out", "page.html"],
-        folder=folder,
-    )
-    assert ran.returncode == 0, (ran.stdout, ran.stderr)
-    assert (folder / "states.svg").exists()
-    assert (folder / "page.html").exists()
 
 
 def test_what_only_keras_can_run_names_the_layer_and_the_remedy(folder: Path) -> None:

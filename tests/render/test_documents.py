@@ -4,37 +4,20 @@ import re
 
 import msgspec
 import pytest
-from rich.console import Console
-from rich.text import Text
 
-from rnneval import records
 from rnneval.gates import compare, gate
 from rnneval.records import Opened
 from rnneval.records.run import ContextCurve
 from rnneval.records.wiring import WiredLayer
 from rnneval.render import notebook
 from rnneval.render.document import (
-    Fact,
-    FactList,
-    Fold,
-    Found,
-    KeyNumber,
-    KeyNumbers,
-    Paragraph,
-    Picture,
-    Subsection,
     TableBlock,
-    TableCell,
-    brief,
-    table,
 )
 from rnneval.render.gate_document import gate_document, gate_markdown
 from rnneval.render.html import fragment_of
 from rnneval.render.markdown import markdown
-from rnneval.render.phrasing import counted, figure, listed, visible
 from rnneval.render.report import Given, html_of, page_of
-from rnneval.render.run_document import run_document, trace_document
-from rnneval.render.terminal import _Lines, as_text, print_document, terminal
+from rnneval.render.terminal import as_text
 from tests.render.reading import Reader
 from tests.render.report.making import full_run, good_run, gradients, worse_run, wrong_wiring
 
@@ -100,25 +83,6 @@ def test_every_surface_shows_the_cells_of_a_verdict():
         assert all(cell.text in shown for row in rows for cell in row)
 
 
-def test_what_has_no_table_is_refused():
-    with pytest.raises(TypeError, match="there is no table of a int"):
-        notebook.as_html(3)
-
-
-def test_a_brief_document_has_short_cells_no_pictures_and_nothing_folded():
-    cells = [("gru.h", TableCell(text="carried (1–3)", short="● 1–3"), "Is it?")]
-    whole = table("A caption", ("state", "mean norm", "question"), cells, right=(1,), extra=(2,), note="A note.")
-    (shown,) = brief([whole])
-    assert (shown.caption, shown.note, shown.head, shown.right) == ("", None, ("state", "mean norm"), (1,))
-    assert [[cell.text for cell in line] for line in shown.rows] == [["gru.h", "● 1–3"]]
-    picture = Picture(key="k", title="t", alt="a", reading="r", more="m")
-    numbers = KeyNumbers(items=(KeyNumber(name="perplexity", value="5.3", unit="tokens"),))
-    found = Found(kind="fail", rule="r", severity="error", message="m", about="## Long")
-    fold = Fold(title="more", blocks=(Paragraph(text="folded"),))
-    text = as_text([picture, numbers, fold, Subsection(anchor="", title="A part", blocks=(found, fold))], 80)
-    assert text.splitlines() == ["perplexity    5.3 tokens", "", "A part", "error r", "  m"]
-
-
 # The terminal
 
 
@@ -131,76 +95,4 @@ def test_no_word_or_number_is_broken_and_no_line_is_too_long(value, width):
     assert {word for word in whole if word not in text.split() and not re.search("[/|]", word)} == set()
 
 
-def test_a_table_that_is_too_wide_breaks_its_headings():
-    (states, *_) = (block for block in trace_document(full_run()) if isinstance(block, TableBlock))
-    assert len(as_text([states], 200).splitlines()) < len(as_text([states], 80).splitlines()) == 3
-
-
-def test_a_long_word_ends_a_line_at_a_stroke_and_loses_no_letter():
-    signature = "tok:char|norm:none|newlines:keep|state:carry"
-    lines = as_text([FactList(rows=(Fact(name="signature", text=signature),))], 35).splitlines()
-    assert lines == ["signature    tok:char|norm:none|", "             newlines:keep|", "             state:carry"]
-    path = "a" * 50
-    assert "".join(as_text([FactList(rows=(Fact(name="x", text=path),))], 20).split()) == f"x{path}"
-
-
-def test_a_number_keeps_its_per_cent_sign_on_the_line():
-    text = "the bounds are -5.25 % and +7.32 %, allowed 6 %"
-    for width in range(12, 30):
-        lines = as_text([Paragraph(text=text)], width).splitlines()
-        assert " ".join(lines) == text
-        assert [line for line in lines if line.startswith("%")] == []
-
-
-def test_a_table_without_room_becomes_a_list_that_says_the_same():
-    rows = (("word_perplexity_eos", "1.5", "it is long"), ("accuracy", "0.5", ""))
-    shown = table("", ("score", "value", "what"), rows, right=(1,))
-    assert as_text([shown], 40).splitlines()[1].split() == ["word_perplexity_eos", "1.5", "it", "is", "long"]
-    assert as_text([shown], 26).splitlines() == [
-        "score word_perplexity_eos",
-        "  value  1.5",
-        "  what   it is long",
-        "score accuracy",
-        "  value  0.5",
-    ]
-
-
-@pytest.mark.parametrize(("columns", "width"), [("60", 60), ("200", 200), ("", 120), ("-5", 120)])
-def test_a_pipe_is_as_wide_as_columns_says_and_no_line_ends_with_spaces(capsys, monkeypatch, columns, width):
-    monkeypatch.setenv("COLUMNS", columns)
-    print_document([*run_document(good_run()), FactList(rows=(Fact(name="x", text="word " * 100),))])
-    lines = capsys.readouterr().out.splitlines()
-    assert width - 5 <= max(map(len, lines)) <= width
-    assert [line for line in lines if line != line.rstrip()] == []
-
-
-def test_coloured_spaces_at_the_end_of_a_line_stay_and_no_colour_is_respected(monkeypatch, capsys):
-    console = Console(width=40, force_terminal=True, color_system="standard")
-    with console.capture() as captured:
-        console.print(_Lines(Text("a  ", style="on red")))
-    assert "a  " in captured.get()
-    monkeypatch.setenv("NO_COLOR", "1")
-    terminal().print("[bold red]x[/]", markup=True)
-    assert capsys.readouterr().out == "x\n"
-
-
 # Runs
-
-
-@pytest.mark.parametrize("width", [40, 200])
-def test_every_score_is_a_row_and_the_signature_is_whole_at_any_width(record, width):
-    run = records.read(record)
-    text = as_text(run_document(run), width)
-    assert run.signature in "".join(text.split())
-    rows = {line.split()[0]: line.split()[1] for line in as_text(run_document(run), 120).splitlines() if line.split()}
-    assert run.scores
-    assert all(rows[name] == figure(score.value) for name, score in run.scores.items())
-    assert as_text(run_document(msgspec.structs.replace(run, valid=False)), width).startswith("not valid: ")
-
-
-def test_words():
-    assert visible("größe 中 😀") == "größe 中 😀"
-    assert visible("\x9b1m\u2028\ud800") == "\\x9b1m\\u2028\\ud800"
-    assert [counted(n, "word") for n in (0, 1, 2, 1234)] == ["0 words", "1 word", "2 words", "1,234 words"]
-    assert listed("abcde", most=3) == "a, b, c and 2 more"
-    assert [figure(value) for value in (0, 9999.96, -12345.6, 1e9)] == ["0", "10,000", "−12,346", "1e+09"]

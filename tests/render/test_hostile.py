@@ -4,7 +4,6 @@ import json
 import re
 from datetime import UTC, datetime
 from itertools import pairwise
-from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -14,7 +13,6 @@ from markdown_it import MarkdownIt
 from msgspec.structs import replace as changed
 from rich.console import Console
 
-from rnneval import render
 from rnneval.gates import gate
 from rnneval.gates.ranking import rank
 from rnneval.gates.sides import NamedRecord
@@ -102,14 +100,6 @@ def test_on_a_terminal_the_only_escape_sequences_are_its_own_colours(monkeypatch
             print_document(table(text))
     printed = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
     assert_harmless(printed)
-
-
-def test_rich_is_used_in_one_file():
-    """rich's own classes take markup and control characters: documents are plain values, and one file renders them."""
-    files = [path for path in Path(render.__path__[0]).rglob("*.py") if path.parent.name != "figures"]
-    assert len(files) > 10
-    imports = re.compile(r"^\s*(from|import) rich", re.MULTILINE)
-    assert [path.name for path in files if imports.search(path.read_text())] == ["terminal.py"]
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -206,10 +196,3 @@ def test_github_gets_one_command_a_finding(text):
             assert command in ("error", "warning", "notice")
             assert all("=" in pair for pair in properties.split(","))
             assert unescaped(message).startswith("\n".join(map(visible, text.split("\n"))))
-
-
-def test_a_bad_path_reaches_the_terminal_as_escapes(refused, tmp_path):
-    """A file name that is not UTF-8, on the command line of every command that reads a record or source."""
-    name = str(tmp_path / "a\udcff\x1b[2J\u202e.json")
-    assert r"a\udcff\x1b[2J\u202e.json: cannot be read" in refused("compare", name)
-    assert r"a\udcff\x1b[2J\u202e.json: cannot be read" in refused("gate", name, "--require", "perplexity<=1")

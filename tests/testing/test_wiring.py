@@ -1,8 +1,5 @@
 """`assert_state_wiring` in a test suite: silent, or the matrix and the findings."""
 
-import subprocess
-import sys
-
 import pytest
 
 from rnneval.testing import assert_state_wiring
@@ -27,8 +24,3 @@ def test_no_verdict_fails_unless_it_is_allowed():
     with pytest.raises(AssertionError, match="inconclusive"):
         assert_state_wiring(right_cells.ByHand())
     assert_state_wiring(right_cells.ByHand(), allow_inconclusive=True)
-
-
-def test_importing_it_does_not_import_tensorflow():
-    code = "import sys, rnneval.testing; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

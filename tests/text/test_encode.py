@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnneval.errors import TextError, VocabularyError
+from rnneval.errors import TextError
 from rnneval.text import TextOptions, Vocabulary, encode, encoding, final_text, tokenise, units
 from rnneval.text.units import block_cuts
 from tests.text import naive
@@ -158,21 +158,6 @@ def test_unknowns_are_counted_over_the_whole_text(write, texts, vocabulary, apar
     assert seen[6] is None or seen[6].endswith(f"{number}.txt")
 
 
-def test_blocks_of_the_real_size(write):
-    """1,048,580 bytes: four too many for 256, so S = 512; a space every 100 bytes, one long word at 10,000."""
-    text = ("x" * 99 + " ") * 10_485 + "y" * 80
-    text = text[:10_000] + "z" * 1_000 + text[11_000:]
-    with encode(write([text]), Vocabulary.from_bytes()) as encoded:
-        ends = encoded.blocks.ends.tolist()
-    assert len(text) == 1_048_580
-    assert ends[-1] == len(text)
-    assert len(ends) == 2049
-    for k, end in enumerate(ends[:-1], start=1):
-        space = text.find(" ", k * 512)
-        assert end == (space if 0 <= space <= k * 512 + 256 else k * 512)
-    assert ends[19:21] == [10_240, 10_752]  # within the long word
-
-
 def test_words_by_hand(write):
     """Two documents; `tab` runs on from its unscored `t`, `a` and `ünd` stand by themselves."""
     paths = write(["tab c", "a\nünd"])
@@ -187,42 +172,6 @@ def test_words_by_hand(write):
         assert (encoded.words, encoded.bytes, encoded.characters) == (4, 11, 10)
 
 
-def test_wikitext_by_hand(write):
-    text = " \n = Homarus = \n \n <unk> lobster \n"
-    vocabulary = Vocabulary.from_tokens(["<unk>", "=", "Homarus", "lobster", "<eos>"])
-    with encode(write([text]), vocabulary) as encoded:
-        assert encoded.ids(0, 9).tolist() == [4, 1, 2, 1, 4, 4, 0, 3, 4]
-        assert (encoded.token_kind, encoded.lossless, encoded.layout) == ("word+eos", True, "padded")
-        assert encoded.signature_part == "tok:word+eos|norm:none|newlines:keep|unk:error|docs:one"
-        assert encoded.read(1, 3).byte_start.tolist() == [2, 4]
-        assert encoded.warnings == ()
-
-
-def test_unknown_characters_are_told(write):
-    text = "ab\nacé\ncccc" * 3
-    with pytest.raises(
-        TextError,
-        match=r"0\.txt has 18 characters the vocabulary lacks \(2 distinct: 'c' \(U\+0063\), 'é' \(U\+00E9\); "
-        r"first at character offset 4, line 2, column 2\): .*unknown='skip', or unknown=TOKEN",
-    ):
-        encode(write([text]), Vocabulary.from_tokens(["a", "b", "\n"]))
-
-
-def test_unknown_words_are_told(write):
-    words = Vocabulary.from_tokens(["<unk>", "to", "be"])
-    with pytest.raises(
-        TextError,
-        match=r"has 2 words the vocabulary lacks \(2 distinct: 'or', 'not'; first at character offset 6, line 2, "
-        r"column 1\): unknown='<unk>' maps them",
-    ):
-        encode(write(["to be\nor not to be"]), words)
-    with encode(write(["to be\nor not to be"]), words, TextOptions(unknown="<unk>")) as encoded:
-        assert encoded.ids(0, 6).tolist() == [1, 2, 0, 0, 1, 2]
-        (unknown, _) = encoded.warnings
-        assert unknown.code == "unknown"
-        assert "read as '<unk>'; bits per character are a lower bound" in unknown.message
-
-
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
@@ -233,66 +182,6 @@ def test_unknown_words_are_told(write):
 def test_causes_of_unknowns(write, text, cause):
     with pytest.raises(TextError, match=cause):
         encode(write([text]), Vocabulary.from_tokens(["a", "b", "\n"]))
-
-
-def test_the_unknown_token_before_the_first_id(write):
-    """The ids of a vocabulary moved to 1, for a model with one output more: id 0 is [UNK]."""
-    moved = Vocabulary.from_tokens(["a", "b"]).fit(3)
-    with pytest.raises(TextError, match=r"unknown='\[UNK\]' maps them"):
-        encode(write(["abz"]), moved)
-    with encode(write(["abz"]), moved, TextOptions(unknown="[UNK]")) as encoded:
-        assert encoded.ids(0, 3).tolist() == [1, 2, 0]
-    with pytest.raises(VocabularyError, match="is not a token"):
-        encode(write(["abz"]), Vocabulary.from_tokens({"a": 1, "b": 2}), TextOptions(unknown="[UNK]"))
-
-
-@pytest.mark.parametrize(
-    ("texts", "options", "message"),
-    [
-        (["a"], TextOptions(), "the text has 1 token, at least 2 are needed in one document"),
-        (["xx"], TextOptions(unknown="skip"), r"has 0 tokens.* \(2 unknown ones were skipped\)"),
-        (["a", "b"], TextOptions(documents="file"), "2 tokens in 2 documents, at least 2 are needed in one"),
-    ],
-)
-def test_too_short(write, texts, options, message):
-    with pytest.raises(TextError, match=message):
-        encode(write(texts), Vocabulary.from_tokens(["a", "b"]), options)
-
-
-def test_skipped_text_belongs_to_the_next_token(write):
-    with encode(write(["xxa xb xx"]), Vocabulary.from_tokens(["a", "b"]), TextOptions(unknown="skip")) as encoded:
-        slice_ = encoded.read(0, 2, scored_from=0)
-    assert slice_.byte_end.tolist() == [3, 9]
-    assert slice_.unknown.tolist() == [2, 5]
-    assert slice_.words.tolist() == [1, 2]
-
-
-def test_a_document_without_tokens(write):
-    paths = write(["a b", "  \n ", "b a"])
-    with encode(paths, Vocabulary.from_tokens(["a", "b"], kind="word"), TextOptions(documents="file")) as encoded:
-        assert encoded.document_starts.tolist() == [0, 2]
-        assert encoded.text_documents == 3
-        assert encoded.read(0, 4).byte_end.tolist() == [1, 3, 8, 10]
-        assert encoded.blocks.document.tolist() == [0, 1, 2]
-        assert "1 of 3 documents have no token" in encoded.warnings[-1].message
-
-
-def test_a_single_path_and_its_record(write):
-    (path,) = write(["ab\r\n" * 300])
-    with encode(str(path), Vocabulary.from_text(path)) as encoded:
-        assert encoded.files[0].path == str(path)
-        assert encoded.files[0].sha256 == encoded.sha256
-        assert [warning.code for warning in encoded.warnings] == ["carriage-return", "training-text"]
-    with pytest.raises(ValueError, match="closed"):
-        encoded.ids(0, 1)
-
-
-def test_ranges_are_checked(write):
-    with encode(write(["ab"]), Vocabulary.from_tokens(["a", "b"])) as encoded:
-        for start, stop in ((-1, 1), (0, 3), (2, 1)):
-            with pytest.raises(IndexError, match="the text has 2: give 0 ≤ start ≤ stop"):
-                encoded.read(start, stop)
-        assert encoded.read(2, 2).ids.shape == (0,)
 
 
 def test_the_very_text_that_the_vocabulary_was_taken_from_is_no_held_out_text(tmp_path):
@@ -311,19 +200,3 @@ def test_the_very_text_that_the_vocabulary_was_taken_from_is_no_held_out_text(tm
     assert warned(vocabulary, trained, part="2:") == ["training-text"]  # characters, not per cent
     assert warned(vocabulary, [trained, other]) == warned(Vocabulary.from_text([trained, other]), other) == []
     assert warned(Vocabulary.from_tokens(vocabulary.tokens), trained) == []  # nothing says what it was taken from
-
-
-@pytest.mark.parametrize(
-    ("part", "place"),
-    [
-        ("3:", "character offset 7, line 2, column 3 of {0}"),
-        ("8:", "character offset 2, line 1, column 3 of {1}"),
-        ("13:", "character offset 2, line 2, column 1 of {2}"),
-    ],
-)
-def test_the_place_of_an_unknown_one_is_that_in_its_file(write, part, place):
-    """The part begins within a line; of three files, the second begins within a line of the joined text."""
-    letters = Vocabulary.from_tokens(["a", "\n"])
-    files = write(["aaaa\naaxa", "aaxaa", "a\nx"])
-    with pytest.raises(TextError, match=re.escape(f"first at {place.format(*files)})")):
-        encode(files, letters, TextOptions(part=part))

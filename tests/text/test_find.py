@@ -37,9 +37,3 @@ def test_a_link_out_of_the_folder_is_said_and_not_read(folder, name, target):
     ):
         find_vocabulary(folder / "m.keras", 3)
     assert siblings(folder / "m.keras") == []
-
-
-def test_the_folder_itself_may_be_reached_by_a_link(folder, tmp_path):
-    (folder / "vocab.json").write_text(json.dumps(list("abc")))
-    (tmp_path / "here").symlink_to(folder)
-    assert find_vocabulary(tmp_path / "here" / "m.keras", 3).size == 3

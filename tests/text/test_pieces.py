@@ -1,13 +1,9 @@
-import sys
-from unittest.mock import patch
-
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnneval.errors import TextError, UsageError
-from rnneval.text import Part, TextOptions, final_text, tokenise, units
+from rnneval.text import Part, TextOptions, final_text
 from tests.text import naive
 from tests.text.conftest import texts
 
@@ -32,22 +28,6 @@ def test_documents_are_those_of_plain_loops(write, texts, options):
             final_text(write(texts), options)
 
 
-@settings(max_examples=40, deadline=None)
-@given(text=st.text("ab \n\u3000", min_size=1, max_size=60), size=st.integers(1, 20))
-def test_pieces_of_words_end_at_white_space_only(text, size):
-    with patch.object(tokenise, "PIECE", size):
-        pieces = list(tokenise.between_words(text))
-    assert "".join(pieces) == text
-    assert all(piece[0].isspace() for piece in pieces[1:])
-
-
-def test_white_space_is_that_of_python():
-    everything = "".join(chr(point) for point in range(sys.maxunicode + 1) if not 0xD800 <= point < 0xE000)
-    utf8 = np.frombuffer(everything.encode(), np.uint8)
-    white = units.is_white(utf8)
-    assert utf8[white].tobytes().decode() == "".join(character for character in everything if character.isspace())
-
-
 @pytest.mark.parametrize(
     ("spec", "characters", "wanted"),
     [
@@ -69,15 +49,6 @@ def test_parts(spec, characters, wanted):
 def test_a_part_that_is_none(spec):
     with pytest.raises(UsageError, match=r"part.* is not a slice: give START:STOP .*90%:"):
         TextOptions(part=spec)
-
-
-def test_options_that_are_not_known():
-    with pytest.raises(UsageError, match="normalize='upper' is not known: give one of none, lower, nfc"):
-        TextOptions(normalize="upper")
-    with pytest.raises(UsageError, match="tokens='piece' is not known: give one of char, byte, word, subword"):
-        TextOptions(tokens="piece")
-    with pytest.raises(UsageError, match="unknown is empty"):
-        TextOptions(unknown="")
 
 
 def test_halves_of_crlf_in_two_files(write):

@@ -51,13 +51,6 @@ def test_what_cannot_be_opened(tmp_path):
             final_text(locked)
 
 
-def test_a_text_of_nothing(write):
-    with pytest.raises(TextError, match=r"0\.txt and 1 more: the text is empty, at least 2 tokens are needed"):
-        final_text(write(["", ""]))
-    with pytest.raises(TextError, match=r"part='50%:50%' of 4 characters is empty: give a part that holds"):
-        final_text(write(["abcd"]), TextOptions(part="50%:50%"))
-
-
 @pytest.mark.parametrize(("part", "text"), [(None, "abc"), ("-2:", "bc")])
 def test_a_pipe_is_read_once(part, text):
     reader, writer = os.pipe()

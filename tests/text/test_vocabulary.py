@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnneval.errors import VocabularyError
-from rnneval.text import TextOptions, Vocabulary, find_vocabulary, siblings
+from rnneval.text import TextOptions, Vocabulary, find_vocabulary
 
 CHARS = ["\n", " ", "a", "b"]
 
@@ -70,20 +70,6 @@ def test_fit():
     assert from_one.fit(5) is from_one
 
 
-@pytest.mark.parametrize(
-    ("tokens", "width", "message"),
-    [
-        (CHARS, 6, r"has 4 tokens with ids 0 to 3, the model has 6 outputs \(ids 0 to 5\): too small: .*\[UNK\]"),
-        (CHARS, 3, "too large: .*num_words, max_tokens"),
-        (dict(zip(CHARS, range(4), strict=True)), 5, "too small"),
-        (dict(zip(CHARS, range(1, 5), strict=True)), 4, "ids begin at 1 and the last has no output"),
-    ],
-)
-def test_what_does_not_fit(tokens, width, message):
-    with pytest.raises(VocabularyError, match=message):
-        Vocabulary.from_tokens(tokens).fit(width)
-
-
 @given(text=st.text("ab\r\n É\u3000", min_size=1))
 def test_from_text_is_the_tutorials(write, text):
     paths = write([text, "x"])
@@ -123,61 +109,12 @@ def test_files(tmp_path, name, content, tokens, first_id):
     assert (list(vocabulary.tokens), vocabulary.first_id, vocabulary.source) == (tokens, first_id, str(path))
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("v.json", b"", "is empty: a vocabulary is a JSON map or list, or one token a line"),
-        ("v.json", b'{"a": 0', "not whole JSON"),
-        ("v.json", b'{"a": 0, "a": 1}', "'a' comes twice"),
-        ("v.json", b'{"model": {"vocab": {}}}', "a tokenizer of Hugging Face without a vocabulary"),
-        ("v.json", b'{"class_name": "Tokenizer"}', "a keras Tokenizer without word_index"),
-        ("v.txt", b"a\n\nb\n", r"line 2 is empty: one token a line; a line feed is written \\n"),
-        ("v.txt", b"a\xff", "not UTF-8: byte 0xFF at offset 1"),
-        ("v.txt", b"version https://git-lfs.github.com/spec/v1", "is a Git LFS pointer"),
-        ("v.npy", b"\x93NUMPY\x01", "not a whole .npy file"),
-    ],
-)
-def test_files_that_hold_none(tmp_path, name, content, message):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(VocabularyError, match=message):
-        Vocabulary.from_file(tmp_path / name)
-
-
-def test_files_that_are_not_there(tmp_path):
-    with pytest.raises(
-        VocabularyError, match="No such file or directory: give a vocabulary file or vocabulary_from=TEXT"
-    ):
-        Vocabulary.from_file(tmp_path / "none.json")
-    np.save(tmp_path / "idx2char.npy", np.array(CHARS))
-    assert list(Vocabulary.from_file(tmp_path / "idx2char.npy").tokens) == CHARS
-    np.save(tmp_path / "ids.npy", np.arange(3))
-    with pytest.raises(VocabularyError, match=r"holds an array of int64 of shape \(3,\)"):
-        Vocabulary.from_file(tmp_path / "ids.npy")
-
-
 def test_a_pickle_is_not_opened(tmp_path):
     (tmp_path / "char2idx.pkl").write_bytes(pickle.dumps({"a": 0, "b": 1}))
     np.save(tmp_path / "idx2char.npy", np.array(["a", "b"], dtype=object))
     for name in ("char2idx.pkl", "idx2char.npy"):
         with pytest.raises(VocabularyError, match=r"refused by rule pickle.*runs code when opened: .*json\.dump"):
             Vocabulary.from_file(tmp_path / name)
-
-
-def test_siblings_by_name(tmp_path):
-    folder = tmp_path / "ckpt"
-    folder.mkdir()
-    yes = ["my_vocab.json", "char2idx.json", "char_to_int.txt", "idx2char.npy", "word_index.json", "tokenizer.json"]
-    yes += ["int_to_char.json", "char_indices.json", "vocabulary.txt", "word2idx.json", "ix_to_char.json"]
-    for name in [*yes, "text.txt", "config.json", "vocab.pkl", "metadata.json", "history.npy"]:
-        (tmp_path / name).write_text("x")
-    (folder / "vocab.txt").write_text("a\nb\n")
-    assert siblings(tmp_path / "model.keras") == sorted(tmp_path / name for name in yes)
-    assert siblings(tmp_path / "ckpt_5") == siblings(tmp_path / "model.keras")
-    assert siblings(folder)[0] == folder / "vocab.txt"
-    with pytest.raises(
-        VocabularyError, match=r"fit 2 outputs and differ: .*char_to_int.txt; ids from 1.* and .*ckpt/vocab"
-    ):
-        find_vocabulary(folder, 2)
 
 
 def test_find_the_one_that_fits(tmp_path):

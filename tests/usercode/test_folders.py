@@ -5,7 +5,7 @@ import os
 import pytest
 
 from rnneval.checkpoints import examined
-from rnneval.errors import CheckpointError, UsageError
+from rnneval.errors import CheckpointError
 
 
 def preflight(path, **options):
@@ -39,28 +39,3 @@ def test_several_files(tmp_path, names, times, newest):
     assert f"rnneval evaluate {folder / newest} TEXT" in said
     assert f"rnneval sweep {folder} TEXT --out results" in said
     assert ("builder=" in said) == newest.endswith("h5")
-
-
-def test_tensorflow_checkpoints_without_a_state_file(tmp_path):
-    names = [f"ckpt-{number}{ending}" for number in (2, 10) for ending in (".index", ".data-00000-of-00001")]
-    with pytest.raises(
-        CheckpointError, match=r"2 checkpoints, the newest is ckpt-10: .*evaluate .*ckpt-10 TEXT; for all"
-    ):
-        preflight(folder_of(tmp_path, names, [7, 7, 7, 7]), has_builder=True)
-
-
-def test_one_file(tmp_path):
-    with pytest.raises(
-        CheckpointError, match=r"one checkpoint, m\.keras: to evaluate it: rnneval evaluate .*m\.keras TEXT$"
-    ):
-        preflight(folder_of(tmp_path, ["m.keras"], [1]), has_builder=False)
-
-
-def test_the_hint_for_weights_says_that_nothing_is_trained(tmp_path):
-    import h5py
-    import numpy as np
-
-    with h5py.File(tmp_path / "m.weights.h5", "w") as file:
-        file["layers/dense/vars/0"] = np.zeros((2, 2), "float32")
-    with pytest.raises(UsageError, match=r"builder='train\.py:MyModel' \(of train\.py only what MyModel needs is run"):
-        preflight(tmp_path / "m.weights.h5", has_builder=False)

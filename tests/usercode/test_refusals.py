@@ -7,11 +7,10 @@ from itertools import cycle
 
 import pytest
 
-from rnneval.checkpoints.usercode import Builder, parse_arguments
+from rnneval.checkpoints.usercode import Builder
 from rnneval.checkpoints.usercode.builder import run_slice
 from rnneval.checkpoints.usercode.plan import plan
 from rnneval.errors import CheckpointError
-from tests.usercode.tutorial import SCRIPT
 
 # Every way to write `canary`, or to train, download, delete or start a process, as the value of `made`.
 WRITING = {
@@ -170,26 +169,6 @@ def test_a_canary_at_the_top_level_is_not_run_where_the_name_does_not_need_it(us
     assert user.files() == {"train.py"}
 
 
-def test_the_refusal_of_the_tutorials_model(user):
-    spec = user.spec("model", SCRIPT)
-    with pytest.raises(CheckpointError) as caught:
-        plan(spec)
-    said = str(caught.value)
-    assert "train.py:7 downloads shakespeare.txt, which is not in Keras' cache" in said
-    assert "(model → vocab_size → ids_from_chars → vocab → text → path_to_file)" in said
-    assert "`path_to_file = tf.keras.utils.get_file('shakespeare.txt'" in said
-    assert "builder_globals={'path_to_file': FILE}, builder_globals={'vocab_size': VALUE}" in said
-
-
-def test_a_name_that_exec_would_bind_is_asked_for(user):
-    spec = user.spec("made", "exec('size = 3')\nmade = [size]\n")
-    with pytest.raises(
-        CheckpointError, match=r"NameError: name 'size' .*train\.py:2\): give builder_globals={'size': VALUE}"
-    ):
-        Builder(spec=spec).build(None)
-    assert plan(spec, {"size": 3}).lines() == [2]
-
-
 NEIGHBOURS = {
     "import": "import other_7\nmade = 1\nx = other_7.size",
     "from": "from other_7 import size\nx = size",
@@ -246,24 +225,3 @@ def test_an_import_from_another_folder(user, forgotten):
         plan(user.spec("x", code.format("os.path.join(os.getcwd(), 'f' + 'ar')")))
     assert Builder(spec=user.spec("x", code.format("'far'"))).numbers()["x"] == 3
     assert "canary" not in user.files()
-
-
-def test_a_file_of_keras_cache_is_found_and_not_downloaded(user, monkeypatch):
-    monkeypatch.setenv("KERAS_HOME", str(user.folder / "cache"))
-    code = (
-        "import keras\npath = keras.utils.get_file('canary.txt', 'https://no.such.place/canary.txt')\n"
-        "with open(path) as f:\n    made = f.read()\n"
-    )
-    with pytest.raises(CheckpointError, match=r"train\.py:2 downloads canary\.txt, which .* cache .*'path': FILE"):
-        plan(user.spec("made", code))
-    (user.folder / "cache" / "datasets").mkdir(parents=True)
-    (user.folder / "cache" / "datasets" / "canary.txt").write_text("abc")
-    assert user.value("made", code) == "abc"
-
-
-def test_a_value_that_is_given_clears_the_alias_of_a_refused_module(user):
-    spec = user.spec("made", "import wandb\nconfig = wandb.config\nmade = config['units'] + config.emb")
-    with pytest.raises(CheckpointError, match=r"uses wandb\.config.*builder_globals={'config': VALUE}"):
-        plan(spec)
-    given = parse_arguments(["config={'units': 3, 'emb': 4}"])
-    assert run_slice(plan(spec, given)).made == 7

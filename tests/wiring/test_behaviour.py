@@ -9,7 +9,6 @@ import pytest
 from rnneval.errors import UsageError
 from rnneval.evaluate.check import check
 from rnneval.models.step import from_step
-from rnneval.wiring.behaviour import special_ids
 from tests.models.step.models import LinearAttention, V, gru_stack, gru_weights
 
 STEP, BEGIN = gru_stack(gru_weights())
@@ -89,25 +88,6 @@ def test_a_state_kept_in_an_attribute_is_not_called_random():
     assert "it remembers the last call" in wiring.findings[0].message
 
 
-def test_much_noise_is_inconclusive_and_named():
-    """The state grows a hundredfold a token, around the circle: its last digits are soon the first ones."""
-
-    def step(ids, h):
-        out = []
-        for column in ids.T:
-            h = (
-                (np.sin(100 * h) + column / 10).astype(np.float32)
-                if ids.shape[1] > 1
-                else (np.cos(100 * h - np.float32(np.pi / 2)) + column / 10).astype(np.float32)
-            )
-            out.append(h)
-        return np.sin(np.stack(out, axis=1)[..., None] * np.arange(1, V + 1)).astype(np.float32), h
-
-    wiring = wiring_of(step, lambda batch: np.full(batch, 0.3, np.float32))
-    assert wiring.verdict == "inconclusive"
-    assert "moving its state by one unit in the last place changes the logits by" in wiring.oracles["chunk"].detail
-
-
 @pytest.mark.parametrize("zeroed", [False, True])
 def test_half_precision_shows_large_faults(zeroed):
     torch = pytest.importorskip("torch")
@@ -127,8 +107,3 @@ def test_half_precision_shows_large_faults(zeroed):
     wiring = wiring_of(step, lambda batch: torch.zeros(1, batch, 6, dtype=kind))
     assert wiring.verdict == ("fail" if zeroed else "pass"), f"\n{wiring}"
     assert zeroed or "as far as bfloat16 shows" in wiring.oracles["chunk"].detail
-
-
-def test_special_ids_leave_ordinary_ones():
-    assert special_ids(11, newline=5) == ((0, 1, 10, 5), (2, 3, 4, 6, 7, 8, 9))
-    assert special_ids(4) == ((), (1, 2, 3))

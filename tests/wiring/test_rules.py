@@ -1,19 +1,15 @@
 """Each rule on facts written by hand: one case that fires, and neighbours on which it must stay silent."""
 
-import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from rnneval.pages import page
 from rnneval.wiring import judging
 from rnneval.wiring.evidence import evidence
 from rnneval.wiring.facts import ONE_ROW, Declarations, StateSource, Trace
 from tests.wiring.made_up import arriving, event, lstm, oracle, stack
 
 NAMES = [rule.NAME for rule in judging.all_faults()]
-SECTIONS = ("What it finds", "Why it is wrong", "Example", "What to write instead", "Known problems", "References")
 
 
 def found(facts):
@@ -165,26 +161,6 @@ def test_fires(name):
 def test_stays_silent(name):
     for facts in SILENT[name]:
         assert name not in {rule for rule, _ in found(facts)}
-
-
-@pytest.mark.parametrize("rule", judging.all_faults(), ids=NAMES)
-def test_a_rules_file_is_its_page(rule):
-    assert Path(rule.__file__).stem == rule.NAME.replace("-", "_")
-    about = page(rule.NAME)
-    assert re.findall(r"^## (.+)$", about.text, re.MULTILINE) == [*SECTIONS]
-    assert "```python\n" in about.text
-
-
-def test_a_failed_chunk_says_which_declaration_fits():
-    messages = [
-        finding.message
-        for facts in (TRANSFORMED, BY_STEP)
-        for finding in judging.findings(evidence(oracle(facts, "chunk", "fail")))
-        if finding.rule == "chunk-variance"
-    ]
-    assert "the state of gru is transformed between calls" in messages[0]
-    assert "declare" not in messages[0]
-    assert "(declare chunked=gru or chunked=true if that is meant)" in messages[1]
 
 
 def test_shared_state_comes_first_and_then_crossed_state():

@@ -8,7 +8,7 @@ import tensorflow as tf
 import rnneval
 from rnneval.errors import TextError, UsageError
 from rnneval.evaluate.diagnostics.gradients import gradients
-from rnneval.evaluate.diagnostics.probes import Place, spread
+from rnneval.evaluate.diagnostics.probes import Place
 from rnneval.metrics.diagnostics.decay import decay_of
 from rnneval.models.keras.derivatives import through_time, variable_gradients
 from tests.evaluate.small import LETTERS, letters, stacked
@@ -146,10 +146,3 @@ def test_the_command_looks_from_the_carried_state(model_of, tmp_path):
         gradients(small.lm, text, segments=0)
     with pytest.raises(TextError, match="tokens"):
         gradients(small.lm, letters(tmp_path, 40))
-
-
-def test_anchors_are_spread_and_leave_room():
-    at = spread(np.array([0, 100, 1000]), np.array([100, 1000, 1020]), 30, 50, 0)
-    assert len(at) == 50
-    assert all(a < 70 or 100 <= a < 970 for a in at)
-    assert len(spread(np.array([0]), np.array([10]), 30, 5, 0)) == 0

@@ -48,40 +48,6 @@ def test_a_linear_layer_tends_to_the_log_of_its_spectral_radius():
     assert seen.found["stack"] == seen.found[name]
 
 
-class TestTwoCloseExponents:
-    """A tangent of diag(0.999, 0.9975, …) has turned after some 700 tokens, a multiple of which must be left out."""
-
-    TRUTH = np.log(0.999)
-
-    WEIGHTS = np.diag([0.999, 0.9975, 0.5, 0.3, 0.2, 0.1])
-
-    def test_the_rows_walk_until_their_tangents_agree(self):
-        seen = exponents(linear(self.WEIGHTS)[0], Random(), places(6, rows=8), 9_000)
-        found = seen.found["stack"]
-        assert not seen.unsettled
-        assert found.settling >= 2_000
-        assert found.steps == 2 * 8 * 1_000 // 2
-        assert found.value == pytest.approx(self.TRUTH, abs=2 * found.standard_error)
-        assert found.standard_error < 5e-5
-
-    def test_where_the_text_is_too_short_the_error_says_so(self):
-        seen = exponents(linear(self.WEIGHTS)[0], Random(), places(6, rows=8), 1_100)
-        found = seen.found["stack"]
-        assert set(seen.unsettled) == set(seen.found) - {"stack"}
-        assert found.settling == 100
-        assert self.TRUTH - found.value > 1e-4, "the bias that is to be covered is there"
-        assert found.value == pytest.approx(self.TRUTH, abs=2 * found.standard_error)
-
-
-def test_a_pair_of_complex_exponents_settles_though_its_tangents_never_turn_the_same_way():
-    turn = 0.97 * np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
-    w = np.zeros((6, 6))
-    w[:2, :2], w[2:, 2:] = turn, np.diag([0.4, 0.3, 0.2, 0.1])
-    seen = exponents(linear(w)[0], Random(), places(6, rows=8), 3_100)
-    assert not seen.unsettled
-    assert seen.found["stack"].value == pytest.approx(np.log(0.97), abs=1e-5)
-
-
 class Henon(keras.layers.Layer):
     """The Hénon map as a cell: (x, y) → (1 − 1.4 x² + y, 0.3 x), whatever the input is."""
 

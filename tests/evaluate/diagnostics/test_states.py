@@ -1,7 +1,5 @@
 """State summaries over the exact carried stream, against a float64 loop and the definitions written out."""
 
-import os
-
 import msgspec
 import numpy as np
 import pytest
@@ -10,7 +8,6 @@ import rnneval
 from rnneval.errors import TextError
 from rnneval.evaluate import losses, states
 from rnneval.evaluate.diagnostics.trace import trace
-from rnneval.models.keras import hoisted
 from tests.evaluate.diagnostics.oracle import courses, ids_of, summary_of
 from tests.evaluate.small import LETTERS, letters, stacked
 
@@ -39,21 +36,6 @@ def test_each_statistic_agrees_with_a_float64_loop(model_of, tmp_path, name, str
         assert_summary(msgspec.to_builtins(run.states[key]), summary_of(key, course, 1_500))
 
 
-def test_rows_that_run_in_parts_are_each_in_their_place(model_of, tmp_path, monkeypatch):
-    monkeypatch.setattr(hoisted, "_ROWS_A_PART", (2, 2))
-    monkeypatch.setattr(os, "cpu_count", lambda: 3)
-    divided = []
-    rows_of = states.StateWatch.rows
-    monkeypatch.setattr(
-        states.StateWatch, "rows", lambda self, *given: divided.append(len(given[1])) or rows_of(self, *given)
-    )
-    small, text = model_of("LSTM 7-5"), letters(tmp_path, 1_500)
-    run = rnneval.evaluate(small.lm, text, streams=8, check=False, segment=32)
-    assert divided[:3] == [2, 2, 3]
-    for key, course in courses(small, ids_of(text, LETTERS)).items():
-        assert_summary(msgspec.to_builtins(run.states[key]), summary_of(key, course, 1_500))
-
-
 def test_long_texts_are_summed_up_at_fewer_positions_and_the_record_says_so(model_of, tmp_path, monkeypatch):
     monkeypatch.setattr(states, "_FEWEST_SUMS", 300)
     small, text = model_of("LSTM 7-5"), tmp_path / "documents.txt"
@@ -79,18 +61,6 @@ def test_a_model_that_does_not_forget_is_summed_up_after_its_repair(tmp_path):
         assert only(run)[name] == pytest.approx(value, rel=2e-3, abs=1e-5), name
 
 
-def test_each_document_begins_with_the_initial_state(model_of, tmp_path):
-    text = tmp_path / "documents.txt"
-    rng = np.random.default_rng(3)
-    text.write_text("\n\n".join("".join(rng.choice(list("abcdefg "), n)) for n in (90, 200, 33, 150)))
-    small = model_of("LSTM 7-5")
-    run = rnneval.evaluate(small.lm, text, documents="blank-line", streams=4, segment=16, check=False)
-    ids = ids_of(text, LETTERS)
-    starts = [0, 92, 294, 329]
-    for key, course in courses(small, ids, starts).items():
-        assert_summary(msgspec.to_builtins(run.states[key]), summary_of(key, course, 202))
-
-
 def test_dead_and_duplicated_units_are_counted(tmp_path):
     small = stacked("GRU", (8,))
     layer = small.lm.model.layers[1]
@@ -112,16 +82,6 @@ def test_no_states_leaves_them_out_and_changes_nothing_else(model_of, tmp_path):
     without = rnneval.evaluate(small.lm, text, check=False, states=False)
     assert without.states is None
     assert without.total_nats == with_states.total_nats
-
-
-def test_a_long_array_lies_in_a_file_and_reads_the_same(monkeypatch):
-    monkeypatch.setattr(losses, "_IN_MEMORY", 100)
-    found = losses.long_array((25, 3), np.float32, "samples")
-    assert isinstance(found, np.memmap)
-    assert not found.any()
-    found[10:] = 7
-    assert (found[:10] == 0).all()
-    assert (found[10:] == 7).all()
 
 
 def test_a_disk_that_is_full_is_one_line(monkeypatch):

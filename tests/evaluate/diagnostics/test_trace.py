@@ -1,23 +1,19 @@
 """Traces, gates, time constants and histograms against a float64 loop; the tidy table; what cannot be had is said."""
 
-from types import SimpleNamespace
-
 import keras
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
 import rnneval
-from rnneval.errors import UsageError
 from rnneval.evaluate.diagnostics.gradients import gradients
 from rnneval.evaluate.diagnostics.trace import trace
 from rnneval.text import Vocabulary
 from tests.evaluate.diagnostics.oracle import courses, ids_of
-from tests.evaluate.small import LETTERS, Small, letters
+from tests.evaluate.small import LETTERS, letters
 from tests.evaluate.test_evaluate import Questions
-from tests.oracles import sigmoid, stack_of
+from tests.oracles import sigmoid
 
 LENGTH = 700
 
@@ -91,48 +87,6 @@ def assert_gates(run, table, gates):
             constants = -1 / np.log(values).mean(axis=0)
             np.testing.assert_allclose(of_gate[of_gate.statistic == "time_constant"]["value"], constants, rtol=1e-5)
             assert seen.time_constant == pytest.approx(np.median(constants), rel=1e-5)
-
-
-def test_the_file_says_what_it_is(model_of, tmp_path):
-    small, text = model_of("GRU 8"), letters(tmp_path, 300)
-    run = trace(small.lm, text, out=tmp_path / "t.parquet", check=False)
-    assert run.wiring is None
-    metadata = pq.read_schema(tmp_path / "t.parquet").metadata
-    assert metadata[b"rnneval.schema"] == b"rnneval.trace/1"
-    assert metadata[b"rnneval.signature"].decode() == run.signature
-    assert metadata[b"rnneval.text"].decode() == run.text.sha256
-    assert metadata[b"rnneval.version"].decode() == rnneval.__version__
-    assert metadata[b"rnneval.stride"] == b"16"
-    assert metadata[b"rnneval.norm_band"] == b"0.95"  # files without this key have bands of 0.9
-    with pytest.raises(UsageError, match="stride"):
-        trace(small.lm, text, stride=0)
-
-
-def test_states_and_gates_of_a_stack_of_cells(tmp_path):
-    keras.utils.set_random_seed(2)
-    width, cells = len(LETTERS), [keras.layers.LSTMCell(4), keras.layers.GRUCell(3)]
-    layer = keras.layers.RNN(cells, return_sequences=True, name="pile")
-    model = keras.Sequential([keras.layers.Embedding(width, 4), layer, keras.layers.Dense(width)])
-    model(tf.ones((1, 1), tf.int32))
-    lm = rnneval.wrap(model, vocabulary=Vocabulary.from_tokens(list(LETTERS)))
-    text = letters(tmp_path, 300)
-    run = trace(lm, text, stride=1, check=False)
-    alone = Small(
-        lm=SimpleNamespace(layers=[SimpleNamespace(name="0"), SimpleNamespace(name="1")]),
-        oracle=stack_of(model.layers[0], cells, model.layers[-1]),
-    )
-    ids = ids_of(text, LETTERS)
-    norms = {key: np.linalg.norm(course["h"], axis=1).mean() for key, course in courses(alone, ids).items()}
-    assert [state.norm_mean for state in run.states.values()] == pytest.approx(
-        [norms["0.h"], norms["0.c"], norms["1.h"]], rel=1e-5
-    )
-    expected = gates_of(alone, ids)
-    assert len(run.gates) == len(expected) == 5
-    for (cell, gate), values in expected.items():
-        found = run.gates[f"pile.cells[{cell}].{gate}"]
-        assert found.mean == pytest.approx(values.mean(), rel=1e-5)
-        if gate in {"forget", "update"}:
-            assert found.time_constant == pytest.approx(np.median(-1 / np.log(values).mean(axis=0)), rel=1e-5)
 
 
 class Leaky(keras.layers.Layer):

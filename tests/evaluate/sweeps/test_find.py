@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pytest
 
-from rnneval.checkpoints import identify
 from rnneval.errors import UsageError
 from rnneval.evaluate.sweep import find_checkpoints
 
@@ -42,27 +41,6 @@ def test_checkpoints_are_told_by_content_and_listed_once(folder):
         "run/tf/ckpt-1",
     ]  # fmt: skip
     assert {"text.txt", "vocab.json", "arrays.npz", "outside.keras", "latest.keras", "run/tf/checkpoint"} <= set(others)
-
-
-def test_hashes_are_those_of_a_run_record(folder):
-    for candidate in find_checkpoints(folder, out=folder / "results")[0]:
-        if candidate.name not in {"empty.keras", "model.h5"}:
-            assert candidate.sha256 == identify(candidate.path).sha256, candidate.name
-
-
-def test_a_tensorflow_checkpoint_without_its_index_is_one_all_the_same(folder):
-    (folder / "run" / "tf" / "ckpt-1.index").unlink()
-    assert "run/tf/ckpt-1" in {candidate.name for candidate in find_checkpoints(folder)[0]}
-
-
-def test_a_saved_model_is_one_checkpoint(tmp_path):
-    variables = tmp_path / "all" / "saved" / "variables"
-    variables.mkdir(parents=True)
-    for name in ("../saved_model.pb", "variables.index", "variables.data-00000-of-00001"):
-        (variables / name).write_bytes(b"x")
-    (saved,), _ = find_checkpoints(tmp_path / "all")
-    assert saved.name == "saved"
-    assert len(saved.files) == 3
 
 
 def test_a_folder_without_checkpoints_says_what_was_seen(tmp_path):

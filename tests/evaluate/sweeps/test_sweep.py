@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from msgspec import structs
@@ -137,12 +136,6 @@ def test_what_is_finished_is_not_done_again(sweep, folder, shelf, tmp_path):
     assert sweep()[0].kept == 3  # the records of the first one are still there
 
 
-def test_a_record_that_is_worth_nothing_here_is_made_again(sweep, monkeypatch):
-    sweep()
-    monkeypatch.setattr(many, "EVALUATION", many.EVALUATION + 1)
-    assert sweep()[1] == 4
-
-
 def test_a_worker_that_dies_is_a_row(folder, shelf, tmp_path, monkeypatch):
     class Deadly(Shuffled):
         def run(self, waiting):
@@ -155,18 +148,6 @@ def test_a_worker_that_dies_is_a_row(folder, shelf, tmp_path, monkeypatch):
     assert "more memory than a worker has (--memory), or its content crashes a parser" in result.rows[0].error
     with pytest.raises(RecordError, match="4 checkpoints all failed"):
         records_of(tmp_path / "out")
-
-
-def test_a_model_that_leaks_is_not_valid_and_failed(shelf, tmp_path, monkeypatch):
-    import keras
-
-    (tmp_path / "leaky").mkdir()
-    shutil.copy(shelf / "vocab.json", tmp_path / "leaky")
-    layers = [keras.layers.Embedding(10, 4), keras.layers.Bidirectional(keras.layers.GRU(3, return_sequences=True))]
-    keras.Sequential([keras.Input((None,)), *layers, keras.layers.Dense(10)]).save(tmp_path / "leaky" / "bi.keras")
-    run_by(monkeypatch, Shuffled(1, 0))
-    result = rnneval.sweep(tmp_path / "leaky", shelf.text, out=tmp_path / "out", states=False)
-    assert result.failed == result.rows  # refused or not valid: in no case a number to compare
 
 
 def test_usage(folder, shelf, tmp_path):
@@ -196,7 +177,10 @@ def test_the_command(folder, shelf, monkeypatch, capsys, refused):
     assert "4 checkpoints, 2 failed" in printed
     for name in ("lstm/epoch_3.keras", "step5.h5"):
         (folder / name).unlink()
-    assert run([*arguments, "--format", "json"]) == 0
+    tables = [word for ending in ("csv", "md") for word in ("--table", str(folder.parent / f"t.{ending}"))]
+    assert run([*arguments, "--format", "json", *tables]) == 0
+    assert pd.read_csv(folder.parent / "t.csv")["path"].tolist() == ["ckpt_9.h5", "ckpt_10.keras"]
+    assert "ckpt" in (folder.parent / "t.md").read_text()
     assert '"path": "ckpt_9.h5", "run": "", "epoch": 9' in capsys.readouterr().out
     assert run([*arguments, "--strict", "--quiet"]) == 1  # every record has a warning
     said = "rnneval: warning no-interval: ckpt_9.h5, ckpt_10.keras: a text without intervals\n"
@@ -219,21 +203,3 @@ def test_the_folder_is_taken_by_compare_report_and_plot(sweep, folder, tmp_path,
     assert run(["plot", out, "--out", str(tmp_path / "curve.svg")]) == 0
     assert "ckpt_10.keras is best, at epoch 10" in capsys.readouterr().out
     assert "no sweep.parquet in it" in refused("compare", folder)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"record": "records/../../run.json"},
-        {"status": "good"},
-    ],
-)
-def test_a_table_that_no_sweep_wrote_is_refused(sweep, tmp_path, refused, wrong):
-    sweep()
-    path = tmp_path / "out" / "sweep.parquet"
-    table = pq.read_table(path)
-    rows = table.to_pylist()
-    rows[1] |= wrong
-    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
-    for command in (["compare", path.parent], ["report", path.parent, "--format", "json"]):
-        assert "rows that no sweep writes" in refused(*command)

@@ -1,11 +1,8 @@
 """The table of a sweep: checked against its checksums when it is read again, with names as people write them."""
 
-from contextlib import suppress
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from msgspec import structs
 
@@ -15,10 +12,8 @@ from rnneval.evaluate.sweep_table import (
     FILE,
     SweepRow,
     best_first,
-    natural,
     place_of,
     read_table,
-    record_name,
     write_table,
 )
 from rnneval.records import table_written
@@ -34,45 +29,11 @@ ROWS = [
 ]
 
 
-def test_what_was_written_is_read(tmp_path):
-    write_table(ROWS, tmp_path, {"signature": "s"})
-    found = read_table(tmp_path)
-    assert [(row["path"], row["epoch"], row["status"]) for row in found[:2]] == [
-        ("ckpt_0.keras", 0, "failed"),
-        ("ckpt_1.keras", 1, "failed"),
-    ]
-    assert len(found) == 40
-
-
-def test_every_flipped_bit_of_a_page_is_refused(tmp_path):
-    """pandas alone reads other names and hashes without a word."""
-    path = write_table(ROWS, tmp_path, {})
-    whole, rows = path.read_bytes(), read_table(tmp_path)
-    silent, said = 0, set()
-    column = pq.ParquetFile(path).metadata.row_group(0).column(0)  # the paths
-    first = column.dictionary_page_offset
-    for at in range(first + 60, first + column.total_compressed_size, 3):
-        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        try:
-            assert read_table(tmp_path) == rows, at  # a field of a page's header that nothing reads
-        except RecordError as error:
-            said.add(str(error).partition(" (")[0])
-        with suppress(Exception):
-            silent += pd.read_parquet(path)["path"].tolist() != [row["path"] for row in rows]
-    assert silent > 20
-    assert said == {f"{path}: a damaged or truncated Parquet file"}
-
-
 def test_another_table_is_refused(tmp_path):
     schema = pa.schema([("nats", pa.float64())], metadata={"rnneval.schema": "rnneval.losses/1"})
     with table_written(tmp_path / FILE, schema) as writer:
         writer.write_table(pa.table([np.ones(3)], schema=schema))
     with pytest.raises(RecordError, match=r"not a table of rnneval sweep \(schema rnneval\.sweep/1\): run the sweep"):
-        read_table(tmp_path)
-
-
-def test_no_table_is_said(tmp_path):
-    with pytest.raises(RecordError, match=r"no sweep\.parquet in it: give the out folder of a finished rnneval sweep"):
         read_table(tmp_path)
 
 
@@ -122,15 +83,3 @@ def test_a_run_that_is_not_valid_has_no_number_in_the_table_and_comes_last(tmp_p
 def test_places(name, run, epoch, step):
     place = place_of(name)
     assert (place.run, place.epoch, place.step) == (run, epoch, step)
-
-
-def test_numbers_sort_by_value():
-    names = ["b/ckpt_2", "a/ckpt_10", "a/ckpt_9", "a/ckpt_9b"]
-    assert sorted(names, key=natural) == ["a/ckpt_9", "a/ckpt_9b", "a/ckpt_10", "b/ckpt_2"]
-
-
-def test_records_have_names_of_their_own_that_any_disk_takes():
-    first, second = record_name("a/b.keras", "1" * 64), record_name("a_b.keras", "2" * 64)
-    assert (first, second) == ("a_b.keras-" + "1" * 16 + ".json", "a_b.keras-" + "2" * 16 + ".json")
-    assert len(record_name("x" * 500, "1" * 64)) < 120
-    assert record_name("../../ä\n", "1" * 64).startswith("checkpoint-")

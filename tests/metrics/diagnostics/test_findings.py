@@ -5,8 +5,7 @@ from types import SimpleNamespace as Plain
 import pytest
 
 from rnneval.errors import UsageError
-from rnneval.metrics.diagnostics.findings import THRESHOLDS, Diagnosed, find, require_known
-from rnneval.pages import page
+from rnneval.metrics.diagnostics.findings import Diagnosed, find, require_known
 from rnneval.records.gradients import ThroughTime, VariableGradient
 from rnneval.records.run import ContextCurve, Exponent, GateSummary, StateSummary
 
@@ -89,12 +88,6 @@ CASES = {
 def test_a_rule_fires_and_stays_silent(rule, fires, silent):
     assert rule in {found.rule for found in find(fires, {})}
     assert rule not in {found.rule for found in find(silent, {})}
-
-
-def test_every_rule_has_a_case_and_says_its_default():
-    assert set(THRESHOLDS) == set(CASES)
-    for name, threshold in THRESHOLDS.items():
-        assert f"--threshold {name}={threshold:g}" in page(name).text
 
 
 def test_a_threshold_can_be_set():

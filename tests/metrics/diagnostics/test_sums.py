@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from rnneval.metrics.diagnostics import sums as module
-from rnneval.metrics.diagnostics.summary import Covariance, participation_ratio, twins
+from rnneval.metrics.diagnostics.summary import participation_ratio
 from rnneval.metrics.diagnostics.sums import PEAKS, SCALARS, Where, row_sums, shift_of
 
 
@@ -37,21 +36,6 @@ def test_row_sums_are_those_of_each_row_alone(units, every, time):
     assert sums.peaks.shape == (9, len(PEAKS))
 
 
-def test_neither_stretches_nor_the_order_in_memory_change_a_sum(monkeypatch):
-    states = np.random.default_rng(5).normal(size=(5, 40, 7)).astype("f4")
-    for row, at in enumerate((0, 17, 39, 20, 8)):  # the extremes of each row in another stretch
-        states[row, at] = (9 + row, -20 - row, *states[row, at, 2:])
-    where = Where(first=np.arange(5), counts=np.full(5, 40), since=np.zeros(5, int), every=3)
-    whole = row_sums(states, states[:, 0], where, shift_of(states), 0.97)
-    monkeypatch.setattr(module, "_CACHED", 1)
-    monkeypatch.setattr(module, "_BLOCK", 1)
-    turned = np.ascontiguousarray(states.transpose(1, 0, 2)).transpose(1, 0, 2)
-    parts = row_sums(turned, states[:, 0], where, shift_of(states), 0.97)
-    np.testing.assert_allclose(parts.additive, whole.additive, rtol=1e-6, atol=1e-5)
-    np.testing.assert_array_equal(parts.peaks, whole.peaks)
-    np.testing.assert_array_equal(parts.peaks[:, 1:], [(20 + row, 9 + row) for row in range(5)])
-
-
 def test_the_variance_of_a_unit_that_hardly_moves_is_not_lost():
     rng = np.random.default_rng(1)
     states = (0.9 + rng.normal(0, 1e-4, (1, 64, 3))).astype("f4")
@@ -62,22 +46,8 @@ def test_the_variance_of_a_unit_that_hardly_moves_is_not_lost():
     np.testing.assert_allclose(second / 64 - (first / 64) ** 2, states[0].astype(float).var(0), rtol=1e-4)
 
 
-def test_covariance_of_chunks_is_that_of_all():
-    samples = np.random.default_rng(2).normal(3, 1, (1_000, 6)) @ np.random.default_rng(3).normal(size=(6, 6))
-    covariance = Covariance(6)
-    for chunk in np.array_split(samples.astype("f4"), 7):
-        covariance.add(chunk)
-    np.testing.assert_allclose(covariance.matrix(), np.cov(samples.T, bias=True), rtol=1e-4, atol=1e-4)
-
-
 def test_participation_ratio_of_known_spectra():
     spectrum = np.array([4.0, 2.0, 1.0, 0.0])
     q, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))
     assert participation_ratio(q @ np.diag(spectrum) @ q.T) == pytest.approx(49 / 21)
     assert participation_ratio(np.zeros((3, 3))) == 0.0
-
-
-def test_a_dead_unit_has_no_twin():
-    matrix = np.outer([1.0, 2.0, 0.0], [1.0, 2.0, 0.0])
-    assert twins(matrix, np.array([True, True, False])).tolist() == [True, True, False]
-    assert twins(matrix, np.array([True, False, False])).tolist() == [False, False, False]

@@ -30,7 +30,3 @@ def carried(lm: Any, ids: Any, cuts: list[int]) -> Any:
         logits, state = lm.step(ids[:, begin:end], state)
         parts.append(np.asarray(logits, np.float64))
     return np.concatenate(parts, axis=1)
-
-
-def flat_states(state: Any) -> list[Any]:
-    return [np.asarray(leaf) for leaf in state]

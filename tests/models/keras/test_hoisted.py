@@ -8,9 +8,8 @@ import pytest
 import tensorflow as tf
 
 import rnneval
-from rnneval.models.keras import hoisted
 from rnneval.models.keras.hoisted import Hoisting
-from tests.oracles import layer_of, stack_of
+from tests.oracles import stack_of
 
 WIDTH, EMBEDDING = 7, 5
 KINDS = {
@@ -120,12 +119,6 @@ def test_it_is_the_float64_loop(point):
     assert_is_the_loop(point)
 
 
-@pytest.mark.grid
-@pytest.mark.parametrize("point", POINTS, ids=named)
-def test_it_is_the_float64_loop_on_the_whole_grid(point):
-    assert_is_the_loop(point)
-
-
 def sequential(*recurrent, mask=False):
     embedding, dense = keras.layers.Embedding(WIDTH, EMBEDDING, mask_zero=mask), keras.layers.Dense(WIDTH)
     model = keras.Sequential([keras.Input((None,), dtype="int32"), embedding, *recurrent, dense])
@@ -157,68 +150,3 @@ def test_every_activation_and_option_is_keras_own_loop(name):
     for found, own in zip(after, expected.state, strict=True):
         np.testing.assert_allclose(found, own, atol=1e-5)
     assert len(hoisting.ran) == 1
-
-
-class Doubled(keras.layers.GRU):
-    """A layer of the author's own."""
-
-    def inner_loop(self, *given, **options):
-        last, outputs, new = super().inner_loop(*given, **options)
-        return last, 2 * outputs, new
-
-
-OWN = {
-    "a mask": (lambda: sequential(keras.layers.GRU(4, return_sequences=True, name="g"), mask=True), "a mask"),
-    "a class of the author's": (lambda: sequential(Doubled(4, return_sequences=True, name="g")), "Doubled of GRUCell"),
-    "stacked cells": (
-        lambda: sequential(
-            keras.layers.RNN([keras.layers.GRUCell(4), keras.layers.GRUCell(3)], return_sequences=True, name="g")
-        ),
-        "RNN of StackedRNNCells",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", OWN)
-def test_what_has_no_formula_here_runs_its_own_loop_and_says_why(name):
-    make, why = OWN[name]
-    lm = make()
-    ids = np.random.default_rng(1).integers(1, WIDTH, (2, 6)).astype(np.int32)
-    ids[0, 2] = 0
-    (logits, _), hoisting = run_hoisted(lm, ids)
-    np.testing.assert_allclose(logits, lm.step(ids, lm.initial_state(2)).logits, atol=1e-6)
-    assert why in hoisting.own["g"]
-    assert not hoisting.ran
-
-
-def test_behind_an_embedding_products_are_looked_up(monkeypatch):
-    lm = sequential(*layers_of("GRU", (4, 3)))
-    ids = np.random.default_rng(1).integers(0, WIDTH, (2, 6)).astype(np.int32)
-    (logits, _), hoisting = run_hoisted(lm, ids)
-    (table,) = hoisting._tables.values()
-    assert [tuple(part.shape) for part in table] == [(WIDTH, 4)] * 3
-    first = layer_of(lm.model.layers[1])
-    by_hand = np.asarray(lm.model.layers[0].get_weights()[0], np.float64) @ first.kernel + first.bias[0]
-    np.testing.assert_allclose(table[2], by_hand[:, 8:], atol=1e-5)
-    monkeypatch.setattr(hoisted, "_TABLE", WIDTH * 4 * 3 - 1)
-    (without, _), hoisting = run_hoisted(lm, ids)
-    assert hoisting._tables == {}
-    np.testing.assert_allclose(logits, without, atol=1e-5)
-
-
-def test_the_model_is_as_before():
-    lm = sequential(*layers_of("LSTM", (4,)))
-    before = [dict(vars(layer)) for layer in lm.model.layers]
-    run_hoisted(lm, np.ones((1, 3), np.int32))
-    assert [dict(vars(layer)) for layer in lm.model.layers] == before
-
-
-def test_new_weights_are_read_by_the_next_run():
-    """A table belongs to one run: the callbacks evaluate a model that goes on training."""
-    model, _ = model_of(4, "GRU", (4,))
-    lm = rnneval.wrap(model)
-    ids = np.ones((1, 4), np.int32)
-    run_hoisted(lm, ids)
-    model.set_weights([w * 0.5 for w in model.get_weights()])
-    (logits, _), _ = run_hoisted(lm, ids)
-    np.testing.assert_allclose(logits, lm.step(ids, lm.initial_state(1)).logits, atol=1e-5)

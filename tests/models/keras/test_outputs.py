@@ -81,15 +81,6 @@ def test_a_softmax_that_is_no_layer_gives_log_probabilities_in_float64(where):
     np.testing.assert_allclose(nats(log_p[0, :-1], IDS[0, 1:]), oracle.losses(IDS[0]), atol=1e-5)
 
 
-def test_a_softmax_inside_the_model_is_no_final_one():
-    ids = keras.Input((None,), dtype="int32")
-    x = L.Dense(4, activation="softmax", name="gate")(L.GRU(4, return_sequences=True)(L.Embedding(WIDTH, 4)(ids)))
-    model = settled(keras.Model(ids, L.Dense(WIDTH, activation="softmax", name="out")(x)))
-    lm = rnneval.wrap(model)
-    assert lm.softmax.name == "out"
-    np.testing.assert_allclose(tf.nn.softmax(lm.step(IDS, lm.initial_state(2)).logits), model(IDS), atol=1e-6)
-
-
 @pytest.fixture(scope="module")
 def wrapped():
     return rnneval.wrap(sequential())

@@ -51,12 +51,6 @@ def test_lists_of_inputs_and_outputs(kind):
     assert all(not np.asarray(leaf).any() for leaf in lm.initial_state(3))
 
 
-def test_an_input_of_one_token_takes_any_number():
-    parts = Parts("GRU", tokens=1)
-    lm = rnneval.wrap(parts.model([parts.ids, *parts.inputs], [parts.logits, *parts.outputs]))
-    assert_driven_as(lm, parts.oracle())
-
-
 def test_dictionaries_whose_keys_sort_in_another_order():
     parts = Parts("GRU")
     inputs = {"ids": parts.ids, "a": parts.inputs[0], "z": parts.inputs[1]}
@@ -66,20 +60,7 @@ def test_dictionaries_whose_keys_sort_in_another_order():
     assert_driven_as(lm, parts.oracle())
 
 
-def test_the_ids_may_come_last():
-    parts = Parts("GRU", (4,))
-    lm = rnneval.wrap(parts.model([*parts.inputs, parts.ids], [*parts.outputs, parts.logits]))
-    assert_driven_as(lm, parts.oracle())
-
-
 def test_states_that_come_in_and_do_not_go_out_are_refused():
     parts = Parts("GRU")
     with pytest.raises(CheckpointError, match=r"takes 3 and gives 2 tensors.*as many states"):
         rnneval.wrap(keras.Model([parts.ids, *parts.inputs], [parts.logits, parts.outputs[0]]))
-
-
-def test_states_that_go_out_without_coming_in_are_refused():
-    parts = Parts("GRU", (4,))
-    x, state = parts.recurrent[0](parts.embedding(parts.ids))
-    with pytest.raises(CheckpointError, match="takes 1 and gives 2 tensors"):
-        rnneval.wrap(keras.Model(parts.ids, [parts.dense(x), state]))

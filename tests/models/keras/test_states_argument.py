@@ -1,15 +1,11 @@
 """A states argument: a `call` that takes and returns its states, under every usual name and in every usual nest."""
 
-import itertools
-
-import keras
-import numpy as np
 import pytest
 import tensorflow as tf
 
 import rnneval
 from rnneval.models.keras.adapters import convention_of
-from tests.models.keras.driving import assert_driven_as, flat_states
+from tests.models.keras.driving import assert_driven_as
 from tests.models.keras.zoo import CONTAINERS, SINGLE, WIDTH, Body, dialect, oracle_of, settled, start_of
 
 NAMES = (
@@ -47,14 +43,6 @@ def test_the_argument_and_the_flag_have_any_usual_name(argument, flag):
     assert (found.state_names, found.flags, found.takes_training) == ((argument,), (flag,) if flag else (), True)
 
 
-@pytest.mark.parametrize(
-    "names", ["h, c", "hx, cx", "h1, h2", "hidden_state, cell_state", "state, cell", "gru_state, lstm_state"]
-)
-def test_several_arguments_have_any_usual_name(names):
-    found = convention_of(dialect(names))
-    assert found.state_names == tuple(names.split(", "))
-
-
 def test_other_arguments_are_no_states():
     found = convention_of(dialect("states", "return_state=False, mask=None, memory_size=3, return_sequences"))
     assert (found.state_names, found.flags) == (("states",), ("return_state",))
@@ -73,26 +61,6 @@ def test_every_kind_of_layer_in_a_stack_of_different_widths_with_a_learned_start
     assert [layer.units for layer in lm.layers] == [4, 2, 3]
 
 
-GRID = list(itertools.product(NAMES, FLAGS, CONTAINERS, KINDS))
-
-
-@pytest.mark.sampled(2_000)
-@pytest.mark.parametrize(("argument", "flag", "container", "kind"), GRID)
-def test_every_name_flag_container_and_kind(argument, flag, container, kind):
-    assert_right(made(kind, (3, 3), container, argument, flag, learned=True))
-
-
-@pytest.mark.sampled(3)
-@pytest.mark.parametrize("container", ["tuple", "dict", "nested", "with None", "concatenated", "stacked, batch first"])
-def test_a_learned_start_is_the_initial_state(container):
-    model = made("LSTM", (3, 3), container, learned=True)
-    lm = rnneval.wrap(model)
-    expected = model.container.pack([[np.tile(part, (5, 1)) for part in parts] for parts in start_of(model)])
-    leaves = [leaf for leaf in tf.nest.flatten(expected) if leaf is not None]
-    for leaf, wanted in zip(flat_states(lm.initial_state(5)), leaves, strict=True):
-        np.testing.assert_allclose(leaf, wanted, atol=1e-7)
-
-
 def test_slots_name_the_layer_and_the_part_that_each_leaf_goes_into():
     lm = rnneval.wrap(made("LSTM", (4, 3), "nested", names=("lower", "upper")))
     assert [(slot.layer, slot.slot) for slot in lm.slots] == [
@@ -103,21 +71,6 @@ def test_slots_name_the_layer_and_the_part_that_each_leaf_goes_into():
         ("lower", "LSTM", 4, ("h", "c")),
         ("upper", "LSTM", 3, ("h", "c")),
     ]
-
-
-def test_a_layer_without_a_name_of_its_own_is_called_by_its_path():
-    lm = rnneval.wrap(made("GRU", (4, 3)))
-    assert [(layer.name, layer.path) for layer in lm.layers] == [
-        ("recurrent[0]", "recurrent[0]"),
-        ("recurrent[1]",) * 2,
-    ]
-
-
-def test_leaves_that_are_divided_over_layers_have_no_slot_but_a_batch_axis():
-    stacked = rnneval.wrap(made("GRU", (3, 3), "stacked"))
-    assert (stacked.slots, stacked.batch_axes) == ((None,), (1,))
-    joined = rnneval.wrap(made("GRU", (3, 3), "concatenated"))
-    assert (joined.slots, joined.batch_axes) == ((None,), (0,))
 
 
 class SeveralArguments(Body):
@@ -166,17 +119,6 @@ def test_one_state_argument_and_what_is_returned_is_flat_or_a_dict(given_back):
     assert_right(settled(Spoken("LSTM", (3, 4), CONTAINERS["list"])))
 
 
-def test_a_flat_dict_that_one_argument_takes_whole():
-    """`h` alone is a usual name of a state, and here only a part of one."""
-
-    class Spoken(Body):
-        def call(self, ids, states=None, return_state=False):
-            logits, ((h, c),) = self.body(ids, None if states is None else [states["h"], states["c"]])
-            return {"logits": logits, "h": h, "c": c} if return_state else logits
-
-    assert_right(settled(Spoken("LSTM", (3,), CONTAINERS["tuple"])))
-
-
 def test_a_state_argument_without_a_default_is_given_none():
     class Spoken(Body):
         def call(self, ids, hidden, training=False):
@@ -185,91 +127,6 @@ def test_a_state_argument_without_a_default_is_given_none():
     model = Spoken("GRU", (3,), SINGLE)
     model(tf.ones((1, 1), tf.int32), None)
     assert_right(settled(model))
-
-
-class Cells(keras.Model):
-    """A loop over time of the author's own, over cells."""
-
-    def __init__(self, kind, units):
-        super().__init__()
-        self.embedding = keras.layers.Embedding(WIDTH, 5)
-        self.recurrent = [getattr(keras.layers, f"{kind}Cell")(u) for u in units]
-        self.dense = keras.layers.Dense(WIDTH)
-        self.learned = False
-
-    def call(self, ids, states=None, return_state=False, training=False):
-        x = self.embedding(ids)
-        if states is None:
-            states = [cell.get_initial_state(tf.shape(ids)[0]) for cell in self.recurrent]
-        outputs = []
-        for t in range(ids.shape[1]):
-            at, after = x[:, t], []
-            for cell, state in zip(self.recurrent, states, strict=True):
-                at, new = cell(at, state)
-                after.append(new)
-            outputs.append(at)
-            states = after
-        logits = self.dense(tf.stack(outputs, axis=1))
-        return (logits, states) if return_state else logits
-
-
-@pytest.mark.parametrize("kind", ["GRU", "LSTM", "SimpleRNN"])
-def test_a_loop_over_cells(kind):
-    model = settled(Cells(kind, (4, 3)))
-    lm = rnneval.wrap(model)
-    assert_driven_as(lm, oracle_of(model))
-    assert [layer.kind for layer in lm.layers] == [f"{kind}Cell"] * 2
-    assert [slot.layer for slot in lm.slots if slot.slot == "h"] == ["recurrent[0]", "recurrent[1]"]
-
-
-def test_a_call_that_is_a_tf_function():
-    class Traced(Body):
-        @tf.function
-        def call(self, ids, states=None, return_state=False, training=False):
-            return self.answer(ids, states, return_state)
-
-    assert_right(settled(Traced("GRU", (4, 3), CONTAINERS["tuple"])))
-
-
-def test_a_model_that_is_no_keras_model_but_a_tf_module():
-    class Plain(tf.Module):
-        def __init__(self):
-            super().__init__()
-            self.embedding = keras.layers.Embedding(WIDTH, 5)
-            self.recurrent = [keras.layers.GRU(3, return_sequences=True, return_state=True)]
-            self.dense = keras.layers.Dense(WIDTH)
-
-        def __call__(self, ids, state=None):
-            x, state = self.recurrent[0](self.embedding(ids), initial_state=state)
-            return self.dense(x), state
-
-    model = Plain()
-    model(tf.ones((1, 1), tf.int32))
-    assert_driven_as(rnneval.wrap(model), oracle_of(model))
-
-
-class OnlyAfterNone(Body):
-    """Begins with something that no state stands for: a bias on the first embedding of a text."""
-
-    def call(self, ids, states=None, return_state=False):
-        logits, after = self.body(ids, states)
-        if states is None:
-            logits += tf.one_hot([0], WIDTH, 3.0, 0.0)
-        return (logits, self.container.pack(after)) if return_state else logits
-
-
-def test_where_no_state_stands_for_none_the_initial_state_is_empty():
-    model = settled(OnlyAfterNone("GRU", (4, 3), CONTAINERS["tuple"]))
-    lm = rnneval.wrap(model)
-    assert lm.initial_state(2) == ()
-    assert not lm.mixable
-    assert any("no state that the model returns stands for states=None" in said for said in lm.assumptions)
-    first, state = lm.step([[1, 2]], ())
-    second, _ = lm.step([[3]], state)
-    loop = oracle_of(model).logits([1, 2, 3])
-    raised = np.where(np.arange(WIDTH) == 0, 3.0, 0.0)
-    np.testing.assert_allclose(first[0], loop[:2] + raised, atol=1e-5)
-    np.testing.assert_allclose(second[0], loop[2:], atol=1e-5)
 
 
 def test_layers_run_in_another_order_than_they_were_made():

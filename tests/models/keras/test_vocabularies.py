@@ -44,13 +44,6 @@ def test_every_form_gives_the_same_ids(model, tmp_path, form):
     assert dict(lm.vocabulary.ids) == {token: id_ for id_, token in enumerate(TOKENS)}
 
 
-def test_a_lookup_layer_keeps_its_place_for_unknown_tokens(model):
-    layer = keras.layers.StringLookup(vocabulary=TOKENS[1:])
-    lm = rnneval.wrap(model, vocabulary=layer)
-    assert lm.vocabulary.ids[TOKENS[1]] == int(layer(TOKENS[1])) == 1
-    assert lm.vocabulary.tokens[0] == "[UNK]"
-
-
 def test_the_ids_of_a_lookup_layer_are_not_moved_to_fit(model):
     """A list of one token less than the outputs gets ids from 1; a layer has said what its ids are."""
     layer = keras.layers.StringLookup(vocabulary=TOKENS[1:], num_oov_indices=0)

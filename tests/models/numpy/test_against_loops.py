@@ -1,10 +1,5 @@
 """The NumPy backend against a float64 loop, in files of Keras 2 that are made by hand: no TensorFlow is needed."""
 
-import pickle
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
@@ -14,7 +9,7 @@ from rnneval.models.numpy import network
 from rnneval.models.numpy.lm import open_numpy
 from rnneval.models.protocol import Shape
 from tests.checkpoints import by_hand
-from tests.models.numpy.made import KINDS, WIDTH, ids_of, stack_file, stack_of
+from tests.models.numpy.made import KINDS, WIDTH, ids_of, stack_file
 
 SHAPE = Shape(rows=8, segment=32)
 
@@ -89,16 +84,6 @@ def test_a_row_does_not_depend_on_its_block(gru, monkeypatch) -> None:
     np.testing.assert_allclose(found.predicted.nats, [stack.losses(row) for row in ids], atol=2e-6)
 
 
-def test_logits_are_made_in_slices(gru, monkeypatch) -> None:
-    lm, _ = gru
-    ids = ids_of(3, 30)
-    whole = scored(lm, ids).predicted
-    monkeypatch.setattr(network, "_LOGITS", 5 * WIDTH)
-    sliced = scored(lm, ids).predicted
-    np.testing.assert_allclose(sliced.nats, whole.nats, atol=1e-6)
-    assert (sliced.rank == whole.rank).all()
-
-
 def test_a_second_thread_changes_no_digit(gru, monkeypatch) -> None:
     """It makes the logits of some steps beside the states of the next."""
     lm, _ = gru
@@ -111,40 +96,6 @@ def test_a_second_thread_changes_no_digit(gru, monkeypatch) -> None:
     found = scorer.score(ids[:, :-1], ids[:, 1:], np.tile(lm.start(), (2, 1)), 2)
     assert [array.tolist() for array in found.predicted] == [array.tolist() for array in wanted.predicted]
     assert scorer._helper._threads
-
-
-def test_blocks_depend_on_rows_and_the_width_of_the_model_alone(gru) -> None:
-    lm, _ = gru
-    assert lm.network.rows == 64
-    assert [part.stop - part.start for part in network.blocks_of(254, 64)] == [64, 64, 63, 63]
-    assert [part.stop - part.start for part in network.blocks_of(254, 128)] == [127, 127]
-
-
-def test_a_wide_layer_is_run_in_larger_blocks(gru, monkeypatch) -> None:
-    lm, _ = gru
-    monkeypatch.setattr(network, "_WIDE", 6)
-    assert network.Network(lm.blueprint).rows == 128
-
-
-def test_a_model_goes_to_another_process(tmp_path) -> None:
-    """With any activation of its gates; what the arithmetic is made from goes, and nothing else."""
-    path, _ = stack_file(tmp_path / "model.h5", "LSTM")
-    lm, ids = open_numpy(path), ids_of(2, 20)
-    there = pickle.loads(pickle.dumps(lm))  # noqa: S301 - written in this line
-    assert scored(there, ids).predicted.nats.tolist() == scored(lm, ids).predicted.nats.tolist()
-    assert (there.layers, there.checkpoint, there.width) == (lm.layers, lm.checkpoint, lm.width)
-
-
-def test_rank_and_confidence(gru) -> None:
-    lm, stack = gru
-    ids = ids_of(1, 40)
-    logits = stack.logits(ids[0])[:-1]
-    order = np.argsort(-logits, axis=1, kind="stable")
-    ranks = [int(np.flatnonzero(row == target)[0]) for row, target in zip(order, ids[0, 1:], strict=True)]
-    chances = np.exp(logits - logits.max(1, keepdims=True))
-    found = scored(lm, ids).predicted
-    assert found.rank[0].tolist() == ranks
-    np.testing.assert_allclose(found.confidence[0], 1 / chances.sum(1), atol=1e-6)
 
 
 def test_trajectories(made) -> None:
@@ -164,29 +115,11 @@ def test_trajectories(made) -> None:
         np.testing.assert_allclose(values, below, atol=1e-6)
 
 
-def test_gates_explain_the_states(gru) -> None:
-    """From the gate z and its parts: h − z·h₋₁ is (1 − z)·ĥ, whose size is at most 1 − z."""
-    lm, _ = gru
-    (seen,) = scored(lm, ids_of(2, 30), sees="gates").seen
-    (cell,) = seen.layout.cells["upper"]
-    after, before = seen.states["upper.h"].states[0, 1:], seen.states["upper.h"].states[0, :-1]
-    z = cell.activations(seen.inputs["upper"][0, 1:], before)[0]["update"]
-    assert (np.abs(after - z * before) <= 1 - z + 1e-5).all()
-    assert np.abs(after - z * before).max() > 0.1
-
-
 def test_many_threads_are_put_back(gru) -> None:
     lm, _ = gru
     before = [(info["filepath"], info["num_threads"]) for info in threadpool_info()]
     scored(lm, ids_of(2, 10))
     assert [(info["filepath"], info["num_threads"]) for info in threadpool_info()] == before
-
-
-def test_final_softmax_is_left_out(tmp_path) -> None:
-    path, stack = stack_file(tmp_path / "model.h5", "GRU", activation="softmax")
-    lm, ids = open_numpy(path), ids_of(1, 30)
-    assert lm.output_kind == "probabilities-as-logits"
-    np.testing.assert_allclose(scored(lm, ids).predicted.nats[0], stack.losses(ids[0]), atol=2e-6)
 
 
 def test_ids_that_it_does_not_have(gru) -> None:
@@ -227,47 +160,3 @@ def test_layout_of_cudnn(tmp_path) -> None:
     ids = ids_of(2, 20)
     np.testing.assert_allclose(scored(turned, ids).predicted.nats, scored(right, ids).predicted.nats, atol=1e-6)
     assert "weights were in the layout of cuDNN's own layers, and were rearranged" in turned.assumptions
-
-
-def test_hard_sigmoid_is_that_of_keras_2(tmp_path) -> None:
-    config = by_hand.sequential(
-        by_hand.embedding(),
-        by_hand.recurrent("GRU", "lower", 1, recurrent_activation="hard_sigmoid", reset_after=False),
-        by_hand.dense(),
-    )
-    weights = by_hand.weights_of(config)
-    lm = open_numpy(by_hand.write(tmp_path / "model.h5", config, weights))
-    kernel, _, bias = (values for _, values in weights[1][1])
-    x = weights[0][1][0][1][3]  # the first token is id 3, and h before it is 0
-    z = np.clip(0.2 * (x @ kernel + bias)[0] + 0.5, 0, 1)
-    h = (1 - z) * np.tanh((x @ kernel + bias)[2])
-    _, (state,) = lm.step([[3]], lm.initial_state(1))
-    np.testing.assert_allclose(state, [[h]], atol=1e-6)
-
-
-def test_nothing_of_tensorflow_is_imported(tmp_path) -> None:
-    path, _ = stack_file(tmp_path / "model.h5", "LSTM")
-    code = (
-        "import sys, numpy as np\n"
-        "from rnneval.evaluate.check import check\n"
-        "from rnneval.models.numpy.lm import open_numpy\n"
-        f"lm = open_numpy({str(path)!r})\n"
-        "ids = np.ones((2, 5), np.int32)\n"
-        "from rnneval.models.protocol import Shape\n"
-        "lm.scorer(Shape(rows=2, segment=5), sees='gates').score(ids, ids, np.tile(lm.start(), (2, 1)), 2)\n"
-        "assert check(lm).verdict == 'pass'\n"
-        "print(sorted({'tensorflow', 'keras', 'scipy', 'pandas', 'matplotlib'} & set(sys.modules)))\n"
-    )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=Path.cwd())
-    assert ran.stdout == "[]\n", ran.stderr[-2000:]
-
-
-def test_the_loop_is_of_these_weights(tmp_path) -> None:
-    """The oracle itself sees another file."""
-    path, _ = stack_file(tmp_path / "model.h5", "GRU")
-    other = by_hand.sequential(
-        by_hand.embedding(), by_hand.recurrent("GRU", "lower", 5), by_hand.recurrent("GRU", "upper", 6), by_hand.dense()
-    )
-    wrong = stack_of(by_hand.weights_of(other, seed=1), "GRU")
-    ids = ids_of(1, 20)
-    assert np.abs(scored(open_numpy(path), ids).predicted.nats[0] - wrong.losses(ids[0])).max() > 1e-2

@@ -188,11 +188,10 @@ def test_activations(name) -> None:
     np.testing.assert_allclose(ours, np.asarray(function(tf.constant(x))), rtol=2e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["mixed stack", "states"])
-def test_wiring_is_right_by_construction(tmp_path, name) -> None:
+def test_wiring_is_right_by_construction(tmp_path) -> None:
     """The check of the Keras model finds the same layers and the same verdict."""
-    path = tmp_path / f"{name}.keras"
-    models()[name]().save(path)
+    path = tmp_path / "states.keras"
+    models()["states"]().save(path)
     theirs = rnneval.check(rnneval.open(path, backend="keras"))
     ours = check(open_numpy(path))
     assert (ours.verdict, ours.layers) == (theirs.verdict, theirs.layers)

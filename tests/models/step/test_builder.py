@@ -133,12 +133,3 @@ def test_a_vocabulary_that_is_off_by_one_is_an_error_a_cause_and_a_help(
     assert error.endswith("step returns 4 logits a token, and the vocabulary (given) has 3 tokens")
     assert cause == "cause: id 0 stands for [UNK] or padding"
     assert advice.startswith("help: give the 4 tokens")
-
-
-def test_the_parameter_is_found_without_running_the_file(folder: Path) -> None:
-    (folder / "loud.py").write_text("open('canary', 'w')\n" + MODEL)
-    assert reads_checkpoint("loud.py:build")
-    assert not reads_checkpoint("loud.py:weights_only")
-    assert not reads_checkpoint("loud.py:optional")  # as a builder of Keras models may have it
-    assert not reads_checkpoint("loud.py:missing")
-    assert not (folder / "canary").exists()

@@ -1,13 +1,9 @@
 """Arrays of other libraries: a step function gets the arrays of its own library back, with their types."""
 
-import sys
-
 import numpy as np
 import pytest
 
-from rnneval.errors import CheckpointError
 from rnneval.evaluate.check import check
-from rnneval.models.state import as_array
 from rnneval.models.step import from_step
 from tests.models.step.models import V, gru_stack, gru_weights
 from tests.models.step.reading import read
@@ -68,46 +64,3 @@ def test_types_of_pytorch_in_a_cache_object(name):
     back = lm.packing.unpack(lm.packing.pack(after, 3))
     assert torch.equal(back.h, after.h)
     assert (back.h.dtype, back.seen) == (dtype, 20)
-
-
-def test_jax():
-    jax = pytest.importorskip("jax")
-    require_same(jax.numpy.asarray, type(jax.numpy.zeros(1)))
-
-
-class ByDLPack:
-    """An array that NumPy reads through DLPack alone, in a library that can make no array."""
-
-    def __init__(self, array):
-        self.array = array
-
-    def __dlpack__(self, **options):
-        return self.array.__dlpack__(**options)
-
-    def __dlpack_device__(self):
-        return self.array.__dlpack_device__()
-
-
-def test_dlpack_and_a_library_without_a_known_maker(monkeypatch):
-    array = np.arange(6, dtype=np.float32).reshape(2, 3)
-    assert np.array_equal(as_array(ByDLPack(array), "state"), array)
-
-    def step(ids, state):
-        logits, after = STEP(ids, BEGIN(len(ids)))
-        return ByDLPack(logits), ByDLPack(after[0])
-
-    with pytest.raises(CheckpointError, match=r"has no function that makes a .*ByDLPack of a NumPy array"):
-        from_step(step, vocab_size=V)
-    # It is looked up in the library that the type comes from.
-    library = sys.modules[ByDLPack.__module__.partition(".")[0]]
-    monkeypatch.setattr(library, "asarray", ByDLPack, raising=False)
-    assert from_step(step, vocab_size=V).packing.leaves[0].shape == (6,)
-
-
-def test_an_array_that_numpy_cannot_read_is_named():
-    class Elsewhere:
-        def __array__(self, dtype=None, copy=None):
-            raise TypeError("can't convert cuda:0 device type tensor to numpy")
-
-    with pytest.raises(CheckpointError, match=r"the logits is a .*Elsewhere: arrays .* on the CPU are needed .*cuda:0"):
-        from_step(lambda _, s: (Elsewhere(), s), np.zeros, vocab_size=V)

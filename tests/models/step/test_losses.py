@@ -127,11 +127,3 @@ def test_a_leak_is_not_valid_and_states_are_summarised_on_request(text):
         norms.append(np.linalg.norm(state["ssm"]))
     assert abs(run.states["state.ssm"].norm_mean - np.mean(norms)) < 1e-6
     assert set(run.states) == {"state.conv", "state.ssm"}
-
-
-def test_check_takes_a_step_function():
-    made = SelectiveSSM()
-    lm = from_step(made.step, made.initial_state, vocab_size=V)
-    assert rnneval.check(lm).verdict == "pass"
-    with pytest.raises(rnneval.errors.UsageError, match="vocab_size=9: a StepLM knows its number of ids: leave it out"):
-        rnneval.check(lm, vocab_size=9)

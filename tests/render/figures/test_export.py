@@ -1,15 +1,12 @@
 """Pictures as files and as SVG: the same bytes each time, nothing from outside gets in, nothing global changes."""
 
 import re
-import subprocess
-import sys
 import xml.etree.ElementTree as ET
 
 import matplotlib as mpl
 import msgspec
 import numpy as np
 import pytest
-from PIL import Image
 
 import rnneval
 from rnneval.errors import UsageError
@@ -96,26 +93,6 @@ def test_the_same_bytes_each_time(tmp_path, ending):
     assert b"Date" not in first.read_bytes()
 
 
-def opened(path):
-    with Image.open(path) as image:
-        return image.convert("RGB")
-
-
-def test_sizes(tmp_path):
-    figure = figures.figure_of(made.run())
-    for size, pixels in (("page", (1950, round(1950 * figure.height))), ("slide", (1920, 1080))):
-        figures.save(figure, tmp_path / "f.png", size)
-        assert opened(tmp_path / "f.png").size == pixels
-    with pytest.raises(UsageError, match="size poster is not known: give page or slide"):
-        figures.save(figure, tmp_path / "f.png", "poster")
-
-
-@pytest.mark.parametrize("path", ["f.jpg", "f", "f.SVGZ"])
-def test_other_endings_are_refused(tmp_path, path):
-    with pytest.raises(UsageError, match=r"a figure is written to \.png, \.svg or \.pdf"):
-        figures.save(figures.figure_of(made.run()), tmp_path / path)
-
-
 def test_nothing_global_changes_and_a_users_style_stays_out(tmp_path):
     figure = figures.figure_of(made.run())
     plain = figures.svg(figure)
@@ -144,44 +121,3 @@ def test_plotting_functions_are_as_in_seaborn(ax, tmp_path):
         rnneval.plot.nothing  # noqa: B018
     with pytest.raises(UsageError, match="a int cannot be plotted"):
         rnneval.plot.gates(3)
-
-
-def test_a_dark_axes_of_a_user_gets_light_ink(ax):
-    from rnneval.render.figures._style import DARK
-
-    ax.set_facecolor("black")
-    rnneval.plot.loss_over_text(made.run(), ax=ax)
-    assert ax.xaxis.label.get_color() == DARK.ink
-
-
-def test_figures_are_listed_without_matplotlib_and_drawn_without_tensorflow_and_pyplot(tmp_path):
-    made.run().save(tmp_path / "run.json")
-    code = f"""
-import sys
-from rnneval.render import figures
-found = figures.figures_of({str(tmp_path / "run.json")!r})
-assert not {{"matplotlib", "seaborn", "tensorflow"}} & set(sys.modules), "listing"
-figures.save(found[0], {str(tmp_path / "f.png")!r})
-assert not {{"tensorflow", "keras"}} & set(sys.modules), "drawing"
-from matplotlib import _pylab_helpers
-assert not _pylab_helpers.Gcf.figs
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_a_title_is_no_wider_than_its_axes(ax):
-    figure = figures.figure_of(made.wiring({f"a_long_name_{k}": "a_long_name_0" for k in range(4)}))
-    figure.draw(ax=ax)
-    title = ax._left_title
-    assert "\n" in title.get_text()
-    assert title.get_text().replace("\n", " ") == figure.title
-    assert title.get_window_extent().width <= ax.bbox.width
-
-
-def test_a_figure_is_laid_out_before_it_is_drawn_and_drawn_once(monkeypatch):
-    from matplotlib.axes import Axes
-
-    drawn, real = [], Axes.draw
-    monkeypatch.setattr(Axes, "draw", lambda *arguments: drawn.append(1) or real(*arguments))
-    figures.svg(figures.figure_of(every("gru")["loss_over_text"], "loss_over_text"))
-    assert len(drawn) == 1

@@ -26,18 +26,5 @@ def test_a_line_a_run_with_its_band_and_the_best_ringed(ax):
     assert "2 checkpoints failed or not valid" in ax.get_xlabel()
 
 
-def test_steps_and_nats_and_checkpoints_without_numbers(ax):
-    figure = curve(runs={"a": [3.0, 2.0]}, across="step", name="cross_entropy")
-    figure.draw(ax=ax)
-    assert figure.title.endswith("at step 2: 2.00 nats a token")
-    assert ax.get_xlabel() == "step"
-    source = made.sweep({"a": [3.0, 2.0]})
-    source.frame["epoch"] = None
-    assert figures.figure_of(source).title == "a/ckpt_2.keras is best: 2.00 bits per character"
-    source = made.sweep({"a": [3.0, 2.0]})
-    source.frame.loc[0, "epoch"] = None
-    assert "1 checkpoint without a number in the name" in figures.figure_of(source).alt
-
-
 def test_where_all_failed_there_is_no_curve():
     assert figures.figures_of(made.sweep({}, failed=3)) == []

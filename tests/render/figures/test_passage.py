@@ -43,20 +43,6 @@ def test_every_character_has_its_own_surprise():
     assert "The text: ab cd" in figure.alt
 
 
-def test_more_surprise_has_more_colour_and_8_bits_are_underlined():
-    _, _, _, looks = shown(made.losses("abcde", [0.0, 6.0, 8.0, 12.0]))
-    light = figures._style.LIGHT
-    assert looks == [
-        "dim", "", f"{light.ink} on {light.heated(0.5)}", f"{light.ink} on {light.heated(8 / 12)} underline",
-        f"{light.ink} on {light.heated(1.0)} underline",
-    ]  # fmt: skip
-    shares = [
-        float(share) / 100 for share in re.findall(r"\.s\d+ \{ background: rgb\(var\(--hot\) / (\d+)%", passage.CSS)
-    ]
-    assert shares == pytest.approx([bits / 12 for bits in range(1, 13)], abs=0.005)
-    assert re.findall(r"\.s(\d+) \{[^}]*underline", passage.CSS) == ["8", "9", "10", "11", "12"]
-
-
 def test_the_most_surprising_stretch_is_chosen():
     text = "calm words here " * 400
     bits = np.full(len(text) - 1, 1.0)
@@ -79,15 +65,6 @@ def test_the_place_that_is_asked_for_is_inside():
         shown(made.losses(text, np.ones(len(text) - 1), at=99_999))
 
 
-@pytest.mark.parametrize("text", ["日本語" * 400, "é" * 900, "ab\n" * 900])
-def test_an_excerpt_never_begins_or_ends_within_a_character_and_is_not_endless(text):
-    _, (start, stop), excerpt, _ = shown(made.losses(text, np.ones(len(text) - 1), at=901))
-    assert text.encode()[start:stop].decode() == excerpt.replace("↵", "")
-    assert start <= 901 < stop
-    assert len(text.encode()[start:stop].decode()) <= passage.LENGTH
-    assert excerpt.count("\n") <= passage.LINES
-
-
 def test_hostile_text_is_shown_and_nothing_else(tmp_path):
     figure = figures.figure_of(made.losses(made.HOSTILE + " <b>&amp; 日本 $x$", 3.0))
     figures.save(figure, tmp_path / "f.html")
@@ -98,20 +75,3 @@ def test_hostile_text_is_shown_and_nothing_else(tmp_path):
     assert "&lt;b&gt;&amp;amp; 日本 $x$" in page
     assert "\x1b" not in page + figure.draw().plain + figure.title
     assert "default-src 'none'" in page
-
-
-def test_it_is_text_and_no_picture(tmp_path):
-    figure = figures.figure_of(made.losses("abc", np.ones(2)))
-    with pytest.raises(UsageError, match=r"f\.png: the figure passage is written to \.html, or printed without out"):
-        figures.save(figure, tmp_path / "f.png")
-    with pytest.raises(UsageError, match="the figure passage is text: it has no SVG"):
-        figures.svg(figure)
-    with pytest.raises(UsageError, match=r"f\.html: the figure loss_over_text is written to \.png, \.svg or \.pdf"):
-        figures.save(figures.figure_of(made.run()), tmp_path / "f.html")
-    assert not list(tmp_path.iterdir())
-
-
-def test_losses_of_a_longer_text_are_refused():
-    source = made.losses("abcdef", np.ones(5))
-    with pytest.raises(UsageError, match="the losses reach to byte 6, the text has 3"):
-        passage.figure(figures.TidyTable(schema=source.schema, frame=source.frame, text="abc"))

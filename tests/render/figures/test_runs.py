@@ -1,7 +1,6 @@
 """Figures of a run record: loss along the text, context, forgetting, calibration."""
 
 import msgspec
-import numpy as np
 import pytest
 
 from rnneval.metrics.calibration_error import COUNTS, NAMES
@@ -33,25 +32,6 @@ def test_the_loss_of_each_block_at_its_middle(ax):
     assert figure.title == "2.00 nats a token over 4 blocks of text"
 
 
-def test_documents_are_marked_and_the_running_mean_begins_anew(ax):
-    losses = [1.0] * 50 + [5.0] * 50
-    figures.figure_of(made.run(losses, document=[0] * 50 + [1] * 50), "loss_over_text").draw(ax=ax)
-    assert lines(ax)["document ends"].get_xdata().tolist() == [12.8]
-    running = [line for line in ax.lines if line.get_gid() == "running mean"]
-    assert [set(line.get_ydata().round(9)) for line in running] == [{1.0}, {5.0}]
-    assert [text.get_text() for text in ax.get_legend().get_texts()].count("running mean") == 1
-
-
-def test_a_long_text_is_pooled_and_nothing_is_skipped(ax):
-    losses = np.full(3200, 1.0)
-    losses[::20] = 3.0  # one in a bin of 20: it must reach the outer band, and cannot move the inner one
-    figures.figure_of(made.run(losses), "loss_over_text").draw(ax=ax)
-    outer, inner = (collection.get_paths()[0].vertices[:, 1] for collection in ax.collections)
-    assert outer.max() == pytest.approx(1 + 2 * (0.975 * 19 - 18))
-    assert inner.max() == pytest.approx(1.0)
-    assert ax.get_xlabel() == "position in the text (kB)"
-
-
 def test_a_loss_that_is_not_finite_is_said_in_the_picture(ax):
     run = made.run((1.0, 2.0, 3.0))
     nats = (run.blocks.sums["nats"][0], float("nan"), run.blocks.sums["nats"][2])
@@ -75,19 +55,6 @@ def test_the_context_curve(ax):
     assert lines(ax)["state forgets its start: 192 (median)"].get_xdata()[0] == 192
     assert [text.get_text() for text in ax.get_xticklabels()] == ["1", "10", "100", "1,000"]
     assert ax.get_xlabel() == "context (tokens, logarithmic)"
-
-
-@pytest.mark.parametrize(
-    ("nats", "title"),
-    [
-        ((1.80, 1.80, 1.80, 1.80), "1 token of context is as good as the full context"),
-        ((2.0, 1.80, 2.0, 1.80), "1,000 tokens of context are as good as the full context"),
-        ((2.0, 1.9, 1.9, 1.82), "With 1,000 tokens of context the loss is still above the loss with full context"),
-    ],
-)
-def test_how_much_context_is_enough(nats, title):
-    run = msgspec.structs.replace(made.run(), context=made.curve(nats=nats))
-    assert figures.figure_of(run, "loss_by_context").title == title
 
 
 @pytest.mark.parametrize(

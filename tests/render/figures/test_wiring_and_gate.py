@@ -1,6 +1,5 @@
 """Flow matrix, comparison, baselines: what stands where."""
 
-import msgspec
 import numpy as np
 import pytest
 
@@ -36,15 +35,6 @@ def test_the_matrix_of_crossed_layers(ax):
     assert "a.h from b.h (crossed, calls 1–3)" in figure.alt
 
 
-def test_of_many_slots_those_out_of_order_are_shown_and_the_rest_is_counted(ax):
-    names = [f"l{k}" for k in range(20)]
-    source = made.wiring({name: "l0" if name == "l3" else name for name in names})
-    figure = drawn("flow_matrix", source, ax)
-    assert [text.get_text() for text in ax.get_yticklabels()] == ["l0.h", "l3.h"]
-    assert "18 more in order" in {text.get_text() for text in ax.get_legend().get_texts()}
-    assert "18 further states" in figure.alt
-
-
 def test_a_difference_is_measured_by_what_is_allowed_and_worse_is_right(ax):
     gate = made.gate(
         made.comparison(difference=0.02, half=0.005, allowed=0.01),
@@ -64,27 +54,6 @@ def test_a_difference_is_measured_by_what_is_allowed_and_worse_is_right(ax):
     low, high = ax.get_xlim()
     assert low < -0.2
     assert high > 2.5
-
-
-def test_what_has_no_scale_is_named_and_not_drawn(ax):
-    limit = made.comparison("perplexity<=6", verdict="pass")
-    nothing = made.comparison("accuracy", allowed=0.0, verdict="fail", unit="share")
-    short = msgspec.structs.replace(made.comparison("bits_per_char", verdict="inconclusive"), low=None, high=None)
-    figure = drawn("comparison", made.gate(made.comparison(), limit, nothing, short), ax)
-    assert len(ax.get_yticks()) == 1
-    assert "not drawn: perplexity<=6, accuracy, bits_per_char" in " ".join(ax.get_xlabel().split())
-    assert "perplexity<=6, accuracy, bits_per_char" in figure.alt
-
-
-def test_rows_without_room_are_counted_and_those_that_did_not_pass_come_first(ax):
-    """Before: a second for a hundred rows, one over the other."""
-    passed = [made.comparison(verdict="pass")] * 4_000
-    failed = made.comparison("accuracy", difference=-0.02, half=0.001, allowed=-0.005, verdict="fail", unit="share")
-    drawn("comparison", made.gate(*passed, failed), ax)
-    names = [text.get_text() for text in ax.get_yticklabels()]
-    assert 10 < len(names) < 100
-    assert names[-1].startswith("accuracy")
-    assert f"no room for {4_001 - len(names):,} further rows" in ax.get_xlabel().replace("\n", " ")
 
 
 def test_runs_stand_at_their_difference_to_the_best(ax):
@@ -110,18 +79,6 @@ def test_models_stand_between_the_baselines(ax):
     assert ax.get_xlim()[0] == 0
 
 
-def test_runs_that_do_not_compare_or_are_not_valid_are_named_and_not_shown():
-    runs = [
-        made.run(np.full(4, 0.1), checkpoint="bad.keras", valid=False),
-        made.run(np.full(4, 1.5), checkpoint="a.keras"),
-        made.run(np.full(4, 1.0), checkpoint="b.keras", content="another text"),
-    ]
-    figure = figures.figure_of(runs, "baselines")
-    assert figure.x.splitlines()[1:] == ["not valid, not shown: bad", "not comparable, not shown: b"]
-    assert figure.title.startswith("a is ")
-    assert "bad" not in figure.title
-
-
 @pytest.mark.parametrize(
     ("scores", "title"),
     [
@@ -137,9 +94,3 @@ def test_a_checkpoint_worse_than_guessing_is_not_best(scores, title, ax):
     assert (figure.title, figure.diverged) == (title, True)
     figure.draw(ax=ax)
     assert ("best" in {line.get_gid() for line in ax.lines}) == (scores[0] < 6)
-
-
-def test_a_gradient_that_grows_back_through_time_is_said():
-    figure = figures.figure_of(made.gradients({"gru.h": 1.2}))
-    assert figure.title == f"In gru.h the gradient grows to {1.2**60:,.0f} times its size over 60 tokens back"
-    assert figure.diverged

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rnneval.errors import TextError, UsageError, VocabularyError
-from rnneval.text import Vocabulary, encode, find_vocabulary, siblings
+from rnneval.text import Vocabulary, encode, find_vocabulary
 from tests.text.subword import zoo
 
 
@@ -19,20 +19,6 @@ def saved(tmp_path, plain, name="tokenizer.json"):
     return path
 
 
-def test_tokens_are_the_librarys_pieces(tmp_path):
-    for name in zoo.HUGGINGFACE:
-        found = Vocabulary.from_file(zoo.write(name, tmp_path))
-        assert dict(found.ids) == zoo.huggingface(name).get_vocab(with_added_tokens=True)
-        assert (found.kind, found.first_id) == ("subword", 0)
-        assert found.fit(found.size) == found
-        with pytest.raises(VocabularyError, match="too small"):
-            found.fit(found.size + 1)
-    for name in zoo.PIECES:
-        found = Vocabulary.from_file(zoo.write(name, tmp_path))
-        size = zoo.processor(name).get_piece_size()
-        assert list(found.tokens) == [zoo.processor(name).id_to_piece(id_) for id_ in range(size)]
-
-
 def test_its_hash_is_that_of_what_decides_over_ids(tmp_path):
     plain = plain_gpt2()
     first = Vocabulary.from_file(saved(tmp_path, plain)).sha256
@@ -40,23 +26,6 @@ def test_its_hash_is_that_of_what_decides_over_ids(tmp_path):
     assert Vocabulary.from_file(saved(tmp_path, json.dumps(other, indent=4))).sha256 == first
     plain["model"]["merges"] = plain["model"]["merges"][:-1]
     assert Vocabulary.from_file(saved(tmp_path, plain)).sha256 != first
-
-
-def test_nothing_is_cut_filled_up_added_or_left_to_chance(tmp_path):
-    plain = json.loads(zoo.huggingface("wordpiece").to_str())
-    cut = {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0}
-    fill = {"strategy": {"Fixed": 64}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0,
-            "pad_token": "[UNK]"}  # fmt: skip
-    (tmp_path / "text.txt").write_text("to be or not to be")
-    wanted = zoo.ids_of("wordpiece", "to be or not to be")
-    found = Vocabulary.from_file(saved(tmp_path, plain | {"truncation": cut, "padding": fill}))
-    with encode(tmp_path / "text.txt", found) as encoded:
-        assert encoded.ids(0, encoded.tokens).tolist() == wanted
-    plain = plain_gpt2()
-    plain["model"]["dropout"] = 0.9
-    found = Vocabulary.from_file(saved(tmp_path, plain))
-    with encode(tmp_path / "text.txt", found) as encoded:
-        assert encoded.ids(0, encoded.tokens).tolist() == zoo.ids_of("gpt2", "to be or not to be")
 
 
 def changed(**parts):
@@ -105,30 +74,6 @@ def test_hostile_tokenizers_are_one_line(tmp_path, change, message, capfd):
     assert str(tmp_path) in str(refusal.value)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        changed(pre_tokenizer={"type": "FixedLength", "length": 0}),  # a panic of Rust
-        changed(model={"type": "WordLevel", "vocab": {"a": 0, "b": 1}, "unk_token": "none"}),
-    ],
-)
-def test_a_failure_while_encoding_is_one_line(tmp_path, change):
-    found = Vocabulary.from_file(saved(tmp_path, change(plain_gpt2())))
-    (tmp_path / "text.txt").write_text("to be or not to be")
-    with pytest.raises(VocabularyError, match="tokenizers cannot encode the text") as refusal:
-        encode(tmp_path / "text.txt", found)
-    assert "\n" not in str(refusal.value)
-
-
-@pytest.mark.parametrize("cut", [20, -100])
-def test_a_damaged_model_of_sentencepiece_is_one_line(tmp_path, cut, capfd):
-    path = tmp_path / "spm.model"
-    path.write_bytes(zoo.pieces("spm_unigram")[:cut])
-    with pytest.raises(VocabularyError, match="sentencepiece cannot load it") as refusal:
-        Vocabulary.from_file(path)
-    assert "\n" not in str(refusal.value)
-
-
 def test_a_tokenizer_that_would_leave_out_characters_is_refused(tmp_path):
     from tokenizers import Tokenizer, models
 
@@ -171,15 +116,6 @@ def test_beside_a_checkpoint_the_tokenizer_is_found_and_its_own_list_is_part_of_
     (tmp_path / "char2idx.json").write_text(json.dumps(backwards))
     with pytest.raises(VocabularyError, match="two vocabularies beside it fit"):
         find_vocabulary(checkpoint, len(ids))
-
-
-@pytest.mark.parametrize("name", ["spm.model", "sentencepiece.bpe.model"])
-def test_models_of_sentencepiece_beside_a_checkpoint(tmp_path, name):
-    checkpoint = tmp_path / "model.keras"
-    checkpoint.touch()
-    (tmp_path / name).write_bytes(zoo.pieces("spm_bpe"))
-    assert siblings(checkpoint) == [tmp_path / name]
-    assert find_vocabulary(checkpoint, zoo.processor("spm_bpe").get_piece_size()).kind == "subword"
 
 
 def test_no_file_is_opened_by_a_library(tmp_path, monkeypatch):

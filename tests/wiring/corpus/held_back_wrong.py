@@ -51,28 +51,6 @@ class KeyCollision(TwoGRU):
         return (self.dense(x), states) if return_state else self.dense(x)
 
 
-@wrong("crossed-state", name="zip_with_reversed")
-class ZipReversed(TwoGRU):
-    def call(self, inputs, states=None, return_state=False):
-        x = self.embedding(inputs)
-        new = []
-        for gru, s in zip(self.grus, reversed(states or [None, None]), strict=True):
-            x, n = gru(x, initial_state=s)
-            new.append(n)
-        return (self.dense(x), new) if return_state else self.dense(x)
-
-
-@wrong("crossed-state")
-class IndexMinusOne(TwoGRU):
-    def call(self, inputs, states=None, return_state=False):
-        x = self.embedding(inputs)
-        new = []
-        for i, gru in enumerate(self.grus):
-            x, n = gru(x, initial_state=None if states is None else states[i - 1])
-            new.append(n)
-        return (self.dense(x), new) if return_state else self.dense(x)
-
-
 @wrong("mixed-state", name="stacked_and_unstacked_on_other_axes")
 class WrongAxis(TwoGRU):
     def call(self, inputs, states=None, return_state=False):
@@ -83,47 +61,6 @@ class WrongAxis(TwoGRU):
             x, n = gru(x, initial_state=s)
             new.append(n)
         return (self.dense(x), tf.stack(new, axis=1)) if return_state else self.dense(x)
-
-
-@wrong("stale-state", name="list_grows")
-class AppendsForEver:
-    """A list that grows; the first entries are read for ever."""
-
-    def __init__(self):
-        self.net = TwoGRU()
-        self.states = []
-
-    def __call__(self, ids):
-        x = self.net.embedding(ids)
-        for i, gru in enumerate(self.net.grus):
-            x, new = gru(x, initial_state=self.states[i] if len(self.states) > i else None)
-            self.states.append(new)
-        return self.net.dense(x)
-
-
-@wrong("crossed-state", name="cell_state_of_the_other_layer")
-class HFromOneCFromTheOther(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.low = layers.LSTM(U, return_sequences=True, return_state=True)
-        self.high = layers.LSTM(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, states=None, return_state=False):
-        (h1, c1), (h2, c2) = states if states is not None else ([None] * 2, [None] * 2)
-        x, h1, c1 = self.low(self.embedding(inputs), initial_state=None if h1 is None else [h1, c2])
-        x, h2, c2 = self.high(x, initial_state=None if h2 is None else [h2, c2])
-        return (self.dense(x), [(h1, c1), (h2, c2)]) if return_state else self.dense(x)
-
-
-@wrong("swapped-slots")
-def functional_h_and_c_exchanged():
-    ids, h, c = keras.Input((None,), dtype="int32"), keras.Input((U,)), keras.Input((U,))
-    x, new_h, new_c = layers.LSTM(U, return_sequences=True, return_state=True)(
-        layers.Embedding(V, E)(ids), initial_state=[h, c]
-    )
-    return keras.Model([ids, h, c], [layers.Dense(V)(x), new_c, new_h])
 
 
 class ForgetfulCell(layers.Layer):
@@ -163,31 +100,6 @@ class FirstOutput(TwoGRU):
             x, _ = gru(x, initial_state=None if states is None else states[i])
             new.append(x[:, 0])
         return (self.dense(x), new) if return_state else self.dense(x)
-
-
-class SharedInSublayer(layers.Layer):
-    def __init__(self, units, **kwargs):
-        super().__init__(**kwargs)
-        self.a = layers.GRU(units, return_sequences=True, return_state=True)
-        self.b = layers.GRU(units, return_sequences=True, return_state=True)
-
-    def call(self, x, state=None):
-        x, state = self.a(x, initial_state=state)
-        x, state = self.b(x, state)
-        return x, state
-
-
-@wrong("shared-state", name="positional_state_in_a_sublayer")
-class Outer(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.core = SharedInSublayer(U)
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, states=None, return_state=False):
-        x, states = self.core(self.embedding(inputs), states)
-        return (self.dense(x), states) if return_state else self.dense(x)
 
 
 @wrong("crossed-state", name="exchanged_through_numpy")

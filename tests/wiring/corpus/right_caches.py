@@ -17,25 +17,6 @@ class Parts:
         self.dense = layers.Dense(V)
 
 
-@right(name="zeros_kept_for_each_batch_size")
-class ZerosKept(Parts):
-    """Zeros are made once for each size of batch.
-
-    Only zeros are kept on the object, so that each fresh start is the same.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self.zeros = {}
-
-    def __call__(self, ids, state=None):
-        batch = int(ids.shape[0])
-        if batch not in self.zeros:
-            self.zeros[batch] = tf.zeros((batch, U))
-        x, state = self.gru(self.embedding(ids), initial_state=self.zeros[batch] if state is None else state)
-        return self.dense(x), state
-
-
 @right(name="cache_cleared_at_a_fresh_start")
 class Cleared(Parts):
     """The state passes through the object, and a fresh start clears it.
@@ -96,26 +77,3 @@ class InWeights(keras.Model):
         x, new = self.gru(self.embedding(inputs), initial_state=self.memory + 0.0)
         self.memory.assign(new)
         return self.dense(x)
-
-
-@right(name="two_stateful_layers_reset_by_the_model")
-class MixedStateful(keras.Model):
-    """Two stateful layers of different kinds, reset together.
-
-    Both layers are stateful on purpose, and take no state from the caller.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.lower = layers.GRU(U, return_sequences=True, stateful=True)
-        self.upper = layers.LSTM(U, return_sequences=True, stateful=True)
-        self.dense = layers.Dense(V)
-
-    def reset_state(self):
-        self.lower.reset_state()
-        self.upper.reset_state()
-
-    def call(self, inputs, training=False):
-        x = self.lower(self.embedding(inputs), training=training)
-        return self.dense(self.upper(x, training=training))

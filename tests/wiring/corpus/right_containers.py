@@ -1,5 +1,5 @@
 """Right: the containers in which people hand states on, and the ways in which `call` takes and gives them."""
-# ruff: noqa: PLW2901, PYI024 - as people write them
+# ruff: noqa: PYI024 - as people write them
 
 import collections
 
@@ -29,25 +29,6 @@ class ListLoop(keras.Model):
             new_states.append(new)
         x = self.dense(x)
         return (x, new_states) if return_state else x
-
-
-@right()
-class DictByName(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.lower = layers.GRU(U, return_sequences=True, return_state=True, name="lower")
-        self.upper = layers.GRU(U, return_sequences=True, return_state=True, name="upper")
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, states=None, return_states=False):
-        x = self.embedding(inputs)
-        states = states or {}
-        new = {}
-        for layer in (self.lower, self.upper):
-            x, new[layer.name] = layer(x, initial_state=states.get(layer.name))
-        logits = self.dense(x)
-        return (logits, new) if return_states else logits
 
 
 States = collections.namedtuple("States", ["bottom", "top"])
@@ -92,81 +73,6 @@ class NestedLSTM(keras.Model):
 
 
 @right()
-class FlatList(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.stack = [layers.LSTM(U, return_sequences=True, return_state=True) for _ in range(2)]
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, states=None, return_state=False):
-        x = self.embedding(inputs)
-        flat = []
-        for i, lstm in enumerate(self.stack):
-            given = None if states is None else states[2 * i : 2 * i + 2]
-            x, h, c = lstm(x, initial_state=given)
-            flat += [h, c]
-        x = self.dense(x)
-        return (x, flat) if return_state else x
-
-
-@right(name="concatenated_tensor")
-class Concatenated(keras.Model):
-    def __init__(self, first=U, second=U + 4):
-        super().__init__()
-        self.sizes = [first, second]
-        self.embedding = layers.Embedding(V, E)
-        self.gru1 = layers.GRU(first, return_sequences=True, return_state=True)
-        self.gru2 = layers.GRU(second, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, state=None, return_state=False):
-        x = self.embedding(inputs)
-        if state is None:
-            state = tf.zeros((tf.shape(inputs)[0], sum(self.sizes)))
-        s1 = state[:, : self.sizes[0]]
-        s2 = state[:, self.sizes[0] :]
-        x, s1 = self.gru1(x, initial_state=s1)
-        x, s2 = self.gru2(x, initial_state=s2)
-        x = self.dense(x)
-        return (x, tf.concat([s1, s2], axis=1)) if return_state else x
-
-
-@right(name="stacked_tensor")
-class Stacked(keras.Model):
-    def __init__(self, depth=2):
-        super().__init__()
-        self.depth = depth
-        self.embedding = layers.Embedding(V, E)
-        self.grus = [layers.GRU(U, return_sequences=True, return_state=True) for _ in range(depth)]
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, hidden=None, return_hidden=False):
-        x = self.embedding(inputs)
-        if hidden is None:
-            hidden = tf.zeros((self.depth, tf.shape(inputs)[0], U))
-        out = []
-        for gru, h in zip(self.grus, tf.unstack(hidden), strict=True):
-            x, h = gru(x, initial_state=h)
-            out.append(h)
-        x = self.dense(x)
-        return (x, tf.stack(out)) if return_hidden else x
-
-
-@right()
-class StarRest(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.lstm = layers.LSTM(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, states=None, return_state=False):
-        x, *states = self.lstm(self.embedding(inputs), initial_state=states)
-        return (self.dense(x), states) if return_state else self.dense(x)
-
-
-@right()
 class SeparateArguments(keras.Model):
     def __init__(self):
         super().__init__()
@@ -178,19 +84,6 @@ class SeparateArguments(keras.Model):
         given = None if h is None else [h, c]
         x, h, c = self.lstm(self.embedding(x), initial_state=given)
         return self.dense(x), h, c
-
-
-@right()
-class AlwaysReturns(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embed = layers.Embedding(V, E)
-        self.rnn = layers.GRU(U, return_sequences=True, return_state=True)
-        self.out = layers.Dense(V)
-
-    def call(self, tokens, initial_state=None):
-        features, state = self.rnn(self.embed(tokens), initial_state=initial_state)
-        return self.out(features), state
 
 
 @right()
@@ -207,35 +100,6 @@ class ReturnsDict(keras.Model):
         x, a = self.gru_a(self.embed(tokens), initial_state=a)
         x, b = self.gru_b(x, initial_state=b)
         return {"logits": self.out(x), "states": {"a": a, "b": b}}
-
-
-@right()
-class StateFirst(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embed = layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
-        self.out = layers.Dense(V)
-
-    def call(self, tokens, state=None):
-        x, state = self.gru(self.embed(tokens), initial_state=state)
-        return state, self.out(x)
-
-
-@right()
-class StarArguments(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embed = layers.Embedding(V, E)
-        self.one = layers.GRU(U, return_sequences=True, return_state=True)
-        self.two = layers.GRU(U, return_sequences=True, return_state=True)
-        self.out = layers.Dense(V)
-
-    def call(self, tokens, *states):
-        s1, s2 = states or (None, None)
-        x, s1 = self.one(self.embed(tokens), initial_state=s1)
-        x, s2 = self.two(x, initial_state=s2)
-        return self.out(x), s1, s2
 
 
 @right()

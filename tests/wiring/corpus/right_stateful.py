@@ -22,23 +22,6 @@ def stateful_sequential():
 
 
 @right()
-def stateful_batch_of_one():
-    ids = keras.Input(batch_shape=(1, None))
-    x = layers.Embedding(V, E)(ids)
-    x = layers.LSTM(U, return_sequences=True, stateful=True, name="first")(x)
-    x = layers.LSTM(U, return_sequences=True, stateful=True, name="second")(x)
-    return keras.Model(ids, layers.Dense(V)(x))
-
-
-@right()
-def stateful_fixed_length():
-    ids = keras.Input(batch_shape=(2, 5))
-    x = layers.Embedding(V, E)(ids)
-    x = layers.GRU(U, return_sequences=True, stateful=True)(x)
-    return keras.Model(ids, layers.Dense(V)(x))
-
-
-@right()
 class StatefulSubclass(keras.Model):
     def __init__(self):
         super().__init__()
@@ -79,38 +62,6 @@ class VariablesService:
 
     def __call__(self, ids):
         return self.net.call(ids)
-
-
-@right(name="state_in_attribute")
-class InAttribute:
-    def __init__(self):
-        self.embedding = layers.Embedding(V, E)
-        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-        self.state = (None, None)
-
-    def __call__(self, ids):
-        a, b = self.state
-        x, a = self.gru1(self.embedding(ids), initial_state=a)
-        x, b = self.gru2(x, initial_state=b)
-        self.state = (a, b)
-        return self.dense(x)
-
-
-@right(name="state_in_dict")
-class InDict:
-    def __init__(self):
-        self.embedding = layers.Embedding(V, E)
-        self.stack = [layers.GRU(U, return_sequences=True, return_state=True) for _ in range(2)]
-        self.dense = layers.Dense(V)
-        self.memory = {}
-
-    def __call__(self, ids):
-        x = self.embedding(ids)
-        for i, gru in enumerate(self.stack):
-            x, self.memory[i] = gru(x, initial_state=self.memory.get(i))
-        return self.dense(x)
 
 
 @right(name="state_as_numpy_array")

@@ -36,32 +36,6 @@ class Blocks(keras.Model):
         return (self.dense(x), new) if return_state else self.dense(x)
 
 
-class Core(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.one = layers.GRU(U, return_sequences=True, return_state=True)
-        self.two = layers.GRU(U, return_sequences=True, return_state=True)
-
-    def call(self, x, states=None):
-        a, b = states if states is not None else (None, None)
-        x, a = self.one(x, initial_state=a)
-        x, b = self.two(x, initial_state=b)
-        return x, (a, b)
-
-
-@right(name="model_in_model")
-class Wrapping(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.core = Core()
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, states=None, return_state=False):
-        x, states = self.core(self.embedding(inputs), states)
-        return (self.dense(x), states) if return_state else self.dense(x)
-
-
 class OwnGRU(layers.GRU):
     """A layer of one's own that only scales its output."""
 
@@ -159,20 +133,3 @@ class ParallelBranches(keras.Model):
         right_, *b = self.right(x, initial_state=b)
         x, c = self.top(tf.concat([left, right_], axis=-1), initial_state=c)
         return (self.dense(x), (a, b, c)) if return_state else self.dense(x)
-
-
-@right(name="tied_embedding")
-class SharedEmbedding(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, U)
-        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
-
-    def call(self, inputs, states=None, return_state=False):
-        a, b = states if states is not None else (None, None)
-        x = self.embedding(inputs)
-        x, a = self.gru1(x, initial_state=a)
-        x, b = self.gru2(x, initial_state=b)
-        x = tf.matmul(x, self.embedding.embeddings, transpose_b=True)
-        return (x, [a, b]) if return_state else x

@@ -52,19 +52,6 @@ class RandomStart(TwoGRU):
         return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
 
 
-@right(name="words_dropped_in_training")
-class WordDropout(TwoGRU):
-    """Training alone replaces tokens by 0; the states are carried the same way."""
-
-    def call(self, inputs, states=None, return_state=False, training=False):
-        s1, s2 = states if states is not None else (None, None)
-        if training:
-            inputs = tf.where(tf.random.uniform(tf.shape(inputs)) < 0.1, tf.zeros_like(inputs), inputs)
-        x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
-        x, s2 = self.gru2(x, initial_state=s2)
-        return (self.dense(x), [s1, s2]) if return_state else self.dense(x)
-
-
 @right(name="batch_normalisation_between_layers")
 class Normalised(TwoGRU):
     """Training takes means over the batch by design, and evaluation uses the moving ones."""
@@ -98,21 +85,4 @@ class StepsInTraining(TwoGRU):
         else:
             x, s1 = self.gru1(x, initial_state=s1)
             x, s2 = self.gru2(x, initial_state=s2)
-        return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
-
-
-@right(name="rows_reset_now_and_then_in_training")
-class SometimesReset(TwoGRU):
-    """A row's memory is erased now and then in training, so that the model learns to begin.
-
-    Each layer gets its own state, times 0 or 1 for a whole row, in training only.
-    """
-
-    def call(self, inputs, states=None, return_state=False, training=False):
-        s1, s2 = states if states is not None else self.begin(inputs)
-        if training:
-            keep = tf.cast(tf.random.uniform((tf.shape(inputs)[0], 1)) > 0.05, tf.float32)
-            s1, s2 = tf.clip_by_value(s1 * keep, -1.0, 1.0), tf.clip_by_value(s2 * keep, -1.0, 1.0)
-        x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
-        x, s2 = self.gru2(x, initial_state=s2)
         return (self.dense(x), (s1, s2)) if return_state else self.dense(x)

@@ -1,5 +1,4 @@
 """Right: things done to states and around layers that are not faults."""
-# ruff: noqa: PLW2901 - as people write them
 
 import keras
 import numpy as np
@@ -8,41 +7,6 @@ import tensorflow as tf
 from tests.wiring.corpus.case import E, U, V, right
 
 layers = keras.layers
-
-
-@right(name="residual_with_layer_norm")
-class Residual(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, U)
-        self.norms = [layers.LayerNormalization() for _ in range(2)]
-        self.grus = [layers.GRU(U, return_sequences=True, return_state=True) for _ in range(2)]
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, states=None, return_state=False):
-        x = self.embedding(inputs)
-        states = states if states is not None else [None, None]
-        new = []
-        for norm, gru, state in zip(self.norms, self.grus, states, strict=True):
-            y, state = gru(norm(x), initial_state=state)
-            x = x + y
-            new.append(state)
-        return (self.dense(x), new) if return_state else self.dense(x)
-
-
-@right(name="dropout_on_state_given_training")
-class DroppedOut(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True, dropout=0.2, recurrent_dropout=0.2)
-        self.state_dropout = layers.Dropout(0.5)
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, state=None, return_state=False, training=False):
-        x, state = self.gru(self.embedding(inputs), initial_state=state, training=training)
-        state = self.state_dropout(state, training=training)
-        return (self.dense(x), state) if return_state else self.dense(x)
 
 
 @right(name="state_normalised_between_calls")
@@ -74,73 +38,6 @@ class Zoneout(keras.Model):
         x, new = self.gru(self.embedding(inputs), initial_state=state)
         state = 0.9 * new + 0.1 * state
         return (self.dense(x), state) if return_state else self.dense(x)
-
-
-@right(name="cell_state_clipped")
-class Clipped(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.lstm = layers.LSTM(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, state=None, return_state=False):
-        x, h, c = self.lstm(self.embedding(inputs), initial_state=state)
-        c = tf.clip_by_value(c, -3.0, 3.0)
-        return (self.dense(x), [h, c]) if return_state else self.dense(x)
-
-
-@right(name="learned_initial_state")
-class LearnedStart(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
-        self.start = self.add_weight(shape=(1, U), initializer="random_normal", name="start")
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, state=None, return_state=False):
-        if state is None:
-            state = tf.repeat(self.start, tf.shape(inputs)[0], axis=0)
-        x, state = self.gru(self.embedding(inputs), initial_state=state)
-        return (self.dense(x), state) if return_state else self.dense(x)
-
-
-@right(name="initial_state_from_first_token")
-class ComputedStart(keras.Model):
-    """The start is computed from the first token."""
-
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.start = layers.Dense(U, activation="tanh")
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, state=None, return_state=False):
-        x = self.embedding(inputs)
-        if state is None:
-            state = self.start(x[:, 0])
-        x, state = self.gru(x, initial_state=state)
-        return (self.dense(x), state) if return_state else self.dense(x)
-
-
-@right(name="gathered_with_identity")
-class GatheredRows(keras.Model):
-    """Rows are picked as a beam search does, here each its own."""
-
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, states=None, beams=None, return_state=False):
-        if states is not None:
-            beams = tf.range(tf.shape(inputs)[0]) if beams is None else beams
-            states = tf.gather(states, beams)
-        x, states = self.gru(self.embedding(inputs), initial_state=states)
-        return (self.dense(x), states) if return_state else self.dense(x)
 
 
 @right(name="masked_embedding")
@@ -181,18 +78,6 @@ class HalfPrecision(keras.Model):
         return (self.dense(x), (a, b)) if return_state else self.dense(x)
 
 
-@right(name="one_hot_inside")
-class TiedAndOneHot(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, state=None, return_state=False):
-        x, state = self.gru(tf.one_hot(inputs, V), initial_state=state)
-        return (self.dense(x), state) if return_state else self.dense(x)
-
-
 class ThroughNumpy(keras.Model):
     """States leave TensorFlow between calls, as in a service that stores them."""
 
@@ -220,34 +105,6 @@ class Service:
 @right()
 def through_numpy():
     return Service(ThroughNumpy())
-
-
-@right(
-    declare=("causal=false", "stateless=both.forward_layer", "stateless=both.backward_layer"),
-    name="bidirectional_tagger",
-)
-class Tagger(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.both = layers.Bidirectional(layers.GRU(U, return_sequences=True))
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs):
-        return self.dense(self.both(self.embedding(inputs)))
-
-
-@right(declare=("causal=false",), name="bidirectional_carried")
-class CarriedBidirectional(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.both = layers.Bidirectional(layers.LSTM(U, return_sequences=True, return_state=True))
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, states=None, return_state=False):
-        x, *states = self.both(self.embedding(inputs), initial_state=states)
-        return (self.dense(x), states) if return_state else self.dense(x)
 
 
 @right(declare=("stateless=local",), name="one_layer_declared_stateless")

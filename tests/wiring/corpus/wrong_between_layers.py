@@ -26,11 +26,6 @@ class LoopCarriesOne(keras.Model):
         return (self.dense(x), [h, c]) if return_state else self.dense(x)
 
 
-@wrong("shared-state")
-def loop_carries_one_state_through_three():
-    return LoopCarriesOne(3)
-
-
 @wrong("shared-state", name="handed_over_at_the_first_call")
 class FirstCallOnly(keras.Model):
     """Layer 2 starts from layer 1's state at the first call, and is right from then on."""
@@ -67,23 +62,6 @@ class StateAsOutput(keras.Model):
         return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
 
 
-@wrong("shared-state", name="one_variable_for_both")
-class ThroughVariable:
-    def __init__(self):
-        self.embedding = layers.Embedding(V, E)
-        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-        self.memory = tf.Variable(tf.zeros((2, U)), trainable=False)
-
-    def __call__(self, ids):
-        x, state = self.gru1(self.embedding(ids), initial_state=self.memory.read_value())
-        self.memory.assign(state)
-        x, state = self.gru2(x, initial_state=self.memory.read_value())
-        self.memory.assign(state)
-        return self.dense(x)
-
-
 @wrong("shared-state", name="shared_inside_tf_function")
 class InsideTfFunction(keras.Model):
     def __init__(self):
@@ -104,23 +82,6 @@ class InsideTfFunction(keras.Model):
             states = tf.zeros((tf.shape(inputs)[0], U))
         x, states = self.stack(self.embedding(inputs), states)
         return (self.dense(x), states) if return_state else self.dense(x)
-
-
-@wrong("crossed-state", name="last_state_for_all")
-class FromTheTop(keras.Model):
-    """Every layer gets the top layer's state."""
-
-    def __init__(self, depth=3):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.stack = [layers.GRU(U, return_sequences=True, return_state=True) for _ in range(depth)]
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, state=None, return_state=False):
-        x = self.embedding(inputs)
-        for gru in self.stack:
-            x, new = gru(x, initial_state=state)
-        return (self.dense(x), new) if return_state else self.dense(x)
 
 
 @wrong("crossed-state", name="order_exchanged")
@@ -158,22 +119,6 @@ class SortedKeys(keras.Model):
         return (self.dense(x), new) if return_state else self.dense(x)
 
 
-@wrong("crossed-state", name="attributes_exchanged")
-class WrongAttribute:
-    def __init__(self):
-        self.embedding = layers.Embedding(V, E)
-        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-        self.state1 = self.state2 = None
-
-    def __call__(self, ids):
-        x, new1 = self.gru1(self.embedding(ids), initial_state=self.state1)
-        x, new2 = self.gru2(x, initial_state=self.state2)
-        self.state1, self.state2 = new2, new1
-        return self.dense(x)
-
-
 @wrong("crossed-state", name="wrong_from_the_third_call")
 class FromCallTwo:
     """Right for two calls, exchanged from the third on."""
@@ -191,24 +136,6 @@ class FromCallTwo:
         x, s1 = self.gru1(self.embedding(ids), initial_state=s1)
         x, s2 = self.gru2(x, initial_state=s2)
         return self.dense(x), (calls + 1, s1, s2)
-
-
-@wrong("crossed-state", name="index_off_by_one")
-class Rotated(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.stack = [layers.GRU(U, return_sequences=True, return_state=True) for _ in range(3)]
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, states=None, return_state=False):
-        x = self.embedding(inputs)
-        states = [None] * 3 if states is None else list(states)
-        for i, gru in enumerate(self.stack):
-            x, state = gru(x, initial_state=states[i])
-            states[(i + 1) % 3] = state if i == 2 else states[(i + 1) % 3]
-            states[i] = state if i != 2 else states[i]
-        return (self.dense(x), states) if return_state else self.dense(x)
 
 
 @wrong("shared-state")
@@ -230,38 +157,6 @@ def functional_outputs_exchanged():
     return keras.Model([ids, s1, s2], [layers.Dense(V)(x), n2, n1])
 
 
-@wrong("shared-state")
-def stateless_graph_hands_state_up():
-    ids = keras.Input((None,), dtype="int32")
-    x = layers.Embedding(V, E)(ids)
-    x, state = layers.GRU(U, return_sequences=True, return_state=True)(x)
-    x = layers.GRU(U, return_sequences=True)(x, initial_state=state)
-    return keras.Model(ids, layers.Dense(V)(x))
-
-
-class LayersOfBlocks(layers.Layer):
-    def __init__(self, units, **kwargs):
-        super().__init__(**kwargs)
-        self.rnn = layers.GRU(units, return_sequences=True, return_state=True)
-
-    def call(self, x, state=None):
-        return self.rnn(x, initial_state=state)
-
-
-@wrong("shared-state", name="blocks_share_state")
-class BlocksShare(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.one, self.two = LayersOfBlocks(U), LayersOfBlocks(U)
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, states=None, return_state=False):
-        x, states = self.one(self.embedding(inputs), states)
-        x, states = self.two(x, states)
-        return (self.dense(x), states) if return_state else self.dense(x)
-
-
 @wrong("shared-state", name="encoder_reads_the_same_text")
 class EncoderReadsTheSame(keras.Model):
     """A handoff in form only: the encoder reads the text that the decoder predicts."""
@@ -278,22 +173,4 @@ class EncoderReadsTheSame(keras.Model):
         if state is None:
             _, state = self.encoder(x)
         x, state = self.decoder(x, initial_state=state)
-        return (self.dense(x), state) if return_state else self.dense(x)
-
-
-@wrong("shared-state", name="decoder_restarted_from_encoder")
-class RestartedFromEncoder(keras.Model):
-    """The decoder starts from the encoder at every call; its own state is returned and never used."""
-
-    def __init__(self):
-        super().__init__()
-        self.source_embedding = layers.Embedding(V, E)
-        self.target_embedding = layers.Embedding(V, E)
-        self.encoder = layers.GRU(U, return_state=True)
-        self.decoder = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-
-    def call(self, source, target, state=None, return_state=False):
-        _, given = self.encoder(self.source_embedding(source))
-        x, state = self.decoder(self.target_embedding(target), initial_state=given)
         return (self.dense(x), state) if return_state else self.dense(x)

@@ -33,21 +33,6 @@ class Last(Parts):
         return logits, self.last
 
 
-@wrong("leftover-state", name="states_kept_where_the_batch_fits")
-class SameBatch(Parts):
-    """The cache is used only where the batch is as large as it was, lest shapes clash.
-
-    A call without states starts from the last call's states if the batch has as many rows.
-    """
-
-    def __call__(self, ids, states=None):
-        if states is None:
-            fits = self.last is not None and self.last[0].shape[0] == ids.shape[0]
-            states = self.last if fits else (None, None)
-        logits, self.last = self.read(ids, states)
-        return logits, self.last
-
-
 @wrong("leftover-state", name="upper_state_kept")
 class UpperOnly(Parts):
     """The lower layer begins anew and the upper one does not.
@@ -59,20 +44,6 @@ class UpperOnly(Parts):
         logits, states = self.read(ids, states if states is not None else (None, self.last))
         self.last = states[1]
         return logits, states
-
-
-@wrong("leftover-state", name="warm_start_from_half_the_last_state")
-class WarmStart(Parts):
-    """A fresh start is half of the last state, "so that the model is warm".
-
-    A call without states starts from half of the last document's states.
-    """
-
-    def __call__(self, ids, states=None):
-        if states is None:
-            states = (None, None) if self.last is None else tuple(0.5 * s for s in self.last)
-        logits, self.last = self.read(ids, states)
-        return logits, self.last
 
 
 @wrong("leftover-state", name="states_kept_in_a_default_argument")
@@ -115,26 +86,6 @@ def states_kept_in_a_closure():
         return dense(x), kept
 
     return model
-
-
-@wrong("leftover-state", name="state_kept_in_a_weight")
-class InWeight(keras.Model):
-    """The last state is kept in a weight, and used where the caller gives none.
-
-    A call without a state starts from the state that the last call wrote into the weight.
-    """
-
-    def __init__(self, batch=2):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-        self.kept = self.add_weight(shape=(batch, U), initializer="zeros", trainable=False, name="kept")
-
-    def call(self, inputs, state=None, return_state=False):
-        x, new = self.gru(self.embedding(inputs), initial_state=self.kept + 0.0 if state is None else state)
-        self.kept.assign(new)
-        return (self.dense(x), new) if return_state else self.dense(x)
 
 
 @wrong("leftover-state", name="tail_of_the_last_document_kept")

@@ -51,33 +51,6 @@ class CrossedInScan(tf.Module):
         return self.dense(tf.transpose(s2, [1, 0, 2])), (s1[-1], s2[-1])
 
 
-class CrossedCell(layers.Layer):
-    def __init__(self, units, **kwargs):
-        super().__init__(**kwargs)
-        self.c1, self.c2 = layers.GRUCell(units), layers.GRUCell(units)
-        self.state_size = [units, units]
-        self.output_size = units
-
-    def call(self, inputs, states):
-        s1, s2 = states
-        x, (n1,) = self.c1(inputs, [s2])
-        x, (n2,) = self.c2(x, [s1])
-        return x, [n1, n2]
-
-
-@wrong("crossed-state")
-class CellOfCrossedCells(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.rnn = layers.RNN(CrossedCell(U), return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, states=None, return_state=False):
-        x, *states = self.rnn(self.embedding(inputs), initial_state=states)
-        return (self.dense(x), states) if return_state else self.dense(x)
-
-
 @wrong("crossed-state")
 class StackedCellsSwapped(keras.Model):
     def __init__(self):

@@ -10,52 +10,6 @@ layers = keras.layers
 
 
 @wrong("shared-layer")
-class OneObjectTwice(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, U)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, states=None, return_state=False):
-        s1, s2 = states if states is not None else (None, None)
-        x, s1 = self.gru(self.embedding(inputs), initial_state=s1)
-        x, s2 = self.gru(x, initial_state=s2)
-        return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
-
-
-@wrong("shared-layer", name="list_multiplied")
-class Multiplied(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, U)
-        self.stack = [layers.GRU(U, return_sequences=True, return_state=True)] * 3
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, states=None, return_state=False):
-        x = self.embedding(inputs)
-        new = []
-        for i, gru in enumerate(self.stack):
-            x, state = gru(x, initial_state=None if states is None else states[i])
-            new.append(state)
-        return (self.dense(x), new) if return_state else self.dense(x)
-
-
-@wrong("shared-layer", name="one_object_twice_chained")
-class ChainedTwice(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, U)
-        self.gru = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, state=None, return_state=False):
-        x, state = self.gru(self.embedding(inputs), initial_state=state)
-        x, state = self.gru(x, initial_state=state)
-        return (self.dense(x), state) if return_state else self.dense(x)
-
-
-@wrong("shared-layer")
 class OneCellTwice(keras.Model):
     def __init__(self):
         super().__init__()
@@ -119,22 +73,10 @@ class TimeMajorSlip(TwoGRU):
         return tf.transpose(x, [1, 0, 2])
 
 
-@wrong("batch-leak", name="mean_over_the_batch")
-class MeanOverBatch(TwoGRU):
-    def between(self, x):
-        return x - tf.reduce_mean(x, axis=0, keepdims=True)
-
-
 @wrong("future-leak")
 class MeanOverTime(TwoGRU):
     def between(self, x):
         return x - tf.reduce_mean(x, axis=1, keepdims=True)
-
-
-@wrong("future-leak", name="sequence_rolled_back")
-class ShiftedBack(TwoGRU):
-    def between(self, x):
-        return tf.roll(x, shift=-1, axis=1)
 
 
 @wrong("future-leak", name="convolution_with_same_padding")
@@ -162,26 +104,6 @@ class Backwards(keras.Model):
     def call(self, inputs, state=None, return_state=False):
         x, state = self.gru(self.embedding(inputs), initial_state=state)
         return (self.dense(x), state) if return_state else self.dense(x)
-
-
-@wrong("future-leak", name="bidirectional_language_model")
-class BidirectionalLM(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.both = layers.Bidirectional(layers.GRU(U, return_sequences=True, return_state=True))
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, states=None, return_state=False):
-        x, *states = self.both(self.embedding(inputs), initial_state=states)
-        return (self.dense(x), states) if return_state else self.dense(x)
-
-
-@wrong("future-leak")
-def bidirectional_graph():
-    return keras.Sequential(
-        [layers.Embedding(V, E), layers.Bidirectional(layers.LSTM(U, return_sequences=True)), layers.Dense(V)]
-    )
 
 
 class ByHand(keras.Model):

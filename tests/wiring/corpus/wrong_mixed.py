@@ -8,21 +8,6 @@ from tests.wiring.corpus.case import E, U, V, wrong
 layers = keras.layers
 
 
-@wrong("mixed-state")
-class Averaged(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.gru1 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.gru2 = layers.GRU(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, states=None, return_state=False):
-        x, a = self.gru1(self.embedding(inputs), initial_state=states)
-        x, b = self.gru2(x, initial_state=states)
-        return (self.dense(x), (a + b) / 2) if return_state else self.dense(x)
-
-
 @wrong("mixed-state", name="slice_off_by_four")
 class SliceOff(keras.Model):
     def __init__(self):
@@ -59,21 +44,3 @@ class ReshapedAcross(keras.Model):
         x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
         x, s2 = self.gru2(x, initial_state=s2)
         return (self.dense(x), tf.stack([s1, s2], axis=1)) if return_state else self.dense(x)
-
-
-@wrong("mixed-state", name="states_added_up")
-class Summed(keras.Model):
-    """The incoming states are added up for both layers."""
-
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.lstm1 = layers.LSTM(U, return_sequences=True, return_state=True)
-        self.lstm2 = layers.LSTM(U, return_sequences=True, return_state=True)
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, states=None, return_state=False):
-        both = None if states is None else [states[0][0] + states[1][0], states[0][1] + states[1][1]]
-        x, *first = self.lstm1(self.embedding(inputs), initial_state=both)
-        x, *second = self.lstm2(x, initial_state=both)
-        return (self.dense(x), (first, second)) if return_state else self.dense(x)

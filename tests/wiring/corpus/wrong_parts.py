@@ -67,14 +67,6 @@ class CExchanged(Stacked):
         return [[h1, c2], [h2, c1]]
 
 
-@wrong("swapped-slots", name="stacked_cells_upper_h_and_c_swapped")
-class WithinTheCell(Stacked):
-    """The upper cell's own h and c change places."""
-
-    def handed_on(self, h1, c1, h2, c2):
-        return [[h1, c1], [c2, h2]]
-
-
 class OneRowReset(keras.Model):
     """The upper state is lost where the batch has one row: a squeeze that was repaired with zeros."""
 
@@ -98,14 +90,3 @@ class OneRowReset(keras.Model):
 def upper_layer_reset_for_one_row():
     """The upper layer begins at zero in each call where the batch has one row."""
     return OneRowReset()
-
-
-@wrong("shared-state", name="state_shared_for_one_row")
-class OneRowShares(OneRowReset):
-    """The upper layer starts from the lower layer's new state where the batch has one row."""
-
-    def call(self, inputs, states=None, return_state=False):
-        s1, s2 = states if states is not None else (None, None)
-        x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
-        x, s2 = self.gru2(x, initial_state=s1 if inputs.shape[0] == 1 else s2)
-        return (self.dense(x), (s1, s2)) if return_state else self.dense(x)

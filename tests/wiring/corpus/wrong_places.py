@@ -45,16 +45,6 @@ class Chained(TwoStreams):
         return a, b, (n1, n2)
 
 
-@wrong("crossed-state", name="both_places_start_from_the_first_ones_state")
-class OneForBoth(TwoStreams):
-    """The second stream starts from the first stream's state of the last call, and its own is not read."""
-
-    def wired(self, x, y, s1, s2):
-        a, n1 = self.gru(x, initial_state=s1)
-        b, n2 = self.gru(y, initial_state=s1)
-        return a, b, (n1, n2)
-
-
 @wrong("ignored-state", name="second_place_ignores_its_state")
 class SecondIgnored(TwoStreams):
     """The second stream's state is returned and given back, and still it begins at zero."""
@@ -63,37 +53,6 @@ class SecondIgnored(TwoStreams):
         a, n1 = self.gru(x, initial_state=s1)
         b, n2 = self.gru(y)
         return a, b, (n1, n2)
-
-
-@wrong("stale-state", name="second_place_returns_the_incoming_state")
-class SecondStale(TwoStreams):
-    """The second stream's incoming state is returned, so that it never moves on."""
-
-    def wired(self, x, y, s1, s2):
-        a, n1 = self.gru(x, initial_state=s1)
-        b, _ = self.gru(y, initial_state=s2)
-        return a, b, (n1, s2)
-
-
-@wrong("mixed-state", name="two_places_averaged")
-class Averaged(TwoStreams):
-    """Both places start from the mean of their states."""
-
-    def wired(self, x, y, s1, s2):
-        mean = (s1 + s2) / 2
-        a, n1 = self.gru(x, initial_state=mean)
-        b, n2 = self.gru(y, initial_state=mean)
-        return a, b, (n1, n2)
-
-
-@wrong("misplaced-state", name="rows_rolled_at_the_second_place")
-class SecondRolled(TwoStreams):
-    """The second stream's rows move by one between calls."""
-
-    def wired(self, x, y, s1, s2):
-        a, n1 = self.gru(x, initial_state=s1)
-        b, n2 = self.gru(y, initial_state=s2)
-        return a, b, (n1, tf.roll(n2, 1, axis=0))
 
 
 class ThreeStreams(keras.Model):
@@ -122,14 +81,6 @@ class Rotated(ThreeStreams):
 
     def handed_on(self, new):
         return [*new[1:], new[0]]
-
-
-@wrong("crossed-state", name="last_two_of_three_places_exchanged")
-class LastExchanged(ThreeStreams):
-    """The first place is right, and the other two get each other's state."""
-
-    def handed_on(self, new):
-        return [new[0], new[2], new[1]]
 
 
 @wrong("dropped-state", name="third_place_dropped")
@@ -190,14 +141,6 @@ class CellsExchanged(LSTMStreams):
         return [[h1, c2], [h2, c1]]
 
 
-@wrong("swapped-slots", name="h_and_c_swapped_at_the_second_place")
-class SecondSwapped(LSTMStreams):
-    """The second place's own h and c change places; the first place is right."""
-
-    def handed_on(self, h1, c1, h2, c2):
-        return [[h1, c1], [c2, h2]]
-
-
 @wrong("shared-state", name="stateful_layer_reads_two_streams")
 class StatefulTwice(keras.Model):
     """A stateful layer has one state, whatever streams it reads.
@@ -215,29 +158,3 @@ class StatefulTwice(keras.Model):
         a = self.gru(self.left(inputs))
         b = self.gru(self.right(inputs))
         return self.dense(tf.concat([a, b], axis=-1))
-
-
-@wrong("crossed-state", name="one_cell_on_two_streams_returns_them_exchanged")
-class CellStreams(keras.Model):
-    """One cell on two streams in a loop; the states are returned in the wrong order.
-
-    Within a call each stream keeps its state; between calls they change places.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self.left, self.right = layers.Embedding(V, E), layers.Embedding(V, E)
-        self.cell = layers.GRUCell(U)
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, states=None, return_state=False):
-        zeros = tf.zeros((tf.shape(inputs)[0], U))
-        a, b = states if states is not None else (zeros, zeros)
-        x, y = self.left(inputs), self.right(inputs)
-        outputs = []
-        for t in range(inputs.shape[1]):
-            p, (a,) = self.cell(x[:, t], [a])
-            q, (b,) = self.cell(y[:, t], [b])
-            outputs.append(tf.concat([p, q], axis=-1))
-        logits = self.dense(tf.stack(outputs, axis=1))
-        return (logits, (b, a)) if return_state else logits

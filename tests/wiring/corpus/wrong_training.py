@@ -44,30 +44,6 @@ class Shuffles(TwoGRU):
         return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
 
 
-@wrong("stale-state", name="training_returns_the_incoming_states")
-class Returns(TwoGRU):
-    """In training, the incoming states are returned for the new ones."""
-
-    def call(self, inputs, states=None, return_state=False, training=False):
-        given = states if states is not None else self.begin(inputs)
-        x, s1 = self.gru1(self.embedding(inputs), initial_state=given[0])
-        x, s2 = self.gru2(x, initial_state=given[1])
-        new = given if training else (s1, s2)
-        return (self.dense(x), new) if return_state else self.dense(x)
-
-
-@wrong("ignored-state", name="training_ignores_the_states")
-class Forgets(TwoGRU):
-    """In training, the states that were returned and given back are replaced by zeros."""
-
-    def call(self, inputs, states=None, return_state=False, training=False):
-        if states is None or training:
-            states = self.begin(inputs)
-        x, s1 = self.gru1(self.embedding(inputs), initial_state=states[0])
-        x, s2 = self.gru2(x, initial_state=states[1])
-        return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
-
-
 @wrong("dropped-state", name="training_drops_the_upper_layers_state")
 class Drops(TwoGRU):
     """In training, the upper layer begins at zero in each call, and its new state is thrown away."""
@@ -79,19 +55,6 @@ class Drops(TwoGRU):
             x, _ = self.gru2(x)
         else:
             x, s2 = self.gru2(x, initial_state=s2)
-        return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
-
-
-@wrong("mixed-state", name="training_averages_the_states")
-class Averages(TwoGRU):
-    """In training, both layers start from the mean of the two states."""
-
-    def call(self, inputs, states=None, return_state=False, training=False):
-        s1, s2 = states if states is not None else self.begin(inputs)
-        if training:
-            s1 = s2 = 0.5 * (s1 + s2)
-        x, s1 = self.gru1(self.embedding(inputs), initial_state=s1)
-        x, s2 = self.gru2(x, initial_state=s2)
         return (self.dense(x), (s1, s2)) if return_state else self.dense(x)
 
 
@@ -141,24 +104,3 @@ class FlagFromKeras(keras.Model):
     def call(self, inputs, states=None, return_state=False, training=False):
         x, states = self.block(self.embedding(inputs), states)
         return (self.dense(x), states) if return_state else self.dense(x)
-
-
-@wrong("crossed-state", name="training_collects_the_states_from_the_top")
-class Reversed(keras.Model):
-    """In training, the list of states is built from the top layer down, and read from the bottom up."""
-
-    def __init__(self):
-        super().__init__()
-        self.embedding = layers.Embedding(V, E)
-        self.stack = [layers.SimpleRNN(U, return_sequences=True, return_state=True) for _ in range(3)]
-        self.drop = layers.Dropout(0.2)
-        self.dense = layers.Dense(V)
-
-    def call(self, inputs, states=None, return_state=False, training=False):
-        x = self.embedding(inputs)
-        states = states if states is not None else [None] * 3
-        new = []
-        for rnn, state in zip(self.stack, states, strict=True):
-            x, n = rnn(self.drop(x, training=training), initial_state=state, training=training)
-            new.insert(0 if training else len(new), n)
-        return (self.dense(x), new) if return_state else self.dense(x)

@@ -16,13 +16,6 @@ class OneLSTM(keras.Model):
         self.dense = layers.Dense(V)
 
 
-@wrong("swapped-slots", name="h_and_c_swapped")
-class Swapped(OneLSTM):
-    def call(self, inputs, states=None, return_state=False):
-        x, h, c = self.lstm(self.embedding(inputs), initial_state=states)
-        return (self.dense(x), [c, h]) if return_state else self.dense(x)
-
-
 @wrong("swapped-slots", name="h_and_c_swapped_on_the_way_in")
 class SwappedOnTheWayIn(OneLSTM):
     def call(self, inputs, states=None, return_state=False):
@@ -38,16 +31,6 @@ class SameTwice(OneLSTM):
     def call(self, inputs, states=None, return_state=False):
         x, h, _ = self.lstm(self.embedding(inputs), initial_state=states)
         return (self.dense(x), [h, h]) if return_state else self.dense(x)
-
-
-@wrong("swapped-slots", name="one_state_starts_both")
-class OneState(OneLSTM):
-    """Only h is kept, and it starts both."""
-
-    def call(self, inputs, state=None, return_state=False):
-        given = None if state is None else [state, state]
-        x, h, _ = self.lstm(self.embedding(inputs), initial_state=given)
-        return (self.dense(x), h) if return_state else self.dense(x)
 
 
 @wrong("swapped-slots", declare=("causal=false",))
@@ -71,20 +54,6 @@ class OneGRU(keras.Model):
         self.dense = layers.Dense(V)
 
 
-@wrong("misplaced-state", name="rows_rolled")
-class Rolled(OneGRU):
-    def call(self, inputs, state=None, return_state=False):
-        x, state = self.gru(self.embedding(inputs), initial_state=state)
-        return (self.dense(x), tf.roll(state, shift=1, axis=0)) if return_state else self.dense(x)
-
-
-@wrong("misplaced-state", name="units_reversed")
-class Reversed(OneGRU):
-    def call(self, inputs, state=None, return_state=False):
-        x, state = self.gru(self.embedding(inputs), initial_state=state)
-        return (self.dense(x), state[:, ::-1]) if return_state else self.dense(x)
-
-
 @wrong("misplaced-state")
 class Transposed(OneGRU):
     """Batch and units are of the same size, so nothing fails."""
@@ -104,24 +73,6 @@ class WrongBeams(OneGRU):
             state = tf.gather(state, tf.zeros_like(inputs[:, 0]))
         x, state = self.gru(self.embedding(inputs), initial_state=state)
         return (self.dense(x), state) if return_state else self.dense(x)
-
-
-@wrong("stale-state", name="incoming_state_returned")
-class ReturnsIncoming(OneGRU):
-    def call(self, inputs, state=None, return_state=False):
-        if state is None:
-            state = tf.zeros((tf.shape(inputs)[0], U))
-        x, _ = self.gru(self.embedding(inputs), initial_state=state)
-        return (self.dense(x), state) if return_state else self.dense(x)
-
-
-@wrong("stale-state", name="state_of_the_first_call_for_ever")
-class LSTMReturnsIncoming(OneLSTM):
-    def call(self, inputs, states=None, return_state=False):
-        x, h, c = self.lstm(self.embedding(inputs), initial_state=states)
-        if states is not None:
-            h, c = states
-        return (self.dense(x), [h, c]) if return_state else self.dense(x)
 
 
 @wrong("stale-state", name="first_initial_state_cached")
@@ -148,30 +99,6 @@ class OneCallBehind:
         older, last = states if states is not None else (None, None)
         x, new = self.net.gru(self.net.embedding(ids), initial_state=older)
         return self.net.dense(x), (new if last is None else last, new)
-
-
-@wrong("ignored-state", name="accepted_and_never_used")
-class Ignored(OneGRU):
-    def call(self, inputs, state=None, return_state=False):
-        x, state = self.gru(self.embedding(inputs))
-        return (self.dense(x), state) if return_state else self.dense(x)
-
-
-@wrong("ignored-state", name="reset_at_each_call")
-class ResetEachCall(OneLSTM):
-    def call(self, inputs, states=None, return_state=False):
-        states = [tf.zeros((tf.shape(inputs)[0], U))] * 2
-        x, h, c = self.lstm(self.embedding(inputs), initial_state=states)
-        return (self.dense(x), [h, c]) if return_state else self.dense(x)
-
-
-@wrong("ignored-state", name="state_times_zero")
-class TimesZero(OneGRU):
-    def call(self, inputs, state=None, return_state=False):
-        if state is not None:
-            state = state * 0.0
-        x, state = self.gru(self.embedding(inputs), initial_state=state)
-        return (self.dense(x), state) if return_state else self.dense(x)
 
 
 @wrong("ignored-state", name="half_of_the_state_kept")
@@ -222,14 +149,6 @@ class SecondDropped(TwoGRU):
         return (self.dense(x), state) if return_state else self.dense(x)
 
 
-@wrong("dropped-state", name="first_layer_not_carried")
-class FirstDropped(TwoGRU):
-    def call(self, inputs, state=None, return_state=False):
-        x, _ = self.gru1(self.embedding(inputs))
-        x, state = self.gru2(x, initial_state=state)
-        return (self.dense(x), state) if return_state else self.dense(x)
-
-
 @wrong("dropped-state", name="takes_states_and_returns_none")
 class NothingReturned(TwoGRU):
     def call(self, inputs, states=None):
@@ -254,27 +173,11 @@ class OneStateful(keras.Model):
         return self.dense(self.forgotten(self.carried(self.embedding(inputs))))
 
 
-@wrong("random-state", name="random_at_every_call")
-class RandomStart(OneGRU):
-    def call(self, inputs, state=None, return_state=False):
-        state = tf.random.normal((tf.shape(inputs)[0], U))
-        x, state = self.gru(self.embedding(inputs), initial_state=state)
-        return (self.dense(x), state) if return_state else self.dense(x)
-
-
 @wrong("random-state", name="keras_random_at_every_call")
 class KerasRandomStart(OneGRU):
     def call(self, inputs, state=None, return_state=False):
         given = keras.random.uniform((inputs.shape[0], U))
         x, state = self.gru(self.embedding(inputs), initial_state=given)
-        return (self.dense(x), state) if return_state else self.dense(x)
-
-
-@wrong("noisy-state", name="noise_on_the_state")
-class NoisyState(OneGRU):
-    def call(self, inputs, state=None, return_state=False):
-        x, state = self.gru(self.embedding(inputs), initial_state=state)
-        state = state + tf.random.normal(tf.shape(state), stddev=0.1)
         return (self.dense(x), state) if return_state else self.dense(x)
 
 

@@ -141,32 +141,8 @@ class Clockwork(layers.Layer):
         return tf.stack(outputs, axis=1), (slow, fast, tick)
 
 
-class Boundaries(layers.Layer):
-    """The state moves at the first two tokens after each id 2 (a space, say), and holds at the others.
-
-    The number of tokens since the last id 2 is a part of the state.
-    """
-
-    def __init__(self, *, restarts=False):
-        super().__init__()
-        self.cell = layers.GRUCell(U)
-        self.restarts = restarts
-
-    def call(self, x, states, ids):
-        h, _, since = states
-        if self.restarts:
-            since = tf.zeros_like(since)
-        outputs = []
-        for t in range(x.shape[1]):
-            moved, _ = self.cell(x[:, t], [h])
-            h = tf.where((since < 2)[:, None], moved, h)
-            since = tf.where(ids[:, t] == 2, 0, since + 1)
-            outputs.append(tf.concat([h, x[:, t]], axis=-1))
-        return tf.stack(outputs, axis=1), (h, h, since)
-
-
 class Conditional(keras.Model):
-    """A language model around one of the two layers above."""
+    """A language model around the layer above."""
 
     def __init__(self, rnn):
         super().__init__()
@@ -175,8 +151,7 @@ class Conditional(keras.Model):
     def call(self, inputs, states=None, return_state=False):
         if states is None:
             states = (zeros(inputs), zeros(inputs), tf.zeros(tf.shape(inputs)[:1], tf.int32))
-        more = [inputs] if isinstance(self.rnn, Boundaries) else []
-        x, states = self.rnn(self.embedding(inputs), states, *more)
+        x, states = self.rnn(self.embedding(inputs), states)
         return (self.dense(x), states) if return_state else self.dense(x)
 
 
@@ -188,16 +163,6 @@ def clockwork_with_its_tick_carried():
 @wrong("chunk-variance")
 def clockwork_whose_tick_restarts():
     return Conditional(Clockwork(restarts=True))
-
-
-@right()
-def tokens_since_a_boundary_carried():
-    return Conditional(Boundaries())
-
-
-@wrong("chunk-variance")
-def tokens_since_a_boundary_restart():
-    return Conditional(Boundaries(restarts=True))
 
 
 @right(name="skip_rnn")
@@ -282,63 +247,6 @@ def cleared_by_a_newline_in_row_0():
     return rnneval.wrap(model, vocabulary=list("abcd\nefghij"))
 
 
-@right(name="a_rows_own_end_of_text_clears_it_from_there_on")
-class Resetting(keras.Model):
-    """A row's state is cleared after the row's own end of text, from the next token on; or that of all rows."""
-
-    def __init__(self, *, all_rows=False):
-        super().__init__()
-        self.embedding, self.dense = layers.Embedding(V, E), layers.Dense(V)
-        self.cell = layers.GRUCell(U)
-        self.all_rows = all_rows
-
-    def call(self, inputs, state=None, return_state=False):
-        x = self.embedding(inputs)
-        state = zeros(inputs) if state is None else state
-        outputs = []
-        for t in range(x.shape[1]):
-            y, (state,) = self.cell(x[:, t], [state])
-            ends = inputs[:, t : t + 1] == END
-            state = tf.where(tf.reduce_any(ends) if self.all_rows else ends, tf.zeros_like(state), state)
-            outputs.append(y)
-        logits = self.dense(tf.stack(outputs, axis=1))
-        return (logits, state) if return_state else logits
-
-
-@wrong("batch-leak")
-def an_end_of_text_clears_all_rows_from_there_on():
-    return Resetting(all_rows=True)
-
-
-class Sorted(keras.Model):
-    """Rows are sorted by their number of tokens that are no padding (id 0), and put back afterwards."""
-
-    def __init__(self, *, state_put_back):
-        super().__init__()
-        self.embedding, self.gru, self.dense = layers.Embedding(V, E), gru(), layers.Dense(V)
-        self.state_put_back = state_put_back
-
-    def call(self, inputs, state=None, return_state=False):
-        state = zeros(inputs) if state is None else state
-        order = tf.argsort(tf.reduce_sum(tf.cast(inputs != 0, tf.int32), axis=1), direction="DESCENDING", stable=True)
-        back = tf.argsort(order)
-        x, state = self.gru(self.embedding(tf.gather(inputs, order)), initial_state=tf.gather(state, order))
-        logits = self.dense(tf.gather(x, back))
-        if self.state_put_back:
-            state = tf.gather(state, back)
-        return (logits, state) if return_state else logits
-
-
-@right()
-def rows_sorted_by_length_and_put_back():
-    return Sorted(state_put_back=True)
-
-
-@wrong()
-def rows_sorted_by_length_and_the_state_not_put_back():
-    return Sorted(state_put_back=False)
-
-
 @right(name="padding_skipped")
 class MaskedPadding(keras.Model):
     """Id 0 is padding: the layers skip it."""
@@ -381,47 +289,6 @@ def build(model):
     model.embedding.build((None, None))
     model.gru.build((None, None, E))
     model.dense.build((None, None, U))
-
-
-class Compiled:
-    """A GRU behind a `tf.function` that knows from a Python flag, or from a tensor, whether a text begins."""
-
-    def __init__(self, *, flag):
-        self.embedding, self.gru, self.dense = layers.Embedding(V, E), gru(), layers.Dense(V)
-        build(self)
-        self.flag = flag
-        self.begins = True
-
-    def __call__(self, ids, state=None):
-        self.begins = state is None
-        state = zeros(ids) if state is None else state
-        return self.read(tf.convert_to_tensor(ids, tf.int32), state, tf.constant(self.begins))
-
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec((None, None), tf.int32),
-            tf.TensorSpec((None, U), tf.float32),
-            tf.TensorSpec((), tf.bool),
-        ]
-    )
-    def read(self, ids, state, begins):
-        if self.flag:
-            state = tf.zeros_like(state) if self.begins else state
-        else:
-            state = tf.where(begins, tf.zeros_like(state), state)
-        x, state = self.gru(self.embedding(ids), initial_state=state)
-        return self.dense(x), state
-
-
-@right()
-def compiled_and_told_by_a_tensor_where_a_text_begins():
-    return Compiled(flag=False)
-
-
-@wrong()
-def compiled_and_told_by_a_python_flag_where_a_text_begins():
-    """The flag is read when the function is traced, at the first call: every call starts from zeros."""
-    return Compiled(flag=True)
 
 
 class CompiledCall(keras.Model):

@@ -22,55 +22,6 @@ def language_model(step, begin=BEGIN):
 # Output masks
 
 
-def masked(mask, fault=""):
-    """Two GRUs with a constant added to the logits."""
-
-    def step(ids, state):
-        if fault == "sees the next token":
-            seen = np.concatenate([ids[:, 1:], ids[:, -1:]], axis=1)
-            logits, after = GRUS(np.maximum(ids, seen), state)
-        else:
-            logits, after = GRUS(ids, state)
-        if fault == "exchanges":
-            after = after[::-1]
-        return logits + np.asarray(mask, np.float32), after
-
-    return language_model(step)
-
-
-def one(value):
-    return np.where(np.arange(V) == 3, value, 0)
-
-
-def half(value):
-    return np.where(np.arange(V) % 2, value, 0)
-
-
-@right()
-def step_with_minus_1e9_at_one_id():
-    return masked(one(-1e9))
-
-
-@wrong("chunk-variance")
-def step_with_minus_100_at_one_id_and_states_exchanged():
-    return masked(one(-100), "exchanges")
-
-
-@wrong("future-leak")
-def step_with_minus_1e9_at_one_id_and_next_token_seen():
-    return masked(one(-1e9), "sees the next token")
-
-
-@right()
-def step_with_minus_100_at_half_of_the_ids():
-    return masked(half(-100))
-
-
-@wrong("chunk-variance")
-def step_with_minus_1e9_at_half_of_the_ids_and_states_exchanged():
-    return masked(half(-1e9), "exchanges")
-
-
 # Updates under a condition
 
 
@@ -210,35 +161,6 @@ def step_with_its_position_lost():
 @wrong("chunk-variance")
 def step_with_its_position_counted_twice():
     return with_position("doubled")
-
-
-def with_cache(fault=""):
-    """Add to the logits how often each token occurred among the last four, which are a part of the state."""
-
-    def step(ids, state):
-        logits, after = GRUS(ids, state["layers"])
-        last = np.full_like(state["last"], -1) if fault == "lost" else state["last"]
-        seen = np.concatenate([last, ids], axis=1)
-        counts = sum((seen[:, k : k + ids.shape[1], None] == np.arange(V)) for k in range(5)).astype(np.float32)
-        kept = np.concatenate([seen, ids], axis=1) if fault == "doubled" else seen
-        return logits + counts, {"layers": after, "last": kept[:, -4:]}
-
-    return language_model(step, lambda batch: {"layers": BEGIN(batch), "last": np.full((batch, 4), -1, np.int32)})
-
-
-@right()
-def step_with_a_cache_of_tokens():
-    return with_cache()
-
-
-@wrong("chunk-variance")
-def step_with_a_cache_of_tokens_that_is_lost():
-    return with_cache("lost")
-
-
-@wrong("chunk-variance")
-def step_with_a_cache_of_tokens_that_gets_each_call_twice():
-    return with_cache("doubled")
 
 
 # A function that remembers

@@ -37,20 +37,20 @@ def test_there_are_as_many_models_as_are_said():
     assert sum(not case.right for case in both) >= 40
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("case", KERAS, ids=names)
 def test_keras_models(case):
     verify(case)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("case", STEP, ids=names)
 def test_step_functions(case):
     verify(case)
 
 
 @pytest.mark.torch
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("case", TORCH, ids=names)
 def test_models_of_pytorch(case):
     verify(case)

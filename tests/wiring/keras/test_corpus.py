@@ -1,6 +1,6 @@
 """The check over its corpus: right models pass, wrong ones fail and are named by their rule.
 
-By default 62 models and one seed; `-m grid` is the rest of it, with two more seeds (hours), whose table is in docs,
+By default 61 models and one seed; `-m grid` is the rest of it, with two more seeds (hours), whose table is in docs,
 wiring (made by benchmarks/wiring_corpus.py).
 """
 
@@ -23,17 +23,17 @@ def name(case):
 def test_the_corpus_is_as_large_as_it_is_said_to_be():
     right, wrong = [c for c in CASES if c.right], [c for c in CASES if not c.right]
     assert len({c.name for c in CASES}) == len(CASES)
-    assert (len(right), len(wrong)) == (120, 149)
+    assert (len(right), len(wrong)) == (61, 84)
     assert [c.name for c in right if c.verdict == "inconclusive"] == ["recurrence_by_hand"]
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("case", CASES, ids=name)
 def test_models_by_hand(case):
     case.verify()
 
 
-@pytest.mark.sampled(61)
+@pytest.mark.sampled(40)
 @pytest.mark.parametrize("recipe", RECIPES, ids=name)
 def test_models_made_by_rule(recipe, tmp_path):
     case_of(recipe, tmp_path).verify()

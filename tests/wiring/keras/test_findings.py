@@ -17,7 +17,6 @@ from rnneval.wiring.keras.probe import provenance
 from rnneval.wiring.keras.subject import make_ready
 from tests.wiring.corpus import (
     origin,
-    wrong_between_layers,
     wrong_caches,
     wrong_elsewhere,
     wrong_noise,
@@ -46,25 +45,6 @@ def test_the_questions_stack_fails_at_the_line_of_the_call():
     assert first.file == inspect.getsourcefile(origin)
     assert "self.gru_2(x, initial_state=states" in linecache.getline(first.file, first.line)
     assert "`x, gru_2_state = self.gru_2(x, initial_state=gru_2_state, training=training)`" in first.help
-
-
-def test_the_answers_stack_passes_with_layers_of_different_widths():
-    wiring = check(origin.answer())
-    assert (wiring.verdict, wiring.findings) == ("pass", ())
-    carried = {(flow.into.layer, flow.source.layer) for flow in wiring.flow if flow.kind == "carried"}
-    assert carried == {("gru1", "gru1"), ("gru2", "gru2")}
-
-
-def test_the_line_of_a_call_inside_a_tf_function_is_the_authors():
-    finding = found_in_flow(wrong_between_layers.InsideTfFunction())[0]
-    assert finding.rule == "shared-state"
-    assert finding.file == inspect.getsourcefile(wrong_between_layers)
-    assert "self.gru2(x, initial_state=state)" in linecache.getline(finding.file, finding.line)
-
-
-def test_a_graph_has_no_line_but_names_its_layers():
-    finding = found_in_flow(wrong_between_layers.functional_shares_state())[0]
-    assert (finding.rule, finding.layer, finding.source_layer, finding.file) == ("shared-state", "upper", "lower", None)
 
 
 @pytest.mark.filterwarnings("ignore:.*was called on layer")  # one of training is built late

@@ -10,7 +10,7 @@ from rnneval.evaluate.check import check
 from rnneval.models.keras.lm import eagerly
 from rnneval.text import Vocabulary
 from rnneval.wiring.keras.snapshot import Snapshot
-from rnneval.wiring.keras.subject import make_ready, reset_of
+from rnneval.wiring.keras.subject import make_ready
 from tests.wiring.corpus import right_training, wrong_noise
 
 layers = keras.layers
@@ -40,16 +40,6 @@ def test_a_model_with_a_reset_is_stateful_on_purpose_and_its_reset_must_clear_ev
     assert check(Kept(wholly=True)).verdict == "pass"
     (finding,) = check(Kept(wholly=False)).findings
     assert (finding.rule, finding.layer) == ("leftover-state", "gru2")
-
-
-def test_only_a_method_that_needs_nothing_and_clears_a_state_is_a_reset():
-    class Model:
-        def reset_metrics(self): ...
-        def reset_weights(self): ...
-        def reset_state(self, batch): ...
-
-    assert reset_of(Model()) is None
-    assert reset_of(Kept(wholly=True)).__name__ == "reset_states"
 
 
 class KeepsItsMemory:
@@ -107,18 +97,6 @@ def test_what_functions_and_classes_keep_is_put_back():
     assert model() == [1]
 
 
-@pytest.mark.filterwarnings("ignore:.*(build|unbuilt):UserWarning")
-def test_a_model_that_cannot_be_built_leaves_nothing_for_the_next():
-    """TensorFlow makes no orthogonal matrix in bfloat16, so that Keras' variables wait for their values."""
-
-    def model(dtype):
-        gru = layers.GRU(8, return_sequences=True, dtype=dtype)
-        return keras.Sequential([layers.Embedding(11, 6, dtype=dtype), gru, layers.Dense(11, dtype=dtype)])
-
-    assert check(model("bfloat16")).verdict == "inconclusive"
-    assert check(model("float32")).verdict == "pass"
-
-
 @pytest.mark.filterwarnings("ignore:.*was called on layer")  # the second GRU is not used
 def test_a_training_loop_that_cannot_be_followed_is_said_and_no_alarm():
     class Needs(right_training.TwoGRU):
@@ -132,16 +110,6 @@ def test_a_training_loop_that_cannot_be_followed_is_said_and_no_alarm():
     assert wiring.verdict == "pass"
     assert wiring.oracles["training"].verdict == "inconclusive"
     assert "labels are needed" in wiring.oracles["training"].detail
-
-
-def test_open_says_that_dropout_is_always_on():
-    lm = rnneval.wrap(wrong_noise.sequential_with_the_mc_dropout_recipe())
-    assert not lm.repeatable
-    assert "no run can be repeated" in lm.assumptions[-1]
-    recurrent = layers.GRU(8, return_sequences=True)
-    right = rnneval.wrap(keras.Sequential([layers.Embedding(11, 6), recurrent, layers.Dropout(0.5), layers.Dense(11)]))
-    assert right.repeatable
-    assert not any("repeated" in said for said in right.assumptions)
 
 
 @pytest.mark.parametrize("looked_at", [True, False])

@@ -11,8 +11,7 @@ from rnneval.evaluate.check import check
 from rnneval.models.keras.lm import eagerly
 from rnneval.wiring.facts import Trace
 from rnneval.wiring.keras.subject import make_ready
-from rnneval.wiring.keras.traces import compare_calls, compare_traces
-from tests.wiring.corpus import right_structure
+from rnneval.wiring.keras.traces import compare_calls
 
 layers = keras.layers
 V, E, U = 11, 6, 8
@@ -91,16 +90,6 @@ class AlwaysDrops(CountsTraces):
         return super().call(ids, state, training=True)
 
 
-class OneRow(OneGRU):
-    @tf.function(input_signature=[tf.TensorSpec((1, None), tf.int32)])
-    def read(self, ids):
-        return self.embedding(ids)
-
-    def call(self, ids, state=None):
-        x, state = self.gru(self.read(ids), initial_state=state)
-        return self.dense(x), state
-
-
 def compared(model):
     with eagerly():
         return compare_calls(make_ready(model, None), 0, Trace())
@@ -131,19 +120,9 @@ def test_nothing_is_said_of_a_right_function_and_where_equal_calls_differ(build)
     assert compared(build()) == Trace()
 
 
-def test_a_function_on_a_model_that_is_not_built_is_a_trap():
-    assert compare_traces(right_structure.Traced()) == Trace(trap="Traced.call")
-
-
 def test_a_frozen_flag_fails_the_check():
     wiring = check(FlagInTrace())
     assert (wiring.verdict, wiring.reason) == ("fail", "frozen-trace")
     (finding,) = wiring.findings
     assert "Called as it is, with a tf.function (call)" in finding.message
     assert "Keep what changes between calls in a `tf.Variable`" in finding.help
-
-
-def test_a_function_that_cannot_be_called_leaves_the_verdict_open():
-    wiring = check(OneRow())
-    assert wiring.verdict == "inconclusive"
-    assert "called as a tf.function, the model raises TypeError" in wiring.reason

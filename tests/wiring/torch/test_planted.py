@@ -1,4 +1,4 @@
-"""A sample of planted faults: the module and the array are named. benchmarks/planted_faults.py plants many more."""
+"""A sample of planted faults: the module and the array are named."""
 
 import itertools
 
