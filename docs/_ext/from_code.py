@@ -41,7 +41,7 @@ DOCS = ROOT / "docs"
 _RECORDS = ROOT / "docs" / "records"
 PLACE = re.compile(r"^<!-- from code: (?P<name>[^\n]+) -->\n.*?^<!-- end -->$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(\]\(|src=\"|srcset=\")(?=reference/|evidence/|_static/|[a-z-]+\.md)")
-NO_GUIDES = ("index", "contributing", "security", "changelog")
+NO_GUIDES = ("cached-models", "index", "contributing", "security", "changelog")
 """Pages at the top that are no guides."""
 _KINDS = {
     "metrics": "metric",
