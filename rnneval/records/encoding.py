@@ -193,12 +193,16 @@ def _contradictions(run: Run) -> Iterator[str]:
         ("blocks.scored_bytes and text.scored_bytes", sum(blocks.scored_bytes), text.scored_bytes),
         ("blocks.characters and text.scored_characters", sum(blocks.characters), text.scored_characters),
         ("blocks.words and text.scored_words", sum(blocks.words), text.scored_words),
-        ("blocks.unknown and tokens.unknown", sum(blocks.unknown), tokens.unknown),
         ("the end of the last block and text.bytes", blocks.bytes[-1] if blocks.bytes else 0, text.bytes),
         ("tokens.scored + tokens.unscored and tokens.total", tokens.scored + tokens.unscored, tokens.total),
     ):
         if seen != stated:
             yield f"{what} disagree ({seen} and {stated})"
+    unscored = tokens.unknown - sum(
+        blocks.unknown
+    )  # blocks count scored tokens; the first of a document may be unknown
+    if not 0 <= unscored <= tokens.unscored:
+        yield f"blocks.unknown and tokens.unknown disagree ({sum(blocks.unknown)} and {tokens.unknown})"
     if run.total_nats is not None:
         yield from _of_loss(run, run.total_nats)
     if run.valid and tokens.scored and run.total_nats is None:

@@ -87,3 +87,14 @@ def test_what_is_refused(lm, options, error, said):
 def test_a_text_in_place_of_a_path_is_told_of_string(lm):
     with pytest.raises(TextError, match="in Python string=… for a text"):
         rnneval.evaluate(lm, drawn(300))
+
+
+def test_a_record_whose_first_token_is_unknown_can_be_read(tmp_path):
+    lm = rnneval.from_step(
+        lambda ids, state: (np.zeros((*ids.shape, 4)), state),
+        lambda rows: np.zeros((rows, 1)),
+        vocabulary=["[UNK]", "a", "b", "c"],
+    )
+    run = rnneval.evaluate(lm, string="xabcx", unknown="[UNK]", check=False)
+    run.save(tmp_path / "run.json")
+    assert rnneval.read(tmp_path / "run.json").tokens.unknown == 2
