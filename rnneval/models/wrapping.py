@@ -36,7 +36,10 @@ def wrap(model: Any, *, vocabulary: Any = None, window: int | None = None) -> La
 
 def language_model(model: Any, vocabulary: Any, function: str, *, window: int | None = None) -> LanguageModel:
     """Return what `wrap` does; `function` is the name of the caller in `rnneval`, for errors."""
-    if hasattr(model, "scorer") and hasattr(model, "start"):
+    opened = hasattr(model, "scorer") and hasattr(model, "start")
+    if window is not None and (opened or is_module(model)):
+        raise UsageError("window= is for Keras models that read N tokens and make one prediction")
+    if opened:
         lm = cast("LanguageModel", model)
         return lm if vocabulary is None else _with(lm, vocabulary)
     if is_module(model):

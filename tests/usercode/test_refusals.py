@@ -20,6 +20,7 @@ WRITING = {
     "codecs": "import codecs\nmade = codecs.open('canary', 'w', 'utf-8')",
     "other name": "o = open\nmade = o('canary', 'w')",
     "__builtins__": "made = __builtins__.open('canary', 'w')",
+    "getattr of __builtins__": "made = getattr(__builtins__, 'op' + 'en')('canary', 'w')",
     "with": "with open('canary', 'w') as made:\n    pass",
     "path": "from pathlib import Path\nmade = Path('canary').write_text('x')",
     "path replace": "import pathlib\np = pathlib.Path('train.py')\nmade = p.replace('canary')",

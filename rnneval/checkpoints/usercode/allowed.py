@@ -222,6 +222,8 @@ class _Rule:
         other, inner = elsewhere
         first, _, rest = inner.partition(".")
         if first not in other.definitions:
+            if self._trusted:
+                return False
             raise Refusal(source, ast.Pass(), f"needs {name}, which {other.shown} does not define")
         self.own(other, first, rest)
         return True
@@ -259,7 +261,7 @@ class _Rule:
                     self._body(source, each, source.scope)
             for base in bases:
                 found = (source, base.removeprefix(OWN)) if base.startswith(OWN) else self._neighbours.split(base)
-                if found is not None and found[1] != name:
+                if found is not None:
                     self._own_methods(*found, more)
 
     def _body(self, source: UserSource, node: Function, outer: Scope) -> None:
@@ -330,6 +332,8 @@ def _is_allowed(name: str, *, called: bool) -> bool:  # noqa: PLR0911 - a table 
         known = not parts or parts[-1] in _METHODS or parts[-1].startswith("__")
         return not _EFFECTS.intersection(parts) and (known or not called)
     if root == "builtins":
+        if not parts:
+            return False
         is_error = re.fullmatch(r"[A-Z]\w+", parts[0]) is not None
         plain_parts = all(part in _METHODS or part in {"__init__", "__getitem__"} for part in parts[1:])
         return (parts[0] in _LISTS["builtins"] or is_error) and plain_parts

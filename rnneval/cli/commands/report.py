@@ -96,11 +96,11 @@ def _given(path: Path) -> "Iterator[Given]":
         return
     inside = sorted(each for each in path.iterdir() if each.suffix in _ENDINGS or _is_history(each))
     found = [each for each in inside if each.suffix != ".json" or _begins_with(each, '"rnneval.')]
-    if not found:
-        raise RecordError(f"{path}: no record in this folder: looked for {' and '.join(_ENDINGS)}")
     for each in inside:
         if each not in found:
             say(f"rnneval: {each}: skipped: it does not say that it is a record of rnneval")
+    if not found:
+        raise RecordError(f"{path}: no record in this folder: looked for {' and '.join(_ENDINGS)}")
     yield from map(_read, found)
 
 
