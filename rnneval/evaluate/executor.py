@@ -29,7 +29,7 @@ from rnneval.errors import UsageError
 from rnneval.options import WorkerGroup
 from rnneval.processes import THREADS, cores, without_current_folder
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b", re.IGNORECASE)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*((?:[kmgt]i?)?)b", re.IGNORECASE)
 _LEAST = 1 << 28  # bytes that TensorFlow alone takes
 _SETTINGS = {
     **dict.fromkeys(THREADS, "1"),

@@ -75,7 +75,7 @@ class Snapshot:
         for name in [name for name in now if name not in before and _may_change(name) and not self._stays(now[name])]:
             del now[name]
         for name, value in before.items():
-            if now.get(name) is not value and not self._stays(now.get(name)):
+            if (name not in now or now[name] is not value) and not self._stays(now.get(name)):
                 now[name] = value
 
     def _stays(self, value: Any) -> bool:

@@ -144,9 +144,8 @@ class _Interventions:
         )
 
     def _readers(self, place: _Place) -> tuple[Any, dict[int, Chain | None]]:
-        """Return a state with an array changed, and the first module that reacts in each call."""
+        """Return a state with an array changed, by a thousand times at last, and the first to react in each call."""
         found: dict[int, Chain | None] = dict.fromkeys(CALLS)
-        state = self._state
         for times in (1, _TIMES):
             state = replaced(self._state, {place.path: self._changed(place, times)})
             for tokens in (tokens for tokens in CALLS if found[tokens] is None):
