@@ -32,7 +32,7 @@ from rnneval.wiring.behaviour import special_ids
 from rnneval.wiring.difference import Limits, Logits, context_spread, differences, moving_ids
 from rnneval.wiring.torch import cases
 from rnneval.wiring.torch.cases import Case, Ids
-from rnneval.wiring.torch.diverging import Divergence, module_of_case
+from rnneval.wiring.torch.diverging import Divergence, module_of_case, module_of_shape
 from rnneval.wiring.torch.readings import Reader, Reading, RefusedError, ShapeError
 from rnneval.wiring.torch.reproduce import script
 
@@ -154,7 +154,7 @@ class _CallTests:
 
     def _parted(self, compared: _Compared) -> Divergence | None:
         """Return the module at which a pair of readings parts; what has another shape has no positions to compare."""
-        return None if compared.error else module_of_case(self.reader, compared.case)
+        return (module_of_shape if compared.error else module_of_case)(self.reader, compared.case)
 
     def _measure(self) -> None:
         """Measure the context spread and the noise of each position."""

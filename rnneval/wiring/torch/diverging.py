@@ -6,6 +6,7 @@ all that comes after; what lies inside of it agrees.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from rnneval.wiring.facts import Spot
 from rnneval.wiring.torch.cases import Case
 from rnneval.wiring.torch.fresh import awake
 from rnneval.wiring.torch.hooks import kind_of, listening, spot_of, tensors_in
-from rnneval.wiring.torch.readings import Reader, Reading
+from rnneval.wiring.torch.readings import Reader, Reading, ShapeError
 from rnneval.wiring.torch.watching import Chain
 
 _TIMES = 20.0  # outputs must differ by so many times as much as inputs
@@ -70,11 +71,15 @@ class Divergence:
     """The same of its inputs, at all positions up to there."""
     at: Spot
     """File and line of its `forward`."""
+    shape: tuple[int, ...] = ()
+    """The shape of its outputs, where this is what is wrong."""
 
     def __str__(self) -> str:
         """Say where the readings part."""
         name = f"{self.module} ({self.kind})" if self.module else self.kind
         place = f", {self.at.file}:{self.at.line}" if self.at.file else ""
+        if self.shape:
+            return f"the inputs of {name} have the right number of rows and tokens, its outputs {self.shape}{place}"
         return (
             f"at position {self.position} the inputs of {name} agree to {self.of_inputs:.0e} and its outputs differ by "
             f"{self.difference:.0e}{place}"
@@ -129,6 +134,52 @@ def module_of_case(reader: Reader, case: Case) -> Divergence | None:
         for reading, begin in zip(readings, begins, strict=True)
     )
     return first_diverging(reader.step.module, *sorted((one, other), key=lambda each: len(each.tokens)))
+
+
+def module_of_shape(reader: Reader, case: Case) -> Divergence | None:
+    """Return the first module whose inputs have the rows and tokens of its call, and whose outputs have others.
+
+    Only modules are asked whose outputs have the row and the tokens where the row is read alone.
+    """
+    module = reader.step.module
+    alone, beside = (_Shapes(reading, module) for reading in (case.wanted, case.seen))
+    with suppress(ShapeError):
+        alone.read(reader)
+        beside.read(reader)
+    right = {run for run, fits in alone.fits.items() if fits == (True, True)}
+    name = next((run.chain[-1] for run, fits in beside.fits.items() if fits == (True, False) and run in right), None)
+    if name is None:
+        return None
+    part = module.get_submodule(name)
+    at = spot_of(part, name)
+    return Divergence(
+        module=name, kind=kind_of(part), position=0, difference=np.inf, of_inputs=0.0, at=at, shape=beside.shapes[name]
+    )
+
+
+class _Shapes:
+    """Records whether the inputs and outputs of modules have the rows and tokens of their call."""
+
+    def __init__(self, reading: Reading, module: torch.nn.Module) -> None:
+        self._reading, self._module, self._call = reading, module, -1
+        self.fits: dict[_Run, tuple[bool, bool]] = {}
+        """Of inputs and outputs, by modules and the number of the call, in the order in which they finish."""
+        self.shapes: dict[str, tuple[int, ...]] = {}
+
+    def read(self, reader: Reader) -> None:
+        """Make the calls of the reading."""
+        with listening(self._module, self._hear):
+            reader.read(self._reading)
+
+    def _hear(self, chain: Chain, phase: str, given: Any, result: Any) -> None:
+        if phase == "in":
+            self._call += len(chain) == 1
+            return
+        lengths = self._reading.lengths or (self._reading.tokens,)
+        wanted = (len(self._reading.ids), lengths[min(self._call, len(lengths) - 1)])
+        shapes = [next((tuple(each.shape) for _, each in tensors_in(nest)), ()) for nest in (given, result)]
+        self.fits.setdefault(_Run(chain, self._call), (shapes[0][:2] == wanted, shapes[1][:2] == wanted))
+        self.shapes[chain[-1]] = shapes[1]
 
 
 def _made(reader: Reader, reading: Reading) -> Iterator[object]:

@@ -112,3 +112,10 @@ def test_a_model_that_raises_is_not_judged() -> None:
 
     assert not made.oracles
     assert made.untested == ("calls: the model raises ValueError: no weights",)
+
+
+def test_the_module_that_gives_other_rows_is_named() -> None:
+    """One token a call for two rows: RWKV's attention adds a state `(rows, units)` to a token `(rows, 1, units)`."""
+    config = transformers.RwkvConfig(vocab_size=11, hidden_size=16, num_hidden_layers=2, attention_hidden_size=16)
+    where = results(transformers.RwkvForCausalLM(config).eval(), 11).divergences["shapes"]
+    assert (where.module, where.shape) == ("rwkv.blocks.0.attention", (2, 2, 16))
