@@ -148,7 +148,9 @@ class StreamGroup(Options, heading="Speed"):
 class FitGroup(Options, heading="Scores"):
     """Options of the baselines that learn from a text."""
 
-    fit_on: Paths | None = option(None, metavar="TEXT", repeated=True, unset="what is not scored of --vocab-from")
+    fit_on: Paths | None = option(
+        None, metavar="TEXT", repeated=True, unset="what is not scored of the training text, where it is known"
+    )
     """Training text on which the baselines that learn are fitted."""
     fit_part: str | None = option(None, metavar="SLICE", unset="all of it")
     """Part of the --fit-on text, in the form of --part, which may not overlap the scored text."""

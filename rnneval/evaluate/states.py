@@ -28,10 +28,17 @@ LARGEST = 1 << 12
 """The most units of a state whose units are compared with one another: a covariance of more fills the memory."""
 _FEWEST_SUMS = 1 << 12  # positions of the slowest sums that a text keeps at least, where it has as many
 _CHUNK = 2048
+_SQUARES_FIT = 1e15  # the squares of 10⁸ such numbers add up to less than the largest float32
 _ONCE = (-1, -1)  # the group of all segments that are read only once
 _REST = -1  # the group of all rows of a chunk but the first
 
 Floats = NDArray[np.float32]
+
+
+def _exact(*arrays: NDArray[np.floating[Any]]) -> list[NDArray[np.floating[Any]]]:
+    """Return states in float64 if squares of any overflow float32, as those of the −1e30 with which RWKV begins do."""
+    large = any(each.size and (each.max() > _SQUARES_FIT or each.min() < -_SQUARES_FIT) for each in arrays)
+    return [each.astype(np.float64) if large else each for each in arrays]
 
 
 def sampling(tokens: int, most: int = MOST) -> int:
@@ -180,7 +187,7 @@ class StateWatch(Watch):
         ]
 
     def _sums(self, key: str, seen: Trajectory, where: sums.Where) -> sums.Sums:
-        states, before = (np.asarray(each[: len(where.counts)], np.float32) for each in seen)
+        states, before = _exact(*(np.asarray(each[: len(where.counts)], np.float32) for each in seen))
         if key not in self._shifts:
             self._shifts[key] = sums.shift_of(states)
         return sums.row_sums(states, before, where, self._shifts[key], self.slots[key].limit)
@@ -253,7 +260,7 @@ class StateWatch(Watch):
         wanted = self.are_read(self._every)
         for start in range(0, len(wanted), _CHUNK):
             some = slice(start, start + _CHUNK)
-            read = self._samples.held[some][wanted[some]]
+            (read,) = _exact(self._samples.held[some][wanted[some]])
             for covariance, part in zip(found.values(), np.split(read, bounds, axis=1), strict=True):
                 covariance.add(part)
         return found

@@ -41,8 +41,8 @@ class MetricResult:
 
 def gate(
     run: Given | Sequence[Given],
-    *,
     baseline: Given | Sequence[Given] | None = None,
+    *,
     allow: Mapping[str, str | float] | None = None,
     require: Sequence[str] = (),
     better_than_counting: bool = False,

@@ -170,6 +170,7 @@ def probe(function: StepFunction, *, separate: bool) -> Probed:
     A state that cannot be carried is refused.
     """
     trials = [_tried(function, rows) for rows in ((1,) if separate else _ROWS)]
+    _require_logits(trials[0].logits[0])
     first, example = trials[0], trials[0].states[-1]
     leaves = leaves_of(example)
     if not all(map(is_array, leaves.values())):
@@ -189,6 +190,12 @@ def probe(function: StepFunction, *, separate: bool) -> Probed:
     if not _survives_packing(function, packing, len(first.pieces[0])):
         packing = replace(packing, initial=function.begin)
     return Probed(kinds, packing, _repeats(function, first, packing))
+
+
+def _require_logits(logits: NDArray[Any]) -> None:
+    """Refuse probabilities: their softmax would be a flat distribution of its own."""
+    if logits.shape[-1] > 1 and (logits > 0).all() and np.allclose(logits.sum(axis=-1), 1, atol=1e-3):
+        raise CheckpointError("step returned probabilities, which add up to 1: give logits, or their logarithms")
 
 
 def _tried(function: StepFunction, rows: int) -> _Trial:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rnneval.errors import UsageError, VocabularyError
+from rnneval.errors import UsageError, VocabularyError, is_plainly_text, named_in_message
 from rnneval.options import Paths
 from rnneval.records import run
 from rnneval.text import vocabulary_files
@@ -234,6 +234,8 @@ def given_vocabulary(given: Any, texts: Paths | None = None) -> Vocabulary | Non
         return Vocabulary.from_text(texts, TextOptions())
     if given is None or isinstance(given, Vocabulary):
         return given
+    if isinstance(given, str) and is_plainly_text(given):
+        raise VocabularyError(f"{named_in_message(given)} is a text and no vocabulary: give sorted(set(text))")
     return Vocabulary.from_file(given) if isinstance(given, str | os.PathLike) else Vocabulary.from_tokens(given)
 
 

@@ -26,3 +26,19 @@ def test_arguments_that_the_code_asks_for_are_named(user):
         CheckpointError, match=r"Made needs units, cell, vocab_size: give builder_arguments=.*units.*vocabulary"
     ):
         Builder(spec=spec).build(None)
+
+
+def test_the_training_text_is_the_longest_text_that_the_code_holds(user, tmp_path):
+    (tmp_path / "train.txt").write_text("ab" * 1000)
+    (tmp_path / "short.txt").write_text("ab" * 600)
+    code = f"""
+path = {str(tmp_path / "train.txt")!r}
+text = open(path).read()
+other = open({str(tmp_path / "short.txt")!r}).read()
+def make(): return lambda: (text, other)
+"""
+    spec = user.spec("make", code)
+    made = Builder(spec=spec)
+    found = []
+    made.build(None, seen=lambda names: found.extend(made.text_read(names)))
+    assert [file.path for file in found] == [str(tmp_path / "train.txt")]

@@ -125,19 +125,21 @@ class Builder:
         with self._running() as module:
             return {name: value for name, value in vars(module).items() if name in bound and type(value) is int}
 
-    def texts_read(self, made: Mapping[str, Any]) -> list[TextFile]:
-        """Return the files whose text the code holds under a name, as `text = open("train.txt").read()` makes it."""
-        texts = {value for value in made.values() if isinstance(value, str) and len(value) >= _TEXT}
+    def text_read(self, made: Mapping[str, Any]) -> tuple[TextFile, ...]:
+        """Return the file of the longest text that the code holds, as `text = open("train.txt").read()` makes it."""
+        texts = {
+            value.replace("\r\n", "\n") for value in made.values() if isinstance(value, str) and len(value) >= _TEXT
+        }
         if not texts or self._slice is None:
-            return []
+            return ()
         named = {value for value in made.values() if isinstance(value, str | Path)} | self._slice.source.literals
         found = []
         for path in sorted(str(each) for each in named if 0 < len(str(each)) < _TEXT):
             with suppress(OSError, ValueError):
                 raw = Path(path).read_bytes() if Path(path).is_file() else b""
-                if raw and raw.decode().replace("\r\n", "\n") in {text.replace("\r\n", "\n") for text in texts}:
-                    found.append(TextFile(path=path, sha256=hashlib.sha256(raw).hexdigest()))
-        return found
+                if raw.decode().replace("\r\n", "\n") in texts:
+                    found.append((len(raw), TextFile(path=path, sha256=hashlib.sha256(raw).hexdigest())))
+        return (max(found, key=lambda each: each[0])[1],) if found else ()
 
     def everything(self) -> ModuleType:
         """Run the whole file or module but for statements that may not be run; NAME need not exist."""

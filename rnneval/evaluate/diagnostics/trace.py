@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from rnneval.errors import UsageError
 from rnneval.evaluate.diagnostics import probes
 from rnneval.evaluate.diagnostics.probes import SETTLING, STEPS, Anchors
 from rnneval.evaluate.plan import SEGMENT
@@ -78,6 +79,8 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
     """
     given = text_given(text, options.string)
     lm = language_model(lm, options.vocabulary, "trace")
+    if options.lyapunov and lm.backend == "step":
+        raise UsageError("--lyapunov is for models that Keras runs: a step function has no tangents")
     findings.require_known(options.thresholds or {})
     require_apart(named("out", options.out), inputs_of(lm, given))
     with held_out(lm, "trace", given, options) as held:

@@ -118,7 +118,7 @@ def _everywhere(states: Floats, where: Where) -> tuple[Floats, Doubles]:
     Extremes are taken by unit first, which is one long loop a step.
     """
     rows, _, units = states.shape
-    norm2 = np.zeros((rows, where.longest), np.float32)
+    norm2 = np.zeros((rows, where.longest), states.dtype)
     peaks = np.full((rows, 2), -np.inf)
     for alike, count in where.alike:
         times = max(16, _CACHED // max(1, (alike.stop - alike.start) * units))  # each group pays from 16 on

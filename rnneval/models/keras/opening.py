@@ -156,11 +156,12 @@ def _model(
         vocabulary = _beside(artefact)
 
     lookups: dict[str, Any] = {}
-    texts: list[TextFile] = []
+    texts: tuple[TextFile, ...] = ()
 
     def note(made: Mapping[str, Any]) -> None:
         lookups.update({name: value for name, value in made.items() if is_lookup(value)})
-        texts[:] = builder.texts_read(made)
+        nonlocal texts
+        texts = builder.text_read(made)
 
     def loaded(builder: Builder) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
         model = builder.build(vocabulary, around=eagerly, seen=note)
@@ -177,7 +178,7 @@ def _model(
         for name, lookup in lookups.items()
     )
     notes = (*builder.notes(), *notes, *_in_float32(model))
-    return Loaded(model=model, notes=notes, warnings=changed, lookups=among, texts=tuple(texts))
+    return Loaded(model=model, notes=notes, warnings=changed, lookups=among, texts=texts)
 
 
 def _map(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from rnneval.errors import CheckpointError, in_one_line
 from rnneval.metrics.diagnostics.decay import decay_of
 from rnneval.models.protocol import Ids, Place
 from rnneval.models.state import filled, leaves_of
@@ -31,7 +32,7 @@ def variable_gradients(
         with step.differentiating(parameters.values()):
             logits, _ = step.read(ids[:, :-1], _state(lm, place))
             loss = _loss(logits, ids[:, 1:])
-            found = torch.autograd.grad(loss, [*parameters.values()], allow_unused=True)
+            found = _gradients(loss, [*parameters.values()])
         losses.append(loss.item())
         for (name, parameter), gradient in zip(parameters.items(), found, strict=True):
             gradients[name].append((torch.zeros_like(parameter) if gradient is None else gradient).detach().double())
@@ -58,7 +59,11 @@ def through_time(
     rows: dict[str, list[np.ndarray]] = {}
     for place in places:
         ids = text.ids(place.at, place.at + lags + 2)
-        for path, norms in _backwards(_step_of(lm), ids, _state(lm, place)).items():
+        try:
+            norms_by_path = _backwards(_step_of(lm), ids, _state(lm, place))
+        except CheckpointError as error:  # calls of one token may change the state in place where longer ones do not
+            return {}, {"any state, back through time": str(error)}
+        for path, norms in norms_by_path.items():
             rows.setdefault(path, []).append(norms)
     found, missing = {}, {}
     for path, of_places in rows.items():
@@ -86,13 +91,25 @@ def _backwards(step: TorchStep, ids: np.ndarray, state: object) -> dict[str, np.
             state = filled(after, (leaf + added[path] if path in added else leaf for path, leaf in leaves.items()))
         loss = _loss(logits, ids[None, -1:])
         flat = [nudge for added in nudges for nudge in added.values()]
-        gradients = iter(torch.autograd.grad(loss, flat, allow_unused=True))
+        gradients = iter(_gradients(loss, flat))
     norms: dict[str, list[float]] = {}
     for added in nudges:
         for path in added:
             gradient = next(gradients)
             norms.setdefault(path, []).append(0.0 if gradient is None else float(gradient.double().norm()))
     return {path: np.array(each[::-1]) for path, each in norms.items()}
+
+
+def _gradients(loss: torch.Tensor, of: Sequence[torch.Tensor]) -> tuple[torch.Tensor | None, ...]:
+    """Return the gradients of a loss, None where it does not depend on a tensor.
+
+    Raises:
+        CheckpointError: PyTorch cannot follow them, as through a state that the model changes in place.
+    """
+    try:
+        return torch.autograd.grad(loss, of, allow_unused=True)
+    except RuntimeError as error:
+        raise CheckpointError(f"PyTorch cannot follow gradients through this model: {in_one_line(error)}") from error
 
 
 def _step_of(lm: StepLM) -> TorchStep:

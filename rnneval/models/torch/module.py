@@ -49,6 +49,7 @@ class TorchStep:
         self.module: torch.nn.Module = getattr(module, "_orig_mod", module)
         """The module; the one that `torch.compile` was given, if that is called."""
         self._step = step or _forward(self.module)
+        self.stateless = step is None and not _takes_state(self.module)
         self._held: dict[str, Any] = {}
         """The attributes that a call changes, by path, as they were before the first call."""
 
@@ -108,6 +109,8 @@ class TorchStep:
             if path not in copies or _differ(copies[path], value)
         }
         _put(self.module, self._held)
+        if not self._held and self.stateless:
+            raise no_state(self.module)
 
     def holding(self, state: Any, call: Callable[[Any], tuple[Any, Any]]) -> tuple[Any, Any]:
         """Call with the attributes of a state in the module, and take the new ones out."""
@@ -133,20 +136,30 @@ def _clone(leaf: Any) -> Any:
     return leaf.clone() if isinstance(leaf, torch.Tensor) else leaf
 
 
-def _forward(module: torch.nn.Module) -> StepOfModule:
-    """Return the step of a module whose forward takes ids and a state, and returns logits and the new state."""
+def _takes_state(module: torch.nn.Module) -> bool:
+    """Return whether the forward of a module takes a state beside the ids."""
     takes = [
         parameter
         for parameter in inspect.signature(module.forward).parameters.values()
         if parameter.kind not in {parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD}
     ]
-    if len(takes) < 2 and not any(parameter.kind == parameter.VAR_POSITIONAL for parameter in takes):
-        _refuse_transformer(module)
-        raise CheckpointError(
-            f"{type(module).__name__}.forward takes no state: give step=, a function of (module, ids, state) that "
-            "returns (logits, state); a model of transformers goes to rnneval.from_transformers"
-        )
-    return lambda called, ids, state: called(ids, state)
+    return len(takes) > 1 or any(parameter.kind == parameter.VAR_POSITIONAL for parameter in takes)
+
+
+def _forward(module: torch.nn.Module) -> StepOfModule:
+    """Return the step of a module: its forward returns logits and the new state, or logits if it takes no state."""
+    if _takes_state(module):
+        return lambda called, ids, state: called(ids, state)
+    return lambda called, ids, _: (called(ids), None)
+
+
+def no_state(module: torch.nn.Module) -> CheckpointError:
+    """Return the error of a module that takes no state, and keeps none."""
+    _refuse_transformer(module)
+    return CheckpointError(
+        f"{type(module).__name__}.forward takes no state: give step=, a function of (module, ids, state) that returns "
+        "(logits, state); a model of transformers goes to rnneval.from_transformers"
+    )
 
 
 def _refuse_transformer(module: torch.nn.Module) -> None:
@@ -248,6 +261,8 @@ def language_model(step: TorchStep, vocabulary: Vocabulary | None, name: str, fo
         step.find_held(ids)
         width = int(step(ids, None)[0].shape[-1])
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError, AssertionError) as error:
+        if step.stateless:
+            raise no_state(step.module) from error
         _refuse_transformer(step.module)
         raise CheckpointError(f"{name} failed on ids of shape {ids.shape}: {type(error).__name__}: {error}") from error
     made = _model(step, width, name)

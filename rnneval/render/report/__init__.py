@@ -174,6 +174,18 @@ def _of_runs(evaluations: Sequence[Scored]) -> Iterator[Claim]:
             yield Claim(kind="unsure", sentence=sentence, anchor="warnings")
     if sound := [pair for pair in evaluations if "cross_entropy" in pair[1].scores and not caution(pair[1])]:
         yield _best(sound)
+        yield from _below_counting(sound)
+
+
+def _below_counting(sound: Sequence[Scored]) -> Iterator[Claim]:
+    """Say which models are worse than their best baseline: such a model is not called good."""
+    for model, run in sound:
+        loss = run.scores["cross_entropy"].value
+        best = min(run.baselines, key=run.baselines.__getitem__, default=None)
+        if best is not None and run.baselines[best] < loss:
+            known = f"{number(loss)} nats a token against {number(run.baselines[best])}"
+            sentence = f"{model.name} is worse than the baseline {best}: {known}."
+            yield Claim(kind="unsure", sentence=sentence, anchor="baselines")
 
 
 def _wrong(name: str, run: Run) -> str:

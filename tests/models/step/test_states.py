@@ -280,3 +280,23 @@ def test_states_after_every_token_are_those_of_calls_of_one_token():
     assert list(unseen.layout.missing) == ["any gate", "any state"]
     assert "--segment 1" in unseen.layout.missing["any state"]
     assert read(plain, ids, segment=11)[2][0].seen == ()
+
+
+def test_probabilities_are_refused():
+    with pytest.raises(CheckpointError, match="step returned probabilities"):
+        from_step(lambda ids, state: (np.full((*ids.shape, V), 1 / V), state), np.zeros, vocab_size=V)
+
+
+def test_states_whose_squares_overflow_are_summarised():
+    """RWKV begins its maximum at −1e30: the norm after a token is that of the numbers that take its place."""
+
+    def step(ids, state):
+        for token in ids.T:
+            state = np.where(state < -1e29, token[:, None], state).astype(np.float32)
+        return np.zeros((*ids.shape, V)), state
+
+    lm = from_step(
+        step, lambda rows: np.full((rows, 4), -1e30, np.float32), vocabulary=list("abcdefghijkl"[:V]), every_token=True
+    )
+    (state,) = rnneval.evaluate(lm, string="abcab" * 20, check=False).states.values()
+    assert state.norm_max == 0.0

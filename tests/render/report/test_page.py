@@ -186,6 +186,13 @@ def test_a_model_that_is_worse_than_guessing_is_never_all_well(loss, changes, wo
     assert any(each.title.startswith(f"{word}: ") for each in inside(blocks, Picture))
 
 
+def test_a_model_that_is_worse_than_a_baseline_is_not_called_good():
+    run = msgspec.structs.replace(make_run([1.5] * 128), baselines={"uniform": 4.0, "ngram-3": 1.2})
+    first, *_ = page_of(given(run=run)).claims
+    assert (first.kind, first.anchor) == ("unsure", "baselines")
+    assert first.sentence == "model is worse than the baseline ngram-3: 1.50 nats a token against 1.20."
+
+
 def test_gradient_norms_of_each_of_several_models_are_open():
     found = section(page_of(given(one=good_run(), two=worse_run(), grads=history({"gru": [1, 2, 3]}))), "inside").blocks
     (table,) = [part for part in found if isinstance(part, Subsection)]
