@@ -32,9 +32,9 @@ def test_the_training_text_is_the_longest_text_that_the_code_holds(user, tmp_pat
     (tmp_path / "train.txt").write_text("ab" * 1000)
     (tmp_path / "short.txt").write_text("ab" * 600)
     code = f"""
-path = {str(tmp_path / "train.txt")!r}
-text = open(path).read()
-other = open({str(tmp_path / "short.txt")!r}).read()
+from pathlib import Path
+text = Path({str(tmp_path / "train.txt")!r}).read_text()
+other = Path({str(tmp_path / "short.txt")!r}).read_text()
 def make(): return lambda: (text, other)
 """
     spec = user.spec("make", code)
