@@ -107,9 +107,10 @@ def _gradients(loss: torch.Tensor, of: Sequence[torch.Tensor]) -> tuple[torch.Te
         CheckpointError: PyTorch cannot follow them, as through a state that the model changes in place.
     """
     try:
-        return torch.autograd.grad(loss, of, allow_unused=True)
+        found: tuple[torch.Tensor | None, ...] = torch.autograd.grad(loss, of, allow_unused=True)
     except RuntimeError as error:
         raise CheckpointError(f"PyTorch cannot follow gradients through this model: {in_one_line(error)}") from error
+    return found
 
 
 def _step_of(lm: StepLM) -> TorchStep:

@@ -190,19 +190,22 @@ def _overview(found: Sequence[Scored]) -> Iterator[Block]:
         run = pair[1]
         return not run.valid, run.scores["cross_entropy"].value if "cross_entropy" in run.scores else float("inf")
 
+    texts = [sorted(group, key=place) for group in alike(found)]
     rows = []
-    for model, run in sorted(found, key=place):
+    for model, run in (pair for group in texts for pair in group):
         # A number of a run that is not valid would be read as a score, whatever stands beside it.
         scores = run.scores if run.valid else {}
         perplexity, bits, accuracy = (figure(scores[name].value) if name in scores else "–" for name in _LARGE)
         bounds = interval(scores["perplexity"].low, scores["perplexity"].high) if "perplexity" in scores else "–"
         valid = validity(bool(caution(run))) if run.valid else TableCell(text="no", kind="fail")
         parameters = optional(run.checkpoint.parameters if run.checkpoint else None, ",")
-        rows.append((code(model.name), valid, perplexity, bounds, bits, accuracy, parameters))
+        name = code(model.name) if len(texts) == 1 else f"{model.name} on {_text_of(run)}"
+        rows.append((name, valid, perplexity, bounds, bits, accuracy, parameters))
     head = ("model", "valid", "perplexity", "95 % interval", "bits per character", "accuracy", "parameters")
     note = "Only numbers of the same text and signature can be compared."
     numeric = tuple(range(2, len(head)))
-    yield table(f"{len(rows)} evaluations, best first", head, rows[:_SHOWN_ROWS], right=numeric, note=note)
+    order = "best first" if len(texts) == 1 else "best first of each text"
+    yield table(f"{len(rows)} evaluations, {order}", head, rows[:_SHOWN_ROWS], right=numeric, note=note)
     if rest := rows[_SHOWN_ROWS:]:
         yield Fold(title=f"{len(rest)} more", blocks=(table("The rest", head, rest, right=numeric),))
 
@@ -226,12 +229,16 @@ def _evaluation(number: int, model: ReportedModel, run: Run, *, alone: bool) -> 
         blocks.append(Fold(title=title, blocks=(scores_table(run),)))
     if run.beside_reset is not None and run.valid:
         blocks.append(reset_table(run, run.beside_reset))
-    files = listed([file_name(file.title) for file in run.text.files], most=1)
-    text = f"{files or 'text'}{f' [{run.text.part}]' if run.text.part else ''}"
+    text = _text_of(run)
     counts = [Fact(name="file", text=text), *(fact for fact in run_facts(run) if fact.name in _COUNTED)]
     blocks.append(Fold(title="What was counted", blocks=(FactList(rows=tuple(counts)),)))
     title = "The evaluation" if alone else f"{model.name} on {text}"
     return Subsection(anchor=f"numbers-{number}", title=title, blocks=tuple(blocks))
+
+
+def _text_of(run: Run) -> str:
+    files = listed([file_name(file.title) for file in run.text.files], most=1)
+    return f"{files or 'text'}{f' [{run.text.part}]' if run.text.part else ''}"
 
 
 def _key_number(run: Run, name: str) -> KeyNumber:
