@@ -132,7 +132,8 @@ def _show_on_github(lines: Sequence[str]) -> None:
 
     with suppress(OSError, RnnevalError):  # where it cannot be written, standard error has it
         click.echo(annotation("error", "\n".join(map(one_line, lines)), title="rnneval: error"))
-        add_to_summary(markdown([Paragraph(text=f"❌ rnneval: error: {' '.join(map(one_line, lines))}")]))
+        said = Paragraph(text=f"❌ rnneval: error: {' '.join(map(one_line, lines))}")
+        add_to_summary(f"\n{markdown([said])}")  # a table may stand above, which an empty line ends
 
 
 def _message(error: Exception) -> str:

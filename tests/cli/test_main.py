@@ -48,7 +48,7 @@ def test_an_error_is_an_annotation_of_github(capsys, monkeypatch, tmp_path):
         out, err = capsys.readouterr()
         assert out.startswith("::error title=rnneval%3A error::no.json: cannot be read: ")
         assert err.startswith("rnneval: error: no.json: ")
-    assert (tmp_path / "summary.md").read_text().count("no.json: cannot be read") == 2
+    assert (tmp_path / "summary.md").read_text().count("\n\n❌ rnneval: error: no.json: cannot be read") == 1
 
 
 def test_a_defect_is_one_line_with_a_hint(command_that, capsys, monkeypatch):
