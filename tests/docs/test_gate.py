@@ -164,7 +164,7 @@ def test_the_workflow_of_a_team(repository):
     for name in ("better", "worse", "unsure"):
         repository.train(name)
         judged = repository.run(block("Judge a change"))
-        codes[name], said[name] = judged.returncode, judged.stdout
+        codes[name], said[name] = judged.returncode, " ".join(judged.stdout.split())
         verdict = json.loads(
             repository.run("rnneval gate run.json --baseline baselines/char.json --format json").stdout
         )
