@@ -3,13 +3,17 @@
 import errno
 import os
 import traceback
+from collections.abc import Sequence
+from contextlib import suppress
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import Any
 
 import click
 
 import rnneval
 from rnneval.cli import commands
+from rnneval.cli.output import add_to_summary
 from rnneval.cli.terminal import broken_pipes_ignored, say
 from rnneval.errors import RnnevalError, errors_name_flags, named_in_message
 from rnneval.registry import module, names
@@ -107,14 +111,29 @@ def run(arguments: list[str]) -> int:
         except Exception as error:
             if os.environ.get("RNNEVAL_DEBUG"):
                 traceback.print_exception(error)
-            say(f"rnneval: error: {_message(error)}")
+            lines = [_message(error)]
             if isinstance(error, click.MissingParameter) and error.ctx is not None:
-                say(f"  {error.ctx.command.epilog} (rnneval {error.ctx.info_name} --help shows the options)")
+                lines.append(f"  {error.ctx.command.epilog} (rnneval {error.ctx.info_name} --help shows the options)")
             if isinstance(error, RnnevalError) and error.cause:
-                say(f"  cause: {error.cause}")
-                say(f"  help: {error.advice}")
+                lines += [f"  cause: {error.cause}", f"  help: {error.advice}"]
+            for line in [f"rnneval: error: {lines[0]}", *lines[1:]]:
+                say(line)
+            if "--format=github" in arguments or ("--format", "github") in pairwise(arguments):
+                _show_on_github(lines)
             return EXIT_INPUT
     return result if isinstance(result, int) else 0
+
+
+def _show_on_github(lines: Sequence[str]) -> None:
+    """Show an error as an annotation, and in the summary of the job."""
+    from rnneval.render.document import Paragraph
+    from rnneval.render.markdown import markdown
+    from rnneval.render.phrasing import annotation, one_line
+
+    with suppress(OSError, RnnevalError):  # where it cannot be written, standard error has it
+        click.echo(annotation("error", "\n".join(map(one_line, lines)), title="rnneval: error"))
+        said = Paragraph(text=f"❌ rnneval: error: {' '.join(map(one_line, lines))}")
+        add_to_summary(f"\n{markdown([said])}")  # a table may stand above, which an empty line ends
 
 
 def _message(error: Exception) -> str:

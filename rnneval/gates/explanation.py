@@ -85,7 +85,8 @@ def reason_of(measured: Metric, tested: Tested, paired: Paired, level: float) ->
         return f"beyond the margin: {seen}"
     if tested.p_worse <= LEVEL:
         return f"{seen}: beyond the margin on its own, but not at the level {level:.3g} of several metrics"
-    found = f"this text finds what lies {say(tested.mdd)} beyond it in 4 of 5 cases"
+    least = say(tested.mdd).lstrip("+")
+    found = f"the smallest distance from the margin that this text detects in 4 of 5 cases is {least}"
     return f"neither within nor beyond: {seen}; {found}; {_needed(tested, paired)}"
 
 

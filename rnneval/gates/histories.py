@@ -82,6 +82,8 @@ class TrainingHistory:
             rest.pop()
         place = ".".join(word for word, _ in rest)
         if (statistic, place) not in self.series:
+            if rest and re.fullmatch(r"p\d+", rest[-1][0]):
+                return Lookup(unknown=True, note=f"no percentile {rest[-1][0]}: there are p0 to p100")
             begin = (
                 f"no {statistic} of {place or 'the whole model'!r}; after it may come lastN, then "
                 f"{', '.join(_SUMMARIES)} or p0 to p100; there are"

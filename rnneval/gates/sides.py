@@ -171,8 +171,7 @@ def difference_between(baseline: Run, candidate: Run, *, across_tokens: bool = F
     """
     ours, theirs = baseline.text, candidate.text
     if ours.sha256 != theirs.sha256:
-        sizes = f"{ours.bytes:,} bytes, {ours.sha256[:8]}…, and {theirs.bytes:,} bytes, {theirs.sha256[:8]}…"
-        return Difference(field="text.sha256", reason=f"other text ({sizes})")
+        return Difference(field="text.sha256", reason="other text")
     parts, others = fields_of(baseline.signature), fields_of(candidate.signature)
     if "unknown" in (parts.get("state"), others.get("state")):
         reason = "it is not known how the state was handled: import the losses again with --state (state:unknown)"
@@ -194,20 +193,30 @@ def difference_between(baseline: Run, candidate: Run, *, across_tokens: bool = F
     return None
 
 
+def _text_of(name: str, run: Run) -> str:
+    files = ", ".join(file.path for file in run.text.files[:3]) + (", …" if len(run.text.files) > 3 else "")
+    return f"{name} scored {files or 'a text'} ({run.text.bytes:,} bytes, {run.text.sha256[:8]}…)"
+
+
 def not_comparable(metric: str, sides: Sides) -> Difference | None:
     """Return the first reason why these sides cannot be compared by this metric; None if they can."""
-    baselines, candidates = sides.baseline.runs, sides.candidate.runs
+    baselines, candidates = ([*zip(each.names, each.runs, strict=True)] for each in (sides.baseline, sides.candidate))
     across = metric in ACROSS_TOKENS
     pairs = [(runs[0], run, False) for runs in (baselines, candidates) for run in runs[1:]]
     for one, other, across_tokens in [*pairs, (baselines[0], candidates[0], across)]:
-        difference = difference_between(one, other, across_tokens=across_tokens)
+        difference = difference_between(one[1], other[1], across_tokens=across_tokens)
+        if difference is not None and difference.field == "text.sha256":
+            hint = "evaluate both on the same text; if it was changed on purpose, replace the baseline (gate --update)"
+            texts = f"{_text_of(*one)}, and {_text_of(*other)}"
+            return dataclasses.replace(difference, reason=f"{difference.reason}: {texts}: {hint}")
         if difference is not None and difference.tokens_only and not across:
             hint = "bits of the same text compare: --allow bits_per_char=+0.01"
             return dataclasses.replace(difference, reason=f"{difference.reason}; {hint}")
         if difference is not None:
             return difference
-    named = zip((*sides.baseline.names, *sides.candidate.names), (*baselines, *candidates), strict=True)
-    if across and (lossy := [name for name, run in named if run.total_nats is not None and is_lossy(run)]):
+    if across and (
+        lossy := [name for name, run in (*baselines, *candidates) if run.total_nats is not None and is_lossy(run)]
+    ):
         reason = f"absent in {lossy[0]}: its tokens do not give the text back (lossy)"
         return Difference(field=f"scores.{metric}", reason=reason)
     return None

@@ -97,7 +97,7 @@ def _diverged(run: Run) -> str:
     beyond = ~(means <= most)
     if not beyond.any():
         return ""
-    worst = int(np.where(beyond, means, -np.inf).argmax())
+    worst = 0 if beyond.all() else int(np.where(beyond, means, -np.inf).argmax())  # 0 is the whole text
     place, hint = "", "; or its vocabulary is in another order than in training"
     if not beyond.all():
         first, last = np.append(0, starts)[worst], np.append(starts, ends.size)[worst] - 1

@@ -19,7 +19,7 @@ def discover(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     """Return the files to read, each once: in the order of the paths, below a folder in the order of their names.
 
     Raises:
-        UsageError: a path does not exist or is no regular file.
+        UsageError: a path does not exist, is no regular file, or has the ending of another kind of file.
     """
     found: dict[str, None] = {}
     for given in paths:
@@ -28,10 +28,15 @@ def discover(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
             listed = _known_to_git(path)
             below = sorted(_walk(path) if listed is None else listed, key=lambda file: Path(file).parts)
             found |= {os.path.normpath(file): None for file in below}
-        elif Path(path).is_file():
+        elif Path(path).is_file() and Path(path).suffix.lower() in (
+            *_ENDINGS,
+            ".pyw",
+            "",
+        ):  # scripts may have no ending
             found[path] = None
         else:
             what = "is no regular file" if Path(path).exists() else "no such file or folder"
+            what = "neither Python nor a notebook" if Path(path).is_file() else what
             raise UsageError(f"{path}: {what}: give Python files, notebooks or folders, or - for standard input")
     return list(found)
 

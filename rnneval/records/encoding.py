@@ -3,6 +3,7 @@
 A record is not signed: edited by hand, it can say anything (docs, security).
 """
 
+import codecs
 import json
 import math
 import os
@@ -105,7 +106,7 @@ def _bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def _decode(text: str | bytes, where: str, known: Mapping[str, type[Any]]) -> Any:
-    if isinstance(text, bytes) and text.startswith(_BINARY):
+    if isinstance(text, bytes) and _is_binary(text):
         raise RecordError(
             f"{where}: a file of weights or of another binary kind, and no record: rnneval evaluate {where} TEXT "
             "--out run.json makes one"
@@ -152,10 +153,41 @@ def _plain(text: str | bytes, where: str) -> dict[str, Any]:
     try:
         plain = json.loads(text, object_pairs_hook=once, parse_constant=finite, parse_float=finite)
     except (ValueError, RecursionError) as error:
-        raise RecordError(f"{where}: not a whole JSON file ({error}): a record is one JSON object") from error
+        raise RecordError(
+            f"{where}: not a whole JSON file ({_fault(error)}): a record is one JSON object that rnneval wrote: "
+            "copy it again, or make it again, such as by rnneval evaluate CHECKPOINT TEXT --out run.json"
+        ) from error
     if not isinstance(plain, dict):
         raise RecordError(f"{where}: holds a JSON {type(plain).__name__}, a record is one JSON object")
     return plain
+
+
+def _is_binary(text: bytes) -> bool:
+    """Return whether these bytes cannot be text, by their beginning; UTF-16 and UTF-32 have a mark there."""
+    head = text[:1024]
+    if head.lstrip().startswith(b"{") or head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return False
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return True
+    return head.startswith(_BINARY) or b"\0" in head
+
+
+def _fault(error: Exception) -> str:
+    """Say what is wrong with a text that is no JSON."""
+    if isinstance(error, RecursionError):
+        return "lists in lists, without end"
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8 at byte {error.start:,}"
+    if not isinstance(error, json.JSONDecodeError):
+        return str(error)
+    begins = error.doc.lstrip()[:20]
+    if not begins:
+        return "it is empty"
+    if not begins.startswith(("{", "[")):
+        return f"it begins with {begins!r}"
+    return f"cut off or damaged at character {error.pos:,}"
 
 
 def require_consistent(name: str, record: Record) -> None:

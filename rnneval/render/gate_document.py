@@ -59,7 +59,7 @@ def gate_blocks(gate: Gate) -> Iterator[Block]:
     items = []
     for each in gate.comparisons:
         rows.append((*list(line(each).values())[:-1], TableCell(text=each.verdict, kind=KINDS[each.verdict])))
-        details = "; ".join(_details(each, without=("none", "limit"))) or None
+        details = "; ".join(_details(each)) or None
         items.append(Item(title=each.metric, text=each.reason, details=details))
     yield table("What was compared", _HEADINGS, rows, right=(1, 2, 3, 4, 5), note=note)
     if items:
@@ -114,12 +114,12 @@ def headline(gate: Gate) -> str:
     return f"{first.candidate} against {first.baseline}" if first else ""
 
 
-def _details(comparison: Comparison, without: Sequence[str] = ()) -> list[str]:
-    """Return what a verdict is about, and how the interval was computed."""
+def _details(comparison: Comparison) -> list[str]:
+    """Return what a verdict is about, and how the interval was computed, where there is one."""
     method = comparison.method
     if comparison.df is not None:
         method = f"{method}, {comparison.df:.3g} degrees of freedom, level {comparison.level:.3g}"
-    return [part for part in (scope(comparison), method) if part and part not in without]
+    return [part for part in (scope(comparison), method) if part not in ("", "none", "limit")]
 
 
 # Ranking

@@ -98,12 +98,16 @@ class RnnevalGate:
         if verdict.verdict == "inconclusive" and inconclusive == "warn":
             self._node.warn(pytest.PytestWarning(f"rnneval_gate: {verdict.reason}"))
             return verdict
+        from msgspec.structs import replace
+
         from rnneval.render.gate_document import gate_document
         from rnneval.render.phrasing import one_line
         from rnneval.render.terminal import as_text
 
-        shown = as_text(gate_document(verdict), 110)
-        raise AssertionError(f"{verdict.verdict}: {one_line(verdict.reason)}\n\n{shown}")
+        above = verdict.reason
+        told = [replace(each, reason="as above") if each.reason in above else each for each in verdict.comparisons]
+        shown = as_text(gate_document(replace(verdict, comparisons=tuple(told))), 110)
+        raise AssertionError(f"{verdict.verdict}: {one_line(above)}\n\n{shown}")
 
     def _judged(
         self,

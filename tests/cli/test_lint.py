@@ -20,6 +20,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name, text in (("wrong.py", QUESTION), ("warned.py", WARNED), ("right.py", RIGHT), ("old.py", "print 'a'\n")):
         (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "model.keras").write_bytes(b"PK")
     return tmp_path
 
 
@@ -39,6 +40,7 @@ def lint(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProce
         (["--ignore", "RNN001", "wrong.py"], 0),
         ([], 1),
         (["no.py"], 2),
+        (["model.keras"], 2),
         (["--select", "RNN999", "wrong.py"], 2),
         (["--format", "xml", "wrong.py"], 2),
     ],
@@ -94,3 +96,5 @@ def test_json_and_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert json.loads(printed)[0]["rule"] == "shared-state"
     assert (folder / "found.json").read_text(encoding="utf-8") == printed
+    run(["lint", "wrong.py", "--format", "json", "--out", "found.json", "--quiet"])
+    assert capsys.readouterr().out == ""

@@ -41,6 +41,16 @@ def test_an_error_for_a_person_is_one_line(command_that, refused):
     assert refused("made") == r"a.txt: two lines \x1b[31mand tabs\x07"
 
 
+def test_an_error_is_an_annotation_of_github(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    for form in (["--format", "github"], ["--format=github"]):
+        assert run(["gate", "no.json", "--require", "valid==true", *form]) == 2
+        out, err = capsys.readouterr()
+        assert out.startswith("::error title=rnneval%3A error::no.json: cannot be read: ")
+        assert err.startswith("rnneval: error: no.json: ")
+    assert (tmp_path / "summary.md").read_text().count("\n\n❌ rnneval: error: no.json: cannot be read") == 1
+
+
 def test_a_defect_is_one_line_with_a_hint(command_that, capsys, monkeypatch):
     monkeypatch.delenv("RNNEVAL_DEBUG", raising=False)
     command_that(raising(KeyError("x")))

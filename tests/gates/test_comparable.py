@@ -2,7 +2,7 @@
 
 import pytest
 
-from rnneval.gates import gate
+from rnneval.gates import NamedRecord, gate, judge
 from tests.gates.synthetic import SIGNATURE, ar_losses, make_run
 
 LOSSES = ar_losses(128)
@@ -34,6 +34,13 @@ def test_the_field_that_differs_is_named(changes, field):
     assert found.verdict == "not comparable"
     assert found.comparisons[0].reason.startswith(f"{field}: ")
     assert found.comparisons[0].low is None
+
+
+def test_both_records_of_other_texts_are_named():
+    given = [[NamedRecord(name=name, record=make_run(LOSSES, content=name))] for name in ("new.json", "base.json")]
+    reason = judge(*given).reason
+    for said in ("base.json scored ", "new.json scored ", "evaluate both on the same text", "gate --update"):
+        assert said in reason
 
 
 def test_other_tokens_on_the_same_text_compare_by_bits():

@@ -42,6 +42,11 @@ def test_a_candidate_that_diverged_fails_whatever_is_allowed(share, nats, allow)
     assert "nan" not in found.reason
 
 
+def test_the_loss_of_the_whole_text_is_named_if_all_of_it_diverged():
+    found = gate(make_run(np.linspace(900, 1000, BLOCKS), checkpoint="bad"), require=["perplexity<=9"])
+    assert "diverged: 950 nats a token, " in found.reason
+
+
 @pytest.mark.parametrize(("above", "verdict"), [(0.005, "fail"), (-0.005, "pass")])
 def test_the_limit_is_a_hundred_times_uniform_guessing_or_its_square(above, verdict):
     assert limit(math.log(50_000)) == pytest.approx(math.log(50_000**2))

@@ -87,6 +87,7 @@ def test_a_regression_reads_like_an_assertion(suite, pytester):
         ]
     )
     result.stdout.no_fnmatch_line("*plugin.py*")
+    assert sum(line.startswith("E ") and "beyond the margin" in line for line in result.outlines) == 1
 
 
 def test_create_writes_only_what_is_missing(suite, pytester):
@@ -140,7 +141,9 @@ def test_inconclusive_fails_unless_it_may_warn(suite, pytester):
     use(pytester, "unsure")
     result = suite()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E       AssertionError: inconclusive: *"])
+    result.stdout.fnmatch_lines(
+        ["E       AssertionError: inconclusive: *the smallest distance from the margin that this text detects*"]
+    )
     test = next(pytester.path.glob("test_*.py"))
     test.write_text(test.read_text().replace('json"))', 'json"), inconclusive="warn")'))
     suite("-W", "default").assert_outcomes(passed=1, warnings=1)

@@ -75,7 +75,7 @@ def command(*, output: LintOutput, options: LintOptions, paths: Annotated[tuple[
     text = formats.get(output.form, lint_text)(findings)
     output.write(lambda form: formats.get(form, lint_text)(findings), _FORMS)
     readable = output.form in ("text", "table")
-    if not (readable and output.quiet):
+    if not (output.quiet and (readable or output.files)):
         click.echo(text, nl=False)
     if readable and not output.quiet and count and sys.stderr.isatty():
         say(lint_summary(findings, count))
