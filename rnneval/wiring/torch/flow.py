@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import ModuleType
 from typing import NamedTuple
 
@@ -173,18 +173,14 @@ class _Judge:
         for alike in groups.values():
             array, seen = alike[0]
             assert seen.fault is not None  # noqa: S101 - others are in no group
-            name, *others = dict.fromkeys(self._name(other.reader or other.writer) for other, _ in alike)
+            others = [*dict.fromkeys(self._name(other.reader or other.writer) for other, _ in alike)][1:]
             more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
             words = f"{seen.words}; likewise in {', '.join(others[:_NAMED])}{more}" if others else seen.words
-            part = self._part(array.reader or array.writer)
-            spot = Spot() if part is None else replace(spot_of(part, ""), layer=name)
+            chain = array.reader or array.writer
+            spot = spot_of(self._module, chain) if chain else Spot()
             finding = finding_of(seen.fault, Detection(seen=words, at=spot))
             source = seen.source.layer if seen.source and seen.kind == "crossed" else None
             yield msgspec.structs.replace(finding, source_layer=source)
-
-    def _part(self, chain: Chain | None) -> torch.nn.Module | None:
-        """Return the innermost module; None for what is outside of all modules."""
-        return self._module.get_submodule(chain[-1]) if chain else None
 
     def _name(self, chain: Chain | None) -> str:
         """Return the name of the innermost module; for the whole model that of its class."""
@@ -194,8 +190,7 @@ class _Judge:
         return Slot(layer=self._name(array.reader or array.writer), slot=self._slots[array.path])
 
     def _kind(self, chain: Chain | None) -> str:
-        part = self._part(chain)
-        return "function" if part is None else kind_of(part)
+        return kind_of(self._module.get_submodule(chain[-1])) if chain else "function"
 
 
 def _tokens(counts: Collection[int]) -> str:

@@ -6,6 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+import rnneval  # noqa: E402
 from rnneval.models.torch.module import TorchStep  # noqa: E402
 from rnneval.records.wiring import Slot  # noqa: E402
 from rnneval.wiring.torch.flow import flow_of  # noqa: E402
@@ -64,18 +65,19 @@ def test_states_returned_in_another_order():
     assert (crossed.kind, crossed.source) == ("crossed", Slot(layer="layers.0", slot="state[0][0]"))
 
 
+class Shared(Stack):
+    right = False
+
+    def forward(self, ids, states=None):
+        x, new = self.embedding(ids), []
+        for number, layer in enumerate(self.layers):
+            own = None if states is None else states[number]
+            x, state = layer(x, own if self.right or not new else new[-1])
+            new.append(state)
+        return self.out(x), new
+
+
 def test_a_state_made_in_the_same_call():
-    class Shared(Stack):
-        right = False
-
-        def forward(self, ids, states=None):
-            x, new = self.embedding(ids), []
-            for number, layer in enumerate(self.layers):
-                own = None if states is None else states[number]
-                x, state = layer(x, own if self.right or not new else new[-1])
-                new.append(state)
-            return self.out(x), new
-
     flow = flow_of(opened(Shared(lstm, layers=2)), V)
     (finding,) = flow.findings
     assert (finding.rule, finding.layer, finding.source_layer) == ("shared-state", "layers.1", "layers.0")
@@ -86,8 +88,18 @@ def test_a_state_made_in_the_same_call():
     assert sources == {
         f"state[1][{part}]": ("crossed", Slot(layer="layers.0", slot=f"state[0][{part}]")) for part in (0, 1)
     }
-    Shared.right = True
-    assert flow_of(opened(Shared(lstm, layers=2)), V).findings == ()
+    right = Shared(lstm, layers=2)
+    right.right = True
+    assert flow_of(opened(right), V).findings == ()
+
+
+def test_findings_of_modules_of_pytorch_point_to_the_code_of_the_user():
+    wiring = rnneval.check(rnneval.from_torch(Shared(lstm, layers=2, width=8)))
+    shared, *others = wiring.findings
+    assert (shared.rule, shared.layer) == ("shared-state", "layers.1")
+    assert {each.rule: each.layer for each in others}["chunk-variance"] == "layers.1"
+    assert {(each.file, each.line) for each in wiring.findings} == {(__file__, Shared.forward.__code__.co_firstlineno)}
+    assert "out, h1 = self.gru1(x, h1)" in shared.help
 
 
 def test_an_input_of_one_token_is_no_state_of_another_layer():
