@@ -468,7 +468,7 @@ def from_step(
         vocab_size: V, the number of logits; by default the number of tokens of the vocabulary.
         vocabulary: A Vocabulary, the tokens in the order of their ids, a map from token to id, or a vocabulary file. It
             is needed to evaluate the model.
-        name: Name of the model in messages.
+        name: Name of the model in messages, records and reports.
         checkpoint: File of the weights, for the record: its path and hash. By default the record has a hash of logits.
         batched: Whether `step` reads several rows; give False for a function that reads one row at a time.
         every_token: Whether the state is observed after every token, for summaries and traces of states. `step` is then
@@ -499,7 +499,7 @@ def from_step(
     return StepLM(
         function=function,
         vocabulary=None if tokens is None else tokens.fit(width),
-        checkpoint=_checkpoint(function, checkpoint, rows=_FINGERPRINT[0] if batched else 1),
+        checkpoint=_checkpoint(function, checkpoint, name, rows=_FINGERPRINT[0] if batched else 1),
         leaves=probed.leaves,
         packing=probed.packing,
         repeatable=probed.repeatable,
@@ -509,7 +509,7 @@ def from_step(
     )
 
 
-def _checkpoint(function: StepFunction, path: str | os.PathLike[str] | None, *, rows: int) -> Checkpoint:
+def _checkpoint(function: StepFunction, path: str | os.PathLike[str] | None, name: str, *, rows: int) -> Checkpoint:
     """Describe the origin of the weights: a file, or the logits of a fixed text."""
     logits, _ = function(function.random_ids(rows, _FINGERPRINT[1]), function.begin(rows))
     content = np.ascontiguousarray(logits).tobytes()
@@ -526,6 +526,7 @@ def _checkpoint(function: StepFunction, path: str | os.PathLike[str] | None, *, 
         parameters=0,
         dtype=logits.dtype.name,
         layers=(),
+        name=name if path is None else None,
     )
 
 

@@ -46,7 +46,7 @@ def open_folder(artefact: Artefact, vocabulary: Vocabulary | None) -> StepLM:
     if vocabulary is None and beside.is_file():
         vocabulary = Vocabulary.from_file(beside)
     made = from_transformers(model, vocabulary)
-    known = msgspec.structs.replace(made.checkpoint, path=str(artefact.path), sha256=before)
+    known = msgspec.structs.replace(made.checkpoint, path=str(artefact.path), sha256=before, name=None)
     return replace(made, checkpoint=known)
 
 
