@@ -363,7 +363,9 @@ class StepLM(ShownModel):
     @property
     def why_no_vocabulary(self) -> str:
         """Advice for a model without a vocabulary."""
-        return "" if self.vocabulary else "no vocabulary was given: give vocabulary=…, or --vocab FILE"
+        folder = self.checkpoint.path if self.checkpoint.format == "transformers" else ""
+        beside = f"{folder} has no tokenizer.json: save it there (tokenizer.save_pretrained), or " if folder else ""
+        return "" if self.vocabulary else f"{beside or 'no vocabulary was given: '}give vocabulary=…, or --vocab FILE"
 
     @property
     def assumptions(self) -> tuple[str, ...]:
