@@ -65,8 +65,10 @@ class _Seen(NamedTuple):
     """The calls, by their numbers of tokens, that show it."""
     fault: ModuleType | None = None
     words: str = ""
-    source: Slot | None = None
-    """The state that went into the array instead of its own."""
+    source: Slot | str | None = None
+    """The state that went into the array instead of its own; a layer that has none."""
+    giver: str | None = None
+    """The layer whose state went to another one."""
 
 
 class _Judge:
@@ -103,21 +105,35 @@ class _Judge:
         silent = tuple(tokens for tokens in CALLS if array.readers[tokens] is None)
         if silent:
             return self._unread(array, silent)
+        if (foreign := self._foreign(array)) is not None:
+            return foreign
         reader, path = self._name(array.reader), array.path
-        layer = self._other_layer(array.reader, array.writer)
-        if layer is not None:
-            words = f"{reader} reads {path}, which {self._name(array.writer)} wrote"
-            return _Seen("crossed", CALLS, crossed_state, words, self._own_of(layer, array))
-        if array.made_at != path:
-            words = f"{reader}: {path} holds what was written as {array.made_at}"
-            source = Slot(layer=reader, slot=self._slots.get(array.made_at, _slot(array.made_at)))
-            return _Seen("swapped", CALLS, swapped_slots, words, source)
         if array.unchanged == CALLS and not array.blank and _pattern(path) not in self._moving:
             return _Seen("initial")  # a constant
         if array.unchanged:
             words = f"{reader} reads {path}, which stays as it is in calls of {_tokens(array.unchanged)}"
             return _Seen("stale", array.unchanged, stale_state, words)
         return _Seen("carried" if array.writer is not None else "unknown")
+
+    def _foreign(self, array: ArrayFlow) -> _Seen | None:
+        """Return what is to be said of an array that holds what was made elsewhere; None of others."""
+        reader, path = self._name(array.reader), array.path
+        layer = self._other_layer(array.reader, array.writer)
+        if layer is not None:
+            words = f"{reader} reads {path}, which {self._name(array.writer)} wrote"
+            source = self._own_of(layer, array)
+            return _Seen("crossed", CALLS, crossed_state, words, source, source.layer)
+        if self._is_handed_on(array):
+            writer, giver = self._name(array.writer), self._name(array.giver)
+            words = (
+                f"{writer} starts from the state that {giver} made in the same call, and {reader} reads {path}, which"
+            )
+            return _Seen("crossed", CALLS, shared_state, f"{words} {writer} wrote", writer, giver)
+        if array.made_at != path:
+            words = f"{reader}: {path} holds what was written as {array.made_at}"
+            source = Slot(layer=reader, slot=self._slots.get(array.made_at, _slot(array.made_at)))
+            return _Seen("swapped", CALLS, swapped_slots, words, source)
+        return None
 
     def _unread(self, array: ArrayFlow, silent: tuple[int, ...]) -> _Seen:
         """Return what is to be said of an array to which no module reacts in some calls."""
@@ -129,7 +145,7 @@ class _Judge:
             given = array.given[min(own.index(array), len(array.given) - 1)]
             source = self._state(next(other for other in self._arrays if other.path == given))
             words = f"{layer} starts from the state that {source.layer} made in the same call ({given})"
-            return _Seen("crossed", silent, shared_state, f"{words}, and no module reads {path}", source)
+            return _Seen("crossed", silent, shared_state, f"{words}, and no module reads {path}", source, source.layer)
         if array.late:
             return _Seen("stale", silent, stale_state, f"{path} has an effect one call late only in calls of {calls}")
         others = f"{layer} reads it in calls of {_tokens(set(CALLS) - set(silent))}"
@@ -142,6 +158,12 @@ class _Judge:
         pairs = zip(reader or (), writer or (), strict=False)
         layer = next((other for one, other in pairs if one != other), None)
         return layer if layer in self._reading else None
+
+    def _is_handed_on(self, array: ArrayFlow) -> bool:
+        """Return whether layers of one kind share an array: each starts from the state of the one before."""
+        chains = (array.reader, array.writer, array.giver)
+        alike = all(chains) and len({self._kind(chain) for chain in chains}) == 1
+        return self._cut_matters and alike and array.reader != array.writer
 
     def _own_of(self, layer: str, array: ArrayFlow) -> Slot:
         """Return the state of a layer that wrote an array of another one: its own array that lacks what it wrote."""
@@ -176,11 +198,10 @@ class _Judge:
             others = [*dict.fromkeys(self._name(other.reader or other.writer) for other, _ in alike)][1:]
             more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
             words = f"{seen.words}; likewise in {', '.join(others[:_NAMED])}{more}" if others else seen.words
-            chain = array.reader or array.writer
+            chain = (None if seen.fault is shared_state else array.reader) or array.writer
             spot = spot_of(self._module, chain) if chain else Spot()
             finding = finding_of(seen.fault, Detection(seen=words, at=spot))
-            source = seen.source.layer if seen.source and seen.kind == "crossed" else None
-            yield msgspec.structs.replace(finding, source_layer=source)
+            yield msgspec.structs.replace(finding, source_layer=seen.giver)
 
     def _name(self, chain: Chain | None) -> str:
         """Return the name of the innermost module; for the whole model that of its class."""

@@ -46,6 +46,8 @@ class ArrayFlow:
     """Whether it is all zero, as at the beginning."""
     given: tuple[str, ...] = ()
     """Arrays of other modules whose new content the writer got in the same call, where this one is never read."""
+    giver: Chain | None = None
+    """The module that gave the writer an output beside its first one in the same call."""
 
     @property
     def reader(self) -> Chain | None:
@@ -148,6 +150,7 @@ class _Interventions:
             late=bool(silent) and self._is_late(altered, silent),
             blank=before is None or not before.any(),
             given=tuple(_given(made[max(CALLS)], writer, places)) if len(silent) == len(CALLS) else (),
+            giver=_giver(made[max(CALLS)], writer),
         )
 
     def _readers(self, place: _Place) -> tuple[Any, dict[int, Chain | None]]:
@@ -217,13 +220,26 @@ def _maker(made: Watched, path: str, after: torch.Tensor | None) -> tuple[Chain,
     return first.chain, _made_as(first, made, path) if first.is_output else first.at
 
 
+def _got(made: Watched, writer: Chain | None) -> Iterator[bytes]:
+    """Yield the content of what a module got beside its input."""
+    for event in made.events:
+        if event.phase == "in" and event.chain == writer:
+            yield from (numbers for _, numbers in event.seen[1:])
+
+
+def _giver(made: Watched, writer: Chain | None) -> Chain | None:
+    """Return the module that gave a writer something beside its input that is not the first of what it returned."""
+    births = (birth for numbers in _got(made, writer) for birth in made.births.get(numbers, []))
+    outputs = (birth for birth in births if birth.is_output and birth.at not in ("", "[0]"))
+    return next((birth.chain for birth in outputs if birth.chain != writer), None)
+
+
 def _given(made: Watched, writer: Chain | None, places: Sequence[_Place]) -> Iterator[str]:
     """Yield the arrays that other modules made in this call and whose new content a writer got, beside its input.
 
     The call is of several tokens: the output of one token may have the numbers and the shape of a state.
     """
-    begins = (event.seen[1:] for event in made.events if event.phase == "in" and event.chain == writer)
-    got = {numbers for seen in begins for _, numbers in seen}
+    got = set(_got(made, writer))
     for place in places:
         array = place.among(made.after)
         if array is not None and not got.isdisjoint((content(array), content(array[None]))):

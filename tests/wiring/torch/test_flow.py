@@ -102,6 +102,22 @@ def test_findings_of_modules_of_pytorch_point_to_the_code_of_the_user():
     assert "out, h1 = self.gru1(x, h1)" in shared.help
 
 
+def test_one_state_that_each_layer_hands_to_the_next():
+    class Handed(Stack):
+        def forward(self, ids, state=None):
+            x = self.embedding(ids)
+            for layer in self.layers:
+                x, state = layer(x, state)
+            return self.out(x), state
+
+    module = opened(Handed(lstm))
+    flow = flow_of(module, V)
+    (finding,) = flow.findings
+    assert (finding.rule, finding.layer, finding.source_layer) == ("shared-state", "layers.2", "layers.1")
+    assert {(row.into.layer, row.source, row.kind) for row in flow.flow} == {("layers.0", "layers.2", "crossed")}
+    assert flow_of(module, V, cut_matters=False).findings == ()
+
+
 def test_an_input_of_one_token_is_no_state_of_another_layer():
     class Ignored(Stack):
         def forward(self, ids, states=None):
