@@ -165,6 +165,8 @@ def _folder(path: Path) -> Artefact:
     if checkpoints:
         raise _several(path, checkpoints)
     held = ", ".join(names[:5]) or "nothing"
+    if "config.json" in names:
+        raise CheckpointError(f"{path}: config.json without weights: model.safetensors is missing (it holds {held})")
     raise CheckpointError(f"{path}: a folder without a checkpoint (it holds {held}); a checkpoint is {FORMATS}")
 
 

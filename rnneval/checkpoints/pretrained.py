@@ -12,6 +12,10 @@ from rnneval.records.paths import read_regular, reason_of
 _INDEX = "model.safetensors.index.json"
 _MOST_BYTES = {"config.json": 1 << 20, _INDEX: 1 << 26}
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+_SAVE_AGAIN = (
+    "where you trust them, load the model and save it with save_pretrained(…, safe_serialization=True), or convert "
+    "them to model.safetensors by safetensors.torch.save_file"
+)
 
 
 def pretrained(path: Path) -> Artefact | None:
@@ -25,10 +29,10 @@ def pretrained(path: Path) -> Artefact | None:
     index, whole = path / _INDEX, path / "model.safetensors"
     if not index.is_file() and not whole.is_file():
         pickled = [name for name in _PICKLED if (path / name).exists()]
-        if not pickled:
-            return None
-        what = f"{pickled[0]}: pickled weights, and reading a pickle runs code"
-        raise refused("pickle", path, f"{what}; save it again with save_pretrained(…, safe_serialization=True)")
+        if pickled:
+            seen, advice = f"{pickled[0]}: pickled weights, and reading a pickle runs code", _SAVE_AGAIN
+            raise CheckpointError(f"{path}: refused by rule pickle: {seen}: {advice}", rule="pickle")
+        return None
     parts = _parts(path, index) if index.is_file() else (whole,)
     for file in (path / "config.json", *parts):
         if file.resolve().parent != path.resolve():

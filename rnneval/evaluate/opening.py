@@ -189,7 +189,7 @@ def _made_by_builder(path: Path, options: OpenOptions) -> StepLM:
     elif made.vocabulary is None:
         with suppress(VocabularyError):
             made = made.with_vocabulary(find_vocabulary(path, made.width))
-    return replace(made, checkpoint=msgspec.structs.replace(made.checkpoint, path=str(path), sha256=sha256))
+    return replace(made, checkpoint=msgspec.structs.replace(made.checkpoint, path=str(path), sha256=sha256, name=None))
 
 
 def beside_for(builder: "Builder", path: Path) -> Vocabulary | None:

@@ -370,7 +370,9 @@ class StepLM(ShownModel):
     @property
     def why_no_vocabulary(self) -> str:
         """Advice for a model without a vocabulary."""
-        return "" if self.vocabulary else "no vocabulary was given: give vocabulary=…, or --vocab FILE"
+        folder = self.checkpoint.path if self.checkpoint.format == "transformers" else ""
+        beside = f"{folder} has no tokenizer.json: save it there (tokenizer.save_pretrained), or " if folder else ""
+        return "" if self.vocabulary else f"{beside or 'no vocabulary was given: '}give vocabulary=…, or --vocab FILE"
 
     @property
     def assumptions(self) -> tuple[str, ...]:
@@ -475,7 +477,7 @@ def from_step(
         vocab_size: V, the number of logits; by default the number of tokens of the vocabulary.
         vocabulary: A Vocabulary, the tokens in the order of their ids, a map from token to id, or a vocabulary file. It
             is needed to evaluate the model.
-        name: Name of the model in messages.
+        name: Name of the model in messages, records and reports.
         checkpoint: File of the weights, for the record: its path and hash. By default the record has a hash of logits.
         batched: Whether `step` reads several rows; give False for a function that reads one row at a time.
         every_token: Whether the state is observed after every token, for summaries and traces of states. `step` is then
@@ -506,7 +508,7 @@ def from_step(
     return StepLM(
         function=function,
         vocabulary=None if tokens is None else tokens.fit(width),
-        checkpoint=_checkpoint(function, checkpoint, rows=_FINGERPRINT[0] if batched else 1),
+        checkpoint=_checkpoint(function, checkpoint, name, rows=_FINGERPRINT[0] if batched else 1),
         leaves=probed.leaves,
         packing=probed.packing,
         repeatable=probed.repeatable,
@@ -516,7 +518,7 @@ def from_step(
     )
 
 
-def _checkpoint(function: StepFunction, path: str | os.PathLike[str] | None, *, rows: int) -> Checkpoint:
+def _checkpoint(function: StepFunction, path: str | os.PathLike[str] | None, name: str, *, rows: int) -> Checkpoint:
     """Describe the origin of the weights: a file, or the logits of a fixed text."""
     logits, _ = function(function.random_ids(rows, _FINGERPRINT[1]), function.begin(rows))
     content = np.ascontiguousarray(logits).tobytes()
@@ -533,6 +535,7 @@ def _checkpoint(function: StepFunction, path: str | os.PathLike[str] | None, *, 
         parameters=0,
         dtype=logits.dtype.name,
         layers=(),
+        name=name if path is None else None,
     )
 
 

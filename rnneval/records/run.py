@@ -51,11 +51,13 @@ class Checkpoint(Value, frozen=True, kw_only=True):
     parameters: Count
     dtype: str
     layers: tuple[LayerRecord, ...]
+    name: str | None = None
+    """Name of a step function, or the class of a PyTorch model, that was given in Python."""
 
     @property
     def title(self) -> str:
-        """The path, or words for a model that was given in Python."""
-        return self.path or "model in memory"
+        """The path, or the name or words for a model that was given in Python."""
+        return self.path or self.name or "model in memory"
 
 
 class Imported(Value, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rnneval.models.state import StateLeaf, as_array, filled, leaves_of, made_like
 from rnneval.models.step import StepLM, nearly_equal
 from rnneval.models.torch import step_of
+from rnneval.pages import page
 from rnneval.records.wiring import Finding, Oracle, Wiring
 from rnneval.wiring.behaviour import LONG, Ids, Outputs, Pieces, Subject, run_behaviour, special_ids
 from rnneval.wiring.difference import EPSILON, HALF_TYPES
@@ -70,6 +71,8 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
     if inside is not None:
         oracles |= inside.oracles
         found = _with_inside(found, inside, declared)
+    if step_of(lm) is not None:
+        found = [structs.replace(each, help=page(each.rule).paragraph("In PyTorch") or each.help) for each in found]
     found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     errors = list(dict.fromkeys(finding.rule for finding in found if finding.severity == "error"))
     doubts = dict.fromkeys(oracle.detail for oracle in oracles.values() if oracle.verdict == "inconclusive")

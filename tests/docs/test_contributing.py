@@ -114,7 +114,7 @@ def test_the_rule_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     code = re.search(r"to `rnneval/lint/rules\.py`; .*?:\n\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert page is not None
     assert code is not None
-    known = pages.page("shared-state").text
+    known = pages.page("stale-state").text
     (tmp_path / "unread-state.md").write_text(page[1], encoding="utf-8")
     monkeypatch.setattr("rnneval.pages.files", lambda _: tmp_path)
     monkeypatch.setattr(rules, "RULES", [])

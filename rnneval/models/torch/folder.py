@@ -23,6 +23,7 @@ _MOST_TIMES = 2
 """Numbers that a model may have for each number that is stored: tied weights are stored once."""
 
 _UNFIT = {"missing_keys": "is missing", "unexpected_keys": "is left over", "mismatched_keys": "has another shape"}
+_OTHER = "config.json and the weights are of different models: take both from one save_pretrained"
 
 
 def open_folder(artefact: Artefact, vocabulary: Vocabulary | None) -> StepLM:
@@ -46,14 +47,15 @@ def open_folder(artefact: Artefact, vocabulary: Vocabulary | None) -> StepLM:
     if vocabulary is None and beside.is_file():
         vocabulary = Vocabulary.from_file(beside)
     made = from_transformers(model, vocabulary)
-    known = msgspec.structs.replace(made.checkpoint, path=str(artefact.path), sha256=before)
+    known = msgspec.structs.replace(made.checkpoint, path=str(artefact.path), sha256=before, name=None)
     return replace(made, checkpoint=known)
 
 
 def _loaded(artefact: Artefact) -> Any:
     """Load the model by the class that transformers has for it, and refuse weights that do not fill it exactly."""
-    was = logging.is_progress_bar_enabled()
+    was, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()  # what it reports of weights that do not fit is told below
     try:
         model, found = AutoModelForCausalLM.from_pretrained(
             artefact.path,
@@ -61,16 +63,19 @@ def _loaded(artefact: Artefact) -> Any:
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are among what it found
             dtype=torch.float32,
         )
     except Exception as error:
         raise CheckpointError(f"{artefact.path}: transformers cannot load it: {type_and_message(error)}") from error
     finally:
+        logging.set_verbosity(level)
         if was:
             logging.enable_progress_bar()
     for kind, what in _UNFIT.items():
         if found[kind]:
-            raise CheckpointError(f"{artefact.path}: the weight {min(map(str, found[kind]))} {what}")
+            weight = min(key if isinstance(key, str) else key[0] for key in found[kind])
+            raise CheckpointError(f"{artefact.path}: by config.json, the weight {weight} {what}: {_OTHER}")
     return model
 
 
@@ -93,14 +98,20 @@ def _require_modest(artefact: Artefact, numbers: int, tensors: int) -> None:
     config = config_of(artefact)
     layers = config.get("num_hidden_layers", 0)
     if not isinstance(layers, int) or layers > tensors:
-        raise CheckpointError(f"{artefact.path}: {layers} layers, and {tensors} weights are stored")
+        raise CheckpointError(
+            f"{artefact.path}: config.json asks for {layers} layers, and {tensors} weights are stored: {_OTHER}"
+        )
     try:
         with torch.device("meta"):
             model: Any = AutoModelForCausalLM.from_config(
                 AutoConfig.from_pretrained(artefact.path, local_files_only=True)
             )
     except Exception as error:
-        raise CheckpointError(f"{artefact.path}: transformers cannot make it: {type_and_message(error)}") from error
+        raise CheckpointError(
+            f"{artefact.path}: transformers cannot make it of config.json: {type_and_message(error)}"
+        ) from error
     wanted = sum(parameter.numel() for parameter in model.parameters())
     if wanted > _MOST_TIMES * numbers:
-        raise CheckpointError(f"{artefact.path}: {wanted:,} numbers are needed, and {numbers:,} are stored")
+        raise CheckpointError(
+            f"{artefact.path}: config.json asks for {wanted:,} numbers, and {numbers:,} are stored: {_OTHER}"
+        )

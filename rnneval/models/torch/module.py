@@ -230,7 +230,7 @@ def from_torch(
         step: Called as `step(module, ids, state)` in place of the module, where it takes other arguments.
         vocabulary: A Vocabulary, the tokens in the order of their ids, a map from token to id, or a vocabulary file. It
             is needed to evaluate the model.
-        name: Name of the model in messages; by default that of its class.
+        name: Name of the model in messages, records and reports; by default that of its class.
 
     Raises:
         CheckpointError: the module takes no state, fails, returns other shapes, or has a state that cannot be carried.

@@ -17,6 +17,7 @@ from rnneval.gates.sides import fields_of
 from rnneval.gates.unfit import unfit
 from rnneval.records import Gate, Gradients, Run
 from rnneval.records.tables import SWEEP
+from rnneval.records.wiring import breaks_runs
 from rnneval.render.document import KINDS, Block, Claim, Fold, Kind, Picture, Report, Section, Subsection
 from rnneval.render.figures import Figure, TidyTable, caution, svg
 from rnneval.render.figures._export import LOWEST, dark_of
@@ -135,7 +136,8 @@ def _of_wiring(wired: CheckedWiring) -> Iterator[Claim]:
         sentence = f"Whether the state is wired right in {wired.name} could not be settled: {wiring.reason}."
         if wiring.verdict == "fail":
             fault = first_sentence(worst.message) if worst else wiring.reason
-            sentence = f"The state is wired wrong in {wired.name}: {fault}."
+            what = "The state is wired wrong" if breaks_runs(wiring.findings) else "Calls that should agree do not"
+            sentence = f"{what} in {wired.name}: {fault}."
         yield Claim(kind=KINDS.get(wiring.verdict, "unsure"), sentence=sentence, anchor="wiring")
 
 

@@ -13,6 +13,7 @@ from rnneval.metrics.diagnostics.findings import THRESHOLDS
 from rnneval.pages import all_pages, page
 from rnneval.records import Gate, Gradients, Run, Wiring
 from rnneval.records.tables import GRADIENT_HISTORY, STATE_HISTORY, TRACE
+from rnneval.records.wiring import breaks_runs
 from rnneval.render.document import (
     KINDS,
     Block,
@@ -68,6 +69,7 @@ _WIRING = {
     "fail": "A layer gets a state that is not its own",
     "inconclusive": "The wiring could not be settled",
 }
+_OF_CALLS = "Calls that should agree do not"
 _GATE = {
     "pass": "Not worse than allowed",
     "fail": "Worse than allowed",
@@ -119,7 +121,11 @@ def wiring(gathered: Gathered) -> Iterator[Block]:
 def _wired(number: int, wired: CheckedWiring) -> Subsection:
     """Show every fault once, the first whole, the others folded; and the loss with other segments."""
     blocks: list[Block] = [
-        Notice(kind=KINDS.get(each.verdict, "unsure"), title=_WIRING.get(each.verdict, each.verdict), text=each.reason)
+        Notice(
+            kind=KINDS.get(each.verdict, "unsure"),
+            title=_WIRING.get(each.verdict, each.verdict) if breaks_runs(each.findings) else _OF_CALLS,
+            text=each.reason,
+        )
         for each in wired.verdicts
     ]
     blocks += pictures(*wired.records)

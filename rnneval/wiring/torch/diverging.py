@@ -147,13 +147,17 @@ def module_of_shape(reader: Reader, case: Case) -> Divergence | None:
         alone.read(reader)
         beside.read(reader)
     right = {run for run, fits in alone.fits.items() if fits == (True, True)}
-    name = next((run.chain[-1] for run, fits in beside.fits.items() if fits == (True, False) and run in right), None)
-    if name is None:
+    chain = next((run.chain for run, fits in beside.fits.items() if fits == (True, False) and run in right), None)
+    if chain is None:
         return None
-    part = module.get_submodule(name)
-    at = spot_of(part, name)
     return Divergence(
-        module=name, kind=kind_of(part), position=0, difference=np.inf, of_inputs=0.0, at=at, shape=beside.shapes[name]
+        module=chain[-1],
+        kind=kind_of(module.get_submodule(chain[-1])),
+        position=0,
+        difference=np.inf,
+        of_inputs=0.0,
+        at=spot_of(module, chain),
+        shape=beside.shapes[chain[-1]],
     )
 
 
@@ -205,15 +209,13 @@ def first_diverging(module: torch.nn.Module, one: WatchedReading, other: Watched
         position = _parting(inputs, outputs, floor)
         if position is None or _is_cleared(compared, key, position, floor):
             continue
-        name = key.chain[-1]
-        part = module.get_submodule(name)
         return Divergence(
-            module=name,
-            kind=kind_of(part),
+            module=key.chain[-1],
+            kind=kind_of(module.get_submodule(key.chain[-1])),
             position=position,
             difference=float(outputs[position]),
             of_inputs=float(inputs[: position + 1].max()),
-            at=spot_of(part, name),
+            at=spot_of(module, key.chain),
         )
     return None
 

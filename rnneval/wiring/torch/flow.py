@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import ModuleType
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from rnneval.models.torch.module import TorchStep
 from rnneval.records.wiring import Finding, Flow, Slot, WiredLayer
 from rnneval.wiring.evidence import Detection
 from rnneval.wiring.facts import Spot
-from rnneval.wiring.faults import crossed_state, ignored_state, stale_state, swapped_slots
+from rnneval.wiring.faults import crossed_state, ignored_state, shared_state, stale_state, swapped_slots
 from rnneval.wiring.judging import finding_of
 from rnneval.wiring.torch.hooks import kind_of, spot_of
 from rnneval.wiring.torch.readers import BEFORE, CALLS, ArrayFlow, array_flows
@@ -65,6 +65,10 @@ class _Seen(NamedTuple):
     """The calls, by their numbers of tokens, that show it."""
     fault: ModuleType | None = None
     words: str = ""
+    source: Slot | str | None = None
+    """The state that went into the array instead of its own; a layer that has none."""
+    giver: str | None = None
+    """The layer whose state went to another one."""
 
 
 class _Judge:
@@ -79,7 +83,6 @@ class _Judge:
 
     def result(self) -> StateFlow:
         """Judge every array."""
-        judged = [(array, self._seen(array)) for array in self._arrays]
         layers: dict[str, WiredLayer] = {}
         for array in self._arrays:
             chain, slot = array.reader or array.writer, self._slots[array.path]
@@ -88,6 +91,7 @@ class _Judge:
             if slot in layer.slots:  # two arrays of one name: the second goes by its path
                 slot = self._slots[array.path] = array.path
             layers[name] = msgspec.structs.replace(layer, slots=(*layer.slots, slot))
+        judged = [(array, self._seen(array)) for array in self._arrays]
         return StateFlow(
             layers=tuple(layers.values()),
             flow=tuple(row for array, seen in judged for row in self._rows(array, seen)),
@@ -101,12 +105,9 @@ class _Judge:
         silent = tuple(tokens for tokens in CALLS if array.readers[tokens] is None)
         if silent:
             return self._unread(array, silent)
+        if (foreign := self._foreign(array)) is not None:
+            return foreign
         reader, path = self._name(array.reader), array.path
-        if self._apart(array.reader, array.writer):
-            words = f"{reader} reads {path}, which {self._name(array.writer)} wrote"
-            return _Seen("crossed", CALLS, crossed_state, words)
-        if array.made_at != path:
-            return _Seen("swapped", CALLS, swapped_slots, f"{reader}: {path} holds what was written as {array.made_at}")
         if array.unchanged == CALLS and not array.blank and _pattern(path) not in self._moving:
             return _Seen("initial")  # a constant
         if array.unchanged:
@@ -114,11 +115,37 @@ class _Judge:
             return _Seen("stale", array.unchanged, stale_state, words)
         return _Seen("carried" if array.writer is not None else "unknown")
 
+    def _foreign(self, array: ArrayFlow) -> _Seen | None:
+        """Return what is to be said of an array that holds what was made elsewhere; None of others."""
+        reader, path = self._name(array.reader), array.path
+        layer = self._other_layer(array.reader, array.writer)
+        if layer is not None:
+            words = f"{reader} reads {path}, which {self._name(array.writer)} wrote"
+            source = self._own_of(layer, array)
+            return _Seen("crossed", CALLS, crossed_state, words, source, source.layer)
+        if self._is_handed_on(array):
+            writer, giver = self._name(array.writer), self._name(array.giver)
+            words = (
+                f"{writer} starts from the state that {giver} made in the same call, and {reader} reads {path}, which"
+            )
+            return _Seen("crossed", CALLS, shared_state, f"{words} {writer} wrote", writer, giver)
+        if array.made_at != path:
+            words = f"{reader}: {path} holds what was written as {array.made_at}"
+            source = Slot(layer=reader, slot=self._slots.get(array.made_at, _slot(array.made_at)))
+            return _Seen("swapped", CALLS, swapped_slots, words, source)
+        return None
+
     def _unread(self, array: ArrayFlow, silent: tuple[int, ...]) -> _Seen:
         """Return what is to be said of an array to which no module reacts in some calls."""
         if silent == CALLS and (array.unchanged == CALLS or not (self._cut_matters or array.late)):
             return _Seen("unused")
         path, layer, calls = array.path, self._name(array.reader or array.writer), _tokens(silent)
+        if array.given:
+            own = [other for other in self._arrays if other.writer == array.writer]
+            given = array.given[min(own.index(array), len(array.given) - 1)]
+            source = self._state(next(other for other in self._arrays if other.path == given))
+            words = f"{layer} starts from the state that {source.layer} made in the same call ({given})"
+            return _Seen("crossed", silent, shared_state, f"{words}, and no module reads {path}", source, source.layer)
         if array.late:
             return _Seen("stale", silent, stale_state, f"{path} has an effect one call late only in calls of {calls}")
         others = f"{layer} reads it in calls of {_tokens(set(CALLS) - set(silent))}"
@@ -126,21 +153,34 @@ class _Judge:
             others = "even a thousand times as large" if array.writer is None else f"although {layer} writes it"
         return _Seen("fresh", silent, ignored_state, f"{path}: no module reacts in calls of {calls} ({others})")
 
-    def _apart(self, reader: Chain | None, writer: Chain | None) -> bool:
-        """Return whether two modules are in different layers, of which the writing one reads a state of its own."""
+    def _other_layer(self, reader: Chain | None, writer: Chain | None) -> str | None:
+        """Return the layer of a writing module, where it is another one than the reader's and reads its own state."""
         pairs = zip(reader or (), writer or (), strict=False)
-        return next((other in self._reading for one, other in pairs if one != other), False)
+        layer = next((other for one, other in pairs if one != other), None)
+        return layer if layer in self._reading else None
+
+    def _is_handed_on(self, array: ArrayFlow) -> bool:
+        """Return whether layers of one kind share an array: each starts from the state of the one before."""
+        chains = (array.reader, array.writer, array.giver)
+        alike = all(chains) and len({self._kind(chain) for chain in chains}) == 1
+        return self._cut_matters and alike and array.reader != array.writer
+
+    def _own_of(self, layer: str, array: ArrayFlow) -> Slot:
+        """Return the state of a layer that wrote an array of another one: its own array that lacks what it wrote."""
+        read = [each for each in self._arrays if layer in (each.reader or ())]
+        astray = [each for each in self._arrays if layer in (each.writer or ()) and each not in read]
+        lacking = [each for each in read if layer not in (each.writer or ())] or read
+        return self._state(lacking[min(astray.index(array), len(lacking) - 1)])
 
     def _rows(self, array: ArrayFlow, seen: _Seen) -> Iterator[Flow]:
         """Yield the row of the calls in which an array was as it should be, and that of the others."""
-        into = Slot(layer=self._name(array.reader or array.writer), slot=self._slots[array.path])
+        into = self._state(array)
         right = tuple(len(BEFORE) + at for at, tokens in enumerate(CALLS) if tokens not in seen.calls)
         if right:
             yield Flow(into=into, source=into, kind="carried", calls=right)
-        source: Slot | str = "unknown" if seen.kind in ("unknown", "unused") else "initial"
-        if seen.kind in ("carried", "crossed", "swapped"):
-            layer = self._name(array.writer) if seen.kind == "crossed" else into.layer
-            source = Slot(layer=layer, slot=self._slots.get(array.made_at, _slot(array.made_at)))
+        source: Slot | str | None = into if seen.kind == "carried" else seen.source
+        if source is None:
+            source = "unknown" if seen.kind in ("unknown", "unused") else "initial"
         kind = "unknown" if seen.kind == "unused" else seen.kind
         calls = tuple(len(BEFORE) + at for at, tokens in enumerate(CALLS) if tokens in seen.calls)
         yield Flow(into=into, source=source, kind=kind, calls=calls)
@@ -150,31 +190,28 @@ class _Judge:
         groups: dict[tuple[object, ...], list[tuple[ArrayFlow, _Seen]]] = {}
         for array, seen in judged:
             if seen.fault is not None:
-                key = (seen.kind, seen.calls, self._kind(array.reader or array.writer), _pattern(array.path))
+                key = (seen.fault, seen.calls, self._kind(array.reader or array.writer), _pattern(array.path))
                 groups.setdefault(key, []).append((array, seen))
         for alike in groups.values():
             array, seen = alike[0]
             assert seen.fault is not None  # noqa: S101 - others are in no group
-            name, *others = dict.fromkeys(self._name(other.reader or other.writer) for other, _ in alike)
+            others = [*dict.fromkeys(self._name(other.reader or other.writer) for other, _ in alike)][1:]
             more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
             words = f"{seen.words}; likewise in {', '.join(others[:_NAMED])}{more}" if others else seen.words
-            part = self._part(array.reader or array.writer)
-            spot = Spot() if part is None else replace(spot_of(part, ""), layer=name)
+            chain = (None if seen.fault is shared_state else array.reader) or array.writer
+            spot = spot_of(self._module, chain) if chain else Spot()
             finding = finding_of(seen.fault, Detection(seen=words, at=spot))
-            source = self._name(array.writer) if seen.kind == "crossed" else None
-            yield msgspec.structs.replace(finding, source_layer=source)
-
-    def _part(self, chain: Chain | None) -> torch.nn.Module | None:
-        """Return the innermost module; None for what is outside of all modules."""
-        return self._module.get_submodule(chain[-1]) if chain else None
+            yield msgspec.structs.replace(finding, source_layer=seen.giver)
 
     def _name(self, chain: Chain | None) -> str:
         """Return the name of the innermost module; for the whole model that of its class."""
         return (chain[-1] or kind_of(self._module)) if chain else "step"
 
+    def _state(self, array: ArrayFlow) -> Slot:
+        return Slot(layer=self._name(array.reader or array.writer), slot=self._slots[array.path])
+
     def _kind(self, chain: Chain | None) -> str:
-        part = self._part(chain)
-        return "function" if part is None else kind_of(part)
+        return kind_of(self._module.get_submodule(chain[-1])) if chain else "function"
 
 
 def _tokens(counts: Collection[int]) -> str:

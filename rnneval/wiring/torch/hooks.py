@@ -2,7 +2,7 @@
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -74,14 +74,20 @@ def kind_of(module: torch.nn.Module) -> str:
     return type(module).__name__
 
 
-def spot_of(module: torch.nn.Module, name: str) -> Spot:
-    """Return the file and line of a module's `forward`, and the module's name as the layer."""
+def spot_of(model: torch.nn.Module, running: Sequence[str]) -> Spot:
+    """Return the innermost of the running modules as the layer, with the file and line of its `forward`.
+
+    Of a module of PyTorch itself they are those of the nearest module around it that is not.
+    """
+    parts = [model.get_submodule(name) for name in reversed(running)]
+    shown = next((part for part in parts if not type(part).__module__.startswith("torch.nn.")), parts[0])
+    layer = running[-1] or kind_of(parts[0])
     try:
-        forward = inspect.unwrap(type(module).forward)
+        forward = inspect.unwrap(type(shown).forward)
         lines = inspect.getsourcelines(forward)
-        return Spot(layer=name or kind_of(module), file=inspect.getsourcefile(forward), line=_line(*lines))
+        return Spot(layer=layer, file=inspect.getsourcefile(forward), line=_line(*lines))
     except (OSError, TypeError):
-        return Spot(layer=name or kind_of(module))
+        return Spot(layer=layer)
 
 
 def _line(source: list[str], first: int) -> int:

@@ -5,7 +5,7 @@ the first module whose inputs or outputs differ in a single bit is the reader. T
 content of an array first appeared.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,10 @@ class ArrayFlow:
     """Whether modules react to it one call later only."""
     blank: bool = False
     """Whether it is all zero, as at the beginning."""
+    given: tuple[str, ...] = ()
+    """Arrays of other modules whose new content the writer got in the same call, where this one is never read."""
+    giver: Chain | None = None
+    """The module that gave the writer an output beside its first one in the same call."""
 
     @property
     def reader(self) -> Chain | None:
@@ -109,10 +113,14 @@ class _Interventions:
         arrays = arrays_of(self._state)
         axes = {path: axis for path, array in arrays.items() if (axis := self._layer_axis(path, array)) is not None}
         made = {tokens: self._watch(tokens, self._state, axes) for tokens in CALLS} if axes else self._plain
-        for path, array in arrays.items():
-            axis = axes.get(path)
-            for index in range(1 if axis is None else array.shape[axis]):
-                yield self._flow(_Place(path, axis, index), made)
+        places = [
+            _Place(path, axis, index)
+            for path, array in arrays.items()
+            for axis in [axes.get(path)]
+            for index in range(1 if axis is None else array.shape[axis])
+        ]
+        for place in places:
+            yield self._flow(place, made, places)
 
     def _layer_axis(self, path: str, array: torch.Tensor) -> int | None:
         """Return the axis along which an array holds states of several layers, which different modules read."""
@@ -124,7 +132,7 @@ class _Interventions:
                 return axis
         return None
 
-    def _flow(self, place: _Place, made: Mapping[int, Watched]) -> ArrayFlow:
+    def _flow(self, place: _Place, made: Mapping[int, Watched], places: Sequence[_Place]) -> ArrayFlow:
         """Return what reads an array, and what wrote it in calls from the state that it belongs to."""
         altered, readers = self._readers(place)
         silent = [tokens for tokens in CALLS if readers[tokens] is None]
@@ -141,6 +149,8 @@ class _Interventions:
             unchanged=tuple(same),
             late=bool(silent) and self._is_late(altered, silent),
             blank=before is None or not before.any(),
+            given=tuple(_given(made[max(CALLS)], writer, places)) if len(silent) == len(CALLS) else (),
+            giver=_giver(made[max(CALLS)], writer),
         )
 
     def _readers(self, place: _Place) -> tuple[Any, dict[int, Chain | None]]:
@@ -208,6 +218,34 @@ def _maker(made: Watched, path: str, after: torch.Tensor | None) -> tuple[Chain,
         return None
     first = births[0] if own is None or own.chain == births[0].chain[: len(own.chain)] else own
     return first.chain, _made_as(first, made, path) if first.is_output else first.at
+
+
+def _got(made: Watched, writer: Chain | None) -> Iterator[bytes]:
+    """Yield the content of what a module got beside its input."""
+    for event in made.events:
+        if event.phase == "in" and event.chain == writer:
+            yield from (numbers for _, numbers in event.seen[1:])
+
+
+def _giver(made: Watched, writer: Chain | None) -> Chain | None:
+    """Return the module that gave a writer something beside its input that is not the first of what it returned."""
+    births = (birth for numbers in _got(made, writer) for birth in made.births.get(numbers, []))
+    outputs = (birth for birth in births if birth.is_output and birth.at not in ("", "[0]"))
+    return next((birth.chain for birth in outputs if birth.chain != writer), None)
+
+
+def _given(made: Watched, writer: Chain | None, places: Sequence[_Place]) -> Iterator[str]:
+    """Yield the arrays that other modules made in this call and whose new content a writer got, beside its input.
+
+    The call is of several tokens: the output of one token may have the numbers and the shape of a state.
+    """
+    got = set(_got(made, writer))
+    for place in places:
+        array = place.among(made.after)
+        if array is not None and not got.isdisjoint((content(array), content(array[None]))):
+            maker = _maker(made, place.name, array)
+            if maker is not None and maker[0] != writer:
+                yield place.name
 
 
 def _made_as(birth: Birth, made: Watched, path: str) -> str:

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 import rnneval  # noqa: E402
-from rnneval.errors import CheckpointError  # noqa: E402
+from rnneval.errors import CheckpointError, VocabularyError  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -154,6 +154,12 @@ def test_a_folder_is_evaluated_by_the_command(folder, tmp_path):
     assert run["checkpoint"]["sha256"] == lm.checkpoint.sha256
 
 
+def test_a_folder_without_a_tokenizer_names_the_file(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "model", ignore=shutil.ignore_patterns("tokenizer*"))
+    with pytest.raises(VocabularyError, match=r"model has no tokenizer.json: save it there .*vocabulary=FILE"):
+        rnneval.evaluate(rnneval.open(tmp_path / "model"), string=TEXT, check=False)
+
+
 def changed(**values):
     def change(path):
         config = json.loads((path / "config.json").read_text())
@@ -164,6 +170,10 @@ def changed(**values):
 
 def pickled(path):
     (path / "model.safetensors").rename(path / "pytorch_model.bin")
+
+
+def weightless(path):
+    (path / "model.safetensors").unlink()
 
 
 def cut_off(path):
@@ -179,16 +189,21 @@ def linked(path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (pickled, "pickled weights"),
+        (pickled, r"pickled weights.*safe_serialization=True\), or convert .* by safetensors"),
+        (weightless, "config.json without weights: model.safetensors is missing"),
         (cut_off, "not a whole file of safetensors"),
         (linked, "link out of the folder"),
-        (changed(num_hidden_layers=10**9), "1000000000 layers, and"),
-        (changed(vocab_size=10**9), "numbers are needed, and"),
-        (changed(num_hidden_layers=3), "is missing"),
-        (changed(num_hidden_layers=1), "is left over"),
+        (
+            changed(num_hidden_layers=10**9),
+            "config.json asks for 1000000000 layers, and .* weights are of different models",
+        ),
+        (changed(vocab_size=10**9), "config.json asks for .* numbers, and .* weights are of different models"),
+        (changed(hidden_size=20, head_dim=10), "has another shape: config.json and"),
+        (changed(num_hidden_layers=3), "is missing: config.json and"),
+        (changed(num_hidden_layers=1), "is left over: config.json and"),
         (
             changed(model_type="unheard-of", auto_map={"AutoModelForCausalLM": "evil.Model"}),
-            "transformers cannot make it",
+            "transformers cannot make it of config.json",
         ),
     ],
     ids=lambda value: getattr(value, "__name__", None),

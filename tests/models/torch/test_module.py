@@ -95,6 +95,7 @@ def test_losses_are_those_of_one_call_in_float64(kind):
     torch.manual_seed(0)
     assert run.total_nats / run.tokens.scored == pytest.approx(nats(Gru()) / run.tokens.scored, abs=1e-6)
     assert run.checkpoint.parameters == sum(each.numel() for each in Gru().parameters())
+    assert (run.title, run.checkpoint.path) == (kind.__name__, "")
 
 
 def test_a_module_stays_as_it_was():

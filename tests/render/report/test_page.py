@@ -51,6 +51,15 @@ def test_the_worst_stands_first():
     assert page.claims[2].sentence.startswith("good has the lowest loss of 2: ")
 
 
+def test_faults_in_calls_that_no_run_makes_are_no_wrong_state():
+    (finding,) = wrong_wiring().findings
+    finding = msgspec.structs.replace(finding, rule="padding-leak", message="A padded row differs. And so on.")
+    page = page_of(given(wiring=wrong_wiring(findings=(finding,), reason="padding-leak")))
+    said = "Calls that should agree do not"
+    assert page.claims[0].sentence == f"{said} in the checked model: A padded row differs."
+    assert inside(section(page, "wiring").blocks, Notice)[0].title == said
+
+
 def test_a_single_good_run_is_a_sentence_with_its_perplexity_and_what_guessing_would_be():
     page = page_of(given(run=make_run([1.5] * 128, checkpoint="char.keras")))
     (claim,) = page.claims

@@ -6,7 +6,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+import rnneval  # noqa: E402
 from rnneval.models.torch.module import TorchStep  # noqa: E402
+from rnneval.records.wiring import Slot  # noqa: E402
 from rnneval.wiring.torch.flow import flow_of  # noqa: E402
 from rnneval.wiring.torch.fresh import awake  # noqa: E402
 from tests.wiring.torch.tiny import Gated, Stack, V, made  # noqa: E402
@@ -60,7 +62,70 @@ def test_states_returned_in_another_order():
     assert "layers.0 reads state[0][0], which layers.2 wrote; likewise in layers.2" in flow.findings[0].message
     assert kinds(flow)["layers.1", "state[1][0]"] == "carried"
     crossed = next(row for row in flow.flow if row.into.layer == "layers.2")
-    assert (crossed.kind, crossed.source.layer) == ("crossed", "layers.0")
+    assert (crossed.kind, crossed.source) == ("crossed", Slot(layer="layers.0", slot="state[0][0]"))
+
+
+class Shared(Stack):
+    right = False
+
+    def forward(self, ids, states=None):
+        x, new = self.embedding(ids), []
+        for number, layer in enumerate(self.layers):
+            own = None if states is None else states[number]
+            x, state = layer(x, own if self.right or not new else new[-1])
+            new.append(state)
+        return self.out(x), new
+
+
+def test_a_state_made_in_the_same_call():
+    flow = flow_of(opened(Shared(lstm, layers=2)), V)
+    (finding,) = flow.findings
+    assert (finding.rule, finding.layer, finding.source_layer) == ("shared-state", "layers.1", "layers.0")
+    assert finding.message.startswith(
+        "layers.1 starts from the state that layers.0 made in the same call (state[0][0])"
+    )
+    sources = {row.into.slot: (row.kind, row.source) for row in flow.flow if row.into.layer == "layers.1"}
+    assert sources == {
+        f"state[1][{part}]": ("crossed", Slot(layer="layers.0", slot=f"state[0][{part}]")) for part in (0, 1)
+    }
+    right = Shared(lstm, layers=2)
+    right.right = True
+    assert flow_of(opened(right), V).findings == ()
+
+
+def test_findings_of_modules_of_pytorch_point_to_the_code_of_the_user():
+    wiring = rnneval.check(rnneval.from_torch(Shared(lstm, layers=2, width=8)))
+    shared, *others = wiring.findings
+    assert (shared.rule, shared.layer) == ("shared-state", "layers.1")
+    assert {each.rule: each.layer for each in others}["chunk-variance"] == "layers.1"
+    assert {(each.file, each.line) for each in wiring.findings} == {(__file__, Shared.forward.__code__.co_firstlineno)}
+    assert "out, h1 = self.gru1(x, h1)" in shared.help
+
+
+def test_one_state_that_each_layer_hands_to_the_next():
+    class Handed(Stack):
+        def forward(self, ids, state=None):
+            x = self.embedding(ids)
+            for layer in self.layers:
+                x, state = layer(x, state)
+            return self.out(x), state
+
+    module = opened(Handed(lstm))
+    flow = flow_of(module, V)
+    (finding,) = flow.findings
+    assert (finding.rule, finding.layer, finding.source_layer) == ("shared-state", "layers.2", "layers.1")
+    assert {(row.into.layer, row.source, row.kind) for row in flow.flow} == {("layers.0", "layers.2", "crossed")}
+    assert flow_of(module, V, cut_matters=False).findings == ()
+
+
+def test_an_input_of_one_token_is_no_state_of_another_layer():
+    class Ignored(Stack):
+        def forward(self, ids, states=None):
+            logits, new = super().forward(ids, None if states is None else [states[0], None])
+            return logits, new
+
+    flow = flow_of(opened(Ignored(lambda width: torch.nn.GRU(width, width, batch_first=True), layers=2)), V)
+    assert [(finding.rule, finding.layer) for finding in flow.findings] == [("ignored-state", "layers.1")]
 
 
 def test_parts_of_one_state_exchanged():
