@@ -7,7 +7,7 @@ from pathlib import Path
 import rnneval
 
 FOLDER = Path(rnneval.__file__).parent / "lint"
-ABOVE = {"rnneval", "rnneval.errors"}
+ABOVE = {"rnneval", "rnneval.errors", "rnneval.processes"}
 
 
 def test_it_needs_the_standard_library_alone() -> None:

@@ -4,7 +4,6 @@ The package itself may be imported where PyTorch is not installed.
 """
 
 import sys
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from rnneval.models.step import StepLM
@@ -21,16 +20,3 @@ def step_of(lm: Any) -> "TorchStep | None":
 
     step = lm.function.step
     return step if isinstance(step, TorchStep) else None
-
-
-def uncompiled() -> AbstractContextManager[None]:
-    """Run compiled models uncompiled while a block runs.
-
-    Where nothing was compiled, PyTorch's compiler stays out: its import ends a process that has TensorFlow.
-    """
-    if "torch._dynamo" not in sys.modules:
-        return nullcontext()
-    import torch
-
-    stance: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
-    return stance

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rnneval.metrics.diagnostics.gates import Gated
 from rnneval.metrics.diagnostics.summary import LIMITS
 from rnneval.models.protocol import GatedCell, LayerState, Layout, Sees, Trajectory
-from rnneval.models.torch import uncompiled
+from rnneval.models.torch.compiled import uncompiled
 
 _NEAR = 1e-4  # largest difference between the states that a module returned and those that are computed
 

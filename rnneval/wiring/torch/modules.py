@@ -7,8 +7,8 @@ from types import ModuleType
 import msgspec
 
 from rnneval.models.step import StepLM
-from rnneval.models.torch import uncompiled
 from rnneval.models.torch.causal import CachedStep
+from rnneval.models.torch.compiled import uncompiled
 from rnneval.models.torch.module import TorchStep
 from rnneval.records.wiring import Finding, Flow, Oracle, WiredLayer
 from rnneval.wiring.evidence import Detection, Severity
