@@ -9,6 +9,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from inspect import cleandoc
 from typing import Any, TypeVar, get_args
 
 import msgspec
@@ -88,8 +89,18 @@ def write(record: Stored, path: str | os.PathLike[str]) -> None:
 
 def json_schema(schema: str) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a record, generated from its class, by its name such as `rnneval.run/1`."""
-    generated = msgspec.json.schema(CLASSES[schema])
+    generated: dict[str, Any] = _without_indents(msgspec.json.schema(CLASSES[schema]))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": schema, **generated}
+
+
+def _without_indents(schema: Any) -> Any:
+    """Return a schema whose descriptions are docstrings without their indentation, as not all of msgspec make them."""
+    if isinstance(schema, dict):
+        return {
+            key: cleandoc(value) if key == "description" and isinstance(value, str) else _without_indents(value)
+            for key, value in schema.items()
+        }
+    return [*map(_without_indents, schema)] if isinstance(schema, list) else schema
 
 
 def schema_names() -> tuple[str, ...]:

@@ -164,6 +164,8 @@ def _parse(language: str, code: str) -> None:
 @pytest.mark.parametrize("path", from_code.pages(), ids=_name)
 def test_what_is_made_from_code_is_current(path: Path) -> None:
     """`python docs/_ext/from_code.py` puts it right."""
+    if path.name == "python.md":
+        pytest.importorskip("torch")  # the page has from_torch, too
     assert path.read_text(encoding="utf-8") == from_code.current(path)
 
 

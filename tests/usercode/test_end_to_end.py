@@ -48,9 +48,8 @@ def test_the_script_on_the_command_line(trained, capsys, monkeypatch):
     # The vocabulary of the text has one token less than the weights.
     assert run(opening) == 2
     said = capsys.readouterr().err
-    assert f"(({SIZE}, 5) in the file and ({SIZE - 1}, 5) in the model" in said.replace("is (", "((")
-    assert f"the model has {SIZE - 1} ids and the file {SIZE}, one id more" in said
-    assert "[UNK]" in said
+    assert f"the model has {SIZE - 1} ids and the file {SIZE}" in said
+    assert "one id more than it has tokens, most likely [UNK]" in said
     assert f"with --builder-arg vocab_size={SIZE} every weight of the file fits" in said
     # The same command works with the option that is proposed.
     assert run([*opening[:-1], f"vocab_size={SIZE}", "--format", "json"]) == 0
