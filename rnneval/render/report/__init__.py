@@ -180,8 +180,9 @@ def _of_runs(evaluations: Sequence[Scored]) -> Iterator[Claim]:
 
 
 def _below_counting(sound: Sequence[Scored]) -> Iterator[Claim]:
-    """Say which models are worse than their best baseline: such a model is not called good."""
-    for model, run in sound:
+    """Say where even the best model of a text is worse than the best baseline: it is not called good."""
+    for group in alike(sound):
+        model, run = min(group, key=lambda pair: pair[1].scores["cross_entropy"].value)
         loss = run.scores["cross_entropy"].value
         best = min(run.baselines, key=run.baselines.__getitem__, default=None)
         if best is not None and run.baselines[best] < loss:
