@@ -1,5 +1,7 @@
 """Builders by themselves, without TensorFlow."""
 
+from pathlib import Path
+
 import pytest
 
 from rnneval.checkpoints.usercode import Builder, builder
@@ -42,3 +44,21 @@ def make(): return lambda: (text, other)
     found = []
     made.build(None, seen=lambda names: found.extend(made.text_read(names)))
     assert [file.path for file in found] == [str(tmp_path / "train.txt")]
+
+
+def test_a_file_too_large_for_the_text_is_not_read(user, tmp_path, monkeypatch):
+    (tmp_path / "train.txt").write_text("\N{GRINNING FACE}" * 1000, encoding="utf-8")
+    (tmp_path / "weights.bin").write_bytes(bytes(4001))
+    code = f"""
+from pathlib import Path
+text = Path({str(tmp_path / "train.txt")!r}).read_text(encoding="utf-8")
+weights = {str(tmp_path / "weights.bin")!r}
+def make(): return lambda: (text, weights)
+"""
+    made = Builder(spec=user.spec("make", code))
+    read, real = [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or real(path))
+    found = []
+    made.build(None, seen=lambda names: found.extend(made.text_read(names)))
+    assert [file.path for file in found] == [str(tmp_path / "train.txt")]
+    assert tmp_path / "weights.bin" not in read

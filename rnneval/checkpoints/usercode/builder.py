@@ -133,10 +133,13 @@ class Builder:
         if not texts or self._slice is None:
             return ()
         named = {value for value in made.values() if isinstance(value, str | Path)} | self._slice.source.literals
+        longest = max(map(len, texts)) * 4  # in bytes: no character takes more than four in UTF-8
         found = []
         for path in sorted(str(each) for each in named if 0 < len(str(each)) < _TEXT):
             with suppress(OSError, ValueError):
-                raw = Path(path).read_bytes() if Path(path).is_file() else b""
+                if not Path(path).is_file() or Path(path).stat().st_size > longest:
+                    continue
+                raw = Path(path).read_bytes()
                 if raw.decode().replace("\r\n", "\n") in texts:
                     found.append((len(raw), TextFile(path=path, sha256=hashlib.sha256(raw).hexdigest())))
         return (max(found, key=lambda each: each[0])[1],) if found else ()
