@@ -147,18 +147,22 @@ def compare(
         UsageError: fewer than two runs, an unknown metric, or another text.
         RecordError: a record that does not add up.
     """
-    records = named(runs, "run")
-    last = next((each.record for each in reversed(records) if isinstance(each.record, Run)), None)
-    if text is not None and string is None and last is not None:
-        string = scored_text(text, last.text.sha256, last.text.part)
-    return rank(records, metric=metric, blocks=blocks, text=string)
+    return rank(named(runs, "run"), metric=metric, blocks=blocks, text=text, string=string)
 
 
 def rank(
-    records: Sequence[NamedRecord], *, metric: str | None = None, blocks: int = 20, text: str | None = None
+    records: Sequence[NamedRecord],
+    *,
+    metric: str | None = None,
+    blocks: int = 20,
+    text: Paths | None = None,
+    string: str | None = None,
 ) -> Ranking:
     """Rank named runs; see `compare`."""
     runs = [(each.name, each.record) for each in records if isinstance(each.record, Run)]
+    if text is not None and string is None and runs:
+        scored = runs[-1][1].text
+        string = scored_text(text, scored.sha256, scored.part)
     sides = [Side(name=name, names=(name,), runs=(run,)) for name, run in runs]
     if len(sides) < 2 or len(sides) < len(records):
         raise UsageError(
@@ -189,7 +193,7 @@ def rank(
         about=ends.about,
         baseline=ends.baseline.name,
         candidate=ends.candidate.name,
-        blocks=_changes(ends, metric, blocks, text),
+        blocks=_changes(ends, metric, blocks, string),
         counting=tuple(beside_counting(records)) or None,
         warnings=tuple(warnings_of_runs(records)),
     )

@@ -47,7 +47,6 @@ def command(
     from rnneval.gates.sides import NamedRecord
     from rnneval.records import json_text, read_run
     from rnneval.render.gate_document import ranking_document
-    from rnneval.text import scored_text
 
     def encoded(result: Any) -> str:
         return json_text(msgspec.to_builtins(result))
@@ -58,10 +57,8 @@ def command(
     runs = _runs(records)
     output.require({"RECORD": [*records, *(path for _, path in runs)], "--text": options.text}, RESULT)
     read = [(name, read_run(path)) for name, path in runs]
-    last = read[-1][1]
-    scored = scored_text(options.text, last.text.sha256, last.text.part) if options.text else None
     named_runs = [NamedRecord(name=name, record=run) for name, run in read]
-    ranking = rank(named_runs, metric=options.metric, blocks=options.blocks, text=scored)
+    ranking = rank(named_runs, metric=options.metric, blocks=options.blocks, text=options.text or None)
     output.deliver(ranking, ranking_document, encoded)
     return 0
 
