@@ -287,11 +287,7 @@ class ImportOptions(StringGroup, CommandGroup, FitGroup, VocabularyGroup, TextGr
 
 
 def parse_thresholds(given: Sequence[str]) -> dict[str, float]:
-    """Read `RULE=NUMBER` pairs.
-
-    Raises:
-        UsageError: one is not of this form.
-    """
+    """Read `RULE=NUMBER` pairs."""
     found = {}
     for item in given:
         name, _, value = item.partition("=")

@@ -22,11 +22,7 @@ def names(package: str) -> tuple[str, ...]:
 
 
 def module(package: str, name: str) -> ModuleType:
-    """Import one entry of a package.
-
-    Raises:
-        KeyError: the package has no entry of this name.
-    """
+    """Import one entry of a package."""
     return import_module(f"{package}.{_files(package)[name]}")
 
 

@@ -16,8 +16,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rnneval.errors import RecordError, UsageError
+from rnneval.paths import NamedPath, named, require_apart
 from rnneval.records import table_written
-from rnneval.records.paths import NamedPath, named, require_apart
 
 Key = tuple[str, str, str]
 """Layer, variable or state, and statistic of a number."""

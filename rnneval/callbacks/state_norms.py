@@ -22,7 +22,7 @@ from rnneval.models.keras.lm import RecurrentLM
 from rnneval.models.keras.wrap import as_vocabulary, vocabulary_inside, wrap
 from rnneval.option import option, values_of
 from rnneval.options import EvaluateOptions, by_keyword
-from rnneval.records.paths import named
+from rnneval.paths import named
 from rnneval.records.run import Run
 from rnneval.records.tables import STATE_HISTORY, UNIFORM
 from rnneval.text import Paths, Vocabulary

@@ -28,7 +28,7 @@ from rnneval.checkpoints.places import FORMATS, FULL_MODELS, ZIP, Artefact, fail
 from rnneval.checkpoints.rules import refused, require_none
 from rnneval.checkpoints.zips import BROKEN_ZIP, damaged_members, member_faults, open_zip
 from rnneval.errors import CheckpointError, UsageError
-from rnneval.records.paths import open_regular
+from rnneval.paths import open_regular
 
 _WEIGHTS = "model.weights.h5"
 _MAX_INDEX_BYTES, _MAX_GRAPH_BYTES = 1 << 26, 1 << 27

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rnneval.checkpoints.rules import Faults, refused, require_none
 from rnneval.errors import CheckpointError
-from rnneval.records.paths import open_regular
+from rnneval.paths import open_regular
 
 FULL_MODELS = ("keras", "keras-h5")
 """The formats that hold a model and not only weights."""

@@ -7,7 +7,7 @@ from typing import Any
 from rnneval.checkpoints.places import Artefact
 from rnneval.checkpoints.rules import refused
 from rnneval.errors import CheckpointError
-from rnneval.records.paths import read_regular, reason_of
+from rnneval.paths import read_regular, reason_of
 
 _INDEX = "model.safetensors.index.json"
 _MOST_BYTES = {"config.json": 1 << 20, _INDEX: 1 << 26}

@@ -13,7 +13,7 @@ from rnneval.demo.files import ONE, RIGHT, WRONG, Files
 from rnneval.evaluate.executor import Pool, Task, WorkerDiedError
 from rnneval.gates.explanation import number as in_unit
 from rnneval.gates.sides import NamedRecord
-from rnneval.gates.verdicts import judge
+from rnneval.gates.verdicts import gate
 from rnneval.records import Gate, Gradients, Run, Wiring, read, read_run, write, write_text
 from rnneval.render.figures import load
 from rnneval.render.html import Drawn
@@ -28,7 +28,7 @@ _ELSEWHERE = 2
 def compare(files: Files) -> None:
     """Judge whether the second layer helped."""
     candidate, baseline = (NamedRecord(name=name, record=read_run(files.of(name).run)) for name in (RIGHT, ONE))
-    write(judge([candidate], [baseline]), files.comparison)
+    write(gate([candidate], [baseline]), files.comparison)
 
 
 def report(files: Files, pool: Pool) -> None:

@@ -19,7 +19,7 @@ from rnneval.gates.clusters import change_of_loss
 from rnneval.metrics import baselines
 from rnneval.metrics.baselines.ngram import COPIED_TOKENS, MOST_TOKENS, TokenText, copied, losses_by_order
 from rnneval.options import LARGEST_ORDER, FitGroup
-from rnneval.records.run import Blocks, Ngram, TextFile
+from rnneval.records.run import Blocks, Ngram
 from rnneval.records.run import Warning as Warned
 from rnneval.text import EncodedText, TextOptions, Vocabulary, encode, refuse_overlap
 
@@ -94,8 +94,8 @@ def _training_text(vocabulary: Vocabulary, scored: EncodedText) -> tuple[tuple[s
 
     None if they are unknown, have changed, are large, or if too little of them is left.
     """
-    paths, hashes = tuple(file.path for file in vocabulary.texts), {file.sha256 for file in vocabulary.texts}
-    if not paths or any(_content(file) != file.sha256 for file in vocabulary.texts):
+    paths, hashes = tuple(vocabulary.texts), set(vocabulary.texts.values())
+    if not paths or any(_content(path) != sha256 for path, sha256 in vocabulary.texts.items()):
         return None
     if not any(file.sha256 in hashes for file in scored.taken):
         return paths, None
@@ -108,12 +108,10 @@ def _training_text(vocabulary: Vocabulary, scored: EncodedText) -> tuple[tuple[s
     return paths, f":{inside.start}" if inside.start >= after else f"{inside.stop}:"
 
 
-def _content(file: TextFile) -> str:
+def _content(path: str) -> str:
     """Return the hash of a file that is not large, "" of any other."""
-    path = Path(file.path)
-    if not path.is_file() or path.stat().st_size > _LARGE:
-        return ""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    file = Path(path)
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() and file.stat().st_size <= _LARGE else ""
 
 
 def _fitted(text: EncodedText, scored: EncodedText, width: int, max_order: int | None, unscored: int) -> Fitted:

@@ -13,10 +13,11 @@ from rnneval.evaluate.baselines import baselines_of, fit
 from rnneval.evaluate.losses import Losses, add_up
 from rnneval.evaluate.record import scored_text
 from rnneval.options import ImportOptions, Paths, by_keyword
-from rnneval.records.losses import LossTable, read_losses
-from rnneval.records.run import Imported, Run
+from rnneval.records.losses import read_losses
+from rnneval.records.run import Imported, Run, VocabularyRecord
 from rnneval.records.run import Warning as Warned
 from rnneval.text import EncodedText, TextOptions, Vocabulary, encode_spans, given_vocabulary, text_given
+from rnneval.text.spans import LossTable
 
 _NO_VOCABULARY = (
     "the vocabulary was not given, so it was not checked that the tokens are those of the text: if one stands for "
@@ -109,7 +110,7 @@ def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOption
         command=tuple(options.command),
         warnings=(*told.warnings, *warnings),
         imported=Imported(path=table.path, sha256=table.sha256),
-        vocabulary=None if vocabulary is None else vocabulary.record(),
+        vocabulary=VocabularyRecord.of(vocabulary),
     )
 
 

@@ -78,7 +78,7 @@ def run_record(
         command=tuple(command),
         valid=told.valid and not fails(wiring) and lm.repeatable,
         checkpoint=lm.checkpoint,
-        vocabulary=lm.vocabulary.record(),
+        vocabulary=records.VocabularyRecord.of(lm.vocabulary),
         input=records.InputRecord(kind=lm.input_kind),
         output=records.OutputRecord(kind=lm.output_kind),
         backend=lm.backend,
@@ -206,7 +206,7 @@ def scored_text(
         valid=finite,
         text=records.Text(
             sha256=text.sha256,
-            files=text.files,
+            files=tuple(records.TextFile(path=file.path, sha256=file.sha256) for file in text.taken),
             part=options.part,
             share=None if options.part is None else text.share,
             characters=text.characters,
@@ -227,7 +227,7 @@ def scored_text(
         ngram=None if fitted is None else fitted.beside(blocks),
         blocks=blocks,
         warnings=(
-            *text.warnings,
+            *(records.Warning(code=code, message=message) for code, message in text.warnings),
             *_few_or(intervals.warnings, units["characters"]),
             *_score_warnings(sums, found, base),
             *fitted_warnings,

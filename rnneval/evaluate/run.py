@@ -22,7 +22,7 @@ from rnneval.models.step import StepLM
 from rnneval.models.wrapping import language_model
 from rnneval.option import option, values_of
 from rnneval.options import DiagnosticOptions, EvaluateOptions, GivenGroup, StateGroup, by_keyword
-from rnneval.records.paths import NamedPath, named, named_checkpoint, require_apart
+from rnneval.paths import NamedPath, named, named_checkpoint, require_apart
 from rnneval.records.run import Run
 from rnneval.records.wiring import Wiring
 from rnneval.text import EncodedText, InMemory, Paths, TextOptions, Vocabulary, encode, text_given

@@ -46,8 +46,8 @@ from rnneval.evaluate.sweep_table import (
 )
 from rnneval.option import values_of
 from rnneval.options import SweepOptions, SweptGroup, WorkerGroup, by_keyword
+from rnneval.paths import named, require_apart
 from rnneval.records import Run, decode, encode, read_run, write
-from rnneval.records.paths import named, require_apart
 from rnneval.text import Paths, TextOptions, final_text, refuse_overlap
 
 EVALUATION = 2

@@ -6,7 +6,7 @@ Names are resolved on first use: a run takes its intervals from `clusters`, and 
 from importlib import import_module
 from typing import Any
 
-_HOMES = {"NamedRecord": "sides", "compare": "ranking", "gate": "verdicts", "judge": "verdicts"}
+_HOMES = {"NamedRecord": "sides", "compare": "ranking", "gate": "verdicts"}
 
 
 def __getattr__(name: str) -> Any:

@@ -111,9 +111,6 @@ def clusters_of(document: NDArray[np.intp], units: Floats, block_bytes: int = 25
         document: The document of each block, `(blocks,)`.
         units: Its tokens (or bytes), above 0, `(blocks,)`.
         block_bytes: Nominal size of a block.
-
-    Raises:
-        TooLittleTextError: several documents with an effective number below 7, or one of fewer than 128 blocks.
     """
     labels = np.unique(document, return_inverse=True)[1].astype(np.intp).reshape(-1)
     of_documents = np.bincount(labels, weights=units).astype(np.float64)

@@ -118,11 +118,7 @@ def _unknown(begin: str, known: Iterable[str]) -> Lookup:
 
 
 def read_history(path: str | os.PathLike[str]) -> TrainingHistory:
-    """Read a history: the folder of its parts, or one part. An empty folder is a history without a step.
-
-    Raises:
-        RecordError: it is missing or damaged, or holds another table.
-    """
+    """Read a history: the folder of its parts, or one part. An empty folder is a history without a step."""
     place = Path(path)
     if place.is_dir() and not any(place.iterdir()):
         return TrainingHistory(schema="empty", steps=np.array([], np.int64), series={})

@@ -102,12 +102,7 @@ class Tested(Estimate):
 
 
 def assess(allowance: Allowance, paired: Paired) -> Tested:
-    """Test whether the candidate is worse by one metric, beyond what is allowed; the same model is not worse.
-
-    Raises:
-        UnavailableError: the metric cannot be computed on one side, or without one of the clusters.
-        TooLittleTextError: there is too little text for a standard error, and it is not the same model.
-    """
+    """Test whether the candidate is worse by one metric, beyond what is allowed; the same model is not worse."""
     measured, same, clusters = allowance.measured, same_model(paired), None
     try:
         clusters = clusters_of(paired.document, paired.units, paired.block_bytes)

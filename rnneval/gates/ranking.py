@@ -16,7 +16,6 @@ from rnneval.gates.sides import (
     ACROSS_TOKENS,
     Difference,
     Given,
-    NamedRecord,
     Side,
     Sides,
     fields_of,
@@ -147,23 +146,12 @@ def compare(
         UsageError: fewer than two runs, an unknown metric, or another text.
         RecordError: a record that does not add up.
     """
-    return rank(named(runs, "run"), metric=metric, blocks=blocks, text=text, string=string)
-
-
-def rank(
-    records: Sequence[NamedRecord],
-    *,
-    metric: str | None = None,
-    blocks: int = 20,
-    text: Paths | None = None,
-    string: str | None = None,
-) -> Ranking:
-    """Rank named runs; see `compare`."""
-    runs = [(each.name, each.record) for each in records if isinstance(each.record, Run)]
-    if text is not None and string is None and runs:
-        scored = runs[-1][1].text
+    records = named(runs, "run")
+    found = [(each.name, each.record) for each in records if isinstance(each.record, Run)]
+    if text is not None and string is None and found:
+        scored = found[-1][1].text
         string = scored_text(text, scored.sha256, scored.part)
-    sides = [Side(name=name, names=(name,), runs=(run,)) for name, run in runs]
+    sides = [Side(name=name, names=(name,), runs=(run,)) for name, run in found]
     if len(sides) < 2 or len(sides) < len(records):
         raise UsageError(
             f"{len(sides)} run records of {len(records)} given: compare takes two or more of them, and no others"
@@ -184,8 +172,9 @@ def rank(
         pairs = len(sound) * (len(sound) - 1) // 2
         rows[row] = _against(rows[row], Sides(baseline=sound[0], candidate=side), allowance, pairs)
     counting = [side for side in sides if not unfit(side.runs[0])] or sides
-    last = [side for side in (counting if len(counting) > 1 else sides) if side is not counting[0]][-1]
-    ends = Sides(baseline=counting[0], candidate=last)
+    first = counting[0]
+    others = [side for side in (counting if len(counting) > 1 else sides) if side is not first]
+    ends = Sides(baseline=first, candidate=others[-1])
     return Ranking(
         metric=metric,
         unit=measured.difference_unit,

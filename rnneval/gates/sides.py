@@ -81,9 +81,9 @@ class Sides:
         return "this recipe" if self.several else "these checkpoints"
 
 
-Given = Record | str | os.PathLike[str]
+Given = Record | NamedRecord | str | os.PathLike[str]
 """A record, or the path of one."""
-_ONE = (Stored, str, os.PathLike)
+_ONE = (Stored, NamedRecord, str, os.PathLike)
 
 
 def read_named(path: str | os.PathLike[str]) -> NamedRecord:
@@ -94,7 +94,7 @@ def read_named(path: str | os.PathLike[str]) -> NamedRecord:
 
 
 def named(given: Given | Sequence[Given] | None, role: str) -> tuple[NamedRecord, ...]:
-    """Name what was given in Python: paths, which are read; runs by their checkpoints or tables of losses.
+    """Name what was given: paths, which are read; runs by their checkpoints or tables of losses, unless they are named.
 
     Runs have a number where two have the same name.
     """
@@ -103,7 +103,9 @@ def named(given: Given | Sequence[Given] | None, role: str) -> tuple[NamedRecord
     numbered = len(set(sources)) < len(sources)
     found = []
     for i, each in enumerate(several, 1):
-        if isinstance(each, str | os.PathLike):
+        if isinstance(each, NamedRecord):
+            found.append(each)
+        elif isinstance(each, str | os.PathLike):
             found.append(read_named(each))
         elif isinstance(each, Stored):
             name = (each.source.path if isinstance(each, Run) else "") or role
@@ -114,11 +116,7 @@ def named(given: Given | Sequence[Given] | None, role: str) -> tuple[NamedRecord
 
 
 def side(records: Sequence[NamedRecord], role: str) -> Side:
-    """Return the runs of one side.
-
-    Raises:
-        UsageError: there is none, one checkpoint stands there twice, or the baseline holds another kind of record.
-    """
+    """Return the runs of one side."""
     odd = next((each.name for each in records if not isinstance(each.record, Run)), None)
     if role == "baseline" and odd is not None:
         raise UsageError(f"{odd}: is no run record, so it cannot be a baseline: see rnneval evaluate --out")

@@ -59,12 +59,7 @@ def problem(side: Side) -> str:
 
 
 def write_baselines(runs: Mapping[str | os.PathLike[str], NamedRecord]) -> None:
-    """Write slim copies of runs as baselines, all of them or none; folders are made.
-
-    Raises:
-        UsageError: nothing could be compared with one of them, or it is no run.
-        RecordError: a file or folder cannot be written.
-    """
+    """Write slim copies of runs as baselines, all of them or none; folders are made."""
     new = side([*runs.values()], "baseline")
     for name, run in zip(new.names, new.runs, strict=True):
         require_consistent(name, run)

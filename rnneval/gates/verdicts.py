@@ -50,7 +50,8 @@ def gate(
     """Judge a run (or several runs of one recipe) against a baseline, and against limits.
 
     Args:
-        run: The candidate, a run record or the path of one; several are runs of one recipe.
+        run: The candidate, a run record or the path of one; several are runs of one recipe. Records of other kinds are
+            used by `require` alone.
         baseline: The run or runs that it is compared with, or their paths; may be left out if `require` is given.
         allow: The most that a metric may get worse, by its name: `{"perplexity": "+1%"}` where nothing is given.
         require: Limits on any figure of the candidate's record, such as `"states.gru.h.saturated<=0.2"`.
@@ -65,18 +66,6 @@ def gate(
         RecordError: a record that does not add up.
     """
     candidates, baselines = named(run, "candidate"), named(baseline, "baseline")
-    return judge(candidates, baselines, allow=allow, require=require, better_than_counting=better_than_counting)
-
-
-def judge(
-    candidates: Sequence[NamedRecord],
-    baselines: Sequence[NamedRecord] = (),
-    *,
-    allow: Mapping[str, str | float] | None = None,
-    require: Sequence[str] = (),
-    better_than_counting: bool = False,
-) -> Gate:
-    """Judge named records; candidates that are not runs are used by `require` alone."""
     limits = [parse_limit(text) for text in require]
     if not baselines and (allow is not None or not (limits or better_than_counting)):
         raise UsageError(
@@ -177,9 +166,6 @@ def _limited(limit: Limit, records: Sequence[NamedRecord]) -> Iterator[Compariso
     """Compare every record that should have the figure with the limit; if none has it, all of them fail.
 
     Only records of one kind have the same figures.
-
-    Raises:
-        UsageError: no record has it, and all are training histories, whose figures are never absent.
     """
     seen = [(each, look_up(each.record, limit.figure)) for each in records]
     if all(found.unknown for _, found in seen):

@@ -338,14 +338,14 @@ take an earlier checkpoint
 def opened(lm: LanguageModel) -> "Opened":
     """Return the record of what was recognised in a model, which `rnneval open` shows."""
     from rnneval.records.opened import Opened
-    from rnneval.records.run import InputRecord, OutputRecord
+    from rnneval.records.run import InputRecord, OutputRecord, VocabularyRecord
 
     return Opened(
         checkpoint=lm.checkpoint,
         input=InputRecord(kind=lm.input_kind),
         output=OutputRecord(kind=lm.output_kind),
         width=lm.width,
-        vocabulary=None if lm.vocabulary is None else lm.vocabulary.record(),
+        vocabulary=VocabularyRecord.of(lm.vocabulary),
         why_no_vocabulary=lm.why_no_vocabulary or None,
         assumptions=lm.assumptions,
         warnings=lm.warnings or None,

@@ -4,6 +4,7 @@ A record is frozen, keyword-only, plain data. Its keys are part of the documente
 JSON Schemas are generated from the classes. Every file is written completely or not at all.
 """
 
+from rnneval.paths import whole_file, write_text, write_texts
 from rnneval.records import gate, run, wiring
 from rnneval.records._base import encode, json_text
 from rnneval.records.encoding import (
@@ -19,7 +20,6 @@ from rnneval.records.encoding import (
 from rnneval.records.gate import Gate
 from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
-from rnneval.records.paths import whole_file, write_text, write_texts
 from rnneval.records.run import Run
 from rnneval.records.tables import read_table, require_rows, table_written
 from rnneval.records.wiring import Finding, Wiring

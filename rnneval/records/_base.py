@@ -10,7 +10,7 @@ import msgspec
 
 import rnneval
 from rnneval.errors import RecordError
-from rnneval.records.paths import write_text
+from rnneval.paths import write_text
 
 MOST_BYTES = 1 << 26
 """Bytes of a record's file: about 370,000 blocks, so as many documents."""

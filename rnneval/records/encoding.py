@@ -15,11 +15,11 @@ from typing import Any, TypeVar, get_args
 import msgspec
 
 from rnneval.errors import RecordError, named_in_message
+from rnneval.paths import open_regular, reason_of
 from rnneval.records._base import MOST_BYTES, Stored, require_small
 from rnneval.records.gate import Gate
 from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
-from rnneval.records.paths import open_regular, reason_of
 from rnneval.records.run import Run
 from rnneval.records.wiring import Wiring, breaks_runs
 
@@ -202,11 +202,7 @@ def _fault(error: Exception) -> str:
 
 
 def require_consistent(name: str, record: Record) -> None:
-    """Refuse a run whose blocks do not add up to its totals: a part of it is missing, or from another run.
-
-    Raises:
-        RecordError: the message names the first pair that disagrees.
-    """
+    """Refuse a run whose blocks do not add up to its totals: a part of it is missing, or from another run."""
     if isinstance(record, Run) and (problem := next(_contradictions(record), None)):
         raise RecordError(
             f"{name}: {problem}: the record does not add up: it was changed, or another version of rnneval wrote it; "

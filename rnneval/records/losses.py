@@ -5,44 +5,19 @@ import hashlib
 import io
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnneval.errors import RecordError
-from rnneval.records.paths import read_regular, reason_of
+from rnneval.paths import read_regular, reason_of
 from rnneval.records.tables import MOST_BYTES, opened, read_columns
+from rnneval.text.spans import LossTable
 
-Ints = NDArray[np.int64]
 NEEDED: Mapping[str, type] = {"token": int, "byte_start": int, "byte_end": int, "nats": float}
 COLUMNS: Mapping[str, type] = {**NEEDED, "document": int, "id": int}
 """Columns of a table of losses, the last two if it has them."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LossTable:
-    """The losses of scored tokens, in the order of the table; arrays of shape `(n,)`."""
-
-    path: str
-    """Path of the file; "" for columns in memory."""
-    sha256: str
-    """Hash of the file, or of the columns."""
-    token: Ints
-    byte_start: Ints
-    byte_end: Ints
-    nats: NDArray[np.float64]
-    document: Ints | None = None
-    id: Ints | None = None
-    text_sha256: str | None = None
-    """Hash of the text that was scored, if the table says it, as those of `rnneval evaluate --losses` do."""
-
-    @property
-    def name(self) -> str:
-        """Name in messages."""
-        return self.path or "the table of losses"
 
 
 def read_losses(source: Any) -> LossTable:

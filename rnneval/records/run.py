@@ -17,6 +17,8 @@ from rnneval.records.wiring import Finding
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rnneval.text import Vocabulary
+
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 _TOKENS = re.compile(r"(?:^|\|)tok:([^|]*)")
@@ -82,6 +84,13 @@ class VocabularyRecord(Value, frozen=True, kw_only=True):
     """Hash of the tokens in the order of their ids."""
     source: str
     """Origin of the vocabulary in words: a path, `the text …`, `StringLookup layer …`, `given`."""
+
+    @classmethod
+    def of(cls, vocabulary: "Vocabulary | None") -> "VocabularyRecord | None":
+        """Return what records say of a vocabulary."""
+        if vocabulary is None:
+            return None
+        return cls(size=vocabulary.size, sha256=vocabulary.sha256, source=vocabulary.source)
 
 
 class InputRecord(Value, frozen=True, kw_only=True):
@@ -410,11 +419,7 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
 
     @property
     def source(self) -> Checkpoint | Imported:
-        """The file that the losses come from: the checkpoint, or the table of another program.
-
-        Raises:
-            RecordError: the record has neither.
-        """
+        """The file that the losses come from: the checkpoint, or the table of another program."""
         found = self.checkpoint or self.imported
         if found is None:
             raise RecordError("a run record has neither checkpoint nor imported: make it again")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from rnneval.errors import RecordError
-from rnneval.records.paths import open_regular, reason_of, whole_file
+from rnneval.paths import open_regular, reason_of, whole_file
 
 LOSSES, TRACE, SWEEP = "rnneval.losses/1", "rnneval.trace/1", "rnneval.sweep/1"
 GRADIENT_HISTORY, STATE_HISTORY = "rnneval.gradient-history/1", "rnneval.state-history/1"
@@ -87,11 +87,7 @@ def in_utf8(text: str) -> bytes:
 
 
 def require_rows(path: str | os.PathLike[str], schema: Any, rows: int) -> None:
-    """Refuse a table of so many rows before it is made, if it is larger than what `read_table` takes.
-
-    Raises:
-        RecordError: it is.
-    """
+    """Refuse a table of so many rows before it is made, if it is larger than what `read_table` takes."""
     _require_rows(Path(path), schema, rows, MOST_BYTES)
 
 
@@ -129,9 +125,6 @@ def read_columns(path: str, file: BinaryIO, columns: Mapping[str, type]) -> Any:
     """Read those of the columns, int or float, that a Parquet table of any program has as a `pyarrow.Table`.
 
     Sizes and types are checked as in `read_table`, missing values and numbers that are not finite are not.
-
-    Raises:
-        RecordError: it is too large, or a column has another type. Errors of pyarrow are left to `opened`.
     """
     import pyarrow.parquet as pq
 

@@ -118,12 +118,12 @@ class RnnevalGate:
         better_than_counting: bool,
     ) -> "Gate | None":
         from rnneval.gates.sides import NamedRecord
-        from rnneval.gates.verdicts import judge as judge_runs
+        from rnneval.gates.verdicts import gate
         from rnneval.records import Run, read_run
 
         given = [run] if isinstance(run, Run | str | os.PathLike) else list(run)
         runs = [each if isinstance(each, Run) else read_run(each) for each in given]
-        judge = partial(judge_runs, require=require, better_than_counting=better_than_counting)
+        judge = partial(gate, require=require, better_than_counting=better_than_counting)
         paths = self._paths(name, len(runs))
         missing = [path for path in paths if not path.exists()]
         names = [f"this run {i}" if len(runs) > 1 else "this run" for i in range(1, len(runs) + 1)]

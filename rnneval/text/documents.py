@@ -18,8 +18,7 @@ from pathlib import Path
 from rnneval.errors import TextError, UsageError, is_plainly_text, named_in_message
 from rnneval.option import values_of
 from rnneval.options import Paths, TextGroup
-from rnneval.records import run
-from rnneval.records.paths import open_regular, reason_of
+from rnneval.paths import open_regular, reason_of
 
 MOST_STREAMED_BYTES = 1 << 28
 """Most bytes of a text from a pipe, which may have no end and would fill the memory."""
@@ -142,7 +141,9 @@ class TakenFile:
     """A file of a text, and which of its characters belong to the text (all of them without `--part`)."""
 
     path: str
+    """"" for a text in memory."""
     sha256: str
+    """Hash of the raw bytes."""
     characters: range
 
 
@@ -160,13 +161,9 @@ class FinalText:
     """The characters of each file, before a part of them is taken and rewritten."""
     share: float
     """Share of the characters of the files that is part of the text: 1 without `--part`."""
-    warnings: tuple[run.Warning, ...]
+    warnings: tuple[tuple[str, str], ...]
+    """Code and message of what a reader of the scores should know."""
     options: TextOptions
-
-    @property
-    def files(self) -> tuple[run.TextFile, ...]:
-        """The files with the hashes of their raw bytes."""
-        return tuple(run.TextFile(path=file.path, sha256=file.sha256) for file in self.taken)
 
     @property
     def sha256(self) -> str:
@@ -205,9 +202,6 @@ def final_text(given: Paths | InMemory, options: TextOptions | None = None) -> F
     Args:
         given: One path, or several to be joined with nothing between; or a text in memory.
         options: What to read, and how; those about tokens do not matter here.
-
-    Raises:
-        TextError: a file cannot be read as UTF-8 text, or nothing is left of it.
     """
     options = options or TextOptions()
     sources = _sources(given)
@@ -219,7 +213,7 @@ def final_text(given: Paths | InMemory, options: TextOptions | None = None) -> F
         text = _decoded(raw, _name(source))
         if text.startswith("\ufeff"):
             text = text[1:]
-            warnings.append(run.Warning(code="bom", message=f"{_name(source)}: a byte-order mark was dropped"))
+            warnings.append(("bom", f"{_name(source)}: a byte-order mark was dropped"))
         hashes.append(hashlib.sha256(raw).hexdigest())
         texts.append(text)
     total = sum(map(len, texts))
@@ -340,11 +334,7 @@ def _decoded(raw: bytes, name: str) -> str:
 
 
 def scored_text(paths: Paths, sha256: str | None, part: str | None = None) -> str:
-    """Read the text with the normalization that gives the hash of the scored text.
-
-    Raises:
-        UsageError: no normalization does.
-    """
+    """Read the text with the normalization that gives the hash of the scored text."""
     for normalize, newlines in product(("none", "lower", "nfc"), ("keep", "lf")):
         read = final_text(paths, TextOptions(part=part, normalize=normalize, newlines=newlines))
         text = "".join(read.documents)

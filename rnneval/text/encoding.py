@@ -20,12 +20,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from rnneval.errors import TextError
 from rnneval.options import Paths
-from rnneval.records import run
-from rnneval.records.losses import LossTable
-from rnneval.records.paths import reason_of
+from rnneval.paths import reason_of
 from rnneval.text import units
 from rnneval.text.documents import FinalText, InMemory, TakenFile, TextOptions, final_text
-from rnneval.text.spans import kind_of, tiling_of
+from rnneval.text.spans import LossTable, kind_of, tiling_of
 from rnneval.text.tokenise import SubwordTokeniser, Tokeniser, UnitTokeniser, WordTokeniser
 from rnneval.text.units import BlockCuts, Bools, Bytes, Ints, block_cuts
 from rnneval.text.vocabulary import Vocabulary
@@ -199,7 +197,6 @@ class EncodedText:
     """`plain` or `padded` if the white space of the text follows from its tokens."""
     token_kind: str
     """`char`, `byte`, `word`, `word+eos` where line feeds are tokens, or `subword-` and 8 digits of the tokenizer."""
-    files: tuple[run.TextFile, ...]
     taken: tuple[TakenFile, ...]
     """The files, each with its characters that are part of the text."""
     share: float
@@ -210,7 +207,8 @@ class EncodedText:
     bytes: int
     words: int
     """Maximal runs of characters that are not white space; a document's end ends a word."""
-    warnings: tuple[run.Warning, ...]
+    warnings: tuple[tuple[str, str], ...]
+    """Code and message of what a reader of the scores should know."""
     vocabulary: Vocabulary | None
     """None if the tokens are spans of another program."""
     blocks: BlockCuts
@@ -377,14 +375,13 @@ def _encoded(text: FinalText, table: TokenTable, tokeniser: Tokeniser | None, ki
         lossless=not loss and not unknown,
         layout=None if loss else layout,
         token_kind=kind,
-        files=text.files,
         taken=text.taken,
         share=text.share,
         sha256=text.sha256,
         characters=sum(map(len, text.documents)),
         bytes=len(table.utf8),
         words=int(np.count_nonzero(table.flags & units.WORD)),
-        warnings=(*text.warnings, *_warnings(text, table, vocabulary, described, loss)),
+        warnings=(*text.warnings, *_warnings(text, table, vocabulary, described, loss).items()),
         vocabulary=vocabulary,
         blocks=block_cuts(table.utf8, table.documents),
         signature_part=text.options.signature_part(kind),
@@ -407,7 +404,7 @@ def _require_enough(text: FinalText, table: TokenTable, skipped: int) -> None:
 
 def _warnings(
     text: FinalText, table: TokenTable, vocabulary: Vocabulary | None, described: str, loss: str
-) -> list[run.Warning]:
+) -> dict[str, str]:
     """Return what a reader of the scores should know; `described` says what is unknown, `loss` what is not spelt."""
     said, options = {}, text.options
     if described:
@@ -418,12 +415,12 @@ def _warnings(
     if returns := sum(document.count("\r") for document in text.documents):
         kept = "kept as they are; --newlines lf: LF only"
         said["carriage-return"] = f"{text.name} has {returns:,} carriage returns, {kept}"
-    taken_from = set() if vocabulary is None else {file.sha256 for file in vocabulary.texts}
-    if text.share > _HELD_OUT and taken_from and {file.sha256 for file in text.files} == taken_from:
+    trained_on = set() if vocabulary is None else set(vocabulary.texts.values())
+    if text.share > _HELD_OUT and trained_on and {file.sha256 for file in text.taken} == trained_on:
         part = "" if options.part is None else f" (--part {options.part} is {100 * text.share:.4g} % of it)"
         said["training-text"] = f"{text.name}{part}: {_TRAINED_ON}"
     if without := len(text.documents) - len(table.starts):
         said["no-token"] = (
             f"{without:,} of {len(text.documents):,} documents have no token: their text goes to the next"
         )
-    return [run.Warning(code=code, message=message) for code, message in said.items()]
+    return said

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.errors import RecordError
-from rnneval.records.losses import LossTable
 from rnneval.text.units import Bytes, Ints, is_lead
 
 _DECLARE = "if a document begins there, say so: --documents file or blank-line"
@@ -27,6 +26,29 @@ _USUAL = 0.99
 """Share of the scored tokens that are of the usual length or shorter."""
 _FEWEST = 100
 """Scored tokens that show what length is usual."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LossTable:
+    """The losses of scored tokens, in the order of the table; arrays of shape `(n,)`."""
+
+    path: str
+    """Path of the file; "" for columns in memory."""
+    sha256: str
+    """Hash of the file, or of the columns."""
+    token: Ints
+    byte_start: Ints
+    byte_end: Ints
+    nats: NDArray[np.float64]
+    document: Ints | None = None
+    id: Ints | None = None
+    text_sha256: str | None = None
+    """Hash of the text that was scored, if the table says it, as those of `rnneval evaluate --losses` do."""
+
+    @property
+    def name(self) -> str:
+        """Name in messages."""
+        return self.path or "the table of losses"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,9 +68,6 @@ def tiling_of(table: LossTable, utf8: Bytes, documents: Ints, *, by_length: bool
 
     `by_length`: first tokens without a row may not be longer than scored ones usually are, since nothing else shows how
     many are missing.
-
-    Raises:
-        RecordError: they do not; the first row that is wrong is named.
     """
     if not len(table.token):
         raise RecordError(f"{table.name}: has no row: one row for each scored token is needed")
@@ -162,9 +181,6 @@ def kind_of(name: str, tiling: Tiling, utf8: Bytes, wanted: str | None) -> str:
     """Return the kind of tokens: `char` or `byte` if every token is one, else `spans-` and 8 digits of their hash.
 
     Two tables of the same tokens on the same text have the same kind.
-
-    Raises:
-        RecordError: a kind is wanted, and a token is of another one.
     """
     expected = {"char": np.append(np.flatnonzero(is_lead(utf8))[1:], len(utf8)), "byte": np.arange(1, len(utf8) + 1)}
     ends = tiling.ends

@@ -18,7 +18,6 @@ from typing import Any
 
 from rnneval.errors import UsageError, VocabularyError, is_plainly_text, named_in_message
 from rnneval.options import Paths
-from rnneval.records import run
 from rnneval.text import vocabulary_files
 from rnneval.text.documents import TextOptions, final_text
 from rnneval.text.subword import Subword
@@ -58,8 +57,8 @@ class Vocabulary:
     """Id 0 is taken for [UNK], which is not among the tokens."""
     subword: Subword | None = field(default=None, repr=False, compare=False)
     """The tokenizer that splits a text into subwords, which are the tokens."""
-    texts: tuple[run.TextFile, ...] = field(default=(), repr=False, compare=False)
-    """The files of the training text that it was taken from, if it was taken from one."""
+    texts: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """Hash of each file of the training text that it was taken from, by path; empty if it was not taken from one."""
 
     @classmethod
     def from_tokens(cls, tokens: object, source: str = "given", kind: str | None = None) -> "Vocabulary":
@@ -138,7 +137,8 @@ class Vocabulary:
             tokens = sorted(set(text.split()))
         else:
             tokens = list(map(chr, sorted(set(text.encode())))) if kind == "byte" else sorted(set(text))
-        return cls(kind=kind, tokens=tuple(tokens), source=f"the text {read.name}", texts=read.files)
+        texts = {file.path: file.sha256 for file in read.taken}
+        return cls(kind=kind, tokens=tuple(tokens), source=f"the text {read.name}", texts=texts)
 
     @property
     def size(self) -> int:
@@ -174,10 +174,6 @@ class Vocabulary:
         if self.subword is not None:
             return self.subword.sha256
         return hashlib.sha256(json.dumps(self.tokens).encode()).hexdigest()
-
-    def record(self) -> run.VocabularyRecord:
-        """Return what records say of it."""
-        return run.VocabularyRecord(size=self.size, sha256=self.sha256, source=self.source)
 
     def fit(self, width: int, *, spare: bool = False) -> "Vocabulary":
         """Return the vocabulary for a model with `width` outputs.
@@ -264,11 +260,7 @@ def only_vocabulary_beside(checkpoint: str | os.PathLike[str]) -> Vocabulary | N
 
 
 def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabulary:
-    """Find the one vocabulary beside a checkpoint that fits a model with so many outputs.
-
-    Raises:
-        VocabularyError: none fits (what was tried, and why not), or two that fit differ.
-    """
+    """Find the one vocabulary beside a checkpoint that fits a model with so many outputs."""
     path, fitting, refused = Path(checkpoint), [], []
     for candidate in siblings(path):
         try:

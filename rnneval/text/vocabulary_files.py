@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rnneval.errors import VocabularyError, named_in_message
-from rnneval.records.paths import open_regular, reason_of
+from rnneval.paths import open_regular, reason_of
 from rnneval.text.subword import HuggingFace, SentencePiece, Subword, is_huggingface, is_sentencepiece
 
 PICKLES = (".pkl", ".pickle", ".p")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from rnneval.cli.main import run
+from rnneval.paths import named, named_checkpoint, require_apart
 from rnneval.records import write
-from rnneval.records.paths import named, named_checkpoint, require_apart
 from tests.gates.synthetic import ar_losses, make_run
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rnneval.records import paths, write
+from rnneval import paths
+from rnneval.records import write
 from tests.gates.synthetic import ar_losses, make_run
 
 READ = {
@@ -24,7 +25,7 @@ WRITERS = {**READ, **MEASURED}
 KILLED = """
 import os, signal, sys
 from rnneval.cli.main import run
-from rnneval.records import paths
+from rnneval import paths
 paths._settle = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 run(sys.argv[1:])
 """

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rnneval.gates import NamedRecord, gate, judge
+from rnneval.gates import NamedRecord, gate
 from tests.gates.synthetic import SIGNATURE, ar_losses, make_run
 
 LOSSES = ar_losses(128)
@@ -38,7 +38,7 @@ def test_the_field_that_differs_is_named(changes, field):
 
 def test_both_records_of_other_texts_are_named():
     given = [[NamedRecord(name=name, record=make_run(LOSSES, content=name))] for name in ("new.json", "base.json")]
-    reason = judge(*given).reason
+    reason = gate(*given).reason
     for said in ("base.json scored ", "new.json scored ", "evaluate both on the same text", "gate --update"):
         assert said in reason
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rnneval.gates import NamedRecord, judge
+from rnneval.gates import NamedRecord, gate
 from rnneval.gates.histories import read_history
 
 RECORDS = Path(__file__).resolve().parents[2] / "docs" / "records"
@@ -78,8 +78,8 @@ def test_a_step_that_is_not_finite_passes_nothing(tmp_path, bad):
     record = NamedRecord(name="h", record=read_history(write(tmp_path / "h", list(gradients([1.0, bad, 1.0, 1.0])))))
     assert math.isnan(record.record.figure("grad_norm.gru").value)
     for limit in ("grad_norm.gru<=5", "grad_norm.gru.p50>=0", "grad_norm.gru.p50!=1", "grad_norm<=inf"):
-        found = judge([record], require=[limit])
+        found = gate([record], require=[limit])
         assert found.verdict == "fail"
         assert "not finite in 1 of 4 steps, first in step 2" in found.reason
-    judged = judge([record], require=["not_finite.sum==3", "grad_norm.last2<=4"])
+    judged = gate([record], require=["not_finite.sum==3", "grad_norm.last2<=4"])
     assert judged.verdict == "pass"  # the last two steps are finite

@@ -10,7 +10,7 @@ import pytest
 import xmlschema
 from markdown_it import MarkdownIt
 
-from rnneval.gates import NamedRecord, gate, judge
+from rnneval.gates import NamedRecord, gate
 from rnneval.render.gate_document import gate_github, gate_junit, gate_markdown
 from tests.gates.synthetic import ar_losses, make_run
 
@@ -26,7 +26,7 @@ GATES = {
     "not comparable": gate(make_run(LOSSES, content="other"), baseline=BASELINE),
     "warned": gate(make_run(LOSSES + NOISE + np.sin(np.arange(128) / 9)), baseline=BASELINE),
     "limits": gate(BASELINE, require=["perplexity<=1", "valid==true", "states.no.such<=1"]),
-    "names": judge(
+    "names": gate(
         [NamedRecord(name='a|b<c>&"d"\x1b[31m\n*e*, f:g%', record=make_run(LOSSES + 0.1))],
         [NamedRecord(name="базовый ✓.json", record=BASELINE)],
     ),

@@ -14,7 +14,7 @@ from msgspec.structs import replace as changed
 from rich.console import Console
 
 from rnneval.gates import gate
-from rnneval.gates.ranking import rank
+from rnneval.gates.ranking import compare
 from rnneval.gates.sides import NamedRecord
 from rnneval.lint.check import LintFinding
 from rnneval.records import Opened
@@ -59,7 +59,7 @@ def opened_with(text):
 
 
 def ranking_with(text):
-    return rank([NamedRecord(name=text, record=RUN), NamedRecord(name=f"{text}2", record=changed(RUN, valid=False))])
+    return compare([NamedRecord(name=text, record=RUN), NamedRecord(name=f"{text}2", record=changed(RUN, valid=False))])
 
 
 def finding_with(text) -> LintFinding:

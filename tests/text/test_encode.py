@@ -193,7 +193,7 @@ def test_the_very_text_that_the_vocabulary_was_taken_from_is_no_held_out_text(tm
 
     def warned(given, path, **options):
         with encode(path, given, TextOptions(**options)) as text:
-            return [warning.code for warning in text.warnings]
+            return [code for code, _ in text.warnings]
 
     assert warned(vocabulary, trained) == warned(vocabulary, copy) == ["training-text"]
     assert warned(vocabulary, trained, part="90%:") == warned(vocabulary, other) == []

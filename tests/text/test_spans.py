@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from rnneval.errors import RecordError
-from rnneval.records.losses import LossTable
 from rnneval.text import TextOptions, encode_spans
+from rnneval.text.spans import LossTable
 
 LINE = "größer 😀 und äße\n"
 

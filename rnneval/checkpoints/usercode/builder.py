@@ -36,7 +36,6 @@ from rnneval.checkpoints.usercode.plan import (
 from rnneval.checkpoints.usercode.source import UserSource, read_source
 from rnneval.errors import CheckpointError, RnnevalError, UsageError, type_and_message
 from rnneval.options import OpeningGroup
-from rnneval.records.run import TextFile
 from rnneval.text import Vocabulary
 
 T = TypeVar("T")
@@ -125,13 +124,13 @@ class Builder:
         with self._running() as module:
             return {name: value for name, value in vars(module).items() if name in bound and type(value) is int}
 
-    def text_read(self, made: Mapping[str, Any]) -> tuple[TextFile, ...]:
-        """Return the file of the longest text that the code holds, as `text = open("train.txt").read()` makes it."""
+    def text_read(self, made: Mapping[str, Any]) -> dict[str, str]:
+        """Return path and hash of the longest file that the code reads, as in `text = open("train.txt").read()`."""
         texts = {
             value.replace("\r\n", "\n") for value in made.values() if isinstance(value, str) and len(value) >= _TEXT
         }
         if not texts or self._slice is None:
-            return ()
+            return {}
         named = {value for value in made.values() if isinstance(value, str | Path)} | self._slice.source.literals
         longest = max(map(len, texts)) * 4  # in bytes: no character takes more than four in UTF-8
         found = []
@@ -141,8 +140,8 @@ class Builder:
                     continue
                 raw = Path(path).read_bytes()
                 if raw.decode().replace("\r\n", "\n") in texts:
-                    found.append((len(raw), TextFile(path=path, sha256=hashlib.sha256(raw).hexdigest())))
-        return (max(found, key=lambda each: each[0])[1],) if found else ()
+                    found.append((len(raw), path, hashlib.sha256(raw).hexdigest()))
+        return {path: sha256 for _, path, sha256 in sorted(found)[-1:]}
 
     def everything(self) -> ModuleType:
         """Run the whole file or module but for statements that may not be run; NAME need not exist."""

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from rnneval.errors import CheckpointError
 from rnneval.lint.document import MOST_NOTEBOOK_BYTES, SourceFile, plain_lines, read_document
-from rnneval.records.paths import read_regular
+from rnneval.paths import read_regular
 
 T = TypeVar("T")
 Function = ast.FunctionDef | ast.AsyncFunctionDef

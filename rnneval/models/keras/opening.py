@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +44,10 @@ from rnneval.models.keras.weights import (
 from rnneval.models.keras.wrap import as_vocabulary, call_once, is_lookup, vocabulary_inside, vocabulary_of, wrap
 from rnneval.models.numpy.chain import HALVES
 from rnneval.options import OpenOptions, by_keyword
+from rnneval.paths import read_regular
 from rnneval.processes import without_current_folder
-from rnneval.records.paths import read_regular
 from rnneval.records.run import (
     Checkpoint,
-    TextFile,
     Warning,  # noqa: A004 - the record's own word
 )
 from rnneval.text import Vocabulary, find_vocabulary, only_vocabulary_beside
@@ -78,7 +77,7 @@ class Loaded:
     notes: tuple[str, ...] = ()  # assumptions, a sentence each
     warnings: tuple[str, ...] = ()  # where the weights may have been trained with another function
     lookups: tuple[Vocabulary, ...] = ()  # vocabularies of lookup layers that the builder's code made beside the model
-    texts: tuple[TextFile, ...] = ()  # the file of the training text that the builder's code read
+    texts: Mapping[str, str] = field(default_factory=dict)  # path and hash of the text that the builder's code read
 
 
 @by_keyword(OpenOptions)
@@ -156,7 +155,7 @@ def _model(
         vocabulary = _beside(artefact)
 
     lookups: dict[str, Any] = {}
-    texts: tuple[TextFile, ...] = ()
+    texts: Mapping[str, str] = {}
 
     def note(made: Mapping[str, Any]) -> None:
         lookups.update({name: value for name, value in made.items() if is_lookup(value)})

@@ -8,8 +8,7 @@ from typing import Any
 from rnneval.errors import UsageError
 from rnneval.gates.explanation import amount, in_per_cent
 from rnneval.gates.explanation import number as in_unit
-from rnneval.gates.ranking import Ranking, rank
-from rnneval.gates.sides import named
+from rnneval.gates.ranking import Ranking, compare
 from rnneval.metrics import by_name
 from rnneval.pages import page
 from rnneval.records import Gate, Run
@@ -48,7 +47,7 @@ def figure(*sources: Any, metric: str | None = None) -> Figure | None:
         )
     if len(sources) > 1:
         runs = [each for each in sources if isinstance(each, Run)]
-        return _of_ranking(rank(named(runs, "run"), metric=metric, blocks=0)) if len(runs) == len(sources) else None
+        return _of_ranking(compare(runs, metric=metric, blocks=0)) if len(runs) == len(sources) else None
     (source,) = sources
     if not isinstance(source, Gate | Ranking):
         return None

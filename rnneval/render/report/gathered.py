@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import replace as changed
 
-from rnneval.gates.ranking import Ranking, rank
+from rnneval.gates.ranking import Ranking, compare
 from rnneval.gates.sides import NamedRecord, fields_of
 from rnneval.records import Gate, Gradients, Opened, Run, Wiring
 from rnneval.records.run import WiringSummary
@@ -167,7 +167,7 @@ class Gathered:
         found = [each for each, _ in self.of_kind(Ranking)]
         for number, runs in enumerate([] if found or self.of_kind(Gate) else self.side_by_side):
             named = [NamedRecord(name=model.name, record=run) for model, run in runs]
-            found.append(Given(name=f"compared/{number}", record=rank(named, blocks=0)))
+            found.append(Given(name=f"compared/{number}", record=compare(named, blocks=0)))
         return tuple(found)
 
 

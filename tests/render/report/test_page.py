@@ -6,9 +6,8 @@ from math import exp
 import msgspec
 import pytest
 
-from rnneval.gates import gate
 from rnneval.gates.sides import NamedRecord
-from rnneval.gates.verdicts import judge
+from rnneval.gates.verdicts import gate
 from rnneval.records.run import TokenByToken, WiringSummary
 from rnneval.render.document import FactList, Fold, KeyNumbers, Notice, Picture, Subsection, TableBlock
 from rnneval.render.report import Given, html_of, page_of
@@ -153,7 +152,7 @@ def said(page):
 
 def test_models_are_called_by_their_own_names_and_not_by_the_files_of_records():
     good, worse = good_run(), worse_run()
-    verdict = judge([NamedRecord(name="out/new.json", record=worse)], [NamedRecord(name="out/base.json", record=good)])
+    verdict = gate([NamedRecord(name="out/new.json", record=worse)], [NamedRecord(name="out/base.json", record=good)])
     records = [Given(name="out/base.json", record=good), Given(name="out/new.json", record=worse)]
     page = page_of([*records, Given(name="gate.json", record=verdict)])
     assert page.claims[0].sentence.startswith("worse against good: perplexity beyond the margin: ")
