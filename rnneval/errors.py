@@ -97,15 +97,9 @@ class WeightShapeError(CheckpointError):
     """Weights in a file have other shapes than those of the model that a builder made."""
 
     def __init__(
-        self,
-        message: str = "",
-        *,
-        pairs: Sequence[ShapePair] = (),
-        rule: str | None = None,
-        cause: str = "",
-        advice: str = "",
+        self, message: str = "", *, pairs: Sequence[ShapePair] = (), cause: str = "", advice: str = ""
     ) -> None:
-        super().__init__(message, rule=rule, cause=cause, advice=advice)
+        super().__init__(message, cause=cause, advice=advice)
         self.pairs = tuple(pairs)
         """Name, shape in the file and shape in the model of every weight whose shapes differ."""
 

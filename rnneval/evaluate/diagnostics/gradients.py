@@ -81,7 +81,7 @@ def gradients(lm: LanguageModel, text: Paths | None = None, *, options: Gradient
             findings=(),
             warnings=tuple(warnings),
         )
-    found = findings.find(findings.Diagnosed(gradients=record, truncation=truncation), options.thresholds or {})
+    found = findings.find(options.thresholds or {}, gradients=record, truncation=truncation)
     return msgspec.structs.replace(record, findings=found)
 
 

@@ -30,8 +30,8 @@ from rnneval.metrics.diagnostics.summary import SATURATED, means, variances
 from rnneval.models.protocol import LanguageModel, LayerState, SeenRows, Sees
 from rnneval.models.wrapping import language_model
 from rnneval.options import TraceOptions, by_keyword
+from rnneval.paths import named, require_apart
 from rnneval.records import table_written
-from rnneval.records.paths import named, require_apart
 from rnneval.records.run import GateSummary, Run, Warning  # noqa: A004 - the record's own word
 from rnneval.records.tables import TRACE, in_utf8
 from rnneval.text import EncodedText, Paths, text_given
@@ -103,7 +103,7 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
         run = msgspec.structs.replace(run, gates=watch.spectra().gates or None, **more)
         if options.out is not None:
             write_trace(options.out, watch, run)
-    found = findings.find(findings.Diagnosed(run=run, truncation=options.truncation), options.thresholds or {})
+    found = findings.find(options.thresholds or {}, run=run, truncation=options.truncation)
     warnings += [(item.rule, item.message) for item in found]
     warned = (*run.warnings, *(Warning(code=code, message=message) for code, message in warnings))
     return msgspec.structs.replace(run, warnings=warned)

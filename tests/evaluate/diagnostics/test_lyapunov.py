@@ -9,7 +9,7 @@ import tensorflow as tf
 import rnneval
 from rnneval.evaluate.diagnostics.probes import Place, exponents
 from rnneval.evaluate.diagnostics.trace import trace
-from rnneval.metrics.diagnostics.findings import Diagnosed, find
+from rnneval.metrics.diagnostics.findings import find
 from tests.evaluate.diagnostics.test_backwards import linear
 from tests.evaluate.small import LETTERS, letters
 
@@ -102,5 +102,5 @@ def test_a_positive_exponent_is_a_finding(model_of, tmp_path):
     assert {layer: exponent.value for layer, exponent in run.lyapunov.items()} == written["value"].to_dict()
     for layer, exponent in run.lyapunov.items():
         assert written["high"][layer] - written["low"][layer] == pytest.approx(4 * exponent.standard_error)
-    assert "unstable-state" not in {f.rule for f in find(Diagnosed(run=run), {})}
-    assert "unstable-state" in {f.rule for f in find(Diagnosed(run=run), {"unstable-state": -9.0})}
+    assert "unstable-state" not in {f.rule for f in find({}, run=run)}
+    assert "unstable-state" in {f.rule for f in find({"unstable-state": -9.0}, run=run)}

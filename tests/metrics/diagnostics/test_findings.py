@@ -5,7 +5,7 @@ from types import SimpleNamespace as Plain
 import pytest
 
 from rnneval.errors import UsageError
-from rnneval.metrics.diagnostics.findings import Diagnosed, find, require_known
+from rnneval.metrics.diagnostics.findings import find, require_known
 from rnneval.records.gradients import ThroughTime, VariableGradient
 from rnneval.records.run import ContextCurve, Exponent, GateSummary, StateSummary
 
@@ -47,36 +47,36 @@ def curve(at_100):
 
 CASES = {
     "exploding-gradients": [
-        (Diagnosed(gradients=back((1.0, 500.0), None)), Diagnosed(gradients=back((1.0, 0.5), None))),
+        ({"gradients": back((1.0, 500.0), None)}, {"gradients": back((1.0, 0.5), None)}),
     ],
     "vanishing-gradients": [
-        (Diagnosed(gradients=back((1.0, 0.5, 0.001), 2)), Diagnosed(gradients=back((1.0, 0.9), None))),
+        ({"gradients": back((1.0, 0.5, 0.001), 2)}, {"gradients": back((1.0, 0.9), None)}),
     ],
     "saturated-layer": [
-        (Diagnosed(run=run_of({"saturated": 0.8})), Diagnosed(run=run_of())),
-        (Diagnosed(run=run_of(gates=gate(0.5, 0.4))), Diagnosed(run=run_of(gates=gate(0.3, 0.3)))),
+        ({"run": run_of({"saturated": 0.8})}, {"run": run_of()}),
+        ({"run": run_of(gates=gate(0.5, 0.4))}, {"run": run_of(gates=gate(0.3, 0.3))}),
     ],
-    "dead-units": [(Diagnosed(run=run_of({"dead": 0.2})), Diagnosed(run=run_of()))],
-    "duplicated-units": [(Diagnosed(run=run_of({"duplicated": 0.2})), Diagnosed(run=run_of()))],
-    "drifting-norm": [(Diagnosed(run=run_of({"drift": -0.9})), Diagnosed(run=run_of()))],
+    "dead-units": [({"run": run_of({"dead": 0.2})}, {"run": run_of()})],
+    "duplicated-units": [({"run": run_of({"duplicated": 0.2})}, {"run": run_of()})],
+    "drifting-norm": [({"run": run_of({"drift": -0.9})}, {"run": run_of()})],
     "unused-layer": [
-        (Diagnosed(run=run_of({"speed": 0.001})), Diagnosed(run=run_of())),
-        (Diagnosed(gradients=variables(1e-5)), Diagnosed(gradients=variables(0.2))),
+        ({"run": run_of({"speed": 0.001})}, {"run": run_of()}),
+        ({"gradients": variables(1e-5)}, {"gradients": variables(0.2)}),
     ],
     "short-truncation": [
         (
-            Diagnosed(run=run_of(context=curve(1.6)), truncation=100),
-            Diagnosed(run=run_of(context=curve(1.501)), truncation=100),
+            {"run": run_of(context=curve(1.6)), "truncation": 100},
+            {"run": run_of(context=curve(1.501)), "truncation": 100},
         ),
         (
-            Diagnosed(gradients=back((1.0,) * 50, 40), truncation=20),
-            Diagnosed(gradients=back((1.0,) * 50, 10), truncation=20),
+            {"gradients": back((1.0,) * 50, 40), "truncation": 20},
+            {"gradients": back((1.0,) * 50, 10), "truncation": 20},
         ),
     ],
     "unstable-state": [
         (
-            Diagnosed(run=run_of(lyapunov={"one": Exponent(value=0.1, standard_error=0.01, steps=900)})),
-            Diagnosed(run=run_of(lyapunov={"one": Exponent(value=0.1, standard_error=0.06, steps=900)})),
+            {"run": run_of(lyapunov={"one": Exponent(value=0.1, standard_error=0.01, steps=900)})},
+            {"run": run_of(lyapunov={"one": Exponent(value=0.1, standard_error=0.06, steps=900)})},
         )
     ],
 }  # fmt: skip
@@ -86,12 +86,11 @@ CASES = {
     ("rule", "fires", "silent"), [(rule, *pair) for rule, pairs in CASES.items() for pair in pairs]
 )
 def test_a_rule_fires_and_stays_silent(rule, fires, silent):
-    assert rule in {found.rule for found in find(fires, {})}
-    assert rule not in {found.rule for found in find(silent, {})}
+    assert rule in {found.rule for found in find({}, **fires)}
+    assert rule not in {found.rule for found in find({}, **silent)}
 
 
 def test_a_threshold_can_be_set():
-    facts = Diagnosed(run=run_of({"dead": 0.2}))
-    assert not find(facts, {"dead-units": 0.3})
+    assert not find({"dead-units": 0.3}, run=run_of({"dead": 0.2}))
     with pytest.raises(UsageError, match=r"dead-units=0\.05"):
         require_known({"dead": 1.0})
