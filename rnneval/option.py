@@ -42,12 +42,14 @@ class Option:
     """Whether `--help` leaves the option out, and `--help-all` has it."""
     heading: str = ""
     """Heading above the option in help and docs; by default that of the group that defines it."""
+    text: str = ""
+    """Help in place of the text under the field."""
 
     @property
     def help(self) -> str:
-        """The text under the field, in the first class of the group that has one."""
+        """Its own text, or that under the field, in the first class of the group that has one."""
         texts = (_texts(base.__module__).get((base.__qualname__, self.name), "") for base in self.group.__mro__)
-        return next(filter(None, texts), "")
+        return self.text or next(filter(None, texts), "")
 
 
 class _ShortType:

@@ -50,7 +50,7 @@ class CheckpointOptions(OpenOptions):
             "--weight-map": self.weight_map,
         }
         if checkpoint is not None:
-            from rnneval.records.paths import named_checkpoint
+            from rnneval.paths import named_checkpoint
             from rnneval.text import siblings
 
             found["CHECKPOINT"] = [each.path for each in named_checkpoint("CHECKPOINT", checkpoint)]

@@ -6,8 +6,9 @@ defaults from a file; every command takes `--seed`.
 """
 
 import inspect
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import MISSING, Field, replace
+from types import MappingProxyType
 from typing import Annotated, Any, get_args, get_origin
 
 import click
@@ -122,7 +123,11 @@ def by_heading(params: Iterable[click.Parameter]) -> dict[str, list[click.Option
 
 
 def from_function(
-    example: str, cls: type[Command] = Command, *, seldom: Container[str] = ()
+    example: str,
+    cls: type[Command] = Command,
+    *,
+    seldom: Container[str] = (),
+    texts: Mapping[str, str] = MappingProxyType({}),
 ) -> Callable[[Callable[..., int | None]], Command]:
     """Make a command of a function, whose module has its name, and whose docstring is its help.
 
@@ -133,6 +138,7 @@ def from_function(
         example: Arguments of an example for the help.
         cls: Class of the command.
         seldom: Fields whose options this command refuses or ignores, so that only `--help-all` shows them.
+        texts: Help of fields in place of that of their group.
     """
 
     def decorate(function: Callable[..., int | None]) -> Command:
@@ -142,11 +148,9 @@ def from_function(
         for each in inspect.signature(function).parameters.values():
             if isinstance(each.annotation, type) and issubclass(each.annotation, Options):
                 groups[each.name] = each.annotation
-                params += [
-                    _option(item, replace(option, seldom=option.seldom or item.name in seldom))
-                    for item, option in options_of(each.annotation)
-                    if option.flag
-                ]
+                for item, option in options_of(each.annotation):
+                    text, hidden = texts.get(item.name, ""), option.seldom or item.name in seldom
+                    params += [_option(item, replace(option, seldom=hidden, text=text))] if option.flag else []
             else:
                 params.append(_argument(each))
 

@@ -33,10 +33,6 @@ def read_defaults(ctx: click.Context, _: click.Parameter, path: str | None) -> N
     """Put the values of the file in place of the defaults of this command.
 
     Keys of other commands' sections are checked, too.
-
-    Raises:
-        UsageError: the file cannot be read, or has a section, key or value that is not allowed; the message names file,
-            section and key.
     """
     if path is None or ctx.resilient_parsing:
         return
@@ -69,7 +65,7 @@ def _sections(path: str) -> dict[str, dict[str, Any]]:
     """Return the sections; keys are written with `-`."""
     import tomllib
 
-    from rnneval.records.paths import read_regular
+    from rnneval.paths import read_regular
 
     try:
         parsed = tomllib.loads(read_regular(path, _MOST_BYTES).decode("utf-8-sig"))

@@ -51,7 +51,6 @@ class OutputOptions(Options, heading="Output"):
         result: Any,
         document: "Callable[[Any], Iterable[Block]]",
         encoded: Callable[[Any], str] | None = None,
-        forms: Forms = RESULT,
     ) -> None:
         """Print a result, then write it to files: it is not lost if a file fails.
 
@@ -59,7 +58,6 @@ class OutputOptions(Options, heading="Output"):
             result: A record, or a result that has a table, too.
             document: Function that lays the result out for a reader.
             encoded: Function that makes JSON of the result, by default that of records.
-            forms: Forms by the endings of files.
         """
         from rnneval.records import encode
 
@@ -73,7 +71,7 @@ class OutputOptions(Options, heading="Output"):
             return (encoded or encode)(result)
 
         self.print(lambda: rendered("json"), document(result))
-        self.write(rendered, forms)
+        self.write(rendered, RESULT)
 
     def print(self, encoded: Callable[[], str], document: "Iterable[Block]") -> None:
         """Print a result: its JSON with the form `json`, else the document, or with `quiet` nothing.
@@ -119,13 +117,19 @@ def add_to_summary(markdown: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOutput(OutputOptions):
+class FilesOutput(OutputOptions):
+    """Output to several files."""
+
+    out: tuple[str, ...] = option((), metavar="FILE", repeated=True)
+    """File to write the record to as well: .json is the record, .csv the scores, .md Markdown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOutput(FilesOutput):
     """Output of a run record."""
 
     form: str = option("table", flag="--format", choices=("table", "json", "github"))
     """Format of what is printed; github prints annotations, and also writes the summary of the job."""
-    out: tuple[str, ...] = option((), metavar="FILE", repeated=True)
-    """File to write the record to as well: .json is the record, .csv the scores, .md Markdown."""
 
     def print(self, encoded: Callable[[], str], document: "Iterable[Block]") -> None:
         """Print a run; as annotations of GitHub, and in the summary of the job, if these are asked for."""
@@ -160,11 +164,7 @@ def command_line() -> list[str]:
 
 
 def require(condition: object, message: str) -> None:
-    """Refuse a use of the command line.
-
-    Raises:
-        UsageError: the condition does not hold.
-    """
+    """Refuse a use of the command line."""
     if not condition:
         raise UsageError(message)
 
@@ -175,14 +175,10 @@ def require_places(outputs: Places, inputs: Places) -> None:
     Args:
         outputs: The files by the option that names them; None stands for no file.
         inputs: As `outputs`, in order: of a file that is named twice, the message has the last option.
-
-    Raises:
-        RecordError: it is a folder, its folder does not exist, or it may not be written.
-        UsageError: it is the same file as an input, the file of --config included, or as another output.
     """
     if not any(outputs.values()):
         return
-    from rnneval.records.paths import named, require_apart
+    from rnneval.paths import named, require_apart
 
     written = [each for option, paths in outputs.items() for each in named(option, paths)]
     read = [each for option, paths in inputs.items() for each in named(option, paths)]
@@ -203,9 +199,6 @@ def require_ending(option: str, paths: str | os.PathLike[str] | Iterable[str] | 
     """Refuse a file whose ending promises another format than one of those that can be written.
 
     A path without an ending (/dev/stdout, a pipe of the shell) is no promise and passes.
-
-    Raises:
-        UsageError: an ending is none of the allowed ones; the message names them.
     """
     for path in [paths] if isinstance(paths, str | os.PathLike) else paths or ():
         ending = Path(path).suffix

@@ -29,9 +29,6 @@ def broken_pipes_ignored() -> Iterator[None]:
     `rnneval gate … | head -1` still ends with the verdict's exit code: a gate that fails must not pass because its
     table was cut off. Characters that the output's encoding lacks, such as half of a surrogate pair from a path that
     is not UTF-8, are written as JSON escapes, so that JSON stays JSON.
-
-    Raises:
-        RecordError: at the end of the block, if the output could not be written for another reason.
     """
     _open_closed_descriptors()
     stream: Any = sys.stdout

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from rnneval.cli.command import from_function
-from rnneval.cli.output import RESULT, OutputOptions, require
+from rnneval.cli.output import RESULT, FilesOutput, require
 from rnneval.option import Options, option
 
 
@@ -22,19 +22,15 @@ class CompareOptions(Options):
     """Text that was scored, to show those blocks in."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CompareOutput(OutputOptions):
-    """Output of `rnneval compare`."""
-
-    out: tuple[str, ...] = option((), metavar="FILE", repeated=True)
-    """File to write the comparison to as well: .json, .csv (a row for each run) or .md."""
-    quiet: bool = option(False, short="-q")
-    """Print no table."""
-
-
-@from_function("base.json new.json --text text.txt")
+@from_function(
+    "base.json new.json --text text.txt",
+    texts={
+        "out": "File to write the comparison to as well: .json, .csv (a row for each run) or .md.",
+        "quiet": "Print no table.",
+    },
+)
 def command(
-    *, records: Annotated[tuple[str, ...], "RECORD RECORD..."], options: CompareOptions, output: CompareOutput
+    *, records: Annotated[tuple[str, ...], "RECORD RECORD..."], options: CompareOptions, output: FilesOutput
 ) -> int:
     """Sort runs by a metric, with paired differences to the best.
 
@@ -43,7 +39,7 @@ def command(
     """
     import msgspec
 
-    from rnneval.gates.ranking import rank
+    from rnneval.gates.ranking import compare
     from rnneval.gates.sides import NamedRecord
     from rnneval.records import json_text, read_run
     from rnneval.render.gate_document import ranking_document
@@ -56,9 +52,8 @@ def command(
         require(not table, f"{path}: is a table of losses: rnneval import makes a run record of it, which compares")
     runs = _runs(records)
     output.require({"RECORD": [*records, *(path for _, path in runs)], "--text": options.text}, RESULT)
-    read = [(name, read_run(path)) for name, path in runs]
-    named_runs = [NamedRecord(name=name, record=run) for name, run in read]
-    ranking = rank(named_runs, metric=options.metric, blocks=options.blocks, text=options.text or None)
+    named = [NamedRecord(name=name, record=read_run(path)) for name, path in runs]
+    ranking = compare(named, metric=options.metric, blocks=options.blocks, text=options.text or None)
     output.deliver(ranking, ranking_document, encoded)
     return 0
 

@@ -26,16 +26,11 @@ class DemoOptions(Options):
     """Train for a few seconds only: the models are bad, the page is complete."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class DemoOutput(Printed):
-    """Output of `rnneval demo`."""
-
-    quiet: bool = option(False, short="-q")
-    """Print no progress, and in place of the lessons only the path of the page."""
-
-
-@from_function("--out rnneval-demo")
-def command(*, options: DemoOptions, output: DemoOutput) -> None:
+@from_function(
+    "--out rnneval-demo",
+    texts={"quiet": "Print no progress, and in place of the lessons only the path of the page."},
+)
+def command(*, options: DemoOptions, output: Printed) -> None:
     """Train three small models and run every command on them.
 
     One of them is wired wrong. The text is part of every Python. All files stay in FOLDER; the page to open is

@@ -7,7 +7,7 @@ import difflib
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import groupby
 
 import click
@@ -15,7 +15,6 @@ import click
 from rnneval.cli.command import from_function
 from rnneval.cli.output import Forms, OutputOptions
 from rnneval.errors import UsageError
-from rnneval.option import option
 from rnneval.pages import Page, all_pages
 
 _HEADINGS = {
@@ -32,18 +31,14 @@ _WIDTH = 100
 _FORMS: Forms = {".md": ["table"], ".txt": ["table"], ".json": ["json"], "": ["table", "json"]}
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExplainOutput(OutputOptions):
-    """Output of `rnneval explain`."""
-
-    out: str | None = option(None, metavar="FILE")
-    """File to write the text to as well: .md and .txt are text, .json is JSON."""
-    quiet: bool = option(False, short="-q")
-    """Print nothing."""
-
-
-@from_function("perplexity")
-def command(*, output: ExplainOutput, name: str | None = None) -> None:
+@from_function(
+    "perplexity",
+    texts={
+        "out": "File to write the text to as well: .md and .txt are text, .json is JSON.",
+        "quiet": "Print nothing.",
+    },
+)
+def command(*, output: OutputOptions, name: str | None = None) -> None:
     """Explain a metric, a warning, a rule or a figure.
 
     It says what a metric means, what to do about a warning or a fault, how to read a figure. NAME is a metric
@@ -79,11 +74,7 @@ def entries() -> tuple[Page, ...]:
 
 
 def find(name: str, known: Sequence[Page]) -> tuple[Page, ...]:
-    """Return the entries of this name or code; capitals do not matter, nor whether `-` or `_` joins words.
-
-    Raises:
-        UsageError: there is none; the message suggests close ones.
-    """
+    """Return the entries of this name or code; capitals do not matter, nor whether `-` or `_` joins words."""
     spellings = {_key(word): word for entry in known for word in (entry.name, entry.code) if word}
     wanted = _key(name)
     if wanted in spellings:

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import click
 
 from rnneval.cli.command import Command, from_function
-from rnneval.cli.output import SUMMARY, Forms, OutputOptions, add_to_summary
+from rnneval.cli.output import SUMMARY, FilesOutput, Forms, OutputOptions, add_to_summary
 from rnneval.cli.terminal import say
 from rnneval.errors import RecordError, UsageError
 from rnneval.option import Options, option
 
 if TYPE_CHECKING:
-    from rnneval.gates.sides import NamedRecord
     from rnneval.records import Gate
 
 EXIT_FAIL = 1
@@ -45,15 +44,11 @@ class GateOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GateOutput(OutputOptions):
+class GateOutput(FilesOutput):
     """Output of `rnneval gate`."""
 
     form: str = option("table", flag="--format", choices=_FORMATS)
     """Format of what is printed; github also writes the summary of the job."""
-    out: tuple[str, ...] = option((), metavar="FILE", repeated=True)
-    """File to write the verdict to as well: .json is the record, .xml JUnit, .md Markdown."""
-    quiet: bool = option(False, short="-q")
-    """Print no table."""
 
 
 class _Variadic(Command):
@@ -87,7 +82,14 @@ def spread(arguments: list[str], option: str) -> list[str]:
     return [*result, option] if after and arguments[-1] == option else result
 
 
-@from_function("run.json --baseline base.json --allow perplexity=+1% --require 'accuracy>=0.5'", cls=_Variadic)
+@from_function(
+    "run.json --baseline base.json --allow perplexity=+1% --require 'accuracy>=0.5'",
+    cls=_Variadic,
+    texts={
+        "out": "File to write the verdict to as well: .json is the record, .xml JUnit, .md Markdown.",
+        "quiet": "Print no table.",
+    },
+)
 def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: GateOptions, output: GateOutput) -> int:
     """Judge RECORDs against a baseline or limits: pass or fail.
 
@@ -96,8 +98,8 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: GateOp
     diverged fails whatever is allowed.
     """
     from rnneval.gates.limits import parse_allow
-    from rnneval.gates.verdicts import judge
-    from rnneval.records.paths import named, require_apart
+    from rnneval.gates.verdicts import gate as judge
+    from rnneval.paths import named, require_apart
 
     summary = (os.environ.get(SUMMARY) or None) if output.form == "github" else None
     baseline, strict = options.baseline, options.strict
@@ -108,14 +110,13 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: GateOp
         require_apart([each for name in written for each in named(name, written[name])], named("RECORD", records))
         return _update(records, options, output)
     output.require({"RECORD": records, "--baseline": baseline}, _FORMS, {SUMMARY: summary})
-    candidates = _read(records)
     for path in baseline:
         if not os.path.lexists(path):
             pairs = f"{shlex.join(records)} --baseline {shlex.join(baseline)}"
             raise RecordError(f"{path}: no such baseline; to make it of this run: rnneval gate {pairs} --update")
     gate = judge(
-        candidates,
-        _read(baseline),
+        records,
+        baseline,
         allow=parse_allow(options.allow) if options.allow else None,
         require=options.require,
         better_than_counting=options.better_than_counting,
@@ -129,20 +130,15 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: GateOp
     return EXIT_FAIL if strict and gate.warnings else 0
 
 
-def _read(paths: Sequence[str]) -> "list[NamedRecord]":
-    from rnneval.gates.sides import read_named
-
-    return [read_named(path) for path in paths]
-
-
 def _update(records: Sequence[str], options: GateOptions, output: OutputOptions) -> int:
     """Judge against the old baselines if there are any, then put the records in their place.
 
     Limits still hold, and a run with which nothing can be compared never becomes a baseline.
     """
     from rnneval.gates.limits import parse_allow
+    from rnneval.gates.sides import named
     from rnneval.gates.unfit import write_baselines
-    from rnneval.gates.verdicts import judge
+    from rnneval.gates.verdicts import gate as judge
 
     baselines, require = options.baseline, options.require
     if options.better_than_counting:
@@ -151,8 +147,8 @@ def _update(records: Sequence[str], options: GateOptions, output: OutputOptions)
         raise UsageError(
             f"--update puts {len(records)} records in the place of {len(baselines)} baselines: give one for each"
         )
-    candidates = _read(records)
-    old = _read(baselines) if all(os.path.lexists(path) for path in baselines) else []
+    candidates = named(records, "candidate")
+    old = named(baselines, "baseline") if all(os.path.lexists(path) for path in baselines) else ()
     allow = parse_allow(options.allow) if options.allow and old else None
     gate = judge(candidates, old, allow=allow, require=require) if old or require else None
     accepted = not require or judge(candidates, require=require).verdict == "pass"

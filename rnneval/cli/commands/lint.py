@@ -29,8 +29,6 @@ class LintOutput(OutputOptions):
     """Output of `rnneval lint`."""
 
     form: str = option("text", flag="--format", choices=_FORMATS)
-    out: str | None = option(None, metavar="FILE")
-    """File to write the findings to as well: .json and .sarif are these formats, .txt is text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +45,10 @@ class LintOptions(Options):
     """Exit with 1 on warnings as well."""
 
 
-@from_function("train.py notebooks/")
+@from_function(
+    "train.py notebooks/",
+    texts={"out": "File to write the findings to as well: .json and .sarif are these formats, .txt is text."},
+)
 def command(*, output: LintOutput, options: LintOptions, paths: Annotated[tuple[str, ...], "PATH..."] = ()) -> int:
     """Find wrong state wiring in source code, without running it.
 

@@ -54,7 +54,7 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: PlotOp
     folder --out. A figure of several runs (comparison, forgetting, baselines) is drawn once if --figure names it and
     --out is a file. The figure passage (of losses) is coloured text: it is printed, or written as HTML.
     """
-    from rnneval.records.paths import named_records
+    from rnneval.paths import named_records
     from rnneval.render.figures import save
     from rnneval.render.phrasing import visible
     from rnneval.render.terminal import show

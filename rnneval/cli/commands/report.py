@@ -31,18 +31,14 @@ class ReportOptions(Options):
     """Title of the page."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReportOutput(Printed):
-    """Output of `rnneval report`."""
-
-    form: str = option("table", flag="--format", choices=("table", "json"))
-    """Format of what is printed; json is the content of the page, as values."""
-    quiet: bool = option(False, short="-q")
-    """Print nothing."""
-
-
-@from_function("run.json wiring.json gate.json --out report.html")
-def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: ReportOptions, output: ReportOutput) -> int:
+@from_function(
+    "run.json wiring.json gate.json --out report.html",
+    texts={
+        "form": "Format of what is printed; json is the content of the page, as values.",
+        "quiet": "Print nothing.",
+    },
+)
+def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: ReportOptions, output: Printed) -> int:
     """Make one self-contained HTML page of any mix of records.
 
     RECORD is a JSON record of another command (run, wiring, gate, compare, gradients, open), a Parquet table (trace,
@@ -50,8 +46,8 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: Report
     """
     import msgspec
 
+    from rnneval.paths import named_records
     from rnneval.records import json_text, write_text
-    from rnneval.records.paths import named_records
 
     out = options.out
     message = "--out FILE.html says where the page goes; --format json needs none"
@@ -110,7 +106,7 @@ def _is_history(path: Path) -> bool:
 
 def _begins_with(path: Path, word: str) -> bool:
     """Return whether a word stands at the beginning of a file, where records name their schema."""
-    from rnneval.records.paths import open_regular
+    from rnneval.paths import open_regular
 
     try:
         with open_regular(path) as file:
