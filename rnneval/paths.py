@@ -13,13 +13,14 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
 from rnneval.errors import RecordError, UsageError
 
 AnyPath = str | os.PathLike[str]
+Places = Mapping[str, AnyPath | Iterable[AnyPath] | None]
+"""Files by the option or argument that names them."""
 
 _PART = re.compile(r"\.(index|data-\d+-of-\d+)$")
 _OPENED_BY_THE_SHELL = re.compile(r"/dev/stdin|/(dev|proc/self)/fd/\d+")
@@ -73,68 +74,60 @@ def _require_kind(mode: int, allowed: set[int], path: AnyPath) -> None:
         raise OSError(errno.EINVAL, f"it is {names.get(kind, 'a device')}: give a regular file", os.fspath(path))
 
 
-@dataclass(frozen=True, kw_only=True)
-class NamedPath:
-    """A path, and the option or argument that named it."""
-
-    option: str
-    path: str
-
-
-def named(option: str, *paths: AnyPath | Iterable[AnyPath] | None) -> list[NamedPath]:
-    """Return the paths of one option; None has none.
-
-    >>> [each.path for each in named("TEXT", ("a.txt", "b.txt"), None)]
-    ['a.txt', 'b.txt']
-    """
-    found: list[NamedPath] = []
-    for given in paths:
-        several = [given] if isinstance(given, str | os.PathLike) else given or ()
-        found += [NamedPath(option=option, path=os.fspath(path)) for path in several]
-    return found
-
-
-def named_checkpoint(option: str, path: AnyPath) -> list[NamedPath]:
+def checkpoint_files(path: AnyPath) -> list[Path]:
     """Return a checkpoint's path and its files: all in a SavedModel's folder, the parts of a TensorFlow checkpoint."""
     place = Path(path)
     prefix = place.with_name(_PART.sub("", place.name)) if place.name else place
-    parts = [prefix]
+    files = [place, prefix]
     with suppress(OSError, ValueError):  # a folder that cannot be listed is refused where it is opened
-        parts += [each for each in prefix.parent.iterdir() if _PART.sub("", each.name) == prefix.name]
+        files += [file for file in prefix.parent.iterdir() if _PART.sub("", file.name) == prefix.name]
         if (place / "saved_model.pb").exists():
-            parts += place.rglob("*")
+            files += place.rglob("*")
         elif place.is_dir():
-            parts += [each for each in place.iterdir() if each.name == "checkpoint" or _PART.search(each.name)]
-    return named(option, path, parts)
+            files += [file for file in place.iterdir() if file.name == "checkpoint" or _PART.search(file.name)]
+    return files
 
 
-def named_records(option: str, paths: Iterable[str]) -> list[NamedPath]:
+def record_files(paths: Iterable[str]) -> list[Path]:
     """Return records and tables; a folder of them, of a sweep or of a history stands for the files in it."""
-    found = named(option, paths)
-    for folder in filter(Path.is_dir, map(Path, paths)):
-        inside = [*folder.glob("*.*"), *folder.glob("*/*.*")]  # a sweep keeps its records, a history its parts, in one
-        found += named(option, [each for each in inside if each.suffix in {".json", ".parquet"}])
-    return found
+    places = [Path(path) for path in paths]
+    inside = [file for place in places if place.is_dir() for file in (*place.glob("*.*"), *place.glob("*/*.*"))]
+    return [*places, *(file for file in inside if file.suffix in {".json", ".parquet"})]
 
 
-def require_apart(outputs: Iterable[NamedPath], inputs: Iterable[NamedPath] = ()) -> None:
+def require_apart(outputs: Places, inputs: Places) -> None:
     """Refuse an output that is the same file as an input or as another output, under any name.
 
     Files are compared by device and inode, so that hard and symbolic links are seen through. A file that does not exist
     yet is its folder and its name. Devices and pipes are compared with nothing.
 
+    Args:
+        outputs: The files by the option that names them; None stands for no file.
+        inputs: As `outputs`, in order: of a file that is named twice, the message has the last option.
+
     Raises:
         UsageError: names both options and both paths.
     """
-    read = {key: each for each in inputs for key in _keys(each.path)}
-    written: dict[tuple[int, int, str], NamedPath] = {}
-    for output in outputs:
-        for key in _keys(output.path):
+    read = {key: (option, path) for option, path in each_place(inputs) for key in _keys(path)}
+    written: dict[tuple[int, int, str], tuple[str, str]] = {}
+    for option, path in each_place(outputs):
+        for key in _keys(path):
             for others, loss in ((read, "is read and would be replaced"), (written, "is written as well")):
                 if (other := others.get(key)) is not None:
-                    same = f"{output.option} {output.path}: is the same file as {other.option} {other.path}"
+                    same = f"{option} {path}: is the same file as {other[0]} {other[1]}"
                     raise UsageError(f"{same}, which {loss}: give another path")
-            written[key] = output
+            written[key] = option, path
+
+
+def each_place(places: Places) -> Iterator[tuple[str, str]]:
+    """Yield the option and the path of each file.
+
+    >>> list(each_place({"TEXT": ("a.txt", "b.txt"), "--out": None}))
+    [('TEXT', 'a.txt'), ('TEXT', 'b.txt')]
+    """
+    for option, given in places.items():
+        for path in [given] if isinstance(given, str | os.PathLike) else given or ():
+            yield option, os.fspath(path)
 
 
 def _keys(path: str) -> Iterator[tuple[int, int, str]]:

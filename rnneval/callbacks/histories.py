@@ -7,7 +7,7 @@ finite is written as it is, NaN or infinite, so that it cannot be taken for one 
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rnneval.errors import RecordError, UsageError
-from rnneval.paths import NamedPath, named, require_apart
+from rnneval.paths import Places, require_apart
 from rnneval.records import table_written
 
 Key = tuple[str, str, str]
@@ -34,7 +34,7 @@ class Parts:
         index: str,
         described: Mapping[str, str],
         existing: str = "refuse",
-        inputs: Sequence[NamedPath] = (),
+        inputs: Places | None = None,
     ) -> None:
         """Make the folder.
 
@@ -52,7 +52,7 @@ class Parts:
         if existing not in EXISTING:
             raise UsageError(f"existing={existing!r} is not known: give {', '.join(EXISTING)}")
         self.folder = Path(folder)
-        require_apart(named("path", folder, self.folder.glob("part-*.parquet")), inputs)
+        require_apart({"path": [folder, *self.folder.glob("part-*.parquet")]}, inputs or {})
         try:
             parts = sorted(self.folder.glob("part-*.parquet")) if self.folder.is_dir() else []
             if parts and existing == "refuse":

@@ -22,7 +22,6 @@ from rnneval.models.keras.lm import RecurrentLM
 from rnneval.models.keras.wrap import as_vocabulary, vocabulary_inside, wrap
 from rnneval.option import option, values_of
 from rnneval.options import EvaluateOptions, by_keyword
-from rnneval.paths import named
 from rnneval.records.run import Run
 from rnneval.records.tables import STATE_HISTORY, UNIFORM
 from rnneval.text import Paths, Vocabulary
@@ -97,7 +96,7 @@ class StateNorms(keras.callbacks.Callback):
             )
         self._text, self._options = text, options
         vocabulary = options.vocabulary if isinstance(options.vocabulary, str | os.PathLike) else None
-        inputs = [*named("text", text), *named("vocabulary", vocabulary)]
+        inputs = {"text": text, "vocabulary": vocabulary}
         described = {"rnneval.schema": STATE_HISTORY, "rnneval.version": __version__}
         self._parts = Parts(path, "epoch", described, options.existing, inputs)
         self._due: int | None = None  # the epoch to be measured

@@ -50,10 +50,10 @@ class CheckpointOptions(OpenOptions):
             "--weight-map": self.weight_map,
         }
         if checkpoint is not None:
-            from rnneval.paths import named_checkpoint
+            from rnneval.paths import checkpoint_files
             from rnneval.text import siblings
 
-            found["CHECKPOINT"] = [each.path for each in named_checkpoint("CHECKPOINT", checkpoint)]
+            found["CHECKPOINT"] = checkpoint_files(checkpoint)
             if not (self.vocabulary or self.vocabulary_from):
                 found["the vocabulary"] = siblings(checkpoint)
         return found

@@ -49,6 +49,7 @@ class Command(click.Command):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
+        self.seldom = {param for param in self.params if isinstance(param, GroupedOption) and param.option.seldom}
         if not any(param.name == "seed" for param in self.params):  # it draws no random number
             self.params.append(click.Option(["--seed"], type=int, expose_value=False, hidden=True))
         self.params.append(
@@ -81,7 +82,7 @@ class Command(click.Command):
         records = {
             heading: [record for option in shown if (record := option.get_help_record(ctx)) is not None]
             for heading, options in by_heading(self.get_params(ctx)).items()
-            if (shown := [each for each in options if ctx.meta.get(_ALL) or not _is_seldom(each)])
+            if (shown := [option for option in options if ctx.meta.get(_ALL) or option not in self.seldom])
         }
         width = min(_WIDEST, max(len(names) for rows in records.values() for names, _ in rows))
         for heading, rows in records.items():
@@ -98,10 +99,6 @@ class Command(click.Command):
                 if flag in param.opts and ctx.get_parameter_source(param.name or "") is ParameterSource.DEFAULT_MAP:
                     raise UsageError(f"{ctx.meta[CONFIG]}: {error}") from error
             raise
-
-
-def _is_seldom(param: click.Parameter) -> bool:
-    return isinstance(param, GroupedOption) and param.option.seldom
 
 
 def _show_all(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -15,10 +15,10 @@ from rnneval.errors import RecordError, UsageError
 from rnneval.option import Options, option
 
 if TYPE_CHECKING:
+    from rnneval.paths import Places
     from rnneval.records import Run
     from rnneval.render.document import Block
 
-Places = Mapping[str, str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None]
 Forms = Mapping[str, Sequence[str]]
 JSON: Forms = {".json": ["json"], "": ["json"]}
 """Forms of a result by the ending of its file; "" stands for no ending."""
@@ -41,7 +41,7 @@ class OutputOptions(Options, heading="Output"):
         """The files to write."""
         return (self.out,) if isinstance(self.out, str) else tuple(self.out or ())
 
-    def require(self, inputs: Places, forms: Forms, more: Places | None = None) -> None:
+    def require(self, inputs: "Places", forms: Forms, more: "Places | None" = None) -> None:
         """Refuse files, also `more` outputs, that cannot be written, that are read, or whose ending has no form."""
         require_places({"--out": self.files, **(more or {})}, inputs)
         require_ending("--out", self.files, *filter(None, forms))
@@ -169,20 +169,13 @@ def require(condition: object, message: str) -> None:
         raise UsageError(message)
 
 
-def require_places(outputs: Places, inputs: Places) -> None:
-    """Refuse an output file that cannot be written, or that the command also reads, before any work.
-
-    Args:
-        outputs: The files by the option that names them; None stands for no file.
-        inputs: As `outputs`, in order: of a file that is named twice, the message has the last option.
-    """
+def require_places(outputs: "Places", inputs: "Places") -> None:
+    """Refuse an output file that cannot be written, or that the command also reads, before any work."""
     if not any(outputs.values()):
         return
-    from rnneval.paths import named, require_apart
+    from rnneval.paths import each_place, require_apart
 
-    written = [each for option, paths in outputs.items() for each in named(option, paths)]
-    read = [each for option, paths in inputs.items() for each in named(option, paths)]
-    for path in (output.path for output in written):
+    for _, path in each_place(outputs):
         folder = Path(path).absolute().parent
         if Path(path).is_dir():
             raise RecordError(f"{path}: cannot be written: it is a folder: name a file in it")
@@ -191,8 +184,7 @@ def require_places(outputs: Places, inputs: Places) -> None:
         if not os.access(path if os.path.lexists(path) else folder, os.W_OK):
             raise RecordError(f"{path}: cannot be written: Permission denied")
     context = click.get_current_context(silent=True)
-    config = named("--config", context.meta.get(CONFIG)) if context is not None else []
-    require_apart(written, [*read, *config])
+    require_apart(outputs, {**inputs, "--config": None if context is None else context.meta.get(CONFIG)})
 
 
 def require_ending(option: str, paths: str | os.PathLike[str] | Iterable[str] | None, *allowed: str) -> None:

@@ -22,7 +22,7 @@ from rnneval.models.step import StepLM
 from rnneval.models.wrapping import language_model
 from rnneval.option import option, values_of
 from rnneval.options import DiagnosticOptions, EvaluateOptions, GivenGroup, StateGroup, by_keyword
-from rnneval.paths import NamedPath, named, named_checkpoint, require_apart
+from rnneval.paths import Places, checkpoint_files, require_apart
 from rnneval.records.run import Run
 from rnneval.records.wiring import Wiring
 from rnneval.text import EncodedText, InMemory, Paths, TextOptions, Vocabulary, encode, text_given
@@ -69,7 +69,7 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
     vocabulary = _vocabulary_of(lm)
     if options.beside_reset is not None and lm.window is not None:
         raise UsageError(f"--beside-reset: a window model knows nothing but the last {lm.window} tokens anyway")
-    require_apart(named("losses", options.losses), [*inputs_of(lm, given), *named("fit_on", options.fit_on)])
+    require_apart({"losses": options.losses}, {**inputs_of(lm, given), "fit_on": options.fit_on})
     carried = lm.window is None  # a window model is given the past alone, and has no state to wire or to look at
     wiring = _wiring_of(lm, options) if carried else None
     with encode(given, vocabulary, read_as) as encoded:
@@ -99,10 +99,10 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
         )
 
 
-def inputs_of(lm: LanguageModel, text: Paths | InMemory) -> list[NamedPath]:
+def inputs_of(lm: LanguageModel, text: Paths | InMemory) -> Places:
     """Return the files that a model and a text come from, which no output may replace."""
-    checkpoint = named_checkpoint("the checkpoint", lm.checkpoint.path) if lm.checkpoint.path else []
-    return [*checkpoint, *named("the text", None if isinstance(text, InMemory) else text)]
+    checkpoint = checkpoint_files(lm.checkpoint.path) if lm.checkpoint.path else []
+    return {"the checkpoint": checkpoint, "the text": None if isinstance(text, InMemory) else text}
 
 
 def _vocabulary_of(lm: LanguageModel) -> Vocabulary:

@@ -46,7 +46,7 @@ from rnneval.evaluate.sweep_table import (
 )
 from rnneval.option import values_of
 from rnneval.options import SweepOptions, SweptGroup, WorkerGroup, by_keyword
-from rnneval.paths import named, require_apart
+from rnneval.paths import require_apart
 from rnneval.records import Run, decode, encode, read_run, write
 from rnneval.text import Paths, TextOptions, final_text, refuse_overlap
 
@@ -91,12 +91,13 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) ->
     orders = _orders(candidates, text, options)
     one = orders[0]  # all read the same texts
     require_apart(
-        named("out", [out / name for name in (FILE, *(order.record for order in orders))]),
-        [
-            *named("folder", *(candidate.files for candidate in candidates)),
-            *named("the text", one.texts, options.fit_on),
-            *named("opening", one.opening.files),
-        ],
+        {"out": [out / name for name in (FILE, *(order.record for order in orders))]},
+        {
+            "folder": [file for candidate in candidates for file in candidate.files],
+            "the text": one.texts,
+            "fit_on": options.fit_on,
+            "opening": one.opening.files,
+        },
     )
     try:
         (out / RECORDS).mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rnneval.cli.main import run
-from rnneval.paths import named, named_checkpoint, require_apart
+from rnneval.paths import checkpoint_files, require_apart
 from rnneval.records import write
 from tests.gates.synthetic import ar_losses, make_run
 
@@ -90,7 +90,7 @@ def test_an_output_that_is_an_input_is_refused_before_anything_runs(line, way, f
 
 
 def test_new_files_beside_inputs_and_devices_are_allowed(folder):
-    require_apart(named("--out", "saved/new.json", "/dev/null", "/dev/null"), named_checkpoint("CHECKPOINT", "saved"))
+    require_apart({"--out": ["saved/new.json", "/dev/null", "/dev/null"]}, {"CHECKPOINT": checkpoint_files("saved")})
     assert run(["report", ".", "--out", "page.html"]) == run(["report", ".", "--out", "page.html"])
 
 

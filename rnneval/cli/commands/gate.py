@@ -99,7 +99,7 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: GateOp
     """
     from rnneval.gates.limits import parse_allow
     from rnneval.gates.verdicts import gate as judge
-    from rnneval.paths import named, require_apart
+    from rnneval.paths import require_apart
 
     summary = (os.environ.get(SUMMARY) or None) if output.form == "github" else None
     baseline, strict = options.baseline, options.strict
@@ -107,7 +107,7 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: GateOp
         there = [path for path in baseline if Path(path).absolute().parent.exists()]
         output.require({"RECORD": records}, _FORMS, {SUMMARY: summary, "--baseline": there})
         written = {"--baseline": baseline, "--out": output.files, SUMMARY: summary}
-        require_apart([each for name in written for each in named(name, written[name])], named("RECORD", records))
+        require_apart(written, {"RECORD": records})
         return _update(records, options, output)
     output.require({"RECORD": records, "--baseline": baseline}, _FORMS, {SUMMARY: summary})
     for path in baseline:
@@ -136,8 +136,7 @@ def _update(records: Sequence[str], options: GateOptions, output: OutputOptions)
     Limits still hold, and a run with which nothing can be compared never becomes a baseline.
     """
     from rnneval.gates.limits import parse_allow
-    from rnneval.gates.sides import named
-    from rnneval.gates.unfit import write_baselines
+    from rnneval.gates.sides import named, write_baselines
     from rnneval.gates.verdicts import gate as judge
 
     baselines, require = options.baseline, options.require

@@ -54,7 +54,7 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: PlotOp
     folder --out. A figure of several runs (comparison, forgetting, baselines) is drawn once if --figure names it and
     --out is a file. The figure passage (of losses) is coloured text: it is printed, or written as HTML.
     """
-    from rnneval.paths import named_records
+    from rnneval.paths import record_files
     from rnneval.render.figures import save
     from rnneval.render.phrasing import visible
     from rnneval.render.terminal import show
@@ -65,8 +65,7 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: PlotOp
         return 0
     pictures = list(_chosen(sources, Path(options.out) if options.out else None, options.figure, options.metric))
     places = [place for place, _ in pictures if place is not None]
-    read = [each.path for each in named_records("RECORD", records)]
-    require_places({"--out": places}, {"RECORD": read, "--text": options.text})
+    require_places({"--out": places}, {"RECORD": record_files(records), "--text": options.text})
     for place, picture in pictures:
         if place is None:
             tell(visible(picture.title))

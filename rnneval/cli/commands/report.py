@@ -46,14 +46,13 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: Report
     """
     import msgspec
 
-    from rnneval.paths import named_records
+    from rnneval.paths import record_files
     from rnneval.records import json_text, write_text
 
     out = options.out
     message = "--out FILE.html says where the page goes; --format json needs none"
     require(out is not None or output.form == "json", message)
-    read = [each.path for each in named_records("RECORD", records)]
-    require_places({"--out": out}, {"RECORD": read, "--text": options.text})
+    require_places({"--out": out}, {"RECORD": record_files(records), "--text": options.text})
     require_ending("--out", out, ".html", ".htm")
     from rnneval.render.phrasing import counted, visible
     from rnneval.render.report import draw, html_of, page_of

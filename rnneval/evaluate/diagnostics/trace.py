@@ -30,7 +30,7 @@ from rnneval.metrics.diagnostics.summary import SATURATED, means, variances
 from rnneval.models.protocol import LanguageModel, LayerState, SeenRows, Sees
 from rnneval.models.wrapping import language_model
 from rnneval.options import TraceOptions, by_keyword
-from rnneval.paths import named, require_apart
+from rnneval.paths import require_apart
 from rnneval.records import table_written
 from rnneval.records.run import GateSummary, Run, Warning  # noqa: A004 - the record's own word
 from rnneval.records.tables import TRACE, in_utf8
@@ -82,7 +82,7 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
     if options.lyapunov and lm.backend == "step":
         raise UsageError("--lyapunov is for models that Keras runs: a step function has no tangents")
     findings.require_known(options.thresholds or {})
-    require_apart(named("out", options.out), inputs_of(lm, given))
+    require_apart({"out": options.out}, inputs_of(lm, given))
     with held_out(lm, "trace", given, options) as held:
         starts, stops = held.text.document_starts, held.text.document_stops
         longest = int((stops - starts).max())
