@@ -9,8 +9,7 @@ from msgspec.structs import replace
 
 from rnneval.gates.clusters import DRIFTS, Columns, drifts
 from rnneval.gates.noninferiority import LEVEL, Tested, loss_differences, same_model
-from rnneval.gates.sides import NamedRecord, Paired, Sides
-from rnneval.gates.unfit import unfit
+from rnneval.gates.sides import NamedRecord, Paired, Sides, unfit
 from rnneval.metrics import Metric, by_name
 from rnneval.options import LARGEST_ORDER
 from rnneval.records import Run

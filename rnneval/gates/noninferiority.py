@@ -198,10 +198,8 @@ def _satterthwaite(terms: Sequence[tuple[float, float]]) -> float:
 def holm_levels(claims: Mapping[str, tuple[str, float]], level: float) -> Mapping[str, float]:
     """Return the level at which each claim of a fail is tested (Holm 1979): it stands if its p is at most that.
 
-    Args:
-        claims: By name, the hypothesis and p. Claims of one hypothesis count once, by the smallest p among them:
-            perplexity and bits per character are functions of one total loss, so that their fails are nested.
-        level: The level of all claims together.
+    A claim is a hypothesis and p. Claims of one hypothesis count once, by the smallest p among them: perplexity and
+    bits per character are functions of one total loss, so that their fails are nested.
 
     Three metrics, two of one hypothesis: the smallest p is held against 5 % / 2, the next against 5 %.
 

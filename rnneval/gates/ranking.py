@@ -23,8 +23,8 @@ from rnneval.gates.sides import (
     named,
     not_comparable,
     pair,
+    unfit,
 )
-from rnneval.gates.unfit import unfit
 from rnneval.metrics import Metric, UnavailableError
 from rnneval.records import Run
 from rnneval.records._base import Shown, Value, quoted

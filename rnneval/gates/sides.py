@@ -3,12 +3,16 @@
 *Recipe*: the way in which a model is trained; several runs of a side are trainings of one recipe. *Block*: the unit in
 which a record keeps sums. *Piece*: one block, or several if tokens of one side straddle the ends between them.
 
-Whether runs compare is decided before any number is looked at: the answer names the field that differs.
+Whether runs compare is decided before any number is looked at: the answer names the field that differs. So is whether
+a run can pass a gate or be a baseline at all: it cannot if it is not valid, not finite, diverged, or of no common
+recipe. A test cannot decide that: one diverged run among several, or one diverged part of a text, makes the standard
+error as large as the difference, so that t is near 1 whatever the loss.
 """
 
 import dataclasses
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +20,12 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from rnneval.errors import UsageError
+from rnneval.errors import RecordError, UsageError
 from rnneval.gates.clusters import NATS, UNITS, Columns, block_size, columns_of
 from rnneval.gates.histories import TrainingHistory, read_history
-from rnneval.records import Record, Run, read
+from rnneval.records import Record, Run, encode, read, write_texts
 from rnneval.records._base import Stored
+from rnneval.records.encoding import require_consistent
 
 ACROSS_TOKENS = ("bits_per_char", "bits_per_byte")
 """Metrics that compare models of other tokens on the same text."""
@@ -38,6 +43,18 @@ _MEANING = {
 }
 SUMS = ("nats", "newlines", "top1", "top5")
 """Sums that a slim record keeps: those of every metric of loss and accuracy."""
+FAR = math.log(100)
+"""Least distance of `limit` above uniform guessing, in nats: in a small vocabulary a few sure and wrong predictions
+reach twice its loss."""
+BYTES = math.log(256)
+"""Uniform guessing in nats a byte, for losses whose vocabulary is not known."""
+LARGEST = math.log(np.finfo(float).max)
+"""Mean loss, in nats, above which a perplexity is larger than any float."""
+PARTS = 8
+LEAST_TOKENS = 100
+"""Tokens that a part needs to be held against `limit`; a few rare tokens may cost a good model as much."""
+TWICE = math.log(2)
+"""Largest distance between the losses of one recipe's runs, in nats a token: seeds differ by about 0.01."""
 _DIAGNOSTICS = ("states", "gates", "lyapunov", "context", "token_by_token", "beside_reset", "ngram")
 
 
@@ -86,33 +103,28 @@ Given = Record | NamedRecord | str | os.PathLike[str]
 _ONE = (Stored, NamedRecord, str, os.PathLike)
 
 
-def read_named(path: str | os.PathLike[str]) -> NamedRecord:
-    """Read a record, or a training history: a folder or a Parquet file."""
-    place = Path(path)
-    record = read_history(place) if place.is_dir() or place.suffix == ".parquet" else read(place)
-    return NamedRecord(name=os.fspath(path), record=record)
-
-
 def named(given: Given | Sequence[Given] | None, role: str) -> tuple[NamedRecord, ...]:
-    """Name what was given: paths, which are read; runs by their checkpoints or tables of losses, unless they are named.
+    """Name what was given: runs by their checkpoints or tables of losses, with a number where two have the same name.
 
-    Runs have a number where two have the same name.
+    A path is read: it is a record, or a training history (a folder or a Parquet file).
     """
     several = () if given is None else (given,) if isinstance(given, _ONE) else tuple(given)
-    sources = [each.source.path for each in several if isinstance(each, Run)]
+    sources = [record.source.path for record in several if isinstance(record, Run)]
     numbered = len(set(sources)) < len(sources)
-    found = []
-    for i, each in enumerate(several, 1):
-        if isinstance(each, NamedRecord):
-            found.append(each)
-        elif isinstance(each, str | os.PathLike):
-            found.append(read_named(each))
-        elif isinstance(each, Stored):
-            name = (each.source.path if isinstance(each, Run) else "") or role
-            found.append(NamedRecord(name=f"{name} ({i})" if numbered else name, record=each))
+    records = []
+    for i, one in enumerate(several, 1):
+        if isinstance(one, NamedRecord):
+            records.append(one)
+        elif isinstance(one, str | os.PathLike):
+            place = Path(one)
+            record = read_history(place) if place.is_dir() or place.suffix == ".parquet" else read(place)
+            records.append(NamedRecord(name=os.fspath(one), record=record))
+        elif isinstance(one, Stored):
+            name = (one.source.path if isinstance(one, Run) else "") or role
+            records.append(NamedRecord(name=f"{name} ({i})" if numbered else name, record=one))
         else:
-            raise UsageError(f"the {role} is a {type(each).__name__}: give a run record, or the path of one")
-    return tuple(found)
+            raise UsageError(f"the {role} is a {type(one).__name__}: give a run record, or the path of one")
+    return tuple(records)
 
 
 def side(records: Sequence[NamedRecord], role: str) -> Side:
@@ -287,14 +299,11 @@ def common_pieces(document: NDArray[np.intp], surplus: NDArray[np.float64]) -> N
 
     A token that straddles the end of a block belongs to the block of its first byte, and tokenisations differ in
     where that is; the blocks on both sides of such an end make one piece. What comes before a document's first common
-    cut (its first token, unscored on one side) is in no piece: −1.
+    cut (its first token, unscored on one side) is in no piece: −1. `surplus` is how many bytes one side scored more
+    than the other in each block, `(blocks,)`.
 
     >>> common_pieces(np.array([0, 0, 0, 0]), np.array([-3.0, 0.0, 2.0, -2.0])).tolist()
     [-1, 0, 1, 1]
-
-    Args:
-        document: The document of each block: `(blocks,)`.
-        surplus: Bytes that one side scored more than the other in each block: `(blocks,)`.
     """
     to_end_of_text = np.cumsum(surplus[::-1])[::-1]
     last = np.searchsorted(document, document, side="right")  # the block after the document's last
@@ -308,3 +317,89 @@ def slim(run: Run) -> Run:
     """Return the record with the sums of loss and accuracy alone and no diagnostics of the model, as baselines are."""
     sums = {name: values for name, values in run.blocks.sums.items() if name in SUMS}
     return replace(run, blocks=replace(run.blocks, sums=sums), **dict.fromkeys(_DIAGNOSTICS))
+
+
+def limit(uniform: float) -> float:
+    """Return the mean loss above which a run has diverged, given that of uniform guessing among V tokens.
+
+    The perplexity is then above V², as far beyond guessing as guessing is from certainty, and above 100 V.
+
+    >>> round(limit(math.log(65)), 2), round(limit(math.log(10_000)), 2)
+    (8.78, 18.42)
+    """
+    return uniform + max(uniform, FAR)
+
+
+def unfit(run: Run) -> str:
+    """Return why a run decides nothing, whatever it is compared with; "" if it can be compared."""
+    if run.total_nats is None:
+        told = [warning.message for warning in run.warnings if warning.code == "not-finite"]
+        return f"is not finite: {next(iter(told), 'a loss is not a number')}"
+    if not run.valid:
+        broken = run.wiring if run.wiring is not None and run.wiring.verdict == "fail" else None
+        return f"is not valid: {broken.reason if broken else run.why_not_valid}".removesuffix(": not valid")
+    return _diverged(run)
+
+
+def problem(side: Side) -> str:
+    """Name each run of a side that decides nothing, with its reason; "" if the side can be compared."""
+    named = zip(side.names, map(unfit, side.runs), strict=True)
+    return "; ".join(f"{name} {found}" for name, found in named if found) or _of_no_recipe(side)
+
+
+def write_baselines(runs: Mapping[str | os.PathLike[str], NamedRecord]) -> None:
+    """Write slim copies of runs as baselines, all of them or none; folders are made."""
+    new = side([*runs.values()], "baseline")
+    for name, run in zip(new.names, new.runs, strict=True):
+        require_consistent(name, run)
+    if found := problem(new):
+        raise UsageError(f"no baseline was written, since nothing could be compared with it: {found}")
+    texts = {os.fspath(path): encode(slim(run)) for path, run in zip(runs, new.runs, strict=True)}
+    for folder in {Path(path).parent for path in texts}:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecordError(f"{folder}: cannot be made: {error.strerror or error}") from error
+    write_texts(texts)
+
+
+def _diverged(run: Run) -> str:
+    """Return the loss of the worst part of the text, if it is beyond what can be compared.
+
+    The parts are the whole text, and each document, or eighths of a text that is a single document.
+    """
+    blocks, unit = run.blocks, "token" if "uniform" in run.baselines else "byte"
+    uniform = run.baselines.get("uniform", BYTES)
+    columns = np.array([blocks.sums["nats"], blocks.tokens if unit == "token" else blocks.scored_bytes])
+    ends = np.array(blocks.bytes)
+    starts = np.flatnonzero(np.diff(blocks.document, prepend=-1))
+    if starts.size == 1:
+        starts = np.array([part[0] for part in np.array_split(np.arange(ends.size), min(PARTS, ends.size))])
+    nats, units = np.concatenate([columns.sum(axis=1, keepdims=True), np.add.reduceat(columns, starts, axis=1)], axis=1)
+    means = nats / np.maximum(units, 1)
+    most = np.where(units >= LEAST_TOKENS, limit(uniform), LARGEST)
+    beyond = ~(means <= most)
+    if not beyond.any():
+        return ""
+    worst = 0 if beyond.all() else int(np.where(beyond, means, -np.inf).argmax())  # 0 is the whole text
+    place, hint = "", "; or its vocabulary is in another order than in training"
+    if not beyond.all():
+        first, last = np.append(0, starts)[worst], np.append(starts, ends.size)[worst] - 1
+        place, hint = f" in bytes {ends[first - 1] if first else 0:,} to {ends[last]:,}", ""
+    reason = f"diverged: {means[worst]:.4g} nats a {unit}{place}, far beyond uniform guessing"
+    return f"{reason} ({uniform:.3g}; the limit is {most[worst]:.3g}){hint}"
+
+
+def _of_no_recipe(side: Side) -> str:
+    """Return why the runs of a side are no trainings of one recipe: their losses lie too far apart."""
+    if len({(run.text.sha256, run.signature) for run in side.runs}) > 1:  # not comparable, for a better reason
+        return ""
+    means = [(run.total_nats or 0.0) / max(run.tokens.scored, 1) for run in side.runs]
+    least, largest = int(np.argmin(means)), int(np.argmax(means))
+    if means[largest] - means[least] <= TWICE:
+        return ""
+    return (
+        f"{side.names[largest]} has {means[largest]:.4g} nats a token and {side.names[least]} {means[least]:.4g}, more "
+        "than twice the perplexity, where seeds of one recipe differ by about 1 %: a training failed, or the runs are "
+        "not of one recipe"
+    )

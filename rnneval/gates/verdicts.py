@@ -8,7 +8,7 @@ from itertools import chain
 from msgspec.structs import replace as changed
 
 from rnneval.errors import UsageError
-from rnneval.gates.clusters import Clusters, TooLittleTextError
+from rnneval.gates.clusters import TooLittleTextError
 from rnneval.gates.explanation import (
     beside_counting,
     of_single_runs,
@@ -21,8 +21,7 @@ from rnneval.gates.explanation import (
 from rnneval.gates.histories import ABSENT, TrainingHistory
 from rnneval.gates.limits import Allowance, Limit, allowances, look_up, parse_limit, rounded
 from rnneval.gates.noninferiority import LEVEL, Tested, allowed_by, assess, holm_levels, values_of
-from rnneval.gates.sides import Given, NamedRecord, Paired, Sides, named, not_comparable, pair, side
-from rnneval.gates.unfit import problem, unfit
+from rnneval.gates.sides import Given, NamedRecord, Paired, Sides, named, not_comparable, pair, problem, side, unfit
 from rnneval.metrics import Metric, UnavailableError
 from rnneval.records import Gate, Run
 from rnneval.records.encoding import require_consistent
@@ -84,8 +83,13 @@ def gate(
         results = [compare_on(allowance, sides) for allowance in allowances(allow)]
         of_losses = (warnings_of_losses(each.paired, each.tested) for each in results if each.paired is not None)
         warnings += [*warnings_of_few_runs(sides), *dict.fromkeys(chain.from_iterable(of_losses))]
+    unfit_alone = (  # without baselines, candidates need not be runs of one recipe
+        _of_record("valid", one, verdict="fail", reason=f"{one.name} {problem_of_it}")
+        for one in candidates
+        if not baselines and isinstance(one.record, Run) and (problem_of_it := unfit(one.record))
+    )
     comparisons = (
-        *(() if baselines else _by_itself(candidates)),
+        *unfit_alone,
         *map(of_single_runs, _after_holm(results)),
         *(_against_counting(candidates) if better_than_counting else ()),
         *chain.from_iterable(_limited(limit, candidates) for limit in limits),
@@ -100,13 +104,6 @@ def gate(
         counting=tuple(beside_counting(candidates)) or None,
         warnings=tuple(warnings),
     )
-
-
-def _by_itself(candidates: Sequence[NamedRecord]) -> Iterator[Comparison]:
-    """Fail each run that decides nothing; without baselines, candidates need not be runs of one recipe."""
-    for each in candidates:
-        if isinstance(each.record, Run) and (found := unfit(each.record)):
-            yield _of_record("valid", each, verdict="fail", reason=f"{each.name} {found}")
 
 
 def _of_record(metric: str, each: NamedRecord, *, verdict: Verdict, reason: str) -> Comparison:
@@ -261,14 +258,11 @@ def _tested(comparison: Comparison, test: Tested, sides: Sides) -> Comparison:
         level=LEVEL,
         claim=clusters.claim if clusters else "this passage",
     )
-    if test.se and clusters:
-        found = changed(found, method=_method(sides, clusters), df=test.df, clusters=clusters.count)
-    return found
-
-
-def _method(sides: Sides, clusters: Clusters) -> str:
-    if not sides.several:
-        return clusters.method
-    counts = [len(sides.baseline.runs), len(sides.candidate.runs)]
-    lent = " (the spread of the single run is taken from the other side)" if min(counts) == 1 else ""
-    return f"{clusters.method}, and {counts[0]} + {counts[1]} runs{lent}"
+    if not test.se or not clusters:
+        return found
+    method = clusters.method
+    if sides.several:
+        counts = [len(sides.baseline.runs), len(sides.candidate.runs)]
+        lent = " (the spread of the single run is taken from the other side)" if min(counts) == 1 else ""
+        method += f", and {counts[0]} + {counts[1]} runs{lent}"
+    return changed(found, method=method, df=test.df, clusters=clusters.count)

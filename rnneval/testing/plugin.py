@@ -156,8 +156,7 @@ class RnnevalGate:
     def _write(self, runs: "dict[Path, Run]") -> None:
         """Write all of these baselines or none; a run with which nothing could be compared is refused."""
         from rnneval.errors import UsageError
-        from rnneval.gates.sides import NamedRecord
-        from rnneval.gates.unfit import write_baselines
+        from rnneval.gates.sides import NamedRecord, write_baselines
 
         written = self._config.stash.setdefault(_written, {})
         for path in runs:

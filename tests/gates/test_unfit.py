@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rnneval.gates import compare, gate
-from rnneval.gates.unfit import limit
+from rnneval.gates.sides import limit
 from tests.gates.synthetic import ar_losses, make_run
 
 BLOCKS = 128

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from rnneval.errors import RecordError, UsageError
 from rnneval.evaluate.sweep_table import FILE, Sweep
-from rnneval.gates.unfit import unfit
+from rnneval.gates.sides import unfit
 from rnneval.records import Record, Run, read, read_table
 from rnneval.records._base import Shown
 from rnneval.records.tables import GRADIENT_HISTORY, LOSSES, STATE_HISTORY, SWEEP, TRACE

@@ -13,8 +13,7 @@ from markupsafe import Markup
 
 from rnneval._version import __version__
 from rnneval.evaluate.sweep_table import OK, best_first
-from rnneval.gates.sides import fields_of
-from rnneval.gates.unfit import unfit
+from rnneval.gates.sides import fields_of, unfit
 from rnneval.records import Gate, Gradients, Run
 from rnneval.records.tables import SWEEP
 from rnneval.records.wiring import breaks_runs
