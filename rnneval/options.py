@@ -113,11 +113,6 @@ class StateGroup(Options, heading="State"):
             raise UsageError("--state reset needs --segment N: after how many tokens the state starts anew")
 
 
-def rows_of(streams: str) -> int | str:
-    """Return `--streams` as a number of rows if it is one, else as it is."""
-    return int(streams) if streams.isdecimal() else streams
-
-
 @dataclass(frozen=True, kw_only=True)
 class StreamGroup(Options, heading="Speed"):
     """Options that say how a text is read.
@@ -126,7 +121,9 @@ class StreamGroup(Options, heading="Speed"):
     logits when it is called again.
     """
 
-    streams: int | str = option("auto", metavar="N|auto", parse=rows_of, seldom=True)
+    streams: int | str = option(
+        "auto", metavar="N|auto", parse=lambda typed: int(typed) if typed.isdecimal() else typed, seldom=True
+    )
     """Rows of text to read side by side, which does not change a valid result."""
     kernel: str = option("auto", choices=("auto", "hoisted", "layers"), seldom=True)
     """Implementation of the recurrent layers: layers is the model's own code; hoisted takes what does not depend on the

@@ -86,9 +86,14 @@ def in_utf8(text: str) -> bytes:
     return text.encode("utf-8", errors="backslashreplace")
 
 
-def require_rows(path: str | os.PathLike[str], schema: Any, rows: int) -> None:
-    """Refuse a table of so many rows before it is made, if it is larger than what `read_table` takes."""
-    _require_rows(Path(path), schema, rows, MOST_BYTES)
+def require_rows(path: str | os.PathLike[str], schema: Any, rows: int, room: int = MOST_BYTES) -> None:
+    """Refuse a table of so many rows, before it is made or read, if it takes more than `room` bytes in memory."""
+    row_bytes = sum(_WORD_BYTES if str(field.type) in ("string", "large_string") else 8 for field in schema)
+    if (schema.metadata or {}).get(_SCHEMA) == SWEEP.encode() and rows > _MOST_CHECKPOINTS:
+        raise _too_large(path, f"a sweep of {rows:,} checkpoints", f"{_MOST_CHECKPOINTS:,}")
+    if rows * row_bytes > room:
+        together = "" if room == MOST_BYTES else ", all parts together"
+        raise _too_large(path, f"{rows:,} rows of {row_bytes} bytes", f"{MOST_BYTES:,} bytes in memory{together}")
 
 
 def read_table(path: str | os.PathLike[str]) -> Any:
@@ -199,7 +204,7 @@ def _require_readable(path: Path, file: BinaryIO, room: int) -> tuple[Any, Any]:
     rows = sum(group.num_rows for group in groups)
     if any(group.num_rows < 0 for group in groups) or rows != footer.num_rows:
         raise ValueError(f"it declares {footer.num_rows:,} rows, its row groups {rows:,}")
-    _require_rows(path, stored, rows, room)
+    require_rows(path, stored, rows, room)
     for column in (group.column(number) for group in groups for number in range(group.num_columns)):
         if column.compression not in _CODECS:
             raise RecordError(
@@ -211,15 +216,6 @@ def _require_readable(path: Path, file: BinaryIO, room: int) -> tuple[Any, Any]:
             seen = f"a column of {compressed:,} bytes in one row group"
             raise _too_large(path, seen, f"{_MOST_CHUNK_BYTES:,} bytes")
     return footer, stored
-
-
-def _require_rows(path: Path, stored: Any, rows: int, room: int) -> None:
-    row_bytes = sum(_WORD_BYTES if str(field.type) in ("string", "large_string") else 8 for field in stored)
-    if (stored.metadata or {}).get(_SCHEMA) == SWEEP.encode() and rows > _MOST_CHECKPOINTS:
-        raise _too_large(path, f"a sweep of {rows:,} checkpoints", f"{_MOST_CHECKPOINTS:,}")
-    if rows * row_bytes > room:
-        together = "" if room == MOST_BYTES else ", all parts together"
-        raise _too_large(path, f"{rows:,} rows of {row_bytes} bytes", f"{MOST_BYTES:,} bytes in memory{together}")
 
 
 def _read_groups(path: Path, file: Any, room: int, columns: list[str] | None = None) -> Any:
@@ -275,9 +271,10 @@ def _require_values(path: Path, table: Any, schema: str) -> None:
             raise RecordError(f"{path}: {seen}, and may lack none: make it again")
 
 
-def _too_large(path: Path, seen: str, allowed: str) -> RecordError:
+def _too_large(path: str | os.PathLike[str], seen: str, allowed: str) -> RecordError:
     return RecordError(
-        f"{path}: {seen}, at most {allowed} are allowed: take fewer rows (of losses and traces: a --part of the text)"
+        f"{os.fspath(path)}: {seen}, at most {allowed} are allowed: take fewer rows (of losses and traces: a --part of "
+        "the text)"
     )
 
 

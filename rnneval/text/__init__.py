@@ -32,23 +32,7 @@ from rnneval.text.vocabulary import (
 )
 
 __all__ = [
-    "BlockCuts",
-    "EncodedText",
-    "FinalText",
-    "InMemory",
-    "Part",
-    "Paths",
-    "TextOptions",
-    "TokenSlice",
-    "Vocabulary",
-    "encode",
-    "encode_spans",
-    "final_text",
-    "find_vocabulary",
-    "given_vocabulary",
-    "only_vocabulary_beside",
-    "refuse_overlap",
-    "scored_text",
-    "siblings",
-    "text_given",
-]
+    "BlockCuts", "EncodedText", "FinalText", "InMemory", "Part", "Paths", "TextOptions", "TokenSlice", "Vocabulary",
+    "encode", "encode_spans", "final_text", "find_vocabulary", "given_vocabulary", "only_vocabulary_beside",
+    "refuse_overlap", "scored_text", "siblings", "text_given",
+]  # fmt: skip

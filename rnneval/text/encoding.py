@@ -11,7 +11,7 @@ every token. If it has neither, the words do not determine the text, and there a
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
 
@@ -25,7 +25,7 @@ from rnneval.text import units
 from rnneval.text.documents import FinalText, InMemory, TakenFile, TextOptions, final_text
 from rnneval.text.spans import LossTable, kind_of, tiling_of
 from rnneval.text.tokenise import SubwordTokeniser, Tokeniser, UnitTokeniser, WordTokeniser
-from rnneval.text.units import BlockCuts, Bools, Bytes, Ints, block_cuts
+from rnneval.text.units import BlockCuts, Bytes, Ints, block_cuts
 from rnneval.text.vocabulary import Vocabulary
 
 PLAIN = "plain"
@@ -68,77 +68,6 @@ class TokenSlice:
     """Byte after the last one of the span."""
 
 
-class TokenTable:
-    """The final text and its tokens: ids `(tokens,)`, and the bytes at which they end."""
-
-    def __init__(
-        self, utf8: Bytes, documents: Ints, *, ids: NDArray[np.int32], ends: Ints, first: Ints, unknown: Ints
-    ) -> None:
-        """Take a text in bytes and the first byte of each document; its tokens and the first one of each document.
-
-        `unknown` has a byte of each character, byte or word that the vocabulary lacks. Text after the last token of a
-        document is added to the token.
-        """
-        self.utf8, self.documents, self.ids, self.ends, self.unknown = utf8, documents, ids, ends, unknown
-        self.flags = units.flags_of(utf8, documents)
-        following = np.append(first[1:], len(ends))
-        some = first < following
-        self.starts: Ints = first[some]
-        """First token of each document that has one."""
-        last, stops = following[some] - 1, np.append(documents[1:], len(utf8))[some]
-        stops[-1:] = len(utf8)
-        self.trails = bool((ends[last] != stops).any())
-        """Whether a document has text after its last token, which no token spells."""
-        self.ends[last] = stops
-
-    def read(self, start: int, stop: int) -> tuple[TokenSlice, Bools]:
-        """Return tokens start to stop, and whether each span begins within a word that began before."""
-        bounds = self._bounds(start, stop)
-        found = TokenSlice(
-            ids=np.array(self.ids[start:stop]),
-            characters=self._count(units.CHARACTER, bounds),
-            bytes=np.diff(bounds),
-            words=self._count(units.WORD, bounds),
-            newlines=self._count(units.NEWLINE, bounds),
-            unknown=np.diff(np.searchsorted(self.unknown, bounds)),
-            byte_start=bounds[:-1],
-            byte_end=bounds[1:],
-        )
-        runs_on = self.flags.take(bounds[:-1], mode="clip") & units.RUNS_ON > 0
-        return found, runs_on & (bounds[:-1] < len(self.utf8))
-
-    def layout(self, eos_id: int | None) -> str | None:
-        """Return `plain` or `padded`, or None if the white space of the text does not follow from its words.
-
-        `eos_id` is the id of a line feed, if it is a token.
-        """
-        if self.trails:
-            return None
-        bounds = self._bounds(0, len(self.ids))
-        gap, blank = self._count(units.SPACE, bounds), self._count(units.BLANK, bounds)
-        is_line = np.zeros(len(self.ids), bool)
-        if eos_id is not None:
-            is_line, gap = self.ids == eos_id, gap - self._count(units.NEWLINE, bounds)
-        after_word = np.append(False, ~is_line[:-1])
-        after_word[self.starts] = False
-        one = (gap == 1) & (blank == 1)
-        if np.where(after_word & ~is_line, one, gap == 0).all():
-            return PLAIN
-        return PADDED if one.all() else None
-
-    def _bounds(self, start: int, stop: int) -> Ints:
-        """Return the byte at which the tokens begin, and the end of each."""
-        before = self.ends[start - 1] if start else 0
-        return np.append(before, self.ends[start:stop]).astype(np.int64, copy=False)
-
-    def _count(self, flag: int, bounds: Ints) -> Ints:
-        """Count the bytes between each two bounds that have a flag."""
-        has = self.flags[bounds[0] : bounds[-1]] & np.uint8(flag) > 0
-        before = np.append(0, np.cumsum(has, dtype=np.int64))
-        found: Ints = np.diff(before[bounds - bounds[0]])
-        return found
-
-
 class NumberColumn:
     """Numbers of one type, appended in order: in memory, or above `IN_MEMORY` of them in a temporary file."""
 
@@ -178,7 +107,6 @@ class NumberColumn:
         return np.concatenate([np.zeros(0, self._dtype), *self._parts])
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
 class EncodedText:
     """The final text as ids, counted exactly. A context manager: leaving it frees the memory or the temporary files."""
 
@@ -214,8 +142,51 @@ class EncodedText:
     blocks: BlockCuts
     signature_part: str
     """The text's options in a record's signature, such as `tok:char|norm:none|newlines:keep|unk:error|docs:one`."""
-    table: list[TokenTable] = field(repr=False)
-    """The text and its tokens, until it is closed; they are read by `read`."""
+
+    def __init__(
+        self, text: FinalText, *, ids: NDArray[np.int32], ends: Ints, first: Ints, unknown: Ints | None = None,
+        tokeniser: Tokeniser | None = None, kind: str = "",
+    ) -> None:  # fmt: skip
+        """Take a text, the id and the last byte of each token, and the first token of each document.
+
+        `unknown` has a byte of each character, byte or word that the tokeniser's vocabulary lacks. Text after the last
+        token of a document is added to the token. `kind` is that of the tokens of another program.
+        """
+        utf8, documents = bytes_of(text)
+        self._utf8, self._ids, self._ends = utf8, ids, ends
+        self._unknown = np.zeros(0, np.int64) if unknown is None else unknown
+        self._flags = units.flags_of(utf8, documents)
+        following = np.append(first[1:], len(ends))
+        with_tokens = first < following
+        self.tokens = len(ids)
+        self.text_documents = len(text.documents)
+        self.document_starts = first[with_tokens]
+        self.document_stops = following[with_tokens]
+        text_stops = np.append(documents[1:], len(utf8))[with_tokens]
+        text_stops[-1:] = len(utf8)
+        trails = bool((ends[self.document_stops - 1] != text_stops).any())
+        ends[self.document_stops - 1] = text_stops
+        self.taken = text.taken
+        self.share = text.share
+        self.sha256 = text.sha256
+        self.characters = sum(map(len, text.documents))
+        self.bytes = len(utf8)
+        self.words = int(np.count_nonzero(self._flags & units.WORD))
+        self.blocks = block_cuts(utf8, documents)
+        self.vocabulary = None if tokeniser is None else tokeniser.vocabulary
+        self.token_kind = kind if tokeniser is None else tokeniser.kind
+        self.unknown = 0 if tokeniser is None else tokeniser.unknowns.total
+        self.signature_part = text.options.signature_part(self.token_kind)
+        described = self._described(text, tokeniser)
+        self.layout = PLAIN
+        loss = "" if tokeniser is None else tokeniser.loss
+        if tokeniser is not None and tokeniser.kind.startswith("word") and not loss:
+            self.layout = None if trails else self._layout(tokeniser.eos_id)
+            loss = "" if self.layout else _NO_LAYOUT
+        self.layout = None if loss else self.layout
+        self.lossless = not loss and not self.unknown
+        self._require_enough(text)
+        self.warnings = (*text.warnings, *self._warnings(text, described, loss).items())
 
     def __enter__(self) -> Self:
         return self
@@ -225,7 +196,8 @@ class EncodedText:
 
     def close(self) -> None:
         """Free the memory or the temporary files; nothing can be read after that."""
-        self.table.clear()
+        for name in ("_utf8", "_ids", "_ends", "_unknown", "_flags"):
+            vars(self).pop(name, None)
 
     def block_of(self, byte_start: Ints) -> Ints:
         """Return the block of each token by its span's first byte; int64 `(n,)` → int64 `(n,)`."""
@@ -239,7 +211,8 @@ class EncodedText:
 
     def ids(self, start: int, stop: int) -> NDArray[np.int32]:
         """Return the ids of tokens start to stop, int32 `(stop − start,)`: `read` without the counting."""
-        return np.array(self._table(start, stop).ids[start:stop])
+        self._require_inside(start, stop)
+        return np.array(self._ids[start:stop])
 
     def read(self, start: int, stop: int, *, scored_from: int = 1) -> TokenSlice:
         """Return tokens start to stop, in any order of calls, in time O(stop − start).
@@ -253,23 +226,110 @@ class EncodedText:
                 those of the text. With 2 or more, where the word began still earlier, the last unscored token has −1.
                 0: every word stays where it begins.
         """
+        self._require_inside(start, stop)
         further = min(stop + 1, self.tokens)  # whether a word runs on from the last token stands in the next
-        found, runs_on = self._table(start, stop).read(start, further)
+        bounds = self._bounds(start, further)
+        words = self._count(units.WORD, bounds)
         if scored_from:
             low, high = np.searchsorted(self.document_starts, [start - scored_from, further - scored_from])
             first = self.document_starts[low:high] + scored_from
             places = first[first < self.document_stops[low:high]] - start  # of a document that has a scored token
-            places = places[runs_on[places]]
-            found.words[places] += 1
-            found.words[places[places > 0] - 1] -= 1
-        return TokenSlice(**{name: column[: stop - start] for name, column in vars(found).items()})
+            begins = bounds[places]
+            runs_on = self._flags.take(begins, mode="clip") & units.RUNS_ON > 0
+            places = places[runs_on & (begins < self.bytes)]
+            words[places] += 1
+            words[places[places > 0] - 1] -= 1
+        bounds = bounds[: stop - start + 1]
+        return TokenSlice(
+            ids=np.array(self._ids[start:stop]),
+            characters=self._count(units.CHARACTER, bounds),
+            bytes=np.diff(bounds),
+            words=words[: stop - start],
+            newlines=self._count(units.NEWLINE, bounds),
+            unknown=np.diff(np.searchsorted(self._unknown, bounds)),
+            byte_start=bounds[:-1],
+            byte_end=bounds[1:],
+        )
 
-    def _table(self, start: int, stop: int) -> TokenTable:
-        if not self.table:
+    def _require_inside(self, start: int, stop: int) -> None:
+        if not hasattr(self, "_ids"):
             raise ValueError("the text was closed, and nothing of it can be read")
         if not 0 <= start <= stop <= self.tokens:
             raise IndexError(f"tokens {start} to {stop}: the text has {self.tokens}: give 0 ≤ start ≤ stop ≤ that")
-        return self.table[0]
+
+    def _bounds(self, start: int, stop: int) -> Ints:
+        """Return the byte at which the tokens begin, and the end of each."""
+        before = self._ends[start - 1] if start else 0
+        return np.append(before, self._ends[start:stop]).astype(np.int64, copy=False)
+
+    def _count(self, flag: int, bounds: Ints) -> Ints:
+        """Count the bytes between each two bounds that have a flag."""
+        has = self._flags[bounds[0] : bounds[-1]] & np.uint8(flag) > 0
+        before = np.append(0, np.cumsum(has, dtype=np.int64))
+        found: Ints = np.diff(before[bounds - bounds[0]])
+        return found
+
+    def _layout(self, eos_id: int | None) -> str | None:
+        """Return `plain` or `padded`, or None if the white space of the text does not follow from its words.
+
+        `eos_id` is the id of a line feed, if it is a token.
+        """
+        bounds = self._bounds(0, self.tokens)
+        gap, blank = self._count(units.SPACE, bounds), self._count(units.BLANK, bounds)
+        is_line = np.zeros(self.tokens, bool)
+        if eos_id is not None:
+            is_line, gap = self._ids == eos_id, gap - self._count(units.NEWLINE, bounds)
+        after_word = np.append(False, ~is_line[:-1])
+        after_word[self.document_starts] = False
+        one = (gap == 1) & (blank == 1)
+        if np.where(after_word & ~is_line, one, gap == 0).all():
+            return PLAIN
+        return PADDED if one.all() else None
+
+    def _described(self, text: FinalText, tokeniser: Tokeniser | None) -> str:
+        """Describe what the vocabulary lacks, or refuse it; "" if it lacks nothing."""
+        if tokeniser is None or not self.unknown:
+            return ""
+        before = self._utf8[: self._unknown[0]].tobytes().decode(errors="ignore")
+        described = tokeniser.unknowns.describe(text.name, text.place(len(before)))
+        if text.options.unknown == "error":
+            raise TextError(f"{described}: {tokeniser.unknowns.advice(tokeniser.vocabulary)}")
+        return described
+
+    def _require_enough(self, text: FinalText) -> None:
+        """Refuse a text without any document of 2 tokens."""
+        tokens, documents = self.tokens, len(self.document_starts)
+        if tokens > documents:
+            return
+        skipped = text.options.unknown == "skip" and self.unknown
+        left_out = f" ({self.unknown:,} unknown ones were skipped)" if skipped else ""
+        has = f"the text has {tokens} token{'s' * (tokens != 1)}"
+        has += f" in {documents} documents" if documents > 1 else ""
+        raise TextError(
+            f"{text.name}: {has}{left_out}, at least 2 are needed in one document: the first has no prediction; "
+            "give a longer text"
+        )
+
+    def _warnings(self, text: FinalText, described: str, loss: str) -> dict[str, str]:
+        """Return what a reader of the scores should know; `described` is of unknown tokens, `loss` of lost text."""
+        said, options = {}, text.options
+        if described:
+            done = "skipped" if options.unknown == "skip" else f"read as {options.unknown!r}"
+            said["unknown"] = f"{described}: {done}; bits per character are a lower bound"
+        if loss:
+            said["lossy"] = f"{text.name}: {loss}; so there are no bits per character"
+        if returns := sum(document.count("\r") for document in text.documents):
+            kept = "kept as they are; --newlines lf: LF only"
+            said["carriage-return"] = f"{text.name} has {returns:,} carriage returns, {kept}"
+        trained_on = set() if self.vocabulary is None else set(self.vocabulary.texts.values())
+        if text.share > _HELD_OUT and trained_on and {file.sha256 for file in text.taken} == trained_on:
+            part = "" if options.part is None else f" (--part {options.part} is {100 * text.share:.4g} % of it)"
+            said["training-text"] = f"{text.name}{part}: {_TRAINED_ON}"
+        if without := self.text_documents - len(self.document_starts):
+            said["no-token"] = (
+                f"{without:,} of {self.text_documents:,} documents have no token: their text goes to the next"
+            )
+        return said
 
 
 _KINDS: dict[str, Callable[[Vocabulary, str], Tokeniser]] = {
@@ -301,8 +361,7 @@ def encode(given: Paths | InMemory, vocabulary: Vocabulary, options: TextOptions
     """
     options = options or TextOptions()
     tokeniser = _tokeniser(vocabulary, options)
-    text = final_text(given, options)
-    return _encoded(text, _table_of(text, tokeniser), tokeniser)
+    return _encoded(final_text(given, options), tokeniser)
 
 
 def encode_spans(
@@ -318,27 +377,26 @@ def encode_spans(
     """
     tokeniser = None if vocabulary is None else _tokeniser(vocabulary, options)
     text = final_text(given, options)
-    utf8, documents = _bytes_of(text)
+    utf8, documents = bytes_of(text)
     tiling = tiling_of(table, utf8, documents, by_length=tokeniser is None)
     if tokeniser is not None:
-        return _encoded(text, _table_of(text, tokeniser), tokeniser), tiling.unscored
+        return _encoded(text, tokeniser), tiling.unscored
     kind = kind_of(table.name, tiling, utf8, options.tokens)
-    ids, none = np.zeros(len(tiling.ends), np.int32), np.zeros(0, np.int64)
-    tokens = TokenTable(utf8, documents, ids=ids, ends=tiling.ends, first=tiling.first_tokens, unknown=none)
-    return _encoded(text, tokens, None, kind), tiling.unscored
+    ids = np.zeros(len(tiling.ends), np.int32)
+    return EncodedText(text, ids=ids, ends=tiling.ends, first=tiling.first_tokens, kind=kind), tiling.unscored
 
 
 def _tokeniser(vocabulary: Vocabulary, options: TextOptions) -> Tokeniser:
     return _KINDS[options.tokens or vocabulary.kind](vocabulary, options.unknown)
 
 
-def _bytes_of(text: FinalText) -> tuple[Bytes, Ints]:
+def bytes_of(text: FinalText) -> tuple[Bytes, Ints]:
     """Return the bytes of a text, and the first byte of each document."""
     pieces = [document.encode() for document in text.documents]
     return np.frombuffer(b"".join(pieces), np.uint8), np.cumsum([0, *map(len, pieces[:-1])], dtype=np.int64)
 
 
-def _table_of(text: FinalText, tokeniser: Tokeniser) -> TokenTable:
+def _encoded(text: FinalText, tokeniser: Tokeniser) -> EncodedText:
     first, place = [], 0
     ids, ends, unknown = NumberColumn(np.int32), NumberColumn(np.int64), NumberColumn(np.int64)
     for document in text.documents:
@@ -349,78 +407,4 @@ def _table_of(text: FinalText, tokeniser: Tokeniser) -> TokenTable:
             unknown.append(place + batch.unknown)
             place += batch.bytes
     arrays = {"ids": ids.array(), "ends": ends.array(), "unknown": unknown.array()}
-    return TokenTable(*_bytes_of(text), first=np.array(first, np.int64), **arrays)
-
-
-def _encoded(text: FinalText, table: TokenTable, tokeniser: Tokeniser | None, kind: str = "") -> EncodedText:
-    """Return a text with its tokens, or refuse it; `kind` is that of the tokens of another program."""
-    vocabulary, unknown, described, loss, layout = None, 0, "", "", PLAIN
-    if tokeniser is not None:
-        vocabulary, kind, unknown, loss = tokeniser.vocabulary, tokeniser.kind, tokeniser.unknowns.total, tokeniser.loss
-        if unknown:
-            before = table.utf8[: table.unknown[0]].tobytes().decode(errors="ignore")
-            described = tokeniser.unknowns.describe(text.name, text.place(len(before)))
-            if text.options.unknown == "error":
-                raise TextError(f"{described}: {tokeniser.unknowns.advice(vocabulary)}")
-        if kind.startswith("word") and not loss:
-            layout = table.layout(tokeniser.eos_id) or ""
-            loss = "" if layout else _NO_LAYOUT
-    _require_enough(text, table, unknown)
-    return EncodedText(
-        tokens=len(table.ids),
-        document_starts=table.starts,
-        document_stops=np.append(table.starts[1:], len(table.ids)),
-        text_documents=len(text.documents),
-        unknown=unknown,
-        lossless=not loss and not unknown,
-        layout=None if loss else layout,
-        token_kind=kind,
-        taken=text.taken,
-        share=text.share,
-        sha256=text.sha256,
-        characters=sum(map(len, text.documents)),
-        bytes=len(table.utf8),
-        words=int(np.count_nonzero(table.flags & units.WORD)),
-        warnings=(*text.warnings, *_warnings(text, table, vocabulary, described, loss).items()),
-        vocabulary=vocabulary,
-        blocks=block_cuts(table.utf8, table.documents),
-        signature_part=text.options.signature_part(kind),
-        table=[table],
-    )
-
-
-def _require_enough(text: FinalText, table: TokenTable, skipped: int) -> None:
-    """Refuse a text without any document of 2 tokens."""
-    tokens, documents = len(table.ids), len(table.starts)
-    if tokens > documents:
-        return
-    left_out = f" ({skipped:,} unknown ones were skipped)" if text.options.unknown == "skip" and skipped else ""
-    has = f"the text has {tokens} token{'s' * (tokens != 1)}" + (f" in {documents} documents" if documents > 1 else "")
-    raise TextError(
-        f"{text.name}: {has}{left_out}, at least 2 are needed in one document: the first has no prediction; "
-        "give a longer text"
-    )
-
-
-def _warnings(
-    text: FinalText, table: TokenTable, vocabulary: Vocabulary | None, described: str, loss: str
-) -> dict[str, str]:
-    """Return what a reader of the scores should know; `described` says what is unknown, `loss` what is not spelt."""
-    said, options = {}, text.options
-    if described:
-        done = "skipped" if options.unknown == "skip" else f"read as {options.unknown!r}"
-        said["unknown"] = f"{described}: {done}; bits per character are a lower bound"
-    if loss:
-        said["lossy"] = f"{text.name}: {loss}; so there are no bits per character"
-    if returns := sum(document.count("\r") for document in text.documents):
-        kept = "kept as they are; --newlines lf: LF only"
-        said["carriage-return"] = f"{text.name} has {returns:,} carriage returns, {kept}"
-    trained_on = set() if vocabulary is None else set(vocabulary.texts.values())
-    if text.share > _HELD_OUT and trained_on and {file.sha256 for file in text.taken} == trained_on:
-        part = "" if options.part is None else f" (--part {options.part} is {100 * text.share:.4g} % of it)"
-        said["training-text"] = f"{text.name}{part}: {_TRAINED_ON}"
-    if without := len(text.documents) - len(table.starts):
-        said["no-token"] = (
-            f"{without:,} of {len(text.documents):,} documents have no token: their text goes to the next"
-        )
-    return said
+    return EncodedText(text, first=np.array(first, np.int64), tokeniser=tokeniser, **arrays)

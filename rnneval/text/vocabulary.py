@@ -115,9 +115,10 @@ class Vocabulary:
         Raises:
             VocabularyError: the text is none of a tokenizer, or `tokenizers` cannot read it.
         """
-        tokenizer = vocabulary_files.huggingface(text, source)
-        known = cls.from_tokens(tokenizer.tokens, source, "subword")
-        return replace(known, subword=tokenizer)
+        tokens, kind, subword = vocabulary_files.of_json(text, source)
+        if subword is None:
+            raise VocabularyError(f"{source}: is no tokenizer of Hugging Face")
+        return replace(cls.from_tokens(tokens, source, kind), subword=subword)
 
     @classmethod
     def from_text(cls, paths: Paths, options: TextOptions | None = None) -> "Vocabulary":

@@ -45,10 +45,10 @@ def read(path: str | os.PathLike[str]) -> _Content:
             "a vocabulary is JSON or one token a line, in UTF-8"
         ) from error
     if Path(name).suffix == ".json":
-        return _json(text, name)
+        return of_json(text, name)
     if text.lstrip().startswith(("{", "[", '"')):  # JSON, or tokens such as [UNK]
         with suppress(_NotJsonError):
-            return _json(text, name)
+            return of_json(text, name)
     return _lines(text, name), None, None
 
 
@@ -109,7 +109,7 @@ class _NotJsonError(VocabularyError):
     """A file that should be JSON is not."""
 
 
-def _json(text: str, name: str) -> _Content:
+def of_json(text: str, name: str) -> _Content:
     """Return the tokens of a JSON file: a map, a list, a keras Tokenizer, or a tokenizer of Hugging Face."""
     _require_few("lists and objects", text.count("[") + text.count("{"), 1 << 21, name)
     _require_few("quotation marks", text.count('"'), 1 << 23, name)
@@ -127,14 +127,6 @@ def _json(text: str, name: str) -> _Content:
         tokenizer = HuggingFace(plain, name)
         return tokenizer.tokens, "subword", tokenizer
     return plain, None, None
-
-
-def huggingface(text: str, name: str) -> HuggingFace:
-    """Return the tokenizer of Hugging Face that is given as the JSON text of a `tokenizer.json`."""
-    plain = _parsed(text, name)
-    if not is_huggingface(plain):
-        raise VocabularyError(f"{name}: is no tokenizer of Hugging Face")
-    return HuggingFace(plain, name)
 
 
 def _parsed(text: str, name: str) -> Any:

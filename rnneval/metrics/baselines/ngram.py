@@ -150,18 +150,10 @@ def _shifted(numbers: Numbers, document_starts: NDArray[Any], reach: int, *, roo
 def _numbered(
     fitted: TokenText, before: Numbers, last: NDArray[Any], different: int, *, reach: int = 1, root: bool = False
 ) -> tuple[_Level, Numbers]:
-    """Sort the pairs of a context and what follows it, and number them in this order.
+    """Sort the pairs of a context and what follows it; return the different ones and the number of each token's pair.
 
-    Args:
-        fitted: The text.
-        before: Number of the context that ends at each token.
-        last: What follows a context: the id of each token, or a number.
-        different: Number of values that `last` may have.
-        reach: Distance from the end of the context to the end of the pair.
-        root: Whether the contexts are empty.
-
-    Returns:
-        The different pairs, and the number of the pair that ends at each token.
+    `before` is the number of the context that ends at each token, `last` one of `different` values that follows it, and
+    `reach` the distance between their ends; at the `root` the contexts are empty.
     """
     context = _shifted(before, fitted.document_starts, reach, root=root)
     valid = np.flatnonzero((context >= 0) & (last >= 0)).astype(np.int32)
@@ -193,11 +185,8 @@ def _interpolated(
 ) -> tuple[Floats, str]:
     """Return the probability of each scored token from the counts of one order and the probabilities below it.
 
-    Args:
-        level: The n-grams, the number of each scored token's context and n-gram, and the number of contexts.
-        counts: Count of each n-gram, 0 if nothing stands before it.
-        lower: Probability of each scored token by the order below.
-        vocabulary_size: Number of ids.
+    `level` holds the n-grams, the number of each scored token's context and n-gram, and the number of contexts;
+    `counts` that of each n-gram, 0 if nothing stands before it; `lower` the probability of each token one order below.
     """
     ngrams, context, place, contexts = level
     kind, discount = _discounts(counts)
