@@ -145,7 +145,7 @@ def _require_same_text(table: LossTable, text: EncodedText) -> None:
         )
     if table.document is None:
         return
-    ours = text.blocks.document[text.block_of(np.minimum(table.byte_start, text.bytes - 1))]
+    ours = text.blocks.document[text.blocks.block_of(np.minimum(table.byte_start, text.bytes - 1))]
     wrong = table.document != ours
     if wrong.any():
         row = int(wrong.argmax())

@@ -123,7 +123,7 @@ class Losses:
             byte_start = piece.byte_start[wanted]
             yield LossRows(
                 token=token[wanted],
-                block=text.block_of(byte_start),
+                block=text.blocks.block_of(byte_start),
                 byte_start=byte_start,
                 byte_end=piece.byte_end[wanted],
                 id=piece.ids[wanted],

@@ -49,8 +49,7 @@ def gate(
     """Judge a run (or several runs of one recipe) against a baseline, and against limits.
 
     Args:
-        run: The candidate, a run record or the path of one; several are runs of one recipe. Records of other kinds are
-            used by `require` alone.
+        run: The candidate, a run record or the path of one; several are runs of one recipe.
         baseline: The run or runs that it is compared with, or their paths; may be left out if `require` is given.
         allow: The most that a metric may get worse, by its name: `{"perplexity": "+1%"}` where nothing is given.
         require: Limits on any figure of the candidate's record, such as `"states.gru.h.saturated<=0.2"`.

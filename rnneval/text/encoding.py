@@ -175,7 +175,7 @@ class EncodedText:
         self.blocks = block_cuts(utf8, documents)
         self.vocabulary = None if tokeniser is None else tokeniser.vocabulary
         self.token_kind = kind if tokeniser is None else tokeniser.kind
-        self.unknown = 0 if tokeniser is None else tokeniser.unknowns.total
+        self.unknown = 0 if tokeniser is None else tokeniser.unknowns.total()
         self.signature_part = text.options.signature_part(self.token_kind)
         described = self._described(text, tokeniser)
         self.layout = PLAIN
@@ -198,10 +198,6 @@ class EncodedText:
         """Free the memory or the temporary files; nothing can be read after that."""
         for name in ("_utf8", "_ids", "_ends", "_unknown", "_flags"):
             vars(self).pop(name, None)
-
-    def block_of(self, byte_start: Ints) -> Ints:
-        """Return the block of each token by its span's first byte; int64 `(n,)` → int64 `(n,)`."""
-        return self.blocks.block_of(byte_start)
 
     def are_scored(self, positions: Ints, unscored: int) -> NDArray[np.bool_]:
         """Return whether tokens lie behind the first `unscored` ones of their documents, `(n,)`."""
@@ -291,9 +287,9 @@ class EncodedText:
         if tokeniser is None or not self.unknown:
             return ""
         before = self._utf8[: self._unknown[0]].tobytes().decode(errors="ignore")
-        described = tokeniser.unknowns.describe(text.name, text.place(len(before)))
+        described = tokeniser.describe_unknowns(text.name, text.place(len(before)))
         if text.options.unknown == "error":
-            raise TextError(f"{described}: {tokeniser.unknowns.advice(tokeniser.vocabulary)}")
+            raise TextError(f"{described}: {tokeniser.advice()}")
         return described
 
     def _require_enough(self, text: FinalText) -> None:
@@ -406,5 +402,7 @@ def _encoded(text: FinalText, tokeniser: Tokeniser) -> EncodedText:
             ends.append(place + batch.ends)
             unknown.append(place + batch.unknown)
             place += batch.bytes
-    arrays = {"ids": ids.array(), "ends": ends.array(), "unknown": unknown.array()}
-    return EncodedText(text, first=np.array(first, np.int64), tokeniser=tokeniser, **arrays)
+    firsts = np.array(first, np.int64)
+    return EncodedText(
+        text, ids=ids.array(), ends=ends.array(), first=firsts, unknown=unknown.array(), tokeniser=tokeniser
+    )

@@ -11,7 +11,7 @@ import re
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -35,51 +35,6 @@ WINDOW = 8192
 OVERLAP = 512
 LONGEST = 1 << 20
 """Characters of a window at most."""
-_NOUNS = {"char": "character", "byte": "byte", "word": "word", "subword": "piece"}
-
-
-class Unknowns:
-    """A tally of what the vocabulary lacks: characters, words, or bytes (as characters of Latin-1)."""
-
-    def __init__(self, kind: str) -> None:
-        self._kind = kind
-        self._counts: Counter[str] = Counter()
-
-    @property
-    def total(self) -> int:
-        """Number of unknown tokens."""
-        return self._counts.total()
-
-    def add(self, counts: Mapping[str, int]) -> None:
-        """Count unknown tokens."""
-        self._counts.update(counts)
-
-    def describe(self, of: str, first: str) -> str:
-        """Return a message with their number, the most frequent ones and the first place; `of` names the text."""
-        noun, total, distinct = _NOUNS[self._kind], self.total, len(self._counts)
-        some = ", ".join(self._show(token) for token, _ in self._counts.most_common(_SHOWN))
-        more = ", …" if distinct > _SHOWN else ""
-        return (
-            f"{of} has {total:,} {noun}{'s' * (total != 1)} the vocabulary lacks ({distinct:,} distinct: {some}{more}; "
-            f"first at {first})"
-        )
-
-    def advice(self, vocabulary: Vocabulary) -> str:
-        """Return the likely causes, and what to do."""
-        said = []
-        if any("\r" in token for token in self._counts):
-            said.append("--newlines lf turns CRLF and CR into LF")
-        if not vocabulary.has_capitals and any(token.lower() in vocabulary.ids for token in self._counts):
-            said.append("some are known in lower case: --normalize lower")
-        advice = "give the vocabulary the model was trained with, or --unknown skip, or --unknown TOKEN"
-        if (unk := vocabulary.unknown) is not None:
-            advice = f"--unknown '{unk}' maps them to the vocabulary's own {unk}, as is the convention; or {advice}"
-        return "; ".join([*said, advice])
-
-    def _show(self, token: str) -> str:
-        if self._kind == "byte":
-            return f"0x{ord(token):02X}"
-        return f"{token!r} (U+{ord(token):04X})" if len(token) == 1 else repr(token[:40])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +51,7 @@ class Batch:
 
 
 class Tokeniser(ABC):
-    """Splits documents into tokens; `unknowns` counts those that the vocabulary lacks."""
+    """Splits documents into tokens; `unknowns` counts those that the vocabulary lacks (bytes as Latin-1)."""
 
     kind: str
     """The kind of tokens in signatures."""
@@ -106,7 +61,9 @@ class Tokeniser(ABC):
     """A message about the first place at which the tokens do not spell the text."""
 
     def __init__(self, noun: str, vocabulary: Vocabulary, unknown: str) -> None:
-        self.vocabulary, self.unknowns = vocabulary, Unknowns(noun)
+        self.vocabulary = vocabulary
+        self.unknowns: Counter[str] = Counter()
+        self._noun = noun
         self._skips = unknown == "skip"
         self._stand_in = vocabulary.first_id  # `error`: the text is refused in the end
         if unknown not in {"error", "skip"}:
@@ -122,6 +79,33 @@ class Tokeniser(ABC):
     def batches(self, document: str) -> Iterator[Batch]:
         """Yield the tokens of a document, of all its bytes in their order."""
 
+    def describe_unknowns(self, of: str, first: str) -> str:
+        """Return a message with their number, the most frequent ones and the first place; `of` names the text."""
+        total, distinct = self.unknowns.total(), len(self.unknowns)
+        some = ", ".join(self._show(token) for token, _ in self.unknowns.most_common(_SHOWN))
+        more = ", …" if distinct > _SHOWN else ""
+        return (
+            f"{of} has {total:,} {self._noun}{'s' * (total != 1)} the vocabulary lacks ({distinct:,} distinct: "
+            f"{some}{more}; first at {first})"
+        )
+
+    def advice(self) -> str:
+        """Return the likely causes of unknown tokens, and what to do."""
+        said = []
+        if any("\r" in token for token in self.unknowns):
+            said.append("--newlines lf turns CRLF and CR into LF")
+        if not self.vocabulary.has_capitals and any(token.lower() in self.vocabulary.ids for token in self.unknowns):
+            said.append("some are known in lower case: --normalize lower")
+        advice = "give the vocabulary the model was trained with, or --unknown skip, or --unknown TOKEN"
+        if (unk := self.vocabulary.unknown) is not None:
+            advice = f"--unknown '{unk}' maps them to the vocabulary's own {unk}, as is the convention; or {advice}"
+        return "; ".join([*said, advice])
+
+    def _show(self, token: str) -> str:
+        if self._noun == "byte":
+            return f"0x{ord(token):02X}"
+        return f"{token!r} (U+{ord(token):04X})" if len(token) == 1 else repr(token[:40])
+
     def _batch(self, ids: NDArray[Any], ends: Ints, unknown: Bools, places: Ints, size: int) -> Batch:
         """Return a batch without the unknown tokens, or with the id that stands for them; `places` are theirs."""
         if self._skips:
@@ -135,7 +119,7 @@ class UnitTokeniser(Tokeniser):
     """One code point per token, or one byte of UTF-8."""
 
     def __init__(self, kind: str, vocabulary: Vocabulary, unknown: str) -> None:
-        super().__init__(kind, vocabulary, unknown)
+        super().__init__("character" if kind == "char" else "byte", vocabulary, unknown)
         self.kind = kind
         end = 256 if kind == "byte" else sys.maxunicode + 1
         ids = {ord(token): id_ for token, id_ in vocabulary.ids.items() if len(token) == 1 and ord(token) < end}
@@ -153,7 +137,7 @@ class UnitTokeniser(Tokeniser):
             ids = self._table.take(values, mode="clip")
             unknown = ids == _ABSENT
             points, counts = np.unique(values[unknown], return_counts=True)
-            self.unknowns.add(dict(zip(map(chr, points), counts.tolist(), strict=True)))
+            self.unknowns.update(dict(zip(map(chr, points), counts.tolist(), strict=True)))
             yield self._batch(ids, np.append(begins[1:], len(utf8)), unknown, begins[unknown], len(utf8))
 
 
@@ -177,7 +161,7 @@ class WordTokeniser(Tokeniser):
             begins = np.flatnonzero(~white & np.append(True, white[:-1]))
             ends = np.flatnonzero(~white & np.append(white[1:], True)) + 1
             unknown = ids == _ABSENT
-            self.unknowns.add(Counter(words[place] for place in np.flatnonzero(unknown)))
+            self.unknowns.update(Counter(words[place] for place in np.flatnonzero(unknown)))
             batch = self._batch(ids, ends, unknown, begins[unknown], len(utf8))
             if self.eos_id is not None:  # line feeds are tokens of their own, between the words
                 lines = np.flatnonzero(utf8 == 0x0A) + 1
@@ -207,7 +191,7 @@ class SubwordTokeniser(Tokeniser):
     """Pieces of words, by the tokenizer that the vocabulary comes from."""
 
     def __init__(self, vocabulary: Vocabulary, unknown: str) -> None:
-        super().__init__("subword", vocabulary, unknown)
+        super().__init__("piece", vocabulary, unknown)
         if vocabulary.subword is None:
             raise VocabularyError(
                 f"--tokens subword needs a tokenizer, and the vocabulary ({vocabulary.source}) is a list of tokens: "
@@ -239,7 +223,7 @@ class SubwordTokeniser(Tokeniser):
         if not self.loss:
             self.loss = _difference(b"".join(spelt), before + utf8)
         lacking = [spelt[place].decode(errors="replace").strip() for place in np.flatnonzero(unknown)]
-        self.unknowns.add(Counter(lacking))
+        self.unknowns.update(Counter(lacking))
         return self._batch(ids, ends, unknown, np.maximum(ends[unknown] - 1, 0), len(utf8))
 
 
