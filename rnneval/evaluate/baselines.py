@@ -94,8 +94,8 @@ def _training_text(vocabulary: Vocabulary, scored: EncodedText) -> tuple[tuple[s
 
     None if they are unknown, have changed, are large, or if too little of them is left.
     """
-    paths, hashes = tuple(vocabulary.texts), set(vocabulary.texts.values())
-    if not paths or any(_content(path) != sha256 for path, sha256 in vocabulary.texts.items()):
+    paths, hashes = tuple(path for path, _ in vocabulary.texts), {sha256 for _, sha256 in vocabulary.texts}
+    if not paths or any(_content(path) != sha256 for path, sha256 in vocabulary.texts):
         return None
     if not any(file.sha256 in hashes for file in scored.taken):
         return paths, None

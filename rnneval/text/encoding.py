@@ -317,7 +317,7 @@ class EncodedText:
         if returns := sum(document.count("\r") for document in text.documents):
             kept = "kept as they are; --newlines lf: LF only"
             said["carriage-return"] = f"{text.name} has {returns:,} carriage returns, {kept}"
-        trained_on = set() if self.vocabulary is None else set(self.vocabulary.texts.values())
+        trained_on = set() if self.vocabulary is None else {sha256 for _, sha256 in self.vocabulary.texts}
         if text.share > _HELD_OUT and trained_on and {file.sha256 for file in text.taken} == trained_on:
             part = "" if options.part is None else f" (--part {options.part} is {100 * text.share:.4g} % of it)"
             said["training-text"] = f"{text.name}{part}: {_TRAINED_ON}"

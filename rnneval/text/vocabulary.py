@@ -57,8 +57,8 @@ class Vocabulary:
     """Id 0 is taken for [UNK], which is not among the tokens."""
     subword: Subword | None = field(default=None, repr=False, compare=False)
     """The tokenizer that splits a text into subwords, which are the tokens."""
-    texts: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
-    """Hash of each file of the training text that it was taken from, by path; empty if it was not taken from one."""
+    texts: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
+    """Path and hash of each file of the training text that it was taken from, if it was taken from one."""
 
     @classmethod
     def from_tokens(cls, tokens: object, source: str = "given", kind: str | None = None) -> "Vocabulary":
@@ -138,7 +138,7 @@ class Vocabulary:
             tokens = sorted(set(text.split()))
         else:
             tokens = list(map(chr, sorted(set(text.encode())))) if kind == "byte" else sorted(set(text))
-        texts = {file.path: file.sha256 for file in read.taken}
+        texts = tuple((file.path, file.sha256) for file in read.taken)
         return cls(kind=kind, tokens=tuple(tokens), source=f"the text {read.name}", texts=texts)
 
     @property

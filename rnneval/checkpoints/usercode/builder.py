@@ -124,13 +124,13 @@ class Builder:
         with self._running() as module:
             return {name: value for name, value in vars(module).items() if name in bound and type(value) is int}
 
-    def text_read(self, made: Mapping[str, Any]) -> dict[str, str]:
+    def text_read(self, made: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         """Return path and hash of the longest file that the code reads, as in `text = open("train.txt").read()`."""
         texts = {
             value.replace("\r\n", "\n") for value in made.values() if isinstance(value, str) and len(value) >= _TEXT
         }
         if not texts or self._slice is None:
-            return {}
+            return ()
         named = {value for value in made.values() if isinstance(value, str | Path)} | self._slice.source.literals
         longest = max(map(len, texts)) * 4  # in bytes: no character takes more than four in UTF-8
         found = []
@@ -141,7 +141,7 @@ class Builder:
                 raw = Path(path).read_bytes()
                 if raw.decode().replace("\r\n", "\n") in texts:
                     found.append((len(raw), path, hashlib.sha256(raw).hexdigest()))
-        return {path: sha256 for _, path, sha256 in sorted(found)[-1:]}
+        return tuple((path, sha256) for _, path, sha256 in sorted(found)[-1:])
 
     def everything(self) -> ModuleType:
         """Run the whole file or module but for statements that may not be run; NAME need not exist."""

@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ class Loaded:
     notes: tuple[str, ...] = ()  # assumptions, a sentence each
     warnings: tuple[str, ...] = ()  # where the weights may have been trained with another function
     lookups: tuple[Vocabulary, ...] = ()  # vocabularies of lookup layers that the builder's code made beside the model
-    texts: Mapping[str, str] = field(default_factory=dict)  # path and hash of the text that the builder's code read
+    texts: tuple[tuple[str, str], ...] = ()  # path and hash of the training text that the builder's code read
 
 
 @by_keyword(OpenOptions)
@@ -155,7 +155,7 @@ def _model(
         vocabulary = _beside(artefact)
 
     lookups: dict[str, Any] = {}
-    texts: Mapping[str, str] = {}
+    texts: tuple[tuple[str, str], ...] = ()
 
     def note(made: Mapping[str, Any]) -> None:
         lookups.update({name: value for name, value in made.items() if is_lookup(value)})
