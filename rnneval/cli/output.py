@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from rnneval.render.document import Block
 
 Forms = Mapping[str, Sequence[str]]
+Texts = Mapping[str, Callable[[], str]]
+"""Functions that make the text of a result, by its form."""
 JSON: Forms = {".json": ["json"], "": ["json"]}
 """Forms of a result by the ending of its file; "" stands for no ending."""
 RESULT: Forms = {".json": ["json"], ".csv": ["csv"], ".md": ["markdown"], "": ["json"]}
@@ -52,54 +55,57 @@ class OutputOptions(Options, heading="Output"):
         document: "Callable[[Any], Iterable[Block]]",
         encoded: Callable[[Any], str] | None = None,
     ) -> None:
-        """Print a result, then write it to files: it is not lost if a file fails.
+        """Print a record, or a result that has a table, too, and write it to files.
 
         Args:
-            result: A record, or a result that has a table, too.
+            result: The record.
             document: Function that lays the result out for a reader.
             encoded: Function that makes JSON of the result, by default that of records.
         """
         from rnneval.records import encode
+        from rnneval.render.markdown import markdown
+        from rnneval.render.run_document import annotations
 
-        def rendered(form: str) -> str:
-            if form == "csv":
-                return str(result.to_frame().to_csv(index=False))
-            if form == "markdown":
-                from rnneval.render.markdown import markdown
+        blocks = tuple(document(result))
+        texts = {
+            "json": lambda: (encoded or encode)(result),
+            "csv": lambda: str(result.to_frame().to_csv(index=False)),
+            "markdown": lambda: markdown(blocks),
+            "github": lambda: annotations(blocks),
+        }
+        self.show(texts, blocks, RESULT)
 
-                return markdown(document(result))
-            return (encoded or encode)(result)
+    def show(self, texts: Texts, blocks: "Iterable[Block]", forms: Forms = MappingProxyType({})) -> None:
+        """Print a result in its form, then write it to files: it is not lost if a file fails.
 
-        self.print(lambda: rendered("json"), document(result))
-        self.write(rendered, RESULT)
-
-    def print(self, encoded: Callable[[], str], document: "Iterable[Block]") -> None:
-        """Print a result: its JSON with the form `json`, else the document, or with `quiet` nothing.
-
-        Warnings of the document go to standard error, whatever the form. The JSON is made only where it is printed: a
-        number that is not finite has none, and still has a document.
+        `blocks` are the document that is its table; warnings in it go to standard error, but for annotations of GitHub,
+        which hold them. A text is made only where it is needed: a number that is not finite has no JSON, and still has
+        a document.
         """
         from rnneval.render.document import is_warning
         from rnneval.render.terminal import print_document
 
-        blocks = tuple(document)
-        if self.form == "json":
-            click.echo(encoded(), nl=False)
+        blocks = tuple(blocks)
+        if self.form != "table":
+            click.echo(texts[self.form](), nl=False)
         elif not self.quiet:
             print_document(block for block in blocks if not is_warning(block))
-        for warning in filter(is_warning, blocks):
+        if self.form == "github":
+            add_to_summary(texts["markdown"]())
+        for warning in filter(is_warning, blocks if self.form != "github" else ()):
             first, *more = warning.text.split("; ") if "wrong-wiring" in warning.title else [warning.text]
             say(f"rnneval: {warning.title}: {first}")
             for sentence in more:
                 say(f"  {sentence}")
+        self.write(texts, forms)
 
-    def write(self, rendered: Callable[[str], str], forms: Forms) -> None:
+    def write(self, texts: Texts, forms: Forms) -> None:
         """Write a result to the files in the form of their endings; of several, in that of --format, else the first."""
         for path in self.files:
-            from rnneval.records import write_text
+            from rnneval.paths import write_text
 
             allowed = forms[Path(path).suffix.lower()]
-            write_text(rendered(self.form if self.form in allowed else allowed[0]), path)
+            write_text(texts[self.form if self.form in allowed else allowed[0]](), path)
 
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
@@ -130,17 +136,6 @@ class RunOutput(FilesOutput):
 
     form: str = option("table", flag="--format", choices=("table", "json", "github"))
     """Format of what is printed; github prints annotations, and also writes the summary of the job."""
-
-    def print(self, encoded: Callable[[], str], document: "Iterable[Block]") -> None:
-        """Print a run; as annotations of GitHub, and in the summary of the job, if these are asked for."""
-        if self.form != "github":
-            return super().print(encoded, document)
-        from rnneval.render.markdown import markdown
-        from rnneval.render.run_document import annotations
-
-        blocks = tuple(document)
-        click.echo(annotations(blocks), nl=False)
-        return add_to_summary(markdown(blocks))
 
 
 @dataclass(frozen=True, kw_only=True)

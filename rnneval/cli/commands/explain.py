@@ -48,23 +48,21 @@ def command(*, output: OutputOptions, name: str | None = None) -> None:
     output.require({}, _FORMS)
     chosen = entries() if name is None else find(name, entries())
 
-    def rendered(form: str) -> str:
-        if form == "json":
-            return json.dumps([asdict(entry) for entry in chosen], ensure_ascii=False, indent=2)
-        return listing(chosen) if name is None else pages(chosen)
-
-    output.write(lambda form: f"{rendered(form)}\n", _FORMS)
+    texts = {
+        "json": lambda: json.dumps([asdict(entry) for entry in chosen], ensure_ascii=False, indent=2) + "\n",
+        "table": lambda: (listing(chosen) if name is None else pages(chosen)) + "\n",
+    }
+    output.write(texts, _FORMS)
     if output.quiet:
         return
-    text = rendered(output.form)
     if output.form == "json" or name is None or not sys.stdout.isatty():
-        click.echo(text)
+        click.echo(texts[output.form](), nl=False)
         return
     from rich.console import Console
     from rich.markdown import Markdown
 
     console = Console()
-    console.print(Markdown(text), width=min(console.width, _WIDTH))
+    console.print(Markdown(texts["table"]()), width=min(console.width, _WIDTH))
 
 
 def entries() -> tuple[Page, ...]:

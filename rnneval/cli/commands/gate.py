@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import click
 
 from rnneval.cli.command import Command, from_function
-from rnneval.cli.output import SUMMARY, FilesOutput, Forms, OutputOptions, add_to_summary
+from rnneval.cli.output import SUMMARY, FilesOutput, Forms, OutputOptions, Texts
 from rnneval.cli.terminal import say
 from rnneval.errors import RecordError, UsageError
 from rnneval.option import Options, option
@@ -161,25 +161,13 @@ def _update(records: Sequence[str], options: GateOptions, output: OutputOptions)
 
 
 def _deliver(gate: "Gate", output: OutputOptions, *, strict: bool) -> None:
-    output.write(lambda form: _rendered(gate, form, strict=strict), _FORMS)
-    if output.form == "github":
-        add_to_summary(_rendered(gate, "markdown", strict=strict))
-    if output.form != "table":
-        click.echo(_rendered(gate, output.form, strict=strict), nl=False)
-    else:
-        from rnneval.render.gate_document import gate_document
+    from rnneval.records import encode
+    from rnneval.render.gate_document import gate_document, gate_github, gate_junit, gate_markdown
 
-        output.print(str, gate_document(gate))
-
-
-def _rendered(gate: "Gate", form: str, *, strict: bool) -> str:
-    """Return the verdict as text."""
-    if form == "json":
-        from rnneval.records import encode
-
-        return encode(gate)
-    from rnneval.render.gate_document import gate_github, gate_junit, gate_markdown
-
-    if form == "junit":
-        return gate_junit(gate, datetime.now(UTC))
-    return gate_github(gate, strict=strict) if form == "github" else gate_markdown(gate)
+    texts: Texts = {
+        "json": lambda: encode(gate),
+        "junit": lambda: gate_junit(gate, datetime.now(UTC)),
+        "github": lambda: gate_github(gate, strict=strict),
+        "markdown": lambda: gate_markdown(gate),
+    }
+    output.show(texts, gate_document(gate) if output.form == "table" else (), _FORMS)

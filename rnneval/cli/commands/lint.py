@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import click
@@ -72,12 +73,12 @@ def command(*, output: LintOutput, options: LintOptions, paths: Annotated[tuple[
     findings = (*findings, *(finding for file in files for finding in check_file(file)))
     findings = tuple(finding for finding in findings if finding.code in codes)
     count = len(files) + (STANDARD_INPUT in paths)
-    formats = {"sarif": lint_sarif, "github": lint_github, "json": lint_json}
-    text = formats.get(output.form, lint_text)(findings)
-    output.write(lambda form: formats.get(form, lint_text)(findings), _FORMS)
+    made_by = {"sarif": lint_sarif, "github": lint_github, "json": lint_json, "text": lint_text, "table": lint_text}
+    texts = {form: partial(make, findings) for form, make in made_by.items()}
+    output.write(texts, _FORMS)
     readable = output.form in ("text", "table")
     if not (output.quiet and (readable or output.files)):
-        click.echo(text, nl=False)
+        click.echo(texts[output.form](), nl=False)
     if readable and not output.quiet and count and sys.stderr.isatty():
         say(lint_summary(findings, count))
     if not count:

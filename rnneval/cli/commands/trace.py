@@ -49,5 +49,5 @@ def command(
         write(run, written.record)
     from rnneval.render.run_document import trace_document
 
-    output.print(lambda: encode(run), trace_document(run))
+    output.show({"json": lambda: encode(run)}, trace_document(run))
     return exit_of(run)
