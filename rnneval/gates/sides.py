@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from rnneval.errors import RecordError, UsageError
 from rnneval.gates.clusters import NATS, UNITS, Columns, block_size, columns_of
-from rnneval.gates.histories import TrainingHistory, read_history
+from rnneval.gates.limits import TrainingHistory, read_history
 from rnneval.records import Record, Run, encode, read, write_texts
 from rnneval.records._base import Stored
 from rnneval.records.encoding import require_consistent

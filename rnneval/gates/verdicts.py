@@ -18,8 +18,7 @@ from rnneval.gates.explanation import (
     warnings_of_losses,
     warnings_of_runs,
 )
-from rnneval.gates.histories import ABSENT, TrainingHistory
-from rnneval.gates.limits import Allowance, Limit, allowances, look_up, parse_limit, rounded
+from rnneval.gates.limits import ABSENT, Allowance, Limit, TrainingHistory, allowances, look_up, parse_limit, rounded
 from rnneval.gates.noninferiority import LEVEL, Tested, allowed_by, assess, holm_levels, values_of
 from rnneval.gates.sides import Given, NamedRecord, Paired, Sides, named, not_comparable, pair, problem, side, unfit
 from rnneval.metrics import Metric, UnavailableError

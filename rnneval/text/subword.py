@@ -23,8 +23,8 @@ from rnneval.errors import RnnevalError, TextError, UsageError, VocabularyError
 from rnneval.processes import without_current_folder
 from rnneval.text.units import Ints, is_lead
 
-Offsets = tuple[Ints, Ints]
-"""Start and end of each token in the encoded text, in characters, as the library says; `(n,)` each."""
+Offsets = Callable[[], list[tuple[int, int]]]
+"""Function for start and end of each token in the encoded text, in characters, as the library says."""
 _MOST_TOKENS = 1 << 21
 """The largest vocabularies in use have a quarter of a million."""
 _SET_ASIDE = ("truncation", "padding", "post_processor", "version")
@@ -49,11 +49,8 @@ class Subword(ABC):
     """A text is read as if a space stood before it."""
 
     @abstractmethod
-    def encode(self, text: str) -> tuple[NDArray[np.int32], Callable[[], Offsets]]:
-        """Return the ids of a text, `(n,)`, without special tokens around it, and a function that gives the offsets.
-
-        It is called only if the pieces do not spell the text.
-        """
+    def encode(self, text: str) -> tuple[NDArray[np.int32], Offsets]:
+        """Return the ids of a text, `(n,)`, without special tokens around it; offsets where pieces do not spell it."""
 
     def dropped(self, text: str) -> list[str]:
         """Return the characters of a text that it would drop without a token for them."""
@@ -102,7 +99,8 @@ def locate(subword: Subword, text: str) -> Located:
             "characters in silence: give the tokenizer the model was trained with, or a text without them"
         )
     places = np.append(np.flatnonzero(is_lead(np.frombuffer(utf8, np.uint8))), len(utf8))
-    starts, ends = (places[of_each] for of_each in offsets())
+    with _plainly(subword.name, "its library cannot say where the tokens of the text lie"):
+        starts, ends = places[np.array(offsets(), np.int64).reshape(-1, 2).T]
     if len(ends):
         # No token ends later than the next one begins, so that no text counts twice.
         ends[:-1] = np.minimum(ends[:-1], starts[1:])
@@ -175,17 +173,11 @@ class HuggingFace(Subword):
         named = isinstance(model.get("unk_id"), int)
         self.unknown_id = int(model["unk_id"]) if named else self.tokens.get(model.get("unk_token") or "")
 
-    def encode(self, text: str) -> tuple[NDArray[np.int32], Callable[[], Offsets]]:
+    def encode(self, text: str) -> tuple[NDArray[np.int32], Offsets]:
         """Return the ids and offsets of a text, special tokens only where the text itself has them."""
         with _plainly(self.name, "the library tokenizers cannot encode the text"):
             found = self._tokenizer.encode(text, add_special_tokens=False)
-            ids = np.array(found.ids, np.int32)
-
-        def offsets() -> Offsets:
-            pairs = np.array(found.offsets, np.int64).reshape(-1, 2)
-            return pairs[:, 0], pairs[:, 1]
-
-        return ids, offsets
+            return np.array(found.ids, np.int32), lambda: found.offsets
 
     @cached_property
     def _characters(self) -> frozenset[str]:
@@ -281,18 +273,11 @@ class SentencePiece(Subword):
             raise VocabularyError(f"{name}: a piece comes twice: pieces and ids must be one-to-one")
         self.adds_space = any(piece.startswith(_SPACE) for piece in first)
 
-    def encode(self, text: str) -> tuple[NDArray[np.int32], Callable[[], Offsets]]:
+    def encode(self, text: str) -> tuple[NDArray[np.int32], Offsets]:
         """Return the ids and offsets of a text."""
         with _plainly(self.name, "the library sentencepiece cannot encode the text"):
             ids = np.asarray(self._processor.encode(text, return_type="numpy"), np.int32)
-
-        def offsets() -> Offsets:
-            with _plainly(self.name, "the library sentencepiece cannot encode the text"):
-                pairs = self._processor.encode(text, return_type="offset_mapping")["offsets"]
-                places = np.array(pairs, np.int64).reshape(-1, 2)
-            return places[:, 0], places[:, 1]
-
-        return ids, offsets
+        return ids, lambda: self._processor.encode(text, return_type="offset_mapping")["offsets"]
 
     def spelling(self, piece: str) -> bytes:
         """Return the bytes of text that a piece stands for."""

@@ -10,7 +10,7 @@ import rnneval
 from rnneval.callbacks import GradientNorms, StateNorms
 from rnneval.errors import TextError, VocabularyError
 from rnneval.gates import NamedRecord, judge
-from rnneval.gates.histories import read_history
+from rnneval.gates.limits import read_history
 from rnneval.render.figures import figure_of
 from rnneval.text import Vocabulary
 from tests.callbacks.small import WIDTH, compiled, trained

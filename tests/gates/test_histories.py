@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rnneval.gates import NamedRecord, gate
-from rnneval.gates.histories import read_history
+from rnneval.gates.limits import read_history
 
 RECORDS = Path(__file__).resolve().parents[2] / "docs" / "records"
 NORMS = [3.0, 1.0, 4.0, 1.5, 9.0, 2.5]
