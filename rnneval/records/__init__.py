@@ -12,7 +12,6 @@ from rnneval.records.encoding import (
     decode,
     json_schema,
     read,
-    read_as,
     read_run,
     schema_names,
     write,
@@ -20,12 +19,13 @@ from rnneval.records.encoding import (
 from rnneval.records.gate import Gate
 from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
+from rnneval.records.ranking import Ranking
 from rnneval.records.run import Run
 from rnneval.records.tables import read_table, require_rows, table_written
 from rnneval.records.wiring import Finding, Wiring
 
 __all__ = [
-    "Finding", "Gate", "Gradients", "Opened", "Record", "Run", "Wiring", "decode", "encode", "gate", "json_schema",
-    "json_text", "read", "read_as", "read_run", "read_table", "require_rows", "run", "schema_names", "table_written",
-    "whole_file", "wiring", "write", "write_text", "write_texts",
+    "Finding", "Gate", "Gradients", "Opened", "Ranking", "Record", "Run", "Wiring", "decode", "encode", "gate",
+    "json_schema", "json_text", "read", "read_run", "read_table", "require_rows", "run", "schema_names",
+    "table_written", "whole_file", "wiring", "write", "write_text", "write_texts",
 ]  # fmt: skip

@@ -28,8 +28,8 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """
 
 
-class Shown(Value, frozen=True, kw_only=True):
-    """A value that a notebook shows as the table that the terminal prints, and `repr` in one line."""
+class Stored(Value, frozen=True, kw_only=True):
+    """A value that is a file of its own; a notebook shows the terminal's table of it, and `repr` is one line."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._in_one_line()}>"
@@ -40,10 +40,6 @@ class Shown(Value, frozen=True, kw_only=True):
 
     def _repr_html_(self) -> str:
         return rnneval.as_html(self)
-
-
-class Stored(Shown, frozen=True, kw_only=True):
-    """A value that is a file of its own."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the record to a JSON file, completely or not at all; see `rnneval.records.write`."""

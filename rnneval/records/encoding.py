@@ -8,9 +8,9 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from inspect import cleandoc
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import msgspec
 
@@ -20,11 +20,11 @@ from rnneval.records._base import MOST_BYTES, Stored, require_small
 from rnneval.records.gate import Gate
 from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
+from rnneval.records.ranking import Ranking
 from rnneval.records.run import Run
 from rnneval.records.wiring import Wiring, breaks_runs
 
-T = TypeVar("T")
-Record = Run | Wiring | Gate | Opened | Gradients
+Record = Run | Wiring | Gate | Opened | Gradients | Ranking
 CLASSES: dict[str, type[Record]] = {str(kind.__struct_config__.tag): kind for kind in get_args(Record)}
 """The class of each record, by its schema."""
 _BINARY = (b"\x89HDF", b"PK\x03\x04", b"\x80", b"PAR1", b"\x93NUMPY")
@@ -38,15 +38,36 @@ def decode(text: str | bytes, where: str = "the record") -> Record:
     Raises:
         RecordError: not JSON, too large, another schema, or keys and values that the schema does not allow.
     """
-    found: Record = _decode(text, where, CLASSES)
-    return found
+    if isinstance(text, bytes) and _is_binary(text):
+        raise RecordError(
+            f"{where}: a file of weights or of another binary kind, and no record: rnneval evaluate {where} TEXT "
+            "--out run.json makes one"
+        )
+    plain = _plain(text, where)
+    schema = plain.get("schema")
+    if not isinstance(schema, str) or schema not in CLASSES:
+        family, _, number = str(schema).partition("/")
+        if f"{family}/1" in CLASSES and number.isdigit():
+            raise RecordError(
+                f"{where}: schema {schema} is of another version of rnneval; this one reads {family}/1: "
+                "install the version that wrote it, or make the record again"
+            )
+        raise RecordError(
+            f"{where}: schema {schema!r} is not one of {', '.join(CLASSES)}: is this a record of rnneval?"
+        )
+    try:
+        return msgspec.convert(plain, CLASSES[schema])
+    except msgspec.ValidationError as error:
+        raise RecordError(
+            f"{where}: not a valid {schema} record: {error}; a record is written by rnneval alone: make it again"
+        ) from error
 
 
 def read(path: str | os.PathLike[str]) -> Record:
     """Read a record from a JSON file.
 
     Returns:
-        A `Run`, `Wiring`, `Gate`, `Gradients` or `Opened`, by the schema that the file names.
+        A `Run`, `Wiring`, `Gate`, `Gradients`, `Opened` or `Ranking`, by the schema that the file names.
 
     Raises:
         RecordError: the file is missing, unreadable, truncated, too large, not a record of a known schema, or holds
@@ -55,12 +76,6 @@ def read(path: str | os.PathLike[str]) -> Record:
     record = decode(_bytes(path), os.fspath(path))
     require_consistent(os.fspath(path), record)
     return record
-
-
-def read_as(path: str | os.PathLike[str], schema: str, kind: type[T]) -> T:
-    """Read a value that is written as a record is, but that `read` does not accept, such as a comparison."""
-    found: T = _decode(_bytes(path), os.fspath(path), {schema: kind})
-    return found
 
 
 def read_run(path: str | os.PathLike[str]) -> Run:
@@ -114,32 +129,6 @@ def _bytes(path: str | os.PathLike[str]) -> bytes:
             return file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         raise RecordError(f"{named_in_message(os.fspath(path))}: cannot be read: {reason_of(error)}") from error
-
-
-def _decode(text: str | bytes, where: str, known: Mapping[str, type[Any]]) -> Any:
-    if isinstance(text, bytes) and _is_binary(text):
-        raise RecordError(
-            f"{where}: a file of weights or of another binary kind, and no record: rnneval evaluate {where} TEXT "
-            "--out run.json makes one"
-        )
-    plain = _plain(text, where)
-    schema = plain.get("schema")
-    if not isinstance(schema, str) or schema not in known:
-        family, _, number = str(schema).partition("/")
-        if f"{family}/1" in CLASSES and number.isdigit():
-            raise RecordError(
-                f"{where}: schema {schema} is of another version of rnneval; this one reads {family}/1: "
-                "install the version that wrote it, or make the record again"
-            )
-        raise RecordError(
-            f"{where}: schema {schema!r} is not one of {', '.join(CLASSES)}: is this a record of rnneval?"
-        )
-    try:
-        return msgspec.convert(plain, known[schema])
-    except msgspec.ValidationError as error:
-        raise RecordError(
-            f"{where}: not a valid {schema} record: {error}; a record is written by rnneval alone: make it again"
-        ) from error
 
 
 def _plain(text: str | bytes, where: str) -> dict[str, Any]:

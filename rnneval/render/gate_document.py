@@ -11,8 +11,7 @@ from datetime import datetime
 from xml.etree import ElementTree as ET
 
 from rnneval.gates.explanation import in_per_cent, number, scope
-from rnneval.gates.ranking import Ranking
-from rnneval.records import Gate
+from rnneval.records import Gate, Ranking
 from rnneval.records.gate import Comparison, Counting
 from rnneval.records.gate import Verdict as Word
 from rnneval.render.document import (

@@ -5,9 +5,8 @@ from itertools import chain
 from typing import Any
 
 from rnneval.evaluate.sweep_table import Sweep
-from rnneval.gates.ranking import Ranking
 from rnneval.models.protocol import ShownModel, opened
-from rnneval.records import Gate, Gradients, Opened, Run, Wiring
+from rnneval.records import Gate, Gradients, Opened, Ranking, Run, Wiring
 from rnneval.render import terminal
 from rnneval.render.document import Block
 from rnneval.render.gate_document import gate_document, ranking_document

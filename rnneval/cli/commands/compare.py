@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from rnneval.cli.command import from_function
 from rnneval.cli.output import RESULT, FilesOutput, require
@@ -37,15 +37,10 @@ def command(
     Runs that are not valid, not finite or diverged come last, without a score. It also lists the blocks of the text in
     which the last other run gains and loses most against the first. The folder of a sweep stands for all its records.
     """
-    import msgspec
-
     from rnneval.gates.ranking import compare
     from rnneval.gates.sides import NamedRecord
-    from rnneval.records import json_text, read_run
+    from rnneval.records import read_run
     from rnneval.render.gate_document import ranking_document
-
-    def encoded(result: Any) -> str:
-        return json_text(msgspec.to_builtins(result))
 
     for path in records:
         table = Path(path).suffix.lower() in (".parquet", ".csv")
@@ -54,7 +49,7 @@ def command(
     output.require({"RECORD": [*records, *(path for _, path in runs)], "--text": options.text}, RESULT)
     named = [NamedRecord(name=name, record=read_run(path)) for name, path in runs]
     ranking = compare(named, metric=options.metric, blocks=options.blocks, text=options.text or None)
-    output.deliver(ranking, ranking_document, encoded)
+    output.deliver(ranking, ranking_document)
     return 0
 
 

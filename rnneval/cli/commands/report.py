@@ -90,7 +90,7 @@ def _given(path: Path) -> "Iterator[Given]":
         yield from (_read(path / row["record"]) for row in best if row["status"] == OK)
         return
     inside = sorted(each for each in path.iterdir() if each.suffix in _ENDINGS or _is_history(each))
-    found = [each for each in inside if each.suffix != ".json" or _begins_with(each, '"rnneval.')]
+    found = [each for each in inside if each.suffix != ".json" or _is_record(each)]
     for each in inside:
         if each not in found:
             say(f"rnneval: {each}: skipped: it does not say that it is a record of rnneval")
@@ -103,27 +103,21 @@ def _is_history(path: Path) -> bool:
     return path.is_dir() and any(path.glob("part-*.parquet"))
 
 
-def _begins_with(path: Path, word: str) -> bool:
-    """Return whether a word stands at the beginning of a file, where records name their schema."""
+def _is_record(path: Path) -> bool:
+    """Return whether a file names a schema of rnneval at its beginning, as records do."""
     from rnneval.paths import open_regular
 
     try:
         with open_regular(path) as file:
-            return word.encode() in file.read(200)
+            return b'"rnneval.' in file.read(200)
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _read(path: Path) -> "Given":
-    """Read a record or a table; a comparison that `rnneval compare` wrote is no record of `load`."""
-    from rnneval.gates.ranking import Ranking
-    from rnneval.records import read_as
     from rnneval.render.figures import load
     from rnneval.render.report import Given
 
-    schema = "rnneval.compare/1"
-    if path.suffix == ".json" and path.is_file() and _begins_with(path, f'"{schema}"'):
-        return Given(name=str(path), record=read_as(path, schema, Ranking))
     return Given(name=str(path), record=load(path))
 
 

@@ -18,7 +18,7 @@ from rnneval.errors import RecordError, UsageError
 from rnneval.evaluate.sweep_table import FILE, Sweep
 from rnneval.gates.sides import unfit
 from rnneval.records import Record, Run, read, read_table
-from rnneval.records._base import Shown
+from rnneval.records._base import Stored
 from rnneval.records.tables import GRADIENT_HISTORY, LOSSES, STATE_HISTORY, SWEEP, TRACE
 from rnneval.render.figures._style import Look, frame, look_of
 from rnneval.render.phrasing import listed
@@ -141,7 +141,7 @@ def source_of(given: Any) -> Any:
     """
     if isinstance(given, str | os.PathLike):
         return load(given)
-    if isinstance(given, Shown | TidyTable):
+    if isinstance(given, Stored | TidyTable):
         return given
     if isinstance(given, Sweep):
         return load(given.out)

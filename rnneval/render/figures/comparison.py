@@ -8,10 +8,10 @@ from typing import Any
 from rnneval.errors import UsageError
 from rnneval.gates.explanation import amount, in_per_cent
 from rnneval.gates.explanation import number as in_unit
-from rnneval.gates.ranking import Ranking, compare
+from rnneval.gates.ranking import compare
 from rnneval.metrics import by_name
 from rnneval.pages import page
-from rnneval.records import Gate, Run
+from rnneval.records import Gate, Ranking, Run
 from rnneval.records.gate import Comparison
 from rnneval.render.figures._base import Figure, meant
 from rnneval.render.figures._style import SMALLEST, Look, labels, legend, on_paper, plain, rows

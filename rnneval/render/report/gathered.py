@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import replace as changed
 
-from rnneval.gates.ranking import Ranking, compare
+from rnneval.gates.ranking import compare
 from rnneval.gates.sides import NamedRecord, fields_of
-from rnneval.records import Gate, Gradients, Opened, Run, Wiring
+from rnneval.records import Gate, Gradients, Opened, Ranking, Run, Wiring
 from rnneval.records.run import WiringSummary
 from rnneval.records.tables import SWEEP
 from rnneval.records.wiring import Finding
