@@ -63,15 +63,24 @@ class OutputOptions(Options, heading="Output"):
             encoded: Function that makes JSON of the result, by default that of records.
         """
         from rnneval.records import encode
-        from rnneval.render.markdown import markdown
-        from rnneval.render.run_document import annotations
 
         blocks = tuple(document(result))
+
+        def markdown() -> str:
+            from rnneval.render.markdown import markdown
+
+            return markdown(blocks)
+
+        def annotations() -> str:
+            from rnneval.render.run_document import annotations
+
+            return annotations(blocks)
+
         texts = {
             "json": lambda: (encoded or encode)(result),
             "csv": lambda: str(result.to_frame().to_csv(index=False)),
-            "markdown": lambda: markdown(blocks),
-            "github": lambda: annotations(blocks),
+            "markdown": markdown,
+            "github": annotations,
         }
         self.show(texts, blocks, RESULT)
 
