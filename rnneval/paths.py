@@ -145,6 +145,14 @@ def _keys(path: str) -> Iterator[tuple[int, int, str]]:
         yield status.st_dev, status.st_ino, rest
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, unless they are there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecordError(f"{folder}: cannot be made: {error.strerror or error}") from error
+
+
 def write_text(text: str, path: AnyPath) -> None:
     """Write a text to a file in UTF-8, completely or not at all.
 

@@ -20,10 +20,11 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from rnneval.errors import RecordError, UsageError
+from rnneval.errors import UsageError
 from rnneval.gates.clusters import NATS, UNITS, Columns, block_size, columns_of
 from rnneval.gates.limits import TrainingHistory, read_history
-from rnneval.records import Record, Run, encode, read, write_texts
+from rnneval.paths import make_folder, write_texts
+from rnneval.records import Record, Run, encode, read
 from rnneval.records._base import Stored
 from rnneval.records.encoding import require_consistent
 
@@ -356,10 +357,7 @@ def write_baselines(runs: Mapping[str | os.PathLike[str], NamedRecord]) -> None:
         raise UsageError(f"no baseline was written, since nothing could be compared with it: {found}")
     texts = {os.fspath(path): encode(slim(run)) for path, run in zip(runs, new.runs, strict=True)}
     for folder in {Path(path).parent for path in texts}:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RecordError(f"{folder}: cannot be made: {error.strerror or error}") from error
+        make_folder(folder)
     write_texts(texts)
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from rnneval.cli.command import from_function
 from rnneval.cli.output import require, require_places
 from rnneval.cli.terminal import tell
-from rnneval.errors import RecordError
 from rnneval.option import Options, option
 
 if TYPE_CHECKING:
@@ -137,6 +136,7 @@ def _in_folder(
     sources: Sequence[tuple[str, Any]], folder: Path, name: str | None, metric: str | None
 ) -> Iterator[tuple[Path, "Figure"]]:
     """Make the folder, and yield each figure and its file, numbered where several would have one name."""
+    from rnneval.paths import make_folder
     from rnneval.render.figures import figure_of, figures_of
 
     pictures = []
@@ -144,10 +144,7 @@ def _in_folder(
         found = figures_of(source) if name == _ALL else [figure_of(source, name, metric=metric)]
         stem = Path(path).name.partition(".")[0] or "record"
         pictures += [(f"{stem}-{figure.name}", figure) for figure in found]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RecordError(f"{folder}: cannot be made: {error.strerror or error}") from error
+    make_folder(folder)
     taken: Counter[str] = Counter()
     for stem, figure in pictures:
         taken[stem] += 1
