@@ -9,7 +9,7 @@ import pytest
 import rnneval
 from rnneval.callbacks import GradientNorms, StateNorms
 from rnneval.errors import TextError, VocabularyError
-from rnneval.gates import NamedRecord, judge
+from rnneval.gates import NamedRecord, gate
 from rnneval.gates.limits import read_history
 from rnneval.render.figures import figure_of
 from rnneval.text import Vocabulary
@@ -86,9 +86,9 @@ def test_a_training_that_diverges_goes_on_and_passes_no_limit(tmp_path, value, r
     assert np.isfinite(table[1, "lstm", "h", "norm_mean"]) == (runs == 3)
     history = NamedRecord(name="s", record=read_history(tmp_path / "s"))
     for limit in ("perplexity.last<=50", "perplexity<=inf", "perplexity.min>=0"):
-        found = judge([history], require=[limit])
+        found = gate([history], require=[limit])
         assert (found.verdict, "first in epoch 1" in found.reason) == ("fail", True)
-    assert judge([history], require=["perplexity.last1<=50"]).verdict == "fail"
+    assert gate([history], require=["perplexity.last1<=50"]).verdict == "fail"
     assert figure_of(tmp_path / "s").title.startswith("The training run diverged: held-out perplexity is not finite")
     metadata = pq.read_schema(tmp_path / "s" / "part-000000.parquet").metadata
     assert float(metadata[b"rnneval.uniform"]) == pytest.approx(np.log(WIDTH))
