@@ -1,6 +1,7 @@
 """The map from tokens to ids: made from tokens, a file or a text, found beside a checkpoint, and fitted to a model.
 
-A *subword* is a token of a tokenizer that splits words (Hugging Face, SentencePiece).
+A *subword* is a token of a tokenizer that splits words (Hugging Face, SentencePiece). Files are told by their content:
+JSON, one token a line, `.npy`, or a tokenizer. Pickles are never opened: they run code.
 """
 
 import hashlib
@@ -16,11 +17,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from rnneval.errors import UsageError, VocabularyError, is_plainly_text, named_in_message
 from rnneval.options import Paths
-from rnneval.text import vocabulary_files
+from rnneval.paths import open_regular, reason_of
 from rnneval.text.documents import TextOptions, final_text
-from rnneval.text.subword import Subword
+from rnneval.text.subword import HuggingFace, SentencePiece, Subword, is_huggingface, is_sentencepiece
 
 UNKNOWN = ("<unk>", "<UNK>", "[UNK]")
 """Usual names of the token for what a vocabulary lacks."""
@@ -34,6 +37,13 @@ _NAMES = re.compile(
 _READABLE = (".json", ".txt", ".npy", ".model")
 _MOST_CANDIDATES = 50
 """Most candidates that are read; a folder with more is no folder of a model."""
+_PICKLES = (".pkl", ".pickle", ".p")
+_LARGEST_FILE = 1 << 26
+"""Bytes; no vocabulary is larger."""
+_MOST_TOKENS = 1 << 20
+_ESCAPES = {r"\n": "\n", r"\r": "\r", r"\t": "\t"}
+_Content = tuple[object, str | None, Subword | None]
+"""Of a file: tokens (a list in the order of ids, or a map), the kind if it says so, the tokenizer if it is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +114,7 @@ class Vocabulary:
             VocabularyError: no such file, none of these, a pickle, or not one-to-one (see `from_tokens`).
             UsageError: the library of a subword tokenizer is not installed.
         """
-        tokens, kind_said, subword = vocabulary_files.read(path)
+        tokens, kind_said, subword = _read(path)
         found = cls.from_tokens(tokens, source=os.fspath(path), kind=kind or kind_said)
         return found if subword is None else replace(found, subword=subword)
 
@@ -115,7 +125,7 @@ class Vocabulary:
         Raises:
             VocabularyError: the text is none of a tokenizer, or `tokenizers` cannot read it.
         """
-        tokens, kind, subword = vocabulary_files.of_json(text, source)
+        tokens, kind, subword = _of_json(text, source)
         if subword is None:
             raise VocabularyError(f"{source}: is no tokenizer of Hugging Face")
         return replace(cls.from_tokens(tokens, source, kind), subword=subword)
@@ -286,8 +296,8 @@ def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabular
             refused.append(
                 f"{other} is a link out of its folder and is not followed: give it by --vocab, if you trust it"
             )
-        elif other.suffix.lower() in vocabulary_files.PICKLES:
-            refused.append(str(vocabulary_files.about_pickle(str(other))))
+        elif other.suffix.lower() in _PICKLES:
+            refused.append(str(_about_pickle(str(other))))
     tried = "; ".join(refused) or "no file named like a vocabulary (vocab.json, char2idx.json …)"
     raise VocabularyError(
         f"{path}: no vocabulary for its {width:,} outputs beside it (tried: {tried}): "
@@ -304,7 +314,7 @@ def _named(checkpoint: Path) -> list[tuple[Path, bool]]:
     for folder in [checkpoint, checkpoint.parent] if checkpoint.is_dir() else [checkpoint.parent]:
         with suppress(OSError):  # what cannot be listed has no candidates: the error then says what to give
             for entry in sorted(folder.iterdir()):
-                named = entry.suffix.lower() in (*_READABLE, *vocabulary_files.PICKLES) and _NAMES.search(entry.stem)
+                named = entry.suffix.lower() in (*_READABLE, *_PICKLES) and _NAMES.search(entry.stem)
                 if named and entry != checkpoint and entry.is_file():
                     found.append((entry, not entry.resolve().is_relative_to(folder.resolve())))
     return found
@@ -379,3 +389,138 @@ def _as_string(token: Any, kind: str, source: str) -> str:
         f"the vocabulary ({source}) has the token {token!r} of type {type(token).__name__}: tokens are strings"
         + (" or numbers from 0 to 255" if kind == "byte" else "")
     )
+
+
+def _read(path: str | os.PathLike[str]) -> _Content:
+    """Read a vocabulary file."""
+    name = os.fspath(path)
+    raw = _bytes(name)
+    if raw.startswith(b"\x93NUMPY"):
+        return _array(name), None, None
+    if is_sentencepiece(raw):
+        model = SentencePiece(raw, name)
+        return model.tokens, "subword", model
+    # A pickle of protocol 2 and later has a mark, an older one only its ending.
+    if (raw[0] == 0x80 and len(raw) > 2 and raw[1] <= 5 and raw.endswith(b".")) or Path(name).suffix in _PICKLES:
+        raise _about_pickle(name)
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise VocabularyError(
+            f"{name}: not UTF-8: byte 0x{raw[error.start]:02X} at offset {error.start:,}: "
+            "a vocabulary is JSON or one token a line, in UTF-8"
+        ) from error
+    if Path(name).suffix == ".json":
+        return _of_json(text, name)
+    if text.lstrip().startswith(("{", "[", '"')):  # JSON, or tokens such as [UNK]
+        with suppress(_NotJsonError):
+            return _of_json(text, name)
+    return _lines(text, name), None, None
+
+
+def _bytes(name: str) -> bytes:
+    try:
+        with open_regular(name) as file:
+            raw = file.read(_LARGEST_FILE + 1)
+    except (OSError, ValueError) as error:
+        said = f"cannot be read: {reason_of(error)}: give a vocabulary file or --vocab-from TEXT"
+        raise VocabularyError(f"{named_in_message(name)}: {said}") from error
+    if not raw or len(raw) > _LARGEST_FILE:
+        size = "is empty" if not raw else f"is larger than {_LARGEST_FILE:,} bytes"
+        raise VocabularyError(f"{name}: {size}: a vocabulary is a JSON map or list, or one token a line")
+    if raw.startswith(b"version https://git-lfs"):
+        raise VocabularyError(f"{name}: is a Git LFS pointer, not the vocabulary itself: fetch it with git lfs pull")
+    return raw
+
+
+def _about_pickle(name: str) -> VocabularyError:
+    """Return the error of a pickle."""
+    return VocabularyError(
+        f"{name}: refused by rule pickle: is a pickle, which runs code when opened: if you trust it, open it where it "
+        "was made, and save its list of tokens or its map from token to id with json.dump",
+        rule="pickle",
+    )
+
+
+def _array(name: str) -> list[str]:
+    """Return the strings of a `.npy` file. As a map of the file it cannot have more than the file holds."""
+    try:
+        found = np.load(name, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # a damaged header is read as Python's literals: many kinds of errors come of it
+        why = " ".join(str(error).split()) or type(error).__name__
+        if "Python objects" in why:
+            raise _about_pickle(name) from error
+        if "mmap length" in why:
+            said = f"{name}: refused by rule vocabulary-array: declares more than it holds ({why}): save it again"
+            raise VocabularyError(said, rule="vocabulary-array") from error
+        raise VocabularyError(f"{name}: not a whole .npy file: {why}: save it again") from error
+    if found.dtype.kind != "U" or found.ndim != 1:
+        raise VocabularyError(
+            f"{name}: holds an array of {found.dtype} of shape {found.shape}: a vocabulary is one row of strings in "
+            "the order of their ids"
+        )
+    _require_few("tokens", len(found), _MOST_TOKENS, name)
+    tokens: list[str] = found.tolist()
+    return tokens
+
+
+def _require_few(what: str, seen: int, allowed: int, name: str) -> None:
+    if seen > allowed:
+        raise VocabularyError(
+            f"{name}: {seen:,} {what}, a vocabulary has at most {allowed:,}: give the one of the model"
+        )
+
+
+class _NotJsonError(VocabularyError):
+    """A file that should be JSON is not."""
+
+
+def _of_json(text: str, name: str) -> _Content:
+    """Return the tokens of a JSON file: a map, a list, a keras Tokenizer, or a tokenizer of Hugging Face."""
+    _require_few("lists and objects", text.count("[") + text.count("{"), 1 << 21, name)
+    _require_few("quotation marks", text.count('"'), 1 << 23, name)
+    plain = _parsed(text, name)
+    if isinstance(plain, str):  # json.dump(tokenizer.to_json()): JSON within JSON
+        plain = _parsed(plain, name)
+    if not isinstance(plain, dict | list):
+        raise _NotJsonError(f"{name}: holds a JSON {type(plain).__name__}: a vocabulary is a map or a list")
+    if isinstance(plain, dict) and plain.get("class_name") == "Tokenizer":
+        config = plain.get("config")
+        if not isinstance(config, dict) or not isinstance(config.get("word_index"), str):
+            raise VocabularyError(f"{name}: is a keras Tokenizer without word_index: give token → id as a JSON map")
+        return _parsed(config["word_index"], name), "char" if config.get("char_level") else "word", None
+    if is_huggingface(plain):
+        tokenizer = HuggingFace(plain, name)
+        return tokenizer.tokens, "subword", tokenizer
+    return plain, None, None
+
+
+def _parsed(text: str, name: str) -> Any:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                raise VocabularyError(f"{name}: {key!r} comes twice: tokens and ids must be one-to-one")
+            found[key] = value
+        return found
+
+    try:
+        return json.loads(text, object_pairs_hook=once)
+    except (ValueError, RecursionError) as error:
+        raise _NotJsonError(f"{name}: not whole JSON ({error}): a vocabulary is a JSON map or list") from error
+
+
+def _lines(text: str, name: str) -> list[str]:
+    r"""Split one token a line; a line feed stands there as itself (two empty lines) or as \n."""
+    _require_few("lines", text.count("\n"), _MOST_TOKENS, name)
+    lines = re.split("\r?\n", text.removesuffix("\n").removesuffix("\r"))
+    tokens: list[str] = []
+    numbered = iter(enumerate(lines, start=1))
+    for number, line in numbered:
+        if line == "" and next(numbered, (0, "no line"))[1] != "":
+            raise VocabularyError(f"{name}: line {number} is empty: one token a line; a line feed is written \\n")
+        tokens.append(line or "\n")
+    # Only where all other tokens are single characters is \n an escape; a list of words may mean it as it is.
+    if any(len(token) > 1 and token not in _ESCAPES and not token.startswith(("<", "[")) for token in tokens):
+        return tokens
+    return [_ESCAPES.get(token, token) for token in tokens]
