@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from rnneval.cli import commands
-from rnneval.cli.command import Command
-from rnneval.cli.config import RUNS_CODE
+from rnneval.cli.command import RUNS_CODE, Command
 from rnneval.cli.main import rnneval_command, run
 from rnneval.registry import module, names
 from tests.gates.synthetic import ar_losses, make_run
