@@ -92,12 +92,13 @@ class OutputOptions(Options, heading="Output"):
         a document.
         """
         from rnneval.render.document import is_warning
-        from rnneval.render.terminal import print_document
 
         blocks = tuple(blocks)
         if self.form != "table":
             click.echo(texts[self.form](), nl=False)
         elif not self.quiet:
+            from rnneval.render.terminal import print_document
+
             print_document(block for block in blocks if not is_warning(block))
         if self.form == "github":
             add_to_summary(texts["markdown"]())

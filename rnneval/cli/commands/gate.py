@@ -162,6 +162,9 @@ def _update(records: Sequence[str], options: GateOptions, output: OutputOptions)
 
 def _deliver(gate: "Gate", output: OutputOptions, *, strict: bool) -> None:
     from rnneval.records import encode
+
+    if output.form == "json" and not output.files:  # nothing that lays it out is needed
+        return output.show({"json": lambda: encode(gate)}, ())
     from rnneval.render.gate_document import gate_document, gate_github, gate_junit, gate_markdown
 
     texts: Texts = {
@@ -170,4 +173,4 @@ def _deliver(gate: "Gate", output: OutputOptions, *, strict: bool) -> None:
         "github": lambda: gate_github(gate, strict=strict),
         "markdown": lambda: gate_markdown(gate),
     }
-    output.show(texts, gate_document(gate) if output.form == "table" else (), _FORMS)
+    return output.show(texts, gate_document(gate) if output.form == "table" else (), _FORMS)
