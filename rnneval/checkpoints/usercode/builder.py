@@ -6,7 +6,6 @@ allowed runs of the user's own files that they import. Values of `--builder-arg`
 """
 
 import ast
-import difflib
 import hashlib
 import importlib.util
 import inspect
@@ -28,6 +27,7 @@ from rnneval.checkpoints.usercode.plan import (
     Slice,
     allowed_part,
     is_file,
+    no_such_name,
     plan,
     read_file,
     split_spec,
@@ -35,6 +35,7 @@ from rnneval.checkpoints.usercode.plan import (
 )
 from rnneval.checkpoints.usercode.source import UserSource, read_source
 from rnneval.errors import CheckpointError, RnnevalError, UsageError, type_and_message
+from rnneval.lint.facts import defaults_of, parameters_of
 from rnneval.options import OpeningGroup
 from rnneval.records.run import TextFile
 from rnneval.text import Vocabulary
@@ -121,7 +122,7 @@ class Builder:
         """Return the whole numbers that the file binds at its top level, by name; none of a module."""
         if self._slice is None:
             return {}
-        bound = {name for unit in self._slice.units for name in unit.names.binds} | set(self.values)
+        bound = {name for unit in self._slice.units for name in unit.binds} | set(self.values)
         with self._running() as module:
             return {name: value for name, value in vars(module).items() if name in bound and type(value) is int}
 
@@ -283,11 +284,8 @@ def reads_checkpoint(spec: str | Callable[..., Any]) -> bool:
     made = [unit.node for unit in source.definitions.get(name, ()) if isinstance(unit.node, ast.FunctionDef)]
     if not made:
         return False
-    given = made[-1].args
-    positional = [*given.posonlyargs, *given.args]
-    needed = positional[: len(positional) - len(given.defaults)]
-    needed += [each for each, default in zip(given.kwonlyargs, given.kw_defaults, strict=True) if default is None]
-    return any(each.arg == "checkpoint" for each in needed)
+    defaults = dict(defaults_of(made[-1]))
+    return "checkpoint" in parameters_of(made[-1], is_method=False)[1] and "checkpoint" not in defaults
 
 
 class GivenSettings(dict[str, Any]):
@@ -395,11 +393,7 @@ def _named(module: ModuleType, spec: str) -> Any:
     name = split_spec(spec)[1]
     for part in name.split("."):
         if not hasattr(named, part):
-            own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-            close = difflib.get_close_matches(name, own, n=3) or own[:5]
-            raise CheckpointError(
-                f"builder {spec}: there is no {name} in it; there is {', '.join(close) or 'nothing callable'}"
-            )
+            raise no_such_name(spec, name, [key for key, value in vars(module).items() if callable(value)])
         named = getattr(named, part)
     if not callable(named) and not _is_model(named):
         raise CheckpointError(

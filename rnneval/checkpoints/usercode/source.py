@@ -51,16 +51,6 @@ _SETTING = re.compile(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class NameUse:
-    """Names of the module that a statement touches."""
-
-    binds: set[str] = field(default_factory=set)
-    reads: set[str] = field(default_factory=set)  # names that are read when the statement runs
-    reads_later: set[str] = field(default_factory=set)
-    """Names that are read when a function made by the statement is called."""
-
-
 def grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
     """Return the values of each name, in their order."""
     found: dict[str, list[T]] = {}
@@ -69,9 +59,12 @@ def grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
     return found
 
 
-def names_of(node: ast.stmt, flags: int, shown: str) -> NameUse:
-    """Return the names of a simple statement, or of the header of a block; refuse one that does not compile."""
-    names = NameUse()
+def _names_of(node: ast.stmt, flags: int, shown: str) -> tuple[set[str], set[str], set[str]]:
+    """Return the names that a statement, or the header of a block, binds, reads, and reads when a function is called.
+
+    A statement that does not compile is refused.
+    """
+    names: tuple[set[str], set[str], set[str]] = (set(), set(), set())
     if isinstance(node, ast.Break | ast.Continue | ast.Pass):
         return names
     module = ast.Module(body=[header_of(node)], type_ignores=[])
@@ -79,26 +72,26 @@ def names_of(node: ast.stmt, flags: int, shown: str) -> NameUse:
         code = compile(module, shown, "exec", flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True, optimize=0)
     except SyntaxError as error:
         raise CheckpointError(f"{shown}: line {error.lineno}: {error.msg}") from error
-    _add_names(code, names, later=False)
+    _add_names(code, *names)
     return names
 
 
-def _add_names(code: CodeType, names: NameUse, *, later: bool) -> None:
+def _add_names(code: CodeType, binds: set[str], reads: set[str], reads_later: set[str]) -> None:
     """Add the names of the module that the module's own code, a function, a class body or a comprehension touches."""
-    is_function = bool(code.co_flags & _OPTIMIZED)
-    later = later or (is_function and (code.co_name == "<lambda>" or not code.co_name.startswith("<")))
+    if code.co_flags & _OPTIMIZED and (code.co_name == "<lambda>" or not code.co_name.startswith("<")):
+        binds, reads = set(), reads_later  # of a function: it binds and reads nothing when the statement runs
     own: set[str] = set()
     for instruction in dis.get_instructions(code):
         name = instruction.argval
         if instruction.opname in _LOADS and name not in own:
-            (names.reads_later if later else names.reads).add(name)
+            reads.add(name)
         elif instruction.opname == "STORE_NAME" and code.co_name != "<module>":
             own.add(name)
-        elif instruction.opname in ("STORE_NAME", "STORE_GLOBAL") and not later:
-            names.binds.add(name)
+        elif instruction.opname in ("STORE_NAME", "STORE_GLOBAL"):
+            binds.add(name)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            _add_names(constant, names, later=later)
+            _add_names(constant, binds, reads, reads_later)
 
 
 def header_of(node: ast.stmt) -> ast.stmt:
@@ -311,7 +304,9 @@ class CodeUnit:
     node: ast.stmt
     order: tuple[int, int]  # line and column
     blocks: "tuple[CodeUnit, ...]"  # the blocks around it, outermost first
-    names: NameUse
+    binds: set[str]  # names of the module
+    reads: set[str]  # names that are read when the statement runs
+    reads_later: set[str]  # names that are read when a function made by the statement is called
     changes: set[str]  # names of objects that it changes
     sets: bool  # whether it changes a setting of Keras or TensorFlow, a random seed, `sys.path` or `os.environ`
     when: tuple[int, int]
@@ -361,7 +356,12 @@ class UserSource:
     @cached_property
     def definitions(self) -> dict[str, list[CodeUnit]]:
         """The units that bind each name."""
-        return grouped((name, unit) for unit in self.units for name in unit.names.binds)
+        return grouped((name, unit) for unit in self.units for name in unit.binds)
+
+    @cached_property
+    def touching(self) -> dict[str, list[CodeUnit]]:
+        """The units that bind each name, or change its object."""
+        return grouped((name, unit) for unit in self.units for name in unit.binds | unit.changes)
 
     @cached_property
     def functions(self) -> dict[str, list[Function]]:
@@ -430,9 +430,7 @@ def read_source(path: Path, shown: str | None = None, package: str = "") -> User
     laid = list(_laid_out(body))
     scope = Scope((inner for node, _ in laid for inner in _module_level(node)), package)
     guards = [getattr(node, "body", []) for node in body if is_main_guard(node)]
-    guarded = frozenset(
-        name for inner in guards for node, _ in _laid_out(inner) for name in names_of(node, flags, shown).binds
-    )
+    guarded = [_names_of(node, flags, shown)[0] for inner in guards for node, _ in _laid_out(inner)]
     return UserSource(
         path=path,
         shown=shown,
@@ -442,7 +440,7 @@ def read_source(path: Path, shown: str | None = None, package: str = "") -> User
         units=_units(laid, scope, document, flags),
         scope=scope,
         package=package,
-        guarded=guarded,
+        guarded=frozenset().union(*guarded),
         notes=tuple(notes),
     )
 
@@ -486,12 +484,15 @@ def _units(
     made: dict[ast.stmt, CodeUnit] = {}
     for node, blocks in laid:
         run, place = list(run_at_once(header_of(node))), (node.lineno, node.col_offset)
+        binds, reads, reads_later = _names_of(node, flags, document.path)
         loop = next((each for each in (*blocks, node) if isinstance(each, LOOPS)), None)
         made[node] = CodeUnit(
             node=node,
             order=place,
             blocks=tuple(made[block] for block in blocks),
-            names=names_of(node, flags, document.path),
+            binds=binds,
+            reads=reads,
+            reads_later=reads_later,
             changes=changed_names(run, scope),
             sets=sets_something(run, scope),
             when=place if loop is None else ((loop.end_lineno or 0) + 1, 0),
