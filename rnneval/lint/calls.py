@@ -2,16 +2,17 @@
 
 import ast
 import copy
+from dataclasses import replace
 
 from rnneval.lint import names
 from rnneval.lint import values as v
 from rnneval.lint.expressions import CHANGED, note_change, rebind
-from rnneval.lint.facts import Fit, FunctionNode, LayerCall, defaults_of, parameters_of
+from rnneval.lint.facts import FunctionNode, LayerCall, defaults_of, parameters_of
 from rnneval.lint.machine import Frame, Machine
 
 _SHUFFLED = ("shuffled",)
 """An origin: a dataset in another order."""
-_GRAPH = v.Spec(framework="graph", kind="simple", returns_state=True, returns_sequences=True)
+_GRAPH = v.Spec("graph", "simple", returns_state=True, returns_sequences=True)
 
 
 class Call:
@@ -146,18 +147,11 @@ def _contain(call: Call, name: str) -> v.Value | None:
 def _spec(call: Call, framework: str, kind: str | None, cell: bool) -> v.Spec:
     if framework == "torch":
         both = call.flag("bidirectional") is not False
-        return v.Spec(
-            framework=framework,
-            kind=kind,
-            cell=cell,
-            bidirectional=both,
-            returns_state=True,
-            returns_sequences=not cell,
-        )
+        return v.Spec(framework, kind, cell, both, returns_state=True, returns_sequences=not cell)
     return v.Spec(
-        framework=framework,
-        kind=kind,
-        cell=cell,
+        framework,
+        kind,
+        cell,
         returns_state=call.flag("return_state"),
         returns_sequences=call.flag("return_sequences"),
         stateful=call.flag("stateful"),
@@ -169,15 +163,7 @@ def _both_ways(call: Call) -> v.LayerValue | None:
     inner = call.get(0, "layer")
     if not isinstance(inner, v.LayerValue):
         return None
-    old = inner.spec
-    spec = v.Spec(
-        framework="keras",
-        kind=old.kind,
-        bidirectional=True,
-        returns_state=old.returns_state,
-        returns_sequences=old.returns_sequences,
-        stateful=old.stateful,
-    )
+    spec = replace(inner.spec, bidirectional=True, cell=False, backwards=False)
     return v.LayerValue(call.machine.place_key(call.node), spec)
 
 
@@ -185,17 +171,13 @@ def _functional(call: Call) -> v.Value:
     inputs, outputs = call.get(0, "inputs", "input"), call.get(1, "outputs", "output")
     if inputs is None or outputs is None:
         return v.Data(frozenset({"model"}))
-    graph = v.Graph(_flat(inputs), _flat(outputs))
+    graph = v.Graph(v.flat(inputs), v.flat(outputs))
     call.machine.frame.function.graphs.append(graph)
     events = call.machine.facts.events
     passed = (events[number] for output in graph.outputs for number in call.machine.facts.data_of(output).passed)
     if any(event.spec.stateful is True for event in passed):
         call.machine.facts.stateful_models.add(graph)
     return graph
-
-
-def _flat(value: v.Value) -> tuple[v.Value, ...]:
-    return tuple(inner for item in value.items for inner in _flat(item)) if isinstance(value, v.Many) else (value,)
 
 
 def _operate(call: Call, last: str, values: list[v.Value]) -> v.Value:
@@ -208,20 +190,14 @@ def _operate(call: Call, last: str, values: list[v.Value]) -> v.Value:
     first = values[0]
     if last in names.SAME_STATE and (v.is_state(first) or isinstance(first, v.Initial)):
         return first
-    if last in names.JOINS:
-        return _joined(machine, values)
     mixed = v.blend(machine.facts.data_of(value) for value in values)
+    if last in names.JOINS:
+        return v.Data(mixed.origins, mixed.passed, grown=True)
     if last in names.CUTS:
         mixed = v.cut(mixed, place)
     elif last == "shuffle":
         mixed = v.Data(v.traced(mixed.origins, _SHUFFLED), mixed.passed)
     return machine.facts.data_of(first) if last in names.SAME_SEQUENCE else v.through(mixed)
-
-
-def _joined(machine: Machine, values: list[v.Value]) -> v.Value:
-    """Return the pieces put together, by one argument that lists them or by several."""
-    mixed = v.blend(machine.facts.data_of(value) for value in values)
-    return v.Data(mixed.origins, mixed.passed, grown=True)
 
 
 # Recurrent layers
@@ -313,8 +289,7 @@ def _fit(call: Call, model: v.Value) -> None:
         option in machine.facts.stateful_models for option in v.alternatives(model)
     ):
         data = machine.facts.data_of(call.get(0, "x") or v.NOTHING)
-        fit = Fit(node, _name_of(node.func.value), _SHUFFLED in data.origins)
-        machine.facts.fits.setdefault(node, fit)
+        machine.facts.fits.setdefault(node, (_name_of(node.func.value), _SHUFFLED in data.origins))
 
 
 def _graph(call: Call, graph: v.Graph) -> v.Value:
@@ -333,11 +308,7 @@ def _graph(call: Call, graph: v.Graph) -> v.Value:
     outputs = [index for index, item in enumerate(graph.outputs) if isinstance(item, v.Emitted)]
     if not places or not outputs or not isinstance(given, v.Many) or len(carriers) != len(graph.inputs):
         return _unknown(call)
-    items = [
-        inner
-        for item in given.items
-        for inner in (item.items if isinstance(item, v.Many) and not item.open else (item,))
-    ]
+    items = [inner for item in given.items for inner in (v.flat(item) if not getattr(item, "open", False) else (item,))]
     if len(items) != len(graph.inputs):
         states, others = [given.items[-1]], list(given.items[:-1])
     else:
@@ -479,7 +450,7 @@ def _follow(call: Call, name: str) -> v.Value:
     machine.env.names.update({name: value for name, value in left.names.items() if name.startswith("self.")})
     if not inner.returned:
         return v.NOTHING if left.dead else v.NONE
-    return v.choice(option for value in inner.returned for option in v.alternatives(value))
+    return v.choice(inner.returned)
 
 
 def _bind(call: Call, function: FunctionNode, parameters: tuple[str, ...]) -> dict[str, v.Value] | None:

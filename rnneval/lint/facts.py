@@ -85,19 +85,6 @@ def defaults_of(node: ast.AST) -> list[tuple[str, ast.expr]]:
     return [(argument.arg, default) for argument, default in pairs if default is not None]
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """One `fit` of a model that certainly has stateful layers."""
-
-    node: ast.Call
-    name: str  # the model's name in the source
-    shuffled: bool  # whether it is given a dataset that was shuffled
-
-    def keyword(self, name: str) -> ast.expr | None:
-        """Return what is given under a name."""
-        return next((item.value for item in self.node.keywords if item.arg == name), None)
-
-
 @dataclass(slots=True)
 class FileFacts:
     """All that is known of a file."""
@@ -109,7 +96,8 @@ class FileFacts:
     stacks: list[tuple[ast.Call, v.Value]] = field(default_factory=list)
     """What is given to a constructor that runs cells as a stack, with its call."""
     stateful_models: set[v.Value] = field(default_factory=set)  # models that have stateful layers
-    fits: dict[ast.Call, Fit] = field(default_factory=dict)
+    fits: dict[ast.Call, tuple[str, bool]] = field(default_factory=dict)
+    """Each `fit` of a model that certainly has stateful layers: the model's name, whether its dataset was shuffled."""
     by_layer: dict[tuple[Function, v.Key], list[LayerCall]] = field(default_factory=lambda: defaultdict(list))
     """Events of one layer in one function."""
     related: dict[tuple[Function, v.Key, v.Key], bool] = field(default_factory=dict)

@@ -237,23 +237,20 @@ class Machine:
 
     def parts_of(self, value: v.Value | None, spec: v.Spec) -> tuple[tuple[v.Value, ...], ...]:
         """Spread a given state over the parts of a layer's, once for every path that the code may have taken."""
-        found: list[tuple[v.Value, ...]] = []
+        ways: dict[tuple[v.Value, ...], None] = {}
+        count = spec.parts
         for option in v.alternatives(value) if value is not None else ():
-            spread = self._spread(option, spec.parts)
-            if spread is not None and spread not in found:
-                found.append(spread)
-        return tuple(found)
-
-    def _spread(self, value: v.Value, count: int | None) -> tuple[v.Value, ...] | None:
-        if isinstance(value, v.Many):
-            return _spread_many(value, count)
-        if isinstance(value, v.Const | v.Initial):
-            return None
-        if count is None or count == 1:
-            return (value,)
-        if (isinstance(value, v.Emitted) and value.part is None) or isinstance(value, v.Incoming | v.DictValue):
-            return tuple(self.facts.part(value, index) for index in range(count))
-        return None
+            items = v.flat(option)
+            whole = isinstance(option, v.Incoming | v.DictValue) or (
+                isinstance(option, v.Emitted) and option.part is None
+            )
+            if isinstance(option, v.Const | v.Initial) or (isinstance(option, v.Many) and option.open):
+                continue
+            if count is None or count == len(items):
+                ways[items] = None
+            elif whole:
+                ways[tuple(self.facts.part(option, index) for index in range(count))] = None
+        return tuple(ways)
 
     def mark_read(self, value: v.Value) -> None:
         """Note that something looked at the states in the value."""
@@ -262,19 +259,3 @@ class Machine:
         elif isinstance(value, v.Many | v.Choice):
             for item in v.held(value):
                 self.mark_read(item)
-
-
-def _spread_many(value: v.Many, count: int | None) -> tuple[v.Value, ...] | None:
-    if value.open:
-        return None
-    items = value.items
-    if len(items) == 1 and isinstance(items[0], v.Many | v.Emitted | v.Incoming) and count != 1:
-        return _spread_many(items[0], count) if isinstance(items[0], v.Many) else None
-    if count is None or len(items) == count:
-        return tuple(_single(item) for item in items)
-    flat = tuple(inner for item in items for inner in (item.items if isinstance(item, v.Many) else (item,)))
-    return tuple(_single(item) for item in flat) if len(flat) == count else None
-
-
-def _single(value: v.Value) -> v.Value:
-    return value.items[0] if isinstance(value, v.Many) and len(value.items) == 1 and not value.open else value

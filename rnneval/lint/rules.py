@@ -15,7 +15,6 @@ from rnneval.errors import UsageError
 from rnneval.lint import values as v
 from rnneval.lint.facts import (
     FileFacts,
-    Fit,
     Function,
     GivenState,
     LayerCall,
@@ -72,9 +71,6 @@ def _line(node: ast.AST) -> str:
     return f"(line {getattr(node, 'lineno', 1)})"
 
 
-# RNN001
-
-
 @_rule("RNN001")
 def shared_state(facts: FileFacts) -> Iterator[Match]:
     """Find states that one layer gave back and another layer above it received in the same call."""
@@ -109,9 +105,6 @@ def _is_handoff(giver: LayerCall, event: LayerCall) -> bool:
     if giver.spec.backwards and not event.spec.backwards:
         return True
     return "enc" in giver.name.lower() and "dec" in event.name.lower()
-
-
-# RNN002
 
 
 @_rule("RNN002")
@@ -171,9 +164,6 @@ def _crossed(event: LayerCall, giver: LayerCall, when: str) -> Match:
     )
 
 
-# RNN003
-
-
 @_rule("RNN003")
 def swapped_slots(facts: FileFacts) -> Iterator[Match]:
     """Compare the place of every part of a state with the place it came from."""
@@ -226,9 +216,6 @@ def _part(event: LayerCall, part: int) -> str:
     if event.spec.bidirectional and event.spec.kind != "lstm":
         return ("the forward state", "the backward state")[part]
     return ("h", "c")[part] if part < 2 else f"part {part}"
-
-
-# RNN004
 
 
 @_rule("RNN004")
@@ -310,9 +297,6 @@ def _is_used(facts: FileFacts, function: Function, event: LayerCall) -> bool:
     return any(other.read for other in same) or any(numbers & v.emissions(value) for value in left)
 
 
-# RNN005
-
-
 @_rule("RNN005")
 def ignored_state(facts: FileFacts) -> Iterator[Match]:
     """Find parameters that are only written, and states that come back unasked."""
@@ -366,9 +350,6 @@ def _starts_anew(event: LayerCall) -> bool:
     return all(isinstance(leaf, v.Initial) for leaf in v.leaves(event.state)) and not any(
         isinstance(value, v.Emitted) for _, value in sources(event)
     )
-
-
-# RNN006
 
 
 @_rule("RNN006")
@@ -428,9 +409,6 @@ def _repeats(facts: FileFacts, event: LayerCall) -> bool:
     return False
 
 
-# RNN007
-
-
 @_rule("RNN007")
 def shared_layer(facts: FileFacts) -> Iterator[Match]:
     """Find layers that read what they gave, and lists in which one cell stands several times."""
@@ -484,9 +462,6 @@ def _of_layers(event: LayerCall) -> bool:
     return bool(event.turns) and event.turns[-1][2]
 
 
-# RNN008
-
-
 @_rule("RNN008")
 def mutable_default(facts: FileFacts) -> Iterator[Match]:
     """Find states that are put into a default."""
@@ -505,29 +480,20 @@ def mutable_default(facts: FileFacts) -> Iterator[Match]:
                 )
 
 
-# RNN010
-
-
 @_rule("RNN010", "warning")
 def stateful_shuffle(facts: FileFacts) -> Iterator[Match]:
     """Find stateful models that are trained on shuffled batches."""
-    for fit in facts.fits.values():
-        if _shuffles(fit):
+    for node, (name, shuffled) in facts.fits.items():
+        named = {item.arg: item.value for item in node.keywords}
+        switch = named.get("shuffle")
+        by_default = None not in named and (len(node.args) >= 2 or "y" in named or shuffled)
+        if by_default if switch is None else isinstance(switch, ast.Constant) and switch.value:
             yield Match(
-                fit.node,
-                f"`{fit.name}` has stateful layers and is trained on shuffled batches: the state of one "
+                node,
+                f"`{name}` has stateful layers and is trained on shuffled batches: the state of one "
                 "batch goes to rows that do not follow on it; pass shuffle=False, or leave the dataset in its "
                 "order",
             )
-
-
-def _shuffles(fit: Fit) -> bool:
-    switch = fit.keyword("shuffle")
-    if switch is not None:
-        return isinstance(switch, ast.Constant) and bool(switch.value)
-    if any(item.arg is None for item in fit.node.keywords):
-        return False
-    return len(fit.node.args) >= 2 or fit.keyword("y") is not None or fit.shuffled
 
 
 UNREADABLE = Rule("RNN000", "invalid-source", "warning", lambda _: iter(()))
