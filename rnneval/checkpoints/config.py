@@ -25,30 +25,10 @@ _DTYPES = {
     "bfloat16", "string",
 }  # fmt: skip
 _LISTED = tomllib.loads(Path(__file__).with_name("classes.toml").read_text("utf-8"))
-_LAYERS, _OBJECTS, _OPERATIONS, _VALUES, _ACTIVATIONS = (
-    frozenset(_LISTED[kind].split()) for kind in ("layers", "objects", "operations", "values", "activations")
-)
 _GRAPHS = frozenset(("Functional", "Model", "Sequential"))
-_PLACES = {
-    "": _LAYERS | _GRAPHS | _OBJECTS | _VALUES,
-    "builtins": _VALUES,
-    "keras": _GRAPHS | {"DTypePolicy", "FloatDTypePolicy", "Initializer"} | _OBJECTS,
-    "keras.layers": _LAYERS,
-    "keras.models": _GRAPHS,
-    "keras.initializers": _OBJECTS,
-    "keras.regularizers": _OBJECTS,
-    "keras.constraints": _OBJECTS,
-    "keras.dtype_policies": _OBJECTS,
-    "keras.random": frozenset(("SeedGenerator",)),
-    "keras.src.layers": _LAYERS,
-    "keras.src.models": _GRAPHS,
-    "keras.src.ops": _OPERATIONS,
-    "keras.ops": _OPERATIONS,
-    "keras.src.initializers": _OBJECTS,
-    "keras.src.dtype_policies": _OBJECTS,
-    "keras.src.backend": frozenset(("KerasTensor",)),
-}
-_FUNCTION_PLACES = ("", "builtins", "keras.activations", "keras.src.activations", "keras.ops", "keras.src.ops")
+_ACTIVATIONS = frozenset(_LISTED.pop("activations").split())
+_CLASSES = _GRAPHS.union(*(names.split() for names in _LISTED.values()))
+_HOMES = re.compile(r"(builtins|keras(\.\w+)*)?")  # modules in which the names of the lists are Keras' own
 
 
 class Asked(NamedTuple):
@@ -210,12 +190,7 @@ def is_allowed_class(module: str, name: str, registered: str) -> bool:
     """
     if registered not in {"", name} and not {registered, name} <= _GRAPHS:
         return False
-    return any(name in names for place, names in _PLACES.items() if _is_in(module, place))
-
-
-def _is_in(module: str, place: str) -> bool:
-    """Return whether a module is this one or below it; only the private modules of Keras have others below them."""
-    return module == place or (place.startswith("keras.src.") and module.startswith(f"{place}."))
+    return _HOMES.fullmatch(module) is not None and name in _CLASSES
 
 
 def is_allowed_function(module: str, name: str, registered: str) -> bool:
@@ -225,5 +200,4 @@ def is_allowed_function(module: str, name: str, registered: str) -> bool:
         >>> is_allowed_function("builtins", "tanh", "tanh"), is_allowed_function("keras.utils", "get_file", "get_file")
         (True, False)
     """
-    placed = any(_is_in(module, place) for place in _FUNCTION_PLACES)
-    return placed and name in _ACTIVATIONS and registered in {"", name}
+    return _HOMES.fullmatch(module) is not None and name in _ACTIVATIONS and registered in {"", name}

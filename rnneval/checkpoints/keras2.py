@@ -99,16 +99,10 @@ _ACTIVATIONS = frozenset((
 _TOP = "top_level_model_weights"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rewritten:
-    """A configuration that Keras 3 reads, and notes for the user."""
-
-    config: JsonObject
-    notes: tuple[str, ...]
-
-
-def rewrite(config: JsonObject, *, path: str, version: str, custom: Sequence[str] = ()) -> Rewritten:
-    """Rewrite the configuration of a Sequential or functional model, which some version of Keras 2 wrote.
+def rewrite(
+    config: JsonObject, *, path: str, version: str, custom: Sequence[str] = ()
+) -> tuple[JsonObject, tuple[str, ...]]:
+    """Rewrite the configuration of a Sequential or functional model of Keras 2 for Keras 3; return notes, too.
 
     `custom` has the names of the classes and functions that the user's own code brings.
     """
@@ -118,7 +112,7 @@ def rewrite(config: JsonObject, *, path: str, version: str, custom: Sequence[str
         )
     rewriter = _Rewriter(path, custom)
     rewriter.note(f"written by Keras {version or '2'}; its configuration was rewritten for Keras 3")
-    return Rewritten(config=rewriter.model(config), notes=tuple(rewriter.notes))
+    return rewriter.model(config), tuple(rewriter.notes)
 
 
 def _entry(name: str, config: Any, *, module: str | None = "keras.layers", registered: str | None = None) -> JsonObject:

@@ -273,15 +273,15 @@ def _allocation_limited(path: Path, stored: int) -> Iterator[None]:
 
 
 def _keras2(artefact: Artefact, stored: FullModel, custom: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
-    rewritten = rewrite(stored.config, path=str(artefact.path), version=stored.version, custom=tuple(custom))
+    config, notes = rewrite(stored.config, path=str(artefact.path), version=stored.version, custom=tuple(custom))
     known = {**custom, HARD_SIGMOID: keras2_hard_sigmoid}
-    model = keras.saving.deserialize_keras_object(rewritten.config, custom_objects=known, safe_mode=True)
+    model = keras.saving.deserialize_keras_object(config, custom_objects=known, safe_mode=True)
     if not model.built:
         call_once(model)
     if artefact.format == "keras-h5":
-        return model, (*rewritten.notes, *load_keras2_weights(model, stored.weights, shown=artefact.path))
+        return model, (*notes, *load_keras2_weights(model, stored.weights, shown=artefact.path))
     load_hdf5(model, stored.weights, shown=artefact.path)
-    return model, rewritten.notes
+    return model, notes
 
 
 def _in_float32(model: Any) -> tuple[str, ...]:
