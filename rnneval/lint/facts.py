@@ -233,11 +233,6 @@ def _within(lines: list[int], node: ast.AST) -> bool:
 # Events, and how they stand to each other
 
 
-def judged(event: LayerCall) -> bool:
-    """Return whether the event is a call of something that is known to be recurrent."""
-    return event.spec.framework in ("keras", "torch", "graph")
-
-
 def feeds(giver: LayerCall, receiver: LayerCall) -> bool:
     """Return whether the receiver reads the giver's outputs and nothing that the giver has not read: one stack.
 
@@ -325,7 +320,7 @@ def arrivals(facts: FileFacts) -> Iterator[GivenState]:
         for carried in function.carried:
             if carried.returned and _is_encoder(function):
                 continue
-            for event in filter(judged, function.events):
+            for event in function.events:
                 for part, value in sources(event):
                     if isinstance(value, v.Incoming) and value.carrier == carried.carrier and not value.sliced:
                         left = facts.left_at(carried.left, value.path)
@@ -340,7 +335,7 @@ def shared_arrivals(facts: FileFacts) -> Iterator[tuple[LayerCall, LayerCall]]:
             continue
         single = {carried.carrier for carried in function.carried if _is_one_state(carried.left)}
         seen: dict[v.Incoming, LayerCall] = {}
-        for event in filter(judged, function.events):
+        for event in function.events:
             for place in () if event.state is None else v.alternatives(event.state):
                 if isinstance(place, v.Incoming) and not place.path:
                     first = seen.setdefault(place, event)

@@ -23,7 +23,6 @@ from rnneval.lint.facts import (
     earlier_pass,
     feeds,
     givers,
-    judged,
     neighbour,
     one_way,
     shared_arrivals,
@@ -75,7 +74,7 @@ def _line(node: ast.AST) -> str:
 def shared_state(facts: FileFacts) -> Iterator[Match]:
     """Find states that one layer gave back and another layer above it received in the same call."""
     for event in facts.events:
-        giver = _giver(facts, event) if judged(event) else None
+        giver = _giver(facts, event)
         if giver is not None:
             yield Match(
                 event.node,
@@ -94,7 +93,7 @@ def _giver(facts: FileFacts, event: LayerCall) -> LayerCall | None:
     found = sorted(givers(facts, event), key=lambda giver: giver.number)
     outputs = [value.last_of for value in given if isinstance(value, v.Data) and value.last_of is not None]
     for giver in [*found, *(facts.events[number] for number in outputs[:1])]:
-        crosses = giver.layer != event.layer and judged(giver) and feeds(giver, event)
+        crosses = giver.layer != event.layer and feeds(giver, event)
         if crosses and not earlier_pass(giver, event) and not _is_handoff(giver, event):
             return giver
     return None
@@ -115,12 +114,12 @@ def crossed_state(facts: FileFacts) -> Iterator[Match]:
     several layers. Functions with the fault shared-state are skipped: seen from the next call, it would be reported
     a second time.
     """
-    mixed_now = {event.function for event in facts.events if _from_the_same_call(facts, event)}
-    for event in facts.events:
-        if judged(event) and event.function not in mixed_now:
-            for giver in givers(facts, event):
-                if _crosses(facts, giver, event) and earlier_pass(giver, event):
-                    yield _crossed(event, giver, "at the pass before")
+    crossing = [(event, giver) for event in facts.events for giver in givers(facts, event)]
+    crossing = [(event, giver) for event, giver in crossing if _crosses(facts, giver, event)]
+    mixed_now = {event.function for event, giver in crossing if not earlier_pass(giver, event)}
+    for event, giver in crossing:
+        if event.function not in mixed_now:
+            yield _crossed(event, giver, "at the pass before")
     shared = list(shared_arrivals(facts))
     mixed_later = mixed_now | {event.function for event, _ in shared}
     for arrival in arrivals(facts):
@@ -136,16 +135,8 @@ def crossed_state(facts: FileFacts) -> Iterator[Match]:
             )
 
 
-def _from_the_same_call(facts: FileFacts, event: LayerCall) -> bool:
-    """Return whether the state comes from another layer in the same call: that is the fault shared-state."""
-    return judged(event) and any(
-        giver.layer != event.layer and not earlier_pass(giver, event) and stacked(facts, giver, event)
-        for giver in givers(facts, event)
-    )
-
-
 def _crosses(facts: FileFacts, giver: LayerCall, event: LayerCall) -> bool:
-    return giver.layer != event.layer and judged(giver) and stacked(facts, giver, event)
+    return giver.layer != event.layer and stacked(facts, giver, event)
 
 
 def _other_giver(facts: FileFacts, arrival: GivenState) -> LayerCall | None:
@@ -168,7 +159,7 @@ def _crossed(event: LayerCall, giver: LayerCall, when: str) -> Match:
 def swapped_slots(facts: FileFacts) -> Iterator[Match]:
     """Compare the place of every part of a state with the place it came from."""
     for event in facts.events:
-        if judged(event) and event.spec.parts in (2, 4):
+        if event.spec.parts in (2, 4):
             messages = (_given(facts, event, part, value) for part, value in sources(event))
             message = next(filter(None, messages), None)
             if message is not None:
@@ -188,7 +179,7 @@ def _given(facts: FileFacts, event: LayerCall, part: int, value: v.Value) -> str
     """Return the message if this value does not belong in this part of the state."""
     if isinstance(value, v.Emitted) and value.part is not None:
         giver = facts.events[value.event]
-        if giver.spec.parts == event.spec.parts and value.part != part and judged(giver):
+        if giver.spec.parts == event.spec.parts and value.part != part:
             return (
                 f"{_part(event, part)} of `{event.name}` starts from {_part(giver, value.part)} that `{giver.name}` "
                 f"{_line(giver.node)} gave back: hand over each part in its own place"
@@ -239,28 +230,33 @@ def stale_state(facts: FileFacts) -> Iterator[Match]:
 
 def _standing(facts: FileFacts) -> Iterator[Match]:
     """Find layers that start from an attribute which no call writes, in a stack with one that is carried in one."""
-    for arrival in arrivals(facts):
-        beside = arrival.event
-        if arrival.carried.returned or not arrival.is_own(facts):
-            continue
-        function = beside.function
+    for event, arrival in _beside_carried(facts):
+        function, beside = event.function, arrival.event
         written = {carried.carrier for carried in function.carried}
-        for event in function.events:
-            kept = {place for _, place in sources(event) if isinstance(place, v.Incoming) and not place.path}
-            standing = [place for place in kept if place.carrier.startswith("self.") and place.carrier not in written]
-            if standing and judged(event) and neighbour(event, [beside]) and not _is_used(facts, function, event):
-                yield Match(
-                    event.node,
-                    f"`{event.name}` starts from `{standing[0].carrier}`, which stays as it is, and its new "
-                    f"state is thrown away, while that of `{beside.name}` {_line(beside.node)} is kept: keep both",
-                )
+        kept = {place for _, place in sources(event) if isinstance(place, v.Incoming) and not place.path}
+        standing = [place for place in kept if place.carrier.startswith("self.") and place.carrier not in written]
+        if standing and not arrival.carried.returned and not _is_used(facts, function, event):
+            yield Match(
+                event.node,
+                f"`{event.name}` starts from `{standing[0].carrier}`, which stays as it is, and its new "
+                f"state is thrown away, while that of `{beside.name}` {_line(beside.node)} is kept: keep both",
+            )
+
+
+def _beside_carried(facts: FileFacts) -> Iterator[tuple[LayerCall, GivenState]]:
+    """Yield every layer directly above or below one whose own state is carried, and that state."""
+    for arrival in arrivals(facts):
+        if arrival.is_own(facts):
+            for event in arrival.event.function.events:
+                if neighbour(event, [arrival.event]):
+                    yield event, arrival
 
 
 def _stale(facts: FileFacts, function: Function, value: v.Value) -> tuple[LayerCall, v.Incoming] | None:
     """Return a layer whose incoming state is returned in place of its new one, and that state; None without one."""
     for option in v.alternatives(value):
         if isinstance(option, v.Many) and len(option.items) > 1:
-            for event in filter(judged, function.events):
+            for event in function.events:
                 for _, place in sources(event):
                     if not isinstance(place, v.Incoming) or not _comes_back(facts, option, place):
                         continue
@@ -301,9 +297,8 @@ def _is_used(facts: FileFacts, function: Function, event: LayerCall) -> bool:
 def ignored_state(facts: FileFacts) -> Iterator[Match]:
     """Find parameters that are only written, and states that come back unasked."""
     for function in facts.functions:
-        events = list(filter(judged, function.events))
         for name, values in function.overwritten.items():
-            event = _ignoring(function, events, values) if name not in function.reads else None
+            event = _ignoring(function, values) if name not in function.reads else None
             if event is not None:
                 yield Match(
                     event.node,
@@ -316,28 +311,21 @@ def ignored_state(facts: FileFacts) -> Iterator[Match]:
 def _never_given(facts: FileFacts) -> Iterator[Match]:
     """Find layers of a stack whose states come back in one structure, one of which never gets its own."""
     fed = {(event.function, event.layer) for event in facts.events if not _starts_anew(event)}
-    found: dict[int, tuple[LayerCall, LayerCall]] = {}
-    for arrival in arrivals(facts):
-        if not arrival.is_own(facts):
-            continue
-        beside = arrival.event
-        for number in sorted(v.emissions(arrival.carried.left)):
-            event = facts.events[number]
-            if one_way(event) and (event.function, event.layer) not in fed and neighbour(event, [beside]):
-                found.setdefault(number, (event, beside))
-    for _, (event, beside) in sorted(found.items()):
-        yield Match(
-            event.node,
-            f"`{event.name}` starts anew at every call although its state comes back beside that of "
-            f"`{beside.name}` {_line(beside.node)}: pass it as the layer's initial state",
-        )
+    for event, arrival in _beside_carried(facts):
+        back = event.number in v.emissions(arrival.carried.left)
+        if back and one_way(event) and (event.function, event.layer) not in fed:
+            yield Match(
+                event.node,
+                f"`{event.name}` starts anew at every call although its state comes back beside that of "
+                f"`{arrival.event.name}` {_line(arrival.event.node)}: pass it as the layer's initial state",
+            )
 
 
-def _ignoring(function: Function, events: Sequence[LayerCall], values: Sequence[v.Value]) -> LayerCall | None:
+def _ignoring(function: Function, values: Sequence[v.Value]) -> LayerCall | None:
     """Return the layer that began with nothing, or a new state, and whose new state takes the parameter's name."""
     given = {number for value in values for number in v.emissions(value)}
     returned = {number for _, value in function.returns for number in v.emissions(value)}
-    for event in events:
+    for event in function.events:
         replaced = event.number in given or any(value == event.state for value in values)
         if replaced and event.number in returned and not event.spec.stateful and _starts_anew(event):
             return event
@@ -362,28 +350,18 @@ def dropped_state(facts: FileFacts) -> Iterator[Match]:
                 f"`{event.name}` reads its own output at every pass and starts from the same state each time: "
                 "give it the state that it gave back at the pass before",
             )
-    carrying: dict[Function, list[LayerCall]] = {}
-    for arrival in arrivals(facts):
-        if arrival.is_own(facts):
-            carrying.setdefault(arrival.event.function, []).append(arrival.event)
-    keeping: dict[Function, list[LayerCall]] = {}
-    for event in facts.events:
-        if event.spec.stateful is True and judged(event):
-            keeping.setdefault(event.function, []).append(event)
-    for event in facts.events:
-        kept = event.read or bool(event.state is not None and v.emissions(event.state))
-        if not judged(event) or not one_way(event) or kept:
-            continue
-        fed = any(other.state is not None for other in facts.by_layer[event.function, event.layer])
-        beside = None if fed else neighbour(event, carrying.get(event.function, []))
-        if beside is not None:
+    for event, arrival in _beside_carried(facts):
+        beside = arrival.event
+        if _is_forgotten(event) and all(other.state is None for other in facts.by_layer[event.function, event.layer]):
             yield Match(
                 event.node,
                 f"`{event.name}` starts anew at every call while the state of `{beside.name}` "
                 f"{_line(beside.node)} is carried: take in and give back a state for each layer",
             )
-        alone = event.state is None and event.spec.returns_sequences
-        beside = neighbour(event, keeping.get(event.function, [])) if alone else None
+    for event in facts.events:
+        alone = event.state is None and event.spec.returns_sequences and _is_forgotten(event)
+        keeping = (other for other in event.function.events if other.spec.stateful is True)
+        beside = neighbour(event, keeping) if alone else None
         if beside is not None:
             yield Match(
                 event.node,
@@ -392,10 +370,15 @@ def dropped_state(facts: FileFacts) -> Iterator[Match]:
             )
 
 
+def _is_forgotten(event: LayerCall) -> bool:
+    """Return whether nothing looks at the state that a layer gives back, nor does it start from one."""
+    kept = event.read or (event.state is not None and v.emissions(event.state))
+    return one_way(event) and not kept
+
+
 def _repeats(facts: FileFacts, event: LayerCall) -> bool:
     """Return whether the output of an earlier pass goes in, begun from the very same state and forgotten since."""
-    in_loop = judged(event) and event.turns and not event.enters.grown
-    if not in_loop or event.spec.stateful or not event.spec.returns_state:
+    if not event.turns or event.enters.grown or event.spec.stateful or not event.spec.returns_state:
         return False
     if event.state is None and event.spec.framework != "graph":
         return False
