@@ -232,7 +232,7 @@ def _new_event(call: Call, key: v.Key, spec: v.Spec, enters: v.Data, state: v.Va
         node=call.node,
         enters=enters,
         state=state,
-        parts=machine.parts_of(state, spec),
+        sources=machine.sources_of(state, spec),
         turns=machine.loops,
         function=machine.frame.function,
     )
@@ -300,8 +300,7 @@ def _graph(call: Call, graph: v.Graph) -> v.Value:
     used = {
         leaf.carrier
         for event in machine.facts.events
-        for way in event.parts
-        for leaf in way
+        for _, leaf in event.sources
         if isinstance(leaf, v.Incoming) and leaf.carrier.startswith("input ")
     }
     places = {index for index, carrier in enumerate(carriers) if carrier in used}  # inputs that are a layer's state

@@ -30,7 +30,8 @@ class LayerCall:
     node: ast.Call
     enters: v.Data  # descent of the sequence that goes in
     state: v.Value | None  # the value given as the state; None if there is none
-    parts: tuple[tuple[v.Value, ...], ...]  # the given state by parts, once for every path that the code may have taken
+    sources: tuple[tuple[int, v.Value], ...]
+    """Every part of the given state with each value that may be in it: one for each path that the code may take."""
     turns: tuple[tuple[int, int, bool], ...]
     """The loops around it: number of the loop, pass, and whether it runs over layers."""
     function: "Function"
@@ -265,20 +266,10 @@ def one_way(event: LayerCall) -> bool:
     return forwards and spec.stateful is False and spec.framework in ("keras", "torch")
 
 
-def sources(event: LayerCall) -> Iterator[tuple[int, v.Value]]:
-    """Yield every part of the state with everything that may have gone into it."""
-    for way in event.parts:
-        for part, value in enumerate(way):
-            for option in v.alternatives(value):
-                yield part, option
-
-
 def givers(facts: FileFacts, event: LayerCall) -> Iterator[LayerCall]:
     """Yield the events whose states this one received."""
-    values = [value for _, value in sources(event)]
-    if not event.parts and event.state is not None:
-        values = [*v.alternatives(event.state)]
-    for value in values:
+    values = [value for _, value in event.sources]
+    for value in values or (() if event.state is None else v.alternatives(event.state)):
         if isinstance(value, v.Emitted):
             yield facts.events[value.event]
 
@@ -321,7 +312,7 @@ def arrivals(facts: FileFacts) -> Iterator[GivenState]:
             if carried.returned and _is_encoder(function):
                 continue
             for event in function.events:
-                for part, value in sources(event):
+                for part, value in event.sources:
                     if isinstance(value, v.Incoming) and value.carrier == carried.carrier and not value.sliced:
                         left = facts.left_at(carried.left, value.path)
                         if left is not None:

@@ -235,7 +235,7 @@ class Machine:
         found = list(values)
         return v.through(v.blend(self.facts.data_of(value) for value in found)) if found else v.NOTHING
 
-    def parts_of(self, value: v.Value | None, spec: v.Spec) -> tuple[tuple[v.Value, ...], ...]:
+    def sources_of(self, value: v.Value | None, spec: v.Spec) -> tuple[tuple[int, v.Value], ...]:
         """Spread a given state over the parts of a layer's, once for every path that the code may have taken."""
         ways: dict[tuple[v.Value, ...], None] = {}
         count = spec.parts
@@ -250,7 +250,7 @@ class Machine:
                 ways[items] = None
             elif whole:
                 ways[tuple(self.facts.part(option, index) for index in range(count))] = None
-        return tuple(ways)
+        return tuple((part, option) for way in ways for part, item in enumerate(way) for option in v.alternatives(item))
 
     def mark_read(self, value: v.Value) -> None:
         """Note that something looked at the states in the value."""

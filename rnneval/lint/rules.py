@@ -26,7 +26,6 @@ from rnneval.lint.facts import (
     neighbour,
     one_way,
     shared_arrivals,
-    sources,
     stacked,
 )
 
@@ -85,7 +84,7 @@ def shared_state(facts: FileFacts) -> Iterator[Match]:
 
 def _giver(facts: FileFacts, event: LayerCall) -> LayerCall | None:
     """Return the layer of the same call from whose state or last output this one starts; None if not certain."""
-    given = [value for _, value in sources(event)]
+    given = [value for _, value in event.sources]
     everything = [*given, *(() if event.state is None else v.alternatives(event.state))]
     if any(isinstance(value, v.Data) and value.last_of is None for value in everything):
         return None  # something that is not followed may be in the state: a state mapped by a layer, say
@@ -160,7 +159,7 @@ def swapped_slots(facts: FileFacts) -> Iterator[Match]:
     """Compare the place of every part of a state with the place it came from."""
     for event in facts.events:
         if event.spec.parts in (2, 4):
-            messages = (_given(facts, event, part, value) for part, value in sources(event))
+            messages = (_given(facts, event, part, value) for part, value in event.sources)
             message = next(filter(None, messages), None)
             if message is not None:
                 yield Match(event.node, message)
@@ -233,7 +232,7 @@ def _standing(facts: FileFacts) -> Iterator[Match]:
     for event, arrival in _beside_carried(facts):
         function, beside = event.function, arrival.event
         written = {carried.carrier for carried in function.carried}
-        kept = {place for _, place in sources(event) if isinstance(place, v.Incoming) and not place.path}
+        kept = {place for _, place in event.sources if isinstance(place, v.Incoming) and not place.path}
         standing = [place for place in kept if place.carrier.startswith("self.") and place.carrier not in written]
         if standing and not arrival.carried.returned and not _is_used(facts, function, event):
             yield Match(
@@ -257,7 +256,7 @@ def _stale(facts: FileFacts, function: Function, value: v.Value) -> tuple[LayerC
     for option in v.alternatives(value):
         if isinstance(option, v.Many) and len(option.items) > 1:
             for event in function.events:
-                for _, place in sources(event):
+                for _, place in event.sources:
                     if not isinstance(place, v.Incoming) or not _comes_back(facts, option, place):
                         continue
                     if not _is_used(facts, function, event):
@@ -336,7 +335,7 @@ def _starts_anew(event: LayerCall) -> bool:
     if event.state is None:
         return True
     return all(isinstance(leaf, v.Initial) for leaf in v.leaves(event.state)) and not any(
-        isinstance(value, v.Emitted) for _, value in sources(event)
+        isinstance(value, v.Emitted) for _, value in event.sources
     )
 
 
