@@ -29,11 +29,10 @@ from rnneval.checkpoints.usercode.plan import (
     is_file,
     no_such_name,
     plan,
-    read_file,
     split_spec,
     whole,
 )
-from rnneval.checkpoints.usercode.source import UserSource, read_source
+from rnneval.checkpoints.usercode.source import read_source
 from rnneval.errors import CheckpointError, RnnevalError, UsageError, type_and_message
 from rnneval.lint.facts import defaults_of, parameters_of
 from rnneval.options import OpeningGroup
@@ -55,6 +54,8 @@ class Builder:
     values: Mapping[str, Any] = field(default_factory=dict)  # the values of `--builder-global`
     run_module: bool = False
     """Whether a file is imported as a whole. By default only the statements that NAME needs are run."""
+    everything: bool = False
+    """Whether all classes and functions of the file are run that may be: a full model asks for them by their names."""
 
     def __post_init__(self) -> None:
         target = self.spec if self.made is not None else split_spec(self.spec)[0]
@@ -145,23 +146,23 @@ class Builder:
                     found.append((len(raw), TextFile(path=path, sha256=hashlib.sha256(raw).hexdigest())))
         return (max(found, key=lambda each: each[0])[1],) if found else ()
 
-    def everything(self) -> ModuleType:
-        """Run the whole file or module but for statements that may not be run; NAME need not exist."""
-        with self._running(everything=True) as module:
+    def run(self) -> ModuleType:
+        """Run the file or module and return it; nothing is called."""
+        with self._running() as module:
             return module
 
-    def preflight(self, *, everything: bool = False) -> None:
-        """Refuse code that `build` (or `everything`) may not run, before anything is run."""
-        _ = self._everything if everything else self._slice
+    def preflight(self) -> None:
+        """Refuse code that `build` or `run` may not run, before anything is run."""
+        _ = self._slice
 
-    def notes(self, *, everything: bool = False) -> tuple[str, ...]:
+    def notes(self) -> tuple[str, ...]:
         """Return the assumptions: which lines were run, and what was left out; none for a module."""
-        sliced = self._everything if everything else self._slice
+        sliced = self._slice
         if sliced is None:
             return ()
         source, needed = sliced.source, "all were run"
         if not self.run_module:
-            why = "which the model may ask for" if everything else f"which {self.spec.rpartition(':')[2]} needs"
+            why = "which the model may ask for" if self.everything else f"which {self.spec.rpartition(':')[2]} needs"
             needed = f"{len(sliced.lines()):,} were run, {why}: {sliced.shown_lines()}"
         return (f"of the {len(source.lines):,} lines of {source.shown}, {needed}", *sliced.notes, *source.notes)
 
@@ -169,27 +170,14 @@ class Builder:
         return _named(module, self.spec) if self.made is None else self.made
 
     @cached_property
-    def _source(self) -> UserSource | None:
-        return read_file(self.spec) if self.made is None and is_file(self.spec) else None
-
-    @cached_property
     def _slice(self) -> Slice | None:
-        return self._planned(everything=False)
-
-    @cached_property
-    def _everything(self) -> Slice | None:
-        return self._planned(everything=True)
-
-    def _planned(self, *, everything: bool) -> Slice | None:
-        """Return the statements to be run; None for a module, which is imported."""
-        if self._source is None:
+        """The statements to be run; None for a module, which is imported."""
+        if self.made is not None or not is_file(self.spec):
             return None
-        if self.run_module:
-            return whole(self.spec, self._source)
-        return plan(self.spec, self.values, everything=everything, source=self._source)
+        return whole(self.spec) if self.run_module else plan(self.spec, self.values, everything=self.everything)
 
     @contextmanager
-    def _running(self, *, everything: bool = False) -> Iterator[ModuleType]:
+    def _running(self) -> Iterator[ModuleType]:
         """Run the code and yield its module.
 
         The user's file may import its neighbours, as it could when run as a script; no other code may.
@@ -197,7 +185,7 @@ class Builder:
         if self.made is not None:
             yield sys.modules.get(self.made.__module__) or ModuleType(self.spec)
             return
-        (target, name), sliced = split_spec(self.spec), self._everything if everything else self._slice
+        (target, name), sliced = split_spec(self.spec), self._slice
         folder = str(Path(target).resolve().parent if sliced is not None else Path.cwd())
         in_part = sliced is not None and not self.run_module
         sys.path.insert(0, folder)
@@ -224,11 +212,11 @@ class Builder:
             raise
         except (Exception, SystemExit) as error:
             where, line = "", None
-            if self._source is not None:
-                own = str(self._source.path.absolute())
+            if self._slice is not None:
+                own = str(self._slice.source.path.absolute())
                 for frame, number in traceback.walk_tb(error.__traceback__):
                     line = number if frame.f_code.co_filename == own else line
-                where = f" ({self._source.place(line)}){self._advice(error)}" if line else ""
+                where = f" ({self._slice.source.place(line)}){self._advice(error)}" if line else ""
             raise CheckpointError(f"{what} {type_and_message(error)}{where}") from error
 
     def _advice(self, error: BaseException) -> str:

@@ -136,7 +136,7 @@ def split_spec(spec: str) -> tuple[str, str]:
     return target, name
 
 
-def read_file(spec: str) -> UserSource:
+def _read_file(spec: str) -> UserSource:
     """Read the file of a builder."""
     target = split_spec(spec)[0]
     if not Path(target).is_file():
@@ -144,9 +144,7 @@ def read_file(spec: str) -> UserSource:
     return read_source(Path(target), target)
 
 
-def plan(
-    spec: str, given: Mapping[str, Any] | None = None, *, everything: bool = False, source: UserSource | None = None
-) -> Slice:
+def plan(spec: str, given: Mapping[str, Any] | None = None, *, everything: bool = False) -> Slice:
     """Find the statements of a file that a builder needs, and refuse them if one of them may not run. Nothing is run.
 
     With `everything`, all classes and functions of the file whose statements may be run are included, since a model in
@@ -158,10 +156,10 @@ def plan(
     """
     name = split_spec(spec)[1]
     first = name.partition(".")[0]
-    read = source or read_file(spec)
-    _require_names(read, spec, () if everything else (first,), given or {})
+    source = _read_file(spec)
+    _require_names(source, spec, () if everything else (first,), given or {})
     try:
-        sliced = _with_settings(_slice_for(read, first, given or {}))
+        sliced = _with_settings(_slice_for(source, first, given or {}))
         found = _refused(sliced, called=name)
         if found is not None:
             raise CheckpointError(_refusal(found, sliced, spec, first))
@@ -200,10 +198,10 @@ def no_such_name(spec: str, name: str, own: Iterable[str], notes: Sequence[str] 
     return CheckpointError(f"builder {spec}: there is no {name} in it; there is {close}{left_out}")
 
 
-def whole(spec: str, source: UserSource) -> Slice:
+def whole(spec: str) -> Slice:
     """Return all statements of a file, for `--run-module`; nothing is searched."""
-    name = split_spec(spec)[1]
-    return Slice(source=source, kept={unit: Reason(name) for unit in source.units})
+    source = _read_file(spec)
+    return Slice(source=source, kept={unit: Reason(split_spec(spec)[1]) for unit in source.units})
 
 
 def _slice_for(source: UserSource, name: str, given: Mapping[str, Any]) -> Slice:
