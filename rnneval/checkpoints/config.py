@@ -26,7 +26,7 @@ _DTYPES = {
 }  # fmt: skip
 _LISTED = tomllib.loads(Path(__file__).with_name("classes.toml").read_text("utf-8"))
 _GRAPHS = frozenset(("Functional", "Model", "Sequential"))
-_ACTIVATIONS = frozenset(_LISTED.pop("activations").split())
+ACTIVATIONS = frozenset(_LISTED.pop("activations").split())
 _CLASSES = _GRAPHS.union(*(names.split() for names in _LISTED.values()))
 _HOMES = re.compile(r"(builtins|keras(\.\w+)*)?")  # modules in which the names of the lists are Keras' own
 
@@ -200,4 +200,4 @@ def is_allowed_function(module: str, name: str, registered: str) -> bool:
         >>> is_allowed_function("builtins", "tanh", "tanh"), is_allowed_function("keras.utils", "get_file", "get_file")
         (True, False)
     """
-    return _HOMES.fullmatch(module) is not None and name in _ACTIVATIONS and registered in {"", name}
+    return _HOMES.fullmatch(module) is not None and name in ACTIVATIONS and registered in {"", name}
