@@ -71,8 +71,8 @@ def evaluate_call(machine: Machine, node: ast.Call) -> v.Value:
             value = _method(call, callee)
         case v.LayerValue():
             value = _layer(call, callee)
-        case v.Incoming():
-            value = _on_incoming(call, callee)
+        case v.Incoming(path=(*path, str(last))) if last.startswith("."):  # `states.detach()`, `self.state.assign(h)`
+            value = _method(call, v.Method(v.Incoming(callee.carrier, tuple(path)), last[1:]))
         case v.Object() if "." in callee.of and not callee.of.endswith(names.CELLS):  # a layer that is not recurrent
             value = _operate(call, callee.of.rpartition(".")[2], call.all or [v.NOTHING])
         case v.Graph():
@@ -340,16 +340,23 @@ def _method(call: Call, callee: v.Method) -> v.Value:
             return owner if name in ("to", "cuda", "cpu", "double", "float", "half", "eval", "train") else v.NOTHING
         case v.Graph() if name in ("predict", "predict_on_batch", "__call__", "call"):
             return _graph(call, owner)
+        case v.Incoming(path=()) if name == "assign" and owner.carrier.startswith("self.") and call.positional:
+            machine.mark_read(call.positional[0])
+            machine.env.names[owner.carrier] = call.positional[0]
+            return call.positional[0]
     changed = _change(call, owner, name)
     if changed is not None:
         return changed
+    same = isinstance(owner, v.Incoming) and (name in names.SAME_STATE or name == "copy")
+    if isinstance(owner, v.Incoming) and not same:
+        machine.note_read(owner)
     if name == "add":
         _add_stateful(call, owner)
     if name == "fit":
         _fit(call, owner)
     for value in (owner, *call.all):
         machine.mark_read(value)
-    return _operate(call, name, [owner, *call.all])
+    return owner if same else _operate(call, name, [owner, *call.all])
 
 
 def _change(call: Call, owner: v.Value, name: str) -> v.Value | None:
@@ -406,27 +413,6 @@ def _literal(value: v.Value) -> object:
     """Return the literal or running number that a value is; None for other values."""
     found = value.value if isinstance(value, v.Const) else v.index_of(value) if isinstance(value, v.LoopIndex) else None
     return None if isinstance(found, bool) else found
-
-
-def _on_incoming(call: Call, callee: v.Incoming) -> v.Value:
-    """Call a method of what came in, such as `states.detach()` or `self.state.assign(h)`."""
-    machine, last = call.machine, str(callee.path[-1]) if callee.path else ""
-    owner = v.Incoming(callee.carrier, callee.path[:-1])
-    if not last.startswith("."):
-        return _unknown(call)
-    name = last[1:]
-    if name == "assign" and not owner.path and owner.carrier.startswith("self.") and call.positional:
-        machine.mark_read(call.positional[0])
-        machine.env.names[owner.carrier] = call.positional[0]
-        return call.positional[0]
-    changed = _change(call, owner, name)
-    if changed is not None:
-        return changed
-    if name in names.SAME_STATE or name in ("copy", "value", "read_value"):
-        return owner
-    if not machine.frame.call and owner.carrier in machine.frame.function.parameters:
-        machine.frame.function.reads.add(owner.carrier)
-    return _operate(call, name, [owner, *call.all])
 
 
 # Methods of the running class

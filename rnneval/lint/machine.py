@@ -174,12 +174,9 @@ class Machine:
             value = v.Data(frozenset({v.OVERFLOW}))
         if not quiet and isinstance(node, ast.Name | ast.Attribute):
             self.mark_read(value)
-            function, name = self.frame.function, node.id if isinstance(node, ast.Name) else ""
-            own = not self.frame.call and name in function.parameters
-            if own and any(
-                isinstance(option, v.Incoming) and option.carrier == name for option in v.alternatives(value)
-            ):
-                function.reads.add(name)
+            for option in v.alternatives(value):
+                if isinstance(node, ast.Name) and isinstance(option, v.Incoming) and option.carrier == node.id:
+                    self.note_read(option)
         return value
 
     def index_value(self, node: ast.expr) -> object:
@@ -251,6 +248,11 @@ class Machine:
             elif whole:
                 ways[tuple(self.facts.part(option, index) for index in range(count))] = None
         return tuple((part, option) for way in ways for part, item in enumerate(way) for option in v.alternatives(item))
+
+    def note_read(self, value: v.Incoming) -> None:
+        """Note that something looked at a parameter of the function."""
+        if not self.frame.call and value.carrier in self.frame.function.parameters:
+            self.frame.function.reads.add(value.carrier)
 
     def mark_read(self, value: v.Value) -> None:
         """Note that something looked at the states in the value."""

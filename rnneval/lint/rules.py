@@ -360,12 +360,12 @@ def dropped_state(facts: FileFacts) -> Iterator[Match]:
     for event in facts.events:
         alone = event.state is None and event.spec.returns_sequences and _is_forgotten(event)
         keeping = (other for other in event.function.events if other.spec.stateful is True)
-        beside = neighbour(event, keeping) if alone else None
-        if beside is not None:
+        stateful = neighbour(event, keeping) if alone else None
+        if stateful is not None:
             yield Match(
                 event.node,
-                f"`{event.name}` starts anew at every batch while `{beside.name}` "
-                f"{_line(beside.node)} is stateful: make both stateful, or neither",
+                f"`{event.name}` starts anew at every batch while `{stateful.name}` "
+                f"{_line(stateful.node)} is stateful: make both stateful, or neither",
             )
 
 
