@@ -77,8 +77,8 @@ def is_allowed(name: str, *, called: bool) -> bool:
     if plain in _LISTS["except"] or last.startswith("_"):
         return False
     if module in _LISTS["modules"]:
-        found = importlib.import_module(module)
-        return last in getattr(found, "__all__", dir(found))
+        imported = importlib.import_module(module)
+        return last in getattr(imported, "__all__", dir(imported))
     # A method of a class of such a namespace, as in `datetime.datetime.now` or `keras.layers.GRU.from_config`.
     unbound = last in _METHODS - {"open", "replace", "write"}
     return module in _LISTS["namespaces"] or (unbound and module != root and is_allowed(module, called=False))
@@ -94,7 +94,7 @@ def _is_namespace(name: str) -> bool:
     """Return whether a name is a module, such as `keras.layers`, below which something is allowed."""
     start = _plain(f"{name}.")
     listed = (*_LISTS["namespaces"], *_LISTS["modules"], *_FUNCTIONS)
-    return not name.startswith((UNKNOWN, OWN)) and any(f"{each}.".startswith(start) for each in listed)
+    return not name.startswith((UNKNOWN, OWN)) and any(f"{place}.".startswith(start) for place in listed)
 
 
 # The walk over statements
@@ -110,27 +110,21 @@ class Refusal(Exception):  # noqa: N818 - it is caught and returned: a message i
         self.unit: CodeUnit | None = None  # the unit of the slice from which it is reached
 
 
-def first_refused(source: UserSource, units: Iterable[CodeUnit], neighbours: Neighbours) -> Refusal | None:
-    """Return the first of these units that is not allowed; None if all may run."""
-    walk = _Walk(neighbours)
-    for unit in units:
-        try:
-            walk.look(source, unit.header, source.scope)
-        except Refusal as found:
-            found.unit = unit
-            return found
-    return None
-
-
-def likely_mistake(source: UserSource, name: str, neighbours: Neighbours) -> Refusal | None:
-    """Return the first call in a builder, or in the user's functions that it calls, that trains or saves."""
-    walk = _Walk(neighbours, trusted=True)
+def first_refused(source: UserSource, called: str | None = None) -> Refusal | None:
+    """Return the first unit that is not allowed, or the first likely mistake in what a call of `called` runs."""
+    neighbours, unit = Neighbours(source), None
     try:
-        for full in sorted(source.scope.full_names(_parsed(name))):
-            walk.follow(source, full)
-    except Refusal as found:
-        found.unit = next(iter(source.definitions.get(name.partition(".")[0], ())), None)
-        return found
+        walk = _Walk(neighbours)
+        for unit in source.units:
+            walk.look(source, unit.header, source.scope)
+        if called is not None:
+            unit = next(iter(source.definitions.get(called.partition(".")[0], ())), None)
+            trusting = _Walk(neighbours, trusted=True)
+            for name in sorted(source.scope.full_names(_parsed(called))):
+                trusting.follow(source, name)
+    except Refusal as refusal:
+        refusal.unit = unit
+        return refusal
     return None
 
 
@@ -171,8 +165,8 @@ class _Walk:
                 self._change(source, node, scope)
             case ast.Name(ctx=ast.Load()) | ast.Attribute() if self._use(source, node, scope):
                 return
-        for each in inside:
-            self.look(source, each, scope)
+        for child in inside:
+            self.look(source, child, scope)
 
     def _is_alias(self, node: ast.Assign, scope: Scope) -> bool:
         """Return whether a statement gives a module another name, whose uses are then looked at."""
@@ -225,8 +219,8 @@ class _Walk:
     def _downloads(self, source: UserSource, call: ast.Call) -> None:
         """Refuse a file that is not in Keras' cache, as far as the arguments are literals."""
         try:
-            positional = [ast.literal_eval(each) for each in call.args]
-            keywords = {each.arg: ast.literal_eval(each.value) for each in call.keywords if each.arg}
+            positional = [ast.literal_eval(value) for value in call.args]
+            keywords = {item.arg: ast.literal_eval(item.value) for item in call.keywords if item.arg}
         except ValueError:
             return  # it is looked for when the statement runs
         looked = cache_places(*positional, **keywords)
@@ -240,7 +234,7 @@ class _Walk:
         first, *methods = name.split(".")
         if first == UNKNOWN:
             self._methods(methods[-1:])
-            own = any(name in each.own for each in self._neighbours.files() for name in methods[-1:])
+            own = any(name in file.own for file in self._neighbours.files() for name in methods[-1:])
             return own and methods[-1] not in _EFFECTS
         if first.startswith(OWN):
             first = first.removeprefix(OWN)
@@ -278,9 +272,10 @@ class _Walk:
         self._seen.add(node)
         bases = {full for base in node.bases for full in source.scope.full_names(base)}
         foreign = not all(base.startswith(_FRAMEWORKS) for base in bases)  # its base may call any method
-        for each in (each for each in node.body if isinstance(each, Function)):
-            if foreign or each.name.startswith("__") or each.name in _LISTS["when_made"] or each.decorator_list:
-                self._body(source, each, source.scope)
+        for method in (item for item in node.body if isinstance(item, Function)):
+            runs = method.name.startswith("__") or method.name in _LISTS["when_made"] or method.decorator_list
+            if foreign or runs:
+                self._body(source, method, source.scope)
         for base in sorted(bases):
             self.follow(source, base)
 
@@ -290,9 +285,9 @@ class _Walk:
         self._seen.add(node)
         inside = list(ast.walk(node))[1:]
         scope = Scope(inside, source.package, outer)
-        for each in inside:
-            if isinstance(each, Function):
-                self._body(source, each, scope)
+        for inner in inside:
+            if isinstance(inner, Function):
+                self._body(source, inner, scope)
         for statement in node.body:
             self.look(source, statement, scope)
 
@@ -303,13 +298,12 @@ def _parsed(name: str) -> ast.expr:
 
 def _reads(call: ast.Call, position: int) -> bool:
     """Return whether a call opens a file to read it, by a mode that is a literal."""
-    if any(isinstance(each, ast.Starred) for each in call.args):
+    named = {item.arg: item.value for item in call.keywords}
+    if None in named or "opener" in named or any(isinstance(value, ast.Starred) for value in call.args):
         return False
-    if any(each.arg is None or each.arg == "opener" for each in call.keywords):
-        return False
-    modes = [*call.args[position : position + 1], *(each.value for each in call.keywords if each.arg == "mode")]
-    values = [each.value if isinstance(each, ast.Constant) else None for each in modes]
-    return all(isinstance(value, str) and _READING.fullmatch(value) for value in values)
+    modes = [*call.args[position : position + 1], *([named["mode"]] if "mode" in named else [])]
+    words = [mode.value if isinstance(mode, ast.Constant) else None for mode in modes]
+    return all(isinstance(word, str) and _READING.fullmatch(word) for word in words)
 
 
 def _is_chain(node: ast.AST) -> bool:

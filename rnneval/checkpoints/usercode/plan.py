@@ -15,8 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from rnneval.checkpoints.usercode.allowed import DOWNLOADS, Refusal, first_refused, is_download, likely_mistake
-from rnneval.checkpoints.usercode.neighbours import Neighbours
+from rnneval.checkpoints.usercode.allowed import DOWNLOADS, Refusal, first_refused, is_download
 from rnneval.checkpoints.usercode.source import (
     BLOCK_ENDINGS,
     ENDINGS,
@@ -278,11 +277,7 @@ class _Closure:
 
 
 def _refused(sliced: Slice, called: str | None = None) -> Refusal | None:
-    """Return the first statement of a slice that may not run, or the first likely mistake of a call of `called`."""
-    source = sliced.source.only(sliced.units, sliced.given)
-    neighbours = Neighbours(source)
-    found = first_refused(source, sliced.units, neighbours)
-    return likely_mistake(source, called, neighbours) if found is None and called is not None else found
+    return first_refused(sliced.source.only(sliced.units, sliced.given), called)
 
 
 def _with_parts(sliced: Slice, parts: Iterable[tuple[T, Slice]]) -> tuple[Slice, dict[T, Refusal]]:
