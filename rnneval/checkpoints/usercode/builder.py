@@ -34,6 +34,7 @@ from rnneval.checkpoints.usercode.plan import (
 )
 from rnneval.checkpoints.usercode.source import read_source
 from rnneval.errors import CheckpointError, RnnevalError, UsageError, type_and_message
+from rnneval.lint.document import plain_lines
 from rnneval.lint.facts import defaults_of, parameters_of
 from rnneval.options import OpeningGroup
 from rnneval.records.run import TextFile
@@ -161,10 +162,11 @@ class Builder:
         if sliced is None:
             return ()
         source, needed = sliced.source, "all were run"
+        count = sum(len(cell.lines) for cell in source.document.cells)
         if not self.run_module:
             why = "which the model may ask for" if self.everything else f"which {self.spec.rpartition(':')[2]} needs"
             needed = f"{len(sliced.lines()):,} were run, {why}: {sliced.shown_lines()}"
-        return (f"of the {len(source.lines):,} lines of {source.shown}, {needed}", *sliced.notes, *source.notes)
+        return (f"of the {count:,} lines of {source.shown}, {needed}", *sliced.notes, *source.notes)
 
     def _named(self, module: ModuleType) -> Any:
         return _named(module, self.spec) if self.made is None else self.made
@@ -329,7 +331,8 @@ def run_slice(sliced: Slice) -> ModuleType:
         return sys.modules[name]
     file = str(source.path.absolute())
     if file.endswith(".ipynb"):  # a notebook's file holds JSON: let tracebacks and inspect read its cells
-        text = [f"{line}\n" for line in source.plain_lines]
+        cells = ("\n".join(cell.lines) for cell in source.document.cells)
+        text = [f"{line}\n" for cell in cells for line in plain_lines(cell)]
         linecache.cache[file] = (sum(map(len, text)), None, text, file)
     else:
         linecache.checkcache(file)

@@ -18,7 +18,7 @@ from types import CodeType
 from typing import Any, TypeVar
 
 from rnneval.errors import CheckpointError
-from rnneval.lint.document import MOST_NOTEBOOK_BYTES, SourceFile, plain_lines, read_document
+from rnneval.lint.document import MOST_NOTEBOOK_BYTES, SourceFile, read_document
 from rnneval.records.paths import read_regular
 
 T = TypeVar("T")
@@ -161,27 +161,27 @@ class Scope:
             self._add(node)
 
     def _add(self, node: ast.AST) -> None:
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                first = alias.name if alias.asname else alias.name.partition(".")[0]
-                self._bind(alias.asname or first, first)
-                self._modules.add(alias.asname or first)
-        elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                self._bind(alias.asname or alias.name, f"{imported_module(node, self._package)}.{alias.name}")
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            self._bind(node.name, f"{OWN}{node.name}")
-        elif isinstance(node, ast.Assign):
-            for target in node.targets:
-                if isinstance(target, ast.Name):
-                    self._bind(target.id, node.value)
-        elif isinstance(node, ast.NamedExpr | ast.AnnAssign):
-            if isinstance(node.target, ast.Name) and node.value is not None:
-                self._bind(node.target.id, node.value)
-        elif isinstance(node, ast.arg):
-            self._bind(node.arg, UNKNOWN)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            self._meanings.setdefault(node.id, [])
+        match node:
+            case ast.Import():
+                for alias in node.names:
+                    first = alias.name if alias.asname else alias.name.partition(".")[0]
+                    self._bind(alias.asname or first, first)
+                    self._modules.add(alias.asname or first)
+            case ast.ImportFrom():
+                for alias in node.names:
+                    self._bind(alias.asname or alias.name, f"{imported_module(node, self._package)}.{alias.name}")
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                self._bind(name, f"{OWN}{name}")
+            case ast.Assign():
+                for target in node.targets:
+                    if isinstance(target, ast.Name):
+                        self._bind(target.id, node.value)
+            case ast.NamedExpr(target=ast.Name(id=name)) | ast.AnnAssign(target=ast.Name(id=name)) if node.value:
+                self._bind(name, node.value)
+            case ast.arg(arg=name):
+                self._bind(name, UNKNOWN)
+            case ast.Name(id=name, ctx=ast.Store()):
+                self._meanings.setdefault(name, [])
 
     def _bind(self, name: str, meaning: str | ast.expr) -> None:
         self._meanings.setdefault(name, []).append(meaning)
@@ -397,18 +397,6 @@ class UserSource:
         cell, within = self.document.place(number)
         text = cell.lines[within - 1].strip() if 0 < within <= len(cell.lines) else ""
         return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
-
-    @cached_property
-    def lines(self) -> list[str]:
-        """The lines of the file; of a notebook those of its code cells, one cell below the other."""
-        return [line for cell in self.document.cells for line in cell.lines]
-
-    @cached_property
-    def plain_lines(self) -> list[str]:
-        """The same lines, without the commands of IPython: they can be parsed."""
-        if self.path.suffix != ".ipynb":
-            return self.lines
-        return [line for cell in self.document.cells for line in plain_lines("\n".join(cell.lines))]
 
 
 def read_source(path: Path, shown: str | None = None, package: str = "") -> UserSource:
