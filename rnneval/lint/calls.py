@@ -7,7 +7,7 @@ from dataclasses import replace
 from rnneval.lint import names
 from rnneval.lint import values as v
 from rnneval.lint.expressions import CHANGED, note_change, rebind
-from rnneval.lint.facts import FunctionNode, LayerCall, defaults_of, parameters_of
+from rnneval.lint.facts import LayerCall, defaults_of, parameters_of
 from rnneval.lint.machine import Frame, Machine
 
 _SHUFFLED = ("shuffled",)
@@ -425,26 +425,20 @@ def _follow(call: Call, name: str) -> v.Value:
     if function is None or frame.call or frame.function.node is function:
         return _unknown(call)
     self_name, parameters = parameters_of(function, is_method=True)
-    bound = _bind(call, function, parameters)
-    if bound is None:
+    if call.unknown or (len(call.positional) > len(parameters) and function.args.vararg is None):
         return _unknown(call)
+    anything = {name: v.Data(frozenset({("parameter", name)})) for name in parameters}
+    defaults = {
+        name: v.Const(default.value) if isinstance(default, ast.Constant) else v.NOTHING
+        for name, default in defaults_of(function)
+    }
+    given = dict(zip(parameters, call.positional, strict=False))
+    given |= {name: value for name, value in call.named.items() if name in parameters}
     place = (("in", call.node.lineno, call.node.col_offset),)
     inner = Frame(frame.function, machine.env, self_name, frame.owner, place)
-    left = machine.run_function(function, inner, bound)
+    left = machine.run_function(function, inner, {**anything, **defaults, **given})
     # What the call did to attributes lasts.
     machine.env.names.update({name: value for name, value in left.names.items() if name.startswith("self.")})
     if not inner.returned:
         return v.NOTHING if left.dead else v.NONE
     return v.choice(inner.returned)
-
-
-def _bind(call: Call, function: FunctionNode, parameters: tuple[str, ...]) -> dict[str, v.Value] | None:
-    if call.unknown or (len(call.positional) > len(parameters) and function.args.vararg is None):
-        return None
-    bound: dict[str, v.Value] = dict(zip(parameters, call.positional, strict=False))
-    bound |= {name: value for name, value in call.named.items() if name in parameters}
-    for name, default in defaults_of(function):
-        bound.setdefault(name, v.Const(default.value) if isinstance(default, ast.Constant) else v.NOTHING)
-    for name in parameters:
-        bound.setdefault(name, v.Data(frozenset({("parameter", name)})))
-    return bound

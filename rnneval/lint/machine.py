@@ -208,13 +208,12 @@ class Machine:
             return v.Known(full)
         return v.Known(f"builtins.{name}") if name in BUILTINS else v.Data(frozenset({("name", name)}))
 
-    def is_self(self, node: ast.expr) -> bool:
-        """Return whether this is the object that the method belongs to."""
-        return isinstance(node, ast.Name) and node.id == self.frame.self_name
-
     def attribute_name(self, node: ast.expr) -> str | None:
         """Return `self.name` for an attribute of the object that the method belongs to, else None."""
-        return f"self.{node.attr}" if isinstance(node, ast.Attribute) and self.is_self(node.value) else None
+        match node:
+            case ast.Attribute(value=ast.Name(id=self.frame.self_name), attr=name):
+                return f"self.{name}"
+        return None
 
     def attribute(self, name: str) -> v.Value:
         """Return what an attribute of the object holds, also when nothing was put there in this function."""

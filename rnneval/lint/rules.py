@@ -92,17 +92,12 @@ def _giver(facts: FileFacts, event: LayerCall) -> LayerCall | None:
     found = sorted(givers(facts, event), key=lambda giver: giver.number)
     outputs = [value.last_of for value in given if isinstance(value, v.Data) and value.last_of is not None]
     for giver in [*found, *(facts.events[number] for number in outputs[:1])]:
-        crosses = giver.layer != event.layer and feeds(giver, event)
-        if crosses and not earlier_pass(giver, event) and not _is_handoff(giver, event):
+        # Layers that say what they are: an encoder's or a backward reader's state is meant for the decoder.
+        handed = giver.spec.backwards and not event.spec.backwards
+        handed = handed or ("enc" in giver.name.lower() and "dec" in event.name.lower())
+        if giver.layer != event.layer and feeds(giver, event) and not earlier_pass(giver, event) and not handed:
             return giver
     return None
-
-
-def _is_handoff(giver: LayerCall, event: LayerCall) -> bool:
-    """Believe layers that say what they are: an encoder's or a backward reader's state is meant for the decoder."""
-    if giver.spec.backwards and not event.spec.backwards:
-        return True
-    return "enc" in giver.name.lower() and "dec" in event.name.lower()
 
 
 @_rule("RNN002")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from rnneval.lint import values as v
 from rnneval.lint.calls import evaluate_call
 from rnneval.lint.expressions import EXPRESSIONS, update
-from rnneval.lint.facts import Carried, FileFacts, Function, FunctionNode, LayerCall, parameters_of
+from rnneval.lint.facts import Carried, FileFacts, Function, FunctionNode, parameters_of
 from rnneval.lint.machine import Class, Env, Frame, Machine
 
 _MOST_TURNS = 6
@@ -336,7 +336,11 @@ def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
 
 def _carried(function: Function, end: Env) -> tuple[Carried, ...]:
     """Pair every carrier that a layer's state came from with what is left there at the end."""
-    used = _carriers(function.events)
+    used: dict[str, list[v.Path]] = {}  # the places in each carrier, in the order of their use
+    for event in function.events:
+        for leaf in v.leaves(event.state) if event.state is not None else ():
+            if isinstance(leaf, v.Incoming):
+                used.setdefault(leaf.carrier, []).append(leaf.path)
     found = [
         Carried(carrier, value, returned=False)
         for carrier in used
@@ -351,16 +355,6 @@ def _carried(function: Function, end: Env) -> tuple[Carried, ...]:
         if len(carriers) == len(states):
             found += map(Carried, carriers, states)
     return tuple(found)
-
-
-def _carriers(events: list[LayerCall]) -> dict[str, list[v.Path]]:
-    """Return the parameters and attributes that states came from, and the places in each, in the order of their use."""
-    places: dict[str, list[v.Path]] = {}
-    for event in events:
-        for leaf in v.leaves(event.state) if event.state is not None else ():
-            if isinstance(leaf, v.Incoming):
-                places.setdefault(leaf.carrier, []).append(leaf.path)
-    return places
 
 
 def _returned(function: Function, used: list[str], beside: set[str]) -> Iterator[Carried]:
