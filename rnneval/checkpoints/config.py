@@ -39,6 +39,20 @@ class Asked(NamedTuple):
     registered: str
     is_function: bool = False
 
+    def is_listed(self) -> bool:
+        """Return whether it is on the list of Keras' own.
+
+        A registered name is looked up before the class, among all that the process has ever registered: it must be the
+        class's own.
+
+        Example:
+            >>> Asked("keras.layers", "GRU", "").is_listed(), Asked("keras_hub.layers", "GRU", "").is_listed()
+            (True, False)
+        """
+        own = self.registered in {"", self.name} or {self.registered, self.name} <= _GRAPHS
+        names = ACTIVATIONS if self.is_function else _CLASSES
+        return own and self.name in names and _HOMES.fullmatch(self.module) is not None
+
 
 def checked_config(
     path: Path, text: bytes, *, version: str, shapes: Collection[tuple[int, ...]], custom: Collection[str] | None
@@ -143,17 +157,15 @@ def _code_faults(asked: list[Asked], custom: Collection[str] | None) -> Faults:
 def _name_faults(asked: list[Asked], items: list[tuple[str, Any]], custom: Collection[str]) -> Faults:
     """Yield classes and functions that are neither listed nor the user's own; `custom` has the names of those."""
     for each in asked:
-        if {each.name, each.registered} & {*custom}:
+        if {each.name, each.registered} & {*custom} or each.is_listed():
             continue
-        if not each.is_function and not is_allowed_class(each.module, each.name, each.registered):
-            where = f"{each.module}.{each.name}" if each.module else each.name
-            alias = f" registered as {each.registered}" if each.registered not in {"", each.name} else ""
-            yield "config-class", f"asks for {where}{alias}, which is not on the list of Keras' own classes"
-        if each.is_function and not is_allowed_function(each.module, each.name, each.registered):
+        if each.is_function:
             yield "config-function", f"asks for the function {each.module or 'builtins'}.{each.name}"
+        where = f"{each.module}.{each.name}" if each.module else each.name
+        alias = f" registered as {each.registered}" if each.registered not in {"", each.name} else ""
+        yield "config-class", f"asks for {where}{alias}, which is not on the list of Keras' own classes"
     for key, word in items:  # a function may also be a plain word, where an activation is expected
-        named = isinstance(word, str) and key.endswith("activation") and word not in custom
-        if named and not is_allowed_function("", word, word):
+        if isinstance(word, str) and key.endswith("activation") and word not in {*custom, *ACTIVATIONS}:
             yield "config-function", f"asks for the function {word} as {key}"
 
 
@@ -174,30 +186,3 @@ def _allocation_faults(items: list[tuple[str, Any]], shapes: Collection[tuple[in
     layers = sum(len(item) for key, item in items if key in _LISTS and isinstance(item, list))
     if layers > _MAX_LAYERS:
         yield "config-allocation", f"it has {layers:,} layers; up to {_MAX_LAYERS} are built"
-
-
-def is_allowed_class(module: str, name: str, registered: str) -> bool:
-    """Return whether a configuration may ask for a class.
-
-    A registered name is looked up before the class, among all that the process has ever registered: it must be the
-    class's own.
-
-    Example:
-        >>> is_allowed_class("keras.layers", "GRU", ""), is_allowed_class("keras.layers", "Lambda", "")
-        (True, False)
-        >>> is_allowed_class("keras_hub.layers", "GRU", ""), is_allowed_class("keras.layers", "GRU", "mine>GRU")
-        (False, False)
-    """
-    if registered not in {"", name} and not {registered, name} <= _GRAPHS:
-        return False
-    return _HOMES.fullmatch(module) is not None and name in _CLASSES
-
-
-def is_allowed_function(module: str, name: str, registered: str) -> bool:
-    """Return whether a configuration may name a function.
-
-    Example:
-        >>> is_allowed_function("builtins", "tanh", "tanh"), is_allowed_function("keras.utils", "get_file", "get_file")
-        (True, False)
-    """
-    return _HOMES.fullmatch(module) is not None and name in ACTIVATIONS and registered in {"", name}
