@@ -488,9 +488,8 @@ def _chosen(rules: Iterable[str], where: str) -> frozenset[str]:
     """Return the codes of rules given as codes, beginnings of codes, or names, separated by commas."""
     found: set[str] = set()
     for word in filter(None, (word.strip() for item in rules for word in item.split(","))):
-        matching = {CODES[word]} if word in CODES else set()
-        if word.upper().startswith("RNN"):
-            matching |= {code for code in CODES.values() if code.startswith(word.upper())}
+        start = word.upper() if word.upper().startswith("RNN") else None
+        matching = {code for name, code in CODES.items() if name == word or (start and code.startswith(start))}
         if not matching:
             names = ", ".join(sorted(name for name in CODES if not name.startswith("RNN")))
             raise UsageError(

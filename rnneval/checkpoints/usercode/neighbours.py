@@ -88,12 +88,9 @@ def _added_folders(source: UserSource) -> Iterator[Path]:
 @lru_cache(maxsize=1)
 def _installed() -> tuple[Path, ...]:
     """Return the folders of Python's own modules, of installed packages and of rnneval."""
-    import site
-
     paths = sysconfig.get_paths()
     folders = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    folders += [*site.getsitepackages(), site.getusersitepackages(), str(Path(rnneval.__file__).parent)]
-    return tuple(Path(folder).resolve() for folder in folders)
+    return tuple(Path(folder).resolve() for folder in (*folders, Path(rnneval.__file__).parent))
 
 
 def is_installed(path: Path) -> bool:
