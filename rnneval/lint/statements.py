@@ -96,17 +96,11 @@ def _run_compound(machine: Machine, node: ast.stmt) -> None:
             machine.value_of(node.test, quiet=True)
             _branch(machine, [node.body, node.orelse])
         case ast.For() | ast.AsyncFor():
-            elements = _elements(machine, node.iter)
-
-            def one_pass(running: v.LoopIndex) -> None:
-                _assign(machine, node.target, elements.at(running))
-                machine.run(node.body)
-
-            _loop(machine, elements.layers, one_pass)
+            _loop(machine, node.target, _elements(machine, node.iter), lambda: machine.run(node.body))
             machine.run(node.orelse)
         case ast.While():
             machine.value_of(node.test, quiet=True)
-            _loop(machine, 0, lambda _: machine.run(node.body))
+            _loop(machine, None, _Elements(lambda running: running), lambda: machine.run(node.body))
             machine.run(node.orelse)
         case ast.With() | ast.AsyncWith():
             for item in node.items:
@@ -236,8 +230,9 @@ def _of_value(machine: Machine, value: v.Value, node: ast.expr, *, backwards: bo
     return _Elements(at, len(items) + (is_open and len(items) < 2) if layers else 0, is_open)
 
 
-def _loop(machine: Machine, layers: int, one_pass: Callable[[v.LoopIndex], None]) -> None:
+def _loop(machine: Machine, target: ast.expr | None, elements: _Elements, body: Callable[[], None]) -> None:
     """Run the passes of a loop: two, or one for each of so many layers, which are places in a stack."""
+    layers = elements.layers
     machine.loop_count += 1
     number, outer, base = machine.loop_count, machine.loops, machine.env
     deep = len(outer) >= _MOST_LOOPS_DEEP
@@ -246,7 +241,9 @@ def _loop(machine: Machine, layers: int, one_pass: Callable[[v.LoopIndex], None]
         machine.env = start = Env(base)
         machine.loop_envs.append(base)
         machine.loop_exits.append([])
-        one_pass(v.LoopIndex(number, turn))
+        if target is not None:
+            _assign(machine, target, elements.at(v.LoopIndex(number, turn)))
+        body()
         exits = machine.loop_exits.pop()
         machine.loop_envs.pop()
         machine.env = base
@@ -269,8 +266,7 @@ def _comprehension(machine: Machine, node: ast.ListComp | ast.SetComp | ast.Gene
         if generator is node.generators[0]:
             is_open = not elements.layers or elements.open or bool(generator.ifs)
 
-        def one_pass(running: v.LoopIndex) -> None:
-            _assign(machine, generator.target, elements.at(running))
+        def one_pass() -> None:
             for test in generator.ifs:
                 machine.value_of(test, quiet=True)
             if inner:
@@ -278,7 +274,7 @@ def _comprehension(machine: Machine, node: ast.ListComp | ast.SetComp | ast.Gene
             else:
                 items.append(machine.value_of(node.value if isinstance(node, ast.DictComp) else node.elt))
 
-        _loop(machine, elements.layers, one_pass)
+        _loop(machine, generator.target, elements, one_pass)
 
     base = machine.env
     machine.env = Env(base)
@@ -305,10 +301,9 @@ def _class(machine: Machine, node: ast.ClassDef) -> None:
     makers += [method for method in methods.values() if method not in makers and machine.facts.makes_layers(method)]
     for method in makers:
         _enter(machine, method, known)
-    if known.attributes or bases:
-        for method in methods.values():
-            if method not in makers:
-                _enter(machine, method, known)
+    for method in methods.values() if known.attributes or bases else ():
+        if method not in makers:
+            _enter(machine, method, known)
     machine.env.names.pop(node.name, None)
 
 
