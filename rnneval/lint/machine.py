@@ -38,7 +38,7 @@ class Env:
         self.names: dict[str, v.Value] = {}  # what this branch has changed
         self.parent = parent
         self.wall = wall  # whether names of the parent are hidden here, all but attributes
-        self.dead = False  # whether the code has left this branch, by `return`, `raise`, `break` or `continue`
+        self.dead = False  # whether the code has left this branch, by `return` or `raise`
 
     def get(self, name: str) -> v.Value | None:
         """Look a name up in this branch and the branches around it."""
@@ -129,9 +129,6 @@ class Machine:
         self.facts.functions.append(self.frame.function)
         self.loops: tuple[tuple[int, int, bool], ...] = ()
         """The loops around, from the outermost: number of the loop, pass from 0, and whether it runs over layers."""
-        self.loop_envs: list[Env] = []  # the scope around each of the loops
-        self.loop_exits: list[list[Env]] = []
-        """For each of the loops, the scope at every `break` and `continue` of the pass."""
         self.loop_count = 0
         self.makers: set[str] = set()  # functions and classes of the file that make models with stateful layers
         self._steps = 0
@@ -147,12 +144,12 @@ class Machine:
 
     def run_function(self, node: FunctionNode, frame: Frame, names: dict[str, v.Value]) -> Env:
         """Run a function in a frame of its own, given its parameters; return what it leaves where its ends meet."""
-        outer = self.frame, self.env, self.loop_envs, self.loop_exits
-        self.frame, self.env, self.loop_envs, self.loop_exits = frame, Env(frame.base, wall=True), [], []
+        outer = self.frame, self.env
+        self.frame, self.env = frame, Env(frame.base, wall=True)
         self.env.names.update(names)
         self.run(node.body)
         ends = [*frame.exits, *([] if self.env.dead else [self.env])]
-        self.frame, self.env, self.loop_envs, self.loop_exits = outer
+        self.frame, self.env = outer
         for end in ends:
             end.parent = frame.base
         left = Env(frame.base)

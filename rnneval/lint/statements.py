@@ -1,7 +1,8 @@
 """Statements: what is run: the module, each class when it is defined, then the functions.
 
 A loop is run in two passes, or in one for each item of a known tuple of layers. A *turn* is the number of a pass, from
-0. Comprehensions are here because they are loops.
+0. `break` and `continue` are passed over: what a branch with one has changed is believed from there on. Comprehensions
+are here because they are loops.
 """
 
 import ast
@@ -62,8 +63,10 @@ def _run_statement(machine: Machine, node: ast.stmt) -> None:
             _assign(machine, node.target, v.blend(map(machine.facts.data_of, pieces)))
         case ast.Expr() if not isinstance(node.value, ast.Constant):
             machine.value_of(node.value)
-        case ast.Return() | ast.Raise() | ast.Break() | ast.Continue():
-            _leave(machine, node)
+        case ast.Return():
+            _return(machine, node)
+        case ast.Raise():
+            machine.env.dead = True
         case ast.FunctionDef() | ast.AsyncFunctionDef():
             of_module = machine.frame.function is machine.facts.functions[0]
             machine.waiting += [node] if of_module else []
@@ -76,16 +79,12 @@ def _run_statement(machine: Machine, node: ast.stmt) -> None:
             _run_compound(machine, node)
 
 
-def _leave(machine: Machine, node: ast.Return | ast.Raise | ast.Break | ast.Continue) -> None:
-    frame = machine.frame
-    if isinstance(node, ast.Return):
-        value = v.NONE if node.value is None else machine.value_of(node.value)
-        frame.returned.append(value)
-        if not frame.call:
-            frame.function.returns.append((node, value))
-        frame.exits.append(machine.env.flattened(frame.base))
-    elif not isinstance(node, ast.Raise) and machine.loop_envs:
-        machine.loop_exits[-1].append(machine.env.flattened(machine.loop_envs[-1]))
+def _return(machine: Machine, node: ast.Return) -> None:
+    frame, value = machine.frame, v.NONE if node.value is None else machine.value_of(node.value)
+    frame.returned.append(value)
+    if not frame.call:
+        frame.function.returns.append((node, value))
+    frame.exits.append(machine.env.flattened(frame.base))
     machine.env.dead = True
 
 
@@ -239,17 +238,13 @@ def _loop(machine: Machine, target: ast.expr | None, elements: _Elements, body: 
     for turn in range(1 if deep and not layers else min(layers, _MOST_TURNS) or 2):
         machine.loops = (*outer, (number, turn, bool(layers)))
         machine.env = start = Env(base)
-        machine.loop_envs.append(base)
-        machine.loop_exits.append([])
         if target is not None:
             _assign(machine, target, elements.at(v.LoopIndex(number, turn)))
         body()
-        exits = machine.loop_exits.pop()
-        machine.loop_envs.pop()
         machine.env = base
-        base.meet([start, *exits])
+        base.meet([start])
         if base.dead:
-            # Every way out of the pass leaves the function or the loop: what follows is still reached by other passes.
+            # Every way out of the pass leaves the function: what follows is still reached without a pass.
             base.dead = False
             break
     machine.loops = outer
