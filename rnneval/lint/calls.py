@@ -236,7 +236,9 @@ def _new_event(call: Call, key: v.Key, spec: v.Spec, enters: v.Data, state: v.Va
         turns=machine.loops,
         function=machine.frame.function,
     )
-    machine.facts.add(event)
+    machine.facts.events.append(event)
+    machine.frame.function.events.append(event)
+    machine.facts.by_layer[machine.frame.function, key].append(event)
     if state is not None:
         machine.mark_read(state)
     return event

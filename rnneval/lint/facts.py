@@ -139,14 +139,6 @@ class FileFacts:
         self.made.sort()
         self.stateful.sort()
 
-    def makes_layers(self, node: ast.AST) -> bool:
-        """Return whether a recurrent layer's class is named in the node."""
-        return _within(self.made, node)
-
-    def makes_stateful(self, node: ast.AST) -> bool:
-        """Return whether a layer is made stateful in the node."""
-        return _within(self.stateful, node)
-
     def data_of(self, value: v.Value, depth: int = 5) -> v.Data:
         """Return the provenance of a value as a tensor: the inputs and layer calls that it was computed from."""
         if isinstance(value, v.Data):
@@ -207,12 +199,6 @@ class FileFacts:
             value = value.items[0]
         return None if isinstance(value, v.Data) else value
 
-    def add(self, event: LayerCall) -> None:
-        """Keep an event."""
-        self.events.append(event)
-        event.function.events.append(event)
-        self.by_layer[event.function, event.layer].append(event)
-
 
 def _item(value: v.Many, index: object) -> v.Value:
     count = len(value.items)
@@ -226,7 +212,8 @@ def _item(value: v.Many, index: object) -> v.Value:
     return v.NOTHING
 
 
-def _within(lines: list[int], node: ast.AST) -> bool:
+def has_line(node: ast.AST, lines: list[int]) -> bool:
+    """Return whether one of these lines, which are in order, is within the node."""
     at = bisect_left(lines, getattr(node, "lineno", 0))
     return at < len(lines) and lines[at] <= getattr(node, "end_lineno", 0)
 

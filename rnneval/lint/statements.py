@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rnneval.lint import values as v
 from rnneval.lint.calls import evaluate_call
 from rnneval.lint.expressions import EXPRESSIONS, update
-from rnneval.lint.facts import Carried, FileFacts, Function, FunctionNode, parameters_of
+from rnneval.lint.facts import Carried, FileFacts, Function, FunctionNode, has_line, parameters_of
 from rnneval.lint.machine import Class, Env, Frame, Machine
 
 _MOST_TURNS = 6
@@ -34,7 +34,7 @@ def gather(tree: ast.Module) -> FileFacts:
     module = machine.facts.functions[0]
     module.carried = _carried(module, machine.env)
     for function in machine.waiting:
-        if machine.facts.makes_layers(function) or _uses_layers(machine, function):
+        if has_line(function, machine.facts.made) or _uses_layers(machine, function):
             _enter(machine, function, None)
     return machine.facts
 
@@ -70,7 +70,7 @@ def _run_statement(machine: Machine, node: ast.stmt) -> None:
         case ast.FunctionDef() | ast.AsyncFunctionDef():
             of_module = machine.frame.function is machine.facts.functions[0]
             machine.waiting += [node] if of_module else []
-            made = of_module and machine.facts.makes_stateful(node)
+            made = of_module and has_line(node, machine.facts.stateful)
             machine.makers |= {node.name} if made else set()
             machine.env.names[node.name] = v.Known(node.name) if made else v.Data(frozenset({("name", node.name)}))
         case ast.ClassDef():
@@ -286,14 +286,14 @@ def _class(machine: Machine, node: ast.ClassDef) -> None:
     methods = {item.name: item for item in node.body if isinstance(item, FunctionNode)}
     names = (base.id for base in node.bases if isinstance(base, ast.Name))
     bases = [machine.classes[name] for name in names if name in machine.classes]
-    if machine.facts.makes_stateful(node) and "fit" not in methods:
+    if has_line(node, machine.facts.stateful) and "fit" not in methods:
         machine.makers.add(node.name)
     inherited = [each for base in bases for each in base.methods.maps][:_MOST_BASES]
     attributes = [each for base in bases for each in base.attributes.maps][:_MOST_BASES]
     known = Class(node.name, ChainMap(methods, *inherited), ChainMap({}, *attributes))
     machine.classes[node.name] = known
     makers = [methods[name] for name in _FIRST if name in methods]
-    makers += [method for method in methods.values() if method not in makers and machine.facts.makes_layers(method)]
+    makers += [method for method in methods.values() if method not in makers and has_line(method, machine.facts.made)]
     for method in makers:
         _enter(machine, method, known)
     for method in methods.values() if known.attributes or bases else ():
