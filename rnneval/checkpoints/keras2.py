@@ -244,11 +244,6 @@ def _nodes(nodes: list[Any], *, recurrent: bool, where: str, sequentials: Collec
     Keras 2 has a list of `[layer, node, tensor, keyword arguments]` for each call. The initial states of a recurrent
     layer are further tensors of that list; Keras 3 wants them by name. For a model inside of the model, Keras 2 counts
     its construction as call 0; so does Keras 3 for functional models, but not for `sequentials`.
-
-    Example:
-        >>> node = _nodes([[["a", 0, 0, {}], ["b", 0, 1, {}]]], recurrent=True, where="gru")[0]
-        >>> node["kwargs"]["initial_state"][0]["config"]["keras_history"]
-        ['b', 0, 1]
     """
     found = []
     try:

@@ -95,12 +95,7 @@ def _add_names(code: CodeType, binds: set[str], reads: set[str], reads_later: se
 
 
 def header_of(node: ast.stmt) -> ast.stmt:
-    r"""Return a block with empty bodies; a simple statement, function or class as it is.
-
-    >>> print(ast.unparse(header_of(ast.parse("for x in y:\n    f(x)").body[0])))
-    for x in y:
-        pass
-    """
+    """Return a block with empty bodies; a simple statement, function or class as it is."""
     return with_bodies(node, lambda _: []) if isinstance(node, Block) else node
 
 
