@@ -11,7 +11,6 @@ import os
 import re
 import shlex
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,7 +23,7 @@ import h5py
 
 from rnneval.checkpoints.config import checked_config, is_keras2
 from rnneval.checkpoints.hdf5 import BROKEN, Hdf5, checked_hdf5
-from rnneval.checkpoints.places import FORMATS, FULL_MODELS, ZIP, Artefact, failure, first_bytes, locate
+from rnneval.checkpoints.places import DISK_FULL, FORMATS, FULL_MODELS, ZIP, Artefact, failure, first_bytes, locate
 from rnneval.checkpoints.rules import refused, require_none
 from rnneval.checkpoints.zips import BROKEN_ZIP, damaged_members, member_faults, open_zip
 from rnneval.errors import CheckpointError, UsageError
@@ -34,7 +33,6 @@ _WEIGHTS = "model.weights.h5"
 _MAX_INDEX_BYTES, _MAX_GRAPH_BYTES = 1 << 26, 1 << 27
 _SIZE = re.compile(rb"\x12[\x02-\x0b]\x08([\x80-\xff]{0,9}[\0-\x7f])")  # a dimension of a TensorShapeProto
 _SHAPE = re.compile(rb"(?:\x12[\x02-\x0b]\x08[\x80-\xff]{0,9}[\0-\x7f])+")
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
 
 
@@ -206,8 +204,6 @@ def _checked_keras(shown: Path, path: Path) -> Iterator[tuple[zipfile.ZipFile, P
             with weights.open("wb") as unpacked:
                 require_none(shown, damaged_members(archive, unpacked))
         except BROKEN_ZIP as error:
-            if isinstance(error, OSError) and error.errno in _DISK_FULL:
-                raise
             raise failure(shown, error, ".keras file") from error
         yield archive, weights, checked_hdf5(weights, shown=shown)
 
@@ -242,13 +238,10 @@ def _private_folder(path: Path) -> Iterator[Path]:
     try:
         with TemporaryDirectory(prefix="rnneval-") as name:
             yield Path(name)
-    except OSError as error:
-        if error.errno not in _DISK_FULL:
-            raise
-        raise CheckpointError(
-            f"{path}: no room for a private copy in {tempfile.gettempdir()} ({os.strerror(error.errno)}): free space "
-            "there, up to three times the size of the checkpoint, or name another folder in TMPDIR"
-        ) from error
+    except OSError as error:  # of whatever is done with the folder
+        if error.errno in DISK_FULL:
+            raise failure(path, error, "file") from error
+        raise
 
 
 def _copy(source: Path, copy: Path, shown: Path) -> Path:
@@ -265,8 +258,6 @@ def _copy(source: Path, copy: Path, shown: Path) -> Path:
         if error.errno in {errno.EINVAL, errno.EISDIR}:
             why = f"{source.name} is not a regular file ({error.strerror})"
             raise CheckpointError(f"{shown}: {why}; a checkpoint is {FORMATS}") from error
-        if error.errno in _DISK_FULL:
-            raise
         raise failure(shown, error, "file") from error
     return copy
 

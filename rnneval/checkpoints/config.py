@@ -25,30 +25,10 @@ _DTYPES = {
     "bfloat16", "string",
 }  # fmt: skip
 _LISTED = tomllib.loads(Path(__file__).with_name("classes.toml").read_text("utf-8"))
-_LAYERS, _OBJECTS, _OPERATIONS, _VALUES, _ACTIVATIONS = (
-    frozenset(_LISTED[kind].split()) for kind in ("layers", "objects", "operations", "values", "activations")
-)
 _GRAPHS = frozenset(("Functional", "Model", "Sequential"))
-_PLACES = {
-    "": _LAYERS | _GRAPHS | _OBJECTS | _VALUES,
-    "builtins": _VALUES,
-    "keras": _GRAPHS | {"DTypePolicy", "FloatDTypePolicy", "Initializer"} | _OBJECTS,
-    "keras.layers": _LAYERS,
-    "keras.models": _GRAPHS,
-    "keras.initializers": _OBJECTS,
-    "keras.regularizers": _OBJECTS,
-    "keras.constraints": _OBJECTS,
-    "keras.dtype_policies": _OBJECTS,
-    "keras.random": frozenset(("SeedGenerator",)),
-    "keras.src.layers": _LAYERS,
-    "keras.src.models": _GRAPHS,
-    "keras.src.ops": _OPERATIONS,
-    "keras.ops": _OPERATIONS,
-    "keras.src.initializers": _OBJECTS,
-    "keras.src.dtype_policies": _OBJECTS,
-    "keras.src.backend": frozenset(("KerasTensor",)),
-}
-_FUNCTION_PLACES = ("", "builtins", "keras.activations", "keras.src.activations", "keras.ops", "keras.src.ops")
+ACTIVATIONS = frozenset(_LISTED.pop("activations").split())
+_CLASSES = _GRAPHS.union(*(names.split() for names in _LISTED.values()))
+_HOMES = re.compile(r"(builtins|keras(\.\w+)*)?")  # modules in which the names of the lists are Keras' own
 
 
 class Asked(NamedTuple):
@@ -58,6 +38,20 @@ class Asked(NamedTuple):
     name: str
     registered: str
     is_function: bool = False
+
+    def is_listed(self) -> bool:
+        """Return whether it is on the list of Keras' own.
+
+        A registered name is looked up before the class, among all that the process has ever registered: it must be the
+        class's own.
+
+        Example:
+            >>> Asked("keras.layers", "GRU", "").is_listed(), Asked("keras_hub.layers", "GRU", "").is_listed()
+            (True, False)
+        """
+        own = self.registered in {"", self.name} or {self.registered, self.name} <= _GRAPHS
+        names = ACTIVATIONS if self.is_function else _CLASSES
+        return own and self.name in names and _HOMES.fullmatch(self.module) is not None
 
 
 def checked_config(
@@ -163,17 +157,15 @@ def _code_faults(asked: list[Asked], custom: Collection[str] | None) -> Faults:
 def _name_faults(asked: list[Asked], items: list[tuple[str, Any]], custom: Collection[str]) -> Faults:
     """Yield classes and functions that are neither listed nor the user's own; `custom` has the names of those."""
     for each in asked:
-        if {each.name, each.registered} & {*custom}:
+        if {each.name, each.registered} & {*custom} or each.is_listed():
             continue
-        if not each.is_function and not is_allowed_class(each.module, each.name, each.registered):
-            where = f"{each.module}.{each.name}" if each.module else each.name
-            alias = f" registered as {each.registered}" if each.registered not in {"", each.name} else ""
-            yield "config-class", f"asks for {where}{alias}, which is not on the list of Keras' own classes"
-        if each.is_function and not is_allowed_function(each.module, each.name, each.registered):
+        if each.is_function:
             yield "config-function", f"asks for the function {each.module or 'builtins'}.{each.name}"
+        where = f"{each.module}.{each.name}" if each.module else each.name
+        alias = f" registered as {each.registered}" if each.registered not in {"", each.name} else ""
+        yield "config-class", f"asks for {where}{alias}, which is not on the list of Keras' own classes"
     for key, word in items:  # a function may also be a plain word, where an activation is expected
-        named = isinstance(word, str) and key.endswith("activation") and word not in custom
-        if named and not is_allowed_function("", word, word):
+        if isinstance(word, str) and key.endswith("activation") and word not in {*custom, *ACTIVATIONS}:
             yield "config-function", f"asks for the function {word} as {key}"
 
 
@@ -194,36 +186,3 @@ def _allocation_faults(items: list[tuple[str, Any]], shapes: Collection[tuple[in
     layers = sum(len(item) for key, item in items if key in _LISTS and isinstance(item, list))
     if layers > _MAX_LAYERS:
         yield "config-allocation", f"it has {layers:,} layers; up to {_MAX_LAYERS} are built"
-
-
-def is_allowed_class(module: str, name: str, registered: str) -> bool:
-    """Return whether a configuration may ask for a class.
-
-    A registered name is looked up before the class, among all that the process has ever registered: it must be the
-    class's own.
-
-    Example:
-        >>> is_allowed_class("keras.layers", "GRU", ""), is_allowed_class("keras.layers", "Lambda", "")
-        (True, False)
-        >>> is_allowed_class("keras_hub.layers", "GRU", ""), is_allowed_class("keras.layers", "GRU", "mine>GRU")
-        (False, False)
-    """
-    if registered not in {"", name} and not {registered, name} <= _GRAPHS:
-        return False
-    return any(name in names for place, names in _PLACES.items() if _is_in(module, place))
-
-
-def _is_in(module: str, place: str) -> bool:
-    """Return whether a module is this one or below it; only the private modules of Keras have others below them."""
-    return module == place or (place.startswith("keras.src.") and module.startswith(f"{place}."))
-
-
-def is_allowed_function(module: str, name: str, registered: str) -> bool:
-    """Return whether a configuration may name a function.
-
-    Example:
-        >>> is_allowed_function("builtins", "tanh", "tanh"), is_allowed_function("keras.utils", "get_file", "get_file")
-        (True, False)
-    """
-    placed = any(_is_in(module, place) for place in _FUNCTION_PLACES)
-    return placed and name in _ACTIVATIONS and registered in {"", name}

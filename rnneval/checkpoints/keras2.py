@@ -9,7 +9,8 @@ for each unit, where Keras has a column. It has two biases for each gate, one wi
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import tomllib
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.checkpoints.hdf5 import checked_hdf5
+from rnneval.checkpoints.config import ACTIVATIONS
 from rnneval.errors import CheckpointError
 
 AnyArray = NDArray[Any]
@@ -28,62 +29,10 @@ HARD_SIGMOID = "keras2_hard_sigmoid"
 """0.2 x + 0.5 between 0 and 1, as in Keras 2; the function of the same name in Keras 3 is x / 6 + 0.5."""
 
 _EVERY = ("name", "trainable")
-_RECURRENT = ("return_sequences", "return_state", "go_backwards", "stateful", "unroll")
-_CELL = ("units", "activation", "use_bias", "dropout", "recurrent_dropout")
-_GATED = (*_CELL, "recurrent_activation")
-_CONV = (
-    "filters", "kernel_size", "strides", "padding", "data_format", "dilation_rate", "groups", "activation", "use_bias",
-)  # fmt: skip
-_POOL = ("pool_size", "strides", "padding", "data_format")
-
-# The settings that each class keeps.
-SETTINGS: Mapping[str, tuple[str, ...]] = {
-    "Embedding": ("input_dim", "output_dim", "mask_zero"),
-    "Dense": ("units", "activation", "use_bias"),
-    "GRU": (*_GATED, *_RECURRENT, "reset_after"),
-    "LSTM": (*_GATED, *_RECURRENT),
-    "SimpleRNN": (*_CELL, *_RECURRENT),
-    **dict.fromkeys(("CuDNNGRU", "CuDNNLSTM"), ("units", *_RECURRENT)),
-    "GRUCell": (*_GATED, "reset_after"),
-    "LSTMCell": _GATED,
-    "SimpleRNNCell": _CELL,
-    "RNN": (*_RECURRENT, "cell"),
-    "StackedRNNCells": ("cells",),
-    "TimeDistributed": ("layer",),
-    "Bidirectional": ("layer", "backward_layer", "merge_mode"),
-    "Dropout": ("rate", "noise_shape"),
-    **dict.fromkeys(("SpatialDropout1D", "GaussianDropout", "AlphaDropout"), ("rate",)),
-    "GaussianNoise": ("stddev",),
-    "Activation": ("activation",),
-    **dict.fromkeys(("Softmax", "Concatenate"), ("axis",)),
-    "ReLU": ("max_value", "negative_slope", "threshold"),
-    "LeakyReLU": ("negative_slope",),
-    "ELU": ("alpha",),
-    "PReLU": ("shared_axes",),
-    "BatchNormalization": ("axis", "momentum", "epsilon", "center", "scale"),
-    "LayerNormalization": ("axis", "epsilon", "center", "scale"),
-    "Masking": ("mask_value",),
-    "Flatten": ("data_format",),
-    "Reshape": ("target_shape",),
-    "Permute": ("dims",),
-    "RepeatVector": ("n",),
-    "Dot": ("axes", "normalize"),
-    **dict.fromkeys(("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"), ()),
-    "Conv1D": _CONV,
-    **dict.fromkeys(("MaxPooling1D", "AveragePooling1D"), _POOL),
-    **dict.fromkeys(("GlobalMaxPooling1D", "GlobalAveragePooling1D"), ("data_format", "keepdims")),
-    "Attention": ("use_scale", "score_mode", "dropout"),
-    "AdditiveAttention": ("use_scale", "dropout"),
-    "ActivityRegularization": (),
-}
-
-# Settings that no prediction depends on: how weights were made and trained, and how a layer was placed or run.
-_HARMLESS = frozenset((
-    "batch_input_shape", "batch_shape", "input_length", "input_dtype", "dtype", "implementation", "consume_less",
-    "time_major", "unit_forget_bias", "seed", "build_config", "shared_object_id", "batch_size", "ragged",
-    "zero_output_for_mask", "reverse_state_order", "noise_shape", "fused", "autocast", "l1", "l2", "synchronized",
-    "momentum", "lora_rank",
-))  # fmt: skip
+_LISTED = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+SETTINGS = {name: tuple(words.split()) for name, words in _LISTED["settings"].items()}
+"""The settings that each class keeps."""
+_HARMLESS = frozenset(_LISTED["harmless"].split())
 _ENDINGS = ("_initializer", "_regularizer", "_constraint", "_quantizer")
 _OLD_NAMES = {"LeakyReLU": {"alpha": "negative_slope"}}
 _HALVES = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
@@ -91,24 +40,13 @@ _GRAPHS = ("Functional", "Model")
 # With these, more than one incoming tensor means the sequence and the initial states.
 _TAKE_STATES = {"GRU", "LSTM", "SimpleRNN", "RNN", "Bidirectional"}
 _INNER = ("cell", "layer", "backward_layer")
-_ACTIVATIONS = frozenset((
-    "linear", "tanh", "sigmoid", "relu", "relu6", "softmax", "log_softmax", "elu", "selu", "gelu", "softplus",
-    "softsign", "swish", "silu", "exponential", "mish", "leaky_relu", "hard_sigmoid",
-))  # fmt: skip
-
 _TOP = "top_level_model_weights"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rewritten:
-    """A configuration that Keras 3 reads, and notes for the user."""
-
-    config: JsonObject
-    notes: tuple[str, ...]
-
-
-def rewrite(config: JsonObject, *, path: str, version: str, custom: Sequence[str] = ()) -> Rewritten:
-    """Rewrite the configuration of a Sequential or functional model, which some version of Keras 2 wrote.
+def rewrite(
+    config: JsonObject, *, path: str, version: str, custom: Sequence[str] = ()
+) -> tuple[JsonObject, tuple[str, ...]]:
+    """Rewrite the configuration of a Sequential or functional model of Keras 2 for Keras 3; return notes, too.
 
     `custom` has the names of the classes and functions that the user's own code brings.
     """
@@ -118,7 +56,7 @@ def rewrite(config: JsonObject, *, path: str, version: str, custom: Sequence[str
         )
     rewriter = _Rewriter(path, custom)
     rewriter.note(f"written by Keras {version or '2'}; its configuration was rewritten for Keras 3")
-    return Rewritten(config=rewriter.model(config), notes=tuple(rewriter.notes))
+    return rewriter.model(config), tuple(rewriter.notes)
 
 
 def _entry(name: str, config: Any, *, module: str | None = "keras.layers", registered: str | None = None) -> JsonObject:
@@ -272,7 +210,7 @@ class _Rewriter:
             value = inner if isinstance(inner, str) else value.get("class_name")
         name = "linear" if value is None else str(value)
         function = self._users(name)
-        if not function and name not in _ACTIVATIONS:
+        if not function and name not in ACTIVATIONS:
             raise CheckpointError(
                 f"{self._path}: refused by rule config-function: the activation {name} is not one of Keras: name the "
                 "module that has it, --builder FILE.py:NAME",
@@ -306,11 +244,6 @@ def _nodes(nodes: list[Any], *, recurrent: bool, where: str, sequentials: Collec
     Keras 2 has a list of `[layer, node, tensor, keyword arguments]` for each call. The initial states of a recurrent
     layer are further tensors of that list; Keras 3 wants them by name. For a model inside of the model, Keras 2 counts
     its construction as call 0; so does Keras 3 for functional models, but not for `sequentials`.
-
-    Example:
-        >>> node = _nodes([[["a", 0, 0, {}], ["b", 0, 1, {}]]], recurrent=True, where="gru")[0]
-        >>> node["kwargs"]["initial_state"][0]["config"]["keras_history"]
-        ['b', 0, 1]
     """
     found = []
     try:
@@ -370,8 +303,7 @@ class StoredLayer:
 
 
 def read_layers(path: Path, *, shown: Path | None = None) -> tuple[StoredLayer, ...]:
-    """Read the layers that have weights, in the order in which Keras 2 wrote them."""
-    checked_hdf5(path, shown=shown)
+    """Read the layers that have weights from a file that breaks no rule, in the order in which Keras 2 wrote them."""
     path, opened = shown or path, path
     try:
         with h5py.File(opened, "r") as file:
@@ -442,11 +374,7 @@ def from_cudnn(
     """
     units = recurrent.shape[0]
     gates = recurrent.shape[1] // units
-    into = [gate.reshape(units, kernel.shape[0]).T for gate in _gates(kernel, gates)]
-    back = [gate.T for gate in _gates(recurrent, gates)]
+    into = [gate.reshape(units, kernel.shape[0]).T for gate in np.hsplit(kernel, gates)]
+    back = [gate.T for gate in np.hsplit(recurrent, gates)]
     pair = bias.reshape(2, -1)
     return np.hstack(into), np.hstack(back), pair.sum(axis=0) if len(wanted) == 1 else pair
-
-
-def _gates(matrix: AnyArray, gates: int) -> list[AnyArray]:
-    return [np.ascontiguousarray(gate) for gate in np.hsplit(matrix, gates)]

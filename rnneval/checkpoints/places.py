@@ -2,9 +2,11 @@
 
 import errno
 import glob
+import os
 import re
 import shlex
 import stat
+import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import file_digest, sha256
@@ -21,6 +23,7 @@ ZIP = b"PK\x03\x04"
 HDF5 = b"\x89HDF\r\n\x1a\n"
 _PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
 _SYSTEM = {errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP, errno.ENAMETOOLONG, errno.EMFILE, errno.ENOENT}
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PLAIN = {stat.S_IFREG, stat.S_IFDIR}
 _MOST_STATE = 1 << 20
 
@@ -129,8 +132,13 @@ def _looks_like(start: bytes) -> str:
 
 
 def failure(path: Path, error: BaseException, kind: str) -> CheckpointError:
-    """Return the error of a file that cannot be opened: locked, refused by the system, or a broken one of a kind."""
+    """Return the error of a file that cannot be opened or copied: no room, locked, refused by the system, or broken."""
     words = " ".join(str(error).split())[:200]
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return CheckpointError(
+            f"{path}: no room for a private copy in {tempfile.gettempdir()} ({os.strerror(error.errno)}): free space "
+            "there, up to three times the size of the checkpoint, or name another folder in TMPDIR"
+        )
     if isinstance(error, BlockingIOError) or "unable to lock file" in words or "already open for write" in words:
         return refused("locked-file", path, "locked: another process has it open for writing")
     if isinstance(error, OSError) and error.errno in _SYSTEM and error.strerror:

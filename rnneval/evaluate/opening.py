@@ -150,7 +150,7 @@ def require_builder_runs(options: OpeningGroup, spec: str | None = None, *, ever
     from rnneval.checkpoints.usercode import builder_of
 
     if (builder := builder_of(options, spec)) is not None:
-        builder.preflight(everything=everything)
+        replace(builder, everything=everything).preflight()
 
 
 def _builder_reads(options: OpenOptions) -> bool:

@@ -2,16 +2,17 @@
 
 import ast
 import copy
+from dataclasses import replace
 
 from rnneval.lint import names
 from rnneval.lint import values as v
 from rnneval.lint.expressions import CHANGED, note_change, rebind
-from rnneval.lint.facts import Fit, FunctionNode, LayerCall, defaults_of, parameters_of
+from rnneval.lint.facts import LayerCall, defaults_of, parameters_of
 from rnneval.lint.machine import Frame, Machine
 
 _SHUFFLED = ("shuffled",)
 """An origin: a dataset in another order."""
-_GRAPH = v.Spec(framework="graph", kind="simple", returns_state=True, returns_sequences=True)
+_GRAPH = v.Spec("graph", "simple", returns_state=True, returns_sequences=True)
 
 
 class Call:
@@ -70,8 +71,8 @@ def evaluate_call(machine: Machine, node: ast.Call) -> v.Value:
             value = _method(call, callee)
         case v.LayerValue():
             value = _layer(call, callee)
-        case v.Incoming():
-            value = _on_incoming(call, callee)
+        case v.Incoming(path=(*path, str(last))) if last.startswith("."):  # `states.detach()`, `self.state.assign(h)`
+            value = _method(call, v.Method(v.Incoming(callee.carrier, tuple(path)), last[1:]))
         case v.Object() if "." in callee.of and not callee.of.endswith(names.CELLS):  # a layer that is not recurrent
             value = _operate(call, callee.of.rpartition(".")[2], call.all or [v.NOTHING])
         case v.Graph():
@@ -146,18 +147,11 @@ def _contain(call: Call, name: str) -> v.Value | None:
 def _spec(call: Call, framework: str, kind: str | None, cell: bool) -> v.Spec:
     if framework == "torch":
         both = call.flag("bidirectional") is not False
-        return v.Spec(
-            framework=framework,
-            kind=kind,
-            cell=cell,
-            bidirectional=both,
-            returns_state=True,
-            returns_sequences=not cell,
-        )
+        return v.Spec(framework, kind, cell, both, returns_state=True, returns_sequences=not cell)
     return v.Spec(
-        framework=framework,
-        kind=kind,
-        cell=cell,
+        framework,
+        kind,
+        cell,
         returns_state=call.flag("return_state"),
         returns_sequences=call.flag("return_sequences"),
         stateful=call.flag("stateful"),
@@ -169,15 +163,7 @@ def _both_ways(call: Call) -> v.LayerValue | None:
     inner = call.get(0, "layer")
     if not isinstance(inner, v.LayerValue):
         return None
-    old = inner.spec
-    spec = v.Spec(
-        framework="keras",
-        kind=old.kind,
-        bidirectional=True,
-        returns_state=old.returns_state,
-        returns_sequences=old.returns_sequences,
-        stateful=old.stateful,
-    )
+    spec = replace(inner.spec, bidirectional=True, cell=False, backwards=False)
     return v.LayerValue(call.machine.place_key(call.node), spec)
 
 
@@ -185,17 +171,13 @@ def _functional(call: Call) -> v.Value:
     inputs, outputs = call.get(0, "inputs", "input"), call.get(1, "outputs", "output")
     if inputs is None or outputs is None:
         return v.Data(frozenset({"model"}))
-    graph = v.Graph(_flat(inputs), _flat(outputs))
+    graph = v.Graph(v.flat(inputs), v.flat(outputs))
     call.machine.frame.function.graphs.append(graph)
     events = call.machine.facts.events
     passed = (events[number] for output in graph.outputs for number in call.machine.facts.data_of(output).passed)
     if any(event.spec.stateful is True for event in passed):
         call.machine.facts.stateful_models.add(graph)
     return graph
-
-
-def _flat(value: v.Value) -> tuple[v.Value, ...]:
-    return tuple(inner for item in value.items for inner in _flat(item)) if isinstance(value, v.Many) else (value,)
 
 
 def _operate(call: Call, last: str, values: list[v.Value]) -> v.Value:
@@ -208,20 +190,14 @@ def _operate(call: Call, last: str, values: list[v.Value]) -> v.Value:
     first = values[0]
     if last in names.SAME_STATE and (v.is_state(first) or isinstance(first, v.Initial)):
         return first
-    if last in names.JOINS:
-        return _joined(machine, values)
     mixed = v.blend(machine.facts.data_of(value) for value in values)
+    if last in names.JOINS:
+        return v.Data(mixed.origins, mixed.passed, grown=True)
     if last in names.CUTS:
         mixed = v.cut(mixed, place)
     elif last == "shuffle":
         mixed = v.Data(v.traced(mixed.origins, _SHUFFLED), mixed.passed)
     return machine.facts.data_of(first) if last in names.SAME_SEQUENCE else v.through(mixed)
-
-
-def _joined(machine: Machine, values: list[v.Value]) -> v.Value:
-    """Return the pieces put together, by one argument that lists them or by several."""
-    mixed = v.blend(machine.facts.data_of(value) for value in values)
-    return v.Data(mixed.origins, mixed.passed, grown=True)
 
 
 # Recurrent layers
@@ -256,11 +232,13 @@ def _new_event(call: Call, key: v.Key, spec: v.Spec, enters: v.Data, state: v.Va
         node=call.node,
         enters=enters,
         state=state,
-        parts=machine.parts_of(state, spec),
+        sources=machine.sources_of(state, spec),
         turns=machine.loops,
         function=machine.frame.function,
     )
-    machine.facts.add(event)
+    machine.facts.events.append(event)
+    machine.frame.function.events.append(event)
+    machine.facts.by_layer[machine.frame.function, key].append(event)
     if state is not None:
         machine.mark_read(state)
     return event
@@ -313,8 +291,7 @@ def _fit(call: Call, model: v.Value) -> None:
         option in machine.facts.stateful_models for option in v.alternatives(model)
     ):
         data = machine.facts.data_of(call.get(0, "x") or v.NOTHING)
-        fit = Fit(node, _name_of(node.func.value), _SHUFFLED in data.origins)
-        machine.facts.fits.setdefault(node, fit)
+        machine.facts.fits.setdefault(node, (_name_of(node.func.value), _SHUFFLED in data.origins))
 
 
 def _graph(call: Call, graph: v.Graph) -> v.Value:
@@ -325,19 +302,14 @@ def _graph(call: Call, graph: v.Graph) -> v.Value:
     used = {
         leaf.carrier
         for event in machine.facts.events
-        for way in event.parts
-        for leaf in way
+        for _, leaf in event.sources
         if isinstance(leaf, v.Incoming) and leaf.carrier.startswith("input ")
     }
     places = {index for index, carrier in enumerate(carriers) if carrier in used}  # inputs that are a layer's state
     outputs = [index for index, item in enumerate(graph.outputs) if isinstance(item, v.Emitted)]
     if not places or not outputs or not isinstance(given, v.Many) or len(carriers) != len(graph.inputs):
         return _unknown(call)
-    items = [
-        inner
-        for item in given.items
-        for inner in (item.items if isinstance(item, v.Many) and not item.open else (item,))
-    ]
+    items = [inner for item in given.items for inner in (v.flat(item) if not getattr(item, "open", False) else (item,))]
     if len(items) != len(graph.inputs):
         states, others = [given.items[-1]], list(given.items[:-1])
     else:
@@ -370,16 +342,23 @@ def _method(call: Call, callee: v.Method) -> v.Value:
             return owner if name in ("to", "cuda", "cpu", "double", "float", "half", "eval", "train") else v.NOTHING
         case v.Graph() if name in ("predict", "predict_on_batch", "__call__", "call"):
             return _graph(call, owner)
+        case v.Incoming(path=()) if name == "assign" and owner.carrier.startswith("self.") and call.positional:
+            machine.mark_read(call.positional[0])
+            machine.env.names[owner.carrier] = call.positional[0]
+            return call.positional[0]
     changed = _change(call, owner, name)
     if changed is not None:
         return changed
+    same = isinstance(owner, v.Incoming) and (name in names.SAME_STATE or name == "copy")
+    if isinstance(owner, v.Incoming) and not same:
+        machine.note_read(owner)
     if name == "add":
         _add_stateful(call, owner)
     if name == "fit":
         _fit(call, owner)
     for value in (owner, *call.all):
         machine.mark_read(value)
-    return _operate(call, name, [owner, *call.all])
+    return owner if same else _operate(call, name, [owner, *call.all])
 
 
 def _change(call: Call, owner: v.Value, name: str) -> v.Value | None:
@@ -438,27 +417,6 @@ def _literal(value: v.Value) -> object:
     return None if isinstance(found, bool) else found
 
 
-def _on_incoming(call: Call, callee: v.Incoming) -> v.Value:
-    """Call a method of what came in, such as `states.detach()` or `self.state.assign(h)`."""
-    machine, last = call.machine, str(callee.path[-1]) if callee.path else ""
-    owner = v.Incoming(callee.carrier, callee.path[:-1])
-    if not last.startswith("."):
-        return _unknown(call)
-    name = last[1:]
-    if name == "assign" and not owner.path and owner.carrier.startswith("self.") and call.positional:
-        machine.mark_read(call.positional[0])
-        machine.env.names[owner.carrier] = call.positional[0]
-        return call.positional[0]
-    changed = _change(call, owner, name)
-    if changed is not None:
-        return changed
-    if name in names.SAME_STATE or name in ("copy", "value", "read_value"):
-        return owner
-    if not machine.frame.call and owner.carrier in machine.frame.function.parameters:
-        machine.frame.function.reads.add(owner.carrier)
-    return _operate(call, name, [owner, *call.all])
-
-
 # Methods of the running class
 
 
@@ -469,26 +427,20 @@ def _follow(call: Call, name: str) -> v.Value:
     if function is None or frame.call or frame.function.node is function:
         return _unknown(call)
     self_name, parameters = parameters_of(function, is_method=True)
-    bound = _bind(call, function, parameters)
-    if bound is None:
+    if call.unknown or (len(call.positional) > len(parameters) and function.args.vararg is None):
         return _unknown(call)
+    anything = {name: v.Data(frozenset({("parameter", name)})) for name in parameters}
+    defaults = {
+        name: v.Const(default.value) if isinstance(default, ast.Constant) else v.NOTHING
+        for name, default in defaults_of(function)
+    }
+    given = dict(zip(parameters, call.positional, strict=False))
+    given |= {name: value for name, value in call.named.items() if name in parameters}
     place = (("in", call.node.lineno, call.node.col_offset),)
     inner = Frame(frame.function, machine.env, self_name, frame.owner, place)
-    left = machine.run_function(function, inner, bound)
+    left = machine.run_function(function, inner, {**anything, **defaults, **given})
     # What the call did to attributes lasts.
     machine.env.names.update({name: value for name, value in left.names.items() if name.startswith("self.")})
     if not inner.returned:
         return v.NOTHING if left.dead else v.NONE
-    return v.choice(option for value in inner.returned for option in v.alternatives(value))
-
-
-def _bind(call: Call, function: FunctionNode, parameters: tuple[str, ...]) -> dict[str, v.Value] | None:
-    if call.unknown or (len(call.positional) > len(parameters) and function.args.vararg is None):
-        return None
-    bound: dict[str, v.Value] = dict(zip(parameters, call.positional, strict=False))
-    bound |= {name: value for name, value in call.named.items() if name in parameters}
-    for name, default in defaults_of(function):
-        bound.setdefault(name, v.Const(default.value) if isinstance(default, ast.Constant) else v.NOTHING)
-    for name in parameters:
-        bound.setdefault(name, v.Data(frozenset({("parameter", name)})))
-    return bound
+    return v.choice(inner.returned)

@@ -149,16 +149,9 @@ def _signed(machine: Machine, node: ast.UnaryOp) -> v.Value:
     return machine.blend([value])
 
 
-def _either(machine: Machine, node: ast.BoolOp) -> v.Value:
-    """Return what `states or (a, b)` may be."""
-    found = [machine.value_of(operand) for operand in node.values]
-    return v.choice(option for value in found for option in v.alternatives(value))
-
-
 def _conditional(machine: Machine, node: ast.IfExp) -> v.Value:
     machine.value_of(node.test, quiet=True)
-    found = [machine.value_of(branch) for branch in (node.body, node.orelse)]
-    return v.choice(option for value in found for option in v.alternatives(value))
+    return v.choice([machine.value_of(node.body), machine.value_of(node.orelse)])
 
 
 def _walrus(machine: Machine, node: ast.NamedExpr) -> v.Value:
@@ -241,7 +234,7 @@ EXPRESSIONS: dict[type[ast.expr], Callable[[Machine, Any], v.Value]] = {
     ast.Subscript: _subscript,
     ast.BinOp: _binary,
     ast.UnaryOp: _signed,
-    ast.BoolOp: _either,
+    ast.BoolOp: lambda machine, node: v.choice([machine.value_of(operand) for operand in node.values]),
     ast.IfExp: _conditional,
     ast.NamedExpr: _walrus,
     ast.Await: lambda machine, node: machine.value_of(node.value),

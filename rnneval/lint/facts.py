@@ -30,7 +30,8 @@ class LayerCall:
     node: ast.Call
     enters: v.Data  # descent of the sequence that goes in
     state: v.Value | None  # the value given as the state; None if there is none
-    parts: tuple[tuple[v.Value, ...], ...]  # the given state by parts, once for every path that the code may have taken
+    sources: tuple[tuple[int, v.Value], ...]
+    """Every part of the given state with each value that may be in it: one for each path that the code may take."""
     turns: tuple[tuple[int, int, bool], ...]
     """The loops around it: number of the loop, pass, and whether it runs over layers."""
     function: "Function"
@@ -85,19 +86,6 @@ def defaults_of(node: ast.AST) -> list[tuple[str, ast.expr]]:
     return [(argument.arg, default) for argument, default in pairs if default is not None]
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """One `fit` of a model that certainly has stateful layers."""
-
-    node: ast.Call
-    name: str  # the model's name in the source
-    shuffled: bool  # whether it is given a dataset that was shuffled
-
-    def keyword(self, name: str) -> ast.expr | None:
-        """Return what is given under a name."""
-        return next((item.value for item in self.node.keywords if item.arg == name), None)
-
-
 @dataclass(slots=True)
 class FileFacts:
     """All that is known of a file."""
@@ -109,7 +97,8 @@ class FileFacts:
     stacks: list[tuple[ast.Call, v.Value]] = field(default_factory=list)
     """What is given to a constructor that runs cells as a stack, with its call."""
     stateful_models: set[v.Value] = field(default_factory=set)  # models that have stateful layers
-    fits: dict[ast.Call, Fit] = field(default_factory=dict)
+    fits: dict[ast.Call, tuple[str, bool]] = field(default_factory=dict)
+    """Each `fit` of a model that certainly has stateful layers: the model's name, whether its dataset was shuffled."""
     by_layer: dict[tuple[Function, v.Key], list[LayerCall]] = field(default_factory=lambda: defaultdict(list))
     """Events of one layer in one function."""
     related: dict[tuple[Function, v.Key, v.Key], bool] = field(default_factory=dict)
@@ -149,14 +138,6 @@ class FileFacts:
                     self.imports |= {alias.asname or alias.name: f"{module}.{alias.name}" for alias in aliases}
         self.made.sort()
         self.stateful.sort()
-
-    def makes_layers(self, node: ast.AST) -> bool:
-        """Return whether a recurrent layer's class is named in the node."""
-        return _within(self.made, node)
-
-    def makes_stateful(self, node: ast.AST) -> bool:
-        """Return whether a layer is made stateful in the node."""
-        return _within(self.stateful, node)
 
     def data_of(self, value: v.Value, depth: int = 5) -> v.Data:
         """Return the provenance of a value as a tensor: the inputs and layer calls that it was computed from."""
@@ -218,12 +199,6 @@ class FileFacts:
             value = value.items[0]
         return None if isinstance(value, v.Data) else value
 
-    def add(self, event: LayerCall) -> None:
-        """Keep an event."""
-        self.events.append(event)
-        event.function.events.append(event)
-        self.by_layer[event.function, event.layer].append(event)
-
 
 def _item(value: v.Many, index: object) -> v.Value:
     count = len(value.items)
@@ -237,17 +212,13 @@ def _item(value: v.Many, index: object) -> v.Value:
     return v.NOTHING
 
 
-def _within(lines: list[int], node: ast.AST) -> bool:
+def has_line(node: ast.AST, lines: list[int]) -> bool:
+    """Return whether one of these lines, which are in order, is within the node."""
     at = bisect_left(lines, getattr(node, "lineno", 0))
     return at < len(lines) and lines[at] <= getattr(node, "end_lineno", 0)
 
 
 # Events, and how they stand to each other
-
-
-def judged(event: LayerCall) -> bool:
-    """Return whether the event is a call of something that is known to be recurrent."""
-    return event.spec.framework in ("keras", "torch", "graph")
 
 
 def feeds(giver: LayerCall, receiver: LayerCall) -> bool:
@@ -282,20 +253,10 @@ def one_way(event: LayerCall) -> bool:
     return forwards and spec.stateful is False and spec.framework in ("keras", "torch")
 
 
-def sources(event: LayerCall) -> Iterator[tuple[int, v.Value]]:
-    """Yield every part of the state with everything that may have gone into it."""
-    for way in event.parts:
-        for part, value in enumerate(way):
-            for option in v.alternatives(value):
-                yield part, option
-
-
 def givers(facts: FileFacts, event: LayerCall) -> Iterator[LayerCall]:
     """Yield the events whose states this one received."""
-    values = [value for _, value in sources(event)]
-    if not event.parts and event.state is not None:
-        values = [*v.alternatives(event.state)]
-    for value in values:
+    values = [value for _, value in event.sources]
+    for value in values or (() if event.state is None else v.alternatives(event.state)):
         if isinstance(value, v.Emitted):
             yield facts.events[value.event]
 
@@ -337,8 +298,8 @@ def arrivals(facts: FileFacts) -> Iterator[GivenState]:
         for carried in function.carried:
             if carried.returned and _is_encoder(function):
                 continue
-            for event in filter(judged, function.events):
-                for part, value in sources(event):
+            for event in function.events:
+                for part, value in event.sources:
                     if isinstance(value, v.Incoming) and value.carrier == carried.carrier and not value.sliced:
                         left = facts.left_at(carried.left, value.path)
                         if left is not None:
@@ -352,7 +313,7 @@ def shared_arrivals(facts: FileFacts) -> Iterator[tuple[LayerCall, LayerCall]]:
             continue
         single = {carried.carrier for carried in function.carried if _is_one_state(carried.left)}
         seen: dict[v.Incoming, LayerCall] = {}
-        for event in filter(judged, function.events):
+        for event in function.events:
             for place in () if event.state is None else v.alternatives(event.state):
                 if isinstance(place, v.Incoming) and not place.path:
                     first = seen.setdefault(place, event)

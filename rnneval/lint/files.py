@@ -12,6 +12,7 @@ from pathlib import Path
 from rnneval.errors import UsageError
 
 _ENDINGS = (".py", ".pyi", ".ipynb")
+_NAMED_ENDINGS = (*_ENDINGS, ".pyw", "")  # of files that are named; scripts may have no ending
 _NEVER = frozenset({"__pycache__", "__pypackages__", "node_modules", "venv"})
 
 
@@ -28,11 +29,7 @@ def discover(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
             listed = _known_to_git(path)
             below = sorted(_walk(path) if listed is None else listed, key=lambda file: Path(file).parts)
             found |= {os.path.normpath(file): None for file in below}
-        elif Path(path).is_file() and Path(path).suffix.lower() in (
-            *_ENDINGS,
-            ".pyw",
-            "",
-        ):  # scripts may have no ending
+        elif Path(path).is_file() and Path(path).suffix.lower() in _NAMED_ENDINGS:
             found[path] = None
         else:
             what = "is no regular file" if Path(path).exists() else "no such file or folder"

@@ -38,7 +38,7 @@ class Env:
         self.names: dict[str, v.Value] = {}  # what this branch has changed
         self.parent = parent
         self.wall = wall  # whether names of the parent are hidden here, all but attributes
-        self.dead = False  # whether the code has left this branch, by `return`, `raise`, `break` or `continue`
+        self.dead = False  # whether the code has left this branch, by `return` or `raise`
 
     def get(self, name: str) -> v.Value | None:
         """Look a name up in this branch and the branches around it."""
@@ -129,9 +129,6 @@ class Machine:
         self.facts.functions.append(self.frame.function)
         self.loops: tuple[tuple[int, int, bool], ...] = ()
         """The loops around, from the outermost: number of the loop, pass from 0, and whether it runs over layers."""
-        self.loop_envs: list[Env] = []  # the scope around each of the loops
-        self.loop_exits: list[list[Env]] = []
-        """For each of the loops, the scope at every `break` and `continue` of the pass."""
         self.loop_count = 0
         self.makers: set[str] = set()  # functions and classes of the file that make models with stateful layers
         self._steps = 0
@@ -147,12 +144,12 @@ class Machine:
 
     def run_function(self, node: FunctionNode, frame: Frame, names: dict[str, v.Value]) -> Env:
         """Run a function in a frame of its own, given its parameters; return what it leaves where its ends meet."""
-        outer = self.frame, self.env, self.loop_envs, self.loop_exits
-        self.frame, self.env, self.loop_envs, self.loop_exits = frame, Env(frame.base, wall=True), [], []
+        outer = self.frame, self.env
+        self.frame, self.env = frame, Env(frame.base, wall=True)
         self.env.names.update(names)
         self.run(node.body)
         ends = [*frame.exits, *([] if self.env.dead else [self.env])]
-        self.frame, self.env, self.loop_envs, self.loop_exits = outer
+        self.frame, self.env = outer
         for end in ends:
             end.parent = frame.base
         left = Env(frame.base)
@@ -174,12 +171,9 @@ class Machine:
             value = v.Data(frozenset({v.OVERFLOW}))
         if not quiet and isinstance(node, ast.Name | ast.Attribute):
             self.mark_read(value)
-            function, name = self.frame.function, node.id if isinstance(node, ast.Name) else ""
-            own = not self.frame.call and name in function.parameters
-            if own and any(
-                isinstance(option, v.Incoming) and option.carrier == name for option in v.alternatives(value)
-            ):
-                function.reads.add(name)
+            for option in v.alternatives(value):
+                if isinstance(node, ast.Name) and isinstance(option, v.Incoming) and option.carrier == node.id:
+                    self.note_read(option)
         return value
 
     def index_value(self, node: ast.expr) -> object:
@@ -211,13 +205,12 @@ class Machine:
             return v.Known(full)
         return v.Known(f"builtins.{name}") if name in BUILTINS else v.Data(frozenset({("name", name)}))
 
-    def is_self(self, node: ast.expr) -> bool:
-        """Return whether this is the object that the method belongs to."""
-        return isinstance(node, ast.Name) and node.id == self.frame.self_name
-
     def attribute_name(self, node: ast.expr) -> str | None:
         """Return `self.name` for an attribute of the object that the method belongs to, else None."""
-        return f"self.{node.attr}" if isinstance(node, ast.Attribute) and self.is_self(node.value) else None
+        match node:
+            case ast.Attribute(value=ast.Name(id=self.frame.self_name), attr=name):
+                return f"self.{name}"
+        return None
 
     def attribute(self, name: str) -> v.Value:
         """Return what an attribute of the object holds, also when nothing was put there in this function."""
@@ -235,25 +228,27 @@ class Machine:
         found = list(values)
         return v.through(v.blend(self.facts.data_of(value) for value in found)) if found else v.NOTHING
 
-    def parts_of(self, value: v.Value | None, spec: v.Spec) -> tuple[tuple[v.Value, ...], ...]:
+    def sources_of(self, value: v.Value | None, spec: v.Spec) -> tuple[tuple[int, v.Value], ...]:
         """Spread a given state over the parts of a layer's, once for every path that the code may have taken."""
-        found: list[tuple[v.Value, ...]] = []
+        ways: dict[tuple[v.Value, ...], None] = {}
+        count = spec.parts
         for option in v.alternatives(value) if value is not None else ():
-            spread = self._spread(option, spec.parts)
-            if spread is not None and spread not in found:
-                found.append(spread)
-        return tuple(found)
+            items = v.flat(option)
+            whole = isinstance(option, v.Incoming | v.DictValue) or (
+                isinstance(option, v.Emitted) and option.part is None
+            )
+            if isinstance(option, v.Const | v.Initial) or (isinstance(option, v.Many) and option.open):
+                continue
+            if count is None or count == len(items):
+                ways[items] = None
+            elif whole:
+                ways[tuple(self.facts.part(option, index) for index in range(count))] = None
+        return tuple((part, option) for way in ways for part, item in enumerate(way) for option in v.alternatives(item))
 
-    def _spread(self, value: v.Value, count: int | None) -> tuple[v.Value, ...] | None:
-        if isinstance(value, v.Many):
-            return _spread_many(value, count)
-        if isinstance(value, v.Const | v.Initial):
-            return None
-        if count is None or count == 1:
-            return (value,)
-        if (isinstance(value, v.Emitted) and value.part is None) or isinstance(value, v.Incoming | v.DictValue):
-            return tuple(self.facts.part(value, index) for index in range(count))
-        return None
+    def note_read(self, value: v.Incoming) -> None:
+        """Note that something looked at a parameter of the function."""
+        if not self.frame.call and value.carrier in self.frame.function.parameters:
+            self.frame.function.reads.add(value.carrier)
 
     def mark_read(self, value: v.Value) -> None:
         """Note that something looked at the states in the value."""
@@ -262,19 +257,3 @@ class Machine:
         elif isinstance(value, v.Many | v.Choice):
             for item in v.held(value):
                 self.mark_read(item)
-
-
-def _spread_many(value: v.Many, count: int | None) -> tuple[v.Value, ...] | None:
-    if value.open:
-        return None
-    items = value.items
-    if len(items) == 1 and isinstance(items[0], v.Many | v.Emitted | v.Incoming) and count != 1:
-        return _spread_many(items[0], count) if isinstance(items[0], v.Many) else None
-    if count is None or len(items) == count:
-        return tuple(_single(item) for item in items)
-    flat = tuple(inner for item in items for inner in (item.items if isinstance(item, v.Many) else (item,)))
-    return tuple(_single(item) for item in flat) if len(flat) == count else None
-
-
-def _single(value: v.Value) -> v.Value:
-    return value.items[0] if isinstance(value, v.Many) and len(value.items) == 1 and not value.open else value

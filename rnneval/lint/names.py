@@ -1,10 +1,13 @@
 """The names that the interpreter knows: recurrent layers, and what well-known functions and methods do to states.
 
-Imports are followed; the usual aliases are believed if nothing is imported. Functions are known by their last name.
+Imports are followed; the usual aliases are believed if nothing is imported. Functions are known by their last name: the
+lists are in `names.toml`.
 """
 
 import re
+import tomllib
 from collections.abc import Iterable
+from pathlib import Path
 
 KERAS_KINDS: dict[str, str | None] = {
     "GRU": "gru", "LSTM": "lstm", "SimpleRNN": "simple", "CuDNNGRU": "gru", "CuDNNLSTM": "lstm", "RNN": None,
@@ -61,47 +64,11 @@ def recurrent(name: str) -> tuple[str, str | None, bool] | None:
     return (framework, cells[last], True) if last in cells else None
 
 
-SAME_STATE = frozenset({
-    "detach", "clone", "read_value", "value", "contiguous", "to", "cuda", "cpu", "type", "float", "half", "double",
-    "identity", "stop_gradient", "cast", "convert_to_tensor", "dropout", "Dropout", "requires_grad_", "data", "type_as",
-    "ensure_shape", "view", "reshape", "transpose", "permute", "squeeze", "unsqueeze", "expand_dims", "Variable",
-    "LayerNorm", "LayerNormalization", "GaussianNoise", "reshape_as", "flatten", "swapaxes", "numpy",
-    "SpatialDropout1D", "AlphaDropout", "t", "where", "masked_fill", "masked_fill_", "nan_to_num", "clip_by_value",
-    "clamp",
-})  # fmt: skip
-"""A state that went through is still that layer's state."""
-
-SAME_SEQUENCE = frozenset({
-    "contiguous", "to", "cuda", "cpu", "float", "half", "double", "identity", "cast", "convert_to_tensor", "dropout",
-    "Dropout", "LayerNorm", "LayerNormalization", "BatchNormalization", "BatchNorm1d", "SpatialDropout1D", "relu",
-    "ReLU", "tanh", "Activation", "ensure_shape", "Masking", "GaussianNoise", "GaussianDropout", "AlphaDropout",
-    "pack_padded_sequence", "pad_packed_sequence", "LeakyReLU", "Tanh", "clone",
-})  # fmt: skip
-"""A sequence that went through is still one layer's outputs."""
-
-CUTS = frozenset({
-    "RepeatVector", "repeat", "tile", "expand", "repeat_interleave", "broadcast_to", "repeat_elements", "argmax",
-    "multinomial", "categorical", "topk", "top_k", "sample", "choice", "mean", "max", "reduce_mean", "reduce_max",
-    "sum", "reduce_sum", "unsqueeze", "expand_dims", "GlobalMaxPooling1D", "GlobalAveragePooling1D", "Flatten",
-    "flatten", "adaptive_max_pool1d", "max_pool1d", "flip", "reverse", "new_zeros",
-})  # fmt: skip
-"""The result is no longer the sequence that went in: one step, one step repeated, a choice, a summary."""
-
-JOINS = frozenset({"concat", "concatenate", "cat", "Concatenate", "hstack", "append", "stack", "vstack"})
-"""The result is made of pieces put together."""
-
-FRESH = frozenset({
-    "zeros", "zeros_like", "ones", "ones_like", "randn", "rand", "full", "empty", "new_zeros", "new_ones", "new_full",
-    "eye", "normal", "uniform", "random_normal", "random_uniform", "get_initial_state", "zero_state", "init_hidden",
-    "init_state",
-})  # fmt: skip
-"""The result is made anew, from nothing that a layer gave."""
-
-SWITCHES = frozenset({
-    "training", "mask", "name", "dtype", "axis", "dim", "return_state", "return_states", "deterministic", "lengths",
-})  # fmt: skip
-"""Keyword arguments from which no result descends."""
-
+_LISTED = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+SAME_STATE, SAME_SEQUENCE, CUTS, JOINS, FRESH, SWITCHES, BUILTINS = (
+    frozenset(_LISTED[key].split())
+    for key in ("same_state", "same_sequence", "cuts", "joins", "fresh", "switches", "builtins")
+)
 KEEPS_CONTAINER = frozenset({"list", "tuple", "ModuleList", "ModuleDict"})
 CHANGES = frozenset({"reverse", "sort", "update", "setdefault", "remove", "clear", "popitem"})
 """Methods that change a container in a way that is not followed."""
@@ -109,9 +76,3 @@ STACKS = frozenset({"RNN", "StackedRNNCells", "MultiRNNCell"})
 """What takes a list of cells and runs them as a stack."""
 CELLS = ("Cell", "Wrapper")
 """How the names of classes of cells end."""
-
-BUILTINS = frozenset({
-    "len", "range", "enumerate", "zip", "reversed", "list", "tuple", "dict", "set", "sorted", "isinstance", "print",
-    "super", "getattr", "setattr", "hasattr", "int", "float", "str", "bool", "any", "all", "sum", "min", "max", "map",
-    "filter", "iter", "next", "type", "abs",
-})  # fmt: skip

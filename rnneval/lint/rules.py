@@ -15,7 +15,6 @@ from rnneval.errors import UsageError
 from rnneval.lint import values as v
 from rnneval.lint.facts import (
     FileFacts,
-    Fit,
     Function,
     GivenState,
     LayerCall,
@@ -24,11 +23,9 @@ from rnneval.lint.facts import (
     earlier_pass,
     feeds,
     givers,
-    judged,
     neighbour,
     one_way,
     shared_arrivals,
-    sources,
     stacked,
 )
 
@@ -72,14 +69,11 @@ def _line(node: ast.AST) -> str:
     return f"(line {getattr(node, 'lineno', 1)})"
 
 
-# RNN001
-
-
 @_rule("RNN001")
 def shared_state(facts: FileFacts) -> Iterator[Match]:
     """Find states that one layer gave back and another layer above it received in the same call."""
     for event in facts.events:
-        giver = _giver(facts, event) if judged(event) else None
+        giver = _giver(facts, event)
         if giver is not None:
             yield Match(
                 event.node,
@@ -90,7 +84,7 @@ def shared_state(facts: FileFacts) -> Iterator[Match]:
 
 def _giver(facts: FileFacts, event: LayerCall) -> LayerCall | None:
     """Return the layer of the same call from whose state or last output this one starts; None if not certain."""
-    given = [value for _, value in sources(event)]
+    given = [value for _, value in event.sources]
     everything = [*given, *(() if event.state is None else v.alternatives(event.state))]
     if any(isinstance(value, v.Data) and value.last_of is None for value in everything):
         return None  # something that is not followed may be in the state: a state mapped by a layer, say
@@ -98,20 +92,12 @@ def _giver(facts: FileFacts, event: LayerCall) -> LayerCall | None:
     found = sorted(givers(facts, event), key=lambda giver: giver.number)
     outputs = [value.last_of for value in given if isinstance(value, v.Data) and value.last_of is not None]
     for giver in [*found, *(facts.events[number] for number in outputs[:1])]:
-        crosses = giver.layer != event.layer and judged(giver) and feeds(giver, event)
-        if crosses and not earlier_pass(giver, event) and not _is_handoff(giver, event):
+        # Layers that say what they are: an encoder's or a backward reader's state is meant for the decoder.
+        handed = giver.spec.backwards and not event.spec.backwards
+        handed = handed or ("enc" in giver.name.lower() and "dec" in event.name.lower())
+        if giver.layer != event.layer and feeds(giver, event) and not earlier_pass(giver, event) and not handed:
             return giver
     return None
-
-
-def _is_handoff(giver: LayerCall, event: LayerCall) -> bool:
-    """Believe layers that say what they are: an encoder's or a backward reader's state is meant for the decoder."""
-    if giver.spec.backwards and not event.spec.backwards:
-        return True
-    return "enc" in giver.name.lower() and "dec" in event.name.lower()
-
-
-# RNN002
 
 
 @_rule("RNN002")
@@ -122,12 +108,12 @@ def crossed_state(facts: FileFacts) -> Iterator[Match]:
     several layers. Functions with the fault shared-state are skipped: seen from the next call, it would be reported
     a second time.
     """
-    mixed_now = {event.function for event in facts.events if _from_the_same_call(facts, event)}
-    for event in facts.events:
-        if judged(event) and event.function not in mixed_now:
-            for giver in givers(facts, event):
-                if _crosses(facts, giver, event) and earlier_pass(giver, event):
-                    yield _crossed(event, giver, "at the pass before")
+    crossing = [(event, giver) for event in facts.events for giver in givers(facts, event)]
+    crossing = [(event, giver) for event, giver in crossing if _crosses(facts, giver, event)]
+    mixed_now = {event.function for event, giver in crossing if not earlier_pass(giver, event)}
+    for event, giver in crossing:
+        if event.function not in mixed_now:
+            yield _crossed(event, giver, "at the pass before")
     shared = list(shared_arrivals(facts))
     mixed_later = mixed_now | {event.function for event, _ in shared}
     for arrival in arrivals(facts):
@@ -143,16 +129,8 @@ def crossed_state(facts: FileFacts) -> Iterator[Match]:
             )
 
 
-def _from_the_same_call(facts: FileFacts, event: LayerCall) -> bool:
-    """Return whether the state comes from another layer in the same call: that is the fault shared-state."""
-    return judged(event) and any(
-        giver.layer != event.layer and not earlier_pass(giver, event) and stacked(facts, giver, event)
-        for giver in givers(facts, event)
-    )
-
-
 def _crosses(facts: FileFacts, giver: LayerCall, event: LayerCall) -> bool:
-    return giver.layer != event.layer and judged(giver) and stacked(facts, giver, event)
+    return giver.layer != event.layer and stacked(facts, giver, event)
 
 
 def _other_giver(facts: FileFacts, arrival: GivenState) -> LayerCall | None:
@@ -171,15 +149,12 @@ def _crossed(event: LayerCall, giver: LayerCall, when: str) -> Match:
     )
 
 
-# RNN003
-
-
 @_rule("RNN003")
 def swapped_slots(facts: FileFacts) -> Iterator[Match]:
     """Compare the place of every part of a state with the place it came from."""
     for event in facts.events:
-        if judged(event) and event.spec.parts in (2, 4):
-            messages = (_given(facts, event, part, value) for part, value in sources(event))
+        if event.spec.parts in (2, 4):
+            messages = (_given(facts, event, part, value) for part, value in event.sources)
             message = next(filter(None, messages), None)
             if message is not None:
                 yield Match(event.node, message)
@@ -198,7 +173,7 @@ def _given(facts: FileFacts, event: LayerCall, part: int, value: v.Value) -> str
     """Return the message if this value does not belong in this part of the state."""
     if isinstance(value, v.Emitted) and value.part is not None:
         giver = facts.events[value.event]
-        if giver.spec.parts == event.spec.parts and value.part != part and judged(giver):
+        if giver.spec.parts == event.spec.parts and value.part != part:
             return (
                 f"{_part(event, part)} of `{event.name}` starts from {_part(giver, value.part)} that `{giver.name}` "
                 f"{_line(giver.node)} gave back: hand over each part in its own place"
@@ -228,9 +203,6 @@ def _part(event: LayerCall, part: int) -> str:
     return ("h", "c")[part] if part < 2 else f"part {part}"
 
 
-# RNN004
-
-
 @_rule("RNN004")
 def stale_state(facts: FileFacts) -> Iterator[Match]:
     """Find incoming states among what is returned, and attributes that keep a state which never moves on."""
@@ -252,29 +224,34 @@ def stale_state(facts: FileFacts) -> Iterator[Match]:
 
 def _standing(facts: FileFacts) -> Iterator[Match]:
     """Find layers that start from an attribute which no call writes, in a stack with one that is carried in one."""
-    for arrival in arrivals(facts):
-        beside = arrival.event
-        if arrival.carried.returned or not arrival.is_own(facts):
-            continue
-        function = beside.function
+    for event, arrival in _beside_carried(facts):
+        function, beside = event.function, arrival.event
         written = {carried.carrier for carried in function.carried}
-        for event in function.events:
-            kept = {place for _, place in sources(event) if isinstance(place, v.Incoming) and not place.path}
-            standing = [place for place in kept if place.carrier.startswith("self.") and place.carrier not in written]
-            if standing and judged(event) and neighbour(event, [beside]) and not _is_used(facts, function, event):
-                yield Match(
-                    event.node,
-                    f"`{event.name}` starts from `{standing[0].carrier}`, which stays as it is, and its new "
-                    f"state is thrown away, while that of `{beside.name}` {_line(beside.node)} is kept: keep both",
-                )
+        kept = {place for _, place in event.sources if isinstance(place, v.Incoming) and not place.path}
+        standing = [place for place in kept if place.carrier.startswith("self.") and place.carrier not in written]
+        if standing and not arrival.carried.returned and not _is_used(facts, function, event):
+            yield Match(
+                event.node,
+                f"`{event.name}` starts from `{standing[0].carrier}`, which stays as it is, and its new "
+                f"state is thrown away, while that of `{beside.name}` {_line(beside.node)} is kept: keep both",
+            )
+
+
+def _beside_carried(facts: FileFacts) -> Iterator[tuple[LayerCall, GivenState]]:
+    """Yield every layer directly above or below one whose own state is carried, and that state."""
+    for arrival in arrivals(facts):
+        if arrival.is_own(facts):
+            for event in arrival.event.function.events:
+                if neighbour(event, [arrival.event]):
+                    yield event, arrival
 
 
 def _stale(facts: FileFacts, function: Function, value: v.Value) -> tuple[LayerCall, v.Incoming] | None:
     """Return a layer whose incoming state is returned in place of its new one, and that state; None without one."""
     for option in v.alternatives(value):
         if isinstance(option, v.Many) and len(option.items) > 1:
-            for event in filter(judged, function.events):
-                for _, place in sources(event):
+            for event in function.events:
+                for _, place in event.sources:
                     if not isinstance(place, v.Incoming) or not _comes_back(facts, option, place):
                         continue
                     if not _is_used(facts, function, event):
@@ -310,16 +287,12 @@ def _is_used(facts: FileFacts, function: Function, event: LayerCall) -> bool:
     return any(other.read for other in same) or any(numbers & v.emissions(value) for value in left)
 
 
-# RNN005
-
-
 @_rule("RNN005")
 def ignored_state(facts: FileFacts) -> Iterator[Match]:
     """Find parameters that are only written, and states that come back unasked."""
     for function in facts.functions:
-        events = list(filter(judged, function.events))
         for name, values in function.overwritten.items():
-            event = _ignoring(function, events, values) if name not in function.reads else None
+            event = _ignoring(function, values) if name not in function.reads else None
             if event is not None:
                 yield Match(
                     event.node,
@@ -332,28 +305,21 @@ def ignored_state(facts: FileFacts) -> Iterator[Match]:
 def _never_given(facts: FileFacts) -> Iterator[Match]:
     """Find layers of a stack whose states come back in one structure, one of which never gets its own."""
     fed = {(event.function, event.layer) for event in facts.events if not _starts_anew(event)}
-    found: dict[int, tuple[LayerCall, LayerCall]] = {}
-    for arrival in arrivals(facts):
-        if not arrival.is_own(facts):
-            continue
-        beside = arrival.event
-        for number in sorted(v.emissions(arrival.carried.left)):
-            event = facts.events[number]
-            if one_way(event) and (event.function, event.layer) not in fed and neighbour(event, [beside]):
-                found.setdefault(number, (event, beside))
-    for _, (event, beside) in sorted(found.items()):
-        yield Match(
-            event.node,
-            f"`{event.name}` starts anew at every call although its state comes back beside that of "
-            f"`{beside.name}` {_line(beside.node)}: pass it as the layer's initial state",
-        )
+    for event, arrival in _beside_carried(facts):
+        back = event.number in v.emissions(arrival.carried.left)
+        if back and one_way(event) and (event.function, event.layer) not in fed:
+            yield Match(
+                event.node,
+                f"`{event.name}` starts anew at every call although its state comes back beside that of "
+                f"`{arrival.event.name}` {_line(arrival.event.node)}: pass it as the layer's initial state",
+            )
 
 
-def _ignoring(function: Function, events: Sequence[LayerCall], values: Sequence[v.Value]) -> LayerCall | None:
+def _ignoring(function: Function, values: Sequence[v.Value]) -> LayerCall | None:
     """Return the layer that began with nothing, or a new state, and whose new state takes the parameter's name."""
     given = {number for value in values for number in v.emissions(value)}
     returned = {number for _, value in function.returns for number in v.emissions(value)}
-    for event in events:
+    for event in function.events:
         replaced = event.number in given or any(value == event.state for value in values)
         if replaced and event.number in returned and not event.spec.stateful and _starts_anew(event):
             return event
@@ -364,11 +330,8 @@ def _starts_anew(event: LayerCall) -> bool:
     if event.state is None:
         return True
     return all(isinstance(leaf, v.Initial) for leaf in v.leaves(event.state)) and not any(
-        isinstance(value, v.Emitted) for _, value in sources(event)
+        isinstance(value, v.Emitted) for _, value in event.sources
     )
-
-
-# RNN006
 
 
 @_rule("RNN006")
@@ -381,40 +344,35 @@ def dropped_state(facts: FileFacts) -> Iterator[Match]:
                 f"`{event.name}` reads its own output at every pass and starts from the same state each time: "
                 "give it the state that it gave back at the pass before",
             )
-    carrying: dict[Function, list[LayerCall]] = {}
-    for arrival in arrivals(facts):
-        if arrival.is_own(facts):
-            carrying.setdefault(arrival.event.function, []).append(arrival.event)
-    keeping: dict[Function, list[LayerCall]] = {}
-    for event in facts.events:
-        if event.spec.stateful is True and judged(event):
-            keeping.setdefault(event.function, []).append(event)
-    for event in facts.events:
-        kept = event.read or bool(event.state is not None and v.emissions(event.state))
-        if not judged(event) or not one_way(event) or kept:
-            continue
-        fed = any(other.state is not None for other in facts.by_layer[event.function, event.layer])
-        beside = None if fed else neighbour(event, carrying.get(event.function, []))
-        if beside is not None:
+    for event, arrival in _beside_carried(facts):
+        beside = arrival.event
+        if _is_forgotten(event) and all(other.state is None for other in facts.by_layer[event.function, event.layer]):
             yield Match(
                 event.node,
                 f"`{event.name}` starts anew at every call while the state of `{beside.name}` "
                 f"{_line(beside.node)} is carried: take in and give back a state for each layer",
             )
-        alone = event.state is None and event.spec.returns_sequences
-        beside = neighbour(event, keeping.get(event.function, [])) if alone else None
-        if beside is not None:
+    for event in facts.events:
+        alone = event.state is None and event.spec.returns_sequences and _is_forgotten(event)
+        keeping = (other for other in event.function.events if other.spec.stateful is True)
+        stateful = neighbour(event, keeping) if alone else None
+        if stateful is not None:
             yield Match(
                 event.node,
-                f"`{event.name}` starts anew at every batch while `{beside.name}` "
-                f"{_line(beside.node)} is stateful: make both stateful, or neither",
+                f"`{event.name}` starts anew at every batch while `{stateful.name}` "
+                f"{_line(stateful.node)} is stateful: make both stateful, or neither",
             )
+
+
+def _is_forgotten(event: LayerCall) -> bool:
+    """Return whether nothing looks at the state that a layer gives back, nor does it start from one."""
+    kept = event.read or (event.state is not None and v.emissions(event.state))
+    return one_way(event) and not kept
 
 
 def _repeats(facts: FileFacts, event: LayerCall) -> bool:
     """Return whether the output of an earlier pass goes in, begun from the very same state and forgotten since."""
-    in_loop = judged(event) and event.turns and not event.enters.grown
-    if not in_loop or event.spec.stateful or not event.spec.returns_state:
+    if not event.turns or event.enters.grown or event.spec.stateful or not event.spec.returns_state:
         return False
     if event.state is None and event.spec.framework != "graph":
         return False
@@ -426,9 +384,6 @@ def _repeats(facts: FileFacts, event: LayerCall) -> bool:
         if same_call and other.state == event.state and not other.read and other.turns and over_time:
             return True
     return False
-
-
-# RNN007
 
 
 @_rule("RNN007")
@@ -484,9 +439,6 @@ def _of_layers(event: LayerCall) -> bool:
     return bool(event.turns) and event.turns[-1][2]
 
 
-# RNN008
-
-
 @_rule("RNN008")
 def mutable_default(facts: FileFacts) -> Iterator[Match]:
     """Find states that are put into a default."""
@@ -505,29 +457,20 @@ def mutable_default(facts: FileFacts) -> Iterator[Match]:
                 )
 
 
-# RNN010
-
-
 @_rule("RNN010", "warning")
 def stateful_shuffle(facts: FileFacts) -> Iterator[Match]:
     """Find stateful models that are trained on shuffled batches."""
-    for fit in facts.fits.values():
-        if _shuffles(fit):
+    for node, (name, shuffled) in facts.fits.items():
+        named = {item.arg: item.value for item in node.keywords}
+        switch = named.get("shuffle")
+        by_default = None not in named and (len(node.args) >= 2 or "y" in named or shuffled)
+        if by_default if switch is None else isinstance(switch, ast.Constant) and switch.value:
             yield Match(
-                fit.node,
-                f"`{fit.name}` has stateful layers and is trained on shuffled batches: the state of one "
+                node,
+                f"`{name}` has stateful layers and is trained on shuffled batches: the state of one "
                 "batch goes to rows that do not follow on it; pass shuffle=False, or leave the dataset in its "
                 "order",
             )
-
-
-def _shuffles(fit: Fit) -> bool:
-    switch = fit.keyword("shuffle")
-    if switch is not None:
-        return isinstance(switch, ast.Constant) and bool(switch.value)
-    if any(item.arg is None for item in fit.node.keywords):
-        return False
-    return len(fit.node.args) >= 2 or fit.keyword("y") is not None or fit.shuffled
 
 
 UNREADABLE = Rule("RNN000", "invalid-source", "warning", lambda _: iter(()))
@@ -545,9 +488,8 @@ def _chosen(rules: Iterable[str], where: str) -> frozenset[str]:
     """Return the codes of rules given as codes, beginnings of codes, or names, separated by commas."""
     found: set[str] = set()
     for word in filter(None, (word.strip() for item in rules for word in item.split(","))):
-        matching = {CODES[word]} if word in CODES else set()
-        if word.upper().startswith("RNN"):
-            matching |= {code for code in CODES.values() if code.startswith(word.upper())}
+        start = word.upper() if word.upper().startswith("RNN") else None
+        matching = {code for name, code in CODES.items() if name == word or (start and code.startswith(start))}
         if not matching:
             names = ", ".join(sorted(name for name in CODES if not name.startswith("RNN")))
             raise UsageError(

@@ -1,7 +1,8 @@
 """Statements: what is run: the module, each class when it is defined, then the functions.
 
 A loop is run in two passes, or in one for each item of a known tuple of layers. A *turn* is the number of a pass, from
-0. Comprehensions are here because they are loops.
+0. `break` and `continue` are passed over: what a branch with one has changed is believed from there on. Comprehensions
+are here because they are loops.
 """
 
 import ast
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from rnneval.lint import values as v
 from rnneval.lint.calls import evaluate_call
 from rnneval.lint.expressions import EXPRESSIONS, update
-from rnneval.lint.facts import Carried, FileFacts, Function, FunctionNode, LayerCall, parameters_of
+from rnneval.lint.facts import Carried, FileFacts, Function, FunctionNode, has_line, parameters_of
 from rnneval.lint.machine import Class, Env, Frame, Machine
 
 _MOST_TURNS = 6
@@ -33,7 +34,7 @@ def gather(tree: ast.Module) -> FileFacts:
     module = machine.facts.functions[0]
     module.carried = _carried(module, machine.env)
     for function in machine.waiting:
-        if machine.facts.makes_layers(function) or _uses_layers(machine, function):
+        if has_line(function, machine.facts.made) or _uses_layers(machine, function):
             _enter(machine, function, None)
     return machine.facts
 
@@ -62,12 +63,14 @@ def _run_statement(machine: Machine, node: ast.stmt) -> None:
             _assign(machine, node.target, v.blend(map(machine.facts.data_of, pieces)))
         case ast.Expr() if not isinstance(node.value, ast.Constant):
             machine.value_of(node.value)
-        case ast.Return() | ast.Raise() | ast.Break() | ast.Continue():
-            _leave(machine, node)
+        case ast.Return():
+            _return(machine, node)
+        case ast.Raise():
+            machine.env.dead = True
         case ast.FunctionDef() | ast.AsyncFunctionDef():
             of_module = machine.frame.function is machine.facts.functions[0]
             machine.waiting += [node] if of_module else []
-            made = of_module and machine.facts.makes_stateful(node)
+            made = of_module and has_line(node, machine.facts.stateful)
             machine.makers |= {node.name} if made else set()
             machine.env.names[node.name] = v.Known(node.name) if made else v.Data(frozenset({("name", node.name)}))
         case ast.ClassDef():
@@ -76,16 +79,12 @@ def _run_statement(machine: Machine, node: ast.stmt) -> None:
             _run_compound(machine, node)
 
 
-def _leave(machine: Machine, node: ast.Return | ast.Raise | ast.Break | ast.Continue) -> None:
-    frame = machine.frame
-    if isinstance(node, ast.Return):
-        value = v.NONE if node.value is None else machine.value_of(node.value)
-        frame.returned.append(value)
-        if not frame.call:
-            frame.function.returns.append((node, value))
-        frame.exits.append(machine.env.flattened(frame.base))
-    elif not isinstance(node, ast.Raise) and machine.loop_envs:
-        machine.loop_exits[-1].append(machine.env.flattened(machine.loop_envs[-1]))
+def _return(machine: Machine, node: ast.Return) -> None:
+    frame, value = machine.frame, v.NONE if node.value is None else machine.value_of(node.value)
+    frame.returned.append(value)
+    if not frame.call:
+        frame.function.returns.append((node, value))
+    frame.exits.append(machine.env.flattened(frame.base))
     machine.env.dead = True
 
 
@@ -96,17 +95,11 @@ def _run_compound(machine: Machine, node: ast.stmt) -> None:
             machine.value_of(node.test, quiet=True)
             _branch(machine, [node.body, node.orelse])
         case ast.For() | ast.AsyncFor():
-            elements = _elements(machine, node.iter)
-
-            def one_pass(running: v.LoopIndex) -> None:
-                _assign(machine, node.target, elements.at(running))
-                machine.run(node.body)
-
-            _loop(machine, elements.layers, one_pass)
+            _loop(machine, node.target, _elements(machine, node.iter), lambda: machine.run(node.body))
             machine.run(node.orelse)
         case ast.While():
             machine.value_of(node.test, quiet=True)
-            _loop(machine, 0, lambda _: machine.run(node.body))
+            _loop(machine, None, _Elements(lambda running: running), lambda: machine.run(node.body))
             machine.run(node.orelse)
         case ast.With() | ast.AsyncWith():
             for item in node.items:
@@ -236,23 +229,22 @@ def _of_value(machine: Machine, value: v.Value, node: ast.expr, *, backwards: bo
     return _Elements(at, len(items) + (is_open and len(items) < 2) if layers else 0, is_open)
 
 
-def _loop(machine: Machine, layers: int, one_pass: Callable[[v.LoopIndex], None]) -> None:
+def _loop(machine: Machine, target: ast.expr | None, elements: _Elements, body: Callable[[], None]) -> None:
     """Run the passes of a loop: two, or one for each of so many layers, which are places in a stack."""
+    layers = elements.layers
     machine.loop_count += 1
     number, outer, base = machine.loop_count, machine.loops, machine.env
     deep = len(outer) >= _MOST_LOOPS_DEEP
     for turn in range(1 if deep and not layers else min(layers, _MOST_TURNS) or 2):
         machine.loops = (*outer, (number, turn, bool(layers)))
         machine.env = start = Env(base)
-        machine.loop_envs.append(base)
-        machine.loop_exits.append([])
-        one_pass(v.LoopIndex(number, turn))
-        exits = machine.loop_exits.pop()
-        machine.loop_envs.pop()
+        if target is not None:
+            _assign(machine, target, elements.at(v.LoopIndex(number, turn)))
+        body()
         machine.env = base
-        base.meet([start, *exits])
+        base.meet([start])
         if base.dead:
-            # Every way out of the pass leaves the function or the loop: what follows is still reached by other passes.
+            # Every way out of the pass leaves the function: what follows is still reached without a pass.
             base.dead = False
             break
     machine.loops = outer
@@ -269,8 +261,7 @@ def _comprehension(machine: Machine, node: ast.ListComp | ast.SetComp | ast.Gene
         if generator is node.generators[0]:
             is_open = not elements.layers or elements.open or bool(generator.ifs)
 
-        def one_pass(running: v.LoopIndex) -> None:
-            _assign(machine, generator.target, elements.at(running))
+        def one_pass() -> None:
             for test in generator.ifs:
                 machine.value_of(test, quiet=True)
             if inner:
@@ -278,7 +269,7 @@ def _comprehension(machine: Machine, node: ast.ListComp | ast.SetComp | ast.Gene
             else:
                 items.append(machine.value_of(node.value if isinstance(node, ast.DictComp) else node.elt))
 
-        _loop(machine, elements.layers, one_pass)
+        _loop(machine, generator.target, elements, one_pass)
 
     base = machine.env
     machine.env = Env(base)
@@ -295,20 +286,19 @@ def _class(machine: Machine, node: ast.ClassDef) -> None:
     methods = {item.name: item for item in node.body if isinstance(item, FunctionNode)}
     names = (base.id for base in node.bases if isinstance(base, ast.Name))
     bases = [machine.classes[name] for name in names if name in machine.classes]
-    if machine.facts.makes_stateful(node) and "fit" not in methods:
+    if has_line(node, machine.facts.stateful) and "fit" not in methods:
         machine.makers.add(node.name)
     inherited = [each for base in bases for each in base.methods.maps][:_MOST_BASES]
     attributes = [each for base in bases for each in base.attributes.maps][:_MOST_BASES]
     known = Class(node.name, ChainMap(methods, *inherited), ChainMap({}, *attributes))
     machine.classes[node.name] = known
     makers = [methods[name] for name in _FIRST if name in methods]
-    makers += [method for method in methods.values() if method not in makers and machine.facts.makes_layers(method)]
+    makers += [method for method in methods.values() if method not in makers and has_line(method, machine.facts.made)]
     for method in makers:
         _enter(machine, method, known)
-    if known.attributes or bases:
-        for method in methods.values():
-            if method not in makers:
-                _enter(machine, method, known)
+    for method in methods.values() if known.attributes or bases else ():
+        if method not in makers:
+            _enter(machine, method, known)
     machine.env.names.pop(node.name, None)
 
 
@@ -336,7 +326,11 @@ def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
 
 def _carried(function: Function, end: Env) -> tuple[Carried, ...]:
     """Pair every carrier that a layer's state came from with what is left there at the end."""
-    used = _carriers(function.events)
+    used: dict[str, list[v.Path]] = {}  # the places in each carrier, in the order of their use
+    for event in function.events:
+        for leaf in v.leaves(event.state) if event.state is not None else ():
+            if isinstance(leaf, v.Incoming):
+                used.setdefault(leaf.carrier, []).append(leaf.path)
     found = [
         Carried(carrier, value, returned=False)
         for carrier in used
@@ -351,16 +345,6 @@ def _carried(function: Function, end: Env) -> tuple[Carried, ...]:
         if len(carriers) == len(states):
             found += map(Carried, carriers, states)
     return tuple(found)
-
-
-def _carriers(events: list[LayerCall]) -> dict[str, list[v.Path]]:
-    """Return the parameters and attributes that states came from, and the places in each, in the order of their use."""
-    places: dict[str, list[v.Path]] = {}
-    for event in events:
-        for leaf in v.leaves(event.state) if event.state is not None else ():
-            if isinstance(leaf, v.Incoming):
-                places.setdefault(leaf.carrier, []).append(leaf.path)
-    return places
 
 
 def _returned(function: Function, used: list[str], beside: set[str]) -> Iterator[Carried]:

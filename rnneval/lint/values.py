@@ -22,7 +22,7 @@ MOST_WEIGHT = 1000
 OVERFLOW = ("more origins than are followed",)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Spec:
     """The properties of a recurrent layer, as its constructor gives them."""
 
@@ -201,6 +201,11 @@ def alternatives(value: Value) -> tuple[Value, ...]:
     return tuple(value.options) if isinstance(value, Choice) else (value,)
 
 
+def flat(value: Value) -> tuple[Value, ...]:
+    """Return the items of a list and of the lists inside of it; another value alone."""
+    return tuple(inner for item in value.items for inner in flat(item)) if isinstance(value, Many) else (value,)
+
+
 def join(left: Value, right: Value) -> Value:
     """Return what a variable may hold where two branches meet."""
     if left is right or left == right:
@@ -210,12 +215,12 @@ def join(left: Value, right: Value) -> Value:
         return Many(items, left.open or right.open, left.same or right.same)
     if isinstance(left, Data) and isinstance(right, Data):
         return blend((left, right))
-    return choice((*alternatives(left), *alternatives(right)))
+    return choice((left, right))
 
 
 def choice(found: Iterable[Value]) -> Value:
     """Return one of several values, kept apart while they are few."""
-    kept = frozenset(found)
+    kept = frozenset(option for value in found for option in alternatives(value))
     if len(kept) == 1:
         return next(iter(kept))
     return Choice(kept) if 0 < len(kept) <= MOST_OPTIONS else Data(frozenset({OVERFLOW}))

@@ -4,22 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from rnneval.checkpoints.usercode import Builder, builder
+from rnneval.checkpoints.usercode import Builder
 from rnneval.errors import CheckpointError
 
 
-def test_the_file_is_read_once_and_its_slice_run_once(user, monkeypatch):
-    made = Builder(spec=user.spec("make", "ran = [1]\ndef make(): return ran\n"))
-    read, real = [], builder.read_file
-    monkeypatch.setattr(builder, "read_file", lambda spec: read.append(spec) or real(spec))
-    made.preflight(everything=True)
-    made.everything()
-    with made._running() as first, made._running() as second:
-        assert first is second
-    assert read == [made.spec]
+def test_the_slice_of_an_unchanged_file_is_run_once(user):
+    made = Builder(spec=user.spec("make", "ran = [1]\ndef make(): return ran\n"), everything=True)
+    made.preflight()
+    assert made.run() is made.run()
     user.write("ran = [1, 2]\ndef make(): return ran\n")
-    with Builder(spec=made.spec)._running() as edited:
-        assert edited.ran == [1, 2]
+    assert Builder(spec=made.spec).run().ran == [1, 2]
 
 
 def test_arguments_that_the_code_asks_for_are_named(user):

@@ -97,8 +97,8 @@ def test_nothing_happens(user, case, monkeypatch):
     py_compile.compile(str(user.folder / "e.py"), cfile=str(user.folder / "evilc.pyc"))
     spec = user.spec("made", CASES[case])
     before = user.files()
-    with pytest.raises(CheckpointError) as caught, Builder(spec=spec)._running():
-        pass
+    with pytest.raises(CheckpointError) as caught:
+        Builder(spec=spec).run()
     assert {name for name in user.files() - before if "__pycache__" not in name} == set()
     assert before <= user.files()
     assert "\n" not in str(caught.value)

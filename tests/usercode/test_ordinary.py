@@ -336,6 +336,5 @@ def test_a_script_with_settings_and_a_vocabulary_runs(user):
         code,
         "import os\nos.remove('input.txt')\ndef made(): return len(chars), cfg.model.units, cfg.model.layers\n",
     )
-    with Builder(spec=spec)._running() as module:
-        assert module.made() == (7, 16, 2)
+    assert Builder(spec=spec).run().made() == (7, 16, 2)
     assert (user.folder / "input.txt").exists()

@@ -6,7 +6,6 @@ allowed runs of the user's own files that they import. Values of `--builder-arg`
 """
 
 import ast
-import difflib
 import hashlib
 import importlib.util
 import inspect
@@ -28,13 +27,15 @@ from rnneval.checkpoints.usercode.plan import (
     Slice,
     allowed_part,
     is_file,
+    no_such_name,
     plan,
-    read_file,
     split_spec,
     whole,
 )
-from rnneval.checkpoints.usercode.source import UserSource, read_source
+from rnneval.checkpoints.usercode.source import read_source
 from rnneval.errors import CheckpointError, RnnevalError, UsageError, type_and_message
+from rnneval.lint.document import plain_lines
+from rnneval.lint.facts import defaults_of, parameters_of
 from rnneval.options import OpeningGroup
 from rnneval.text import Vocabulary
 
@@ -53,6 +54,8 @@ class Builder:
     values: Mapping[str, Any] = field(default_factory=dict)  # the values of `--builder-global`
     run_module: bool = False
     """Whether a file is imported as a whole. By default only the statements that NAME needs are run."""
+    everything: bool = False
+    """Whether all classes and functions of the file are run that may be: a full model asks for them by their names."""
 
     def __post_init__(self) -> None:
         target = self.spec if self.made is not None else split_spec(self.spec)[0]
@@ -120,7 +123,7 @@ class Builder:
         """Return the whole numbers that the file binds at its top level, by name; none of a module."""
         if self._slice is None:
             return {}
-        bound = {name for unit in self._slice.units for name in unit.names.binds} | set(self.values)
+        bound = {name for unit in self._slice.units for name in unit.binds} | set(self.values)
         with self._running() as module:
             return {name: value for name, value in vars(module).items() if name in bound and type(value) is int}
 
@@ -143,51 +146,39 @@ class Builder:
                     found.append((len(raw), path, hashlib.sha256(raw).hexdigest()))
         return tuple((path, sha256) for _, path, sha256 in sorted(found)[-1:])
 
-    def everything(self) -> ModuleType:
-        """Run the whole file or module but for statements that may not be run; NAME need not exist."""
-        with self._running(everything=True) as module:
+    def run(self) -> ModuleType:
+        """Run the file or module and return it; nothing is called."""
+        with self._running() as module:
             return module
 
-    def preflight(self, *, everything: bool = False) -> None:
-        """Refuse code that `build` (or `everything`) may not run, before anything is run."""
-        _ = self._everything if everything else self._slice
+    def preflight(self) -> None:
+        """Refuse code that `build` or `run` may not run, before anything is run."""
+        _ = self._slice
 
-    def notes(self, *, everything: bool = False) -> tuple[str, ...]:
+    def notes(self) -> tuple[str, ...]:
         """Return the assumptions: which lines were run, and what was left out; none for a module."""
-        sliced = self._everything if everything else self._slice
+        sliced = self._slice
         if sliced is None:
             return ()
         source, needed = sliced.source, "all were run"
+        count = sum(len(cell.lines) for cell in source.document.cells)
         if not self.run_module:
-            why = "which the model may ask for" if everything else f"which {self.spec.rpartition(':')[2]} needs"
+            why = "which the model may ask for" if self.everything else f"which {self.spec.rpartition(':')[2]} needs"
             needed = f"{len(sliced.lines()):,} were run, {why}: {sliced.shown_lines()}"
-        return (f"of the {len(source.lines):,} lines of {source.shown}, {needed}", *sliced.notes, *source.notes)
+        return (f"of the {count:,} lines of {source.shown}, {needed}", *sliced.notes, *source.notes)
 
     def _named(self, module: ModuleType) -> Any:
         return _named(module, self.spec) if self.made is None else self.made
 
     @cached_property
-    def _source(self) -> UserSource | None:
-        return read_file(self.spec) if self.made is None and is_file(self.spec) else None
-
-    @cached_property
     def _slice(self) -> Slice | None:
-        return self._planned(everything=False)
-
-    @cached_property
-    def _everything(self) -> Slice | None:
-        return self._planned(everything=True)
-
-    def _planned(self, *, everything: bool) -> Slice | None:
-        """Return the statements to be run; None for a module, which is imported."""
-        if self._source is None:
+        """The statements to be run; None for a module, which is imported."""
+        if self.made is not None or not is_file(self.spec):
             return None
-        if self.run_module:
-            return whole(self.spec, self._source)
-        return plan(self.spec, self.values, everything=everything, source=self._source)
+        return whole(self.spec) if self.run_module else plan(self.spec, self.values, everything=self.everything)
 
     @contextmanager
-    def _running(self, *, everything: bool = False) -> Iterator[ModuleType]:
+    def _running(self) -> Iterator[ModuleType]:
         """Run the code and yield its module.
 
         The user's file may import its neighbours, as it could when run as a script; no other code may.
@@ -195,7 +186,7 @@ class Builder:
         if self.made is not None:
             yield sys.modules.get(self.made.__module__) or ModuleType(self.spec)
             return
-        (target, name), sliced = split_spec(self.spec), self._everything if everything else self._slice
+        (target, name), sliced = split_spec(self.spec), self._slice
         folder = str(Path(target).resolve().parent if sliced is not None else Path.cwd())
         in_part = sliced is not None and not self.run_module
         sys.path.insert(0, folder)
@@ -222,11 +213,11 @@ class Builder:
             raise
         except (Exception, SystemExit) as error:
             where, line = "", None
-            if self._source is not None:
-                own = str(self._source.path.absolute())
+            if self._slice is not None:
+                own = str(self._slice.source.path.absolute())
                 for frame, number in traceback.walk_tb(error.__traceback__):
                     line = number if frame.f_code.co_filename == own else line
-                where = f" ({self._source.place(line)}){self._advice(error)}" if line else ""
+                where = f" ({self._slice.source.place(line)}){self._advice(error)}" if line else ""
             raise CheckpointError(f"{what} {type_and_message(error)}{where}") from error
 
     def _advice(self, error: BaseException) -> str:
@@ -282,11 +273,8 @@ def reads_checkpoint(spec: str | Callable[..., Any]) -> bool:
     made = [unit.node for unit in source.definitions.get(name, ()) if isinstance(unit.node, ast.FunctionDef)]
     if not made:
         return False
-    given = made[-1].args
-    positional = [*given.posonlyargs, *given.args]
-    needed = positional[: len(positional) - len(given.defaults)]
-    needed += [each for each, default in zip(given.kwonlyargs, given.kw_defaults, strict=True) if default is None]
-    return any(each.arg == "checkpoint" for each in needed)
+    defaults = dict(defaults_of(made[-1]))
+    return "checkpoint" in parameters_of(made[-1], is_method=False)[1] and "checkpoint" not in defaults
 
 
 class GivenSettings(dict[str, Any]):
@@ -342,7 +330,8 @@ def run_slice(sliced: Slice) -> ModuleType:
         return sys.modules[name]
     file = str(source.path.absolute())
     if file.endswith(".ipynb"):  # a notebook's file holds JSON: let tracebacks and inspect read its cells
-        text = [f"{line}\n" for line in source.plain_lines]
+        cells = ("\n".join(cell.lines) for cell in source.document.cells)
+        text = [f"{line}\n" for cell in cells for line in plain_lines(cell)]
         linecache.cache[file] = (sum(map(len, text)), None, text, file)
     else:
         linecache.checkcache(file)
@@ -394,11 +383,7 @@ def _named(module: ModuleType, spec: str) -> Any:
     name = split_spec(spec)[1]
     for part in name.split("."):
         if not hasattr(named, part):
-            own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-            close = difflib.get_close_matches(name, own, n=3) or own[:5]
-            raise CheckpointError(
-                f"builder {spec}: there is no {name} in it; there is {', '.join(close) or 'nothing callable'}"
-            )
+            raise no_such_name(spec, name, [key for key, value in vars(module).items() if callable(value)])
         named = getattr(named, part)
     if not callable(named) and not _is_model(named):
         raise CheckpointError(

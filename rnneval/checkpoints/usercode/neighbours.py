@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib.abc import Loader, MetaPathFinder
@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any
 
 import rnneval
-from rnneval.checkpoints.usercode.source import CodeUnit, UserSource, read_source
+from rnneval.checkpoints.usercode.source import UserSource, read_source
 from rnneval.errors import CheckpointError
 
 _EFFECTS = re.compile(
@@ -39,38 +39,32 @@ _state = {"installed": False, "watching": 0}
 class Neighbours:
     """The files that an import may mean which are the user's own. They are read, and never imported here."""
 
-    def __init__(self, source: UserSource, folders: Iterable[Path] = ()) -> None:
-        """Take the builder's file, and further folders that it adds to `sys.path`."""
+    def __init__(self, source: UserSource) -> None:
         given = (Path(each or ".") for each in sys.path)
-        self._folders = [source.path.resolve().parent, *folders, *(each for each in given if _is_users(each))]
-        self._read = source.neighbours
-        self._files: dict[Path, UserSource] = {source.path.resolve(): source}
+        self._source = source
+        self._folders = [source.path.resolve().parent, *_added_folders(source), *filter(_is_users, given)]
 
     def files(self) -> list[UserSource]:
-        """Return the files that were asked for so far."""
-        return list(self._files.values())
-
-    def file(self, path: Path, package: str = "") -> UserSource:
-        """Read a file."""
-        path = path.resolve()
-        if path not in self._files:
-            if path not in self._read:
-                here = Path.cwd()
-                shown = path.relative_to(here) if path.is_relative_to(here) else path
-                self._read[path] = read_source(path, str(shown), package)
-            self._files[path] = self._read[path]
-        return self._files[path]
+        """Return the builder's file and the files that were asked for so far."""
+        return [self._source, *self._source.neighbours.values()]
 
     def split(self, name: str) -> tuple[UserSource, str] | None:
         """Return the user's own file in which a dotted name is defined, and the name in it."""
         parts = name.split(".")
         for count in range(len(parts) - 1, 0, -1):
             for folder in self._folders:
-                found = _file_of(folder, parts[:count])
-                if found is not None and not is_installed(found):
-                    package = parts[:count] if found.stem == "__init__" else parts[: count - 1]
-                    return self.file(found, ".".join(package)), ".".join(parts[count:])
+                path = _file_of(folder, parts[:count])
+                if path is not None and not is_installed(path):
+                    package = parts[:count] if path.stem == "__init__" else parts[: count - 1]
+                    return self._file(path.resolve(), ".".join(package)), ".".join(parts[count:])
         return None
+
+    def _file(self, path: Path, package: str) -> UserSource:
+        read = self._source.neighbours
+        if path not in read:
+            shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+            read[path] = read_source(path, str(shown), package)
+        return read[path]
 
 
 def _is_users(folder: Path) -> bool:
@@ -83,28 +77,20 @@ def _file_of(folder: Path, parts: Sequence[str]) -> Path | None:
     return next((path for path in (base / "__init__.py", base.with_suffix(".py")) if path.is_file()), None)
 
 
-def literal_folders(source: UserSource, units: Iterable[CodeUnit]) -> list[Path]:
-    """Return the folders that a slice adds to `sys.path` by a literal, as in `sys.path.append("../common")`."""
-    found = []
-    for unit in units:
-        for node in ast.walk(unit.header) if unit.sets else ():
-            if isinstance(node, ast.Call) and any(
-                name.startswith("sys.path.") for name in source.scope.full_names(node.func)
-            ):
-                texts = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
-                found += [Path(text) for text in texts if isinstance(text, str) and Path(text).is_dir()]
-    return found
+def _added_folders(source: UserSource) -> Iterator[Path]:
+    """Yield the folders that a file adds to `sys.path` by a literal, as in `sys.path.append("../common")`."""
+    for node in (node for unit in source.units if unit.sets for node in ast.walk(unit.header)):
+        if isinstance(node, ast.Call) and any(n.startswith("sys.path.") for n in source.scope.full_names(node.func)):
+            texts = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
+            yield from (Path(text) for text in texts if isinstance(text, str) and Path(text).is_dir())
 
 
 @lru_cache(maxsize=1)
 def _installed() -> tuple[Path, ...]:
     """Return the folders of Python's own modules, of installed packages and of rnneval."""
-    import site
-
     paths = sysconfig.get_paths()
     folders = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    folders += [*site.getsitepackages(), site.getusersitepackages(), str(Path(rnneval.__file__).parent)]
-    return tuple(Path(folder).resolve() for folder in folders)
+    return tuple(Path(folder).resolve() for folder in (*folders, Path(rnneval.__file__).parent))
 
 
 def is_installed(path: Path) -> bool:

@@ -10,13 +10,12 @@ import difflib
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from rnneval.checkpoints.usercode.allowed import DOWNLOADS, Refusal, first_refused, is_download, likely_mistake
-from rnneval.checkpoints.usercode.neighbours import Neighbours, literal_folders
+from rnneval.checkpoints.usercode.allowed import DOWNLOADS, Refusal, first_refused, is_download
 from rnneval.checkpoints.usercode.source import (
     BLOCK_ENDINGS,
     ENDINGS,
@@ -25,11 +24,12 @@ from rnneval.checkpoints.usercode.source import (
     Function,
     UserSource,
     bodies_of,
-    grouped,
     read_source,
     with_bodies,
 )
 from rnneval.errors import CheckpointError, UsageError
+
+T = TypeVar("T")
 
 VALUES = "__rnneval_values__"  # name in the module under which the values of `--builder-global` stand
 CACHED = "__rnneval_cached_file__"  # name in the module of the function that stands for Keras' `get_file`
@@ -106,7 +106,7 @@ class Slice:
                 unit = by_node.get(node)
                 if unit is not None:
                     made.append(with_bodies(node, pruned) if bodies_of(node) else node)
-                    for name in sorted(unit.names.binds & set(self.given)):
+                    for name in sorted(unit.binds & set(self.given)):
                         bound = ast.parse(f"{name} = {VALUES}[{name!r}]").body[0]  # its given value again
                         made.append(ast.increment_lineno(bound, node.lineno - 1))
             return made
@@ -135,7 +135,7 @@ def split_spec(spec: str) -> tuple[str, str]:
     return target, name
 
 
-def read_file(spec: str) -> UserSource:
+def _read_file(spec: str) -> UserSource:
     """Read the file of a builder."""
     target = split_spec(spec)[0]
     if not Path(target).is_file():
@@ -143,9 +143,7 @@ def read_file(spec: str) -> UserSource:
     return read_source(Path(target), target)
 
 
-def plan(
-    spec: str, given: Mapping[str, Any] | None = None, *, everything: bool = False, source: UserSource | None = None
-) -> Slice:
+def plan(spec: str, given: Mapping[str, Any] | None = None, *, everything: bool = False) -> Slice:
     """Find the statements of a file that a builder needs, and refuse them if one of them may not run. Nothing is run.
 
     With `everything`, all classes and functions of the file whose statements may be run are included, since a model in
@@ -155,36 +153,54 @@ def plan(
         CheckpointError: the file cannot be read or has no such name, a statement that is needed is not on the list of
             what may run, or what is needed cannot be decided.
     """
+    name = split_spec(spec)[1]
+    first = name.partition(".")[0]
+    source = _read_file(spec)
+    _require_names(source, spec, () if everything else (first,), given or {})
     try:
-        return _plan(spec, source or read_file(spec), given or {}, everything=everything)
+        sliced = _with_settings(_slice_for(source, first, given or {}))
+        found = _refused(sliced, called=name)
+        if found is not None:
+            raise CheckpointError(_refusal(found, sliced, spec, first))
+        return _with_definitions(sliced) if everything else sliced
     except RecursionError as error:
         said = "its functions call one another too deeply to be followed: give"
         raise CheckpointError(f"builder {spec}: {said} {_WHOLE}") from error
 
 
-def _plan(spec: str, source: UserSource, given: Mapping[str, Any], *, everything: bool) -> Slice:
-    name = split_spec(spec)[1]
-    first = name.partition(".")[0]
-    bound = {each for unit in source.units for each in unit.names.binds}
-    mentioned = bound.union(*(unit.names.reads | unit.names.reads_later for unit in source.units))
-    for each in given:
-        if each not in mentioned:
-            close = difflib.get_close_matches(each, bound, n=3)
+def _require_names(source: UserSource, spec: str, needed: Iterable[str], given: Iterable[str]) -> None:
+    """Refuse a builder's name that no statement binds, and a given name that no statement mentions."""
+    bound = {each for unit in source.units for each in unit.binds}
+    mentioned = bound.union(*(unit.reads | unit.reads_later for unit in source.units))
+    for name in given:
+        if name not in mentioned:
+            close = difflib.get_close_matches(name, bound, n=3)
             hint = f": did you mean {' or '.join(close)}?" if close else ""
-            raise UsageError(f"--builder-global {each}: {source.shown} has no such name at its top level{hint}")
-    if first not in bound and not everything:
-        _refuse_name(source, spec, first)
-    sliced = _with_settings(_slice_for(source, first, given))
-    found = _refused(sliced, called=name)
-    if found is not None:
-        raise CheckpointError(_refusal(found, sliced, spec, first))
-    return _with_definitions(sliced) if everything else sliced
+            raise UsageError(f"--builder-global {name}: {source.shown} has no such name at its top level{hint}")
+    for name in needed:
+        if name in source.guarded and name not in bound:
+            raise CheckpointError(
+                f'builder {spec}: {name} is bound under if __name__ == "__main__" alone, which is never run: '
+                "move it out of there, or name a function or class"
+            )
+        if name not in bound and not any(unit.is_star for unit in source.units):  # a star import may bring it
+            kinds = Function | ast.ClassDef
+            own = [each for unit in source.units if isinstance(unit.node, kinds) for each in unit.binds]
+            raise no_such_name(spec, name, own, source.notes)
 
 
-def whole(spec: str, source: UserSource) -> Slice:
+def no_such_name(spec: str, name: str, own: Iterable[str], notes: Sequence[str] = ()) -> CheckpointError:
+    """Return the error that a file or module has no such name, with the names that it has."""
+    public = [each for each in dict.fromkeys(own) if not each.startswith("_")]
+    close = ", ".join(difflib.get_close_matches(name, public, n=3) or public[:5]) or "nothing callable"
+    left_out = f" ({'; '.join(notes)})" if notes else ""
+    return CheckpointError(f"builder {spec}: there is no {name} in it; there is {close}{left_out}")
+
+
+def whole(spec: str) -> Slice:
     """Return all statements of a file, for `--run-module`; nothing is searched."""
-    name = split_spec(spec)[1]
-    return Slice(source=source, kept={unit: Reason(name) for unit in source.units})
+    source = _read_file(spec)
+    return Slice(source=source, kept={unit: Reason(split_spec(spec)[1]) for unit in source.units})
 
 
 def _slice_for(source: UserSource, name: str, given: Mapping[str, Any]) -> Slice:
@@ -193,13 +209,6 @@ def _slice_for(source: UserSource, name: str, given: Mapping[str, Any]) -> Slice
     for unit in closure.reaching(name, _END):
         closure.keep(unit, Reason(name))
     return closure.result()
-
-
-def _joined(first: Slice, *others: Slice, notes: Iterable[str] = ()) -> Slice:
-    kept = dict(first.kept)
-    for other in others:
-        kept = {**other.kept, **kept}
-    return Slice(source=first.source, given=first.given, kept=kept, notes=(*first.notes, *notes))
 
 
 class _Closure:
@@ -214,19 +223,18 @@ class _Closure:
         self._kept: dict[CodeUnit, Reason] = {}
         self._waiting: list[CodeUnit] = []
         self._unresolved: set[str] = set()
-        self._touching = grouped((name, unit) for unit in source.units for name in unit.names.binds | unit.changes)
 
     def reaching(self, name: str, when: tuple[int, int] | None) -> Iterator[CodeUnit]:
         """Yield the units that bind or change a name; before a time, back to the last that binds it in any case."""
-        touching = [] if name in self._given else self._touching.get(name, [])
+        touching = [] if name in self._given else self._source.touching.get(name, [])
         # A name that only later statements bind is still theirs: a loop, or a function that is called later.
-        if name not in self._given and not any(name in unit.names.binds for unit in touching):
+        if name not in self._given and not any(name in unit.binds for unit in touching):
             self._unresolved |= {name} - _ALWAYS
         for unit in reversed([unit for unit in touching if when is None or unit.order < when]):
             if isinstance(unit.node, ast.Delete) and name in {ast.unparse(each) for each in unit.node.targets}:
                 continue
             yield unit
-            if when is not None and name in unit.names.binds and unit.is_certain:
+            if when is not None and name in unit.binds and unit.is_certain:
                 return
 
     def keep(self, unit: CodeUnit, reason: Reason) -> None:
@@ -241,7 +249,7 @@ class _Closure:
             unit = self._waiting.pop(0)
             for block in unit.blocks:
                 self.keep(block, self._kept[unit])
-            for names, when in ((unit.names.reads, unit.when), (unit.names.reads_later, None)):
+            for names, when in ((unit.reads, unit.when), (unit.reads_later, None)):
                 for name in sorted(names):
                     for found in self.reaching(name, when):
                         self.keep(found, Reason(name, unit))
@@ -258,8 +266,8 @@ class _Closure:
             if unit in self._kept or not isinstance(unit.node, BLOCK_ENDINGS) or not unit.blocks:
                 continue
             if isinstance(unit.node, ast.Raise):
-                known = {name for each in self._kept for name in each.names.binds}
-                needed = unit.blocks[-1] in self._kept and not unit.names.reads - _ALWAYS - known
+                known = {name for each in self._kept for name in each.binds}
+                needed = unit.blocks[-1] in self._kept and not unit.reads - _ALWAYS - known
             else:
                 loops = [block for block in unit.blocks if isinstance(block.node, LOOPS)]
                 needed = bool(loops) and loops[-1] in self._kept
@@ -269,73 +277,53 @@ class _Closure:
 
 
 def _refused(sliced: Slice, called: str | None = None) -> Refusal | None:
-    """Return the first statement of a slice that may not run, or the first likely mistake of a call of `called`."""
-    source = sliced.source.only(sliced.units, sliced.given)
-    neighbours = Neighbours(source, literal_folders(sliced.source, sliced.units))
-    found = first_refused(source, sliced.units, neighbours)
-    return likely_mistake(source, called, neighbours) if found is None and called is not None else found
+    return first_refused(sliced.source.only(sliced.units, sliced.given), called)
+
+
+def _with_parts(sliced: Slice, parts: Iterable[tuple[T, Slice]]) -> tuple[Slice, dict[T, Refusal]]:
+    """Add those of these parts to a slice that may run; return it, and why the others may not."""
+    kept, refused = sliced.kept, {}
+    for key, part in parts:
+        found = _refused(part)
+        if found is None:
+            kept = {**part.kept, **kept}
+        else:
+            refused[key] = found
+    return replace(sliced, kept=kept), refused
 
 
 def allowed_part(source: UserSource) -> tuple[Slice, Mapping[str, str]]:
     """Return what may run of a neighbouring file, and for each name that is left out the reason."""
-    parts, left_out = [], {}
-    for name in dict.fromkeys(name for unit in source.units for name in unit.names.binds):
-        part = _slice_for(source, name, {})
-        found = _refused(part)
-        if found is None:
-            parts.append(part)
-        else:
-            left_out[name] = f"{found.place} {found.does}: `{found.text}`"
-    return _joined(Slice(source=source, kept={}), *parts), left_out
-
-
-def _refuse_name(source: UserSource, spec: str, name: str) -> None:
-    """Refuse a name that no statement binds, unless `from module import *` may."""
-    if name in source.guarded:
-        raise CheckpointError(
-            f'builder {spec}: {name} is bound under if __name__ == "__main__" alone, which is never run: '
-            "move it out of there, or name a function or class"
-        )
-    if any(unit.is_star for unit in source.units):
-        return
-    own = [name for unit in source.units for name in unit.names.binds if isinstance(unit.node, Function | ast.ClassDef)]
-    own = [each for each in dict.fromkeys(own) if not each.startswith("_")]
-    close = difflib.get_close_matches(name, own, n=3) or own[:5]
-    left_out = f" ({'; '.join(source.notes)})" if source.notes else ""
-    raise CheckpointError(
-        f"builder {spec}: there is no {name} in it; there is {', '.join(close) or 'nothing callable'}{left_out}"
-    )
+    names = dict.fromkeys(name for unit in source.units for name in unit.binds)
+    parts = ((name, _slice_for(source, name, {})) for name in names)
+    sliced, refused = _with_parts(Slice(source=source, kept={}), parts)
+    return sliced, {name: f"{found.place} {found.does}: `{found.text}`" for name, found in refused.items()}
 
 
 def _with_settings(sliced: Slice) -> Slice:
     """Add the statements that change settings of Keras, TensorFlow, `sys.path` and `os.environ`, where they may run."""
-    parts, notes = [], []
+    parts = []
     for unit in sliced.source.units:
         if unit.sets and unit not in sliced.kept:
             closure = _Closure(sliced.source, sliced.given)
             closure.keep(unit, Reason(""))
-            part = closure.result()
-            found = _refused(part)
-            if found is None:
-                parts.append(part)
-            else:
-                place = sliced.source.place(unit.node.lineno)
-                notes.append(f"a setting was left out ({place}), as it needs what {found.does} ({found.place})")
-    return _joined(sliced, *parts, notes=notes)
+            parts.append((sliced.source.place(unit.node.lineno), closure.result()))
+    added, refused = _with_parts(sliced, parts)
+    why = ((place, f"as it needs what {found.does} ({found.place})") for place, found in refused.items())
+    return replace(added, notes=tuple(f"a setting was left out ({place}), {needs}" for place, needs in why))
 
 
 def _with_definitions(sliced: Slice) -> Slice:
     nodes = [unit.node for unit in sliced.source.units if unit not in sliced.kept]
     names = [node.name for node in nodes if isinstance(node, Function | ast.ClassDef)]
-    parts = [_slice_for(sliced.source, name, sliced.given) for name in names]
-    return _joined(sliced, *(part for part in parts if _refused(part) is None))
+    return _with_parts(sliced, ((name, _slice_for(sliced.source, name, sliced.given)) for name in names))[0]
 
 
 def _refusal(found: Refusal, sliced: Slice, spec: str, name: str) -> str:
     chain = sliced.chain(found.unit) if found.unit is not None else []
     way = f" ({' → '.join(chain)})" if len(chain) > 1 else ""
     kinds = Function | ast.ClassDef | ast.Import | ast.ImportFrom
-    others = {each for unit in sliced.source.units if isinstance(unit.node, kinds) for each in unit.names.binds}
+    others = {each for unit in sliced.source.units if isinstance(unit.node, kinds) for each in unit.binds}
     values = [each for each in chain[1:] if each not in others and each != "*"]
     start = "give" if values else "name a class or function that only makes the model, or give"
     given, what = (values[0], values[0]) if values else ("NAME", "a value")
@@ -344,7 +332,7 @@ def _refusal(found: Refusal, sliced: Slice, spec: str, name: str) -> str:
     if found.does.startswith(DOWNLOADS):
         start = f"give --builder-global {chain[-1]}=FILE," if values else start
     ways = [f"--builder-global {given}=VALUE in place of the statements that compute {what}"]
-    if any(isinstance(unit.node, Function | ast.ClassDef) for unit in sliced.units if name in unit.names.binds):
+    if any(isinstance(unit.node, Function | ast.ClassDef) for unit in sliced.units if name in unit.binds):
         ways.append(f"--builder-arg NAME=VALUE if {name} takes it as an argument")
     else:
         ways.append("a class or function as NAME with --builder-arg NAME=VALUE")

@@ -18,7 +18,7 @@ from types import CodeType
 from typing import Any, TypeVar
 
 from rnneval.errors import CheckpointError
-from rnneval.lint.document import MOST_NOTEBOOK_BYTES, SourceFile, plain_lines, read_document
+from rnneval.lint.document import MOST_NOTEBOOK_BYTES, SourceFile, read_document
 from rnneval.paths import read_regular
 
 T = TypeVar("T")
@@ -51,16 +51,6 @@ _SETTING = re.compile(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class NameUse:
-    """Names of the module that a statement touches."""
-
-    binds: set[str] = field(default_factory=set)
-    reads: set[str] = field(default_factory=set)  # names that are read when the statement runs
-    reads_later: set[str] = field(default_factory=set)
-    """Names that are read when a function made by the statement is called."""
-
-
 def grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
     """Return the values of each name, in their order."""
     found: dict[str, list[T]] = {}
@@ -69,9 +59,12 @@ def grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
     return found
 
 
-def names_of(node: ast.stmt, flags: int, shown: str) -> NameUse:
-    """Return the names of a simple statement, or of the header of a block; refuse one that does not compile."""
-    names = NameUse()
+def _names_of(node: ast.stmt, flags: int, shown: str) -> tuple[set[str], set[str], set[str]]:
+    """Return the names that a statement, or the header of a block, binds, reads, and reads when a function is called.
+
+    A statement that does not compile is refused.
+    """
+    names: tuple[set[str], set[str], set[str]] = (set(), set(), set())
     if isinstance(node, ast.Break | ast.Continue | ast.Pass):
         return names
     module = ast.Module(body=[header_of(node)], type_ignores=[])
@@ -79,35 +72,30 @@ def names_of(node: ast.stmt, flags: int, shown: str) -> NameUse:
         code = compile(module, shown, "exec", flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True, optimize=0)
     except SyntaxError as error:
         raise CheckpointError(f"{shown}: line {error.lineno}: {error.msg}") from error
-    _add_names(code, names, later=False)
+    _add_names(code, *names)
     return names
 
 
-def _add_names(code: CodeType, names: NameUse, *, later: bool) -> None:
+def _add_names(code: CodeType, binds: set[str], reads: set[str], reads_later: set[str]) -> None:
     """Add the names of the module that the module's own code, a function, a class body or a comprehension touches."""
-    is_function = bool(code.co_flags & _OPTIMIZED)
-    later = later or (is_function and (code.co_name == "<lambda>" or not code.co_name.startswith("<")))
+    if code.co_flags & _OPTIMIZED and (code.co_name == "<lambda>" or not code.co_name.startswith("<")):
+        binds, reads = set(), reads_later  # of a function: it binds and reads nothing when the statement runs
     own: set[str] = set()
     for instruction in dis.get_instructions(code):
         name = instruction.argval
         if instruction.opname in _LOADS and name not in own:
-            (names.reads_later if later else names.reads).add(name)
+            reads.add(name)
         elif instruction.opname == "STORE_NAME" and code.co_name != "<module>":
             own.add(name)
-        elif instruction.opname in ("STORE_NAME", "STORE_GLOBAL") and not later:
-            names.binds.add(name)
+        elif instruction.opname in ("STORE_NAME", "STORE_GLOBAL"):
+            binds.add(name)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            _add_names(constant, names, later=later)
+            _add_names(constant, binds, reads, reads_later)
 
 
 def header_of(node: ast.stmt) -> ast.stmt:
-    r"""Return a block with empty bodies; a simple statement, function or class as it is.
-
-    >>> print(ast.unparse(header_of(ast.parse("for x in y:\n    f(x)").body[0])))
-    for x in y:
-        pass
-    """
+    """Return a block with empty bodies; a simple statement, function or class as it is."""
     return with_bodies(node, lambda _: []) if isinstance(node, Block) else node
 
 
@@ -168,27 +156,27 @@ class Scope:
             self._add(node)
 
     def _add(self, node: ast.AST) -> None:
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                first = alias.name if alias.asname else alias.name.partition(".")[0]
-                self._bind(alias.asname or first, first)
-                self._modules.add(alias.asname or first)
-        elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                self._bind(alias.asname or alias.name, f"{imported_module(node, self._package)}.{alias.name}")
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            self._bind(node.name, f"{OWN}{node.name}")
-        elif isinstance(node, ast.Assign):
-            for target in node.targets:
-                if isinstance(target, ast.Name):
-                    self._bind(target.id, node.value)
-        elif isinstance(node, ast.NamedExpr | ast.AnnAssign):
-            if isinstance(node.target, ast.Name) and node.value is not None:
-                self._bind(node.target.id, node.value)
-        elif isinstance(node, ast.arg):
-            self._bind(node.arg, UNKNOWN)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            self._meanings.setdefault(node.id, [])
+        match node:
+            case ast.Import():
+                for alias in node.names:
+                    first = alias.name if alias.asname else alias.name.partition(".")[0]
+                    self._bind(alias.asname or first, first)
+                    self._modules.add(alias.asname or first)
+            case ast.ImportFrom():
+                for alias in node.names:
+                    self._bind(alias.asname or alias.name, f"{imported_module(node, self._package)}.{alias.name}")
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                self._bind(name, f"{OWN}{name}")
+            case ast.Assign():
+                for target in node.targets:
+                    if isinstance(target, ast.Name):
+                        self._bind(target.id, node.value)
+            case ast.NamedExpr(target=ast.Name(id=name)) | ast.AnnAssign(target=ast.Name(id=name)) if node.value:
+                self._bind(name, node.value)
+            case ast.arg(arg=name):
+                self._bind(name, UNKNOWN)
+            case ast.Name(id=name, ctx=ast.Store()):
+                self._meanings.setdefault(name, [])
 
     def _bind(self, name: str, meaning: str | ast.expr) -> None:
         self._meanings.setdefault(name, []).append(meaning)
@@ -311,7 +299,9 @@ class CodeUnit:
     node: ast.stmt
     order: tuple[int, int]  # line and column
     blocks: "tuple[CodeUnit, ...]"  # the blocks around it, outermost first
-    names: NameUse
+    binds: set[str]  # names of the module
+    reads: set[str]  # names that are read when the statement runs
+    reads_later: set[str]  # names that are read when a function made by the statement is called
     changes: set[str]  # names of objects that it changes
     sets: bool  # whether it changes a setting of Keras or TensorFlow, a random seed, `sys.path` or `os.environ`
     when: tuple[int, int]
@@ -361,7 +351,12 @@ class UserSource:
     @cached_property
     def definitions(self) -> dict[str, list[CodeUnit]]:
         """The units that bind each name."""
-        return grouped((name, unit) for unit in self.units for name in unit.names.binds)
+        return grouped((name, unit) for unit in self.units for name in unit.binds)
+
+    @cached_property
+    def touching(self) -> dict[str, list[CodeUnit]]:
+        """The units that bind each name, or change its object."""
+        return grouped((name, unit) for unit in self.units for name in unit.binds | unit.changes)
 
     @cached_property
     def functions(self) -> dict[str, list[Function]]:
@@ -398,18 +393,6 @@ class UserSource:
         text = cell.lines[within - 1].strip() if 0 < within <= len(cell.lines) else ""
         return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
 
-    @cached_property
-    def lines(self) -> list[str]:
-        """The lines of the file; of a notebook those of its code cells, one cell below the other."""
-        return [line for cell in self.document.cells for line in cell.lines]
-
-    @cached_property
-    def plain_lines(self) -> list[str]:
-        """The same lines, without the commands of IPython: they can be parsed."""
-        if self.path.suffix != ".ipynb":
-            return self.lines
-        return [line for cell in self.document.cells for line in plain_lines("\n".join(cell.lines))]
-
 
 def read_source(path: Path, shown: str | None = None, package: str = "") -> UserSource:
     """Read a Python file or a notebook; refuse one that cannot be read or parsed."""
@@ -430,9 +413,7 @@ def read_source(path: Path, shown: str | None = None, package: str = "") -> User
     laid = list(_laid_out(body))
     scope = Scope((inner for node, _ in laid for inner in _module_level(node)), package)
     guards = [getattr(node, "body", []) for node in body if is_main_guard(node)]
-    guarded = frozenset(
-        name for inner in guards for node, _ in _laid_out(inner) for name in names_of(node, flags, shown).binds
-    )
+    guarded = [_names_of(node, flags, shown)[0] for inner in guards for node, _ in _laid_out(inner)]
     return UserSource(
         path=path,
         shown=shown,
@@ -442,7 +423,7 @@ def read_source(path: Path, shown: str | None = None, package: str = "") -> User
         units=_units(laid, scope, document, flags),
         scope=scope,
         package=package,
-        guarded=guarded,
+        guarded=frozenset().union(*guarded),
         notes=tuple(notes),
     )
 
@@ -486,12 +467,15 @@ def _units(
     made: dict[ast.stmt, CodeUnit] = {}
     for node, blocks in laid:
         run, place = list(run_at_once(header_of(node))), (node.lineno, node.col_offset)
+        binds, reads, reads_later = _names_of(node, flags, document.path)
         loop = next((each for each in (*blocks, node) if isinstance(each, LOOPS)), None)
         made[node] = CodeUnit(
             node=node,
             order=place,
             blocks=tuple(made[block] for block in blocks),
-            names=names_of(node, flags, document.path),
+            binds=binds,
+            reads=reads,
+            reads_later=reads_later,
             changes=changed_names(run, scope),
             sets=sets_something(run, scope),
             when=place if loop is None else ((loop.end_lineno or 0) + 1, 0),

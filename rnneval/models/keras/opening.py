@@ -145,10 +145,11 @@ def _model(
     mapped: Mapping[str, Any] | None,
 ) -> Loaded:
     if artefact.format in FULL_MODELS:
-        full, read, changed = _full_model(artefact, _custom_objects(builder) if builder is not None else {})
+        brings = None if builder is None else replace(builder, everything=True)
+        full, read, changed = _full_model(artefact, {} if brings is None else _custom_objects(brings))
         half = _in_float32(full)
         model, inside, left_out = from_ids(full)
-        lines = builder.notes(everything=True) if builder is not None else ()
+        lines = () if brings is None else brings.notes()
         return Loaded(model=model, vocabulary=inside, notes=(*lines, *read, *half, *left_out), warnings=changed)
     assert builder is not None  # noqa: S101 - `require_builder` has refused the others
     if vocabulary is None and "vocab_size" not in builder.arguments and builder.takes_vocabulary():
@@ -230,7 +231,7 @@ def _custom_objects(builder: Builder) -> dict[str, Any]:
 
     Those that need a statement which may not be run are left out.
     """
-    module = builder.everything()
+    module = builder.run()
     found: dict[str, Any] = {}
     for name, value in vars(module).items():
         if isinstance(value, type):
@@ -272,15 +273,15 @@ def _allocation_limited(path: Path, stored: int) -> Iterator[None]:
 
 
 def _keras2(artefact: Artefact, stored: FullModel, custom: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
-    rewritten = rewrite(stored.config, path=str(artefact.path), version=stored.version, custom=tuple(custom))
+    config, notes = rewrite(stored.config, path=str(artefact.path), version=stored.version, custom=tuple(custom))
     known = {**custom, HARD_SIGMOID: keras2_hard_sigmoid}
-    model = keras.saving.deserialize_keras_object(rewritten.config, custom_objects=known, safe_mode=True)
+    model = keras.saving.deserialize_keras_object(config, custom_objects=known, safe_mode=True)
     if not model.built:
         call_once(model)
     if artefact.format == "keras-h5":
-        return model, (*rewritten.notes, *load_keras2_weights(model, stored.weights, shown=artefact.path))
+        return model, (*notes, *load_keras2_weights(model, stored.weights, shown=artefact.path))
     load_hdf5(model, stored.weights, shown=artefact.path)
-    return model, rewritten.notes
+    return model, notes
 
 
 def _in_float32(model: Any) -> tuple[str, ...]:

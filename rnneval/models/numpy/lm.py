@@ -165,8 +165,7 @@ def _opened(model: FullModel, artefact: Artefact, sha256: str) -> NumpyLM:
     shown, config = str(artefact.path), model.config
     notes: tuple[str, ...] = ()
     if model.keras2:
-        rewritten = rewrite(config, path=shown, version=model.version)
-        config, notes = rewritten.config, rewritten.notes
+        config, notes = rewrite(config, path=shown, version=model.version)
     chain = chain_of(config, shown)
     dtype = _dtype(chain, shown)
     weights, more = _read_weights(chain, model, shown=shown, dtype=dtype)
