@@ -59,16 +59,11 @@ Reader = Callable[..., Outputs]
 class Plan:
     """Numbers of tokens of the calls that the tests make."""
 
-    calls: tuple[int, ...]
-    """The reading that most tests compare with."""
-    cuts: tuple[tuple[int, ...], ...]
-    """Ways to cut the text; one that is shorter reads the beginning."""
-    altered: tuple[int, ...]
-    """Positions of the tokens that `causal` alters, each in a reading of its own."""
-    document: tuple[int, ...]
-    """Another document, which `fresh` reads before."""
-    noise: tuple[int, ...]
-    """The reading whose noise is measured."""
+    calls: tuple[int, ...]  # the reading that most tests compare with
+    cuts: tuple[tuple[int, ...], ...]  # ways to cut the text; one that is shorter reads the beginning
+    altered: tuple[int, ...]  # positions of the tokens that `causal` alters, each in a reading of its own
+    document: tuple[int, ...]  # another document, which `fresh` reads before
+    noise: tuple[int, ...]  # the reading whose noise is measured
 
     @property
     def tokens(self) -> int:
@@ -110,16 +105,12 @@ class Subject:
 
     read: Reader
     rows: int
-    ordinary: tuple[int, ...]
-    """Ids that are drawn."""
-    special: tuple[int, ...] = ()
-    """Ids of the special round."""
+    ordinary: tuple[int, ...]  # ids that are drawn
+    special: tuple[int, ...] = ()  # ids of the special round
     plan: Plan
     seed: int
-    alone: int = 0
-    """The number of rows, from the first, that can be read without the others as well."""
-    half: str = ""
-    """The type of half precision in which it computes, if there is one."""
+    alone: int = 0  # the number of rows, from the first, that can be read without the others as well
+    half: str = ""  # the type of half precision in which it computes, if there is one
     read_moved: Reader | None = None
     """(calls, draw) → as `read`, with every number of `moved` moved by ± one unit in the last place."""
     moved: str = "weights"
@@ -133,8 +124,7 @@ class Subject:
 
     With seeds=True, random generators are put back first: equal calls then draw the same numbers.
     """
-    why_not_training: str = ""
-    """The error that the model raises with training=True."""
+    why_not_training: str = ""  # the error that the model raises with training=True
     exchanged: Callable[[Ids, Ids, Ids], Iterator[tuple[str, Outputs]]] | None = None
     """(text, other text, later text) → the outputs of the later text, first after the text, under "".
 

@@ -5,13 +5,14 @@ one of its places. A *finder* looks for one fault. `evidence` gives each arrival
 docs, wiring lists them), and `fold` makes the entries of the flow matrix out of them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
+from rnneval.models.places import place_name, places_of
 from rnneval.records.wiring import Flow, Slot
 from rnneval.wiring.facts import Spot, StateArrival, StateSource, UnitEvent, UnitFact, WiringFacts
-from rnneval.wiring.places import by_place
 
 SEEN_RIGHT = ("carried", "carried-transformed", "handoff", "initial", "declared", "uncarried")
 """Kinds that speak for the wiring, or at least not against it."""
@@ -22,17 +23,14 @@ Severity = Literal["error", "warning", "info"]
 class Detection:
     """A fault that a finder saw in a model that ran, still without the text of its page."""
 
-    seen: str
-    """Words for what was seen, without a full stop."""
-    group: "Group | None" = None
-    """The arrivals that it is about."""
+    seen: str  # words for what was seen, without a full stop
+    group: "Group | None" = None  # the arrivals that it is about
     severity: Severity | None = None
     """Severity, if it is another one than that of the fault's page; None for the page's own."""
     at: Spot = Spot()  # noqa: RUF009 - it is frozen
 
 
-Detections = Iterator[Detection]
-"""What a finder yields."""
+Detections = Iterator[Detection]  # what a finder yields
 
 
 def evidence(facts: WiringFacts) -> "Evidence":
@@ -45,6 +43,71 @@ def evidence(facts: WiringFacts) -> "Evidence":
         last[event.unit] = index
     classified = (_with_kind(facts, arrival, before[arrival.event]) for arrival in facts.arrivals)
     return Evidence(facts=replace(facts, arrivals=tuple(classified)))
+
+
+def by_place(facts: WiringFacts) -> WiringFacts:
+    """Return the same facts with one unit for each place of each layer, so that every finder goes by (layer, place).
+
+    Where one call has fewer places than another, its places are the last ones: an encoder that runs in the first call
+    only goes before its decoder.
+    """
+    links = {(source.event, arrival.event) for arrival in facts.arrivals for source in arrival.sources}
+    runs: dict[int, dict[int, list[int]]] = {}
+    for index, event in enumerate(facts.events):
+        runs.setdefault(event.unit, {}).setdefault(event.call, []).append(index)
+    places, reused = [1] * len(facts.events), set[int]()
+    for unit, calls in runs.items():
+        found = [(within, _places_in_call(facts, links, within)) for within in calls.values()]
+        most = max(max(own) for _, own in found)
+        for within, own in found:
+            if _is_stacked(facts, links, within, own):
+                reused.add(unit)
+            for event_index, place in zip(within, own, strict=True):
+                places[event_index] = place + most - max(own)
+    keys = sorted({(event.unit, place) for event, place in zip(facts.events, places, strict=True)})
+    new = {key: index for index, key in enumerate(keys)}
+    units = []
+    for number, place in keys:
+        fact = facts.units[number]
+        name, twin = place_name(fact.name, place), None if fact.twin is None else new.get((fact.twin, place))
+        is_reused = number in reused or fact.reused
+        units.append(replace(fact, name=name, layer=fact.name, place=place, reused=is_reused, twin=twin))
+    events = tuple(replace(e, unit=new[e.unit, place]) for e, place in zip(facts.events, places, strict=True))
+    return replace(facts, units=tuple(units), events=events)
+
+
+_Links = set[tuple[int, int]]  # pairs of events: the state of the later one was made by the earlier one
+
+
+def _places_in_call(facts: WiringFacts, links: _Links, within: Sequence[int]) -> tuple[int, ...]:
+    """Return the place of each event of one layer in one call."""
+    steps = [facts.events[event].steps for event in within]
+    if 1 < facts.tokens <= min(steps) and not _reads(facts, within):
+        return tuple(range(1, len(within) + 1))  # streams side by side, even where one begins with another's state
+    return places_of(steps, facts.tokens, lambda a, b: (within[a], within[b]) in links)
+
+
+def _reads(facts: WiringFacts, within: Sequence[int]) -> _Links:
+    """Return the pairs of events of which the later one reads what the earlier one gave."""
+    return {(earlier, later) for later in within for earlier in facts.events[later].descends & {*within}}
+
+
+def _is_stacked(facts: WiringFacts, links: _Links, within: Sequence[int], places: Sequence[int]) -> bool:
+    """Return whether the runs of a layer in one call are layers of a stack, and not the steps of loops over tokens.
+
+    In a stack, one place reads what another gave; where there is one place, its runs are more than the steps of a loop
+    in which each goes on from the state of the last.
+    """
+    at = dict(zip(within, places, strict=True))
+    if any(at[earlier] != at[later] for earlier, later in _reads(facts, within)):
+        return True
+    for place in set(places):
+        own = [event for event in within if at[event] == place]
+        chained = links.issuperset(pairwise(own))
+        by_token = len(own) <= facts.tokens and all(facts.events[event].steps == 1 for event in own)
+        if _reads(facts, own) and not (by_token and chained):
+            return True
+    return False
 
 
 def _with_kind(facts: WiringFacts, arrival: StateArrival, before: int | None) -> StateArrival:

@@ -17,8 +17,7 @@ from tensorflow.python.eager import context, execute
 
 from rnneval.wiring.facts import StateSource
 
-CALLS, TOKENS = 4, 2
-"""The calls of one probing, and the tokens that each reads."""
+CALLS, TOKENS = 4, 2  # the calls of one probing, and the tokens that each reads
 Labels = NDArray[np.int64]
 Sources = frozenset[StateSource]
 _GRID = 2**22  # count of numbers for states; as many again for altered states, and as many for other outputs

@@ -48,12 +48,11 @@ _DRAWS = 2  # readings with moved weights: one alone may be lucky
 class CallTests:
     """Results of the tests of calls."""
 
-    oracles: Mapping[str, Oracle]
-    patterns: Mapping[str, tuple[str, ...]]
+    oracles: Mapping[str, Oracle] = field(default_factory=dict)
+    patterns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The calls in which a failed test showed its fault, by key."""
-    untested: tuple[str, ...]
-    """What was not tested, and why, a sentence each."""
-    scripts: Mapping[str, str] = field(repr=False)
+    untested: tuple[str, ...] = ()  # what was not tested, and why, a sentence each
+    scripts: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Code that shows the fault of a failed test in its smallest calls, by key."""
     divergences: Mapping[str, Divergence] = field(default_factory=dict)
     """The first module at which the readings of a failed test part, by key, where one can be named."""
@@ -103,7 +102,7 @@ def run_calls(step: CachedStep, *, width: int, newline: int | None = None, seed:
     try:
         return _CallTests(step, special, ordinary, width, seed).run()
     except (RefusedError, ShapeError) as error:  # in the calls that all others are compared with
-        return CallTests(oracles={}, patterns={}, untested=(f"calls: {error}",), scripts={})
+        return CallTests(untested=(f"calls: {error}",))
 
 
 def _is_id(value: Any, width: int) -> TypeGuard[int]:
