@@ -28,7 +28,9 @@ def uncompiled() -> AbstractContextManager[None]:
 
     Where nothing was compiled, PyTorch's compiler stays out: its import ends a process that has TensorFlow.
     """
-    stance: Any = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+    if "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    stance: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
     return stance
 
 

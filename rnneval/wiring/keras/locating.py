@@ -117,7 +117,8 @@ def _noise(ready: Ready, seed: int) -> _Ran | None:
     """Find the first op whose outputs differ between two equal runs."""
     subject = ready.subject(seed)
     pieces = cut(random_ids(subject), subject.plan.calls)
-    return _first_difference(*(_taped(lambda: ready.run(pieces)) for _ in range(2)))
+    one, other = (_taped(partial(ready.run, pieces)) for _ in range(2))
+    return _first_difference(one, other)
 
 
 def _leftover(ready: Ready, seed: int) -> _Ran | None:

@@ -225,7 +225,10 @@ def make_ready(model: Any, vocab_size: int | None) -> Ready:
             ready = _warmed(model, call, vocab_size)
         except Exception as error:
             errors.append(type_and_message(error) + _symbols_left(model))
-            _forget_unmade_variables()
+            # An initializer that raises (one without a kernel for bfloat16, say) leaves its variable in Keras' list of
+            # those that wait for their values: it would raise again while the next model of the process is built.
+            if global_state.get_global_attribute("uninitialized_variables"):
+                global_state.set_global_attribute("uninitialized_variables", [])
             before.restore()
             continue
         before.restore()
@@ -276,16 +279,6 @@ def _warmed(model: Any, call: Adapter, vocab_size: int | None) -> Ready:
         main=next((at for at, text in enumerate(texts) if text.shape[1] == length), 0),
         half=next((name for name in HALF_TYPES if name in types), ""),
     )
-
-
-def _forget_unmade_variables() -> None:
-    """Empty Keras' list of variables that still wait for their values, after a build that failed.
-
-    An initializer that raises (one without a kernel for bfloat16, say) leaves its variable there: it would raise again
-    while the next model of the process is built, whose own variables then get no values.
-    """
-    if global_state.get_global_attribute("uninitialized_variables"):
-        global_state.set_global_attribute("uninitialized_variables", [])
 
 
 def _reset(layers: Sequence[Any]) -> None:

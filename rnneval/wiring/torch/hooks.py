@@ -84,12 +84,8 @@ def spot_of(model: torch.nn.Module, running: Sequence[str]) -> Spot:
     layer = running[-1] or kind_of(parts[0])
     try:
         forward = inspect.unwrap(type(shown).forward)
-        lines = inspect.getsourcelines(forward)
-        return Spot(layer=layer, file=inspect.getsourcefile(forward), line=_line(*lines))
+        source, first = inspect.getsourcelines(forward)
+        after_decorators = next((at for at, line in enumerate(source) if line.lstrip().startswith("def ")), 0)
+        return Spot(layer=layer, file=inspect.getsourcefile(forward), line=first + after_decorators)
     except (OSError, TypeError):
         return Spot(layer=layer)
-
-
-def _line(source: list[str], first: int) -> int:
-    """Return the line of the `def`, after decorators."""
-    return first + next((at for at, line in enumerate(source) if line.lstrip().startswith("def ")), 0)
