@@ -498,15 +498,9 @@ class _Tests:
         watched: Ids | None = None,
         effect: bool = False,
     ) -> _Difference:
-        """Compare two readings at the positions that both have.
+        """Compare two readings at the positions that both have, before one of them, with ordinary ids in `watched`.
 
-        Args:
-            what: Which readings they are.
-            wanted: The logits that are right.
-            seen: Those that should equal them.
-            before: Compare positions before this one only.
-            watched: Compare positions only whose id in this text is ordinary.
-            effect: Whether the logits should not equal.
+        With `effect`, the logits should differ.
         """
         positions, here, there = np.intersect1d(wanted.positions, seen.positions, return_indices=True)
         a, b = wanted.logits[:, here], seen.logits[:, there]

@@ -42,7 +42,7 @@ def evidence(facts: WiringFacts) -> "Evidence":
         before[index] = last.get(event.unit)
         last[event.unit] = index
     classified = (_with_kind(facts, arrival, before[arrival.event]) for arrival in facts.arrivals)
-    return Evidence(facts=replace(facts, arrivals=tuple(classified)))
+    return Evidence(**vars(facts) | {"arrivals": tuple(classified)})
 
 
 def by_place(facts: WiringFacts) -> WiringFacts:
@@ -231,18 +231,16 @@ def fold(facts: WiringFacts) -> tuple[Flow, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
+class Evidence(WiringFacts):
     """The facts with the kind of each arrival, and what finders ask of them."""
-
-    facts: WiringFacts
 
     def groups(self, *kinds: str) -> "tuple[Group, ...]":
         """Return arrivals of these kinds, grouped by the unit and the foreign unit, in the order in which they ran."""
         found: dict[tuple[int, int | None], list[StateArrival]] = {}
-        for arrival in self.facts.arrivals:
+        for arrival in self.arrivals:
             if arrival.kind in kinds:
-                unit = self.facts.unit_of(arrival)
-                others = {*map(self.facts.unit_of, arrival.foreign)} - {unit}
+                unit = self.unit_of(arrival)
+                others = {*map(self.unit_of, arrival.foreign)} - {unit}
                 givers: list[int | None] = [*sorted(others)] or [None]
                 for giver in givers:
                     found.setdefault((unit, giver), []).append(arrival)
@@ -259,29 +257,29 @@ class Evidence:
 
     def group(self, unit: int, arrivals: Iterable[StateArrival], giver: int | None = None) -> "Group":
         """Return arrivals at one unit as a group."""
-        return Group(facts=self.facts, unit=unit, giver=giver, arrivals=tuple(arrivals))
+        return Group(facts=self, unit=unit, giver=giver, arrivals=tuple(arrivals))
 
     def transformed_between_calls(self) -> tuple[UnitFact, ...]:
         """Return the units whose state goes through arithmetic between two calls, and not between steps of one.
 
         What happens at each step (a zoneout or a clock in the author's loop over cells) belongs to the recurrence.
         """
-        events, first = self.facts.events, dict[tuple[int, int], int]()
+        events, first = self.events, dict[tuple[int, int], int]()
         for index, event in enumerate(events):
             first.setdefault((event.unit, event.call), index)
         begin_calls, between, within = set(first.values()), set[int](), set[int]()
-        for arrival in self.facts.arrivals:
+        for arrival in self.arrivals:
             if arrival.kind == "carried-transformed":
-                (between if arrival.event in begin_calls else within).add(self.facts.unit_of(arrival))
-        return tuple(self.facts.units[unit] for unit in sorted(between - within))
+                (between if arrival.event in begin_calls else within).add(self.unit_of(arrival))
+        return tuple(self.units[unit] for unit in sorted(between - within))
 
     def kinds(self) -> set[str]:
         """Return the kinds of all arrivals."""
-        return {arrival.kind for arrival in self.facts.arrivals}
+        return {arrival.kind for arrival in self.arrivals}
 
     def all_seen(self) -> bool:
         """Return whether there are recurrent layers or cells, and each state was seen to be right."""
-        return bool(self.facts.arrivals) and self.kinds() <= {*SEEN_RIGHT}
+        return bool(self.arrivals) and self.kinds() <= {*SEEN_RIGHT}
 
     def has(self, *kinds: str) -> bool:
         """Return whether any arrival is of one of these kinds."""
@@ -289,7 +287,7 @@ class Evidence:
 
     def hands_states_on(self) -> bool:
         """Return whether the model takes or returns states, or was seen to carry one."""
-        return self.facts.takes_states or self.facts.gives_states or self.has("carried", "carried-transformed")
+        return self.takes_states or self.gives_states or self.has("carried", "carried-transformed")
 
     def has_faults(self) -> bool:
         """Return whether any state was seen to be wired wrong."""
@@ -297,42 +295,41 @@ class Evidence:
 
     def failed(self, oracle: str) -> bool:
         """Return whether a test of behaviour failed."""
-        found = self.facts.oracles.get(oracle)
+        found = self.oracles.get(oracle)
         return found is not None and found.verdict == "fail"
 
-    def failure(self, oracle: str, seen: str) -> Detection:
+    def failed_test(self, oracle: str, seen: str) -> Detection:
         """Return the detection of a failed test of behaviour: what was seen, the test's detail, and where it fails."""
-        spot = self.facts.spots.get(oracle)
+        spot = self.spots.get(oracle)
         place = "no layer can be named, since the two runs of the test could not be compared op by op"
         if spot is not None:
             place = f"it comes in at {spot.layer or f'line {spot.line}, outside of any layer'}"
-        return Detection(seen=f"{seen}: {self.facts.oracles[oracle].detail}; {place}", at=spot or Spot())
+        return Detection(seen=f"{seen}: {self.oracles[oracle].detail}; {place}", at=spot or Spot())
 
-    def failure_of_recurrence(self, oracle: str, seen: str, severity: Severity | None = None) -> Detection:
+    def failed_recurrence(self, oracle: str, seen: str, severity: Severity | None = None) -> Detection:
         """Return the detection of a failed test of what is carried, at the place that the flow of states leaves open.
 
         Where every state is carried the fault is outside of the recurrent layers, unless an op shows it inside of one.
         """
-        facts = self.facts
-        layers = {facts.units[event.unit].path for event in facts.events}
-        spot = facts.spots.get(oracle)
+        layers = {self.units[event.unit].path for event in self.events}
+        spot = self.spots.get(oracle)
         if not layers:
             spot = None
             place = "no layer can be named, since the recurrence is written by hand, without a recurrent layer or cell"
         elif "carried" in self.kinds() <= {"carried", "handoff", "initial"}:
             place = f"every recurrent layer gets its own state back, so {self._outside(spot)}"
         elif len(layers) == 1:
-            spot = replace(facts.events[0].at, layer=facts.units[0].name)
+            spot = replace(self.events[0].at, layer=self.units[0].name)
             place = f"{spot.layer} is the only recurrent layer"
         else:
             spot = None
             place = f"any of {len(layers)} recurrent layers may be meant: see the other findings"
-        seen = f"{seen}: {facts.oracles[oracle].detail}; {place}"
+        seen = f"{seen}: {self.oracles[oracle].detail}; {place}"
         return Detection(seen=seen, severity=severity, at=spot or Spot())
 
     def _outside(self, spot: Spot | None) -> str:
         """Say where a fault is that is in no state: in a layer's inputs or computation, or outside of all layers."""
-        units = self.facts.units
+        units = self.units
         if spot and spot.layer and spot.layer.removesuffix(".cell") in {unit.layer or unit.name for unit in units}:
             return f"the fault is in what {spot.layer} reads or computes"
         own = ", ".join(dict.fromkeys(unit.name for unit in units if unit.of_author))

@@ -146,8 +146,6 @@ class WiringFacts:
     trace: Trace = Trace()
     declared: Declarations = Declarations()
     failure: str = ""  # reason why the model could not be run to the end, in one line
-    provenance: str = "tape"
-    """Way in which sources were found: `tape`, or `values and intervention` without TensorFlow's op callbacks."""
 
     def unit_of(self, part: StateArrival | StateSource) -> int:
         """Return the number of the unit that a state went into or came from."""

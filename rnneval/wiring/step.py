@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
-from rnneval.models.state import StateLeaf, as_array, filled, leaves_of, made_like
+from rnneval.models.state import as_array, filled, leaves_of, made_like
 from rnneval.models.step import StepLM, nearly_equal
 from rnneval.models.torch import step_of
 from rnneval.pages import page
@@ -158,7 +158,7 @@ def _subject(lm: StepLM, seed: int) -> Subject:
     )
     if lm.leaves is None:
         return subject
-    state = _StateInParts(lm, lm.leaves)
+    state = _StateInParts(lm)
     return replace(
         subject,
         half=next((half for half in HALF_TYPES for leaf in lm.leaves if half in _type(leaf.like)), ""),
@@ -183,7 +183,6 @@ class _StateInParts:
     """The readings of a step function for which its state is taken apart."""
 
     lm: StepLM
-    leaves: Sequence[StateLeaf]
 
     def read_moved(self, pieces: Pieces, draw: int) -> Outputs:
         """Read pieces, each number of the state moved after each call by ± one unit in the last place of its type."""
@@ -223,7 +222,7 @@ class _StateInParts:
 
     def _compared(self) -> Iterator[str]:
         """Yield the paths of the arrays that are compared."""
-        return (leaf.path for leaf in self.leaves if leaf.kind in {"state", "memory"})
+        return (leaf.path for leaf in self.lm.leaves or () if leaf.kind in {"state", "memory"})
 
 
 def _moved(leaf: Any, path: str, generator: np.random.Generator) -> Any:

@@ -70,7 +70,14 @@ def hook_fires() -> bool:
 class Probe:
     """The observer of every layer and cell, and the listener to every op, over some calls of a model."""
 
-    def __init__(self, seed: int, *, altered: StateSource | None = None, one_row: bool = False) -> None:
+    def __init__(
+        self, ready: Ready, seed: int, *, listen: bool, altered: StateSource | None = None, seeds: bool = True
+    ) -> None:
+        """Make the calls from the model's own start.
+
+        With `listen` ops are heard too; without `seeds`, Keras' random generators are not reset.
+        """
+        ready.start(seeds=seeds)
         self.emissions = Emissions(seed, altered)
         self.walk = Walk(self.emissions)
         self.units: dict[int, tuple[Any, int]] = {}  # by identity: the layer or cell, and how many parts its state has
@@ -81,10 +88,11 @@ class Probe:
         self.gives_states = False
         self.calls = 0
         self.failure = ""
-        self._one_row = one_row
+        self._one_row = ready.batch == 1
         self._quiet = 0  # above 0 while a unit's own code runs below its stub, which is not recorded
+        self._run(ready, seed, listen)
 
-    def run(self, ready: Ready, seed: int, *, listen: bool) -> None:
+    def _run(self, ready: Ready, seed: int, listen: bool) -> None:
         """Make the calls, each with the state as the last returned it."""
         generator, shape = np.random.default_rng(seed), (ready.batch, ready.call.time or TOKENS)
         ids = [generator.choice(np.array(ready.ordinary, np.int32), shape) for _ in range(CALLS)]
@@ -225,25 +233,12 @@ class Probe:
         return tensor
 
 
-def run_stubbed(
-    ready: Ready, seed: int, *, listen: bool, altered: StateSource | None = None, seeds: bool = True
-) -> Probe:
-    """Record a few calls from the model's own start.
-
-    With `listen` ops are heard too; without `seeds`, Keras' random generators are not reset.
-    """
-    ready.start(seeds=seeds)
-    probe = Probe(seed, altered=altered, one_row=ready.batch == 1)
-    probe.run(ready, seed, listen=listen)
-    return probe
-
-
 def provenance(
     ready: Ready, declared: Declarations, seed: int, *, listen: bool | None = None, seeds: bool = True
 ) -> WiringFacts:
     """Return where states went over a few calls; without `seeds`, Keras' random generators are not reset."""
     listen = hook_fires() if listen is None else listen
-    probe = run_stubbed(ready, seed, listen=listen, seeds=seeds)
+    probe = Probe(ready, seed, listen=listen, seeds=seeds)
     indices = {key: index for index, key in enumerate(probe.units)}
     return WiringFacts(
         units=tuple(fact_of(unit, ready.names, indices, parts) for unit, parts in probe.units.values()),
@@ -257,7 +252,6 @@ def provenance(
         tokens=ready.call.time or TOKENS,
         declared=declared,
         failure=probe.failure,
-        provenance="tape" if listen else "values and intervention",
     )
 
 
@@ -300,7 +294,7 @@ def intervene(ready: Ready, seed: int, wanted: Collection[tuple[int, int]]) -> d
 
     def states(altered: StateSource | None) -> list[list[NDArray[Any]]]:
         keras.utils.set_random_seed(seed)
-        return run_stubbed(ready, seed, listen=False, altered=altered).states
+        return Probe(ready, seed, listen=False, altered=altered).states
 
     def same(one: list[list[NDArray[Any]]], other: list[list[NDArray[Any]]], event: int, slot: int) -> bool:
         return event < min(len(one), len(other)) and np.array_equal(one[event][slot], other[event][slot])

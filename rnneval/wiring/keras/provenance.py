@@ -239,23 +239,31 @@ class Walk:
     ) -> list[Trail]:
         trails = [self.trail(tensor) for tensor in inputs]
         base = self._passed_on(name, trails, outputs)
+        if name in IDENTITY:
+            return [trail if _is_float(tensor) else base for tensor, trail in zip(outputs, trails, strict=True)]
         recurrent = [trail for trail in trails if trail.recurrent]
         if not recurrent or name in VALUELESS:
             return [base] * len(outputs)
+        planes = None
+        if name in MOVES:
+            planes = _moved(name, trails, inputs, attributes, outputs)
+        elif name in ELEMENTWISE:
+            planes = _blended(trails, outputs)
         every: Sources = frozenset().union(*(self.sources(trail) for trail in trails))
-        traced = _moved(name, trails, inputs, attributes, outputs) or _blended(name, trails, outputs)
-        if not traced:  # sources stay, places are lost
-            traced = [Trail(pool=every, transformed=True)] * len(outputs)
-        noisy: Sources = frozenset().union(*(trail.noisy for trail in recurrent))
         # Random numbers beside a state in one tensor leave it as it is; random places do not.
         beside = [t for tensor, t in zip(inputs, trails, strict=True) if name not in MOVES or not _is_float(tensor)]
-        if any(trail.random for trail in beside if not trail.recurrent):
-            noisy = every
-        opaque = next((t.opaque for t in recurrent if t.opaque), "") or (name if name.startswith(OPAQUE) else "")
-        base_of = replace(base, noisy=noisy, opaque=opaque, born=None)
+        meets_noise = any(trail.random for trail in beside if not trail.recurrent)
+        state = replace(
+            base,
+            pool=every if planes is None else frozenset().union(*(trail.pool for trail in trails)),
+            transformed=planes is None or name in ELEMENTWISE or any(trail.transformed for trail in trails),
+            noisy=every if meets_noise else frozenset().union(*(trail.noisy for trail in recurrent)),
+            opaque=next((t.opaque for t in recurrent if t.opaque), "") or (name if name.startswith(OPAQUE) else ""),
+            born=None,
+        )
         return [
-            replace(base_of, planes=t.planes, pool=t.pool, transformed=t.transformed) if _is_float(tensor) else base
-            for tensor, t in zip(outputs, traced, strict=True)
+            replace(state, planes=own) if _is_float(tensor) else base
+            for tensor, own in zip(outputs, planes or [()] * len(outputs), strict=True)
         ]
 
     def _passed_on(self, name: str, trails: Sequence[Trail], outputs: Sequence[Any]) -> Trail:
@@ -265,7 +273,7 @@ class Walk:
         origins: frozenset[Any] = frozenset().union(*(trail.origins for trail in trails))
         if outputs and not _is_float(outputs[0]):
             origins = frozenset(origin for origin in origins if isinstance(origin, str))  # a sampled token is no state
-        moved = next((t for t in trails if not t.recurrent), None) if name in IDENTITY or name in MOVES else None
+        moved = next((t for t in trails if not t.recurrent), None) if name in IDENTITY | MOVES else None
         return Trail(
             random=any(word in name for word in RANDOM) or any(trail.random for trail in trails),
             variable=moved is not None and moved.variable,
@@ -280,45 +288,35 @@ class Walk:
 
 def _moved(
     name: str, trails: list[Trail], inputs: Sequence[Any], attributes: Mapping[str, Any], outputs: Sequence[Any]
-) -> list[Trail] | None:
-    """Return the trails of an op that only moves elements, by the same op on labels; None for any other op."""
-    if name in IDENTITY:
-        return trails[: len(outputs)]
-    if name not in MOVES:
-        return None
-    moved = []
-    for plane in range(max(len(trail.planes) for trail in trails)):
-        given = [
-            tensor
-            if tensor.dtype != outputs[0].dtype  # places, axes, sizes
-            else trail.planes[plane]
-            if plane < len(trail.planes)
-            else np.full(tuple(tensor.shape), -1, np.int64)
-            for trail, tensor in zip(trails, inputs, strict=True)
-        ]
-        moved.append(_run_on_labels(name, given, attributes, len(outputs)))
-    pool: Sources = frozenset().union(*(trail.pool for trail in trails))
-    transformed = any(trail.transformed for trail in trails)
-    labelled = [tuple(plane[at] for plane in moved if (plane[at] >= 0).any()) for at in range(len(outputs))]
-    return [Trail(planes=planes, pool=pool, transformed=transformed) for planes in labelled]
-
-
-def _run_on_labels(name: str, inputs: Sequence[Any], attributes: Mapping[str, Any], outputs: int) -> list[Labels]:
-    """Run an op with labels in the place of the numbers that it moves; an element that it adds has no label."""
-    given = [tf.constant(one + 1) if isinstance(one, np.ndarray) else one for one in inputs]  # padding is 0
+) -> list[tuple[Labels, ...]] | None:
+    """Return the planes of each output of an op that moves elements: the same op with labels in their place."""
     settings = {
         key: tf.int64.as_datatype_enum if key in ("T", "Tparams") else value
         for key, value in attributes.items()
         if value is not None
     }
     flat = tuple(part for setting in settings.items() for part in setting)
-    # A private part of TensorFlow, like the op callbacks: it runs one op past them.
-    return [labels.numpy() - 1 for labels in execute.quick_execute(name, outputs, given, flat, context.context())]
+    moved = []
+    for plane in range(max(len(trail.planes) for trail in trails)):
+        given = []
+        for trail, tensor in zip(trails, inputs, strict=True):
+            if tensor.dtype != outputs[0].dtype:  # places, axes, sizes
+                given.append(tensor)
+            elif plane < len(trail.planes):
+                given.append(tf.constant(trail.planes[plane] + 1))  # 0 is no label: an op may pad with it
+            else:
+                given.append(tf.constant(np.zeros(tuple(tensor.shape), np.int64)))
+        try:  # a private part of TensorFlow, like the op callbacks: it runs one op past them
+            labels = execute.quick_execute(name, len(outputs), given, flat, context.context())
+        except tf.errors.OpError:
+            return None  # it does not move whole numbers: the sources stay, the places go
+        moved.append([each.numpy() - 1 for each in labels])
+    return [tuple(plane[at] for plane in moved if (plane[at] >= 0).any()) for at in range(len(outputs))]
 
 
-def _blended(name: str, trails: list[Trail], outputs: Sequence[Any]) -> list[Trail] | None:
-    """Return the trail of an op that works element by element: labels keep their places, values change; else None."""
-    if name not in ELEMENTWISE or len(outputs) != 1:
+def _blended(trails: list[Trail], outputs: Sequence[Any]) -> list[tuple[Labels, ...]] | None:
+    """Return the planes of an op that works element by element: labels keep their places, values change."""
+    if len(outputs) != 1:
         return None
     planes: list[Labels] = []
     for plane in (plane for trail in trails for plane in trail.planes):
@@ -328,8 +326,7 @@ def _blended(name: str, trails: list[Trail], outputs: Sequence[Any]) -> list[Tra
             return None
         if not any(np.array_equal(wide, other) for other in planes):
             planes.append(wide)
-    pool: Sources = frozenset().union(*(trail.pool for trail in trails))
-    return [Trail(planes=tuple(planes), pool=pool, transformed=True)] if len(planes) <= _MOST_PLANES else None
+    return [tuple(planes)] if len(planes) <= _MOST_PLANES else None
 
 
 def _is_float(tensor: Any) -> bool:

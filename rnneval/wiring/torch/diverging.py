@@ -21,7 +21,7 @@ from rnneval.wiring.difference import EPSILON
 from rnneval.wiring.facts import Spot
 from rnneval.wiring.torch.cases import Case
 from rnneval.wiring.torch.fresh import awake
-from rnneval.wiring.torch.hooks import kind_of, listening, spot_of, tensors_in
+from rnneval.wiring.torch.hooks import listening, spot_of, tensors_in
 from rnneval.wiring.torch.readers import Chain
 from rnneval.wiring.torch.readings import Reader, Reading, ShapeError
 
@@ -143,7 +143,7 @@ def module_of_shape(reader: Reader, case: Case) -> Divergence | None:
 
 
 def _divergence(module: torch.nn.Module, chain: Chain, position: int, **known: Any) -> Divergence:
-    kind, at = kind_of(module.get_submodule(chain[-1])), spot_of(module, chain)
+    kind, at = type(module.get_submodule(chain[-1])).__name__, spot_of(module, chain)
     return Divergence(module=chain[-1], kind=kind, position=position, at=at, **known)
 
 

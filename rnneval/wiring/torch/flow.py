@@ -15,7 +15,7 @@ from rnneval.wiring.evidence import Detection
 from rnneval.wiring.facts import Spot
 from rnneval.wiring.faults import crossed_state, ignored_state, shared_state, stale_state, swapped_slots
 from rnneval.wiring.judging import finding_of
-from rnneval.wiring.torch.hooks import kind_of, spot_of
+from rnneval.wiring.torch.hooks import spot_of
 from rnneval.wiring.torch.readers import BEFORE, CALLS, ArrayFlow, Chain, array_flows
 
 _NAMED = 3  # layers that err alike and are named
@@ -193,13 +193,13 @@ class _Judge:
 
     def _name(self, chain: Chain | None) -> str:
         """Return the name of the innermost module; for the whole model that of its class."""
-        return (chain[-1] or kind_of(self._module)) if chain else "step"
+        return (chain[-1] or type(self._module).__name__) if chain else "step"
 
     def _state(self, array: ArrayFlow) -> Slot:
         return Slot(layer=self._name(array.reader or array.writer), slot=self._slots[array.path])
 
     def _kind(self, chain: Chain | None) -> str:
-        return kind_of(self._module.get_submodule(chain[-1])) if chain else "function"
+        return type(self._module.get_submodule(chain[-1])).__name__ if chain else "function"
 
 
 def _tokens(counts: Collection[int]) -> str:

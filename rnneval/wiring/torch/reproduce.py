@@ -19,12 +19,11 @@ def script(reader: Reader, case: Case, position: int | None) -> str:
             *_reading(reader, case.seen, "seen", column, None),
             f"print(seen.shape)  # expected: {len(case.seen.ids)} rows, {length} token{'s' * (length > 1)}",
         ]
-        return "\n".join([*_opening(reader, body), *body, ""])
-    expected = _reading(reader, case.wanted, "expected", case.begins[0] + position, 0)
-    seen = _reading(reader, case.seen, "seen", case.begins[1] + position, case.row)
-    if seen[0] == expected[0]:  # the same ids
-        seen = seen[1:]
-    body = [*expected, *seen, "print((expected - seen).abs().max())"]
+    else:
+        body = _reading(reader, case.wanted, "expected", case.begins[0] + position, 0)
+        seen = _reading(reader, case.seen, "seen", case.begins[1] + position, case.row)
+        body += seen[1:] if seen[0] == body[0] else seen  # the same ids
+        body.append("print((expected - seen).abs().max())")
     return "\n".join([*_opening(reader, body), *body, ""])
 
 
