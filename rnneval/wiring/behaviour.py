@@ -59,16 +59,11 @@ Reader = Callable[..., Outputs]
 class Plan:
     """Numbers of tokens of the calls that the tests make."""
 
-    calls: tuple[int, ...]
-    """The reading that most tests compare with."""
-    cuts: tuple[tuple[int, ...], ...]
-    """Ways to cut the text; one that is shorter reads the beginning."""
-    altered: tuple[int, ...]
-    """Positions of the tokens that `causal` alters, each in a reading of its own."""
-    document: tuple[int, ...]
-    """Another document, which `fresh` reads before."""
-    noise: tuple[int, ...]
-    """The reading whose noise is measured."""
+    calls: tuple[int, ...]  # the reading that most tests compare with
+    cuts: tuple[tuple[int, ...], ...]  # ways to cut the text; one that is shorter reads the beginning
+    altered: tuple[int, ...]  # positions of the tokens that `causal` alters, each in a reading of its own
+    document: tuple[int, ...]  # another document, which `fresh` reads before
+    noise: tuple[int, ...]  # the reading whose noise is measured
 
     @property
     def tokens(self) -> int:
@@ -110,16 +105,12 @@ class Subject:
 
     read: Reader
     rows: int
-    ordinary: tuple[int, ...]
-    """Ids that are drawn."""
-    special: tuple[int, ...] = ()
-    """Ids of the special round."""
+    ordinary: tuple[int, ...]  # ids that are drawn
+    special: tuple[int, ...] = ()  # ids of the special round
     plan: Plan
     seed: int
-    alone: int = 0
-    """The number of rows, from the first, that can be read without the others as well."""
-    half: str = ""
-    """The type of half precision in which it computes, if there is one."""
+    alone: int = 0  # the number of rows, from the first, that can be read without the others as well
+    half: str = ""  # the type of half precision in which it computes, if there is one
     read_moved: Reader | None = None
     """(calls, draw) → as `read`, with every number of `moved` moved by ± one unit in the last place."""
     moved: str = "weights"
@@ -133,8 +124,7 @@ class Subject:
 
     With seeds=True, random generators are put back first: equal calls then draw the same numbers.
     """
-    why_not_training: str = ""
-    """The error that the model raises with training=True."""
+    why_not_training: str = ""  # the error that the model raises with training=True
     exchanged: Callable[[Ids, Ids, Ids], Iterator[tuple[str, Outputs]]] | None = None
     """(text, other text, later text) → the outputs of the later text, first after the text, under "".
 
@@ -413,7 +403,9 @@ class _Tests:
         begins = self.plan.starts[-1]
         ids = self.short.copy()
         ids[:, :begins] = _other(self.subject, ids[:, :begins])
-        wanted, seen = (_after(each, begins) for each in (self.base, self.read(ids, self.plan.calls)))
+        later = self.base.positions >= begins
+        wanted = _ReadLogits(self.base.logits[:, later], self.base.positions[later])
+        seen = self.read(ids, self.plan.calls)
         effect = self.compare("", wanted, seen, effect=True)
         if effect.position is None and effect.open:
             return self.open(self._noisy())
@@ -426,16 +418,15 @@ class _Tests:
         begins, exchanged = self.plan.starts[-1], self.subject.exchanged
         assert exchanged is not None  # noqa: S101 - else the test is left out
         past, later = self.short[:, :begins], self.short[:, begins:]
-        unused, smallest, wanted, count = [], np.inf, self.base, -1
-        for path, outputs in exchanged(past, _other(self.subject, past), later):
-            seen = self._joined(outputs, [later.shape[1]], begins)
-            wanted = seen if not path else wanted
-            effect = self.compare("", wanted, seen, effect=True)
-            count += 1
-            if path:
-                smallest = min(smallest, effect.largest)
-                unused += [path] if effect.position is None and not effect.open else []
-        said = f"each of {count} arrays of the state exchanged: the logits differ"
+        readings = exchanged(past, _other(self.subject, past), later)
+        wanted = self._joined(next(readings)[1], [later.shape[1]], begins)
+        effects = {
+            path: self.compare("", wanted, self._joined(outputs, [later.shape[1]], begins), effect=True)
+            for path, outputs in readings
+        }
+        unused = [path for path, effect in effects.items() if effect.position is None and not effect.open]
+        smallest = min((effect.largest for effect in effects.values()), default=np.inf)
+        said = f"each of {len(effects)} arrays of the state exchanged: the logits differ"
         if unused:
             equal = f"the logits of the next {later.shape[1]} tokens are equal"
             said = f"{', '.join(unused)}: with that of another text in its place, {equal}"
@@ -446,12 +437,13 @@ class _Tests:
         assert after is not None  # noqa: S101 - else the test is left out
         pieces, others = cut(self.short, self.plan.calls), other_document(self.subject, self.ids)
         first = self._joined(after([], pieces), self.plan.calls)
-        compared = []
-        for training in (False, True) if self.subject.read_training is not None else (False,):
-            what = f"a document read first, and after {'one with training=True' if training else 'another'}"
-            seen = after(others, pieces, training=True) if training else after(others, pieces)
-            compared.append(self.compare(what, first, self._joined(seen, self.plan.calls)))
-        return self.judged(compared)
+        documents = {"another": after(others, pieces)}
+        if self.subject.read_training is not None:
+            documents["one with training=True"] = after(others, pieces, training=True)
+        return self.judged(
+            self.compare(f"a document read first, and after {other}", first, self._joined(outputs, self.plan.calls))
+            for other, outputs in documents.items()
+        )
 
     def training(self) -> Oracle:
         """Test as `causal` does; inconclusive where noise or means over the batch hide the result."""
@@ -506,15 +498,9 @@ class _Tests:
         watched: Ids | None = None,
         effect: bool = False,
     ) -> _Difference:
-        """Compare two readings at the positions that both have.
+        """Compare two readings at the positions that both have, before one of them, with ordinary ids in `watched`.
 
-        Args:
-            what: Which readings they are.
-            wanted: The logits that are right.
-            seen: Those that should equal them.
-            before: Compare positions before this one only.
-            watched: Compare positions only whose id in this text is ordinary.
-            effect: Whether the logits should not equal.
+        With `effect`, the logits should differ.
         """
         positions, here, there = np.intersect1d(wanted.positions, seen.positions, return_indices=True)
         a, b = wanted.logits[:, here], seen.logits[:, there]
@@ -558,12 +544,6 @@ class _Tests:
         """Return a result; a difference that is not finite has no number."""
         finite = float(largest) if np.isfinite(largest) else None
         return Oracle(verdict=verdict, largest_difference=finite, tolerance=self.limits.tolerance, detail=detail)
-
-
-def _after(reading: _ReadLogits, begins: int) -> _ReadLogits:
-    """Return the part of a reading from a position on."""
-    kept = reading.positions >= begins
-    return _ReadLogits(reading.logits[:, kept], reading.positions[kept])
 
 
 def _called(lengths: Sequence[int], position: int | None) -> str:

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-EPSILON = 2.0**-23
-"""The relative distance of neighbouring numbers of float32."""
-HALF_TYPES = {"bfloat16": 2.0**-7, "float16": 2.0**-10}
-"""The same for the types of half precision."""
+EPSILON = 2.0**-23  # the relative distance of neighbouring numbers of float32
+HALF_TYPES = {"bfloat16": 2.0**-7, "float16": 2.0**-10}  # the same for the types of half precision
 ASSUMED_NOISE = 1e-5
 """Least noise of a model whose weights cannot be moved: three times the largest that was seen in right models."""
 _SMALLEST_TOLERANCE = 1e-5
@@ -136,16 +134,13 @@ class Limits:
         0.01
     """
 
-    tolerance: float
-    """The limit of all positions that are judged."""
+    tolerance: float  # the limit of all positions that are judged
     at: NDArray[np.float64]
     """The limit of each position: a larger difference is a fault. After much noise, all of it counts."""
     effects: NDArray[np.float64]
     """The limit of each position above which a difference shows that something has an effect."""
-    judged: NDArray[np.bool_]
-    """Whether so little noise has added up before a position that equal logits can be told."""
-    noise: float
-    """The largest noise."""
+    judged: NDArray[np.bool_]  # whether so little noise has added up before a position that equal logits can be told
+    noise: float  # the largest noise
 
     @classmethod
     def of_noise(cls, noise: NDArray[np.float64], *, half: str = "") -> "Limits":

@@ -5,13 +5,14 @@ one of its places. A *finder* looks for one fault. `evidence` gives each arrival
 docs, wiring lists them), and `fold` makes the entries of the flow matrix out of them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
+from rnneval.models.places import place_name, places_of
 from rnneval.records.wiring import Flow, Slot
 from rnneval.wiring.facts import Spot, StateArrival, StateSource, UnitEvent, UnitFact, WiringFacts
-from rnneval.wiring.places import by_place
 
 SEEN_RIGHT = ("carried", "carried-transformed", "handoff", "initial", "declared", "uncarried")
 """Kinds that speak for the wiring, or at least not against it."""
@@ -22,17 +23,14 @@ Severity = Literal["error", "warning", "info"]
 class Detection:
     """A fault that a finder saw in a model that ran, still without the text of its page."""
 
-    seen: str
-    """Words for what was seen, without a full stop."""
-    group: "Group | None" = None
-    """The arrivals that it is about."""
+    seen: str  # words for what was seen, without a full stop
+    group: "Group | None" = None  # the arrivals that it is about
     severity: Severity | None = None
     """Severity, if it is another one than that of the fault's page; None for the page's own."""
     at: Spot = Spot()  # noqa: RUF009 - it is frozen
 
 
-Detections = Iterator[Detection]
-"""What a finder yields."""
+Detections = Iterator[Detection]  # what a finder yields
 
 
 def evidence(facts: WiringFacts) -> "Evidence":
@@ -44,7 +42,72 @@ def evidence(facts: WiringFacts) -> "Evidence":
         before[index] = last.get(event.unit)
         last[event.unit] = index
     classified = (_with_kind(facts, arrival, before[arrival.event]) for arrival in facts.arrivals)
-    return Evidence(facts=replace(facts, arrivals=tuple(classified)))
+    return Evidence(**vars(facts) | {"arrivals": tuple(classified)})
+
+
+def by_place(facts: WiringFacts) -> WiringFacts:
+    """Return the same facts with one unit for each place of each layer, so that every finder goes by (layer, place).
+
+    Where one call has fewer places than another, its places are the last ones: an encoder that runs in the first call
+    only goes before its decoder.
+    """
+    links = {(source.event, arrival.event) for arrival in facts.arrivals for source in arrival.sources}
+    runs: dict[int, dict[int, list[int]]] = {}
+    for index, event in enumerate(facts.events):
+        runs.setdefault(event.unit, {}).setdefault(event.call, []).append(index)
+    places, reused = [1] * len(facts.events), set[int]()
+    for unit, calls in runs.items():
+        found = [(within, _places_in_call(facts, links, within)) for within in calls.values()]
+        most = max(max(own) for _, own in found)
+        for within, own in found:
+            if _is_stacked(facts, links, within, own):
+                reused.add(unit)
+            for event_index, place in zip(within, own, strict=True):
+                places[event_index] = place + most - max(own)
+    keys = sorted({(event.unit, place) for event, place in zip(facts.events, places, strict=True)})
+    new = {key: index for index, key in enumerate(keys)}
+    units = []
+    for number, place in keys:
+        fact = facts.units[number]
+        name, twin = place_name(fact.name, place), None if fact.twin is None else new.get((fact.twin, place))
+        is_reused = number in reused or fact.reused
+        units.append(replace(fact, name=name, layer=fact.name, place=place, reused=is_reused, twin=twin))
+    events = tuple(replace(e, unit=new[e.unit, place]) for e, place in zip(facts.events, places, strict=True))
+    return replace(facts, units=tuple(units), events=events)
+
+
+_Links = set[tuple[int, int]]  # pairs of events: the state of the later one was made by the earlier one
+
+
+def _places_in_call(facts: WiringFacts, links: _Links, within: Sequence[int]) -> tuple[int, ...]:
+    """Return the place of each event of one layer in one call."""
+    steps = [facts.events[event].steps for event in within]
+    if 1 < facts.tokens <= min(steps) and not _reads(facts, within):
+        return tuple(range(1, len(within) + 1))  # streams side by side, even where one begins with another's state
+    return places_of(steps, facts.tokens, lambda a, b: (within[a], within[b]) in links)
+
+
+def _reads(facts: WiringFacts, within: Sequence[int]) -> _Links:
+    """Return the pairs of events of which the later one reads what the earlier one gave."""
+    return {(earlier, later) for later in within for earlier in facts.events[later].descends & {*within}}
+
+
+def _is_stacked(facts: WiringFacts, links: _Links, within: Sequence[int], places: Sequence[int]) -> bool:
+    """Return whether the runs of a layer in one call are layers of a stack, and not the steps of loops over tokens.
+
+    In a stack, one place reads what another gave; where there is one place, its runs are more than the steps of a loop
+    in which each goes on from the state of the last.
+    """
+    at = dict(zip(within, places, strict=True))
+    if any(at[earlier] != at[later] for earlier, later in _reads(facts, within)):
+        return True
+    for place in set(places):
+        own = [event for event in within if at[event] == place]
+        chained = links.issuperset(pairwise(own))
+        by_token = len(own) <= facts.tokens and all(facts.events[event].steps == 1 for event in own)
+        if _reads(facts, own) and not (by_token and chained):
+            return True
+    return False
 
 
 def _with_kind(facts: WiringFacts, arrival: StateArrival, before: int | None) -> StateArrival:
@@ -168,18 +231,16 @@ def fold(facts: WiringFacts) -> tuple[Flow, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
+class Evidence(WiringFacts):
     """The facts with the kind of each arrival, and what finders ask of them."""
-
-    facts: WiringFacts
 
     def groups(self, *kinds: str) -> "tuple[Group, ...]":
         """Return arrivals of these kinds, grouped by the unit and the foreign unit, in the order in which they ran."""
         found: dict[tuple[int, int | None], list[StateArrival]] = {}
-        for arrival in self.facts.arrivals:
+        for arrival in self.arrivals:
             if arrival.kind in kinds:
-                unit = self.facts.unit_of(arrival)
-                others = {*map(self.facts.unit_of, arrival.foreign)} - {unit}
+                unit = self.unit_of(arrival)
+                others = {*map(self.unit_of, arrival.foreign)} - {unit}
                 givers: list[int | None] = [*sorted(others)] or [None]
                 for giver in givers:
                     found.setdefault((unit, giver), []).append(arrival)
@@ -196,29 +257,29 @@ class Evidence:
 
     def group(self, unit: int, arrivals: Iterable[StateArrival], giver: int | None = None) -> "Group":
         """Return arrivals at one unit as a group."""
-        return Group(facts=self.facts, unit=unit, giver=giver, arrivals=tuple(arrivals))
+        return Group(facts=self, unit=unit, giver=giver, arrivals=tuple(arrivals))
 
     def transformed_between_calls(self) -> tuple[UnitFact, ...]:
         """Return the units whose state goes through arithmetic between two calls, and not between steps of one.
 
         What happens at each step (a zoneout or a clock in the author's loop over cells) belongs to the recurrence.
         """
-        events, first = self.facts.events, dict[tuple[int, int], int]()
+        events, first = self.events, dict[tuple[int, int], int]()
         for index, event in enumerate(events):
             first.setdefault((event.unit, event.call), index)
         begin_calls, between, within = set(first.values()), set[int](), set[int]()
-        for arrival in self.facts.arrivals:
+        for arrival in self.arrivals:
             if arrival.kind == "carried-transformed":
-                (between if arrival.event in begin_calls else within).add(self.facts.unit_of(arrival))
-        return tuple(self.facts.units[unit] for unit in sorted(between - within))
+                (between if arrival.event in begin_calls else within).add(self.unit_of(arrival))
+        return tuple(self.units[unit] for unit in sorted(between - within))
 
     def kinds(self) -> set[str]:
         """Return the kinds of all arrivals."""
-        return {arrival.kind for arrival in self.facts.arrivals}
+        return {arrival.kind for arrival in self.arrivals}
 
     def all_seen(self) -> bool:
         """Return whether there are recurrent layers or cells, and each state was seen to be right."""
-        return bool(self.facts.arrivals) and self.kinds() <= {*SEEN_RIGHT}
+        return bool(self.arrivals) and self.kinds() <= {*SEEN_RIGHT}
 
     def has(self, *kinds: str) -> bool:
         """Return whether any arrival is of one of these kinds."""
@@ -226,7 +287,7 @@ class Evidence:
 
     def hands_states_on(self) -> bool:
         """Return whether the model takes or returns states, or was seen to carry one."""
-        return self.facts.takes_states or self.facts.gives_states or self.has("carried", "carried-transformed")
+        return self.takes_states or self.gives_states or self.has("carried", "carried-transformed")
 
     def has_faults(self) -> bool:
         """Return whether any state was seen to be wired wrong."""
@@ -234,42 +295,41 @@ class Evidence:
 
     def failed(self, oracle: str) -> bool:
         """Return whether a test of behaviour failed."""
-        found = self.facts.oracles.get(oracle)
+        found = self.oracles.get(oracle)
         return found is not None and found.verdict == "fail"
 
-    def failure(self, oracle: str, seen: str) -> Detection:
+    def failed_test(self, oracle: str, seen: str) -> Detection:
         """Return the detection of a failed test of behaviour: what was seen, the test's detail, and where it fails."""
-        spot = self.facts.spots.get(oracle)
+        spot = self.spots.get(oracle)
         place = "no layer can be named, since the two runs of the test could not be compared op by op"
         if spot is not None:
             place = f"it comes in at {spot.layer or f'line {spot.line}, outside of any layer'}"
-        return Detection(seen=f"{seen}: {self.facts.oracles[oracle].detail}; {place}", at=spot or Spot())
+        return Detection(seen=f"{seen}: {self.oracles[oracle].detail}; {place}", at=spot or Spot())
 
-    def failure_of_recurrence(self, oracle: str, seen: str, severity: Severity | None = None) -> Detection:
+    def failed_recurrence(self, oracle: str, seen: str, severity: Severity | None = None) -> Detection:
         """Return the detection of a failed test of what is carried, at the place that the flow of states leaves open.
 
         Where every state is carried the fault is outside of the recurrent layers, unless an op shows it inside of one.
         """
-        facts = self.facts
-        layers = {facts.units[event.unit].path for event in facts.events}
-        spot = facts.spots.get(oracle)
+        layers = {self.units[event.unit].path for event in self.events}
+        spot = self.spots.get(oracle)
         if not layers:
             spot = None
             place = "no layer can be named, since the recurrence is written by hand, without a recurrent layer or cell"
         elif "carried" in self.kinds() <= {"carried", "handoff", "initial"}:
             place = f"every recurrent layer gets its own state back, so {self._outside(spot)}"
         elif len(layers) == 1:
-            spot = replace(facts.events[0].at, layer=facts.units[0].name)
+            spot = replace(self.events[0].at, layer=self.units[0].name)
             place = f"{spot.layer} is the only recurrent layer"
         else:
             spot = None
             place = f"any of {len(layers)} recurrent layers may be meant: see the other findings"
-        seen = f"{seen}: {facts.oracles[oracle].detail}; {place}"
+        seen = f"{seen}: {self.oracles[oracle].detail}; {place}"
         return Detection(seen=seen, severity=severity, at=spot or Spot())
 
     def _outside(self, spot: Spot | None) -> str:
         """Say where a fault is that is in no state: in a layer's inputs or computation, or outside of all layers."""
-        units = self.facts.units
+        units = self.units
         if spot and spot.layer and spot.layer.removesuffix(".cell") in {unit.layer or unit.name for unit in units}:
             return f"the fault is in what {spot.layer} reads or computes"
         own = ", ".join(dict.fromkeys(unit.name for unit in units if unit.of_author))

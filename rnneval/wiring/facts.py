@@ -11,8 +11,7 @@ from typing import Literal
 from rnneval.errors import UsageError
 from rnneval.records.wiring import Oracle
 
-ONE_ROW, TRAINING = "for a batch of one row", "with training=True"
-"""The other settings in which a model is probed."""
+ONE_ROW, TRAINING = "for a batch of one row", "with training=True"  # the other settings in which a model is probed
 _OF_A_LAYER = ("stateless", "shared", "mixed", "chunked")
 
 
@@ -26,18 +25,14 @@ class UnitFact:
     slots: tuple[str, ...]
     is_layer: bool = True
     stateful: bool = False
-    twin: int | None = None
-    """Number of the unit that is the other direction of the same Bidirectional."""
-    layer: str = ""
-    """The layer's own name, if `name` is that of one of its places, such as `gru#2`."""
+    twin: int | None = None  # number of the unit that is the other direction of the same Bidirectional
+    layer: str = ""  # the layer's own name, if `name` is that of one of its places, such as `gru#2`
     place: int = 1
     """Number of the place in a call, from 1: a layer that reads two streams has two (`rnneval.models.places`)."""
-    reused: bool = False
-    """Whether the layer reads, in one call, outputs of its own from that call."""
+    reused: bool = False  # whether the layer reads, in one call, outputs of its own from that call
     cells: tuple[tuple[str, int], ...] = ()
     """The cells that it is made of: each one's place in it, and the number of the object; equal numbers are one."""
-    of_author: bool = False
-    """Whether its class, or that of one of its cells, is not one of Keras' own."""
+    of_author: bool = False  # whether its class, or that of one of its cells, is not one of Keras' own
 
     @property
     def names(self) -> frozenset[str]:
@@ -62,8 +57,7 @@ class Spot:
     layer: str | None = None
     file: str | None = None
     line: int | None = None
-    code: str = ""
-    """The statement at the line, as its author wrote it."""
+    code: str = ""  # the statement at the line, as its author wrote it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +66,8 @@ class UnitEvent:
 
     unit: int
     call: int
-    steps: int
-    """Number of tokens that it read: 1 for a cell."""
-    at: Spot = Spot()
-    """The line that called it; a graph of layers has none."""
+    steps: int  # number of tokens that it read: 1 for a cell
+    at: Spot = Spot()  # the line that called it; a graph of layers has none
     descends: frozenset[int] = frozenset()
     """The events whose outputs its input sequence was computed from, directly or through other events."""
     reads: frozenset[str] = frozenset()
@@ -89,25 +81,16 @@ class StateArrival:
     event: int
     slot: int
     sources: frozenset[StateSource] = frozenset()
-    in_place: bool = True
-    """Whether each element that came from a state sits where it sat there (row and unit)."""
-    missing: float = 0.0
-    """The share of elements that come from no state, where others do."""
+    in_place: bool = True  # whether each element that came from a state sits where it sat there (row and unit)
+    missing: float = 0.0  # the share of elements that come from no state, where others do
     transformed: bool = False
-    noisy: bool = False
-    """Whether random numbers met the state on its way."""
-    random: bool = False
-    """Whether it was drawn at random, with no state in it."""
-    born: int | None = None
-    """The call in which a tensor that comes from no state was made; None for a variable."""
-    outputs: frozenset[int] = frozenset()
-    """The events of whose outputs it was made, where it comes from no state."""
-    unknown: str = ""
-    """Reason why its sources could not be seen; empty if they were seen."""
-    kind: str = ""
-    """`carried`, `crossed`, `stale`, …: what `rnneval.wiring.evidence` makes of it."""
-    foreign: tuple[StateSource, ...] = ()
-    """The sources that do not belong at this unit, once it has a kind."""
+    noisy: bool = False  # whether random numbers met the state on its way
+    random: bool = False  # whether it was drawn at random, with no state in it
+    born: int | None = None  # the call in which a tensor that comes from no state was made; None for a variable
+    outputs: frozenset[int] = frozenset()  # the events of whose outputs it was made, where it comes from no state
+    unknown: str = ""  # reason why its sources could not be seen; empty if they were seen
+    kind: str = ""  # `carried`, `crossed`, `stale`, …: what `rnneval.wiring.evidence` makes of it
+    foreign: tuple[StateSource, ...] = ()  # the sources that do not belong at this unit, once it has a kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,14 +99,11 @@ class Trace:
 
     difference: float | None = None
     """Between traced and eager logits after the weights changed, where a trace was there to compare."""
-    uncompared: str = ""
-    """Reason why a trace could not be compared; empty if all were compared."""
+    uncompared: str = ""  # reason why a trace could not be compared; empty if all were compared
     as_called: str = ""
     """Words for how the logits of the model as it is called differ from those of eager calls; empty if they agree."""
-    spot: Spot = Spot()
-    """The place of the function, if `as_called`."""
-    trap: str = ""
-    """The function that would freeze the weights if it were called before the model is built."""
+    spot: Spot = Spot()  # the place of the function, if `as_called`
+    trap: str = ""  # the function that would freeze the weights if it were called before the model is built
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,13 +116,11 @@ class Declarations:
     """
 
     causal: bool = True
-    depends_on_cuts: bool = False
-    """`chunked=true`: the logits depend on how the text is cut into calls."""
+    depends_on_cuts: bool = False  # `chunked=true`: the logits depend on how the text is cut into calls
     stateless: frozenset[str] = frozenset()
     shared: frozenset[str] = frozenset()
     mixed: frozenset[str] = frozenset()
-    chunked: frozenset[str] = frozenset()
-    """Layers whose state is transformed between two calls."""
+    chunked: frozenset[str] = frozenset()  # layers whose state is transformed between two calls
     given: tuple[str, ...] = ()
 
 
@@ -159,8 +137,7 @@ class WiringFacts:
     gives_states: bool = False
     wired_by: Literal["author", "rnneval"] = "author"
     calls: int = 0
-    tokens: int = 2
-    """Number of tokens that each call read."""
+    tokens: int = 2  # number of tokens that each call read
     oracles: dict[str, Oracle] = field(default_factory=dict)
     spots: dict[str, Spot] = field(default_factory=dict)
     """The place where an oracle fails, by the oracle's name, if known."""
@@ -168,10 +145,7 @@ class WiringFacts:
     """The same model in other settings, `ONE_ROW` and `TRAINING`: a fault is what all runs of a setting show."""
     trace: Trace = Trace()
     declared: Declarations = Declarations()
-    failure: str = ""
-    """Reason why the model could not be run to the end, in one line."""
-    provenance: str = "tape"
-    """Way in which sources were found: `tape`, or `values and intervention` without TensorFlow's op callbacks."""
+    failure: str = ""  # reason why the model could not be run to the end, in one line
 
     def unit_of(self, part: StateArrival | StateSource) -> int:
         """Return the number of the unit that a state went into or came from."""

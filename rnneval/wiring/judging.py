@@ -27,18 +27,18 @@ _BESIDE = ("alone", "fresh", "training")
 def wiring_of(facts: WiringFacts) -> Wiring:
     """Judge the facts of one probing."""
     seen = evidence(facts)
-    facts, found = seen.facts, _with_variants(seen)
+    found = _with_variants(seen)
     verdict, reason = judge(seen, found)
     return Wiring(
         verdict=verdict,
         reason=reason,
-        layers=tuple(WiredLayer(name=u.name, path=u.path, kind=u.kind, slots=u.slots) for u in facts.units),
-        flow=fold(facts),
+        layers=tuple(WiredLayer(name=u.name, path=u.path, kind=u.kind, slots=u.slots) for u in seen.units),
+        flow=fold(seen),
         findings=found,
-        oracles=dict(facts.oracles),
-        declared=facts.declared.given,
-        calls=facts.calls,
-        wired_by=facts.wired_by,
+        oracles=dict(seen.oracles),
+        declared=seen.declared.given,
+        calls=seen.calls,
+        wired_by=seen.wired_by,
     )
 
 
@@ -81,16 +81,16 @@ def _with_variants(evidence_of_model: Evidence) -> tuple[Finding, ...]:
     found = findings(evidence_of_model)
     known = {_key(finding) for finding in found}
     more: list[Finding] = []
-    for setting, runs in evidence_of_model.facts.variants.items():
+    for setting, runs in evidence_of_model.variants.items():
         # Errors that every run of the setting shows; noise belongs to training.
-        first, *others = (
+        errors = [
             [found for found in findings(evidence(run)) if found.severity == "error" and found.rule != "noisy-state"]
             for run in runs
-        )
-        shown = set.intersection({_key(finding) for finding in first}, *({_key(f) for f in run} for run in others))
+        ]
+        shown = set.intersection(*({_key(finding) for finding in of_run} for of_run in errors))
         more += [
             msgspec.structs.replace(finding, message=f"Only {setting}: {finding.message}")
-            for finding in first
+            for finding in errors[0]
             if _key(finding) in shown - known
         ]
     return _errors_first([*more, *found])
@@ -112,40 +112,38 @@ def judge(evidence: Evidence, findings: Sequence[Finding]) -> tuple[Literal["pas
     doubts = list(_doubts(evidence))
     if doubts:
         return ("inconclusive", "; ".join(doubts))
-    facts = evidence.facts
-    count = len({(facts.unit_of(arrival), arrival.slot) for arrival in facts.arrivals})
+    count = len({(evidence.unit_of(arrival), arrival.slot) for arrival in evidence.arrivals})
     states = f"{count} {'state' if count == 1 else 'states'}"
-    if facts.wired_by == "rnneval":
+    if evidence.wired_by == "rnneval":
         return ("pass", f"no state crosses between layers in the author's graph; rnneval carries the {states}")
-    return ("pass", f"{states} seen carried into the same layer over {facts.calls} calls, and the behaviour agrees")
+    return ("pass", f"{states} seen carried into the same layer over {evidence.calls} calls, and the behaviour agrees")
 
 
 def _doubts(evidence: Evidence) -> Iterator[str]:
     """Yield what could not be seen, or was seen and proves nothing."""
-    facts = evidence.facts
-    if facts.failure:
-        yield facts.failure
+    if evidence.failure:
+        yield evidence.failure
         return
-    if not facts.events:
+    if not evidence.events:
         yield (
             "no recurrent layer or cell ran that could be watched (a recurrence written by hand, or a loaded "
             "signature): the wiring was not seen, only the behaviour was tested"
         )
-    if facts.trace.uncompared:
-        yield facts.trace.uncompared
+    if evidence.trace.uncompared:
+        yield evidence.trace.uncompared
     unknown, dropped = (
-        ", ".join(dict.fromkeys(facts.named(arrival) for arrival in facts.arrivals if arrival.kind == kind))
+        ", ".join(dict.fromkeys(evidence.named(arrival) for arrival in evidence.arrivals if arrival.kind == kind))
         for kind in ("unknown", "dropped")
     )
     if unknown:
-        why = next(arrival.unknown for arrival in facts.arrivals if arrival.unknown)
+        why = next(arrival.unknown for arrival in evidence.arrivals if arrival.unknown)
         yield f"the sources of {unknown} could not be followed: {why}"
     if dropped:
         yield (
             f"the model neither takes nor returns states, so {dropped} begins anew at every call and there is no "
             "wiring to prove (declare stateless=LAYER if that is meant)"
         )
-    for name, oracle in facts.oracles.items():
+    for name, oracle in evidence.oracles.items():
         if oracle.verdict == "inconclusive" and name not in _BESIDE:
             yield f"oracle {name}: {oracle.detail}"
         elif name == "repeat" and oracle.verdict == "fail":
@@ -175,20 +173,26 @@ def corrected(code: str, path: str, slots: Sequence[str], place: int = 1, *, cel
     except SyntaxError:
         return None
     match body:
-        case [ast.Assign(targets=[target], value=ast.Call() as call) as statement]:
-            written = ast.unparse(call.func)
+        case [
+            ast.Assign(
+                targets=[(ast.Tuple(elts=[_, _, *_]) | ast.List(elts=[_, _, *_])) as target],
+                value=ast.Call() as call,
+            ) as statement
+        ] if f".{ast.unparse(call.func)}".endswith(f".{path}"):
+            pass
         case _:
             return None
-    if written != path and not written.endswith(f".{path}"):
-        return None
     stem = re.sub(r"\W+", "_", path if place == 1 else f"{path}_{place}").strip("_")
     parts = ["state"] if len(slots) == 1 else [re.sub(r"[^0-9A-Za-z]+", "_", slot) for slot in slots]
     names = [f"{stem}_{part}" for part in parts]
-    if not isinstance(target, ast.Tuple | ast.List) or len(target.elts) < 2:
-        return None
     keyword = next((k for k in call.keywords if k.arg in {"initial_state", "states", "state"}), None)
     given = keyword.value if keyword else call.args[1] if len(call.args) > 1 else None
-    own = _in_form_of(given, names)
+    loads: list[ast.expr] = [ast.Name(name, ast.Load()) for name in names]
+    own: ast.expr = loads[0]  # in the form in which the author passes one
+    if isinstance(given, ast.Tuple):
+        own = ast.Tuple(loads, ast.Load())
+    elif isinstance(given, ast.List) or len(names) > 1:
+        own = ast.List(loads, ast.Load())
     bound: list[ast.expr] = [ast.Name(name, ast.Store()) for name in names]
     match target.elts[1:]:
         case [ast.Starred()]:
@@ -208,11 +212,3 @@ def corrected(code: str, path: str, slots: Sequence[str], place: int = 1, *, cel
     else:
         call.keywords.insert(0, ast.keyword("initial_state", own))
     return ast.unparse(ast.fix_missing_locations(statement))
-
-
-def _in_form_of(given: ast.expr | None, names: list[str]) -> ast.expr:
-    """Return the unit's own state in the form in which the author passes one."""
-    loads: list[ast.expr] = [ast.Name(name, ast.Load()) for name in names]
-    if isinstance(given, ast.Tuple):
-        return ast.Tuple(loads, ast.Load())
-    return ast.List(loads, ast.Load()) if isinstance(given, ast.List) or len(names) > 1 else loads[0]

@@ -10,11 +10,11 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
-from rnneval.models.state import StateLeaf, as_array, filled, leaves_of, made_like
+from rnneval.models.state import as_array, filled, leaves_of, made_like
 from rnneval.models.step import StepLM, nearly_equal
 from rnneval.models.torch import step_of
 from rnneval.pages import page
-from rnneval.records.wiring import Finding, Oracle, Wiring
+from rnneval.records.wiring import Oracle, Wiring
 from rnneval.wiring.behaviour import LONG, Ids, Outputs, Pieces, Subject, run_behaviour, special_ids
 from rnneval.wiring.difference import EPSILON, HALF_TYPES
 from rnneval.wiring.evidence import Detection, Severity
@@ -68,9 +68,14 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
         if name in failed
     ]
     inside = _inside(lm, oracles, failed, seed)
+    untested: list[str] = []
     if inside is not None:
-        oracles |= inside.oracles
-        found = _with_inside(found, inside, declared)
+        oracles |= inside.calls.oracles
+        untested += [*inside.flow.untested, *inside.calls.untested]
+        found = inside.findings(found)
+    if declared.depends_on_cuts:
+        of_calls = call_variance.NAME
+        found = [structs.replace(each, severity="warning") if each.rule == of_calls else each for each in found]
     if step_of(lm) is not None:
         found = [structs.replace(each, help=page(each.rule).paragraph("In PyTorch") or each.help) for each in found]
     found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
@@ -81,7 +86,6 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
         f"the behaviour of the step function is right: {LONG.tokens} tokens give the same logits however they are cut "
         f"into calls, and {len(oracles) - 1} other tests agree"
     )
-    untested = [*(inside.untested if inside is not None else ())]
     if lm.leaves is None:
         untested.append("whether each part of the state is used: it is carried as it is")
     if untested:
@@ -89,14 +93,14 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
     return Wiring(
         verdict=verdict,
         reason=", ".join(errors) or "; ".join(doubts) or right,
-        layers=inside.layers if inside else (),
-        flow=inside.flow if inside else (),
+        layers=inside.flow.layers if inside else (),
+        flow=inside.flow.flow if inside else (),
         findings=tuple(found),
         oracles=oracles,
         declared=declared.given,
-        calls=max(map(len, LONG.cuts)) + (inside.calls if inside else 0),
+        calls=max(map(len, LONG.cuts)) + (inside.flow.calls if inside else 0),
         wired_by="author",
-        script=inside.script if inside else None,
+        script=next(iter(inside.calls.scripts.values()), None) if inside else None,
     )
 
 
@@ -108,19 +112,6 @@ def _inside(lm: StepLM, oracles: Mapping[str, Oracle], failed: Mapping[str, str]
     from rnneval.wiring.torch.modules import module_evidence
 
     return module_evidence(lm, step, failed, seed=seed)
-
-
-def _with_inside(found: Sequence[Finding], inside: "ModuleEvidence", declared: Declarations) -> list[Finding]:
-    """Return the findings of behaviour, each with the module at fault, and those of the modules themselves."""
-    if inside.divergence is not None:
-        from rnneval.wiring.torch.modules import located
-
-        found = [located(finding, inside.divergence) for finding in found]
-    more = [*inside.findings]
-    if declared.depends_on_cuts:
-        more = [structs.replace(each, severity="warning") if each.rule == call_variance.NAME else each for each in more]
-    # What is wrong with an array explains what is wrong with the predictions.
-    return [*more, *found]
 
 
 def _detection(name: str, seen: str, declared: Declarations, at: Spot) -> Detection:
@@ -167,7 +158,7 @@ def _subject(lm: StepLM, seed: int) -> Subject:
     )
     if lm.leaves is None:
         return subject
-    state = _StateInParts(lm, lm.leaves)
+    state = _StateInParts(lm)
     return replace(
         subject,
         half=next((half for half in HALF_TYPES for leaf in lm.leaves if half in _type(leaf.like)), ""),
@@ -192,7 +183,6 @@ class _StateInParts:
     """The readings of a step function for which its state is taken apart."""
 
     lm: StepLM
-    leaves: Sequence[StateLeaf]
 
     def read_moved(self, pieces: Pieces, draw: int) -> Outputs:
         """Read pieces, each number of the state moved after each call by ± one unit in the last place of its type."""
@@ -232,7 +222,7 @@ class _StateInParts:
 
     def _compared(self) -> Iterator[str]:
         """Yield the paths of the arrays that are compared."""
-        return (leaf.path for leaf in self.leaves if leaf.kind in {"state", "memory"})
+        return (leaf.path for leaf in self.lm.leaves or () if leaf.kind in {"state", "memory"})
 
 
 def _moved(leaf: Any, path: str, generator: np.random.Generator) -> Any:

@@ -24,10 +24,8 @@ _CACHES = ("cache", "past_key_values", "cache_params", "state")
 class CachedState:
     """The state of a model of transformers."""
 
-    cache: Any
-    """The cache as the model returned it."""
-    position: int
-    """The number of tokens that were read."""
+    cache: Any  # the cache as the model returned it
+    position: int  # the number of tokens that were read
 
 
 class CachedStep(TorchStep):

@@ -19,8 +19,7 @@ from rnneval.models.step import StepLM
 from rnneval.models.torch.causal import from_transformers
 from rnneval.text import Vocabulary
 
-_MOST_TIMES = 2
-"""Numbers that a model may have for each number that is stored: tied weights are stored once."""
+_MOST_TIMES = 2  # numbers that a model may have for each number that is stored: tied weights are stored once
 
 _UNFIT = {"missing_keys": "is missing", "unexpected_keys": "is left over", "mismatched_keys": "has another shape"}
 _OTHER = "config.json and the weights are of different models: take both from one save_pretrained"

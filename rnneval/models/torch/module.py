@@ -34,10 +34,8 @@ GivenVocabulary = Vocabulary | str | PathLike[str] | Sequence[str] | Mapping[str
 class ModuleState:
     """A state of which a part is held by the module."""
 
-    returned: Any
-    """The state that the step returned."""
-    held: Mapping[str, Any]
-    """Attributes of the module, by path."""
+    returned: Any  # the state that the step returned
+    held: Mapping[str, Any]  # attributes of the module, by path
 
 
 class TorchStep:
@@ -48,8 +46,13 @@ class TorchStep:
         self.called = module
         self.module: torch.nn.Module = getattr(module, "_orig_mod", module)
         """The module; the one that `torch.compile` was given, if that is called."""
-        self._step = step or _forward(self.module)
         self.stateless = step is None and not _takes_state(self.module)
+
+        def forward(called: torch.nn.Module, ids: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
+            returned: tuple[torch.Tensor, Any] = (called(ids), None) if self.stateless else called(ids, state)
+            return returned
+
+        self._step = step or forward
         self._held: dict[str, Any] = {}
         """The attributes that a call changes, by path, as they were before the first call."""
 
@@ -128,12 +131,9 @@ class TorchStep:
 
 def copy_of(state: Any) -> Any:
     """Return a nest whose tensors are copies; one tensor that stands in several places is still one in the copy."""
-    copies: dict[int, Any] = {}
-    return filled(state, (copies.setdefault(id(leaf), _clone(leaf)) for leaf in leaves_of(state).values()))
-
-
-def _clone(leaf: Any) -> Any:
-    return leaf.clone() if isinstance(leaf, torch.Tensor) else leaf
+    leaves = [*leaves_of(state).values()]
+    copies = {id(leaf): leaf.clone() if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves}
+    return filled(state, (copies[id(leaf)] for leaf in leaves))
 
 
 def _takes_state(module: torch.nn.Module) -> bool:
@@ -144,13 +144,6 @@ def _takes_state(module: torch.nn.Module) -> bool:
         if parameter.kind not in {parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD}
     ]
     return len(takes) > 1 or any(parameter.kind == parameter.VAR_POSITIONAL for parameter in takes)
-
-
-def _forward(module: torch.nn.Module) -> StepOfModule:
-    """Return the step of a module: its forward returns logits and the new state, or logits if it takes no state."""
-    if _takes_state(module):
-        return lambda called, ids, state: called(ids, state)
-    return lambda called, ids, _: (called(ids), None)
 
 
 def no_state(module: torch.nn.Module) -> CheckpointError:
@@ -271,18 +264,14 @@ def language_model(step: TorchStep, vocabulary: Vocabulary | None, name: str, fo
     parameters = [*step.module.parameters()]
     dtype = str(parameters[0].dtype).removeprefix("torch.") if parameters else made.checkpoint.dtype
     count = sum(parameter.numel() for parameter in parameters)
-    return replace(
-        made,
-        observer=_observer(step, made),
-        checkpoint=msgspec.structs.replace(made.checkpoint, format=form, parameters=count, dtype=dtype),
-    )
-
-
-def _observer(step: TorchStep, made: StepLM) -> RecurrentModules | None:
-    """Return what sees the states of PyTorch's own recurrent modules, where they make up the state."""
+    # PyTorch's own recurrent modules show their states, where they make up the state.
     numbers = sum(leaf.size for leaf in made.leaves or () if leaf.dtype.kind == "f" and leaf.kind == "state")
     modules = RecurrentModules(step.module)
-    return modules if made.batched and numbers and modules.make_up(step, numbers) else None
+    return replace(
+        made,
+        observer=modules if made.batched and numbers and modules.make_up(step, numbers) else None,
+        checkpoint=msgspec.structs.replace(made.checkpoint, format=form, parameters=count, dtype=dtype),
+    )
 
 
 def _model(step: TorchStep, width: int, name: str) -> StepLM:

@@ -4,8 +4,9 @@ A hook keeps what such a module is given. Its layers are then run once more, one
 every token, and c, of which it returns the last alone, follows from the equations of the cell.
 """
 
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,11 +17,21 @@ from numpy.typing import NDArray
 from rnneval.metrics.diagnostics.gates import Gated
 from rnneval.metrics.diagnostics.summary import LIMITS
 from rnneval.models.protocol import GatedCell, LayerState, Layout, Sees, Trajectory
-from rnneval.models.torch.compiled import uncompiled
 
 _NEAR = 1e-4  # largest difference between the states that a module returned and those that are computed
 
 Seen = tuple[dict[str, Trajectory], dict[str, NDArray[Any]]]
+
+
+def uncompiled() -> AbstractContextManager[None]:
+    """Run models that `torch.compile` made uncompiled while a block runs.
+
+    Where nothing was compiled, PyTorch's compiler stays out: its import ends a process that has TensorFlow.
+    """
+    if "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    stance: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 class _Layer(NamedTuple):
@@ -28,8 +39,7 @@ class _Layer(NamedTuple):
 
     name: str
     number: int
-    alone: torch.nn.RNNBase
-    """A module of this layer alone, with the same weights."""
+    alone: torch.nn.RNNBase  # a module of this layer alone, with the same weights
 
     @property
     def slots(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ TOLERANCE = 1e-4
 
 def find(evidence: Evidence) -> Detections:
     """Find traced logits that differ from eager ones, or would."""
-    trace = evidence.facts.trace
+    trace = evidence.trace
     if trace.difference is not None and not trace.difference <= TOLERANCE:
         seen = (
             f"Traced and eager logits differ by {trace.difference:.2g} of the largest logit after the weights changed; "

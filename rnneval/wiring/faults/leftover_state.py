@@ -8,4 +8,4 @@ NAME, SEVERITY, ORDER = "leftover-state", "error", 65
 def find(evidence: Evidence) -> Detections:
     """Find a failed oracle *fresh*."""
     if evidence.failed("fresh"):
-        yield evidence.failure("fresh", "A new document depends on what was read before it")
+        yield evidence.failed_test("fresh", "A new document depends on what was read before it")

@@ -14,14 +14,13 @@ from rnneval.models.keras.wrap import wrap
 from rnneval.models.protocol import about_transformer
 from rnneval.records.wiring import Oracle, Wiring
 from rnneval.wiring.behaviour import KEYS, run_behaviour
-from rnneval.wiring.evidence import evidence
+from rnneval.wiring.evidence import by_place, evidence
 from rnneval.wiring.facts import ONE_ROW, TRAINING, Declarations, WiringFacts, parse_declarations, require_known
 from rnneval.wiring.judging import findings, wiring_of
 from rnneval.wiring.keras.locating import locate
 from rnneval.wiring.keras.probe import hook_fires, provenance
 from rnneval.wiring.keras.subject import Ready, make_ready
 from rnneval.wiring.keras.traces import compare_calls, compare_traces
-from rnneval.wiring.places import by_place
 
 _DRAWS = 3
 _WINDOW = (

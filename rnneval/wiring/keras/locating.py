@@ -1,8 +1,7 @@
 """Locating a failed test of behaviour: the op at which a difference comes in, its layer and its line.
 
-The two runs of a test are recorded op by op. A leak is walked back from the logits to the last tensor that is clean:
-the op after it lets it in. Noise and leftovers come in at the first op whose outputs differ. What depends on the cuts
-begins at the first op whose outputs for some token differ.
+The two runs of a test are recorded op by op. A leak, noise or what is left over comes in at the first op whose outputs
+differ where they must not. What depends on the cuts begins at the first op whose outputs for some token differ.
 """
 
 import sys
@@ -31,7 +30,6 @@ class _Ran:
     """One op that ran, with the layer and the line that called it."""
 
     name: str
-    inputs: Sequence[Any]
     outputs: Sequence[Any]
     layer: Any
     line: Spot
@@ -73,51 +71,12 @@ def _leak(ready: Ready, seed: int, changes: Callable[..., Iterator[Alteration]])
         plain, altered = (
             _taped(partial(ready.run, cut(text, calls), seeds=True)) for text in (change.plain, change.altered)
         )
-        ran = _let_in(plain, altered, watched)
+        if [ran.name for ran in plain] != [ran.name for ran in altered]:
+            continue
+        ran = _first_difference(plain, altered, watched, partial(np.allclose, rtol=1e-5, atol=1e-7))
         if ran is not None:
             return ran
     return None
-
-
-def _let_in(plain: Tape, altered: Tape, watched: Watched) -> _Ran | None:
-    """Return the op at which a change comes into what must not change, walked back from the end."""
-    if [ran.name for ran in plain] != [ran.name for ran in altered]:
-        return None
-    made = {id(tensor): index for index, ran in enumerate(plain) for tensor in ran.outputs}
-    twin = {
-        id(one): other
-        for ran, again in zip(plain, altered, strict=True)
-        for one, other in zip((*ran.inputs, *ran.outputs), (*again.inputs, *again.outputs), strict=True)
-    }
-
-    def changed(tensor: Any) -> bool | None:
-        """Return whether the watched part changed; None where nothing of the tensor is watched."""
-        values, others = _values(tensor), _values(twin.get(id(tensor)))
-        part, other = (None if array is None else watched(array) for array in (values, others))
-        return None if part is None or other is None else not np.allclose(part, other, rtol=1e-5, atol=1e-7)
-
-    at = next((index for index in reversed(range(len(plain))) if any(map(changed, plain[index].outputs))), None)
-    while at is not None:
-        sources = [made[id(tensor)] for tensor in _edge(plain, made, at, changed) if id(tensor) in made]
-        if not sources:
-            return plain[at]
-        at = max(sources)
-    return None
-
-
-def _edge(plain: Tape, made: Mapping[int, int], at: int, changed: Callable[[Any], bool | None]) -> Iterator[Any]:
-    """Yield the nearest watched tensors behind an op that have changed."""
-    waiting, seen = list(plain[at].inputs), set[int]()
-    while waiting:
-        tensor = waiting.pop()
-        if id(tensor) in seen:
-            continue
-        seen.add(id(tensor))
-        state = changed(tensor)
-        if state:
-            yield tensor
-        elif state is None and id(tensor) in made:
-            waiting += plain[made[id(tensor)]].inputs
 
 
 def _at_a_cut(ready: Ready, seed: int) -> _Ran | None:
@@ -158,7 +117,8 @@ def _noise(ready: Ready, seed: int) -> _Ran | None:
     """Find the first op whose outputs differ between two equal runs."""
     subject = ready.subject(seed)
     pieces = cut(random_ids(subject), subject.plan.calls)
-    return _first_difference(*(_taped(lambda: ready.run(pieces)) for _ in range(2)))
+    one, other = (_taped(partial(ready.run, pieces)) for _ in range(2))
+    return _first_difference(one, other)
 
 
 def _leftover(ready: Ready, seed: int) -> _Ran | None:
@@ -178,12 +138,21 @@ def _leftover(ready: Ready, seed: int) -> _Ran | None:
     return ran
 
 
-def _first_difference(one: Tape, other: Tape) -> _Ran | None:
-    """Return the first op that is another one, or whose outputs differ; NaN is one number."""
+def _equal(a: Any, b: Any) -> bool:
+    return np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+
+
+def _first_difference(
+    one: Tape,
+    other: Tape,
+    watched: Watched = lambda values: values,
+    alike: Callable[[Any, Any], bool] = _equal,
+) -> _Ran | None:
+    """Return the first op that is another one, or the watched part of whose outputs differs; NaN is one number."""
     for ran, again in zip(one, other, strict=False):
-        for a, b in zip(map(_values, ran.outputs), map(_values, again.outputs), strict=False):
-            alike = a is b if a is None or b is None else np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
-            if not alike:
+        for outputs in zip(ran.outputs, again.outputs, strict=False):
+            a, b = (None if values is None else watched(values) for values in map(_values, outputs))
+            if not (a is b if a is None or b is None else alike(a, b)):
                 return again
         if ran.name != again.name:
             return again
@@ -204,14 +173,14 @@ def _taped(run: Callable[[], Any]) -> Tape:
     """Record every op of a run with its outputs, which stay alive with the tape."""
     tape: Tape = []
 
-    def listen(name: str, inputs: Sequence[Any], _: Any, outputs: Sequence[Any]) -> None:
+    def listen(name: str, _: Any, __: Any, outputs: Sequence[Any]) -> None:
         if len(tape) < _MOST_OPS:
             # The layer is the one that the author's line called, or belongs to.
             frames, line = frames_of_call(sys._getframe(1))
             callers = [f.f_locals.get("self") for f in frames if f.f_code.co_name in ("__call__", "call")]
             layers = [c for c in callers if isinstance(c, keras.layers.Layer) and not isinstance(c, keras.Model)]
             layer = layers[-1] if layers else None
-            tape.append(_Ran(name=name, inputs=tuple(inputs), outputs=tuple(outputs), layer=layer, line=line))
+            tape.append(_Ran(name=name, outputs=tuple(outputs), layer=layer, line=line))
 
     with listening(listen):
         run()

@@ -14,7 +14,7 @@ walk's tests.
 
 import random
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -70,7 +70,14 @@ def hook_fires() -> bool:
 class Probe:
     """The observer of every layer and cell, and the listener to every op, over some calls of a model."""
 
-    def __init__(self, seed: int, *, altered: StateSource | None = None, one_row: bool = False) -> None:
+    def __init__(
+        self, ready: Ready, seed: int, *, listen: bool, altered: StateSource | None = None, seeds: bool = True
+    ) -> None:
+        """Make the calls from the model's own start.
+
+        With `listen` ops are heard too; without `seeds`, Keras' random generators are not reset.
+        """
+        ready.start(seeds=seeds)
         self.emissions = Emissions(seed, altered)
         self.walk = Walk(self.emissions)
         self.units: dict[int, tuple[Any, int]] = {}  # by identity: the layer or cell, and how many parts its state has
@@ -81,10 +88,11 @@ class Probe:
         self.gives_states = False
         self.calls = 0
         self.failure = ""
-        self._one_row = one_row
+        self._one_row = ready.batch == 1
         self._quiet = 0  # above 0 while a unit's own code runs below its stub, which is not recorded
+        self._run(ready, seed, listen)
 
-    def run(self, ready: Ready, seed: int, *, listen: bool) -> None:
+    def _run(self, ready: Ready, seed: int, listen: bool) -> None:
         """Make the calls, each with the state as the last returned it."""
         generator, shape = np.random.default_rng(seed), (ready.batch, ready.call.time or TOKENS)
         ids = [generator.choice(np.array(ready.ordinary, np.int32), shape) for _ in range(CALLS)]
@@ -133,15 +141,15 @@ class Probe:
         """Record an event, and what went into it."""
         self.units.setdefault(id(run.layer), (run.layer, len(states)))
         number, origins = len(self.events), self.walk.trail(run.inputs).origins
-        before = [self.events[origin] for origin in origins if isinstance(origin, int)]
+        givers = frozenset(origin for origin in origins if isinstance(origin, int))
         self.events.append(
             UnitEvent(
                 unit=list(self.units).index(id(run.layer)),
                 call=self.walk.call,
                 steps=int(run.inputs.shape[1]) if run.is_layer else 1,
                 at=frames_of_call(sys._getframe(1))[1],
-                descends=frozenset(o for o in origins if isinstance(o, int)).union(*(e.descends for e in before)),
-                reads=frozenset(o for o in origins if isinstance(o, str)).union(*(e.reads for e in before)),
+                descends=givers.union(*(self.events[giver].descends for giver in givers)),
+                reads=(origins - givers).union(*(self.events[giver].reads for giver in givers)),
             )
         )
         self.states.append([np.asarray(state) for state in states])
@@ -199,46 +207,30 @@ class Probe:
 
         Outputs are drawn at random, but the last row is the emitted state where the unit's output is its state.
         """
-        origins = frozenset({event})
-        drawn = [
-            (new, *self.emissions.draw(StateSource(event, slot), tuple(new.shape)))
-            for slot, new in enumerate(leaves_of(result.state))
-        ]
-        emitted = [self._emit(values, new, labels, origins) for new, labels, values in drawn]
+        new = leaves_of(result.state)
+        drawn = [self.emissions.draw(StateSource(event, slot), tuple(part.shape)) for slot, part in enumerate(new)]
+        emitted = [self._emit(event, values, part, labels) for (labels, values), part in zip(drawn, new, strict=True)]
         slot = _output_slot(result)
         if slot is None:
             last = self.emissions.noise(tuple(result.output.shape))
-            output = self._emit(last, result.output, None, origins)
+            output = self._emit(event, last, result.output)
         else:
-            output, last = emitted[slot], drawn[slot][2]
+            output, last = emitted[slot], drawn[slot][1]
         outputs = None
         if result.outputs is not None:
             every = self.emissions.noise(tuple(result.outputs.shape))
             every[:, -1] = last
             labels = None if slot is None else np.full(every.shape, -1, np.int64)
             if labels is not None and slot is not None:
-                labels[:, -1] = drawn[slot][1]
-            outputs = self._emit(every, result.outputs, labels, origins)
+                labels[:, -1] = drawn[slot][0]
+            outputs = self._emit(event, every, result.outputs, labels)
         return LayerResult(output, outputs, keras.tree.pack_sequence_as(result.state, emitted))
 
-    def _emit(self, values: NDArray[np.float32], like: Any, labels: Labels | None, origins: frozenset[int]) -> Any:
+    def _emit(self, event: int, values: NDArray[np.float32], like: Any, labels: Labels | None = None) -> Any:
         """Return values as a tensor of the type of another one, made by no op, with its trail."""
         tensor = tf.constant(values.astype(like.dtype.as_numpy_dtype))
-        self.walk.seed(tensor, Trail(planes=() if labels is None else (labels,), origins=origins))
+        self.walk.seed(tensor, Trail(planes=() if labels is None else (labels,), origins=frozenset({event})))
         return tensor
-
-
-def run_stubbed(
-    ready: Ready, seed: int, *, listen: bool, altered: StateSource | None = None, seeds: bool = True
-) -> Probe:
-    """Record a few calls from the model's own start.
-
-    With `listen` ops are heard too; without `seeds`, Keras' random generators are not reset.
-    """
-    ready.start(seeds=seeds)
-    probe = Probe(seed, altered=altered, one_row=ready.batch == 1)
-    probe.run(ready, seed, listen=listen)
-    return probe
 
 
 def provenance(
@@ -246,7 +238,7 @@ def provenance(
 ) -> WiringFacts:
     """Return where states went over a few calls; without `seeds`, Keras' random generators are not reset."""
     listen = hook_fires() if listen is None else listen
-    probe = run_stubbed(ready, seed, listen=listen, seeds=seeds)
+    probe = Probe(ready, seed, listen=listen, seeds=seeds)
     indices = {key: index for index, key in enumerate(probe.units)}
     return WiringFacts(
         units=tuple(fact_of(unit, ready.names, indices, parts) for unit, parts in probe.units.values()),
@@ -260,7 +252,6 @@ def provenance(
         tokens=ready.call.time or TOKENS,
         declared=declared,
         failure=probe.failure,
-        provenance="tape" if listen else "values and intervention",
     )
 
 
@@ -283,30 +274,27 @@ def _completed(ready: Ready, seed: int, probe: Probe, *, listen: bool) -> tuple[
     try:
         found, why = intervene(ready, seed, wanted), ""
     except RuntimeError as error:
-        found, why = {}, str(error)
-    completed = []
-    for arrival in probe.arrivals:
+        found, why = dict.fromkeys(wanted, frozenset[StateSource]()), str(error)
+
+    def completed(arrival: StateArrival) -> StateArrival:
         sources = found.get((arrival.event, arrival.slot))
-        known = arrival if why else replace(arrival, unknown="")
-        if why and (arrival.event, arrival.slot) in wanted:
-            known = replace(arrival, unknown=arrival.unknown or why)
-        elif sources:
-            known = replace(known, sources=sources, transformed=True, in_place=True, missing=0.0)
-        completed.append(known)
-    return tuple(completed)
+        if sources:
+            return replace(arrival, unknown="", sources=sources, transformed=True, in_place=True, missing=0.0)
+        return arrival if sources is None else replace(arrival, unknown=why and (arrival.unknown or why))
+
+    return tuple(map(completed, probe.arrivals))
 
 
-def intervene(ready: Ready, seed: int, wanted: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Sources]:
+def intervene(ready: Ready, seed: int, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], Sources]:
     """Return, for each wanted (event, slot), the emitted states that change it when they alone are altered.
 
     If two runs without any alteration differ, nothing can be told: a RuntimeError. NumPy's and Python's random
     generators are put back afterwards (TensorFlow's cannot be read).
     """
-    wanted = tuple(wanted)
 
     def states(altered: StateSource | None) -> list[list[NDArray[Any]]]:
         keras.utils.set_random_seed(seed)
-        return run_stubbed(ready, seed, listen=False, altered=altered).states
+        return Probe(ready, seed, listen=False, altered=altered).states
 
     def same(one: list[list[NDArray[Any]]], other: list[list[NDArray[Any]]], event: int, slot: int) -> bool:
         return event < min(len(one), len(other)) and np.array_equal(one[event][slot], other[event][slot])

@@ -6,17 +6,18 @@ which they run, so that each tensor is worked out once, after all that it was ma
 looked up by its numbers, of which no two are alike.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
+from tensorflow.python.eager import context, execute
 
 from rnneval.wiring.facts import StateSource
 
-CALLS, TOKENS = 4, 2
-"""The calls of one probing, and the tokens that each reads."""
+CALLS, TOKENS = 4, 2  # the calls of one probing, and the tokens that each reads
 Labels = NDArray[np.int64]
 Sources = frozenset[StateSource]
 _GRID = 2**22  # count of numbers for states; as many again for altered states, and as many for other outputs
@@ -115,96 +116,14 @@ IDENTITY = frozenset(
 )  # fmt: skip
 
 
-class Moving(NamedTuple):
-    """An op that moves elements without changing them, with label arrays in place of its inputs."""
-
-    labels: list[Labels]  # −1 everywhere for an input without labels
-    inputs: Sequence[Any]
-    attributes: Mapping[str, Any]
-
-    def value(self, k: int) -> NDArray[Any]:
-        """Return the numbers of an input that is a shape, an axis, or places."""
-        return np.asarray(self.inputs[k])
-
-
-Move = Callable[[Moving], Labels | list[Labels]]
-"""The op in NumPy → labels of its output, or of each of its outputs; −1 is no label."""
-
-
-def _split_sizes(op: Moving) -> list[Labels]:
-    axis = int(op.value(2))
-    sizes = op.value(1).astype(int)
-    left = op.labels[0].shape[axis] - int(sizes[sizes >= 0].sum())
-    return list(np.split(op.labels[0], np.cumsum(np.where(sizes < 0, left, sizes))[:-1], axis))
-
-
-def _slice(op: Moving) -> Labels:
-    parts = zip(op.value(1), op.value(2), strict=True)
-    return op.labels[0][tuple(slice(begin, None if size < 0 else begin + size) for begin, size in parts)]
-
-
-def _strided_slice(op: Moving) -> Labels:
-    def flag(mask: str, at: int) -> bool:
-        return bool(int(op.attributes.get(mask, 0)) >> at & 1)
-
-    places: list[Any] = []
-    for at, (first, last, step) in enumerate(zip(op.value(1), op.value(2), op.value(3), strict=True)):
-        if flag("ellipsis_mask", at):
-            places.append(Ellipsis)
-        elif flag("new_axis_mask", at):
-            places.append(None)
-        elif flag("shrink_axis_mask", at):
-            places.append(int(first))
-        else:
-            begin, end = (None if flag(f"{name}_mask", at) else to for name, to in (("begin", first), ("end", last)))
-            places.append(slice(begin, end, step))
-    moved: Labels = op.labels[0][tuple(places)]
-    return moved
-
-
-def _gather(op: Moving) -> Labels:
-    whole, places, axis = op.labels[0], op.value(1), int(op.value(2))
-    batch = int(op.attributes.get("batch_dims", 0) or 0)
-    if batch > 1:
-        raise NotImplementedError("batch_dims above one")
-    if batch == 1:
-        return np.stack([np.take(row, at, axis - 1) for row, at in zip(whole, places, strict=True)])
-    return np.take(whole, places, axis)
-
-
-def _scatter_update(op: Moving) -> Labels:
-    updated: Labels = op.labels[0].copy()
-    updated[tuple(np.moveaxis(op.value(1), -1, 0))] = op.labels[2]
-    return updated
-
-
-def _pad(op: Moving) -> Labels:
-    return np.pad(op.labels[0], op.value(1), constant_values=-1)
-
-
-MOVES: Mapping[str, Move] = {
-    "Reshape": lambda op: op.labels[0].reshape(op.value(1).tolist()),
-    "Squeeze": lambda op: np.squeeze(op.labels[0], tuple(op.attributes.get("squeeze_dims") or ()) or None),
-    "ExpandDims": lambda op: np.expand_dims(op.labels[0], int(op.value(1))),
-    "Pack": lambda op: np.stack(op.labels, op.attributes.get("axis", 0)),
-    "Unpack": lambda op: list(np.moveaxis(op.labels[0], op.attributes.get("axis", 0), 0)),
-    "ConcatV2": lambda op: np.concatenate(op.labels[:-1], int(op.value(-1))),
-    "Split": lambda op: list(np.split(op.labels[1], op.attributes["num_split"], int(op.value(0)))),
-    "SplitV": _split_sizes,
-    "Slice": _slice,
-    "StridedSlice": _strided_slice,
-    "Transpose": lambda op: np.transpose(op.labels[0], op.value(1)),
-    "GatherV2": _gather,
-    "GatherNd": lambda op: op.labels[0][tuple(np.moveaxis(op.value(1), -1, 0))],
-    "Tile": lambda op: np.tile(op.labels[0], op.value(1)),
-    "ReverseV2": lambda op: np.flip(op.labels[0], tuple(op.value(1).ravel().tolist())),
-    "Roll": lambda op: np.roll(op.labels[0], *(tuple(np.ravel(op.value(k)).tolist()) for k in (1, 2))),
-    "BroadcastTo": lambda op: np.broadcast_to(op.labels[0], op.value(1).tolist()),
-    "Pad": _pad,
-    "PadV2": _pad,
-    "TensorScatterUpdate": _scatter_update,
-}
-"""The ops that move elements, done on labels.
+MOVES = frozenset(
+    {
+        "Reshape", "Squeeze", "ExpandDims", "Pack", "Unpack", "ConcatV2", "Split", "SplitV", "Slice", "StridedSlice",
+        "Transpose", "GatherV2", "GatherNd", "Tile", "ReverseV2", "Roll", "BroadcastTo", "Pad", "PadV2",
+        "TensorScatterUpdate",
+    }
+)  # fmt: skip
+"""The ops that move elements without changing them: the same op, run on labels, tells where they went.
 
 A slice that is off by four, or a reshape that mixes batch and layer, is found with no special case: the labels end up
 where the numbers do.
@@ -320,23 +239,31 @@ class Walk:
     ) -> list[Trail]:
         trails = [self.trail(tensor) for tensor in inputs]
         base = self._passed_on(name, trails, outputs)
+        if name in IDENTITY:
+            return [trail if _is_float(tensor) else base for tensor, trail in zip(outputs, trails, strict=True)]
         recurrent = [trail for trail in trails if trail.recurrent]
         if not recurrent or name in VALUELESS:
             return [base] * len(outputs)
+        planes = None
+        if name in MOVES:
+            planes = _moved(name, trails, inputs, attributes, outputs)
+        elif name in ELEMENTWISE:
+            planes = _blended(trails, outputs)
         every: Sources = frozenset().union(*(self.sources(trail) for trail in trails))
-        traced = _moved(name, trails, Moving([], inputs, attributes), outputs) or _blended(name, trails, outputs)
-        if not traced:  # sources stay, places are lost
-            traced = [Trail(pool=every, transformed=True)] * len(outputs)
-        noisy: Sources = frozenset().union(*(trail.noisy for trail in recurrent))
         # Random numbers beside a state in one tensor leave it as it is; random places do not.
         beside = [t for tensor, t in zip(inputs, trails, strict=True) if name not in MOVES or not _is_float(tensor)]
-        if any(trail.random for trail in beside if not trail.recurrent):
-            noisy = every
-        opaque = next((t.opaque for t in recurrent if t.opaque), "") or (name if name.startswith(OPAQUE) else "")
-        base_of = replace(base, noisy=noisy, opaque=opaque, born=None)
+        meets_noise = any(trail.random for trail in beside if not trail.recurrent)
+        state = replace(
+            base,
+            pool=every if planes is None else frozenset().union(*(trail.pool for trail in trails)),
+            transformed=planes is None or name in ELEMENTWISE or any(trail.transformed for trail in trails),
+            noisy=every if meets_noise else frozenset().union(*(trail.noisy for trail in recurrent)),
+            opaque=next((t.opaque for t in recurrent if t.opaque), "") or (name if name.startswith(OPAQUE) else ""),
+            born=None,
+        )
         return [
-            replace(base_of, planes=t.planes, pool=t.pool, transformed=t.transformed) if _is_float(tensor) else base
-            for tensor, t in zip(outputs, traced, strict=True)
+            replace(state, planes=own) if _is_float(tensor) else base
+            for tensor, own in zip(outputs, planes or [()] * len(outputs), strict=True)
         ]
 
     def _passed_on(self, name: str, trails: Sequence[Trail], outputs: Sequence[Any]) -> Trail:
@@ -346,7 +273,7 @@ class Walk:
         origins: frozenset[Any] = frozenset().union(*(trail.origins for trail in trails))
         if outputs and not _is_float(outputs[0]):
             origins = frozenset(origin for origin in origins if isinstance(origin, str))  # a sampled token is no state
-        moved = next((t for t in trails if not t.recurrent), None) if name in IDENTITY or name in MOVES else None
+        moved = next((t for t in trails if not t.recurrent), None) if name in IDENTITY | MOVES else None
         return Trail(
             random=any(word in name for word in RANDOM) or any(trail.random for trail in trails),
             variable=moved is not None and moved.variable,
@@ -359,33 +286,37 @@ class Walk:
         return trail.pool.union(*map(self._emissions.sources, trail.planes))
 
 
-def _moved(name: str, trails: list[Trail], op: Moving, outputs: Sequence[Any]) -> list[Trail] | None:
-    """Return the trails of an op that only moves elements, by the same op on labels; None for any other op."""
-    if name in IDENTITY:
-        return trails[: len(outputs)]
-    move = MOVES.get(name)
-    if move is None:
-        return None
+def _moved(
+    name: str, trails: list[Trail], inputs: Sequence[Any], attributes: Mapping[str, Any], outputs: Sequence[Any]
+) -> list[tuple[Labels, ...]] | None:
+    """Return the planes of each output of an op that moves elements: the same op with labels in their place."""
+    settings = {
+        key: tf.int64.as_datatype_enum if key in ("T", "Tparams") else value
+        for key, value in attributes.items()
+        if value is not None
+    }
+    flat = tuple(part for setting in settings.items() for part in setting)
     moved = []
     for plane in range(max(len(trail.planes) for trail in trails)):
-        labels = [
-            trail.planes[plane] if plane < len(trail.planes) else np.full(tuple(tensor.shape), -1, np.int64)
-            for trail, tensor in zip(trails, op.inputs, strict=True)
-        ]
-        try:
-            found = move(op._replace(labels=labels))
-        except (ValueError, IndexError, NotImplementedError, TypeError):
-            return None  # an argument this file does not know: the sources stay, the places go
-        moved.append(found if isinstance(found, list) else [found])
-    pool: Sources = frozenset().union(*(trail.pool for trail in trails))
-    transformed = any(trail.transformed for trail in trails)
-    labelled = [tuple(plane[at] for plane in moved if (plane[at] >= 0).any()) for at in range(len(outputs))]
-    return [Trail(planes=planes, pool=pool, transformed=transformed) for planes in labelled]
+        given = []
+        for trail, tensor in zip(trails, inputs, strict=True):
+            if tensor.dtype != outputs[0].dtype:  # places, axes, sizes
+                given.append(tensor)
+            elif plane < len(trail.planes):
+                given.append(tf.constant(trail.planes[plane] + 1))  # 0 is no label: an op may pad with it
+            else:
+                given.append(tf.constant(np.zeros(tuple(tensor.shape), np.int64)))
+        try:  # a private part of TensorFlow, like the op callbacks: it runs one op past them
+            labels = execute.quick_execute(name, len(outputs), given, flat, context.context())
+        except tf.errors.OpError:
+            return None  # it does not move whole numbers: the sources stay, the places go
+        moved.append([each.numpy() - 1 for each in labels])
+    return [tuple(plane[at] for plane in moved if (plane[at] >= 0).any()) for at in range(len(outputs))]
 
 
-def _blended(name: str, trails: list[Trail], outputs: Sequence[Any]) -> list[Trail] | None:
-    """Return the trail of an op that works element by element: labels keep their places, values change; else None."""
-    if name not in ELEMENTWISE or len(outputs) != 1:
+def _blended(trails: list[Trail], outputs: Sequence[Any]) -> list[tuple[Labels, ...]] | None:
+    """Return the planes of an op that works element by element: labels keep their places, values change."""
+    if len(outputs) != 1:
         return None
     planes: list[Labels] = []
     for plane in (plane for trail in trails for plane in trail.planes):
@@ -395,8 +326,7 @@ def _blended(name: str, trails: list[Trail], outputs: Sequence[Any]) -> list[Tra
             return None
         if not any(np.array_equal(wide, other) for other in planes):
             planes.append(wide)
-    pool: Sources = frozenset().union(*(trail.pool for trail in trails))
-    return [Trail(planes=tuple(planes), pool=pool, transformed=True)] if len(planes) <= _MOST_PLANES else None
+    return [tuple(planes)] if len(planes) <= _MOST_PLANES else None
 
 
 def _is_float(tensor: Any) -> bool:

@@ -22,8 +22,7 @@ from rnneval.wiring.difference import EPSILON, as_logits, context_spread, differ
 from rnneval.wiring.facts import Spot, Trace
 from rnneval.wiring.keras.names import frames_of_call
 from rnneval.wiring.keras.probe import listening
-from rnneval.wiring.keras.snapshot import Snapshot
-from rnneval.wiring.keras.subject import Ready
+from rnneval.wiring.keras.subject import Ready, Snapshot
 
 _FUNCTION = re.compile(r"__(?:inference|forward)_(.+)_\d+|(?:Stateful)?PartitionedCall")
 """The type of the op that runs a trace, with the name of its function."""

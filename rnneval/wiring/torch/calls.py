@@ -48,12 +48,11 @@ _DRAWS = 2  # readings with moved weights: one alone may be lucky
 class CallTests:
     """Results of the tests of calls."""
 
-    oracles: Mapping[str, Oracle]
-    patterns: Mapping[str, tuple[str, ...]]
+    oracles: Mapping[str, Oracle] = field(default_factory=dict)
+    patterns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The calls in which a failed test showed its fault, by key."""
-    untested: tuple[str, ...]
-    """What was not tested, and why, a sentence each."""
-    scripts: Mapping[str, str] = field(repr=False)
+    untested: tuple[str, ...] = ()  # what was not tested, and why, a sentence each
+    scripts: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Code that shows the fault of a failed test in its smallest calls, by key."""
     divergences: Mapping[str, Divergence] = field(default_factory=dict)
     """The first module at which the readings of a failed test part, by key, where one can be named."""
@@ -92,18 +91,10 @@ def run_calls(step: CachedStep, *, width: int, newline: int | None = None, seed:
         newline: The id of the newline, which is one of the special ids.
         seed: Seed of the texts.
     """
-    special, _ = special_ids(width, newline)
-    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
-        given = getattr(step.module.config, name, None)
-        special += tuple(id_ for id_ in (given if isinstance(given, list) else [given]) if _is_id(id_, width))
-    special = tuple(dict.fromkeys(special))
-    ordinary = tuple(id_ for id_ in range(width) if id_ not in special)
-    if len(ordinary) < 2:
-        special, ordinary = (), tuple(range(width))
     try:
-        return _CallTests(step, special, ordinary, width, seed).run()
+        return _CallTests(step, width, newline, seed).run()
     except (RefusedError, ShapeError) as error:  # in the calls that all others are compared with
-        return CallTests(oracles={}, patterns={}, untested=(f"calls: {error}",), scripts={})
+        return CallTests(untested=(f"calls: {error}",))
 
 
 def _is_id(value: Any, width: int) -> TypeGuard[int]:
@@ -113,11 +104,18 @@ def _is_id(value: Any, width: int) -> TypeGuard[int]:
 class _CallTests:
     """The tests of one model."""
 
-    def __init__(
-        self, step: CachedStep, special: tuple[int, ...], ordinary: tuple[int, ...], width: int, seed: int
-    ) -> None:
+    def __init__(self, step: CachedStep, width: int, newline: int | None, seed: int) -> None:
         self.reader = Reader(step)
-        self.special = special
+        config = step.module.config
+        of_model: list[Any] = []
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            given = getattr(config, name, None)
+            of_model += given if isinstance(given, list) else [given]
+        special = dict.fromkeys([*special_ids(width, newline)[0], *(id_ for id_ in of_model if _is_id(id_, width))])
+        ordinary = [id_ for id_ in range(width) if id_ not in special]
+        if len(ordinary) < 2:
+            special, ordinary = {}, [*range(width)]
+        self.special = tuple(special)
         chunks = step.chunk_sizes
         self.untested = [
             f"calls across {size} tokens ({name}): only chunks of up to {_LONGEST_CHUNK} tokens are tested"
@@ -128,7 +126,7 @@ class _CallTests:
         tokens = max(_TOKENS, *(size + 4 for size in self.chunks.values()), 0)
         generator = np.random.default_rng([seed, 1])
         self.texts: Ids = generator.choice(np.array(ordinary, np.int32), (2, tokens))
-        pad = getattr(step.module.config, "pad_token_id", None)
+        pad = getattr(config, "pad_token_id", None)
         self.pad = pad if _is_id(pad, width) else int(ordinary[0])
 
     def run(self) -> CallTests:
@@ -143,7 +141,11 @@ class _CallTests:
         found = {key: compared for key, compared in found.items() if compared}
         failed = {key: bad for key, compared in found.items() if (bad := [each for each in compared if each.failed])}
         shown = {key: _shown(bad) for key, bad in failed.items()}
-        parted = {key: self._parted(each) for key, each in shown.items()}
+        # What has another shape has no positions to compare.
+        parted = {
+            key: (module_of_shape if each.error else module_of_case)(self.reader, each.case)
+            for key, each in shown.items()
+        }
         return CallTests(
             oracles={key: self._oracle(key, compared) for key, compared in found.items()},
             patterns={key: _patterns(bad) for key, bad in failed.items()},
@@ -151,10 +153,6 @@ class _CallTests:
             scripts={key: script(self.reader, each.case, each.position) for key, each in shown.items()},
             divergences={key: where for key, where in parted.items() if where is not None},
         )
-
-    def _parted(self, compared: _Compared) -> Divergence | None:
-        """Return the module at which a pair of readings parts; what has another shape has no positions to compare."""
-        return (module_of_shape if compared.error else module_of_case)(self.reader, compared.case)
 
     def _measure(self) -> None:
         """Measure the context spread and the noise of each position."""

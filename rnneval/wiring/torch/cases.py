@@ -33,21 +33,15 @@ class Case:
     """Two readings that must agree on some tokens."""
 
     key: str
-    pattern: str
-    """The calls in which they differ, if they do."""
+    pattern: str  # the calls in which they differ, if they do
     what: str
     wanted: Reading
     seen: Reading
-    begins: tuple[int, int] = (0, 0)
-    """The first token that is compared, in each reading."""
-    tokens: int | None = None
-    """The number of tokens that are compared; None for all that both have."""
-    row: int = 0
-    """The row of the other reading that must be the only one of `wanted`, or equal that of the same number."""
-    or_wanted: Reading | None = None
-    """Another reading with which the other may agree instead."""
-    needs: tuple[str, ...] = ()
-    """Patterns without whose faults alone this one can be told."""
+    begins: tuple[int, int] = (0, 0)  # the first token that is compared, in each reading
+    tokens: int | None = None  # the number of tokens that are compared; None for all that both have
+    row: int = 0  # the row of the other reading that must be the only one of `wanted`, or equal that of the same number
+    or_wanted: Reading | None = None  # another reading with which the other may agree instead
+    needs: tuple[str, ...] = ()  # patterns without whose faults alone this one can be told
 
     @property
     def longest_call(self) -> int:

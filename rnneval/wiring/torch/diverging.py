@@ -21,9 +21,9 @@ from rnneval.wiring.difference import EPSILON
 from rnneval.wiring.facts import Spot
 from rnneval.wiring.torch.cases import Case
 from rnneval.wiring.torch.fresh import awake
-from rnneval.wiring.torch.hooks import kind_of, listening, spot_of, tensors_in
+from rnneval.wiring.torch.hooks import listening, spot_of, tensors_in
+from rnneval.wiring.torch.readers import Chain
 from rnneval.wiring.torch.readings import Reader, Reading, ShapeError
-from rnneval.wiring.torch.watching import Chain
 
 _TIMES = 20.0  # outputs must differ by so many times as much as inputs
 _TIMES_AROUND = 4.0  # what differs by less around a module has no effect
@@ -45,34 +45,24 @@ class WatchedReading:
 
     One item may make several calls if each of them calls the whole module.
     """
-    tokens: tuple[int, ...]
-    """The number of tokens of each call, with those that pad it."""
+    tokens: tuple[int, ...]  # the number of tokens of each call, with those that pad it
     rows: int = 1
-    row: int = 0
-    """The row that is watched."""
-    start: int = 0
-    """The first position that is compared: those before it are padding."""
-    end: int | None = None
-    """The position after the last one."""
+    row: int = 0  # the row that is watched
+    start: int = 0  # the first position that is compared: those before it are padding
+    end: int | None = None  # the position after the last one
 
 
 @dataclass(frozen=True, kw_only=True)
 class Divergence:
     """The first module whose inputs agree in two readings and whose outputs do not."""
 
-    module: str
-    """Its name, empty for the whole model."""
+    module: str  # its name, empty for the whole model
     kind: str
-    position: int
-    """The first position at which its outputs differ, counted from the first that is compared."""
-    difference: float
-    """How far its outputs differ there, relative to their size."""
-    of_inputs: float
-    """The same of its inputs, at all positions up to there."""
-    at: Spot
-    """File and line of its `forward`."""
-    shape: tuple[int, ...] = ()
-    """The shape of its outputs, where this is what is wrong."""
+    position: int  # the first position at which its outputs differ, counted from the first that is compared
+    difference: float  # how far its outputs differ there, relative to their size
+    of_inputs: float  # the same of its inputs, at all positions up to there
+    at: Spot  # file and line of its `forward`
+    shape: tuple[int, ...] = ()  # the shape of its outputs, where this is what is wrong
 
     def __str__(self) -> str:
         """Say where the readings part."""
@@ -124,7 +114,7 @@ def module_of_case(reader: Reader, case: Case) -> Divergence | None:
     tokens = min(tokens, case.tokens or tokens)
     one, other = (
         WatchedReading(
-            calls=partial(_made, reader, reading),
+            calls=partial(map, reader.read, [reading]),
             tokens=reading.lengths or (reading.tokens,),
             rows=len(reading.ids),
             row=case.row if len(reading.ids) > 1 else 0,
@@ -141,53 +131,39 @@ def module_of_shape(reader: Reader, case: Case) -> Divergence | None:
 
     Only modules are asked whose outputs have the row and the tokens where the row is read alone.
     """
-    module = reader.step.module
-    alone, beside = (_Shapes(reading, module) for reading in (case.wanted, case.seen))
+    alone, beside = _Shapes(case.wanted), _Shapes(case.seen)
     with suppress(ShapeError):
-        alone.read(reader)
-        beside.read(reader)
-    right = {run for run, fits in alone.fits.items() if fits == (True, True)}
-    chain = next((run.chain for run, fits in beside.fits.items() if fits == (True, False) and run in right), None)
-    if chain is None:
-        return None
-    return Divergence(
-        module=chain[-1],
-        kind=kind_of(module.get_submodule(chain[-1])),
-        position=0,
-        difference=np.inf,
-        of_inputs=0.0,
-        at=spot_of(module, chain),
-        shape=beside.shapes[chain[-1]],
-    )
+        for shapes in (alone, beside):
+            with listening(reader.step.module, shapes.hear):
+                reader.read(shapes.reading)
+    for run, (inputs_fit, outputs_fit, shape) in beside.of_runs.items():
+        if inputs_fit and not outputs_fit and alone.of_runs.get(run, ())[:2] == (True, True):
+            return _divergence(reader.step.module, run.chain, 0, difference=np.inf, of_inputs=0.0, shape=shape)
+    return None
+
+
+def _divergence(module: torch.nn.Module, chain: Chain, position: int, **known: Any) -> Divergence:
+    kind, at = type(module.get_submodule(chain[-1])).__name__, spot_of(module, chain)
+    return Divergence(module=chain[-1], kind=kind, position=position, at=at, **known)
 
 
 class _Shapes:
     """Records whether the inputs and outputs of modules have the rows and tokens of their call."""
 
-    def __init__(self, reading: Reading, module: torch.nn.Module) -> None:
-        self._reading, self._module, self._call = reading, module, -1
-        self.fits: dict[_Run, tuple[bool, bool]] = {}
-        """Of inputs and outputs, by modules and the number of the call, in the order in which they finish."""
-        self.shapes: dict[str, tuple[int, ...]] = {}
+    def __init__(self, reading: Reading) -> None:
+        self.reading = reading
+        self.of_runs: dict[_Run, tuple[bool, bool, tuple[int, ...]]] = {}  # also the shape of the outputs
+        self._call = -1
 
-    def read(self, reader: Reader) -> None:
-        """Make the calls of the reading."""
-        with listening(self._module, self._hear):
-            reader.read(self._reading)
-
-    def _hear(self, chain: Chain, phase: str, given: Any, result: Any) -> None:
+    def hear(self, chain: Chain, phase: str, given: Any, result: Any) -> None:
+        """Record one event, with the number of the call in place of how often the same modules ran before."""
         if phase == "in":
             self._call += len(chain) == 1
             return
-        lengths = self._reading.lengths or (self._reading.tokens,)
-        wanted = (len(self._reading.ids), lengths[min(self._call, len(lengths) - 1)])
-        shapes = [next((tuple(each.shape) for _, each in tensors_in(nest)), ()) for nest in (given, result)]
-        self.fits.setdefault(_Run(chain, self._call), (shapes[0][:2] == wanted, shapes[1][:2] == wanted))
-        self.shapes[chain[-1]] = shapes[1]
-
-
-def _made(reader: Reader, reading: Reading) -> Iterator[object]:
-    yield reader.read(reading)
+        lengths = self.reading.lengths or (self.reading.tokens,)
+        wanted = len(self.reading.ids), lengths[min(self._call, len(lengths) - 1)]
+        inputs, outputs = (next((tuple(each.shape) for _, each in tensors_in(nest)), ()) for nest in (given, result))
+        self.of_runs.setdefault(_Run(chain, self._call), (inputs[:2] == wanted, outputs[:2] == wanted, outputs))
 
 
 def first_diverging(module: torch.nn.Module, one: WatchedReading, other: WatchedReading) -> Divergence | None:
@@ -199,24 +175,16 @@ def first_diverging(module: torch.nn.Module, one: WatchedReading, other: Watched
             told from other axes by their number.
         other: Another reading of the same positions.
     """
-    first, second = _Recorder(one), _Recorder(other)
     with torch.no_grad():
-        first.read(module)
-        second.read(module)
-    compared = {key: pair for key in first.order if (pair := _compared(first, second, key)) is not None}
+        first, second = _Recorder(one, module), _Recorder(other, module)
+    compared = {key: pair for key in first.outputs if (pair := _compared(first, second, key)) is not None}
     floor = _ROUNDING * _epsilon(module)
     for key, (inputs, outputs) in compared.items():
         position = _parting(inputs, outputs, floor)
         if position is None or _is_cleared(compared, key, position, floor):
             continue
-        return Divergence(
-            module=key.chain[-1],
-            kind=kind_of(module.get_submodule(key.chain[-1])),
-            position=position,
-            difference=float(outputs[position]),
-            of_inputs=float(inputs[: position + 1].max()),
-            at=spot_of(module, key.chain),
-        )
+        before = float(inputs[: position + 1].max())
+        return _divergence(module, key.chain, position, difference=float(outputs[position]), of_inputs=before)
     return None
 
 
@@ -252,8 +220,7 @@ class _Print(NamedTuple):
     """A tensor of one call by the axes that may be positions: the other axes' sizes, and numbers `(positions, …)`."""
 
     axes: Mapping[int, tuple[tuple[int, ...], Differences]]
-    exact: bool = False
-    """Whether any difference counts as an infinite one: ids, positions, masks."""
+    exact: bool = False  # whether any difference counts as an infinite one: ids, positions, masks
 
 
 _Side = dict[str, list[_Print]]  # the tensors of a run by their paths, a print for each call
@@ -262,22 +229,18 @@ _Side = dict[str, list[_Print]]  # the tensors of a run by their paths, a print 
 class _Recorder:
     """Keeps the fingerprints of one reading."""
 
-    def __init__(self, reading: WatchedReading) -> None:
-        self.order: list[_Run] = []  # in the order in which they finished
+    def __init__(self, reading: WatchedReading, module: torch.nn.Module) -> None:
+        """Make all calls of the reading."""
         self.inputs: dict[_Run, _Side] = {}
-        self.outputs: dict[_Run, _Side] = {}
+        self.outputs: dict[_Run, _Side] = {}  # in the order in which they finished
         self.reading = reading
         self._tokens = 0
         self._wholes = 0  # calls of the whole module so far
         self._counts: dict[Chain, int] = {}
         self._open: list[_Run] = []
-
-    def read(self, module: torch.nn.Module) -> None:
-        """Make all calls of the reading."""
         with listening(module, self._hear):
-            calls = iter(self.reading.calls())
             self._begin(0)
-            for number, _ in enumerate(calls, 1):
+            for number, _ in enumerate(reading.calls(), 1):
                 self._begin(number)
 
     def _begin(self, number: int) -> None:
@@ -293,18 +256,13 @@ class _Recorder:
             run = _Run(chain, self._counts.get(chain, 0))
             self._counts[chain] = run.before + 1
             self._open.append(run)
-            self._keep(self.inputs.setdefault(run, {}), given)
+            side, nest = self.inputs.setdefault(run, {}), given
         else:
-            run = self._open.pop()
-            if run not in self.outputs:
-                self.order.append(run)
-            self._keep(self.outputs.setdefault(run, {}), result)
-
-    def _keep(self, side: _Side, nest: Any) -> None:
+            side, nest = self.outputs.setdefault(self._open.pop(), {}), result
         for path, tensor in tensors_in(nest):
-            made = self._print(tensor.detach())
-            if made is not None:
-                side.setdefault(path, []).append(made)
+            seen = self._print(tensor.detach())
+            if seen is not None:
+                side.setdefault(path, []).append(seen)
 
     def _print(self, tensor: torch.Tensor) -> _Print | None:
         """Return the fingerprint of the watched row of a tensor; None of what has no axis of positions."""
@@ -317,19 +275,15 @@ class _Recorder:
         axes = [axis for axis, size in enumerate(tensor.shape) if size == self._tokens]
         if not axes or tensor.dtype == torch.bool or not tensor.numel():
             return None
+        first = _numbers(tensor, axes[0])  # of one token all axes of length one give the same
+        numbers = {axis: first if self._tokens == 1 else _numbers(tensor, axis) for axis in axes}
+        sizes = {axis: (*tensor.shape[:axis], *tensor.shape[axis + 1 :]) for axis in axes}
         exact = not (tensor.is_floating_point() or tensor.is_complex())
-        numbers = _numbers(tensor, axes[0])  # of one token all axes of length one give the same
-        return _Print(
-            {
-                axis: (_without(tensor.shape, axis), numbers if self._tokens == 1 else _numbers(tensor, axis))
-                for axis in axes
-            },
-            exact,
-        )
+        return _Print({axis: (sizes[axis], numbers[axis]) for axis in axes}, exact)
 
     def together(self, side: _Side, path: str) -> dict[tuple[int, tuple[int, ...]], Differences]:
         """Return the numbers of all positions by axis and sizes of the other axes, where every call has such."""
-        prints = side[path]
+        prints = side.get(path, [])
         if len(prints) != len(self.reading.tokens):
             return {}
         cut = slice(self.reading.start, self.reading.end)
@@ -344,19 +298,17 @@ def _compared(first: _Recorder, second: _Recorder, run: _Run) -> tuple[Differenc
     """Return how far the inputs and the outputs of a run differ by position; None where nothing can be compared."""
     if run not in second.outputs:
         return None
-    inputs, outputs = (
-        [
-            _difference(one[key], other[key], exact=mine[path][0].exact)
-            for path in mine
-            if path in theirs
-            for one, other in [(first.together(mine, path), second.together(theirs, path))]
-            for key in sorted(one.keys() & other.keys())[:1]
-        ]
-        for mine, theirs in ((first.inputs[run], second.inputs[run]), (first.outputs[run], second.outputs[run]))
-    )
-    if not inputs or not outputs or len({len(each) for each in [*inputs, *outputs]}) != 1:
+    sides = []
+    for mine, theirs in ((first.inputs[run], second.inputs[run]), (first.outputs[run], second.outputs[run])):
+        differences = []
+        for path in mine:
+            one, other = first.together(mine, path), second.together(theirs, path)
+            alike = sorted(one.keys() & other.keys())[:1]
+            differences += [_difference(one[key], other[key], exact=mine[path][0].exact) for key in alike]
+        sides.append(differences)
+    if not all(sides) or len({len(each) for side in sides for each in side}) != 1:
         return None
-    return np.max(inputs, axis=0), np.max(outputs, axis=0)
+    return np.max(sides[0], axis=0), np.max(sides[1], axis=0)
 
 
 def _difference(one: Differences, other: Differences, *, exact: bool) -> Differences:
@@ -368,10 +320,6 @@ def _difference(one: Differences, other: Differences, *, exact: bool) -> Differe
         return np.where(distance > 0, np.inf, 0.0)
     size = float(np.sqrt(np.mean(np.square(np.linalg.norm(one, axis=1)))))
     return distance / size if size else np.where(distance > 0, np.inf, 0.0)
-
-
-def _without(shape: Sequence[int], axis: int) -> tuple[int, ...]:
-    return (*shape[:axis], *shape[axis + 1 :])
 
 
 def _numbers(tensor: torch.Tensor, axis: int) -> Differences:

@@ -15,9 +15,8 @@ from rnneval.wiring.evidence import Detection
 from rnneval.wiring.facts import Spot
 from rnneval.wiring.faults import crossed_state, ignored_state, shared_state, stale_state, swapped_slots
 from rnneval.wiring.judging import finding_of
-from rnneval.wiring.torch.hooks import kind_of, spot_of
-from rnneval.wiring.torch.readers import BEFORE, CALLS, ArrayFlow, array_flows
-from rnneval.wiring.torch.watching import Chain
+from rnneval.wiring.torch.hooks import spot_of
+from rnneval.wiring.torch.readers import BEFORE, CALLS, ArrayFlow, Chain, array_flows
 
 _NAMED = 3  # layers that err alike and are named
 
@@ -27,17 +26,10 @@ class StateFlow:
     """The flow matrix, as it goes into the record."""
 
     layers: tuple[WiredLayer, ...]
-    flow: tuple[Flow, ...]
-    """Calls 0 and 1 make a state; call 2 goes on from it with one token, and call 3 with three."""
+    flow: tuple[Flow, ...]  # calls 0 and 1 make a state; call 2 goes on from it with one token, and call 3 with three
     findings: tuple[Finding, ...]
-    untested: tuple[str, ...]
-    """A sentence for each array about which nothing can be said."""
-    arrays: tuple[ArrayFlow, ...]
+    untested: tuple[str, ...]  # a sentence for each array about which nothing can be said
     calls: int = len(BEFORE) + len(CALLS)
-
-    def arrays_of(self, module: str) -> tuple[str, ...]:
-        """Return the paths of the arrays that a module, or one inside of it, reads or writes."""
-        return tuple(each.path for each in self.arrays if module in (*(each.reader or ()), *(each.writer or ())))
 
 
 def flow_of(step: TorchStep, width: int, *, seed: int = 0, cut_matters: bool = True) -> StateFlow:
@@ -53,7 +45,7 @@ def flow_of(step: TorchStep, width: int, *, seed: int = 0, cut_matters: bool = T
     arrays = array_flows(step, width, seed)
     if arrays is None:
         why = "the model gives different numbers for the same calls, so no reaction can be told"
-        return StateFlow(layers=(), flow=(), findings=(), untested=(why,), arrays=())
+        return StateFlow(layers=(), flow=(), findings=(), untested=(why,))
     return _Judge(step.module, arrays, cut_matters=cut_matters).result()
 
 
@@ -61,14 +53,11 @@ class _Seen(NamedTuple):
     """Judgement of one array."""
 
     kind: str
-    calls: tuple[int, ...] = CALLS
-    """The calls, by their numbers of tokens, that show it."""
+    calls: tuple[int, ...] = CALLS  # the calls, by their numbers of tokens, that show it
     fault: ModuleType | None = None
     words: str = ""
-    source: Slot | str | None = None
-    """The state that went into the array instead of its own; a layer that has none."""
-    giver: str | None = None
-    """The layer whose state went to another one."""
+    source: Slot | str | None = None  # the state that went into the array instead of its own; a layer that has none
+    giver: str | None = None  # the layer whose state went to another one
 
 
 class _Judge:
@@ -97,7 +86,6 @@ class _Judge:
             flow=tuple(row for array, seen in judged for row in self._rows(array, seen)),
             findings=tuple(self._findings(judged)),
             untested=tuple(f"{array.path}: no module reads it" for array, seen in judged if seen.kind == "unused"),
-            arrays=self._arrays,
         )
 
     def _seen(self, array: ArrayFlow) -> _Seen:
@@ -205,13 +193,13 @@ class _Judge:
 
     def _name(self, chain: Chain | None) -> str:
         """Return the name of the innermost module; for the whole model that of its class."""
-        return (chain[-1] or kind_of(self._module)) if chain else "step"
+        return (chain[-1] or type(self._module).__name__) if chain else "step"
 
     def _state(self, array: ArrayFlow) -> Slot:
         return Slot(layer=self._name(array.reader or array.writer), slot=self._slots[array.path])
 
     def _kind(self, chain: Chain | None) -> str:
-        return kind_of(self._module.get_submodule(chain[-1])) if chain else "function"
+        return type(self._module.get_submodule(chain[-1])).__name__ if chain else "function"
 
 
 def _tokens(counts: Collection[int]) -> str:

@@ -69,11 +69,6 @@ def content(tensor: torch.Tensor) -> bytes:
     return hashlib.blake2b(numbers, digest_size=16, key=str(tuple(tensor.shape)).encode()[:64]).digest()
 
 
-def kind_of(module: torch.nn.Module) -> str:
-    """Return the name of a module's class."""
-    return type(module).__name__
-
-
 def spot_of(model: torch.nn.Module, running: Sequence[str]) -> Spot:
     """Return the innermost of the running modules as the layer, with the file and line of its `forward`.
 
@@ -81,15 +76,11 @@ def spot_of(model: torch.nn.Module, running: Sequence[str]) -> Spot:
     """
     parts = [model.get_submodule(name) for name in reversed(running)]
     shown = next((part for part in parts if not type(part).__module__.startswith("torch.nn.")), parts[0])
-    layer = running[-1] or kind_of(parts[0])
+    layer = running[-1] or type(parts[0]).__name__
     try:
         forward = inspect.unwrap(type(shown).forward)
-        lines = inspect.getsourcelines(forward)
-        return Spot(layer=layer, file=inspect.getsourcefile(forward), line=_line(*lines))
+        source, first = inspect.getsourcelines(forward)
+        after_decorators = next((at for at, line in enumerate(source) if line.lstrip().startswith("def ")), 0)
+        return Spot(layer=layer, file=inspect.getsourcefile(forward), line=first + after_decorators)
     except (OSError, TypeError):
         return Spot(layer=layer)
-
-
-def _line(source: list[str], first: int) -> int:
-    """Return the line of the `def`, after decorators."""
-    return first + next((at for at, line in enumerate(source) if line.lstrip().startswith("def ")), 0)

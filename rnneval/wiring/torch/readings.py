@@ -25,8 +25,7 @@ class Change:
     """Operation on the cache before a call."""
 
     call: int
-    method: str
-    """A method of the cache; or `save`, keep a copy of it, or `restore`, go on with this copy."""
+    method: str  # a method of the cache; or `save`, keep a copy of it, or `restore`, go on with this copy
     argument: tuple[int, ...] | int | None = None
 
 
@@ -35,18 +34,14 @@ class Reading:
     """A text and how it is read: `(rows, tokens)`, cut into calls."""
 
     ids: Rows
-    lengths: tuple[int, ...] = ()
-    """Numbers of tokens of the calls; none for one call without a cache."""
-    mask: Rows | None = None
-    """The attention mask; each call is given that of all tokens so far."""
+    lengths: tuple[int, ...] = ()  # numbers of tokens of the calls; none for one call without a cache
+    mask: Rows | None = None  # the attention mask; each call is given that of all tokens so far
     positions: Rows | None = None
     """The number of each token in its document, where this is not the number of unmasked tokens before it."""
-    numbered: bool = True
-    """Whether the model is given the positions, if it takes them."""
+    numbered: bool = True  # whether the model is given the positions, if it takes them
     packed: bool = False
     """Whether the model is told the documents of a row, which begin where the position is 0, in other ways too."""
-    changes: tuple["Change", ...] = ()
-    """What is done with the cache between calls."""
+    changes: tuple["Change", ...] = ()  # what is done with the cache between calls
 
     @property
     def tokens(self) -> int:

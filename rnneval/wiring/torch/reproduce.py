@@ -19,12 +19,11 @@ def script(reader: Reader, case: Case, position: int | None) -> str:
             *_reading(reader, case.seen, "seen", column, None),
             f"print(seen.shape)  # expected: {len(case.seen.ids)} rows, {length} token{'s' * (length > 1)}",
         ]
-        return "\n".join([*_opening(reader, body), *body, ""])
-    expected = _reading(reader, case.wanted, "expected", case.begins[0] + position, 0)
-    seen = _reading(reader, case.seen, "seen", case.begins[1] + position, case.row)
-    if seen[0] == expected[0]:  # the same ids
-        seen = seen[1:]
-    body = [*expected, *seen, "print((expected - seen).abs().max())"]
+    else:
+        body = _reading(reader, case.wanted, "expected", case.begins[0] + position, 0)
+        seen = _reading(reader, case.seen, "seen", case.begins[1] + position, case.row)
+        body += seen[1:] if seen[0] == body[0] else seen  # the same ids
+        body.append("print((expected - seen).abs().max())")
     return "\n".join([*_opening(reader, body), *body, ""])
 
 
@@ -67,8 +66,10 @@ def _reading(reader: Reader, reading: Reading, name: str, column: int, row: int 
         given = _given(reader, reading, 0, reading.tokens)
         return [*lines, f"{name} = model(ids{given}, use_cache=False).logits{at.format(column)}"]
     calls = [(first, end) for first, end in reading.calls() if first <= column]
-    cache = _first_cache(reader, lines)
-    returned = cache or f"out.{reader.step.cache_name}"
+    cache, returned = "", f"out.{reader.step.cache_name}"
+    if reader.step.first_cache(1) is not None:  # the model does not return the cache that it fills
+        lines.append("cache = DynamicCache(config=config)")
+        cache = returned = "cache"
     changes = {change.call: change for change in reading.changes}
     call = 0
     while call < len(calls):
@@ -99,14 +100,6 @@ def _ids(reader: Reader, reading: Reading) -> str:
     return f"{drawn}, generator=torch.Generator().manual_seed(1))"
 
 
-def _first_cache(reader: Reader, lines: list[str]) -> str:
-    """Make a cache before the first call of a model that does not return the one that it fills."""
-    if reader.step.first_cache(1) is None:
-        return ""
-    lines.append("cache = DynamicCache(config=config)")
-    return "cache"
-
-
 def _changed(lines: list[str], cache: str, change: Any) -> str:
     """Add the line of a change of the cache; return the cache of the next call, if it is another one."""
     if change.method == "restore":
@@ -135,9 +128,7 @@ def _given(reader: Reader, reading: Reading, first: int, end: int) -> str:
     if (reader.takes("position_ids") and reading.numbered) or reading.packed:
         code += f", position_ids=torch.tensor({reading.numbers()[:, first:end].tolist()})"
     if reading.packed:
-        code += "".join(f", {name}={_code(value)}" for name, value in reader.documents(reading).items())
+        for name, value in reader.documents(reading).items():
+            code += f", {name}="
+            code += repr(value) if isinstance(value, int) else f"torch.tensor({value.tolist()}, dtype=torch.int32)"
     return code
-
-
-def _code(value: Any) -> str:
-    return repr(value) if isinstance(value, int) else f"torch.tensor({value.tolist()}, dtype=torch.int32)"

@@ -3,7 +3,7 @@
 from typing import Any
 
 from rnneval.models.keras.lm import eagerly
-from rnneval.wiring.keras.probe import intervene, run_stubbed
+from rnneval.wiring.keras.probe import Probe, intervene
 from rnneval.wiring.keras.subject import make_ready
 from tests.wiring.corpus.case import Case
 
@@ -13,7 +13,7 @@ def compare(case: Case) -> dict[str, Any]:
     model = case.build()  # before: a builder may switch tracing on and off itself
     with eagerly():
         ready = make_ready(model, None)
-        by_tape = {(a.event, a.slot): a.sources for a in run_stubbed(ready, 0, listen=True).arrivals}
+        by_tape = {(a.event, a.slot): a.sources for a in Probe(ready, 0, listen=True).arrivals}
         try:
             by_hand = intervene(ready, 0, by_tape)
         except RuntimeError as error:

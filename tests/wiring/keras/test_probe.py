@@ -23,7 +23,7 @@ layers = keras.layers
 def kinds(build, *, listen):
     with eagerly():
         facts = provenance(make_ready(build(), None), Declarations(), 0, listen=listen)
-    return facts, [arrival.kind for arrival in evidence(facts).facts.arrivals]
+    return facts, [arrival.kind for arrival in evidence(facts).arrivals]
 
 
 def test_the_private_hook_of_tensorflow_fires():
@@ -31,8 +31,7 @@ def test_the_private_hook_of_tensorflow_fires():
 
 
 def test_without_the_hook_values_and_intervention_find_what_is_right_and_what_is_crossed():
-    facts, found = kinds(right_transforms.Zoneout, listen=False)
-    assert facts.provenance == "values and intervention"
+    _, found = kinds(right_transforms.Zoneout, listen=False)
     assert set(found) <= {"initial", "carried", "carried-transformed"}
     assert "crossed" in kinds(origin.question, listen=False)[1]
 

@@ -9,8 +9,7 @@ import rnneval
 from rnneval.evaluate.check import check
 from rnneval.models.keras.lm import eagerly
 from rnneval.text import Vocabulary
-from rnneval.wiring.keras.snapshot import Snapshot
-from rnneval.wiring.keras.subject import make_ready
+from rnneval.wiring.keras.subject import Snapshot, make_ready
 from tests.wiring.corpus import right_training, wrong_noise
 
 layers = keras.layers

@@ -13,6 +13,7 @@ from rnneval.models.torch.causal import CachedStep
 from rnneval.wiring.torch.diverging import WatchedReading, first_diverging, in_calls, module_of_calls
 from rnneval.wiring.torch.flow import flow_of
 from rnneval.wiring.torch.fresh import awake
+from rnneval.wiring.torch.readers import array_flows
 from tests.wiring.torch.tiny import V, made
 
 KINDS = (
@@ -266,7 +267,7 @@ def locate(step, width=V):
     """Return the first finding about a model: of the flow matrix, else of readings that part; None if all is right."""
     flow = flow_of(step, width)
     for finding in flow.findings:
-        named = tuple(array.path for array in flow.arrays if array.path in finding.message)
+        named = tuple(array.path for array in array_flows(step, width, 0) if array.path in finding.message)
         return Found("flow", finding.rule, finding.layer, named, finding.message)
     parted = module_of_calls(step, width)
     if parted is None and isinstance(step, CachedStep) and "attention_mask" in step.accepts:
@@ -275,7 +276,9 @@ def locate(step, width=V):
             parted = first_diverging(step.module, in_calls(step, ids, (13,)), padded(step, ids, 4))
     if parted is None:
         return None
-    return Found("readings", "", parted.module, flow.arrays_of(parted.module), str(parted))
+    arrays = array_flows(step, width, 0)
+    own = tuple(each.path for each in arrays if parted.module in (*(each.reader or ()), *(each.writer or ())))
+    return Found("readings", "", parted.module, own, str(parted))
 
 
 def padded(step, ids, pads):
