@@ -13,7 +13,6 @@ def tables() -> dict[str, Callable[[], str]]:
     """Every table by the name that a page calls it."""
     return {
         "speed backends": partial(_from, "speed_backends.json", backends),
-        "speed kernels": partial(_from, "speed_kernels.json", kernels),
         "speed commands": partial(_from, "speed_commands.json", commands),
     }
 
@@ -54,16 +53,6 @@ def backends(found: Any) -> str:
 
 def _range(of: Any, form: str) -> str:
     return f"{of['median']:{form}} ({of['low']:{form}}–{of['high']:{form}})"
-
-
-def kernels(found: Any) -> str:
-    """Every arrangement that was tried."""
-    rows = (
-        [f"{name}, {label}", f"{one['rate']:,.0f}", f"{one['cpu_us_a_token']:.1f}"]
-        for name, case in found.items()
-        for label, one in case.items()
-    )
-    return table(["model, kernel, parts, rows × segment", "tokens a second", "µs of processor a token"], rows)
 
 
 def commands(found: Any) -> str:
