@@ -322,14 +322,13 @@ def picture(name: str) -> str:
     return figures("picture", name)
 
 
-def speed(name: str) -> str:
-    """Return a table of the page of speed; its file lies beside this one."""
+def speed() -> str:
+    """Return the table of the page of speed; its file lies beside this one."""
     sys.path[:0] = [str(HERE)] if str(HERE) not in sys.path else []
     made: Any = import_module("speed_tables")
-    return str(made.tables()[name]())
+    return str(made.backends())
 
 
-_SPEED = ("speed backends", "speed commands")
 PARTS: dict[str, Callable[[], str]] = {
     **{name: partial(explained, kind) for name, kind in _KINDS.items()},
     "lint codes": lint_codes,
@@ -338,7 +337,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "schemas": schemas,
     "records": records,
     "figures": figures,
-    **{name: partial(speed, name) for name in _SPEED},
+    "speed backends": speed,
 }
 
 
