@@ -58,7 +58,7 @@ def classes(record: Mapping[str, Any]) -> str:
     both = tuple(begin for _, begins in AGREE.values() for begin in begins)
     for name, entry in record["now"].items():
         sizes = {column: worst(entry, loops) for column, loops in COLUMNS.items() if column not in LIMITS}
-        by_loop = ", ".join(f"{column} {size}" for column, size in sizes.items() if size)
+        by_loop = "; ".join(f"{column}: {size}" for column, size in sizes.items() if size)
         patterns = dict.fromkeys(pattern for test in entry["calls"]["tests"].values() for pattern in test[2])
         by_check = "; ".join(pattern for pattern in patterns if not pattern.startswith(both))
         rows.setdefault((by_loop or "–", by_check or "–"), []).append(name)
