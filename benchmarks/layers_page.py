@@ -133,13 +133,13 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def losses(record: Mapping[str, Any]) -> str:
     """Return the table of losses, an arm a row."""
-    head = ["", "units", "parameters", "seeds", "mean loss", "SD of seeds", "lowest", "highest", "bits per char."]
+    head = ["", "units", "parameters", "mean loss", "SD of seeds", "bits per char."]
     rows = []
     for arm in ARMS:
         runs = of_arm(record, arm)
         values = np.array([loss(run) for run in runs])
-        figures = [values.mean(), values.std(ddof=1), values.min(), values.max()]
-        count = [str(runs[0]["units"]), f"{runs[0]['parameters']:,}", str(len(runs))]
+        figures = [values.mean(), values.std(ddof=1)]
+        count = [str(runs[0]["units"]), f"{runs[0]['parameters']:,}"]
         bits = f"{values.mean() / math.log(2):.3f}"
         fitted = f"{np.mean([trained(run) for run in runs]):.3f}"
         rows.append([title(arm), *count, *(f"{figure:.4f}" for figure in figures), bits, fitted])

@@ -20,7 +20,9 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "crop": ("crop-recorded",),
     "two texts in a row": ("packed-positions", "packed-seq-idx", "packed-cu-seq-lens"),
 }
-"""The columns of the first table, and the loops of each."""
+"""The kinds of calls, and the loops of each."""
+LIMITS = ("on after right padding", "crop", "two texts in a row")
+"""Kinds of calls in which almost all classes differ."""
 
 
 def difference(entry: Mapping[str, Any], loop: str) -> float | str:
@@ -37,49 +39,51 @@ def wrong(entry: Mapping[str, Any], loop: str) -> bool:
     return isinstance(size, float) and not size <= LIMIT
 
 
-def cell(entry: Mapping[str, Any], loops: Sequence[str]) -> str:
-    """Return the largest difference of some loops that are wrong, or that all agree, are refused or not taken.
+def worst(entry: Mapping[str, Any], loops: Sequence[str]) -> str:
+    """Return the largest difference of some loops that are wrong; nothing if none is.
 
-    >>> cell({"float32": {"a": 1e-6, "b": 0.31}, "float64": {"a": 1e-12, "b": 0.3}}, ("a", "b"))
-    '**0.3**'
-    >>> cell({"float32": {"a": "ValueError: no"}, "float64": {"a": "ValueError: no"}}, ("a",))
-    'refused'
+    >>> worst({"float32": {"a": 1e-6, "b": 0.31}, "float64": {"a": 1e-12, "b": 0.3}}, ("a", "b"))
+    '0.3'
+    >>> worst({"float32": {"a": "ValueError: no"}, "float64": {"a": "ValueError: no"}}, ("a",))
+    ''
     """
-    seen = {loop: difference(entry, loop) for loop in loops}
-    sizes = [size for loop, size in seen.items() if wrong(entry, loop) and isinstance(size, float)]
-    if sizes:
-        return f"**{max(sizes):.2g}**"
-    if "infinite" in seen.values():
-        return "**shape**"
-    if any(isinstance(size, float) for size in seen.values()):
-        return "agree"
-    return "refused" if any(not str(size).startswith("not taken") for size in seen.values()) else "–"
+    sizes = [difference(entry, loop) for loop in loops if wrong(entry, loop)]
+    numbers = [size for size in sizes if isinstance(size, float)]
+    return f"{max(numbers):.2g}" if numbers else "wrong shape" if sizes else ""
 
 
 def classes(record: Mapping[str, Any]) -> str:
-    """Return the table of the classes of the newest release."""
-    heads = ["class", *COLUMNS]
-    rows = [
-        [name, *(cell(entry, loops) for loops in COLUMNS.values())]
-        for name, entry in record["now"].items()
-        if "float32" in entry
-    ]
-    return table(heads, rows)
-
-
-def verdicts(record: Mapping[str, Any]) -> str:
-    """Return the table of what the check says of the same classes."""
-    rows = []
+    """Return the table of where the classes of the newest release differ; those without a size share a row."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    both = tuple(begin for _, begins in AGREE.values() for begin in begins)
     for name, entry in record["now"].items():
-        if "calls" not in entry:
-            continue
-        failed = {key: test for key, test in entry["calls"]["tests"].items() if test[0] == "fail"}
-        patterns = dict.fromkeys(pattern for test in failed.values() for pattern in test[2])
-        largest = max((test[1] for test in failed.values() if isinstance(test[1], float)), default=None)
-        rows.append(
-            [name, "; ".join(patterns) or "agree", "–" if largest is None else f"{largest:.2g}", agreement(entry)]
-        )
-    return table(["class", "rnneval: the readings differ …", "largest", "beside the loops"], rows)
+        sizes = {column: worst(entry, loops) for column, loops in COLUMNS.items() if column not in LIMITS}
+        by_loop = "; ".join(f"{column}: {size}" for column, size in sizes.items() if size)
+        patterns = dict.fromkeys(pattern for test in entry["calls"]["tests"].values() for pattern in test[2])
+        by_check = "; ".join(pattern for pattern in patterns if not pattern.startswith(both))
+        rows.setdefault((by_loop or "–", by_check or "–"), []).append(name)
+    lines = [[", ".join(names), *said] for said, names in rows.items()]
+    return f"{limits(record)}\n\n{table(['class', 'loops', 'rnneval alone'], lines)}"
+
+
+def limits(record: Mapping[str, Any]) -> str:
+    """Return how many classes have each known limit, and where loops and check say different things."""
+    entries = record["now"]
+    counts = []
+    for column in LIMITS:
+        tried = [entry for entry in entries.values() if any(_taken(entry, loop) for loop in COLUMNS[column])]
+        failed = sum(bool(worst(entry, COLUMNS[column])) for entry in tried)
+        counts.append(f"*{column}* {failed} of {len(tried)}")
+    apart = [f"{name} ({'; '.join(found)})" for name, entry in entries.items() if (found := disagreements(entry))]
+    return (
+        f"Classes that differ, of those that run it: {', '.join(counts)}. "
+        f"Loops and check disagree on {', '.join(apart) or 'no class'}."
+    )
+
+
+def _taken(entry: Mapping[str, Any], loop: str) -> bool:
+    size = difference(entry, loop)
+    return isinstance(size, float) or size == "infinite"
 
 
 AGREE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -112,27 +116,26 @@ def disagreements(entry: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def agreement(entry: Mapping[str, Any]) -> str:
-    """Return the cell that says whether loops and check agree."""
-    return "; ".join(disagreements(entry)) or "agree"
-
-
 def history(record: Mapping[str, Any]) -> str:
-    """Return how many faults the check names before and not after their fix, and the table of them."""
-    rows, said = [], []
+    """Return how many faults the check names before and not after their fix, and the table of the fixes."""
+    said: dict[tuple[str, ...], dict[str, str]] = {}
     for row in ROWS:
         parts = [record["history"].get(release, {}) for release in (row.before, row.after)]
-        sizes = [_size(part.get("rows", {}).get(row.key, "not run")) for part in parts]
-        said.append(_said(row, parts))
         reference = row.reference if row.reference.startswith("#") else "–"
-        rows.append([reference, row.name, row.pattern, f"{row.before} → {row.after}", *sizes, said[-1]])
-    found = sum(each.startswith("found") for each in said)
-    gone = said.count("found, gone")
+        said.setdefault((reference, row.reference, row.pattern, f"{row.before} → {row.after}"), {})[row.name] = _said(
+            row, parts
+        )
+    every = [each for names in said.values() for each in names.values()]
+    rows = []
+    for (reference, _, pattern, releases), names in said.items():
+        found = sum(each.startswith("found") for each in names.values())
+        shown = ", ".join(names) if len(names) <= 2 else f"{len(names)} classes"
+        rows.append([reference, pattern, releases, shown, str(found)])
     count = (
-        f"Of {len(ROWS)} rows the check names {found} in the release before; {gone} of these are gone in the one after."
+        f"Of {len(every)} faults of a class the check names {sum(each.startswith('found') for each in every)} in the "
+        f"release before; {every.count('found, gone')} of these are gone in the one after."
     )
-    heads = ["reference", "class", "what", "releases", "before", "after", "check"]
-    return f"{count}\n\n{table(heads, rows)}"
+    return f"{count}\n\n{table(['reference', 'what', 'releases', 'classes', 'found'], rows)}"
 
 
 def _said(row: Row, parts: Sequence[Mapping[str, Any]]) -> str:
@@ -148,27 +151,6 @@ def _said(row: Row, parts: Sequence[Mapping[str, Any]]) -> str:
     return "found, still there" if after else "found, gone"
 
 
-def _size(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.2g}" if value > LIMIT else "agree"
-    if value == "infinite":
-        return "shape"
-    return "not run" if value == "not run" or str(value).startswith("build") else "refused"
-
-
-def packages(record: Mapping[str, Any]) -> str:
-    """Return the table of models of other packages."""
-    rows = [
-        [
-            name,
-            entry.get("version", "–"),
-            *(_size(entry.get("loops", {}).get(loop, "not run")) for loop in ("single", "several")),
-        ]
-        for name, entry in record["packages"].items()
-    ]
-    return table(["package: model", "version", "one token a call", "several tokens a call"], rows)
-
-
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table of Markdown."""
     lines = [heads, ["---"] * len(heads), *rows]
@@ -179,8 +161,6 @@ def tables(record: Mapping[str, Any]) -> dict[str, str]:
     """Return the tables of the page, by their names in its marks."""
     return {
         "classes": classes(record),
-        "verdicts": verdicts(record),
-        "packages": packages(record),
         "history": history(record),
     }
 

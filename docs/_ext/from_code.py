@@ -161,17 +161,26 @@ def demoted(text: str) -> str:
 
 
 def hostile_files() -> str:
-    """Return the table of hostile files, as `tests/hostile/show_canaries.py` wrote it."""
+    """Return the table of hostile files, a row for the rules of a family, as `tests/hostile` found them."""
     found = json.loads((ROOT / "docs" / "hostile.json").read_text(encoding="utf-8"))
-    head = ["| file | refused by | route of | its trap springs by | seen |", "| --- | --- | --- | --- | --- |"]
-    rows = [
-        f"| {_cell(row['about'])} | {_rule(row['rule'])} | {', '.join(row['routes'])} "
-        f"| {_cell(row['by'] or 'nothing')} | {_cell(row['fired'] or row['why'])} |"
-        for row in found["cases"]
-    ]
+    families: dict[str, list[Any]] = {}
+    for case in found["cases"]:
+        families.setdefault(case["rule"].partition("-")[0], []).append(case)
+    head = ["| refused by | files | sprang | seen | routes |", "| --- | ---: | ---: | --- | --- |"]
     used = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    sprang = sum(bool(row["fired"]) for row in found["cases"])
-    return "\n".join([f"{sprang} of {len(rows)} traps sprang, with {used}:", "", *head, *rows])
+    sprang = sum(bool(case["fired"]) for case in found["cases"])
+    count = f"{sprang} of {len(found['cases'])} traps sprang, with {used}:"
+    return "\n".join([count, "", *head, *map(_family, families.values())])
+
+
+def _family(cases: list[Any]) -> str:
+    """Return a row of the table of hostile files; of several sizes of memory it names the largest."""
+    rules = ", ".join(dict.fromkeys(_rule(case["rule"]) for case in cases))
+    routes = ", ".join(sorted({route for case in cases for route in case["routes"]}))
+    fired = [case["fired"] for case in cases if case["fired"]]
+    grown = max((int(size) for text in fired for size in re.findall(r"memory grew by (\d+) MB", text)), default=0)
+    seen = dict.fromkeys(f"memory grew by {grown} MB" if "memory grew" in text else text for text in fired)
+    return f"| {rules} | {len(cases)} | {len(fired)} | {_cell('; '.join(seen))} | {routes} |"
 
 
 def _rule(name: str) -> str:
@@ -313,14 +322,13 @@ def picture(name: str) -> str:
     return figures("picture", name)
 
 
-def speed(name: str) -> str:
-    """Return a table of the page of speed; its file lies beside this one."""
+def speed() -> str:
+    """Return the table of the page of speed; its file lies beside this one."""
     sys.path[:0] = [str(HERE)] if str(HERE) not in sys.path else []
     made: Any = import_module("speed_tables")
-    return str(made.tables()[name]())
+    return str(made.backends())
 
 
-_SPEED = ("speed backends", "speed kernels", "speed commands")
 PARTS: dict[str, Callable[[], str]] = {
     **{name: partial(explained, kind) for name, kind in _KINDS.items()},
     "lint codes": lint_codes,
@@ -329,7 +337,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "schemas": schemas,
     "records": records,
     "figures": figures,
-    **{name: partial(speed, name) for name in _SPEED},
+    "speed backends": speed,
 }
 
 

@@ -1,43 +1,17 @@
-"""The tables of the page of speed, from the benchmarks' own files: no figure is copied by hand."""
+"""The table of the page of speed, from the benchmark's own file: no figure is copied by hand."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
-def tables() -> dict[str, Callable[[], str]]:
-    """Every table by the name that a page calls it."""
-    return {
-        "speed backends": partial(_from, "speed_backends.json", backends),
-        "speed kernels": partial(_from, "speed_kernels.json", kernels),
-        "speed commands": partial(_from, "speed_commands.json", commands),
-    }
-
-
-def _from(name: str, made: Callable[[Any], str]) -> str:
-    """Read a benchmark's file; where it was not run yet, say so."""
-    path = BENCHMARKS / name
-    if not path.exists():
-        return (
-            f"*Not measured in this version: `PYTHONPATH=. python benchmarks/{path.stem}.py --out benchmarks/{name}`.*"
-        )
-    return made(json.loads(path.read_text(encoding="utf-8")))
-
-
-def table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
-    """A table whose first column is words and whose others are figures."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def backends(found: Any) -> str:
+def backends() -> str:
     """NumPy beside Keras, a model a row."""
+    found = json.loads((BENCHMARKS / "speed_backends.json").read_text(encoding="utf-8"))
     head = ["model", "whole command: Keras", "NumPy", "tokens a second: Keras", "NumPy", "NumPy by Keras"]
-    rows = (
+    rows = [
         [
             name,
             f"{_range(case['command_seconds']['keras'], '.1f')} s",
@@ -48,25 +22,10 @@ def backends(found: Any) -> str:
         ]
         for name, case in found.items()
         if isinstance(case, dict)
-    )
-    return table(head, rows)
+    ]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _range(of: Any, form: str) -> str:
     return f"{of['median']:{form}} ({of['low']:{form}}–{of['high']:{form}})"
-
-
-def kernels(found: Any) -> str:
-    """Every arrangement that was tried."""
-    rows = (
-        [f"{name}, {label}", f"{one['rate']:,.0f}", f"{one['cpu_us_a_token']:.1f}"]
-        for name, case in found.items()
-        for label, one in case.items()
-    )
-    return table(["model, kernel, parts, rows × segment", "tokens a second", "µs of processor a token"], rows)
-
-
-def commands(found: Any) -> str:
-    """Seconds of each command."""
-    rows = ([f"`{name}`", f"{of['median']:.2f}", f"{of['least']:.2f}–{of['most']:.2f}"] for name, of in found.items())
-    return table(["command", "seconds, median", "least–most"], rows)

@@ -215,7 +215,9 @@ def test_the_index_leads_to_every_page() -> None:
 @each_page
 def test_commands_that_a_page_shows_exist(path: Path) -> None:
     code = "\n".join(token.content for token in tokens(path) if token.info in {"sh", "console", "bash"})
-    for name, rest in re.findall(r"^(?:\$ )?rnneval ([a-z]+)(.*)$", code.replace("\\\n", " "), re.MULTILINE):
+    for name, rest in re.findall(
+        r"^(?:\$ )?rnneval ([a-z]+)(.*)$", code.replace("\\\n", " ").replace("&& ", "\n"), re.MULTILINE
+    ):
         command = rnneval_command.get_command(CONTEXT, name)
         assert command is not None, f"rnneval {name}"
         known = {opt for parameter in command.params for opt in parameter.opts} | {"--help"}
