@@ -106,11 +106,7 @@ def _cell(flow: Sequence[Flow], into: Slot, source: Slot | str) -> TableCell:
 
 
 def state_name(end: Slot | str) -> str:
-    """Write one end of a flow.
-
-    >>> state_name(Slot(layer="gru", slot="h")), state_name("initial")
-    ('gru.h', 'initial')
-    """
+    """Write one end of a flow: `gru.h`, or the word for it."""
     return end if isinstance(end, str) else f"{end.layer}.{end.slot}"
 
 
@@ -154,9 +150,5 @@ def oracles_table(oracles: dict[str, Oracle]) -> TableBlock:
 
 
 def first_sentence(text: str) -> str:
-    """Return the text before the first detail.
-
-    >>> first_sentence("gru_2 starts from the state that gru made (gru_2.h ← gru.h; calls 0 to 3). Each layer …")
-    'gru_2 starts from the state that gru made'
-    """
+    """Return the text before the first detail: an explanation, a list, or another sentence."""
     return re.split(r" \(|: |\. |\.$", text, maxsplit=1)[0]
