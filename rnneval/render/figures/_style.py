@@ -5,7 +5,6 @@ theme that is set while a figure draws (`Figure.draw`), and the axes are framed 
 decides between the light and the dark look.
 """
 
-import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -118,10 +117,16 @@ def frame(ax: Any, look: Look, *, title: str, x: str, y: str, grid: str) -> None
 
 
 def fill(shown: Any, text: str, points: float) -> None:
-    """Set the text of an artist, broken between words where it would be wider than about so many points."""
-    letter = 0.62 * shown.get_fontsize()
-    wrap = textwrap.TextWrapper(max(int(points / letter), 1), break_long_words=False, break_on_hyphens=False)
-    shown.set_text(plain("\n".join(line for part in text.split("\n") for line in wrap.wrap(visible(part)))))
+    """Set the text of an artist, broken between words where it would be wider than so many points."""
+    lines = []
+    for part in text.split("\n"):
+        lines.append("")
+        for word in visible(part).split(" "):
+            longer = f"{lines[-1]} {word}".strip()
+            shown.set_text(plain(longer))
+            fits = _points(shown, shown.get_window_extent().width) <= points
+            lines[-1:] = [longer] if fits or not lines[-1] else [lines[-1], word]
+    shown.set_text(plain("\n".join(lines)))
 
 
 def narrow(ax: Any) -> bool:
@@ -129,8 +134,8 @@ def narrow(ax: Any) -> bool:
     return bool(_points(ax, ax.get_window_extent().width) < _NARROW)
 
 
-def _points(ax: Any, dots: float) -> float:
-    return float(dots / ax.figure.dpi * 72)
+def _points(artist: Any, dots: float) -> float:
+    return float(dots / artist.figure.dpi * 72)
 
 
 def _left(ax: Any) -> float:
