@@ -8,6 +8,7 @@ what it shows as the summary of a job, and what the comment of a merge request c
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from xml.etree import ElementTree as ET
 
 from rnneval.gates.explanation import in_per_cent, number, scope
@@ -17,7 +18,7 @@ from rnneval.records.gate import Comparison, Counting
 from rnneval.records.gate import Verdict as Word
 from rnneval.render import document as doc
 from rnneval.render.markdown import markdown
-from rnneval.render.phrasing import Level, annotation, figure, signed, visible
+from rnneval.render.phrasing import Level, annotation, figure, interval, signed, visible
 
 _HEADINGS = ("metric", "baseline", "candidate", "difference", "95 % bounds", "margin", "verdict")
 _EXCERPT = 60
@@ -61,8 +62,7 @@ def counting_table(counted: Sequence[Counting]) -> doc.TableBlock:
     """Return runs beside the best n-gram of each."""
     rows = []
     for each in counted:
-        low, high = each.low, each.high
-        bounds = "–" if low is None or high is None else f"{signed(low)} … {signed(high)}"
+        bounds = interval(each.low, each.high, signed, " … ")
         kind = doc.KINDS[{"better": "pass", "worse": "fail"}.get(each.verdict, each.verdict)]
         verdict = doc.TableCell(text=each.verdict, kind=kind)
         rows.append((doc.code(each.run), each.ngram, signed(each.difference), bounds, verdict, each.standing))
@@ -92,7 +92,7 @@ def _difference(metric: str, value: float | None) -> str:
 
 
 def _bounds(metric: str, low: float | None, high: float | None) -> str:
-    return "–" if low is None else f"{_difference(metric, low)} … {_difference(metric, high)}"
+    return interval(low, high, partial(number, metric), " … ")
 
 
 def headline(gate: Gate) -> str:

@@ -4,7 +4,7 @@ It imports nothing else of this package, so that an error message costs no start
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 Level = Literal["error", "warning", "notice"]
@@ -127,9 +127,11 @@ def number(value: float) -> str:
     return signed(value, ".3g" if size >= 1e-4 else ".2g")
 
 
-def interval(low: float | None, high: float | None) -> str:
+def interval(
+    low: float | None, high: float | None, write: Callable[[float], str] = figure, between: str = " – "
+) -> str:
     """Write both ends of an interval; a missing one is a dash."""
-    return "–" if low is None or high is None else f"{figure(low)} – {figure(high)}"
+    return "–" if low is None or high is None else f"{write(low)}{between}{write(high)}"
 
 
 def per_cent(share: float | None, form: str = ".1f") -> str:

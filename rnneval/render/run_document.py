@@ -32,6 +32,8 @@ CONTRACTS = {1: "states argument", 2: "state inputs", 3: "stateful layers", 4: "
 """How a model takes and returns its state."""
 WORSE = "worse-than-uniform"
 """Code of the warning of a run that is worse than guessing."""
+_TABLE = "How to read the table"
+"""Section of a page."""
 _LAGS = (1, 2, 5, 10, 20, 50, 100, 200)
 _SEEN = 5e-5
 _SCORES = ("perplexity", "bits_per_char", "cross_entropy")
@@ -217,10 +219,7 @@ def reset_table(run: Run, beside: BesideReset) -> doc.TableBlock:
         value, low, high = ("–" if number is None else f"{signed(number, form)}{unit}" for number in ends)
         cells += [value, "–" if low == "–" else f"{low} to {high}"]
     rows.append(cells)
-    note = (
-        "The same tokens, scored twice. The interval of the change is paired, so it can be much narrower than the "
-        "intervals of both numbers. Training scripts that cut the text into segments report the reset number."
-    )
+    note = page("beside-reset").paragraph(_TABLE)
     head = ("state", "nats a token", "95 % interval", "perplexity", "95 % interval")
     return doc.table("Carried and reset state", head, rows, right=(1, 2, 3, 4), note=note)
 
@@ -276,9 +275,10 @@ def beside_counting(run: Run) -> str:
     best = run.ngram
     if not run.valid or best is None or best.change is None:
         return ""
-    change, bounds = best.change, "no interval"
-    if change.low is not None and change.high is not None:
-        bounds = f"95 % interval {signed(change.low)} to {signed(change.high)}"
+    change = best.change
+    bounds = (
+        "no interval" if change.low is None else f"95 % interval {interval(change.low, change.high, signed, ' to ')}"
+    )
     plain = [f"{kind} of order {order}" for order, kind in enumerate(best.discounts, 1) if kind != "modified"]
     discounts = f"; discounts not modified but {', '.join(plain)}" if plain else ""
     beside = f"{standing(run)}; {signed(change.value)} nats a token beside {best.name} ({bounds})"
@@ -299,10 +299,7 @@ def inside_tables(run: Run) -> Iterator[doc.TableBlock]:
             )
             for key, s in run.states.items()
         )  # fmt: skip
-        note = (
-            "Saturated: share of values at their bound, where little is learned. Dead units never change, twins change "
-            "alike. Participation ratio: in how many directions the state changes, of as many as it has units."
-        )
+        note = page("states").paragraph(_TABLE)
         head = "state, ‖h‖ mean, max, rms, saturated, dead, twins, part. ratio, speed, drift"
         yield _numbers("States", head, states, note)
     if run.gates:
@@ -313,10 +310,7 @@ def inside_tables(run: Run) -> Iterator[doc.TableBlock]:
             )
             for key, gate in run.gates.items()
         )  # fmt: skip
-        note = (
-            "A gate is closed below 0.03 and open above 0.97: shares of the time. The time constant says for how many "
-            "tokens the median unit keeps its state."
-        )
+        note = page("gates").paragraph(_TABLE)
         yield _numbers("Gates", "gate, mean, below 0.03, above 0.97, time constant (tokens)", gates, note)
     if run.lyapunov:
         exponents = (

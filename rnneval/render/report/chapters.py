@@ -70,11 +70,6 @@ _CONTENTS = {
     TRACE: "States along the text",
 }
 """Titles of tables that belong to no model, by their schemas."""
-_TWO_LENGTHS = (
-    "Two lengths stand here. Loss by context: how many tokens before a prediction are enough for it; more of them make "
-    "it no better. Forgetting: after how many tokens nothing is left in the state of where the reading began. The "
-    "second is often longer: a state may hold what no prediction uses."
-)
 _OPEN = ("state_norms", "gradient_history", "state_history")
 """Figures that are shown of each of several models."""
 _COUNTED = ("tokens", "text", "model", "vocabulary", "read in", "forgets in", "signature")
@@ -229,9 +224,7 @@ def _key_number(run: Run, name: str) -> doc.KeyNumber:
         unit = f"share of {tokens_of(run)} guessed right"
     elif name == "perplexity":
         unit = f"equally likely {tokens_of(run)}"
-    bounds = None
-    if score.low is not None and score.high is not None:
-        bounds = f"{number(score.low)} – {number(score.high)}"
+    bounds = None if score.low is None else interval(score.low, score.high, number)
     spoken = "bits per character" if name == "bits_per_char" else name
     return doc.KeyNumber(name=spoken, value=number(score.value), unit=unit, interval=bounds)
 
@@ -312,7 +305,7 @@ def _diagnosed(number: int, model: ReportedModel) -> doc.Subsection:
     drawn = pictures(*ordered, chapter="inside")
     blocks += drawn
     if {"loss_by_context", "forgetting"} <= {picture.key.rpartition("/")[2] for picture in drawn}:
-        blocks.append(doc.Paragraph(text=_TWO_LENGTHS, muted=True))
+        blocks.append(doc.Paragraph(text=page("forgetting").paragraph("Beside the loss by context"), muted=True))
     tables = [*(inside_tables(fullest) if fullest else ()), *(t for each in records for t in gradient_tables(each))]
     if tables and tables[0].caption == "States":
         blocks.append(tables.pop(0))
