@@ -61,7 +61,7 @@ def figure(table: TidyTable) -> Figure | None:
         title=title,
         alt=f"{title}. {place}, coloured by surprise; {largest}. The text: {visible(shown)}",
         text=partial(_text, **drawn),
-        html=partial(_html, **drawn),
+        html=lambda: template("excerpt.html.j2").render(legend=_LEGEND, **drawn),
         chapter="numbers",
     )
 
@@ -118,8 +118,3 @@ def _text(runs: Runs, note: str) -> Text:
         ground = bytes(round(a + (b - a) * bits / TOP) for a, b in zip(paper, hot, strict=True)).hex()
         styles[f"s{bits}"] = f"{LIGHT.ink} on #{ground}{' underline' if bits >= MARKED else ''}"
     return Text.assemble(*((part, styles.get(style, "")) for part, style in parts))
-
-
-def _html(runs: Runs, note: str) -> str:
-    """Return the same as an element of a page."""
-    return template("excerpt.html.j2").render(runs=runs, legend=_LEGEND, note=note)

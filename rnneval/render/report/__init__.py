@@ -24,16 +24,7 @@ from rnneval.render.figures._export import LOWEST, dark_of
 from rnneval.render.html import Drawn, html_of
 from rnneval.render.phrasing import counted, file_name, number, short_names
 from rnneval.render.report.chapters import CHAPTERS
-from rnneval.render.report.gathered import (
-    CheckedWiring,
-    Gathered,
-    Given,
-    ReportedModel,
-    Scored,
-    alike,
-    mapped,
-    tokens_of,
-)
+from rnneval.render.report.gathered import CheckedWiring, Gathered, Given, Scored, alike, mapped, tokens_of
 from rnneval.render.wiring_document import first_sentence
 
 __all__ = ["Given", "Report", "draw", "html_of", "page_of"]
@@ -188,7 +179,8 @@ def _of_runs(evaluations: Sequence[Scored]) -> Iterator[Claim]:
         sentence = f"{len(sound)} valid evaluations, of which not all compare: they are of different texts or tokens."
         yield Claim(kind="note", sentence=sentence, anchor="numbers")
     elif best:
-        yield _best(*best[0], of=len(sound))
+        ((model, run),) = best
+        yield _best(model.name, run, of=len(sound))
     yield from (claim for model, run in best for claim in _worse_than_baseline(model.name, run))
 
 
@@ -227,7 +219,7 @@ def _unknown(run: Run) -> float:
     return run.tokens.unknown / max(run.tokens.total + skipped, 1)
 
 
-def _best(model: ReportedModel, run: Run, *, of: int) -> Claim:
+def _best(name: str, run: Run, *, of: int) -> Claim:
     """Say how good the best of comparable evaluations is."""
     good = f"a prediction costs it {number(run.scores['cross_entropy'].value)} nats"
     if "perplexity" in run.scores:
@@ -235,7 +227,7 @@ def _best(model: ReportedModel, run: Run, *, of: int) -> Claim:
         if run.vocabulary is not None:
             size = f"{run.vocabulary.size:,}"
             good = f"{good}; guessing among {size} {tokens_of(run)} has {size}"
-    start = f"{model.name} has the lowest loss of {of}: on" if of > 1 else f"{model.name}: on"
+    start = f"{name} has the lowest loss of {of}: on" if of > 1 else f"{name}: on"
     kind: Kind = "note" if _unknown(run) >= _UNKNOWN else "pass"
     return Claim(kind=kind, sentence=f"{start} this text {good}.", anchor="numbers")
 

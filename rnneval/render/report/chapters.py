@@ -15,31 +15,11 @@ from rnneval.records import Gate, Gradients, Run, Wiring
 from rnneval.records.tables import GRADIENT_HISTORY, STATE_HISTORY, TRACE
 from rnneval.records.wiring import breaks_runs
 from rnneval.render import document as doc
+from rnneval.render import run_document as runs
 from rnneval.render.figures import TidyTable, caution
 from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
 from rnneval.render.phrasing import counted, figure, file_name, interval, listed, number, signed
-from rnneval.render.report.gathered import (
-    CheckedWiring,
-    Gathered,
-    Given,
-    ReportedModel,
-    Scored,
-    alike,
-    pictures,
-    tokens_of,
-)
-from rnneval.render.run_document import (
-    beside_counting,
-    checkpoints_table,
-    failures_table,
-    gradient_tables,
-    inside_tables,
-    reset_table,
-    run_facts,
-    said_once,
-    scores_table,
-    validity,
-)
+from rnneval.render.report.gathered import CheckedWiring, Gathered, Given, Scored, alike, pictures, tokens_of
 from rnneval.render.wiring_document import finding_block, matrix_table, oracles_table
 
 _SHOWN_ROWS = 30
@@ -138,11 +118,11 @@ def checkpoints(gathered: Gathered) -> Iterator[doc.Block]:
         count = counted(len(rows), "checkpoint")
         blocks: list[doc.Block] = [*pictures(each)]
         note = "Checkpoints read the same text: rnneval compare of the folder says which differences are significant."
-        blocks.append(checkpoints_table(f"{count}, best first", rows[:_SHOWN_ROWS], rows, note))
+        blocks.append(runs.checkpoints_table(f"{count}, best first", rows[:_SHOWN_ROWS], rows, note))
         if rest := rows[_SHOWN_ROWS:]:
-            blocks.append(doc.Fold(title=f"{len(rest)} more", blocks=(checkpoints_table("The rest", rest, rows),)))
+            blocks.append(doc.Fold(title=f"{len(rest)} more", blocks=(runs.checkpoints_table("The rest", rest, rows),)))
         if failed := [row for row in rows if row["status"] != OK]:
-            blocks.append(failures_table(failed))
+            blocks.append(runs.failures_table(failed))
         yield doc.Subsection(anchor=f"checkpoints-{place}", title=f"{count} in {each.name}", blocks=tuple(blocks))
 
 
@@ -150,7 +130,7 @@ def numbers(gathered: Gathered) -> Iterator[doc.Block]:
     """Show every evaluation: a table if there are several, then each by itself."""
     found = gathered.scored
     alone = len(found) == 1 and not gathered.sweeps
-    parts = [_evaluation(number, model, run, alone=alone) for number, (model, run) in enumerate(found)]
+    parts = [_evaluation(number, pair, alone=alone) for number, pair in enumerate(found)]
     if len(found) > 1:
         yield from _overview(found)
     if alone:
@@ -173,7 +153,7 @@ def _overview(found: Sequence[Scored]) -> Iterator[doc.Block]:
         scores = run.scores if run.valid else {}
         perplexity, bits, accuracy = (figure(scores[name].value) if name in scores else "–" for name in _LARGE)
         bounds = interval(scores["perplexity"].low, scores["perplexity"].high) if "perplexity" in scores else "–"
-        valid = validity(bool(caution(run))) if run.valid else doc.TableCell(text="no", kind="fail")
+        valid = runs.validity(bool(caution(run))) if run.valid else doc.TableCell(text="no", kind="fail")
         parameters = figure(run.checkpoint.parameters if run.checkpoint else None, ",")
         name = doc.code(model.name) if len(texts) == 1 else f"{model.name} on {_text_of(run)}"
         rows.append((name, valid, perplexity, bounds, bits, accuracy, parameters))
@@ -186,8 +166,8 @@ def _overview(found: Sequence[Scored]) -> Iterator[doc.Block]:
         yield doc.Fold(title=f"{len(rest)} more", blocks=(doc.table("The rest", head, rest, right=numeric),))
 
 
-def _evaluation(number: int, model: ReportedModel, run: Run, *, alone: bool) -> doc.Subsection:
-    blocks: list[doc.Block] = []
+def _evaluation(number: int, pair: Scored, *, alone: bool) -> doc.Subsection:
+    (model, run), blocks = pair, list[doc.Block]()
     if run.valid:
         if word := caution(run):
             text = "The model diverged, its vocabulary is in another order than in training, or it was not trained."
@@ -202,11 +182,11 @@ def _evaluation(number: int, model: ReportedModel, run: Run, *, alone: bool) -> 
         blocks.append(doc.Notice(kind="fail", title="Not valid: these numbers do not count", text=run.why_not_valid))
     if run.scores:
         title = "All scores, and what they say" if run.valid else "All scores: none of them counts"
-        blocks.append(doc.Fold(title=title, blocks=(scores_table(run),)))
+        blocks.append(doc.Fold(title=title, blocks=(runs.scores_table(run),)))
     if run.beside_reset is not None and run.valid:
-        blocks.append(reset_table(run, run.beside_reset))
+        blocks.append(runs.reset_table(run, run.beside_reset))
     text = _text_of(run)
-    counts = [doc.Fact(name="file", text=text), *(fact for fact in run_facts(run) if fact.name in _COUNTED)]
+    counts = [doc.Fact(name="file", text=text), *(fact for fact in runs.run_facts(run) if fact.name in _COUNTED)]
     blocks.append(doc.Fold(title="What was counted", blocks=(doc.FactList(rows=tuple(counts)),)))
     title = "The evaluation" if alone else f"{model.name} on {text}"
     return doc.Subsection(anchor=f"numbers-{number}", title=title, blocks=tuple(blocks))
@@ -255,7 +235,7 @@ def baselines(gathered: Gathered) -> Iterator[doc.Block]:
             more = signed(nats - best) if nats != best else caution(best_run) or "best model"
             rows.append((doc.TableCell(text=name, code=is_model), figure(nats), perplexity, more, said))
         head = ("", "nats a token", "perplexity", "nats more", "what it does")
-        note = ". ".join(f"{model.name}: {said}" for model, run in group if (said := beside_counting(run))) or None
+        note = ". ".join(f"{model.name}: {said}" for model, run in group if (said := runs.beside_counting(run))) or None
         yield doc.table("Lowest loss first", head, rows, right=(1, 2, 3), note=note)
 
 
@@ -265,7 +245,11 @@ def diagnostics(gathered: Gathered) -> Iterator[doc.Block]:
     Of several models only the findings, the state norms and the gradient norms are unfolded.
     """
     models = gathered.models
-    parts = [part for number, model in enumerate(models) if (part := _diagnosed(number, model)).blocks]
+    parts = [
+        doc.Subsection(anchor=f"inside-{number}", title=model.name, blocks=tuple(_diagnosed(model.given, model.runs)))
+        for number, model in enumerate(models)
+    ]
+    parts = [part for part in parts if part.blocks]
     owned = {id(each.record) for model in models for each in model.given}
     owned |= {id(each.record) for each in gathered.sweeps}
     tables = [each for each, _ in gathered.of_kind(TidyTable) if id(each.record) not in owned and each.figures]
@@ -277,42 +261,38 @@ def diagnostics(gathered: Gathered) -> Iterator[doc.Block]:
         yield from parts
         return
     for part in parts:
-        opened = tuple(block for block in part.blocks if isinstance(block, doc.Found) or _is_open(block))
+        opened = tuple(
+            block
+            for block in part.blocks
+            if isinstance(block, doc.Found) or getattr(block, "key", "").rpartition("/")[2] in _OPEN
+        )
         rest = tuple(block for block in part.blocks if block not in opened)
         title = "More figures and numbers" if opened else f"{part.title}: figures and numbers"
         fold = (doc.Fold(title=title, blocks=rest),) if rest else ()
         yield from (replace(part, blocks=(*opened, *fold)),) if opened else fold
 
 
-def _is_open(block: doc.Block) -> bool:
-    return isinstance(block, doc.Picture) and block.key.rpartition("/")[2] in _OPEN
-
-
-def _diagnosed(number: int, model: ReportedModel) -> doc.Subsection:
+def _diagnosed(given: Sequence[Given], evaluations: Sequence[Run]) -> Iterator[doc.Block]:
     def fullness(run: Run) -> int:
         return sum(part is not None for part in (run.states, run.gates, run.lyapunov, run.context))
 
-    fullest = max(model.runs, key=fullness, default=None)
-    records = [each.record for each in model.given if isinstance(each.record, Gradients)]
-    said = {(w.code, w.message): None for run in model.runs for w in run.warnings if w.code in THRESHOLDS}
+    fullest = max(evaluations, key=fullness, default=None)
+    records = [each.record for each in given if isinstance(each.record, Gradients)]
+    said = {(w.code, w.message): None for run in evaluations for w in run.warnings if w.code in THRESHOLDS}
     said |= {(finding.rule, finding.message): None for record in records for finding in record.findings}
-    blocks: list[doc.Block] = [
-        doc.Found(kind=doc.KINDS["warning"], rule=rule, severity="warning", message=message, about=_about(rule))
-        for rule, message in said
-    ]
+    for rule, message in said:
+        kind = doc.KINDS["warning"]
+        yield doc.Found(kind=kind, rule=rule, severity="warning", message=message, about=_about(rule))
     # The fullest run first: of two that can give the same figure it shows more.
-    ordered = sorted(model.given, key=lambda each: each.record is not fullest)
-    drawn = pictures(*ordered, chapter="inside")
-    blocks += drawn
+    drawn = pictures(*sorted(given, key=lambda each: each.record is not fullest), chapter="inside")
+    yield from drawn
     if {"loss_by_context", "forgetting"} <= {picture.key.rpartition("/")[2] for picture in drawn}:
-        blocks.append(doc.Paragraph(text=page("forgetting").paragraph("Beside the loss by context"), muted=True))
-    tables = [*(inside_tables(fullest) if fullest else ()), *(t for each in records for t in gradient_tables(each))]
+        yield doc.Paragraph(text=page("forgetting").paragraph("Beside the loss by context"), muted=True)
+    tables = [*(runs.inside_tables(fullest) if fullest else ()), *(t for r in records for t in runs.gradient_tables(r))]
     if tables and tables[0].caption == "States":
-        blocks.append(tables.pop(0))
+        yield tables.pop(0)
     if tables:
-        title = f"As numbers: {', '.join(each.caption for each in tables)}"
-        blocks.append(doc.Fold(title=title, blocks=tuple(tables)))
-    return doc.Subsection(anchor=f"inside-{number}", title=model.name, blocks=tuple(blocks))
+        yield doc.Fold(title=f"As numbers: {', '.join(each.caption for each in tables)}", blocks=tuple(tables))
 
 
 def comparisons(gathered: Gathered) -> Iterator[doc.Block]:
@@ -357,7 +337,7 @@ def warnings(gathered: Gathered) -> Iterator[doc.Block]:
     models, elsewhere = gathered.models, {"wiring", "wrong-wiring", "leak", *THRESHOLDS}
     records = [(model.name, each.record) for model in models for each in model.given]
     every = ((name, w) for name, each in records if isinstance(each, Run | Gradients) for w in each.warnings)
-    for warning, names in said_once((name, w) for name, w in every if w.code not in elsewhere):
+    for warning, names in runs.said_once((name, w) for name, w in every if w.code not in elsewhere):
         title = f"{listed(names)}: {warning.code}" if len(models) > 1 else warning.code
         yield doc.Notice(kind="unsure", title=title, text=warning.message)
 
