@@ -23,12 +23,7 @@ from rnneval.render.phrasing import Level, annotation, figure, interval, signed,
 _HEADINGS = ("metric", "baseline", "candidate", "difference", "95 % bounds", "margin", "verdict")
 _EXCERPT = 60
 _SUITE = "rnneval.gate"
-_LEVELS: dict[Word, Level] = {
-    "pass": "notice",
-    "fail": "error",
-    "inconclusive": "warning",
-    "not comparable": "error",
-}
+_LEVELS: dict[Word, Level] = {"pass": "notice", "fail": "error", "inconclusive": "warning", "not comparable": "error"}
 _SIGNS = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "not comparable": "⛔"}
 
 

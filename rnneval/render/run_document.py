@@ -13,17 +13,7 @@ from rnneval.records.opened import Opened
 from rnneval.records.run import BesideReset, Checkpoint, ContextCurve, Run, usual_metric
 from rnneval.records.run import Warning as Warned
 from rnneval.render import document as doc
-from rnneval.render.phrasing import (
-    Level,
-    annotation,
-    counted,
-    figure,
-    interval,
-    listed,
-    per_cent,
-    shortened,
-    signed,
-)
+from rnneval.render.phrasing import Level, annotation, counted, figure, interval, listed, per_cent, shortened, signed
 
 if TYPE_CHECKING:
     from rnneval.evaluate.sweep_table import Sweep

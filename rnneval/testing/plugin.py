@@ -99,11 +99,7 @@ class RnnevalGate:
         raise AssertionError(f"{verdict.verdict}: {one_line(verdict.reason)}\n\n{shown}")
 
     def _judged(
-        self,
-        run: "AnyRun | Sequence[AnyRun]",
-        name: str | None,
-        allow: Mapping[str, str | float] | None,
-        **limits: Any,
+        self, run: "AnyRun | Sequence[AnyRun]", name: str | None, allow: Mapping[str, str | float] | None, **limits: Any
     ) -> "Gate | None":
         from rnneval.gates.sides import NamedRecord
         from rnneval.gates.verdicts import judge

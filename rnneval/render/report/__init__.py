@@ -77,7 +77,7 @@ def _without_folders(page: Report) -> Report:
 def _and(names: Sequence[str]) -> str:
     if len(names) > _NAMED:
         return f"{len(names)} models"
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 # Drawing

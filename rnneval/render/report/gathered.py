@@ -144,15 +144,8 @@ class Gathered:
     @cached_property
     def together(self) -> tuple[Given, ...]:
         """Runs of several models that compare, as one source: some figures show them side by side."""
-        found = []
-        for number, several in enumerate(self.side_by_side):
-            # Figures call a run by the path of its checkpoint.
-            named = [
-                run if run.checkpoint is None else changed(run, checkpoint=changed(run.checkpoint, path=model.name))
-                for model, run in several
-            ]
-            found.append(Given(name=f"together/{number}", record=named))
-        return tuple(found)
+        groups = enumerate(self.side_by_side)
+        return tuple(Given(name=f"together/{number}", record=[run for _, run in pairs]) for number, pairs in groups)
 
     @cached_property
     def rankings(self) -> tuple[Given, ...]:
