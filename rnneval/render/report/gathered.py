@@ -144,8 +144,12 @@ class Gathered:
     @cached_property
     def together(self) -> tuple[Given, ...]:
         """Runs of several models that compare, as one source: some figures show them side by side."""
+
+        def named(model: ReportedModel, run: Run) -> Run:  # figures call a run by the path of its checkpoint
+            return changed(run, checkpoint=run.checkpoint and changed(run.checkpoint, path=model.name))
+
         groups = enumerate(self.side_by_side)
-        return tuple(Given(name=f"together/{number}", record=[run for _, run in pairs]) for number, pairs in groups)
+        return tuple(Given(name=f"together/{n}", record=[named(*pair) for pair in pairs]) for n, pairs in groups)
 
     @cached_property
     def rankings(self) -> tuple[Given, ...]:
