@@ -231,9 +231,9 @@ def is_warning(block: Block) -> TypeGuard[Notice]:
 
 
 def brief(blocks: Iterable[Block]) -> Iterator[Block]:
-    """Return the blocks that a terminal and a notebook show; parts become a heading and their blocks.
+    """Return the blocks of a document as a terminal and a notebook show them, without what is only for reports.
 
-    Captions, notes, extra columns, texts of rules, intervals of key numbers, pictures and folds are only for reports.
+    These are captions, notes and extra columns of tables, and the texts of rules.
     """
     for block in blocks:
         if isinstance(block, TableBlock):
@@ -246,12 +246,5 @@ def brief(blocks: Iterable[Block]) -> Iterator[Block]:
                 right=tuple(place for place, column in enumerate(kept) if column in block.right),
                 matrix=block.matrix,
             )
-        elif isinstance(block, Found):
-            yield replace(block, about=None)
-        elif isinstance(block, KeyNumbers):
-            yield facts((item.name, f"{item.value} {item.unit}") for item in block.items)
-        elif isinstance(block, Subsection):
-            yield Heading(text=block.title)
-            yield from brief(block.blocks)
-        elif not isinstance(block, Fold | Picture):
-            yield block
+        else:
+            yield replace(block, about=None) if isinstance(block, Found) else block
