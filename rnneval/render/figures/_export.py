@@ -96,7 +96,8 @@ def _written(figure: Figure, form: str, size: Size, *, dark: bool, clear: bool =
     import matplotlib as mpl
 
     theirs = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")}
-    written, metadata = io.BytesIO(), {"Title": visible(figure.title), **dict.fromkeys(_DATED[form])}
+    written = io.BytesIO()
+    metadata = {"Title": visible(figure.title), **dict.fromkeys(_DATED[form])}
     with LOCK, mpl.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         warnings.filterwarnings("ignore", message=".*deprecat", category=mpl.MatplotlibDeprecationWarning)

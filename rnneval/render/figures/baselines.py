@@ -49,7 +49,8 @@ def figure(*runs: Run, metric: str | None = None) -> Figure | None:
     model = min(models, key=lambda bar: bar.score)
     bars = sorted([*bars, *models], key=lambda bar: -bar.score)
     what = "loss" if measured.name == _LOSS else measured.name.replace("_", " ")
-    gain, against = baseline.score - model.score, f"{number(model.score)} against {number(baseline.score)}"
+    gain = baseline.score - model.score
+    against = f"{number(model.score)} against {number(baseline.score)}"
     against = f"{against} nats a token" if what == "loss" else f"{what} {against}"
     title = f"{model.name} is {'better' if gain > 0 else 'no better'} than {baseline.name}: {against}"
     if what == "loss" and gain > 0:

@@ -39,7 +39,8 @@ class _ForestRow(NamedTuple):
 
 def figure(*sources: Any, metric: str | None = None) -> Figure | None:
     """Draw the comparisons of a gate, or of them those by a metric; a ranking; or several runs, which are ranked."""
-    (first, *others), compared = sources, list(by_name())
+    first, *others = sources
+    compared = list(by_name())
     if isinstance(first, Gate):
         compared = list(dict.fromkeys(each.metric for each in first.comparisons))
     elif isinstance(first, Ranking):
@@ -125,7 +126,8 @@ def _of_ranking(ranking: Ranking) -> Figure | None:
     if len(shown) < 2:
         return None
     side = "right" if by_name()[ranking.metric].worse > 0 else "left"
-    metric, (first, second) = ranking.metric.replace("_", " "), shown[:2]
+    metric = ranking.metric.replace("_", " ")
+    first, second = shown[:2]
     low, high = second.bounds or (0.0, 1.0)
     title = f"{first.name} is best by {metric}, but {second.name} may be as good"
     if second.middle == 0 and low == 0:

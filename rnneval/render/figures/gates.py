@@ -52,7 +52,8 @@ def _paint(gates: dict[str, tuple[Any, float, float]], ax: Any, look: Look) -> N
         ax.axvspan(*ends, color=look.bad, alpha=0.2, linewidth=0)
     for base, name in shown:
         bins, *shares = gates[name]
-        heights, edges = base + 0.86 * bins["value"] / bins["value"].max(), [*bins["low"], bins["high"].iloc[-1]]
+        heights = base + 0.86 * bins["value"] / bins["value"].max()
+        edges = [*bins["low"], bins["high"].iloc[-1]]
         ax.stairs(heights, edges, baseline=base, fill=True, color=look.good, alpha=0.45, linewidth=0)
         ax.stairs(heights, edges, baseline=base, color=look.good, linewidth=1, gid=name)
         for points, share in zip(_COLUMNS, shares, strict=True):

@@ -31,7 +31,9 @@ def figure(run: Run, metric: str | None = None) -> Figure | None:
     known = by_name()
     of_blocks = [name for name in run.scores if name in known and not known[name].biased_upwards]
     require_metric(metric, of_blocks, "a block of the text")
-    measured, blocks, names = known[metric or _LOSS], run.blocks, tuple(run.blocks.sums)
+    measured = known[metric or _LOSS]
+    blocks = run.blocks
+    names = tuple(blocks.sums)
     if "nats" not in names or not any(blocks.tokens):
         return None
     score_of = partial(_score, measured, statistic_of(measured, names, lossless=not is_lossy(run)))
@@ -41,7 +43,7 @@ def figure(run: Run, metric: str | None = None) -> Figure | None:
     scored = np.array(blocks.tokens) > 0
     finite = scored & np.isfinite(sums["nats"])
     kept, sums = table[finite].reset_index(drop=True), sums[finite].reset_index(drop=True)
-    mean, score, size = score_of(sums.to_numpy().sum(axis=0)), run.scores.get(measured.name), float(ends.iloc[-1])
+    mean = score_of(sums.to_numpy().sum(axis=0))
     if not np.isfinite(mean):
         return None
     # The sums of the blocks within a window around each, of the same document.
@@ -51,6 +53,8 @@ def figure(run: Run, metric: str | None = None) -> Figure | None:
     documents = table.groupby("document", sort=False)["end"].max().iloc[:-1].to_numpy()
     missing = int(scored.sum() - finite.sum())
     note = f"The loss of {counted(missing, 'block')} is not finite and not drawn." if missing else ""
+    size = float(ends.iloc[-1])
+    score = run.scores.get(measured.name)
     score = None if score is None or score.low is None else score
     title, along = _words(kept, mean, score, size=_bytes(size), measured=measured)
     more = [f"{counted(len(documents) + 1, 'document')}."] if len(documents) else []
@@ -81,7 +85,8 @@ def _words(blocks: Any, mean: float, score: Score | None, *, size: str, measured
     def place(block: Any) -> str:
         return f"near {_bytes(block['middle'])} ({number(block['running'])})"
 
-    loss, count = measured.name == _LOSS, counted(len(blocks), "block")
+    loss = measured.name == _LOSS
+    count = counted(len(blocks), "block")
     what = "Loss" if loss else measured.name.replace("_", " ").capitalize()
     high, low = blocks.loc[blocks["running"].idxmax()], blocks.loc[blocks["running"].idxmin()]
     value = f"{number(mean)} nats a token" if loss else f"{what} {number(mean)}"

@@ -49,13 +49,15 @@ def figure(table: TidyTable) -> Figure | None:
     inside = tokens[(starts >= start) & (starts < stop)]
     if inside.empty:
         return None
-    mean, peak = inside["bits"].mean(), inside.iloc[inside["bits"].argmax()]
+    mean = inside["bits"].mean()
+    peak = inside.iloc[inside["bits"].argmax()]
     word = label(repr(text[int(peak["byte_start"]) : int(peak["byte_end"])].decode(errors="replace")))
     name = "This excerpt" if table.at is not None else "The most surprising excerpt"
     title = f"{name} has {number(mean)} bits a token, the whole text {number(tokens['bits'].mean())}"
     if start == 0 and stop == len(text):
         title = f"The text has {number(mean)} bits a token"
-    place, largest = f"Bytes {start:,} to {stop:,}", f"the largest surprise is {number(peak['bits'])} bits at {word}"
+    place = f"Bytes {start:,} to {stop:,}"
+    largest = f"the largest surprise is {number(peak['bits'])} bits at {word}"
     drawn = {"runs": list(_runs(shown, start, tokens)), "note": f"{place}; {largest}."}
     return Figure(
         title=title,

@@ -27,7 +27,8 @@ def figure(table: TidyTable, metric: str | None = None) -> Figure | None:
     # A perplexity that is larger than any float, always, is shown by its logarithm.
     by_loss = metric is None and not finite.get("perplexity", True) and finite.get("cross_entropy", False)
     name = "cross_entropy" if by_loss else metric or "perplexity"
-    score, states = f"{_HELD_OUT}{name.replace('_', ' ')}", _norms(frame[frame["layer"] != ""])
+    score = f"{_HELD_OUT}{name.replace('_', ' ')}"
+    states = _norms(frame[frame["layer"] != ""])
     shown = {score: scores[name].to_frame("value").assign(top=scores[name])} if name in scores else {}
     shown |= states
     guessing = float(table.metadata.get(UNIFORM, math.inf))
@@ -135,7 +136,8 @@ def _paint(
 ) -> None:
     shown = lanes(ax, [*every], lambda name: np.inf if name == score else _change(every[name]))
     for base, name in shown:
-        is_score, kept = name == score, _finite(every[name])
+        is_score = name == score
+        kept = _finite(every[name])
         lost = every[name].index.difference(kept.index)
         largest = np.fmax(kept["top"].where(np.isfinite(kept["top"])), kept["value"])
         low = kept["value"].min() if is_score and len(kept) else 0.0

@@ -56,8 +56,10 @@ def _paint(states: Mapping[str, Doubles], end: float, ax: Any, look: Look) -> No
     shown = lanes(ax, [*states], lambda name: abs(_change(states[name])))
     for place, (base, name) in enumerate(shown):
         positions, norms = states[name]
-        (table, pooled), top = bands(positions, norms), max(float(norms.max()), 1e-12)
-        heights, new = base + 0.84 * table / top, place == 0  # one entry of the legend for all lanes
+        table, pooled = bands(positions, norms)
+        top = max(float(norms.max()), 1e-12)
+        heights = base + 0.84 * table / top
+        new = place == 0  # one entry of the legend for all lanes
         ax.axhline(base, color=look.muted, linewidth=0.7)
         ax.plot(
             table["x"], heights[50], color=look.good, linewidth=1.3, marker="o" if len(table) < 3 else None,

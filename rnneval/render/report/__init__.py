@@ -190,10 +190,10 @@ def _loss(pair: Scored) -> float:
 
 def _worse_than_baseline(name: str, run: Run) -> Iterator[Claim]:
     """Say where the best model of a text is worse than the best baseline: it is not called good."""
-    loss, known = run.scores["cross_entropy"].value, run.baselines
-    best = min(known, key=known.__getitem__, default=None)
-    if best is not None and known[best] < loss:
-        against = f"{number(loss)} nats a token against {number(known[best])}"
+    loss = run.scores["cross_entropy"].value
+    best = min(run.baselines, key=run.baselines.__getitem__, default=None)
+    if best is not None and run.baselines[best] < loss:
+        against = f"{number(loss)} nats a token against {number(run.baselines[best])}"
         yield Claim(kind="unsure", sentence=f"{name} is worse than the baseline {best}: {against}.", anchor="baselines")
 
 

@@ -167,7 +167,8 @@ def _overview(found: Sequence[Scored]) -> Iterator[doc.Block]:
 
 
 def _evaluation(number: int, pair: Scored, *, alone: bool) -> doc.Subsection:
-    (model, run), blocks = pair, list[doc.Block]()
+    model, run = pair
+    blocks: list[doc.Block] = []
     if run.valid:
         if word := caution(run):
             text = "The model diverged, its vocabulary is in another order than in training, or it was not trained."
