@@ -81,6 +81,8 @@ class RnnevalGate:
             AssertionError: the verdict is not pass.
         """
         __tracebackhide__ = True
+        from msgspec.structs import replace
+
         from rnneval.errors import RnnevalError
         from rnneval.render.gate_document import gate_document
         from rnneval.render.phrasing import one_line
@@ -95,8 +97,10 @@ class RnnevalGate:
         if verdict.verdict == "inconclusive" and inconclusive == "warn":
             self._node.warn(pytest.PytestWarning(f"rnneval_gate: {verdict.reason}"))
             return verdict
-        shown = as_text(gate_document(verdict), 110)
-        raise AssertionError(f"{verdict.verdict}: {one_line(verdict.reason)}\n\n{shown}")
+        above = verdict.reason  # said once
+        told = [replace(each, reason="as above") if each.reason in above else each for each in verdict.comparisons]
+        shown = as_text(gate_document(replace(verdict, comparisons=tuple(told))), 110)
+        raise AssertionError(f"{verdict.verdict}: {one_line(above)}\n\n{shown}")
 
     def _judged(
         self, run: "AnyRun | Sequence[AnyRun]", name: str | None, allow: Mapping[str, str | float] | None, **limits: Any
