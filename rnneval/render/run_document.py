@@ -214,50 +214,41 @@ def reset_table(run: Run, beside: BesideReset) -> doc.TableBlock:
     return doc.table("Carried and reset state", head, rows, right=(1, 2, 3, 4), note=note)
 
 
-def run_facts(run: Run) -> Iterator[doc.Fact]:
-    """Yield what was counted and how, by name."""
-    tokens, text, streams = run.tokens, run.text, run.streams
+def run_facts(run: Run) -> list[doc.Fact]:
+    """Return what was counted and how, by name."""
+    tokens, text, streams, other = run.tokens, run.text, run.streams, run.token_by_token
+    scored = max(1, tokens.scored)
     unknown = f"{tokens.unknown:,} unknown" if tokens.unknown else "none unknown"
-    yield _fact("tokens", f"{tokens.total:,} = {tokens.scored:,} scored + {tokens.unscored:,} unscored; {unknown}")
     sizes = {"character": text.characters, "byte": text.bytes, "word": text.words, "document": text.documents}
     part = f"; part {text.part} is {100 * (text.share or 0):.4g} % of the characters of the files"
-    yield _fact("text", ", ".join(counted(n, noun) for noun, n in sizes.items()) + part * (text.share is not None))
-    if run.checkpoint:
-        yield _fact("model", describe(run.checkpoint))
-    if run.imported:
-        yield _fact("imported", run.imported.title)
-    if run.vocabulary:
-        yield _fact("vocabulary", f"{counted(run.vocabulary.size, 'token')}, {run.vocabulary.source}")
-    if run.baselines:
-        baselines = ", ".join(f"{name} {figure(value)}" for name, value in run.baselines.items())
-        yield _fact("baselines", f"{baselines} nats a token")
-    if counting := beside_counting(run):
-        yield _fact("n-grams", counting)
-    if run.interval:
-        yield _fact("interval", f"{run.interval.method}; claim: {run.interval.claim}")
+    baselines = ", ".join(f"{name} {figure(value)}" for name, value in run.baselines.items())
+    facts = {
+        "tokens": f"{tokens.total:,} = {tokens.scored:,} scored + {tokens.unscored:,} unscored; {unknown}",
+        "text": ", ".join(counted(n, noun) for noun, n in sizes.items()) + part * (text.share is not None),
+        "model": run.checkpoint and describe(run.checkpoint),
+        "imported": run.imported and run.imported.title,
+        "vocabulary": run.vocabulary and f"{counted(run.vocabulary.size, 'token')}, {run.vocabulary.source}",
+        "baselines": baselines and f"{baselines} nats a token",
+        "n-grams": beside_counting(run),
+        "interval": run.interval and f"{run.interval.method}; claim: {run.interval.claim}",
+    }
     if streams:
-        read = f"{counted(streams.count, 'row')} of {streams.segment} tokens side by side"
+        facts["read in"] = f"{counted(streams.count, 'row')} of {streams.segment} tokens side by side"
         if streams.audited_loss_difference is not None:
             difference = f"{streams.audited_loss_difference:.1e} nats"
-            read += f"; the audited row differs by at most {difference} from one carried stream"
-        yield _fact("read in", read)
-        if (seen := streams.forgetting_length) is not None:
-            lengths = f"median {seen.median:,.0f}, 95 % within {seen.p95:,.0f}, longest {seen.max:,.0f}"
-            yield _fact("forgets in", f"{lengths} tokens (upper bounds: compared every {streams.segment})")
-    yield _fact("wiring", f"{run.wiring.verdict}: {run.wiring.reason}" if run.wiring else "not checked")
-    if other := run.token_by_token:
-        each = figure(other.total_nats / max(1, tokens.scored))
-        segments = f"segments of {counted(other.segment, 'token')}"
-        yield _fact("other cut", f"{each} nats a token when the text is cut into {segments}")
+            facts["read in"] += f"; the audited row differs by at most {difference} from one carried stream"
+    if (seen := run.forgetting) is not None:
+        lengths = f"median {seen.median:,.0f}, 95 % within {seen.p95:,.0f}, longest {seen.max:,.0f}"
+        facts["forgets in"] = f"{lengths} tokens (upper bounds: compared every {streams and streams.segment})"
+    facts["wiring"] = f"{run.wiring.verdict}: {run.wiring.reason}" if run.wiring else "not checked"
+    if other:
+        cut = f"segments of {counted(other.segment, 'token')}"
+        facts["other cut"] = f"{figure(other.total_nats / scored)} nats a token when the text is cut into {cut}"
     if streams and run.timing:
-        rows = f"{counted(streams.count, 'row')}, {per_cent(streams.tokens_rerun / max(1, tokens.scored), '.0f')}"
-        speed = f"{run.timing.seconds:.1f} s, {run.timing.tokens_per_second:,.0f} tokens/s"
-        yield _fact("speed", f"{speed} ({rows} re-evaluated)")
-    yield doc.Fact(name="signature", text=run.signature, code=True)
-
-
-def _fact(name: str, text: str) -> doc.Fact:
-    return doc.Fact(name=name, text=text)
+        again = f"{counted(streams.count, 'row')}, {per_cent(streams.tokens_rerun / scored, '.0f')} re-evaluated"
+        facts["speed"] = f"{run.timing.seconds:.1f} s, {run.timing.tokens_per_second:,.0f} tokens/s ({again})"
+    signature = doc.Fact(name="signature", text=run.signature, code=True)
+    return [*(doc.Fact(name=name, text=text) for name, text in facts.items() if text), signature]
 
 
 def beside_counting(run: Run) -> str:
