@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from rich.text import Text
 
@@ -138,10 +138,10 @@ def sources_of(given: Any) -> list[Source]:
     """
     if isinstance(given, str | os.PathLike):
         return [load(given)]
-    if isinstance(given, Shown | TidyTable):
-        return [given]
     if isinstance(given, Sweep):
         return [load(given.out)]
+    if isinstance(given, TidyTable | Shown):
+        return [cast("Source", given)]
     if hasattr(given, "columns") and hasattr(given, "groupby"):
         schema = next((schema for schema, needed in _COLUMNS.items() if needed <= set(given.columns)), None)
         if schema is None:

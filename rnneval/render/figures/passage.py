@@ -58,12 +58,13 @@ def figure(table: TidyTable) -> Figure | None:
         title = f"The text has {number(mean)} bits a token"
     place = f"Bytes {start:,} to {stop:,}"
     largest = f"the largest surprise is {number(peak['bits'])} bits at {word}"
-    drawn = {"runs": list(_runs(shown, start, tokens)), "note": f"{place}; {largest}."}
+    runs = list(_runs(shown, start, tokens))
+    note = f"{place}; {largest}."
     return Figure(
         title=title,
         alt=f"{title}. {place}, coloured by surprise; {largest}. The text: {visible(shown)}",
-        text=partial(_text, **drawn),
-        html=lambda: template("excerpt.html.j2").render(legend=_LEGEND, **drawn),
+        text=partial(_text, runs, note),
+        html=lambda: template("excerpt.html.j2").render(runs=runs, legend=_LEGEND, note=note),
         chapter="numbers",
     )
 

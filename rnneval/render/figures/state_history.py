@@ -44,8 +44,8 @@ def figure(table: TidyTable, metric: str | None = None) -> Figure | None:
         first, best, last = map(number, (values.iloc[0], values.min(), values.iloc[-1]))
         parts.append(f"{score.capitalize()}: first {first}, best {best}, last {last}{rest}.")
     if states:
-        ends = ((name, _finite(norms)["value"].iloc[[0, -1]].map(number)) for name, norms in states.items())
-        norms = "; ".join(f"{label(name)} {' and '.join(both)}" for name, both in ends)
+        both = {name: _finite(norms)["value"].iloc[[0, -1]].map(number) for name, norms in states.items()}
+        norms = "; ".join(f"{label(name)} {' and '.join(values)}" for name, values in both.items())
         parts.append(f"Mean state norms (L2), first and last: {norms}.")
     ends = float(frame["at"].min()), float(frame["at"].max())
     return Figure(

@@ -58,15 +58,17 @@ _COUNTED = ("tokens", "text", "model", "vocabulary", "read in", "forgets in", "s
 def wiring(gathered: Gathered) -> Iterator[doc.Block]:
     """Show the wiring of every model that was checked: what is wrong with its faults, what is right in a line."""
     right = [each for each in gathered.wirings if each.worst.verdict == "pass"]
-    yield from (_wired(number, each) for number, each in enumerate(gathered.wirings) if each not in right)
+    yield from (_wired(number, wired) for number, wired in enumerate(gathered.wirings) if wired not in right)
     if not right:
         return
     yield doc.Notice(kind="pass", title=_WIRING["pass"], text=listed([each.name for each in right], most=_NAMED))
     parts = []
     for place, wired in enumerate(right):
-        blocks = tuple(block for each in wired.records for block in (*pictures(each), *_tables(each.record)))
+        blocks: list[doc.Block] = []
+        for each in wired.records:
+            blocks += [*pictures(each), *_tables(each.record)]
         if blocks:
-            parts.append(doc.Subsection(anchor=f"wiring-right-{place}", title=wired.name, blocks=blocks))
+            parts.append(doc.Subsection(anchor=f"wiring-right-{place}", title=wired.name, blocks=tuple(blocks)))
     if parts:
         yield doc.Fold(title="Where each state went, and the tests of behaviour", blocks=tuple(parts))
 
