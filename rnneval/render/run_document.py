@@ -217,29 +217,30 @@ def reset_table(run: Run, beside: BesideReset) -> doc.TableBlock:
 def run_facts(run: Run) -> list[doc.Fact]:
     """Return what was counted and how, by name."""
     tokens, text, streams, other = run.tokens, run.text, run.streams, run.token_by_token
+    known = run.vocabulary
     scored = max(1, tokens.scored)
     unknown = f"{tokens.unknown:,} unknown" if tokens.unknown else "none unknown"
     sizes = {"character": text.characters, "byte": text.bytes, "word": text.words, "document": text.documents}
     part = f"; part {text.part} is {100 * (text.share or 0):.4g} % of the characters of the files"
     baselines = ", ".join(f"{name} {figure(value)}" for name, value in run.baselines.items())
-    facts = {
+    facts: dict[str, str] = {
         "tokens": f"{tokens.total:,} = {tokens.scored:,} scored + {tokens.unscored:,} unscored; {unknown}",
         "text": ", ".join(counted(n, noun) for noun, n in sizes.items()) + part * (text.share is not None),
-        "model": run.checkpoint and describe(run.checkpoint),
-        "imported": run.imported and run.imported.title,
-        "vocabulary": run.vocabulary and f"{counted(run.vocabulary.size, 'token')}, {run.vocabulary.source}",
-        "baselines": baselines and f"{baselines} nats a token",
+        "model": describe(run.checkpoint) if run.checkpoint else "",
+        "imported": run.imported.title if run.imported else "",
+        "vocabulary": f"{counted(known.size, 'token')}, {known.source}" if known else "",
+        "baselines": f"{baselines} nats a token" if baselines else "",
         "n-grams": beside_counting(run),
-        "interval": run.interval and f"{run.interval.method}; claim: {run.interval.claim}",
+        "interval": f"{run.interval.method}; claim: {run.interval.claim}" if run.interval else "",
     }
     if streams:
         facts["read in"] = f"{counted(streams.count, 'row')} of {streams.segment} tokens side by side"
         if streams.audited_loss_difference is not None:
             difference = f"{streams.audited_loss_difference:.1e} nats"
             facts["read in"] += f"; the audited row differs by at most {difference} from one carried stream"
-    if (seen := run.forgetting) is not None:
+    if streams and (seen := streams.forgetting_length) is not None:
         lengths = f"median {seen.median:,.0f}, 95 % within {seen.p95:,.0f}, longest {seen.max:,.0f}"
-        facts["forgets in"] = f"{lengths} tokens (upper bounds: compared every {streams and streams.segment})"
+        facts["forgets in"] = f"{lengths} tokens (upper bounds: compared every {streams.segment})"
     facts["wiring"] = f"{run.wiring.verdict}: {run.wiring.reason}" if run.wiring else "not checked"
     if other:
         cut = f"segments of {counted(other.segment, 'token')}"
