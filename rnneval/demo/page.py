@@ -1,28 +1,20 @@
 """Comparison, page and lessons of the demo: made from the records of the models, without TensorFlow."""
 
-from collections import deque
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 import matplotlib.figure  # noqa: F401 - figures import it late, and this module is imported while the models train
-from msgspec import structs
 
 from rnneval.demo.files import ONE, RIGHT, WRONG, Files
-from rnneval.evaluate.executor import Pool, Task, WorkerDiedError
 from rnneval.gates.explanation import number as in_unit
 from rnneval.gates.sides import NamedRecord
 from rnneval.gates.verdicts import gate
 from rnneval.records import Gate, Gradients, Run, Wiring, read, read_run, write, write_text
 from rnneval.render.figures import load
-from rnneval.render.html import Drawn
 from rnneval.render.phrasing import number
-from rnneval.render.report import Given, Report, draw, html_of, page_of
+from rnneval.render.report import Given, draw, html_of, page_of
 
 R = TypeVar("R", Run, Wiring, Gate, Gradients)
-_ELSEWHERE = 2
-"""Sections, wiring and numbers, whose figures a worker draws, which has to import what draws first: about a third."""
 
 
 def compare(files: Files) -> None:
@@ -31,34 +23,11 @@ def compare(files: Files) -> None:
     write(gate([candidate], [baseline]), files.comparison)
 
 
-def report(files: Files, pool: Pool) -> None:
-    """Write one page with all records; a worker draws some of the figures."""
-    page, given = _page(files)
-    with ThreadPoolExecutor(1) as thread:
-        elsewhere = thread.submit(_drawn_by, pool, files)
-        here = draw(structs.replace(page, sections=page.sections[_ELSEWHERE:]), given)
-        write_text(html_of(page, {**elsewhere.result(), **here}), files.page)
-
-
-def _page(files: Files) -> tuple[Report, list[Given]]:
+def report(files: Files) -> None:
+    """Write one page with all records."""
     given = [Given(name=path.name, record=load(path)) for path in files.records()]
-    return page_of(given, "One layer, a wrong stack and a right one"), given
-
-
-def _drawn_by(pool: Pool, files: Files) -> Mapping[str, Drawn]:
-    """Have a worker draw the figures of the first sections."""
-    (done,) = pool.run(deque([Task(key="draw", call=_draw, arguments=lambda: (files,))]))
-    if isinstance(done.error, WorkerDiedError):
-        return _draw(files)
-    if done.error is not None:
-        raise done.error
-    found: Mapping[str, Drawn] = done.value
-    return found
-
-
-def _draw(files: Files) -> Mapping[str, Drawn]:
-    page, given = _page(files)
-    return draw(structs.replace(page, sections=page.sections[:_ELSEWHERE]), given)
+    page = page_of(given, "One layer, a wrong stack and a right one")
+    write_text(html_of(page, draw(page, given)), files.page)
 
 
 def lessons(files: Files) -> tuple[str, ...]:
@@ -98,10 +67,7 @@ def _score(run: Run) -> str:
     if perplexity.low is not None and perplexity.high is not None:
         between = f" (95 %: {number(perplexity.low)} to {number(perplexity.high)})"
     score = f"a held-out perplexity of {number(perplexity.value)}{between}, {number(bits.value)} bits a character"
-    guessing = (
-        f"guessing would have {run.vocabulary.size}" if run.vocabulary else "nothing says what guessing would have"
-    )
-    return f"{RIGHT} has {score}; {guessing}."
+    return f"{RIGHT} has {score}" + (f"; guessing would have {run.vocabulary.size}." if run.vocabulary else ".")
 
 
 def _layer(files: Files) -> str:

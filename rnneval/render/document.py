@@ -1,9 +1,7 @@
 """The document model: what a record says, as plain values that every output format renders.
 
-A document is a sequence of blocks. `run_document`, `wiring_document`, `gate_document` and the chapters of the report
-make the blocks of records; `terminal`, `html` and `markdown` render them, and `--format json` of the report writes them
-as they are. Text in blocks is not escaped, even where it comes from a file: the renderers make it safe to show.
-`Report` is a whole report; `brief` shortens blocks for terminal and notebook.
+`run_document`, `wiring_document`, `gate_document` and the chapters of the report make blocks of records; `terminal`,
+`html` and `markdown` render them, and make their text safe to show. `brief` shortens blocks for terminal and notebook.
 """
 
 from collections.abc import Iterable, Iterator
@@ -233,34 +231,20 @@ def is_warning(block: Block) -> TypeGuard[Notice]:
 
 
 def brief(blocks: Iterable[Block]) -> Iterator[Block]:
-    """Return the blocks that a terminal and a notebook show.
+    """Return the blocks of a document as a terminal and a notebook show them, without what is only for reports.
 
-    Captions, notes and extra columns of tables, the texts of rules, pictures and folded blocks are only for reports.
-    Key numbers become facts, without their intervals; a part becomes a heading and its blocks; cells get their short
-    texts.
+    These are captions, notes and extra columns of tables, and the texts of rules.
     """
     for block in blocks:
         if isinstance(block, TableBlock):
             kept = [column for column in range(len(block.head)) if column not in block.extra]
-            yield replace(
-                block,
+            rows = ((row[column] for column in kept) for row in block.rows)
+            yield TableBlock(
                 caption="",
                 head=tuple(block.head[column] for column in kept),
-                rows=tuple(tuple(_short(row[column]) for column in kept) for row in block.rows),
+                rows=tuple(tuple(replace(c, text=c.text if c.short is None else c.short) for c in row) for row in rows),
                 right=tuple(place for place, column in enumerate(kept) if column in block.right),
-                extra=(),
-                note=None,
+                matrix=block.matrix,
             )
-        elif isinstance(block, Found):
-            yield replace(block, about=None)
-        elif isinstance(block, KeyNumbers):
-            yield facts((item.name, f"{item.value} {item.unit}") for item in block.items)
-        elif isinstance(block, Subsection):
-            yield Heading(text=block.title)
-            yield from brief(block.blocks)
-        elif not isinstance(block, Fold | Picture):
-            yield block
-
-
-def _short(cell: TableCell) -> TableCell:
-    return cell if cell.short is None else replace(cell, text=cell.short)
+        else:
+            yield replace(block, about=None) if isinstance(block, Found) else block

@@ -8,79 +8,61 @@ what it shows as the summary of a job, and what the comment of a merge request c
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from xml.etree import ElementTree as ET
 
 from rnneval.gates.explanation import in_per_cent, number, scope
 from rnneval.records import Gate, Ranking
 from rnneval.records.gate import Comparison, Counting
 from rnneval.records.gate import Verdict as Word
-from rnneval.render.document import (
-    KINDS,
-    Block,
-    Heading,
-    Item,
-    Items,
-    Notice,
-    Paragraph,
-    TableBlock,
-    TableCell,
-    Verdict,
-    code,
-    table,
-)
+from rnneval.render import document as doc
 from rnneval.render.markdown import markdown
-from rnneval.render.phrasing import Level, annotation, optional, signed, visible
+from rnneval.render.phrasing import Level, annotation, figure, interval, signed, visible
 
 _HEADINGS = ("metric", "baseline", "candidate", "difference", "95 % bounds", "margin", "verdict")
 _EXCERPT = 60
 _SUITE = "rnneval.gate"
-_LEVELS: dict[Word, Level] = {
-    "pass": "notice",
-    "fail": "error",
-    "inconclusive": "warning",
-    "not comparable": "error",
-}
+_LEVELS: dict[Word, Level] = {"pass": "notice", "fail": "error", "inconclusive": "warning", "not comparable": "error"}
 _SIGNS = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "not comparable": "⛔"}
 
 
-def gate_document(gate: Gate) -> Iterator[Block]:
+def gate_document(gate: Gate) -> Iterator[doc.Block]:
     """Write the comparisons, the reason of each, the warnings, and the verdict."""
     if headline(gate):
-        yield Paragraph(text=headline(gate))
+        yield doc.Paragraph(text=headline(gate))
     yield from gate_blocks(gate)
-    yield Verdict(kind=KINDS[gate.verdict], word=gate.verdict)
+    yield doc.Verdict(kind=doc.KINDS[gate.verdict], word=gate.verdict)
 
 
-def gate_blocks(gate: Gate) -> Iterator[Block]:
+def gate_blocks(gate: Gate) -> Iterator[doc.Block]:
     """Yield what every surface shows between the headline and the verdict."""
     note = "Bounds are one-sided: with 95 % certainty the difference is above the lower, and also below the upper."
-    rows: list[tuple[str | TableCell, ...]] = []
+    rows: list[tuple[str | doc.TableCell, ...]] = []
     items = []
     for each in gate.comparisons:
-        rows.append((*list(line(each).values())[:-1], TableCell(text=each.verdict, kind=KINDS[each.verdict])))
+        rows.append((*list(line(each).values())[:-1], doc.TableCell(text=each.verdict, kind=doc.KINDS[each.verdict])))
         details = "; ".join(_details(each)) or None
-        items.append(Item(title=each.metric, text=each.reason, details=details))
-    yield table("What was compared", _HEADINGS, rows, right=(1, 2, 3, 4, 5), note=note)
+        items.append(doc.Item(title=each.metric, text=each.reason, details=details))
+    yield doc.table("What was compared", _HEADINGS, rows, right=(1, 2, 3, 4, 5), note=note)
     if items:
-        yield Items(rows=tuple(items))
+        yield doc.Items(rows=tuple(items))
     if gate.counting:
         yield counting_table(gate.counting)
     for warning in gate.warnings:
-        yield Notice(kind="unsure", title="warning", text=warning)
+        yield doc.Notice(kind="unsure", title="warning", text=warning)
 
 
-def counting_table(counted: Sequence[Counting]) -> TableBlock:
+def counting_table(counted: Sequence[Counting]) -> doc.TableBlock:
     """Return runs beside the best n-gram of each."""
     rows = []
     for each in counted:
-        low, high = each.low, each.high
-        bounds = "–" if low is None or high is None else f"{signed(low)} … {signed(high)}"
-        kind = KINDS[{"better": "pass", "worse": "fail"}.get(each.verdict, each.verdict)]
-        verdict = TableCell(text=each.verdict, kind=kind)
-        rows.append((code(each.run), each.ngram, signed(each.difference), bounds, verdict, each.standing))
+        bounds = interval(each.low, each.high, signed, " … ")
+        kind = doc.KINDS[{"better": "pass", "worse": "fail"}.get(each.verdict, each.verdict)]
+        verdict = doc.TableCell(text=each.verdict, kind=kind)
+        rows.append((doc.code(each.run), each.ngram, signed(each.difference), bounds, verdict, each.standing))
     head = ("run", "best n-gram", "nats a token", "95 % interval", "", "mean loss")
     note = "Model − n-gram, paired on the same tokens: below 0, the model is better than n-grams of its training text."
-    return table("Better than n-grams?", head, rows, right=(2, 3), note=note)
+    return doc.table("Better than n-grams?", head, rows, right=(2, 3), note=note)
 
 
 def line(comparison: Comparison) -> dict[str, str]:
@@ -89,11 +71,11 @@ def line(comparison: Comparison) -> dict[str, str]:
     unit = "" if is_limit or in_per_cent(metric) else f" ({comparison.unit})"
     cells = (
         f"{comparison.title}{unit}",
-        optional(comparison.baseline_value),
-        optional(comparison.candidate_value),
+        figure(comparison.baseline_value),
+        figure(comparison.candidate_value),
         _difference(metric, comparison.difference),
         _bounds(metric, comparison.low, comparison.high),
-        optional(comparison.allowed) if is_limit else _difference(metric, comparison.allowed),
+        figure(comparison.allowed) if is_limit else _difference(metric, comparison.allowed),
         comparison.verdict,
     )
     return dict(zip(_HEADINGS, cells, strict=True))
@@ -104,7 +86,7 @@ def _difference(metric: str, value: float | None) -> str:
 
 
 def _bounds(metric: str, low: float | None, high: float | None) -> str:
-    return "–" if low is None else f"{_difference(metric, low)} … {_difference(metric, high)}"
+    return interval(low, high, partial(number, metric), " … ")
 
 
 def headline(gate: Gate) -> str:
@@ -124,49 +106,49 @@ def _details(comparison: Comparison) -> list[str]:
 # Ranking
 
 
-def ranking_document(ranking: Ranking) -> Iterator[Block]:
+def ranking_document(ranking: Ranking) -> Iterator[doc.Block]:
     """Write the runs, best first, and the blocks in which the last run given differs most from the first."""
     yield from ranking_blocks(ranking)
     if ranking.blocks:
         changes = changes_table(ranking)
-        yield Heading(text=f"{changes.caption}: nats in a block of text")
+        yield doc.Heading(text=f"{changes.caption}: nats in a block of text")
         yield changes
 
 
-def ranking_blocks(ranking: Ranking) -> Iterator[Block]:
+def ranking_blocks(ranking: Ranking) -> Iterator[doc.Block]:
     """Yield the ranked runs and the warnings about each."""
     rows = []
     for run in ranking.rows:
         marks = "; ".join(mark.split(":")[0] for mark in run.marks)
         difference, bounds = _difference(ranking.metric, run.difference), _bounds(ranking.metric, run.low, run.high)
-        size, speed = optional(run.parameters, ","), optional(run.tokens_per_second, ",.0f")
-        problems = TableCell(text=marks, kind="fail" if marks else None)
-        rows.append((code(run.name), optional(run.value), difference, bounds, size, speed, problems))
+        size, speed = figure(run.parameters, ","), figure(run.tokens_per_second, ",.0f")
+        problems = doc.TableCell(text=marks, kind="fail" if marks else None)
+        rows.append((doc.code(run.name), figure(run.value), difference, bounds, size, speed, problems))
     head = ("run", ranking.metric, "to the best", "95 % interval", "parameters", "tokens/s", "")
-    yield table("Best first" if ranking.best else "No run counts", head, rows, right=(1, 2, 3, 4, 5))
+    yield doc.table("Best first" if ranking.best else "No run counts", head, rows, right=(1, 2, 3, 4, 5))
     for run in ranking.rows:
         for mark in run.marks:
-            yield Notice(kind="unsure", title=run.name, text=mark)
+            yield doc.Notice(kind="unsure", title=run.name, text=mark)
     if ranking.counting:
         yield counting_table(ranking.counting)
     methods = dict.fromkeys(f"{run.method} ({run.claim})" for run in ranking.rows if run.method and run.claim)
     if methods:
         unit = "" if in_per_cent(ranking.metric) else f"differences in {ranking.unit}; "
         said = f"{unit}intervals: {'; '.join(methods)}; other seeds were not tested"
-        yield Paragraph(text=said, muted=True)
+        yield doc.Paragraph(text=said, muted=True)
 
 
-def changes_table(ranking: Ranking) -> TableBlock:
+def changes_table(ranking: Ranking) -> doc.TableBlock:
     """Return the blocks of text in which two runs differ most."""
     rows = []
     for block in ranking.blocks:
         text = " ".join((block.text or "").split())
         short = text if len(text) <= _EXCERPT else f"{text[: _EXCERPT - 1]}…"
         differences = signed(block.nats, "+.4g"), signed(block.nats / block.units, "+.3g")
-        rows.append((*differences, f"{block.start:,}–{block.end:,}", TableCell(text=text, short=short)))
+        rows.append((*differences, f"{block.start:,}–{block.end:,}", doc.TableCell(text=text, short=short)))
     caption = f"Where {ranking.candidate} gains (−) and loses (+) most against {ranking.baseline}"
     head = ("nats", "a unit", "bytes", "text" if any(text.text for *_, text in rows) else "")
-    return table(caption, head, rows, right=(0, 1, 2))
+    return doc.table(caption, head, rows, right=(0, 1, 2))
 
 
 # Formats of continuous integration
@@ -174,8 +156,8 @@ def changes_table(ranking: Ranking) -> TableBlock:
 
 def gate_markdown(gate: Gate) -> str:
     """Write a heading with the verdict, a table, a list of the reasons, and the warnings."""
-    named = [Paragraph(text=headline(gate))] if headline(gate) else []
-    title = Heading(text=f"{_SIGNS[gate.verdict]} rnneval gate: {gate.verdict}")
+    named = [doc.Paragraph(text=headline(gate))] if headline(gate) else []
+    title = doc.Heading(text=f"{_SIGNS[gate.verdict]} rnneval gate: {gate.verdict}")
     return markdown([title, *named, *gate_blocks(gate)])
 
 

@@ -30,6 +30,7 @@ _SPOKEN: dict[Kind, str] = {"pass": "Right", "fail": "Wrong", "unsure": "Not set
 """The mark of one claim for a screen reader: a claim that is right does not say that the page is."""
 _LONGEST = 4000
 _UNQUOTED = "!$'()*+,-./:;=@[]_{}~"
+SANS = Markup("system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,24 +46,29 @@ class Drawn:
 
 def html_of(page: Report, drawn: Mapping[str, Drawn]) -> str:
     """Write a whole report with its figures by key, a text in place of a missing one; the same page, the same bytes."""
-    from rnneval.render.figures.passage import CSS
-
-    style = _file("report.css") + CSS
+    style = _file("report.css") + _file("excerpt.css")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    styled = Markup(style)  # noqa: S704 - our own files
     words = {"headlines": _HEADLINES, "spoken": _SPOKEN, "symbols": _SYMBOLS}
-    return _template("page.html.j2").render(page=page, drawn=drawn, style=styled, policy=policy, **words)
+    return template("page.html.j2").render(page=page, drawn=drawn, style=style, policy=policy, **words)
+
+
+def standalone(title: str, element: str, *, dark: bool) -> str:
+    """Write a page with one element that a figure has made; without `dark` it follows the reader's setting."""
+    shown = Markup(element)  # noqa: S704 - the figure has escaped it
+    parts = {"title": title, "element": shown, "style": _file("excerpt.css")}
+    return template("excerpt_page.html.j2").render(dark=dark, sans=SANS, **parts)
 
 
 def fragment_of(blocks: Iterable[Block]) -> str:
     """Write a document for a notebook: an element that brings its own style and nothing else."""
-    style = Markup(_file("notebook.css"))  # noqa: S704 - our own file
-    return _template("notebook.html.j2").render(blocks=list(brief(blocks)), style=style, symbols=None, drawn={})
+    style = _file("notebook.css")
+    return template("notebook.html.j2").render(blocks=list(brief(blocks)), style=style, symbols=None, drawn={})
 
 
 @cache
-def _template(name: str) -> Template:
+def template(name: str) -> Template:
+    """Return one of our templates; all text in it is escaped."""
     environment = Environment(
         loader=PackageLoader("rnneval.render"),
         autoescape=True,
@@ -70,18 +76,13 @@ def _template(name: str) -> Template:
         finalize=_safe,
         trim_blocks=True,
     )
-    environment.filters |= {
-        "neighbours": _neighbours,
-        "ticks": ticks,
-        "markdown": _markdown,
-        "uri": _uri,
-        "look": _look,
-    }
+    filters = {"neighbours": _neighbours, "ticks": ticks, "markdown": _markdown, "uri": _uri, "look": _look}
+    environment.filters |= filters
     return environment.get_template(name)
 
 
-def _file(name: str) -> str:
-    return files("rnneval.render").joinpath("templates", name).read_text(encoding="utf-8")
+def _file(name: str) -> Markup:
+    return Markup(files("rnneval.render").joinpath("templates", name).read_text(encoding="utf-8"))  # noqa: S704 - ours
 
 
 def _safe(value: Any) -> Any:

@@ -4,7 +4,6 @@ Text is ruff's `path:line:column: CODE message`, GitHub's workflow commands beco
 for code scanning services, JSON for programs.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -31,8 +30,10 @@ def lint_text(findings: Sequence[LintFinding]) -> str:
 
 def lint_json(findings: Sequence[LintFinding]) -> str:
     """Write all findings as one JSON list."""
+    from rnneval.records import json_text
+
     found = ({key: value for key, value in asdict(finding).items() if value is not None} for finding in findings)
-    return _json(list(found))
+    return json_text(list(found), indent=2)
 
 
 def lint_summary(findings: Sequence[LintFinding], files: int) -> str:
@@ -60,6 +61,8 @@ def lint_github(findings: Iterable[LintFinding]) -> str:
 
 def lint_sarif(findings: Sequence[LintFinding]) -> str:
     """Write the log of one run: every rule with its text, every finding with its place."""
+    from rnneval.records import json_text
+
     rules = []
     for rule in (UNREADABLE, *RULES):
         about = page(rule.name)
@@ -73,32 +76,13 @@ def lint_sarif(findings: Sequence[LintFinding]) -> str:
         )  # fmt: skip
     numbers = {rule["id"]: number for number, rule in enumerate(rules)}
     run = {
-        "tool": {"driver": {"name": "rnneval", "semanticVersion": _semantic(__version__), "rules": rules}},
+        "tool": {"driver": {"name": "rnneval", "version": __version__, "rules": rules}},
         "columnKind": "unicodeCodePoints",
         "originalUriBaseIds": {_ROOT: {"description": {"text": "The folder that rnneval was run in."}}},
         "results": [_result(finding, numbers[finding.code]) for finding in findings],
     }
     schema = "https://json.schemastore.org/sarif-2.1.0.json"
-    return _json({"$schema": schema, "version": "2.1.0", "runs": [run]})
-
-
-def _json(value: object) -> str:
-    from rnneval.records import json_text
-
-    return json_text(value, indent=2)
-
-
-def _semantic(version: str) -> str:
-    """Write a Python version as a semantic one: three numbers, and the rest behind a hyphen.
-
-    >>> [_semantic(version) for version in ("1.2", "1.0.1rc1", "1.2.dev4+g1.5")]
-    ['1.2.0', '1.0.1-rc1', '1.2.0-dev4.g1.5']
-    """
-    numbers = re.match(r"\d+(?:\.\d+){0,2}", version)
-    core = numbers[0] if numbers else "0"
-    rest = version.removeprefix(core).lstrip(".+").replace("+", ".")
-    core += ".0" * (2 - core.count("."))
-    return f"{core}-{rest}" if rest else core
+    return json_text({"$schema": schema, "version": "2.1.0", "runs": [run]}, indent=2)
 
 
 def _result(finding: LintFinding, number: int) -> dict[str, Any]:

@@ -3,57 +3,46 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from rnneval.render.document import (
-    Block,
-    FactList,
-    Found,
-    Heading,
-    Items,
-    Notice,
-    Paragraph,
-    TableBlock,
-    Verdict,
-    brief,
-)
+from rnneval.render import document as doc
 from rnneval.render.phrasing import shortened, visible
 
 _SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#~&$!"})
-_BULLET = re.compile(r"[-+](\s|$)|--+\s*$|=")
-_NUMBER = re.compile(r"(\d+)[.)](\s|$)")
+_LIST = re.compile(r"(\d+(?=[.)](\s|$))|(?=[-+](\s|$)|--+\s*$|=))")
+"""The beginning of a line that would be a list, or underline a heading."""
 _LONGEST = 2000
 
 
-def markdown(blocks: Iterable[Block]) -> str:
+def markdown(blocks: Iterable[doc.Block]) -> str:
     """Return a document as Markdown with what the terminal shows of it."""
-    return "\n\n".join(filter(None, ("\n".join(_lines(block)) for block in brief(blocks)))) + "\n"
+    return "\n\n".join(filter(None, ("\n".join(_lines(block)) for block in doc.brief(blocks)))) + "\n"
 
 
-def _lines(block: Block) -> Iterator[str]:
+def _lines(block: doc.Block) -> Iterator[str]:
     match block:
-        case Heading():
+        case doc.Heading():
             yield f"## {escaped(block.text)}"
-        case Notice():
+        case doc.Notice():
             title = "" if block.title == "warning" else f"**{escaped(block.title)}**: "
             yield f"- ⚠️ {title}{escaped(block.text)}"
-        case Verdict():
+        case doc.Verdict():
             about, reason = f"{block.about}: " if block.about else "", f" {block.reason}" if block.reason else ""
             yield f"{escaped(about)}**{escaped(block.word)}**{escaped(reason)}"
-        case Found():
+        case doc.Found():
             place = f" {escaped(block.place)}" if block.place else ""
             yield f"- **{escaped(block.severity)} {escaped(block.rule)}**{place}: {escaped(block.message)}"
             if block.help:
                 yield f"  help: {escaped(block.help)}"
-        case Items():
+        case doc.Items():
             for item in block.rows:
                 details = f" ({escaped(item.details)})" if item.details else ""
                 yield f"- **{escaped(item.title)}**: {escaped(item.text)}{details}"
-        case FactList():
+        case doc.FactList():
             yield from (f"- **{escaped(fact.name)}**: {escaped(fact.text)}" for fact in block.rows)
-        case TableBlock():
+        case doc.TableBlock():
             sides = ["---:" if column in block.right else "---" for column in range(len(block.head))]
             rows = [[escaped(cell.text) for cell in row] for row in block.rows]
             yield from (f"| {' | '.join(cells)} |" for cells in ([*map(escaped, block.head)], sides, *rows))
-        case Paragraph():
+        case doc.Paragraph():
             yield escaped(block.text)
         case _:
             raise TypeError(f"a {type(block).__name__} has no Markdown")
@@ -67,9 +56,7 @@ def escaped(text: str) -> str:
     """
     harmless = shortened(visible(text), _LONGEST).translate(_SPECIAL)
     bare = harmless.lstrip()
-    number = _NUMBER.match(bare)
-    if _BULLET.match(bare):
-        bare = f"\\{bare}"
-    elif number:
-        bare = f"{number[1]}\\{bare[len(number[1]) :]}"
+    begun = _LIST.match(bare)
+    if begun:
+        bare = f"{begun[1]}\\{bare[begun.end(1) :]}"
     return "&#32;" * (len(harmless) - len(harmless.lstrip())) + bare

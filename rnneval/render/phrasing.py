@@ -4,7 +4,7 @@ It imports nothing else of this package, so that an error message costs no start
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 Level = Literal["error", "warning", "notice"]
@@ -29,11 +29,7 @@ def visible(text: str) -> str:
 
 
 def shortened(text: str, most: int = _LONGEST_NAME) -> str:
-    """Leave out the middle of a text that is longer than `most` characters.
-
-    >>> shortened("abcdefgh", most=5)
-    'ab…gh'
-    """
+    """Leave out the middle of a text that is longer than `most` characters."""
     if len(text) <= most:
         return text
     ahead = most // 2
@@ -41,11 +37,7 @@ def shortened(text: str, most: int = _LONGEST_NAME) -> str:
 
 
 def one_line(message: str) -> str:
-    r"""Return a message as one line: white space joined, unprintable characters escaped, a very long one shortened.
-
-    >>> one_line("two\nlines \x07")
-    'two lines \\x07'
-    """
+    """Return a message as one line: white space joined, unprintable characters escaped, a very long one shortened."""
     return not_a_command(shortened(visible(" ".join(message.split())), _LONGEST_LINE))
 
 
@@ -62,20 +54,12 @@ def not_a_command(line: str) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number and its noun, in the plural unless the number is 1.
-
-    >>> counted(1, "token"), counted(111540, "character")
-    ('1 token', '111,540 characters')
-    """
+    """Return a number and its noun, in the plural unless the number is 1."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def listed(names: Iterable[str], most: int = 5) -> str:
-    """Join the first few names, and say how many more there are.
-
-    >>> listed(["a", "b", "c"], most=2)
-    'a, b and 1 more'
-    """
+    """Join the first few names, and say how many more there are: `a, b and 1 more`."""
     every = list(names)
     more = len(every) - most
     return ", ".join(every[:most]) + (f" and {more} more" if more > 0 else "")
@@ -115,15 +99,17 @@ def model_names(paths: Sequence[str]) -> list[str]:
     return bare if len(set(bare)) == len(set(names)) else names
 
 
-def figure(value: float | None) -> str:
-    """Write a number with five significant digits, without an exponent where it can be read without; None is a dash.
+def figure(value: float | None, form: str = "") -> str:
+    """Write a number with five significant digits, or with a format; a missing one is a dash.
 
-    >>> figure(4.174387), figure(12345.678), figure(-0.00012345), figure(15609234.0), figure(1e9)
-    ('4.1744', '12,346', '−0.00012345', '15,609,000', '1e+09')
+    >>> figure(4.174387), figure(12345.678), figure(-0.00012345), figure(15609234.0), figure(1e9), figure(1234, ",")
+    ('4.1744', '12,346', '−0.00012345', '15,609,000', '1e+09', '1,234')
     """
     if value is None:
         return "–"
-    rounded = float(f"{value:.5g}")
+    if form:
+        return format(value, form)
+    rounded = float(f"{value:.5g}")  # without an exponent where it can be read without
     return signed(rounded, ",.0f" if 1e4 <= abs(rounded) < 1e9 else ".5g")
 
 
@@ -141,43 +127,21 @@ def number(value: float) -> str:
     return signed(value, ".3g" if size >= 1e-4 else ".2g")
 
 
-def interval(low: float | None, high: float | None) -> str:
-    """Write both ends of an interval; a missing one is a dash.
-
-    >>> interval(1.5, 2.25), interval(None, None)
-    ('1.5 – 2.25', '–')
-    """
-    return "–" if low is None or high is None else f"{figure(low)} – {figure(high)}"
-
-
-def optional(value: float | None, form: str = "") -> str:
-    """Write a number, with a format specification instead of as `figure` does; a missing one is a dash.
-
-    >>> optional(None), optional(0.25), optional(1234, ",")
-    ('–', '0.25', '1,234')
-    """
-    if value is None:
-        return "–"
-    return format(value, form) if form else figure(value)
+def interval(
+    low: float | None, high: float | None, write: Callable[[float], str] = figure, between: str = " – "
+) -> str:
+    """Write both ends of an interval; a missing one is a dash."""
+    return "–" if low is None or high is None else f"{write(low)}{between}{write(high)}"
 
 
 def per_cent(share: float | None, form: str = ".1f") -> str:
-    """Write a share in per cent; a missing one is a dash.
-
-    >>> per_cent(0.366), per_cent(-0.0041, "+.1f"), per_cent(None)
-    ('36.6 %', '−0.4 %', '–')
-    """
+    """Write a share in per cent; a missing one is a dash."""
     return "–" if share is None else f"{signed(100 * share, form)} %"
 
 
 def signed(value: float, form: str = "+.4f") -> str:
-    """Write a difference with its sign, which is a minus and no hyphen.
-
-    >>> signed(0.25), signed(-1.5, "+.1f")
-    ('+0.2500', '−1.5')
-    """
-    text = format(value, form)
-    return f"−{text[1:]}" if text.startswith("-") else text
+    """Write a difference with its sign, which is a minus and no hyphen."""
+    return re.sub("^-", "−", format(value, form))
 
 
 def annotation(level: Level, message: str, **properties: object) -> str:

@@ -12,32 +12,8 @@ from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
 from rnneval.records.run import BesideReset, Checkpoint, ContextCurve, Run, usual_metric
 from rnneval.records.run import Warning as Warned
-from rnneval.render.document import (
-    Block,
-    Fact,
-    FactList,
-    Heading,
-    Kind,
-    Notice,
-    Paragraph,
-    TableBlock,
-    TableCell,
-    code,
-    facts,
-    table,
-)
-from rnneval.render.phrasing import (
-    Level,
-    annotation,
-    counted,
-    figure,
-    interval,
-    listed,
-    optional,
-    per_cent,
-    shortened,
-    signed,
-)
+from rnneval.render import document as doc
+from rnneval.render.phrasing import Level, annotation, counted, figure, interval, listed, per_cent, shortened, signed
 
 if TYPE_CHECKING:
     from rnneval.evaluate.sweep_table import Sweep
@@ -46,6 +22,8 @@ CONTRACTS = {1: "states argument", 2: "state inputs", 3: "stateful layers", 4: "
 """How a model takes and returns its state."""
 WORSE = "worse-than-uniform"
 """Code of the warning of a run that is worse than guessing."""
+_TABLE = "How to read the table"
+"""Section of a page."""
 _LAGS = (1, 2, 5, 10, 20, 50, 100, 200)
 _SEEN = 5e-5
 _SCORES = ("perplexity", "bits_per_char", "cross_entropy")
@@ -57,34 +35,34 @@ Rows = Sequence[Mapping[str, Any]]
 # Documents
 
 
-def run_document(run: Run) -> Iterator[Block]:
+def run_document(run: Run) -> Iterator[doc.Block]:
     """Write the scores of a run, what was counted, and the warnings."""
     yield from _opening(run)
     if run.scores:
         yield scores_table(run)
     if run.beside_reset is not None:
         yield reset_table(run, run.beside_reset)
-    yield FactList(rows=tuple(fact for fact in run_facts(run) if fact.name != "read in"))
+    yield doc.FactList(rows=tuple(fact for fact in run_facts(run) if fact.name != "read in"))
     yield from _warnings(run.warnings)
 
 
-def annotations(blocks: Sequence[Block]) -> str:
+def annotations(blocks: Sequence[doc.Block]) -> str:
     """Write what makes a run not valid, its scores and its warnings as annotations of GitHub."""
     lines = []
     for each in blocks:
-        if isinstance(each, Notice):
+        if isinstance(each, doc.Notice):
             level: Level = "error" if each.kind == "fail" else "warning"
             lines.append(annotation(level, each.text, title=f"rnneval: {each.title}"))
-        elif isinstance(each, Heading):
+        elif isinstance(each, doc.Heading):
             lines.append(annotation("notice", each.text, title="rnneval evaluate"))
     return "".join(f"{line}\n" for line in lines)
 
 
-def trace_document(run: Run) -> Iterator[Block]:
+def trace_document(run: Run) -> Iterator[doc.Block]:
     """Write states, gates, exponents and context of a traced run, and the warnings."""
     yield from _opening(run)
     if run.checkpoint:
-        yield Paragraph(text=describe(run.checkpoint), muted=True)
+        yield doc.Paragraph(text=describe(run.checkpoint), muted=True)
     yield from inside_tables(run)
     summary = f"{run.tokens.total:,} tokens"
     if run.timing is not None:
@@ -93,16 +71,16 @@ def trace_document(run: Run) -> Iterator[Block]:
         summary += f"; {figure(run.scores['cross_entropy'].value)} nats a token"
     if (forgetting := run.forgetting) is not None:
         summary += f"; forgets in {forgetting.median:,.0f} tokens (median), {forgetting.max:,.0f} at the longest"
-    yield Paragraph(text=summary, muted=True)
+    yield doc.Paragraph(text=summary, muted=True)
     yield from _warnings(run.warnings)
 
 
-def gradients_document(record: Gradients) -> Iterator[Block]:
+def gradients_document(record: Gradients) -> Iterator[doc.Block]:
     """Write gradients by variable, and back through time."""
-    yield Heading(text=_title(record))
-    yield Paragraph(text=describe(record.checkpoint), muted=True)
+    yield doc.Heading(text=_title(record))
+    yield doc.Paragraph(text=describe(record.checkpoint), muted=True)
     yield from gradient_tables(record)
-    yield Paragraph(
+    yield doc.Paragraph(
         text=f"{counted(record.segments, 'segment')} of {record.truncation:,} tokens, each from its carried state; "
         f"back through time: median of {counted(record.anchors, 'token')}, as a share of the gradient at the first lag",
         muted=True,
@@ -111,12 +89,12 @@ def gradients_document(record: Gradients) -> Iterator[Block]:
     yield from _warnings(record.warnings)
 
 
-def opened_document(opened: Opened) -> Iterator[Block]:
+def opened_document(opened: Opened) -> Iterator[doc.Block]:
     """Write what was recognized of a checkpoint: the model, its layers, its vocabulary and every assumption."""
     vocabulary = f"none: {opened.why_no_vocabulary or ''}"
     if opened.vocabulary is not None:
         vocabulary = f"{counted(opened.vocabulary.size, 'token')}, {opened.vocabulary.source}"
-    yield facts(
+    yield doc.facts(
         [
             ("checkpoint", opened.title),
             ("sha256", opened.checkpoint.sha256),
@@ -127,15 +105,15 @@ def opened_document(opened: Opened) -> Iterator[Block]:
         ]
     )
     rows = (
-        (code(layer.name), code(layer.path), layer.kind, str(layer.units), ", ".join(layer.slots))
+        (doc.code(layer.name), doc.code(layer.path), layer.kind, str(layer.units), ", ".join(layer.slots))
         for layer in opened.checkpoint.layers
     )
     if opened.checkpoint.layers:
-        yield table("Layers", ("layer", "path", "kind", "units", "slots"), rows, right=(3,))
+        yield doc.table("Layers", ("layer", "path", "kind", "units", "slots"), rows, right=(3,))
     yield from _warnings(opened.warnings or ())
 
 
-def sweep_document(sweep: "Sweep") -> Iterator[Block]:
+def sweep_document(sweep: "Sweep") -> Iterator[doc.Block]:
     """Write one row for each checkpoint, the reason of each failure, a summary, and the warnings.
 
     The rows are in natural order; those without a valid score come last.
@@ -147,18 +125,18 @@ def sweep_document(sweep: "Sweep") -> Iterator[Block]:
     parts = [counted(len(rows), "checkpoint")]
     parts += [f"{sweep.kept:,} finished before"] if sweep.kept else []
     parts += [f"{len(failed):,} failed or not valid"] if failed else []
-    yield Paragraph(text=f"{', '.join(parts)}; {sweep.out / FILE}", muted=True)
+    yield doc.Paragraph(text=f"{', '.join(parts)}; {sweep.out / FILE}", muted=True)
     runs = ((each.name, each.run) for each in sweep.warned if each.run is not None and each.run.valid)
     for warning, names in said_once((name, warning) for name, run in runs for warning in run.warnings):
         yield from _warnings([Warned(code=warning.code, message=f"{listed(names, most=3)}: {warning.message}")])
 
 
-def _opening(run: Run) -> Iterator[Block]:
+def _opening(run: Run) -> Iterator[doc.Block]:
     """Write the title of a run; before it, whether it is not valid."""
     if not run.valid:
         broken = ", ".join(run.broken_rules) or "the record does not say why"
-        yield Notice(kind="fail", title="not valid", text=f"{broken}; none of this is a perplexity")
-    yield Heading(text=_title(run))
+        yield doc.Notice(kind="fail", title="not valid", text=f"{broken}; none of this is a perplexity")
+    yield doc.Heading(text=_title(run))
 
 
 def _title(record: Run | Gradients) -> str:
@@ -167,9 +145,9 @@ def _title(record: Run | Gradients) -> str:
     return f"{record.title} on {text}{part}"
 
 
-def _warnings(warnings: Iterable[Warned]) -> Iterator[Notice]:
+def _warnings(warnings: Iterable[Warned]) -> Iterator[doc.Notice]:
     for warning in warnings:
-        yield Notice(kind="unsure", title=f"warning {warning.code}", text=warning.message)
+        yield doc.Notice(kind="unsure", title=f"warning {warning.code}", text=warning.message)
 
 
 def said_once(warnings: Iterable[tuple[str, Warned]]) -> list[tuple[Warned, list[str]]]:
@@ -195,7 +173,7 @@ def describe(checkpoint: Checkpoint) -> str:
 # Scores and counts
 
 
-def scores_table(run: Run) -> TableBlock:
+def scores_table(run: Run) -> doc.TableBlock:
     """Return every score with its interval and its meaning: the first sentence of the text of the metric.
 
     The score that is usual for the kind of token is marked, and so is every score of a run that is not valid.
@@ -207,15 +185,17 @@ def scores_table(run: Run) -> TableBlock:
         mark = mark if run.valid else "does not count"
         meaning = page(name).summary if name in by_name() else ""
         bounds = interval(score.low, score.high)
-        rows.append((code(name), figure(score.value), score.unit, bounds, TableCell(text=mark, kind="note"), meaning))
+        rows.append(
+            (doc.code(name), figure(score.value), score.unit, bounds, doc.TableCell(text=mark, kind="note"), meaning)
+        )
     note = "This text is too short for intervals."
     if run.interval:
         note = f"Interval: {run.interval.method}; it is about {run.interval.claim}."
     head = ("score", "value", "unit", "95 % interval", "", "what it says")
-    return table("All scores", head, rows, right=(1,), extra=(5,), note=note)
+    return doc.table("All scores", head, rows, right=(1,), extra=(5,), note=note)
 
 
-def reset_table(run: Run, beside: BesideReset) -> TableBlock:
+def reset_table(run: Run, beside: BesideReset) -> doc.TableBlock:
     """Return loss and perplexity with the state carried and with the state reset, and the change."""
     rows = []
     for name, scores in ((f"reset every {counted(beside.segment, 'token')}", beside.scores), ("carried", run.scores)):
@@ -229,58 +209,47 @@ def reset_table(run: Run, beside: BesideReset) -> TableBlock:
         value, low, high = ("–" if number is None else f"{signed(number, form)}{unit}" for number in ends)
         cells += [value, "–" if low == "–" else f"{low} to {high}"]
     rows.append(cells)
-    note = (
-        "The same tokens, scored twice. The interval of the change is paired, so it can be much narrower than the "
-        "intervals of both numbers. Training scripts that cut the text into segments report the reset number."
-    )
+    note = page("beside-reset").paragraph(_TABLE)
     head = ("state", "nats a token", "95 % interval", "perplexity", "95 % interval")
-    return table("Carried and reset state", head, rows, right=(1, 2, 3, 4), note=note)
+    return doc.table("Carried and reset state", head, rows, right=(1, 2, 3, 4), note=note)
 
 
-def run_facts(run: Run) -> Iterator[Fact]:
-    """Yield what was counted and how, by name."""
-    tokens, text, streams = run.tokens, run.text, run.streams
+def run_facts(run: Run) -> list[doc.Fact]:
+    """Return what was counted and how, by name."""
+    tokens, text, streams, other = run.tokens, run.text, run.streams, run.token_by_token
+    known = run.vocabulary
+    scored = max(1, tokens.scored)
     unknown = f"{tokens.unknown:,} unknown" if tokens.unknown else "none unknown"
-    yield _fact("tokens", f"{tokens.total:,} = {tokens.scored:,} scored + {tokens.unscored:,} unscored; {unknown}")
     sizes = {"character": text.characters, "byte": text.bytes, "word": text.words, "document": text.documents}
     part = f"; part {text.part} is {100 * (text.share or 0):.4g} % of the characters of the files"
-    yield _fact("text", ", ".join(counted(n, noun) for noun, n in sizes.items()) + part * (text.share is not None))
-    if run.checkpoint:
-        yield _fact("model", describe(run.checkpoint))
-    if run.imported:
-        yield _fact("imported", run.imported.title)
-    if run.vocabulary:
-        yield _fact("vocabulary", f"{counted(run.vocabulary.size, 'token')}, {run.vocabulary.source}")
-    if run.baselines:
-        baselines = ", ".join(f"{name} {figure(value)}" for name, value in run.baselines.items())
-        yield _fact("baselines", f"{baselines} nats a token")
-    if counting := beside_counting(run):
-        yield _fact("n-grams", counting)
-    if run.interval:
-        yield _fact("interval", f"{run.interval.method}; claim: {run.interval.claim}")
+    baselines = ", ".join(f"{name} {figure(value)}" for name, value in run.baselines.items())
+    facts: dict[str, str] = {
+        "tokens": f"{tokens.total:,} = {tokens.scored:,} scored + {tokens.unscored:,} unscored; {unknown}",
+        "text": ", ".join(counted(n, noun) for noun, n in sizes.items()) + part * (text.share is not None),
+        "model": describe(run.checkpoint) if run.checkpoint else "",
+        "imported": run.imported.title if run.imported else "",
+        "vocabulary": f"{counted(known.size, 'token')}, {known.source}" if known else "",
+        "baselines": f"{baselines} nats a token" if baselines else "",
+        "n-grams": beside_counting(run),
+        "interval": f"{run.interval.method}; claim: {run.interval.claim}" if run.interval else "",
+    }
     if streams:
-        read = f"{counted(streams.count, 'row')} of {streams.segment} tokens side by side"
+        facts["read in"] = f"{counted(streams.count, 'row')} of {streams.segment} tokens side by side"
         if streams.audited_loss_difference is not None:
             difference = f"{streams.audited_loss_difference:.1e} nats"
-            read += f"; the audited row differs by at most {difference} from one carried stream"
-        yield _fact("read in", read)
-        if (seen := streams.forgetting_length) is not None:
-            lengths = f"median {seen.median:,.0f}, 95 % within {seen.p95:,.0f}, longest {seen.max:,.0f}"
-            yield _fact("forgets in", f"{lengths} tokens (upper bounds: compared every {streams.segment})")
-    yield _fact("wiring", f"{run.wiring.verdict}: {run.wiring.reason}" if run.wiring else "not checked")
-    if other := run.token_by_token:
-        each = figure(other.total_nats / max(1, tokens.scored))
-        segments = f"segments of {counted(other.segment, 'token')}"
-        yield _fact("other cut", f"{each} nats a token when the text is cut into {segments}")
+            facts["read in"] += f"; the audited row differs by at most {difference} from one carried stream"
+    if streams and (seen := streams.forgetting_length) is not None:
+        lengths = f"median {seen.median:,.0f}, 95 % within {seen.p95:,.0f}, longest {seen.max:,.0f}"
+        facts["forgets in"] = f"{lengths} tokens (upper bounds: compared every {streams.segment})"
+    facts["wiring"] = f"{run.wiring.verdict}: {run.wiring.reason}" if run.wiring else "not checked"
+    if other:
+        cut = f"segments of {counted(other.segment, 'token')}"
+        facts["other cut"] = f"{figure(other.total_nats / scored)} nats a token when the text is cut into {cut}"
     if streams and run.timing:
-        rows = f"{counted(streams.count, 'row')}, {per_cent(streams.tokens_rerun / max(1, tokens.scored), '.0f')}"
-        speed = f"{run.timing.seconds:.1f} s, {run.timing.tokens_per_second:,.0f} tokens/s"
-        yield _fact("speed", f"{speed} ({rows} re-evaluated)")
-    yield Fact(name="signature", text=run.signature, code=True)
-
-
-def _fact(name: str, text: str) -> Fact:
-    return Fact(name=name, text=text)
+        again = f"{counted(streams.count, 'row')}, {per_cent(streams.tokens_rerun / scored, '.0f')} re-evaluated"
+        facts["speed"] = f"{run.timing.seconds:.1f} s, {run.timing.tokens_per_second:,.0f} tokens/s ({again})"
+    signature = doc.Fact(name="signature", text=run.signature, code=True)
+    return [*(doc.Fact(name=name, text=text) for name, text in facts.items() if text), signature]
 
 
 def beside_counting(run: Run) -> str:
@@ -288,9 +257,10 @@ def beside_counting(run: Run) -> str:
     best = run.ngram
     if not run.valid or best is None or best.change is None:
         return ""
-    change, bounds = best.change, "no interval"
-    if change.low is not None and change.high is not None:
-        bounds = f"95 % interval {signed(change.low)} to {signed(change.high)}"
+    change = best.change
+    bounds = (
+        "no interval" if change.low is None else f"95 % interval {interval(change.low, change.high, signed, ' to ')}"
+    )
     plain = [f"{kind} of order {order}" for order, kind in enumerate(best.discounts, 1) if kind != "modified"]
     discounts = f"; discounts not modified but {', '.join(plain)}" if plain else ""
     beside = f"{standing(run)}; {signed(change.value)} nats a token beside {best.name} ({bounds})"
@@ -300,7 +270,7 @@ def beside_counting(run: Run) -> str:
 # Diagnostics
 
 
-def inside_tables(run: Run) -> Iterator[TableBlock]:
+def inside_tables(run: Run) -> Iterator[doc.TableBlock]:
     """Yield states, gates, Lyapunov exponents and the loss by context, each if it was measured."""
     if run.states:
         states = (
@@ -311,28 +281,22 @@ def inside_tables(run: Run) -> Iterator[TableBlock]:
             )
             for key, s in run.states.items()
         )  # fmt: skip
-        note = (
-            "Saturated: share of values at their bound, where little is learned. Dead units never change, twins change "
-            "alike. Participation ratio: in how many directions the state changes, of as many as it has units."
-        )
+        note = page("states").paragraph(_TABLE)
         head = "state, ‖h‖ mean, max, rms, saturated, dead, twins, part. ratio, speed, drift"
         yield _numbers("States", head, states, note)
     if run.gates:
         gates = (
             (
                 key, figure(gate.mean), per_cent(gate.saturated_low), per_cent(gate.saturated_high),
-                optional(gate.time_constant),
+                figure(gate.time_constant),
             )
             for key, gate in run.gates.items()
         )  # fmt: skip
-        note = (
-            "A gate is closed below 0.03 and open above 0.97: shares of the time. The time constant says for how many "
-            "tokens the median unit keeps its state."
-        )
+        note = page("gates").paragraph(_TABLE)
         yield _numbers("Gates", "gate, mean, below 0.03, above 0.97, time constant (tokens)", gates, note)
     if run.lyapunov:
         exponents = (
-            (key, signed(e.value, "+.4g"), f"{e.standard_error:.2g}", f"{e.steps:,}", optional(e.settling, ","))
+            (key, signed(e.value, "+.4g"), f"{e.standard_error:.2g}", f"{e.steps:,}", figure(e.settling, ","))
             for key, e in run.lyapunov.items()
         )
         note = "Below 0, a small change of the state dies out; above 0, it grows."
@@ -342,7 +306,7 @@ def inside_tables(run: Run) -> Iterator[TableBlock]:
         yield _context(run.context)
 
 
-def _context(curve: ContextCurve) -> TableBlock:
+def _context(curve: ContextCurve) -> doc.TableBlock:
     more = [nats - curve.whole for nats in curve.nats]
     rows = []
     for length, nats, extra, error in zip(curve.lengths, curve.nats, more, curve.extra_error, strict=True):
@@ -356,7 +320,7 @@ def _context(curve: ContextCurve) -> TableBlock:
     return _numbers("Loss by context", "context (tokens), nats a token, more than all, ± s. e.", rows, note)
 
 
-def gradient_tables(record: Gradients) -> Iterator[TableBlock]:
+def gradient_tables(record: Gradients) -> Iterator[doc.TableBlock]:
     """Yield gradients by variable and gradients back through time, each if it was measured."""
     if record.variables:
         variables = (
@@ -385,17 +349,17 @@ def gradient_tables(record: Gradients) -> Iterator[TableBlock]:
         yield _numbers("Gradients back through time", head, states, note)
 
 
-def _numbers(caption: str, head: str, rows: Iterable[Sequence[str]], note: str) -> TableBlock:
+def _numbers(caption: str, head: str, rows: Iterable[Sequence[str]], note: str) -> doc.TableBlock:
     """Return a table of numbers; the headings are separated by commas."""
     headings = head.split(", ")
-    cells: list[list[str | TableCell]] = [[code(name), *numbers] for name, *numbers in rows]
-    return table(caption, headings, cells, right=tuple(range(1, len(headings))), note=note)
+    cells: list[list[str | doc.TableCell]] = [[doc.code(name), *numbers] for name, *numbers in rows]
+    return doc.table(caption, headings, cells, right=tuple(range(1, len(headings))), note=note)
 
 
 # Sweeps
 
 
-def checkpoints_table(caption: str, rows: Rows, every: Rows, note: str | None = None) -> TableBlock:
+def checkpoints_table(caption: str, rows: Rows, every: Rows, note: str | None = None) -> doc.TableBlock:
     """Return checkpoints with their scores; `every` row of the sweep decides on the columns and the best checkpoint."""
     valid = [row for row in every if row["status"] == OK]
     usual = {usual_metric(str(row.get("signature") or "")) for row in valid}
@@ -410,41 +374,43 @@ def checkpoints_table(caption: str, rows: Rows, every: Rows, note: str | None = 
     head = (f"{name} (usual)" if name and usual == {name} else name for name in names)
     cells = (_cells(row, names, best) for row in rows)
     extra = tuple(place for place, name in enumerate(names) if name in ("valid", "95 % interval"))
-    return table(caption, head, cells, right=tuple(range(2, len(names) - 1)), extra=extra, note=note)
+    return doc.table(caption, head, cells, right=tuple(range(2, len(names) - 1)), extra=extra, note=note)
 
 
-def _cells(row: Mapping[str, Any], names: Sequence[str], best: Mapping[str, Any] | None) -> Iterator[str | TableCell]:
+def _cells(
+    row: Mapping[str, Any], names: Sequence[str], best: Mapping[str, Any] | None
+) -> Iterator[str | doc.TableCell]:
     is_valid, warned = row["status"] == OK, str(row.get("warnings") or "").split()
-    yield code(str(row["path"]))
-    yield validity(WORSE in warned) if is_valid else TableCell(text=str(row["status"]), kind="fail")
+    yield doc.code(str(row["path"]))
+    yield validity(WORSE in warned) if is_valid else doc.TableCell(text=str(row["status"]), kind="fail")
     for name in names[2:-1]:
         if name in _PLACES:
-            yield optional(row.get(name), ",.0f")
+            yield figure(row.get(name), ",.0f")
         elif not is_valid:  # a number here would be read as a score, whatever stands beside it
             yield "–"
         elif name == "95 % interval":
             yield interval(row.get("perplexity_low"), row.get("perplexity_high"))
         elif name == "tokens/s":
-            yield optional(row.get("tokens_per_second"), ",.0f")
+            yield figure(row.get("tokens_per_second"), ",.0f")
         else:
-            yield optional(row.get(name))
+            yield figure(row.get(name))
     if not is_valid:
-        yield TableCell(text=f"{row['status']}: {row.get('rule') or 'unknown'}", kind="fail")
+        yield doc.TableCell(text=f"{row['status']}: {row.get('rule') or 'unknown'}", kind="fail")
     else:
-        yield TableCell(text=", ".join(["best"] * (row is best) + warned), kind="unsure" if warned else "pass")
+        yield doc.TableCell(text=", ".join(["best"] * (row is best) + warned), kind="unsure" if warned else "pass")
 
 
-def validity(worse_than_guessing: bool) -> TableCell:
+def validity(worse_than_guessing: bool) -> doc.TableCell:
     """Return the cell of a valid run: no praise for one that is worse than guessing."""
-    kind: Kind = "unsure" if worse_than_guessing else "pass"
-    return TableCell(text="yes, worse than guessing" if worse_than_guessing else "yes", kind=kind)
+    kind: doc.Kind = "unsure" if worse_than_guessing else "pass"
+    return doc.TableCell(text="yes, worse than guessing" if worse_than_guessing else "yes", kind=kind)
 
 
-def failures_table(rows: Rows) -> TableBlock:
+def failures_table(rows: Rows) -> doc.TableBlock:
     """Return the checkpoints that failed or are not valid, each with its reason."""
     cells = []
     for each in rows:
-        path = TableCell(text=str(each["path"]), code=True, kind="fail")
-        cells.append((path, code(each.get("rule") or "–"), " ".join((each.get("error") or "–").split())))
+        path = doc.TableCell(text=str(each["path"]), code=True, kind="fail")
+        cells.append((path, doc.code(each.get("rule") or "–"), " ".join((each.get("error") or "–").split())))
     note = "The next run of the sweep tries failed checkpoints again; rnneval explain RULE says more about a rule."
-    return table("Failed, or not valid", ("checkpoint", "rule", "why"), cells, note=note)
+    return doc.table("Failed, or not valid", ("checkpoint", "rule", "why"), cells, note=note)

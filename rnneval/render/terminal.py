@@ -7,6 +7,7 @@ import io
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,20 +18,7 @@ from rich.segment import Segment
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from rnneval.render.document import (
-    Block,
-    Code,
-    FactList,
-    Found,
-    Heading,
-    Items,
-    Kind,
-    Notice,
-    Paragraph,
-    TableBlock,
-    Verdict,
-    brief,
-)
+from rnneval.render import document as doc
 from rnneval.render.phrasing import not_a_command, shortened, visible
 
 Part = str | tuple[str, str]
@@ -38,19 +26,17 @@ Part = str | tuple[str, str]
 _LONGEST_TEXT = 2000
 _PIECE = re.compile(r"\s*[^\s/|]+[/|]*\s*|\s*[/|]+\s*|\s+")
 """A part of a text that is kept on one line."""
-_STYLES: dict[Kind | None, str] = {"pass": "green", "fail": "bold red", "unsure": "yellow", "note": "dim", None: ""}
+_STYLES: dict[doc.Kind | None, str] = {"pass": "green", "fail": "bold red", "unsure": "yellow", "note": "dim", None: ""}
 
 
 def terminal() -> Console:
     """Return standard output: as wide as `COLUMNS` or the terminal says, else 120 columns; rich respects NO_COLOR."""
     columns = os.environ.get("COLUMNS", "")
     width = None if sys.stdout.isatty() else 120
-    if columns.isdigit() and int(columns):
-        width = max(int(columns), 20)
-    return Console(file=sys.stdout, highlight=False, width=width)
+    return Console(file=sys.stdout, highlight=False, width=max(int(columns), 20) if columns.isdigit() else width)
 
 
-def print_document(blocks: Iterable[Block]) -> None:
+def print_document(blocks: Iterable[doc.Block]) -> None:
     """Print a document on standard output; colour only on a terminal, and not with NO_COLOR."""
     console = terminal()
     console.print(_Lines(_document(blocks, console.width)))
@@ -61,11 +47,10 @@ def show(renderable: RenderableType) -> None:
     terminal().print(_Lines(renderable))
 
 
-def as_text(blocks: Iterable[Block], width: int) -> str:
+def as_text(blocks: Iterable[doc.Block], width: int) -> str:
     """Return a document as text without colour, for a log or the message of an assertion."""
     file = io.StringIO()
-    console = Console(file=file, width=width, color_system=None, force_terminal=False, highlight=False)
-    console.print(_Lines(_document(blocks, width)))
+    Console(file=file, width=width, color_system=None, highlight=False).print(_Lines(_document(blocks, width)))
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
@@ -133,42 +118,43 @@ def _longest_piece(text: str) -> int:
 # Blocks
 
 
-def _document(blocks: Iterable[Block], width: int) -> Group:
+def _document(blocks: Iterable[doc.Block], width: int) -> Group:
     """Return blocks as rich prints them, with an empty line between tables and other blocks."""
     parts: list[RenderableType] = []
-    before: Block | None = None
-    tables = (TableBlock, FactList, Found)
-    for block in brief(blocks):
-        attached = before is None or isinstance(before, Heading) or (isinstance(block, Paragraph) and block.muted)
-        if not attached and (isinstance(before, tables) or isinstance(block, (*tables, Heading))):
+    before: doc.Block | None = None
+    tables = (doc.TableBlock, doc.FactList, doc.Found)
+    for block in doc.brief(blocks):
+        is_note = isinstance(block, doc.Paragraph) and block.muted
+        attached = before is None or isinstance(before, doc.Heading) or is_note
+        if not attached and (isinstance(before, tables) or isinstance(block, (*tables, doc.Heading))):
             parts.append("")
         parts += _shown(block, width)
         before = block
     return Group(*parts)
 
 
-def _shown(block: Block, width: int) -> Iterator[RenderableType]:
+def _shown(block: doc.Block, width: int) -> Iterator[RenderableType]:
     match block:
-        case TableBlock():
+        case doc.TableBlock():
             yield _table(block, width)
-        case FactList():
+        case doc.FactList():
             yield _pairs(width, 2, [(fact.name, fact.text, "") for fact in block.rows])
-        case Heading():
+        case doc.Heading():
             yield _wrapped(width, block.text, style="bold")
-        case Paragraph():
+        case doc.Paragraph():
             yield _wrapped(width, block.text, style="dim" if block.muted else "")
-        case Items():
+        case doc.Items():
             for item in block.rows:
                 details = f" ({item.details})" if item.details else ""
                 yield _wrapped(width, (f"{item.title}: ", "bold"), item.text, (details, "dim"))
-        case Verdict():
+        case doc.Verdict():
             about, reason = f"{block.about}: " if block.about else "", f"  {block.reason}" if block.reason else ""
             yield _wrapped(width, about, (block.word, f"bold {_STYLES[block.kind]}"), reason)
-        case Notice():
+        case doc.Notice():
             yield _wrapped(width, (f"{block.title}: ", f"bold {_STYLES[block.kind]}"), block.text)
-        case Code():
+        case doc.Code():
             yield _wrapped(width, block.text)
-        case Found():
+        case doc.Found():
             place = (block.place or "").removeprefix(f"{Path.cwd()}{os.sep}")
             severity = (block.severity, f"bold {_STYLES[block.kind]}")
             yield _wrapped(width, severity, " ", (block.rule, "bold"), (f"  {place}" if place else "", "dim"))
@@ -190,7 +176,7 @@ def _pairs(width: int, gap: int, rows: Sequence[tuple[str, str, str]]) -> RichTa
     return grid
 
 
-def _table(block: TableBlock, width: int) -> RenderableType:
+def _table(block: doc.TableBlock, width: int) -> RenderableType:
     """Return a table that breaks headings between words, then moves closer, then wraps words, if it is too wide.
 
     No number or word is ever broken: where nothing else helps, each row becomes a list.
@@ -198,7 +184,7 @@ def _table(block: TableBlock, width: int) -> RenderableType:
     columns, head = range(len(block.head)), [visible(heading) for heading in block.head]
     rows = [[(shortened(visible(cell.text)), _STYLES[cell.kind]) for cell in row] for row in block.rows]
     cells = [[row[k][0] for row in rows] for k in columns]
-    broken = [_broken(head[k], max(map(len, cells[k]), default=0)) for k in columns]
+    broken = [_broken(head[k], cells[k]) for k in columns]
     for lines, gap in (([[heading] for heading in head], 2), (broken, 2), (broken, 1)):
         texts = [[*lines[k], *cells[k]] for k in columns]
         widths = [max(map(cell_len, column)) for column in texts]
@@ -234,11 +220,7 @@ def _list(head: Sequence[str], rows: Iterable[Sequence[tuple[str, str]]], width:
     return Group(*parts)
 
 
-def _broken(heading: str, room: int) -> list[str]:
+def _broken(heading: str, cells: Iterable[str]) -> list[str]:
     """Return the lines of a heading, which is broken between words where it is wider than its column."""
-    first, *words = heading.split(" ")
-    room, lines = max(room, len(first), *map(len, words), 0), [first]
-    for word in words:
-        longer = f"{lines[-1]} {word}"
-        lines[-1:] = [longer] if len(longer) <= room else [lines[-1], word]
-    return lines
+    room = max(map(len, (*cells, *heading.split(" "))))
+    return textwrap.wrap(heading, max(room, 1), break_on_hyphens=False) or [""]

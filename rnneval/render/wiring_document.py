@@ -1,13 +1,12 @@
 """Documents of wiring records: verdict, flow matrix, findings and oracles.
 
-Rows of the flow matrix are the states that a value went into, columns where it came from; the number says in which
-calls. A value on the diagonal is right, a value off it is not. The figure `flow_matrix` draws the same states and uses
-the same sets of kinds.
+The figure `flow_matrix` draws the same states and uses the same sets of kinds.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 
+from rnneval.pages import page
 from rnneval.records.wiring import Finding, Flow, Oracle, Slot, Wiring
 from rnneval.render.document import KINDS, Block, Found, Kind, Paragraph, TableBlock, TableCell, Verdict, code, table
 from rnneval.render.phrasing import counted
@@ -20,27 +19,6 @@ _MARKS = {
 }  # fmt: skip
 _WRONG = "✗"
 _MOST = 12
-_QUESTIONS = {
-    "chunk": "Does a text read in pieces give the same as in one?",
-    "causal": "Do later tokens leave earlier predictions as they are?",
-    "batch": "Does one row of a batch leave the others as they are?",
-    "used": "Does the past make a difference at all?",
-    "leaves": "Does each part of the state make a difference?",
-    "repeat": "Does the same text give the same twice?",
-    "alone": "Does a row give the same without the other rows?",
-    "fresh": "Does a document give the same after another document?",
-    "training": "Does training=True give the same as training=False?",
-    "train": "Does a text without a cache, as in training, give the same as with it?",
-    "shapes": "Does each way to divide a text into calls give the same?",
-    "padding": "Does a row that is padded on the left give the same as alone?",
-    "right_padding": "Does a row that was padded on the right go on as it does alone?",
-    "packed": "Do two documents in one row give the same as one by one?",
-    "restore": "Does a text go on alike from a copy of the cache?",
-    "rollback": "Does a cache give the same once tokens are taken out again?",
-    "reset": "Does a cache that was reset give the same as a new one?",
-    "reorder": "Do rows that were exchanged in the cache go on alike?",
-    "special": "Do special ids leave the predictions of other tokens as they are?",
-}
 
 
 def wiring_document(wiring: Wiring) -> Iterator[Block]:
@@ -106,11 +84,7 @@ def _cell(flow: Sequence[Flow], into: Slot, source: Slot | str) -> TableCell:
 
 
 def state_name(end: Slot | str) -> str:
-    """Write one end of a flow.
-
-    >>> state_name(Slot(layer="gru", slot="h")), state_name("initial")
-    ('gru.h', 'initial')
-    """
+    """Write one end of a flow: `gru.h`, or the word for it."""
     return end if isinstance(end, str) else f"{end.layer}.{end.slot}"
 
 
@@ -144,8 +118,9 @@ def finding_block(finding: Finding) -> Found:
 
 def oracles_table(oracles: dict[str, Oracle]) -> TableBlock:
     """Return the behavioural tests of the whole model."""
+    questions = dict(re.findall(r"^- `(\w+)`: (.*)$", page("flow_matrix").section("Tests of behaviour"), re.MULTILINE))
     rows = (
-        (code(name), _QUESTIONS.get(name, name), TableCell(text=each.verdict, kind=KINDS[each.verdict]), each.detail)
+        (code(name), questions.get(name, name), TableCell(text=each.verdict, kind=KINDS[each.verdict]), each.detail)
         for name, each in oracles.items()
     )
     head = ("test", "question", "verdict", "observation")
@@ -154,9 +129,5 @@ def oracles_table(oracles: dict[str, Oracle]) -> TableBlock:
 
 
 def first_sentence(text: str) -> str:
-    """Return the text before the first detail.
-
-    >>> first_sentence("gru_2 starts from the state that gru made (gru_2.h ← gru.h; calls 0 to 3). Each layer …")
-    'gru_2 starts from the state that gru made'
-    """
+    """Return the text before the first detail: an explanation, a list, or another sentence."""
     return re.split(r" \(|: |\. |\.$", text, maxsplit=1)[0]

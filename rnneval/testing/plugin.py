@@ -12,9 +12,8 @@ import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -82,40 +81,29 @@ class RnnevalGate:
             AssertionError: the verdict is not pass.
         """
         __tracebackhide__ = True
+        from msgspec.structs import replace
+
         from rnneval.errors import RnnevalError
+        from rnneval.render.gate_document import gate_document
+        from rnneval.render.phrasing import one_line
+        from rnneval.render.terminal import as_text
 
-        refused, verdict = "", None
         try:
-            verdict = self._judged(run, name, allow, require, better_than_counting)
+            verdict = self._judged(run, name, allow, require=require, better_than_counting=better_than_counting)
         except RnnevalError as error:
-            from rnneval.render.phrasing import one_line
-
-            refused = one_line(f"rnneval: {error}")
-        if refused:  # outside the handler, or the report would show the error a second time, as a traceback
-            pytest.fail(refused, pytrace=False)
+            raise pytest.fail.Exception(one_line(f"rnneval: {error}"), pytrace=False) from None
         if verdict is None or verdict.verdict == "pass":
             return verdict
         if verdict.verdict == "inconclusive" and inconclusive == "warn":
             self._node.warn(pytest.PytestWarning(f"rnneval_gate: {verdict.reason}"))
             return verdict
-        from msgspec.structs import replace
-
-        from rnneval.render.gate_document import gate_document
-        from rnneval.render.phrasing import one_line
-        from rnneval.render.terminal import as_text
-
-        above = verdict.reason
+        above = verdict.reason  # said once
         told = [replace(each, reason="as above") if each.reason in above else each for each in verdict.comparisons]
         shown = as_text(gate_document(replace(verdict, comparisons=tuple(told))), 110)
         raise AssertionError(f"{verdict.verdict}: {one_line(above)}\n\n{shown}")
 
     def _judged(
-        self,
-        run: "AnyRun | Sequence[AnyRun]",
-        name: str | None,
-        allow: Mapping[str, str | float] | None,
-        require: Sequence[str],
-        better_than_counting: bool,
+        self, run: "AnyRun | Sequence[AnyRun]", name: str | None, allow: Mapping[str, str | float] | None, **limits: Any
     ) -> "Gate | None":
         from rnneval.gates.sides import NamedRecord
         from rnneval.gates.verdicts import gate
@@ -123,22 +111,21 @@ class RnnevalGate:
 
         given = [run] if isinstance(run, Run | str | os.PathLike) else list(run)
         runs = [each if isinstance(each, Run) else read_run(each) for each in given]
-        judge = partial(gate, require=require, better_than_counting=better_than_counting)
         paths = self._paths(name, len(runs))
         missing = [path for path in paths if not path.exists()]
         names = [f"this run {i}" if len(runs) > 1 else "this run" for i in range(1, len(runs) + 1)]
         candidates = [NamedRecord(name=name, record=each) for name, each in zip(names, runs, strict=True)]
         update, create = (self._config.getoption(f"--rnneval-{way}") for way in ("update", "create"))
         if update or (missing and create):
-            if (require or better_than_counting) and (limits := judge(candidates)).verdict != "pass":
-                return limits
+            if any(limits.values()) and (verdict := gate(candidates, **limits)).verdict != "pass":
+                return verdict
             self._write({path: each for path, each in zip(paths, runs, strict=True) if update or path in missing})
             return None
         if missing:
             line = f"pytest {shlex.quote(self._node.nodeid)} --rnneval-create"
             pytest.fail(f"rnneval: {missing[0]}: no such baseline; to make it of this run: {line}", pytrace=False)
         baselines = [NamedRecord(name=self._shown(path), record=read_run(path)) for path in paths]
-        return judge(candidates, baselines, allow=allow)
+        return gate(candidates, baselines, allow=allow, **limits)
 
     def _paths(self, name: str | None, count: int) -> list[Path]:
         """Return the paths of the baselines of a gate, which has this name in its test."""
@@ -174,16 +161,9 @@ class RnnevalGate:
 
 def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:
     """List the baselines that were written."""
-    written = sorted(
-        {
-            str(value)
-            for reports in terminalreporter.stats.values()
-            for report in reports
-            for key, value in getattr(report, "user_properties", ())
-            if key == _PROPERTY
-        }
-    )
-    if written:
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    properties = [pair for report in reports for pair in getattr(report, "user_properties", ())]
+    if written := sorted({str(path) for name, path in properties if name == _PROPERTY}):
         terminalreporter.section("rnneval baselines written")
         for path in written:
             terminalreporter.line(path)

@@ -10,9 +10,7 @@ from rnneval.records import Opened
 from rnneval.records.run import ContextCurve
 from rnneval.records.wiring import WiredLayer
 from rnneval.render import notebook
-from rnneval.render.document import (
-    TableBlock,
-)
+from rnneval.render.document import TableBlock
 from rnneval.render.gate_document import gate_document, gate_markdown
 from rnneval.render.html import fragment_of
 from rnneval.render.markdown import markdown

@@ -51,7 +51,7 @@ def command(*, options: DemoOptions, output: Printed) -> None:
                 from rnneval.demo import page
 
                 page.compare(prepared)
-                page.report(prepared, pool)
+                page.report(prepared)
         lines = page.lessons(prepared)
     if output.form == "json":
         records = [str(path) for path in prepared.records()]

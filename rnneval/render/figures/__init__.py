@@ -14,7 +14,7 @@ to read it. `figure` may take the keyword `metric`, the score to draw in place o
 functions, so that listing the figures of a record does not load matplotlib.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
@@ -27,12 +27,12 @@ from rnneval.errors import UsageError
 from rnneval.pages import page
 from rnneval.records import Run
 from rnneval.records.tables import LOSSES
-from rnneval.render.figures._base import Figure, Source, TidyTable, caution, kind_of, load, meant, source_of
+from rnneval.render.figures._base import Figure, Source, TidyTable, caution, kind_of, load, meant, sources_of
 from rnneval.render.figures._export import ENDINGS, SIZES, ending_of, save, svg
 
 __all__ = [
     "ENDINGS", "LOSSES", "SIZES", "Figure", "Source", "TidyTable", "caution", "ending_of",
-    "figure_of", "figures_of", "load", "meant", "names", "save", "source_of", "svg", "together",
+    "figure_of", "figures_of", "load", "meant", "names", "save", "svg", "together",
     "with_metric",
 ]  # fmt: skip
 
@@ -64,7 +64,7 @@ def figures_of(source: Any) -> list[Figure]:
 
     A source is a record, a `TidyTable`, a path of either, a DataFrame of a table, or a sequence of them.
     """
-    return list(_made(source_of(source), names()))
+    return list(_made(sources_of(source), names()))
 
 
 def figure_of(source: Any, name: str | None = None, *, metric: str | None = None) -> Figure:
@@ -77,34 +77,30 @@ def figure_of(source: Any, name: str | None = None, *, metric: str | None = None
         raise UsageError(f"no figure is named {name!r}{meant(name, names())}: there are {', '.join(names())}")
     if metric is not None and name is not None and name not in with_metric():
         raise UsageError(f"metric={metric!r}: {name} has no choice of metrics; {', '.join(with_metric())} have one")
-    given = source_of(source)
+    given = sources_of(source)
     wanted = (name,) if name is not None else names() if metric is None else with_metric()
     for figure in _made(given, wanted, **{} if metric is None else {"metric": metric}):
         return figure
-    kinds = ", ".join(sorted({kind_of(each) for each in (given if isinstance(given, list) else [given])}))
-    missing = f"no figure {name} in it" if name else "no figure in it"
-    missing += f" of the metric {metric}" if metric else ""
-    found = figures_of(given)
-    can = f"it gives {', '.join(figure.name for figure in found)}" if found else "it gives none"
-    raise UsageError(f"{kinds}: {missing}; {can}")
+    kinds = ", ".join(sorted(set(map(kind_of, given))))
+    missing = f"no figure{f' {name}' if name else ''} in it{f' of the metric {metric}' if metric else ''}"
+    can = ", ".join(figure.name for figure in _made(given, names()))
+    raise UsageError(f"{kinds}: {missing}; it gives {can or 'none'}")
 
 
-def _made(given: Any, wanted: Collection[str], **options: Any) -> Iterator[Figure]:
+def _made(sources: Sequence[Source], wanted: Collection[str], **options: Any) -> Iterator[Figure]:
     """Yield the wanted figures that can be made of what was given, each with its name and with how to read it.
 
     The title of the figure of one run begins with why its numbers are no scores, if they are none.
     """
-    sources = given if isinstance(given, list) else [given]
-    kinds = {kind_of(each) for each in sources}
+    kinds = set(map(kind_of, sources))
     word = caution(sources[0]).capitalize() if len(sources) == 1 and isinstance(sources[0], Run) else ""
     for name, module in _modules().items():
         if name not in wanted or not kinds <= set(module.KINDS) or (len(sources) > 1 and name not in together()):
             continue
         figure = module.figure(*sources, **options)
-        if figure is None:
-            continue
-        reading = figure.reading or page(name).paragraph("How to read the figure")
-        if word:
-            title, alt = f"{word}: {figure.title}", f"{word}. {figure.alt}"
-            figure = replace(figure, title=title, alt=alt, diverged=True)
-        yield replace(figure, name=name, reading=reading)
+        if figure is not None:
+            if word:
+                title, alt = f"{word}: {figure.title}", f"{word}. {figure.alt}"
+                figure = replace(figure, title=title, alt=alt, diverged=True)
+            reading = figure.reading or page(name).paragraph("How to read the figure")
+            yield replace(figure, name=name, reading=reading)

@@ -1,7 +1,4 @@
-"""A figure, and the records and tables that figures are made from.
-
-A figure has a title and a text alternative made from a record, and a drawing or a coloured text.
-"""
+"""A figure, and the records and tables that figures are made from."""
 
 import difflib
 import math
@@ -10,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from rich.text import Text
 
@@ -134,25 +131,25 @@ def load(path: str | os.PathLike[str]) -> Source:
     return TidyTable(schema=schema, frame=frame, metadata=metadata)
 
 
-def source_of(given: Any) -> Any:
-    """Return the source that an argument of a plotting function stands for; several of them become a list.
+def sources_of(given: Any) -> list[Source]:
+    """Return the sources that an argument of a plotting function stands for: one, or several of them.
 
     A path is read, a frame is recognized by its columns.
     """
     if isinstance(given, str | os.PathLike):
-        return load(given)
-    if isinstance(given, Stored | TidyTable):
-        return given
+        return [load(given)]
     if isinstance(given, Sweep):
-        return load(given.out)
+        return [load(given.out)]
+    if isinstance(given, TidyTable | Stored):
+        return [cast("Source", given)]
     if hasattr(given, "columns") and hasattr(given, "groupby"):
-        for schema, needed in _COLUMNS.items():
-            if needed <= set(given.columns):
-                return TidyTable(schema=schema, frame=given)
-        columns = ", ".join(map(str, given.columns))
-        raise UsageError(f"a table with the columns {columns} is none that rnneval writes")
+        schema = next((schema for schema, needed in _COLUMNS.items() if needed <= set(given.columns)), None)
+        if schema is None:
+            columns = ", ".join(map(str, given.columns))
+            raise UsageError(f"a table with the columns {columns} is none that rnneval writes")
+        return [TidyTable(schema=schema, frame=given)]
     if isinstance(given, Sequence) and given:
-        return [source_of(each) for each in given]
+        return [source for each in given for source in sources_of(each)]
     raise UsageError(f"a {type(given).__name__} cannot be plotted: give a record, its path, or a DataFrame of a table")
 
 
@@ -164,11 +161,7 @@ def kind_of(source: Any) -> str:
 
 
 def meant(word: object, known: Iterable[str]) -> str:
-    """Return a question that names the words that are close, to be put into a message; "" if there is none.
-
-    >>> meant("linewdth", ["linewidth", "alpha"]), meant("xyz", ["linewidth"])
-    (' (did you mean linewidth?)', '')
-    """
+    """Return a question that names the words that are close, to be put into a message; "" if there is none."""
     close = difflib.get_close_matches(str(word), list(known))
     return f" (did you mean {' or '.join(close)}?)" if close else ""
 

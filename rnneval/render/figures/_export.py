@@ -10,8 +10,6 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from rnneval.errors import UsageError
 from rnneval.records import whole_file, write_text
 from rnneval.render.figures._base import LOCK, Figure
 from rnneval.render.figures._style import DARK, LIGHT, fill
+from rnneval.render.html import SANS, standalone
 from rnneval.render.phrasing import visible
 
 ENDINGS = ("png", "svg", "pdf", "html")
@@ -28,10 +27,9 @@ SIZES: dict[str, Size] = {"page": (6.5, None, 300), "slide": (6.4, 3.6, 300)}
 """A slide has 1920 × 1080 dots, and larger text than a page."""
 LOWEST = 440 / 96
 """Inches: no picture is lower than one that is as wide."""
-# Text in an SVG stays text, in the reader's own font; it is laid out for DejaVu, which is as wide as any of these.
-_SANS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 _TAG = re.compile(r"<[^>]*>")  # text is escaped: it holds neither < nor >, and is left as it is
 _OURS = {
+    "axes.formatter.min_exponent": 7,  # powers of ten would be too small to read
     "axes.linewidth": 0.7,
     "axes.unicode_minus": True,
     "font.family": ["DejaVu Sans"],
@@ -41,12 +39,14 @@ _OURS = {
     "xtick.major.width": 0.7,
     "ytick.major.width": 0.7,
 }
+_DATED = {"png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer"), "svg": ("Date", "Creator")}
+"""Metadata that would make each file differ."""
 
 
 def svg(
     figure: Figure, size: Size = SIZES["page"], *, dark: bool = False, clear: bool = False, titled: bool = True
 ) -> str:
-    """Return the figure as an SVG image, which scales with its place: with title and text alternative.
+    """Return a figure that is drawn as an SVG image, which scales with its place: with title and text alternative.
 
     Args:
         figure: A figure that is drawn.
@@ -55,13 +55,8 @@ def svg(
         clear: Whether its ground is transparent.
         titled: Whether its title stands above it.
     """
-    if figure.text is not None:
-        raise UsageError(f"the figure {figure.name} is text: it has no SVG")
-    written = io.StringIO()
-    with _settings(figure.name):
-        canvas = _drawn(figure, size, dark=dark, clear=clear, titled=titled)
-        canvas.savefig(written, format="svg", metadata={"Title": visible(figure.title), "Date": None, "Creator": None})
-    image = written.getvalue().replace("'DejaVu Sans'", _SANS)
+    # Text stays text, in the reader's own font; it is laid out for DejaVu, which is as wide as any of these.
+    image = _written(figure, "svg", size, dark=dark, clear=clear, titled=titled).decode().replace("'DejaVu Sans'", SANS)
     # Ids that nothing refers to are names of matplotlib or of layers.
     needed = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', image))
     image = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in needed else "", image)
@@ -79,18 +74,12 @@ def save(figure: Figure, path: str | os.PathLike[str], size: str = "page", *, da
         allowed = ".png, .svg or .pdf" if figure.html is None else ".html, or printed without --out"
         raise UsageError(f"{os.fspath(path)}: the figure {figure.name} is written to {allowed}")
     if figure.html is not None:
-        write_text(_page(figure, figure.html(), dark=dark), path)
+        write_text(standalone(figure.title, figure.html(), dark=dark), path)
     elif form == "svg":
         write_text(svg(figure, SIZES[size], dark=dark), path)
     else:
-        dates = {"png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer")}[form]
-        metadata: dict[str, str | None] = {"Title": visible(figure.title), **dict.fromkeys(dates)}
-        with _settings(figure.name), whole_file(path) as temporary:
-            canvas = _drawn(figure, SIZES[size], dark=dark)
-            # In memory first: on a full disk, the PDF writer of matplotlib 3.10.0 ends in an error of zlib.
-            drawn = io.BytesIO()
-            canvas.savefig(drawn, format=form, dpi=SIZES[size][2], metadata=metadata)
-            temporary.write_bytes(drawn.getvalue())
+        with whole_file(path) as temporary:
+            temporary.write_bytes(_written(figure, form, SIZES[size], dark=dark))
 
 
 def ending_of(path: str | os.PathLike[str]) -> str:
@@ -102,19 +91,23 @@ def ending_of(path: str | os.PathLike[str]) -> str:
     return ending
 
 
-@contextmanager
-def _settings(salt: str) -> Iterator[None]:
+def _written(figure: Figure, form: str, size: Size, *, dark: bool, clear: bool = False, titled: bool = True) -> bytes:
+    """Draw the figure by itself, and return the file."""
     import matplotlib as mpl
 
     theirs = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")}
+    written = io.BytesIO()
+    metadata = {"Title": visible(figure.title), **dict.fromkeys(_DATED[form])}
     with LOCK, mpl.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         warnings.filterwarnings("ignore", message=".*deprecat", category=mpl.MatplotlibDeprecationWarning)
-        mpl.rcParams.update(theirs | _OURS | {"svg.hashsalt": salt})
-        yield
+        mpl.rcParams.update(theirs | _OURS | {"svg.hashsalt": figure.name})
+        canvas = _drawn(figure, size, dark=dark, clear=clear, titled=titled)
+        canvas.savefig(written, format=form, dpi=size[2], metadata=metadata)
+    return written.getvalue()
 
 
-def _drawn(figure: Figure, size: Size, *, dark: bool, clear: bool = False, titled: bool = True) -> Any:
+def _drawn(figure: Figure, size: Size, *, dark: bool, clear: bool, titled: bool) -> Any:
     """Draw on a matplotlib Figure of its own."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import to_rgb
@@ -131,32 +124,13 @@ def _drawn(figure: Figure, size: Size, *, dark: bool, clear: bool = False, title
     ax.set_facecolor((*to_rgb(look.paper), 0.0 if clear else 1.0))
     if titled and figure.title:  # over the whole width, in as many lines as it needs
         shown = canvas.suptitle("", x=0.1 / width, ha="left", fontsize=11, fontweight="bold", color=look.ink)
-        fill(shown, figure.title, (width - 0.2) * canvas.dpi)
+        fill(shown, figure.title, (width - 0.2) * 72)
     layout.execute(canvas)  # what is drawn next may ask how large the Axes are
     figure.draw(ax)
     ax.set_title("", loc="left")
     layout.execute(canvas)
     canvas.set_layout_engine(None)  # else savefig draws everything once more, for the layout alone
     return canvas
-
-
-def _page(figure: Figure, element: str, *, dark: bool) -> str:
-    """Return a whole HTML page with one element; without `dark` it follows the reader's setting."""
-    from rnneval.render.figures.passage import CSS
-
-    light, night = (
-        f":root {{ --hot: {' '.join(map(str, bytes.fromhex(look.hot[1:])))}; background: {look.paper}; "
-        f"color: {look.ink}; }}"
-        for look in (LIGHT, DARK)
-    )
-    css = night if dark else f"{light}\n@media (prefers-color-scheme: dark) {{ {night} }}"
-    title = html.escape(visible(figure.title))
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        f"<style>\n{css}\nbody {{ max-width: 48rem; margin: 2rem auto; font-family: {_SANS}; }}\n{CSS}</style>\n"
-        f"</head>\n<body>\n<h1>{title}</h1>\n{element}\n</body>\n</html>\n"
-    )
 
 
 def dark_of(svg: str) -> str:

@@ -7,14 +7,13 @@ decides between the light and the dark look.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.render.phrasing import shortened, visible
 
-T = TypeVar("T")
 Doubles = NDArray[np.float64]
 
 
@@ -41,29 +40,13 @@ class Look:
         """Colour of what is wrong; never the only sign of it."""
         return self.palette[1]
 
-    def heated(self, share: float) -> str:
-        """Mix the paper with `hot`: 0 is the paper, 1 is `hot`.
-
-        >>> LIGHT.heated(0.0), LIGHT.heated(0.5), LIGHT.heated(1.0)
-        ('#ffffff', '#f4b898', '#ea7231')
-        """
-        cold, hot = (bytes.fromhex(color[1:]) for color in (self.paper, self.hot))
-        return f"#{bytes(round(a + (b - a) * share) for a, b in zip(cold, hot, strict=True)).hex()}"
-
     def theme(self) -> dict[str, Any]:
         """Return seaborn's style in these colours, as matplotlib settings for the artists that a figure adds."""
         import seaborn as sns
 
         style = sns.axes_style("ticks", rc={"axes.labelcolor": self.ink, "text.color": self.ink})
-        legend = {
-            "legend.borderaxespad": 0.2,
-            "legend.fontsize": "small",
-            "legend.frameon": False,
-            "legend.handlelength": 2.2,
-            "legend.labelcolor": self.ink,
-            "legend.title_fontsize": "small",
-        }
-        return {key: value for key, value in style.items() if not key.startswith(("font.", "figure."))} | legend
+        own = {key: value for key, value in style.items() if not key.startswith(("font.", "figure."))}
+        return own | _LEGEND | {"legend.labelcolor": self.ink}
 
 
 LIGHT = Look(
@@ -84,6 +67,15 @@ DARK = Look(
 )
 _DASHES = ((), (4, 1.6), (6.4, 1.6, 1, 1.6), (1, 1.6), (5, 1, 1, 1, 1, 1), (8, 2))
 _MARKERS = ("o", "s", "^", "D", "v", "P")
+_LEGEND = {
+    "legend.borderaxespad": 0.2,
+    "legend.borderpad": 0.2,
+    "legend.columnspacing": 1.0,
+    "legend.fontsize": "small",
+    "legend.frameon": False,
+    "legend.handlelength": 2.2,
+    "legend.title_fontsize": "small",
+}
 _PERCENTS = (0, 2.5, 25, 50, 75, 97.5, 100)
 _MOST_BINS = 160
 _NARROW = 280.0
@@ -105,27 +97,15 @@ def look_of(ax: Any) -> Look:
 def frame(ax: Any, look: Look, *, title: str, x: str, y: str, grid: str) -> None:
     """Add title, axis labels and a quiet grid to drawn Axes; an empty label leaves the present one."""
     import seaborn as sns
-    from matplotlib.ticker import LogFormatterSciNotation
 
-    class Plain(LogFormatterSciNotation):
-        """Writes whole numbers on a logarithmic axis: exponents would be too small to read."""
-
-        def __call__(self, x: float, pos: int | None = None) -> str:
-            return f"{x:g}" if super().__call__(x, pos) else ""
-
-    legend = ax.get_legend()
+    legend, width = ax.get_legend(), _points(ax, ax.get_window_extent().width)
     pad = 6.0 if legend is None else 6.0 + _points(ax, legend.get_window_extent().height)
     shown = ax.set_title("", loc="left", color=look.ink, fontsize="medium", fontweight="bold", pad=pad)
-    fill(shown, title, ax.get_window_extent().width)
+    fill(shown, title, width)
     ax.set_ylabel(plain(y or ax.get_ylabel()))
     for text in (ax.xaxis.label, ax.yaxis.label):
         text.set(color=look.ink, fontsize="small")
-    fill(ax.xaxis.label, x or ax.get_xlabel(), ax.get_window_extent().width - _left(ax))  # names make them narrower
-    for axis in (ax.xaxis, ax.yaxis):
-        if isinstance(axis.get_major_formatter(), LogFormatterSciNotation):
-            axis.set_major_formatter(Plain())
-        if isinstance(axis.get_minor_formatter(), LogFormatterSciNotation):
-            axis.set_minor_formatter(Plain(labelOnlyBase=False))
+    fill(ax.xaxis.label, x or ax.get_xlabel(), width - _points(ax, _left(ax)))  # names make them narrower
     ax.tick_params(which="both", color=look.muted, labelcolor=look.ink)
     ax.set_axisbelow(True)
     ax.grid(visible=False)
@@ -136,18 +116,16 @@ def frame(ax: Any, look: Look, *, title: str, x: str, y: str, grid: str) -> None
     sns.despine(ax=ax, left=not grid, bottom=not grid)
 
 
-def fill(shown: Any, text: str, room: float) -> None:
-    """Set the text of an artist, broken between words where it would be wider than `room` dots."""
+def fill(shown: Any, text: str, points: float) -> None:
+    """Set the text of an artist, broken between words where it would be wider than so many points."""
     lines = []
     for part in text.split("\n"):
         lines.append("")
         for word in visible(part).split(" "):
             longer = f"{lines[-1]} {word}".strip()
             shown.set_text(plain(longer))
-            if lines[-1] and shown.get_window_extent().width > room:
-                lines.append(word)
-            else:
-                lines[-1] = longer
+            fits = _points(shown, shown.get_window_extent().width) <= points
+            lines[-1:] = [longer] if fits or not lines[-1] else [lines[-1], word]
     shown.set_text(plain("\n".join(lines)))
 
 
@@ -156,8 +134,8 @@ def narrow(ax: Any) -> bool:
     return bool(_points(ax, ax.get_window_extent().width) < _NARROW)
 
 
-def _points(ax: Any, dots: float) -> float:
-    return float(dots / ax.figure.dpi * 72)
+def _points(artist: Any, dots: float) -> float:
+    return float(dots / artist.figure.dpi * 72)
 
 
 def _left(ax: Any) -> float:
@@ -166,19 +144,18 @@ def _left(ax: Any) -> float:
     return 0.0 if box is None else max(float(ax.get_window_extent().x0 - box.x0), 0.0)
 
 
-def legend(ax: Any, **options: Any) -> None:
+def legend(ax: Any, handles: Sequence[Any] = (), **options: Any) -> None:
     """Add a legend above the Axes and their names, in as many columns as there is room for, unless it is empty."""
     from matplotlib.transforms import offset_copy
 
-    if not (options.get("handles") or ax.get_legend_handles_labels()[0]):
-        return
+    shown = handles or ax.get_legend_handles_labels()[0]
     left = _left(ax)
-    place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderpad": 0.2, "columnspacing": 1.0}
-    place["bbox_transform"] = offset_copy(ax.transAxes, ax.figure, x=-_points(ax, left), units="points")
-    for columns in range(options.pop("ncols", 3), 0, -1):
-        shown = ax.legend(**place | options, ncols=columns)
-        # The layout has kept some room for names already, and takes the rest of it from the Axes.
-        if shown.get_window_extent().width <= ax.get_window_extent().width + min(left, 0.15 * ax.figure.dpi):
+    place = offset_copy(ax.transAxes, ax.figure, x=-_points(ax, left), units="points")
+    # The layout has kept some room for names already, and takes the rest of it from the Axes.
+    room = ax.get_window_extent().width + min(left, 0.15 * ax.figure.dpi)
+    for columns in range(options.pop("ncols", 3), 0, -1) if shown else ():
+        options |= {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "bbox_transform": place, "ncols": columns}
+        if ax.legend(handles=shown, **options).get_window_extent().width <= room:
             break
 
 
@@ -202,21 +179,19 @@ def rows(ax: Any, names: Sequence[str]) -> None:
     ax.tick_params(axis="y", length=0)
 
 
-def lanes(ax: Any, every: Sequence[T], key: Callable[[T], float], name: Callable[[T], str]) -> tuple[list[T], float]:
-    """Choose the lanes that fit on the Axes, name them, and return them from the top down, with their font size.
+def lanes(ax: Any, names: Sequence[str], weight: Callable[[str], float]) -> list[tuple[float, str]]:
+    """Name the lanes that fit on the Axes, and return each with its height, from which it is drawn upwards by 1.
 
-    The lanes with the largest `key` are chosen and stay in their order. The lane at place k of n is drawn upwards from
-    y = n − 1 − k.
+    Of too many lanes those with the largest weight are chosen; they stay in their order.
     """
     points = _points(ax, ax.get_window_extent().height)
-    order = sorted(range(len(every)), key=lambda k: -key(every[k]))
-    chosen = [every[k] for k in sorted(order[: max(int(points / SMALLEST * 0.78), 1)])]
-    count = len(chosen)
-    size = min(8.5, max(SMALLEST, 0.78 * points / count))
+    heaviest = sorted(names, key=lambda name: -weight(name))[: max(int(points / SMALLEST * 0.78), 1)]
+    shown = [name for name in names if name in heaviest]
+    count = len(shown)
     ax.set_ylim(-0.08, count)
-    ax.set_yticks([count - 1 - k + 0.4 for k in range(count)], list(map(plain, labels(list(map(name, chosen))))))
-    ax.tick_params(axis="y", length=0, labelsize=size)
-    return chosen, size
+    ax.set_yticks([count - 1 - k + 0.4 for k in range(count)], list(map(plain, labels(shown))))
+    ax.tick_params(axis="y", length=0, labelsize=min(8.5, max(SMALLEST, 0.78 * points / count)))
+    return [(count - 1.0 - k, name) for k, name in enumerate(shown)]
 
 
 def beside_lane(ax: Any, look: Look, base: float, low: str, high: str, *, both: bool) -> None:
@@ -228,7 +203,23 @@ def beside_lane(ax: Any, look: Look, base: float, low: str, high: str, *, both: 
         )  # fmt: skip
 
 
+def ring(ax: Any, look: Look, x: float, y: float, text: str) -> None:
+    """Put a ring around a point, and its meaning into the legend."""
+    ax.plot(
+        x, y, "o", markersize=11, markerfacecolor="none", markeredgecolor=look.ink, markeredgewidth=1.6, label=text,
+        clip_on=False, gid="best",
+    )  # fmt: skip
+
+
 # Series
+
+
+def change(values: Doubles, ends: int) -> float:
+    """Return the change from the median of the first `ends` values to that of the last, as a share of their mean."""
+    if not len(values):
+        return 0.0
+    first, last = float(np.median(values[:ends])), float(np.median(values[-ends:]))
+    return (last - first) / max((first + last) / 2, 1e-300)
 
 
 def bands(x: Doubles, values: Doubles, most: int = _MOST_BINS) -> tuple[Any, int]:
@@ -267,53 +258,33 @@ def end_labels(ax: Any, ends: Sequence[tuple[float, str, Any]]) -> None:
 
     Heights are shares of the Axes, so that any scale will do. Labels are moved apart, so that none lies on another.
     """
+    if not ends:
+        return
     to_axes, middle = ax.transData + ax.transAxes.inverted(), sum(ax.get_xlim()) / 2
+    wanted = np.clip([to_axes.transform((middle, y))[1] for y, _, _ in ends], 0.0, 1.0)
+    order = np.argsort(wanted, kind="stable")
+    gap = min(11.0 / _points(ax, ax.get_window_extent().height), 1.0 / len(ends))
+    steps = gap * np.arange(len(ends))
+    upwards = np.maximum.accumulate(wanted[order] - steps) + steps
+    room = 1.0 - steps[::-1]
+    heights = np.minimum(upwards, room)
     names = labels([name for _, name, _ in ends], 18)
-    placed = sorted(
-        (min(max(float(to_axes.transform((middle, y))[1]), 0.0), 1.0), name, color)
-        for (y, _, color), name in zip(ends, names, strict=True)
-    )
-    points = _points(ax, ax.get_window_extent().height)
-    heights = spread([height for height, _, _ in placed], min(11.0 / points, 1.0 / max(len(ends), 1)))
     size = SMALLEST if len(ends) > 8 else "small"
-    for height, (_, name, color) in zip(heights, placed, strict=True):
+    for height, place in zip(heights, order, strict=True):
+        name, color = names[place], ends[place][2]
         ax.text(1.012, height, plain(name), color=color, fontsize=size, va="center", transform=ax.transAxes)
-
-
-def spread(heights: Sequence[float], gap: float) -> list[float]:
-    """Move sorted heights within 0 and 1 apart until neighbours are at least `gap` away from one another.
-
-    >>> spread([0.0, 0.25, 0.95, 1.0], 0.25)
-    [0.0, 0.25, 0.75, 1.0]
-    """
-    moved: list[float] = []
-    for height in heights:
-        moved.append(max(height, moved[-1] + gap) if moved else height)
-    bound = 1.0
-    for k in reversed(range(len(moved))):
-        moved[k] = bound = min(moved[k], bound)
-        bound -= gap
-    return moved
 
 
 # Words
 
 
 def plain(text: str) -> str:
-    r"""Escape a text for matplotlib: no formula between dollar signs, no control characters.
-
-    >>> plain("$x$")
-    '\\$x\\$'
-    """
+    """Escape a text for matplotlib: no formula between dollar signs, no control characters."""
     return "\n".join(visible(line) for line in text.split("\n")).replace("$", r"\$")
 
 
 def label(name: str, most: int = 24) -> str:
-    """Return a name out of a file as one short line; the middle of a long name is left out.
-
-    >>> label("gru_1.h"), label("a_very_long_name_of_a_layer.h", most=15)
-    ('gru_1.h', 'a_very_…layer.h')
-    """
+    """Return a name out of a file as one short line; the middle of a long name is left out."""
     return shortened(visible(name), most)
 
 
@@ -330,18 +301,8 @@ def labels(names: Sequence[str], most: int = 24) -> list[str]:
     return [short[name] for name in names]
 
 
-def in_legend(name: str) -> str:
-    """Return a name as a legend accepts it: matplotlib leaves out names that begin with an underscore."""
-    return plain(f" {name}" if name.startswith("_") else name)
-
-
 def percent(share: float) -> str:
-    """Return a share in per cent, as coarsely as a title needs it.
-
-    >>> percent(0.366), percent(0.0041), percent(0.0), percent(0.00001)
-    ('37 %', '0.4 %', '0 %', '< 0.1 %')
-    """
+    """Return a share in per cent, as coarsely as a title needs it."""
     if 0 < share < 0.001:
         return "< 0.1 %"
-    places = 0 if share >= 0.1 or share == 0 else 1
-    return f"{100 * share:.{places}f} %"
+    return f"{100 * share:.{0 if share >= 0.1 or share == 0 else 1}f} %"

@@ -1,11 +1,10 @@
 """Differences, their uncertainty and what was allowed: a forest plot."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from math import expm1
-from typing import Any
+from typing import Any, NamedTuple
 
-from rnneval.errors import UsageError
 from rnneval.gates.explanation import amount, in_per_cent
 from rnneval.gates.explanation import number as in_unit
 from rnneval.gates.ranking import compare
@@ -13,7 +12,7 @@ from rnneval.metrics import by_name
 from rnneval.pages import page
 from rnneval.records import Gate, Ranking, Run
 from rnneval.records.gate import Comparison
-from rnneval.render.figures._base import Figure, meant
+from rnneval.render.figures._base import Figure, require_metric
 from rnneval.render.figures._style import SMALLEST, Look, labels, legend, on_paper, plain, rows
 from rnneval.render.phrasing import counted, listed, model_names
 
@@ -23,52 +22,47 @@ TOGETHER = True
 _MOST = 40
 """Rows that can be read; where there are more, those that did not pass come before the others."""
 _URGENCY = {"fail": 0, "inconclusive": 1}
-_MARKS = {"pass": ("o", "good"), "fail": ("X", "bad"), "inconclusive": ("D", "muted"), "": ("o", "good")}
+_MARKS = {"pass": ("o", "good"), "fail": ("X", "bad"), "": ("o", "good")}
 
 
-@dataclass(frozen=True, kw_only=True)
-class _ForestRow:
+class _ForestRow(NamedTuple):
     """One difference on the axis of the picture."""
 
     name: str
     middle: float
     bounds: tuple[float, float] | None
-    verdict: str = ""
     text: str
     """The difference and its bounds, in the metric's own unit."""
-    allowed: str = ""
+    verdict: str = ""
 
 
 def figure(*sources: Any, metric: str | None = None) -> Figure | None:
     """Draw the comparisons of a gate, or of them those by a metric; a ranking; or several runs, which are ranked."""
-    if metric is not None and metric not in by_name():
-        raise UsageError(
-            f"metric={metric!r} is not known{meant(metric, by_name())}: give one of {', '.join(by_name())}"
-        )
-    if len(sources) > 1:
-        runs = [each for each in sources if isinstance(each, Run)]
-        return _of_ranking(compare(runs, metric=metric, blocks=0)) if len(runs) == len(sources) else None
-    (source,) = sources
-    if not isinstance(source, Gate | Ranking):
-        return None
-    compared = [each.metric for each in source.comparisons] if isinstance(source, Gate) else [source.metric]
-    if metric is not None and metric not in compared:
-        raise UsageError(f"metric={metric!r}: the record compares by {listed(dict.fromkeys(compared), 9)} alone")
-    return _of_gate(source, metric) if isinstance(source, Gate) else _of_ranking(source)
+    first, *others = sources
+    compared = list(by_name())
+    if isinstance(first, Gate):
+        compared = list(dict.fromkeys(each.metric for each in first.comparisons))
+    elif isinstance(first, Ranking):
+        compared = [first.metric]
+    require_metric(metric, compared, "the comparison")
+    if others:
+        is_run = all(isinstance(each, Run) for each in sources)
+        return _of_ranking(compare(list(sources), metric=metric, blocks=0)) if is_run else None
+    if isinstance(first, Gate):
+        return _of_gate(first, metric)
+    return _of_ranking(first) if isinstance(first, Ranking) else None
 
 
 def _of_gate(gate: Gate, metric: str | None) -> Figure | None:
     """Return the forest plot of a gate's comparisons; None if none has an interval and an allowance."""
     sides = list(dict.fromkeys(each.candidate for each in gate.comparisons if each.baseline != "limit"))
     names = dict(zip(sides, model_names(sides), strict=True)) if len(sides) > 1 else {}
-    found = [
-        (each, _measured(each, names.get(each.candidate))) for each in gate.comparisons if metric in (None, each.metric)
-    ]
-    shown = [(each, row) for each, row in found if row is not None]
+    wanted = [each for each in gate.comparisons if metric in (None, each.metric)]
+    shown = [each for each in wanted if _is_measured(each)]
     if not shown:
         return None
     # The first failure, else the first inconclusive comparison, else the verdict.
-    worst = next((each for word in ("fail", "inconclusive") for each, _ in shown if each.verdict == word), None)
+    worst = next((each for word in _URGENCY for each in shown if each.verdict == word), None)
     title = f"{gate.verdict.capitalize()}: {gate.reason.partition(' (')[0]}"
     if worst is None and gate.verdict == "pass":
         title = "Nothing is worse by more than what is allowed"
@@ -79,32 +73,35 @@ def _of_gate(gate: Gate, metric: str | None) -> Figure | None:
         if worst.verdict == "inconclusive":
             title = f"Too little text to say whether {name} got worse by more than what is allowed"
     return _forest(
-        [row for _, row in shown],
+        [_measured(each, names.get(each.candidate)) for each in shown],
         title=title,
         axis="difference, in multiples of the allowed change (right: worse)",
         margin=1.0,
-        left_out=[each.title for each, row in found if row is None],
+        left_out=[each.title for each in wanted if each not in shown],
     )
 
 
-def _measured(each: Comparison, candidate: str | None) -> _ForestRow | None:
-    """Measure a difference by its allowance; an allowance of 0 (nothing may be lost) gives no such scale."""
-    if each.difference is None or each.low is None or each.high is None:
-        return None
-    if not each.allowed or each.metric not in by_name():
-        return None
-    scale = by_name()[each.metric].worse / abs(each.allowed)
-    low, high = sorted((each.low * scale, each.high * scale))
-    middle, *ends = (in_unit(each.metric, value) for value in (each.difference, each.low, each.high))
-    name = each.metric.replace("_", " ")
+def _is_measured(each: Comparison) -> bool:
+    """Return whether the allowance is a scale for a difference; 0 (nothing may be lost) is none."""
+    return None not in (each.difference, each.low, each.high) and bool(each.allowed) and each.metric in by_name()
+
+
+def _measured(each: Comparison, candidate: str | None) -> _ForestRow:
+    values = [value or 0.0 for value in (each.difference, each.low, each.high)]
+    allowed = each.allowed or 0.0
+    middle, *ends = (value * by_name()[each.metric].worse / abs(allowed) for value in values)
+    text = _with_bounds(*(in_unit(each.metric, value) for value in values))
     return _ForestRow(
-        name=f"{name}, {candidate}" if candidate else name,
-        middle=each.difference * scale,
-        bounds=(low, high),
+        name=", ".join(filter(None, (each.metric.replace("_", " "), candidate))),
+        middle=middle,
+        bounds=(min(ends), max(ends)),
+        text=f"{text}, allowed {in_unit(each.metric, allowed)}",
         verdict=each.verdict,
-        text=f"{middle} [{', '.join(ends)}]",
-        allowed=f", allowed {in_unit(each.metric, each.allowed)}",
     )
+
+
+def _with_bounds(middle: str, low: str, high: str) -> str:
+    return f"{middle} [{low}, {high}]"
 
 
 def _of_ranking(ranking: Ranking) -> Figure | None:
@@ -118,16 +115,18 @@ def _of_ranking(ranking: Ranking) -> Figure | None:
             left_out.append(f"{name} ({row.marks[0].partition(':')[0]})" if row.marks else name)
             continue
         text = in_unit(ranking.metric, row.difference) if row.difference else "best"
-        middle, bounds = row.difference, None if row.low is None or row.high is None else (row.low, row.high)
+        bounds = None if row.low is None or row.high is None else (row.low, row.high)
         if bounds and bounds != (0.0, 0.0):
-            text += f" [{in_unit(ranking.metric, bounds[0])}, {in_unit(ranking.metric, bounds[1])}]"
+            text = _with_bounds(text, *(in_unit(ranking.metric, end) for end in bounds))
+        middle = row.difference
         if per_cent:  # as the numbers beside the rows
             middle, bounds = 100 * expm1(middle), bounds and (100 * expm1(bounds[0]), 100 * expm1(bounds[1]))
         shown.append(_ForestRow(name=name, middle=middle, bounds=bounds, text=text))
     if len(shown) < 2:
         return None
     side = "right" if by_name()[ranking.metric].worse > 0 else "left"
-    metric, (first, second) = ranking.metric.replace("_", " "), shown[:2]
+    metric = ranking.metric.replace("_", " ")
+    first, second = shown[:2]
     low, high = second.bounds or (0.0, 1.0)
     title = f"{first.name} is best by {metric}, but {second.name} may be as good"
     if second.middle == 0 and low == 0:
@@ -148,10 +147,10 @@ def _forest(
     shown: list[_ForestRow], *, title: str, axis: str, margin: float | None, left_out: list[str], reading: str = ""
 ) -> Figure:
     """Return a figure with one line for each row; of too many rows, the most urgent."""
-    urgent = sorted(range(len(shown)), key=lambda k: _URGENCY.get(shown[k].verdict, 2))[:_MOST]
-    drawn = [shown[k] for k in sorted(urgent)]
+    urgent = sorted(shown, key=lambda row: _URGENCY.get(row.verdict, 2))[:_MOST]
+    drawn = [row for row in shown if row in urgent]
     differences = "; ".join(
-        f"{name} {row.text}{row.allowed}" + (f" ({row.verdict})" if row.verdict else "")
+        f"{name} {row.text}" + (f" ({row.verdict})" if row.verdict else "")
         for name, row in zip(labels([row.name for row in drawn], 40), drawn, strict=True)
     )
     names, notes, rest = labels(left_out), [axis], ""
@@ -170,36 +169,31 @@ def _forest(
     )
 
 
-def _paint(shown: list[_ForestRow], margin: float | None, ax: Any, look: Look) -> None:
-    from matplotlib.lines import Line2D
-
-    def mark(verdict: str) -> dict[str, Any]:
-        marker, role = _MARKS.get(verdict, ("D", "muted"))
-        color = getattr(look, role)
-        face = look.paper if marker == "D" else color
-        return {"marker": marker, "color": color, "markerfacecolor": face, "markersize": 8, "linestyle": "none"}
-
+def _paint(shown: Sequence[_ForestRow], margin: float | None, ax: Any, look: Look) -> None:
     ends = [0.0, margin or 0.0]
     if margin is not None:
         ax.axvspan(-1e6, margin, color=look.good, alpha=0.09, linewidth=0, zorder=0)
         ax.axvline(margin, color=look.bad, linestyle="--", linewidth=1.5, label="allowed", gid="allowed")
     ax.axvline(0, color=look.ink, linewidth=0.9, label="no change")
+    verdicts = {}
     for place, row in enumerate(shown):
-        style = mark(row.verdict)
+        marker, role = _MARKS.get(row.verdict, ("D", "muted"))
+        color = getattr(look, role)
         if row.bounds:
-            ax.plot(row.bounds, [place, place], color=style["color"], linewidth=2.4, solid_capstyle="butt")
-            ax.plot(row.bounds, [place, place], "|", color=style["color"], markersize=9, markeredgewidth=1.8)
-        ax.plot(row.middle, place, gid=row.name, **style)
+            ax.plot(row.bounds, [place, place], color=color, linewidth=2.4, solid_capstyle="butt")
+            ax.plot(row.bounds, [place, place], "|", color=color, markersize=9, markeredgewidth=1.8)
+        face = look.paper if marker == "D" else color
+        style = {"color": color, "marker": marker, "markerfacecolor": face, "markersize": 8}
+        (verdicts[row.verdict],) = ax.plot(row.middle, place, gid=row.name, **style)
         ax.text(
-            0.02, place - 0.32, plain(row.text + row.allowed), transform=ax.get_yaxis_transform(), va="center",
-            fontsize=SMALLEST, bbox=on_paper(look),
+            0.02, place - 0.32, plain(row.text), transform=ax.get_yaxis_transform(), va="center", fontsize=SMALLEST,
+            bbox=on_paper(look),
         )  # fmt: skip
         ends += [row.middle, *(row.bounds or ())]
+    for verdict, line in verdicts.items():
+        line.set_label(plain(verdict) if verdict else None)
     room = 0.08 * ((max(ends) - min(ends)) or 1.0)
     ax.set_xlim(min(ends) - room, max(ends) + room)
     ax.locator_params(axis="x", nbins=6)
     rows(ax, [row.name for row in shown])
-    handles = ax.get_legend_handles_labels()[0]
-    for verdict in dict.fromkeys(row.verdict for row in shown if row.verdict):
-        handles.append(Line2D([], [], label=plain(verdict), **mark(verdict) | {"linestyle": "-"}))
-    legend(ax, handles=handles, ncols=5)
+    legend(ax, ncols=5)

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import product
 from typing import Any
 
 from rnneval.records.wiring import Flow, Slot, Wiring
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import SMALLEST, Look, in_legend, label, labels, legend, narrow, plain
+from rnneval.render.figures._style import SMALLEST, Look, label, labels, legend, narrow, plain
 from rnneval.render.phrasing import counted
 from rnneval.render.wiring_document import RIGHT, runs_of_calls, shown_flow, state_name
 
@@ -37,6 +38,7 @@ def figure(wiring: Wiring) -> Figure | None:
     # The first call always begins with the initial state: it needs a column only where it is seen elsewhere.
     elsewhere = {entry.source for entry in flow if entry.kind != "initial"}
     columns = [source for source in sources if isinstance(source, Slot) or source in elsewhere]
+    drawn = [entry for entry in flow if entry.source in columns]
     wrong = list(dict.fromkeys(_sentence(entry) for entry in flow if entry.kind not in RIGHT))
     title = f"No state was seen in a wrong place, and the verdict is: {wiring.verdict}"
     if wrong:
@@ -56,9 +58,7 @@ def figure(wiring: Wiring) -> Figure | None:
         x="state came from",
         y="state went into",
         grid="",
-        paint=partial(
-            _paint, shown=shown, columns=columns, flow=[e for e in flow if e.source in columns], hidden=hidden
-        ),
+        paint=partial(_paint, shown=shown, columns=columns, flow=drawn, hidden=hidden),
     )
 
 
@@ -78,19 +78,13 @@ def _paint(
     box = ax.get_window_extent()
     points = float(min(box.width / len(columns), box.height / (len(shown) + 1)) * 72 / ax.figure.dpi)  # of a cell
     wrong = {(entry.source, entry.into) for entry in flow if entry.kind not in RIGHT}
-    for row, into in enumerate(shown):
-        for column, source in enumerate(columns):
-            bad = (source, into) in wrong
-            ax.add_patch(
-                Rectangle(
-                    (column + 0.04, row + 0.04), 0.92, 0.92, facecolor=look.bad if bad else look.grid,
-                    alpha=0.25 if bad else 0.45, linewidth=0,
-                )
-            )  # fmt: skip
-            if source == into:
-                place = (column + 0.04, row + 0.04)
-                rim = Rectangle(place, 0.92, 0.92, facecolor="none", edgecolor=look.ink, linewidth=1.3)
-                ax.add_patch(rim).set_gid("diagonal")
+    for (row, into), (column, source) in product(enumerate(shown), enumerate(columns)):
+        color, alpha = (look.bad, 0.25) if (source, into) in wrong else (look.grid, 0.45)
+        place = (column + 0.04, row + 0.04)
+        ax.add_patch(Rectangle(place, 0.92, 0.92, facecolor=color, alpha=alpha, linewidth=0))
+        if source == into:
+            rim = Rectangle(place, 0.92, 0.92, facecolor="none", edgecolor=look.ink, linewidth=1.3)
+            ax.add_patch(rim).set_gid("diagonal")
     size, numbered = max(min(points * 0.3, 13), 4), points > 26  # below the mark there is room for the calls
     for entry in flow:
         x, y = columns.index(entry.source) + 0.5, shown.index(entry.into) + 0.5 - numbered * 6 / points
@@ -109,18 +103,17 @@ def _paint(
     ax.tick_params(length=0)
     own = Patch(facecolor="none", edgecolor=look.ink, label="own state")
     kinds = dict.fromkeys(entry.kind for entry in flow)
-    marks = [Line2D([], [], **_style(kind, look), label=in_legend(label(kind))) for kind in kinds]
+    marks = [Line2D([], [], **_style(kind, look), label=plain(label(kind))) for kind in kinds]
     notes = ["numbers: calls"] * numbered + [f"{hidden} more in order"] * bool(hidden)
-    legend(ax, handles=[own, *marks, *(Line2D([], [], linestyle="none", label=note) for note in notes)])
+    legend(ax, [own, *marks, *(Line2D([], [], linestyle="none", label=note) for note in notes)])
 
 
 def _style(kind: str, look: Look) -> dict[str, Any]:
     """Choose the marker: filled for a carried state, a ring for others that are right, a cross for a wrong one."""
+    style: dict[str, Any] = {"marker": "x", "color": look.bad, "markeredgewidth": 2.2}
     if kind in RIGHT:
         face = look.good if kind == "carried" else "none"
         style = {"marker": "o", "color": look.good, "markerfacecolor": face, "markeredgewidth": 1.4}
     elif kind == "unknown":
         style = {"marker": "$?$", "color": look.muted}
-    else:
-        style = {"marker": "x", "color": look.bad, "markeredgewidth": 2.2}
     return style | {"linestyle": "none", "markersize": 8}

@@ -20,29 +20,28 @@ def figure(*runs: Run) -> Figure | None:
     A run has none if its states did not become the same within the text, or if the state was not carried.
     """
     named = zip(labels(model_names([run.title for run in runs]), 40), runs, strict=True)
-    kept = [(name, run.forgetting, run.valid) for name, run in named if run.forgetting is not None]
+    kept = sorted(
+        ((name, run.forgetting, run.valid) for name, run in named if run.forgetting is not None),
+        key=lambda each: not each[2],
+    )
     if not kept:
         return None
-    kept.sort(key=lambda each: not each[2])
     shown = [(name if valid or len(runs) == 1 else f"{name} (not valid)", length) for name, length, valid in kept]
-    without = len(runs) - len(kept)
-    note = f" {counted(without, 'run')} without a forgetting length not shown" if without else ""
+    note = f"; {counted(len(runs) - len(kept), 'run')} without a forgetting length not shown" * (len(kept) < len(runs))
     lengths = "; ".join(
         f"{name}: median {each.median:,.0f}, 95 % within {each.p95:,.0f}, longest {each.max:,.0f}"
         for name, each in shown
     )
-    order = sorted(
-        [each[:2] for each in kept if each[2]] or [each[:2] for each in kept], key=lambda each: each[1].median
-    )
-    (first, soon), (last, late) = order[0], order[-1]
+    order = sorted([each for each in kept if each[2]] or kept, key=lambda each: each[1].median)
+    (first, soon, _), (last, late, _) = order[0], order[-1]
     title = f"{first} forgets first (after {soon.median:,.0f} tokens), {last} last ({late.median:,.0f})"
     if len(order) == 1:
         title = f"The state forgets its start after {soon.median:,.0f} tokens, at most {soon.max:,.0f}"
     return Figure(
         title=title,
-        alt=f"Forgetting lengths in tokens. {lengths}.{note and f'{note}.'}",
+        alt=f"Forgetting lengths in tokens. {lengths}{note}.",
         height=min(0.26 + 0.05 * len(kept), 1.0),
-        x=f"tokens{note and f';{note}'}",
+        x=f"tokens{note}",
         grid="x",
         paint=partial(_paint, shown),
     )
@@ -58,8 +57,7 @@ def _paint(shown: Sequence[tuple[str, Forgetting]], ax: Any, look: Look) -> None
     ax.plot(p95, places, "D", markersize=8, markerfacecolor=look.paper, label="95 % within", **marks)
     ax.plot(most, places, "|", markersize=14, markeredgewidth=2.2, label="longest", **marks)
     if min(median) > 0 and max(most) / min(median) > 50:
-        ax.set_xscale("log")
-        ax.set_xlim(min(median) / 2, max(most) * 1.5)
+        ax.set(xscale="log", xlim=(min(median) / 2, max(most) * 1.5))
     else:
         ax.set_xlim(0, max(*most, 1) * 1.08)
         counting(ax.xaxis)

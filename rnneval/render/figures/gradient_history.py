@@ -37,9 +37,9 @@ def figure(table: TidyTable) -> Figure | None:
     # By step, the norm after clipping where it was smaller than before.
     clipped = wide.loc[wide["grad_norm_clipped"] < wide["grad_norm"] * (1 - 1e-4), "grad_norm_clipped"]
     first_bad = int(broken["step"].min()) if len(broken) else None
+    jumps = whole[whole > 10 * whole.median()] if len(whole) > 2 else whole[:0]
     diverged = _diverged(whole, wide["update_ratio"].dropna(), first_bad)
-    jump = whole.idxmax() if not diverged and len(whole) > 2 and whole.max() > 10 * whole.median() else None
-    title, last = diverged or _title(whole, jump, len(clipped)), int(table.frame["step"].max())
+    title, last = diverged or _title(whole, jumps, len(clipped)), int(table.frame["step"].max())
     medians = norms[norms["layer"] != ""].groupby("layer", sort=False)["value"].median()
     parts = [f"{title}.", f"Gradient norms (L2) over {counted(last, 'step')}."]
     if len(medians):
@@ -55,11 +55,10 @@ def figure(table: TidyTable) -> Figure | None:
         x=f"training step ({note})" if note else "training step",
         y="gradient norm ‖g‖₂",
         paint=partial(
-            _paint, norms=norms, clipped=clipped, first_bad=first_bad, jump=None if jump is None else whole[[jump]],
-            last=last,
+            _paint, norms=norms, clipped=clipped, first_bad=first_bad, jumps=jumps[:0] if diverged else jumps, last=last
         ),
         diverged=bool(diverged),
-    )  # fmt: skip
+    )
 
 
 def _diverged(whole: Any, updates: Any, first_bad: int | None) -> str:
@@ -79,28 +78,28 @@ def _diverged(whole: Any, updates: Any, first_bad: int | None) -> str:
     return ""
 
 
-def _title(whole: Any, jump: Any, clipped: int) -> str:
+def _title(whole: Any, jumps: Any, clipped: int) -> str:
     """State the worst of a sound training run: a jump to over 10 times the median, much clipping, or neither."""
     if whole.empty:
         return "No gradient was larger than 0"
     median, most = whole.median(), whole.max()
-    if jump is not None:
+    if len(jumps):
         times = f"{number(most / median)} times its median"
-        return f"The gradient norm jumped to {number(most)} at step {jump:,.0f}, {times}"
+        return f"The gradient norm jumped to {number(most)} at step {whole.idxmax():,.0f}, {times}"
     if clipped >= 0.05 * len(whole):
         return f"Gradients were clipped in {percent(clipped / len(whole))} of {counted(len(whole), 'step')}"
     return f"Gradient norms stayed even: median {number(median)}, largest {number(most)}"
 
 
-def _paint(ax: Any, look: Look, *, norms: Any, clipped: Any, first_bad: int | None, jump: Any, last: int) -> None:
-    pooled, ends, together = {}, [], 1
-    for layer, part in norms.groupby("layer", sort=False):
-        steps, values = part[["step", "value"]].to_numpy(np.float64).T
-        # Quantiles of neighbouring steps: columns 0 to 100.
-        pooled[layer], together = bands(steps, values)
-    whole = pooled.pop("", None)
-    few = max(map(len, pooled.values()), default=0) <= 12
-    for (layer, table), style in zip(pooled.items(), styles(look, len(pooled), marked=few), strict=True):
+def _paint(ax: Any, look: Look, *, norms: Any, clipped: Any, first_bad: int | None, jumps: Any, last: int) -> None:
+    # Quantiles of neighbouring steps: columns 0 to 100.
+    pooled = {
+        layer: bands(*part[["step", "value"]].to_numpy(np.float64).T)
+        for layer, part in norms.groupby("layer", sort=False)
+    }
+    whole, together = pooled.pop("", (None, 1))
+    few, ends = max((len(table) for table, _ in pooled.values()), default=0) <= 12, []
+    for (layer, (table, _)), style in zip(pooled.items(), styles(look, len(pooled), marked=few), strict=True):
         ax.plot(table["x"], table[50], gid=layer, linewidth=1.4, markersize=5, **style)
         ends.append((table[50].iloc[-1], layer, style["color"]))
     if whole is not None:
@@ -109,13 +108,12 @@ def _paint(ax: Any, look: Look, *, norms: Any, clipped: Any, first_bad: int | No
             ax.fill_between(whole["x"], whole[0], whole[100], color=look.ink, alpha=0.13, linewidth=0, label=range_of)
         ax.plot(whole["x"], whole[50], color=look.ink, linewidth=2.2, marker="." if few else None, gid="")
         ends.append((whole[50].iloc[-1], "whole model", look.ink))
-    ax.set_yscale("log")
-    ax.set_xlim(float(norms["step"].min() if len(norms) else 1) - 0.5, last + 0.5)
+    ax.set(yscale="log", xlim=(float(norms["step"].min() if len(norms) else 1) - 0.5, last + 0.5))
     counting(ax.xaxis)
     top = ax.get_xaxis_transform()
-    if jump is not None:
-        text = f"largest, {number(jump.iloc[0])}"
-        ax.plot(jump.index, jump, "^", color=look.ink, markersize=7, label=text, clip_on=False)
+    if len(jumps):
+        text = f"largest, {number(jumps.max())}"
+        ax.plot(jumps.idxmax(), jumps.max(), "^", color=look.ink, markersize=7, label=text, clip_on=False)
     if len(clipped):
         ax.plot(
             clipped.index, np.full(len(clipped), 0.985), "|", transform=top, color=look.bad, markersize=7,

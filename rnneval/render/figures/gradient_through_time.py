@@ -9,7 +9,7 @@ import numpy as np
 from rnneval.metrics.diagnostics.findings import THRESHOLDS
 from rnneval.records.gradients import Gradients, ThroughTime
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, in_legend, label, labels, legend, on_paper, styles
+from rnneval.render.figures._style import Look, label, labels, legend, on_paper, plain, styles
 from rnneval.render.phrasing import counted, number, visible
 
 KINDS = ("rnneval.gradients/1",)
@@ -56,34 +56,35 @@ def _paint(states: Mapping[str, ThroughTime], truncation: int, ax: Any, look: Lo
     wanted = max(int(lags[-1]) if len(lags) else 0 for lags in above) + 2
     if truncation <= 2 * wanted:
         wanted = max(wanted, truncation + 2)
-    last, top = min(wanted, max(len(state.median) - 1 for state in states.values())), 1.0
+    last = min(wanted, max(len(state.median) - 1 for state in states.values()))
+    top, lines = 1.0, []
     names = labels(list(states), 20)
     for name, (key, state), style in zip(names, states.items(), styles(look, len(states), marked=True), strict=True):
         part = slice(state.base, last + 1)
         median, low, high = (np.array(values[part], np.float64) for values in (state.median, state.low, state.high))
         lags, median = np.arange(state.base, state.base + len(median)), np.where(median > 0, median, _FLOOR / 100)
-        (line,) = ax.plot(lags, median, linewidth=1.8, markersize=7, gid=visible(key), **style)
         hidden = state.gone is None or state.gone > last
-        line.set_markevery([0 if hidden else max(int(state.gone or 0) - state.base, 0)])
-        line.set_label(in_legend(f"{name}: {'never' if state.gone is None else state.gone}"))
+        text = plain(f"{name}: {'never' if state.gone is None else state.gone}")
+        lines += ax.plot(
+            lags, median, linewidth=1.8, markersize=7, gid=visible(key), label=text,
+            markevery=[0 if hidden else max(int(state.gone or 0) - state.base, 0)], **style,
+        )  # fmt: skip
         top = max(top, float(high.max(initial=0.0)))
         # A band for one or two states; in earlier records, bands hold 90 %.
         if len(states) <= 2 and state.band == 0.95:
             low = low.clip(_FLOOR / 10)
             ax.fill_between(lags, low, high, color=style["color"], alpha=0.14, linewidth=0)
             for edge in (low, high):  # so that a band can be followed through the other one
-                ax.plot(lags, edge, linewidth=0.6, **{k: v for k, v in style.items() if k in ("color", "dashes")})
-    ax.set_yscale("log")
-    ax.set_ylim(_FLOOR, max(top * 1.5, 2))
-    ax.set_xlim(0, last + 0.5)
+                ax.plot(lags, edge, linewidth=0.6, **style | {"marker": ""})
+    ax.set(yscale="log", ylim=(_FLOOR, max(top * 1.5, 2)), xlim=(0, last + 0.5))
     ax.axhline(GONE, color=look.muted, linestyle="--", linewidth=1)
     ax.annotate(
         "99 % gone below", (last, GONE), (0, 3), textcoords="offset points", ha="right", fontsize="small",
         bbox=on_paper(look),
     )  # fmt: skip
-    text = f"truncation: {counted(truncation, 'token')} {'' if truncation <= last else '→'}"
     if truncation <= last:
         ax.axvline(truncation, color=look.ink, linestyle=":", linewidth=1.8)
+    text = f"truncation: {counted(truncation, 'token')} {'' if truncation <= last else '→'}"
     place = (min(truncation, last), 0.97)
     ax.text(*place, text, transform=ax.get_xaxis_transform(), ha="right", va="top", fontsize="small")
-    legend(ax, title="99 % gone after (tokens)", alignment="left", labelspacing=0.35, markerscale=0.8)
+    legend(ax, lines, title="99 % gone after (tokens)", alignment="left", labelspacing=0.35, markerscale=0.8)

@@ -8,7 +8,7 @@ import numpy as np
 from rnneval.metrics import by_name
 from rnneval.records.tables import SWEEP
 from rnneval.render.figures._base import Figure, TidyTable, require_metric
-from rnneval.render.figures._style import Look, counting, end_labels, label, legend, styles
+from rnneval.render.figures._style import Look, counting, end_labels, label, legend, ring, styles
 from rnneval.render.phrasing import counted, number
 from rnneval.render.run_document import WORSE
 
@@ -83,10 +83,7 @@ def _paint(curves: Any, ax: Any, look: Look) -> None:
         ends.append((part["score"].iloc[-1], run or "this folder", style["color"]))
     best = curves.iloc[curves["loss"].argmin()]
     if not best["guess"]:
-        ax.plot(
-            best["x"], best["score"], "o", markersize=11, markerfacecolor="none", markeredgecolor=look.ink,
-            markeredgewidth=1.6, label="best", clip_on=False, gid="best",
-        )  # fmt: skip
+        ring(ax, look, best["x"], best["score"], "best")
     counting(ax.xaxis)
     if len(ends) > 1:
         end_labels(ax, ends)

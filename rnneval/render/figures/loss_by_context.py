@@ -5,7 +5,7 @@ from typing import Any
 
 from rnneval.records.run import ContextCurve, Forgetting, Run
 from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, legend, narrow
+from rnneval.render.figures._style import Look, legend, narrow, ring
 from rnneval.render.phrasing import counted, number
 
 KINDS = ("rnneval.run/1",)
@@ -49,10 +49,8 @@ def _paint(curve: ContextCurve, length: int | None, kept: Forgetting | None, ax:
     )  # fmt: skip
     ax.axhline(curve.whole, color=look.ink, linestyle="--", linewidth=1.1, label=f"full context, {number(curve.whole)}")
     if length is not None:
-        ax.plot(
-            length, curve.nats[curve.lengths.index(length)], "o", markersize=11, markerfacecolor="none",
-            markeredgecolor=look.ink, label=f"within {CLOSE} nats from {counted(length, 'token')}",
-        )  # fmt: skip
+        close = f"within {CLOSE} nats from {counted(length, 'token')}"
+        ring(ax, look, length, curve.nats[curve.lengths.index(length)], close)
     if kept is not None:
         forgets = f"state forgets its start: {kept.median:,.0f} (median)"
         ax.axvline(kept.median, color=look.bad, linestyle=":", linewidth=1.8, label=forgets)

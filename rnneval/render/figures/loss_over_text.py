@@ -11,7 +11,7 @@ from rnneval.metrics import Metric, UnavailableError, by_name
 from rnneval.records.run import Run, Score
 from rnneval.render.figures._base import Figure, require_metric
 from rnneval.render.figures._style import Doubles, Look, bands, counting, legend
-from rnneval.render.phrasing import counted, number
+from rnneval.render.phrasing import counted, interval, number
 
 KINDS = ("rnneval.run/1",)
 ORDER = 20
@@ -31,19 +31,19 @@ def figure(run: Run, metric: str | None = None) -> Figure | None:
     known = by_name()
     of_blocks = [name for name in run.scores if name in known and not known[name].biased_upwards]
     require_metric(metric, of_blocks, "a block of the text")
-    measured, blocks = known[metric or _LOSS], run.blocks
-    names = tuple(name for name, values in blocks.sums.items() if len(values) == len(blocks.tokens))
+    measured = known[metric or _LOSS]
+    blocks = run.blocks
+    names = tuple(blocks.sums)
     if "nats" not in names or not any(blocks.tokens):
         return None
     score_of = partial(_score, measured, statistic_of(measured, names, lossless=not is_lossy(run)))
-    ends = np.array(blocks.bytes, np.float64)
-    table = pd.DataFrame({"end": ends, "tokens": blocks.tokens, "document": blocks.document})
-    table["middle"] = (table["end"] + table["end"].shift(fill_value=0.0)) / 2
+    ends = pd.Series(blocks.bytes, dtype=np.float64)
+    table = pd.DataFrame({"end": ends, "middle": (ends + ends.shift(fill_value=0.0)) / 2, "document": blocks.document})
     sums = pd.DataFrame(columns_of(blocks, names).T, columns=[*range(UNITS), *names])
-    scored = table["tokens"] > 0
+    scored = np.array(blocks.tokens) > 0
     finite = scored & np.isfinite(sums["nats"])
     kept, sums = table[finite].reset_index(drop=True), sums[finite].reset_index(drop=True)
-    mean, score = score_of(sums.to_numpy().sum(axis=0)), run.scores.get(measured.name)
+    mean = score_of(sums.to_numpy().sum(axis=0))
     if not np.isfinite(mean):
         return None
     # The sums of the blocks within a window around each, of the same document.
@@ -53,16 +53,19 @@ def figure(run: Run, metric: str | None = None) -> Figure | None:
     documents = table.groupby("document", sort=False)["end"].max().iloc[:-1].to_numpy()
     missing = int(scored.sum() - finite.sum())
     note = f"The loss of {counted(missing, 'block')} is not finite and not drawn." if missing else ""
-    title, along = _words(kept, mean, score, size=_bytes(ends[-1]), measured=measured)
+    size = float(ends.iloc[-1])
+    score = run.scores.get(measured.name)
+    score = None if score is None or score.low is None else score
+    title, along = _words(kept, mean, score, size=_bytes(size), measured=measured)
     more = [f"{counted(len(documents) + 1, 'document')}."] if len(documents) else []
-    unit, unit_name = (1000.0, "kB") if ends[-1] >= 10_000 else (1.0, "bytes")
+    unit, unit_name = (1000.0, "kB") if size >= 10_000 else (1.0, "bytes")
     return Figure(
         title=title,
         alt=" ".join(filter(None, [along, *more, note])),
         x=f"position in the text ({unit_name})",
         y=f"{'loss' if measured.name == _LOSS else measured.name.replace('_', ' ')} ({measured.unit})",
         paint=partial(
-            _paint, blocks=kept, documents=documents, unit=unit, size=float(ends[-1]), mean=mean, score=score, note=note
+            _paint, blocks=kept, documents=documents, unit=unit, size=size, mean=mean, score=score, note=note
         ),
         chapter="numbers",
     )
@@ -78,23 +81,22 @@ def _score(measured: Metric, statistic: Statistic, sums: Doubles) -> float:
 
 def _words(blocks: Any, mean: float, score: Score | None, *, size: str, measured: Metric) -> tuple[str, str]:
     """Return the title, and the first sentence of the text alternative."""
+
+    def place(block: Any) -> str:
+        return f"near {_bytes(block['middle'])} ({number(block['running'])})"
+
     loss = measured.name == _LOSS
+    count = counted(len(blocks), "block")
     what = "Loss" if loss else measured.name.replace("_", " ").capitalize()
     high, low = blocks.loc[blocks["running"].idxmax()], blocks.loc[blocks["running"].idxmin()]
-    hardest = high if measured.worse > 0 else low
     value = f"{number(mean)} nats a token" if loss else f"{what} {number(mean)}"
-    title = f"{value}; hardest near {_bytes(hardest['middle'])} ({number(hardest['running'])})"
-    if len(blocks) < 8:
-        title = f"{value} over {counted(len(blocks), 'block')} of text"
-    least, most = blocks["mean"].quantile([0.025, 0.975])
-    value = f"{number(mean)} {measured.unit} on average"
-    if score is not None and score.low is not None and score.high is not None:
-        value += f" (95 % interval {number(score.low)} to {number(score.high)})"
+    hardest = f"; hardest {place(high if measured.worse > 0 else low)}"
+    title = value + (hardest if len(blocks) >= 8 else f" over {count} of text")
+    least, most = map(number, blocks["mean"].quantile([0.025, 0.975]))
+    bounds = "" if score is None else f" (95 % interval {interval(score.low, score.high, number, ' to ')})"
     return title, (
-        f"{what} along {size} of text: {value}; 95 % of "
-        f"{counted(len(blocks), 'block')} lie between {number(least)} and {number(most)}; the running mean is highest "
-        f"near {_bytes(high['middle'])} ({number(high['running'])}) and lowest near {_bytes(low['middle'])} "
-        f"({number(low['running'])})."
+        f"{what} along {size} of text: {number(mean)} {measured.unit} on average{bounds}; 95 % of {count} lie between "
+        f"{least} and {most}; the running mean is highest {place(high)} and lowest {place(low)}."
     )
 
 
@@ -116,7 +118,7 @@ def _paint(
         for low, high, alpha in ((2.5, 97.5, 0.18), (25, 75, 0.3)):
             label = f"{high - low:.0f} % of blocks"
             ax.fill_between(pooled["x"], pooled[low], pooled[high], color=look.good, alpha=alpha, lw=0, label=label)
-    if score is not None and score.low is not None and score.high is not None:
+    if score is not None:
         ax.axhspan(score.low, score.high, color=look.ink, alpha=0.12, lw=0, label="95 % interval of the mean")
     ax.axhline(mean, color=look.ink, linewidth=1.1, linestyle="--", label=f"mean, {number(mean)}")
     label = "running mean"

@@ -1,6 +1,5 @@
 """An excerpt of the text coloured by surprise: what the model did not expect, character by character."""
 
-import html
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -14,6 +13,7 @@ from rnneval.errors import UsageError
 from rnneval.records.tables import LOSSES
 from rnneval.render.figures._base import Figure, TidyTable
 from rnneval.render.figures._style import LIGHT, label
+from rnneval.render.html import template
 from rnneval.render.phrasing import number, visible
 
 KINDS = (LOSSES,)
@@ -21,7 +21,7 @@ ORDER = 10
 LENGTH, LINES = 700, 12
 """Most characters and lines of an excerpt."""
 MARKED, TOP = 8, 12
-"""Bits from which on a character is underlined, and at which the colours end."""
+"""Bits from which on a character is underlined, and at which the colours end; `excerpt.css` has the same."""
 
 Runs = Sequence[tuple[str, str]]
 """Neighbouring characters of one level, and its style: `s0` … `s12` for whole bits, `none` without a prediction."""
@@ -31,8 +31,8 @@ def figure(table: TidyTable) -> Figure | None:
     """Return the figure of the excerpt around `table.at`, else of the most surprising one; None without a text."""
     if table.text is None or not len(table.frame):
         return None
-    text, tokens = table.text.encode(), table.frame.sort_values("byte_start")
-    tokens = tokens.assign(bits=tokens["nats"] / math.log(2))
+    text = table.text.encode()
+    tokens = table.frame.sort_values("byte_start").assign(bits=lambda frame: frame["nats"] / math.log(2))
     starts, stops = tokens["byte_start"].to_numpy(np.int64), tokens["byte_end"].to_numpy(np.int64)
     if starts[0] < 0 or (stops < starts).any() or (np.diff(stops) < 0).any():
         raise UsageError("the losses' byte ranges are not in the order of a text: make them with evaluate --losses")
@@ -46,23 +46,25 @@ def figure(table: TidyTable) -> Figure | None:
     shown = text[start : start + 4 * LENGTH].decode(errors="ignore")[:LENGTH]
     shown = "".join(shown.splitlines(keepends=True)[:LINES])
     stop = start + len(shown.encode())
-    inside = tokens[(tokens["byte_start"] >= start) & (tokens["byte_start"] < stop)]
+    inside = tokens[(starts >= start) & (starts < stop)]
     if inside.empty:
         return None
-    mean, peak = inside["bits"].mean(), inside.iloc[inside["bits"].argmax()]
+    mean = inside["bits"].mean()
+    peak = inside.iloc[inside["bits"].argmax()]
     word = label(repr(text[int(peak["byte_start"]) : int(peak["byte_end"])].decode(errors="replace")))
-    runs = list(_runs(shown, start, tokens))
     name = "This excerpt" if table.at is not None else "The most surprising excerpt"
     title = f"{name} has {number(mean)} bits a token, the whole text {number(tokens['bits'].mean())}"
     if start == 0 and stop == len(text):
         title = f"The text has {number(mean)} bits a token"
+    place = f"Bytes {start:,} to {stop:,}"
     largest = f"the largest surprise is {number(peak['bits'])} bits at {word}"
-    note = f"Bytes {start:,} to {stop:,}; {largest}."
+    runs = list(_runs(shown, start, tokens))
+    note = f"{place}; {largest}."
     return Figure(
         title=title,
-        alt=f"{title}. Bytes {start:,} to {stop:,}, coloured by surprise; {largest}. The text: {visible(shown)}",
+        alt=f"{title}. {place}, coloured by surprise; {largest}. The text: {visible(shown)}",
         text=partial(_text, runs, note),
-        html=partial(_html, runs, note),
+        html=lambda: template("excerpt.html.j2").render(runs=runs, legend=_LEGEND, note=note),
         chapter="numbers",
     )
 
@@ -71,17 +73,15 @@ def _start(text: bytes, tokens: Any, at: int | None) -> int:
     """Return the first byte of the excerpt: at the beginning of a word, so that what is wanted is inside."""
     lines = text.count(b"\n") + 1
     size = int(min(LINES * max(len(text) / lines, 8.0), 0.9 * LENGTH))  # about what will be shown
+    wanted = 0
     if at is not None:
         wanted = max(at - size // 3, 0)
-    elif len(text) <= size:
-        return 0
-    else:
-        starts, stops = tokens["byte_start"].to_numpy(), tokens["byte_end"].to_numpy()
+    elif len(text) > size:
+        starts = tokens["byte_start"].to_numpy()
+        whole = starts[starts + size <= tokens["byte_end"].iloc[-1]]
         sums = np.concatenate([[0.0], np.cumsum(tokens["bits"])])
-        after = np.searchsorted(starts, starts + size)
-        whole = starts + size <= stops[-1]
-        totals = np.where(whole, sums[after] - sums[:-1], -np.inf)
-        wanted = int(starts[int(np.argmax(totals))]) if whole.any() else 0
+        totals = sums[np.searchsorted(starts, whole + size)] - sums[: len(whole)]
+        wanted = int(whole[totals.argmax()]) if len(whole) else 0
     before = max(text.rfind(b" ", 0, wanted), text.rfind(b"\n", 0, wanted))
     if wanted and wanted - before < LENGTH // LINES:
         return before + 1
@@ -116,29 +116,8 @@ def _text(runs: Runs, note: str) -> Text:
     parts = [*runs, ("\n\n", ""), *_LEGEND, (f"\n{note}", "")]
     # Dark on a light ground, whatever colours the terminal has.
     styles = {"none": "dim"}
+    paper, hot = (bytes.fromhex(color[1:]) for color in (LIGHT.paper, LIGHT.hot))
     for bits in range(1, TOP + 1):
-        styles[f"s{bits}"] = f"{LIGHT.ink} on {LIGHT.heated(bits / TOP)}{' underline' if bits >= MARKED else ''}"
+        ground = bytes(round(a + (b - a) * bits / TOP) for a, b in zip(paper, hot, strict=True)).hex()
+        styles[f"s{bits}"] = f"{LIGHT.ink} on #{ground}{' underline' if bits >= MARKED else ''}"
     return Text.assemble(*((part, styles.get(style, "")) for part, style in parts))
-
-
-def _html(runs: Runs, note: str) -> str:
-    """Return the excerpt, its legend and a note as an element, to be styled by `CSS`."""
-    excerpt, key = ("".join(map(_span, part)) for part in (runs, _LEGEND))
-    return f'<div class="surprise"><p class="excerpt">{excerpt}</p><p>{key}</p><p>{html.escape(note)}</p></div>'
-
-
-def _span(run: tuple[str, str]) -> str:
-    text, style = html.escape(run[0]), run[1]
-    return f'<span class="{style}">{text}</span>' if style not in ("", "s0") else text
-
-
-CSS = (
-    ".surprise .excerpt { white-space: pre-wrap; overflow-wrap: anywhere; font: 1rem/1.5 monospace; }\n"
-    ".surprise .none { opacity: 0.7; }\n.surprise span { print-color-adjust: exact; }\n"
-    + "".join(
-        f".surprise .s{bits} {{ background: rgb(var(--hot) / {bits / TOP:.0%});"
-        f"{' text-decoration: underline;' if bits >= MARKED else ''} }}\n"
-        for bits in range(1, TOP + 1)
-    )
-)
-"""Style of the element; the page sets `--hot`, the colour of the highest surprise, for its light and its dark look."""

@@ -1,7 +1,6 @@
 """State norms, token by token: a lane for each state along the text."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -9,49 +8,35 @@ import numpy as np
 
 from rnneval.records.tables import TRACE
 from rnneval.render.figures._base import Figure, TidyTable
-from rnneval.render.figures._style import Doubles, Look, bands, beside_lane, counting, label, lanes, legend
+from rnneval.render.figures._style import Doubles, Look, bands, beside_lane, change, counting, label, lanes, legend
 from rnneval.render.phrasing import counted, number
 
 KINDS = (TRACE,)
 ORDER = 20
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Norms:
-    name: str
-    positions: Doubles
-    norms: Doubles
-
-    @property
-    def change(self) -> float:
-        """Change from the first fifth of the text to the last, as a share of the mean of their medians."""
-        fifth = max(len(self.norms) // 5, 1)
-        first, last = float(np.median(self.norms[:fifth])), float(np.median(self.norms[-fifth:]))
-        return (last - first) / max((first + last) / 2, 1e-300)
-
-
 def figure(table: TidyTable) -> Figure | None:
     """Return the figure of the norms of all states, in the order of the trace; None if the trace has no norms."""
-    frame = table.frame
-    norms = frame[(frame["statistic"] == "norm") & frame["position"].notna()]
-    states = []
-    for (layer, slot), part in norms.groupby(["layer", "slot"], observed=True, sort=False):
-        columns = part.sort_values("position")[["position", "value"]].to_numpy(np.float64).T
-        states.append(_Norms(name=f"{layer}.{slot}", positions=columns[0], norms=columns[1]))
+    norms = table.frame[(table.frame["statistic"] == "norm") & table.frame["position"].notna()]
+    states = {
+        f"{layer}.{slot}": rows.sort_values("position")[["position", "value"]].to_numpy(np.float64).T
+        for (layer, slot), rows in norms.groupby(["layer", "slot"], observed=True, sort=False)
+    }
     if not states:
         return None
-    most = max(states, key=lambda state: abs(state.change))
-    verb = "grows" if most.change > 0 else "shrinks"
-    title = f"Along the text, the norm of {label(most.name)} {verb} by {abs(most.change) * 100:.0f} %"
-    if any(len(state.norms) < 5 for state in states):
+    changes = {name: _change(state) for name, state in states.items()}
+    most = max(changes, key=lambda name: abs(changes[name]))
+    verb = "grows" if changes[most] > 0 else "shrinks"
+    title = f"Along the text, the norm of {label(most)} {verb} by {abs(changes[most]) * 100:.0f} %"
+    if min(values.size for _, values in states.values()) < 5:
         title = f"Norms of {counted(len(states), 'state')} along the text"
-    elif abs(most.change) < 0.1:
+    elif abs(changes[most]) < 0.1:
         title = f"Along the text, {'the state norm stays' if len(states) == 1 else 'all state norms stay'} level"
-    end = max(float(state.positions[-1]) for state in states)
+    end = max(float(positions[-1]) for positions, _ in states.values())
     medians = []
-    for state in states:
-        low, middle, high = (number(float(each)) for each in np.quantile(state.norms, (0.025, 0.5, 0.975)))
-        medians.append(f"{label(state.name)} median {middle}, 95 % between {low} and {high}")
+    for name, (_, values) in states.items():
+        low, middle, high = map(number, np.quantile(values, (0.025, 0.5, 0.975)).tolist())
+        medians.append(f"{label(name)} median {middle}, 95 % between {low} and {high}")
     return Figure(
         title=title,
         alt=f"{title}. State norms (L2) over {end:,.0f} tokens: {'; '.join(medians)}.",
@@ -62,24 +47,31 @@ def figure(table: TidyTable) -> Figure | None:
     )
 
 
-def _paint(states: Sequence[_Norms], end: float, ax: Any, look: Look) -> None:
-    shown, _ = lanes(ax, states, key=lambda state: abs(state.change), name=lambda state: state.name)
-    count = len(shown)
-    for base, state in zip(reversed(range(count)), shown, strict=True):
-        (table, pooled), top = bands(state.positions, state.norms), max(float(state.norms.max()), 1e-12)
-        at, new = base + 0.84 * table / top, base == count - 1  # one entry of the legend for all lanes
+def _change(state: Doubles) -> float:
+    """Return the change of the norms from the first fifth of the text to the last."""
+    return change(state[1], max(state.shape[1] // 5, 1))
+
+
+def _paint(states: Mapping[str, Doubles], end: float, ax: Any, look: Look) -> None:
+    shown = lanes(ax, [*states], lambda name: abs(_change(states[name])))
+    for place, (base, name) in enumerate(shown):
+        positions, norms = states[name]
+        table, pooled = bands(positions, norms)
+        top = max(float(norms.max()), 1e-12)
+        heights = base + 0.84 * table / top
+        new = place == 0  # one entry of the legend for all lanes
         ax.axhline(base, color=look.muted, linewidth=0.7)
         ax.plot(
-            table["x"], at[50], color=look.good, linewidth=1.3, marker="o" if len(table) < 3 else None, markersize=5,
-            gid=state.name, label=(f"median of {pooled}" if pooled > 1 else "each position of the trace") * new,
+            table["x"], heights[50], color=look.good, linewidth=1.3, marker="o" if len(table) < 3 else None,
+            markersize=5, gid=name, label=(f"median of {pooled}" if pooled > 1 else "each position of the trace") * new,
         )  # fmt: skip
         for low, high, alpha in ((2.5, 97.5, 0.22), (25, 75, 0.4)) if pooled > 1 else ():
             ax.fill_between(
-                table["x"], at[low], at[high], color=look.good, alpha=alpha, linewidth=0,
+                table["x"], heights[low], heights[high], color=look.good, alpha=alpha, linewidth=0,
                 label=f"middle {high - low:.0f} %" * new,
             )  # fmt: skip
-        beside_lane(ax, look, base, "0", number(top), both=count <= 6)
+        beside_lane(ax, look, base, "0", number(top), both=len(shown) <= 6)
     ax.set_xlim(0, max(end, 1))
     counting(ax.xaxis)
-    ax.set_ylabel("state norm ‖s‖₂" if count == len(states) else f"the {count} norms that change most")
+    ax.set_ylabel("state norm ‖s‖₂" if len(shown) == len(states) else f"the {len(shown)} norms that change most")
     legend(ax)

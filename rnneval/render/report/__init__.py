@@ -76,7 +76,7 @@ def _without_folders(page: Report) -> Report:
 def _and(names: Sequence[str]) -> str:
     if len(names) > _NAMED:
         return f"{len(names)} models"
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 # Drawing
@@ -115,7 +115,7 @@ def _claims(gathered: Gathered) -> tuple[Claim, ...]:
     """Return every claim, the worst first; faults of the wiring before numbers, numbers before comparisons."""
     found = [claim for each in gathered.wirings for claim in _of_wiring(each)]
     found += [*_of_training(gathered), *_of_sweeps(gathered), *_of_runs(gathered.scored), *_of_gates(gathered)]
-    if passed := [each.name for each in gathered.wirings if each.passes]:
+    if passed := [each.name for each in gathered.wirings if each.worst.verdict == "pass"]:
         sentence = f"The state is wired right in {_and(passed)}: each layer gets its own back."
         found.append(Claim(kind="pass", sentence=sentence, anchor="wiring"))
     if not found:
@@ -127,17 +127,16 @@ def _claims(gathered: Gathered) -> tuple[Claim, ...]:
 
 
 def _of_wiring(wired: CheckedWiring) -> Iterator[Claim]:
-    """Yield what is wrong or not settled, once for each verdict."""
-    worst = next((finding for finding in wired.findings if finding.severity == "error"), None)
-    for wiring in wired.verdicts:
-        if wiring.verdict == "pass":
-            continue
+    """Yield what is wrong or not settled."""
+    wiring = wired.worst
+    if wiring.verdict == "fail":
+        error = next((finding for finding in wiring.findings if finding.severity == "error"), None)
+        fault = first_sentence(error.message) if error else wiring.reason
+        what = "The state is wired wrong" if breaks_runs(wiring.findings) else "Calls that should agree do not"
+        yield Claim(kind="fail", sentence=f"{what} in {wired.name}: {fault}.", anchor="wiring")
+    elif wiring.verdict != "pass":
         sentence = f"Whether the state is wired right in {wired.name} could not be settled: {wiring.reason}."
-        if wiring.verdict == "fail":
-            fault = first_sentence(worst.message) if worst else wiring.reason
-            what = "The state is wired wrong" if breaks_runs(wiring.findings) else "Calls that should agree do not"
-            sentence = f"{what} in {wired.name}: {fault}."
-        yield Claim(kind=KINDS.get(wiring.verdict, "unsure"), sentence=sentence, anchor="wiring")
+        yield Claim(kind="unsure", sentence=sentence, anchor="wiring")
 
 
 def _of_training(gathered: Gathered) -> Iterator[Claim]:
@@ -173,21 +172,28 @@ def _of_runs(evaluations: Sequence[Scored]) -> Iterator[Claim]:
                 "of an easier text, and do not compare with those of a model that knows them."
             )
             yield Claim(kind="unsure", sentence=sentence, anchor="warnings")
-    if sound := [pair for pair in evaluations if "cross_entropy" in pair[1].scores and not caution(pair[1])]:
-        yield _best(sound)
-        yield from _below_counting(sound)
+    sound = [pair for pair in evaluations if "cross_entropy" in pair[1].scores and not caution(pair[1])]
+    best = [min(group, key=_loss) for group in alike(sound)]
+    if len(best) > 1:
+        sentence = f"{len(sound)} valid evaluations, of which not all compare: they are of different texts or tokens."
+        yield Claim(kind="note", sentence=sentence, anchor="numbers")
+    elif best:
+        ((model, run),) = best
+        yield _best(model.name, run, of=len(sound))
+    yield from (claim for model, run in best for claim in _worse_than_baseline(model.name, run))
 
 
-def _below_counting(sound: Sequence[Scored]) -> Iterator[Claim]:
-    """Say where even the best model of a text is worse than the best baseline: it is not called good."""
-    for group in alike(sound):
-        model, run = min(group, key=lambda pair: pair[1].scores["cross_entropy"].value)
-        loss = run.scores["cross_entropy"].value
-        best = min(run.baselines, key=run.baselines.__getitem__, default=None)
-        if best is not None and run.baselines[best] < loss:
-            known = f"{number(loss)} nats a token against {number(run.baselines[best])}"
-            sentence = f"{model.name} is worse than the baseline {best}: {known}."
-            yield Claim(kind="unsure", sentence=sentence, anchor="baselines")
+def _loss(pair: Scored) -> float:
+    return pair[1].scores["cross_entropy"].value
+
+
+def _worse_than_baseline(name: str, run: Run) -> Iterator[Claim]:
+    """Say where the best model of a text is worse than the best baseline: it is not called good."""
+    loss = run.scores["cross_entropy"].value
+    best = min(run.baselines, key=run.baselines.__getitem__, default=None)
+    if best is not None and run.baselines[best] < loss:
+        against = f"{number(loss)} nats a token against {number(run.baselines[best])}"
+        yield Claim(kind="unsure", sentence=f"{name} is worse than the baseline {best}: {against}.", anchor="baselines")
 
 
 def _wrong(name: str, run: Run) -> str:
@@ -212,19 +218,15 @@ def _unknown(run: Run) -> float:
     return run.tokens.unknown / max(run.tokens.total + skipped, 1)
 
 
-def _best(sound: Sequence[Scored]) -> Claim:
-    """Say how good the best is; runs on other texts, or of other tokens, have no order."""
-    model, run = min(sound, key=lambda pair: pair[1].scores["cross_entropy"].value)
-    if len(alike(sound)) > 1:
-        sentence = f"{len(sound)} valid evaluations, of which not all compare: they are of different texts or tokens."
-        return Claim(kind="note", sentence=sentence, anchor="numbers")
+def _best(name: str, run: Run, *, of: int) -> Claim:
+    """Say how good the best of comparable evaluations is."""
     good = f"a prediction costs it {number(run.scores['cross_entropy'].value)} nats"
     if "perplexity" in run.scores:
         good = f"its perplexity is {number(run.scores['perplexity'].value)}"
         if run.vocabulary is not None:
             size = f"{run.vocabulary.size:,}"
             good = f"{good}; guessing among {size} {tokens_of(run)} has {size}"
-    start = f"{model.name} has the lowest loss of {len(sound)}: on" if len(sound) > 1 else f"{model.name}: on"
+    start = f"{name} has the lowest loss of {of}: on" if of > 1 else f"{name}: on"
     kind: Kind = "note" if _unknown(run) >= _UNKNOWN else "pass"
     return Claim(kind=kind, sentence=f"{start} this text {good}.", anchor="numbers")
 

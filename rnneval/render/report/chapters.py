@@ -14,50 +14,12 @@ from rnneval.pages import all_pages, page
 from rnneval.records import Gate, Gradients, Run, Wiring
 from rnneval.records.tables import GRADIENT_HISTORY, STATE_HISTORY, TRACE
 from rnneval.records.wiring import breaks_runs
-from rnneval.render.document import (
-    KINDS,
-    Block,
-    Code,
-    Fact,
-    FactList,
-    Fold,
-    Found,
-    KeyNumber,
-    KeyNumbers,
-    Notice,
-    Paragraph,
-    Picture,
-    Subsection,
-    TableBlock,
-    TableCell,
-    code,
-    table,
-)
+from rnneval.render import document as doc
+from rnneval.render import run_document as runs
 from rnneval.render.figures import TidyTable, caution
 from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
-from rnneval.render.phrasing import counted, figure, file_name, interval, listed, number, optional, signed
-from rnneval.render.report.gathered import (
-    CheckedWiring,
-    Gathered,
-    Given,
-    ReportedModel,
-    Scored,
-    alike,
-    pictures,
-    tokens_of,
-)
-from rnneval.render.run_document import (
-    beside_counting,
-    checkpoints_table,
-    failures_table,
-    gradient_tables,
-    inside_tables,
-    reset_table,
-    run_facts,
-    said_once,
-    scores_table,
-    validity,
-)
+from rnneval.render.phrasing import counted, figure, file_name, interval, listed, number, signed
+from rnneval.render.report.gathered import CheckedWiring, Gathered, Given, Scored, alike, pictures, tokens_of
 from rnneval.render.wiring_document import finding_block, matrix_table, oracles_table
 
 _SHOWN_ROWS = 30
@@ -88,52 +50,42 @@ _CONTENTS = {
     TRACE: "States along the text",
 }
 """Titles of tables that belong to no model, by their schemas."""
-_TWO_LENGTHS = (
-    "Two lengths stand here. Loss by context: how many tokens before a prediction are enough for it; more of them make "
-    "it no better. Forgetting: after how many tokens nothing is left in the state of where the reading began. The "
-    "second is often longer: a state may hold what no prediction uses."
-)
 _OPEN = ("state_norms", "gradient_history", "state_history")
 """Figures that are shown of each of several models."""
 _COUNTED = ("tokens", "text", "model", "vocabulary", "read in", "forgets in", "signature")
 
 
-def wiring(gathered: Gathered) -> Iterator[Block]:
+def wiring(gathered: Gathered) -> Iterator[doc.Block]:
     """Show the wiring of every model that was checked: what is wrong with its faults, what is right in a line."""
-    found = gathered.wirings
-    yield from (_wired(number, each) for number, each in enumerate(found) if not each.passes)
-    right = [each for each in found if each.passes]
+    right = [each for each in gathered.wirings if each.worst.verdict == "pass"]
+    yield from (_wired(number, wired) for number, wired in enumerate(gathered.wirings) if wired not in right)
     if not right:
         return
-    names = listed([each.name for each in right], most=_NAMED)
-    yield Notice(kind="pass", title=_WIRING["pass"], text=names)
+    yield doc.Notice(kind="pass", title=_WIRING["pass"], text=listed([each.name for each in right], most=_NAMED))
     parts = []
     for place, wired in enumerate(right):
-        blocks: list[Block] = []
+        blocks: list[doc.Block] = []
         for each in wired.records:
             blocks += [*pictures(each), *_tables(each.record)]
         if blocks:
-            parts.append(Subsection(anchor=f"wiring-right-{place}", title=wired.name, blocks=tuple(blocks)))
+            parts.append(doc.Subsection(anchor=f"wiring-right-{place}", title=wired.name, blocks=tuple(blocks)))
     if parts:
-        yield Fold(title="Where each state went, and the tests of behaviour", blocks=tuple(parts))
+        yield doc.Fold(title="Where each state went, and the tests of behaviour", blocks=tuple(parts))
 
 
-def _wired(number: int, wired: CheckedWiring) -> Subsection:
-    """Show every fault once, the first whole, the others folded; and the loss with other segments."""
-    blocks: list[Block] = [
-        Notice(
-            kind=KINDS.get(each.verdict, "unsure"),
-            title=_WIRING.get(each.verdict, each.verdict) if breaks_runs(each.findings) else _OF_CALLS,
-            text=each.reason,
-        )
-        for each in wired.verdicts
+def _wired(number: int, wired: CheckedWiring) -> doc.Subsection:
+    """Show the faults, the first whole, the others folded; and the loss with other segments."""
+    worst = wired.worst
+    title = _WIRING[worst.verdict] if breaks_runs(worst.findings) else _OF_CALLS
+    blocks: list[doc.Block] = [
+        doc.Notice(kind=doc.KINDS[worst.verdict], title=title, text=worst.reason),
+        *pictures(*wired.records),
     ]
-    blocks += pictures(*wired.records)
-    found = [replace(finding_block(each), about=_about(each.rule)) for each in wired.findings]
+    found = [replace(finding_block(each), about=_about(each.rule)) for each in worst.findings]
     blocks += found[:1]
     if rest := found[1:]:
         rules = listed(dict.fromkeys(each.rule for each in rest))
-        blocks.append(Fold(title=f"{counted(len(rest), 'more finding')}: {rules}", blocks=(*rest,)))
+        blocks.append(doc.Fold(title=f"{counted(len(rest), 'more finding')}: {rules}", blocks=(*rest,)))
     cuts = []
     for run in wired.runs:
         if run.token_by_token is not None and run.total_nats is not None:
@@ -143,14 +95,14 @@ def _wired(number: int, wired: CheckedWiring) -> Subsection:
                 f"{figure(run.total_nats / tokens)} nats a token in segments of {counted(cut, 'token')}, "
                 f"{figure(other.total_nats / tokens)} in segments of {counted(other.segment, 'token')}."
             )
-            cuts.append(Notice(kind="fail", title="The loss depends on how the text is cut", text=text))
+            cuts.append(doc.Notice(kind="fail", title="The loss depends on how the text is cut", text=text))
     blocks += dict.fromkeys(cuts)
     if tables := tuple(shown for each in wired.records for shown in _tables(each.record)):
-        blocks.append(Fold(title="As a table, and the tests of behaviour", blocks=tables))
-    return Subsection(anchor=f"wiring-{number}", title=wired.name, blocks=tuple(blocks))
+        blocks.append(doc.Fold(title="As a table, and the tests of behaviour", blocks=tables))
+    return doc.Subsection(anchor=f"wiring-{number}", title=wired.name, blocks=tuple(blocks))
 
 
-def _tables(wiring: Wiring) -> list[TableBlock]:
+def _tables(wiring: Wiring) -> list[doc.TableBlock]:
     tables = [matrix_table(wiring)] if wiring.flow else []
     return tables + ([oracles_table(wiring.oracles)] if wiring.oracles else [])
 
@@ -161,37 +113,37 @@ def _about(rule: str) -> str | None:
     return known[rule].partition("\n")[2].strip() if rule in known else None
 
 
-def checkpoints(gathered: Gathered) -> Iterator[Block]:
+def checkpoints(gathered: Gathered) -> Iterator[doc.Block]:
     """Show every sweep: its learning curve, and every checkpoint."""
     for place, each in enumerate(gathered.sweeps):
         rows = best_first(each.rows)
         count = counted(len(rows), "checkpoint")
-        blocks: list[Block] = [*pictures(each)]
+        blocks: list[doc.Block] = [*pictures(each)]
         note = "Checkpoints read the same text: rnneval compare of the folder says which differences are significant."
-        blocks.append(checkpoints_table(f"{count}, best first", rows[:_SHOWN_ROWS], rows, note))
+        blocks.append(runs.checkpoints_table(f"{count}, best first", rows[:_SHOWN_ROWS], rows, note))
         if rest := rows[_SHOWN_ROWS:]:
-            blocks.append(Fold(title=f"{len(rest)} more", blocks=(checkpoints_table("The rest", rest, rows),)))
+            blocks.append(doc.Fold(title=f"{len(rest)} more", blocks=(runs.checkpoints_table("The rest", rest, rows),)))
         if failed := [row for row in rows if row["status"] != OK]:
-            blocks.append(failures_table(failed))
-        yield Subsection(anchor=f"checkpoints-{place}", title=f"{count} in {each.name}", blocks=tuple(blocks))
+            blocks.append(runs.failures_table(failed))
+        yield doc.Subsection(anchor=f"checkpoints-{place}", title=f"{count} in {each.name}", blocks=tuple(blocks))
 
 
-def numbers(gathered: Gathered) -> Iterator[Block]:
+def numbers(gathered: Gathered) -> Iterator[doc.Block]:
     """Show every evaluation: a table if there are several, then each by itself."""
     found = gathered.scored
     alone = len(found) == 1 and not gathered.sweeps
-    parts = [_evaluation(number, model, run, alone=alone) for number, (model, run) in enumerate(found)]
+    parts = [_evaluation(number, pair, alone=alone) for number, pair in enumerate(found)]
     if len(found) > 1:
         yield from _overview(found)
     if alone:
         yield from parts
     elif parts:
-        folds = (Fold(title=part.title, blocks=part.blocks) for part in parts)
-        each: tuple[Block, ...] = tuple(parts) if len(parts) <= _WHOLE else tuple(folds)
-        yield Fold(title="Each evaluation: figures, scores and what was counted", blocks=each)
+        folds = (doc.Fold(title=part.title, blocks=part.blocks) for part in parts)
+        each: tuple[doc.Block, ...] = tuple(parts) if len(parts) <= _WHOLE else tuple(folds)
+        yield doc.Fold(title="Each evaluation: figures, scores and what was counted", blocks=each)
 
 
-def _overview(found: Sequence[Scored]) -> Iterator[Block]:
+def _overview(found: Sequence[Scored]) -> Iterator[doc.Block]:
     def place(pair: Scored) -> tuple[bool, float]:
         run = pair[1]
         return not run.valid, run.scores["cross_entropy"].value if "cross_entropy" in run.scores else float("inf")
@@ -203,43 +155,44 @@ def _overview(found: Sequence[Scored]) -> Iterator[Block]:
         scores = run.scores if run.valid else {}
         perplexity, bits, accuracy = (figure(scores[name].value) if name in scores else "–" for name in _LARGE)
         bounds = interval(scores["perplexity"].low, scores["perplexity"].high) if "perplexity" in scores else "–"
-        valid = validity(bool(caution(run))) if run.valid else TableCell(text="no", kind="fail")
-        parameters = optional(run.checkpoint.parameters if run.checkpoint else None, ",")
-        name = code(model.name) if len(texts) == 1 else f"{model.name} on {_text_of(run)}"
+        valid = runs.validity(bool(caution(run))) if run.valid else doc.TableCell(text="no", kind="fail")
+        parameters = figure(run.checkpoint.parameters if run.checkpoint else None, ",")
+        name = doc.code(model.name) if len(texts) == 1 else f"{model.name} on {_text_of(run)}"
         rows.append((name, valid, perplexity, bounds, bits, accuracy, parameters))
     head = ("model", "valid", "perplexity", "95 % interval", "bits per character", "accuracy", "parameters")
     note = "Only numbers of the same text and signature can be compared."
     numeric = tuple(range(2, len(head)))
     order = "best first" if len(texts) == 1 else "best first of each text"
-    yield table(f"{len(rows)} evaluations, {order}", head, rows[:_SHOWN_ROWS], right=numeric, note=note)
+    yield doc.table(f"{len(rows)} evaluations, {order}", head, rows[:_SHOWN_ROWS], right=numeric, note=note)
     if rest := rows[_SHOWN_ROWS:]:
-        yield Fold(title=f"{len(rest)} more", blocks=(table("The rest", head, rest, right=numeric),))
+        yield doc.Fold(title=f"{len(rest)} more", blocks=(doc.table("The rest", head, rest, right=numeric),))
 
 
-def _evaluation(number: int, model: ReportedModel, run: Run, *, alone: bool) -> Subsection:
-    blocks: list[Block] = []
+def _evaluation(number: int, pair: Scored, *, alone: bool) -> doc.Subsection:
+    model, run = pair
+    blocks: list[doc.Block] = []
     if run.valid:
         if word := caution(run):
             text = "The model diverged, its vocabulary is in another order than in training, or it was not trained."
-            blocks.append(Notice(kind="fail", title=word.capitalize(), text=text))
+            blocks.append(doc.Notice(kind="fail", title=word.capitalize(), text=text))
         large = tuple(_key_number(run, name) for name in _LARGE if name in run.scores)
-        blocks += [KeyNumbers(items=large)] if large else []
+        blocks += [doc.KeyNumbers(items=large)] if large else []
         blocks += pictures(*model.given, chapter="numbers") if model.scored[0] is run else ()
     elif run.total_nats is None:
         text = "A loss is not a finite number. The warnings say where, and what it is."
-        blocks.append(Notice(kind="fail", title="There is no score", text=text))
+        blocks.append(doc.Notice(kind="fail", title="There is no score", text=text))
     else:
-        blocks.append(Notice(kind="fail", title="Not valid: these numbers do not count", text=run.why_not_valid))
+        blocks.append(doc.Notice(kind="fail", title="Not valid: these numbers do not count", text=run.why_not_valid))
     if run.scores:
         title = "All scores, and what they say" if run.valid else "All scores: none of them counts"
-        blocks.append(Fold(title=title, blocks=(scores_table(run),)))
+        blocks.append(doc.Fold(title=title, blocks=(runs.scores_table(run),)))
     if run.beside_reset is not None and run.valid:
-        blocks.append(reset_table(run, run.beside_reset))
+        blocks.append(runs.reset_table(run, run.beside_reset))
     text = _text_of(run)
-    counts = [Fact(name="file", text=text), *(fact for fact in run_facts(run) if fact.name in _COUNTED)]
-    blocks.append(Fold(title="What was counted", blocks=(FactList(rows=tuple(counts)),)))
+    counts = [doc.Fact(name="file", text=text), *(fact for fact in runs.run_facts(run) if fact.name in _COUNTED)]
+    blocks.append(doc.Fold(title="What was counted", blocks=(doc.FactList(rows=tuple(counts)),)))
     title = "The evaluation" if alone else f"{model.name} on {text}"
-    return Subsection(anchor=f"numbers-{number}", title=title, blocks=tuple(blocks))
+    return doc.Subsection(anchor=f"numbers-{number}", title=title, blocks=tuple(blocks))
 
 
 def _text_of(run: Run) -> str:
@@ -247,21 +200,19 @@ def _text_of(run: Run) -> str:
     return f"{files or 'text'}{f' [{run.text.part}]' if run.text.part else ''}"
 
 
-def _key_number(run: Run, name: str) -> KeyNumber:
+def _key_number(run: Run, name: str) -> doc.KeyNumber:
     score = run.scores[name]
     unit = score.unit
     if score.unit == "share":
         unit = f"share of {tokens_of(run)} guessed right"
     elif name == "perplexity":
         unit = f"equally likely {tokens_of(run)}"
-    bounds = None
-    if score.low is not None and score.high is not None:
-        bounds = f"{number(score.low)} – {number(score.high)}"
+    bounds = None if score.low is None else interval(score.low, score.high, number)
     spoken = "bits per character" if name == "bits_per_char" else name
-    return KeyNumber(name=spoken, value=number(score.value), unit=unit, interval=bounds)
+    return doc.KeyNumber(name=spoken, value=number(score.value), unit=unit, interval=bounds)
 
 
-def baselines(gathered: Gathered) -> Iterator[Block]:
+def baselines(gathered: Gathered) -> Iterator[doc.Block]:
     """Show the models among the baselines, in a table for each text and signature."""
     valid = [(model, run) for model, run in gathered.scored if run.valid and "cross_entropy" in run.scores]
     groups = alike((model, run) for model, run in valid if run.baselines)
@@ -285,103 +236,103 @@ def baselines(gathered: Gathered) -> Iterator[Block]:
         for name, nats, said, is_model in sorted(lines, key=lambda line: line[1]):
             perplexity = figure(exp(nats)) if nats < _LARGEST_EXPONENT else "–"
             more = signed(nats - best) if nats != best else caution(best_run) or "best model"
-            rows.append((TableCell(text=name, code=is_model), figure(nats), perplexity, more, said))
+            rows.append((doc.TableCell(text=name, code=is_model), figure(nats), perplexity, more, said))
         head = ("", "nats a token", "perplexity", "nats more", "what it does")
-        note = ". ".join(f"{model.name}: {said}" for model, run in group if (said := beside_counting(run))) or None
-        yield table("Lowest loss first", head, rows, right=(1, 2, 3), note=note)
+        note = ". ".join(f"{model.name}: {said}" for model, run in group if (said := runs.beside_counting(run))) or None
+        yield doc.table("Lowest loss first", head, rows, right=(1, 2, 3), note=note)
 
 
-def diagnostics(gathered: Gathered) -> Iterator[Block]:
+def diagnostics(gathered: Gathered) -> Iterator[doc.Block]:
     """Show states, gates, memory and gradients of each model, and the tables that belong to no model.
 
     Of several models only the findings, the state norms and the gradient norms are unfolded.
     """
     models = gathered.models
-    parts = [part for number, model in enumerate(models) if (part := _diagnosed(number, model)).blocks]
+    parts = [
+        doc.Subsection(anchor=f"inside-{number}", title=model.name, blocks=tuple(_diagnosed(model.given, model.runs)))
+        for number, model in enumerate(models)
+    ]
+    parts = [part for part in parts if part.blocks]
     owned = {id(each.record) for model in models for each in model.given}
     owned |= {id(each.record) for each in gathered.sweeps}
     tables = [each for each, _ in gathered.of_kind(TidyTable) if id(each.record) not in owned and each.figures]
     titles = [_CONTENTS.get(each.record.schema, each.label) for each in tables]
     for place, (each, title) in enumerate(zip(tables, titles, strict=True)):
         named = f"{title} ({each.label})" if titles.count(title) > 1 else title
-        parts.append(Subsection(anchor=f"inside-table-{place}", title=named, blocks=pictures(each)))
+        parts.append(doc.Subsection(anchor=f"inside-table-{place}", title=named, blocks=pictures(each)))
     if len(parts) == 1:
         yield from parts
         return
     for part in parts:
-        opened = tuple(block for block in part.blocks if isinstance(block, Found) or _is_open(block))
+        opened = tuple(
+            block
+            for block in part.blocks
+            if isinstance(block, doc.Found) or getattr(block, "key", "").rpartition("/")[2] in _OPEN
+        )
         rest = tuple(block for block in part.blocks if block not in opened)
         title = "More figures and numbers" if opened else f"{part.title}: figures and numbers"
-        fold = (Fold(title=title, blocks=rest),) if rest else ()
+        fold = (doc.Fold(title=title, blocks=rest),) if rest else ()
         yield from (replace(part, blocks=(*opened, *fold)),) if opened else fold
 
 
-def _is_open(block: Block) -> bool:
-    return isinstance(block, Picture) and block.key.rpartition("/")[2] in _OPEN
-
-
-def _diagnosed(number: int, model: ReportedModel) -> Subsection:
+def _diagnosed(given: Sequence[Given], evaluations: Sequence[Run]) -> Iterator[doc.Block]:
     def fullness(run: Run) -> int:
         return sum(part is not None for part in (run.states, run.gates, run.lyapunov, run.context))
 
-    fullest = max(model.runs, key=fullness, default=None)
-    records = [each.record for each in model.given if isinstance(each.record, Gradients)]
-    said = {(w.code, w.message): None for run in model.runs for w in run.warnings if w.code in THRESHOLDS}
+    fullest = max(evaluations, key=fullness, default=None)
+    records = [each.record for each in given if isinstance(each.record, Gradients)]
+    said = {(w.code, w.message): None for run in evaluations for w in run.warnings if w.code in THRESHOLDS}
     said |= {(finding.rule, finding.message): None for record in records for finding in record.findings}
-    blocks: list[Block] = [
-        Found(kind=KINDS["warning"], rule=rule, severity="warning", message=message, about=_about(rule))
-        for rule, message in said
-    ]
+    for rule, message in said:
+        kind = doc.KINDS["warning"]
+        yield doc.Found(kind=kind, rule=rule, severity="warning", message=message, about=_about(rule))
     # The fullest run first: of two that can give the same figure it shows more.
-    ordered = sorted(model.given, key=lambda each: each.record is not fullest)
-    drawn = pictures(*ordered, chapter="inside")
-    blocks += drawn
+    drawn = pictures(*sorted(given, key=lambda each: each.record is not fullest), chapter="inside")
+    yield from drawn
     if {"loss_by_context", "forgetting"} <= {picture.key.rpartition("/")[2] for picture in drawn}:
-        blocks.append(Paragraph(text=_TWO_LENGTHS, muted=True))
-    tables = [*(inside_tables(fullest) if fullest else ()), *(t for each in records for t in gradient_tables(each))]
+        yield doc.Paragraph(text=page("forgetting").paragraph("Beside the loss by context"), muted=True)
+    tables = [*(runs.inside_tables(fullest) if fullest else ()), *(t for r in records for t in runs.gradient_tables(r))]
     if tables and tables[0].caption == "States":
-        blocks.append(tables.pop(0))
+        yield tables.pop(0)
     if tables:
-        title = f"As numbers: {', '.join(each.caption for each in tables)}"
-        blocks.append(Fold(title=title, blocks=tuple(tables)))
-    return Subsection(anchor=f"inside-{number}", title=model.name, blocks=tuple(blocks))
+        yield doc.Fold(title=f"As numbers: {', '.join(each.caption for each in tables)}", blocks=tuple(tables))
 
 
-def comparisons(gathered: Gathered) -> Iterator[Block]:
+def comparisons(gathered: Gathered) -> Iterator[doc.Block]:
     """Show every verdict of a gate, and every table of compared runs; a pair is told once."""
     yield from (_gate(number, *pair) for number, pair in enumerate(gathered.of_kind(Gate)))
     yield from (_ranking(number, each) for number, each in enumerate(gathered.rankings))
 
 
-def _gate(number: int, given: Given, gate: Gate) -> Subsection:
+def _gate(number: int, given: Given, gate: Gate) -> doc.Subsection:
     # The reason of the whole is that of one comparison, and stands below with the others.
     reason = "" if gate.comparisons else gate.reason
-    notice = Notice(kind=KINDS[gate.verdict], title=_GATE[gate.verdict], text=reason)
+    notice = doc.Notice(kind=doc.KINDS[gate.verdict], title=_GATE[gate.verdict], text=reason)
     drawn, said = pictures(given), tuple(gate_blocks(gate))
     if drawn:
-        details = tuple(block for block in said if not isinstance(block, Notice))
-        fold = Fold(title="As a table, with the reason of each verdict", blocks=details)
-        said = (fold, *(block for block in said if isinstance(block, Notice)))
-    return Subsection(anchor=f"gate-{number}", title=headline(gate) or given.label, blocks=(notice, *drawn, *said))
+        details = tuple(block for block in said if not isinstance(block, doc.Notice))
+        fold = doc.Fold(title="As a table, with the reason of each verdict", blocks=details)
+        said = (fold, *(block for block in said if isinstance(block, doc.Notice)))
+    return doc.Subsection(anchor=f"gate-{number}", title=headline(gate) or given.label, blocks=(notice, *drawn, *said))
 
 
-def _ranking(number: int, given: Given) -> Subsection:
+def _ranking(number: int, given: Given) -> doc.Subsection:
     ranking = given.record
-    blocks: list[Block] = [*pictures(given, only=("comparison",)), *ranking_blocks(ranking)]
+    blocks: list[doc.Block] = [*pictures(given), *ranking_blocks(ranking)]
     if any(row.low is not None for row in ranking.rows[1:]):
         text = "Each difference is to the best run. Their two-sided intervals hold together with 95 %."
-        blocks.append(Paragraph(text=text, muted=True))
+        blocks.append(doc.Paragraph(text=text, muted=True))
     if ranking.blocks:
         title = f"The {len(ranking.blocks)} places where they differ most"
-        blocks.append(Fold(title=title, blocks=(changes_table(ranking),)))
+        blocks.append(doc.Fold(title=title, blocks=(changes_table(ranking),)))
     told = tuple(row.name for row in ranking.rows if row.marks)
     more = [warning for warning in ranking.warnings if not warning.startswith(told)]
-    blocks += [Notice(kind="unsure", title="warning", text=warning) for warning in more]
+    blocks += [doc.Notice(kind="unsure", title="warning", text=warning) for warning in more]
     title = f"{len(ranking.rows)} runs, by {ranking.metric}"
-    return Subsection(anchor=f"compare-{number}", title=title, blocks=tuple(blocks))
+    return doc.Subsection(anchor=f"compare-{number}", title=title, blocks=tuple(blocks))
 
 
-def warnings(gathered: Gathered) -> Iterator[Block]:
+def warnings(gathered: Gathered) -> Iterator[doc.Block]:
     """Show every warning once, with the models that it is about.
 
     Those of diagnostic rules stand in their chapter, those of the wiring check in that on the wiring.
@@ -389,25 +340,25 @@ def warnings(gathered: Gathered) -> Iterator[Block]:
     models, elsewhere = gathered.models, {"wiring", "wrong-wiring", "leak", *THRESHOLDS}
     records = [(model.name, each.record) for model in models for each in model.given]
     every = ((name, w) for name, each in records if isinstance(each, Run | Gradients) for w in each.warnings)
-    for warning, names in said_once((name, w) for name, w in every if w.code not in elsewhere):
+    for warning, names in runs.said_once((name, w) for name, w in every if w.code not in elsewhere):
         title = f"{listed(names)}: {warning.code}" if len(models) > 1 else warning.code
-        yield Notice(kind="unsure", title=title, text=warning.message)
+        yield doc.Notice(kind="unsure", title=title, text=warning.message)
 
 
-def made(gathered: Gathered) -> Iterator[Block]:
+def made(gathered: Gathered) -> Iterator[doc.Block]:
     """Show what is needed to make each record again, folded."""
     for each in gathered.given:
         record = each.record
-        blocks: list[Block] = []
+        blocks: list[doc.Block] = []
         if command := getattr(record, "command", None):
-            blocks.append(Code(label="The command that repeats it", text=shlex.join(command)))
+            blocks.append(doc.Code(label="The command that repeats it", text=shlex.join(command)))
         rows = [row for name in _WHENCE for row in _leaves(name, getattr(record, name, None))]
         if isinstance(record, TidyTable):
             rows = [*record.metadata.items(), ("rows", f"{len(record.frame):,}")]
         if isinstance(record, Gate):
             rows = [("made of", "the records that it names")]
-        facts = tuple(Fact(name=name, text=text, code=True) for name, text in rows)
-        yield Fold(title=each.name, blocks=(*blocks, FactList(rows=facts)))
+        facts = tuple(doc.Fact(name=name, text=text, code=True) for name, text in rows)
+        yield doc.Fold(title=each.name, blocks=(*blocks, doc.FactList(rows=facts)))
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """Sources of a page: records under the names they were given by, the models they are about, and their figures."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePath
@@ -88,10 +88,10 @@ class ReportedModel:
     @property
     def scored(self) -> tuple[Run, ...]:
         """One run for each text and signature, the fullest: a trace repeats the numbers of an evaluation."""
-        found: dict[tuple[str, str], Run] = {}
-        for run in sorted(self.runs, key=lambda run: (len(run.scores), run.wiring is not None), reverse=True):
-            found.setdefault((run.text.sha256, run.signature), run)
-        return tuple(run for run in self.runs if any(run is each for each in found.values()))
+        texts: dict[tuple[str, str], list[Run]] = {}
+        for run in self.runs:
+            texts.setdefault((run.text.sha256, run.signature), []).append(run)
+        return tuple(max(runs, key=lambda run: (len(run.scores), run.wiring is not None)) for runs in texts.values())
 
 
 Scored = tuple[ReportedModel, Run]
@@ -105,15 +105,8 @@ class CheckedWiring:
     name: str
     records: tuple[Given, ...]
     runs: tuple[Run, ...]
-    verdicts: tuple[Wiring | WiringSummary, ...]
-    """One record or summary for each verdict; records come first, since they hold more."""
-    findings: tuple[Finding, ...]
-    """Every fault once, however often it was found."""
-
-    @property
-    def passes(self) -> bool:
-        """True if every check of the model passed."""
-        return all(wiring.verdict == "pass" for wiring in self.verdicts)
+    worst: Wiring | WiringSummary
+    """The check with the worst verdict; a record before a summary, since it holds more."""
 
 
 class Gathered:
@@ -139,9 +132,9 @@ class Gathered:
         return [(model, run) for model in self.models for run in model.scored]
 
     @cached_property
-    def wirings(self) -> tuple[CheckedWiring, ...]:
+    def wirings(self) -> list[CheckedWiring]:
         """The wiring of every model that was checked, those that did not pass first."""
-        return _wirings(self)
+        return sorted(_wirings(self), key=lambda each: each.worst.verdict == "pass")
 
     @cached_property
     def side_by_side(self) -> list[list[Scored]]:
@@ -151,15 +144,12 @@ class Gathered:
     @cached_property
     def together(self) -> tuple[Given, ...]:
         """Runs of several models that compare, as one source: some figures show them side by side."""
-        found = []
-        for number, several in enumerate(self.side_by_side):
-            # Figures call a run by the path of its checkpoint.
-            named = [
-                run if run.checkpoint is None else changed(run, checkpoint=changed(run.checkpoint, path=model.name))
-                for model, run in several
-            ]
-            found.append(Given(name=f"together/{number}", record=named))
-        return tuple(found)
+
+        def named(model: ReportedModel, run: Run) -> Run:  # figures call a run by the path of its checkpoint
+            return changed(run, checkpoint=run.checkpoint and changed(run.checkpoint, path=model.name))
+
+        groups = enumerate(self.side_by_side)
+        return tuple(Given(name=f"together/{n}", record=[named(*pair) for pair in pairs]) for n, pairs in groups)
 
     @cached_property
     def rankings(self) -> tuple[Given, ...]:
@@ -184,20 +174,18 @@ def tokens_of(run: Run) -> str:
     return _NOUNS.get(fields_of(run.signature).get("tok", "").partition("+")[0].partition("-")[0], "tokens")
 
 
-def pictures(*given: Given, only: Collection[str] = (), chapter: str | None = None) -> tuple[Picture, ...]:
-    """Return a block for each figure of records of one model: of those named in `only`, and of one chapter.
+def pictures(*given: Given, chapter: str | None = None) -> tuple[Picture, ...]:
+    """Return a block for each figure of records of one model, of one chapter or of all.
 
     If two records can give the same figure, the first does.
     """
     found: dict[str, Picture] = {}
     for each in given:
         for figure in each.figures:
-            if figure.name not in found and (not only or figure.name in only) and chapter in (None, figure.chapter):
-                first, _, more = figure.reading.partition(". ")
-                reading = first if first.endswith(".") else f"{first}."
-                found[figure.name] = Picture(
-                    key=each.key(figure), title=figure.title, alt=figure.alt, reading=reading, more=more
-                )
+            if chapter in (None, figure.chapter):
+                first, dot, more = figure.reading.partition(". ")
+                words = {"title": figure.title, "alt": figure.alt, "reading": first + dot.strip(), "more": more}
+                found.setdefault(figure.name, Picture(key=each.key(figure), **words))
     return tuple(found.values())
 
 
@@ -248,16 +236,16 @@ def _names(groups: Sequence[Sequence[Given]]) -> list[str]:
 
 def _with_model_names(given: Sequence[Given], models: Sequence[ReportedModel]) -> list[Given]:
     """Rename the models in gates and comparisons, which call them by the files of their records."""
-    names: dict[str, str] = {}
+    owners: dict[str, set[str]] = {}
     for model in models:
         for each in model.given:
-            titles = [each.record.title] if isinstance(each.record, Run) else []
-            for alias in (each.name, each.label, *titles):
-                for known in (alias, file_name(alias)):
-                    names[known] = model.name if names.get(known, model.name) == model.name else known
+            aliases = [each.name, each.label, *([each.record.title] if isinstance(each.record, Run) else [])]
+            for alias in (*aliases, *map(file_name, aliases)):
+                owners.setdefault(alias, set()).add(model.name)
+    names = {alias: owner for alias, (owner, *others) in owners.items() if not others}
     judged = [each for gate in given if isinstance(gate.record, Gate) for each in gate.record.comparisons]
     sides = dict.fromkeys(side for each in judged for side in (each.baseline, each.candidate))
-    files = [side for side in sides if side not in ("limit", *names) and ", " not in side]
+    files = [side for side in sides if side not in ("limit", *owners) and ", " not in side]
     names |= dict(zip(files, model_names(files), strict=True))
     return [
         replace(each, record=mapped(each.record, lambda text: names.get(text, text)))
@@ -270,24 +258,18 @@ def _with_model_names(given: Sequence[Given], models: Sequence[ReportedModel]) -
 # Wiring
 
 
-def _wirings(gathered: Gathered) -> tuple[CheckedWiring, ...]:
+def _wirings(gathered: Gathered) -> Iterator[CheckedWiring]:
     records: dict[str, list[Given]] = {}
     for each, wiring in gathered.of_kind(Wiring):
         owner = _owner(each, wiring, gathered.models)
         nameless = "the checked model" if each.label == "wiring" else each.label
         records.setdefault(owner.name if owner else nameless, []).append(each)
     runs = {model.name: tuple(run for run in model.runs if run.wiring is not None) for model in gathered.models}
-    found = []
     for name in dict.fromkeys((*records, *(name for name, wired in runs.items() if wired))):
         mine, of_runs = tuple(records.get(name, ())), runs.get(name, ())
-        verdicts: dict[str, Wiring | WiringSummary] = {}
-        faults: dict[tuple[Any, ...], Finding] = {}
-        for wiring in (*(each.record for each in mine), *(run.wiring for run in of_runs)):
-            verdicts.setdefault(wiring.verdict, wiring)
-            faults = {_fault(finding): finding for finding in wiring.findings} | faults
-        said, wrong = tuple(verdicts.values()), tuple(faults.values())
-        found.append(CheckedWiring(name=name, records=mine, runs=of_runs, verdicts=said, findings=wrong))
-    return tuple(sorted(found, key=lambda each: each.passes))
+        known = [*(each.record for each in mine), *(run.wiring for run in of_runs)]
+        worst = max(known, key=lambda wiring: ("pass", "inconclusive", "fail").index(wiring.verdict))
+        yield CheckedWiring(name=name, records=mine, runs=of_runs, worst=worst)
 
 
 def _owner(each: Given, wiring: Wiring, models: Sequence[ReportedModel]) -> ReportedModel | None:
