@@ -429,8 +429,8 @@ def _follow(call: Call, name: str) -> v.Value:
     self_name, parameters = parameters_of(function, is_method=True)
     if call.unknown or (len(call.positional) > len(parameters) and function.args.vararg is None):
         return _unknown(call)
-    anything = {name: v.Data(frozenset({("parameter", name)})) for name in parameters}
-    defaults = {
+    anything: dict[str, v.Value] = {name: v.Data(frozenset({("parameter", name)})) for name in parameters}
+    defaults: dict[str, v.Value] = {
         name: v.Const(default.value) if isinstance(default, ast.Constant) else v.NOTHING
         for name, default in defaults_of(function)
     }

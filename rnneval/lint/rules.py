@@ -224,26 +224,34 @@ def stale_state(facts: FileFacts) -> Iterator[Match]:
 
 def _standing(facts: FileFacts) -> Iterator[Match]:
     """Find layers that start from an attribute which no call writes, in a stack with one that is carried in one."""
-    for event, arrival in _beside_carried(facts):
-        function, beside = event.function, arrival.event
+    standing: dict[int, str] = {}  # the attributes, by the numbers of the events
+    for function in facts.functions:
         written = {carried.carrier for carried in function.carried}
-        kept = {place for _, place in event.sources if isinstance(place, v.Incoming) and not place.path}
-        standing = [place for place in kept if place.carrier.startswith("self.") and place.carrier not in written]
-        if standing and not arrival.carried.returned and not _is_used(facts, function, event):
+        for event in function.events:
+            kept = {place.carrier for _, place in event.sources if isinstance(place, v.Incoming) and not place.path}
+            for carrier in kept - written:
+                if carrier.startswith("self."):
+                    standing[event.number] = carrier
+    for event, arrival in _beside_carried(facts, (facts.events[number] for number in standing)):
+        beside = arrival.event
+        if not arrival.carried.returned and not _is_used(facts, event.function, event):
             yield Match(
                 event.node,
-                f"`{event.name}` starts from `{standing[0].carrier}`, which stays as it is, and its new "
+                f"`{event.name}` starts from `{standing[event.number]}`, which stays as it is, and its new "
                 f"state is thrown away, while that of `{beside.name}` {_line(beside.node)} is kept: keep both",
             )
 
 
-def _beside_carried(facts: FileFacts) -> Iterator[tuple[LayerCall, GivenState]]:
-    """Yield every layer directly above or below one whose own state is carried, and that state."""
+def _beside_carried(facts: FileFacts, events: Iterable[LayerCall]) -> Iterator[tuple[LayerCall, GivenState]]:
+    """Yield those of these events that are directly above or below a layer whose own state is carried, and that."""
+    carrying: dict[Function, list[GivenState]] = {}
     for arrival in arrivals(facts):
         if arrival.is_own(facts):
-            for event in arrival.event.function.events:
-                if neighbour(event, [arrival.event]):
-                    yield event, arrival
+            carrying.setdefault(arrival.event.function, []).append(arrival)
+    for event in events:
+        for arrival in carrying.get(event.function, ()):
+            if neighbour(event, [arrival.event]):
+                yield event, arrival
 
 
 def _stale(facts: FileFacts, function: Function, value: v.Value) -> tuple[LayerCall, v.Incoming] | None:
@@ -305,9 +313,9 @@ def ignored_state(facts: FileFacts) -> Iterator[Match]:
 def _never_given(facts: FileFacts) -> Iterator[Match]:
     """Find layers of a stack whose states come back in one structure, one of which never gets its own."""
     fed = {(event.function, event.layer) for event in facts.events if not _starts_anew(event)}
-    for event, arrival in _beside_carried(facts):
-        back = event.number in v.emissions(arrival.carried.left)
-        if back and one_way(event) and (event.function, event.layer) not in fed:
+    unfed = (event for event in facts.events if one_way(event) and (event.function, event.layer) not in fed)
+    for event, arrival in _beside_carried(facts, unfed):
+        if event.number in v.emissions(arrival.carried.left):
             yield Match(
                 event.node,
                 f"`{event.name}` starts anew at every call although its state comes back beside that of "
@@ -344,18 +352,23 @@ def dropped_state(facts: FileFacts) -> Iterator[Match]:
                 f"`{event.name}` reads its own output at every pass and starts from the same state each time: "
                 "give it the state that it gave back at the pass before",
             )
-    for event, arrival in _beside_carried(facts):
+    fed = {(event.function, event.layer) for event in facts.events if event.state is not None}
+    forgotten = [event for event in facts.events if _is_forgotten(event)]
+    unfed = (event for event in forgotten if (event.function, event.layer) not in fed)
+    for event, arrival in _beside_carried(facts, unfed):
         beside = arrival.event
-        if _is_forgotten(event) and all(other.state is None for other in facts.by_layer[event.function, event.layer]):
-            yield Match(
-                event.node,
-                f"`{event.name}` starts anew at every call while the state of `{beside.name}` "
-                f"{_line(beside.node)} is carried: take in and give back a state for each layer",
-            )
+        yield Match(
+            event.node,
+            f"`{event.name}` starts anew at every call while the state of `{beside.name}` "
+            f"{_line(beside.node)} is carried: take in and give back a state for each layer",
+        )
+    keeping: dict[Function, list[LayerCall]] = {}
     for event in facts.events:
-        alone = event.state is None and event.spec.returns_sequences and _is_forgotten(event)
-        keeping = (other for other in event.function.events if other.spec.stateful is True)
-        stateful = neighbour(event, keeping) if alone else None
+        if event.spec.stateful is True:
+            keeping.setdefault(event.function, []).append(event)
+    for event in forgotten:
+        alone = event.state is None and event.spec.returns_sequences
+        stateful = neighbour(event, keeping.get(event.function, ())) if alone else None
         if stateful is not None:
             yield Match(
                 event.node,

@@ -112,7 +112,8 @@ class Refusal(Exception):  # noqa: N818 - it is caught and returned: a message i
 
 def first_refused(source: UserSource, called: str | None = None) -> Refusal | None:
     """Return the first unit that is not allowed, or the first likely mistake in what a call of `called` runs."""
-    neighbours, unit = Neighbours(source), None
+    neighbours = Neighbours(source)
+    unit: CodeUnit | None = None
     try:
         walk = _Walk(neighbours)
         for unit in source.units:
