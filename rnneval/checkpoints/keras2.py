@@ -27,6 +27,10 @@ JsonObject = dict[str, Any]
 HARD_SIGMOID = "keras2_hard_sigmoid"
 """0.2 x + 0.5 between 0 and 1, as in Keras 2; the function of the same name in Keras 3 is x / 6 + 0.5."""
 
+IN_ORDER = "layers meet in their order: their names differ from those in the file"
+REARRANGED = "weights were in the layout of cuDNN's own layers, and were rearranged"
+"""Notes for the user on weights that were read."""
+
 _EVERY = ("name", "trainable")
 _RECURRENT = ("return_sequences", "return_state", "go_backwards", "stateful", "unroll")
 _CELL = ("units", "activation", "use_bias", "dropout", "recurrent_dropout")

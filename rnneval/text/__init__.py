@@ -29,6 +29,7 @@ from rnneval.text.vocabulary import (
     given_vocabulary,
     only_vocabulary_beside,
     siblings,
+    vocabulary_of_lookup,
 )
 
 __all__ = [
@@ -51,4 +52,5 @@ __all__ = [
     "scored_text",
     "siblings",
     "text_given",
+    "vocabulary_of_lookup",
 ]
