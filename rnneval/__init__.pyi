@@ -17,8 +17,7 @@ from rnneval.evaluate.sweep import sweep
 from rnneval.gates.ranking import compare
 from rnneval.gates.verdicts import gate
 from rnneval.lint import lint
-from rnneval.models.keras.lm import RecurrentLM
-from rnneval.models.keras.wrap import wrap
+from rnneval.models.keras.lm import RecurrentLM, wrap
 from rnneval.models.step import from_step
 from rnneval.records import read
 from rnneval.render import plot

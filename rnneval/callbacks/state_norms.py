@@ -18,13 +18,12 @@ from rnneval.callbacks.training_hook import chosen, require_known
 from rnneval.errors import TextError, VocabularyError
 from rnneval.evaluate.run import evaluate
 from rnneval.models.keras.layers import model_variables
-from rnneval.models.keras.lm import RecurrentLM
-from rnneval.models.keras.wrap import as_vocabulary, vocabulary_inside, wrap
+from rnneval.models.keras.lm import RecurrentLM, vocabulary_inside, wrap
 from rnneval.option import option, values_of
 from rnneval.options import EvaluateOptions, by_keyword
 from rnneval.records.run import Run
 from rnneval.records.tables import STATE_HISTORY, UNIFORM
-from rnneval.text import Paths, Vocabulary
+from rnneval.text import Paths, Vocabulary, given_vocabulary
 
 _LOGS = "_get_metrics_result_or_logs"
 _SCORES = ("cross_entropy", "perplexity", "bits_per_char")
@@ -184,7 +183,7 @@ def vocabulary_from(given: Any) -> Vocabulary | None:
         VocabularyError: the value stands for none.
     """
     if not isinstance(given, RecurrentLM):
-        return as_vocabulary(given)
+        return given_vocabulary(given)
     if given.vocabulary is None:
         raise VocabularyError(given.why_no_vocabulary or "vocabulary: the model has no vocabulary: give its tokens")
     return given.vocabulary

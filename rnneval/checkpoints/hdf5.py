@@ -22,6 +22,8 @@ _OTHER_FILTERS = {4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf"}
 _TEXTS = "texts of any length"
 BROKEN = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
 """The errors that h5py raises for broken names, types and links."""
+NO_WEIGHTS = frozenset(("seed_generator", "optimizer", "metrics", "_metrics", "compile_metrics", "loss"))
+"""What is saved with the weights and has no part in evaluation: random generators and state of the training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,12 @@ class Hdf5:
     """The shape of every array by its path in the file."""
     root_attributes: frozenset[str]
     is_empty: bool
+
+    @property
+    def weights(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the weights that have a part in evaluation."""
+        return {name: shape for name, shape in self.shapes.items() if not NO_WEIGHTS & set(name.split("/"))}
+
     """Whether it holds no object at all."""
 
 

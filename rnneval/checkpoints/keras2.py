@@ -28,6 +28,10 @@ JsonObject = dict[str, Any]
 HARD_SIGMOID = "keras2_hard_sigmoid"
 """0.2 x + 0.5 between 0 and 1, as in Keras 2; the function of the same name in Keras 3 is x / 6 + 0.5."""
 
+IN_ORDER = "layers meet in their order: their names differ from those in the file"
+REARRANGED = "weights were in the layout of cuDNN's own layers, and were rearranged"
+"""Notes for the user on weights that were read."""
+
 _EVERY = ("name", "trainable")
 _LISTED = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 SETTINGS = {name: tuple(words.split()) for name, words in _LISTED["settings"].items()}

@@ -23,9 +23,9 @@ from rnneval.demo.files import BUILDERS, RIGHT, DemoRecipe, Files
 from rnneval.evaluate.check import check
 from rnneval.evaluate.diagnostics.gradients import gradients
 from rnneval.evaluate.diagnostics.trace import trace
+from rnneval.evaluate.opening import open as open_checkpoint
 from rnneval.evaluate.run import evaluate
 from rnneval.models.keras import RecurrentLM
-from rnneval.models.keras import open as open_checkpoint
 from rnneval.models.keras.lm import eagerly
 from rnneval.records import Wiring, read, write
 
@@ -119,7 +119,10 @@ class Steps:
     @cached_property
     def _opened(self) -> RecurrentLM:
         """The saved file, opened as a user would, with the code in the folder."""
-        return open_checkpoint(self._own.weights, builder=self._own.builder, builder_arguments=self._arguments)
+        opened: RecurrentLM = open_checkpoint(
+            self._own.weights, builder=self._own.builder, builder_arguments=self._arguments, backend="keras"
+        )
+        return opened
 
     def _command(self, verb: str, options: Mapping[str, Any], *outputs: object) -> list[str]:
         """Return the command that does the same as a function of this name with these options."""

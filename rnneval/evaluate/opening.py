@@ -66,16 +66,16 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
             from rnneval.models.numpy.lm import open_numpy
 
             try:
-                return open_numpy(artefact, **vars(options))
+                return open_numpy(artefact, options)
             except NotForNumpyError as error:
                 if options.backend == "numpy":
                     raise
                 why = UsageError(str(error))
         if why is not None and find_spec("tensorflow") is None:
             raise why
-        from rnneval.models.keras import open as open_keras
+        from rnneval.models.keras import open_keras
 
-        return open_keras(artefact, **vars(replace(options, backend="keras")))
+        return open_keras(artefact, options)
 
 
 def model_of(path: str | os.PathLike[str], options: OpenOptions) -> Any:
@@ -85,7 +85,7 @@ def model_of(path: str | os.PathLike[str], options: OpenOptions) -> Any:
     with _admitted(path, options) as artefact:
         from rnneval.models.keras.opening import load_model
 
-        return load_model(artefact, **vars(options))
+        return load_model(artefact, options)
 
 
 def _step_model(path: Path, options: OpenOptions) -> StepLM | None:
@@ -185,10 +185,10 @@ def _made_by_builder(path: Path, options: OpenOptions) -> StepLM:
             "since rnneval loads the weights"
         )
     if given is not None:
-        made = made.with_vocabulary(given)
+        made = replace(made, vocabulary=given.fit(made.width))
     elif made.vocabulary is None:
         with suppress(VocabularyError):
-            made = made.with_vocabulary(find_vocabulary(path, made.width))
+            made = replace(made, vocabulary=find_vocabulary(path, made.width).fit(made.width))
     return replace(made, checkpoint=msgspec.structs.replace(made.checkpoint, path=str(path), sha256=sha256, name=None))
 
 

@@ -4,9 +4,9 @@ All arrays are NumPy's. Scoring stays on the model's side: logits `(rows, time, 
 check of weights and the record of an opened model, which all backends share, stand here, too.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from rnneval.metrics.diagnostics import gates
 
 if TYPE_CHECKING:  # worker processes that only score import this module
     from rnneval.records.opened import Opened
-    from rnneval.records.run import Checkpoint, Warning  # noqa: A004 - the record's own word
+    from rnneval.records.run import Checkpoint, LayerRecord, Warning  # noqa: A004 - the record's own word
     from rnneval.text import Vocabulary
 
 Vectors = NDArray[np.floating[Any]]
@@ -34,6 +34,8 @@ CARRIED: Mapping[int, str] = {
     4: "stateless graph: each recurrent layer is given its state (tested on a random segment)",
 }
 """How the state of a graph of layers is carried: a sentence by the number of its state contract, for the record."""
+
+IDS, ONE_HOT, SCALED = "ids", "one-hot", "scaled"  # the forms in which a model reads a token
 
 Sees = Literal["losses", "states", "gates"]
 """What is observed of a step: losses alone; the states of every layer too; the inputs of gated layers as well."""
@@ -166,75 +168,60 @@ class Scorer(Protocol):
         """
 
 
-class LanguageModel(Protocol):
-    """A recurrent language model as `rnneval.evaluate` sees it."""
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class LanguageModel:
+    """A recurrent language model as `rnneval.evaluate` sees it; a subclass for each library runs it.
+
+    Python shows it in three lines, and a notebook as the table of `rnneval open`.
+    """
+
+    backend: ClassVar[str]
+    """The library that runs it: `keras`, `numpy` or `step`."""
+    width: int
+    """V, the number of logits."""
+    checkpoint: "Checkpoint"
+    """The file that it came from, its layers and the number of its parameters."""
+    vocabulary: "Vocabulary | None" = None
+    """The vocabulary, without which no text can be read."""
+    why_no_vocabulary: str = ""
+    """The places where no vocabulary was found, and what to give."""
+    assumptions: tuple[str, ...] = ()
+    """Assumptions that were made on opening, a sentence each."""
+    warnings: "tuple[Warning, ...]" = ()
+    """Warnings of the file, for every record of a run."""
+    input_kind: str = "ids"
+    """The form in which it reads a token, for the record."""
+    output_kind: str = "logits"
+    """`logits`, `probabilities-as-logits` or `probabilities`; losses of the last are float64."""
+    mixable: bool = True
+    """True if rows of one batch may start at different times."""
+    batched: bool = True
+    """True if it reads several rows in one call."""
+    chunk: int = 1
+    """Number of tokens that it reads at once inside of a call, where shorter calls cost as much; else 1."""
+    repeatable: bool = True
+    """True if the same ids give the same logits; a run of a model that draws random numbers is not valid."""
+    window: int | None = None
+    """N of a window model, which predicts from the last N tokens; None where a state is carried."""
 
     @property
-    def backend(self) -> str:
-        """The library that runs it: `keras`, `numpy` or `step`."""
-
-    @property
-    def width(self) -> int:
-        """V, the number of logits."""
-
-    @property
-    def vocabulary(self) -> "Vocabulary | None":
-        """The vocabulary, without which no text can be read."""
-
-    @property
-    def why_no_vocabulary(self) -> str:
-        """The places where no vocabulary was found, and what to give."""
-
-    @property
-    def assumptions(self) -> tuple[str, ...]:
-        """Assumptions that were made on opening, a sentence each."""
-
-    @property
-    def warnings(self) -> "tuple[Warning, ...]":
-        """Warnings of the file, for every record of a run."""
-
-    @property
-    def checkpoint(self) -> "Checkpoint":
-        """The file that it came from, its layers and the number of its parameters."""
-
-    @property
-    def input_kind(self) -> str:
-        """The form in which it reads a token, for the record."""
-
-    @property
-    def output_kind(self) -> str:
-        """`logits`, `probabilities-as-logits` or `probabilities`; losses of the last are float64."""
-
-    @property
-    def mixable(self) -> bool:
-        """True if rows of one batch may start at different times."""
-
-    @property
-    def batched(self) -> bool:
-        """True if it reads several rows in one call."""
-
-    @property
-    def chunk(self) -> int:
-        """Number of tokens that it reads at once inside of a call, where shorter calls cost as much; else 1."""
-
-    @property
-    def repeatable(self) -> bool:
-        """True if the same ids give the same logits."""
-
-    @property
-    def window(self) -> int | None:
-        """N of a window model, which predicts from the last N tokens; None where a state is carried."""
+    def layers(self) -> "tuple[LayerRecord, ...]":
+        """The recurrent layers, each at each of its places in a call, in the order in which they run."""
+        return self.checkpoint.layers
 
     @property
     def memory_cells(self) -> bool:
         """True if a layer has memory cells, as an LSTM has: such a model forgets slowly."""
+        return any(slot.rpartition(".")[2] == "c" for layer in self.layers for slot in layer.slots)
 
     @property
     def device(self) -> str:
         """The kind of device that it runs on, such as `CPU`."""
+        return "CPU"
 
     def start(self) -> Vectors:
         """Return the model's initial state, `(D,)`."""
+        raise NotImplementedError
 
     def scorer(
         self, shape: Shape, *, kernel: str = "auto", padded: bool = True, sees: Sees = "losses", parallel: bool = True
@@ -245,6 +232,31 @@ class LanguageModel(Protocol):
         be filled up to the length of `shape`, `parallel` that more than one core may be used; where it may not, no
         digit depends on the machine.
         """
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        """Return its name and size, its layers or else its state, and its vocabulary."""
+        layers = ", ".join(f"{layer.name} ({layer.kind} {layer.units})" for layer in self.layers)
+        known = "none: give vocabulary=…"
+        if self.vocabulary is not None:
+            known = f"{self.vocabulary.size:,} tokens ({self.vocabulary.source})"
+        size = f"{self.checkpoint.parameters:,} parameters, " if self.checkpoint.parameters else ""
+        return (
+            f"<{type(self).__name__} {self.checkpoint.path or self._name()!r}: {size}{self.width:,} logits\n"
+            f"  {f'layers: {layers}' if layers else f'state: {self._state_in_words()}'}\n"
+            f"  vocabulary: {known}>"
+        )
+
+    def _name(self) -> str:
+        """Return the name of a model that is no file."""
+        return self.checkpoint.name or "model in memory"
+
+    def _state_in_words(self) -> str:
+        """Return what is known of the state of a model whose layers are not seen."""
+        return "no layer seen"
+
+    def _repr_html_(self) -> str:
+        return rnneval.as_html(self)
 
 
 class Ids(Protocol):
@@ -269,36 +281,6 @@ def about_transformer(name: str, layer: str) -> str:
         "lm-evaluation-harness, or rnneval.from_losses for losses that you have; if it keeps a cache of keys and "
         "values, rnneval.from_step with the cache as the state, or rnneval.from_transformers"
     )
-
-
-class ShownModel:
-    """A model that Python shows in three lines, and a notebook as the table of `rnneval open`."""
-
-    def __repr__(self) -> str:
-        """Return its name and size, its layers or else its state, and its vocabulary."""
-        lm: Any = self
-        found = lm.checkpoint
-        layers = ", ".join(f"{layer.name} ({layer.kind} {layer.units})" for layer in found.layers)
-        known = (
-            f"{lm.vocabulary.size:,} tokens ({lm.vocabulary.source})" if lm.vocabulary else "none: give vocabulary=…"
-        )
-        size = f"{found.parameters:,} parameters, " if found.parameters else ""
-        return (
-            f"<{type(self).__name__} {found.path or self._name()!r}: {size}{lm.width:,} logits\n"
-            f"  {f'layers: {layers}' if layers else f'state: {self._state_in_words()}'}\n"
-            f"  vocabulary: {known}>"
-        )
-
-    def _name(self) -> str:
-        """Return the name of a model that is no file."""
-        return "model in memory"
-
-    def _state_in_words(self) -> str:
-        """Return what is known of the state of a model whose layers are not seen."""
-        return "no layer seen"
-
-    def _repr_html_(self) -> str:
-        return rnneval.as_html(self)
 
 
 def require_carried(lm: LanguageModel, what: str) -> None:
@@ -335,6 +317,38 @@ take an earlier checkpoint
         raise CheckpointError(f"{where}{listed}: the training diverged; take an earlier checkpoint")
 
 
+def input_kind_of(shape: Sequence[int | None] | None, width: int, shown: str = "") -> str:
+    """Return the form in which a model with so many outputs reads a token, by the shape of its input."""
+    if shape is None or len(shape) != 3:
+        return IDS
+    if shape[2] == 1:
+        return SCALED
+    if shape[2] != width:
+        raise CheckpointError(
+            f"{shown}its input has rows of {shape[2]} numbers and its output {width}: one-hot rows are as long as the "
+            "output, and numbers of another meaning cannot be made from a text: put the Embedding into the model"
+        )
+    return ONE_HOT
+
+
+def input_in_words(kind: str, width: int) -> str:
+    """Return the assumption about the inputs of a model, as a sentence."""
+    return {
+        IDS: "inputs are integer ids",
+        ONE_HOT: f"inputs are one-hot rows of {width} numbers (its input has a third axis of that length)",
+        SCALED: f"inputs are ids divided by {width}, the number of outputs (its input has a third axis of 1)",
+    }[kind]
+
+
+def require_next_token(known: int, width: int, shown: str = "") -> None:
+    """Refuse a model that reads `known` different ids and has one output, or many more ids than outputs."""
+    if width < 2 or known > 2 * width:
+        raise CheckpointError(
+            f"{shown}it reads {known:,} different ids and gives {width:,} number{'s' * (width != 1)} a position: a "
+            "classifier or a tagger, and no model of the next token, which gives one for each id"
+        )
+
+
 def opened(lm: LanguageModel) -> "Opened":
     """Return the record of what was recognised in a model, which `rnneval open` shows."""
     from rnneval.records.opened import Opened
@@ -346,7 +360,7 @@ def opened(lm: LanguageModel) -> "Opened":
         output=OutputRecord(kind=lm.output_kind),
         width=lm.width,
         vocabulary=VocabularyRecord.of(lm.vocabulary),
-        why_no_vocabulary=lm.why_no_vocabulary or None,
+        why_no_vocabulary=None if lm.vocabulary else lm.why_no_vocabulary or None,
         assumptions=lm.assumptions,
         warnings=lm.warnings or None,
     )

@@ -199,8 +199,7 @@ class StateLeaf:
 
     A memory grows with the text, as an attention cache does: a state that has one is not packed.
     """
-    growth: int = 0
-    """Bytes by which a memory grows for each token of a row."""
+    growth: int = 0  # bytes by which a memory grows for each token of a row
 
     @property
     def size(self) -> int:

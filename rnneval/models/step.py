@@ -9,26 +9,24 @@ import os
 import re
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
 from rnneval.models.protocol import (
+    LanguageModel,
     LayerState,
     Layout,
     Predicted,
-    Scorer,
     SeenRows,
     Sees,
     Shape,
-    ShownModel,
     Stepped,
     Trajectory,
     Vectors,
@@ -43,10 +41,12 @@ from rnneval.models.state import (
     is_array,
     leaves_of,
     made_like,
-    numbers_of,
 )
 from rnneval.records.run import Checkpoint
 from rnneval.text import Vocabulary, given_vocabulary
+
+if TYPE_CHECKING:
+    from rnneval.models.torch.recurrent import RecurrentModules
 
 _PIECES = (2, 3, 1)  # tokens of the calls of the probe
 _ROWS = (2, 3)
@@ -106,27 +106,6 @@ class StepFunction:
             )
         return logits, returned[1]
 
-    def scored(
-        self,
-        ids: NDArray[np.int32],
-        targets: NDArray[np.int32],
-        state: Any,
-        observe: Callable[[Any], None],
-        *,
-        by_token: bool,
-    ) -> tuple[Predicted, Any]:
-        """Read ids in one call, or token by token, and score the targets; `observe` is given the state of each call.
-
-        Returns the scores, and the state after the last token.
-        """
-        pieces, predicted = np.arange(1, ids.shape[1] if by_token else 1), []
-        for some, wanted in zip(np.split(ids, pieces, axis=1), np.split(targets, pieces, axis=1), strict=True):
-            logits, state = self(some, state)
-            predicted.append(score_logits(logits, wanted))
-            observe(state)
-        columns = (np.concatenate(column, axis=1) for column in zip(*predicted, strict=True))
-        return Predicted(*columns), state
-
     def random_ids(self, rows: int, tokens: int) -> NDArray[np.int32]:
         """Return ids to try the function on, `(rows, tokens)`; id 0, which may mean padding, is left out."""
         low = 1 if self.width > 2 else 0
@@ -153,21 +132,12 @@ class _Trial(NamedTuple):
     arrays: list[dict[str, NDArray[Any]]]  # copies of its arrays, by path
 
 
-class Probed(NamedTuple):
-    """Facts that a few calls of a step function show."""
-
-    leaves: tuple[StateLeaf, ...] | None
-    """The arrays of its state; None where the state is no nest of arrays."""
-    packing: Packing | None
-    """How its state becomes a vector; None where it is carried as it is."""
-    repeatable: bool
-    """Whether the same ids give the same logits, also from a state that was packed."""
-
-
-def probe(function: StepFunction, *, separate: bool) -> Probed:
+def probe(function: StepFunction, *, separate: bool) -> tuple[tuple[StateLeaf, ...] | None, Packing | None, bool]:
     """Call a step function a few times, and find the batch axis and the kind of every array of its state.
 
-    A state that cannot be carried is refused.
+    Returns the arrays, None where the state is no nest of arrays; how the state becomes a vector, None where it is
+    carried as it is; and whether the same ids give the same logits, also from a state that was packed. A state that
+    cannot be carried is refused.
     """
     trials = [_tried(function, rows) for rows in ((1,) if separate else _ROWS)]
     _require_logits(trials[0].logits[0])
@@ -175,7 +145,7 @@ def probe(function: StepFunction, *, separate: bool) -> Probed:
     leaves = leaves_of(example)
     if not all(map(is_array, leaves.values())):
         function(function.random_ids(1, 2), function.begin(1))  # such a state is carried as it is, in one row
-        return Probed(None, None, _repeats(function, first, None))
+        return None, None, _repeats(function, first, None)
     for state in (state for trial in trials for state in trial.states):
         if form_of(state) != form_of(example):
             raise CheckpointError(
@@ -185,11 +155,11 @@ def probe(function: StepFunction, *, separate: bool) -> Probed:
     found = [_leaf(path, like, trials, separate=separate) for path, like in leaves.items()]
     kinds = tuple(replace(leaf, kind="counter") if _is_counter(function, first, leaf) else leaf for leaf in found)
     if any(leaf.kind == "memory" for leaf in kinds):
-        return Probed(kinds, None, _repeats(function, first, None))
+        return kinds, None, _repeats(function, first, None)
     packing = Packing(example=example, leaves=kinds, initial=None, separate=separate)
     if not _survives_packing(function, packing, len(first.pieces[0])):
         packing = replace(packing, initial=function.begin)
-    return Probed(kinds, packing, _repeats(function, first, packing))
+    return kinds, packing, _repeats(function, first, packing)
 
 
 def _require_logits(logits: NDArray[Any]) -> None:
@@ -323,86 +293,17 @@ def _repeats(function: StepFunction, trial: _Trial, packing: Packing | None) -> 
 # The model
 
 
-class Observer(Protocol):
-    """Sees the states of a model's layers after every token of a call of many."""
-
-    def layout(self, sees: Sees) -> Layout:
-        """Describe the states, and the gates where they are asked for."""
-
-    def watching(self) -> AbstractContextManager[Callable[[], tuple[dict[str, Trajectory], dict[str, NDArray[Any]]]]]:
-        """Watch the calls in a block; the function that is given returns the states and the layers' inputs by name."""
-
-
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class StepLM(ShownModel):
+class StepLM(LanguageModel):
     """A language model given as a step function; `from_step` makes it."""
 
+    backend: ClassVar[str] = "step"
     function: StepFunction
-    vocabulary: Vocabulary | None
-    checkpoint: Checkpoint
-    leaves: tuple[StateLeaf, ...] | None
-    """The arrays of its state; None where the state is no nest of arrays."""
-    packing: Packing | None
-    """The packing of its state; None where the state is carried as it is, in one row."""
-    repeatable: bool
-    batched: bool  # whether it reads several rows in one call
-    chunk: int = 1  # tokens that it reads at once inside of a call, where shorter calls cost as much
+    leaves: tuple[StateLeaf, ...] | None  # the arrays of its state; None where the state is no nest of arrays
+    packing: Packing | None  # the packing of its state; None where the state is carried as it is, in one row
     every_token: bool = False  # whether states are observed, by calls of one token
-    observer: Observer | None = field(default=None, repr=False)
+    observer: "RecurrentModules | None" = field(default=None, repr=False)
     """What sees the states in calls of many tokens."""
-    why_one_row: str = ""
-    """The error of a call of several rows, for a model that reads one row at a time for this reason."""
-    name: str = "step"
-
-    backend: str = field(default="step", init=False)
-    input_kind: str = field(default="ids", init=False)
-    output_kind: str = field(default="logits", init=False)
-    warnings: tuple[()] = field(default=(), init=False)
-    window: None = field(default=None, init=False)
-    memory_cells: bool = field(default=False, init=False)
-    device: str = field(default="CPU", init=False)
-
-    @property
-    def width(self) -> int:
-        """V, the number of logits."""
-        return self.function.width
-
-    @property
-    def why_no_vocabulary(self) -> str:
-        """Advice for a model without a vocabulary."""
-        folder = self.checkpoint.path if self.checkpoint.format == "transformers" else ""
-        beside = f"{folder} has no tokenizer.json: save it there (tokenizer.save_pretrained), or " if folder else ""
-        return "" if self.vocabulary else f"{beside or 'no vocabulary was given: '}give vocabulary=…, or --vocab FILE"
-
-    @property
-    def assumptions(self) -> tuple[str, ...]:
-        """Facts that were found by trying the function, a sentence each."""
-        if self.leaves is None:
-            return (f"its state is carried as it is, in one row: {_OPAQUE}",)
-        said = [
-            f"{leaf.path} counts tokens or calls and changes no prediction: it is not compared"
-            for leaf in self.leaves
-            if leaf.kind == "counter"
-        ]
-        memory = [leaf for leaf in self.leaves if leaf.kind == "memory"]
-        if memory:
-            more = f" and {len(memory) - 1} other arrays grow" if len(memory) > 1 else " grows"
-            said.append(
-                f"{memory[0].path}{more} with the text, an attention memory of "
-                f"{sum(leaf.growth for leaf in memory):,} bytes a token: it is kept whole, and a text whose state is "
-                "carried is read in one row"
-            )
-        if self.why_one_row:
-            said.append(f"it reads one row at a time, since with several {self.why_one_row}")
-        return tuple(said)
-
-    @property
-    def mixable(self) -> bool:
-        """True if rows of one batch may start at different times."""
-        return self.batched and self.packing is not None
-
-    def _name(self) -> str:
-        return self.name
 
     def _state_in_words(self) -> str:
         if self.leaves is None:
@@ -411,10 +312,6 @@ class StepLM(ShownModel):
         more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
         rows = "" if self.mixable else ", in one row"
         return f"{', '.join(named[:_MOST_NAMED]) or 'none'}{more}{rows}"
-
-    def with_vocabulary(self, vocabulary: Vocabulary) -> "StepLM":
-        """Return the same model with a vocabulary, which must fit the number of logits."""
-        return replace(self, vocabulary=vocabulary.fit(self.width))
 
     def initial_state(self, batch: int) -> Any:
         """Return the initial state of `batch` rows, as the user's function makes it."""
@@ -435,17 +332,16 @@ class StepLM(ShownModel):
 
     def scorer(
         self, shape: Shape, *, kernel: str = "auto", padded: bool = True, sees: Sees = "losses", parallel: bool = True
-    ) -> Scorer:
+    ) -> "StepScorer":
         """Prepare steps of at most one shape; `padded` and `parallel` change nothing."""
         if kernel == "hoisted":
             raise UsageError("--kernel hoisted is for Keras models: a step function has one implementation, its own")
-        if self.packing is not None and self.observer is not None and sees != "losses":
-            return _StepScorer(self.function, self.packing, self.observer.layout(sees), self.observer)
+        if sees == "losses":
+            return StepScorer(self, None, None)
+        if self.packing is not None and self.observer is not None:
+            return StepScorer(self, self.observer.layout(sees), self.observer)
         by_token = self.every_token or shape.segment == 1
-        layout = None if sees == "losses" else _layout(self.leaves, sees, by_token=by_token)
-        if self.packing is None:
-            return _WholeStateScorer(self, layout)
-        return _StepScorer(self.function, self.packing, layout)
+        return StepScorer(self, _layout(self.leaves, sees, by_token=by_token), None)
 
 
 def from_step(
@@ -504,18 +400,41 @@ def from_step(
     width = vocab_size if vocab_size is not None else tokens.first_id + tokens.size if tokens else 0
     source = tokens.source if tokens is not None and vocab_size is None else ""
     function = StepFunction(step=step, initial_state=initial_state, width=width, source=source)
-    probed = probe(function, separate=not batched)
+    leaves, packing, repeatable = probe(function, separate=not batched)
     return StepLM(
         function=function,
+        width=width,
         vocabulary=None if tokens is None else tokens.fit(width),
+        why_no_vocabulary="" if tokens else "no vocabulary was given: give vocabulary=…, or --vocab FILE",
         checkpoint=_checkpoint(function, checkpoint, name, rows=_FINGERPRINT[0] if batched else 1),
-        leaves=probed.leaves,
-        packing=probed.packing,
-        repeatable=probed.repeatable,
+        assumptions=_assumptions(leaves),
+        leaves=leaves,
+        packing=packing,
+        repeatable=repeatable,
+        mixable=batched and packing is not None,
         batched=batched,
         every_token=every_token,
-        name=name,
     )
+
+
+def _assumptions(leaves: Sequence[StateLeaf] | None) -> tuple[str, ...]:
+    """Return what was found by trying the function, a sentence each."""
+    if leaves is None:
+        return (f"its state is carried as it is, in one row: {_OPAQUE}",)
+    said = [
+        f"{leaf.path} counts tokens or calls and changes no prediction: it is not compared"
+        for leaf in leaves
+        if leaf.kind == "counter"
+    ]
+    memory = [leaf for leaf in leaves if leaf.kind == "memory"]
+    if memory:
+        more = f" and {len(memory) - 1} other arrays grow" if len(memory) > 1 else " grows"
+        said.append(
+            f"{memory[0].path}{more} with the text, an attention memory of "
+            f"{sum(leaf.growth for leaf in memory):,} bytes a token: it is kept whole, and a text whose state is "
+            "carried is read in one row"
+        )
+    return tuple(said)
 
 
 def _checkpoint(function: StepFunction, path: str | os.PathLike[str] | None, name: str, *, rows: int) -> Checkpoint:
@@ -580,23 +499,30 @@ class _Read(NamedTuple):
     inputs: Mapping[str, NDArray[Any]]  # the inputs of layers with gates
 
 
-class _StepScorer:
-    """Runs a step function whose state is packed."""
+class StepScorer:
+    """Runs a step function. A state that is not packed is kept here as it is; its rows begin together."""
 
     kernel = "step"
 
-    def __init__(
-        self, function: StepFunction, packing: Packing, layout: Layout | None, observer: Observer | None = None
-    ) -> None:
+    def __init__(self, lm: StepLM, layout: Layout | None, observer: "RecurrentModules | None") -> None:
         """Take the layout of what is observed: by the observer, or else in calls of one token."""
-        self._function, self._packing, self._layout, self._observer = function, packing, layout, observer
+        self._lm, self._layout, self._observer = lm, layout, observer
+        self._kept: Any = None
+        self._leaves: dict[str, StateLeaf] = {}  # the arrays that are observed in calls of one token, by `LAYER.SLOT`
+        if layout is not None and observer is None:
+            named = {".".join(layer_and_slot(leaf.path)): leaf for leaf in lm.leaves or ()}
+            self._leaves = {key: named[key] for key in layout.states}
 
     def begin(self) -> None:
-        """Begin a reading; nothing is kept from one to the next."""
+        """Begin a reading: its first step begins with the initial state, whatever is kept."""
 
     def score(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors, width: int) -> Stepped:
-        """Read ids from states and score the targets; rows that share values are read together."""
-        groups = self._packing.groups(states)
+        """Read ids from states and score the targets; rows that share values are read together.
+
+        Of a state that is not packed, zeros stand for the initial state, others for the state that is kept.
+        """
+        packing = self._lm.packing
+        groups = [np.arange(len(ids))] if packing is None else packing.groups(states)
         order = np.argsort(np.concatenate(groups))
         read = [self._read(ids[rows], targets[rows], states[rows]) for rows in groups]
 
@@ -615,70 +541,41 @@ class _StepScorer:
         return Stepped(scored, joined(part.after for part in read), seen)
 
     def _read(self, ids: NDArray[np.int32], targets: NDArray[np.int32], vectors: Vectors) -> _Read:
-        """Read rows in one call, or token by token."""
-        after: list[Vectors] = []
-        read = partial(
-            self._function.scored,
-            ids,
-            targets,
-            self._packing.unpack(vectors),
-            lambda state: after.append(self._packing.pack(state, len(ids))),
-        )
-        if self._observer is not None:
-            with self._observer.watching() as seen:
-                predicted, _ = read(by_token=False)
-            return _Read(predicted, after[-1], *seen())
-        by_token = self._layout is not None and bool(self._layout.states)
-        predicted, _ = read(by_token=by_token)
-        during, before = numbers_of(np.stack(after, axis=1)), numbers_of(vectors)
-        columns = self._packing.columns.items() if by_token else ()
-        states = {
-            ".".join(layer_and_slot(leaf.path)): Trajectory(during[:, :, at], before[:, at]) for leaf, at in columns
-        }
-        return _Read(predicted, after[-1], states, {})
+        """Read rows in one call, or token by token where arrays are observed."""
+        packing, rows = self._lm.packing, len(ids)
+        if packing is not None:
+            state = packing.unpack(vectors)
+        else:
+            state = self._kept if vectors.any() else self._lm.initial_state(rows)
+        observed = [self._observed(state, rows)]
+        pieces = np.arange(1, ids.shape[1] if self._leaves else 1)
+        predicted: list[Predicted] = []
+        with nullcontext(_nothing_seen) if self._observer is None else self._observer.watching() as seen:
+            for some, wanted in zip(np.split(ids, pieces, axis=1), np.split(targets, pieces, axis=1), strict=True):
+                logits, state = self._lm.function(some, state)
+                predicted.append(score_logits(logits, wanted))
+                observed.append(self._observed(state, rows))
+        states, inputs = seen()
+        for key in self._leaves:
+            before, *after = (values[key] for values in observed)
+            states[key] = Trajectory(np.stack(after, axis=1), before)
+        scored = Predicted(*(np.concatenate(column, axis=1) for column in zip(*predicted, strict=True)))
+        if packing is not None:
+            return _Read(scored, packing.pack(state, rows), states, inputs)
+        self._kept = state
+        return _Read(scored, np.ones_like(vectors), states, inputs)
+
+    def _observed(self, state: Any, rows: int) -> dict[str, NDArray[Any]]:
+        """Return the states that are observed, `(rows, units)`; zeros where an initial state has none."""
+        observed: dict[str, NDArray[Any]] = {}
+        arrays, packing = leaves_of(state) if self._leaves else {}, self._lm.packing
+        for key, leaf in self._leaves.items():
+            dtype = leaf.dtype if packing is None else packing.dtype["numbers"].base
+            observed[key] = np.zeros((rows, leaf.size), dtype)
+            if leaf.path in arrays:
+                observed[key][:] = leaf.packed(as_array(arrays[leaf.path], leaf.path))
+        return observed
 
 
-class _WholeStateScorer:
-    """Runs a step function whose state is not packed: rows that begin together, whose state is kept here as it is."""
-
-    kernel = "step"
-
-    def __init__(self, lm: StepLM, layout: Layout | None) -> None:
-        self._lm, self._layout = lm, layout
-        self._state: Any = None
-
-    def begin(self) -> None:
-        """Begin a reading; its first step begins with the initial state."""
-
-    def score(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors, width: int) -> Stepped:
-        """Read ids `(rows, time)`; zero states stand for the initial state, others for the state that is kept."""
-        state = self._state if states.any() else self._lm.initial_state(len(ids))
-        before, after = self._vectors(state, len(ids)), []
-        predicted, self._state = self._lm.function.scored(
-            ids,
-            targets,
-            state,
-            lambda each: after.append(self._vectors(each, len(ids))),
-            by_token=self._layout is not None and bool(self._layout.states),
-        )
-        seen: tuple[SeenRows, ...] = ()
-        if self._layout is not None:
-            trajectories = {
-                key: Trajectory(np.stack([each[key] for each in after], axis=1), before[key])
-                for key in self._layout.states
-            }
-            seen = (SeenRows(len(ids), self._layout, trajectories, {}),)
-        return Stepped(predicted, np.ones_like(states), seen)
-
-    def _vectors(self, state: Any, rows: int) -> dict[str, NDArray[Any]]:
-        """Return the states that are observed, `(rows, units)`; zeros before the first token."""
-        observed = self._layout.states if self._layout else {}
-        if state is None:
-            return {key: np.zeros((rows, known.units), np.float32) for key, known in observed.items()}
-        leaves, found = leaves_of(state), {}
-        for leaf in self._lm.leaves or ():
-            key = ".".join(layer_and_slot(leaf.path))
-            if key in observed:
-                array = as_array(leaves[leaf.path], leaf.path)
-                found[key] = np.array(np.moveaxis(array, leaf.axis or 0, 0)).reshape(rows, -1)
-        return found
+def _nothing_seen() -> tuple[dict[str, Trajectory], dict[str, NDArray[Any]]]:
+    return {}, {}

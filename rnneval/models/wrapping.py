@@ -4,11 +4,11 @@ import inspect
 import os
 import sys
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from rnneval.errors import UsageError
 from rnneval.models.protocol import LanguageModel
-from rnneval.text import Vocabulary, given_vocabulary
+from rnneval.text import given_vocabulary
 
 
 def wrap(model: Any, *, vocabulary: Any = None, window: int | None = None) -> LanguageModel:
@@ -36,18 +36,17 @@ def wrap(model: Any, *, vocabulary: Any = None, window: int | None = None) -> La
 
 def language_model(model: Any, vocabulary: Any, function: str, *, window: int | None = None) -> LanguageModel:
     """Return what `wrap` does; `function` is the name of the caller in `rnneval`, for errors."""
-    opened = hasattr(model, "scorer") and hasattr(model, "start")
-    if window is not None and (opened or is_module(model)):
+    if window is not None and (isinstance(model, LanguageModel) or is_module(model)):
         raise UsageError("window= is for Keras models that read N tokens and make one prediction")
-    if opened:
-        lm = cast("LanguageModel", model)
-        return lm if vocabulary is None else _with(lm, vocabulary)
+    if isinstance(model, LanguageModel):
+        known = given_vocabulary(vocabulary)
+        return model if known is None else replace(model, vocabulary=known.fit(model.width))
     if is_module(model):
         return _of_torch(model, vocabulary)
     if (what := _no_model(model)) is not None:
         raise UsageError(f"rnneval.{function} takes a model, and was given {what}")
-    from rnneval.models.keras.wrap import vocabulary_inside
-    from rnneval.models.keras.wrap import wrap as wrap_keras
+    from rnneval.models.keras.lm import vocabulary_inside
+    from rnneval.models.keras.lm import wrap as wrap_keras
 
     lm = wrap_keras(model, vocabulary=vocabulary, window=window)
     return lm if lm.vocabulary else replace(lm, vocabulary=vocabulary_inside(model, lm.width))
@@ -68,17 +67,6 @@ def _of_torch(model: Any, vocabulary: Any) -> LanguageModel:
     from rnneval.models.torch.module import from_torch
 
     return from_torch(model, vocabulary=vocabulary)
-
-
-def _with(lm: Any, vocabulary: Any) -> LanguageModel:
-    if "keras" in sys.modules:
-        from rnneval.models.keras.wrap import as_vocabulary
-
-        known = as_vocabulary(vocabulary)
-    else:
-        known = given_vocabulary(vocabulary)
-    assert isinstance(known, Vocabulary)  # noqa: S101 - one is given
-    return cast("LanguageModel", replace(lm, vocabulary=known.fit(lm.width)))
 
 
 def _no_model(given: Any) -> str | None:

@@ -5,7 +5,7 @@ from itertools import chain
 from typing import Any
 
 from rnneval.evaluate.sweep_table import Sweep
-from rnneval.models.protocol import ShownModel, opened
+from rnneval.models.protocol import LanguageModel, opened
 from rnneval.records import Gate, Gradients, Opened, Ranking, Run, Wiring
 from rnneval.render import terminal
 from rnneval.render.document import Block
@@ -36,8 +36,8 @@ def document_of(value: Any) -> Iterator[Block]:
     """Return the document of a record, a verdict or compared runs: of a traced run, its diagnostics, too."""
     if isinstance(value, Run) and (value.gates is not None or value.context is not None or value.lyapunov is not None):
         return chain(run_document(value), trace_document(value))
-    if isinstance(value, ShownModel):
-        return opened_document(opened(value))  # type: ignore[arg-type]
+    if isinstance(value, LanguageModel):
+        return opened_document(opened(value))
     for kind, document in _DOCUMENTS.items():
         if isinstance(value, kind):
             return document(value)

@@ -29,10 +29,11 @@ from rnneval.text.vocabulary import (
     given_vocabulary,
     only_vocabulary_beside,
     siblings,
+    vocabulary_of_lookup,
 )
 
 __all__ = [
     "BlockCuts", "EncodedText", "FinalText", "InMemory", "Part", "Paths", "TextOptions", "TokenSlice", "Vocabulary",
     "encode", "encode_spans", "final_text", "find_vocabulary", "given_vocabulary", "only_vocabulary_beside",
-    "refuse_overlap", "scored_text", "siblings", "text_given",
+    "refuse_overlap", "scored_text", "siblings", "text_given", "vocabulary_of_lookup",
 ]  # fmt: skip

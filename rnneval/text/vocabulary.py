@@ -229,8 +229,8 @@ class Vocabulary:
 def given_vocabulary(given: Any, texts: Paths | None = None) -> Vocabulary | None:
     """Return the vocabulary that options give; None if they give none.
 
-    `given` is a Vocabulary, a vocabulary file, the tokens in the order of their ids, or a map from token to id; `texts`
-    are training texts whose sorted distinct characters are the vocabulary.
+    `given` is a Vocabulary, a vocabulary file, the tokens in the order of their ids, a map from token to id, or a
+    lookup layer of Keras; `texts` are training texts whose sorted distinct characters are the vocabulary.
 
     >>> given_vocabulary(["b", "a"]).tokens
     ('b', 'a')
@@ -243,7 +243,16 @@ def given_vocabulary(given: Any, texts: Paths | None = None) -> Vocabulary | Non
         return given
     if isinstance(given, str) and is_plainly_text(given):
         raise VocabularyError(f"{named_in_message(given)} is a text and no vocabulary: give sorted(set(text))")
+    if hasattr(given, "get_vocabulary"):
+        return vocabulary_of_lookup(given)
     return Vocabulary.from_file(given) if isinstance(given, str | os.PathLike) else Vocabulary.from_tokens(given)
+
+
+def vocabulary_of_lookup(lookup: Any) -> Vocabulary:
+    """Return the vocabulary of a StringLookup or TextVectorization layer, whose ids are fixed by the layer."""
+    tokens = [str(token) for token in lookup.get_vocabulary()]
+    source = f"{type(lookup).__name__} layer {lookup.name}"
+    return replace(Vocabulary.from_tokens(tokens, source=source), fixed_ids=True)
 
 
 def siblings(checkpoint: str | os.PathLike[str]) -> list[Path]:

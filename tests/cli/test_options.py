@@ -13,7 +13,6 @@ from rnneval.callbacks.state_norms import StateNormsOptions
 from rnneval.cli.main import run
 from rnneval.errors import UsageError, errors_name_flags
 from rnneval.evaluate.opening import open as open_checkpoint
-from rnneval.models.keras.opening import load_model
 from rnneval.option import options_of
 from rnneval.registry import module
 
@@ -34,7 +33,6 @@ FUNCTIONS: dict[Any, type] = {
     rnneval.from_losses: options.ImportOptions,
     rnneval.StateNorms: StateNormsOptions,
     open_checkpoint: options.OpenOptions,
-    load_model: options.OpenOptions,
 }
 GROUPS = sorted({group for groups in COMMANDS.values() for group in groups}, key=lambda group: group.__name__)
 
@@ -63,7 +61,7 @@ def test_a_function_has_the_options_of_its_group(function: Any) -> None:
             assert parameters[each.name].default == (
                 inspect.Parameter.empty if each.default is MISSING else each.default
             )
-            assert f"    {each.name}: " in doc or function is load_model  # which refers to `open`
+            assert f"    {each.name}: " in doc
     assert "options" not in parameters
 
 

@@ -16,8 +16,7 @@ import pytest
 import rnneval
 from rnneval.errors import CheckpointError
 from rnneval.evaluate import chunks, executor
-from rnneval.models.numpy.lm import open_numpy
-from tests.models.numpy.made import WIDTH, stack_file
+from tests.models.numpy.made import WIDTH, open_numpy, stack_file
 
 TOKENS = 6_000
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import rnneval
-from rnneval.checkpoints import identify
-from rnneval.models.keras import opening
+from rnneval.checkpoints import checked, identify
 from tests.hostile.plain import keras_file, weights
 
 
@@ -89,14 +88,14 @@ def test_what_was_hashed_is_what_is_loaded(pairs, name, exchange, tmp_path, monk
     copy_to(first, place)
     sha256 = identify(first).sha256
     assert identify(place).sha256 == sha256 != identify(second).sha256
-    compare = opening.require_sha256
+    compare = checked.require_sha256
 
     def then_exchanged(artefact, expected):
         found = compare(artefact, expected)
         exchange(second, place)
         return found
 
-    monkeypatch.setattr(opening, "require_sha256", then_exchanged)
+    monkeypatch.setattr(checked, "require_sha256", then_exchanged)
     lm = rnneval.open(place, expect_sha256=sha256, **options)
     monkeypatch.undo()
     assert identify(place).sha256 == identify(second).sha256  # the exchange took place

@@ -90,7 +90,7 @@ def _installed() -> tuple[Path, ...]:
     """Return the folders of Python's own modules, of installed packages and of rnneval."""
     paths = sysconfig.get_paths()
     folders = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return tuple(Path(folder).resolve() for folder in (*folders, Path(rnneval.__file__).parent))
+    return tuple(Path(folder).resolve() for folder in (*folders, str(Path(rnneval.__file__).parent)))
 
 
 def is_installed(path: Path) -> bool:

@@ -28,9 +28,8 @@ def require_tensorflow() -> None:
 
 with without_current_folder(), collector_paused():
     require_tensorflow()
-    from rnneval.models.keras.lm import RecurrentLM
-    from rnneval.models.keras.opening import open  # noqa: A004 - the name in the contract: rnneval.open
+    from rnneval.models.keras.lm import RecurrentLM, wrap
+    from rnneval.models.keras.opening import open_keras
     from rnneval.models.keras.weights import keras2_hard_sigmoid
-    from rnneval.models.keras.wrap import wrap
 
-__all__ = ["RecurrentLM", "keras2_hard_sigmoid", "open", "wrap"]
+__all__ = ["RecurrentLM", "keras2_hard_sigmoid", "open_keras", "wrap"]

@@ -32,9 +32,8 @@ from rnneval.models.keras.layers import (
     sublayers,
 )
 from rnneval.models.keras.state_tap import record_runs
-from rnneval.models.protocol import CARRIED, about_transformer
+from rnneval.models.protocol import CARRIED, IDS, ONE_HOT, SCALED, about_transformer, input_in_words, input_kind_of
 
-IDS, ONE_HOT, SCALED = "ids", "one-hot", "scaled"
 _STATE_NAMES = (
     "states", "state", "initial_states", "initial_state", "hidden_states", "hidden_state", "hiddens", "hidden",
     "rnn_states", "rnn_state", "prev_states", "prev_state", "memory", "carry", "cache", "h", "hx", "h0",
@@ -60,10 +59,8 @@ _MIX_TIME = (
 class Answer(NamedTuple):
     """The result of one call or step."""
 
-    logits: Any
-    """Logits `(batch, time, V)`; probabilities where that is what the model returns."""
-    state: Any = None
-    """The state as the model returned it, None if it returned none; of a `RecurrentLM` its leaves."""
+    logits: Any  # logits `(batch, time, V)`; probabilities where that is what the model returns
+    state: Any = None  # the state as the model returned it, None if it returned none; of a `RecurrentLM` its leaves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +74,7 @@ class Inputs:
     @property
     def said(self) -> str:
         """The assumption, as a sentence."""
-        return {
-            IDS: "inputs are integer ids",
-            ONE_HOT: f"inputs are one-hot rows of {self.width} numbers (its input has a third axis of that length)",
-            SCALED: f"inputs are ids divided by {self.width}, the number of outputs (its input has a third axis of 1)",
-        }[self.kind]
+        return input_in_words(self.kind, self.width)
 
     def encode(self, ids: Any) -> Any:
         """Convert ids `(…, time)` to the model's inputs."""
@@ -102,15 +95,6 @@ class Convention:
     takes_training: bool = False
     spread: bool = False  # whether `*states` takes the state
     more_texts: tuple[str, ...] = ()  # other arguments without a default
-
-    def state_arguments(self, state: Any) -> dict[str, Any]:
-        """Return the arguments that pass a state: its parts by name or in order, or all of it to the first name."""
-        names = self.state_names
-        if len(names) > 1 and isinstance(state, Mapping) and set(names) <= set(state):
-            return {name: state[name] for name in names}
-        if len(names) > 1 and isinstance(state, (list, tuple)) and len(state) == len(names):
-            return dict(zip(names, state, strict=True))
-        return {names[0]: state} if names else {}
 
 
 def call_parameters(model: Any) -> list[inspect.Parameter]:
@@ -248,7 +232,14 @@ class SignatureAdapter(Adapter):
             return positional, named
         if convention.spread:
             return [*positional, *(state if isinstance(state, (list, tuple)) else [state])], named
-        return positional, named | convention.state_arguments(state)
+        names = convention.state_names  # the parts of a state by name or in order, or all of it to the first name
+        if len(names) > 1 and isinstance(state, Mapping) and set(names) <= set(state):
+            named |= {name: state[name] for name in names}
+        elif len(names) > 1 and isinstance(state, (list, tuple)) and len(state) == len(names):
+            named |= dict(zip(names, state, strict=True))
+        elif names:
+            named[names[0]] = state
+        return positional, named
 
 
 @dataclass(kw_only=True, eq=False)
@@ -419,7 +410,7 @@ class LayerStatesAdapter(Adapter):
             for layer in sublayers(self.model):
                 if isinstance(layer, keras.layers.CategoryEncoding) and layer.output_mode == "one_hot":
                     stack.enter_context(overridden(layer, "call", partial(_one_hot_rows, layer, layer.call)))
-            seen = stack.enter_context(record_runs(self.units, given))
+            seen = stack.enter_context(record_runs(self.units, given=given)).runs
             logits = self._run(ids[0])
         for run in seen:
             if run.turn > 1:
@@ -492,8 +483,32 @@ def recognise(
     if not callable(model):
         raise CheckpointError(f"a {type(model).__name__} cannot be called: a Keras model is needed")
     units = recurrent_units(model)
-    inputs = _inputs_of(model, units, vocabulary_width)
-    return _adapter_of(model, units, inputs, window), units
+    inputs = (_inputs_of(model, units, vocabulary_width),)
+    graph, stateful = is_graph(model), any(getattr(unit.layer, "stateful", False) for unit in units)
+    length = window
+    if graph:
+        into, out = (len(getattr(model, ends, None) or [None]) for ends in ("inputs", "outputs"))
+        if into != out:
+            raise CheckpointError(
+                f"a functional model that takes {into} and gives {out} tensors: with states it takes ids and the "
+                "states, and gives logits and as many states"
+            )
+        if into > 1:
+            return replace(_graph_adapter(model), inputs=inputs), units
+        length = (window or next(iter(model.inputs[0].shape[1:2]), None)) if predicts_once(model) else None
+    elif (convention := convention_of(model)).state_names:
+        return SignatureAdapter(model=model, takes_states=True, inputs=inputs, convention=convention), units
+    one_step = graph and stateful and length == 1
+    if length is not None and not one_step:
+        if not units:
+            raise CheckpointError(
+                f"{type(model).__name__} has no recurrent layer: rnneval evaluates recurrent language models"
+            )
+        return WindowAdapter(model=model, inputs=inputs, window=length, takes_training=graph), units
+    _require_carriable(model, units, one_step=one_step)
+    contract = 3 if stateful else 4
+    carried = LayerStatesAdapter(model=model, inputs=inputs, units=units, contract=contract, takes_training=graph)
+    return carried, units
 
 
 def _inputs_of(model: Any, units: Sequence[RecurrentUnit], vocabulary_width: int | None) -> Inputs:
@@ -505,48 +520,14 @@ def _inputs_of(model: Any, units: Sequence[RecurrentUnit], vocabulary_width: int
         shape = tuple(model.inputs[0].shape)
         if len(shape) != 3:
             return Inputs()
-        width, outputs = shape[2], next(t.shape[-1] for t in model.outputs if len(t.shape) in {2, 3})
-        if width == 1:
-            return Inputs(kind=SCALED, width=int(outputs))
-        if width is None or width != outputs:
-            raise CheckpointError(
-                f"its input has rows of {width} numbers and its output {outputs}: one-hot rows are as long as the "
-                "output, and numbers of another meaning cannot be made from a text: put the Embedding into the model"
-            )
-        return Inputs(kind=ONE_HOT, width=int(width))
+        outputs = int(next(t.shape[-1] for t in model.outputs if len(t.shape) in {2, 3}))
+        return Inputs(kind=input_kind_of(shape, outputs), width=outputs)
     if any(isinstance(layer, keras.layers.Embedding) for layer in sublayers(model)):
         return Inputs()
     first = units[0].cell if units else None
     kernel = getattr(first, "kernel", None) if getattr(first, "built", False) else None
     known = vocabulary_width if kernel is None else int(kernel.shape[0])
     return Inputs() if known is None else Inputs(kind=SCALED if known == 1 else ONE_HOT, width=known)
-
-
-def _adapter_of(model: Any, units: tuple[RecurrentUnit, ...], inputs: Inputs, window: int | None) -> Adapter:
-    graph, stateful = is_graph(model), any(getattr(unit.layer, "stateful", False) for unit in units)
-    length = window
-    if graph:
-        into, out = (len(getattr(model, ends, None) or [None]) for ends in ("inputs", "outputs"))
-        if into != out:
-            raise CheckpointError(
-                f"a functional model that takes {into} and gives {out} tensors: with states it takes ids and the "
-                "states, and gives logits and as many states"
-            )
-        if into > 1:
-            return replace(_graph_adapter(model), inputs=(inputs,))
-        length = (window or next(iter(model.inputs[0].shape[1:2]), None)) if predicts_once(model) else None
-    elif (convention := convention_of(model)).state_names:
-        return SignatureAdapter(model=model, takes_states=True, inputs=(inputs,), convention=convention)
-    one_step = graph and stateful and length == 1
-    if length is not None and not one_step:
-        if not units:
-            raise CheckpointError(
-                f"{type(model).__name__} has no recurrent layer: rnneval evaluates recurrent language models"
-            )
-        return WindowAdapter(model=model, inputs=(inputs,), window=length, takes_training=graph)
-    _require_carriable(model, units, one_step=one_step)
-    contract = 3 if stateful else 4
-    return LayerStatesAdapter(model=model, inputs=(inputs,), units=units, contract=contract, takes_training=graph)
 
 
 def attention_without_state(model: Any) -> str | None:

@@ -23,7 +23,7 @@ from rnneval.metrics import gradient_norms
 from rnneval.metrics.diagnostics.decay import decay_of
 from rnneval.models.keras.layers import RecurrentUnit, layer_variables, states_of
 from rnneval.models.keras.lm import RecurrentLM, scored
-from rnneval.models.keras.state_tap import UnitRun, trajectories_of
+from rnneval.models.keras.state_tap import UnitRun, record_runs
 from rnneval.models.protocol import Ids, Place
 from rnneval.records.gradients import ThroughTime, VariableGradient
 
@@ -93,15 +93,16 @@ def through_time(
         nudges = {unit: tf.zeros([rows, time, sum(unit.sizes)]) for unit in units}
         with tf.GradientTape() as tape:
             tape.watch(list(nudges.values()))
-            with trajectories_of(units, nudges) as seen:
+            with record_runs(units, nudges=nudges, every_step=True) as seen:
                 logits, _ = lm.step(ids, lm.unpack(state))
             loss = scored(logits[:, -1:], target[:, None])[0]  # rows are independent: each row's own gradient
         missing.update(seen.missing)
+        nudged = {run.unit.at(run.turn) for run in seen.runs}
         gradients = tape.gradient(loss, list(nudges.values()), unconnected_gradients=tf.UnconnectedGradients.ZERO)
         found: dict[str, Any] = {}
         for unit, gradient in zip(nudges, gradients, strict=True):
             parts = tf.split(gradient, list(unit.sizes), axis=-1)
-            if unit in seen.nudged:
+            if unit in nudged:
                 found |= {slot.key: tf.norm(part, axis=-1) for slot, part in zip(states_of(unit), parts, strict=True)}
         return found
 
@@ -151,7 +152,7 @@ class TangentWalk:
 
     def _graph(self, ids: Any, state: Any, vectors: Mapping[str, Any]) -> Any:
         """Read a segment, and return the state after it, the tangents carried through it, and their growth by step."""
-        with trajectories_of(self._units) as seen:
+        with record_runs(self._units, every_step=True) as seen:
             _, after = self._lm.step(ids, self._lm.unpack(state))
         turned, grown = {}, {}
         for unit, trajectory in seen.by_unit(ids.shape[1]).items():

@@ -18,7 +18,7 @@ clock, since kernels differ in the last digits, and a run could not be repeated.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -38,41 +38,36 @@ _MOST_PARTS = 4
 
 Tensors = tuple[Any, ...]
 At = Callable[[Any], Tensors]  # a step → each gate's part of the input there, `(batch, units)`
+Formula = Callable[[Tensors, Tensors], Tensors]  # (each gate's part of the input, state) → new state
 
 
-@dataclass(frozen=True, kw_only=True)
 class CellStep:
-    """One step of a cell, whose weights are read once."""
+    """One step of a cell, whose weights are read once, as tensors of the graph that is being made."""
 
-    kernels: Tensors  # input weights, `(inputs, units)` per gate
-    biases: Tensors  # biases of the input's products, `(units,)` per gate; empty without biases
-    formula: Callable[[Tensors, Tensors], Tensors]  # (each gate's input part, state) → new state
+    def __init__(self, cell: Any) -> None:
+        """Read the weights of each gate.
+
+        Biases of a GRU's z and r are added once, whichever product they belong to; the candidate's stays under the
+        reset.
+        """
+        gates = _gates(cell)
+        read = partial(tf.cast, dtype=cell.compute_dtype)
+        self._kernels = tf.split(read(cell.kernel), gates, axis=1)
+        recurrent = tf.split(read(cell.recurrent_kernel), gates, axis=1)
+        bias, inner = None if cell.bias is None else read(cell.bias), None
+        self._biases = [] if bias is None else tf.split(bias, gates, axis=-1)
+        if bias is not None and len(bias.shape) == 2:  # of a GRU with reset_after
+            into, back = (tf.split(part, 3) for part in tf.unstack(bias))
+            self._biases, inner = [into[0] + back[0], into[1] + back[1], into[2]], back[2]
+        formulas: dict[int, Callable[..., Tensors]] = {1: _simple, 3: partial(_gru, inner), 4: _lstm}
+        self.formula: Formula = partial(formulas[gates], cell, recurrent)
 
     def project(self, rows: Any) -> list[Any]:
         """Return each gate's part of inputs `(n, inputs)`: `(n, units)`."""
-        products = [tf.matmul(rows, kernel) for kernel in self.kernels]
-        if not self.biases:
+        products = [tf.matmul(rows, kernel) for kernel in self._kernels]
+        if not self._biases:
             return products
-        return [tf.nn.bias_add(product, bias) for product, bias in zip(products, self.biases, strict=True)]
-
-
-def step_of(cell: Any) -> CellStep:
-    """Read a cell's weights, as tensors of the graph that is being made.
-
-    Biases of a GRU's z and r are added once, whichever product they belong to; the candidate's stays under the reset.
-    """
-    gates = _gates(cell)
-    read = partial(tf.cast, dtype=cell.compute_dtype)
-    kernels = tf.split(read(cell.kernel), gates, axis=1)
-    recurrent = tf.split(read(cell.recurrent_kernel), gates, axis=1)
-    bias, inner = None if cell.bias is None else read(cell.bias), None
-    if bias is not None and type(cell) is keras.layers.GRUCell and cell.reset_after:
-        into, back = (tf.split(part, 3) for part in tf.unstack(bias))
-        biases, inner = (into[0] + back[0], into[1] + back[1], into[2]), back[2]
-    else:
-        biases = () if bias is None else tuple(tf.split(bias, gates))
-    formulas: dict[int, Callable[..., Tensors]] = {1: _simple, 3: partial(_gru, inner), 4: _lstm}
-    return CellStep(kernels=tuple(kernels), biases=biases, formula=partial(formulas[gates], cell, recurrent))
+        return [tf.nn.bias_add(product, bias) for product, bias in zip(products, self._biases, strict=True)]
 
 
 def _gates(cell: Any) -> int:
@@ -107,20 +102,16 @@ def _simple(cell: Any, recurrent: Sequence[Any], inputs: Tensors, state: Tensors
     return (total if cell.activation is None else cell.activation(total),)
 
 
-@dataclass(kw_only=True, eq=False)
 class Hoisting:
     """The hoisted loops of a model's layers, its tables, and which layers ran which loop."""
 
-    model: Any
-    units: tuple[RecurrentUnit, ...]
-    own: dict[str, str] = field(default_factory=dict)  # reasons why layers ran their own loop, by the layer's name
-    ran: set[str] = field(default_factory=set)  # the names of layers whose loop was hoisted
-    _tables: dict[tuple[int, int], tuple[Any, ...]] = field(default_factory=dict)
-    _embeddings: list[Any] = field(init=False)
-
-    def __post_init__(self) -> None:
-        found = [layer for layer in sublayers(self.model) if type(layer) is keras.layers.Embedding]
-        self._embeddings = list({id(layer): layer for layer in found}.values())
+    def __init__(self, model: Any, units: Sequence[RecurrentUnit]) -> None:
+        self._units = tuple(units)
+        embeddings = [layer for layer in sublayers(model) if type(layer) is keras.layers.Embedding]
+        self._embeddings = list({id(layer): layer for layer in embeddings}.values())
+        self.own: dict[str, str] = {}  # reasons why layers ran their own loop, by the layer's name
+        self.ran: set[str] = set()  # the names of layers whose loop was hoisted
+        self._tables: dict[tuple[int, int], tuple[Any, ...]] = {}
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -130,7 +121,7 @@ class Hoisting:
             for embedding in self._embeddings:
                 watched = partial(_remembered, outputs, embedding, embedding.call)
                 stack.enter_context(overridden(embedding, "call", watched))
-            for unit in self.units:
+            for unit in self._units:
                 if unit.place > 1:
                     continue
                 reason = why_own(unit)
@@ -153,7 +144,7 @@ class Hoisting:
             self.own[unit.name] = reason
             return proceed(run)
         self.ran.add(unit.name)
-        step, state = step_of(cell), leaves_of(run.state)
+        step, state = CellStep(cell), leaves_of(run.state)
         kept = len(state) if run.every_step else int(unit.layer.return_sequences)
         time, at = self._inputs(run.inputs, cell, step, outputs)
         after, seen = _over_time(step.formula, time, at, state, kept)
@@ -185,7 +176,7 @@ class Hoisting:
         if key not in self._tables:
             with tf.init_scope():  # made once, out of the graph that is being traced
                 rows = tf.cast(tf.convert_to_tensor(embedding.embeddings), embedding.compute_dtype)
-                self._tables[key] = tuple(step_of(cell).project(tf.cast(rows, cell.compute_dtype)))
+                self._tables[key] = tuple(CellStep(cell).project(tf.cast(rows, cell.compute_dtype)))
         return self._tables[key]
 
 
@@ -210,9 +201,7 @@ def _remembered(
     return output
 
 
-def _over_time(
-    formula: Callable[[Tensors, Tensors], Tensors], time: Any, at: At, state: Sequence[Any], kept: int
-) -> tuple[Tensors, Tensors]:
+def _over_time(formula: Formula, time: Any, at: At, state: Sequence[Any], kept: int) -> tuple[Tensors, Tensors]:
     """Run a formula over time; return the last state, and its first `kept` parts after each step, batch first."""
     if time == 1:
         after = formula(at(0), tuple(state))
@@ -266,6 +255,6 @@ def arranged(model: Any, units: Sequence[RecurrentUnit], kernel: str) -> Arrange
         return Arrangement()
     # As many parts as cores: the operations of a small model are too short to be shared by two.
     parts = 1 if gpu else max(1, min(_MOST_PARTS, os.cpu_count() or 1))
-    hoisting = Hoisting(model=model, units=tuple(units)) if any(why_own(unit) is None for unit in units) else None
-    rows = _ROWS_A_PART[any(unit.units > _WIDE for unit in units)]
+    hoisting = Hoisting(model, units) if any(why_own(unit) is None for unit in units) else None
+    rows = _ROWS_A_PART[any(unit.sizes[0] > _WIDE for unit in units)]
     return Arrangement(parts=parts, rows_a_part=rows, hoisting=hoisting)

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -33,8 +33,10 @@ class RecurrentUnit:
     """One recurrent layer or free cell, at one of its places in a call; equal only to itself."""
 
     layer: Any  # the Keras object
+    cell: Any  # the cell of a layer, or the free cell itself
     path: str
     name: str
+    slots: tuple[str, ...]  # the names of the parts of its state, in Keras' order
     place: int = 1
     """Number of the place, from 1: a layer that reads two streams has two, and a state at each (`models.places`)."""
     _others: dict[int, "RecurrentUnit"] = field(default_factory=dict, init=False, repr=False)
@@ -44,9 +46,13 @@ class RecurrentUnit:
         if place == self.place:
             return self
         if place not in self._others:
-            name = place_name(self.name, place)
-            self._others[place] = RecurrentUnit(layer=self.layer, path=self.path, name=name, place=place)
+            self._others[place] = replace(self, name=place_name(self.name, place), place=place)
         return self._others[place]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The widths of the parts of its state."""
+        return tuple(int(size) for size in keras.tree.flatten(self.cell.state_size))
 
     @property
     def kind(self) -> str:
@@ -58,34 +64,16 @@ class RecurrentUnit:
         """True if it runs over time by itself (a layer), false if it is one step of a loop of the author's (a cell)."""
         return isinstance(self.layer, keras.layers.RNN)
 
-    @property
-    def cell(self) -> Any:
-        """The cell of a layer, or the free cell itself."""
-        return self.layer.cell if self.is_layer else self.layer
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        """The names of the parts of its state, in Keras' order."""
-        return slot_names(self.cell)
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """The widths of the parts of its state."""
-        return tuple(int(size) for size in keras.tree.flatten(self.cell.state_size))
-
-    @property
-    def units(self) -> int:
-        """The width of the first part of its state."""
-        return self.sizes[0]
-
 
 def recurrent_units(model: Any) -> tuple[RecurrentUnit, ...]:
     """Find every recurrent layer, and every cell outside of one, each once, in the order of the author's attributes."""
-    return tuple(
-        RecurrentUnit(layer=layer, path=path, name=key_of(layer, path))
-        for path, layer in walk_below(model)
-        if is_recurrent(layer)
-    )
+    units = []
+    for path, layer in walk_below(model):
+        if is_recurrent(layer):
+            cell = layer.cell if isinstance(layer, keras.layers.RNN) else layer
+            name, slots = key_of(layer, path), slot_names(cell)
+            units.append(RecurrentUnit(layer=layer, cell=cell, path=path, name=name, slots=slots))
+    return tuple(units)
 
 
 def walk_below(thing: Any, *, into_recurrent: bool = False) -> Iterator[tuple[str, Any]]:

@@ -1,55 +1,75 @@
-"""RecurrentLM: a Keras model whose state is an argument and a result, and its steps for `rnneval.evaluate`.
+"""RecurrentLM: a Keras model whose state is an argument and a result; its steps for `rnneval.evaluate`; `wrap`.
 
 `rnneval.evaluate` carries states as vectors. In the graph of a step they become the tensors that the model takes, the
 model runs, its predictions are scored, and the new state becomes vectors again: states in, losses and states out.
+
+`wrap` recognises how a model passes its state and what it returns, and tests that its state can be carried. The start
+is measured, and never assumed to be zero. A model that is called with `states=None` gives its layers some initial
+state: zeros, a learned vector, anything. To start one row of a batch anew while the others go on, that state is needed
+in the form in which the model *returns* states. It is found element by element: the model is called with a state of
+distinct numbers. The element of a layer's state in which a number arrives shows which element of the start belongs in
+that number's place.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
+import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
+from keras.ops import convert_to_numpy
 from numpy.typing import NDArray
 
-from rnneval.errors import CheckpointError, UsageError, in_one_line
-from rnneval.models.keras.adapters import Answer, FlatAdapter
+from rnneval.errors import CheckpointError, RnnevalError, UsageError, in_one_line, type_and_message
+from rnneval.models.keras.adapters import Answer, FlatAdapter, LayerStatesAdapter, WindowAdapter, recognise
 from rnneval.models.keras.hoisted import Arrangement, arranged
-from rnneval.models.keras.layers import RecurrentUnit, gated_cells, states_of, why_no_gates, without_softmax
-from rnneval.models.keras.state_tap import trajectories_of
+from rnneval.models.keras.layers import (
+    RecurrentUnit,
+    gated_cells,
+    model_variables,
+    states_of,
+    sublayers,
+    variable_name,
+    why_no_gates,
+    without_softmax,
+)
+from rnneval.models.keras.state_tap import UnitRun, placed, record_runs
 from rnneval.models.protocol import (
+    IDS,
+    LanguageModel,
     Layout,
     Predicted,
-    Scorer,
     SeenRows,
     Sees,
     Shape,
-    ShownModel,
     Stepped,
     Trajectory,
     Vectors,
+    require_finite,
+    require_next_token,
 )
-from rnneval.records.run import (
-    Checkpoint,
-    LayerRecord,
-    Warning,  # noqa: A004 - the record's own word
-)
+from rnneval.records.run import Checkpoint, LayerRecord
 from rnneval.records.wiring import Slot
-from rnneval.text import Vocabulary
+from rnneval.text import Vocabulary, given_vocabulary, vocabulary_of_lookup
 
-State = tuple[Any, ...]
-"""Leaves of a state, that is, its tensors; `()` stands for `states=None` if no leaves can."""
+State = tuple[Any, ...]  # leaves of a state, that is, its tensors; `()` stands for `states=None` if no leaves can
 
 _FEW = 4  # rows of a step when no more are read than this
 _WORTH_COMPILING = 4
 """Steps: fewer are made in a wider shape that was used already, since compiling costs as much as some of them."""
+# Relative to the largest logit; carried and whole runs of right models differ by at most 3e-7 (design, wiring).
+_TOLERANCE = 1e-4
+_SUM_TOLERANCE = 1e-4  # softmax rows sum to one within float32 rounding of the sum of V terms; logits do not by chance
+_PROBE = (2, 6)  # rows and tokens of the segment on which a model is tried
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class RecurrentLM(ShownModel):
+class RecurrentLM(LanguageModel):
     """A recurrent language model whose state is an argument and a result.
 
     Made by `rnneval.open` and `rnneval.wrap`.
@@ -66,28 +86,12 @@ class RecurrentLM(ShownModel):
         ((1, 3, 5), [(1, 3)])
     """
 
+    backend: ClassVar[str] = "keras"
     model: Any
-    contract: int
-    """Number of the state contract, the way in which the model passes its state: 1 states argument, 2 state inputs,
-    3 stateful, 4 stateless graph, 5 window."""
-    width: int
-    """V, the number of logits."""
-    layers: tuple[LayerRecord, ...]
-    """The recurrent layers, each at each of its places in a call, in the order in which they run."""
     slots: tuple[Slot | None, ...]
     """The layer and slot of each leaf of the state, where known."""
     batch_axes: tuple[int | None, ...]
     """The batch axis of each leaf."""
-    input_kind: str
-    output_kind: str
-    assumptions: tuple[str, ...]
-    """Assumptions that were made on opening, a sentence each."""
-    warnings: tuple[Warning, ...] = ()
-    """Warnings of the file, for every record of a run."""
-    vocabulary: Vocabulary | None = None
-    why_no_vocabulary: str = ""
-    """The places where no vocabulary was found, and what to give."""
-    checkpoint: Checkpoint
     drive: FlatAdapter
     units: tuple[RecurrentUnit, ...]
     """The recurrent layers, each at each of its places in a call."""
@@ -95,20 +99,14 @@ class RecurrentLM(ShownModel):
     """The leaves, with one row each, that stand for `states=None`."""
     softmax: Any = None
     """The layer whose softmax is left out."""
-    mixable: bool = True
-    """True if leaves can stand for `states=None`, so that rows of one batch may start at different times."""
-    repeatable: bool = True
-    """True if the same ids give the same logits; a run of a model that draws random numbers is not valid."""
-    window: int | None = None
-    """N of a window model, which predicts from the last N tokens; None where a state is carried."""
-    backend: str = field(default="keras", init=False)
-    batched: bool = field(default=True, init=False)
-    chunk: int = field(default=1, init=False)
 
     @property
-    def memory_cells(self) -> bool:
-        """True if a layer has memory cells, as an LSTM has."""
-        return any(slot.rsplit(".", 1)[-1] == "c" for unit in self.units for slot in unit.slots)
+    def contract(self) -> int:
+        """Number of the state contract, the way in which the model passes its state.
+
+        1 is a states argument, 2 state inputs, 3 stateful, 4 a stateless graph, 5 a window.
+        """
+        return self.checkpoint.contract
 
     @property
     def device(self) -> str:
@@ -127,8 +125,8 @@ class RecurrentLM(ShownModel):
 
     def scorer(
         self, shape: Shape, *, kernel: str = "auto", padded: bool = True, sees: Sees = "losses", parallel: bool = True
-    ) -> Scorer:
-        """Prepare the model to read a text; see `rnneval.models.protocol.LanguageModel`."""
+    ) -> "KerasScorer":
+        """Prepare the model for steps of at most one shape, as `LanguageModel.scorer` does."""
         arrangement = arranged(self.model, self.units, kernel)
         return KerasScorer(
             self, shape, arrangement if parallel else replace(arrangement, parts=1), padded=padded, sees=sees
@@ -139,9 +137,7 @@ class RecurrentLM(ShownModel):
 
         It is `()` if the model treats None unlike any state that it returns; `step` takes it as None.
         """
-        if not self.mixable:
-            return ()
-        return tuple(tf.repeat(leaf, batch, axis=axis) for leaf, axis in zip(self.row, self.batch_axes, strict=True))
+        return repeated(self.row, self.batch_axes, batch) if self.mixable else ()
 
     def step(self, ids: Any, state: Sequence[Any]) -> Answer:
         """Read ids, int32 `(batch, time ≥ 1)`, from a state; return logits `(batch, time, V)` and the new state.
@@ -191,15 +187,22 @@ class RecurrentLM(ShownModel):
         return tuple(leaves)
 
 
+def repeated(row: State, axes: Sequence[int | None], rows: int) -> State:
+    """Return leaves with so many equal rows; none where there is no row."""
+    return tuple(tf.repeat(leaf, rows, axis=axis) for leaf, axis in zip(row, axes, strict=False))
+
+
 class KerasScorer:
     """Runs a Keras model for `rnneval.evaluate`, with steps compiled for the shapes that are worth it."""
 
     def __init__(self, lm: RecurrentLM, shape: Shape, arrangement: Arrangement, *, padded: bool, sees: Sees) -> None:
         # Padding follows the tokens that count, so it changes nothing but for a model that sees the future: without
         # it, a last short segment is a step of its own. A compiled step for every length would cost more than steps.
-        self._lm, self._shape, self._padded, self._arrangement = lm, shape, padded, arrangement
-        self._watched = _WatchedSteps(lm, sees)
-        self._steps: dict[Shape, CompiledStep | WholeStateStep] = {}
+        self._lm, self._shape, self._padded, self._arrangement, self._sees = lm, shape, padded, arrangement, sees
+        self._layout = Layout()
+        self._steps: dict[Shape, Any] = {}
+        self._part_of = tf.function(self._part, autograph=False)  # parts of one size are traced once
+        self._kept: State = ()  # the state of a model that cannot be started from a returned one, as it is
         self.begin()
 
     @property
@@ -213,22 +216,41 @@ class KerasScorer:
         self._used: set[Shape] = set()
 
     def score(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors, width: int) -> Stepped:
-        """Read ids `(rows, time)` from states `(rows, D)` and score the targets."""
+        """Read ids `(rows, time)` from states `(rows, D)` and score the targets.
+
+        Rows of a model that cannot be started from a returned state begin together: zeros mean the start.
+        """
         rows, time = ids.shape
         wanted = Shape(
             rows=width if rows > _FEW else min(_FEW, width), segment=self._shape.segment if self._padded else time
         )
         shape = self._worth(wanted)
         if shape not in self._steps:
-            self._steps[shape] = (
-                CompiledStep(self._lm, self._watched, self._arrangement)
-                if self._lm.mixable
-                else WholeStateStep(self._lm, self._watched)
-            )
+            self._steps[shape] = tf.function(self._in_parts if self._lm.mixable else self._whole, autograph=False)
         # A padded row repeats its last id, and a padded row or token is not counted.
         filled = ((0, shape.rows - rows), (0, shape.segment - time))
-        both = [np.pad(array, filled, mode="edge") for array in (ids, targets)]
-        return self._steps[shape].run(both[0], both[1], np.pad(states, (filled[0], (0, 0))))
+        ids, targets = (np.pad(array, filled, mode="edge") for array in (ids, targets))
+        states = np.pad(states, (filled[0], (0, 0)))
+        given = tf.constant(states) if self._lm.mixable else self._kept if states.any() else ()
+        try:
+            predicted, after, parts = self._steps[shape](tf.constant(ids), tf.constant(targets), given)
+        except Exception as error:
+            raise CheckpointError(
+                f"{type(self._lm.model).__name__} raised {type(error).__name__} on ids of shape {ids.shape} when it "
+                f"was run as a graph: {in_one_line(error)}"
+            ) from error
+        nats, confidence, rank = (part.numpy() for part in predicted)
+        seen = []
+        for some, tensors in parts:
+            # Without a copy of these large arrays. Time comes first in the states.
+            trajectories, inputs = tf.nest.map_structure(lambda tensor: np.asarray(memoryview(tensor)), tensors)
+            found = {key: Trajectory(own.transpose(1, 0, 2), before) for key, (own, before) in trajectories.items()}
+            seen.append(SeenRows(len(some), self._layout, found, inputs))
+        if not self._lm.mixable:
+            self._kept, vectors = after, np.ones_like(states)
+        else:
+            vectors = after.numpy()
+        return Stepped(Predicted(nats, confidence.astype(np.float32), rank), vectors, tuple(seen))
 
     def _worth(self, wanted: Shape) -> Shape:
         """Return the wanted shape, or at first a wider one that this reading has used already."""
@@ -239,72 +261,7 @@ class KerasScorer:
         self._used.add(wanted)
         return wanted
 
-
-class _WatchedSteps:
-    """Runs a model in a graph and records what is to be seen of its step, as tensors."""
-
-    def __init__(self, lm: RecurrentLM, sees: Sees) -> None:
-        self._lm, self._sees = lm, sees
-        self.layout = Layout()
-
-    def scored(self, ids: Any, targets: Any, state: Any) -> tuple[Any, Any, Any]:
-        """Return the scores of the targets, the state, and the tensors that are seen: states and inputs by name.
-
-        Time comes first in states, as in the loop: the transpose undoes the loop's own, and neither is run.
-        """
-        if self._sees == "losses":
-            logits, after = self._lm.step(ids, state)
-            return scored(logits, targets), after, ({}, {})
-        with trajectories_of(self._lm.units) as found:
-            logits, after = self._lm.step(ids, state)
-        states: dict[str, Any] = {}
-        inputs: dict[str, Any] = {}
-        for unit, trajectory in found.by_unit(ids.shape[1]).items():
-            for slot, own, before in zip(states_of(unit), trajectory.states, trajectory.before, strict=True):
-                self.layout.states[slot.key] = slot
-                states[slot.key] = (tf.transpose(own, [1, 0, 2]), before)
-            if self._sees == "gates":
-                with tf.init_scope():  # out of the graph that is being made: weights are read as arrays
-                    self.layout.cells[unit.name] = gated_cells(unit)
-                reason = why_no_gates(unit)
-                if reason:
-                    self.layout.missing[f"{unit.name}, gates"] = reason
-                if self.layout.cells[unit.name]:
-                    inputs[unit.name] = trajectory.inputs
-        self.layout.missing |= found.missing
-        return scored(logits, targets), after, (states, inputs)
-
-    def stepped(self, predicted: Any, after: Vectors, parts: Sequence[tuple[int, Any]]) -> Stepped:
-        """Return the result of a step, given what is seen in parts of so many rows: without a copy of large arrays."""
-        nats, confidence, rank = (part.numpy() for part in predicted)
-        seen = []
-        for rows, tensors in parts:
-            states, inputs = tf.nest.map_structure(lambda tensor: np.asarray(memoryview(tensor)), tensors)
-            found = {key: Trajectory(own.transpose(1, 0, 2), before) for key, (own, before) in states.items()}
-            seen.append(SeenRows(rows, self.layout, found, inputs))
-        return Stepped(Predicted(nats, confidence.astype(np.float32), rank), after, tuple(seen))
-
-
-class CompiledStep:
-    """A model compiled for steps of one shape."""
-
-    def __init__(self, lm: RecurrentLM, watched: _WatchedSteps, arrangement: Arrangement) -> None:
-        self._lm, self._watched, self._arrangement = lm, watched, arrangement
-        self._part_of = tf.function(self._part, autograph=False)  # parts of one size are traced once
-        self._run = tf.function(self._graph, autograph=False)
-
-    def run(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors) -> Stepped:
-        """Read ids `(rows, segment)` from states `(rows, D)` and score the targets."""
-        try:
-            (*predicted, after), seen = self._run(tf.constant(ids), tf.constant(targets), tf.constant(states))
-        except Exception as error:
-            raise CheckpointError(
-                f"{type(self._lm.model).__name__} raised {type(error).__name__} on ids of shape {ids.shape} when it "
-                f"was run as a graph: {in_one_line(error)}"
-            ) from error
-        return self._watched.stepped(predicted, after.numpy(), [(len(rows), tensors) for rows, tensors in seen])
-
-    def _graph(self, ids: Any, targets: Any, states: Any) -> Any:
+    def _in_parts(self, ids: Any, targets: Any, states: Any) -> Any:
         """Run the parts of the rows; nothing passes between them, so TensorFlow runs them at the same time.
 
         The arrays that are seen are large and are not joined: that would copy all of them.
@@ -314,27 +271,45 @@ class CompiledStep:
         parts = [run(*part) for part in divided]
         seen = [(part[0], tensors) for (*_, tensors), part in zip(parts, divided, strict=True)]
         columns = zip(*(part[:-1] for part in parts), strict=True)
-        return [rows[0] if len(rows) == 1 else tf.concat(rows, axis=0) for rows in columns], seen
+        *predicted, after = [rows[0] if len(rows) == 1 else tf.concat(rows, axis=0) for rows in columns]
+        return predicted, after, seen
 
     def _part(self, ids: Any, targets: Any, states: Any) -> Any:
         with self._arrangement.running():
-            predicted, after, seen = self._watched.scored(ids, targets, self._lm.unpack(states))
+            predicted, after, seen = self._watched(ids, targets, self._lm.unpack(states))
         return *predicted, self._lm.pack(after), seen
 
+    def _whole(self, ids: Any, targets: Any, state: State) -> Any:
+        predicted, after, seen = self._watched(ids, targets, state)
+        return predicted, after, [(ids, seen)]
 
-class WholeStateStep:
-    """A model that cannot be started from a returned state: rows begin together, and their state is kept as it is."""
+    def _watched(self, ids: Any, targets: Any, state: Any) -> tuple[Any, Any, Any]:
+        """Return the scores of the targets, the state, and the tensors that are seen: states and inputs by name.
 
-    def __init__(self, lm: RecurrentLM, watched: _WatchedSteps) -> None:
-        self._watched = watched
-        self._state: State = ()
-        self._run = tf.function(watched.scored, autograph=False)
-
-    def run(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors) -> Stepped:
-        """Read ids `(rows, segment)`; zero states mean the start, and the state itself is kept here."""
-        given = self._state if states.any() else ()
-        predicted, self._state, seen = self._run(tf.constant(ids), tf.constant(targets), given)
-        return self._watched.stepped(predicted, np.ones_like(states), [(len(ids), seen)])
+        Time comes first in states, as in the loop: the transpose undoes the loop's own, and neither is run.
+        """
+        if self._sees == "losses":
+            logits, after = self._lm.step(ids, state)
+            return scored(logits, targets), after, ({}, {})
+        with record_runs(self._lm.units, every_step=True) as found:
+            logits, after = self._lm.step(ids, state)
+        states: dict[str, Any] = {}
+        inputs: dict[str, Any] = {}
+        layout = self._layout
+        for unit, trajectory in found.by_unit(ids.shape[1]).items():
+            for slot, own, before in zip(states_of(unit), trajectory.states, trajectory.before, strict=True):
+                layout.states[slot.key] = slot
+                states[slot.key] = (tf.transpose(own, [1, 0, 2]), before)
+            if self._sees == "gates":
+                with tf.init_scope():  # out of the graph that is being made: weights are read as arrays
+                    layout.cells[unit.name] = gated_cells(unit)
+                reason = why_no_gates(unit)
+                if reason:
+                    layout.missing[f"{unit.name}, gates"] = reason
+                if layout.cells[unit.name]:
+                    inputs[unit.name] = trajectory.inputs
+        layout.missing |= found.missing
+        return scored(logits, targets), after, (states, inputs)
 
 
 def scored(logits: Any, targets: Any) -> tuple[Any, Any, Any]:
@@ -380,3 +355,271 @@ def eagerly(on: bool = True) -> Iterator[None]:
         yield
     finally:
         tf.config.run_functions_eagerly(before)
+
+
+def wrap(
+    model: Any,
+    *,
+    vocabulary: Any = None,
+    checkpoint: Checkpoint | None = None,
+    window: int | None = None,
+    notes: tuple[str, ...] = (),
+) -> RecurrentLM:
+    """Make a RecurrentLM of a model in memory, as `rnneval.wrap`; `notes` are assumptions that were made before."""
+    tokens = given_vocabulary(vocabulary)
+    with eagerly():
+        size = None if tokens is None else tokens.first_id + tokens.size
+        adapter, units = recognise(model, vocabulary_width=size, window=window)
+        drive = FlatAdapter(adapter=adapter)
+        width = int(_first_call(drive, model).logits.shape[-1])
+        require_finite((variable_name(variable), variable) for variable in model_variables(model))
+        known = min(_embedded(model), default=width) if drive.adapter.inputs[0].kind == IDS else width
+        require_next_token(known, width)
+        try:
+            return _proved(model, drive, units, width, vocabulary=tokens, checkpoint=checkpoint, notes=notes)
+        except RnnevalError:
+            raise
+        except Exception as error:  # a model is the user's code: it may fail at one length and not at another
+            raise CheckpointError(
+                f"{type(model).__name__} can be called on ids of shape {_PROBE} and not on all others, such as "
+                f"{(_PROBE[0], 1)}: {type_and_message(error)}"
+            ) from error
+
+
+def call_once(model: Any, *, vocabulary_width: int | None = None, window: int | None = None) -> None:
+    """Build a model by calling it once, so that its weights exist; eagerly: no trace keeps their first values."""
+    with eagerly():
+        adapter, _ = recognise(model, vocabulary_width=vocabulary_width, window=window)
+        _first_call(FlatAdapter(adapter=adapter), model)
+
+
+def _first_call(drive: FlatAdapter, model: Any) -> Answer:
+    """Call the model for the first time, which builds it; twice, since layers used only with a state are built then."""
+    ids, name = tf.ones(_PROBE, tf.int32), type(model).__name__  # id 1: id 0 may be masked
+    try:
+        first = drive(ids, None)
+        drive(ids, first.state)
+    except CheckpointError:
+        raise
+    except Exception as error:
+        rows = "if it reads one-hot rows, give the vocabulary (--vocab FILE), whose size is theirs"
+        hint = "" if _embedded(model) else f"; it has no Embedding: {rows}"
+        said = f"{name} could not be called on int32 ids of shape {_PROBE}: {type_and_message(error)}{hint}"
+        raise CheckpointError(said) from error
+    shape = tuple(first.logits.shape)
+    if len(shape) != 3 or shape[:2] != _PROBE:
+        raise CheckpointError(
+            f"{name} gives outputs of shape {shape} for ids of shape {_PROBE}: logits of shape "
+            f"({_PROBE[0]}, {_PROBE[1]}, V) are needed, one prediction a token"
+        )
+    return first
+
+
+def _embedded(model: Any) -> list[int]:
+    """Return how many ids each embedding of the model knows."""
+    return [layer.input_dim for layer in sublayers(model) if isinstance(layer, keras.layers.Embedding)]
+
+
+def _proved(
+    model: Any,
+    drive: FlatAdapter,
+    units: tuple[RecurrentUnit, ...],
+    width: int,
+    *,
+    vocabulary: Vocabulary | None,
+    checkpoint: Checkpoint | None,
+    notes: tuple[str, ...],
+) -> RecurrentLM:
+    adapter = drive.adapter
+    # Random ids that the model takes: 1 up to the smallest of its output width and its embeddings' input sizes.
+    top = max(2, min([width, *_embedded(model)]))
+    ids = tf.constant(np.random.default_rng(0).integers(1, top, (_PROBE[0], 2 * _PROBE[1])), tf.int32)
+    output_kind, softmax, output_said = _output_of(model, drive, ids)
+    # Whether the same ids give the same output is asked with each layer of a graph called as its author wrote it.
+    written = FlatAdapter(adapter=replace(adapter, training=None))
+    repeatable = _differ(written(ids, None), written(ids, None)) <= _TOLERANCE
+    with without_softmax(softmax):
+        start, slots, axes = _find_start(drive, units)
+        row = () if None in axes else tuple(tf.expand_dims(leaf, axis) for leaf, axis in zip(start, axes, strict=True))
+        leaves = repeated(row, axes, _PROBE[0])
+        mixable = bool(leaves) and _differ(drive(ids, None), drive(ids, leaves)) <= _TOLERANCE
+        if isinstance(adapter, LayerStatesAdapter) and _differ(drive(ids, None), drive(ids, None)) <= _TOLERANCE:
+            _prove_rewiring(drive, adapter, ids, leaves)
+    if isinstance(adapter, LayerStatesAdapter):
+        order = adapter.order
+    else:
+        with record_runs(units) as seen:
+            drive(tf.ones(_PROBE, tf.int32), leaves or None)
+        steps = [run.steps or _PROBE[1] for run in seen.runs]
+        order = tuple(dict.fromkeys(placed(seen.runs, steps, _PROBE[1])))
+    layers = tuple(  # once per place, in the order in which they run; a layer that never runs is left out
+        LayerRecord(name=unit.name, path=unit.path, kind=unit.kind, units=unit.sizes[0], slots=unit.slots)
+        for unit in order
+    )
+    said = [adapter.said, adapter.inputs[0].said, output_said]
+    if not mixable:
+        said.append("no state that the model returns stands for states=None: rows cannot start at different times")
+    if not repeatable:
+        said.append(
+            "the same ids give different outputs, with training=False too (dropout that is always on, or a state that "
+            "is left over): no run can be repeated, so none is valid; a graph's dropout is left out, as Keras' predict "
+            "leaves it out: see rnneval check"
+        )
+    return RecurrentLM(
+        model=model,
+        width=width,
+        slots=slots,
+        batch_axes=axes,
+        input_kind=adapter.inputs[0].kind,
+        output_kind=output_kind,
+        assumptions=(*notes, *said),
+        vocabulary=vocabulary.fit(width) if vocabulary is not None else None,
+        checkpoint=_described(model, adapter.contract, layers, checkpoint),
+        drive=drive,
+        units=tuple(dict.fromkeys([*units, *order])),
+        row=row,
+        softmax=softmax,
+        mixable=mixable,
+        repeatable=repeatable,
+        window=adapter.window if isinstance(adapter, WindowAdapter) else None,
+    )
+
+
+def _differ(one: Answer, other: Answer) -> float:
+    """Return the largest difference of two outputs, of the largest number in the first."""
+    first, second = (convert_to_numpy(answer.logits).astype(np.float64) for answer in (one, other))
+    return float(np.abs(first - second).max() / max(np.abs(first).max(), np.finfo(np.float32).tiny))
+
+
+def _output_of(model: Any, drive: FlatAdapter, ids: Any) -> tuple[str, Any, str]:
+    """Return whether a model gives logits or probabilities, the layer of a softmax to leave out, and a sentence.
+
+    A layer makes the model's probabilities if its softmax can be left out and put on again. There is none where the
+    softmax is written into the author's `call`, say.
+    """
+    output = convert_to_numpy(drive(ids, None).logits)
+    sums = output.astype(np.float64).sum(axis=-1)
+    if not ((output >= 0).all() and (np.abs(sums - 1) < _SUM_TOLERANCE).all()):
+        return "logits", None, "outputs are logits (rows do not sum to one)"
+    for layer in reversed(sublayers(model)):  # the last first: it is the likely one
+        own = getattr(layer, "activation", None) is keras.activations.softmax
+        if not own and not isinstance(layer, keras.layers.Softmax):
+            continue
+        with without_softmax(layer):
+            logits = drive(ids, None).logits
+        if np.allclose(convert_to_numpy(tf.nn.softmax(logits)), output, rtol=1e-4, atol=1e-6):
+            said = f"outputs are probabilities: the softmax of layer {layer.name} is left out, which gives logits"
+            return "probabilities-as-logits", layer, said
+    return "probabilities", None, "outputs are probabilities: losses are their logarithms, in float64"
+
+
+def _prove_rewiring(drive: FlatAdapter, adapter: LayerStatesAdapter, ids: Any, leaves: State) -> None:
+    whole, half = drive(ids, None), _PROBE[1]
+    first = drive(ids[:, :half], leaves)
+    second = drive(ids[:, half:], first.state)
+    difference = _differ(whole, Answer(tf.concat([first.logits, second.logits], axis=1)))
+    if not difference <= _TOLERANCE:
+        raise CheckpointError(
+            f"carrying the state of {', '.join(unit.name for unit in adapter.order)} over two segments does not give "
+            f"what one segment gives (difference {difference:.2g} of the largest logit): something else in "
+            f"{type(adapter.model).__name__} looks at more than one position at a time"
+        )
+
+
+def _find_start(
+    drive: FlatAdapter, units: Sequence[RecurrentUnit]
+) -> tuple[State, tuple[Slot | None, ...], tuple[int | None, ...]]:
+    """Call the model three times, eagerly, and work out its start as the module's docstring says.
+
+    *Leaves* are the tensors of a state as the model returns it; a *slot* is one part of a layer's state, h or c.
+    Returns the leaves of one row, without a batch axis; the slot that each goes into; and the batch axis of each leaf,
+    None if no axis grows with the batch.
+    """
+    rows = _PROBE[0]
+    ids = tf.ones((rows, 1), tf.int32)
+    with record_runs(units) as at_start:
+        returned = [convert_to_numpy(leaf) for leaf in drive(ids, None).state]
+    wider = drive(tf.ones((rows + 1, 1), tf.int32), None).state
+    axes: list[int | None] = []
+    for leaf, other in zip(returned, wider, strict=False):
+        grown = [axis for axis, (a, b) in enumerate(zip(leaf.shape, other.shape, strict=True)) if a != b]
+        axes.append(grown[0] if len(grown) == 1 else None)
+    floating = [leaf.size if np.issubdtype(leaf.dtype, np.floating) else 0 for leaf in returned]
+    numbers = np.random.default_rng(0).permutation(np.linspace(-0.9, 0.9, sum(floating) + 1, dtype=np.float32)[:-1])
+    parts = np.split(numbers, np.cumsum(floating)[:-1]) if floating else []
+    marked = [  # all elements are distinct, and integers stay as they are
+        part.reshape(leaf.shape).astype(leaf.dtype) if len(part) else leaf
+        for leaf, part in zip(returned, parts, strict=True)
+    ]
+    with record_runs(units) as when_marked:
+        drive(ids, [tf.constant(mark) for mark in marked])
+    values, began, origin, slots = _arrivals(at_start.runs, when_marked.runs)
+    row, places = [], []
+    for mark, axis in zip(marked, axes, strict=True):
+        flat, leaf = mark.ravel(), np.zeros(mark.size, mark.dtype)
+        at = np.zeros(0, np.int64)
+        if values.size and np.issubdtype(flat.dtype, np.floating):
+            at = np.minimum(np.searchsorted(values, flat), values.size - 1)
+            found = values[at] == flat
+            at = at[found]
+            leaf[found] = began[at]
+        shaped = leaf.reshape(mark.shape)
+        row.append(tf.constant(shaped if axis is None else shaped.take(0, axis)))
+        # A leaf may be divided over several states, or arrive nowhere.
+        origins = np.unique(origin[at])
+        places.append(slots[origins[0]] if len(at) == flat.size and len(origins) == 1 else None)
+    return tuple(row), tuple(places), tuple(axes)
+
+
+def _arrivals(
+    at_start: Sequence[UnitRun], when_marked: Sequence[UnitRun]
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64], list[Slot]]:
+    """Return the distinct numbers that arrived, sorted; for each what is there at the start, and the index of its slot.
+
+    Beside them are the slots.
+    """
+    starts = {(run.unit, run.turn, k): convert_to_numpy(leaf) for run in at_start for k, leaf in enumerate(run.before)}
+    arrived, began, slots = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)], []
+    for run in when_marked:
+        for k, leaf in enumerate(run.before):
+            values, start = convert_to_numpy(leaf), starts.get((run.unit, run.turn, k))
+            if start is not None and start.shape == values.shape:
+                arrived.append(values.ravel())
+                began.append(start.ravel())
+                place = run.unit.at(run.turn)  # one token was read: each run is a place
+                slots.append(Slot(layer=place.name, slot=place.slots[k]))
+    origin = np.repeat(np.arange(len(slots)), [len(values) for values in arrived[1:]])
+    every = np.concatenate(arrived)
+    order = np.argsort(every, kind="stable")
+    return every[order], np.concatenate(began)[order], origin[order], slots
+
+
+def _described(model: Any, contract: int, layers: tuple[LayerRecord, ...], given: Checkpoint | None) -> Checkpoint:
+    variables = model_variables(model)
+    sha256 = hashlib.sha256()
+    if given is None:
+        for variable in variables:
+            values = np.ascontiguousarray(np.asarray(variable))
+            sha256.update(f"{values.dtype.str}{values.shape}".encode())
+            sha256.update(values.tobytes())
+    return Checkpoint(
+        path=given.path if given else "",
+        sha256=given.sha256 if given else sha256.hexdigest(),
+        format=given.format if given else "model",
+        contract=contract,
+        parameters=sum(int(np.prod(variable.shape)) for variable in variables),
+        dtype=str(getattr(model, "compute_dtype", None) or "float32"),
+        layers=layers,
+    )
+
+
+def is_lookup(layer: Any) -> bool:
+    """Return whether a layer maps strings to ids, or back."""
+    return isinstance(layer, (keras.layers.StringLookup, keras.layers.TextVectorization))
+
+
+def vocabulary_inside(model: Any, width: int) -> Vocabulary | None:
+    """Return the vocabulary of a lookup layer in the model that is as long as its output is wide."""
+    fitting = [layer for layer in sublayers(model) if is_lookup(layer) and len(layer.get_vocabulary()) == width]
+    fitting.sort(key=lambda layer: bool(getattr(layer, "invert", False)))  # one that makes ids, rather than text
+    return vocabulary_of_lookup(fitting[0]) if fitting else None

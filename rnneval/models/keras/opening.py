@@ -16,8 +16,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from rnneval.checkpoints import Artefact, private_copy, require_builder
-from rnneval.checkpoints.checked import FullModel, private_model, require_sha256
+from rnneval.checkpoints import Artefact
+from rnneval.checkpoints.checked import private_model
 from rnneval.checkpoints.keras2 import HARD_SIGMOID, rewrite
 from rnneval.checkpoints.places import FULL_MODELS
 from rnneval.checkpoints.rules import refused
@@ -32,7 +32,14 @@ from rnneval.errors import (
     type_and_message,
 )
 from rnneval.models.keras.layers import is_graph, model_variables, overridden, sublayers
-from rnneval.models.keras.lm import RecurrentLM, eagerly
+from rnneval.models.keras.lm import (
+    RecurrentLM,
+    call_once,
+    eagerly,
+    is_lookup,
+    vocabulary_inside,
+    wrap,
+)
 from rnneval.models.keras.weights import (
     changed_functions,
     checkpoint_reader,
@@ -41,20 +48,24 @@ from rnneval.models.keras.weights import (
     load_keras2_weights,
     load_weights,
 )
-from rnneval.models.keras.wrap import as_vocabulary, call_once, is_lookup, vocabulary_inside, vocabulary_of, wrap
 from rnneval.models.numpy.chain import HALVES
-from rnneval.options import OpenOptions, by_keyword
+from rnneval.options import OpenOptions
 from rnneval.paths import read_regular
 from rnneval.processes import without_current_folder
 from rnneval.records.run import (
     Checkpoint,
     Warning,  # noqa: A004 - the record's own word
 )
-from rnneval.text import Vocabulary, find_vocabulary, only_vocabulary_beside
+from rnneval.text import (
+    Vocabulary,
+    find_vocabulary,
+    given_vocabulary,
+    only_vocabulary_beside,
+    vocabulary_of_lookup,
+)
 
 _MOST_MAP_BYTES = 1 << 24
 _HARMLESS = 1 << 22  # numbers that no file stores, 16 MB: random generators, states
-_LARGEST_GRAPH = 1 << 31  # bytes
 _SPECIAL = {
     1: (
         "one id more than it has tokens, most likely [UNK] (StringLookup puts it first) or the padding id 0",
@@ -73,22 +84,30 @@ class Loaded:
     """A model, and how it was read."""
 
     model: Any
-    vocabulary: Vocabulary | None = None  # the vocabulary of a layer that is left out
-    notes: tuple[str, ...] = ()  # assumptions, a sentence each
-    warnings: tuple[str, ...] = ()  # where the weights may have been trained with another function
+    vocabulary: Vocabulary | None  # the vocabulary that is given, or that of a layer which is left out
+    notes: tuple[str, ...]  # assumptions, a sentence each
+    warnings: tuple[str, ...]  # where the weights may have been trained with another function
     lookups: tuple[Vocabulary, ...] = ()  # vocabularies of lookup layers that the builder's code made beside the model
     texts: tuple[tuple[str, str], ...] = ()  # path and hash of the training text that the builder's code read
 
 
-@by_keyword(OpenOptions)
-def open(path: str | os.PathLike[str] | Artefact, options: OpenOptions) -> RecurrentLM:  # noqa: A001 - the name in the contract
-    """Open a saved model with Keras; `rnneval.open` has the same arguments, and opens with other backends too."""
-    if options.backend == "numpy":
-        raise UsageError("backend 'numpy' is not known here: rnneval.open opens with it")
-    with _loaded(path, options) as (artefact, read, chosen, origin):
-        given = chosen if chosen is not None else read.vocabulary
+def open_keras(artefact: Artefact, options: OpenOptions) -> RecurrentLM:
+    """Open a private copy of a checkpoint with Keras, as `rnneval.open`."""
+    with _nothing_beside(options.builder):
+        read = _loaded(artefact, options)
+        origin = Checkpoint(
+            path=str(artefact.path),
+            sha256=artefact.sha256,
+            format=artefact.format,
+            contract=1,
+            parameters=0,
+            dtype="",
+            layers=(),
+        )
         try:
-            lm = wrap(read.model, vocabulary=given, checkpoint=origin, window=options.window, notes=read.notes)
+            lm = wrap(
+                read.model, vocabulary=read.vocabulary, checkpoint=origin, window=options.window, notes=read.notes
+            )
         except CheckpointError as error:
             raise CheckpointError(f"{artefact.path}: {error}") from error
         lm = replace(lm, warnings=tuple(Warning(code="gate-function", message=message) for message in read.warnings))
@@ -106,65 +125,47 @@ def open(path: str | os.PathLike[str] | Artefact, options: OpenOptions) -> Recur
             return replace(lm, why_no_vocabulary=str(error))
 
 
-@by_keyword(OpenOptions)
-def load_model(path: str | os.PathLike[str] | Artefact, options: OpenOptions) -> Any:
-    """Load a saved model as its author made it, whether or not it can be evaluated: its wiring can still be judged."""
-    with _loaded(path, options) as (_, read, _, _):
-        return read.model
+def load_model(artefact: Artefact, options: OpenOptions) -> Any:
+    """Load a model as its author made it, whether or not it can be evaluated: its wiring can still be judged."""
+    with _nothing_beside(options.builder):
+        return _loaded(artefact, options).model
 
 
-@contextmanager
-def _loaded(
-    path: str | os.PathLike[str] | Artefact, options: OpenOptions
-) -> Iterator[tuple[Artefact, Loaded, Vocabulary | None, Checkpoint]]:
-    """Load the model and yield it with its file, the vocabulary that was given, and its origin."""
-    # What the model's layers and a tokenizer need is imported when they are made: with nothing from the current folder.
-    with _nothing_beside(options.builder), private_copy(path) as artefact:
-        sha256 = require_sha256(artefact, options.expect_sha256)
-        origin = Checkpoint(
-            path=str(artefact.path),
-            sha256=sha256,
-            format=artefact.format,
-            contract=1,
-            parameters=0,
-            dtype="",
-            layers=(),
-        )
-        given = as_vocabulary(options.vocabulary, options.vocabulary_from)
-        require_builder(artefact, has_builder=options.builder is not None)
-        builder = builder_of(options)
-        read = _model(artefact, builder, given, options.window, _map(options.weight_map))
-        yield artefact, read, given, origin
+def _loaded(artefact: Artefact, options: OpenOptions) -> Loaded:
+    """Load a full model, or weights into the model that the builder makes."""
+    given, builder = given_vocabulary(options.vocabulary, options.vocabulary_from), builder_of(options)
+    if artefact.format not in FULL_MODELS:
+        assert builder is not None  # noqa: S101 - `require_builder` has refused the others
+        return _built(artefact, builder, given, options.window, _map(options.weight_map))
+    brings = None if builder is None else replace(builder, everything=True)
+    full, read, changed = _full_model(artefact, {} if brings is None else _custom_objects(brings))
+    half = _in_float32(full)
+    model, inside, left_out = from_ids(full)
+    lines = () if brings is None else brings.notes()
+    return Loaded(
+        model=model,
+        vocabulary=inside if given is None else given,
+        notes=(*lines, *read, *half, *left_out),
+        warnings=changed,
+    )
 
 
-def _model(
+def _built(
     artefact: Artefact,
-    builder: Builder | None,
-    vocabulary: Vocabulary | None,
+    builder: Builder,
+    given: Vocabulary | None,
     window: int | None,
     mapped: Mapping[str, Any] | None,
 ) -> Loaded:
-    if artefact.format in FULL_MODELS:
-        brings = None if builder is None else replace(builder, everything=True)
-        full, read, changed = _full_model(artefact, {} if brings is None else _custom_objects(brings))
-        half = _in_float32(full)
-        model, inside, left_out = from_ids(full)
-        lines = () if brings is None else brings.notes()
-        return Loaded(model=model, vocabulary=inside, notes=(*lines, *read, *half, *left_out), warnings=changed)
-    assert builder is not None  # noqa: S101 - `require_builder` has refused the others
-    if vocabulary is None and "vocab_size" not in builder.arguments and builder.takes_vocabulary():
-        vocabulary = _beside(artefact)
-
-    lookups: dict[str, Any] = {}
-    texts: tuple[tuple[str, str], ...] = ()
-
-    def note(made: Mapping[str, Any]) -> None:
-        lookups.update({name: value for name, value in made.items() if is_lookup(value)})
-        nonlocal texts
-        texts = builder.text_read(made)
+    """Load weights into the model that the builder makes."""
+    vocabulary = given
+    if given is None and "vocab_size" not in builder.arguments and builder.takes_vocabulary():
+        stored = _stored_vocabulary(artefact) if artefact.format == "saved-model" else None
+        vocabulary = stored or only_vocabulary_beside(artefact.outside)
+    made: dict[str, Any] = {}  # what the builder's code made, by name
 
     def loaded(builder: Builder) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
-        model = builder.build(vocabulary, around=eagerly, seen=note)
+        model = builder.build(vocabulary, around=eagerly, seen=made.update)
         with eagerly():
             call_once(model, vocabulary_width=None if vocabulary is None else vocabulary.size, window=window)
             return model, *load_weights(model, artefact, mapped)
@@ -173,12 +174,18 @@ def _model(
         model, notes, changed = loaded(builder)
     except WeightShapeError as error:
         raise explained(error, builder, vocabulary, loaded) from error
-    among = tuple(
-        replace(vocabulary_of(lookup), source=f"{type(lookup).__name__} {name} of the builder's code")
-        for name, lookup in lookups.items()
+    return Loaded(
+        model=model,
+        vocabulary=given,
+        notes=(*builder.notes(), *notes, *_in_float32(model)),
+        warnings=changed,
+        lookups=tuple(
+            replace(vocabulary_of_lookup(lookup), source=f"{type(lookup).__name__} {name} of the builder's code")
+            for name, lookup in made.items()
+            if is_lookup(lookup)
+        ),
+        texts=builder.text_read(made),
     )
-    notes = (*builder.notes(), *notes, *_in_float32(model))
-    return Loaded(model=model, notes=notes, warnings=changed, lookups=among, texts=texts)
 
 
 def _map(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
@@ -194,13 +201,6 @@ def _map(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[st
     return read
 
 
-def _beside(artefact: Artefact) -> Vocabulary | None:
-    """Return the only vocabulary in or beside a checkpoint, for a builder that must know its size; None otherwise."""
-    if artefact.format == "saved-model" and (stored := _stored_vocabulary(artefact)) is not None:
-        return stored
-    return only_vocabulary_beside(artefact.outside)
-
-
 def _only_one(found: Iterable[Vocabulary]) -> Vocabulary | None:
     """Return the vocabulary that all are equal to; None if there is none, or they differ."""
     different = {vocabulary.sha256: vocabulary for vocabulary in found}
@@ -212,14 +212,25 @@ def _full_model(artefact: Artefact, custom: Mapping[str, Any]) -> tuple[Any, tup
 
     `custom` has classes and functions of the user's own, by the names that the file may ask for.
     """
-    with private_model(artefact, tuple(custom)) as model:
+    with private_model(artefact, tuple(custom)) as stored:
         try:
-            with eagerly(), _allocation_limited(artefact.path, model.stored_numbers), _nothing_beside(custom):
-                if model.keras2:
-                    loaded, notes = _keras2(artefact, model, custom)
-                    return loaded, notes, changed_functions(loaded, f"Keras {model.version or '2'}")
-                named = dict(custom)
-                return keras.models.load_model(model.path, custom_objects=named, compile=False, safe_mode=True), (), ()
+            with eagerly(), _allocation_limited(artefact.path, stored.stored_numbers):
+                if not stored.keras2:
+                    named = dict(custom)
+                    loaded = keras.models.load_model(stored.path, custom_objects=named, compile=False, safe_mode=True)
+                    return loaded, (), ()
+                config, notes = rewrite(
+                    stored.config, path=str(artefact.path), version=stored.version, custom=tuple(custom)
+                )
+                known = {**custom, HARD_SIGMOID: keras2_hard_sigmoid}
+                model = keras.saving.deserialize_keras_object(config, custom_objects=known, safe_mode=True)
+                if not model.built:
+                    call_once(model)
+                if artefact.format == "keras-h5":
+                    notes = (*notes, *load_keras2_weights(model, stored.weights, shown=artefact.path))
+                else:
+                    load_hdf5(model, stored.weights, shown=artefact.path)
+                return model, notes, changed_functions(model, f"Keras {stored.version or '2'}")
         except CheckpointError:
             raise
         except Exception as error:
@@ -272,18 +283,6 @@ def _allocation_limited(path: Path, stored: int) -> Iterator[None]:
         yield
 
 
-def _keras2(artefact: Artefact, stored: FullModel, custom: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
-    config, notes = rewrite(stored.config, path=str(artefact.path), version=stored.version, custom=tuple(custom))
-    known = {**custom, HARD_SIGMOID: keras2_hard_sigmoid}
-    model = keras.saving.deserialize_keras_object(config, custom_objects=known, safe_mode=True)
-    if not model.built:
-        call_once(model)
-    if artefact.format == "keras-h5":
-        return model, (*notes, *load_keras2_weights(model, stored.weights, shown=artefact.path))
-    load_hdf5(model, stored.weights, shown=artefact.path)
-    return model, notes
-
-
 def _in_float32(model: Any) -> tuple[str, ...]:
     """Let every layer of half precision compute in float32, and say so: products are not rounded to 3 digits."""
     layers = [layer for layer in (model, *sublayers(model)) if isinstance(layer, keras.layers.Layer)]
@@ -319,7 +318,7 @@ def from_ids(model: Any) -> tuple[Any, Vocabulary | None, tuple[str, ...]]:
         after = keras.Sequential([keras.Input(lookup.output.shape[1:], dtype="int32"), *rest])
     else:
         after = keras.Model(lookup.output, model.outputs[0])
-    return after, vocabulary_of(lookup), tuple(notes)
+    return after, vocabulary_of_lookup(lookup), tuple(notes)
 
 
 def _stored_vocabulary(artefact: Artefact) -> Vocabulary | None:
@@ -332,8 +331,6 @@ def _stored_vocabulary(artefact: Artefact) -> Vocabulary | None:
     from tensorflow.core.protobuf import saved_model_pb2
 
     program, graphs = artefact.place / "saved_model.pb", saved_model_pb2.SavedModel()
-    if program.stat().st_size > _LARGEST_GRAPH:
-        raise CheckpointError(f"{artefact.path / program.name}: larger than {_LARGEST_GRAPH:,} bytes: refused")
     try:
         shapes = checkpoint_reader(artefact).get_variable_to_shape_map().values()
         graphs.ParseFromString(program.read_bytes())

@@ -7,7 +7,7 @@ result. Taps may be nested: the innermost block sees a run first. A tap on an ob
 Keras' attribute tracking; a tap on classes also reaches layers that no attribute leads to. Every tap is removed when
 its block ends.
 
-`Trajectories` uses the tap to read the states of all units after every step, or to say why there are none.
+`record_runs` uses the tap to record the states of all units, after every step where that is asked for.
 
 A *unit* is a recurrent layer or a free cell (`rnneval.models.keras.layers`). Its *turn* counts its runs in a block,
 from 1. A unit that reads the tokens of one call several times has one *place* per reading, each with a state of its
@@ -236,65 +236,12 @@ class UnitRun:
     """Each part of the state after every step, `(batch, time, units)`, if they are recorded."""
 
 
-@contextmanager
-def record_runs(
-    units: Sequence[RecurrentUnit], given: Mapping[RecurrentUnit, Sequence[Any]] | None = None
-) -> Iterator[list[UnitRun]]:
-    """Record the states of each run of the units while the block runs, each with the state that is `given`, if any.
-
-    Its key `unit.at(k)` is the unit's k-th run in the block, which is its place k only if every run reads all tokens.
-    """
-    seen: list[UnitRun] = []
-    output_states = (keras.layers.GRU, keras.layers.LSTM, keras.layers.SimpleRNN)
-
-    def observe(unit: RecurrentUnit, run: LayerRun, proceed: Proceed) -> LayerResult:
-        own = (given or {}).get(unit.at(run.turn))
-        if own is not None:
-            run = replace(run, state=keras.tree.pack_sequence_as(run.state, list(own)))
-        result = proceed(run)
-        before, after = leaves_of(run.state), leaves_of(result.state)
-        seen.append(UnitRun(unit=unit, turn=run.turn, steps=run.steps, before=before, after=after))
-        if own is None or not run.is_layer or run.mask is None or not isinstance(unit.layer, output_states):
-            return result
-        if not unit.layer.return_sequences or unit.layer.zero_output_for_mask:
-            return result
-        # Its output is its state, and a masked position repeats the output before it: where a row begins with masked
-        # positions, that is the state before the segment. Keras knows none there, and puts zeros.
-        begun = keras.ops.cumsum(keras.ops.cast(run.mask, "int32"), axis=1) > 0  # (batch, time)
-        return result._replace(outputs=keras.ops.where(begun[..., None], result.outputs, before[0][:, None, :]))
-
-    with ExitStack() as stack:
-        for unit in units:
-            if unit.place == 1:  # the other places are the same layer, which is tapped once
-                stack.enter_context(tap(unit.layer, partial(observe, unit)))
-        yield seen
-
-
-def placed(runs: Sequence[UnitRun], steps: Sequence[int], tokens: int) -> tuple[RecurrentUnit, ...]:
-    """Return for each run in a call over `tokens` tokens its unit at the place where it ran; run k read `steps[k]`."""
-    found: dict[int, RecurrentUnit] = {}
-    for unit in dict.fromkeys(run.unit for run in runs):
-        own = [k for k, run in enumerate(runs) if run.unit is unit]
-        linked = partial(_linked, [runs[k] for k in own])
-        places = places_of([steps[k] for k in own], tokens, linked)
-        found |= {k: unit.at(place) for k, place in zip(own, places, strict=True)}
-    return tuple(found[k] for k in range(len(runs)))
-
-
-def _linked(runs: Sequence[UnitRun], earlier: int, later: int) -> bool:
-    """Return whether a run begins with a state that an earlier one returned, the very tensor."""
-    return any(given is taken for given in runs[earlier].after for taken in runs[later].before)
-
-
 @dataclass(kw_only=True)
-class Trajectories:
-    """The runs of all units in one call with their states after every step, and why some units have none."""
+class Recorded:
+    """The runs of all units in one call, and why some units have no states after every step."""
 
     runs: list[UnitRun] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)  # the reason why a unit has none, by the unit's name
-    nudged: set[RecurrentUnit] = field(
-        default_factory=set
-    )  # units, each at its place, to whose states a nudge was added
 
     def by_unit(self, time: int) -> dict[RecurrentUnit, UnitRun]:
         """Return one trajectory for each place of each unit, joined along time where it is called step by step.
@@ -319,50 +266,81 @@ class Trajectories:
 
 
 @contextmanager
-def trajectories_of(
-    units: Sequence[RecurrentUnit], nudges: Mapping[RecurrentUnit, Any] | None = None
-) -> Iterator[Trajectories]:
-    """Record the states of units after every step, h *and* c, while the block runs the model.
+def record_runs(
+    units: Sequence[RecurrentUnit],
+    *,
+    given: Mapping[RecurrentUnit, Sequence[Any]] | None = None,
+    nudges: Mapping[RecurrentUnit, Any] | None = None,
+    every_step: bool = False,
+) -> Iterator[Recorded]:
+    """Record each run of the units while the block runs; with `every_step` the states after every step, h *and* c.
 
-    The `nudges` of some layers are added to their states after each step, `(batch, time, units)`; the last axis holds
-    the units of h, then those of c. A layer with several places has a nudge for each.
+    A run begins with the state that is `given`, if any. `nudges` are added to the states after each step, `(batch,
+    time, units)`; the last axis holds the units of h, then those of c. A key `unit.at(k)` of both is the unit's k-th
+    run in the block, which is its place k only if every run reads all tokens.
     """
-    seen, given = Trajectories(), nudges or {}
+    seen, states, added = Recorded(), given or {}, nudges or {}
 
     def observe(unit: RecurrentUnit, run: LayerRun, proceed: Proceed) -> LayerResult:
-        place = unit.at(run.turn) if given else unit
-        nudge = given.get(place) if unit.is_layer else None
-        if unit.is_layer:
+        place = unit.at(run.turn) if states or added else unit
+        own, nudge = states.get(place), added.get(place)
+        if own is not None:
+            run = replace(run, state=keras.tree.pack_sequence_as(run.state, list(own)))
+        if every_step and unit.is_layer:
             odd = [s for s in leaves_of(run.state) if len(s.shape) != 2 or not tf.as_dtype(s.dtype).is_floating]
             if odd:  # not rows of numbers
                 seen.missing[unit.name] = f"a state of shape {tuple(odd[0].shape)} and type {odd[0].dtype}"
                 return proceed(run)
-            if unit in given and (nudge is None or run.steps != nudge.shape[1]):
+            if unit in added and (nudge is None or run.steps != nudge.shape[1]):
                 seen.missing[unit.name] = "it is called step by step: nothing can be added to its state"
                 return proceed(run)
-        result = proceed(replace(run, every_step=True, nudge=nudge))
+        result = proceed(replace(run, every_step=every_step, nudge=nudge))
+        before = leaves_of(run.state)
         seen.runs.append(
             UnitRun(
                 unit=unit,
                 turn=run.turn,
                 steps=run.steps,
-                before=leaves_of(run.state),
+                before=before,
                 after=leaves_of(result.state),
                 inputs=run.inputs if unit.is_layer else run.inputs[:, None],
                 states=result.states or (),
             )
         )
-        if nudge is not None:
-            seen.nudged.add(place)
-        return result
+        if own is None or not _repeats_outputs(unit, run):
+            return result
+        # Its output is its state, and a masked position repeats the output before it: where a row begins with masked
+        # positions, that is the state before the segment. Keras knows none there, and puts zeros.
+        begun = keras.ops.cumsum(keras.ops.cast(run.mask, "int32"), axis=1) > 0  # (batch, time)
+        return result._replace(outputs=keras.ops.where(begun[..., None], result.outputs, before[0][:, None, :]))
 
     with ExitStack() as stack:
-        # One tap for each layer object. Its places are told apart in `by_unit`, or by turn when each has a nudge.
-        for unit in (unit for unit in units if unit.place == 1):
-            if not unit.is_layer and unit in given:
-                seen.missing[unit.name] = "a cell called by hand: nothing can be added to its state"
-            stack.enter_context(tap(unit.layer, partial(observe, unit)))
+        for unit in units:
+            if unit.place == 1:  # the other places are the same layer, which is tapped once
+                stack.enter_context(tap(unit.layer, partial(observe, unit)))
         yield seen
+
+
+def _repeats_outputs(unit: RecurrentUnit, run: LayerRun) -> bool:
+    """Return whether a unit gives its state as its output, and repeats it at masked positions."""
+    own = isinstance(unit.layer, (keras.layers.GRU, keras.layers.LSTM, keras.layers.SimpleRNN))
+    return own and run.mask is not None and unit.layer.return_sequences and not unit.layer.zero_output_for_mask
+
+
+def placed(runs: Sequence[UnitRun], steps: Sequence[int], tokens: int) -> tuple[RecurrentUnit, ...]:
+    """Return for each run in a call over `tokens` tokens its unit at the place where it ran; run k read `steps[k]`."""
+    found: dict[int, RecurrentUnit] = {}
+    for unit in dict.fromkeys(run.unit for run in runs):
+        own = [k for k, run in enumerate(runs) if run.unit is unit]
+        linked = partial(_linked, [runs[k] for k in own])
+        places = places_of([steps[k] for k in own], tokens, linked)
+        found |= {k: unit.at(place) for k, place in zip(own, places, strict=True)}
+    return tuple(found[k] for k in range(len(runs)))
+
+
+def _linked(runs: Sequence[UnitRun], earlier: int, later: int) -> bool:
+    """Return whether a run begins with a state that an earlier one returned, the very tensor."""
+    return any(given is taken for given in runs[earlier].after for taken in runs[later].before)
 
 
 def _why_none(runs: Sequence[UnitRun], time: int) -> str | None:

@@ -2,10 +2,15 @@
 
 Four kinds of files have four ways: Keras 3 loads its own; the layers of Keras 2 meet those of the model by name or in
 their order; the object graph of a TensorFlow checkpoint is walked beside the model; of a name-based checkpoint of
-TensorFlow 1 cells are matched by order, and other weights by shape (`rnneval.models.keras.tf1`).
+TensorFlow 1 (`tf.train.Saver`) cells are matched by order, and other weights by shape.
+
+TensorFlow 1 has one matrix for input and state together, `(inputs + units, gates · units)`. BasicLSTMCell, LSTMCell and
+LSTMBlockCell order the gates i, j, f, o and add the forget bias to f when they run; GRUCell has the gates r, u and, by
+itself, the candidate. (tensorflow/python/ops/rnn_cell_impl.py of TensorFlow 1.15.)
 """
 
 import math
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,23 +24,21 @@ import tensorflow as tf
 from keras import ops
 
 from rnneval.checkpoints import Artefact
-from rnneval.checkpoints.hdf5 import checked_hdf5
-from rnneval.checkpoints.keras2 import StoredLayer, from_cudnn, is_cudnn, read_layers, version_of
+from rnneval.checkpoints.hdf5 import NO_WEIGHTS, checked_hdf5
+from rnneval.checkpoints.keras2 import IN_ORDER, REARRANGED, from_cudnn, is_cudnn, read_layers, version_of
 from rnneval.checkpoints.rules import refused
 from rnneval.errors import CheckpointError, ShapePair, WeightShapeError, in_one_line
 from rnneval.models.keras.layers import (
     cells_in,
     key_of,
     model_variables,
+    recurrent_units,
     variable_name,
     walk_below,
 )
-from rnneval.models.keras.tf1 import matched
 from rnneval.models.numpy.chain import snake_case
 
-# State that is saved with the weights and has no part in evaluation: random generators and state of the training.
-_NO_WEIGHTS = ("seed_generator", "optimizer", "metrics", "_metrics", "compile_metrics", "loss")
-_NOT_THE_MODELS = {*_NO_WEIGHTS, "save_counter", "keras_api"}
+_NOT_THE_MODELS = {*NO_WEIGHTS, "save_counter", "keras_api"}
 # Errors of TensorFlow's reader for a damaged file, beside its own: C++ statuses become built-in exceptions.
 _UNREADABLE = (ValueError, RuntimeError, LookupError, OSError, MemoryError)
 # Lists in which a weight has no name, only a place, which differs between versions of Keras: never a way to a weight.
@@ -112,24 +115,22 @@ def _changed_default(model: Any, writer: str, version: str, rearranged: Collecti
     ]
     since = "before TensorFlow 2" if version.endswith("-tf") else "before Keras 2.3"
     said = f"are computed by sigmoid; {writer} wrote the weights, and {since} the default was hard_sigmoid, 0.2 x + 0.5"
-    return (
-        (f"the gates of {_listed(found)} {said}: unless the model was trained with sigmoid, {_IN_THE_BUILDER}",)
-        if found
-        else ()
-    )
+    unless = f"unless the model was trained with sigmoid, {_IN_THE_BUILDER}"
+    return (f"the gates of {_listed(found)} {said}: {unless}",) if found else ()
 
 
 def _layers_and_cells(model: Any) -> Iterator[tuple[str, Any]]:
     """Yield every layer with its name, and each cell of a recurrent layer under the name of the layer."""
     for path, layer in walk_below(model):
         inner = cells_in(layer.cell) if isinstance(layer, keras.layers.RNN) else (layer,)
-        yield from ((key_of(layer, path), each) for each in inner)
+        yield from ((key_of(layer, path), part) for part in inner)
 
 
 def load_hdf5(model: Any, path: Path, *, shown: Path) -> None:
     """Compare names and shapes with a file that the model itself saves, then let Keras load the weights.
 
-    `shown` is the file to name in messages, if `path` is a part of it.
+    `shown` is the file to name in messages, if `path` is a part of it. Weights of a subclassed model of Keras 2 are
+    found by their places.
     """
     if not hasattr(model, "save_weights"):
         raise CheckpointError(
@@ -139,10 +140,14 @@ def load_hdf5(model: Any, path: Path, *, shown: Path) -> None:
     with TemporaryDirectory() as folder:
         own = Path(folder) / "own.weights.h5"
         model.save_weights(own)
-        wanted = _weights_only(own)
-    held = _weights_only(path)
+        wanted = checked_hdf5(own).weights
+    held = checked_hdf5(path).weights
     if any(name.startswith("layers/") for name in held) and not any(name.startswith("layers/") for name in wanted):
-        _load_keras2_tree(model, path, held, shown=shown)
+        known = dict(_keras2_tree(model))
+        variables = [variable for variable in model_variables(model) if not _is_kept_state(variable)]
+        with h5py.File(path, "r") as file:  # nothing is read before all shapes are known to match
+            found = {id(known[name]): file[name] for name in held if name in known}
+            _assign(shown, variables, found, [name for name in held if name not in known])
         return
     missing, unused = [name for name in wanted if name not in held], [name for name in held if name not in wanted]
     _require_match(shown, missing, len(wanted), unused, ((name, held[name], wanted[name]) for name in wanted))
@@ -152,32 +157,14 @@ def load_hdf5(model: Any, path: Path, *, shown: Path) -> None:
         raise CheckpointError(f"{shown}: Keras could not load it: {in_one_line(error)}") from error
 
 
-def _load_keras2_tree(model: Any, path: Path, held: Mapping[str, tuple[int, ...]], *, shown: Path) -> None:
-    """Load the weights of a subclassed model of Keras 2; `held` has their shapes by their paths in the file."""
-    known = dict(_keras2_tree(model))
-    unused = [name for name in held if name not in known]
-    variables = [variable for variable in model_variables(model) if not _is_kept_state(variable)]
-    with h5py.File(path, "r") as file:  # nothing is read before all shapes are known to match
-        found = {id(known[name]): file[name] for name in held if name in known}
-        _assign_found(shown, variables, found, unused)
-
-
-def _weights_only(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the weights in a file, by their names."""
-    return {
-        name: shape for name, shape in checked_hdf5(path).shapes.items() if not set(name.split("/")) & set(_NO_WEIGHTS)
-    }
-
-
 def _require_match(
     path: Path, missing: list[str], of: int, unused: list[str], shapes: Iterable[ShapePair], *, or_else: str = ""
 ) -> None:
     """Refuse weights that are missing (`of` so many), left over, or of another shape (name, in the file, wanted)."""
     another = "the builder makes another model than the one that was saved"
     if missing:
-        raise CheckpointError(
-            f"{len(missing)} of {of} weights not found in {path}: {_listed(missing)}: {or_else}{another}"
-        )
+        seen = f"{len(missing)} of {of} weights not found in {path}: {_listed(missing)}"
+        raise CheckpointError(f"{seen}: {or_else}{another}")
     if unused:
         raise CheckpointError(f"{path} has weights the model does not use: {_listed(unused)}: {another}")
     wrong = [(name, held, wanted) for name, held, wanted in shapes if held != wanted]
@@ -187,7 +174,7 @@ def _require_match(
         raise WeightShapeError(f"{path}: {'; '.join(said)}{more}: check the builder's sizes", pairs=wrong)
 
 
-def _assign_found(
+def _assign(
     path: Path, variables: Sequence[Any], found: Mapping[int, Any], unused: list[str], *, or_else: str = ""
 ) -> None:
     """Assign to each variable the array found for it, by its `id`, once all are known to match."""
@@ -210,25 +197,26 @@ def _load_tensorflow(
     `Checkpoint.restore` is silent where nothing matches, and its keys are shortest paths that may lead through the
     optimizer; the graph that is stored with them has every path.
     """
-    prefix = artefact.path
+    prefix, unsaved = artefact.path, ""
+    said: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     try:
         reader = checkpoint_reader(artefact)
-        if not reader.has_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"):
+        if reader.has_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"):
+            graph = _ObjectGraph(reader)
+            found = graph.best_match(model)
+            arrays = {key: reader.get_tensor(name) for key, name in found.items()}
+            unused = graph.unused(set(found.values()))
+            unsaved = "tf.train.Checkpoint did not save them, as happens to layers in a list under Keras 3, or "
+            warnings = changed_functions(model, "Keras 2") if graph.keras2 else ()
+        else:
             arrays, unused, said = matched(model, reader, prefix, mapped)
-            _assign_found(prefix, [v for v in model_variables(model) if not _is_seed(v)], arrays, unused)
-            return said, ()
-        graph = _ObjectGraph(reader)
-        found = graph.best_match(model)
-        values = {key: reader.get_tensor(key) for key in found.values()}
     except (*_UNREADABLE, tf.errors.OpError) as error:
         raise CheckpointError(
             f"{prefix}: a damaged or truncated TensorFlow checkpoint: {in_one_line(error)}"
         ) from error
-    variables = [variable for variable in model_variables(model) if not _is_seed(variable)]
-    unsaved = "tf.train.Checkpoint did not save them, as happens to layers in a list under Keras 3, or "
-    unused = graph.unused(set(found.values()))
-    _assign_found(prefix, variables, {key: values[name] for key, name in found.items()}, unused, or_else=unsaved)
-    return (), changed_functions(model, "Keras 2") if graph.keras2 else ()
+    _assign(prefix, [v for v in model_variables(model) if not _is_seed(v)], arrays, unused, or_else=unsaved)
+    return said, warnings
 
 
 def checkpoint_reader(artefact: Artefact) -> Any:
@@ -269,10 +257,9 @@ class _ObjectGraph:
         """Return variable (by `id`) → checkpoint key, of the best match: the root or one of its children."""
         wanted = {id(variable) for variable in model_variables(model) if not _is_seed(variable)}
         matches = []
-        for root in (0, *(node for name, node in self._children[0].items() if name not in _NO_WEIGHTS)):
+        for root in (0, *(node for name, node in self._children[0].items() if name not in NO_WEIGHTS)):
             found: dict[int, str] = {}
-            queue: list[tuple[int, Any]] = [(root, model)]
-            seen: set[tuple[int, int]] = set()
+            queue, seen = [(root, model)], set[tuple[int, int]]()
             while queue:
                 node, value = queue.pop(0)
                 if (node, id(value)) in seen:
@@ -281,9 +268,8 @@ class _ObjectGraph:
                 key = self._keys[node]
                 if key is not None and id(value) in wanted:
                     found.setdefault(id(value), key)
-                for name, child in self._children[node].items():
-                    if name not in _BY_PLACE:
-                        queue.extend((child, held) for held in _held_by(value, name))
+                children = [(name, child) for name, child in self._children[node].items() if name not in _BY_PLACE]
+                queue += [(child, held) for name, child in children for held in _held_by(value, name)]
             matches.append((found, root))
         best, self._root = max(matches, key=lambda match: len(match[0]))
         return best
@@ -358,9 +344,24 @@ def load_keras2_weights(model: Any, path: Path, *, shown: Path, rearranged: set[
             f"with weights ({listed[1] or 'none'}): the builder makes another model than the one that was saved"
         )
     else:
-        notes["layers meet in their order: their names differ from those in the file"] = None
+        notes[IN_ORDER] = None
     for held, layer in zip(stored, layers, strict=True):
-        _assign(shown, held, layer, notes, rearranged)
+        variables, arrays = _variables(layer), [weight.values for weight in held.weights]
+        if len(variables) != len(arrays):
+            raise CheckpointError(
+                f"{shown}: layer {held.name} has {len(arrays)} weights in the file and {len(variables)} in the model "
+                f"({layer.name}): the builder makes another model than the one that was saved"
+            )
+        for at in range(len(variables) - 2):
+            wanted = tuple(variables[at + 2].shape)
+            roles = [_role(variable) for variable in variables[at : at + 3]]
+            if roles == ["kernel", "recurrent_kernel", "bias"] and is_cudnn(arrays[at + 2].shape, wanted):
+                arrays[at : at + 3] = from_cudnn(arrays[at], arrays[at + 1], arrays[at + 2], wanted)
+                notes[REARRANGED] = None
+                rearranged.add(id(variables[at + 2]))
+        for weight, array, variable in zip(held.weights, arrays, variables, strict=True):
+            _require_same(shown, held.name, weight.role, array, variable)
+            variable.assign(np.asarray(array, np.float32))
     return tuple(notes)
 
 
@@ -370,46 +371,26 @@ def _variables(layer: Any) -> list[Any]:
     return [variable for variable in both if not _is_kept_state(variable)]
 
 
+def _role(variable: Any) -> str:
+    return variable_name(variable).rpartition("/")[2]
+
+
 def _is_kept_state(variable: Any) -> bool:
     """Return whether it is the state of a stateful layer or of a random generator, rather than a weight."""
     path = variable_name(variable)
     return "rnn_state" in path or "seed_generator" in path
 
 
-def _assign(path: Path, held: StoredLayer, layer: Any, notes: dict[str, None], rearranged: set[int]) -> None:
-    variables, arrays = _variables(layer), [weight.values for weight in held.weights]
-    if len(variables) != len(arrays):
-        raise CheckpointError(
-            f"{path}: layer {held.name} has {len(arrays)} weights in the file and {len(variables)} in the model "
-            f"({layer.name}): the builder makes another model than the one that was saved"
-        )
-    for at in range(len(variables) - 2):
-        wanted = tuple(variables[at + 2].shape)
-        roles = [variable_name(variable).rpartition("/")[2] for variable in variables[at : at + 3]]
-        if roles == ["kernel", "recurrent_kernel", "bias"] and is_cudnn(arrays[at + 2].shape, wanted):
-            arrays[at : at + 3] = from_cudnn(arrays[at], arrays[at + 1], arrays[at + 2], wanted)
-            notes["weights were in the layout of cuDNN's own layers, and were rearranged"] = None
-            rearranged.add(id(variables[at + 2]))
-    for weight, array, variable in zip(held.weights, arrays, variables, strict=True):
-        _require_same(path, held.name, weight.role, array, variable)
-        variable.assign(np.asarray(array, np.float32))
-
-
 def _require_same(path: Path, layer: str, role: str, array: Any, variable: Any) -> None:
-    name, held, wanted = variable_name(variable), tuple(array.shape), tuple(variable.shape)
-    own = name.rpartition("/")[2]
+    own, held, wanted = _role(variable), tuple(array.shape), tuple(variable.shape)
     if role in _ROLES_OF_KERAS and own in _ROLES_OF_KERAS and role != own:
-        raise CheckpointError(f"{path}: layer {layer} has a {role} where the model has {name}: another kind of layer")
-    if held == wanted:
-        return
-    hint = "check the builder's sizes"
-    ranks = (array.ndim, len(variable.shape))
-    if own == "bias" and ranks in {(1, 2), (2, 1)} and held[-1] == wanted[-1]:
-        hint = f"its GRU has reset_after={array.ndim == 2}"
-    raise WeightShapeError(
-        f"{path}: {layer}/{role} is {held} in the file and {wanted} in the model: {hint}",
-        pairs=[(f"{layer}/{role}", held, wanted)],
-    )
+        where = f"where the model has {variable_name(variable)}"
+        raise CheckpointError(f"{path}: layer {layer} has a {role} {where}: another kind of layer")
+    if held != wanted:
+        turned = own == "bias" and {len(held), len(wanted)} == {1, 2} and held[-1] == wanted[-1]
+        hint = f"its GRU has reset_after={len(held) == 2}" if turned else "check the builder's sizes"
+        seen = f"{layer}/{role} is {held} in the file and {wanted} in the model"
+        raise WeightShapeError(f"{path}: {seen}: {hint}", pairs=[(f"{layer}/{role}", held, wanted)])
 
 
 def _keras2_tree(layer: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -437,3 +418,105 @@ def _counted(layers: Sequence[Any], path: str) -> Iterator[tuple[str, Any]]:
         name = snake_case(type(layer).__name__)
         count = counts[name] = counts.get(name, -1) + 1
         yield from _keras2_tree(layer, f"{path}{name}_{count}/" if count else f"{path}{name}/")
+
+
+FORGET_BIAS = 1.0  # the default of BasicLSTMCell and LSTMCell; it is no variable, so no checkpoint has it
+_OF_TRAINING = re.compile(
+    r"/(Adam(_\d+)?|RMSProp(_\d+)?|Momentum|Adagrad|Adadelta(_\d+)?|Ftrl(_\d+)?|ExponentialMovingAverage|AdamW?)$"
+    r"|(^|/)(global_step|beta\d_power(_\d+)?|learning_rate|lr|Variable(_\d+)?)$"
+)
+_CELL = re.compile(
+    r"^(.*?(?:basic_lstm_|lstm_block_|lstm_|gru_|basic_rnn_|rnn_|BasicLSTM|LSTM|GRU|BasicRNN)[cC]ell(?:_\d+)?)"
+    r"/(?:[gG]ates/)?([cC]andidate/)?(?:[lL]inear/)?(?:([kK]ernel|[wW]eights|[mM]atrix)|[bB]ias|biases)$"
+)
+_KINDS = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
+
+
+def matched(
+    model: Any, reader: Any, path: Path, given: Mapping[str, Any] | None
+) -> tuple[dict[int, Any], list[str], tuple[str, ...]]:
+    """Return an array for each variable, by its `id`, the names that no variable takes, and assumptions.
+
+    `given` has names in the model → names in the checkpoint, where they are ambiguous, and `forget_bias`.
+    """
+    mapped = {"forget_bias": FORGET_BIAS, **(given or {})}
+    forget_bias = float(mapped.pop("forget_bias"))
+    shapes = {n: tuple(s) for n, s in reader.get_variable_to_shape_map().items() if s and not _OF_TRAINING.search(n)}
+    scopes: dict[str, dict[str, str]] = {}  # the names of the weights of each cell by their roles
+    for name in list(shapes):
+        if match := _CELL.match(name):
+            role = f"{(match[2] or '').lower()}{'kernel' if match[3] else 'bias'}"
+            scopes.setdefault(match[1], {})[role] = name
+    order = sorted(scopes, key=lambda scope: [int(p) if p.isdigit() else p.lower() for p in re.split(r"(\d+)", scope)])
+    kinds = [next(kind for word, kind in _KINDS.items() if word in s.rpartition("/")[2].lower()) for s in order]
+    units = recurrent_units(model)
+    if order and kinds != [unit.kind.removesuffix("Cell") for unit in units]:
+        raise CheckpointError(
+            f"{path} has the cells {', '.join(f'{s} ({k})' for s, k in zip(order, kinds, strict=True))}; the model has "
+            f"{', '.join(f'{u.name} ({u.kind})' for u in units) or 'none'}: make the builder's layers the same"
+        )
+    found: dict[int, Any] = {}
+    for scope, kind, unit in zip(order, kinds, units, strict=False):
+        if kind == "GRU" and unit.cell.reset_after:
+            raise CheckpointError(
+                f"{path}: {scope} is a GRUCell of TensorFlow 1, which resets before the product: make the "
+                f"builder's layer {unit.name} with reset_after=False"
+            )
+        held = {role: reader.get_tensor(name) for role, name in scopes[scope].items()}
+        wanted = {"kernel", "bias"} | ({"candidate/kernel", "candidate/bias"} if kind == "GRU" else set())
+        if lacks := sorted(wanted - set(held)):
+            raise CheckpointError(f"{path}: cell {scope} lacks {', '.join(lacks)}: the checkpoint is not whole")
+        weights = (unit.cell.kernel, unit.cell.recurrent_kernel, unit.cell.bias)
+        arrays = _as_keras(kind, held, int(weights[0].shape[0]), forget_bias)
+        found |= {id(weight): array for weight, array in zip(weights, arrays, strict=True)}
+    of_cells = {name for names in scopes.values() for name in names.values()}
+    left = {name: shape for name, shape in shapes.items() if name not in of_cells}
+    others = [v for v in model_variables(model) if id(v) not in found and "seed_generator" not in variable_name(v)]
+    names = _names_of(path, others, left, mapped)
+    found |= {id(variable): reader.get_tensor(name) for variable, name in zip(others, names, strict=True)}
+    met = "; ".join(f"{scope} is {unit.name}" for scope, unit in zip(order, units, strict=False))
+    said = [f"a checkpoint of TensorFlow 1: cells meet in their order ({met})"] if order else []
+    if "LSTM" in kinds:
+        default = 'the default of its cells, which no checkpoint holds (--weight-map: "forget_bias")'
+        said.append(f"forget bias {forget_bias:g}, {'as given' if 'forget_bias' in (given or {}) else default}")
+    return found, [name for name in left if name not in names], tuple(said)
+
+
+def _as_keras(kind: str, held: Mapping[str, Any], inputs: int, forget_bias: float) -> tuple[Any, Any, Any]:
+    """Return kernel `(inputs, gates · units)`, recurrent kernel `(units, gates · units)` and bias in Keras' order."""
+    kernel, bias = held["kernel"], held["bias"]
+    if kind == "GRU":  # the order of Keras: update, reset, candidate
+        reset, update = np.hsplit(kernel, 2)
+        kernel = np.hstack([update, reset, held["candidate/kernel"]])
+        reset, update = np.split(bias, 2)
+        bias = np.concatenate([update, reset, held["candidate/bias"]])
+    elif kind == "LSTM":
+        i, j, f, o = np.hsplit(kernel, 4)
+        kernel = np.hstack([i, f, j, o])
+        i, j, f, o = np.split(bias, 4)
+        bias = np.concatenate([i, f + np.asarray(forget_bias, f.dtype), j, o])
+    return kernel[:inputs], kernel[inputs:], bias
+
+
+def _names_of(
+    path: Path, variables: Sequence[Any], left: Mapping[str, tuple[int, ...]], mapped: Mapping[str, Any]
+) -> list[str]:
+    """Return the name of each variable: as mapped, else the only one of its shape that the map leaves."""
+    fitting: list[list[str]] = []
+    for variable in variables:
+        given = [str(name) for end, name in mapped.items() if variable_name(variable).endswith(end)]
+        if given and left.get(given[0]) != tuple(variable.shape):
+            raise CheckpointError(
+                f"{path}: the map gives {variable_name(variable)} {given[0]}, which is missing or of another shape"
+            )
+        alike = [n for n, shape in left.items() if shape == tuple(variable.shape) and n not in mapped.values()]
+        fitting.append(given[:1] or alike)
+    for names in fitting:
+        if len(names) != 1 or fitting.count(names) != 1:
+            held = ", ".join(f"{name} {shape}" for name, shape in left.items()) or "none"
+            own = ", ".join(f"{variable_name(each)} {tuple(each.shape)}" for each in variables)
+            raise CheckpointError(
+                f"{path}: which weight is which cannot be told: the checkpoint has {held}; the model wants {own}: give "
+                '--weight-map FILE.json, such as {"dense/kernel": "softmax_w"}'
+            )
+    return [names[0] for names in fitting]

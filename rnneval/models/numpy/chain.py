@@ -1,22 +1,20 @@
 """The chain of layers in the configuration of a full model, or the reason why it is none that NumPy can run.
 
 A *chain* is a list of layers, each of which reads the output of the one before it. Its configuration is a Sequential
-model, or a functional one without branches; models inside of models are taken apart. A functional model may also take
-and return the states of its recurrent layers.
+model, or a functional one without branches; models inside of models are taken apart.
 
 Every setting of a layer is either known here, or known not to change a prediction, or the file is left to Keras.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from rnneval.checkpoints.keras2 import SETTINGS
 from rnneval.errors import CheckpointError
 from rnneval.models.numpy.layers import FUNCTIONS, SLOTS
-from rnneval.records.wiring import Slot
 
 Json = Mapping[str, Any]
 
@@ -26,7 +24,7 @@ _IDLE = frozenset((
     "Identity",
 ))  # fmt: skip
 _KINDS = _IDLE.union(SLOTS, (
-    "Embedding", "Dense", "Activation", "Softmax", "ReLU", "LeakyReLU", "ELU", "LayerNormalization",
+    "Embedding", "Dense", "Activation", "Softmax", "LayerNormalization",
 ))  # fmt: skip
 _MODELS = ("Sequential", "Functional", "Model")
 # Settings that no prediction depends on.
@@ -80,37 +78,18 @@ class Chain:
     entries: tuple[Entry, ...]
     input_shape: tuple[int | None, ...] | None
     """The shape of a batch of inputs; None where the configuration has none, and ids go in."""
-    states: tuple[Slot, ...]  # the states that the model takes and returns, in its order; empty if it takes none
     policies: frozenset[str]  # names of the type policies of its layers, and of itself
-    computed: frozenset[str]  # types in which its layers compute, by these policies
     model_dtype: str  # type in which the model itself, around its layers, says that it computes
+
+    @property
+    def computed(self) -> frozenset[str]:
+        """The types in which its layers compute."""
+        return frozenset(_DTYPES[name] for name in self.policies)
 
     @property
     def recurrent(self) -> tuple[Entry, ...]:
         """The recurrent layers."""
         return tuple(entry for entry in self.entries if entry.kind in SLOTS)
-
-
-class _ChainReader:
-    """A configuration that is being read."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.policies: set[str] = set()
-
-    def refuse(self, name: str, kind: str, why: str) -> NoReturn:
-        raise not_for_numpy(self.path, f"layer {name} ({kind}) {why}")
-
-    def policy(self, config: Json) -> str:
-        """Note a type policy, and return the type in which it computes."""
-        dtype = config.get("dtype")
-        if isinstance(dtype, dict):
-            dtype = (dtype.get("config") or {}).get("name")
-        name = "float32" if dtype is None else str(dtype)
-        if name not in _DTYPES:
-            raise not_for_numpy(self.path, f"layer {config.get('name', '?')} has the type {name[:60]}")
-        self.policies.add(name)
-        return _DTYPES[name]
 
 
 def chain_of(config: Json, path: str) -> Chain:
@@ -119,139 +98,167 @@ def chain_of(config: Json, path: str) -> Chain:
     Raises:
         NotForNumpyError: it is no chain of known layers; names the first layer that does not fit.
     """
-    reading = _ChainReader(path)
-    model = _Linked(config, reading)
-    entries = tuple(_entries(model, reading))
+    reader = _ChainReader(path)
+    layers, start = reader.layers_of(config)
+    entries = tuple(reader.entries(layers))
     if not any(entry.kind in SLOTS for entry in entries):
         raise not_for_numpy(path, "a model without a GRU, LSTM or SimpleRNN layer")
     for entry in entries[1:]:
         if entry.kind == "Embedding":
-            reading.refuse(entry.name, entry.kind, "is not the first layer")
-    shape = None if model.input is None else model.input.get("batch_shape")
-    dtype = reading.policy(model.config)
+            reader.refuse(entry.name, entry.kind, "is not the first layer")
+    shape, dtype = start.get("batch_shape"), reader.policy(config["config"])
     return Chain(
         entries=entries,
         input_shape=None if shape is None else tuple(shape),
-        states=model.states(entries),
-        policies=frozenset(reading.policies),
-        computed=frozenset(_DTYPES[name] for name in reading.policies),
+        policies=frozenset(reader.policies),
         model_dtype=dtype,
     )
 
 
-class _Linked:
-    """The layers of one model of the configuration, in the order in which a token passes them."""
+class _ChainReader:
+    """Reads a configuration, and notes the type policies in it."""
 
-    def __init__(self, model: Json, reading: _ChainReader) -> None:
-        kind, config, self._reading = str(model.get("class_name", "")), model.get("config"), reading
-        self.config: Json = config if isinstance(config, dict) else {}
-        layers = self.config.get("layers")
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.policies: set[str] = set()
+
+    def refuse(self, name: str, kind: str, why: str) -> NoReturn:
+        raise not_for_numpy(self._path, f"layer {name} ({kind or '?'}) {why}")
+
+    def policy(self, config: Json) -> str:
+        """Note a type policy, and return the type in which it computes."""
+        dtype = config.get("dtype")
+        if isinstance(dtype, dict):
+            dtype = (dtype.get("config") or {}).get("name")
+        name = "float32" if dtype is None else str(dtype)
+        if name not in _DTYPES:
+            raise not_for_numpy(self._path, f"layer {config.get('name', '?')} has the type {name[:60]}")
+        self.policies.add(name)
+        return _DTYPES[name]
+
+    def layers_of(self, model: Json) -> tuple[list[Json], Json]:
+        """Return a model's layers, in the order in which a token passes them, and the configuration of its input."""
+        kind, config = str(model.get("class_name", "")), model.get("config")
+        layers = config.get("layers") if isinstance(config, dict) else None
         if kind not in _MODELS or not isinstance(layers, list) or not layers:
-            raise not_for_numpy(reading.path, f"a model of class {kind or '?'}")
-        self._graph = f"the graph {self.config.get('name', '')}"
-        self.input: Json | None = None
-        self.leaves: list[tuple[str, int]] = []
-        """The recurrent layer and the number of the slot of each state that goes in."""
+            raise not_for_numpy(self._path, f"a model of class {kind or '?'}")
         if kind != "Sequential":
-            self.layers = self._linked(layers)
-        elif layers[0].get("class_name") == "InputLayer":
-            self.input, self.layers = layers[0].get("config") or {}, layers[1:]
-        else:
-            self.layers = layers
+            layers = self._followed(model["config"], layers)
+        if _kind(layers[0]) == "InputLayer":
+            return layers[1:], layers[0].get("config") or {}
+        return layers, {}
 
-    def _linked(self, layers: Sequence[Json]) -> list[Json]:
-        """Follow the graph from its output back to its input."""
+    def _followed(self, config: Json, layers: list[Json]) -> list[Json]:
+        """Follow a graph from its output back to its input."""
+        ends = []
+        for key in ("input_layers", "output_layers"):
+            given = config.get(key) or []
+            given = [given] if given and isinstance(given, list) and isinstance(given[0], str) else given
+            if not isinstance(given, list) or len(given) != 1 or not _is_reference(given[0]):
+                what = f"the graph {config.get('name', '')} has other {key.replace('_', ' ')} than a single one"
+                raise not_for_numpy(self._path, what)
+            ends.append(given[0])
+        (start, _, _), (name, _, tensor) = ends
         known = {_name(layer): layer for layer in layers}
-        inputs = [end[0] for end in self._ends("input_layers")]
-        outputs = self._ends("output_layers")
-        if not inputs or not outputs or len(inputs) != len(outputs):
-            raise not_for_numpy(
-                self._reading.path, f"{self._graph} takes {len(inputs)} and gives {len(outputs)} tensors"
-            )
-        found: list[Json] = []
-        name, index = outputs[0][0], outputs[0][2]
-        starts: dict[str, list[str]] = {}
-        while True:
-            layer = known.get(name)
-            if layer is None or index != 0 or layer in found:
-                self._refuse(name, layer, "gives an output that is not the sequence that it computed")
-            if layer.get("class_name") == "InputLayer":
-                break
-            found.append(layer)
-            (name, index), states = self._before(layer)
-            if states:
-                starts[_name(layer)] = states
-        if name != inputs[0]:
-            self._refuse(name, known.get(name), "is not the first input")
-        self.input = known[name].get("config") or {}
-        found.reverse()
-        self._take_states(found, starts, inputs[1:], outputs[1:])
+        passed: list[Json] = []
+        while not passed or _kind(passed[0]) != "InputLayer":
+            layer = known.get(name, {})
+            if not layer or tensor != 0 or layer in passed:
+                self.refuse(name, _kind(layer), "gives an output that is not the sequence that it computed")
+            passed.insert(0, layer)
+            if _kind(layer) != "InputLayer":
+                name, tensor = self._read_by(layer)
         for other in layers:
-            if other not in found and _name(other) not in inputs:
-                self._refuse(_name(other), other, "is on another branch of the graph")
-        return found
+            if other not in passed or (other is passed[0] and name != start):
+                self.refuse(_name(other), _kind(other), "is on another branch of the graph")
+        return passed
 
-    def _take_states(
-        self, found: Sequence[Json], starts: Mapping[str, list[str]], inputs: list[str], outputs: list[Any]
-    ) -> None:
-        """Match the states that go in with those that come out."""
-        places = {name: (layer, slot) for layer, names in starts.items() for slot, name in enumerate(names)}
-        count = sum(map(len, starts.values()))
-        for name in inputs:
-            if name not in places or len(places) != count:
-                self._reading.refuse(name, "InputLayer", "is not the initial state of one recurrent layer")
-        self.leaves = [places[name] for name in inputs]
-        if len(places) != len(self.leaves):
-            raise not_for_numpy(self._reading.path, f"{self._graph} makes an initial state by itself")
-        for (layer, slot), (given, _, index) in zip(self.leaves, outputs, strict=True):
-            if (given, index) != (layer, slot + 1):
-                self._refuse(given, None, f"gives the state that goes back into {layer}")
-        without = [_name(layer) for layer in found if layer.get("class_name") in SLOTS and _name(layer) not in starts]
-        if starts and without:
-            self._refuse(without[0], None, "begins anew at every call, while others are given a state")
-
-    def states(self, entries: Sequence[Entry]) -> tuple[Slot, ...]:
-        """Return the states that go in, by the names of the layers in records."""
-        named = {entry.own_name: entry for entry in entries if "." not in entry.path}
-        found = []
-        for layer, slot in self.leaves:
-            entry = named[layer]
-            if slot >= len(SLOTS[entry.kind]):
-                self._refuse(layer, None, "is given more states than it has")
-            found.append(Slot(layer=entry.name, slot=SLOTS[entry.kind][slot]))
-        if found and len(found) != sum(len(SLOTS[entry.kind]) for entry in entries if entry.kind in SLOTS):
-            raise not_for_numpy(self._reading.path, f"{self._graph} is given a part of its states alone")
-        return tuple(found)
-
-    def _ends(self, key: str) -> list[Any]:
-        """Return the inputs or outputs, each `[layer, call, tensor]`."""
-        ends = self.config.get(key) or []
-        if isinstance(ends, list) and ends and isinstance(ends[0], str):
-            return [ends]
-        if not isinstance(ends, list) or not all(_is_reference(end) for end in ends):
-            raise not_for_numpy(self._reading.path, f"{self._graph} has {key.replace('_', ' ')} with names")
-        return ends
-
-    def _before(self, layer: Json) -> tuple[tuple[str, int], list[str]]:
-        """Return the name and the number of the tensor that a layer reads, and the inputs that are its start."""
+    def _read_by(self, layer: Json) -> tuple[str, int]:
+        """Return the layer whose output a layer reads, and the number of the tensor among its outputs."""
         nodes = layer.get("inbound_nodes") or []
         if len(nodes) != 1:
-            self._refuse(_name(layer), layer, f"is called {len(nodes)} times")
+            self.refuse(_name(layer), _kind(layer), f"is called {len(nodes)} times")
         arguments, named = list(nodes[0].get("args") or []), dict(nodes[0].get("kwargs") or {})
-        start = named.pop("initial_state", None)
         if any(value is not None for key, value in named.items() if key != "training") or named.get("training"):
-            self._refuse(_name(layer), layer, f"is called with {', '.join(sorted(named))}")
-        read = _history(arguments[0]) if len(arguments) == 1 else None
-        if read is None:
-            self._refuse(_name(layer), layer, "reads other than one sequence")
-        given = [] if start is None else start if isinstance(start, list) else [start]
-        states = [_history(state) for state in given]
-        if not all(state is not None and state[1] == 0 for state in states):
-            self._refuse(_name(layer), layer, "is given an initial state that no input is")
-        return read, [state[0] for state in states if state is not None]
+            self.refuse(_name(layer), _kind(layer), f"is called with {', '.join(sorted(named))}")
+        read = arguments[0] if len(arguments) == 1 else None
+        config = read.get("config") if isinstance(read, dict) else None
+        history = config.get("keras_history") if isinstance(config, dict) else None
+        if history is None or not _is_reference(history):
+            self.refuse(_name(layer), _kind(layer), "reads other than one sequence")
+        return history[0], history[2]
 
-    def _refuse(self, name: str, layer: Json | None, why: str) -> NoReturn:
-        self._reading.refuse(name, str((layer or {}).get("class_name", "?")), why)
+    def entries(
+        self, layers: list[Json], *, path: str = "", group: str = "", holder: str = "", frozen: bool = False
+    ) -> Iterator[Entry]:
+        """Yield the layers that compute something, of a model and of the models inside of it.
+
+        The other arguments are those of `Entry` for the models around these layers; the group ends with a slash.
+        """
+        counts: Counter[str] = Counter()
+        for layer in layers:
+            kind, config, name = _kind(layer), layer.get("config") or {}, _name(layer)
+            stem = snake_case("Functional" if kind == "Model" else kind)
+            own_group = f"{group}layers/{stem}{f'_{counts[stem]}' if counts[stem] else ''}"
+            counts[stem] += 1
+            if layer.get("module") not in _MODULES:  # an operation such as keras.ops.softmax, with a layer's name
+                self.refuse(name, kind, f"is of the module {layer['module']}")
+            own_path, own_holder = f"{path}.{name}" if path else name, holder or name
+            own_frozen = frozen or config.get("trainable") is False
+            if kind in _MODELS:
+                self.policy(config)
+                inner, _ = self.layers_of(layer)
+                yield from self.entries(
+                    inner, path=own_path, group=f"{own_group}/", holder=own_holder, frozen=own_frozen
+                )
+                continue
+            if kind == "TimeDistributed":
+                self.policy(config)
+                wrapped: Any = config.get("layer")
+                kind = _kind(wrapped) if isinstance(wrapped, dict) else ""
+                if kind in SLOTS or kind in {"", "Embedding", *_MODELS, "TimeDistributed"}:
+                    self.refuse(name, "TimeDistributed", f"is over {kind or 'nothing'}")
+                config, own_group = wrapped.get("config") or {}, f"{own_group}/layer"
+                name = str(config.get("name", name))
+            self._require_known(kind, config, name)
+            self.policy(config)
+            if kind not in _IDLE:
+                is_automatic = not name or re.fullmatch(rf"{re.escape(snake_case(kind))}(_\d+)?", name) is not None
+                yield Entry(
+                    kind=kind,
+                    name=own_path if kind in SLOTS and is_automatic else name,
+                    path=own_path,
+                    own_name=name,
+                    settings=config,
+                    group=f"{own_group}/cell/vars" if kind in SLOTS else f"{own_group}/vars",
+                    holder=own_holder,
+                    frozen=own_frozen,
+                )
+
+    def _require_known(self, kind: str, config: Json, name: str) -> None:
+        """Refuse a layer of another class, or with a setting that is not known or that needs Keras."""
+        if kind not in _KINDS:
+            self.refuse(name, kind, "is of a class that NumPy does not run")
+        for key, value in config.items():
+            known = key in SETTINGS.get(kind, ()) or key in _HARMLESS or key.endswith(_ENDINGS)
+            if not known and value:
+                self.refuse(name, kind, f"has the setting {key}={str(value)[:60]}")
+        if config.get("mask_zero"):
+            self.refuse(name, kind, "masks id 0 (mask_zero)")
+        if config.get("go_backwards"):
+            self.refuse(name, kind, "reads backwards (go_backwards)")
+        if kind in SLOTS and not config.get("return_sequences"):
+            self.refuse(name, kind, "has return_sequences=False, as in a window model")
+        if kind in {"Softmax", "LayerNormalization"} and config.get("axis", -1) not in (-1, 2, [-1], [2]):
+            self.refuse(name, kind, f"is over axis {config.get('axis')}")
+        for key in ("activation", "recurrent_activation"):
+            function = activation_name(config.get(key))
+            if function not in FUNCTIONS or (kind in SLOTS and function in {"softmax", "log_softmax"}):
+                self.refuse(name, kind, f"has the {key.replace('_', ' ')} {str(function)[:60]}")
+
+
+def _kind(layer: Json) -> str:
+    return str(layer.get("class_name", ""))
 
 
 def _name(layer: Json) -> str:
@@ -260,85 +267,6 @@ def _name(layer: Json) -> str:
 
 def _is_reference(end: Any) -> bool:
     return isinstance(end, list) and len(end) == 3 and isinstance(end[0], str)
-
-
-def _history(argument: Any) -> tuple[str, int] | None:
-    """Return the layer and the number of the tensor that an argument refers to; None for any other argument."""
-    config = argument.get("config") if isinstance(argument, dict) else None
-    history = config.get("keras_history") if isinstance(config, dict) else None
-    return (history[0], history[2]) if history is not None and _is_reference(history) else None
-
-
-def _entries(
-    model: _Linked, reading: _ChainReader, *, path: str = "", group: str = "", holder: str = "", frozen: bool = False
-) -> Iterator[Entry]:
-    """Yield the layers that compute something, of a model and of the models inside of it.
-
-    The other arguments are those of `Entry` for the models around these layers; the group ends with a slash.
-    """
-    counts: Counter[str] = Counter()
-    for layer in model.layers:
-        kind, config, name = str(layer.get("class_name", "")), layer.get("config") or {}, _name(layer)
-        stem = snake_case("Functional" if kind == "Model" else kind)
-        own_group = f"{group}layers/{stem}{f'_{counts[stem]}' if counts[stem] else ''}"
-        counts[stem] += 1
-        if layer.get("module") not in _MODULES:  # an operation such as keras.ops.softmax, which has a layer's name
-            reading.refuse(name, kind or "?", f"is of the module {layer['module']}")
-        own_path, own_holder = f"{path}.{name}" if path else name, holder or name
-        own_frozen = frozen or config.get("trainable") is False
-        if kind in _MODELS:
-            inner = _Linked(layer, reading)
-            reading.policy(config)
-            if inner.leaves:
-                reading.refuse(name, kind, "takes states")
-            yield from _entries(
-                inner, reading, path=own_path, group=f"{own_group}/", holder=own_holder, frozen=own_frozen
-            )
-            continue
-        if kind == "TimeDistributed":
-            reading.policy(config)
-            wrapped = config.get("layer")
-            kind = str(wrapped.get("class_name", "")) if isinstance(wrapped, dict) else ""
-            if not isinstance(wrapped, dict) or kind in SLOTS or kind in {"Embedding", *_MODELS, "TimeDistributed"}:
-                reading.refuse(name, "TimeDistributed", f"is over {kind or 'nothing'}")
-            config, own_group = wrapped.get("config") or {}, f"{own_group}/layer"
-            name = str(config.get("name", name))
-        _require_known(kind, config, name, reading)
-        reading.policy(config)
-        if kind not in _IDLE:
-            is_automatic = not name or re.fullmatch(rf"{re.escape(snake_case(kind))}(_\d+)?", name) is not None
-            yield Entry(
-                kind=kind,
-                name=own_path if kind in SLOTS and is_automatic else name,
-                path=own_path,
-                own_name=name,
-                settings=config,
-                group=f"{own_group}/cell/vars" if kind in SLOTS else f"{own_group}/vars",
-                holder=own_holder,
-                frozen=own_frozen,
-            )
-
-
-def _require_known(kind: str, config: Json, name: str, reading: _ChainReader) -> None:
-    """Refuse a layer of another class, or with a setting that is not known or that needs Keras."""
-    if kind not in _KINDS:
-        reading.refuse(name, kind or "?", "is of a class that NumPy does not run")
-    for key, value in config.items():
-        known = key in SETTINGS.get(kind, ()) or key in _HARMLESS or key.endswith(_ENDINGS)
-        if not known and value:
-            reading.refuse(name, kind, f"has the setting {key}={str(value)[:60]}")
-    if config.get("mask_zero"):
-        reading.refuse(name, kind, "masks id 0 (mask_zero)")
-    if config.get("go_backwards"):
-        reading.refuse(name, kind, "reads backwards (go_backwards)")
-    if kind in SLOTS and not config.get("return_sequences"):
-        reading.refuse(name, kind, "has return_sequences=False, as in a window model")
-    if kind in {"Softmax", "LayerNormalization"} and config.get("axis", -1) not in (-1, 2, [-1], [2]):
-        reading.refuse(name, kind, f"is over axis {config.get('axis')}")
-    for key in ("activation", "recurrent_activation"):
-        function = activation_name(config.get(key))
-        if function not in FUNCTIONS or (kind in SLOTS and function in {"softmax", "log_softmax"}):
-            reading.refuse(name, kind, f"has the {key.replace('_', ' ')} {str(function)[:60]}")
 
 
 def activation_name(value: Any) -> str:

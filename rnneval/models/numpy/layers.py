@@ -44,22 +44,7 @@ def _log_softmax(x: Floats) -> Floats:
     return logarithm
 
 
-def relu(x: Floats, *, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Floats:
-    """Return x from `threshold` up to `max_value`, and below the threshold `negative_slope · (x − threshold)`.
-
-    Example:
-        >>> relu(np.array([-2.0, 1.0, 9.0]), negative_slope=0.5, max_value=6.0).tolist()
-        [-1.0, 1.0, 6.0]
-    """
-    above = np.where(x > threshold, x, 0) if threshold else np.maximum(x, 0)
-    if max_value is not None:
-        above = np.minimum(above, max_value)
-    if negative_slope:
-        above = above + negative_slope * np.minimum(x - threshold, 0)
-    return above.astype(x.dtype, copy=False)
-
-
-def elu(x: Floats, *, alpha: float = 1.0) -> Floats:
+def _elu(x: Floats, alpha: float = 1.0) -> Floats:
     """Return x, or α (e^x − 1) where x is negative."""
     either: Floats = np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))).astype(x.dtype, copy=False)
     return either
@@ -88,14 +73,14 @@ FUNCTIONS: Mapping[str, Function] = {
     "linear": lambda x: x,
     "tanh": np.tanh,
     "sigmoid": _sigmoid,
-    "relu": relu,
-    "relu6": lambda x: relu(x, max_value=6.0),
-    "leaky_relu": lambda x: relu(x, negative_slope=0.2),
+    "relu": lambda x: np.maximum(x, 0),
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "leaky_relu": lambda x: np.where(x > 0, x, x.dtype.type(0.2) * x),
     "softmax": _softmax,
     "log_softmax": _log_softmax,
-    "elu": elu,
-    "celu": elu,
-    "selu": lambda x: x.dtype.type(_SELU_SCALE) * elu(x, alpha=_SELU_ALPHA),
+    "elu": _elu,
+    "celu": _elu,
+    "selu": lambda x: x.dtype.type(_SELU_SCALE) * _elu(x, _SELU_ALPHA),
     "gelu": _gelu,
     "softplus": _softplus,
     "softsign": lambda x: x / (1 + np.abs(x)),

@@ -1,20 +1,20 @@
 """NumpyLM: a checkpoint of known layers as a language model, opened and run without TensorFlow and Keras."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnneval.checkpoints import Artefact, private_copy, require_builder
-from rnneval.checkpoints.checked import FullModel, private_model, require_sha256
-from rnneval.checkpoints.hdf5 import BROKEN
-from rnneval.checkpoints.keras2 import StoredLayer, from_cudnn, is_cudnn, read_layers, rewrite
+from rnneval.checkpoints import Artefact
+from rnneval.checkpoints.checked import FullModel, private_model
+from rnneval.checkpoints.hdf5 import BROKEN, checked_hdf5
+from rnneval.checkpoints.keras2 import IN_ORDER, REARRANGED, StoredLayer, from_cudnn, is_cudnn, read_layers, rewrite
 from rnneval.checkpoints.places import FULL_MODELS
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
 from rnneval.metrics.diagnostics import gates
@@ -24,16 +24,20 @@ from rnneval.models.numpy.layers import FUNCTIONS, GATES, SLOTS, Floats, one_bla
 from rnneval.models.numpy.network import Block, Blueprint, Network, NumpyScorer, through
 from rnneval.models.protocol import (
     CARRIED,
+    SCALED,
     GatedCell,
+    LanguageModel,
     LayerState,
     Layout,
     Sees,
     Shape,
-    ShownModel,
     Vectors,
+    input_in_words,
+    input_kind_of,
     require_finite,
+    require_next_token,
 )
-from rnneval.options import OpenOptions, by_keyword
+from rnneval.options import OpenOptions
 from rnneval.processes import without_current_folder
 from rnneval.records.run import Checkpoint, LayerRecord
 from rnneval.records.wiring import Slot
@@ -46,34 +50,26 @@ _BROKEN = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class NumpyLM(ShownModel):
-    """A recurrent language model of known layers, run by NumPy: a `LanguageModel`."""
+class NumpyLM(LanguageModel):
+    """A recurrent language model of known layers, run by NumPy."""
 
-    width: int  # V, the number of logits
-    layers: tuple[LayerRecord, ...]  # the recurrent layers, in the order in which they run
-    slots: tuple[Slot, ...]  # the layer and slot of each leaf of the state
-    input_kind: str
-    output_kind: str
-    assumptions: tuple[str, ...]  # assumptions that were made on opening, a sentence each
-    checkpoint: Checkpoint
-    vocabulary: Vocabulary | None = None
-    why_no_vocabulary: str = ""  # the places where no vocabulary was found, and what to give
-    warnings: tuple[()] = ()
-    backend: str = "numpy"
-    device: str = "CPU"
-    mixable: bool = True
-    batched: bool = True
-    chunk: int = 1
-    repeatable: bool = True
-    window: int | None = None
+    backend: ClassVar[str] = "numpy"
     blueprint: Blueprint
-    network: Network
-    layout: Layout  # the states and gates of its layers
+
+    @cached_property
+    def network(self) -> Network:
+        """Its arithmetic."""
+        return Network(self.blueprint)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The states and gates of its layers."""
+        return _layout(self.blueprint)
 
     @property
-    def memory_cells(self) -> bool:
-        """True if a layer has memory cells, as an LSTM has."""
-        return any("c" in layer.slots for layer in self.layers)
+    def slots(self) -> tuple[Slot, ...]:
+        """The layer and slot of each leaf of the state."""
+        return tuple(Slot(layer=layer.name, slot=slot) for layer in self.layers for slot in layer.slots)
 
     def start(self) -> Vectors:
         """Return the initial state, zeros, `(D,)`."""
@@ -88,8 +84,8 @@ class NumpyLM(ShownModel):
 
     def initial_state(self, batch: int) -> tuple[Floats, ...]:
         """Return the leaves of the initial state, `(batch, units)` each, in the order of `slots`."""
-        units = {layer.name: layer.units for layer in self.layers}
-        return tuple(np.zeros((batch, units[slot.layer]), self.network.dtype) for slot in self.slots)
+        sizes = (layer.units for layer in self.layers for _ in layer.slots)
+        return tuple(np.zeros((batch, units), self.network.dtype) for units in sizes)
 
     def step(self, ids: ArrayLike, state: Sequence[ArrayLike]) -> tuple[Floats, tuple[Floats, ...]]:
         """Read ids `(batch, time ≥ 1)` from a state; return logits `(batch, time, V)` and the new state."""
@@ -100,11 +96,8 @@ class NumpyLM(ShownModel):
                 f"{outside.size:,} ids that the model does not have, the first {outside[0]}: its ids run from 0 to "
                 f"{known - 1:,}"
             )
-        place = {(slot.layer, slot.slot): k for k, slot in enumerate(self.slots)}
-        states = [
-            [np.array(state[place[layer.name, slot]], self.network.dtype) for slot in layer.slots]
-            for layer in self.layers
-        ]
+        leaves = (np.array(leaf, self.network.dtype) for leaf in state)
+        states = [[next(leaves) for _ in layer.slots] for layer in self.layers]
         batch, time = given.shape
         logits = np.empty((time, batch, self.width), self.network.dtype)
 
@@ -114,53 +107,37 @@ class NumpyLM(ShownModel):
 
         with one_blas_thread():
             Block(self.network, batch).run(np.ascontiguousarray(given.T), states, take)
-        order = [place[layer.name, slot] for layer in self.layers for slot in layer.slots]
-        after = dict(zip(order, (part for parts in states for part in parts), strict=True))
-        return logits.swapaxes(0, 1), tuple(after[place[slot.layer, slot.slot]] for slot in self.slots)
+        return logits.swapaxes(0, 1), tuple(part for parts in states for part in parts)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __getstate__(self) -> dict[str, Any]:
         """Take what the arithmetic is made from to another process, which reads ids and needs no vocabulary."""
-        return _made_again, ({**vars(self), "vocabulary": None, "network": None, "layout": None},)
+        fields = {name: value for name, value in vars(self).items() if name not in {"network", "layout"}}
+        return {**fields, "vocabulary": None}
 
 
-def _made_again(fields: Mapping[str, Any]) -> NumpyLM:
-    blueprint = fields["blueprint"]
-    return NumpyLM(**{**fields, "network": Network(blueprint), "layout": _layout(blueprint)})
-
-
-@by_keyword(OpenOptions)
-def open_numpy(path: str | os.PathLike[str] | Artefact, options: OpenOptions) -> NumpyLM:
-    """Open a `.keras` or `.h5` file of known layers, without TensorFlow and Keras; otherwise as `rnneval.open`.
+def open_numpy(artefact: Artefact, options: OpenOptions) -> NumpyLM:
+    """Open a private copy of a `.keras` or `.h5` file of known layers, without TensorFlow and Keras.
 
     Raises:
         NotForNumpyError: only Keras can run it; names the first layer that NumPy does not run.
     """
-    with without_current_folder(), private_copy(path) as artefact:
-        sha256 = require_sha256(artefact, options.expect_sha256)
-        if not isinstance(options.vocabulary, (Vocabulary, str, os.PathLike, Sequence, Mapping, type(None))):
-            raise not_for_numpy(str(artefact.path), f"a vocabulary of class {type(options.vocabulary).__name__}")
+    shown = str(artefact.path)
+    if options.builder is not None or artefact.format not in FULL_MODELS:
+        raise not_for_numpy(shown, "a model that is made by code of your own (--builder)")
+    if options.window is not None:
+        raise not_for_numpy(shown, "a window model (--window)")
+    with without_current_folder(), private_model(artefact) as model:
         given = given_vocabulary(options.vocabulary, options.vocabulary_from)
-        require_builder(artefact, has_builder=options.builder is not None)
-        if options.builder is not None or artefact.format not in FULL_MODELS:
-            raise not_for_numpy(str(artefact.path), "a model that is made by code of your own (--builder)")
-        if options.window is not None:
-            raise not_for_numpy(str(artefact.path), "a window model (--window)")
-        with private_model(artefact) as model:
-            try:
-                lm = _opened(model, artefact, sha256)
-            except _BROKEN as error:
-                raise not_for_numpy(
-                    str(artefact.path), f"its configuration cannot be read ({type(error).__name__}: {error})"
-                ) from error
-    if given is not None:
-        return replace(lm, vocabulary=given.fit(lm.width))
-    try:
-        return replace(lm, vocabulary=find_vocabulary(artefact.path, lm.width).fit(lm.width))
-    except VocabularyError as error:
-        return replace(lm, why_no_vocabulary=str(error))
+        try:
+            lm = _opened(model, artefact, given)
+            lm.start()  # arranges the weights, or says why the chain cannot be run
+        except _BROKEN as error:
+            why = f"its configuration cannot be read ({type(error).__name__}: {error})"
+            raise not_for_numpy(shown, why) from error
+    return lm
 
 
-def _opened(model: FullModel, artefact: Artefact, sha256: str) -> NumpyLM:
+def _opened(model: FullModel, artefact: Artefact, vocabulary: Vocabulary | None) -> NumpyLM:
     """Make the language model of a private copy of the file."""
     shown, config = str(artefact.path), model.config
     notes: tuple[str, ...] = ()
@@ -172,10 +149,10 @@ def _opened(model: FullModel, artefact: Artefact, sha256: str) -> NumpyLM:
     notes = (*notes, *more)
     if halves := sorted(name for name in chain.policies if name.removeprefix("mixed_") in HALVES):
         notes = (*notes, f"saved under the policy {' and '.join(halves)}: evaluated in float32")
-    width = _require_tokens_out(chain, weights, shown)
-    kind, said = _inputs(chain, width, shown)
-    contract = 2 if chain.states else 3 if any(entry.get("stateful") for entry in chain.recurrent) else 4
-    notes = (*notes, CARRIED[contract], said)
+    width = _width_of(chain, weights, shown)
+    kind = _input_kind(chain, width, shown)
+    contract = 3 if any(entry.get("stateful") for entry in chain.recurrent) else 4
+    notes = (*notes, CARRIED[contract], input_in_words(kind, width))
     entries, last, output_kind = chain.entries, chain.entries[-1], "logits"
     if last.kind == "Softmax" or activation_name(last.get("activation")) == "softmax":
         output_kind, entries = "probabilities-as-logits", entries[:-1]
@@ -184,23 +161,29 @@ def _opened(model: FullModel, artefact: Artefact, sha256: str) -> NumpyLM:
         output_said = f"outputs are probabilities: the softmax of layer {last.own_name} is left out, which gives logits"
     else:
         output_said = "outputs are logits (rows do not sum to one)"
-    scaled = width if kind == "scaled" else None
-    blueprint = Blueprint(entries=entries, weights=tuple(weights[: len(entries)]), scaled=scaled, dtype=dtype)
+    scaled = width if kind == SCALED else None
+    blueprint = Blueprint(layers=tuple(zip(entries, weights, strict=False)), scaled=scaled, dtype=dtype)
     layers = tuple(
         LayerRecord(name=e.name, path=e.path, kind=e.kind, units=int(e.get("units")), slots=SLOTS[e.kind])
         for e in chain.recurrent
     )
-    own = tuple(Slot(layer=layer.name, slot=slot) for layer in layers for slot in layer.slots)
+    why_no_vocabulary = ""
+    try:
+        vocabulary = (vocabulary or find_vocabulary(artefact.path, width)).fit(width)
+    except VocabularyError as error:
+        if vocabulary is not None:
+            raise
+        why_no_vocabulary = str(error)
     return NumpyLM(
         width=width,
-        layers=layers,
-        slots=chain.states or own,
+        vocabulary=vocabulary,
+        why_no_vocabulary=why_no_vocabulary,
         input_kind=kind,
         output_kind=output_kind,
         assumptions=(*notes, output_said),
         checkpoint=Checkpoint(
             path=shown,
-            sha256=sha256,
+            sha256=artefact.sha256,
             format=artefact.format,
             contract=contract,
             parameters=sum(values.size for held in weights for values in held.values()),
@@ -208,8 +191,6 @@ def _opened(model: FullModel, artefact: Artefact, sha256: str) -> NumpyLM:
             layers=layers,
         ),
         blueprint=blueprint,
-        network=Network(blueprint),
-        layout=_layout(blueprint),
     )
 
 
@@ -222,40 +203,27 @@ def _dtype(chain: Chain, shown: str) -> Any:
     return np.float64
 
 
-def _require_tokens_out(chain: Chain, weights: Sequence[Weights], shown: str) -> int:
-    """Return V, the width of the last layer; refuse one output, and many more ids than outputs."""
+def _width_of(chain: Chain, weights: Sequence[Weights], shown: str) -> int:
+    """Return V, the width of the last layer."""
     width = next(int(entry.get("units")) for entry in reversed(chain.entries) if "units" in entry.settings)
     known = int(weights[0]["embeddings"].shape[0]) if chain.entries[0].kind == "Embedding" else width
-    if width < 2 or known > 2 * width:
-        raise CheckpointError(
-            f"{shown}: it reads {known:,} different ids and gives {width:,} number{'s' * (width != 1)} a position: a "
-            "classifier or a tagger, and no model of the next token, which gives one for each id"
-        )
+    require_next_token(known, width, f"{shown}: ")
     return width
 
 
-def _inputs(chain: Chain, width: int, shown: str) -> tuple[str, str]:
-    """Return the form in which ids go in, and the assumption as a sentence."""
+def _input_kind(chain: Chain, width: int, shown: str) -> str:
+    """Return the form in which ids go in."""
     shape, first = chain.input_shape, chain.entries[0]
     ids = shape is None or len(shape) != 3
     if ids != (first.kind == "Embedding") or (shape is not None and len(shape) not in {2, 3}):
         raise not_for_numpy(shown, f"layer {first.name} ({first.kind}) reads inputs of shape {shape}")
-    if ids or shape is None:
-        return "ids", "inputs are integer ids"
-    if shape[2] == 1:
-        return "scaled", f"inputs are ids divided by {width}, the number of outputs (its input has a third axis of 1)"
-    if shape[2] != width:
-        raise CheckpointError(
-            f"{shown}: its input has rows of {shape[2]} numbers and its output {width}: one-hot rows are as long as "
-            "the output, and numbers of another meaning cannot be made from a text: put the Embedding into the model"
-        )
-    return "one-hot", f"inputs are one-hot rows of {width} numbers (its input has a third axis of that length)"
+    return input_kind_of(shape, width, f"{shown}: ")
 
 
 def _layout(blueprint: Blueprint) -> Layout:
     """Describe the states and gates of the recurrent layers, in the order in which they run."""
     layout = Layout()
-    for entry, held in zip(blueprint.entries, blueprint.weights, strict=True):
+    for entry, held in blueprint.layers:
         if entry.kind not in SLOTS:
             continue
         bounded = activation_name(entry.get("activation", "tanh")) == "tanh"
@@ -293,7 +261,7 @@ def _read_weights(chain: Chain, model: FullModel, *, shown: str, dtype: Any) -> 
             inputs = held[0].shape[0] if held and held[0].ndim else 0
         wanted, arrays = _shapes(entry, inputs), held
         if entry.kind in SLOTS and len(arrays) == 3 and is_cudnn(arrays[2].shape, wanted["bias"]):
-            notes["weights were in the layout of cuDNN's own layers, and were rearranged"] = None
+            notes[REARRANGED] = None
             arrays = list(from_cudnn(arrays[0], arrays[1], arrays[2], wanted["bias"]))
         for array, (role, shape) in zip(arrays, wanted.items(), strict=True):
             if tuple(array.shape) != shape or array.dtype.kind not in "fiu":
@@ -328,29 +296,18 @@ def _shapes(entry: Entry, inputs: int = 0) -> dict[str, tuple[int, ...]]:
 
 def _by_path(chain: Chain, path: Path, shown: str) -> list[list[NDArray[Any]]]:
     """Read weights by their places in the weights of a `.keras` file: layers are named after classes, and counted."""
-    found: list[list[NDArray[Any]]] = []
-    used, held = set[str](), set[str]()
-
-    def note(name: str, thing: Any) -> None:
-        """Note a weight; random generators and optimizers have no part in evaluation."""
-        other = name.startswith("optimizer/") or "seed_generator" in name or "metrics" in name.split("/")
-        if isinstance(thing, h5py.Dataset) and not other:
-            held.add(name)
-
+    stored = set(checked_hdf5(path, shown=Path(shown)).weights)
+    places = [[f"{entry.group}/{number}" for number in range(len(_shapes(entry)))] for entry in chain.entries]
+    for entry, names in zip(chain.entries, places, strict=True):
+        if not stored.issuperset(names):
+            raise not_for_numpy(shown, f"layer {entry.name} ({entry.kind}) has no weights at {entry.group}")
+    if unused := sorted(stored.difference(*places)):
+        raise not_for_numpy(shown, f"the file has weights that belong to no known layer: {', '.join(unused[:3])}")
     try:
         with h5py.File(path, "r") as file:
-            file.visititems(note)
-            for entry in chain.entries:
-                names = [f"{entry.group}/{number}" for number in range(len(_shapes(entry)))]
-                if not held.issuperset(names):
-                    raise not_for_numpy(shown, f"layer {entry.name} ({entry.kind}) has no weights at {entry.group}")
-                found.append([_values(file[name]) for name in names])
-                used.update(names)
+            return [[_values(file[name]) for name in names] for names in places]
     except BROKEN as error:
         raise CheckpointError(f"{shown}: a damaged or truncated HDF5 file ({error}): copy or save it again") from error
-    if unused := sorted(held - used):
-        raise not_for_numpy(shown, f"the file has weights that belong to no known layer: {', '.join(unused[:3])}")
-    return found
 
 
 def _values(dataset: Any) -> NDArray[Any]:
@@ -375,7 +332,7 @@ def _by_layer(
         pairs = [(named[holder], entries) for holder, entries in weighted]
     elif in_order and len(stored) == len(weighted):
         pairs = [(layer, entries) for layer, (_, entries) in zip(stored, weighted, strict=True)]
-        notes["layers meet in their order: their names differ from those in the file"] = None
+        notes[IN_ORDER] = None
     else:
         listed = ", ".join(layer.name for layer in stored[:8])
         raise not_for_numpy(shown, f"the file has weights of the layers {listed}, and the configuration has others")

@@ -29,10 +29,8 @@ from rnneval.models.numpy.layers import (
     Parts,
     RecurrentLoop,
     aligned_empty,
-    elu,
     normalized,
     one_blas_thread,
-    relu,
 )
 from rnneval.models.protocol import Layout, Predicted, SeenRows, Sees, Shape, Stepped, Trajectory, Vectors
 from rnneval.models.scoring import score_in_place
@@ -63,8 +61,7 @@ def through(layers: Sequence[Timewise], rows: Floats) -> Floats:
 class Blueprint:
     """Everything that a network is made from, as plain data: another process can make the same."""
 
-    entries: tuple[Entry, ...]  # the layers; the final softmax is left out already
-    weights: tuple[Mapping[str, Floats], ...]  # the weights of each layer
+    layers: tuple[tuple[Entry, Mapping[str, Floats]], ...]  # without the final softmax, each with its weights by role
     scaled: int | None  # V if ids are divided by V; None for ids or one-hot rows
     dtype: Any  # the type in which it computes
 
@@ -81,11 +78,7 @@ class Network:
 
     def __init__(self, blueprint: Blueprint) -> None:
         """Arrange the weights; a ValueError says why a chain cannot be run."""
-        layers, scaled, dtype = (
-            [*zip(blueprint.entries, blueprint.weights, strict=True)],
-            blueprint.scaled,
-            blueprint.dtype,
-        )
+        layers, scaled, dtype = list(blueprint.layers), blueprint.scaled, blueprint.dtype
         # What the first recurrent layer reads for each id, (ids, inputs); None for one-hot rows.
         source: Any = None if scaled is None else (np.arange(scaled, dtype=dtype) / dtype(scaled))[:, None]
         if layers[0][0].kind == "Embedding":
@@ -145,13 +138,6 @@ def _timewise(entry: Entry, weights: Mapping[str, Floats]) -> Timewise:
     if entry.kind == "LayerNormalization":
         gamma, beta = weights.get("gamma"), weights.get("beta")
         return partial(normalized, gamma=gamma, beta=beta, epsilon=float(get("epsilon", 1e-3)))
-    if entry.kind == "ReLU":
-        slope, most, least = get("negative_slope") or 0.0, get("max_value"), get("threshold") or 0.0
-        return partial(relu, negative_slope=slope, max_value=most, threshold=least)
-    if entry.kind == "LeakyReLU":
-        return partial(relu, negative_slope=get("negative_slope", 0.3))
-    if entry.kind == "ELU":
-        return partial(elu, alpha=get("alpha", 1.0))
     return FUNCTIONS["softmax" if entry.kind == "Softmax" else activation_name(get("activation"))]
 
 

@@ -22,6 +22,7 @@ from rnneval.text import Vocabulary
 _MOST_TIMES = 2  # numbers that a model may have for each number that is stored: tied weights are stored once
 
 _UNFIT = {"missing_keys": "is missing", "unexpected_keys": "is left over", "mismatched_keys": "has another shape"}
+_GIVE = "give vocabulary=…, or --vocab FILE"
 _OTHER = "config.json and the weights are of different models: take both from one save_pretrained"
 
 
@@ -47,7 +48,8 @@ def open_folder(artefact: Artefact, vocabulary: Vocabulary | None) -> StepLM:
         vocabulary = Vocabulary.from_file(beside)
     made = from_transformers(model, vocabulary)
     known = msgspec.structs.replace(made.checkpoint, path=str(artefact.path), sha256=before, name=None)
-    return replace(made, checkpoint=known)
+    why = f"{artefact.path} has no tokenizer.json: save it there (tokenizer.save_pretrained), or {_GIVE}"
+    return replace(made, checkpoint=known, why_no_vocabulary="" if made.vocabulary else why)
 
 
 def _loaded(artefact: Artefact) -> Any:

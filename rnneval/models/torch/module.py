@@ -260,7 +260,7 @@ def language_model(step: TorchStep, vocabulary: Vocabulary | None, name: str, fo
         raise CheckpointError(f"{name} failed on ids of shape {ids.shape}: {type(error).__name__}: {error}") from error
     made = _model(step, width, name)
     if vocabulary is not None:
-        made = replace(made, vocabulary=vocabulary.fit(width, spare=form == "transformers"))
+        made = replace(made, vocabulary=vocabulary.fit(width, spare=form == "transformers"), why_no_vocabulary="")
     parameters = [*step.module.parameters()]
     dtype = str(parameters[0].dtype).removeprefix("torch.") if parameters else made.checkpoint.dtype
     count = sum(parameter.numel() for parameter in parameters)
@@ -283,4 +283,5 @@ def _model(step: TorchStep, width: int, name: str) -> StepLM:
             made = from_step(step, vocab_size=width, name=name, batched=False)
         except CheckpointError:
             raise error from None
-        return replace(made, why_one_row=str(error))
+        why = f"it reads one row at a time, since with several {error}"
+        return replace(made, assumptions=(*made.assumptions, why))

@@ -9,8 +9,7 @@ import tensorflow as tf
 
 from rnneval.models.keras.adapters import attention_without_state
 from rnneval.models.keras.layers import is_graph, predicts_once
-from rnneval.models.keras.lm import RecurrentLM, eagerly
-from rnneval.models.keras.wrap import wrap
+from rnneval.models.keras.lm import RecurrentLM, eagerly, wrap
 from rnneval.models.protocol import about_transformer
 from rnneval.records.wiring import Oracle, Wiring
 from rnneval.wiring.behaviour import KEYS, run_behaviour

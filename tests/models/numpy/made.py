@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+import rnneval
 from tests.checkpoints import by_hand
 from tests.oracles import Layer, Stack
 
@@ -42,3 +43,7 @@ def stack_of(weights: Any, kind: str, *, one_hot: bool = False, reset_after: boo
 
 def ids_of(rows: int, time: int, seed: int = 0) -> Any:
     return np.random.default_rng(seed).integers(0, WIDTH, (rows, time)).astype(np.int32)
+
+
+def open_numpy(path: Any, **options: Any) -> Any:
+    return rnneval.open(path, backend="numpy", **options)

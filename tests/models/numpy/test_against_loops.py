@@ -6,10 +6,9 @@ from threadpoolctl import threadpool_info
 
 from rnneval.errors import CheckpointError, UsageError
 from rnneval.models.numpy import network
-from rnneval.models.numpy.lm import open_numpy
 from rnneval.models.protocol import Shape
 from tests.checkpoints import by_hand
-from tests.models.numpy.made import KINDS, WIDTH, ids_of, stack_file
+from tests.models.numpy.made import KINDS, WIDTH, ids_of, open_numpy, stack_file
 
 SHAPE = Shape(rows=8, segment=32)
 

@@ -9,10 +9,9 @@ import pytest
 
 from rnneval.errors import CheckpointError, RnnevalError, UsageError
 from rnneval.models.numpy.chain import NotForNumpyError, chain_of
-from rnneval.models.numpy.lm import open_numpy
 from tests.checkpoints import by_hand
 from tests.checkpoints.by_hand import dense, embedding, layer, recurrent, sequential
-from tests.models.numpy.made import stack_file
+from tests.models.numpy.made import open_numpy, stack_file
 
 CHAINS = {
     "backwards": ([recurrent("LSTM", "rnn", 5, go_backwards=True)], r"layer rnn \(LSTM\) reads backwards"),
@@ -68,19 +67,16 @@ GRAPHS = {
               node(dense("out"), tensor("drop"))),
         r"layer drop \(Dropout\) is called with training",
     ),
-    "states exchanged": (
-        graph(EMB, node(recurrent("GRU", "one", 5, return_state=True), tensor("emb"), initial_state=tensor("a")),
-              node(recurrent("GRU", "two", 5, return_state=True), tensor("one"), initial_state=tensor("b")),
-              node(dense("out"), tensor("two")), inputs=("ids", "a", "b"),
-              outputs=(("out", 0, 0), ("two", 0, 1), ("one", 0, 1))),
-        "gives the state that goes back into one",
+    "states": (
+        graph(EMB, node(recurrent("GRU", "one", 5, return_state=True), tensor("emb"), initial_state=tensor("a")), OUT,
+              inputs=("ids", "a"), outputs=(("out", 0, 0), ("one", 0, 1))),
+        "has other input layers than a single one",
     ),
-    "one state alone": (
-        graph(EMB, node(recurrent("GRU", "one", 5, return_state=True), tensor("emb"), initial_state=tensor("a")),
-              node(recurrent("GRU", "two", 5), tensor("one")),
-              node(dense("out"), tensor("two")), inputs=("ids", "a"), outputs=(("out", 0, 0), ("one", 0, 1))),
-        "begins anew at every call",
+    "state of its own": (
+        graph(EMB, node(recurrent("GRU", "one", 5), tensor("emb"), initial_state=tensor("a")), OUT),
+        r"layer one \(GRU\) is called with initial_state",
     ),
+    "two branches": (graph(EMB, GRU, OUT, node(dense("other"), tensor("one"))), r"layer other \(Dense\) is on another"),
 }  # fmt: skip
 
 
@@ -89,15 +85,6 @@ def test_a_graph_that_is_none(name) -> None:
     config, said = GRAPHS[name]
     with pytest.raises(NotForNumpyError, match=said):
         chain_of(config, "m.keras")
-
-
-def test_a_graph_with_states_is_a_chain() -> None:
-    cell = recurrent("LSTM", "one", 5, return_state=True)
-    config = graph(
-        EMB, node(cell, tensor("emb"), initial_state=[tensor("h"), tensor("c")]), OUT,
-        inputs=("ids", "c", "h"), outputs=(("out", 0, 0), ("one", 0, 2), ("one", 0, 1)),
-    )  # fmt: skip
-    assert [(leaf.layer, leaf.slot) for leaf in chain_of(config, "m").states] == [("one", "c"), ("one", "h")]
 
 
 def test_weights_of_another_shape(tmp_path) -> None:
@@ -130,9 +117,7 @@ def exchanged(config: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 def test_configurations_of_any_form(tmp_path) -> None:
     """Any value at any place opens, or is an error about input: never a traceback."""
-    ends = {"inputs": ("ids", "h", "c"), "outputs": (("out", 0, 0), ("one", 0, 1), ("one", 0, 2))}
-    lstm = recurrent("LSTM", "one", 5, return_state=True)
-    config = graph(EMB, node(lstm, tensor("emb"), initial_state=[tensor("h"), tensor("c")]), OUT, **ends)
+    config = graph(EMB, node(recurrent("LSTM", "one", 5, return_state=True), tensor("emb")), OUT)
     weights = by_hand.weights_of(sequential(embedding("emb"), recurrent("LSTM", "one", 5), dense("out")))
     by_hand.write(tmp_path / "right.h5", config, weights, version="3.10.0")
     assert open_numpy(tmp_path / "right.h5").checkpoint.parameters == 35 + 220 + 42
@@ -151,8 +136,6 @@ def test_configurations_of_any_form(tmp_path) -> None:
 
 def test_a_builder_and_weights_alone(tmp_path) -> None:
     path, _ = stack_file(tmp_path / "model.h5", "GRU")
-    with pytest.raises(NotForNumpyError, match="code of your own"):
-        open_numpy(path, builder="train.py:Model")
     with pytest.raises(NotForNumpyError, match="a window model"):
         open_numpy(path, window=5)
     weights = by_hand.write(tmp_path / "weights.h5", None, by_hand.weights_of(sequential(embedding(), dense())))

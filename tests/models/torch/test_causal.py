@@ -109,7 +109,7 @@ def test_one_row_is_read_where_two_cannot_be():
     """One token a call for two rows gives logits of another shape: `hidden` is broadcast over the batch."""
     lm = rnneval.from_transformers(seeded(rwkv))
     assert not lm.batched
-    assert "logits of shape (2, 2, 10)" in lm.why_one_row
+    assert "logits of shape (2, 2, 10)" in lm.assumptions[-1]
 
 
 def test_a_model_without_a_state_is_refused():
