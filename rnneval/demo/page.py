@@ -1,6 +1,5 @@
 """Comparison, page and lessons of the demo: made from the records of the models, without TensorFlow."""
 
-from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -47,7 +46,7 @@ def _page(files: Files) -> tuple[Report, list[Given]]:
 
 def _drawn_by(pool: Pool, files: Files) -> Mapping[str, Drawn]:
     """Have a worker draw the figures of the first sections."""
-    (done,) = pool.run(deque([Task(key="draw", call=_draw, arguments=lambda: (files,))]))
+    (done,) = pool.run([Task(key="draw", call=_draw, arguments=(files,))])
     if isinstance(done.error, WorkerDiedError):
         return _draw(files)
     if done.error is not None:

@@ -11,30 +11,20 @@ import os
 import re
 import sys
 import zipfile
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-import rnneval
 from rnneval.checkpoints import Artefact
 from rnneval.checkpoints.places import HDF5, ZIP, first_bytes
 from rnneval.checkpoints.usercode import reads_checkpoint
 from rnneval.errors import CheckpointError, RecordError, RnnevalError, UsageError
 from rnneval.evaluate.executor import Done, Task, WorkerDiedError, connected
-from rnneval.evaluate.reopening import (
-    ALONE,
-    Opening,
-    absolute_paths,
-    file_hashes,
-    require_same_files,
-    require_same_version,
-)
+from rnneval.evaluate.opening import ALONE, Reopened, absolute_paths, file_hashes, files_of, portable
 from rnneval.evaluate.sweep_table import (
     FILE,
     RECORDS,
@@ -45,7 +35,7 @@ from rnneval.evaluate.sweep_table import (
     write_table,
 )
 from rnneval.option import values_of
-from rnneval.options import SweepOptions, SweptGroup, WorkerGroup, by_keyword
+from rnneval.options import OpeningGroup, SweepOptions, SweptGroup, WorkerGroup, by_keyword
 from rnneval.records import Run, decode, encode, read_run, write
 from rnneval.records.paths import named, require_apart
 from rnneval.text import Paths, TextOptions, final_text, refuse_overlap
@@ -95,7 +85,7 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) ->
         [
             *named("folder", *(candidate.files for candidate in candidates)),
             *named("the text", one.texts, options.fit_on),
-            *named("opening", one.opening.files),
+            *named("opening", files_of(one.checkpoint.options)),
         ],
     )
     try:
@@ -107,7 +97,7 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) ->
     progress(kept, len(orders))
     if kept < len(orders):
         left = [order for order in orders if order.name not in rows]
-        tasks = deque(Task(key=order, call=measure_one, arguments=partial(tuple, [order])) for order in left)
+        tasks = [Task(key=order, call=measure_one, arguments=(order,)) for order in left]
         with connected(workers, tasks=len(left)) as pool:
             for done in pool.run(tasks):
                 rows[done.key.name] = _row_of(done, out)
@@ -242,16 +232,12 @@ class Order:
 
     name: str
     key: str  # hash of its path and content, the text, the options and `EVALUATION`
-    path: str
     shown: str  # the path as the user gave it, for the record
-    sha256: str
-    opening: Opening
+    checkpoint: Reopened
     texts: tuple[str, ...]
     text: str
     """SHA-256 of the final text."""
     options: Mapping[str, Any]  # keyword arguments of `rnneval.evaluate`
-    hashes: Mapping[str, str]
-    version: str
     command: tuple[str, ...]
 
     @property
@@ -262,28 +248,25 @@ class Order:
 
 def _orders(candidates: Sequence[Candidate], text: Paths, options: SweepOptions) -> list[Order]:
     """Hash everything that a score depends on, before any work is started."""
-    opening = Opening(**(options.opening or {}))
+    opening = portable(OpeningGroup(**(options.opening or {})))
     texts, fitted = absolute_paths(text), absolute_paths(options.fit_on or ())
     final = _final_sha256(texts, fitted, options)
-    hashes = file_hashes((*texts, *fitted, *opening.files))
+    hashes = file_hashes((*texts, *fitted, *files_of(opening)))
     plain = {**values_of(SweptGroup, options), "fit_on": fitted or None, "declare": tuple(options.declare)}
-    common = (EVALUATION, sorted(hashes.values()), final, plain, opening.plain())
+    common = (EVALUATION, sorted(hashes.values()), final, plain, vars(opening))
     orders = []
     for candidate in candidates:
         content = candidate.sha256
         depends_on = json.dumps((candidate.name, content, *common), sort_keys=True, default=repr)
+        path = str(candidate.path.absolute())
         order = Order(
             name=candidate.name,
             key=sha256(depends_on.encode()).hexdigest(),
-            path=str(candidate.path.absolute()),
             shown=str(candidate.path),
-            sha256=content,
-            opening=opening,
+            checkpoint=Reopened(path=path, sha256=content, options=opening, kernel=options.kernel, hashes=hashes),
             texts=texts,
             text=final,
             options=plain,
-            hashes=hashes,
-            version=rnneval.__version__,
             command=tuple(options.command),
         )
         orders.append(order)
@@ -313,12 +296,9 @@ def measure_one(order: Order) -> str:
 
 def _measured(order: Order) -> Run:
     """Open and evaluate the checkpoint; the model is gone when this returns."""
-    require_same_version(order.version)
-    require_same_files(order.hashes)
     from rnneval.evaluate.run import evaluate
 
-    lm = order.opening.open(order.path, order.sha256, kernel=order.options.get("kernel", "auto"))
-    run = evaluate(lm, list(order.texts), command=order.command, **order.options)
+    run = evaluate(order.checkpoint(), list(order.texts), command=order.command, **order.options)
     assert run.checkpoint is not None  # noqa: S101 - only imported losses have none
     return msgspec.structs.replace(run, checkpoint=msgspec.structs.replace(run.checkpoint, path=order.shown))
 
@@ -332,7 +312,7 @@ def _finished(order: Order, out: Path) -> SweepRow | None:
         run = read_run(path)
     except RecordError:
         return None  # of another version, or damaged: the checkpoint is evaluated again
-    return _row(order, run) if run.source.sha256 == order.sha256 else None
+    return _row(order, run) if run.source.sha256 == order.checkpoint.sha256 else None
 
 
 def _row_of(done: Done, out: Path) -> SweepRow:
@@ -340,7 +320,12 @@ def _row_of(done: Done, out: Path) -> SweepRow:
     order: Order = done.key
     if done.error is not None:
         rule, message = _rule_and_message(done.error)
-        return SweepRow(name=order.name, sha256=order.sha256, error=message.removeprefix(f"{order.path}: "), rule=rule)
+        return SweepRow(
+            name=order.name,
+            sha256=order.checkpoint.sha256,
+            error=message.removeprefix(f"{order.checkpoint.path}: "),
+            rule=rule,
+        )
     run = decode(done.value, order.name)
     assert isinstance(run, Run)  # noqa: S101 - what `measure_one` makes
     write(run, out / order.record)
@@ -364,7 +349,7 @@ def _rule_and_message(error: BaseException) -> tuple[str, str]:
 def _row(order: Order, run: Run) -> SweepRow:
     return SweepRow(
         name=order.name,
-        sha256=order.sha256,
+        sha256=order.checkpoint.sha256,
         run=run,
         record=order.record,
         rule=" ".join(run.broken_rules) or None,
