@@ -28,7 +28,7 @@ from rnneval.errors import CheckpointError, UsageError
 from rnneval.evaluate.executor import Pool, Task, WorkerDiedError
 from rnneval.evaluate.losses import Observations
 from rnneval.evaluate.opening import ALONE, Reopened, file_hashes, files_of, portable
-from rnneval.evaluate.plan import Spans, chunk_ends, divided, shape_for
+from rnneval.evaluate.plan import Spans, Streaming, chunk_ends, divided, shape_for
 from rnneval.evaluate.reading import Job, Read, Reader, Rows, Runner, TextReading, Watch
 from rnneval.evaluate.stitch import Boundaries, OnEnd, Reading, Stitched, Stitching
 from rnneval.models.protocol import LanguageModel, Predicted, Scorer, Shape, Vectors
@@ -80,10 +80,7 @@ class ChunkSetup:
 
     model: Callable[[], LanguageModel]  # opens the model in a worker
     shape: Shape
-    seed: int
-    tolerance: float
-    carried: bool  # whether long spans may be cut into rows: where the state is reset, each span is a row
-    kernel: str
+    how: Streaming
     first: int  # the number of the first boundaries whose states are kept, in all processes the same
     watch: Watch | None = field(repr=False)
 
@@ -132,7 +129,7 @@ def read_chunk(setup: ChunkSetup, given: ChunkIds, start: Vectors | None) -> Chu
 
 def _scorer_of(lm: LanguageModel, setup: ChunkSetup) -> Scorer:
     sees = "losses" if setup.watch is None else setup.watch.sees
-    return lm.scorer(setup.shape, kernel=setup.kernel, sees=sees, parallel=False)
+    return lm.scorer(setup.shape, kernel=setup.how.kernel, sees=sees, parallel=False)
 
 
 def _read(
@@ -148,13 +145,13 @@ def _read(
     runner = Runner(given, setup.shape, scorer, start=lm.start(), watch=watch)
     runner.begin()
     spans, audited = replace(given.chunk, continues=np.zeros(len(given.chunk), bool)), None
-    if setup.carried:
-        spans, audited = divided(spans, setup.shape, seed=setup.seed + given.index)
+    if setup.how.state == "carry":  # where the state is reset, each span is a row
+        spans, audited = divided(spans, setup.shape, seed=setup.how.seed + given.index)
     kept = Boundaries([0, *np.flatnonzero(spans.continues).tolist()], runner.start, first=setup.first)
     first, stop = int(spans.starts[0]) + 1, int(spans.stops[-1]) + 1
     seen = Observations(lm, first, stop)
     rows = Rows(runner, spans, seen, kept=kept, progress=progress)
-    stitching = rows.stitched(setup.tolerance, audited=audited, start=start)
+    stitching = rows.stitched(setup.how.tolerance, audited=audited, start=start)
     return ChunkRead(
         predicted=seen.get(first, stop),
         last=stitching.last(len(spans) - 1),
@@ -248,28 +245,26 @@ class ChunkReader:
         """Take the text, its chunks, the workers, and what opens the model there; `here`: this process reads, too."""
         self._asked, self._chunks, self._pool, self._here = asked, chunks, pool, here
         start, weight = asked.lm.start(), 1 if asked.watch is None else 1 + asked.watch.weight
-        self._setup = ChunkSetup(
-            model=model, shape=shape, seed=asked.how.seed, tolerance=asked.how.tolerance,
-            carried=asked.how.state == "carry", kernel=asked.how.kernel, watch=asked.watch,
-            first=Boundaries(range(shape.rows + 1), start, weight).first,
-        )  # fmt: skip
+        first = Boundaries(range(shape.rows + 1), start, weight).first
+        how = replace(asked.how, progress=None)  # which stays in this process
+        self._setup = ChunkSetup(model=model, shape=shape, how=how, first=first, watch=asked.watch)
         self._spans = Spans(
             starts=np.array([chunk.starts[0] for chunk in chunks], np.int64),
             stops=np.array([chunk.stops[-1] for chunk in chunks], np.int64),
             continues=np.array([chunk.continues[0] for chunk in chunks], bool),
         )
         self._first_row_stops = self._spans.stops.copy()
+        self._kernel = ""
         # States of the first row of every chunk.
         self._kept = Boundaries(range(len(chunks)), start, first=self._setup.first)
         self._last: dict[int, Vectors] = {}
         self._inner: list[tuple[int, Stitched]] = []  # for every reading of a whole chunk: its number, and its rows
         self._tolerance = np.zeros(len(chunks))  # by chunk: that which its first reading found to be reachable
         self._scored, self._predictions = 0, sum(chunk.predictions for chunk in chunks)
-        self._kernels = set[str]()
 
     def read_all(self) -> Read:
         """Read every chunk exactly, and return the statistics."""
-        shape, tolerance = self._setup.shape, self._setup.tolerance
+        shape, tolerance = self._setup.shape, self._setup.how.tolerance
         if self._asked.watch is not None and self._chunks:
             self._look_at_first_segment(self._asked.watch)
         result = Stitching(self.read, self._spans, segment=shape.segment, tolerance=tolerance).run()
@@ -280,7 +275,7 @@ class ChunkReader:
         return Read(
             shape=shape,
             stitched=result,
-            kernel=", ".join(sorted(self._kernels)),
+            kernel=self._kernel,
             workers=self._pool.workers + 1 if self._here else max(1, self._pool.workers),
             chunks=len(self._chunks),
         )
@@ -358,7 +353,7 @@ class ChunkReader:
             asked.watch.include(index, read.seen)
         for boundary, state in read.first_row.items():
             self._kept.put(index, boundary, state)
-        self._kernels.add(read.kernel)
+        self._kernel = read.kernel
         self._first_row_stops[index] = read.first_row_stop
         self._tolerance[index] = read.stitched.tolerance
         self._inner.append((index, read.stitched))

@@ -22,14 +22,7 @@ from numpy.typing import NDArray
 
 from rnneval.errors import CheckpointError
 from rnneval.evaluate.losses import Losses, LossSums, Observations, add_up, require_losses_fit, write_losses
-from rnneval.evaluate.plan import (
-    SEGMENT,
-    Spans,
-    Streaming,
-    chunk_ends,
-    divided,
-    shape_for,
-)
+from rnneval.evaluate.plan import SEGMENT, Spans, Streaming, chunk_ends, divided, shape_for
 from rnneval.evaluate.stitch import (
     PASSES,
     Boundaries,

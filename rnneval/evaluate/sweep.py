@@ -25,15 +25,7 @@ from rnneval.checkpoints.usercode import reads_checkpoint
 from rnneval.errors import CheckpointError, RecordError, RnnevalError, UsageError
 from rnneval.evaluate.executor import Done, Task, WorkerDiedError, connected
 from rnneval.evaluate.opening import ALONE, Reopened, absolute_paths, file_hashes, files_of, portable
-from rnneval.evaluate.sweep_table import (
-    FILE,
-    RECORDS,
-    Sweep,
-    SweepRow,
-    natural,
-    record_name,
-    write_table,
-)
+from rnneval.evaluate.sweep_table import FILE, RECORDS, Sweep, SweepRow, natural, record_name, write_table
 from rnneval.option import values_of
 from rnneval.options import OpeningGroup, SweepOptions, SweptGroup, WorkerGroup, by_keyword
 from rnneval.records import Run, decode, encode, read_run, write
@@ -77,13 +69,16 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) ->
     workers = WorkerGroup(**values_of(WorkerGroup, options))
     builder = (options.opening or {}).get("builder")
     every = builder is not None and reads_checkpoint(builder)
-    candidates, others = find_checkpoints(folder, out=out, every=every)
-    orders = _orders(candidates, text, options)
+    try:
+        candidates, others = find_checkpoints(folder, out=out, every=every)
+        orders = _orders(candidates, text, options)
+    except OSError as error:
+        raise UsageError(f"{error.filename or folder}: cannot be read: {error.strerror or error}") from error
     one = orders[0]  # all read the same texts
     require_apart(
         named("out", [out / name for name in (FILE, *(order.record for order in orders))]),
         [
-            *named("folder", *(candidate.files for candidate in candidates)),
+            *named("folder", *(candidate.files for candidate in candidates.values())),
             *named("the text", one.texts, options.fit_on),
             *named("opening", files_of(one.checkpoint.options)),
         ],
@@ -110,51 +105,29 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) ->
 # The checkpoints of a folder
 
 
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """Files that look like one checkpoint."""
-
-    name: str  # path from the swept folder on, with slashes: the name of the checkpoint's row
-    path: Path  # the prefix, if it is a TensorFlow checkpoint
-    files: tuple[Path, ...]  # every file that holds a part of it
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of its content, as in a run record; a UsageError says that a file cannot be read."""
-        try:
-            return Artefact(path=self.path, format="", files=self.files).sha256  # which needs no format
-        except OSError as error:
-            raise _unreadable(error, self.path) from error
-
-
 def find_checkpoints(
     folder: str | os.PathLike[str], *, out: str | os.PathLike[str] | None = None, every: bool = False
-) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
-    """Return the checkpoints in a folder and its subfolders, and the names of all other files.
+) -> tuple[dict[str, Artefact], tuple[str, ...]]:
+    """Return the checkpoints in a folder and its subfolders by name, and the names of all other files.
 
-    They are in natural order: `ckpt_2` before `ckpt_10`. Hidden folders and `out` are left out, and links are not
-    followed. With `every`, the builder reads the files itself: all are checkpoints that are no text, code or table.
+    Names are paths from the folder on, in natural order: `ckpt_2` before `ckpt_10`. Hidden folders and `out` are left
+    out, and links are not followed. With `every`, the builder reads the files itself: all are checkpoints that are no
+    text, code or table.
     """
     root = Path(folder)
     if not root.is_dir():
         what = "a file: rnneval evaluate measures one" if root.exists() else "no such folder"
         raise UsageError(f"{root}: {what}; rnneval sweep takes a folder of checkpoints")
-    try:
-        found = {path.relative_to(root).as_posix(): (path, files) for path, files in _walk(root, out, every=every)}
-    except OSError as error:
-        raise _unreadable(error, root) from error
+    found = {path.relative_to(root).as_posix(): (path, files) for path, files in _walk(root, out, every=every)}
     names = sorted(found, key=natural)
     others = tuple(name for name in names if not found[name][1])
-    candidates = tuple(Candidate(name=n, path=found[n][0], files=found[n][1]) for n in names if found[n][1])
+    # Their hashes need no format.
+    candidates = {n: Artefact(path=found[n][0], format="", files=found[n][1]) for n in names if found[n][1]}
     if not candidates:
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
         held = f"found only {', '.join(others[:5])}{more}" if others else "it holds no visible files"
         raise UsageError(f"{root}: no checkpoint in it: {held}; a checkpoint is identified by its content")
     return candidates, others
-
-
-def _unreadable(error: OSError, path: Path) -> UsageError:
-    return UsageError(f"{error.filename or path}: cannot be read: {error.strerror or error}")
 
 
 def _refuse(error: OSError) -> None:
@@ -246,7 +219,7 @@ class Order:
         return f"{RECORDS}/{record_name(self.name, self.key)}"
 
 
-def _orders(candidates: Sequence[Candidate], text: Paths, options: SweepOptions) -> list[Order]:
+def _orders(candidates: Mapping[str, Artefact], text: Paths, options: SweepOptions) -> list[Order]:
     """Hash everything that a score depends on, before any work is started."""
     opening = portable(OpeningGroup(**(options.opening or {})))
     texts, fitted = absolute_paths(text), absolute_paths(options.fit_on or ())
@@ -255,12 +228,12 @@ def _orders(candidates: Sequence[Candidate], text: Paths, options: SweepOptions)
     plain = {**values_of(SweptGroup, options), "fit_on": fitted or None, "declare": tuple(options.declare)}
     common = (EVALUATION, sorted(hashes.values()), final, plain, vars(opening))
     orders = []
-    for candidate in candidates:
+    for name, candidate in candidates.items():
         content = candidate.sha256
-        depends_on = json.dumps((candidate.name, content, *common), sort_keys=True, default=repr)
+        depends_on = json.dumps((name, content, *common), sort_keys=True, default=repr)
         path = str(candidate.path.absolute())
         order = Order(
-            name=candidate.name,
+            name=name,
             key=sha256(depends_on.encode()).hexdigest(),
             shown=str(candidate.path),
             checkpoint=Reopened(path=path, sha256=content, options=opening, kernel=options.kernel, hashes=hashes),

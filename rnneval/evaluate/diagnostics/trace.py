@@ -173,25 +173,24 @@ class TraceWatch(StateWatch):
         self.most_lines = -(-text.tokens // stride)
         """The most lines that the table may have."""
         self.series: list[Series] = []
-        self._table: Samples | None = None
+        self._table = Samples(stride, text.tokens, holds="the trace")
 
     def for_chunk(self) -> Self:
         """Return a watch over a chunk of the same text, which has seen nothing yet."""
         other = super().for_chunk()
-        other._anchors, other._table = self._anchors.for_chunk(), None
+        other._anchors, other._table = self._anchors.for_chunk(), self._table.empty()
         return other
 
     def part(self) -> Any:
         """Return the sums and samples, the lines of the table, and the anchors."""
-        return super().part(), None if self._table is None else self._table.written(), self._anchors.part()
+        return super().part(), self._table.written(), self._anchors.part()
 
     def include(self, chunk: int, part: Any) -> None:
         """Take what was seen of a chunk, in place of what was known of it."""
         of_states, table, anchors = part
         super().include(chunk, of_states)
         self._anchors.include(chunk, anchors)
-        if table is not None:
-            self._put_lines(*table)
+        self._table.put(*table)
 
     def rows(self, seen: SeenRows, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
         """Record the positions of the stride, beside the sums."""
@@ -261,16 +260,11 @@ class TraceWatch(StateWatch):
             return
         offset = seen.first - (row.first - 1)
         seen.table[:, -1] = row.predicted.nats[offset :: self.stride]
-        self._put_lines(seen.first, seen.table)
-
-    def _put_lines(self, first: int, lines: NDArray[np.float32]) -> None:
-        if self._table is None:
-            self._table = Samples(self.stride, lines.shape[1], self._tokens, holds="the trace")
-        self._table.put(first, lines)
+        self._table.put(seen.first, seen.table)
 
     def lines(self) -> tuple[NDArray[np.int64], Floats]:
         """Return the positions `(n,)` of the table and their lines `(n, columns)`, in the order of the text."""
-        if self._table is None:
+        if not self._table.held.size:
             return np.zeros(0, np.int64), np.zeros((0, 0), np.float32)
         wanted = self.are_read(self.stride)
         return np.flatnonzero(wanted) * self.stride, self._table.held[wanted]
