@@ -36,18 +36,9 @@ class Parts:
         existing: str = "refuse",
         inputs: Places | None = None,
     ) -> None:
-        """Make the folder.
+        """Make the folder; `index` names the first column, `step` or `epoch`, `described` is metadata of every part.
 
-        Args:
-            folder: Where the parts go.
-            index: Name of the first column: `step` or `epoch`.
-            described: Metadata of every part.
-            existing: Treatment of a history that is already there: `refuse`, `replace` or `append`.
-            inputs: Files that are read while the history is written.
-
-        Raises:
-            RecordError: the folder cannot be made, or holds a history already with existing="refuse".
-            UsageError: a part to be replaced is an input.
+        `existing` says what becomes of a history that is already there. `inputs` are read while this one is written.
         """
         if existing not in EXISTING:
             raise UsageError(f"existing={existing!r} is not known: give {', '.join(EXISTING)}")
@@ -60,8 +51,10 @@ class Parts:
                     f"{self.folder}: holds a history of {len(parts)} parts already: give another folder, or "
                     "existing='replace' or 'append'"
                 )
-            while parts and existing == "replace":
-                parts.pop(0).unlink()
+            if existing == "replace":
+                for part in parts:
+                    part.unlink()
+                parts = []
             if self.folder.is_file():
                 raise RecordError(f"{self.folder}: is a file; a history is a folder of parts: give another name")
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -81,14 +74,9 @@ class Parts:
     def write(self, index: NDArray[np.int64], columns: list[Key], values: NDArray[np.float64]) -> None:
         """Write one part: values `(n, columns)` at steps `(n,)`, one row for each number that is not masked."""
         row, column = np.nonzero(~np.ma.getmaskarray(values))
-        words = []
-        for k in range(3):
-            names = list(dict.fromkeys(entry[k] for entry in columns))
-            numbers = np.array([names.index(entry[k]) for entry in columns], np.int32)
-            words.append(pa.DictionaryArray.from_arrays(pa.array(numbers[column]), pa.array(names, pa.string())))
-        table = pa.table(
-            [pa.array(index[row]), *words, pa.array(np.ma.getdata(values)[row, column])], schema=self._schema
-        )
+        words = [pa.array(names).dictionary_encode().take(pa.array(column)) for names in zip(*columns, strict=True)]
+        numbers = np.ma.getdata(values)[row, column]
+        table = pa.table([pa.array(index[row]), *words, pa.array(numbers)], schema=self._schema)
         place = self.folder / f"part-{self._next:06}.parquet"
         if place.exists():
             raise RecordError(f"{place}: is of another history: give each callback and each run its own folder")

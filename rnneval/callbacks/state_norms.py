@@ -18,7 +18,9 @@ from rnneval.callbacks.training_hook import chosen, require_known
 from rnneval.errors import TextError, VocabularyError
 from rnneval.evaluate.run import evaluate
 from rnneval.models.keras.layers import model_variables
-from rnneval.models.keras.lm import RecurrentLM, vocabulary_inside, wrap
+from rnneval.models.keras.lm import RecurrentLM
+from rnneval.models.protocol import LanguageModel
+from rnneval.models.wrapping import language_model
 from rnneval.option import option, values_of
 from rnneval.options import EvaluateOptions, by_keyword
 from rnneval.records.run import Run
@@ -86,7 +88,7 @@ class StateNorms(keras.callbacks.Callback):
             UsageError: an option is not known, or its value is not allowed.
         """
         super().__init__()
-        self._given = self._vocabulary = vocabulary_from(options.vocabulary)
+        self._vocabulary = vocabulary_from(options.vocabulary)
         paths = [text] if isinstance(text, (str, os.PathLike)) else text
         if not isinstance(paths, Sequence) or not all(isinstance(path, (str, os.PathLike)) for path in paths):
             raise TextError(
@@ -115,8 +117,8 @@ class StateNorms(keras.callbacks.Callback):
         Keras has no public hook between the last step of an epoch and the first `on_epoch_end`, when the number of
         steps is not known. Without this one, callbacks before this one in the list do not see its numbers.
         """
-        if self._given is None and _is_finite(self.model):
-            self._vocabulary = _of_model(self.model)
+        if self._vocabulary is None and _is_finite(self.model):
+            self._language_model()
         own: dict[str, Any] = vars(self.model)  # type: ignore[assignment]
         original = getattr(self.model, _LOGS, None)
         if original is None or self._options.logs == "none":
@@ -150,6 +152,15 @@ class StateNorms(keras.callbacks.Callback):
         training_hook.remove(self.model, self)
         self.ends()
 
+    def _language_model(self) -> LanguageModel:
+        lm = language_model(self.model, self._vocabulary, "StateNorms")
+        if lm.vocabulary is None:
+            raise VocabularyError(
+                "StateNorms: the model holds no vocabulary (a StringLookup or TextVectorization layer as wide as its "
+                "output): give vocabulary=, the tokens in the order of their ids or the name of a vocabulary file"
+            )
+        return lm
+
     def _measure(self) -> dict[str, float]:
         """Evaluate if this epoch is still to be measured, and return the numbers for `logs`; else return none.
 
@@ -160,9 +171,7 @@ class StateNorms(keras.callbacks.Callback):
         epoch, self._due = self._due, None
         numbers = dict.fromkeys(self._keys, math.nan)
         if _is_finite(self.model):
-            self._vocabulary = self._vocabulary or _of_model(self.model)
-            lm = wrap(self.model, vocabulary=self._vocabulary)
-            run = evaluate(lm, self._text, **values_of(EvaluateOptions, self._options))
+            run = evaluate(self._language_model(), self._text, **values_of(EvaluateOptions, self._options))
             self.runs.append(run)
             numbers |= _numbers(run)
             described = {"rnneval.signature": run.signature, "rnneval.text": run.text.sha256}
@@ -187,21 +196,6 @@ def vocabulary_from(given: Any) -> Vocabulary | None:
     if given.vocabulary is None:
         raise VocabularyError(given.why_no_vocabulary or "vocabulary: the model has no vocabulary: give its tokens")
     return given.vocabulary
-
-
-def _of_model(model: Any) -> Vocabulary:
-    """Return the vocabulary that the model holds.
-
-    Raises:
-        VocabularyError: it holds none.
-    """
-    found = vocabulary_inside(model, wrap(model).width)
-    if found is None:
-        raise VocabularyError(
-            "StateNorms: the model holds no vocabulary (a StringLookup or TextVectorization layer as wide as its "
-            "output): give vocabulary=, the tokens in the order of their ids or the name of a vocabulary file"
-        )
-    return found
 
 
 def _is_finite(model: Any) -> bool:

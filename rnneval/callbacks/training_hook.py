@@ -5,10 +5,13 @@ between two steps ends it without `on_train_end`. So a callback that changes a m
 `make_train_function`, which every fit and every `train_on_batch` calls. The first call after a hook was added belongs
 to its own fit. A later call belongs to another fit, and removes the hook before anything is trained. A forced call,
 by which a fit learns that a layer was frozen, belongs to the same fit: the hook begins again.
+
+A hook is a callback with two methods. `begins(function)` takes the training function of this fit, and returns the one
+to use in its place. `ends()` restores the model: the fit has ended, or was broken off.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rnneval.errors import UsageError
 
@@ -18,18 +21,6 @@ MAIN = ("grad_norm", "update_ratio", "heldout_perplexity")
 _NAME = "make_train_function"
 
 
-class TrainingHook(Protocol):
-    """Callback that changes a model for one fit."""
-
-    def begins(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """Take the training function of this fit, and return the one to use in its place."""
-        ...
-
-    def ends(self) -> None:
-        """Restore the model: the fit has ended, or was broken off."""
-        ...
-
-
 class _HookedFunction:
     """Replacement of a model's `make_train_function` while it has hooks."""
 
@@ -37,9 +28,9 @@ class _HookedFunction:
         self.model, self.original = model, getattr(model, _NAME)
         self.was_own = _NAME in vars(model)
         """Whether the model itself had the attribute, and not only its class."""
-        self.waiting: list[TrainingHook] = []
+        self.waiting: list[Any] = []
         """Hooks whose fit has not begun."""
-        self.active: list[TrainingHook] = []
+        self.active: list[Any] = []
 
     def __call__(self, force: bool = False) -> Any:
         if force:  # the model was changed within a fit: its hooks begin again
@@ -58,13 +49,13 @@ class _HookedFunction:
         self.active, self.waiting = self.waiting, []
         return made
 
-    def _end(self, hooks: Sequence[TrainingHook]) -> None:
+    def _end(self, hooks: Sequence[Any]) -> None:
         for hook in tuple(hooks):
             remove(self.model, hook)
             hook.ends()
 
 
-def add(model: Any, hook: TrainingHook) -> None:
+def add(model: Any, hook: Any) -> None:
     """Add a hook for the next fit of a model."""
     hooked = vars(model).get(_NAME)
     if not isinstance(hooked, _HookedFunction):
@@ -75,7 +66,7 @@ def add(model: Any, hook: TrainingHook) -> None:
         hooked.waiting.append(hook)
 
 
-def remove(model: Any, hook: TrainingHook) -> None:
+def remove(model: Any, hook: Any) -> None:
     """Remove a hook, and the training function that was made for it; the next use of the model makes another."""
     hooked = vars(model).get(_NAME)
     if not isinstance(hooked, _HookedFunction) or hook not in (*hooked.waiting, *hooked.active):

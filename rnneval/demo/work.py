@@ -4,7 +4,6 @@ TensorFlow runs in the workers alone. A model is so small that two processes tra
 one process trains one.
 """
 
-from collections import deque
 from contextlib import AbstractContextManager
 
 from rnneval.demo.files import ONE, RIGHT, WRONG, DemoRecipe, Files
@@ -13,7 +12,7 @@ from rnneval.evaluate.executor import Pool, Task, WorkerDiedError, connected
 from rnneval.options import Progress, WorkerGroup
 
 MODELS = (RIGHT, WRONG, ONE)
-"""The models, that with the most work first: its steps wait for no others."""
+"""The models, that with the most work first."""
 STEPS = ("train", "check", "measure")
 """Steps of each model: the methods of `rnneval.demo.steps.Steps`."""
 
@@ -28,32 +27,25 @@ def workers() -> AbstractContextManager[Pool]:
 
 
 def measure(pool: Pool, files: Files, recipe: DemoRecipe, told: Progress | None = None) -> None:
-    """Train, check and evaluate every model; `told` counts the steps.
+    """Train, check and evaluate every model; `told` counts them.
 
     Raises:
         UsageError: the processes die.
     """
-    waiting = deque(_task(files, recipe, name, 0) for name in MODELS)
-    for count, done in enumerate(pool.run(waiting), 1):
-        name, place = done.key
+    tasks = [Task(key=name, call=_run_steps, arguments=(files, recipe, name)) for name in MODELS]
+    for count, done in enumerate(pool.run(tasks), 1):
         if isinstance(done.error, WorkerDiedError):
-            raise UsageError(f"{name}: the process died twice in the step {STEPS[place]!r}: is there enough memory?")
+            raise UsageError(f"{done.key}: the process died twice: is there enough memory?")
         if done.error is not None:
             raise done.error
-        if place + 1 < len(STEPS):
-            add = waiting.appendleft if name == MODELS[0] else waiting.append
-            add(_task(files, recipe, name, place + 1))
         if told is not None:
-            told(count, len(MODELS) * len(STEPS))
+            told(count, len(MODELS))
 
 
-def _task(files: Files, recipe: DemoRecipe, name: str, place: int) -> Task:
-    return Task(key=(name, place), call=_run_step, arguments=lambda: (STEPS[place], files, recipe, name))
-
-
-def _run_step(step: str, files: Files, recipe: DemoRecipe, name: str) -> None:
-    """Run a step in a worker: only there is TensorFlow imported."""
+def _run_steps(files: Files, recipe: DemoRecipe, name: str) -> None:
+    """Run all steps of a model in a worker: only there is TensorFlow imported."""
     import rnneval.models.keras  # noqa: F401 - first: it says what is missing where TensorFlow is not installed
     from rnneval.demo.steps import run_step
 
-    run_step(step, files, recipe, name)
+    for step in STEPS:
+        run_step(step, files, recipe, name)

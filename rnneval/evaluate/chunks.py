@@ -1,7 +1,7 @@
 """One long text in chunks, which processes read side by side, each by the exact method of one process.
 
-The algorithm is that of `rnneval.evaluate.stitch` with chunks in place of spans, so `SpanReading.span` is the number of
-a chunk here. Chunks are read from the model's initial state, by workers or by this process. This process then
+The algorithm is that of `rnneval.evaluate.stitch` with chunks in place of spans, so `Reading.span` is the number of a
+chunk here. Chunks are read from the model's initial state, by workers or by this process. This process then
 re-evaluates the first row of each chunk that goes on from another one, all of them side by side; a chunk that does not
 agree there is read again, from the last state of the chunk before it. Chunks are cut by sizes alone, so the result is
 the same for any number of workers. A worker opens the model once and keeps it with its compiled steps. It gets nothing
@@ -13,7 +13,6 @@ begins where the chunk begins. *Segment*: the tokens of one step of the model; i
 """
 
 import multiprocessing
-import os
 import pickle
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -25,74 +24,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import rnneval
 from rnneval.errors import CheckpointError, UsageError
-from rnneval.evaluate.executor import Pool, ProcessPool, Task, WorkerDiedError
+from rnneval.evaluate.executor import Pool, Task, WorkerDiedError
 from rnneval.evaluate.losses import Observations
-from rnneval.evaluate.plan import Spans, StateOptions, Stitch, Streaming, shape_for, stitch_of
-from rnneval.evaluate.reopening import ALONE, Opening, Reopened, file_hashes
-from rnneval.evaluate.rows import Job, Rows, Runner, Watch
-from rnneval.evaluate.stitch import Boundaries, SpanReading, SpanResult, Stitched, Stitching
+from rnneval.evaluate.opening import ALONE, Reopened, file_hashes, files_of, portable
+from rnneval.evaluate.plan import Spans, Streaming, chunk_ends, divided, shape_for
+from rnneval.evaluate.reading import Job, Read, Reader, Rows, Runner, TextReading, Watch
+from rnneval.evaluate.stitch import Boundaries, OnEnd, Reading, Stitched, Stitching
 from rnneval.models.protocol import LanguageModel, Predicted, Scorer, Shape, Vectors
 from rnneval.models.state import numbers_of
-from rnneval.options import Progress
+from rnneval.options import OpeningGroup, Progress
 from rnneval.processes import cores
-from rnneval.text import EncodedText
 
-# Work is counted in predictions times parameters: a core does some 4·10¹⁰ of them a second, whatever the model.
-_LEAST = 1 << 35
-"""Work of a text from which on two chunks end before one, although a process has to be started."""
-_START = 1 << 34
-"""Work that this process does while the first worker starts: so much longer is the first chunk."""
-_LENGTH = 1 << 20  # predictions of a chunk of a very long text: a lost worker costs no more
 _MOST = 8  # processes that are started without being asked for, this one included
-
-
-@dataclass(frozen=True, kw_only=True)
-class Read:
-    """Settings and statistics of reading a text."""
-
-    shape: Shape
-    stitched: Stitched
-    kernel: str  # the kernel that ran, for the record
-    workers: int | None = None  # processes that read the text; None: this process read it in one piece
-    chunks: int | None = None  # number of chunks of the text; each is one task of a worker
-    threads: int = 1  # threads of TensorFlow in a worker: 1, unless it was started with more
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextReading:
-    """A text to be read with a model: how, and where its predictions go."""
-
-    lm: LanguageModel
-    text: EncodedText
-    stateful: StateOptions
-    how: Streaming
-    observations: Observations
-    watch: Watch | None  # sees more of every step
-
-
-Reader = Callable[[TextReading], Read]
-"""Reads a text and writes its predictions into the observations."""
-
-# How a text is cut
-
-
-def chunk_ends(predictions: int, parameters: int) -> list[int]:
-    """Choose after how many predictions of a text chunks end.
-
-    A model that has little to do reads the text in one piece. From there on there are two chunks, or more that have
-    about a million predictions each. The first is the longest: it is read while workers start.
-
-    Example:
-        >>> chunk_ends(100_000, 100_000), chunk_ends(1_000_000, 100_000), len(chunk_ends(10_000_000, 100_000))
-        ([100000], [585899, 1000000], 10)
-    """
-    if predictions * parameters < _LEAST:
-        return [predictions]
-    count = max(2, round(predictions / _LENGTH))
-    more = min(_START // parameters, predictions // count)
-    return [more + (predictions - more) * k // count for k in range(1, count + 1)]
 
 
 def chunks_of(spans: Spans, ends: Sequence[int], segment: int) -> list[Spans]:
@@ -136,10 +80,7 @@ class ChunkSetup:
 
     model: Callable[[], LanguageModel]  # opens the model in a worker
     shape: Shape
-    seed: int
-    tolerance: float
-    carried: bool  # whether long spans may be cut into rows: where the state is reset, each span is a row
-    kernel: str
+    how: Streaming
     first: int  # the number of the first boundaries whose states are kept, in all processes the same
     watch: Watch | None = field(repr=False)
 
@@ -168,7 +109,6 @@ class ChunkRead:
     first_row: Mapping[int, Vectors]  # states of the first row by boundary, with which its re-evaluation is compared
     first_row_stop: int
     stitched: Stitched
-    threads: int
     kernel: str
     seen: Any  # what the watch saw
 
@@ -189,7 +129,7 @@ def read_chunk(setup: ChunkSetup, given: ChunkIds, start: Vectors | None) -> Chu
 
 def _scorer_of(lm: LanguageModel, setup: ChunkSetup) -> Scorer:
     sees = "losses" if setup.watch is None else setup.watch.sees
-    return lm.scorer(setup.shape, kernel=setup.kernel, sees=sees, parallel=False)
+    return lm.scorer(setup.shape, kernel=setup.how.kernel, sees=sees, parallel=False)
 
 
 def _read(
@@ -204,22 +144,20 @@ def _read(
     watch = None if setup.watch is None else setup.watch.for_chunk()
     runner = Runner(given, setup.shape, scorer, start=lm.start(), watch=watch)
     runner.begin()
-    spans = replace(given.chunk, continues=np.zeros(len(given.chunk), bool))
-    stitch = Stitch(spans=spans, audited=None)
-    if setup.carried:
-        stitch = stitch_of(spans, setup.shape, seed=setup.seed + given.index)
-    kept = Boundaries([0, *np.flatnonzero(stitch.spans.continues).tolist()], runner.start, first=setup.first)
+    spans, audited = replace(given.chunk, continues=np.zeros(len(given.chunk), bool)), None
+    if setup.how.state == "carry":  # where the state is reset, each span is a row
+        spans, audited = divided(spans, setup.shape, seed=setup.how.seed + given.index)
+    kept = Boundaries([0, *np.flatnonzero(spans.continues).tolist()], runner.start, first=setup.first)
     first, stop = int(spans.starts[0]) + 1, int(spans.stops[-1]) + 1
     seen = Observations(lm, first, stop)
-    rows = Rows(runner, stitch.spans, seen, kept=kept, progress=progress)
-    stitching = rows.stitched(setup.tolerance, audited=stitch.audited, start=start)
+    rows = Rows(runner, spans, seen, kept=kept, progress=progress)
+    stitching = rows.stitched(setup.how.tolerance, audited=audited, start=start)
     return ChunkRead(
         predicted=seen.get(first, stop),
-        last=stitching.last(len(stitch.spans) - 1),
+        last=stitching.last(len(spans) - 1),
         first_row=kept.states_of(0),
-        first_row_stop=int(stitch.spans.stops[0]),
+        first_row_stop=int(spans.stops[0]),
         stitched=stitching.result,
-        threads=int(os.environ.get("TF_NUM_INTRAOP_THREADS", "1")) if lm.backend == "keras" else 1,
         kernel=scorer.kernel,
         seen=None if watch is None else watch.part(),
     )
@@ -228,40 +166,37 @@ def _read(
 # Where the text is
 
 
-def reader_over(pool: Pool, checkpoint: str, opening: Opening, *, chunk: int | None = None) -> Reader:
+def reader_over(pool: Pool, checkpoint: str, options: OpeningGroup, *, chunk: int | None = None) -> Reader:
     """Return a reader for `rnneval.evaluate`, whose chunks a pool reads.
 
     Workers open the very checkpoint that is evaluated, at its path. `chunk` is the most predictions of a chunk, by
     default chosen by the length of the text.
     """
-    path, hashes = str(Path(checkpoint).absolute()), file_hashes(opening.files)
+    path, plain = str(Path(checkpoint).absolute()), portable(options)
+    hashes = file_hashes(files_of(plain))
 
     def read(asked: TextReading) -> Read:
         lm = asked.lm
         if not lm.mixable:
             raise UsageError("this model's state cannot be taken from one process to another: leave out --jobs")
-        model = Reopened(
-            path=path, sha256=lm.checkpoint.sha256, opening=opening, hashes=hashes, version=rnneval.__version__,
-            kernel=asked.how.kernel, backend=lm.backend, width=lm.width,
-        )  # fmt: skip
+        sha256, kernel = lm.checkpoint.sha256, asked.how.kernel
+        model = Reopened(path=path, sha256=sha256, options=plain, kernel=kernel, hashes=hashes)
         return ChunkReader(asked, *_cut(asked, chunk), pool, model).read_all()
 
     return read
 
 
 def read_beside(asked: TextReading) -> Read | None:
-    """Read a long text in this process and in others beside it; None: in one piece it is read sooner.
+    """Read a long text with a model that NumPy runs in this process and in others beside it.
 
-    Only models that NumPy runs are read so: each uses one core, and another process makes the same in no time.
+    Each uses one core, and another process makes the same model in no time. None: no cut parts the text.
     """
-    if asked.lm.backend != "numpy" or asked.how.streams != "auto":
-        return None
     chunks, shape = _cut(asked)
     if len(chunks) < 2:
         return None
     # A worker starts no others, nor can a process that must not have any.
     alone = ALONE.locked() or multiprocessing.current_process().daemon
-    with ProcessPool(0 if alone else min(cores(), _MOST, len(chunks)) - 1, memory=None) as pool:
+    with Pool(0 if alone else min(cores(), _MOST, len(chunks)) - 1) as pool:
         return ChunkReader(asked, chunks, shape, pool, Copied(pickle.dumps(asked.lm)), here=True).read_all()
 
 
@@ -270,12 +205,12 @@ def _cut(asked: TextReading, length: int | None = None) -> tuple[list[Spans], Sh
 
     As many rows are read side by side as if it were in one piece: by two processes, half of them each.
     """
-    lm, how, spans = asked.lm, asked.how, asked.stateful.spans(asked.text)
+    lm, how, spans = asked.lm, asked.how, asked.how.spans(asked.text)
     ends = chunk_ends(spans.predictions, lm.checkpoint.parameters)
     rows = how.rows(lm, spans.predictions)
     if len(ends) > 1 and how.streams == "auto":
         rows = -(-rows // 2)
-    shape = shape_for(spans, lm.width, rows=rows, segment=asked.stateful.step, chunk=lm.chunk)
+    shape = shape_for(spans, lm.width, rows=rows, segment=asked.how.step, chunk=lm.chunk)
     if length is not None:
         length = max(1, length // shape.segment) * shape.segment
         ends = [*range(length, spans.predictions, length), spans.predictions]
@@ -295,7 +230,7 @@ class Copied:
 
 
 class ChunkReader:
-    """Reads chunks of a text on workers, and their first rows again in this process: a `SpanReader`."""
+    """Reads chunks of a text on workers, and their first rows again in this process."""
 
     def __init__(
         self,
@@ -310,31 +245,29 @@ class ChunkReader:
         """Take the text, its chunks, the workers, and what opens the model there; `here`: this process reads, too."""
         self._asked, self._chunks, self._pool, self._here = asked, chunks, pool, here
         start, weight = asked.lm.start(), 1 if asked.watch is None else 1 + asked.watch.weight
-        self._setup = ChunkSetup(
-            model=model, shape=shape, seed=asked.how.seed, tolerance=asked.how.tolerance,
-            carried=asked.stateful.state == "carry", kernel=asked.how.kernel, watch=asked.watch,
-            first=Boundaries(range(shape.rows + 1), start, weight).first,
-        )  # fmt: skip
+        first = Boundaries(range(shape.rows + 1), start, weight).first
+        how = replace(asked.how, progress=None)  # which stays in this process
+        self._setup = ChunkSetup(model=model, shape=shape, how=how, first=first, watch=asked.watch)
         self._spans = Spans(
             starts=np.array([chunk.starts[0] for chunk in chunks], np.int64),
             stops=np.array([chunk.stops[-1] for chunk in chunks], np.int64),
             continues=np.array([chunk.continues[0] for chunk in chunks], bool),
         )
         self._first_row_stops = self._spans.stops.copy()
+        self._kernel = ""
         # States of the first row of every chunk.
         self._kept = Boundaries(range(len(chunks)), start, first=self._setup.first)
         self._last: dict[int, Vectors] = {}
         self._inner: list[tuple[int, Stitched]] = []  # for every reading of a whole chunk: its number, and its rows
         self._tolerance = np.zeros(len(chunks))  # by chunk: that which its first reading found to be reachable
         self._scored, self._predictions = 0, sum(chunk.predictions for chunk in chunks)
-        self._threads, self._kernels = 1, set[str]()
 
     def read_all(self) -> Read:
         """Read every chunk exactly, and return the statistics."""
-        shape, tolerance = self._setup.shape, self._setup.tolerance
+        shape, tolerance = self._setup.shape, self._setup.how.tolerance
         if self._asked.watch is not None and self._chunks:
             self._look_at_first_segment(self._asked.watch)
-        result = Stitching(self, self._spans, segment=shape.segment, tolerance=tolerance).run()
+        result = Stitching(self.read, self._spans, segment=shape.segment, tolerance=tolerance).run()
         for chunk, inner in self._inner:
             result.include(chunk, inner)
         result.passes += max((inner.passes for _, inner in self._inner), default=1) - 1
@@ -342,10 +275,9 @@ class ChunkReader:
         return Read(
             shape=shape,
             stitched=result,
-            kernel=", ".join(sorted(self._kernels)),
+            kernel=self._kernel,
             workers=self._pool.workers + 1 if self._here else max(1, self._pool.workers),
             chunks=len(self._chunks),
-            threads=self._threads,
         )
 
     def _look_at_first_segment(self, watch: Watch) -> None:
@@ -367,16 +299,26 @@ class ChunkReader:
         asked = self._asked
         return Runner(asked.text, self._setup.shape, self._scorer, start=asked.lm.start(), watch=asked.watch)
 
-    def read(self, readings: Sequence[SpanReading], on_end: Callable[[SpanResult], Sequence[SpanReading]]) -> None:
-        """Make readings; no chunk is audited, so that `on_end` asks for no further ones."""
-        unsettled: dict[int, SpanResult] = {}
-        for result in self._first_rows([reading for reading in readings if reading.reevaluates]):
-            if result.last is None:
-                on_end(result)
+    def read(self, readings: Sequence[Reading], on_end: OnEnd) -> None:
+        """Make readings; no chunk is audited, so that `on_end` asks for no further ones.
+
+        First rows of chunks that were read before are read again side by side, each until it agrees.
+        """
+        again, whole = [reading for reading in readings if reading.reevaluates], []
+        for reading in again:
+            reading.tolerance = float(self._tolerance[reading.span])
+        if again:
+            spans = replace(self._spans, stops=self._first_row_stops)
+            Rows(self._runner, spans, self._asked.observations, kept=self._kept).read(again, lambda _: ())
+        for reading in readings:
+            if reading.settled:
+                on_end(reading)
             else:
-                unsettled[result.reading.span] = result
-        whole = [reading for reading in readings if reading.span in unsettled or not reading.reevaluates]
-        for done in self._pool.run(deque(map(self._task, whole)), here=self._read_here if self._here else None):
+                whole.append(reading)
+        tasks = [
+            Task(key=each, call=read_chunk, arguments=(self._setup, self._ids(each.span), each.start)) for each in whole
+        ]
+        for done in self._pool.run(tasks, here=self._read_here if self._here else None):
             if isinstance(done.error, WorkerDiedError):
                 chunk = self._chunks[done.key.span]
                 raise CheckpointError(
@@ -385,32 +327,13 @@ class ChunkReader:
                 ) from done.error
             if done.error is not None:
                 raise done.error
-            on_end(self._take(done.key, done.value, unsettled.get(done.key.span)))
-
-    def _first_rows(self, readings: Sequence[SpanReading]) -> list[SpanResult]:
-        """Re-evaluate the first rows of chunks side by side, each until it agrees with its first reading."""
-        ended: list[SpanResult] = []
-
-        def on_end(result: SpanResult) -> Sequence[SpanReading]:
-            ended.append(result)
-            return ()
-
-        if readings:
-            spans = replace(self._spans, stops=self._first_row_stops)
-            reachable = [replace(each, tolerance=float(self._tolerance[each.span])) for each in readings]
-            Rows(self._runner, spans, self._asked.observations, kept=self._kept).read(reachable, on_end)
-        return ended
+            self._take(done.key, done.value)
+            on_end(done.key)
 
     def _ids(self, index: int) -> ChunkIds:
         chunk = self._chunks[index]
         held = self._asked.text.ids(int(chunk.starts[0]), int(chunk.stops[-1]) + 1)
         return ChunkIds(index=index, chunk=chunk, held=held)
-
-    def _task(self, reading: SpanReading) -> Task:
-        def arguments() -> tuple[Any, ...]:
-            return self._setup, self._ids(reading.span), reading.start
-
-        return Task(key=reading, call=read_chunk, arguments=arguments)
 
     def _read_here(self, task: Task) -> ChunkRead:
         """Read a chunk in this process."""
@@ -420,9 +343,9 @@ class ChunkReader:
             if progress is not None and not reading.reevaluates:
                 progress(before + scored, self._predictions)
 
-        return _read(self._asked.lm, self._scorer, self._setup, self._ids(reading.span), reading.start, progress=more)
+        return _read(self._asked.lm, self._scorer, *task.arguments, progress=more)
 
-    def _take(self, reading: SpanReading, read: ChunkRead, first_row: SpanResult | None) -> SpanResult:
+    def _take(self, reading: Reading, read: ChunkRead) -> None:
         """Keep the predictions of a chunk and the states by which it is compared."""
         asked, index, chunk = self._asked, reading.span, self._chunks[reading.span]
         asked.observations.write(int(chunk.starts[0]) + 1, read.predicted.packed())
@@ -430,17 +353,17 @@ class ChunkReader:
             asked.watch.include(index, read.seen)
         for boundary, state in read.first_row.items():
             self._kept.put(index, boundary, state)
-        self._threads = max(self._threads, read.threads)
-        self._kernels.add(read.kernel)
+        self._kernel = read.kernel
         self._first_row_stops[index] = read.first_row_stop
         self._tolerance[index] = read.stitched.tolerance
         self._inner.append((index, read.stitched))
         last = self._last.get(index)
         if last is None or not np.array_equal(numbers_of(last), numbers_of(read.last), equal_nan=True):
             self._last[index] = read.last
-        if first_row is not None:
-            return replace(first_row, last=self._last[index], tokens=first_row.tokens + chunk.predictions)
+        reading.last = self._last[index]
+        if reading.reevaluates:
+            reading.tokens += chunk.predictions
+            return
         self._scored += chunk.predictions
         if asked.how.progress is not None:
             asked.how.progress(self._scored, self._predictions)
-        return SpanResult(reading=reading, last=self._last[index])

@@ -1,8 +1,7 @@
 """Tasks on workers, through an executor of `concurrent.futures`: local processes, or those of a Dask cluster.
 
-A process that dies breaks the executor of this machine, and all running tasks end with the same error. So they are run
-again when all others are done, one at a time: the task whose process dies again is given up. A Dask scheduler repeats
-the tasks of a dead worker itself, and gives up the one whose workers die again and again.
+A worker that dies may take other tasks with it: all that a broken pool of processes held end with the same error. So
+these are run again one at a time, until one of them dies alone: it is given up, and the rest go on together.
 """
 
 import logging
@@ -13,9 +12,8 @@ import re
 import signal
 import sys
 import threading
-from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -45,8 +43,7 @@ class Task:
 
     key: Any
     call: Callable[..., Any]
-    arguments: Callable[[], tuple[Any, ...]]
-    """Called when the task is submitted: the arguments of all tasks at once may not fit into memory."""
+    arguments: tuple[Any, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,75 +67,68 @@ def connected(workers: WorkerGroup, *, tasks: int) -> Iterator["Pool"]:
             yield pool
         return
     count = max(1, min(workers.jobs or cores(), tasks))
-    with ProcessPool(count, memory=memory_of_each(workers.memory, count)) as own:
+    with Pool(count, memory=memory_of_each(workers.memory, count)) as own:
         yield own
 
 
-class Pool(ABC):
-    """Runs tasks on an executor."""
+class Pool:
+    """Processes of this machine, each with one thread of linear algebra, started as tasks are submitted."""
 
-    death: type[BaseException]
-    """The error of a task whose worker died."""
-    blames_one = False
-    """Whether only the task that killed the worker ends with this error."""
+    death: type[BaseException] = BrokenProcessPool
+    """The error of tasks whose worker died."""
+    tries_again = False
+    """Whether a task has that error only after several workers died of it, or of one that they held at the time."""
     workers = 0
     """The most workers that were there at once."""
 
-    def run(self, waiting: deque[Task], *, here: Callable[[Task], Any] | None = None) -> Iterator[Done]:
-        """Run the waiting tasks in this order, and yield each result; more may be added between two results.
-
-        `here` runs tasks in this process, which takes the first one, and another whenever it is free. So that workers
-        need not wait for it, each is given a further task while it runs one.
-        """
-        running: dict[Future[Any], Task] = {}
-        suspects: deque[Task] = deque()
-        while waiting or running or suspects:
-            alone = not waiting and not running
-            own = waiting.popleft() if here is not None and waiting else None
-            tasks, room = (suspects, 1) if alone else (waiting, self._room() * (1 if here is None else 2))
-            while tasks and len(running) < room:
-                task = tasks.popleft()
-                try:
-                    running[self._submit(task)] = task
-                except UsageError:  # no process can be started: this one goes on alone
-                    if here is None or alone:
-                        raise
-                    tasks.appendleft(task)
-                    break
-            if here is not None and own is not None:
-                yield Done(key=own.key, value=here(own))
-            else:
-                wait(running, return_when=FIRST_COMPLETED)
-            for future in [future for future in running if future.done()]:
-                task, error = running.pop(future), future.exception()
-                if not isinstance(error, self.death):
-                    yield Done(key=task.key, error=error, value=None if error else future.result())
-                elif alone or self.blames_one:
-                    yield Done(key=task.key, error=WorkerDiedError("its worker died"))
-                else:
-                    suspects.append(task)
-
-    @abstractmethod
-    def _room(self) -> int:
-        """Return how many tasks may be submitted at once."""
-
-    @abstractmethod
-    def _submit(self, task: Task) -> Future[Any]:
-        """Submit a task to the executor."""
-
-
-# Processes of this machine
-
-
-class ProcessPool(Pool):
-    """Processes of this machine, each with one thread of linear algebra, started as tasks are submitted."""
-
-    death = BrokenProcessPool
-
-    def __init__(self, count: int, *, memory: int | None) -> None:
+    def __init__(self, count: int, *, memory: int | None = None) -> None:
         """Take the number of processes, and the bytes that each may allocate; None: any number."""
         self._count, self._memory = count, memory
         self._executor: ProcessPoolExecutor | None = None
+
+    def run(self, tasks: Sequence[Task], *, here: Callable[[Task], Any] | None = None) -> Iterator[Done]:
+        """Run tasks, and yield the result of each when it is there.
+
+        `here` runs tasks in this process: the first one, and then others that no worker has begun.
+        """
+        left = list(tasks)
+        while left:
+            hit = []  # keys of the tasks whose worker died
+            for done in self._together(left, here):
+                if isinstance(done.error, self.death):
+                    hit.append(done.key)
+                else:
+                    yield done
+            left, here = [task for task in left if task.key in hit], None
+            if len(left) == 1 and self.tries_again:
+                yield Done(key=left.pop().key, error=WorkerDiedError("its workers died"))
+            died = False
+            while left and not died:
+                (done,) = self._together([left.pop(0)], None)
+                died = isinstance(done.error, self.death)
+                yield Done(key=done.key, error=WorkerDiedError("its worker died")) if died else done
+
+    def _together(self, tasks: Sequence[Task], here: Callable[[Task], Any] | None) -> Iterator[Done]:
+        """Submit tasks at once, and yield all results; where no process can be started, run all of them here.
+
+        With `here`, each worker is given one task more than it runs: so it need not wait for this process.
+        """
+        waiting, futures = deque(tasks), dict[Future[Any], Task]()
+        while waiting or futures:
+            own = waiting.popleft() if here is not None and waiting else None
+            try:
+                while waiting and (here is None or len(futures) < 2 * self._count):
+                    future = self._submit(waiting[0])
+                    futures[future] = waiting.popleft()
+            except UsageError:
+                if here is None:
+                    raise
+                self._count = 0
+            if here is not None and own is not None:
+                yield Done(key=own.key, value=here(own))
+            for future in wait(futures, 0 if own else None, FIRST_COMPLETED).done:
+                task, error = futures.pop(future), future.exception()
+                yield Done(key=task.key, error=error, value=None if error else future.result())
 
     def __enter__(self) -> Self:
         return self
@@ -154,22 +144,17 @@ class ProcessPool(Pool):
                 process.kill()
             executor.shutdown(cancel_futures=True)
 
-    def _room(self) -> int:
-        return self._count
-
     def _submit(self, task: Task) -> Future[Any]:
-        with suppress(BrokenProcessPool):
-            return self._submitted(task)
-        self._stop()
-        return self._submitted(task)
-
-    def _submitted(self, task: Task) -> Future[Any]:
+        """Submit a task to the executor; one that is broken gives way to another."""
         try:
             with _as_workers():
                 if self._executor is None:
                     spawning = multiprocessing.get_context("spawn")
                     self._executor = ProcessPoolExecutor(self._count, spawning, _begin, (self._memory,))
-                future = self._executor.submit(_call, task.call, *task.arguments())
+                future = self._executor.submit(_call, task.call, *task.arguments)
+        except BrokenProcessPool:
+            self._stop()
+            return self._submit(task)
         except (OSError, NotImplementedError) as error:  # the latter where the system has no semaphores
             self._stop()
             why = getattr(error, "strerror", None) or error
@@ -218,7 +203,7 @@ def _begin(memory: int | None) -> None:
         memory = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
         resource.setrlimit(resource.RLIMIT_DATA, (memory, hard))
     with without_current_folder():
-        import_module("rnneval.evaluate.rows")  # and NumPy, which must be the installed one
+        import_module("rnneval.evaluate.reading")  # and NumPy, which must be the installed one
 
 
 def _call(call: Callable[..., Any], *arguments: Any) -> Any:
@@ -304,29 +289,25 @@ def _cluster(address: str) -> Iterator["DaskPool"]:
 class DaskPool(Pool):
     """Workers of a Dask cluster: its scheduler decides which runs a task, and how often it is tried."""
 
-    blames_one = True
+    tries_again = True
 
     def __init__(self, client: Any) -> None:
         """Take a `distributed.Client`."""
         from distributed import KilledWorker
 
-        self.death = KilledWorker
-        self._client, self._executor = client, client.get_executor(pure=False)
+        super().__init__(1)
+        self.death, self._client, self._cluster = KilledWorker, client, client.get_executor(pure=False)
 
-    def run(self, waiting: deque[Task], *, here: Callable[[Task], Any] | None = None) -> Iterator[Done]:
-        """Run the waiting tasks; a UsageError says that the scheduler is gone."""
+    def run(self, tasks: Sequence[Task], *, here: Callable[[Task], Any] | None = None) -> Iterator[Done]:
+        """Run tasks; a UsageError says that the scheduler is gone."""
         try:
-            yield from super().run(waiting, here=here)
+            yield from super().run(tasks, here=here)
         except (OSError, TimeoutError, CancelledError) as error:
             raise UsageError(
                 "the Dask scheduler is gone: what was finished is kept; run the same command again"
             ) from error
 
-    def _room(self) -> int:
-        threads: dict[str, int] = self._client.nthreads()
-        self.workers = max(self.workers, len(threads))
-        return max(1, sum(threads.values()))  # a task that waits on a worker is blamed for its death as well
-
     def _submit(self, task: Task) -> Future[Any]:
-        future: Future[Any] = self._executor.submit(task.call, *task.arguments())
+        self.workers = max(self.workers, len(self._client.nthreads()))
+        future: Future[Any] = self._cluster.submit(task.call, *task.arguments)
         return future

@@ -1,6 +1,6 @@
 """The losses of a text as a table, from which every number of a run record is made.
 
-Reading a text fills the table (`rnneval.evaluate.rows`), and so does the table of another program
+Reading a text fills the table (`rnneval.evaluate.reading`), and so does the table of another program
 (`rnneval.evaluate.imported`). Predictions come in any order, and again where a span is re-evaluated. They are added up
 once everything is settled, in the order of the text, so no sum depends on how the text was divided.
 

@@ -1,31 +1,40 @@
 """`rnneval.open`: a saved model, opened by the backend that is asked for.
 
 A checkpoint is found, copied, hashed and held against the rules once, and all that can be refused is refused before
-TensorFlow is imported.
+TensorFlow is imported. Workers open it again (`Reopened`): the same files, by the same options as plain data.
 """
 
 import os
-from collections.abc import Iterator
+import platform
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+import rnneval
 from rnneval.checkpoints import Artefact, examined
 from rnneval.checkpoints.checked import require_sha256
 from rnneval.checkpoints.places import FULL_MODELS, HDF5, first_bytes, hash_of
 from rnneval.checkpoints.pretrained import pretrained
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
-from rnneval.models.step import StepLM
 from rnneval.models.wrapping import is_module, wrap
-from rnneval.options import OpeningGroup, OpenOptions, by_keyword
+from rnneval.option import values_of
+from rnneval.options import OpeningGroup, OpenOptions, Paths, by_keyword
 from rnneval.text import Vocabulary, find_vocabulary, given_vocabulary, only_vocabulary_beside
 
 if TYPE_CHECKING:
     from rnneval.checkpoints.usercode import Builder
+    from rnneval.models.protocol import LanguageModel
+    from rnneval.models.step import StepLM
+
+ALONE = threading.Lock()
+"""Lock of a process: it works on one model at a time, since layers and TensorFlow's switches are shared."""
 
 
 @by_keyword(OpenOptions)
@@ -88,7 +97,7 @@ def model_of(path: str | os.PathLike[str], options: OpenOptions) -> Any:
         return load_model(artefact, options)
 
 
-def _step_model(path: Path, options: OpenOptions) -> StepLM | None:
+def _step_model(path: Path, options: OpenOptions) -> "StepLM | None":
     """Return the model of a checkpoint that the builder itself reads, or of a folder of transformers; else None."""
     if _builder_reads(options):
         return _made_by_builder(path, options)
@@ -96,7 +105,7 @@ def _step_model(path: Path, options: OpenOptions) -> StepLM | None:
     return None if folder is None else _of_folder(folder, options)
 
 
-def _of_folder(folder: Artefact, options: OpenOptions) -> StepLM:
+def _of_folder(folder: Artefact, options: OpenOptions) -> "StepLM":
     """Return the model of a folder that transformers wrote."""
     if options.builder is not None:
         raise UsageError(f"{folder.path}: a folder of transformers, which is read by its own classes: no --builder")
@@ -162,9 +171,10 @@ def _builder_reads(options: OpenOptions) -> bool:
     return reads_checkpoint(options.builder)
 
 
-def _made_by_builder(path: Path, options: OpenOptions) -> StepLM:
+def _made_by_builder(path: Path, options: OpenOptions) -> "StepLM":
     """Return the model that the user's own code makes of a file that rnneval does not read."""
     from rnneval.checkpoints.usercode import builder_of
+    from rnneval.models.step import StepLM
 
     require_builder_runs(options)
     try:
@@ -208,3 +218,102 @@ def with_automatic_backend(options: OpenOptions, *, kernel: str = "auto", keras:
     if keras:
         return replace(options, backend="keras")
     return options if options.backend is not None else replace(options, backend="auto")
+
+
+# On a worker
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reopened:
+    """A checkpoint that a worker opens by its path: the same files and version as where the text is."""
+
+    path: str
+    sha256: str
+    options: OpeningGroup
+    kernel: str
+    hashes: Mapping[str, str]  # hashes of other files that are read, by path
+    version: str = rnneval.__version__
+
+    def __call__(self) -> "LanguageModel":
+        """Open the checkpoint, to read a text."""
+        here = platform.node()
+        if self.version != rnneval.__version__:
+            raise UsageError(
+                f"{here} has rnneval {rnneval.__version__}, not {self.version}: install the same on workers"
+            )
+        for path, sha256 in self.hashes.items():
+            try:
+                status = Path(path).stat()
+                found = _known(path, status.st_mtime_ns, status.st_size)
+            except OSError as error:
+                raise UsageError(f"{path}: cannot be read on {here}: {error.strerror or error}") from error
+            if found != sha256:
+                raise UsageError(f"{path}: is another file on {here}: give workers the same files")
+        # The last digits depend on the number of threads: they shall not depend on the worker.
+        os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
+        options = OpenOptions(**vars(self.options), expect_sha256=self.sha256)
+        model: LanguageModel = open(self.path, **vars(with_automatic_backend(options, kernel=self.kernel)))
+        return model
+
+
+def portable(options: OpeningGroup) -> OpeningGroup:
+    """Return options for opening as plain data that another process can read: all paths are absolute."""
+    builder, vocabulary = options.builder, _absolute(options.vocabulary)
+    if builder is not None and not isinstance(builder, str):
+        from rnneval.checkpoints.usercode import name_of
+
+        name = name_of(builder)
+        raise UsageError(f"--builder {name}: other processes make the model: give its file, FILE.py:{name}")
+    if (code := _code_of(options)) is not None:
+        builder = f"{_absolute(code)}:{builder.rpartition(':')[2] if builder else ''}"
+    plain = {
+        "builder": builder,
+        "builder_arguments": _plain(options.builder_arguments) or (),
+        "builder_globals": _plain(options.builder_globals) or (),
+        "vocabulary": vocabulary if isinstance(vocabulary, str) else _plain(vocabulary),
+        "vocabulary_from": None if options.vocabulary_from is None else absolute_paths(options.vocabulary_from),
+        "weight_map": _absolute(options.weight_map),
+    }
+    return OpeningGroup(**{**values_of(OpeningGroup, options), **plain})
+
+
+def files_of(options: OpeningGroup) -> tuple[str, ...]:
+    """Return the files that are read beside a checkpoint: they must be the same ones on every worker."""
+    own = [_code_of(options), options.vocabulary, *absolute_paths(options.vocabulary_from or ()), options.weight_map]
+    return tuple(name for name in own if name and isinstance(name, str))
+
+
+def _code_of(options: OpeningGroup) -> str | None:
+    """Return the file of a builder; None for a module that is imported by its name."""
+    from rnneval.checkpoints.usercode import is_file
+
+    builder = options.builder
+    return builder.rpartition(":")[0] if isinstance(builder, str) and is_file(builder) else None
+
+
+def _plain(given: Any) -> Any:
+    return dict(given) if isinstance(given, Mapping) else None if given is None else tuple(given)
+
+
+def _absolute(given: Any) -> Any:
+    """Return a path as an absolute one, anything else as it is."""
+    return str(Path(given).absolute()) if isinstance(given, (str, os.PathLike)) else given
+
+
+def absolute_paths(given: Paths) -> tuple[str, ...]:
+    """Return one path, or several, as absolute ones."""
+    paths = [given] if isinstance(given, (str, os.PathLike)) else given
+    return tuple(str(Path(path).absolute()) for path in paths)
+
+
+def file_hashes(paths: Iterable[str]) -> dict[str, str]:
+    """Hash files by path; one that cannot be read is a UsageError."""
+    try:
+        return {path: hash_of(Path(path)) for path in dict.fromkeys(paths)}
+    except OSError as error:
+        raise UsageError(f"{error.filename}: cannot be read: {error.strerror or error}") from error
+
+
+@lru_cache(maxsize=64)
+def _known(path: str, changed: int, size: int) -> str:  # noqa: ARG001 - told apart by all three
+    return hash_of(Path(path))

@@ -3,15 +3,15 @@
 Sizes decide everything, never a clock, so that a run repeats to the last digit.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from math import isqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.errors import UsageError
 from rnneval.models.protocol import LanguageModel, Shape
-from rnneval.option import values_of
 from rnneval.options import Progress, StateGroup, StreamGroup
 from rnneval.text import EncodedText
 
@@ -22,6 +22,12 @@ _LONGEST_CALL = 1024  # the most tokens of a call, however long the chunks of a 
 _MOST_ROWS = 256
 _SHORTEST_ROW = 4 * SEGMENT  # a shorter row may not have forgotten its start at its end, and would be read twice
 _WORTH_HALVING = 8  # segments: a shorter span is audited whole
+# Work is counted in predictions times parameters: a core does some 4·10¹⁰ of them a second, whatever the model.
+_LEAST = 1 << 35
+"""Work of a text from which on two chunks end before one, although a process has to be started."""
+_START = 1 << 34
+"""Work that this process does while the first worker starts: so much longer is the first chunk."""
+_LENGTH = 1 << 20  # predictions of a chunk of a very long text: a lost worker costs no more
 _LOGITS = 2**25  # numbers in one step's logits at the most: 128 MB
 
 
@@ -77,6 +83,23 @@ def automatic_rows(predictions: int, *, memory_cells: bool = False) -> int:
     return max(1, min(rows, predictions // _SHORTEST_ROW))
 
 
+def chunk_ends(predictions: int, parameters: int) -> list[int]:
+    """Choose after how many predictions of a text chunks end.
+
+    A model that has little to do reads the text in one piece. From there on there are two chunks, or more that have
+    about a million predictions each. The first is the longest: it is read while workers start.
+
+    Example:
+        >>> chunk_ends(100_000, 100_000), chunk_ends(1_000_000, 100_000), len(chunk_ends(10_000_000, 100_000))
+        ([100000], [585899, 1000000], 10)
+    """
+    if predictions * parameters < _LEAST:
+        return [predictions]
+    count = max(2, round(predictions / _LENGTH))
+    more = min(_START // parameters, predictions // count)
+    return [more + (predictions - more) * k // count for k in range(1, count + 1)]
+
+
 def shape_for(spans: Spans, width: int, *, rows: int, segment: int | None = None, chunk: int = 1) -> Shape:
     """Choose the shape of a step for `rows` side by side, of at least a model's chunk of tokens.
 
@@ -94,45 +117,46 @@ def shape_for(spans: Spans, width: int, *, rows: int, segment: int | None = None
     return Shape(rows=rows, segment=max(1, min(segment, _LOGITS // (rows * width))))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stitch:
-    """Spans that fill the rows, and the audited one, which is read twice to its end."""
+def divided(spans: Spans, shape: Shape, *, seed: int) -> tuple[Spans, int | None]:
+    """Divide the spans over the rows, and choose the one that is audited: it is read twice to its end.
 
-    spans: Spans
-    audited: int | None
-
-
-def stitch_of(spans: Spans, shape: Shape, *, seed: int) -> Stitch:
-    """Divide the spans over the rows: spans longer than their share are cut, at the ends of segments.
-
-    One span, chosen by the seed, is cut in half, and its second half is audited. When both halves have been read, side
-    by side, the other rows are half done, and the audit runs beside them. One row is left free for the other half.
+    Spans longer than their share are cut, at the ends of segments. One span, chosen by the seed, is cut in half, and
+    its second half is audited. When both halves have been read, side by side, the other rows are half done, and the
+    audit runs beside them. One row is left free for the other half.
     """
     share = -(-spans.predictions // max(1, shape.rows - 1))
     cut = cut_spans(spans, max(1, -(-share // shape.segment)) * shape.segment)
     if not cut.continues.any():
-        return Stitch(spans=cut, audited=None)
+        return cut, None
     at = int(np.random.default_rng(seed).choice(np.flatnonzero(cut.continues)))
     segments = int(cut.lengths[at]) // shape.segment
     if segments < _WORTH_HALVING:
-        return Stitch(spans=cut, audited=at)
+        return cut, at
     middle = int(cut.starts[at]) + segments // 2 * shape.segment
     halved = Spans(
         starts=np.insert(cut.starts, at + 1, middle),
         stops=np.insert(cut.stops, at, middle),
         continues=np.insert(cut.continues, at + 1, True),
     )
-    return Stitch(spans=halved, audited=at + 1)
+    return halved, at + 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class StateOptions(StateGroup):
-    """Options that say where the state starts anew and how long a step is, for a model of this kind."""
+class Streaming(StreamGroup, StateGroup):
+    """Options that say how a model reads a text: where the state starts anew, in which rows, and in which steps."""
 
     window: int | None = None
     """N of a window model: its state is the last N − 1 ids, so that nothing is carried or reset."""
     cut: int | None = None
     """Number of tokens of every step, for a model whose scores depend on it; None: it changes nothing but the speed."""
+    padded: bool = True  # whether short segments may be filled up; not for a model that depends on how the text is cut
+    progress: Progress | None = None
+
+    @classmethod
+    def of(cls, options: Any, **more: Any) -> "Streaming":
+        """Take the options of streaming from those of a function that reads a text."""
+        known = [each.name for each in fields(cls) if hasattr(options, each.name)]
+        return cls(**{**{name: getattr(options, name) for name in known}, **more})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -171,19 +195,6 @@ class StateOptions(StateGroup):
             cut = cut_spans(found, self.segment)
             return replace(cut, continues=np.zeros(len(cut), bool))
         return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class Streaming(StreamGroup):
-    """Options that say how a text is read; none changes the result of a valid run."""
-
-    progress: Progress | None = None
-    padded: bool = True  # whether short segments may be filled up; not for a model that depends on how the text is cut
-
-    @classmethod
-    def of(cls, options: StreamGroup, progress: Progress | None) -> "Streaming":
-        """Take the options of streaming from those of a function that reads a text."""
-        return cls(**values_of(StreamGroup, options), progress=progress)
 
     def rows(self, lm: LanguageModel, predictions: int, *, apart: bool = False) -> int:
         """Return the number of rows side by side: 1 if the model's rows cannot start at different times.

@@ -12,9 +12,8 @@ import rnneval
 from rnneval import metrics
 from rnneval.evaluate.baselines import Fitted, baselines_of
 from rnneval.evaluate.check import depends_on_cut, fails, wiring_warnings
-from rnneval.evaluate.chunks import Read
 from rnneval.evaluate.losses import LossSums
-from rnneval.evaluate.reading import Measured
+from rnneval.evaluate.reading import Measured, Read
 from rnneval.evaluate.states import States
 from rnneval.gates.clusters import ScoreIntervals, change_of_loss, score_intervals
 from rnneval.metrics import Scores, Totals
@@ -91,7 +90,7 @@ def run_record(
             seconds=seconds,
             tokens_per_second=told.tokens.scored / max(seconds, 1e-9),
             device=lm.device,
-            threads=(os.cpu_count() or 1) if read.workers is None else read.workers * read.threads,
+            threads=(os.cpu_count() or 1) if read.workers is None else read.workers,
         ),
         warnings=tuple(warnings),
     )
@@ -153,12 +152,6 @@ def _stream_warnings(read: Read) -> list[records.Warning]:
         )
     if seen:
         warnings.append(records.Warning(code="does-not-forget", message=f"the model does not forget: {seen}"))
-    if read.threads != 1:
-        message = (
-            f"a worker's TensorFlow runs with {read.threads} threads and not with 1: the last digits may "
-            "differ between workers; start them anew"
-        )
-        warnings.append(records.Warning(code="threads", message=message))
     audited = stitched.audited_loss_difference or 0.0
     if stitched.fragile or audited > _ILL_CONDITIONED:
         message = (

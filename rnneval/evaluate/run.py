@@ -11,17 +11,14 @@ from dataclasses import dataclass, replace
 from rnneval.errors import UsageError, VocabularyError
 from rnneval.evaluate.baselines import fit
 from rnneval.evaluate.check import check, depends_on_cut, fails, rows_apart
-from rnneval.evaluate.chunks import Reader
-from rnneval.evaluate.plan import StateOptions, Streaming
-from rnneval.evaluate.reading import measure
+from rnneval.evaluate.plan import Streaming
+from rnneval.evaluate.reading import Reader, Watch, measure
 from rnneval.evaluate.record import run_record
-from rnneval.evaluate.rows import Watch
 from rnneval.evaluate.states import StateWatch
 from rnneval.models.protocol import LanguageModel, require_carried
-from rnneval.models.step import StepLM
 from rnneval.models.wrapping import language_model
-from rnneval.option import option, values_of
-from rnneval.options import DiagnosticOptions, EvaluateOptions, GivenGroup, StateGroup, by_keyword
+from rnneval.option import option
+from rnneval.options import DiagnosticOptions, EvaluateOptions, GivenGroup, by_keyword
 from rnneval.paths import Places, checkpoint_files, require_apart
 from rnneval.records.run import Run
 from rnneval.records.wiring import Wiring
@@ -64,8 +61,7 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
     """
     given, read_as = text_given(text, options.string), TextOptions.of(options)
     lm = language_model(lm, options.vocabulary, "evaluate")
-    stateful = StateOptions(**values_of(StateGroup, options), window=lm.window)
-    how = Streaming.of(options, options.progress)
+    how = Streaming.of(options, window=lm.window)
     vocabulary = _vocabulary_of(lm)
     if options.beside_reset is not None and lm.window is not None:
         raise UsageError(f"--beside-reset: a window model knows nothing but the last {lm.window} tokens anyway")
@@ -73,18 +69,17 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
     carried = lm.window is None  # a window model is given the past alone, and has no state to wire or to look at
     wiring = _wiring_of(lm, options) if carried else None
     with encode(given, vocabulary, read_as) as encoded:
-        fitted = fit(options, read_as, vocabulary, encoded, width=lm.width, unscored=stateful.unscored)
+        fitted = fit(options, read_as, vocabulary, encoded, width=lm.width, unscored=how.unscored)
         reader = None if depends_on_cut(wiring) else options.reader
         watch = StateWatch(encoded) if options.states and carried else None
-        settings = _settings_for(wiring, stateful, how)
-        measured = measure(lm, encoded, *settings, losses=options.losses, watch=watch, reader=reader)
+        exact = _exact(wiring, how)
+        measured = measure(lm, encoded, exact, losses=options.losses, watch=watch, reader=reader)
         other_cut = beside = None
         if fails(wiring):
-            cut = _CUT if settings[0].cut == 1 else 1
-            other_cut = measure(lm, encoded, replace(settings[0], cut=cut), settings[1])
+            other_cut = measure(lm, encoded, replace(exact, cut=_CUT if exact.cut == 1 else 1))
         if options.beside_reset:
-            resets = StateOptions(state="reset", segment=options.beside_reset)
-            beside = options.beside_reset, measure(lm, encoded, *_settings_for(wiring, resets, how), reader=reader)
+            resets = replace(how, state="reset", segment=options.beside_reset)
+            beside = options.beside_reset, measure(lm, encoded, _exact(wiring, resets), reader=reader)
         return run_record(
             lm,
             encoded,
@@ -127,12 +122,11 @@ def _wiring_of(lm: LanguageModel, options: ReaderOptions) -> Wiring | None:
     return options.wiring
 
 
-def _settings_for(wiring: Wiring | None, stateful: StateOptions, how: Streaming) -> tuple[StateOptions, Streaming]:
+def _exact(wiring: Wiring | None, how: Streaming) -> Streaming:
     """Return the options with which a text is read: all of its division matters where a segment's length does."""
     if not depends_on_cut(wiring):
-        return stateful, how
-    streams = how.streams if rows_apart(wiring) else 1
-    return replace(stateful, cut=stateful.segment or _CUT), replace(how, streams=streams, padded=False)
+        return how
+    return replace(how, cut=how.segment or _CUT, streams=how.streams if rows_apart(wiring) else 1, padded=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,21 +143,20 @@ class HeldOut:
 
         Its `valid`, `wiring` and warnings say whether the model's states can be trusted.
         """
-        how = Streaming.of(self.options, self.options.progress)
+        lm, text, options, wiring = self.lm, self.text, self.options, self.wiring
         # A step function shows its states at the end of a call only, unless something sees them inside.
-        by_token = isinstance(self.lm, StepLM) and self.lm.observer is None and watch.sees != "losses"
-        stateful = StateOptions(segment=1 if by_token else None)
-        measured = measure(self.lm, self.text, *_settings_for(self.wiring, stateful, how), watch=watch)
+        by_token = lm.backend == "step" and getattr(lm, "observer", None) is None and watch.sees != "losses"
+        how = Streaming.of(options, segment=1 if by_token else None)
+        measured = measure(lm, text, _exact(wiring, how), watch=watch)
         states = watch.finish() if isinstance(watch, StateWatch) else None
-        read_as, command = TextOptions.of(self.options), self.options.command
-        return run_record(self.lm, self.text, read_as, measured, wiring=self.wiring, states=states, command=command)
+        read_as = TextOptions.of(options)
+        return run_record(lm, text, read_as, measured, wiring=wiring, states=states, command=options.command)
 
 
 @contextmanager
 def held_out(lm: LanguageModel, what: str, given: Paths | InMemory, options: DiagnosticOptions) -> Iterator[HeldOut]:
     """Check a model's wiring, and encode the text for it; a window model carries no state and is refused."""
-    read_as = TextOptions.of(options)
     require_carried(lm, what)
-    with encode(given, _vocabulary_of(lm), read_as) as encoded:
+    with encode(given, _vocabulary_of(lm), TextOptions.of(options)) as text:
         wiring = check(lm, declare=options.declare, seed=options.seed) if options.check else None
-        yield HeldOut(lm=lm, text=encoded, options=options, wiring=wiring)
+        yield HeldOut(lm=lm, text=text, options=options, wiring=wiring)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.evaluate.losses import long_array
-from rnneval.evaluate.rows import Boundary, Watch
+from rnneval.evaluate.reading import Boundary, Watch
 from rnneval.metrics.diagnostics import sums
 from rnneval.metrics.diagnostics.summary import Collected, Covariance, summary
 from rnneval.models.protocol import LayerState, Layout, SeenRows, Sees, Trajectory
@@ -57,16 +57,24 @@ def sampling(tokens: int, most: int = MOST) -> int:
 
 
 class Samples:
-    """Vectors `(D,)` at the positions 0, every, 2 · every, … of a text."""
+    """Vectors `(D,)` at the positions 0, every, 2 · every, … of a text; there is room for all from the first on."""
 
-    def __init__(self, every: int, size: int, tokens: int, *, holds: str) -> None:
-        """Make room for every sample of the text; `holds` names the content in messages."""
-        self._every = every
-        self.held: Floats = long_array((-(-tokens // every), size), np.float32, holds)
-        self._from, self._to = len(self.held), 0  # the samples that were written, first and one past the last
+    def __init__(self, every: int, tokens: int, *, holds: str) -> None:
+        """Take the distance and the length of the text; `holds` names the content in messages."""
+        self._every, self._tokens, self._holds = every, tokens, holds
+        self.held: Floats = np.zeros((0, 0), np.float32)
+        self._from, self._to = -(-tokens // every), 0  # the samples that were written, first and one past the last
+
+    def empty(self) -> "Samples":
+        """Return the same without samples."""
+        return Samples(self._every, self._tokens, holds=self._holds)
 
     def put(self, first: int, vectors: Floats) -> None:
         """Write vectors `(n, D)` of consecutive samples, the first of them that of position `first`."""
+        if not vectors.size:
+            return
+        if not self.held.size:
+            self.held = long_array((-(-self._tokens // self._every), vectors.shape[1]), np.float32, self._holds)
         place = first // self._every
         self._from, self._to = min(self._from, place), max(self._to, place + len(vectors))
         self.held[place : place + len(vectors)] = vectors
@@ -133,19 +141,19 @@ class StateWatch(Watch):
         self._every = sampling(text.tokens, ENOUGH)
         self._shifts: dict[str, sums.Floats] = {}
         self._kept: dict[tuple[int, int], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
-        self._samples: Samples | None = None
+        self._samples = Samples(self._every, text.tokens, holds="sampled states (--no-states)")
 
     def for_chunk(self) -> Self:
         """Return a watch over a chunk of the same text, which has seen nothing yet."""
         other = copy(self)
-        other._layout, other._kept, other._samples = Layout(states=self.slots), {}, None
+        other._layout, other._kept, other._samples = Layout(states=self.slots), {}, self._samples.empty()
         return other
 
     def part(self) -> Any:
         """Return the sums of each group of the first row, those of all other rows, and the samples."""
         first = {group: sums for (span, group), sums in self._kept.items() if span == 0}
         self._kept = {key: sums for key, sums in self._kept.items() if key[0] != 0}
-        return first, self._totals(), None if self._samples is None else self._samples.written()
+        return first, self._totals(), self._samples.written()
 
     def include(self, chunk: int, part: Any) -> None:
         """Take the sums and samples of a chunk, in place of its earlier ones."""
@@ -154,8 +162,7 @@ class StateWatch(Watch):
         self._kept |= {(chunk, group): sums for group, sums in first.items()}
         if rest[0].size:
             self._kept[chunk, _REST] = rest
-        if samples is not None:
-            self._put_samples(*samples)
+        self._samples.put(*samples)
 
     @property
     def slots(self) -> dict[str, LayerState]:
@@ -203,13 +210,7 @@ class StateWatch(Watch):
             additive, peaks = self._kept[key]
             additive += seen.additive
             np.maximum(peaks, seen.peaks, out=peaks)
-        if len(seen.samples):
-            self._put_samples(seen.first, seen.samples)
-
-    def _put_samples(self, first: int, samples: Floats) -> None:
-        if self._samples is None:
-            self._samples = Samples(self._every, samples.shape[1], self._tokens, holds="sampled states (--no-states)")
-        self._samples.put(first, samples)
+        self._samples.put(seen.first, seen.samples)
 
     def are_read(self, every: int) -> NDArray[np.bool_]:
         """Return whether each of these positions is an input token, which the last of a document is not."""
@@ -254,7 +255,7 @@ class StateWatch(Watch):
     def _covariances(self) -> dict[str, Covariance]:
         """Return the covariance of each state whose units are compared, from the samples of input tokens."""
         found = {slot.key: Covariance(slot.units) for slot in self._compared}
-        if self._samples is None or not found:
+        if not self._samples.held.size:
             return found
         bounds = np.cumsum([slot.units for slot in self._compared])[:-1]
         wanted = self.are_read(self._every)

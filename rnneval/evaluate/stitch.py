@@ -13,16 +13,16 @@ does not grow, and with losses that agree too.
 *Span*: consecutive tokens of one document; it goes on from the last state of the span before, or begins anew.
 *Segment*: the tokens of one step of the model; the end of the k-th one of a span is *boundary* k, where states are
 compared. *Reading*: one pass of the model over one span. `(D,)` is a whole state, all its parts in one vector.
-`Stitching` sees states alone; the reader compares losses, too, by `Agreement`.
+`Stitching` decides what is read again; the reader compares states and losses.
 
-The algorithm does not know who reads: `rnneval.evaluate.rows` reads spans as rows of one process, and
+The algorithm does not know who reads: `rnneval.evaluate.reading` reads spans as rows of one process, and
 `rnneval.evaluate.chunks` reads chunks of a text on workers, which use rows again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf, log
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,19 +45,32 @@ _LEFT = 0.05
 """Passes over all stale spans go on only while each leaves at most this share of the state difference at the ends of
 spans: 0.05⁴ ≈ 1e-5 is left after four."""
 
-# Agreement of two readings
 
+@dataclass(kw_only=True, eq=False)
+class Reading:
+    """One reading of a span: how it is to be made, and how it compares with the reading before it."""
 
-@dataclass(kw_only=True)
-class Agreement:
-    """Comparison of two readings of a span, boundary by boundary."""
+    span: int
+    start: Vectors | None  # the state before its first token, `(D,)`; None: the model's initial state
+    reevaluates: bool = False
+    """Whether the span was read before, so that the reading ends as soon as both agree."""
+    audits: bool = False  # whether a re-evaluation goes on to the end of the span, agreement or not
+    tolerance: float = 0.0  # largest difference of states that agree, in units of 1 + |s|
 
-    tolerance: float
-    difference: float = inf  # largest difference at the last boundary, in units of 1 + |s|
+    last: Vectors | None = None
+    """The state after the span, `(D,)`; None: the readings agreed, and the last state of the earlier one stands."""
+    tokens: int = 0  # predictions that were made again
+    conclusive: bool = True
+    """Whether the span is long enough that an end without agreement says something of the model."""
+    difference: float = inf  # largest difference of states at the last boundary, in units of 1 + |s|
     agreed: int = 0  # boundaries in a row that agreed
     growing: int = 0  # boundaries in a row at which the difference grew
     met: int | None = None
     """Tokens up to the first boundary since which states have agreed, whatever the losses; None while they differ."""
+    loss_difference: float = 0.0
+    """Of an audit: the largest difference of losses after the states had agreed, in nats."""
+    state_differences: dict[int, float] = field(default_factory=dict)
+    """Of an audit: the difference of states at each boundary that was compared."""
 
     @property
     def settled(self) -> bool:
@@ -69,7 +82,7 @@ class Agreement:
         """True once the difference only grows: the span is read to its end without further comparison."""
         return self.growing >= _GROWING
 
-    def compare(self, state: Vectors, kept: Vectors, predicted: Predicted, before: Predicted, tokens: int = 0) -> None:
+    def compare(self, state: Vectors, kept: Vectors, predicted: Predicted, before: Predicted, tokens: int) -> None:
         """Compare states `(D,)` and losses `(n,)` at the end of a segment, `tokens` after the start of the span."""
         difference = scaled_difference(state, kept)
         if not difference <= self.tolerance:
@@ -97,51 +110,37 @@ class Boundaries:
         `weight` counts, in states, all that is kept for each boundary, here and by a watch: memory is bounded for all.
         `first` is how many of the first boundaries are kept, if it is given.
         """
-        self._place = {span: place for place, span in enumerate(spans)}
-        self._first = first or min(_MOST, max(_FEWEST, _BYTES // max(1, len(spans) * state.nbytes * weight)))
-        self._like = state
-        self._kept: dict[int, Vectors] = {}  # the states at each kept boundary: `(spans, D)`
-        self._held: dict[int, set[int]] = {}  # the spans that have a state at each kept boundary
-
-    @property
-    def first(self) -> int:
-        """Number of the first boundaries of each span that are kept."""
-        return self._first
+        self._spans = frozenset(spans)
+        self.first = first or min(_MOST, max(_FEWEST, _BYTES // max(1, len(spans) * state.nbytes * weight)))
+        self._kept: dict[tuple[int, int], Vectors] = {}  # states by span and boundary
 
     def __contains__(self, span: int) -> bool:
         """Return whether states of a span are kept."""
-        return span in self._place
+        return span in self._spans
 
     def put(self, span: int, boundary: int, state: Vectors) -> None:
         """Keep the state `(D,)` of a span at a boundary, if both are among those that are kept."""
-        if span not in self._place or not self.keeps(boundary):
-            return
-        if boundary not in self._kept:
-            self._kept[boundary] = np.empty((len(self._place), *self._like.shape), self._like.dtype)
-            self._held[boundary] = set()
-        self._kept[boundary][self._place[span]] = state
-        self._held[boundary].add(span)
+        if span in self._spans and self.keeps(boundary):
+            self._kept[span, boundary] = state.copy()
 
     def get(self, span: int, boundary: int) -> Vectors | None:
         """Return the state of a span at a boundary, or None if it was not kept."""
-        if span not in self._held.get(boundary, ()):
-            return None
-        return np.array(self._kept[boundary][self._place[span]])
+        return self._kept.get((span, boundary))
 
     def states_of(self, span: int) -> dict[int, Vectors]:
         """Return all states `(D,)` of a span that are kept, by boundary."""
-        return {at: states[self._place[span]] for at, states in self._kept.items() if span in self._held[at]}
+        return {boundary: state for (of, boundary), state in self._kept.items() if of == span}
 
     def group_of(self, boundary: int) -> int:
         """Return the last kept boundary before this one, where the group of its segment begins."""
         before = boundary - 1
         if self.keeps(before):
             return before
-        return max(self._first, _mark(before) + 1)  # between pairs: the second of the pair below
+        return max(self.first, _mark(before) + 1)  # between pairs: the second of the pair below
 
     def keeps(self, boundary: int) -> bool:
         """Return whether the state at a boundary is kept."""
-        return boundary <= self._first or boundary - _mark(boundary) <= 1
+        return boundary <= self.first or boundary - _mark(boundary) <= 1
 
 
 def scaled_difference(state: Vectors, kept: Vectors) -> float:
@@ -229,41 +228,8 @@ class Stitched:
             self.forgetting.setdefault((chunk, span), tokens)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SpanReading:
-    """One reading of a span, to be made."""
-
-    span: int
-    start: Vectors | None  # the state before its first token, `(D,)`; None: the model's initial state
-    reevaluates: bool = False
-    """Whether the span was read before, so that the reading ends as soon as both agree."""
-    audits: bool = False  # whether a re-evaluation goes on to the end of the span, agreement or not
-    tolerance: float = 0.0  # largest difference of states that agree, in units of 1 + |s|
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpanResult:
-    """A reading that has ended."""
-
-    reading: SpanReading
-    last: Vectors | None
-    """The state after the span, `(D,)`; None: the readings agreed, and the last state of the earlier one stands."""
-    tokens: int = 0  # predictions that were made
-    agreed_after: int | None = None  # tokens to agreement; None: the span ended without agreement
-    difference: float = 0.0  # difference of the states that agreed
-    conclusive: bool = True
-    """Whether the span is long enough that an end without agreement says something of the model."""
-    audited_loss_difference: float = 0.0
-    """Of an audit: the largest difference of losses after the states had agreed, in nats."""
-    audited_state_differences: Mapping[int, float] | None = None
-    """Of an audit: the difference of states at each boundary that was compared."""
-
-
-class SpanReader(Protocol):
-    """Reads spans of a text from given states, and keeps the losses that it predicts."""
-
-    def read(self, readings: Sequence[SpanReading], on_end: Callable[[SpanResult], Sequence[SpanReading]]) -> None:
-        """Make readings in any order; `on_end` is called at the end of each, and returns further ones to be made."""
+OnEnd = Callable[[Reading], Sequence[Reading]]
+"""Called at the end of each reading; it returns further ones to be made."""
 
 
 class Stitching:
@@ -276,7 +242,7 @@ class Stitching:
 
     def __init__(
         self,
-        reader: SpanReader,
+        read: Callable[[Sequence[Reading], OnEnd], None],
         spans: Spans,
         *,
         segment: int,
@@ -284,7 +250,7 @@ class Stitching:
         audited: int | None = None,
         start: Vectors | None = None,
     ) -> None:
-        """Take a reader, the spans that it reads, and the tokens between two comparisons of states.
+        """Take what makes readings, in any order, the spans, and the tokens between two comparisons of states.
 
         The audited span is re-evaluated to its end within the first pass. It shows the noise floor of the arithmetic,
         and whether passes over all spans at once will pay. They are made only while each leaves little of the
@@ -292,7 +258,7 @@ class Stitching:
 
         The first span begins from `start`; None: the model's initial state.
         """
-        self._reader, self._spans, self._audited = reader, spans, audited
+        self._read, self._spans, self._audited = read, spans, audited
         self._longest = int(spans.lengths.max(initial=0)) / segment  # length of the longest span, in segments
         self._start = start
         self._continuing: list[int] = np.flatnonzero(spans.continues).tolist()
@@ -313,7 +279,7 @@ class Stitching:
         while stale := self._stale():
             self.result.passes += 1
             self._later = {}
-            self._reader.read([self._reevaluation(span) for span in stale], self._take)
+            self._read([self._reevaluation(span) for span in stale], self._take)
             # What is left of the differences at the ends of spans says whether another pass over all will pay.
             differences = [scaled_difference(state, self._last[span]) for span, state in self._later.items()]
             left = float(np.median([difference for difference in differences if difference > 0] or [0.0]))
@@ -330,10 +296,10 @@ class Stitching:
         """Read every span from the initial state, the longest first, so that no row is left with a long one alone."""
         unread = set(range(len(self._spans)))
 
-        def on_end(ended: SpanResult) -> list[SpanReading]:
-            if ended.reading.reevaluates:
+        def on_end(ended: Reading) -> list[Reading]:
+            if ended.reevaluates:
                 return self._take(ended)
-            at = ended.reading.span
+            at = ended.span
             unread.discard(at)
             self._keep_last(ended, self._last)
             return [
@@ -343,45 +309,41 @@ class Stitching:
             ]
 
         order = np.argsort(-self._spans.lengths, kind="stable").tolist()
-        self._reader.read([SpanReading(span=span, start=self._start if span == 0 else None) for span in order], on_end)
+        self._read([Reading(span=span, start=self._start if span == 0 else None) for span in order], on_end)
         self._last |= self._later
 
-    def _reevaluation(self, span: int, *, audits: bool = False) -> SpanReading:
+    def _reevaluation(self, span: int, *, audits: bool = False) -> Reading:
         start = self._read_from[span] = self._last[span - 1]
-        return SpanReading(span=span, start=start, reevaluates=True, audits=audits, tolerance=self.result.tolerance)
+        return Reading(span=span, start=start, reevaluates=True, audits=audits, tolerance=self.result.tolerance)
 
-    def _take(self, ended: SpanResult) -> list[SpanReading]:
-        """Take a re-evaluation that has ended; it asks for no further readings."""
-        result, span = self.result, ended.reading.span
+    def _take(self, ended: Reading) -> list[Reading]:
+        """Take a re-evaluation that has ended; it asks for no further readings.
+
+        At the end of the audited span, where the states have merged, their difference is the noise floor: float32
+        products differ between rows of a batch, and a tolerance below it would never be met.
+        """
+        result, span = self.result, ended.span
         result.tokens_rerun += ended.tokens
         if ended.last is None:
-            result.forgetting.setdefault(span, ended.agreed_after)
+            result.forgetting.setdefault(span, ended.met)
             result.largest_state_difference = max(result.largest_state_difference or 0.0, ended.difference)
         elif ended.conclusive:
             result.forgetting.setdefault(span, None)
         self._keep_last(ended, self._later)
-        if ended.audited_state_differences is not None:
-            self._learn_from(ended, ended.audited_state_differences)
+        if ended.audits:
+            if ended.last is None:
+                result.audited_loss_difference = ended.loss_difference
+            else:
+                to_go = segments_to_go(ended.state_differences, result.tolerance)
+                self._at_once = to_go <= PASSES * self._longest
+            floor = max([*ended.state_differences.values()][len(ended.state_differences) // 2 :], default=0.0)
+            if 0 < result.tolerance < 2 * floor <= 10 * TOLERANCE:
+                result.tolerance = 2 * floor
         return []
 
-    def _keep_last(self, ended: SpanResult, last: dict[int, Vectors]) -> None:
-        if ended.last is not None and ended.reading.span in self._needed:
-            last[ended.reading.span] = ended.last
-
-    def _learn_from(self, audit: SpanResult, differences: Mapping[int, float]) -> None:
-        """Set the noise floor, and foresee how many passes will be needed.
-
-        The state difference that remains at the end of the audited span, where the states have merged, is the noise
-        floor: float32 products differ between rows of a batch, and a tolerance below it would never be met.
-        """
-        result = self.result
-        if audit.last is None:
-            result.audited_loss_difference = audit.audited_loss_difference
-        else:
-            self._at_once = segments_to_go(differences, result.tolerance) <= PASSES * self._longest
-        floor = max([*differences.values()][len(differences) // 2 :], default=0.0)
-        if 0 < result.tolerance < 2 * floor <= 10 * TOLERANCE:
-            result.tolerance = 2 * floor
+    def _keep_last(self, ended: Reading, last: dict[int, Vectors]) -> None:
+        if ended.last is not None and ended.span in self._needed:
+            last[ended.span] = ended.last
 
     def _stale(self) -> list[int]:
         """Return the spans to re-evaluate now: all stale ones, or only those behind a span that is settled."""

@@ -11,41 +11,23 @@ import os
 import re
 import sys
 import zipfile
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-import rnneval
 from rnneval.checkpoints import Artefact
 from rnneval.checkpoints.places import HDF5, ZIP, first_bytes
 from rnneval.checkpoints.usercode import reads_checkpoint
 from rnneval.errors import CheckpointError, RecordError, RnnevalError, UsageError
 from rnneval.evaluate.executor import Done, Task, WorkerDiedError, connected
-from rnneval.evaluate.reopening import (
-    ALONE,
-    Opening,
-    absolute_paths,
-    file_hashes,
-    require_same_files,
-    require_same_version,
-)
-from rnneval.evaluate.sweep_table import (
-    FILE,
-    RECORDS,
-    Sweep,
-    SweepRow,
-    natural,
-    record_name,
-    write_table,
-)
+from rnneval.evaluate.opening import ALONE, Reopened, absolute_paths, file_hashes, files_of, portable
+from rnneval.evaluate.sweep_table import FILE, RECORDS, Sweep, SweepRow, natural, record_name, write_table
 from rnneval.option import values_of
-from rnneval.options import SweepOptions, SweptGroup, WorkerGroup, by_keyword
+from rnneval.options import OpeningGroup, SweepOptions, SweptGroup, WorkerGroup, by_keyword
 from rnneval.paths import require_apart
 from rnneval.records import Run, decode, encode, read_run, write
 from rnneval.text import Paths, TextOptions, final_text, refuse_overlap
@@ -87,16 +69,19 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) ->
     workers = WorkerGroup(**values_of(WorkerGroup, options))
     builder = (options.opening or {}).get("builder")
     every = builder is not None and reads_checkpoint(builder)
-    candidates, others = find_checkpoints(folder, out=out, every=every)
-    orders = _orders(candidates, text, options)
+    try:
+        candidates, others = find_checkpoints(folder, out=out, every=every)
+        orders = _orders(candidates, text, options)
+    except OSError as error:
+        raise UsageError(f"{error.filename or folder}: cannot be read: {error.strerror or error}") from error
     one = orders[0]  # all read the same texts
     require_apart(
         {"out": [out / name for name in (FILE, *(order.record for order in orders))]},
         {
-            "folder": [file for candidate in candidates for file in candidate.files],
+            "folder": [file for candidate in candidates.values() for file in candidate.files],
             "the text": one.texts,
             "fit_on": options.fit_on,
-            "opening": one.opening.files,
+            "opening": files_of(one.checkpoint.options),
         },
     )
     try:
@@ -108,7 +93,7 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) ->
     progress(kept, len(orders))
     if kept < len(orders):
         left = [order for order in orders if order.name not in rows]
-        tasks = deque(Task(key=order, call=measure_one, arguments=partial(tuple, [order])) for order in left)
+        tasks = [Task(key=order, call=measure_one, arguments=(order,)) for order in left]
         with connected(workers, tasks=len(left)) as pool:
             for done in pool.run(tasks):
                 rows[done.key.name] = _row_of(done, out)
@@ -121,51 +106,29 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) ->
 # The checkpoints of a folder
 
 
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """Files that look like one checkpoint."""
-
-    name: str  # path from the swept folder on, with slashes: the name of the checkpoint's row
-    path: Path  # the prefix, if it is a TensorFlow checkpoint
-    files: tuple[Path, ...]  # every file that holds a part of it
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of its content, as in a run record; a UsageError says that a file cannot be read."""
-        try:
-            return Artefact(path=self.path, format="", files=self.files).sha256  # which needs no format
-        except OSError as error:
-            raise _unreadable(error, self.path) from error
-
-
 def find_checkpoints(
     folder: str | os.PathLike[str], *, out: str | os.PathLike[str] | None = None, every: bool = False
-) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
-    """Return the checkpoints in a folder and its subfolders, and the names of all other files.
+) -> tuple[dict[str, Artefact], tuple[str, ...]]:
+    """Return the checkpoints in a folder and its subfolders by name, and the names of all other files.
 
-    They are in natural order: `ckpt_2` before `ckpt_10`. Hidden folders and `out` are left out, and links are not
-    followed. With `every`, the builder reads the files itself: all are checkpoints that are no text, code or table.
+    Names are paths from the folder on, in natural order: `ckpt_2` before `ckpt_10`. Hidden folders and `out` are left
+    out, and links are not followed. With `every`, the builder reads the files itself: all are checkpoints that are no
+    text, code or table.
     """
     root = Path(folder)
     if not root.is_dir():
         what = "a file: rnneval evaluate measures one" if root.exists() else "no such folder"
         raise UsageError(f"{root}: {what}; rnneval sweep takes a folder of checkpoints")
-    try:
-        found = {path.relative_to(root).as_posix(): (path, files) for path, files in _walk(root, out, every=every)}
-    except OSError as error:
-        raise _unreadable(error, root) from error
+    found = {path.relative_to(root).as_posix(): (path, files) for path, files in _walk(root, out, every=every)}
     names = sorted(found, key=natural)
     others = tuple(name for name in names if not found[name][1])
-    candidates = tuple(Candidate(name=n, path=found[n][0], files=found[n][1]) for n in names if found[n][1])
+    # Their hashes need no format.
+    candidates = {n: Artefact(path=found[n][0], format="", files=found[n][1]) for n in names if found[n][1]}
     if not candidates:
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
         held = f"found only {', '.join(others[:5])}{more}" if others else "it holds no visible files"
         raise UsageError(f"{root}: no checkpoint in it: {held}; a checkpoint is identified by its content")
     return candidates, others
-
-
-def _unreadable(error: OSError, path: Path) -> UsageError:
-    return UsageError(f"{error.filename or path}: cannot be read: {error.strerror or error}")
 
 
 def _refuse(error: OSError) -> None:
@@ -243,16 +206,12 @@ class Order:
 
     name: str
     key: str  # hash of its path and content, the text, the options and `EVALUATION`
-    path: str
     shown: str  # the path as the user gave it, for the record
-    sha256: str
-    opening: Opening
+    checkpoint: Reopened
     texts: tuple[str, ...]
     text: str
     """SHA-256 of the final text."""
     options: Mapping[str, Any]  # keyword arguments of `rnneval.evaluate`
-    hashes: Mapping[str, str]
-    version: str
     command: tuple[str, ...]
 
     @property
@@ -261,30 +220,27 @@ class Order:
         return f"{RECORDS}/{record_name(self.name, self.key)}"
 
 
-def _orders(candidates: Sequence[Candidate], text: Paths, options: SweepOptions) -> list[Order]:
+def _orders(candidates: Mapping[str, Artefact], text: Paths, options: SweepOptions) -> list[Order]:
     """Hash everything that a score depends on, before any work is started."""
-    opening = Opening(**(options.opening or {}))
+    opening = portable(OpeningGroup(**(options.opening or {})))
     texts, fitted = absolute_paths(text), absolute_paths(options.fit_on or ())
     final = _final_sha256(texts, fitted, options)
-    hashes = file_hashes((*texts, *fitted, *opening.files))
+    hashes = file_hashes((*texts, *fitted, *files_of(opening)))
     plain = {**values_of(SweptGroup, options), "fit_on": fitted or None, "declare": tuple(options.declare)}
-    common = (EVALUATION, sorted(hashes.values()), final, plain, opening.plain())
+    common = (EVALUATION, sorted(hashes.values()), final, plain, vars(opening))
     orders = []
-    for candidate in candidates:
+    for name, candidate in candidates.items():
         content = candidate.sha256
-        depends_on = json.dumps((candidate.name, content, *common), sort_keys=True, default=repr)
+        depends_on = json.dumps((name, content, *common), sort_keys=True, default=repr)
+        path = str(candidate.path.absolute())
         order = Order(
-            name=candidate.name,
+            name=name,
             key=sha256(depends_on.encode()).hexdigest(),
-            path=str(candidate.path.absolute()),
             shown=str(candidate.path),
-            sha256=content,
-            opening=opening,
+            checkpoint=Reopened(path=path, sha256=content, options=opening, kernel=options.kernel, hashes=hashes),
             texts=texts,
             text=final,
             options=plain,
-            hashes=hashes,
-            version=rnneval.__version__,
             command=tuple(options.command),
         )
         orders.append(order)
@@ -314,12 +270,9 @@ def measure_one(order: Order) -> str:
 
 def _measured(order: Order) -> Run:
     """Open and evaluate the checkpoint; the model is gone when this returns."""
-    require_same_version(order.version)
-    require_same_files(order.hashes)
     from rnneval.evaluate.run import evaluate
 
-    lm = order.opening.open(order.path, order.sha256, kernel=order.options.get("kernel", "auto"))
-    run = evaluate(lm, list(order.texts), command=order.command, **order.options)
+    run = evaluate(order.checkpoint(), list(order.texts), command=order.command, **order.options)
     assert run.checkpoint is not None  # noqa: S101 - only imported losses have none
     return msgspec.structs.replace(run, checkpoint=msgspec.structs.replace(run.checkpoint, path=order.shown))
 
@@ -333,7 +286,7 @@ def _finished(order: Order, out: Path) -> SweepRow | None:
         run = read_run(path)
     except RecordError:
         return None  # of another version, or damaged: the checkpoint is evaluated again
-    return _row(order, run) if run.source.sha256 == order.sha256 else None
+    return _row(order, run) if run.source.sha256 == order.checkpoint.sha256 else None
 
 
 def _row_of(done: Done, out: Path) -> SweepRow:
@@ -341,7 +294,12 @@ def _row_of(done: Done, out: Path) -> SweepRow:
     order: Order = done.key
     if done.error is not None:
         rule, message = _rule_and_message(done.error)
-        return SweepRow(name=order.name, sha256=order.sha256, error=message.removeprefix(f"{order.path}: "), rule=rule)
+        return SweepRow(
+            name=order.name,
+            sha256=order.checkpoint.sha256,
+            error=message.removeprefix(f"{order.checkpoint.path}: "),
+            rule=rule,
+        )
     run = decode(done.value, order.name)
     assert isinstance(run, Run)  # noqa: S101 - what `measure_one` makes
     write(run, out / order.record)
@@ -365,7 +323,7 @@ def _rule_and_message(error: BaseException) -> tuple[str, str]:
 def _row(order: Order, run: Run) -> SweepRow:
     return SweepRow(
         name=order.name,
-        sha256=order.sha256,
+        sha256=order.checkpoint.sha256,
         run=run,
         record=order.record,
         rule=" ".join(run.broken_rules) or None,

@@ -112,7 +112,7 @@ READ = (
     "rnneval.records.read(path)",
     "rnneval.records.read_table(path)",
     "rnneval.lint(path)",
-    "__import__('importlib').import_module('rnneval.evaluate.reopening').file_hashes([path])",
+    "__import__('importlib').import_module('rnneval.evaluate.opening').file_hashes([path])",
 )
 
 

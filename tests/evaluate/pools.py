@@ -1,9 +1,7 @@
 """What tests of several pools share, and a pool for tests of what is done and not of who does it."""
 
 import random
-from collections import deque
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Sequence
 
 from rnneval.evaluate.executor import Done, Task, WorkerDiedError
 from tests.evaluate import calls
@@ -11,8 +9,8 @@ from tests.evaluate import calls
 
 def ran(workers, *tasks):
     """Run calls, and give what came of each in their order."""
-    waiting = deque(Task(key=k, call=call, arguments=partial(tuple, a)) for k, (call, *a) in enumerate(tasks))
-    done = {one.key: one for one in workers.run(waiting)}
+    given = [Task(key=k, call=call, arguments=tuple(a)) for k, (call, *a) in enumerate(tasks)]
+    done = {one.key: one for one in workers.run(given)}
     return [done[k] for k in range(len(tasks))]
 
 
@@ -31,14 +29,15 @@ class Shuffled:
         self.workers, self._random = workers, random.Random(seed)  # noqa: S311
         self.ran: list[str] = []
 
-    def run(self, waiting: deque[Task], *, here: None = None) -> Iterator[Done]:
+    def run(self, tasks: Sequence[Task], *, here: None = None) -> Iterator[Done]:
+        waiting = list(tasks)
         running: list[Task] = []
         while waiting or running:
             while waiting and len(running) < self.workers:
-                running.append(waiting.popleft())
+                running.append(waiting.pop(0))
             task = running.pop(self._random.randrange(len(running)))
             self.ran.append(task.call.__name__)
             try:
-                yield Done(key=task.key, value=task.call(*task.arguments()))
+                yield Done(key=task.key, value=task.call(*task.arguments))
             except Exception as error:
                 yield Done(key=task.key, error=error)

@@ -8,7 +8,7 @@ import pytest
 
 import rnneval
 from rnneval.errors import UsageError
-from rnneval.evaluate.plan import StateOptions
+from rnneval.evaluate.plan import Streaming
 from rnneval.gates.clusters import BATCHES
 from rnneval.text import Vocabulary
 from tests.models.numpy.made import stack_file
@@ -82,13 +82,13 @@ def test_the_interval_by_hand(made, text, run):
 
 def test_a_reset_at_another_length_is_noticed(made, text, run, monkeypatch):
     """Mutant: the second reading resets one token later than it says."""
-    real = StateOptions.spans
+    real = Streaming.spans
 
     def later(self, encoded):
         segment = None if self.segment is None else self.segment + 1
-        return real(StateOptions(state=self.state, segment=segment), encoded)
+        return real(Streaming(state=self.state, segment=segment), encoded)
 
-    monkeypatch.setattr(StateOptions, "spans", later)
+    monkeypatch.setattr(Streaming, "spans", later)
     assert (
         rnneval.evaluate(made[0], string=text, beside_reset=20).beside_reset.total_nats != run.beside_reset.total_nats
     )

@@ -12,7 +12,7 @@ import pytest
 import rnneval
 from rnneval.evaluate.chunks import chunks_of, reader_over
 from rnneval.evaluate.plan import Spans
-from rnneval.evaluate.reopening import Opening
+from rnneval.options import OpeningGroup
 from tests.evaluate.pools import Shuffled
 from tests.evaluate.small import LETTERS, codes, letters, stacked
 from tests.evaluate.test_streams import linear
@@ -38,7 +38,7 @@ def text(tmp_path_factory):
 def distributed(checkpoint, text, *, workers=2, seed=0, chunk=700, **options):
     """Evaluate over a pool; give the run, the losses and the names of the tasks."""
     pool = Shuffled(workers, seed)
-    reader = reader_over(pool, str(checkpoint), Opening(), chunk=chunk)
+    reader = reader_over(pool, str(checkpoint), OpeningGroup(), chunk=chunk)
     losses = text.with_suffix(f".{workers}.{seed}.parquet")
     run = rnneval.evaluate(rnneval.open(checkpoint), text, check=False, reader=reader, losses=losses, **options)
     return run, pd.read_parquet(losses)["nats"].to_numpy(), pool.ran

@@ -7,8 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
-from functools import partial
 from pathlib import Path
 
 import dask
@@ -22,8 +20,7 @@ from rnneval.errors import UsageError
 from rnneval.evaluate import executor
 from rnneval.evaluate.chunks import reader_over
 from rnneval.evaluate.executor import Task, WorkerDiedError, connected
-from rnneval.evaluate.reopening import Opening
-from rnneval.options import WorkerGroup
+from rnneval.options import OpeningGroup, WorkerGroup
 from tests.evaluate import calls
 from tests.evaluate.pools import assert_a_death_costs_its_own_task_alone, ran
 from tests.evaluate.small import LETTERS, letters, stacked
@@ -110,7 +107,7 @@ def read_by(pool, model, *, chunk=700, **options):
     """Evaluate over a pool; return the run and the losses."""
     checkpoint, text = model
     losses = text.with_suffix(".parquet")
-    reader = None if pool is None else reader_over(pool, str(checkpoint), Opening(), chunk=chunk)
+    reader = None if pool is None else reader_over(pool, str(checkpoint), OpeningGroup(), chunk=chunk)
     lm = rnneval.open(checkpoint, backend="numpy")
     run = rnneval.evaluate(lm, text, check=False, states=False, reader=reader, losses=losses, **options)
     return run, pd.read_parquet(losses)["nats"].to_numpy()
@@ -169,12 +166,12 @@ def test_workers_end_when_their_parent_is_killed_or_interrupted(tmp_path, how):
     """Ctrl-C reaches all processes of a terminal at once; a signal that kills reaches one."""
     script = tmp_path / "train.py"
     script.write_text(
-        "import sys\nfrom collections import deque\nprint('script', flush=True)\n"
+        "import sys\nprint('script', flush=True)\n"
         "from rnneval.evaluate.executor import Task, connected\nfrom rnneval.options import WorkerGroup\n"
         "from tests.evaluate import calls\n"
         "with connected(WorkerGroup(jobs=2), tasks=2) as pool:\n"
-        "    tasks = [Task(key=k, call=calls.tell, arguments=lambda k=k: (k, sys.argv[1])) for k in (0, 1)]\n"
-        "    list(pool.run(deque(tasks)))\n"
+        "    tasks = [Task(key=k, call=calls.tell, arguments=(k, sys.argv[1])) for k in (0, 1)]\n"
+        "    list(pool.run(tasks))\n"
     )
     process = subprocess.Popen(
         [sys.executable, str(script), str(tmp_path)], env={**os.environ, "PYTHONPATH": str(Path.cwd())},
@@ -200,8 +197,8 @@ def test_workers_end_when_their_parent_is_killed_or_interrupted(tmp_path, how):
 def test_workers_end_with_what_waits_for_them():
     before = children()
     with connected(WorkerGroup(jobs=2), tasks=2) as workers:
-        tasks = [Task(key=k, call=calls.wait, arguments=partial(tuple, [s])) for k, s in enumerate((0, 600))]
-        assert next(workers.run(deque(tasks))).value == 0
+        tasks = [Task(key=k, call=calls.wait, arguments=(s,)) for k, s in enumerate((0, 600))]
+        assert next(workers.run(tasks)).value == 0
     assert children() == before  # and the task of ten minutes was not waited for
 
 

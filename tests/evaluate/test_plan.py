@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnneval.evaluate.plan import Shape, Spans, StateOptions, shape_for, stitch_of
+from rnneval.evaluate.plan import Shape, Spans, Streaming, divided, shape_for
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,16 @@ def all_but_first(text: Texts) -> list[int]:
 
 @given(documents, st.integers(1, 50))
 def test_every_prediction_is_made_once_whatever_the_state(text, length):
-    assert sorted(predicted(StateOptions().spans(text))) == all_but_first(text)
-    assert sorted(predicted(StateOptions(state="reset", segment=length).spans(text))) == all_but_first(text)
+    assert sorted(predicted(Streaming().spans(text))) == all_but_first(text)
+    assert sorted(predicted(Streaming(state="reset", segment=length).spans(text))) == all_but_first(text)
 
 
 @given(documents, st.integers(1, 40), st.integers(1, 30), st.integers(0, 5))
 def test_stitched_spans(text, rows, segment, seed):
-    whole = StateOptions().spans(text)
+    whole = Streaming().spans(text)
     if not len(whole):
         return
-    stitch = stitch_of(whole, Shape(rows=rows, segment=segment), seed=seed)
-    spans = stitch.spans
+    spans, audited = divided(whole, Shape(rows=rows, segment=segment), seed=seed)
     assert predicted(spans) == all_but_first(text)
     begins = set(whole.starts.tolist())
     for index, (start, continues) in enumerate(zip(spans.starts.tolist(), spans.continues.tolist(), strict=True)):
@@ -57,14 +56,14 @@ def test_stitched_spans(text, rows, segment, seed):
         if continues:
             assert spans.stops[index - 1] == start
             assert (start - max(b for b in begins if b <= start)) % segment == 0
-    if stitch.audited is None:
+    if audited is None:
         assert not spans.continues.any()
     else:
-        assert spans.continues[stitch.audited]
+        assert spans.continues[audited]
 
 
 def test_one_step_holds_at_most_128_mb_of_logits():
-    spans = StateOptions().spans(Texts((10**6,)))
+    spans = Streaming().spans(Texts((10**6,)))
     shape = shape_for(spans, 50_000, rows=256)
     assert shape.rows * shape.segment * 50_000 <= 2**25
     assert shape.rows == 256

@@ -15,7 +15,7 @@ import pytest
 
 import rnneval
 from rnneval.errors import CheckpointError
-from rnneval.evaluate import chunks, executor
+from rnneval.evaluate import chunks, executor, plan
 from tests.models.numpy.made import WIDTH, open_numpy, stack_file
 
 TOKENS = 6_000
@@ -35,9 +35,9 @@ def model(tmp_path_factory):
 @pytest.fixture
 def split(monkeypatch):
     """Any text is long: it is cut into six chunks, of which this process and one other read several each."""
-    monkeypatch.setattr(chunks, "_LEAST", 0)
-    monkeypatch.setattr(chunks, "_START", 1 << 18)
-    monkeypatch.setattr(chunks, "_LENGTH", 1_000)
+    monkeypatch.setattr(plan, "_LEAST", 0)
+    monkeypatch.setattr(plan, "_START", 1 << 18)
+    monkeypatch.setattr(plan, "_LENGTH", 1_000)
     monkeypatch.setattr(chunks, "cores", lambda: 2)
 
 

@@ -42,7 +42,7 @@ def command(*, options: DemoOptions, output: Printed) -> None:
         recipe = files.recipe_for(seed=options.seed, quick=options.quick)
         prepared = files.prepare(Path(options.out), text.topics_text()[: recipe.characters])
         with work.workers() as pool:
-            with progress_bar("training and measuring three models", quiet=output.quiet, unit="steps") as progress:
+            with progress_bar("training and measuring three models", quiet=output.quiet, unit="models") as progress:
                 Thread(
                     target=import_module, args=("rnneval.demo.page",)
                 ).start()  # while this process has nothing to do

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from rnneval.cli.checkpoint import CheckpointOptions
 from rnneval.cli.command import from_function
 from rnneval.cli.output import RESULT, RunOutput, StrictGroup, exit_of, require, require_ending
-from rnneval.option import values_of
-from rnneval.options import EvaluateOptions, OpeningGroup, WorkerGroup
+from rnneval.options import EvaluateOptions, WorkerGroup
 
 if TYPE_CHECKING:
-    from rnneval.evaluate.chunks import Reader
+    from rnneval.evaluate.reading import Reader
 
 
 @from_function("model.keras text.txt --part 90%: --vocab-from text.txt --out run.json")
@@ -52,7 +51,6 @@ def _reader(checkpoint: str, opening: CheckpointOptions, workers: WorkerGroup) -
     """Return a reader of the text on workers."""
     from rnneval.evaluate.chunks import reader_over
     from rnneval.evaluate.executor import connected
-    from rnneval.evaluate.reopening import Opening
 
     with connected(workers, tasks=workers.jobs or 1) as pool:
-        yield reader_over(pool, checkpoint, Opening(**values_of(OpeningGroup, opening)))
+        yield reader_over(pool, checkpoint, opening)

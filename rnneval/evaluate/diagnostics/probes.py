@@ -1,24 +1,15 @@
 """Probes that start at chosen places of the exact stream: the context curve, and Lyapunov exponents.
 
-*Anchor*: a position where a diagnosis starts again, with the state and the loss there.
-
-The context curve is the loss of the same tokens with the state reset k tokens before them. It falls as long as more
-context helps, and is flat from the length that the model can use. Source: U. Khandelwal, H. He, P. Qi, D. Jurafsky:
-Sharp nearby, fuzzy far away: how neural language models use context. ACL 2018, section 4.
-
-The largest Lyapunov exponent of each layer says whether a small change of the state grows or dies out along a text.
-Tangent vectors of a layer's state (h and c together) are carried along by the Jacobian of the layer's own step and
-renormalised at every token. The mean logarithm of their growth is the exponent (G. Benettin, L. Galgani, A. Giorgilli,
-J.-M. Strelcyn: Lyapunov characteristic exponents for smooth dynamical systems. Meccanica 15, 1980). The layers below
-are fixed, so a layer's exponent is the *conditional* one of its own block (L. Pecora, T. Carroll: Synchronization in
-chaotic systems. Physical Review Letters 64, 1990). The Jacobian of a stack is block-triangular, so the exponent of the
-stack is the largest of its layers'. For a linear layer the exponent tends to the logarithm of the spectral radius of
-its recurrent matrix.
+*Anchor*: a position where a diagnosis starts again, with the state and the loss there. The context curve is the loss of
+the same tokens with the state reset k tokens before them (Khandelwal et al.: Sharp nearby, fuzzy far away. ACL 2018,
+section 4). The Lyapunov exponent of a layer is the mean logarithm of the growth of tangent vectors of its state, with
+the layers below fixed (Benettin et al., Meccanica 15, 1980; Pecora, Carroll, Physical Review Letters 64, 1990).
 
 A tangent vector needs time to turn into the direction that grows most: about 1 / (λ₁ − λ₂) tokens, which is thousands
 where the two largest exponents are close. Each row therefore carries two tangents that begin in independent random
 directions. The rows walk on until the two agree, and only the last `STEPS` tokens are averaged. What the two still
-differ by, as a root mean square over rows, is part of the error.
+differ by, as a root mean square over rows, is part of the error. The Jacobian of a stack is block-triangular, so the
+exponent of the stack is the largest of its layers'.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.errors import UsageError
-from rnneval.evaluate.rows import Boundary, Watch
+from rnneval.evaluate.reading import Boundary, Watch
 from rnneval.models.protocol import Ids, LanguageModel, Place, Shape
 from rnneval.records.run import ContextCurve, Exponent
 

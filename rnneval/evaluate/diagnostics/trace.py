@@ -1,11 +1,7 @@
 """`rnneval.trace`: the states of a model along a text, as a table and as a run record.
 
-The table holds every state and gate at a stride, histograms and time constants. It is tidy, one observation a row, in
-Parquet that pandas reads with no help. Columns: `position` (token of the text; absent for statistics of the whole
-text), `unit` (absent for statistics that are not of one unit), `lag` (tokens of context; only for `context`), `layer`,
-`slot` (h, c, or a gate: update, reset, input, forget, output; "" for the whole layer or model), `statistic`, `value`,
-`low` and `high` (the bin of a histogram; the ends of the middle 95 % of a `norm_band`; two standard errors around a
-`context` or `lyapunov`; absent elsewhere). Numbers that are not finite are left out.
+The table holds every state and gate at a stride, histograms and time constants: one observation a row, in Parquet that
+pandas reads with no help (docs/reference/tables.md). Numbers that are not finite are left out.
 """
 
 import os
@@ -22,7 +18,7 @@ from rnneval.errors import UsageError
 from rnneval.evaluate.diagnostics import probes
 from rnneval.evaluate.diagnostics.probes import SETTLING, STEPS, Anchors
 from rnneval.evaluate.plan import SEGMENT
-from rnneval.evaluate.rows import Boundary
+from rnneval.evaluate.reading import Boundary
 from rnneval.evaluate.run import held_out, inputs_of
 from rnneval.evaluate.states import Floats, Samples, SegmentSums, StateWatch, places, sampling
 from rnneval.metrics.diagnostics import findings, gates, histogram, sums
@@ -54,7 +50,6 @@ _GATE_COLUMNS = ("mean", "saturated_low", "saturated_high")
 _GATE_EDGES = histogram.edges_within(0.0, 1.0)
 _SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _LINES = 2048  # lines of the table that are written at once
-_BANDS, _FEWEST = 128, 8  # the number of spans into which a text is divided for bands, and the fewest lines of a span
 
 
 @by_keyword(TraceOptions)
@@ -178,25 +173,24 @@ class TraceWatch(StateWatch):
         self.most_lines = -(-text.tokens // stride)
         """The most lines that the table may have."""
         self.series: list[Series] = []
-        self._table: Samples | None = None
+        self._table = Samples(stride, text.tokens, holds="the trace")
 
     def for_chunk(self) -> Self:
         """Return a watch over a chunk of the same text, which has seen nothing yet."""
         other = super().for_chunk()
-        other._anchors, other._table = self._anchors.for_chunk(), None
+        other._anchors, other._table = self._anchors.for_chunk(), self._table.empty()
         return other
 
     def part(self) -> Any:
         """Return the sums and samples, the lines of the table, and the anchors."""
-        return super().part(), None if self._table is None else self._table.written(), self._anchors.part()
+        return super().part(), self._table.written(), self._anchors.part()
 
     def include(self, chunk: int, part: Any) -> None:
         """Take what was seen of a chunk, in place of what was known of it."""
         of_states, table, anchors = part
         super().include(chunk, of_states)
         self._anchors.include(chunk, anchors)
-        if table is not None:
-            self._put_lines(*table)
+        self._table.put(*table)
 
     def rows(self, seen: SeenRows, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
         """Record the positions of the stride, beside the sums."""
@@ -266,16 +260,11 @@ class TraceWatch(StateWatch):
             return
         offset = seen.first - (row.first - 1)
         seen.table[:, -1] = row.predicted.nats[offset :: self.stride]
-        self._put_lines(seen.first, seen.table)
-
-    def _put_lines(self, first: int, lines: NDArray[np.float32]) -> None:
-        if self._table is None:
-            self._table = Samples(self.stride, lines.shape[1], self._tokens, holds="the trace")
-        self._table.put(first, lines)
+        self._table.put(seen.first, seen.table)
 
     def lines(self) -> tuple[NDArray[np.int64], Floats]:
         """Return the positions `(n,)` of the table and their lines `(n, columns)`, in the order of the text."""
-        if self._table is None:
+        if not self._table.held.size:
             return np.zeros(0, np.int64), np.zeros((0, 0), np.float32)
         wanted = self.are_read(self.stride)
         return np.flatnonzero(wanted) * self.stride, self._table.held[wanted]
@@ -345,11 +334,10 @@ def write_trace(path: str | os.PathLike[str], watch: TraceWatch, run: Run) -> No
         "rnneval.text": run.text.sha256,
         "rnneval.checkpoint": run.source.sha256,
         "rnneval.stride": str(watch.stride),
-        "rnneval.norm_band": "0.95",
     }
     schema = pa.schema(_FIELDS, metadata={key.encode(): in_utf8(value) for key, value in metadata.items()})
     with table_written(path, schema) as writer:
-        for columns in chain(_along(watch), _bands(watch), _of_all(watch), _asked_for(run)):
+        for columns in chain(_along(watch), _of_all(watch), _asked_for(run)):
             writer.write_table(_table(columns, schema))
 
 
@@ -360,18 +348,6 @@ def _along(watch: TraceWatch) -> Iterator[dict[str, Any]]:
         some = slice(*np.searchsorted(positions, [start * watch.stride, (start + _LINES) * watch.stride]))
         for series, values in zip(watch.series, lines[some].T, strict=True):
             yield {**series._asdict(), "value": values, "position": positions[some]}
-
-
-def _bands(watch: TraceWatch) -> Iterator[dict[str, Any]]:
-    """Yield median and middle 95 % of each norm by spans of the text, with the first position of each span."""
-    size, (positions, lines) = max(_FEWEST, -(-watch.most_lines // _BANDS)), watch.lines()
-    begins = np.arange(0, len(positions), size)
-    for k, series in enumerate(watch.series):
-        if series.statistic == "norm" and len(begins):
-            spans = [lines[begin : begin + size, k].astype(np.float64) for begin in begins]
-            low, median, high = np.array([np.percentile(norms, (2.5, 50, 97.5)) for norms in spans]).T
-            named = series._replace(statistic="norm_band")._asdict()
-            yield {**named, "position": positions[begins], "value": median, "low": low, "high": high}
 
 
 def _of_all(watch: TraceWatch) -> Iterator[dict[str, Any]]:
@@ -402,17 +378,15 @@ def _asked_for(run: Run) -> Iterator[dict[str, Any]]:
 
 def _table(columns: Mapping[str, Any], schema: Any) -> Any:
     """Return rows of a schema, without values that are not finite; a string stands in every row, and None is null."""
-    value = np.asarray(columns["value"], np.float64)
-    finite = np.isfinite(value)
+    finite = np.isfinite(columns["value"])
     arrays = []
     for field in schema:
         given = columns.get(field.name)
-        if isinstance(given, str):
-            word = in_utf8(given).decode()
-            arrays.append(pa.array([word] * int(finite.sum()), pa.string()).dictionary_encode())
-        elif given is None:
+        if given is None:
             arrays.append(pa.nulls(int(finite.sum()), field.type))
+        elif isinstance(given, str):
+            word = pa.scalar(in_utf8(given).decode())
+            arrays.append(pa.repeat(word, int(finite.sum())).dictionary_encode().cast(field.type))
         else:
-            kind = np.float64 if pa.types.is_floating(field.type) else np.int64
-            arrays.append(pa.array(np.asarray(given)[finite].astype(kind), field.type))
-    return pa.table([array.cast(field.type) for array, field in zip(arrays, schema, strict=True)], schema=schema)
+            arrays.append(pa.array(np.asarray(given)[finite]).cast(field.type))
+    return pa.table(arrays, schema=schema)

@@ -36,7 +36,7 @@ def folder(shelf, tmp_path):
 
 def test_checkpoints_are_told_by_content_and_listed_once(folder):
     candidates, others = find_checkpoints(folder, out=folder / "results")
-    assert [candidate.name for candidate in candidates] == [
+    assert list(candidates) == [
         "ckpt_9.h5", "ckpt_10.keras", "empty.keras", "model.h5", "run/deep/my.weights.h5", "run/no_ending",
         "run/tf/ckpt-1",
     ]  # fmt: skip

@@ -6,7 +6,6 @@ import json
 import pickle
 import shutil
 import zipfile
-from collections import deque
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -50,15 +49,13 @@ class Quick(Shuffled):
     def __init__(self):
         super().__init__(2, seed=1)
 
-    def run(self, waiting):
-        tasks = deque(replace(task, call=self._measure) for task in waiting)
-        waiting.clear()
-        yield from super().run(tasks)
+    def run(self, tasks):
+        yield from super().run([replace(task, call=self._measure) for task in tasks])
 
     def _measure(self, order):
-        identify(Path(order.path))
-        record = make_run(LOSSES + 0.25 * order.path.endswith(".h5"))
-        checkpoint = structs.replace(record.checkpoint, path=order.shown, sha256=order.sha256)
+        identify(Path(order.checkpoint.path))
+        record = make_run(LOSSES + 0.25 * order.checkpoint.path.endswith(".h5"))
+        checkpoint = structs.replace(record.checkpoint, path=order.shown, sha256=order.checkpoint.sha256)
         warnings = (RunWarning(code="no-interval", message="a text without intervals"),)
         return encode(structs.replace(record, checkpoint=checkpoint, warnings=warnings))
 
@@ -138,8 +135,8 @@ def test_what_is_finished_is_not_done_again(sweep, folder, shelf, tmp_path):
 
 def test_a_worker_that_dies_is_a_row(folder, shelf, tmp_path, monkeypatch):
     class Deadly(Shuffled):
-        def run(self, waiting):
-            for task in list(waiting):
+        def run(self, tasks):
+            for task in tasks:
                 yield Done(key=task.key, error=WorkerDiedError("…"))
 
     run_by(monkeypatch, Deadly(1, 0))

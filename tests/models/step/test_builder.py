@@ -121,7 +121,7 @@ def test_every_command_takes_it_with_the_vocabulary_beside_it(folder: Path, caps
     for name in ("m_1.npz", "m_2.npz"):
         (folder / "files" / name).write_bytes((folder / "w.npz").read_bytes())
     swept = find_checkpoints("files", every=reads_checkpoint("model.py:build"))[0]
-    assert [each.name for each in swept] == ["m_1.npz", "m_2.npz"]
+    assert list(swept) == ["m_1.npz", "m_2.npz"]
 
 
 def test_a_vocabulary_that_is_off_by_one_is_an_error_a_cause_and_a_help(
