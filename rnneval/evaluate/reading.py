@@ -27,7 +27,7 @@ from rnneval.evaluate.stitch import (
     PASSES,
     Boundaries,
     OnEnd,
-    Reading,
+    SpanReading,
     Stitched,
     Stitching,
     loss_difference,
@@ -62,7 +62,7 @@ class Job:
     at: int  # position of the next input token
     stop: int  # position after the last input token: the last token that is predicted
     state: Vectors  # the state before the next input token, `(D,)`
-    reading: Reading | None = None  # None: it is compared with no other
+    reading: SpanReading | None = None  # None: it is compared with no other
     boundary: int = 0  # segments read so far
     _ids: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))  # ids read ahead
     _from: int = 0  # position of the first id read ahead
@@ -231,7 +231,7 @@ class Rows:
         self._kept = kept or Boundaries(np.flatnonzero(spans.continues).tolist(), runner.start, weight)
         self._scored, self._predictions = 0, spans.predictions
 
-    def read(self, readings: Sequence[Reading], on_end: OnEnd) -> None:
+    def read(self, readings: Sequence[SpanReading], on_end: OnEnd) -> None:
         """Make readings side by side; further ones are made when a row is free."""
         waiting = deque(map(self._job_of, readings))
 
@@ -266,14 +266,16 @@ class Rows:
         some = never[: min(_NUDGED, shape.rows)]
         starts = [stitching.last(span - 1) for span in some]
         near = nudged(starts)
-        jobs = [self._job_of(Reading(span=span, start=s)) for span, s in zip(some * 2, [*starts, *near], strict=True)]
+        jobs = [
+            self._job_of(SpanReading(span=span, start=s)) for span, s in zip(some * 2, [*starts, *near], strict=True)
+        ]
         self._runner.run(deque(jobs), lambda rows: [True] * len(rows))
         ends = [job.state for job in jobs]
         result.fragile = any(map(grew, near, ends[len(some) :], starts, ends))
         result.tokens_rerun += 2 * sum(int(spans.lengths[span]) for span in some)
         return stitching
 
-    def _job_of(self, reading: Reading) -> Job:
+    def _job_of(self, reading: SpanReading) -> Job:
         state = self._runner.start if reading.start is None else reading.start
         start, stop = int(self._spans.starts[reading.span]), int(self._spans.stops[reading.span])
         return Job(span=reading.span, at=start, stop=stop, state=state, reading=reading)
@@ -286,7 +288,7 @@ class Rows:
         self._scored += len(row.records)
         return True
 
-    def _compare(self, row: Boundary, reading: Reading) -> bool:
+    def _compare(self, row: Boundary, reading: SpanReading) -> bool:
         """Compare a segment with the earlier reading, and keep it; True while the span has to be read on."""
         job, count = row.job, len(row.records)
         reading.tokens += count

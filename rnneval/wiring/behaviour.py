@@ -222,7 +222,7 @@ def _other(subject: Subject, ids: Ids) -> Ids:
     return known[(np.searchsorted(known, ids) + 1 + (len(known) > 3)) % len(known)]
 
 
-class _UnreadableError(Exception):
+class _WrongLogitsError(Exception):
     """A reading whose logits cannot be compared; the message says why."""
 
 
@@ -293,7 +293,7 @@ class _Tests:
         """Run one test; it is inconclusive where the logits cannot be compared, or the user's code raises anything."""
         try:
             found: Oracle = getattr(self, name)()
-        except (_UnreadableError, RnnevalError) as error:
+        except (_WrongLogitsError, RnnevalError) as error:
             return self.open(str(error))
         except Exception as error:
             return self.open(f"the model raises: {type_and_message(error)}")
@@ -473,14 +473,16 @@ class _Tests:
         for output, length in zip(outputs, lengths, strict=True):
             if output.ndim not in (2, 3):
                 shapes = "(batch, time, vocabulary) or (batch, vocabulary) can be judged"
-                raise _UnreadableError(f"logits of shape {output.shape}: {shapes}")
+                raise _WrongLogitsError(f"logits of shape {output.shape}: {shapes}")
             if output.ndim == 3 and output.shape[1] != length:
                 unknown = "what belongs to which token is not known (a model that generates?)"
-                raise _UnreadableError(f"{output.shape[1]} predictions for {length} tokens: {unknown}")
+                raise _WrongLogitsError(f"{output.shape[1]} predictions for {length} tokens: {unknown}")
             if rows is not None and len(output) != rows:
-                raise _UnreadableError(f"{len(output)} rows of logits for {rows} of ids: the model takes no such batch")
+                raise _WrongLogitsError(
+                    f"{len(output)} rows of logits for {rows} of ids: the model takes no such batch"
+                )
             if np.isnan(output).any() or not np.isfinite(output.max(axis=-1)).all():
-                raise _UnreadableError("the logits are not finite")
+                raise _WrongLogitsError("the logits are not finite")
             positions.append(np.arange(begins, begins + length)[slice(None) if output.ndim == 3 else slice(-1, None)])
             begins += length
         stride = -(-outputs[0].shape[-1] // _COLUMNS)

@@ -89,8 +89,8 @@ def _added_folders(source: UserSource) -> Iterator[Path]:
 def _installed() -> tuple[Path, ...]:
     """Return the folders of Python's own modules, of installed packages and of rnneval."""
     paths = sysconfig.get_paths()
-    folders = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return tuple(Path(folder).resolve() for folder in (*folders, str(Path(rnneval.__file__).parent)))
+    folders = [Path(paths[name]) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return tuple(folder.resolve() for folder in (*folders, Path(rnneval.__file__).parent))
 
 
 def is_installed(path: Path) -> bool:
