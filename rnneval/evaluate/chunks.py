@@ -1,7 +1,7 @@
 """One long text in chunks, which processes read side by side, each by the exact method of one process.
 
-The algorithm is that of `rnneval.evaluate.stitch` with chunks in place of spans, so `Reading.span` is the number of a
-chunk here. Chunks are read from the model's initial state, by workers or by this process. This process then
+The algorithm is that of `rnneval.evaluate.stitch` with chunks in place of spans, so `SpanReading.span` is the number of
+a chunk here. Chunks are read from the model's initial state, by workers or by this process. This process then
 re-evaluates the first row of each chunk that goes on from another one, all of them side by side; a chunk that does not
 agree there is read again, from the last state of the chunk before it. Chunks are cut by sizes alone, so the result is
 the same for any number of workers. A worker opens the model once and keeps it with its compiled steps. It gets nothing
@@ -29,8 +29,8 @@ from rnneval.evaluate.executor import Pool, Task, WorkerDiedError
 from rnneval.evaluate.losses import Observations
 from rnneval.evaluate.opening import ALONE, Reopened, file_hashes, files_of, portable
 from rnneval.evaluate.plan import Spans, Streaming, chunk_ends, divided, shape_for
-from rnneval.evaluate.reading import Job, Read, Reader, Rows, Runner, TextReading, Watch
-from rnneval.evaluate.stitch import Boundaries, OnEnd, Reading, Stitched, Stitching
+from rnneval.evaluate.rows import Job, Read, Reader, Rows, Runner, TextReading, Watch
+from rnneval.evaluate.stitch import Boundaries, OnEnd, SpanReading, Stitched, Stitching
 from rnneval.models.protocol import LanguageModel, Predicted, Scorer, Shape, Vectors
 from rnneval.models.state import numbers_of
 from rnneval.options import OpeningGroup, Progress
@@ -299,7 +299,7 @@ class ChunkReader:
         asked = self._asked
         return Runner(asked.text, self._setup.shape, self._scorer, start=asked.lm.start(), watch=asked.watch)
 
-    def read(self, readings: Sequence[Reading], on_end: OnEnd) -> None:
+    def read(self, readings: Sequence[SpanReading], on_end: OnEnd) -> None:
         """Make readings; no chunk is audited, so that `on_end` asks for no further ones.
 
         First rows of chunks that were read before are read again side by side, each until it agrees.
@@ -345,7 +345,7 @@ class ChunkReader:
 
         return _read(self._asked.lm, self._scorer, *task.arguments, progress=more)
 
-    def _take(self, reading: Reading, read: ChunkRead) -> None:
+    def _take(self, reading: SpanReading, read: ChunkRead) -> None:
         """Keep the predictions of a chunk and the states by which it is compared."""
         asked, index, chunk = self._asked, reading.span, self._chunks[reading.span]
         asked.observations.write(int(chunk.starts[0]) + 1, read.predicted.packed())

@@ -47,7 +47,7 @@ spans: 0.05⁴ ≈ 1e-5 is left after four."""
 
 
 @dataclass(kw_only=True, eq=False)
-class Reading:
+class SpanReading:
     """One reading of a span: how it is to be made, and how it compares with the reading before it."""
 
     span: int
@@ -228,7 +228,7 @@ class Stitched:
             self.forgetting.setdefault((chunk, span), tokens)
 
 
-OnEnd = Callable[[Reading], Sequence[Reading]]
+OnEnd = Callable[[SpanReading], Sequence[SpanReading]]
 """Called at the end of each reading; it returns further ones to be made."""
 
 
@@ -242,7 +242,7 @@ class Stitching:
 
     def __init__(
         self,
-        read: Callable[[Sequence[Reading], OnEnd], None],
+        read: Callable[[Sequence[SpanReading], OnEnd], None],
         spans: Spans,
         *,
         segment: int,
@@ -296,7 +296,7 @@ class Stitching:
         """Read every span from the initial state, the longest first, so that no row is left with a long one alone."""
         unread = set(range(len(self._spans)))
 
-        def on_end(ended: Reading) -> list[Reading]:
+        def on_end(ended: SpanReading) -> list[SpanReading]:
             if ended.reevaluates:
                 return self._take(ended)
             at = ended.span
@@ -309,14 +309,14 @@ class Stitching:
             ]
 
         order = np.argsort(-self._spans.lengths, kind="stable").tolist()
-        self._read([Reading(span=span, start=self._start if span == 0 else None) for span in order], on_end)
+        self._read([SpanReading(span=span, start=self._start if span == 0 else None) for span in order], on_end)
         self._last |= self._later
 
-    def _reevaluation(self, span: int, *, audits: bool = False) -> Reading:
+    def _reevaluation(self, span: int, *, audits: bool = False) -> SpanReading:
         start = self._read_from[span] = self._last[span - 1]
-        return Reading(span=span, start=start, reevaluates=True, audits=audits, tolerance=self.result.tolerance)
+        return SpanReading(span=span, start=start, reevaluates=True, audits=audits, tolerance=self.result.tolerance)
 
-    def _take(self, ended: Reading) -> list[Reading]:
+    def _take(self, ended: SpanReading) -> list[SpanReading]:
         """Take a re-evaluation that has ended; it asks for no further readings.
 
         At the end of the audited span, where the states have merged, their difference is the noise floor: float32
@@ -341,7 +341,7 @@ class Stitching:
                 result.tolerance = 2 * floor
         return []
 
-    def _keep_last(self, ended: Reading, last: dict[int, Vectors]) -> None:
+    def _keep_last(self, ended: SpanReading, last: dict[int, Vectors]) -> None:
         if ended.last is not None and ended.span in self._needed:
             last[ended.span] = ended.last
 
