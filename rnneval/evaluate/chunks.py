@@ -1,7 +1,7 @@
 """One long text in chunks, which processes read side by side, each by the exact method of one process.
 
-The algorithm is that of `rnneval.evaluate.stitch` with chunks in place of spans, so `SpanReading.span` is the number of a
-chunk here. Chunks are read from the model's initial state, by workers or by this process. This process then
+The algorithm is that of `rnneval.evaluate.stitch` with chunks in place of spans, so `SpanReading.span` is the number of
+a chunk here. Chunks are read from the model's initial state, by workers or by this process. This process then
 re-evaluates the first row of each chunk that goes on from another one, all of them side by side; a chunk that does not
 agree there is read again, from the last state of the chunk before it. Chunks are cut by sizes alone, so the result is
 the same for any number of workers. A worker opens the model once and keeps it with its compiled steps. It gets nothing
@@ -29,7 +29,7 @@ from rnneval.evaluate.executor import Pool, Task, WorkerDiedError
 from rnneval.evaluate.losses import Observations
 from rnneval.evaluate.opening import ALONE, Reopened, file_hashes, files_of, portable
 from rnneval.evaluate.plan import Spans, Streaming, chunk_ends, divided, shape_for
-from rnneval.evaluate.reading import Job, Read, Reader, Rows, Runner, TextReading, Watch
+from rnneval.evaluate.rows import Job, Read, Reader, Rows, Runner, TextReading, Watch
 from rnneval.evaluate.stitch import Boundaries, OnEnd, SpanReading, Stitched, Stitching
 from rnneval.models.protocol import LanguageModel, Predicted, Scorer, Shape, Vectors
 from rnneval.models.state import numbers_of

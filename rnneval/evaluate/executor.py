@@ -203,7 +203,7 @@ def _begin(memory: int | None) -> None:
         memory = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
         resource.setrlimit(resource.RLIMIT_DATA, (memory, hard))
     with without_current_folder():
-        import_module("rnneval.evaluate.reading")  # and NumPy, which must be the installed one
+        import_module("rnneval.evaluate.rows")  # and NumPy, which must be the installed one
 
 
 def _call(call: Callable[..., Any], *arguments: Any) -> Any:

@@ -13,7 +13,8 @@ from rnneval import metrics
 from rnneval.evaluate.baselines import Fitted, baselines_of
 from rnneval.evaluate.check import depends_on_cut, fails, wiring_warnings
 from rnneval.evaluate.losses import LossSums
-from rnneval.evaluate.reading import Measured, Read
+from rnneval.evaluate.reading import Measured
+from rnneval.evaluate.rows import Read
 from rnneval.evaluate.states import States
 from rnneval.gates.clusters import ScoreIntervals, change_of_loss, score_intervals
 from rnneval.metrics import Scores, Totals

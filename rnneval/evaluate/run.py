@@ -12,8 +12,9 @@ from rnneval.errors import UsageError, VocabularyError
 from rnneval.evaluate.baselines import fit
 from rnneval.evaluate.check import check, depends_on_cut, fails, rows_apart
 from rnneval.evaluate.plan import Streaming
-from rnneval.evaluate.reading import Reader, Watch, measure
+from rnneval.evaluate.reading import measure
 from rnneval.evaluate.record import run_record
+from rnneval.evaluate.rows import Reader, Watch
 from rnneval.evaluate.states import StateWatch
 from rnneval.models.protocol import LanguageModel, require_carried
 from rnneval.models.wrapping import language_model

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.evaluate.losses import long_array
-from rnneval.evaluate.reading import Boundary, Watch
+from rnneval.evaluate.rows import Boundary, Watch
 from rnneval.metrics.diagnostics import sums
 from rnneval.metrics.diagnostics.summary import Collected, Covariance, summary
 from rnneval.models.protocol import LayerState, Layout, SeenRows, Sees, Trajectory

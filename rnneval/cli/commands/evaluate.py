@@ -10,7 +10,7 @@ from rnneval.cli.output import RESULT, RunOutput, StrictGroup, exit_of, require,
 from rnneval.options import EvaluateOptions, WorkerGroup
 
 if TYPE_CHECKING:
-    from rnneval.evaluate.reading import Reader
+    from rnneval.evaluate.rows import Reader
 
 
 @from_function("model.keras text.txt --part 90%: --vocab-from text.txt --out run.json")

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.errors import UsageError
-from rnneval.evaluate.reading import Boundary, Watch
+from rnneval.evaluate.rows import Boundary, Watch
 from rnneval.models.protocol import Ids, LanguageModel, Place, Shape
 from rnneval.records.run import ContextCurve, Exponent
 

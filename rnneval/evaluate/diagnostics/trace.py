@@ -18,7 +18,7 @@ from rnneval.errors import UsageError
 from rnneval.evaluate.diagnostics import probes
 from rnneval.evaluate.diagnostics.probes import SETTLING, STEPS, Anchors
 from rnneval.evaluate.plan import SEGMENT
-from rnneval.evaluate.reading import Boundary
+from rnneval.evaluate.rows import Boundary
 from rnneval.evaluate.run import held_out, inputs_of
 from rnneval.evaluate.states import Floats, Samples, SegmentSums, StateWatch, places, sampling
 from rnneval.metrics.diagnostics import findings, gates, histogram, sums
