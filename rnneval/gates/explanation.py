@@ -11,7 +11,7 @@ from rnneval.gates.clusters import DRIFTS, Columns, drifts
 from rnneval.gates.noninferiority import LEVEL, Tested, loss_differences, same_model
 from rnneval.gates.sides import NamedRecord, Paired, Sides, unfit
 from rnneval.metrics import Metric, by_name
-from rnneval.options import LARGEST_ORDER
+from rnneval.metrics.baselines import standing
 from rnneval.records import Run
 from rnneval.records.gate import Comparison, Counting
 
@@ -144,25 +144,6 @@ def beside_counting(records: Sequence[NamedRecord]) -> Iterator[Counting]:
             verdict=verdict,
             standing=standing(run),
         )
-
-
-def standing(run: Run) -> str:
-    """Name the baseline that a model is as good as, by its mean loss; "" without n-grams or a loss.
-
-    Orders above the best one are left out: they are the same model with more memory.
-    """
-    if run.ngram is None or "cross_entropy" not in run.scores or not run.valid:
-        return ""
-    loss, best = run.scores["cross_entropy"].value, run.baselines[run.ngram.name]
-    above = [f"ngram-{order}" for order in range(run.ngram.order + 1, LARGEST_ORDER + 1)]
-    ladder = sorted(
-        ((nats, name) for name, nats in run.baselines.items() if name not in above and nats >= best), reverse=True
-    )
-    reached = [name for nats, name in ladder if loss <= nats]
-    missed = [name for nats, name in ladder if loss > nats]
-    if not missed:
-        return f"better than {run.ngram.name}, the best n-gram"
-    return f"at least as good as {reached[-1]}, worse than {missed[0]}" if reached else f"worse than {missed[0]}"
 
 
 def warnings_of_losses(paired: Paired, tested: Tested | None) -> Iterator[str]:

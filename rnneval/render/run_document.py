@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rnneval.evaluate.sweep_table import FILE, OK, STATUSES, best_first
-from rnneval.gates.explanation import standing
 from rnneval.metrics import by_name
+from rnneval.metrics.baselines import standing
 from rnneval.pages import page
 from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.metrics._base import UnavailableError
+from rnneval.options import LARGEST_ORDER
+from rnneval.records.run import Run
 
 Counts = NDArray[np.int64]
 """Number of times that each id occurs, `(V,)`."""
@@ -43,3 +45,22 @@ def nats_per_token(scored_counts: Counts, fit_counts: Counts | None = None) -> d
         nats = np.log(fit_counts.sum() + len(fit_counts)) - np.log(fit_counts + 1.0)  # (V,)
         found["unigram"] = float(scored_counts @ nats / scored_counts.sum())
     return found
+
+
+def standing(run: Run) -> str:
+    """Name the baseline that a model is as good as, by its mean loss; "" without n-grams or a loss.
+
+    Orders above the best one are left out: they are the same model with more memory.
+    """
+    if run.ngram is None or "cross_entropy" not in run.scores or not run.valid:
+        return ""
+    loss, best = run.scores["cross_entropy"].value, run.baselines[run.ngram.name]
+    above = [f"ngram-{order}" for order in range(run.ngram.order + 1, LARGEST_ORDER + 1)]
+    ladder = sorted(
+        ((nats, name) for name, nats in run.baselines.items() if name not in above and nats >= best), reverse=True
+    )
+    reached = [name for nats, name in ladder if loss <= nats]
+    missed = [name for nats, name in ladder if loss > nats]
+    if not missed:
+        return f"better than {run.ngram.name}, the best n-gram"
+    return f"at least as good as {reached[-1]}, worse than {missed[0]}" if reached else f"worse than {missed[0]}"
