@@ -57,20 +57,20 @@ def read_document(path: str, content: bytes) -> SourceFile:
     """Read a file's bytes; whatever they hold, no error is raised."""
     try:
         return (_notebook if path.endswith(".ipynb") else _python)(path, content)
-    except _UnreadableError as error:
+    except _NotSourceError as error:
         message = str(error)
     except (RecursionError, MemoryError):
         message = "nested too deeply to be read"
     return SourceFile(path, (), None, (Trouble(1, 1, message),))
 
 
-class _UnreadableError(Exception):
+class _NotSourceError(Exception):
     """A file that is no source, or takes more time or memory than one file may."""
 
 
 def _require(what: str, seen: int, allowed: int) -> None:
     if seen > allowed:
-        raise _UnreadableError(f"more than {allowed:,} {what}: split the file to have it checked")
+        raise _NotSourceError(f"more than {allowed:,} {what}: split the file to have it checked")
 
 
 def _python(path: str, content: bytes) -> SourceFile:
@@ -79,7 +79,7 @@ def _python(path: str, content: bytes) -> SourceFile:
         encoding = tokenize.detect_encoding(io.BytesIO(content).readline)[0]
         text = content.decode(encoding)
     except (SyntaxError, UnicodeDecodeError, LookupError) as error:
-        raise _UnreadableError(f"not readable as text ({_short(error)})") from error
+        raise _NotSourceError(f"not readable as text ({_short(error)})") from error
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     cell = CodeCell(None, 0, tuple(text.split("\n")))
     tree, trouble = _parse(text, None)
@@ -105,7 +105,7 @@ def _notebook(path: str, content: bytes) -> SourceFile:
         cells = json.loads(content.decode("utf-8-sig"))["cells"]
         sources = [(number, _source(cell)) for number, cell in enumerate(cells, 1) if cell.get("cell_type") == "code"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _UnreadableError(f"not a notebook ({_short(error)})") from error
+        raise _NotSourceError(f"not a notebook ({_short(error)})") from error
     _require("bytes of source", sum(len(text) for _, text in sources), MOST_SOURCE_BYTES)
     body: list[ast.stmt] = []
     kept, troubles, first = [], [], 0
