@@ -76,7 +76,7 @@ def wiring(gathered: Gathered) -> Iterator[doc.Block]:
 def _wired(number: int, wired: CheckedWiring) -> doc.Subsection:
     """Show the faults, the first whole, the others folded; and the loss with other segments."""
     worst = wired.worst
-    title = _WIRING[worst.verdict] if breaks_runs(worst.findings) else _OF_CALLS
+    title = _WIRING[worst.verdict] if breaks_runs(worst, segment=1) else _OF_CALLS
     blocks: list[doc.Block] = [
         doc.Notice(kind=doc.KINDS[worst.verdict], title=title, text=worst.reason),
         *pictures(*wired.records),
