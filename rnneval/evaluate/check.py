@@ -90,7 +90,7 @@ def depends_on_cut(wiring: Wiring | WiringSummary | None) -> bool:
 
 def rows_apart(wiring: Wiring | WiringSummary | None) -> bool:
     """Return whether no test saw that rows, or calls that came before, change each other's predictions."""
-    return bool(wiring and wiring.right_by_token) or _failed(wiring) <= _BLIND_TO_ROWS
+    return _failed(wiring) <= _BLIND_TO_ROWS
 
 
 def _failed(wiring: Wiring | WiringSummary | None) -> frozenset[str]:

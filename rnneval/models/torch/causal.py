@@ -131,7 +131,9 @@ def from_transformers(model: Any, tokenizer: Any = None, *, vocabulary: Any = No
     if tokenizer is not None and vocabulary is not None:
         raise UsageError("from_transformers: give tokenizer or vocabulary, not both")
     step = CachedStep(model)
-    made = language_model(step, _vocabulary(tokenizer if vocabulary is None else vocabulary), type(model).__name__, "transformers")
+    made = language_model(
+        step, _vocabulary(tokenizer if vocabulary is None else vocabulary), type(model).__name__, "transformers"
+    )
     return replace(made, chunk=max(step.chunk_sizes.values(), default=1))
 
 
