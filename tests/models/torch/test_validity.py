@@ -7,6 +7,10 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 import rnneval  # noqa: E402
+from rnneval.records.wiring import Oracle  # noqa: E402
+from rnneval.wiring.torch.calls import CallTests  # noqa: E402
+from rnneval.wiring.torch.flow import StateFlow  # noqa: E402
+from rnneval.wiring.torch.modules import ModuleEvidence  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -56,3 +60,11 @@ def test_a_model_that_only_long_calls_break_is_valid_in_calls_of_one_token(loses
     assert ("--segment 1 gives a valid number" in default.why_not_valid) == right
     by_token.save(tmp_path / "run.json")
     assert rnneval.read(tmp_path / "run.json") == by_token
+
+
+@pytest.mark.parametrize("also", ["", "leaves", "causal", "batch", "alone", "fresh", "repeat", "crossed", "one token"])
+def test_nothing_else_may_be_wrong_with_a_model_that_is_valid_in_calls_of_one_token(also):
+    oracles = {name: Oracle(verdict="fail", tolerance=0.1, detail="") for name in ("chunk", also) if name}
+    flow = StateFlow(layers=(), flow=(), findings=(), untested=(), right_by_token=also != "crossed")
+    seen = ModuleEvidence(flow=flow, calls=CallTests(right_by_token=also != "one token"), divergence=None)
+    assert seen.is_right_by_token(oracles) == (also in {"", "leaves"})
