@@ -9,6 +9,7 @@ from rnneval.checkpoints.rules import refused
 from rnneval.errors import CheckpointError
 from rnneval.paths import read_regular, reason_of
 
+TOKENIZER = "tokenizer.json"
 _INDEX = "model.safetensors.index.json"
 _MOST_BYTES = {"config.json": 1 << 20, _INDEX: 1 << 26}
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -38,6 +39,11 @@ def pretrained(path: Path) -> Artefact | None:
         if file.resolve().parent != path.resolve():
             raise refused("folder-link", path, f"{file.name} is a link out of the folder")
     return Artefact(path=path, format="transformers", files=(path / "config.json", *parts))
+
+
+def no_tokenizer(path: Path) -> str:
+    """Return why a folder has no vocabulary, and what to do."""
+    return f"{path} has no {TOKENIZER}: save it there (tokenizer.save_pretrained), or give --vocab FILE"
 
 
 def config_of(artefact: Artefact) -> dict[str, Any]:

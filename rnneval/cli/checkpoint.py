@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from rnneval.cli.output import command_line
 from rnneval.cli.terminal import chatter_held, progress_bar
+from rnneval.errors import VocabularyError
 from rnneval.options import DiagnosticOptions, EvaluateOptions, OpenOptions
 
 if TYPE_CHECKING:
@@ -59,7 +61,11 @@ class CheckpointOptions(OpenOptions):
         return found
 
     def open_to_read(self, checkpoint: str, *, kernel: str, keras: str = "") -> "LanguageModel":
-        """Open the checkpoint to read a text with any backend."""
+        """Open the checkpoint to read a text with any backend; a folder without a vocabulary is refused at once."""
+        from rnneval.checkpoints.pretrained import TOKENIZER, no_tokenizer, pretrained
         from rnneval.evaluate.opening import with_automatic_backend
 
+        folder = None if self.builder or self.vocabulary or self.vocabulary_from else pretrained(Path(checkpoint))
+        if folder is not None and not (folder.path / TOKENIZER).is_file():
+            raise VocabularyError(no_tokenizer(folder.path))
         return replace(self, backend=with_automatic_backend(self, kernel=kernel, keras=keras).backend).open(checkpoint)

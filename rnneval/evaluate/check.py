@@ -75,9 +75,12 @@ def _require_known_width(model: Any, vocab_size: int | None) -> None:
         raise UsageError(f"vocab_size={vocab_size!r}: a {type(model).__name__} knows its number of ids: leave it out")
 
 
-def fails(wiring: Wiring | WiringSummary | None) -> bool:
-    """Return whether a model fails the check in calls such as a run makes; then none of its runs is valid."""
-    return wiring is not None and wiring.verdict == "fail" and breaks_runs(wiring.findings)
+def fails(wiring: Wiring | WiringSummary | None, segment: int | None = None) -> bool:
+    """Return whether a model fails the check in calls such as a run makes, of `segment` tokens: it is not valid then.
+
+    Without `segment`, calls may be of any length.
+    """
+    return wiring is not None and wiring.verdict == "fail" and breaks_runs(wiring, segment)
 
 
 def depends_on_cut(wiring: Wiring | WiringSummary | None) -> bool:
@@ -105,14 +108,17 @@ def declaration_for(finding: Finding) -> str | None:
     return declaration.replace("LAYER", finding.layer) if finding.layer else None
 
 
-def wiring_warnings(wiring: Wiring | WiringSummary | None, nats: Mapping[int, float] | None = None) -> list[Warning]:
+def wiring_warnings(
+    wiring: Wiring | WiringSummary | None, nats: Mapping[int, float] | None = None, segment: int | None = None
+) -> list[Warning]:
     """Return the warnings of a run record about the wiring: inconclusive or wrong; none if it was not checked.
 
-    `nats` holds the loss per token of the run by the number of tokens a step, where it was measured.
+    `nats` holds the loss per token of the run by the number of tokens a step, where it was measured; `segment` is that
+    number of the run.
     """
     if wiring is None:
         return []
-    if fails(wiring):
+    if fails(wiring, segment):
         return [Warning(code="wrong-wiring", message=_failure(wiring, nats or {}))]
     if wiring.verdict == "fail":
         said = f"the model fails the wiring check ({wiring.reason}), in calls that this run does not make"
@@ -130,6 +136,8 @@ def _failure(wiring: Wiring | WiringSummary, nats: Mapping[int, float]) -> str:
         cuts = [f"{_perplexity(nats[n])} in segments of {n:,} {'token' if n == 1 else 'tokens'}" for n in nats]
         said = "it depends on how the text is cut" if differs else "these two cuts of the text do not change it"
         sentences.append(f"perplexity is {', '.join(cuts)}: {said}")
+    if wiring.right_by_token:
+        sentences.append("calls of one token are right: --segment 1 gives a valid number")
     errors = [finding for finding in wiring.findings if finding.severity == "error"]
     # Any other fault explains why the cut matters: where it is declared, that is no error.
     causes = [finding for finding in errors if finding.rule != "chunk-variance"] or errors

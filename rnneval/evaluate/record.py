@@ -61,7 +61,7 @@ def run_record(
         segment, total = other_cut.read.shape.segment, other_cut.sums.total_nats
         token_by_token = records.TokenByToken(segment=segment, total_nats=total)
         nats = {tokens: told.total_nats / told.tokens.scored, segment: total / told.tokens.scored}
-    warnings = wiring_warnings(wiring, nats) if lm.window is None else []
+    warnings = wiring_warnings(wiring, nats, tokens) if lm.window is None else []
     if not lm.repeatable:
         warnings.append(records.Warning(code="not-repeatable", message=_NOT_REPEATABLE))
     warnings += [*lm.warnings, *told.warnings, *_stream_warnings(read)]
@@ -72,11 +72,16 @@ def run_record(
         warnings.append(records.Warning(code="no-states", message=f"no summary of {name}: {why}"))
     summary = None
     if wiring is not None:
-        summary = records.WiringSummary(verdict=wiring.verdict, reason=wiring.reason, findings=wiring.findings)
+        summary = records.WiringSummary(
+            verdict=wiring.verdict,
+            reason=wiring.reason,
+            findings=wiring.findings,
+            right_by_token=wiring.right_by_token,
+        )
     return msgspec.structs.replace(
         told,
         command=tuple(command),
-        valid=told.valid and not fails(wiring) and lm.repeatable,
+        valid=told.valid and not fails(wiring, tokens) and lm.repeatable,
         checkpoint=lm.checkpoint,
         vocabulary=records.VocabularyRecord.of(lm.vocabulary),
         input=records.InputRecord(kind=lm.input_kind),

@@ -76,7 +76,7 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
         exact = _exact(wiring, how)
         measured = measure(lm, encoded, exact, losses=options.losses, watch=watch, reader=reader)
         other_cut = beside = None
-        if fails(wiring):
+        if fails(wiring, measured.read.shape.segment):
             other_cut = measure(lm, encoded, replace(exact, cut=_CUT if exact.cut == 1 else 1))
         if options.beside_reset:
             resets = replace(how, state="reset", segment=options.beside_reset)

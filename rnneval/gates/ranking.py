@@ -131,7 +131,7 @@ def _row(side: Side, problem: str, metric: str) -> RankedRun:
     return RankedRun(
         name=side.name,
         value=None if score is None else score.value,
-        parameters=run.checkpoint.parameters if run.checkpoint else None,
+        parameters=(run.checkpoint.parameters or None) if run.checkpoint else None,
         tokens_per_second=run.timing.tokens_per_second if run.timing else None,
         marks=(problem,) if problem else (),
     )

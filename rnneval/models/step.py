@@ -55,8 +55,8 @@ _ROUNDING = 1e-6  # largest difference, relative to the largest logit, of two ca
 _FINGERPRINT = (2, 64)  # rows and tokens of the text whose logits tell one model from another
 _MOST_NAMED = 4  # arrays of the state that `repr` names
 _NO_STATES = (
-    "it returns its state at the end of a call only: rnneval trace calls it token by token, as --segment 1 does, which "
-    "takes longer"
+    "the model returns its state at the end of a call only: rnneval trace calls it token by token, as --segment 1 "
+    "does, which takes longer"
 )
 _OPAQUE = "it is no nest of arrays that NumPy can read"
 
@@ -405,7 +405,7 @@ def from_step(
         function=function,
         width=width,
         vocabulary=None if tokens is None else tokens.fit(width),
-        why_no_vocabulary="" if tokens else "no vocabulary was given: give vocabulary=…, or --vocab FILE",
+        why_no_vocabulary="" if tokens else "no vocabulary was given: give --vocab FILE",
         checkpoint=_checkpoint(function, checkpoint, name, rows=_FINGERPRINT[0] if batched else 1),
         assumptions=_assumptions(leaves),
         leaves=leaves,

@@ -235,7 +235,8 @@ def _contradictions(run: Run) -> Iterator[str]:
         yield from _of_loss(run, run.total_nats)
     if run.valid and tokens.scored and run.total_nats is None:
         yield "it is marked valid and has no total_nats"
-    if run.valid and run.wiring is not None and run.wiring.verdict == "fail" and breaks_runs(run.wiring.findings):
+    segment = run.streams.segment if run.streams else None
+    if run.valid and run.wiring is not None and run.wiring.verdict == "fail" and breaks_runs(run.wiring, segment):
         yield "it is marked valid and its model fails the wiring check"
 
 

@@ -42,7 +42,7 @@ class RankedRun(Value, frozen=True, kw_only=True):
     method: str | None = None
     claim: str | None = None
     parameters: Count | None = None
-    """Absent for imported losses."""
+    """Absent for imported losses and step functions."""
     tokens_per_second: float | None = None
     """Absent for imported losses."""
     marks: tuple[str, ...]

@@ -294,6 +294,8 @@ class WiringSummary(Value, frozen=True, kw_only=True):
     verdict: str
     reason: str
     findings: tuple[Finding, ...]
+    right_by_token: bool | None = None
+    """True if calls of one token are right and only longer ones are not; absent otherwise."""
 
 
 class TokenByToken(Value, frozen=True, kw_only=True):

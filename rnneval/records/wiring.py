@@ -1,12 +1,14 @@
 """The wiring record: is each layer's state given back to the same layer? Schema `rnneval.wiring/1`."""
 
-from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
 import rnneval
 from rnneval.records._base import Stored, Value, shortened
+
+if TYPE_CHECKING:
+    from rnneval.records.run import WiringSummary
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -28,9 +30,14 @@ _IN_OTHER_CALLS = frozenset({"cache-operation", "call-variance", "packing-leak",
 """Rules of faults in calls that no run makes: it reads rows without padding, from states as the model returned them."""
 
 
-def breaks_runs(findings: Iterable[Finding]) -> bool:
-    """Return whether the findings of a model that fails concern the calls that a run makes: no score is valid then."""
-    errors = {finding.rule for finding in findings if finding.severity == "error"}
+def breaks_runs(wiring: "Wiring | WiringSummary", segment: int | None = None) -> bool:
+    """Return whether a model that fails does so in calls that a run makes: no score is valid then.
+
+    Without the tokens of a call, `segment`, these may be of any length.
+    """
+    if segment == 1 and wiring.right_by_token:
+        return False
+    errors = {finding.rule for finding in wiring.findings if finding.severity == "error"}
     return not errors or not errors <= _IN_OTHER_CALLS
 
 
@@ -87,6 +94,8 @@ class Wiring(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     calls: Count
     """Number of segments that were run."""
     wired_by: Literal["author", "rnneval"]
+    right_by_token: bool | None = None
+    """True if a model fails, but calls of one token were seen to agree with one call over the whole text."""
     script: str | None = None
     """Code without rnneval that shows a fault of a cached model of transformers, for an issue to its maintainers."""
 

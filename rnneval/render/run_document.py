@@ -166,8 +166,10 @@ def describe(checkpoint: Checkpoint) -> str:
     form = {"model": "in memory"}.get(checkpoint.format, checkpoint.format)
     if not layers and checkpoint.format == "step":
         return "a step function, whose layers are not seen"
+    if not layers and form not in {"torch", "transformers"}:  # the check sees the modules of these
+        layers = "no layer seen"
     size = counted(checkpoint.parameters, "parameter")
-    return f"{layers or 'no layer seen'}, {size}, {form}, {CONTRACTS[checkpoint.contract]}"
+    return ", ".join(filter(None, (layers, size, form, CONTRACTS[checkpoint.contract])))
 
 
 # Scores and counts

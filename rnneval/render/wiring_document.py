@@ -26,6 +26,8 @@ def wiring_document(wiring: Wiring) -> Iterator[Block]:
     yield Verdict(kind=KINDS[wiring.verdict], word=wiring.verdict, about="wiring", reason=wiring.reason)
     if wiring.declared:
         yield Paragraph(text=f"declared: {', '.join(wiring.declared)}")
+    if wiring.right_by_token:
+        yield Paragraph(text="calls of one token are right: evaluate --segment 1 gives a valid number")
     if wiring.flow:
         yield matrix_table(wiring)
         kinds = dict.fromkeys(entry.kind for entry in wiring.flow)

@@ -69,6 +69,7 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
     ]
     inside = _inside(lm, oracles, failed, seed)
     untested: list[str] = []
+    right_by_token = inside is not None and inside.is_right_by_token(oracles)
     if inside is not None:
         oracles |= inside.calls.oracles
         untested += [*inside.flow.untested, *inside.calls.untested]
@@ -100,6 +101,7 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
         declared=declared.given,
         calls=max(map(len, LONG.cuts)) + (inside.flow.calls if inside else 0),
         wired_by="author",
+        right_by_token=(verdict == "fail" and right_by_token) or None,
         script=next(iter(inside.calls.scripts.values()), None) if inside else None,
     )
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from msgspec import structs
 
 from rnneval.gates import compare
 from tests.gates.synthetic import SIGNATURE, ar_losses, make_run
@@ -53,3 +54,8 @@ def test_the_blocks_with_the_largest_change_are_named_largest_first():
     ranking = compare([MIDDLE, make_run(changed, checkpoint="changed")])
     assert [(block.start, block.end) for block in ranking.blocks] == [(77 * 256, 78 * 256), (5 * 256, 6 * 256)]
     assert ranking.blocks[0].nats == pytest.approx(-5 * 256)
+
+
+def test_a_step_function_has_no_number_of_parameters():
+    step = structs.replace(WORST, checkpoint=structs.replace(WORST.checkpoint, format="step", parameters=0))
+    assert [row.parameters for row in compare([MIDDLE, step]).rows] == [1000, None]

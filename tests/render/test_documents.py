@@ -15,6 +15,7 @@ from rnneval.render.gate_document import gate_document, gate_markdown
 from rnneval.render.html import fragment_of
 from rnneval.render.markdown import markdown
 from rnneval.render.report import Given, html_of, page_of
+from rnneval.render.run_document import describe
 from rnneval.render.terminal import as_text
 from tests.render.reading import Reader
 from tests.render.report.making import full_run, good_run, gradients, worse_run, wrong_wiring
@@ -94,3 +95,8 @@ def test_no_word_or_number_is_broken_and_no_line_is_too_long(value, width):
 
 
 # Runs
+
+
+def test_no_layer_is_said_to_be_unseen_of_a_model_whose_modules_the_check_shows():
+    checkpoint = msgspec.structs.replace(good_run().checkpoint, format="torch", layers=())
+    assert describe(checkpoint).startswith(f"{checkpoint.parameters:,} parameters, torch")

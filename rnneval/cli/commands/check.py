@@ -78,6 +78,7 @@ def _write_script(path: str, script: str | None) -> None:
         say(f"rnneval: {path} was not written: no fault was seen in the calls of a cached model of transformers")
     else:
         write_text(script, path)
+        say(f"rnneval: {path} shows a fault without rnneval: run it with python")
 
 
 def _model(what: str, opening: CheckpointOptions, *, is_builder: bool) -> Any:

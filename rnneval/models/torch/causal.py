@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rnneval.errors import CheckpointError
+from rnneval.errors import CheckpointError, UsageError
 from rnneval.models.step import StepLM
 from rnneval.models.torch.module import TorchStep, language_model
 from rnneval.text import Vocabulary, given_vocabulary
@@ -114,19 +114,26 @@ class CachedStep(TorchStep):
         return own[0](**{name: value for name, value in known.items() if name in takes})
 
 
-def from_transformers(model: Any, tokenizer: Any = None) -> StepLM:
+def from_transformers(model: Any, tokenizer: Any = None, *, vocabulary: Any = None) -> StepLM:
     """Make a language model of a causal language model of transformers that keeps a cache.
 
     Args:
         model: A `PreTrainedModel` whose forward takes a cache: a recurrent model, or a hybrid with attention layers.
-        tokenizer: Its fast tokenizer; a Vocabulary; or a vocabulary file. It is needed to evaluate the model.
+        tokenizer: Its fast tokenizer, or what `vocabulary` takes. One of the two is needed to evaluate the model.
+        vocabulary: A Vocabulary, the tokens in the order of their ids, a map from token to id, or a vocabulary file; or
+            a tokenizer.
 
     Raises:
         CheckpointError: the model keeps no cache, fails, or has a state that cannot be carried.
         VocabularyError: the tokenizer is not a fast one, or does not fit the number of logits.
+        UsageError: both a tokenizer and a vocabulary are given.
     """
+    if tokenizer is not None and vocabulary is not None:
+        raise UsageError("from_transformers: give tokenizer or vocabulary, not both")
     step = CachedStep(model)
-    made = language_model(step, _vocabulary(tokenizer), type(model).__name__, "transformers")
+    made = language_model(
+        step, _vocabulary(tokenizer if vocabulary is None else vocabulary), type(model).__name__, "transformers"
+    )
     return replace(made, chunk=max(step.chunk_sizes.values(), default=1))
 
 

@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging
 
 from rnneval.checkpoints.places import Artefact
-from rnneval.checkpoints.pretrained import config_of
+from rnneval.checkpoints.pretrained import TOKENIZER, config_of, no_tokenizer
 from rnneval.errors import CheckpointError, type_and_message
 from rnneval.models.protocol import require_finite
 from rnneval.models.state import as_array
@@ -22,7 +22,6 @@ from rnneval.text import Vocabulary
 _MOST_TIMES = 2  # numbers that a model may have for each number that is stored: tied weights are stored once
 
 _UNFIT = {"missing_keys": "is missing", "unexpected_keys": "is left over", "mismatched_keys": "has another shape"}
-_GIVE = "give vocabulary=…, or --vocab FILE"
 _OTHER = "config.json and the weights are of different models: take both from one save_pretrained"
 
 
@@ -43,13 +42,12 @@ def open_folder(artefact: Artefact, vocabulary: Vocabulary | None) -> StepLM:
     if replace(artefact).sha256 != before:  # the hash of an artefact is computed once, and this is a new one
         raise CheckpointError(f"{artefact.path}: it was changed while it was read")
     require_finite(((name, as_array(weight, name)) for name, weight in model.state_dict().items()), str(artefact.path))
-    beside = artefact.path / "tokenizer.json"
+    beside = artefact.path / TOKENIZER
     if vocabulary is None and beside.is_file():
         vocabulary = Vocabulary.from_file(beside)
     made = from_transformers(model, vocabulary)
     known = msgspec.structs.replace(made.checkpoint, path=str(artefact.path), sha256=before, name=None)
-    why = f"{artefact.path} has no tokenizer.json: save it there (tokenizer.save_pretrained), or {_GIVE}"
-    return replace(made, checkpoint=known, why_no_vocabulary="" if made.vocabulary else why)
+    return replace(made, checkpoint=known, why_no_vocabulary="" if made.vocabulary else no_tokenizer(artefact.path))
 
 
 def _loaded(artefact: Artefact) -> Any:

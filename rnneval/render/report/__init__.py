@@ -132,7 +132,7 @@ def _of_wiring(wired: CheckedWiring) -> Iterator[Claim]:
     if wiring.verdict == "fail":
         error = next((finding for finding in wiring.findings if finding.severity == "error"), None)
         fault = first_sentence(error.message) if error else wiring.reason
-        what = "The state is wired wrong" if breaks_runs(wiring.findings) else "Calls that should agree do not"
+        what = "The state is wired wrong" if breaks_runs(wiring, segment=1) else "Calls that should agree do not"
         yield Claim(kind="fail", sentence=f"{what} in {wired.name}: {fault}.", anchor="wiring")
     elif wiring.verdict != "pass":
         sentence = f"Whether the state is wired right in {wired.name} could not be settled: {wiring.reason}."

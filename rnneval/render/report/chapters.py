@@ -76,7 +76,7 @@ def wiring(gathered: Gathered) -> Iterator[doc.Block]:
 def _wired(number: int, wired: CheckedWiring) -> doc.Subsection:
     """Show the faults, the first whole, the others folded; and the loss with other segments."""
     worst = wired.worst
-    title = _WIRING[worst.verdict] if breaks_runs(worst.findings) else _OF_CALLS
+    title = _WIRING[worst.verdict] if breaks_runs(worst, segment=1) else _OF_CALLS
     blocks: list[doc.Block] = [
         doc.Notice(kind=doc.KINDS[worst.verdict], title=title, text=worst.reason),
         *pictures(*wired.records),
@@ -156,7 +156,7 @@ def _overview(found: Sequence[Scored]) -> Iterator[doc.Block]:
         perplexity, bits, accuracy = (figure(scores[name].value) if name in scores else "–" for name in _LARGE)
         bounds = interval(scores["perplexity"].low, scores["perplexity"].high) if "perplexity" in scores else "–"
         valid = runs.validity(bool(caution(run))) if run.valid else doc.TableCell(text="no", kind="fail")
-        parameters = figure(run.checkpoint.parameters if run.checkpoint else None, ",")
+        parameters = figure((run.checkpoint.parameters or None) if run.checkpoint else None, ",")
         name = doc.code(model.name) if len(texts) == 1 else f"{model.name} on {_text_of(run)}"
         rows.append((name, valid, perplexity, bounds, bits, accuracy, parameters))
     head = ("model", "valid", "perplexity", "95 % interval", "bits per character", "accuracy", "parameters")

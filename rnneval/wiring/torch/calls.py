@@ -40,6 +40,8 @@ KEYS = ("train", "shapes", "padding", "right_padding", "packed", "restore", "rol
 """The keys of all tests, in the order of the record."""
 _TOKENS = 16  # of the texts, where no chunk is longer
 _LONGEST_CHUNK = 512  # a longer one is not tested: it takes as many calls of one token
+_LONG = 64  # tokens of the text for which calls of one token are compared once more, if longer ones are wrong
+_BY_TOKEN = {cases.DECODING, cases.SHORT_PROMPT, cases.TWO_ROWS}
 _SHOWN = 0.1  # the share of the largest difference that smaller calls must show to be the example
 _DRAWS = 2  # readings with moved weights: one alone may be lucky
 
@@ -51,6 +53,8 @@ class CallTests:
     oracles: Mapping[str, Oracle] = field(default_factory=dict)
     patterns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The calls in which a failed test showed its fault, by key."""
+    right_by_token: bool = False
+    """Whether calls of one token agree with one call over the whole text without a cache, although others do not."""
     untested: tuple[str, ...] = ()  # what was not tested, and why, a sentence each
     scripts: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Code that shows the fault of a failed test in its smallest calls, by key."""
@@ -141,6 +145,7 @@ class _CallTests:
         found = {key: compared for key, compared in found.items() if compared}
         failed = {key: bad for key, compared in found.items() if (bad := [each for each in compared if each.failed])}
         shown = {key: _shown(bad) for key, bad in failed.items()}
+        patterns = {key: _patterns(bad) for key, bad in failed.items()}
         # What has another shape has no positions to compare.
         parted = {
             key: (module_of_shape if each.error else module_of_case)(self.reader, each.case)
@@ -148,11 +153,24 @@ class _CallTests:
         }
         return CallTests(
             oracles={key: self._oracle(key, compared) for key, compared in found.items()},
-            patterns={key: _patterns(bad) for key, bad in failed.items()},
+            patterns=patterns,
+            right_by_token=cases.SEVERAL in chain(*patterns.values()) and self._is_right_by_token(patterns),
             untested=tuple(dict.fromkeys(self.untested)),
             scripts={key: script(self.reader, each.case, each.position) for key, each in shown.items()},
             divergences={key: where for key, where in parted.items() if where is not None},
         )
+
+    def _is_right_by_token(self, failed: Mapping[str, tuple[str, ...]]) -> bool:
+        """Return whether calls of one token, from the first one on, agree with one call without a cache."""
+        if not _BY_TOKEN.isdisjoint(chain(*failed.values())):
+            return False
+        ids = cases.rows(np.resize(self.texts, max(_LONG, self.texts.shape[1])))
+        whole, by_token = Reading(ids=ids), Reading(ids=ids, lengths=(1,) * len(ids[0]))
+        try:
+            found = differences(self.reader.logits(whole), self.reader.logits(by_token), self.spread)
+        except (RefusedError, ShapeError):
+            return False
+        return bool((found <= self.limits.tolerance).all())
 
     def _measure(self) -> None:
         """Measure the context spread and the noise of each position."""

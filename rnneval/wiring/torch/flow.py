@@ -29,6 +29,7 @@ class StateFlow:
     flow: tuple[Flow, ...]  # calls 0 and 1 make a state; call 2 goes on from it with one token, and call 3 with three
     findings: tuple[Finding, ...]
     untested: tuple[str, ...]  # a sentence for each array about which nothing can be said
+    right_by_token: bool = False  # whether no array was seen to be wrong in a call of one token
     calls: int = len(BEFORE) + len(CALLS)
 
 
@@ -86,6 +87,7 @@ class _Judge:
             flow=tuple(row for array, seen in judged for row in self._rows(array, seen)),
             findings=tuple(self._findings(judged)),
             untested=tuple(f"{array.path}: no module reads it" for array, seen in judged if seen.kind == "unused"),
+            right_by_token=not any(seen.fault is not None and 1 in seen.calls for _, seen in judged),
         )
 
     def _seen(self, array: ArrayFlow) -> _Seen:

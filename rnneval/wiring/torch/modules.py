@@ -10,7 +10,7 @@ from rnneval.models.step import StepLM
 from rnneval.models.torch.causal import CachedStep
 from rnneval.models.torch.module import TorchStep
 from rnneval.models.torch.recurrent import uncompiled
-from rnneval.records.wiring import Finding
+from rnneval.records.wiring import Finding, Oracle
 from rnneval.wiring.evidence import Detection, Severity
 from rnneval.wiring.facts import Spot
 from rnneval.wiring.faults import cache_operation, call_variance, chunk_variance, packing_leak, padding_leak
@@ -32,6 +32,8 @@ _FAULTS: Mapping[str, tuple[ModuleType, Severity | None]] = {
     "reorder": (cache_operation, None),
 }
 """The fault that each test of calls finds, with a severity that is not that of the fault's page."""
+_OF_LONG_CALLS = frozenset({"chunk", "leaves", "used"})
+"""Tests of behaviour that a model fails whose calls of several tokens lose the state."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,12 @@ class ModuleEvidence:
     flow: StateFlow
     calls: CallTests  # of a cached model; of another one nothing
     divergence: Divergence | None  # between calls of several tokens and calls of one, if the chunk test failed
+
+    def is_right_by_token(self, oracles: Mapping[str, Oracle]) -> bool:
+        """Return whether only calls of several tokens after a state were seen to be wrong; `oracles` of behaviour."""
+        wrong = {name for name, oracle in oracles.items() if oracle.verdict != "pass"}
+        in_long_calls = "chunk" in wrong and wrong <= _OF_LONG_CALLS
+        return in_long_calls and self.flow.right_by_token and self.calls.right_by_token
 
     def findings(self, of_behaviour: Iterable[Finding]) -> list[Finding]:
         """Return all findings: what is wrong with an array explains what is wrong with the predictions."""

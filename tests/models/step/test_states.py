@@ -240,7 +240,7 @@ def test_arguments():
         from_step(running_mean, np.zeros, vocab_size=V, vocabulary=["a", "b"])
     lm = from_step(running_mean, np.zeros, vocabulary=list("abcdefghijk"))
     assert (lm.width, lm.vocabulary.size, lm.why_no_vocabulary) == (V, V, "")
-    assert "give vocabulary=" in PLAIN.why_no_vocabulary
+    assert "give --vocab FILE" in PLAIN.why_no_vocabulary
     with pytest.raises(UsageError, match="kernel='hoisted' is for Keras models"):
         lm.scorer(Shape(rows=1, segment=1), kernel="hoisted")
 

@@ -12,6 +12,8 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 import rnneval  # noqa: E402
+from rnneval.cli.checkpoint import CheckpointOptions  # noqa: E402
+from rnneval.cli.commands.check import _write_script  # noqa: E402
 from rnneval.errors import CheckpointError, VocabularyError  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -154,10 +156,13 @@ def test_a_folder_is_evaluated_by_the_command(folder, tmp_path):
     assert run["checkpoint"]["sha256"] == lm.checkpoint.sha256
 
 
-def test_a_folder_without_a_tokenizer_names_the_file(folder, tmp_path):
+def test_a_folder_without_a_tokenizer_names_the_file(folder, tmp_path, monkeypatch):
     shutil.copytree(folder, tmp_path / "model", ignore=shutil.ignore_patterns("tokenizer*"))
     with pytest.raises(VocabularyError, match=r"model has no tokenizer.json: save it there .*vocabulary=FILE"):
         rnneval.evaluate(rnneval.open(tmp_path / "model"), string=TEXT, check=False)
+    monkeypatch.delattr("rnneval.models.torch.folder.open_folder")  # the command line refuses it before it is loaded
+    with pytest.raises(VocabularyError, match=r"model has no tokenizer.json"):
+        CheckpointOptions().open_to_read(str(tmp_path / "model"), kernel="auto")
 
 
 def changed(**values):
@@ -217,3 +222,8 @@ def test_a_folder_that_does_not_fit_is_refused_in_one_line(folder, tmp_path, cha
         rnneval.open(path)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "ran").exists()
+
+
+def test_the_script_of_a_fault_is_announced(tmp_path, capsys):
+    _write_script(str(tmp_path / "fault.py"), "pass")
+    assert f"{tmp_path / 'fault.py'} shows a fault without rnneval" in capsys.readouterr().err
