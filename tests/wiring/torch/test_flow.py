@@ -1,6 +1,6 @@
 """The flow matrix of PyTorch models: right ones, and ones whose fault is written down here."""
 
-from functools import partial
+from functools import partial, wraps
 
 import numpy as np
 import pytest
@@ -101,6 +101,27 @@ def test_findings_of_modules_of_pytorch_point_to_the_code_of_the_user():
     assert {each.rule: each.layer for each in others}["chunk-variance"] == "layers.1"
     assert {(each.file, each.line) for each in wiring.findings} == {(__file__, Shared.forward.__code__.co_firstlineno)}
     assert "out, h1 = self.gru1(x, h1)" in shared.help
+
+
+def decorated(forward):
+    @wraps(forward)
+    def wrapper(*args, **kwargs):
+        return forward(*args, **kwargs)
+
+    return wrapper
+
+
+def test_an_array_that_is_never_read_points_to_the_forward_and_not_to_its_decorator():
+    class Spare(Stack):
+        @decorated
+        def forward(self, ids, states=None):
+            logits, new = super().forward(ids, None if states is None else states[0])
+            return logits, (new, logits[:, -1].clone())
+
+    (finding,) = rnneval.check(rnneval.from_torch(Spare(lstm, layers=1, width=8))).findings
+    assert (finding.rule, finding.file) == ("unused-part", __file__)
+    assert finding.line == Spare.forward.__wrapped__.__code__.co_firstlineno
+    assert finding.help.startswith("Give each module its part of the state")
 
 
 def test_one_state_that_each_layer_hands_to_the_next():
