@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
 from rich.cells import cell_len, chop_cells
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
@@ -177,12 +178,16 @@ def _pairs(width: int, gap: int, rows: Sequence[tuple[str, str, str]]) -> RichTa
 
 
 def _table(block: doc.TableBlock, width: int) -> RenderableType:
+    """Return a table; where it is too wide, a matrix whose columns are numbered, or else each row as a list."""
+    return _grid(block, width) or (_grid(_numbered(block), width) if block.matrix else None) or _list(block, width)
+
+
+def _grid(block: doc.TableBlock, width: int) -> RichTable | None:
     """Return a table that breaks headings between words, then moves closer, then wraps words, if it is too wide.
 
-    No number or word is ever broken: where nothing else helps, each row becomes a list.
+    No number or word is ever broken: where nothing else helps, there is no table.
     """
-    columns, head = range(len(block.head)), [visible(heading) for heading in block.head]
-    rows = [[(shortened(visible(cell.text)), _STYLES[cell.kind]) for cell in row] for row in block.rows]
+    columns, head, rows = range(len(block.head)), [visible(heading) for heading in block.head], _styled(block)
     cells = [[row[k][0] for row in rows] for k in columns]
     broken = [_broken(head[k], cells[k]) for k in columns]
     for lines, gap in (([[heading] for heading in head], 2), (broken, 2), (broken, 1)):
@@ -191,10 +196,10 @@ def _table(block: doc.TableBlock, width: int) -> RenderableType:
         room = width - 2 * gap * (len(head) - 1)
         if sum(widths) <= room:
             break
-    kept = {*block.right, *(columns[1:] if block.matrix else ())}  # numbers are not wrapped
-    least = [widths[k] if k in kept else max(map(_longest_piece, texts[k])) for k in columns]
+    # Numbers are not wrapped; a mark and its calls may be.
+    least = [widths[k] if k in block.right else max(map(_longest_piece, texts[k])) for k in columns]
     if sum(least) > room:
-        return _list(head, rows, width)
+        return None
     while sum(widths) > room:  # the widest first
         widths[max((k for k in columns if widths[k] > least[k]), key=widths.__getitem__)] -= 1
     grid = RichTable(box=None, pad_edge=False, header_style="dim", show_header=any(head), padding=(0, gap))
@@ -210,12 +215,25 @@ def _table(block: doc.TableBlock, width: int) -> RenderableType:
     return grid
 
 
-def _list(head: Sequence[str], rows: Iterable[Sequence[tuple[str, str]]], width: int) -> Group:
+def _numbered(block: doc.TableBlock) -> doc.TableBlock:
+    """Return a matrix whose rows are numbered, with these numbers in place of the names of its columns."""
+    number = {row[0].text: str(at) for at, row in enumerate(block.rows, 1)}
+    rows = tuple((replace(row[0], text=f"{number[row[0].text]} {row[0].text}"), *row[1:]) for row in block.rows)
+    return replace(block, head=tuple(number.get(name, name) for name in block.head), rows=rows)
+
+
+def _styled(block: doc.TableBlock) -> list[list[tuple[str, str]]]:
+    """Return the text of each cell and its style."""
+    return [[(shortened(visible(cell.text)), _STYLES[cell.kind]) for cell in row] for row in block.rows]
+
+
+def _list(block: doc.TableBlock, width: int) -> Group:
     """Return each row as a list: its name, and below it what each column says of it."""
     parts: list[RenderableType] = []
-    for (first, _), *others in rows:
-        parts.append(_wrapped(width, (f"{head[0]} " if head[0] else "", "dim"), first))
-        named = [(name, *cell) for name, cell in zip(head[1:], others, strict=True) if cell[0]]
+    first_heading, *headings = (visible(heading) for heading in block.head)
+    for (first, _), *others in _styled(block):
+        parts.append(_wrapped(width, (f"{first_heading} " if first_heading else "", "dim"), first))
+        named = [(name, *cell) for name, cell in zip(headings, others, strict=True) if cell[0]]
         parts.append(Padding(_pairs(width - 2, 1, named), (0, 0, 0, 2)))
     return Group(*parts)
 

@@ -128,7 +128,8 @@ class Subject:
     exchanged: Callable[[Ids, Ids, Ids], Iterator[tuple[str, Outputs]]] | None = None
     """(text, other text, later text) → the outputs of the later text, first after the text, under "".
 
-    Then once for each array of the state, under its path, with that of the other text in its place.
+    Then once for each array of the state, under its path, with that of the other text in its place. An array that both
+    texts leave the same comes without outputs.
     """
     unlike_parts: Callable[[Ids, Sequence[int]], str] | None = None
     """(ids, first calls) → the arrays of the state that one call leaves unlike calls of one token, in words."""
@@ -420,16 +421,21 @@ class _Tests:
         past, later = self.short[:, :begins], self.short[:, begins:]
         readings = exchanged(past, _other(self.subject, past), later)
         wanted = self._joined(next(readings)[1], [later.shape[1]], begins)
-        effects = {
-            path: self.compare("", wanted, self._joined(outputs, [later.shape[1]], begins), effect=True)
-            for path, outputs in readings
-        }
+        effects: dict[str, _Difference] = {}
+        same: list[str] = []
+        for path, outputs in readings:
+            if outputs:
+                seen = self._joined(outputs, [later.shape[1]], begins)
+                effects[path] = self.compare("", wanted, seen, effect=True)
+            else:
+                same.append(path)
         unused = [path for path, effect in effects.items() if effect.position is None and not effect.open]
         smallest = min((effect.largest for effect in effects.values()), default=np.inf)
         said = f"each of {len(effects)} arrays of the state exchanged: the logits differ"
         if unused:
             equal = f"the logits of the next {later.shape[1]} tokens are equal"
-            said = f"{', '.join(unused)}: with that of another text in its place, {equal}"
+            said = f"{', '.join(unused)}: with that of another text in its place, {equal}, read in one call"
+        said += f"; not exchanged, since both texts leave the same: {', '.join(same)}" if same else ""
         return self.oracle(said, smallest, "fail" if unused else "pass")
 
     def fresh(self) -> Oracle:

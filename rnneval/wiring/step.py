@@ -131,7 +131,7 @@ def _detection(name: str, seen: str, declared: Declarations, at: Spot) -> Detect
 def _spot(step: Any) -> Spot:
     """Return file and line of the user's function, where they are known."""
     module = getattr(step, "module", None)  # of PyTorch: the line of its class says more than one of ours
-    function = type(module).forward if module is not None else inspect.unwrap(step)
+    function = inspect.unwrap(type(module).forward if module is not None else step)
     code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
     return Spot() if code is None else Spot(file=code.co_filename, line=code.co_firstlineno)
 
@@ -202,7 +202,10 @@ class _StateInParts:
         yield "", _read(self.lm, [later], after)
         mine, others = leaves_of(after), leaves_of(elsewhere)
         for path in self._compared():
-            if not np.array_equal(as_array(mine[path], path), as_array(others[path], path)):  # as a position is
+            array = as_array(mine[path], path)
+            if np.array_equal(array, as_array(others[path], path)):  # as a position is
+                yield f"{path}{'' if array.any() else ' (all zero)'}", []
+            else:
                 yield path, _read(self.lm, [later], filled(after, iter((mine | {path: others[path]}).values())))
 
     def unlike_parts(self, ids: Ids, firsts: Sequence[int]) -> str:

@@ -17,6 +17,8 @@ from rnneval.render.markdown import markdown
 from rnneval.render.report import Given, html_of, page_of
 from rnneval.render.run_document import describe
 from rnneval.render.terminal import as_text
+from rnneval.render.wiring_document import wiring_document
+from tests.render.figures import made
 from tests.render.reading import Reader
 from tests.render.report.making import full_run, good_run, gradients, worse_run, wrong_wiring
 
@@ -92,6 +94,18 @@ def test_no_word_or_number_is_broken_and_no_line_is_too_long(value, width):
     assert all(len(line) <= width for line in text.splitlines())
     whole = {word for word in as_text(notebook.document_of(value), 1000).split() if len(word) <= width}
     assert {word for word in whole if word not in text.split() and not re.search("[/|]", word)} == set()
+
+
+def test_a_matrix_with_long_names_is_one_table_of_numbered_rows_and_columns():
+    names = [f"backbone.layers.{k}.mixer.recurrent" for k in range(3)]
+    wiring = made.wiring(dict(zip(names, [names[0], names[2], names[1]], strict=True)))
+    text = as_text(wiring_document(wiring), 90)
+    assert [line.split() for line in text.splitlines() if "layers" in line or "from" in line][:4] == [
+        ["into", "↓", "from", "→", "1", "2", "3", "initial"],
+        ["1", f"{names[0]}.h", "[●", "1–3]", "·", "·", "○", "0"],
+        ["2", f"{names[1]}.h", "·", "[", "]", "✗", "1–3", "○", "0"],
+        ["3", f"{names[2]}.h", "·", "✗", "1–3", "[", "]", "○", "0"],
+    ]
 
 
 # Runs

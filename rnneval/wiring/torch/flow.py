@@ -68,7 +68,7 @@ class _Judge:
         self._cut_matters = cut_matters
         self._module, self._arrays = module, arrays
         self._reading = {name for array in arrays for name in array.reader or ()}
-        self._slots = {array.path: _slot(array.path) for array in arrays}
+        self._slots = {array.path: array.slot or _slot(array.path) for array in arrays}
         self._moving = {_pattern(array.path) for array in arrays if array.unchanged != CALLS}
 
     def result(self) -> StateFlow:
@@ -122,6 +122,9 @@ class _Judge:
         if array.made_at != path:
             words = f"{reader}: {path} holds what was written as {array.made_at}"
             source = Slot(layer=reader, slot=self._slots.get(array.made_at, _slot(array.made_at)))
+            if array.slot[1:] != source.slot[1:] and array.slot:  # one layer's of a stack: h[0] and h[1]
+                words = f"{reader}.{array.slot} reads {path}, which {reader}.{source.slot} wrote"
+                return _Seen("crossed", CALLS, crossed_state, words, source, reader)
             return _Seen("swapped", CALLS, swapped_slots, words, source)
         return None
 
@@ -185,7 +188,12 @@ class _Judge:
         for alike in groups.values():
             array, seen = alike[0]
             assert seen.fault is not None  # noqa: S101 - others are in no group
-            others = [*dict.fromkeys(self._name(other.reader or other.writer) for other, _ in alike)][1:]
+            within = seen.fault is crossed_state and seen.giver == self._name(array.reader)  # layers of one module
+            others = [
+                *dict.fromkeys(
+                    self._name(other.reader or other.writer) + f".{other.slot}" * within for other, _ in alike
+                )
+            ][1:]
             more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
             words = f"{seen.words}; likewise in {', '.join(others[:_NAMED])}{more}" if others else seen.words
             chain = (None if seen.fault is shared_state else array.reader) or array.writer

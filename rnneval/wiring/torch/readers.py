@@ -8,6 +8,7 @@ States are told from other tensors by their content: a step function gives the m
 given, in containers of its own, in attributes of modules or as they are.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +28,9 @@ BEFORE = (4, 1)  # tokens of the calls that make the state
 CALLS = (1, 3)  # tokens of the call in which reactions are watched
 _TIMES = 1000  # a change as large as this must have an effect before an array is said to have none
 _LATER = 16  # tokens in which an array must stay the same before it is said to be stale
+_STACKED = {"in": r"(?:\[0\]\[1\]|\[1\]\['hx'\])(\[[01]\])?", "out": r"\[1\](\[[01]\])?"}
+"""Where a recurrent module of PyTorch takes and returns its states."""
+_SLOTS = ("h", "c")  # other places among arguments and outputs begin with a bracket, or are empty
 Chain = tuple[str, ...]  # the modules that are running, the outermost first
 
 
@@ -42,7 +46,7 @@ class Birth(NamedTuple):
     """The first appearance of some content in an array of the state, or as an output of a module."""
 
     chain: Chain
-    at: str  # the array's path; for an output, its place in what the module returned
+    at: str  # the array's path; for an output, its place in what the module returned, or `h[0]` for a layer's state
     is_output: bool
 
 
@@ -76,6 +80,11 @@ def part_name(path: str, axis: int, index: int) -> str:
     return f"{path}[{':, ' * axis}{index}]"
 
 
+def _stack_size(module: torch.nn.Module) -> int:
+    """Return the number of layers and directions whose states a recurrent module of PyTorch keeps in one array."""
+    return module.num_layers * (2 if module.bidirectional else 1) if isinstance(module, torch.nn.RNNBase) else 1
+
+
 class Watched:
     """One call from a state: what modules saw, and which arrays of the state they were given and made."""
 
@@ -95,6 +104,8 @@ class Watched:
         given = arrays_of(state)
         self._axes, self._module = axes, step.module
         self._given = {path: _stored(array) for path, array in given.items()}
+        self.stacks = {*map(_stack_size, step.module.modules())} - {1}
+        self._parts = dict(self._parts_of(given))
         self._sizes = {array.untyped_storage().nbytes() for array in given.values()}
         self._states: dict[int, tuple[str, torch.Tensor]] = {}  # by address; the tensors are kept, so none is reused
         self._places: dict[str, Callable[[], Any]] = {}  # what reads each place that may hold an array
@@ -109,8 +120,8 @@ class Watched:
         if len(chain) == 1 and phase == "in":
             self._look_around(given)
         seen = []
-        for path, tensor in tensors_in(given if phase == "in" else result):
-            array = self._path_of(tensor)
+        for path, tensor in self._tensors(chain, phase, given if phase == "in" else result):
+            array = (self._parts.get(content(tensor)) if path[:1] in _SLOTS else None) or self._path_of(tensor)
             if array is None:
                 seen.append((path, content(tensor)))
             elif phase == "in":
@@ -119,13 +130,31 @@ class Watched:
         if self._axes is not None:
             self._look_for_births(chain, phase, result)
 
+    def _tensors(self, chain: Chain, phase: str, nest: Any) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield the tensors of an event; the states of stacked layers come one by one, as `h[0]` and `c[0]`."""
+        size = _stack_size(self._module.get_submodule(chain[-1]))
+        for path, tensor in tensors_in(nest):
+            state = re.fullmatch(_STACKED[phase], path) if size > 1 and len(tensor) == size else None
+            if state is None:
+                yield path, tensor
+            else:
+                slot = "c" if state[1] == "[1]" else "h"
+                yield from ((f"{slot}[{index}]", part) for index, part in enumerate(tensor))
+
+    def _parts_of(self, given: Mapping[str, torch.Tensor]) -> Iterator[tuple[bytes, str]]:
+        """Yield what may be the state of one of several stacked layers: its content, and its path."""
+        for path, array in given.items() if self.stacks else ():
+            yield content(array), path
+            for axis in (axis for axis, size in enumerate(array.shape) if size in self.stacks):
+                yield from ((content(part), part_name(path, axis, at)) for at, part in enumerate(array.unbind(axis)))
+
     def _look_for_births(self, chain: Chain, phase: str, result: Any) -> None:
         """Record new content of arrays; what changed before a module began was made by the one around it."""
         maker = chain if phase == "out" else chain[:-1]
         for path, tensor in self._live():
             if self._is_new(path, tensor):
                 self._made(self._names.get(path, path), tensor, maker)
-        for path, tensor in tensors_in(result):
+        for path, tensor in (*tensors_in(result), *self._tensors(chain, phase, result)):
             self._born(tensor, Birth(chain, path, is_output=True))
 
     def _made(self, path: str, array: torch.Tensor, maker: Chain) -> None:
@@ -213,6 +242,7 @@ class ArrayFlow:
     """One array of the state, or one layer's part of it: who reads it, and who wrote it."""
 
     path: str
+    slot: str  # its name in a reader that stacks layers, such as `h[0]`; empty for others
     readers: Mapping[int, Chain | None]
     """The first module that reacts, by the number of tokens of the call; () is the step function itself."""
     writer: Chain | None  # the module that made what the array holds after a call; None if no module was seen to
@@ -297,7 +327,16 @@ class _Interventions:
             yield self._flow(place, made, places)
 
     def _layer_axis(self, path: str, array: torch.Tensor) -> int | None:
-        """Return the axis along which an array holds states of several layers, which different modules read."""
+        """Return the axis along which an array holds states of several layers.
+
+        Different modules read them, or one that stacks layers returned some.
+        """
+        plain = self._plain[max(CALLS)]
+        after = arrays_of(plain.after).get(path, array)
+        for axis in (axis for axis, size in enumerate(array.shape) if size in plain.stacks):
+            born = [plain.births.get(content(part), []) for part in after.unbind(axis)]
+            if any(birth.is_output and birth.at[:1] in _SLOTS for births in born for birth in births):
+                return axis
         counts = {len(each) for each in self._module.modules() if isinstance(each, torch.nn.ModuleList)} - {0, 1}
         for axis in (axis for axis, size in enumerate(array.shape) if size in counts):
             parts = (self._readers(_Place(path, axis, index))[1] for index in (0, array.shape[axis] - 1))
@@ -314,9 +353,13 @@ class _Interventions:
         changed = [tokens for tokens in CALLS if not _same(before, after[tokens])]
         makers = (_maker(made[tokens], place.name, after[tokens]) for tokens in reversed(changed))
         writer, made_at = next((maker for maker in makers if maker), (None, place.name))
-        same = [tokens for tokens in CALLS if tokens not in changed and self._stays(place, tokens, made[tokens].after)]
+        read = next((reader for reader in readers.values() if reader), None)
+        slots = [at for chain, at in made[max(CALLS)].entries.get(place.name, ()) if chain == read and at[:1] in _SLOTS]
+        own = {Birth(read or (), slot, is_output=True) for slot in slots}
+        same = [t for t in CALLS if t not in changed and self._stays(place, t, made[t], own)]
         return ArrayFlow(
             path=place.name,
+            slot=slots[0] if len(slots) == 1 else "",
             readers=readers,
             writer=writer,
             made_at=made_at,
@@ -358,8 +401,14 @@ class _Interventions:
                 return True
         return False
 
-    def _stays(self, place: _Place, tokens: int, state: Any) -> bool:
-        """Return whether an array is still the same after more calls of one token, or of several."""
+    def _stays(self, place: _Place, tokens: int, made: Watched, own: set[Birth]) -> bool:
+        """Return whether an array is still the same after more calls of one token, or of several.
+
+        It is not, where one of several stacked layers returned these very numbers, as one whose units are all off does.
+        """
+        state, after = made.after, place.among(made.after)
+        if after is not None and not own.isdisjoint(made.births.get(content(after), ())):
+            return False
         for piece in [self._later] if tokens > 1 else np.split(self._later, _LATER, axis=1):
             _, state = self._step(piece, state)
         return _same(place.among(self._state), place.among(state))
@@ -428,4 +477,6 @@ def _made_as(birth: Birth, made: Watched, path: str) -> str:
     own = next((at for at, array in takes.items() if array == path), None)
     if own is None:
         return path
+    if birth.at[:1] in _SLOTS:
+        return takes.get(birth.at, path)
     return takes.get(f"{own.rpartition('[')[0]}[{birth.at.rpartition('[')[2]}", path)

@@ -78,15 +78,20 @@ def test_a_chunk_boundary_off_by_one():
 def test_an_unused_array_is_named_and_harmless_where_all_else_is_right():
     def step(ids, state):
         logits, after = gru(ids, state["layers"])
-        return logits, {"layers": after, "last": logits[:, -1].copy()}
+        return logits, {"layers": after, "last": logits[:, -1].copy(), "spare": state["spare"]}
 
     gru, begin = gru_stack(gru_weights())
-    wiring = wiring_of(step, lambda batch: {"layers": begin(batch), "last": np.zeros((batch, V), np.float32)})
+
+    def initial(batch):
+        return {"layers": begin(batch), "last": np.zeros((batch, V), np.float32), "spare": np.zeros((batch, 2))}
+
+    wiring = wiring_of(step, initial)
     assert (wiring.verdict, failed(wiring)) == ("pass", {"leaves"})
     (finding,) = wiring.findings
     assert (finding.rule, finding.severity) == ("unused-part", "warning")
     assert finding.message.startswith(
-        "state['last']: with that of another text in its place, the logits of the next 64"
+        "state['last']: with that of another text in its place, the logits of the next 64 tokens are equal, read in "
+        "one call; not exchanged, since both texts leave the same: state['spare'] (all zero)."
     )
 
 

@@ -1,5 +1,7 @@
 """The flow matrix of PyTorch models: right ones, and ones whose fault is written down here."""
 
+from functools import partial, wraps
+
 import numpy as np
 import pytest
 
@@ -101,6 +103,27 @@ def test_findings_of_modules_of_pytorch_point_to_the_code_of_the_user():
     assert "out, h1 = self.gru1(x, h1)" in shared.help
 
 
+def decorated(forward):
+    @wraps(forward)
+    def wrapper(*args, **kwargs):
+        return forward(*args, **kwargs)
+
+    return wrapper
+
+
+def test_an_array_that_is_never_read_points_to_the_forward_and_not_to_its_decorator():
+    class Spare(Stack):
+        @decorated
+        def forward(self, ids, states=None):
+            logits, new = super().forward(ids, None if states is None else states[0])
+            return logits, (new, logits[:, -1].clone())
+
+    (finding,) = rnneval.check(rnneval.from_torch(Spare(lstm, layers=1, width=8))).findings
+    assert (finding.rule, finding.file) == ("unused-part", __file__)
+    assert finding.line == Spare.forward.__wrapped__.__code__.co_firstlineno
+    assert finding.help.startswith("Give each module its part of the state")
+
+
 def test_one_state_that_each_layer_hands_to_the_next():
     class Handed(Stack):
         def forward(self, ids, state=None):
@@ -190,6 +213,57 @@ def test_one_array_that_holds_the_states_of_all_layers():
     flow = flow_of(opened(Packed([0, 2, 1])), V)
     assert [f.rule for f in flow.findings] == ["crossed-state"]
     assert "state[:, 1], which layers.2 wrote" in flow.findings[0].message
+
+
+class Deep(torch.nn.Module):
+    """Layers within one module of PyTorch; `change` is made to its states before they are returned."""
+
+    def __init__(self, make, change):
+        super().__init__()
+        self.embedding, self.out = torch.nn.Embedding(V, 12), torch.nn.Linear(12, V)
+        self.rnn, self.change = make(12, 6, num_layers=2, batch_first=True), change
+
+    def forward(self, ids, state=None):
+        outputs, state = self.rnn(self.embedding(ids), state)
+        return self.out(outputs[..., :6].repeat(1, 1, 2)), self.change(state)
+
+
+def ends(flow):
+    return {f"{row.into.layer}.{row.into.slot} ← {row.source.layer}.{row.source.slot}" for row in flow.flow}
+
+
+@pytest.mark.parametrize(
+    ("make", "slots"),
+    [
+        (torch.nn.LSTM, ("h[0]", "h[1]", "c[0]", "c[1]")),
+        (torch.nn.GRU, ("h[0]", "h[1]")),
+        (partial(torch.nn.RNN, bidirectional=True), ("h[0]", "h[1]", "h[2]", "h[3]")),
+    ],
+)
+def test_layers_within_a_module_of_pytorch_are_told_apart(make, slots):
+    flow = flow_of(opened(Deep(make, lambda state: state)), V)
+    assert [layer.slots for layer in flow.layers] == [slots]
+    assert ends(flow) == {f"rnn.{slot} ← rnn.{slot}" for slot in slots}
+    assert {row.kind for row in flow.flow} == {"carried"}
+    assert flow.findings == flow.untested == ()
+
+
+def test_a_layer_within_a_module_whose_units_are_all_off_is_no_finding_and_one_that_is_lost_is():
+    module = Deep(partial(torch.nn.RNN, nonlinearity="relu"), lambda state: state)
+    torch.nn.init.constant_(module.rnn.bias_ih_l0, -9.0)
+    assert flow_of(opened(module), V).findings == ()
+    module = Deep(torch.nn.GRU, lambda state: torch.stack([torch.zeros_like(state[0]), state[1]]))
+    (finding,) = flow_of(opened(module), V).findings
+    assert finding.message.startswith("rnn reads state[0], which stays as it is in calls of 1 token and of 3 tokens.")
+
+
+def test_layers_within_a_module_of_pytorch_exchanged():
+    flow = flow_of(opened(Deep(torch.nn.LSTM, lambda states: tuple(state.flip(0) for state in states))), V)
+    assert ends(flow) == {f"rnn.{slot}[{k}] ← rnn.{slot}[{1 - k}]" for slot in "hc" for k in (0, 1)}
+    (finding,) = flow.findings
+    assert (finding.rule, finding.layer) == ("crossed-state", "rnn")
+    words = "rnn.h[0] reads state[0][0], which rnn.h[1] wrote; likewise in rnn.h[1], rnn.c[0], rnn.c[1]."
+    assert finding.message.startswith(words)
 
 
 def test_constants_and_arrays_without_effect_are_no_findings():
