@@ -67,9 +67,11 @@ class OutputOptions(Options, heading="Output"):
         blocks = tuple(document(result))
 
         def markdown() -> str:
+            from rnneval.render.document import Heading
             from rnneval.render.markdown import markdown
 
-            return markdown(blocks)
+            title_first = sorted(blocks[:2], key=lambda block: not isinstance(block, Heading))  # then: not valid
+            return markdown((*title_first, *blocks[2:]))
 
         def annotations() -> str:
             from rnneval.render.run_document import annotations

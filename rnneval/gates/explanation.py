@@ -19,6 +19,10 @@ _LARGEST_IN_PER_CENT = 20.0
 """Nats; a larger difference, of a model that diverged, is shown in nats: e to the power of it says nothing."""
 DOMINATES = 0.5
 """Share of the squared deviations that makes blocks dominate; one block of 400 of a real text has below a tenth."""
+SEEDS = 0.01
+"""Difference that other seeds often make, in nats and roughly in the units of other metrics."""
+NEAR = 5
+"""Margins, or differences of `SEEDS`, beyond which other seeds do not explain a difference."""
 RARE = 0.01
 """Share of the blocks that may dominate together; of normal deviations they have a twelfth."""
 
@@ -105,9 +109,10 @@ def _needed(tested: Tested, paired: Paired) -> str:
 
 
 def of_single_runs(comparison: Comparison) -> Comparison:
-    """Add to a reason what single runs cannot tell, unless the candidate passes or decides nothing by itself."""
+    """Add to a reason what single runs cannot tell, unless the candidate passes, or the difference is far larger."""
     undecided = comparison.verdict == "inconclusive" or (comparison.verdict == "fail" and comparison.claim is not None)
-    if not undecided or comparison.about != "these checkpoints":
+    near = abs(comparison.difference or 0) <= NEAR * max(abs(comparison.allowed or 0), SEEDS)
+    if not undecided or not near or comparison.about != "these checkpoints":
         return comparison
     reason = (
         f"{comparison.reason}. Two trainings of one recipe with other seeds often differ by more than the bounds for "

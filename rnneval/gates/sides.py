@@ -9,7 +9,6 @@ recipe. A test cannot decide that: one diverged run among several, or one diverg
 error as large as the difference, so that t is near 1 whatever the loss.
 """
 
-import dataclasses
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -32,9 +31,12 @@ ACROSS_TOKENS = ("bits_per_char", "bits_per_byte")
 """Metrics that compare models of other tokens on the same text."""
 _OF_TOKENS = ("tok", "bos")
 """Fields that may differ if bits of the same text are compared over the bytes that both scored."""
+_CUTS = ("tokens", "scored_bytes")
+"""Sums of blocks that may differ then."""
+_HELPED_BY_BITS = {*(f"signature.{name}" for name in _OF_TOKENS), *(f"blocks.{name}" for name in _CUTS)}
 _MEANING = {
     "tok": "other tokens",
-    "norm": "the text was normalised differently",
+    "norm": "the text was normalized differently",
     "newlines": "ends of lines were treated differently",
     "unk": "tokens that the vocabulary lacks were treated differently",
     "docs": "the state was reset at other places",
@@ -42,6 +44,7 @@ _MEANING = {
     "state": "the state was handled differently",
     "defs": "the numbers are defined differently",
 }
+"""What each field of a signature says if it differs, in the order in which they are named."""
 SUMS = ("nats", "newlines", "top1", "top5")
 """Sums that a slim record keeps: those of every metric of loss and accuracy."""
 FAR = math.log(100)
@@ -161,46 +164,48 @@ def is_lossy(run: Run) -> bool:
     return "bits_per_char" not in run.scores or any(warning.code == "lossy" for warning in run.warnings)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Difference:
-    """Reason why two runs cannot be compared."""
+    """Why two runs cannot be compared."""
 
-    field: str
-    """Path of the field in the record, such as `text.sha256` or `signature.state`."""
-    reason: str
-    tokens_only: bool = False
-    """True if only the tokens differ, so that bits per character of the same text still compare."""
+    reasons: Mapping[str, str]
+    """By the paths of the fields in the record, such as `text.sha256` or `signature.state`."""
+    hint: str = ""
 
     def __str__(self) -> str:
-        return f"{self.field}: {self.reason}"
+        return "; ".join(
+            [*(f"{field}: {reason}" for field, reason in self.reasons.items()), *filter(None, [self.hint])]
+        )
 
 
 def difference_between(baseline: Run, candidate: Run, *, across_tokens: bool = False) -> Difference | None:
-    """Return the first reason why two runs cannot be compared, by text, signature, unknown tokens or blocks.
+    """Return why two runs cannot be compared: every part of the signature, and the text, or the first of the others.
 
-    Tokens may differ if bits of the same bytes are compared (`across_tokens`).
+    Tokens may differ if bits of the same bytes are compared (`across_tokens`). The hash is of the text after
+    normalization, so it says nothing where that differs.
     """
-    ours, theirs = baseline.text, candidate.text
-    if ours.sha256 != theirs.sha256:
-        return Difference(field="text.sha256", reason="other text")
     parts, others = fields_of(baseline.signature), fields_of(candidate.signature)
+    found = {
+        f"signature.{name}": f"{_MEANING.get(name, 'the runs were made differently')} "
+        f"({name}:{parts.get(name, 'absent')} and {name}:{others.get(name, 'absent')})"
+        for name in dict.fromkeys((*_MEANING, *parts, *others))
+        if parts.get(name) != others.get(name) and not (across_tokens and name in _OF_TOKENS)
+    }
     if "unknown" in (parts.get("state"), others.get("state")):
-        reason = "it is not known how the state was handled: import the losses again with --state (state:unknown)"
-        return Difference(field="signature.state", reason=reason)
-    # Differences in tokens come last: only they are helped by --allow bits_per_char.
-    for name in sorted({**parts, **others}, key=lambda name: name in _OF_TOKENS):
-        if parts.get(name) != others.get(name) and not (across_tokens and name in _OF_TOKENS):
-            seen = f"{name}:{parts.get(name, 'absent')} and {name}:{others.get(name, 'absent')}"
-            reason = f"{_MEANING.get(name, 'the runs were made differently')} ({seen})"
-            return Difference(field=f"signature.{name}", reason=reason, tokens_only=name in _OF_TOKENS)
+        why = "it is not known how the state was handled: import the losses again with --state (state:unknown)"
+        found["signature.state"] = why
+    if baseline.text.sha256 != candidate.text.sha256 and not found.keys() & {"signature.norm", "signature.newlines"}:
+        found["text.sha256"] = "other text"
+    if found:
+        return Difference(found)
     unknown_tokens = max(baseline.tokens.unknown, candidate.tokens.unknown)
     vocabularies = {run.vocabulary.sha256 if run.vocabulary else None for run in (baseline, candidate)}
     if unknown_tokens and len(vocabularies) > 1:
         reason = f"other vocabularies, and up to {unknown_tokens} unknown tokens that were not paid for in full"
-        return Difference(field="vocabulary.sha256", reason=reason)
-    for name in ("bytes", "document") if across_tokens else ("bytes", "document", "tokens", "scored_bytes"):
+        return Difference({"vocabulary.sha256": reason})
+    for name in ("bytes", "document", *(() if across_tokens else _CUTS)):
         if getattr(baseline.blocks, name) != getattr(candidate.blocks, name):
-            return Difference(field=f"blocks.{name}", reason="the same text was cut or counted differently")
+            return Difference({f"blocks.{name}": "the same text was cut or counted differently"})
     return None
 
 
@@ -210,26 +215,27 @@ def _text_of(name: str, run: Run) -> str:
 
 
 def not_comparable(metric: str, sides: Sides) -> Difference | None:
-    """Return the first reason why these sides cannot be compared by this metric; None if they can."""
+    """Return why these sides cannot be compared by this metric, and what would help; None if they can."""
     baselines, candidates = ([*zip(each.names, each.runs, strict=True)] for each in (sides.baseline, sides.candidate))
     across = metric in ACROSS_TOKENS
+    lossy = [name for name, run in (*baselines, *candidates) if run.total_nats is not None and is_lossy(run)]
     pairs = [(runs[0], run, False) for runs in (baselines, candidates) for run in runs[1:]]
     for one, other, across_tokens in [*pairs, (baselines[0], candidates[0], across)]:
         difference = difference_between(one[1], other[1], across_tokens=across_tokens)
-        if difference is not None and difference.field == "text.sha256":
-            hint = "evaluate both on the same text; if it was changed on purpose, replace the baseline (gate --update)"
-            texts = f"{_text_of(*one)}, and {_text_of(*other)}"
-            return dataclasses.replace(difference, reason=f"{difference.reason}: {texts}: {hint}")
-        if difference is not None and difference.tokens_only and not across:
+        if difference is None:
+            continue
+        reasons, hint = {**difference.reasons}, "evaluate both in the same way"
+        if "text.sha256" in reasons:
+            texts = f"{_text_of(*one)}, and {_text_of(*other)}, each after normalization"
+            reasons["text.sha256"], hint = f"other text: {texts}", "evaluate both on the same text"
+        elif reasons.keys() <= _HELPED_BY_BITS and not (across or lossy):
             hint = "bits of the same text compare: --allow bits_per_char=+0.01"
-            return dataclasses.replace(difference, reason=f"{difference.reason}; {hint}")
-        if difference is not None:
-            return difference
-    if across and (
-        lossy := [name for name, run in (*baselines, *candidates) if run.total_nats is not None and is_lossy(run)]
-    ):
+        elif lossy and (across or "signature.tok" in reasons):
+            hint = f"no metric compares them, since the tokens of {lossy[0]} do not give the text back (lossy)"
+        return Difference(reasons, hint)
+    if across and lossy:
         reason = f"absent in {lossy[0]}: its tokens do not give the text back (lossy)"
-        return Difference(field=f"scores.{metric}", reason=reason)
+        return Difference({f"scores.{metric}": reason})
     return None
 
 

@@ -198,13 +198,14 @@ def compare_on(allowance: Allowance, sides: Sides) -> MetricResult:
     measured = allowance.measured
     failed, refused = problem(sides.candidate), problem(sides.baseline)
     difference = not_comparable(measured.name, sides)
+    why = f"baseline: {refused}; " if refused else f"{difference}; if it was changed on purpose, "
     found = Comparison(
         metric=measured.name,
         baseline=sides.baseline.name,
         candidate=sides.candidate.name,
         unit=measured.difference_unit,
         verdict="fail" if failed else "not comparable",
-        reason=failed or (f"baseline: {refused}" if refused else str(difference)),
+        reason=failed or f"{why}make this run the baseline (gate --update)",
         method="none",
         about=sides.about,
     )

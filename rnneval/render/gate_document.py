@@ -155,10 +155,9 @@ def changes_table(ranking: Ranking) -> doc.TableBlock:
 
 
 def gate_markdown(gate: Gate) -> str:
-    """Write a heading with the verdict, a table, a list of the reasons, and the warnings."""
-    named = [doc.Paragraph(text=headline(gate))] if headline(gate) else []
-    title = doc.Heading(text=f"{_SIGNS[gate.verdict]} rnneval gate: {gate.verdict}")
-    return markdown([title, *named, *gate_blocks(gate)])
+    """Write a heading with the verdict and the names, a table, a list of the reasons, and the warnings."""
+    said = f"{gate.verdict}: {headline(gate)}".removesuffix(": ")
+    return markdown([doc.Heading(text=f"{_SIGNS[gate.verdict]} rnneval gate: {said}"), *gate_blocks(gate)])
 
 
 def gate_github(gate: Gate, *, strict: bool = False) -> str:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import signal
 
 import jsonschema
@@ -91,8 +92,9 @@ def test_losses_that_are_not_finite_make_the_run_not_valid(evaluated, tmp_path):
     path = saved(tmp_path / "m.keras", dense_weights=[np.zeros((3, 10)), bias])
     text = tmp_path / "t.txt"
     text.write_text("abbbabc")
-    code, found, printed = evaluated(path, "--no-check", text=text)
+    code, found, printed = evaluated(path, "--no-check", "--out", tmp_path / "m.md", text=text)
     assert (code, found.valid, found.total_nats, found.scores) == (1, False, None, {})
+    assert re.match(r"## .*m\.keras on .*\n\n- ⚠️ \*\*not valid", (tmp_path / "m.md").read_text())
     said = next(warning.message for warning in found.warnings if warning.code == "not-finite")
     assert said.startswith("the loss of token 4 (byte 4 of the text) is inf")
     assert printed.startswith("not valid: not-finite; none of this is a perplexity")

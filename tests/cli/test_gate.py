@@ -119,7 +119,7 @@ def test_all_outputs_of_one_run(records, capsys):
     assert "beyond the margin" in capsys.readouterr().out
     assert read("gate.json").verdict == "fail"
     assert "<testsuites>" in (records / "gate.xml").read_text()
-    assert (records / "gate.md").read_text().startswith("## ❌ rnneval gate: fail")
+    assert (records / "gate.md").read_text().startswith("## ❌ rnneval gate: fail: bad.json against base.json\n\n|")
 
 
 @pytest.mark.parametrize(

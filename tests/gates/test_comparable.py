@@ -1,5 +1,7 @@
 """Every reason for which two runs do not compare, with the field that differs named."""
 
+import re
+
 import pytest
 
 from rnneval.gates import NamedRecord, gate
@@ -33,7 +35,26 @@ def test_the_field_that_differs_is_named(changes, field):
     found = gate(make_run(LOSSES + 0.1, **changes), baseline=BASELINE)
     assert found.verdict == "not comparable"
     assert found.comparisons[0].reason.startswith(f"{field}: ")
+    assert "make this run the baseline (gate --update)" in found.reason
     assert found.comparisons[0].low is None
+
+
+def test_every_part_of_the_signature_that_differs_is_named():
+    words = SIGNATURE.replace("tok:char", "tok:word").replace("unk:error", "unk:<unk>")
+    lower = with_field("norm", "lower")  # of the same file; the hash is that of the lowercase text
+    for signature, content, named in [
+        (words, "text", ["signature.tok", "signature.unk"]),
+        (words, "another", ["signature.tok", "signature.unk", "text.sha256"]),
+        (lower, "lowercase", ["signature.norm"]),
+    ]:
+        reason = gate(make_run(LOSSES, signature=signature, content=content), baseline=BASELINE).comparisons[0].reason
+        assert re.findall(r"(?:^|; )([a-z]+\.[a-z0-9]+): ", reason) == named
+        assert "--allow" not in reason  # it would not help
+
+
+def test_other_tokens_alone_are_told_of_bits():
+    for changes in ({"signature": with_field("tok", "byte")}, {"tokens": [255, *[256] * 126, 128]}):
+        assert "--allow bits_per_char=+0.01" in gate(make_run(LOSSES, **changes), baseline=BASELINE).reason
 
 
 def test_both_records_of_other_texts_are_named():
@@ -56,6 +77,7 @@ def test_lossy_tokens_have_no_bits():
     found = gate(other, baseline=BASELINE, allow=BITS)
     assert found.verdict == "not comparable"
     assert "lossy" in found.comparisons[0].reason
+    assert "no metric compares them" in gate(other, baseline=BASELINE).reason
 
 
 def test_a_state_that_is_not_known_compares_with_nothing_not_even_itself():

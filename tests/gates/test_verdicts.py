@@ -33,6 +33,12 @@ def test_verdicts_at_one_per_cent(shift, verdict):
     assert found.comparisons[0].allowed == pytest.approx(math.log(1.01))
 
 
+def test_other_seeds_are_named_only_where_they_may_explain_a_difference():
+    for shift, margin, said in [(0.03, "+1%", True), (0.1, "+1%", False), (0.03, "+0.1%", True), (0.1, "+3%", True)]:
+        found = one(make_run(noisy(shift)), allow={"perplexity": margin})
+        assert (found.verdict, "other seeds" in found.reason) == ("fail", said)
+
+
 def test_numbers_agree_with_a_t_test_on_cluster_means():
     document = np.repeat(np.arange(8), 32)
     baseline, candidate = make_run(BASE, document=document), make_run(noisy(0.004), document=document)
