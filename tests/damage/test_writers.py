@@ -10,7 +10,7 @@ from rnneval.records import write
 from tests.gates.synthetic import ar_losses, make_run
 
 READ = {
-    "gate": "gate run.json --baseline run2.json --out there/out.json",
+    "gate": "gate run.json --baseline run2.json --quiet --out there/out.json",
     "report": "report run.json --out there/out.html",
     "PNG": "plot run.json --out there/out.png",
     "lint": "lint source.py --format sarif --out there/out.sarif",
