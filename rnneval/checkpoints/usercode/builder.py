@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+from rnneval.checkpoints.places import hash_of
 from rnneval.checkpoints.usercode.neighbours import cached_file, imported_in_part, no_effects
 from rnneval.checkpoints.usercode.plan import (
     CACHED,
@@ -37,6 +38,7 @@ from rnneval.errors import CheckpointError, RnnevalError, UsageError, type_and_m
 from rnneval.lint.document import plain_lines
 from rnneval.lint.facts import defaults_of, parameters_of
 from rnneval.options import OpeningGroup
+from rnneval.records.run import BuilderRecord
 from rnneval.text import Vocabulary
 
 T = TypeVar("T")
@@ -259,18 +261,46 @@ def name_of(builder: Any) -> str:
     return str(getattr(builder, "__qualname__", type(builder).__name__))
 
 
+def record_of(builder: str | Callable[..., Any]) -> BuilderRecord:
+    """Return what records say of a builder; nothing is run, but for the package of a module."""
+    file = _file_of(builder)
+    name = builder if isinstance(builder, str) else name_of(builder)
+    return BuilderRecord(name=name, sha256=hash_of(file) if file is not None and file.is_file() else None)
+
+
+def _file_of(builder: str | Callable[..., Any]) -> Path | None:
+    """Return the file of a builder, or of the module or Python object that it is; None where there is none."""
+    found: str | None = None
+    if not isinstance(builder, str):
+        with suppress(TypeError, OSError):
+            known = inspect.isroutine(builder) or isinstance(builder, type)
+            found = inspect.getsourcefile(builder if known else type(builder))
+    elif is_file(builder):
+        found = split_spec(builder)[0]
+    else:
+        folder = str(Path.cwd())
+        sys.path.insert(0, folder)
+        try:
+            spec = importlib.util.find_spec(split_spec(builder)[0])
+            found = None if spec is None else spec.origin
+        except (ImportError, ValueError):
+            found = None
+        finally:
+            sys.path.remove(folder)
+    return None if found is None else Path(found)
+
+
 def reads_checkpoint(spec: str | Callable[..., Any]) -> bool:
     """Return whether a builder is a function that needs the argument `checkpoint`, by its source: nothing is run."""
     if not isinstance(spec, str):
         wanted = _parameters(spec).get("checkpoint") if inspect.isroutine(spec) else None
         return wanted is not None and wanted.default is inspect.Parameter.empty
-    target, name = split_spec(spec)
     try:
-        found = None if is_file(spec) else importlib.util.find_spec(target)
-        source = read_source(Path(target if found is None else found.origin or ""))
-    except (CheckpointError, ImportError, ValueError):
+        source = read_source(_file_of(spec) or Path())
+    except CheckpointError:
         return False  # the message comes when the builder is run
-    made = [unit.node for unit in source.definitions.get(name, ()) if isinstance(unit.node, ast.FunctionDef)]
+    definitions = source.definitions.get(split_spec(spec)[1], ())
+    made = [unit.node for unit in definitions if isinstance(unit.node, ast.FunctionDef)]
     if not made:
         return False
     defaults = dict(defaults_of(made[-1]))

@@ -5,9 +5,9 @@ from functools import partial
 from typing import Any
 
 from rnneval.records.run import Forgetting, Run
-from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, counting, labels, legend, rows
-from rnneval.render.phrasing import counted, model_names
+from rnneval.render.figures._base import Figure, run_labels
+from rnneval.render.figures._style import Look, counting, legend, rows
+from rnneval.render.phrasing import counted
 
 KINDS = ("rnneval.run/1",)
 ORDER = 50
@@ -19,7 +19,7 @@ def figure(*runs: Run) -> Figure | None:
 
     A run has none if its states did not become the same within the text, or if the state was not carried.
     """
-    named = zip(labels(model_names([run.title for run in runs]), 40), runs, strict=True)
+    named = zip(run_labels(runs, 40), runs, strict=True)
     kept = sorted(
         ((name, run.forgetting, run.valid) for name, run in named if run.forgetting is not None),
         key=lambda each: not each[2],
