@@ -151,8 +151,13 @@ def per_cent(share: float | None, form: str = ".1f") -> str:
 
 
 def signed(value: float, form: str = "+.4f") -> str:
-    """Write a difference with its sign, which is a minus and no hyphen."""
-    return re.sub("^-", "−", format(value, form))
+    """Write a difference with its sign, which is a minus and no hyphen; what is rounded to 0 has none.
+
+    >>> signed(-0.25), signed(-0.00001), signed(0.00001)
+    ('−0.2500', '0.0000', '0.0000')
+    """
+    written = re.sub("^-", "−", format(value, form))
+    return re.sub("^[−+](?=[0.]+$)", "", written)
 
 
 def annotation(level: Level, message: str, **properties: object) -> str:

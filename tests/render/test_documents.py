@@ -15,7 +15,9 @@ from rnneval.render.gate_document import gate_document, gate_markdown
 from rnneval.render.html import fragment_of
 from rnneval.render.markdown import markdown
 from rnneval.render.report import Given, html_of, page_of
+from rnneval.render.run_document import run_facts
 from rnneval.render.terminal import as_text
+from tests.render.figures import made
 from tests.render.reading import Reader
 from tests.render.report.making import full_run, good_run, gradients, worse_run, wrong_wiring
 
@@ -94,3 +96,10 @@ def test_no_word_or_number_is_broken_and_no_line_is_too_long(value, width):
 
 
 # Runs
+
+
+def test_facts_say_what_was_and_what_could_be_measured():
+    run = made.run(median=64.0, most=64.0, baselines={"uniform": 4.0, "own-unigram": 3.0})
+    facts = {fact.name: fact.text for fact in run_facts(run)}
+    assert facts["forgets in"] == "within 64 tokens (compared every 64)"
+    assert "--fit-on" in facts["n-grams"]
