@@ -154,8 +154,20 @@ class Builder:
             return module
 
     def preflight(self) -> None:
-        """Refuse code that `build` or `run` may not run, before anything is run."""
-        _ = self._slice
+        """Refuse code that may not run, or that lacks arguments by its signature, before anything is run."""
+        if self._slice is None or self.everything:  # a full model asks for classes, and calls no builder
+            return
+        made = [unit.node for unit in self._slice.source.definitions.get(split_spec(self.spec)[1], ())]
+        if len(made) == 1 and isinstance(made[0], ast.ClassDef) and not made[0].decorator_list:
+            made = [each for each in made[0].body if getattr(each, "name", "") == "__init__"]
+        if len(made) != 1 or not isinstance(made[0], ast.FunctionDef) or made[0].decorator_list:
+            return
+        function = made[0]
+        names = parameters_of(function, is_method=function.name == "__init__")[1]
+        missing = [name for name in names if name not in {**dict(defaults_of(function)), **self.arguments}]
+        plain = [name for name in missing if name not in {"vocab_size", "vocabulary"}]
+        if plain and "checkpoint" not in missing and missing[:2] != ["ids", "state"]:
+            raise _needs(self.spec, plain)
 
     def notes(self) -> tuple[str, ...]:
         """Return the assumptions: which lines were run, and what was left out; none for a module."""
@@ -453,13 +465,17 @@ def _arguments(named: Any, spec: str, given: Mapping[str, Any], vocabulary: Voca
             raise CheckpointError(
                 f"builder {spec} is a step: name a function that returns rnneval.from_step(step, initial_state, …)"
             )
-        plain = [name for name in missing if name not in {"vocab_size", "vocabulary"}]
-        ways = [f"give {' '.join(f'--builder-arg {name}=…' for name in plain)}"] if plain else []
-        if len(plain) < len(missing):
-            from_text = "give --vocab FILE or --vocab-from TEXT, from which it is known"
-            ways.append(f"{from_text} (or --builder-arg vocab_size=…)")
-        raise CheckpointError(f"builder {spec} needs {', '.join(missing)}: {' and '.join(ways)}")
+        raise _needs(spec, missing)
     return arguments
+
+
+def _needs(spec: str, missing: Sequence[str]) -> CheckpointError:
+    plain = [name for name in missing if name not in {"vocab_size", "vocabulary"}]
+    ways = [f"give {' '.join(f'--builder-arg {name}=…' for name in plain)}"] if plain else []
+    if len(plain) < len(missing):
+        from_text = "give --vocab FILE or --vocab-from TEXT, from which it is known"
+        ways.append(f"{from_text} (or --builder-arg vocab_size=…)")
+    return CheckpointError(f"builder {spec} needs {', '.join(missing)}: {' and '.join(ways)}")
 
 
 def _described(value: Any) -> str:
