@@ -66,6 +66,15 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
         VocabularyError: the vocabulary given is not a one-to-one map, or does not fit the model.
         UsageError: a builder is needed, or TensorFlow is and is not installed.
     """
+    made = _opened(path, options)
+    if options.builder is None:
+        return made
+    from rnneval.checkpoints.usercode import record_of
+
+    return replace(made, checkpoint=msgspec.structs.replace(made.checkpoint, builder=record_of(options.builder)))
+
+
+def _opened(path: str | os.PathLike[str], options: OpenOptions) -> Any:
     if (made := _step_model(Path(path), options)) is not None:
         return made
     with _admitted(path, options) as artefact:

@@ -67,7 +67,8 @@ def measure(
             "infinite; give logits instead, or make the softmax a layer, which rnneval can leave out"
         )
     if losses is not None:
-        write_losses(table, losses, {"rnneval.text": text.sha256, "rnneval.checkpoint": lm.checkpoint.sha256})
+        model = {"rnneval.checkpoint": lm.checkpoint.sha256, "rnneval.model": lm.checkpoint.identity}
+        write_losses(table, losses, {"rnneval.text": text.sha256, **model})
     return Measured(read=read, sums=sums, state=how.signature, seconds=seconds)
 
 

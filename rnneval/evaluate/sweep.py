@@ -21,7 +21,7 @@ import msgspec
 
 from rnneval.checkpoints import Artefact
 from rnneval.checkpoints.places import HDF5, ZIP, first_bytes
-from rnneval.checkpoints.usercode import reads_checkpoint
+from rnneval.checkpoints.usercode import reads_checkpoint, record_of
 from rnneval.errors import CheckpointError, RecordError, RnnevalError, UsageError
 from rnneval.evaluate.executor import Done, Task, WorkerDiedError, connected
 from rnneval.evaluate.opening import ALONE, Reopened, absolute_paths, file_hashes, files_of, portable
@@ -30,6 +30,7 @@ from rnneval.option import values_of
 from rnneval.options import OpeningGroup, SweepOptions, SweptGroup, WorkerGroup, by_keyword
 from rnneval.paths import require_apart
 from rnneval.records import Run, decode, encode, read_run, write
+from rnneval.records.run import BuilderRecord
 from rnneval.text import Paths, TextOptions, final_text, refuse_overlap
 
 EVALUATION = 2
@@ -207,6 +208,7 @@ class Order:
     name: str
     key: str  # hash of its path and content, the text, the options and `EVALUATION`
     shown: str  # the path as the user gave it, for the record
+    builder: BuilderRecord | None  # as the user gave it, for the record
     checkpoint: Reopened
     texts: tuple[str, ...]
     text: str
@@ -222,12 +224,13 @@ class Order:
 
 def _orders(candidates: Mapping[str, Artefact], text: Paths, options: SweepOptions) -> list[Order]:
     """Hash everything that a score depends on, before any work is started."""
-    opening = portable(OpeningGroup(**(options.opening or {})))
+    opening = portable(given := OpeningGroup(**(options.opening or {})))
+    builder = None if given.builder is None else record_of(given.builder)
     texts, fitted = absolute_paths(text), absolute_paths(options.fit_on or ())
     final = _final_sha256(texts, fitted, options)
     hashes = file_hashes((*texts, *fitted, *files_of(opening)))
     plain = {**values_of(SweptGroup, options), "fit_on": fitted or None, "declare": tuple(options.declare)}
-    common = (EVALUATION, sorted(hashes.values()), final, plain, vars(opening))
+    common = (EVALUATION, sorted(hashes.values()), final, plain, vars(opening), *([builder.sha256] if builder else []))
     orders = []
     for name, candidate in candidates.items():
         content = candidate.sha256
@@ -237,6 +240,7 @@ def _orders(candidates: Mapping[str, Artefact], text: Paths, options: SweepOptio
             name=name,
             key=sha256(depends_on.encode()).hexdigest(),
             shown=str(candidate.path),
+            builder=builder,
             checkpoint=Reopened(path=path, sha256=content, options=opening, kernel=options.kernel, hashes=hashes),
             texts=texts,
             text=final,
@@ -274,7 +278,8 @@ def _measured(order: Order) -> Run:
 
     run = evaluate(order.checkpoint(), list(order.texts), command=order.command, **order.options)
     assert run.checkpoint is not None  # noqa: S101 - only imported losses have none
-    return msgspec.structs.replace(run, checkpoint=msgspec.structs.replace(run.checkpoint, path=order.shown))
+    checkpoint = msgspec.structs.replace(run.checkpoint, path=order.shown, builder=order.builder)
+    return msgspec.structs.replace(run, checkpoint=checkpoint)
 
 
 def _finished(order: Order, out: Path) -> SweepRow | None:

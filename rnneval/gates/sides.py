@@ -144,7 +144,7 @@ def side(records: Sequence[NamedRecord], role: str) -> Side:
             seen = f"{records[0].name}: {'a training history' if kind is None else f'holds {kind.tag}'}: "
         raise UsageError(f"{seen}no run record as {role}: a record of rnneval evaluate --out is needed")
     names, runs = tuple(name for name, _ in pairs), tuple(run for _, run in pairs)
-    if len({run.source.sha256 for run in runs}) < len(runs):
+    if len({run.source.identity for run in runs}) < len(runs):
         raise UsageError(f"the {role} has one checkpoint twice: several records are several trainings of one recipe")
     name = names[0] if len(names) == 1 else f"{len(names)} runs: {', '.join(names)}"
     return Side(name=name, names=names, runs=runs)

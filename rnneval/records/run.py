@@ -39,6 +39,15 @@ class LayerRecord(Value, frozen=True, kw_only=True):
     """Parts of the layer's state: `("h",)` or `("h", "c")`."""
 
 
+class BuilderRecord(Value, frozen=True, kw_only=True):
+    """The user's own code that made the model."""
+
+    name: str
+    """`FILE.py:NAME` as it was given, or the name of the Python object."""
+    sha256: Sha256 | None = None
+    """Hash of its file; absent for a Python object without one."""
+
+
 class Checkpoint(Value, frozen=True, kw_only=True):
     """The file or model that the weights came from."""
 
@@ -55,6 +64,14 @@ class Checkpoint(Value, frozen=True, kw_only=True):
     layers: tuple[LayerRecord, ...]
     name: str | None = None
     """Name of a step function, or the class of a PyTorch model, that was given in Python."""
+    builder: BuilderRecord | None = None
+    """Absent if no builder was given, and in records of version 0.1.0.dev0."""
+
+    @property
+    def identity(self) -> str:
+        """Hash of the weights, with name and hash of the builder: other code makes another model of the same file."""
+        code = self.builder and f" {self.builder.name.rpartition(':')[2]} {self.builder.sha256 or ''}"
+        return f"{self.sha256}{code or ''}".strip()
 
     @property
     def title(self) -> str:
@@ -69,6 +86,11 @@ class Imported(Value, frozen=True, kw_only=True):
     """The path as it was given; "" for a table that was given in Python."""
     sha256: Sha256
     """Hash of the file; of the columns for a table given in Python."""
+
+    @property
+    def identity(self) -> str:
+        """The hash."""
+        return self.sha256
 
     @property
     def title(self) -> str:

@@ -99,6 +99,17 @@ def model_names(paths: Sequence[str]) -> list[str]:
     return bare if len(set(bare)) == len(set(names)) else names
 
 
+def told_apart(names: Sequence[str], differences: Sequence[str | None]) -> list[str]:
+    """Return names with what differs behind those that are equal; with a number where nothing does.
+
+    >>> told_apart(["a", "a", "b"], ["x", "y", "y"]), told_apart(["a", "a"], ["x", "x"])
+    (['a (x)', 'a (y)', 'b'], ['a (1)', 'a (2)'])
+    """
+    pairs = list(zip(names, differences, strict=True))
+    more = [why if why and pairs.count((name, why)) == 1 else str(n) for n, (name, why) in enumerate(pairs, 1)]
+    return [f"{name} ({why})" if names.count(name) > 1 else name for name, why in zip(names, more, strict=True)]
+
+
 def figure(value: float | None, form: str = "") -> str:
     """Write a number with five significant digits, or with a format; a missing one is a dash.
 
@@ -140,8 +151,13 @@ def per_cent(share: float | None, form: str = ".1f") -> str:
 
 
 def signed(value: float, form: str = "+.4f") -> str:
-    """Write a difference with its sign, which is a minus and no hyphen."""
-    return re.sub("^-", "−", format(value, form))
+    """Write a difference with its sign, which is a minus and no hyphen; what is rounded to 0 has none.
+
+    >>> signed(-0.25), signed(-0.00001), signed(0.00001)
+    ('−0.2500', '0.0000', '0.0000')
+    """
+    written = re.sub("^-", "−", format(value, form))
+    return re.sub("^[−+](?=[0.]+$)", "", written)
 
 
 def annotation(level: Level, message: str, **properties: object) -> str:

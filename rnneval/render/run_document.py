@@ -22,6 +22,7 @@ CONTRACTS = {1: "states argument", 2: "state inputs", 3: "stateful layers", 4: "
 """How a model takes and returns its state."""
 WORSE = "worse-than-uniform"
 """Code of the warning of a run that is worse than guessing."""
+_NO_NGRAMS = "none: --fit-on TEXT --fit-part :90% fits some to the training text, to compare the model with"
 _TABLE = "How to read the table"
 """Section of a page."""
 _LAGS = (1, 2, 5, 10, 20, 50, 100, 200)
@@ -70,7 +71,7 @@ def trace_document(run: Run) -> Iterator[doc.Block]:
     if "cross_entropy" in run.scores:
         summary += f"; {figure(run.scores['cross_entropy'].value)} nats a token"
     if (forgetting := run.forgetting) is not None:
-        summary += f"; forgets in {forgetting.median:,.0f} tokens (median), {forgetting.max:,.0f} at the longest"
+        summary += f"; forgets within {forgetting.median:,.0f} tokens (median), {forgetting.max:,.0f} at the longest"
     yield doc.Paragraph(text=summary, muted=True)
     yield from _warnings(run.warnings)
 
@@ -232,7 +233,7 @@ def run_facts(run: Run) -> list[doc.Fact]:
         "imported": run.imported.title if run.imported else "",
         "vocabulary": f"{counted(known.size, 'token')}, {known.source}" if known else "",
         "baselines": f"{baselines} nats a token" if baselines else "",
-        "n-grams": beside_counting(run),
+        "n-grams": beside_counting(run) or _NO_NGRAMS * (run.baselines.keys() == {"uniform", "own-unigram"}),
         "interval": f"{run.interval.method}; claim: {run.interval.claim}" if run.interval else "",
     }
     if streams:
@@ -241,8 +242,10 @@ def run_facts(run: Run) -> list[doc.Fact]:
             difference = f"{streams.audited_loss_difference:.1e} nats"
             facts["read in"] += f"; the audited row differs by at most {difference} from one carried stream"
     if streams and (seen := streams.forgetting_length) is not None:
-        lengths = f"median {seen.median:,.0f}, 95 % within {seen.p95:,.0f}, longest {seen.max:,.0f}"
-        facts["forgets in"] = f"{lengths} tokens (upper bounds: compared every {streams.segment})"
+        lengths = f"within {seen.median:,.0f}"
+        if seen.max > seen.median:
+            lengths = f"median within {seen.median:,.0f}, 95 % within {seen.p95:,.0f}, longest within {seen.max:,.0f}"
+        facts["forgets in"] = f"{lengths} tokens (compared every {streams.segment})"
     facts["wiring"] = f"{run.wiring.verdict}: {run.wiring.reason}" if run.wiring else "not checked"
     if other:
         cut = f"segments of {counted(other.segment, 'token')}"

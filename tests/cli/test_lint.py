@@ -54,6 +54,11 @@ def test_exit_codes(folder: Path, arguments: list[str], code: int, capsys: pytes
         assert captured.err.count("\n") == 1
 
 
+def test_a_clean_file_is_said_to_be_clean(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["lint", "right.py"]) == 0
+    assert capsys.readouterr() == ("", "nothing found in 1 file\n")
+
+
 def test_text(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(["lint", "."])
     lines = capsys.readouterr().out.splitlines()

@@ -116,7 +116,7 @@ def test_figures_are_listed(files, capsys):
     assert capsys.readouterr().out.splitlines() == [
         "trace.parquet:",
         "state_norms  Norms of 1 state along the text",
-        "gates        gru.update is open 30 % of the time and closed 10 %",
+        "gates        gru.update is open (keeps the state) 30 % of the time and closed 10 %",
         "losses.parquet:",
         "passage: give the text (--text)",
     ]

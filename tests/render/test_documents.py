@@ -15,7 +15,7 @@ from rnneval.render.gate_document import gate_document, gate_markdown
 from rnneval.render.html import fragment_of
 from rnneval.render.markdown import markdown
 from rnneval.render.report import Given, html_of, page_of
-from rnneval.render.run_document import describe
+from rnneval.render.run_document import describe, run_facts
 from rnneval.render.terminal import as_text
 from rnneval.render.wiring_document import wiring_document
 from tests.render.figures import made
@@ -114,3 +114,10 @@ def test_a_matrix_with_long_names_is_one_table_of_numbered_rows_and_columns():
 def test_no_layer_is_said_to_be_unseen_of_a_model_whose_modules_the_check_shows():
     checkpoint = msgspec.structs.replace(good_run().checkpoint, format="torch", layers=())
     assert describe(checkpoint).startswith(f"{checkpoint.parameters:,} parameters, torch")
+
+
+def test_facts_say_what_was_and_what_could_be_measured():
+    run = made.run(median=64.0, most=64.0, baselines={"uniform": 4.0, "own-unigram": 3.0})
+    facts = {fact.name: fact.text for fact in run_facts(run)}
+    assert facts["forgets in"] == "within 64 tokens (compared every 64)"
+    assert "--fit-on" in facts["n-grams"]

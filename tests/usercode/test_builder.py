@@ -22,6 +22,10 @@ def test_arguments_that_the_code_asks_for_are_named(user):
         CheckpointError, match=r"Made needs units, cell, vocab_size: give builder_arguments=.*units.*vocabulary"
     ):
         Builder(spec=spec).build(None)
+    with pytest.raises(CheckpointError, match="Made needs units, cell: give"):
+        Builder(spec=spec).preflight()  # a vocabulary may be found
+    Builder(spec=spec, everything=True).preflight()
+    Builder(spec=spec, arguments={"units": 1, "cell": "GRU"}).preflight()
 
 
 def test_the_training_text_is_the_longest_text_that_the_code_holds(user, tmp_path):

@@ -5,7 +5,14 @@ needs are found (`plan`) and held against the list of what may run (`allowed`). 
 makes the model with what NAME is.
 """
 
-from rnneval.checkpoints.usercode.builder import Builder, builder_of, name_of, parse_arguments, reads_checkpoint
+from rnneval.checkpoints.usercode.builder import (
+    Builder,
+    builder_of,
+    name_of,
+    parse_arguments,
+    reads_checkpoint,
+    record_of,
+)
 from rnneval.checkpoints.usercode.plan import is_file, plan
 
-__all__ = ["Builder", "builder_of", "is_file", "name_of", "parse_arguments", "plan", "reads_checkpoint"]
+__all__ = ["Builder", "builder_of", "is_file", "name_of", "parse_arguments", "plan", "reads_checkpoint", "record_of"]

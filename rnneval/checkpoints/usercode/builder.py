@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+from rnneval.checkpoints.places import hash_of
 from rnneval.checkpoints.usercode.neighbours import cached_file, imported_in_part, no_effects
 from rnneval.checkpoints.usercode.plan import (
     CACHED,
@@ -37,6 +38,7 @@ from rnneval.errors import CheckpointError, RnnevalError, UsageError, type_and_m
 from rnneval.lint.document import plain_lines
 from rnneval.lint.facts import defaults_of, parameters_of
 from rnneval.options import OpeningGroup
+from rnneval.records.run import BuilderRecord
 from rnneval.text import Vocabulary
 
 T = TypeVar("T")
@@ -152,8 +154,20 @@ class Builder:
             return module
 
     def preflight(self) -> None:
-        """Refuse code that `build` or `run` may not run, before anything is run."""
-        _ = self._slice
+        """Refuse code that may not run, or that lacks arguments by its signature, before anything is run."""
+        if self._slice is None or self.everything:  # a full model asks for classes, and calls no builder
+            return
+        made = [unit.node for unit in self._slice.source.definitions.get(split_spec(self.spec)[1], ())]
+        if len(made) == 1 and isinstance(made[0], ast.ClassDef) and not made[0].decorator_list:
+            made = [each for each in made[0].body if getattr(each, "name", "") == "__init__"]
+        if len(made) != 1 or not isinstance(made[0], ast.FunctionDef) or made[0].decorator_list:
+            return
+        function = made[0]
+        names = parameters_of(function, is_method=function.name == "__init__")[1]
+        missing = [name for name in names if name not in {**dict(defaults_of(function)), **self.arguments}]
+        plain = [name for name in missing if name not in {"vocab_size", "vocabulary"}]
+        if plain and "checkpoint" not in missing and missing[:2] != ["ids", "state"]:
+            raise _needs(self.spec, plain)
 
     def notes(self) -> tuple[str, ...]:
         """Return the assumptions: which lines were run, and what was left out; none for a module."""
@@ -259,18 +273,46 @@ def name_of(builder: Any) -> str:
     return str(getattr(builder, "__qualname__", type(builder).__name__))
 
 
+def record_of(builder: str | Callable[..., Any]) -> BuilderRecord:
+    """Return what records say of a builder; nothing is run, but for the package of a module."""
+    file = _file_of(builder)
+    name = builder if isinstance(builder, str) else name_of(builder)
+    return BuilderRecord(name=name, sha256=hash_of(file) if file is not None and file.is_file() else None)
+
+
+def _file_of(builder: str | Callable[..., Any]) -> Path | None:
+    """Return the file of a builder, or of the module or Python object that it is; None where there is none."""
+    found: str | None = None
+    if not isinstance(builder, str):
+        with suppress(TypeError, OSError):
+            known = inspect.isroutine(builder) or isinstance(builder, type)
+            found = inspect.getsourcefile(builder if known else type(builder))
+    elif is_file(builder):
+        found = split_spec(builder)[0]
+    else:
+        folder = str(Path.cwd())
+        sys.path.insert(0, folder)
+        try:
+            spec = importlib.util.find_spec(split_spec(builder)[0])
+            found = None if spec is None else spec.origin
+        except (ImportError, ValueError):
+            found = None
+        finally:
+            sys.path.remove(folder)
+    return None if found is None else Path(found)
+
+
 def reads_checkpoint(spec: str | Callable[..., Any]) -> bool:
     """Return whether a builder is a function that needs the argument `checkpoint`, by its source: nothing is run."""
     if not isinstance(spec, str):
         wanted = _parameters(spec).get("checkpoint") if inspect.isroutine(spec) else None
         return wanted is not None and wanted.default is inspect.Parameter.empty
-    target, name = split_spec(spec)
     try:
-        found = None if is_file(spec) else importlib.util.find_spec(target)
-        source = read_source(Path(target if found is None else found.origin or ""))
-    except (CheckpointError, ImportError, ValueError):
+        source = read_source(_file_of(spec) or Path())
+    except CheckpointError:
         return False  # the message comes when the builder is run
-    made = [unit.node for unit in source.definitions.get(name, ()) if isinstance(unit.node, ast.FunctionDef)]
+    definitions = source.definitions.get(split_spec(spec)[1], ())
+    made = [unit.node for unit in definitions if isinstance(unit.node, ast.FunctionDef)]
     if not made:
         return False
     defaults = dict(defaults_of(made[-1]))
@@ -423,13 +465,17 @@ def _arguments(named: Any, spec: str, given: Mapping[str, Any], vocabulary: Voca
             raise CheckpointError(
                 f"builder {spec} is a step: name a function that returns rnneval.from_step(step, initial_state, …)"
             )
-        plain = [name for name in missing if name not in {"vocab_size", "vocabulary"}]
-        ways = [f"give {' '.join(f'--builder-arg {name}=…' for name in plain)}"] if plain else []
-        if len(plain) < len(missing):
-            from_text = "give --vocab FILE or --vocab-from TEXT, from which it is known"
-            ways.append(f"{from_text} (or --builder-arg vocab_size=…)")
-        raise CheckpointError(f"builder {spec} needs {', '.join(missing)}: {' and '.join(ways)}")
+        raise _needs(spec, missing)
     return arguments
+
+
+def _needs(spec: str, missing: Sequence[str]) -> CheckpointError:
+    plain = [name for name in missing if name not in {"vocab_size", "vocabulary"}]
+    ways = [f"give {' '.join(f'--builder-arg {name}=…' for name in plain)}"] if plain else []
+    if len(plain) < len(missing):
+        from_text = "give --vocab FILE or --vocab-from TEXT, from which it is known"
+        ways.append(f"{from_text} (or --builder-arg vocab_size=…)")
+    return CheckpointError(f"builder {spec} needs {', '.join(missing)}: {' and '.join(ways)}")
 
 
 def _described(value: Any) -> str:

@@ -79,7 +79,7 @@ def command(*, output: LintOutput, options: LintOptions, paths: Annotated[tuple[
     readable = output.form in ("text", "table")
     if not (output.quiet and (readable or output.files)):
         click.echo(texts[output.form](), nl=False)
-    if readable and not output.quiet and count and sys.stderr.isatty():
+    if readable and not output.quiet and count and (not findings or sys.stderr.isatty()):
         say(lint_summary(findings, count))
     if not count:
         say(f"rnneval: warning: no Python file or notebook in {' '.join(paths) or 'this folder'}")

@@ -333,6 +333,7 @@ def write_trace(path: str | os.PathLike[str], watch: TraceWatch, run: Run) -> No
         "rnneval.signature": run.signature,
         "rnneval.text": run.text.sha256,
         "rnneval.checkpoint": run.source.sha256,
+        "rnneval.model": run.source.identity,
         "rnneval.stride": str(watch.stride),
     }
     schema = pa.schema(_FIELDS, metadata={key.encode(): in_utf8(value) for key, value in metadata.items()})

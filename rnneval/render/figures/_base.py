@@ -17,8 +17,8 @@ from rnneval.gates.sides import unfit
 from rnneval.records import Record, Run, read, read_table
 from rnneval.records._base import Stored
 from rnneval.records.tables import GRADIENT_HISTORY, LOSSES, STATE_HISTORY, SWEEP, TRACE
-from rnneval.render.figures._style import Look, frame, look_of
-from rnneval.render.phrasing import listed
+from rnneval.render.figures._style import Look, frame, labels, look_of
+from rnneval.render.phrasing import listed, model_names, told_apart
 
 LOCK = threading.RLock()
 """Held while matplotlib's settings are changed, so that threads do not see each other's."""
@@ -151,6 +151,13 @@ def sources_of(given: Any) -> list[Source]:
     if isinstance(given, Sequence) and given:
         return [source for each in given for source in sources_of(each)]
     raise UsageError(f"a {type(given).__name__} cannot be plotted: give a record, its path, or a DataFrame of a table")
+
+
+def run_labels(runs: Sequence[Run], most: int = 24) -> list[str]:
+    """Return short names of runs: their models, with the builder where one file has several."""
+    builders = [None if run.checkpoint is None else run.checkpoint.builder for run in runs]
+    names = model_names([run.title for run in runs])
+    return labels(told_apart(names, [None if each is None else each.name for each in builders]), most)
 
 
 def kind_of(source: Any) -> str:

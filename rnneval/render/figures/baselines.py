@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from rnneval.gates.sides import ACROSS_TOKENS, difference_between
 from rnneval.metrics import Metric, UnavailableError, by_name, totals_of
 from rnneval.records.run import Run
-from rnneval.render.figures._base import Figure, require_metric
-from rnneval.render.figures._style import Look, label, labels, rows
-from rnneval.render.phrasing import listed, model_names, number
+from rnneval.render.figures._base import Figure, require_metric, run_labels
+from rnneval.render.figures._style import Look, label, rows
+from rnneval.render.phrasing import listed, number
 
 KINDS = ("rnneval.run/1",)
 ORDER = 70
@@ -34,7 +34,7 @@ def figure(*runs: Run, metric: str | None = None) -> Figure | None:
     require_metric(metric, [name for name in of_loss if name in runs[0].scores], "a baseline")
     measured = by_name()[metric or _LOSS]
     across = measured.name in ACROSS_TOKENS
-    named = list(zip(labels(model_names([run.title for run in runs])), runs, strict=True))
+    named = list(zip(run_labels(runs), runs, strict=True))
     valid = [(name, run) for name, run in named if run.valid and measured.name in run.scores]
     kept = [(name, run) for name, run in valid if difference_between(valid[0][1], run, across_tokens=across) is None]
     bars = _baselines(kept, measured)

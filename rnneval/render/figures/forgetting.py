@@ -5,9 +5,9 @@ from functools import partial
 from typing import Any
 
 from rnneval.records.run import Forgetting, Run
-from rnneval.render.figures._base import Figure
-from rnneval.render.figures._style import Look, counting, labels, legend, rows
-from rnneval.render.phrasing import counted, model_names
+from rnneval.render.figures._base import Figure, run_labels
+from rnneval.render.figures._style import Look, counting, legend, rows
+from rnneval.render.phrasing import counted
 
 KINDS = ("rnneval.run/1",)
 ORDER = 50
@@ -19,7 +19,7 @@ def figure(*runs: Run) -> Figure | None:
 
     A run has none if its states did not become the same within the text, or if the state was not carried.
     """
-    named = zip(labels(model_names([run.title for run in runs]), 40), runs, strict=True)
+    named = zip(run_labels(runs, 40), runs, strict=True)
     kept = sorted(
         ((name, run.forgetting, run.valid) for name, run in named if run.forgetting is not None),
         key=lambda each: not each[2],
@@ -29,14 +29,15 @@ def figure(*runs: Run) -> Figure | None:
     shown = [(name if valid or len(runs) == 1 else f"{name} (not valid)", length) for name, length, valid in kept]
     note = f"; {counted(len(runs) - len(kept), 'run')} without a forgetting length not shown" * (len(kept) < len(runs))
     lengths = "; ".join(
-        f"{name}: median {each.median:,.0f}, 95 % within {each.p95:,.0f}, longest {each.max:,.0f}"
+        f"{name}: median within {each.median:,.0f}, 95 % within {each.p95:,.0f}, longest within {each.max:,.0f}"
         for name, each in shown
     )
     order = sorted([each for each in kept if each[2]] or kept, key=lambda each: each[1].median)
     (first, soon, _), (last, late, _) = order[0], order[-1]
-    title = f"{first} forgets first (after {soon.median:,.0f} tokens), {last} last ({late.median:,.0f})"
+    title = f"{first} forgets first (within {soon.median:,.0f} tokens), {last} last ({late.median:,.0f})"
     if len(order) == 1:
-        title = f"The state forgets its start after {soon.median:,.0f} tokens, at most {soon.max:,.0f}"
+        title = f"The state forgets its start within {soon.median:,.0f} tokens"
+        title += f" in the median, {soon.max:,.0f} at most" * (soon.max > soon.median)
     return Figure(
         title=title,
         alt=f"Forgetting lengths in tokens. {lengths}{note}.",

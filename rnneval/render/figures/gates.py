@@ -13,6 +13,13 @@ KINDS = (TRACE,)
 ORDER = 30
 _COLUMNS = (8, 44)
 """Points between the right edge and each of the two columns of shares."""
+_DOES = {
+    ("update", "closed"): " (takes the new value)",
+    ("update", "open"): " (keeps the state)",
+    ("forget", "closed"): " (forgets)",
+    ("forget", "open"): " (keeps the state)",
+}
+"""Effect of a gate of a GRU or an LSTM, as Keras and PyTorch count it."""
 
 
 def figure(table: TidyTable) -> Figure | None:
@@ -29,7 +36,8 @@ def figure(table: TidyTable) -> Figure | None:
     most = max(gates, key=lambda name: sum(gates[name][1:]))
     _, low, high = gates[most]
     (share, state), (rest, other) = sorted(((low, "closed"), (high, "open")), reverse=True)
-    title = f"{label(most)} is {state} {percent(share)} of the time"
+    does = _DOES.get((most.rpartition(".")[2], state), "")
+    title = f"{label(most)} is {state}{does} {percent(share)} of the time"
     title += f" and {other} {percent(rest)}" if rest >= 0.1 else ""
     if low + high < 0.2:
         title = f"No gate is saturated more than {percent(low + high)} of the time ({label(most)})"

@@ -28,7 +28,7 @@ def figure(run: Run) -> Figure | None:
     points = ", ".join(f"{number(y)} at {k:,}" for k, y in zip(curve.lengths, curve.nats, strict=True))
     forgets = ""
     if kept is not None:
-        forgets = f" The state forgets its start after {kept.median:,.0f} tokens (median; at most {kept.max:,.0f})."
+        forgets = f" The state forgets its start within {kept.median:,.0f} tokens (median; at most {kept.max:,.0f})."
     return Figure(
         title=title,
         alt=f"{title} (to within {CLOSE} nats). Loss in nats a token by tokens of context, mean over "
@@ -52,7 +52,7 @@ def _paint(curve: ContextCurve, length: int | None, kept: Forgetting | None, ax:
         close = f"within {CLOSE} nats from {counted(length, 'token')}"
         ring(ax, look, length, curve.nats[curve.lengths.index(length)], close)
     if kept is not None:
-        forgets = f"state forgets its start: {kept.median:,.0f} (median)"
+        forgets = f"state forgets its start within {kept.median:,.0f} (median)"
         ax.axvline(kept.median, color=look.bad, linestyle=":", linewidth=1.8, label=forgets)
         if kept.p95 > kept.median:
             ax.axvspan(kept.median, kept.p95, color=look.bad, alpha=0.15, linewidth=0, label="… in 95 % of excerpts")

@@ -63,7 +63,8 @@ def _paint(states: Mapping[str, Doubles], end: float, ax: Any, look: Look) -> No
         ax.axhline(base, color=look.muted, linewidth=0.7)
         ax.plot(
             table["x"], heights[50], color=look.good, linewidth=1.3, marker="o" if len(table) < 3 else None,
-            markersize=5, gid=name, label=(f"median of {pooled}" if pooled > 1 else "each position of the trace") * new,
+            markersize=5, gid=name,
+            label=(f"median of {pooled} positions" if pooled > 1 else "each position of the trace") * new,
         )  # fmt: skip
         for low, high, alpha in ((2.5, 97.5, 0.22), (25, 75, 0.4)) if pooled > 1 else ():
             ax.fill_between(

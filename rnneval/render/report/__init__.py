@@ -192,8 +192,10 @@ def _worse_than_baseline(name: str, run: Run) -> Iterator[Claim]:
     loss = run.scores["cross_entropy"].value
     best = min(run.baselines, key=run.baselines.__getitem__, default=None)
     if best is not None and run.baselines[best] < loss:
+        order = best.removeprefix("ngram-")
+        better = f"the baseline {best}" if order == best else f"an n-gram of {order} {tokens_of(run)}"
         against = f"{number(loss)} nats a token against {number(run.baselines[best])}"
-        yield Claim(kind="unsure", sentence=f"{name} is worse than the baseline {best}: {against}.", anchor="baselines")
+        yield Claim(kind="unsure", sentence=f"{name} is worse than {better}: {against}.", anchor="baselines")
 
 
 def _wrong(name: str, run: Run) -> str:
@@ -227,7 +229,8 @@ def _best(name: str, run: Run, *, of: int) -> Claim:
             size = f"{run.vocabulary.size:,}"
             good = f"{good}; guessing among {size} {tokens_of(run)} has {size}"
     start = f"{name} has the lowest loss of {of}: on" if of > 1 else f"{name}: on"
-    kind: Kind = "note" if _unknown(run) >= _UNKNOWN else "pass"
+    beaten = any(_worse_than_baseline(name, run))
+    kind: Kind = "note" if beaten or _unknown(run) >= _UNKNOWN else "pass"
     return Claim(kind=kind, sentence=f"{start} this text {good}.", anchor="numbers")
 
 

@@ -43,7 +43,20 @@ _WHENCE = (
     "calls", "wired_by", "declared",
 )  # fmt: skip
 """Parts of a record that say where it comes from, and below what is shown of them."""
-_PARTS = {"path", "source", "sha256", "format", "dtype", "kind", "files", "part", "device", "threads"}
+_PARTS = {
+    "path",
+    "source",
+    "builder",
+    "name",
+    "sha256",
+    "format",
+    "dtype",
+    "kind",
+    "files",
+    "part",
+    "device",
+    "threads",
+}
 _CONTENTS = {
     GRADIENT_HISTORY: "Training: gradient norm of each layer",
     STATE_HISTORY: "Training: state norm of each layer",
@@ -161,6 +174,8 @@ def _overview(found: Sequence[Scored]) -> Iterator[doc.Block]:
         rows.append((name, valid, perplexity, bounds, bits, accuracy, parameters))
     head = ("model", "valid", "perplexity", "95 % interval", "bits per character", "accuracy", "parameters")
     note = "Only numbers of the same text and signature can be compared."
+    if not all(run.valid for _, run in found):
+        note += " Those of a run that is not valid do not count: they stand folded in its part below."
     numeric = tuple(range(2, len(head)))
     order = "best first" if len(texts) == 1 else "best first of each text"
     yield doc.table(f"{len(rows)} evaluations, {order}", head, rows[:_SHOWN_ROWS], right=numeric, note=note)
@@ -235,7 +250,8 @@ def baselines(gathered: Gathered) -> Iterator[doc.Block]:
         rows = []
         for name, nats, said, is_model in sorted(lines, key=lambda line: line[1]):
             perplexity = figure(exp(nats)) if nats < _LARGEST_EXPONENT else "–"
-            more = signed(nats - best) if nats != best else caution(best_run) or "best model"
+            marked = caution(best_run) or ("best model" if len(group) > 1 else "–")
+            more = signed(nats - best) if nats != best else marked
             rows.append((doc.TableCell(text=name, code=is_model), figure(nats), perplexity, more, said))
         head = ("", "nats a token", "perplexity", "nats more", "what it does")
         note = ". ".join(f"{model.name}: {said}" for model, run in group if (said := runs.beside_counting(run))) or None

@@ -17,7 +17,7 @@ from rnneval.records.tables import SWEEP
 from rnneval.records.wiring import Finding
 from rnneval.render.document import Picture
 from rnneval.render.figures import Figure, TidyTable, figures_of
-from rnneval.render.phrasing import file_name, model_names
+from rnneval.render.phrasing import file_name, model_names, told_apart
 
 R = TypeVar("R")
 _SIDE_BY_SIDE = 12
@@ -50,13 +50,13 @@ class Given:
 
     @property
     def checkpoint(self) -> str | None:
-        """Hash of the model or of the imported losses; a table has it among its metadata."""
+        """Identity of the model or of the imported losses; a table has it among its metadata."""
         if isinstance(self.record, Run):
-            return self.record.source.sha256
+            return self.record.source.identity
         if isinstance(self.record, Gradients | Opened):
-            return self.record.checkpoint.sha256
+            return self.record.checkpoint.identity
         metadata: Mapping[str, str] = getattr(self.record, "metadata", {})
-        return metadata.get("rnneval.checkpoint")
+        return metadata.get("rnneval.model", metadata.get("rnneval.checkpoint"))
 
     def key(self, figure: Figure) -> str:
         """Return the key of one of its figures among the drawings of a page."""
@@ -205,7 +205,7 @@ def mapped(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def _models(given: Sequence[Given]) -> tuple[ReportedModel, ...]:
-    """Group records and tables by the hash of their checkpoint, in the order in which they were given.
+    """Group records and tables by the identity of their checkpoint, in the order in which they were given.
 
     A table without a hash, such as the history of a training, belongs to the model whose record has the same name.
     """
@@ -231,7 +231,7 @@ def _names(groups: Sequence[Sequence[Given]]) -> list[str]:
         paths.append(next((record.title for record in records), group[0].label))
     names = model_names(paths)
     places = model_names([group[0].name for group in groups])
-    return [f"{name} ({place})" if names.count(name) > 1 else name for name, place in zip(names, places, strict=True)]
+    return told_apart(names, places)
 
 
 def _with_model_names(given: Sequence[Given], models: Sequence[ReportedModel]) -> list[Given]:

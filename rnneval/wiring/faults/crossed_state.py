@@ -14,5 +14,5 @@ def find(evidence: Evidence) -> Detections:
         giver = group.source.name if group.source else "another cell of the same layer"
         more = "" if group.is_returned() else f": the new state of {group.into.name} is not among what is returned"
         if (group.giver, group.unit) in pairs:
-            more = ": the two states are exchanged, in the returned order or where they are taken apart"
+            more = ": the two states are exchanged where they are returned or taken apart, and this call may be right"
         yield group.found(f"{group.into.name} gets back the state of {giver} ({group.flow}; {group.calls}){more}")

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 import rnneval
-from rnneval.checkpoints.usercode import reads_checkpoint
+from rnneval.checkpoints.usercode import reads_checkpoint, record_of
 from rnneval.cli.main import run
 from rnneval.errors import CheckpointError
+from rnneval.evaluate import sweep as many
 from rnneval.evaluate.sweep import find_checkpoints
+from rnneval.options import SweepOptions
+from rnneval.records.run import BuilderRecord, Checkpoint
 
 MODEL = """
 import numpy as np
@@ -54,6 +57,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def expected(folder: Path, scale: float) -> float:
     """Return the loss of the text, token by token, in float64."""
     table = np.load(folder / "w.npz")["table"] * scale
@@ -76,7 +83,41 @@ def test_evaluate_scores_what_the_builder_returns(
     assert record["total_nats"] == pytest.approx(expected(folder, 2.0), rel=1e-7)  # losses are kept in float32
     assert record["backend"] == "step"
     assert record["checkpoint"]["path"] == "w.npz"
-    assert record["checkpoint"]["sha256"] == hashlib.sha256((folder / "w.npz").read_bytes()).hexdigest()
+    assert record["checkpoint"]["sha256"] == sha256_of(folder / "w.npz")
+
+
+def test_code_that_was_changed_makes_another_model_of_the_same_file(folder: Path) -> None:
+    def opened() -> Checkpoint:
+        return rnneval.open("w.npz", builder="model.py:build", vocabulary="vocab.json").checkpoint
+
+    before = opened()
+    assert before.builder == BuilderRecord(name="model.py:build", sha256=sha256_of(folder / "model.py"))
+    assert before.identity.split() == [before.sha256, "build", before.builder.sha256]
+    (folder / "model.py").write_text(f"{MODEL}\n# changed\n")
+    assert opened().sha256 == before.sha256
+    assert opened().identity != before.identity
+
+
+def test_the_code_of_a_builder_is_the_file_of_its_module(folder: Path) -> None:
+    assert record_of("model:build").sha256 == sha256_of(folder / "model.py")
+    assert record_of(test_check_and_open_take_it_too).sha256 == sha256_of(Path(__file__))
+    made = type("Made", (), {"__module__": "nowhere"})
+    assert record_of(made) == BuilderRecord(name="Made")
+
+
+def test_a_sweep_measures_again_if_the_module_of_its_builder_was_changed(folder: Path) -> None:
+    (folder / "files").mkdir()
+    (folder / "files" / "m.npz").write_bytes((folder / "w.npz").read_bytes())
+    options = SweepOptions(out="out", opening={"builder": "model:build", "vocabulary": "vocab.json"})
+
+    def key() -> str:
+        (order,) = many._orders(find_checkpoints("files", every=True)[0], "text.txt", options)
+        return order.key
+
+    before = key()
+    assert key() == before
+    (folder / "model.py").write_text(f"{MODEL}\n# changed\n")
+    assert key() != before
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_gates_are_histograms_with_their_saturation(ax):
     assert values.tolist() == pytest.approx([1.86, 1.43, 1.0, 1.43])
     assert edges.tolist() == [0, 0.25, 0.5, 0.75, 1]
     assert baseline == 1
-    assert figure.title == "a.update is closed 64 % of the time"
+    assert figure.title == "a.update is closed (takes the new value) 64 % of the time"
     assert [text.get_text() for text in ax.texts] == ["64 %", "8.0 %", "0 %", "0 %", "< 0.03", "> 0.97"]
     assert ax.texts[0].get_fontweight() == "bold"
     spans = [(patch.get_x(), patch.get_width()) for patch in ax.patches[:2]]

@@ -52,7 +52,7 @@ def test_the_context_curve(ax):
     assert curve.get_xdata().tolist() == pytest.approx([1, 10, 100, 1000], rel=1e-12)
     assert curve.get_ydata().tolist() == [2.6, 2.0, 1.805, 1.80]
     assert lines(ax)["full context, 1.80"].get_ydata()[0] == 1.80
-    assert lines(ax)["state forgets its start: 192 (median)"].get_xdata()[0] == 192
+    assert lines(ax)["state forgets its start within 192 (median)"].get_xdata()[0] == 192
     assert [text.get_text() for text in ax.get_xticklabels()] == ["1", "10", "100", "1,000"]
     assert ax.get_xlabel() == "context (tokens, logarithmic)"
 
@@ -79,7 +79,7 @@ def test_forgetting_lengths(ax):
     figure.draw(ax=ax)
     found = {name: lines(ax)[name].get_xdata()[0] for name in ("median", "95 % within", "longest")}
     assert found == {"median": 192, "95 % within": 256, "longest": 256}
-    assert figure.title == "The state forgets its start after 192 tokens, at most 256"
+    assert figure.title == "The state forgets its start within 192 tokens in the median, 256 at most"
     assert ax.get_xlabel() == "tokens"
     assert ax.get_xscale() == "linear"
 

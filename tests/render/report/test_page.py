@@ -6,12 +6,13 @@ from math import exp
 import msgspec
 import pytest
 
-from rnneval.gates.sides import NamedRecord
+from rnneval.gates.sides import NamedRecord, side
 from rnneval.gates.verdicts import gate
-from rnneval.records.run import TokenByToken, WiringSummary
+from rnneval.records.run import BuilderRecord, TokenByToken, WiringSummary
 from rnneval.render.document import FactList, Fold, KeyNumbers, Notice, Picture, Subsection, TableBlock
+from rnneval.render.figures._base import run_labels
 from rnneval.render.report import Given, html_of, page_of
-from tests.gates.synthetic import SIGNATURE, make_run
+from tests.gates.synthetic import SIGNATURE, make_run, sha
 from tests.render.figures.made import history
 from tests.render.report.making import all_kinds, given, good_run, worse_run, wrong_wiring
 
@@ -162,6 +163,24 @@ def test_models_are_called_by_their_own_names_and_not_by_the_files_of_records():
     assert alone.claims[0].sentence.startswith("new against base: perplexity beyond the margin: ")
 
 
+def test_two_builders_make_two_models_of_one_file():
+    right, wrong = good_run(), good_run(valid=False)
+    runs = {"right": right, "wrong": wrong}
+    named = {name: msgspec.structs.replace(run, checkpoint=built(run, f"{name}.py:M")) for name, run in runs.items()}
+    page = page_of(given(**named))
+    assert page.title == "good (right) and good (wrong)"
+    shown = texts(table(page, "numbers", "2 evaluations, best first"))
+    assert [row[:2] for row in shown] == [["good (right)", "yes"], ["good (wrong)", "no"]]
+    same = page_of(given(**{name: msgspec.structs.replace(run, checkpoint=built(run)) for name, run in runs.items()}))
+    assert same.title == "good"  # one file, one builder: one model
+    assert run_labels(list(named.values()), 40) == ["good (right.py:M)", "good (wrong.py:M)"]
+    assert len(side([NamedRecord(name=name, record=run) for name, run in named.items()], "candidate").runs) == 2
+
+
+def built(run, builder="model.py:M"):
+    return msgspec.structs.replace(run.checkpoint, builder=BuilderRecord(name=builder, sha256=sha(builder)))
+
+
 @pytest.mark.parametrize(("unknown", "kind"), [(0, "pass"), (300, "pass"), (4_588, "unsure")])
 def test_a_text_of_which_much_is_unknown_is_never_all_well(unknown, kind):
     run = make_run([1.5] * 128, unknown=unknown, signature=SIGNATURE.replace("unk:error", "unk:<unk>"))
@@ -196,9 +215,11 @@ def test_a_model_that_is_worse_than_guessing_is_never_all_well(loss, changes, wo
 
 def test_a_model_that_is_worse_than_a_baseline_is_not_called_good():
     run = msgspec.structs.replace(make_run([1.5] * 128), baselines={"uniform": 4.0, "ngram-3": 1.2})
-    first, *_ = page_of(given(run=run)).claims
-    assert (first.kind, first.anchor) == ("unsure", "baselines")
-    assert first.sentence == "model is worse than the baseline ngram-3: 1.50 nats a token against 1.20."
+    page = page_of(given(run=run))
+    first, second = page.claims
+    assert (first.kind, first.anchor, second.kind) == ("unsure", "baselines", "note")
+    assert first.sentence == "model is worse than an n-gram of 3 characters: 1.50 nats a token against 1.20."
+    assert not any("best model" in row for row in texts(table(page, "baselines", "Lowest loss first")))
 
 
 def test_gradient_norms_of_each_of_several_models_are_open():
