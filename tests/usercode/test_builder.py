@@ -41,7 +41,7 @@ def make(): return lambda: (text, other)
     made = Builder(spec=spec)
     found = []
     made.build(None, seen=lambda names: found.extend(made.text_read(names)))
-    assert [file.path for file in found] == [str(tmp_path / "train.txt")]
+    assert [path for path, _ in found] == [str(tmp_path / "train.txt")]
 
 
 def test_a_file_too_large_for_the_text_is_not_read(user, tmp_path, monkeypatch):
@@ -58,5 +58,5 @@ def make(): return lambda: (text, weights)
     monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or real(path))
     found = []
     made.build(None, seen=lambda names: found.extend(made.text_read(names)))
-    assert [file.path for file in found] == [str(tmp_path / "train.txt")]
+    assert [path for path, _ in found] == [str(tmp_path / "train.txt")]
     assert tmp_path / "weights.bin" not in read
