@@ -65,6 +65,8 @@ def trace_document(run: Run) -> Iterator[doc.Block]:
     if run.checkpoint:
         yield doc.Paragraph(text=describe(run.checkpoint), muted=True)
     yield from inside_tables(run)
+    if run.gates:
+        yield doc.Paragraph(text=page("gates").paragraph(_TABLE), muted=True)
     summary = f"{run.tokens.total:,} tokens"
     if run.timing is not None:
         summary += f", {run.timing.seconds:.1f} s"

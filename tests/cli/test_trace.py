@@ -21,6 +21,7 @@ def test_a_table_a_record_and_a_parquet_file(shelf, tmp_path, capsys):
     assert found.context.lengths == (1, 2, 5, 10, 20, 50, 100, 200)
     assert f"{layer.name}.update" in captured.out
     assert "context (tokens)" in captured.out
+    assert "The time constant says" in captured.out
     positions = pd.read_parquet(table)["position"].dropna().unique()
     assert sorted(positions) == list(range(0, 239, 5))
 
