@@ -4,12 +4,14 @@ import os
 import signal
 import sys
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from rnneval.processes import THREADS
 
+ROOT = Path(__file__).resolve().parent.parent
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and what is printed into a pipe follows it
@@ -27,6 +29,9 @@ def pytest_configure(config: pytest.Config) -> None:
         sys.dont_write_bytecode, sys.pycache_prefix = False, compiled
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         os.environ["PYTHONPYCACHEPREFIX"] = compiled
+    if not (find_spec("torch") and find_spec("transformers")):
+        folders = ("rnneval/models/torch", "rnneval/wiring/torch", "tests/models/torch", "tests/wiring/torch")
+        config.option.ignore_glob = [*(config.option.ignore_glob or ()), *(f"{ROOT}/{folder}/*" for folder in folders)]
     if config.pluginmanager.hasplugin("hypothesispytest"):  # the tests in a browser need no Hypothesis
         from hypothesis import settings
 

@@ -14,6 +14,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from msgspec.structs import replace
@@ -104,7 +105,6 @@ class Sides:
 
 Given = Record | NamedRecord | str | os.PathLike[str]
 """A record, or the path of one."""
-_ONE = (Stored, NamedRecord, str, os.PathLike)
 
 
 def named(given: Given | Sequence[Given] | None, role: str) -> tuple[NamedRecord, ...]:
@@ -112,7 +112,7 @@ def named(given: Given | Sequence[Given] | None, role: str) -> tuple[NamedRecord
 
     A path is read: it is a record, or a training history (a folder or a Parquet file).
     """
-    several = () if given is None else (given,) if isinstance(given, _ONE) else tuple(given)
+    several: tuple[Any, ...] = () if given is None else tuple(given) if isinstance(given, list | tuple) else (given,)
     sources = [record.source.path for record in several if isinstance(record, Run)]
     numbered = len(set(sources)) < len(sources)
     records = []
@@ -125,7 +125,7 @@ def named(given: Given | Sequence[Given] | None, role: str) -> tuple[NamedRecord
             records.append(NamedRecord(name=os.fspath(one), record=record))
         elif isinstance(one, Stored):
             name = (one.source.path if isinstance(one, Run) else "") or role
-            records.append(NamedRecord(name=f"{name} ({i})" if numbered else name, record=one))
+            records.append(NamedRecord(name=f"{name} ({i})" if numbered else name, record=cast("Record", one)))
         else:
             raise UsageError(f"the {role} is a {type(one).__name__}: give a run record, or the path of one")
     return tuple(records)

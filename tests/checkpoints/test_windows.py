@@ -6,8 +6,8 @@ import pytest
 import rnneval
 from rnneval.errors import CheckpointError, UsageError
 from tests.checkpoints.by_hand import dense, embedding, recurrent, sequential, weights_of, write
-from tests.checkpoints.test_keras2_by_hand import scaled_stack, stack
-from tests.oracles import nats
+from tests.checkpoints.test_keras2_by_hand import stack
+from tests.oracles import Stack, nats
 
 N, LETTERS = 6, "abcdef g"[:7]
 TEXT = "".join(np.random.default_rng(2).choice(list(LETTERS), 150))
@@ -18,6 +18,12 @@ def text(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text(TEXT)
     return path
+
+
+def scaled_stack(config, weights):
+    """Ids divided by 7: as an embedding, one column."""
+    written = stack(config, weights)
+    return Stack(embedding=np.arange(7)[:, None] / 7, layers=written.layers, kernel=written.kernel, bias=written.bias)
 
 
 def saved(tmp_path, kind="ids", length=N):
