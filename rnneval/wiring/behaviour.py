@@ -492,7 +492,7 @@ class _Tests:
             positions.append(np.arange(begins, begins + length)[slice(None) if output.ndim == 3 else slice(-1, None)])
             begins += length
         stride = -(-outputs[0].shape[-1] // _COLUMNS)
-        logits = [as_logits(output)[..., ::stride] for output in outputs]
+        logits = [each[..., ::stride] for each in as_logits(outputs)]
         logits = [each if each.ndim == 3 else each[:, None] for each in logits]
         return _ReadLogits(np.concatenate(logits, axis=1), np.concatenate(positions))
 

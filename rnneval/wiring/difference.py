@@ -6,6 +6,7 @@ constant. Two readings that should agree may differ by the rounding of the model
 measured by moving its numbers by one unit in the last place.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,19 +25,25 @@ _ROUNDING = 4  # units in the last place that a sum may differ by when it is mad
 Logits = NDArray[np.float64]  # (rows, positions, V)
 
 
-def as_logits(outputs: NDArray[np.generic]) -> Logits:
-    """Return outputs `(…, V)` as logits of float64; probabilities become their logarithms.
+def as_logits(outputs: Sequence[NDArray[np.generic]]) -> list[Logits]:
+    """Return the outputs of calls, `(…, V)` each, as logits of float64; probabilities become their logarithms.
+
+    They are probabilities if those of every call are: a few logits may add up to 1 by chance.
 
     Example:
-        >>> as_logits(np.array([[0.25, 0.75]])).round(3).tolist()
-        [[-1.386, -0.288]]
-        >>> as_logits(np.array([[1, 2]])).tolist()
-        [[1.0, 2.0]]
+        >>> [logits.round(3).tolist() for logits in as_logits([np.array([[0.25, 0.75]]), np.array([[0.5, 0.5]])])]
+        [[[-1.386, -0.288]], [[-0.693, -0.693]]]
+        >>> [logits.tolist() for logits in as_logits([np.array([[0, 1]]), np.array([[1, 2]])])]
+        [[[0.0, 1.0]], [[1.0, 2.0]]]
     """
-    numbers = outputs.astype(np.float64)
-    if numbers.shape[-1] > 1 and (numbers >= 0).all() and np.allclose(numbers.sum(axis=-1), 1, atol=1e-2):
-        return np.log(np.maximum(numbers, _LEAST_PROBABILITY))
-    return numbers
+    logits = [output.astype(np.float64) for output in outputs]
+    if all(map(_are_probabilities, logits)):
+        return [np.log(np.maximum(each, _LEAST_PROBABILITY)) for each in logits]
+    return logits
+
+
+def _are_probabilities(numbers: NDArray[np.float64]) -> bool:
+    return numbers.shape[-1] > 1 and bool((numbers >= 0).all()) and np.allclose(numbers.sum(axis=-1), 1, atol=1e-2)
 
 
 def context_spread(logits: Logits) -> float:

@@ -107,3 +107,12 @@ def test_half_precision_shows_large_faults(zeroed):
     wiring = wiring_of(step, lambda batch: torch.zeros(1, batch, 6, dtype=kind))
     assert wiring.verdict == ("fail" if zeroed else "pass"), f"\n{wiring}"
     assert zeroed or "as far as bfloat16 shows" in wiring.oracles["chunk"].detail
+
+
+def test_logits_that_add_up_to_1_in_one_call_are_no_probabilities():
+    def step(ids, before):
+        last = np.concatenate([before, ids[:, :-1] * 0.1], axis=1)
+        return np.eye(4)[ids] + last[:, :, None] * np.arange(4), ids[:, -1:] * 0.1
+
+    lm = from_step(step, lambda rows: np.zeros((rows, 1)), vocab_size=4)
+    assert check(lm).verdict == "pass"

@@ -21,8 +21,8 @@ def test_a_constant_of_an_id_changes_no_spread_and_no_difference(constant, maske
 
 def test_a_probability_counts_as_its_logarithm():
     odds = np.exp(CONTEXT) / np.exp(CONTEXT).sum(axis=-1, keepdims=True)
-    assert context_spread(as_logits(odds)) == pytest.approx(context_spread(CONTEXT))
-    assert np.isfinite(as_logits(np.array([[[1.0, 0.0]]]))).all()
+    assert context_spread(*as_logits([odds])) == pytest.approx(context_spread(CONTEXT))
+    assert np.isfinite(as_logits([np.array([[[1.0, 0.0]]])])).all()
 
 
 def test_rounding_of_a_large_logit_is_no_difference():

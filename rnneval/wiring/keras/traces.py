@@ -139,7 +139,7 @@ def compare_calls(ready: Ready, seed: int, trace: Trace) -> Trace:
 
 def _differences(one: Sequence[Any], other: Sequence[Any]) -> list[float]:
     """Return the largest difference of each call, in units of the context spread of the other's logits."""
-    a, b = ([as_logits(logits.reshape(len(logits), -1, logits.shape[-1])) for logits in each] for each in (one, other))
+    a, b = (as_logits([logits.reshape(len(logits), -1, logits.shape[-1]) for logits in each]) for each in (one, other))
     spread = context_spread(np.concatenate(b, axis=1))
     return [float(differences(*pair, spread).max(initial=0.0)) for pair in zip(a, b, strict=True)]
 

@@ -147,7 +147,7 @@ class Reader:
                 raise
             except Exception as error:
                 raise RefusedError(f"the model raises {type_and_message(error)}") from error
-        logits = as_logits(torch.cat(outputs, dim=1).double().numpy(force=True))
+        (logits,) = as_logits([torch.cat(outputs, dim=1).double().numpy(force=True)])
         return logits[..., :: -(-logits.shape[-1] // _COLUMNS)]
 
     def _outputs(self, reading: Reading) -> list[torch.Tensor]:
