@@ -59,7 +59,10 @@ sys.modules[__name__].__class__ = _Package
 def __getattr__(name: str) -> Any:
     with without_current_folder():
         if name in _HOMES:
-            found = getattr(import_module(_HOMES[name]), name)
+            try:
+                found = getattr(import_module(_HOMES[name]), name)
+            except ModuleNotFoundError as error:  # an AttributeError is what help() and completion leave out
+                raise AttributeError(f"rnneval.{name} needs {error.name}, which is not installed") from error
             return found if isinstance(found, type) else with_short_types(found)
         if name in _MODULES:
             return import_module(_MODULES[name])

@@ -153,3 +153,8 @@ def test_bytes_are_given_by_their_own_vocabulary():
     for given in (bytes(range(256)), [bytes([value]) for value in range(256)]):
         with pytest.raises(VocabularyError, match=r"Vocabulary\.from_bytes\(\)"):
             rnneval.from_step(step, start, vocabulary=given)
+
+
+def test_a_path_is_no_model_to_check():
+    with pytest.raises(UsageError, match=r"rnneval\.check takes a model, and was given a path: .*rnneval\.open"):
+        rnneval.check("model.keras")

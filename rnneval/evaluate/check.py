@@ -1,6 +1,7 @@
 """`rnneval.check`: the wiring check of any model, and what follows from it: a model that fails has no valid score."""
 
 import math
+import os
 import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
@@ -46,8 +47,8 @@ def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = N
         where; `print` shows the matrix of which layer got which state.
 
     Raises:
-        UsageError: a declaration is not one, or names a layer that the model does not have; or `vocab_size` is given
-            for a model that knows its number of ids.
+        UsageError: a path was given in place of a model; a declaration is not one, or names a layer that the model
+            does not have; or `vocab_size` is given for a model that knows its number of ids.
     """
     # Each kind of model needs other modules: a run imports those of its own model.
     from rnneval.models.numpy.lm import NumpyLM
@@ -58,13 +59,15 @@ def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = N
         _require_known_width(model, vocab_size)
         return check_numpy(model, declare=declare)
     from rnneval.models.step import StepLM
-    from rnneval.models.wrapping import is_module, wrap
+    from rnneval.models.wrapping import is_module, no_model, wrap
 
     if isinstance(model, StepLM) or is_module(model):
         from rnneval.wiring.step import check as check_step
 
         _require_known_width(model, vocab_size)
         return check_step(cast("StepLM", wrap(model)), declare=declare, seed=seed)
+    if isinstance(model, str | os.PathLike):
+        raise UsageError(f"rnneval.check takes a model, and was given {no_model(model)}")
     from rnneval.wiring.keras.gathering import check_layers
 
     return check_layers(model, declare=declare, vocab_size=vocab_size, seed=seed)

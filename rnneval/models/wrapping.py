@@ -43,7 +43,7 @@ def language_model(model: Any, vocabulary: Any, function: str, *, window: int | 
         return model if known is None else replace(model, vocabulary=known.fit(model.width))
     if is_module(model):
         return _of_torch(model, vocabulary)
-    if (what := _no_model(model)) is not None:
+    if (what := no_model(model)) is not None:
         raise UsageError(f"rnneval.{function} takes a model, and was given {what}")
     from rnneval.models.keras.lm import vocabulary_inside
     from rnneval.models.keras.lm import wrap as wrap_keras
@@ -69,7 +69,7 @@ def _of_torch(model: Any, vocabulary: Any) -> LanguageModel:
     return from_torch(model, vocabulary=vocabulary)
 
 
-def _no_model(given: Any) -> str | None:
+def no_model(given: Any) -> str | None:
     """Return in words what was given in place of a model, and what to give; None if it may be a model."""
     if isinstance(given, str | os.PathLike):
         return f"a path: open it first, rnneval.open({os.fspath(given)!r})"

@@ -273,7 +273,10 @@ def _wirings(gathered: Gathered) -> Iterator[CheckedWiring]:
 
 
 def _owner(each: Given, wiring: Wiring, models: Sequence[ReportedModel]) -> ReportedModel | None:
-    """Return the model that a wiring record is about, which has no hash: by its faults, name, folder or layers."""
+    """Return the model that a wiring record is about, which has no hash: by its faults, name, folder or layers.
+
+    A model whose own check had another verdict is another one.
+    """
     layers, folder = {(layer.name, layer.kind) for layer in wiring.layers}, PurePath(each.name).parent
     faults = set(map(_fault, wiring.findings))
     by_faults = [
@@ -281,8 +284,9 @@ def _owner(each: Given, wiring: Wiring, models: Sequence[ReportedModel]) -> Repo
         for model in models
         if faults and any(run.wiring and faults == set(map(_fault, run.wiring.findings)) for run in model.runs)
     ]
-    known = [model for model in models if model.layers == layers]
-    possible = [model for model in models if not model.layers or model.layers == layers]
+    agree = [model for model in models if all(run.wiring.verdict == wiring.verdict for run in model.runs if run.wiring)]
+    known = [model for model in agree if model.layers == layers]
+    possible = [model for model in agree if not model.layers or model.layers == layers]
     by_name = [model for model in possible if model.has_label(each.label)]
     by_folder = [model for model in possible if any(PurePath(one.name).parent == folder for one in model.given)]
     return next((found[0] for found in (by_faults, by_name, by_folder, known) if len(found) == 1), None)

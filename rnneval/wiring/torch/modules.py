@@ -38,7 +38,7 @@ _OF_LONG_CALLS = frozenset({"chunk", "leaves", "used"})
 
 @dataclass(frozen=True, kw_only=True)
 class ModuleEvidence:
-    """What was seen inside of a model."""
+    """Evidence from inside of a model."""
 
     flow: StateFlow
     calls: CallTests  # of a cached model; of another one nothing

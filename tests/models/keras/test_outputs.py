@@ -96,3 +96,9 @@ def test_ids_that_the_model_does_not_have_are_refused_before_it_sees_them(wrappe
         wrapped.step(ids, wrapped.initial_state(len(ids)))
     with pytest.raises(UsageError, match=said):
         wrapped.step(np.array(ids), wrapped.initial_state(len(ids)))
+
+
+def test_a_model_that_rules_an_id_out_gives_the_same_twice():
+    model, _ = ending(lambda dense, x: dense(x) + np.array([-np.inf] + [0.0] * (WIDTH - 1), np.float32))
+    lm = rnneval.wrap(model)
+    assert (lm.repeatable, lm.mixable) == (True, True)

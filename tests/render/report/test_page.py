@@ -177,6 +177,12 @@ def test_two_builders_make_two_models_of_one_file():
     assert len(side([NamedRecord(name=name, record=run) for name, run in named.items()], "candidate").runs) == 2
 
 
+def test_a_wiring_record_that_fails_is_not_of_a_model_whose_own_check_passed():
+    run = good_run(wiring=WiringSummary(verdict="pass", reason="as it should be", findings=()))
+    page = page_of([Given(name="good.json", record=run), Given(name="other.json", record=wrong_wiring())])
+    assert page.claims[0].sentence.startswith("The state is wired wrong in other:")
+
+
 def built(run, builder="model.py:M"):
     return msgspec.structs.replace(run.checkpoint, builder=BuilderRecord(name=builder, sha256=sha(builder)))
 
