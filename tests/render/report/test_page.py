@@ -8,7 +8,7 @@ import pytest
 
 from rnneval.gates.sides import NamedRecord, side
 from rnneval.gates.verdicts import gate
-from rnneval.records.run import BuilderRecord, TokenByToken, WiringSummary
+from rnneval.records.run import BuilderRecord, LayerRecord, TokenByToken, WiringSummary
 from rnneval.render.document import FactList, Fold, KeyNumbers, Notice, Picture, Subsection, TableBlock
 from rnneval.render.figures._base import run_labels
 from rnneval.render.report import Given, html_of, page_of
@@ -178,8 +178,11 @@ def test_two_builders_make_two_models_of_one_file():
 
 
 def test_a_wiring_record_that_fails_is_not_of_a_model_whose_own_check_passed():
+    wiring = wrong_wiring()
+    layers = tuple(LayerRecord(name=e.name, path=e.path, kind=e.kind, units=4, slots=e.slots) for e in wiring.layers)
     run = good_run(wiring=WiringSummary(verdict="pass", reason="as it should be", findings=()))
-    page = page_of([Given(name="good.json", record=run), Given(name="other.json", record=wrong_wiring())])
+    run = msgspec.structs.replace(run, checkpoint=msgspec.structs.replace(run.checkpoint, layers=layers))
+    page = page_of([Given(name="good.json", record=run), Given(name="other.json", record=wiring)])
     assert page.claims[0].sentence.startswith("The state is wired wrong in other:")
 
 
