@@ -17,6 +17,7 @@ from rnneval.gates import gate
 from rnneval.gates.ranking import compare
 from rnneval.gates.sides import NamedRecord
 from rnneval.lint.check import LintFinding
+from rnneval.metrics import by_name
 from rnneval.records import Opened
 from rnneval.render.gate_document import gate_document, gate_github, gate_junit, gate_markdown, ranking_document
 from rnneval.render.html import fragment_of
@@ -146,7 +147,8 @@ def test_markdown_keeps_its_columns_and_shows_the_text(text):
     assert cells[6::7] == ["fail", "fail"]
     if len(text) < 1000:
         assert shown[0] == f"❌ rnneval gate: fail: {visible(text)} against {visible(text)}".strip()
-        assert [cell.strip() for cell in cells[0::7]] == [f"{visible(text)} ({visible(text)})".strip()] * 2
+        if text not in by_name():  # a metric that is known is called by its name alone
+            assert [cell.strip() for cell in cells[0::7]] == [f"{visible(text)} ({visible(text)})".strip()] * 2
         assert shown[-1].strip() == f"⚠️ {visible(text)}".strip()
 
 
