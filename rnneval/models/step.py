@@ -5,6 +5,7 @@ axis and the kind of every array of its state. `StepLM` is the model that `rnnev
 """
 
 import hashlib
+import math
 import os
 import re
 import traceback
@@ -202,10 +203,21 @@ def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
     return np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
 
 
+def relative_difference(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Return the largest difference of numbers, as a share of the largest in `b`.
+
+    Infinities, as of ids ruled out, must agree, and none may be NaN: the difference is infinite otherwise.
+    """
+    finite = np.isfinite(a) & np.isfinite(b)
+    if not np.array_equal(a[~finite], b[~finite]):
+        return math.inf
+    one, other = (numbers[finite].astype(np.result_type(numbers, np.float64)) for numbers in (a, b))
+    return float(np.abs(one - other).max(initial=0) / np.abs(other).max(initial=1e-30))
+
+
 def nearly_equal(a: NDArray[Any], b: NDArray[Any], tolerance: float) -> bool:
     """Return whether numbers differ by at most a share of the largest; infinities, as of ids ruled out, must agree."""
-    largest = np.abs(b, where=np.isfinite(b), out=np.zeros(b.shape)).max(initial=1e-30)
-    return np.allclose(a, b, rtol=0, atol=tolerance * float(largest))
+    return relative_difference(a, b) <= tolerance
 
 
 def _leaf(path: str, like: Any, trials: Sequence[_Trial], *, separate: bool) -> StateLeaf:

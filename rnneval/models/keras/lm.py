@@ -53,7 +53,7 @@ from rnneval.models.protocol import (
     require_finite,
     require_next_token,
 )
-from rnneval.models.step import nearly_equal
+from rnneval.models.step import relative_difference
 from rnneval.records.run import Checkpoint, LayerRecord
 from rnneval.records.wiring import Slot
 from rnneval.text import Vocabulary, given_vocabulary, vocabulary_of_lookup
@@ -438,13 +438,13 @@ def _proved(
     output_kind, softmax, output_said = _output_of(model, drive, ids)
     # Whether the same ids give the same output is asked with each layer of a graph called as its author wrote it.
     written = FlatAdapter(adapter=replace(adapter, training=None))
-    repeatable = _agree(written(ids, None), written(ids, None))
+    repeatable = _differ(written(ids, None), written(ids, None)) <= _TOLERANCE
     with without_softmax(softmax):
         start, slots, axes = _find_start(drive, units)
         row = () if None in axes else tuple(tf.expand_dims(leaf, axis) for leaf, axis in zip(start, axes, strict=True))
         leaves = repeated(row, axes, _PROBE[0])
-        mixable = bool(leaves) and _agree(drive(ids, None), drive(ids, leaves))
-        if isinstance(adapter, LayerStatesAdapter) and _agree(drive(ids, None), drive(ids, None)):
+        mixable = bool(leaves) and _differ(drive(ids, None), drive(ids, leaves)) <= _TOLERANCE
+        if isinstance(adapter, LayerStatesAdapter) and _differ(drive(ids, None), drive(ids, None)) <= _TOLERANCE:
             _prove_rewiring(drive, adapter, ids, leaves)
     if isinstance(adapter, LayerStatesAdapter):
         order = adapter.order
@@ -486,9 +486,9 @@ def _proved(
     )
 
 
-def _agree(one: Answer, other: Answer) -> bool:
-    """Return whether two outputs differ by rounding alone; infinities, as of ids ruled out, must agree."""
-    return nearly_equal(convert_to_numpy(one.logits), convert_to_numpy(other.logits), _TOLERANCE)
+def _differ(one: Answer, other: Answer) -> float:
+    """Return the largest difference of two outputs, as a share of the largest number."""
+    return relative_difference(convert_to_numpy(other.logits), convert_to_numpy(one.logits))
 
 
 def _output_of(model: Any, drive: FlatAdapter, ids: Any) -> tuple[str, Any, str]:
@@ -517,12 +517,12 @@ def _prove_rewiring(drive: FlatAdapter, adapter: LayerStatesAdapter, ids: Any, l
     whole, half = drive(ids, None), _PROBE[1]
     first = drive(ids[:, :half], leaves)
     second = drive(ids[:, half:], first.state)
-    joined = Answer(tf.concat([first.logits, second.logits], axis=1))
-    if not _agree(whole, joined):
+    difference = _differ(whole, Answer(tf.concat([first.logits, second.logits], axis=1)))
+    if not difference <= _TOLERANCE:
         raise CheckpointError(
             f"carrying the state of {', '.join(unit.name for unit in adapter.order)} over two segments does not give "
-            f"what one segment gives: something else in {type(adapter.model).__name__} looks at more than one position "
-            "at a time"
+            f"what one segment gives (difference {difference:.2g} of the largest logit): something else in "
+            f"{type(adapter.model).__name__} looks at more than one position at a time"
         )
 
 
