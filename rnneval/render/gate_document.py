@@ -156,7 +156,7 @@ def changes_table(ranking: Ranking) -> doc.TableBlock:
 
 def gate_markdown(gate: Gate) -> str:
     """Write a heading with the verdict and the names, a table, a list of the reasons, and the warnings."""
-    said = f"{gate.verdict}: {headline(gate)}".removesuffix(": ")
+    said = ": ".join(filter(None, (gate.verdict, headline(gate))))
     return markdown([doc.Heading(text=f"{_SIGNS[gate.verdict]} rnneval gate: {said}"), *gate_blocks(gate)])
 
 
