@@ -31,6 +31,7 @@ _HOMES = {
     "lint": "rnneval.lint",
     "open": "rnneval.evaluate.opening",
     "read": "rnneval.records",
+    "report": "rnneval.render.report.writing",
     "sweep": "rnneval.evaluate.sweep",
     "trace": "rnneval.evaluate.diagnostics.trace",
     "wrap": "rnneval.models.wrapping",

@@ -84,6 +84,29 @@ def test_records_may_be_paths(paths):
     assert rnneval.compare([paths[0], second]).best.value == rnneval.compare([first, second]).best.value
     with pytest.raises(UsageError, match="the candidate is a int: give a run record, or the path of one"):
         rnneval.gate(3, baseline=second)
+    limit = "perplexity<=1e9"
+    assert rnneval.gate(first, require=limit).verdict == rnneval.gate(first, require=[limit]).verdict == "pass"
+    with pytest.raises(UsageError, match=r"metric bpc: no such metric: did you mean bits_per_char\?"):
+        rnneval.compare(paths, metric="bpc")
+
+
+def test_a_report_is_made_of_records_and_paths(paths, tmp_path):
+    page = rnneval.report([rnneval.read(paths[0]), paths[1]], tmp_path / "page.html", title="Two <runs>")
+    written = page.read_text()
+    assert "<title>Two &lt;runs&gt;" in written
+    assert "a has the lowest loss of 2" in written
+    with pytest.raises(UsageError, match=r"page\.txt: a page is written to a file with the ending \.html"):
+        rnneval.report(paths, tmp_path / "page.txt")
+
+
+def test_a_passage_takes_the_text(lm, tmp_path):
+    losses = tmp_path / "losses.parquet"
+    rnneval.evaluate(lm, string=TEXT, vocabulary=list(LETTERS), losses=losses)
+    assert rnneval.plot.passage(losses, string=TEXT).plain.startswith("abcdabca")
+    with pytest.raises(UsageError, match="another hash"):
+        rnneval.plot.passage(losses, string=TEXT[1:])
+    with pytest.raises(UsageError, match="no text was given"):
+        rnneval.plot.passage(losses)
 
 
 def test_compare_shows_blocks_of_the_file_that_was_scored(tmp_path):
@@ -155,6 +178,8 @@ def test_bytes_are_given_by_their_own_vocabulary():
             rnneval.from_step(step, start, vocabulary=given)
 
 
-def test_a_path_is_no_model_to_check():
+def test_a_path_and_a_class_are_no_model_to_check():
     with pytest.raises(UsageError, match=r"rnneval\.check takes a model, and was given a path: .*rnneval\.open"):
         rnneval.check("model.keras")
+    with pytest.raises(UsageError, match=r"the class dict: give a model that it made, such as dict\(…\)"):
+        rnneval.check(dict)

@@ -66,7 +66,7 @@ def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = N
 
         _require_known_width(model, vocab_size)
         return check_step(cast("StepLM", wrap(model)), declare=declare, seed=seed)
-    if isinstance(model, str | os.PathLike):
+    if isinstance(model, str | os.PathLike | type):
         raise UsageError(f"rnneval.check takes a model, and was given {no_model(model)}")
     from rnneval.wiring.keras.gathering import check_layers
 

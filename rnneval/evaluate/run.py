@@ -112,15 +112,19 @@ def _vocabulary_of(lm: LanguageModel) -> Vocabulary:
 
 def _wiring_of(lm: LanguageModel, options: ReaderOptions) -> Wiring | None:
     """Return the wiring that is given, whatever `check` says, else what the check finds; None if it is left out."""
-    declared = tuple(options.declare)
-    if options.wiring is None:
+    declared, given = tuple(options.declare), options.wiring
+    if given is None:
         return check(lm, declare=declared, seed=options.seed) if options.check else None
-    if declared and declared != options.wiring.declared:
+    if declared and declared != given.declared:
         raise UsageError(
-            f"declare={list(declared)} and wiring with declared={list(options.wiring.declared)}: declare it where the "
+            f"declare={list(declared)} and wiring with declared={list(given.declared)}: declare it where the "
             "wiring is checked: rnneval.check(model, declare=…)"
         )
-    return options.wiring
+    checked, known = ({(layer.name, layer.kind) for layer in layers} for layers in (given.layers, lm.checkpoint.layers))
+    if checked and known and not checked <= known:
+        names = ["; ".join(sorted(f"{name} ({kind})" for name, kind in layers)) for layers in (checked, known)]
+        raise UsageError(f"wiring= is the record of a model with {names[0]}; this one has {names[1]}: check this model")
+    return given
 
 
 def _exact(wiring: Wiring | None, how: Streaming) -> Streaming:

@@ -94,17 +94,27 @@ def parse_allow(given: Sequence[str]) -> dict[str, str]:
     return amounts
 
 
+_SHORT = {"bpc": "bits_per_char", "bpb": "bits_per_byte", "ppl": "perplexity", "loss": "cross_entropy"}
+"""Usual names of metrics."""
+
+
 def allowances(allow: Mapping[str, str | float] | None) -> tuple[Allowance, ...]:
     """Read how much each metric may get worse; the default is `perplexity=+1%`."""
     return tuple(_allowance(metric, str(amount)) for metric, amount in (DEFAULT if allow is None else allow).items())
 
 
-def _allowance(metric: str, amount: str) -> Allowance:
+def require_metric(metric: str, option: str) -> None:
+    """Refuse a metric that there is not; `option` is what it was given by, for the message."""
     known = by_name()
     if metric not in known:
-        close = get_close_matches(metric, known, 1)
+        close = get_close_matches(_SHORT.get(metric, metric), known, 1)
         meant = f"did you mean {close[0]}? " if close else ""
-        raise UsageError(f"--allow {metric}: no such metric; {meant}There are: {', '.join(known)}")
+        raise UsageError(f"{option} {metric}: no such metric: {meant}there are {', '.join(known)}")
+
+
+def _allowance(metric: str, amount: str) -> Allowance:
+    require_metric(metric, "--allow")
+    known = by_name()
     given, measured, match = f"--allow {metric}={amount}", known[metric], _AMOUNT.match(amount)
     number = float(match["number"]) if match else math.nan
     if match is None or not math.isfinite(number):

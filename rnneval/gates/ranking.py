@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from rnneval.errors import UsageError
 from rnneval.gates.clusters import TooLittleTextError, columns_of, statistic_of
 from rnneval.gates.explanation import beside_counting, warnings_of_runs
-from rnneval.gates.limits import Allowance, allowances
+from rnneval.gates.limits import Allowance, allowances, require_metric
 from rnneval.gates.noninferiority import LEVEL, assess, loss_differences, values_of
 from rnneval.gates.sides import (
     ACROSS_TOKENS,
@@ -70,6 +70,7 @@ def compare(
     if not metric:
         tokens = {fields_of(side.runs[0].signature).get("tok") for side in sides}
         metric = "perplexity" if len(tokens) == 1 else "bits_per_char"
+    require_metric(metric, "--metric")
     (allowance,) = allowances({metric: "0%"})
     measured = allowance.measured
     standings = _standings(sides, measured)
@@ -164,7 +165,7 @@ def _against(row: RankedRun, sides: Sides, allowance: Allowance, pairs: int) -> 
 
 
 def _changes(ends: Sides, metric: str, count: int, text: str | None) -> tuple[BlockChange, ...]:
-    """Return the blocks whose loss changed most, largest change first; none if the two do not compare."""
+    """Return the blocks whose loss changed most, largest change first; none of runs that decide nothing."""
     run, scored = ends.candidate.runs[0], None if text is None else text.encode()
     if scored is not None and hashlib.sha256(scored).hexdigest() != run.text.sha256:
         raise UsageError(
@@ -172,9 +173,7 @@ def _changes(ends: Sides, metric: str, count: int, text: str | None) -> tuple[Bl
             f"({run.text.bytes} bytes, {run.text.sha256[:8]}…): give the same files, in the same order"
         )
     across = metric if metric in ACROSS_TOKENS else "bits_per_char"
-    if any(each.total_nats is None for each in ends.runs) or all(
-        not_comparable(by, ends) for by in ("perplexity", across)
-    ):
+    if any(map(unfit, ends.runs)) or all(not_comparable(by, ends) for by in ("perplexity", across)):
         return ()
     if (paired := pair(ends)) is None:
         return ()

@@ -42,7 +42,7 @@ def gate(
     baseline: Given | Sequence[Given] | None = None,
     *,
     allow: Mapping[str, str | float] | None = None,
-    require: Sequence[str] = (),
+    require: str | Sequence[str] = (),
     better_than_counting: bool = False,
 ) -> Gate:
     """Judge a run (or several runs of one recipe) against a baseline, and against limits.
@@ -51,7 +51,7 @@ def gate(
         run: The candidate, a run record or the path of one; several are runs of one recipe.
         baseline: The run or runs that it is compared with, or their paths; may be left out if `require` is given.
         allow: The most that a metric may get worse, by its name: `{"perplexity": "+1%"}` where nothing is given.
-        require: Limits on any figure of the candidate's record, such as `"states.gru.h.saturated<=0.2"`.
+        require: Limit, or several, on any figure of the candidate's record, such as `"states.gru.h.saturated<=0.2"`.
         better_than_counting: Whether each run must be better than the best n-gram of its record, beyond doubt.
 
     Returns:
@@ -63,7 +63,7 @@ def gate(
         RecordError: a record that does not add up.
     """
     candidates, baselines = named(run, "candidate"), named(baseline, "baseline")
-    limits = [parse_limit(text) for text in require]
+    limits = [parse_limit(text) for text in ([require] if isinstance(require, str) else require)]
     if not baselines and (allow is not None or not (limits or better_than_counting)):
         raise UsageError(
             "nothing to judge: give a baseline (--baseline BASE.json), a limit (--require 'metric<=value') or "

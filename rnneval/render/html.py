@@ -25,8 +25,8 @@ from rnneval.render.document import Block, Kind, Report, TableBlock, brief
 from rnneval.render.phrasing import shortened, visible
 
 _SYMBOLS: dict[Kind, str] = {"pass": "✓", "fail": "✗", "unsure": "?", "note": "•"}
-_HEADLINES: dict[Kind, str] = {"pass": "All is well", "fail": "Wrong", "unsure": "Not settled", "note": "No verdict"}
-_SPOKEN: dict[Kind, str] = {"pass": "Right", "fail": "Wrong", "unsure": "Not settled", "note": "Note"}
+_HEADLINES: dict[Kind, str] = {"pass": "All is well", "fail": "Wrong", "unsure": "Read with care", "note": "No verdict"}
+_SPOKEN: dict[Kind, str] = {"pass": "Right", "fail": "Wrong", "unsure": "Caution", "note": "Note"}
 """The mark of one claim for a screen reader: a claim that is right does not say that the page is."""
 _LONGEST = 4000
 _UNQUOTED = "!$'()*+,-./:;=@[]_{}~"

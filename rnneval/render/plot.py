@@ -8,19 +8,25 @@
 
 A source is a record, the path of one, a table of `rnneval trace` (Parquet) or its pandas DataFrame; the names are those
 of `rnneval plot --figure`. Nothing is shown, saved or set globally. `passage` is text: it is returned as `rich` text,
-which notebooks show and `rich.print` prints.
+which notebooks show and `rich.print` prints. It needs the text that was scored:
+
+    rnneval.plot.passage("losses.parquet", text="held_out.txt", part="90%:")
 """
 
 from collections.abc import Callable
 from typing import Any
 
+from rnneval.errors import UsageError
 from rnneval.pages import page
 from rnneval.render import figures
+from rnneval.text import Paths, text_given
 
 _ARGUMENTS = """Args:
     source: A record, its path, the path of a table, or its DataFrame.
     ax: Axes to draw on, by default the current ones.
     metric: Name of the score to draw in place of the usual one, if the figure has a choice.
+    text: For `passage`: the files that were scored, of `part`; `at` is the byte to show.
+    string: For `passage`: the text that was scored, in place of files.
 """
 
 
@@ -31,7 +37,21 @@ def __getattr__(name: str) -> Callable[..., Any]:
             f"there is no figure {name!r}{figures.meant(name, names)}: rnneval.plot has {', '.join(names)}"
         )
 
-    def plot(source: Any, ax: Any = None, *, metric: str | None = None) -> Any:
+    def plot(
+        source: Any,
+        ax: Any = None,
+        *,
+        metric: str | None = None,
+        text: Paths | None = None,
+        string: str | None = None,
+        part: str | None = None,
+        at: int | None = None,
+    ) -> Any:
+        if name == "passage":
+            table = figures.sources_of(source)[0]
+            if not isinstance(table, figures.TidyTable) or table.schema != figures.LOSSES:
+                raise UsageError("passage shows one table of losses: give the file that evaluate(losses=FILE) wrote")
+            source = table.with_text(text_given(text, string), part, at)
         return figures.figure_of(source, name, metric=metric).draw(ax)
 
     plot.__name__ = plot.__qualname__ = name

@@ -333,10 +333,10 @@ def _decoded(raw: bytes, name: str) -> str:
         ) from error
 
 
-def scored_text(paths: Paths, sha256: str | None, part: str | None = None) -> str:
+def scored_text(given: Paths | InMemory, sha256: str | None, part: str | None = None) -> str:
     """Read the text with the normalization that gives the hash of the scored text."""
     for normalize, newlines in product(("none", "lower", "nfc"), ("keep", "lf")):
-        read = final_text(paths, TextOptions(part=part, normalize=normalize, newlines=newlines))
+        read = final_text(given, TextOptions(part=part, normalize=normalize, newlines=newlines))
         text = "".join(read.documents)
         if sha256 in (None, hashlib.sha256(text.encode()).hexdigest()):
             return text

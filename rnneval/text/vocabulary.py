@@ -201,8 +201,12 @@ class Vocabulary:
         1
         """
         ends = self.first_id + self.size
-        if ends == width or (spare and ends < width):
+        if ends == width:
             return self
+        if spare and ends < width:
+            return replace(
+                self, source=f"{self.source}; {width - ends:,} of the model's {width:,} outputs have no token"
+            )
         if ends + 1 == width and not self.fixed_ids and self.size > 0 and not _SPECIAL.fullmatch(self.tokens[0]):
             assumed = f"{self.source}; ids from 1, as the model has one output more: id 0 is taken for [UNK] or padding"
             return replace(self, first_id=1, source=assumed, fixed_ids=True, unknown_first=True)

@@ -256,7 +256,7 @@ def test_the_job_of_gitlab_and_the_hook(repository):
 
 def test_files_of_an_older_run_decide_nothing(repository):
     """No record is written of weights that are not numbers; run.json of the last run may lie there, committed."""
-    older = {name: json.dumps({"verdict": "inconclusive"}) for name in ("gate.json", "target.json")}
+    older = {name: json.dumps({"verdict": "inconclusive"}) for name in ("gate.json", "target-branch.json")}
     for name, content in older.items():
         (repository.folder / name).write_text(content)
     repository.train("nan")
@@ -269,7 +269,7 @@ def test_files_of_an_older_run_decide_nothing(repository):
 
 
 def test_the_step_for_the_target_branch(repository):
-    """A baseline that moved is compared in the summary, with a warning; so is no baseline; one in its place is not."""
+    """A baseline that moved is compared in summary and comment, with a warning; one in its place is not."""
     step = next(lines for lines in SHELL if "FETCH_HEAD" in lines)
     repository.run("git clone -q --bare . ../origin.git && git remote add origin ../origin.git")
     repository.train("worse")
@@ -283,7 +283,8 @@ def test_the_step_for_the_target_branch(repository):
         "::warning::no pass against the baseline of main: see the summary\n",
     )
     summary = Path(repository.environment["GITHUB_STEP_SUMMARY"]).read_text()
-    assert summary.startswith("## ❌ rnneval gate: fail: run.json against target.json")
+    assert summary.startswith("## ❌ rnneval gate: fail: run.json against target-branch.json")
+    assert (repository.folder / "gate.md").read_text().endswith(summary)
     repository.run("git -C ../origin.git update-ref refs/heads/main main~1")
     ran = repository.run(step)
     assert (ran.returncode, ran.stdout) == (0, "::warning::main has no baseline\n")

@@ -202,3 +202,5 @@ def test_a_wiring_record_that_is_known_is_taken(model_of, tmp_path, monkeypatch)
     )
     run = rnneval.evaluate(lm, text, wiring=leaking)
     assert (run.valid, run.wiring.verdict, "wrong-wiring" in codes(run)) == (False, "fail", True)
+    with pytest.raises(UsageError, match=r"wiring= is the record of a model with .*GRU\)"):
+        rnneval.evaluate(stacked("LSTM", (5,)).lm, text, wiring=wiring)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,10 +82,7 @@ def _loaded(path: str, options: PlotOptions) -> Any:
 
     source: Any = load(path)
     if options.text and _wants_text(source):
-        from rnneval.text import scored_text
-
-        text = scored_text(options.text, source.metadata.get("rnneval.text"), options.part)
-        return replace(source, text=text, at=options.at)
+        return source.with_text(options.text, options.part, options.at)
     return source
 
 

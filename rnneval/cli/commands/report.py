@@ -1,22 +1,15 @@
 """`rnneval report RECORD…`."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import click
 
 from rnneval.cli.command import from_function
 from rnneval.cli.output import Printed, require, require_ending, require_places
 from rnneval.cli.terminal import say, tell
-from rnneval.errors import RecordError
 from rnneval.option import Options, option
-
-if TYPE_CHECKING:
-    from rnneval.render.report import Given
-
-_ENDINGS = (".json", ".parquet")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +47,16 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: Report
     require(out is not None or output.form == "json", message)
     require_places({"--out": out}, {"RECORD": record_files(records), "--text": options.text})
     require_ending("--out", out, ".html", ".htm")
+    from rnneval.render.figures import LOSSES, TidyTable
     from rnneval.render.phrasing import counted, visible
     from rnneval.render.report import draw, html_of, page_of
+    from rnneval.render.report.writing import sources, with_text
 
-    given = [each for record in records for each in _given(Path(record))]
+    given = sources(records, _say_skipped)
     if options.text:
-        given = _with_text(given, options.text)
+        if not any(isinstance(each.record, TidyTable) and each.record.schema == LOSSES for each in given):
+            say("rnneval: --text is not needed: none of these records is a table of losses (evaluate --losses)")
+        given = with_text(given, options.text)
     page = page_of(given, options.title)
     if out is not None:
         write_text(html_of(page, draw(page, given)), out)
@@ -72,69 +69,5 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: Report
     return 0
 
 
-def _given(path: Path) -> "Iterator[Given]":
-    """Read a record, or all records in a folder; a history is one table.
-
-    Of a sweep, its table and the record of its best checkpoint are read. A folder may hold other JSON (a vocabulary,
-    settings): a file that does not say that it is a record is skipped and named on standard error. A broken record is
-    refused there as well.
-    """
-    if not path.is_dir() or _is_history(path):
-        yield _read(path)
-        return
-    from rnneval.evaluate.sweep_table import FILE, OK, best_first, read_table
-
-    if (path / FILE).is_file():
-        yield _read(path / FILE)
-        best = best_first(read_table(path))[:1]
-        yield from (_read(path / row["record"]) for row in best if row["status"] == OK)
-        return
-    inside = sorted(each for each in path.iterdir() if each.suffix in _ENDINGS or _is_history(each))
-    found = [each for each in inside if each.suffix != ".json" or _is_record(each)]
-    for each in inside:
-        if each not in found:
-            say(f"rnneval: {each}: skipped: it does not say that it is a record of rnneval")
-    if not found:
-        raise RecordError(f"{path}: no record in this folder: looked for {' and '.join(_ENDINGS)}")
-    yield from map(_read, found)
-
-
-def _is_history(path: Path) -> bool:
-    return path.is_dir() and any(path.glob("part-*.parquet"))
-
-
-def _is_record(path: Path) -> bool:
-    """Return whether a file names a schema of rnneval at its beginning, as records do."""
-    from rnneval.paths import open_regular
-
-    try:
-        with open_regular(path) as file:
-            return b'"rnneval.' in file.read(200)
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
-def _read(path: Path) -> "Given":
-    from rnneval.render.figures import load
-    from rnneval.render.report import Given
-
-    return Given(name=str(path), record=load(path))
-
-
-def _with_text(given: "list[Given]", text: tuple[str, ...]) -> "list[Given]":
-    """Add the text to tables of losses; the run of the same text says which part of it was scored."""
-    from rnneval.records import Run
-    from rnneval.render.figures import LOSSES, TidyTable
-    from rnneval.render.report import Given
-    from rnneval.text import scored_text
-
-    parts = {each.record.text.sha256: each.record.text.part for each in given if isinstance(each.record, Run)}
-    losses = [each for each in given if isinstance(each.record, TidyTable) and each.record.schema == LOSSES]
-    if not losses:
-        say("rnneval: --text is not needed: none of these records is a table of losses (evaluate --losses)")
-    found = {}
-    for each in losses:
-        sha256 = each.record.metadata.get("rnneval.text")
-        scored = scored_text(text, sha256, parts.get(sha256 or ""))
-        found[each.name] = Given(name=each.name, record=replace(each.record, text=scored))
-    return [found.get(each.name, each) for each in given]
+def _say_skipped(path: Path) -> None:
+    say(f"rnneval: {path}: skipped: it does not say that it is a record of rnneval")

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rnneval.errors import CheckpointError
+from rnneval.errors import CheckpointError, type_and_message
 from rnneval.models.protocol import about_transformer
 from rnneval.models.state import filled, is_array, leaves_of
 from rnneval.models.step import StepLM, from_step
@@ -103,8 +103,9 @@ class TorchStep:
         copies = {path: copy_of(value) for path, value in before.items()}
         tokens = torch.as_tensor(ids, dtype=torch.long, device=self.device)
         with self.evaluating():
-            _, state = self._step(self.called, tokens, None)
-            self._step(self.called, tokens[:, :1], state)
+            returned = self._step(self.called, tokens, None)
+            self._require_pair(returned, tokens)
+            self._step(self.called, tokens[:, :1], returned[1])
         after = _attributes(self.module)
         self._held = {
             path: copies.get(path)
@@ -114,6 +115,20 @@ class TorchStep:
         _put(self.module, self._held)
         if not self._held and self.stateless:
             raise no_state(self.module)
+
+    def _require_pair(self, returned: Any, tokens: torch.Tensor) -> None:
+        """Refuse what is not a pair of logits `(rows, time, V)` and a state."""
+        pair = isinstance(returned, tuple | list) and len(returned) == 2
+        logits = returned[0] if pair else returned
+        shape = tuple(getattr(logits, "shape", ()))
+        if pair and len(shape) == 3 and shape[:2] == tuple(tokens.shape):
+            return
+        _refuse_transformer(self.module)
+        seen = f"a {type(logits).__name__}{f' of shape {shape}' if shape else ''}{' and a state' if pair else ''}"
+        raise CheckpointError(
+            f"{type(self.module).__name__} returned {seen} for ids of shape {tuple(tokens.shape)}: a pair is needed, "
+            "logits (batch, time, V) and the new state; step=, a function of (module, ids, state), may return it"
+        )
 
     def holding(self, state: Any, call: Callable[[Any], tuple[Any, Any]]) -> tuple[Any, Any]:
         """Call with the attributes of a state in the module, and take the new ones out."""
@@ -257,7 +272,8 @@ def language_model(step: TorchStep, vocabulary: Vocabulary | None, name: str, fo
         if step.stateless:
             raise no_state(step.module) from error
         _refuse_transformer(step.module)
-        raise CheckpointError(f"{name} failed on ids of shape {ids.shape}: {type(error).__name__}: {error}") from error
+        said = f"{name} failed on ids of shape {ids.shape}: {type_and_message(error)}"
+        raise CheckpointError(f"{said}; it is called as forward(ids, state)") from error
     made = _model(step, width, name)
     if vocabulary is not None:
         made = replace(made, vocabulary=vocabulary.fit(width, spare=form == "transformers"), why_no_vocabulary="")

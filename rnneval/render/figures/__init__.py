@@ -32,8 +32,8 @@ from rnneval.render.figures._export import ENDINGS, SIZES, ending_of, save, svg
 
 __all__ = [
     "ENDINGS", "LOSSES", "SIZES", "Figure", "Source", "TidyTable", "caution", "ending_of",
-    "figure_of", "figures_of", "load", "meant", "names", "save", "svg", "together",
-    "with_metric",
+    "figure_of", "figures_of", "kind_of", "load", "meant", "names", "save", "sources_of", "svg",
+    "together", "with_metric",
 ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -19,6 +19,7 @@ from rnneval.records._base import Stored
 from rnneval.records.tables import GRADIENT_HISTORY, LOSSES, STATE_HISTORY, SWEEP, TRACE
 from rnneval.render.figures._style import Look, frame, labels, look_of
 from rnneval.render.phrasing import listed, model_names, told_apart
+from rnneval.text import InMemory, Paths, scored_text
 
 LOCK = threading.RLock()
 """Held while matplotlib's settings are changed, so that threads do not see each other's."""
@@ -103,6 +104,10 @@ class TidyTable:
     """The scored text as it was scored; only for losses."""
     at: int | None = None
     """Byte of the text to show; only for losses."""
+
+    def with_text(self, text: Paths | InMemory, part: str | None = None, at: int | None = None) -> "TidyTable":
+        """Return a table of losses with the text, or its part, that they are of; another text is an error."""
+        return replace(self, text=scored_text(text, self.metadata.get("rnneval.text"), part), at=at)
 
 
 Source = Record | TidyTable

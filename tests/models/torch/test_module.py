@@ -172,6 +172,19 @@ def test_gradients_of_a_linear_state_are_a_power():
     assert course.median[1:] == pytest.approx([0.7**k for k in range(8)], rel=1e-5)
 
 
+def test_what_is_no_pair_is_named():
+    class Logits(torch.nn.Module):
+        def __init__(self, shape):
+            super().__init__()
+            self.shape = shape
+
+        def forward(self, ids, state=None):
+            return torch.zeros(self.shape)
+
+    with pytest.raises(CheckpointError, match=r"^Logits returned a Tensor of shape \(2, 3, 5\) for ids of .*a pair is"):
+        rnneval.wrap(Logits((2, 3, 5)))  # as many rows as a pair has parts
+
+
 def test_what_cannot_be_read_is_one_line():
     with pytest.raises(CheckpointError, match=r"Linear\.forward takes no state: give step="):
         rnneval.from_torch(torch.nn.Linear(3, 3))
