@@ -21,7 +21,7 @@ from rnneval.metrics.baselines.ngram import COPIED_TOKENS, MOST_TOKENS, TokenTex
 from rnneval.options import LARGEST_ORDER, FitGroup
 from rnneval.records.run import Blocks, Ngram
 from rnneval.records.run import Warning as Warned
-from rnneval.text import EncodedText, TextOptions, Vocabulary, encode, refuse_overlap
+from rnneval.text import EncodedText, InMemory, Paths, TextOptions, Vocabulary, encode, refuse_overlap
 
 _FURTHER = 2  # orders to try above the best one
 _MANY_COPIED = 0.1
@@ -65,18 +65,24 @@ _LATEST: dict[Any, Fitted] = {}
 
 
 def fit(
-    options: FitGroup, read_as: TextOptions, vocabulary: Vocabulary, scored: EncodedText, *, width: int, unscored: int
+    options: FitGroup,
+    fit_on: Paths | InMemory | None,
+    read_as: TextOptions,
+    vocabulary: Vocabulary,
+    scored: EncodedText,
+    *,
+    width: int,
+    unscored: int,
 ) -> Fitted | None:
-    """Fit the baselines that learn; None without a text to fit them to.
+    """Fit the baselines that learn to a text, or to the training text where it is known; None without one.
 
     No character of the scored text may be in the fitted part. `width` is the number of ids that the model chooses from.
     """
-    if options.fit_on is not None:
-        fit_on, fit_part = options.fit_on, options.fit_part
-    elif (known := _training_text(vocabulary, scored)) is not None:
+    fit_part = options.fit_part
+    if fit_on is None:
+        if (known := _training_text(vocabulary, scored)) is None:
+            return None
         fit_on, fit_part = known
-    else:
-        return None
     fit_as = replace(read_as, part=fit_part, part_option="--fit-part")
     with encode(fit_on, vocabulary, fit_as) as text:
         refuse_overlap(text.taken, scored.taken)

@@ -1,7 +1,6 @@
 """`rnneval.check`: the wiring check of any model, and what follows from it: a model that fails has no valid score."""
 
 import math
-import os
 import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
@@ -27,7 +26,7 @@ _BLIND_TO_ROWS = frozenset({"causal", "chunk", "leaves", "training", "used"})
 """Tests of behaviour that a model whose rows are independent of each other, and of earlier calls, may fail."""
 
 
-def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = None, seed: int = 0) -> Wiring:
+def check(model: Any, *, declare: str | Iterable[str] = (), vocab_size: int | None = None, seed: int = 0) -> Wiring:
     """Prove (or refute) that each layer's state goes back into the same layer.
 
     A Keras model is run eagerly over a few short segments of random ids, with every recurrent layer replaced by a stub
@@ -50,6 +49,7 @@ def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = N
         UsageError: a path was given in place of a model; a declaration is not one, or names a layer that the model
             does not have; or `vocab_size` is given for a model that knows its number of ids.
     """
+    declare = [declare] if isinstance(declare, str) else declare
     # Each kind of model needs other modules: a run imports those of its own model.
     from rnneval.models.numpy.lm import NumpyLM
 
@@ -58,6 +58,7 @@ def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = N
 
         _require_known_width(model, vocab_size)
         return check_numpy(model, declare=declare)
+    from rnneval.models.protocol import LanguageModel
     from rnneval.models.step import StepLM
     from rnneval.models.wrapping import is_module, no_model, wrap
 
@@ -66,8 +67,8 @@ def check(model: Any, *, declare: Iterable[str] = (), vocab_size: int | None = N
 
         _require_known_width(model, vocab_size)
         return check_step(cast("StepLM", wrap(model)), declare=declare, seed=seed)
-    if isinstance(model, str | os.PathLike | type):
-        raise UsageError(f"rnneval.check takes a model, and was given {no_model(model)}")
+    if not isinstance(model, LanguageModel) and (what := no_model(model)) is not None:
+        raise UsageError(f"rnneval.check takes a model, and was given {what}")
     from rnneval.wiring.keras.gathering import check_layers
 
     return check_layers(model, declare=declare, vocab_size=vocab_size, seed=seed)

@@ -96,7 +96,7 @@ def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOption
         if options.fit_on is not None:
             if vocabulary is None or width is None:
                 raise UsageError("--fit-on needs the vocabulary that turns the text into tokens: give --vocab")
-            fitted = fit(options, read_as, vocabulary, known, width=width, unscored=unscored)
+            fitted = fit(options, options.fit_on, read_as, vocabulary, known, width=width, unscored=unscored)
         losses.nats[table.token] = table.nats
         sums = add_up(losses, width or 1)
         if vocabulary is not None:

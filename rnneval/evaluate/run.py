@@ -35,8 +35,8 @@ class ReaderOptions(GivenGroup, EvaluateOptions):
 
     reader: Reader | None = option(None, flag="")
     """Reader of the text in place of this process, from `rnneval.evaluate.chunks.reader_over`."""
-    wiring: Wiring | None = option(None, flag="")
-    """Wiring record of this very model from `rnneval.check`, in place of checking it again."""
+    fit_string: str | None = option(None, flag="")
+    """Training text on which the baselines that learn are fitted, in place of the files of `fit_on`."""
 
 
 @by_keyword(ReaderOptions)
@@ -54,8 +54,7 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
         training=False, or where a loss is not finite.
 
     Raises:
-        UsageError: an option's value is not known, a baseline would be fitted on text that is scored, or `declare`
-            differs from the declarations of `wiring`.
+        UsageError: an option's value is not known, or a baseline would be fitted on text that is scored.
         TextError: the text is missing, empty, not UTF-8, or has characters that the vocabulary lacks.
         VocabularyError: the model has no vocabulary.
         CheckpointError: the model gives a token the probability 0, or raises.
@@ -68,9 +67,10 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
         raise UsageError(f"--beside-reset: a window model knows nothing but the last {lm.window} tokens anyway")
     require_apart({"losses": options.losses}, {**inputs_of(lm, given), "fit_on": options.fit_on})
     carried = lm.window is None  # a window model is given the past alone, and has no state to wire or to look at
-    wiring = _wiring_of(lm, options) if carried else None
+    fit_on = text_given(options.fit_on, options.fit_string) if options.fit_string is not None else options.fit_on
     with encode(given, vocabulary, read_as) as encoded:
-        fitted = fit(options, read_as, vocabulary, encoded, width=lm.width, unscored=how.unscored)
+        fitted = fit(options, fit_on, read_as, vocabulary, encoded, width=lm.width, unscored=how.unscored)
+        wiring = check(lm, declare=options.declare, seed=options.seed) if carried and options.check else None
         reader = None if depends_on_cut(wiring) else options.reader
         watch = StateWatch(encoded) if options.states and carried else None
         exact = _exact(wiring, how)
@@ -108,23 +108,6 @@ def _vocabulary_of(lm: LanguageModel) -> Vocabulary:
             or "the model has no vocabulary: give vocabulary=…, such as sorted(set(text)) of its training text"
         )
     return lm.vocabulary
-
-
-def _wiring_of(lm: LanguageModel, options: ReaderOptions) -> Wiring | None:
-    """Return the wiring that is given, whatever `check` says, else what the check finds; None if it is left out."""
-    declared, given = tuple(options.declare), options.wiring
-    if given is None:
-        return check(lm, declare=declared, seed=options.seed) if options.check else None
-    if declared and declared != given.declared:
-        raise UsageError(
-            f"declare={list(declared)} and wiring with declared={list(given.declared)}: declare it where the "
-            "wiring is checked: rnneval.check(model, declare=…)"
-        )
-    checked, known = ({(layer.name, layer.kind) for layer in layers} for layers in (given.layers, lm.checkpoint.layers))
-    if checked and known and not checked <= known:
-        names = ["; ".join(sorted(f"{name} ({kind})" for name, kind in layers)) for layers in (checked, known)]
-        raise UsageError(f"wiring= is the record of a model with {names[0]}; this one has {names[1]}: check this model")
-    return given
 
 
 def _exact(wiring: Wiring | None, how: Streaming) -> Streaming:

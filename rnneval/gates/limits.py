@@ -100,6 +100,8 @@ _SHORT = {"bpc": "bits_per_char", "bpb": "bits_per_byte", "ppl": "perplexity", "
 
 def allowances(allow: Mapping[str, str | float] | None) -> tuple[Allowance, ...]:
     """Read how much each metric may get worse; the default is `perplexity=+1%`."""
+    if allow is not None and not isinstance(allow, Mapping):
+        raise UsageError(f"allow={allow!r}: name the metric, such as allow={{'perplexity': '+1%'}}")
     return tuple(_allowance(metric, str(amount)) for metric, amount in (DEFAULT if allow is None else allow).items())
 
 
@@ -291,7 +293,7 @@ def look_up(record: Record | TrainingHistory, name: str) -> Lookup:
             found = found.get("value", ABSENT)
         if isinstance(found, bool | int | float | str):
             return Lookup(value=found)
-    close = get_close_matches(name, [*scores, *_names(plain, "")], 1, 0.7)
+    close = get_close_matches(_SHORT.get(name, name), [*scores, *_names(plain, "")], 1, 0.7)
     meant = f"did you mean {close[0]}?" if close else ""
     first = name.partition(".")[0]
     if first not in type(record).__struct_fields__ and not (isinstance(record, Run) and first in by_name()):

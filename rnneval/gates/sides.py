@@ -113,7 +113,7 @@ def named(given: Given | Sequence[Given] | None, role: str) -> tuple[NamedRecord
     A path is read: it is a record, or a training history (a folder or a Parquet file).
     """
     several: tuple[Any, ...] = () if given is None else tuple(given) if isinstance(given, list | tuple) else (given,)
-    sources = [record.source.path for record in several if isinstance(record, Run)]
+    sources = [record.title for record in several if isinstance(record, Run)]
     numbered = len(set(sources)) < len(sources)
     records = []
     for i, one in enumerate(several, 1):
@@ -124,7 +124,7 @@ def named(given: Given | Sequence[Given] | None, role: str) -> tuple[NamedRecord
             record = read_history(place) if place.is_dir() or place.suffix == ".parquet" else read(place)
             records.append(NamedRecord(name=os.fspath(one), record=record))
         elif isinstance(one, Stored):
-            name = (one.source.path if isinstance(one, Run) else "") or role
+            name = one.title if isinstance(one, Run) else role
             records.append(NamedRecord(name=f"{name} ({i})" if numbered else name, record=cast("Record", one)))
         else:
             raise UsageError(f"the {role} is a {type(one).__name__}: give a run record, or the path of one")

@@ -29,7 +29,7 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Stored(Value, frozen=True, kw_only=True):
-    """A value that is a file of its own; a notebook shows the terminal's table of it, and `repr` is one line."""
+    """A value that is a file of its own; `print` and notebooks show the table of the terminal, `repr` is one line."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._in_one_line()}>"
@@ -37,6 +37,9 @@ class Stored(Value, frozen=True, kw_only=True):
     def _in_one_line(self) -> str:
         """Return what `repr` says after the name of the class: for a verdict, it and its reason."""
         raise NotImplementedError
+
+    def __str__(self) -> str:
+        return rnneval.as_text(self)
 
     def _repr_html_(self) -> str:
         return rnneval.as_html(self)

@@ -92,4 +92,6 @@ class Ranking(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneva
         if (best := self.best) is None:
             return f"of {len(self.rows)} runs by {self.metric}: none counts"
         value = "no value" if best.value is None else f"{best.value:.5g}"
-        return f"of {len(self.rows)} runs by {self.metric}: best is {quoted([best.name])} with {value}"
+        apart = sum(any(mark.startswith("not comparable") for mark in row.marks) for row in self.rows)
+        others = f", {apart} not comparable" if apart else ""
+        return f"of {len(self.rows)} runs by {self.metric}: best is {quoted([best.name])} with {value}{others}"

@@ -63,7 +63,7 @@ class Checkpoint(Value, frozen=True, kw_only=True):
     dtype: str
     layers: tuple[LayerRecord, ...]
     name: str | None = None
-    """Name of a step function, or the class of a PyTorch model, that was given in Python."""
+    """Name of a model that was given in Python: of a Keras model or step function, or the class of a PyTorch model."""
     builder: BuilderRecord | None = None
     """Absent if no builder was given, and in records of version 0.1.0.dev0."""
 

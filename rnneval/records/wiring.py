@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
-import rnneval
 from rnneval.records._base import Stored, Value, shortened
 
 if TYPE_CHECKING:
@@ -102,7 +101,3 @@ class Wiring(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     def _in_one_line(self) -> str:
         """Return verdict and reason."""
         return f"{self.verdict}: {shortened(self.reason)!r}"
-
-    def __str__(self) -> str:
-        """Return verdict, flow matrix, findings and oracles as text."""
-        return rnneval.as_text(self)

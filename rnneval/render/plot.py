@@ -23,7 +23,7 @@ from rnneval.text import Paths, text_given
 
 _ARGUMENTS = """Args:
     source: A record, its path, the path of a table, or its DataFrame.
-    ax: Axes to draw on, by default the current ones.
+    ax: Axes to draw on; by default the current ones, or new ones where these hold a figure.
     metric: Name of the score to draw in place of the usual one, if the figure has a choice.
     text: For `passage`: the files that were scored, of `part`; `at` is the byte to show.
     string: For `passage`: the text that was scored, in place of files.

@@ -302,7 +302,7 @@ def _read(path: str) -> bytes:
                 return file.read()
             raw = file.read(MOST_STREAMED_BYTES + 1)
     except (OSError, ValueError) as error:
-        raise TextError(_unreadable(path, error)) from error
+        raise TextError(_unreadable(path, error)) from (None if is_plainly_text(path) else error)
     if len(raw) > MOST_STREAMED_BYTES:
         raise TextError(
             f"{path}: more than {MOST_STREAMED_BYTES:,} bytes from a pipe, whose end is not known: "
@@ -314,7 +314,7 @@ def _read(path: str) -> bytes:
 def _unreadable(path: str, error: Exception) -> str:
     if is_plainly_text(path) and not os.path.lexists(path):
         said = "no such file; it looks like the text itself: give a file's path, or in Python string=… for a text"
-        return f"{named_in_message(path)}: {said}"
+        return f"{named_in_message(path)}: {said}, and fit_string=… for a training text"
     if isinstance(error, FileNotFoundError):
         return f"{path}: no such file: give the path of a UTF-8 text, from {Path.cwd()} or absolute"
     if isinstance(error, IsADirectoryError):

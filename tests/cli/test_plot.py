@@ -95,7 +95,7 @@ def test_several_records_go_to_a_folder(files, capsys):
     [
         (["a.json"], "--out is needed: FILE.png, .svg or .pdf"),
         (["a.json", "--out", "f.jpg"], "f.jpg: ends in .jpg: a figure is written to .png, .svg or .pdf"),
-        (["a.json", "--figure", "gates", "--out", "f.png"], "rnneval.run/1: no figure gates in it; it gives loss_over"),
+        (["a.json", "--figure", "gates", "--out", "f.png"], "rnneval.run/1: no figure gates in it; it is drawn of"),
         (["a.json", "b.json", "--out", "f.png"], "f.png: one file for 2 records: give a folder, or --figure baselines"),
         (["losses.parquet", "--text", "text.txt", "--out", "f.png"], "text.txt: not the text that was scored"),
     ],

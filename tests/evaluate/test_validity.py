@@ -11,7 +11,7 @@ import pytest
 from msgspec import structs
 
 import rnneval
-from rnneval.errors import RecordError, UsageError
+from rnneval.errors import RecordError
 from tests.evaluate.small import LETTERS, letters
 
 V, UNITS = len(LETTERS), 8
@@ -86,7 +86,7 @@ def wrong(request):
 
 @pytest.mark.parametrize("segment", [None, 1])
 def test_no_run_of_a_wrong_step_function_is_valid_and_two_cuts_are_shown(wrong, text, segment):
-    run = rnneval.evaluate(wrong.lm, text, segment=segment, wiring=wrong.wiring)
+    run = rnneval.evaluate(wrong.lm, text, segment=segment)
     cut, other = (segment or 100), (100 if segment == 1 else 1)
     wanted = [nats_by_hand(wrong.step, wrong.begin, each, ids_of(text)) for each in (cut, other)]
     assert (run.valid, run.wiring.verdict, run.streams.segment) == (False, "fail", cut)
@@ -120,8 +120,7 @@ def test_documents_that_end_in_the_middle_of_a_segment_are_not_filled_up(tmp_pat
 def test_a_right_model_has_one_number_and_its_signature_no_segment(text):
     step, begin = step_function("")
     lm = rnneval.from_step(step, begin, vocabulary=list(LETTERS))
-    wiring = rnneval.check(lm)
-    runs = [rnneval.evaluate(lm, text, segment=segment, wiring=wiring) for segment in (1, 10, 100)]
+    runs = [rnneval.evaluate(lm, text, segment=segment) for segment in (1, 10, 100)]
     assert [run.valid for run in runs] == [True] * 3
     assert [run.total_nats for run in runs] == pytest.approx([nats_by_hand(step, begin, 7, ids_of(text))] * 3, rel=1e-6)
     assert {run.signature.split("|")[6] for run in runs} == {"state:carry"}
@@ -130,15 +129,11 @@ def test_a_right_model_has_one_number_and_its_signature_no_segment(text):
 def test_a_model_that_is_not_checked_did_not_pass(wrong, text):
     run = rnneval.evaluate(wrong.lm, text, check=False)
     assert (run.valid, run.wiring) == (True, None)
-    given = rnneval.evaluate(wrong.lm, text, check=False, wiring=wrong.wiring)  # what is known is not left out
-    assert (given.valid, given.wiring.verdict) == (False, "fail")
-    with pytest.raises(UsageError, match=r"declare=\['causal=false'\] and wiring with declared=\[\]"):
-        rnneval.evaluate(wrong.lm, text, wiring=wrong.wiring, declare=["causal=false"])
 
 
 @pytest.fixture(scope="module")
 def run(wrong, text):
-    return rnneval.evaluate(wrong.lm, text, wiring=wrong.wiring)
+    return rnneval.evaluate(wrong.lm, text)
 
 
 def test_a_record_that_is_called_valid_all_the_same_is_refused(run, tmp_path):

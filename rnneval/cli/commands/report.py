@@ -47,14 +47,13 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: Report
     require(out is not None or output.form == "json", message)
     require_places({"--out": out}, {"RECORD": record_files(records), "--text": options.text})
     require_ending("--out", out, ".html", ".htm")
-    from rnneval.render.figures import LOSSES, TidyTable
     from rnneval.render.phrasing import counted, visible
     from rnneval.render.report import draw, html_of, page_of
-    from rnneval.render.report.writing import sources, with_text
+    from rnneval.render.report.writing import has_losses, sources, with_text
 
     given = sources(records, _say_skipped)
     if options.text:
-        if not any(isinstance(each.record, TidyTable) and each.record.schema == LOSSES for each in given):
+        if not any(map(has_losses, given)):
             say("rnneval: --text is not needed: none of these records is a table of losses (evaluate --losses)")
         given = with_text(given, options.text)
     page = page_of(given, options.title)

@@ -610,6 +610,7 @@ def _described(model: Any, contract: int, layers: tuple[LayerRecord, ...], given
         parameters=sum(int(np.prod(variable.shape)) for variable in variables),
         dtype=str(getattr(model, "compute_dtype", None) or "float32"),
         layers=layers,
+        name=None if given else str(getattr(model, "name", "") or type(model).__name__),
     )
 
 

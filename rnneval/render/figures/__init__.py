@@ -26,7 +26,7 @@ from rnneval import registry
 from rnneval.errors import UsageError
 from rnneval.pages import page
 from rnneval.records import Run
-from rnneval.records.tables import LOSSES
+from rnneval.records.tables import LOSSES, TRACE
 from rnneval.render.figures._base import Figure, Source, TidyTable, caution, kind_of, load, meant, sources_of
 from rnneval.render.figures._export import ENDINGS, SIZES, ending_of, save, svg
 
@@ -35,6 +35,9 @@ __all__ = [
     "figure_of", "figures_of", "kind_of", "load", "meant", "names", "save", "sources_of", "svg",
     "together", "with_metric",
 ]  # fmt: skip
+
+
+_WRITERS = {LOSSES: "evaluate --losses FILE", TRACE: "trace --out FILE"}
 
 
 @cache
@@ -82,6 +85,9 @@ def figure_of(source: Any, name: str | None = None, *, metric: str | None = None
     for figure in _made(given, wanted, **{} if metric is None else {"metric": metric}):
         return figure
     kinds = ", ".join(sorted(set(map(kind_of, given))))
+    if name is not None and not set(map(kind_of, given)) <= (drawn := set(_modules()[name].KINDS)):
+        tables = [f"the table that {_WRITERS[kind]} writes" for kind in drawn if kind in _WRITERS]
+        raise UsageError(f"{kinds}: no figure {name} in it; it is drawn of {' or '.join(tables or sorted(drawn))}")
     missing = f"no figure{f' {name}' if name else ''} in it{f' of the metric {metric}' if metric else ''}"
     can = ", ".join(figure.name for figure in _made(given, names()))
     raise UsageError(f"{kinds}: {missing}; it gives {can or 'none'}")

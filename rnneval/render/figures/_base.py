@@ -63,7 +63,10 @@ class Figure:
     """Chapter of a report that shows the figure of a model."""
 
     def draw(self, ax: Any = None) -> Any:
-        """Draw on `ax`, by default the current Axes, and return it; a figure that is text returns its `rich` text."""
+        """Draw on `ax`, by default the current Axes or new ones where these are used, and return it.
+
+        A figure that is text returns its `rich` text.
+        """
         if self.text is not None:
             return self.text()
         assert self.paint is not None  # noqa: S101 - a figure has one of the two
@@ -73,6 +76,10 @@ class Figure:
             import matplotlib.pyplot as plt
 
             ax = plt.gca()
+            if ax.has_data():  # of an earlier figure, as in a notebook's cell that draws two
+                ax = plt.figure().add_subplot()
+        if not hasattr(ax, "tick_params"):
+            raise UsageError(f"ax is a {type(ax).__name__}: give Axes, such as those of plt.subplots()")
         look = look_of(ax)
         with LOCK, mpl.rc_context(look.theme()):
             ax.tick_params(which="both", labelsize="small", length=3, direction="out")

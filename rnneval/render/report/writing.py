@@ -55,10 +55,14 @@ def report(
     if place.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"{place}: a page is written to a file with the ending .html")
     several: Sequence[Any] = records if isinstance(records, list | tuple) else [records]
+    if not several:
+        raise UsageError("no record was given: give one or several")
     paths = [os.fspath(each) for each in several if isinstance(each, str | os.PathLike)]
     require_apart({"out": place}, {"records": record_files(paths), "text": text})
     given = sources(several)
     if text is not None or string is not None:
+        if not any(map(has_losses, given)):
+            raise UsageError("no record is a table of losses, so no text is needed: see evaluate(losses=FILE)")
         given = with_text(given, text_given(text, string))
     page = page_of(given, title)
     write_text(html_of(page, draw(page, given)), place)
@@ -137,7 +141,12 @@ def with_text(given: Sequence[Given], text: Paths | InMemory) -> list[Given]:
     parts = {each.record.text.sha256: each.record.text.part for each in given if isinstance(each.record, Run)}
     return [
         replace(each, record=each.record.with_text(text, parts.get(each.record.metadata.get("rnneval.text", ""))))
-        if isinstance(each.record, TidyTable) and each.record.schema == LOSSES
+        if has_losses(each)
         else each
         for each in given
     ]
+
+
+def has_losses(given: Given) -> bool:
+    """Return whether a record is a table of losses, which can be shown beside its text."""
+    return isinstance(given.record, TidyTable) and given.record.schema == LOSSES

@@ -158,7 +158,7 @@ def test_a_leaking_model_is_traced_as_it_is_evaluated(tmp_path):
     lm = rnneval.wrap(model, vocabulary=Vocabulary.from_tokens(list(LETTERS)))
     text = letters(tmp_path, 400)
     found = trace(lm, text)
-    evaluated = rnneval.evaluate(lm, text, wiring=found.wiring)
+    evaluated = rnneval.evaluate(lm, text)
     assert found.wiring.verdict == "fail"
     assert not found.valid
     assert found.total_nats == evaluated.total_nats

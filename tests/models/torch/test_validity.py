@@ -53,7 +53,7 @@ class Cached(torch.nn.Module):
 def test_a_model_that_only_long_calls_break_is_valid_in_calls_of_one_token(loses, tmp_path):
     lm = rnneval.from_transformers(Cached(loses).eval(), vocabulary=list(LETTERS))
     wiring = rnneval.check(lm)
-    by_token, default = (rnneval.evaluate(lm, string=LETTERS * 4, wiring=wiring, segment=n) for n in (1, None))
+    by_token, default = (rnneval.evaluate(lm, string=LETTERS * 4, segment=n) for n in (1, None))
     right = not loses(1)
     assert (wiring.verdict, wiring.right_by_token is True) == ("fail", right)
     assert (by_token.valid, default.valid, by_token.signature) == (right, False, default.signature)
