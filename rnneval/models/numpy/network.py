@@ -234,32 +234,32 @@ class NumpyScorer:
                 "is of another model, or the model was saved with too small an embedding"
             )
         rows, time = ids.shape
-        # Time comes first in what is scored, as in a block.
-        predicted: list[Any] = [np.empty((time, rows), kind) for kind in (np.float32, np.float32, np.int32)]
-        after, before, time_first = np.empty(states.shape, np.float32), network.split(states), targets.T
+        predicted: list[Any] = [np.empty((rows, time), kind) for kind in (np.float32, np.float32, np.int32)]
+        after, before = np.empty(states.shape, np.float32), network.split(states)
         paths = self._paths and self._paths.part(slice(time), slice(rows))
         with one_blas_thread():
             for some in blocks_of(rows, network.rows):
                 parts = [[part[some].copy() for part in own] for own in before]
-                take = partial(self._score, time_first[:, some], [each[:, some] for each in predicted])
+                # Time comes first in what is scored, as in a block: `(time · rows,)`.
+                wanted = np.ascontiguousarray(targets[some].T).reshape(-1)
+                found: list[NDArray[Any]] = [np.empty(len(wanted), array.dtype) for array in predicted]
                 own_paths = paths and paths.part(slice(None), some)
+                take = partial(self._score, wanted, found)
                 self._block.run(np.ascontiguousarray(ids[some].T), parts, take, own_paths)
+                for array, values in zip(predicted, found, strict=True):
+                    array[some] = values.reshape(time, -1).T
                 np.concatenate([part for own in parts for part in own], axis=1, out=after[some])
-        seen = None if paths is None else self._seen(before, paths)
-        return Stepped(Predicted(*(each.T for each in predicted)), after, seen)
+        return Stepped(Predicted(*predicted), after, None if paths is None else self._seen(before, paths))
 
-    def _score(self, targets: Ids, predicted: list[NDArray[Any]], start: int, hidden: Floats) -> None:
+    def _score(self, targets: Ids, found: list[NDArray[Any]], start: int, hidden: Floats) -> None:
         """Score the outputs of a block from a step on, `(steps, rows, units)`, as many at once as the buffer holds."""
-        steps, rows, units = hidden.shape
-        flat, wanted = hidden.reshape(-1, units), targets[start : start + steps].reshape(-1)
-        found: list[NDArray[Any]] = [np.empty(len(flat), each.dtype) for each in predicted]
-        size = max(1, _LOGITS // self._network.width)
+        _, rows, units = hidden.shape
+        flat, size = hidden.reshape(-1, units), max(1, _LOGITS // self._network.width)
         for at in range(0, len(flat), size):
-            some = slice(at, at + size)
-            for whole, values in zip(found, score_in_place(self._logits_of(flat[some]), wanted[some]), strict=True):
+            part = flat[at : at + size]
+            some = slice(start * rows + at, start * rows + at + len(part))
+            for whole, values in zip(found, score_in_place(self._logits_of(part), targets[some]), strict=True):
                 whole[some] = values
-        for array, values in zip(predicted, found, strict=True):
-            array[start : start + steps] = values.reshape(steps, rows)
 
     def _logits_of(self, hidden: Floats) -> Floats:
         """Return the logits of outputs `(n, units)`; a Dense layer at the end puts them into the buffer."""
