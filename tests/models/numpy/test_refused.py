@@ -22,6 +22,7 @@ CHAINS = {
         [recurrent("GRU", "g", 5), dense("d"), {**layer("Softmax", "s"), "module": "keras.src.ops.nn"}],
         r"layer s \(Softmax\) is of the module keras.src.ops.nn",
     ),
+    "type": ([recurrent("GRU", "g", 5, dtype="mixed_float16")], "layer g has the type mixed_float16"),
     "no recurrence": ([dense("d")], "a model without a GRU, LSTM or SimpleRNN layer"),
 }  # fmt: skip
 
