@@ -125,9 +125,6 @@ class StreamGroup(Options, heading="Speed"):
         "auto", metavar="N|auto", parse=lambda typed: int(typed) if typed.isdecimal() else typed, seldom=True
     )
     """Rows of text to read side by side, which does not change a valid result."""
-    kernel: str = option("auto", choices=("auto", "hoisted", "layers"), seldom=True)
-    """Implementation of the recurrent layers: layers is the model's own code; hoisted takes what does not depend on the
-    state out of the loop over time; auto chooses by size."""
     tolerance: float = option(1e-5, seldom=True)
     """Largest difference |Δ| / (1 + |s|) between two equal states; 0 asks for equality to the bit."""
     seed: int = option(0, seldom=True)

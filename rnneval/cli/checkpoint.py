@@ -60,7 +60,7 @@ class CheckpointOptions(OpenOptions):
                 found["the vocabulary"] = siblings(checkpoint)
         return found
 
-    def open_to_read(self, checkpoint: str, *, kernel: str, keras: str = "") -> "LanguageModel":
+    def open_to_read(self, checkpoint: str, *, keras: str = "") -> "LanguageModel":
         """Open the checkpoint to read a text with any backend; a folder without a vocabulary is refused at once."""
         from rnneval.checkpoints.pretrained import TOKENIZER, no_tokenizer, pretrained
         from rnneval.evaluate.opening import with_automatic_backend
@@ -68,4 +68,4 @@ class CheckpointOptions(OpenOptions):
         folder = None if self.builder or self.vocabulary or self.vocabulary_from else pretrained(Path(checkpoint))
         if folder is not None and not (folder.path / TOKENIZER).is_file():
             raise VocabularyError(no_tokenizer(folder.path))
-        return replace(self, backend=with_automatic_backend(self, kernel=kernel, keras=keras).backend).open(checkpoint)
+        return replace(self, backend=with_automatic_backend(self, keras=keras).backend).open(checkpoint)

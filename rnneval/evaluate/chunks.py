@@ -109,7 +109,6 @@ class ChunkRead:
     first_row: Mapping[int, Vectors]  # states of the first row by boundary, with which its re-evaluation is compared
     first_row_stop: int
     stitched: Stitched
-    kernel: str
     seen: Any  # what the watch saw
 
 
@@ -129,7 +128,7 @@ def read_chunk(setup: ChunkSetup, given: ChunkIds, start: Vectors | None) -> Chu
 
 def _scorer_of(lm: LanguageModel, setup: ChunkSetup) -> Scorer:
     sees = "losses" if setup.watch is None else setup.watch.sees
-    return lm.scorer(setup.shape, kernel=setup.how.kernel, sees=sees, parallel=False)
+    return lm.scorer(setup.shape, sees=sees)
 
 
 def _read(
@@ -143,7 +142,6 @@ def _read(
 ) -> ChunkRead:
     watch = None if setup.watch is None else setup.watch.for_chunk()
     runner = Runner(given, setup.shape, scorer, start=lm.start(), watch=watch)
-    runner.begin()
     spans, audited = replace(given.chunk, continues=np.zeros(len(given.chunk), bool)), None
     if setup.how.state == "carry":  # where the state is reset, each span is a row
         spans, audited = divided(spans, setup.shape, seed=setup.how.seed + given.index)
@@ -158,7 +156,6 @@ def _read(
         first_row=kept.states_of(0),
         first_row_stop=int(spans.stops[0]),
         stitched=stitching.result,
-        kernel=scorer.kernel,
         seen=None if watch is None else watch.part(),
     )
 
@@ -179,8 +176,8 @@ def reader_over(pool: Pool, checkpoint: str, options: OpeningGroup, *, chunk: in
         lm = asked.lm
         if not lm.mixable:
             raise UsageError("this model's state cannot be taken from one process to another: leave out --jobs")
-        sha256, kernel = lm.checkpoint.sha256, asked.how.kernel
-        model = Reopened(path=path, sha256=sha256, options=plain, kernel=kernel, hashes=hashes)
+        sha256 = lm.checkpoint.sha256
+        model = Reopened(path=path, sha256=sha256, options=plain, hashes=hashes)
         return ChunkReader(asked, *_cut(asked, chunk), pool, model).read_all()
 
     return read
@@ -254,7 +251,6 @@ class ChunkReader:
             continues=np.array([chunk.continues[0] for chunk in chunks], bool),
         )
         self._first_row_stops = self._spans.stops.copy()
-        self._kernel = ""
         # States of the first row of every chunk.
         self._kept = Boundaries(range(len(chunks)), start, first=self._setup.first)
         self._last: dict[int, Vectors] = {}
@@ -275,7 +271,6 @@ class ChunkReader:
         return Read(
             shape=shape,
             stitched=result,
-            kernel=self._kernel,
             workers=self._pool.workers + 1 if self._here else max(1, self._pool.workers),
             chunks=len(self._chunks),
         )
@@ -353,7 +348,6 @@ class ChunkReader:
             asked.watch.include(index, read.seen)
         for boundary, state in read.first_row.items():
             self._kept.put(index, boundary, state)
-        self._kernel = read.kernel
         self._first_row_stops[index] = read.first_row_stop
         self._tolerance[index] = read.stitched.tolerance
         self._inner.append((index, read.stitched))

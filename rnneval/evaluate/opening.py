@@ -216,12 +216,11 @@ def beside_for(builder: "Builder", path: Path) -> Vocabulary | None:
     return only_vocabulary_beside(path) if builder.takes_vocabulary() else None
 
 
-def with_automatic_backend(options: OpenOptions, *, kernel: str = "auto", keras: str = "") -> OpenOptions:
+def with_automatic_backend(options: OpenOptions, *, keras: str = "") -> OpenOptions:
     """Return the options of a command for which any backend will do, or raise a UsageError.
 
-    Only Keras has several kernels; `keras` names what else only Keras can do, "" if nothing.
+    `keras` names what only Keras can do, "" if nothing.
     """
-    keras = keras or (f"--kernel {kernel}" if kernel != "auto" else "")
     if keras and options.backend == "numpy":
         raise UsageError(f"--backend numpy: {keras} needs the layers of Keras: leave the option out")
     if keras:
@@ -239,7 +238,6 @@ class Reopened:
     path: str
     sha256: str
     options: OpeningGroup
-    kernel: str
     hashes: Mapping[str, str]  # hashes of other files that are read, by path
     version: str = rnneval.__version__
 
@@ -261,7 +259,7 @@ class Reopened:
         # The last digits depend on the number of threads: they shall not depend on the worker.
         os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
         options = OpenOptions(**vars(self.options), expect_sha256=self.sha256)
-        model: LanguageModel = open(self.path, **vars(with_automatic_backend(options, kernel=self.kernel)))
+        model: LanguageModel = open(self.path, **vars(with_automatic_backend(options)))
         return model
 
 

@@ -95,13 +95,13 @@ def read_text(asked: TextReading) -> Read:
     spans, audited = divided(spans, shape, seed=how.seed) if cut else (spans, None)
     shape = replace(shape, rows=min(shape.rows, max(1, len(spans))))
     sees = "losses" if watch is None else watch.sees
-    scorer = lm.scorer(shape, kernel=how.kernel, padded=how.padded, sees=sees)
+    scorer = lm.scorer(shape, padded=how.padded, sees=sees)
     runner = Runner(text, shape, scorer, start=lm.start(), watch=watch, padded=how.padded)
     reader = Rows(runner, spans, asked.observations, progress=how.progress)
     stitched = reader.stitched(how.tolerance, audited=audited).result
     if lasts:
         stitched.lasts, stitched.fragile = True, fragile
-    return Read(shape=shape, stitched=stitched, kernel=scorer.kernel)
+    return Read(shape=shape, stitched=stitched)
 
 
 def pays_to_look(lm: LanguageModel, spans: Spans, rows: int) -> bool:
@@ -119,7 +119,7 @@ def _look(lm: LanguageModel, text: Ids, spans: Spans, rows: int, how: Streaming)
     """
     longest = int(np.argmax(spans.lengths))
     shape = Shape(rows=3, segment=SEGMENT)
-    scorer = lm.scorer(shape, kernel=how.kernel, padded=how.padded, parallel=False)
+    scorer = lm.scorer(shape, padded=how.padded)
     runner = Runner(text, shape, scorer, start=lm.start())
     middle = int(spans.starts[longest]) + _PASSAGE
     before = Job(span=longest, at=middle - _PASSAGE, stop=middle, state=lm.start())

@@ -87,7 +87,7 @@ def run_record(
         input=records.InputRecord(kind=lm.input_kind),
         output=records.OutputRecord(kind=lm.output_kind),
         backend=lm.backend,
-        streams=_streams(read),
+        streams=_streams(read, lm),
         states=(dict(states.summaries) or None) if states else None,
         wiring=summary,
         token_by_token=token_by_token,
@@ -122,7 +122,7 @@ def _beside_reset(
     )
 
 
-def _streams(read: Read) -> records.Streams:
+def _streams(read: Read, lm: LanguageModel) -> records.Streams:
     stitched, lengths = read.stitched, None
     if forgotten := [tokens for tokens in stitched.forgetting.values() if tokens is not None]:
         median, p95 = np.percentile(forgotten, [50, 95])
@@ -130,7 +130,7 @@ def _streams(read: Read) -> records.Streams:
     return records.Streams(
         count=read.shape.rows,
         segment=read.shape.segment,
-        kernel=read.kernel,
+        kernel=lm.kernel,
         tolerance=stitched.tolerance if stitched.forgetting else None,
         passes=stitched.passes,
         tokens_rerun=stitched.tokens_rerun,

@@ -23,13 +23,15 @@ from rnneval.evaluate.stitch import (
     loss_difference,
     scaled_difference,
 )
-from rnneval.models.protocol import Ids, LanguageModel, Predicted, Scorer, SeenRows, Sees, Shape, Stepped, Vectors
+from rnneval.models.protocol import Ids, LanguageModel, Predicted, Scorer, Seen, Sees, Shape, Stepped, Vectors
 from rnneval.models.state import numbers_of
 from rnneval.options import Progress
 from rnneval.text import EncodedText
 
 _WIDTHS = (1, 4, 16, 64)
 """Numbers of rows of narrower steps, which are compiled too: a run takes the first that holds its first jobs."""
+_FEW, _WORTH = 4, 16
+"""Once so few rows are left, and are for so many steps, steps become that narrow: compiling costs as much as some."""
 _AHEAD = 8  # steps for which a row reads ids at once
 _CONCLUSIVE = 4  # boundaries: a shorter span that does not agree may only have been too short
 _NUDGE = 1e-6
@@ -81,8 +83,8 @@ class Watch:
     sees: Sees = "losses"
     """What is observed for it."""
 
-    def rows(self, seen: SeenRows, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
-        """Return what is kept of each row of a step; the rows may come in several parts, each in a call of its own.
+    def rows(self, seen: Seen, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
+        """Return what is kept of each row of a step.
 
         Of each row, `first` has the position in the text of the first input token, and `counts` how many of its
         positions count. A watch that sees only losses is not asked.
@@ -133,10 +135,6 @@ class Runner:
         self._text, self.shape, self._scorer, self.start, self.watch = text, shape, scorer, start, watch
         self._padded = padded
 
-    def begin(self) -> None:
-        """Begin a reading: its steps depend on nothing that was read before."""
-        self._scorer.begin()
-
     def run(self, waiting: deque[Job], on_boundary: Callable[[list[Boundary]], list[bool]]) -> None:
         """Read the span of every job, or as much as is wanted.
 
@@ -144,6 +142,7 @@ class Runner:
         those waiting.
         """
         active: list[Job] = []
+        few = 0  # steps with few rows, up to now
         width = next((width for width in _WIDTHS if width >= len(waiting)), self.shape.rows)
         width = min(width, self.shape.rows)
         while True:
@@ -151,11 +150,13 @@ class Runner:
                 active.append(waiting.popleft())
             if not active:
                 return
+            few = few + 1 if len(active) <= _FEW else 0
             counts = sorted({self._count(job) for job in active})
             together = [active]
             if not self._padded:
                 together = [[job for job in active if self._count(job) == count] for count in counts]
-            rows = [row for jobs in together for row in self._step(jobs, width)]
+            narrowed = min(_FEW, width) if few > _WORTH else width
+            rows = [row for jobs in together for row in self._step(jobs, narrowed)]
             go_on = on_boundary(rows)
             active = [row.job for row, wanted in zip(rows, go_on, strict=True) if wanted and row.job.at < row.job.stop]
 
@@ -182,14 +183,9 @@ class Runner:
 
     def _observed(self, stepped: Stepped, jobs: list[Job], counts: list[int]) -> list[Any]:
         """Return what the watch keeps of each row."""
-        if self.watch is None or self.watch.sees == "losses":
+        if self.watch is None or stepped.seen is None:
             return [None] * len(jobs)
-        first, kept, start = [job.at for job in jobs], [], 0
-        for part in stepped.seen:
-            some = slice(start, start := start + part.rows)
-            if counts[some]:
-                kept += self.watch.rows(part, first[some], counts[some])
-        return kept
+        return self.watch.rows(stepped.seen, [job.at for job in jobs], counts)
 
 
 class Rows:
@@ -315,7 +311,6 @@ class Read:
 
     shape: Shape
     stitched: Stitched
-    kernel: str  # the kernel that ran, for the record
     workers: int | None = None  # processes that read the text; None: this process read it in one piece
     chunks: int | None = None  # number of chunks of the text; each is one task of a worker
 

@@ -16,7 +16,7 @@ from rnneval.evaluate.losses import long_array
 from rnneval.evaluate.rows import Boundary, Watch
 from rnneval.metrics.diagnostics import sums
 from rnneval.metrics.diagnostics.summary import Collected, Covariance, summary
-from rnneval.models.protocol import LayerState, Layout, SeenRows, Sees, Trajectory
+from rnneval.models.protocol import LayerState, Layout, Seen, Sees, Trajectory
 from rnneval.records.run import StateSummary
 from rnneval.text import EncodedText
 
@@ -174,7 +174,7 @@ class StateWatch(Watch):
         """The states whose units are compared with one another."""
         return [slot for slot in self.slots.values() if slot.units <= LARGEST]
 
-    def rows(self, seen: SeenRows, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
+    def rows(self, seen: Seen, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
         """Sum each state over each row's segment, and take the samples."""
         self._layout = seen.layout
         at = np.asarray(first, np.int64)

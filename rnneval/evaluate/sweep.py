@@ -241,7 +241,7 @@ def _orders(candidates: Mapping[str, Artefact], text: Paths, options: SweepOptio
             key=sha256(depends_on.encode()).hexdigest(),
             shown=str(candidate.path),
             builder=builder,
-            checkpoint=Reopened(path=path, sha256=content, options=opening, kernel=options.kernel, hashes=hashes),
+            checkpoint=Reopened(path=path, sha256=content, options=opening, hashes=hashes),
             texts=texts,
             text=final,
             options=plain,

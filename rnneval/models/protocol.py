@@ -1,11 +1,12 @@
-"""Protocol between `rnneval.evaluate` and a language model, whichever library runs the model.
+"""What `rnneval.evaluate` asks of a language model, whichever library runs the model.
 
 All arrays are NumPy's. Scoring stays on the model's side: logits `(rows, time, V)` are large, and never cross. The
-check of weights and the record of an opened model, which all backends share, stand here, too.
+checks and sentences that all backends share stand here, too.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -58,9 +59,8 @@ class Predicted(NamedTuple):
 
     def packed(self) -> NDArray[Any]:
         """Return one array whose records have the fields `nats`, `confidence` and `rank`."""
-        dtype = [(name, array.dtype) for name, array in zip(self._fields, self, strict=True)]
-        records = np.empty(self.nats.shape, dtype)
-        for name, array in zip(self._fields, self, strict=True):
+        records = np.empty(self.nats.shape, [(name, array.dtype) for name, array in self._asdict().items()])
+        for name, array in self._asdict().items():
             records[name] = array
         return records
 
@@ -109,10 +109,10 @@ class GatedCell:
     def activations(self, inputs: Any, before: Any) -> tuple[dict[str, Any], Any]:
         """Return each gate `(n, units)`, and ln of the one that keeps."""
         into = gates.preactivations(self.weights, inputs, before)
+        function = gates.sigmoid if self.activation is None else self.activation
+        found: dict[str, Any] = {self.prefix + name: function(a) for name, a in into.items()}
         if self.activation is None:
-            found: dict[str, Any] = {self.prefix + name: gates.sigmoid(a) for name, a in into.items()}
             return found, gates.log_sigmoid(into[gates.KEEPS[self.weights.kind]])
-        found = {self.prefix + name: self.activation(a) for name, a in into.items()}
         return found, np.log(np.maximum(found[self.keeps], np.finfo(np.float32).tiny))
 
 
@@ -133,10 +133,9 @@ class Trajectory(NamedTuple):
     before: NDArray[Any]  # (rows, units)
 
 
-class SeenRows(NamedTuple):
-    """Observations of neighbouring rows of a step; the arrays may have more rows and tokens than were asked for."""
+class Seen(NamedTuple):
+    """What was observed of a step; the arrays may have more rows and tokens than were asked for."""
 
-    rows: int  # number of rows of the step, from the first that is not in the part before
     layout: Layout
     states: Mapping[str, Trajectory]  # by the keys of `layout.states`
     inputs: Mapping[str, NDArray[Any]]  # inputs of each layer of `layout.cells` that has gates, `(rows, time, inputs)`
@@ -147,18 +146,11 @@ class Stepped(NamedTuple):
 
     predicted: Predicted
     states: Vectors  # the state after the step, `(rows, D)`
-    seen: tuple[SeenRows, ...] = ()  # what was observed, in parts; empty if only losses are
+    seen: Seen | None = None  # None if only losses are observed
 
 
 class Scorer(Protocol):
     """Runs a model step by step and scores its predictions."""
-
-    @property
-    def kernel(self) -> str:
-        """The implementation that ran, for the record."""
-
-    def begin(self) -> None:
-        """Begin a reading: what is chosen for speed depends on nothing that was read before."""
 
     def score(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors, width: int) -> Stepped:
         """Read ids `(rows, time)` from states `(rows, D)` and score the targets `(rows, time)`, the token after each.
@@ -177,6 +169,8 @@ class LanguageModel:
 
     backend: ClassVar[str]
     """The library that runs it: `keras`, `numpy` or `step`."""
+    kernel: ClassVar[str]
+    """The implementation of its layers, for the record: `layers` of Keras, `numpy` or `step`."""
     width: int
     """V, the number of logits."""
     checkpoint: "Checkpoint"
@@ -223,15 +217,8 @@ class LanguageModel:
         """Return the model's initial state, `(D,)`."""
         raise NotImplementedError
 
-    def scorer(
-        self, shape: Shape, *, kernel: str = "auto", padded: bool = True, sees: Sees = "losses", parallel: bool = True
-    ) -> Scorer:
-        """Prepare the model for steps of at most one shape.
-
-        `kernel` is the implementation that is asked for, as `--kernel` names it. `padded` says that short segments may
-        be filled up to the length of `shape`, `parallel` that more than one core may be used; where it may not, no
-        digit depends on the machine.
-        """
+    def scorer(self, shape: Shape, *, padded: bool = True, sees: Sees = "losses") -> Scorer:
+        """Prepare the model for steps of at most one shape; `padded`: short segments may be filled up to its length."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -274,6 +261,43 @@ class Place:
     state: Vectors  # the state before it, `(D,)`
 
 
+def place_name(name: str, place: int) -> str:
+    """Return the name of a layer at a place, counted from 1: `gru`, `gru#2`."""
+    return name if place == 1 else f"{name}#{place}"
+
+
+def places_of(steps: Sequence[int], tokens: int, linked: Callable[[int, int], bool]) -> tuple[int, ...]:
+    """Return the place of each run of one layer in one call over `tokens` tokens, counted from 1.
+
+    A layer that reads two streams has a state at each of its two places, each of which reads every token once. Runs of
+    which each goes on from the state of the last are one place. `steps` are the tokens that each run read, in order;
+    `linked` says of an earlier and a later run whether the state of the later was made by the earlier.
+
+    Example:
+        >>> places_of([5, 5], 5, lambda a, b: False), places_of([1, 1], 2, lambda a, b: True)  # two streams; a loop
+        ((1, 2), (1, 1))
+        >>> places_of([1, 1, 1, 1], 2, lambda a, b: b == a + 2)  # a loop over the tokens of two streams
+        (1, 2, 1, 2)
+    """
+    count = len(steps)
+    if all(linked(a, b) for a, b in pairwise(range(count))):
+        return (1,) * count
+    if min(steps) >= tokens:
+        return tuple(range(1, count + 1))
+    places, rest = divmod(sum(steps), tokens)
+    if rest or places < 2 or count % places:
+        return (1,) * count
+    by_turns = tuple(run % places + 1 for run in range(count))
+    in_blocks = tuple(run // (count // places) + 1 for run in range(count))
+
+    def links(found: tuple[int, ...]) -> int:
+        """Count the runs that go on from the last run at their place."""
+        runs = ([run for run, own in enumerate(found) if own == place] for place in set(found))
+        return sum(linked(a, b) for own in runs for a, b in pairwise(own))
+
+    return max(by_turns, in_blocks, key=links)
+
+
 def about_transformer(name: str, layer: str) -> str:
     """Return the message about a model with attention that carries no state."""
     return (
@@ -304,17 +328,26 @@ take an earlier checkpoint
     faults = []
     for name, given in weights:
         values = np.asarray(given)
-        if values.dtype.kind not in "fV":
-            continue
-        numbers = values if values.dtype.kind == "f" else values.astype(np.float32)  # bfloat16 is of kind V
-        if not np.isfinite(numbers).all():
+        if values.dtype.kind in "fV":  # bfloat16 is of kind V
+            numbers = values if values.dtype.kind == "f" else values.astype(np.float32)
             nans, infinite = int(np.isnan(numbers).sum()), int(np.isinf(numbers).sum())
-            counts = [f"{count} {what}" for count, what in ((nans, "NaN"), (infinite, "infinite")) if count]
-            faults.append(f"weight {name} has {' and '.join(counts)}")
+            if counts := [f"{count} {what}" for count, what in ((nans, "NaN"), (infinite, "infinite")) if count]:
+                faults.append(f"weight {name} has {' and '.join(counts)}")
     if faults:
         listed = "; ".join([*faults[:_MOST_NAMED], *(["…"] if len(faults) > _MOST_NAMED else [])])
         where = f"{shown}: " if shown else ""
         raise CheckpointError(f"{where}{listed}: the training diverged; take an earlier checkpoint")
+
+
+def require_ids(ids: NDArray[Any], known: int) -> None:
+    """Refuse ids that are negative or not below `known`."""
+    outside = np.argwhere((ids < 0) | (ids >= known))
+    if len(outside):
+        first = tuple(outside[0].tolist())
+        raise UsageError(
+            f"{len(outside):,} ids that the model does not have, the first {ids[first]} at "
+            f"({', '.join(map(str, first))}): its ids run from 0 to {known - 1:,}"
+        )
 
 
 def input_kind_of(shape: Sequence[int | None] | None, width: int, shown: str = "") -> str:

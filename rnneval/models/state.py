@@ -34,24 +34,14 @@ def is_array(value: Any) -> bool:
 
 
 def leaves_of(nest: Any) -> dict[str, Any]:
-    """Return the leaves of a nest by path, in a fixed order; a leaf that is no array makes it one that is not packed.
-
-    Example:
-        >>> leaves_of({"h": (1.0, 2.0), "c": None})
-        {"state['h'][0]": 1.0, "state['h'][1]": 2.0}
-    """
+    """Return the leaves of a nest by path, in a fixed order; a nest with a leaf that is no array is not packed."""
     found: dict[str, Any] = {}
     _walk(nest, found.__setitem__, lambda *_: None)
     return found
 
 
 def form_of(nest: Any) -> str:
-    """Return the containers of a nest as text, with `*` for each leaf.
-
-    Example:
-        >>> form_of({"h": (1.0, 2.0), "c": None})
-        "dict(['c']: None, ['h']: tuple([0]: *, [1]: *))"
-    """
+    """Return the containers of a nest as text, with `*` for each leaf: `tuple([0]: *, [1]: None)`."""
 
     def joined(container: Any, children: Mapping[str, str]) -> str:
         inside = ", ".join(f"{step}: {form}" for step, form in children.items())

@@ -9,7 +9,7 @@ import math
 import os
 import re
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -25,7 +25,7 @@ from rnneval.models.protocol import (
     LayerState,
     Layout,
     Predicted,
-    SeenRows,
+    Seen,
     Sees,
     Shape,
     Stepped,
@@ -91,14 +91,13 @@ class StepFunction:
         if not isinstance(returned, tuple | list) or len(returned) != 2:
             raise CheckpointError(f"step returned a {type(returned).__name__}: a pair is needed, (logits, state)")
         logits, wanted = as_array(returned[0], "the logits"), (*ids.shape, self.width)
-        if self.source and logits.ndim == 3 and logits.shape[:2] == ids.shape and logits.shape[2] != self.width:
-            given, returned_width = f"{self.width:,} tokens", logits.shape[2]
-            one_more = returned_width == self.width + 1
+        if self.source and logits.shape[:-1] == ids.shape and logits.shape[-1] != self.width:
+            found, more = logits.shape[-1], f", or vocab_size={logits.shape[-1]} to have ids from 1"
+            special = found == self.width + 1
             raise VocabularyError(
-                f"step returns {returned_width:,} logits a token, and the vocabulary ({self.source}) has {given}",
-                cause="id 0 stands for [UNK] or padding" if one_more else "it is not the one of the training",
-                advice=f"give the {returned_width:,} tokens in the order of their ids"
-                + (f", or vocab_size={returned_width} to have ids from 1" if one_more else ""),
+                f"step returns {found:,} logits a token, and the vocabulary ({self.source}) has {self.width:,} tokens",
+                cause="id 0 stands for [UNK] or padding" if special else "it is not the one of the training",
+                advice=f"give the {found:,} tokens in the order of their ids{more if special else ''}",
             )
         if logits.shape != wanted or logits.dtype.kind == "c":
             raise CheckpointError(
@@ -136,13 +135,13 @@ class _Trial(NamedTuple):
 def probe(function: StepFunction, *, separate: bool) -> tuple[tuple[StateLeaf, ...] | None, Packing | None, bool]:
     """Call a step function a few times, and find the batch axis and the kind of every array of its state.
 
-    Returns the arrays, None where the state is no nest of arrays; how the state becomes a vector, None where it is
-    carried as it is; and whether the same ids give the same logits, also from a state that was packed. A state that
-    cannot be carried is refused.
+    Returns the arrays and their packing, None where the state is carried as it is, and whether calls repeat.
     """
     trials = [_tried(function, rows) for rows in ((1,) if separate else _ROWS)]
-    _require_logits(trials[0].logits[0])
     first, example = trials[0], trials[0].states[-1]
+    logits = first.logits[0]
+    if logits.shape[-1] > 1 and (logits > 0).all() and np.allclose(logits.sum(axis=-1), 1, atol=1e-3):
+        raise CheckpointError("step returned probabilities, which add up to 1: give logits, or their logarithms")
     leaves = leaves_of(example)
     if not all(map(is_array, leaves.values())):
         function(function.random_ids(1, 2), function.begin(1))  # such a state is carried as it is, in one row
@@ -161,12 +160,6 @@ def probe(function: StepFunction, *, separate: bool) -> tuple[tuple[StateLeaf, .
     if not _survives_packing(function, packing, len(first.pieces[0])):
         packing = replace(packing, initial=function.begin)
     return kinds, packing, _repeats(function, first, packing)
-
-
-def _require_logits(logits: NDArray[Any]) -> None:
-    """Refuse probabilities: their softmax would be a flat distribution of its own."""
-    if logits.shape[-1] > 1 and (logits > 0).all() and np.allclose(logits.sum(axis=-1), 1, atol=1e-3):
-        raise CheckpointError("step returned probabilities, which add up to 1: give logits, or their logarithms")
 
 
 def _tried(function: StepFunction, rows: int) -> _Trial:
@@ -223,14 +216,11 @@ def nearly_equal(a: NDArray[Any], b: NDArray[Any], tolerance: float) -> bool:
 def _leaf(path: str, like: Any, trials: Sequence[_Trial], *, separate: bool) -> StateLeaf:
     """Describe one array of the state from its values after each call, for each number of rows."""
     seen = [[arrays[path] for arrays in trial.arrays] for trial in trials]
-    last = seen[0][-1]
-    if any(array.shape != after[0].shape for after in seen for array in after):
-        (early, late), rows = seen[0][:2], len(trials[0].pieces[0])
-        growth = (late.nbytes - early.nbytes) // (rows * _PIECES[1])
-        return StateLeaf(
-            path=path, like=like, dtype=last.dtype, axis=None, shape=last.shape, kind="memory", growth=growth
-        )
+    early, late, last = seen[0]
     leaf = StateLeaf(path=path, like=like, dtype=last.dtype, axis=None, shape=last.shape)
+    if any(array.shape != after[0].shape for after in seen for array in after):
+        growth = (late.nbytes - early.nbytes) // (len(trials[0].pieces[0]) * _PIECES[1])
+        return replace(leaf, kind="memory", growth=growth)
     if separate:
         return leaf
     two, three = (after[-1].shape for after in seen)
@@ -241,8 +231,7 @@ def _leaf(path: str, like: Any, trials: Sequence[_Trial], *, separate: bool) -> 
                 f"{path} has the shape {two} for {_ROWS[0]} rows and {three} for {_ROWS[1]}: exactly one axis must be "
                 "as long as the batch, and the others must not depend on it"
             )
-        axis = differing[0]
-        return replace(leaf, axis=axis, shape=two[:axis] + two[axis + 1 :])
+        return replace(leaf, axis=differing[0], shape=two[: differing[0]] + two[differing[0] + 1 :])
     if all(_same(array, last) for after in seen for array in after):
         return replace(leaf, kind="constant")
     if last.size > 1:
@@ -259,8 +248,7 @@ def _is_counter(function: StepFunction, trial: _Trial, leaf: StateLeaf) -> bool:
     if leaf.kind != "state" or leaf.dtype.kind not in "iu" or not after[0].size:
         return False
     grown = [later.astype(np.int64) - earlier for earlier, later in pairwise(after)]
-    of_tokens = all((growth == tokens).all() for growth, tokens in zip(grown, _PIECES[1:], strict=True))
-    if not (of_tokens or all((growth == 1).all() for growth in grown)):
+    if not any(all((g == n).all() for g, n in zip(grown, counts, strict=True)) for counts in (_PIECES[1:], (1, 1))):
         return False
     state = trial.states[-1]
     try:
@@ -310,6 +298,7 @@ class StepLM(LanguageModel):
     """A language model given as a step function; `from_step` makes it."""
 
     backend: ClassVar[str] = "step"
+    kernel: ClassVar[str] = "step"
     function: StepFunction
     leaves: tuple[StateLeaf, ...] | None  # the arrays of its state; None where the state is no nest of arrays
     packing: Packing | None  # the packing of its state; None where the state is carried as it is, in one row
@@ -342,12 +331,8 @@ class StepLM(LanguageModel):
         packed: Vectors = self.packing.pack(self.function.begin(1), 1)[0]
         return packed
 
-    def scorer(
-        self, shape: Shape, *, kernel: str = "auto", padded: bool = True, sees: Sees = "losses", parallel: bool = True
-    ) -> "StepScorer":
-        """Prepare steps of at most one shape; `padded` and `parallel` change nothing."""
-        if kernel == "hoisted":
-            raise UsageError("--kernel hoisted is for Keras models: a step function has one implementation, its own")
+    def scorer(self, shape: Shape, *, padded: bool = True, sees: Sees = "losses") -> "StepScorer":
+        """Prepare steps of at most one shape; `padded` changes nothing."""
         if sees == "losses":
             return StepScorer(self, None, None)
         if self.packing is not None and self.observer is not None:
@@ -433,13 +418,9 @@ def _assumptions(leaves: Sequence[StateLeaf] | None) -> tuple[str, ...]:
     """Return what was found by trying the function, a sentence each."""
     if leaves is None:
         return (f"its state is carried as it is, in one row: {_OPAQUE}",)
-    said = [
-        f"{leaf.path} counts tokens or calls and changes no prediction: it is not compared"
-        for leaf in leaves
-        if leaf.kind == "counter"
-    ]
-    memory = [leaf for leaf in leaves if leaf.kind == "memory"]
-    if memory:
+    counting = "counts tokens or calls and changes no prediction: it is not compared"
+    said = [f"{leaf.path} {counting}" for leaf in leaves if leaf.kind == "counter"]
+    if memory := [leaf for leaf in leaves if leaf.kind == "memory"]:
         more = f" and {len(memory) - 1} other arrays grow" if len(memory) > 1 else " grows"
         said.append(
             f"{memory[0].path}{more} with the text, an attention memory of "
@@ -489,12 +470,7 @@ def _layout(leaves: Sequence[StateLeaf] | None, sees: Sees, *, by_token: bool) -
 
 
 def layer_and_slot(path: str) -> tuple[str, str]:
-    """Return the layer and the part of its state that a path stands for.
-
-    Example:
-        >>> layer_and_slot("state['encoder'][0].h"), layer_and_slot("state[1]"), layer_and_slot("state")
-        (('state.encoder[0]', 'h'), ('state', '1'), ('state', 'value'))
-    """
+    """Return the layer and the part of its state that a path stands for: `state.encoder[0]` and `h`."""
     steps = re.findall(r"\['(.*?)'\]|\[(.*?)\]|\.(\w+)", path)
     if not steps:
         return "state", "value"
@@ -502,19 +478,8 @@ def layer_and_slot(path: str) -> tuple[str, str]:
     return f"state{outer}", "".join(steps[-1])
 
 
-class _Read(NamedTuple):
-    """Rows that were read in one call."""
-
-    predicted: Predicted
-    after: Vectors  # the state after the last token, `(rows, D)`
-    seen: Mapping[str, Trajectory]  # the states that were observed
-    inputs: Mapping[str, NDArray[Any]]  # the inputs of layers with gates
-
-
 class StepScorer:
     """Runs a step function. A state that is not packed is kept here as it is; its rows begin together."""
-
-    kernel = "step"
 
     def __init__(self, lm: StepLM, layout: Layout | None, observer: "RecurrentModules | None") -> None:
         """Take the layout of what is observed: by the observer, or else in calls of one token."""
@@ -525,9 +490,6 @@ class StepScorer:
             named = {".".join(layer_and_slot(leaf.path)): leaf for leaf in lm.leaves or ()}
             self._leaves = {key: named[key] for key in layout.states}
 
-    def begin(self) -> None:
-        """Begin a reading: its first step begins with the initial state, whatever is kept."""
-
     def score(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors, width: int) -> Stepped:
         """Read ids from states and score the targets; rows that share values are read together.
 
@@ -535,24 +497,26 @@ class StepScorer:
         """
         packing = self._lm.packing
         groups = [np.arange(len(ids))] if packing is None else packing.groups(states)
+        if len(groups) == 1:
+            return self._read(ids, targets, states)
         order = np.argsort(np.concatenate(groups))
         read = [self._read(ids[rows], targets[rows], states[rows]) for rows in groups]
 
         def joined(parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
             return np.concatenate([*parts])[order]
 
-        scored = Predicted(*map(joined, zip(*(part.predicted for part in read), strict=True)))
-        seen: tuple[SeenRows, ...] = ()
-        if self._layout is not None:
-            trajectories = {
-                key: Trajectory(*map(joined, zip(*(part.seen[key] for part in read), strict=True)))
-                for key in self._layout.states
-            }
-            inputs = {name: joined(part.inputs[name] for part in read) for name in self._layout.cells}
-            seen = (SeenRows(len(ids), self._layout, trajectories, inputs),)
-        return Stepped(scored, joined(part.after for part in read), seen)
+        def columns(tuples: Iterable[Iterable[NDArray[Any]]]) -> Iterator[NDArray[Any]]:
+            return map(joined, zip(*tuples, strict=True))
 
-    def _read(self, ids: NDArray[np.int32], targets: NDArray[np.int32], vectors: Vectors) -> _Read:
+        predicted, after = Predicted(*columns(part.predicted for part in read)), joined(part.states for part in read)
+        seen = [part.seen for part in read if part.seen is not None]
+        if self._layout is None:
+            return Stepped(predicted, after)
+        trajectories = {key: Trajectory(*columns(part.states[key] for part in seen)) for key in self._layout.states}
+        inputs = {name: joined(part.inputs[name] for part in seen) for name in self._layout.cells}
+        return Stepped(predicted, after, Seen(self._layout, trajectories, inputs))
+
+    def _read(self, ids: NDArray[np.int32], targets: NDArray[np.int32], vectors: Vectors) -> Stepped:
         """Read rows in one call, or token by token where arrays are observed."""
         packing, rows = self._lm.packing, len(ids)
         if packing is not None:
@@ -562,20 +526,22 @@ class StepScorer:
         observed = [self._observed(state, rows)]
         pieces = np.arange(1, ids.shape[1] if self._leaves else 1)
         predicted: list[Predicted] = []
-        with nullcontext(_nothing_seen) if self._observer is None else self._observer.watching() as seen:
+        nothing: Any = nullcontext(lambda: ({}, {}))
+        with nothing if self._observer is None else self._observer.watching() as watched:
             for some, wanted in zip(np.split(ids, pieces, axis=1), np.split(targets, pieces, axis=1), strict=True):
                 logits, state = self._lm.function(some, state)
                 predicted.append(score_logits(logits, wanted))
                 observed.append(self._observed(state, rows))
-        states, inputs = seen()
+        states, inputs = watched()
         for key in self._leaves:
             before, *after = (values[key] for values in observed)
             states[key] = Trajectory(np.stack(after, axis=1), before)
         scored = Predicted(*(np.concatenate(column, axis=1) for column in zip(*predicted, strict=True)))
+        seen = None if self._layout is None else Seen(self._layout, states, inputs)
         if packing is not None:
-            return _Read(scored, packing.pack(state, rows), states, inputs)
+            return Stepped(scored, packing.pack(state, rows), seen)
         self._kept = state
-        return _Read(scored, np.ones_like(vectors), states, inputs)
+        return Stepped(scored, np.ones_like(vectors), seen)
 
     def _observed(self, state: Any, rows: int) -> dict[str, NDArray[Any]]:
         """Return the states that are observed, `(rows, units)`; zeros where an initial state has none."""
@@ -587,7 +553,3 @@ class StepScorer:
             if leaf.path in arrays:
                 observed[key][:] = leaf.packed(as_array(arrays[leaf.path], leaf.path))
         return observed
-
-
-def _nothing_seen() -> tuple[dict[str, Trajectory], dict[str, NDArray[Any]]]:
-    return {}, {}

@@ -213,7 +213,7 @@ class Streams(Value, frozen=True, kw_only=True):
     segment: Count
     """Tokens of a row in one step."""
     kernel: str
-    """`model`: the model's own layers."""
+    """The implementation of the layers: `layers` of Keras, `numpy`, or `step`."""
     tolerance: float | None = None
     passes: Count
     tokens_rerun: Count

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
-from rnneval.models.places import place_name, places_of
+from rnneval.models.protocol import place_name, places_of
 from rnneval.records.wiring import Flow, Slot
 from rnneval.wiring.facts import Spot, StateArrival, StateSource, UnitEvent, UnitFact, WiringFacts
 

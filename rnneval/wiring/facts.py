@@ -28,7 +28,7 @@ class UnitFact:
     twin: int | None = None  # number of the unit that is the other direction of the same Bidirectional
     layer: str = ""  # the layer's own name, if `name` is that of one of its places, such as `gru#2`
     place: int = 1
-    """Number of the place in a call, from 1: a layer that reads two streams has two (`rnneval.models.places`)."""
+    """Number of the place in a call, from 1: a layer that reads two streams has two (`places_of`)."""
     reused: bool = False  # whether the layer reads, in one call, outputs of its own from that call
     cells: tuple[tuple[str, int], ...] = ()
     """The cells that it is made of: each one's place in it, and the number of the object; equal numbers are one."""

@@ -80,7 +80,7 @@ def test_a_shell_completes_commands_options_and_paths():
 
 
 def test_seldom_used_options_are_shown_by_help_all_alone(capsys):
-    flags = ["--kernel", "--tolerance", "--seed", "--streams", "--memory", "--scheduler", "--weight-map", "--max-order"]
+    flags = ["--tolerance", "--seed", "--streams", "--memory", "--scheduler", "--weight-map", "--max-order"]
     for name, more in (("evaluate", flags), ("sweep", ["--expect-sha256"]), ("gradients", ["--backend"])):
         run([name, "--help"])
         usual = capsys.readouterr().out

@@ -1,4 +1,6 @@
-"""Whatever kernel runs, and however rows are divided: the same losses and states, and the record says what ran."""
+"""Keras' layers against a float64 loop, a large vocabulary, and steps that become narrow when few rows are left."""
+
+from collections import deque
 
 import keras
 import numpy as np
@@ -6,59 +8,23 @@ import pytest
 import tensorflow as tf
 
 import rnneval
-from rnneval.errors import UsageError
 from rnneval.evaluate.plan import Shape
-from rnneval.models.keras import hoisted
-from rnneval.models.keras.hoisted import Arrangement, arranged
+from rnneval.evaluate.rows import Job, Runner
+from rnneval.models.protocol import Predicted, Stepped
 from rnneval.text import Vocabulary
-from tests.evaluate.small import LETTERS, evaluated, letters, stacked
+from tests.evaluate.small import LETTERS, evaluated, letters
 from tests.oracles import stack_of
 
 
-@pytest.fixture
-def narrow_parts(monkeypatch):
-    """Rows are divided however few they are."""
-    monkeypatch.setattr(hoisted, "_ROWS_A_PART", (2, 2))
-    monkeypatch.setattr(hoisted.os, "cpu_count", lambda: 3)
-
-
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", ["LSTM 6-4-9", "GRU 7-5", "GRU reset before 8", "SimpleRNN 8"])
-def test_kernels_agree_token_by_token_and_with_the_float64_loop(model_of, tmp_path, narrow_parts, name):
+def test_layers_agree_token_by_token_with_the_float64_loop(model_of, tmp_path, name):
     small, text = model_of(name), letters(tmp_path, 2_500)
-    hoisted, layers = (evaluated(small, text, streams=7, kernel=kernel) for kernel in ("hoisted", "layers"))
+    seen = evaluated(small, text, streams=7)
     expected = small.oracle.losses([LETTERS.index(c) for c in text.read_text()])
-    for seen in (hoisted, layers):
-        assert abs(seen.nats.mean() - expected.mean()) < 1e-6
-        assert np.abs(seen.nats - expected).max() < 1e-5
-    assert (hoisted.run.streams.kernel, layers.run.streams.kernel) == ("hoisted", "layers")
-    assert hoisted.run.streams.tokens_rerun == layers.run.streams.tokens_rerun
-    assert hoisted.run.states.keys() == layers.run.states.keys()
-    for key, summary in hoisted.run.states.items():
-        assert summary.norm_mean == pytest.approx(layers.run.states[key].norm_mean, rel=1e-5)
-        assert summary.participation_ratio == pytest.approx(layers.run.states[key].participation_ratio, rel=1e-3)
-
-
-def test_who_could_not_be_hoisted_stands_in_the_record(tmp_path):
-    cells = keras.layers.RNN([keras.layers.GRUCell(4), keras.layers.GRUCell(3)], return_sequences=True, name="stack")
-    top = keras.layers.GRU(4, return_sequences=True, name="top")
-    width = len(LETTERS)
-    model = keras.Sequential([keras.layers.Embedding(width, 4), cells, top, keras.layers.Dense(width)])
-    lm = rnneval.wrap(model, vocabulary=Vocabulary.from_tokens(list(LETTERS)))
-    run = rnneval.evaluate(lm, letters(tmp_path, 50), check=False)
-    assert run.streams.kernel == "hoisted (top), layers (stack: RNN of StackedRNNCells)"
-
-
-def test_where_there_is_a_gpu_keras_layers_keep_their_cudnn_loops(model_of, monkeypatch):
-    monkeypatch.setattr(hoisted.tf.config, "list_logical_devices", lambda _: ["a GPU"])
-    lm = model_of("GRU 7-5").lm
-    assert arranged(lm.model, lm.units, "auto") == Arrangement()
-    assert arranged(lm.model, lm.units, "hoisted").hoisting is not None
-
-
-def test_a_kernel_that_is_not_known(model_of, tmp_path):
-    with pytest.raises(UsageError, match="kernel='fast' is not known: give one of auto, hoisted, layers"):
-        rnneval.evaluate(model_of("GRU 7-5").lm, letters(tmp_path, 50), kernel="fast", check=False)
+    assert abs(seen.nats.mean() - expected.mean()) < 1e-6
+    assert np.abs(seen.nats - expected).max() < 1e-5
+    assert seen.run.streams.kernel == "layers"
 
 
 @pytest.mark.sampled(2)
@@ -80,13 +46,19 @@ def test_a_large_vocabulary_is_the_float64_loop(tmp_path, width):
     assert run.streams.count * run.streams.segment * width <= 2**25
 
 
-def test_a_narrow_step_is_compiled_once_it_is_worth_it_and_a_reading_forgets_the_last_ones():
-    """What is compiled already must not decide, or a worker's digits would depend on what it had read before."""
-    scorer = stacked("GRU", (3,), scale=1.0).lm.scorer(Shape(rows=32, segment=8))
-    wide, narrow = Shape(rows=32, segment=8), Shape(rows=4, segment=8)
-    assert scorer._worth(narrow) == narrow  # nothing wider was used
-    scorer.begin()
-    for _ in range(2):
-        assert scorer._worth(wide) == wide
-        assert [scorer._worth(narrow) for _ in range(6)] == [wide] * 4 + [narrow] * 2
-        scorer.begin()
+def test_steps_become_narrow_where_few_rows_are_left_for_long():
+    """Eight rows, of which one reads on: sixteen steps later it is read in steps of four rows."""
+    widths = []
+
+    class Recording:
+        def score(self, ids, targets, states, width):
+            widths.append(width)
+            scored = Predicted(*(np.zeros(ids.shape, kind) for kind in (np.float32, np.float32, np.int32)))
+            return Stepped(scored, states)
+
+    text = type("Text", (), {"ids": staticmethod(lambda start, stop: np.zeros(stop - start, np.int32))})
+    state = np.zeros(1, np.float32)
+    runner = Runner(text, Shape(rows=8, segment=2), Recording(), start=state)
+    jobs = [Job(span=k, at=0, stop=4 if k else 60, state=state) for k in range(8)]
+    runner.run(deque(jobs), lambda rows: [True] * len(rows))
+    assert widths == [8] * 18 + [4] * 12

@@ -50,7 +50,7 @@ def test_the_script_on_the_command_line(trained, capsys, monkeypatch):
     said = capsys.readouterr().err
     assert f"the model has {SIZE - 1} ids and the file {SIZE}" in said
     assert "one id more than it has tokens, most likely [UNK]" in said
-    assert f"with --builder-arg vocab_size={SIZE} every weight of the file fits" in said
+    assert f"give the builder {SIZE} in place of {SIZE - 1}, --builder-arg vocab_size={SIZE}" in said
     # The same command works with the option that is proposed.
     assert run([*opening[:-1], f"vocab_size={SIZE}", "--format", "json"]) == 0
     record = json.loads(capsys.readouterr().out)

@@ -38,7 +38,7 @@ def command(
         from rnneval.evaluate.run import evaluate
 
         with _reader(checkpoint, opening, workers) if spread else nullcontext(None) as reader:
-            lm = opening.open_to_read(checkpoint, kernel=options.kernel)
+            lm = opening.open_to_read(checkpoint)
             run = evaluate(lm, text, **vars(run_options), reader=reader)
     from rnneval.render.run_document import run_document
 

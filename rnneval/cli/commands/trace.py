@@ -42,9 +42,7 @@ def command(
         from rnneval.evaluate.diagnostics.trace import trace
 
         only_keras = "--lyapunov" if options.lyapunov else ""
-        run = trace(
-            opening.open_to_read(checkpoint, kernel=options.kernel, keras=only_keras), text, **vars(run_options)
-        )
+        run = trace(opening.open_to_read(checkpoint, keras=only_keras), text, **vars(run_options))
     if written.record is not None:
         write(run, written.record)
     from rnneval.render.run_document import trace_document

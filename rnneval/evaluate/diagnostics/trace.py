@@ -23,7 +23,7 @@ from rnneval.evaluate.run import held_out, inputs_of
 from rnneval.evaluate.states import Floats, Samples, SegmentSums, StateWatch, places, sampling
 from rnneval.metrics.diagnostics import findings, gates, histogram, sums
 from rnneval.metrics.diagnostics.summary import SATURATED, means, variances
-from rnneval.models.protocol import LanguageModel, LayerState, SeenRows, Sees
+from rnneval.models.protocol import LanguageModel, LayerState, Seen, Sees
 from rnneval.models.wrapping import language_model
 from rnneval.options import TraceOptions, by_keyword
 from rnneval.paths import require_apart
@@ -192,7 +192,7 @@ class TraceWatch(StateWatch):
         self._anchors.include(chunk, anchors)
         self._table.put(*table)
 
-    def rows(self, seen: SeenRows, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
+    def rows(self, seen: Seen, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
         """Record the positions of the stride, beside the sums."""
         summed = super().rows(seen, first, counts)
         row, time = places(first, counts, self.stride)
@@ -212,7 +212,7 @@ class TraceWatch(StateWatch):
         return made
 
     def _gates_at(
-        self, seen: SeenRows, row: NDArray[np.int64], time: NDArray[np.int64], slots: dict[str, tuple[Any, Any]]
+        self, seen: Seen, row: NDArray[np.int64], time: NDArray[np.int64], slots: dict[str, tuple[Any, Any]]
     ) -> dict[tuple[str, str], tuple[Any, Any]]:
         """Return each gate at some (row, time), `(n, units)`, and the logarithm of those that keep."""
         found = {}

@@ -49,10 +49,9 @@ _MOST_NUMBERS = 1 << 23  # in the inputs of one call, so that one-hot windows of
 # Layers that look at more than one position at a time: with them, a carried state does not hold all of the past.
 _ATTENTION = ("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention")
 _MIX_TIME = (
-    "Bidirectional", "Conv1D", "SeparableConv1D", "DepthwiseConv1D", "Conv1DTranspose", "Conv2D", "ConvLSTM1D",
-    "ConvLSTM2D", "Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention", "MaxPooling1D",
-    "AveragePooling1D", "GlobalMaxPooling1D", "GlobalAveragePooling1D", "UpSampling1D", "ZeroPadding1D",
-    "Cropping1D",
+    *_ATTENTION, "Bidirectional", "Conv1D", "SeparableConv1D", "DepthwiseConv1D", "Conv1DTranspose", "Conv2D",
+    "ConvLSTM1D", "ConvLSTM2D", "MaxPooling1D", "AveragePooling1D", "GlobalMaxPooling1D", "GlobalAveragePooling1D",
+    "UpSampling1D", "ZeroPadding1D", "Cropping1D",
 )  # fmt: skip
 
 
@@ -69,7 +68,6 @@ class Inputs:
 
     kind: str = IDS
     width: int = 0  # V, the size of the vocabulary: the length of a one-hot row, or the divisor of an id
-    dtype: str = "float32"
 
     @property
     def said(self) -> str:
@@ -79,22 +77,10 @@ class Inputs:
     def encode(self, ids: Any) -> Any:
         """Convert ids `(…, time)` to the model's inputs."""
         if self.kind == ONE_HOT:
-            return tf.one_hot(ids, self.width, dtype=self.dtype)
+            return tf.one_hot(ids, self.width)
         if self.kind == SCALED:
-            return tf.cast(ids, self.dtype)[..., tf.newaxis] / tf.cast(self.width, self.dtype)
+            return tf.cast(ids, tf.float32)[..., tf.newaxis] / self.width
         return ids
-
-
-@dataclass(frozen=True, kw_only=True)
-class Convention:
-    """Arguments of `call` that take the state, and those that make it return the state, by its signature."""
-
-    state_names: tuple[str, ...] = ()
-    required: tuple[str, ...] = ()  # state arguments without a default
-    flags: tuple[str, ...] = ()  # arguments that are set to True
-    takes_training: bool = False
-    spread: bool = False  # whether `*states` takes the state
-    more_texts: tuple[str, ...] = ()  # other arguments without a default
 
 
 def call_parameters(model: Any) -> list[inspect.Parameter]:
@@ -105,54 +91,6 @@ def call_parameters(model: Any) -> list[inspect.Parameter]:
     except (TypeError, ValueError):
         return []
     return parameters[2:] if parameters and parameters[0].name == "self" else parameters[1:]
-
-
-def convention_of(model: Any, *, tolerant: bool = False) -> Convention:
-    """Read the convention from the signature of `call`.
-
-    Recognised are the usual argument names, arguments with such a word or letter for a name and None as their default
-    (`h` and `c`, `lstm_state`), and a flag that begins with `return_`. With `tolerant`, so are arguments whose names
-    only begin like a state's, and more flags.
-    """
-    every = call_parameters(model)
-    parameters = [p for p in every if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    states = [p.name for p in parameters if _names_a_state(p)]
-    flags = [
-        p.name for p in parameters if p.name.startswith("return_") and any(word in p.name for word in _STATE_WORDS)
-    ][:1]
-    if tolerant:
-        states = [p.name for p in parameters if _may_take_a_state(p, states)]
-        flags = [p.name for p in parameters if _is_flag(p) and p.name != "training"]
-    needed = [p.name for p in parameters if p.default is p.empty and p.kind is not p.POSITIONAL_ONLY]
-    return Convention(
-        state_names=tuple(states),
-        required=tuple(name for name in needed if name in states),
-        flags=tuple(flags),
-        takes_training=any(p.name == "training" for p in parameters),
-        spread=not states and any(p.kind is p.VAR_POSITIONAL for p in every),
-        more_texts=tuple(name for name in needed if name not in {*states, *flags, "training"}),
-    )
-
-
-def _names_a_state(parameter: inspect.Parameter) -> bool:
-    name = parameter.name
-    like_one = any(word in name for word in _STATE_WORDS) or bool(_STATE_LETTERS.fullmatch(name))
-    return name in _STATE_NAMES or (parameter.default is None and like_one)
-
-
-def _may_take_a_state(parameter: inspect.Parameter, usual: Sequence[str]) -> bool:
-    """Return whether a parameter has a usual name, or begins like one where there is none or None is its default."""
-    if isinstance(parameter.default, (dict, list)) or _is_flag(parameter):
-        return False
-    begins_alike = bool(_BEGINS_LIKE_ONE.match(parameter.name))
-    named = (parameter.name in usual if usual else begins_alike) and parameter.name not in _NO_STATE
-    return named or (parameter.default is None and begins_alike)
-
-
-def _is_flag(parameter: inspect.Parameter) -> bool:
-    word = re.search(r"state|hidden|carry|memory", parameter.name)
-    asks = parameter.name.startswith(("return_", "with_", "output_", "give_"))
-    return bool(word) and (asks or isinstance(parameter.default, bool))
 
 
 @dataclass(kw_only=True, eq=False)
@@ -167,10 +105,29 @@ class Adapter:
     training: bool | None = False  # None leaves each layer of a graph as its author called it
     batch: int | None = None  # the only batch size that it takes, where it takes one only
     time: int | None = None
+    _structure: Any = field(default=None, init=False)
+    """The container of the last returned state, with 0 for each leaf: learned at the first call of `read`."""
 
     def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
-        """Read ids `(batch, time)`, one array for each of the model's texts, from a state."""
+        """Read ids `(batch, time)`, one array for each of the model's texts, from a state as the model returned it."""
         raise NotImplementedError
+
+    def read(self, ids: Any, leaves: Sequence[Any] | None) -> Answer:
+        """Read `(batch, time)` ids from a state, given and returned as its tensors; None is the model's own start."""
+        state = None
+        if leaves is not None:
+            rest = iter(leaves)  # a None in the returned container stays None
+            flat = [None if leaf is None else next(rest) for leaf in tf.nest.flatten(self._structure)]
+            state = tf.nest.pack_sequence_as(self._structure, flat)
+        logits, new = self([ids], state)
+        if new is None and isinstance(self, SignatureAdapter):
+            hint = f"{self.flags[0]}=True" if self.flags else "a state"
+            raise CheckpointError(
+                f"{type(self.model).__name__}.call takes {' and '.join(self.state_names)} but does not "
+                f"return a state (called with {hint} it returned {type(logits).__name__}): return (logits, states)"
+            )
+        self._structure = tf.nest.map_structure(lambda leaf: None if leaf is None else 0, new)
+        return Answer(logits, tuple(tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(new) if leaf is not None))
 
     @property
     def texts(self) -> int:
@@ -197,49 +154,103 @@ class Adapter:
 
 @dataclass(kw_only=True, eq=False)
 class SignatureAdapter(Adapter):
-    """A subclassed model, or any object or function that is called with ids and maybe a state."""
+    """A subclassed model, or any object or function that is called with ids and maybe a state, by its signature."""
 
     contract: int = 1
-    convention: Convention
+    state_names: tuple[str, ...]  # the arguments that take the state
+    required: tuple[str, ...]  # those of them without a default
+    flags: tuple[str, ...]  # arguments that are set to True, so that the state is returned
+    spread: bool  # whether `*states` takes the state
+    more_texts: tuple[str, ...]  # other arguments without a default
     paired: str = ""  # `texts` or `state` where the first argument is a pair: of two texts, or of ids and the state
 
     def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
         """Call the model, and divide what it returns into logits and state."""
         positional, named = self._arguments(ids, state)
-        return _divided(call_model(self.model, positional, named), ids[0], self.convention.state_names)
+        return _divided(call_model(self.model, positional, named), ids[0], self.state_names)
 
     @property
     def said(self) -> str:
         """The contract, as a sentence for the record."""
-        return f"states argument: call takes {' and '.join([*self.convention.state_names, *self.convention.flags])}"
+        return f"states argument: call takes {' and '.join([*self.state_names, *self.flags])}"
 
     def _arguments(self, ids: Sequence[Any], state: Any) -> tuple[list[Any], dict[str, Any]]:
-        convention, texts = self.convention, self._encoded(ids)
-        named: dict[str, Any] = dict.fromkeys(convention.flags, True)
-        if convention.takes_training:
+        texts, names = self._encoded(ids), self.state_names
+        named: dict[str, Any] = dict.fromkeys(self.flags, True)
+        if self.takes_training:
             named["training"] = bool(self.training)
         if self.paired == "state":
             return [(texts[0], state)], named
         positional: list[Any] = [tuple(texts) if self.paired == "texts" else texts[0]]
-        named |= dict(zip(convention.more_texts, texts[1:], strict=False))
-        if state is None and convention.required:  # the start that it offers, where it insists on being given one
+        named |= dict(zip(self.more_texts, texts[1:], strict=False))
+        if state is None and self.required:  # the start that it offers, where it insists on being given one
             makers = (getattr(self.model, name, None) for name in _STARTS)
             maker = next((maker for maker in makers if callable(maker)), None)
             state = None if maker is None else maker(int(ids[0].shape[0]))
-            if state is None:
-                return positional, named | dict.fromkeys(convention.required)
         if state is None:
-            return positional, named
-        if convention.spread:
-            return [*positional, *(state if isinstance(state, (list, tuple)) else [state])], named
-        names = convention.state_names  # the parts of a state by name or in order, or all of it to the first name
-        if len(names) > 1 and isinstance(state, Mapping) and set(names) <= set(state):
+            named |= dict.fromkeys(self.required)
+        elif self.spread:
+            positional += state if isinstance(state, (list, tuple)) else [state]
+        elif len(names) > 1 and isinstance(state, Mapping) and set(names) <= set(state):
             named |= {name: state[name] for name in names}
         elif len(names) > 1 and isinstance(state, (list, tuple)) and len(state) == len(names):
             named |= dict(zip(names, state, strict=True))
         elif names:
             named[names[0]] = state
         return positional, named
+
+
+def signature_of(model: Any, *, tolerant: bool = False) -> SignatureAdapter:
+    """Return how a model is called by the signature of `call`.
+
+    Recognised are the usual argument names, arguments with such a word or letter for a name and None as their default
+    (`h` and `c`, `lstm_state`), and a flag that begins with `return_`. With `tolerant`, so are arguments whose names
+    only begin like a state's, and more flags.
+    """
+    every = call_parameters(model)
+    parameters = [p for p in every if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    states = [p.name for p in parameters if _names_a_state(p)]
+    asking = (p.name for p in parameters if p.name.startswith("return_"))
+    flags = [name for name in asking if any(word in name for word in _STATE_WORDS)][:1]
+    if tolerant:
+        states = [p.name for p in parameters if _may_take_a_state(p, states)]
+        flags = [p.name for p in parameters if _is_flag(p) and p.name != "training"]
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind is not p.POSITIONAL_ONLY]
+    spread = not states and any(p.kind is p.VAR_POSITIONAL for p in every)
+    more_texts = tuple(name for name in needed if name not in {*states, *flags, "training"})
+    return SignatureAdapter(
+        model=model,
+        takes_states=bool(states) or spread,
+        takes_training=any(p.name == "training" for p in parameters),
+        inputs=(Inputs(),) * (1 + len(more_texts)),
+        batch=fixed_batch(model),
+        state_names=tuple(states),
+        required=tuple(name for name in needed if name in states),
+        flags=tuple(flags),
+        spread=spread,
+        more_texts=more_texts,
+    )
+
+
+def _names_a_state(parameter: inspect.Parameter) -> bool:
+    name = parameter.name
+    like_one = any(word in name for word in _STATE_WORDS) or bool(_STATE_LETTERS.fullmatch(name))
+    return name in _STATE_NAMES or (parameter.default is None and like_one)
+
+
+def _may_take_a_state(parameter: inspect.Parameter, usual: Sequence[str]) -> bool:
+    """Return whether a parameter has a usual name, or begins like one where there is none or None is its default."""
+    if isinstance(parameter.default, (dict, list)) or _is_flag(parameter):
+        return False
+    begins_alike = bool(_BEGINS_LIKE_ONE.match(parameter.name))
+    named = (parameter.name in usual if usual else begins_alike) and parameter.name not in _NO_STATE
+    return named or (parameter.default is None and begins_alike)
+
+
+def _is_flag(parameter: inspect.Parameter) -> bool:
+    word = re.search(r"state|hidden|carry|memory", parameter.name)
+    asks = parameter.name.startswith(("return_", "with_", "output_", "give_"))
+    return bool(word) and (asks or isinstance(parameter.default, bool))
 
 
 @dataclass(kw_only=True, eq=False)
@@ -288,27 +299,16 @@ def adapters_for(model: Any) -> Iterator[Adapter]:
         # Without `training`, which would override what the author set for a layer: training=True stays on as written.
         yield _graph_adapter(model, training=None)
         return
-    convention = convention_of(model, tolerant=True)
-    plain = SignatureAdapter(
-        model=model,
-        takes_states=bool(convention.state_names) or convention.spread,
-        takes_training=convention.takes_training,
-        inputs=(Inputs(),) * (1 + len(convention.more_texts)),
-        batch=fixed_batch(model),
-        convention=convention,
-    )
+    plain = signature_of(model, tolerant=True)
     yield plain
-    if not convention.more_texts:
+    if not plain.more_texts:
         yield replace(plain, paired="texts", inputs=(Inputs(),) * 2)
         if not plain.takes_states:
             yield replace(plain, paired="state", takes_states=True)
 
 
 def _graph_adapter(model: Any, training: bool | None = False) -> GraphAdapter:
-    """Return the way to call a graph of Keras: it has one fewer input for states than outputs, the last ones.
-
-    Where there are as many inputs as outputs, the one text is the input of whole numbers or of open length.
-    """
+    """Return the way to call a graph of Keras; its states are the last inputs, or all but the one text."""
     given = list(getattr(model, "inputs", None) or [])
     outputs, places = len(getattr(model, "outputs", None) or [None]), tuple(range(len(given)))
     states = places[len(given) - (outputs - 1) :] if 1 < outputs <= len(given) else ()
@@ -347,27 +347,22 @@ def _divided(returned: Any, ids: Any, names: Sequence[str] = ()) -> Answer:
     if dataclasses.is_dataclass(returned) and not isinstance(returned, type):
         returned = {f.name: getattr(returned, f.name) for f in dataclasses.fields(returned)}
     if isinstance(returned, Mapping):
-        key = next((name for name in _LOGIT_KEYS if name in returned), None)
-        if key is None:
-            alike = (name for name, part in returned.items() if _looks_like_logits(part, ids))
-            key = next(alike, next(iter(returned)))
+        alike = (name for name, part in returned.items() if _looks_like_logits(part, ids))
+        key = next((name for name in _LOGIT_KEYS if name in returned), None) or next(alike, next(iter(returned)))
         others = {name: part for name, part in returned.items() if name != key}
+        # Beside the state may be attention weights and the like; h alone is a part of one.
         named = [name for name in others if name in names] or [
-            name
-            for name in others
-            if name in _STATE_NAMES and len(name) > 2  # h alone is a part of one
+            name for name in others if name in _STATE_NAMES and len(name) > 2
         ]
         state: Any = others
-        if len(others) == 1 or (len(names) == 1 and len(named) == 1):  # beside it may be attention weights and the like
+        if len(others) == 1 or (len(names) == 1 and len(named) == 1):
             state = others[(named or list(others))[0]]
         return Answer(returned[key], state if keras.tree.flatten(state) else None)
-    if isinstance(returned, (tuple, list)) and len(returned) > 1:
-        at = next((i for i, part in enumerate(returned) if _looks_like_logits(part, ids)), 0)
-        rest = [part for i, part in enumerate(returned) if i != at]
-        return Answer(returned[at], rest[0] if len(rest) == 1 else rest)
-    if isinstance(returned, (tuple, list)) and returned:
-        returned = returned[0]
-    return Answer(returned)
+    if not isinstance(returned, (tuple, list)) or not returned:
+        return Answer(returned)
+    at = next((i for i, part in enumerate(returned) if _looks_like_logits(part, ids)), 0)
+    rest = [part for i, part in enumerate(returned) if i != at]
+    return Answer(returned[at], (rest[0] if len(rest) == 1 else rest) if rest else None)
 
 
 def _looks_like_logits(part: Any, ids: Any) -> bool:
@@ -413,8 +408,16 @@ class LayerStatesAdapter(Adapter):
             seen = stack.enter_context(record_runs(self.units, given=given)).runs
             logits = self._run(ids[0])
         for run in seen:
-            if run.turn > 1:
-                _require_second_place(run.unit, run.steps, ids[0].shape[1])
+            why = ""
+            if run.turn > 1 and getattr(run.unit.layer, "stateful", False):
+                why = "is stateful and runs twice in one call, so its one variable is the state of two places"
+            elif run.turn > 1 and run.steps != ids[0].shape[1]:
+                why = f"runs again over {run.steps} of the {ids[0].shape[1]} tokens of a call, and there are no states"
+            if why:
+                raise CheckpointError(
+                    f"layer {run.unit.name} {why}: give the model call(ids, states=None, return_state=False), which "
+                    "calls it with initial_state"
+                )
         self.order = tuple(run.unit.at(run.turn) for run in seen)
         return Answer(logits, tuple(leaf for run in seen for leaf in run.after))
 
@@ -424,20 +427,6 @@ def _one_hot_rows(layer: Any, original: Callable[[Any], Any], inputs: Any) -> An
     if len(inputs.shape) != 2:
         return original(inputs)
     return keras.ops.one_hot(inputs, layer.num_tokens, dtype=layer.dtype)
-
-
-def _require_second_place(unit: RecurrentUnit, steps: int | None, tokens: int | None) -> None:
-    """Refuse a unit that runs again in one call without being at another place, with a state of its own."""
-    if getattr(unit.layer, "stateful", False):
-        raise CheckpointError(
-            f"layer {unit.name} is stateful and runs twice in one call, so its one variable is the state of two "
-            "places: call it with initial_state, and give call(ids, states=None, return_state=False)"
-        )
-    if tokens != steps:
-        raise CheckpointError(
-            f"layer {unit.name} runs again in one call over {steps} of {tokens} tokens, and the model takes "
-            "no states: give it call(ids, states=None, return_state=False) so that its state can be carried"
-        )
 
 
 @dataclass(kw_only=True, eq=False)
@@ -496,8 +485,8 @@ def recognise(
         if into > 1:
             return replace(_graph_adapter(model), inputs=inputs), units
         length = (window or next(iter(model.inputs[0].shape[1:2]), None)) if predicts_once(model) else None
-    elif (convention := convention_of(model)).state_names:
-        return SignatureAdapter(model=model, takes_states=True, inputs=inputs, convention=convention), units
+    elif (found := signature_of(model)).state_names:
+        return replace(found, inputs=inputs), units
     one_step = graph and stateful and length == 1
     if length is not None and not one_step:
         if not units:
@@ -512,10 +501,7 @@ def recognise(
 
 
 def _inputs_of(model: Any, units: Sequence[RecurrentUnit], vocabulary_width: int | None) -> Inputs:
-    """Recognise the inputs of a model: of a graph by its input; of another by whether it has an embedding.
-
-    The one-hot rows of a model that was never built and has no embedding are as long as the vocabulary.
-    """
+    """Recognise the inputs of a model; one-hot rows of a model that was never built are as long as the vocabulary."""
     if is_graph(model) and getattr(model, "inputs", None):
         shape = tuple(model.inputs[0].shape)
         if len(shape) != 3:
@@ -538,7 +524,7 @@ def attention_without_state(model: Any) -> str | None:
     if is_graph(model):
         takes = len(getattr(model, "inputs", None) or ()) > 1
     else:
-        takes = bool(convention_of(model, tolerant=True).state_names)
+        takes = bool(signature_of(model, tolerant=True).state_names)
     holds = any("float" in str(each.dtype) for each in getattr(model, "non_trainable_variables", ()))
     return None if holds or takes else found
 
@@ -569,31 +555,3 @@ def _require_carriable(model: Any, units: tuple[RecurrentUnit, ...], *, one_step
             f"layer {once} has return_sequences=False: a window model (the last N tokens in, one prediction out), "
             "whose input does not say how long the window is: give --window N"
         )
-
-
-@dataclass(kw_only=True, eq=False)
-class FlatAdapter:
-    """An adapter of a language model whose state is the tuple of its tensors, the leaves."""
-
-    adapter: Adapter
-    structure: Any = field(default=None, init=False)
-    """The container of the last returned state, with 0 for each leaf: learned at the first call."""
-
-    def __call__(self, ids: Any, leaves: Sequence[Any] | None) -> Answer:
-        """Read `(batch, time)` ids from a state, or from the model's own start where leaves is None."""
-        state = None
-        if leaves is not None:
-            rest = iter(leaves)  # a None in the returned container stays None
-            flat = [None if leaf is None else next(rest) for leaf in tf.nest.flatten(self.structure)]
-            state = tf.nest.pack_sequence_as(self.structure, flat)
-        logits, new = self.adapter([ids], state)
-        if new is None and isinstance(self.adapter, SignatureAdapter):
-            convention = self.adapter.convention
-            hint = f"{convention.flags[0]}=True" if convention.flags else "a state"
-            raise CheckpointError(
-                f"{type(self.adapter.model).__name__}.call takes {' and '.join(convention.state_names)} but does not "
-                f"return a state (called with {hint} it returned {type(logits).__name__}): return (logits, states)"
-            )
-        self.structure = tf.nest.map_structure(lambda leaf: None if leaf is None else 0, new)
-        returned = [tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(new) if leaf is not None]
-        return Answer(logits, tuple(returned))

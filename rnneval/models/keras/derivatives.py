@@ -45,18 +45,15 @@ def variable_gradients(
         with tf.GradientTape() as tape:
             logits, _ = lm.step(ids, lm.unpack(state))
             loss = tf.reduce_mean(scored(logits, targets)[0])
-        found = tape.gradient(loss, tensors)
-        return loss, [None if each is None else tf.convert_to_tensor(each) for each in found]
+        found = tape.gradient(loss, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return loss, [tf.convert_to_tensor(each) for each in found]
 
     norms, means, losses = [], [np.zeros(tuple(c.tensor.shape)) for c in columns], []
     for place in places:
         ids = text.ids(place.at, place.at + length + 1)[None]
         loss, found = gradient(tf.constant(ids[:, :-1]), tf.constant(ids[:, 1:]), tf.constant(place.state[None]))
         losses.append(float(loss))
-        arrays = [
-            np.zeros(mean.shape) if g is None else g.numpy().astype(np.float64)
-            for g, mean in zip(found, means, strict=True)
-        ]
+        arrays = [each.numpy().astype(np.float64) for each in found]
         norms.append(list(gradient_norms(arrays).variables.values()))
         means = [mean + array / len(places) for mean, array in zip(means, arrays, strict=True)]
     table, variables, missing = np.array(norms), {}, {}
@@ -85,10 +82,7 @@ def through_time(
 
     @partial(tf.function, autograph=False)
     def backwards(ids: Any, target: Any, state: Any) -> dict[str, Any]:
-        """Return norms by state, `(rows, time)`, for ids `(rows, time)` and the token after them `(rows,)`.
-
-        One token's loss is differentiated by every state before it: all rows and all lags in one backward pass.
-        """
+        """Return norms by state, `(rows, time)`, for ids `(rows, time)` and the token after them `(rows,)`."""
         rows, time = ids.shape
         nudges = {unit: tf.zeros([rows, time, sum(unit.sizes)]) for unit in units}
         with tf.GradientTape() as tape:

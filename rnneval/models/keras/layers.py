@@ -7,7 +7,7 @@ A *unit* is a recurrent layer, or a cell that is called outside of one. Its path
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -20,34 +20,28 @@ from rnneval.metrics.diagnostics import gates
 from rnneval.metrics.diagnostics.summary import LIMITS
 from rnneval.models.numpy.chain import snake_case
 from rnneval.models.numpy.layers import SLOTS
-from rnneval.models.places import place_name
-from rnneval.models.protocol import GatedCell, LayerState
+from rnneval.models.protocol import GatedCell, LayerState, place_name
 
 # Attributes that every Keras layer or model has for its own use, never the author's; `_self_…` are TensorFlow's.
 OWN_ATTRIBUTES = frozenset(vars(keras.layers.Layer())) | frozenset(vars(keras.Model()))
 _GATED = ((keras.layers.GRUCell, "GRU"), (keras.layers.LSTMCell, "LSTM"))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class RecurrentUnit:
-    """One recurrent layer or free cell, at one of its places in a call; equal only to itself."""
+    """One recurrent layer or free cell, at one of its places in a call; equal to others of the same layer and place."""
 
     layer: Any  # the Keras object
-    cell: Any  # the cell of a layer, or the free cell itself
-    path: str
-    name: str
-    slots: tuple[str, ...]  # the names of the parts of its state, in Keras' order
+    cell: Any = field(compare=False)  # the cell of a layer, or the free cell itself
+    path: str = field(compare=False)
+    name: str = field(compare=False)
+    slots: tuple[str, ...] = field(compare=False)  # the names of the parts of its state, in Keras' order
     place: int = 1
-    """Number of the place, from 1: a layer that reads two streams has two, and a state at each (`models.places`)."""
-    _others: dict[int, "RecurrentUnit"] = field(default_factory=dict, init=False, repr=False)
+    """Number of the place, from 1: a layer that reads two streams has two, and a state at each (`places_of`)."""
 
     def at(self, place: int) -> "RecurrentUnit":
-        """Return the same layer at another place, named `gru#2`; always the same object."""
-        if place == self.place:
-            return self
-        if place not in self._others:
-            self._others[place] = replace(self, name=place_name(self.name, place), place=place)
-        return self._others[place]
+        """Return the same layer at another place, named `gru#2`."""
+        return self if place == self.place else replace(self, name=place_name(self.name, place), place=place)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -71,8 +65,8 @@ def recurrent_units(model: Any) -> tuple[RecurrentUnit, ...]:
     for path, layer in walk_below(model):
         if is_recurrent(layer):
             cell = layer.cell if isinstance(layer, keras.layers.RNN) else layer
-            name, slots = key_of(layer, path), slot_names(cell)
-            units.append(RecurrentUnit(layer=layer, cell=cell, path=path, name=name, slots=slots))
+            name = key_of(layer, path)
+            units.append(RecurrentUnit(layer=layer, cell=cell, path=path, name=name, slots=slot_names(cell)))
     return tuple(units)
 
 
@@ -159,20 +153,13 @@ def overridden(owner: Any, attribute: str, value: Any) -> Iterator[None]:
             remove(attribute)
 
 
-@contextmanager
-def without_softmax(layer: Any | None) -> Iterator[None]:
+def without_softmax(layer: Any | None) -> AbstractContextManager[None]:
     """Run a layer without its softmax while the block runs."""
     if layer is None:
-        yield
-        return
-
-    def identity(inputs: Any, mask: Any = None) -> Any:  # noqa: ARG001 - the signature of Softmax.call
-        return inputs
-
-    is_softmax = isinstance(layer, keras.layers.Softmax)
-    value = identity if is_softmax else keras.activations.linear
-    with overridden(layer, "call" if is_softmax else "activation", value):
-        yield
+        return nullcontext()
+    if isinstance(layer, keras.layers.Softmax):
+        return overridden(layer, "call", lambda inputs, mask=None: inputs)  # noqa: ARG005 - its signature
+    return overridden(layer, "activation", keras.activations.linear)
 
 
 def model_variables(model: Any) -> list[Any]:
@@ -202,15 +189,15 @@ def layer_variables(model: Any) -> tuple[LayerVariable, ...]:
     for path, layer in walk_below(model):  # a layer after the one that holds it: the innermost name stays
         owners |= dict.fromkeys(map(id, layer.trainable_variables), key_of(layer, path))
     variables = list(model.trainable_variables)
-    names = [str(variable.name).rpartition("/")[2].removesuffix(":0") for variable in variables]
-    keys = [(owners.get(id(variable), "model"), name) for variable, name in zip(variables, names, strict=True)]
-    twice = {key for key, count in Counter(keys).items() if count > 1}
-    found = []
-    for (layer, name), variable in zip(keys, variables, strict=True):
-        if (layer, name) in twice:  # of several cells in one layer: the cell's name goes before
-            name = "/".join(str(getattr(variable, "path", variable.name)).split("/")[-2:])  # noqa: PLW2901
-        found.append(LayerVariable(layer=layer, variable=name, tensor=variable))
-    return tuple(found)
+    keys = [(owners.get(id(each), "model"), variable_name(each).rpartition("/")[2]) for each in variables]
+    counts = Counter(keys)
+    # Of several cells in one layer, the cell's name goes before.
+    names = [
+        name if counts[layer, name] == 1 else "/".join(variable_name(each).split("/")[-2:])
+        for (layer, name), each in zip(keys, variables, strict=True)
+    ]
+    parts = zip(keys, names, variables, strict=True)
+    return tuple(LayerVariable(layer=layer, variable=name, tensor=each) for (layer, _), name, each in parts)
 
 
 def slot_names(cell: Any) -> tuple[str, ...]:
@@ -233,14 +220,11 @@ def cells_in(cell: Any) -> tuple[Any, ...]:
 def states_of(unit: RecurrentUnit) -> tuple[LayerState, ...]:
     """Return the parts of a unit's state in Keras' order, with the bound beyond which each is saturated."""
     limits: list[float | None] = []
+    plain = (keras.layers.LSTMCell, keras.layers.GRUCell, keras.layers.SimpleRNNCell)
     for cell in cells_in(unit.cell):
-        tanh = getattr(cell, "activation", None) is keras.activations.tanh
-        if tanh and isinstance(cell, keras.layers.LSTMCell):
-            limits += [LIMITS["h"], LIMITS["c"]]
-        elif tanh and isinstance(cell, (keras.layers.GRUCell, keras.layers.SimpleRNNCell)):
-            limits.append(LIMITS["h"])
-        else:
-            limits += [None] * len(keras.tree.flatten(cell.state_size))
+        tanh = isinstance(cell, plain) and cell.activation is keras.activations.tanh
+        count = len(keras.tree.flatten(cell.state_size))
+        limits += [LIMITS["h"], LIMITS["c"]][:count] if tanh else [None] * count
     return tuple(
         LayerState(layer=unit.name, slot=name, units=size, limit=limit)
         for name, size, limit in zip(unit.slots, unit.sizes, limits, strict=True)
@@ -254,15 +238,15 @@ def gated_cells(unit: RecurrentUnit) -> tuple[GatedCell, ...]:
     for k, cell in enumerate(cells):
         kind = _gated_kind(cell)
         if kind is not None:
-            weights = [np.asarray(part, np.float32) for part in (cell.kernel, cell.recurrent_kernel)]
+            kernel, recurrent = (np.asarray(part, np.float32) for part in (cell.kernel, cell.recurrent_kernel))
             bias = None if cell.bias is None else np.asarray(cell.bias, np.float32)
-            gated = gates.Gated(kind=kind, kernel=weights[0], recurrent=weights[1], bias=bias)
+            gated = gates.Gated(kind=kind, kernel=kernel, recurrent=recurrent, bias=bias)
             prefix = f"cells[{k}]." if len(cells) > 1 else ""
             gate = cell.recurrent_activation
             logistic = gate is keras.activations.sigmoid
             activation = None if logistic else lambda array, gate=gate: np.asarray(gate(tf.constant(array)))
             found.append(GatedCell(prefix=prefix, weights=gated, activation=activation, slot=slot, below=below))
-        if kind is None and not isinstance(cell, keras.layers.SimpleRNNCell):
+        elif not isinstance(cell, keras.layers.SimpleRNNCell):
             break  # its output, which the cell above reads, is not known to be its state
         below, slot = slot, slot + len(keras.tree.flatten(cell.state_size))
     return tuple(found)

@@ -1,8 +1,5 @@
 """RecurrentLM: a Keras model whose state is an argument and a result; its steps for `rnneval.evaluate`; `wrap`.
 
-`rnneval.evaluate` carries states as vectors. In the graph of a step they become the tensors that the model takes, the
-model runs, its predictions are scored, and the new state becomes vectors again: states in, losses and states out.
-
 `wrap` recognises how a model passes its state and what it returns, and tests that its state can be carried. The start
 is measured, and never assumed to be zero. A model that is called with `states=None` gives its layers some initial
 state: zeros, a learned vector, anything. To start one row of a batch anew while the others go on, that state is needed
@@ -12,9 +9,8 @@ that number's place.
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -25,9 +21,8 @@ from keras import ops
 from keras.ops import convert_to_numpy
 from numpy.typing import NDArray
 
-from rnneval.errors import CheckpointError, RnnevalError, UsageError, in_one_line, type_and_message
-from rnneval.models.keras.adapters import Answer, FlatAdapter, LayerStatesAdapter, WindowAdapter, recognise
-from rnneval.models.keras.hoisted import Arrangement, arranged
+from rnneval.errors import CheckpointError, RnnevalError, in_one_line, type_and_message
+from rnneval.models.keras.adapters import Adapter, Answer, LayerStatesAdapter, WindowAdapter, recognise
 from rnneval.models.keras.layers import (
     RecurrentUnit,
     gated_cells,
@@ -38,19 +33,20 @@ from rnneval.models.keras.layers import (
     why_no_gates,
     without_softmax,
 )
-from rnneval.models.keras.state_tap import UnitRun, placed, record_runs
+from rnneval.models.keras.state_tap import Recorded, UnitRun, placed, record_runs
 from rnneval.models.protocol import (
     IDS,
     LanguageModel,
     Layout,
     Predicted,
-    SeenRows,
+    Seen,
     Sees,
     Shape,
     Stepped,
     Trajectory,
     Vectors,
     require_finite,
+    require_ids,
     require_next_token,
 )
 from rnneval.models.step import relative_difference
@@ -60,9 +56,6 @@ from rnneval.text import Vocabulary, given_vocabulary, vocabulary_of_lookup
 
 State = tuple[Any, ...]  # leaves of a state, that is, its tensors; `()` stands for `states=None` if no leaves can
 
-_FEW = 4  # rows of a step when no more are read than this
-_WORTH_COMPILING = 4
-"""Steps: fewer are made in a wider shape that was used already, since compiling costs as much as some of them."""
 # Relative to the largest logit; carried and whole runs of right models differ by at most 3e-7 (design, wiring).
 _TOLERANCE = 1e-4
 _SUM_TOLERANCE = 1e-4  # softmax rows sum to one within float32 rounding of the sum of V terms; logits do not by chance
@@ -88,12 +81,13 @@ class RecurrentLM(LanguageModel):
     """
 
     backend: ClassVar[str] = "keras"
+    kernel: ClassVar[str] = "layers"
     model: Any
     slots: tuple[Slot | None, ...]
     """The layer and slot of each leaf of the state, where known."""
     batch_axes: tuple[int | None, ...]
     """The batch axis of each leaf."""
-    drive: FlatAdapter
+    adapter: Adapter
     units: tuple[RecurrentUnit, ...]
     """The recurrent layers, each at each of its places in a call."""
     row: State
@@ -124,14 +118,9 @@ class RecurrentLM(LanguageModel):
         packed: Vectors = self.pack(self.row).numpy()[0]
         return packed
 
-    def scorer(
-        self, shape: Shape, *, kernel: str = "auto", padded: bool = True, sees: Sees = "losses", parallel: bool = True
-    ) -> "KerasScorer":
+    def scorer(self, shape: Shape, *, padded: bool = True, sees: Sees = "losses") -> "KerasScorer":
         """Prepare the model for steps of at most one shape, as `LanguageModel.scorer` does."""
-        arrangement = arranged(self.model, self.units, kernel)
-        return KerasScorer(
-            self, shape, arrangement if parallel else replace(arrangement, parts=1), padded=padded, sees=sees
-        )
+        return KerasScorer(self, shape.segment if padded else None, sees)
 
     def initial_state(self, batch: int) -> State:
         """Return the state that the model gives its layers for `states=None`, as leaves with `batch` rows.
@@ -151,22 +140,13 @@ class RecurrentLM(LanguageModel):
                 are not checked, since its values may not exist yet.
         """
         if not tf.is_tensor(ids):
-            given = np.asarray(ids)
-            outside = np.argwhere((given < 0) | (given >= self.width))
-            if len(outside):
-                first = tuple(outside[0])
-                raise UsageError(
-                    f"{len(outside):,} ids that the model does not have, the first {given[first]} at "
-                    f"({', '.join(map(str, first))}): its ids run from 0 to {self.width - 1:,}"
-                )
+            require_ids(np.asarray(ids), self.width)
         ids = tf.convert_to_tensor(ids, tf.int32)
         with without_softmax(self.softmax):
-            logits, leaves = self.drive(ids, tuple(state) or None)
+            logits, leaves = self.adapter.read(ids, tuple(state) or None)
         if self.output_kind == "probabilities":
             logits = tf.math.log(tf.cast(logits, tf.float64))
         return Answer(logits, leaves)
-
-    # Vectors are made and taken apart in the graph of a step: `rnneval.models.state` does it in NumPy, outside of one.
 
     def pack(self, state: Sequence[Any]) -> Any:
         """Put leaves into vectors `(rows, D)`; in a graph or eagerly."""
@@ -194,27 +174,17 @@ def repeated(row: State, axes: Sequence[int | None], rows: int) -> State:
 
 
 class KerasScorer:
-    """Runs a Keras model for `rnneval.evaluate`, with steps compiled for the shapes that are worth it."""
+    """Runs a Keras model for `rnneval.evaluate`, with steps compiled for each shape."""
 
-    def __init__(self, lm: RecurrentLM, shape: Shape, arrangement: Arrangement, *, padded: bool, sees: Sees) -> None:
-        # Padding follows the tokens that count, so it changes nothing but for a model that sees the future: without
-        # it, a last short segment is a step of its own. A compiled step for every length would cost more than steps.
-        self._lm, self._shape, self._padded, self._arrangement, self._sees = lm, shape, padded, arrangement, sees
+    def __init__(self, lm: RecurrentLM, segment: int | None, sees: Sees) -> None:
+        """Take the length to which all steps are filled up, so that few shapes are compiled; None: to none.
+
+        What is filled up follows the tokens that count: it changes nothing but for a model that sees the future.
+        """
+        self._lm, self._segment, self._sees = lm, segment, sees
         self._layout = Layout()
-        self._steps: dict[Shape, Any] = {}
-        self._part_of = tf.function(self._part, autograph=False)  # parts of one size are traced once
+        self._steps: dict[tuple[int, int], Any] = {}
         self._kept: State = ()  # the state of a model that cannot be started from a returned one, as it is
-        self.begin()
-
-    @property
-    def kernel(self) -> str:
-        """The kernel that ran, in the words of `Arrangement.said`."""
-        return self._arrangement.said
-
-    def begin(self) -> None:
-        """Begin a reading: the shapes of its steps depend on nothing that was read before."""
-        self._asked: Counter[Shape] = Counter()
-        self._used: set[Shape] = set()
 
     def score(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors, width: int) -> Stepped:
         """Read ids `(rows, time)` from states `(rows, D)` and score the targets.
@@ -222,125 +192,76 @@ class KerasScorer:
         Rows of a model that cannot be started from a returned state begin together: zeros mean the start.
         """
         rows, time = ids.shape
-        wanted = Shape(
-            rows=width if rows > _FEW else min(_FEW, width), segment=self._shape.segment if self._padded else time
-        )
-        shape = self._worth(wanted)
+        shape = (width, self._segment or time)
         if shape not in self._steps:
-            self._steps[shape] = tf.function(self._in_parts if self._lm.mixable else self._whole, autograph=False)
+            self._steps[shape] = tf.function(self._graph, autograph=False)
         # A padded row repeats its last id, and a padded row or token is not counted.
-        filled = ((0, shape.rows - rows), (0, shape.segment - time))
+        filled = ((0, shape[0] - rows), (0, shape[1] - time))
         ids, targets = (np.pad(array, filled, mode="edge") for array in (ids, targets))
         states = np.pad(states, (filled[0], (0, 0)))
         given = tf.constant(states) if self._lm.mixable else self._kept if states.any() else ()
         try:
-            predicted, after, parts = self._steps[shape](tf.constant(ids), tf.constant(targets), given)
+            predicted, after, tensors = self._steps[shape](tf.constant(ids), tf.constant(targets), given)
         except Exception as error:
             raise CheckpointError(
                 f"{type(self._lm.model).__name__} raised {type(error).__name__} on ids of shape {ids.shape} when it "
                 f"was run as a graph: {in_one_line(error)}"
             ) from error
         nats, confidence, rank = (part.numpy() for part in predicted)
-        seen = []
-        for some, tensors in parts:
-            # Without a copy of these large arrays. Time comes first in the states.
-            trajectories, inputs = tf.nest.map_structure(lambda tensor: np.asarray(memoryview(tensor)), tensors)
-            found = {key: Trajectory(own.transpose(1, 0, 2), before) for key, (own, before) in trajectories.items()}
-            seen.append(SeenRows(len(some), self._layout, found, inputs))
-        if not self._lm.mixable:
-            self._kept, vectors = after, np.ones_like(states)
+        if self._lm.mixable:
+            states = after.numpy()
         else:
-            vectors = after.numpy()
-        return Stepped(Predicted(nats, confidence.astype(np.float32), rank), vectors, tuple(seen))
+            self._kept, states = after, np.ones_like(states)
+        # Without a copy of these large arrays. Time comes first in the states.
+        trajectories, inputs = tf.nest.map_structure(lambda tensor: np.asarray(memoryview(tensor)), tensors)
+        found = {key: Trajectory(own.transpose(1, 0, 2), before) for key, (own, before) in trajectories.items()}
+        seen = None if self._sees == "losses" else Seen(self._layout, found, inputs)
+        return Stepped(Predicted(nats, confidence.astype(np.float32), rank), states, seen)
 
-    def _worth(self, wanted: Shape) -> Shape:
-        """Return the wanted shape, or at first a wider one that this reading has used already."""
-        self._asked[wanted] += 1
-        wider = [shape for shape in self._used if shape.segment == wanted.segment and shape.rows > wanted.rows]
-        if wider and wanted not in self._used and self._asked[wanted] <= _WORTH_COMPILING:
-            return min(wider, key=lambda shape: shape.rows)
-        self._used.add(wanted)
-        return wanted
+    def _graph(self, ids: Any, targets: Any, given: Any) -> Any:
+        """Return the scores of the targets, the state, and the tensors that are seen: states and inputs by name."""
+        lm = self._lm
+        state = lm.unpack(given) if lm.mixable else given
+        with nullcontext() if self._sees == "losses" else record_runs(lm.units, every_step=True) as found:
+            logits, after = lm.step(ids, state)
+        seen: Any = ({}, {}) if found is None else self._observed(found, ids.shape[1])
+        return scored(logits, targets), lm.pack(after) if lm.mixable else after, seen
 
-    def _in_parts(self, ids: Any, targets: Any, states: Any) -> Any:
-        """Run the parts of the rows; nothing passes between them, so TensorFlow runs them at the same time.
-
-        The arrays that are seen are large and are not joined: that would copy all of them.
-        """
-        divided = list(self._arrangement.divided(ids, targets, states))
-        run = self._part if len(divided) == 1 else self._part_of
-        parts = [run(*part) for part in divided]
-        seen = [(part[0], tensors) for (*_, tensors), part in zip(parts, divided, strict=True)]
-        columns = zip(*(part[:-1] for part in parts), strict=True)
-        *predicted, after = [rows[0] if len(rows) == 1 else tf.concat(rows, axis=0) for rows in columns]
-        return predicted, after, seen
-
-    def _part(self, ids: Any, targets: Any, states: Any) -> Any:
-        with self._arrangement.running():
-            predicted, after, seen = self._watched(ids, targets, self._lm.unpack(states))
-        return *predicted, self._lm.pack(after), seen
-
-    def _whole(self, ids: Any, targets: Any, state: State) -> Any:
-        predicted, after, seen = self._watched(ids, targets, state)
-        return predicted, after, [(ids, seen)]
-
-    def _watched(self, ids: Any, targets: Any, state: Any) -> tuple[Any, Any, Any]:
-        """Return the scores of the targets, the state, and the tensors that are seen: states and inputs by name.
+    def _observed(self, found: Recorded, time: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return states and inputs by name, and describe them in the layout.
 
         Time comes first in states, as in the loop: the transpose undoes the loop's own, and neither is run.
         """
-        if self._sees == "losses":
-            logits, after = self._lm.step(ids, state)
-            return scored(logits, targets), after, ({}, {})
-        with record_runs(self._lm.units, every_step=True) as found:
-            logits, after = self._lm.step(ids, state)
         states: dict[str, Any] = {}
         inputs: dict[str, Any] = {}
         layout = self._layout
-        for unit, trajectory in found.by_unit(ids.shape[1]).items():
-            for slot, own, before in zip(states_of(unit), trajectory.states, trajectory.before, strict=True):
+        for unit, run in found.by_unit(time).items():
+            for slot, own, before in zip(states_of(unit), run.states, run.before, strict=True):
                 layout.states[slot.key] = slot
                 states[slot.key] = (tf.transpose(own, [1, 0, 2]), before)
             if self._sees == "gates":
                 with tf.init_scope():  # out of the graph that is being made: weights are read as arrays
                     layout.cells[unit.name] = gated_cells(unit)
-                reason = why_no_gates(unit)
-                if reason:
+                if reason := why_no_gates(unit):
                     layout.missing[f"{unit.name}, gates"] = reason
                 if layout.cells[unit.name]:
-                    inputs[unit.name] = trajectory.inputs
+                    inputs[unit.name] = run.inputs
         layout.missing |= found.missing
-        return scored(logits, targets), after, (states, inputs)
+        return states, inputs
 
 
 def scored(logits: Any, targets: Any) -> tuple[Any, Any, Any]:
     """Score targets `(rows, time)` under logits `(rows, time, V)`: loss in nats, top-1 confidence, rank.
 
     `rnneval.models.scoring` in TensorFlow: the loss is the log-softmax of the logits, never the log of a softmax. The
-    lower id wins a tie, as in argmax. V may be large, so there are few passes over the logits.
+    lower id wins a tie, as in argmax.
     """
     top = tf.reduce_max(logits, axis=-1)
     log_sum = tf.math.log(tf.reduce_sum(tf.exp(logits - top[..., None]), axis=-1))  # Σ ≥ 1: its logarithm is ≥ 0
     target = tf.gather(logits, targets, batch_dims=2)
-    return (top - target) + log_sum, tf.exp(-log_sum), _rank(logits, targets, target)
-
-
-def _rank(logits: Any, targets: Any, target: Any) -> Any:
-    """Return how many ids rank before the target: those with a higher logit, and of equal ones those with a lower id.
-
-    Signs say how many are higher and whether any is equal. Ties are rare, and only then counted.
-    """
-    signs = tf.sign(logits - target[..., None])
-    more, differing = tf.reduce_sum(signs, axis=-1), tf.reduce_sum(tf.abs(signs), axis=-1)
-    above = tf.cast((more + differing) / 2, tf.int32)  # whole numbers up to V, exact in float32
-    width = tf.shape(logits)[-1]
-
-    def with_ties() -> Any:
-        earlier = (logits == target[..., None]) & (tf.range(width) < targets[..., None])
-        return above + tf.reduce_sum(tf.cast(earlier, tf.int32), axis=-1)
-
-    tied = tf.reduce_any(differing < tf.cast(width - 1, differing.dtype))
-    return tf.cond(tied, with_ties, lambda: above)
+    earlier = (logits == target[..., None]) & (tf.range(tf.shape(logits)[-1]) < targets[..., None])
+    rank = tf.math.count_nonzero((logits > target[..., None]) | earlier, axis=-1, dtype=tf.int32)
+    return (top - target) + log_sum, tf.exp(-log_sum), rank
 
 
 @contextmanager
@@ -371,13 +292,11 @@ def wrap(
     with eagerly():
         size = None if tokens is None else tokens.first_id + tokens.size
         adapter, units = recognise(model, vocabulary_width=size, window=window)
-        drive = FlatAdapter(adapter=adapter)
-        width = int(_first_call(drive, model).logits.shape[-1])
+        width = int(_first_call(adapter).logits.shape[-1])
         require_finite((variable_name(variable), variable) for variable in model_variables(model))
-        known = min(_embedded(model), default=width) if drive.adapter.inputs[0].kind == IDS else width
-        require_next_token(known, width)
+        require_next_token(min(_embedded(model), default=width) if adapter.inputs[0].kind == IDS else width, width)
         try:
-            return _proved(model, drive, units, width, vocabulary=tokens, checkpoint=checkpoint, notes=notes)
+            lm = _proved(adapter, units, width, checkpoint)
         except RnnevalError:
             raise
         except Exception as error:  # a model is the user's code: it may fail at one length and not at another
@@ -385,26 +304,27 @@ def wrap(
                 f"{type(model).__name__} can be called on ids of shape {_PROBE} and not on all others, such as "
                 f"{(_PROBE[0], 1)}: {type_and_message(error)}"
             ) from error
+        fitted = None if tokens is None else tokens.fit(width)
+        return replace(lm, vocabulary=fitted, assumptions=(*notes, *lm.assumptions))
 
 
 def call_once(model: Any, *, vocabulary_width: int | None = None, window: int | None = None) -> None:
     """Build a model by calling it once, so that its weights exist; eagerly: no trace keeps their first values."""
     with eagerly():
-        adapter, _ = recognise(model, vocabulary_width=vocabulary_width, window=window)
-        _first_call(FlatAdapter(adapter=adapter), model)
+        _first_call(recognise(model, vocabulary_width=vocabulary_width, window=window)[0])
 
 
-def _first_call(drive: FlatAdapter, model: Any) -> Answer:
+def _first_call(adapter: Adapter) -> Answer:
     """Call the model for the first time, which builds it; twice, since layers used only with a state are built then."""
-    ids, name = tf.ones(_PROBE, tf.int32), type(model).__name__  # id 1: id 0 may be masked
+    ids, name = tf.ones(_PROBE, tf.int32), type(adapter.model).__name__  # id 1: id 0 may be masked
     try:
-        first = drive(ids, None)
-        drive(ids, first.state)
+        first = adapter.read(ids, None)
+        adapter.read(ids, first.state)
     except CheckpointError:
         raise
     except Exception as error:
         rows = "if it reads one-hot rows, give the vocabulary (--vocab FILE), whose size is theirs"
-        hint = "" if _embedded(model) else f"; it has no Embedding: {rows}"
+        hint = "" if _embedded(adapter.model) else f"; it has no Embedding: {rows}"
         said = f"{name} could not be called on int32 ids of shape {_PROBE}: {type_and_message(error)}{hint}"
         raise CheckpointError(said) from error
     shape = tuple(first.logits.shape)
@@ -422,41 +342,30 @@ def _embedded(model: Any) -> list[int]:
 
 
 def _proved(
-    model: Any,
-    drive: FlatAdapter,
-    units: tuple[RecurrentUnit, ...],
-    width: int,
-    *,
-    vocabulary: Vocabulary | None,
-    checkpoint: Checkpoint | None,
-    notes: tuple[str, ...],
+    adapter: Adapter, units: tuple[RecurrentUnit, ...], width: int, checkpoint: Checkpoint | None
 ) -> RecurrentLM:
-    adapter = drive.adapter
+    """Try a model that was called once: its output, its start, and whether its state can be carried."""
+    model, read = adapter.model, adapter.read
     # Random ids that the model takes: 1 up to the smallest of its output width and its embeddings' input sizes.
     top = max(2, min([width, *_embedded(model)]))
     ids = tf.constant(np.random.default_rng(0).integers(1, top, (_PROBE[0], 2 * _PROBE[1])), tf.int32)
-    output_kind, softmax, output_said = _output_of(model, drive, ids)
+    output_kind, softmax, output_said = _output_of(adapter, ids)
     # Whether the same ids give the same output is asked with each layer of a graph called as its author wrote it.
-    written = FlatAdapter(adapter=replace(adapter, training=None))
-    repeatable = _differ(written(ids, None), written(ids, None)) <= _TOLERANCE
+    written = replace(adapter, training=None)
+    repeatable = _differ(written.read(ids, None), written.read(ids, None)) <= _TOLERANCE
     with without_softmax(softmax):
-        start, slots, axes = _find_start(drive, units)
+        start, slots, axes = _find_start(adapter, units)
         row = () if None in axes else tuple(tf.expand_dims(leaf, axis) for leaf, axis in zip(start, axes, strict=True))
         leaves = repeated(row, axes, _PROBE[0])
-        mixable = bool(leaves) and _differ(drive(ids, None), drive(ids, leaves)) <= _TOLERANCE
-        if isinstance(adapter, LayerStatesAdapter) and _differ(drive(ids, None), drive(ids, None)) <= _TOLERANCE:
-            _prove_rewiring(drive, adapter, ids, leaves)
+        mixable = bool(leaves) and _differ(read(ids, None), read(ids, leaves)) <= _TOLERANCE
+        if isinstance(adapter, LayerStatesAdapter) and _differ(read(ids, None), read(ids, None)) <= _TOLERANCE:
+            _prove_rewiring(adapter, ids, leaves)
     if isinstance(adapter, LayerStatesAdapter):
         order = adapter.order
     else:
         with record_runs(units) as seen:
-            drive(tf.ones(_PROBE, tf.int32), leaves or None)
-        steps = [run.steps or _PROBE[1] for run in seen.runs]
-        order = tuple(dict.fromkeys(placed(seen.runs, steps, _PROBE[1])))
-    layers = tuple(  # once per place, in the order in which they run; a layer that never runs is left out
-        LayerRecord(name=unit.name, path=unit.path, kind=unit.kind, units=unit.sizes[0], slots=unit.slots)
-        for unit in order
-    )
+            read(tf.ones(_PROBE, tf.int32), leaves or None)
+        order = tuple(dict.fromkeys(placed(seen.runs, [run.steps or _PROBE[1] for run in seen.runs], _PROBE[1])))
     said = [adapter.said, adapter.inputs[0].said, output_said]
     if not mixable:
         said.append("no state that the model returns stands for states=None: rows cannot start at different times")
@@ -473,10 +382,9 @@ def _proved(
         batch_axes=axes,
         input_kind=adapter.inputs[0].kind,
         output_kind=output_kind,
-        assumptions=(*notes, *said),
-        vocabulary=vocabulary.fit(width) if vocabulary is not None else None,
-        checkpoint=_described(model, adapter.contract, layers, checkpoint),
-        drive=drive,
+        assumptions=tuple(said),
+        checkpoint=_described(model, adapter.contract, order, checkpoint),
+        adapter=adapter,
         units=tuple(dict.fromkeys([*units, *order])),
         row=row,
         softmax=softmax,
@@ -491,32 +399,28 @@ def _differ(one: Answer, other: Answer) -> float:
     return relative_difference(convert_to_numpy(other.logits), convert_to_numpy(one.logits))
 
 
-def _output_of(model: Any, drive: FlatAdapter, ids: Any) -> tuple[str, Any, str]:
-    """Return whether a model gives logits or probabilities, the layer of a softmax to leave out, and a sentence.
-
-    A layer makes the model's probabilities if its softmax can be left out and put on again. There is none where the
-    softmax is written into the author's `call`, say.
-    """
-    output = convert_to_numpy(drive(ids, None).logits)
+def _output_of(adapter: Adapter, ids: Any) -> tuple[str, Any, str]:
+    """Return whether a model gives logits or probabilities, the layer of a softmax to leave out, and a sentence."""
+    output = convert_to_numpy(adapter.read(ids, None).logits)
     sums = output.astype(np.float64).sum(axis=-1)
     if not ((output >= 0).all() and (np.abs(sums - 1) < _SUM_TOLERANCE).all()):
         return "logits", None, "outputs are logits (rows do not sum to one)"
-    for layer in reversed(sublayers(model)):  # the last first: it is the likely one
+    for layer in reversed(sublayers(adapter.model)):  # the last first: it is the likely one
         own = getattr(layer, "activation", None) is keras.activations.softmax
         if not own and not isinstance(layer, keras.layers.Softmax):
             continue
         with without_softmax(layer):
-            logits = drive(ids, None).logits
+            logits = adapter.read(ids, None).logits
         if np.allclose(convert_to_numpy(tf.nn.softmax(logits)), output, rtol=1e-4, atol=1e-6):
             said = f"outputs are probabilities: the softmax of layer {layer.name} is left out, which gives logits"
             return "probabilities-as-logits", layer, said
     return "probabilities", None, "outputs are probabilities: losses are their logarithms, in float64"
 
 
-def _prove_rewiring(drive: FlatAdapter, adapter: LayerStatesAdapter, ids: Any, leaves: State) -> None:
-    whole, half = drive(ids, None), _PROBE[1]
-    first = drive(ids[:, :half], leaves)
-    second = drive(ids[:, half:], first.state)
+def _prove_rewiring(adapter: LayerStatesAdapter, ids: Any, leaves: State) -> None:
+    whole, half = adapter.read(ids, None), _PROBE[1]
+    first = adapter.read(ids[:, :half], leaves)
+    second = adapter.read(ids[:, half:], first.state)
     difference = _differ(whole, Answer(tf.concat([first.logits, second.logits], axis=1)))
     if not difference <= _TOLERANCE:
         raise CheckpointError(
@@ -527,74 +431,66 @@ def _prove_rewiring(drive: FlatAdapter, adapter: LayerStatesAdapter, ids: Any, l
 
 
 def _find_start(
-    drive: FlatAdapter, units: Sequence[RecurrentUnit]
-) -> tuple[State, tuple[Slot | None, ...], tuple[int | None, ...]]:
-    """Call the model three times, eagerly, and work out its start as the module's docstring says.
+    adapter: Adapter, units: Sequence[RecurrentUnit]
+) -> tuple[list[Any], tuple[Slot | None, ...], tuple[int | None, ...]]:
+    """Return the leaves of one row at the start, the slot that each goes into, and the batch axis of each, if any.
 
-    *Leaves* are the tensors of a state as the model returns it; a *slot* is one part of a layer's state, h or c.
-    Returns the leaves of one row, without a batch axis; the slot that each goes into; and the batch axis of each leaf,
-    None if no axis grows with the batch.
+    Three eager calls are needed; see the docstring of the module.
     """
     rows = _PROBE[0]
     ids = tf.ones((rows, 1), tf.int32)
     with record_runs(units) as at_start:
-        returned = [convert_to_numpy(leaf) for leaf in drive(ids, None).state]
-    wider = drive(tf.ones((rows + 1, 1), tf.int32), None).state
-    axes: list[int | None] = []
-    for leaf, other in zip(returned, wider, strict=False):
-        grown = [axis for axis, (a, b) in enumerate(zip(leaf.shape, other.shape, strict=True)) if a != b]
-        axes.append(grown[0] if len(grown) == 1 else None)
-    floating = [leaf.size if np.issubdtype(leaf.dtype, np.floating) else 0 for leaf in returned]
-    numbers = np.random.default_rng(0).permutation(np.linspace(-0.9, 0.9, sum(floating) + 1, dtype=np.float32)[:-1])
-    parts = np.split(numbers, np.cumsum(floating)[:-1]) if floating else []
-    marked = [  # all elements are distinct, and integers stay as they are
-        part.reshape(leaf.shape).astype(leaf.dtype) if len(part) else leaf
-        for leaf, part in zip(returned, parts, strict=True)
-    ]
+        returned = [convert_to_numpy(leaf) for leaf in adapter.read(ids, None).state]
+    wider = adapter.read(tf.ones((rows + 1, 1), tf.int32), None).state
+    marked = _marked(returned)
     with record_runs(units) as when_marked:
-        drive(ids, [tf.constant(mark) for mark in marked])
-    values, began, origin, slots = _arrivals(at_start.runs, when_marked.runs)
-    row, places = [], []
-    for mark, axis in zip(marked, axes, strict=True):
-        flat, leaf = mark.ravel(), np.zeros(mark.size, mark.dtype)
-        at = np.zeros(0, np.int64)
-        if values.size and np.issubdtype(flat.dtype, np.floating):
-            at = np.minimum(np.searchsorted(values, flat), values.size - 1)
-            found = values[at] == flat
-            at = at[found]
-            leaf[found] = began[at]
+        adapter.read(ids, [tf.constant(mark) for mark in marked])
+    arrived = _arrivals(at_start.runs, when_marked.runs)
+    start: list[Any] = []
+    slots: list[Slot | None] = []
+    axes: list[int | None] = []
+    for mark, other in zip(marked, wider, strict=True):
+        grown = [axis for axis, (a, b) in enumerate(zip(mark.shape, other.shape, strict=True)) if a != b]
+        axes.append(grown[0] if len(grown) == 1 else None)
+        # What is at the start where a number arrived; zero where it arrived nowhere.
+        met = [arrived.get(number) for number in mark.ravel().tolist()] if mark.dtype.kind == "f" else [None]
+        leaf = np.zeros(mark.size, mark.dtype)
+        leaf[[k for k, one in enumerate(met) if one]] = [one[0] for one in met if one]
         shaped = leaf.reshape(mark.shape)
-        row.append(tf.constant(shaped if axis is None else shaped.take(0, axis)))
-        # A leaf may be divided over several states, or arrive nowhere.
-        origins = np.unique(origin[at])
-        places.append(slots[origins[0]] if len(at) == flat.size and len(origins) == 1 else None)
-    return tuple(row), tuple(places), tuple(axes)
+        start.append(tf.constant(shaped if axes[-1] is None else shaped.take(0, axes[-1])))
+        into = {None if one is None else one[1] for one in met}  # several, where a leaf is divided over states
+        slots.append(into.pop() if len(into) == 1 else None)
+    return start, tuple(slots), tuple(axes)
 
 
-def _arrivals(
-    at_start: Sequence[UnitRun], when_marked: Sequence[UnitRun]
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64], list[Slot]]:
-    """Return the distinct numbers that arrived, sorted; for each what is there at the start, and the index of its slot.
+def _marked(leaves: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Return leaves of distinct numbers; those of integers stay as they are."""
+    sizes = [leaf.size if leaf.dtype.kind == "f" else 0 for leaf in leaves]
+    numbers = np.random.default_rng(0).permutation(np.linspace(-0.9, 0.9, sum(sizes) + 1, dtype=np.float32)[:-1])
+    parts = np.split(numbers, np.cumsum(sizes)[:-1]) if sizes else []
+    return [
+        part.reshape(leaf.shape).astype(leaf.dtype) if len(part) else leaf
+        for leaf, part in zip(leaves, parts, strict=True)
+    ]
 
-    Beside them are the slots.
-    """
+
+def _arrivals(at_start: Sequence[UnitRun], when_marked: Sequence[UnitRun]) -> dict[float, tuple[float, Slot]]:
+    """Return for each number that arrived in a layer's state what is there at the start, and its slot."""
     starts = {(run.unit, run.turn, k): convert_to_numpy(leaf) for run in at_start for k, leaf in enumerate(run.before)}
-    arrived, began, slots = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)], []
+    arrived: dict[float, tuple[float, Slot]] = {}
     for run in when_marked:
         for k, leaf in enumerate(run.before):
             values, start = convert_to_numpy(leaf), starts.get((run.unit, run.turn, k))
             if start is not None and start.shape == values.shape:
-                arrived.append(values.ravel())
-                began.append(start.ravel())
                 place = run.unit.at(run.turn)  # one token was read: each run is a place
-                slots.append(Slot(layer=place.name, slot=place.slots[k]))
-    origin = np.repeat(np.arange(len(slots)), [len(values) for values in arrived[1:]])
-    every = np.concatenate(arrived)
-    order = np.argsort(every, kind="stable")
-    return every[order], np.concatenate(began)[order], origin[order], slots
+                slot = Slot(layer=place.name, slot=place.slots[k])
+                for number, begun in zip(values.ravel().tolist(), start.ravel().tolist(), strict=True):
+                    arrived.setdefault(number, (begun, slot))
+    return arrived
 
 
-def _described(model: Any, contract: int, layers: tuple[LayerRecord, ...], given: Checkpoint | None) -> Checkpoint:
+def _described(model: Any, contract: int, order: Sequence[RecurrentUnit], given: Checkpoint | None) -> Checkpoint:
+    """Describe a model by its file, or by a hash of its weights where there is none."""
     variables = model_variables(model)
     sha256 = hashlib.sha256()
     if given is None:
@@ -609,7 +505,10 @@ def _described(model: Any, contract: int, layers: tuple[LayerRecord, ...], given
         contract=contract,
         parameters=sum(int(np.prod(variable.shape)) for variable in variables),
         dtype=str(getattr(model, "compute_dtype", None) or "float32"),
-        layers=layers,
+        layers=tuple(  # once per place, in the order in which they run; a layer that never runs is left out
+            LayerRecord(name=unit.name, path=unit.path, kind=unit.kind, units=unit.sizes[0], slots=unit.slots)
+            for unit in order
+        ),
         name=None if given else str(getattr(model, "name", "") or type(model).__name__),
     )
 

@@ -7,8 +7,8 @@ to ids inside the model holds the vocabulary, and is left out when the model is 
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from rnneval.checkpoints.rules import refused
 from rnneval.checkpoints.usercode import Builder, builder_of
 from rnneval.errors import (
     CheckpointError,
-    RnnevalError,
     UsageError,
     VocabularyError,
     WeightShapeError,
@@ -48,7 +47,6 @@ from rnneval.models.keras.weights import (
     load_keras2_weights,
     load_weights,
 )
-from rnneval.models.numpy.chain import HALVES
 from rnneval.options import OpenOptions
 from rnneval.paths import read_regular
 from rnneval.processes import without_current_folder
@@ -66,17 +64,12 @@ from rnneval.text import (
 
 _MOST_MAP_BYTES = 1 << 24
 _HARMLESS = 1 << 22  # numbers that no file stores, 16 MB: random generators, states
+_HALVES = ("float16", "bfloat16")
 _SPECIAL = {
-    1: (
-        "one id more than it has tokens, most likely [UNK] (StringLookup puts it first) or the padding id 0",
-        "\"[UNK]\" first, as json.dump(lookup.get_vocabulary(), open('vocab.json', 'w')) of the StringLookup writes it",
-    ),
-    2: (
-        "two ids more than it has tokens, most likely the padding id 0 and [UNK] (TextVectorization puts them first)",
-        "\"\" and \"[UNK]\" first, as json.dump(layer.get_vocabulary(), open('vocab.json', 'w')) writes it",
-    ),
+    1: "one id more than it has tokens, most likely [UNK] (StringLookup puts it first) or the padding id 0",
+    2: "two ids more than it has tokens, most likely the padding id 0 and [UNK] (TextVectorization puts them first)",
 }
-"""How many ids a file has more than a model: the likely cause, and the vocabulary file that is needed."""
+"""The likely cause by how many ids a file has more than a model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,15 +88,8 @@ def open_keras(artefact: Artefact, options: OpenOptions) -> RecurrentLM:
     """Open a private copy of a checkpoint with Keras, as `rnneval.open`."""
     with _nothing_beside(options.builder):
         read = _loaded(artefact, options)
-        origin = Checkpoint(
-            path=str(artefact.path),
-            sha256=artefact.sha256,
-            format=artefact.format,
-            contract=1,
-            parameters=0,
-            dtype="",
-            layers=(),
-        )
+        path, sha256, form = str(artefact.path), artefact.sha256, artefact.format
+        origin = Checkpoint(path=path, sha256=sha256, format=form, contract=1, parameters=0, dtype="", layers=())
         try:
             lm = wrap(
                 read.model, vocabulary=read.vocabulary, checkpoint=origin, window=options.window, notes=read.notes
@@ -114,12 +100,11 @@ def open_keras(artefact: Artefact, options: OpenOptions) -> RecurrentLM:
         if lm.vocabulary is not None:
             return replace(lm, vocabulary=replace(lm.vocabulary, texts=lm.vocabulary.texts or read.texts))
         try:  # inside the model, in the builder's code, then beside the checkpoint
-            among = (vocabulary for vocabulary in read.lookups if vocabulary.size == lm.width)
-            found = vocabulary_inside(lm.model, lm.width) or _only_one(among)
+            among = {found.sha256: found for found in read.lookups if found.size == lm.width}
+            found = vocabulary_inside(lm.model, lm.width) or (among.popitem()[1] if len(among) == 1 else None)
             if found is None and artefact.format == "saved-model":
                 found = _stored_vocabulary(artefact)
-            if found is None:
-                found = find_vocabulary(artefact.outside, lm.width)
+            found = found or find_vocabulary(artefact.outside, lm.width)
             return replace(lm, vocabulary=replace(found.fit(lm.width), texts=read.texts))
         except VocabularyError as error:
             return replace(lm, why_no_vocabulary=str(error))
@@ -136,44 +121,29 @@ def _loaded(artefact: Artefact, options: OpenOptions) -> Loaded:
     given, builder = given_vocabulary(options.vocabulary, options.vocabulary_from), builder_of(options)
     if artefact.format not in FULL_MODELS:
         assert builder is not None  # noqa: S101 - `require_builder` has refused the others
-        return _built(artefact, builder, given, options.window, _map(options.weight_map))
+        return _built(artefact, builder, given, options)
     brings = None if builder is None else replace(builder, everything=True)
     full, read, changed = _full_model(artefact, {} if brings is None else _custom_objects(brings))
     half = _in_float32(full)
     model, inside, left_out = from_ids(full)
-    lines = () if brings is None else brings.notes()
-    return Loaded(
-        model=model,
-        vocabulary=inside if given is None else given,
-        notes=(*lines, *read, *half, *left_out),
-        warnings=changed,
-    )
+    notes = (*(() if brings is None else brings.notes()), *read, *half, *left_out)
+    return Loaded(model=model, vocabulary=inside if given is None else given, notes=notes, warnings=changed)
 
 
-def _built(
-    artefact: Artefact,
-    builder: Builder,
-    given: Vocabulary | None,
-    window: int | None,
-    mapped: Mapping[str, Any] | None,
-) -> Loaded:
+def _built(artefact: Artefact, builder: Builder, given: Vocabulary | None, options: OpenOptions) -> Loaded:
     """Load weights into the model that the builder makes."""
     vocabulary = given
     if given is None and "vocab_size" not in builder.arguments and builder.takes_vocabulary():
         stored = _stored_vocabulary(artefact) if artefact.format == "saved-model" else None
         vocabulary = stored or only_vocabulary_beside(artefact.outside)
     made: dict[str, Any] = {}  # what the builder's code made, by name
-
-    def loaded(builder: Builder) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
-        model = builder.build(vocabulary, around=eagerly, seen=made.update)
-        with eagerly():
-            call_once(model, vocabulary_width=None if vocabulary is None else vocabulary.size, window=window)
-            return model, *load_weights(model, artefact, mapped)
-
-    try:
-        model, notes, changed = loaded(builder)
-    except WeightShapeError as error:
-        raise explained(error, builder, vocabulary, loaded) from error
+    model = builder.build(vocabulary, around=eagerly, seen=made.update)
+    with eagerly():
+        call_once(model, vocabulary_width=None if vocabulary is None else vocabulary.size, window=options.window)
+        try:
+            notes, changed = load_weights(model, artefact, _map(options.weight_map))
+        except WeightShapeError as error:
+            raise explained(error, builder, vocabulary) from error
     return Loaded(
         model=model,
         vocabulary=given,
@@ -194,24 +164,14 @@ def _map(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Mapping[st
     try:
         read = json.loads(read_regular(given, _MOST_MAP_BYTES))
     except (OSError, ValueError, RecursionError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"--weight-map {given}: cannot be read: {why}: a JSON map of names is needed") from error
+        raise UsageError(f"--weight-map {given}: cannot be read: {error}: a JSON map of names is needed") from error
     if not isinstance(read, dict):
         raise UsageError(f"--weight-map {given}: holds a {type(read).__name__}: a JSON map of names is needed")
     return read
 
 
-def _only_one(found: Iterable[Vocabulary]) -> Vocabulary | None:
-    """Return the vocabulary that all are equal to; None if there is none, or they differ."""
-    different = {vocabulary.sha256: vocabulary for vocabulary in found}
-    return next(iter(different.values())) if len(different) == 1 else None
-
-
 def _full_model(artefact: Artefact, custom: Mapping[str, Any]) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
-    """Load a full model, and return it with notes and warnings, once its configuration is known to be harmless.
-
-    `custom` has classes and functions of the user's own, by the names that the file may ask for.
-    """
+    """Load a full model once its configuration is known to be harmless; `custom` has the user's own classes by name."""
     with private_model(artefact, tuple(custom)) as stored:
         try:
             with eagerly(), _allocation_limited(artefact.path, stored.stored_numbers):
@@ -238,10 +198,7 @@ def _full_model(artefact: Artefact, custom: Mapping[str, Any]) -> tuple[Any, tup
 
 
 def _custom_objects(builder: Builder) -> dict[str, Any]:
-    """Return the layers, models and functions of the user's code that a full model may ask for, by all their names.
-
-    Those that need a statement which may not be run are left out.
-    """
+    """Return the layers, models and functions of the user's code that a full model may ask for, by all their names."""
     module = builder.run()
     found: dict[str, Any] = {}
     for name, value in vars(module).items():
@@ -286,15 +243,15 @@ def _allocation_limited(path: Path, stored: int) -> Iterator[None]:
 def _in_float32(model: Any) -> tuple[str, ...]:
     """Let every layer of half precision compute in float32, and say so: products are not rounded to 3 digits."""
     layers = [layer for layer in (model, *sublayers(model)) if isinstance(layer, keras.layers.Layer)]
-    named = {layer.dtype_policy.name for layer in layers if layer.compute_dtype in HALVES}
+    named = {layer.dtype_policy.name for layer in layers if layer.compute_dtype in _HALVES}
     if not named:
         return ()
     for layer in layers:
-        if layer.compute_dtype in HALVES:
+        if layer.compute_dtype in _HALVES:
             layer.dtype_policy = "float32"
     for variable in model_variables(model):
         # Keras does not cast a float16 weight beside float32 inputs: it is an error.
-        if isinstance(variable, keras.Variable) and variable.dtype in HALVES:
+        if isinstance(variable, keras.Variable) and variable.dtype in _HALVES:
             values = tf.cast(variable.value, "float32")
             variable._dtype = "float32"
             variable._initialize(values)
@@ -304,9 +261,8 @@ def _in_float32(model: Any) -> tuple[str, ...]:
 def from_ids(model: Any) -> tuple[Any, Vocabulary | None, tuple[str, ...]]:
     """Return a graph without its lookup layer, so that it takes ids, the vocabulary of that layer, and notes."""
     inputs = getattr(model, "inputs", None) if is_graph(model) else None
-    if not inputs or len(inputs) != 1 or str(inputs[0].dtype) != "string":
-        return model, None, ()
-    lookup = next((layer for layer in model.layers if is_lookup(layer)), None)
+    reads_text = inputs and len(inputs) == 1 and str(inputs[0].dtype) == "string"
+    lookup = next((layer for layer in model.layers if is_lookup(layer)), None) if reads_text else None
     if lookup is None:
         return model, None, ()
     notes = [f"the layer {lookup.name}, which makes ids of text, is left out: ids go in after it"]
@@ -356,30 +312,23 @@ def _stored_vocabulary(artefact: Artefact) -> Vocabulary | None:
     return next(iter(fitting.values()), None)
 
 
-def explained(
-    error: WeightShapeError, builder: Builder, vocabulary: Vocabulary | None, load: Callable[[Builder], Any]
-) -> WeightShapeError:
-    """Return the error with its likely cause: special tokens, where the size of a vocabulary is off by one or two.
-
-    With it come options under which every weight fits, if there are such: `load` raises an error if they do not. The
-    builder was offered the size of the vocabulary.
-    """
+def explained(error: WeightShapeError, builder: Builder, vocabulary: Vocabulary | None) -> WeightShapeError:
+    """Return the error with its likely cause: special tokens, where the size of a vocabulary is off by one or two."""
     # All shapes differ in one size alone, by 1 or 2; the model has one, and the file has the other.
     if any(len(held) != len(wanted) for _, held, wanted in error.pairs):
         return error
     differing = {(w, h) for _, held, wanted in error.pairs for h, w in zip(held, wanted, strict=True) if h != w}
     if len(differing) != 1 or (more := (sizes := differing.pop())[1] - sizes[0]) not in _SPECIAL:
         return error
-    (seen, needed), (likely, file) = sizes, _SPECIAL[more]
-    options: tuple[str, ...] = ()
-    for other, given in _candidates(builder, seen, needed):
-        with suppress(RnnevalError):
-            load(other)
-            options = given
-            break
-    what = f"with {' '.join(options)} every weight of the file fits" if options else ""
-    what = what or f"give the builder {needed} in place of {seen}"
-    about = f"--vocab FILE with {needed} tokens, {file}"
+    (seen, needed), likely = sizes, _SPECIAL[more]
+    sized = {"vocab_size", *(name for name, value in builder.arguments.items() if value == seen)}
+    options = [f"--builder-arg {name}={needed}" for name in builder.parameters() if name in sized]
+    if not builder.run_module:
+        options += [f"--builder-global {name}={needed}" for name, value in builder.numbers().items() if value == seen]
+    what = f"give the builder {needed} in place of {seen}" + (f", {options[0]}" if len(options) == 1 else "")
+    about = (
+        f"--vocab FILE with {needed} tokens, as json.dump(layer.get_vocabulary(), open('vocab.json', 'w')) writes it"
+    )
     if vocabulary is None or (vocabulary.first_id + vocabulary.size != needed and more != 1):
         what += f"; as vocabulary give {about}"
     elif vocabulary.first_id + vocabulary.size != needed:
@@ -387,23 +336,5 @@ def explained(
     if vocabulary is not None and vocabulary.texts:
         likely = f"the text lacks a character of the training text; or the file has {likely}"
         what = f"give all of the training text; or, if id 0 is [UNK], {what}"
-    path = str(error).partition(": ")[0]
-    message = f"{path}: the model has {seen} ids and the file {needed}"
+    message = f"{str(error).partition(': ')[0]}: the model has {seen} ids and the file {needed}"
     return WeightShapeError(message, pairs=error.pairs, cause=likely, advice=what)
-
-
-def _candidates(builder: Builder, seen: int, needed: int) -> list[tuple[Builder, tuple[str, ...]]]:
-    """Return the builders that may make a model of the needed size, each with the options that ask for it."""
-    sized = {"vocab_size", *(name for name, value in builder.arguments.items() if value == seen)}
-    found: list[tuple[Builder, tuple[str, ...]]] = [
-        (replace(builder, arguments={**builder.arguments, name: needed}), ("--builder-arg", f"{name}={needed}"))
-        for name in builder.parameters()
-        if name in sized
-    ]
-    if not builder.run_module:
-        found += [
-            (replace(builder, values={**builder.values, name: needed}), ("--builder-global", f"{name}={needed}"))
-            for name, value in builder.numbers().items()
-            if value == seen
-        ]
-    return found

@@ -11,12 +11,13 @@ its block ends.
 
 A *unit* is a recurrent layer or a free cell (`rnneval.models.keras.layers`). Its *turn* counts its runs in a block,
 from 1. A unit that reads the tokens of one call several times has one *place* per reading, each with a state of its
-own; place k is `unit.at(k)` (`rnneval.models.places`). Where every run reads all tokens, the k-th turn is place k; a
-cell that runs once per token in a loop has many turns and one place.
+own; place k is `unit.at(k)` (`rnneval.models.protocol.places_of`). Where every run reads all tokens, the k-th turn is
+place k; a cell that runs once per token in a loop has many turns and one place.
 """
 
 import functools
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -28,7 +29,7 @@ import keras
 import tensorflow as tf
 
 from rnneval.models.keras.layers import RecurrentUnit, overridden
-from rnneval.models.places import places_of
+from rnneval.models.protocol import places_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,7 +41,6 @@ class LayerRun:
     state: Any  # the initial state, in the container in which Keras passes it
     arguments: tuple[Any, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)  # further arguments of the call, positional and by name
-    turn: int = 0  # the number of this run among those of the same layer since the tap was installed, from 1
     every_step: bool = False  # whether the observer asks for `LayerResult.states`
     nudge: Any = None
     """Numbers to add to the states after every step, `(batch, time, all units of all states)`; for layers only."""
@@ -72,7 +72,7 @@ class LayerResult(NamedTuple):
     output: Any  # the last output, `(batch, units)`
     outputs: Any  # the outputs as the layer collects them, `(batch, time, units)`; None for a cell
     state: Any  # the new state, in the container in which Keras returns it
-    states: tuple[Any, ...] | None = None
+    states: tuple[Any, ...] = ()
     """Each part of the state after every step, `(batch, time, units)`, if the run asked for it."""
 
 
@@ -94,23 +94,17 @@ def tap(target: Any, observer: Observer) -> Iterator[None]:
     attribute = "inner_loop" if is_layer else "call"
     original = vars(target)[attribute] if is_class else getattr(target, attribute)
     parameters = list(inspect.signature(original).parameters)[1 if is_class else 0 :]
-    names = ("sequences", "initial_state") if is_layer else ("inputs", *parameters[1:2], "states")
-    # A tap that is installed already gets the `LayerRun` itself: Keras' arguments have no place for its further fields.
-    below: Proceed = getattr(original, "observed", None) or partial(_execute, original, is_class)
-    turns: dict[int, int] = {}
-
-    def observed(run: LayerRun) -> LayerResult:
-        turns[id(run.layer)] = turns.get(id(run.layer), 0) + 1
-        return observer(replace(run, turn=turns[id(run.layer)]), below)
+    names = ("sequences", "initial_state") if is_layer else ("inputs", *parameters[1:2], "states")[:2]
+    below = partial(_execute, original, is_class)
 
     @functools.wraps(original)
     def replacement(layer: Any, *arguments: Any, **options: Any) -> Any:
         rest = list(arguments)
-        inputs, state = (rest.pop(0) if rest else options.pop(name, None) for name in names[:2])
-        result = observed(LayerRun(layer=layer, inputs=inputs, state=state, arguments=tuple(rest), options=options))
+        inputs, state = (rest.pop(0) if rest else options.pop(name, None) for name in names)
+        run = LayerRun(layer=layer, inputs=inputs, state=state, arguments=tuple(rest), options=options)
+        result = observer(run, below)
         return (result.output, result.outputs, result.state) if is_layer else (result.output, result.state)
 
-    vars(replacement)["observed"] = observed
     with overridden(target, attribute, replacement if is_class else MethodType(replacement, target)):
         yield
 
@@ -147,7 +141,7 @@ def _execute(original: Any, is_unbound: bool, run: LayerRun) -> LayerResult:
     call = partial(original, run.layer) if is_unbound else original
     if not run.is_layer:
         output, new = call(run.inputs, run.state, *run.arguments, **run.options)
-        states = tuple(leaf[:, None] for leaf in leaves_of(new)) if run.every_step else None
+        states = tuple(leaf[:, None] for leaf in leaves_of(new)) if run.every_step else ()
         return LayerResult(output, None, new, states)
     if run.every_step or run.nudge is not None:
         return _execute_by_steps(call, run)
@@ -161,51 +155,32 @@ def _execute_by_steps(loop: Callable[..., Any], run: LayerRun) -> LayerResult:
     by side, and they are taken apart here. With nudges (zeros will do) the gradient with respect to them is ∂loss/∂h_t
     and ∂loss/∂c_t for every t at once.
     """
-    layer, inputs = run.layer, run.inputs
-    nudged = run.nudge is not None
-    probe = _ProbeCell(layer, training=run.training, inputs=int(inputs.shape[-1]), nudged=nudged)
-    fed = tf.concat([inputs, tf.cast(run.nudge, inputs.dtype)], axis=-1) if nudged else inputs
+    layer, cell, fed, width = run.layer, run.layer.cell, run.inputs, int(run.inputs.shape[-1])
+    options = {"training": run.training} if getattr(cell, "_call_has_training_arg", False) else {}
+    sizes: list[int] = []  # widths of the cell's own output and of every state
+    if run.nudge is not None:
+        fed = tf.concat([fed, tf.cast(run.nudge, fed.dtype)], axis=-1)
+
+    def probe(inputs: Any, states: Any) -> tuple[Any, Any]:
+        output, new = cell(inputs[:, :width], states, **options)
+        flat = keras.tree.flatten(new)
+        if run.nudge is not None:
+            same = next((k for k, state in enumerate(flat) if state is output), None)
+            nudges = tf.split(inputs[:, width:], [int(state.shape[-1]) for state in flat], axis=-1)
+            flat = [state + tf.cast(nudge, state.dtype) for state, nudge in zip(flat, nudges, strict=True)]
+            new = keras.tree.pack_sequence_as(new, flat)
+            output = output if same is None else flat[same]
+        sizes[:] = [int(part.shape[-1]) for part in (output, *flat)]
+        return tf.concat([output, *flat], axis=-1), new
+
     with ExitStack() as stack:
         for attribute, value in (("cell", probe), ("return_sequences", True), ("use_cudnn", False)):
             stack.enter_context(overridden(layer, attribute, value))
         last, outputs, new = loop(fed, run.state, *run.arguments, **run.options)
-    parts = probe.apart(outputs)
-    parts_and_starts = zip(parts[probe.states_at :], leaves_of(run.state), strict=True)
-    states = tuple(_held_over_masked_steps(part, run.mask, start) for part, start in parts_and_starts)
-    return LayerResult(probe.apart(last)[probe.output_at], parts[probe.output_at], new, states)
-
-
-class _ProbeCell:
-    """The layer's own cell, which outputs its new states at every step, side by side."""
-
-    def __init__(self, layer: Any, *, training: bool, inputs: int, nudged: bool) -> None:
-        cell = layer.cell
-        self._cell, self._inputs, self._nudged = cell, inputs, nudged
-        self._options = {"training": training} if getattr(cell, "_call_has_training_arg", False) else {}
-        self.state_size = cell.state_size
-        self.sizes: list[int] = []
-        """Widths of the outputs: the cell's own output first unless it is one of the states, then every state."""
-        self.output_at = self.states_at = 0  # places of the cell's own output and of the first state among the outputs
-
-    def __call__(self, inputs: Any, states: Any, **_: Any) -> tuple[Any, Any]:
-        """Run one step of the cell, and output its new states beside its own output."""
-        x = inputs[:, : self._inputs] if self._nudged else inputs
-        output, new = self._cell(x, states, **self._options)
-        flat = keras.tree.flatten(new)
-        same = next((k for k, state in enumerate(flat) if state is output), None)
-        if self._nudged:
-            nudges = tf.split(inputs[:, self._inputs :], [int(state.shape[-1]) for state in flat], axis=-1)
-            flat = [state + tf.cast(nudge, state.dtype) for state, nudge in zip(flat, nudges, strict=True)]
-            new = keras.tree.pack_sequence_as(new, flat)
-            output = output if same is None else flat[same]
-        parts = flat if same is not None else [output, *flat]
-        self.sizes = [int(part.shape[-1]) for part in parts]
-        self.output_at, self.states_at = same or 0, int(same is None)
-        return tf.concat(parts, axis=-1) if len(parts) > 1 else parts[0], new
-
-    def apart(self, outputs: Any) -> list[Any]:
-        """Split the outputs into their parts, `(…, units)` each."""
-        return list(tf.split(outputs, self.sizes, axis=-1))
+    own, *parts = tf.split(outputs, sizes, axis=-1)
+    starts = leaves_of(run.state)
+    states = tuple(_held_over_masked_steps(part, run.mask, s) for part, s in zip(parts, starts, strict=True))
+    return LayerResult(tf.split(last, sizes, axis=-1)[0], own, new, states)
 
 
 def _held_over_masked_steps(states: Any, mask: Any, start: Any) -> Any:
@@ -229,9 +204,8 @@ class UnitRun:
     turn: int  # the number of this run among the unit's runs in the block, from 1
     steps: int | None  # the number of tokens; None if the shape leaves it open
     before: tuple[Any, ...]  # each part of the state before the first step, `(batch, units)`
-    after: tuple[Any, ...] = ()
-    """Each part of the state as the unit returned it, `(batch, units)`; empty for joined runs."""
-    inputs: Any = None  # inputs of the unit, `(batch, time, inputs)`, if they are recorded
+    after: tuple[Any, ...]  # each part of the state as the unit returned it, `(batch, units)`
+    inputs: Any  # inputs of the unit, `(batch, time, inputs)`
     states: tuple[Any, ...] = ()
     """Each part of the state after every step, `(batch, time, units)`, if they are recorded."""
 
@@ -251,17 +225,15 @@ class Recorded:
         found: dict[RecurrentUnit, UnitRun] = {}
         units = placed(self.runs, [run.states[0].shape[1] or time for run in self.runs], time)
         for unit in dict.fromkeys(units):
-            runs = [run for run, own in zip(self.runs, units, strict=True) if own is unit]
-            reason = _why_none(runs, time)
-            if reason:
+            runs = [run for run, own in zip(self.runs, units, strict=True) if own == unit]
+            if reason := _why_none(runs, time):
                 self.missing[unit.name] = reason
             elif len(runs) == 1:
                 found[unit] = runs[0]
             else:
-                parts = zip(*(run.states for run in runs), strict=True)
-                states = tuple(tf.concat(part, axis=1) for part in parts)
+                states = tuple(tf.concat(part, axis=1) for part in zip(*(run.states for run in runs), strict=True))
                 inputs = tf.concat([run.inputs for run in runs], axis=1)
-                found[unit] = replace(runs[0], inputs=inputs, states=states, after=())
+                found[unit] = replace(runs[0], inputs=inputs, states=states)
         return found
 
 
@@ -279,15 +251,17 @@ def record_runs(
     time, units)`; the last axis holds the units of h, then those of c. A key `unit.at(k)` of both is the unit's k-th
     run in the block, which is its place k only if every run reads all tokens.
     """
-    seen, states, added = Recorded(), given or {}, nudges or {}
+    seen, states, added, turns = Recorded(), given or {}, nudges or {}, Counter[RecurrentUnit]()
 
     def observe(unit: RecurrentUnit, run: LayerRun, proceed: Proceed) -> LayerResult:
-        place = unit.at(run.turn) if states or added else unit
+        turns[unit] += 1
+        place = unit.at(turns[unit]) if states or added else unit
         own, nudge = states.get(place), added.get(place)
         if own is not None:
             run = replace(run, state=keras.tree.pack_sequence_as(run.state, list(own)))
+        before = leaves_of(run.state)
         if every_step and unit.is_layer:
-            odd = [s for s in leaves_of(run.state) if len(s.shape) != 2 or not tf.as_dtype(s.dtype).is_floating]
+            odd = [s for s in before if len(s.shape) != 2 or not tf.as_dtype(s.dtype).is_floating]
             if odd:  # not rows of numbers
                 seen.missing[unit.name] = f"a state of shape {tuple(odd[0].shape)} and type {odd[0].dtype}"
                 return proceed(run)
@@ -295,16 +269,15 @@ def record_runs(
                 seen.missing[unit.name] = "it is called step by step: nothing can be added to its state"
                 return proceed(run)
         result = proceed(replace(run, every_step=every_step, nudge=nudge))
-        before = leaves_of(run.state)
         seen.runs.append(
             UnitRun(
                 unit=unit,
-                turn=run.turn,
+                turn=turns[unit],
                 steps=run.steps,
                 before=before,
                 after=leaves_of(result.state),
                 inputs=run.inputs if unit.is_layer else run.inputs[:, None],
-                states=result.states or (),
+                states=result.states,
             )
         )
         if own is None or not _repeats_outputs(unit, run):
@@ -330,17 +303,16 @@ def _repeats_outputs(unit: RecurrentUnit, run: LayerRun) -> bool:
 def placed(runs: Sequence[UnitRun], steps: Sequence[int], tokens: int) -> tuple[RecurrentUnit, ...]:
     """Return for each run in a call over `tokens` tokens its unit at the place where it ran; run k read `steps[k]`."""
     found: dict[int, RecurrentUnit] = {}
+
+    def linked(own: Sequence[int], earlier: int, later: int) -> bool:
+        """Return whether a run begins with a state that an earlier one returned, the very tensor."""
+        return any(a is b for a in runs[own[earlier]].after for b in runs[own[later]].before)
+
     for unit in dict.fromkeys(run.unit for run in runs):
-        own = [k for k, run in enumerate(runs) if run.unit is unit]
-        linked = partial(_linked, [runs[k] for k in own])
-        places = places_of([steps[k] for k in own], tokens, linked)
+        own = [k for k, run in enumerate(runs) if run.unit == unit]
+        places = places_of([steps[k] for k in own], tokens, partial(linked, own))
         found |= {k: unit.at(place) for k, place in zip(own, places, strict=True)}
     return tuple(found[k] for k in range(len(runs)))
-
-
-def _linked(runs: Sequence[UnitRun], earlier: int, later: int) -> bool:
-    """Return whether a run begins with a state that an earlier one returned, the very tensor."""
-    return any(given is taken for given in runs[earlier].after for taken in runs[later].before)
 
 
 def _why_none(runs: Sequence[UnitRun], time: int) -> str | None:

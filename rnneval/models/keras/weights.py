@@ -11,7 +11,7 @@ itself, the candidate. (tensorflow/python/ops/rnn_cell_impl.py of TensorFlow 1.1
 
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -28,15 +28,11 @@ from rnneval.checkpoints.hdf5 import NO_WEIGHTS, checked_hdf5
 from rnneval.checkpoints.keras2 import IN_ORDER, REARRANGED, from_cudnn, is_cudnn, read_layers, version_of
 from rnneval.checkpoints.rules import refused
 from rnneval.errors import CheckpointError, ShapePair, WeightShapeError, in_one_line
-from rnneval.models.keras.layers import (
-    cells_in,
-    key_of,
-    model_variables,
-    recurrent_units,
-    variable_name,
-    walk_below,
-)
+from rnneval.models.keras.layers import cells_in, key_of, model_variables, recurrent_units, variable_name, walk_below
 from rnneval.models.numpy.chain import snake_case
+
+Notes = tuple[tuple[str, ...], tuple[str, ...]]
+"""Assumptions, and warnings: a sentence each."""
 
 _NOT_THE_MODELS = {*NO_WEIGHTS, "save_counter", "keras_api"}
 # Errors of TensorFlow's reader for a damaged file, beside its own: C++ statuses become built-in exceptions.
@@ -48,15 +44,15 @@ _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _ROLES_OF_KERAS = frozenset(
     ("kernel", "recurrent_kernel", "bias", "embeddings", "gamma", "beta", "moving_mean", "moving_variance")
 )
+_HARD_SIGMOID = keras.activations.hard_sigmoid
+_ANOTHER = "the builder makes another model than the one that was saved"
 _IN_THE_BUILDER = (
     "in the builder's code, write `from rnneval.models.keras import keras2_hard_sigmoid` and give the layers "
     "recurrent_activation=keras2_hard_sigmoid"
 )
 
 
-def load_weights(
-    model: Any, artefact: Artefact, mapped: Mapping[str, Any] | None = None
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def load_weights(model: Any, artefact: Artefact, mapped: Mapping[str, Any] | None = None) -> Notes:
     """Load `.weights.h5`, weights of Keras 2, a TensorFlow checkpoint or a SavedModel's; return assumptions, warnings.
 
     `mapped` has names in the model → names in a name-based checkpoint, where they are ambiguous, and `forget_bias`.
@@ -67,11 +63,10 @@ def load_weights(
             unnamed = "vars" in file and "name" not in file["vars"].attrs
         return (), changed_functions(model, "Keras 2 or an early Keras 3") if unnamed else ()
     if artefact.format == "keras2-weights-h5":
-        rearranged = set[int]()
-        notes = load_keras2_weights(model, artefact.place, shown=artefact.path, rearranged=rearranged)
+        notes = load_keras2_weights(model, artefact.place, shown=artefact.path)
         version = version_of(artefact.place)
-        writer = f"Keras {version or '2'}"
-        return notes, (*changed_functions(model, writer), *_changed_default(model, writer, version, rearranged))
+        # The gates of cuDNN's own layers, whose weights are rearranged, were always those of sigmoid.
+        return notes, changed_functions(model, f"Keras {version or '2'}", "3" if REARRANGED in notes else version)
     return _load_tensorflow(model, artefact, mapped)
 
 
@@ -87,51 +82,34 @@ def keras2_hard_sigmoid(x: Any) -> Any:
     return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
-def changed_functions(model: Any, writer: str) -> tuple[str, ...]:
-    """Return a warning if layers use Keras 3's `hard_sigmoid` on weights of Keras 2, where it was another function."""
-    found = [
-        f"{name} ({setting})"
-        for name, layer in _layers_and_cells(model)
-        for setting in ("activation", "recurrent_activation")
-        if getattr(layer, setting, None) is keras.activations.hard_sigmoid
-    ]
-    said = f"is Keras 3's, x / 6 + 0.5; {writer} wrote the weights, and in Keras 2 it was 0.2 x + 0.5"
-    return (f"hard_sigmoid of {_listed(found)} {said}: {_IN_THE_BUILDER}",) if found else ()
+def changed_functions(model: Any, writer: str, version: str = "3") -> tuple[str, ...]:
+    """Return warnings if layers use another function than that which the weights were likely trained with.
 
-
-def _changed_default(model: Any, writer: str, version: str, rearranged: Collection[int]) -> tuple[str, ...]:
-    """Return a warning if gates use `sigmoid`, the default since Keras 2.3, on older weights.
-
-    `rearranged` has the biases (by `id`) that were in cuDNN's layout: its gates were always those of `sigmoid`.
+    `hard_sigmoid` of Keras 2 was another one; and before version 2.3 it was the default of gates.
     """
-    if version and not version.startswith(("0.", "1.", "2.0.", "2.1.", "2.2.")):
-        return ()
-    found = [
-        name
-        for name, layer in _layers_and_cells(model)
-        if isinstance(layer, (keras.layers.GRUCell, keras.layers.LSTMCell))
-        and layer.recurrent_activation is keras.activations.sigmoid
-        and id(layer.bias) not in rearranged
+    layers = [
+        (key_of(layer, path), part)
+        for path, layer in walk_below(model)
+        for part in (cells_in(layer.cell) if isinstance(layer, keras.layers.RNN) else (layer,))
     ]
-    since = "before TensorFlow 2" if version.endswith("-tf") else "before Keras 2.3"
-    said = f"are computed by sigmoid; {writer} wrote the weights, and {since} the default was hard_sigmoid, 0.2 x + 0.5"
-    unless = f"unless the model was trained with sigmoid, {_IN_THE_BUILDER}"
-    return (f"the gates of {_listed(found)} {said}: {unless}",) if found else ()
-
-
-def _layers_and_cells(model: Any) -> Iterator[tuple[str, Any]]:
-    """Yield every layer with its name, and each cell of a recurrent layer under the name of the layer."""
-    for path, layer in walk_below(model):
-        inner = cells_in(layer.cell) if isinstance(layer, keras.layers.RNN) else (layer,)
-        yield from ((key_of(layer, path), part) for part in inner)
+    found, settings = [], ("activation", "recurrent_activation")
+    hard = [f"{name} ({s})" for name, part in layers for s in settings if getattr(part, s, None) is _HARD_SIGMOID]
+    if hard:
+        said = f"is Keras 3's, x / 6 + 0.5; {writer} wrote the weights, and in Keras 2 it was 0.2 x + 0.5"
+        found.append(f"hard_sigmoid of {_listed(hard)} {said}: {_IN_THE_BUILDER}")
+    cells = (keras.layers.GRUCell, keras.layers.LSTMCell)
+    own = [(name, part) for name, part in layers if isinstance(part, cells)]
+    plain = [name for name, part in own if part.recurrent_activation is keras.activations.sigmoid]
+    if plain and (not version or version.startswith(("0.", "1.", "2.0.", "2.1.", "2.2."))):
+        since = "before TensorFlow 2" if version.endswith("-tf") else "before Keras 2.3"
+        said = f"{writer} wrote the weights, and {since} the default was hard_sigmoid, 0.2 x + 0.5"
+        unless = f"unless the model was trained with sigmoid, {_IN_THE_BUILDER}"
+        found.append(f"the gates of {_listed(plain)} are computed by sigmoid; {said}: {unless}")
+    return tuple(found)
 
 
 def load_hdf5(model: Any, path: Path, *, shown: Path) -> None:
-    """Compare names and shapes with a file that the model itself saves, then let Keras load the weights.
-
-    `shown` is the file to name in messages, if `path` is a part of it. Weights of a subclassed model of Keras 2 are
-    found by their places.
-    """
+    """Compare names and shapes with a file that the model itself saves, then let Keras load it; errors name `shown`."""
     if not hasattr(model, "save_weights"):
         raise CheckpointError(
             f"{shown}: a .weights.h5 file is loaded by a Keras model, and the builder made a {type(model).__name__}: "
@@ -161,14 +139,12 @@ def _require_match(
     path: Path, missing: list[str], of: int, unused: list[str], shapes: Iterable[ShapePair], *, or_else: str = ""
 ) -> None:
     """Refuse weights that are missing (`of` so many), left over, or of another shape (name, in the file, wanted)."""
-    another = "the builder makes another model than the one that was saved"
     if missing:
         seen = f"{len(missing)} of {of} weights not found in {path}: {_listed(missing)}"
-        raise CheckpointError(f"{seen}: {or_else}{another}")
+        raise CheckpointError(f"{seen}: {or_else}{_ANOTHER}")
     if unused:
-        raise CheckpointError(f"{path} has weights the model does not use: {_listed(unused)}: {another}")
-    wrong = [(name, held, wanted) for name, held, wanted in shapes if held != wanted]
-    if wrong:
+        raise CheckpointError(f"{path} has weights the model does not use: {_listed(unused)}: {_ANOTHER}")
+    if wrong := [(name, held, wanted) for name, held, wanted in shapes if held != wanted]:
         said = [f"{name} is {held} in the file and {wanted} in the model" for name, held, wanted in wrong[:3]]
         more = " …" if len(wrong) > 3 else ""
         raise WeightShapeError(f"{path}: {'; '.join(said)}{more}: check the builder's sizes", pairs=wrong)
@@ -189,9 +165,10 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def _load_tensorflow(
-    model: Any, artefact: Artefact, mapped: Mapping[str, Any] | None
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+# TensorFlow checkpoints
+
+
+def _load_tensorflow(model: Any, artefact: Artefact, mapped: Mapping[str, Any] | None) -> Notes:
     """Walk the checkpoint's object graph and the model side by side, by attribute names, and assign what meets.
 
     `Checkpoint.restore` is silent where nothing matches, and its keys are shortest paths that may lead through the
@@ -210,7 +187,7 @@ def _load_tensorflow(
             unsaved = "tf.train.Checkpoint did not save them, as happens to layers in a list under Keras 3, or "
             warnings = changed_functions(model, "Keras 2") if graph.keras2 else ()
         else:
-            arrays, unused, said = matched(model, reader, prefix, mapped)
+            arrays, unused, said = _matched_by_name(model, reader, prefix, mapped)
     except (*_UNREADABLE, tf.errors.OpError) as error:
         raise CheckpointError(
             f"{prefix}: a damaged or truncated TensorFlow checkpoint: {in_one_line(error)}"
@@ -275,18 +252,14 @@ class _ObjectGraph:
         return best
 
     def unused(self, used: set[str]) -> list[str]:
-        """Return the paths of the weights below the matched object that no variable took.
-
-        The states of stateful layers are not weights: they are left from the last tokens read.
-        """
+        """Return the paths of the weights that no variable took; states of stateful layers are no weights."""
         states = {node for children in self._children for name, node in children.items() if name == "states"}
-        kept = (self._keys[below] for node in states for below in (node, *self._children[node].values()))
-        used = used | {key for key in kept if key is not None}
+        kept = {self._keys[below] for node in states for below in (node, *self._children[node].values())}
         queue, seen, names = [(self._root, "")], {self._root}, []
         while queue:
             node, path = queue.pop(0)
             key = self._keys[node]
-            if key is not None and key not in used:
+            if key is not None and key not in used | kept:
                 names.append(path)
             for name, child in self._children[node].items():
                 if child not in seen and name not in _NOT_THE_MODELS:
@@ -296,16 +269,13 @@ class _ObjectGraph:
 
 
 def _held_by(parent: Any, name: str) -> list[Any]:
-    """Return the children of an object under a name of the checkpoint: an attribute, or an item of a list or dict.
-
-    Keras 2 counts the layers of a model, all of them and those with weights.
-    """
+    """Return the children of an object under a name of the checkpoint; Keras 2 counts the layers of a model."""
     prefix, _, number = name.rpartition("-")
     if prefix == "layer_with_weights" and number.isdigit():
         counted = [layer for layer in getattr(parent, "layers", ()) if layer.weights]
         return counted[int(number) : int(number) + 1]
     if isinstance(parent, (list, tuple)):
-        return [parent[int(name)]] if name.isdigit() and int(name) < len(parent) else []
+        return list(parent[int(name) : int(name) + 1]) if name.isdigit() else []
     if isinstance(parent, dict):
         return [parent[name]] if name in parent else []
     try:
@@ -318,14 +288,11 @@ def _is_seed(variable: Any) -> bool:
     return "seed_generator" in variable_name(variable) or not np.issubdtype(np.dtype(variable.dtype), np.floating)
 
 
-def load_keras2_weights(model: Any, path: Path, *, shown: Path, rearranged: set[int] | None = None) -> tuple[str, ...]:
-    """Load the weights of an `.h5` file of Keras 2 (weights alone or a full model), and return assumptions.
+# Keras 2
 
-    Layers are matched by name where the names are the same, else in their order, as in Keras 2. `shown` is the file to
-    name in messages, where `path` is a copy of it. The biases whose layers were in cuDNN's layout, by their `id`, are
-    added to `rearranged`.
-    """
-    rearranged = set() if rearranged is None else rearranged
+
+def load_keras2_weights(model: Any, path: Path, *, shown: Path) -> tuple[str, ...]:
+    """Load an `.h5` file of Keras 2, layers by name or in their order; return assumptions; errors name `shown`."""
     stored, notes = read_layers(path, shown=shown), dict[str, None]()
     layers = list(getattr(model, "layers", ()))
     known = {id(variable) for layer in layers for variable in layer.weights}
@@ -338,10 +305,10 @@ def load_keras2_weights(model: Any, path: Path, *, shown: Path, rearranged: set[
     if len(names) == len(layers) and set(names) == {held.name for held in stored}:
         layers = [names[held.name] for held in stored]
     elif len(stored) != len(layers):
-        listed = [", ".join(str(one.name) for one in some[:8]) + " …" * (len(some) > 8) for some in (stored, layers)]
+        listed = [_listed([str(one.name) for one in some]) or "none" for some in (stored, layers)]
         raise CheckpointError(
-            f"{shown} has weights of {len(stored)} layers ({listed[0] or 'none'}), the model has {len(layers)} layers "
-            f"with weights ({listed[1] or 'none'}): the builder makes another model than the one that was saved"
+            f"{shown} has weights of {len(stored)} layers ({listed[0]}), the model has {len(layers)} layers with "
+            f"weights ({listed[1]}): {_ANOTHER}"
         )
     else:
         notes[IN_ORDER] = None
@@ -350,7 +317,7 @@ def load_keras2_weights(model: Any, path: Path, *, shown: Path, rearranged: set[
         if len(variables) != len(arrays):
             raise CheckpointError(
                 f"{shown}: layer {held.name} has {len(arrays)} weights in the file and {len(variables)} in the model "
-                f"({layer.name}): the builder makes another model than the one that was saved"
+                f"({layer.name}): {_ANOTHER}"
             )
         for at in range(len(variables) - 2):
             wanted = tuple(variables[at + 2].shape)
@@ -358,7 +325,6 @@ def load_keras2_weights(model: Any, path: Path, *, shown: Path, rearranged: set[
             if roles == ["kernel", "recurrent_kernel", "bias"] and is_cudnn(arrays[at + 2].shape, wanted):
                 arrays[at : at + 3] = from_cudnn(arrays[at], arrays[at + 1], arrays[at + 2], wanted)
                 notes[REARRANGED] = None
-                rearranged.add(id(variables[at + 2]))
         for weight, array, variable in zip(held.weights, arrays, variables, strict=True):
             _require_same(shown, held.name, weight.role, array, variable)
             variable.assign(np.asarray(array, np.float32))
@@ -394,10 +360,9 @@ def _require_same(path: Path, layer: str, role: str, array: Any, variable: Any) 
 
 
 def _keras2_tree(layer: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every weight below a layer, and before it its path in the `.weights.h5` of a subclassed model of Keras 2.
+    """Yield the weights below a layer with their paths in the `.weights.h5` of a subclassed model of Keras 2.
 
-    That file is a tree of layers, named after their classes and counted. Keras 3 names the same tree after attributes,
-    so that neither finds a weight in the other's file.
+    That file names layers after their classes and counts them; Keras 3 names the same tree after attributes.
     """
     own = [*getattr(layer, "_trainable_variables", ()), *getattr(layer, "_non_trainable_variables", ())]
     for number, variable in enumerate(variable for variable in own if not _is_kept_state(variable)):
@@ -420,7 +385,8 @@ def _counted(layers: Sequence[Any], path: str) -> Iterator[tuple[str, Any]]:
         yield from _keras2_tree(layer, f"{path}{name}_{count}/" if count else f"{path}{name}/")
 
 
-FORGET_BIAS = 1.0  # the default of BasicLSTMCell and LSTMCell; it is no variable, so no checkpoint has it
+# TensorFlow 1
+
 _OF_TRAINING = re.compile(
     r"/(Adam(_\d+)?|RMSProp(_\d+)?|Momentum|Adagrad|Adadelta(_\d+)?|Ftrl(_\d+)?|ExponentialMovingAverage|AdamW?)$"
     r"|(^|/)(global_step|beta\d_power(_\d+)?|learning_rate|lr|Variable(_\d+)?)$"
@@ -432,21 +398,18 @@ _CELL = re.compile(
 _KINDS = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
 
 
-def matched(
+def _matched_by_name(
     model: Any, reader: Any, path: Path, given: Mapping[str, Any] | None
 ) -> tuple[dict[int, Any], list[str], tuple[str, ...]]:
-    """Return an array for each variable, by its `id`, the names that no variable takes, and assumptions.
-
-    `given` has names in the model → names in the checkpoint, where they are ambiguous, and `forget_bias`.
-    """
-    mapped = {"forget_bias": FORGET_BIAS, **(given or {})}
-    forget_bias = float(mapped.pop("forget_bias"))
-    shapes = {n: tuple(s) for n, s in reader.get_variable_to_shape_map().items() if s and not _OF_TRAINING.search(n)}
-    scopes: dict[str, dict[str, str]] = {}  # the names of the weights of each cell by their roles
-    for name in list(shapes):
-        if match := _CELL.match(name):
-            role = f"{(match[2] or '').lower()}{'kernel' if match[3] else 'bias'}"
-            scopes.setdefault(match[1], {})[role] = name
+    """Return an array for each variable, by its `id`, the names that no variable takes, and assumptions."""
+    mapped = dict(given or {})
+    forget_bias = float(mapped.pop("forget_bias", 1.0))  # 1 is the default of the cells; no checkpoint has it
+    left = {n: tuple(s) for n, s in reader.get_variable_to_shape_map().items() if s and not _OF_TRAINING.search(n)}
+    scopes: dict[str, dict[str, Any]] = {}  # the weights of each cell by their roles
+    for name, match in [(name, match) for name in left if (match := _CELL.match(name))]:
+        role = f"{(match[2] or '').lower()}{'kernel' if match[3] else 'bias'}"
+        scopes.setdefault(match[1], {})[role] = reader.get_tensor(name)
+        del left[name]
     order = sorted(scopes, key=lambda scope: [int(p) if p.isdigit() else p.lower() for p in re.split(r"(\d+)", scope)])
     kinds = [next(kind for word, kind in _KINDS.items() if word in s.rpartition("/")[2].lower()) for s in order]
     units = recurrent_units(model)
@@ -457,21 +420,13 @@ def matched(
         )
     found: dict[int, Any] = {}
     for scope, kind, unit in zip(order, kinds, units, strict=False):
-        if kind == "GRU" and unit.cell.reset_after:
-            raise CheckpointError(
-                f"{path}: {scope} is a GRUCell of TensorFlow 1, which resets before the product: make the "
-                f"builder's layer {unit.name} with reset_after=False"
-            )
-        held = {role: reader.get_tensor(name) for role, name in scopes[scope].items()}
         wanted = {"kernel", "bias"} | ({"candidate/kernel", "candidate/bias"} if kind == "GRU" else set())
-        if lacks := sorted(wanted - set(held)):
+        if lacks := sorted(wanted - set(scopes[scope])):
             raise CheckpointError(f"{path}: cell {scope} lacks {', '.join(lacks)}: the checkpoint is not whole")
         weights = (unit.cell.kernel, unit.cell.recurrent_kernel, unit.cell.bias)
-        arrays = _as_keras(kind, held, int(weights[0].shape[0]), forget_bias)
+        arrays = _as_keras(kind, scopes[scope], int(weights[0].shape[0]), forget_bias)
         found |= {id(weight): array for weight, array in zip(weights, arrays, strict=True)}
-    of_cells = {name for names in scopes.values() for name in names.values()}
-    left = {name: shape for name, shape in shapes.items() if name not in of_cells}
-    others = [v for v in model_variables(model) if id(v) not in found and "seed_generator" not in variable_name(v)]
+    others = [v for v in model_variables(model) if id(v) not in found and not _is_seed(v)]
     names = _names_of(path, others, left, mapped)
     found |= {id(variable): reader.get_tensor(name) for variable, name in zip(others, names, strict=True)}
     met = "; ".join(f"{scope} is {unit.name}" for scope, unit in zip(order, units, strict=False))
@@ -485,11 +440,10 @@ def matched(
 def _as_keras(kind: str, held: Mapping[str, Any], inputs: int, forget_bias: float) -> tuple[Any, Any, Any]:
     """Return kernel `(inputs, gates · units)`, recurrent kernel `(units, gates · units)` and bias in Keras' order."""
     kernel, bias = held["kernel"], held["bias"]
-    if kind == "GRU":  # the order of Keras: update, reset, candidate
-        reset, update = np.hsplit(kernel, 2)
+    if kind == "GRU":  # the order of Keras: update, reset, candidate; one that resets before the product
+        (reset, update), (reset_bias, update_bias) = np.hsplit(kernel, 2), np.split(bias, 2)
         kernel = np.hstack([update, reset, held["candidate/kernel"]])
-        reset, update = np.split(bias, 2)
-        bias = np.concatenate([update, reset, held["candidate/bias"]])
+        bias = np.concatenate([update_bias, reset_bias, held["candidate/bias"]])
     elif kind == "LSTM":
         i, j, f, o = np.hsplit(kernel, 4)
         kernel = np.hstack([i, f, j, o])
@@ -504,13 +458,9 @@ def _names_of(
     """Return the name of each variable: as mapped, else the only one of its shape that the map leaves."""
     fitting: list[list[str]] = []
     for variable in variables:
+        alike = [n for n, shape in left.items() if shape == tuple(variable.shape)]
         given = [str(name) for end, name in mapped.items() if variable_name(variable).endswith(end)]
-        if given and left.get(given[0]) != tuple(variable.shape):
-            raise CheckpointError(
-                f"{path}: the map gives {variable_name(variable)} {given[0]}, which is missing or of another shape"
-            )
-        alike = [n for n, shape in left.items() if shape == tuple(variable.shape) and n not in mapped.values()]
-        fitting.append(given[:1] or alike)
+        fitting.append([n for n in alike if n in given or not (given or n in mapped.values())])
     for names in fitting:
         if len(names) != 1 or fitting.count(names) != 1:
             held = ", ".join(f"{name} {shape}" for name, shape in left.items()) or "none"

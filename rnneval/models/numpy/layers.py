@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from itertools import cycle, pairwise
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,13 +23,13 @@ SLOTS: Mapping[str, tuple[str, ...]] = {"GRU": ("h",), "LSTM": ("h", "c"), "Simp
 """The recurrent layers, and the parts of their states."""
 GATES: Mapping[str, int] = {"GRU": 3, "LSTM": 4, "SimpleRNN": 1}  # columns of a kernel for each unit
 
-# Activation functions by their names in Keras, with the formulas of `keras.activations`, which its docs have:
-# https://keras.io/api/layers/activations. Results keep the type of the input.
-_SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et al. 2017, section 2
+
+# Activation functions by their names in Keras, with the formulas of https://keras.io/api/layers/activations
 
 
 def _sigmoid(x: Floats) -> Floats:
-    return np.reciprocal(np.exp(-x) + x.dtype.type(1))
+    gate: Floats = np.reciprocal(np.exp(-x) + 1)
+    return gate
 
 
 def _softmax(x: Floats) -> Floats:
@@ -38,64 +38,30 @@ def _softmax(x: Floats) -> Floats:
     return quotient
 
 
-def _log_softmax(x: Floats) -> Floats:
-    shifted = x - x.max(axis=-1, keepdims=True)
-    logarithm: Floats = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return logarithm
-
-
-def _elu(x: Floats, alpha: float = 1.0) -> Floats:
-    """Return x, or α (e^x − 1) where x is negative."""
-    either: Floats = np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))).astype(x.dtype, copy=False)
-    return either
-
-
-def _softplus(x: Floats) -> Floats:
-    return np.logaddexp(x, x.dtype.type(0))
-
-
 def _gelu(x: Floats) -> Floats:
     from scipy.special import erf  # slow to import, and rarely needed
 
-    normal: Floats = 0.5 * x * (1 + erf(x / x.dtype.type(np.sqrt(2))))
+    normal: Floats = 0.5 * x * (1 + erf(x / math.sqrt(2)))
     return normal
 
-
-def _hard_sigmoid(x: Floats) -> Floats:
-    gate: Floats = np.clip(x + 3, 0, 6) / 6
-    return gate
-
-
-_SILU: Function = lambda x: x * _sigmoid(x)  # noqa: E731 - it has two names
-_HARD_SILU: Function = lambda x: x * _hard_sigmoid(x)  # noqa: E731
 
 FUNCTIONS: Mapping[str, Function] = {
     "linear": lambda x: x,
     "tanh": np.tanh,
     "sigmoid": _sigmoid,
-    "relu": lambda x: np.maximum(x, 0),
-    "relu6": lambda x: np.clip(x, 0, 6),
-    "leaky_relu": lambda x: np.where(x > 0, x, x.dtype.type(0.2) * x),
     "softmax": _softmax,
-    "log_softmax": _log_softmax,
-    "elu": _elu,
-    "celu": _elu,
-    "selu": lambda x: x.dtype.type(_SELU_SCALE) * _elu(x, _SELU_ALPHA),
+    "relu": lambda x: np.maximum(x, 0),
+    "leaky_relu": lambda x: np.where(x > 0, x, 0.2 * x),
+    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
     "gelu": _gelu,
-    "softplus": _softplus,
+    "silu": lambda x: x * _sigmoid(x),
+    "swish": lambda x: x * _sigmoid(x),
+    "softplus": lambda x: np.logaddexp(x, np.float32(0)),
     "softsign": lambda x: x / (1 + np.abs(x)),
-    "silu": _SILU,
-    "swish": _SILU,
-    "mish": lambda x: x * np.tanh(_softplus(x)),
-    "exponential": np.exp,
-    "hard_sigmoid": _hard_sigmoid,
+    "hard_sigmoid": lambda x: np.clip(x + 3, 0, 6) / 6,
     HARD_SIGMOID: lambda x: np.clip(0.2 * x + 0.5, 0, 1),  # that of Keras 2
-    "hard_silu": _HARD_SILU,
-    "hard_swish": _HARD_SILU,
-    "hard_tanh": lambda x: np.clip(x, -1, 1),
-    "log_sigmoid": lambda x: -_softplus(-x),
 }
-"""The functions; each takes an array and returns another of the same type and shape."""
+"""The functions; each takes an array and returns another of the same shape. Keras runs models with others."""
 
 # Products of rows with weights, in one thread of linear algebra and in pieces of a size that it is fast with.
 # OpenBLAS copies the factors of a product into an order of its own first. With AVX-512 it multiplies small ones where
@@ -105,7 +71,6 @@ _SMALL = 10**6
 """The most multiplications of a small product (OpenBLAS, `kernel/x86_64/sgemm_small_kernel_permit_skylakex.c`)."""
 _ROWS, _FEWEST = 128, 60  # the most rows of a piece, and how many it must be able to have for its width to be chosen
 _WIDTHS = 64, 32  # columns of a piece, the best first; all columns where their number is a multiple of neither
-_LARGE = 2**20  # bytes of weights that may not fit into a core's own cache
 _AVX512 = {"SkylakeX", "Cooperlake", "SapphireRapids"}
 """OpenBLAS' names of the processors for which it has such products."""
 
@@ -130,18 +95,18 @@ def _small_is_fast() -> bool:
     return any(library.get("architecture") in _AVX512 for library in _blas().info())
 
 
-def aligned_empty(shape: int | tuple[int, ...], dtype: Any) -> Floats:
-    """Return an array that begins at a cache line; NumPy's own large arrays begin 16 or 32 bytes after one."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+def aligned_empty(*shape: int) -> Floats:
+    """Return a float32 array that begins at a cache line; NumPy's own large arrays begin 16 or 32 bytes after one."""
+    size = 4 * math.prod(shape)
     room = np.empty(size + _LINE, np.uint8)
     start = -room.ctypes.data % _LINE
-    array: Floats = room[start : start + size].view(dtype).reshape(shape)
+    array: Floats = room[start : start + size].view(np.float32).reshape(shape)
     return array
 
 
-def aligned(array: Floats) -> Floats:
+def _aligned(array: Floats) -> Floats:
     """Return a copy, in the order of C, that begins at a cache line."""
-    copy = aligned_empty(array.shape, array.dtype)
+    copy = aligned_empty(*array.shape)
     np.copyto(copy, array)
     return copy
 
@@ -150,14 +115,14 @@ class Matrix:
     """Weights `(…, inputs, outputs)` that rows are multiplied with."""
 
     def __init__(self, weights: Floats) -> None:
-        self.whole, self.shape = aligned(weights), weights.shape
+        self.whole, self.shape = _aligned(weights), weights.shape
         self._rows, self._panels = _ROWS, None
         *before, inputs, outputs = weights.shape
         for width in (*_WIDTHS, outputs) if _small_is_fast() else ():
             rows = _SMALL // (inputs * width)
             if outputs % width == 0 and rows >= _FEWEST:
                 self._rows = min(rows, _ROWS)
-                self._panels = aligned(self.whole.reshape(*before, inputs, -1, width).swapaxes(-3, -2))
+                self._panels = _aligned(self.whole.reshape(*before, inputs, -1, width).swapaxes(-3, -2))
                 break
 
     def times(self, rows: Floats | None, out: Floats | None = None) -> Floats:
@@ -165,15 +130,13 @@ class Matrix:
         if rows is None:
             return self.whole.copy()
         if out is None:
-            out = aligned_empty((*self.shape[:-2], len(rows), self.shape[-1]), rows.dtype)
+            out = aligned_empty(*self.shape[:-2], len(rows), self.shape[-1])
         self.into(out)(rows)
         return out
 
     def into(self, out: Floats) -> InPlace:
         """Return a function that multiplies rows `(n, inputs)`, and puts the product into `out`, `(…, n, outputs)`."""
         weights, panels, count = self.whole, self._panels, out.shape[-2]
-        if count == 1 and weights.ndim == 3 and weights.nbytes >= _LARGE:
-            return self._gate_by_gate(out)
         if count == 1 or panels is None:
             return lambda rows: np.matmul(rows, weights, out=out)
         pieces = math.ceil(count / self._rows)
@@ -184,17 +147,6 @@ class Matrix:
         def multiply(rows: Floats) -> None:
             for part, place in parts:
                 np.matmul(rows[part], panels, out=place)
-
-        return multiply
-
-    def _gate_by_gate(self, out: Floats) -> InPlace:
-        """Multiply one row, which reads all weights: every other time it begins with those that were read last."""
-        gates = range(len(out))
-        orders = cycle((gates, gates[::-1]))
-
-        def multiply(row: Floats) -> None:
-            for gate in next(orders):
-                np.matmul(row, self.whole[gate], out=out[gate])
 
         return multiply
 
@@ -223,7 +175,7 @@ class RecurrentLoop:
                 bias[2, 0], self.inner = parts[0, 2], parts[1, 2]
         # Keras' LSTM has i, f, c, o; the three gates belong side by side. Signs of gates are turned.
         order = [0, 1, 3, 2] if kind == "LSTM" else list(range(self.gates))
-        sign = np.ones((self.gates, 1, 1), kernel.dtype)
+        sign = np.ones((self.gates, 1, 1), np.float32)
         sign[: self.gates - 1] = -1 if gate == "sigmoid" else 1
         kernel, recurrent = (
             array.reshape(len(array), self.gates, -1).swapaxes(0, 1)[order] * sign for array in (kernel, recurrent)
@@ -353,7 +305,7 @@ def normalized(rows: Floats, *, gamma: Floats | None, beta: Floats | None, epsil
     """Return γ (x − μ) / √(σ² + ε) + β, with mean and variance of each row, `(n, units)` (Ba et al. 2016, eq. 4)."""
     centred: Floats = rows - rows.mean(axis=1, keepdims=True)
     variance = np.square(centred).mean(axis=1, keepdims=True)
-    centred /= np.sqrt(variance + rows.dtype.type(epsilon))
+    centred /= np.sqrt(variance + epsilon)
     if gamma is not None:
         centred *= gamma
     if beta is not None:

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 import rnneval
-from rnneval.models.keras.adapters import convention_of
+from rnneval.models.keras.adapters import signature_of
 from tests.models.keras.driving import assert_driven_as
 from tests.models.keras.zoo import CONTAINERS, SINGLE, WIDTH, Body, dialect, oracle_of, settled, start_of
 
@@ -39,12 +39,12 @@ def assert_right(model):
 @pytest.mark.parametrize("argument", NAMES)
 @pytest.mark.parametrize("flag", FLAGS)
 def test_the_argument_and_the_flag_have_any_usual_name(argument, flag):
-    found = convention_of(dialect(argument, flag))
+    found = signature_of(dialect(argument, flag))
     assert (found.state_names, found.flags, found.takes_training) == ((argument,), (flag,) if flag else (), True)
 
 
 def test_other_arguments_are_no_states():
-    found = convention_of(dialect("states", "return_state=False, mask=None, memory_size=3, return_sequences"))
+    found = signature_of(dialect("states", "return_state=False, mask=None, memory_size=3, return_sequences"))
     assert (found.state_names, found.flags) == (("states",), ("return_state",))
 
 

@@ -5,12 +5,11 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from rnneval.errors import CheckpointError, UsageError
-from rnneval.models.numpy import network
 from rnneval.models.protocol import Shape
 from tests.checkpoints import by_hand
 from tests.models.numpy.made import KINDS, WIDTH, ids_of, open_numpy, stack_file
 
-SHAPE = Shape(rows=8, segment=32)
+SHAPE = Shape(rows=11, segment=64)
 
 
 @pytest.fixture(params=KINDS)
@@ -79,29 +78,15 @@ def test_a_row_does_not_depend_on_its_block(gru, monkeypatch) -> None:
     ids = ids_of(11, 30)
     monkeypatch.setattr(lm.network, "rows", 4)
     found = scored(lm, ids, sees="states")
-    assert [part.rows for part in found.seen] == [4, 4, 3]
+    assert found.seen.states["lower.h"].states.shape[0] == 11
     np.testing.assert_allclose(found.predicted.nats, [stack.losses(row) for row in ids], atol=2e-6)
-
-
-def test_a_second_thread_changes_no_digit(gru, monkeypatch) -> None:
-    """It makes the logits of some steps beside the states of the next."""
-    lm, _ = gru
-    ids = ids_of(2, 21)
-    monkeypatch.setattr(network, "_STEPS", 3)
-    wanted = scored(lm, ids)
-    monkeypatch.setattr(network, "_MANY", 0)
-    monkeypatch.setattr(network, "cores", lambda: 2)
-    scorer = lm.scorer(SHAPE)
-    found = scorer.score(ids[:, :-1], ids[:, 1:], np.tile(lm.start(), (2, 1)), 2)
-    assert [array.tolist() for array in found.predicted] == [array.tolist() for array in wanted.predicted]
-    assert scorer._helper._threads
 
 
 def test_trajectories(made) -> None:
     lm, stack = made
     ids = ids_of(2, 20)
     found = scored(lm, ids, sees="gates")
-    (seen,) = found.seen
+    seen = found.seen
     for row in range(2):
         states = [stack.run(ids[row, : t + 1])[1] for t in range(19)]
         for layer, name in enumerate(("lower", "upper")):

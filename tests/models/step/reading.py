@@ -10,7 +10,6 @@ def read(lm, ids, *, segment, starts=None, sees="losses"):
     ids = np.asarray(ids, np.int32)
     states = np.repeat(lm.start()[None], len(ids), axis=0) if starts is None else starts
     scorer = lm.scorer(Shape(rows=len(ids), segment=segment), sees=sees)
-    scorer.begin()
     nats, steps = [], []
     for start in range(0, ids.shape[1] - 1, segment):
         stop = min(start + segment, ids.shape[1] - 1)

@@ -9,7 +9,6 @@ import pytest
 
 import rnneval
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
-from rnneval.models.protocol import Shape
 from rnneval.models.state import form_of, numbers_of
 from rnneval.models.step import from_step
 from tests.models.step.models import SelectiveSSM, V, gru_stack, gru_weights
@@ -241,8 +240,6 @@ def test_arguments():
     lm = from_step(running_mean, np.zeros, vocabulary=list("abcdefghijk"))
     assert (lm.width, lm.vocabulary.size, lm.why_no_vocabulary) == (V, V, "")
     assert "give --vocab FILE" in PLAIN.why_no_vocabulary
-    with pytest.raises(UsageError, match="kernel='hoisted' is for Keras models"):
-        lm.scorer(Shape(rows=1, segment=1), kernel="hoisted")
 
 
 def test_the_record_of_a_checkpoint(tmp_path):
@@ -266,7 +263,7 @@ def test_states_after_every_token_are_those_of_calls_of_one_token():
     lm = from_step(model.step, model.initial_state, vocab_size=V, every_token=True)
     ids = IDS[:2, :12]
     nats, _, steps = read(lm, ids, segment=11, sees="states")
-    seen = steps[0].seen[0]
+    seen = steps[0].seen
     assert {key: state.units for key, state in seen.layout.states.items()} == {"state.conv": 12, "state.ssm": 12}
     state = model.initial_state(2)
     for t in range(11):
@@ -276,10 +273,10 @@ def test_states_after_every_token_are_those_of_calls_of_one_token():
     assert not seen.states["state.ssm"].before.any()
     plain = from_step(model.step, model.initial_state, vocab_size=V)
     assert np.abs(read(plain, ids, segment=11)[0] - nats).max() < 1e-12
-    unseen = read(plain, ids, segment=11, sees="gates")[2][0].seen[0]
+    unseen = read(plain, ids, segment=11, sees="gates")[2][0].seen
     assert list(unseen.layout.missing) == ["any gate", "any state"]
     assert "--segment 1" in unseen.layout.missing["any state"]
-    assert read(plain, ids, segment=11)[2][0].seen == ()
+    assert read(plain, ids, segment=11)[2][0].seen is None
 
 
 def test_probabilities_are_refused():

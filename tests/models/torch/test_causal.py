@@ -162,7 +162,7 @@ def test_a_folder_without_a_tokenizer_names_the_file(folder, tmp_path, monkeypat
         rnneval.evaluate(rnneval.open(tmp_path / "model"), string=TEXT, check=False)
     monkeypatch.delattr("rnneval.models.torch.folder.open_folder")  # the command line refuses it before it is loaded
     with pytest.raises(VocabularyError, match=r"model has no tokenizer.json"):
-        CheckpointOptions().open_to_read(str(tmp_path / "model"), kernel="auto")
+        CheckpointOptions().open_to_read(str(tmp_path / "model"))
 
 
 def changed(**values):
