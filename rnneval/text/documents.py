@@ -14,14 +14,14 @@ from fractions import Fraction
 from itertools import pairwise, product
 from math import floor
 from pathlib import Path
+from typing import NamedTuple
 
 from rnneval.errors import TextError, UsageError, is_plainly_text, named_in_message
 from rnneval.option import values_of
 from rnneval.options import Paths, TextGroup
 from rnneval.paths import open_regular, reason_of
 
-MOST_STREAMED_BYTES = 1 << 28
-"""Most bytes of a text from a pipe, which may have no end and would fill the memory."""
+MOST_STREAMED_BYTES = 1 << 28  # most bytes of a text from a pipe, which may have no end and would fill the memory
 _DIGITS = "[0-9]{1,18}"
 _BOUND = rf"-?(?:{_DIGITS}|{_DIGITS}\.?%|(?:{_DIGITS})?\.{_DIGITS}%)"
 _SPEC = re.compile(rf"(?P<start>{_BOUND})?:(?P<stop>{_BOUND})?")
@@ -84,20 +84,14 @@ class Part:
         return cls(start=match["start"], stop=match["stop"])
 
     def resolve(self, characters: int) -> range:
-        """Return the range of characters in a text of so many, by Python's slice rules; per cents are rounded down.
+        """Return the range of characters in a text of so many, by Python's slice rules; per cents are rounded down."""
 
-        >>> Part.parse("90%:").resolve(1_115_394)
-        range(1003854, 1115394)
-        >>> Part.parse("-10%:").resolve(1_115_394) == Part.parse("90%:").resolve(1_115_394)
-        True
-        """
-        bounds: list[int | None] = []
-        for bound in (self.start, self.stop):
-            if bound is not None and bound.endswith("%"):  # exactly, since 0.29 · 100 is not 29 in floating point
-                bounds.append(floor(Fraction(bound[:-1]) * characters / 100))
-            else:
-                bounds.append(None if bound is None else int(bound))
-        return range(characters)[slice(*bounds)]
+        def bound(given: str | None) -> int | None:
+            if given is None or not given.endswith("%"):
+                return None if given is None else int(given)
+            return floor(Fraction(given[:-1]) * characters / 100)  # exactly: 0.29 · 100 is not 29 in floating point
+
+        return range(characters)[slice(bound(self.start), bound(self.stop))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,10 +134,8 @@ class TextOptions(TextGroup):
 class TakenFile:
     """A file of a text, and which of its characters belong to the text (all of them without `--part`)."""
 
-    path: str
-    """"" for a text in memory."""
-    sha256: str
-    """Hash of the raw bytes."""
+    path: str  # "" for a text in memory
+    sha256: str  # hash of the raw bytes
     characters: range
 
 
@@ -151,18 +143,12 @@ class TakenFile:
 class FinalText:
     """The text that is scored."""
 
-    name: str
-    """Name of the text in messages."""
-    documents: list[str] = field(repr=False)
-    """None is empty."""
-    taken: tuple[TakenFile, ...]
-    """The files, each with its characters that are part of the text."""
-    raw: list[str] = field(repr=False)
-    """The characters of each file, before a part of them is taken and rewritten."""
-    share: float
-    """Share of the characters of the files that is part of the text: 1 without `--part`."""
-    warnings: tuple[tuple[str, str], ...]
-    """Code and message of what a reader of the scores should know."""
+    name: str  # name of the text in messages
+    documents: list[str] = field(repr=False)  # none is empty
+    taken: tuple[TakenFile, ...]  # the files, each with its characters that are part of the text
+    raw: list[str] = field(repr=False)  # the characters of each file, before a part of them is taken and rewritten
+    share: float  # share of the characters of the files that is part of the text: 1 without `--part`
+    warnings: tuple[tuple[str, str], ...]  # code and message of what a reader of the scores should know
     options: TextOptions
 
     @property
@@ -187,57 +173,36 @@ class FinalText:
 
 
 def place_after(text: str) -> str:
-    r"""Name the place after a text: the offset from 0, line and column from 1.
-
-    >>> place_after("ab\ncd")
-    'character offset 5, line 2, column 3'
-    """
+    """Name the place after a text: the offset from 0, line and column from 1."""
     line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
     return f"character offset {len(text):,}, line {line:,}, column {column:,}"
 
 
 def final_text(given: Paths | InMemory, options: TextOptions | None = None) -> FinalText:
-    """Read files as one text: decode each, take a part, rewrite it, and divide it into documents.
-
-    Args:
-        given: One path, or several to be joined with nothing between; or a text in memory.
-        options: What to read, and how; those about tokens do not matter here.
-    """
+    """Read files, joined with nothing between, as one text: take a part, rewrite it, and divide it into documents."""
     options = options or TextOptions()
-    sources = _sources(given)
-    first, more = _name(sources[0]), len(sources) - 1
-    name = f"{first} and {more} more" if more else first
-    hashes, texts, warnings = [], [], []
-    for source in sources:
-        raw = source.text.encode() if isinstance(source, InMemory) else _read(source)
-        text = _decoded(raw, _name(source))
-        if text.startswith("\ufeff"):
-            text = text[1:]
-            warnings.append(("bom", f"{_name(source)}: a byte-order mark was dropped"))
-        hashes.append(hashlib.sha256(raw).hexdigest())
-        texts.append(text)
-    total = sum(map(len, texts))
-    wanted, place, taken = options.sliced.resolve(total), 0, []
-    for source, sha256, text in zip(sources, hashes, texts, strict=True):
-        inside = range(len(text))[max(wanted.start - place, 0) : max(wanted.stop - place, 0)]
-        taken.append(TakenFile(path="" if isinstance(source, InMemory) else source, sha256=sha256, characters=inside))
-        place += len(text)
-    parts = [text[file.characters.start : file.characters.stop] for text, file in zip(texts, taken, strict=True)]
+    files = [_read(source) for source in ([given] if isinstance(given, str | os.PathLike | InMemory) else given)]
+    if not files:
+        raise UsageError("no text was given: name at least one UTF-8 file")
+    name = files[0].name + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+    total = sum(len(file.text) for file in files)
+    wanted, place, parts, taken = options.sliced.resolve(total), 0, [], []
+    for file in files:
+        inside = range(len(file.text))[max(wanted.start - place, 0) : max(wanted.stop - place, 0)]
+        taken.append(TakenFile(path=file.path, sha256=file.sha256, characters=inside))
+        parts.append(file.text[inside.start : inside.stop])
+        place += len(file.text)
     documents = _documents(parts, options)
-    if not documents and not total:
-        raise TextError(f"{name}: the text is empty, at least 2 tokens are needed")
     if not documents:
-        raise TextError(
-            f"{name}: {options.part_option} {options.part} of {total:,} characters is empty: "
-            "give a part that holds at least 2 tokens"
-        )
+        part = f"{options.part_option} {options.part} of {total:,} characters is empty: give a part that holds"
+        raise TextError(f"{name}: {part if total else 'the text is empty: give one of'} at least 2 tokens")
     return FinalText(
         name=name,
         documents=documents,
         taken=tuple(taken),
-        raw=texts,
+        raw=[file.text for file in files],
         share=sum(map(len, parts)) / total,
-        warnings=tuple(warnings),
+        warnings=tuple(("bom", f"{file.name}: a byte-order mark was dropped") for file in files if file.marked),
         options=options,
     )
 
@@ -278,20 +243,32 @@ def refuse_overlap(fitted: Iterable[TakenFile], scored: Sequence[TakenFile]) -> 
                 )
 
 
-def _sources(given: Paths | InMemory) -> list[InMemory | str]:
-    if isinstance(given, InMemory):
-        return [given]
-    paths = [os.fspath(path) for path in ([given] if isinstance(given, str | os.PathLike) else given)]
-    if not paths:
-        raise UsageError("no text was given: name at least one UTF-8 file")
-    return [*paths]
+class _File(NamedTuple):
+    """A file that was read."""
+
+    path: str
+    name: str
+    sha256: str
+    text: str
+    marked: bool  # whether a byte-order mark was dropped
 
 
-def _name(source: InMemory | str) -> str:
-    return "the text in memory" if isinstance(source, InMemory) else source
+def _read(source: InMemory | str | os.PathLike[str]) -> _File:
+    path = "" if isinstance(source, InMemory) else os.fspath(source)
+    name = path or "the text in memory"
+    raw = source.text.encode() if isinstance(source, InMemory) else _bytes(path)
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise TextError(
+            f"{name}: not UTF-8: byte 0x{raw[error.start]:02X} at offset {error.start:,} ({error.reason}): "
+            "convert it, such as with iconv -f WINDOWS-1252 -t UTF-8"
+        ) from error
+    marked = text.startswith("\ufeff")
+    return _File(path, name, hashlib.sha256(raw).hexdigest(), text[marked:], marked)
 
 
-def _read(path: str) -> bytes:
+def _bytes(path: str) -> bytes:
     """Read a file, or a pipe that the shell opened, unless its first bytes say that it is something else."""
     try:
         with open_regular(path, stream=True) as file:
@@ -304,10 +281,7 @@ def _read(path: str) -> bytes:
     except (OSError, ValueError) as error:
         raise TextError(_unreadable(path, error)) from error
     if len(raw) > MOST_STREAMED_BYTES:
-        raise TextError(
-            f"{path}: more than {MOST_STREAMED_BYTES:,} bytes from a pipe, whose end is not known: "
-            "write the text to a file first"
-        )
+        raise TextError(f"{path}: more than {MOST_STREAMED_BYTES:,} bytes from a pipe: write the text to a file first")
     return raw
 
 
@@ -320,17 +294,6 @@ def _unreadable(path: str, error: Exception) -> str:
     if isinstance(error, IsADirectoryError):
         return f"{path}: is a folder, a text file is needed: name its files, such as {Path(path) / '*.txt'}"
     return f"{path}: cannot be read: {reason_of(error)}: a readable UTF-8 text file is needed"
-
-
-def _decoded(raw: bytes, name: str) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        seen = f"0x{raw[error.start]:02X}"
-        raise TextError(
-            f"{name}: not UTF-8: byte {seen} at offset {error.start:,} ({error.reason}): "
-            "convert it, such as with iconv -f WINDOWS-1252 -t UTF-8"
-        ) from error
 
 
 def scored_text(paths: Paths, sha256: str | None, part: str | None = None) -> str:

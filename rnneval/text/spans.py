@@ -22,20 +22,16 @@ _NUMBERED = (
 
 _LONG = 64
 """Characters that the first tokens of some documents may always have, if those of most are of the usual length."""
-_USUAL = 0.99
-"""Share of the scored tokens that are of the usual length or shorter."""
-_FEWEST = 100
-"""Scored tokens that show what length is usual."""
+_USUAL = 0.99  # share of the scored tokens that are of the usual length or shorter
+_FEWEST = 100  # scored tokens that show what length is usual
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LossTable:
     """The losses of scored tokens, in the order of the table; arrays of shape `(n,)`."""
 
-    path: str
-    """Path of the file; "" for columns in memory."""
-    sha256: str
-    """Hash of the file, or of the columns."""
+    path: str  # path of the file; "" for columns in memory
+    sha256: str  # hash of the file, or of the columns
     token: Ints
     byte_start: Ints
     byte_end: Ints
@@ -55,20 +51,13 @@ class LossTable:
 class Tiling:
     """Every token of a text, those without a row included."""
 
-    ends: Ints
-    """Byte after the last one of each token, `(tokens,)`."""
-    first_tokens: Ints
-    """First token of each document, `(documents,)`; of one without a token, the next one's."""
-    unscored: int
-    """Tokens at the start of each document that have no row: 0 or 1."""
+    ends: Ints  # byte after the last one of each token, `(tokens,)`
+    first_tokens: Ints  # first token of each document, `(documents,)`; of one without a token, the next one's
+    unscored: int  # tokens at the start of each document that have no row: 0 or 1
 
 
 def tiling_of(table: LossTable, utf8: Bytes, documents: Ints, *, by_length: bool) -> Tiling:
-    """Require that the spans tile a text, whose documents begin at these bytes.
-
-    `by_length`: first tokens without a row may not be longer than scored ones usually are, since nothing else shows how
-    many are missing.
-    """
+    """Require that the spans tile a text, whose documents begin at these bytes; `by_length`: see `_require_usual`."""
     if not len(table.token):
         raise RecordError(f"{table.name}: has no row: one row for each scored token is needed")
     size, before = len(utf8), np.append(0, table.byte_end[:-1])
@@ -127,10 +116,7 @@ def tiling_of(table: LossTable, utf8: Bytes, documents: Ints, *, by_length: bool
 def _placed(
     table: LossTable, documents: Ints, document: Ints, missing: Ints, opens: NDArray[np.bool_]
 ) -> tuple[Ints, Ints]:
-    """Return the end of each token and the first token of each document, those without a row included.
-
-    A token without a row ends where the next token or document begins.
-    """
+    """Return the end of each token and the first token of each document, those without a row included."""
     ends = np.zeros(int(table.token[-1]) + 1, np.int64)
     ends[table.token] = table.byte_end
     firsts = np.full(len(documents), len(ends), np.int64)
@@ -144,11 +130,10 @@ def _placed(
 
 
 def _require_usual(table: LossTable, before: Ints, first: Ints, missing: Ints, letters: Ints) -> None:
-    """Refuse first tokens without a row that are longer than scored tokens usually are: several have no row.
+    """Refuse first tokens without a row that are longer than scored ones usually are: several have no row.
 
-    Lengths are in characters, or in bytes if the tokens are bytes. The median of the documents must be usual: the
-    first token of one document among many may be a long one. `first` are the rows after such tokens, `letters` the
-    first byte of each character.
+    The median of the documents must be usual. `first` are the rows after such tokens, `letters` the first byte of each
+    character.
     """
     if not len(first):
         return
@@ -178,21 +163,12 @@ def _place(table: LossTable, row: int) -> str:
 
 
 def kind_of(name: str, tiling: Tiling, utf8: Bytes, wanted: str | None) -> str:
-    """Return the kind of tokens: `char` or `byte` if every token is one, else `spans-` and 8 digits of their hash.
-
-    Two tables of the same tokens on the same text have the same kind.
-    """
+    """Return the kind of tokens: `char` or `byte` if every token is one, else `spans-` and 8 digits of their hash."""
     expected = {"char": np.append(np.flatnonzero(is_lead(utf8))[1:], len(utf8)), "byte": np.arange(1, len(utf8) + 1)}
     ends = tiling.ends
     same = [kind for kind in expected if np.array_equal(ends, expected[kind])]
     if wanted in expected and wanted not in same:
-        count = min(len(ends), len(expected[wanted]))
-        token = min(int(np.append(ends[:count] != expected[wanted][:count], True).argmax()), len(ends) - 1)
-        start = ends[token - 1] if token else 0
-        raise RecordError(
-            f"{name}: token {token:,} (bytes {start:,} to {ends[token]:,}) is not one "
-            f"{'character' if wanted == 'char' else wanted}: leave --tokens {wanted} out"
-        )
+        raise RecordError(f"{name}: its tokens are not of one {wanted} each: leave --tokens {wanted} out")
     if same:
         return wanted if wanted in same else same[0]
     return f"spans-{hashlib.sha256(ends.astype('<i8').tobytes()).hexdigest()[:8]}"
