@@ -33,10 +33,8 @@ from rnneval.records import Record, Run, read_table
 from rnneval.records.tables import GRADIENT_HISTORY, STATE_HISTORY
 
 DEFAULT = {"perplexity": "+1%"}
-ABSENT = object()
-"""A figure that a record does not have."""
-PART = re.compile(r'"([^"]*)"|([^."]+)')
-"""A part of a figure's name, quoted or not."""
+ABSENT = object()  # a figure that a record does not have
+PART = re.compile(r'"([^"]*)"|([^."]+)')  # a part of a figure's name, quoted or not
 _INDEX = {GRADIENT_HISTORY: "step", STATE_HISTORY: "epoch"}
 _LAST = re.compile(r"last([1-9]\d*)")
 _PERCENTILE = re.compile(r"p(\d{1,2}|100)")
@@ -68,8 +66,7 @@ class Allowance:
     measured: Metric
     amount: float
     """The amount in nats for metrics that are compared by logarithms; for others in the metric's unit, or a share."""
-    relative: bool
-    """True if `amount` is a share of the baseline's own value, whose error then counts, too."""
+    relative: bool  # true if `amount` is a share of the baseline's own value, whose error then counts, too
 
     @property
     def factor(self) -> float:
@@ -78,11 +75,7 @@ class Allowance:
 
 
 def parse_allow(given: Sequence[str]) -> dict[str, str]:
-    """Read `METRIC=AMOUNT` of the command line and return the amounts by metric.
-
-    >>> parse_allow(["perplexity=+1%", "accuracy=0.01"])
-    {'perplexity': '+1%', 'accuracy': '0.01'}
-    """
+    """Read `METRIC=AMOUNT` of the command line and return the amounts by metric."""
     amounts: dict[str, str] = {}
     for text in given:
         metric, equals, amount = (part.strip() for part in text.partition("="))
@@ -155,11 +148,7 @@ def parse_limit(text: str) -> Limit:
 
 
 def rounded(value: float, limit: object) -> str:
-    """Write a number with five significant digits, or with as many as tell it from the limit.
-
-    >>> rounded(6.005450766644738, 5.3), rounded(5.3000001, 5.3), rounded(5.3, 5.3)
-    ('6.0055', '5.3000001', '5.3')
-    """
+    """Write a number with five significant digits, or with as many as tell it from the limit."""
     precise = (f"{value:.{digits}g}" for digits in range(5, 17))
     return next((text for text in precise if float(text) != limit or value == limit), repr(value))
 
@@ -168,14 +157,10 @@ def rounded(value: float, limit: object) -> str:
 class Lookup:
     """A figure that a limit asks for, as a record or a history has it."""
 
-    value: object = ABSENT
-    """NaN if a value of a history that it depends on was not finite."""
-    note: str = ""
-    """Explanation of a value that is absent or not finite."""
-    unknown: bool = False
-    """Whether the name can be no figure of this history."""
-    undecided: bool = False
-    """Whether the record can neither satisfy a limit nor break it: a history with too few steps."""
+    value: object = ABSENT  # NaN if a value of a history that it depends on was not finite
+    note: str = ""  # explanation of a value that is absent or not finite
+    unknown: bool = False  # whether the name can be no figure of this history
+    undecided: bool = False  # whether the record can neither satisfy a limit nor break it: a history with too few steps
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -263,11 +248,7 @@ def read_history(path: str | os.PathLike[str]) -> TrainingHistory:
 
 
 def look_up(record: Record | TrainingHistory, name: str) -> Lookup:
-    """Look for a figure in a record or a training history.
-
-    `perplexity` is short for `scores.perplexity.value`. A key that holds dots may be quoted.
-    `blocks.largest_nats_per_token` is the mean loss in the worst block.
-    """
+    """Look for a figure in a record (`perplexity` is `scores.perplexity.value`) or a training history."""
     if isinstance(record, TrainingHistory):
         return record.figure(name)
     plain: dict[str, Any] = msgspec.to_builtins(record)

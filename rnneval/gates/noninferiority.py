@@ -24,8 +24,7 @@ from rnneval.gates.limits import Allowance
 from rnneval.gates.sides import Paired
 from rnneval.metrics import Metric
 
-LEVEL = 0.05
-"""Probability of a false pass, and of a false fail, if the truth is exactly what is allowed."""
+LEVEL = 0.05  # probability of a false pass, and of a false fail, if the truth is exactly what is allowed
 POWER = 0.80
 FLOAT_NOISE = 1e-6
 """Mean absolute difference, in nats per token, below which two runs are the same model: other batch sizes alone give
@@ -40,16 +39,11 @@ Values = tuple[NDArray[np.float64], NDArray[np.float64]]
 class Tested(Estimate):
     """The difference candidate − baseline with its error, on the metric's scale of comparison."""
 
-    worse: int
-    """+1 where a larger value is worse, −1 where a smaller one is."""
-    allowed: float
-    """The largest difference that is allowed, with the sign of `worse`."""
-    se_text: float = 0.0
-    """The part of the error that comes from the text."""
-    se_runs: float = 0.0
-    """The part that comes from the spread between runs of a recipe; 0 for one run per side."""
-    clusters: Clusters | None = None
-    """The clusters of the text; None for the same model on too little text."""
+    worse: int  # +1 where a larger value is worse, −1 where a smaller one is
+    allowed: float  # the largest difference that is allowed, with the sign of `worse`
+    se_text: float = 0.0  # the part of the error that comes from the text
+    se_runs: float = 0.0  # the part that comes from the spread between runs of a recipe; 0 for one run per side
+    clusters: Clusters | None = None  # the clusters of the text; None for the same model on too little text
 
     @property
     def low(self) -> float:
@@ -171,10 +165,9 @@ def _shift(allowance: Allowance, values: Values) -> float:
 
 
 def _variances_of_runs(values: Values, factor: float) -> list[tuple[float, float]]:
-    """Return the variances of both sides' means from the spread between their runs, s²/k each (Welch 1947).
+    """Return the variances of both sides' means from the spread between their runs, with degrees of freedom (Welch).
 
-    With the degrees of freedom of each. A side of a single run has no spread of its own: it is taken to be that of the
-    other side.
+    A side of a single run is taken to spread as the other side does.
     """
     scaled = [*zip(values, (factor**2, 1.0), strict=True)]
     several = [(np.var(runs, ddof=1), weight, len(runs)) for runs, weight in scaled if len(runs) > 1]

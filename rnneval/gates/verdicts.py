@@ -158,10 +158,7 @@ def _after_holm(results: Sequence[MetricResult]) -> Iterator[Comparison]:
 
 
 def _limited(limit: Limit, records: Sequence[NamedRecord]) -> Iterator[Comparison]:
-    """Compare every record that should have the figure with the limit; if none has it, all of them fail.
-
-    Only records of one kind have the same figures.
-    """
+    """Compare every record of the kinds that have the figure with the limit; if none has it, all of them fail."""
     seen = [(each, look_up(each.record, limit.figure)) for each in records]
     if all(found.unknown for _, found in seen):
         raise UsageError(f"--require {limit.text!r}: {seen[0][0].name}: {seen[0][1].note}")
@@ -191,10 +188,7 @@ def _limited(limit: Limit, records: Sequence[NamedRecord]) -> Iterator[Compariso
 
 
 def compare_on(allowance: Allowance, sides: Sides) -> MetricResult:
-    """Compare both sides by one metric.
-
-    A candidate that decides nothing fails by itself, and is compared without a test if its losses are numbers.
-    """
+    """Compare both sides by one metric; a candidate that decides nothing fails by itself."""
     measured = allowance.measured
     failed, refused = problem(sides.candidate), problem(sides.baseline)
     difference = not_comparable(measured.name, sides)
