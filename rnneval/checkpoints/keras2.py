@@ -50,10 +50,7 @@ _TOP = "top_level_model_weights"
 def rewrite(
     config: JsonObject, *, path: str, version: str, custom: Sequence[str] = ()
 ) -> tuple[JsonObject, tuple[str, ...]]:
-    """Rewrite the configuration of a Sequential or functional model of Keras 2 for Keras 3; return notes, too.
-
-    `custom` has the names of the classes and functions that the user's own code brings.
-    """
+    """Rewrite the configuration of a Sequential or functional model of Keras 2 for Keras 3; return notes, too."""
     if version.startswith("1."):
         raise CheckpointError(
             f"{path}: written by Keras {version}, whose layers had other weights: load and save it in Keras 2 first"
@@ -357,12 +354,7 @@ def _held(path: Path, group: Any, name: str) -> Any:
 
 
 def is_cudnn(bias_shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    """Return whether a stored bias is cuDNN's: twice as long as the LSTM's, or the flat form of the GRU's two rows.
-
-    Example:
-        >>> is_cudnn((32,), (16,)), is_cudnn((24,), (2, 12)), is_cudnn((16,), (16,)), is_cudnn((12,), (2, 12))
-        (True, True, False, False)
-    """
+    """Return whether a stored bias is cuDNN's: twice as long as the LSTM's, or the flat form of the GRU's two rows."""
     if len(bias_shape) != 1:
         return False
     lstm = len(wanted) == 1 and bias_shape[0] == 2 * wanted[0]
@@ -372,10 +364,7 @@ def is_cudnn(bias_shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
 def from_cudnn(
     kernel: AnyArray, recurrent: AnyArray, bias: AnyArray, wanted: tuple[int, ...]
 ) -> tuple[AnyArray, AnyArray, AnyArray]:
-    """Rearrange kernel `(inputs, gates · units)`, recurrent kernel `(units, gates · units)` and bias.
-
-    The order of the gates is the same. `wanted` is the shape of Keras' bias: the LSTM has only the sum of the two.
-    """
+    """Rearrange kernel `(inputs, gates · units)`, recurrent kernel `(units, gates · units)` and bias (as `wanted`)."""
     units = recurrent.shape[0]
     gates = recurrent.shape[1] // units
     into = [gate.reshape(units, kernel.shape[0]).T for gate in np.hsplit(kernel, gates)]

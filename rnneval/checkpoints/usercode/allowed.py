@@ -56,12 +56,7 @@ def is_download(name: str) -> bool:
 
 
 def is_allowed(name: str, *, called: bool) -> bool:
-    """Return whether the list has a full name; a method of an object of an unknown class is judged by its name.
-
-    Example:
-        >>> is_allowed("keras.layers.GRU", called=True), is_allowed("os.system", called=True)
-        (True, False)
-    """
+    """Return whether the list has a full name; a method of an object of an unknown class is judged by its name."""
     root, *parts = name.split(".")
     plain = _plain(name)
     if plain in _FUNCTIONS or _reaches(name) or not parts:
@@ -130,10 +125,7 @@ def first_refused(source: UserSource, called: str | None = None) -> Refusal | No
 
 
 class _Walk:
-    """One walk over statements and all of the user's own code that they mention; nothing is looked at twice.
-
-    With `trusted`, only calls are refused that train or save.
-    """
+    """One walk over statements and the user's code they mention; `trusted`: only training and saving are refused."""
 
     def __init__(self, neighbours: Neighbours, *, trusted: bool = False) -> None:
         self._neighbours, self._trusted = neighbours, trusted
@@ -163,7 +155,9 @@ class _Walk:
             case ast.Call() if self._use(source, node.func, scope, node):
                 inside = [*node.args, *node.keywords]
             case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
-                self._change(source, node, scope)
+                for name in scope.full_names(node.value):
+                    if not self._trusted and not name.startswith((UNKNOWN, OWN)) and name not in _PLACES:
+                        raise Refusal(source, node, f"changes {name}")
             case ast.Name(ctx=ast.Load()) | ast.Attribute() if self._use(source, node, scope):
                 return
         for child in inside:
@@ -174,16 +168,8 @@ class _Walk:
         plain = all(isinstance(target, ast.Name) for target in node.targets)
         return plain and _is_chain(node.value) and all(map(_is_namespace, scope.full_names(node.value)))
 
-    def _change(self, source: UserSource, target: ast.Attribute | ast.Subscript, scope: Scope) -> None:
-        for name in scope.full_names(target.value):
-            if not self._trusted and not name.startswith((UNKNOWN, OWN)) and name not in _PLACES:
-                raise Refusal(source, target, f"changes {name}")
-
     def _use(self, source: UserSource, node: ast.expr, scope: Scope, call: ast.Call | None = None) -> bool:
-        """Refuse a name or attribute that is not allowed; return whether there is nothing else in the expression.
-
-        A function that is mentioned counts as called.
-        """
+        """Refuse a name or attribute that is not allowed; return whether there is nothing else in the expression."""
         if not isinstance(node, ast.Name | ast.Attribute):
             return False
         names, is_chain = sorted(scope.full_names(node)), _is_chain(node)

@@ -40,9 +40,10 @@ class Neighbours:
     """The files that an import may mean which are the user's own. They are read, and never imported here."""
 
     def __init__(self, source: UserSource) -> None:
-        given = (Path(each or ".") for each in sys.path)
+        given = [Path(each or ".") for each in sys.path]
+        users = (folder for folder in given if folder.is_dir() and not is_installed(folder / "module.py"))
         self._source = source
-        self._folders = [source.path.resolve().parent, *_added_folders(source), *filter(_is_users, given)]
+        self._folders = [source.path.resolve().parent, *_added_folders(source), *users]
 
     def files(self) -> list[UserSource]:
         """Return the builder's file and the files that were asked for so far."""
@@ -50,31 +51,22 @@ class Neighbours:
 
     def split(self, name: str) -> tuple[UserSource, str] | None:
         """Return the user's own file in which a dotted name is defined, and the name in it."""
-        parts = name.split(".")
-        for count in range(len(parts) - 1, 0, -1):
-            for folder in self._folders:
-                path = _file_of(folder, parts[:count])
-                if path is not None and not is_installed(path):
-                    package = parts[:count] if path.stem == "__init__" else parts[: count - 1]
-                    return self._file(path.resolve(), ".".join(package)), ".".join(parts[count:])
+        parts, read = name.split("."), self._source.neighbours
+        bases = (
+            (count, folder.joinpath(*parts[:count]))
+            for count in range(len(parts) - 1, 0, -1)
+            for folder in self._folders
+        )
+        for count, base in bases:
+            for path in (base / "__init__.py", base.with_suffix(".py")):
+                if path.is_file() and not is_installed(path):
+                    package, place = ".".join(parts[: count - (path.name != "__init__.py")]), path.resolve()
+                    if place not in read:
+                        inside = place.is_relative_to(Path.cwd())
+                        shown = str(place.relative_to(Path.cwd()) if inside else place)
+                        read[place] = read_source(place, shown, package)
+                    return read[place], ".".join(parts[count:])
         return None
-
-    def _file(self, path: Path, package: str) -> UserSource:
-        read = self._source.neighbours
-        if path not in read:
-            shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-            read[path] = read_source(path, str(shown), package)
-        return read[path]
-
-
-def _is_users(folder: Path) -> bool:
-    """Return whether a folder of `sys.path` holds the user's own modules."""
-    return folder.is_dir() and not is_installed(folder / "module.py")
-
-
-def _file_of(folder: Path, parts: Sequence[str]) -> Path | None:
-    base = folder.joinpath(*parts)
-    return next((path for path in (base / "__init__.py", base.with_suffix(".py")) if path.is_file()), None)
 
 
 def _added_folders(source: UserSource) -> Iterator[Path]:
@@ -99,8 +91,7 @@ def is_installed(path: Path) -> bool:
     return bool(inside) or any(path.resolve().is_relative_to(folder) for folder in _installed())
 
 
-Run = Callable[[Path, str, ModuleType], None]
-"""Runs in a module what is allowed of a file that belongs to a package."""
+Run = Callable[[Path, str, ModuleType], None]  # runs in a module what is allowed of a file that belongs to a package
 
 
 @contextmanager
@@ -159,11 +150,7 @@ def cache_places(
 
 
 def cached_file(*args: Any, **keywords: Any) -> str:
-    """Return the path of a file in Keras' cache, as `keras.utils.get_file` does; nothing is downloaded.
-
-    Raises:
-        CheckpointError: it is not there.
-    """
+    """Return the path of a file in Keras' cache, as `keras.utils.get_file` does; nothing is downloaded."""
     looked = cache_places(*args, **keywords)
     for path in looked:
         if path.exists():
