@@ -124,10 +124,7 @@ def _column(cell: CodeCell, line: int, offset: int) -> int:
 
 
 def _silenced(lines: Sequence[str], first: int, last: int, code: str) -> bool:
-    """Return whether a comment on line `first` or `last` (from 1) silences the code.
-
-    Such comments are `# noqa`, `# noqa: RNN001`, `# rnneval: ignore` and `# rnneval: ignore[shared-state]`.
-    """
+    """Return whether a comment `# noqa` or `# rnneval: ignore` on line `first` or `last` (from 1) silences the code."""
     for line in (lines[number - 1] for number in {first, last} if 0 < number <= len(lines)):
         if found := _IGNORE.search(line):
             rules = found["rules"]

@@ -7,8 +7,7 @@ from typing import Any
 from rnneval.lint import values as v
 from rnneval.lint.machine import Machine
 
-CHANGED = v.Data(frozenset({("changed",)}))
-"""A container that was changed in a way that is not followed."""
+CHANGED = v.Data(frozenset({("changed",)}))  # a container that was changed in a way that is not followed
 _UNKNOWN_BOUND = "..."
 
 

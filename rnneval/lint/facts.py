@@ -44,8 +44,7 @@ class Carried:
 
     carrier: str
     left: v.Value
-    returned: bool = True
-    """False if what is left is left in an attribute."""
+    returned: bool = True  # false if what is left is left in an attribute
 
 
 @dataclass(slots=True, eq=False)

@@ -17,8 +17,7 @@ from rnneval.lint import values as v
 from rnneval.lint.facts import FileFacts, Function, FunctionNode
 from rnneval.lint.names import BUILTINS, conventional
 
-MOST_STEPS = 1_000_000
-"""Nodes of a file that may be evaluated."""
+MOST_STEPS = 1_000_000  # nodes of a file that may be evaluated
 
 
 class TooManyStepsError(Exception):
@@ -107,11 +106,7 @@ class Frame:
 
 
 class Machine:
-    """Everything that changes while a file is run.
-
-    The functions that evaluate expressions, by type of node, and the one that runs a statement are given to it by
-    `rnneval.lint.statements.gather`, so that the modules that it imports can run code without importing it.
-    """
+    """Everything that changes while a file is run; what evaluates expressions and statements is given to it."""
 
     def __init__(
         self,

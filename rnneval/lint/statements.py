@@ -16,14 +16,11 @@ from rnneval.lint.expressions import EXPRESSIONS, update
 from rnneval.lint.facts import Carried, FileFacts, Function, FunctionNode, has_line, parameters_of
 from rnneval.lint.machine import Class, Env, Frame, Machine
 
-_MOST_TURNS = 6
-"""Passes that are run of a loop over layers."""
-_MOST_LOOPS_DEEP = 2
-"""Loops within each other that are run twice; those inside of them are run once."""
+_MOST_TURNS = 6  # passes that are run of a loop over layers
+_MOST_LOOPS_DEEP = 2  # loops within each other that are run twice; those inside of them are run once
 _AFTER_FIRST = frozenset(range(1, 9))
 _MOST_BASES = 6
-_FIRST = ("__init__", "build", "setup", "__post_init__")
-"""Methods that make the layers of a class."""
+_FIRST = ("__init__", "build", "setup", "__post_init__")  # methods that make the layers of a class
 
 
 def gather(tree: ast.Module) -> FileFacts:
@@ -348,10 +345,7 @@ def _carried(function: Function, end: Env) -> tuple[Carried, ...]:
 
 
 def _returned(function: Function, used: list[str], beside: set[str]) -> Iterator[Carried]:
-    """Pair parameters with parts of what is returned: one with one, or several in their order.
-
-    A parameter that holds something else in front of the states (`beside`) is not paired with states alone.
-    """
+    """Pair parameters with parts of what is returned; one that holds others `beside` states with no states alone."""
     for _, value in function.returns:
         for option in v.alternatives(value):
             if not isinstance(option, v.Many) or option.open:
