@@ -25,7 +25,7 @@ _SYSTEM = {errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP, errno.ENAMETOOLONG
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PLAIN = {stat.S_IFREG, stat.S_IFDIR}
 _MOST_STATE = 1 << 20
-_PART = re.compile(r"\.index$|\.data-.*-of-.*$")
+_PART = re.compile(r"\.index$|\.data-\d+-of-\d+.*$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +115,11 @@ def _looks_like(start: bytes) -> str:
         return "an HTML page: the download gave a page about the file instead of the file"
     if start.startswith((b"\x08\x01\x12", b"\x08\x00\x12")):
         return "the graph of a SavedModel (saved_model.pb): give its folder, and --builder FILE.py:NAME"
-    if len(start.decode(errors="ignore").encode()) < len(start) - 4:  # the last character may be cut
-        return f"neither a zip nor an HDF5 file (it begins with {start[:4].hex(' ')})"
+    try:
+        start.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(start) - 4:  # else only the last character is cut
+            return f"neither a zip nor an HDF5 file (it begins with {start[:4].hex(' ')})"
     return "a text file"
 
 

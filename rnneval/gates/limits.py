@@ -1,16 +1,10 @@
 """Allowances and limits: how much a metric may get worse (`--allow`), and conditions on figures (`--require`).
 
 A limit names a figure of a record: `perplexity<=5.3`, `states."stack[1].lstm".h.saturated<=0.2`. A figure that is
-absent, is not a number or is not finite satisfies no limit.
-
-A figure of a training history is one statistic of a layer or variable, summarized over steps or epochs, and named
-`STATISTIC[.LAYER[.VARIABLE]][.lastN][.SUMMARY]`, such as `grad_norm.gru.last100.p99`:
-
-- without a layer it is the whole model's, or a score of `StateNorms`;
-- `lastN` takes the last N steps (of `StateNorms`, epochs) alone;
-- the summary is `max` (the default), `min`, `mean`, `median`, `sum`, `last`, or a percentile from `p0` to `p100`.
-
-Parts of a layer's name that would be read as one of these are quoted: `grad_norm."max".p99`.
+absent, is not a number or is not finite satisfies no limit. A figure of a training history is one statistic, of the
+whole model, a layer or a variable, over its last N steps or all: `STATISTIC[.LAYER[.VARIABLE]][.lastN][.SUMMARY]`, such
+as `grad_norm.gru.last100.p99`. The summary is `max` (the default), `min`, `mean`, `median`, `sum`, `last`, or a
+percentile from `p0` to `p100`. Parts of a layer's name that would be read so are quoted: `grad_norm."max".p99`.
 """
 
 import math
@@ -39,24 +33,14 @@ _INDEX = {GRADIENT_HISTORY: "step", STATE_HISTORY: "epoch"}
 _LAST = re.compile(r"last([1-9]\d*)")
 _PERCENTILE = re.compile(r"p(\d{1,2}|100)")
 _SUMMARIES: Mapping[str, Callable[[NDArray[np.float64]], Any]] = {
-    "max": np.max,
-    "min": np.min,
-    "mean": np.mean,
-    "median": np.median,
-    "sum": np.sum,
-    "last": lambda values: values[-1],
-}
+    "max": np.max, "min": np.min, "mean": np.mean, "median": np.median, "sum": np.sum, "last": lambda all_: all_[-1],
+}  # fmt: skip
 _MOST_NAMES = 20
 _AMOUNT = re.compile(r"^(?P<number>[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)(?P<percent>\s*%)?$")
 _LIMIT = re.compile(r"^\s*(?P<figure>.+?)\s*(?P<sign><=|>=|==|!=|<|>)\s*(?P<value>[^<>=!]+?)\s*$")
 _SIGNS: Mapping[str, Callable[[Any, Any], bool]] = {
-    "<=": operator.le,
-    ">=": operator.ge,
-    "<": operator.lt,
-    ">": operator.gt,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
+    "<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt, "==": operator.eq, "!=": operator.ne,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

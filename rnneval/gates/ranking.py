@@ -172,11 +172,8 @@ def _changes(ends: Sides, metric: str, count: int, text: str | None) -> tuple[Bl
             f"({run.text.bytes} bytes, {run.text.sha256[:8]}…): give the same files, in the same order"
         )
     across = metric if metric in ACROSS_TOKENS else "bits_per_char"
-    if any(each.total_nats is None for each in ends.runs) or all(
-        not_comparable(by, ends) for by in ("perplexity", across)
-    ):
-        return ()
-    if (paired := pair(ends)) is None:
+    finite = all(each.total_nats is not None for each in ends.runs)
+    if not finite or all(not_comparable(by, ends) for by in ("perplexity", across)) or not (paired := pair(ends)):
         return ()
     differences, units = loss_differences(paired)
     return tuple(

@@ -240,22 +240,21 @@ def _with_values(comparison: Comparison, allowance: Allowance, paired: Paired) -
 
 def _tested(comparison: Comparison, test: Tested, sides: Sides) -> Comparison:
     """Add the numbers of a test."""
-    clusters = test.clusters
+    clusters, method, more = test.clusters, "equal in every block", {}
+    if test.se and clusters:
+        method, more = clusters.method, {"df": test.df, "clusters": clusters.count}
+        if sides.several:
+            counts = [len(sides.baseline.runs), len(sides.candidate.runs)]
+            lent = " (the spread of the single run is taken from the other side)" if min(counts) == 1 else ""
+            method += f", and {counts[0]} + {counts[1]} runs{lent}"
     numbers = ("allowed", "low", "high", "se", "mdd", "p_worse", "p_within")
-    found = changed(
+    return changed(
         comparison,
         verdict="inconclusive",
         difference=test.value,
         **{name: getattr(test, name) for name in numbers},
-        method="equal in every block",
+        **more,
+        method=method,
         level=LEVEL,
         claim=clusters.claim if clusters else "this passage",
     )
-    if not test.se or not clusters:
-        return found
-    method = clusters.method
-    if sides.several:
-        counts = [len(sides.baseline.runs), len(sides.candidate.runs)]
-        lent = " (the spread of the single run is taken from the other side)" if min(counts) == 1 else ""
-        method += f", and {counts[0]} + {counts[1]} runs{lent}"
-    return changed(found, method=method, df=test.df, clusters=clusters.count)

@@ -148,22 +148,18 @@ def _signed(machine: Machine, node: ast.UnaryOp) -> v.Value:
     return machine.blend([value])
 
 
-def _conditional(machine: Machine, node: ast.IfExp) -> v.Value:
-    machine.value_of(node.test, quiet=True)
-    return v.choice([machine.value_of(node.body), machine.value_of(node.orelse)])
-
-
 def _walrus(machine: Machine, node: ast.NamedExpr) -> v.Value:
-    value = machine.value_of(node.value)
-    machine.env.names[node.target.id] = value
+    value = machine.env.names[node.target.id] = machine.value_of(node.value)
     return value
 
 
-def _compare(machine: Machine, node: ast.Compare) -> v.Value:
-    quiet = len(node.comparators) == 1 and isinstance(node.comparators[0], ast.Constant)
-    machine.value_of(node.left, quiet=quiet)
-    for other in node.comparators:
-        machine.value_of(other)
+def _tested(machine: Machine, node: ast.IfExp | ast.Compare) -> v.Value:
+    """Evaluate a conditional expression, or a comparison: to look whether a state is a constant is no use of it."""
+    if isinstance(node, ast.IfExp):
+        machine.value_of(node.test, quiet=True)
+        return v.choice([machine.value_of(node.body), machine.value_of(node.orelse)])
+    machine.value_of(node.left, quiet=len(node.comparators) == 1 and isinstance(node.comparators[0], ast.Constant))
+    machine.blend(map(machine.value_of, node.comparators))
     return v.NOTHING
 
 
@@ -234,11 +230,11 @@ EXPRESSIONS: dict[type[ast.expr], Callable[[Machine, Any], v.Value]] = {
     ast.BinOp: _binary,
     ast.UnaryOp: _signed,
     ast.BoolOp: lambda machine, node: v.choice([machine.value_of(operand) for operand in node.values]),
-    ast.IfExp: _conditional,
+    ast.IfExp: _tested,
     ast.NamedExpr: _walrus,
     ast.Await: lambda machine, node: machine.value_of(node.value),
     ast.Starred: lambda machine, node: machine.value_of(node.value),
-    ast.Compare: _compare,
+    ast.Compare: _tested,
     ast.Lambda: lambda _machine, _node: v.NOTHING,
     ast.JoinedStr: lambda _machine, _node: v.NOTHING,
 }

@@ -20,15 +20,9 @@ TORCH_CELLS = {"GRUCell": "gru", "LSTMCell": "lstm", "RNNCell": "simple"}
 MENTIONS = re.compile(r"GRU|LSTM|RNN")  # a file without any of these needs no interpretation
 
 _ALIASES = {
-    "tf": "tensorflow",
-    "tensorflow": "tensorflow",
-    "keras": "keras",
-    "layers": "keras.layers",
-    "nn": "torch.nn",
-    "torch": "torch",
-    "np": "numpy",
-    "numpy": "numpy",
-}
+    "tf": "tensorflow", "tensorflow": "tensorflow", "keras": "keras", "layers": "keras.layers", "nn": "torch.nn",
+    "torch": "torch", "np": "numpy", "numpy": "numpy",
+}  # fmt: skip
 _KERAS_HOME = re.compile(r"(^|\.)(keras|tf_keras|tensorflow_core|_tf_keras)(\.|$)")
 
 

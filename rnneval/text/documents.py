@@ -195,7 +195,8 @@ def final_text(given: Paths | InMemory, options: TextOptions | None = None) -> F
     documents = _documents(parts, options)
     if not documents:
         part = f"{options.part_option} {options.part} of {total:,} characters is empty: give a part that holds"
-        raise TextError(f"{name}: {part if total else 'the text is empty: give one of'} at least 2 tokens")
+        said = f"{part} at least 2 tokens" if total else "the text is empty, at least 2 tokens are needed"
+        raise TextError(f"{name}: {said}")
     return FinalText(
         name=name,
         documents=documents,

@@ -22,7 +22,7 @@ from rnneval.options import Paths
 from rnneval.paths import reason_of
 from rnneval.text import units
 from rnneval.text.documents import FinalText, InMemory, TextOptions, final_text
-from rnneval.text.spans import LossTable, kind_of, tiling_of
+from rnneval.text.spans import LossTable, kind_of, tokens_of
 from rnneval.text.tokenise import Tokeniser, tokeniser_of
 from rnneval.text.units import Bytes, Ints, block_cuts
 from rnneval.text.vocabulary import Vocabulary
@@ -258,9 +258,7 @@ class EncodedText:
         has += f" in {documents} documents" if documents > 1 else ""
         if text.options.unknown == "skip" and self.unknown:
             has += f" ({self.unknown:,} unknown ones were skipped)"
-        raise TextError(
-            f"{text.name}: {has}, at least 2 are needed in one document: the first is unscored; give a longer text"
-        )
+        raise TextError(f"{text.name}: {has}, at least 2 are needed in one document: the first has no prediction")
 
     def _warnings(self, text: FinalText, described: str, loss: str) -> Iterator[tuple[str, str]]:
         """Yield what a reader of the scores should know; `described` is of unknown tokens, `loss` of lost text."""
@@ -286,7 +284,7 @@ def encode(given: Paths | InMemory, vocabulary: Vocabulary, options: TextOptions
     """Read files as one text and turn it into ids.
 
     It takes 14 bytes of memory for each token of one character; the ids and ends of more than 67 million tokens lie in
-    temporary files.
+    temporary files. A tokenizer of subwords takes up to 250 bytes for each byte of the longest document.
 
     Args:
         given: One path, or several to be joined with nothing between; or a text in memory.
@@ -317,12 +315,11 @@ def encode_spans(
     tokeniser = None if vocabulary is None else tokeniser_of(vocabulary, options.tokens, options.unknown)
     text = final_text(given, options)
     utf8, documents = bytes_of(text)
-    tiling = tiling_of(table, utf8, documents, by_length=tokeniser is None)
+    ends, first, unscored = tokens_of(table, utf8, documents)
     if tokeniser is not None:
-        return _encoded(text, tokeniser), tiling.unscored
-    kind = kind_of(table.name, tiling, utf8, options.tokens)
-    ids = np.zeros(len(tiling.ends), np.int32)
-    return EncodedText(text, ids=ids, ends=tiling.ends, first=tiling.first_tokens, kind=kind), tiling.unscored
+        return _encoded(text, tokeniser), unscored
+    kind, ids = kind_of(table.name, ends, utf8, options.tokens), np.zeros(len(ends), np.int32)
+    return EncodedText(text, ids=ids, ends=ends, first=first, kind=kind), unscored
 
 
 def bytes_of(text: FinalText) -> tuple[Bytes, Ints]:

@@ -20,11 +20,6 @@ _NUMBERED = (
     + _DECLARE
 )
 
-_LONG = 64
-"""Characters that the first tokens of some documents may always have, if those of most are of the usual length."""
-_USUAL = 0.99  # share of the scored tokens that are of the usual length or shorter
-_FEWEST = 100  # scored tokens that show what length is usual
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LossTable:
@@ -47,17 +42,12 @@ class LossTable:
         return self.path or "the table of losses"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Tiling:
-    """Every token of a text, those without a row included."""
+def tokens_of(table: LossTable, utf8: Bytes, documents: Ints) -> tuple[Ints, Ints, int]:
+    """Require that the spans tile a text, whose documents begin at these bytes.
 
-    ends: Ints  # byte after the last one of each token, `(tokens,)`
-    first_tokens: Ints  # first token of each document, `(documents,)`; of one without a token, the next one's
-    unscored: int  # tokens at the start of each document that have no row: 0 or 1
-
-
-def tiling_of(table: LossTable, utf8: Bytes, documents: Ints, *, by_length: bool) -> Tiling:
-    """Require that the spans tile a text, whose documents begin at these bytes; `by_length`: see `_require_usual`."""
+    Returned are the end of each token, `(tokens,)`, those without a row included, the first token of each document, and
+    the number of tokens at the start of each document that have no row: 0 or 1.
+    """
     if not len(table.token):
         raise RecordError(f"{table.name}: has no row: one row for each scored token is needed")
     size, before = len(utf8), np.append(0, table.byte_end[:-1])
@@ -91,8 +81,6 @@ def tiling_of(table: LossTable, utf8: Bytes, documents: Ints, *, by_length: bool
             )
             more = f" (the first of {count:,} such rows)" if count > 1 else ""
             raise RecordError(f"{_place(table, row)}: {after}{said}{more}")
-    if by_length:
-        _require_usual(table, before, np.flatnonzero(missing > 0), missing, np.flatnonzero(is_lead(utf8)))
     if (last := int(table.byte_end[-1])) < size:
         hint = "it was dropped with the last incomplete batch or segment"
         if last == int(np.count_nonzero(is_lead(utf8))):
@@ -108,15 +96,6 @@ def tiling_of(table: LossTable, utf8: Bytes, documents: Ints, *, by_length: bool
             f"{_place(table, row)}: the first token of the text {first}, that of document {document[row]:,} {here}: "
             "score the first tokens of all documents, or of none"
         )
-    ends, first_tokens = _placed(table, documents, document, missing, opens)
-    ends[-1] = stops[-1]
-    return Tiling(ends=ends, first_tokens=first_tokens, unscored=int(unscored[0]))
-
-
-def _placed(
-    table: LossTable, documents: Ints, document: Ints, missing: Ints, opens: NDArray[np.bool_]
-) -> tuple[Ints, Ints]:
-    """Return the end of each token and the first token of each document, those without a row included."""
     ends = np.zeros(int(table.token[-1]) + 1, np.int64)
     ends[table.token] = table.byte_end
     firsts = np.full(len(documents), len(ends), np.int64)
@@ -126,35 +105,8 @@ def _placed(
             alone = documents[at + 2 - absent : at + 1]  # documents of one token each came before
             ends[token - absent : token] = [*alone, table.byte_start[row]]
         firsts[at - max(absent - 1, 0) : at + 1] = np.arange(token - absent, token + (absent == 0))
-    return ends, np.minimum.accumulate(firsts[::-1])[::-1]
-
-
-def _require_usual(table: LossTable, before: Ints, first: Ints, missing: Ints, letters: Ints) -> None:
-    """Refuse first tokens without a row that are longer than scored ones usually are: several have no row.
-
-    The median of the documents must be usual. `first` are the rows after such tokens, `letters` the first byte of each
-    character.
-    """
-    if not len(first):
-        return
-    unit = "character"
-    lengths = np.searchsorted(letters, table.byte_end) - np.searchsorted(letters, table.byte_start)
-    gaps = np.searchsorted(letters, table.byte_start) - np.searchsorted(letters, before)
-    if (table.byte_end - table.byte_start).max() == 1 and lengths.min() == 0:  # bytes, also within characters
-        unit, lengths, gaps = "byte", np.ones(1, np.int64), table.byte_start - before
-    firsts = gaps[first] / missing[first]
-    usual, longest = int(np.quantile(lengths, _USUAL, method="higher")), int(lengths.max())
-    limit = longest if longest == 1 else max(longest, _LONG)
-    if len(lengths) >= _FEWEST and np.median(firsts) > usual:
-        limit = usual
-    if (firsts > limit).any():
-        row = int(first[(firsts > limit).argmax()])
-        raise RecordError(
-            f"{_place(table, row)}: bytes {before[row]:,} to {table.byte_start[row]:,} before it have "
-            f"no row, so they would be the first token of a document, of {gaps[row]:,} {unit}s; of the scored tokens "
-            f"99 % have {usual:,} or fewer: more than one token is missing: score every token but the first of a "
-            "document; if that is one token, give the vocabulary (--vocab)"
-        )
+    ends[-1] = stops[-1]
+    return ends, np.minimum.accumulate(firsts[::-1])[::-1], int(unscored[0])
 
 
 def _place(table: LossTable, row: int) -> str:
@@ -162,10 +114,9 @@ def _place(table: LossTable, row: int) -> str:
     return f"{table.name}: row {row:,} ({span})"
 
 
-def kind_of(name: str, tiling: Tiling, utf8: Bytes, wanted: str | None) -> str:
+def kind_of(name: str, ends: Ints, utf8: Bytes, wanted: str | None) -> str:
     """Return the kind of tokens: `char` or `byte` if every token is one, else `spans-` and 8 digits of their hash."""
     expected = {"char": np.append(np.flatnonzero(is_lead(utf8))[1:], len(utf8)), "byte": np.arange(1, len(utf8) + 1)}
-    ends = tiling.ends
     same = [kind for kind in expected if np.array_equal(ends, expected[kind])]
     if wanted in expected and wanted not in same:
         raise RecordError(f"{name}: its tokens are not of one {wanted} each: leave --tokens {wanted} out")

@@ -157,11 +157,15 @@ class HuggingFace(Subword):
             found = self._tokenizer.encode(text, add_special_tokens=False)
             return np.array(found.ids, np.int32), lambda: found.offsets
 
+    @cached_property
+    def _characters(self) -> frozenset[str]:
+        return frozenset("".join(self.tokens))
+
     def dropped(self, text: str) -> list[str]:
         """Return unknown characters: BPE without an unknown token drops them in silence."""
         if self._model.get("type", "BPE") != "BPE" or self.unknown_id is not None or self._of_bytes:
             return []
-        normalizer, known = self._tokenizer.normalizer, frozenset("".join(self.tokens))
+        normalizer, known = self._tokenizer.normalizer, self._characters
         with _plainly(self.name, "the library tokenizers cannot normalize the text"):
             seen = text if normalizer is None else str(normalizer.normalize_str(text))
         return [character for character in dict.fromkeys(seen) if character not in known and not character.isspace()]

@@ -9,9 +9,8 @@ import sys
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +26,7 @@ _SHOWN = 5
 _WHITE_SPACE = re.compile(r"\s")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Batch:
+class Batch(NamedTuple):
     """The tokens of the next bytes of a document."""
 
     ids: NDArray[Any]  # `(tokens,)`

@@ -93,10 +93,8 @@ class Vocabulary:
         ids: dict[str, int] = {}
         for id_, name in enumerate(names, start=first_id or 0):
             if ids.setdefault(name, id_) != id_:
-                raise VocabularyError(
-                    f"the vocabulary ({source}): the token {name!r} has the ids {ids[name]} and {id_}: "
-                    "tokens and ids must be one-to-one"
-                )
+                said = f"the token {name!r} has the ids {ids[name]} and {id_}: tokens and ids must be one-to-one"
+                raise VocabularyError(f"the vocabulary ({source}): {said}")
         return cls(kind=kind, tokens=names, first_id=first_id or 0, source=source, fixed_ids=first_id is not None)
 
     @classmethod
@@ -322,10 +320,10 @@ def _ordered(given: object, source: str) -> tuple[int | None, list[Any]]:
     elif odd := next(((at, id_) for at, (id_, _) in enumerate(pairs, first) if id_ != at), None):
         wrong = f"id {odd[0]} is missing" if odd[1] > odd[0] else f"id {odd[1]} is given to two tokens"
     if wrong:
-        raise VocabularyError(
-            f"the vocabulary ({source}): {wrong}, of {len(pairs):,} ids up to {last:,}: "
-            "ids must run from 0 or 1 without a gap, one for each token"
+        said = (
+            f"{wrong}, of {len(pairs):,} ids up to {last:,}: ids must run from 0 or 1 without a gap, one for each token"
         )
+        raise VocabularyError(f"the vocabulary ({source}): {said}")
     return first, [token for _, token in pairs]
 
 
@@ -337,10 +335,8 @@ def _pairs(given: Mapping[Any, Any], source: str) -> list[tuple[int, Any]]:
     if all(_is_id(key) or (isinstance(key, str) and digits.fullmatch(key)) for key in given):
         return [(int(id_), token) for id_, token in given.items()]
     odd = next((key, value) for key, value in given.items() if not _is_id(value))
-    raise VocabularyError(
-        f"the vocabulary ({source}) maps {odd[0]!r} to {odd[1]!r}: give token → id or id → token, "
-        "with ids that are whole numbers"
-    )
+    said = f"maps {odd[0]!r} to {odd[1]!r}: give token → id or id → token, with ids that are whole numbers"
+    raise VocabularyError(f"the vocabulary ({source}) {said}")
 
 
 def _is_id(value: object) -> bool:
@@ -361,10 +357,8 @@ def _as_string(token: Any, kind: str, source: str) -> str:
         return chr(token)
     if isinstance(token, str):
         return str(token)
-    raise VocabularyError(
-        f"the vocabulary ({source}) has the token {token!r} of type {type(token).__name__}: tokens are strings, or the "
-        "numbers from 0 to 255 for bytes (Vocabulary.from_bytes())"
-    )
+    said = "tokens are strings, or the numbers from 0 to 255 for bytes (Vocabulary.from_bytes())"
+    raise VocabularyError(f"the vocabulary ({source}) has the token {token!r} of type {type(token).__name__}: {said}")
 
 
 def _read(path: str | os.PathLike[str]) -> _Content:
@@ -422,10 +416,8 @@ def _array(name: str) -> list[str]:
         said = "refused by rule vocabulary-array: declares more than it holds" if rule else "not a whole .npy file"
         raise VocabularyError(f"{name}: {said} ({why}): save it again", rule=rule) from error
     if found.dtype.kind != "U" or found.ndim != 1:
-        raise VocabularyError(
-            f"{name}: holds an array of {found.dtype} of shape {found.shape}: a vocabulary is one row of strings in "
-            "the order of their ids"
-        )
+        said = f"holds an array of {found.dtype} of shape {found.shape}: a vocabulary is one row of strings"
+        raise VocabularyError(f"{name}: {said}")
     _require_few("tokens", len(found), _MOST_TOKENS, name)
     tokens: list[str] = found.tolist()
     return tokens

@@ -3,7 +3,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnneval.errors import TextError, UsageError
-from rnneval.text import Part, TextOptions, final_text
+from rnneval.text import TextOptions, final_text
+from rnneval.text.documents import Part
 from tests.text import naive
 from tests.text.conftest import texts
 

@@ -155,9 +155,7 @@ class _Walk:
             case ast.Call() if self._use(source, node.func, scope, node):
                 inside = [*node.args, *node.keywords]
             case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
-                for name in scope.full_names(node.value):
-                    if not self._trusted and not name.startswith((UNKNOWN, OWN)) and name not in _PLACES:
-                        raise Refusal(source, node, f"changes {name}")
+                self._change(source, node, scope)
             case ast.Name(ctx=ast.Load()) | ast.Attribute() if self._use(source, node, scope):
                 return
         for child in inside:
@@ -167,6 +165,11 @@ class _Walk:
         """Return whether a statement gives a module another name, whose uses are then looked at."""
         plain = all(isinstance(target, ast.Name) for target in node.targets)
         return plain and _is_chain(node.value) and all(map(_is_namespace, scope.full_names(node.value)))
+
+    def _change(self, source: UserSource, target: ast.Attribute | ast.Subscript, scope: Scope) -> None:
+        for name in scope.full_names(target.value):
+            if not self._trusted and not name.startswith((UNKNOWN, OWN)) and name not in _PLACES:
+                raise Refusal(source, target, f"changes {name}")
 
     def _use(self, source: UserSource, node: ast.expr, scope: Scope, call: ast.Call | None = None) -> bool:
         """Refuse a name or attribute that is not allowed; return whether there is nothing else in the expression."""

@@ -61,12 +61,14 @@ class Builder:
     """Whether all classes and functions of the file are run that may be: a full model asks for them by their names."""
 
     def __post_init__(self) -> None:
-        target = self.spec if self.made is not None else split_spec(self.spec)[0]
-        if self.made is not None and (self.values or self.run_module):
-            raise UsageError(f"builder {target} is no file: --builder-global and --run-module are for FILE.py:NAME")
-        if self.values and (self.run_module or not is_file(self.spec)):
-            what = "--run-module runs all statements" if self.run_module else f"{target} is imported as a whole"
-            raise UsageError(f"--builder-global stands in place of a statement of FILE.py or FILE.ipynb, and {what}")
+        in_file = self.made is None and is_file(self.spec)
+        if (self.run_module and self.made is not None) or (self.values and (self.run_module or not in_file)):
+            raise UsageError(
+                f"builder {self.spec}: --builder-global and --run-module are for FILE.py:NAME or FILE.ipynb:NAME, and "
+                "one of them: --run-module runs all statements"
+            )
+        if self.made is None:
+            split_spec(self.spec)
 
     def build(
         self,

@@ -60,11 +60,11 @@ class Neighbours:
         for count, base in bases:
             for path in (base / "__init__.py", base.with_suffix(".py")):
                 if path.is_file() and not is_installed(path):
-                    package, place = ".".join(parts[: count - (path.name != "__init__.py")]), path.resolve()
+                    place = path.resolve()
                     if place not in read:
-                        inside = place.is_relative_to(Path.cwd())
-                        shown = str(place.relative_to(Path.cwd()) if inside else place)
-                        read[place] = read_source(place, shown, package)
+                        package = parts[:count] if path.name == "__init__.py" else parts[: count - 1]
+                        shown = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
+                        read[place] = read_source(place, str(shown), ".".join(package))
                     return read[place], ".".join(parts[count:])
         return None
 
