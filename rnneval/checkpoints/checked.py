@@ -1,7 +1,7 @@
 """Checkpoints that break no rule, and private copies of them.
 
-Of a full model, Keras never opens the file itself: it could be replaced between the check and the load, and the
-training's leftovers in it need not be read. It gets a copy with nothing but weights and a checked configuration.
+Of a full model, Keras never opens the file itself, which could be replaced between the check and the load. It gets a
+copy with nothing but weights and a checked configuration.
 """
 
 import errno

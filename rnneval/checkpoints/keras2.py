@@ -1,11 +1,9 @@
 """Files of Keras 2, read without Keras: the configuration is rewritten for Keras 3, the weights are read as arrays.
 
-Configurations are plain dictionaries in and out. A setting that is neither known nor known to be harmless is refused:
-dropping it could change the numbers without a warning. So is an operation of TensorFlow between layers.
-
-Weights are in groups named after layers, each a list of arrays in a known order. A GPU may have written the layout of
-cuDNN's own layers (CuDNNLSTM, CuDNNGRU), which is rearranged for Keras. cuDNN has one matrix for each gate, with a row
-for each unit, where Keras has a column. It has two biases for each gate, one with the input and one with the state.
+A setting that is neither known nor known to be harmless is refused: dropping it could change the numbers without a
+warning. Weights are in groups named after layers, each a list of arrays in a known order. A GPU may have written the
+layout of cuDNN's own layers: one matrix for each gate, with a row for each unit where Keras has a column, and two
+biases for each gate, one with the input and one with the state. It is rearranged for Keras.
 """
 
 import re

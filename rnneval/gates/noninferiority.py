@@ -1,14 +1,11 @@
 """The paired test of one metric: how much worse is the candidate, and is that beyond what is allowed?
 
 The difference and its error come from the jackknife over clusters of the text. With several runs per side the spread
-between the runs of each side is added (Welch), with Satterthwaite's degrees of freedom. The answer is then about the
-training *recipe*, that is, all runs that it could give, and not only about these checkpoints. Holm's correction is
-applied only to claims of a fail: it keeps several metrics from failing one good candidate more often than one metric
-would.
+between the runs of each side is added (Welch), and the answer is about the training *recipe*, not only about these
+checkpoints. Holm's correction keeps several metrics from failing one good candidate more often than one would.
 
-An allowance of +1 % relative to the baseline is a factor f = 1.01. Tested is candidate − f · baseline, whose error
-includes that of f · baseline; then (f − 1) · baseline is added to value and bounds, so that they are those of
-candidate − baseline. An absolute allowance has f = 1.
+Of an allowance of +1 % relative to the baseline, candidate − 1.01 · baseline is tested, whose error includes that of
+the baseline; 0.01 · baseline is added to value and bounds, so that they are those of candidate − baseline.
 """
 
 import math

@@ -3,10 +3,8 @@
 *Recipe*: the way in which a model is trained; several runs of a side are trainings of one recipe. *Block*: the unit in
 which a record keeps sums. *Piece*: one block, or several if tokens of one side straddle the ends between them.
 
-Whether runs compare is decided before any number is looked at: the answer names the field that differs. So is whether
-a run can pass a gate or be a baseline at all: it cannot if it is not valid, not finite, diverged, or of no common
-recipe. A test cannot decide that: one diverged run among several, or one diverged part of a text, makes the standard
-error as large as the difference, so that t is near 1 whatever the loss.
+Whether runs compare, and whether a run can pass a gate or be a baseline at all, is decided before any number is looked
+at: one diverged run, or part of a text, makes the standard error as large as the difference, whatever the loss.
 """
 
 import math

@@ -1,9 +1,8 @@
 """The state of the interpreter: scopes, frames, layers met, and how values are looked at.
 
-The interpreter is a small abstract one: it runs a file once, without importing or executing anything. Every function
-is run by itself with unknown arguments; calls of a class's own methods are followed one call deep. Loops are run twice,
-which shows what one pass hands to the next. The pass is a part of a layer's identity: a layer made in a loop counts as
-a different layer in each of the two passes. Loops over a known tuple of layers are unrolled.
+It runs a file once, abstractly. Every function is run by itself with unknown arguments; calls of a class's own methods
+are followed one call deep. Loops are run twice, which shows what one pass hands to the next. The pass is a part of a
+layer's identity: a layer made in a loop counts as a different one in each pass. Loops over known layers are unrolled.
 """
 
 import ast

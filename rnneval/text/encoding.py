@@ -1,12 +1,12 @@
 """A text as ids, with everything that its tokens stand for counted exactly.
 
-The span of a token reaches from the end of the token before to its own end, so that nothing is lost. Text after the
-last token of a document belongs to that token. A document without any token is no document to a model: its text belongs
-to the first token of the next (which is never scored), or at the end of all to the last token.
+The span of a token reaches from the end of the token before to its own end. Text after the last token of a document
+belongs to that token. A document without any token is no document to a model: its text belongs to the first token of
+the next (which is never scored), or at the end of all to the last token.
 
-A text of words (w below is any word) has the *layout* plain or padded if all its white space follows that pattern:
-*plain*, `w w⏎`, has one space between words and nothing else; *padded*, the ` w w ⏎` of WikiText, has one space before
-every token. If it has neither, the words do not determine the text, and there are no bits per character.
+A text of words (w below is any word) has a *layout* if all its white space follows one pattern: *plain*, `w w⏎`, one
+space between words; *padded*, the ` w w ⏎` of WikiText, one space before every token. If it has neither, the words do
+not determine the text, and there are no bits per character.
 """
 
 import tempfile

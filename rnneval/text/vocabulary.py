@@ -138,8 +138,8 @@ class Vocabulary:
         options = replace(options or TextOptions(), documents="one")
         kind, read = options.tokens or "char", final_text(paths, options)
         (text,) = read.documents
-        units = {"word": str.split, "byte": lambda text: map(chr, text.encode())}.get(kind, iter)
-        tokens = sorted(set(units(text)))
+        units: Iterable[str] = text.split() if kind == "word" else map(chr, text.encode()) if kind == "byte" else text
+        tokens = sorted(set(units))
         texts = tuple((file.path, file.sha256) for file in read.taken)
         return cls(kind=kind, tokens=tuple(tokens), source=f"the text {read.name}", texts=texts)
 

@@ -1,9 +1,8 @@
 """The list of what code may do before the user's builder is called: all that is not on it is refused.
 
-The list is `allowed.toml`; `is_allowed` reads it. A slice makes the values that a builder needs: sizes, vocabularies,
-configurations, layers. Each name that its statements mention must be on the list, and so must the names in the bodies
-of the user's own functions and classes that they mention, since any function may call what it is given. The builder
-itself is trusted: of it only the calls are refused that train or save, since they are mostly mistakes.
+The list is `allowed.toml`; `is_allowed` reads it. Each name that the statements of a slice mention must be on it, and
+so must the names in the bodies of the user's own functions and classes among them, since any function may call what it
+is given. Of the builder itself only the calls are refused that train or save, since they are mostly mistakes.
 """
 
 import ast

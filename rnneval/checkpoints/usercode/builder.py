@@ -266,7 +266,7 @@ def _file_of(builder: str | Callable[..., Any]) -> Path | None:
         else:
             with _importing_from(Path.cwd()):
                 spec = importlib.util.find_spec(split_spec(builder)[0])
-                found = spec and spec.origin
+                found = None if spec is None else spec.origin
     return None if found is None else Path(found)
 
 

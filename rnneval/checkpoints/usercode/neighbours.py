@@ -1,9 +1,8 @@
 """Surroundings of the user's code: its own files beside it, Keras' cache, and a guard against effects.
 
-Neighbouring files are found, read, and imported statement by statement. `get_file` finds what an earlier run brought.
-The list of what may run (`allowed`) is read from the source; what slips through it, as a method that some library
-calls, is stopped by the guard when it happens: Python audits files that are opened, removed or renamed, processes and
-connections (PEP 578). Installed packages may do so while they are imported.
+What slips through the list of what may run (`allowed`), as a method that some library calls, is stopped by the guard
+when it happens: Python audits files that are opened, removed or renamed, processes and connections (PEP 578). Installed
+packages may do so while they are imported.
 """
 
 import ast
