@@ -11,7 +11,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, cached_property
 from typing import Any, TypeGuard
 
@@ -62,7 +62,9 @@ class Subword(ABC):
     @cached_property
     def adds_space(self) -> bool:
         """Whether a text is read as if a space stood before it, also one that begins with a space already."""
-        return any(self.spellings[id_].startswith(b" ") for id_ in self.encode("x")[0][:1].tolist())
+        with suppress(VocabularyError):  # of one that has no piece for x, nor for what is unknown
+            return any(self.spellings[id_].startswith(b" ") for id_ in self.encode("x")[0][:1].tolist())
+        return False
 
 
 def locate(subword: Subword, text: str) -> tuple[NDArray[np.int32], Ints, list[bytes]]:

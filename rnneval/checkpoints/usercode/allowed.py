@@ -21,6 +21,7 @@ from rnneval.checkpoints.usercode.source import (
     Function,
     Scope,
     UserSource,
+    header_of,
     imported_module,
 )
 
@@ -111,7 +112,7 @@ def first_refused(source: UserSource, called: str | None = None) -> Refusal | No
     try:
         walk = _Walk(neighbours)
         for unit in source.units:
-            walk.look(source, unit.header, source.scope)
+            walk.look(source, header_of(unit.node), source.scope)
         if called is not None:
             unit = next(iter(source.definitions.get(called.partition(".")[0], ())), None)
             trusting = _Walk(neighbours, trusted=True)

@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 import rnneval
-from rnneval.checkpoints.usercode.source import UserSource, read_source
+from rnneval.checkpoints.usercode.source import UserSource, header_of, read_source
 from rnneval.errors import CheckpointError
 
 _EFFECTS = re.compile(
@@ -70,7 +70,7 @@ class Neighbours:
 
 def _added_folders(source: UserSource) -> Iterator[Path]:
     """Yield the folders that a file adds to `sys.path` by a literal, as in `sys.path.append("../common")`."""
-    for node in (node for unit in source.units if unit.sets for node in ast.walk(unit.header)):
+    for node in (node for unit in source.units if unit.sets for node in ast.walk(header_of(unit.node))):
         if isinstance(node, ast.Call) and any(n.startswith("sys.path.") for n in source.scope.full_names(node.func)):
             texts = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
             yield from (Path(text) for text in texts if isinstance(text, str) and Path(text).is_dir())

@@ -303,11 +303,6 @@ class CodeUnit:
         """Return whether it is `from module import *`."""
         return isinstance(self.node, ast.ImportFrom) and self.node.names[0].name == "*"
 
-    @cached_property
-    def header(self) -> ast.stmt:
-        """The statement; of a block the header without the statements inside."""
-        return header_of(self.node)
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class UserSource:
