@@ -30,16 +30,12 @@ def gather(tree: ast.Module) -> FileFacts:
     machine.run(tree.body)
     module = machine.facts.functions[0]
     module.carried = _carried(module, machine.env)
+    layers = {name for name, value in machine.top.names.items() if _holds_layers(value)} | machine.makers
     for function in machine.waiting:
-        if has_line(function, machine.facts.made) or _uses_layers(machine, function):
+        names = (inner.id for inner in ast.walk(function) if isinstance(inner, ast.Name))
+        if has_line(function, machine.facts.made) or not layers.isdisjoint(names):
             _enter(machine, function, None)
     return machine.facts
-
-
-def _uses_layers(machine: Machine, node: FunctionNode) -> bool:
-    held = machine.top.names
-    names = (inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
-    return any(name in machine.makers or (name in held and _holds_layers(held[name])) for name in names)
 
 
 def _holds_layers(value: v.Value) -> bool:
@@ -134,14 +130,13 @@ def _assign(machine: Machine, target: ast.expr, value: v.Value) -> None:
                 function.overwritten.setdefault(target.id, []).append(value)
         case ast.Attribute():
             machine.mark_read(value)
-            name = machine.attribute_name(target)
-            if name is not None:
+            if name := machine.attribute_name(target):
                 machine.env.names[name] = value
             else:
                 machine.value_of(target.value)
         case ast.Subscript():
             key = machine.index_value(target.slice)
-            update(machine, target.value, machine.value_of(target.value, quiet=True), [(key, value)])
+            update(machine, target.value, machine.value_of(target.value, quiet=True), key, value)
         case ast.Starred():
             _assign(machine, target.value, value)
         case ast.Tuple() | ast.List():
