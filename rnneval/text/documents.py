@@ -24,7 +24,7 @@ from rnneval.paths import open_regular, reason_of
 MOST_STREAMED_BYTES = 1 << 28  # most bytes of a text from a pipe, which may have no end and would fill the memory
 _DIGITS = "[0-9]{1,18}"
 _BOUND = rf"-?(?:{_DIGITS}|{_DIGITS}\.?%|(?:{_DIGITS})?\.{_DIGITS}%)"
-_SPEC = re.compile(rf"(?P<start>{_BOUND})?:(?P<stop>{_BOUND})?")
+_SPEC = re.compile(rf"({_BOUND})?:({_BOUND})?")
 _BLANK_LINES = re.compile(r"\n\s*\n")
 """From the end of a line that has text to the end of the last blank line after it: `\\s` is what `str.isspace` is."""
 _MAGICS = {
@@ -65,33 +65,21 @@ def text_given(paths: Paths | None, string: str | None) -> Paths | InMemory:
     return InMemory(text=string)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """A slice of a text of yet unknown length; each bound is characters, or per cent of them, or open (None)."""
-
-    start: str | None
-    stop: str | None
-
-    @classmethod
-    def parse(cls, spec: str, option: str = "--part") -> "Part":
-        """Parse a slice such as `90%:`, the value of the option."""
-        match = _SPEC.fullmatch(spec.strip())
-        if match is None:
-            raise UsageError(
-                f"{option} {spec!r} is not a slice: give START:STOP in characters or per cent, "
-                "such as 90%:, :90%, 10%:20%, 99.5%:, -10%:, 100:200 or -1000: (no step)"
-            )
-        return cls(start=match["start"], stop=match["stop"])
-
-    def resolve(self, characters: int) -> range:
-        """Return the range of characters in a text of so many, by Python's slice rules; per cents are rounded down."""
-
-        def bound(given: str | None) -> int | None:
-            if given is None or not given.endswith("%"):
-                return None if given is None else int(given)
-            return floor(Fraction(given[:-1]) * characters / 100)  # exactly: 0.29 · 100 is not 29 in floating point
-
-        return range(characters)[slice(bound(self.start), bound(self.stop))]
+def part_of(characters: int, spec: str, option: str = "--part") -> range:
+    """Return the range of a slice such as `90%:` in a text of so many characters; per cents are rounded down."""
+    match = _SPEC.fullmatch(spec.strip())
+    if match is None:
+        raise UsageError(
+            f"{option} {spec!r} is not a slice: give START:STOP in characters or per cent, "
+            "such as 90%:, :90%, 10%:20%, 99.5%:, -10%:, 100:200 or -1000: (no step)"
+        )
+    bounds: list[int | None] = []
+    for bound in match.groups():
+        if bound is not None and bound.endswith("%"):  # exactly, since 0.29 · 100 is not 29 in floating point
+            bounds.append(floor(Fraction(bound[:-1]) * characters / 100))
+        else:
+            bounds.append(None if bound is None else int(bound))
+    return range(characters)[slice(*bounds)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +98,7 @@ class TextOptions(TextGroup):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = self.sliced
+        self.part_of(0)
         if not self.unknown:
             raise UsageError("--unknown is empty: give error, skip, or a token of the vocabulary such as '<unk>'")
 
@@ -119,10 +107,9 @@ class TextOptions(TextGroup):
         """Take the options of a text from those of a function that reads one."""
         return cls(**values_of(TextGroup, options))
 
-    @property
-    def sliced(self) -> Part:
-        """The part as a slice."""
-        return Part.parse(":" if self.part is None else self.part, self.part_option)
+    def part_of(self, characters: int) -> range:
+        """Return the part of a text of so many characters."""
+        return part_of(characters, ":" if self.part is None else self.part, self.part_option)
 
     def signature_part(self, token_kind: str) -> str:
         """Return the fields of the signature that tell about the text; `token_kind` is such as `word+eos`."""
@@ -186,7 +173,7 @@ def final_text(given: Paths | InMemory, options: TextOptions | None = None) -> F
         raise UsageError("no text was given: name at least one UTF-8 file")
     name = files[0].name + (f" and {len(files) - 1} more" if len(files) > 1 else "")
     total = sum(len(file.text) for file in files)
-    wanted, place, parts, taken = options.sliced.resolve(total), 0, [], []
+    wanted, place, parts, taken = options.part_of(total), 0, [], []
     for file in files:
         inside = range(len(file.text))[max(wanted.start - place, 0) : max(wanted.stop - place, 0)]
         taken.append(TakenFile(path=file.path, sha256=file.sha256, characters=inside))
