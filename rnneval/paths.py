@@ -11,16 +11,17 @@ import shutil
 import stat
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 from rnneval.errors import RecordError, UsageError
 
 AnyPath = str | os.PathLike[str]
-Places = Mapping[str, AnyPath | Iterable[AnyPath] | None]
-"""Files by the option or argument that names them."""
+Places = Mapping[str, AnyPath | Iterable[AnyPath] | None]  # files by the option or argument that names them
 
 _PART = re.compile(r"\.(index|data-\d+-of-\d+)$")
 _OPENED_BY_THE_SHELL = re.compile(r"/dev/stdin|/(dev|proc/self)/fd/\d+")
@@ -30,20 +31,16 @@ _DESCRIPTORS = {"/dev/stdout": 1, "/dev/stderr": 2, "/dev/fd/1": 1, "/dev/fd/2":
 def open_regular(path: AnyPath, *, stream: bool = False) -> BufferedReader:
     """Open a regular file for reading, without waiting for another process.
 
-    Args:
-        path: The file.
-        stream: Whether a pipe that the shell opened is read, too: `/dev/stdin`, or `<(command)`, which is `/dev/fd/N`.
+    With `stream`, a pipe that the shell opened is read, too: `/dev/stdin`, or `<(command)`, which is `/dev/fd/N`.
 
     Raises:
         OSError: the file cannot be opened, or is a folder, a named pipe, a socket or a device; `strerror` says which.
     """
-    allowed = {stat.S_IFREG}
-    if stream and _OPENED_BY_THE_SHELL.fullmatch(os.fspath(path)):
-        allowed.add(stat.S_IFIFO)
-    _require_kind(Path(path).stat().st_mode, allowed, path)  # a device is not even opened
+    pipe = stream and _OPENED_BY_THE_SHELL.fullmatch(os.fspath(path)) is not None
+    _require_regular(Path(path).stat().st_mode, path, or_pipe=pipe)  # a device is not even opened
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
-        _require_kind(os.fstat(descriptor).st_mode, allowed, path)  # the path may lead elsewhere by now
+        _require_regular(os.fstat(descriptor).st_mode, path, or_pipe=pipe)  # the path may lead elsewhere by now
         os.set_blocking(descriptor, True)
     except OSError:
         os.close(descriptor)
@@ -51,12 +48,16 @@ def open_regular(path: AnyPath, *, stream: bool = False) -> BufferedReader:
     return os.fdopen(descriptor, "rb")
 
 
-def read_regular(path: AnyPath, most: int) -> bytes:
-    """Read a regular file of at most `most` bytes.
+def _require_regular(mode: int, path: AnyPath, *, or_pipe: bool) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", os.fspath(path))
+    if not (stat.S_ISREG(mode) or (or_pipe and stat.S_ISFIFO(mode))):
+        kind = "a named pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+        raise OSError(errno.EINVAL, f"it is {kind}: give a regular file", os.fspath(path))
 
-    Raises:
-        OSError: as `open_regular`, or the file is larger.
-    """
+
+def read_regular(path: AnyPath, most: int) -> bytes:
+    """Read a regular file of at most `most` bytes, or raise an OSError."""
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         raw = b"" if size > most else file.read(most + 1)
@@ -65,13 +66,13 @@ def read_regular(path: AnyPath, most: int) -> bytes:
     return raw
 
 
-def _require_kind(mode: int, allowed: set[int], path: AnyPath) -> None:
-    kind = stat.S_IFMT(mode)
-    if kind == stat.S_IFDIR:
-        raise IsADirectoryError(errno.EISDIR, "it is a folder", os.fspath(path))
-    if kind not in allowed:
-        names = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
-        raise OSError(errno.EINVAL, f"it is {names.get(kind, 'a device')}: give a regular file", os.fspath(path))
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object for `json.loads`; a key that stands twice is read otherwise by every program."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return found
 
 
 def checkpoint_files(path: AnyPath) -> list[Path]:
@@ -100,13 +101,6 @@ def require_apart(outputs: Places, inputs: Places) -> None:
 
     Files are compared by device and inode, so that hard and symbolic links are seen through. A file that does not exist
     yet is its folder and its name. Devices and pipes are compared with nothing.
-
-    Args:
-        outputs: The files by the option that names them; None stands for no file.
-        inputs: As `outputs`, in order: of a file that is named twice, the message has the last option.
-
-    Raises:
-        UsageError: names both options and both paths.
     """
     read = {key: (option, path) for option, path in each_place(inputs) for key in _keys(path)}
     written: dict[tuple[int, int, str], tuple[str, str]] = {}
@@ -120,11 +114,7 @@ def require_apart(outputs: Places, inputs: Places) -> None:
 
 
 def each_place(places: Places) -> Iterator[tuple[str, str]]:
-    """Yield the option and the path of each file.
-
-    >>> list(each_place({"TEXT": ("a.txt", "b.txt"), "--out": None}))
-    [('TEXT', 'a.txt'), ('TEXT', 'b.txt')]
-    """
+    """Yield the option and the path of each file."""
     for option, given in places.items():
         for path in [given] if isinstance(given, str | os.PathLike) else given or ():
             yield option, os.fspath(path)
@@ -154,21 +144,14 @@ def make_folder(folder: Path) -> None:
 
 
 def write_text(text: str, path: AnyPath) -> None:
-    """Write a text to a file in UTF-8, completely or not at all.
-
-    Raises:
-        RecordError: the file cannot be written (the old file, if any, is untouched).
-    """
+    """Write a text to a file in UTF-8, completely or not at all, or raise a RecordError."""
     write_texts({os.fspath(path): text})
 
 
 def write_texts(texts: Mapping[str, str]) -> None:
-    """Write several files, by path: every one is complete before the first takes its place.
+    """Write several files, by path: every one is complete before the first takes its place, or raise a RecordError.
 
     The set is not atomic: if a file cannot take its place then, those that already have theirs stay new.
-
-    Raises:
-        RecordError: one of them cannot be written.
     """
     with ExitStack() as stack:
         for path, text in texts.items():
@@ -181,11 +164,9 @@ def write_texts(texts: Mapping[str, str]) -> None:
 def whole_file(path: AnyPath) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on leaving without an error it is synced and takes `path`'s place.
 
-    The temporary file lies in the same folder, so that the rename is atomic. It is removed if the block ends early, by
-    an interrupt too, but not after a kill. The old file's permissions are kept, and a file without write permission is
-    not replaced. A symbolic link stays, and its target is replaced. A path that is neither a file nor a folder, such as
-    a pipe, /dev/null, or /dev/stdout even if that is a file, is not replaced: the temporary file lies in the system's
-    folder for them, and the finished content is copied.
+    The temporary file is removed if the block ends early, by an interrupt too, but not after a kill. The old file's
+    permissions are kept, and a file without write permission is not replaced. A symbolic link stays, and its target is
+    replaced. Into a pipe, a device, /dev/stdout or /dev/stderr the finished content is copied.
 
     Raises:
         RecordError: the folder does not exist, the disk is full, or the file cannot be written for another reason. Any
@@ -193,18 +174,21 @@ def whole_file(path: AnyPath) -> Iterator[Path]:
             got a part of the content.
     """
     try:
-        target = _behind_link(Path(path))
-        temporary = _create_beside(target)
-        kept = "" if _is_special(target) else "; what was there is unchanged"
+        target = Path(path)
+        special = os.fspath(path) in _DESCRIPTORS or (target.exists() and not target.is_file() and not target.is_dir())
+        if target.is_symlink() and not special:
+            target = Path(os.path.realpath(target))
+        temporary = _create(target, Path(tempfile.gettempdir()) if special else target.parent)
     except (OSError, ValueError) as error:
         raise RecordError(f"{os.fspath(path)}: cannot be written: {reason_of(error)}") from error
     try:
         yield temporary
-        if _is_special(target):
+        if special:
             _copy_into(temporary, target)
         else:
             _settle(temporary, target)
     except OSError as error:
+        kept = "" if special else "; what was there is unchanged"
         raise RecordError(f"{os.fspath(path)}: cannot be written: {reason_of(error)}{kept}") from error
     finally:
         with suppress(OSError):
@@ -216,27 +200,14 @@ def reason_of(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _behind_link(path: Path) -> Path:
-    """Return the target of a symbolic link, whether it exists or not, else the path itself."""
-    if not path.is_symlink() or _is_special(path):
-        return path
-    target = Path(os.path.realpath(path))
-    if target.is_symlink():  # links that lead to each other
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-    return target
-
-
-def _create_beside(target: Path) -> Path:
-    """Create an empty file that no other writer has, beside the target; for a device or pipe, in the temporary folder.
-
-    With the mode 0o666 the kernel applies the umask, as for an ordinary file. Python can read the umask only by setting
-    it, which would affect other threads.
-    """
+def _create(target: Path, folder: Path) -> Path:
+    """Create an empty file in a folder that no other writer has; the kernel applies the umask, as for any file."""
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if target.is_symlink():  # links that lead to each other
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     if target.exists() and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    folder = Path(tempfile.gettempdir()) if _is_special(target) else target.parent
     temporary = folder / f".{target.name[:32]}.{secrets.token_hex(8)}.part"
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     return temporary
@@ -268,8 +239,3 @@ def _copy_into(temporary: Path, target: Path) -> None:
     # `--out /dev/stdout | head`: as with anything else that is printed
     with suppress(BrokenPipeError), temporary.open("rb") as source, os.fdopen(os.dup(number), "wb") as sink:
         shutil.copyfileobj(source, sink)
-
-
-def _is_special(target: Path) -> bool:
-    """Return whether this is a device, a pipe, a socket, or one of /dev/stdout, /dev/stderr, /dev/fd/1, /dev/fd/2."""
-    return os.fspath(target) in _DESCRIPTORS or (target.exists() and not target.is_file() and not target.is_dir())

@@ -1,7 +1,7 @@
 """Checkpoints that break no rule, and private copies of them.
 
-Of a full model, Keras never opens the file itself: it could be replaced between the check and the load, and the
-training's leftovers in it need not be read. It gets a copy with nothing but weights and a checked configuration.
+Of a full model, Keras never opens the file itself, which could be replaced between the check and the load. It gets a
+copy with nothing but weights and a checked configuration.
 """
 
 import errno
@@ -37,7 +37,7 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
 
 
 def identify(path: Path, custom: Collection[str] | None = None) -> Artefact:
-    """Return the format and the files of a checkpoint (a file, a folder, a prefix of TensorFlow) that breaks no rule.
+    """Return the format and the files of a checkpoint that breaks no rule.
 
     `custom` has the names of classes and functions that the user's own code brings; None if it is not imported yet, and
     the rules on names are checked later.
@@ -47,11 +47,7 @@ def identify(path: Path, custom: Collection[str] | None = None) -> Artefact:
 
 @contextmanager
 def private_copy(path: str | os.PathLike[str] | Artefact, custom: Collection[str] | None = None) -> Iterator[Artefact]:
-    """Copy a checkpoint into a folder of this user's own and identify the copy, which is removed after the block.
-
-    The bytes that are hashed, checked and loaded are then the same, even if another process replaces or overwrites the
-    checkpoint in the meantime. A copy that the caller has made already is taken as it is. `custom` is as in `identify`.
-    """
+    """Copy a checkpoint for as long as the block runs, so that the same bytes are hashed, checked and loaded."""
     if isinstance(path, Artefact):
         yield path
         return
@@ -67,15 +63,11 @@ def private_copy(path: str | os.PathLike[str] | Artefact, custom: Collection[str
 class FullModel:
     """A full model that breaks no rule."""
 
-    path: Path
-    """The private copy, which Keras may open."""
-    weights: Path
-    """The HDF5 file with its weights: the copy itself, or a part of it."""
+    path: Path  # the private copy, which Keras may open
+    weights: Path  # the HDF5 file with its weights: the copy itself, or a part of it
     config: dict[str, Any]
-    version: str
-    """The version of Keras that wrote it; "" if the file does not say."""
-    stored_numbers: int
-    """The count of stored numbers, weights of optimizers included."""
+    version: str  # the version of Keras that wrote it; "" if the file does not say
+    stored_numbers: int  # the count of stored numbers, weights of optimizers included
 
     @property
     def keras2(self) -> bool:
@@ -128,10 +120,9 @@ def require_builder(artefact: Artefact, *, has_builder: bool) -> None:
     """Refuse weights without the code of their model."""
     if artefact.format == "saved-model":
         size = (artefact.place / "saved_model.pb").stat().st_size
-        if not has_builder:
-            raise refused("graph-never-run", artefact.path, "a SavedModel, whose graph is never run")
-        if size > _MAX_GRAPH_BYTES:
-            seen = f"saved_model.pb has {size:,} bytes; up to {_MAX_GRAPH_BYTES:,} are read"
+        if not has_builder or size > _MAX_GRAPH_BYTES:
+            large = f"saved_model.pb has {size:,} bytes; up to {_MAX_GRAPH_BYTES:,} are read"
+            seen = large if has_builder else "a SavedModel, whose graph is never run"
             raise refused("graph-never-run", artefact.path, seen)
     if artefact.format not in FULL_MODELS and not has_builder:
         raise UsageError(
@@ -152,10 +143,7 @@ def require_sha256(artefact: Artefact, expected: str | None) -> str:
 
 
 def _examined(found: Artefact, custom: Collection[str] | None) -> Artefact:
-    """Check the content of a located checkpoint against the rules, and return it with its format.
-
-    TensorFlow reads its own checkpoints; the sizes in them are compared before a tensor is read.
-    """
+    """Check the content of a located checkpoint against the rules, and return it with its format."""
     try:
         if found.format:
             index = found.files[found.format == "saved-model"]
@@ -225,10 +213,10 @@ def _hdf5_config(path: Path, facts: Hdf5, custom: Collection[str] | None, shown:
     """Return the version of Keras and the configuration of an `.h5` file, which is checked against the rules."""
     try:
         with h5py.File(path, "r") as file:
-            version, text = file.attrs.get("keras_version", ""), file.attrs["model_config"]
-            text = text if isinstance(text, bytes) else str(text).encode("utf-8", errors="surrogatepass")
+            version, text = (file.attrs.get(name, "") for name in ("keras_version", "model_config"))
     except BROKEN as error:
         raise failure(shown, error, "HDF5 file") from error
+    text = text if isinstance(text, bytes) else str(text).encode("utf-8", errors="surrogatepass")
     version = version.decode(errors="replace") if isinstance(version, bytes) else str(version)
     return version, checked_config(shown, text, version=version, shapes=facts.shapes.values(), custom=custom)
 

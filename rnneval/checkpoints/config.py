@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rnneval.checkpoints.rules import Faults, refused, require_none
+from rnneval.paths import unique_keys
 
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]|,', re.DOTALL)
 _MAX_BYTES, _MAX_DEPTH, _MAX_VALUES = 1 << 24, 100, 1_000_000  # of the JSON text; counting ends above one of them
@@ -40,15 +41,7 @@ class Asked(NamedTuple):
     is_function: bool = False
 
     def is_listed(self) -> bool:
-        """Return whether it is on the list of Keras' own.
-
-        A registered name is looked up before the class, among all that the process has ever registered: it must be the
-        class's own.
-
-        Example:
-            >>> Asked("keras.layers", "GRU", "").is_listed(), Asked("keras_hub.layers", "GRU", "").is_listed()
-            (True, False)
-        """
+        """Return whether it is on the list of Keras' own, and not another class under its registered name."""
         own = self.registered in {"", self.name} or {self.registered, self.name} <= _GRAPHS
         names = ACTIVATIONS if self.is_function else _CLASSES
         return own and self.name in names and _HOMES.fullmatch(self.module) is not None
@@ -59,8 +52,7 @@ def checked_config(
 ) -> dict[str, Any]:
     """Parse the configuration of a full model and check it against the rules; `shapes` are those of the weights.
 
-    `custom` has the names of classes and functions that the user's own code brings; None if it is not imported yet. A
-    configuration of Keras 2 is returned as it is: each layer is rewritten before Keras makes anything of it.
+    A configuration of Keras 2 is returned as it is: each layer is rewritten before Keras makes anything of it.
     """
     require_none(path, _size_faults(text))
     try:
@@ -97,16 +89,10 @@ def is_keras2(version: str) -> bool:
 
 
 def _parsed(text: bytes) -> dict[str, Any]:
-    """Parse a configuration that is not too large.
-
-    Losses, metrics and optimizers are dropped: they have no part in evaluation, and may name classes of the author's
-    own. A key that comes twice is read as its first value by one program and as its last by another.
-    """
+    """Parse a configuration, without losses, metrics and optimizers, which evaluation does not need."""
 
     def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(pairs)
-        if len(made) != len(pairs):
-            raise ValueError("a key comes twice")
+        made = unique_keys(pairs)
         if "class_name" in made:
             made.pop("compile_config", None)
         return made
@@ -170,10 +156,7 @@ def _name_faults(asked: list[Asked], items: list[tuple[str, Any]], custom: Colle
 
 
 def _allocation_faults(items: list[tuple[str, Any]], shapes: Collection[tuple[int, ...]]) -> Faults:
-    """Yield paths that Keras would open, and sizes that no weight accounts for.
-
-    The memory of all layers together is limited when Keras makes them (`rnneval.models.keras.opening`).
-    """
+    """Yield paths that Keras would open, and sizes that no weight accounts for."""
     for key, item in items:
         if isinstance(item, str) and (key in _FILES or _PATH.search(item)):
             yield "config-path", f"its setting {key} is {item[:60]!r}: a file or an address"

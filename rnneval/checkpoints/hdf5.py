@@ -30,17 +30,14 @@ NO_WEIGHTS = frozenset(("seed_generator", "optimizer", "metrics", "_metrics", "c
 class Hdf5:
     """Structure of an HDF5 file that breaks no rule."""
 
-    shapes: dict[str, tuple[int, ...]]
-    """The shape of every array by its path in the file."""
+    shapes: dict[str, tuple[int, ...]]  # the shape of every array by its path in the file
     root_attributes: frozenset[str]
-    is_empty: bool
+    is_empty: bool  # whether it holds no object at all
 
     @property
     def weights(self) -> dict[str, tuple[int, ...]]:
         """The shapes of the weights that have a part in evaluation."""
         return {name: shape for name, shape in self.shapes.items() if not NO_WEIGHTS & set(name.split("/"))}
-
-    """Whether it holds no object at all."""
 
 
 def checked_hdf5(path: Path, *, shown: Path | None = None) -> Hdf5:

@@ -1,11 +1,9 @@
 """Files of Keras 2, read without Keras: the configuration is rewritten for Keras 3, the weights are read as arrays.
 
-Configurations are plain dictionaries in and out. A setting that is neither known nor known to be harmless is refused:
-dropping it could change the numbers without a warning. So is an operation of TensorFlow between layers.
-
-Weights are in groups named after layers, each a list of arrays in a known order. A GPU may have written the layout of
-cuDNN's own layers (CuDNNLSTM, CuDNNGRU), which is rearranged for Keras. cuDNN has one matrix for each gate, with a row
-for each unit, where Keras has a column. It has two biases for each gate, one with the input and one with the state.
+A setting that is neither known nor known to be harmless is refused: dropping it could change the numbers without a
+warning. Weights are in groups named after layers, each a list of arrays in a known order. A GPU may have written the
+layout of cuDNN's own layers: one matrix for each gate, with a row for each unit where Keras has a column, and two
+biases for each gate, one with the input and one with the state. It is rearranged for Keras.
 """
 
 import re
@@ -50,10 +48,7 @@ _TOP = "top_level_model_weights"
 def rewrite(
     config: JsonObject, *, path: str, version: str, custom: Sequence[str] = ()
 ) -> tuple[JsonObject, tuple[str, ...]]:
-    """Rewrite the configuration of a Sequential or functional model of Keras 2 for Keras 3; return notes, too.
-
-    `custom` has the names of the classes and functions that the user's own code brings.
-    """
+    """Rewrite the configuration of a Sequential or functional model of Keras 2 for Keras 3; return notes, too."""
     if version.startswith("1."):
         raise CheckpointError(
             f"{path}: written by Keras {version}, whose layers had other weights: load and save it in Keras 2 first"
@@ -164,8 +159,8 @@ class _Rewriter:
             seen = f"layer {config['name']} of class {name}" if config.get("name") else f"class {name or '?'}"
             raise CheckpointError(
                 f"{self._path}: refused by rule config-class: {seen}: {what}: save the weights alone "
-                "(model.save_weights('name.h5')), and give the code that makes the model, "
-                "--builder FILE.py:NAME; or, for a layer of your own, name the module that has it",
+                "(model.save_weights('name.h5')), and give the code that makes the model, or has a layer of your own, "
+                "--builder FILE.py:NAME",
                 rule="config-class",
             )
         return _entry(name.removeprefix("CuDNN"), self._settings(name, config))
@@ -357,12 +352,7 @@ def _held(path: Path, group: Any, name: str) -> Any:
 
 
 def is_cudnn(bias_shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    """Return whether a stored bias is cuDNN's: twice as long as the LSTM's, or the flat form of the GRU's two rows.
-
-    Example:
-        >>> is_cudnn((32,), (16,)), is_cudnn((24,), (2, 12)), is_cudnn((16,), (16,)), is_cudnn((12,), (2, 12))
-        (True, True, False, False)
-    """
+    """Return whether a stored bias is cuDNN's: twice as long as the LSTM's, or the flat form of the GRU's two rows."""
     if len(bias_shape) != 1:
         return False
     lstm = len(wanted) == 1 and bias_shape[0] == 2 * wanted[0]
@@ -372,10 +362,7 @@ def is_cudnn(bias_shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
 def from_cudnn(
     kernel: AnyArray, recurrent: AnyArray, bias: AnyArray, wanted: tuple[int, ...]
 ) -> tuple[AnyArray, AnyArray, AnyArray]:
-    """Rearrange kernel `(inputs, gates · units)`, recurrent kernel `(units, gates · units)` and bias.
-
-    The order of the gates is the same. `wanted` is the shape of Keras' bias: the LSTM has only the sum of the two.
-    """
+    """Rearrange kernel `(inputs, gates · units)`, recurrent kernel `(units, gates · units)` and bias (as `wanted`)."""
     units = recurrent.shape[0]
     gates = recurrent.shape[1] // units
     into = [gate.reshape(units, kernel.shape[0]).T for gate in np.hsplit(kernel, gates)]

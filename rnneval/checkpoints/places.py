@@ -16,8 +16,7 @@ from rnneval.checkpoints.rules import Faults, refused, require_none
 from rnneval.errors import CheckpointError
 from rnneval.paths import open_regular
 
-FULL_MODELS = ("keras", "keras-h5")
-"""The formats that hold a model and not only weights."""
+FULL_MODELS = ("keras", "keras-h5")  # the formats that hold a model and not only weights
 FORMATS = "a .keras or .h5 file, or with --builder a .weights.h5 file or a TensorFlow checkpoint"
 ZIP = b"PK\x03\x04"
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -26,6 +25,7 @@ _SYSTEM = {errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP, errno.ENAMETOOLONG
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PLAIN = {stat.S_IFREG, stat.S_IFDIR}
 _MOST_STATE = 1 << 20
+_PART = re.compile(r"\.index$|\.data-\d+-of-\d+.*$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +34,9 @@ class Artefact:
 
     path: Path
     """The path as given; for a TensorFlow checkpoint its prefix, without `.index`. Records and messages show it."""
-    format: str
-    """`keras`, `keras-h5`, `weights-h5`, `keras2-weights-h5`, `tf-checkpoint` or `saved-model`."""
-    files: tuple[Path, ...]
-    """Every file with a part of it, where it is read."""
-    copied: Path | None = None
-    """The path of the private copy; None if the checkpoint is read at `path`."""
+    format: str  # `keras`, `keras-h5`, `weights-h5`, `keras2-weights-h5`, `tf-checkpoint` or `saved-model`
+    files: tuple[Path, ...]  # every file with a part of it, where it is read
+    copied: Path | None = None  # the path of the private copy; None if the checkpoint is read at `path`
 
     @property
     def place(self) -> Path:
@@ -79,22 +76,20 @@ def locate(path: Path) -> Artefact:
     try:
         if path.is_dir():
             return _folder(path)
-        if path.is_file() and path.suffix == ".index":
-            return _tensorflow(path.with_suffix(""))
-        if path.is_file() and ".data-" in path.name and "-of-" in path.name:
-            return _tensorflow(path.with_name(path.name.rpartition(".data-")[0]))
         if path.is_file():
+            prefix = _PART.sub("", path.name)
+            if prefix != path.name:
+                return _tensorflow(path.with_name(prefix))
             require_none(path, _head_faults(first_bytes(path)))
             return Artefact(path=path, format="", files=(path,))
     except OSError as error:
         raise failure(path, error, "file") from error
     if Path(f"{path}.index").is_file():
         return _tensorflow(path)
-    if path.is_symlink():
-        what = "a link that leads nowhere"
-    else:
-        what = "neither a file nor a folder" if path.exists() else "no such file or folder"
-    raise CheckpointError(f"{path}: {what}; a checkpoint is {FORMATS}")
+    what = "neither a file nor a folder" if path.exists() else "no such file or folder"
+    raise CheckpointError(
+        f"{path}: {'a link that leads nowhere' if path.is_symlink() else what}; a checkpoint is {FORMATS}"
+    )
 
 
 def first_bytes(path: Path) -> bytes:
@@ -119,12 +114,9 @@ def _looks_like(start: bytes) -> str:
     if start.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
         return "an HTML page: the download gave a page about the file instead of the file"
     if start.startswith((b"\x08\x01\x12", b"\x08\x00\x12")):
-        return (
-            "the graph of a SavedModel (saved_model.pb): give its folder, in which variables/ lies beside it, and "
-            "--builder FILE.py:NAME"
-        )
+        return "the graph of a SavedModel (saved_model.pb): give its folder, and --builder FILE.py:NAME"
     try:
-        start.decode("utf-8", errors="strict")
+        start.decode("utf-8")
     except UnicodeDecodeError as error:
         if error.start < len(start) - 4:  # else only the last character is cut
             return f"neither a zip nor an HDF5 file (it begins with {start[:4].hex(' ')})"
@@ -163,19 +155,17 @@ def _folder(path: Path) -> Artefact:
     if ".." in named.split("/") or "\\" in named or "://" in named:
         raise refused("folder-link", path, f"its file checkpoint names {named[:80]!r}, outside of the folder")
     _require_inside(path, [path / "checkpoint"])
-    prefixes = sorted(index.with_suffix("") for index in path.glob("*.index"))
-    if prefixes:
+    if prefixes := sorted(index.with_suffix("") for index in path.glob("*.index")):
         return _tensorflow(_latest(path, Path(named).name, prefixes))
     names = [child.name for child in children]
     if any(".tempstate" in name or name.endswith("_temp") for name in names):
         raise refused("interrupted-save", path, f"temporary files of a checkpoint alone ({', '.join(names[:3])})")
-    checkpoints = [child for child in children if child.suffix in {".keras", ".h5", ".hdf5"} and child.is_file()]
-    if checkpoints:
-        raise _several(path, checkpoints)
-    held = ", ".join(names[:5]) or "nothing"
+    if found := [child for child in children if child.suffix in {".keras", ".h5", ".hdf5"} and child.is_file()]:
+        raise _several(path, found)
+    seen = f"a folder without a checkpoint (it holds {', '.join(names[:5]) or 'nothing'}); a checkpoint is {FORMATS}"
     if "config.json" in names:
-        raise CheckpointError(f"{path}: config.json without weights: model.safetensors is missing (it holds {held})")
-    raise CheckpointError(f"{path}: a folder without a checkpoint (it holds {held}); a checkpoint is {FORMATS}")
+        seen = "config.json without weights: model.safetensors is missing"
+    raise CheckpointError(f"{path}: {seen}")
 
 
 def _require_inside(folder: Path, parts: list[Path]) -> None:
@@ -213,10 +203,7 @@ def _latest(folder: Path, named: str, prefixes: list[Path]) -> Path:
 
 
 def _several(folder: Path, checkpoints: list[Path]) -> CheckpointError:
-    """Return the error that a folder is no checkpoint, with the newest in it and the commands for one and for all.
-
-    TensorFlow checkpoints are given by their prefixes. Of several of one time, the last by number is the newest.
-    """
+    """Return the error that a folder is no checkpoint, with the newest in it and the commands for one and for all."""
 
     def age(path: Path) -> tuple[float, list[tuple[int, str]]]:
         file = path if path.is_file() else Path(f"{path}.index")
@@ -235,14 +222,10 @@ def _tensorflow(prefix: Path) -> Artefact:
     index = Path(f"{prefix}.index")
     data = sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.data-*-of-*"))
     count = data[0].name.rpartition("-of-")[2] if data else ""
-    missing = ""
-    if not index.is_file():
-        missing = f"{index.name} is missing beside its data"
-    elif not data:
-        missing = f"{prefix.name}.data-… is missing beside {index.name}"
-    elif not count.isdecimal() or len(data) != int(count):
-        missing = f"{len(data)} of {count.lstrip('0') or 0} data files are there"
-    if missing:
+    if not index.is_file() or not count.isdecimal() or len(data) != int(count):
+        seen = f"{len(data)} of {count.lstrip('0') or 0} data files are there"
+        seen = seen if data else f"{prefix.name}.data-… is missing beside {index.name}"
+        missing = seen if index.is_file() else f"{index.name} is missing beside its data"
         raise refused("damaged-file", prefix, f"{missing}: the checkpoint is not whole")
     _require_inside(prefix.parent, [index, *data])
     return Artefact(path=prefix, format="tf-checkpoint", files=(index, *data))

@@ -20,11 +20,7 @@ _SAVE_AGAIN = (
 
 
 def pretrained(path: Path) -> Artefact | None:
-    """Return the files of a folder with `config.json` and safetensors; None if the path is no such folder.
-
-    Raises:
-        CheckpointError: the weights are pickled, or a part of them is missing or outside of the folder.
-    """
+    """Return the files of a folder with `config.json` and safetensors; None if the path is no such folder."""
     if not (path / "config.json").is_file() or (path / "model.weights.h5").exists():
         return None
     index, whole = path / _INDEX, path / "model.safetensors"

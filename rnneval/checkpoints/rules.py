@@ -10,8 +10,7 @@ from pathlib import Path
 from rnneval.errors import CheckpointError
 from rnneval.pages import page
 
-Faults = Iterator[tuple[str, str]]
-"""Broken rules, the gravest first: the name of each, and what was seen."""
+Faults = Iterator[tuple[str, str]]  # broken rules, the gravest first: the name of each, and what was seen
 
 
 def require_none(path: Path, faults: Faults) -> None:

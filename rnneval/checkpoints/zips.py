@@ -85,10 +85,7 @@ def _name_faults(members: list[zipfile.ZipInfo]) -> Faults:
 
 
 def damaged_members(archive: zipfile.ZipFile, weights: BinaryIO) -> Faults:
-    """Yield every member that does not match its checksum, and write the weights to a file.
-
-    The directory breaks no rule: nothing larger than declared is unpacked.
-    """
+    """Yield every member that does not match its checksum, and write the weights to a file."""
     for info in archive.infolist():
         try:
             with archive.open(info) as member:

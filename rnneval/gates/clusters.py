@@ -1,19 +1,17 @@
 """Intervals by the jackknife over clusters, the pieces of a text that count as one observation each.
 
-Losses of neighbouring tokens are correlated, and they drift with scene, speaker and article, with no end to the range
-of it: blocks taken as independent give standard errors that are up to six times too small. So each document is one
-observation. A text of a single document is cut into a few long batches, which outlast most of the drift (measured in
-docs/evidence/statistics.md). Several documents that are too few for an interval are not cut: there is no interval.
-
-A perplexity is compared by its logarithm, in nats: there +1 % is the same distance at any level, the error is
-symmetric, and no loss is too large. The file of each metric says whether it is compared by its logarithm.
+Losses of neighbouring tokens are correlated, and they drift with scene, speaker and article: blocks taken as
+independent give standard errors that are up to six times too small. So each document is one observation. A text of a
+single document is cut into a few long batches, which outlast most of the drift; several documents that are too few for
+an interval are not cut: parts of documents counted as independent miss the truth in 21 to 36 % of texts where 5 % is
+claimed (docs/evidence/statistics.md). A perplexity is compared by its logarithm: there +1 % is the same at any level.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,16 +20,10 @@ from scipy.special import stdtrit
 from rnneval.metrics import Metric, Totals, UnavailableError, all_metrics
 from rnneval.records.run import Blocks, Interval, Score, Warning  # noqa: A004 - the record's own word
 
-NATS = "nats"
-"""The sum that every run has: total loss."""
-UNITS = 4
-"""Number of rows of units (tokens, characters, bytes, words) before the sums in the array of `columns_of`."""
+NATS = "nats"  # the sum that every run has: total loss
+UNITS = 4  # number of rows of units (tokens, characters, bytes, words) before the sums in the array of `columns_of`
 ENOUGH_DOCUMENTS = 7.0
-"""Effective number of documents that an interval needs: eight whose lengths differ by a third or so have it.
-
-With normal means of documents the stated 5 % holds from 5 on, and is too cautious below (docs/evidence/statistics.md).
-Skewed means ask for more, the more the fewer documents there are.
-"""
+"""Effective number of documents that an interval needs: eight whose lengths differ by a third or so have it."""
 BATCHES = 8
 """Batches of a contiguous text: t on so few groups stays valid whatever their variances (Bakirov and Székely 2005)."""
 FLOOR_BLOCKS = 128
@@ -43,8 +35,7 @@ DRIFT_LIMIT = 1.5
 Floats = NDArray[np.float64]
 Columns = Floats
 """Sums of blocks, `(quantities, blocks)`: the first `UNITS` rows count units, then comes one row per sum."""
-Statistic = Callable[[Columns], Floats]
-"""From sums `(quantities, n)` to values `(n,)`."""
+Statistic = Callable[[Columns], Floats]  # from sums `(quantities, n)` to values `(n,)`
 DRIFTS = "losses drift along this text: {} this passage; hold out pieces from all over the text, or whole documents"
 
 
@@ -57,10 +48,8 @@ class Clusters:
     """The division of the blocks into clusters, each of which is one observation."""
 
     kind: Literal["documents", "batches"]
-    labels: NDArray[np.intp]
-    """The cluster of each block, from 0: `(blocks,)`."""
-    units: Floats
-    """Units (tokens, or bytes across tokenisations) in each cluster: `(clusters,)`."""
+    labels: NDArray[np.intp]  # the cluster of each block, from 0: `(blocks,)`
+    units: Floats  # units (tokens, or bytes across tokenisations) in each cluster: `(clusters,)`
     block_bytes: int
 
     @property
@@ -91,24 +80,14 @@ class Clusters:
 
 
 def effective_number(units: Floats) -> float:
-    """Return (Σn)² / Σn².
-
-    >>> effective_number(np.array([10.0, 10.0, 10.0]))
-    3.0
-    >>> round(effective_number(np.array([100.0, 1.0, 1.0])), 2)
-    1.04
-    """
+    """Return (Σn)² / Σn²: 3 for three equal clusters, 1.04 for 100, 1 and 1."""
     return float(units.sum() ** 2 / np.square(units).sum())
 
 
 def clusters_of(document: NDArray[np.intp], units: Floats, block_bytes: int = 256) -> Clusters:
     """Choose the clusters: whole documents, or 8 batches of a text that is a single document.
 
-    Several documents are never cut: parts of documents counted as independent miss the truth in 21 to 36 % of texts
-    where 5 % is claimed.
-
-    `document` and `units`, its tokens or bytes above 0, are those of each block, `(blocks,)`; `block_bytes` is its
-    nominal size.
+    `document` and `units`, its tokens or bytes above 0, are those of each block, `(blocks,)`.
     """
     labels = np.unique(document, return_inverse=True)[1].astype(np.intp).reshape(-1)
     of_documents = np.bincount(labels, weights=units).astype(np.float64)
@@ -119,15 +98,13 @@ def clusters_of(document: NDArray[np.intp], units: Floats, block_bytes: int = 25
         return batches(units, BATCHES, block_bytes)
     seen = f"{units.size} block{'s' * (units.size != 1)} of {block_bytes} bytes in {count} document{'s' * (count != 1)}"
     needed = f"{FLOOR_BLOCKS} blocks ({FLOOR_BLOCKS * block_bytes // 1024} kB)"
+    eight = "8 documents of about the same length"
     if count < 2:
-        raise TooLittleTextError(
-            f"{seen}: too little text for an interval, which needs {needed}, or 8 documents of about the same length"
-        )
+        raise TooLittleTextError(f"{seen}: too little text for an interval, which needs {needed}, or {eight}")
     raise TooLittleTextError(
         f"{seen}, the largest with {100 * of_documents.max() / of_documents.sum():.0f} % of the text, worth "
         f"{number:.1f} of equal length: too few documents for an interval, and they are not cut into parts; needed is "
-        f"a worth of {ENOUGH_DOCUMENTS:.0f} (8 documents of about the same length), or one passage (--documents one) "
-        f"of {needed}"
+        f"a worth of {ENOUGH_DOCUMENTS:.0f} ({eight}), or one passage (--documents one) of {needed}"
     )
 
 
@@ -140,11 +117,7 @@ def batches(units: Floats, count: int, block_bytes: int = 256) -> Clusters:
 
 
 def block_size(total_bytes: int) -> int:
-    """Return the nominal size of the blocks of a text: 256 bytes, doubled until 4,096 blocks suffice.
-
-    >>> block_size(100_000), block_size(3_000_000)
-    (256, 1024)
-    """
+    """Return the nominal size of the blocks of a text: 256 bytes, doubled until 4,096 blocks suffice."""
     size = 256
     while total_bytes > 4096 * size:
         size *= 2
@@ -152,10 +125,7 @@ def block_size(total_bytes: int) -> int:
 
 
 def columns_of(blocks: Blocks, sum_names: tuple[str, ...]) -> Columns:
-    """Return a record's blocks as an array: the units, then the sums that are named, `(quantities, blocks)`.
-
-    Blocks without a scored token (a document of one token) are columns of zeros.
-    """
+    """Return a record's blocks as an array: the units, then the sums that are named, `(quantities, blocks)`."""
     units = (blocks.tokens, blocks.characters, blocks.scored_bytes, blocks.words)
     return np.array([*units, *(blocks.sums[name] for name in sum_names)], dtype=np.float64)
 
@@ -176,10 +146,8 @@ class Estimate:
     """A statistic of the whole text, with its error by t on few clusters."""
 
     value: float = 0.0
-    se: float = 0.0
-    """Standard error, 0 if there is none: without it the value is what it is."""
-    df: float = 0.0
-    """Degrees of freedom of the standard error."""
+    se: float = 0.0  # standard error, 0 if there is none: without it the value is what it is
+    df: float = 0.0  # degrees of freedom of the standard error
 
     def bound(self, p: float) -> float:
         """Return the value that lies above the truth with probability `p`: 0.95 for `high`, 0.05 for `low`."""
@@ -212,11 +180,7 @@ def jackknife(statistic: Statistic, columns: Columns, clusters: Clusters) -> Est
 
 
 def drifts(losses: Columns) -> bool:
-    """Return whether losses drift along a text, so that an interval holds for this passage only.
-
-    They do if the standard error from 16 batches is above `DRIFT_LIMIT` times that from blocks taken as independent.
-    `losses` are nats and units of each block, `(2, blocks)`; with too few blocks no drift is seen.
-    """
+    """Return whether losses (nats and units of each block, `(2, blocks)`) drift along a text, as far as it shows."""
     units = losses[1]
     if units.size < 2 * DRIFT_BATCHES:
         return False
@@ -224,29 +188,19 @@ def drifts(losses: Columns) -> bool:
     return independent > 0 and jackknife(ratio, losses, batches(units, DRIFT_BATCHES)).se > DRIFT_LIMIT * independent
 
 
-@dataclass(frozen=True, kw_only=True)
-class ScoreIntervals:
+class ScoreIntervals(NamedTuple):
     """The intervals of all scores that have one, how they were made, and what a reader should know."""
 
-    bounds: Mapping[str, tuple[float, float]]
-    """Low and high by metric; empty where there is too little text."""
-    interval: Interval | None
-    """The part of the record that tells how intervals were made; None if there is no interval."""
-    warnings: tuple[Warning, ...]
-    """`too-little-text`: no interval, and why; `drift`: it holds for this passage only."""
+    bounds: Mapping[str, tuple[float, float]]  # low and high by metric; empty where there is too little text
+    interval: Interval | None  # the part of the record that tells how intervals were made; None if there is no interval
+    warnings: tuple[Warning, ...]  # `too-little-text`: no interval, and why; `drift`: it holds for this passage only
 
 
 def score_intervals(blocks: Blocks, *, lossless: bool) -> ScoreIntervals:
-    """Return low and high of every score that can be computed from the sums of the blocks.
-
-    They say how far a run's scores would move on other text like it. `lossless` is as in `rnneval.metrics.Totals`.
-    """
+    """Return low and high of every score that can be computed from the sums of the blocks."""
     names = tuple(sorted(blocks.sums))
-    columns = columns_of(blocks, names)
-    scored = columns[0] > 0
-    columns, document = columns[:, scored], np.array(blocks.document, dtype=np.intp)[scored]
     try:
-        clusters = clusters_of(document, columns[0], block_size(blocks.bytes[-1] if blocks.bytes else 0))
+        columns, clusters = _clustered(blocks, columns_of(blocks, names))
     except TooLittleTextError as reason:
         warning = Warning(code="too-little-text", message=f"no intervals: {reason}")
         return ScoreIntervals(bounds={}, interval=None, warnings=(warning,))
@@ -256,21 +210,22 @@ def score_intervals(blocks: Blocks, *, lossless: bool) -> ScoreIntervals:
             estimate = jackknife(statistic_of(measured, names, lossless=lossless), columns, clusters)
             if (found := bounds_of(measured, estimate)) is not None:
                 bounds[measured.name] = found
-    warnings: tuple[Warning, ...] = ()
-    if clusters.kind == "batches" and NATS in names and drifts(columns[[UNITS + names.index(NATS), 0]]):
-        warnings = (Warning(code="drift", message=DRIFTS.format("the intervals hold for")),)
-    interval = Interval(
-        method=clusters.method, clusters=clusters.count, df=clusters.effective - 1, claim=clusters.claim
-    )
-    return ScoreIntervals(bounds=bounds, interval=interval, warnings=warnings)
+    drifting = clusters.kind == "batches" and NATS in names and drifts(columns[[UNITS + names.index(NATS), 0]])
+    warning = Warning(code="drift", message=DRIFTS.format("the intervals hold for"))
+    count, df = clusters.count, clusters.effective - 1
+    interval = Interval(method=clusters.method, clusters=count, df=df, claim=clusters.claim)
+    return ScoreIntervals(bounds=bounds, interval=interval, warnings=(warning,) if drifting else ())
+
+
+def _clustered(blocks: Blocks, columns: Columns) -> tuple[Columns, Clusters]:
+    """Return the columns of the blocks that have a scored token, and their clusters."""
+    scored = np.array(blocks.tokens) > 0
+    document, units = np.array(blocks.document, dtype=np.intp)[scored], np.array(blocks.tokens, np.float64)[scored]
+    return columns[:, scored], clusters_of(document, units, block_size(blocks.bytes[-1] if blocks.bytes else 0))
 
 
 def bounds_of(measured: Metric, estimate: Estimate) -> tuple[float, float] | None:
-    """Return the two-sided 95 % interval in the metric's unit; None if an end of it is not a finite number.
-
-    The interval of a metric that small samples make too large goes from 0 to the upper 95 % bound. The interval of a
-    share is cut off at 0 and 1.
-    """
+    """Return the two-sided 95 % interval in the metric's unit, from 0 if it is biased upwards; None without one."""
     if measured.biased_upwards:
         low, high = 0.0, measured.back(estimate.bound(0.95))
     else:
@@ -282,13 +237,10 @@ def bounds_of(measured: Metric, estimate: Estimate) -> tuple[float, float] | Non
 
 def change_of_loss(baseline: Blocks, candidate: Blocks) -> Score:
     """Return the paired change of the loss, candidate − baseline, of two readings of the same tokens, all finite."""
-    ours, theirs = (columns_of(blocks, (NATS,)) for blocks in (baseline, candidate))
-    scored = ours[0] > 0
-    losses = np.array([theirs[UNITS] - ours[UNITS], ours[0]])[:, scored]
-    document = np.array(baseline.document, dtype=np.intp)[scored]
+    change = np.subtract(candidate.sums[NATS], baseline.sums[NATS])
+    losses = np.array([change, baseline.tokens], dtype=np.float64)
     try:
-        clusters = clusters_of(document, losses[1], block_size(baseline.bytes[-1]))
+        estimate = jackknife(ratio, *_clustered(baseline, losses))
     except TooLittleTextError:
         return Score(value=float(ratio(losses.sum(axis=1))), unit="nats a token")
-    estimate = jackknife(ratio, losses, clusters)
     return Score(value=estimate.value, unit="nats a token", low=estimate.bound(0.025), high=estimate.bound(0.975))

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import numpy as np
 from msgspec.structs import replace
@@ -19,31 +18,18 @@ _LARGEST_IN_PER_CENT = 20.0
 """Nats; a larger difference, of a model that diverged, is shown in nats: e to the power of it says nothing."""
 DOMINATES = 0.5
 """Share of the squared deviations that makes blocks dominate; one block of 400 of a real text has below a tenth."""
-SEEDS = 0.01
-"""Difference that other seeds often make, in nats and roughly in the units of other metrics."""
-NEAR = 5
-"""Margins, or differences of `SEEDS`, beyond which other seeds do not explain a difference."""
-RARE = 0.01
-"""Share of the blocks that may dominate together; of normal deviations they have a twelfth."""
+SEEDS = 0.01  # difference that other seeds often make, in nats and roughly in the units of other metrics
+NEAR = 5  # margins, or differences of `SEEDS`, beyond which other seeds do not explain a difference
+RARE = 0.01  # share of the blocks that may dominate together; of normal deviations they have a twelfth
 
 
 def amount(metric: str, unit: str, value: float) -> str:
-    """Write a difference with its unit.
-
-    >>> amount("perplexity", "nats a token", math.log(1.01)), amount("accuracy", "share", -0.0123)
-    ('+1 %', '−0.0123 share')
-    """
+    """Write a difference with its unit: `+1 %`, `−0.0123 share`."""
     return number(metric, value) if value == 0 or in_per_cent(metric) else f"{number(metric, value)} {unit}"
 
 
 def number(metric: str, value: float) -> str:
-    """Write a difference without its unit, except for per cent and for differences too large for it.
-
-    >>> number("perplexity", math.log(1.01)), number("accuracy", -0.0123), number("accuracy", 0.0)
-    ('+1 %', '−0.0123', '0')
-    >>> number("perplexity", 905.9)
-    '+905.9 nats'
-    """
+    """Write a difference without its unit, except for per cent and for differences too large for it (`+905.9 nats`)."""
     if value == 0:
         return "0"
     if not in_per_cent(metric):
@@ -137,16 +123,14 @@ def beside_counting(records: Sequence[NamedRecord]) -> Iterator[Counting]:
         if not isinstance(run, Run) or run.ngram is None or run.ngram.change is None or unfit(run):
             continue
         change = run.ngram.change
-        verdict: Literal["better", "worse", "inconclusive"] = "inconclusive"
-        if change.low is not None and change.high is not None:
-            verdict = "better" if change.high < 0 else "worse" if change.low > 0 else "inconclusive"
+        low, high = (math.nan if bound is None else bound for bound in (change.low, change.high))
         yield Counting(
             run=each.name,
             ngram=run.ngram.name,
             difference=change.value,
             low=change.low,
             high=change.high,
-            verdict=verdict,
+            verdict="better" if high < 0 else "worse" if low > 0 else "inconclusive",
             standing=standing(run),
         )
 
@@ -173,10 +157,7 @@ def warnings_of_losses(paired: Paired, tested: Tested | None) -> Iterator[str]:
 
 
 def _dominating(paired: Paired, differences: Columns) -> Iterator[str]:
-    """Warn if up to 1 % of the blocks hold more than half of the squared deviations from the mean.
-
-    These are the block that deviates most and those that deviate at least half as much.
-    """
+    """Warn if up to 1 % of the blocks hold more than half of the squared deviations from the mean."""
     mean = differences[0].sum() / differences[1].sum()
     squared = np.square(differences[0] - mean * differences[1])
     order = np.argsort(-squared, kind="stable")[: max(1, int(RARE * squared.size))]
@@ -204,17 +185,14 @@ def warnings_of_runs(records: Sequence[NamedRecord]) -> Iterator[str]:
 
 
 def warnings_of_few_runs(sides: Sides) -> Iterator[str]:
-    """Warn if a side has too few runs for its own spread to be known, and the other side has more than one."""
-    counts = {"baseline": len(sides.baseline.runs), "candidate": len(sides.candidate.runs)}
-    more = "where the two recipes spread differently"
-    for (one, count), other in zip(counts.items(), reversed(counts), strict=True):
-        if count == 1 and sides.several:
+    """Warn if a side has too few runs for its own spread to be known, and there are more than two."""
+    for name, side in (("baseline", sides.baseline), ("candidate", sides.candidate)):
+        count = len(side.runs)
+        if sides.several and count < 3:
+            known = "hardly show its spread over seeds"
+            if count == 1:
+                known = "has no spread over seeds: it is taken to be that of the other side"
             yield (
-                f"one run of the {one}: its spread over seeds is taken to be that of the {other}'s runs; {more} the "
-                "stated 5 % does not hold; give three or more runs a side"
-            )
-        elif count == 2:
-            yield (
-                f"two runs of the {one} hardly show its spread over seeds: {more}, false fails and false passes reach "
-                "8 % in place of the stated 5 %; give three or more runs a side"
+                f"{count} run{'s' * (count > 1)} of the {name} {known}; where the two recipes spread differently the "
+                "stated 5 % can be 8 %; give three or more runs a side"
             )

@@ -1,16 +1,10 @@
 """Allowances and limits: how much a metric may get worse (`--allow`), and conditions on figures (`--require`).
 
 A limit names a figure of a record: `perplexity<=5.3`, `states."stack[1].lstm".h.saturated<=0.2`. A figure that is
-absent, is not a number or is not finite satisfies no limit.
-
-A figure of a training history is one statistic of a layer or variable, summarized over steps or epochs, and named
-`STATISTIC[.LAYER[.VARIABLE]][.lastN][.SUMMARY]`, such as `grad_norm.gru.last100.p99`:
-
-- without a layer it is the whole model's, or a score of `StateNorms`;
-- `lastN` takes the last N steps (of `StateNorms`, epochs) alone;
-- the summary is `max` (the default), `min`, `mean`, `median`, `sum`, `last`, or a percentile from `p0` to `p100`.
-
-Parts of a layer's name that would be read as one of these are quoted: `grad_norm."max".p99`.
+absent, is not a number or is not finite satisfies no limit. A figure of a training history is one statistic, of the
+whole model, a layer or a variable, over its last N steps or all: `STATISTIC[.LAYER[.VARIABLE]][.lastN][.SUMMARY]`, such
+as `grad_norm.gru.last100.p99`. The summary is `max` (the default), `min`, `mean`, `median`, `sum`, `last`, or a
+percentile from `p0` to `p100`. Parts of a layer's name that would be read so are quoted: `grad_norm."max".p99`.
 """
 
 import math
@@ -33,32 +27,20 @@ from rnneval.records import Record, Run, read_table
 from rnneval.records.tables import GRADIENT_HISTORY, STATE_HISTORY
 
 DEFAULT = {"perplexity": "+1%"}
-ABSENT = object()
-"""A figure that a record does not have."""
-PART = re.compile(r'"([^"]*)"|([^."]+)')
-"""A part of a figure's name, quoted or not."""
+ABSENT = object()  # a figure that a record does not have
+PART = re.compile(r'"([^"]*)"|([^."]+)')  # a part of a figure's name, quoted or not
 _INDEX = {GRADIENT_HISTORY: "step", STATE_HISTORY: "epoch"}
 _LAST = re.compile(r"last([1-9]\d*)")
 _PERCENTILE = re.compile(r"p(\d{1,2}|100)")
 _SUMMARIES: Mapping[str, Callable[[NDArray[np.float64]], Any]] = {
-    "max": np.max,
-    "min": np.min,
-    "mean": np.mean,
-    "median": np.median,
-    "sum": np.sum,
-    "last": lambda values: values[-1],
-}
+    "max": np.max, "min": np.min, "mean": np.mean, "median": np.median, "sum": np.sum, "last": lambda all_: all_[-1],
+}  # fmt: skip
 _MOST_NAMES = 20
 _AMOUNT = re.compile(r"^(?P<number>[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)(?P<percent>\s*%)?$")
 _LIMIT = re.compile(r"^\s*(?P<figure>.+?)\s*(?P<sign><=|>=|==|!=|<|>)\s*(?P<value>[^<>=!]+?)\s*$")
 _SIGNS: Mapping[str, Callable[[Any, Any], bool]] = {
-    "<=": operator.le,
-    ">=": operator.ge,
-    "<": operator.lt,
-    ">": operator.gt,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
+    "<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt, "==": operator.eq, "!=": operator.ne,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +50,7 @@ class Allowance:
     measured: Metric
     amount: float
     """The amount in nats for metrics that are compared by logarithms; for others in the metric's unit, or a share."""
-    relative: bool
-    """True if `amount` is a share of the baseline's own value, whose error then counts, too."""
+    relative: bool  # true if `amount` is a share of the baseline's own value, whose error then counts, too
 
     @property
     def factor(self) -> float:
@@ -78,11 +59,7 @@ class Allowance:
 
 
 def parse_allow(given: Sequence[str]) -> dict[str, str]:
-    """Read `METRIC=AMOUNT` of the command line and return the amounts by metric.
-
-    >>> parse_allow(["perplexity=+1%", "accuracy=0.01"])
-    {'perplexity': '+1%', 'accuracy': '0.01'}
-    """
+    """Read `METRIC=AMOUNT` of the command line and return the amounts by metric."""
     amounts: dict[str, str] = {}
     for text in given:
         metric, equals, amount = (part.strip() for part in text.partition("="))
@@ -167,11 +144,7 @@ def parse_limit(text: str) -> Limit:
 
 
 def rounded(value: float, limit: object) -> str:
-    """Write a number with five significant digits, or with as many as tell it from the limit.
-
-    >>> rounded(6.005450766644738, 5.3), rounded(5.3000001, 5.3), rounded(5.3, 5.3)
-    ('6.0055', '5.3000001', '5.3')
-    """
+    """Write a number with five significant digits, or with as many as tell it from the limit."""
     precise = (f"{value:.{digits}g}" for digits in range(5, 17))
     return next((text for text in precise if float(text) != limit or value == limit), repr(value))
 
@@ -180,14 +153,10 @@ def rounded(value: float, limit: object) -> str:
 class Lookup:
     """A figure that a limit asks for, as a record or a history has it."""
 
-    value: object = ABSENT
-    """NaN if a value of a history that it depends on was not finite."""
-    note: str = ""
-    """Explanation of a value that is absent or not finite."""
-    unknown: bool = False
-    """Whether the name can be no figure of this history."""
-    undecided: bool = False
-    """Whether the record can neither satisfy a limit nor break it: a history with too few steps."""
+    value: object = ABSENT  # NaN if a value of a history that it depends on was not finite
+    note: str = ""  # explanation of a value that is absent or not finite
+    unknown: bool = False  # whether the name can be no figure of this history
+    undecided: bool = False  # whether the record can neither satisfy a limit nor break it: a history with too few steps
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -275,11 +244,7 @@ def read_history(path: str | os.PathLike[str]) -> TrainingHistory:
 
 
 def look_up(record: Record | TrainingHistory, name: str) -> Lookup:
-    """Look for a figure in a record or a training history.
-
-    `perplexity` is short for `scores.perplexity.value`. A key that holds dots may be quoted.
-    `blocks.largest_nats_per_token` is the mean loss in the worst block.
-    """
+    """Look for a figure in a record (`perplexity` is `scores.perplexity.value`) or a training history."""
     if isinstance(record, TrainingHistory):
         return record.figure(name)
     plain: dict[str, Any] = msgspec.to_builtins(record)

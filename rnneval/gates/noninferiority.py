@@ -1,14 +1,11 @@
 """The paired test of one metric: how much worse is the candidate, and is that beyond what is allowed?
 
 The difference and its error come from the jackknife over clusters of the text. With several runs per side the spread
-between the runs of each side is added (Welch), with Satterthwaite's degrees of freedom. The answer is then about the
-training *recipe*, that is, all runs that it could give, and not only about these checkpoints. Holm's correction is
-applied only to claims of a fail: it keeps several metrics from failing one good candidate more often than one metric
-would.
+between the runs of each side is added (Welch), and the answer is about the training *recipe*, not only about these
+checkpoints. Holm's correction keeps several metrics from failing one good candidate more often than one would.
 
-An allowance of +1 % relative to the baseline is a factor f = 1.01. Tested is candidate − f · baseline, whose error
-includes that of f · baseline; then (f − 1) · baseline is added to value and bounds, so that they are those of
-candidate − baseline. An absolute allowance has f = 1.
+Of an allowance of +1 % relative to the baseline, candidate − 1.01 · baseline is tested, whose error includes that of
+the baseline; 0.01 · baseline is added to value and bounds, so that they are those of candidate − baseline.
 """
 
 import math
@@ -24,8 +21,7 @@ from rnneval.gates.limits import Allowance
 from rnneval.gates.sides import Paired
 from rnneval.metrics import Metric
 
-LEVEL = 0.05
-"""Probability of a false pass, and of a false fail, if the truth is exactly what is allowed."""
+LEVEL = 0.05  # probability of a false pass, and of a false fail, if the truth is exactly what is allowed
 POWER = 0.80
 FLOAT_NOISE = 1e-6
 """Mean absolute difference, in nats per token, below which two runs are the same model: other batch sizes alone give
@@ -40,16 +36,11 @@ Values = tuple[NDArray[np.float64], NDArray[np.float64]]
 class Tested(Estimate):
     """The difference candidate − baseline with its error, on the metric's scale of comparison."""
 
-    worse: int
-    """+1 where a larger value is worse, −1 where a smaller one is."""
-    allowed: float
-    """The largest difference that is allowed, with the sign of `worse`."""
-    se_text: float = 0.0
-    """The part of the error that comes from the text."""
-    se_runs: float = 0.0
-    """The part that comes from the spread between runs of a recipe; 0 for one run per side."""
-    clusters: Clusters | None = None
-    """The clusters of the text; None for the same model on too little text."""
+    worse: int  # +1 where a larger value is worse, −1 where a smaller one is
+    allowed: float  # the largest difference that is allowed, with the sign of `worse`
+    se_text: float = 0.0  # the part of the error that comes from the text
+    se_runs: float = 0.0  # the part that comes from the spread between runs of a recipe; 0 for one run per side
+    clusters: Clusters | None = None  # the clusters of the text; None for the same model on too little text
 
     @property
     def low(self) -> float:
@@ -171,10 +162,9 @@ def _shift(allowance: Allowance, values: Values) -> float:
 
 
 def _variances_of_runs(values: Values, factor: float) -> list[tuple[float, float]]:
-    """Return the variances of both sides' means from the spread between their runs, s²/k each (Welch 1947).
+    """Return the variances of both sides' means from the spread between their runs, with degrees of freedom (Welch).
 
-    With the degrees of freedom of each. A side of a single run has no spread of its own: it is taken to be that of the
-    other side.
+    A side of a single run is taken to spread as the other side does.
     """
     scaled = [*zip(values, (factor**2, 1.0), strict=True)]
     several = [(np.var(runs, ddof=1), weight, len(runs)) for runs, weight in scaled if len(runs) > 1]

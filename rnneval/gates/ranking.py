@@ -173,9 +173,8 @@ def _changes(ends: Sides, metric: str, count: int, text: str | None) -> tuple[Bl
             f"({run.text.bytes} bytes, {run.text.sha256[:8]}…): give the same files, in the same order"
         )
     across = metric if metric in ACROSS_TOKENS else "bits_per_char"
-    if any(map(unfit, ends.runs)) or all(not_comparable(by, ends) for by in ("perplexity", across)):
-        return ()
-    if (paired := pair(ends)) is None:
+    compares = not all(not_comparable(by, ends) for by in ("perplexity", across))
+    if any(map(unfit, ends.runs)) or not compares or not (paired := pair(ends)):
         return ()
     differences, units = loss_differences(paired)
     return tuple(

@@ -3,10 +3,8 @@
 *Recipe*: the way in which a model is trained; several runs of a side are trainings of one recipe. *Block*: the unit in
 which a record keeps sums. *Piece*: one block, or several if tokens of one side straddle the ends between them.
 
-Whether runs compare is decided before any number is looked at: the answer names the field that differs. So is whether
-a run can pass a gate or be a baseline at all: it cannot if it is not valid, not finite, diverged, or of no common
-recipe. A test cannot decide that: one diverged run among several, or one diverged part of a text, makes the standard
-error as large as the difference, so that t is near 1 whatever the loss.
+Whether runs compare, and whether a run can pass a gate or be a baseline at all, is decided before any number is looked
+at: one diverged run, or part of a text, makes the standard error as large as the difference, whatever the loss.
 """
 
 import math
@@ -28,12 +26,10 @@ from rnneval.records import Record, Run, encode, read
 from rnneval.records._base import Stored
 from rnneval.records.encoding import require_consistent
 
-ACROSS_TOKENS = ("bits_per_char", "bits_per_byte")
-"""Metrics that compare models of other tokens on the same text."""
+ACROSS_TOKENS = ("bits_per_char", "bits_per_byte")  # metrics that compare models of other tokens on the same text
 _OF_TOKENS = ("tok", "bos")
 """Fields that may differ if bits of the same text are compared over the bytes that both scored."""
-_CUTS = ("tokens", "scored_bytes")
-"""Sums of blocks that may differ then."""
+_CUTS = ("tokens", "scored_bytes")  # sums of blocks that may differ then
 _HELPED_BY_BITS = {*(f"signature.{name}" for name in _OF_TOKENS), *(f"blocks.{name}" for name in _CUTS)}
 _MEANING = {
     "tok": "other tokens",
@@ -46,15 +42,12 @@ _MEANING = {
     "defs": "the numbers are defined differently",
 }
 """What each field of a signature says if it differs, in the order in which they are named."""
-SUMS = ("nats", "newlines", "top1", "top5")
-"""Sums that a slim record keeps: those of every metric of loss and accuracy."""
+SUMS = ("nats", "newlines", "top1", "top5")  # sums that a slim record keeps: those of every metric of loss and accuracy
 FAR = math.log(100)
 """Least distance of `limit` above uniform guessing, in nats: in a small vocabulary a few sure and wrong predictions
 reach twice its loss."""
-BYTES = math.log(256)
-"""Uniform guessing in nats a byte, for losses whose vocabulary is not known."""
-LARGEST = math.log(np.finfo(float).max)
-"""Mean loss, in nats, above which a perplexity is larger than any float."""
+BYTES = math.log(256)  # uniform guessing in nats a byte, for losses whose vocabulary is not known
+LARGEST = math.log(np.finfo(float).max)  # mean loss, in nats, above which a perplexity is larger than any float
 PARTS = 8
 LEAST_TOKENS = 100
 """Tokens that a part needs to be held against `limit`; a few rare tokens may cost a good model as much."""
@@ -103,8 +96,7 @@ class Sides:
         return "this recipe" if self.several else "these checkpoints"
 
 
-Given = Record | NamedRecord | str | os.PathLike[str]
-"""A record, or the path of one."""
+Given = Record | NamedRecord | str | os.PathLike[str]  # a record, or the path of one
 
 
 def named(given: Given | Sequence[Given] | None, role: str) -> tuple[NamedRecord, ...]:
@@ -151,11 +143,7 @@ def side(records: Sequence[NamedRecord], role: str) -> Side:
 
 
 def fields_of(signature: str) -> dict[str, str]:
-    """Split a signature.
-
-    >>> fields_of("tok:char|state:carry")
-    {'tok': 'char', 'state': 'carry'}
-    """
+    """Split a signature."""
     return dict(part.split(":", 1) for part in signature.split("|"))
 
 
@@ -168,8 +156,7 @@ def is_lossy(run: Run) -> bool:
 class Difference:
     """Why two runs cannot be compared."""
 
-    reasons: Mapping[str, str]
-    """By the paths of the fields in the record, such as `text.sha256` or `signature.state`."""
+    reasons: Mapping[str, str]  # by the paths of the fields in the record, such as `text.sha256` or `signature.state`
     hint: str = ""
 
     def __str__(self) -> str:
@@ -243,22 +230,17 @@ def not_comparable(metric: str, sides: Sides) -> Difference | None:
 class Paired:
     """Both sides over the same pieces of text: blocks, or runs of blocks where tokens straddle their ends."""
 
-    baseline: Columns
-    """Block sums of each run, `(runs, quantities, pieces)`, in rows as of `columns_of`."""
+    baseline: Columns  # block sums of each run, `(runs, quantities, pieces)`, in rows as of `columns_of`
     candidate: Columns
-    sum_names: tuple[str, ...]
-    """The sums that every run has."""
+    sum_names: tuple[str, ...]  # the sums that every run has
     lossless: bool
     units: NDArray[np.float64]
     """Weight of a piece: tokens if both sides have the same, else scored bytes; above 0: `(pieces,)`."""
     document: NDArray[np.intp]
-    start: NDArray[np.int64]
-    """Beginning of each piece, in bytes of the final text: `(pieces,)`."""
-    end: NDArray[np.int64]
-    """End of each piece, in bytes of the final text: `(pieces,)`."""
+    start: NDArray[np.int64]  # beginning of each piece, in bytes of the final text: `(pieces,)`
+    end: NDArray[np.int64]  # end of each piece, in bytes of the final text: `(pieces,)`
     block_bytes: int
-    left_out: float
-    """Share of the baseline's scored bytes that only one side scored in full."""
+    left_out: float  # share of the baseline's scored bytes that only one side scored in full
 
     @property
     def nats(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -330,9 +312,6 @@ def limit(uniform: float) -> float:
     """Return the mean loss above which a run has diverged, given that of uniform guessing among V tokens.
 
     The perplexity is then above V², as far beyond guessing as guessing is from certainty, and above 100 V.
-
-    >>> round(limit(math.log(65)), 2), round(limit(math.log(10_000)), 2)
-    (8.78, 18.42)
     """
     return uniform + max(uniform, FAR)
 
@@ -368,10 +347,7 @@ def write_baselines(runs: Mapping[str | os.PathLike[str], NamedRecord]) -> None:
 
 
 def _diverged(run: Run) -> str:
-    """Return the loss of the worst part of the text, if it is beyond what can be compared.
-
-    The parts are the whole text, and each document, or eighths of a text that is a single document.
-    """
+    """Return the loss of the worst part, a document or an eighth of a single one, if it is too large to compare."""
     blocks, unit = run.blocks, "token" if "uniform" in run.baselines else "byte"
     uniform = run.baselines.get("uniform", BYTES)
     columns = np.array([blocks.sums["nats"], blocks.tokens if unit == "token" else blocks.scored_bytes])

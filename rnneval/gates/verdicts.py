@@ -158,10 +158,7 @@ def _after_holm(results: Sequence[MetricResult]) -> Iterator[Comparison]:
 
 
 def _limited(limit: Limit, records: Sequence[NamedRecord]) -> Iterator[Comparison]:
-    """Compare every record that should have the figure with the limit; if none has it, all of them fail.
-
-    Only records of one kind have the same figures.
-    """
+    """Compare every record of the kinds that have the figure with the limit; if none has it, all of them fail."""
     seen = [(each, look_up(each.record, limit.figure)) for each in records]
     if all(found.unknown for _, found in seen):
         raise UsageError(f"--require {limit.text!r}: {seen[0][0].name}: {seen[0][1].note}")
@@ -191,10 +188,7 @@ def _limited(limit: Limit, records: Sequence[NamedRecord]) -> Iterator[Compariso
 
 
 def compare_on(allowance: Allowance, sides: Sides) -> MetricResult:
-    """Compare both sides by one metric.
-
-    A candidate that decides nothing fails by itself, and is compared without a test if its losses are numbers.
-    """
+    """Compare both sides by one metric; a candidate that decides nothing fails by itself."""
     measured = allowance.measured
     failed, refused = problem(sides.candidate), problem(sides.baseline)
     difference = not_comparable(measured.name, sides)
@@ -246,22 +240,21 @@ def _with_values(comparison: Comparison, allowance: Allowance, paired: Paired) -
 
 def _tested(comparison: Comparison, test: Tested, sides: Sides) -> Comparison:
     """Add the numbers of a test."""
-    clusters = test.clusters
+    clusters, method, more = test.clusters, "equal in every block", {}
+    if test.se and clusters:
+        method, more = clusters.method, {"df": test.df, "clusters": clusters.count}
+        if sides.several:
+            counts = [len(sides.baseline.runs), len(sides.candidate.runs)]
+            lent = " (the spread of the single run is taken from the other side)" if min(counts) == 1 else ""
+            method += f", and {counts[0]} + {counts[1]} runs{lent}"
     numbers = ("allowed", "low", "high", "se", "mdd", "p_worse", "p_within")
-    found = changed(
+    return changed(
         comparison,
         verdict="inconclusive",
         difference=test.value,
         **{name: getattr(test, name) for name in numbers},
-        method="equal in every block",
+        **more,
+        method=method,
         level=LEVEL,
         claim=clusters.claim if clusters else "this passage",
     )
-    if not test.se or not clusters:
-        return found
-    method = clusters.method
-    if sides.several:
-        counts = [len(sides.baseline.runs), len(sides.candidate.runs)]
-        lent = " (the spread of the single run is taken from the other side)" if min(counts) == 1 else ""
-        method += f", and {counts[0]} + {counts[1]} runs{lent}"
-    return changed(found, method=method, df=test.df, clusters=clusters.count)

@@ -10,8 +10,7 @@ from rnneval.lint.expressions import CHANGED, note_change, rebind
 from rnneval.lint.facts import LayerCall, defaults_of, parameters_of
 from rnneval.lint.machine import Frame, Machine
 
-_SHUFFLED = ("shuffled",)
-"""An origin: a dataset in another order."""
+_SHUFFLED = ("shuffled",)  # an origin: a dataset in another order
 _GRAPH = v.Spec("graph", "simple", returns_state=True, returns_sequences=True)
 
 
@@ -120,8 +119,9 @@ def _construct(call: Call, name: str) -> v.Value | None:
     if known is not None:
         return v.LayerValue(call.machine.place_key(call.node), _spec(call, *known))
     match name.rpartition(".")[2] if names.is_keras(name) else "":
-        case "Bidirectional":
-            return _both_ways(call)
+        case "Bidirectional" if isinstance(inner := call.get(0, "layer"), v.LayerValue):
+            spec = replace(inner.spec, bidirectional=True, cell=False, backwards=False)
+            return v.LayerValue(call.machine.place_key(call.node), spec)
         case "Input":
             return v.Incoming(f"input {call.machine.place_key(call.node)}")
         case "Model":
@@ -157,14 +157,6 @@ def _spec(call: Call, framework: str, kind: str | None, cell: bool) -> v.Spec:
         stateful=call.flag("stateful"),
         backwards=call.flag("go_backwards") is not False,
     )
-
-
-def _both_ways(call: Call) -> v.LayerValue | None:
-    inner = call.get(0, "layer")
-    if not isinstance(inner, v.LayerValue):
-        return None
-    spec = replace(inner.spec, bidirectional=True, cell=False, backwards=False)
-    return v.LayerValue(call.machine.place_key(call.node), spec)
 
 
 def _functional(call: Call) -> v.Value:

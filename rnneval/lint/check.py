@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rnneval.lint.document import MOST_NOTEBOOK_BYTES, CodeCell, SourceFile, Trouble, read_document
 from rnneval.lint.machine import MOST_STEPS, TooManyStepsError
@@ -78,18 +79,13 @@ def _findings(document: SourceFile) -> Iterator[LintFinding]:
 
 
 def _unreadable(path: str, trouble: Trouble) -> LintFinding:
-    return LintFinding(
-        rule=UNREADABLE.name,
-        code=UNREADABLE.code,
-        severity=UNREADABLE.severity,
-        path=path,
-        cell=trouble.cell,
-        line=trouble.line,
-        column=trouble.column,
-        end_line=trouble.line,
-        end_column=trouble.column,
-        message=f"cannot be read: {trouble.message}",
-    )
+    line, column = trouble.line, trouble.column
+    place = {"cell": trouble.cell, "line": line, "column": column, "end_line": line, "end_column": column}
+    return _of_rule(UNREADABLE, path=path, **place, message=f"cannot be read: {trouble.message}")
+
+
+def _of_rule(rule: Rule, **where: Any) -> LintFinding:
+    return LintFinding(rule=rule.name, code=rule.code, severity=rule.severity, **where)
 
 
 def _finding(document: SourceFile, rule: Rule, match: Match) -> LintFinding:
@@ -102,10 +98,8 @@ def _finding(document: SourceFile, rule: Rule, match: Match) -> LintFinding:
         other, within = document.place(int(found[1]))
         return f"(line {within})" if other is cell else f"(cell {other.number}, line {within})"
 
-    return LintFinding(
-        rule=rule.name,
-        code=rule.code,
-        severity=rule.severity,
+    return _of_rule(
+        rule,
         path=document.path,
         cell=cell.number,
         line=line,
@@ -124,10 +118,7 @@ def _column(cell: CodeCell, line: int, offset: int) -> int:
 
 
 def _silenced(lines: Sequence[str], first: int, last: int, code: str) -> bool:
-    """Return whether a comment on line `first` or `last` (from 1) silences the code.
-
-    Such comments are `# noqa`, `# noqa: RNN001`, `# rnneval: ignore` and `# rnneval: ignore[shared-state]`.
-    """
+    """Return whether a comment `# noqa` or `# rnneval: ignore` on line `first` or `last` (from 1) silences the code."""
     for line in (lines[number - 1] for number in {first, last} if 0 < number <= len(lines)):
         if found := _IGNORE.search(line):
             rules = found["rules"]

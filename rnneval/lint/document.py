@@ -14,8 +14,7 @@ _ASSIGNED_MAGIC = re.compile(r"^([\w,\s]++=\s*+)[%!].*$")
 _OTHER_LANGUAGE = re.compile(r"^\s*%%(?!time\b|timeit\b|capture\b|prun\b|tensorflow_version\b)")
 MOST_SOURCE_BYTES, MOST_NOTEBOOK_BYTES = 1 << 20, 1 << 26
 """Python takes up to 900 times the bytes of its source to parse it."""
-_MOST_CONTAINERS, _MOST_QUOTES = 1 << 20, 1 << 22
-"""Of a notebook's JSON."""
+_MOST_CONTAINERS, _MOST_QUOTES = 1 << 20, 1 << 22  # of a notebook's JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +32,7 @@ class CodeCell:
     """One piece of source: a file, or a code cell of a notebook."""
 
     number: int | None
-    first: int
-    """Number of lines of other cells before it."""
+    first: int  # number of lines of other cells before it
     lines: tuple[str, ...]
 
 

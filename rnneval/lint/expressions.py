@@ -1,14 +1,13 @@
 """Expressions: the value of each, what a test shows about a name, and containers that are changed in place."""
 
 import ast
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from rnneval.lint import values as v
 from rnneval.lint.machine import Machine
 
-CHANGED = v.Data(frozenset({("changed",)}))
-"""A container that was changed in a way that is not followed."""
+CHANGED = v.Data(frozenset({("changed",)}))  # a container that was changed in a way that is not followed
 _UNKNOWN_BOUND = "..."
 
 
@@ -117,10 +116,11 @@ def _binary(machine: Machine, node: ast.BinOp) -> v.Value:
         for many, count in ((left, right), (right, left)):
             if isinstance(many, v.Many):
                 return _repeated(machine, many, count)
-    if isinstance(node.op, ast.Add) and isinstance(left, v.Many) and isinstance(right, v.Many):
-        return v.Many((*left.items, *right.items)[: v.MOST_ITEMS], left.open or right.open)
-    if isinstance(node.op, ast.Add) and isinstance(left, v.Many) and isinstance(right, v.Incoming | v.Emitted):
-        return v.Many((*left.items[: v.MOST_ITEMS], right), True)
+    if isinstance(node.op, ast.Add) and isinstance(left, v.Many):
+        if isinstance(right, v.Many):
+            return v.Many((*left.items, *right.items)[: v.MOST_ITEMS], left.open or right.open)
+        if isinstance(right, v.Incoming | v.Emitted):
+            return v.Many((*left.items[: v.MOST_ITEMS], right), True)
     if isinstance(left, v.LoopIndex) and isinstance(right, v.Const) and isinstance(right.value, int):
         by = {ast.Add: right.value, ast.Sub: -right.value}.get(type(node.op))
         return v.LoopIndex(left.loop, left.turn, left.offset + by) if by is not None else v.NOTHING
@@ -133,12 +133,9 @@ def _repeated(machine: Machine, many: v.Many, count: v.Value) -> v.Value:
         for option in v.alternatives(item):
             if isinstance(option, v.LayerValue) and count != v.Const(1):
                 machine.facts.repeated.add(option.key)
-    if (
-        isinstance(count, v.Const)
-        and isinstance(count.value, int)
-        and 0 <= count.value * len(many.items) <= v.MOST_ITEMS
-    ):
-        return v.Many(many.items * count.value, many.open, many.same or count.value > 1)
+    times = count.value if isinstance(count, v.Const) else None
+    if isinstance(times, int) and 0 <= times * len(many.items) <= v.MOST_ITEMS:
+        return v.Many(many.items * times, many.open, many.same or times > 1)
     return v.Many(many.items * 2 if len(many.items) < v.MOST_ITEMS // 2 else many.items, True, True)
 
 
@@ -149,36 +146,29 @@ def _signed(machine: Machine, node: ast.UnaryOp) -> v.Value:
     return machine.blend([value])
 
 
-def _conditional(machine: Machine, node: ast.IfExp) -> v.Value:
-    machine.value_of(node.test, quiet=True)
-    return v.choice([machine.value_of(node.body), machine.value_of(node.orelse)])
-
-
 def _walrus(machine: Machine, node: ast.NamedExpr) -> v.Value:
-    value = machine.value_of(node.value)
-    machine.env.names[node.target.id] = value
+    value = machine.env.names[node.target.id] = machine.value_of(node.value)
     return value
 
 
-def _compare(machine: Machine, node: ast.Compare) -> v.Value:
-    quiet = len(node.comparators) == 1 and isinstance(node.comparators[0], ast.Constant)
-    machine.value_of(node.left, quiet=quiet)
-    for other in node.comparators:
-        machine.value_of(other)
+def _tested(machine: Machine, node: ast.IfExp | ast.Compare) -> v.Value:
+    """Evaluate a conditional expression, or a comparison: to look whether a state is a constant is no use of it."""
+    if isinstance(node, ast.IfExp):
+        machine.value_of(node.test, quiet=True)
+        return v.choice([machine.value_of(node.body), machine.value_of(node.orelse)])
+    machine.value_of(node.left, quiet=len(node.comparators) == 1 and isinstance(node.comparators[0], ast.Constant))
+    machine.blend(map(machine.value_of, node.comparators))
     return v.NOTHING
 
 
 # Containers that are changed in place
 
 
-def update(machine: Machine, owner: ast.expr, held: v.Value, pairs: Iterable[tuple[object, v.Value]]) -> None:
-    """Carry out `owner[key] = value` for each pair."""
-    changed = held
-    for key, value in pairs:
-        machine.mark_read(value)
-        note_change(machine, owner, held, value)
-        changed = _with_item(changed, key, value)
-    rebind(machine, owner, held, changed)
+def update(machine: Machine, owner: ast.expr, held: v.Value, key: object, value: v.Value) -> None:
+    """Carry out `owner[key] = value`."""
+    machine.mark_read(value)
+    note_change(machine, owner, held, value)
+    rebind(machine, owner, held, _with_item(held, key, value))
 
 
 def rebind(machine: Machine, owner: ast.expr, old: v.Value, new: v.Value) -> None:
@@ -186,10 +176,8 @@ def rebind(machine: Machine, owner: ast.expr, old: v.Value, new: v.Value) -> Non
     machine.env.replace(old, new)
     if isinstance(owner, ast.Name):
         machine.env.names[owner.id] = new
-    elif isinstance(owner, ast.Attribute):
-        name = machine.attribute_name(owner)
-        if name is not None:
-            machine.env.names[name] = new
+    elif name := machine.attribute_name(owner):
+        machine.env.names[name] = new
     elif isinstance(owner, ast.Subscript):
         # states[0][1] = …: the outer container is no longer what it was, and how is not followed.
         outer = machine.value_of(owner.value, quiet=True)
@@ -235,11 +223,11 @@ EXPRESSIONS: dict[type[ast.expr], Callable[[Machine, Any], v.Value]] = {
     ast.BinOp: _binary,
     ast.UnaryOp: _signed,
     ast.BoolOp: lambda machine, node: v.choice([machine.value_of(operand) for operand in node.values]),
-    ast.IfExp: _conditional,
+    ast.IfExp: _tested,
     ast.NamedExpr: _walrus,
     ast.Await: lambda machine, node: machine.value_of(node.value),
     ast.Starred: lambda machine, node: machine.value_of(node.value),
-    ast.Compare: _compare,
+    ast.Compare: _tested,
     ast.Lambda: lambda _machine, _node: v.NOTHING,
     ast.JoinedStr: lambda _machine, _node: v.NOTHING,
 }

@@ -1,8 +1,5 @@
 """Facts of a file, and the questions that the rules ask of them.
 
-The interpreter (`machine`) gathers `FileFacts`; the rules ask how two events stand to each other (above one another in
-a stack, in the same pass of a loop) and what arrives at each layer at the next call.
-
 An *event* is one call of a recurrent layer, or of a functional model that takes a state in and gives it back. A
 *carrier* is the parameter or attribute by which a state comes into a function.
 """
@@ -44,8 +41,7 @@ class Carried:
 
     carrier: str
     left: v.Value
-    returned: bool = True
-    """False if what is left is left in an attribute."""
+    returned: bool = True  # false if what is left is left in an attribute
 
 
 @dataclass(slots=True, eq=False)

@@ -17,11 +17,7 @@ _NEVER = frozenset({"__pycache__", "__pypackages__", "node_modules", "venv"})
 
 
 def discover(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
-    """Return the files to read, each once: in the order of the paths, below a folder in the order of their names.
-
-    Raises:
-        UsageError: a path does not exist, is no regular file, or has the ending of another kind of file.
-    """
+    """Return the files to read, each once: in the order of the paths, below a folder in the order of their names."""
     found: dict[str, None] = {}
     for given in paths:
         path = os.fspath(given)

@@ -1,9 +1,8 @@
 """The state of the interpreter: scopes, frames, layers met, and how values are looked at.
 
-The interpreter is a small abstract one: it runs a file once, without importing or executing anything. Every function
-is run by itself with unknown arguments; calls of a class's own methods are followed one call deep. Loops are run twice,
-which shows what one pass hands to the next. The pass is a part of a layer's identity: a layer made in a loop counts as
-a different layer in each of the two passes. Loops over a known tuple of layers are unrolled.
+It runs a file once, abstractly. Every function is run by itself with unknown arguments; calls of a class's own methods
+are followed one call deep. Loops are run twice, which shows what one pass hands to the next. The pass is a part of a
+layer's identity: a layer made in a loop counts as a different one in each pass. Loops over known layers are unrolled.
 """
 
 import ast
@@ -17,8 +16,7 @@ from rnneval.lint import values as v
 from rnneval.lint.facts import FileFacts, Function, FunctionNode
 from rnneval.lint.names import BUILTINS, conventional
 
-MOST_STEPS = 1_000_000
-"""Nodes of a file that may be evaluated."""
+MOST_STEPS = 1_000_000  # nodes of a file that may be evaluated
 
 
 class TooManyStepsError(Exception):
@@ -107,11 +105,7 @@ class Frame:
 
 
 class Machine:
-    """Everything that changes while a file is run.
-
-    The functions that evaluate expressions, by type of node, and the one that runs a statement are given to it by
-    `rnneval.lint.statements.gather`, so that the modules that it imports can run code without importing it.
-    """
+    """Everything that changes while a file is run; what evaluates expressions and statements is given to it."""
 
     def __init__(
         self,

@@ -17,29 +17,17 @@ KERAS_CELLS = {"GRUCell": "gru", "LSTMCell": "lstm", "SimpleRNNCell": "simple"}
 TORCH_KINDS: dict[str, str | None] = {"GRU": "gru", "LSTM": "lstm", "RNN": "simple"}
 TORCH_CELLS = {"GRUCell": "gru", "LSTMCell": "lstm", "RNNCell": "simple"}
 
-MENTIONS = re.compile(r"GRU|LSTM|RNN")
-"""A file without any of these needs no interpretation."""
+MENTIONS = re.compile(r"GRU|LSTM|RNN")  # a file without any of these needs no interpretation
 
 _ALIASES = {
-    "tf": "tensorflow",
-    "tensorflow": "tensorflow",
-    "keras": "keras",
-    "layers": "keras.layers",
-    "nn": "torch.nn",
-    "torch": "torch",
-    "np": "numpy",
-    "numpy": "numpy",
-}
+    "tf": "tensorflow", "tensorflow": "tensorflow", "keras": "keras", "layers": "keras.layers", "nn": "torch.nn",
+    "torch": "torch", "np": "numpy", "numpy": "numpy",
+}  # fmt: skip
 _KERAS_HOME = re.compile(r"(^|\.)(keras|tf_keras|tensorflow_core|_tf_keras)(\.|$)")
 
 
 def conventional(name: str, whole: Iterable[str]) -> str | None:
-    """Return the full name that is meant by a name which the file neither imports nor defines.
-
-    Args:
-        name: The bare name.
-        whole: Modules that the file imports whole (`*`).
-    """
+    """Return the full name that is meant by a name which the file neither imports nor defines; `whole`: `*` imports."""
     if name in _ALIASES:
         return _ALIASES[name]
     return next((f"{module}.{name}" for module in whole if is_keras(module) or module.startswith("torch.nn")), None)
@@ -72,7 +60,5 @@ SAME_STATE, SAME_SEQUENCE, CUTS, JOINS, FRESH, SWITCHES, BUILTINS = (
 KEEPS_CONTAINER = frozenset({"list", "tuple", "ModuleList", "ModuleDict"})
 CHANGES = frozenset({"reverse", "sort", "update", "setdefault", "remove", "clear", "popitem"})
 """Methods that change a container in a way that is not followed."""
-STACKS = frozenset({"RNN", "StackedRNNCells", "MultiRNNCell"})
-"""What takes a list of cells and runs them as a stack."""
-CELLS = ("Cell", "Wrapper")
-"""How the names of classes of cells end."""
+STACKS = frozenset({"RNN", "StackedRNNCells", "MultiRNNCell"})  # what takes a list of cells and runs them as a stack
+CELLS = ("Cell", "Wrapper")  # how the names of classes of cells end

@@ -51,8 +51,7 @@ class Rule:
 
 
 Finder = Callable[[FileFacts], Iterator[Match]]
-RULES: list[Rule] = []
-"""Every rule, in the order of the codes."""
+RULES: list[Rule] = []  # every rule, in the order of the codes
 
 
 def _rule(code: str, severity: Severity = "error") -> Callable[[Finder], Finder]:
@@ -102,12 +101,7 @@ def _giver(facts: FileFacts, event: LayerCall) -> LayerCall | None:
 
 @_rule("RNN002")
 def crossed_state(facts: FileFacts) -> Iterator[Match]:
-    """Find layers that start from another layer's state.
-
-    It is the state (1) of an earlier pass of a loop, (2) of the call before, or (3) one incoming state that is given to
-    several layers. Functions with the fault shared-state are skipped: seen from the next call, it would be reported
-    a second time.
-    """
+    """Find layers that start from another layer's state, of an earlier pass or call, or from one for several layers."""
     crossing = [(event, giver) for event in facts.events for giver in givers(facts, event)]
     crossing = [(event, giver) for event, giver in crossing if _crosses(facts, giver, event)]
     mixed_now = {event.function for event, giver in crossing if not earlier_pass(giver, event)}

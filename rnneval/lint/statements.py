@@ -16,14 +16,11 @@ from rnneval.lint.expressions import EXPRESSIONS, update
 from rnneval.lint.facts import Carried, FileFacts, Function, FunctionNode, has_line, parameters_of
 from rnneval.lint.machine import Class, Env, Frame, Machine
 
-_MOST_TURNS = 6
-"""Passes that are run of a loop over layers."""
-_MOST_LOOPS_DEEP = 2
-"""Loops within each other that are run twice; those inside of them are run once."""
+_MOST_TURNS = 6  # passes that are run of a loop over layers
+_MOST_LOOPS_DEEP = 2  # loops within each other that are run twice; those inside of them are run once
 _AFTER_FIRST = frozenset(range(1, 9))
 _MOST_BASES = 6
-_FIRST = ("__init__", "build", "setup", "__post_init__")
-"""Methods that make the layers of a class."""
+_FIRST = ("__init__", "build", "setup", "__post_init__")  # methods that make the layers of a class
 
 
 def gather(tree: ast.Module) -> FileFacts:
@@ -33,16 +30,12 @@ def gather(tree: ast.Module) -> FileFacts:
     machine.run(tree.body)
     module = machine.facts.functions[0]
     module.carried = _carried(module, machine.env)
+    layers = {name for name, value in machine.top.names.items() if _holds_layers(value)} | machine.makers
     for function in machine.waiting:
-        if has_line(function, machine.facts.made) or _uses_layers(machine, function):
+        names = (inner.id for inner in ast.walk(function) if isinstance(inner, ast.Name))
+        if has_line(function, machine.facts.made) or not layers.isdisjoint(names):
             _enter(machine, function, None)
     return machine.facts
-
-
-def _uses_layers(machine: Machine, node: FunctionNode) -> bool:
-    held = machine.top.names
-    names = (inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
-    return any(name in machine.makers or (name in held and _holds_layers(held[name])) for name in names)
 
 
 def _holds_layers(value: v.Value) -> bool:
@@ -137,14 +130,13 @@ def _assign(machine: Machine, target: ast.expr, value: v.Value) -> None:
                 function.overwritten.setdefault(target.id, []).append(value)
         case ast.Attribute():
             machine.mark_read(value)
-            name = machine.attribute_name(target)
-            if name is not None:
+            if name := machine.attribute_name(target):
                 machine.env.names[name] = value
             else:
                 machine.value_of(target.value)
         case ast.Subscript():
             key = machine.index_value(target.slice)
-            update(machine, target.value, machine.value_of(target.value, quiet=True), [(key, value)])
+            update(machine, target.value, machine.value_of(target.value, quiet=True), key, value)
         case ast.Starred():
             _assign(machine, target.value, value)
         case ast.Tuple() | ast.List():
@@ -348,10 +340,7 @@ def _carried(function: Function, end: Env) -> tuple[Carried, ...]:
 
 
 def _returned(function: Function, used: list[str], beside: set[str]) -> Iterator[Carried]:
-    """Pair parameters with parts of what is returned: one with one, or several in their order.
-
-    A parameter that holds something else in front of the states (`beside`) is not paired with states alone.
-    """
+    """Pair parameters with parts of what is returned; one that holds others `beside` states with no states alone."""
     for _, value in function.returns:
         for option in v.alternatives(value):
             if not isinstance(option, v.Many) or option.open:

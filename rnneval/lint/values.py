@@ -11,14 +11,12 @@ from typing import TypeAlias, Union
 
 Key = tuple[object, ...]
 """Identity of a layer: the place of its constructor, and the loop passes and the call that led there."""
-Path = tuple[object, ...]
-"""A place in a structure of states: indices, keys, attribute names."""
+Path = tuple[object, ...]  # a place in a structure of states: indices, keys, attribute names
 
 MOST_OPTIONS = 6
 MOST_ORIGINS = 40
 MOST_ITEMS = 64
-MOST_WEIGHT = 1000
-"""Values within a value: a structure of more is not followed."""
+MOST_WEIGHT = 1000  # values within a value: a structure of more is not followed
 OVERFLOW = ("more origins than are followed",)
 
 

@@ -20,12 +20,10 @@ _LONGEST = 100
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A frozen, keyword-only value of plain data.
+    """A frozen, keyword-only value of plain data; a field whose default is `None` may be absent from the file."""
 
-    A field whose default is `None` may be absent: it is left out of the file, and `null` is never written.
-    No field has another default, so that every other field is always in the file. (msgspec does not hand `frozen` and
-    `kw_only` down in a way that type checkers see, so each class says them again.)
-    """
+    # No field has another default, and `null` is never written. (Type checkers do not see that msgspec hands `frozen`
+    # and `kw_only` down, so each class says them again.)
 
 
 class Stored(Value, frozen=True, kw_only=True):
@@ -35,7 +33,6 @@ class Stored(Value, frozen=True, kw_only=True):
         return f"<{type(self).__name__} {self._in_one_line()}>"
 
     def _in_one_line(self) -> str:
-        """Return what `repr` says after the name of the class: for a verdict, it and its reason."""
         raise NotImplementedError
 
     def __str__(self) -> str:
@@ -81,11 +78,7 @@ def json_text(plain: Any, indent: int | None = None) -> str:
 
 
 def require_small(text: bytes, where: str) -> None:
-    """Refuse a text that would take much memory as Python objects: by its size, its strings, its lists and objects.
-
-    Raises:
-        RecordError: it is too large; the message begins with `where`.
-    """
+    """Refuse a text that would take much memory as Python objects: by its size, its strings, its lists and objects."""
     advice = "evaluate fewer documents or a --part of the text"
     if len(text) > MOST_BYTES:
         raise RecordError(f"{where}: more than {MOST_BYTES:,} bytes, the most that a record may have: {advice}")
@@ -98,19 +91,11 @@ def require_small(text: bytes, where: str) -> None:
 
 
 def quoted(paths: Sequence[str]) -> str:
-    r"""Return the first path in quotes, with escapes for what cannot be printed, and the number of the others.
-
-    >>> quoted(["a\n.txt", "b.txt"])
-    "'a\\n.txt' and 1 more"
-    """
+    """Return the first path in quotes, with escapes for what cannot be printed, and the number of the others."""
     more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
     return f"{shortened(paths[0])!r}{more}" if paths else "nothing"
 
 
 def shortened(text: str) -> str:
-    """Return the beginning of a text that is longer than 100 characters.
-
-    >>> shortened("a" * 200) == "a" * 99 + "…"
-    True
-    """
+    """Return the beginning of a text that is longer than 100 characters."""
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -3,19 +3,16 @@
 A record is not signed: edited by hand, it can say anything (docs, security).
 """
 
-import codecs
 import json
 import math
 import os
-from collections import Counter
 from collections.abc import Iterator
-from inspect import cleandoc
 from typing import Any, get_args
 
 import msgspec
 
 from rnneval.errors import RecordError, named_in_message
-from rnneval.paths import open_regular, reason_of
+from rnneval.paths import open_regular, reason_of, unique_keys
 from rnneval.records._base import MOST_BYTES, Stored, require_small
 from rnneval.records.gate import Gate
 from rnneval.records.gradients import Gradients
@@ -27,9 +24,6 @@ from rnneval.records.wiring import Wiring, breaks_runs
 Record = Run | Wiring | Gate | Opened | Gradients | Ranking
 CLASSES: dict[str, type[Record]] = {str(kind.__struct_config__.tag): kind for kind in get_args(Record)}
 """The class of each record, by its schema."""
-_BINARY = (b"\x89HDF", b"PK\x03\x04", b"\x80", b"PAR1", b"\x93NUMPY")
-"""First bytes of files that are given by mistake: HDF5, zip (.keras, .npz, PyTorch), pickle, Parquet, NumPy."""
-_RELATIVE = 1e-6  # by how much sums may differ that were added up in another order
 
 
 def decode(text: str | bytes, where: str = "the record") -> Record:
@@ -38,11 +32,6 @@ def decode(text: str | bytes, where: str = "the record") -> Record:
     Raises:
         RecordError: not JSON, too large, another schema, or keys and values that the schema does not allow.
     """
-    if isinstance(text, bytes) and _is_binary(text):
-        raise RecordError(
-            f"{where}: a file of weights or of another binary kind, and no record: rnneval evaluate {where} TEXT "
-            "--out run.json makes one"
-        )
     plain = _plain(text, where)
     schema = plain.get("schema")
     if not isinstance(schema, str) or schema not in CLASSES:
@@ -73,23 +62,23 @@ def read(path: str | os.PathLike[str]) -> Record:
         RecordError: the file is missing, unreadable, truncated, too large, not a record of a known schema, or holds
             numbers that contradict each other.
     """
-    record = decode(_bytes(path), os.fspath(path))
-    require_consistent(os.fspath(path), record)
+    name = os.fspath(path)
+    try:
+        with open_regular(path) as file:
+            text = file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{named_in_message(name)}: cannot be read: {reason_of(error)}") from error
+    record = decode(text, name)
+    require_consistent(name, record)
     return record
 
 
 def read_run(path: str | os.PathLike[str]) -> Run:
-    """Read a run record, and nothing else.
-
-    Raises:
-        RecordError: as `read`, or the file holds another kind of record.
-    """
+    """Read a run record, and nothing else; raise a RecordError as `read`, or for another kind of record."""
     record = read(path)
     if not isinstance(record, Run):
-        kind = msgspec.to_builtins(record)["schema"]
-        raise RecordError(
-            f"{os.fspath(path)}: holds {kind}, a rnneval.run/1 record is needed: see rnneval evaluate --out"
-        )
+        holds = f"{os.fspath(path)}: holds {record.__struct_config__.tag}"
+        raise RecordError(f"{holds}, a rnneval.run/1 record is needed: see rnneval evaluate --out")
     return record
 
 
@@ -104,18 +93,8 @@ def write(record: Stored, path: str | os.PathLike[str]) -> None:
 
 def json_schema(schema: str) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a record, generated from its class, by its name such as `rnneval.run/1`."""
-    generated: dict[str, Any] = _without_indents(msgspec.json.schema(CLASSES[schema]))
+    generated = msgspec.json.schema(CLASSES[schema])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": schema, **generated}
-
-
-def _without_indents(schema: Any) -> Any:
-    """Return a schema whose descriptions are docstrings without their indentation, as not all of msgspec make them."""
-    if isinstance(schema, dict):
-        return {
-            key: cleandoc(value) if key == "description" and isinstance(value, str) else _without_indents(value)
-            for key, value in schema.items()
-        }
-    return [*map(_without_indents, schema)] if isinstance(schema, list) else schema
 
 
 def schema_names() -> tuple[str, ...]:
@@ -123,25 +102,8 @@ def schema_names() -> tuple[str, ...]:
     return tuple(CLASSES)
 
 
-def _bytes(path: str | os.PathLike[str]) -> bytes:
-    try:
-        with open_regular(path) as file:
-            return file.read(MOST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{named_in_message(os.fspath(path))}: cannot be read: {reason_of(error)}") from error
-
-
 def _plain(text: str | bytes, where: str) -> dict[str, Any]:
     """Parse JSON of a bounded size, in which no key stands twice and every number is finite."""
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
-            raise RecordError(
-                f"{where}: the key {twice!r} stands twice in one object: a record says each thing once; make it again"
-            )
-        return found
 
     def finite(digits: str) -> float:
         number = float(digits)
@@ -151,43 +113,22 @@ def _plain(text: str | bytes, where: str) -> dict[str, Any]:
 
     require_small(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text, where)
     try:
-        plain = json.loads(text, object_pairs_hook=once, parse_constant=finite, parse_float=finite)
+        plain = json.loads(text, object_pairs_hook=unique_keys, parse_constant=finite, parse_float=finite)
     except (ValueError, RecursionError) as error:
+        why = "lists in lists, without end" if isinstance(error, RecursionError) else str(error)
+        if isinstance(error, UnicodeDecodeError):
+            why = "a file of weights or of another binary kind"
+        if isinstance(error, json.JSONDecodeError):
+            begins = error.doc.lstrip()[:20]
+            why = f"cut off or damaged at character {error.pos:,}"
+            why = why if begins.startswith(("{", "[")) else f"it begins with {begins!r}" if begins else "it is empty"
         raise RecordError(
-            f"{where}: not a whole JSON file ({_fault(error)}): a record is one JSON object that rnneval wrote: "
+            f"{where}: not a whole JSON file ({why}): a record is one JSON object that rnneval wrote: "
             "copy it again, or make it again, such as by rnneval evaluate CHECKPOINT TEXT --out run.json"
         ) from error
     if not isinstance(plain, dict):
         raise RecordError(f"{where}: holds a JSON {type(plain).__name__}, a record is one JSON object")
     return plain
-
-
-def _is_binary(text: bytes) -> bool:
-    """Return whether these bytes cannot be text, by their beginning; UTF-16 and UTF-32 have a mark there."""
-    head = text[:1024]
-    if head.lstrip().startswith(b"{") or head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return False
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(head)
-    except UnicodeDecodeError:
-        return True
-    return head.startswith(_BINARY) or b"\0" in head
-
-
-def _fault(error: Exception) -> str:
-    """Say what is wrong with a text that is no JSON."""
-    if isinstance(error, RecursionError):
-        return "lists in lists, without end"
-    if isinstance(error, UnicodeDecodeError):
-        return f"not UTF-8 at byte {error.start:,}"
-    if not isinstance(error, json.JSONDecodeError):
-        return str(error)
-    begins = error.doc.lstrip()[:20]
-    if not begins:
-        return "it is empty"
-    if not begins.startswith(("{", "[")):
-        return f"it begins with {begins!r}"
-    return f"cut off or damaged at character {error.pos:,}"
 
 
 def require_consistent(name: str, record: Record) -> None:
@@ -226,10 +167,8 @@ def _contradictions(run: Run) -> Iterator[str]:
     ):
         if seen != stated:
             yield f"{what} disagree ({seen} and {stated})"
-    unscored = tokens.unknown - sum(
-        blocks.unknown
-    )  # blocks count scored tokens; the first of a document may be unknown
-    if not 0 <= unscored <= tokens.unscored:
+    # Blocks count scored tokens; the first of a document may be unknown.
+    if not 0 <= tokens.unknown - sum(blocks.unknown) <= tokens.unscored:
         yield f"blocks.unknown and tokens.unknown disagree ({sum(blocks.unknown)} and {tokens.unknown})"
     if run.total_nats is not None:
         yield from _of_loss(run, run.total_nats)
@@ -251,5 +190,5 @@ def _of_loss(run: Run, total_nats: float) -> Iterator[str]:
     if (perplexity := run.scores.get("perplexity")) is not None:
         stated["scores.perplexity"] = math.log(max(perplexity.value, math.ulp(0))) * run.tokens.scored
     for name, nats in stated.items():
-        if not math.isclose(nats, total_nats, rel_tol=_RELATIVE, abs_tol=1e-9):
+        if not math.isclose(nats, total_nats, rel_tol=1e-6, abs_tol=1e-9):
             yield f"{name} and total_nats disagree ({nats:.9g} and {total_nats:.9g})"

@@ -39,8 +39,6 @@ class Comparison(Value, frozen=True, kw_only=True):
     method: str
     df: float | None = None
     se: float | None = None
-    se_bootstrap: float | None = None
-    """In records of version 0.1.0.dev0 alone: by the circular block bootstrap; no verdict rests on it."""
     mdd: float | None = None
     """Minimum detectable difference: distance beyond what is allowed that is found with 80 % power."""
     p_worse: float | None = None

@@ -20,10 +20,7 @@ class VariableGradient(Value, frozen=True, kw_only=True):
 
 
 class ThroughTime(Value, frozen=True, kw_only=True):
-    """Decay of the gradient of one token's loss backwards in time, in one state of one layer.
-
-    Over anchors, the ratio ‖∂loss_T/∂s_{T−k}‖ / ‖∂loss_T/∂s_{T−base}‖ of the total derivatives.
-    """
+    """Decay of ‖∂loss_T/∂s_{T−k}‖ / ‖∂loss_T/∂s_{T−base}‖ by the lag k, in one state, over anchors."""
 
     median: tuple[float, ...]
     """Medians by lag, from 0."""
@@ -32,7 +29,7 @@ class ThroughTime(Value, frozen=True, kw_only=True):
     high: tuple[float, ...]
     """The upper end."""
     band: float | None = None
-    """Share of the anchors between `low` and `high`; absent from records of earlier versions, where it was 0.9."""
+    """Share of the anchors between `low` and `high`; 0.9 where absent."""
     base: Count
     """First lag at which the state acts on the loss: 0; for the c of an LSTM 1, since it acts through the next h."""
     decay: float

@@ -21,21 +21,7 @@ COLUMNS: Mapping[str, type] = {**NEEDED, "document": int, "id": int}
 
 
 def read_losses(source: Any) -> LossTable:
-    """Read a table of losses with the columns token, byte_start, byte_end, nats, and if it has them document and id.
-
-    Args:
-        source: Path of a file that ends in .parquet or .csv (with a header), or columns in memory: a dict of arrays or
-            a pandas DataFrame. Other columns are not read.
-
-    Raises:
-        RecordError: the table is missing, unreadable or too large, a column is missing or has another type, a value is
-            missing, or a loss is below 0 or not finite.
-
-    >>> import numpy as np
-    >>> table = read_losses({"token": [1, 2], "byte_start": [1, 2], "byte_end": [2, 3], "nats": [0.5, 0.25]})
-    >>> float(table.nats.sum()), table.id
-    (0.75, None)
-    """
+    """Read a table of losses: a .parquet or .csv file, a dict of arrays or a DataFrame, or raise a RecordError."""
     if isinstance(source, str | os.PathLike):
         path = os.fspath(source)
         table, sha256 = _file(path)
@@ -59,7 +45,7 @@ def read_losses(source: Any) -> LossTable:
 
 
 def _file(path: str) -> tuple[Any, str]:
-    """Read a file by its ending as a `pyarrow.Table`; return it and the hash of what was read."""
+    """Read a file by its ending as a `pyarrow.Table`; return it and its hash."""
     ending = Path(path).suffix.lower()
     if ending == ".parquet":
         with opened(path) as file:

@@ -33,11 +33,7 @@ class RankedRun(Value, frozen=True, kw_only=True):
     difference: float | None = None
     """Difference to the best run, paired over the text that both scored: nats per token, or in the metric's unit."""
     low: float | None = None
-    """Two-sided interval of the difference.
-
-    All intervals of a ranking hold together with 95 %: the best run is chosen by the same text, so each pair of runs
-    is tested at 5 % divided by the number of pairs (Bonferroni).
-    """
+    """Two-sided interval of the difference; all intervals of a ranking hold together with 95 % (Bonferroni)."""
     high: float | None = None
     method: str | None = None
     claim: str | None = None

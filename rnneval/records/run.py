@@ -1,7 +1,4 @@
-"""The run record: what `rnneval evaluate` measured, of what, and how; and which score is the usual one to show.
-
-Schema `rnneval.run/1`.
-"""
+"""The run record: what `rnneval evaluate` measured, of what, and how. Schema `rnneval.run/1`."""
 
 import re
 from collections.abc import Mapping
@@ -65,7 +62,7 @@ class Checkpoint(Value, frozen=True, kw_only=True):
     name: str | None = None
     """Name of a model that was given in Python: of a Keras model or step function, or the class of a PyTorch model."""
     builder: BuilderRecord | None = None
-    """Absent if no builder was given, and in records of version 0.1.0.dev0."""
+    """Absent if no builder was given."""
 
     @property
     def identity(self) -> str:
@@ -110,9 +107,8 @@ class VocabularyRecord(Value, frozen=True, kw_only=True):
     @classmethod
     def of(cls, vocabulary: "Vocabulary | None") -> "VocabularyRecord | None":
         """Return what records say of a vocabulary."""
-        if vocabulary is None:
-            return None
-        return cls(size=vocabulary.size, sha256=vocabulary.sha256, source=vocabulary.source)
+        v = vocabulary
+        return None if v is None else cls(size=v.size, sha256=v.sha256, source=v.source)
 
 
 class InputRecord(Value, frozen=True, kw_only=True):
@@ -194,10 +190,9 @@ class Interval(Value, frozen=True, kw_only=True):
 
 
 class Forgetting(Value, frozen=True, kw_only=True):
-    """Tokens after which two rows that started differently were seen to have the same state.
+    """Tokens after which two rows that started differently were seen to have the same state, as upper bounds.
 
-    Upper bounds: the states are compared at the ends of segments, so up to `segment` tokens may be too many; beyond the
-    first boundaries of a row, of which 8 to 32 are kept, up to a third of the length.
+    The states are compared at the ends of segments; beyond a row's first boundaries, up to a third is too much.
     """
 
     median: float
@@ -282,10 +277,7 @@ class GateSummary(Value, frozen=True, kw_only=True):
 
 
 class Exponent(Value, frozen=True, kw_only=True):
-    """A largest Lyapunov exponent, in nats per token.
-
-    Of a layer it is conditional (layers below fixed); of the stack it is the largest of its layers'.
-    """
+    """A largest Lyapunov exponent, in nats per token: of a layer with the layers below fixed, or of the whole stack."""
 
     value: float
     standard_error: float
@@ -293,7 +285,7 @@ class Exponent(Value, frozen=True, kw_only=True):
     steps: Count
     """Tokens that it was averaged over."""
     settling: Count | None = None
-    """Tokens that each row walked before those, until its tangents agreed; absent in records of version 0.1.0.dev0."""
+    """Tokens that each row walked before those, until its tangents agreed."""
 
 
 class ContextCurve(Value, frozen=True, kw_only=True):
@@ -338,10 +330,7 @@ class BesideReset(Value, frozen=True, kw_only=True):
     """Absent if a loss is not finite; then there are no scores and no change."""
     scores: dict[str, Score]
     change: Score | None = None
-    """Carried − reset, in nats a token: below 0 where carrying the state helps.
-
-    The interval is paired: the change of each block of the text, with the clusters of `interval`.
-    """
+    """Carried − reset, in nats a token: below 0 where carrying the state helps; paired by block, as `interval` says."""
     perplexity_change: Score | None = None
     """The same in per cent of the reset perplexity."""
 
@@ -358,10 +347,7 @@ class Ngram(Value, frozen=True, kw_only=True):
     nats: tuple[float, ...]
     """Sum of the n-gram's losses in each block, over the scored tokens."""
     change: Score | None = None
-    """Model − n-gram, in nats a token: below 0 where the model is better than counting.
-
-    The interval is paired, with the clusters of `interval`. Absent if a loss is not finite.
-    """
+    """Model − n-gram, in nats a token, paired: below 0 where the model is better; absent if a loss is not finite."""
 
     @property
     def name(self) -> str:
@@ -386,10 +372,7 @@ class Warning(Value, frozen=True, kw_only=True):  # noqa: A001 - the field's wor
 
 
 class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.run/1"):
-    """One evaluation of one checkpoint on one text, or the losses of another program on one text.
-
-    An imported run has `imported` in place of `checkpoint`; what a table of losses does not tell is absent.
-    """
+    """One evaluation of one checkpoint on one text, or the losses of another program, which have fewer fields."""
 
     rnneval: str
     """The version that made it: recorded, never compared."""
@@ -419,10 +402,7 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
     ngram: Ngram | None = None
     """Absent unless n-grams were fitted to a text."""
     backend: str | None = None
-    """The library that ran the model: `keras`, `numpy`, or `step` for a step function.
-
-    Absent if the losses were imported, and in older records, whose models Keras ran.
-    """
+    """The library that ran the model, `keras`, `numpy`, or `step` for a step function; absent for imported losses."""
     streams: Streams | None = None
     """Absent if the losses were imported."""
     blocks: Blocks
@@ -509,23 +489,12 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
 
 
 def usual_metric(signature: str) -> str:
-    """Return the metric that papers report for the kind of token in a signature; "" if there is no custom.
-
-    Models of characters are compared by bits per character, of bytes by bits per byte, of words with `<eos>` by
-    perplexity over words and line ends (Penn Treebank, WikiText).
-
-    >>> usual_metric("tok:char|norm:none"), usual_metric("tok:word|norm:none")
-    ('bits_per_char', '')
-    """
+    """Return the metric that papers report for the kind of token in a signature; "" if there is no custom."""
     found = _TOKENS.search(signature)
     return _USUAL.get(found[1] if found else "", "")
 
 
 def score_in_words(scores: Mapping[str, Score], signature: str) -> str:
-    """Return a score with its name: the usual one, else perplexity, else the first.
-
-    >>> score_in_words({}, "tok:char")
-    'no score'
-    """
+    """Return a score with its name: the usual one, else perplexity, else the first."""
     name = next((name for name in (usual_metric(signature), "perplexity", *scores) if name in scores), None)
     return "no score" if name is None else f"{name} {scores[name].value:.5g}"

@@ -53,20 +53,13 @@ _MOST_CHECKPOINTS = 1 << 15
 _WORD_BYTES = 100
 """Memory that a text cell takes as a Python string."""
 _CODECS = ("SNAPPY", "UNCOMPRESSED")
-_DAMAGED = "a damaged or truncated Parquet file ({}): copy it again, or make it again"
 
 
 @contextmanager
 def table_written(path: str | os.PathLike[str], schema: Any, **options: Any) -> Iterator[Any]:
     """Yield a `pyarrow.parquet.ParquetWriter` of a file that is written completely or not at all.
 
-    Args:
-        path: The file.
-        schema: A `pyarrow.Schema`; its metadata hold the table's schema and sources (`rnneval.schema`).
-        options: Options of the writer.
-
-    Raises:
-        RecordError: the file cannot be written, or is larger than what `read_table` takes.
+    `schema` is a `pyarrow.Schema`, whose metadata hold the table's schema and sources (`rnneval.schema`).
     """
     import pyarrow.parquet as pq
 
@@ -78,11 +71,7 @@ def table_written(path: str | os.PathLike[str], schema: Any, **options: Any) -> 
 
 
 def in_utf8(text: str) -> bytes:
-    r"""Encode a text for a table, with an escape for half of a surrogate pair, which a JSON file may hold.
-
-    >>> in_utf8("größe"), in_utf8("gru\ud800")
-    (b'gr\xc3\xb6\xc3\x9fe', b'gru\\ud800')
-    """
+    """Encode a text for a table, with an escape for half of a surrogate pair, which a JSON file may hold."""
     return text.encode("utf-8", errors="backslashreplace")
 
 
@@ -100,12 +89,7 @@ def read_table(path: str | os.PathLike[str]) -> Any:
     """Read a table of rnneval as a `pyarrow.Table`: a Parquet file, or the folder of a history's parts.
 
     The sizes that the footer declares are checked before anything is decoded, then the checksum of every page, the type
-    of every column, and that every number is finite, except in a history. Metadata of other programs, such as pandas,
-    is not read.
-
-    Raises:
-        RecordError: it is missing, unreadable, damaged, too large, or was not written by rnneval; the message names the
-            file.
+    of every column, and that every number is finite, except in a history. What fails is a RecordError.
     """
     import pyarrow as pa
 
@@ -118,19 +102,13 @@ def read_table(path: str | os.PathLike[str]) -> Any:
     for file in files:
         parts.append(_table(file, room))
         room -= parts[-1].nbytes
-        if parts[-1].schema.names != parts[0].schema.names:
+        if not parts[-1].schema.equals(parts[0].schema):
             raise RecordError(f"{file}: its columns are not those of {files[0].name}: another table in the same folder")
-    try:
-        return pa.concat_tables(parts).unify_dictionaries()
-    except (pa.ArrowException, ValueError) as error:
-        raise RecordError(f"{place}: its parts do not fit together ({_said(error)})") from error
+    return pa.concat_tables(parts).unify_dictionaries()
 
 
 def read_columns(path: str, file: BinaryIO, columns: Mapping[str, type]) -> Any:
-    """Read those of the columns, int or float, that a Parquet table of any program has as a `pyarrow.Table`.
-
-    Sizes and types are checked as in `read_table`, missing values and numbers that are not finite are not.
-    """
+    """Read those of these columns that a Parquet table of any program has, their sizes and types checked."""
     import pyarrow.parquet as pq
 
     place = Path(path)
@@ -152,12 +130,13 @@ def opened(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
             yield file
     except RecordError:
         raise
-    except OSError as error:  # pyarrow's own have no number
-        reason = "no such file" if isinstance(error, FileNotFoundError) else reason_of(error)
-        said = f"cannot be read: {reason}" if error.errno else _DAMAGED.format(_said(error))
-        raise RecordError(f"{path}: {said}") from error
     except Exception as error:  # pyarrow, and the types that other packages register with it, raise errors of any kind
-        raise RecordError(f"{path}: {_DAMAGED.format(_said(error))}") from error
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        said = f"a damaged or truncated Parquet file ({why}): copy it again, or make it again"
+        if isinstance(error, OSError) and error.errno:  # pyarrow's own have no number
+            missing = isinstance(error, FileNotFoundError)
+            said = f"cannot be read: {'no such file' if missing else reason_of(error)}"
+        raise RecordError(f"{path}: {said}") from error
 
 
 def _table(path: Path, room: int) -> Any:
@@ -175,8 +154,7 @@ def _table(path: Path, room: int) -> Any:
             _require_type(path, field, TABLES.get(schema, {}).get(field.name, float))
         # One file, by itself: its folder's name is no column, and neighbours are no parts of it.
         words = [field.name for field in stored if not _fits(field.type, float)]
-        reading = {"metadata": footer, "page_checksum_verification": True, "read_dictionary": words}
-        with pq.ParquetFile(file, **reading) as parquet:
+        with pq.ParquetFile(file, metadata=footer, page_checksum_verification=True, read_dictionary=words) as parquet:
             table = _read_groups(path, parquet, room)
         table.validate(full=True)
         _require_values(path, table, schema)
@@ -185,18 +163,14 @@ def _table(path: Path, room: int) -> Any:
 
 
 def _require_readable(path: Path, file: BinaryIO, room: int) -> tuple[Any, Any]:
-    """Return the footer and the Arrow schema of a file, or refuse it by the sizes that the footer declares.
-
-    These are rows and columns in memory, and what one column may decompress to. A footer that is larger than any of
-    rnneval's is not even read: pyarrow builds objects from all of it.
-    """
+    """Return the footer and the Arrow schema of a file, or refuse it by the sizes that the footer declares."""
     import pyarrow.parquet as pq
 
     size = file.seek(0, os.SEEK_END)
     file.seek(max(size - 8, 0))
     footer_bytes = int.from_bytes(file.read(4), "little")
     file.seek(0)
-    if _MOST_FOOTER_BYTES < footer_bytes <= size:
+    if _MOST_FOOTER_BYTES < footer_bytes <= size:  # pyarrow would build objects from all of it
         raise _too_large(path, f"its footer takes {footer_bytes:,} bytes", f"{_MOST_FOOTER_BYTES:,} bytes")
     footer = pq.read_metadata(file)
     stored = footer.schema.to_arrow_schema()
@@ -211,9 +185,8 @@ def _require_readable(path: Path, file: BinaryIO, room: int) -> tuple[Any, Any]:
                 f"{path}: a column is compressed by {column.compression}, rnneval writes {' or '.join(_CODECS)}: "
                 "make it again with rnneval, or with compression='snappy'"
             )
-        compressed = column.total_compressed_size
-        if not 0 <= compressed <= _MOST_CHUNK_BYTES:
-            seen = f"a column of {compressed:,} bytes in one row group"
+        if not 0 <= column.total_compressed_size <= _MOST_CHUNK_BYTES:
+            seen = f"a column of {column.total_compressed_size:,} bytes in one row group"
             raise _too_large(path, seen, f"{_MOST_CHUNK_BYTES:,} bytes")
     return footer, stored
 
@@ -276,7 +249,3 @@ def _too_large(path: str | os.PathLike[str], seen: str, allowed: str) -> RecordE
         f"{os.fspath(path)}: {seen}, at most {allowed} are allowed: take fewer rows (of losses and traces: a --part of "
         "the text)"
     )
-
-
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -30,10 +30,7 @@ _IN_OTHER_CALLS = frozenset({"cache-operation", "call-variance", "packing-leak",
 
 
 def breaks_runs(wiring: "Wiring | WiringSummary", segment: int | None = None) -> bool:
-    """Return whether a model that fails does so in calls that a run makes: no score is valid then.
-
-    Without the tokens of a call, `segment`, these may be of any length.
-    """
+    """Return whether a model that fails does so in calls of `segment` tokens, as runs make: no score is valid then."""
     if segment == 1 and wiring.right_by_token:
         return False
     errors = {finding.rule for finding in wiring.findings if finding.severity == "error"}
@@ -81,7 +78,7 @@ class Wiring(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     """Observed wiring, and the verdict."""
 
     command: tuple[str, ...] | None = None
-    """The command that wrote the record; absent if it was made in Python, and from records of earlier versions."""
+    """The command that wrote the record; absent if it was made in Python."""
     verdict: Literal["pass", "fail", "inconclusive"]
     reason: str
     layers: tuple[WiredLayer, ...]

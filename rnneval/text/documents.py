@@ -14,17 +14,17 @@ from fractions import Fraction
 from itertools import pairwise, product
 from math import floor
 from pathlib import Path
+from typing import NamedTuple
 
 from rnneval.errors import TextError, UsageError, is_plainly_text, named_in_message
 from rnneval.option import values_of
 from rnneval.options import Paths, TextGroup
 from rnneval.paths import open_regular, reason_of
 
-MOST_STREAMED_BYTES = 1 << 28
-"""Most bytes of a text from a pipe, which may have no end and would fill the memory."""
+MOST_STREAMED_BYTES = 1 << 28  # most bytes of a text from a pipe, which may have no end and would fill the memory
 _DIGITS = "[0-9]{1,18}"
 _BOUND = rf"-?(?:{_DIGITS}|{_DIGITS}\.?%|(?:{_DIGITS})?\.{_DIGITS}%)"
-_SPEC = re.compile(rf"(?P<start>{_BOUND})?:(?P<stop>{_BOUND})?")
+_SPEC = re.compile(rf"({_BOUND})?:({_BOUND})?")
 _BLANK_LINES = re.compile(r"\n\s*\n")
 """From the end of a line that has text to the end of the last blank line after it: `\\s` is what `str.isspace` is."""
 _MAGICS = {
@@ -65,39 +65,21 @@ def text_given(paths: Paths | None, string: str | None) -> Paths | InMemory:
     return InMemory(text=string)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """A slice of a text of yet unknown length; each bound is characters, or per cent of them, or open (None)."""
-
-    start: str | None
-    stop: str | None
-
-    @classmethod
-    def parse(cls, spec: str, option: str = "--part") -> "Part":
-        """Parse a slice such as `90%:`, the value of the option."""
-        match = _SPEC.fullmatch(spec.strip())
-        if match is None:
-            raise UsageError(
-                f"{option} {spec!r} is not a slice: give START:STOP in characters or per cent, "
-                "such as 90%:, :90%, 10%:20%, 99.5%:, -10%:, 100:200 or -1000: (no step)"
-            )
-        return cls(start=match["start"], stop=match["stop"])
-
-    def resolve(self, characters: int) -> range:
-        """Return the range of characters in a text of so many, by Python's slice rules; per cents are rounded down.
-
-        >>> Part.parse("90%:").resolve(1_115_394)
-        range(1003854, 1115394)
-        >>> Part.parse("-10%:").resolve(1_115_394) == Part.parse("90%:").resolve(1_115_394)
-        True
-        """
-        bounds: list[int | None] = []
-        for bound in (self.start, self.stop):
-            if bound is not None and bound.endswith("%"):  # exactly, since 0.29 · 100 is not 29 in floating point
-                bounds.append(floor(Fraction(bound[:-1]) * characters / 100))
-            else:
-                bounds.append(None if bound is None else int(bound))
-        return range(characters)[slice(*bounds)]
+def part_of(characters: int, spec: str, option: str = "--part") -> range:
+    """Return the range of a slice such as `90%:` in a text of so many characters; per cents are rounded down."""
+    match = _SPEC.fullmatch(spec.strip())
+    if match is None:
+        raise UsageError(
+            f"{option} {spec!r} is not a slice: give START:STOP in characters or per cent, "
+            "such as 90%:, :90%, 10%:20%, 99.5%:, -10%:, 100:200 or -1000: (no step)"
+        )
+    bounds: list[int | None] = []
+    for bound in match.groups():
+        if bound is not None and bound.endswith("%"):  # exactly, since 0.29 · 100 is not 29 in floating point
+            bounds.append(floor(Fraction(bound[:-1]) * characters / 100))
+        else:
+            bounds.append(None if bound is None else int(bound))
+    return range(characters)[slice(*bounds)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +98,7 @@ class TextOptions(TextGroup):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = self.sliced
+        self.part_of(0)
         if not self.unknown:
             raise UsageError("--unknown is empty: give error, skip, or a token of the vocabulary such as '<unk>'")
 
@@ -125,10 +107,9 @@ class TextOptions(TextGroup):
         """Take the options of a text from those of a function that reads one."""
         return cls(**values_of(TextGroup, options))
 
-    @property
-    def sliced(self) -> Part:
-        """The part as a slice."""
-        return Part.parse(":" if self.part is None else self.part, self.part_option)
+    def part_of(self, characters: int) -> range:
+        """Return the part of a text of so many characters."""
+        return part_of(characters, ":" if self.part is None else self.part, self.part_option)
 
     def signature_part(self, token_kind: str) -> str:
         """Return the fields of the signature that tell about the text; `token_kind` is such as `word+eos`."""
@@ -140,10 +121,8 @@ class TextOptions(TextGroup):
 class TakenFile:
     """A file of a text, and which of its characters belong to the text (all of them without `--part`)."""
 
-    path: str
-    """"" for a text in memory."""
-    sha256: str
-    """Hash of the raw bytes."""
+    path: str  # "" for a text in memory
+    sha256: str  # hash of the raw bytes
     characters: range
 
 
@@ -151,18 +130,12 @@ class TakenFile:
 class FinalText:
     """The text that is scored."""
 
-    name: str
-    """Name of the text in messages."""
-    documents: list[str] = field(repr=False)
-    """None is empty."""
-    taken: tuple[TakenFile, ...]
-    """The files, each with its characters that are part of the text."""
-    raw: list[str] = field(repr=False)
-    """The characters of each file, before a part of them is taken and rewritten."""
-    share: float
-    """Share of the characters of the files that is part of the text: 1 without `--part`."""
-    warnings: tuple[tuple[str, str], ...]
-    """Code and message of what a reader of the scores should know."""
+    name: str  # name of the text in messages
+    documents: list[str] = field(repr=False)  # none is empty
+    taken: tuple[TakenFile, ...]  # the files, each with its characters that are part of the text
+    raw: list[str] = field(repr=False)  # the characters of each file, before a part of them is taken and rewritten
+    share: float  # share of the characters of the files that is part of the text: 1 without `--part`
+    warnings: tuple[tuple[str, str], ...]  # code and message of what a reader of the scores should know
     options: TextOptions
 
     @property
@@ -187,57 +160,37 @@ class FinalText:
 
 
 def place_after(text: str) -> str:
-    r"""Name the place after a text: the offset from 0, line and column from 1.
-
-    >>> place_after("ab\ncd")
-    'character offset 5, line 2, column 3'
-    """
+    """Name the place after a text: the offset from 0, line and column from 1."""
     line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
     return f"character offset {len(text):,}, line {line:,}, column {column:,}"
 
 
 def final_text(given: Paths | InMemory, options: TextOptions | None = None) -> FinalText:
-    """Read files as one text: decode each, take a part, rewrite it, and divide it into documents.
-
-    Args:
-        given: One path, or several to be joined with nothing between; or a text in memory.
-        options: What to read, and how; those about tokens do not matter here.
-    """
+    """Read files, joined with nothing between, as one text: take a part, rewrite it, and divide it into documents."""
     options = options or TextOptions()
-    sources = _sources(given)
-    first, more = _name(sources[0]), len(sources) - 1
-    name = f"{first} and {more} more" if more else first
-    hashes, texts, warnings = [], [], []
-    for source in sources:
-        raw = source.text.encode() if isinstance(source, InMemory) else _read(source)
-        text = _decoded(raw, _name(source))
-        if text.startswith("\ufeff"):
-            text = text[1:]
-            warnings.append(("bom", f"{_name(source)}: a byte-order mark was dropped"))
-        hashes.append(hashlib.sha256(raw).hexdigest())
-        texts.append(text)
-    total = sum(map(len, texts))
-    wanted, place, taken = options.sliced.resolve(total), 0, []
-    for source, sha256, text in zip(sources, hashes, texts, strict=True):
-        inside = range(len(text))[max(wanted.start - place, 0) : max(wanted.stop - place, 0)]
-        taken.append(TakenFile(path="" if isinstance(source, InMemory) else source, sha256=sha256, characters=inside))
-        place += len(text)
-    parts = [text[file.characters.start : file.characters.stop] for text, file in zip(texts, taken, strict=True)]
+    files = [_read(source) for source in ([given] if isinstance(given, str | os.PathLike | InMemory) else given)]
+    if not files:
+        raise UsageError("no text was given: name at least one UTF-8 file")
+    name = files[0].name + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+    total = sum(len(file.text) for file in files)
+    wanted, place, parts, taken = options.part_of(total), 0, [], []
+    for file in files:
+        inside = range(len(file.text))[max(wanted.start - place, 0) : max(wanted.stop - place, 0)]
+        taken.append(TakenFile(path=file.path, sha256=file.sha256, characters=inside))
+        parts.append(file.text[inside.start : inside.stop])
+        place += len(file.text)
     documents = _documents(parts, options)
-    if not documents and not total:
-        raise TextError(f"{name}: the text is empty, at least 2 tokens are needed")
     if not documents:
-        raise TextError(
-            f"{name}: {options.part_option} {options.part} of {total:,} characters is empty: "
-            "give a part that holds at least 2 tokens"
-        )
+        part = f"{options.part_option} {options.part} of {total:,} characters is empty: give a part that holds"
+        said = f"{part} at least 2 tokens" if total else "the text is empty, at least 2 tokens are needed"
+        raise TextError(f"{name}: {said}")
     return FinalText(
         name=name,
         documents=documents,
         taken=tuple(taken),
-        raw=texts,
+        raw=[file.text for file in files],
         share=sum(map(len, parts)) / total,
-        warnings=tuple(warnings),
+        warnings=tuple(("bom", f"{file.name}: a byte-order mark was dropped") for file in files if file.marked),
         options=options,
     )
 
@@ -278,20 +231,32 @@ def refuse_overlap(fitted: Iterable[TakenFile], scored: Sequence[TakenFile]) -> 
                 )
 
 
-def _sources(given: Paths | InMemory) -> list[InMemory | str]:
-    if isinstance(given, InMemory):
-        return [given]
-    paths = [os.fspath(path) for path in ([given] if isinstance(given, str | os.PathLike) else given)]
-    if not paths:
-        raise UsageError("no text was given: name at least one UTF-8 file")
-    return [*paths]
+class _File(NamedTuple):
+    """A file that was read."""
+
+    path: str
+    name: str
+    sha256: str
+    text: str
+    marked: bool  # whether a byte-order mark was dropped
 
 
-def _name(source: InMemory | str) -> str:
-    return "the text in memory" if isinstance(source, InMemory) else source
+def _read(source: InMemory | str | os.PathLike[str]) -> _File:
+    path = "" if isinstance(source, InMemory) else os.fspath(source)
+    name = path or "the text in memory"
+    raw = source.text.encode() if isinstance(source, InMemory) else _bytes(path)
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise TextError(
+            f"{name}: not UTF-8: byte 0x{raw[error.start]:02X} at offset {error.start:,} ({error.reason}): "
+            "convert it, such as with iconv -f WINDOWS-1252 -t UTF-8"
+        ) from error
+    marked = text.startswith("\ufeff")
+    return _File(path, name, hashlib.sha256(raw).hexdigest(), text[marked:], marked)
 
 
-def _read(path: str) -> bytes:
+def _bytes(path: str) -> bytes:
     """Read a file, or a pipe that the shell opened, unless its first bytes say that it is something else."""
     try:
         with open_regular(path, stream=True) as file:
@@ -304,10 +269,7 @@ def _read(path: str) -> bytes:
     except (OSError, ValueError) as error:
         raise TextError(_unreadable(path, error)) from (None if is_plainly_text(path) else error)
     if len(raw) > MOST_STREAMED_BYTES:
-        raise TextError(
-            f"{path}: more than {MOST_STREAMED_BYTES:,} bytes from a pipe, whose end is not known: "
-            "write the text to a file first"
-        )
+        raise TextError(f"{path}: more than {MOST_STREAMED_BYTES:,} bytes from a pipe: write the text to a file first")
     return raw
 
 
@@ -320,17 +282,6 @@ def _unreadable(path: str, error: Exception) -> str:
     if isinstance(error, IsADirectoryError):
         return f"{path}: is a folder, a text file is needed: name its files, such as {Path(path) / '*.txt'}"
     return f"{path}: cannot be read: {reason_of(error)}: a readable UTF-8 text file is needed"
-
-
-def _decoded(raw: bytes, name: str) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        seen = f"0x{raw[error.start]:02X}"
-        raise TextError(
-            f"{name}: not UTF-8: byte {seen} at offset {error.start:,} ({error.reason}): "
-            "convert it, such as with iconv -f WINDOWS-1252 -t UTF-8"
-        ) from error
 
 
 def scored_text(given: Paths | InMemory, sha256: str | None, part: str | None = None) -> str:

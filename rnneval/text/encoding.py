@@ -1,18 +1,17 @@
 """A text as ids, with everything that its tokens stand for counted exactly.
 
-The span of a token reaches from the end of the token before to its own end, so that nothing is lost. Text after the
-last token of a document belongs to that token. A document without any token is no document to a model: its text belongs
-to the first token of the next (which is never scored), or at the end of all to the last token.
+The span of a token reaches from the end of the token before to its own end. Text after the last token of a document
+belongs to that token. A document without any token is no document to a model: its text belongs to the first token of
+the next (which is never scored), or at the end of all to the last token.
 
-A text of words (w below is any word) has the *layout* plain or padded if all its white space follows that pattern:
-*plain*, `w w⏎`, has one space between words and nothing else; *padded*, the ` w w ⏎` of WikiText, has one space before
-every token. If it has neither, the words do not determine the text, and there are no bits per character.
+A text of words (w below is any word) has a *layout* if all its white space follows one pattern: *plain*, `w w⏎`, one
+space between words; *padded*, the ` w w ⏎` of WikiText, one space before every token. If it has neither, the words do
+not determine the text, and there are no bits per character.
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -22,18 +21,16 @@ from rnneval.errors import TextError
 from rnneval.options import Paths
 from rnneval.paths import reason_of
 from rnneval.text import units
-from rnneval.text.documents import FinalText, InMemory, TakenFile, TextOptions, final_text
-from rnneval.text.spans import LossTable, kind_of, tiling_of
-from rnneval.text.tokenise import SubwordTokeniser, Tokeniser, UnitTokeniser, WordTokeniser
-from rnneval.text.units import BlockCuts, Bytes, Ints, block_cuts
+from rnneval.text.documents import FinalText, InMemory, TextOptions, final_text
+from rnneval.text.spans import LossTable, kind_of, tokens_of
+from rnneval.text.tokenise import Tokeniser, tokeniser_of
+from rnneval.text.units import Bytes, Ints, block_cuts
 from rnneval.text.vocabulary import Vocabulary
 
 PLAIN = "plain"
 PADDED = "padded"
-IN_MEMORY = 1 << 26
-"""Most numbers of an array in memory; a longer one is in a temporary file."""
-_HELD_OUT = 0.5
-"""Most of a text that is taken for its held-out part, where the vocabulary was made of the whole text."""
+IN_MEMORY = 1 << 26  # most numbers of an array in memory; a longer one is in a temporary file
+_HELD_OUT = 0.5  # most of a text that is taken for its held-out part, where the vocabulary was made of the whole text
 _NO_LAYOUT = (
     "its white space cannot be told from its words: neither single spaces between "
     "words (plain) nor one before every word and line end (padded)"
@@ -74,13 +71,8 @@ class NumberColumn:
     def __init__(self, dtype: DTypeLike) -> None:
         self.size = 0
         self._dtype = np.dtype(dtype)
-        self._parts: list[NDArray[Any]] = []
+        self._parts: list[NDArray[Any]] = [np.zeros(0, dtype)]
         self._file: Any = None
-
-    def __del__(self) -> None:
-        """Close the temporary file, which a map of it keeps open for as long as it is needed."""
-        if self._file is not None:
-            self._file.close()
 
     def append(self, numbers: NDArray[Any]) -> None:
         """Add numbers `(n,)` at the end."""
@@ -102,46 +94,14 @@ class NumberColumn:
 
     def array(self) -> NDArray[Any]:
         """Return all numbers, `(size,)`; they may be changed."""
-        if self._file is not None:
-            return np.memmap(self._file, self._dtype, mode="r+", shape=(self.size,))
-        return np.concatenate([np.zeros(0, self._dtype), *self._parts])
+        if self._file is None:
+            return np.concatenate(self._parts)
+        with self._file as file:  # a map of a file stays when it is closed
+            return np.memmap(file, self._dtype, mode="r+", shape=(self.size,))
 
 
 class EncodedText:
     """The final text as ids, counted exactly. A context manager: leaving it frees the memory or the temporary files."""
-
-    tokens: int
-    document_starts: Ints
-    """First token of each document, `(documents,)`; a document without any token is not among them."""
-    document_stops: Ints
-    """One past the last token of each document, `(documents,)`."""
-    text_documents: int
-    """Documents of the text, also those without any token, as `blocks.document` counts."""
-    unknown: int
-    """Characters, bytes or words that the vocabulary lacks, over the whole text."""
-    lossless: bool
-    """Whether the tokens give the text back, character for character."""
-    layout: str | None
-    """`plain` or `padded` if the white space of the text follows from its tokens."""
-    token_kind: str
-    """`char`, `byte`, `word`, `word+eos` where line feeds are tokens, or `subword-` and 8 digits of the tokenizer."""
-    taken: tuple[TakenFile, ...]
-    """The files, each with its characters that are part of the text."""
-    share: float
-    """Share of the characters of the files that is part of the text: 1 without `--part`."""
-    sha256: str
-    """Hash of the final text in UTF-8, documents end to end."""
-    characters: int
-    bytes: int
-    words: int
-    """Maximal runs of characters that are not white space; a document's end ends a word."""
-    warnings: tuple[tuple[str, str], ...]
-    """Code and message of what a reader of the scores should know."""
-    vocabulary: Vocabulary | None
-    """None if the tokens are spans of another program."""
-    blocks: BlockCuts
-    signature_part: str
-    """The text's options in a record's signature, such as `tok:char|norm:none|newlines:keep|unk:error|docs:one`."""
 
     def __init__(
         self, text: FinalText, *, ids: NDArray[np.int32], ends: Ints, first: Ints, unknown: Ints | None = None,
@@ -153,40 +113,41 @@ class EncodedText:
         token of a document is added to the token. `kind` is that of the tokens of another program.
         """
         utf8, documents = bytes_of(text)
-        self._utf8, self._ids, self._ends = utf8, ids, ends
+        self._ids, self._ends, self._flags = ids, ends, units.flags_of(utf8, documents)
         self._unknown = np.zeros(0, np.int64) if unknown is None else unknown
-        self._flags = units.flags_of(utf8, documents)
         following = np.append(first[1:], len(ends))
         with_tokens = first < following
         self.tokens = len(ids)
-        self.text_documents = len(text.documents)
-        self.document_starts = first[with_tokens]
-        self.document_stops = following[with_tokens]
+        self.text_documents = len(text.documents)  # also those without any token, as `blocks.document` counts
+        self.document_starts: Ints = first[with_tokens]  # first token of each document that has one, `(documents,)`
+        self.document_stops: Ints = following[with_tokens]  # one past the last token of each, `(documents,)`
         text_stops = np.append(documents[1:], len(utf8))[with_tokens]
         text_stops[-1:] = len(utf8)
         trails = bool((ends[self.document_stops - 1] != text_stops).any())
         ends[self.document_stops - 1] = text_stops
-        self.taken = text.taken
-        self.share = text.share
-        self.sha256 = text.sha256
+        self.taken = text.taken  # the files, each with its characters that are part of the text
+        self.share = text.share  # share of the characters of the files that is part of the text: 1 without `--part`
+        self.sha256 = text.sha256  # of the final text in UTF-8, documents end to end
         self.characters = sum(map(len, text.documents))
         self.bytes = len(utf8)
-        self.words = int(np.count_nonzero(self._flags & units.WORD))
+        self.words = int(np.count_nonzero(self._flags & units.WORD))  # maximal runs of what is not white space
         self.blocks = block_cuts(utf8, documents)
-        self.vocabulary = None if tokeniser is None else tokeniser.vocabulary
+        self.vocabulary = None if tokeniser is None else tokeniser.vocabulary  # None for spans of another program
         self.token_kind = kind if tokeniser is None else tokeniser.kind
-        self.unknown = 0 if tokeniser is None else tokeniser.unknowns.total()
-        self.signature_part = text.options.signature_part(self.token_kind)
-        described = self._described(text, tokeniser)
-        self.layout = PLAIN
-        loss = "" if tokeniser is None else tokeniser.loss
-        if tokeniser is not None and tokeniser.kind.startswith("word") and not loss:
-            self.layout = None if trails else self._layout(tokeniser.eos_id)
-            loss = "" if self.layout else _NO_LAYOUT
+        self.signature_part = text.options.signature_part(self.token_kind)  # `tok:char|norm:none|…|docs:one`
+        self.unknown = 0  # characters, bytes or words that the vocabulary lacks, over the whole text
+        self.layout: str | None = PLAIN  # `plain` or `padded` if the white space of the text follows from its tokens
+        loss = described = ""
+        if tokeniser is not None:
+            self.unknown, loss = tokeniser.unknowns.total(), tokeniser.loss
+            described = self._described(text, tokeniser, utf8)
+            if tokeniser.kind.startswith("word"):
+                self.layout = None if trails else self._layout(tokeniser.eos_id)
+                loss = loss or ("" if self.layout else _NO_LAYOUT)
         self.layout = None if loss else self.layout
-        self.lossless = not loss and not self.unknown
+        self.lossless = not loss and not self.unknown  # whether the tokens give the text back
         self._require_enough(text)
-        self.warnings = (*text.warnings, *self._warnings(text, described, loss).items())
+        self.warnings = (*text.warnings, *self._warnings(text, described, loss))  # code and message of each
 
     def __enter__(self) -> Self:
         return self
@@ -196,7 +157,7 @@ class EncodedText:
 
     def close(self) -> None:
         """Free the memory or the temporary files; nothing can be read after that."""
-        for name in ("_utf8", "_ids", "_ends", "_unknown", "_flags"):
+        for name in ("_ids", "_ends", "_unknown", "_flags"):
             vars(self).pop(name, None)
 
     def are_scored(self, positions: Ints, unscored: int) -> NDArray[np.bool_]:
@@ -266,10 +227,7 @@ class EncodedText:
         return found
 
     def _layout(self, eos_id: int | None) -> str | None:
-        """Return `plain` or `padded`, or None if the white space of the text does not follow from its words.
-
-        `eos_id` is the id of a line feed, if it is a token.
-        """
+        """Return `plain` or `padded`, or None if the white space does not follow from the words and line feeds."""
         bounds = self._bounds(0, self.tokens)
         gap, blank = self._count(units.SPACE, bounds), self._count(units.BLANK, bounds)
         is_line = np.zeros(self.tokens, bool)
@@ -282,65 +240,51 @@ class EncodedText:
             return PLAIN
         return PADDED if one.all() else None
 
-    def _described(self, text: FinalText, tokeniser: Tokeniser | None) -> str:
+    def _described(self, text: FinalText, tokeniser: Tokeniser, utf8: Bytes) -> str:
         """Describe what the vocabulary lacks, or refuse it; "" if it lacks nothing."""
-        if tokeniser is None or not self.unknown:
+        if not self.unknown:
             return ""
-        before = self._utf8[: self._unknown[0]].tobytes().decode(errors="ignore")
+        before = utf8[: self._unknown[0]].tobytes().decode(errors="ignore")
         described = tokeniser.describe_unknowns(text.name, text.place(len(before)))
         if text.options.unknown == "error":
             raise TextError(f"{described}: {tokeniser.advice()}")
         return described
 
     def _require_enough(self, text: FinalText) -> None:
-        """Refuse a text without any document of 2 tokens."""
         tokens, documents = self.tokens, len(self.document_starts)
         if tokens > documents:
             return
-        skipped = text.options.unknown == "skip" and self.unknown
-        left_out = f" ({self.unknown:,} unknown ones were skipped)" if skipped else ""
         has = f"the text has {tokens} token{'s' * (tokens != 1)}"
         has += f" in {documents} documents" if documents > 1 else ""
-        raise TextError(
-            f"{text.name}: {has}{left_out}, at least 2 are needed in one document: the first has no prediction; "
-            "give a longer text"
-        )
+        if text.options.unknown == "skip" and self.unknown:
+            has += f" ({self.unknown:,} unknown ones were skipped)"
+        raise TextError(f"{text.name}: {has}, at least 2 are needed in one document: the first has no prediction")
 
-    def _warnings(self, text: FinalText, described: str, loss: str) -> dict[str, str]:
-        """Return what a reader of the scores should know; `described` is of unknown tokens, `loss` of lost text."""
-        said, options = {}, text.options
+    def _warnings(self, text: FinalText, described: str, loss: str) -> Iterator[tuple[str, str]]:
+        """Yield what a reader of the scores should know; `described` is of unknown tokens, `loss` of lost text."""
+        options = text.options
         if described:
             done = "skipped" if options.unknown == "skip" else f"read as {options.unknown!r}"
-            said["unknown"] = f"{described}: {done}; bits per character are a lower bound"
+            yield "unknown", f"{described}: {done}; bits per character are a lower bound"
         if loss:
-            said["lossy"] = f"{text.name}: {loss}; so there are no bits per character"
+            yield "lossy", f"{text.name}: {loss}; so there are no bits per character"
         if returns := sum(document.count("\r") for document in text.documents):
             kept = "kept as they are; --newlines lf: LF only"
-            said["carriage-return"] = f"{text.name} has {returns:,} carriage returns, {kept}"
+            yield "carriage-return", f"{text.name} has {returns:,} carriage returns, {kept}"
         trained_on = set() if self.vocabulary is None else {sha256 for _, sha256 in self.vocabulary.texts}
         if text.share > _HELD_OUT and trained_on and {file.sha256 for file in text.taken} == trained_on:
             part = "" if options.part is None else f" (--part {options.part} is {100 * text.share:.4g} % of it)"
-            said["training-text"] = f"{text.name}{part}: {_TRAINED_ON}"
+            yield "training-text", f"{text.name}{part}: {_TRAINED_ON}"
         if without := self.text_documents - len(self.document_starts):
-            said["no-token"] = (
-                f"{without:,} of {self.text_documents:,} documents have no token: their text goes to the next"
-            )
-        return said
-
-
-_KINDS: dict[str, Callable[[Vocabulary, str], Tokeniser]] = {
-    "char": partial(UnitTokeniser, "char"),
-    "byte": partial(UnitTokeniser, "byte"),
-    "word": WordTokeniser,
-    "subword": SubwordTokeniser,
-}
+            lacking = f"{without:,} of {self.text_documents:,} documents have no token"
+            yield "no-token", f"{lacking}: their text goes to the next"
 
 
 def encode(given: Paths | InMemory, vocabulary: Vocabulary, options: TextOptions | None = None) -> EncodedText:
     """Read files as one text and turn it into ids.
 
     It takes 14 bytes of memory for each token of one character; the ids and ends of more than 67 million tokens lie in
-    temporary files.
+    temporary files. A tokenizer of subwords takes up to 250 bytes for each byte of the longest document.
 
     Args:
         given: One path, or several to be joined with nothing between; or a text in memory.
@@ -356,34 +300,26 @@ def encode(given: Paths | InMemory, vocabulary: Vocabulary, options: TextOptions
         VocabularyError: the token that stands for unknown ones is not in the vocabulary.
     """
     options = options or TextOptions()
-    tokeniser = _tokeniser(vocabulary, options)
+    tokeniser = tokeniser_of(vocabulary, options.tokens, options.unknown)
     return _encoded(final_text(given, options), tokeniser)
 
 
 def encode_spans(
     given: Paths | InMemory, table: LossTable, options: TextOptions, vocabulary: Vocabulary | None = None
 ) -> tuple[EncodedText, int]:
-    """Read files as one text that the spans of another program must tile.
-
-    With its vocabulary, the text is encoded with that, and the spans may still be those of other tokens. Without, the
-    tokens are the spans, and their ids 0.
+    """Read files as one text that the spans of another program must tile; encode it by its vocabulary, if known.
 
     Returns:
         The text, and the number of tokens at the start of each document that the other program did not score: 0 or 1.
     """
-    tokeniser = None if vocabulary is None else _tokeniser(vocabulary, options)
+    tokeniser = None if vocabulary is None else tokeniser_of(vocabulary, options.tokens, options.unknown)
     text = final_text(given, options)
     utf8, documents = bytes_of(text)
-    tiling = tiling_of(table, utf8, documents, by_length=tokeniser is None)
+    ends, first, unscored = tokens_of(table, utf8, documents)
     if tokeniser is not None:
-        return _encoded(text, tokeniser), tiling.unscored
-    kind = kind_of(table.name, tiling, utf8, options.tokens)
-    ids = np.zeros(len(tiling.ends), np.int32)
-    return EncodedText(text, ids=ids, ends=tiling.ends, first=tiling.first_tokens, kind=kind), tiling.unscored
-
-
-def _tokeniser(vocabulary: Vocabulary, options: TextOptions) -> Tokeniser:
-    return _KINDS[options.tokens or vocabulary.kind](vocabulary, options.unknown)
+        return _encoded(text, tokeniser), unscored
+    kind, ids = kind_of(table.name, ends, utf8, options.tokens), np.zeros(len(ends), np.int32)
+    return EncodedText(text, ids=ids, ends=ends, first=first, kind=kind), unscored
 
 
 def bytes_of(text: FinalText) -> tuple[Bytes, Ints]:

@@ -20,22 +20,13 @@ _NUMBERED = (
     + _DECLARE
 )
 
-_LONG = 64
-"""Characters that the first tokens of some documents may always have, if those of most are of the usual length."""
-_USUAL = 0.99
-"""Share of the scored tokens that are of the usual length or shorter."""
-_FEWEST = 100
-"""Scored tokens that show what length is usual."""
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LossTable:
     """The losses of scored tokens, in the order of the table; arrays of shape `(n,)`."""
 
-    path: str
-    """Path of the file; "" for columns in memory."""
-    sha256: str
-    """Hash of the file, or of the columns."""
+    path: str  # path of the file; "" for columns in memory
+    sha256: str  # hash of the file, or of the columns
     token: Ints
     byte_start: Ints
     byte_end: Ints
@@ -51,23 +42,11 @@ class LossTable:
         return self.path or "the table of losses"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Tiling:
-    """Every token of a text, those without a row included."""
-
-    ends: Ints
-    """Byte after the last one of each token, `(tokens,)`."""
-    first_tokens: Ints
-    """First token of each document, `(documents,)`; of one without a token, the next one's."""
-    unscored: int
-    """Tokens at the start of each document that have no row: 0 or 1."""
-
-
-def tiling_of(table: LossTable, utf8: Bytes, documents: Ints, *, by_length: bool) -> Tiling:
+def tokens_of(table: LossTable, utf8: Bytes, documents: Ints) -> tuple[Ints, Ints, int]:
     """Require that the spans tile a text, whose documents begin at these bytes.
 
-    `by_length`: first tokens without a row may not be longer than scored ones usually are, since nothing else shows how
-    many are missing.
+    Returned are the end of each token, `(tokens,)`, those without a row included, the first token of each document, and
+    the number of tokens at the start of each document that have no row: 0 or 1.
     """
     if not len(table.token):
         raise RecordError(f"{table.name}: has no row: one row for each scored token is needed")
@@ -102,8 +81,6 @@ def tiling_of(table: LossTable, utf8: Bytes, documents: Ints, *, by_length: bool
             )
             more = f" (the first of {count:,} such rows)" if count > 1 else ""
             raise RecordError(f"{_place(table, row)}: {after}{said}{more}")
-    if by_length:
-        _require_usual(table, before, np.flatnonzero(missing > 0), missing, np.flatnonzero(is_lead(utf8)))
     if (last := int(table.byte_end[-1])) < size:
         hint = "it was dropped with the last incomplete batch or segment"
         if last == int(np.count_nonzero(is_lead(utf8))):
@@ -119,18 +96,6 @@ def tiling_of(table: LossTable, utf8: Bytes, documents: Ints, *, by_length: bool
             f"{_place(table, row)}: the first token of the text {first}, that of document {document[row]:,} {here}: "
             "score the first tokens of all documents, or of none"
         )
-    ends, first_tokens = _placed(table, documents, document, missing, opens)
-    ends[-1] = stops[-1]
-    return Tiling(ends=ends, first_tokens=first_tokens, unscored=int(unscored[0]))
-
-
-def _placed(
-    table: LossTable, documents: Ints, document: Ints, missing: Ints, opens: NDArray[np.bool_]
-) -> tuple[Ints, Ints]:
-    """Return the end of each token and the first token of each document, those without a row included.
-
-    A token without a row ends where the next token or document begins.
-    """
     ends = np.zeros(int(table.token[-1]) + 1, np.int64)
     ends[table.token] = table.byte_end
     firsts = np.full(len(documents), len(ends), np.int64)
@@ -140,36 +105,8 @@ def _placed(
             alone = documents[at + 2 - absent : at + 1]  # documents of one token each came before
             ends[token - absent : token] = [*alone, table.byte_start[row]]
         firsts[at - max(absent - 1, 0) : at + 1] = np.arange(token - absent, token + (absent == 0))
-    return ends, np.minimum.accumulate(firsts[::-1])[::-1]
-
-
-def _require_usual(table: LossTable, before: Ints, first: Ints, missing: Ints, letters: Ints) -> None:
-    """Refuse first tokens without a row that are longer than scored tokens usually are: several have no row.
-
-    Lengths are in characters, or in bytes if the tokens are bytes. The median of the documents must be usual: the
-    first token of one document among many may be a long one. `first` are the rows after such tokens, `letters` the
-    first byte of each character.
-    """
-    if not len(first):
-        return
-    unit = "character"
-    lengths = np.searchsorted(letters, table.byte_end) - np.searchsorted(letters, table.byte_start)
-    gaps = np.searchsorted(letters, table.byte_start) - np.searchsorted(letters, before)
-    if (table.byte_end - table.byte_start).max() == 1 and lengths.min() == 0:  # bytes, also within characters
-        unit, lengths, gaps = "byte", np.ones(1, np.int64), table.byte_start - before
-    firsts = gaps[first] / missing[first]
-    usual, longest = int(np.quantile(lengths, _USUAL, method="higher")), int(lengths.max())
-    limit = longest if longest == 1 else max(longest, _LONG)
-    if len(lengths) >= _FEWEST and np.median(firsts) > usual:
-        limit = usual
-    if (firsts > limit).any():
-        row = int(first[(firsts > limit).argmax()])
-        raise RecordError(
-            f"{_place(table, row)}: bytes {before[row]:,} to {table.byte_start[row]:,} before it have "
-            f"no row, so they would be the first token of a document, of {gaps[row]:,} {unit}s; of the scored tokens "
-            f"99 % have {usual:,} or fewer: more than one token is missing: score every token but the first of a "
-            "document; if that is one token, give the vocabulary (--vocab)"
-        )
+    ends[-1] = stops[-1]
+    return ends, np.minimum.accumulate(firsts[::-1])[::-1], int(unscored[0])
 
 
 def _place(table: LossTable, row: int) -> str:
@@ -177,22 +114,12 @@ def _place(table: LossTable, row: int) -> str:
     return f"{table.name}: row {row:,} ({span})"
 
 
-def kind_of(name: str, tiling: Tiling, utf8: Bytes, wanted: str | None) -> str:
-    """Return the kind of tokens: `char` or `byte` if every token is one, else `spans-` and 8 digits of their hash.
-
-    Two tables of the same tokens on the same text have the same kind.
-    """
+def kind_of(name: str, ends: Ints, utf8: Bytes, wanted: str | None) -> str:
+    """Return the kind of tokens: `char` or `byte` if every token is one, else `spans-` and 8 digits of their hash."""
     expected = {"char": np.append(np.flatnonzero(is_lead(utf8))[1:], len(utf8)), "byte": np.arange(1, len(utf8) + 1)}
-    ends = tiling.ends
     same = [kind for kind in expected if np.array_equal(ends, expected[kind])]
     if wanted in expected and wanted not in same:
-        count = min(len(ends), len(expected[wanted]))
-        token = min(int(np.append(ends[:count] != expected[wanted][:count], True).argmax()), len(ends) - 1)
-        start = ends[token - 1] if token else 0
-        raise RecordError(
-            f"{name}: token {token:,} (bytes {start:,} to {ends[token]:,}) is not one "
-            f"{'character' if wanted == 'char' else wanted}: leave --tokens {wanted} out"
-        )
+        raise RecordError(f"{name}: its tokens are not of one {wanted} each: leave --tokens {wanted} out")
     if same:
         return wanted if wanted in same else same[0]
     return f"spans-{hashlib.sha256(ends.astype('<i8').tobytes()).hexdigest()[:8]}"

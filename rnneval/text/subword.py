@@ -11,8 +11,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from functools import cache, cached_property
 from typing import Any, TypeGuard
 
@@ -25,11 +24,9 @@ from rnneval.text.units import Ints, is_lead
 
 Offsets = Callable[[], list[tuple[int, int]]]
 """Function for start and end of each token in the encoded text, in characters, as the library says."""
-_MOST_TOKENS = 1 << 21
-"""The largest vocabularies in use have a quarter of a million."""
+_MOST_TOKENS = 1 << 21  # the largest vocabularies in use have a quarter of a million
 _SET_ASIDE = ("truncation", "padding", "post_processor", "version")
 """Nothing is cut off, filled up or put around a text."""
-_READING = ("normalizer", "pre_tokenizer")
 _SPACE = "▁"
 _BYTE = re.compile("<0x([0-9A-Fa-f]{2})>")
 
@@ -37,16 +34,10 @@ _BYTE = re.compile("<0x([0-9A-Fa-f]{2})>")
 class Subword(ABC):
     """A loaded tokenizer; it adds nothing to a text except a space at its start."""
 
-    name: str
-    """The file it comes from."""
-    sha256: str
-    """SHA-256 of all that decides over ids."""
-    tokens: Mapping[str, int]
-    """Every piece and its id."""
-    unknown_id: int | None
-    """The id of text that no piece covers."""
-    adds_space: bool
-    """A text is read as if a space stood before it."""
+    name: str  # the file it comes from
+    sha256: str  # SHA-256 of all that decides over ids
+    tokens: Mapping[str, int]  # every piece and its id
+    unknown_id: int | None  # the id of text that no piece covers
 
     @abstractmethod
     def encode(self, text: str) -> tuple[NDArray[np.int32], Offsets]:
@@ -69,29 +60,25 @@ class Subword(ABC):
         return tuple(found)
 
     @cached_property
-    def lengths(self) -> Ints:
-        """Bytes that each id stands for."""
-        return np.array([len(spelling) for spelling in self.spellings], np.int64)
+    def adds_space(self) -> bool:
+        """Whether a text is read as if a space stood before it, also one that begins with a space already."""
+        with suppress(VocabularyError):  # of one that has no piece for x, nor for what is unknown
+            return any(self.spellings[id_].startswith(b" ") for id_ in self.encode("x")[0][:1].tolist())
+        return False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Located:
-    """A text as tokens; both arrays have the shape `(n,)`."""
+def locate(subword: Subword, text: str) -> tuple[NDArray[np.int32], Ints, list[bytes]]:
+    """Encode a text that is not empty; return ids, ends in bytes, `(n,)` each, and the bytes that the tokens spell.
 
-    ids: NDArray[np.int32]
-    ends: Ints
-    """End of each token in bytes, never decreasing; two equal ones share a character, counted at the latter."""
-
-
-def locate(subword: Subword, text: str) -> Located:
-    """Encode a text that is not empty, and return where its tokens end."""
+    Ends never decrease. Of two equal ones, both tokens share a character, which is counted at the latter.
+    """
     (ids, offsets), utf8 = subword.encode(text), text.encode()
-    spelt = b"".join(map(subword.spellings.__getitem__, ids.tolist()))
-    ends = np.cumsum(subword.lengths[ids])
-    if spelt == utf8:
-        return Located(ids=ids, ends=ends)
-    if subword.adds_space and spelt == b" " + utf8:
-        return Located(ids=ids, ends=np.maximum(ends - 1, 0))
+    spelt = list(map(subword.spellings.__getitem__, ids.tolist()))
+    whole, ends = b"".join(spelt), np.cumsum(list(map(len, spelt)), dtype=np.int64)
+    if whole == utf8:
+        return ids, ends, spelt
+    if whole == b" " + utf8:
+        return ids, np.maximum(ends - 1, 0), spelt
     if lost := subword.dropped(text):  # its offsets are wrong after them, too
         some = ", ".join(f"{character!r} (U+{ord(character):04X})" for character in lost[:5])
         raise TextError(
@@ -107,7 +94,7 @@ def locate(subword: Subword, text: str) -> Located:
         ends = np.maximum.accumulate(ends)
         # And none ends the text but the last: each belongs to the block of its first byte, and behind the end is none.
         ends[:-1][ends[:-1] == places[-1]] = places[-2]
-    return Located(ids=ids, ends=ends)
+    return ids, ends, spelt
 
 
 def _library(module: str, name: str) -> Any:
@@ -135,12 +122,6 @@ def _plainly(name: str, doing: str) -> Iterator[None]:
         ) from error
 
 
-def _digits(piece: str) -> bytes | None:
-    """Return the byte of a piece like `<0xE6>`, which spells text without a piece of its own."""
-    found = _BYTE.fullmatch(piece)
-    return bytes.fromhex(found[1]) if found else None
-
-
 def is_huggingface(plain: Any) -> TypeGuard[dict[str, Any]]:
     """Return whether a JSON value is a tokenizer of Hugging Face."""
     return isinstance(plain, dict) and isinstance(plain.get("model"), dict)  # what a list of tokens has not
@@ -166,10 +147,9 @@ class HuggingFace(Subword):
             self.tokens = dict(self._tokenizer.get_vocab(with_added_tokens=True))
             self._added = {token.content for token in self._tokenizer.get_added_tokens_decoder().values()}
         self._model = model
-        reading = [part for key in _READING for part in _walk(plain.get(key))]
+        reading = [part for key in ("normalizer", "pre_tokenizer") for part in _walk(plain.get(key))]
         self._of_bytes = any(part.get("type") == "ByteLevel" for part in reading)
         self._space = _space(reading)
-        self.adds_space = any(map(_adds_space, reading))
         named = isinstance(model.get("unk_id"), int)
         self.unknown_id = int(model["unk_id"]) if named else self.tokens.get(model.get("unk_token") or "")
 
@@ -200,9 +180,8 @@ class HuggingFace(Subword):
             alphabet = _byte_of()
             spelt = [alphabet.get(character, -1) for character in piece]
             return piece.encode() if -1 in spelt else bytes(spelt)
-        byte = _digits(piece) if self._model.get("byte_fallback") else None
-        if byte is not None:
-            return byte
+        if self._model.get("byte_fallback") and (found := _BYTE.fullmatch(piece)):
+            return bytes.fromhex(found[1])
         plain = piece.removeprefix(self._model.get("continuing_subword_prefix") or "")
         plain = plain.removesuffix(self._model.get("end_of_word_suffix") or "")
         return plain.replace(self._space, " ").encode()
@@ -224,13 +203,6 @@ def _space(parts: list[dict[str, Any]]) -> str:
         if part.get("type") == "Replace" and part.get("pattern") == {"String": " "}:
             return str(part.get("content")) or " "
     return " "
-
-
-def _adds_space(part: dict[str, Any]) -> bool:
-    kind = part.get("type")
-    if kind == "Metaspace" and "prepend_scheme" in part:
-        return bool(part["prepend_scheme"] != "never")
-    return kind == "Prepend" or (kind in {"Metaspace", "ByteLevel"} and part.get("add_prefix_space") is True)
 
 
 @cache
@@ -267,11 +239,9 @@ class SentencePiece(Subword):
             pieces = [str(self._processor.id_to_piece(id_)) for id_ in range(size)]
             self._bytes = {piece for id_, piece in enumerate(pieces) if self._processor.is_byte(id_)}
             self.unknown_id = int(self._processor.unk_id())
-            first = self._processor.encode("x", return_type="offset_mapping")["pieces"][:1]
         self.tokens = {piece: id_ for id_, piece in enumerate(pieces)}
         if len(self.tokens) != size:
             raise VocabularyError(f"{name}: a piece comes twice: pieces and ids must be one-to-one")
-        self.adds_space = any(piece.startswith(_SPACE) for piece in first)
 
     def encode(self, text: str) -> tuple[NDArray[np.int32], Offsets]:
         """Return the ids and offsets of a text."""
@@ -281,5 +251,5 @@ class SentencePiece(Subword):
 
     def spelling(self, piece: str) -> bytes:
         """Return the bytes of text that a piece stands for."""
-        byte = _digits(piece) if piece in self._bytes else None
-        return piece.replace(_SPACE, " ").encode() if byte is None else byte
+        found = _BYTE.fullmatch(piece) if piece in self._bytes else None
+        return bytes.fromhex(found[1]) if found else piece.replace(_SPACE, " ").encode()

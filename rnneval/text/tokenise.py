@@ -1,10 +1,7 @@
 """Documents → ids, and where each token ends: characters, bytes, words or pieces of words.
 
-A document is encoded in pieces, so that the arrays between a text and its ids stay small. Of words, a piece ends at
-white space. What a tokenizer of pieces of words makes of a place depends on a little of the text around it: a word, a
-run of digits or spaces. How much is not known, so it is not assumed: a document is encoded in windows that overlap, and
-a window is joined to the next in the middle of their overlap, where both have the very same tokens at the same places,
-at a distance from the edges of both. Where they have not, both become longer.
+Characters and words are taken a million characters at a time, so that the arrays between a text and its ids stay small.
+What a tokenizer of pieces of words makes of a place depends on the text around it: it gets a document as a whole.
 """
 
 import re
@@ -12,53 +9,38 @@ import sys
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.errors import TextError, VocabularyError
-from rnneval.text.subword import Located, Subword, locate
-from rnneval.text.units import PIECE, Bools, Bytes, Ints, code_points, is_lead, is_white
+from rnneval.errors import VocabularyError
+from rnneval.text.subword import locate
+from rnneval.text.units import PIECE, Bools, Ints, code_points, is_lead, is_white
 from rnneval.text.vocabulary import Vocabulary
 
-EOS = "<eos>"
-"""The token for every line feed, if a vocabulary of words has it."""
-_ABSENT = -1
-"""Id of a token that the vocabulary lacks."""
+EOS = "<eos>"  # the token for every line feed, if a vocabulary of words has it
+_ABSENT = -1  # id of a token that the vocabulary lacks
 _SHOWN = 5
 _WHITE_SPACE = re.compile(r"\s")
-WINDOW = 8192
-"""Characters encoded at a time."""
-OVERLAP = 512
-LONGEST = 1 << 20
-"""Characters of a window at most."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Batch:
+class Batch(NamedTuple):
     """The tokens of the next bytes of a document."""
 
-    ids: NDArray[Any]
-    """`(tokens,)`."""
-    ends: Ints
-    """The end of each token, in bytes from the start of these."""
-    unknown: Ints
-    """A byte of each character, byte or word that the vocabulary lacks, rising."""
+    ids: NDArray[Any]  # `(tokens,)`
+    ends: Ints  # the end of each token, in bytes from the start of these
+    unknown: Ints  # a byte of each character, byte or word that the vocabulary lacks, rising
     bytes: int
 
 
 class Tokeniser(ABC):
     """Splits documents into tokens; `unknowns` counts those that the vocabulary lacks (bytes as Latin-1)."""
 
-    kind: str
-    """The kind of tokens in signatures."""
-    eos_id: int | None = None
-    """The id of a line feed, if it is a token among words."""
-    loss = ""
-    """A message about the first place at which the tokens do not spell the text."""
+    kind: str  # the kind of tokens in signatures
+    eos_id: int | None = None  # the id of a line feed, if it is a token among words
+    loss = ""  # a message about the first place at which the tokens do not spell the text
 
     def __init__(self, noun: str, vocabulary: Vocabulary, unknown: str) -> None:
         self.vocabulary = vocabulary
@@ -129,7 +111,7 @@ class UnitTokeniser(Tokeniser):
     def batches(self, document: str) -> Iterator[Batch]:
         """Make a token of each character, or of each byte."""
         for start in range(0, len(document), PIECE):
-            utf8 = as_bytes(document[start : start + PIECE])
+            utf8 = np.frombuffer(document[start : start + PIECE].encode(), np.uint8)
             values: NDArray[Any] = utf8
             begins = np.arange(len(utf8))
             if self.kind == "char":
@@ -151,40 +133,32 @@ class WordTokeniser(Tokeniser):
         self.kind = "word" if self.eos_id is None else "word+eos"
 
     def batches(self, document: str) -> Iterator[Batch]:
-        """Split a document into words and, with `<eos>`, line feeds."""
-        for piece in between_words(document):
-            words, utf8 = piece.split(), as_bytes(piece)
-            ids = np.array(list(map(self._ids.get, words, repeat(_ABSENT))), np.int64)
-            if self.eos_id is not None and (ids == self.eos_id).any():
-                self.loss = "it has the word <eos> itself, which is also the token of a line feed"
-            white = is_white(utf8)
-            begins = np.flatnonzero(~white & np.append(True, white[:-1]))
-            ends = np.flatnonzero(~white & np.append(white[1:], True)) + 1
-            unknown = ids == _ABSENT
-            self.unknowns.update(Counter(words[place] for place in np.flatnonzero(unknown)))
-            batch = self._batch(ids, ends, unknown, begins[unknown], len(utf8))
-            if self.eos_id is not None:  # line feeds are tokens of their own, between the words
-                lines = np.flatnonzero(utf8 == 0x0A) + 1
-                ends = np.concatenate([batch.ends, lines])
-                order = np.argsort(ends, kind="stable")
-                ids = np.concatenate([batch.ids, np.full(len(lines), self.eos_id)])
-                batch = Batch(ids=ids[order], ends=ends[order], unknown=batch.unknown, bytes=batch.bytes)
-            yield batch
+        """Split a document into words and, with `<eos>`, line feeds; cut into pieces at white space."""
+        start = 0
+        while start < len(document):
+            found = _WHITE_SPACE.search(document, start + PIECE)
+            stop = found.start() if found else len(document)
+            yield self._of_piece(document[start:stop])
+            start = stop
 
-
-def as_bytes(text: str) -> Bytes:
-    """Return the bytes of a text in UTF-8, `(n,)`."""
-    return np.frombuffer(text.encode(), np.uint8)
-
-
-def between_words(document: str) -> Iterator[str]:
-    """Cut a document into pieces of a million characters or a little more, each but the first at white space."""
-    start = 0
-    while start < len(document):
-        found = _WHITE_SPACE.search(document, start + PIECE)
-        stop = found.start() if found else len(document)
-        yield document[start:stop]
-        start = stop
+    def _of_piece(self, piece: str) -> Batch:
+        words, utf8 = piece.split(), np.frombuffer(piece.encode(), np.uint8)
+        ids = np.array(list(map(self._ids.get, words, repeat(_ABSENT))), np.int64)
+        white = is_white(utf8)
+        begins = np.flatnonzero(~white & np.append(True, white[:-1]))
+        ends = np.flatnonzero(~white & np.append(white[1:], True)) + 1
+        unknown = ids == _ABSENT
+        self.unknowns.update(words[place] for place in np.flatnonzero(unknown))
+        batch = self._batch(ids, ends, unknown, begins[unknown], len(utf8))
+        if self.eos_id is None:
+            return batch
+        if (ids == self.eos_id).any():
+            self.loss = "it has the word <eos> itself, which is also the token of a line feed"
+        lines = np.flatnonzero(utf8 == 0x0A) + 1  # tokens of their own, between the words
+        ends = np.concatenate([batch.ends, lines])
+        order = np.argsort(ends, kind="stable")
+        ids = np.concatenate([batch.ids, np.full(len(lines), self.eos_id)])
+        return Batch(ids=ids[order], ends=ends[order], unknown=batch.unknown, bytes=batch.bytes)
 
 
 class SubwordTokeniser(Tokeniser):
@@ -197,94 +171,38 @@ class SubwordTokeniser(Tokeniser):
                 f"--tokens subword needs a tokenizer, and the vocabulary ({vocabulary.source}) is a list of tokens: "
                 "give --vocab tokenizer.json (Hugging Face) or a .model file of SentencePiece"
             )
-        self._subword: Subword = vocabulary.subword
+        self._subword, self._unknown_id = vocabulary.subword, vocabulary.subword.unknown_id
         self.kind = f"subword-{self._subword.sha256[:8]}"
 
     def batches(self, document: str) -> Iterator[Batch]:
-        """Encode a document in windows, and cut it where tokens end in both of two."""
-        before = b" " if self._subword.adds_space else b""
-        for located, utf8 in _excerpts(document, self._subword):
-            yield self._tokens(located, utf8, before)
-            before = b""
-
-    def _tokens(self, located: Located, utf8: bytes, before: bytes) -> Batch:
-        """Return the tokens of some bytes, before which the tokenizer reads others."""
-        ids, ends = located.ids, located.ends
-        unknown_id = -1 if self._subword.unknown_id is None else self._subword.unknown_id
-        unknown: Bools = np.equal(ids, unknown_id)
-        spelt = list(map(self._subword.spellings.__getitem__, ids.tolist()))
-        if unknown.any():
-            starts = np.append(0, ends[:-1])
-            for place in np.flatnonzero(unknown).tolist():
-                text = utf8[starts[place] : ends[place]]
-                unknown[place] = text.strip() != spelt[place]  # a literal `<unk>` of the text does not count
-                if unknown[place]:
-                    spelt[place] = text  # its own text is assumed
-        if not self.loss:
-            self.loss = _difference(b"".join(spelt), before + utf8)
-        lacking = [spelt[place].decode(errors="replace").strip() for place in np.flatnonzero(unknown)]
-        self.unknowns.update(Counter(lacking))
-        return self._batch(ids, ends, unknown, np.maximum(ends[unknown] - 1, 0), len(utf8))
+        """Encode a document; a literal `<unk>` of the text is no unknown piece."""
+        utf8 = document.encode()
+        ids, ends, spelt = locate(self._subword, document)
+        starts = np.append(0, ends[:-1])
+        unknown: Bools = np.zeros(len(ids), bool) if self._unknown_id is None else ids == self._unknown_id
+        for place in np.flatnonzero(unknown).tolist():
+            text = utf8[starts[place] : ends[place]]
+            unknown[place] = text.strip() != spelt[place]
+            if unknown[place]:
+                spelt[place] = text  # its own text is assumed
+                self.unknowns[text.decode(errors="replace").strip()] += 1
+        whole = b"".join(spelt)
+        if whole != b" " + utf8 and (whole != utf8 or self._subword.adds_space):
+            self.loss = self.loss or _difference(whole, b" " * self._subword.adds_space + utf8)
+        yield self._batch(ids, ends, unknown, np.maximum(ends[unknown] - 1, 0), len(utf8))
 
 
 def _difference(spelt: bytes, wanted: bytes) -> str:
-    """Describe the first place where pieces do not spell the text; "" if they do."""
-    if spelt == wanted:
-        return ""
+    """Describe the first place where pieces do not spell the text."""
     pairs = enumerate(zip(spelt, wanted, strict=False))
     place = next((place for place, (one, other) in pairs if one != other), min(len(spelt), len(wanted)))
     seen, back = (text[max(place - 8, 0) : place + 8].decode(errors="replace") for text in (wanted, spelt))
     return f"its tokens do not give the text back, as {seen!r} comes back as {back!r}"
 
 
-def _excerpts(text: str, subword: Subword) -> Iterator[tuple[Located, bytes]]:
-    """Yield the bytes of a text with their tokens, in excerpts that begin and end where tokens do."""
-    size, overlap = WINDOW, OVERLAP
-    begin, done = 0, 0  # the first character of the window, and the bytes of it that were yielded already
-    known: tuple[int, Located] | None = None  # a number of characters of the window, and their tokens
-    while begin < len(text):
-        window, last = text[begin : begin + size], begin + size >= len(text)
-        if size > LONGEST and not last:
-            raise TextError(
-                f"more than {LONGEST:,} characters, beginning {window[:30]!r}, have no place where the tokenizer "
-                f"({subword.name}) parts them whatever follows: is this text? --documents blank-line or file gives "
-                "shorter documents"
-            )
-        left = known[1] if known is not None and known[0] == len(window) else locate(subword, window)
-        if last:
-            yield _excerpt(left, window.encode()[done:], done, first=begin == 0)
-            return
-        start = begin + size - overlap
-        following = text[start : start + size]
-        right, shift = locate(subword, following), len(text[begin:start].encode())
-        place = _agreed(left, right, shift, text[start : begin + size].encode())
-        if place is None:
-            size, overlap = 2 * size, 2 * overlap
-            continue
-        yield _excerpt(left, window.encode()[done:place], done, first=begin == 0)
-        begin, done, known = start, place - shift, (len(following), right)
-        size, overlap = WINDOW, OVERLAP
-
-
-def _excerpt(located: Located, utf8: bytes, done: int, *, first: bool) -> tuple[Located, bytes]:
-    """Return the bytes that follow the first `done` ones of a window, with their tokens."""
-    which = (located.ends <= done + len(utf8)) & ((located.ends > done) | first)
-    return Located(ids=located.ids[which], ends=located.ends[which] - done), utf8
-
-
-def _agreed(left: Located, right: Located, shift: int, shared: bytes) -> int | None:
-    """Return the last place in the middle third of the overlap at which a character and a token end in both windows.
-
-    The right window begins `shift` bytes after the left one, and `shared` is the overlap. The place is in bytes of the
-    left window; None where the tokens differ within that third, or are too few to tell.
-    """
-    low, high = shift + len(shared) // 3, shift + 2 * len(shared) // 3
-    theirs = right.ends + shift
-    mine, other = (slice(*np.searchsorted(ends, [low, high], side="right")) for ends in (left.ends, theirs))
-    ends = left.ends[mine]
-    if len(ends) < 3 or not np.array_equal(ends, theirs[other]) or not np.array_equal(left.ids[mine], right.ids[other]):
-        return None
-    inner = ends[1:-1]
-    lead = is_lead(np.frombuffer(shared, np.uint8)[inner - shift])
-    places = inner[lead & (ends[:-2] < inner) & (inner < ends[2:])]  # and none there shares its character with the next
-    return int(places[-1]) if len(places) else None
+def tokeniser_of(vocabulary: Vocabulary, kind: str | None, unknown: str) -> Tokeniser:
+    """Return the tokeniser of a kind, by default that of the vocabulary; `unknown` is `error`, `skip` or a token."""
+    kind = kind or vocabulary.kind
+    if kind == "subword":
+        return SubwordTokeniser(vocabulary, unknown)
+    return WordTokeniser(vocabulary, unknown) if kind == "word" else UnitTokeniser(kind, vocabulary, unknown)

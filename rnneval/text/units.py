@@ -13,10 +13,8 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Bytes = NDArray[np.uint8]
 
-_BEYOND_SPACES = 0x3002
-"""All white space of Unicode lies below."""
-PIECE = 1 << 20
-"""Bytes, or characters, of a text that are looked at at a time, so that the arrays between stay small."""
+_BEYOND_SPACES = 0x3002  # all white space of Unicode lies below
+PIECE = 1 << 20  # bytes, or characters, of a text that are looked at at a time, so that the arrays between stay small
 _SMALLEST_BLOCK = 256
 _MOST_BLOCKS = 4096
 _NEAR = 256
@@ -78,18 +76,12 @@ def flags_of(utf8: Bytes, documents: Ints) -> Bytes:
 class BlockCuts:
     """The blocks of a text, in order, none empty; both arrays have the shape `(blocks,)`."""
 
-    ends: Ints
-    """End of each block, in bytes of the final text."""
+    ends: Ints  # end of each block, in bytes of the final text
     document: Ints
     """The document of the text that holds it (one without any token counts too: cuts never depend on tokens)."""
 
     def block_of(self, byte_start: Ints) -> Ints:
-        """Return the block of each byte; `byte_start` int64 `(n,)` → int64 `(n,)`.
-
-        >>> cuts = BlockCuts(ends=np.array([300, 512]), document=np.array([0, 0]))
-        >>> cuts.block_of(np.array([0, 299, 300])).tolist()
-        [0, 0, 1]
-        """
+        """Return the block of each byte; `byte_start` int64 `(n,)` → int64 `(n,)`."""
         return np.searchsorted(self.ends, byte_start, side="right").astype(np.int64, copy=False)
 
 

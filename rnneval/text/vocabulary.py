@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,7 @@ import numpy as np
 
 from rnneval.errors import UsageError, VocabularyError, is_plainly_text, named_in_message
 from rnneval.options import Paths
-from rnneval.paths import open_regular, reason_of
+from rnneval.paths import read_regular, reason_of, unique_keys
 from rnneval.text.documents import TextOptions, final_text
 from rnneval.text.subword import HuggingFace, SentencePiece, Subword, is_huggingface, is_sentencepiece
 
@@ -93,10 +93,8 @@ class Vocabulary:
         ids: dict[str, int] = {}
         for id_, name in enumerate(names, start=first_id or 0):
             if ids.setdefault(name, id_) != id_:
-                raise VocabularyError(
-                    f"the vocabulary ({source}): the token {name!r} has the ids {ids[name]} and {id_}: "
-                    "tokens and ids must be one-to-one"
-                )
+                said = f"the token {name!r} has the ids {ids[name]} and {id_}: tokens and ids must be one-to-one"
+                raise VocabularyError(f"the vocabulary ({source}): {said}")
         return cls(kind=kind, tokens=names, first_id=first_id or 0, source=source, fixed_ids=first_id is not None)
 
     @classmethod
@@ -120,11 +118,7 @@ class Vocabulary:
 
     @classmethod
     def from_tokenizer(cls, text: str, source: str = "the tokenizer") -> "Vocabulary":
-        """Make a vocabulary of a tokenizer of Hugging Face, given as the JSON text of a `tokenizer.json`.
-
-        Raises:
-            VocabularyError: the text is none of a tokenizer, or `tokenizers` cannot read it.
-        """
+        """Make a vocabulary of a tokenizer of Hugging Face, given as the JSON text of a `tokenizer.json`."""
         tokens, kind, subword = _of_json(text, source)
         if subword is None:
             raise VocabularyError(f"{source}: is no tokenizer of Hugging Face")
@@ -144,10 +138,8 @@ class Vocabulary:
         options = replace(options or TextOptions(), documents="one")
         kind, read = options.tokens or "char", final_text(paths, options)
         (text,) = read.documents
-        if kind == "word":
-            tokens = sorted(set(text.split()))
-        else:
-            tokens = list(map(chr, sorted(set(text.encode())))) if kind == "byte" else sorted(set(text))
+        units: Iterable[str] = text.split() if kind == "word" else map(chr, text.encode()) if kind == "byte" else text
+        tokens = sorted(set(units))
         texts = tuple((file.path, file.sha256) for file in read.taken)
         return cls(kind=kind, tokens=tuple(tokens), source=f"the text {read.name}", texts=texts)
 
@@ -167,11 +159,7 @@ class Vocabulary:
         return "[UNK]" if self.unknown_first else next((token for token in UNKNOWN if token in self.ids), None)
 
     def id_of(self, token: str) -> int | None:
-        """Return the id of a token; None if the vocabulary lacks it.
-
-        >>> Vocabulary.from_tokens(["a", "b"]).fit(3).id_of("[UNK]")
-        0
-        """
+        """Return the id of a token, of `[UNK]` too if `fit` moved the ids; None if the vocabulary lacks it."""
         return 0 if self.unknown_first and token == self.unknown else self.ids.get(token)
 
     @property
@@ -211,16 +199,13 @@ class Vocabulary:
             assumed = f"{self.source}; ids from 1, as the model has one output more: id 0 is taken for [UNK] or padding"
             return replace(self, first_id=1, source=assumed, fixed_ids=True, unknown_first=True)
         advice = "give the one it was trained with, --vocab FILE or --vocab-from TRAINING_TEXT"
+        cause = "too large: made from more or other text (case, newlines), or cut in training (num_words, max_tokens)"
         if ends < width:
             cause = "too small: made from less text than in training, or without special tokens ([UNK], padding)"
         elif self.first_id == 1 and self.size == width:
             cause, advice = (
                 "its ids begin at 1 and the last has no output",
                 "count from 0, or give a list of the tokens",
-            )
-        else:
-            cause = (
-                "too large: made from more or other text (case, newlines), or cut in training (num_words, max_tokens)"
             )
         raise VocabularyError(
             f"the vocabulary ({self.source}) has {self.size:,} tokens with ids {self.first_id} to {ends - 1:,}, "
@@ -235,9 +220,6 @@ def given_vocabulary(given: Any, texts: Paths | None = None) -> Vocabulary | Non
 
     `given` is a Vocabulary, a vocabulary file, the tokens in the order of their ids, a map from token to id, or a
     lookup layer of Keras; `texts` are training texts whose sorted distinct characters are the vocabulary.
-
-    >>> given_vocabulary(["b", "a"]).tokens
-    ('b', 'a')
     """
     if given is not None and texts is not None:
         raise UsageError("both a vocabulary and a text to take it from are given (--vocab, --vocab-from): give one")
@@ -260,21 +242,13 @@ def vocabulary_of_lookup(lookup: Any) -> Vocabulary:
 
 
 def siblings(checkpoint: str | os.PathLike[str]) -> list[Path]:
-    """Return the files that may hold the vocabulary of a checkpoint, by their names alone, sorted; no links out of it.
-
-    Searched are the folder that holds the checkpoint and, if the checkpoint is a folder, that too:
-    `*vocab*`, `char2idx`, `char_to_int`, `idx2char`, `word_index`, `tokenizer` and the like as .json, .txt or .npy,
-    `spm`, `spiece`, `sentencepiece`, `tokenizer` as .model.
-    """
+    """Return the files in or beside a checkpoint whose names are those of vocabularies, sorted; no links out of it."""
     named = _named(Path(checkpoint))
-    return [path for path, outside in named if path.suffix.lower() in _READABLE and not outside][:_MOST_CANDIDATES]
+    return [path for path in named if path.suffix.lower() in _READABLE and not _leads_out(path)][:_MOST_CANDIDATES]
 
 
 def only_vocabulary_beside(checkpoint: str | os.PathLike[str]) -> Vocabulary | None:
-    """Return the vocabulary that all readable ones beside a file are equal to; None if there is none, or they differ.
-
-    It is for code that must know the size of the vocabulary before there is a model.
-    """
+    """Return the vocabulary that all readable ones beside a file are equal to; None if there are none, or several."""
     found: dict[str, Vocabulary] = {}
     for candidate in siblings(checkpoint):
         with suppress(VocabularyError):
@@ -295,20 +269,18 @@ def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabular
     tokenizers = [found for found in fitting if found.subword is not None]
     lists = [found for found in fitting if found.subword is None]
     lists = [one for one in lists if not any(one.ids.items() <= all_.ids.items() for all_ in tokenizers)]
-    fitting = [*tokenizers, *lists]
-    distinct = {(vocabulary.sha256, vocabulary.first_id) for vocabulary in fitting}
+    distinct = {(found.sha256, found.first_id): found for found in (*lists[::-1], *tokenizers[::-1])}
     if len(distinct) == 1:
-        return fitting[0]
+        return next(iter(distinct.values()))
     if distinct:
-        names = " and ".join(sorted({vocabulary.source for vocabulary in fitting}))
+        names = " and ".join(sorted({found.source for found in (*tokenizers, *lists)}))
         raise VocabularyError(
             f"{path}: two vocabularies beside it fit {width:,} outputs and differ: {names}: say which by --vocab FILE"
         )
-    for other, outside in _named(path):
-        if outside:
-            refused.append(
-                f"{other} is a link out of its folder and is not followed: give it by --vocab, if you trust it"
-            )
+    for other in _named(path):
+        if _leads_out(other):
+            said = "is a link out of its folder and is not followed: give it by --vocab, if you trust it"
+            refused.append(f"{other} {said}")
         elif other.suffix.lower() in _PICKLES:
             refused.append(str(_about_pickle(str(other))))
     tried = "; ".join(refused) or "no file named like a vocabulary (vocab.json, char2idx.json …)"
@@ -318,29 +290,27 @@ def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabular
     )
 
 
-def _named(checkpoint: Path) -> list[tuple[Path, bool]]:
-    """Return the files beside a checkpoint that are named like a vocabulary, and whether they are links out of there.
-
-    A checkpoint must not choose which files are read.
-    """
-    found: list[tuple[Path, bool]] = []
+def _named(checkpoint: Path) -> Iterator[Path]:
+    """Yield the files beside a checkpoint that are named like a vocabulary."""
     for folder in [checkpoint, checkpoint.parent] if checkpoint.is_dir() else [checkpoint.parent]:
         with suppress(OSError):  # what cannot be listed has no candidates: the error then says what to give
             for entry in sorted(folder.iterdir()):
                 named = entry.suffix.lower() in (*_READABLE, *_PICKLES) and _NAMES.search(entry.stem)
                 if named and entry != checkpoint and entry.is_file():
-                    found.append((entry, not entry.resolve().is_relative_to(folder.resolve())))
-    return found
+                    yield entry
+
+
+def _leads_out(path: Path) -> bool:
+    """Return whether a file is a link out of its folder: a checkpoint must not choose which files are read."""
+    return not path.resolve().is_relative_to(path.parent.resolve())
 
 
 def _ordered(given: object, source: str) -> tuple[int | None, list[Any]]:
     """Return the tokens of a list or a map in the order of their ids, and the first id, None if no ids were given."""
-    if isinstance(given, bytes | bytearray):
-        raise VocabularyError(f"the vocabulary ({source}) is bytes: for a model of bytes give Vocabulary.from_bytes()")
-    if isinstance(given, str | AbstractSet) or not isinstance(given, Iterable):
+    if isinstance(given, str | bytes | bytearray | AbstractSet) or not isinstance(given, Iterable):
         raise VocabularyError(
-            f"the vocabulary ({source}) is of type {type(given).__name__}: give a list of tokens in the order "
-            "of their ids, such as sorted(set(text)), or a map from token to id"
+            f"the vocabulary ({source}) is of type {type(given).__name__}: give a list of tokens in the order of their "
+            "ids, such as sorted(set(text)), or a map from token to id; for bytes, Vocabulary.from_bytes()"
         )
     tokens = list(given)
     if not tokens:
@@ -354,10 +324,10 @@ def _ordered(given: object, source: str) -> tuple[int | None, list[Any]]:
     elif odd := next(((at, id_) for at, (id_, _) in enumerate(pairs, first) if id_ != at), None):
         wrong = f"id {odd[0]} is missing" if odd[1] > odd[0] else f"id {odd[1]} is given to two tokens"
     if wrong:
-        raise VocabularyError(
-            f"the vocabulary ({source}): {wrong}, of {len(pairs):,} ids up to {last:,}: "
-            "ids must run from 0 or 1 without a gap, one for each token"
+        said = (
+            f"{wrong}, of {len(pairs):,} ids up to {last:,}: ids must run from 0 or 1 without a gap, one for each token"
         )
+        raise VocabularyError(f"the vocabulary ({source}): {said}")
     return first, [token for _, token in pairs]
 
 
@@ -369,10 +339,8 @@ def _pairs(given: Mapping[Any, Any], source: str) -> list[tuple[int, Any]]:
     if all(_is_id(key) or (isinstance(key, str) and digits.fullmatch(key)) for key in given):
         return [(int(id_), token) for id_, token in given.items()]
     odd = next((key, value) for key, value in given.items() if not _is_id(value))
-    raise VocabularyError(
-        f"the vocabulary ({source}) maps {odd[0]!r} to {odd[1]!r}: give token → id or id → token, "
-        "with ids that are whole numbers"
-    )
+    said = f"maps {odd[0]!r} to {odd[1]!r}: give token → id or id → token, with ids that are whole numbers"
+    raise VocabularyError(f"the vocabulary ({source}) {said}")
 
 
 def _is_id(value: object) -> bool:
@@ -393,21 +361,22 @@ def _as_string(token: Any, kind: str, source: str) -> str:
         return chr(token)
     if isinstance(token, str):
         return str(token)
-    if isinstance(token, bytes):
-        raise VocabularyError(
-            f"the vocabulary ({source}) has the token {token!r} of type bytes: tokens are strings; for the 256 byte "
-            "values in their order give Vocabulary.from_bytes()"
-        )
-    raise VocabularyError(
-        f"the vocabulary ({source}) has the token {token!r} of type {type(token).__name__}: tokens are strings"
-        + (" or numbers from 0 to 255" if kind == "byte" else "")
-    )
+    said = "tokens are strings, or the numbers from 0 to 255 for bytes (Vocabulary.from_bytes())"
+    raise VocabularyError(f"the vocabulary ({source}) has the token {token!r} of type {type(token).__name__}: {said}")
 
 
 def _read(path: str | os.PathLike[str]) -> _Content:
     """Read a vocabulary file."""
     name = os.fspath(path)
-    raw = _bytes(name)
+    try:
+        raw = read_regular(name, _LARGEST_FILE)
+    except (OSError, ValueError) as error:
+        said = f"cannot be read: {reason_of(error)}: give a vocabulary file or --vocab-from TEXT"
+        raise VocabularyError(f"{named_in_message(name)}: {said}") from error
+    if not raw:
+        raise VocabularyError(f"{name}: is empty: a vocabulary is a JSON map or list, or one token a line")
+    if raw.startswith(b"version https://git-lfs"):
+        raise VocabularyError(f"{name}: is a Git LFS pointer, not the vocabulary itself: fetch it with git lfs pull")
     if raw.startswith(b"\x93NUMPY"):
         return _array(name), None, None
     if is_sentencepiece(raw):
@@ -431,23 +400,7 @@ def _read(path: str | os.PathLike[str]) -> _Content:
     return _lines(text, name), None, None
 
 
-def _bytes(name: str) -> bytes:
-    try:
-        with open_regular(name) as file:
-            raw = file.read(_LARGEST_FILE + 1)
-    except (OSError, ValueError) as error:
-        said = f"cannot be read: {reason_of(error)}: give a vocabulary file or --vocab-from TEXT"
-        raise VocabularyError(f"{named_in_message(name)}: {said}") from error
-    if not raw or len(raw) > _LARGEST_FILE:
-        size = "is empty" if not raw else f"is larger than {_LARGEST_FILE:,} bytes"
-        raise VocabularyError(f"{name}: {size}: a vocabulary is a JSON map or list, or one token a line")
-    if raw.startswith(b"version https://git-lfs"):
-        raise VocabularyError(f"{name}: is a Git LFS pointer, not the vocabulary itself: fetch it with git lfs pull")
-    return raw
-
-
 def _about_pickle(name: str) -> VocabularyError:
-    """Return the error of a pickle."""
     return VocabularyError(
         f"{name}: refused by rule pickle: is a pickle, which runs code when opened: if you trust it, open it where it "
         "was made, and save its list of tokens or its map from token to id with json.dump",
@@ -463,15 +416,12 @@ def _array(name: str) -> list[str]:
         why = " ".join(str(error).split()) or type(error).__name__
         if "Python objects" in why:
             raise _about_pickle(name) from error
-        if "mmap length" in why:
-            said = f"{name}: refused by rule vocabulary-array: declares more than it holds ({why}): save it again"
-            raise VocabularyError(said, rule="vocabulary-array") from error
-        raise VocabularyError(f"{name}: not a whole .npy file: {why}: save it again") from error
+        rule = "vocabulary-array" if "mmap length" in why else None
+        said = "refused by rule vocabulary-array: declares more than it holds" if rule else "not a whole .npy file"
+        raise VocabularyError(f"{name}: {said} ({why}): save it again", rule=rule) from error
     if found.dtype.kind != "U" or found.ndim != 1:
-        raise VocabularyError(
-            f"{name}: holds an array of {found.dtype} of shape {found.shape}: a vocabulary is one row of strings in "
-            "the order of their ids"
-        )
+        said = f"holds an array of {found.dtype} of shape {found.shape}: a vocabulary is one row of strings"
+        raise VocabularyError(f"{name}: {said}")
     _require_few("tokens", len(found), _MOST_TOKENS, name)
     tokens: list[str] = found.tolist()
     return tokens
@@ -479,9 +429,8 @@ def _array(name: str) -> list[str]:
 
 def _require_few(what: str, seen: int, allowed: int, name: str) -> None:
     if seen > allowed:
-        raise VocabularyError(
-            f"{name}: {seen:,} {what}, a vocabulary has at most {allowed:,}: give the one of the model"
-        )
+        said = f"{seen:,} {what}, a vocabulary has at most {allowed:,}: give the one of the model"
+        raise VocabularyError(f"{name}: {said}")
 
 
 class _NotJsonError(VocabularyError):
@@ -509,16 +458,8 @@ def _of_json(text: str, name: str) -> _Content:
 
 
 def _parsed(text: str, name: str) -> Any:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in found:
-                raise VocabularyError(f"{name}: {key!r} comes twice: tokens and ids must be one-to-one")
-            found[key] = value
-        return found
-
     try:
-        return json.loads(text, object_pairs_hook=once)
+        return json.loads(text, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise _NotJsonError(f"{name}: not whole JSON ({error}): a vocabulary is a JSON map or list") from error
 

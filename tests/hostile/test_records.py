@@ -16,7 +16,7 @@ def test_a_key_that_stands_twice_is_refused():
     """Before: the later one won, so that a run that is not valid was valid."""
     twice = RUN.replace('"valid":', '"valid": false, "valid":', 1)
     assert json.loads(twice) == json.loads(RUN)
-    with pytest.raises(RecordError, match="run: the key 'valid' stands twice in one object: a record says each thing"):
+    with pytest.raises(RecordError, match=r"run: .*the key 'valid' stands twice in one object"):
         decode(twice, "run")
     with pytest.raises(RecordError, match="the key 'value' stands twice"):
         decode(RUN.replace('"value":', '"value": 1, "value":', 1))

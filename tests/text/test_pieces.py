@@ -3,7 +3,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnneval.errors import TextError, UsageError
-from rnneval.text import Part, TextOptions, final_text
+from rnneval.text import TextOptions, final_text
+from rnneval.text.documents import part_of
 from tests.text import naive
 from tests.text.conftest import texts
 
@@ -42,7 +43,7 @@ def test_documents_are_those_of_plain_loops(write, texts, options):
     ],
 )
 def test_parts(spec, characters, wanted):
-    assert Part.parse(spec).resolve(characters) == wanted
+    assert part_of(characters, spec) == wanted
 
 
 @pytest.mark.parametrize("spec", ["", "90%", "1:2:3", "a:", "٣:", "9" * 30 + ":", ".%:"])

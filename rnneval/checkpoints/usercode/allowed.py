@@ -1,9 +1,8 @@
 """The list of what code may do before the user's builder is called: all that is not on it is refused.
 
-The list is `allowed.toml`; `is_allowed` reads it. A slice makes the values that a builder needs: sizes, vocabularies,
-configurations, layers. Each name that its statements mention must be on the list, and so must the names in the bodies
-of the user's own functions and classes that they mention, since any function may call what it is given. The builder
-itself is trusted: of it only the calls are refused that train or save, since they are mostly mistakes.
+The list is `allowed.toml`; `is_allowed` reads it. Each name that the statements of a slice mention must be on it, and
+so must the names in the bodies of the user's own functions and classes among them, since any function may call what it
+is given. Of the builder itself only the calls are refused that train or save, since they are mostly mistakes.
 """
 
 import ast
@@ -22,6 +21,7 @@ from rnneval.checkpoints.usercode.source import (
     Function,
     Scope,
     UserSource,
+    header_of,
     imported_module,
 )
 
@@ -56,12 +56,7 @@ def is_download(name: str) -> bool:
 
 
 def is_allowed(name: str, *, called: bool) -> bool:
-    """Return whether the list has a full name; a method of an object of an unknown class is judged by its name.
-
-    Example:
-        >>> is_allowed("keras.layers.GRU", called=True), is_allowed("os.system", called=True)
-        (True, False)
-    """
+    """Return whether the list has a full name; a method of an object of an unknown class is judged by its name."""
     root, *parts = name.split(".")
     plain = _plain(name)
     if plain in _FUNCTIONS or _reaches(name) or not parts:
@@ -117,7 +112,7 @@ def first_refused(source: UserSource, called: str | None = None) -> Refusal | No
     try:
         walk = _Walk(neighbours)
         for unit in source.units:
-            walk.look(source, unit.header, source.scope)
+            walk.look(source, header_of(unit.node), source.scope)
         if called is not None:
             unit = next(iter(source.definitions.get(called.partition(".")[0], ())), None)
             trusting = _Walk(neighbours, trusted=True)
@@ -130,10 +125,7 @@ def first_refused(source: UserSource, called: str | None = None) -> Refusal | No
 
 
 class _Walk:
-    """One walk over statements and all of the user's own code that they mention; nothing is looked at twice.
-
-    With `trusted`, only calls are refused that train or save.
-    """
+    """One walk over statements and the user's code they mention; `trusted`: only training and saving are refused."""
 
     def __init__(self, neighbours: Neighbours, *, trusted: bool = False) -> None:
         self._neighbours, self._trusted = neighbours, trusted
@@ -180,10 +172,7 @@ class _Walk:
                 raise Refusal(source, target, f"changes {name}")
 
     def _use(self, source: UserSource, node: ast.expr, scope: Scope, call: ast.Call | None = None) -> bool:
-        """Refuse a name or attribute that is not allowed; return whether there is nothing else in the expression.
-
-        A function that is mentioned counts as called.
-        """
+        """Refuse a name or attribute that is not allowed; return whether there is nothing else in the expression."""
         if not isinstance(node, ast.Name | ast.Attribute):
             return False
         names, is_chain = sorted(scope.full_names(node)), _is_chain(node)

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -44,6 +44,8 @@ from rnneval.text import Vocabulary
 T = TypeVar("T")
 
 _TEXT = 1000  # characters of a string that may be a text; a shorter one may be a path
+_OFFERED = {"vocab_size", "vocabulary"}  # arguments that a vocabulary gives
+_FREE = inspect.Parameter.empty
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,18 +56,19 @@ class Builder:
     made: Callable[..., Any] | None = None  # the class, function or model itself, where it was given in Python
     arguments: Mapping[str, Any] = field(default_factory=dict)  # the arguments of `--builder-arg`
     values: Mapping[str, Any] = field(default_factory=dict)  # the values of `--builder-global`
-    run_module: bool = False
-    """Whether a file is imported as a whole. By default only the statements that NAME needs are run."""
+    run_module: bool = False  # whether a file is imported as a whole: by default only what NAME needs is run
     everything: bool = False
     """Whether all classes and functions of the file are run that may be: a full model asks for them by their names."""
 
     def __post_init__(self) -> None:
-        target = self.spec if self.made is not None else split_spec(self.spec)[0]
-        if self.made is not None and (self.values or self.run_module):
-            raise UsageError(f"builder {target} is no file: --builder-global and --run-module are for FILE.py:NAME")
-        if self.values and (self.run_module or not is_file(self.spec)):
-            what = "--run-module runs all statements" if self.run_module else f"{target} is imported as a whole"
-            raise UsageError(f"--builder-global stands in place of a statement of FILE.py or FILE.ipynb, and {what}")
+        in_file = self.made is None and is_file(self.spec)
+        if (self.run_module and self.made is not None) or (self.values and (self.run_module or not in_file)):
+            raise UsageError(
+                f"builder {self.spec}: --builder-global and --run-module are for FILE.py:NAME or FILE.ipynb:NAME, and "
+                "one of them: --run-module runs all statements"
+            )
+        if self.made is None:
+            split_spec(self.spec)
 
     def build(
         self,
@@ -77,13 +80,8 @@ class Builder:
     ) -> Any:
         """Run the code and return the model: what the named callable returns, or the named object if it is a model.
 
-        The callable is offered the vocabulary as `vocabulary` (the tokens in the order of their ids) and `vocab_size`,
-        and the path of the checkpoint as `checkpoint` if it reads the file itself, as far as its signature takes them.
-        It is called in the context `around`. `seen` is called with the names that the code binds, and their values.
-
-        Raises:
-            CheckpointError: the code may not be run, cannot be run, found or called, or returns no model; the message
-                says which.
+        The callable gets those of `vocabulary`, `vocab_size` and `checkpoint` that its signature takes, and is called
+        in the context `around`. `seen` is called with the names that the code binds, and their values.
         """
         with self._running() as module:
             if seen is not None:
@@ -92,9 +90,9 @@ class Builder:
             if _is_model(named):
                 if self.arguments:
                     raise CheckpointError(
-                        f"builder {self.spec}: {self.spec.rpartition(':')[2]} is a model that is made already, and "
-                        f"takes no {', '.join(self.arguments)}: leave --builder-arg out, name its class or the "
-                        "function that makes it, or change what it is made of by --builder-global NAME=VALUE"
+                        f"builder {self.spec}: a model that is made takes no {', '.join(self.arguments)}: leave "
+                        "--builder-arg out, name its class or the function that makes it, or change what it is made of "
+                        "by --builder-global NAME=VALUE"
                     )
                 if self._slice is not None:
                     sys.modules.pop(module.__name__, None)  # another opening gets a model of its own
@@ -109,11 +107,7 @@ class Builder:
 
     def takes_vocabulary(self) -> bool:
         """Return whether the builder has a parameter `vocab_size` or `vocabulary` without a default."""
-        return any(
-            parameter.default is inspect.Parameter.empty
-            for name, parameter in self.parameters().items()
-            if name in {"vocab_size", "vocabulary"}
-        )
+        return any(each.default is _FREE for name, each in self.parameters().items() if name in _OFFERED)
 
     def parameters(self) -> Mapping[str, inspect.Parameter]:
         """Return the parameters of the named callable; a model has none."""
@@ -126,26 +120,23 @@ class Builder:
         if self._slice is None:
             return {}
         bound = {name for unit in self._slice.units for name in unit.binds} | set(self.values)
-        with self._running() as module:
-            return {name: value for name, value in vars(module).items() if name in bound and type(value) is int}
+        made = vars(self.run())
+        return {name: value for name, value in made.items() if name in bound and type(value) is int}
 
     def text_read(self, made: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         """Return path and hash of the longest file that the code reads, as in `text = open("train.txt").read()`."""
-        texts = {
-            value.replace("\r\n", "\n") for value in made.values() if isinstance(value, str) and len(value) >= _TEXT
-        }
+        words = [value for value in made.values() if isinstance(value, str | Path)]
+        texts = {text.replace("\r\n", "\n") for text in words if isinstance(text, str) and len(text) >= _TEXT}
         if not texts or self._slice is None:
             return ()
-        named = {value for value in made.values() if isinstance(value, str | Path)} | self._slice.source.literals
         longest = max(map(len, texts)) * 4  # in bytes: no character takes more than four in UTF-8
         found = []
-        for path in sorted(str(each) for each in named if 0 < len(str(each)) < _TEXT):
+        for path in {Path(each) for each in (*words, *self._slice.source.literals) if 0 < len(str(each)) < _TEXT}:
             with suppress(OSError, ValueError):
-                if not Path(path).is_file() or Path(path).stat().st_size > longest:
-                    continue
-                raw = Path(path).read_bytes()
-                if raw.decode().replace("\r\n", "\n") in texts:
-                    found.append((len(raw), path, hashlib.sha256(raw).hexdigest()))
+                if path.is_file() and path.stat().st_size <= longest:
+                    raw = path.read_bytes()
+                    if raw.decode().replace("\r\n", "\n") in texts:
+                        found.append((len(raw), str(path), hashlib.sha256(raw).hexdigest()))
         return tuple((path, sha256) for _, path, sha256 in sorted(found)[-1:])
 
     def run(self) -> ModuleType:
@@ -160,26 +151,22 @@ class Builder:
         made = [unit.node for unit in self._slice.source.definitions.get(split_spec(self.spec)[1], ())]
         if len(made) == 1 and isinstance(made[0], ast.ClassDef) and not made[0].decorator_list:
             made = [each for each in made[0].body if getattr(each, "name", "") == "__init__"]
-        if len(made) != 1 or not isinstance(made[0], ast.FunctionDef) or made[0].decorator_list:
-            return
-        function = made[0]
-        names = parameters_of(function, is_method=function.name == "__init__")[1]
-        missing = [name for name in names if name not in {**dict(defaults_of(function)), **self.arguments}]
-        plain = [name for name in missing if name not in {"vocab_size", "vocabulary"}]
-        if plain and "checkpoint" not in missing and missing[:2] != ["ids", "state"]:
-            raise _needs(self.spec, plain)
+        if len(made) == 1 and isinstance(made[0], ast.FunctionDef) and not made[0].decorator_list:
+            missing = [name for name in _required(made[0]) if name not in self.arguments]
+            plain = [name for name in missing if name not in _OFFERED]
+            if plain and "checkpoint" not in missing and missing[:2] != ["ids", "state"]:
+                raise _needs(self.spec, plain)
 
     def notes(self) -> tuple[str, ...]:
         """Return the assumptions: which lines were run, and what was left out; none for a module."""
-        sliced = self._slice
-        if sliced is None:
+        if self._slice is None:
             return ()
-        source, needed = sliced.source, "all were run"
+        source, needed = self._slice.source, "all were run"
         count = sum(len(cell.lines) for cell in source.document.cells)
         if not self.run_module:
-            why = "which the model may ask for" if self.everything else f"which {self.spec.rpartition(':')[2]} needs"
-            needed = f"{len(sliced.lines()):,} were run, {why}: {sliced.shown_lines()}"
-        return (f"of the {count:,} lines of {source.shown}, {needed}", *sliced.notes, *source.notes)
+            why = "which the model may ask for" if self.everything else f"which {split_spec(self.spec)[1]} needs"
+            needed = f"{len(self._slice.lines()):,} were run, {why}: {self._slice.shown_lines()}"
+        return (f"of the {count:,} lines of {source.shown}, {needed}", *self._slice.notes, *source.notes)
 
     def _named(self, module: ModuleType) -> Any:
         return _named(module, self.spec) if self.made is None else self.made
@@ -193,31 +180,21 @@ class Builder:
 
     @contextmanager
     def _running(self) -> Iterator[ModuleType]:
-        """Run the code and yield its module.
-
-        The user's file may import its neighbours, as it could when run as a script; no other code may.
-        """
+        """Run the code, which may import its neighbours as a script could, and yield its module."""
         if self.made is not None:
             yield sys.modules.get(self.made.__module__) or ModuleType(self.spec)
             return
         (target, name), sliced = split_spec(self.spec), self._slice
-        folder = str(Path(target).resolve().parent if sliced is not None else Path.cwd())
-        in_part = sliced is not None and not self.run_module
-        sys.path.insert(0, folder)
-        try:
-            with imported_in_part(run_in_part) if in_part else nullcontext():
-                what = f"importing {target} (which runs it)"
-                if sliced is not None and in_part:
-                    what = f"running what {name} needs of {target} ({sliced.shown_lines()})"
-                with no_effects() if in_part else nullcontext():
-                    module = self._ran(
-                        lambda: importlib.import_module(target) if sliced is None else run_slice(sliced),
-                        f"{what} failed:",
-                    )
+        with _importing_from(Path.cwd() if sliced is None else Path(target).resolve().parent):
+            if sliced is None or self.run_module:
+                run = partial(importlib.import_module, target) if sliced is None else partial(run_slice, sliced)
+                yield self._ran(run, f"importing {target} (which runs it) failed:")
+                return
+            with imported_in_part(run_in_part):
+                with no_effects():
+                    what = f"running what {name} needs of {target} ({sliced.shown_lines()}) failed:"
+                    module = self._ran(partial(run_slice, sliced), what)
                 yield module
-        finally:
-            with suppress(ValueError):  # the user's code may have changed the list
-                sys.path.remove(folder)
 
     def _ran(self, run: Callable[[], T], what: str) -> T:
         """Run code of the user's, and turn what it raises into one line, with the last line of the user's own file."""
@@ -237,16 +214,14 @@ class Builder:
     def _advice(self, error: BaseException) -> str:
         if isinstance(error, NameError) and not self.run_module:
             return f": give --builder-global {error.name}=VALUE"
+        place = "--builder-global NAME=VALUE in place of the statement"
         if isinstance(error, FileNotFoundError):
             return (
-                ": the code reads a file from the current folder: cd to the folder of the code first, or give "
-                "--builder-global NAME=VALUE in place of the statement that reads it"
+                f": the code reads a file from the current folder: cd to the folder of the code first, or give {place}"
             )
         if isinstance(error, SystemExit):
-            return (
-                ": the code ends here, as argparse does on the command line of another program: give --builder-global "
-                "NAME=VALUE in place of the statement, such as \"args={'units': 128}\""
-            )
+            example = "\"args={'units': 128}\""
+            return f": the code ends here, as argparse does without its command line: give {place}, such as {example}"
         return ""
 
 
@@ -255,8 +230,7 @@ def builder_of(options: OpeningGroup, spec: str | None = None) -> Builder | None
     given = options.builder if spec is None else spec
     if given is None:
         alone = {"--builder-global": options.builder_globals, "--run-module": options.run_module}
-        flags = [flag for flag, value in alone.items() if value]
-        if flags:
+        if flags := [flag for flag, value in alone.items() if value]:
             raise UsageError(f"{' and '.join(flags)} without a builder: give --builder FILE.py:NAME too")
         return None
     return Builder(
@@ -283,50 +257,52 @@ def record_of(builder: str | Callable[..., Any]) -> BuilderRecord:
 def _file_of(builder: str | Callable[..., Any]) -> Path | None:
     """Return the file of a builder, or of the module or Python object that it is; None where there is none."""
     found: str | None = None
-    if not isinstance(builder, str):
-        with suppress(TypeError, OSError):
+    with suppress(TypeError, OSError, ImportError, ValueError):
+        if not isinstance(builder, str):
             known = inspect.isroutine(builder) or isinstance(builder, type)
             found = inspect.getsourcefile(builder if known else type(builder))
-    elif is_file(builder):
-        found = split_spec(builder)[0]
-    else:
-        folder = str(Path.cwd())
-        sys.path.insert(0, folder)
-        try:
-            spec = importlib.util.find_spec(split_spec(builder)[0])
-            found = None if spec is None else spec.origin
-        except (ImportError, ValueError):
-            found = None
-        finally:
-            sys.path.remove(folder)
+        elif is_file(builder):
+            found = split_spec(builder)[0]
+        else:
+            with _importing_from(Path.cwd()):
+                spec = importlib.util.find_spec(split_spec(builder)[0])
+                found = None if spec is None else spec.origin
     return None if found is None else Path(found)
+
+
+@contextmanager
+def _importing_from(folder: Path) -> Iterator[None]:
+    """Let modules of a folder be imported before all others."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # the user's code may have changed the list
+            sys.path.remove(str(folder))
 
 
 def reads_checkpoint(spec: str | Callable[..., Any]) -> bool:
     """Return whether a builder is a function that needs the argument `checkpoint`, by its source: nothing is run."""
     if not isinstance(spec, str):
         wanted = _parameters(spec).get("checkpoint") if inspect.isroutine(spec) else None
-        return wanted is not None and wanted.default is inspect.Parameter.empty
+        return wanted is not None and wanted.default is _FREE
     try:
         source = read_source(_file_of(spec) or Path())
     except CheckpointError:
         return False  # the message comes when the builder is run
-    definitions = source.definitions.get(split_spec(spec)[1], ())
-    made = [unit.node for unit in definitions if isinstance(unit.node, ast.FunctionDef)]
-    if not made:
-        return False
-    defaults = dict(defaults_of(made[-1]))
-    return "checkpoint" in parameters_of(made[-1], is_method=False)[1] and "checkpoint" not in defaults
+    made = [unit.node for unit in source.definitions.get(split_spec(spec)[1], ())]
+    return any("checkpoint" in _required(node) for node in made[-1:] if isinstance(node, ast.FunctionDef))
+
+
+def _required(function: ast.FunctionDef) -> list[str]:
+    """Return the parameters that have no default, by the source."""
+    defaults = dict(defaults_of(function))
+    names = parameters_of(function, is_method=function.name == "__init__")[1]
+    return [name for name in names if name not in defaults]
 
 
 class GivenSettings(dict[str, Any]):
-    """A dict whose values can be read as attributes too, as code reads the settings of argparse, wandb or a dataclass.
-
-    Example:
-        >>> settings = GivenSettings(units=8)
-        >>> settings.units, settings["units"]
-        (8, 8)
-    """
+    """A dict whose values can be read as attributes too, as code reads the settings of argparse or a dataclass."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -342,10 +318,6 @@ def parse_arguments(
     """Read `name=value` pairs whose values are Python literals; what is no literal is text. A map stays as it is.
 
     A value that is a dict becomes `GivenSettings`.
-
-    Example:
-        >>> parse_arguments(("rnn_units=1024", "cell=lstm", "dropout=0.1", "sizes=(2, 3)"))
-        {'rnn_units': 1024, 'cell': 'lstm', 'dropout': 0.1, 'sizes': (2, 3)}
     """
     if isinstance(pairs, Mapping):
         return pairs
@@ -413,11 +385,9 @@ def run_in_part(path: Path, package: str, module: ModuleType) -> None:
 
 def _is_model(value: Any) -> bool:
     """Return whether a value is a model of rnneval, Keras, TensorFlow or PyTorch; none is imported to find out."""
-    kinds = (("keras", "Layer"), ("tensorflow", "Module"), ("torch.nn", "Module"))
-    modules = [(sys.modules.get("keras.layers" if name == "keras" else name), kind) for name, kind in kinds]
-    return any(module is not None and isinstance(value, getattr(module, kind)) for module, kind in modules) or (
-        hasattr(value, "scorer") and not isinstance(value, type)
-    )
+    kinds = (("keras.layers", "Layer"), ("tensorflow", "Module"), ("torch.nn", "Module"))
+    known = [getattr(sys.modules[module], kind) for module, kind in kinds if module in sys.modules]
+    return isinstance(value, tuple(known)) or (hasattr(value, "scorer") and not isinstance(value, type))
 
 
 def _named(module: ModuleType, spec: str) -> Any:
@@ -444,33 +414,27 @@ def _parameters(named: Any) -> Mapping[str, inspect.Parameter]:
 def _arguments(named: Any, spec: str, given: Mapping[str, Any], vocabulary: Vocabulary | None) -> dict[str, Any]:
     parameters = _parameters(named)
     free = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
-    unknown = [name for name in given if name not in parameters and not free]
-    if unknown:
-        raise CheckpointError(
-            f"builder {spec} takes no {', '.join(unknown)}; it takes {', '.join(parameters) or 'nothing'}"
-        )
+    if unknown := [name for name in given if name not in parameters and not free]:
+        takes = ", ".join(parameters) or "nothing"
+        raise CheckpointError(f"builder {spec} takes no {', '.join(unknown)}; it takes {takes}")
     offered = {} if vocabulary is None else {"vocab_size": vocabulary.size, "vocabulary": list(vocabulary.tokens)}
     arguments = {**{name: value for name, value in offered.items() if name in parameters}, **given}
-    missing = [
-        name
-        for name, parameter in parameters.items()
-        if parameter.default is inspect.Parameter.empty
-        and name not in arguments
-        and parameter.kind in {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
-    ]
+    by_name = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
+    needed = [name for name, each in parameters.items() if each.default is _FREE and each.kind in by_name]
+    missing = [name for name in needed if name not in arguments]
+    if "checkpoint" in missing:
+        raise CheckpointError(f"builder {spec} reads a file itself: give that file, with --builder {spec}")
+    if missing[:2] == ["ids", "state"]:
+        raise CheckpointError(
+            f"builder {spec} is a step: name a function that returns rnneval.from_step(step, initial_state, …)"
+        )
     if missing:
-        if "checkpoint" in missing:
-            raise CheckpointError(f"builder {spec} reads a file itself: give that file, with --builder {spec}")
-        if missing[:2] == ["ids", "state"]:
-            raise CheckpointError(
-                f"builder {spec} is a step: name a function that returns rnneval.from_step(step, initial_state, …)"
-            )
         raise _needs(spec, missing)
     return arguments
 
 
 def _needs(spec: str, missing: Sequence[str]) -> CheckpointError:
-    plain = [name for name in missing if name not in {"vocab_size", "vocabulary"}]
+    plain = [name for name in missing if name not in _OFFERED]
     ways = [f"give {' '.join(f'--builder-arg {name}=…' for name in plain)}"] if plain else []
     if len(plain) < len(missing):
         from_text = "give --vocab FILE or --vocab-from TEXT, from which it is known"

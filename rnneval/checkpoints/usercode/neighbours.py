@@ -1,9 +1,8 @@
 """Surroundings of the user's code: its own files beside it, Keras' cache, and a guard against effects.
 
-Neighbouring files are found, read, and imported statement by statement. `get_file` finds what an earlier run brought.
-The list of what may run (`allowed`) is read from the source; what slips through it, as a method that some library
-calls, is stopped by the guard when it happens: Python audits files that are opened, removed or renamed, processes and
-connections (PEP 578). Installed packages may do so while they are imported.
+What slips through the list of what may run (`allowed`), as a method that some library calls, is stopped by the guard
+when it happens: Python audits files that are opened, removed or renamed, processes and connections (PEP 578). Installed
+packages may do so while they are imported.
 """
 
 import ast
@@ -22,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 import rnneval
-from rnneval.checkpoints.usercode.source import UserSource, read_source
+from rnneval.checkpoints.usercode.source import UserSource, header_of, read_source
 from rnneval.errors import CheckpointError
 
 _EFFECTS = re.compile(
@@ -40,9 +39,10 @@ class Neighbours:
     """The files that an import may mean which are the user's own. They are read, and never imported here."""
 
     def __init__(self, source: UserSource) -> None:
-        given = (Path(each or ".") for each in sys.path)
+        given = [Path(each or ".") for each in sys.path]
+        users = (folder for folder in given if folder.is_dir() and not is_installed(folder / "module.py"))
         self._source = source
-        self._folders = [source.path.resolve().parent, *_added_folders(source), *filter(_is_users, given)]
+        self._folders = [source.path.resolve().parent, *_added_folders(source), *users]
 
     def files(self) -> list[UserSource]:
         """Return the builder's file and the files that were asked for so far."""
@@ -50,36 +50,27 @@ class Neighbours:
 
     def split(self, name: str) -> tuple[UserSource, str] | None:
         """Return the user's own file in which a dotted name is defined, and the name in it."""
-        parts = name.split(".")
-        for count in range(len(parts) - 1, 0, -1):
-            for folder in self._folders:
-                path = _file_of(folder, parts[:count])
-                if path is not None and not is_installed(path):
-                    package = parts[:count] if path.stem == "__init__" else parts[: count - 1]
-                    return self._file(path.resolve(), ".".join(package)), ".".join(parts[count:])
+        parts, read = name.split("."), self._source.neighbours
+        bases = (
+            (count, folder.joinpath(*parts[:count]))
+            for count in range(len(parts) - 1, 0, -1)
+            for folder in self._folders
+        )
+        for count, base in bases:
+            for path in (base / "__init__.py", base.with_suffix(".py")):
+                if path.is_file() and not is_installed(path):
+                    place = path.resolve()
+                    if place not in read:
+                        package = parts[:count] if path.name == "__init__.py" else parts[: count - 1]
+                        shown = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
+                        read[place] = read_source(place, str(shown), ".".join(package))
+                    return read[place], ".".join(parts[count:])
         return None
-
-    def _file(self, path: Path, package: str) -> UserSource:
-        read = self._source.neighbours
-        if path not in read:
-            shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-            read[path] = read_source(path, str(shown), package)
-        return read[path]
-
-
-def _is_users(folder: Path) -> bool:
-    """Return whether a folder of `sys.path` holds the user's own modules."""
-    return folder.is_dir() and not is_installed(folder / "module.py")
-
-
-def _file_of(folder: Path, parts: Sequence[str]) -> Path | None:
-    base = folder.joinpath(*parts)
-    return next((path for path in (base / "__init__.py", base.with_suffix(".py")) if path.is_file()), None)
 
 
 def _added_folders(source: UserSource) -> Iterator[Path]:
     """Yield the folders that a file adds to `sys.path` by a literal, as in `sys.path.append("../common")`."""
-    for node in (node for unit in source.units if unit.sets for node in ast.walk(unit.header)):
+    for node in (node for unit in source.units if unit.sets for node in ast.walk(header_of(unit.node))):
         if isinstance(node, ast.Call) and any(n.startswith("sys.path.") for n in source.scope.full_names(node.func)):
             texts = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
             yield from (Path(text) for text in texts if isinstance(text, str) and Path(text).is_dir())
@@ -99,8 +90,7 @@ def is_installed(path: Path) -> bool:
     return bool(inside) or any(path.resolve().is_relative_to(folder) for folder in _installed())
 
 
-Run = Callable[[Path, str, ModuleType], None]
-"""Runs in a module what is allowed of a file that belongs to a package."""
+Run = Callable[[Path, str, ModuleType], None]  # runs in a module what is allowed of a file that belongs to a package
 
 
 @contextmanager
@@ -159,11 +149,7 @@ def cache_places(
 
 
 def cached_file(*args: Any, **keywords: Any) -> str:
-    """Return the path of a file in Keras' cache, as `keras.utils.get_file` does; nothing is downloaded.
-
-    Raises:
-        CheckpointError: it is not there.
-    """
+    """Return the path of a file in Keras' cache, as `keras.utils.get_file` does; nothing is downloaded."""
     looked = cache_places(*args, **keywords)
     for path in looked:
         if path.exists():

@@ -31,6 +31,7 @@ from rnneval.errors import CheckpointError, UsageError
 
 T = TypeVar("T")
 
+_DEFINITION = Function | ast.ClassDef
 VALUES = "__rnneval_values__"  # name in the module under which the values of `--builder-global` stand
 CACHED = "__rnneval_cached_file__"  # name in the module of the function that stands for Keras' `get_file`
 _ALWAYS = frozenset((*dir(builtins), "__name__", "__file__", "__doc__", "__spec__", "__builtins__", "__annotations__"))
@@ -62,15 +63,11 @@ class Slice:
 
     def chain(self, unit: CodeUnit) -> list[str]:
         """Return the names that lead to a unit, the name that was asked for first."""
-        names: list[str] = []
-        seen: set[CodeUnit] = set()
+        found: dict[CodeUnit, str] = {}
         at: CodeUnit | None = unit
-        while at is not None and at not in seen:
-            seen.add(at)
-            reason = self.kept[at]
-            names += [reason.name] if reason.name and reason.name not in names else []
-            at = reason.of
-        return names[::-1]
+        while at is not None and at not in found:
+            found[at], at = self.kept[at]
+        return list(dict.fromkeys(filter(None, found.values())))[::-1]
 
     def lines(self) -> list[int]:
         """Return the numbers of the lines that are run."""
@@ -92,9 +89,8 @@ class Slice:
             else:
                 ranges.append([line, line])
         texts = {cell: ", ".join(f"{a}-{b}" if b > a else str(a) for a, b in ranges) for cell, ranges in cells.items()}
-        if set(texts) <= {None}:
-            return f"lines {texts.get(None, '')}"
-        return ", ".join(f"cell {cell} ({text})" for cell, text in texts.items())
+        parts = (f"lines {text}" if cell is None else f"cell {cell} ({text})" for cell, text in texts.items())
+        return ", ".join(parts) or "lines "
 
     def tree(self) -> ast.Module:
         """Return the syntax tree to run."""
@@ -119,11 +115,7 @@ class Slice:
 
 
 def is_file(spec: str) -> bool:
-    """Return whether a builder is in a file, rather than in a module that is imported by its name.
-
-    >>> [is_file(spec) for spec in ("train.py:MyModel", "train.ipynb:MyModel", "package.module:MyModel")]
-    [True, True, False]
-    """
+    """Return whether a builder is in a file, rather than in a module that is imported by its name."""
     return spec.rpartition(":")[0].endswith(ENDINGS)
 
 
@@ -146,17 +138,15 @@ def _read_file(spec: str) -> UserSource:
 def plan(spec: str, given: Mapping[str, Any] | None = None, *, everything: bool = False) -> Slice:
     """Find the statements of a file that a builder needs, and refuse them if one of them may not run. Nothing is run.
 
-    With `everything`, all classes and functions of the file whose statements may be run are included, since a model in
-    a file asks for them by name; NAME need not exist then. `given` are the values of `--builder-global`.
-
-    Raises:
-        CheckpointError: the file cannot be read or has no such name, a statement that is needed is not on the list of
-            what may run, or what is needed cannot be decided.
+    With `everything`, all classes and functions that may be run are included, since a model in a file asks for them by
+    name; NAME need not exist then. `given` are the values of `--builder-global`.
     """
     name = split_spec(spec)[1]
     first = name.partition(".")[0]
     source = _read_file(spec)
-    _require_names(source, spec, () if everything else (first,), given or {})
+    _require_given(source, given or {})
+    if not everything:
+        _require_bound(source, spec, first)
     try:
         sliced = _with_settings(_slice_for(source, first, given or {}))
         found = _refused(sliced, called=name)
@@ -168,8 +158,8 @@ def plan(spec: str, given: Mapping[str, Any] | None = None, *, everything: bool 
         raise CheckpointError(f"builder {spec}: {said} {_WHOLE}") from error
 
 
-def _require_names(source: UserSource, spec: str, needed: Iterable[str], given: Iterable[str]) -> None:
-    """Refuse a builder's name that no statement binds, and a given name that no statement mentions."""
+def _require_given(source: UserSource, given: Iterable[str]) -> None:
+    """Refuse a given name that no statement mentions."""
     bound = {each for unit in source.units for each in unit.binds}
     mentioned = bound.union(*(unit.reads | unit.reads_later for unit in source.units))
     for name in given:
@@ -177,16 +167,20 @@ def _require_names(source: UserSource, spec: str, needed: Iterable[str], given: 
             close = difflib.get_close_matches(name, bound, n=3)
             hint = f": did you mean {' or '.join(close)}?" if close else ""
             raise UsageError(f"--builder-global {name}: {source.shown} has no such name at its top level{hint}")
-    for name in needed:
-        if name in source.guarded and name not in bound:
-            raise CheckpointError(
-                f'builder {spec}: {name} is bound under if __name__ == "__main__" alone, which is never run: '
-                "move it out of there, or name a function or class"
-            )
-        if name not in bound and not any(unit.is_star for unit in source.units):  # a star import may bring it
-            kinds = Function | ast.ClassDef
-            own = [each for unit in source.units if isinstance(unit.node, kinds) for each in unit.binds]
-            raise no_such_name(spec, name, own, source.notes)
+
+
+def _require_bound(source: UserSource, spec: str, name: str) -> None:
+    """Refuse a builder's name that no statement binds; a star import may bring it."""
+    if name in source.definitions:
+        return
+    if name in source.guarded:
+        raise CheckpointError(
+            f'builder {spec}: {name} is bound under if __name__ == "__main__" alone, which is never run: '
+            "move it out of there, or name a function or class"
+        )
+    if not any(unit.is_star for unit in source.units):
+        own = [each for unit in source.units if isinstance(unit.node, _DEFINITION) for each in unit.binds]
+        raise no_such_name(spec, name, own, source.notes)
 
 
 def no_such_name(spec: str, name: str, own: Iterable[str], notes: Sequence[str] = ()) -> CheckpointError:
@@ -284,11 +278,10 @@ def _with_parts(sliced: Slice, parts: Iterable[tuple[T, Slice]]) -> tuple[Slice,
     """Add those of these parts to a slice that may run; return it, and why the others may not."""
     kept, refused = sliced.kept, {}
     for key, part in parts:
-        found = _refused(part)
-        if found is None:
-            kept = {**part.kept, **kept}
-        else:
+        if found := _refused(part):
             refused[key] = found
+        else:
+            kept = {**part.kept, **kept}
     return replace(sliced, kept=kept), refused
 
 
@@ -309,34 +302,35 @@ def _with_settings(sliced: Slice) -> Slice:
             closure.keep(unit, Reason(""))
             parts.append((sliced.source.place(unit.node.lineno), closure.result()))
     added, refused = _with_parts(sliced, parts)
-    why = ((place, f"as it needs what {found.does} ({found.place})") for place, found in refused.items())
-    return replace(added, notes=tuple(f"a setting was left out ({place}), {needs}" for place, needs in why))
+    left_out = "a setting was left out ({}), as it needs what {} ({})"
+    notes = (left_out.format(place, found.does, found.place) for place, found in refused.items())
+    return replace(added, notes=tuple(notes))
 
 
 def _with_definitions(sliced: Slice) -> Slice:
     nodes = [unit.node for unit in sliced.source.units if unit not in sliced.kept]
-    names = [node.name for node in nodes if isinstance(node, Function | ast.ClassDef)]
+    names = [node.name for node in nodes if isinstance(node, _DEFINITION)]
     return _with_parts(sliced, ((name, _slice_for(sliced.source, name, sliced.given)) for name in names))[0]
 
 
 def _refusal(found: Refusal, sliced: Slice, spec: str, name: str) -> str:
+    """Return the message about a statement that is not run: the place, the way to it, and what to give instead."""
     chain = sliced.chain(found.unit) if found.unit is not None else []
     way = f" ({' → '.join(chain)})" if len(chain) > 1 else ""
-    kinds = Function | ast.ClassDef | ast.Import | ast.ImportFrom
+    kinds = _DEFINITION | ast.Import | ast.ImportFrom
     others = {each for unit in sliced.source.units if isinstance(unit.node, kinds) for each in unit.binds}
     values = [each for each in chain[1:] if each not in others and each != "*"]
-    start = "give" if values else "name a class or function that only makes the model, or give"
-    given, what = (values[0], values[0]) if values else ("NAME", "a value")
+    given, what, start = ("NAME", "a value", "name a class or function that only makes the model, or give")
+    if values:
+        given, what, start = values[0], values[0], "give"
+        start = f"give --builder-global {chain[-1]}=FILE," if found.does.startswith(DOWNLOADS) else start
     if re.search(r"conf|cfg|arg|param|flag|opt|setting", given.lower()):
         what = f"{what} (settings may be a dict, such as \"{given}={{'units': 128}}\")"
-    if found.does.startswith(DOWNLOADS):
-        start = f"give --builder-global {chain[-1]}=FILE," if values else start
-    ways = [f"--builder-global {given}=VALUE in place of the statements that compute {what}"]
-    if any(isinstance(unit.node, Function | ast.ClassDef) for unit in sliced.units if name in unit.binds):
-        ways.append(f"--builder-arg NAME=VALUE if {name} takes it as an argument")
-    else:
-        ways.append("a class or function as NAME with --builder-arg NAME=VALUE")
+    argument = "a class or function as NAME with --builder-arg NAME=VALUE"
+    if any(isinstance(unit.node, _DEFINITION) for unit in sliced.source.definitions.get(name, ())):
+        argument = f"--builder-arg NAME=VALUE if {name} takes it as an argument"
     return (
         f"builder {spec}: {found.place} {found.does}, and {name} needs it{way}: `{found.text}`: it was not run: "
-        f"{start} {', '.join(ways)}, or {_WHOLE}"
+        f"{start} --builder-global {given}=VALUE in place of the statements that compute {what}, {argument}, "
+        f"or {_WHOLE}"
     )

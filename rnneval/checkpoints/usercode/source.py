@@ -60,10 +60,7 @@ def grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
 
 
 def _names_of(node: ast.stmt, flags: int, shown: str) -> tuple[set[str], set[str], set[str]]:
-    """Return the names that a statement, or the header of a block, binds, reads, and reads when a function is called.
-
-    A statement that does not compile is refused.
-    """
+    """Return the names that a statement (of a block, the header) binds, reads, and reads when a function is called."""
     names: tuple[set[str], set[str], set[str]] = (set(), set(), set())
     if isinstance(node, ast.Break | ast.Continue | ast.Pass):
         return names
@@ -114,19 +111,13 @@ def with_bodies(node: T, change: Callable[[list[ast.stmt]], list[ast.stmt]]) -> 
 
 
 def run_at_once(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes that are evaluated when a statement runs: of a function its decorators and defaults alone.
-
-    Of a lambda the body is yielded too, since it is mostly made to be called soon. Of a block, give the header.
-    """
-    waiting: list[ast.AST] = [node]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        if isinstance(node, Function):
-            defaults = [*node.args.defaults, *(each for each in node.args.kw_defaults if each is not None)]
-            waiting += [*node.decorator_list, *defaults]
-        else:
-            waiting += ast.iter_child_nodes(node)
+    """Yield the nodes that are evaluated when a statement runs: of a function its decorators and defaults alone."""
+    yield node
+    inside = ast.iter_child_nodes(node)
+    if isinstance(node, Function):
+        inside = iter([*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)])
+    for inner in inside:
+        yield from run_at_once(inner)
 
 
 def is_main_guard(node: ast.stmt) -> bool:
@@ -143,10 +134,7 @@ def bodies_of(node: ast.stmt) -> list[list[ast.stmt]]:
 
 
 class Scope:
-    """Meanings of the names of a file, or of a function in it.
-
-    A name that is bound several times has several meanings: this is for rules that hold if any of them does.
-    """
+    """Meanings of the names of a file, or of a function in it; a name that is bound several times has several."""
 
     def __init__(self, nodes: Iterable[ast.AST], package: str = "", outer: "Scope | None" = None) -> None:
         self._package, self._outer = package, outer
@@ -200,12 +188,7 @@ class Scope:
         return name in self._meanings or (self._outer.knows(name) if self._outer else hasattr(builtins, name))
 
     def full_names(self, node: ast.AST) -> set[str]:
-        """Return the full names that an expression may have.
-
-        >>> scope = Scope(ast.walk(ast.parse("import numpy as np; keep = np.save")))
-        >>> scope.full_names(ast.parse("keep", mode="eval").body)
-        {'numpy.save'}
-        """
+        """Return the full names that an expression may have."""
         return self._found(node, set())
 
     def _found(self, node: ast.AST, seen: set[str]) -> set[str]:
@@ -320,11 +303,6 @@ class CodeUnit:
         """Return whether it is `from module import *`."""
         return isinstance(self.node, ast.ImportFrom) and self.node.names[0].name == "*"
 
-    @cached_property
-    def header(self) -> ast.stmt:
-        """The statement; of a block the header without the statements inside."""
-        return header_of(self.node)
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class UserSource:
@@ -338,8 +316,7 @@ class UserSource:
     units: tuple[CodeUnit, ...]
     scope: Scope
     package: str  # dotted name of the package it is in, for relative imports
-    guarded: frozenset[str]
-    """Names that are bound under `if __name__ == "__main__"` alone."""
+    guarded: frozenset[str]  # names that are bound under `if __name__ == "__main__"` alone
     notes: tuple[str, ...]
     neighbours: dict[Path, "UserSource"] = field(default_factory=dict)
     """Files beside it that were read, which every part of it shares."""
@@ -380,10 +357,7 @@ class UserSource:
         return {each.value for each in inside if isinstance(each, ast.Constant) and isinstance(each.value, str)}
 
     def place(self, line: int) -> str:
-        """Return a line for messages: `train.py:12`, or `train.ipynb, cell 3, line 2`.
-
-        A cell's number counts the code and text cells from 1.
-        """
+        """Return a line for messages: `train.py:12`, or `train.ipynb, cell 3, line 2`, which counts text cells, too."""
         cell, within = self.document.place(line)
         return f"{self.shown}:{line}" if cell.number is None else f"{self.shown}, cell {cell.number}, line {within}"
 
@@ -411,7 +385,7 @@ def read_source(path: Path, shown: str | None = None, package: str = "") -> User
     futures = [node for node in body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
     flags = sum(_FLAGS.get(node.names[0].name, 0) for node in futures)
     laid = list(_laid_out(body))
-    scope = Scope((inner for node, _ in laid for inner in _module_level(node)), package)
+    scope = Scope((inner for node, _ in laid for inner in _module_level(header_of(node))), package)
     guards = [getattr(node, "body", []) for node in body if is_main_guard(node)]
     guarded = [_names_of(node, flags, shown)[0] for inner in guards for node, _ in _laid_out(inner)]
     return UserSource(
@@ -451,14 +425,12 @@ def _laid_out(body: list[ast.stmt], blocks: tuple[ast.stmt, ...] = ()) -> Iterat
             yield from _laid_out(inner, (*blocks, node))
 
 
-def _module_level(node: ast.stmt) -> Iterator[ast.AST]:
+def _module_level(node: ast.AST) -> Iterator[ast.AST]:
     """Yield the nodes of a unit that bind names of the module: nothing inside of functions, classes and lambdas."""
-    waiting: list[ast.AST] = [header_of(node)]
-    while waiting:
-        inner = waiting.pop()
-        yield inner
-        if not isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
-            waiting += ast.iter_child_nodes(inner)
+    yield node
+    if not isinstance(node, Function | ast.ClassDef | ast.Lambda):
+        for inner in ast.iter_child_nodes(node):
+            yield from _module_level(inner)
 
 
 def _units(

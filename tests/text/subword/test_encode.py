@@ -1,14 +1,12 @@
 import tempfile
 from functools import cache
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnneval.errors import TextError
-from rnneval.text import TextOptions, Vocabulary, encode, tokenise
+from rnneval.text import TextOptions, Vocabulary, encode
 from tests.text.subword import zoo
 
 FRAGMENTS = [
@@ -39,13 +37,12 @@ def encoded(text, name, **more):
 
 @pytest.mark.parametrize("name", zoo.ALL)
 @settings(max_examples=20, deadline=None)
-@given(text=long_texts, window=st.integers(100, 300))
-def test_in_pieces_as_whole(name, text, window):
+@given(text=long_texts)
+def test_ids_are_the_librarys(name, text):
     wanted = zoo.ids_of(name, text)
     if len(wanted) < 2:
         return
-    short = patch.multiple(tokenise, WINDOW=window, OVERLAP=window // 2)
-    with short, encoded(text, name) as found:
+    with encoded(text, name) as found:
         read = found.read(0, found.tokens, scored_from=0)
     assert read.ids.tolist() == wanted
     check_sums(read, text)
@@ -98,14 +95,3 @@ def test_where_the_pieces_are_not_the_text_a_token_ends_where_the_library_says(n
         following = offsets[place + 1][0]
         if following >= end > start and offsets[place + 1][1] > following and end < len(text):
             assert ends[place] == len(text[:end].encode())
-
-
-def test_a_run_without_any_place_to_cut_is_refused_or_read_whole():
-    text = "x" * 5000  # one word: windows that begin at other places merge its letters in other pairs, or in the same
-    with patch.multiple(tokenise, WINDOW=200, OVERLAP=100), encoded(text, "gpt2") as found:
-        assert found.ids(0, found.tokens).tolist() == zoo.ids_of("gpt2", text)
-    digits = "1234567" * 900
-    with patch.multiple(tokenise, WINDOW=200, OVERLAP=100), encoded(digits, "gpt4") as found:
-        assert found.ids(0, found.tokens).tolist() == zoo.ids_of("gpt4", digits)
-    with patch.multiple(tokenise, WINDOW=200, OVERLAP=100, LONGEST=800), pytest.raises(TextError, match="no place"):
-        encoded(digits, "gpt4")
