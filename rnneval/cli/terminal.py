@@ -22,6 +22,16 @@ T = TypeVar("T")
 _ESCAPES = "rnneval-escape"
 
 
+def _as_escape(error: UnicodeError) -> tuple[str, int]:
+    r"""Write what cannot be encoded as `\u20ac`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+codecs.register_error(_ESCAPES, _as_escape)
+
+
 @contextmanager
 def broken_pipes_ignored() -> Iterator[None]:
     """Let a command go on printing while the block runs, even after the reader of its pipe has closed it.
@@ -91,16 +101,6 @@ def _open_closed_descriptors() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - as long as the process
 
 
-def _as_escape(error: UnicodeError) -> tuple[str, int]:
-    r"""Write what cannot be encoded as `\u20ac`."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
-
-
-codecs.register_error(_ESCAPES, _as_escape)
-
-
 @contextmanager
 def chatter_held() -> Iterator[None]:
     """Hold back what C++ libraries write to file descriptor 2, and Python's warnings and logs, while the block runs.
@@ -110,11 +110,7 @@ def chatter_held() -> Iterator[None]:
     the user's input: then they may say why.
     """
     sys.stderr.flush()
-    try:
-        terminal = os.dup(2)
-    except OSError:  # there is no standard error
-        yield
-        return
+    terminal = os.dup(2)
     writer = _Terminal(terminal)
     with tempfile.TemporaryFile(prefix="rnneval-") as held:
         os.dup2(held.fileno(), 2)
@@ -136,21 +132,6 @@ def chatter_held() -> Iterator[None]:
             logging.captureWarnings(capture=False)
             os.dup2(terminal, 2)
             os.close(terminal)
-
-
-def say(message: str) -> None:
-    """Print one line on standard error, control characters escaped; a closed pipe is ignored."""
-    from rnneval.render.phrasing import one_line
-
-    with suppress(OSError):
-        click.echo(one_line(message), err=True)
-
-
-def tell(text: str) -> None:
-    """Print lines on standard output, with control characters and workflow commands escaped."""
-    from rnneval.render.phrasing import not_a_command, visible
-
-    click.echo("\n".join(not_a_command(visible(line)) for line in text.split("\n")))
 
 
 class _Terminal(io.TextIOWrapper):
@@ -177,6 +158,21 @@ class _Terminal(io.TextIOWrapper):
         self._left = True
 
 
+def say(message: str) -> None:
+    """Print one line on standard error, control characters escaped; a closed pipe is ignored."""
+    from rnneval.render.phrasing import one_line
+
+    with suppress(OSError):
+        click.echo(one_line(message), err=True)
+
+
+def tell(text: str) -> None:
+    """Print lines on standard output, with control characters and workflow commands escaped."""
+    from rnneval.render.phrasing import not_a_command, visible
+
+    click.echo("\n".join(not_a_command(visible(line)) for line in text.split("\n")))
+
+
 @contextmanager
 def progress_bar(what: str, *, quiet: bool, unit: str = "tokens") -> "Iterator[Progress | None]":
     """Let the block have a function that shows work done, speed and time left; without a terminal, None."""
@@ -188,9 +184,8 @@ def progress_bar(what: str, *, quiet: bool, unit: str = "tokens") -> "Iterator[P
     from rich.progress import Progress as Bar
 
     speed = TextColumn("{task.fields[speed]}")
-    console = Console(file=sys.stderr)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), speed, TimeRemainingColumn())
-    with Bar(*columns, console=console, transient=True) as bar:
+    with Bar(*columns, console=Console(file=sys.stderr), transient=True) as bar:
         task = bar.add_task(what, total=None, speed="")
 
         def show(done: int, total: int) -> None:

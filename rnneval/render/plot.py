@@ -4,11 +4,10 @@
 
     rnneval.plot.loss_over_text("run.json")
     rnneval.plot.flow_matrix(rnneval.check(model), ax=axes[0])
-    rnneval.plot.learning_curve("results/", metric="accuracy").set_title("Accuracy")
+    rnneval.plot.learning_curve("results/").set_title("Training")
 
 A source is a record, the path of one, a table of `rnneval trace` (Parquet) or its pandas DataFrame; the names are those
-of `rnneval plot --figure`. Nothing is shown, saved or set globally. `passage` is text: it is returned as `rich` text,
-which notebooks show and `rich.print` prints.
+of `rnneval plot --figure`. Nothing is shown, saved or set globally.
 """
 
 from collections.abc import Callable
@@ -20,7 +19,6 @@ from rnneval.render import figures
 _ARGUMENTS = """Args:
     source: A record, its path, the path of a table, or its DataFrame.
     ax: Axes to draw on, by default the current ones.
-    metric: Name of the score to draw in place of the usual one, if the figure has a choice.
 """
 
 
@@ -31,8 +29,8 @@ def __getattr__(name: str) -> Callable[..., Any]:
             f"there is no figure {name!r}{figures.meant(name, names)}: rnneval.plot has {', '.join(names)}"
         )
 
-    def plot(source: Any, ax: Any = None, *, metric: str | None = None) -> Any:
-        return figures.figure_of(source, name, metric=metric).draw(ax)
+    def plot(source: Any, ax: Any = None) -> Any:
+        return figures.figure_of(source, name).draw(ax)
 
     plot.__name__ = plot.__qualname__ = name
     plot.__doc__ = f"{page(name).text}\n\n{_ARGUMENTS}"

@@ -8,7 +8,7 @@ The file of a figure holds
 - `TOGETHER = True` if `figure(*sources)` makes one picture of several records.
 
 Its page, `rnneval/pages/NAME.md`, says in its first line what the figure shows, and under "How to read the figure" how
-to read it. `figure` may take the keyword `metric`, the score to draw in place of the default.
+to read it.
 
 `figure` is cheap: it takes the numbers, and makes title and text alternative. pandas and matplotlib are imported in
 functions, so that listing the figures of a record does not load matplotlib.
@@ -18,7 +18,6 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
-from inspect import signature
 from types import ModuleType
 from typing import Any
 
@@ -26,14 +25,12 @@ from rnneval import registry
 from rnneval.errors import UsageError
 from rnneval.pages import page
 from rnneval.records import Run
-from rnneval.records.tables import LOSSES
 from rnneval.render.figures._base import Figure, Source, TidyTable, caution, kind_of, load, meant, sources_of
 from rnneval.render.figures._export import ENDINGS, SIZES, ending_of, save, svg
 
 __all__ = [
-    "ENDINGS", "LOSSES", "SIZES", "Figure", "Source", "TidyTable", "caution", "ending_of",
+    "ENDINGS", "SIZES", "Figure", "Source", "TidyTable", "caution", "ending_of",
     "figure_of", "figures_of", "load", "meant", "names", "save", "svg", "together",
-    "with_metric",
 ]  # fmt: skip
 
 
@@ -54,11 +51,6 @@ def together() -> tuple[str, ...]:
     return tuple(name for name in names() if hasattr(_modules()[name], "TOGETHER"))
 
 
-def with_metric() -> tuple[str, ...]:
-    """Return the names of the figures whose metric can be chosen."""
-    return tuple(name for name in names() if "metric" in signature(_modules()[name].figure).parameters)
-
-
 def figures_of(source: Any) -> list[Figure]:
     """Return every figure that a record, a table, or several of them together can give; the default comes first.
 
@@ -67,27 +59,23 @@ def figures_of(source: Any) -> list[Figure]:
     return list(_made(sources_of(source), names()))
 
 
-def figure_of(source: Any, name: str | None = None, *, metric: str | None = None) -> Figure:
-    """Return one figure, the named one or else the default; of the score `metric`, if it has a choice of them.
+def figure_of(source: Any, name: str | None = None) -> Figure:
+    """Return one figure, the named one or else the default.
 
     Raises:
-        UsageError: no such figure or metric, or this record cannot give it; the message names those that it can.
+        UsageError: no such figure, or this record cannot give it; the message names those that it can.
     """
     if name is not None and name not in names():
         raise UsageError(f"no figure is named {name!r}{meant(name, names())}: there are {', '.join(names())}")
-    if metric is not None and name is not None and name not in with_metric():
-        raise UsageError(f"metric={metric!r}: {name} has no choice of metrics; {', '.join(with_metric())} have one")
     given = sources_of(source)
-    wanted = (name,) if name is not None else names() if metric is None else with_metric()
-    for figure in _made(given, wanted, **{} if metric is None else {"metric": metric}):
+    for figure in _made(given, names() if name is None else (name,)):
         return figure
     kinds = ", ".join(sorted(set(map(kind_of, given))))
-    missing = f"no figure{f' {name}' if name else ''} in it{f' of the metric {metric}' if metric else ''}"
     can = ", ".join(figure.name for figure in _made(given, names()))
-    raise UsageError(f"{kinds}: {missing}; it gives {can or 'none'}")
+    raise UsageError(f"{kinds}: no figure{f' {name}' if name else ''} in it; it gives {can or 'none'}")
 
 
-def _made(sources: Sequence[Source], wanted: Collection[str], **options: Any) -> Iterator[Figure]:
+def _made(sources: Sequence[Source], wanted: Collection[str]) -> Iterator[Figure]:
     """Yield the wanted figures that can be made of what was given, each with its name and with how to read it.
 
     The title of the figure of one run begins with why its numbers are no scores, if they are none.
@@ -97,7 +85,7 @@ def _made(sources: Sequence[Source], wanted: Collection[str], **options: Any) ->
     for name, module in _modules().items():
         if name not in wanted or not kinds <= set(module.KINDS) or (len(sources) > 1 and name not in together()):
             continue
-        figure = module.figure(*sources, **options)
+        figure = module.figure(*sources)
         if figure is not None:
             if word:
                 title, alt = f"{word}: {figure.title}", f"{word}. {figure.alt}"

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from rich.text import Text
-
 from rnneval.errors import RecordError, UsageError
 from rnneval.evaluate.sweep_table import FILE, Sweep
 from rnneval.gates.sides import unfit
@@ -18,7 +16,7 @@ from rnneval.records import Record, Run, read, read_table
 from rnneval.records._base import Stored
 from rnneval.records.tables import GRADIENT_HISTORY, LOSSES, STATE_HISTORY, SWEEP, TRACE
 from rnneval.render.figures._style import Look, frame, labels, look_of
-from rnneval.render.phrasing import listed, model_names, told_apart
+from rnneval.render.phrasing import model_names, told_apart
 
 LOCK = threading.RLock()
 """Held while matplotlib's settings are changed, so that threads do not see each other's."""
@@ -48,12 +46,8 @@ class Figure:
     """Label of the horizontal axis, with its unit; empty: `paint` sets it."""
     y: str = ""
     grid: Literal["", "x", "y", "both"] = "y"
-    paint: Callable[[Any, Look], None] | None = None
-    """Draws on Axes with the colours of a look; `None` for a figure that is text."""
-    text: Callable[[], Text] | None = None
-    """Makes the coloured text of a figure that is text, for a terminal or a notebook."""
-    html: Callable[[], str] | None = None
-    """Makes the same as an HTML element; `passage.CSS` styles it."""
+    paint: Callable[[Any, Look], None]
+    """Draws on Axes with the colours of a look."""
     reading: str = ""
     """How to read it: by default, from the figure's page."""
     diverged: bool = False
@@ -62,10 +56,7 @@ class Figure:
     """Chapter of a report that shows the figure of a model."""
 
     def draw(self, ax: Any = None) -> Any:
-        """Draw on `ax`, by default the current Axes, and return it; a figure that is text returns its `rich` text."""
-        if self.text is not None:
-            return self.text()
-        assert self.paint is not None  # noqa: S101 - a figure has one of the two
+        """Draw on `ax`, by default the current Axes, and return it."""
         import matplotlib as mpl
 
         if ax is None:
@@ -99,10 +90,6 @@ class TidyTable:
     frame: Any
     """A pandas DataFrame."""
     metadata: Mapping[str, str] = field(default_factory=dict)
-    text: str | None = None
-    """The scored text as it was scored; only for losses."""
-    at: int | None = None
-    """Byte of the text to show; only for losses."""
 
 
 Source = Record | TidyTable
@@ -136,18 +123,16 @@ def sources_of(given: Any) -> list[Source]:
 
     A path is read, a frame is recognized by its columns.
     """
-    if isinstance(given, str | os.PathLike):
-        return [load(given)]
-    if isinstance(given, Sweep):
-        return [load(given.out)]
+    if isinstance(given, str | os.PathLike | Sweep):
+        return [load(given.out if isinstance(given, Sweep) else given)]
     if isinstance(given, TidyTable | Stored):
         return [cast("Source", given)]
     if hasattr(given, "columns") and hasattr(given, "groupby"):
-        schema = next((schema for schema, needed in _COLUMNS.items() if needed <= set(given.columns)), None)
-        if schema is None:
-            columns = ", ".join(map(str, given.columns))
-            raise UsageError(f"a table with the columns {columns} is none that rnneval writes")
-        return [TidyTable(schema=schema, frame=given)]
+        for schema, needed in _COLUMNS.items():
+            if needed <= set(given.columns):
+                return [TidyTable(schema=schema, frame=given)]
+        columns = ", ".join(map(str, given.columns))
+        raise UsageError(f"a table with the columns {columns} is none that rnneval writes")
     if isinstance(given, Sequence) and given:
         return [source for each in given for source in sources_of(each)]
     raise UsageError(f"a {type(given).__name__} cannot be plotted: give a record, its path, or a DataFrame of a table")
@@ -171,11 +156,3 @@ def meant(word: object, known: Iterable[str]) -> str:
     """Return a question that names the words that are close, to be put into a message; "" if there is none."""
     close = difflib.get_close_matches(str(word), list(known))
     return f" (did you mean {' or '.join(close)}?)" if close else ""
-
-
-def require_metric(metric: str | None, known: Iterable[str], what: str) -> None:
-    """Refuse a metric that is none of those which a source has for a figure; the message names them."""
-    there = list(known)
-    if metric is not None and metric not in there:
-        allowed = f"only {listed(there, 9)}" if there else "nor any other"
-        raise UsageError(f"metric={metric!r}: {what} has no such score{meant(metric, there)}, {allowed}")

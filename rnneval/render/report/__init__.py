@@ -9,8 +9,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
-from markupsafe import Markup
-
 from rnneval._version import __version__
 from rnneval.evaluate.sweep_table import OK, best_first
 from rnneval.gates.sides import fields_of, unfit
@@ -21,7 +19,7 @@ from rnneval.render.document import KINDS, Block, Claim, Fold, Kind, Picture, Re
 from rnneval.render.figures import Figure, TidyTable, caution, svg
 from rnneval.render.figures._export import LOWEST, dark_of
 from rnneval.render.html import Drawn, html_of
-from rnneval.render.phrasing import counted, file_name, number, short_names
+from rnneval.render.phrasing import counted, file_name, number
 from rnneval.render.report.chapters import CHAPTERS
 from rnneval.render.report.gathered import CheckedWiring, Gathered, Given, Scored, alike, mapped, tokens_of
 from rnneval.render.wiring_document import first_sentence
@@ -56,21 +54,8 @@ def page_of(given: Sequence[Given], title: str | None = None) -> Report:
         records=tuple(each.name for each in given),
         rnneval=__version__,
     )
-    return _without_folders(page)
-
-
-def _without_folders(page: Report) -> Report:
-    """Leave the folders of absolute paths out: a page is shown to others, and they are of one computer."""
-    paths: dict[str, dict[str, None]] = {}
-
-    def collect(text: str) -> str:
-        for path in _ABSOLUTE.findall(text):
-            paths.setdefault(file_name(path), {})[path] = None
-        return text
-
-    mapped(page, collect)
-    short = {path: name for same in paths.values() for path, name in zip(same, short_names([*same]), strict=True)}
-    return cast("Report", mapped(page, lambda text: _ABSOLUTE.sub(lambda found: short[found[0]], text)))
+    # A page is shown to others, and the folders of absolute paths are of one computer.
+    return cast("Report", mapped(page, lambda text: _ABSOLUTE.sub(lambda found: file_name(found[0]), text)))
 
 
 def _and(names: Sequence[str]) -> str:
@@ -86,7 +71,7 @@ def draw(page: Report, given: Sequence[Given]) -> Mapping[str, Drawn]:
     """Draw the figures of a page, by key: the slow part of a report."""
     gathered = Gathered(given)
     wanted = {key for section in page.sections for key in _keys(section.blocks)}
-    sources = (*gathered.given, *gathered.together, *gathered.rankings)
+    sources = (*gathered.given, *gathered.rankings)
     known = {each.key(figure): figure for each in sources for figure in each.figures}
     return {key: _drawn(figure) for key, figure in known.items() if key in wanted}
 
@@ -100,8 +85,6 @@ def _keys(blocks: Sequence[Block]) -> Iterator[str]:
 
 
 def _drawn(figure: Figure) -> Drawn:
-    if figure.html is not None:
-        return Drawn(html=Markup(figure.html()))  # noqa: S704 - the figure escapes what comes out of files
     light = svg(figure, COLUMN, clear=True, titled=False)
     light = light[light.index("<svg") :]
     height = round(max(WIDTH, 96 * LOWEST) * figure.height)

@@ -3,9 +3,7 @@
 import shlex
 from collections.abc import Iterator, Sequence
 from math import exp
-from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from rnneval.evaluate.sweep_table import OK, best_first
@@ -16,6 +14,7 @@ from rnneval.records.tables import GRADIENT_HISTORY, STATE_HISTORY, TRACE
 from rnneval.records.wiring import breaks_runs
 from rnneval.render import document as doc
 from rnneval.render import run_document as runs
+from rnneval.render import sweep_document as sweeps
 from rnneval.render.figures import TidyTable, caution
 from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
 from rnneval.render.phrasing import counted, figure, file_name, interval, listed, number, signed
@@ -38,25 +37,6 @@ _GATE = {
     "inconclusive": "Not settled by this text",
     "not comparable": "These numbers do not measure the same thing",
 }
-_WHENCE = (
-    "created", "rnneval", "checkpoint", "imported", "text", "vocabulary", "input", "output", "timing", "assumptions",
-    "calls", "wired_by", "declared",
-)  # fmt: skip
-"""Parts of a record that say where it comes from, and below what is shown of them."""
-_PARTS = {
-    "path",
-    "source",
-    "builder",
-    "name",
-    "sha256",
-    "format",
-    "dtype",
-    "kind",
-    "files",
-    "part",
-    "device",
-    "threads",
-}
 _CONTENTS = {
     GRADIENT_HISTORY: "Training: gradient norm of each layer",
     STATE_HISTORY: "Training: state norm of each layer",
@@ -69,31 +49,22 @@ _COUNTED = ("tokens", "text", "model", "vocabulary", "read in", "forgets in", "s
 
 
 def wiring(gathered: Gathered) -> Iterator[doc.Block]:
-    """Show the wiring of every model that was checked: what is wrong with its faults, what is right in a line."""
-    right = [each for each in gathered.wirings if each.worst.verdict == "pass"]
-    yield from (_wired(number, wired) for number, wired in enumerate(gathered.wirings) if wired not in right)
-    if not right:
-        return
-    yield doc.Notice(kind="pass", title=_WIRING["pass"], text=listed([each.name for each in right], most=_NAMED))
-    parts = []
-    for place, wired in enumerate(right):
-        blocks: list[doc.Block] = []
-        for each in wired.records:
-            blocks += [*pictures(each), *_tables(each.record)]
-        if blocks:
-            parts.append(doc.Subsection(anchor=f"wiring-right-{place}", title=wired.name, blocks=tuple(blocks)))
-    if parts:
-        yield doc.Fold(title="Where each state went, and the tests of behaviour", blocks=tuple(parts))
+    """Show the wiring of every model that was checked: open what is wrong with its faults, folded what is right."""
+    right = [each.name for each in gathered.wirings if each.worst.verdict == "pass"]
+    parts = [_wired(number, wired) for number, wired in enumerate(gathered.wirings)]
+    yield from parts[: len(parts) - len(right)]  # those that did not pass come first
+    if right:
+        yield doc.Notice(kind="pass", title=_WIRING["pass"], text=listed(right, most=_NAMED))
+        folded = tuple(parts[len(parts) - len(right) :])
+        yield doc.Fold(title="Where each state went, and the tests of behaviour", blocks=folded)
 
 
 def _wired(number: int, wired: CheckedWiring) -> doc.Subsection:
     """Show the faults, the first whole, the others folded; and the loss with other segments."""
     worst = wired.worst
     title = _WIRING[worst.verdict] if breaks_runs(worst, segment=1) else _OF_CALLS
-    blocks: list[doc.Block] = [
-        doc.Notice(kind=doc.KINDS[worst.verdict], title=title, text=worst.reason),
-        *pictures(*wired.records),
-    ]
+    notice = doc.Notice(kind=doc.KINDS[worst.verdict], title=title, text=worst.reason)
+    blocks: list[doc.Block] = [notice, *pictures(*wired.records)]
     found = [replace(finding_block(each), about=_about(each.rule)) for each in worst.findings]
     blocks += found[:1]
     if rest := found[1:]:
@@ -133,11 +104,13 @@ def checkpoints(gathered: Gathered) -> Iterator[doc.Block]:
         count = counted(len(rows), "checkpoint")
         blocks: list[doc.Block] = [*pictures(each)]
         note = "Checkpoints read the same text: rnneval compare of the folder says which differences are significant."
-        blocks.append(runs.checkpoints_table(f"{count}, best first", rows[:_SHOWN_ROWS], rows, note))
+        blocks.append(sweeps.checkpoints_table(f"{count}, best first", rows[:_SHOWN_ROWS], rows, note))
         if rest := rows[_SHOWN_ROWS:]:
-            blocks.append(doc.Fold(title=f"{len(rest)} more", blocks=(runs.checkpoints_table("The rest", rest, rows),)))
+            blocks.append(
+                doc.Fold(title=f"{len(rest)} more", blocks=(sweeps.checkpoints_table("The rest", rest, rows),))
+            )
         if failed := [row for row in rows if row["status"] != OK]:
-            blocks.append(runs.failures_table(failed))
+            blocks.append(sweeps.failures_table(failed))
         yield doc.Subsection(anchor=f"checkpoints-{place}", title=f"{count} in {each.name}", blocks=tuple(blocks))
 
 
@@ -168,7 +141,7 @@ def _overview(found: Sequence[Scored]) -> Iterator[doc.Block]:
         scores = run.scores if run.valid else {}
         perplexity, bits, accuracy = (figure(scores[name].value) if name in scores else "–" for name in _LARGE)
         bounds = interval(scores["perplexity"].low, scores["perplexity"].high) if "perplexity" in scores else "–"
-        valid = runs.validity(bool(caution(run))) if run.valid else doc.TableCell(text="no", kind="fail")
+        valid = sweeps.validity(bool(caution(run))) if run.valid else doc.TableCell(text="no", kind="fail")
         parameters = figure((run.checkpoint.parameters or None) if run.checkpoint else None, ",")
         name = doc.code(model.name) if len(texts) == 1 else f"{model.name} on {_text_of(run)}"
         rows.append((name, valid, perplexity, bounds, bits, accuracy, parameters))
@@ -178,9 +151,7 @@ def _overview(found: Sequence[Scored]) -> Iterator[doc.Block]:
         note += " Those of a run that is not valid do not count: they stand folded in its part below."
     numeric = tuple(range(2, len(head)))
     order = "best first" if len(texts) == 1 else "best first of each text"
-    yield doc.table(f"{len(rows)} evaluations, {order}", head, rows[:_SHOWN_ROWS], right=numeric, note=note)
-    if rest := rows[_SHOWN_ROWS:]:
-        yield doc.Fold(title=f"{len(rest)} more", blocks=(doc.table("The rest", head, rest, right=numeric),))
+    yield doc.table(f"{len(rows)} evaluations, {order}", head, rows, right=numeric, note=note)
 
 
 def _evaluation(number: int, pair: Scored, *, alone: bool) -> doc.Subsection:
@@ -233,28 +204,21 @@ def baselines(gathered: Gathered) -> Iterator[doc.Block]:
     groups = alike((model, run) for model, run in valid if run.baselines)
     if not groups:
         return
-    # Models that compare stand in one picture; a single model has its own.
-    for each in gathered.together or [each for each, _ in gathered.of_kind(Run)][:1]:
-        yield from pictures(each, chapter="baselines")
     for group in groups:
+        if len(group) == 1:
+            yield from pictures(*group[0][0].given, chapter="baselines")
         best_run = min((run for _, run in group), key=lambda run: run.scores["cross_entropy"].value)
         best = best_run.scores["cross_entropy"].value
-        lines = [(model.name, run.scores["cross_entropy"].value, "this model", True) for model, run in group]
+        models = [(model.name, run.scores["cross_entropy"].value, True) for model, run in group]
         known = {name: nats for _, run in group for name, nats in run.baselines.items()}
-        for name, nats in known.items():
-            order = name.removeprefix("ngram-")
-            does = page(name).summary.replace("`", "") if name in ("uniform", "unigram", "own-unigram") else "baseline"
-            if order != name and order.isdigit():
-                does = f"counts what follows the {counted(int(order) - 1, 'token')} before it"
-            lines.append((name, nats, does, False))
         rows = []
-        for name, nats, said, is_model in sorted(lines, key=lambda line: line[1]):
+        for name, nats, is_model in sorted([*models, *((*pair, False) for pair in known.items())], key=lambda e: e[1]):
             perplexity = figure(exp(nats)) if nats < _LARGEST_EXPONENT else "–"
             marked = caution(best_run) or ("best model" if len(group) > 1 else "–")
             more = signed(nats - best) if nats != best else marked
-            rows.append((doc.TableCell(text=name, code=is_model), figure(nats), perplexity, more, said))
-        head = ("", "nats a token", "perplexity", "nats more", "what it does")
+            rows.append((doc.TableCell(text=name, code=is_model), figure(nats), perplexity, more))
         note = ". ".join(f"{model.name}: {said}" for model, run in group if (said := runs.beside_counting(run))) or None
+        head = ("", "nats a token", "perplexity", "nats more")
         yield doc.table("Lowest loss first", head, rows, right=(1, 2, 3), note=note)
 
 
@@ -305,8 +269,8 @@ def _diagnosed(given: Sequence[Given], evaluations: Sequence[Run]) -> Iterator[d
     # The fullest run first: of two that can give the same figure it shows more.
     drawn = pictures(*sorted(given, key=lambda each: each.record is not fullest), chapter="inside")
     yield from drawn
-    if {"loss_by_context", "forgetting"} <= {picture.key.rpartition("/")[2] for picture in drawn}:
-        yield doc.Paragraph(text=page("forgetting").paragraph("Beside the loss by context"), muted=True)
+    if fullest and fullest.forgetting and any(picture.key.endswith("/loss_by_context") for picture in drawn):
+        yield doc.Paragraph(text=page("loss_by_context").paragraph("Two lengths"), muted=True)
     tables = [*(runs.inside_tables(fullest) if fullest else ()), *(t for r in records for t in runs.gradient_tables(r))]
     if tables and tables[0].caption == "States":
         yield tables.pop(0)
@@ -365,29 +329,18 @@ def made(gathered: Gathered) -> Iterator[doc.Block]:
     """Show what is needed to make each record again, folded."""
     for each in gathered.given:
         record = each.record
-        blocks: list[doc.Block] = []
-        if command := getattr(record, "command", None):
-            blocks.append(doc.Code(label="The command that repeats it", text=shlex.join(command)))
-        rows = [row for name in _WHENCE for row in _leaves(name, getattr(record, name, None))]
+        command, checkpoint, text = (getattr(record, name, None) for name in ("command", "checkpoint", "text"))
+        rows = {name: getattr(record, name, None) for name in ("created", "rnneval", "signature")}
         if isinstance(record, TidyTable):
-            rows = [*record.metadata.items(), ("rows", f"{len(record.frame):,}")]
-        if isinstance(record, Gate):
-            rows = [("made of", "the records that it names")]
-        facts = tuple(doc.Fact(name=name, text=text, code=True) for name, text in rows)
-        yield doc.Fold(title=each.name, blocks=(*blocks, doc.FactList(rows=facts)))
-
-
-def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Yield what a part of a record says of where it comes from, by the names in the record."""
-    if isinstance(value, Struct):
-        for field in value.__struct_fields__:
-            if field in _PARTS:
-                yield from _leaves(f"{name}.{field}", getattr(value, field))
-    elif isinstance(value, tuple):
-        for each in value:
-            yield from _leaves(name, each)
-    elif value is not None:
-        yield name, str(value)
+            rows |= {**record.metadata, "rows": f"{len(record.frame):,}"}
+        if checkpoint is not None:
+            rows |= {"checkpoint": checkpoint.path, "checkpoint.sha256": checkpoint.sha256}
+            rows["builder"] = checkpoint.builder and checkpoint.builder.name
+        if text is not None:
+            rows |= {"text.sha256": text.sha256, "text.files": ", ".join(file.title for file in text.files)}
+        facts = tuple(doc.Fact(name=name, text=str(said), code=True) for name, said in rows.items() if said)
+        code = (doc.Code(label="The command that repeats it", text=shlex.join(command)),) if command else ()
+        yield doc.Fold(title=each.name, blocks=(*code, doc.FactList(rows=facts)))
 
 
 CHAPTERS = (

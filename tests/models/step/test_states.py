@@ -241,7 +241,7 @@ def test_arguments():
     lm = from_step(running_mean, np.zeros, vocabulary=list("abcdefghijk"))
     assert (lm.width, lm.vocabulary.size, lm.why_no_vocabulary) == (V, V, "")
     assert "give --vocab FILE" in PLAIN.why_no_vocabulary
-    with pytest.raises(UsageError, match="kernel='hoisted' is for Keras models"):
+    with pytest.raises(UsageError, match="kernel hoisted is for Keras models"):
         lm.scorer(Shape(rows=1, segment=1), kernel="hoisted")
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 from rnneval.records import Gate, Gradients, Wiring
 from rnneval.records.gate import Comparison
 from rnneval.records.gradients import ThroughTime
-from rnneval.records.run import ContextCurve, Forgetting
+from rnneval.records.run import ContextCurve
 from rnneval.records.wiring import Finding, Flow, Slot, WiredLayer
 from rnneval.render.figures import TidyTable
 from tests.gates.synthetic import make_run
@@ -27,10 +27,6 @@ def curve(nats=(2.6, 2.0, 1.805, 1.80), lengths=(1, 10, 100, 1000)):
     return ContextCurve(
         lengths=tuple(lengths), nats=tuple(nats), extra_error=(0.01,) * len(nats), whole=1.80, anchors=256
     )
-
-
-def forgetting(median, most):
-    return Forgetting(median=median, p95=most, max=most)
 
 
 def wiring(source_of, verdict="fail", slots=("h",)):
@@ -142,7 +138,7 @@ def state_history(perplexities, states, *, epochs=None, kept=False, metadata=Non
     return TidyTable(schema="rnneval.state-history/1", frame=frame if kept else frame.dropna(), metadata=metadata or {})
 
 
-def losses(text, bits, *, first=1, at=None):
+def losses(text, bits, *, first=1):
     """Losses of a text of one token a character, in bits; the first `first` characters have none."""
     ends = np.cumsum([len(character.encode()) for character in text])
     starts = np.concatenate([[0], ends[:-1]])
@@ -157,7 +153,7 @@ def losses(text, bits, *, first=1, at=None):
             "nats": np.broadcast_to(np.asarray(bits, float), len(text) - first) * np.log(2),
         }
     )
-    return TidyTable(schema="rnneval.losses/1", frame=frame, text=text, at=at)
+    return TidyTable(schema="rnneval.losses/1", frame=frame)
 
 
 def sweep(runs, *, across="epoch", failed=0, name="bits_per_char"):

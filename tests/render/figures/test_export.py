@@ -30,7 +30,6 @@ def every(name=made.HOSTILE):
         "flow_matrix": made.wiring({name: "b", "b": name}),
         "loss_over_text": run,
         "loss_by_context": run,
-        "forgetting": run,
         "baselines": run,
         "calibration": calibrated(run, {11: (30, -3.0)}),
         "state_norms": made.trace({f"{name}.h": [1.0, 2.0, 3.0]}),
@@ -44,15 +43,11 @@ def every(name=made.HOSTILE):
             made.comparison(), msgspec.structs.replace(made.comparison(), candidate=name, verdict="pass")
         ),
         "learning_curve": made.sweep({name: [3.0, 2.5, 2.7], "_b": [3.0, 2.6]}, failed=1),
-        "passage": made.losses(name + " <b>&amp; 日本 $x$", 3.0),
     }  # fmt: skip
 
 
-DRAWN = [name for name in figures.names() if name != "passage"]  # which is text: see test_passage.py
-
-
 @pytest.mark.sampled(2)
-@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("name", figures.names())
 def test_hostile_names_are_shown_and_nothing_else(name):
     figure = figures.figure_of(every()[name], name)
     text = figures.svg(figure, dark=True)
@@ -66,7 +61,7 @@ def test_hostile_names_are_shown_and_nothing_else(name):
 
 
 @pytest.mark.sampled(2)
-@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("name", figures.names())
 def test_the_image_says_what_it_shows_and_has_no_ids_but_those_it_needs(name):
     figure = figures.figure_of(every("gru")[name], name)
     light = figures.svg(figure)
@@ -108,7 +103,7 @@ def test_plotting_functions_are_as_in_seaborn(ax, tmp_path):
     assert rnneval.plot.loss_over_text(tmp_path / "run.json", ax=ax) is ax
     assert rnneval.plot.gates(made.trace({}, gates={"a.update": ([1, 2], 0.1, 0.5)}).frame, ax=ax) is ax
     try:
-        assert rnneval.plot.forgetting([run, run]) is plt.gca()
+        assert rnneval.plot.comparison([run, run]) is plt.gca()
         assert len(plt.get_fignums()) == 1
     finally:
         plt.close("all")
