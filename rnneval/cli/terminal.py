@@ -2,7 +2,6 @@
 
 import codecs
 import io
-import json
 import logging
 import os
 import sys
@@ -19,17 +18,6 @@ if TYPE_CHECKING:
     from rnneval.options import Progress
 
 T = TypeVar("T")
-_ESCAPES = "rnneval-escape"
-
-
-def _as_escape(error: UnicodeError) -> tuple[str, int]:
-    r"""Write what cannot be encoded as `\u20ac`."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
-
-
-codecs.register_error(_ESCAPES, _as_escape)
 
 
 @contextmanager
@@ -38,7 +26,7 @@ def broken_pipes_ignored() -> Iterator[None]:
 
     `rnneval gate … | head -1` still ends with the verdict's exit code: a gate that fails must not pass because its
     table was cut off. Characters that the output's encoding lacks, such as half of a surrogate pair from a path that
-    is not UTF-8, are written as JSON escapes, so that JSON stays JSON.
+    is not UTF-8, are written as escapes.
     """
     _open_closed_descriptors()
     stream: Any = sys.stdout
@@ -46,7 +34,7 @@ def broken_pipes_ignored() -> Iterator[None]:
     if hasattr(stream, "reconfigure"):
         before = {"encoding": stream.encoding, "errors": stream.errors}
         ascii_alone = codecs.lookup(stream.encoding).name == "ascii"  # click replaces it as well
-        stream.reconfigure(encoding="utf-8" if ascii_alone else stream.encoding, errors=_ESCAPES)
+        stream.reconfigure(encoding="utf-8" if ascii_alone else stream.encoding, errors="backslashreplace")
     output = _Output(stream)
     sys.stdout = output
     try:

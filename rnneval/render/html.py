@@ -117,7 +117,7 @@ def _look(block: TableBlock) -> str:
     prose = any(len(cell.text) > 30 for row in block.rows for cell in row)
     if block.matrix:
         return "matrix"
-    return f"{'prose ' * prose}{'listed' * (prose or len(block.head) > 4)}"
+    return f"{'prose ' * prose}{'listed' * (prose or len(block.head) > 3)}"
 
 
 def _uri(svg: str) -> Markup:

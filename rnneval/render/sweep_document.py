@@ -57,17 +57,12 @@ def _cells(row: Mapping[str, Any], names: Sequence[str], *, is_best: bool) -> It
     is_valid, warned = row["status"] == OK, str(row.get("warnings") or "").split()
     yield doc.code(str(row["path"]))
     yield validity(WORSE in warned) if is_valid else doc.TableCell(text=str(row["status"]), kind="fail")
-    for name in names[2:-1]:
-        if name in _PLACES:
-            yield figure(row.get(name), ",.0f")
-        elif not is_valid:  # a number here would be read as a score, whatever stands beside it
-            yield "–"
-        elif name == "95 % interval":
-            yield interval(row.get("perplexity_low"), row.get("perplexity_high"))
-        elif name == "tokens/s":
-            yield figure(row.get("tokens_per_second"), ",.0f")
-        else:
-            yield figure(row.get(name))
+    shown = {name: figure(row.get(name), ",.0f") for name in _PLACES}
+    if is_valid:  # else a number would be read as a score, whatever stands beside it
+        shown |= {name: figure(row.get(name)) for name in names[2:-1] if name not in _PLACES}
+        shown["95 % interval"] = interval(row.get("perplexity_low"), row.get("perplexity_high"))
+        shown["tokens/s"] = figure(row.get("tokens_per_second"), ",.0f")
+    yield from (shown.get(name, "–") for name in names[2:-1])
     if is_valid:
         yield doc.TableCell(text=", ".join(["best"] * is_best + warned), kind="unsure" if warned else "pass")
     else:

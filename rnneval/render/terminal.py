@@ -11,7 +11,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -119,7 +119,8 @@ def _pairs(width: int, rows: Sequence[tuple[str, Text]]) -> RichTable:
     """Return names and texts in two columns, without lines."""
     grid = RichTable(box=None, pad_edge=False, show_header=False, padding=(0, 2))
     widest = max((cell_len(visible(name)) for name, _ in rows), default=0)
-    grid.add_column("", style="dim", width=min(widest, width // 2))
+    grid.add_column("", style="dim", width=min(widest, width // 2), overflow="fold")
+    grid.add_column("", overflow="fold")
     for name, text in rows:
         grid.add_row(inert(name), text)
     return grid
@@ -148,10 +149,8 @@ def _grid(block: doc.TableBlock, width: int) -> RichTable | None:
     shown = any(heading.plain for heading in head)
     grid = RichTable(box=None, pad_edge=False, header_style="dim", show_header=shown, padding=(0, gap))
     for k, heading in enumerate(head):
-        centred = block.matrix and k
-        grid.add_column(
-            heading, justify="center" if centred else "right" if k in block.right else "left", width=widths[k]
-        )
+        side: JustifyMethod = "center" if block.matrix and k else "right" if k in block.right else "left"
+        grid.add_column(heading, justify=side, width=widths[k], overflow="fold")
     for row in rows:
         grid.add_row(*row)
     return grid

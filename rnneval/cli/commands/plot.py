@@ -65,15 +65,15 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: PlotOp
 
 def _chosen(sources: dict[str, "Source"], out: Path, name: str | None) -> Iterator[tuple[Path, "Figure"]]:
     """Yield every figure and the file that it is written to."""
-    from rnneval.render.figures import ENDINGS, ending_of, figure_of, together
+    from rnneval.render.figures import ENDINGS, TOGETHER, ending_of, figure_of
 
     is_file = out.suffix.lower().removeprefix(".") in ENDINGS and not out.is_dir()
     if name == _ALL or (len(sources) > 1 and not is_file):
         require(not is_file, f"{out}: several pictures, and one file: give a folder")
         yield from _in_folder(sources, out, name)
         return
-    message = f"{out}: one file for {len(sources)} records: give a folder, or --figure {' or '.join(together())}"
-    require(len(sources) == 1 or name in together(), message)
+    message = f"{out}: one file for {len(sources)} records: give a folder, or --figure {TOGETHER}"
+    require(len(sources) == 1 or name == TOGETHER, message)
     ending_of(out)
     yield out, figure_of(list(sources.values()), name)
 

@@ -4,8 +4,7 @@ The file of a figure holds
 
 - `KINDS`, the schemas of the records or tables that it is made from;
 - `ORDER`; the figure with the lowest is the default of a record;
-- `figure(source)`, which returns a `Figure`, or `None` if this source cannot give it;
-- `TOGETHER = True` if `figure(*sources)` makes one picture of several records.
+- `figure(source)`, which returns a `Figure`, or `None` if this source cannot give it; that of `TOGETHER` takes several.
 
 Its page, `rnneval/pages/NAME.md`, says in its first line what the figure shows, and under "How to read the figure" how
 to read it.
@@ -29,9 +28,11 @@ from rnneval.render.figures._base import Figure, Source, TidyTable, caution, kin
 from rnneval.render.figures._export import ENDINGS, SIZES, ending_of, save, svg
 
 __all__ = [
-    "ENDINGS", "SIZES", "Figure", "Source", "TidyTable", "caution", "ending_of",
-    "figure_of", "figures_of", "load", "meant", "names", "save", "svg", "together",
+    "ENDINGS", "SIZES", "TOGETHER", "Figure", "Source", "TidyTable", "caution", "ending_of",
+    "figure_of", "figures_of", "load", "meant", "names", "save", "svg",
 ]  # fmt: skip
+TOGETHER = "comparison"
+"""The figure that makes one picture of several runs."""
 
 
 @cache
@@ -44,11 +45,6 @@ def _modules() -> dict[str, ModuleType]:
 def names() -> tuple[str, ...]:
     """Return the name of every figure, without importing one."""
     return registry.names(__name__)
-
-
-def together() -> tuple[str, ...]:
-    """Return the names of the figures that make one picture of several runs."""
-    return tuple(name for name in names() if hasattr(_modules()[name], "TOGETHER"))
 
 
 def figures_of(source: Any) -> list[Figure]:
@@ -83,7 +79,7 @@ def _made(sources: Sequence[Source], wanted: Collection[str]) -> Iterator[Figure
     kinds = set(map(kind_of, sources))
     word = caution(sources[0]).capitalize() if len(sources) == 1 and isinstance(sources[0], Run) else ""
     for name, module in _modules().items():
-        if name not in wanted or not kinds <= set(module.KINDS) or (len(sources) > 1 and name not in together()):
+        if name not in wanted or not kinds <= set(module.KINDS) or (len(sources) > 1 and name != TOGETHER):
             continue
         figure = module.figure(*sources)
         if figure is not None:

@@ -17,7 +17,6 @@ from rnneval.render.phrasing import counted, framed, listed, model_names
 
 KINDS = ("rnneval.gate/1", "rnneval.run/1", "rnneval.compare/1")
 ORDER = 10
-TOGETHER = True
 _MOST = 40
 """Rows that can be read."""
 _URGENCY = {"fail": 0, "inconclusive": 1}
