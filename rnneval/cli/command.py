@@ -33,10 +33,11 @@ class GroupedOption(click.Option):
             kind: Any = click.Choice(option.choices) if option.choices else str
             settings = {"type": kinds[0] if kinds in ((int,), (float,)) else kind, "metavar": option.metavar}
             settings |= {"multiple": option.repeated, "required": item.default is MISSING, "help": text}
+            if item.default is not MISSING:
+                default = None if option.repeated else item.default
+                settings |= {"default": default, "show_default": default is not None}
             if item.default in (None, ()) and option.unset:
                 settings["help"] += f" [default: {option.unset}]"
-            elif not (settings["required"] or option.repeated or item.default is None):
-                settings |= {"default": item.default, "show_default": True}
         super().__init__([option.flag, *filter(None, [option.short]), item.name], **settings)
 
     def value(self, typed: Any) -> Any:

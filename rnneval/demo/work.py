@@ -13,8 +13,6 @@ from rnneval.options import Progress, WorkerGroup
 
 MODELS = (RIGHT, WRONG, ONE)
 """The models, that with the most work first."""
-STEPS = ("train", "check", "measure")
-"""Steps of each model: the methods of `rnneval.demo.steps.Steps`."""
 
 
 def workers() -> AbstractContextManager[Pool]:
@@ -45,7 +43,6 @@ def measure(pool: Pool, files: Files, recipe: DemoRecipe, told: Progress | None 
 def _run_steps(files: Files, recipe: DemoRecipe, name: str) -> None:
     """Run all steps of a model in a worker: only there is TensorFlow imported."""
     import rnneval.models.keras  # noqa: F401 - first: it says what is missing where TensorFlow is not installed
-    from rnneval.demo.steps import run_step
+    from rnneval.demo.steps import run_steps
 
-    for step in STEPS:
-        run_step(step, files, recipe, name)
+    run_steps(files, recipe, name)

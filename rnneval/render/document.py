@@ -22,17 +22,11 @@ KINDS: dict[str, Kind] = {
 
 
 class TableCell(Value, frozen=True, kw_only=True):
-    """One cell of a table: its text, for a terminal or a notebook a `short` one, its colour, and whether it is code."""
+    """One cell of a table: its text, its colour, and whether it is code."""
 
     text: str
     kind: Kind | None = None
     code: bool = False
-    short: str | None = None
-
-    @property
-    def brief(self) -> "TableCell":
-        """The cell with its short text."""
-        return self if self.short is None else replace(self, text=self.short)
 
 
 class TableBlock(Value, frozen=True, kw_only=True, tag="table"):
@@ -226,7 +220,7 @@ def brief(blocks: Iterable[Block]) -> Iterator[Block]:
     for block in blocks:
         if isinstance(block, TableBlock):
             kept = [column for column in range(len(block.head)) if column not in block.extra]
-            rows = tuple(tuple(row[column].brief for column in kept) for row in block.rows)
+            rows = tuple(tuple(row[column] for column in kept) for row in block.rows)
             right = tuple(place for place, column in enumerate(kept) if column in block.right)
             head = tuple(block.head[column] for column in kept)
             yield TableBlock(caption="", head=head, rows=rows, right=right, matrix=block.matrix)

@@ -141,12 +141,11 @@ def changes_table(ranking: Ranking) -> doc.TableBlock:
     """Return the blocks of text in which two runs differ most."""
     rows = []
     for block in ranking.blocks:
-        text = " ".join((block.text or "").split())
-        short = shortened(text, _EXCERPT)
+        text = shortened(" ".join((block.text or "").split()), _EXCERPT)
         differences = signed(block.nats, "+.4g"), signed(block.nats / block.units, "+.3g")
-        rows.append((*differences, f"{block.start:,}–{block.end:,}", doc.TableCell(text=text, short=short)))
+        rows.append((*differences, f"{block.start:,}–{block.end:,}", text))
     caption = f"Where {ranking.candidate} gains (−) and loses (+) most against {ranking.baseline}"
-    head = ("nats", "a unit", "bytes", "text" if any(text.text for *_, text in rows) else "")
+    head = ("nats", "a unit", "bytes", "text" if any(text for *_, text in rows) else "")
     return doc.table(caption, head, rows, right=(0, 1, 2))
 
 

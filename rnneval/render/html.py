@@ -114,9 +114,9 @@ def _neighbours(blocks: Iterable[Block]) -> Iterator[tuple[str, list[Block]]]:
 
 def _look(block: TableBlock) -> str:
     """Return the classes of a table: on a narrow screen a wide one becomes a list, a matrix stays a grid."""
-    prose = any(len(cell.text) > 30 for row in block.rows for cell in row)
     if block.matrix:
         return "matrix"
+    prose = any(len(cell.text) > 30 for row in block.rows for cell in row)
     return f"{'prose ' * prose}{'listed' * (prose or len(block.head) > 3)}"
 
 

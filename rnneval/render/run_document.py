@@ -33,7 +33,7 @@ def run_document(run: Run) -> Iterator[doc.Block]:
         yield scores_table(run)
     if run.beside_reset is not None:
         yield reset_table(run, run.beside_reset)
-    yield doc.FactList(rows=tuple(fact for fact in run_facts(run) if fact.name != "read in"))
+    yield doc.FactList(rows=tuple(run_facts(run)))
     yield from warnings(run.warnings)
 
 
@@ -203,11 +203,7 @@ def run_facts(run: Run) -> list[doc.Fact]:
         "baselines": f"{baselines} nats a token" if baselines else "",
         "n-grams": beside_counting(run) or _NO_NGRAMS * (run.baselines.keys() == {"uniform", "own-unigram"}),
         "interval": f"{run.interval.method}; claim: {run.interval.claim}" if run.interval else "",
-        "read in": f"{counted(streams.count, 'row')} of {streams.segment} tokens side by side" if streams else "",
     }
-    if streams and streams.audited_loss_difference is not None:
-        difference = f"{streams.audited_loss_difference:.1e} nats"
-        facts["read in"] += f"; the audited row differs by at most {difference} from one carried stream"
     if streams and (seen := streams.forgetting_length) is not None:
         lengths = f"within {seen.median:,.0f}"
         if seen.max > seen.median:
@@ -232,10 +228,8 @@ def beside_counting(run: Run) -> str:
     change, bounds = best.change, "no interval"
     if change.low is not None:
         bounds = f"95 % interval {interval(change.low, change.high, signed, ' to ')}"
-    plain = [f"{kind} of order {order}" for order, kind in enumerate(best.discounts, 1) if kind != "modified"]
-    discounts = f"; discounts not modified but {', '.join(plain)}" if plain else ""
     beside = f"{standing(run)}; {signed(change.value)} nats a token beside {best.name} ({bounds})"
-    return f"{beside}; fitted to {counted(best.fitted_tokens, 'token')}{discounts}"
+    return f"{beside}; fitted to {counted(best.fitted_tokens, 'token')}"
 
 
 # Diagnostics

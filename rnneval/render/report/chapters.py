@@ -1,7 +1,7 @@
 """Chapters of the report: each function reads the gathered records and yields the blocks that it has of them."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import exp
 
 from msgspec.structs import replace
@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from rnneval.evaluate.sweep_table import OK, best_first
 from rnneval.metrics.diagnostics.findings import THRESHOLDS
 from rnneval.pages import all_pages, page
-from rnneval.records import Gate, Gradients, Run, Wiring
+from rnneval.records import Gate, Gradients, Ranking, Run
 from rnneval.records.tables import GRADIENT_HISTORY, STATE_HISTORY, TRACE
 from rnneval.records.wiring import breaks_runs
 from rnneval.render import document as doc
@@ -17,9 +17,9 @@ from rnneval.render import run_document as runs
 from rnneval.render import sweep_document as sweeps
 from rnneval.render.figures import TidyTable, caution
 from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
-from rnneval.render.phrasing import counted, figure, file_name, interval, listed, number, signed
+from rnneval.render.phrasing import counted, figure, file_name, framed, interval, listed, number, signed
 from rnneval.render.report.gathered import CheckedWiring, Gathered, Given, Scored, alike, pictures, tokens_of
-from rnneval.render.wiring_document import finding_block, matrix_table, oracles_table
+from rnneval.render.wiring_document import finding_block, oracles_table
 
 _SHOWN_ROWS = 30
 _NAMED, _WHOLE = 12, 3
@@ -45,50 +45,56 @@ _CONTENTS = {
 """Titles of tables that belong to no model, by their schemas."""
 _OPEN = ("state_norms", "gradient_history", "state_history")
 """Figures that are shown of each of several models."""
-_COUNTED = ("tokens", "text", "model", "vocabulary", "read in", "forgets in", "signature")
+_COUNTED = ("tokens", "text", "model", "vocabulary", "forgets in", "signature")
+
+
+def _part(anchor: str, title: str, blocks: Iterable[doc.Block]) -> doc.Subsection:
+    return doc.Subsection(anchor=anchor, title=title, blocks=tuple(blocks))
+
+
+def _fold(title: str, *blocks: doc.Block) -> doc.Fold:
+    return doc.Fold(title=title, blocks=blocks)
+
+
+# Wiring
 
 
 def wiring(gathered: Gathered) -> Iterator[doc.Block]:
     """Show the wiring of every model that was checked: open what is wrong with its faults, folded what is right."""
     right = [each.name for each in gathered.wirings if each.worst.verdict == "pass"]
-    parts = [_wired(number, wired) for number, wired in enumerate(gathered.wirings)]
+    parts = [_part(f"wiring-{n}", wired.name, _wired(wired)) for n, wired in enumerate(gathered.wirings)]
     yield from parts[: len(parts) - len(right)]  # those that did not pass come first
     if right:
         yield doc.Notice(kind="pass", title=_WIRING["pass"], text=listed(right, most=_NAMED))
-        folded = tuple(parts[len(parts) - len(right) :])
-        yield doc.Fold(title="Where each state went, and the tests of behaviour", blocks=folded)
+        yield _fold("Where each state went, and the tests of behaviour", *parts[len(parts) - len(right) :])
 
 
-def _wired(number: int, wired: CheckedWiring) -> doc.Subsection:
-    """Show the faults, the first whole, the others folded; and the loss with other segments."""
+def _wired(wired: CheckedWiring) -> Iterator[doc.Block]:
+    """Yield the faults of a model, the first whole, the others folded; and the loss with other segments."""
     worst = wired.worst
     title = _WIRING[worst.verdict] if breaks_runs(worst, segment=1) else _OF_CALLS
-    notice = doc.Notice(kind=doc.KINDS[worst.verdict], title=title, text=worst.reason)
-    blocks: list[doc.Block] = [notice, *pictures(*wired.records)]
+    yield doc.Notice(kind=doc.KINDS[worst.verdict], title=title, text=worst.reason)
+    yield from pictures(*wired.records)
     found = [replace(finding_block(each), about=_about(each.rule)) for each in worst.findings]
-    blocks += found[:1]
+    yield from found[:1]
     if rest := found[1:]:
         rules = listed(dict.fromkeys(each.rule for each in rest))
-        blocks.append(doc.Fold(title=f"{counted(len(rest), 'more finding')}: {rules}", blocks=(*rest,)))
-    cuts = []
-    for run in wired.runs:
-        if run.token_by_token is not None and run.total_nats is not None:
-            other, tokens = run.token_by_token, max(run.tokens.scored, 1)
-            cut = run.streams.segment if run.streams else 0
-            text = (
-                f"{figure(run.total_nats / tokens)} nats a token in segments of {counted(cut, 'token')}, "
-                f"{figure(other.total_nats / tokens)} in segments of {counted(other.segment, 'token')}."
-            )
-            cuts.append(doc.Notice(kind="fail", title="The loss depends on how the text is cut", text=text))
-    blocks += dict.fromkeys(cuts)
-    if tables := tuple(shown for each in wired.records for shown in _tables(each.record)):
-        blocks.append(doc.Fold(title="As a table, and the tests of behaviour", blocks=tables))
-    return doc.Subsection(anchor=f"wiring-{number}", title=wired.name, blocks=tuple(blocks))
+        yield _fold(f"{counted(len(rest), 'more finding')}: {rules}", *rest)
+    yield from dict.fromkeys(cut for run in wired.runs for cut in _cut(run))
+    tables = [oracles_table(each.record.oracles) for each in wired.records if each.record.oracles]
+    yield from [_fold("Tests of behaviour", *tables)] if tables else []
 
 
-def _tables(wiring: Wiring) -> list[doc.TableBlock]:
-    tables = [matrix_table(wiring)] if wiring.flow else []
-    return tables + ([oracles_table(wiring.oracles)] if wiring.oracles else [])
+def _cut(run: Run) -> Iterator[doc.Notice]:
+    """Yield the losses of a run whose text was cut in two ways."""
+    if run.token_by_token is not None and run.total_nats is not None:
+        other, tokens = run.token_by_token, max(run.tokens.scored, 1)
+        cut = counted(run.streams.segment if run.streams else 0, "token")
+        text = (
+            f"{figure(run.total_nats / tokens)} nats a token in segments of {cut}, "
+            f"{figure(other.total_nats / tokens)} in segments of {counted(other.segment, 'token')}."
+        )
+        yield doc.Notice(kind="fail", title="The loss depends on how the text is cut", text=text)
 
 
 def _about(rule: str) -> str | None:
@@ -97,39 +103,44 @@ def _about(rule: str) -> str | None:
     return known[rule].partition("\n")[2].strip() if rule in known else None
 
 
+# Numbers
+
+
 def checkpoints(gathered: Gathered) -> Iterator[doc.Block]:
     """Show every sweep: its learning curve, and every checkpoint."""
     for place, each in enumerate(gathered.sweeps):
-        rows = best_first(each.rows)
-        count = counted(len(rows), "checkpoint")
-        blocks: list[doc.Block] = [*pictures(each)]
-        note = "Checkpoints read the same text: rnneval compare of the folder says which differences are significant."
-        blocks.append(sweeps.checkpoints_table(f"{count}, best first", rows[:_SHOWN_ROWS], rows, note))
-        if rest := rows[_SHOWN_ROWS:]:
-            blocks.append(
-                doc.Fold(title=f"{len(rest)} more", blocks=(sweeps.checkpoints_table("The rest", rest, rows),))
-            )
-        if failed := [row for row in rows if row["status"] != OK]:
-            blocks.append(sweeps.failures_table(failed))
-        yield doc.Subsection(anchor=f"checkpoints-{place}", title=f"{count} in {each.name}", blocks=tuple(blocks))
+        title = f"{counted(len(each.rows), 'checkpoint')} in {each.name}"
+        yield _part(f"checkpoints-{place}", title, _swept(each))
+
+
+def _swept(given: Given) -> Iterator[doc.Block]:
+    rows = best_first(given.rows)
+    yield from pictures(given)
+    note = "Checkpoints read the same text: rnneval compare of the folder says which differences are significant."
+    caption = f"{counted(len(rows), 'checkpoint')}, best first"
+    yield sweeps.checkpoints_table(caption, rows[:_SHOWN_ROWS], rows, note)
+    if rest := rows[_SHOWN_ROWS:]:
+        yield _fold(f"{len(rest)} more", sweeps.checkpoints_table("The rest", rest, rows))
+    if failed := [row for row in rows if row["status"] != OK]:
+        yield sweeps.failures_table(failed)
 
 
 def numbers(gathered: Gathered) -> Iterator[doc.Block]:
     """Show every evaluation: a table if there are several, then each by itself."""
     found = gathered.scored
-    alone = len(found) == 1 and not gathered.sweeps
-    parts = [_evaluation(number, pair, alone=alone) for number, pair in enumerate(found)]
+    if len(found) == 1 and not gathered.sweeps:
+        yield _part("numbers-0", "The evaluation", _evaluation(found[0]))
+        return
     if len(found) > 1:
-        yield from _overview(found)
-    if alone:
-        yield from parts
-    elif parts:
-        folds = (doc.Fold(title=part.title, blocks=part.blocks) for part in parts)
-        each: tuple[doc.Block, ...] = tuple(parts) if len(parts) <= _WHOLE else tuple(folds)
-        yield doc.Fold(title="Each evaluation: figures, scores and what was counted", blocks=each)
+        yield _overview(found)
+    titles = [f"{model.name} on {_text_of(run)}" for model, run in found]
+    parts = [_part(f"numbers-{n}", titles[n], _evaluation(pair)) for n, pair in enumerate(found)]
+    if parts:
+        each = parts if len(parts) <= _WHOLE else [_fold(part.title, *part.blocks) for part in parts]
+        yield _fold("Each evaluation: figures, scores and what was counted", *each)
 
 
-def _overview(found: Sequence[Scored]) -> Iterator[doc.Block]:
+def _overview(found: Sequence[Scored]) -> doc.TableBlock:
     def place(pair: Scored) -> tuple[bool, float]:
         run = pair[1]
         return not run.valid, run.scores["cross_entropy"].value if "cross_entropy" in run.scores else float("inf")
@@ -149,62 +160,50 @@ def _overview(found: Sequence[Scored]) -> Iterator[doc.Block]:
     note = "Only numbers of the same text and signature can be compared."
     if not all(run.valid for _, run in found):
         note += " Those of a run that is not valid do not count: they stand folded in its part below."
-    numeric = tuple(range(2, len(head)))
     order = "best first" if len(texts) == 1 else "best first of each text"
-    yield doc.table(f"{len(rows)} evaluations, {order}", head, rows, right=numeric, note=note)
+    return doc.table(f"{len(rows)} evaluations, {order}", head, rows, right=tuple(range(2, len(head))), note=note)
 
 
-def _evaluation(number: int, pair: Scored, *, alone: bool) -> doc.Subsection:
+def _evaluation(pair: Scored) -> Iterator[doc.Block]:
     model, run = pair
-    blocks: list[doc.Block] = []
     if run.valid:
         if word := caution(run):
             text = "The model diverged, its vocabulary is in another order than in training, or it was not trained."
-            blocks.append(doc.Notice(kind="fail", title=word.capitalize(), text=text))
-        large = tuple(_key_number(run, name) for name in _LARGE if name in run.scores)
-        blocks += [doc.KeyNumbers(items=large)] if large else []
-        blocks += pictures(*model.given, chapter="numbers") if model.scored[0] is run else ()
+            yield doc.Notice(kind="fail", title=word.capitalize(), text=text)
+        if large := tuple(_key_number(run, name) for name in _LARGE if name in run.scores):
+            yield doc.KeyNumbers(items=large)
+        yield from pictures(*model.given, chapter="numbers") if model.scored[0] is run else ()
     elif run.total_nats is None:
         text = "A loss is not a finite number. The warnings say where, and what it is."
-        blocks.append(doc.Notice(kind="fail", title="There is no score", text=text))
+        yield doc.Notice(kind="fail", title="There is no score", text=text)
     else:
-        blocks.append(doc.Notice(kind="fail", title="Not valid: these numbers do not count", text=run.why_not_valid))
+        yield doc.Notice(kind="fail", title="Not valid: these numbers do not count", text=run.why_not_valid)
     if run.scores:
         title = "All scores, and what they say" if run.valid else "All scores: none of them counts"
-        blocks.append(doc.Fold(title=title, blocks=(runs.scores_table(run),)))
+        yield _fold(title, runs.scores_table(run))
     if run.beside_reset is not None and run.valid:
-        blocks.append(runs.reset_table(run, run.beside_reset))
-    text = _text_of(run)
-    counts = [doc.Fact(name="file", text=text), *(fact for fact in runs.run_facts(run) if fact.name in _COUNTED)]
-    blocks.append(doc.Fold(title="What was counted", blocks=(doc.FactList(rows=tuple(counts)),)))
-    title = "The evaluation" if alone else f"{model.name} on {text}"
-    return doc.Subsection(anchor=f"numbers-{number}", title=title, blocks=tuple(blocks))
+        yield runs.reset_table(run, run.beside_reset)
+    facts = [fact for fact in runs.run_facts(run) if fact.name in _COUNTED]
+    yield _fold("What was counted", doc.FactList(rows=(doc.Fact(name="file", text=_text_of(run)), *facts)))
 
 
 def _text_of(run: Run) -> str:
     files = listed([file_name(file.title) for file in run.text.files], most=1)
-    return f"{files or 'text'}{f' [{run.text.part}]' if run.text.part else ''}"
+    return (files or "text") + framed(" [", run.text.part, "]")
 
 
 def _key_number(run: Run, name: str) -> doc.KeyNumber:
     score = run.scores[name]
-    unit = score.unit
-    if score.unit == "share":
-        unit = f"share of {tokens_of(run)} guessed right"
-    elif name == "perplexity":
-        unit = f"equally likely {tokens_of(run)}"
+    units = {"accuracy": f"share of {tokens_of(run)} guessed right", "perplexity": f"equally likely {tokens_of(run)}"}
     bounds = None if score.low is None else interval(score.low, score.high, number)
     spoken = "bits per character" if name == "bits_per_char" else name
-    return doc.KeyNumber(name=spoken, value=number(score.value), unit=unit, interval=bounds)
+    return doc.KeyNumber(name=spoken, value=number(score.value), unit=units.get(name, score.unit), interval=bounds)
 
 
 def baselines(gathered: Gathered) -> Iterator[doc.Block]:
     """Show the models among the baselines, in a table for each text and signature."""
     valid = [(model, run) for model, run in gathered.scored if run.valid and "cross_entropy" in run.scores]
-    groups = alike((model, run) for model, run in valid if run.baselines)
-    if not groups:
-        return
-    for group in groups:
+    for group in alike((model, run) for model, run in valid if run.baselines):
         if len(group) == 1:
             yield from pictures(*group[0][0].given, chapter="baselines")
         best_run = min((run for _, run in group), key=lambda run: run.scores["cross_entropy"].value)
@@ -222,16 +221,16 @@ def baselines(gathered: Gathered) -> Iterator[doc.Block]:
         yield doc.table("Lowest loss first", head, rows, right=(1, 2, 3), note=note)
 
 
+# Diagnostics
+
+
 def diagnostics(gathered: Gathered) -> Iterator[doc.Block]:
     """Show states, gates, memory and gradients of each model, and the tables that belong to no model.
 
     Of several models only the findings, the state norms and the gradient norms are unfolded.
     """
     models = gathered.models
-    parts = [
-        doc.Subsection(anchor=f"inside-{number}", title=model.name, blocks=tuple(_diagnosed(model.given, model.runs)))
-        for number, model in enumerate(models)
-    ]
+    parts = [_part(f"inside-{n}", model.name, _diagnosed(model.given, model.runs)) for n, model in enumerate(models)]
     parts = [part for part in parts if part.blocks]
     owned = {id(each.record) for model in models for each in model.given}
     owned |= {id(each.record) for each in gathered.sweeps}
@@ -239,20 +238,20 @@ def diagnostics(gathered: Gathered) -> Iterator[doc.Block]:
     titles = [_CONTENTS.get(each.record.schema, each.label) for each in tables]
     for place, (each, title) in enumerate(zip(tables, titles, strict=True)):
         named = f"{title} ({each.label})" if titles.count(title) > 1 else title
-        parts.append(doc.Subsection(anchor=f"inside-table-{place}", title=named, blocks=pictures(each)))
+        parts.append(_part(f"inside-table-{place}", named, pictures(each)))
     if len(parts) == 1:
         yield from parts
         return
     for part in parts:
-        opened = tuple(
-            block
-            for block in part.blocks
-            if isinstance(block, doc.Found) or getattr(block, "key", "").rpartition("/")[2] in _OPEN
-        )
-        rest = tuple(block for block in part.blocks if block not in opened)
+        opened = [block for block in part.blocks if _is_open(block)]
+        rest = [block for block in part.blocks if block not in opened]
         title = "More figures and numbers" if opened else f"{part.title}: figures and numbers"
-        fold = (doc.Fold(title=title, blocks=rest),) if rest else ()
-        yield from (replace(part, blocks=(*opened, *fold)),) if opened else fold
+        folded = [_fold(title, *rest)] if rest else []
+        yield from [replace(part, blocks=(*opened, *folded))] if opened else folded
+
+
+def _is_open(block: doc.Block) -> bool:
+    return isinstance(block, doc.Found) or getattr(block, "key", "").rpartition("/")[2] in _OPEN
 
 
 def _diagnosed(given: Sequence[Given], evaluations: Sequence[Run]) -> Iterator[doc.Block]:
@@ -275,41 +274,46 @@ def _diagnosed(given: Sequence[Given], evaluations: Sequence[Run]) -> Iterator[d
     if tables and tables[0].caption == "States":
         yield tables.pop(0)
     if tables:
-        yield doc.Fold(title=f"As numbers: {', '.join(each.caption for each in tables)}", blocks=tuple(tables))
+        yield _fold(f"As numbers: {', '.join(each.caption for each in tables)}", *tables)
+
+
+# Comparisons
 
 
 def comparisons(gathered: Gathered) -> Iterator[doc.Block]:
     """Show every verdict of a gate, and every table of compared runs; a pair is told once."""
-    yield from (_gate(number, *pair) for number, pair in enumerate(gathered.of_kind(Gate)))
-    yield from (_ranking(number, each) for number, each in enumerate(gathered.rankings))
+    for n, (each, gate) in enumerate(gathered.of_kind(Gate)):
+        yield _part(f"gate-{n}", headline(gate) or each.label, _gate(each, gate))
+    for n, each in enumerate(gathered.rankings):
+        title = f"{len(each.record.rows)} runs, by {each.record.metric}"
+        yield _part(f"compare-{n}", title, _ranking(each, each.record))
 
 
-def _gate(number: int, given: Given, gate: Gate) -> doc.Subsection:
+def _gate(given: Given, gate: Gate) -> Iterator[doc.Block]:
     # The reason of the whole is that of one comparison, and stands below with the others.
     reason = "" if gate.comparisons else gate.reason
-    notice = doc.Notice(kind=doc.KINDS[gate.verdict], title=_GATE[gate.verdict], text=reason)
-    drawn, said = pictures(given), tuple(gate_blocks(gate))
+    yield doc.Notice(kind=doc.KINDS[gate.verdict], title=_GATE[gate.verdict], text=reason)
+    drawn, said = pictures(given), list(gate_blocks(gate))
     if drawn:
-        details = tuple(block for block in said if not isinstance(block, doc.Notice))
-        fold = doc.Fold(title="As a table, with the reason of each verdict", blocks=details)
-        said = (fold, *(block for block in said if isinstance(block, doc.Notice)))
-    return doc.Subsection(anchor=f"gate-{number}", title=headline(gate) or given.label, blocks=(notice, *drawn, *said))
+        details = [block for block in said if not isinstance(block, doc.Notice)]
+        said = [_fold("As a table, with the reason of each verdict", *details), *said[len(details) :]]
+    yield from (*drawn, *said)
 
 
-def _ranking(number: int, given: Given) -> doc.Subsection:
-    ranking = given.record
-    blocks: list[doc.Block] = [*pictures(given), *ranking_blocks(ranking)]
+def _ranking(given: Given, ranking: Ranking) -> Iterator[doc.Block]:
+    yield from (*pictures(given), *ranking_blocks(ranking))
     if any(row.low is not None for row in ranking.rows[1:]):
         text = "Each difference is to the best run. Their two-sided intervals hold together with 95 %."
-        blocks.append(doc.Paragraph(text=text, muted=True))
+        yield doc.Paragraph(text=text, muted=True)
     if ranking.blocks:
-        title = f"The {len(ranking.blocks)} places where they differ most"
-        blocks.append(doc.Fold(title=title, blocks=(changes_table(ranking),)))
+        yield _fold(f"The {len(ranking.blocks)} places where they differ most", changes_table(ranking))
     told = tuple(row.name for row in ranking.rows if row.marks)
-    more = [warning for warning in ranking.warnings if not warning.startswith(told)]
-    blocks += [doc.Notice(kind="unsure", title="warning", text=warning) for warning in more]
-    title = f"{len(ranking.rows)} runs, by {ranking.metric}"
-    return doc.Subsection(anchor=f"compare-{number}", title=title, blocks=tuple(blocks))
+    for warning in ranking.warnings:
+        if not warning.startswith(told):
+            yield doc.Notice(kind="unsure", title="warning", text=warning)
+
+
+# What else to know
 
 
 def warnings(gathered: Gathered) -> Iterator[doc.Block]:
@@ -329,18 +333,24 @@ def made(gathered: Gathered) -> Iterator[doc.Block]:
     """Show what is needed to make each record again, folded."""
     for each in gathered.given:
         record = each.record
-        command, checkpoint, text = (getattr(record, name, None) for name in ("command", "checkpoint", "text"))
+        command, checkpoint, text, vocabulary = (
+            getattr(record, name, None) for name in ("command", "checkpoint", "text", "vocabulary")
+        )
         rows = {name: getattr(record, name, None) for name in ("created", "rnneval", "signature")}
         if isinstance(record, TidyTable):
             rows |= {**record.metadata, "rows": f"{len(record.frame):,}"}
         if checkpoint is not None:
             rows |= {"checkpoint": checkpoint.path, "checkpoint.sha256": checkpoint.sha256}
-            rows["builder"] = checkpoint.builder and checkpoint.builder.name
+            if checkpoint.builder is not None:
+                rows |= {"builder": checkpoint.builder.name, "builder.sha256": checkpoint.builder.sha256}
+        if vocabulary is not None:
+            rows["vocabulary.sha256"] = vocabulary.sha256
         if text is not None:
-            rows |= {"text.sha256": text.sha256, "text.files": ", ".join(file.title for file in text.files)}
+            files = ", ".join(file.title for file in text.files)
+            rows |= {"text": files, "text.part": text.part, "text.sha256": text.sha256}
         facts = tuple(doc.Fact(name=name, text=str(said), code=True) for name, said in rows.items() if said)
-        code = (doc.Code(label="The command that repeats it", text=shlex.join(command)),) if command else ()
-        yield doc.Fold(title=each.name, blocks=(*code, doc.FactList(rows=facts)))
+        code = [doc.Code(label="The command that repeats it", text=shlex.join(command))] if command else []
+        yield _fold(each.name, *code, doc.FactList(rows=facts))
 
 
 CHAPTERS = (
