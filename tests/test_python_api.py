@@ -73,7 +73,7 @@ def test_a_function_is_a_builder(tmp_path):
     weights.write_bytes(b"w")
     lm = rnneval.open(weights, builder=build, vocabulary=list(LETTERS))
     assert (lm.checkpoint.path, lm.width) == (str(weights), 4)
-    with pytest.raises(UsageError, match=r"builder build: other processes .*FILE\.py:build"):
+    with pytest.raises(UsageError, match=r"builder='build': other processes .*FILE\.py:build"):
         rnneval.sweep(tmp_path, tmp_path, out=tmp_path / "out", opening={"builder": build})
 
 

@@ -147,7 +147,7 @@ class RnnevalGate:
         from rnneval.gates.sides import NamedRecord, write_baselines
 
         written = self._config.stash.setdefault(_written, {})
-        named = {}
+        named: dict[str | os.PathLike[str], NamedRecord] = {}
         for path, run in runs.items():
             if written.setdefault(path, self._node.nodeid) != self._node.nodeid:
                 raise UsageError(f"{path}: also the baseline of {written[path]}; give each gate its own name=")

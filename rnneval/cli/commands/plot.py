@@ -50,8 +50,8 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: PlotOp
         for path, source in sources.items():
             found = figures_of(source)
             width = max((len(figure.name) for figure in found), default=0)
-            head = [f"{path}:"] if len(sources) > 1 else []
-            tell("\n".join([*head, *(f"{each.name:<{width}}  {each.title}" for each in found)] if found else ["none"]))
+            lines = [f"{figure.name:<{width}}  {figure.title}" for figure in found] or ["none"]
+            tell("\n".join([f"{path}:", *lines] if len(sources) > 1 else lines))
         return 0
     require(options.out is not None, "--out is needed: FILE.png, .svg or .pdf (or --list, to list the figures)")
     pictures = list(_chosen(sources, Path(str(options.out)), options.figure))

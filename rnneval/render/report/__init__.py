@@ -126,7 +126,8 @@ def _of_training(gathered: Gathered) -> Iterator[Said]:
     for each in gathered.given:
         if isinstance(each.record, Gradients) or (isinstance(each.record, TidyTable) and each.record.schema != SWEEP):
             for figure in each.figures:
-                yield from [("fail", "inside", f"{each.label}: {figure.title}.")] if figure.diverged else []
+                if figure.diverged:
+                    yield "fail", "inside", f"{each.label}: {figure.title}."
 
 
 def _of_sweeps(gathered: Gathered) -> Iterator[Said]:
