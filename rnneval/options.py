@@ -140,7 +140,7 @@ class StreamGroup(Options, heading="Speed"):
 class FitGroup(Options, heading="Scores"):
     """Options of the baselines that learn from a text."""
 
-    fit_on: Paths | None = option(None, metavar="TEXT", repeated=True, unset="what is not scored of a known one")
+    fit_on: Paths | None = option(None, metavar="TEXT", repeated=True, unset="the unscored training text, if known")
     """Training text on which the baselines that learn are fitted."""
     fit_part: str | None = option(None, metavar="SLICE", unset="all of it")
     """Part of the --fit-on text, in the form of --part, which may not overlap the scored text."""
@@ -262,7 +262,7 @@ class ImportOptions(StringGroup, CommandGroup, FitGroup, VocabularyGroup, TextGr
     """Options of `rnneval.from_losses`."""
 
     vocabulary: Any = option(None, flag="--vocab", metavar="FILE", unset="none: the tokens are taken as they are")
-    state: str | None = option(None, metavar="carry|reset-N", unset="unknown: no run compares", heading="State")
+    state: str | None = option(None, metavar="carry|reset-N", unset="unknown, so no run compares", heading="State")
     """State handling of the other program: carry through each document, or reset every N tokens."""
     vocabulary_size: int | None = option(None, flag="--vocab-size", metavar="N", least=1, unset="the vocabulary's")
     """Number of tokens that the model of the other program chooses from, for the baseline that guesses."""

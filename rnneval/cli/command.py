@@ -108,14 +108,8 @@ def from_function(
 ) -> Callable[[Callable[..., int | None]], Command]:
     """Make a command of a function, whose module has its name, and whose docstring is its help.
 
-    Its parameters stand in the order of the help. `Annotated[str, "PATH"]` is an argument of this name; a default makes
-    an argument optional. A group is made before the function is called, and refuses bad values.
-
-    Args:
-        example: Arguments of an example for the help.
-        cls: Class of the command.
-        seldom: Fields whose options this command refuses or ignores, so that only `--help-all` shows them.
-        texts: Help of fields in place of that of their group.
+    `Annotated[str, "PATH"]` is an argument of this name; a default makes an argument optional. Only `--help-all` shows
+    the fields `seldom`, which this command refuses or ignores; `texts` stand in place of the help of fields.
     """
 
     def decorate(function: Callable[..., int | None]) -> Command:

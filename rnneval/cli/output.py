@@ -58,13 +58,7 @@ class OutputOptions(Options, heading="Output"):
         """Print a record, or a result that has a table, too, then write it: it is not lost if a file fails.
 
         Warnings go to standard error, but for annotations of GitHub, which hold them. A text is made only where it is
-        needed: a number that is not finite has no JSON, and still has a document.
-
-        Args:
-            result: The record.
-            document: Function that lays the result out for a reader.
-            forms: Forms of its files.
-            texts: Functions that make the text of a form, in place of the usual ones.
+        needed: a number that is not finite has no JSON, and still has a document. `texts` replace the usual ones.
         """
         from rnneval.records import encode
         from rnneval.render.document import Heading, is_warning

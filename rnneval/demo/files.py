@@ -58,11 +58,7 @@ class ModelFiles:
 
 
 def prepare(folder: Path, text: str) -> Files:
-    """Make the folder, and write the files that need no model: text, vocabulary and code.
-
-    Raises:
-        UsageError: the folder or a file in it cannot be written, or holds files that are not of a demo.
-    """
+    """Make the folder, and write the files that need no model: text, vocabulary and code."""
     files = Files(folder)
     source = Path(__file__).with_name("models.py").read_text(encoding="utf-8")
     try:

@@ -16,20 +16,12 @@ MODELS = (RIGHT, WRONG, ONE)
 
 
 def workers() -> AbstractContextManager[Pool]:
-    """Start as many worker processes as there are cores, or models.
-
-    Raises:
-        UsageError: no process can be started.
-    """
+    """Start as many worker processes as there are cores, or models."""
     return connected(WorkerGroup(), tasks=len(MODELS))
 
 
 def measure(pool: Pool, files: Files, recipe: DemoRecipe, told: Progress | None = None) -> None:
-    """Train, check and evaluate every model; `told` counts them.
-
-    Raises:
-        UsageError: the processes die.
-    """
+    """Train, check and evaluate every model; `told` counts them."""
     tasks = [Task(key=name, call=_run_steps, arguments=(files, recipe, name)) for name in MODELS]
     for count, done in enumerate(pool.run(tasks), 1):
         if isinstance(done.error, WorkerDiedError):

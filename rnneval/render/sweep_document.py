@@ -17,10 +17,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def sweep_document(sweep: Sweep) -> Iterator[doc.Block]:
-    """Write one row for each checkpoint, the reason of each failure, a summary, and the warnings.
-
-    The rows are in natural order; those without a valid score come last.
-    """
+    """Write a row for each checkpoint, failures last and each with its reason, a summary, and the warnings."""
     rows = sorted((row.columns() for row in sweep.rows), key=lambda row: STATUSES.index(row["status"]))
     yield checkpoints_table("Checkpoints", rows, rows)
     if failed := [row for row in rows if row["status"] != OK]:

@@ -127,8 +127,7 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: GateOp
 def _update(records: Sequence[str], options: GateOptions, output: GateOutput, summary: dict[str, str | None]) -> int:
     """Judge against the old baselines if there are any, then put the records in their place.
 
-    Limits still hold, and a run with which nothing can be compared never becomes a baseline. Folders that are missing
-    are made.
+    Limits still hold, and a run with which nothing can be compared never becomes a baseline.
     """
     from rnneval.gates.limits import parse_allow
     from rnneval.gates.sides import named, write_baselines

@@ -71,9 +71,7 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: Report
 def _given(path: Path) -> "Iterator[Given]":
     """Read a record, or all records in a folder; a history is one table.
 
-    Of a sweep, its table and the record of its best checkpoint are read. A folder may hold other JSON (a vocabulary,
-    settings): a file that does not say that it is a record is skipped and named on standard error. A broken record is
-    refused there as well.
+    Of a sweep, its table and the record of its best checkpoint are read. Other JSON in a folder is skipped and named.
     """
     if not path.is_dir() or _is_history(path):
         yield _read(path)

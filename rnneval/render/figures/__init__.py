@@ -48,19 +48,12 @@ def names() -> tuple[str, ...]:
 
 
 def figures_of(source: Any) -> list[Figure]:
-    """Return every figure that a record, a table, or several of them together can give; the default comes first.
-
-    A source is a record, a `TidyTable`, a path of either, a DataFrame of a table, or a sequence of them.
-    """
+    """Return every figure that a source, or several of them together, can give; the default comes first."""
     return list(_made(sources_of(source), names()))
 
 
 def figure_of(source: Any, name: str | None = None) -> Figure:
-    """Return one figure, the named one or else the default.
-
-    Raises:
-        UsageError: no such figure, or this record cannot give it; the message names those that it can.
-    """
+    """Return one figure, the named one or else the default."""
     if name is not None and name not in names():
         raise UsageError(f"no figure is named {name!r}{meant(name, names())}: there are {', '.join(names())}")
     given = sources_of(source)

@@ -96,11 +96,7 @@ Source = Record | TidyTable
 
 
 def load(path: str | os.PathLike[str]) -> Source:
-    """Read a record (JSON), or a table (Parquet: one file, a history's folder, or the folder of a sweep's results).
-
-    Raises:
-        RecordError: it is missing, unreadable, or not one of rnneval's.
-    """
+    """Read a record (JSON), or a table (Parquet: one file, a history's folder, or the folder of a sweep's results)."""
     place = Path(path)
     if (place / FILE).is_file():
         place = place / FILE
@@ -119,10 +115,7 @@ def load(path: str | os.PathLike[str]) -> Source:
 
 
 def sources_of(given: Any) -> list[Source]:
-    """Return the sources that an argument of a plotting function stands for: one, or several of them.
-
-    A path is read, a frame is recognized by its columns.
-    """
+    """Return the sources that an argument of a plotting function stands for; a frame is recognized by its columns."""
     if isinstance(given, str | os.PathLike | Sweep):
         return [load(given.out if isinstance(given, Sweep) else given)]
     if isinstance(given, TidyTable | Stored):

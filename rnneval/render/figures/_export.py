@@ -46,15 +46,7 @@ _DATED = {"png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer"), 
 def svg(
     figure: Figure, size: Size = SIZES["page"], *, dark: bool = False, clear: bool = False, titled: bool = True
 ) -> str:
-    """Return a figure as an SVG image, which scales with its place: with title and text alternative.
-
-    Args:
-        figure: The figure.
-        size: Its size.
-        dark: Whether it is drawn for a dark ground.
-        clear: Whether its ground is transparent.
-        titled: Whether its title stands above it.
-    """
+    """Return a figure as an SVG image with its text alternative, on a ground that may be `clear`."""
     # Text stays text, in the reader's own font; it is laid out for DejaVu, which is as wide as any of these.
     image = _written(figure, "svg", size, DARK if dark else LIGHT, clear=clear, titled=titled).decode()
     image = image.replace("'DejaVu Sans'", _SANS)

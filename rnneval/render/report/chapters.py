@@ -317,10 +317,7 @@ def _ranking(given: Given, ranking: Ranking) -> Iterator[doc.Block]:
 
 
 def warnings(gathered: Gathered) -> Iterator[doc.Block]:
-    """Show every warning once, with the models that it is about.
-
-    Those of diagnostic rules stand in their chapter, those of the wiring check in that on the wiring.
-    """
+    """Show every warning once, with the models that it is about, but for those that other chapters show."""
     models, elsewhere = gathered.models, {"wiring", "wrong-wiring", "leak", *THRESHOLDS}
     records = [(model.name, each.record) for model in models for each in model.given]
     every = ((name, w) for name, each in records if isinstance(each, Run | Gradients) for w in each.warnings)
