@@ -13,8 +13,9 @@ import html
 import json
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 DOCS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(DOCS.parent)] if str(DOCS.parent) not in sys.path else []
@@ -31,6 +32,7 @@ TITLES = {
     "flow_matrix": "Where each state went",
     "loss_over_text": "Loss along the text",
     "learning_curve": "Loss by checkpoint",
+    "passage": "An excerpt coloured by surprise",
     "comparison": "Differences and margins",
     "baselines": "The model among baselines",
     "calibration": "Confidence against accuracy",
@@ -51,6 +53,7 @@ class Shown:
     record: str
     made_by: str
     """The command that writes such a record."""
+    text: str | None = None
     more: str = ""
     """What is added to the name of its file, and to its heading."""
 
@@ -59,6 +62,11 @@ class Shown:
         """Beginning of the names of its files."""
         return f"{self.figure}{self.more and '-' + self.more}"
 
+    @property
+    def ending(self) -> str:
+        """Format of its files; a figure that is text was photographed in a browser."""
+        return "png" if self.text else "svg"
+
     def files(self) -> dict[str, str]:
         """Return the pictures by the names of their files."""
         light = figures.svg(self.drawn(), SIZE, clear=True)
@@ -66,12 +74,17 @@ class Shown:
 
     def drawn(self) -> figures.Figure:
         """Return the figure, not drawn yet."""
-        return figures.figure_of(RECORDS / self.record, self.figure)
+        source: Any = figures.load(RECORDS / self.record)
+        if self.text:
+            source = replace(source, text=(RECORDS / self.text).read_bytes().decode())
+        return figures.figure_of(source, self.figure)
 
     @property
     def command(self) -> str:
         """Command that draws it."""
-        return f"rnneval plot {self.record} --figure {self.figure} --out {self.figure}.svg"
+        text = f" --text {self.text}" if self.text else ""
+        ending = "html" if self.text else "svg"
+        return f"rnneval plot {self.record}{text} --figure {self.figure} --out {self.figure}.{ending}"
 
 
 _EVALUATE = "rnneval evaluate model.keras held_out.txt --out run.json"
@@ -87,6 +100,10 @@ GALLERY = (
         figure="learning_curve", record="sweep.parquet",
         made_by="rnneval sweep training_checkpoints/ held_out.txt --vocab vocab.json --out results/",
     ),
+    Shown(
+        figure="passage", record="losses.parquet", text="passage.txt",
+        made_by="rnneval evaluate model.keras passage.txt --losses losses.parquet",
+    ),
     Shown(figure="comparison", record="gate.json", made_by=_GATE),
     Shown(figure="baselines", record="run.json", made_by=f"{_EVALUATE} --fit-on train.txt"),
     Shown(figure="calibration", record="run.json", made_by=_EVALUATE),
@@ -99,19 +116,23 @@ GALLERY = (
     Shown(figure="state_history", record="states.parquet", made_by=_EPOCHS),
 )  # fmt: skip
 
+DRAWN = [shown for shown in GALLERY if not shown.text]
+"""Figures that are drawn; the others are text, of which a browser made the pictures."""
+
 
 def picture(name: str) -> str:
     """Return one picture of the gallery for another page."""
-    return _picture(next(shown for shown in GALLERY if shown.stem == name))
+    return _picture(next(shown for shown in DRAWN if shown.stem == name))
 
 
 def _picture(shown: Shown) -> str:
     """Return a picture in the look of the reader's system, with its text alternative."""
-    light, dark = (f"_static/plots/{shown.stem}{look}.svg" for look in ("", "-dark"))
+    light, dark = (f"_static/plots/{shown.stem}{look}.{shown.ending}" for look in ("", "-dark"))
     alt = html.escape(" ".join(shown.drawn().alt.split()))
+    size = "" if shown.text else f" {_size(light)}"
     return (
         f'<picture>\n<source media="(prefers-color-scheme: dark)" srcset="{dark}">\n'
-        f'<img src="{light}" alt="{alt}" {_size(light)}>\n</picture>'
+        f'<img src="{light}" alt="{alt}"{size}>\n</picture>'
     )
 
 
@@ -151,7 +172,7 @@ def main() -> None:
     """Draw every picture."""
     PICTURES.mkdir(exist_ok=True)
     made = {}
-    for shown in GALLERY:
+    for shown in DRAWN:
         for name, svg in shown.files().items():
             (PICTURES / name).write_text(svg, encoding="utf-8")
             made[name] = hashlib.sha256(svg.encode()).hexdigest()

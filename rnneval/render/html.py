@@ -29,26 +29,35 @@ _HEADLINES: dict[Kind, str] = {"pass": "All is well", "fail": "Wrong", "unsure":
 _SPOKEN: dict[Kind, str] = {"pass": "Right", "fail": "Wrong", "unsure": "Not settled", "note": "Note"}
 """The mark of one claim for a screen reader: a claim that is right does not say that the page is."""
 _LONGEST = 4000
+SANS = Markup("system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif")
 _UNQUOTED = "!$'()*+,-./:;=@[]_{}~"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """A figure as SVG in both looks."""
+    """A figure as SVG in both looks, or as an element of the page."""
 
-    light: str
-    dark: str
-    width: int
-    height: int
+    light: str = ""
+    dark: str = ""
+    width: int = 0
+    height: int = 0
+    html: Markup | None = None
 
 
 def html_of(page: Report, drawn: Mapping[str, Drawn]) -> str:
     """Write a whole report with its figures by key, a text in place of a missing one; the same page, the same bytes."""
-    style = _file("report.css")
+    style = _file("report.css") + _file("excerpt.css")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     words = {"headlines": _HEADLINES, "spoken": _SPOKEN, "symbols": _SYMBOLS}
     return template("page.html.j2").render(page=page, drawn=drawn, style=style, policy=policy, **words)
+
+
+def standalone(title: str, element: str, *, dark: bool) -> str:
+    """Write a page with one element that a figure has made; without `dark` it follows the reader's setting."""
+    shown = Markup(element)  # noqa: S704 - the figure has escaped it
+    parts = {"title": title, "element": shown, "style": _file("excerpt.css")}
+    return template("excerpt_page.html.j2").render(dark=dark, sans=SANS, **parts)
 
 
 def fragment_of(blocks: Iterable[Block]) -> str:

@@ -7,7 +7,8 @@
     rnneval.plot.learning_curve("results/").set_title("Training")
 
 A source is a record, the path of one, a table of `rnneval trace` (Parquet) or its pandas DataFrame; the names are those
-of `rnneval plot --figure`. Nothing is shown, saved or set globally.
+of `rnneval plot --figure`. Nothing is shown, saved or set globally. `passage` is text: it is returned as `rich` text,
+which notebooks show and `rich.print` prints.
 """
 
 from collections.abc import Callable

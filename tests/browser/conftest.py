@@ -3,8 +3,10 @@
 import os
 import shutil
 
+import numpy as np
 import pytest
 
+from tests.render.figures.made import losses
 from tests.render.report.making import all_kinds, full_run, given, gradients, three_models, wrong_wiring
 from tests.render.report.test_html import HOSTILE, planted, whole
 
@@ -31,6 +33,7 @@ def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     full = full_run()
     kinds = [*all_kinds(), *given(full=full, full_gradients=gradients(full), long=wrong_wiring(findings=_many()))]
+    kinds += given(losses=losses("Surprise has a colour.\n" * 9, np.arange(206) % 14))
     hostile = [each for text in HOSTILE for each in planted(text)]
     made = {"kinds": kinds, "hostile": hostile, "three": three_models()}
     for name, records in made.items():

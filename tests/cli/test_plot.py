@@ -23,6 +23,7 @@ def files(tmp_path, monkeypatch):
     stored(made.trace({"gru.h": [1.0, 2.0]}, gates={"gru.update": ([1, 2], 0.1, 0.3)}), "trace.parquet")
     (tmp_path / "history").mkdir()
     stored(made.history({"gru": [1.0, 2.0]}), "history/part-000000.parquet")
+    (tmp_path / "text.txt").write_text("before" + TEXT)
     return tmp_path
 
 
@@ -56,6 +57,31 @@ def test_the_ending_gives_the_format(files, ending, magic):
     assert (files / f"f.{ending}").read_bytes().startswith(magic)
 
 
+def test_a_passage_finds_the_reading_of_the_text_by_its_hash(files, capsys):
+    assert run(["plot", "losses.parquet", "--text", "text.txt", "--part", "6:", "--out", "f.html"]) == 0
+    assert "The most surprising excerpt has 7." in capsys.readouterr().out
+    (files / "text.txt").write_text(TEXT.replace("\n", "\r\n"), newline="")
+    assert run(["plot", "losses.parquet", "--text", "text.txt", "--at", "0", "--out", "f.html"]) == 0
+    assert "This excerpt has" in capsys.readouterr().out
+
+
+def test_a_passage_is_printed_or_written_as_a_page(files, capsys, refused):
+    given = ["losses.parquet", "--text", "text.txt", "--part", "6:"]
+    assert run(["plot", *given]) == 0
+    title, *lines = capsys.readouterr().out.splitlines()
+    assert title.startswith("The most surprising excerpt has 7.")
+    assert "To be, or not to be, that is the question.↵" in lines
+    assert any(line.startswith("surprise in bits:") for line in lines)
+    assert run(["plot", *given, "--figure", "all", "--out", "pictures", "-q"]) == 0
+    assert [path.name for path in (files / "pictures").iterdir()] == ["losses-passage.html"]
+    assert 'class="surprise"' in (files / "pictures" / "losses-passage.html").read_text(encoding="utf-8")
+    said = refused("plot", *given, "--out", "f.png")
+    assert said.startswith("f.png: the figure passage is written to .html, or printed without --out")
+    assert refused("plot", "losses.parquet", "a.json").startswith("losses.parquet: losses have positions and no text")
+    assert refused("plot", *given, "a.json").startswith("--out is needed")
+    assert not list(files.glob("f*.png"))
+
+
 def test_several_records_go_to_a_folder(files, capsys):
     assert run(["plot", "a.json", "b.json", "wiring.json", "--out", "pictures"]) == 0
     assert sorted(path.name for path in (files / "pictures").iterdir()) == [
@@ -71,7 +97,7 @@ def test_several_records_go_to_a_folder(files, capsys):
         (["a.json", "--out", "f.jpg"], "f.jpg: ends in .jpg: a figure is written to .png, .svg or .pdf"),
         (["a.json", "--figure", "gates", "--out", "f.png"], "rnneval.run/1: no figure gates in it; it gives loss_over"),
         (["a.json", "b.json", "--out", "f.png"], "f.png: one file for 2 records: give a folder, or --figure"),
-        (["losses.parquet", "--out", "f.png"], "rnneval.losses/1: no figure in it; it gives none"),
+        (["losses.parquet", "--text", "text.txt", "--out", "f.png"], "text.txt: not the text that was scored"),
     ],
 )  # fmt: skip
 def test_wrong_use_is_one_line(files, refused, arguments, said):
@@ -86,5 +112,5 @@ def test_figures_are_listed(files, capsys):
         "state_norms  Norms of 1 state along the text",
         "gates        gru.update is open (keeps the state) 30 % of the time and closed 10 %",
         "losses.parquet:",
-        "none",
+        "passage: give the text (--text)",
     ]

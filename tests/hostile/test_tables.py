@@ -5,8 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rnneval.errors import RecordError
+from rnneval.errors import RecordError, UsageError
 from rnneval.records import read_table
+from rnneval.render.figures import TidyTable, figures_of
 from tests.hostile.cost import cost, require_refused
 
 LOSSES = {"rnneval.schema": "rnneval.losses/1"}
@@ -62,3 +63,14 @@ def test_losses_that_are_no_numbers_are_refused(tmp_path, nats, said):
     path = written(losses(9, nats=nats), tmp_path / "t.parquet")
     with pytest.raises(RecordError, match=said):
         read_table(path)
+
+
+def test_spans_out_of_order_are_refused_in_time_that_does_not_grow_with_their_product():
+    rows = 100_000
+    text = "x" * rows
+    every = losses(rows, byte_start=np.zeros(rows, np.int64), byte_end=np.full(rows, rows)).to_pandas()
+    assert figures_of(TidyTable(schema="rnneval.losses/1", frame=every, text=text))[0].name == "passage"
+    for start, stop in ((-1, 1), (5, 3), (0, rows + 1)):
+        frame = losses(2, byte_start=np.full(2, start), byte_end=np.full(2, stop)).to_pandas()
+        with pytest.raises(UsageError, match=r"not in the order of a text|the losses reach to byte"):
+            figures_of(TidyTable(schema="rnneval.losses/1", frame=frame, text=text))

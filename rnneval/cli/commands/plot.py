@@ -1,10 +1,10 @@
 """`rnneval plot RECORD…`."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from rnneval.cli.command import from_function
 from rnneval.cli.output import require, require_places
@@ -12,7 +12,7 @@ from rnneval.cli.terminal import tell
 from rnneval.option import Options, option
 
 if TYPE_CHECKING:
-    from rnneval.render.figures import Figure, Source
+    from rnneval.render.figures import Figure
 
 _ALL = "all"
 
@@ -21,7 +21,7 @@ _ALL = "all"
 class PlotOptions(Options):
     """Options of `rnneval plot`."""
 
-    out: str | None = option(None, metavar="FILE|FOLDER", unset="required, but for --list", heading="Output")
+    out: str | None = option(None, metavar="FILE|FOLDER", unset="required, but for --list and text", heading="Output")
     """File to write, PNG, SVG or PDF by its ending; for several figures, a folder."""
     figure: str | None = option(None, metavar="NAME|all", unset="the record's first")
     """Figure to draw, or all figures of the record."""
@@ -29,6 +29,12 @@ class PlotOptions(Options):
     """Size of a figure: page is 6.5 inches wide; slide is 1920 × 1080 pixels, with larger text."""
     dark: bool = option(False)
     """Draw on a dark background."""
+    text: tuple[str, ...] = option((), metavar="TEXT", repeated=True)
+    """For the figure passage: the text that was scored."""
+    part: str | None = option(None, metavar="SLICE", unset="the whole text")
+    """For the figure passage: the part that was scored, as in evaluate."""
+    at: int | None = option(None, metavar="BYTE", least=0, unset="the most surprising")
+    """For the figure passage: the byte to show."""
     list: bool = option(False)
     """List the figures of each record and draw nothing."""
     quiet: bool = option(False, short="-q", heading="Output")
@@ -40,45 +46,79 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: PlotOp
     """Draw a figure of each RECORD.
 
     RECORD is a JSON record, a Parquet table, or the folder of a history. Several records are drawn one by one, into the
-    folder --out. The figure comparison of several runs is drawn once, if --figure names it and --out is a file.
+    folder --out. The figure comparison of several runs is drawn once, if --figure names it and --out is a file. The
+    figure passage (of losses) is coloured text: it is printed, or written as HTML.
     """
     from rnneval.paths import record_files
-    from rnneval.render.figures import figures_of, load, save
+    from rnneval.render.figures import figures_of, save
+    from rnneval.render.terminal import show
 
-    sources = {path: load(path) for path in records}
+    sources = {path: _loaded(path, options) for path in records}
     if options.list:
         for path, source in sources.items():
             found = figures_of(source)
             width = max((len(figure.name) for figure in found), default=0)
-            lines = [f"{figure.name:<{width}}  {figure.title}" for figure in found] or ["none"]
+            none = "passage: give the text (--text)" if _wants_text(source) else "none"
+            lines = [f"{figure.name:<{width}}  {figure.title}" for figure in found] or [none]
             tell("\n".join([f"{path}:", *lines] if len(sources) > 1 else lines))
         return 0
-    require(options.out is not None, "--out is needed: FILE.png, .svg or .pdf (or --list, to list the figures)")
-    pictures = list(_chosen(sources, Path(str(options.out)), options.figure))
-    require_places({"--out": [place for place, _ in pictures]}, {"RECORD": record_files(records)})
+    for path, source in sources.items():
+        message = f"{path}: losses have positions and no text: give the text that was scored (--text, --part)"
+        require(options.figure not in (None, "passage") or not _wants_text(source), message)
+    pictures = list(_chosen(sources, Path(options.out) if options.out else None, options.figure))
+    places = [place for place, _ in pictures if place is not None]
+    require_places({"--out": places}, {"RECORD": record_files(records), "--text": options.text})
     for place, picture in pictures:
+        if place is None:
+            tell(picture.title)
+            show(picture.draw())
+            continue
         save(picture, place, options.size, dark=options.dark)
         if not options.quiet:
             tell(f"{place}: {picture.title}")
     return 0
 
 
-def _chosen(sources: dict[str, "Source"], out: Path, name: str | None) -> Iterator[tuple[Path, "Figure"]]:
-    """Yield every figure and the file that it is written to."""
+def _loaded(path: str, options: PlotOptions) -> Any:
+    """Read a record or a table, and add the text to losses."""
+    from rnneval.render.figures import load
+
+    source: Any = load(path)
+    if options.text and _wants_text(source):
+        from rnneval.text import scored_text
+
+        text = scored_text(options.text, source.metadata.get("rnneval.text"), options.part)
+        return replace(source, text=text, at=options.at)
+    return source
+
+
+def _wants_text(source: Any) -> bool:
+    from rnneval.render.figures import LOSSES, TidyTable
+
+    return isinstance(source, TidyTable) and source.schema == LOSSES and source.text is None
+
+
+def _chosen(sources: Mapping[str, Any], out: Path | None, name: str | None) -> Iterator[tuple[Path | None, "Figure"]]:
+    """Yield every figure and the file that it is written to; None: it is text and is printed."""
     from rnneval.render.figures import ENDINGS, TOGETHER, ending_of, figure_of
 
-    is_file = out.suffix.lower().removeprefix(".") in ENDINGS and not out.is_dir()
-    if name == _ALL or (len(sources) > 1 and not is_file):
+    is_file = out is not None and out.suffix.lower().removeprefix(".") in ENDINGS and not out.is_dir()
+    if out is None:
+        figures = [figure_of(source, name) for source in sources.values() if name != _ALL]
+        printed = figures and all(figure.text is not None for figure in figures)
+        require(printed, "--out is needed: FILE.png, .svg or .pdf (or --list, to list the figures)")
+        yield from ((None, figure) for figure in figures)
+    elif name == _ALL or (len(sources) > 1 and not is_file):
         require(not is_file, f"{out}: several pictures, and one file: give a folder")
         yield from _in_folder(sources, out, name)
-        return
-    message = f"{out}: one file for {len(sources)} records: give a folder, or --figure {TOGETHER}"
-    require(len(sources) == 1 or name == TOGETHER, message)
-    ending_of(out)
-    yield out, figure_of(list(sources.values()), name)
+    else:
+        message = f"{out}: one file for {len(sources)} records: give a folder, or --figure {TOGETHER}"
+        require(len(sources) == 1 or name == TOGETHER, message)
+        ending_of(out)
+        yield out, figure_of(list(sources.values()), name)
 
 
-def _in_folder(sources: dict[str, "Source"], folder: Path, name: str | None) -> Iterator[tuple[Path, "Figure"]]:
+def _in_folder(sources: Mapping[str, Any], folder: Path, name: str | None) -> Iterator[tuple[Path, "Figure"]]:
     """Make the folder, and yield each figure and its file, numbered where several would have one name."""
     from rnneval.paths import make_folder
     from rnneval.render.figures import figure_of, figures_of
@@ -92,4 +132,4 @@ def _in_folder(sources: dict[str, "Source"], folder: Path, name: str | None) -> 
     for stem, figure in ((f"{stem}-{figure.name}", figure) for stem, figures in found for figure in figures):
         taken[stem] += 1
         number = f"-{taken[stem]}" if taken[stem] > 1 else ""
-        yield folder / f"{stem}{number}.png", figure
+        yield folder / f"{stem}{number}.{'png' if figure.html is None else 'html'}", figure

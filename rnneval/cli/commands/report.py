@@ -1,7 +1,7 @@
 """`rnneval report RECORD…`."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +25,8 @@ class ReportOptions(Options):
 
     out: str | None = option(None, metavar="FILE", unset="required, but with --format json", heading="Output")
     """HTML file to write the page to; only a complete one takes its place."""
+    text: tuple[str, ...] = option((), metavar="TEXT", repeated=True)
+    """Text that the losses are of, to show an excerpt coloured by surprise."""
     title: str | None = option(None, metavar="TEXT", unset="the model's name")
     """Title of the page."""
 
@@ -50,12 +52,14 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: Report
     out = options.out
     message = "--out FILE.html says where the page goes; --format json needs none"
     require(out is not None or output.form == "json", message)
-    require_places({"--out": out}, {"RECORD": record_files(records)})
+    require_places({"--out": out}, {"RECORD": record_files(records), "--text": options.text})
     require_ending("--out", out, ".html", ".htm")
     from rnneval.render.phrasing import counted, visible
     from rnneval.render.report import draw, html_of, page_of
 
     given = [each for record in records for each in _given(Path(record))]
+    if options.text:
+        given = _with_text(given, options.text)
     page = page_of(given, options.title)
     if out is not None:
         write_text(html_of(page, draw(page, given)), out)
@@ -113,3 +117,22 @@ def _read(path: Path) -> "Given":
     from rnneval.render.report import Given
 
     return Given(name=str(path), record=load(path))
+
+
+def _with_text(given: "list[Given]", text: tuple[str, ...]) -> "list[Given]":
+    """Add the text to tables of losses; the run of the same text says which part of it was scored."""
+    from rnneval.records import Run
+    from rnneval.render.figures import LOSSES, TidyTable
+    from rnneval.render.report import Given
+    from rnneval.text import scored_text
+
+    parts = {each.record.text.sha256: each.record.text.part for each in given if isinstance(each.record, Run)}
+    losses = [each for each in given if isinstance(each.record, TidyTable) and each.record.schema == LOSSES]
+    if not losses:
+        say("rnneval: --text is not needed: none of these records is a table of losses (evaluate --losses)")
+    found = {}
+    for each in losses:
+        sha256 = each.record.metadata.get("rnneval.text")
+        scored = scored_text(text, sha256, parts.get(sha256 or ""))
+        found[each.name] = Given(name=each.name, record=replace(each.record, text=scored))
+    return [found.get(each.name, each) for each in given]

@@ -24,11 +24,12 @@ from rnneval import registry
 from rnneval.errors import UsageError
 from rnneval.pages import page
 from rnneval.records import Run
+from rnneval.records.tables import LOSSES
 from rnneval.render.figures._base import Figure, Source, TidyTable, caution, kind_of, load, meant, sources_of
 from rnneval.render.figures._export import ENDINGS, SIZES, ending_of, save, svg
 
 __all__ = [
-    "ENDINGS", "SIZES", "TOGETHER", "Figure", "Source", "TidyTable", "caution", "ending_of",
+    "ENDINGS", "LOSSES", "SIZES", "TOGETHER", "Figure", "Source", "TidyTable", "caution", "ending_of",
     "figure_of", "figures_of", "load", "meant", "names", "save", "svg",
 ]  # fmt: skip
 TOGETHER = "comparison"

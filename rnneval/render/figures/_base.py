@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from rich.text import Text
+
 from rnneval.errors import RecordError, UsageError
 from rnneval.evaluate.sweep_table import FILE, Sweep
 from rnneval.gates.sides import unfit
@@ -46,8 +48,12 @@ class Figure:
     """Label of the horizontal axis, with its unit; empty: `paint` sets it."""
     y: str = ""
     grid: Literal["", "x", "y", "both"] = "y"
-    paint: Callable[[Any, Look], None]
-    """Draws on Axes with the colours of a look."""
+    paint: Callable[[Any, Look], None] | None = None
+    """Draws on Axes with the colours of a look; `None` for a figure that is text."""
+    text: Callable[[], Text] | None = None
+    """Makes the coloured text of a figure that is text, for a terminal or a notebook."""
+    html: Callable[[], str] | None = None
+    """Makes the same as an HTML element; `excerpt.css` styles it."""
     reading: str = ""
     """How to read it: by default, from the figure's page."""
     diverged: bool = False
@@ -56,7 +62,10 @@ class Figure:
     """Chapter of a report that shows the figure of a model."""
 
     def draw(self, ax: Any = None) -> Any:
-        """Draw on `ax`, by default the current Axes, and return it."""
+        """Draw on `ax`, by default the current Axes, and return it; a figure that is text returns its `rich` text."""
+        if self.text is not None:
+            return self.text()
+        assert self.paint is not None  # noqa: S101 - a figure has one of the two
         import matplotlib as mpl
 
         if ax is None:
@@ -90,6 +99,10 @@ class TidyTable:
     frame: Any
     """A pandas DataFrame."""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    text: str | None = None
+    """The scored text as it was scored; only for losses."""
+    at: int | None = None
+    """Byte of the text to show; only for losses."""
 
 
 Source = Record | TidyTable

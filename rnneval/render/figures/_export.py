@@ -17,16 +17,16 @@ from rnneval.errors import UsageError
 from rnneval.records import whole_file, write_text
 from rnneval.render.figures._base import LOCK, Figure
 from rnneval.render.figures._style import DARK, LIGHT, Look, fill
+from rnneval.render.html import SANS, standalone
 from rnneval.render.phrasing import visible
 
-ENDINGS = ("png", "svg", "pdf")
+ENDINGS = ("png", "svg", "pdf", "html")
 Size = tuple[float, float | None, int]
 """Width and height in inches, and dots an inch; without a height it is the figure's own."""
 SIZES: dict[str, Size] = {"page": (6.5, None, 300), "slide": (6.4, 3.6, 300)}
 """A slide has 1920 × 1080 dots, and larger text than a page."""
 LOWEST = 440 / 96
 """Inches: no picture is lower than one that is as wide."""
-_SANS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 _TAG = re.compile(r"<[^>]*>")  # text is escaped: it holds neither < nor >, and is left as it is
 _OURS = {
     "axes.formatter.min_exponent": 7,  # powers of ten would be too small to read
@@ -49,7 +49,7 @@ def svg(
     """Return a figure as an SVG image with its text alternative, on a ground that may be `clear`."""
     # Text stays text, in the reader's own font; it is laid out for DejaVu, which is as wide as any of these.
     image = _written(figure, "svg", size, DARK if dark else LIGHT, clear=clear, titled=titled).decode()
-    image = image.replace("'DejaVu Sans'", _SANS)
+    image = image.replace("'DejaVu Sans'", SANS)
     # Ids that nothing refers to are names of matplotlib or of layers.
     needed = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', image))
     image = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in needed else "", image)
@@ -59,15 +59,20 @@ def svg(
 
 
 def save(figure: Figure, path: str | os.PathLike[str], size: str = "page", *, dark: bool = False) -> None:
-    """Write the figure to a file by its ending: PNG, SVG or PDF."""
+    """Write the figure to a file by its ending: PNG, SVG or PDF, or HTML for a figure that is text."""
     form = ending_of(path)
     if size not in SIZES:
         raise UsageError(f"--size {size} is not known: give {' or '.join(SIZES)}")
-    if form == "svg":
+    if (form == "html") != (figure.html is not None):
+        allowed = ".png, .svg or .pdf" if figure.html is None else ".html, or printed without --out"
+        raise UsageError(f"{os.fspath(path)}: the figure {figure.name} is written to {allowed}")
+    if figure.html is not None:
+        write_text(standalone(figure.title, figure.html(), dark=dark), path)
+    elif form == "svg":
         write_text(svg(figure, SIZES[size], dark=dark), path)
-        return
-    with whole_file(path) as temporary:
-        temporary.write_bytes(_written(figure, form, SIZES[size], DARK if dark else LIGHT))
+    else:
+        with whole_file(path) as temporary:
+            temporary.write_bytes(_written(figure, form, SIZES[size], DARK if dark else LIGHT))
 
 
 def ending_of(path: str | os.PathLike[str]) -> str:
@@ -75,7 +80,7 @@ def ending_of(path: str | os.PathLike[str]) -> str:
     ending = Path(path).suffix.lower().removeprefix(".")
     if ending not in ENDINGS:
         seen = f"ends in .{ending}" if ending else "has no ending"
-        raise UsageError(f"{os.fspath(path)}: {seen}: a figure is written to .png, .svg or .pdf")
+        raise UsageError(f"{os.fspath(path)}: {seen}: a figure is written to .png, .svg or .pdf, a passage to .html")
     return ending
 
 
@@ -126,7 +131,7 @@ def dark_of(svg: str) -> str:
 
     Drawing takes a hundred times as long, and figures take every colour from their look.
     """
-    colors = {getattr(LIGHT, name): getattr(DARK, name) for name in ("paper", "ink", "muted", "grid")}
+    colors = {getattr(LIGHT, name): getattr(DARK, name) for name in ("paper", "ink", "muted", "grid", "hot")}
     colors |= dict(zip(LIGHT.palette, DARK.palette, strict=True))
     pattern = re.compile("|".join(colors))
     return _TAG.sub(lambda tag: pattern.sub(lambda found: colors[found[0]], tag[0]), svg)

@@ -27,6 +27,8 @@ class Look:
     grid: str
     palette: tuple[str, ...]
     """Distinct under all kinds of colour blindness, and at least 3:1 against the paper: a test computes both."""
+    hot: str
+    """Ground of the most surprising text: ink is legible on every mixture of it with the paper."""
 
     @property
     def good(self) -> str:
@@ -53,6 +55,7 @@ LIGHT = Look(
     muted="#5a6069",
     grid="#dfe2e6",
     palette=("#0072b2", "#d55e00", "#009e73", "#882255", "#999933", "#332288"),
+    hot="#ea7231",
 )
 DARK = Look(
     paper="#16181d",
@@ -60,6 +63,7 @@ DARK = Look(
     muted="#a6adb8",
     grid="#343942",
     palette=("#56b4e9", "#e69f00", "#00b58a", "#f0e442", "#cc79a7", "#ffffff"),
+    hot="#a8500c",
 )
 _DASHES = ((), (4, 1.6), (6.4, 1.6, 1, 1.6), (1, 1.6), (5, 1, 1, 1, 1, 1), (8, 2))
 _MARKERS = ("o", "s", "^", "D", "v", "P")

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
+from markupsafe import Markup
+
 from rnneval._version import __version__
 from rnneval.evaluate.sweep_table import OK, best_first
 from rnneval.gates.sides import fields_of, unfit
@@ -87,6 +89,8 @@ def _keys(blocks: Sequence[Block]) -> Iterator[str]:
 
 
 def _drawn(figure: Figure) -> Drawn:
+    if figure.html is not None:
+        return Drawn(html=Markup(figure.html()))  # noqa: S704 - the figure escapes what comes out of files
     light = svg(figure, COLUMN, clear=True, titled=False)
     light = light[light.index("<svg") :]
     height = round(max(WIDTH, 96 * LOWEST) * figure.height)

@@ -330,12 +330,13 @@ def made(gathered: Gathered) -> Iterator[doc.Block]:
     """Show what is needed to make each record again, folded."""
     for each in gathered.given:
         record = each.record
-        command, checkpoint, text, vocabulary = (
-            getattr(record, name, None) for name in ("command", "checkpoint", "text", "vocabulary")
-        )
-        rows = {name: getattr(record, name, None) for name in ("created", "rnneval", "signature")}
         if isinstance(record, TidyTable):
-            rows |= {**record.metadata, "rows": f"{len(record.frame):,}"}
+            facts = doc.facts([*record.metadata.items(), ("rows", f"{len(record.frame):,}")])
+            yield _fold(each.name, facts)
+            continue
+        names = ("command", "checkpoint", "text", "vocabulary")
+        command, checkpoint, text, vocabulary = (getattr(record, name, None) for name in names)
+        rows = {name: getattr(record, name, None) for name in ("created", "rnneval", "signature")}
         if checkpoint is not None:
             rows |= {"checkpoint": checkpoint.path, "checkpoint.sha256": checkpoint.sha256}
             if checkpoint.builder is not None:
