@@ -331,8 +331,7 @@ def made(gathered: Gathered) -> Iterator[doc.Block]:
     for each in gathered.given:
         record = each.record
         if isinstance(record, TidyTable):
-            facts = doc.facts([*record.metadata.items(), ("rows", f"{len(record.frame):,}")])
-            yield _fold(each.name, facts)
+            yield _fold(each.name, doc.facts([*record.metadata.items(), ("rows", f"{len(record.frame):,}")]))
             continue
         names = ("command", "checkpoint", "text", "vocabulary")
         command, checkpoint, text, vocabulary = (getattr(record, name, None) for name in names)
