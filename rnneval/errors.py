@@ -22,18 +22,10 @@ _KEYWORDS = {
     "no-check": "check=False", "no-states": "states=False",
 }  # fmt: skip
 """Keyword arguments whose names are not those of their flags."""
-_SWITCHES = frozenset({"pad", "run-module", "context", "lyapunov", "better-than-counting", "strict"})
-_MAPS = frozenset({"builder-arg", "builder-global", "allow", "threshold"})
-_LISTS = frozenset({"require", "declare"})
 _FLAG = re.compile(
     r"""rnneval\ [a-z]+\ [^;:()]*  # a command line: stays as it is
     | --(?!rnneval)(?P<flag>[a-z][a-z0-9-]*[a-z0-9])
-      (?:\ (?P<value> '[^']*' | "[^"]*"
-        | [A-Za-z_]\w*=[^\s;,:()]+  # NAME=VALUE
-        | \d+(?:\.\d+)*(?:%(?::(?:\d+%)?)?|:\d+)?(?![\w.])
-        | [A-Z][A-Z_]*(?:\.[a-z]+)?(?::[A-Z]+)?(?![\w.])  # FILE.json
-        | [\w~/.-]*[/.][\w~/.-]*\w(?::\w+)?  # a path
-        | (?:reset|carry|auto|numpy|keras|hoisted|layers|byte|char|subword|lower|nfc|lf|skip)\b ))?""",
+      (?:\ (?P<value>'[^']*' | "[^"]*" | [A-Z\d](?:[^\s,;()]*[^\s,;:()])? | [\w./-]+(?=:\s)))?""",
     re.VERBOSE,
 )
 
@@ -53,25 +45,20 @@ def errors_name_flags() -> Iterator[None]:
 def in_python(message: str) -> str:
     """Return a message that names options by flags with the keyword arguments of Python in their place.
 
-    >>> in_python("--state reset needs --segment N; or --builder-arg units=8 (see rnneval evaluate --help)")
-    "state='reset' needs segment=N; or builder_arguments={'units': 8} (see rnneval evaluate --help)"
+    >>> in_python("--state reset: --segment N is needed, or leave out --no-check (see rnneval evaluate --help)")
+    "state='reset': segment=N is needed, or leave out check=False (see rnneval evaluate --help)"
     """
-    return _FLAG.sub(_keyword, message)
 
+    def keyword(found: re.Match[str]) -> str:
+        flag, value = found["flag"], found["value"]
+        if flag is None:
+            return found[0]
+        name = _KEYWORDS.get(flag, flag.replace("-", "_"))
+        if value is None:
+            return name
+        return f"{name}={value if re.fullmatch('[A-Z].*|[0-9]+|[^0-9A-Za-z].*', value) else repr(value)}"
 
-def _keyword(found: re.Match[str]) -> str:
-    flag, value = found["flag"], found["value"]
-    if flag is None:
-        return found[0]
-    name = _KEYWORDS.get(flag, flag.replace("-", "_"))
-    if value is None:
-        return f"{name}=True" if flag in _SWITCHES else name
-    if flag in _MAPS and "=" in value:
-        key, _, of_key = value.partition("=")
-        return f"{name}={{{key!r}: {of_key if flag.startswith('builder') else repr(of_key)}}}"
-    if not re.fullmatch(r"\d+|'.*'|\".*\"|[A-Z_]+(?:\..*)?(?::[A-Z]+)?", value):
-        value = repr(value)
-    return f"{name}=[{value}]" if flag in _LISTS else f"{name}={value}"
+    return _FLAG.sub(keyword, message)
 
 
 class RnnevalError(Exception):

@@ -23,6 +23,7 @@ from rnneval.option import Options, option, options_of
 
 PathLike = str | os.PathLike[str]
 Paths = PathLike | Iterable[PathLike]
+Pairs = Mapping[str, Any] | Sequence[str]
 Progress = Callable[[int, int], None]
 LARGEST_ORDER = 9
 """Highest order of the n-gram baselines."""
@@ -32,9 +33,7 @@ LARGEST_ORDER = 9
 class VocabularyGroup(Options, heading="Model"):
     """Options that give the vocabulary."""
 
-    vocabulary: Any = option(
-        None, flag="--vocab", metavar="FILE", unset="the one inside the model or beside the checkpoint"
-    )
+    vocabulary: Any = option(None, flag="--vocab", metavar="FILE", unset="the one inside the model or beside its file")
     """Vocabulary file: JSON map or list, one token a line, .npy, tokenizer.json, or a .model of SentencePiece."""
     vocabulary_from: Paths | None = option(None, flag="--vocab-from", metavar="TEXT", repeated=True)
     """Training text whose sorted distinct characters are the vocabulary."""
@@ -47,13 +46,9 @@ class OpeningGroup(VocabularyGroup):
     builder: str | Callable[..., Any] | None = option(None, metavar="FILE.py:NAME|FILE.ipynb:NAME|package.module:NAME")
     """Your own code that makes the model, or the module with the custom layers that a whole model asks for. Of a script
     or notebook, only the statements that NAME needs are run. A package.module is imported, which runs it."""
-    builder_arguments: Mapping[str, Any] | Sequence[str] | None = option(
-        None, flag="--builder-arg", metavar="NAME=VALUE", repeated=True
-    )
+    builder_arguments: Pairs | None = option(None, flag="--builder-arg", metavar="NAME=VALUE", repeated=True)
     """Argument of the builder; vocab_size and vocabulary are passed to a builder that takes them."""
-    builder_globals: Mapping[str, Any] | Sequence[str] | None = option(
-        None, flag="--builder-global", metavar="NAME=VALUE", repeated=True
-    )
+    builder_globals: Pairs | None = option(None, flag="--builder-global", metavar="NAME=VALUE", repeated=True)
     """Value of a variable of the builder's file, in place of the statement that computes it."""
     run_module: bool = option(False)
     """Run the whole file of the builder, with all that it trains and writes, as importing it does."""
@@ -142,9 +137,7 @@ class StreamGroup(Options, heading="Speed"):
 class FitGroup(Options, heading="Scores"):
     """Options of the baselines that learn from a text."""
 
-    fit_on: Paths | None = option(
-        None, metavar="TEXT", repeated=True, unset="what is not scored of the training text, where it is known"
-    )
+    fit_on: Paths | None = option(None, metavar="TEXT", repeated=True, unset="the unscored training text, if known")
     """Training text on which the baselines that learn are fitted."""
     fit_part: str | None = option(None, metavar="SLICE", unset="all of it")
     """Part of the --fit-on text, in the form of --part, which may not overlap the scored text."""
@@ -257,26 +250,18 @@ class EvaluateOptions(CallGroup, WiringGroup, ScoringGroup, StreamGroup, StateGr
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.beside_reset is not None and self.state == "reset":
-            raise UsageError(
-                f"--beside-reset {self.beside_reset} compares with the carried state, and --state reset carries none: "
-                "leave one of them out"
-            )
+            said = f"--beside-reset {self.beside_reset} compares with the carried state, and --state reset carries none"
+            raise UsageError(f"{said}: leave one of them out")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions(StringGroup, CommandGroup, FitGroup, VocabularyGroup, TextGroup):
     """Options of `rnneval.from_losses`."""
 
-    vocabulary: Any = option(
-        None, flag="--vocab", metavar="FILE", unset="none, so that the tokens are taken as they are"
-    )
-    state: str | None = option(
-        None, metavar="carry|reset-N", unset="unknown, so that the run compares with no other", heading="State"
-    )
+    vocabulary: Any = option(None, flag="--vocab", metavar="FILE", unset="none: the tokens are taken as they are")
+    state: str | None = option(None, metavar="carry|reset-N", unset="unknown, so no run compares", heading="State")
     """State handling of the other program: carry through each document, or reset every N tokens."""
-    vocabulary_size: int | None = option(
-        None, flag="--vocab-size", metavar="N", least=1, unset="that of the vocabulary"
-    )
+    vocabulary_size: int | None = option(None, flag="--vocab-size", metavar="N", least=1, unset="the vocabulary's")
     """Number of tokens that the model of the other program chooses from, for the baseline that guesses."""
 
 

@@ -73,7 +73,7 @@ def test_a_function_is_a_builder(tmp_path):
     weights.write_bytes(b"w")
     lm = rnneval.open(weights, builder=build, vocabulary=list(LETTERS))
     assert (lm.checkpoint.path, lm.width) == (str(weights), 4)
-    with pytest.raises(UsageError, match=r"builder build: other processes .*FILE\.py:build"):
+    with pytest.raises(UsageError, match=r"builder='build': other processes .*FILE\.py:build"):
         rnneval.sweep(tmp_path, tmp_path, out=tmp_path / "out", opening={"builder": build})
 
 
@@ -158,8 +158,8 @@ def test_a_loss_is_not_below_0():
         ("give --vocab FILE (JSON), or --vocab-from TEXT", "give vocabulary=FILE (JSON), or vocabulary_from=TEXT"),
         ("--part 50%:50% of 4", "part='50%:50%' of 4"),
         ("--at 99999: the text", "at=99999: the text"),
-        ("--builder train.py:MyModel (of it", "builder='train.py:MyModel' (of it"),
-        ("allow it: --allow bits_per_char=+0.01", "allow it: allow={'bits_per_char': '+0.01'}"),
+        ("--builder train.py:MyModel (of it", "builder train.py:MyModel (of it"),
+        ("allow it: --allow bits_per_char=+0.01", "allow it: allow bits_per_char=+0.01"),
         ("leave out --no-check", "leave out check=False"),
         ("see rnneval evaluate --out", "see rnneval evaluate --out"),
         ("--rnneval-update makes it", "--rnneval-update makes it"),

@@ -23,10 +23,7 @@ class CheckpointOptions(OpenOptions):
 
     @contextmanager
     def reading(self, options: T, doing: str, *, quiet: bool) -> Iterator[T]:
-        """Let the block open the checkpoint and read a text, with options that show progress.
-
-        Messages of C++ libraries are held back meanwhile.
-        """
+        """Let the block read a text with options that show progress; messages of C++ libraries are held back."""
         with chatter_held(), progress_bar(doing, quiet=quiet) as progress:
             yield replace(options, progress=progress, command=command_line())
 

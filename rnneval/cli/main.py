@@ -22,14 +22,13 @@ EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
 _NO_LIMIT = 1000
 
-# The commands in the groups and in the order of --help; one that is not named here stands under `_OTHER`.
+# The commands in the groups and in the order of --help.
 _GROUPS = {
-    "Measure": ("evaluate", "sweep", "trace", "gradients", "import"),
-    "Judge": ("check", "lint", "compare", "gate"),
-    "Look": ("open", "plot", "report", "explain"),
-    "Try": ("demo",),
+    "Measure": ["evaluate", "sweep", "trace", "gradients", "import"],
+    "Judge": ["check", "lint", "compare", "gate"],
+    "Look": ["open", "plot", "report", "explain"],
+    "Try": ["demo"],
 }
-_OTHER = "Other"
 
 
 class Commands(click.Group):
@@ -50,13 +49,10 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; the error about one that does not exist names those with a similar name."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            close = " or ".join(get_close_matches(args[0], self.list_commands(ctx)))
-            if not close:
-                raise
-            raise click.UsageError(f"No such command {args[0]!r}: did you mean {close}?", ctx) from error
+        close = " or ".join(get_close_matches(args[0], self.list_commands(ctx)))
+        if close and self.get_command(ctx, args[0]) is None:
+            raise click.UsageError(f"No such command {args[0]!r}: did you mean {close}?", ctx)
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; click would take the end of a file that is cut off for an interrupt."""
@@ -69,16 +65,16 @@ class Commands(click.Group):
         """Write the commands in groups, each with the first sentence of its help."""
         width = max(map(len, self.list_commands(ctx)))
         for heading, members in _grouped().items():
-            helps = [module(commands.__name__, name).command.get_short_help_str(limit=_NO_LIMIT) for name in members]
+            helps = {name: module(commands.__name__, name).command.get_short_help_str(_NO_LIMIT) for name in members}
             with formatter.section(heading):
-                formatter.write_dl([(name.ljust(width), text) for name, text in zip(members, helps, strict=True)])
+                formatter.write_dl([(name.ljust(width), text) for name, text in helps.items()])
 
 
-def _grouped() -> dict[str, tuple[str, ...]]:
-    """Return the names of the commands that there are, by group."""
+def _grouped() -> dict[str, list[str]]:
+    """Return the names of the commands that there are, by group; one that was added stands under Other."""
     grouped = [name for group in _GROUPS.values() for name in group]
-    others = tuple(name for name in names(commands.__name__) if name not in grouped)
-    return {**_GROUPS, _OTHER: others} if others else _GROUPS
+    others = [name for name in names(commands.__name__) if name not in grouped]
+    return {**_GROUPS, "Other": others} if others else _GROUPS
 
 
 @click.command(

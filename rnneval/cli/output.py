@@ -5,19 +5,16 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnneval.cli.command import CONFIG
 from rnneval.cli.terminal import say
 from rnneval.errors import RecordError, UsageError
 from rnneval.option import Options, option
 
 if TYPE_CHECKING:
     from rnneval.paths import Places
-    from rnneval.records import Run
     from rnneval.render.document import Block
 
 Forms = Mapping[str, Sequence[str]]
@@ -26,6 +23,8 @@ Texts = Mapping[str, Callable[[], str]]
 JSON: Forms = {".json": ["json"], "": ["json"]}
 """Forms of a result by the ending of its file; "" stands for no ending."""
 RESULT: Forms = {".json": ["json"], ".csv": ["csv"], ".md": ["markdown"], "": ["json"]}
+SUMMARY = "GITHUB_STEP_SUMMARY"
+"""The environment variable that names the summary of a job of GitHub."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,72 +43,59 @@ class OutputOptions(Options, heading="Output"):
         """The files to write."""
         return (self.out,) if isinstance(self.out, str) else tuple(self.out or ())
 
-    def require(self, inputs: "Places", forms: Forms, more: "Places | None" = None) -> None:
+    def require(self, inputs: "Places", forms: Forms, more: "Places | None" = None, *, flag: str = "--out") -> None:
         """Refuse files, also `more` outputs, that cannot be written, that are read, or whose ending has no form."""
-        require_places({"--out": self.files, **(more or {})}, inputs)
-        require_ending("--out", self.files, *filter(None, forms))
+        require_places({flag: self.files, **(more or {})}, inputs)
+        require_ending(flag, self.files, *filter(None, forms))
 
     def deliver(
         self,
         result: Any,
         document: "Callable[[Any], Iterable[Block]]",
-        encoded: Callable[[Any], str] | None = None,
+        forms: Forms = RESULT,
+        **texts: Callable[[], str],
     ) -> None:
-        """Print a record, or a result that has a table, too, and write it to files.
+        """Print a record, or a result that has a table, too, then write it: it is not lost if a file fails.
 
-        Args:
-            result: The record.
-            document: Function that lays the result out for a reader.
-            encoded: Function that makes JSON of the result, by default that of records.
+        Warnings go to standard error, but for annotations of GitHub, which hold them. A text is made only where it is
+        needed: a number that is not finite has no JSON, and still has a document. `texts` replace the usual ones.
         """
         from rnneval.records import encode
+        from rnneval.render.document import Heading, is_warning
 
         blocks = tuple(document(result))
 
         def markdown() -> str:
-            from rnneval.render.document import Heading
             from rnneval.render.markdown import markdown
 
             title_first = sorted(blocks[:2], key=lambda block: not isinstance(block, Heading))  # then: not valid
             return markdown((*title_first, *blocks[2:]))
 
-        def annotations() -> str:
+        def github() -> str:
             from rnneval.render.run_document import annotations
 
             return annotations(blocks)
 
-        texts = {
-            "json": lambda: (encoded or encode)(result),
+        made: Texts = {
+            "json": lambda: encode(result),
             "csv": lambda: str(result.to_frame().to_csv(index=False)),
             "markdown": markdown,
-            "github": annotations,
+            "github": github,
+            **texts,
         }
-        self.show(texts, blocks, RESULT)
-
-    def show(self, texts: Texts, blocks: "Iterable[Block]", forms: Forms = MappingProxyType({})) -> None:
-        """Print a result in its form, then write it to files: it is not lost if a file fails.
-
-        `blocks` are the document that is its table; warnings in it go to standard error, but for annotations of GitHub,
-        which hold them. A text is made only where it is needed: a number that is not finite has no JSON, and still has
-        a document.
-        """
-        from rnneval.render.document import is_warning
-
-        blocks = tuple(blocks)
         if self.form != "table":
-            click.echo(texts[self.form](), nl=False)
+            click.echo(made[self.form](), nl=False)
         elif not self.quiet:
             from rnneval.render.terminal import print_document
 
             print_document(block for block in blocks if not is_warning(block))
         if self.form == "github":
-            add_to_summary(texts["markdown"]())
+            add_to_summary(made["markdown"]())
         for warning in filter(is_warning, blocks if self.form != "github" else ()):
             first, *more = warning.text.split("; ") if "wrong-wiring" in warning.title else [warning.text]
-            say(f"rnneval: {warning.title}: {first}")
-            for sentence in more:
-                say(f"  {sentence}")
-        self.write(texts, forms)
+            for line in (f"rnneval: {warning.title}: {first}", *(f"  {sentence}" for sentence in more)):
+                say(line)
+        self.write(made, forms)
 
     def write(self, texts: Texts, forms: Forms) -> None:
         """Write a result to the files in the form of their endings; of several, in that of --format, else the first."""
@@ -118,20 +104,6 @@ class OutputOptions(Options, heading="Output"):
 
             allowed = forms[Path(path).suffix.lower()]
             write_text(texts[self.form if self.form in allowed else allowed[0]](), path)
-
-
-SUMMARY = "GITHUB_STEP_SUMMARY"
-"""The environment variable that names the summary of a job of GitHub."""
-
-
-def add_to_summary(markdown: str) -> None:
-    """Append to the summary of the job, to which other steps write as well; do nothing outside of GitHub."""
-    if path := os.environ.get(SUMMARY):
-        try:
-            with Path(path).open("a", encoding="utf-8") as file:
-                file.write(markdown)
-        except OSError as error:
-            raise RecordError(f"{SUMMARY}={path}: cannot be written: {error.strerror or error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +137,16 @@ class StrictGroup(Options):
     """Exit with 1 on any warning."""
 
 
+def add_to_summary(markdown: str) -> None:
+    """Append to the summary of the job, to which other steps write as well; do nothing outside of GitHub."""
+    if path := os.environ.get(SUMMARY):
+        try:
+            with Path(path).open("a", encoding="utf-8") as file:
+                file.write(markdown)
+        except OSError as error:
+            raise RecordError(f"{SUMMARY}={path}: cannot be written: {error.strerror or error}") from error
+
+
 def command_line() -> list[str]:
     """Return the command line of this process, as records hold it."""
     return ["rnneval", *sys.argv[1:]]
@@ -183,15 +165,16 @@ def require_places(outputs: "Places", inputs: "Places") -> None:
     from rnneval.paths import each_place, require_apart
 
     for _, path in each_place(outputs):
-        folder = Path(path).absolute().parent
+        folder, reason = Path(path).absolute().parent, ""
         if Path(path).is_dir():
-            raise RecordError(f"{path}: cannot be written: it is a folder: name a file in it")
-        if not folder.is_dir():
-            raise RecordError(f"{path}: cannot be written: its folder is not there: make it first")
-        if not os.access(path if os.path.lexists(path) else folder, os.W_OK):
-            raise RecordError(f"{path}: cannot be written: Permission denied")
-    context = click.get_current_context(silent=True)
-    require_apart(outputs, {**inputs, "--config": None if context is None else context.meta.get(CONFIG)})
+            reason = "it is a folder: name a file in it"
+        elif not folder.is_dir():
+            reason = "its folder is not there: make it first"
+        elif not os.access(path if os.path.lexists(path) else folder, os.W_OK):
+            reason = "Permission denied"
+        if reason:
+            raise RecordError(f"{path}: cannot be written: {reason}")
+    require_apart(outputs, inputs)
 
 
 def require_ending(option: str, paths: str | os.PathLike[str] | Iterable[str] | None, *allowed: str) -> None:
@@ -204,8 +187,3 @@ def require_ending(option: str, paths: str | os.PathLike[str] | Iterable[str] | 
         if ending and ending.lower() not in allowed:
             known = " or ".join(filter(None, [", ".join(allowed[:-1]), allowed[-1]]))
             raise UsageError(f"{option} {path}: {ending} is not a format of this output: give {known}")
-
-
-def exit_of(run: "Run", *, strict: bool = False) -> int:
-    """Return 1 for a run that is not valid, with `strict` also for one with warnings, else 0."""
-    return int(not run.valid or (strict and bool(run.warnings)))

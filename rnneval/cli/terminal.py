@@ -2,7 +2,6 @@
 
 import codecs
 import io
-import json
 import logging
 import os
 import sys
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from rnneval.options import Progress
 
 T = TypeVar("T")
-_ESCAPES = "rnneval-escape"
 
 
 @contextmanager
@@ -28,7 +26,7 @@ def broken_pipes_ignored() -> Iterator[None]:
 
     `rnneval gate … | head -1` still ends with the verdict's exit code: a gate that fails must not pass because its
     table was cut off. Characters that the output's encoding lacks, such as half of a surrogate pair from a path that
-    is not UTF-8, are written as JSON escapes, so that JSON stays JSON.
+    is not UTF-8, are written as escapes.
     """
     _open_closed_descriptors()
     stream: Any = sys.stdout
@@ -36,7 +34,7 @@ def broken_pipes_ignored() -> Iterator[None]:
     if hasattr(stream, "reconfigure"):
         before = {"encoding": stream.encoding, "errors": stream.errors}
         ascii_alone = codecs.lookup(stream.encoding).name == "ascii"  # click replaces it as well
-        stream.reconfigure(encoding="utf-8" if ascii_alone else stream.encoding, errors=_ESCAPES)
+        stream.reconfigure(encoding="utf-8" if ascii_alone else stream.encoding, errors="backslashreplace")
     output = _Output(stream)
     sys.stdout = output
     try:
@@ -91,16 +89,6 @@ def _open_closed_descriptors() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - as long as the process
 
 
-def _as_escape(error: UnicodeError) -> tuple[str, int]:
-    r"""Write what cannot be encoded as `\u20ac`."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
-
-
-codecs.register_error(_ESCAPES, _as_escape)
-
-
 @contextmanager
 def chatter_held() -> Iterator[None]:
     """Hold back what C++ libraries write to file descriptor 2, and Python's warnings and logs, while the block runs.
@@ -110,11 +98,7 @@ def chatter_held() -> Iterator[None]:
     the user's input: then they may say why.
     """
     sys.stderr.flush()
-    try:
-        terminal = os.dup(2)
-    except OSError:  # there is no standard error
-        yield
-        return
+    terminal = os.dup(2)
     writer = _Terminal(terminal)
     with tempfile.TemporaryFile(prefix="rnneval-") as held:
         os.dup2(held.fileno(), 2)
@@ -136,21 +120,6 @@ def chatter_held() -> Iterator[None]:
             logging.captureWarnings(capture=False)
             os.dup2(terminal, 2)
             os.close(terminal)
-
-
-def say(message: str) -> None:
-    """Print one line on standard error, control characters escaped; a closed pipe is ignored."""
-    from rnneval.render.phrasing import one_line
-
-    with suppress(OSError):
-        click.echo(one_line(message), err=True)
-
-
-def tell(text: str) -> None:
-    """Print lines on standard output, with control characters and workflow commands escaped."""
-    from rnneval.render.phrasing import not_a_command, visible
-
-    click.echo("\n".join(not_a_command(visible(line)) for line in text.split("\n")))
 
 
 class _Terminal(io.TextIOWrapper):
@@ -177,6 +146,21 @@ class _Terminal(io.TextIOWrapper):
         self._left = True
 
 
+def say(message: str) -> None:
+    """Print one line on standard error, control characters escaped; a closed pipe is ignored."""
+    from rnneval.render.phrasing import one_line
+
+    with suppress(OSError):
+        click.echo(one_line(message), err=True)
+
+
+def tell(text: str) -> None:
+    """Print lines on standard output, with control characters and workflow commands escaped."""
+    from rnneval.render.phrasing import not_a_command, visible
+
+    click.echo("\n".join(not_a_command(visible(line)) for line in text.split("\n")))
+
+
 @contextmanager
 def progress_bar(what: str, *, quiet: bool, unit: str = "tokens") -> "Iterator[Progress | None]":
     """Let the block have a function that shows work done, speed and time left; without a terminal, None."""
@@ -188,9 +172,8 @@ def progress_bar(what: str, *, quiet: bool, unit: str = "tokens") -> "Iterator[P
     from rich.progress import Progress as Bar
 
     speed = TextColumn("{task.fields[speed]}")
-    console = Console(file=sys.stderr)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), speed, TimeRemainingColumn())
-    with Bar(*columns, console=console, transient=True) as bar:
+    with Bar(*columns, console=Console(file=sys.stderr), transient=True) as bar:
         task = bar.add_task(what, total=None, speed="")
 
         def show(done: int, total: int) -> None:

@@ -27,44 +27,38 @@ class Files:
 
     def of(self, name: str) -> "ModelFiles":
         """Return the files of a model."""
-        return ModelFiles(self.folder, self.source, name)
+        return ModelFiles(self.folder / name, f"{self.source}:{BUILDERS[name]}")
 
     def records(self) -> Iterator[Path]:
         """Yield every file that a report can show, those of the wrong model first."""
-        for name in (WRONG, RIGHT, ONE):
-            own = self.of(name)
-            every = (own.wiring, own.run, own.inside, own.states, own.gradients, own.history)
-            yield from (path for path in every if path.exists())
-        if self.comparison.exists():
-            yield self.comparison
+        every = [self.comparison]
+        for own in map(self.of, (ONE, RIGHT, WRONG)):
+            every = [own.wiring, own.run, own.inside, own.states, own.gradients, own.history, *every]
+        yield from (path for path in every if path.exists())
 
 
 class ModelFiles:
     """Paths of the files of one model."""
 
-    def __init__(self, folder: Path, source: Path, name: str) -> None:
-        self.builder = f"{source}:{BUILDERS[name]}"
+    def __init__(self, stem: Path, builder: str) -> None:
+        self.builder = builder
         """The code that makes the model, as `--builder` takes it."""
-        self.weights = folder / f"{name}.weights.h5"
+        self.weights = Path(f"{stem}.weights.h5")
         """All that can be saved of a subclassed model."""
-        self.history = folder / f"{name}.training.parquet"
+        self.history = Path(f"{stem}.training.parquet")
         """The gradient history of its training."""
-        self.wiring = folder / f"{name}.wiring.json"
-        self.run = folder / f"{name}.run.json"
-        self.states = folder / f"{name}.states.parquet"
+        self.wiring = Path(f"{stem}.wiring.json")
+        self.run = Path(f"{stem}.run.json")
+        self.states = Path(f"{stem}.states.parquet")
         """The trace of its states along the held-out text."""
-        self.inside = folder / f"{name}.inside.json"
+        self.inside = Path(f"{stem}.inside.json")
         """The run record of that trace."""
-        self.gradients = folder / f"{name}.gradients.json"
+        self.gradients = Path(f"{stem}.gradients.json")
         """The record of its gradients on the held-out text."""
 
 
 def prepare(folder: Path, text: str) -> Files:
-    """Make the folder, and write the files that need no model: text, vocabulary and code.
-
-    Raises:
-        UsageError: the folder or a file in it cannot be written, or holds files that are not of a demo.
-    """
+    """Make the folder, and write the files that need no model: text, vocabulary and code."""
     files = Files(folder)
     source = Path(__file__).with_name("models.py").read_text(encoding="utf-8")
     try:
@@ -96,11 +90,9 @@ class DemoRecipe:
     context: bool = True
     """Whether to measure the loss by length of context."""
     anchors: int = 64
-    """Number of tokens from which the gradient is followed back through time."""
     lags: int = 200
-    """Number of tokens that it is followed back."""
     segments: int = 32
-    """Number of segments over which the gradients of the weights are averaged."""
+    """As in `rnneval gradients`."""
     learning_rate: float = 4e-3
     seed: int = 0
 

@@ -30,13 +30,15 @@ from rnneval.models.keras.lm import eagerly
 from rnneval.records import Wiring, read, write
 
 
-def run_step(step: str, files: Files, recipe: DemoRecipe, name: str) -> None:
-    """Run a step, called as the method of `Steps`, in this process."""
+def run_steps(files: Files, recipe: DemoRecipe, name: str) -> None:
+    """Run all steps of a model in this process."""
     with suppress(RuntimeError):  # TensorFlow has begun to run
         tf.config.set_visible_devices([], "GPU")  # each process would take all of its memory
-    keras.utils.clear_session()  # layers are named and weights drawn as in a new process
-    keras.utils.set_random_seed(recipe.seed)
-    getattr(Steps(files, recipe, name), step)()
+    steps = Steps(files, recipe, name)
+    for step in (steps.train, steps.check, steps.measure):
+        keras.utils.clear_session()  # layers are named and weights drawn as in a new process
+        keras.utils.set_random_seed(recipe.seed)
+        step()
 
 
 def train(
@@ -92,14 +94,10 @@ class Steps:
         write(structs.replace(check(model), command=tuple(command)), own.wiring)
 
     def measure(self) -> None:
-        """Evaluate the saved weights; of the right stack, trace the states and follow the gradients as well.
-
-        The states are traced along the same text, and with them the loss by length of context; the gradients are those
-        by layer and back through time. The wiring has been checked by then.
-        """
+        """Evaluate the saved weights; of the right stack, trace the states and follow the gradients as well."""
         own, recipe, right = self._own, self._recipe, self._name == RIGHT
         wiring = read(own.wiring)
-        assert isinstance(wiring, Wiring)  # noqa: S101 - this class has just written it
+        assert isinstance(wiring, Wiring)  # noqa: S101 - `check` has just written it
         options: dict[str, Any] = {"beside_reset": recipe.segment if right else None}
         command = self._command("evaluate", options, "--out", own.run)
         run = evaluate(self._opened, self._files.text, part=self._part, wiring=wiring, command=command, **options)

@@ -13,25 +13,15 @@ from rnneval.options import Progress, WorkerGroup
 
 MODELS = (RIGHT, WRONG, ONE)
 """The models, that with the most work first."""
-STEPS = ("train", "check", "measure")
-"""Steps of each model: the methods of `rnneval.demo.steps.Steps`."""
 
 
 def workers() -> AbstractContextManager[Pool]:
-    """Start as many worker processes as there are cores, or models.
-
-    Raises:
-        UsageError: no process can be started.
-    """
+    """Start as many worker processes as there are cores, or models."""
     return connected(WorkerGroup(), tasks=len(MODELS))
 
 
 def measure(pool: Pool, files: Files, recipe: DemoRecipe, told: Progress | None = None) -> None:
-    """Train, check and evaluate every model; `told` counts them.
-
-    Raises:
-        UsageError: the processes die.
-    """
+    """Train, check and evaluate every model; `told` counts them."""
     tasks = [Task(key=name, call=_run_steps, arguments=(files, recipe, name)) for name in MODELS]
     for count, done in enumerate(pool.run(tasks), 1):
         if isinstance(done.error, WorkerDiedError):
@@ -45,7 +35,6 @@ def measure(pool: Pool, files: Files, recipe: DemoRecipe, told: Progress | None 
 def _run_steps(files: Files, recipe: DemoRecipe, name: str) -> None:
     """Run all steps of a model in a worker: only there is TensorFlow imported."""
     import rnneval.models.keras  # noqa: F401 - first: it says what is missing where TensorFlow is not installed
-    from rnneval.demo.steps import run_step
+    from rnneval.demo.steps import run_steps
 
-    for step in STEPS:
-        run_step(step, files, recipe, name)
+    run_steps(files, recipe, name)

@@ -22,12 +22,11 @@ KINDS: dict[str, Kind] = {
 
 
 class TableCell(Value, frozen=True, kw_only=True):
-    """One cell of a table: its text, for a terminal or a notebook a `short` one, its colour, and whether it is code."""
+    """One cell of a table: its text, its colour, and whether it is code."""
 
     text: str
     kind: Kind | None = None
     code: bool = False
-    short: str | None = None
 
 
 class TableBlock(Value, frozen=True, kw_only=True, tag="table"):
@@ -86,20 +85,6 @@ class Paragraph(Value, frozen=True, kw_only=True, tag="paragraph"):
 
     text: str
     muted: bool = False
-
-
-class Item(Value, frozen=True, kw_only=True):
-    """A named statement, with details in parentheses."""
-
-    title: str
-    text: str
-    details: str | None = None
-
-
-class Items(Value, frozen=True, kw_only=True, tag="items"):
-    """A list of named statements."""
-
-    rows: tuple[Item, ...]
 
 
 class Verdict(Value, frozen=True, kw_only=True, tag="verdict"):
@@ -169,8 +154,8 @@ class Fold(Value, frozen=True, kw_only=True, tag="fold"):
 
 
 Block = (
-    TableBlock | FactList | KeyNumbers | Heading | Paragraph | Items | Verdict | Notice | Code | Found | Picture
-    | Subsection | Fold
+    TableBlock | FactList | KeyNumbers | Heading | Paragraph | Verdict | Notice | Code | Found | Picture | Subsection
+    | Fold
 )  # fmt: skip
 
 
@@ -231,20 +216,13 @@ def is_warning(block: Block) -> TypeGuard[Notice]:
 
 
 def brief(blocks: Iterable[Block]) -> Iterator[Block]:
-    """Return the blocks of a document as a terminal and a notebook show them, without what is only for reports.
-
-    These are captions, notes and extra columns of tables, and the texts of rules.
-    """
+    """Return a document as a terminal and a notebook show it: without captions, notes, `extra` columns and rules."""
     for block in blocks:
         if isinstance(block, TableBlock):
             kept = [column for column in range(len(block.head)) if column not in block.extra]
-            rows = ((row[column] for column in kept) for row in block.rows)
-            yield TableBlock(
-                caption="",
-                head=tuple(block.head[column] for column in kept),
-                rows=tuple(tuple(replace(c, text=c.text if c.short is None else c.short) for c in row) for row in rows),
-                right=tuple(place for place, column in enumerate(kept) if column in block.right),
-                matrix=block.matrix,
-            )
+            rows = tuple(tuple(row[column] for column in kept) for row in block.rows)
+            right = tuple(place for place, column in enumerate(kept) if column in block.right)
+            head = tuple(block.head[column] for column in kept)
+            yield TableBlock(caption="", head=head, rows=rows, right=right, matrix=block.matrix)
         else:
             yield replace(block, about=None) if isinstance(block, Found) else block

@@ -1,9 +1,8 @@
 """Documents of comparisons: the verdict of a gate, ranked runs, and the verdict as continuous integration reads it.
 
-JUnit XML has a test case for each comparison. It is valid under both schemas that are in use: Jenkins' `junit-10.xsd`
-(xunit plugin) and Ant's `JUnit.xsd` (windyroad), which also requires the host, the time and an empty output. A fail is
-a `failure`; no verdict is an `error`, since the exit code is not 0 either. GitHub reads workflow commands. Markdown is
-what it shows as the summary of a job, and what the comment of a merge request can hold.
+JUnit XML is valid under both schemas that are in use: Jenkins' `junit-10.xsd` (xunit plugin) and Ant's `JUnit.xsd`
+(windyroad), which also requires the host, the time and an empty output. A fail is a `failure`; no verdict is an
+`error`, since the exit code is not 0 either.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +16,7 @@ from rnneval.records.gate import Comparison, Counting
 from rnneval.records.gate import Verdict as Word
 from rnneval.render import document as doc
 from rnneval.render.markdown import markdown
-from rnneval.render.phrasing import Level, annotation, figure, interval, signed, visible
+from rnneval.render.phrasing import Level, annotation, figure, framed, interval, shortened, signed, visible
 
 _HEADINGS = ("metric", "baseline", "candidate", "difference", "95 % bounds", "margin", "verdict")
 _EXCERPT = 60
@@ -37,15 +36,15 @@ def gate_document(gate: Gate) -> Iterator[doc.Block]:
 def gate_blocks(gate: Gate) -> Iterator[doc.Block]:
     """Yield what every surface shows between the headline and the verdict."""
     note = "Bounds are one-sided: with 95 % certainty the difference is above the lower, and also below the upper."
-    rows: list[tuple[str | doc.TableCell, ...]] = []
-    items = []
+    rows: list[list[str | doc.TableCell]] = []
+    reasons = []
     for each in gate.comparisons:
-        rows.append((*list(line(each).values())[:-1], doc.TableCell(text=each.verdict, kind=doc.KINDS[each.verdict])))
-        details = "; ".join(_details(each)) or None
-        items.append(doc.Item(title=each.metric, text=each.reason, details=details))
+        cells = list(line(each).values())[:-1]
+        rows.append([*cells, doc.TableCell(text=each.verdict, kind=doc.KINDS[each.verdict])])
+        reasons.append((each.metric, each.reason + framed(" (", "; ".join(_details(each)), ")")))
     yield doc.table("What was compared", _HEADINGS, rows, right=(1, 2, 3, 4, 5), note=note)
-    if items:
-        yield doc.Items(rows=tuple(items))
+    if reasons:
+        yield doc.facts(reasons)
     if gate.counting:
         yield counting_table(gate.counting)
     for warning in gate.warnings:
@@ -142,12 +141,11 @@ def changes_table(ranking: Ranking) -> doc.TableBlock:
     """Return the blocks of text in which two runs differ most."""
     rows = []
     for block in ranking.blocks:
-        text = " ".join((block.text or "").split())
-        short = text if len(text) <= _EXCERPT else f"{text[: _EXCERPT - 1]}…"
+        text = shortened(" ".join((block.text or "").split()), _EXCERPT)
         differences = signed(block.nats, "+.4g"), signed(block.nats / block.units, "+.3g")
-        rows.append((*differences, f"{block.start:,}–{block.end:,}", doc.TableCell(text=text, short=short)))
+        rows.append((*differences, f"{block.start:,}–{block.end:,}", text))
     caption = f"Where {ranking.candidate} gains (−) and loses (+) most against {ranking.baseline}"
-    head = ("nats", "a unit", "bytes", "text" if any(text.text for *_, text in rows) else "")
+    head = ("nats", "a unit", "bytes", "text" if any(text for *_, text in rows) else "")
     return doc.table(caption, head, rows, right=(0, 1, 2))
 
 

@@ -29,8 +29,8 @@ _HEADLINES: dict[Kind, str] = {"pass": "All is well", "fail": "Wrong", "unsure":
 _SPOKEN: dict[Kind, str] = {"pass": "Right", "fail": "Wrong", "unsure": "Caution", "note": "Note"}
 """The mark of one claim for a screen reader: a claim that is right does not say that the page is."""
 _LONGEST = 4000
-_UNQUOTED = "!$'()*+,-./:;=@[]_{}~"
 SANS = Markup("system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif")
+_UNQUOTED = "!$'()*+,-./:;=@[]_{}~"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,10 +123,10 @@ def _neighbours(blocks: Iterable[Block]) -> Iterator[tuple[str, list[Block]]]:
 
 def _look(block: TableBlock) -> str:
     """Return the classes of a table: on a narrow screen a wide one becomes a list, a matrix stays a grid."""
-    prose = any(len(cell.text) > 30 for row in block.rows for cell in row)
     if block.matrix:
         return "matrix"
-    return f"{'prose ' * prose}{'listed' * (prose or len(block.head) > 4)}"
+    prose = any(len(cell.text) > 30 for row in block.rows for cell in row)
+    return f"{'prose ' * prose}{'listed' * (prose or len(block.head) > 3)}"
 
 
 def _uri(svg: str) -> Markup:

@@ -67,13 +67,11 @@ def lint_sarif(findings: Sequence[LintFinding]) -> str:
     for rule in (UNREADABLE, *RULES):
         about = page(rule.name)
         summary = {"text": about.summary}
-        rules.append(
-            {
-                "id": rule.code, "name": rule.name, "shortDescription": summary, "fullDescription": summary,
-                "help": {"text": about.text, "markdown": about.text},
-                "defaultConfiguration": {"level": rule.severity},
-            }
-        )  # fmt: skip
+        described = {"shortDescription": summary, "fullDescription": summary}
+        help_text = {"text": about.text, "markdown": about.text}
+        level = {"level": rule.severity}
+        names = {"id": rule.code, "name": rule.name}
+        rules.append({**names, **described, "help": help_text, "defaultConfiguration": level})
     numbers = {rule["id"]: number for number, rule in enumerate(rules)}
     run = {
         "tool": {"driver": {"name": "rnneval", "version": __version__, "rules": rules}},
@@ -87,26 +85,14 @@ def lint_sarif(findings: Sequence[LintFinding]) -> str:
 
 def _result(finding: LintFinding, number: int) -> dict[str, Any]:
     path = finding.path.replace("\\", "/").removeprefix("./")
-    try:  # a name on the disk need not be UTF-8
-        name = path.encode("utf-8", errors="surrogateescape")
-    except UnicodeEncodeError:  # half of a surrogate pair that no file system gave
-        name = visible(path).encode()
-    artifact = {"uri": f"file://{quote(name)}"} if path.startswith("/") else {"uri": quote(name), "uriBaseId": _ROOT}
-    region = {
-        "startLine": finding.line,
-        "startColumn": finding.column,
-        "endLine": finding.end_line,
-        "endColumn": finding.end_column,
-    }
+    name = quote(path.encode("utf-8", errors="surrogatepass"))  # a name on the disk need not be UTF-8
+    artifact = {"uri": f"file://{name}"} if path.startswith("/") else {"uri": name, "uriBaseId": _ROOT}
+    region = {"startLine": finding.line, "startColumn": finding.column}
+    region |= {"endLine": finding.end_line, "endColumn": finding.end_column}
     place: dict[str, Any] = {"physicalLocation": {"artifactLocation": artifact, "region": region}}
     if finding.cell is not None:
         # Lines count within the cell, and a region is one of the notebook's JSON: the cell is a logical place.
         place["physicalLocation"]["region"] = {"startLine": 1}  # GitHub wants one
         place["logicalLocations"] = [{"name": f"cell {finding.cell}, line {finding.line}", "kind": "element"}]
-    return {
-        "ruleId": finding.code,
-        "ruleIndex": number,
-        "level": finding.severity,
-        "message": {"text": visible(finding.message)},
-        "locations": [place],
-    }
+    rule = {"ruleId": finding.code, "ruleIndex": number, "level": finding.severity}
+    return {**rule, "message": {"text": visible(finding.message)}, "locations": [place]}

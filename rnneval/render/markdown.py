@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from rnneval.render import document as doc
-from rnneval.render.phrasing import shortened, visible
+from rnneval.render.phrasing import framed, shortened, visible
 
 _SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#~&$!"})
 _LIST = re.compile(r"(\d+(?=[.)](\s|$))|(?=[-+](\s|$)|--+\s*$|=))")
@@ -25,17 +25,15 @@ def _lines(block: doc.Block) -> Iterator[str]:
             title = "" if block.title == "warning" else f"**{escaped(block.title)}**: "
             yield f"- ⚠️ {title}{escaped(block.text)}"
         case doc.Verdict():
-            about, reason = f"{block.about}: " if block.about else "", f" {block.reason}" if block.reason else ""
-            yield f"{escaped(about)}**{escaped(block.word)}**{escaped(reason)}"
+            yield (
+                escaped(framed("", block.about, ": "))
+                + f"**{escaped(block.word)}**"
+                + escaped(framed(" ", block.reason))
+            )
         case doc.Found():
-            place = f" {escaped(block.place)}" if block.place else ""
+            place = escaped(framed(" ", block.place))
             yield f"- **{escaped(block.severity)} {escaped(block.rule)}**{place}: {escaped(block.message)}"
-            if block.help:
-                yield f"  help: {escaped(block.help)}"
-        case doc.Items():
-            for item in block.rows:
-                details = f" ({escaped(item.details)})" if item.details else ""
-                yield f"- **{escaped(item.title)}**: {escaped(item.text)}{details}"
+            yield from [f"  help: {escaped(block.help)}"] if block.help else []
         case doc.FactList():
             yield from (f"- **{escaped(fact.name)}**: {escaped(fact.text)}" for fact in block.rows)
         case doc.TableBlock():

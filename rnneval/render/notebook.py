@@ -10,13 +10,8 @@ from rnneval.records import Gate, Gradients, Opened, Ranking, Run, Wiring
 from rnneval.render import terminal
 from rnneval.render.document import Block
 from rnneval.render.gate_document import gate_document, ranking_document
-from rnneval.render.run_document import (
-    gradients_document,
-    opened_document,
-    run_document,
-    sweep_document,
-    trace_document,
-)
+from rnneval.render.run_document import gradients_document, opened_document, run_document, trace_document
+from rnneval.render.sweep_document import sweep_document
 from rnneval.render.wiring_document import wiring_document
 
 

@@ -65,6 +65,11 @@ def listed(names: Iterable[str], most: int = 5) -> str:
     return ", ".join(every[:most]) + (f" and {more} more" if more > 0 else "")
 
 
+def framed(before: str, text: str | None, after: str = "") -> str:
+    """Return a text between two others, and nothing without a text."""
+    return f"{before}{text}{after}" if text else ""
+
+
 def file_name(path: str) -> str:
     r"""Return the last part of a path of any system.
 

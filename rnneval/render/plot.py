@@ -4,7 +4,7 @@
 
     rnneval.plot.loss_over_text("run.json")
     rnneval.plot.flow_matrix(rnneval.check(model), ax=axes[0])
-    rnneval.plot.learning_curve("results/", metric="accuracy").set_title("Accuracy")
+    rnneval.plot.learning_curve("results/").set_title("Training")
 
 A source is a record, the path of one, a table of `rnneval trace` (Parquet) or its pandas DataFrame; the names are those
 of `rnneval plot --figure`. Nothing is shown, saved or set globally. `passage` is text: it is returned as `rich` text,
@@ -24,7 +24,6 @@ from rnneval.text import Paths, text_given
 _ARGUMENTS = """Args:
     source: A record, its path, the path of a table, or its DataFrame.
     ax: Axes to draw on; by default the current ones, or new ones where these hold a figure.
-    metric: Name of the score to draw in place of the usual one, if the figure has a choice.
     text: For `passage`: the files that were scored, of `part`; `at` is the byte to show.
     string: For `passage`: the text that was scored, in place of files.
 """
@@ -41,7 +40,6 @@ def __getattr__(name: str) -> Callable[..., Any]:
         source: Any,
         ax: Any = None,
         *,
-        metric: str | None = None,
         text: Paths | None = None,
         string: str | None = None,
         part: str | None = None,
@@ -52,7 +50,7 @@ def __getattr__(name: str) -> Callable[..., Any]:
             if not isinstance(table, figures.TidyTable) or table.schema != figures.LOSSES:
                 raise UsageError("passage shows one table of losses: give the file that evaluate(losses=FILE) wrote")
             source = table.with_text(text_given(text, string), part, at)
-        return figures.figure_of(source, name, metric=metric).draw(ax)
+        return figures.figure_of(source, name).draw(ax)
 
     plot.__name__ = plot.__qualname__ = name
     plot.__doc__ = f"{page(name).text}\n\n{_ARGUMENTS}"

@@ -1,10 +1,8 @@
-"""Documents of runs and sweeps: scores, what was counted, what was seen inside a model or recognized of a file."""
+"""Documents of runs: scores, what was counted, what was seen inside a model or recognized of a file."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
-from rnneval.evaluate.sweep_table import FILE, OK, STATUSES, best_first
 from rnneval.metrics import by_name
 from rnneval.metrics.baselines import standing
 from rnneval.pages import page
@@ -15,9 +13,6 @@ from rnneval.records.run import Warning as Warned
 from rnneval.render import document as doc
 from rnneval.render.phrasing import Level, annotation, counted, figure, interval, listed, per_cent, shortened, signed
 
-if TYPE_CHECKING:
-    from rnneval.evaluate.sweep_table import Sweep
-
 CONTRACTS = {1: "states argument", 2: "state inputs", 3: "stateful layers", 4: "stateless graph", 5: "window"}
 """How a model takes and returns its state."""
 WORSE = "worse-than-uniform"
@@ -26,11 +21,6 @@ _NO_NGRAMS = "none: --fit-on TEXT --fit-part :90% fits some to the training text
 _TABLE = "How to read the table"
 """Section of a page."""
 _LAGS = (1, 2, 5, 10, 20, 50, 100, 200)
-_SEEN = 5e-5
-_SCORES = ("perplexity", "bits_per_char", "cross_entropy")
-_PLACES = ("epoch", "step")
-Rows = Sequence[Mapping[str, Any]]
-"""Rows of a sweep, as dictionaries of its columns."""
 
 
 # Documents
@@ -43,11 +33,11 @@ def run_document(run: Run) -> Iterator[doc.Block]:
         yield scores_table(run)
     if run.beside_reset is not None:
         yield reset_table(run, run.beside_reset)
-    yield doc.FactList(rows=tuple(fact for fact in run_facts(run) if fact.name != "read in"))
-    yield from _warnings(run.warnings)
+    yield doc.FactList(rows=tuple(run_facts(run)))
+    yield from warnings(run.warnings)
 
 
-def annotations(blocks: Sequence[doc.Block]) -> str:
+def annotations(blocks: Iterable[doc.Block]) -> str:
     """Write what makes a run not valid, its scores and its warnings as annotations of GitHub."""
     lines = []
     for each in blocks:
@@ -75,7 +65,7 @@ def trace_document(run: Run) -> Iterator[doc.Block]:
     if (forgetting := run.forgetting) is not None:
         summary += f"; forgets within {forgetting.median:,.0f} tokens (median), {forgetting.max:,.0f} at the longest"
     yield doc.Paragraph(text=summary, muted=True)
-    yield from _warnings(run.warnings)
+    yield from warnings(run.warnings)
 
 
 def gradients_document(record: Gradients) -> Iterator[doc.Block]:
@@ -83,55 +73,35 @@ def gradients_document(record: Gradients) -> Iterator[doc.Block]:
     yield doc.Heading(text=_title(record))
     yield doc.Paragraph(text=describe(record.checkpoint), muted=True)
     yield from gradient_tables(record)
-    yield doc.Paragraph(
-        text=f"{counted(record.segments, 'segment')} of {record.truncation:,} tokens, each from its carried state; "
-        f"back through time: median of {counted(record.anchors, 'token')}, as a share of the gradient at the first lag",
-        muted=True,
+    summary = (
+        f"{counted(record.segments, 'segment')} of {record.truncation:,} tokens, each from its carried state; "
+        f"back through time: median of {counted(record.anchors, 'token')}, as a share of the gradient at the first lag"
     )
-    yield from _warnings(Warned(code=finding.rule, message=finding.message) for finding in record.findings)
-    yield from _warnings(record.warnings)
+    yield doc.Paragraph(text=summary, muted=True)
+    yield from warnings(Warned(code=finding.rule, message=finding.message) for finding in record.findings)
+    yield from warnings(record.warnings)
 
 
 def opened_document(opened: Opened) -> Iterator[doc.Block]:
     """Write what was recognized of a checkpoint: the model, its layers, its vocabulary and every assumption."""
-    vocabulary = f"none: {opened.why_no_vocabulary or ''}"
+    checkpoint, vocabulary = opened.checkpoint, f"none: {opened.why_no_vocabulary or ''}"
     if opened.vocabulary is not None:
         vocabulary = f"{counted(opened.vocabulary.size, 'token')}, {opened.vocabulary.source}"
-    yield doc.facts(
-        [
-            ("checkpoint", opened.title),
-            ("sha256", opened.checkpoint.sha256),
-            ("model", describe(opened.checkpoint)),
-            ("in, out", f"{opened.input.kind} in, {opened.output.kind} out, {opened.width} logits"),
-            ("vocabulary", vocabulary),
-            *(("assumed", assumption) for assumption in opened.assumptions),
-        ]
-    )
-    rows = (
-        (doc.code(layer.name), doc.code(layer.path), layer.kind, str(layer.units), ", ".join(layer.slots))
-        for layer in opened.checkpoint.layers
-    )
-    if opened.checkpoint.layers:
+    facts = {
+        "checkpoint": opened.title,
+        "sha256": checkpoint.sha256,
+        "model": describe(checkpoint),
+        "in, out": f"{opened.input.kind} in, {opened.output.kind} out, {opened.width} logits",
+        "vocabulary": vocabulary,
+    }
+    yield doc.facts([*facts.items(), *(("assumed", assumption) for assumption in opened.assumptions)])
+    if checkpoint.layers:
+        rows = (
+            (doc.code(layer.name), doc.code(layer.path), layer.kind, str(layer.units), ", ".join(layer.slots))
+            for layer in checkpoint.layers
+        )
         yield doc.table("Layers", ("layer", "path", "kind", "units", "slots"), rows, right=(3,))
-    yield from _warnings(opened.warnings or ())
-
-
-def sweep_document(sweep: "Sweep") -> Iterator[doc.Block]:
-    """Write one row for each checkpoint, the reason of each failure, a summary, and the warnings.
-
-    The rows are in natural order; those without a valid score come last.
-    """
-    rows = sorted((row.columns() for row in sweep.rows), key=lambda row: STATUSES.index(row["status"]))
-    yield checkpoints_table("Checkpoints", rows, rows)
-    if failed := [row for row in rows if row["status"] != OK]:
-        yield failures_table(failed)
-    parts = [counted(len(rows), "checkpoint")]
-    parts += [f"{sweep.kept:,} finished before"] if sweep.kept else []
-    parts += [f"{len(failed):,} failed or not valid"] if failed else []
-    yield doc.Paragraph(text=f"{', '.join(parts)}; {sweep.out / FILE}", muted=True)
-    runs = ((each.name, each.run) for each in sweep.warned if each.run is not None and each.run.valid)
-    for warning, names in said_once((name, warning) for name, run in runs for warning in run.warnings):
-        yield from _warnings([Warned(code=warning.code, message=f"{listed(names, most=3)}: {warning.message}")])
+    yield from warnings(opened.warnings or ())
 
 
 def _opening(run: Run) -> Iterator[doc.Block]:
@@ -148,15 +118,16 @@ def _title(record: Run | Gradients) -> str:
     return f"{record.title} on {text}{part}"
 
 
-def _warnings(warnings: Iterable[Warned]) -> Iterator[doc.Notice]:
-    for warning in warnings:
+def warnings(given: Iterable[Warned]) -> Iterator[doc.Notice]:
+    """Write each warning of a record."""
+    for warning in given:
         yield doc.Notice(kind="unsure", title=f"warning {warning.code}", text=warning.message)
 
 
-def said_once(warnings: Iterable[tuple[str, Warned]]) -> list[tuple[Warned, list[str]]]:
+def said_once(given: Iterable[tuple[str, Warned]]) -> list[tuple[Warned, list[str]]]:
     """Return each warning once, with the names that have it: one that differs in numbers alone is the same."""
     found: dict[tuple[str, str], tuple[Warned, list[str]]] = {}
-    for name, warning in warnings:
+    for name, warning in given:
         _, names = found.setdefault((warning.code, re.sub(r"\d+", "0", warning.message)), (warning, []))
         if name not in names:
             names.append(name)
@@ -166,12 +137,12 @@ def said_once(warnings: Iterable[tuple[str, Warned]]) -> list[tuple[Warned, list
 def describe(checkpoint: Checkpoint) -> str:
     """Describe a model in a line: its layers, its size, the format of its file and how it passes its state."""
     layers = listed([f"{shortened(layer.name)} ({layer.kind} {layer.units})" for layer in checkpoint.layers], most=4)
-    form = {"model": "in memory"}.get(checkpoint.format, checkpoint.format)
     if not layers and checkpoint.format == "step":
         return "a step function, whose layers are not seen"
-    if not layers and form not in {"torch", "transformers"}:  # the check sees the modules of these
+    if not layers and checkpoint.format not in {"torch", "transformers"}:  # the check sees the modules of these
         layers = "no layer seen"
     size = counted(checkpoint.parameters, "parameter")
+    form = "in memory" if checkpoint.format == "model" else checkpoint.format
     return ", ".join(filter(None, (layers, size, form, CONTRACTS[checkpoint.contract])))
 
 
@@ -186,13 +157,10 @@ def scores_table(run: Run) -> doc.TableBlock:
     usual = usual_metric(run.signature)
     rows = []
     for name, score in run.scores.items():
-        mark = "usual for these tokens" if name == usual else ""
-        mark = mark if run.valid else "does not count"
+        mark = "does not count" if not run.valid else "usual for these tokens" if name == usual else ""
         meaning = page(name).summary if name in by_name() else ""
-        bounds = interval(score.low, score.high)
-        rows.append(
-            (doc.code(name), figure(score.value), score.unit, bounds, doc.TableCell(text=mark, kind="note"), meaning)
-        )
+        marked = doc.TableCell(text=mark, kind="note")
+        rows.append((doc.code(name), figure(score.value), score.unit, interval(score.low, score.high), marked, meaning))
     note = "This text is too short for intervals."
     if run.interval:
         note = f"Interval: {run.interval.method}; it is about {run.interval.claim}."
@@ -213,16 +181,14 @@ def reset_table(run: Run, beside: BesideReset) -> doc.TableBlock:
         ends = (None,) * 3 if change is None else (change.value, change.low, change.high)
         value, low, high = ("–" if number is None else f"{signed(number, form)}{unit}" for number in ends)
         cells += [value, "–" if low == "–" else f"{low} to {high}"]
-    rows.append(cells)
-    note = page("beside-reset").paragraph(_TABLE)
     head = ("state", "nats a token", "95 % interval", "perplexity", "95 % interval")
-    return doc.table("Carried and reset state", head, rows, right=(1, 2, 3, 4), note=note)
+    note = page("beside-reset").paragraph(_TABLE)
+    return doc.table("Carried and reset state", head, [*rows, cells], right=(1, 2, 3, 4), note=note)
 
 
 def run_facts(run: Run) -> list[doc.Fact]:
     """Return what was counted and how, by name."""
-    tokens, text, streams, other = run.tokens, run.text, run.streams, run.token_by_token
-    known = run.vocabulary
+    tokens, text, streams, known = run.tokens, run.text, run.streams, run.vocabulary
     scored = max(1, tokens.scored)
     unknown = f"{tokens.unknown:,} unknown" if tokens.unknown else "none unknown"
     sizes = {"character": text.characters, "byte": text.bytes, "word": text.words, "document": text.documents}
@@ -238,18 +204,13 @@ def run_facts(run: Run) -> list[doc.Fact]:
         "n-grams": beside_counting(run) or _NO_NGRAMS * (run.baselines.keys() == {"uniform", "own-unigram"}),
         "interval": f"{run.interval.method}; claim: {run.interval.claim}" if run.interval else "",
     }
-    if streams:
-        facts["read in"] = f"{counted(streams.count, 'row')} of {streams.segment} tokens side by side"
-        if streams.audited_loss_difference is not None:
-            difference = f"{streams.audited_loss_difference:.1e} nats"
-            facts["read in"] += f"; the audited row differs by at most {difference} from one carried stream"
     if streams and (seen := streams.forgetting_length) is not None:
         lengths = f"within {seen.median:,.0f}"
         if seen.max > seen.median:
             lengths = f"median within {seen.median:,.0f}, 95 % within {seen.p95:,.0f}, longest within {seen.max:,.0f}"
         facts["forgets in"] = f"{lengths} tokens (compared every {streams.segment})"
     facts["wiring"] = f"{run.wiring.verdict}: {run.wiring.reason}" if run.wiring else "not checked"
-    if other:
+    if other := run.token_by_token:
         cut = f"segments of {counted(other.segment, 'token')}"
         facts["other cut"] = f"{figure(other.total_nats / scored)} nats a token when the text is cut into {cut}"
     if streams and run.timing:
@@ -264,14 +225,11 @@ def beside_counting(run: Run) -> str:
     best = run.ngram
     if not run.valid or best is None or best.change is None:
         return ""
-    change = best.change
-    bounds = (
-        "no interval" if change.low is None else f"95 % interval {interval(change.low, change.high, signed, ' to ')}"
-    )
-    plain = [f"{kind} of order {order}" for order, kind in enumerate(best.discounts, 1) if kind != "modified"]
-    discounts = f"; discounts not modified but {', '.join(plain)}" if plain else ""
+    change, bounds = best.change, "no interval"
+    if change.low is not None:
+        bounds = f"95 % interval {interval(change.low, change.high, signed, ' to ')}"
     beside = f"{standing(run)}; {signed(change.value)} nats a token beside {best.name} ({bounds})"
-    return f"{beside}; fitted to {counted(best.fitted_tokens, 'token')}{discounts}"
+    return f"{beside}; fitted to {counted(best.fitted_tokens, 'token')}"
 
 
 # Diagnostics
@@ -280,60 +238,54 @@ def beside_counting(run: Run) -> str:
 def inside_tables(run: Run) -> Iterator[doc.TableBlock]:
     """Yield states, gates, Lyapunov exponents and the loss by context, each if it was measured."""
     if run.states:
-        states = (
-            (
-                key, figure(s.norm_mean), figure(s.norm_max), f"{s.rms:.3f}", per_cent(s.saturated),
-                per_cent(s.dead), per_cent(s.duplicated), figure(s.participation_ratio), figure(s.speed),
-                per_cent(s.drift, "+.1f"),
+        states = {
+            key: (
+                figure(s.norm_mean), figure(s.norm_max), f"{s.rms:.3f}", per_cent(s.saturated), per_cent(s.dead),
+                per_cent(s.duplicated), figure(s.participation_ratio), figure(s.speed), per_cent(s.drift, "+.1f"),
             )
             for key, s in run.states.items()
-        )  # fmt: skip
-        note = page("states").paragraph(_TABLE)
+        }  # fmt: skip
         head = "state, ‖h‖ mean, max, rms, saturated, dead, twins, part. ratio, speed, drift"
-        yield _numbers("States", head, states, note)
+        yield _numbers("States", head, states, page("states").paragraph(_TABLE))
     if run.gates:
-        gates = (
-            (
-                key, figure(gate.mean), per_cent(gate.saturated_low), per_cent(gate.saturated_high),
-                figure(gate.time_constant),
-            )
-            for key, gate in run.gates.items()
-        )  # fmt: skip
-        note = page("gates").paragraph(_TABLE)
-        yield _numbers("Gates", "gate, mean, below 0.03, above 0.97, time constant (tokens)", gates, note)
+        gates = {
+            key: (figure(g.mean), per_cent(g.saturated_low), per_cent(g.saturated_high), figure(g.time_constant))
+            for key, g in run.gates.items()
+        }
+        head = "gate, mean, below 0.03, above 0.97, time constant (tokens)"
+        yield _numbers("Gates", head, gates, page("gates").paragraph(_TABLE))
     if run.lyapunov:
-        exponents = (
-            (key, signed(e.value, "+.4g"), f"{e.standard_error:.2g}", f"{e.steps:,}", figure(e.settling, ","))
+        exponents = {
+            key: (signed(e.value, "+.4g"), f"{e.standard_error:.2g}", f"{e.steps:,}", figure(e.settling, ","))
             for key, e in run.lyapunov.items()
-        )
-        note = "Below 0, a small change of the state dies out; above 0, it grows."
+        }
         head = "Lyapunov exponent, nats a token, ± s. e., steps, settling"
+        note = "Below 0, a small change of the state dies out; above 0, it grows."
         yield _numbers("Lyapunov exponents", head, exponents, note)
     if run.context is not None:
         yield _context(run.context)
 
 
 def _context(curve: ContextCurve) -> doc.TableBlock:
-    more = [nats - curve.whole for nats in curve.nats]
-    rows = []
-    for length, nats, extra, error in zip(curve.lengths, curve.nats, more, curve.extra_error, strict=True):
-        seen = abs(extra) >= _SEEN or error >= _SEEN
-        rows.append((f"{length:,}", figure(nats), signed(extra) if seen else "0", f"{error:.4f}"))
-    rows.append(("all", figure(curve.whole), "", ""))
-    near = [length for length, extra in zip(curve.lengths, more, strict=True) if extra <= 0.01]
+    rows, enough = {}, []
+    for length, nats, error in zip(curve.lengths, curve.nats, curve.extra_error, strict=True):
+        more = nats - curve.whole
+        rows[f"{length:,}"] = figure(nats), signed(more), f"{error:.4f}"
+        enough += [length] if more <= 0.01 else []
     note = f"More than {max(curve.lengths, default=0)} tokens of context are still worth more than 0.01 nats."
-    if near:
-        note = f"{min(near)} tokens of context are enough to within 0.01 nats: more memory can gain little here."
-    return _numbers("Loss by context", "context (tokens), nats a token, more than all, ± s. e.", rows, note)
+    if enough:
+        note = f"{min(enough)} tokens of context are enough to within 0.01 nats: more memory can gain little here."
+    head = "context (tokens), nats a token, more than all, ± s. e."
+    return _numbers("Loss by context", head, {**rows, "all": (figure(curve.whole), "", "")}, note)
 
 
 def gradient_tables(record: Gradients) -> Iterator[doc.TableBlock]:
     """Yield gradients by variable and gradients back through time, each if it was measured."""
     if record.variables:
-        variables = (
-            (key, *(f"{value:.3g}" for value in (v.norm_mean, v.norm_max, v.norm_of_mean, v.weight_norm)))
+        variables = {
+            key: tuple(f"{value:.3g}" for value in (v.norm_mean, v.norm_max, v.norm_of_mean, v.weight_norm))
             for key, v in record.variables.items()
-        )
+        }
         note = (
             f"Over {record.segments} segments of {record.truncation} tokens. If the norm of the mean is far below the "
             "mean norm, segments pull in different directions."
@@ -341,13 +293,11 @@ def gradient_tables(record: Gradients) -> Iterator[doc.TableBlock]:
         yield _numbers("Gradients by variable", "variable, mean ‖g‖, largest, ‖mean g‖, ‖w‖", variables, note)
     if record.through_time:
         lags = [lag for lag in _LAGS if lag <= record.lags]
-        states = (
-            (
-                key, *(f"{state.median[lag]:.2g}" if lag < len(state.median) else "–" for lag in lags),
-                f"{state.decay:.3g}", f"after {state.gone}" if state.gone is not None else f"not in {record.lags}",
-            )
-            for key, state in record.through_time.items()
-        )  # fmt: skip
+        states = {}
+        for key, state in record.through_time.items():
+            left = [f"{state.median[lag]:.2g}" if lag < len(state.median) else "–" for lag in lags]
+            gone = f"after {state.gone}" if state.gone is not None else f"not in {record.lags}"
+            states[key] = (*left, f"{state.decay:.3g}", gone)
         note = (
             f"How much of the gradient is left that many tokens back, and the factor by which it falls at each token: "
             f"median of {record.anchors} tokens."
@@ -356,68 +306,8 @@ def gradient_tables(record: Gradients) -> Iterator[doc.TableBlock]:
         yield _numbers("Gradients back through time", head, states, note)
 
 
-def _numbers(caption: str, head: str, rows: Iterable[Sequence[str]], note: str) -> doc.TableBlock:
-    """Return a table of numbers; the headings are separated by commas."""
+def _numbers(caption: str, head: str, rows: Mapping[str, Sequence[str]], note: str) -> doc.TableBlock:
+    """Return a table of numbers, rows by their names; the headings are separated by commas."""
     headings = head.split(", ")
-    cells: list[list[str | doc.TableCell]] = [[doc.code(name), *numbers] for name, *numbers in rows]
+    cells: list[list[str | doc.TableCell]] = [[doc.code(name), *numbers] for name, numbers in rows.items()]
     return doc.table(caption, headings, cells, right=tuple(range(1, len(headings))), note=note)
-
-
-# Sweeps
-
-
-def checkpoints_table(caption: str, rows: Rows, every: Rows, note: str | None = None) -> doc.TableBlock:
-    """Return checkpoints with their scores; `every` row of the sweep decides on the columns and the best checkpoint."""
-    valid = [row for row in every if row["status"] == OK]
-    usual = {usual_metric(str(row.get("signature") or "")) for row in valid}
-    scores = [
-        name for name in dict.fromkeys((*_SCORES, *sorted(usual))) if any(row.get(name) is not None for row in valid)
-    ]
-    places = [name for name in _PLACES if any(row.get(name) is not None for row in every)]
-    best = best_first(valid)[0] if len(valid) > 1 else None
-    names = ["checkpoint", "valid", *scores, *places, "tokens/s", ""]
-    if "perplexity" in scores:
-        names.insert(3, "95 % interval")
-    head = (f"{name} (usual)" if name and usual == {name} else name for name in names)
-    cells = (_cells(row, names, best) for row in rows)
-    extra = tuple(place for place, name in enumerate(names) if name in ("valid", "95 % interval"))
-    return doc.table(caption, head, cells, right=tuple(range(2, len(names) - 1)), extra=extra, note=note)
-
-
-def _cells(
-    row: Mapping[str, Any], names: Sequence[str], best: Mapping[str, Any] | None
-) -> Iterator[str | doc.TableCell]:
-    is_valid, warned = row["status"] == OK, str(row.get("warnings") or "").split()
-    yield doc.code(str(row["path"]))
-    yield validity(WORSE in warned) if is_valid else doc.TableCell(text=str(row["status"]), kind="fail")
-    for name in names[2:-1]:
-        if name in _PLACES:
-            yield figure(row.get(name), ",.0f")
-        elif not is_valid:  # a number here would be read as a score, whatever stands beside it
-            yield "–"
-        elif name == "95 % interval":
-            yield interval(row.get("perplexity_low"), row.get("perplexity_high"))
-        elif name == "tokens/s":
-            yield figure(row.get("tokens_per_second"), ",.0f")
-        else:
-            yield figure(row.get(name))
-    if not is_valid:
-        yield doc.TableCell(text=f"{row['status']}: {row.get('rule') or 'unknown'}", kind="fail")
-    else:
-        yield doc.TableCell(text=", ".join(["best"] * (row is best) + warned), kind="unsure" if warned else "pass")
-
-
-def validity(worse_than_guessing: bool) -> doc.TableCell:
-    """Return the cell of a valid run: no praise for one that is worse than guessing."""
-    kind: doc.Kind = "unsure" if worse_than_guessing else "pass"
-    return doc.TableCell(text="yes, worse than guessing" if worse_than_guessing else "yes", kind=kind)
-
-
-def failures_table(rows: Rows) -> doc.TableBlock:
-    """Return the checkpoints that failed or are not valid, each with its reason."""
-    cells = []
-    for each in rows:
-        path = doc.TableCell(text=str(each["path"]), code=True, kind="fail")
-        cells.append((path, doc.code(each.get("rule") or "–"), " ".join((each.get("error") or "–").split())))
-    note = "The next run of the sweep tries failed checkpoints again; rnneval explain RULE says more about a rule."
-    return doc.table("Failed, or not valid", ("checkpoint", "rule", "why"), cells, note=note)

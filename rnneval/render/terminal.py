@@ -5,28 +5,21 @@ All text goes through `inert`, since rich reads `[red]` as markup and lets escap
 
 import io
 import os
-import re
 import sys
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
-from rich.cells import cell_len, chop_cells
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderableType, RenderResult
 from rich.padding import Padding
-from rich.segment import Segment
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from rnneval.render import document as doc
-from rnneval.render.phrasing import not_a_command, shortened, visible
+from rnneval.render.phrasing import framed, not_a_command, shortened, visible
 
-Part = str | tuple[str, str]
-"""A text, or a text and its style."""
 _LONGEST_TEXT = 2000
-_PIECE = re.compile(r"\s*[^\s/|]+[/|]*\s*|\s*[/|]+\s*|\s+")
-"""A part of a text that is kept on one line."""
 _STYLES: dict[doc.Kind | None, str] = {"pass": "green", "fail": "bold red", "unsure": "yellow", "note": "dim", None: ""}
 
 
@@ -52,11 +45,11 @@ def as_text(blocks: Iterable[doc.Block], width: int) -> str:
     """Return a document as text without colour, for a log or the message of an assertion."""
     file = io.StringIO()
     Console(file=file, width=width, color_system=None, highlight=False).print(_Lines(_document(blocks, width)))
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+    return file.getvalue().removesuffix("\n")
 
 
-def inert(*parts: Part, style: str = "") -> Text:
-    r"""Return text that is shown as it is: no markup, no control characters, no second line.
+def inert(*parts: str | tuple[str, str], style: str = "") -> Text:
+    r"""Return text that is shown as it is: no markup, no control characters, no second line; a part may have a style.
 
     >>> inert("[red]", ("gru\x1b[2J", "bold")).plain
     '[red]gru\\x1b[2J'
@@ -72,51 +65,13 @@ class _Lines:
         self._renderable = renderable
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for rendered in console.render_lines(self._renderable, options, pad=False):
-            line = [*rendered]  # without the spaces at its end; coloured ones stay
-            while line and line[-1].text.endswith(" ") and not (line[-1].style and line[-1].style.bgcolor):
-                last = line.pop()
-                line += [Segment(text, last.style)] if (text := last.text.rstrip(" ")) else []
-            whole = "".join(segment.text for segment in line)
-            fixed = not_a_command(visible(whole))
-            yield from line if fixed == whole else [Segment(fixed)]
-            yield Segment.line()
-
-
-# Lines of text
-
-
-def _wrapped(width: int, *parts: Part, style: str = "") -> Text:
-    """Return inert text whose lines end between words; a word that is too long is broken, after `/` or `|` if any."""
-    text = inert(*parts, style=style)
-    lines = text.divide(_line_ends(text.plain, max(width, 1)))
-    for line in lines:
-        line.rstrip()
-    return Text("\n").join(lines)
-
-
-def _line_ends(text: str, width: int) -> list[int]:
-    """Return the places at which a text is broken into lines of so many columns; a number keeps its per cent sign."""
-    ends: list[int] = []
-    at = used = 0
-    for word in re.findall(r"\s*\S+(?: %\S*)?\s*|\s+", text):
-        pieces = [word]
-        if cell_len(word.strip()) > width:
-            pieces = [part for piece in _PIECE.findall(word) for part in chop_cells(piece, width)]
-        for piece in pieces:
-            if used and used + cell_len(piece.rstrip()) > width:
-                ends.append(at)
-                used = 0
-            used += cell_len(piece)
-            at += len(piece)
-    return ends
-
-
-def _longest_piece(text: str) -> int:
-    return max((cell_len(piece.strip()) for piece in _PIECE.findall(text)), default=0)
-
-
-# Blocks
+        for segments in console.render_lines(self._renderable, options, pad=False):
+            line = Text.assemble(*((each.text, each.style or "") for each in segments))
+            line.rstrip()
+            fixed = not_a_command(visible(line.plain))
+            shown = line if fixed == line.plain else Text(fixed)
+            shown.no_wrap, shown.overflow = True, "ignore"
+            yield shown
 
 
 def _document(blocks: Iterable[doc.Block], width: int) -> Group:
@@ -137,82 +92,72 @@ def _document(blocks: Iterable[doc.Block], width: int) -> Group:
 def _shown(block: doc.Block, width: int) -> Iterator[RenderableType]:
     match block:
         case doc.TableBlock():
-            yield _table(block, width)
+            numbered = _grid(_numbered(block), width) if block.matrix else None
+            yield _grid(block, width) or numbered or _list(block, width)
         case doc.FactList():
-            yield _pairs(width, 2, [(fact.name, fact.text, "") for fact in block.rows])
+            yield _pairs(width, [(fact.name, inert(fact.text)) for fact in block.rows])
         case doc.Heading():
-            yield _wrapped(width, block.text, style="bold")
+            yield inert(block.text, style="bold")
         case doc.Paragraph():
-            yield _wrapped(width, block.text, style="dim" if block.muted else "")
-        case doc.Items():
-            for item in block.rows:
-                details = f" ({item.details})" if item.details else ""
-                yield _wrapped(width, (f"{item.title}: ", "bold"), item.text, (details, "dim"))
+            yield inert(block.text, style="dim" if block.muted else "")
         case doc.Verdict():
-            about, reason = f"{block.about}: " if block.about else "", f"  {block.reason}" if block.reason else ""
-            yield _wrapped(width, about, (block.word, f"bold {_STYLES[block.kind]}"), reason)
+            word = (block.word, f"bold {_STYLES[block.kind]}")
+            yield inert(framed("", block.about, ": "), word, framed("  ", block.reason))
         case doc.Notice():
-            yield _wrapped(width, (f"{block.title}: ", f"bold {_STYLES[block.kind]}"), block.text)
-        case doc.Code():
-            yield _wrapped(width, block.text)
+            yield inert((f"{block.title}: ", f"bold {_STYLES[block.kind]}"), block.text)
         case doc.Found():
             place = (block.place or "").removeprefix(f"{Path.cwd()}{os.sep}")
             severity = (block.severity, f"bold {_STYLES[block.kind]}")
-            yield _wrapped(width, severity, " ", (block.rule, "bold"), (f"  {place}" if place else "", "dim"))
-            explained = [_wrapped(width - 2, block.message)]
-            explained += [_wrapped(width - 2, ("help: ", "dim"), block.help)] if block.help else []
-            yield Padding(Group(*explained), (0, 0, 0, 2))
+            yield inert(severity, " ", (block.rule, "bold"), (framed("  ", place), "dim"))
+            advice = [inert(("help: ", "dim"), block.help)] if block.help else []
+            yield Padding(Group(inert(block.message), *advice), (0, 0, 0, 2))
         case _:
             raise TypeError(f"a {type(block).__name__} cannot be shown on a terminal")
 
 
-def _pairs(width: int, gap: int, rows: Sequence[tuple[str, str, str]]) -> RichTable:
-    """Return names and texts with their styles in two columns, without lines."""
-    first = min(max((cell_len(visible(name)) for name, _, _ in rows), default=0), width // 2)
-    grid = RichTable(box=None, pad_edge=False, show_header=False, padding=(0, gap))
-    grid.add_column("", style="dim", width=first)
-    grid.add_column("")
-    for name, text, style in rows:
-        grid.add_row(_wrapped(first, name), _wrapped(width - first - 2 * gap, text, style=style))
+def _pairs(width: int, rows: Sequence[tuple[str, Text]]) -> RichTable:
+    """Return names and texts in two columns, without lines."""
+    grid = RichTable(box=None, pad_edge=False, show_header=False, padding=(0, 2))
+    widest = max((cell_len(visible(name)) for name, _ in rows), default=0)
+    grid.add_column("", style="dim", width=min(widest, width // 2), overflow="fold")
+    grid.add_column("", overflow="fold")
+    for name, text in rows:
+        grid.add_row(inert(name), text)
     return grid
-
-
-def _table(block: doc.TableBlock, width: int) -> RenderableType:
-    """Return a table; where it is too wide, a matrix whose columns are numbered, or else each row as a list."""
-    return _grid(block, width) or (_grid(_numbered(block), width) if block.matrix else None) or _list(block, width)
 
 
 def _grid(block: doc.TableBlock, width: int) -> RichTable | None:
-    """Return a table that breaks headings between words, then moves closer, then wraps words, if it is too wide.
-
-    No number or word is ever broken: where nothing else helps, there is no table.
-    """
-    columns, head, rows = range(len(block.head)), [visible(heading) for heading in block.head], _styled(block)
-    cells = [[row[k][0] for row in rows] for k in columns]
-    broken = [_broken(head[k], cells[k]) for k in columns]
-    for lines, gap in (([[heading] for heading in head], 2), (broken, 2), (broken, 1)):
-        texts = [[*lines[k], *cells[k]] for k in columns]
-        widths = [max(map(cell_len, column)) for column in texts]
+    """Return a table that moves closer and wraps words if it is too wide; None where it would break a word."""
+    head = [inert(heading) for heading in block.head]
+    rows = [[_cell(cell) for cell in row] for row in block.rows]
+    whole, snug, least = [], [], []  # widths: of headings in one line, of broken headings, of single words
+    for k, heading in enumerate(head):
+        cells = [row[k] for row in rows]
+        longest = max(map(cell_len, ["", *heading.plain.split()]))
+        snug.append(max([longest, *(cell.cell_len for cell in cells)]))
+        whole.append(max(heading.cell_len, snug[k]))
+        words = [word for cell in cells for word in cell.plain.split()]
+        least.append(snug[k] if k in block.right else max([longest, *map(cell_len, words)]))
+    for widths, gap in ((whole, 2), (snug, 2), (snug, 1)):
         room = width - 2 * gap * (len(head) - 1)
         if sum(widths) <= room:
             break
-    # Numbers are not wrapped; a mark and its calls may be.
-    least = [widths[k] if k in block.right else max(map(_longest_piece, texts[k])) for k in columns]
     if sum(least) > room:
         return None
     while sum(widths) > room:  # the widest first
-        widths[max((k for k in columns if widths[k] > least[k]), key=widths.__getitem__)] -= 1
-    grid = RichTable(box=None, pad_edge=False, header_style="dim", show_header=any(head), padding=(0, gap))
-    for k in columns:
-        centred = block.matrix and k
-        grid.add_column(
-            Text("\n").join(map(inert, lines[k])),
-            justify="center" if centred else "right" if k in block.right else "left",
-            width=widths[k],
-        )
+        widths[max((k for k in range(len(head)) if widths[k] > least[k]), key=widths.__getitem__)] -= 1
+    shown = any(heading.plain for heading in head)
+    grid = RichTable(box=None, pad_edge=False, header_style="dim", show_header=shown, padding=(0, gap))
+    for k, heading in enumerate(head):
+        side: JustifyMethod = "center" if block.matrix and k else "right" if k in block.right else "left"
+        grid.add_column(heading, justify=side, width=widths[k], overflow="fold")
     for row in rows:
-        grid.add_row(*(_wrapped(widths[k], text, style=style) for k, (text, style) in enumerate(row)))
+        grid.add_row(*row)
     return grid
+
+
+def _cell(cell: doc.TableCell) -> Text:
+    return inert(shortened(visible(cell.text)), style=_STYLES[cell.kind])
 
 
 def _numbered(block: doc.TableBlock) -> doc.TableBlock:
@@ -222,23 +167,11 @@ def _numbered(block: doc.TableBlock) -> doc.TableBlock:
     return replace(block, head=tuple(number.get(name, name) for name in block.head), rows=rows)
 
 
-def _styled(block: doc.TableBlock) -> list[list[tuple[str, str]]]:
-    """Return the text of each cell and its style."""
-    return [[(shortened(visible(cell.text)), _STYLES[cell.kind]) for cell in row] for row in block.rows]
-
-
 def _list(block: doc.TableBlock, width: int) -> Group:
-    """Return each row as a list: its name, and below it what each column says of it."""
+    """Return each row of a table that is too wide as a list: its name, and below it what each column says of it."""
     parts: list[RenderableType] = []
-    first_heading, *headings = (visible(heading) for heading in block.head)
-    for (first, _), *others in _styled(block):
-        parts.append(_wrapped(width, (f"{first_heading} " if first_heading else "", "dim"), first))
-        named = [(name, *cell) for name, cell in zip(headings, others, strict=True) if cell[0]]
-        parts.append(Padding(_pairs(width - 2, 1, named), (0, 0, 0, 2)))
+    for first, *others in block.rows:
+        parts.append(inert((framed("", block.head[0], " "), "dim"), _cell(first).plain))
+        named = [(name, _cell(cell)) for name, cell in zip(block.head[1:], others, strict=True) if cell.text]
+        parts.append(Padding(_pairs(width - 2, named), (0, 0, 0, 2)))
     return Group(*parts)
-
-
-def _broken(heading: str, cells: Iterable[str]) -> list[str]:
-    """Return the lines of a heading, which is broken between words where it is wider than its column."""
-    room = max(map(len, (*cells, *heading.split(" "))))
-    return textwrap.wrap(heading, max(room, 1), break_on_hyphens=False) or [""]

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from rnneval.pages import page
 from rnneval.records.wiring import Finding, Flow, Oracle, Slot, Wiring
 from rnneval.render.document import KINDS, Block, Found, Kind, Paragraph, TableBlock, TableCell, Verdict, code, table
-from rnneval.render.phrasing import counted
 
 RIGHT = frozenset({"carried", "carried-transformed", "handoff", "declared", "initial", "uncarried"})
 """Kinds of flow that are no fault."""
@@ -54,23 +53,18 @@ def shown_flow(wiring: Wiring) -> tuple[list[Slot], list[Slot | str], int]:
 
 
 def matrix_table(wiring: Wiring) -> TableBlock:
-    """Return the flow matrix: words and kinds in a report, marks and calls in a terminal."""
-    states, sources, left_out = shown_flow(wiring)
-    hidden = f" {counted(left_out, 'further state')} in order and not shown." if left_out else ""
-    note = (
-        f"A value is right if it comes from the same name, after the first call. {wiring.calls} calls were made, "
-        f"counted from 0: the numbers say in which of them.{hidden}"
-    )
+    """Return the flow matrix: marks and calls."""
+    states, sources, _ = shown_flow(wiring)
     head = ("into ↓   from →", *map(state_name, sources))
     rows = ((code(state_name(into)), *(_cell(wiring.flow, into, source) for source in sources)) for into in states)
-    return table("What went into each state, and where it came from", head, rows, matrix=True, note=note)
+    return table("", head, rows, matrix=True)
 
 
 def _cell(flow: Sequence[Flow], into: Slot, source: Slot | str) -> TableCell:
     entries = [entry for entry in flow if (entry.into, entry.source) == (into, source)]
     own = into == source
     if not entries:
-        return TableCell(text="–", short="[ ]" if own else "·")
+        return TableCell(text="[ ]" if own else "·")
     marks = " ".join(f"{_MARKS.get(entry.kind, _WRONG)} {runs_of_calls(entry.calls)}" for entry in entries)
     kinds = {entry.kind for entry in entries}
     kind: Kind = "fail"
@@ -78,11 +72,7 @@ def _cell(flow: Sequence[Flow], into: Slot, source: Slot | str) -> TableCell:
         kind = "pass" if own else "note"
     elif kinds <= {*RIGHT, "unknown"}:
         kind = "unsure"
-    return TableCell(
-        text="; ".join(f"{entry.kind} ({runs_of_calls(entry.calls)})" for entry in entries),
-        short=f"[{marks}]" if own else marks,
-        kind=kind,
-    )
+    return TableCell(text=f"[{marks}]" if own else marks, kind=kind)
 
 
 def state_name(end: Slot | str) -> str:

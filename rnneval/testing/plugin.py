@@ -105,16 +105,17 @@ class RnnevalGate:
     def _judged(
         self, run: "AnyRun | Sequence[AnyRun]", name: str | None, allow: Mapping[str, str | float] | None, **limits: Any
     ) -> "Gate | None":
+        """Compare with the baselines; or write them, and return None, or the limit that does not hold."""
         from rnneval.gates.sides import NamedRecord
         from rnneval.gates.verdicts import gate
         from rnneval.records import Run, read_run
 
         given = [run] if isinstance(run, Run | str | os.PathLike) else list(run)
         runs = [each if isinstance(each, Run) else read_run(each) for each in given]
+        names = ["this run"] if len(runs) == 1 else [f"this run {i}" for i in range(1, len(runs) + 1)]
+        candidates = [NamedRecord(name=name, record=each) for name, each in zip(names, runs, strict=True)]
         paths = self._paths(name, len(runs))
         missing = [path for path in paths if not path.exists()]
-        names = [f"this run {i}" if len(runs) > 1 else "this run" for i in range(1, len(runs) + 1)]
-        candidates = [NamedRecord(name=name, record=each) for name, each in zip(names, runs, strict=True)]
         update, create = (self._config.getoption(f"--rnneval-{way}") for way in ("update", "create"))
         if update or (missing and create):
             if any(limits.values()) and (verdict := gate(candidates, **limits)).verdict != "pass":
@@ -146,12 +147,12 @@ class RnnevalGate:
         from rnneval.gates.sides import NamedRecord, write_baselines
 
         written = self._config.stash.setdefault(_written, {})
-        for path in runs:
+        named: dict[str | os.PathLike[str], NamedRecord] = {}
+        for path, run in runs.items():
             if written.setdefault(path, self._node.nodeid) != self._node.nodeid:
                 raise UsageError(f"{path}: also the baseline of {written[path]}; give each gate its own name=")
-        write_baselines(
-            {path: NamedRecord(name=f"the run for {self._shown(path)}", record=run) for path, run in runs.items()}
-        )
+            named[path] = NamedRecord(name=f"the run for {self._shown(path)}", record=run)
+        write_baselines(named)
         # User properties travel from xdist's workers to the terminal, and into pytest's own JUnit file.
         self._node.user_properties.extend((_PROPERTY, self._shown(path)) for path in runs)
 

@@ -53,7 +53,7 @@ def test_a_full_disk_behind_standard_output_is_one_line(records, more):
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
 def test_json_is_json_in_every_encoding(records, encoding):
     wanted = {"PYTHONIOENCODING": encoding}
-    name = "größe € 😀 \udcff.json"
+    name = "größe € \udcff.json"
     (records / name).write_bytes((records / "base.json").read_bytes())
     command = [*FAILING[:3], name, "--format", "json"]
     process = rnneval(records, *command, environment=wanted, stdout=subprocess.PIPE)

@@ -88,7 +88,7 @@ def test_a_folder_that_cannot_be_made(refused, tmp_path):
 @pytest.mark.slow
 def test_the_whole_demo_learns(tmp_path, capsys):
     assert run(["demo", "--out", str(tmp_path), "--quiet", "--format", "json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)["learnt"]) == 5
+    assert "The state is wired wrong in wrong-stack" in json.loads(capsys.readouterr().out)["learnt"][0]
     right, wrong = (record(tmp_path, f"{name}.run.json") for name in ("right-stack", "wrong-stack"))
     # Untrained: ln 103 = 4.6 nats; by the frequency of letters alone: 3.2.
     assert right.total_nats / right.tokens.scored < 2.0

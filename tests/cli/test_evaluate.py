@@ -57,10 +57,9 @@ def test_the_record_says_what_was_measured(record, shelf):
     jsonschema.validate(json.loads(record.read_text()), records.json_schema("rnneval.run/1"))
 
 
-def test_files_are_written_as_their_endings_say_with_defaults_from_a_file(shelf, tmp_path, monkeypatch):
-    config, outs = tmp_path / "c.toml", [tmp_path / f"run.{ending}" for ending in ("json", "csv", "md")]
-    config.write_text('[rnneval]\nbackend = "keras"\n[evaluate]\nno-check = true\npart = "10:"\nquiet = true\n')
-    given = ["evaluate", shelf / "flat.keras", shelf.text, "--config", config]
+def test_files_are_written_as_their_endings_say(shelf, tmp_path, monkeypatch):
+    outs = [tmp_path / f"run.{ending}" for ending in ("json", "csv", "md")]
+    given = ["evaluate", shelf / "flat.keras", shelf.text, "--backend", "keras", "--no-check", "--part", "10:", "-q"]
     words = [str(word) for word in (*given, *(word for out in outs for word in ("--out", out)))]
     monkeypatch.setattr("sys.argv", ["rnneval", *words])
     assert run(words) == 0

@@ -96,19 +96,13 @@ def test_several_records_go_to_a_folder(files, capsys):
         (["a.json"], "--out is needed: FILE.png, .svg or .pdf"),
         (["a.json", "--out", "f.jpg"], "f.jpg: ends in .jpg: a figure is written to .png, .svg or .pdf"),
         (["a.json", "--figure", "gates", "--out", "f.png"], "rnneval.run/1: no figure gates in it; it is drawn of"),
-        (["a.json", "b.json", "--out", "f.png"], "f.png: one file for 2 records: give a folder, or --figure baselines"),
+        (["a.json", "b.json", "--out", "f.png"], "f.png: one file for 2 records: give a folder, or --figure"),
         (["losses.parquet", "--text", "text.txt", "--out", "f.png"], "text.txt: not the text that was scored"),
     ],
 )  # fmt: skip
 def test_wrong_use_is_one_line(files, refused, arguments, said):
     assert refused("plot", *arguments).startswith(said)
     assert not list(files.glob("f*"))
-
-
-def test_the_metric_of_a_figure(files, capsys):
-    assert run(["plot", "a.json", "--metric", "accuracy", "--out", "f.svg"]) == 0
-    assert "accuracy (share)" in (files / "f.svg").read_text(encoding="utf-8")
-    assert capsys.readouterr().out.startswith("f.svg: Accuracy 0.500; hardest near")
 
 
 def test_figures_are_listed(files, capsys):

@@ -2,8 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,22 +44,18 @@ def command(
     from msgspec import structs
 
     is_builder = _BUILDER.fullmatch(what) is not None and not Path(what).exists()
-    code = what.rpartition(":")[0] if is_builder else None
-    inputs = {"BUILDER": code, **opening.inputs(None if is_builder else what)}
+    inputs = {"BUILDER": what.rpartition(":")[0] if is_builder else None}
+    inputs |= opening.inputs(None if is_builder else what)
     output.require(inputs, JSON, {"--reproduce": output.reproduce})
+    message = f"{what} is source: name what makes the model in it, such as {what}:MyModel"
+    require(is_builder or not what.endswith((".py", ".ipynb")), f"{message} (rnneval lint reads it as it is)")
+    message = f"{what} is a builder already: give a checkpoint with --builder, or leave it out"
+    require(not is_builder or opening.builder is None, message)
     with chatter_held():
-        if is_builder:
-            message = f"{what} is a builder already: give a checkpoint with --builder, or leave it out"
-            require(opening.builder is None, message)
-            from rnneval.evaluate.opening import require_builder_runs
-
-            require_builder_runs(opening, what)
-        else:
-            message = f"{what} is source: name what makes the model in it, such as {what}:MyModel"
-            require(not what.endswith((".py", ".ipynb")), f"{message} (rnneval lint reads it as it is)")
         from rnneval.evaluate.check import check
 
-        found = check(_model(what, opening, is_builder=is_builder), declare=options.declare, seed=options.seed)
+        model = _built(what, opening) if is_builder else opening.model(what)
+        found = check(model, declare=options.declare, seed=options.seed)
     wiring = structs.replace(found, command=tuple(command_line()))
     if output.reproduce is not None:
         _write_script(output.reproduce, wiring.script)
@@ -81,14 +76,13 @@ def _write_script(path: str, script: str | None) -> None:
         say(f"rnneval: {path} shows a fault without rnneval: run it with python")
 
 
-def _model(what: str, opening: CheckpointOptions, *, is_builder: bool) -> Any:
-    """Return the model as its author wired it: one that cannot be evaluated can still be checked."""
-    if not is_builder:
-        return opening.model(what)
+def _built(what: str, opening: CheckpointOptions) -> Any:
+    """Return the model that a builder makes, as its author wired it: one that cannot be evaluated can be checked."""
     from rnneval.checkpoints.usercode import builder_of
-    from rnneval.evaluate.opening import beside_for
+    from rnneval.evaluate.opening import beside_for, require_builder_runs
     from rnneval.text import given_vocabulary
 
+    require_builder_runs(opening, what)
     builder = builder_of(opening, what)
     assert builder is not None  # noqa: S101 - `what` names one
     vocabulary = given_vocabulary(opening.vocabulary, opening.vocabulary_from)
@@ -97,13 +91,10 @@ def _model(what: str, opening: CheckpointOptions, *, is_builder: bool) -> Any:
     return builder.build(vocabulary, around=_eagerly)
 
 
-@contextmanager
-def _eagerly() -> Iterator[None]:
-    """Run functions of TensorFlow eagerly while the block makes a model, if its code has imported TensorFlow."""
+def _eagerly() -> AbstractContextManager[None]:
+    """Let functions of TensorFlow run eagerly while a model is made, if its code has imported TensorFlow."""
     if "tensorflow" not in sys.modules:
-        yield
-        return
+        return nullcontext()
     from rnneval.models.keras.lm import eagerly
 
-    with eagerly():
-        yield
+    return eagerly()

@@ -10,7 +10,7 @@ import click
 
 from rnneval.cli.command import from_function
 from rnneval.cli.output import Printed
-from rnneval.cli.terminal import chatter_held, progress_bar
+from rnneval.cli.terminal import chatter_held, progress_bar, tell
 from rnneval.option import Options, option
 
 
@@ -28,7 +28,7 @@ class DemoOptions(Options):
 
 @from_function(
     "--out rnneval-demo",
-    texts={"quiet": "Print no progress, and in place of the lessons only the path of the page."},
+    texts={"quiet": "Print no progress, and in place of what the page says only its path."},
 )
 def command(*, options: DemoOptions, output: Printed) -> None:
     """Train three small models and run every command on them.
@@ -43,30 +43,19 @@ def command(*, options: DemoOptions, output: Printed) -> None:
         prepared = files.prepare(Path(options.out), text.topics_text()[: recipe.characters])
         with work.workers() as pool:
             with progress_bar("training and measuring three models", quiet=output.quiet, unit="models") as progress:
-                Thread(
-                    target=import_module, args=("rnneval.demo.page",)
-                ).start()  # while this process has nothing to do
+                # While this process has nothing else to do:
+                Thread(target=import_module, args=("rnneval.demo.page",)).start()
                 work.measure(pool, prepared, recipe, progress)
             with progress_bar("writing the page", quiet=output.quiet):
                 from rnneval.demo import page
 
                 page.compare(prepared)
-                page.report(prepared)
-        lines = page.lessons(prepared)
+                said = page.report(prepared)
     if output.form == "json":
         records = [str(path) for path in prepared.records()]
-        click.echo(json.dumps({"page": str(prepared.page), "records": records, "learnt": list(lines)}, indent=2))
-        return
-    if output.quiet:
+        click.echo(json.dumps({"page": str(prepared.page), "records": records, "learnt": said}, indent=2))
+    elif output.quiet:
         click.echo(prepared.page)
-        return
-    from rich.table import Table
-    from rich.text import Text
-
-    from rnneval.render.terminal import show
-
-    table = Table.grid(padding=(0, 1))
-    for number, line in enumerate(lines, 1):
-        table.add_row(f"{number}.", Text(line))
-    show(table)
-    click.echo(f"\nThe page: {prepared.page.resolve().as_uri()}")
+    else:
+        tell("\n".join(f"{number}. {sentence}" for number, sentence in enumerate(said, 1)))
+        click.echo(f"\nThe page: {prepared.page.resolve().as_uri()}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rnneval.cli.checkpoint import CheckpointOptions
 from rnneval.cli.command import from_function
-from rnneval.cli.output import RESULT, RunOutput, StrictGroup, exit_of, require, require_ending
+from rnneval.cli.output import RESULT, RunOutput, StrictGroup, require, require_ending
 from rnneval.options import EvaluateOptions, WorkerGroup
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def command(
     from rnneval.render.run_document import run_document
 
     output.deliver(run, run_document)
-    return exit_of(run, strict=warnings.strict)
+    return int(not run.valid or (warnings.strict and bool(run.warnings)))
 
 
 @contextmanager

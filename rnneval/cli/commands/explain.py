@@ -6,7 +6,6 @@ The texts are the pages of `rnneval/pages`: nothing is imported, so neither NumP
 import difflib
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
 
@@ -46,11 +45,11 @@ def command(*, output: OutputOptions, name: str | None = None) -> None:
     (gates); without it, all are listed by kind.
     """
     output.require({}, _FORMS)
-    chosen = entries() if name is None else find(name, entries())
-
+    chosen = entries() if name is None else _named(name)
+    text = _listing(chosen) if name is None else "\n\n".join(map(_whole, chosen))
     texts = {
         "json": lambda: json.dumps([asdict(entry) for entry in chosen], ensure_ascii=False, indent=2) + "\n",
-        "table": lambda: (listing(chosen) if name is None else pages(chosen)) + "\n",
+        "table": lambda: f"{text}\n",
     }
     output.write(texts, _FORMS)
     if output.quiet:
@@ -62,47 +61,42 @@ def command(*, output: OutputOptions, name: str | None = None) -> None:
     from rich.markdown import Markdown
 
     console = Console()
-    console.print(Markdown(texts["table"]()), width=min(console.width, _WIDTH))
+    console.print(Markdown(text), width=min(console.width, _WIDTH))
 
 
-def entries() -> tuple[Page, ...]:
+def entries() -> list[Page]:
     """Read every text of the package, by kind and then by name."""
     order = [*_HEADINGS]
-    return tuple(sorted(all_pages(), key=lambda entry: (order.index(entry.kind), entry.name)))
+    return sorted(all_pages(), key=lambda entry: (order.index(entry.kind), entry.name))
 
 
-def find(name: str, known: Sequence[Page]) -> tuple[Page, ...]:
+def _named(name: str) -> list[Page]:
     """Return the entries of this name or code; capitals do not matter, nor whether `-` or `_` joins words."""
-    spellings = {_key(word): word for entry in known for word in (entry.name, entry.code) if word}
-    wanted = _key(name)
-    if wanted in spellings:
-        return tuple(entry for entry in known if wanted in (_key(entry.name), _key(entry.code)))
-    close = [spellings[key] for key in difflib.get_close_matches(wanted, spellings)]
+    found: dict[str, list[Page]] = {}
+    for entry in entries():
+        for word in filter(None, (entry.name, entry.code)):
+            found.setdefault(word.lower().replace("_", "-"), []).append(entry)
+    wanted = name.strip().lower().replace("_", "-")
+    if wanted in found:
+        return found[wanted]
+    close = [found[key][0].name for key in difflib.get_close_matches(wanted, found)]
     hint = f"close are {', '.join(close)}; " if close else ""
     raise UsageError(
         f"no metric, baseline, warning, rule or figure is named {name!r}: {hint}`rnneval explain` lists all names"
     )
 
 
-def listing(known: Sequence[Page]) -> str:
+def _listing(known: list[Page]) -> str:
     """Return a heading for each kind, and one line for each entry: name, code if any, first line of its text."""
-    width = max((len(_label(entry)) for entry in known), default=0)
+    names = {entry: f"{entry.name} {entry.code}".rstrip() for entry in known}
+    width = max(map(len, names.values()))
     parts = []
-    for kind, entries_of_kind in groupby(known, key=lambda entry: entry.kind):
-        lines = [f"  {_label(entry):<{width}}  {entry.summary}".rstrip() for entry in entries_of_kind]
+    for kind, group in groupby(known, key=lambda entry: entry.kind):
+        lines = [f"  {names[entry]:<{width}}  {entry.summary}".rstrip() for entry in group]
         parts.append("\n".join([_HEADINGS[kind], *lines]))
     return "\n\n".join(parts)
 
 
-def _label(entry: Page) -> str:
-    return f"{entry.name} {entry.code}".rstrip()
-
-
-def pages(chosen: Sequence[Page]) -> str:
-    """Return each entry's text under its name, as one Markdown text."""
-    titles = (f"# {entry.name} ({entry.kind} {entry.code}".rstrip() + ")" for entry in chosen)
-    return "\n\n".join(f"{title}\n\n{entry.text}" for title, entry in zip(titles, chosen, strict=True))
-
-
-def _key(word: str) -> str:
-    return word.strip().lower().replace("_", "-")
+def _whole(entry: Page) -> str:
+    kind = f"{entry.kind} {entry.code}".rstrip()
+    return f"# {entry.name} ({kind})\n\n{entry.text}"

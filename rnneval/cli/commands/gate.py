@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import click
 
 from rnneval.cli.command import Command, from_function
-from rnneval.cli.output import SUMMARY, FilesOutput, Forms, OutputOptions, Texts
+from rnneval.cli.output import SUMMARY, FilesOutput, Forms, require
 from rnneval.cli.terminal import say
 from rnneval.errors import RecordError, UsageError
 from rnneval.option import Options, option
@@ -60,9 +60,8 @@ class _Variadic(Command):
         except click.MissingParameter as error:
             if "--baseline" not in args:
                 raise
-            raise UsageError(
-                "no RECORD was given: all that follows --baseline are baselines; put the records first"
-            ) from error
+            said = "no RECORD was given: all that follows --baseline are baselines; put the records first"
+            raise UsageError(said) from error
 
 
 def spread(arguments: list[str], option: str) -> list[str]:
@@ -99,17 +98,12 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: GateOp
     """
     from rnneval.gates.limits import parse_allow
     from rnneval.gates.verdicts import gate as judge
-    from rnneval.paths import require_apart
 
-    summary = (os.environ.get(SUMMARY) or None) if output.form == "github" else None
+    summary = {SUMMARY: (os.environ.get(SUMMARY) or None) if output.form == "github" else None}
     baseline, strict = options.baseline, options.strict
-    if options.update:  # replaces the baselines on purpose, and makes the folders that are missing
-        there = [path for path in baseline if Path(path).absolute().parent.exists()]
-        output.require({"RECORD": records}, _FORMS, {SUMMARY: summary, "--baseline": there})
-        written = {"--baseline": baseline, "--out": output.files, SUMMARY: summary}
-        require_apart(written, {"RECORD": records})
-        return _update(records, options, output)
-    output.require({"RECORD": records, "--baseline": baseline}, _FORMS, {SUMMARY: summary})
+    if options.update:
+        return _update(records, options, output, summary)
+    output.require({"RECORD": records, "--baseline": baseline}, _FORMS, summary)
     for path in baseline:
         if not os.path.lexists(path):
             pairs = f"{shlex.join(records)} --baseline {shlex.join(baseline)}"
@@ -130,7 +124,7 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: GateOp
     return EXIT_FAIL if strict and gate.warnings else 0
 
 
-def _update(records: Sequence[str], options: GateOptions, output: OutputOptions) -> int:
+def _update(records: Sequence[str], options: GateOptions, output: GateOutput, summary: dict[str, str | None]) -> int:
     """Judge against the old baselines if there are any, then put the records in their place.
 
     Limits still hold, and a run with which nothing can be compared never becomes a baseline.
@@ -138,19 +132,21 @@ def _update(records: Sequence[str], options: GateOptions, output: OutputOptions)
     from rnneval.gates.limits import parse_allow
     from rnneval.gates.sides import named, write_baselines
     from rnneval.gates.verdicts import gate as judge
+    from rnneval.paths import require_apart
 
-    baselines, require = options.baseline, options.require
-    if options.better_than_counting:
-        raise UsageError("--better-than-counting judges, and --update replaces: leave one of them out")
-    if not baselines or len(baselines) != len(records):
-        raise UsageError(
-            f"--update puts {len(records)} records in the place of {len(baselines)} baselines: give one for each"
-        )
+    baselines, limits = options.baseline, options.require
+    there = [path for path in baselines if Path(path).absolute().parent.exists()]
+    output.require({"RECORD": records}, _FORMS, {**summary, "--baseline": there})
+    require_apart({"--baseline": baselines, "--out": output.files, **summary}, {"RECORD": records})
+    message = "--better-than-counting judges, and --update replaces: leave one of them out"
+    require(not options.better_than_counting, message)
+    pairs = f"{len(records)} records in the place of {len(baselines)} baselines"
+    require(len(baselines) == len(records), f"--update puts {pairs}: give one for each")
     candidates = named(records, "candidate")
     old = named(baselines, "baseline") if all(os.path.lexists(path) for path in baselines) else ()
     allow = parse_allow(options.allow) if options.allow and old else None
-    gate = judge(candidates, old, allow=allow, require=require) if old or require else None
-    accepted = not require or judge(candidates, require=require).verdict == "pass"
+    gate = judge(candidates, old, allow=allow, require=limits) if old or limits else None
+    accepted = not limits or judge(candidates, require=limits).verdict == "pass"
     if accepted:
         write_baselines(dict(zip(baselines, candidates, strict=True)))
     if gate is not None:
@@ -160,17 +156,14 @@ def _update(records: Sequence[str], options: GateOptions, output: OutputOptions)
     return 0 if accepted else EXIT_FAIL
 
 
-def _deliver(gate: "Gate", output: OutputOptions, *, strict: bool) -> None:
-    from rnneval.records import encode
-
-    if output.form == "json" and not output.files:  # nothing that lays it out is needed
-        return output.show({"json": lambda: encode(gate)}, ())
+def _deliver(gate: "Gate", output: GateOutput, *, strict: bool) -> None:
     from rnneval.render.gate_document import gate_document, gate_github, gate_junit, gate_markdown
 
-    texts: Texts = {
-        "json": lambda: encode(gate),
-        "junit": lambda: gate_junit(gate, datetime.now(UTC)),
-        "github": lambda: gate_github(gate, strict=strict),
-        "markdown": lambda: gate_markdown(gate),
-    }
-    return output.show(texts, gate_document(gate) if output.form == "table" else (), _FORMS)
+    output.deliver(
+        gate,
+        gate_document,
+        _FORMS,
+        junit=lambda: gate_junit(gate, datetime.now(UTC)),
+        github=lambda: gate_github(gate, strict=strict),
+        markdown=lambda: gate_markdown(gate),
+    )

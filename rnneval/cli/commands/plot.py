@@ -1,7 +1,7 @@
 """`rnneval plot RECORD…`."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,9 +21,7 @@ _ALL = "all"
 class PlotOptions(Options):
     """Options of `rnneval plot`."""
 
-    out: str | None = option(
-        None, metavar="FILE|FOLDER", unset="required, but for --list and for text", heading="Output"
-    )
+    out: str | None = option(None, metavar="FILE|FOLDER", unset="required, but for --list and text", heading="Output")
     """File to write, PNG, SVG or PDF by its ending; for several figures, a folder."""
     figure: str | None = option(None, metavar="NAME|all", unset="the record's first")
     """Figure to draw, or all figures of the record."""
@@ -31,8 +29,6 @@ class PlotOptions(Options):
     """Size of a figure: page is 6.5 inches wide; slide is 1920 × 1080 pixels, with larger text."""
     dark: bool = option(False)
     """Draw on a dark background."""
-    metric: str | None = option(None, metavar="METRIC", unset="that of the figure")
-    """Score to draw, such as accuracy."""
     text: tuple[str, ...] = option((), metavar="TEXT", repeated=True)
     """For the figure passage: the text that was scored."""
     part: str | None = option(None, metavar="SLICE", unset="the whole text")
@@ -50,29 +46,36 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: PlotOp
     """Draw a figure of each RECORD.
 
     RECORD is a JSON record, a Parquet table, or the folder of a history. Several records are drawn one by one, into the
-    folder --out. A figure of several runs (comparison, forgetting, baselines) is drawn once if --figure names it and
-    --out is a file. The figure passage (of losses) is coloured text: it is printed, or written as HTML.
+    folder --out. The figure comparison of several runs is drawn once, if --figure names it and --out is a file. The
+    figure passage (of losses) is coloured text: it is printed, or written as HTML.
     """
     from rnneval.paths import record_files
-    from rnneval.render.figures import save
-    from rnneval.render.phrasing import visible
+    from rnneval.render.figures import figures_of, save
     from rnneval.render.terminal import show
 
-    sources = [(path, _loaded(path, options)) for path in records]
+    sources = {path: _loaded(path, options) for path in records}
     if options.list:
-        tell("\n".join(_listed(sources)))
+        for path, source in sources.items():
+            found = figures_of(source)
+            width = max((len(figure.name) for figure in found), default=0)
+            none = "passage: give the text (--text)" if _wants_text(source) else "none"
+            lines = [f"{figure.name:<{width}}  {figure.title}" for figure in found] or [none]
+            tell("\n".join([f"{path}:", *lines] if len(sources) > 1 else lines))
         return 0
-    pictures = list(_chosen(sources, Path(options.out) if options.out else None, options.figure, options.metric))
+    for path, source in sources.items():
+        message = f"{path}: losses have positions and no text: give the text that was scored (--text, --part)"
+        require(options.figure not in (None, "passage") or not _wants_text(source), message)
+    pictures = list(_chosen(sources, Path(options.out) if options.out else None, options.figure))
     places = [place for place, _ in pictures if place is not None]
     require_places({"--out": places}, {"RECORD": record_files(records), "--text": options.text})
     for place, picture in pictures:
         if place is None:
-            tell(visible(picture.title))
+            tell(picture.title)
             show(picture.draw())
-        else:
-            save(picture, place, options.size, dark=options.dark)
-            if not options.quiet:
-                tell(f"{place}: {visible(picture.title)}")
+            continue
+        save(picture, place, options.size, dark=options.dark)
+        if not options.quiet:
+            tell(f"{place}: {picture.title}")
     return 0
 
 
@@ -86,70 +89,44 @@ def _loaded(path: str, options: PlotOptions) -> Any:
     return source
 
 
-def _listed(sources: Sequence[tuple[str, Any]]) -> Iterator[str]:
-    """List the figures of each record with their titles; a passage is listed even without the text."""
-    from rnneval.render.figures import figures_of
-    from rnneval.render.phrasing import visible
+def _wants_text(source: Any) -> bool:
+    from rnneval.render.figures import LOSSES, TidyTable
 
-    for path, source in sources:
-        found = figures_of(source)
-        if len(sources) > 1:
-            yield f"{path}:"
-        width = max((len(figure.name) for figure in found), default=0)
-        yield from (f"{figure.name:<{width}}  {visible(figure.title)}" for figure in found)
-        if not found:
-            yield "none" if not _wants_text(source) else "passage: give the text (--text)"
+    return isinstance(source, TidyTable) and source.schema == LOSSES and source.text is None
 
 
-def _chosen(
-    sources: Sequence[tuple[str, Any]], out: Path | None, name: str | None, metric: str | None
-) -> Iterator[tuple[Path | None, "Figure"]]:
+def _chosen(sources: Mapping[str, Any], out: Path | None, name: str | None) -> Iterator[tuple[Path | None, "Figure"]]:
     """Yield every figure and the file that it is written to; None: it is text and is printed."""
-    from rnneval.render.figures import ENDINGS, ending_of, figure_of, together, with_metric
+    from rnneval.render.figures import ENDINGS, TOGETHER, ending_of, figure_of
 
-    message = f"--metric {metric} is for one figure: give --figure {', '.join(with_metric())}"
-    require(metric is None or name != _ALL, message)
-    for path, source in sources:
-        message = f"{path}: losses have positions and no text: give the text that was scored (--text, --part)"
-        require(name not in (None, "passage") or not _wants_text(source), message)
     is_file = out is not None and out.suffix.lower().removeprefix(".") in ENDINGS and not out.is_dir()
     if out is None:
-        figures = [figure_of(source, name, metric=metric) for _, source in sources if name != _ALL]
+        figures = [figure_of(source, name) for source in sources.values() if name != _ALL]
         printed = figures and all(figure.text is not None for figure in figures)
         require(printed, "--out is needed: FILE.png, .svg or .pdf (or --list, to list the figures)")
         yield from ((None, figure) for figure in figures)
     elif name == _ALL or (len(sources) > 1 and not is_file):
         require(not is_file, f"{out}: several pictures, and one file: give a folder")
-        yield from _in_folder(sources, out, name, metric)
+        yield from _in_folder(sources, out, name)
     else:
-        message = f"{out}: one file for {len(sources)} records: give a folder, or --figure {' or '.join(together())}"
-        require(len(sources) == 1 or name in together(), message)
+        message = f"{out}: one file for {len(sources)} records: give a folder, or --figure {TOGETHER}"
+        require(len(sources) == 1 or name == TOGETHER, message)
         ending_of(out)
-        together_or_one = sources[0][1] if len(sources) == 1 else [source for _, source in sources]
-        yield out, figure_of(together_or_one, name, metric=metric)
+        yield out, figure_of(list(sources.values()), name)
 
 
-def _in_folder(
-    sources: Sequence[tuple[str, Any]], folder: Path, name: str | None, metric: str | None
-) -> Iterator[tuple[Path, "Figure"]]:
+def _in_folder(sources: Mapping[str, Any], folder: Path, name: str | None) -> Iterator[tuple[Path, "Figure"]]:
     """Make the folder, and yield each figure and its file, numbered where several would have one name."""
     from rnneval.paths import make_folder
     from rnneval.render.figures import figure_of, figures_of
 
-    pictures = []
-    for path, source in sources:
-        found = figures_of(source) if name == _ALL else [figure_of(source, name, metric=metric)]
+    found: list[tuple[str, Sequence[Figure]]] = []
+    for path, source in sources.items():
         stem = Path(path).name.partition(".")[0] or "record"
-        pictures += [(f"{stem}-{figure.name}", figure) for figure in found]
+        found.append((stem, figures_of(source) if name == _ALL else [figure_of(source, name)]))
     make_folder(folder)
     taken: Counter[str] = Counter()
-    for stem, figure in pictures:
+    for stem, figure in ((f"{stem}-{figure.name}", figure) for stem, figures in found for figure in figures):
         taken[stem] += 1
         number = f"-{taken[stem]}" if taken[stem] > 1 else ""
         yield folder / f"{stem}{number}.{'png' if figure.html is None else 'html'}", figure
-
-
-def _wants_text(source: Any) -> bool:
-    from rnneval.render.figures import LOSSES, TidyTable
-
-    return isinstance(source, TidyTable) and source.schema == LOSSES and source.text is None

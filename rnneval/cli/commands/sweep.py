@@ -5,15 +5,7 @@ from pathlib import Path
 
 from rnneval.cli.checkpoint import CheckpointOptions
 from rnneval.cli.command import from_function
-from rnneval.cli.output import (
-    RESULT,
-    Printed,
-    StrictGroup,
-    command_line,
-    require,
-    require_ending,
-    require_places,
-)
+from rnneval.cli.output import RESULT, Printed, StrictGroup, command_line, require
 from rnneval.cli.terminal import chatter_held, progress_bar, say
 from rnneval.option import Options, option, values_of
 from rnneval.options import OpeningGroup, SweepOptions
@@ -43,14 +35,12 @@ def command(
     It writes a record of each, and one table. Checkpoints that were finished before are not evaluated again. A file
     that cannot be evaluated is a row that says why.
     """
-    endings = tuple(filter(None, RESULT))
     require(opening.expect_sha256 is None, "--expect-sha256 is for one checkpoint: see rnneval evaluate")
-    require_places({"--table": written.table}, {**opening.inputs(None), "TEXT": text, "FOLDER": folder})
-    require_ending("--table", written.table, *endings)
-    message = (
-        f"--out {options.out}: is a folder for all records: give a folder, and --table {options.out} for the table"
-    )
-    require(Path(options.out).suffix.lower() not in (*endings, ".parquet"), message)
+    table = replace(output, out=written.table)
+    table.require({**opening.inputs(None), "TEXT": text, "FOLDER": folder}, RESULT, flag="--table")
+    out = options.out
+    message = f"--out {out}: is a folder for all records: give a folder, and --table {out} for the table"
+    require(Path(out).suffix.lower() not in (*filter(None, RESULT), ".parquet"), message)
     with chatter_held(), progress_bar("sweeping", quiet=output.quiet, unit="checkpoints") as progress:
         from rnneval.evaluate.sweep import sweep
 
@@ -58,10 +48,10 @@ def command(
         options = replace(options, opening=plain, progress=progress, command=command_line())
         result = sweep(folder, text, **vars(options))
     from rnneval.records import json_text
-    from rnneval.render.run_document import sweep_document
+    from rnneval.render.sweep_document import sweep_document
 
     rows = [{name: value for name, value in row.columns().items() if value is not None} for row in result.rows]
-    replace(output, out=written.table).deliver(result, sweep_document, lambda _: json_text(rows))
+    table.deliver(result, sweep_document, json=lambda: json_text(rows))
     for row in result.failed if output.quiet else ():
         say(f"rnneval: {row.name}: {row.status}: {row.error}")
     return int(bool(result.failed or (warnings.strict and result.warned)))

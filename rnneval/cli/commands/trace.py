@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rnneval.cli.checkpoint import CheckpointOptions
 from rnneval.cli.command import from_function
-from rnneval.cli.output import Printed, exit_of, require_ending, require_places
+from rnneval.cli.output import Printed, require_ending, require_places
 from rnneval.option import Options, option
 from rnneval.options import TraceOptions
 
@@ -32,10 +32,9 @@ def command(
     It shows norms, saturation, gates and memory. The state is carried through each document, exactly. Findings are
     printed as warnings. The wiring is checked first, as in evaluate; the exit code is 1 if it is wrong.
     """
-    from rnneval.records import encode, write
+    from rnneval.records import write
 
-    outputs = {"--out": options.out, "--record": written.record}
-    require_places(outputs, {**opening.inputs(checkpoint), "TEXT": text})
+    require_places({"--out": options.out, "--record": written.record}, {**opening.inputs(checkpoint), "TEXT": text})
     require_ending("--out", options.out, ".parquet")
     require_ending("--record", written.record, ".json")
     with opening.reading(options, "tracing", quiet=output.quiet) as run_options:
@@ -47,5 +46,5 @@ def command(
         write(run, written.record)
     from rnneval.render.run_document import trace_document
 
-    output.show({"json": lambda: encode(run)}, trace_document(run))
-    return exit_of(run)
+    output.deliver(run, trace_document)
+    return int(not run.valid)

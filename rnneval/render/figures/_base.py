@@ -18,7 +18,7 @@ from rnneval.records import Record, Run, read, read_table
 from rnneval.records._base import Stored
 from rnneval.records.tables import GRADIENT_HISTORY, LOSSES, STATE_HISTORY, SWEEP, TRACE
 from rnneval.render.figures._style import Look, frame, labels, look_of
-from rnneval.render.phrasing import listed, model_names, told_apart
+from rnneval.render.phrasing import model_names, told_apart
 from rnneval.text import InMemory, Paths, scored_text
 
 LOCK = threading.RLock()
@@ -54,7 +54,7 @@ class Figure:
     text: Callable[[], Text] | None = None
     """Makes the coloured text of a figure that is text, for a terminal or a notebook."""
     html: Callable[[], str] | None = None
-    """Makes the same as an HTML element; `passage.CSS` styles it."""
+    """Makes the same as an HTML element; `excerpt.css` styles it."""
     reading: str = ""
     """How to read it: by default, from the figure's page."""
     diverged: bool = False
@@ -121,11 +121,7 @@ Source = Record | TidyTable
 
 
 def load(path: str | os.PathLike[str]) -> Source:
-    """Read a record (JSON), or a table (Parquet: one file, a history's folder, or the folder of a sweep's results).
-
-    Raises:
-        RecordError: it is missing, unreadable, or not one of rnneval's.
-    """
+    """Read a record (JSON), or a table (Parquet: one file, a history's folder, or the folder of a sweep's results)."""
     place = Path(path)
     if (place / FILE).is_file():
         place = place / FILE
@@ -144,22 +140,17 @@ def load(path: str | os.PathLike[str]) -> Source:
 
 
 def sources_of(given: Any) -> list[Source]:
-    """Return the sources that an argument of a plotting function stands for: one, or several of them.
-
-    A path is read, a frame is recognized by its columns.
-    """
-    if isinstance(given, str | os.PathLike):
-        return [load(given)]
-    if isinstance(given, Sweep):
-        return [load(given.out)]
+    """Return the sources that an argument of a plotting function stands for; a frame is recognized by its columns."""
+    if isinstance(given, str | os.PathLike | Sweep):
+        return [load(given.out if isinstance(given, Sweep) else given)]
     if isinstance(given, TidyTable | Stored):
         return [cast("Source", given)]
     if hasattr(given, "columns") and hasattr(given, "groupby"):
-        schema = next((schema for schema, needed in _COLUMNS.items() if needed <= set(given.columns)), None)
-        if schema is None:
-            columns = ", ".join(map(str, given.columns))
-            raise UsageError(f"a table with the columns {columns} is none that rnneval writes")
-        return [TidyTable(schema=schema, frame=given)]
+        for schema, needed in _COLUMNS.items():
+            if needed <= set(given.columns):
+                return [TidyTable(schema=schema, frame=given)]
+        columns = ", ".join(map(str, given.columns))
+        raise UsageError(f"a table with the columns {columns} is none that rnneval writes")
     if isinstance(given, Sequence) and given:
         return [source for each in given for source in sources_of(each)]
     raise UsageError(f"a {type(given).__name__} cannot be plotted: give a record, its path, or a DataFrame of a table")
@@ -183,11 +174,3 @@ def meant(word: object, known: Iterable[str]) -> str:
     """Return a question that names the words that are close, to be put into a message; "" if there is none."""
     close = difflib.get_close_matches(str(word), list(known))
     return f" (did you mean {' or '.join(close)}?)" if close else ""
-
-
-def require_metric(metric: str | None, known: Iterable[str], what: str) -> None:
-    """Refuse a metric that is none of those which a source has for a figure; the message names them."""
-    there = list(known)
-    if metric is not None and metric not in there:
-        allowed = f"only {listed(there, 9)}" if there else "nor any other"
-        raise UsageError(f"metric={metric!r}: {what} has no such score{meant(metric, there)}, {allowed}")

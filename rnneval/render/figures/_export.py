@@ -16,7 +16,7 @@ from typing import Any
 from rnneval.errors import UsageError
 from rnneval.records import whole_file, write_text
 from rnneval.render.figures._base import LOCK, Figure
-from rnneval.render.figures._style import DARK, LIGHT, fill
+from rnneval.render.figures._style import DARK, LIGHT, Look, fill
 from rnneval.render.html import SANS, standalone
 from rnneval.render.phrasing import visible
 
@@ -46,17 +46,10 @@ _DATED = {"png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer"), 
 def svg(
     figure: Figure, size: Size = SIZES["page"], *, dark: bool = False, clear: bool = False, titled: bool = True
 ) -> str:
-    """Return a figure that is drawn as an SVG image, which scales with its place: with title and text alternative.
-
-    Args:
-        figure: A figure that is drawn.
-        size: Its size.
-        dark: Whether it is drawn for a dark ground.
-        clear: Whether its ground is transparent.
-        titled: Whether its title stands above it.
-    """
+    """Return a figure as an SVG image with its text alternative, on a ground that may be `clear`."""
     # Text stays text, in the reader's own font; it is laid out for DejaVu, which is as wide as any of these.
-    image = _written(figure, "svg", size, dark=dark, clear=clear, titled=titled).decode().replace("'DejaVu Sans'", SANS)
+    image = _written(figure, "svg", size, DARK if dark else LIGHT, clear=clear, titled=titled).decode()
+    image = image.replace("'DejaVu Sans'", SANS)
     # Ids that nothing refers to are names of matplotlib or of layers.
     needed = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', image))
     image = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in needed else "", image)
@@ -79,7 +72,7 @@ def save(figure: Figure, path: str | os.PathLike[str], size: str = "page", *, da
         write_text(svg(figure, SIZES[size], dark=dark), path)
     else:
         with whole_file(path) as temporary:
-            temporary.write_bytes(_written(figure, form, SIZES[size], dark=dark))
+            temporary.write_bytes(_written(figure, form, SIZES[size], DARK if dark else LIGHT))
 
 
 def ending_of(path: str | os.PathLike[str]) -> str:
@@ -91,7 +84,7 @@ def ending_of(path: str | os.PathLike[str]) -> str:
     return ending
 
 
-def _written(figure: Figure, form: str, size: Size, *, dark: bool, clear: bool = False, titled: bool = True) -> bytes:
+def _written(figure: Figure, form: str, size: Size, look: Look, *, clear: bool = False, titled: bool = True) -> bytes:
     """Draw the figure by itself, and return the file."""
     import matplotlib as mpl
 
@@ -102,19 +95,19 @@ def _written(figure: Figure, form: str, size: Size, *, dark: bool, clear: bool =
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         warnings.filterwarnings("ignore", message=".*deprecat", category=mpl.MatplotlibDeprecationWarning)
         mpl.rcParams.update(theirs | _OURS | {"svg.hashsalt": figure.name})
-        canvas = _drawn(figure, size, dark=dark, clear=clear, titled=titled)
-        canvas.savefig(written, format=form, dpi=size[2], metadata=metadata)
+        _drawn(figure, size, look, clear=clear, titled=titled).savefig(
+            written, format=form, dpi=size[2], metadata=metadata
+        )
     return written.getvalue()
 
 
-def _drawn(figure: Figure, size: Size, *, dark: bool, clear: bool, titled: bool) -> Any:
+def _drawn(figure: Figure, size: Size, look: Look, *, clear: bool, titled: bool) -> Any:
     """Draw on a matplotlib Figure of its own."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import to_rgb
     from matplotlib.figure import Figure as Canvas
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    look = DARK if dark else LIGHT
     width, height, dpi = size
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
     canvas = Canvas((width, height or max(width, LOWEST) * figure.height), dpi, layout=layout)
@@ -138,8 +131,7 @@ def dark_of(svg: str) -> str:
 
     Drawing takes a hundred times as long, and figures take every colour from their look.
     """
-    names = ("paper", "ink", "muted", "grid", "hot")
-    colors = {getattr(LIGHT, name): getattr(DARK, name) for name in names}
+    colors = {getattr(LIGHT, name): getattr(DARK, name) for name in ("paper", "ink", "muted", "grid", "hot")}
     colors |= dict(zip(LIGHT.palette, DARK.palette, strict=True))
     pattern = re.compile("|".join(colors))
     return _TAG.sub(lambda tag: pattern.sub(lambda found: colors[found[0]], tag[0]), svg)

@@ -180,10 +180,7 @@ def rows(ax: Any, names: Sequence[str]) -> None:
 
 
 def lanes(ax: Any, names: Sequence[str], weight: Callable[[str], float]) -> list[tuple[float, str]]:
-    """Name the lanes that fit on the Axes, and return each with its height, from which it is drawn upwards by 1.
-
-    Of too many lanes those with the largest weight are chosen; they stay in their order.
-    """
+    """Name the lanes that fit on the Axes, the heaviest of too many; return each with the height of its bottom."""
     points = _points(ax, ax.get_window_extent().height)
     heaviest = sorted(names, key=lambda name: -weight(name))[: max(int(points / SMALLEST * 0.78), 1)]
     shown = [name for name in names if name in heaviest]
@@ -241,10 +238,7 @@ def bands(x: Doubles, values: Doubles, most: int = _MOST_BINS) -> tuple[Any, int
 
 
 def styles(look: Look, count: int, *, marked: bool) -> Iterator[dict[str, Any]]:
-    """Yield the style of each of so many lines: they differ in colour, dashes and marker.
-
-    More lines than colours repeat the colours with other dashes and markers.
-    """
+    """Yield the style of each of so many lines: they differ in colour, dashes and marker, then repeat the colours."""
     n = len(look.palette)
     for i in range(count):
         k = (i + i // n) % n
@@ -254,10 +248,7 @@ def styles(look: Look, count: int, *, marked: bool) -> Iterator[dict[str, Any]]:
 
 
 def end_labels(ax: Any, ends: Sequence[tuple[float, str, Any]]) -> None:
-    """Name lines at the right edge, at the height where each ends: (y, name, colour).
-
-    Heights are shares of the Axes, so that any scale will do. Labels are moved apart, so that none lies on another.
-    """
+    """Name lines at the right edge, at the height where each ends: (y, name, colour); no label lies on another."""
     if not ends:
         return
     to_axes, middle = ax.transData + ax.transAxes.inverted(), sum(ax.get_xlim()) / 2

@@ -53,13 +53,9 @@ def _paint(middle: Doubles, accuracy: Doubles, tokens: Doubles, ax: Any, look: L
     ax.plot([0, 1], [0, 1], color=look.ink, linestyle="--", linewidth=1.1, label="perfectly calibrated")
     ax.vlines(middle, middle, accuracy, color=look.bad, linewidth=3, label="gap", zorder=2)
     error = 1.96 * np.sqrt((accuracy * (1 - accuracy)).clip(1e-12) / tokens)
-    ax.errorbar(
-        middle, accuracy, yerr=[np.minimum(error, accuracy), np.minimum(error, 1 - accuracy)], fmt="none",
-        ecolor=look.good, elinewidth=1, label="95 % interval", zorder=3,
-    )  # fmt: skip
-    ax.scatter(
-        middle, accuracy, s=14 + 500 * tokens / tokens.sum(), color=look.good, edgecolor=look.paper, linewidth=0.8,
-        zorder=4, label="a bin (area: its share of tokens)",
-    )  # fmt: skip
+    ends = [np.minimum(error, accuracy), np.minimum(error, 1 - accuracy)]
+    ax.errorbar(middle, accuracy, ends, fmt="none", ecolor=look.good, elinewidth=1, label="95 % interval", zorder=3)
+    sizes, text = 14 + 500 * tokens / tokens.sum(), "a bin (area: its share of tokens)"
+    ax.scatter(middle, accuracy, sizes, color=look.good, edgecolor=look.paper, linewidth=0.8, zorder=4, label=text)
     ax.set(xlim=(0, 1), ylim=(0, 1))
     legend(ax, ncols=2, markerscale=0.6)

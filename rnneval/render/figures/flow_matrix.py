@@ -86,13 +86,11 @@ def _paint(
             rim = Rectangle(place, 0.92, 0.92, facecolor="none", edgecolor=look.ink, linewidth=1.3)
             ax.add_patch(rim).set_gid("diagonal")
     size, numbered = max(min(points * 0.3, 13), 4), points > 26  # below the mark there is room for the calls
+    below = {"textcoords": "offset points", "ha": "center", "va": "top", "fontsize": SMALLEST}
     for entry in flow:
         x, y = columns.index(entry.source) + 0.5, shown.index(entry.into) + 0.5 - numbered * 6 / points
         if numbered:
-            ax.annotate(
-                runs_of_calls(entry.calls), (x, y), (0, -size / 2 - 3), textcoords="offset points", ha="center",
-                va="top", fontsize=SMALLEST,
-            )  # fmt: skip
+            ax.annotate(runs_of_calls(entry.calls), (x, y), (0, -size / 2 - 3), **below)
         ax.plot(x, y, gid=entry.kind, **_style(entry.kind, look) | {"markersize": size})
     across, down = (labels(list(map(state_name, ends)), 14 if narrow(ax) else 36) for ends in (columns, shown))
     turned = max(map(len, across)) * 5.0 > points

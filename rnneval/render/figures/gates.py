@@ -36,8 +36,7 @@ def figure(table: TidyTable) -> Figure | None:
     most = max(gates, key=lambda name: sum(gates[name][1:]))
     _, low, high = gates[most]
     (share, state), (rest, other) = sorted(((low, "closed"), (high, "open")), reverse=True)
-    does = _DOES.get((most.rpartition(".")[2], state), "")
-    title = f"{label(most)} is {state}{does} {percent(share)} of the time"
+    title = f"{label(most)} is {state}{_DOES.get((most.rpartition('.')[2], state), '')} {percent(share)} of the time"
     title += f" and {other} {percent(rest)}" if rest >= 0.1 else ""
     if low + high < 0.2:
         title = f"No gate is saturated more than {percent(low + high)} of the time ({label(most)})"
@@ -56,6 +55,7 @@ def figure(table: TidyTable) -> Figure | None:
 
 def _paint(gates: dict[str, tuple[Any, float, float]], ax: Any, look: Look) -> None:
     shown = lanes(ax, [*gates], lambda name: sum(gates[name][1:]))
+    beside: dict[str, Any] = {"textcoords": "offset points", "fontsize": SMALLEST}
     for ends in ((0.0, LOW), (HIGH, 1.0)):
         ax.axvspan(*ends, color=look.bad, alpha=0.2, linewidth=0)
     for base, name in shown:
@@ -65,16 +65,12 @@ def _paint(gates: dict[str, tuple[Any, float, float]], ax: Any, look: Look) -> N
         ax.stairs(heights, edges, baseline=base, fill=True, color=look.good, alpha=0.45, linewidth=0)
         ax.stairs(heights, edges, baseline=base, color=look.good, linewidth=1, gid=name)
         for points, share in zip(_COLUMNS, shares, strict=True):
+            weight, where = "bold" if share >= 0.5 else "normal", ax.get_yaxis_transform()
             ax.annotate(
-                percent(share), (1.0, base + 0.4), (points, 0), xycoords=ax.get_yaxis_transform(),
-                textcoords="offset points", va="center", fontsize=SMALLEST,
-                fontweight="bold" if share >= 0.5 else "normal",
-            )  # fmt: skip
+                percent(share), (1.0, base + 0.4), (points, 0), xycoords=where, va="center", fontweight=weight, **beside
+            )
     for points, text in zip(_COLUMNS, (f"< {LOW}", f"> {HIGH}"), strict=True):
-        ax.annotate(
-            text, (1.0, 1.01), (points, 0), xycoords="axes fraction", textcoords="offset points", fontsize=SMALLEST,
-            color=look.muted, va="bottom",
-        )  # fmt: skip
+        ax.annotate(text, (1.0, 1.01), (points, 0), xycoords="axes fraction", color=look.muted, va="bottom", **beside)
     more = len(gates) - len(shown)
     rest = f"; {counted(more, 'less saturated gate')} not shown" if more else ""
     ax.set_xlim(0, 1)

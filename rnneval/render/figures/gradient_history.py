@@ -37,26 +37,19 @@ def figure(table: TidyTable) -> Figure | None:
     # By step, the norm after clipping where it was smaller than before.
     clipped = wide.loc[wide["grad_norm_clipped"] < wide["grad_norm"] * (1 - 1e-4), "grad_norm_clipped"]
     first_bad = int(broken["step"].min()) if len(broken) else None
-    jumps = whole[whole > 10 * whole.median()] if len(whole) > 2 else whole[:0]
     diverged = _diverged(whole, wide["update_ratio"].dropna(), first_bad)
+    jumps = whole[whole > 10 * whole.median()] if len(whole) > 2 and not diverged else whole[:0]
     title, last = diverged or _title(whole, jumps, len(clipped)), int(table.frame["step"].max())
     medians = norms[norms["layer"] != ""].groupby("layer", sort=False)["value"].median()
-    parts = [f"{title}.", f"Gradient norms (L2) over {counted(last, 'step')}."]
-    if len(medians):
-        parts.append(f"Medians by layer: {', '.join(f'{label(name)} {number(v)}' for name, v in medians.items())}.")
-    parts.append(f"Clipped at {counted(len(clipped), 'step')}." if len(clipped) else "Never clipped.")
-    if first_bad is not None:
-        layers = [label(name) for name in broken.loc[broken["step"] == first_bad, "layer"].unique() if name]
-        parts.append(f"First not finite at step {first_bad:,}, in {', '.join(layers)}.")
-    note = f"{counted(zeros, 'norm')} of 0 not drawn" if zeros else ""
+    layers = ", ".join(f"{label(name)} {number(value)}" for name, value in medians.items()) or "none"
+    note = f" ({counted(zeros, 'norm')} of 0 not drawn)" if zeros else ""
     return Figure(
         title=title,
-        alt=" ".join([*parts, f"{note}."] if note else parts),
-        x=f"training step ({note})" if note else "training step",
+        alt=f"{title}. Gradient norms (L2) over {counted(last, 'step')}{note}; medians by layer: {layers}; clipped at "
+        f"{counted(len(clipped), 'step')}.",
+        x=f"training step{note}",
         y="gradient norm ‖g‖₂",
-        paint=partial(
-            _paint, norms=norms, clipped=clipped, first_bad=first_bad, jumps=jumps[:0] if diverged else jumps, last=last
-        ),
+        paint=partial(_paint, norms=norms, clipped=clipped, first_bad=first_bad, jumps=jumps, last=last),
         diverged=bool(diverged),
     )
 
@@ -93,10 +86,8 @@ def _title(whole: Any, jumps: Any, clipped: int) -> str:
 
 def _paint(ax: Any, look: Look, *, norms: Any, clipped: Any, first_bad: int | None, jumps: Any, last: int) -> None:
     # Quantiles of neighbouring steps: columns 0 to 100.
-    pooled = {
-        layer: bands(*part[["step", "value"]].to_numpy(np.float64).T)
-        for layer, part in norms.groupby("layer", sort=False)
-    }
+    by_layer = norms.groupby("layer", sort=False)
+    pooled = {layer: bands(*part[["step", "value"]].to_numpy(np.float64).T) for layer, part in by_layer}
     whole, together = pooled.pop("", (None, 1))
     few, ends = max((len(table) for table, _ in pooled.values()), default=0) <= 12, []
     for (layer, (table, _)), style in zip(pooled.items(), styles(look, len(pooled), marked=few), strict=True):
@@ -115,10 +106,9 @@ def _paint(ax: Any, look: Look, *, norms: Any, clipped: Any, first_bad: int | No
         text = f"largest, {number(jumps.max())}"
         ax.plot(jumps.idxmax(), jumps.max(), "^", color=look.ink, markersize=7, label=text, clip_on=False)
     if len(clipped):
-        ax.plot(
-            clipped.index, np.full(len(clipped), 0.985), "|", transform=top, color=look.bad, markersize=7,
-            label=f"clipped ({counted(len(clipped), 'step')})", rasterized=len(clipped) > 2000,
-        )  # fmt: skip
+        text, heights = f"clipped ({counted(len(clipped), 'step')})", np.full(len(clipped), 0.985)
+        many = len(clipped) > 2000
+        ax.plot(clipped.index, heights, "|", transform=top, color=look.bad, markersize=7, label=text, rasterized=many)
         if np.ptp(clipped) <= 1e-3 * clipped.mean():  # clipping by norm gives the same norm each time
             text = f"clipped to {number(clipped.median())}"
             ax.axhline(clipped.median(), color=look.bad, linestyle=":", linewidth=1.3, label=text)

@@ -52,36 +52,27 @@ def figure(gradients: Gradients) -> Figure | None:
 
 def _paint(states: Mapping[str, ThroughTime], truncation: int, ax: Any, look: Look) -> None:
     # The last lag to draw is just after all lines are gone, and past the truncation if that is near.
-    above = [np.flatnonzero(np.array(state.median) >= _FLOOR) for state in states.values()]
-    wanted = max(int(lags[-1]) if len(lags) else 0 for lags in above) + 2
-    if truncation <= 2 * wanted:
-        wanted = max(wanted, truncation + 2)
+    wanted = max(np.flatnonzero(np.array(state.median) >= _FLOOR).max(initial=0) for state in states.values()) + 2
+    wanted = max(wanted, truncation + 2) if truncation <= 2 * wanted else wanted
     last = min(wanted, max(len(state.median) - 1 for state in states.values()))
-    top, lines = 1.0, []
-    names = labels(list(states), 20)
+    top, lines, names = 1.0, [], labels(list(states), 20)
     for name, (key, state), style in zip(names, states.items(), styles(look, len(states), marked=True), strict=True):
         part = slice(state.base, last + 1)
         median, low, high = (np.array(values[part], np.float64) for values in (state.median, state.low, state.high))
         lags, median = np.arange(state.base, state.base + len(median)), np.where(median > 0, median, _FLOOR / 100)
-        hidden = state.gone is None or state.gone > last
-        text = plain(f"{name}: {'never' if state.gone is None else state.gone}")
-        lines += ax.plot(
-            lags, median, linewidth=1.8, markersize=7, gid=visible(key), label=text,
-            markevery=[0 if hidden else max(int(state.gone or 0) - state.base, 0)], **style,
-        )  # fmt: skip
+        marked = 0 if state.gone is None or state.gone > last else max(state.gone - state.base, 0)
+        style |= {"label": plain(f"{name}: {'never' if state.gone is None else state.gone}"), "gid": visible(key)}
+        lines += ax.plot(lags, median, linewidth=1.8, markersize=7, markevery=[marked], **style)
         top = max(top, float(high.max(initial=0.0)))
-        # A band for one or two states; in earlier records, bands hold 90 %.
-        if len(states) <= 2 and state.band == 0.95:
+        if len(states) <= 2:  # bands that can be told apart
             low = low.clip(_FLOOR / 10)
             ax.fill_between(lags, low, high, color=style["color"], alpha=0.14, linewidth=0)
             for edge in (low, high):  # so that a band can be followed through the other one
-                ax.plot(lags, edge, linewidth=0.6, **style | {"marker": ""})
+                ax.plot(lags, edge, linewidth=0.6, **style | {"marker": "", "label": None, "gid": None})
     ax.set(yscale="log", ylim=(_FLOOR, max(top * 1.5, 2)), xlim=(0, last + 0.5))
     ax.axhline(GONE, color=look.muted, linestyle="--", linewidth=1)
-    ax.annotate(
-        "99 % gone below", (last, GONE), (0, 3), textcoords="offset points", ha="right", fontsize="small",
-        bbox=on_paper(look),
-    )  # fmt: skip
+    above = {"textcoords": "offset points", "ha": "right", "fontsize": "small", "bbox": on_paper(look)}
+    ax.annotate("99 % gone below", (last, GONE), (0, 3), **above)
     if truncation <= last:
         ax.axvline(truncation, color=look.ink, linestyle=":", linewidth=1.8)
     text = f"truncation: {counted(truncation, 'token')} {'' if truncation <= last else '→'}"

@@ -43,10 +43,8 @@ def _paint(curve: ContextCurve, length: int | None, kept: Forgetting | None, ax:
     ax.set_xscale("log")
     bars = [1.96 * error for error in curve.extra_error]
     ax.errorbar(curve.lengths, curve.nats, yerr=bars, fmt="none", ecolor=look.good, capsize=2)
-    ax.plot(
-        curve.lengths, curve.nats, color=look.good, marker="o", markersize=5, markeredgewidth=0, linewidth=1.8,
-        label="state reset that many tokens before",
-    )  # fmt: skip
+    style = {"color": look.good, "marker": "o", "markersize": 5, "markeredgewidth": 0, "linewidth": 1.8}
+    ax.plot(curve.lengths, curve.nats, label="state reset that many tokens before", **style)
     ax.axhline(curve.whole, color=look.ink, linestyle="--", linewidth=1.1, label=f"full context, {number(curve.whole)}")
     if length is not None:
         close = f"within {CLOSE} nats from {counted(length, 'token')}"

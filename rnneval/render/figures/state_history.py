@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from rnneval.metrics import by_name
 from rnneval.records.tables import STATE_HISTORY, UNIFORM
-from rnneval.render.figures._base import Figure, TidyTable, require_metric
+from rnneval.render.figures._base import Figure, TidyTable
 from rnneval.render.figures._style import Look, beside_lane, change, counting, label, lanes, legend, ring
 from rnneval.render.phrasing import counted, number
 
@@ -18,39 +17,41 @@ ORDER = 20
 _HELD_OUT = "held-out "
 
 
-def figure(table: TidyTable, metric: str | None = None) -> Figure | None:
-    """Return the figure of the perplexity (or another score) and the norms of all states; None if it has neither."""
+def figure(table: TidyTable) -> Figure | None:
+    """Return the figure of the perplexity and the norms of all states; None if it has neither."""
     frame, x = _placed(table.frame)
     scores = frame[frame["layer"] == ""].pivot_table(index="at", columns="statistic", values="value", dropna=False)
-    require_metric(metric, [name for name in scores if name in by_name()], "the history")
     finite = np.isfinite(scores.astype(float)).any()
     # A perplexity that is larger than any float, always, is shown by its logarithm.
-    by_loss = metric is None and not finite.get("perplexity", True) and finite.get("cross_entropy", False)
-    name = "cross_entropy" if by_loss else metric or "perplexity"
+    by_loss = not finite.get("perplexity", True) and finite.get("cross_entropy", False)
+    name = "cross_entropy" if by_loss else "perplexity"
     score = f"{_HELD_OUT}{name.replace('_', ' ')}"
     states = _norms(frame[frame["layer"] != ""])
     shown = {score: scores[name].to_frame("value").assign(top=scores[name])} if name in scores else {}
     shown |= states
     guessing = float(table.metadata.get(UNIFORM, math.inf))
     worse = set(scores.index[scores["cross_entropy"] > guessing]) if "cross_entropy" in scores else set()
-    states = {name: norms for name, norms in states.items() if len(_finite(norms))}
-    if score not in shown and not states:
+    first_last = {
+        label(name): " and ".join(map(number, values.iloc[[0, -1]]))
+        for name, norms in states.items()
+        if len(values := _finite(norms)["value"])
+    }
+    if score not in shown and not first_last:
         return None
-    title = _score_title(score, shown[score]["value"], worse) if score in shown else _states_title(states)
-    parts = [f"{title}.", f"{counted(frame['at'].nunique(), 'epoch')} of training."]
+    title = f"Mean norms of {counted(len(states), 'state')} by epoch"
+    if score in shown:
+        title = _score_title(score, shown[score]["value"], worse)
+    alt = f"{title}. {counted(frame['at'].nunique(), 'epoch')} of training."
     if score in shown and len(values := _finite(shown[score])["value"]):
-        lost = len(shown[score]) - len(values)
-        rest = f", not finite in {counted(lost, 'epoch')}" if lost else ""
         first, best, last = map(number, (values.iloc[0], values.min(), values.iloc[-1]))
-        parts.append(f"{score.capitalize()}: first {first}, best {best}, last {last}{rest}.")
-    if states:
-        both = {name: _finite(norms)["value"].iloc[[0, -1]].map(number) for name, norms in states.items()}
-        norms = "; ".join(f"{label(name)} {' and '.join(values)}" for name, values in both.items())
-        parts.append(f"Mean state norms (L2), first and last: {norms}.")
+        alt += f" {score.capitalize()}: first {first}, best {best}, last {last}."
+    if first_last:
+        norms = "; ".join(f"{name} {both}" for name, both in first_last.items())
+        alt += f" Mean state norms (L2), first and last: {norms}."
     ends = float(frame["at"].min()), float(frame["at"].max())
     return Figure(
         title=title,
-        alt=" ".join(parts),
+        alt=alt,
         height=min(0.3 + 0.1 * len(shown), 1.25),
         x=x,
         grid="x",
@@ -89,34 +90,16 @@ def _change(norms: Any) -> float:
     return abs(change(_finite(norms)["value"].to_numpy(), 1))
 
 
-def _states_title(states: Mapping[str, Any]) -> str:
-    """State which norm changes most in training."""
-    most = max(states, key=lambda name: _change(states[name]))
-    values = _finite(states[most])["value"]
-    if len(values) < 2:
-        return f"Mean norms of {counted(len(states), 'state')} after one epoch"
-    training = f"Training of {values.index[-1] - values.index[0] + 1:,.0f} epochs"
-    if _change(states[most]) < 0.1:
-        return f"{training} leaves {'the state norm' if len(states) == 1 else 'all state norms'} level"
-    first, last = map(number, values.iloc[[0, -1]])
-    return f"{training} changes the mean norm of {label(most)} most: from {first} to {last}"
-
-
 def _placed(frame: Any) -> tuple[Any, str]:
     """Return the rows with their place on the horizontal axis, the column `at`, and the label of that axis.
 
     Each fit numbers its epochs from 0. Where a history holds several, their epochs are counted on.
     """
-    columns = ["epoch", "layer", "variable", "statistic", "value"]
-    frame = frame[columns].astype(dict.fromkeys(columns[1:4], str)).reset_index(drop=True)
-    if frame.empty:
-        return frame.assign(at=0), "epoch"
-    again = (frame[columns[1:4]] == frame.loc[0, columns[1:4]]).all(axis=1)  # two fits of one epoch each
-    begins = frame["epoch"].ne(frame["epoch"].shift()) | again
-    fits = 1 + int((frame.loc[begins, "epoch"].diff() <= 0).sum())
-    if fits == 1:
-        return frame.assign(at=frame["epoch"]), "epoch (the first is 0)"
-    return frame.assign(at=begins.cumsum() - 1), f"epoch, counted through {fits} trainings (the first is 0)"
+    fit = (frame["epoch"].diff() < 0).cumsum()
+    label = f"epoch, counted through {fit.max() + 1} trainings" if fit.any() else "epoch"
+    text = dict.fromkeys(("layer", "variable", "statistic"), str)
+    at = frame["epoch"] + fit * (frame["epoch"].max() + 1)
+    return frame.astype(text).assign(at=at), f"{label} (the first is 0)"
 
 
 def _norms(frame: Any) -> dict[str, Any]:
@@ -125,9 +108,8 @@ def _norms(frame: Any) -> dict[str, Any]:
     for (layer, slot), rows in frame.groupby(["layer", "variable"], sort=False):
         if (rows["statistic"] == "norm_mean").any():
             wide = rows.pivot_table(index="at", columns="statistic", values="value", dropna=False)
-            found[f"{layer}.{slot}"] = wide.reindex(columns=["norm_mean", "norm_max"]).set_axis(
-                ["value", "top"], axis=1
-            )
+            norms = wide.reindex(columns=["norm_mean", "norm_max"])
+            found[f"{layer}.{slot}"] = norms.set_axis(["value", "top"], axis=1)
     return found
 
 
@@ -136,8 +118,7 @@ def _paint(
 ) -> None:
     shown = lanes(ax, [*every], lambda name: np.inf if name == score else _change(every[name]))
     for base, name in shown:
-        is_score = name == score
-        kept = _finite(every[name])
+        is_score, kept = name == score, _finite(every[name])
         lost = every[name].index.difference(kept.index)
         largest = np.fmax(kept["top"].where(np.isfinite(kept["top"])), kept["value"])
         low = kept["value"].min() if is_score and len(kept) else 0.0
@@ -152,10 +133,8 @@ def _paint(
         if is_score and not worse.issuperset(kept.index):
             ring(ax, look, kept["value"].idxmin(), height.min(), f"best {name.removeprefix(_HELD_OUT)}")
         if len(lost):
-            ax.plot(
-                lost, np.full(len(lost), base + 0.42), "x", color=look.bad, markersize=7, markeredgewidth=2,
-                linestyle="none", label="not finite", gid=f"{name}, not finite",
-            )  # fmt: skip
+            style = {"color": look.bad, "markersize": 7, "markeredgewidth": 2, "gid": f"{name}, not finite"}
+            ax.plot(lost, np.full(len(lost), base + 0.42), "x", label="not finite", **style)
         if len(kept):
             beside_lane(ax, look, base, number(low), number(high), both=is_score or len(shown) <= 6)
     ax.set_xlim(epochs[0] - 0.3, epochs[1] + 0.3)

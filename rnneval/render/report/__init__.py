@@ -21,7 +21,7 @@ from rnneval.render.document import KINDS, Block, Claim, Fold, Kind, Picture, Re
 from rnneval.render.figures import Figure, TidyTable, caution, svg
 from rnneval.render.figures._export import LOWEST, dark_of
 from rnneval.render.html import Drawn, html_of
-from rnneval.render.phrasing import counted, file_name, number, short_names
+from rnneval.render.phrasing import counted, file_name, listed, number
 from rnneval.render.report.chapters import CHAPTERS
 from rnneval.render.report.gathered import CheckedWiring, Gathered, Given, Scored, alike, mapped, tokens_of
 from rnneval.render.wiring_document import first_sentence
@@ -33,6 +33,8 @@ WIDTH = 360
 COLUMN = (WIDTH / 96, None, 96)
 _ORDER: tuple[Kind, ...] = ("fail", "unsure", "pass", "note")
 _NAMED = 3
+Said = tuple[Kind, str, str]
+"""A claim: whether it is right, the anchor of its chapter, and its sentence."""
 _UNKNOWN = 0.01
 """Share of unknown tokens from which numbers do not stand for the text."""
 _ABSOLUTE = re.compile(r"(?:^|(?<=[\s=('\"`]))(?:/|[A-Za-z]:[\\/])[^\s:'\"`)]+")
@@ -56,21 +58,8 @@ def page_of(given: Sequence[Given], title: str | None = None) -> Report:
         records=tuple(each.name for each in given),
         rnneval=__version__,
     )
-    return _without_folders(page)
-
-
-def _without_folders(page: Report) -> Report:
-    """Leave the folders of absolute paths out: a page is shown to others, and they are of one computer."""
-    paths: dict[str, dict[str, None]] = {}
-
-    def collect(text: str) -> str:
-        for path in _ABSOLUTE.findall(text):
-            paths.setdefault(file_name(path), {})[path] = None
-        return text
-
-    mapped(page, collect)
-    short = {path: name for same in paths.values() for path, name in zip(same, short_names([*same]), strict=True)}
-    return cast("Report", mapped(page, lambda text: _ABSOLUTE.sub(lambda found: short[found[0]], text)))
+    # A page is shown to others, and the folders of absolute paths are of one computer.
+    return cast("Report", mapped(page, lambda text: _ABSOLUTE.sub(lambda found: file_name(found[0]), text)))
 
 
 def _and(names: Sequence[str]) -> str:
@@ -86,7 +75,7 @@ def draw(page: Report, given: Sequence[Given]) -> Mapping[str, Drawn]:
     """Draw the figures of a page, by key: the slow part of a report."""
     gathered = Gathered(given)
     wanted = {key for section in page.sections for key in _keys(section.blocks)}
-    sources = (*gathered.given, *gathered.together, *gathered.rankings)
+    sources = (*gathered.given, *gathered.rankings)
     known = {each.key(figure): figure for each in sources for figure in each.figures}
     return {key: _drawn(figure) for key, figure in known.items() if key in wanted}
 
@@ -113,89 +102,87 @@ def _drawn(figure: Figure) -> Drawn:
 
 def _claims(gathered: Gathered) -> tuple[Claim, ...]:
     """Return every claim, the worst first; faults of the wiring before numbers, numbers before comparisons."""
-    found = [claim for each in gathered.wirings for claim in _of_wiring(each)]
+    found = [said for each in gathered.wirings for said in _of_wiring(each)]
     found += [*_of_training(gathered), *_of_sweeps(gathered), *_of_runs(gathered.scored), *_of_gates(gathered)]
     if passed := [each.name for each in gathered.wirings if each.worst.verdict == "pass"]:
-        sentence = f"The state is wired right in {_and(passed)}: each layer gets its own back."
-        found.append(Claim(kind="pass", sentence=sentence, anchor="wiring"))
+        found.append(("pass", "wiring", f"The state is wired right in {_and(passed)}: each layer gets its own back."))
     if not found:
-        sentence = "No record was given."
-        if gathered.given:
-            sentence = "These records describe and do not judge: there is no run, wiring or gate record among them."
-        found.append(Claim(kind="note", sentence=sentence, anchor="made"))
-    return tuple(sorted(found, key=lambda claim: _ORDER.index(claim.kind)))
+        found.append(("note", "made", "These records describe and do not judge: none is of a run, wiring or gate."))
+    found.sort(key=lambda said: _ORDER.index(said[0]))
+    return tuple(Claim(kind=kind, anchor=anchor, sentence=sentence) for kind, anchor, sentence in found)
 
 
-def _of_wiring(wired: CheckedWiring) -> Iterator[Claim]:
+def _of_wiring(wired: CheckedWiring) -> Iterator[Said]:
     """Yield what is wrong or not settled."""
     wiring = wired.worst
     if wiring.verdict == "fail":
         error = next((finding for finding in wiring.findings if finding.severity == "error"), None)
         fault = first_sentence(error.message) if error else wiring.reason
         what = "The state is wired wrong" if breaks_runs(wiring, segment=1) else "Calls that should agree do not"
-        yield Claim(kind="fail", sentence=f"{what} in {wired.name}: {fault}.", anchor="wiring")
+        yield "fail", "wiring", f"{what} in {wired.name}: {fault}."
     elif wiring.verdict != "pass":
-        sentence = f"Whether the state is wired right in {wired.name} could not be settled: {wiring.reason}."
-        yield Claim(kind="unsure", sentence=sentence, anchor="wiring")
+        what = f"Whether the state is wired right in {wired.name} could not be settled"
+        yield "unsure", "wiring", f"{what}: {wiring.reason}."
 
 
-def _of_training(gathered: Gathered) -> Iterator[Claim]:
+def _of_training(gathered: Gathered) -> Iterator[Said]:
     """Yield the title of each figure of a history or of gradients that says that a training run diverged."""
     for each in gathered.given:
         if isinstance(each.record, Gradients) or (isinstance(each.record, TidyTable) and each.record.schema != SWEEP):
-            for title in (figure.title for figure in each.figures if figure.diverged):
-                yield Claim(kind="fail", sentence=f"{each.label}: {title}.", anchor="inside")
+            for figure in each.figures:
+                if figure.diverged:
+                    yield "fail", "inside", f"{each.label}: {figure.title}."
 
 
-def _of_sweeps(gathered: Gathered) -> Iterator[Claim]:
+def _of_sweeps(gathered: Gathered) -> Iterator[Said]:
     for each in gathered.sweeps:
         rows = best_first(each.rows)
         count = counted(len(rows), "checkpoint")
-        without = [str(row["path"]) for row in rows if row["status"] != OK]
-        if without:
-            named = f"{', '.join(without[:_NAMED])}{', …' if len(without) > _NAMED else ''}"
-            sentence = f"{len(without)} of {count} failed or are not valid: {named}."
-            yield Claim(kind="fail", sentence=sentence, anchor="checkpoints")
+        if without := [str(row["path"]) for row in rows if row["status"] != OK]:
+            named = listed(without, _NAMED)
+            yield "fail", "checkpoints", f"{len(without)} of {count} failed or are not valid: {named}."
         for curve in each.figures:
-            kind: Kind = "fail" if curve.diverged else "pass"
-            sentence = f"{count}: {curve.title}." if curve.diverged else f"Of {count}, {curve.title}."
-            yield Claim(kind=kind, sentence=sentence, anchor="checkpoints")
+            if curve.diverged:
+                yield "fail", "checkpoints", f"{count}: {curve.title}."
+            else:
+                yield "pass", "checkpoints", f"Of {count}, {curve.title}."
 
 
-def _of_runs(evaluations: Sequence[Scored]) -> Iterator[Claim]:
+def _of_runs(evaluations: Sequence[Scored]) -> Iterator[Said]:
     for model, run in evaluations:
-        if sentence := _wrong(model.name, run):
-            yield Claim(kind="fail", sentence=sentence, anchor="numbers")
+        if wrong := _wrong(model.name, run):
+            yield "fail", "numbers", wrong
         if (share := _unknown(run)) >= _UNKNOWN:
-            sentence = (
-                f"{model.name} does not know {100 * share:.2g} % of the {tokens_of(run)} of this text: its numbers are "
-                "of an easier text, and do not compare with those of a model that knows them."
-            )
-            yield Claim(kind="unsure", sentence=sentence, anchor="warnings")
+            does_not = f"{model.name} does not know {100 * share:.2g} % of the {tokens_of(run)} of this text"
+            what = "its numbers are of an easier text, and do not compare with those of a model that knows them"
+            yield "unsure", "warnings", f"{does_not}: {what}."
     sound = [pair for pair in evaluations if "cross_entropy" in pair[1].scores and not caution(pair[1])]
-    best = [min(group, key=_loss) for group in alike(sound)]
+    best = [min(group, key=lambda pair: pair[1].scores["cross_entropy"].value) for group in alike(sound)]
     if len(best) > 1:
-        sentence = f"{len(sound)} valid evaluations, of which not all compare: they are of different texts or tokens."
-        yield Claim(kind="note", sentence=sentence, anchor="numbers")
-    elif best:
-        ((model, run),) = best
-        yield _best(model.name, run, of=len(sound))
-    yield from (claim for model, run in best for claim in _worse_than_baseline(model.name, run))
+        unlike = "of which not all compare: they are of different texts or tokens"
+        yield "note", "numbers", f"{len(sound)} valid evaluations, {unlike}."
+    for model, run in best:
+        beaten = _beaten(run)
+        if len(best) == 1:
+            start = f"{model.name} has the lowest loss of {len(sound)}: on" if len(sound) > 1 else f"{model.name}: on"
+            yield (
+                "note" if beaten or _unknown(run) >= _UNKNOWN else "pass",
+                "numbers",
+                f"{start} this text {_good(run)}.",
+            )
+        if beaten:
+            yield "unsure", "baselines", f"{model.name} is worse than {beaten}."
 
 
-def _loss(pair: Scored) -> float:
-    return pair[1].scores["cross_entropy"].value
-
-
-def _worse_than_baseline(name: str, run: Run) -> Iterator[Claim]:
-    """Say where the best model of a text is worse than the best baseline: it is not called good."""
+def _beaten(run: Run) -> str:
+    """Name the best baseline if it is better than the run, which is not called good then; else ""."""
     loss = run.scores["cross_entropy"].value
     best = min(run.baselines, key=run.baselines.__getitem__, default=None)
-    if best is not None and run.baselines[best] < loss:
-        order = best.removeprefix("ngram-")
-        better = f"the baseline {best}" if order == best else f"an n-gram of {order} {tokens_of(run)}"
-        against = f"{number(loss)} nats a token against {number(run.baselines[best])}"
-        yield Claim(kind="unsure", sentence=f"{name} is worse than {better}: {against}.", anchor="baselines")
+    if best is None or run.baselines[best] >= loss:
+        return ""
+    order = best.removeprefix("ngram-")
+    better = f"the baseline {best}" if order == best else f"an n-gram of {order} {tokens_of(run)}"
+    return f"{better}: {number(loss)} nats a token against {number(run.baselines[best])}"
 
 
 def _wrong(name: str, run: Run) -> str:
@@ -220,21 +207,16 @@ def _unknown(run: Run) -> float:
     return run.tokens.unknown / max(run.tokens.total + skipped, 1)
 
 
-def _best(name: str, run: Run, *, of: int) -> Claim:
-    """Say how good the best of comparable evaluations is."""
-    good = f"a prediction costs it {number(run.scores['cross_entropy'].value)} nats"
-    if "perplexity" in run.scores:
-        good = f"its perplexity is {number(run.scores['perplexity'].value)}"
-        if run.vocabulary is not None:
-            size = f"{run.vocabulary.size:,}"
-            good = f"{good}; guessing among {size} {tokens_of(run)} has {size}"
-    start = f"{name} has the lowest loss of {of}: on" if of > 1 else f"{name}: on"
-    beaten = any(_worse_than_baseline(name, run))
-    kind: Kind = "note" if beaten or _unknown(run) >= _UNKNOWN else "pass"
-    return Claim(kind=kind, sentence=f"{start} this text {good}.", anchor="numbers")
+def _good(run: Run) -> str:
+    """Say how good a run is, and what guessing would be."""
+    if "perplexity" not in run.scores:
+        return f"a prediction costs it {number(run.scores['cross_entropy'].value)} nats"
+    good = f"its perplexity is {number(run.scores['perplexity'].value)}"
+    size = f"{run.vocabulary.size:,}" if run.vocabulary else ""
+    return f"{good}; guessing among {size} {tokens_of(run)} has {size}" if size else good
 
 
-def _of_gates(gathered: Gathered) -> Iterator[Claim]:
+def _of_gates(gathered: Gathered) -> Iterator[Said]:
     for each, gate in gathered.of_kind(Gate):
         decisive = next((c for c in gate.comparisons if c.verdict == gate.verdict), None)
         sentence = f"{each.name}: {gate.verdict}: {gate.reason}."
@@ -244,4 +226,4 @@ def _of_gates(gathered: Gathered) -> Iterator[Claim]:
         elif decisive is not None:
             compared = f"{decisive.candidate} against {decisive.baseline}"
             sentence = f"{compared}: {decisive.metric} {decisive.reason.partition('; ')[0].partition('. ')[0]}."
-        yield Claim(kind=KINDS[gate.verdict], sentence=sentence, anchor="comparisons")
+        yield KINDS[gate.verdict], "comparisons", sentence

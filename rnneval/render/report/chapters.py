@@ -1,26 +1,25 @@
 """Chapters of the report: each function reads the gathered records and yields the blocks that it has of them."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import exp
-from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from rnneval.evaluate.sweep_table import OK, best_first
 from rnneval.metrics.diagnostics.findings import THRESHOLDS
 from rnneval.pages import all_pages, page
-from rnneval.records import Gate, Gradients, Run, Wiring
+from rnneval.records import Gate, Gradients, Ranking, Run
 from rnneval.records.tables import GRADIENT_HISTORY, STATE_HISTORY, TRACE
 from rnneval.records.wiring import breaks_runs
 from rnneval.render import document as doc
 from rnneval.render import run_document as runs
+from rnneval.render import sweep_document as sweeps
 from rnneval.render.figures import TidyTable, caution
 from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
-from rnneval.render.phrasing import counted, figure, file_name, interval, listed, number, signed
+from rnneval.render.phrasing import counted, figure, file_name, framed, interval, listed, number, signed
 from rnneval.render.report.gathered import CheckedWiring, Gathered, Given, Scored, alike, pictures, tokens_of
-from rnneval.render.wiring_document import finding_block, matrix_table, oracles_table
+from rnneval.render.wiring_document import finding_block, oracles_table
 
 _SHOWN_ROWS = 30
 _NAMED, _WHOLE = 12, 3
@@ -38,25 +37,6 @@ _GATE = {
     "inconclusive": "Not settled by this text",
     "not comparable": "These numbers do not measure the same thing",
 }
-_WHENCE = (
-    "created", "rnneval", "checkpoint", "imported", "text", "vocabulary", "input", "output", "timing", "assumptions",
-    "calls", "wired_by", "declared",
-)  # fmt: skip
-"""Parts of a record that say where it comes from, and below what is shown of them."""
-_PARTS = {
-    "path",
-    "source",
-    "builder",
-    "name",
-    "sha256",
-    "format",
-    "dtype",
-    "kind",
-    "files",
-    "part",
-    "device",
-    "threads",
-}
 _CONTENTS = {
     GRADIENT_HISTORY: "Training: gradient norm of each layer",
     STATE_HISTORY: "Training: state norm of each layer",
@@ -65,59 +45,56 @@ _CONTENTS = {
 """Titles of tables that belong to no model, by their schemas."""
 _OPEN = ("state_norms", "gradient_history", "state_history")
 """Figures that are shown of each of several models."""
-_COUNTED = ("tokens", "text", "model", "vocabulary", "read in", "forgets in", "signature")
+_COUNTED = ("tokens", "text", "model", "vocabulary", "forgets in", "signature")
+
+
+def _part(anchor: str, title: str, blocks: Iterable[doc.Block]) -> doc.Subsection:
+    return doc.Subsection(anchor=anchor, title=title, blocks=tuple(blocks))
+
+
+def _fold(title: str, *blocks: doc.Block) -> doc.Fold:
+    return doc.Fold(title=title, blocks=blocks)
+
+
+# Wiring
 
 
 def wiring(gathered: Gathered) -> Iterator[doc.Block]:
-    """Show the wiring of every model that was checked: what is wrong with its faults, what is right in a line."""
-    right = [each for each in gathered.wirings if each.worst.verdict == "pass"]
-    yield from (_wired(number, wired) for number, wired in enumerate(gathered.wirings) if wired not in right)
-    if not right:
-        return
-    yield doc.Notice(kind="pass", title=_WIRING["pass"], text=listed([each.name for each in right], most=_NAMED))
-    parts = []
-    for place, wired in enumerate(right):
-        blocks: list[doc.Block] = []
-        for each in wired.records:
-            blocks += [*pictures(each), *_tables(each.record)]
-        if blocks:
-            parts.append(doc.Subsection(anchor=f"wiring-right-{place}", title=wired.name, blocks=tuple(blocks)))
-    if parts:
-        yield doc.Fold(title="Where each state went, and the tests of behaviour", blocks=tuple(parts))
+    """Show the wiring of every model that was checked: open what is wrong with its faults, folded what is right."""
+    right = [each.name for each in gathered.wirings if each.worst.verdict == "pass"]
+    parts = [_part(f"wiring-{n}", wired.name, _wired(wired)) for n, wired in enumerate(gathered.wirings)]
+    yield from parts[: len(parts) - len(right)]  # those that did not pass come first
+    if right:
+        yield doc.Notice(kind="pass", title=_WIRING["pass"], text=listed(right, most=_NAMED))
+        yield _fold("Where each state went, and the tests of behaviour", *parts[len(parts) - len(right) :])
 
 
-def _wired(number: int, wired: CheckedWiring) -> doc.Subsection:
-    """Show the faults, the first whole, the others folded; and the loss with other segments."""
+def _wired(wired: CheckedWiring) -> Iterator[doc.Block]:
+    """Yield the faults of a model, the first whole, the others folded; and the loss with other segments."""
     worst = wired.worst
     title = _WIRING[worst.verdict] if breaks_runs(worst, segment=1) else _OF_CALLS
-    blocks: list[doc.Block] = [
-        doc.Notice(kind=doc.KINDS[worst.verdict], title=title, text=worst.reason),
-        *pictures(*wired.records),
-    ]
+    yield doc.Notice(kind=doc.KINDS[worst.verdict], title=title, text=worst.reason)
+    yield from pictures(*wired.records)
     found = [replace(finding_block(each), about=_about(each.rule)) for each in worst.findings]
-    blocks += found[:1]
+    yield from found[:1]
     if rest := found[1:]:
         rules = listed(dict.fromkeys(each.rule for each in rest))
-        blocks.append(doc.Fold(title=f"{counted(len(rest), 'more finding')}: {rules}", blocks=(*rest,)))
-    cuts = []
-    for run in wired.runs:
-        if run.token_by_token is not None and run.total_nats is not None:
-            other, tokens = run.token_by_token, max(run.tokens.scored, 1)
-            cut = run.streams.segment if run.streams else 0
-            text = (
-                f"{figure(run.total_nats / tokens)} nats a token in segments of {counted(cut, 'token')}, "
-                f"{figure(other.total_nats / tokens)} in segments of {counted(other.segment, 'token')}."
-            )
-            cuts.append(doc.Notice(kind="fail", title="The loss depends on how the text is cut", text=text))
-    blocks += dict.fromkeys(cuts)
-    if tables := tuple(shown for each in wired.records for shown in _tables(each.record)):
-        blocks.append(doc.Fold(title="As a table, and the tests of behaviour", blocks=tables))
-    return doc.Subsection(anchor=f"wiring-{number}", title=wired.name, blocks=tuple(blocks))
+        yield _fold(f"{counted(len(rest), 'more finding')}: {rules}", *rest)
+    yield from dict.fromkeys(cut for run in wired.runs for cut in _cut(run))
+    tables = [oracles_table(each.record.oracles) for each in wired.records if each.record.oracles]
+    yield from [_fold("Tests of behaviour", *tables)] if tables else []
 
 
-def _tables(wiring: Wiring) -> list[doc.TableBlock]:
-    tables = [matrix_table(wiring)] if wiring.flow else []
-    return tables + ([oracles_table(wiring.oracles)] if wiring.oracles else [])
+def _cut(run: Run) -> Iterator[doc.Notice]:
+    """Yield the losses of a run whose text was cut in two ways."""
+    if run.token_by_token is not None and run.total_nats is not None:
+        other, tokens = run.token_by_token, max(run.tokens.scored, 1)
+        cut = counted(run.streams.segment if run.streams else 0, "token")
+        text = (
+            f"{figure(run.total_nats / tokens)} nats a token in segments of {cut}, "
+            f"{figure(other.total_nats / tokens)} in segments of {counted(other.segment, 'token')}."
+        )
+        yield doc.Notice(kind="fail", title="The loss depends on how the text is cut", text=text)
 
 
 def _about(rule: str) -> str | None:
@@ -126,37 +103,44 @@ def _about(rule: str) -> str | None:
     return known[rule].partition("\n")[2].strip() if rule in known else None
 
 
+# Numbers
+
+
 def checkpoints(gathered: Gathered) -> Iterator[doc.Block]:
     """Show every sweep: its learning curve, and every checkpoint."""
     for place, each in enumerate(gathered.sweeps):
-        rows = best_first(each.rows)
-        count = counted(len(rows), "checkpoint")
-        blocks: list[doc.Block] = [*pictures(each)]
-        note = "Checkpoints read the same text: rnneval compare of the folder says which differences are significant."
-        blocks.append(runs.checkpoints_table(f"{count}, best first", rows[:_SHOWN_ROWS], rows, note))
-        if rest := rows[_SHOWN_ROWS:]:
-            blocks.append(doc.Fold(title=f"{len(rest)} more", blocks=(runs.checkpoints_table("The rest", rest, rows),)))
-        if failed := [row for row in rows if row["status"] != OK]:
-            blocks.append(runs.failures_table(failed))
-        yield doc.Subsection(anchor=f"checkpoints-{place}", title=f"{count} in {each.name}", blocks=tuple(blocks))
+        title = f"{counted(len(each.rows), 'checkpoint')} in {each.name}"
+        yield _part(f"checkpoints-{place}", title, _swept(each))
+
+
+def _swept(given: Given) -> Iterator[doc.Block]:
+    rows = best_first(given.rows)
+    yield from pictures(given)
+    note = "Checkpoints read the same text: rnneval compare of the folder says which differences are significant."
+    caption = f"{counted(len(rows), 'checkpoint')}, best first"
+    yield sweeps.checkpoints_table(caption, rows[:_SHOWN_ROWS], rows, note)
+    if rest := rows[_SHOWN_ROWS:]:
+        yield _fold(f"{len(rest)} more", sweeps.checkpoints_table("The rest", rest, rows))
+    if failed := [row for row in rows if row["status"] != OK]:
+        yield sweeps.failures_table(failed)
 
 
 def numbers(gathered: Gathered) -> Iterator[doc.Block]:
     """Show every evaluation: a table if there are several, then each by itself."""
     found = gathered.scored
-    alone = len(found) == 1 and not gathered.sweeps
-    parts = [_evaluation(number, pair, alone=alone) for number, pair in enumerate(found)]
+    if len(found) == 1 and not gathered.sweeps:
+        yield _part("numbers-0", "The evaluation", _evaluation(found[0]))
+        return
     if len(found) > 1:
-        yield from _overview(found)
-    if alone:
-        yield from parts
-    elif parts:
-        folds = (doc.Fold(title=part.title, blocks=part.blocks) for part in parts)
-        each: tuple[doc.Block, ...] = tuple(parts) if len(parts) <= _WHOLE else tuple(folds)
-        yield doc.Fold(title="Each evaluation: figures, scores and what was counted", blocks=each)
+        yield _overview(found)
+    titles = [f"{model.name} on {_text_of(run)}" for model, run in found]
+    parts = [_part(f"numbers-{n}", titles[n], _evaluation(pair)) for n, pair in enumerate(found)]
+    if parts:
+        each = parts if len(parts) <= _WHOLE else [_fold(part.title, *part.blocks) for part in parts]
+        yield _fold("Each evaluation: figures, scores and what was counted", *each)
 
 
-def _overview(found: Sequence[Scored]) -> Iterator[doc.Block]:
+def _overview(found: Sequence[Scored]) -> doc.TableBlock:
     def place(pair: Scored) -> tuple[bool, float]:
         run = pair[1]
         return not run.valid, run.scores["cross_entropy"].value if "cross_entropy" in run.scores else float("inf")
@@ -168,7 +152,7 @@ def _overview(found: Sequence[Scored]) -> Iterator[doc.Block]:
         scores = run.scores if run.valid else {}
         perplexity, bits, accuracy = (figure(scores[name].value) if name in scores else "–" for name in _LARGE)
         bounds = interval(scores["perplexity"].low, scores["perplexity"].high) if "perplexity" in scores else "–"
-        valid = runs.validity(bool(caution(run))) if run.valid else doc.TableCell(text="no", kind="fail")
+        valid = sweeps.validity(bool(caution(run))) if run.valid else doc.TableCell(text="no", kind="fail")
         parameters = figure((run.checkpoint.parameters or None) if run.checkpoint else None, ",")
         name = doc.code(model.name) if len(texts) == 1 else f"{model.name} on {_text_of(run)}"
         rows.append((name, valid, perplexity, bounds, bits, accuracy, parameters))
@@ -176,86 +160,68 @@ def _overview(found: Sequence[Scored]) -> Iterator[doc.Block]:
     note = "Only numbers of the same text and signature can be compared."
     if not all(run.valid for _, run in found):
         note += " Those of a run that is not valid do not count: they stand folded in its part below."
-    numeric = tuple(range(2, len(head)))
     order = "best first" if len(texts) == 1 else "best first of each text"
-    yield doc.table(f"{len(rows)} evaluations, {order}", head, rows[:_SHOWN_ROWS], right=numeric, note=note)
-    if rest := rows[_SHOWN_ROWS:]:
-        yield doc.Fold(title=f"{len(rest)} more", blocks=(doc.table("The rest", head, rest, right=numeric),))
+    return doc.table(f"{len(rows)} evaluations, {order}", head, rows, right=tuple(range(2, len(head))), note=note)
 
 
-def _evaluation(number: int, pair: Scored, *, alone: bool) -> doc.Subsection:
+def _evaluation(pair: Scored) -> Iterator[doc.Block]:
     model, run = pair
-    blocks: list[doc.Block] = []
     if run.valid:
         if word := caution(run):
             text = "The model diverged, its vocabulary is in another order than in training, or it was not trained."
-            blocks.append(doc.Notice(kind="fail", title=word.capitalize(), text=text))
-        large = tuple(_key_number(run, name) for name in _LARGE if name in run.scores)
-        blocks += [doc.KeyNumbers(items=large)] if large else []
-        blocks += pictures(*model.given, chapter="numbers") if model.scored[0] is run else ()
+            yield doc.Notice(kind="fail", title=word.capitalize(), text=text)
+        if large := tuple(_key_number(run, name) for name in _LARGE if name in run.scores):
+            yield doc.KeyNumbers(items=large)
+        yield from pictures(*model.given, chapter="numbers") if model.scored[0] is run else ()
     elif run.total_nats is None:
         text = "A loss is not a finite number. The warnings say where, and what it is."
-        blocks.append(doc.Notice(kind="fail", title="There is no score", text=text))
+        yield doc.Notice(kind="fail", title="There is no score", text=text)
     else:
-        blocks.append(doc.Notice(kind="fail", title="Not valid: these numbers do not count", text=run.why_not_valid))
+        yield doc.Notice(kind="fail", title="Not valid: these numbers do not count", text=run.why_not_valid)
     if run.scores:
         title = "All scores, and what they say" if run.valid else "All scores: none of them counts"
-        blocks.append(doc.Fold(title=title, blocks=(runs.scores_table(run),)))
+        yield _fold(title, runs.scores_table(run))
     if run.beside_reset is not None and run.valid:
-        blocks.append(runs.reset_table(run, run.beside_reset))
-    text = _text_of(run)
-    counts = [doc.Fact(name="file", text=text), *(fact for fact in runs.run_facts(run) if fact.name in _COUNTED)]
-    blocks.append(doc.Fold(title="What was counted", blocks=(doc.FactList(rows=tuple(counts)),)))
-    title = "The evaluation" if alone else f"{model.name} on {text}"
-    return doc.Subsection(anchor=f"numbers-{number}", title=title, blocks=tuple(blocks))
+        yield runs.reset_table(run, run.beside_reset)
+    facts = [fact for fact in runs.run_facts(run) if fact.name in _COUNTED]
+    yield _fold("What was counted", doc.FactList(rows=(doc.Fact(name="file", text=_text_of(run)), *facts)))
 
 
 def _text_of(run: Run) -> str:
     files = listed([file_name(file.title) for file in run.text.files], most=1)
-    return f"{files or 'text'}{f' [{run.text.part}]' if run.text.part else ''}"
+    return (files or "text") + framed(" [", run.text.part, "]")
 
 
 def _key_number(run: Run, name: str) -> doc.KeyNumber:
     score = run.scores[name]
-    unit = score.unit
-    if score.unit == "share":
-        unit = f"share of {tokens_of(run)} guessed right"
-    elif name == "perplexity":
-        unit = f"equally likely {tokens_of(run)}"
+    units = {"accuracy": f"share of {tokens_of(run)} guessed right", "perplexity": f"equally likely {tokens_of(run)}"}
     bounds = None if score.low is None else interval(score.low, score.high, number)
     spoken = "bits per character" if name == "bits_per_char" else name
-    return doc.KeyNumber(name=spoken, value=number(score.value), unit=unit, interval=bounds)
+    return doc.KeyNumber(name=spoken, value=number(score.value), unit=units.get(name, score.unit), interval=bounds)
 
 
 def baselines(gathered: Gathered) -> Iterator[doc.Block]:
     """Show the models among the baselines, in a table for each text and signature."""
     valid = [(model, run) for model, run in gathered.scored if run.valid and "cross_entropy" in run.scores]
-    groups = alike((model, run) for model, run in valid if run.baselines)
-    if not groups:
-        return
-    # Models that compare stand in one picture; a single model has its own.
-    for each in gathered.together or [each for each, _ in gathered.of_kind(Run)][:1]:
-        yield from pictures(each, chapter="baselines")
-    for group in groups:
+    for group in alike((model, run) for model, run in valid if run.baselines):
+        if len(group) == 1:
+            yield from pictures(*group[0][0].given, chapter="baselines")
         best_run = min((run for _, run in group), key=lambda run: run.scores["cross_entropy"].value)
         best = best_run.scores["cross_entropy"].value
-        lines = [(model.name, run.scores["cross_entropy"].value, "this model", True) for model, run in group]
+        models = [(model.name, run.scores["cross_entropy"].value, True) for model, run in group]
         known = {name: nats for _, run in group for name, nats in run.baselines.items()}
-        for name, nats in known.items():
-            order = name.removeprefix("ngram-")
-            does = page(name).summary.replace("`", "") if name in ("uniform", "unigram", "own-unigram") else "baseline"
-            if order != name and order.isdigit():
-                does = f"counts what follows the {counted(int(order) - 1, 'token')} before it"
-            lines.append((name, nats, does, False))
         rows = []
-        for name, nats, said, is_model in sorted(lines, key=lambda line: line[1]):
+        for name, nats, is_model in sorted([*models, *((*pair, False) for pair in known.items())], key=lambda e: e[1]):
             perplexity = figure(exp(nats)) if nats < _LARGEST_EXPONENT else "–"
             marked = caution(best_run) or ("best model" if len(group) > 1 else "–")
             more = signed(nats - best) if nats != best else marked
-            rows.append((doc.TableCell(text=name, code=is_model), figure(nats), perplexity, more, said))
-        head = ("", "nats a token", "perplexity", "nats more", "what it does")
+            rows.append((doc.TableCell(text=name, code=is_model), figure(nats), perplexity, more))
         note = ". ".join(f"{model.name}: {said}" for model, run in group if (said := runs.beside_counting(run))) or None
+        head = ("", "nats a token", "perplexity", "nats more")
         yield doc.table("Lowest loss first", head, rows, right=(1, 2, 3), note=note)
+
+
+# Diagnostics
 
 
 def diagnostics(gathered: Gathered) -> Iterator[doc.Block]:
@@ -264,10 +230,7 @@ def diagnostics(gathered: Gathered) -> Iterator[doc.Block]:
     Of several models only the findings, the state norms and the gradient norms are unfolded.
     """
     models = gathered.models
-    parts = [
-        doc.Subsection(anchor=f"inside-{number}", title=model.name, blocks=tuple(_diagnosed(model.given, model.runs)))
-        for number, model in enumerate(models)
-    ]
+    parts = [_part(f"inside-{n}", model.name, _diagnosed(model.given, model.runs)) for n, model in enumerate(models)]
     parts = [part for part in parts if part.blocks]
     owned = {id(each.record) for model in models for each in model.given}
     owned |= {id(each.record) for each in gathered.sweeps}
@@ -275,20 +238,20 @@ def diagnostics(gathered: Gathered) -> Iterator[doc.Block]:
     titles = [_CONTENTS.get(each.record.schema, each.label) for each in tables]
     for place, (each, title) in enumerate(zip(tables, titles, strict=True)):
         named = f"{title} ({each.label})" if titles.count(title) > 1 else title
-        parts.append(doc.Subsection(anchor=f"inside-table-{place}", title=named, blocks=pictures(each)))
+        parts.append(_part(f"inside-table-{place}", named, pictures(each)))
     if len(parts) == 1:
         yield from parts
         return
     for part in parts:
-        opened = tuple(
-            block
-            for block in part.blocks
-            if isinstance(block, doc.Found) or getattr(block, "key", "").rpartition("/")[2] in _OPEN
-        )
-        rest = tuple(block for block in part.blocks if block not in opened)
+        opened = [block for block in part.blocks if _is_open(block)]
+        rest = [block for block in part.blocks if block not in opened]
         title = "More figures and numbers" if opened else f"{part.title}: figures and numbers"
-        fold = (doc.Fold(title=title, blocks=rest),) if rest else ()
-        yield from (replace(part, blocks=(*opened, *fold)),) if opened else fold
+        folded = [_fold(title, *rest)] if rest else []
+        yield from [replace(part, blocks=(*opened, *folded))] if opened else folded
+
+
+def _is_open(block: doc.Block) -> bool:
+    return isinstance(block, doc.Found) or getattr(block, "key", "").rpartition("/")[2] in _OPEN
 
 
 def _diagnosed(given: Sequence[Given], evaluations: Sequence[Run]) -> Iterator[doc.Block]:
@@ -305,54 +268,56 @@ def _diagnosed(given: Sequence[Given], evaluations: Sequence[Run]) -> Iterator[d
     # The fullest run first: of two that can give the same figure it shows more.
     drawn = pictures(*sorted(given, key=lambda each: each.record is not fullest), chapter="inside")
     yield from drawn
-    if {"loss_by_context", "forgetting"} <= {picture.key.rpartition("/")[2] for picture in drawn}:
-        yield doc.Paragraph(text=page("forgetting").paragraph("Beside the loss by context"), muted=True)
+    if fullest and fullest.forgetting and any(picture.key.endswith("/loss_by_context") for picture in drawn):
+        yield doc.Paragraph(text=page("loss_by_context").paragraph("Two lengths"), muted=True)
     tables = [*(runs.inside_tables(fullest) if fullest else ()), *(t for r in records for t in runs.gradient_tables(r))]
     if tables and tables[0].caption == "States":
         yield tables.pop(0)
     if tables:
-        yield doc.Fold(title=f"As numbers: {', '.join(each.caption for each in tables)}", blocks=tuple(tables))
+        yield _fold(f"As numbers: {', '.join(each.caption for each in tables)}", *tables)
+
+
+# Comparisons
 
 
 def comparisons(gathered: Gathered) -> Iterator[doc.Block]:
     """Show every verdict of a gate, and every table of compared runs; a pair is told once."""
-    yield from (_gate(number, *pair) for number, pair in enumerate(gathered.of_kind(Gate)))
-    yield from (_ranking(number, each) for number, each in enumerate(gathered.rankings))
+    for n, (each, gate) in enumerate(gathered.of_kind(Gate)):
+        yield _part(f"gate-{n}", headline(gate) or each.label, _gate(each, gate))
+    for n, each in enumerate(gathered.rankings):
+        title = f"{len(each.record.rows)} runs, by {each.record.metric}"
+        yield _part(f"compare-{n}", title, _ranking(each, each.record))
 
 
-def _gate(number: int, given: Given, gate: Gate) -> doc.Subsection:
+def _gate(given: Given, gate: Gate) -> Iterator[doc.Block]:
     # The reason of the whole is that of one comparison, and stands below with the others.
     reason = "" if gate.comparisons else gate.reason
-    notice = doc.Notice(kind=doc.KINDS[gate.verdict], title=_GATE[gate.verdict], text=reason)
-    drawn, said = pictures(given), tuple(gate_blocks(gate))
+    yield doc.Notice(kind=doc.KINDS[gate.verdict], title=_GATE[gate.verdict], text=reason)
+    drawn, said = pictures(given), list(gate_blocks(gate))
     if drawn:
-        details = tuple(block for block in said if not isinstance(block, doc.Notice))
-        fold = doc.Fold(title="As a table, with the reason of each verdict", blocks=details)
-        said = (fold, *(block for block in said if isinstance(block, doc.Notice)))
-    return doc.Subsection(anchor=f"gate-{number}", title=headline(gate) or given.label, blocks=(notice, *drawn, *said))
+        details = [block for block in said if not isinstance(block, doc.Notice)]
+        said = [_fold("As a table, with the reason of each verdict", *details), *said[len(details) :]]
+    yield from (*drawn, *said)
 
 
-def _ranking(number: int, given: Given) -> doc.Subsection:
-    ranking = given.record
-    blocks: list[doc.Block] = [*pictures(given), *ranking_blocks(ranking)]
+def _ranking(given: Given, ranking: Ranking) -> Iterator[doc.Block]:
+    yield from (*pictures(given), *ranking_blocks(ranking))
     if any(row.low is not None for row in ranking.rows[1:]):
         text = "Each difference is to the best run. Their two-sided intervals hold together with 95 %."
-        blocks.append(doc.Paragraph(text=text, muted=True))
+        yield doc.Paragraph(text=text, muted=True)
     if ranking.blocks:
-        title = f"The {len(ranking.blocks)} places where they differ most"
-        blocks.append(doc.Fold(title=title, blocks=(changes_table(ranking),)))
+        yield _fold(f"The {len(ranking.blocks)} places where they differ most", changes_table(ranking))
     told = tuple(row.name for row in ranking.rows if row.marks)
-    more = [warning for warning in ranking.warnings if not warning.startswith(told)]
-    blocks += [doc.Notice(kind="unsure", title="warning", text=warning) for warning in more]
-    title = f"{len(ranking.rows)} runs, by {ranking.metric}"
-    return doc.Subsection(anchor=f"compare-{number}", title=title, blocks=tuple(blocks))
+    for warning in ranking.warnings:
+        if not warning.startswith(told):
+            yield doc.Notice(kind="unsure", title="warning", text=warning)
+
+
+# What else to know
 
 
 def warnings(gathered: Gathered) -> Iterator[doc.Block]:
-    """Show every warning once, with the models that it is about.
-
-    Those of diagnostic rules stand in their chapter, those of the wiring check in that on the wiring.
-    """
+    """Show every warning once, with the models that it is about, but for those that other chapters show."""
     models, elsewhere = gathered.models, {"wiring", "wrong-wiring", "leak", *THRESHOLDS}
     records = [(model.name, each.record) for model in models for each in model.given]
     every = ((name, w) for name, each in records if isinstance(each, Run | Gradients) for w in each.warnings)
@@ -365,29 +330,24 @@ def made(gathered: Gathered) -> Iterator[doc.Block]:
     """Show what is needed to make each record again, folded."""
     for each in gathered.given:
         record = each.record
-        blocks: list[doc.Block] = []
-        if command := getattr(record, "command", None):
-            blocks.append(doc.Code(label="The command that repeats it", text=shlex.join(command)))
-        rows = [row for name in _WHENCE for row in _leaves(name, getattr(record, name, None))]
         if isinstance(record, TidyTable):
-            rows = [*record.metadata.items(), ("rows", f"{len(record.frame):,}")]
-        if isinstance(record, Gate):
-            rows = [("made of", "the records that it names")]
-        facts = tuple(doc.Fact(name=name, text=text, code=True) for name, text in rows)
-        yield doc.Fold(title=each.name, blocks=(*blocks, doc.FactList(rows=facts)))
-
-
-def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Yield what a part of a record says of where it comes from, by the names in the record."""
-    if isinstance(value, Struct):
-        for field in value.__struct_fields__:
-            if field in _PARTS:
-                yield from _leaves(f"{name}.{field}", getattr(value, field))
-    elif isinstance(value, tuple):
-        for each in value:
-            yield from _leaves(name, each)
-    elif value is not None:
-        yield name, str(value)
+            yield _fold(each.name, doc.facts([*record.metadata.items(), ("rows", f"{len(record.frame):,}")]))
+            continue
+        names = ("command", "checkpoint", "text", "vocabulary")
+        command, checkpoint, text, vocabulary = (getattr(record, name, None) for name in names)
+        rows = {name: getattr(record, name, None) for name in ("created", "rnneval", "signature")}
+        if checkpoint is not None:
+            rows |= {"checkpoint": checkpoint.path, "checkpoint.sha256": checkpoint.sha256}
+            if checkpoint.builder is not None:
+                rows |= {"builder": checkpoint.builder.name, "builder.sha256": checkpoint.builder.sha256}
+        if vocabulary is not None:
+            rows["vocabulary.sha256"] = vocabulary.sha256
+        if text is not None:
+            files = ", ".join(file.title for file in text.files)
+            rows |= {"text": files, "text.part": text.part, "text.sha256": text.sha256}
+        facts = tuple(doc.Fact(name=name, text=str(said), code=True) for name, said in rows.items() if said)
+        code = [doc.Code(label="The command that repeats it", text=shlex.join(command))] if command else []
+        yield _fold(each.name, *code, doc.FactList(rows=facts))
 
 
 CHAPTERS = (

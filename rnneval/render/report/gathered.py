@@ -14,7 +14,6 @@ from rnneval.gates.sides import NamedRecord, fields_of
 from rnneval.records import Gate, Gradients, Opened, Ranking, Run, Wiring
 from rnneval.records.run import WiringSummary
 from rnneval.records.tables import SWEEP
-from rnneval.records.wiring import Finding
 from rnneval.render.document import Picture
 from rnneval.render.figures import Figure, TidyTable, figures_of
 from rnneval.render.phrasing import file_name, model_names, told_apart
@@ -30,7 +29,7 @@ class Given:
 
     name: str
     record: Any
-    """A record, a `TidyTable`, a `Ranking`, or several runs that compare."""
+    """A record, a `TidyTable` or a `Ranking`."""
 
     @cached_property
     def figures(self) -> tuple[Figure, ...]:
@@ -72,7 +71,7 @@ class ReportedModel:
 
     def has_label(self, label: str) -> bool:
         """Return whether the model or one of its records is called so."""
-        return label == self.name or any(each.label == label for each in self.given)
+        return label in (self.name, *(each.label for each in self.given))
 
     @property
     def layers(self) -> set[tuple[str, str]]:
@@ -98,15 +97,20 @@ Scored = tuple[ReportedModel, Run]
 """One evaluation, and the model that it is of."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class CheckedWiring:
     """All that is known of the wiring of one model: records of `rnneval check`, and the checks before evaluations."""
 
     name: str
-    records: tuple[Given, ...]
-    runs: tuple[Run, ...]
-    worst: Wiring | WiringSummary
-    """The check with the worst verdict; a record before a summary, since it holds more."""
+    records: Sequence[Given]
+    runs: Sequence[Run]
+
+    @property
+    def worst(self) -> Wiring | WiringSummary:
+        """The check with the worst verdict; a record before a summary, since it holds more."""
+        records: list[Wiring | WiringSummary] = [each.record for each in self.records]
+        known = [*records, *(run.wiring for run in self.runs if run.wiring)]
+        return max(known, key=lambda wiring: ("pass", "inconclusive", "fail").index(wiring.verdict))
 
 
 class Gathered:
@@ -134,22 +138,13 @@ class Gathered:
     @cached_property
     def wirings(self) -> list[CheckedWiring]:
         """The wiring of every model that was checked, those that did not pass first."""
-        return sorted(_wirings(self), key=lambda each: each.worst.verdict == "pass")
+        found = [CheckedWiring(name, records, runs) for name, records, runs in _wirings(self)]
+        return sorted(found, key=lambda each: each.worst.verdict == "pass")
 
     @cached_property
     def side_by_side(self) -> list[list[Scored]]:
         """Groups of a few evaluations that compare, of more than one."""
         return [runs for runs in alike(self.scored) if 1 < len(runs) <= _SIDE_BY_SIDE]
-
-    @cached_property
-    def together(self) -> tuple[Given, ...]:
-        """Runs of several models that compare, as one source: some figures show them side by side."""
-
-        def named(model: ReportedModel, run: Run) -> Run:  # figures call a run by the path of its checkpoint
-            return changed(run, checkpoint=run.checkpoint and changed(run.checkpoint, path=model.name))
-
-        groups = enumerate(self.side_by_side)
-        return tuple(Given(name=f"together/{n}", record=[named(*pair) for pair in pairs]) for n, pairs in groups)
 
     @cached_property
     def rankings(self) -> tuple[Given, ...]:
@@ -258,39 +253,25 @@ def _with_model_names(given: Sequence[Given], models: Sequence[ReportedModel]) -
 # Wiring
 
 
-def _wirings(gathered: Gathered) -> Iterator[CheckedWiring]:
+def _wirings(gathered: Gathered) -> Iterator[tuple[str, Sequence[Given], Sequence[Run]]]:
+    """Yield the records and the runs of every model whose wiring was checked, by its name."""
     records: dict[str, list[Given]] = {}
     for each, wiring in gathered.of_kind(Wiring):
         owner = _owner(each, wiring, gathered.models)
         nameless = "the checked model" if each.label == "wiring" else each.label
         records.setdefault(owner.name if owner else nameless, []).append(each)
-    runs = {model.name: tuple(run for run in model.runs if run.wiring is not None) for model in gathered.models}
+    runs = {model.name: [run for run in model.runs if run.wiring is not None] for model in gathered.models}
     for name in dict.fromkeys((*records, *(name for name, wired in runs.items() if wired))):
-        mine, of_runs = tuple(records.get(name, ())), runs.get(name, ())
-        known = [*(each.record for each in mine), *(run.wiring for run in of_runs)]
-        worst = max(known, key=lambda wiring: ("pass", "inconclusive", "fail").index(wiring.verdict))
-        yield CheckedWiring(name=name, records=mine, runs=of_runs, worst=worst)
+        yield name, records.get(name, []), runs.get(name, [])
 
 
 def _owner(each: Given, wiring: Wiring, models: Sequence[ReportedModel]) -> ReportedModel | None:
-    """Return the model that a wiring record is about, which has no hash: by its faults, name, folder or layers.
+    """Return the model that a wiring record is about, which has no hash: the one of its name, or else of its layers.
 
     A model whose own check had another verdict is another one.
     """
-    layers, folder = {(layer.name, layer.kind) for layer in wiring.layers}, PurePath(each.name).parent
-    faults = set(map(_fault, wiring.findings))
-    by_faults = [
-        model
-        for model in models
-        if faults and any(run.wiring and faults == set(map(_fault, run.wiring.findings)) for run in model.runs)
-    ]
+    layers = {(layer.name, layer.kind) for layer in wiring.layers}
     agree = [model for model in models if all(run.wiring.verdict == wiring.verdict for run in model.runs if run.wiring)]
-    known = [model for model in agree if model.layers == layers]
-    possible = [model for model in agree if not model.layers or model.layers == layers]
-    by_name = [model for model in possible if model.has_label(each.label)]
-    by_folder = [model for model in possible if any(PurePath(one.name).parent == folder for one in model.given)]
-    return next((found[0] for found in (by_faults, by_name, by_folder, known) if len(found) == 1), None)
-
-
-def _fault(finding: Finding) -> tuple[Any, ...]:
-    return finding.rule, finding.layer, finding.source_layer, finding.line
+    by_name = [model for model in agree if model.layers in (set(), layers) and model.has_label(each.label)]
+    by_layers = [model for model in agree if model.layers == layers]
+    return next((found[0] for found in (by_name, by_layers) if len(found) == 1), None)

@@ -6,7 +6,7 @@ import pandas as pd
 from rnneval.records import Gate, Gradients, Wiring
 from rnneval.records.gate import Comparison
 from rnneval.records.gradients import ThroughTime
-from rnneval.records.run import ContextCurve, Forgetting
+from rnneval.records.run import ContextCurve
 from rnneval.records.wiring import Finding, Flow, Slot, WiredLayer
 from rnneval.render.figures import TidyTable
 from tests.gates.synthetic import make_run
@@ -27,10 +27,6 @@ def curve(nats=(2.6, 2.0, 1.805, 1.80), lengths=(1, 10, 100, 1000)):
     return ContextCurve(
         lengths=tuple(lengths), nats=tuple(nats), extra_error=(0.01,) * len(nats), whole=1.80, anchors=256
     )
-
-
-def forgetting(median, most):
-    return Forgetting(median=median, p95=most, max=most)
 
 
 def wiring(source_of, verdict="fail", slots=("h",)):

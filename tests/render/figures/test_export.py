@@ -30,7 +30,6 @@ def every(name=made.HOSTILE):
         "flow_matrix": made.wiring({name: "b", "b": name}),
         "loss_over_text": run,
         "loss_by_context": run,
-        "forgetting": run,
         "baselines": run,
         "calibration": calibrated(run, {11: (30, -3.0)}),
         "state_norms": made.trace({f"{name}.h": [1.0, 2.0, 3.0]}),
@@ -108,7 +107,7 @@ def test_plotting_functions_are_as_in_seaborn(ax, tmp_path):
     assert rnneval.plot.loss_over_text(tmp_path / "run.json", ax=ax) is ax
     assert rnneval.plot.gates(made.trace({}, gates={"a.update": ([1, 2], 0.1, 0.5)}).frame, ax=ax) is ax
     try:
-        assert rnneval.plot.forgetting([run, run]) is plt.gca()
+        assert rnneval.plot.comparison([run, run]) is plt.gca()
         assert len(plt.get_fignums()) == 1
     finally:
         plt.close("all")

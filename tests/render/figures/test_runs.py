@@ -67,21 +67,11 @@ def test_the_context_curve(ax):
 )
 def test_every_figure_of_a_run_without_a_score_says_so(run, word):
     found = figures.figures_of(msgspec.structs.replace(run, context=made.curve()))
-    assert {"loss_over_text", "loss_by_context", "forgetting"} <= {figure.name for figure in found}
+    assert {"loss_over_text", "loss_by_context"} <= {figure.name for figure in found}
     for figure in found:
         assert figure.title.startswith(f"{word}: ")
         assert figure.alt.startswith(f"{word}. ")
     assert not any("guessing" in figure.title for figure in figures.figures_of(made.run()))
-
-
-def test_forgetting_lengths(ax):
-    figure = figures.figure_of(made.run(median=192.0, most=256.0), "forgetting")
-    figure.draw(ax=ax)
-    found = {name: lines(ax)[name].get_xdata()[0] for name in ("median", "95 % within", "longest")}
-    assert found == {"median": 192, "95 % within": 256, "longest": 256}
-    assert figure.title == "The state forgets its start within 192 tokens in the median, 256 at most"
-    assert ax.get_xlabel() == "tokens"
-    assert ax.get_xscale() == "linear"
 
 
 def calibrated(run, bins):

@@ -121,19 +121,6 @@ def test_what_a_gate_says(candidate, kind, start):
     assert page.claims[0].sentence.startswith(start)
 
 
-def test_the_flow_matrix_is_the_records():
-    matrix = table(page_of(given(wiring=wrong_wiring())), "wiring", "What went into each state, and where it came from")
-    assert matrix.head == ("into ↓   from →", "gru.h", "gru_2.h", "initial")
-    assert texts(matrix) == [
-        ["gru.h", "carried (1–3)", "–", "initial (0)"],
-        ["gru_2.h", "crossed (0–1,3)", "–", "–"],
-    ]
-    assert [[cell.kind for cell in row] for row in matrix.rows] == [
-        [None, "pass", None, "note"],
-        [None, "fail", None, None],
-    ]
-
-
 def test_every_token_is_accounted_for():
     run = make_run([2.0] * 128, document=[0] * 64 + [1] * 64, unknown=3)
     facts = {
