@@ -178,7 +178,7 @@ def whole_file(path: AnyPath) -> Iterator[Path]:
         special = os.fspath(path) in _DESCRIPTORS or (target.exists() and not target.is_file() and not target.is_dir())
         if target.is_symlink() and not special:
             target = Path(os.path.realpath(target))
-        temporary = _create(target, Path(tempfile.gettempdir()) if special else target.parent)
+        temporary = _create_beside(target, Path(tempfile.gettempdir()) if special else target.parent)
     except (OSError, ValueError) as error:
         raise RecordError(f"{os.fspath(path)}: cannot be written: {reason_of(error)}") from error
     try:
@@ -200,7 +200,7 @@ def reason_of(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _create(target: Path, folder: Path) -> Path:
+def _create_beside(target: Path, folder: Path) -> Path:
     """Create an empty file in a folder that no other writer has; the kernel applies the umask, as for any file."""
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
