@@ -178,6 +178,8 @@ def whole_file(path: AnyPath) -> Iterator[Path]:
         special = os.fspath(path) in _DESCRIPTORS or (target.exists() and not target.is_file() and not target.is_dir())
         if target.is_symlink() and not special:
             target = Path(os.path.realpath(target))
+            if target.is_symlink():  # links that lead to each other
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         temporary = _create_beside(target, Path(tempfile.gettempdir()) if special else target.parent)
     except (OSError, ValueError) as error:
         raise RecordError(f"{os.fspath(path)}: cannot be written: {reason_of(error)}") from error
@@ -204,8 +206,6 @@ def _create_beside(target: Path, folder: Path) -> Path:
     """Create an empty file in a folder that no other writer has; the kernel applies the umask, as for any file."""
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
-    if target.is_symlink():  # links that lead to each other
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     if target.exists() and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     temporary = folder / f".{target.name[:32]}.{secrets.token_hex(8)}.part"
