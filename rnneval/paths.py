@@ -177,9 +177,7 @@ def whole_file(path: AnyPath) -> Iterator[Path]:
         target = Path(path)
         special = os.fspath(path) in _DESCRIPTORS or (target.exists() and not target.is_file() and not target.is_dir())
         if target.is_symlink() and not special:
-            target = Path(os.path.realpath(target))
-            if target.is_symlink():  # links that lead to each other
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            target = _behind_link(target)
         temporary = _create_beside(target, Path(tempfile.gettempdir()) if special else target.parent)
     except (OSError, ValueError) as error:
         raise RecordError(f"{os.fspath(path)}: cannot be written: {reason_of(error)}") from error
@@ -200,6 +198,14 @@ def whole_file(path: AnyPath) -> Iterator[Path]:
 def reason_of(error: Exception) -> str:
     """Return the system's message of an error, without its number and path."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _behind_link(path: Path) -> Path:
+    """Return the target of a symbolic link, whether it exists or not."""
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():  # links that lead to each other
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return target
 
 
 def _create_beside(target: Path, folder: Path) -> Path:
