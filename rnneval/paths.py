@@ -177,8 +177,8 @@ def whole_file(path: AnyPath) -> Iterator[Path]:
         target = Path(path)
         special = os.fspath(path) in _DESCRIPTORS or (target.exists() and not target.is_file() and not target.is_dir())
         if target.is_symlink() and not special:
-            target = Path(os.path.realpath(target))
-        temporary = _create(target, Path(tempfile.gettempdir()) if special else target.parent)
+            target = _behind_link(target)
+        temporary = _create_beside(target, Path(tempfile.gettempdir()) if special else target.parent)
     except (OSError, ValueError) as error:
         raise RecordError(f"{os.fspath(path)}: cannot be written: {reason_of(error)}") from error
     try:
@@ -200,12 +200,18 @@ def reason_of(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _create(target: Path, folder: Path) -> Path:
+def _behind_link(path: Path) -> Path:
+    """Return the target of a symbolic link, whether it exists or not."""
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():  # links that lead to each other
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return target
+
+
+def _create_beside(target: Path, folder: Path) -> Path:
     """Create an empty file in a folder that no other writer has; the kernel applies the umask, as for any file."""
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
-    if target.is_symlink():  # links that lead to each other
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     if target.exists() and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     temporary = folder / f".{target.name[:32]}.{secrets.token_hex(8)}.part"

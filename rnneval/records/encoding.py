@@ -74,7 +74,11 @@ def read(path: str | os.PathLike[str]) -> Record:
 
 
 def read_run(path: str | os.PathLike[str]) -> Run:
-    """Read a run record, and nothing else; raise a RecordError as `read`, or for another kind of record."""
+    """Read a run record, and nothing else.
+
+    Raises:
+        RecordError: as `read`, or the file holds another kind of record.
+    """
     record = read(path)
     if not isinstance(record, Run):
         holds = f"{os.fspath(path)}: holds {record.__struct_config__.tag}"

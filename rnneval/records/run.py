@@ -190,10 +190,7 @@ class Interval(Value, frozen=True, kw_only=True):
 
 
 class Forgetting(Value, frozen=True, kw_only=True):
-    """Tokens after which two rows that started differently were seen to have the same state, as upper bounds.
-
-    The states are compared at the ends of segments; beyond a row's first boundaries, up to a third is too much.
-    """
+    """Tokens, at most, after which two rows that started differently were seen to have the same state."""
 
     median: float
     p95: float

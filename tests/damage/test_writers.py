@@ -69,8 +69,8 @@ def test_a_full_disk_leaves_the_old_file_and_is_one_line(line, words, refused, m
     place.write_text("old")
     before, create = resource.getrlimit(resource.RLIMIT_FSIZE), paths._create_beside
 
-    def create_and_fill(path):
-        made = create(path)
+    def create_and_fill(path, folder):
+        made = create(path, folder)
         if path.suffix == place.suffix:
             resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
         return made
