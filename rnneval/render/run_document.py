@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rnneval.evaluate.sweep_table import FILE, OK, STATUSES, best_first
 from rnneval.metrics import by_name
 from rnneval.metrics.baselines import standing
 from rnneval.pages import page
@@ -121,6 +120,8 @@ def sweep_document(sweep: "Sweep") -> Iterator[doc.Block]:
 
     The rows are in natural order; those without a valid score come last.
     """
+    from rnneval.evaluate.sweep_table import FILE, OK, STATUSES  # a single run needs none of it
+
     rows = sorted((row.columns() for row in sweep.rows), key=lambda row: STATUSES.index(row["status"]))
     yield checkpoints_table("Checkpoints", rows, rows)
     if failed := [row for row in rows if row["status"] != OK]:
@@ -368,6 +369,8 @@ def _numbers(caption: str, head: str, rows: Iterable[Sequence[str]], note: str) 
 
 def checkpoints_table(caption: str, rows: Rows, every: Rows, note: str | None = None) -> doc.TableBlock:
     """Return checkpoints with their scores; `every` row of the sweep decides on the columns and the best checkpoint."""
+    from rnneval.evaluate.sweep_table import OK, best_first
+
     valid = [row for row in every if row["status"] == OK]
     usual = {usual_metric(str(row.get("signature") or "")) for row in valid}
     scores = [
@@ -387,7 +390,7 @@ def checkpoints_table(caption: str, rows: Rows, every: Rows, note: str | None = 
 def _cells(
     row: Mapping[str, Any], names: Sequence[str], best: Mapping[str, Any] | None
 ) -> Iterator[str | doc.TableCell]:
-    is_valid, warned = row["status"] == OK, str(row.get("warnings") or "").split()
+    is_valid, warned = row["status"] == "ok", str(row.get("warnings") or "").split()
     yield doc.code(str(row["path"]))
     yield validity(WORSE in warned) if is_valid else doc.TableCell(text=str(row["status"]), kind="fail")
     for name in names[2:-1]:

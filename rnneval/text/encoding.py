@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -23,10 +23,12 @@ from rnneval.options import Paths
 from rnneval.paths import reason_of
 from rnneval.text import units
 from rnneval.text.documents import FinalText, InMemory, TakenFile, TextOptions, final_text
-from rnneval.text.spans import LossTable, kind_of, tiling_of
 from rnneval.text.tokenise import SubwordTokeniser, Tokeniser, UnitTokeniser, WordTokeniser
 from rnneval.text.units import BlockCuts, Bytes, Ints, block_cuts
 from rnneval.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from rnneval.text.spans import LossTable
 
 PLAIN = "plain"
 PADDED = "padded"
@@ -361,7 +363,7 @@ def encode(given: Paths | InMemory, vocabulary: Vocabulary, options: TextOptions
 
 
 def encode_spans(
-    given: Paths | InMemory, table: LossTable, options: TextOptions, vocabulary: Vocabulary | None = None
+    given: Paths | InMemory, table: "LossTable", options: TextOptions, vocabulary: Vocabulary | None = None
 ) -> tuple[EncodedText, int]:
     """Read files as one text that the spans of another program must tile.
 
@@ -371,6 +373,8 @@ def encode_spans(
     Returns:
         The text, and the number of tokens at the start of each document that the other program did not score: 0 or 1.
     """
+    from rnneval.text.spans import kind_of, tiling_of  # a run needs none of it
+
     tokeniser = None if vocabulary is None else _tokeniser(vocabulary, options)
     text = final_text(given, options)
     utf8, documents = bytes_of(text)

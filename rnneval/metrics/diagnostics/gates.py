@@ -27,14 +27,10 @@ _PLACES = {"GRU": (0, 1), "LSTM": (0, 1, 3)}  # Keras' order: z, r, h; i, f, c, 
 class Gated:
     """The weights of a gated cell, in Keras' order."""
 
-    kind: str
-    """`GRU` or `LSTM`."""
-    kernel: Floats
-    """Input weights, `(inputs, parts · units)`."""
-    recurrent: Floats
-    """Recurrent weights, `(units, parts · units)`."""
-    bias: Floats | None
-    """Biases, `(parts · units,)`, or `(2, parts · units)` for a GRU with reset_after."""
+    kind: str  # `GRU` or `LSTM`
+    kernel: Floats  # `(inputs, parts · units)`
+    recurrent: Floats  # `(units, parts · units)`
+    bias: Floats | None  # `(parts · units,)`, or `(2, parts · units)` for a GRU with reset_after
 
     @property
     def units(self) -> int:
