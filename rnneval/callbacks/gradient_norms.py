@@ -6,8 +6,6 @@ compiled by XLA or not. The numbers of each step go into one line of a ring buff
 fetched later: so many steps may run in one call (`steps_per_execution`), and no step waits for the host.
 """
 
-import hashlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -30,7 +28,6 @@ STATISTICS = ("grad_norm", "grad_norm_clipped", "weight_norm", "update_norm", "n
 _NORM, _CLIPPED, _WEIGHT, _UPDATE, _BAD = range(len(STATISTICS))
 # What is written of these: the ratio of update and weight norm in place of the update's norm.
 WRITTEN = ("grad_norm", "grad_norm_clipped", "weight_norm", "update_ratio", "not_finite")
-_SETTINGS = ("clipnorm", "global_clipnorm", "clipvalue", "gradient_accumulation_steps")
 _RING = 256  # steps that the buffer holds; older ones are overwritten
 _NO_NORM = -1.0  # in place of the clipped norm in a step that only accumulates gradients
 
@@ -61,16 +58,6 @@ class WatchedOptimizer:
         if self._model.built and self._optimizer.built:
             self._make_ready(self._optimizer._trainable_variables)
         return overridden(self._optimizer, "apply", self._apply_beside(self._optimizer.apply))
-
-    def described(self) -> dict[str, str]:
-        """Return the metadata of a history: the optimizer, its clipping, and a hash of all names and shapes."""
-        inner, _ = _unwrapped(self._optimizer)
-        settings = {"name": type(inner).__name__} | {name: getattr(inner, name, None) for name in _SETTINGS}
-        layout = [(column.layer, column.variable, *map(int, column.tensor.shape)) for column in self.columns]
-        return {
-            "rnneval.optimizer": json.dumps({name: value for name, value in settings.items() if value is not None}),
-            "rnneval.layout": hashlib.sha256(json.dumps(layout).encode()).hexdigest(),
-        }
 
     def fetch(self) -> Lines:
         """Return the steps since the last call, in order."""
@@ -305,7 +292,6 @@ class GradientNorms(HookedCallback):
         if self._waiting:
             steps, values = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
             self._waiting = []
-            self._parts.describe(watched.described())
             self._parts.write(steps, *_tidy(watched.columns, values))
 
 

@@ -1,6 +1,6 @@
 """One long text in chunks, which processes read side by side, each by the exact method of one process.
 
-The algorithm is that of `rnneval.evaluate.stitch` with chunks in place of spans, so `Reading.span` is the number of a
+The algorithm is that of `rnneval.evaluate.stitch` with chunks in place of spans, so `SpanReading.span` is the number of a
 chunk here: several short spans, or a piece of a long one. Chunks are read from the model's initial state, by workers or
 by this process. This process then re-evaluates the first row of each chunk that goes on from another one, all of them
 side by side; a chunk that does not agree there is read again, from the last state of the chunk before it. Chunks are
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ from rnneval.evaluate.losses import Observations
 from rnneval.evaluate.opening import ALONE, Reopened, file_hashes, files_of, portable
 from rnneval.evaluate.plan import Spans, Streaming, chunk_ends, divided, shape_for
 from rnneval.evaluate.rows import Reader, Rows, Watch
-from rnneval.evaluate.stitch import KeptStates, Reading, Stitched, Stitching
+from rnneval.evaluate.stitch import KeptStates, SpanReading, Stitched, Stitching
 from rnneval.models.protocol import LanguageModel, Predicted, Scorer, Shape, Vectors
 from rnneval.models.state import numbers_of
 from rnneval.options import OpeningGroup
@@ -79,7 +80,8 @@ class ChunkSetup:
     shape: Shape
     how: Streaming
     first: int  # the number of the first boundaries whose states are kept, in all processes the same
-    watch: Watch | None = field(repr=False)
+    watch: Watch | None
+    name: str = field(default_factory=lambda: uuid4().hex)  # the same in all processes
 
     def scorer(self, lm: LanguageModel) -> Scorer:
         """Return what scores the predictions of a model, the same in every process."""
@@ -114,18 +116,18 @@ class ChunkRead:
     seen: Any  # what the watch saw
 
 
-_OPEN: dict[str, tuple[LanguageModel, Scorer]] = {}  # the one model of a worker, with its compiled steps
+_OPEN: dict[str, tuple[LanguageModel, Scorer]] = {}
+"""The one model of a worker, with its compiled steps, by the name of the setup."""
 
 
 def read_chunk(setup: ChunkSetup, chunk: Chunk) -> ChunkRead:
     """Read a chunk in a worker."""
     with ALONE:  # one model at a time in this process
-        key = repr((setup, None if setup.watch is None else setup.watch.sees))
-        if key not in _OPEN:
+        if setup.name not in _OPEN:
             _OPEN.clear()
             lm = setup.model()
-            _OPEN[key] = lm, setup.scorer(lm)
-        return _read(*_OPEN[key], setup, chunk)
+            _OPEN[setup.name] = lm, setup.scorer(lm)
+        return _read(*_OPEN[setup.name], setup, chunk)
 
 
 def _read(
@@ -261,7 +263,7 @@ class ChunkReader:
         """Let a watch see what a step looks like: the watches over chunks begin with this knowledge."""
         at, stop = int(self.chunks[0].starts[0]), int(self.chunks[0].stops[0])
         stop = min(stop, at + self._setup.shape.segment)
-        one = Reading(span=0, at=at, stop=stop, state=self._lm.start())
+        one = SpanReading(span=0, at=at, stop=stop, state=self._lm.start())
         list(self._rows(watch, KeptStates((0,), self._lm.start())).read(deque([one])))
         self._setup = replace(self._setup, watch=watch.for_chunk())
 
@@ -274,7 +276,7 @@ class ChunkReader:
         """Return what reads spans of the text in this process."""
         return Rows(self._text, self._setup.shape, self._scorer, seen=self._seen, kept=kept, watch=watch)
 
-    def _read(self, pool: Pool, here: bool, waiting: deque[Reading]) -> Iterator[Reading]:
+    def _read(self, pool: Pool, here: bool, waiting: deque[SpanReading]) -> Iterator[SpanReading]:
         """Make readings of chunks.
 
         First rows of chunks that were read before are read again side by side, each until it agrees.
@@ -308,7 +310,7 @@ class ChunkReader:
             return _read(self._lm, self._scorer, self._setup, chunk)
         return _read(self._lm, self._scorer, self._setup, chunk, lambda scored: told(before + scored))
 
-    def _take(self, chunk: Chunk, reading: Reading, read: ChunkRead) -> None:
+    def _take(self, chunk: Chunk, reading: SpanReading, read: ChunkRead) -> None:
         """Keep the predictions of a chunk and the states by which it is compared."""
         index = chunk.index
         self._seen.write(int(chunk.spans.starts[0]) + 1, read.predicted.packed())

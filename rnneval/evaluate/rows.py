@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rnneval.evaluate.losses import Observations
 from rnneval.evaluate.plan import Streaming
-from rnneval.evaluate.stitch import KeptStates, Reading, Stitched
+from rnneval.evaluate.stitch import KeptStates, SpanReading, Stitched
 from rnneval.models.protocol import Ids, LanguageModel, Place, Predicted, Scorer, SeenRows, Sees, Shape
 from rnneval.text import EncodedText
 
@@ -30,7 +30,7 @@ NONE: Ints = np.zeros(0, np.int64)
 class Segment(NamedTuple):
     """One row of a step: a reading at the end of a segment."""
 
-    reading: Reading
+    reading: SpanReading
     first: int  # position of the first input token; the token after it is the first that is predicted
     records: NDArray[Any]  # predictions of the segment's tokens, `(n,)`, as `Predicted.packed` makes them
     group: int | None  # the boundary at which the group of the segment begins; None if the span is read only once
@@ -136,10 +136,10 @@ class Rows:
         self._seen, self._kept, self._watch = seen, kept, watch
         self._padded, self._progress, self._scored = padded, progress, 0
 
-    def read(self, waiting: deque[Reading]) -> Iterator[Reading]:
+    def read(self, waiting: deque[SpanReading]) -> Iterator[SpanReading]:
         """Make all readings that wait, as far as each is wanted; one that is added meanwhile gets the next free row."""
         width = min(self._shape.rows, next((width for width in _WIDTHS if width >= len(waiting)), self._shape.rows))
-        active: list[Reading] = []
+        active: list[SpanReading] = []
         while waiting or active:
             while waiting and len(active) < width:
                 active.append(waiting.popleft())
@@ -159,11 +159,11 @@ class Rows:
             if self._progress is not None and self._scored > before:
                 self._progress(self._scored)
 
-    def _count(self, reading: Reading) -> int:
+    def _count(self, reading: SpanReading) -> int:
         """Return the number of tokens of a reading's next step."""
         return min(self._shape.segment, reading.stop - reading.at)
 
-    def _step(self, readings: list[Reading], width: int) -> list[Segment]:
+    def _step(self, readings: list[SpanReading], width: int) -> list[Segment]:
         counts = list(map(self._count, readings))
         both = np.zeros((len(readings), max(counts) + 1), np.int32)  # inputs and targets
         for row, (reading, count) in enumerate(zip(readings, counts, strict=True)):

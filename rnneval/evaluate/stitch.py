@@ -47,7 +47,7 @@ _NUDGED = 8  # spans: on one of them alone a change may happen to die out
 
 
 @dataclass(kw_only=True, eq=False)
-class Reading:
+class SpanReading:
     """One reading of a span: how far it has come, and how it compares with the reading before it."""
 
     span: int
@@ -213,7 +213,7 @@ class Stitched:
             self.forgetting.setdefault((chunk, span), tokens)
 
 
-Read = Callable[[deque[Reading]], Iterator[Reading]]
+Read = Callable[[deque[SpanReading]], Iterator[SpanReading]]
 """Makes readings, in any order, and yields each at its end; meanwhile others may be added."""
 
 
@@ -309,15 +309,15 @@ class Stitching:
                 waiting.append(self._again(self._audited, "audit"))
         self._last |= self._later
 
-    def _reading(self, span: int, state: Vectors, kind: Any = "first") -> Reading:
+    def _reading(self, span: int, state: Vectors, kind: Any = "first") -> SpanReading:
         start, stop = int(self._spans.starts[span]), int(self._spans.stops[span])
-        return Reading(span=span, at=start, stop=stop, state=state, kind=kind, tolerance=self.result.tolerance)
+        return SpanReading(span=span, at=start, stop=stop, state=state, kind=kind, tolerance=self.result.tolerance)
 
-    def _again(self, span: int, kind: Literal["again", "audit"]) -> Reading:
+    def _again(self, span: int, kind: Literal["again", "audit"]) -> SpanReading:
         start = self._read_from[span] = self._last[span - 1]
         return self._reading(span, start, kind)
 
-    def _take(self, ended: Reading) -> None:
+    def _take(self, ended: SpanReading) -> None:
         """Take a re-evaluation that has ended.
 
         At the end of the audited span, where the states have merged, their difference is the noise floor: float32
@@ -342,7 +342,7 @@ class Stitching:
         if 0 < result.tolerance < 2 * floor <= 10 * TOLERANCE:
             result.tolerance = 2 * floor
 
-    def _keep_last(self, ended: Reading, last: dict[int, Vectors]) -> None:
+    def _keep_last(self, ended: SpanReading, last: dict[int, Vectors]) -> None:
         if not ended.settled and ended.span in self._needed:
             last[ended.span] = ended.state
 
