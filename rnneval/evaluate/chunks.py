@@ -1,11 +1,11 @@
 """One long text in chunks, which processes read side by side, each by the exact method of one process.
 
-The algorithm is that of `rnneval.evaluate.stitch` with chunks in place of spans, so `SpanReading.span` is the number of a
-chunk here: several short spans, or a piece of a long one. Chunks are read from the model's initial state, by workers or
-by this process. This process then re-evaluates the first row of each chunk that goes on from another one, all of them
-side by side; a chunk that does not agree there is read again, from the last state of the chunk before it. Chunks are
-cut by sizes alone, so the result is the same for any number of workers. A worker opens the model once and keeps it with
-its compiled steps. It gets nothing of the text but the ids of a chunk, which come with the task.
+The algorithm is that of `rnneval.evaluate.stitch` with chunks in place of spans, so `SpanReading.span` is the number of
+a chunk here: several short spans, or a piece of a long one. Chunks are read from the model's initial state, by workers
+or by this process. This process then re-evaluates the first row of each chunk that goes on from another one, all of
+them side by side; a chunk that does not agree there is read again, from the last state of the chunk before it. Chunks
+are cut by sizes alone, so the result is the same for any number of workers. A worker opens the model once and keeps it
+with its compiled steps. It gets nothing of the text but the ids of a chunk, which come with the task.
 """
 
 import multiprocessing

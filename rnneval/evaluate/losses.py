@@ -119,8 +119,8 @@ class Losses:
             nats = self.nats[start:stop][wanted].astype(np.float64)
             scored: ScoredTokens
             if self.confidence is None or self.rank is None:
-                unknown = np.full(len(nats), np.nan)
-                scored = LossesAlone(nats=nats, confidence=unknown, rank=unknown.astype(np.int64), **units)
+                confidence, rank = np.full(len(nats), np.nan), np.full(len(nats), -1)
+                scored = LossesAlone(nats=nats, confidence=confidence, rank=rank, **units)
             else:
                 confidence = self.confidence[start:stop][wanted].astype(np.float64)
                 rank = self.rank[start:stop][wanted].astype(np.int64)

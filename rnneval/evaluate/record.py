@@ -81,9 +81,14 @@ def run_record(
         warnings.append(records.Warning(code="beside-reset", message=message))
     for name, why in (states.missing if states else {}).items():
         warnings.append(records.Warning(code="no-states", message=f"no summary of {name}: {why}"))
-    summary = (
-        {name: getattr(wiring, name) for name in ("verdict", "reason", "findings", "right_by_token")} if wiring else {}
-    )
+    summary = None
+    if wiring is not None:
+        summary = records.WiringSummary(
+            verdict=wiring.verdict,
+            reason=wiring.reason,
+            findings=wiring.findings,
+            right_by_token=wiring.right_by_token,
+        )
     return msgspec.structs.replace(
         told,
         command=tuple(command),
@@ -95,7 +100,7 @@ def run_record(
         backend=lm.backend,
         streams=_streams(read),
         states=(dict(states.summaries) or None) if states else None,
-        wiring=records.WiringSummary(**summary) if wiring else None,
+        wiring=summary,
         token_by_token=other,
         beside_reset=None if beside is None else _beside_reset(text, options, sums, *beside),
         timing=records.Timing(
