@@ -53,10 +53,8 @@ class _HookedFunction:
 
     def __init__(self, model: Any) -> None:
         self.model, self.original = model, getattr(model, _NAME)
-        self.was_own = _NAME in vars(model)
-        """Whether the model itself had the attribute, and not only its class."""
-        self.waiting: list[HookedCallback] = []
-        """Callbacks whose fit has not begun."""
+        self.was_own = _NAME in vars(model)  # whether the model itself had the attribute, and not only its class
+        self.waiting: list[HookedCallback] = []  # callbacks whose fit has not begun
         self.active: list[HookedCallback] = []
 
     def __call__(self, force: bool = False) -> Any:

@@ -21,8 +21,7 @@ _DECLARATIONS = {
     "shared-state": "mixed=LAYER",
 }
 """The declaration that silences a rule, where an author may mean what it finds."""
-_SEEN = 1e-4
-"""Nats per token by which two cuts of a text differ if the cut matters."""
+_SEEN = 1e-4  # nats per token by which two cuts of a text differ if the cut matters
 _BLIND_TO_ROWS = frozenset({"causal", "chunk", "leaves", "training", "used"})
 """Tests of behaviour that a model whose rows are independent of each other, and of earlier calls, may fail."""
 

@@ -28,8 +28,7 @@ from rnneval.text import EncodedText
 
 Ints = NDArray[np.int64]
 
-_IN_MEMORY = 1 << 30
-"""Most bytes of an array in memory; a longer one lies in a temporary file."""
+_IN_MEMORY = 1 << 30  # most bytes of an array in memory; a longer one lies in a temporary file
 _CHUNK = 1 << 14  # rows at once: thirty columns of them stand in memory
 _ROW_GROUP = 1 << 16
 _UNITS = ("tokens", "characters", "scored_bytes", "words", "unknown")
@@ -82,15 +81,13 @@ class Observations:
 class LossRows(NamedTuple):
     """Some rows of the table, in the order of the text; arrays of shape `(n,)`."""
 
-    token: Ints
-    """Positions in the text, from 0."""
+    token: Ints  # positions in the text, from 0
     block: NDArray[np.intp]
     byte_start: Ints
     byte_end: Ints
     id: NDArray[np.int32]
     unknown: Ints
-    scored: ScoredTokens
-    """Losses, confidences and ranks, beside the units of text that each token stands for."""
+    scored: ScoredTokens  # losses, confidences and ranks, beside the units of text that each token stands for
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,10 +96,8 @@ class Losses:
 
     text: EncodedText
     unscored: int
-    nats: NDArray[np.floating[Any]]
-    """By position in the text, `(tokens,)`; of a position without a row, any number."""
-    confidence: NDArray[np.float32] | None = None
-    """None, as is the rank, where the losses alone are known."""
+    nats: NDArray[np.floating[Any]]  # by position in the text, `(tokens,)`; of a position without a row, any number
+    confidence: NDArray[np.float32] | None = None  # None, as is the rank, where the losses alone are known
     rank: NDArray[np.int32] | None = None
 
     def rows(self) -> Iterator[LossRows]:
@@ -148,10 +143,8 @@ class LossSums:
 
     blocks: Blocks
     """By block, as in the record; without the sums of metrics if a loss is not finite: no sum is a number then."""
-    totals: Totals
-    """Of all blocks together."""
-    id_counts: Ints
-    """How often each id was scored, `(V,)`."""
+    totals: Totals  # of all blocks together
+    id_counts: Ints  # how often each id was scored, `(V,)`
     not_finite: NotFinite | None
 
     @property

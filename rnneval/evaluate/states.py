@@ -21,8 +21,7 @@ from rnneval.text import EncodedText
 
 EVERY = 16
 MOST = 1 << 16
-ENOUGH = 1 << 12
-"""The most samples of a covariance: the products and the memory of more are much of a summary's cost."""
+ENOUGH = 1 << 12  # the most samples of a covariance: the products and the memory of more are much of a summary's cost
 LARGEST = 1 << 12
 """The most units of a state whose units are compared with one another: a covariance of more fills the memory."""
 _FEWEST_SUMS = 1 << 12  # positions of the slowest sums that a text keeps at least, where it has as many

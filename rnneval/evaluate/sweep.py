@@ -201,8 +201,7 @@ class Order:
     builder: BuilderRecord | None  # as the user gave it, for the record
     checkpoint: Reopened
     texts: tuple[str, ...]
-    text: str
-    """SHA-256 of the final text."""
+    text: str  # SHA-256 of the final text
     options: Mapping[str, Any]  # keyword arguments of `rnneval.evaluate`
 
     @property

@@ -12,8 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_ROUNDING = 1e-5
-"""Loss below 0 that may come of rounding, where the probability is 1."""
+_ROUNDING = 1e-5  # loss below 0 that may come of rounding, where the probability is 1
 
 
 class UnavailableError(ValueError):
@@ -63,8 +62,7 @@ class Totals:
 
     Tokens that the vocabulary lacks do not make it False: they make bits per character a lower bound.
     """
-    sums: Mapping[str, float]
-    """Sums of the metrics' tallies, by name."""
+    sums: Mapping[str, float]  # sums of the metrics' tallies, by name
 
     def total(self, name: str) -> float:
         """Return one sum.
@@ -89,8 +87,7 @@ class Metric:
     unit: str
     tally: Callable[[ScoredTokens], Mapping[str, NDArray[np.float64]]]
     """Per-token terms, `(n,)` each, whose sums `finish` needs; metrics may share a name where the terms are equal."""
-    finish: Callable[[Totals], float]
-    """The score; raises `UnavailableError` if it cannot be computed."""
+    finish: Callable[[Totals], float]  # the score; raises `UnavailableError` if it cannot be computed
     order: int = 1000  # place in reports and other lists: lower first, equal ones by name
     higher_is_better: bool = False
     log: Callable[[Totals], float] | None = None
@@ -140,10 +137,8 @@ class Metric:
 class Scores:
     """Results of all metrics, in the order of `all_metrics`."""
 
-    values: Mapping[str, float]
-    """Scores by metric; all are finite."""
-    missing: Mapping[str, str]
-    """By metric without a value, the reason."""
+    values: Mapping[str, float]  # scores by metric; all are finite
+    missing: Mapping[str, str]  # by metric without a value, the reason
 
 
 def score(metric: Metric, **columns: ArrayLike) -> float:

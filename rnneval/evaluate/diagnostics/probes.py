@@ -20,14 +20,11 @@ from rnneval.errors import UsageError
 from rnneval.models.protocol import Ids, LanguageModel, Place, Shape
 from rnneval.records.run import ContextCurve, Exponent, Warning  # noqa: A004 - the record's own word
 
-LENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-"""Lengths of context, in tokens."""
-ANCHORS = 256
-"""The most tokens of which a context curve is made."""
+LENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # lengths of context, in tokens
+ANCHORS = 256  # the most tokens of which a context curve is made
 _STEP = 100  # tokens of one step: the longer lengths are multiples of it, so that few shapes are compiled
 
-ROWS, STEPS = 8, 1_000
-"""The number of rows, and of the tokens of each row that are averaged."""
+ROWS, STEPS = 8, 1_000  # the number of rows, and of the tokens of each row that are averaged
 SETTLING, MOST_SETTLING = 100, 8_000
 """The fewest and the most tokens of a row that are walked before those that are averaged."""
 _FURTHER = 500  # tokens walked before the tangents are compared again

@@ -137,8 +137,7 @@ class Series(NamedTuple):
     """One series of a trace."""
 
     layer: str
-    slot: str
-    """A state or a gate; "" of the whole model."""
+    slot: str  # a state or a gate; "" of the whole model
     statistic: str
 
 

@@ -9,8 +9,7 @@ from rnneval.metrics._base import UnavailableError
 from rnneval.options import LARGEST_ORDER
 from rnneval.records.run import Run
 
-Counts = NDArray[np.int64]
-"""Number of times that each id occurs, `(V,)`."""
+Counts = NDArray[np.int64]  # number of times that each id occurs, `(V,)`
 
 
 def nats_per_token(scored_counts: Counts, fit_counts: Counts | None = None) -> dict[str, float]:

@@ -10,15 +10,12 @@ from numpy.typing import NDArray
 from rnneval.metrics._base import UnavailableError
 from rnneval.options import LARGEST_ORDER
 
-MOST_TOKENS = 12_000_000
-"""Tokens of the fitted and of the scored text that fit into 2 GB of memory and two minutes."""
-COPIED_TOKENS = 32
-"""Length of a run of tokens that two texts hardly share by chance; a power of 2."""
+MOST_TOKENS = 12_000_000  # tokens of the fitted and of the scored text that fit into 2 GB of memory and two minutes
+COPIED_TOKENS = 32  # length of a run of tokens that two texts hardly share by chance; a power of 2
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Numbers = NDArray[np.int32]
-"""Number of the n-gram that ends at each token, `(n,)`; −1 where there is none."""
+Numbers = NDArray[np.int32]  # number of the n-gram that ends at each token, `(n,)`; −1 where there is none
 
 
 class TokenText(NamedTuple):

@@ -12,14 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 LOW, HIGH = 0.03, 0.97
-MOST = 1e6
-"""Tokens: the largest time constant that is reported."""
+MOST = 1e6  # tokens: the largest time constant that is reported
 
 Floats = NDArray[np.floating]
 
 NAMES = {"GRU": ("update", "reset"), "LSTM": ("input", "forget", "output")}
-KEEPS = {"GRU": "update", "LSTM": "forget"}
-"""Gate that is the share of the state that is kept."""
+KEEPS = {"GRU": "update", "LSTM": "forget"}  # gate that is the share of the state that is kept
 _PLACES = {"GRU": (0, 1), "LSTM": (0, 1, 3)}  # Keras' order: z, r, h; i, f, c, o
 
 

@@ -13,8 +13,7 @@ SATURATED = 0.97
 LIMITS = {"h": SATURATED, "c": math.atanh(SATURATED)}
 """|h| and |c| beyond which a unit is saturated: tanh keeps h within ±1, and h is read from tanh(c)."""
 DEAD = 1e-6
-TWIN = 0.999
-"""|r| above which two units count as one."""
+TWIN = 0.999  # |r| above which two units count as one
 
 
 class Covariance:
