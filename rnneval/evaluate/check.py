@@ -134,10 +134,8 @@ def _failure(wiring: Wiring, nats: Mapping[int, float]) -> str:
     # Any other fault explains why the cut matters: where it is declared, that is no error.
     causes = [finding for finding in errors if finding.rule != "chunk-variance"] or errors
     # What to give to `--declare` if each is meant; a model must be repaired where there is no such declaration.
-    meant = dict.fromkeys(
-        _DECLARATIONS.get(each.rule, "LAYER").replace("LAYER", each.layer or "LAYER") for each in causes
-    )
-    if any(each.endswith("LAYER") for each in meant):
+    meant = dict.fromkeys(_DECLARATIONS.get(each.rule, "").replace("LAYER", each.layer or "LAYER") for each in causes)
+    if any(not each or each.endswith("LAYER") for each in meant):
         sentences.append("repair the model: rnneval check shows where")
     else:
         declared = " ".join(f"--declare {shlex.quote(each)}" for each in meant)
