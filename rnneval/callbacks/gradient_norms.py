@@ -6,12 +6,10 @@ compiled by XLA or not. The numbers of each step go into one line of a ring buff
 fetched later: so many steps may run in one call (`steps_per_execution`), and no step waits for the host.
 """
 
-import hashlib
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -19,9 +17,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rnneval._version import __version__
-from rnneval.callbacks import training_hook
 from rnneval.callbacks.histories import Key, Parts
-from rnneval.callbacks.training_hook import chosen, require_known
+from rnneval.callbacks.training_hook import HookedCallback, chosen, require_known
 from rnneval.metrics.gradient_norms import together
 from rnneval.models.keras.layers import LayerVariable, layer_variables, overridden
 from rnneval.records.tables import GRADIENT_HISTORY
@@ -31,20 +28,11 @@ STATISTICS = ("grad_norm", "grad_norm_clipped", "weight_norm", "update_norm", "n
 _NORM, _CLIPPED, _WEIGHT, _UPDATE, _BAD = range(len(STATISTICS))
 # What is written of these: the ratio of update and weight norm in place of the update's norm.
 WRITTEN = ("grad_norm", "grad_norm_clipped", "weight_norm", "update_ratio", "not_finite")
-_SETTINGS = ("clipnorm", "global_clipnorm", "clipvalue", "gradient_accumulation_steps")
 _RING = 256  # steps that the buffer holds; older ones are overwritten
 _NO_NORM = -1.0  # in place of the clipped norm in a step that only accumulates gradients
 
-
-class Lines(NamedTuple):
-    """Statistics of the steps that were fetched at once: the lines of the ring buffer, one for each step."""
-
-    steps: NDArray[np.int64]
-    """Numbers of the steps, from 1, `(n,)`."""
-    values: NDArray[np.float64]
-    """Statistics of each variable, `(n, variables, statistics)`: `columns` and `STATISTICS` name them; NaN if none."""
-    lost: int
-    """Steps that were overwritten in the ring before they were fetched."""
+Lines = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""Numbers of steps, from 1, `(n,)`, and their statistics, `(n, variables, statistics)`; NaN if there is none."""
 
 
 class WatchedOptimizer:
@@ -58,8 +46,8 @@ class WatchedOptimizer:
         """By the id of a variable: its index in `columns`."""
         self._lines: Any = None
         self._count: Any = None
-        self.fetched = 0
-        """Steps that were fetched so far."""
+        self.fetched = 0  # steps that were fetched so far
+        self.lost = 0  # steps that were overwritten in the ring before the last fetch
 
     def watching(self) -> AbstractContextManager[None]:
         """Watch the optimizer's `apply` while the block runs.
@@ -71,25 +59,15 @@ class WatchedOptimizer:
             self._make_ready(self._optimizer._trainable_variables)
         return overridden(self._optimizer, "apply", self._apply_beside(self._optimizer.apply))
 
-    def described(self) -> dict[str, str]:
-        """Return the metadata of a history: the optimizer, its clipping, and a hash of all names and shapes."""
-        inner, _ = _unwrapped(self._optimizer)
-        settings = {"name": type(inner).__name__} | {name: getattr(inner, name, None) for name in _SETTINGS}
-        layout = [(column.layer, column.variable, *map(int, column.tensor.shape)) for column in self.columns]
-        return {
-            "rnneval.optimizer": json.dumps({name: value for name, value in settings.items() if value is not None}),
-            "rnneval.layout": hashlib.sha256(json.dumps(layout).encode()).hexdigest(),
-        }
-
     def fetch(self) -> Lines:
         """Return the steps since the last call, in order."""
         count = 0 if self._count is None else int(self._count.numpy())
         first = max(self.fetched, count - _RING)
-        steps, lost, self.fetched = np.arange(first, count), first - self.fetched, count
+        steps, self.lost, self.fetched = np.arange(first, count), first - self.fetched, count
         values = np.zeros((0, len(self.columns), len(STATISTICS)))
         if len(steps):
             values = tf.gather(self._lines, steps % _RING).numpy().astype(np.float64)
-        return Lines(steps + 1, values, lost)
+        return steps + 1, values
 
     def _apply_beside(self, original: Any) -> Any:
         """Return an `apply` that measures the step which the original `apply` makes."""
@@ -106,8 +84,7 @@ class WatchedOptimizer:
             variables = [v for _, v, _ in seen]
             inner, scale = _unwrapped(self._optimizer)
             unscaled = [_divided(g, scale) for g, _, _ in seen]
-            given = [_plain(grad) for grad in unscaled]
-            before = [_plain(v) for v in variables]
+            given, before = [_plain(grad) for grad in unscaled], [_plain(v) for v in variables]
             clipped = _clipped_norms(inner, unscaled, variables)
             result = original(grads, trainable_variables)
             updates = [_plain(v) - w for v, w in zip(variables, before, strict=True)]
@@ -178,7 +155,7 @@ def _plain(grad: Any) -> Any:
     return tf.cast(tf.convert_to_tensor(grad), tf.float32)
 
 
-class GradientNorms(keras.callbacks.Callback):
+class GradientNorms(HookedCallback):
     """Write the norms of gradients in training: of every step, by variable, by layer and for the whole model.
 
     - `grad_norm`: L2 norm of the gradient that the optimizer is given, before clipping, any loss scale taken out;
@@ -236,12 +213,6 @@ class GradientNorms(keras.callbacks.Callback):
         self.first_not_finite: tuple[int, str] | None = None
         """The first step with a gradient that is not finite, and `LAYER.VARIABLE`."""
 
-    def set_model(self, model: Any) -> None:
-        """Add the hook for the fit that begins."""
-        super().set_model(model)
-        self.close()
-        training_hook.add(model, self)
-
     def begins(self, function: Any) -> Any:
         """Return a training function that watches the optimizer, and collects before any callback sees logs.
 
@@ -256,7 +227,7 @@ class GradientNorms(keras.callbacks.Callback):
             except (StopIteration, tf.errors.OutOfRangeError):  # the end of an epoch
                 raise
             except BaseException:
-                self._end()
+                self.on_train_end()
                 raise
             numbers = self.collect()
             return found | chosen(numbers, self._logged) if isinstance(found, dict) else found
@@ -264,12 +235,8 @@ class GradientNorms(keras.callbacks.Callback):
         return collecting
 
     def ends(self) -> None:
-        """Write the steps that are left: the fit has ended, or was broken off and another one begins."""
+        """Write the steps that are left."""
         self.close()
-
-    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Write the steps that are left, and restore the model."""
-        self._end()
 
     # For a custom training loop.
 
@@ -290,20 +257,19 @@ class GradientNorms(keras.callbacks.Callback):
         """
         if self._watched is None:
             return {}
-        lines = self._watched.fetch()
-        columns = self._watched.columns
-        self.lost += lines.lost
-        if not len(lines.steps):
+        columns, (steps, values) = self._watched.columns, self._watched.fetch()
+        self.lost += self._watched.lost
+        if not len(steps):
             return {}
-        self._waiting.append(lines)
-        bad = np.argwhere(lines.values[:, :, _BAD] > 0)
+        steps += self._steps_of_earlier_fits
+        self._waiting.append((steps, values))
+        bad = np.argwhere(values[:, :, _BAD] > 0)
         if self.first_not_finite is None and len(bad):
             step, place = bad[0]
-            name = f"{columns[place].layer}.{columns[place].variable}"
-            self.first_not_finite = (int(lines.steps[step]) + self._steps_of_earlier_fits, name)
-        if sum(len(waiting.steps) for waiting in self._waiting) >= self._steps_per_part:
-            self._write()
-        keys, numbers = _tidy(columns, lines.values[-1:])
+            self.first_not_finite = (int(steps[step]), f"{columns[place].layer}.{columns[place].variable}")
+        if sum(len(waiting) for waiting, _ in self._waiting) >= self._steps_per_part:
+            self._write(self._watched)
+        keys, numbers = _tidy(columns, values[-1:])
         last = dict(zip(keys, numbers.filled(np.nan)[0].tolist(), strict=True))
         return {
             "grad_norm": last["", "", "grad_norm"],
@@ -315,27 +281,18 @@ class GradientNorms(keras.callbacks.Callback):
 
     def close(self) -> None:
         """Write the steps that are left; a second call does nothing."""
-        if self._watched is None:
-            return
-        self.collect()
-        self._write()
-        self._steps_of_earlier_fits += self._watched.fetched
-        self._watched = None
+        if (watched := self._watched) is not None:
+            self.collect()
+            self._write(watched)
+            self._steps_of_earlier_fits += watched.fetched
+            self._watched = None
 
-    def _end(self) -> None:
-        training_hook.remove(self.model, self)
-        self.close()
-
-    def _write(self) -> None:
+    def _write(self, watched: WatchedOptimizer) -> None:
         """Write the collected steps as one part."""
-        if not self._waiting or self._watched is None:
-            return
-        steps = np.concatenate([lines.steps for lines in self._waiting]) + self._steps_of_earlier_fits
-        values = np.concatenate([lines.values for lines in self._waiting])
-        self._waiting = []
-        columns, numbers = _tidy(self._watched.columns, values)
-        self._parts.describe(self._watched.described())
-        self._parts.write(steps, columns, numbers)
+        if self._waiting:
+            steps, values = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
+            self._waiting = []
+            self._parts.write(steps, *_tidy(watched.columns, values))
 
 
 def _tidy(columns: Sequence[LayerVariable], values: NDArray[np.float64]) -> tuple[list[Key], Any]:

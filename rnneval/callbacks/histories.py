@@ -19,8 +19,7 @@ from rnneval.errors import RecordError, UsageError
 from rnneval.paths import Places, require_apart
 from rnneval.records import table_written
 
-Key = tuple[str, str, str]
-"""Layer, variable or state, and statistic of a number."""
+Key = tuple[str, str, str]  # layer, variable or state, and statistic of a number
 _WORD = pa.dictionary(pa.int32(), pa.string())
 EXISTING = ("refuse", "replace", "append")
 

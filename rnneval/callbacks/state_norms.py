@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import keras
 import msgspec
 import numpy as np
 import tensorflow as tf
 
 from rnneval._version import __version__
-from rnneval.callbacks import training_hook
 from rnneval.callbacks.histories import Key, Parts
-from rnneval.callbacks.training_hook import chosen, require_known
+from rnneval.callbacks.training_hook import HookedCallback, chosen, require_known
 from rnneval.errors import TextError, VocabularyError
 from rnneval.evaluate.run import evaluate
 from rnneval.models.keras.layers import model_variables
@@ -25,7 +23,7 @@ from rnneval.option import option, values_of
 from rnneval.options import EvaluateOptions, by_keyword
 from rnneval.records.run import Run
 from rnneval.records.tables import STATE_HISTORY, UNIFORM
-from rnneval.text import Paths, Vocabulary, given_vocabulary
+from rnneval.text import Paths, given_vocabulary
 
 _LOGS = "_get_metrics_result_or_logs"
 _SCORES = ("cross_entropy", "perplexity", "bits_per_char")
@@ -51,7 +49,7 @@ class StateNormsOptions(EvaluateOptions):
         require_known(self.logs)
 
 
-class StateNorms(keras.callbacks.Callback):
+class StateNorms(HookedCallback):
     """Evaluate the model on held-out text at the end of each epoch, exactly, with the state carried.
 
     For each epoch it writes the scores (layer and variable "") and, for each state, every number of the state summary
@@ -88,7 +86,13 @@ class StateNorms(keras.callbacks.Callback):
             UsageError: an option is not known, or its value is not allowed.
         """
         super().__init__()
-        self._vocabulary = vocabulary_from(options.vocabulary)
+        given = options.vocabulary
+        if isinstance(given, RecurrentLM):
+            if given.vocabulary is None:
+                why = "vocabulary: the model has no vocabulary: give its tokens"
+                raise VocabularyError(given.why_no_vocabulary or why)
+            given = given.vocabulary
+        self._vocabulary = given_vocabulary(given)
         paths = [text] if isinstance(text, (str, os.PathLike)) else text
         if not isinstance(paths, Sequence) or not all(isinstance(path, (str, os.PathLike)) for path in paths):
             raise TextError(
@@ -105,12 +109,6 @@ class StateNorms(keras.callbacks.Callback):
         self.runs: list[Run] = []
         """The run record of every epoch whose weights are finite."""
 
-    def set_model(self, model: Any) -> None:
-        """Add the hook for the fit that begins."""
-        super().set_model(model)
-        self._due = None  # an epoch of a fit that was broken off
-        training_hook.add(model, self)
-
     def begins(self, function: Any) -> Any:
         """Find the vocabulary, hook into the function that makes the logs of an epoch, return `function` unchanged.
 
@@ -119,7 +117,6 @@ class StateNorms(keras.callbacks.Callback):
         """
         if self._vocabulary is None and _is_finite(self.model):
             self._language_model()
-        own: dict[str, Any] = vars(self.model)  # type: ignore[assignment]
         original = getattr(self.model, _LOGS, None)
         if original is None or self._options.logs == "none":
             return function
@@ -129,13 +126,17 @@ class StateNorms(keras.callbacks.Callback):
             numbers = self._measure()
             return {**result, **numbers} if numbers and isinstance(result, dict) else result
 
-        own[_LOGS] = with_ours
+        self.model.__dict__[_LOGS] = with_ours  # past Keras' tracking of attributes
         return function
 
+    def set_model(self, model: Any) -> None:
+        """Add the hook for the fit that begins."""
+        super().set_model(model)
+        self._due = None  # an epoch of a fit that was broken off
+
     def ends(self) -> None:
-        """Restore the model: the fit has ended, or was broken off and another one begins."""
-        own: dict[str, Any] = vars(self.model)  # type: ignore[assignment]
-        own.pop(_LOGS, None)
+        """Restore the model."""
+        self.model.__dict__.pop(_LOGS, None)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Remember that this epoch is to be measured."""
@@ -146,11 +147,6 @@ class StateNorms(keras.callbacks.Callback):
         numbers = self._measure()
         if logs is not None:
             logs.update(numbers)
-
-    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Restore the model."""
-        training_hook.remove(self.model, self)
-        self.ends()
 
     def _language_model(self) -> LanguageModel:
         lm = language_model(self.model, self._vocabulary, "StateNorms")
@@ -183,19 +179,6 @@ class StateNorms(keras.callbacks.Callback):
             for (layer, slot, statistic), value in numbers.items()
         }
         return chosen(logs, self._options.logs)
-
-
-def vocabulary_from(given: Any) -> Vocabulary | None:
-    """Return a vocabulary from any of the values that stand for one; None for None.
-
-    Raises:
-        VocabularyError: the value stands for none.
-    """
-    if not isinstance(given, RecurrentLM):
-        return given_vocabulary(given)
-    if given.vocabulary is None:
-        raise VocabularyError(given.why_no_vocabulary or "vocabulary: the model has no vocabulary: give its tokens")
-    return given.vocabulary
 
 
 def _is_finite(model: Any) -> bool:

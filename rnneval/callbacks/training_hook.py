@@ -5,13 +5,12 @@ between two steps ends it without `on_train_end`. So a callback that changes a m
 `make_train_function`, which every fit and every `train_on_batch` calls. The first call after a hook was added belongs
 to its own fit. A later call belongs to another fit, and removes the hook before anything is trained. A forced call,
 by which a fit learns that a layer was frozen, belongs to the same fit: the hook begins again.
-
-A hook is a callback with two methods. `begins(function)` takes the training function of this fit, and returns the one
-to use in its place. `ends()` restores the model: the fit has ended, or was broken off.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import keras
 
 from rnneval.errors import UsageError
 
@@ -21,16 +20,42 @@ MAIN = ("grad_norm", "update_ratio", "heldout_perplexity")
 _NAME = "make_train_function"
 
 
+class HookedCallback(keras.callbacks.Callback):
+    """A callback that changes a model for one fit."""
+
+    def set_model(self, model: Any) -> None:
+        """Add the hook for the fit that begins."""
+        super().set_model(model)
+        self.ends()  # one that was broken off
+        hooked = vars(model).get(_NAME)
+        if not isinstance(hooked, _HookedFunction):
+            hooked = vars(model)[_NAME] = _HookedFunction(model)  # past Keras' tracking of attributes
+        hooked.add(self)
+
+    def begins(self, function: Any) -> Any:
+        """Take the training function of this fit, and return the one to use in its place."""
+        raise NotImplementedError
+
+    def ends(self) -> None:
+        """Restore the model: the fit has ended, or was broken off; a second call does nothing."""
+        raise NotImplementedError
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Restore the model, and write what is left."""
+        hooked = vars(self.model).get(_NAME)
+        if isinstance(hooked, _HookedFunction):
+            hooked.remove(self)
+        self.ends()
+
+
 class _HookedFunction:
     """Replacement of a model's `make_train_function` while it has hooks."""
 
     def __init__(self, model: Any) -> None:
         self.model, self.original = model, getattr(model, _NAME)
-        self.was_own = _NAME in vars(model)
-        """Whether the model itself had the attribute, and not only its class."""
-        self.waiting: list[Any] = []
-        """Hooks whose fit has not begun."""
-        self.active: list[Any] = []
+        self.was_own = _NAME in vars(model)  # whether the model itself had the attribute, and not only its class
+        self.waiting: list[HookedCallback] = []  # callbacks whose fit has not begun
+        self.active: list[HookedCallback] = []
 
     def __call__(self, force: bool = False) -> Any:
         if force:  # the model was changed within a fit: its hooks begin again
@@ -49,37 +74,30 @@ class _HookedFunction:
         self.active, self.waiting = self.waiting, []
         return made
 
-    def _end(self, hooks: Sequence[Any]) -> None:
+    def _end(self, hooks: Sequence[HookedCallback]) -> None:
         for hook in tuple(hooks):
-            remove(self.model, hook)
+            self.remove(hook)
             hook.ends()
 
+    def add(self, hook: HookedCallback) -> None:
+        """Add a callback for the next fit; it may have been in one that was broken off."""
+        self.active = [each for each in self.active if each is not hook]
+        if hook not in self.waiting:
+            self.waiting.append(hook)
 
-def add(model: Any, hook: Any) -> None:
-    """Add a hook for the next fit of a model."""
-    hooked = vars(model).get(_NAME)
-    if not isinstance(hooked, _HookedFunction):
-        hooked = _HookedFunction(model)
-        vars(model)[_NAME] = hooked  # past Keras' tracking of attributes
-    hooked.active = [each for each in hooked.active if each is not hook]  # of a fit that was broken off
-    if hook not in hooked.waiting:
-        hooked.waiting.append(hook)
-
-
-def remove(model: Any, hook: Any) -> None:
-    """Remove a hook, and the training function that was made for it; the next use of the model makes another."""
-    hooked = vars(model).get(_NAME)
-    if not isinstance(hooked, _HookedFunction) or hook not in (*hooked.waiting, *hooked.active):
-        return
-    hooked.waiting = [each for each in hooked.waiting if each is not hook]
-    hooked.active = [each for each in hooked.active if each is not hook]
-    model.train_function = None
-    if hooked.waiting or hooked.active:
-        return
-    if hooked.was_own:
-        vars(model)[_NAME] = hooked.original
-    else:
-        del vars(model)[_NAME]
+    def remove(self, hook: HookedCallback) -> None:
+        """Remove a callback, and the training function that was made for it: the next use makes another."""
+        if hook not in (*self.waiting, *self.active):
+            return
+        self.waiting = [each for each in self.waiting if each is not hook]
+        self.active = [each for each in self.active if each is not hook]
+        self.model.train_function = None
+        if self.waiting or self.active:
+            return
+        if self.was_own:
+            vars(self.model)[_NAME] = self.original
+        else:
+            del vars(self.model)[_NAME]
 
 
 def require_known(logs: object) -> None:

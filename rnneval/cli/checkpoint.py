@@ -59,10 +59,12 @@ class CheckpointOptions(OpenOptions):
 
     def open_to_read(self, checkpoint: str, *, keras: str = "") -> "LanguageModel":
         """Open the checkpoint to read a text with any backend; a folder without a vocabulary is refused at once."""
-        from rnneval.checkpoints.pretrained import TOKENIZER, no_tokenizer, pretrained
         from rnneval.evaluate.opening import with_automatic_backend
 
-        folder = None if self.builder or self.vocabulary or self.vocabulary_from else pretrained(Path(checkpoint))
-        if folder is not None and not (folder.path / TOKENIZER).is_file():
-            raise VocabularyError(no_tokenizer(folder.path))
+        if not (self.builder or self.vocabulary or self.vocabulary_from) and Path(checkpoint).is_dir():
+            from rnneval.checkpoints.pretrained import TOKENIZER, no_tokenizer, pretrained
+
+            folder = pretrained(Path(checkpoint))
+            if folder is not None and not (folder.path / TOKENIZER).is_file():
+                raise VocabularyError(no_tokenizer(folder.path))
         return replace(self, backend=with_automatic_backend(self, keras=keras).backend).open(checkpoint)

@@ -5,10 +5,11 @@ one process trains one.
 """
 
 from contextlib import AbstractContextManager
+from functools import partial
 
 from rnneval.demo.files import ONE, RIGHT, WRONG, DemoRecipe, Files
 from rnneval.errors import UsageError
-from rnneval.evaluate.executor import Pool, Task, WorkerDiedError, connected
+from rnneval.evaluate.executor import Pool, WorkerDiedError, connected
 from rnneval.options import Progress, WorkerGroup
 
 MODELS = (RIGHT, WRONG, ONE)
@@ -21,13 +22,16 @@ def workers() -> AbstractContextManager[Pool]:
 
 
 def measure(pool: Pool, files: Files, recipe: DemoRecipe, told: Progress | None = None) -> None:
-    """Train, check and evaluate every model; `told` counts them."""
-    tasks = [Task(key=name, call=_run_steps, arguments=(files, recipe, name)) for name in MODELS]
-    for count, done in enumerate(pool.run(tasks), 1):
-        if isinstance(done.error, WorkerDiedError):
-            raise UsageError(f"{done.key}: the process died twice: is there enough memory?")
-        if done.error is not None:
-            raise done.error
+    """Train, check and evaluate every model; `told` counts them.
+
+    Raises:
+        UsageError: the processes die.
+    """
+    for count, (name, done) in enumerate(pool.run(partial(_run_steps, files, recipe), MODELS), 1):
+        try:
+            done.result()
+        except WorkerDiedError:
+            raise UsageError(f"{name}: the process died twice: is there enough memory?") from None
         if told is not None:
             told(count, len(MODELS))
 

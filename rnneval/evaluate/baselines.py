@@ -17,7 +17,6 @@ from rnneval.errors import UsageError
 from rnneval.evaluate.losses import Losses, add_up
 from rnneval.gates.clusters import change_of_loss
 from rnneval.metrics import baselines
-from rnneval.metrics.baselines.ngram import COPIED_TOKENS, MOST_TOKENS, TokenText, copied, losses_by_order
 from rnneval.options import LARGEST_ORDER, FitGroup
 from rnneval.records.run import Blocks, Ngram
 from rnneval.records.run import Warning as Warned
@@ -49,6 +48,8 @@ class Fitted:
         """Yield `copied` if much of the held-out text stands in the fitted one."""
         if self.best is None or self.copied < _MANY_COPIED:
             return
+        from rnneval.metrics.baselines.ngram import COPIED_TOKENS
+
         known = (
             f"{100 * self.copied:.0f} % of the scored tokens end a run of {COPIED_TOKENS} tokens that stands in the "
             "training text, too"
@@ -100,8 +101,8 @@ def _training_text(vocabulary: Vocabulary, scored: EncodedText) -> tuple[tuple[s
 
     None if they are unknown, have changed, are large, or if too little of them is left.
     """
-    paths, hashes = tuple(path for path, _ in vocabulary.texts), {sha256 for _, sha256 in vocabulary.texts}
-    if not paths or any(_content(path) != sha256 for path, sha256 in vocabulary.texts):
+    paths, hashes = tuple(path for path, _ in vocabulary.texts), [sha256 for _, sha256 in vocabulary.texts]
+    if not paths or [_content(path) for path in paths] != hashes:
         return None
     if not any(file.sha256 in hashes for file in scored.taken):
         return paths, None
@@ -125,6 +126,9 @@ def _fitted(text: EncodedText, scored: EncodedText, width: int, max_order: int |
     counts = np.bincount(text.ids(0, text.tokens), minlength=width)
     if max_order == 1:
         return Fitted(counts=counts, ngrams={}, best=None, copied=0.0)
+    # Most runs need no n-grams.
+    from rnneval.metrics.baselines.ngram import MOST_TOKENS, TokenText, copied, losses_by_order
+
     for one, said, part in ((text, "the --fit-on text", "--fit-part"), (scored, "the scored text", "--part")):
         if one.tokens > MOST_TOKENS:
             raise UsageError(

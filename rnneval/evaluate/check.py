@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from rnneval.errors import UsageError
-from rnneval.records.run import Warning, WiringSummary  # noqa: A004 - the record's own word
-from rnneval.records.wiring import Finding, Wiring, breaks_runs
+from rnneval.records.run import Warning  # noqa: A004 - the record's own word
+from rnneval.records.wiring import Wiring, breaks_runs
 
 _DECLARATIONS = {
     "chunk-variance": "chunked=true",
@@ -20,8 +20,7 @@ _DECLARATIONS = {
     "shared-state": "mixed=LAYER",
 }
 """The declaration that silences a rule, where an author may mean what it finds."""
-_SEEN = 1e-4
-"""Nats per token by which two cuts of a text differ if the cut matters."""
+_SEEN = 1e-4  # nats per token by which two cuts of a text differ if the cut matters
 _BLIND_TO_ROWS = frozenset({"causal", "chunk", "leaves", "training", "used"})
 """Tests of behaviour that a model whose rows are independent of each other, and of earlier calls, may fail."""
 
@@ -79,7 +78,7 @@ def _require_known_width(model: Any, vocab_size: int | None) -> None:
         raise UsageError(f"vocab_size={vocab_size!r}: a {type(model).__name__} knows its number of ids: leave it out")
 
 
-def fails(wiring: Wiring | WiringSummary | None, segment: int | None = None) -> bool:
+def fails(wiring: Wiring | None, segment: int | None = None) -> bool:
     """Return whether a model fails the check in calls such as a run makes, of `segment` tokens: it is not valid then.
 
     Without `segment`, calls may be of any length.
@@ -87,33 +86,23 @@ def fails(wiring: Wiring | WiringSummary | None, segment: int | None = None) -> 
     return wiring is not None and wiring.verdict == "fail" and breaks_runs(wiring, segment)
 
 
-def depends_on_cut(wiring: Wiring | WiringSummary | None) -> bool:
+def depends_on_cut(wiring: Wiring | None) -> bool:
     """Return whether scores depend on how the text is cut into segments: by a fault, or as its author declared."""
     return fails(wiring) or bool(_failed(wiring) & {"causal", "chunk"})
 
 
-def rows_apart(wiring: Wiring | WiringSummary | None) -> bool:
+def rows_apart(wiring: Wiring | None) -> bool:
     """Return whether no test saw that rows, or calls that came before, change each other's predictions."""
     return _failed(wiring) <= _BLIND_TO_ROWS
 
 
-def _failed(wiring: Wiring | WiringSummary | None) -> frozenset[str]:
-    if isinstance(wiring, WiringSummary):  # of a run record, which does not hold the tests: any of them may have failed
-        return frozenset({"batch", "chunk"} if fails(wiring) else ())
+def _failed(wiring: Wiring | None) -> set[str]:
     oracles = {} if wiring is None else wiring.oracles
-    return frozenset(name for name, oracle in oracles.items() if oracle.verdict == "fail")
-
-
-def declaration_for(finding: Finding) -> str | None:
-    """Return what to give to `--declare` if the finding is meant; None if the model must be repaired."""
-    declaration = _DECLARATIONS.get(finding.rule)
-    if declaration is None or not declaration.endswith("LAYER"):
-        return declaration
-    return declaration.replace("LAYER", finding.layer) if finding.layer else None
+    return {name for name, oracle in oracles.items() if oracle.verdict == "fail"}
 
 
 def wiring_warnings(
-    wiring: Wiring | WiringSummary | None, nats: Mapping[int, float] | None = None, segment: int | None = None
+    wiring: Wiring | None, nats: Mapping[int, float] | None = None, segment: int | None = None
 ) -> list[Warning]:
     """Return the warnings of a run record about the wiring: inconclusive or wrong; none if it was not checked.
 
@@ -132,7 +121,7 @@ def wiring_warnings(
     return []
 
 
-def _failure(wiring: Wiring | WiringSummary, nats: Mapping[int, float]) -> str:
+def _failure(wiring: Wiring, nats: Mapping[int, float]) -> str:
     """Return a sentence on each: the findings, the scores of each cut, and what to do."""
     sentences = [f"the model fails the wiring check ({wiring.reason}), so no score is valid"]
     if nats:
@@ -145,12 +134,13 @@ def _failure(wiring: Wiring | WiringSummary, nats: Mapping[int, float]) -> str:
     errors = [finding for finding in wiring.findings if finding.severity == "error"]
     # Any other fault explains why the cut matters: where it is declared, that is no error.
     causes = [finding for finding in errors if finding.rule != "chunk-variance"] or errors
-    declarations = [declaration_for(finding) for finding in causes]
-    if None in declarations:
+    # What to give to `--declare` if each is meant; a model must be repaired where there is no such declaration.
+    meant = dict.fromkeys(_DECLARATIONS.get(each.rule, "").replace("LAYER", each.layer or "LAYER") for each in causes)
+    if any(not each or each.endswith("LAYER") for each in meant):
         sentences.append("repair the model: rnneval check shows where")
     else:
-        meant = " ".join(f"--declare {shlex.quote(each)}" for each in dict.fromkeys(declarations) if each is not None)
-        sentences.append(f"repair the model (rnneval check shows where), or say that this is meant: {meant}")
+        declared = " ".join(f"--declare {shlex.quote(each)}" for each in meant)
+        sentences.append(f"repair the model (rnneval check shows where), or say that this is meant: {declared}")
     return "; ".join(sentences)
 
 

@@ -1,7 +1,7 @@
-"""Tasks on workers, through an executor of `concurrent.futures`: local processes, or those of a Dask cluster.
+"""Calls on workers, through an executor of `concurrent.futures`: local processes, or those of a Dask cluster.
 
-A worker that dies may take other tasks with it: all that a broken pool of processes held end with the same error. So
-these are run again one at a time, until one of them dies alone: it is given up, and the rest go on together.
+A worker that dies may take other calls with it: all that a broken pool of processes held end with the same error. So
+these are made again one at a time, until one of them dies alone: it is given up, and the rest go on together.
 """
 
 import logging
@@ -17,17 +17,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from rnneval.errors import UsageError
 from rnneval.options import WorkerGroup
 from rnneval.processes import THREADS, cores, without_current_folder
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*((?:[kmgt]i?)?)b", re.IGNORECASE)
+T = TypeVar("T")
+_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kmgt]?)(?P<i>i?)b", re.IGNORECASE)
 _LEAST = 1 << 28  # bytes that TensorFlow alone takes
 _SETTINGS = {
     **dict.fromkeys(THREADS, "1"),
@@ -37,26 +37,8 @@ _SETTINGS = {
 _PATIENCE = 30  # seconds to wait for a scheduler, and for its first worker
 
 
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """One call on a worker. It returns the same on any worker, so it may be made again."""
-
-    key: Any
-    call: Callable[..., Any]
-    arguments: tuple[Any, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Done:
-    """Result of a task."""
-
-    key: Any
-    value: Any = None
-    error: BaseException | None = None  # the error that it raised, or `WorkerDiedError`
-
-
 class WorkerDiedError(Exception):
-    """The workers that ran a task died."""
+    """The workers that made a call died."""
 
 
 @contextmanager
@@ -72,71 +54,70 @@ def connected(workers: WorkerGroup, *, tasks: int) -> Iterator["Pool"]:
 
 
 class Pool:
-    """Processes of this machine, each with one thread of linear algebra, started as tasks are submitted."""
+    """Processes of this machine, each with one thread of linear algebra, started as calls are submitted."""
 
-    death: type[BaseException] = BrokenProcessPool
-    """The error of tasks whose worker died."""
-    tries_again = False
-    """Whether a task has that error only after several workers died of it, or of one that they held at the time."""
-    workers = 0
-    """The most workers that were there at once."""
+    death: type[BaseException] = BrokenProcessPool  # the error of calls whose worker died
+    tries_again = False  # whether a call has that error only after several workers died
+    workers = 0  # the most that were there at once
 
     def __init__(self, count: int, *, memory: int | None = None) -> None:
         """Take the number of processes, and the bytes that each may allocate; None: any number."""
         self._count, self._memory = count, memory
         self._executor: ProcessPoolExecutor | None = None
 
-    def run(self, tasks: Sequence[Task], *, here: Callable[[Task], Any] | None = None) -> Iterator[Done]:
-        """Run tasks, and yield the result of each when it is there.
+    def run(
+        self, call: Callable[[T], Any], items: Sequence[T], *, here: Callable[[T], Any] | None = None
+    ) -> Iterator[tuple[T, Future[Any]]]:
+        """Call a function with each item, and yield the item with its future, which is done.
 
-        `here` runs tasks in this process: the first one, and then others that no worker has begun.
+        It returns the same on any worker, so a call may be made again. The future has a `WorkerDiedError` where the
+        workers died of it. `here` is called in this process: with the first item, then others that no worker has begun.
         """
-        left = list(tasks)
+        left = list(items)
         while left:
-            hit = []  # keys of the tasks whose worker died
-            for done in self._together(left, here):
-                if isinstance(done.error, self.death):
-                    hit.append(done.key)
+            hit = []  # items whose worker died
+            for item, done in self._together(call, left, here):
+                if isinstance(done.exception(), self.death):
+                    hit.append(item)
                 else:
-                    yield done
-            left, here = [task for task in left if task.key in hit], None
+                    yield item, done
+            left, here = hit, None
             if len(left) == 1 and self.tries_again:
-                yield Done(key=left.pop().key, error=WorkerDiedError("its workers died"))
+                yield left.pop(), _ended(error=WorkerDiedError("its workers died"))
             died = False
             while left and not died:
-                (done,) = self._together([left.pop(0)], None)
-                died = isinstance(done.error, self.death)
-                yield Done(key=done.key, error=WorkerDiedError("its worker died")) if died else done
+                ((item, done),) = self._together(call, [left.pop(0)], None)
+                died = isinstance(done.exception(), self.death)
+                yield item, _ended(error=WorkerDiedError("its worker died")) if died else done
 
-    def _together(self, tasks: Sequence[Task], here: Callable[[Task], Any] | None) -> Iterator[Done]:
-        """Submit tasks at once, and yield all results; where no process can be started, run all of them here.
+    def _together(
+        self, call: Callable[[T], Any], items: Sequence[T], here: Callable[[T], Any] | None
+    ) -> Iterator[tuple[T, Future[Any]]]:
+        """Submit calls at once, and yield all that is done; where no process can be started, make all of them here.
 
-        With `here`, each worker is given one task more than it runs: so it need not wait for this process.
+        With `here`, each worker is given one call more than it makes: so it need not wait for this process.
         """
-        waiting, futures = deque(tasks), dict[Future[Any], Task]()
+        waiting, futures = deque(items), dict[Future[Any], T]()
         while waiting or futures:
-            own = waiting.popleft() if here is not None and waiting else None
+            own = [waiting.popleft()] if here is not None and waiting else []
             try:
                 while waiting and (here is None or len(futures) < 2 * self._count):
-                    future = self._submit(waiting[0])
-                    futures[future] = waiting.popleft()
+                    futures[self._submit(call, waiting[0])] = waiting[0]
+                    waiting.popleft()
             except UsageError:
                 if here is None:
                     raise
                 self._count = 0
-            if here is not None and own is not None:
-                yield Done(key=own.key, value=here(own))
-            for future in wait(futures, 0 if own else None, FIRST_COMPLETED).done:
-                task, error = futures.pop(future), future.exception()
-                yield Done(key=task.key, error=error, value=None if error else future.result())
+            for item in own:
+                assert here is not None  # noqa: S101 - there is an own item
+                yield item, _ended(here(item))
+            for done in wait(futures, 0 if own else None, FIRST_COMPLETED).done:
+                yield futures.pop(done), done
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
-
-    def _stop(self) -> None:
         """End the processes at once, whatever they are doing: they hold nothing that would have to be written."""
         executor, self._executor = self._executor, None
         if executor is not None:
@@ -144,23 +125,33 @@ class Pool:
                 process.kill()
             executor.shutdown(cancel_futures=True)
 
-    def _submit(self, task: Task) -> Future[Any]:
-        """Submit a task to the executor; one that is broken gives way to another."""
+    def _submit(self, call: Callable[[T], Any], item: T) -> Future[Any]:
+        """Submit a call to the executor; one that is broken gives way to another."""
         try:
             with _as_workers():
                 if self._executor is None:
                     spawning = multiprocessing.get_context("spawn")
                     self._executor = ProcessPoolExecutor(self._count, spawning, _begin, (self._memory,))
-                future = self._executor.submit(_call, task.call, *task.arguments)
+                future = self._executor.submit(_call, call, item)
         except BrokenProcessPool:
-            self._stop()
-            return self._submit(task)
+            self.__exit__()
+            return self._submit(call, item)
         except (OSError, NotImplementedError) as error:  # the latter where the system has no semaphores
-            self._stop()
+            self.__exit__()
             why = getattr(error, "strerror", None) or error
             raise UsageError(f"a worker process cannot be started: {why}: give fewer --jobs") from error
         self.workers = max(self.workers, len(_processes_of(self._executor)))
         return future
+
+
+def _ended(value: Any = None, error: BaseException | None = None) -> Future[Any]:
+    """Return a future that is done."""
+    future = Future[Any]()
+    if error is None:
+        future.set_result(value)
+    else:
+        future.set_exception(error)
+    return future
 
 
 def _processes_of(executor: ProcessPoolExecutor) -> list[Any]:
@@ -206,10 +197,16 @@ def _begin(memory: int | None) -> None:
         import_module("rnneval.evaluate.rows")  # and NumPy, which must be the installed one
 
 
-def _call(call: Callable[..., Any], *arguments: Any) -> Any:
+def _end_with_parent() -> None:
+    parent: Any = multiprocessing.parent_process()
+    parent.join()
+    os._exit(1)
+
+
+def _call(call: Callable[[T], Any], item: T) -> Any:
     """Make a call in a worker; an error that pickle cannot carry is raised by its name and message."""
     try:
-        return call(*arguments)
+        return call(item)
     except Exception as error:
         carried = None
         with suppress(Exception):
@@ -217,13 +214,6 @@ def _call(call: Callable[..., Any], *arguments: Any) -> Any:
         if carried == str(error):
             raise
         raise RuntimeError(f"{type(error).__name__}: {error}") from None
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None  # noqa: S101 - this is a worker
-    parent.join()
-    os._exit(1)
 
 
 def memory_of_each(size: str | None, processes: int) -> int | None:
@@ -235,26 +225,23 @@ def memory_of_each(size: str | None, processes: int) -> int | None:
         >>> memory_of_each("1.5GiB", 2)
         1610612736
     """
-    if size is None:
-        return _all_memory() // processes if sys.platform == "linux" else None
     if sys.platform != "linux":
-        raise UsageError(f"--memory {size}: only Linux can limit the memory of a process: leave it out")
+        if size is not None:
+            raise UsageError(f"--memory {size}: only Linux can limit the memory of a process: leave it out")
+        return None
+    if size is None:
+        most: int = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        with suppress(OSError, ValueError):  # no container, or one without a limit ("max")
+            most = min(most, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+        return most // processes
     parts = _SIZE.fullmatch(size.strip())
     if parts is None:
         raise UsageError(f"--memory {size}: not a size: give one such as 4GB or 512MiB")
-    unit = parts[2].lower()
-    base = 1024 if unit.endswith("i") else 1000
-    allowed = int(float(parts[1]) * base ** (" kmgt".index(unit[0]) if unit else 0))
+    base, power = 1024 if parts["i"] else 1000, " kmgt".index(parts["unit"].lower() or " ")
+    allowed = int(float(parts["number"]) * base**power)
     if allowed < _LEAST:
         raise UsageError(f"--memory {size}: too little for TensorFlow itself: give 512MiB or more")
     return allowed
-
-
-def _all_memory() -> int:
-    most: int = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with suppress(OSError, ValueError):  # no container, or one without a limit ("max")
-        most = min(most, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return most
 
 
 # Workers of a Dask cluster
@@ -262,7 +249,7 @@ def _all_memory() -> int:
 
 @contextmanager
 def _cluster(address: str) -> Iterator["DaskPool"]:
-    """Connect to a scheduler that has workers; at the end, what is left of the tasks is dropped with the connection."""
+    """Connect to a scheduler that has workers; at the end, what is left of the calls is dropped with the connection."""
     from distributed import Client
 
     for name in ("distributed", "distributed.client"):
@@ -270,10 +257,9 @@ def _cluster(address: str) -> Iterator["DaskPool"]:
     try:
         client = Client(address, timeout=_PATIENCE)
     except (OSError, TimeoutError, ValueError, TypeError) as error:
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(
-            f"--scheduler {address}: no Dask scheduler answers there ({why}): start one with `dask scheduler`, and "
-            "give its address, such as tcp://10.0.0.1:8786"
+            f"--scheduler {address}: no Dask scheduler answers there ({type(error).__name__}): start one with "
+            "`dask scheduler`, and give its address, such as tcp://10.0.0.1:8786"
         ) from error
     with client:
         try:
@@ -298,16 +284,18 @@ class DaskPool(Pool):
         super().__init__(1)
         self.death, self._client, self._cluster = KilledWorker, client, client.get_executor(pure=False)
 
-    def run(self, tasks: Sequence[Task], *, here: Callable[[Task], Any] | None = None) -> Iterator[Done]:
-        """Run tasks; a UsageError says that the scheduler is gone."""
+    def run(
+        self, call: Callable[[T], Any], items: Sequence[T], *, here: Callable[[T], Any] | None = None
+    ) -> Iterator[tuple[T, Future[Any]]]:
+        """Make calls; a UsageError says that the scheduler is gone."""
         try:
-            yield from super().run(tasks, here=here)
+            yield from super().run(call, items, here=here)
         except (OSError, TimeoutError, CancelledError) as error:
             raise UsageError(
                 "the Dask scheduler is gone: what was finished is kept; run the same command again"
             ) from error
 
-    def _submit(self, task: Task) -> Future[Any]:
+    def _submit(self, call: Callable[[T], Any], item: T) -> Future[Any]:
         self.workers = max(self.workers, len(self._client.nthreads()))
-        future: Future[Any] = self._cluster.submit(task.call, *task.arguments)
+        future: Future[Any] = self._cluster.submit(call, item)
         return future

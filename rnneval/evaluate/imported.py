@@ -72,37 +72,34 @@ def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOption
     (1.5, 1, 'tok:char|norm:none|newlines:keep|unk:error|docs:one|bos:none|state:carry|defs:1')
     """
     given, read_as = text_given(text, options.string), TextOptions.of(options)
-    state = _state_named(options.state)
-    warnings = [] if state != "unknown" else [Warned(code="state-unknown", message=_UNKNOWN_STATE)]
-    vocabulary = given_vocabulary(options.vocabulary, options.vocabulary_from)
+    state, vocabulary = _state_named(options.state), given_vocabulary(options.vocabulary, options.vocabulary_from)
     width = options.vocabulary_size  # of the tokens that the other program chose from; None if it is not known
-    table = read_losses(losses)
-    if len(table.nats) > 1 and (table.nats == table.nats[0]).all():
-        warnings.insert(0, Warned(code="constant-losses", message=_CONSTANT.format(len(table.nats), table.nats[0])))
+    table, warnings = read_losses(losses), []
     if vocabulary is None:
-        _require_no_vocabulary_is_needed(read_as)
-        warnings.insert(0, Warned(code="no-vocabulary", message=_NO_VOCABULARY))
+        _require_no_vocabulary_is_needed(read_as, options)
+        warnings.append(Warned(code="no-vocabulary", message=_NO_VOCABULARY))
     elif width is None:
         width = vocabulary.first_id + vocabulary.size
     else:
         vocabulary = vocabulary.fit(width)
+    if len(table.nats) > 1 and (table.nats == table.nats[0]).all():
+        warnings.append(Warned(code="constant-losses", message=_CONSTANT.format(len(table.nats), table.nats[0])))
+    if state == "unknown":
+        warnings.append(Warned(code="state-unknown", message=_UNKNOWN_STATE))
     encoded, unscored = encode_spans(given, table, read_as, vocabulary)
     with encoded as known:
         losses = Losses(text=known, unscored=unscored, nats=np.zeros(known.tokens))
         _require_same_text(table, known)
-        fitted, base = None, {}
+        fitted = None
         if vocabulary is not None:
             _require_same_tokens(table, losses, vocabulary)
-        if options.fit_on is not None:
-            if vocabulary is None or width is None:
-                raise UsageError("--fit-on needs the vocabulary that turns the text into tokens: give --vocab")
+        if vocabulary is not None and width is not None and options.fit_on is not None:
             fitted = fit(options, options.fit_on, read_as, vocabulary, known, width=width, unscored=unscored)
         losses.nats[table.token] = table.nats
         sums = add_up(losses, width or 1)
+        base = {} if width is None else {"uniform": log(width)}
         if vocabulary is not None:
             base = baselines_of(sums.id_counts, fitted)
-        elif width is not None:
-            base = {"uniform": log(width)}
         bos = "none" if unscored else "scored"
         told = scored_text(known, read_as, sums, state=f"state:{state}", base=base, fitted=fitted, bos=bos)
     return msgspec.structs.replace(  # it is valid: every loss is finite, and of wiring nothing is known
@@ -116,23 +113,23 @@ def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOption
 
 def _state_named(given: str | None) -> str:
     """Return how the state was passed on, as the signature has it."""
-    if given is None:
-        return "unknown"
-    if given == "carry" or re.fullmatch(r"reset-[1-9][0-9]{0,17}", given):
-        return given
+    if given is None or given == "carry" or re.fullmatch(r"reset-[1-9][0-9]{0,17}", given):
+        return given or "unknown"
     raise UsageError(
         f"--state {given!r} is not known: give carry, or reset-N if the state started anew every N tokens, such as "
         "reset-100"
     )
 
 
-def _require_no_vocabulary_is_needed(read_as: TextOptions) -> None:
+def _require_no_vocabulary_is_needed(read_as: TextOptions, options: ImportOptions) -> None:
     if read_as.tokens in ("word", "subword"):
         raise UsageError(
             f"--tokens {read_as.tokens} needs the vocabulary (--vocab), or leave it out: the spans say all"
         )
     if read_as.unknown != "error":
         raise UsageError(f"--unknown {read_as.unknown} needs the vocabulary that lacks some of the text: give --vocab")
+    if options.fit_on is not None:
+        raise UsageError("--fit-on needs the vocabulary that turns the text into tokens: give --vocab")
 
 
 def _require_same_text(table: LossTable, text: EncodedText) -> None:

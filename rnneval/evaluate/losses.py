@@ -1,6 +1,6 @@
 """The losses of a text as a table, from which every number of a run record is made.
 
-Reading a text fills the table (`rnneval.evaluate.reading`), and so does the table of another program
+Reading a text fills the table (`rnneval.evaluate.run`), and so does the table of another program
 (`rnneval.evaluate.imported`). Predictions come in any order, and again where a span is re-evaluated. They are added up
 once everything is settled, in the order of the text, so no sum depends on how the text was divided.
 
@@ -19,7 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from rnneval import metrics
 from rnneval.errors import TextError
-from rnneval.metrics import LossesAlone, ScoredTokens
+from rnneval.metrics import LossesAlone, ScoredTokens, Totals
 from rnneval.models.protocol import LanguageModel, Predicted
 from rnneval.records import require_rows, table_written
 from rnneval.records.run import Blocks
@@ -28,8 +28,7 @@ from rnneval.text import EncodedText
 
 Ints = NDArray[np.int64]
 
-_IN_MEMORY = 1 << 30
-"""Most bytes of an array in memory; a longer one lies in a temporary file."""
+_IN_MEMORY = 1 << 30  # most bytes of an array in memory; a longer one lies in a temporary file
 _CHUNK = 1 << 14  # rows at once: thirty columns of them stand in memory
 _ROW_GROUP = 1 << 16
 _UNITS = ("tokens", "characters", "scored_bytes", "words", "unknown")
@@ -82,15 +81,13 @@ class Observations:
 class LossRows(NamedTuple):
     """Some rows of the table, in the order of the text; arrays of shape `(n,)`."""
 
-    token: Ints
-    """Positions in the text, from 0."""
+    token: Ints  # positions in the text, from 0
     block: NDArray[np.intp]
     byte_start: Ints
     byte_end: Ints
     id: NDArray[np.int32]
     unknown: Ints
-    scored: ScoredTokens
-    """Losses, confidences and ranks, beside the units of text that each token stands for."""
+    scored: ScoredTokens  # losses, confidences and ranks, beside the units of text that each token stands for
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,10 +96,8 @@ class Losses:
 
     text: EncodedText
     unscored: int
-    nats: NDArray[np.floating[Any]]
-    """By position in the text, `(tokens,)`; of a position without a row, any number."""
-    confidence: NDArray[np.float32] | None = None
-    """None, as is the rank, where the losses alone are known."""
+    nats: NDArray[np.floating[Any]]  # by position in the text, `(tokens,)`; of a position without a row, any number
+    confidence: NDArray[np.float32] | None = None  # None, as is the rank, where the losses alone are known
     rank: NDArray[np.int32] | None = None
 
     def rows(self) -> Iterator[LossRows]:
@@ -115,29 +110,19 @@ class Losses:
             if not wanted.any():
                 continue
             piece = text.read(start, stop, scored_from=self.unscored)
+            units = {name: getattr(piece, name)[wanted] for name in ("characters", "bytes", "words", "newlines")}
             nats = self.nats[start:stop][wanted].astype(np.float64)
-            confidence, rank = np.full(len(nats), np.nan), np.full(len(nats), -1, np.int64)
-            if self.confidence is not None and self.rank is not None:
+            scored: ScoredTokens
+            if self.confidence is None or self.rank is None:
+                confidence, rank = np.full(len(nats), np.nan), np.full(len(nats), -1)
+                scored = LossesAlone(nats=nats, confidence=confidence, rank=rank, **units)
+            else:
                 confidence = self.confidence[start:stop][wanted].astype(np.float64)
                 rank = self.rank[start:stop][wanted].astype(np.int64)
-            byte_start = piece.byte_start[wanted]
-            yield LossRows(
-                token=token[wanted],
-                block=text.blocks.block_of(byte_start),
-                byte_start=byte_start,
-                byte_end=piece.byte_end[wanted],
-                id=piece.ids[wanted],
-                unknown=piece.unknown[wanted],
-                scored=(LossesAlone if self.rank is None else ScoredTokens)(
-                    nats=nats,
-                    confidence=confidence,
-                    rank=rank,
-                    characters=piece.characters[wanted],
-                    bytes=piece.bytes[wanted],
-                    words=piece.words[wanted],
-                    newlines=piece.newlines[wanted],
-                ),
-            )
+                scored = ScoredTokens(nats=nats, confidence=confidence, rank=rank, **units)
+            byte_start, byte_end = piece.byte_start[wanted], piece.byte_end[wanted]
+            block = text.blocks.block_of(byte_start)
+            yield LossRows(token[wanted], block, byte_start, byte_end, piece.ids[wanted], piece.unknown[wanted], scored)
 
 
 class NotFinite(NamedTuple):
@@ -158,18 +143,14 @@ class LossSums:
 
     blocks: Blocks
     """By block, as in the record; without the sums of metrics if a loss is not finite: no sum is a number then."""
-    units: Mapping[str, int]
-    """How many `tokens`, `characters`, `scored_bytes`, `words` and `unknown` ones were scored."""
-    totals: Mapping[str, float]
-    """The sum of each metric's term over all blocks."""
-    id_counts: Ints
-    """How often each id was scored, `(V,)`."""
+    totals: Totals  # of all blocks together
+    id_counts: Ints  # how often each id was scored, `(V,)`
     not_finite: NotFinite | None
 
     @property
     def total_nats(self) -> float | None:
         """The total loss; None if a loss is not finite."""
-        return self.totals.get("nats") if self.not_finite is None else None
+        return self.totals.sums.get("nats") if self.not_finite is None else None
 
 
 def add_up(losses: Losses, width: int) -> LossSums:
@@ -199,8 +180,14 @@ def add_up(losses: Losses, width: int) -> LossSums:
             **{name: tuple(values.tolist()) for name, values in units.items()},
             sums={} if not_finite else {name: tuple(values.tolist()) for name, values in sums.items()},
         ),
-        units={name: int(values.sum()) for name, values in units.items()},
-        totals={name: float(values.sum()) for name, values in sums.items()},
+        totals=Totals(
+            tokens=int(units["tokens"].sum()),
+            characters=int(units["characters"].sum()),
+            bytes=int(units["scored_bytes"].sum()),
+            words=int(units["words"].sum()),
+            lossless=losses.text.layout is not None,
+            sums={name: float(values.sum()) for name, values in sums.items()},
+        ),
         id_counts=id_counts,
         not_finite=not_finite,
     )

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,6 @@ import rnneval
 from rnneval.checkpoints import Artefact, examined
 from rnneval.checkpoints.checked import require_sha256
 from rnneval.checkpoints.places import FULL_MODELS, HDF5, first_bytes, hash_of
-from rnneval.checkpoints.pretrained import pretrained
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
 from rnneval.models.wrapping import is_module, wrap
 from rnneval.option import values_of
@@ -78,7 +76,6 @@ def _opened(path: str | os.PathLike[str], options: OpenOptions) -> Any:
     if (made := _step_model(Path(path), options)) is not None:
         return made
     with _admitted(path, options) as artefact:
-        why: UsageError | None = None
         if options.backend in {"auto", "numpy"}:
             from rnneval.models.numpy.chain import NotForNumpyError
             from rnneval.models.numpy.lm import open_numpy
@@ -88,9 +85,8 @@ def _opened(path: str | os.PathLike[str], options: OpenOptions) -> Any:
             except NotForNumpyError as error:
                 if options.backend == "numpy":
                     raise
-                why = UsageError(str(error))
-        if why is not None and find_spec("tensorflow") is None:
-            raise why
+                if find_spec("tensorflow") is None:
+                    raise UsageError(str(error)) from error
         from rnneval.models.keras import open_keras
 
         return open_keras(artefact, options)
@@ -108,10 +104,17 @@ def model_of(path: str | os.PathLike[str], options: OpenOptions) -> Any:
 
 def _step_model(path: Path, options: OpenOptions) -> "StepLM | None":
     """Return the model of a checkpoint that the builder itself reads, or of a folder of transformers; else None."""
-    if _builder_reads(options):
-        return _made_by_builder(path, options)
-    folder = pretrained(path)
-    return None if folder is None else _of_folder(folder, options)
+    if options.builder is not None:
+        from rnneval.checkpoints.usercode import reads_checkpoint
+
+        if reads_checkpoint(options.builder):
+            return _made_by_builder(path, options)
+    if path.is_dir():
+        from rnneval.checkpoints.pretrained import pretrained
+
+        if (folder := pretrained(path)) is not None:
+            return _of_folder(folder, options)
+    return None
 
 
 def _of_folder(folder: Artefact, options: OpenOptions) -> "StepLM":
@@ -130,28 +133,22 @@ def _of_folder(folder: Artefact, options: OpenOptions) -> "StepLM":
 @contextmanager
 def _admitted(path: str | os.PathLike[str], options: OpenOptions) -> Iterator[Artefact]:
     """Yield a private copy of a checkpoint, once all is refused that can be without running anything."""
-    _refuse_others(Path(path), options)
+    _refuse_others(Path(path))
     has_builder = options.builder is not None
     with examined(path, has_builder=has_builder, expect_sha256=options.expect_sha256) as artefact:
         require_builder_runs(options, everything=artefact.format in FULL_MODELS)
         yield artefact
 
 
-def _refuse_others(path: Path, options: OpenOptions) -> None:
+def _refuse_others(path: Path) -> None:
     """Refuse a file of weights of a library other than Keras, and say how it is opened."""
     kind = _OTHERS.get(path.suffix.lower())
-    if kind is None or not path.is_file() or first_bytes(path).startswith(HDF5):
-        return
-    returned = "and returns a PyTorch module or rnneval.from_step(…)"
-    advice = f"give --builder FILE.py:NAME, a function of (checkpoint, vocabulary) that reads it {returned}"
-    if options.builder is not None:
-        from rnneval.checkpoints.usercode import name_of
-
-        name = options.builder if isinstance(options.builder, str) else name_of(options.builder)
-        advice = f"let {name} take its path as the parameter checkpoint; it reads the file {returned}"
-    elif kind in ("PyTorch", "safetensors"):
-        advice += "; a folder of save_pretrained needs no builder"
-    raise CheckpointError(f"{path}: weights of {kind}, without the model: {advice}")
+    if kind is not None and path.is_file() and not first_bytes(path).startswith(HDF5):
+        raise CheckpointError(
+            f"{path}: weights of {kind}, without the model: give --builder FILE.py:NAME, a function with the parameter "
+            "checkpoint, which reads the file at that path and returns a PyTorch module or rnneval.from_step(…); a "
+            "folder of save_pretrained needs no builder"
+        )
 
 
 _OTHERS = {
@@ -171,15 +168,6 @@ def require_builder_runs(options: OpeningGroup, spec: str | None = None, *, ever
         replace(builder, everything=everything).preflight()
 
 
-def _builder_reads(options: OpenOptions) -> bool:
-    """Return whether the builder reads the checkpoint itself."""
-    if options.builder is None:
-        return False
-    from rnneval.checkpoints.usercode import reads_checkpoint
-
-    return reads_checkpoint(options.builder)
-
-
 def _made_by_builder(path: Path, options: OpenOptions) -> "StepLM":
     """Return the model that the user's own code makes of a file that rnneval does not read."""
     from rnneval.checkpoints.usercode import builder_of
@@ -187,11 +175,9 @@ def _made_by_builder(path: Path, options: OpenOptions) -> "StepLM":
 
     require_builder_runs(options)
     try:
-        sha256 = hash_of(path)
+        sha256 = require_sha256(Artefact(path=path, format="", files=(path,)), options.expect_sha256)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if options.expect_sha256 is not None and options.expect_sha256.lower() != sha256:
-        raise CheckpointError(f"{path}: its SHA-256 is {sha256}, and {options.expect_sha256} is expected")
     builder = builder_of(options)
     assert builder is not None  # noqa: S101 - the caller has looked
     given = given_vocabulary(options.vocabulary, options.vocabulary_from) or beside_for(builder, path)
@@ -223,9 +209,7 @@ def with_automatic_backend(options: OpenOptions, *, keras: str = "") -> OpenOpti
     """
     if keras and options.backend == "numpy":
         raise UsageError(f"--backend numpy: {keras} needs the layers of Keras: leave the option out")
-    if keras:
-        return replace(options, backend="keras")
-    return options if options.backend is not None else replace(options, backend="auto")
+    return replace(options, backend="keras" if keras else options.backend or "auto")
 
 
 # On a worker
@@ -248,13 +232,8 @@ class Reopened:
             raise UsageError(
                 f"{here} has rnneval {rnneval.__version__}, not {self.version}: install the same on workers"
             )
-        for path, sha256 in self.hashes.items():
-            try:
-                status = Path(path).stat()
-                found = _known(path, status.st_mtime_ns, status.st_size)
-            except OSError as error:
-                raise UsageError(f"{path}: cannot be read on {here}: {error.strerror or error}") from error
-            if found != sha256:
+        for path, sha256 in file_hashes(self.hashes).items():
+            if sha256 != self.hashes[path]:
                 raise UsageError(f"{path}: is another file on {here}: give workers the same files")
         # The last digits depend on the number of threads: they shall not depend on the worker.
         os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
@@ -265,7 +244,7 @@ class Reopened:
 
 def portable(options: OpeningGroup) -> OpeningGroup:
     """Return options for opening as plain data that another process can read: all paths are absolute."""
-    builder, vocabulary = options.builder, _absolute(options.vocabulary)
+    builder = options.builder
     if builder is not None and not isinstance(builder, str):
         from rnneval.checkpoints.usercode import name_of
 
@@ -275,9 +254,9 @@ def portable(options: OpeningGroup) -> OpeningGroup:
         builder = f"{_absolute(code)}:{builder.rpartition(':')[2] if builder else ''}"
     plain = {
         "builder": builder,
-        "builder_arguments": _plain(options.builder_arguments) or (),
-        "builder_globals": _plain(options.builder_globals) or (),
-        "vocabulary": vocabulary if isinstance(vocabulary, str) else _plain(vocabulary),
+        "builder_arguments": _absolute(options.builder_arguments) or (),
+        "builder_globals": _absolute(options.builder_globals) or (),
+        "vocabulary": _absolute(options.vocabulary),
         "vocabulary_from": None if options.vocabulary_from is None else absolute_paths(options.vocabulary_from),
         "weight_map": _absolute(options.weight_map),
     }
@@ -292,24 +271,24 @@ def files_of(options: OpeningGroup) -> tuple[str, ...]:
 
 def _code_of(options: OpeningGroup) -> str | None:
     """Return the file of a builder; None for a module that is imported by its name."""
+    builder = options.builder
+    if not isinstance(builder, str):
+        return None
     from rnneval.checkpoints.usercode import is_file
 
-    builder = options.builder
-    return builder.rpartition(":")[0] if isinstance(builder, str) and is_file(builder) else None
-
-
-def _plain(given: Any) -> Any:
-    return dict(given) if isinstance(given, Mapping) else None if given is None else tuple(given)
+    return builder.rpartition(":")[0] if is_file(builder) else None
 
 
 def _absolute(given: Any) -> Any:
-    """Return a path as an absolute one, anything else as it is."""
-    return str(Path(given).absolute()) if isinstance(given, (str, os.PathLike)) else given
+    """Return a path as an absolute one, a map or several values as plain ones."""
+    if isinstance(given, str | os.PathLike):
+        return str(Path(given).absolute())
+    return dict(given) if isinstance(given, Mapping) else None if given is None else tuple(given)
 
 
 def absolute_paths(given: Paths) -> tuple[str, ...]:
     """Return one path, or several, as absolute ones."""
-    paths = [given] if isinstance(given, (str, os.PathLike)) else given
+    paths = [given] if isinstance(given, str | os.PathLike) else given
     return tuple(str(Path(path).absolute()) for path in paths)
 
 
@@ -319,8 +298,3 @@ def file_hashes(paths: Iterable[str]) -> dict[str, str]:
         return {path: hash_of(Path(path)) for path in dict.fromkeys(paths)}
     except OSError as error:
         raise UsageError(f"{error.filename}: cannot be read: {error.strerror or error}") from error
-
-
-@lru_cache(maxsize=64)
-def _known(path: str, changed: int, size: int) -> str:  # noqa: ARG001 - told apart by all three
-    return hash_of(Path(path))

@@ -3,6 +3,7 @@
 Sizes decide everything, never a clock, so that a run repeats to the last digit.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from math import isqrt
 from typing import Any
@@ -23,10 +24,8 @@ _MOST_ROWS = 256
 _SHORTEST_ROW = 4 * SEGMENT  # a shorter row may not have forgotten its start at its end, and would be read twice
 _WORTH_HALVING = 8  # segments: a shorter span is audited whole
 # Work is counted in predictions times parameters: a core does some 4·10¹⁰ of them a second, whatever the model.
-_LEAST = 1 << 35
-"""Work of a text from which on two chunks end before one, although a process has to be started."""
-_START = 1 << 34
-"""Work that this process does while the first worker starts: so much longer is the first chunk."""
+_LEAST = 1 << 35  # from here on two chunks end before one, although a process has to be started
+_START = 1 << 34  # is done while the first worker starts: so much longer is the first chunk
 _LENGTH = 1 << 20  # predictions of a chunk of a very long text: a lost worker costs no more
 _LOGITS = 2**25  # numbers in one step's logits at the most: 128 MB
 
@@ -37,8 +36,7 @@ class Spans:
 
     starts: Ints
     stops: Ints  # exclusive; token `stop` is the last one that is predicted
-    continues: NDArray[np.bool_]
-    """Whether each goes on from the last state of the span before it; others begin with the model's initial state."""
+    continues: NDArray[np.bool_]  # whether each goes on from the last state of the span before it
 
     @property
     def lengths(self) -> Ints:
@@ -68,9 +66,8 @@ def automatic_rows(predictions: int, *, memory_cells: bool = False) -> int:
 
     More rows make each step cheaper per token, and repeat more tokens (rows × forgetting length). The cost is
     (N + F · B)(1 + b / B), so the best B is √(N · b / F); the power of two below it, at most 256. Measured on models of
-    128 to 1,024 units (docs/evidence/speed.md):
-    GRUs forget within F = 300 tokens and a row costs b = 30 rows' overhead;
-    LSTMs, which have memory cells, within 300 to 1,300, and their steps gain little from more rows: F = 600, b = 10.
+    128 to 1,024 units (docs/evidence/speed.md): GRUs forget within F = 300 tokens and a row costs b = 30 rows'
+    overhead; for LSTMs, which have memory cells, F = 600 and b = 10.
 
     Example:
         >>> [automatic_rows(n) for n in (100, 5_000, 111_539, 1_000_000, 10**8)]
@@ -84,10 +81,9 @@ def automatic_rows(predictions: int, *, memory_cells: bool = False) -> int:
 
 
 def chunk_ends(predictions: int, parameters: int) -> list[int]:
-    """Choose after how many predictions of a text chunks end.
+    """Choose after how many predictions of a text chunks end: one chunk if there is little to do, else two or more.
 
-    A model that has little to do reads the text in one piece. From there on there are two chunks, or more that have
-    about a million predictions each. The first is the longest: it is read while workers start.
+    They have about a million predictions each. The first is the longest: it is read while workers start.
 
     Example:
         >>> chunk_ends(100_000, 100_000), chunk_ends(1_000_000, 100_000), len(chunk_ends(10_000_000, 100_000))
@@ -104,8 +100,7 @@ def shape_for(spans: Spans, width: int, *, rows: int, segment: int | None = None
     """Choose the shape of a step for `rows` side by side, of at least a model's chunk of tokens.
 
     Many short spans get a segment no longer than they are on average, since a row waits for the end of its segment.
-    With a large vocabulary the rows stay and segments get shorter, so that one step's logits stay below 128 MB; a
-    segment that is asked for stays as long as one row of it does.
+    One step's logits stay below 128 MB: by shorter segments, or fewer rows where a segment is asked for.
     """
     if segment is not None:
         rows = min(rows, max(1, _LOGITS // (segment * width)))
@@ -121,8 +116,7 @@ def divided(spans: Spans, shape: Shape, *, seed: int) -> tuple[Spans, int | None
     """Divide the spans over the rows, and choose the one that is audited: it is read twice to its end.
 
     Spans longer than their share are cut, at the ends of segments. One span, chosen by the seed, is cut in half, and
-    its second half is audited. When both halves have been read, side by side, the other rows are half done, and the
-    audit runs beside them. One row is left free for the other half.
+    its second half is audited: when both halves have been read side by side, the audit runs beside the other rows.
     """
     share = -(-spans.predictions // max(1, shape.rows - 1))
     cut = cut_spans(spans, max(1, -(-share // shape.segment)) * shape.segment)
@@ -145,10 +139,8 @@ def divided(spans: Spans, shape: Shape, *, seed: int) -> tuple[Spans, int | None
 class Streaming(StreamGroup, StateGroup):
     """Options that say how a model reads a text: where the state starts anew, in which rows, and in which steps."""
 
-    window: int | None = None
-    """N of a window model: its state is the last N − 1 ids, so that nothing is carried or reset."""
-    cut: int | None = None
-    """Number of tokens of every step, for a model whose scores depend on it; None: it changes nothing but the speed."""
+    window: int | None = None  # N of a window model, which has no state to carry or reset
+    cut: int | None = None  # tokens of every step, for a model whose scores depend on it; None: for speed alone
     padded: bool = True  # whether short segments may be filled up; not for a model that depends on how the text is cut
     progress: Progress | None = None
 
@@ -164,6 +156,11 @@ class Streaming(StreamGroup, StateGroup):
             raise UsageError("--pad is for window models (N tokens in, one prediction out): this model carries a state")
         if self.window is not None and self.state == "reset":
             raise UsageError(f"--state reset: a window model knows nothing but the last {self.window} tokens anyway")
+
+    def told(self, predictions: int) -> Callable[[int], None] | None:
+        """Return what is told how many of all predictions were made."""
+        progress = self.progress
+        return None if progress is None else lambda scored: progress(scored, predictions)
 
     @property
     def signature(self) -> str:
@@ -185,8 +182,7 @@ class Streaming(StreamGroup, StateGroup):
     def spans(self, text: EncodedText) -> Spans:
         """Return one span per document, or with --state reset one per segment, each from the initial state.
 
-        A document of one token has none. The first token of a later segment is predicted at the end of the one before,
-        so nothing is left unscored but the first token of each document.
+        The first token of a later segment is predicted at the end of the one before.
         """
         starts, stops = text.document_starts, text.document_stops - 1
         some = stops > starts

@@ -1,7 +1,8 @@
 """The run record: what follows from the sums over a text, and what was measured beside them."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import expm1
 
@@ -13,11 +14,10 @@ from rnneval import metrics
 from rnneval.evaluate.baselines import Fitted, baselines_of
 from rnneval.evaluate.check import depends_on_cut, fails, wiring_warnings
 from rnneval.evaluate.losses import LossSums
-from rnneval.evaluate.reading import Measured
-from rnneval.evaluate.rows import Read
 from rnneval.evaluate.states import States
+from rnneval.evaluate.stitch import Stitched
 from rnneval.gates.clusters import ScoreIntervals, change_of_loss, score_intervals
-from rnneval.metrics import Scores, Totals
+from rnneval.metrics import Scores
 from rnneval.models.protocol import LanguageModel
 from rnneval.records import run as records
 from rnneval.records.wiring import Wiring
@@ -29,6 +29,16 @@ _NOT_REPEATABLE = (
 )
 _FEW_CHARACTERS = 1000
 _ILL_CONDITIONED = 1e-4  # nats: an audited loss that moved by more than this after the states had agreed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Sums over a text, and how it was read."""
+
+    read: Stitched
+    sums: LossSums
+    state: str  # field of the signature, such as `state:carry`
+    seconds: float
 
 
 def run_record(
@@ -49,19 +59,20 @@ def run_record(
     `states` is None if they were not watched. `other_cut` was measured with steps of another length, where the wiring
     is wrong. `beside` holds the distance of resets in a second reading of the text, and what was measured in it.
     """
-    assert lm.vocabulary is not None  # noqa: S101 - no text is encoded without one
-    read, sums, seconds = measured.read, measured.sums, measured.seconds
-    state, tokens = measured.state, read.shape.segment
+    read, sums, segment = measured.read, measured.sums, measured.read.shape.segment
+    state = measured.state
     if state == "state:carry" and depends_on_cut(wiring) and not fails(wiring):
-        state = f"{state}-{tokens}"  # declared: the length of a segment is a part of the score's definition
+        state = f"{state}-{segment}"  # declared: the length of a segment is a part of the score's definition
     base = baselines_of(sums.id_counts, fitted)
     told = scored_text(text, options, sums, state=state, base=base, fitted=fitted)
-    token_by_token, nats = None, {}
+    other, nats = None, {}
     if other_cut is not None and other_cut.sums.total_nats is not None and told.total_nats is not None:
-        segment, total = other_cut.read.shape.segment, other_cut.sums.total_nats
-        token_by_token = records.TokenByToken(segment=segment, total_nats=total)
-        nats = {tokens: told.total_nats / told.tokens.scored, segment: total / told.tokens.scored}
-    warnings = wiring_warnings(wiring, nats, tokens) if lm.window is None else []
+        other = records.TokenByToken(segment=other_cut.read.shape.segment, total_nats=other_cut.sums.total_nats)
+        nats = {
+            segment: told.total_nats / told.tokens.scored,
+            other.segment: other.total_nats / told.tokens.scored,
+        }
+    warnings = wiring_warnings(wiring, nats, segment) if lm.window is None else []
     if not lm.repeatable:
         warnings.append(records.Warning(code="not-repeatable", message=_NOT_REPEATABLE))
     warnings += [*lm.warnings, *told.warnings, *_stream_warnings(read)]
@@ -81,7 +92,7 @@ def run_record(
     return msgspec.structs.replace(
         told,
         command=tuple(command),
-        valid=told.valid and not fails(wiring, tokens) and lm.repeatable,
+        valid=told.valid and not fails(wiring, segment) and lm.repeatable,
         checkpoint=lm.checkpoint,
         vocabulary=records.VocabularyRecord.of(lm.vocabulary),
         input=records.InputRecord(kind=lm.input_kind),
@@ -90,11 +101,11 @@ def run_record(
         streams=_streams(read, lm),
         states=(dict(states.summaries) or None) if states else None,
         wiring=summary,
-        token_by_token=token_by_token,
+        token_by_token=other,
         beside_reset=None if beside is None else _beside_reset(text, options, sums, *beside),
         timing=records.Timing(
-            seconds=seconds,
-            tokens_per_second=told.tokens.scored / max(seconds, 1e-9),
+            seconds=measured.seconds,
+            tokens_per_second=told.tokens.scored / max(measured.seconds, 1e-9),
             device=lm.device,
             threads=(os.cpu_count() or 1) if read.workers is None else read.workers,
         ),
@@ -122,50 +133,40 @@ def _beside_reset(
     )
 
 
-def _streams(read: Read, lm: LanguageModel) -> records.Streams:
-    stitched, lengths = read.stitched, None
-    if forgotten := [tokens for tokens in stitched.forgetting.values() if tokens is not None]:
+def _streams(read: Stitched, lm: LanguageModel) -> records.Streams:
+    lengths = None
+    if forgotten := [tokens for tokens in read.forgetting.values() if tokens is not None]:
         median, p95 = np.percentile(forgotten, [50, 95])
         lengths = records.Forgetting(median=float(median), p95=float(p95), max=float(max(forgotten)))
     return records.Streams(
         count=read.shape.rows,
         segment=read.shape.segment,
         kernel=lm.kernel,
-        tolerance=stitched.tolerance if stitched.forgetting else None,
-        passes=stitched.passes,
-        tokens_rerun=stitched.tokens_rerun,
-        largest_state_difference=stitched.largest_state_difference,
-        audited_loss_difference=stitched.audited_loss_difference,
+        tolerance=read.tolerance if read.forgetting else None,
+        passes=read.passes,
+        tokens_rerun=read.tokens_rerun,
+        largest_state_difference=read.largest_state_difference,
+        audited_loss_difference=read.audited_loss_difference,
         forgetting_length=lengths,
         workers=read.workers,
         chunks=read.chunks,
     )
 
 
-def _stream_warnings(read: Read) -> list[records.Warning]:
-    stitched = read.stitched
-    warnings, seen = [], ""
-    rows, never = len(stitched.forgetting), sum(tokens is None for tokens in stitched.forgetting.values())
-    if stitched.lasts:
-        seen = (
-            "on a passage, the carried state and the initial one did not come near each other, so every document was "
-            "read in one row; the result is exact"
+def _stream_warnings(read: Stitched) -> Iterator[records.Warning]:
+    rows, never = len(read.forgetting), sum(tokens is None for tokens in read.forgetting.values())
+    if never > rows - never:
+        message = (
+            f"the model does not forget: {never} of {rows} rows had not lost their start by their end, so they were "
+            "read one after the other; the result is exact all the same"
         )
-    elif never > rows - never:
-        seen = (
-            f"{never} of {rows} rows had not lost their start by their end, so they were read one after the other; the "
-            "result is exact all the same"
-        )
-    if seen:
-        warnings.append(records.Warning(code="does-not-forget", message=f"the model does not forget: {seen}"))
-    audited = stitched.audited_loss_difference or 0.0
-    if stitched.fragile or audited > _ILL_CONDITIONED:
+        yield records.Warning(code="does-not-forget", message=message)
+    if read.fragile or (read.audited_loss_difference or 0.0) > _ILL_CONDITIONED:
         message = (
             "a change of the last digit of a state grows: the one-stream number itself depends on rounding, and is not "
             "claimed to 1e-6"
         )
-        warnings.append(records.Warning(code="ill-conditioned", message=message))
-    return warnings
+        yield records.Warning(code="ill-conditioned", message=message)
 
 
 def scored_text(
@@ -183,20 +184,16 @@ def scored_text(
     `state` is the field of the signature, such as `state:carry`; `bos` is the value of another: `none` if the first
     token of a document has no loss, else `scored`. `base` holds nats a token of each baseline.
     """
-    blocks, units, finite = sums.blocks, sums.units, sums.not_finite is None
-    totals = Totals(
-        tokens=units["tokens"],
-        characters=units["characters"],
-        bytes=units["scored_bytes"],
-        words=units["words"],
-        lossless=text.layout is not None,
-        sums=sums.totals,
-    )
+    blocks, totals, finite = sums.blocks, sums.totals, sums.not_finite is None
     found = metrics.finish(totals) if finite else Scores(values={}, missing={})
     intervals = ScoreIntervals(bounds={}, interval=None, warnings=())
     if found.values:
         intervals = score_intervals(blocks, lossless=totals.lossless)
-    fitted_warnings = () if fitted is None else fitted.warnings(found.values.get("cross_entropy"))
+    tokens, characters = sum(blocks.tokens), sum(blocks.characters)
+    warnings = [records.Warning(code=code, message=message) for code, message in text.warnings]
+    warnings += [*_few_or(intervals.warnings, characters), *_score_warnings(sums, found, base)]
+    if fitted is not None:
+        warnings += fitted.warnings(found.values.get("cross_entropy"))
     return records.Run(
         rnneval=rnneval.__version__,
         created=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
@@ -212,12 +209,12 @@ def scored_text(
             bytes=text.bytes,
             words=text.words,
             documents=text.text_documents,
-            scored_characters=units["characters"],
-            scored_bytes=units["scored_bytes"],
-            scored_words=units["words"],
+            scored_characters=characters,
+            scored_bytes=sum(blocks.scored_bytes),
+            scored_words=sum(blocks.words),
         ),
         tokens=records.TokenCounts(
-            total=text.tokens, scored=units["tokens"], unscored=text.tokens - units["tokens"], unknown=text.unknown
+            total=text.tokens, scored=tokens, unscored=text.tokens - tokens, unknown=text.unknown
         ),
         total_nats=sums.total_nats,
         scores=_scores(found, intervals),
@@ -225,12 +222,7 @@ def scored_text(
         baselines=dict(base),
         ngram=None if fitted is None else fitted.beside(blocks),
         blocks=blocks,
-        warnings=(
-            *(records.Warning(code=code, message=message) for code, message in text.warnings),
-            *_few_or(intervals.warnings, units["characters"]),
-            *_score_warnings(sums, found, base),
-            *fitted_warnings,
-        ),
+        warnings=tuple(warnings),
     )
 
 
@@ -246,26 +238,24 @@ def _few_or(warnings: Sequence[records.Warning], characters: int) -> tuple[recor
 
 
 def _scores(found: Scores, intervals: ScoreIntervals) -> dict[str, records.Score]:
-    units = {metric.name: metric.unit for metric in metrics.all_metrics()}
-    scores = {}
+    known, scores = metrics.by_name(), {}
     for name, value in found.values.items():
-        bounds = intervals.bounds.get(name)
         # The two add up in another order: where all losses are equal, the last digit may differ.
-        low, high = (min(bounds[0], value), max(bounds[1], value)) if bounds is not None else (None, None)
-        scores[name] = records.Score(value=value, unit=units[name], low=low, high=high)
+        low, high = intervals.bounds.get(name, (value, value))
+        bounds = {"low": min(low, value), "high": max(high, value)} if name in intervals.bounds else {}
+        scores[name] = records.Score(value=value, unit=known[name].unit, **bounds)
     return scores
 
 
-def _score_warnings(sums: LossSums, found: Scores, base: Mapping[str, float]) -> list[records.Warning]:
-    warnings = [records.Warning(code="no-score", message=f"{name}: {reason}") for name, reason in found.missing.items()]
+def _score_warnings(sums: LossSums, found: Scores, base: Mapping[str, float]) -> Iterator[records.Warning]:
+    for name, reason in found.missing.items():
+        yield records.Warning(code="no-score", message=f"{name}: {reason}")
     if sums.not_finite is not None:
-        message = f"{sums.not_finite}: no score is a number"
-        warnings.append(records.Warning(code="not-finite", message=message))
+        yield records.Warning(code="not-finite", message=f"{sums.not_finite}: no score is a number")
     loss, guess = found.values.get("cross_entropy"), base.get("uniform")
     if loss is not None and guess is not None and loss > guess:
         message = (
             f"{loss:.4g} nats a token is worse than guessing ({guess:.4g}): the vocabulary is in another "
             "order than in training, the input encoding does not match, or the model is untrained"
         )
-        warnings.append(records.Warning(code="worse-than-uniform", message=message))
-    return warnings
+        yield records.Warning(code="worse-than-uniform", message=message)

@@ -4,18 +4,23 @@ The way of a text: it is encoded (`rnneval.text`), divided over rows (`plan`), r
 table of losses (`losses`), added up, and made a record (`record`).
 """
 
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from rnneval.errors import UsageError, VocabularyError
+import numpy as np
+
+from rnneval.errors import CheckpointError, UsageError, VocabularyError
 from rnneval.evaluate.baselines import fit
 from rnneval.evaluate.check import check, depends_on_cut, fails, rows_apart
-from rnneval.evaluate.plan import Streaming
-from rnneval.evaluate.reading import measure
-from rnneval.evaluate.record import run_record
-from rnneval.evaluate.rows import Reader, Watch
+from rnneval.evaluate.losses import Losses, Observations, add_up, require_losses_fit, write_losses
+from rnneval.evaluate.plan import Streaming, chunk_ends, divided, shape_for
+from rnneval.evaluate.record import Measured, run_record
+from rnneval.evaluate.rows import Reader, Rows, Watch
 from rnneval.evaluate.states import StateWatch
+from rnneval.evaluate.stitch import KeptStates, Stitched, Stitching
 from rnneval.models.protocol import LanguageModel, require_carried
 from rnneval.models.wrapping import language_model
 from rnneval.option import option
@@ -115,6 +120,70 @@ def _exact(wiring: Wiring | None, how: Streaming) -> Streaming:
     if not depends_on_cut(wiring):
         return how
     return replace(how, cut=how.segment or _CUT, streams=how.streams if rows_apart(wiring) else 1, padded=False)
+
+
+# One reading of the text
+
+
+def measure(
+    lm: LanguageModel,
+    text: EncodedText,
+    how: Streaming,
+    *,
+    losses: str | os.PathLike[str] | None = None,
+    watch: Watch | None = None,
+    reader: Reader | None = None,
+) -> Measured:
+    """Read a text, in this process or by a reader, add up its losses, and write them to a table if it has a path."""
+    if losses is not None:
+        require_losses_fit(losses, text)
+    seen = Observations(lm, 0, text.tokens)
+    began = time.perf_counter()
+    read = (reader or read_text)(lm, text, how, seen, watch)
+    seconds = time.perf_counter() - began
+    table = Losses(text=text, unscored=how.unscored, **seen.get(0, text.tokens)._asdict())
+    sums = add_up(table, lm.width)
+    place = sums.not_finite
+    if place is not None and lm.output_kind == "probabilities" and place.value == np.inf:
+        raise CheckpointError(
+            f"the model gives probability 0 to token {place.token} (byte {place.byte} of the text): its loss is "
+            "infinite; give logits instead, or make the softmax a layer, which rnneval can leave out"
+        )
+    if losses is not None:
+        model = {"rnneval.checkpoint": lm.checkpoint.sha256, "rnneval.model": lm.checkpoint.identity}
+        write_losses(table, losses, {"rnneval.text": text.sha256, **model})
+    return Measured(read=read, sums=sums, state=how.signature, seconds=seconds)
+
+
+def read_text(
+    lm: LanguageModel, text: EncodedText, how: Streaming, seen: Observations, watch: Watch | None
+) -> Stitched:
+    """Read a text in this process, or in others beside it where that ends sooner."""
+    spans, segment, cut = how.spans(text), how.step, how.state == "carry"
+    long = len(chunk_ends(spans.predictions, lm.checkpoint.parameters)) > 1
+    if lm.backend == "numpy" and how.streams == "auto" and long:
+        from rnneval.evaluate.chunks import read_beside
+
+        if (read := read_beside(lm, text, how, seen, watch)) is not None:
+            return read
+    if not (cut or lm.mixable):
+        segment = how.segment
+    rows = how.rows(lm, spans.predictions, apart=not cut)
+    shape = shape_for(spans, lm.width, rows=rows, segment=segment, chunk=lm.chunk)
+    spans, audited = divided(spans, shape, seed=how.seed) if cut else (spans, None)
+    shape = replace(shape, rows=min(shape.rows, max(1, len(spans))))
+    sees = "losses" if watch is None else watch.sees
+    scorer = lm.scorer(shape, padded=how.padded, sees=sees)
+    kept = KeptStates(np.flatnonzero(spans.continues).tolist(), lm.start(), 1 + (watch.weight if watch else 0))
+    told = how.told(spans.predictions)
+    reader = Rows(text, shape, scorer, seen=seen, kept=kept, watch=watch, padded=how.padded, progress=told)
+    stitching = Stitching(reader.read, spans, shape, lm.start(), tolerance=how.tolerance, audited=audited)
+    read = stitching.run()
+    stitching.look_for_growth()
+    return read
+
+
+# For diagnoses
 
 
 @dataclass(frozen=True, kw_only=True)

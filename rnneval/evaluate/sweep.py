@@ -11,7 +11,8 @@ import os
 import re
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -23,7 +24,7 @@ from rnneval.checkpoints import Artefact
 from rnneval.checkpoints.places import HDF5, ZIP, first_bytes
 from rnneval.checkpoints.usercode import reads_checkpoint, record_of
 from rnneval.errors import CheckpointError, RecordError, RnnevalError, UsageError
-from rnneval.evaluate.executor import Done, Task, WorkerDiedError, connected
+from rnneval.evaluate.executor import WorkerDiedError, connected
 from rnneval.evaluate.opening import ALONE, Reopened, absolute_paths, file_hashes, files_of, portable
 from rnneval.evaluate.sweep_table import FILE, RECORDS, Sweep, SweepRow, natural, record_name, write_table
 from rnneval.option import values_of
@@ -42,7 +43,7 @@ _NO_WEIGHTS = {
     ".toml", ".tsv", ".txt", ".yaml", ".yml",
 }  # fmt: skip
 """Endings of files that are no checkpoints of a builder that reads its files itself."""
-_PART = re.compile(r"(?P<prefix>.+)\.(?:index|data-\d+-of-\d+)", re.DOTALL)
+_PART = re.compile(r"(?P<prefix>.+)\.(?:index|(?P<data>data-\d+-of-\d+))", re.DOTALL)
 _KERAS = {"config.json", "model.weights.h5"}  # in every `.keras` file
 
 
@@ -67,11 +68,9 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) ->
         RecordError: a record or the table cannot be written.
     """
     out, progress = Path(options.out), options.progress or (lambda *_: None)
-    workers = WorkerGroup(**values_of(WorkerGroup, options))
     builder = (options.opening or {}).get("builder")
-    every = builder is not None and reads_checkpoint(builder)
     try:
-        candidates, others = find_checkpoints(folder, out=out, every=every)
+        candidates, others = find_checkpoints(folder, out=out, every=builder is not None and reads_checkpoint(builder))
         orders = _orders(candidates, text, options)
     except OSError as error:
         raise UsageError(f"{error.filename or folder}: cannot be read: {error.strerror or error}") from error
@@ -90,14 +89,12 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) ->
     except OSError as error:
         raise RecordError(f"{out}: cannot be made: {error.strerror or error}: name a folder") from error
     rows = {order.name: row for order in orders if (row := _finished(order, out)) is not None}
-    kept = len(rows)
+    kept, left = len(rows), [order for order in orders if order.name not in rows]
     progress(kept, len(orders))
-    if kept < len(orders):
-        left = [order for order in orders if order.name not in rows]
-        tasks = [Task(key=order, call=measure_one, arguments=(order,)) for order in left]
-        with connected(workers, tasks=len(left)) as pool:
-            for done in pool.run(tasks):
-                rows[done.key.name] = _row_of(done, out)
+    if left:
+        with connected(WorkerGroup(**values_of(WorkerGroup, options)), tasks=len(left)) as pool:
+            for order, done in pool.run(measure_one, left):
+                rows[order.name] = _row_of(order, done, out)
                 progress(len(rows), len(orders))
     ordered = tuple(rows[order.name] for order in orders)
     write_table(ordered, out, {"rnneval.text": one.text})
@@ -126,14 +123,9 @@ def find_checkpoints(
     # Their hashes need no format.
     candidates = {n: Artefact(path=found[n][0], format="", files=found[n][1]) for n in names if found[n][1]}
     if not candidates:
-        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-        held = f"found only {', '.join(others[:5])}{more}" if others else "it holds no visible files"
+        held = f"found only {', '.join(others[:5])}" if others else "it holds no visible files"
         raise UsageError(f"{root}: no checkpoint in it: {held}; a checkpoint is identified by its content")
     return candidates, others
-
-
-def _refuse(error: OSError) -> None:
-    raise error
 
 
 def _walk(root: Path, out: str | os.PathLike[str] | None, *, every: bool) -> Iterator[tuple[Path, tuple[Path, ...]]]:
@@ -147,20 +139,21 @@ def _walk(root: Path, out: str | os.PathLike[str] | None, *, every: bool) -> Ite
             yield folder, whole
             continue
         folders[:] = sorted(sub for sub in folders if not sub.startswith(".") and (folder / sub).resolve() != results)
-        visible = {file for file in files if not file.startswith(".")}
-        plain = sorted(file for file in visible if (folder / file).is_file() and not (folder / file).is_symlink())
-        parts: dict[str, list[str]] = {}  # of each TensorFlow checkpoint, complete or not, by prefix
-        for file in plain:
-            if part := _PART.fullmatch(file):
-                parts.setdefault(part["prefix"], []).append(file)
+        parts: dict[str, list[Path]] = {}  # of each TensorFlow checkpoint, complete or not, by prefix
+        for path in sorted(folder / file for file in files if not file.startswith(".")):
+            plain = path.is_file() and not path.is_symlink()
+            part = _PART.fullmatch(path.name)
+            if plain and part and (part["data"] or _is_index(path)):
+                parts.setdefault(part["prefix"], []).append(path)
+                continue
+            fits = path.suffix.lower() not in _NO_WEIGHTS if every else plain and _looks_like_checkpoint(path)
+            yield path, (path,) if plain and fits else ()
         for prefix, held in parts.items():
-            if held != [f"{prefix}.index"] or _is_index(folder / held[0]):
-                visible -= set(held)
-                yield folder / prefix, tuple(folder / file for file in held)
-        for file in sorted(visible):
-            path = folder / file
-            fits = path.suffix.lower() not in _NO_WEIGHTS if every else _looks_like_checkpoint(path)
-            yield path, (path,) if file in plain and fits else ()
+            yield folder / prefix, tuple(held)
+
+
+def _refuse(error: OSError) -> None:
+    raise error
 
 
 def _files_of_folder(folder: Path, files: set[str]) -> tuple[Path, ...]:
@@ -175,10 +168,7 @@ def _files_of_folder(folder: Path, files: set[str]) -> tuple[Path, ...]:
 
 
 def _looks_like_checkpoint(path: Path) -> bool:
-    """Return whether a file is one by its ending or its bytes; a zip file, by the names in it: an .npz file is none.
-
-    One of the two names of a `.keras` file suffices: a file that lacks the other gets a row that says so.
-    """
+    """Return whether a file is one by its ending or its bytes; a zip file, by the names in it: an .npz file is none."""
     if path.suffix.lower() in _ENDINGS:
         return True
     head = first_bytes(path)
@@ -211,10 +201,8 @@ class Order:
     builder: BuilderRecord | None  # as the user gave it, for the record
     checkpoint: Reopened
     texts: tuple[str, ...]
-    text: str
-    """SHA-256 of the final text."""
+    text: str  # SHA-256 of the final text
     options: Mapping[str, Any]  # keyword arguments of `rnneval.evaluate`
-    command: tuple[str, ...]
 
     @property
     def record(self) -> str:
@@ -223,19 +211,25 @@ class Order:
 
 
 def _orders(candidates: Mapping[str, Artefact], text: Paths, options: SweepOptions) -> list[Order]:
-    """Hash everything that a score depends on, before any work is started."""
+    """Hash everything that a score depends on, before any work is started.
+
+    The text on which baselines are fitted may not overlap the scored one.
+    """
     opening = portable(given := OpeningGroup(**(options.opening or {})))
     builder = None if given.builder is None else record_of(given.builder)
     texts, fitted = absolute_paths(text), absolute_paths(options.fit_on or ())
-    final = _final_sha256(texts, fitted, options)
+    chosen = TextOptions.of(options)
+    final = final_text(texts, chosen)
+    if fitted:
+        fit = final_text(fitted, replace(chosen, part=options.fit_part, part_option="--fit-part"))
+        refuse_overlap(fit.taken, final.taken)
     hashes = file_hashes((*texts, *fitted, *files_of(opening)))
     plain = {**values_of(SweptGroup, options), "fit_on": fitted or None, "declare": tuple(options.declare)}
-    common = (EVALUATION, sorted(hashes.values()), final, plain, vars(opening), *([builder.sha256] if builder else []))
+    common = (EVALUATION, sorted(hashes.values()), final.sha256, plain, vars(opening), builder and builder.sha256)
     orders = []
     for name, candidate in candidates.items():
-        content = candidate.sha256
+        content, path = candidate.sha256, str(candidate.path.absolute())
         depends_on = json.dumps((name, content, *common), sort_keys=True, default=repr)
-        path = str(candidate.path.absolute())
         order = Order(
             name=name,
             key=sha256(depends_on.encode()).hexdigest(),
@@ -243,22 +237,11 @@ def _orders(candidates: Mapping[str, Artefact], text: Paths, options: SweepOptio
             builder=builder,
             checkpoint=Reopened(path=path, sha256=content, options=opening, hashes=hashes),
             texts=texts,
-            text=final,
-            options=plain,
-            command=tuple(options.command),
+            text=final.sha256,
+            options={**plain, "command": tuple(options.command)},
         )
         orders.append(order)
     return orders
-
-
-def _final_sha256(texts: Sequence[str], fitted: Sequence[str], options: SweepOptions) -> str:
-    """Hash the final text; the text on which baselines are fitted may not overlap it."""
-    chosen = TextOptions.of(options)
-    scored = final_text(texts, chosen)
-    if fitted:
-        fit = final_text(fitted, replace(chosen, part=options.fit_part, part_option="--fit-part"))
-        refuse_overlap(fit.taken, scored.taken)
-    return scored.sha256
 
 
 def measure_one(order: Order) -> str:
@@ -276,7 +259,7 @@ def _measured(order: Order) -> Run:
     """Open and evaluate the checkpoint; the model is gone when this returns."""
     from rnneval.evaluate.run import evaluate
 
-    run = evaluate(order.checkpoint(), list(order.texts), command=order.command, **order.options)
+    run = evaluate(order.checkpoint(), list(order.texts), **order.options)
     assert run.checkpoint is not None  # noqa: S101 - only imported losses have none
     checkpoint = msgspec.structs.replace(run.checkpoint, path=order.shown, builder=order.builder)
     return msgspec.structs.replace(run, checkpoint=checkpoint)
@@ -294,18 +277,17 @@ def _finished(order: Order, out: Path) -> SweepRow | None:
     return _row(order, run) if run.source.sha256 == order.checkpoint.sha256 else None
 
 
-def _row_of(done: Done, out: Path) -> SweepRow:
+def _row_of(order: Order, done: Future[str], out: Path) -> SweepRow:
     """Write the record that a worker returned, and return the row."""
-    order: Order = done.key
-    if done.error is not None:
-        rule, message = _rule_and_message(done.error)
+    if (error := done.exception()) is not None:
+        rule, message = _rule_and_message(error)
         return SweepRow(
             name=order.name,
             sha256=order.checkpoint.sha256,
             error=message.removeprefix(f"{order.checkpoint.path}: "),
             rule=rule,
         )
-    run = decode(done.value, order.name)
+    run = decode(done.result(), order.name)
     assert isinstance(run, Run)  # noqa: S101 - what `measure_one` makes
     write(run, out / order.record)
     return _row(order, run)

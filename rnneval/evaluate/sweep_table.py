@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import rnneval
 from rnneval.errors import RecordError
@@ -31,17 +31,17 @@ FILE = "sweep.parquet"
 RECORDS = "records"
 OK, NOT_VALID, FAILED = STATUSES = "ok", "not-valid", "failed"
 _SCORES = ("bits_per_char", "cross_entropy")
-_WORDS = (
-    "path", "run", "epoch", "step", "status", "rule", "error", "sha256", "format", "parameters", "record", "signature",
-    "text_sha256", "vocabulary_sha256", "tokens", "total_nats", "seconds", "tokens_per_second", "warnings",
-)  # fmt: skip
-_WHOLE = {"epoch", "step", "parameters", "tokens"}
-_MEASURED = {"total_nats", "seconds", "tokens_per_second"}
+_COLUMNS = {
+    **dict.fromkeys(("path", "run"), "string"), **dict.fromkeys(("epoch", "step"), "int64"),
+    **dict.fromkeys(("status", "rule", "error", "sha256", "format"), "string"), "parameters": "int64",
+    **dict.fromkeys(("record", "signature", "text_sha256", "vocabulary_sha256"), "string"), "tokens": "int64",
+    **dict.fromkeys(("total_nats", "seconds", "tokens_per_second"), "float64"), "warnings": "string",
+}  # fmt: skip
 _ENDING = re.compile(r"(\.(weights|keras|h5|hdf5|ckpt|tf))+$", re.IGNORECASE)
 _EPOCH = re.compile(r"(?<![a-z])(?:epochs?|ep|e)[-_=. ]?(\d+)", re.IGNORECASE)
 _STEP = re.compile(r"(?<![a-z])(?:(?:global_?)?steps?|iter(?:ation)?s?|batch|it|s)[-_=. ]?(\d+)", re.IGNORECASE)
-_NUMBER = re.compile(r"\d+")
-_DECIMAL = re.compile(r"\d+\.\d+")
+# A number that is no part of a decimal: `05` of `model.05-1.23`, none of `loss1.23`.
+_BARE = re.compile(r"(?<!\d)(?<!\d\.)(\d+)(?!\d|\.\d)")
 _LONGEST = 80
 
 
@@ -65,25 +65,27 @@ class SweepRow:
 
     def columns(self) -> dict[str, Any]:
         """Return the row of the table."""
-        found: dict[str, Any] = {"path": self.name, **place_of(self.name)._asdict(), "status": self.status}
+        place, run = dict(zip(("run", "epoch", "step"), place_of(self.name), strict=True)), self.run
+        found: dict[str, Any] = {"path": self.name, **place, "status": self.status}
         found |= {"rule": self.rule, "error": self.error, "sha256": self.sha256, "record": self.record}
-        if (run := self.run) is None:
+        if run is None:
             return found
-        model, timing, valid = run.checkpoint, run.timing, run.valid
         found |= {
-            "format": model.format if model else None,
-            "parameters": model.parameters if model else None,
             "signature": run.signature,
             "text_sha256": run.text.sha256,
-            "vocabulary_sha256": run.vocabulary.sha256 if run.vocabulary else None,
             "tokens": run.tokens.scored,
-            "total_nats": run.total_nats if valid else None,
-            "seconds": timing.seconds if timing else None,
-            "tokens_per_second": timing.tokens_per_second if timing else None,
             "warnings": " ".join(dict.fromkeys(warning.code for warning in run.warnings)),
         }
-        for name, score in run.scores.items() if valid else ():
-            found |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
+        if run.checkpoint is not None:
+            found |= {"format": run.checkpoint.format, "parameters": run.checkpoint.parameters}
+        if run.vocabulary is not None:
+            found["vocabulary_sha256"] = run.vocabulary.sha256
+        if run.timing is not None:
+            found |= {"seconds": run.timing.seconds, "tokens_per_second": run.timing.tokens_per_second}
+        if run.valid:
+            found["total_nats"] = run.total_nats
+            for name, score in run.scores.items():
+                found |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
         return found
 
 
@@ -141,15 +143,11 @@ def write_table(rows: Sequence[SweepRow], folder: str | os.PathLike[str], descri
     """Write the table into the folder atomically."""
     import pyarrow as pa
 
-    types = {
-        **dict.fromkeys(_WORDS, pa.string()),
-        **dict.fromkeys(_WHOLE, pa.int64()),
-        **dict.fromkeys(_MEASURED, pa.float64()),
-    }
+    types = dict(_COLUMNS)
     for score in dict.fromkeys(name for row in rows if row.run is not None for name in sorted(row.run.scores)):
-        types |= dict.fromkeys((score, f"{score}_low", f"{score}_high"), pa.float64())
+        types |= dict.fromkeys((score, f"{score}_low", f"{score}_high"), "float64")
     metadata = {key.encode(): value.encode() for key, value in {"rnneval.schema": SWEEP, **described}.items()}
-    schema = pa.schema(types, metadata=metadata)
+    schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in types.items()], metadata=metadata)
     path = Path(folder) / FILE
     with table_written(path, schema) as writer:
         writer.write_table(pa.Table.from_pylist([row.columns() for row in rows], schema=schema))
@@ -197,20 +195,10 @@ def best_first(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
     def place(row: Mapping[str, Any]) -> tuple[int, float]:
         score: Any = row.get(name)
-        status = row["status"]
         missing = score is None or score != score  # noqa: PLR0124 - a missing one is NaN in pandas
-        return STATUSES.index(status) if status in STATUSES else len(STATUSES), inf if missing else float(score)
+        return STATUSES.index(row["status"]), inf if missing else float(score)
 
     return sorted(rows, key=place)
-
-
-class CurvePosition(NamedTuple):
-    """Position of a checkpoint in its training."""
-
-    run: str
-    """Folder of the checkpoint, relative to the swept one; "" for that folder itself."""
-    epoch: int | None
-    step: int | None
 
 
 def natural(name: str) -> tuple[tuple[int, int | str], ...]:
@@ -224,44 +212,36 @@ def natural(name: str) -> tuple[tuple[int, int | str], ...]:
     return tuple((0, int(part)) if part.isdecimal() and part.isascii() else (1, part) for part in parts if part)
 
 
-def place_of(name: str) -> CurvePosition:
-    """Read the epoch or the step out of a path.
+def place_of(name: str) -> tuple[str, int | None, int | None]:
+    """Read the folder within the swept one ("" for that folder), and the epoch or the step, out of a path.
 
     `epoch` and `step` (or `iter`, `batch`) name themselves; a number alone is the epoch, as in TensorFlow's tutorials
     (`ckpt_{epoch}`) and in the example of Keras' ModelCheckpoint (`{epoch:02d}-{val_loss:.2f}`); a number with a point
     is a loss. Where the file's name says nothing, its folder is asked.
 
     Example:
-        >>> for name in ("ckpt_7", "model.05-1.23.h5", "a/epoch_3/model.keras", "lstm/global_step1200", "best.keras"):
-        ...     place = place_of(name)
-        ...     place.run, place.epoch, place.step
-        ('', 7, None)
-        ('', 5, None)
-        ('a', 3, None)
-        ('lstm', None, 1200)
-        ('', None, None)
+        >>> [place_of(name) for name in ("ckpt_7", "model.05-1.23.h5", "a/epoch_3/model.keras")]
+        [('', 7, None), ('', 5, None), ('a', 3, None)]
+        >>> [place_of(name) for name in ("lstm/global_step1200", "best.keras")]
+        [('lstm', None, 1200), ('', None, None)]
     """
     *folders, last = name.split("/")
-    epoch, step = _numbers(last, bare=True)
-    if epoch is None and step is None and folders:
-        epoch, step = _numbers(folders[-1], bare=False)
-        if epoch is not None or step is not None:
-            folders = folders[:-1]
-    return CurvePosition(run="/".join(folders), epoch=epoch, step=step)
+    epoch, step = _numbers(last)
+    if epoch is None and step is None:
+        epoch = _whole(_BARE.search(_ENDING.sub("", last)))
+    if epoch is None and step is None and folders and (numbers := _numbers(folders[-1])) != (None, None):
+        (epoch, step), folders = numbers, folders[:-1]
+    return "/".join(folders), epoch, step
 
 
-def _numbers(name: str, *, bare: bool) -> tuple[int | None, int | None]:
+def _numbers(name: str) -> tuple[int | None, int | None]:
     stem = _ENDING.sub("", name)
-    found = [_EPOCH.search(stem), _STEP.search(stem)]
-    if found == [None, None] and bare:
-        # The first number that is not part of a decimal: `05` of `model.05-1.23`, none of `loss1.23`.
-        decimals = [decimal.span() for decimal in _DECIMAL.finditer(stem)]
-        whole = (n for n in _NUMBER.finditer(stem) if not any(start <= n.start() < stop for start, stop in decimals))
-        found[0] = next(whole, None)
-    digits = ["" if each is None else each[each.lastindex or 0] for each in found]
-    # More digits than int64 holds: a hash, or a date with time.
-    epoch, step = (int(each) if 0 < len(each) <= 18 else None for each in digits)
-    return epoch, step
+    return _whole(_EPOCH.search(stem)), _whole(_STEP.search(stem))
+
+
+def _whole(found: re.Match[str] | None) -> int | None:
+    """Return the number that was found; more digits than int64 holds are a hash, or a date with time."""
+    return int(found[1]) if found is not None and len(found[1]) <= 18 else None
 
 
 def record_name(name: str, key: str) -> str:

@@ -73,8 +73,7 @@ def names() -> tuple[str, ...]:
 def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
     """Return every term that some metric sums, `(n,)` float64 each; a name that metrics share is there once.
 
-    A metric that needs what was not observed (`LossesAlone`) has no term. The arrays may share memory with `tokens`:
-    add them up, do not write into them.
+    A metric that needs what was not observed has no term. The arrays may share memory with `tokens`.
     """
     terms: dict[str, NDArray[np.float64]] = {}
     for metric in all_metrics():

@@ -12,8 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_ROUNDING = 1e-5
-"""Loss below 0 that may come of rounding, where the probability is 1."""
+_ROUNDING = 1e-5  # loss below 0 that may come of rounding, where the probability is 1
 
 
 class UnavailableError(ValueError):
@@ -28,25 +27,13 @@ class NotTalliedError(UnavailableError):
 class ScoredTokens:
     """Observations of n scored tokens, in no particular order; every array has the shape `(n,)`."""
 
-    nats: NDArray[np.float64]
-    """Loss: −ln p(token | all before it), by log-softmax of the logits."""
-    confidence: NDArray[np.float64]
-    """Largest probability of the prediction."""
-    rank: NDArray[np.int64]
-    """Number of tokens that are predicted before this one: 0 is a right top-1 prediction (ties: lower ids first)."""
-    characters: NDArray[np.int64]
-    """Characters of the text that the token stands for."""
-    bytes: NDArray[np.int64]
-    """Bytes of these characters in UTF-8."""
-    words: NDArray[np.int64]
-    """Maximal runs of characters that are not white space, counted at the token in which they begin."""
-    newlines: NDArray[np.int64]
-    """Line feeds in the token's text."""
-
-    def __post_init__(self) -> None:
-        shapes = {name: np.shape(value) for name, value in vars(self).items()}
-        if any(shape != (np.size(self.nats),) for shape in shapes.values()):
-            raise ValueError(f"all arrays of ScoredTokens must have one shape (n,), seen: {shapes}")
+    nats: NDArray[np.float64]  # loss: −ln p(token | all before it), by log-softmax of the logits
+    confidence: NDArray[np.float64]  # largest probability of the prediction
+    rank: NDArray[np.int64]  # tokens that are predicted before this one: 0 is right (ties: lower ids first)
+    characters: NDArray[np.int64]  # characters of the text that the token stands for
+    bytes: NDArray[np.int64]  # bytes of these characters in UTF-8
+    words: NDArray[np.int64]  # maximal runs of characters that are not white space, counted where they begin
+    newlines: NDArray[np.int64]  # line feeds in the token's text
 
 
 class LossesAlone(ScoredTokens):
@@ -75,8 +62,7 @@ class Totals:
 
     Tokens that the vocabulary lacks do not make it False: they make bits per character a lower bound.
     """
-    sums: Mapping[str, float]
-    """Sums of the metrics' tallies, by name."""
+    sums: Mapping[str, float]  # sums of the metrics' tallies, by name
 
     def total(self, name: str) -> float:
         """Return one sum.
@@ -97,27 +83,22 @@ class Totals:
 class Metric:
     """One metric; its name is the key in the record and the argument of `rnneval explain`."""
 
-    name: str
-    """Name of the metric: the same as the file's, and as that of its function, if it has one."""
+    name: str  # the same as the file's, and as that of its function
     unit: str
     tally: Callable[[ScoredTokens], Mapping[str, NDArray[np.float64]]]
     """Per-token terms, `(n,)` each, whose sums `finish` needs; metrics may share a name where the terms are equal."""
-    finish: Callable[[Totals], float]
-    """The score; raises `UnavailableError` if it cannot be computed."""
-    order: int = 1000
-    """Place in reports and other lists: lower first, equal ones by name."""
+    finish: Callable[[Totals], float]  # the score; raises `UnavailableError` if it cannot be computed
+    order: int = 1000  # place in reports and other lists: lower first, equal ones by name
     higher_is_better: bool = False
     log: Callable[[Totals], float] | None = None
     """Natural logarithm of the score, computed without the score, which may be larger than any float.
 
     If given, two values are compared by their logarithms: allowances and differences are shown in per cent.
     """
-    log_unit: str = ""
-    """Unit of `log`, such as `nats a token`."""
+    log_unit: str = ""  # unit of `log`, such as `nats a token`
     hypothesis: str = ""
     """Name shared by metrics that rank models alike, as functions of one sum: Holm's correction counts them once."""
-    biased_upwards: bool = False
-    """Whether the score of a small sample is too large on average; its interval is then one-sided."""
+    biased_upwards: bool = False  # whether the score of a small sample is too large on average: a one-sided interval
 
     @property
     def worse(self) -> Literal[1, -1]:
@@ -156,10 +137,8 @@ class Metric:
 class Scores:
     """Results of all metrics, in the order of `all_metrics`."""
 
-    values: Mapping[str, float]
-    """Scores by metric; all are finite."""
-    missing: Mapping[str, str]
-    """By metric without a value, the reason."""
+    values: Mapping[str, float]  # scores by metric; all are finite
+    missing: Mapping[str, str]  # by metric without a value, the reason
 
 
 def score(metric: Metric, **columns: ArrayLike) -> float:
@@ -219,8 +198,37 @@ def per(total: float, count: float, unit: str) -> float:
     return quotient
 
 
-def exponential(log: Callable[[Totals], float]) -> Callable[[Totals], float]:
-    """Return the `finish` of a metric that is e to the power of a mean loss; above 709 nats it is unavailable."""
+def mean(term: str, unit: str = "token") -> Callable[[Totals], float]:
+    """Return the `finish` of a metric that is a sum divided by the number of units, such as tokens or words."""
+
+    def finish(totals: Totals) -> float:
+        return per(totals.total(term), getattr(totals, f"{unit}s"), unit)
+
+    return finish
+
+
+def bits_per(unit: str) -> Callable[[Totals], float]:
+    """Return the `finish` of a metric in bits a unit of text, which lossy tokens do not have."""
+    nats = mean("nats", unit)
+
+    def finish(totals: Totals) -> float:
+        if not totals.lossless:
+            raise UnavailableError(f"the tokens do not give the text back, so its {unit}s were not all paid for")
+        return nats(totals) / math.log(2)
+
+    return finish
+
+
+def among_first(count: int) -> Callable[[ScoredTokens], dict[str, NDArray[np.float64]]]:
+    """Return the `tally` of a metric that counts tokens among the first choices; NaN if the prediction is no number.
+
+    Without the NaN, logits of NaN would count as right: nothing is larger than they are, so the rank is 0.
+    """
+    return lambda tokens: {f"top{count}": np.where(np.isnan(tokens.nats), np.nan, tokens.rank < count)}
+
+
+def exponential(name: str, unit: str, order: int, log: Callable[[Totals], float], **more: Any) -> Metric:
+    """Return the metric that is e to the power of a mean loss; above 709 nats it is unavailable."""
 
     def finish(totals: Totals) -> float:
         mean_nats = log(totals)
@@ -229,4 +237,5 @@ def exponential(log: Callable[[Totals], float]) -> Callable[[Totals], float]:
         except OverflowError:
             raise UnavailableError(f"e to the power of {mean_nats:.6g} nats is larger than any float") from None
 
-    return finish
+    more = {"tally": tally_nats, "hypothesis": "loss", **more}
+    return Metric(name=name, unit=unit, order=order, finish=finish, log=log, **more)

@@ -1,9 +1,8 @@
 """Share of scored tokens that the model holds for the most probable one."""
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from rnneval.metrics._base import Metric, ScoredTokens, Totals, per, score
+from rnneval.metrics._base import Metric, among_first, mean, score
 
 
 def accuracy(rank: ArrayLike) -> float:
@@ -25,17 +24,6 @@ def accuracy(rank: ArrayLike) -> float:
     return score(METRIC, rank=rank)
 
 
-def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
-    """Return 1 for a token that was the first choice, else 0, `(n,)`; NaN if the prediction is not a number.
-
-    Without the NaN, logits of NaN would count as right: nothing is larger than they are, so the rank is 0.
-    """
-    return {"top1": np.where(np.isnan(tokens.nats), np.nan, tokens.rank == 0)}
-
-
-def finish(totals: Totals) -> float:
-    """Return the share of right first choices from sums over tokens."""
-    return per(totals.total("top1"), totals.tokens, "token")
-
-
-METRIC = Metric(name="accuracy", unit="share", order=70, tally=tally, finish=finish, higher_is_better=True)
+METRIC = Metric(
+    name="accuracy", unit="share", order=70, tally=among_first(1), finish=mean("top1"), higher_is_better=True
+)

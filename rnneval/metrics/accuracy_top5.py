@@ -1,11 +1,8 @@
 """Share of scored tokens that are among the model's five most probable ones."""
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from rnneval.metrics._base import Metric, ScoredTokens, Totals, per, score
-
-CHOICES = 5
+from rnneval.metrics._base import Metric, among_first, mean, score
 
 
 def accuracy_top5(rank: ArrayLike) -> float:
@@ -27,14 +24,6 @@ def accuracy_top5(rank: ArrayLike) -> float:
     return score(METRIC, rank=rank)
 
 
-def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
-    """Return 1 for a token among the first five, else 0, `(n,)`; NaN if the prediction is not a number."""
-    return {"top5": np.where(np.isnan(tokens.nats), np.nan, tokens.rank < CHOICES)}
-
-
-def finish(totals: Totals) -> float:
-    """Return the share of tokens among the first five choices from sums over tokens."""
-    return per(totals.total("top5"), totals.tokens, "token")
-
-
-METRIC = Metric(name="accuracy_top5", unit="share", order=80, tally=tally, finish=finish, higher_is_better=True)
+METRIC = Metric(
+    name="accuracy_top5", unit="share", order=80, tally=among_first(5), finish=mean("top5"), higher_is_better=True
+)

@@ -1,10 +1,8 @@
 """Bits per UTF-8 byte."""
 
-from math import log
-
 from numpy.typing import ArrayLike
 
-from rnneval.metrics._base import Metric, Totals, UnavailableError, per, score, tally_nats
+from rnneval.metrics._base import Metric, bits_per, score, tally_nats
 
 
 def bits_per_byte(nats: ArrayLike, *, bytes: ArrayLike) -> float:  # noqa: A002 - the unit's name
@@ -28,11 +26,6 @@ def bits_per_byte(nats: ArrayLike, *, bytes: ArrayLike) -> float:  # noqa: A002 
     return score(METRIC, nats=nats, bytes=bytes)
 
 
-def finish(totals: Totals) -> float:
-    """Return the bits per byte from sums over tokens."""
-    if not totals.lossless:
-        raise UnavailableError("the tokens do not give the text back, so its bytes were not all paid for")
-    return per(totals.total("nats"), totals.bytes, "byte") / log(2)
-
-
-METRIC = Metric(name="bits_per_byte", unit="bits a byte", order=40, tally=tally_nats, finish=finish, hypothesis="loss")
+METRIC = Metric(
+    name="bits_per_byte", unit="bits a byte", order=40, tally=tally_nats, finish=bits_per("byte"), hypothesis="loss"
+)

@@ -1,10 +1,8 @@
 """Bits per character."""
 
-from math import log
-
 from numpy.typing import ArrayLike
 
-from rnneval.metrics._base import Metric, Totals, UnavailableError, per, score, tally_nats
+from rnneval.metrics._base import Metric, bits_per, score, tally_nats
 
 
 def bits_per_char(nats: ArrayLike, *, characters: ArrayLike) -> float:
@@ -28,13 +26,11 @@ def bits_per_char(nats: ArrayLike, *, characters: ArrayLike) -> float:
     return score(METRIC, nats=nats, characters=characters)
 
 
-def finish(totals: Totals) -> float:
-    """Return the bits per character from sums over tokens."""
-    if not totals.lossless:
-        raise UnavailableError("the tokens do not give the text back, so its characters were not all paid for")
-    return per(totals.total("nats"), totals.characters, "character") / log(2)
-
-
 METRIC = Metric(
-    name="bits_per_char", unit="bits a character", order=30, tally=tally_nats, finish=finish, hypothesis="loss"
+    name="bits_per_char",
+    unit="bits a character",
+    order=30,
+    tally=tally_nats,
+    finish=bits_per("character"),
+    hypothesis="loss",
 )

@@ -2,7 +2,7 @@
 
 from numpy.typing import ArrayLike
 
-from rnneval.metrics._base import Metric, Totals, per, score, tally_nats
+from rnneval.metrics._base import Metric, mean, score, tally_nats
 
 
 def cross_entropy(nats: ArrayLike) -> float:
@@ -22,9 +22,6 @@ def cross_entropy(nats: ArrayLike) -> float:
     return score(METRIC, nats=nats)
 
 
-def finish(totals: Totals) -> float:
-    """Return the mean loss in nats per token from sums over tokens."""
-    return per(totals.total("nats"), totals.tokens, "token")
-
-
-METRIC = Metric(name="cross_entropy", unit="nats a token", order=10, tally=tally_nats, finish=finish, hypothesis="loss")
+METRIC = Metric(
+    name="cross_entropy", unit="nats a token", order=10, tally=tally_nats, finish=mean("nats"), hypothesis="loss"
+)

@@ -2,7 +2,7 @@
 
 from numpy.typing import ArrayLike
 
-from rnneval.metrics._base import Metric, Totals, exponential, per, score, tally_nats
+from rnneval.metrics._base import exponential, mean, score
 
 
 def perplexity(nats: ArrayLike) -> float:
@@ -23,18 +23,4 @@ def perplexity(nats: ArrayLike) -> float:
     return score(METRIC, nats=nats)
 
 
-def log_perplexity(totals: Totals) -> float:
-    """Return the logarithm of the perplexity: the mean loss per token in nats."""
-    return per(totals.total("nats"), totals.tokens, "token")
-
-
-METRIC = Metric(
-    name="perplexity",
-    unit="tokens",
-    order=20,
-    tally=tally_nats,
-    finish=exponential(log_perplexity),
-    log=log_perplexity,
-    log_unit="nats a token",
-    hypothesis="loss",
-)
+METRIC = exponential("perplexity", "tokens", 20, mean("nats"), log_unit="nats a token")

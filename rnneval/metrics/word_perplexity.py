@@ -2,7 +2,7 @@
 
 from numpy.typing import ArrayLike
 
-from rnneval.metrics._base import Metric, Totals, exponential, per, score, tally_nats
+from rnneval.metrics._base import exponential, mean, score
 
 
 def word_perplexity(nats: ArrayLike, *, words: ArrayLike) -> float:
@@ -26,18 +26,4 @@ def word_perplexity(nats: ArrayLike, *, words: ArrayLike) -> float:
     return score(METRIC, nats=nats, words=words)
 
 
-def log_word_perplexity(totals: Totals) -> float:
-    """Return the mean loss of a word in nats: the logarithm of the perplexity of a word."""
-    return per(totals.total("nats"), totals.words, "word")
-
-
-METRIC = Metric(
-    name="word_perplexity",
-    unit="words",
-    order=50,
-    tally=tally_nats,
-    finish=exponential(log_word_perplexity),
-    log=log_word_perplexity,
-    log_unit="nats a word",
-    hypothesis="loss",
-)
+METRIC = exponential("word_perplexity", "words", 50, mean("nats", "word"), log_unit="nats a word")

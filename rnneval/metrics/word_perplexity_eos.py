@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnneval.metrics._base import Metric, ScoredTokens, Totals, exponential, per, score, tally_nats
+from rnneval.metrics._base import ScoredTokens, Totals, exponential, per, score, tally_nats
 
 
 def word_perplexity_eos(nats: ArrayLike, *, words: ArrayLike, newlines: ArrayLike) -> float:
@@ -33,19 +33,12 @@ def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
     return {**tally_nats(tokens), "newlines": tokens.newlines.astype(np.float64)}
 
 
-def log_word_perplexity(totals: Totals) -> float:
+def log_word_perplexity_eos(totals: Totals) -> float:
     """Return the mean loss of a word or end of line in nats."""
     words = totals.words + totals.total("newlines")
     return per(totals.total("nats"), words, "word or end of line")
 
 
-METRIC = Metric(
-    name="word_perplexity_eos",
-    unit="words and ends of lines",
-    order=60,
-    tally=tally,
-    finish=exponential(log_word_perplexity),
-    log=log_word_perplexity,
-    log_unit="nats a word",
-    hypothesis="loss",
+METRIC = exponential(
+    "word_perplexity_eos", "words and ends of lines", 60, log_word_perplexity_eos, log_unit="nats a word", tally=tally
 )

@@ -12,7 +12,7 @@ not determine the text, and there are no bits per character.
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -22,10 +22,12 @@ from rnneval.options import Paths
 from rnneval.paths import reason_of
 from rnneval.text import units
 from rnneval.text.documents import FinalText, InMemory, TextOptions, final_text
-from rnneval.text.spans import LossTable, kind_of, tokens_of
 from rnneval.text.tokenise import Tokeniser, tokeniser_of
 from rnneval.text.units import Bytes, Ints, block_cuts
 from rnneval.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from rnneval.text.spans import LossTable
 
 PLAIN = "plain"
 PADDED = "padded"
@@ -305,13 +307,15 @@ def encode(given: Paths | InMemory, vocabulary: Vocabulary, options: TextOptions
 
 
 def encode_spans(
-    given: Paths | InMemory, table: LossTable, options: TextOptions, vocabulary: Vocabulary | None = None
+    given: Paths | InMemory, table: "LossTable", options: TextOptions, vocabulary: Vocabulary | None = None
 ) -> tuple[EncodedText, int]:
     """Read files as one text that the spans of another program must tile; encode it by its vocabulary, if known.
 
     Returns:
         The text, and the number of tokens at the start of each document that the other program did not score: 0 or 1.
     """
+    from rnneval.text.spans import kind_of, tokens_of  # a run needs none of it
+
     tokeniser = None if vocabulary is None else tokeniser_of(vocabulary, options.tokens, options.unknown)
     text = final_text(given, options)
     utf8, documents = bytes_of(text)

@@ -51,3 +51,9 @@ def tell(number: int, folder: str) -> None:
     """Write a file that is named like the process, and go on for a minute."""
     (Path(folder) / f"{os.getpid()}.pid").touch()
     time.sleep(60 + number)
+
+
+def made(item):
+    """Make one call of several: a number, the function and its arguments."""
+    _, call, arguments = item
+    return call(*arguments)

@@ -36,7 +36,7 @@ def text(tmp_path_factory):
 
 
 def distributed(checkpoint, text, *, workers=2, seed=0, chunk=700, **options):
-    """Evaluate over a pool; give the run, the losses and the names of the tasks."""
+    """Evaluate over a pool; give the run, the losses and the chunks that were read."""
     pool = Shuffled(workers, seed)
     reader = reader_over(pool, str(checkpoint), OpeningGroup(), chunk=chunk)
     losses = text.with_suffix(f".{workers}.{seed}.parquet")
@@ -62,7 +62,7 @@ def test_any_number_of_workers_gives_the_one_stream_number(saved, text):
         np.testing.assert_allclose(nats, expected, atol=1e-4)
         assert (other.tokens, other.signature, other.text) == (run.tokens, run.signature, run.text)
         assert other.streams.chunks == 7  # of 640: ten segments of 64
-        assert ran == ["read_chunk"] * 8  # the last chunk, of 159, is too short: of the others the first row is enough
+        assert len(ran) == 8  # the last chunk, of 159, is too short: of the others the first row is enough
         assert other.streams.forgetting_length.max < 640
     assert [other.streams.workers for other, *_ in seen] == [1, 2, 4]
 

@@ -19,7 +19,7 @@ import rnneval
 from rnneval.errors import UsageError
 from rnneval.evaluate import executor
 from rnneval.evaluate.chunks import reader_over
-from rnneval.evaluate.executor import Task, WorkerDiedError, connected
+from rnneval.evaluate.executor import WorkerDiedError, connected
 from rnneval.options import OpeningGroup, WorkerGroup
 from tests.evaluate import calls
 from tests.evaluate.pools import assert_a_death_costs_its_own_task_alone, ran
@@ -80,12 +80,12 @@ def test_tasks_run_in_two_processes_with_one_thread_and_no_port_is_open(tmp_path
     before = children()
     with connected(WorkerGroup(jobs=2), tasks=9) as workers:
         done = ran(workers, *[(calls.where, k) for k in range(6)], (calls.prints, 3))
-        assert [one.value[0] for one in done[:6]] == list(range(6))
-        processes = {one.value[1] for one in done[:6]}
+        assert [one.result()[0] for one in done[:6]] == list(range(6))
+        processes = {one.result()[1] for one in done[:6]}
         assert len(processes) <= workers.workers == 2
         assert processes <= children() - before
-        assert {one.value[2] for one in done[:6]} == {"1"}
-        assert done[6].value == 3  # and nothing is printed
+        assert {one.result()[2] for one in done[:6]} == {"1"}
+        assert done[6].result() == 3  # and nothing is printed
         ports = [port for pid in processes for port in psutil.Process(pid).net_connections()]
         assert [port for port in ports if port.status == psutil.CONN_LISTEN] == []
     assert children() == before
@@ -93,14 +93,14 @@ def test_tasks_run_in_two_processes_with_one_thread_and_no_port_is_open(tmp_path
 
 def test_an_error_that_cannot_be_pickled_is_named(processes):
     (done,) = ran(processes, (calls.wrong_in_its_own_way, 4))
-    assert repr(done.error) == "RuntimeError('OwnError: 4')"
+    assert repr(done.exception()) == "RuntimeError('OwnError: 4')"
 
 
 def test_memory_beyond_the_limit_is_not_given():
     with connected(WorkerGroup(jobs=1, memory="300MB"), tasks=1) as workers:
         large, small = ran(workers, (calls.fill, 400 << 20), (calls.where, 1))
-    assert isinstance(large.error, (MemoryError, WorkerDiedError))
-    assert small.value[0] == 1
+    assert isinstance(large.exception(), (MemoryError, WorkerDiedError))
+    assert small.result()[0] == 1
 
 
 def read_by(pool, model, *, chunk=700, **options):
@@ -133,7 +133,7 @@ def test_a_worker_that_is_killed_while_it_reads_costs_its_chunk_alone(pool, mode
     def strike(*_):
         if not struck:
             (done,) = ran(pool, (calls.where, 0))
-            struck.append(done.value[1])
+            struck.append(done.result()[1])
             os.kill(struck[0], signal.SIGKILL)
 
     _, nats = read_by(pool, model, progress=strike)
@@ -167,11 +167,10 @@ def test_workers_end_when_their_parent_is_killed_or_interrupted(tmp_path, how):
     script = tmp_path / "train.py"
     script.write_text(
         "import sys\nprint('script', flush=True)\n"
-        "from rnneval.evaluate.executor import Task, connected\nfrom rnneval.options import WorkerGroup\n"
+        "from rnneval.evaluate.executor import connected\nfrom rnneval.options import WorkerGroup\n"
         "from tests.evaluate import calls\n"
         "with connected(WorkerGroup(jobs=2), tasks=2) as pool:\n"
-        "    tasks = [Task(key=k, call=calls.tell, arguments=(k, sys.argv[1])) for k in (0, 1)]\n"
-        "    list(pool.run(tasks))\n"
+        "    list(pool.run(calls.made, [(k, calls.tell, (k, sys.argv[1])) for k in (0, 1)]))\n"
     )
     process = subprocess.Popen(
         [sys.executable, str(script), str(tmp_path)], env={**os.environ, "PYTHONPATH": str(Path.cwd())},
@@ -197,8 +196,7 @@ def test_workers_end_when_their_parent_is_killed_or_interrupted(tmp_path, how):
 def test_workers_end_with_what_waits_for_them():
     before = children()
     with connected(WorkerGroup(jobs=2), tasks=2) as workers:
-        tasks = [Task(key=k, call=calls.wait, arguments=(s,)) for k, s in enumerate((0, 600))]
-        assert next(workers.run(tasks)).value == 0
+        assert next(workers.run(calls.wait, (0, 600)))[1].result() == 0
     assert children() == before  # and the task of ten minutes was not waited for
 
 

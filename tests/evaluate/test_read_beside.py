@@ -91,7 +91,7 @@ def test_a_trace_is_that_of_one_process(model, tmp_path, split) -> None:
     pd.testing.assert_frame_equal(*tables, rtol=1e-3, atol=1e-5)
 
 
-def die(setup, given, start):
+def die(setup, chunk):
     """Stand in for a chunk that kills every process that reads it."""
     os.kill(os.getpid(), signal.SIGKILL)
 

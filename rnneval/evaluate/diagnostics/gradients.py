@@ -9,8 +9,9 @@ import numpy as np
 from rnneval._version import __version__
 from rnneval.errors import CheckpointError, TextError, UsageError
 from rnneval.evaluate.check import wiring_warnings
-from rnneval.evaluate.diagnostics.probes import Anchors, spread
+from rnneval.evaluate.diagnostics.probes import spread
 from rnneval.evaluate.plan import SEGMENT
+from rnneval.evaluate.rows import Watch
 from rnneval.evaluate.run import held_out
 from rnneval.metrics.diagnostics import findings
 from rnneval.models.protocol import LanguageModel
@@ -56,9 +57,9 @@ def gradients(lm: LanguageModel, text: Paths | None = None, *, options: Gradient
         # A document's first position is no place to begin: no segment ends there.
         segments = spread(starts + 1, stops, SEGMENT + 1 + truncation, options.segments, options.seed)
         anchors = spread(starts + 1, stops, SEGMENT + 1 + lags + 1, options.anchors, options.seed)
-        seen = Anchors(targets=np.unique(np.concatenate([segments, anchors])))
+        seen = Watch(targets=np.unique(np.concatenate([segments, anchors])))
         run = held.read(seen)
-        places = [[seen.places[int(target)] for target in targets] for targets in (segments, anchors)]
+        places = [[seen.found["places"][int(target)] for target in targets] for targets in (segments, anchors)]
         loss, variables, nothing = derivatives.variable_gradients(lm, held.text, places[0], truncation)
         courses, missing = derivatives.through_time(lm, held.text, places[1], lags)
         warnings = [*wiring_warnings(held.wiring), *lm.warnings]

@@ -5,72 +5,32 @@ the same tokens with the state reset k tokens before them (Khandelwal et al.: Sh
 section 4). The Lyapunov exponent of a layer is the mean logarithm of the growth of tangent vectors of its state, with
 the layers below fixed (Benettin et al., Meccanica 15, 1980; Pecora, Carroll, Physical Review Letters 64, 1990).
 
-A tangent vector needs time to turn into the direction that grows most: about 1 / (λ₁ − λ₂) tokens, which is thousands
-where the two largest exponents are close. Each row therefore carries two tangents that begin in independent random
-directions. The rows walk on until the two agree, and only the last `STEPS` tokens are averaged. What the two still
-differ by, as a root mean square over rows, is part of the error. The Jacobian of a stack is block-triangular, so the
-exponent of the stack is the largest of its layers'.
+A tangent vector needs time to turn into the direction that grows most, thousands of tokens where the two largest
+exponents are close. Each row therefore carries two tangents that begin in independent random directions, and walks on
+until they agree; only the last `STEPS` tokens are averaged. What the two still differ by is part of the error. The
+Jacobian of a stack is block-triangular, so the exponent of the stack is the largest of its layers'.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.errors import UsageError
-from rnneval.evaluate.rows import Boundary, Watch
 from rnneval.models.protocol import Ids, LanguageModel, Place, Shape
-from rnneval.records.run import ContextCurve, Exponent
+from rnneval.records.run import ContextCurve, Exponent, Warning  # noqa: A004 - the record's own word
 
-LENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-"""Lengths of context, in tokens."""
-ANCHORS = 256
-"""The most tokens of which a context curve is made."""
+LENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # lengths of context, in tokens
+ANCHORS = 256  # the most tokens of which a context curve is made
 _STEP = 100  # tokens of one step: the longer lengths are multiples of it, so that few shapes are compiled
 
-ROWS, STEPS = 8, 1_000
-"""The number of rows, and of the tokens of each row that are averaged."""
+ROWS, STEPS = 8, 1_000  # the number of rows, and of the tokens of each row that are averaged
 SETTLING, MOST_SETTLING = 100, 8_000
 """The fewest and the most tokens of a row that are walked before those that are averaged."""
 _FURTHER = 500  # tokens walked before the tangents are compared again
 _SETTLED = 0.25  # the tangents have settled where their difference is at most this share of the spread over the text
 _ROUNDING = 1e-6  # differences of growth below this are rounding of float32, in nats per token
 _CLUSTERS = 8
-
-
-@dataclass(kw_only=True)
-class Anchors(Watch):
-    """A watch that keeps the state at the first boundary at or after each target, and the loss of some tokens."""
-
-    targets: NDArray[np.int64]  # positions, ascending
-    tokens: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # scored tokens, ascending
-    places: dict[int, Place] = field(default_factory=dict)  # places by position of the target
-    nats: dict[int, float] = field(default_factory=dict)  # losses by position of the token
-
-    def put(self, row: Boundary, group: int | None) -> None:
-        """Keep what belongs to a segment; a segment that is re-evaluated replaces what was kept before."""
-        job, count, nats = row.job, len(row.records), row.predicted.nats
-        # A target that is itself a boundary belongs to the segment that ends there.
-        low, high = np.searchsorted(self.targets, [job.at - count + 1, job.at + 1])
-        for target in self.targets[low:high]:
-            self.places[int(target)] = Place(at=job.at, state=np.array(job.state))
-        low, high = np.searchsorted(self.tokens, [row.first, row.first + count])
-        for token in self.tokens[low:high]:
-            self.nats[int(token)] = float(nats[token - row.first])
-
-    def for_chunk(self) -> "Anchors":
-        """Return a watch over a chunk of the same text, which has seen nothing yet."""
-        return Anchors(targets=self.targets, tokens=self.tokens)
-
-    def part(self) -> tuple[dict[int, Place], dict[int, float]]:
-        """Return the states and losses that were kept."""
-        return self.places, self.nats
-
-    def include(self, chunk: int, part: tuple[dict[int, Place], dict[int, float]]) -> None:
-        """Take the states and losses of a chunk; they replace those of the same positions."""
-        self.places |= part[0]
-        self.nats |= part[1]
 
 
 def spread(starts: NDArray[np.int64], stops: NDArray[np.int64], room: int, count: int, seed: int) -> NDArray[np.int64]:
@@ -125,18 +85,10 @@ def context_curve(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Exponents:
-    """Exponents by layer and of `stack`, with the reasons why others are missing."""
-
-    found: Mapping[str, Exponent]
-    missing: Mapping[str, str]
-    unsettled: Mapping[str, float]
-    """Layers whose two tangents still differ at the end of the walk, with the difference in nats per token."""
-
-
-def exponents(lm: LanguageModel, text: Ids, places: Sequence[Place], steps: int) -> Exponents:
-    """Estimate the largest Lyapunov exponent of each layer and of the stack, a row from each place.
+def exponents(
+    lm: LanguageModel, text: Ids, places: Sequence[Place], steps: int
+) -> tuple[dict[str, Exponent], list[Warning]]:
+    """Estimate the largest Lyapunov exponent of each layer and of the stack, a row from each place; and say what lacks.
 
     At most `steps` tokens are walked in each row: a multiple of 50, more than `SETTLING`.
     """
@@ -170,7 +122,17 @@ def exponents(lm: LanguageModel, text: Ids, places: Sequence[Place], steps: int)
         walk.on(min(_FURTHER, steps - walk.walked))
     if found and not missing:
         found["stack"] = max(found.values(), key=lambda exponent: exponent.value)
-    return Exponents(found=found, missing=missing, unsettled=unsettled)
+    warnings = [
+        Warning(code="no-lyapunov", message=f"no Lyapunov exponent of {name}: {reason}")
+        for name, reason in missing.items()
+    ]
+    for name, difference in unsettled.items():
+        message = (
+            f"{name}: two tangents still differ by {difference:.2g} nats a token after {steps:,} tokens; "
+            "the exponent may be off by as much, which its error includes"
+        )
+        warnings.append(Warning(code="unsettled-lyapunov", message=message))
+    return found, warnings
 
 
 def _errors(logs: NDArray[np.float64]) -> tuple[float, float]:

@@ -6,8 +6,8 @@ pandas reads with no help (docs/reference/tables.md). Numbers that are not finit
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
-from typing import Any, NamedTuple, Self
+from itertools import chain, pairwise
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from rnneval.errors import UsageError
 from rnneval.evaluate.diagnostics import probes
-from rnneval.evaluate.diagnostics.probes import SETTLING, STEPS, Anchors
+from rnneval.evaluate.diagnostics.probes import SETTLING, STEPS
 from rnneval.evaluate.plan import SEGMENT
-from rnneval.evaluate.rows import Boundary
+from rnneval.evaluate.rows import NONE, Ints, Segment, Watch
 from rnneval.evaluate.run import held_out, inputs_of
-from rnneval.evaluate.states import Floats, Samples, SegmentSums, StateWatch, places, sampling
+from rnneval.evaluate.states import StateWatch, places, sampling
 from rnneval.metrics.diagnostics import findings, gates, histogram, sums
-from rnneval.metrics.diagnostics.summary import SATURATED, means, variances
+from rnneval.metrics.diagnostics.summary import SATURATED
 from rnneval.models.protocol import LanguageModel, LayerState, Seen, Sees
 from rnneval.models.wrapping import language_model
 from rnneval.options import TraceOptions, by_keyword
@@ -49,7 +49,7 @@ _FIELDS: list[Any] = [
 _GATE_COLUMNS = ("mean", "saturated_low", "saturated_high")
 _GATE_EDGES = histogram.edges_within(0.0, 1.0)
 _SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
-_LINES = 2048  # lines of the table that are written at once
+_SEGMENTS = 512  # those of the table that are written at once
 
 
 @by_keyword(TraceOptions)
@@ -83,7 +83,7 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
         longest = int((stops - starts).max())
         lengths = tuple(k for k in probes.LENGTHS if k < longest) if options.context else ()
         room = max(lengths, default=0)
-        tokens = targets = np.zeros(0, np.int64)
+        tokens = targets = NONE
         if room:
             tokens = probes.spread(starts, stops, room, probes.ANCHORS, options.seed) + room
         # At most half of the longest document, so that places spread out; one too short for that is walked to its end.
@@ -91,47 +91,43 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
         steps = min(STEPS + probes.MOST_SETTLING, steps) // 50 * 50
         if options.lyapunov and steps > SETTLING and lm.mixable:
             targets = probes.spread(starts + 1, stops, steps + SEGMENT + 1, probes.ROWS, options.seed)
-        anchors = Anchors(targets=targets, tokens=tokens)
-        watch = TraceWatch(held.text, options.stride or sampling(held.text.tokens), anchors)
+        watch = TraceWatch(held.text, options.stride or sampling(held.text.tokens), targets=targets, tokens=tokens)
         run = held.read(watch)
-        more, warnings = _probed(lm, held.text, options, anchors, lengths=lengths, steps=steps)
-        run = msgspec.structs.replace(run, gates=watch.spectra().gates or None, **more)
+        run = msgspec.structs.replace(run, gates=watch.spectra().gates or None)
+        run = _with_probes(run, lm, held.text, options, watch, lengths=lengths, steps=steps)
         if options.out is not None:
             write_trace(options.out, watch, run)
     found = findings.find(options.thresholds or {}, run=run, truncation=options.truncation)
-    warnings += [(item.rule, item.message) for item in found]
-    warned = (*run.warnings, *(Warning(code=code, message=message) for code, message in warnings))
+    warned = (*run.warnings, *(Warning(code=each.rule, message=each.message) for each in found))
     return msgspec.structs.replace(run, warnings=warned)
 
 
-def _probed(
-    lm: LanguageModel, text: EncodedText, options: TraceOptions, anchors: Anchors, *, lengths: Sequence[int], steps: int
-) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Return the context curve and the Lyapunov exponents, as fields of the record, and code and text of warnings."""
-    found: dict[str, Any] = {}
-    warnings = []
+def _with_probes(
+    run: Run,
+    lm: LanguageModel,
+    text: EncodedText,
+    options: TraceOptions,
+    watch: Watch,
+    *,
+    lengths: Sequence[int],
+    steps: int,
+) -> Run:
+    """Return the record with the context curve and the Lyapunov exponents that are asked for."""
+    curve, exponents, warnings = None, None, list(run.warnings)
     if options.context:
-        found["context"] = probes.context_curve(lm, text, anchors.nats, lengths) if lm.mixable else None
-        if found["context"] is None:
+        curve = probes.context_curve(lm, text, watch.found["nats"], lengths) if lm.mixable else None
+        if curve is None:
             message = "no context curve: the text is too short, or the model's start cannot be given"
-            warnings.append(("no-context", message))
-    places = list(anchors.places.values())
+            warnings.append(Warning(code="no-context", message=message))
+    places = list(watch.found["places"].values())
     if options.lyapunov and not places:
         short = f"no document is longer than {SETTLING + 2 * SEGMENT} tokens"
         reason = short if lm.mixable else "the model's start stands for no state that it returns"
-        warnings.append(("no-lyapunov", f"no Lyapunov exponent: {reason}"))
+        warnings.append(Warning(code="no-lyapunov", message=f"no Lyapunov exponent: {reason}"))
     elif options.lyapunov:
-        seen = probes.exponents(lm, text, places, steps)
-        found["lyapunov"] = seen.found or None
-        for name, reason in seen.missing.items():
-            warnings.append(("no-lyapunov", f"no Lyapunov exponent of {name}: {reason}"))
-        for name, difference in seen.unsettled.items():
-            message = (
-                f"{name}: two tangents still differ by {difference:.2g} nats a token after {steps:,} tokens; "
-                "the exponent may be off by as much, which its error includes"
-            )
-            warnings.append(("unsettled-lyapunov", message))
-    return found, warnings
+        exponents, more = probes.exponents(lm, text, places, steps)
+        warnings += more
+    return msgspec.structs.replace(run, context=curve, lyapunov=exponents or None, warnings=tuple(warnings))
 
 
 # The watch
@@ -141,8 +137,7 @@ class Series(NamedTuple):
     """One series of a trace."""
 
     layer: str
-    slot: str
-    """A state or a gate; "" of the whole model."""
+    slot: str  # a state or a gate; "" of the whole model
     statistic: str
 
 
@@ -154,47 +149,19 @@ class Spectra(NamedTuple):
     units: dict[Series, Doubles]  # a statistic of each unit, `(units,)`
 
 
-class TraceRow(NamedTuple):
-    """The sums, samples and lines of the table of one row's segment."""
-
-    states: SegmentSums
-    first: int  # the position of the first line of the table
-    table: NDArray[np.float32]  # lines of the table, `(n, columns)`
-
-
 class TraceWatch(StateWatch):
     """A watch that records states and gates at every `stride`-th position, beside the sums of every position."""
 
     sees: Sees = "gates"
 
-    def __init__(self, text: EncodedText, stride: int, anchors: Anchors) -> None:
-        super().__init__(text, every=1)
-        self.stride, self._anchors = stride, anchors
-        self.most_lines = -(-text.tokens // stride)
-        """The most lines that the table may have."""
+    def __init__(self, text: EncodedText, stride: int, **anchors: Any) -> None:
+        super().__init__(text, every=1, **anchors)
+        self.stride = stride
         self.series: list[Series] = []
-        self._table = Samples(stride, text.tokens, holds="the trace")
+        self.found["lines"] = {}  # lines of the table, a column for each series, by the position of the first
 
-    def for_chunk(self) -> Self:
-        """Return a watch over a chunk of the same text, which has seen nothing yet."""
-        other = super().for_chunk()
-        other._anchors, other._table = self._anchors.for_chunk(), self._table.empty()
-        return other
-
-    def part(self) -> Any:
-        """Return the sums and samples, the lines of the table, and the anchors."""
-        return super().part(), self._table.written(), self._anchors.part()
-
-    def include(self, chunk: int, part: Any) -> None:
-        """Take what was seen of a chunk, in place of what was known of it."""
-        of_states, table, anchors = part
-        super().include(chunk, of_states)
-        self._anchors.include(chunk, anchors)
-        self._table.put(*table)
-
-    def rows(self, seen: Seen, first: Sequence[int], counts: Sequence[int]) -> list[Any]:
-        """Record the positions of the stride, beside the sums."""
-        summed = super().rows(seen, first, counts)
+    def _also(self, segments: Sequence[Segment], seen: Seen, first: Ints, counts: Ints) -> Doubles:
+        """Record the positions of the stride, and return the sums over them."""
         row, time = places(first, counts, self.stride)
         slots = {}  # each state at these places, and the one before, `(n, units)`
         for key in self.slots:
@@ -202,14 +169,13 @@ class TraceWatch(StateWatch):
             earlier = np.where((time == 0)[:, None], before[row], states[row, np.maximum(time - 1, 0)])
             slots[key] = (states[row, time].astype(np.float32), earlier.astype(np.float32))
         gated = self._gates_at(seen, row, time, slots)
-        table = self._table_of(slots, gated)
+        nats = np.zeros(len(row))
         bounds = np.searchsorted(row, np.arange(len(counts) + 1))
-        made = []
-        for k, of_states in enumerate(summed):
-            part = slice(bounds[k], bounds[k + 1])
-            more = np.concatenate([of_states.additive, *self._more(slots, gated, part)])
-            made.append(TraceRow(of_states._replace(additive=more), first[k] + -first[k] % self.stride, table[part]))
-        return made
+        parts = [slice(*both) for both in pairwise(bounds)]
+        for segment, part in zip(segments, parts, strict=True):
+            nats[part] = segment.records["nats"][time[part]]
+        self._sample("lines", self.stride, first, row, self._lines(slots, gated, nats))
+        return np.array([np.concatenate([np.zeros(0), *self._more(slots, gated, part)]) for part in parts])
 
     def _gates_at(
         self, seen: Seen, row: NDArray[np.int64], time: NDArray[np.int64], slots: dict[str, tuple[Any, Any]]
@@ -226,8 +192,8 @@ class TraceWatch(StateWatch):
                     found[layer, name] = (values, log_kept if name == cell.keeps else None)
         return found
 
-    def _table_of(self, slots: Any, gated: Any) -> NDArray[np.float32]:
-        """Return the numbers of each sampled position, `(n, columns)`, and note the columns; losses come in later."""
+    def _lines(self, slots: Any, gated: Any, nats: Doubles) -> NDArray[np.float32]:
+        """Return the numbers of each sampled position, `(n, columns)`, and note the columns."""
         columns: dict[Series, Any] = {}
         for key, (state, before) in slots.items():
             slot = self.slots[key]
@@ -236,7 +202,7 @@ class TraceWatch(StateWatch):
         for (layer, gate), (values, _) in gated.items():
             shares = (values.mean(1), (values < gates.LOW).mean(1), (values > gates.HIGH).mean(1))
             columns |= {Series(layer, gate, name): share for name, share in zip(_GATE_COLUMNS, shares, strict=True)}
-        columns[Series("", "", "nats")] = np.zeros(len(next(iter(columns.values()), ())))
+        columns[Series("", "", "nats")] = nats
         self.series = list(columns)
         return np.stack([np.asarray(column, np.float32) for column in columns.values()], axis=1)
 
@@ -251,27 +217,9 @@ class TraceWatch(StateWatch):
             if log_kept is not None:
                 yield log_kept[part].sum(axis=0, dtype=np.float64)
 
-    def put(self, row: Boundary, group: int | None) -> None:
-        """Add the sums to their group, and write the table's lines at their place."""
-        seen: TraceRow = row.inside
-        super().put(row._replace(inside=seen.states), group)
-        self._anchors.put(row, group)
-        if not len(seen.table):
-            return
-        offset = seen.first - (row.first - 1)
-        seen.table[:, -1] = row.predicted.nats[offset :: self.stride]
-        self._table.put(seen.first, seen.table)
-
-    def lines(self) -> tuple[NDArray[np.int64], Floats]:
-        """Return the positions `(n,)` of the table and their lines `(n, columns)`, in the order of the text."""
-        if not self._table.held.size:
-            return np.zeros(0, np.int64), np.zeros((0, 0), np.float32)
-        wanted = self.are_read(self.stride)
-        return np.flatnonzero(wanted) * self.stride, self._table.held[wanted]
-
     def spectra(self) -> Spectra:
         """Return the distributions over the text that was read."""
-        slots, rest = self.slots.values(), self._totals()[0]
+        slots, rest = self.slots.values(), self.totals()[0]
         at = sum(sums.width(slot.units) for slot in slots)
 
         def take(count: int) -> Doubles:
@@ -284,8 +232,8 @@ class TraceWatch(StateWatch):
         summaries: dict[str, GateSummary] = {}
         for slot, collected in zip(slots, self._collected({}), strict=True):
             found[Series(slot.layer, slot.slot, "histogram")] = _edges(slot), take(histogram.BINS)
-            columns[Series(slot.layer, slot.slot, "unit_mean")] = means(collected)
-            columns[Series(slot.layer, slot.slot, "unit_variance")] = variances(collected)
+            columns[Series(slot.layer, slot.slot, "unit_mean")] = collected.means
+            columns[Series(slot.layer, slot.slot, "unit_variance")] = collected.variances
         for layer, cells in self._layout.cells.items():
             for cell in cells:
                 for gate in cell.names:
@@ -344,11 +292,12 @@ def write_trace(path: str | os.PathLike[str], watch: TraceWatch, run: Run) -> No
 
 def _along(watch: TraceWatch) -> Iterator[dict[str, Any]]:
     """Yield every state and gate at the stride."""
-    positions, lines = watch.lines()
-    for start in range(0, watch.most_lines, _LINES):
-        some = slice(*np.searchsorted(positions, [start * watch.stride, (start + _LINES) * watch.stride]))
-        for series, values in zip(watch.series, lines[some].T, strict=True):
-            yield {**series._asdict(), "value": values, "position": positions[some]}
+    lines = sorted(watch.found["lines"].items())
+    for start in range(0, len(lines), _SEGMENTS):
+        some = lines[start : start + _SEGMENTS]
+        positions = np.concatenate([at + watch.stride * np.arange(len(part)) for at, part in some])
+        for series, values in zip(watch.series, np.concatenate([part for _, part in some]).T, strict=True):
+            yield {**series._asdict(), "value": values, "position": positions}
 
 
 def _of_all(watch: TraceWatch) -> Iterator[dict[str, Any]]:

@@ -9,32 +9,19 @@ from rnneval.metrics._base import UnavailableError
 from rnneval.options import LARGEST_ORDER
 from rnneval.records.run import Run
 
-Counts = NDArray[np.int64]
-"""Number of times that each id occurs, `(V,)`."""
+Counts = NDArray[np.int64]  # number of times that each id occurs, `(V,)`
 
 
 def nats_per_token(scored_counts: Counts, fit_counts: Counts | None = None) -> dict[str, float]:
-    """Return the mean loss on the scored tokens of each baseline that needs counts alone, in nats per token.
+    """Return the mean loss on the scored tokens of each baseline that needs counts `(V,)` alone, in nats per token.
 
     `uniform` guesses: ln V. `own-unigram` knows how frequent each id is among the scored tokens themselves: no model
     that ignores the context has a smaller loss. `unigram` knows only how frequent each id is in the fitted text, with
-    one added to every count.
-
-    Args:
-        scored_counts: Number of times each id is among the scored tokens, `(V,)`.
-        fit_counts: The same in the text given to `--fit-on`, `(V,)`; without it there is no unigram.
-
-    Raises:
-        UnavailableError: no token was scored, or the fitted text is empty.
-        ValueError: the counts have not one shape `(V,)`, or one is below 0.
+    one added to every count. It is an `UnavailableError` if a text is empty.
 
     >>> {name: round(nats, 4) for name, nats in nats_per_token(np.array([3, 1]), np.array([2, 0])).items()}
     {'uniform': 0.6931, 'own-unigram': 0.5623, 'unigram': 0.5623}
     """
-    shape = scored_counts.shape
-    for counts in (scored_counts,) if fit_counts is None else (scored_counts, fit_counts):
-        if counts.ndim != 1 or counts.shape != shape or (counts < 0).any():
-            raise ValueError(f"counts must be at least 0, of one shape (V,); seen {counts.shape} and {shape}")
     if not scored_counts.sum() > 0:
         raise UnavailableError("no token was scored")
     shares = scored_counts[scored_counts > 0] / scored_counts.sum()

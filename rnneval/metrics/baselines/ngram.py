@@ -10,24 +10,19 @@ from numpy.typing import NDArray
 from rnneval.metrics._base import UnavailableError
 from rnneval.options import LARGEST_ORDER
 
-MOST_TOKENS = 12_000_000
-"""Tokens of the fitted and of the scored text that fit into 2 GB of memory and two minutes."""
-COPIED_TOKENS = 32
-"""Length of a run of tokens that two texts hardly share by chance; a power of 2."""
+MOST_TOKENS = 12_000_000  # tokens of the fitted and of the scored text that fit into 2 GB of memory and two minutes
+COPIED_TOKENS = 32  # length of a run of tokens that two texts hardly share by chance; a power of 2
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Numbers = NDArray[np.int32]
-"""Number of the n-gram that ends at each token, `(n,)`; −1 where there is none."""
+Numbers = NDArray[np.int32]  # number of the n-gram that ends at each token, `(n,)`; −1 where there is none
 
 
 class TokenText(NamedTuple):
     """A text as ids."""
 
-    ids: NDArray[Any]
-    """Whole numbers from 0, `(n,)`."""
-    document_starts: NDArray[Any]
-    """First token of each document, `(documents,)`: rising, from 0."""
+    ids: NDArray[Any]  # whole numbers from 0, `(n,)`
+    document_starts: NDArray[Any]  # first token of each document, `(documents,)`: rising, from 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,20 +30,16 @@ class OrderLosses:
     """The losses of one order."""
 
     order: int
-    nats: Floats
-    """Loss of each token of the scored text, `(n,)`."""
-    discounts: tuple[str, ...]
-    """Discounts of each order from 1 to this one: `modified`, `single` or `absolute`."""
+    nats: Floats  # loss of each token of the scored text, `(n,)`
+    discounts: tuple[str, ...]  # those of each order from 1 to this one: `modified`, `single` or `absolute`
 
 
 class _Level(NamedTuple):
     """The n-grams of one order in the fitted text, numbered from 0 in the order of their keys."""
 
-    keys: Ints
-    """Number of the context times the number of ids, plus the last id; sorted, `(n-grams,)`."""
+    keys: Ints  # number of the context times the number of ids, plus the last id; sorted, `(n-grams,)`
     counts: Ints
-    shorter: Numbers
-    """Number of each n-gram without its first token, one order below."""
+    shorter: Numbers  # number of each n-gram without its first token, one order below
 
 
 def losses_by_order(
@@ -56,18 +47,11 @@ def losses_by_order(
 ) -> Iterator[OrderLosses]:
     """Yield the losses of order 1, 2, …; an order costs nothing until it is asked for.
 
-    Args:
-        fitted: The text that is counted.
-        scored: The text that is predicted; every token of it has a loss, the first of a document by order 1.
-        vocabulary_size: Number of ids that may occur, V.
-        max_order: The last order.
-
-    Raises:
-        UnavailableError: a text is empty or has more than `MOST_TOKENS` tokens.
-        ValueError: an id lies outside of the vocabulary, or `document_starts` does not begin with 0.
+    Every token of the scored text has a loss, the first of a document by order 1. It is an `UnavailableError` if a text
+    is empty or has more than `MOST_TOKENS` tokens.
     """
     for text in (fitted, scored):
-        _check(text, vocabulary_size)
+        _check(text)
     ends, places = np.zeros(len(fitted.ids), np.int32), np.zeros(len(scored.ids), np.int32)
     contexts, lower = 1, np.full(len(scored.ids), 1 / vocabulary_size)
     kinds: tuple[str, ...] = ()
@@ -91,24 +75,15 @@ def copied(
 ) -> NDArray[np.bool_]:
     """Return which tokens of the scored text end a run of `length` tokens that stands in the fitted text, `(n,)`.
 
-    Runs of 2, 4, 8, … tokens are numbered one after the other, each as two of half the length.
+    Runs of 2, 4, 8, … tokens are numbered one after the other, each as two of half the length, a power of 2.
 
     >>> one = np.array([0])
     >>> fitted, scored = TokenText(np.array([3, 1, 2]), one), TokenText(np.array([0, 1, 2]), one)
     >>> copied(fitted, scored, vocabulary_size=4, length=2).tolist()
     [False, False, True]
-
-    Args:
-        fitted: The text that is searched.
-        scored: The text whose runs are looked for.
-        vocabulary_size: Number of ids that may occur.
-        length: A power of 2.
-
-    Raises:
-        UnavailableError, ValueError: as `losses_by_order`.
     """
     for text in (fitted, scored):
-        _check(text, vocabulary_size)
+        _check(text)
     ends, places = fitted.ids.astype(np.int32), scored.ids.astype(np.int32)
     different, reach = vocabulary_size, 1
     while reach < length:
@@ -119,16 +94,12 @@ def copied(
     return np.asarray(places >= 0)
 
 
-def _check(text: TokenText, vocabulary_size: int) -> None:
+def _check(text: TokenText) -> None:
     count = len(text.ids)
     if not count:
         raise UnavailableError("there is no text to count n-grams in")
     if count > MOST_TOKENS:
         raise UnavailableError(f"n-grams are counted in up to {MOST_TOKENS:,} tokens, the text has {count:,}")
-    if not 0 <= text.ids.min() <= text.ids.max() < vocabulary_size:
-        raise ValueError(f"ids from {text.ids.min()} to {text.ids.max()}, the vocabulary has {vocabulary_size}")
-    if not len(text.document_starts) or text.document_starts[0] != 0:
-        raise ValueError("document_starts must begin with 0")
 
 
 def _shifted(numbers: Numbers, document_starts: NDArray[Any], reach: int, *, root: bool = False) -> Numbers:

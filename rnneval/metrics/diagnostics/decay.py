@@ -5,8 +5,7 @@ from numpy.typing import NDArray
 
 from rnneval.records.gradients import ThroughTime
 
-GONE = 0.01
-"""The share of its first norm below which a gradient counts as gone."""
+GONE = 0.01  # the share of its first norm below which a gradient counts as gone
 
 
 def decay_of(norms: NDArray[np.float64]) -> ThroughTime | None:

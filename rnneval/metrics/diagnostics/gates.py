@@ -12,14 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 LOW, HIGH = 0.03, 0.97
-MOST = 1e6
-"""Tokens: the largest time constant that is reported."""
+MOST = 1e6  # tokens: the largest time constant that is reported
 
 Floats = NDArray[np.floating]
 
 NAMES = {"GRU": ("update", "reset"), "LSTM": ("input", "forget", "output")}
-KEEPS = {"GRU": "update", "LSTM": "forget"}
-"""Gate that is the share of the state that is kept."""
+KEEPS = {"GRU": "update", "LSTM": "forget"}  # gate that is the share of the state that is kept
 _PLACES = {"GRU": (0, 1), "LSTM": (0, 1, 3)}  # Keras' order: z, r, h; i, f, c, o
 
 
@@ -27,14 +25,10 @@ _PLACES = {"GRU": (0, 1), "LSTM": (0, 1, 3)}  # Keras' order: z, r, h; i, f, c, 
 class Gated:
     """The weights of a gated cell, in Keras' order."""
 
-    kind: str
-    """`GRU` or `LSTM`."""
-    kernel: Floats
-    """Input weights, `(inputs, parts · units)`."""
-    recurrent: Floats
-    """Recurrent weights, `(units, parts · units)`."""
-    bias: Floats | None
-    """Biases, `(parts · units,)`, or `(2, parts · units)` for a GRU with reset_after."""
+    kind: str  # `GRU` or `LSTM`
+    kernel: Floats  # `(inputs, parts · units)`
+    recurrent: Floats  # `(units, parts · units)`
+    bias: Floats | None  # `(parts · units,)`, or `(2, parts · units)` for a GRU with reset_after
 
     @property
     def units(self) -> int:

@@ -13,9 +13,7 @@ SATURATED = 0.97
 LIMITS = {"h": SATURATED, "c": math.atanh(SATURATED)}
 """|h| and |c| beyond which a unit is saturated: tanh keeps h within ±1, and h is read from tanh(c)."""
 DEAD = 1e-6
-TWIN = 0.999
-"""|r| above which two units count as one."""
-_SAMPLED = SCALARS.index("sampled")
+TWIN = 0.999  # |r| above which two units count as one
 
 
 class Covariance:
@@ -62,21 +60,20 @@ def participation_ratio(covariance: Doubles) -> float:
     return float(np.trace(scaled) ** 2 / (scaled**2).sum())
 
 
-def twins(covariance: Doubles, alive: NDArray[np.bool_], threshold: float = TWIN) -> NDArray[np.bool_]:
-    """Return which units have a twin, `(units,)`: another unit with |r| above the threshold; dead units have none.
+def twins(covariance: Doubles, alive: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which units have a twin, `(units,)`: another unit with |r| above 0.999; dead units have none.
 
     Example:
         >>> twins(np.array([[1.0, 2.0, 0.0], [2.0, 4.0, 0.0], [0.0, 0.0, 1.0]]), np.array([True, True, True])).tolist()
         [True, True, False]
     """
     variance = np.diag(covariance)
-    usable = alive & (variance > 0)
     found = np.zeros(len(variance), np.bool_)
-    at = np.flatnonzero(usable)
+    at = np.flatnonzero(alive & (variance > 0))
     for rows in np.array_split(at, max(1, len(at) // 256)):  # a few rows at a time: no second matrix of all units
         r = np.abs(covariance[np.ix_(rows, at)]) / np.sqrt(np.outer(variance[rows], variance[at]))
         r[rows[:, None] == at[None, :]] = 0.0
-        found[rows] = (r > threshold).any(axis=1)
+        found[rows] = (r > TWIN).any(axis=1)
     return found
 
 
@@ -84,38 +81,31 @@ def twins(covariance: Doubles, alive: NDArray[np.bool_], threshold: float = TWIN
 class Collected:
     """Sums, peaks and covariance of one state over a text."""
 
-    additive: Doubles
-    """`(9 + 2 units,)`: the sums named in `SCALARS`, then by unit Σ(h − shift), then by unit Σ(h − shift)²."""
-    peaks: Doubles
-    """`(3,)`: the maxima named in `PEAKS`."""
-    shift: Floats
-    """`(units,)`: a number near each unit's mean, which keeps the rounding of its variance small (see `sums`)."""
-    covariance: Covariance | None
-    """The covariance of its units; None where there are too many to compare them."""
-    longest: int
-    """Positions of the longest document: its tokens but for the last, which is not read."""
-    every: int
-    """Distance between the positions from which `saturated`, `dead`, `mean` and `speed` are computed."""
-    bounded: bool
-    """True if the state is bounded, so that `saturated` has a meaning."""
+    additive: Doubles  # `(9 + 2 units,)`: the sums named in `SCALARS`, then by unit Σ(h − shift) and Σ(h − shift)²
+    peaks: Doubles  # `(3,)`: the maxima named in `PEAKS`
+    shift: Floats  # `(units,)`: a number near each unit's mean, which keeps the rounding of its variance small
+    covariance: Covariance | None  # None where there are too many units to compare them
+    longest: int  # positions of the longest document: its tokens but for the last, which is not read
+    every: int  # distance between the positions from which `saturated`, `dead`, `mean` and `speed` are computed
+    bounded: bool  # whether the state is bounded, so that `saturated` has a meaning
 
+    @property
+    def _of_units(self) -> tuple[Doubles, Doubles]:
+        """Mean (h − shift) and mean (h − shift)² over the sampled positions, `(units,)` each."""
+        sampled, of_units = self.additive[SCALARS.index("sampled")], self.additive[len(SCALARS) :]
+        return of_units[: len(self.shift)] / sampled, of_units[len(self.shift) :] / sampled
 
-def variances(collected: Collected) -> Doubles:
-    """Return each unit's variance over the sampled positions, `(units,)`."""
-    n, sums, squares = collected.additive[_SAMPLED], *_unit_sums(collected)
-    variance: Doubles = np.maximum(squares / n - (sums / n) ** 2, 0.0)
-    return variance
+    @property
+    def variances(self) -> Doubles:
+        """Each unit's variance over the sampled positions, `(units,)`."""
+        mean, square = self._of_units
+        return np.maximum(square - mean**2, 0.0)
 
-
-def means(collected: Collected) -> Doubles:
-    """Return each unit's mean over the sampled positions, `(units,)`."""
-    mean: Doubles = collected.shift + _unit_sums(collected)[0] / collected.additive[_SAMPLED]
-    return mean
-
-
-def dead(variance: Doubles) -> NDArray[np.bool_]:
-    """Return which units do not move: their variance is below 1e-6, `(units,)`."""
-    return variance < DEAD
+    @property
+    def means(self) -> Doubles:
+        """Each unit's mean over the sampled positions, `(units,)`."""
+        mean: Doubles = self.shift + self._of_units[0]
+        return mean
 
 
 def summary(collected: Collected) -> StateSummary | None:
@@ -126,36 +116,24 @@ def summary(collected: Collected) -> StateSummary | None:
     if not sampled > 0 or not np.isfinite(collected.additive).all() or not np.isfinite(collected.peaks).all():
         return None
     matrix = None if collected.covariance is None else collected.covariance.matrix()
-    still = dead(variances(collected))
-    norm = scalar["norm"] / n
+    dead = collected.variances < DEAD
+    norm, spread = scalar["norm"] / n, scalar["tt"] - scalar["t"] ** 2 / n
+    growth = 0.0  # the least-squares slope of the norm on t, times the number of steps of the longest document
+    if spread > 0:
+        slope = (scalar["t_norm"] - scalar["t"] * scalar["norm"] / n) / spread
+        growth = slope * max(0, collected.longest - 1)
     return StateSummary(
         norm_mean=norm,
         norm_max=peak["norm"],
         rms=float(np.sqrt(scalar["square"] / (n * units))),
-        mean=float(means(collected).mean()),
+        mean=float(collected.means.mean()),
         lowest=-peak["minus_lowest"],
         highest=peak["highest"],
         saturated=scalar["saturated"] / (sampled * units) if collected.bounded else None,
-        dead=float(still.mean()),
-        duplicated=None if matrix is None else float(twins(matrix, ~still).mean()),
+        dead=float(dead.mean()),
+        duplicated=None if matrix is None else float(twins(matrix, ~dead).mean()),
         participation_ratio=None if matrix is None else participation_ratio(matrix),
         speed=scalar["speed"] / sampled,
-        drift=_drift(scalar, collected.longest) / norm if norm > 0 else 0.0,
+        drift=growth / norm if norm > 0 else 0.0,
         every=collected.every if collected.every > 1 else None,
     )
-
-
-def _unit_sums(collected: Collected) -> tuple[Doubles, Doubles]:
-    """Return Σ(h − shift) and Σ(h − shift)² over the sampled positions, `(units,)` each."""
-    of_units = collected.additive[len(SCALARS) :]
-    half = len(collected.shift)
-    return of_units[:half], of_units[half:]
-
-
-def _drift(scalar: dict[str, float], longest: int) -> float:
-    """Return the least-squares slope of the norm on t, times the number of steps of the longest document."""
-    n = scalar["positions"]
-    spread = scalar["tt"] - scalar["t"] ** 2 / n
-    if not spread > 0:
-        return 0.0
-    return (scalar["t_norm"] - scalar["t"] * scalar["norm"] / n) / spread * max(0, longest - 1)

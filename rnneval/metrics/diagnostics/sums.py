@@ -50,14 +50,10 @@ def shift_of(states: Floats) -> Floats:
 class Where:
     """Positions of the rows of a segment in the text; arrays of shape `(rows,)`."""
 
-    first: NDArray[np.int64]
-    """Position in the text of each row's first state."""
-    counts: NDArray[np.int64]
-    """Number of its positions that count."""
-    since: NDArray[np.int64]
-    """Tokens since the document began at its first position."""
-    every: int = 1
-    """Sums that do not cover every position cover the multiples of this."""
+    first: NDArray[np.int64]  # position in the text of each row's first state
+    counts: NDArray[np.int64]  # number of its positions that count
+    since: NDArray[np.int64]  # tokens since the document began at its first position
+    every: int = 1  # sums that do not cover every position cover the multiples of this
 
     @cached_property
     def longest(self) -> int:
@@ -95,12 +91,8 @@ class Where:
 def row_sums(states: Floats, before: Floats, where: Where, shift: Floats, limit: float | None) -> Sums:
     """Return the sums over each row's positions.
 
-    Args:
-        states: The state after each token, `(rows, time, units)`, in any order in memory.
-        before: The state before the first token, `(rows, units)`.
-        where: The positions.
-        shift: `(units,)`, the same in every call of a run.
-        limit: A unit is saturated where |h| is above this; None where it has no bound.
+    `states` are those after each token, `(rows, time, units)`, `before` those before the first, `(rows, units)`;
+    `shift` is the same in every call of a run. A unit is saturated where |h| is above the limit.
     """
     norm2, peaks = _everywhere(states, where)
     norm = np.sqrt(norm2, dtype=np.float64)
@@ -112,10 +104,9 @@ def row_sums(states: Floats, before: Floats, where: Where, shift: Floats, limit:
 
 
 def _everywhere(states: Floats, where: Where) -> tuple[Floats, Doubles]:
-    """Return ‖h‖² of all states, `(rows, longest)`, zero at positions that do not count, and the largest −h and h.
+    """Return ‖h‖² of all states, `(rows, longest)`, zero if they do not count, and the largest −h and h, `(rows, 2)`.
 
-    The peaks have the shape `(rows, 2)`. Times are taken in groups that stay in the cache for all three passes.
-    Extremes are taken by unit first, which is one long loop a step.
+    Times are taken in groups that stay in the cache for all passes; extremes by unit first, one long loop a step.
     """
     rows, _, units = states.shape
     norm2 = np.zeros((rows, where.longest), states.dtype)

@@ -7,7 +7,6 @@ import pickle
 import shutil
 import zipfile
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +19,7 @@ from rnneval.checkpoints import identify
 from rnneval.cli.main import run
 from rnneval.errors import RecordError, TextError, UsageError
 from rnneval.evaluate import sweep as many
-from rnneval.evaluate.executor import Done, WorkerDiedError
+from rnneval.evaluate.executor import WorkerDiedError
 from rnneval.evaluate.sweep_table import records_of
 from rnneval.records import encode, read_run
 from rnneval.records.run import Warning as RunWarning
@@ -49,8 +48,8 @@ class Quick(Shuffled):
     def __init__(self):
         super().__init__(2, seed=1)
 
-    def run(self, tasks):
-        yield from super().run([replace(task, call=self._measure) for task in tasks])
+    def run(self, call, items):
+        yield from super().run(self._measure, items)
 
     def _measure(self, order):
         identify(Path(order.checkpoint.path))
@@ -135,9 +134,11 @@ def test_what_is_finished_is_not_done_again(sweep, folder, shelf, tmp_path):
 
 def test_a_worker_that_dies_is_a_row(folder, shelf, tmp_path, monkeypatch):
     class Deadly(Shuffled):
-        def run(self, tasks):
-            for task in tasks:
-                yield Done(key=task.key, error=WorkerDiedError("…"))
+        def run(self, call, items):
+            yield from super().run(self._died, items)
+
+        def _died(self, item):
+            raise WorkerDiedError("…")
 
     run_by(monkeypatch, Deadly(1, 0))
     result = rnneval.sweep(folder, shelf.text, out=tmp_path / "out")

@@ -81,5 +81,4 @@ def test_a_run_that_is_not_valid_has_no_number_in_the_table_and_comes_last(tmp_p
     ],
 )
 def test_places(name, run, epoch, step):
-    place = place_of(name)
-    assert (place.run, place.epoch, place.step) == (run, epoch, step)
+    assert place_of(name) == (run, epoch, step)
