@@ -34,7 +34,7 @@ from rnneval.wiring.difference import (
     ASSUMED_NOISE,
     EPSILON,
     HALF_TYPES,
-    Difference,
+    Distance,
     Limits,
     Logits,
     as_logits,
@@ -226,14 +226,14 @@ class _WrongLogitsError(Exception):
     """A reading whose logits cannot be compared; the message says why."""
 
 
-class _Read(NamedTuple):
+class _ReadLogits(NamedTuple):
     """Logits of a text."""
 
     logits: Logits  # (rows, positions, V)
     positions: NDArray[np.intp]  # the positions that have logits
 
-    def of_rows(self, rows: slice) -> "_Read":
-        return _Read(self.logits[rows], self.positions)
+    def of_rows(self, rows: slice) -> "_ReadLogits":
+        return _ReadLogits(self.logits[rows], self.positions)
 
 
 def run_behaviour(subject: Subject, *, without: Collection[str] = ()) -> dict[str, Oracle]:
@@ -286,17 +286,17 @@ class _Tests:
         return found
 
     @cached_property
-    def base(self) -> _Read:
+    def base(self) -> _ReadLogits:
         """The reading that most tests compare with."""
         return self.read(self.short, self.plan.calls)
 
     @cached_property
-    def special(self) -> _Read:
+    def special(self) -> _ReadLogits:
         """The same reading with special ids in row 0."""
         return self.read(with_special(self.subject, self.short), self.plan.calls)
 
     @cached_property
-    def by_token(self) -> _Read:
+    def by_token(self) -> _ReadLogits:
         return self.read(self.ids, [1] * self.plan.tokens)
 
     @cached_property
@@ -332,7 +332,7 @@ class _Tests:
         return Limits.of_noise(noise, half=self.subject.half)
 
     def chunk(self) -> Oracle:
-        found: list[Difference] = []
+        found: list[Distance] = []
         for lengths in self.plan.cuts:
             seen = self.base if lengths == self.plan.calls else self.read(self.ids, lengths)
             found.append(self.compare(f"one token a call against {_called(lengths)}", self.by_token, seen))
@@ -360,7 +360,7 @@ class _Tests:
             return self.oracle("the model reads one row at a time", 0.0)
         return self.judged(map(self._changed, row_changes(self.subject, self.ids)))
 
-    def _changed(self, change: Alteration) -> Difference:
+    def _changed(self, change: Alteration) -> Distance:
         seen = self.read(change.altered, self.plan.calls_before(change.before))
         wanted, seen = (each.of_rows(change.rows) for each in (self.base, seen))
         return self.compare(change.what, wanted, seen, before=change.before)
@@ -382,7 +382,7 @@ class _Tests:
         ids = self.short.copy()
         ids[:, :begins] = _other(self.subject, ids[:, :begins])
         later = self.base.positions >= begins
-        wanted = _Read(self.base.logits[:, later], self.base.positions[later])
+        wanted = _ReadLogits(self.base.logits[:, later], self.base.positions[later])
         effect = self.compare("", wanted, self.read(ids, self.plan.calls), effect=True)
         if effect.position is None and effect.open:
             return self.open(self._noisy())
@@ -394,18 +394,15 @@ class _Tests:
         begins, exchanged = self.plan.starts[-1], self.subject.exchanged
         assert exchanged is not None  # noqa: S101 - else the test is left out
         past, later = self.short[:, :begins], self.short[:, begins:]
-        effects: dict[str, Difference] = {}
-        same: list[str] = []
-        wanted: _Read | None = None
-        for path, outputs in exchanged(past, _other(self.subject, past), later):
-            if not outputs:
-                same.append(path)
-                continue
-            seen = self._joined(outputs, [later.shape[1]], begins)
-            if wanted is None:
-                wanted = seen
-            else:
-                effects[path] = self.compare("", wanted, seen, effect=True)
+        found = {
+            path: self._joined(outputs, [later.shape[1]], begins) if outputs else None
+            for path, outputs in exchanged(past, _other(self.subject, past), later)
+        }
+        wanted, same = found.pop(""), [path for path, seen in found.items() if seen is None]
+        assert wanted is not None  # noqa: S101 - the text itself is read first
+        effects = {
+            path: self.compare(path, wanted, seen, effect=True) for path, seen in found.items() if seen is not None
+        }
         unused = [path for path, effect in effects.items() if effect.position is None and not effect.open]
         smallest = min((effect.largest for effect in effects.values()), default=np.inf)
         said = f"each of {len(effects)} arrays of the state exchanged: the logits differ"
@@ -444,7 +441,7 @@ class _Tests:
         found = tests.causal()
         return msgspec.structs.replace(found, detail=f"with training=True: {found.detail}")
 
-    def read(self, ids: Ids, lengths: Sequence[int], reader: Reader | None = None) -> _Read:
+    def read(self, ids: Ids, lengths: Sequence[int], reader: Reader | None = None) -> _ReadLogits:
         """Read ids in calls of these lengths."""
         outputs = (reader or self.subject.read)(cut(ids, lengths))
         for output in outputs:
@@ -453,7 +450,7 @@ class _Tests:
                 raise _WrongLogitsError(f"{rows}: the model takes no such batch")
         return self._joined(outputs, lengths)
 
-    def _joined(self, outputs: Outputs, lengths: Sequence[int], begins: int = 0) -> _Read:
+    def _joined(self, outputs: Outputs, lengths: Sequence[int], begins: int = 0) -> _ReadLogits:
         """Join the outputs of calls; refuse those of which it is not known what belongs to which token."""
         positions: list[NDArray[np.intp]] = []
         for output, length in zip(outputs, lengths, strict=True):
@@ -470,18 +467,18 @@ class _Tests:
         stride = -(-outputs[0].shape[-1] // COLUMNS)
         logits = [each[..., ::stride] for each in as_logits(outputs)]
         logits = [each if each.ndim == 3 else each[:, None] for each in logits]
-        return _Read(np.concatenate(logits, axis=1), np.concatenate(positions))
+        return _ReadLogits(np.concatenate(logits, axis=1), np.concatenate(positions))
 
     def compare(
         self,
         what: str,
-        wanted: _Read,
-        seen: _Read,
+        wanted: _ReadLogits,
+        seen: _ReadLogits,
         *,
         before: int | None = None,
         watched: Ids | None = None,
         effect: bool = False,
-    ) -> Difference:
+    ) -> Distance:
         """Compare two readings at the positions that both have, before one of them, with ordinary ids in `watched`.
 
         With `effect`, the logits should differ.
@@ -498,9 +495,9 @@ class _Tests:
         is_open = hidden and int(judged.sum()) < min(_FEWEST, int(within.sum()))
         shown = largest if beyond.size or effect else largest[judged]
         first = int(beyond[0]) if beyond.size else None
-        return Difference(what, float(shown.max(initial=0.0)), first, hidden, is_open)
+        return Distance(what, float(shown.max(initial=0.0)), first, hidden, is_open)
 
-    def judged(self, compared: Iterable[Difference], after: str = "") -> Oracle:
+    def judged(self, compared: Iterable[Distance], after: str = "") -> Oracle:
         """Return the result of a test that passes if no readings differ."""
         found = list(compared)
         worst = max(found, key=lambda each: each.largest)

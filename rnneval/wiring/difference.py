@@ -145,7 +145,7 @@ class Limits:
         )
 
 
-class Difference(NamedTuple):
+class Distance(NamedTuple):
     """The comparison of two readings of the same ids."""
 
     what: str  # which readings they are

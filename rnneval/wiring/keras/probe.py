@@ -252,8 +252,7 @@ def provenance(
 def _completed(ready: Ready, seed: int, probe: Probe, *, listen: bool) -> tuple[StateArrival, ...]:
     """Find sources that the first way could not tell by intervention; their places are then not known."""
 
-    def is_open(arrival: StateArrival) -> bool:
-        """Return whether a state's origin is not known yet: it is opaque, or has numbers that no stub emitted."""
+    def is_open(arrival: StateArrival) -> bool:  # it is opaque, or has numbers that no stub emitted
         if arrival.unknown:
             return True
         if arrival.sources or arrival.random or probe.events[arrival.event].call == 0:

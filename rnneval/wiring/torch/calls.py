@@ -29,7 +29,7 @@ from rnneval.models.torch.causal import CachedStep
 from rnneval.records.wiring import Oracle
 from rnneval.wiring.behaviour import Ids, special_ids
 from rnneval.wiring.difference import (
-    Difference,
+    Distance,
     Limits,
     Logits,
     context_spread,
@@ -73,7 +73,7 @@ class _Compared(NamedTuple):
     """A pair of readings that was compared."""
 
     case: Case
-    found: Difference
+    found: Distance
     has_other_shape: bool = False
 
     @property
@@ -197,7 +197,7 @@ class _CallTests:
                 failed.add(case.pattern)
                 continue
             except ShapeError as error:
-                compared = _Compared(case, Difference(f"{case.seen}: {error}", np.inf, None), has_other_shape=True)
+                compared = _Compared(case, Distance(f"{case.seen}: {error}", np.inf, None), has_other_shape=True)
             found.append(compared)
             if compared.failed:
                 failed.add(case.pattern)
@@ -258,7 +258,7 @@ class _CallTests:
             found = found if other.position is not None else other
         return _Compared(case, found)
 
-    def _against(self, case: Case, reading: Reading, seen: Logits, special: bool) -> Difference:
+    def _against(self, case: Case, reading: Reading, seen: Logits, special: bool) -> Distance:
         """Return the difference of two readings, with its position in the first one."""
         wanted, begins = self.reader.logits(reading), case.begins[0]
         seen = seen[case.row : case.row + 1] if len(wanted) == 1 else seen
@@ -271,7 +271,7 @@ class _CallTests:
         largest = found.max(axis=0)
         beyond = np.flatnonzero(largest > self.limits.at[at])
         first = int(beyond[0]) + begins if beyond.size else None
-        return Difference(f"{reading} against {case.seen}", float(largest.max()), first)
+        return Distance(f"{reading} against {case.seen}", float(largest.max()), first)
 
     def _oracle(self, key: str, compared: Sequence[_Compared]) -> Oracle:
         """Return the result of a test."""

@@ -301,16 +301,16 @@ class _Interventions:
         """Return the axis of an array along which its readers differ, or one module stacks the states of its layers."""
         plain = self._plain[max(CALLS)]
         after = _arrays_of(plain.after).get(path, array)
-        for axis in (axis for axis, size in enumerate(array.shape) if size in plain.stacks):
-            born = [plain.births.get(content(part), []) for part in after.unbind(axis)]
+        counts = {len(each) for each in self._module.modules() if isinstance(each, torch.nn.ModuleList)} - {0, 1}
+        for axis, size in enumerate(array.shape):
+            born = [plain.births.get(content(part), []) for part in after.unbind(axis)] if size in plain.stacks else []
             if any(birth.is_output and birth.at[:1] in _SLOTS for births in born for birth in births):
                 return axis
-        counts = {len(each) for each in self._module.modules() if isinstance(each, torch.nn.ModuleList)} - {0, 1}
-        for axis in (axis for axis, size in enumerate(array.shape) if size in counts):
-            parts = (self._readers(_Place(path, axis, index))[1] for index in (0, array.shape[axis] - 1))
-            first, last = (next(filter(None, part.values()), None) for part in parts)
-            if first and last and first != last:
-                return axis
+            if size in counts:
+                parts = (self._readers(_Place(path, axis, index))[1] for index in (0, size - 1))
+                first, last = (next(filter(None, part.values()), None) for part in parts)
+                if first and last and first != last:
+                    return axis
         return None
 
     def _flow(self, place: _Place, made: Mapping[int, _Watched], places: Sequence[_Place]) -> ArrayFlow:
@@ -352,12 +352,9 @@ class _Interventions:
         """Return an array moved at a place by random numbers as large as its own."""
         array = _arrays_of(self._state)[place.path]
         size = torch.nan_to_num(array.abs().float(), posinf=0.0).mean().item() or 1.0
-        noise = times * size * torch.randn(array.shape, generator=self._noise).to(array.device)
-        moved = (array + noise).to(array.dtype)
-        if place.axis is None:
-            return moved
         altered = array.clone()
-        altered.select(place.axis, place.index).copy_(moved.select(place.axis, place.index))
+        part = altered if place.axis is None else altered.select(place.axis, place.index)
+        part += (times * size * torch.randn(part.shape, generator=self._noise)).to(part)
         return altered
 
     def _is_late(self, altered: Any, tokens: int) -> bool:
