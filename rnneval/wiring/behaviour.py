@@ -22,7 +22,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import accumulate
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -34,17 +34,19 @@ from rnneval.wiring.difference import (
     ASSUMED_NOISE,
     EPSILON,
     HALF_TYPES,
+    Distance,
     Limits,
     Logits,
     as_logits,
     context_spread,
     differences,
     moving_ids,
+    oracle_of,
 )
 
 KEYS = ("chunk", "causal", "batch", "used", "leaves", "repeat", "alone", "fresh", "training")
 """The keys of all tests, in the order of the record."""
-_COLUMNS = 2048  # logits of a token that are compared, at most: a state that is wrong moves them all
+COLUMNS = 2048  # logits of a token that are compared, at most: a state that is wrong moves them all
 _FORGOTTEN = 0.1  # what is left of a difference, relative to that of equal calls, if it came from the text before
 
 Ids = NDArray[np.int32]  # (rows, time)
@@ -74,6 +76,11 @@ class Plan:
     def starts(self) -> tuple[int, ...]:
         """The position at which each of `calls` begins."""
         return (0, *accumulate(self.calls))[:-1]
+
+    def calls_before(self, position: int | None) -> tuple[int, ...]:
+        """Return the calls up to that of a position: later ones cannot matter before it."""
+        begun = zip(self.calls, self.starts, strict=True)
+        return tuple(length for length, at in begun if position is None or at <= position)
 
 
 SHORT = Plan(
@@ -111,25 +118,17 @@ class Subject:
     seed: int
     alone: int = 0  # the number of rows, from the first, that can be read without the others as well
     half: str = ""  # the type of half precision in which it computes, if there is one
-    read_moved: Reader | None = None
-    """(calls, draw) → as `read`, with every number of `moved` moved by ± one unit in the last place."""
+    read_moved: Reader | None = None  # with `draw`: as `read`, every number of `moved` ± one unit in the last place
     moved: str = "weights"
     read_after: Reader | None = None
-    """(calls of one document, calls of the next, training=False) → the outputs of the next.
-
-    With training=True the first document is read with training=True.
-    """
+    """(calls of one document, calls of the next, training of the first) → the outputs of the next."""
     read_training: Reader | None = None
-    """As `read`, with training=True; None where the model cannot be called so.
-
-    With seeds=True, random generators are put back first: equal calls then draw the same numbers.
-    """
+    """As `read`, with training=True; with seeds=True, random generators are put back, so that equal calls are alike."""
     why_not_training: str = ""  # the error that the model raises with training=True
     exchanged: Callable[[Ids, Ids, Ids], Iterator[tuple[str, Outputs]]] | None = None
-    """(text, other text, later text) → the outputs of the later text, first after the text, under "".
+    """(text, other text, later text) → the outputs of the later text after the text, under "".
 
-    Then once for each array of the state, under its path, with that of the other text in its place. An array that both
-    texts leave the same comes without outputs.
+    Then, by path, with each array of the state after the other text in its place; none where both texts leave the same.
     """
     unlike_parts: Callable[[Ids, Sequence[int]], str] | None = None
     """(ids, first calls) → the arrays of the state that one call leaves unlike calls of one token, in words."""
@@ -141,14 +140,17 @@ def special_ids(width: int, newline: int | None = None) -> tuple[tuple[int, ...]
     Example:
         >>> special_ids(8, newline=3)
         ((0, 1, 7, 3), (2, 4, 5, 6))
-        >>> special_ids(3)
-        ((), (1, 2))
-        >>> special_ids(2)
-        ((), (0, 1))
+        >>> special_ids(3), special_ids(2)
+        (((), (1, 2)), ((), (0, 1)))
     """
     special = tuple(dict.fromkeys(id_ for id_ in (0, 1, width - 1, newline) if id_ is not None and id_ < width))
     ordinary = tuple(id_ for id_ in range(width) if id_ not in special)
     return (special, ordinary) if len(ordinary) > 1 else ((), tuple(range(width > 2, width)))
+
+
+def ordinary_ids(width: int, shape: tuple[int, int], seed: Sequence[int]) -> Ids:
+    """Draw ordinary ids `(rows, time)` of a model of `width` ids."""
+    return np.random.default_rng(seed).choice(np.array(special_ids(width)[1], np.int32), shape)
 
 
 def random_ids(subject: Subject) -> Ids:
@@ -193,15 +195,12 @@ def row_changes(subject: Subject, ids: Ids) -> Iterator[Alteration]:
     """Yield texts with rows altered that are not watched, also to a row with special ids."""
     ids = ids[:, : sum(subject.plan.calls)]
     first, others = slice(0, 1), slice(1, None)
-    altered = ids.copy()
-    altered[others] = _other(subject, altered[others])
-    yield Alteration("the other rows altered, row 0", ids, altered, first)
+    changed = _other(subject, ids)
+    yield Alteration("the other rows altered, row 0", ids, np.concatenate([ids[first], changed[others]]), first)
     if subject.special:
         yield Alteration(f"{_listed(subject)} in row 0, the other rows", ids, with_special(subject, ids), others)
     else:
-        altered = ids.copy()
-        altered[first] = _other(subject, altered[first])
-        yield Alteration("row 0 altered, the other rows", ids, altered, others)
+        yield Alteration("row 0 altered, the other rows", ids, np.concatenate([changed[first], ids[others]]), others)
 
 
 def with_special(subject: Subject, ids: Ids) -> Ids:
@@ -233,22 +232,8 @@ class _ReadLogits(NamedTuple):
     logits: Logits  # (rows, positions, V)
     positions: NDArray[np.intp]  # the positions that have logits
 
-
-class _Difference(NamedTuple):
-    """The comparison of two readings of the same ids."""
-
-    what: str  # which readings they are
-    largest: float  # in units of the context spread; infinite where a number is not finite
-    position: int | None  # the first position beyond its limit; None where they agree
-    hidden: bool = False  # whether they differ where noise hides a fault
-    open: bool = False  # whether this is so in all but a few positions
-
-    def __str__(self) -> str:
-        if self.position is None:
-            size = f"{self.largest:.2g} of the context spread" if self.largest else "no difference"
-            return f"{self.what}: {size}"
-        at = f"at position {self.position}, by up to {self.largest:.2g} of the context spread"
-        return f"{self.what}: they differ first {at}"
+    def of_rows(self, rows: slice) -> "_ReadLogits":
+        return _ReadLogits(self.logits[rows], self.positions)
 
 
 def run_behaviour(subject: Subject, *, without: Collection[str] = ()) -> dict[str, Oracle]:
@@ -330,40 +315,36 @@ class _Tests:
             again.append(self.read(self.short, self.plan.calls))
         self.remembers = self.compare("", *again).largest < _FORGOTTEN * seen.largest
         how = "; after the same other text they agree: it remembers the last call" if self.remembers else ""
-        return self.oracle(f"{seen}{how}", seen.largest, "fail")
+        return self.oracle(f"{seen}{how}", seen.largest, passed=False)
 
     def _limits(self) -> Limits:
         """Measure the noise at each position, by moving numbers by one unit in the last place."""
         moved = self.subject.read_moved
         # The rounding inside of one long call is not seen where no weight can be moved: a parallel scan has much of it.
         noise = np.full(self.plan.tokens, 0.0 if moved and self.subject.moved == "weights" else ASSUMED_NOISE)
-        if moved is None:
-            return Limits.of_noise(noise, half=self.subject.half)
-        steady = self.by_token if set(self.plan.noise) == {1} else self.base
-        moving = moving_ids(self.base.logits)
-        for draw in range(_DRAWS):
-            seen = self.read(self.ids, self.plan.noise, partial(moved, draw=draw))
-            found = differences(steady.logits[..., moving], seen.logits[..., moving], self.spread, epsilon=0)
-            at = steady.positions
-            noise[at] = np.maximum(noise[at], found.max(axis=0))
+        if moved is not None:
+            steady = self.by_token if set(self.plan.noise) == {1} else self.base
+            moving, at = moving_ids(self.base.logits), steady.positions
+            for draw in range(_DRAWS):
+                seen = self.read(self.ids, self.plan.noise, partial(moved, draw=draw))
+                found = differences(steady.logits[..., moving], seen.logits[..., moving], self.spread, epsilon=0)
+                noise[at] = np.maximum(noise[at], found.max(axis=0))
         return Limits.of_noise(noise, half=self.subject.half)
 
     def chunk(self) -> Oracle:
-        found: list[_Difference] = []
+        found: list[Distance] = []
         for lengths in self.plan.cuts:
             seen = self.base if lengths == self.plan.calls else self.read(self.ids, lengths)
-            compared = self.compare("", self.by_token, seen)
-            found.append(compared._replace(what=f"one token a call against {_called(lengths, compared.position)}"))
-            if compared.position is not None and sum(lengths) < self.plan.tokens:
+            found.append(self.compare(f"one token a call against {_called(lengths)}", self.by_token, seen))
+            if found[-1].position is not None and sum(lengths) < self.plan.tokens:
                 break  # longer beginnings would say the same
         if self.subject.special:
             ids = with_special(self.subject, self.short)
             by_token, at_once = (self.read(ids, lengths) for lengths in ([1] * ids.shape[1], [ids.shape[1]]))
-            what = f"{_listed(self.subject)} in row 0, one call over {ids.shape[1]} tokens"
-            compared = self.compare("", self.special, at_once, watched=ids)
-            found.append(compared._replace(what=f"{what} against {_called(self.plan.calls, compared.position)}"))
+            what = f"{_listed(self.subject)} in row 0, one call over {ids.shape[1]} tokens against"
             # Each special id begins a call: one that clears the state only there shows.
-            found.append(self.compare(f"{what} against one token a call", by_token, at_once, watched=ids))
+            for other, how in ((self.special, _called(self.plan.calls)), (by_token, "one token a call")):
+                found.append(self.compare(f"{what} {how}", other, at_once, watched=ids))
         parts = ""
         if self.subject.unlike_parts is not None and any(each.position is not None for each in found):
             parts = self.subject.unlike_parts(self.ids, sorted({lengths[0] for lengths in self.plan.cuts[2:]}))
@@ -371,34 +352,30 @@ class _Tests:
 
     def causal(self) -> Oracle:
         if len(self.base.positions) < self.short.shape[1]:
-            return self.oracle("one prediction a call, after its last token", 0.0, "pass")
+            return self.oracle("one prediction a call, after its last token", 0.0)
         return self.judged(map(self._changed, later_changes(self.subject, self.ids)))
 
     def batch(self) -> Oracle:
         if self.subject.rows < 2:
-            return self.oracle("the model reads one row at a time", 0.0, "pass")
+            return self.oracle("the model reads one row at a time", 0.0)
         return self.judged(map(self._changed, row_changes(self.subject, self.ids)))
 
-    def _changed(self, change: Alteration) -> _Difference:
-        calls = self.plan.calls
-        if change.before is not None:  # later calls cannot matter
-            calls = tuple(n for n, at in zip(calls, self.plan.starts, strict=True) if at <= change.before)
-        seen = self.read(change.altered, calls)
-        wanted, seen = (_ReadLogits(each.logits[change.rows], each.positions) for each in (self.base, seen))
+    def _changed(self, change: Alteration) -> Distance:
+        seen = self.read(change.altered, self.plan.calls_before(change.before))
+        wanted, seen = (each.of_rows(change.rows) for each in (self.base, seen))
         return self.compare(change.what, wanted, seen, before=change.before)
 
     def alone(self) -> Oracle:
-        what = "row {} with and without the other rows"
-        found = [self._alone(self.ids, row, self.base, what.format(row)) for row in range(self.subject.alone)]
+        rounds = [(self.ids, row, self.base, "") for row in range(self.subject.alone)]
         if self.subject.special:
-            ids = with_special(self.subject, self.ids)
-            found.append(self._alone(ids, 0, self.special, f"{what.format(0)}, with {_listed(self.subject)}"))
+            rounds.append((with_special(self.subject, self.ids), 0, self.special, f", with {_listed(self.subject)}"))
+        found = []
+        for ids, row, beside, more in rounds:
+            rows = slice(row, row + 1)
+            seen = self.read(ids[rows], self.plan.calls)
+            what = f"row {row} with and without the other rows{more}"
+            found.append(self.compare(what, beside.of_rows(rows), seen, watched=ids[rows]))
         return self.judged(found)
-
-    def _alone(self, ids: Ids, row: int, beside: _ReadLogits, what: str) -> _Difference:
-        rows = slice(row, row + 1)
-        wanted = _ReadLogits(beside.logits[rows], beside.positions)
-        return self.compare(what, wanted, self.read(ids[rows], self.plan.calls), watched=ids[rows])
 
     def used(self) -> Oracle:
         begins = self.plan.starts[-1]
@@ -406,29 +383,26 @@ class _Tests:
         ids[:, :begins] = _other(self.subject, ids[:, :begins])
         later = self.base.positions >= begins
         wanted = _ReadLogits(self.base.logits[:, later], self.base.positions[later])
-        seen = self.read(ids, self.plan.calls)
-        effect = self.compare("", wanted, seen, effect=True)
+        effect = self.compare("", wanted, self.read(ids, self.plan.calls), effect=True)
         if effect.position is None and effect.open:
             return self.open(self._noisy())
         used = effect.position is not None
-        equal = f"the logits of the next {self.plan.calls[-1]} tokens are equal"
-        said = f"another text before: {'the logits differ' if used else equal}"
-        return self.oracle(said, effect.largest, "pass" if used else "fail")
+        said = "differ" if used else f"of the next {self.plan.calls[-1]} tokens are equal"
+        return self.oracle(f"another text before: the logits {said}", effect.largest, passed=used)
 
     def leaves(self) -> Oracle:
         begins, exchanged = self.plan.starts[-1], self.subject.exchanged
         assert exchanged is not None  # noqa: S101 - else the test is left out
         past, later = self.short[:, :begins], self.short[:, begins:]
-        readings = exchanged(past, _other(self.subject, past), later)
-        wanted = self._joined(next(readings)[1], [later.shape[1]], begins)
-        effects: dict[str, _Difference] = {}
-        same: list[str] = []
-        for path, outputs in readings:
-            if outputs:
-                seen = self._joined(outputs, [later.shape[1]], begins)
-                effects[path] = self.compare("", wanted, seen, effect=True)
-            else:
-                same.append(path)
+        found = {
+            path: self._joined(outputs, [later.shape[1]], begins) if outputs else None
+            for path, outputs in exchanged(past, _other(self.subject, past), later)
+        }
+        wanted, same = found.pop(""), [path for path, seen in found.items() if seen is None]
+        assert wanted is not None  # noqa: S101 - the text itself is read first
+        effects = {
+            path: self.compare(path, wanted, seen, effect=True) for path, seen in found.items() if seen is not None
+        }
         unused = [path for path, effect in effects.items() if effect.position is None and not effect.open]
         smallest = min((effect.largest for effect in effects.values()), default=np.inf)
         said = f"each of {len(effects)} arrays of the state exchanged: the logits differ"
@@ -436,7 +410,7 @@ class _Tests:
             equal = f"the logits of the next {later.shape[1]} tokens are equal"
             said = f"{', '.join(unused)}: with that of another text in its place, {equal}, read in one call"
         said += f"; not exchanged, since both texts leave the same: {', '.join(same)}" if same else ""
-        return self.oracle(said, smallest, "fail" if unused else "pass")
+        return self.oracle(said, smallest, passed=not unused)
 
     def fresh(self) -> Oracle:
         after = self.subject.read_after
@@ -459,7 +433,7 @@ class _Tests:
         tests = _Tests(replace(subject, read=partial(subject.read_training, seeds=True), special=()))
         tests.limits = self.limits
         if tests.compare("", self.base, tests.base).largest == 0:
-            return self.oracle("training=True against training=False: no difference", 0.0, "pass")
+            return self.oracle("training=True against training=False: no difference", 0.0)
         if tests.compare("", tests.base, tests.read(self.short, self.plan.calls)).position is not None:
             return self.open("with training=True equal calls differ, so looking ahead cannot be told from noise")
         if tests.batch().verdict != "pass":
@@ -469,11 +443,14 @@ class _Tests:
 
     def read(self, ids: Ids, lengths: Sequence[int], reader: Reader | None = None) -> _ReadLogits:
         """Read ids in calls of these lengths."""
-        return self._joined((reader or self.subject.read)(cut(ids, lengths)), lengths, rows=len(ids))
+        outputs = (reader or self.subject.read)(cut(ids, lengths))
+        for output in outputs:
+            if output.ndim in (2, 3) and len(output) != len(ids):
+                rows = f"{len(output)} rows of logits for {len(ids)} of ids"
+                raise _WrongLogitsError(f"{rows}: the model takes no such batch")
+        return self._joined(outputs, lengths)
 
-    def _joined(
-        self, outputs: Outputs, lengths: Sequence[int], begins: int = 0, rows: int | None = None
-    ) -> _ReadLogits:
+    def _joined(self, outputs: Outputs, lengths: Sequence[int], begins: int = 0) -> _ReadLogits:
         """Join the outputs of calls; refuse those of which it is not known what belongs to which token."""
         positions: list[NDArray[np.intp]] = []
         for output, length in zip(outputs, lengths, strict=True):
@@ -483,15 +460,11 @@ class _Tests:
             if output.ndim == 3 and output.shape[1] != length:
                 unknown = "what belongs to which token is not known (a model that generates?)"
                 raise _WrongLogitsError(f"{output.shape[1]} predictions for {length} tokens: {unknown}")
-            if rows is not None and len(output) != rows:
-                raise _WrongLogitsError(
-                    f"{len(output)} rows of logits for {rows} of ids: the model takes no such batch"
-                )
             if np.isnan(output).any() or not np.isfinite(output.max(axis=-1)).all():
                 raise _WrongLogitsError("the logits are not finite")
             positions.append(np.arange(begins, begins + length)[slice(None) if output.ndim == 3 else slice(-1, None)])
             begins += length
-        stride = -(-outputs[0].shape[-1] // _COLUMNS)
+        stride = -(-outputs[0].shape[-1] // COLUMNS)
         logits = [each[..., ::stride] for each in as_logits(outputs)]
         logits = [each if each.ndim == 3 else each[:, None] for each in logits]
         return _ReadLogits(np.concatenate(logits, axis=1), np.concatenate(positions))
@@ -505,14 +478,13 @@ class _Tests:
         before: int | None = None,
         watched: Ids | None = None,
         effect: bool = False,
-    ) -> _Difference:
+    ) -> Distance:
         """Compare two readings at the positions that both have, before one of them, with ordinary ids in `watched`.
 
         With `effect`, the logits should differ.
         """
         positions, here, there = np.intersect1d(wanted.positions, seen.positions, return_indices=True)
-        a, b = wanted.logits[:, here], seen.logits[:, there]
-        found = differences(a, b, self.spread, epsilon=self.epsilon)
+        found = differences(wanted.logits[:, here], seen.logits[:, there], self.spread, epsilon=self.epsilon)
         if watched is not None:
             found = np.where(np.isin(watched[:, positions], self.subject.special), 0.0, found)
         within = positions < (self.plan.tokens if before is None else before)
@@ -523,22 +495,22 @@ class _Tests:
         is_open = hidden and int(judged.sum()) < min(_FEWEST, int(within.sum()))
         shown = largest if beyond.size or effect else largest[judged]
         first = int(beyond[0]) if beyond.size else None
-        return _Difference(what, float(shown.max(initial=0.0)), first, hidden, is_open)
+        return Distance(what, float(shown.max(initial=0.0)), first, hidden, is_open)
 
-    def judged(self, compared: Iterable[_Difference], after: str = "") -> Oracle:
+    def judged(self, compared: Iterable[Distance], after: str = "") -> Oracle:
         """Return the result of a test that passes if no readings differ."""
         found = list(compared)
         worst = max(found, key=lambda each: each.largest)
         failed = sorted((each for each in found if each.position is not None), key=lambda each: each.position or 0)
         if failed:
-            return self.oracle(f"{'; '.join(map(str, failed[:_SHOWN]))}{after}", worst.largest, "fail")
+            return self.oracle(f"{'; '.join(map(str, failed[:_SHOWN]))}{after}", worst.largest, passed=False)
         if any(each.open for each in found):
             return self.open(self._noisy())
-        hidden = any(each.hidden for each in found)
         count = int(self.limits.judged.sum())
+        hidden = any(each.hidden for each in found)
         later = f" (only the first {count} tokens: later, {self._noisy()})" if hidden else ""
         half = f", as far as {self.subject.half} shows" if self.subject.half else ""
-        return self.oracle(f"{worst}{half}{later}", worst.largest, "pass")
+        return self.oracle(f"{worst}{half}{later}", worst.largest)
 
     def _noisy(self) -> str:
         moved = f"moving its {self.subject.moved} by one unit in the last place"
@@ -548,29 +520,12 @@ class _Tests:
         """Return an inconclusive result."""
         return Oracle(verdict="inconclusive", tolerance=self.limits.tolerance, detail=why)
 
-    def oracle(self, detail: str, largest: float, verdict: Literal["pass", "fail"]) -> Oracle:
-        """Return a result; a difference that is not finite has no number."""
-        finite = float(largest) if np.isfinite(largest) else None
-        return Oracle(verdict=verdict, largest_difference=finite, tolerance=self.limits.tolerance, detail=detail)
+    def oracle(self, detail: str, largest: float, *, passed: bool = True) -> Oracle:
+        """Return a result."""
+        return oracle_of(detail, largest, self.limits, passed=passed)
 
 
-def _called(lengths: Sequence[int], position: int | None) -> str:
-    """Return calls in words, with the call that holds a position.
-
-    Example:
-        >>> _called((9,), 3), _called((1, 8), None)
-        ('one call over 9 tokens', 'a first call of 1 token and one of 8')
-        >>> _called((3, 3, 3), 4)
-        'calls of 3, 3, 3 tokens (in the call of 3 after 3)'
-    """
+def _called(lengths: Sequence[int]) -> str:
     if len(lengths) == 1:
         return f"one call over {lengths[0]} tokens"
-    if len(lengths) == 2:
-        return f"a first call of {lengths[0]} {'token' if lengths[0] == 1 else 'tokens'} and one of {lengths[1]}"
-    shown = [*map(str, lengths)] if len(lengths) < 6 else [*map(str, lengths[:3]), f"… {lengths[-1]}"]
-    said = f"calls of {', '.join(shown)} tokens"
-    if position is None:
-        return said
-    ends = [*accumulate(lengths)]
-    call = next(at for at, end in enumerate(ends) if end > position)
-    return f"{said} (in the call of {lengths[call]} after {ends[call] - lengths[call]})"
+    return f"calls of {', '.join(map(str, lengths))} tokens"

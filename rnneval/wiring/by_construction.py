@@ -8,11 +8,7 @@ from rnneval.wiring.facts import UnitFact, parse_declarations, require_known
 
 
 def check_numpy(lm: NumpyLM, *, declare: Iterable[str] = ()) -> Wiring:
-    """Return the wiring record of a chain of layers that NumPy runs: every layer is given its own last state.
-
-    No segment is run, so that the record has neither a flow matrix nor tests of behaviour. That the file's own graph
-    exchanges no states was seen when it was opened: another graph is no chain.
-    """
+    """Return the wiring record of a chain of layers that NumPy runs, each with its own last state: nothing is run."""
     declared = parse_declarations(declare)
     require_known(declared, [UnitFact(name=e.name, path=e.path, kind=e.kind, slots=e.slots) for e in lm.layers])
     states = ", ".join(f"{layer.name}.{slot}" for layer in lm.layers for slot in layer.slots)

@@ -8,9 +8,12 @@ measured by moving its numbers by one unit in the last place.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rnneval.records.wiring import Oracle
 
 EPSILON = 2.0**-23  # the relative distance of neighbouring numbers of float32
 HALF_TYPES = {"bfloat16": 2.0**-7, "float16": 2.0**-10}  # the same for the types of half precision
@@ -31,19 +34,15 @@ def as_logits(outputs: Sequence[NDArray[np.generic]]) -> list[Logits]:
     They are probabilities if those of every call are: a few logits may add up to 1 by chance.
 
     Example:
-        >>> [logits.round(3).tolist() for logits in as_logits([np.array([[0.25, 0.75]]), np.array([[0.5, 0.5]])])]
-        [[[-1.386, -0.288]], [[-0.693, -0.693]]]
-        >>> [logits.tolist() for logits in as_logits([np.array([[0, 1]]), np.array([[1, 2]])])]
-        [[[0.0, 1.0]], [[1.0, 2.0]]]
+        >>> as_logits([np.array([[0.25, 0.75]])])[0].round(3).tolist(), as_logits([np.array([[0, 2]])])[0].tolist()
+        ([[-1.386, -0.288]], [[0.0, 2.0]])
     """
     logits = [output.astype(np.float64) for output in outputs]
-    if all(map(_are_probabilities, logits)):
+    if all(
+        each.shape[-1] > 1 and (each >= 0).all() and np.allclose(each.sum(axis=-1), 1, atol=1e-2) for each in logits
+    ):
         return [np.log(np.maximum(each, _LEAST_PROBABILITY)) for each in logits]
     return logits
-
-
-def _are_probabilities(numbers: NDArray[np.float64]) -> bool:
-    return numbers.shape[-1] > 1 and bool((numbers >= 0).all()) and np.allclose(numbers.sum(axis=-1), 1, atol=1e-2)
 
 
 def context_spread(logits: Logits) -> float:
@@ -53,13 +52,8 @@ def context_spread(logits: Logits) -> float:
     as they are, as in a model that skips tokens, those that move count.
 
     Example:
-        Two ids move by ± 1 in opposite directions; the third is masked:
-
-        >>> logits = np.array([[[1.0, 4.0, -1e9], [3.0, 2.0, -1e9]]])
-        >>> context_spread(logits), context_spread(logits + [0, 100, 0])
-        (2.0, 2.0)
-        >>> context_spread(np.zeros((1, 2, 3))), context_spread(np.array([[[0.0, 1.0]] * 4 + [[1.0, 0.0]]]))
-        (0.0, 2.0)
+        >>> context_spread(np.array([[[1.0, 4.0, -1e9], [3.0, 2.0, -1e9]]])), context_spread(np.zeros((1, 2, 3)))
+        (2.0, 0.0)
     """
     moving = moving_ids(logits)
     if not moving.any():
@@ -69,12 +63,7 @@ def context_spread(logits: Logits) -> float:
 
 
 def moving_ids(logits: Logits) -> NDArray[np.bool_]:
-    """Return the ids `(V,)` whose logits move with the context by more than the rounding of their level.
-
-    Example:
-        >>> moving_ids(np.array([[[1.0, 4.0, -1e9, -np.inf], [3.0, 2.0, -1e9, -np.inf]]])).tolist()
-        [True, True, False, False]
-    """
+    """Return the ids `(V,)` whose logits move with the context by more than the rounding of their level."""
     flat = logits.reshape(-1, logits.shape[-1])
     finite = np.isfinite(flat).all(axis=0)
     flat = np.where(finite, flat, 0.0)
@@ -103,9 +92,6 @@ def differences(a: Logits, b: Logits, spread: float, *, epsilon: float = EPSILON
         >>> a, b = np.array([[[0.0, 1.0, 5.0]]]), np.array([[[0.0, 1.0, 6.0]]])
         >>> differences(a, b, 2.0).tolist(), differences(a, a + 3, 2.0).tolist()  # all ids alike: the same prediction
         ([[0.5]], [[0.0]])
-        >>> masked = np.array([[[0.0, 1.0, -np.inf]]])
-        >>> differences(masked, masked, 2.0).tolist(), differences(a, masked, 2.0).tolist()
-        ([[0.0]], [[inf]])
     """
     if a.shape != b.shape:
         return np.full(b.shape[:2], np.inf)
@@ -131,31 +117,20 @@ class Limits:
     """The largest difference at each position that is rounding, from the noise of the model.
 
     Example:
-        >>> noise = np.array([1e-7, 2e-6, 1.5e-6, 5e-3])
-        >>> limits = Limits.of_noise(noise)
-        >>> round(limits.tolerance, 9), limits.judged.tolist()  # no position after much noise is judged
-        (2e-05, [True, True, True, False])
-        >>> limits.at.round(9).tolist()
-        [2e-05, 2e-05, 2e-05, 0.05]
-        >>> Limits.of_noise(noise, half="bfloat16").tolerance  # two times the noise, however large
-        0.01
+        >>> limits = Limits.of_noise(np.array([1e-7, 2e-6, 1.5e-6, 5e-3]))
+        >>> limits.at.round(9).tolist(), limits.judged.tolist()  # no position after much noise is judged
+        ([2e-05, 2e-05, 2e-05, 0.05], [True, True, True, False])
     """
 
     tolerance: float  # the limit of all positions that are judged
-    at: NDArray[np.float64]
-    """The limit of each position: a larger difference is a fault. After much noise, all of it counts."""
-    effects: NDArray[np.float64]
-    """The limit of each position above which a difference shows that something has an effect."""
+    at: NDArray[np.float64]  # the limit of each position: a larger difference is a fault; after much noise, all counts
+    effects: NDArray[np.float64]  # the same of a difference that shows that something has an effect
     judged: NDArray[np.bool_]  # whether so little noise has added up before a position that equal logits can be told
     noise: float  # the largest noise
 
     @classmethod
     def of_noise(cls, noise: NDArray[np.float64], *, half: str = "") -> "Limits":
-        """Return the limits for the noise of each position; `half` names the type of half precision, if there is one.
-
-        The numbers of half precision are so far apart that every model would be too noisy: its limit is lower, and
-        shows large faults alone.
-        """
+        """Return the limits for the noise of each position; half precision shows large faults alone."""
         grown = np.maximum.accumulate(noise)
         judged = np.full(len(grown), bool(half)) | (grown <= _MOST_NOISE)
         times = _TIMES_HALF_NOISE if half else _TIMES_NOISE
@@ -168,3 +143,30 @@ class Limits:
             judged=judged,
             noise=most,
         )
+
+
+class Distance(NamedTuple):
+    """The comparison of two readings of the same ids."""
+
+    what: str  # which readings they are
+    largest: float  # in units of the context spread; infinite where a number is not finite
+    position: int | None  # the first position beyond its limit; None where they agree
+    hidden: bool = False  # whether they differ where noise hides a fault
+    open: bool = False  # whether this is so in all but a few positions
+
+    def __str__(self) -> str:
+        size = f"{self.largest:.2g} of the context spread" if self.largest else "no difference"
+        if self.position is None:
+            return f"{self.what}: {size}"
+        return f"{self.what}: they differ first at position {self.position}, by up to {size}"
+
+
+def oracle_of(detail: str, largest: float, limits: Limits, *, passed: bool) -> Oracle:
+    """Return the result of a test; a difference that is not finite has no number."""
+    finite = float(largest) if np.isfinite(largest) else None
+    return Oracle(
+        verdict="pass" if passed else "fail",
+        largest_difference=finite,
+        tolerance=limits.tolerance,
+        detail=detail,
+    )

@@ -5,7 +5,7 @@ one of its places. A *finder* looks for one fault. `evidence` gives each arrival
 docs, wiring lists them), and `fold` makes the entries of the flow matrix out of them.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
@@ -17,6 +17,7 @@ from rnneval.wiring.facts import Spot, StateArrival, StateSource, UnitEvent, Uni
 SEEN_RIGHT = ("carried", "carried-transformed", "handoff", "initial", "declared", "uncarried")
 """Kinds that speak for the wiring, or at least not against it."""
 Severity = Literal["error", "warning", "info"]
+_Links = set[tuple[int, int]]  # pairs of events: the later one got something from the earlier one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,23 +26,19 @@ class Detection:
 
     seen: str  # words for what was seen, without a full stop
     group: "Group | None" = None  # the arrivals that it is about
-    severity: Severity | None = None
-    """Severity, if it is another one than that of the fault's page; None for the page's own."""
+    severity: Severity | None = None  # another severity than that of the fault
     at: Spot = Spot()  # noqa: RUF009 - it is frozen
-
-
-Detections = Iterator[Detection]  # what a finder yields
 
 
 def evidence(facts: WiringFacts) -> "Evidence":
     """Classify every arrival of the facts, by layer and place."""
     facts = by_place(facts)
-    before: dict[int, int | None] = {}
+    own: list[int | None] = []  # the unit's event before each event
     last: dict[int, int] = {}
     for index, event in enumerate(facts.events):
-        before[index] = last.get(event.unit)
+        own.append(last.get(event.unit))
         last[event.unit] = index
-    classified = (_with_kind(facts, arrival, before[arrival.event]) for arrival in facts.arrivals)
+    classified = (_with_kind(facts, arrival, own[arrival.event]) for arrival in facts.arrivals)
     return Evidence(**vars(facts) | {"arrivals": tuple(classified)})
 
 
@@ -76,9 +73,6 @@ def by_place(facts: WiringFacts) -> WiringFacts:
     return replace(facts, units=tuple(units), events=events)
 
 
-_Links = set[tuple[int, int]]  # pairs of events: the state of the later one was made by the earlier one
-
-
 def _places_in_call(facts: WiringFacts, links: _Links, within: Sequence[int]) -> tuple[int, ...]:
     """Return the place of each event of one layer in one call."""
     steps = [facts.events[event].steps for event in within]
@@ -93,19 +87,14 @@ def _reads(facts: WiringFacts, within: Sequence[int]) -> _Links:
 
 
 def _is_stacked(facts: WiringFacts, links: _Links, within: Sequence[int], places: Sequence[int]) -> bool:
-    """Return whether the runs of a layer in one call are layers of a stack, and not the steps of loops over tokens.
-
-    In a stack, one place reads what another gave; where there is one place, its runs are more than the steps of a loop
-    in which each goes on from the state of the last.
-    """
+    """Return whether the runs of a layer in one call are a stack, one reading another, and not steps of a loop."""
     at = dict(zip(within, places, strict=True))
     if any(at[earlier] != at[later] for earlier, later in _reads(facts, within)):
         return True
     for place in set(places):
         own = [event for event in within if at[event] == place]
-        chained = links.issuperset(pairwise(own))
         by_token = len(own) <= facts.tokens and all(facts.events[event].steps == 1 for event in own)
-        if _reads(facts, own) and not (by_token and chained):
+        if _reads(facts, own) and not (by_token and links.issuperset(pairwise(own))):
             return True
     return False
 
@@ -147,13 +136,12 @@ def _kind_of_others(facts: WiringFacts, arrival: StateArrival, mine: frozenset[S
     event, others = facts.events[arrival.event], arrival.sources - mine
     if _is_declared(facts, event, facts.declared.mixed):
         return "declared"
+    if mine:
+        return "mixed"
     # An encoder gives its last state to a decoder: they read different texts, and it happens once. In a graph that
     # carries nothing, and in a layer declared stateless, every call is the first.
     anew = is_first or facts.wired_by == "rnneval" or _is_declared(facts, event, facts.declared.stateless)
-    apart = not any(s.event in event.descends or facts.events[s.event].reads & event.reads for s in others)
-    if mine:
-        return "mixed"
-    if anew and apart:
+    if anew and not any(s.event in event.descends or facts.events[s.event].reads & event.reads for s in others):
         return "handoff"
     twin = facts.units[event.unit].twin
     return "swapped" if twin is not None and {*map(facts.unit_of, others)} == {twin} else "crossed"
@@ -205,28 +193,23 @@ def _is_declared(facts: WiringFacts, event: UnitEvent, names: Iterable[str]) -> 
 
 def fold(facts: WiringFacts) -> tuple[Flow, ...]:
     """Fold the classified arrivals of all calls into the entries of the flow matrix."""
-    calls: dict[tuple[int, int, tuple[int, int] | str, str], set[int]] = {}
+
+    def slot_of(part: StateArrival | StateSource) -> Slot:
+        unit = facts.units[facts.unit_of(part)]
+        return Slot(layer=unit.name, slot=unit.slots[part.slot])
+
+    calls: dict[tuple[Slot, Slot | str, str], set[int]] = {}
     for arrival in facts.arrivals:
-        event = facts.events[arrival.event]
-        sources: list[tuple[int, int] | str] = [*sorted({(facts.unit_of(s), s.slot) for s in arrival.sources})]
+        sources: list[Slot | str] = [*dict.fromkeys(map(slot_of, sorted(arrival.sources)))]
         if arrival.kind == "unknown":
             sources = ["unknown"]
         elif not sources:
             sources = ["random" if arrival.random else "outputs" if arrival.outputs else "initial"]
         for source in sources:
-            calls.setdefault((event.unit, arrival.slot, source, arrival.kind), set()).add(event.call)
-
-    def named(unit: int, slot: int) -> Slot:
-        return Slot(layer=facts.units[unit].name, slot=facts.units[unit].slots[slot])
-
+            calls.setdefault((slot_of(arrival), source, arrival.kind), set()).add(facts.events[arrival.event].call)
     return tuple(
-        Flow(
-            into=named(unit, slot),
-            source=source if isinstance(source, str) else named(*source),
-            kind=kind,
-            calls=tuple(sorted(seen)),
-        )
-        for (unit, slot, source, kind), seen in calls.items()
+        Flow(into=into, source=source, kind=kind, calls=tuple(sorted(seen)))
+        for (into, source, kind), seen in calls.items()
     )
 
 
@@ -240,9 +223,8 @@ class Evidence(WiringFacts):
         for arrival in self.arrivals:
             if arrival.kind in kinds:
                 unit = self.unit_of(arrival)
-                others = {*map(self.unit_of, arrival.foreign)} - {unit}
-                givers: list[int | None] = [*sorted(others)] or [None]
-                for giver in givers:
+                givers: list[int | None] = [*sorted({*map(self.unit_of, arrival.foreign)} - {unit})]
+                for giver in givers or [None]:
                     found.setdefault((unit, giver), []).append(arrival)
         return tuple(self.group(unit, arrivals, giver) for (unit, giver), arrivals in found.items())
 
@@ -264,8 +246,8 @@ class Evidence(WiringFacts):
 
         What happens at each step (a zoneout or a clock in the author's loop over cells) belongs to the recurrence.
         """
-        events, first = self.events, dict[tuple[int, int], int]()
-        for index, event in enumerate(events):
+        first = dict[tuple[int, int], int]()
+        for index, event in enumerate(self.events):
             first.setdefault((event.unit, event.call), index)
         begin_calls, between, within = set(first.values()), set[int](), set[int]()
         for arrival in self.arrivals:
@@ -289,10 +271,6 @@ class Evidence(WiringFacts):
         """Return whether the model takes or returns states, or was seen to carry one."""
         return self.takes_states or self.gives_states or self.has("carried", "carried-transformed")
 
-    def has_faults(self) -> bool:
-        """Return whether any state was seen to be wired wrong."""
-        return bool(self.kinds() - {*SEEN_RIGHT, "unknown"})
-
     def failed(self, oracle: str) -> bool:
         """Return whether a test of behaviour failed."""
         found = self.oracles.get(oracle)
@@ -312,30 +290,20 @@ class Evidence(WiringFacts):
         Where every state is carried the fault is outside of the recurrent layers, unless an op shows it inside of one.
         """
         layers = {self.units[event.unit].path for event in self.events}
-        spot = self.spots.get(oracle)
+        spot = None
         if not layers:
-            spot = None
             place = "no layer can be named, since the recurrence is written by hand, without a recurrent layer or cell"
         elif "carried" in self.kinds() <= {"carried", "handoff", "initial"}:
-            place = f"every recurrent layer gets its own state back, so {self._outside(spot)}"
+            spot = self.spots.get(oracle)
+            begins = "" if spot is None else f"; the difference begins at {spot.layer or f'line {spot.line}'}"
+            place = f"every recurrent layer gets its own state back: the fault is elsewhere, or in a cell{begins}"
         elif len(layers) == 1:
             spot = replace(self.events[0].at, layer=self.units[0].name)
             place = f"{spot.layer} is the only recurrent layer"
         else:
-            spot = None
             place = f"any of {len(layers)} recurrent layers may be meant: see the other findings"
         seen = f"{seen}: {self.oracles[oracle].detail}; {place}"
         return Detection(seen=seen, severity=severity, at=spot or Spot())
-
-    def _outside(self, spot: Spot | None) -> str:
-        """Say where a fault is that is in no state: in a layer's inputs or computation, or outside of all layers."""
-        units = self.units
-        if spot and spot.layer and spot.layer.removesuffix(".cell") in {unit.layer or unit.name for unit in units}:
-            return f"the fault is in what {spot.layer} reads or computes"
-        own = ", ".join(dict.fromkeys(unit.name for unit in units if unit.of_author))
-        begins = "" if spot is None else f"; the difference begins at {spot.layer or f'line {spot.line}'}"
-        where = f"the fault is inside of {own}, or outside" if own else "the fault is outside"
-        return f"{where} of the recurrent layers{begins}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -389,26 +357,8 @@ class Group:
 
     @property
     def calls(self) -> str:
-        """The calls in which it was seen: `call 1`, `calls 1 to 3`, `calls 0 and 2`."""
+        """The calls in which it was seen: `call 1`, `calls 1 to 3`, `calls 0, 2`."""
         seen = sorted({self.facts.events[arrival.event].call for arrival in self.arrivals})
-        if len(seen) == 1:
-            return f"call {seen[0]}"
-        if seen == list(range(seen[0], seen[-1] + 1)):
+        if len(seen) > 1 and seen == list(range(seen[0], seen[-1] + 1)):
             return f"calls {seen[0]} to {seen[-1]}"
-        return f"calls {', '.join(map(str, seen[:-1]))} and {seen[-1]}"
-
-    def begins(self) -> str:
-        """Describe which state begins anew, and from what."""
-        every = {f"{self.into.name}.{slot}" for slot in self.into.slots}
-        part = self.into.name if {*map(self.facts.named, self.arrivals)} == every else self.slots
-        givers = {self.facts.events[event].unit for arrival in self.arrivals for event in arrival.outputs}
-        if not givers:
-            return f"{part} begins anew"
-        made = ", ".join(sorted({self.facts.units[unit].name for unit in givers}))
-        return f"{part} gets what was an output of {made}, and not the last state"
-
-    def is_returned(self) -> bool:
-        """Return whether the unit's own new state was among what the calls before returned."""
-        calls = {self.facts.events[arrival.event].call - 1 for arrival in self.arrivals}
-        returned = [self.facts.returned[call] for call in calls if 0 <= call < len(self.facts.returned)]
-        return any(self.facts.unit_of(source) == self.unit for states in returned for source in states)
+        return f"call{'s' * (len(seen) > 1)} {', '.join(map(str, seen))}"

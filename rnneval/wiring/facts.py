@@ -27,12 +27,9 @@ class UnitFact:
     stateful: bool = False
     twin: int | None = None  # number of the unit that is the other direction of the same Bidirectional
     layer: str = ""  # the layer's own name, if `name` is that of one of its places, such as `gru#2`
-    place: int = 1
-    """Number of the place in a call, from 1: a layer that reads two streams has two (`places_of`)."""
+    place: int = 1  # number of the place in a call, from 1 (`places_of`): two streams have two
     reused: bool = False  # whether the layer reads, in one call, outputs of its own from that call
-    cells: tuple[tuple[str, int], ...] = ()
-    """The cells that it is made of: each one's place in it, and the number of the object; equal numbers are one."""
-    of_author: bool = False  # whether its class, or that of one of its cells, is not one of Keras' own
+    cells: tuple[tuple[str, int], ...] = ()  # the place of each cell in it, and the number of the object
 
     @property
     def names(self) -> frozenset[str]:
@@ -42,12 +39,11 @@ class UnitFact:
 
 @dataclass(frozen=True, order=True, slots=True)
 class StateSource:
-    """One part of the new state that one event gave."""
+    """One part of the new state that one event gave; if `incoming`, the initial state that went *into* the event."""
 
     event: int
     slot: int
     incoming: bool = False
-    """Whether the tensor that went *into* the event is meant, which came from no state: an initial state."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +64,8 @@ class UnitEvent:
     call: int
     steps: int  # number of tokens that it read: 1 for a cell
     at: Spot = Spot()  # the line that called it; a graph of layers has none
-    descends: frozenset[int] = frozenset()
-    """The events whose outputs its input sequence was computed from, directly or through other events."""
-    reads: frozenset[str] = frozenset()
-    """The inputs of the model that its input sequence was computed from: `ids`, or `ids1` where there are several."""
+    descends: frozenset[int] = frozenset()  # the events of whose outputs its input was made, also through others
+    reads: frozenset[str] = frozenset()  # the inputs of the model of which its input was made: `ids`, or `ids1`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,23 +91,14 @@ class StateArrival:
 class Trace:
     """The comparison of a `tf.function` with eager execution: see the fault `frozen-trace`."""
 
-    difference: float | None = None
-    """Between traced and eager logits after the weights changed, where a trace was there to compare."""
+    frozen: tuple[tuple[str, Spot], ...] = ()  # how traced logits differ from eager ones, in words, and the place
     uncompared: str = ""  # reason why a trace could not be compared; empty if all were compared
-    as_called: str = ""
-    """Words for how the logits of the model as it is called differ from those of eager calls; empty if they agree."""
-    spot: Spot = Spot()  # the place of the function, if `as_called`
     trap: str = ""  # the function that would freeze the weights if it were called before the model is built
 
 
 @dataclass(frozen=True, kw_only=True)
 class Declarations:
-    """Wiring that the author means on purpose.
-
-    The declarations are `--declare causal=false`, `stateless=LAYER`, `shared=LAYER`, `mixed=LAYER`, `chunked=LAYER` and
-    `chunked=true`. Right and wrong bidirectional models are the same code; only what their author means separates them.
-    So declarations are inputs of the check, and are printed with its verdict.
-    """
+    """Wiring that the author means on purpose: only this separates a right from a wrong bidirectional model."""
 
     causal: bool = True
     depends_on_cuts: bool = False  # `chunked=true`: the logits depend on how the text is cut into calls
@@ -131,16 +116,14 @@ class WiringFacts:
     units: tuple[UnitFact, ...] = ()
     events: tuple[UnitEvent, ...] = ()
     arrivals: tuple[StateArrival, ...] = ()
-    returned: tuple[frozenset[StateSource], ...] = ()
-    """For each call, the sources that were found among the states that it returned."""
+    returned: tuple[frozenset[StateSource], ...] = ()  # of each call, the sources among the states that it returned
     takes_states: bool = False
     gives_states: bool = False
     wired_by: Literal["author", "rnneval"] = "author"
     calls: int = 0
     tokens: int = 2  # number of tokens that each call read
     oracles: dict[str, Oracle] = field(default_factory=dict)
-    spots: dict[str, Spot] = field(default_factory=dict)
-    """The place where an oracle fails, by the oracle's name, if known."""
+    spots: dict[str, Spot] = field(default_factory=dict)  # where an oracle fails, by its name, if known
     variants: "dict[str, tuple[WiringFacts, ...]]" = field(default_factory=dict)
     """The same model in other settings, `ONE_ROW` and `TRAINING`: a fault is what all runs of a setting show."""
     trace: Trace = Trace()
@@ -158,14 +141,10 @@ class WiringFacts:
 
 
 def parse_declarations(given: Iterable[str]) -> Declarations:
-    """Parse declarations, each `KEY=VALUE`.
+    """Parse declarations, each `KEY=VALUE`, as `--declare` takes them.
 
     Raises:
         UsageError: a key or value that is not allowed.
-
-    Example:
-        >>> parse_declarations(["causal=false", "stateless=encoder"]).stateless
-        frozenset({'encoder'})
     """
     given = tuple(given)
     names: dict[str, set[str]] = {key: set() for key in _OF_A_LAYER}
@@ -180,20 +159,12 @@ def parse_declarations(given: Iterable[str]) -> Declarations:
             what = declaration if separator else f"{declaration} (there is no = in it)"
             allowed = ", ".join(["causal=false", *(f"{key}=LAYER" for key in _OF_A_LAYER), "chunked=true"])
             raise UsageError(f"--declare {what}: allowed are {allowed}")
-    return Declarations(
-        causal=flags["causal"],
-        depends_on_cuts=flags["chunked"],
-        given=given,
-        **{key: frozenset(value) for key, value in names.items()},
-    )
+    of_layers = {key: frozenset(value) for key, value in names.items()}
+    return Declarations(causal=flags["causal"], depends_on_cuts=flags["chunked"], given=given, **of_layers)
 
 
 def require_known(declared: Declarations, units: Sequence[UnitFact]) -> None:
-    """Refuse a declaration about a layer that the model does not have: it would be believed to hold.
-
-    Raises:
-        UsageError: names the layers that there are.
-    """
+    """Refuse a declaration about a layer that the model does not have: it would be believed to hold."""
     known = frozenset[str]().union(*(unit.names for unit in units))
     unknown = sorted((declared.stateless | declared.shared | declared.mixed | declared.chunked) - known)
     if unknown:

@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,36 +13,27 @@ from rnneval.models.state import as_array, filled, leaves_of, made_like
 from rnneval.models.step import StepLM, nearly_equal
 from rnneval.models.torch import step_of
 from rnneval.pages import page
-from rnneval.records.wiring import Oracle, Wiring
+from rnneval.records.wiring import Finding, Oracle, Wiring
 from rnneval.wiring.behaviour import LONG, Ids, Outputs, Pieces, Subject, run_behaviour, special_ids
 from rnneval.wiring.difference import EPSILON, HALF_TYPES
-from rnneval.wiring.evidence import Detection, Severity
+from rnneval.wiring.evidence import Detection
 from rnneval.wiring.facts import Declarations, Spot, parse_declarations, require_known
-from rnneval.wiring.faults import (
-    always_random,
-    batch_leak,
-    call_variance,
-    chunk_variance,
-    future_leak,
-    leftover_state,
-    unused_part,
-    unused_state,
-)
-from rnneval.wiring.judging import SEVERITIES, finding_of
+from rnneval.wiring.faults import SEEN_OF_CUTS
+from rnneval.wiring.judging import errors_first, finding_of
 
 if TYPE_CHECKING:
     from rnneval.wiring.torch.modules import ModuleEvidence
 
 _LARGEST = 1e-5  # difference of two states that are alike, relative to the largest number
-_FAULTS: dict[str, ModuleType] = {
-    "fresh": leftover_state,
-    "repeat": always_random,
-    "causal": future_leak,
-    "batch": batch_leak,
-    "alone": batch_leak,
-    "chunk": chunk_variance,
-    "used": unused_state,
-    "leaves": unused_part,
+_FAULTS = {
+    "fresh": "leftover-state",
+    "repeat": "always-random",
+    "causal": "future-leak",
+    "batch": "batch-leak",
+    "alone": "batch-leak",
+    "chunk": "chunk-variance",
+    "used": "unused-state",
+    "leaves": "unused-part",
 }
 """The fault that each test finds, in the order of findings."""
 
@@ -56,30 +46,39 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
     declared = parse_declarations(declare)
     require_known(declared, ())
     oracles = run_behaviour(_subject(lm, seed))
-    failed = {name: oracle.detail for name, oracle in oracles.items() if oracle.verdict == "fail"}
+    failed = {name for name, oracle in oracles.items() if oracle.verdict == "fail"}
     if not declared.causal:
-        failed.pop("causal", None)
+        failed.discard("causal")
     if "fresh" in failed:  # what an earlier text leaves behind changes equal calls, too
-        failed.pop("repeat", None)
-    spot = _spot(lm.function.step)
-    found = [
-        finding_of(fault, _detection(name, failed[name], declared, spot))
-        for name, fault in _FAULTS.items()
-        if name in failed
-    ]
-    inside = _inside(lm, oracles, failed, seed)
-    untested: list[str] = []
-    right_by_token = inside is not None and inside.is_right_by_token(oracles)
-    if inside is not None:
+        failed.discard("repeat")
+    found = [_finding(lm, name, oracles[name], declared) for name in _FAULTS if name in failed]
+    untested = [] if lm.leaves is not None else ["whether each part of the state is used: it is carried as it is"]
+    inside, right_by_token = None, False
+    if (step := step_of(lm)) is not None and oracles["repeat"].verdict == "pass":
+        from rnneval.wiring.torch.modules import module_evidence
+
+        inside = module_evidence(lm, step, failed, seed=seed)
+        right_by_token = inside.is_right_by_token(oracles)
         oracles |= inside.calls.oracles
-        untested += [*inside.flow.untested, *inside.calls.untested]
+        untested = [*inside.flow.untested, *inside.calls.untested, *untested]
         found = inside.findings(found)
     if declared.depends_on_cuts:
-        of_calls = call_variance.NAME
-        found = [structs.replace(each, severity="warning") if each.rule == of_calls else each for each in found]
-    if step_of(lm) is not None:
+        found = [structs.replace(f, severity="warning") if f.rule == "call-variance" else f for f in found]
+    if step is not None:
         found = [structs.replace(each, help=page(each.rule).paragraph("In PyTorch") or each.help) for each in found]
-    found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    return _record(errors_first(found), oracles, declared, inside, untested, right_by_token=right_by_token)
+
+
+def _record(
+    found: Sequence[Finding],
+    oracles: Mapping[str, Oracle],
+    declared: Declarations,
+    inside: "ModuleEvidence | None",
+    untested: Sequence[str],
+    *,
+    right_by_token: bool,
+) -> Wiring:
+    """Give the verdict."""
     errors = list(dict.fromkeys(finding.rule for finding in found if finding.severity == "error"))
     doubts = dict.fromkeys(oracle.detail for oracle in oracles.values() if oracle.verdict == "inconclusive")
     verdict: Literal["pass", "fail", "inconclusive"] = "fail" if errors else "inconclusive" if doubts else "pass"
@@ -87,8 +86,6 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
         f"the behaviour of the step function is right: {LONG.tokens} tokens give the same logits however they are cut "
         f"into calls, and {len(oracles) - 1} other tests agree"
     )
-    if lm.leaves is None:
-        untested.append("whether each part of the state is used: it is carried as it is")
     if untested:
         right = f"{right}; not tested: {'; '.join(untested)}"
     return Wiring(
@@ -97,7 +94,7 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
         layers=inside.flow.layers if inside else (),
         flow=inside.flow.flow if inside else (),
         findings=tuple(found),
-        oracles=oracles,
+        oracles=dict(oracles),
         declared=declared.given,
         calls=max(map(len, LONG.cuts)) + (inside.flow.calls if inside else 0),
         wired_by="author",
@@ -106,34 +103,19 @@ def check(lm: StepLM, *, declare: Iterable[str] = (), seed: int = 0) -> Wiring:
     )
 
 
-def _inside(lm: StepLM, oracles: Mapping[str, Oracle], failed: Mapping[str, str], seed: int) -> "ModuleEvidence | None":
-    """Return what is seen inside of a model of PyTorch; None for another one, and where equal calls differ."""
-    step = step_of(lm)
-    if step is None or oracles["repeat"].verdict != "pass":
-        return None
-    from rnneval.wiring.torch.modules import module_evidence
-
-    return module_evidence(lm, step, failed, seed=seed)
-
-
-def _detection(name: str, seen: str, declared: Declarations, at: Spot) -> Detection:
-    severity: Severity | None = None
+def _finding(lm: StepLM, name: str, oracle: Oracle, declared: Declarations) -> Finding:
+    """Return the finding of a failed test, at file and line of the user's function, where they are known."""
+    seen = oracle.detail
+    by_design = name == "chunk" and (declared.depends_on_cuts or not declared.causal)  # what is seen ends with a call
     if name == "chunk":
-        seen = f"{chunk_variance.SEEN}: {seen}"
-        if declared.depends_on_cuts or not declared.causal:
-            severity = "warning"  # what is seen ahead depends on where a call ends
-        else:
-            seen = f"{seen} (declare chunked=true if that is meant)"
+        seen = f"{SEEN_OF_CUTS}: {seen}{'' if by_design else ' (declare chunked=true if that is meant)'}"
     sentence = seen if seen.startswith("state") else f"{seen[0].upper()}{seen[1:]}"  # a path stays as it is
-    return Detection(seen=sentence, group=None, severity=severity, at=at)
-
-
-def _spot(step: Any) -> Spot:
-    """Return file and line of the user's function, where they are known."""
+    step = lm.function.step
     module = getattr(step, "module", None)  # of PyTorch: the line of its class says more than one of ours
     function = inspect.unwrap(type(module).forward if module is not None else step)
     code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
-    return Spot() if code is None else Spot(file=code.co_filename, line=code.co_firstlineno)
+    spot = Spot() if code is None else Spot(file=code.co_filename, line=code.co_firstlineno)
+    return finding_of(_FAULTS[name], Detection(seen=sentence, severity="warning" if by_design else None, at=spot))
 
 
 def _subject(lm: StepLM, seed: int) -> Subject:
@@ -198,9 +180,9 @@ class _StateInParts:
 
     def exchanged(self, text: Ids, other: Ids, later: Ids) -> Iterator[tuple[str, Outputs]]:
         """Yield the logits of `later` after a text, and those with one array of the state from another text."""
-        after, elsewhere = self._after(text), self._after(other)
+        after = self._after(text)
         yield "", _read(self.lm, [later], after)
-        mine, others = leaves_of(after), leaves_of(elsewhere)
+        mine, others = leaves_of(after), leaves_of(self._after(other))
         for path in self._compared():
             array = as_array(mine[path], path)
             if np.array_equal(array, as_array(others[path], path)):  # as a position is
@@ -213,12 +195,11 @@ class _StateInParts:
         state = self.lm.initial_state(len(ids))
         for count in range(1, max(firsts) + 1):
             _, state = self.lm.step(ids[:, count - 1 : count], state)
-            if count not in firsts:
-                continue
-            by_token, at_once = leaves_of(state), leaves_of(self._after(ids[:, :count]))
-            wrong = [path for path in self._compared() if not _alike(at_once[path], by_token[path], path)]
-            if wrong:
-                return f"; {', '.join(wrong)} after one call of {count} tokens is unlike that after {count} calls"
+            if count in firsts:
+                by_token, at_once = leaves_of(state), leaves_of(self._after(ids[:, :count]))
+                wrong = [path for path in self._compared() if not _alike(at_once[path], by_token[path], path)]
+                if wrong:
+                    return f"; {', '.join(wrong)} after one call of {count} tokens is unlike that after {count} calls"
         return ""
 
     def _after(self, ids: Ids) -> Any:

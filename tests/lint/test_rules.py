@@ -6,7 +6,7 @@ import pytest
 
 from rnneval.lint.rules import RULES, UNREADABLE
 from rnneval.pages import page
-from rnneval.wiring.judging import all_faults
+from rnneval.wiring.faults import FAULTS
 
 PARTS = ("What it finds", "Why it is wrong", "Example", "What to write instead", "Known problems", "References")
 STABLE = {
@@ -35,4 +35,4 @@ def test_every_rule_has_its_page(rule) -> None:
     assert tuple(re.findall(r"^## (?!In PyTorch$)(.*)$", own.text, re.MULTILINE)) == PARTS
     assert own.text.count("```") == 4
     assert rule.code in own.section("Example")
-    assert own.kind == ("rule" if rule.name in {fault.NAME for fault in all_faults()} else "lint rule")
+    assert own.kind == ("rule" if rule.name in FAULTS else "lint rule")

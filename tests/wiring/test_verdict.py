@@ -64,7 +64,7 @@ def test_declarations_are_read_and_refused():
     [
         ("x, s = self.gru(x, initial_state=s)", "gru", ["h"], "x, gru_state = self.gru(x, initial_state=gru_state)"),
         ("x, h, c = self.l(x, initial_state=[h, c])", "l", "hc", "x, l_h, l_c = self.l(x, initial_state=[l_h, l_c])"),
-        ("x, (h, c) = self.cell(x, (h, c))", "cell", "hc", "x, (cell_h, cell_c) = self.cell(x, (cell_h, cell_c))"),
+        ("x, (h, c) = self.cell(x, (h, c))", "gru", "h", None),
         ("x, s = self.core.b(x)", "core.b", ["h"], "x, core_b_state = self.core.b(x, initial_state=core_b_state)"),
         ("x, s = layer(x, initial_state=s)", "stack[1]", ["h"], None),
         ("not python (", "gru", ["h"], None),

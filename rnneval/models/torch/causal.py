@@ -99,20 +99,16 @@ class CachedStep(TorchStep):
         """
         if not self._makes_no_cache:
             return None
-        config = self.module.config
-        own = [
-            made
-            for name, made in vars(sys.modules[type(self.module).__module__]).items()
-            if name.endswith("Cache") and getattr(made, "__module__", "") == type(self.module).__module__
-        ]
-        if not own:
-            from transformers import DynamicCache
+        from transformers import DynamicCache
 
-            return DynamicCache(config=config)
-        sizes = {"batch_size": rows, "max_batch_size": rows}
-        known = sizes | {"config": config, "dtype": self.module.dtype, "device": self.device}
-        takes = inspect.signature(own[0]).parameters
-        return own[0](**{name: value for name, value in known.items() if name in takes})
+        config, beside = self.module.config, vars(sys.modules[type(self.module).__module__])
+        own = (each for name, each in beside.items() if name.endswith("Cache"))
+        made = next((each for each in own if getattr(each, "__module__", "") == beside["__name__"]), DynamicCache)
+        known = {"config": config, "dtype": self.module.dtype, "device": self.device}
+        if made is not DynamicCache:
+            known |= {"batch_size": rows, "max_batch_size": rows}
+        takes = inspect.signature(made).parameters
+        return made(**{name: value for name, value in known.items() if name in takes})
 
 
 def from_transformers(model: Any, tokenizer: Any = None, *, vocabulary: Any = None) -> StepLM:

@@ -36,20 +36,23 @@ def variable_gradients(
         losses.append(loss.item())
         for (name, parameter), gradient in zip(parameters.items(), found, strict=True):
             gradients[name].append((torch.zeros_like(parameter) if gradient is None else gradient).detach().double())
-    missing = {name: "it is not finite" for name, each in gradients.items() if not torch.stack(each).isfinite().all()}
-    variables = {}
-    for name in gradients.keys() - missing.keys():
-        norms = [float(gradient.norm()) for gradient in gradients[name]]
+    variables, missing = {}, {}
+    for name, each in gradients.items():
+        found_at = torch.stack(each)
+        if not found_at.isfinite().all():
+            missing[name] = "it is not finite"
+            continue
+        norms = [float(gradient.norm()) for gradient in each]
         layer, _, variable = name.rpartition(".")
         variables[name] = VariableGradient(
             layer=layer,
             variable=variable,
             norm_mean=float(np.mean(norms)),
             norm_max=max(norms),
-            norm_of_mean=float(torch.stack(gradients[name]).mean(dim=0).norm()),
+            norm_of_mean=float(found_at.mean(dim=0).norm()),
             weight_norm=float(parameters[name].detach().double().norm()),
         )
-    return float(np.mean(losses)), {name: variables[name] for name in parameters if name in variables}, missing
+    return float(np.mean(losses)), variables, missing
 
 
 def through_time(
@@ -101,11 +104,7 @@ def _backwards(step: TorchStep, ids: np.ndarray, state: object) -> dict[str, np.
 
 
 def _gradients(loss: torch.Tensor, of: Sequence[torch.Tensor]) -> tuple[torch.Tensor | None, ...]:
-    """Return the gradients of a loss, None where it does not depend on a tensor.
-
-    Raises:
-        CheckpointError: PyTorch cannot follow them, as through a state that the model changes in place.
-    """
+    """Return the gradients of a loss, None where it does not depend on a tensor; refuse what PyTorch cannot follow."""
     try:
         found: tuple[torch.Tensor | None, ...] = torch.autograd.grad(loss, of, allow_unused=True)
     except RuntimeError as error:

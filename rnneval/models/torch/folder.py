@@ -26,14 +26,10 @@ _OTHER = "config.json and the weights are of different models: take both from on
 
 
 def open_folder(artefact: Artefact, vocabulary: Vocabulary | None) -> StepLM:
-    """Open a folder of `save_pretrained`.
-
-    The vocabulary is the one that is given, or the folder's `tokenizer.json`. The weights are read as float32 if they
-    are stored in half precision.
+    """Open a folder of `save_pretrained`, with the vocabulary that is given or its `tokenizer.json`, in float32.
 
     Raises:
-        CheckpointError: transformers does not know the model, a weight is missing, left over, of another shape or not
-            finite, or the model keeps no cache.
+        CheckpointError: transformers does not know the model, the weights do not fit, or the model keeps no cache.
     """
     stored = _stored(artefact)
     _require_modest(artefact, sum(math.prod(shape) for shape in stored.values()), len(stored))
@@ -97,20 +93,16 @@ def _require_modest(artefact: Artefact, numbers: int, tensors: int) -> None:
     config = config_of(artefact)
     layers = config.get("num_hidden_layers", 0)
     if not isinstance(layers, int) or layers > tensors:
-        raise CheckpointError(
-            f"{artefact.path}: config.json asks for {layers} layers, and {tensors} weights are stored: {_OTHER}"
-        )
+        asked = f"config.json asks for {layers} layers, and {tensors} weights are stored"
+        raise CheckpointError(f"{artefact.path}: {asked}: {_OTHER}")
     try:
+        known = AutoConfig.from_pretrained(artefact.path, local_files_only=True)
         with torch.device("meta"):
-            model: Any = AutoModelForCausalLM.from_config(
-                AutoConfig.from_pretrained(artefact.path, local_files_only=True)
-            )
+            model: Any = AutoModelForCausalLM.from_config(known)
     except Exception as error:
-        raise CheckpointError(
-            f"{artefact.path}: transformers cannot make it of config.json: {type_and_message(error)}"
-        ) from error
+        unfit = f"transformers cannot make it of config.json: {type_and_message(error)}"
+        raise CheckpointError(f"{artefact.path}: {unfit}") from error
     wanted = sum(parameter.numel() for parameter in model.parameters())
     if wanted > _MOST_TIMES * numbers:
-        raise CheckpointError(
-            f"{artefact.path}: config.json asks for {wanted:,} numbers, and {numbers:,} are stored: {_OTHER}"
-        )
+        asked = f"config.json asks for {wanted:,} numbers, and {numbers:,} are stored"
+        raise CheckpointError(f"{artefact.path}: {asked}: {_OTHER}")

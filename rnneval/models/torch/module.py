@@ -47,14 +47,13 @@ class TorchStep:
         self.module: torch.nn.Module = getattr(module, "_orig_mod", module)
         """The module; the one that `torch.compile` was given, if that is called."""
         self.stateless = step is None and not _takes_state(self.module)
-
-        def forward(called: torch.nn.Module, ids: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
-            returned: tuple[torch.Tensor, Any] = (called(ids), None) if self.stateless else called(ids, state)
-            return returned
-
-        self._step = step or forward
+        self._step = step or self._forward
         self._held: dict[str, Any] = {}
         """The attributes that a call changes, by path, as they were before the first call."""
+
+    def _forward(self, called: torch.nn.Module, ids: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
+        returned: tuple[torch.Tensor, Any] = (called(ids), None) if self.stateless else called(ids, state)
+        return returned
 
     def __call__(self, ids: NDArray[np.int32], state: Any) -> tuple[Any, Any]:
         """Read ids `(rows, time)` from a state, which stays as it is; return logits `(rows, time, V)` and a state."""
@@ -99,22 +98,20 @@ class TorchStep:
 
     def find_held(self, ids: NDArray[np.int32]) -> None:
         """Make two calls, and find the state that the module holds itself: attributes and buffers that they change."""
-        before = _attributes(self.module)
-        copies = {path: copy_of(value) for path, value in before.items()}
+        copies = {path: copy_of(value) for path, value in _attributes(self.module).items()}
         tokens = torch.as_tensor(ids, dtype=torch.long, device=self.device)
         with self.evaluating():
             returned = self._step(self.called, tokens, None)
             self._require_pair(returned, tokens)
             self._step(self.called, tokens[:, :1], returned[1])
-        after = _attributes(self.module)
         self._held = {
             path: copies.get(path)
-            for path, value in after.items()
+            for path, value in _attributes(self.module).items()
             if path not in copies or _differ(copies[path], value)
         }
         _put(self.module, self._held)
         if not self._held and self.stateless:
-            raise no_state(self.module)
+            raise _no_state(self.module)
 
     def _require_pair(self, returned: Any, tokens: torch.Tensor) -> None:
         """Refuse what is not a pair of logits `(rows, time, V)` and a state."""
@@ -153,15 +150,12 @@ def copy_of(state: Any) -> Any:
 
 def _takes_state(module: torch.nn.Module) -> bool:
     """Return whether the forward of a module takes a state beside the ids."""
-    takes = [
-        parameter
-        for parameter in inspect.signature(module.forward).parameters.values()
-        if parameter.kind not in {parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD}
-    ]
-    return len(takes) > 1 or any(parameter.kind == parameter.VAR_POSITIONAL for parameter in takes)
+    kinds = [parameter.kind for parameter in inspect.signature(module.forward).parameters.values()]
+    takes = [kind for kind in kinds if kind not in {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}]
+    return len(takes) > 1 or inspect.Parameter.VAR_POSITIONAL in takes
 
 
-def no_state(module: torch.nn.Module) -> CheckpointError:
+def _no_state(module: torch.nn.Module) -> CheckpointError:
     """Return the error of a module that takes no state, and keeps none."""
     _refuse_transformer(module)
     return CheckpointError(
@@ -191,17 +185,15 @@ def _attributes(module: torch.nn.Module) -> dict[str, Any]:
 
 def _may_be_state(value: Any) -> bool:
     """Return whether a value is None, an array, a number, or a plain container of such."""
-    if isinstance(value, Mapping):
-        return all(map(_may_be_state, value.values()))
-    if isinstance(value, tuple | list):
-        return all(map(_may_be_state, value))
+    if isinstance(value, Mapping | tuple | list):
+        return all(map(_may_be_state, value.values() if isinstance(value, Mapping) else value))
     return value is None or is_array(value)
 
 
 def _differ(before: Any, after: Any) -> bool:
     """Return whether two nests differ in their form, or in any number."""
     old, new = leaves_of(before), leaves_of(after)
-    return old.keys() != new.keys() or any(not _equal(old[path], new[path]) for path in old)
+    return old.keys() != new.keys() or not all(_equal(old[path], new[path]) for path in old)
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -270,7 +262,7 @@ def language_model(step: TorchStep, vocabulary: Vocabulary | None, name: str, fo
         width = int(step(ids, None)[0].shape[-1])
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError, AssertionError) as error:
         if step.stateless:
-            raise no_state(step.module) from error
+            raise _no_state(step.module) from error
         _refuse_transformer(step.module)
         said = f"{name} failed on ids of shape {ids.shape}: {type_and_message(error)}"
         raise CheckpointError(f"{said}; it is called as forward(ids, state)") from error

@@ -95,9 +95,8 @@ class RecurrentModules:
                 layout.cells[layer.name] = (cell,)
         return layout
 
-    def _layers(self) -> Iterator[_Layer]:
-        for name, module in self._modules.items():
-            yield from _layers(name, module)
+    def _layers(self) -> list[_Layer]:
+        return [layer for name, module in self._modules.items() for layer in _layers(name, module)]
 
     @contextmanager
     def watching(self) -> Iterator[Callable[[], Seen]]:
@@ -126,13 +125,9 @@ class RecurrentModules:
                 handle.remove()
 
     def _seen(self, calls: dict[str, list[Any]]) -> Seen:
-        states: dict[str, Trajectory] = {}
-        inputs = {}
-        for name in self._modules:
-            for layer, given, trajectories in self._run(name, calls[name]):
-                inputs[layer.name] = _numpy(given)
-                states |= {f"{layer.name}.{slot}": each for slot, each in trajectories.items()}
-        return states, inputs
+        runs = [run for name in self._modules for run in self._run(name, calls[name])]
+        states = {f"{layer.name}.{slot}": each for layer, _, found in runs for slot, each in found.items()}
+        return states, {layer.name: _numpy(given) for layer, given, _ in runs}
 
     def _run(self, name: str, calls: list[Any]) -> Iterator[tuple[_Layer, torch.Tensor, dict[str, Trajectory]]]:
         """Yield each layer of a module, its inputs `(rows, time, inputs)`, and its states by slot."""
@@ -143,15 +138,14 @@ class RecurrentModules:
         for layer in _layers(name, self._modules[name]):
             shape = (self._modules[name].num_layers, len(given), layer.alone.hidden_size)
             begin = given.new_zeros(shape) if start is None else start
-            first = [
-                part[layer.number] for part in (begin if isinstance(begin, tuple) else (begin,) * len(layer.slots))
-            ]
+            parts = begin if isinstance(begin, tuple) else (begin,) * len(layer.slots)
+            first = [part[layer.number] for part in parts]
             with torch.no_grad():
                 hx = tuple(part[None] for part in first)
                 hidden, _ = layer.alone(given, hx if len(hx) > 1 else hx[0])
-                after = {"h": hidden} | ({"c": _cells(layer.alone, given, first, hidden)} if len(hx) > 1 else {})
-            before = dict(zip(layer.slots, first, strict=True))
-            yield layer, given, {slot: Trajectory(_numpy(after[slot]), _numpy(before[slot])) for slot in layer.slots}
+                after = [hidden, *([_cells(layer.alone, given, first, hidden)] if len(hx) > 1 else [])]
+            found = (Trajectory(_numpy(states), _numpy(before)) for states, before in zip(after, first, strict=True))
+            yield layer, given, dict(zip(layer.slots, found, strict=True))
             given = hidden
 
     def _repeats(self, name: str, calls: list[Any]) -> bool:

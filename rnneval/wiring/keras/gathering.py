@@ -14,7 +14,7 @@ from rnneval.models.protocol import about_transformer
 from rnneval.records.wiring import Oracle, Wiring
 from rnneval.wiring.behaviour import KEYS, run_behaviour
 from rnneval.wiring.evidence import by_place, evidence
-from rnneval.wiring.facts import ONE_ROW, TRAINING, Declarations, WiringFacts, parse_declarations, require_known
+from rnneval.wiring.facts import ONE_ROW, TRAINING, Declarations, Trace, WiringFacts, parse_declarations, require_known
 from rnneval.wiring.judging import findings, wiring_of
 from rnneval.wiring.keras.locating import locate
 from rnneval.wiring.keras.probe import hook_fires, provenance
@@ -32,18 +32,20 @@ def check_layers(model: Any, *, declare: Iterable[str] = (), vocab_size: int | N
     declared = parse_declarations(declare)
     lm = model if isinstance(model, RecurrentLM) else None
     inner = model if lm is None else lm.model  # what its author wired
+
+    def unseen(failure: str, trace: Trace = Trace()) -> Wiring:  # noqa: B008 - it is frozen
+        return wiring_of(WiringFacts(declared=declared, failure=failure, trace=trace))
+
     if is_graph(inner) and predicts_once(inner):
-        return wiring_of(WiringFacts(declared=declared, failure=_WINDOW))
+        return unseen(_WINDOW)
     if (attention := attention_without_state(inner)) is not None:
-        failure = about_transformer(type(inner).__name__, attention)
-        return wiring_of(WiringFacts(declared=declared, failure=failure))
+        return unseen(about_transformer(type(inner).__name__, attention))
     trace = compare_traces(inner)
     with eagerly():
         try:
             ready = make_ready(inner, vocab_size)
         except ValueError as error:
-            failure = f"the model cannot be called: {error}"
-            return wiring_of(WiringFacts(declared=declared, trace=trace, failure=failure))
+            return unseen(f"the model cannot be called: {error}", trace)
         if lm is not None and lm.vocabulary is not None:
             ready.newline = lm.vocabulary.id_of("\n")
         try:

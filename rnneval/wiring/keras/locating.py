@@ -21,7 +21,6 @@ from rnneval.wiring.keras.probe import listening
 from rnneval.wiring.keras.subject import Ready
 
 _MOST_OPS = 200_000
-
 _ROUNDING = 1e-4  # of the largest number of an op: a smaller difference between two ways to call it is rounding
 
 
@@ -35,31 +34,26 @@ class _Ran:
     line: Spot
 
 
-Tape = list[_Ran]
-Watched = Callable[[Any], Any]  # a tensor's values → the part that must not change; None for a tensor of another shape
+_Tape = list[_Ran]
+_Search = Callable[[Ready, int], _Ran | None]
 
 
 def locate(ready: Ready, oracles: Mapping[str, Oracle], seed: int) -> dict[str, Spot]:
     """Find where each failed test of behaviour fails, as far as it can be told; `seed` is that of the tests."""
-    failed = [name for name, oracle in oracles.items() if oracle.verdict == "fail" and name in _SEARCHES]
-    found = {name: _SEARCHES[name](ready, seed) for name in failed}
-    return {name: spot for name, ran in found.items() if ran is not None and (spot := _spot(ready, ran)) is not None}
-
-
-def _spot(ready: Ready, ran: _Ran) -> Spot | None:
-    """Return layer and line of an op; None where it has neither."""
-    layer = ready.names.of(ran.layer)[1] if ran.layer is not None else None
-    if layer is None and ran.line.file is None:
-        return None
-    return Spot(layer=layer, file=ran.line.file, line=ran.line.line)
+    found = {}
+    for name, search in _SEARCHES.items():
+        ran = search(ready, seed) if name in oracles and oracles[name].verdict == "fail" else None
+        layer = ready.names.of(ran.layer)[1] if ran is not None and ran.layer is not None else None
+        if ran is not None and (layer or ran.line.file):
+            found[name] = Spot(layer=layer, file=ran.line.file, line=ran.line.line)
+    return found
 
 
 def _leak(ready: Ready, seed: int, changes: Callable[..., Iterator[Alteration]]) -> _Ran | None:
     """Find the op that lets a later token into earlier predictions, or one row into another."""
     subject = ready.subject(seed)
-    plan = subject.plan
     for change in changes(subject, random_ids(subject)):
-        calls = tuple(n for n, at in zip(plan.calls, plan.starts, strict=True) if at <= (change.before or plan.tokens))
+        calls = subject.plan.calls_before(change.before)
         begins = sum(calls[:-1])
 
         def watched(values: Any, change: Alteration = change, length: int = calls[-1], begins: int = begins) -> Any:
@@ -71,11 +65,10 @@ def _leak(ready: Ready, seed: int, changes: Callable[..., Iterator[Alteration]])
         plain, altered = (
             _taped(partial(ready.run, cut(text, calls), seeds=True)) for text in (change.plain, change.altered)
         )
-        if [ran.name for ran in plain] != [ran.name for ran in altered]:
-            continue
-        ran = _first_difference(plain, altered, watched, partial(np.allclose, rtol=1e-5, atol=1e-7))
-        if ran is not None:
-            return ran
+        if [ran.name for ran in plain] == [ran.name for ran in altered]:
+            ran = _first_difference(plain, altered, watched, partial(np.allclose, rtol=1e-5, atol=1e-7))
+            if ran is not None:
+                return ran
     return None
 
 
@@ -102,7 +95,7 @@ def _at_a_cut(ready: Ready, seed: int) -> _Ran | None:
     return None
 
 
-def _by_token(tape: Tape, shape: tuple[int, ...]) -> dict[Any, list[tuple[_Ran, Any]]]:
+def _by_token(tape: _Tape, shape: tuple[int, ...]) -> dict[Any, list[tuple[_Ran, Any]]]:
     """Return the ops with an output `(batch, time, …)`, and its numbers, by op type, layer and line."""
     found: dict[Any, list[tuple[_Ran, Any]]] = {}
     for ran in tape:
@@ -127,15 +120,16 @@ def _leftover(ready: Ready, seed: int) -> _Ran | None:
     ids = random_ids(subject)
     pieces, others = cut(ids, subject.plan.calls), other_document(subject, ids)
 
-    def second(before: Any, *, training: bool = False) -> Tape:
+    def second(before: Any, training: bool = False) -> _Tape:
         ready.leave_behind(before, training=training)
         return _taped(lambda: ready.read(pieces))
 
-    pairs: list[tuple[Any, Any]] = [(pieces, others), ([], pieces)]
-    ran = next(filter(None, (_first_difference(second(a), second(b)) for a, b in pairs)), None)
-    if ran is None and ready.trains:
-        ran = _first_difference(second([]), second(pieces, training=True))
-    return ran
+    pairs: list[tuple[Any, Any, bool]] = [(pieces, others, False), ([], pieces, False), ([], pieces, True)]
+    for one, other, training in pairs if ready.trains else pairs[:2]:
+        ran = _first_difference(second(one), second(other, training))
+        if ran is not None:
+            return ran
+    return None
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -143,12 +137,12 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def _first_difference(
-    one: Tape,
-    other: Tape,
-    watched: Watched = lambda values: values,
+    one: _Tape,
+    other: _Tape,
+    watched: Callable[[Any], Any] = lambda values: values,
     alike: Callable[[Any, Any], bool] = _equal,
 ) -> _Ran | None:
-    """Return the first op that is another one, or the watched part of whose outputs differs; NaN is one number."""
+    """Return the first op that is another one, or of whose outputs the watched part differs; NaN is one number."""
     for ran, again in zip(one, other, strict=False):
         for outputs in zip(ran.outputs, again.outputs, strict=False):
             a, b = (None if values is None else watched(values) for values in map(_values, outputs))
@@ -159,7 +153,7 @@ def _first_difference(
     return None
 
 
-_SEARCHES: Mapping[str, Callable[[Ready, int], _Ran | None]] = {
+_SEARCHES: Mapping[str, _Search] = {
     "causal": partial(_leak, changes=later_changes),
     "training": lambda ready, seed: _leak(ready.in_training, seed, later_changes),
     "batch": partial(_leak, changes=row_changes),
@@ -169,9 +163,9 @@ _SEARCHES: Mapping[str, Callable[[Ready, int], _Ran | None]] = {
 }
 
 
-def _taped(run: Callable[[], Any]) -> Tape:
+def _taped(run: Callable[[], Any]) -> _Tape:
     """Record every op of a run with its outputs, which stay alive with the tape."""
-    tape: Tape = []
+    tape: _Tape = []
 
     def listen(name: str, _: Any, __: Any, outputs: Sequence[Any]) -> None:
         if len(tape) < _MOST_OPS:
@@ -179,8 +173,7 @@ def _taped(run: Callable[[], Any]) -> Tape:
             frames, line = frames_of_call(sys._getframe(1))
             callers = [f.f_locals.get("self") for f in frames if f.f_code.co_name in ("__call__", "call")]
             layers = [c for c in callers if isinstance(c, keras.layers.Layer) and not isinstance(c, keras.Model)]
-            layer = layers[-1] if layers else None
-            tape.append(_Ran(name=name, outputs=tuple(outputs), layer=layer, line=line))
+            tape.append(_Ran(name=name, outputs=tuple(outputs), layer=layers[-1] if layers else None, line=line))
 
     with listening(listen):
         run()

@@ -81,7 +81,6 @@ def fact_of(thing: Any, names: UnitNames, indices: dict[int, int], slots: int) -
         stateful=bool(is_layer and thing.stateful),
         twin=indices.get(names.twins.get(id(thing), -1)),
         cells=tuple((place, names.number(inner)) for place, inner in _stacked(cell)),
-        of_author=any(not _is_of_keras(part) for part in (thing, cell, *(inner for _, inner in _stacked(cell)))),
     )
 
 
@@ -92,10 +91,6 @@ def _stacked(cell: Any, place: str = "") -> Iterator[tuple[str, Any]]:
         return
     for index, inner in enumerate(cell.cells):
         yield from _stacked(inner, f"{place}.cells[{index}]".removeprefix("."))
-
-
-def _is_of_keras(thing: Any) -> bool:
-    return type(thing).__module__.partition(".")[0] == "keras"
 
 
 _OURS = str(Path(__file__).resolve().parents[2]) + os.sep
@@ -138,8 +133,6 @@ def _statement(file: str, line: int) -> str:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
         return ""
-    best: ast.stmt | None = None
-    for node in ast.walk(tree):
-        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or node.lineno):
-            best = node if best is None or node.lineno >= best.lineno else best
-    return textwrap.dedent(ast.get_source_segment(source, best) or "") if best is not None else ""
+    around = [n for n in ast.walk(tree) if isinstance(n, ast.stmt) and n.lineno <= line <= (n.end_lineno or n.lineno)]
+    innermost = max(around, key=lambda node: node.lineno, default=None)
+    return textwrap.dedent(ast.get_source_segment(source, innermost) or "") if innermost else ""

@@ -73,10 +73,7 @@ class Probe:
     def __init__(
         self, ready: Ready, seed: int, *, listen: bool, altered: StateSource | None = None, seeds: bool = True
     ) -> None:
-        """Make the calls from the model's own start.
-
-        With `listen` ops are heard too; without `seeds`, Keras' random generators are not reset.
-        """
+        """Make the calls; with `listen` ops are heard too; without `seeds`, Keras' random generators are not reset."""
         ready.start(seeds=seeds)
         self.emissions = Emissions(seed, altered)
         self.walk = Walk(self.emissions)
@@ -203,10 +200,7 @@ class Probe:
         return bool((found % width == places % width).all())
 
     def _stub(self, event: int, result: LayerResult) -> LayerResult:
-        """Return the result with states and outputs replaced by numbers of the stub's own.
-
-        Outputs are drawn at random, but the last row is the emitted state where the unit's output is its state.
-        """
+        """Return the result with random states and outputs; an output that was a state stays that state."""
         new = leaves_of(result.state)
         drawn = [self.emissions.draw(StateSource(event, slot), tuple(part.shape)) for slot, part in enumerate(new)]
         emitted = [self._emit(event, values, part, labels) for (labels, values), part in zip(drawn, new, strict=True)]
@@ -258,8 +252,7 @@ def provenance(
 def _completed(ready: Ready, seed: int, probe: Probe, *, listen: bool) -> tuple[StateArrival, ...]:
     """Find sources that the first way could not tell by intervention; their places are then not known."""
 
-    def is_open(arrival: StateArrival) -> bool:
-        """Return whether a state's origin is not known yet: it is opaque, or has numbers that no stub emitted."""
+    def is_open(arrival: StateArrival) -> bool:  # it is opaque, or has numbers that no stub emitted
         if arrival.unknown:
             return True
         if arrival.sources or arrival.random or probe.events[arrival.event].call == 0:

@@ -108,47 +108,36 @@ class Emissions:
         return found if (found >= 0).any() else None
 
 
-IDENTITY = frozenset(
-    {
-        "Identity", "IdentityN", "StopGradient", "PreventGradient", "Cast", "CheckNumerics", "EnsureShape", "Snapshot",
-        "Copy", "DeepCopy",
-    }
-)  # fmt: skip
-
-
-MOVES = frozenset(
-    {
-        "Reshape", "Squeeze", "ExpandDims", "Pack", "Unpack", "ConcatV2", "Split", "SplitV", "Slice", "StridedSlice",
-        "Transpose", "GatherV2", "GatherNd", "Tile", "ReverseV2", "Roll", "BroadcastTo", "Pad", "PadV2",
-        "TensorScatterUpdate",
-    }
-)  # fmt: skip
+IDENTITY = {
+    *("Identity", "IdentityN", "StopGradient", "PreventGradient", "Cast", "CheckNumerics", "EnsureShape", "Snapshot"),
+    *("Copy", "DeepCopy"),
+}
+MOVES = {
+    *("Reshape", "Squeeze", "ExpandDims", "Pack", "Unpack", "ConcatV2", "Split", "SplitV", "Slice", "StridedSlice"),
+    *("Transpose", "GatherV2", "GatherNd", "Tile", "ReverseV2", "Roll", "BroadcastTo", "Pad", "PadV2"),
+    "TensorScatterUpdate",
+}
 """The ops that move elements without changing them: the same op, run on labels, tells where they went.
 
 A slice that is off by four, or a reshape that mixes batch and layer, is found with no special case: the labels end up
 where the numbers do.
 """
-
-ELEMENTWISE = frozenset(
-    {
-        "Add", "AddV2", "AddN", "Sub", "Mul", "RealDiv", "Div", "DivNoNan", "TruncateDiv", "FloorDiv", "Mod",
-        "FloorMod", "Pow", "Maximum", "Minimum", "MulNoNan", "SquaredDifference", "Neg", "Abs", "Sign", "Exp",
-        "Expm1", "Log", "Log1p", "Sqrt", "Rsqrt", "Square", "Reciprocal", "Inv", "Tanh", "Sigmoid", "Relu", "Relu6",
-        "LeakyRelu", "Elu", "Selu", "Softplus", "Softsign", "Erf", "Erfc", "Sin", "Cos", "Tan", "Asinh", "Atan",
-        "Sinh", "Cosh", "Round", "Rint", "Floor", "Ceil", "ClipByValue", "Select", "SelectV2", "BiasAdd", "Xlogy",
-        "Atan2", "FakeQuantWithMinMaxVars", "QuantizeAndDequantizeV2",
-    }
-)  # fmt: skip
+ELEMENTWISE = {
+    *("Add", "AddV2", "AddN", "Sub", "Mul", "RealDiv", "Div", "DivNoNan", "TruncateDiv", "FloorDiv", "Mod", "FloorMod"),
+    *("Pow", "Maximum", "Minimum", "MulNoNan", "SquaredDifference", "Neg", "Abs", "Sign", "Exp", "Expm1", "Log"),
+    *("Log1p", "Sqrt", "Rsqrt", "Square", "Reciprocal", "Inv", "Tanh", "Sigmoid", "Relu", "Relu6", "LeakyRelu", "Elu"),
+    *("Selu", "Softplus", "Softsign", "Erf", "Erfc", "Sin", "Cos", "Tan", "Asinh", "Atan", "Sinh", "Cosh", "Round"),
+    *("Rint", "Floor", "Ceil", "ClipByValue", "Select", "SelectV2", "BiasAdd", "Xlogy", "Atan2"),
+    *("FakeQuantWithMinMaxVars", "QuantizeAndDequantizeV2"),
+}
 """The ops whose every output element is made of the input elements in its own place."""
-
 RANDOM = ("Random", "TruncatedNormal", "Multinomial", "Bernoulli", "StatelessTruncated", "StatelessParameterized")
 """Parts of the types of ops that draw random numbers."""
-
-VALUELESS = frozenset(["Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"])  # fmt: skip
-"""The ops that read only the shape of their input."""
-
-OPAQUE = ("PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhile", "If", "StatelessIf", "Case",
-          "EagerPyFunc", "PyFunc", "PyFuncStateless", "XlaLaunch", "__inference_", "__forward_")  # fmt: skip
+VALUELESS = {"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"}  # ops that read the shape of their input only
+OPAQUE = (
+    *("PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhile", "If", "StatelessIf", "Case"),
+    *("EagerPyFunc", "PyFunc", "PyFuncStateless", "XlaLaunch", "__inference_", "__forward_"),
+)
 """The beginnings of the types of ops that hide a whole function."""
 _MOST_PLANES = 8  # a blend of more states than this keeps its sources and loses their places
 
@@ -157,16 +146,14 @@ _MOST_PLANES = 8  # a blend of more states than this keeps its sources and loses
 class Trail:
     """The states that are in one tensor, and its other origins."""
 
-    planes: tuple[Labels, ...] = ()
-    """Label arrays of the tensor's shape, −1 for no label; an element that is made of several states has several."""
+    planes: tuple[Labels, ...] = ()  # labels of its shape, −1 for none; an element made of several states has several
     pool: Sources = frozenset()  # sources whose places are lost
     transformed: bool = False
     random: bool = False
     noisy: Sources = frozenset()  # the states in it that met random numbers
     variable: bool = False
     born: int | None = None  # the call in which it was made, where no state is in it
-    origins: frozenset[Any] = frozenset()
-    """The model's inputs and the events that it was computed from (events not through whole numbers)."""
+    origins: frozenset[Any] = frozenset()  # the inputs and events that it was made of (events not by whole numbers)
     opaque: str = ""
 
     @property
@@ -192,10 +179,7 @@ class Walk:
         self._kept.append(tensor)
 
     def trail(self, tensor: Any) -> Trail:
-        """Return the trail of a tensor; one that no op made is looked up by its numbers.
-
-        That one is from NumPy, from Python numbers, or of a variable read past the callbacks.
-        """
+        """Return the trail of a tensor; one that no op made, as from NumPy, is looked up by its numbers."""
         if id(tensor) not in self._trails:
             values, known = _values(tensor), None
             if values is not None and 0 < values.size <= CALLS * self._emissions.count:  # a larger one is a weight
@@ -223,10 +207,8 @@ class Walk:
             self._variables[id(inputs[0])] = value
             self._kept.append(inputs[0])
             return
-        if name == "ReadVariableOp":
-            trails = [self._variables.get(id(inputs[0]), Trail(variable=True))]
-        else:
-            trails = self._outputs(name, inputs, attributes, outputs)
+        trails = [self._variables.get(id(inputs[0]), Trail(variable=True))] if name == "ReadVariableOp" else None
+        trails = trails or self._outputs(name, inputs, attributes, outputs)
         for tensor, trail in zip(outputs, trails, strict=True):
             dated = not (trail.recurrent or trail.variable) and trail.born is None
             made = replace(trail, born=self.call) if dated else trail

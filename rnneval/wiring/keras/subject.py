@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from dis import get_instructions
 from functools import partial
-from types import CellType, FunctionType
+from types import FunctionType
 from typing import Any
 
 import keras
@@ -48,7 +48,7 @@ class Snapshot:
     """
 
     def __init__(self, model: Any, *, built: bool = True) -> None:
-        self._built = built
+        self._made_once: Any = keras.layers.Layer if built else (keras.layers.Layer, tf.Variable, keras.Variable)
         self.variables: list[tuple[Any, np.ndarray[Any, Any]]] = []
         self._undo: list[Callable[[], object]] = []
         self._seen: set[int] = set()
@@ -71,26 +71,50 @@ class Snapshot:
         if id(thing) in self._seen:
             return
         self._seen.add(id(thing))
+        held: list[Any] = []
         if isinstance(thing, (tf.Variable, keras.Variable)):
             self.variables.append((thing, (thing.value if isinstance(thing, keras.Variable) else thing).numpy()))
         elif isinstance(thing, np.ndarray):
             self._undo.append(partial(thing.__setitem__, ..., thing.copy()))
         elif isinstance(thing, dict):
             self._undo.append(partial(_refill_dict, thing, dict(thing)))
-        elif isinstance(thing, list):
-            self._undo.append(partial(_refill_list, thing, list(thing)))
-        elif isinstance(thing, FunctionType):  # the variables that it closes over, and the globals that it assigns
-            self._undo += [partial(setattr, cell, "cell_contents", cell.cell_contents) for cell in _cells(thing)]
-            known = thing.__globals__
-            assigned = {step.argval for step in get_instructions(thing) if step.opname == "STORE_GLOBAL"}
-            self._undo.append(partial(known.update, {name: known[name] for name in assigned if name in known}))
+            held = [*thing.values()]
+        elif isinstance(thing, list | tuple):
+            if isinstance(thing, list):
+                self._undo.append(partial(_refill_list, thing, list(thing)))
+            held = [*thing]
+        elif isinstance(thing, FunctionType):
+            held = self._visit_function(thing)
         elif isinstance(thing, type):
-            self._undo.append(partial(_set_attributes, thing, _class_attributes(thing)))
-        elif _has_attributes(thing) and not _is_foreign(type(thing)):
-            before = {name: value for name, value in vars(thing).items() if _may_change(name)}
-            self._undo.append(partial(self._put_back, vars(thing), before))
-        for child in _children(thing):
+            shared = _class_attributes(thing)
+            self._undo.append(partial(_set_attributes, thing, shared))
+            held = [*shared.values(), *(value for value in vars(thing).values() if isinstance(value, FunctionType))]
+        else:
+            held = self._visit_object(thing)
+        for child in held:
             self._visit(child)
+
+    def _visit_function(self, function: FunctionType) -> list[Any]:
+        """Keep the variables that a function closes over, and the globals that it assigns; return what it holds."""
+        cells = [cell for cell in function.__closure__ or () if not repr(cell).endswith("empty>")]
+        self._undo += [partial(setattr, cell, "cell_contents", cell.cell_contents) for cell in cells]
+        known = function.__globals__
+        assigned = {step.argval for step in get_instructions(function) if step.opname == "STORE_GLOBAL"}
+        self._undo.append(partial(known.update, {name: known[name] for name in assigned if name in known}))
+        return [*(function.__defaults__ or ()), *(cell.cell_contents for cell in cells)]
+
+    def _visit_object(self, thing: Any) -> list[Any]:
+        """Keep the attributes of an object that is not a library's own; return what it and its classes hold."""
+        held: list[Any] = []
+        if isinstance(thing, keras.layers.Layer):
+            layers = thing._flatten_layers(include_self=False, recursive=False)
+            held = [*thing.variables, *layers, *keras.tree.flatten(getattr(thing, "states", None) or ())]
+        elif not hasattr(thing, "__dict__") or (_is_foreign(type(thing)) and not isinstance(thing, tf.Module)):
+            return held
+        attributes = {name: value for name, value in vars(thing).items() if _may_change(name)}
+        if not _is_foreign(type(thing)):
+            self._undo.append(partial(self._put_back, vars(thing), attributes))
+        return [*held, *attributes.values(), *(owner for owner in type(thing).__mro__ if not _is_foreign(owner))]
 
     def _put_back(self, now: dict[str, Any], before: dict[str, Any]) -> None:
         for name in [name for name in now if name not in before and _may_change(name) and not self._stays(now[name])]:
@@ -101,9 +125,8 @@ class Snapshot:
 
     def _stays(self, value: Any) -> bool:
         """Return whether a value holds layers or weights: made once, and not a state."""
-        made_once = keras.layers.Layer if self._built else (keras.layers.Layer, tf.Variable, keras.Variable)
         leaves = keras.tree.flatten(value) if isinstance(value, (list, tuple, dict)) else [value]
-        return any(isinstance(leaf, made_once) for leaf in leaves)
+        return any(isinstance(leaf, self._made_once) for leaf in leaves)
 
 
 def _refill_list(items: list[Any], saved: list[Any]) -> None:
@@ -132,44 +155,12 @@ def _class_attributes(owner: type) -> dict[str, Any]:
     }
 
 
-def _cells(function: FunctionType) -> list[CellType]:
-    """Return the variables that a function closes over, without those that are not assigned yet."""
-    return [cell for cell in function.__closure__ or () if not repr(cell).endswith("empty>")]
-
-
 def _may_change(name: str) -> bool:
     return name not in OWN_ATTRIBUTES and not name.startswith("_self_")
 
 
-def _has_attributes(thing: Any) -> bool:
-    if isinstance(thing, (keras.layers.Layer, tf.Module)):
-        return True
-    return hasattr(thing, "__dict__") and not isinstance(thing, type) and not _is_foreign(type(thing))
-
-
 def _is_foreign(owner: type) -> bool:
     return owner.__module__.partition(".")[0] in _FOREIGN
-
-
-def _children(thing: Any) -> Iterator[Any]:
-    """Yield the things that are held by a thing: variables, attributes, items, closures, classes."""
-    if isinstance(thing, keras.layers.Layer):
-        yield from thing.variables
-        yield from thing._flatten_layers(include_self=False, recursive=False)
-        yield from keras.tree.flatten(getattr(thing, "states", None) or ())
-    if isinstance(thing, FunctionType):
-        yield from thing.__defaults__ or ()
-        yield from (cell.cell_contents for cell in _cells(thing))
-    elif isinstance(thing, type):
-        yield from _class_attributes(thing).values()
-        yield from (value for value in vars(thing).values() if isinstance(value, FunctionType))
-    elif isinstance(thing, dict):
-        yield from thing.values()
-    elif isinstance(thing, (list, tuple)):
-        yield from thing
-    elif _has_attributes(thing):
-        yield from [value for name, value in vars(thing).items() if _may_change(name)]  # a visit may add attributes
-        yield from (owner for owner in type(thing).__mro__ if not _is_foreign(owner))
 
 
 def reset_of(model: Any) -> Callable[[], Any] | None:
@@ -221,10 +212,7 @@ class Ready:
         self._begin()
 
     def run(self, pieces: Pieces, *, seeds: bool = False) -> Outputs:
-        """Read pieces one after the other from the model's own start, the state carried.
-
-        With `seeds`, Keras' random generators are put back first: equal calls then draw the same numbers.
-        """
+        """Read pieces one after the other from the model's start; with `seeds`, equal calls draw the same numbers."""
         self.start(seeds=seeds)
         return self.read(pieces)
 
@@ -239,9 +227,8 @@ class Ready:
         """Move every weight by ± one unit in the last place, until the snapshot puts it back."""
         generator = np.random.default_rng(draw)
         for variable, values in self._movable:
-            variable.assign(
-                np.nextafter(values, generator.choice([-np.inf, np.inf], values.shape).astype(values.dtype))
-            )
+            ends = generator.choice([-np.inf, np.inf], values.shape).astype(values.dtype)
+            variable.assign(np.nextafter(values, ends))
 
     @property
     def _movable(self) -> list[tuple[Any, NDArray[Any]]]:
@@ -254,26 +241,23 @@ class Ready:
         """Let every layer compute in float32 if it computes in half precision; yield whether it does."""
         layers = {id(one): one for one in (self.model, *self.names.kept, *sublayers(self.model))}.values()
         before = [(one, one.dtype_policy) for one in layers if getattr(one, "compute_dtype", "") in HALF_TYPES]
-        half = self.half
-
-        def put_back() -> None:
-            self.half = half
-            self.snapshot.restore()
-            for layer, policy in before:
-                layer.dtype_policy = policy
-
+        half, self.half = self.half, ""
         try:
             for layer, policy in before:
                 layer.dtype_policy = keras.DTypePolicy("float32")
                 # Keras casts variables only where their type differs from that of the computation.
                 layer.dtype_policy._variable_dtype = policy.variable_dtype
-            if half and self._computes_in_float32():
-                self.half = ""
-            else:
-                put_back()
+            if half and not self._computes_in_float32():
+                self._put_back(before, half)
             yield half != self.half
         finally:
-            put_back()
+            self._put_back(before, half)
+
+    def _put_back(self, policies: Sequence[tuple[Any, Any]], half: str) -> None:
+        self.half = half
+        self.snapshot.restore()
+        for layer, policy in policies:
+            layer.dtype_policy = policy
 
     def _computes_in_float32(self) -> bool:
         self.start()
@@ -434,11 +418,10 @@ def _reset(layers: Sequence[Any]) -> None:
 def _symbols_left(model: Any) -> str:
     """Return an explanation if Keras' symbolic build left a tensor without a value in an attribute; else nothing."""
     for name, value in getattr(model, "__dict__", {}).items():
-        leaves = keras.tree.flatten(value) if isinstance(value, (list, tuple, dict)) else [value]
-        tensors = [leaf for leaf in leaves if isinstance(leaf, (keras.KerasTensor, tf.Tensor))]
-        if any(isinstance(leaf, keras.KerasTensor) or tf.is_symbolic_tensor(leaf) for leaf in tensors):
-            return (
-                f" (attribute {name} holds a symbolic tensor: Keras runs call once without values to build the model, "
-                "and call keeps its state there; keep it in a variable, or return it)"
-            )
+        for leaf in keras.tree.flatten(value) if isinstance(value, (list, tuple, dict)) else [value]:
+            if isinstance(leaf, keras.KerasTensor) or (isinstance(leaf, tf.Tensor) and tf.is_symbolic_tensor(leaf)):
+                return (
+                    f" (attribute {name} holds a symbolic tensor: Keras runs call once without values to build the "
+                    "model, and call keeps its state there; keep it in a variable, or return it)"
+                )
     return ""

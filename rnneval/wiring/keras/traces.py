@@ -27,6 +27,10 @@ from rnneval.wiring.keras.subject import Ready, Snapshot
 _FUNCTION = re.compile(r"__(?:inference|forward)_(.+)_\d+|(?:Stateful)?PartitionedCall")
 """The type of the op that runs a trace, with the name of its function."""
 _AGREE = 1e-3  # of the context spread: XLA and eager code may round differently
+_SAME_TRACE = 1e-4  # of the median value: one large logit (a mask) hides nothing
+_OLD_WEIGHTS = (
+    "Traced and eager logits differ after the weights changed; no layer is named, since the trace is of the whole call"
+)
 
 
 def compare_traces(model: Any) -> Trace:
@@ -45,8 +49,7 @@ def compare_traces(model: Any) -> Trace:
         signatures = []
     if not signatures:
         return Trace(trap=trap)
-    snapshot = Snapshot(model)
-    worst, uncompared = 0.0, ""
+    snapshot, frozen, uncompared = Snapshot(model), False, ""
     try:
         for variable, values in snapshot.variables:
             if np.issubdtype(values.dtype, np.floating):
@@ -54,26 +57,23 @@ def compare_traces(model: Any) -> Trace:
         altered = Snapshot(model)
         for signature in signatures:
             try:
-                worst = max(worst, _difference_of_trace(function, signature, altered))
+                frozen |= not _agrees(function, signature, altered)
             except Exception as error:  # the author's code may raise anything
                 uncompared = type_and_message(error)
     finally:
         snapshot.restore()
-    return Trace(difference=worst, uncompared=uncompared, trap=trap)
+    return Trace(frozen=((_OLD_WEIGHTS, Spot()),) if frozen else (), uncompared=uncompared, trap=trap)
 
 
-def _difference_of_trace(function: Any, signature: Any, begin: Snapshot) -> float:
-    """Return how far the results of a traced function, and of the same function run eagerly, differ on ones.
-
-    The largest difference is divided by the median value, so that one large logit (a mask) hides nothing, and what
-    rounding does is left out. It is infinite where the shapes differ, and NaN where a number is.
-    """
+def _agrees(function: Any, signature: Any, begin: Snapshot) -> bool:
+    """Return whether a traced function, and the same function run eagerly, give the same for ones."""
 
     def filled(spec: Any) -> Any:
         if not isinstance(spec, tf.TensorSpec):
             return spec
-        shape = [size or 2 for size in (spec.shape.as_list() if spec.shape.rank is not None else [2, 2])]
-        return tf.ones(shape, spec.dtype)
+        return tf.ones(
+            [size or 2 for size in (spec.shape.as_list() if spec.shape.rank is not None else [2, 2])], spec.dtype
+        )
 
     positional, named = tf.nest.map_structure(filled, signature)
     results = []
@@ -83,16 +83,15 @@ def _difference_of_trace(function: Any, signature: Any, begin: Snapshot) -> floa
             results.append(np.asarray(tf.nest.flatten(function(*positional, **named))[0]).astype(np.float64))
     traced, wanted = results
     if traced.shape != wanted.shape:
-        return float("inf")
-    change = np.abs(traced - wanted)
-    change[change <= 4 * EPSILON * np.abs(wanted)] = 0.0
-    return float(change.max(initial=0.0) / max(float(np.median(np.abs(wanted))), 1e-30))
+        return False
+    size = np.abs(wanted)
+    return bool((np.abs(traced - wanted) <= 4 * EPSILON * size + _SAME_TRACE * np.median(size)).all())
 
 
 def compare_calls(ready: Ready, seed: int, trace: Trace) -> Trace:
     """Add to `trace` whether the model, called as it is, gives the logits of the same calls run eagerly.
 
-    Nothing is added where no trace ran, and where equal calls differ anyway. Needs TensorFlow's op callbacks.
+    Nothing is added where no trace ran, and where equal calls differ anyway.
     """
     subject = ready.subject(seed)
     pieces = cut(random_ids(subject), subject.plan.calls)
@@ -128,13 +127,13 @@ def compare_calls(ready: Ready, seed: int, trace: Trace) -> Trace:
         return trace
     changed = [name for name, value in after.items() if name not in before or before[name] != value]
     function, spot = ran[0]
-    return replace(
-        trace,
-        as_called=f"Called as it is, with a tf.function{function and f' ({function})'}, the model gives other logits "
-        f"than run eagerly, from call {late} on ({max(by_call):.2g} of the context spread)"
-        + (f"; Python values that change between calls: {', '.join(changed)}" if changed else ""),
-        spot=spot if spot.file else _definition(getattr(ready.model, "call", None)),
+    seen = (
+        f"Called as it is, with a tf.function{function and f' ({function})'}, the model gives other logits than run "
+        f"eagerly, from call {late} on ({max(by_call):.2g} of the context spread)"
     )
+    seen += f"; Python values that change between calls: {', '.join(changed)}" if changed else ""
+    spot = spot if spot.file else _definition(getattr(ready.model, "call", None))
+    return replace(trace, frozen=(*trace.frozen, (seen, spot)))
 
 
 def _differences(one: Sequence[Any], other: Sequence[Any]) -> list[float]:

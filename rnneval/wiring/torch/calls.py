@@ -18,20 +18,27 @@ The model changes its cache in place, as `generate` lets it do. Two readings tha
 calls wherever this is possible, so that a fault shows in its own test alone.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any, Literal, NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnneval.models.torch.causal import CachedStep
 from rnneval.records.wiring import Oracle
-from rnneval.wiring.behaviour import special_ids
-from rnneval.wiring.difference import Limits, Logits, context_spread, differences, moving_ids
+from rnneval.wiring.behaviour import Ids, special_ids
+from rnneval.wiring.difference import (
+    Distance,
+    Limits,
+    Logits,
+    context_spread,
+    differences,
+    moving_ids,
+    oracle_of,
+)
 from rnneval.wiring.torch import cases
-from rnneval.wiring.torch.cases import Case, Ids
+from rnneval.wiring.torch.cases import Case
 from rnneval.wiring.torch.diverging import Divergence, module_of_case, module_of_shape
 from rnneval.wiring.torch.readings import Reader, Reading, RefusedError, ShapeError
 from rnneval.wiring.torch.reproduce import script
@@ -66,35 +73,16 @@ class _Compared(NamedTuple):
     """A pair of readings that was compared."""
 
     case: Case
-    largest: float  # in units of the context spread; infinite where a number is not finite
-    position: int | None  # the first token beyond its limit, from the first one compared
-    error: str = ""  # what is wrong with the shape of the logits
+    found: Distance
+    has_other_shape: bool = False
 
     @property
     def failed(self) -> bool:
-        return self.position is not None or bool(self.error)
-
-    def __str__(self) -> str:
-        if self.error:
-            return f"{self.case.what}: {self.error}"
-        size = f"{self.largest:.2g} of the context spread" if self.largest else "no difference"
-        if self.position is None:
-            return f"{self.case.what}: {size}"
-        at = self.case.begins[0] + self.position
-        return f"{self.case.what}: they differ first at position {at}, by up to {size}"
+        return self.has_other_shape or self.found.position is not None
 
 
 def run_calls(step: CachedStep, *, width: int, newline: int | None = None, seed: int = 0) -> CallTests:
-    """Run the tests of calls; those that the model cannot take are left out.
-
-    The model itself stays as it is: a copy is read, in which no parameter is all zero.
-
-    Args:
-        step: The step of a model of transformers.
-        width: The number of its logits.
-        newline: The id of the newline, which is one of the special ids.
-        seed: Seed of the texts.
-    """
+    """Run the tests of calls that a model of `width` logits can take, with a copy in which no parameter is zero."""
     try:
         return _CallTests(step, width, newline, seed).run()
     except (RefusedError, ShapeError) as error:  # in the calls that all others are compared with
@@ -120,22 +108,31 @@ class _CallTests:
         if len(ordinary) < 2:
             special, ordinary = {}, [*range(width)]
         self.special = tuple(special)
-        chunks = step.chunk_sizes
+        self.chunks = {name: size for name, size in step.chunk_sizes.items() if size <= _LONGEST_CHUNK}
         self.untested = [
             f"calls across {size} tokens ({name}): only chunks of up to {_LONGEST_CHUNK} tokens are tested"
-            for name, size in chunks.items()
-            if size > _LONGEST_CHUNK
+            for name, size in step.chunk_sizes.items()
+            if name not in self.chunks
         ]
-        self.chunks = {name: size for name, size in chunks.items() if size <= _LONGEST_CHUNK}
         tokens = max(_TOKENS, *(size + 4 for size in self.chunks.values()), 0)
         generator = np.random.default_rng([seed, 1])
         self.texts: Ids = generator.choice(np.array(ordinary, np.int32), (2, tokens))
         pad = getattr(config, "pad_token_id", None)
         self.pad = pad if _is_id(pad, width) else int(ordinary[0])
+        self._measure()
+
+    def _measure(self) -> None:
+        """Measure the context spread and the noise of each position."""
+        base = self.reader.logits(Reading(ids=cases.rows(*self.texts[:, :_TOKENS])))
+        self.spread, moving = context_spread(base), moving_ids(base)
+        one = Reading(ids=cases.rows(self.texts[0]))
+        steady = self.reader.logits(one)[..., moving]
+        moved = [self.reader.moved(one, draw)[..., moving] for draw in range(_DRAWS)]
+        noise = [differences(steady, each, self.spread, epsilon=0) for each in moved]
+        self.limits = Limits.of_noise(np.max(noise, axis=(0, 1)))
 
     def run(self) -> CallTests:
         """Run all tests, with ordinary ids and with special ones."""
-        self._measure()
         plain = self._round(self.texts)
         found = {key: [each for each in plain if each.case.key == key] for key in KEYS}
         known = {each.case.pattern for each in plain if each.failed}
@@ -148,21 +145,21 @@ class _CallTests:
         patterns = {key: _patterns(bad) for key, bad in failed.items()}
         # What has another shape has no positions to compare.
         parted = {
-            key: (module_of_shape if each.error else module_of_case)(self.reader, each.case)
+            key: (module_of_shape if each.has_other_shape else module_of_case)(self.reader, each.case)
             for key, each in shown.items()
         }
         return CallTests(
             oracles={key: self._oracle(key, compared) for key, compared in found.items()},
             patterns=patterns,
-            right_by_token=cases.SEVERAL in chain(*patterns.values()) and self._is_right_by_token(patterns),
+            right_by_token=self._is_right_by_token({*chain(*patterns.values())}),
             untested=tuple(dict.fromkeys(self.untested)),
-            scripts={key: script(self.reader, each.case, each.position) for key, each in shown.items()},
+            scripts={key: script(self.reader, each.case, each.found.position) for key, each in shown.items()},
             divergences={key: where for key, where in parted.items() if where is not None},
         )
 
-    def _is_right_by_token(self, failed: Mapping[str, tuple[str, ...]]) -> bool:
-        """Return whether calls of one token, from the first one on, agree with one call without a cache."""
-        if not _BY_TOKEN.isdisjoint(chain(*failed.values())):
+    def _is_right_by_token(self, failed: set[str]) -> bool:
+        """Return whether calls of one token alone agree with one call without a cache."""
+        if cases.SEVERAL not in failed or _BY_TOKEN & failed:
             return False
         ids = cases.rows(np.resize(self.texts, max(_LONG, self.texts.shape[1])))
         whole, by_token = Reading(ids=ids), Reading(ids=ids, lengths=(1,) * len(ids[0]))
@@ -171,18 +168,6 @@ class _CallTests:
         except (RefusedError, ShapeError):
             return False
         return bool((found <= self.limits.tolerance).all())
-
-    def _measure(self) -> None:
-        """Measure the context spread and the noise of each position."""
-        base = self.reader.logits(Reading(ids=cases.rows(*self.texts[:, :_TOKENS])))
-        self.spread, moving = context_spread(base), moving_ids(base)
-        one = Reading(ids=cases.rows(self.texts[0]))
-        base = self.reader.logits(one)
-        found = [
-            differences(base[..., moving], self.reader.moved(one, draw)[..., moving], self.spread, epsilon=0)
-            for draw in range(_DRAWS)
-        ]
-        self.limits = Limits.of_noise(np.max(found, axis=(0, 1)))
 
     def _with_special(self) -> Ids:
         """Return the texts with special ids at every other token, so that many calls begin with one."""
@@ -212,7 +197,7 @@ class _CallTests:
                 failed.add(case.pattern)
                 continue
             except ShapeError as error:
-                compared = _Compared(case, np.inf, None, str(error))
+                compared = _Compared(case, Distance(f"{case.seen}: {error}", np.inf, None), has_other_shape=True)
             found.append(compared)
             if compared.failed:
                 failed.add(case.pattern)
@@ -220,16 +205,14 @@ class _CallTests:
 
     def _cases(self, text: Ids, other: Ids) -> Iterator[Case]:
         """Yield the pairs that the model can take; those before others are needed to tell these."""
-        reader = self.reader
         yield from cases.plain_cases(text)
         yield from cases.row_cases(text, other)
-        if reader.takes("position_ids"):
+        if self.reader.takes("position_ids"):
             yield from cases.number_cases(text)
-        if reader.takes("attention_mask") or reader.swallows:
+        if self.reader.takes("attention_mask") or self.reader.swallows:
             yield from cases.mask_cases(text)
-            yield from cases.whole_padding_cases(text, other, self.pad)
-            yield from cases.padding_cases(text, other, self.pad)
-            yield from cases.later_padding_cases(text, other, self.pad)
+            for padded in (cases.whole_padding_cases, cases.padding_cases, cases.later_padding_cases):
+                yield from padded(text, other, self.pad)
         else:
             self.untested.append("padded rows: the model takes no attention_mask")
         if self._takes_packed(text, other):
@@ -242,12 +225,12 @@ class _CallTests:
             return True
         told = next(cases.packed_cases(text, other)).seen
         try:
-            unlike = self.reader.logits(told) != self.reader.logits(replace(told, packed=False))
+            taken = bool((self.reader.logits(told) != self.reader.logits(replace(told, packed=False))).any())
         except (RefusedError, ShapeError):
-            unlike = np.zeros(1)
-        if not unlike.any():
+            taken = False
+        if not taken:
             self.untested.append("packed rows: the model takes neither seq_idx nor cu_seq_lens_q")
-        return bool(unlike.any())
+        return taken
 
     def _cases_of_cache(self, text: Ids, other: Ids) -> Iterator[Case]:
         """Yield the pairs that use the methods of the cache."""
@@ -269,46 +252,47 @@ class _CallTests:
     def _compare(self, case: Case, special: bool) -> _Compared:
         """Compare two readings; one that has an alternative need only agree with that."""
         seen = self.reader.logits(case.seen)
-        compared = self._against(case, case.wanted, seen, special)
-        if compared.failed and case.or_wanted is not None:
+        found = self._against(case, case.wanted, seen, special)
+        if found.position is not None and case.or_wanted is not None:
             other = self._against(case, case.or_wanted, seen, special)
-            compared = compared if other.failed else other
-        return compared
+            found = found if other.position is not None else other
+        return _Compared(case, found)
 
-    def _against(self, case: Case, reading: Reading, seen: Logits, special: bool) -> _Compared:
-        wanted = self.reader.logits(reading)
+    def _against(self, case: Case, reading: Reading, seen: Logits, special: bool) -> Distance:
+        """Return the difference of two readings, with its position in the first one."""
+        wanted, begins = self.reader.logits(reading), case.begins[0]
         seen = seen[case.row : case.row + 1] if len(wanted) == 1 else seen
-        wanted, seen = wanted[:, case.begins[0] :], seen[:, case.begins[1] :]
+        wanted, seen = wanted[:, begins:], seen[:, case.begins[1] :]
         tokens = min(wanted.shape[1], seen.shape[1], case.tokens or wanted.shape[1])
         found = differences(wanted[:, :tokens], seen[:, :tokens], self.spread)
-        at = slice(case.begins[0], case.begins[0] + tokens)
+        at = slice(begins, begins + tokens)
         if special:  # a model may treat a special id as it likes
             found = np.where(np.isin(np.array(reading.ids)[:, at], self.special), 0.0, found)
-        largest: NDArray[np.float64] = found.max(axis=0)
+        largest = found.max(axis=0)
         beyond = np.flatnonzero(largest > self.limits.at[at])
-        return _Compared(case, float(largest.max()), int(beyond[0]) if beyond.size else None)
+        first = int(beyond[0]) + begins if beyond.size else None
+        return Distance(f"{reading} against {case.seen}", float(largest.max()), first)
 
-    def _oracle(self, key: str, compared: list[_Compared]) -> Oracle:
+    def _oracle(self, key: str, compared: Sequence[_Compared]) -> Oracle:
         """Return the result of a test."""
         failed = [each for each in compared if each.failed]
-        worst = max(failed or compared, key=lambda each: each.largest)
+        worst = max(failed or compared, key=lambda each: each.found.largest).found
         detail = str(worst)
         if failed:
             patterns = _patterns(failed)
             said = f"{'only ' if len(patterns) == 1 else ''}{' and '.join(patterns)}"
             ids = f"with ids {', '.join(map(str, self.special))} in the text, " if key == "special" else ""
-            detail = f"{ids}{said}: {_shown(failed)}"
-        largest = worst.largest if np.isfinite(worst.largest) else None
-        verdict: Literal["pass", "fail"] = "fail" if failed else "pass"
-        return Oracle(verdict=verdict, largest_difference=largest, tolerance=self.limits.tolerance, detail=detail)
+            shown = _shown(failed)
+            detail = f"{ids}{said}: {shown.found.what if shown.has_other_shape else shown.found}"
+        return oracle_of(detail, worst.largest, self.limits, passed=not failed)
 
 
-def _patterns(failed: list[_Compared]) -> tuple[str, ...]:
+def _patterns(failed: Sequence[_Compared]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each.case.pattern for each in failed))
 
 
-def _shown(failed: list[_Compared]) -> _Compared:
+def _shown(failed: Sequence[_Compared]) -> _Compared:
     """Return the smallest calls that show the first pattern well: pairs come with the smallest first."""
     alike = [each for each in failed if each.case.pattern == failed[0].case.pattern]
-    worst = max(each.largest for each in alike)
-    return next(each for each in alike if each.largest >= _SHOWN * worst)
+    worst = max(each.found.largest for each in alike)
+    return next(each for each in alike if each.found.largest >= _SHOWN * worst)

@@ -16,13 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from rnneval.models.torch.module import TorchStep
-from rnneval.wiring.behaviour import special_ids
+from rnneval.wiring.behaviour import Ids, ordinary_ids
 from rnneval.wiring.difference import EPSILON
 from rnneval.wiring.facts import Spot
 from rnneval.wiring.torch.cases import Case
 from rnneval.wiring.torch.fresh import awake
-from rnneval.wiring.torch.hooks import listening, spot_of, tensors_in
-from rnneval.wiring.torch.readers import Chain
+from rnneval.wiring.torch.hooks import Chain, listening, spot_of, tensors_in
 from rnneval.wiring.torch.readings import Reader, Reading, ShapeError
 
 _TIMES = 20.0  # outputs must differ by so many times as much as inputs
@@ -41,10 +40,7 @@ class WatchedReading:
     """One way to read a text, in calls."""
 
     calls: Callable[[], Iterable[object]]
-    """Makes the calls one after the other: an iterator that makes the next call whenever its next item is taken.
-
-    One item may make several calls if each of them calls the whole module.
-    """
+    """Makes the calls: an iterator that makes the next one, or several of the whole module, for each item taken."""
     tokens: tuple[int, ...]  # the number of tokens of each call, with those that pad it
     rows: int = 1
     row: int = 0  # the row that is watched
@@ -67,16 +63,13 @@ class Divergence:
     def __str__(self) -> str:
         """Say where the readings part."""
         name = f"{self.module} ({self.kind})" if self.module else self.kind
-        place = f", {self.at.file}:{self.at.line}" if self.at.file else ""
         if self.shape:
-            return f"the inputs of {name} have the right number of rows and tokens, its outputs {self.shape}{place}"
-        return (
-            f"at position {self.position} the inputs of {name} agree to {self.of_inputs:.0e} and its outputs differ by "
-            f"{self.difference:.0e}{place}"
-        )
+            return f"the inputs of {name} have the right number of rows and tokens, its outputs {self.shape}"
+        agree = f"the inputs of {name} agree to {self.of_inputs:.0e}"
+        return f"at position {self.position} {agree} and its outputs differ by {self.difference:.0e}"
 
 
-def in_calls(step: TorchStep, ids: NDArray[np.int32], lengths: Sequence[int], state: Any = None) -> WatchedReading:
+def in_calls(step: TorchStep, ids: Ids, lengths: Sequence[int], state: Any = None) -> WatchedReading:
     """Return the reading of one row of ids `(1, time)` in calls of these lengths, from a state."""
 
     def calls() -> Iterator[object]:
@@ -89,12 +82,8 @@ def in_calls(step: TorchStep, ids: NDArray[np.int32], lengths: Sequence[int], st
 
 
 def module_of_calls(step: TorchStep, width: int, *, seed: int = 0) -> Divergence | None:
-    """Return the first module at which calls of different lengths part, for ids of a model with so many logits.
-
-    Its zero weights are filled for the while.
-    """
-    _, ordinary = special_ids(width)
-    ids = np.random.default_rng([seed, 2]).choice(np.array(ordinary, np.int32), (1, _BEFORE + _AFTER))
+    """Return the first module at which calls of different lengths part, for ids of a model with so many logits."""
+    ids = ordinary_ids(width, (1, _BEFORE + _AFTER), [seed, 2])
     with torch.no_grad(), awake(step.module):
         _, state = step(ids[:, :_BEFORE], None)
         after = ids[:, _BEFORE:]
@@ -109,37 +98,48 @@ def module_of_calls(step: TorchStep, width: int, *, seed: int = 0) -> Divergence
 
 def module_of_case(reader: Reader, case: Case) -> Divergence | None:
     """Return the first module at which the two readings of a test of calls part."""
-    begins, readings = case.begins, (case.wanted, case.seen)
-    tokens = min(reading.tokens - begin for reading, begin in zip(readings, begins, strict=True))
-    tokens = min(tokens, case.tokens or tokens)
-    one, other = (
+    pairs = [*zip((case.wanted, case.seen), case.begins, strict=True)]
+    tokens = min(reading.tokens - begin for reading, begin in pairs)
+    watched = [
         WatchedReading(
             calls=partial(map, reader.read, [reading]),
             tokens=reading.lengths or (reading.tokens,),
             rows=len(reading.ids),
             row=case.row if len(reading.ids) > 1 else 0,
             start=begin,
-            end=begin + tokens,
+            end=begin + min(tokens, case.tokens or tokens),
         )
-        for reading, begin in zip(readings, begins, strict=True)
-    )
-    return first_diverging(reader.step.module, *sorted((one, other), key=lambda each: len(each.tokens)))
+        for reading, begin in pairs
+    ]
+    return first_diverging(reader.step.module, *sorted(watched, key=lambda each: len(each.tokens)))
 
 
 def module_of_shape(reader: Reader, case: Case) -> Divergence | None:
-    """Return the first module whose inputs have the rows and tokens of its call, and whose outputs have others.
-
-    Only modules are asked whose outputs have the row and the tokens where the row is read alone.
-    """
-    alone, beside = _Shapes(case.wanted), _Shapes(case.seen)
-    with suppress(ShapeError):
-        for shapes in (alone, beside):
-            with listening(reader.step.module, shapes.hear):
-                reader.read(shapes.reading)
-    for run, (inputs_fit, outputs_fit, shape) in beside.of_runs.items():
-        if inputs_fit and not outputs_fit and alone.of_runs.get(run, ())[:2] == (True, True):
+    """Return the first module whose outputs lack rows or tokens of its inputs, and do not where a row is read alone."""
+    alone, beside = _shapes(reader, case.wanted), _shapes(reader, case.seen)
+    for run, (inputs_fit, outputs_fit, shape) in beside.items():
+        if inputs_fit and not outputs_fit and alone.get(run, ())[:2] == (True, True):
             return _divergence(reader.step.module, run.chain, 0, difference=np.inf, of_inputs=0.0, shape=shape)
     return None
+
+
+def _shapes(reader: Reader, reading: Reading) -> "dict[_Run, tuple[bool, bool, tuple[int, ...]]]":
+    """Return for each run whether inputs and outputs have the rows and tokens of the call, and the outputs' shape."""
+    found: dict[_Run, tuple[bool, bool, tuple[int, ...]]] = {}
+    lengths, call = reading.lengths or (reading.tokens,), -1
+
+    def hear(chain: Chain, phase: str, given: Any, result: Any) -> None:
+        nonlocal call
+        if phase == "in":
+            call += len(chain) == 1
+            return
+        wanted = len(reading.ids), lengths[min(call, len(lengths) - 1)]
+        inputs, outputs = (next((tuple(each.shape) for _, each in tensors_in(nest)), ()) for nest in (given, result))
+        found.setdefault(_Run(chain, call), (inputs[:2] == wanted, outputs[:2] == wanted, outputs))
+
+    with suppress(ShapeError), listening(reader.step.module, hear):
+        reader.read(reading)
+    return found
 
 
 def _divergence(module: torch.nn.Module, chain: Chain, position: int, **known: Any) -> Divergence:
@@ -147,51 +147,24 @@ def _divergence(module: torch.nn.Module, chain: Chain, position: int, **known: A
     return Divergence(module=chain[-1], kind=kind, position=position, at=at, **known)
 
 
-class _Shapes:
-    """Records whether the inputs and outputs of modules have the rows and tokens of their call."""
-
-    def __init__(self, reading: Reading) -> None:
-        self.reading = reading
-        self.of_runs: dict[_Run, tuple[bool, bool, tuple[int, ...]]] = {}  # also the shape of the outputs
-        self._call = -1
-
-    def hear(self, chain: Chain, phase: str, given: Any, result: Any) -> None:
-        """Record one event, with the number of the call in place of how often the same modules ran before."""
-        if phase == "in":
-            self._call += len(chain) == 1
-            return
-        lengths = self.reading.lengths or (self.reading.tokens,)
-        wanted = len(self.reading.ids), lengths[min(self._call, len(lengths) - 1)]
-        inputs, outputs = (next((tuple(each.shape) for _, each in tensors_in(nest)), ()) for nest in (given, result))
-        self.of_runs.setdefault(_Run(chain, self._call), (inputs[:2] == wanted, outputs[:2] == wanted, outputs))
-
-
 def first_diverging(module: torch.nn.Module, one: WatchedReading, other: WatchedReading) -> Divergence | None:
-    """Return the first module at which two readings part; None if there is none.
+    """Return the first module at which two readings part, the one with fewer calls first; None if there is none.
 
-    Args:
-        module: The model.
-        one: The reading with fewer calls. The number of its tokens should be no other size in the model: positions are
-            told from other axes by their number.
-        other: Another reading of the same positions.
+    The number of its tokens should be no other size in the model: positions are told from other axes by their number.
     """
     with torch.no_grad():
         first, second = _Recorder(one, module), _Recorder(other, module)
-    compared = {key: pair for key in first.outputs if (pair := _compared(first, second, key)) is not None}
-    floor = _ROUNDING * _epsilon(module)
-    for key, (inputs, outputs) in compared.items():
-        position = _parting(inputs, outputs, floor)
-        if position is None or _is_cleared(compared, key, position, floor):
-            continue
-        before = float(inputs[: position + 1].max())
-        return _divergence(module, key.chain, position, difference=float(outputs[position]), of_inputs=before)
+    compared = {run: pair for run in first.outputs if (pair := _compared(first, second, run)) is not None}
+    kinds = {parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()}
+    # The coarsest type of the module; some compute in float32 always.
+    floor = _ROUNDING * max([EPSILON, *(float(torch.finfo(kind).eps) for kind in kinds)])
+    for run, (inputs, outputs) in compared.items():
+        parts = outputs > _TIMES * np.maximum(np.maximum.accumulate(inputs), floor)
+        position = int(parts.argmax())
+        if parts.any() and not _is_cleared(compared, run, position, floor):
+            before = float(inputs[: position + 1].max())
+            return _divergence(module, run.chain, position, difference=float(outputs[position]), of_inputs=before)
     return None
-
-
-def _parting(inputs: Differences, outputs: Differences, floor: float) -> int | None:
-    """Return the first position at which outputs differ by far more than the inputs up to there."""
-    parts = outputs > _TIMES * np.maximum(np.maximum.accumulate(inputs), floor)
-    return int(parts.argmax()) if parts.any() else None
 
 
 def _is_cleared(compared: "Mapping[_Run, tuple[Differences, Differences]]", run: "_Run", at: int, floor: float) -> bool:
@@ -201,12 +174,6 @@ def _is_cleared(compared: "Mapping[_Run, tuple[Differences, Differences]]", run:
         if around is not None:
             return bool(around[1][at] <= _TIMES_AROUND * max(float(around[0][: at + 1].max()), floor))
     return False
-
-
-def _epsilon(module: torch.nn.Module) -> float:
-    """Return the distance of neighbouring numbers of the coarsest type of a module; some compute in float32 always."""
-    kinds = {parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()}
-    return max([EPSILON, *(float(torch.finfo(kind).eps) for kind in kinds)])
 
 
 class _Run(NamedTuple):
@@ -276,10 +243,14 @@ class _Recorder:
         if not axes or tensor.dtype == torch.bool or not tensor.numel():
             return None
         first = _numbers(tensor, axes[0])  # of one token all axes of length one give the same
-        numbers = {axis: first if self._tokens == 1 else _numbers(tensor, axis) for axis in axes}
-        sizes = {axis: (*tensor.shape[:axis], *tensor.shape[axis + 1 :]) for axis in axes}
-        exact = not (tensor.is_floating_point() or tensor.is_complex())
-        return _Print({axis: (sizes[axis], numbers[axis]) for axis in axes}, exact)
+        prints = {
+            axis: (
+                (*tensor.shape[:axis], *tensor.shape[axis + 1 :]),
+                first if self._tokens == 1 else _numbers(tensor, axis),
+            )
+            for axis in axes
+        }
+        return _Print(prints, exact=not (tensor.is_floating_point() or tensor.is_complex()))
 
     def together(self, side: _Side, path: str) -> dict[tuple[int, tuple[int, ...]], Differences]:
         """Return the numbers of all positions by axis and sizes of the other axes, where every call has such."""
@@ -316,9 +287,7 @@ def _difference(one: Differences, other: Differences, *, exact: bool) -> Differe
     if one.shape != other.shape:
         return np.full(len(one), np.inf)
     distance = np.linalg.norm(one - other, axis=1)
-    if exact:
-        return np.where(distance > 0, np.inf, 0.0)
-    size = float(np.sqrt(np.mean(np.square(np.linalg.norm(one, axis=1)))))
+    size = 0.0 if exact else float(np.sqrt(np.mean(np.square(np.linalg.norm(one, axis=1)))))
     return distance / size if size else np.where(distance > 0, np.inf, 0.0)
 
 
@@ -341,9 +310,9 @@ def _is_mask(tensor: torch.Tensor, tokens: int) -> bool:
     """Return whether a tensor is an attention mask, `(…, queries, keys)`."""
     if tensor.dim() != 4 or tensor.shape[-2] != tokens or tensor.shape[-1] < tokens:
         return False
-    if tensor.dtype == torch.bool:
-        return True
-    return tensor.is_floating_point() and bool(((tensor == 0) | (tensor < _MASKED)).all()) and bool((tensor == 0).any())
+    allowed = tensor == 0
+    of_numbers = tensor.is_floating_point() and bool((allowed | (tensor < _MASKED)).all()) and bool(allowed.any())
+    return tensor.dtype == torch.bool or of_numbers
 
 
 def _allowed(mask: torch.Tensor) -> Differences:

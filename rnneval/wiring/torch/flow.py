@@ -3,7 +3,6 @@
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from types import ModuleType
 from typing import NamedTuple
 
 import msgspec
@@ -13,10 +12,9 @@ from rnneval.models.torch.module import TorchStep
 from rnneval.records.wiring import Finding, Flow, Slot, WiredLayer
 from rnneval.wiring.evidence import Detection
 from rnneval.wiring.facts import Spot
-from rnneval.wiring.faults import crossed_state, ignored_state, shared_state, stale_state, swapped_slots
 from rnneval.wiring.judging import finding_of
-from rnneval.wiring.torch.hooks import spot_of
-from rnneval.wiring.torch.readers import BEFORE, CALLS, ArrayFlow, Chain, array_flows
+from rnneval.wiring.torch.hooks import Chain, spot_of
+from rnneval.wiring.torch.readers import BEFORE, CALLS, ArrayFlow, array_flows
 
 _NAMED = 3  # layers that err alike and are named
 
@@ -25,10 +23,10 @@ _NAMED = 3  # layers that err alike and are named
 class StateFlow:
     """The flow matrix, as it goes into the record."""
 
-    layers: tuple[WiredLayer, ...]
-    flow: tuple[Flow, ...]  # calls 0 and 1 make a state; call 2 goes on from it with one token, and call 3 with three
-    findings: tuple[Finding, ...]
-    untested: tuple[str, ...]  # a sentence for each array about which nothing can be said
+    layers: tuple[WiredLayer, ...] = ()
+    flow: tuple[Flow, ...] = ()  # calls 0 and 1 make a state; calls 2 and 3 go on from it with one and three tokens
+    findings: tuple[Finding, ...] = ()
+    untested: tuple[str, ...] = ()  # a sentence for each array about which nothing can be said
     right_by_token: bool = False  # whether no array was seen to be wrong in a call of one token
     calls: int = len(BEFORE) + len(CALLS)
 
@@ -36,17 +34,11 @@ class StateFlow:
 def flow_of(step: TorchStep, width: int, *, seed: int = 0, cut_matters: bool = True) -> StateFlow:
     """Return which module reads and which wrote each array of the state, and what is wrong with it.
 
-    Args:
-        step: The step of a PyTorch model, as `lm.function.step` of one that rnneval opened.
-        width: V, the number of logits.
-        seed: Seed of the ids and of the numbers that arrays are changed by.
-        cut_matters: Whether the predictions depend on how a text is cut. An array that no module reads is then a fault;
-            else it has no effect that could be missed.
+    If the predictions do not depend on how a text is cut (`cut_matters`), an array that no module reads is no fault.
     """
     arrays = array_flows(step, width, seed)
     if arrays is None:
-        why = "the model gives different numbers for the same calls, so no reaction can be told"
-        return StateFlow(layers=(), flow=(), findings=(), untested=(why,))
+        return StateFlow(untested=("the model gives different numbers for the same calls, so no reaction can be told",))
     return _Judge(step.module, arrays, cut_matters=cut_matters).result()
 
 
@@ -55,7 +47,7 @@ class _Seen(NamedTuple):
 
     kind: str
     calls: tuple[int, ...] = CALLS  # the calls, by their numbers of tokens, that show it
-    fault: ModuleType | None = None
+    fault: str = ""
     words: str = ""
     source: Slot | str | None = None  # the state that went into the array instead of its own; a layer that has none
     giver: str | None = None  # the layer whose state went to another one
@@ -87,7 +79,7 @@ class _Judge:
             flow=tuple(row for array, seen in judged for row in self._rows(array, seen)),
             findings=tuple(self._findings(judged)),
             untested=tuple(f"{array.path}: no module reads it" for array, seen in judged if seen.kind == "unused"),
-            right_by_token=not any(seen.fault is not None and 1 in seen.calls for _, seen in judged),
+            right_by_token=not any(seen.fault and 1 in seen.calls for _, seen in judged),
         )
 
     def _seen(self, array: ArrayFlow) -> _Seen:
@@ -97,36 +89,37 @@ class _Judge:
             return self._unread(array, silent)
         if (foreign := self._foreign(array)) is not None:
             return foreign
-        reader, path = self._name(array.reader), array.path
-        if array.unchanged == CALLS and not array.blank and _pattern(path) not in self._moving:
+        if array.unchanged == CALLS and not array.blank and _pattern(array.path) not in self._moving:
             return _Seen("initial")  # a constant
         if array.unchanged:
-            words = f"{reader} reads {path}, which stays as it is in calls of {_tokens(array.unchanged)}"
-            return _Seen("stale", array.unchanged, stale_state, words)
+            words = f"{self._name(array.reader)} reads {array.path}, which stays as it is in calls of "
+            return _Seen("stale", array.unchanged, "stale-state", words + _tokens(array.unchanged))
         return _Seen("carried" if array.writer is not None else "unknown")
 
     def _foreign(self, array: ArrayFlow) -> _Seen | None:
         """Return what is to be said of an array that holds what was made elsewhere; None of others."""
-        reader, path = self._name(array.reader), array.path
-        layer = self._other_layer(array.reader, array.writer)
-        if layer is not None:
-            words = f"{reader} reads {path}, which {self._name(array.writer)} wrote"
+        reader, writer, path = self._name(array.reader), self._name(array.writer), array.path
+        chains = (array.reader, array.writer, array.giver)
+        if (layer := self._other_layer(array.reader, array.writer)) is not None:
             source = self._own_of(layer, array)
-            return _Seen("crossed", CALLS, crossed_state, words, source, source.layer)
-        if self._is_handed_on(array):
-            writer, giver = self._name(array.writer), self._name(array.giver)
+            words = f"{reader} reads {path}, which {writer} wrote"
+            return _Seen("crossed", CALLS, "crossed-state", words, source, source.layer)
+        # Layers of one kind share an array: each starts from the state of the one before.
+        alike = all(chains) and len({self._kind(chain) for chain in chains}) == 1
+        if self._cut_matters and alike and array.reader != array.writer:
+            giver = self._name(array.giver)
             words = (
                 f"{writer} starts from the state that {giver} made in the same call, and {reader} reads {path}, which"
             )
-            return _Seen("crossed", CALLS, shared_state, f"{words} {writer} wrote", writer, giver)
-        if array.made_at != path:
-            words = f"{reader}: {path} holds what was written as {array.made_at}"
-            source = Slot(layer=reader, slot=self._slots.get(array.made_at, _slot(array.made_at)))
-            if array.slot[1:] != source.slot[1:] and array.slot:  # one layer's of a stack: h[0] and h[1]
-                words = f"{reader}.{array.slot} reads {path}, which {reader}.{source.slot} wrote"
-                return _Seen("crossed", CALLS, crossed_state, words, source, reader)
-            return _Seen("swapped", CALLS, swapped_slots, words, source)
-        return None
+            return _Seen("crossed", CALLS, "shared-state", f"{words} {writer} wrote", writer, giver)
+        if array.made_at == path:
+            return None
+        source = Slot(layer=reader, slot=self._slots.get(array.made_at, _slot(array.made_at)))
+        if array.slot[1:] != source.slot[1:] and array.slot:  # one layer's of a stack: h[0] and h[1]
+            words = f"{reader}.{array.slot} reads {path}, which {reader}.{source.slot} wrote"
+            return _Seen("crossed", CALLS, "crossed-state", words, source, reader)
+        words = f"{reader}: {path} holds what was written as {array.made_at}"
+        return _Seen("swapped", CALLS, "swapped-slots", words, source)
 
     def _unread(self, array: ArrayFlow, silent: tuple[int, ...]) -> _Seen:
         """Return what is to be said of an array to which no module reacts in some calls."""
@@ -138,25 +131,22 @@ class _Judge:
             given = array.given[min(own.index(array), len(array.given) - 1)]
             source = self._state(next(other for other in self._arrays if other.path == given))
             words = f"{layer} starts from the state that {source.layer} made in the same call ({given})"
-            return _Seen("crossed", silent, shared_state, f"{words}, and no module reads {path}", source, source.layer)
+            return _Seen(
+                "crossed", silent, "shared-state", f"{words}, and no module reads {path}", source, source.layer
+            )
         if array.late:
-            return _Seen("stale", silent, stale_state, f"{path} has an effect one call late only in calls of {calls}")
+            return _Seen("stale", silent, "stale-state", f"{path} has an effect one call late only in calls of {calls}")
         others = f"{layer} reads it in calls of {_tokens(set(CALLS) - set(silent))}"
         if silent == CALLS:
             others = "even a thousand times as large" if array.writer is None else f"although {layer} writes it"
-        return _Seen("fresh", silent, ignored_state, f"{path}: no module reacts in calls of {calls} ({others})")
+        words = f"{path}: no module reacts in calls of {calls} ({others})"
+        return _Seen("fresh", silent, "ignored-state", words)
 
     def _other_layer(self, reader: Chain | None, writer: Chain | None) -> str | None:
         """Return the layer of a writing module, where it is another one than the reader's and reads its own state."""
         pairs = zip(reader or (), writer or (), strict=False)
         layer = next((other for one, other in pairs if one != other), None)
         return layer if layer in self._reading else None
-
-    def _is_handed_on(self, array: ArrayFlow) -> bool:
-        """Return whether layers of one kind share an array: each starts from the state of the one before."""
-        chains = (array.reader, array.writer, array.giver)
-        alike = all(chains) and len({self._kind(chain) for chain in chains}) == 1
-        return self._cut_matters and alike and array.reader != array.writer
 
     def _own_of(self, layer: str, array: ArrayFlow) -> Slot:
         """Return the state of a layer that wrote an array of another one: its own array that lacks what it wrote."""
@@ -167,36 +157,30 @@ class _Judge:
 
     def _rows(self, array: ArrayFlow, seen: _Seen) -> Iterator[Flow]:
         """Yield the row of the calls in which an array was as it should be, and that of the others."""
-        into = self._state(array)
-        right = tuple(len(BEFORE) + at for at, tokens in enumerate(CALLS) if tokens not in seen.calls)
+        into, numbered = self._state(array), [*enumerate(CALLS, len(BEFORE))]
+        right = tuple(number for number, tokens in numbered if tokens not in seen.calls)
         if right:
             yield Flow(into=into, source=into, kind="carried", calls=right)
-        source: Slot | str | None = into if seen.kind == "carried" else seen.source
-        if source is None:
-            source = "unknown" if seen.kind in ("unknown", "unused") else "initial"
         kind = "unknown" if seen.kind == "unused" else seen.kind
-        calls = tuple(len(BEFORE) + at for at, tokens in enumerate(CALLS) if tokens in seen.calls)
+        source = into if kind == "carried" else seen.source or ("unknown" if kind == "unknown" else "initial")
+        calls = tuple(number for number, tokens in numbered if tokens in seen.calls)
         yield Flow(into=into, source=source, kind=kind, calls=calls)
 
     def _findings(self, judged: list[tuple[ArrayFlow, _Seen]]) -> Iterator[Finding]:
         """Yield one finding for each fault, class and kind of array: equal layers of a stack err alike."""
         groups: dict[tuple[object, ...], list[tuple[ArrayFlow, _Seen]]] = {}
         for array, seen in judged:
-            if seen.fault is not None:
+            if seen.fault:
                 key = (seen.fault, seen.calls, self._kind(array.reader or array.writer), _pattern(array.path))
                 groups.setdefault(key, []).append((array, seen))
         for alike in groups.values():
             array, seen = alike[0]
-            assert seen.fault is not None  # noqa: S101 - others are in no group
-            within = seen.fault is crossed_state and seen.giver == self._name(array.reader)  # layers of one module
-            others = [
-                *dict.fromkeys(
-                    self._name(other.reader or other.writer) + f".{other.slot}" * within for other, _ in alike
-                )
-            ][1:]
+            within = seen.fault == "crossed-state" and seen.giver == self._name(array.reader)  # layers of one module
+            names = (self._name(each.reader or each.writer) + f".{each.slot}" * within for each, _ in alike)
+            _, *others = dict.fromkeys(names)
             more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
             words = f"{seen.words}; likewise in {', '.join(others[:_NAMED])}{more}" if others else seen.words
-            chain = (None if seen.fault is shared_state else array.reader) or array.writer
+            chain = (None if seen.fault == "shared-state" else array.reader) or array.writer
             spot = spot_of(self._module, chain) if chain else Spot()
             finding = finding_of(seen.fault, Detection(seen=words, at=spot))
             yield msgspec.structs.replace(finding, source_layer=seen.giver)

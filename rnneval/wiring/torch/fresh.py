@@ -16,22 +16,15 @@ _SMALL = 0.05
 
 
 def awakened(module: nn.Module) -> nn.Module:
-    """Return a copy of a module in which parameters that are all zero hold small random numbers.
-
-    So does an embedding's row of the padding id, on the scale of its other rows. Numbers that are not zero stay as they
-    are, as do buffers; the module itself is not changed, and two calls make equal copies.
-    """
+    """Return a copy of a module in which parameters that are all zero, and a row of padding, hold random numbers."""
     made = copy.deepcopy(module)
-    _fill(made)
+    _fill(made, 0)
     return made
 
 
 @contextmanager
 def awake(module: nn.Module, seed: int = 0) -> Iterator[None]:
-    """Fill the zeros of a module itself in the same way for a while, then put them back, bit by bit.
-
-    No second copy of a large model is needed, and a step function that holds the module calls the right one.
-    """
+    """Fill the zeros of a module itself in the same way for a while, then put them back, bit by bit."""
     filled = _fill(module, seed)
     try:
         yield
@@ -40,20 +33,14 @@ def awake(module: nn.Module, seed: int = 0) -> Iterator[None]:
             zeros.copy_(before)
 
 
-def _fill(module: nn.Module, seed: int = 0) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Fill what is zero; return it with a copy of what it was."""
+def _fill(module: nn.Module, seed: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Fill what is zero, a row of padding on the scale of the others; return it with a copy of what it was."""
+    zeros = [(each.data, _SMALL) for each in module.parameters() if each.is_floating_point() and each.numel()]
+    embeddings = (part for part in module.modules() if isinstance(part, nn.Embedding) and part.padding_idx is not None)
+    zeros += [(part.weight.data[part.padding_idx], float(part.weight.data.float().std())) for part in embeddings]
     generator, filled = torch.Generator().manual_seed(seed), []
-
-    def fill(zeros: torch.Tensor, scale: float) -> None:
-        filled.append((zeros, zeros.clone()))
-        zeros.copy_((torch.randn(zeros.shape, generator=generator) * scale).to(zeros))
-
-    for parameter in module.parameters():
-        if parameter.is_floating_point() and parameter.numel() and not parameter.any():
-            fill(parameter.data, _SMALL)
-    for part in module.modules():
-        if isinstance(part, nn.Embedding) and part.padding_idx is not None:
-            row = part.weight.data[part.padding_idx]
-            if not row.any():
-                fill(row, float(part.weight.data.float().std()))
+    for tensor, scale in zeros:
+        if not tensor.any():
+            filled.append((tensor, tensor.clone()))
+            tensor.copy_((torch.randn(tensor.shape, generator=generator) * scale).to(tensor))
     return filled

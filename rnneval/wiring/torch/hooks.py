@@ -2,7 +2,7 @@
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,11 +10,11 @@ import torch
 
 from rnneval.wiring.facts import Spot
 
-Listener = Callable[[tuple[str, ...], str, Any, Any], None]
-"""Called as `listener(open, phase, given, result)` when a module begins (`in`) and when it ends (`out`).
+Chain = tuple[str, ...]  # the names of the modules that are running, the outermost first
+Listener = Callable[[Chain, str, Any, Any], None]
+"""Called as `listener(running, phase, given, result)` when the last of the running modules begins (`in`) or ends.
 
-`open` has the names of the modules that are running, the outermost first; the last one begins or ends. `given` is its
-positional and keyword arguments; `result` is None when it begins.
+`given` is its positional and keyword arguments; `result` is None when it begins, and the phase of its end is `out`.
 """
 
 
@@ -49,27 +49,19 @@ def tensors_in(nest: Any, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:
     """Yield the tensors of tuples, lists and mappings with their paths; other objects, such as caches, stay closed."""
     if isinstance(nest, torch.Tensor):
         yield path, nest
-    elif isinstance(nest, Mapping):
-        for key, value in nest.items():
+    elif isinstance(nest, Mapping | tuple | list):
+        for key, value in nest.items() if isinstance(nest, Mapping) else enumerate(nest):
             yield from tensors_in(value, f"{path}[{key!r}]")
-    elif isinstance(nest, tuple | list):
-        for index, value in enumerate(nest):
-            yield from tensors_in(value, f"{path}[{index}]")
 
 
 def content(tensor: torch.Tensor) -> bytes:
-    """Return a digest of a tensor's numbers, bit by bit, and of its shape.
-
-    Example:
-        >>> content(torch.arange(6).reshape(2, 3)[:1, 1]) == content(torch.tensor([1]))  # a view of one number
-        True
-    """
+    """Return a digest of a tensor's numbers, bit by bit, and of its shape."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     numbers = flat.as_strided(flat.shape, (1,)).view(torch.uint8).numpy()  # one number may have any stride
     return hashlib.blake2b(numbers, digest_size=16, key=str(tuple(tensor.shape)).encode()[:64]).digest()
 
 
-def spot_of(model: torch.nn.Module, running: Sequence[str]) -> Spot:
+def spot_of(model: torch.nn.Module, running: Chain) -> Spot:
     """Return the innermost of the running modules as the layer, with the file and line of its `forward`.
 
     Of a module of PyTorch itself they are those of the nearest module around it that is not.

@@ -1,8 +1,7 @@
 """Evidence from inside of a PyTorch model: flow, calls of caches, and the module at fault."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from types import ModuleType
+from dataclasses import dataclass
 
 import msgspec
 
@@ -11,27 +10,20 @@ from rnneval.models.torch.causal import CachedStep
 from rnneval.models.torch.module import TorchStep
 from rnneval.models.torch.recurrent import uncompiled
 from rnneval.records.wiring import Finding, Oracle
-from rnneval.wiring.evidence import Detection, Severity
-from rnneval.wiring.facts import Spot
-from rnneval.wiring.faults import cache_operation, call_variance, chunk_variance, packing_leak, padding_leak
+from rnneval.wiring.evidence import Detection
 from rnneval.wiring.judging import finding_of
 from rnneval.wiring.torch.calls import CallTests, run_calls
 from rnneval.wiring.torch.diverging import Divergence, module_of_calls
 from rnneval.wiring.torch.flow import StateFlow, flow_of
 
-_FAULTS: Mapping[str, tuple[ModuleType, Severity | None]] = {
-    "train": (call_variance, None),
-    "shapes": (call_variance, None),
-    "special": (call_variance, None),
-    "padding": (padding_leak, None),
-    "right_padding": (padding_leak, "warning"),  # no model of transformers passes it
-    "packed": (packing_leak, "warning"),
-    "restore": (cache_operation, None),
-    "rollback": (cache_operation, None),
-    "reset": (cache_operation, None),
-    "reorder": (cache_operation, None),
+_FAULTS = {
+    "call-variance": ("train", "shapes", "special"),
+    "padding-leak": ("padding", "right_padding"),
+    "packing-leak": ("packed",),
+    "cache-operation": ("restore", "rollback", "reset", "reorder"),
 }
-"""The fault that each test of calls finds, with a severity that is not that of the fault's page."""
+"""The tests of calls that find each fault."""
+_WARNINGS = ("right_padding", "packed")  # no model of transformers passes the first
 _OF_LONG_CALLS = frozenset({"chunk", "leaves", "used"})
 """Tests of behaviour that a model fails whose calls of several tokens lose the state."""
 
@@ -52,35 +44,29 @@ class ModuleEvidence:
 
     def findings(self, of_behaviour: Iterable[Finding]) -> list[Finding]:
         """Return all findings: what is wrong with an array explains what is wrong with the predictions."""
-        return [*self.flow.findings, *self._of_calls(), *map(self._located, of_behaviour)]
+        located = (
+            _with_module(found, self.divergence) if found.rule == "chunk-variance" else found for found in of_behaviour
+        )
+        return [*self.flow.findings, *self._of_calls(), *located]
 
     def _of_calls(self) -> Iterator[Finding]:
         """Yield a finding for each test of calls that failed, with the module at fault where it is known."""
         for key, oracle in self.calls.oracles.items():
             if oracle.verdict == "fail":
-                fault, severity = _FAULTS[key]
+                fault = next(name for name, tests in _FAULTS.items() if key in tests)
                 said = f"{oracle.detail[0].upper()}{oracle.detail[1:]}"
-                finding = finding_of(fault, Detection(seen=said, severity=severity))
-                yield _with_module(finding, self.calls.divergences.get(key))
-
-    def _located(self, finding: Finding) -> Finding:
-        """Add the module at fault to a finding of calls that names none."""
-        is_of_calls = finding.rule == chunk_variance.NAME and finding.layer is None
-        return _with_module(finding, self.divergence) if is_of_calls else finding
+                detection = Detection(seen=said, severity="warning" if key in _WARNINGS else None)
+                yield _with_module(finding_of(fault, detection), self.calls.divergences.get(key))
 
 
 def module_evidence(lm: StepLM, step: TorchStep, failed: Collection[str], *, seed: int) -> ModuleEvidence:
-    """Look into a model of PyTorch whose behaviour failed some tests, by key.
-
-    A compiled model runs uncompiled meanwhile: its modules are not called one by one.
-    """
+    """Look into a model of PyTorch whose behaviour failed some tests; a compiled one runs uncompiled meanwhile."""
     newline = lm.vocabulary.id_of("\n") if lm.vocabulary else None
     with uncompiled():
         flow = flow_of(step, lm.width, seed=seed, cut_matters="chunk" in failed)
+        calls = CallTests()
         if isinstance(step, CachedStep):
             calls = run_calls(step, width=lm.width, newline=newline, seed=seed)
-        else:
-            calls = CallTests()
         divergence = module_of_calls(step, lm.width, seed=seed) if "chunk" in failed else None
     return ModuleEvidence(flow=flow, calls=calls, divergence=divergence)
 
@@ -89,10 +75,8 @@ def _with_module(finding: Finding, divergence: Divergence | None) -> Finding:
     if divergence is None:
         return finding
     message, _, why = finding.message.partition(". ")
+    at = divergence.at
+    message = f"{message}; {divergence}. {why}"
     return msgspec.structs.replace(
-        finding,
-        layer=divergence.module or None,
-        file=divergence.at.file,
-        line=divergence.at.line,
-        message=f"{message}; {replace(divergence, at=Spot())}. {why}",
+        finding, layer=divergence.module or None, file=at.file, line=at.line, message=message
     )

@@ -16,13 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from rnneval.models.state import filled, leaves_of
 from rnneval.models.torch.module import TorchStep
-from rnneval.wiring.behaviour import special_ids
+from rnneval.wiring.behaviour import Ids, ordinary_ids
 from rnneval.wiring.torch.fresh import awake
-from rnneval.wiring.torch.hooks import content, listening, tensors_in
+from rnneval.wiring.torch.hooks import Chain, content, listening, tensors_in
 
 BEFORE = (4, 1)  # tokens of the calls that make the state
 CALLS = (1, 3)  # tokens of the call in which reactions are watched
@@ -31,10 +30,9 @@ _LATER = 16  # tokens in which an array must stay the same before it is said to 
 _STACKED = {"in": r"(?:\[0\]\[1\]|\[1\]\['hx'\])(\[[01]\])?", "out": r"\[1\](\[[01]\])?"}
 """Where a recurrent module of PyTorch takes and returns its states."""
 _SLOTS = ("h", "c")  # other places among arguments and outputs begin with a bracket, or are empty
-Chain = tuple[str, ...]  # the modules that are running, the outermost first
 
 
-class Event(NamedTuple):
+class _Event(NamedTuple):
     """The begin or end of a module, and the content of what it got or gave, states left out."""
 
     chain: Chain
@@ -42,7 +40,7 @@ class Event(NamedTuple):
     seen: tuple[tuple[str, bytes], ...]
 
 
-class Birth(NamedTuple):
+class _Birth(NamedTuple):
     """The first appearance of some content in an array of the state, or as an output of a module."""
 
     chain: Chain
@@ -50,7 +48,7 @@ class Birth(NamedTuple):
     is_output: bool
 
 
-def arrays_of(state: Any) -> dict[str, torch.Tensor]:
+def _arrays_of(state: Any) -> dict[str, torch.Tensor]:
     """Return the arrays of real or complex numbers of a state by path; a tensor that stands twice comes once."""
     found: dict[Any, tuple[str, torch.Tensor]] = {}
     for path, leaf in leaves_of(state).items():
@@ -59,24 +57,21 @@ def arrays_of(state: Any) -> dict[str, torch.Tensor]:
     return dict(found.values())
 
 
-def replaced(state: Any, arrays: Mapping[str, torch.Tensor]) -> Any:
+def _replaced(state: Any, arrays: Mapping[str, torch.Tensor]) -> Any:
     """Return a state with other arrays; one that stands twice is replaced at both places."""
     own = leaves_of(state)
     by_place = {own[path].data_ptr(): array for path, array in arrays.items()}
-    leaves = [
-        by_place.get(leaf.data_ptr(), leaf) if isinstance(leaf, torch.Tensor) and leaf.numel() else leaf
-        for leaf in own.values()
-    ]
-    return filled(state, iter(leaves))
+    return filled(
+        state,
+        (
+            by_place.get(leaf.data_ptr(), leaf) if isinstance(leaf, torch.Tensor) and leaf.numel() else leaf
+            for leaf in own.values()
+        ),
+    )
 
 
-def part_name(path: str, axis: int, index: int) -> str:
-    """Return the path of one layer's part of an array.
-
-    Example:
-        >>> part_name("state[1]", 2, 0)
-        'state[1][:, :, 0]'
-    """
+def _part(path: str, axis: int, index: int) -> str:
+    """Return the path of one layer's part of an array, such as `state[1][:, :, 0]`."""
     return f"{path}[{':, ' * axis}{index}]"
 
 
@@ -85,23 +80,17 @@ def _stack_size(module: torch.nn.Module) -> int:
     return module.num_layers * (2 if module.bidirectional else 1) if isinstance(module, torch.nn.RNNBase) else 1
 
 
-class Watched:
+class _Watched:
     """One call from a state: what modules saw, and which arrays of the state they were given and made."""
 
-    def __init__(
-        self, step: TorchStep, ids: NDArray[np.int32], state: Any, *, axes: Mapping[str, int] | None = None
-    ) -> None:
-        """Make the call.
-
-        With `axes`, also record where each array was made; it has the axis along which an array holds several layers'
-        states.
-        """
-        self.events: list[Event] = []
-        self.births: dict[bytes, list[Birth]] = {}
+    def __init__(self, step: TorchStep, ids: Ids, state: Any, axes: Mapping[str, int] | None = None) -> None:
+        """Make the call; with `axes`, those along which arrays hold several layers' states, also record all births."""
+        self.events: list[_Event] = []
+        self.births: dict[bytes, list[_Birth]] = {}
         self.entries: dict[str, set[tuple[Chain, str]]] = {}
-        """The modules that were given an array of the state itself, and its place among their arguments, by its path"""
-        state = replaced(state, {path: array.detach().clone() for path, array in arrays_of(state).items()})
-        given = arrays_of(state)
+        """By the path of an array: the modules that were given it, and its place among their arguments."""
+        state = _replaced(state, {path: array.detach().clone() for path, array in _arrays_of(state).items()})
+        given = _arrays_of(state)
         self._axes, self._module = axes, step.module
         self._given = {path: _stored(array) for path, array in given.items()}
         self.stacks = {*map(_stack_size, step.module.modules())} - {1}
@@ -126,9 +115,14 @@ class Watched:
                 seen.append((path, content(tensor)))
             elif phase == "in":
                 self.entries.setdefault(array, set()).add((chain, path))
-        self.events.append(Event(chain, phase, tuple(seen)))
-        if self._axes is not None:
-            self._look_for_births(chain, phase, result)
+        self.events.append(_Event(chain, phase, tuple(seen)))
+        if self._axes is None:
+            return
+        # What changed before a module began was made by the one around it.
+        for path, tensor in self._changed():
+            self._made(self._names.get(path, path), tensor, chain if phase == "out" else chain[:-1])
+        for path, tensor in (*tensors_in(result), *self._tensors(chain, phase, result)):
+            self.births.setdefault(content(tensor), []).append(_Birth(chain, path, is_output=True))
 
     def _tensors(self, chain: Chain, phase: str, nest: Any) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield the tensors of an event; the states of stacked layers come one by one, as `h[0]` and `c[0]`."""
@@ -146,41 +140,25 @@ class Watched:
         for path, array in given.items() if self.stacks else ():
             yield content(array), path
             for axis in (axis for axis, size in enumerate(array.shape) if size in self.stacks):
-                yield from ((content(part), part_name(path, axis, at)) for at, part in enumerate(array.unbind(axis)))
-
-    def _look_for_births(self, chain: Chain, phase: str, result: Any) -> None:
-        """Record new content of arrays; what changed before a module began was made by the one around it."""
-        maker = chain if phase == "out" else chain[:-1]
-        for path, tensor in self._live():
-            if self._is_new(path, tensor):
-                self._made(self._names.get(path, path), tensor, maker)
-        for path, tensor in (*tensors_in(result), *self._tensors(chain, phase, result)):
-            self._born(tensor, Birth(chain, path, is_output=True))
+                yield from ((content(part), _part(path, axis, at)) for at, part in enumerate(array.unbind(axis)))
 
     def _made(self, path: str, array: torch.Tensor, maker: Chain) -> None:
         """Record an array as made by a module; in parts if it holds the states of several layers."""
-        axis = (self._axes or {}).get(path)
-        if axis is None or axis >= array.dim():
-            self._born(array, Birth(maker, path, is_output=False))
-            return
-        for index, part in enumerate(array.unbind(axis)):
-            self._born(part, Birth(maker, part_name(path, axis, index), is_output=False))
+        axis = (self._axes or {}).get(path, array.dim())
+        parts = {path: array}
+        if axis < array.dim():
+            parts = {_part(path, axis, index): part for index, part in enumerate(array.unbind(axis))}
+        for name, part in parts.items():
+            self.births.setdefault(content(part), []).append(_Birth(maker, name, is_output=False))
 
-    def _born(self, tensor: torch.Tensor, birth: Birth) -> None:
-        self.births.setdefault(content(tensor), []).append(birth)
-
-    def _is_new(self, path: str, tensor: torch.Tensor) -> bool:
-        """Return whether an array was replaced or changed in place since the last look."""
-        version = (tensor.data_ptr(), tensor._version)
-        new = self._versions.get(path) != version
-        self._versions[path] = version
-        return new
-
-    def _live(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Yield the arrays of the state that the running model has, where it has them."""
+    def _changed(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield the arrays that were replaced or changed in place since the last look, where the model has them."""
         for path, read in self._places.items():
             if isinstance(value := read(), torch.Tensor):
-                yield path, value
+                version = (value.data_ptr(), value._version)
+                if self._versions.get(path) != version:
+                    self._versions[path] = version
+                    yield path, value
 
     def _look_around(self, given: Any) -> None:
         """Find the places that hold arrays: in what the model was given, and in attributes of its modules."""
@@ -188,13 +166,12 @@ class Watched:
         found = dict(_places_in(given, str(number)))
         for name, module in self._module.named_modules() if not number else ():
             held = {**vars(module), **dict(module.named_buffers(recurse=False))}
-            for key in (key for key, value in held.items() if isinstance(value, torch.Tensor)):
-                if self._path_of(held[key]) is not None:
+            for key, value in held.items():
+                if isinstance(value, torch.Tensor) and self._path_of(value) is not None:
                     found[f"{name}.{key}"] = partial(getattr, module, key, None)
         self._places |= found
-        for path, tensor in self._live():
+        for path, tensor in self._changed():
             self._names.setdefault(path, self._path_of(tensor) or path)
-            self._is_new(path, tensor)
 
     def _path_of(self, tensor: torch.Tensor) -> str | None:
         """Return the path of the array of the state that a tensor is, or is a view or copy of; None for others."""
@@ -205,10 +182,10 @@ class Watched:
         if not tensor.numel() or storage.nbytes() not in self._sizes:
             return None
         stored = _stored(tensor)
-        taken = {path for path, _ in self._states.values()}
         same = [path for path, given in self._given.items() if given == stored]
         if not same:
             return None
+        taken = {path for path, _ in self._states.values()}
         path = next((path for path in same if path not in taken), same[0])
         self._states[storage.data_ptr()] = (path, tensor)
         return path
@@ -233,8 +210,7 @@ def _places_in(value: Any, path: str, above: frozenset[int] = frozenset()) -> It
 
 def _stored(tensor: torch.Tensor) -> bytes:
     """Return a digest of all that a tensor's memory holds, so that a view is known as its whole."""
-    memory = torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage().cpu())
-    return content(memory)
+    return content(torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage().cpu()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,11 +254,11 @@ class _Place:
     @property
     def name(self) -> str:
         """The path, with the index of the layer if there are several."""
-        return self.path if self.axis is None else part_name(self.path, self.axis, self.index)
+        return self.path if self.axis is None else _part(self.path, self.axis, self.index)
 
     def among(self, state: Any) -> torch.Tensor | None:
         """Return the numbers at this place of a state; None if it is not there."""
-        array = arrays_of(state).get(self.path)
+        array = _arrays_of(state).get(self.path)
         return array if array is None or self.axis is None else array.select(self.axis, self.index)
 
 
@@ -291,22 +267,18 @@ class _Interventions:
 
     def __init__(self, step: TorchStep, width: int, seed: int) -> None:
         self._step, self._module = step, step.module
-        _, ordinary = special_ids(width)
-        generator = np.random.default_rng([seed, 1])
-
-        def ids(tokens: int) -> NDArray[np.int32]:
-            return generator.choice(np.array(ordinary, np.int32), (1, tokens))
-
+        lengths = (*BEFORE, *CALLS, max(CALLS), _LATER)
+        ids = ordinary_ids(width, (1, sum(lengths)), [seed, 1])
+        *before, one, several, self._next, self._later = np.split(ids, np.cumsum(lengths)[:-1], axis=1)
+        self._ids = dict(zip(CALLS, (one, several), strict=True))
         self._state: Any = None
-        for tokens in BEFORE:
-            _, self._state = step(ids(tokens), self._state)
-        self._ids = {tokens: ids(tokens) for tokens in CALLS}
-        self._next, self._later = ids(max(CALLS)), ids(_LATER)
+        for piece in before:
+            _, self._state = step(piece, self._state)
         self._noise = torch.Generator().manual_seed(seed)
         self._plain = {tokens: self._watch(tokens, self._state, {}) for tokens in CALLS}
 
-    def _watch(self, tokens: int, state: Any, axes: Mapping[str, int] | None = None) -> Watched:
-        return Watched(self._step, self._ids[tokens], state, axes=axes)
+    def _watch(self, tokens: int, state: Any, axes: Mapping[str, int] | None = None) -> _Watched:
+        return _Watched(self._step, self._ids[tokens], state, axes)
 
     def repeats(self) -> bool:
         """Return whether the same call gives the same, bit by bit."""
@@ -314,48 +286,45 @@ class _Interventions:
 
     def arrays(self) -> Iterator[ArrayFlow]:
         """Yield all arrays; one that holds the states of several layers comes in parts."""
-        arrays = arrays_of(self._state)
+        arrays = _arrays_of(self._state)
         axes = {path: axis for path, array in arrays.items() if (axis := self._layer_axis(path, array)) is not None}
         made = {tokens: self._watch(tokens, self._state, axes) for tokens in CALLS} if axes else self._plain
         places = [
-            _Place(path, axis, index)
+            _Place(path, axes.get(path), index)
             for path, array in arrays.items()
-            for axis in [axes.get(path)]
-            for index in range(1 if axis is None else array.shape[axis])
+            for index in range(array.shape[axes[path]] if path in axes else 1)
         ]
         for place in places:
             yield self._flow(place, made, places)
 
     def _layer_axis(self, path: str, array: torch.Tensor) -> int | None:
-        """Return the axis along which an array holds states of several layers.
-
-        Different modules read them, or one that stacks layers returned some.
-        """
+        """Return the axis of an array along which its readers differ, or one module stacks the states of its layers."""
         plain = self._plain[max(CALLS)]
-        after = arrays_of(plain.after).get(path, array)
-        for axis in (axis for axis, size in enumerate(array.shape) if size in plain.stacks):
-            born = [plain.births.get(content(part), []) for part in after.unbind(axis)]
+        after = _arrays_of(plain.after).get(path, array)
+        counts = {len(each) for each in self._module.modules() if isinstance(each, torch.nn.ModuleList)} - {0, 1}
+        for axis, size in enumerate(array.shape):
+            born = [plain.births.get(content(part), []) for part in after.unbind(axis)] if size in plain.stacks else []
             if any(birth.is_output and birth.at[:1] in _SLOTS for births in born for birth in births):
                 return axis
-        counts = {len(each) for each in self._module.modules() if isinstance(each, torch.nn.ModuleList)} - {0, 1}
-        for axis in (axis for axis, size in enumerate(array.shape) if size in counts):
-            parts = (self._readers(_Place(path, axis, index))[1] for index in (0, array.shape[axis] - 1))
-            first, last = (next((reader for reader in part.values() if reader), None) for part in parts)
-            if first and last and first != last:
-                return axis
+            if size in counts:
+                parts = (self._readers(_Place(path, axis, index))[1] for index in (0, size - 1))
+                first, last = (next(filter(None, part.values()), None) for part in parts)
+                if first and last and first != last:
+                    return axis
         return None
 
-    def _flow(self, place: _Place, made: Mapping[int, Watched], places: Sequence[_Place]) -> ArrayFlow:
+    def _flow(self, place: _Place, made: Mapping[int, _Watched], places: Sequence[_Place]) -> ArrayFlow:
         """Return what reads an array, and what wrote it in calls from the state that it belongs to."""
         altered, readers = self._readers(place)
         silent = [tokens for tokens in CALLS if readers[tokens] is None]
         before, after = place.among(self._state), {tokens: place.among(each.after) for tokens, each in made.items()}
         changed = [tokens for tokens in CALLS if not _same(before, after[tokens])]
         makers = (_maker(made[tokens], place.name, after[tokens]) for tokens in reversed(changed))
-        writer, made_at = next((maker for maker in makers if maker), (None, place.name))
+        writer, made_at = next(filter(None, makers), (None, place.name))
         read = next((reader for reader in readers.values() if reader), None)
-        slots = [at for chain, at in made[max(CALLS)].entries.get(place.name, ()) if chain == read and at[:1] in _SLOTS]
-        own = {Birth(read or (), slot, is_output=True) for slot in slots}
+        longest = made[max(CALLS)]
+        slots = [at for chain, at in longest.entries.get(place.name, ()) if chain == read and at[:1] in _SLOTS]
+        own = {_Birth(read or (), slot, is_output=True) for slot in slots}
         same = [t for t in CALLS if t not in changed and self._stays(place, t, made[t], own)]
         return ArrayFlow(
             path=place.name,
@@ -364,44 +333,36 @@ class _Interventions:
             writer=writer,
             made_at=made_at,
             unchanged=tuple(same),
-            late=bool(silent) and self._is_late(altered, silent),
+            late=any(self._is_late(altered, tokens) for tokens in silent),
             blank=before is None or not before.any(),
-            given=tuple(_given(made[max(CALLS)], writer, places)) if len(silent) == len(CALLS) else (),
-            giver=_giver(made[max(CALLS)], writer),
+            given=tuple(_given(longest, writer, places)) if len(silent) == len(CALLS) else (),
+            giver=_giver(longest, writer),
         )
 
     def _readers(self, place: _Place) -> tuple[Any, dict[int, Chain | None]]:
         """Return a state with an array changed, by a thousand times at last, and the first to react in each call."""
         found: dict[int, Chain | None] = dict.fromkeys(CALLS)
         for times in (1, _TIMES):
-            state = replaced(self._state, {place.path: self._changed(place, times)})
+            state = _replaced(self._state, {place.path: self._altered(place, times)})
             for tokens in (tokens for tokens in CALLS if found[tokens] is None):
                 found[tokens] = _reaction(self._plain[tokens], self._watch(tokens, state))
         return state, found
 
-    def _changed(self, place: _Place, times: float) -> torch.Tensor:
+    def _altered(self, place: _Place, times: float) -> torch.Tensor:
         """Return an array moved at a place by random numbers as large as its own."""
-        array = arrays_of(self._state)[place.path]
+        array = _arrays_of(self._state)[place.path]
         size = torch.nan_to_num(array.abs().float(), posinf=0.0).mean().item() or 1.0
-        moved = (array + times * size * torch.randn(array.shape, generator=self._noise).to(array.device)).to(
-            array.dtype
-        )
-        if place.axis is None:
-            return moved
-        changed = array.clone()
-        changed.select(place.axis, place.index).copy_(moved.select(place.axis, place.index))
-        return changed
+        altered = array.clone()
+        part = altered if place.axis is None else altered.select(place.axis, place.index)
+        part += (times * size * torch.randn(part.shape, generator=self._noise)).to(part)
+        return altered
 
-    def _is_late(self, altered: Any, silent: list[int]) -> bool:
+    def _is_late(self, altered: Any, tokens: int) -> bool:
         """Return whether modules react to a changed array in the call after one in which none did."""
-        for tokens in silent:
-            states = [self._step(self._ids[tokens], state)[1] for state in (self._state, altered)]
-            plain, other = (Watched(self._step, self._next, state) for state in states)
-            if _reaction(plain, other) is not None:
-                return True
-        return False
+        states = [self._step(self._ids[tokens], state)[1] for state in (self._state, altered)]
+        return _reaction(*(_Watched(self._step, self._next, state) for state in states)) is not None
 
-    def _stays(self, place: _Place, tokens: int, made: Watched, own: set[Birth]) -> bool:
+    def _stays(self, place: _Place, tokens: int, made: _Watched, own: set[_Birth]) -> bool:
         """Return whether an array is still the same after more calls of one token, or of several.
 
         It is not, where one of several stacked layers returned these very numbers, as one whose units are all off does.
@@ -414,7 +375,7 @@ class _Interventions:
         return _same(place.among(self._state), place.among(state))
 
 
-def _reaction(base: Watched, other: Watched) -> Chain | None:
+def _reaction(base: _Watched, other: _Watched) -> Chain | None:
     """Return the modules that are running where two calls first differ; () outside of all modules, None nowhere."""
     for plain, event in zip(base.events, other.events, strict=False):
         if plain != event:
@@ -426,7 +387,7 @@ def _same(a: torch.Tensor | None, b: torch.Tensor | None) -> bool:
     return a is not None and b is not None and a.shape == b.shape and content(a) == content(b)
 
 
-def _maker(made: Watched, path: str, after: torch.Tensor | None) -> tuple[Chain, str] | None:
+def _maker(made: _Watched, path: str, after: torch.Tensor | None) -> tuple[Chain, str] | None:
     """Return the module in which an array's new content first appeared, and the array that it was made as.
 
     Content that another module made later for this very array is that module's, and no exchange. An array of equal
@@ -436,28 +397,38 @@ def _maker(made: Watched, path: str, after: torch.Tensor | None) -> tuple[Chain,
         return None
     # One layer's part of a stack may have been returned with an axis of length one.
     births = [birth for shape in (after, after[None]) for birth in made.births.get(content(shape), [])]
-    own = next((birth for birth in births if birth.at == path and not birth.is_output), None)
     if not births:
         return None
+    own = next((birth for birth in births if birth.at == path and not birth.is_output), None)
     first = births[0] if own is None or own.chain == births[0].chain[: len(own.chain)] else own
     return first.chain, _made_as(first, made, path) if first.is_output else first.at
 
 
-def _got(made: Watched, writer: Chain | None) -> Iterator[bytes]:
+def _made_as(birth: _Birth, made: _Watched, path: str) -> str:
+    """Return the array whose place among a module's arguments is that of an output among what it returned."""
+    takes = {at: array for array, entries in made.entries.items() for chain, at in entries if chain == birth.chain}
+    own = next((at for at, array in takes.items() if array == path), None)
+    if own is None:
+        return path
+    same_place = birth.at if birth.at[:1] in _SLOTS else f"{own.rpartition('[')[0]}[{birth.at.rpartition('[')[2]}"
+    return takes.get(same_place, path)
+
+
+def _got(made: _Watched, writer: Chain | None) -> Iterator[bytes]:
     """Yield the content of what a module got beside its input."""
     for event in made.events:
         if event.phase == "in" and event.chain == writer:
             yield from (numbers for _, numbers in event.seen[1:])
 
 
-def _giver(made: Watched, writer: Chain | None) -> Chain | None:
+def _giver(made: _Watched, writer: Chain | None) -> Chain | None:
     """Return the module that gave a writer something beside its input that is not the first of what it returned."""
     births = (birth for numbers in _got(made, writer) for birth in made.births.get(numbers, []))
     outputs = (birth for birth in births if birth.is_output and birth.at not in ("", "[0]"))
     return next((birth.chain for birth in outputs if birth.chain != writer), None)
 
 
-def _given(made: Watched, writer: Chain | None, places: Sequence[_Place]) -> Iterator[str]:
+def _given(made: _Watched, writer: Chain | None, places: Sequence[_Place]) -> Iterator[str]:
     """Yield the arrays that other modules made in this call and whose new content a writer got, beside its input.
 
     The call is of several tokens: the output of one token may have the numbers and the shape of a state.
@@ -469,14 +440,3 @@ def _given(made: Watched, writer: Chain | None, places: Sequence[_Place]) -> Ite
             maker = _maker(made, place.name, array)
             if maker is not None and maker[0] != writer:
                 yield place.name
-
-
-def _made_as(birth: Birth, made: Watched, path: str) -> str:
-    """Return the array whose place among a module's arguments is that of an output among what it returned."""
-    takes = {at: array for array, entries in made.entries.items() for chain, at in entries if chain == birth.chain}
-    own = next((at for at, array in takes.items() if array == path), None)
-    if own is None:
-        return path
-    if birth.at[:1] in _SLOTS:
-        return takes.get(birth.at, path)
-    return takes.get(f"{own.rpartition('[')[0]}[{birth.at.rpartition('[')[2]}", path)

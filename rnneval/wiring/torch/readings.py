@@ -3,6 +3,7 @@
 import copy
 import inspect
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,9 @@ from numpy.typing import NDArray
 from rnneval.errors import type_and_message
 from rnneval.models.torch.causal import CachedStep
 from rnneval.models.torch.module import ModuleState
+from rnneval.wiring.behaviour import COLUMNS
 from rnneval.wiring.difference import Logits, as_logits
 from rnneval.wiring.torch.fresh import awakened
-
-_COLUMNS = 2048  # logits of a token that are compared, at most: a state that is wrong moves them all
 
 Rows = tuple[tuple[int, ...], ...]
 
@@ -36,12 +36,11 @@ class Reading:
     ids: Rows
     lengths: tuple[int, ...] = ()  # numbers of tokens of the calls; none for one call without a cache
     mask: Rows | None = None  # the attention mask; each call is given that of all tokens so far
-    positions: Rows | None = None
-    """The number of each token in its document, where this is not the number of unmasked tokens before it."""
+    positions: Rows | None = None  # the position of each token, if it is not the number of unmasked tokens before it
     numbered: bool = True  # whether the model is given the positions, if it takes them
     packed: bool = False
     """Whether the model is told the documents of a row, which begin where the position is 0, in other ways too."""
-    changes: tuple["Change", ...] = ()  # what is done with the cache between calls
+    changes: tuple[Change, ...] = ()  # what is done with the cache between calls
 
     @property
     def tokens(self) -> int:
@@ -58,8 +57,13 @@ class Reading:
 
     def calls(self) -> list[tuple[int, int]]:
         """Return the first token of each call and the one after its last."""
-        ends = np.cumsum(self.lengths).tolist()
-        return list(zip([0, *ends], ends, strict=False))
+        return [*pairwise([0, *np.cumsum(self.lengths).tolist()])]
+
+    def __str__(self) -> str:
+        masked = " with a mask" * (self.mask is not None)
+        if not self.lengths:
+            return f"{self.tokens} tokens without a cache{masked}"
+        return f"calls of {', '.join(map(str, self.lengths))} tokens{' for two rows' * (len(self.ids) > 1)}{masked}"
 
 
 class RefusedError(Exception):
@@ -74,11 +78,7 @@ class Reader:
     """Reads texts with a copy of a model that has no parameter of zeros, in float64 where the model runs in it."""
 
     def __init__(self, step: CachedStep) -> None:
-        """Copy the model of a step.
-
-        Raises:
-            RefusedError: The model fails, or its logits are not finite.
-        """
+        """Copy the model of a step; a RefusedError if it fails, or its logits are not finite."""
         self._read: dict[Reading, Logits] = {}
         error = self._opened(step, torch.float64)
         self.double = not error
@@ -111,14 +111,9 @@ class Reader:
         """Return where the documents of a packed row begin, in all ways that the model takes: indices and bounds."""
         begins = torch.as_tensor(reading.numbers() == 0).int()
         bounds = torch.nn.functional.pad(begins[0].nonzero()[:, 0], (0, 1), value=reading.tokens).int()
-        longest = int(bounds.diff().max())
-        known = {
-            "seq_idx": (begins.cumsum(1) - 1).int(),
-            "cu_seq_lens_q": bounds,
-            "cu_seq_lens_k": bounds,
-            "max_length_q": longest,
-            "max_length_k": longest,
-        }
+        known: dict[str, Any] = {"seq_idx": (begins.cumsum(1) - 1).int()}
+        for side in "qk":
+            known |= {f"cu_seq_lens_{side}": bounds, f"max_length_{side}": int(bounds.diff().max())}
         return {name: value for name, value in known.items() if self.swallows or self.takes(name)}
 
     def example_cache(self) -> Any:
@@ -134,12 +129,7 @@ class Reader:
         return self._read[reading]
 
     def read(self, reading: Reading) -> Logits:
-        """Read a text.
-
-        Raises:
-            RefusedError: The model raises an error.
-            ShapeError: It returns logits of another shape.
-        """
+        """Read a text; a RefusedError if the model raises an error, a ShapeError for logits of another shape."""
         with self.step.evaluating():
             try:
                 outputs, _ = self.step.holding(None, lambda _: (self._outputs(reading), None))
@@ -148,13 +138,13 @@ class Reader:
             except Exception as error:
                 raise RefusedError(f"the model raises {type_and_message(error)}") from error
         (logits,) = as_logits([torch.cat(outputs, dim=1).double().numpy(force=True)])
-        return logits[..., :: -(-logits.shape[-1] // _COLUMNS)]
+        return logits[..., :: -(-logits.shape[-1] // COLUMNS)]
 
     def _outputs(self, reading: Reading) -> list[torch.Tensor]:
         """Return the logits of each call; the model changes one cache in place."""
         if not reading.lengths:
-            given = self._given(reading, 0, reading.tokens, False)
-            return [self._checked(self.step.module(use_cache=False, **given).logits, given)]
+            given = self._given(reading, 0, reading.tokens)
+            return [_checked(self.step.module(use_cache=False, **given).logits, given)]
         cache, name, outputs = self.step.first_cache(len(reading.ids)), self.step.cache_name, []
         saved: Any = None
         changes = {change.call: change for change in reading.changes}
@@ -167,14 +157,14 @@ class Reader:
                 case Change(method=method, argument=argument):
                     given_rows = torch.tensor(argument) if isinstance(argument, tuple) else argument
                     getattr(cache, method)(*([] if argument is None else [given_rows]))
-            given = self._given(reading, first, end, True)
+            given = self._given(reading, first, end)
             output = self.step.module(use_cache=True, **({name: cache} if name else {}), **given)
             returned = getattr(output, name, None) if name else None
             cache = cache if returned is None else returned
-            outputs.append(self._checked(output.logits, given))
+            outputs.append(_checked(output.logits, given))
         return outputs
 
-    def _given(self, reading: Reading, first: int, end: int, cached: bool) -> dict[str, Any]:
+    def _given(self, reading: Reading, first: int, end: int) -> dict[str, Any]:
         """Return the arguments of a call over some tokens of a reading, other than its cache."""
         given = {"input_ids": np.array(reading.ids)[:, first:end]}
         if reading.mask is not None:
@@ -183,17 +173,11 @@ class Reader:
         if reading.numbered and (self.takes("position_ids") or reading.packed):
             given["position_ids"] = numbers
         # Older releases; models of the time of cache_params take positions in a first call for those of a later one.
-        takes_places = cached and reading.numbered and self.takes("cache_position")
+        takes_places = reading.lengths and reading.numbered and self.takes("cache_position")
         if takes_places and (first or self.step.cache_name != "cache_params"):
             given["cache_position"] = numbers[0]
         tensors = {name: torch.as_tensor(array, device=self.step.device) for name, array in given.items()}
         return tensors | (self.documents(reading) if reading.packed else {})
-
-    def _checked(self, logits: torch.Tensor, given: dict[str, Any]) -> torch.Tensor:
-        ids = given["input_ids"]
-        if logits.shape[:-1] != ids.shape:
-            raise ShapeError(f"logits of shape {tuple(logits.shape)} for ids of shape {tuple(ids.shape)}")
-        return logits
 
     def moved(self, reading: Reading, draw: int) -> Logits:
         """Read with every weight moved by ± one unit in the last place of float32; put the weights back."""
@@ -208,3 +192,10 @@ class Reader:
         finally:
             for parameter, value in kept:
                 parameter.data.copy_(value)
+
+
+def _checked(logits: torch.Tensor, given: dict[str, Any]) -> torch.Tensor:
+    if logits.shape[:-1] != given["input_ids"].shape:
+        shape = tuple(given["input_ids"].shape)
+        raise ShapeError(f"logits of shape {tuple(logits.shape)} for ids of shape {shape}")
+    return logits

@@ -1,27 +1,27 @@
 """Code without rnneval that shows how two readings of a cached model differ, for an issue to its maintainers."""
 
 import re
-from typing import Any
 
 from rnneval.wiring.torch.cases import Case
-from rnneval.wiring.torch.readings import Reader, Reading
+from rnneval.wiring.torch.readings import Change, Reader, Reading
 
 _WRITTEN = 40  # tokens whose ids are written out; others are drawn
 _LOOPED = 3  # calls of one token that become a loop
+_INFINITE = re.compile(r"\binf\b")
+_LEFT_OUT = {"model_type", "transformers_version", "architectures", "dtype", "torch_dtype", "_name_or_path"}
 
 
 def script(reader: Reader, case: Case, position: int | None) -> str:
     """Return a script that prints how far two readings differ at a token; without one, the shape of their logits."""
     if position is None:
-        column = case.seen.tokens - 1
         length = case.seen.lengths[-1] if case.seen.lengths else case.seen.tokens
         body = [
-            *_reading(reader, case.seen, "seen", column, None),
+            *_reading(reader, case.seen, "seen", case.seen.tokens - 1, None),
             f"print(seen.shape)  # expected: {len(case.seen.ids)} rows, {length} token{'s' * (length > 1)}",
         ]
     else:
-        body = _reading(reader, case.wanted, "expected", case.begins[0] + position, 0)
-        seen = _reading(reader, case.seen, "seen", case.begins[1] + position, case.row)
+        body = _reading(reader, case.wanted, "expected", position, 0)
+        seen = _reading(reader, case.seen, "seen", position - case.begins[0] + case.begins[1], case.row)
         body += seen[1:] if seen[0] == body[0] else seen  # the same ids
         body.append("print((expected - seen).abs().max())")
     return "\n".join([*_opening(reader, body), *body, ""])
@@ -36,8 +36,7 @@ def _opening(reader: Reader, body: list[str]) -> list[str]:
         for name, value in config.to_dict().items()
         if name not in _LEFT_OUT and (name not in usual or value != usual[name])
     }
-    names = ["AutoConfig", "AutoModelForCausalLM"]
-    names += ["DynamicCache"] * any("DynamicCache" in line for line in body)
+    names = ["AutoConfig", "AutoModelForCausalLM", *["DynamicCache"] * any("DynamicCache" in line for line in body)]
     given = ", ".join([repr(config.model_type), *(f"{name}={value!r}" for name, value in own.items())])
     given = _INFINITE.sub("float('inf')", given)
     return [
@@ -54,14 +53,14 @@ def _opening(reader: Reader, body: list[str]) -> list[str]:
     ]
 
 
-_INFINITE = re.compile(r"\binf\b")
-_LEFT_OUT = {"model_type", "transformers_version", "architectures", "dtype", "torch_dtype", "_name_or_path"}
-
-
 def _reading(reader: Reader, reading: Reading, name: str, column: int, row: int | None) -> list[str]:
     """Return the lines that read a text up to a token, and keep the logits of its last call under a name."""
-    lines = [f"ids = {_ids(reader, reading)}"]
-    at = "" if row is None else f"[{row}, {{}}]"
+    ids = f"torch.tensor({[list(each) for each in reading.ids]})"
+    if reading.tokens > _WRITTEN:
+        width = reader.step.module.config.get_text_config().vocab_size
+        shape = f"({len(reading.ids)}, {reading.tokens})"
+        ids = f"torch.randint({width}, {shape}, generator=torch.Generator().manual_seed(1))"
+    lines, at = [f"ids = {ids}"], "" if row is None else f"[{row}, {{}}]"
     if not reading.lengths:
         given = _given(reader, reading, 0, reading.tokens)
         return [*lines, f"{name} = model(ids{given}, use_cache=False).logits{at.format(column)}"]
@@ -87,20 +86,11 @@ def _reading(reader: Reader, reading: Reading, name: str, column: int, row: int 
         cache, call = returned, call + count
     logits = f".logits{at.format(column - calls[-1][0])}"
     if lines[-1].startswith("out = "):
-        lines[-1] = f"{name} = {lines[-1].removeprefix('out = ')}{logits}"
-        return lines
+        return [*lines[:-1], f"{name} = {lines[-1].removeprefix('out = ')}{logits}"]
     return [*lines, f"{name} = out{logits}"]
 
 
-def _ids(reader: Reader, reading: Reading) -> str:
-    if reading.tokens <= _WRITTEN:
-        return f"torch.tensor({[list(row) for row in reading.ids]})"
-    width = reader.step.module.config.get_text_config().vocab_size
-    drawn = f"torch.randint({width}, ({len(reading.ids)}, {reading.tokens})"
-    return f"{drawn}, generator=torch.Generator().manual_seed(1))"
-
-
-def _changed(lines: list[str], cache: str, change: Any) -> str:
+def _changed(lines: list[str], cache: str, change: Change) -> str:
     """Add the line of a change of the cache; return the cache of the next call, if it is another one."""
     if change.method == "restore":
         return "saved"
@@ -127,8 +117,7 @@ def _given(reader: Reader, reading: Reading, first: int, end: int) -> str:
         code += f", attention_mask=torch.tensor({[list(row[:end]) for row in reading.mask]})"
     if (reader.takes("position_ids") and reading.numbered) or reading.packed:
         code += f", position_ids=torch.tensor({reading.numbers()[:, first:end].tolist()})"
-    if reading.packed:
-        for name, value in reader.documents(reading).items():
-            code += f", {name}="
-            code += repr(value) if isinstance(value, int) else f"torch.tensor({value.tolist()}, dtype=torch.int32)"
+    for name, value in reader.documents(reading).items() if reading.packed else ():
+        code += f", {name}="
+        code += repr(value) if isinstance(value, int) else f"torch.tensor({value.tolist()}, dtype=torch.int32)"
     return code

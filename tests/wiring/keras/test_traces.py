@@ -104,10 +104,11 @@ def compared(model):
 )
 def test_what_python_reads_in_a_trace_is_found_and_named(build, call, attribute, code):
     trace = compared(build())
-    assert f"from call {call} on" in trace.as_called
-    assert trace.as_called.endswith(f"Python values that change between calls: {attribute}")
-    assert trace.spot.file == inspect.getsourcefile(Flag)
-    assert code in linecache.getline(trace.spot.file, trace.spot.line)
+    ((seen, spot),) = trace.frozen
+    assert f"from call {call} on" in seen
+    assert seen.endswith(f"Python values that change between calls: {attribute}")
+    assert spot.file == inspect.getsourcefile(Flag)
+    assert code in linecache.getline(spot.file, spot.line)
 
 
 @pytest.mark.sampled(3)

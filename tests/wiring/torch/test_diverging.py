@@ -138,7 +138,6 @@ def test_the_readings_of_a_test_of_calls():
     case = Case(
         key="chunk",
         pattern="in calls of several tokens after a state",
-        what="two calls against one",
         wanted=Reading(ids=((3, 4, 5, 6, 7, 8, 9),), lengths=(7,)),
         seen=Reading(ids=((3, 4, 5, 6, 7, 8, 9),), lengths=(4, 3)),
     )

@@ -1,3 +1,0 @@
-"""Padding changes the predictions."""
-
-NAME, SEVERITY, ORDER = "padding-leak", "error", 134
