@@ -14,7 +14,6 @@ from rnneval.cli.main import rnneval_command
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCED = re.compile(r"^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
-COMMANDS = rnneval_command.list_commands(click.Context(rnneval_command))
 
 
 def _quick_start() -> str:

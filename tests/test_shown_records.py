@@ -13,7 +13,6 @@ from tests.gates.synthetic import ar_losses, make_run
 
 RECORDS = Path(__file__).resolve().parents[1] / "docs" / "records"
 RUN = make_run(ar_losses(128))
-WORSE = make_run(ar_losses(128) + 0.1, checkpoint="worse")
 
 
 def test_a_run_that_is_not_valid_shows_no_score():

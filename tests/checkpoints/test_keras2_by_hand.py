@@ -66,25 +66,6 @@ def test_hard_sigmoid_is_that_of_keras_2(tmp_path):
     assert "hard_sigmoid is Keras 2's (0.2 x + 0.5), not that of Keras 3 (x / 6 + 0.5)" in lm.assumptions
 
 
-def functional(*, layers, inputs, outputs):
-    return {
-        "class_name": "Model",
-        "config": {"name": "model", "layers": layers, "input_layers": inputs, "output_layers": outputs},
-    }
-
-
-def node(item, *inbound):
-    return {
-        **item,
-        "name": item["config"]["name"],
-        "inbound_nodes": [[[*source, {}] for source in inbound]] if inbound else [],
-    }
-
-
-def given(name, *shape, dtype="float32"):
-    return node(by_hand.layer("InputLayer", name, batch_input_shape=[None, *shape], dtype=dtype, sparse=False))
-
-
 def cudnn_loop(kind, weights, ids):
     """cuDNN's own equations (its developer guide) on its own layout: a row a unit for each gate, and two biases."""
     (_, ((_, table),)), (_, ((_, kernel), (_, back), (_, bias))), (_, ((_, out), (_, out_bias))) = weights

@@ -83,12 +83,6 @@ def test_seven_effective_documents_keep_the_stated_error(units):
     assert 3.8 < document_misses(units, np.random.default_rng(5).standard_normal) < 6.3
 
 
-# Blocks that are rare and large
-
-
-# The best of several
-
-
 # The calibration error
 
 

@@ -2,12 +2,15 @@
 
 import pytest
 
+from rnneval.models.step import from_step
 from rnneval.testing import assert_state_wiring
+from tests.models.step.models import LinearAttention, V
 from tests.wiring.corpus import origin, right_cells
 
 
 def test_a_right_model_passes():
-    assert_state_wiring(origin.answer())
+    model = LinearAttention()
+    assert_state_wiring(from_step(model.step, model.initial_state, vocab_size=V))
 
 
 def test_a_wrong_model_fails_with_matrix_and_finding():

@@ -61,12 +61,3 @@ def test_the_script_on_the_command_line(trained, capsys, monkeypatch):
     class_line = SCRIPT.splitlines().index("class MyModel(tf.keras.Model):") + 1
     assert re.search(rf"were run, which MyModel needs: lines 1, {class_line}-\d+", shown)
     assert contents(trained) == before
-
-
-MADE = """
-from pathlib import Path
-import tensorflow as tf
-text = Path("text.txt").read_text()
-ids_from_chars = tf.keras.layers.StringLookup(vocabulary=sorted(set(text)))
-chars_from_ids = tf.keras.layers.StringLookup(vocabulary=ids_from_chars.get_vocabulary(), invert=True)
-"""
