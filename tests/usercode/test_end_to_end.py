@@ -10,7 +10,7 @@ import pytest
 from rnneval.checkpoints.usercode.builder import run_slice
 from rnneval.checkpoints.usercode.plan import plan
 from rnneval.cli.main import run
-from tests.usercode.tutorial import NOTEBOOK, SCRIPT
+from tests.usercode.scripts import NOTEBOOK, SCRIPT
 
 TEXT = "to be or not to be, that is the question\n" * 20
 SIZE = len(set(TEXT)) + 1  # StringLookup's [UNK]
