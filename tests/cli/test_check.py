@@ -19,9 +19,12 @@ def test_the_questions_stack_exits_with_1_and_shows_matrix_line_and_correction(c
     assert shown.err == ""
     assert shown.out.startswith("wiring: fail  shared-state, crossed-state")
     assert "origin.py:" in shown.out
-    assert "gru_2_state = self.gru_2(" in shown.out
-    assert read(out).verdict == "fail"
-    assert read(out).command[0] == "rnneval"
+    assert "`x, gru_2_state = self.gru_2(x, initial_state=gru_2_state, training=training)`" in shown.out
+    assert (read(out).verdict, read(out).command[0]) == ("fail", "rnneval")
+    first, second = read(out).findings[:2]
+    assert (first.rule, first.layer, first.source_layer) == ("shared-state", "gru_2", "gru")
+    assert (second.rule, second.layer, second.source_layer) == ("crossed-state", "gru", "gru_2")
+    assert "self.gru_2(x, initial_state=states" in ORIGIN.read_text(encoding="utf-8").splitlines()[first.line - 1]
 
 
 def test_the_answers_stack_exits_with_0_and_json_is_the_record(capsys):

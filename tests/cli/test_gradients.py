@@ -22,9 +22,3 @@ def test_a_table_and_a_record_that_its_schema_allows(shelf, tmp_path, capsys):
     assert {f"{layer.name}.{name}" for name in ("kernel", "recurrent_kernel", "bias")} <= set(found.variables)
     assert len(found.through_time[f"{layer.name}.h"].median) == found.lags + 1 == 21
     assert "99 % gone" in captured.out
-
-
-def test_what_is_refused(shelf, refused):
-    given = ("gradients", shelf / "flat.h5", shelf.text, "--vocab", shelf / "vocab.json")
-    assert "--lags 0" in refused(*given, "--lags", "0")
-    assert "there is no such rule" in refused(*given, "--threshold", "vanishing=3")

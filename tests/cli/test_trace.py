@@ -32,10 +32,3 @@ def test_json_is_the_run_record_and_findings_are_warnings(shelf, capsys):
     record = json.loads(capsys.readouterr().out)
     assert record["schema"] == "rnneval.run/1"
     assert "saturated-layer" in {warning["code"] for warning in record["warnings"]}
-
-
-def test_what_is_refused(shelf, refused):
-    given = ("trace", shelf / "flat.h5", shelf.text, "--vocab", shelf / "vocab.json")
-    assert "dead-units=0.05" in refused(*given, "--threshold", "dead=1")
-    assert "RULE=NUMBER" in refused(*given, "--threshold", "dead-units")
-    assert "--stride" in refused(*given, "--stride", "0")

@@ -184,17 +184,6 @@ def test_every_page_of_the_package_has_its_section_and_warnings_their_page() -> 
     assert {name for name in names if page(name).kind != "warning"} == set()
 
 
-@pytest.mark.parametrize("name", rnneval_command.list_commands(CONTEXT))
-def test_every_command_has_its_section_with_all_options(name: str) -> None:
-    text = (DOCS / "reference" / "commands.md").read_text(encoding="utf-8")
-    section = text.partition(f"\n## rnneval {name}\n")[2].partition("\n## ")[0]
-    command = rnneval_command.get_command(CONTEXT, name)
-    assert command is not None
-    shown = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
-    assert f"\n```sh\nrnneval {name} " in section
-    assert [option.opts for option in shown if f"`{max(option.opts, key=len)}`" not in section] == []
-
-
 @pytest.mark.parametrize("schema", records.schema_names())
 def test_schemas_and_tables_have_every_key_of_a_record(schema: str) -> None:
     text = (DOCS / "reference" / "schemas.md").read_text(encoding="utf-8")

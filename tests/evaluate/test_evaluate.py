@@ -14,7 +14,7 @@ import tensorflow as tf
 from msgspec import structs
 
 import rnneval
-from rnneval.errors import UsageError, VocabularyError
+from rnneval.errors import UsageError
 from rnneval.records import encode
 from rnneval.records.wiring import Finding
 from rnneval.text import Vocabulary
@@ -138,49 +138,11 @@ def test_a_loss_that_is_not_finite(tmp_path):
     assert json.loads(encode(run))["valid"] is False
 
 
-class Probabilities(keras.Model):
-    """A softmax written into `call`: no layer whose softmax could be left out."""
-
-    def __init__(self, small):
-        super().__init__()
-        self.inner = small.lm.model
-
-    def call(self, ids):
-        return tf.nn.softmax(self.inner(ids))
-
-
-def test_probabilities_are_scored_in_float64(tmp_path):
-    small, text = stacked("GRU", (5,)), letters(tmp_path, 300)
-    lm = rnneval.wrap(Probabilities(small), vocabulary=small.lm.vocabulary)
-    assert lm.output_kind == "probabilities"
-    run = rnneval.evaluate(lm, text, check=False)
-    assert run.total_nats == pytest.approx(rnneval.evaluate(small.lm, text, check=False).total_nats, rel=1e-5)
-
-
 def test_worse_than_guessing_is_said(tmp_path):
     small = stacked("GRU", (5,))
     bias = np.linspace(0, 40, 9).astype(np.float32)
     small.lm.model.layers[-1].set_weights([small.lm.model.layers[-1].get_weights()[0], bias])
     assert "worse-than-uniform" in codes(rnneval.evaluate(small.lm, letters(tmp_path, 300), check=False))
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"state": "reset"}, "needs segment=N"),
-        ({"streams": "many"}, "auto or at least 1"),
-        ({"tolerance": float("nan")}, "0 for equality"),
-    ],
-)
-def test_options_that_are_not_known(model_of, tmp_path, options, said):
-    with pytest.raises(UsageError, match=said):
-        rnneval.evaluate(model_of("GRU 8").lm, letters(tmp_path, 50), check=False, **options)
-
-
-def test_a_model_without_a_vocabulary_cannot_be_evaluated(tmp_path):
-    lm = rnneval.wrap(stacked("GRU", (5,)).lm.model)
-    with pytest.raises(VocabularyError, match="give vocabulary=…"):
-        rnneval.evaluate(lm, letters(tmp_path, 50))
 
 
 def test_a_wiring_record_that_is_known_is_taken_and_the_run_reads_back_equal(model_of, tmp_path, monkeypatch):

@@ -84,11 +84,6 @@ def test_what_is_refused(lm, options, error, said):
         rnneval.evaluate(lm, **options)
 
 
-def test_a_text_in_place_of_a_path_is_told_of_string(lm):
-    with pytest.raises(TextError, match="in Python string=… for a text"):
-        rnneval.evaluate(lm, drawn(300))
-
-
 def test_a_record_whose_first_token_is_unknown_can_be_read(tmp_path):
     lm = rnneval.from_step(
         lambda ids, state: (np.zeros((*ids.shape, 4)), state),

@@ -11,11 +11,6 @@ TOKENS = [*"abcdefghijklmnopqrstuvwxyz"[:WIDTH]]
 TEXT = "".join(TOKENS) * 60
 
 
-def make(vocab_size):
-    assert vocab_size == WIDTH
-    return sequential("GRU")
-
-
 def test_a_model_is_wrapped():
     model = sequential("GRU")
     options = {"string": TEXT, "check": False, "states": False}
@@ -24,12 +19,6 @@ def test_a_model_is_wrapped():
     shown = repr(rnneval.wrap(model))
     assert shown.splitlines()[1].startswith("  layers: ")
     assert shown.splitlines()[2] == "  vocabulary: none: give vocabulary=…>"
-
-
-def test_a_function_that_makes_the_model_is_a_builder(tmp_path):
-    sequential("GRU").save_weights(tmp_path / "m.weights.h5")
-    lm = rnneval.open(tmp_path / "m.weights.h5", builder=make, vocabulary=TOKENS)
-    assert (lm.width, lm.backend) == (WIDTH, "keras")
 
 
 def test_a_transformer_is_called_one():

@@ -11,7 +11,6 @@ import pytest
 import rnneval
 from rnneval.checkpoints.usercode import reads_checkpoint, record_of
 from rnneval.cli.main import run
-from rnneval.errors import CheckpointError
 from rnneval.evaluate import sweep as many
 from rnneval.evaluate.sweep import find_checkpoints
 from rnneval.options import SweepOptions
@@ -100,7 +99,7 @@ def test_code_that_was_changed_makes_another_model_of_the_same_file(folder: Path
 
 def test_the_code_of_a_builder_is_the_file_of_its_module(folder: Path) -> None:
     assert record_of("model:build").sha256 == sha256_of(folder / "model.py")
-    assert record_of(test_check_and_open_take_it_too).sha256 == sha256_of(Path(__file__))
+    assert record_of(expected).sha256 == sha256_of(Path(__file__))
     made = type("Made", (), {"__module__": "nowhere"})
     assert record_of(made) == BuilderRecord(name="Made")
 
@@ -138,15 +137,6 @@ def test_wrong_uses_are_one_line(folder: Path, capsys: pytest.CaptureFixture[str
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1
     assert said in error
-
-
-def test_check_and_open_take_it_too(folder: Path) -> None:
-    lm = rnneval.open("w.npz", builder="model.py:build", vocabulary="vocab.json")
-    assert lm.backend == "step"
-    assert rnneval.check(lm).verdict == "pass"
-    assert run(["check", "w.npz", "--builder", "model.py:build", "--vocab", "vocab.json"]) == 0
-    with pytest.raises(CheckpointError, match="returned a int"):
-        rnneval.open("w.npz", builder="model.py:broken", vocabulary="vocab.json")
 
 
 def test_every_command_takes_it_with_the_vocabulary_beside_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
