@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import rnneval
+from rnneval.errors import UsageError
 from rnneval.evaluate.plan import Shape
 from rnneval.models.keras import hoisted
 from rnneval.models.keras.hoisted import Arrangement, arranged
@@ -53,6 +54,11 @@ def test_where_there_is_a_gpu_keras_layers_keep_their_cudnn_loops(model_of, monk
     lm = model_of("GRU 7-5").lm
     assert arranged(lm.model, lm.units, "auto") == Arrangement()
     assert arranged(lm.model, lm.units, "hoisted").hoisting is not None
+
+
+def test_a_kernel_that_is_not_known(model_of, tmp_path):
+    with pytest.raises(UsageError, match="kernel='fast' is not known: give one of auto, hoisted, layers"):
+        rnneval.evaluate(model_of("GRU 7-5").lm, letters(tmp_path, 50), kernel="fast", check=False)
 
 
 @pytest.mark.sampled(2)
