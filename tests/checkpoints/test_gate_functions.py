@@ -78,7 +78,7 @@ def test_the_loss_is_that_of_the_function_that_the_builder_chose(tmp_path, choic
     assert len(warned(found)) == (choice != "Keras 2's")
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 @pytest.mark.parametrize(
     ("version", "of_default", "of_hard"),

@@ -92,7 +92,7 @@ def test_evaluate_gives_what_keras_gives(folder: Path, name: str, monkeypatch: p
 
 
 def test_a_trace_gives_what_keras_gives(folder: Path) -> None:
-    short = letters(folder, 1_500)
+    short = letters(folder, 600)
     given = [short, "--vocab", "vocab.json", "--context"]
     ran = run("trace", "ids.keras", *given, "--record", "trace.json", "--out", "trace.parquet", "-q", folder=folder)
     assert ran.returncode == 0, ran.stderr

@@ -159,6 +159,7 @@ def test_every_field_is_equal(pair) -> None:
     assert fields_of(pair.numpy) == fields_of(pair.keras)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("name", "one_hot"), [("GRU, reset before", False), ("LSTM", True)])
 def test_files_of_keras_2(tmp_path, name, one_hot) -> None:
     path, _ = stack_file(tmp_path / "model.h5", name, one_hot=one_hot, activation="softmax")
