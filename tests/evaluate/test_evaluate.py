@@ -52,10 +52,10 @@ def test_zero_weights_give_log_v(tmp_path):
     assert run.baselines["uniform"] == pytest.approx(math.log(9))
 
 
-def test_every_token_is_accounted_for(model_of, tmp_path):
+def test_every_token_is_accounted_for(numpy_of, tmp_path):
     text = tmp_path / "t.txt"
     text.write_text("abc def\n\ngab a\n" * 30)
-    run = rnneval.evaluate(model_of("GRU 8").lm, text, documents="blank-line", check=False)
+    run = rnneval.evaluate(numpy_of("GRU 8").lm, text, documents="blank-line", check=False)
     assert run.tokens.total == run.text.characters == run.text.bytes == len(text.read_text())
     assert run.tokens.unscored == run.text.documents == 31
     assert sum(run.blocks.tokens) == run.tokens.scored == run.text.scored_characters
@@ -64,8 +64,8 @@ def test_every_token_is_accounted_for(model_of, tmp_path):
     assert run.blocks.bytes[-1] == run.text.bytes
 
 
-def test_reset_is_another_number_with_another_name(model_of, tmp_path):
-    small, text = model_of("GRU 8"), letters(tmp_path, 700)
+def test_reset_is_another_number_with_another_name(numpy_of, tmp_path):
+    small, text = numpy_of("GRU 8"), letters(tmp_path, 700)
     seen = evaluated(small, text, state="reset", segment=30)
     ids = np.array([LETTERS.index(c) for c in text.read_text()])
     expected = np.concatenate([small.oracle.losses(ids[k : k + 31]) for k in range(0, 699, 30)])
@@ -74,9 +74,9 @@ def test_reset_is_another_number_with_another_name(model_of, tmp_path):
     assert "|state:carry|" in evaluated(small, text, segment=30).run.signature
 
 
-def test_the_losses_say_what_they_are(model_of, tmp_path):
+def test_the_losses_say_what_they_are(numpy_of, tmp_path):
     text = letters(tmp_path, 500)
-    seen = evaluated(model_of("GRU 8"), text)
+    seen = evaluated(numpy_of("GRU 8"), text)
     assert list(seen.losses.columns) == ["token", "document", "byte_start", "byte_end", "id", "nats"]
     first = seen.losses.iloc[0]
     assert (first["token"], first["byte_start"], first["byte_end"]) == (1, 1, 2)
@@ -93,12 +93,12 @@ def test_the_losses_say_what_they_are(model_of, tmp_path):
         ("60%:", ":61%", "characters 240 to 243 are scored too"),
     ],
 )
-def test_a_baseline_is_not_fitted_on_what_is_scored(model_of, tmp_path, part, fit_part, said):
+def test_a_baseline_is_not_fitted_on_what_is_scored(numpy_of, tmp_path, part, fit_part, said):
     path = letters(tmp_path, 400)
     copy = tmp_path / "copy.txt"
     copy.write_bytes(path.read_bytes())
     with pytest.raises(UsageError, match=rf"fit_on=.*copy.txt': {said}.*fit_part"):
-        rnneval.evaluate(model_of("GRU 8").lm, path, part=part, fit_on=copy, fit_part=fit_part, check=False)
+        rnneval.evaluate(numpy_of("GRU 8").lm, path, part=part, fit_on=copy, fit_part=fit_part, check=False)
 
 
 class Questions(keras.Model):
@@ -145,8 +145,8 @@ def test_worse_than_guessing_is_said(tmp_path):
     assert "worse-than-uniform" in codes(rnneval.evaluate(small.lm, letters(tmp_path, 300), check=False))
 
 
-def test_a_wiring_record_that_is_known_is_taken_and_the_run_reads_back_equal(model_of, tmp_path, monkeypatch):
-    lm, text = model_of("GRU 8").lm, letters(tmp_path, 300)
+def test_a_wiring_record_that_is_known_is_taken_and_the_run_reads_back_equal(numpy_of, tmp_path, monkeypatch):
+    lm, text = numpy_of("GRU 8").lm, letters(tmp_path, 300)
     wiring = rnneval.check(lm)
     monkeypatch.setattr(sys.modules["rnneval.evaluate.run"], "check", None)  # it is not checked again
     run = rnneval.evaluate(lm, text, wiring=wiring)
