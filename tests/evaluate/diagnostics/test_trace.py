@@ -126,8 +126,8 @@ def test_a_custom_cell_gives_what_can_be_had_and_says_what_cannot(tmp_path):
     assert any("Leaky is a cell of the author's own" in warning.message for warning in run.warnings)
 
 
-def test_the_context_curve_is_the_loss_of_tokens_after_so_much_context(model_of, tmp_path):
-    small, text = model_of("GRU 8"), letters(tmp_path, 300)
+def test_the_context_curve_is_the_loss_of_tokens_after_so_much_context(numpy_of, tmp_path):
+    small, text = numpy_of("GRU 8"), letters(tmp_path, 300)
     curve = trace(small.lm, text, context=True, out=tmp_path / "t.parquet", check=False).context
     ids = ids_of(text, LETTERS)
     assert curve.lengths == (1, 2, 5, 10, 20, 50, 100, 200)
