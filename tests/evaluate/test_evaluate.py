@@ -101,26 +101,6 @@ def test_a_baseline_is_not_fitted_on_what_is_scored(numpy_of, tmp_path, part, fi
         rnneval.evaluate(numpy_of("GRU 8").lm, path, part=part, fit_on=copy, fit_part=fit_part, check=False)
 
 
-class Questions(keras.Model):
-    """The question's model: layer 2 starts from layer 1's last state."""
-
-    def __init__(self):
-        super().__init__()
-        self.embedding = keras.layers.Embedding(9, 6)
-        self.gru = keras.layers.GRU(8, return_sequences=True, return_state=True)
-        self.gru_2 = keras.layers.GRU(8, return_sequences=True, return_state=True)
-        self.dense = keras.layers.Dense(9)
-
-    def call(self, inputs, states=None, return_state=False, training=False):
-        x = self.embedding(inputs)
-        if states is None:
-            states = self.gru.get_initial_state(tf.shape(x)[0])
-        x, states = self.gru(x, initial_state=states, training=training)
-        x, states = self.gru_2(x, initial_state=states, training=training)
-        x = self.dense(x)
-        return (x, states) if return_state else x
-
-
 def test_a_loss_that_is_not_finite(tmp_path):
     """Whatever is not the letter a is infinitely surprising: the first place is named, and no score is made up."""
     small = stacked("SimpleRNN", (4,))
