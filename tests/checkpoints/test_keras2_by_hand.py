@@ -38,8 +38,7 @@ def saved(tmp_path, config, seed=0, **options):
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize(
-    ("kind", "options"),
-    [("GRU", {}), ("GRU", {"reset_after": False}), ("LSTM", {}), ("SimpleRNN", {})],
+    ("kind", "options"), [("GRU", {}), ("GRU", {"reset_after": False}), ("LSTM", {}), ("SimpleRNN", {})]
 )
 def test_a_sequential_model_of_tensorflow_2(tmp_path, kind, options):
     config = sequential(

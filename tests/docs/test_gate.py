@@ -282,10 +282,7 @@ def test_the_step_for_the_target_branch(repository):
     assert (ran.returncode, ran.stdout) == (0, "")  # the gate has judged it
     repository.run("rnneval gate run.json --baseline baselines/char.json --update")
     ran = repository.run(step)
-    assert (ran.returncode, ran.stdout) == (
-        0,
-        "::warning::no pass against the baseline of main: see the summary\n",
-    )
+    assert (ran.returncode, ran.stdout) == (0, "::warning::no pass against the baseline of main: see the summary\n")
     summary = Path(repository.environment["GITHUB_STEP_SUMMARY"]).read_text()
     assert summary.startswith("## ❌ rnneval gate: fail: run.json against target.json")
     repository.run("git -C ../origin.git update-ref refs/heads/main main~1")

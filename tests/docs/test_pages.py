@@ -115,19 +115,6 @@ def test_pictures_exist_and_have_a_text(path: Path) -> None:
 
 
 @each_page
-def test_nothing_shows_that_only_sphinx_understands(path: Path) -> None:
-    text = "\n".join(token.content for token in tokens(path) if token.type == "inline")
-    assert (
-        re.findall(
-            r"^\([\w-]+\)=$|^:{3,}|^: |\{(?:ref|doc|term|code-block|include|image|eval-rst)\}|^:[a-z-]+:",
-            text,
-            re.MULTILINE,
-        )
-        == []
-    )
-
-
-@each_page
 def test_every_fence_has_a_language_and_parses(path: Path) -> None:
     for token in tokens(path):
         if token.type == "fence":

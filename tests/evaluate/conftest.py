@@ -11,7 +11,7 @@ MODELS = {
         f"{kind} {'-'.join(map(str, units))}": (kind, units)
         for kind in ("GRU", "GRU reset before", "LSTM", "SimpleRNN")
         for units in ((8,), (7, 5), (6, 4, 9))
-    },
+    }
 }
 
 

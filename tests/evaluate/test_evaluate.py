@@ -45,13 +45,6 @@ def test_a_bigram_table_gives_minus_sum_n_ln_p(tmp_path, streams):
     assert run.scores["accuracy"].value == pytest.approx(np.mean([p[i].argmax() == j for i, j in pairwise(ids)]))
 
 
-def test_zero_weights_give_log_v(tmp_path):
-    small = stacked("LSTM", (5,), scale=0.0)
-    run = rnneval.evaluate(small.lm, letters(tmp_path, 300), check=False)
-    assert run.scores["cross_entropy"].value == pytest.approx(math.log(len(LETTERS)), abs=1e-6)
-    assert run.baselines["uniform"] == pytest.approx(math.log(9))
-
-
 def test_every_token_is_accounted_for(numpy_of, tmp_path):
     text = tmp_path / "t.txt"
     text.write_text("abc def\n\ngab a\n" * 30)
@@ -88,10 +81,7 @@ def test_the_losses_say_what_they_are(numpy_of, tmp_path):
 
 @pytest.mark.parametrize(
     ("part", "fit_part", "said"),
-    [
-        (None, None, "characters 0 to 399 are scored too"),
-        ("60%:", ":61%", "characters 240 to 243 are scored too"),
-    ],
+    [(None, None, "characters 0 to 399 are scored too"), ("60%:", ":61%", "characters 240 to 243 are scored too")],
 )
 def test_a_baseline_is_not_fitted_on_what_is_scored(numpy_of, tmp_path, part, fit_part, said):
     path = letters(tmp_path, 400)

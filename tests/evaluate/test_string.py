@@ -42,10 +42,7 @@ def without_origin(run: Run) -> Run:
 
 @pytest.mark.parametrize(
     ("text", "options"),
-    [
-        (drawn(2_000), {"part": "50%:", "streams": 3}),
-        ("\ufeff" + drawn(300).replace("\n", "\r\n"), {"newlines": "lf"}),
-    ],
+    [(drawn(2_000), {"part": "50%:", "streams": 3}), ("\ufeff" + drawn(300).replace("\n", "\r\n"), {"newlines": "lf"})],
 )
 def test_every_number_of_a_string_is_that_of_the_file(lm, tmp_path, text, options):
     path = as_file(tmp_path, text)

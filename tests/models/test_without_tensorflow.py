@@ -19,10 +19,7 @@ for words in json.loads(sys.argv[1]):
     if code := run(words):
         sys.exit(code)
 """
-MODELS = {
-    "stack.h5": "LSTM",
-    "ids.keras": "GRU",
-}
+MODELS = {"stack.h5": "LSTM", "ids.keras": "GRU"}
 # The two backends add up in another order, and their figures differ by rounding; these are names, times and sentences.
 APART = {"backend", "command", "created", "timing", "kernel", "reason"}
 

@@ -11,9 +11,7 @@ import pytest
 import rnneval
 from rnneval.checkpoints.usercode import reads_checkpoint, record_of
 from rnneval.cli.main import run
-from rnneval.evaluate import sweep as many
 from rnneval.evaluate.sweep import find_checkpoints
-from rnneval.options import SweepOptions
 from rnneval.records.run import BuilderRecord, Checkpoint
 
 MODEL = """
@@ -104,30 +102,12 @@ def test_the_code_of_a_builder_is_the_file_of_its_module(folder: Path) -> None:
     assert record_of(made) == BuilderRecord(name="Made")
 
 
-def test_a_sweep_measures_again_if_the_module_of_its_builder_was_changed(folder: Path) -> None:
-    (folder / "files").mkdir()
-    (folder / "files" / "m.npz").write_bytes((folder / "w.npz").read_bytes())
-    options = SweepOptions(out="out", opening={"builder": "model:build", "vocabulary": "vocab.json"})
-
-    def key() -> str:
-        (order,) = many._orders(find_checkpoints("files", every=True)[0], "text.txt", options)
-        return order.key
-
-    before = key()
-    assert key() == before
-    (folder / "model.py").write_text(f"{MODEL}\n# changed\n")
-    assert key() != before
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["w.npz", "--builder", "model.py:broken"], "returned a int"),
         (["gone.npz", "--builder", "model.py:build"], "gone.npz: cannot be read"),
-        (
-            ["w.npz", "--builder", "model.py:weights_only"],
-            "weights_only take its path as the parameter checkpoint",
-        ),
+        (["w.npz", "--builder", "model.py:weights_only"], "weights_only take its path as the parameter checkpoint"),
         (["w.npz", "--builder", "model.py:build", "--expect-sha256", "0" * 64], "SHA-256"),
         (["w.npz", "--builder", "model.py:build", "--builder-arg", "size=1"], "takes no size"),
     ],

@@ -15,13 +15,7 @@ from rnneval.wiring.facts import parse_declarations
 from rnneval.wiring.judging import findings
 from rnneval.wiring.keras.probe import provenance
 from rnneval.wiring.keras.subject import make_ready
-from tests.wiring.corpus import (
-    wrong_caches,
-    wrong_elsewhere,
-    wrong_noise,
-    wrong_parts,
-    wrong_training,
-)
+from tests.wiring.corpus import wrong_caches, wrong_elsewhere, wrong_noise, wrong_parts, wrong_training
 
 layers = keras.layers
 V, U = 11, 6
