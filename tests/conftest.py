@@ -36,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
         from hypothesis import settings
 
         # One tree has one result: new random cases would fail a change that has nothing to do with them.
-        settings.register_profile("repeatable", deadline=None, derandomize=True)
+        settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=50)
         settings.load_profile("repeatable")
 
 

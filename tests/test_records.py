@@ -126,9 +126,3 @@ def test_reader_and_schema_agree_on_records_and_on_mutants(validators, record, d
     place = data.draw(st.sampled_from([place for place in places(plain) if place and place != ("schema",)]))
     mutate(plain, place, data.draw(st.sampled_from(["change", "drop", "add"])), data.draw(MUTANTS))
     assert validator.is_valid(plain) == reads(json.dumps(plain))
-
-
-FRESH = {
-    "a notebook shows it": ("r = read({path!r}); assert '<table' in r._repr_html_()", "run.json"),
-    "print shows it": ("assert str(read({path!r})).startswith('wiring: fail')", "wiring.json"),
-}

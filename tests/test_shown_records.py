@@ -13,7 +13,6 @@ from tests.gates.synthetic import ar_losses, make_run
 
 RECORDS = Path(__file__).resolve().parents[1] / "docs" / "records"
 RUN = make_run(ar_losses(128))
-WORSE = make_run(ar_losses(128) + 0.1, checkpoint="worse")
 
 
 def test_a_run_that_is_not_valid_shows_no_score():
@@ -44,11 +43,7 @@ TEXT = "First Citizen:\nBefore we proceed any further, hear me speak.\n" * 50
 @pytest.mark.parametrize("given", [TEXT, "a\nb"])
 @pytest.mark.parametrize(
     ("error", "reading"),
-    [
-        (TextError, final_text),
-        (VocabularyError, Vocabulary.from_file),
-        (RecordError, rnneval.read),
-    ],
+    [(TextError, final_text), (VocabularyError, Vocabulary.from_file), (RecordError, rnneval.read)],
     ids=["text", "vocabulary", "record"],
 )
 def test_a_text_in_place_of_a_path_is_not_printed_whole(given, error, reading):

@@ -93,11 +93,7 @@ INKLING2 = {**INKLING, "log_scaling_n_floor": 32, "n_layers_per_attn_res_block":
 
 CLASSES: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "Mamba": ("mamba", "Mamba", MAMBA),
-    "Mamba2": (
-        "mamba2",
-        "Mamba2",
-        {**MAMBA, "num_heads": 8, "head_dim": 8, "n_groups": 2, "chunk_size": 8},
-    ),
+    "Mamba2": ("mamba2", "Mamba2", {**MAMBA, "num_heads": 8, "head_dim": 8, "n_groups": 2, "chunk_size": 8}),
     "FalconMamba": ("falcon_mamba", "FalconMamba", MAMBA),
     "Jamba": (
         "jamba",

@@ -159,10 +159,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def tables(record: Mapping[str, Any]) -> dict[str, str]:
     """Return the tables of the page, by their names in its marks."""
-    return {
-        "classes": classes(record),
-        "history": history(record),
-    }
+    return {"classes": classes(record), "history": history(record)}
 
 
 def put(page: str, record: Mapping[str, Any]) -> str:

@@ -158,15 +158,6 @@ def test_a_loop_of_ones_own(tmp_path):
     assert norms.lost == 0
 
 
-KILLED = """
-    import os
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    from rnneval.callbacks import GradientNorms
-    from tests.callbacks.small import compiled, trained
-    trained(compiled(), [GradientNorms({folder!r}, steps_per_part=4)], epochs=100000)
-"""
-
-
 def test_a_loss_scale_is_taken_out(tmp_path):
     plain = compiled(optimizer=keras.optimizers.SGD(0.1, clipvalue=0.01))
     scaled = compiled(optimizer=OPTIMIZERS["scaled"](), auto_scale_loss=True)

@@ -40,24 +40,6 @@ def test_each_epoch_is_an_evaluation(tmp_path):
     assert "_get_metrics_result_or_logs" not in vars(model)
 
 
-class Reads(keras.Model):
-    """The tutorial's model with its vocabulary inside."""
-
-    def __init__(self):
-        super().__init__()
-        letters = list(LETTERS[:-1])
-        self.ids_from_chars = keras.layers.StringLookup(vocabulary=letters, mask_token=None, name="string_lookup")
-        self.embedding = keras.layers.Embedding(WIDTH, 5)
-        self.gru = keras.layers.GRU(6, return_sequences=True)
-        self.dense = keras.layers.Dense(WIDTH)
-
-    def build(self, shape):
-        self.ids_from_chars.build(shape)  # it is not called, and Keras warns of a layer that is not built
-
-    def call(self, ids):
-        return self.dense(self.gru(self.embedding(ids)))
-
-
 class Breaks(keras.callbacks.Callback):
     """Spoil a weight before an epoch: the training run diverges."""
 

@@ -71,14 +71,14 @@ def warned(record):
 def test_the_loss_is_that_of_the_function_that_the_builder_chose(tmp_path, choice):
     path, arrays = saved(tmp_path)
     lm = rnneval.open(path, builder=builder(tmp_path, ARGUMENTS[choice]), vocabulary=list(LETTERS))
-    found = rnneval.evaluate(lm, string=TEXT)
+    found = rnneval.evaluate(lm, string=TEXT, check=False)
     assert found.total_nats == pytest.approx(total_nats(arrays, GATES[choice]), rel=1e-6)
     totals = [total_nats(arrays, gate) for gate in GATES.values()]
     assert np.diff(sorted(totals)).min() > 1e-4 * max(totals)  # a hundred times what is allowed above
     assert len(warned(found)) == (choice != "Keras 2's")
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 @pytest.mark.parametrize(
     ("version", "of_default", "of_hard"),

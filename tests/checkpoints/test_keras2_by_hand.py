@@ -38,8 +38,7 @@ def saved(tmp_path, config, seed=0, **options):
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize(
-    ("kind", "options"),
-    [("GRU", {}), ("GRU", {"reset_after": False}), ("LSTM", {}), ("SimpleRNN", {})],
+    ("kind", "options"), [("GRU", {}), ("GRU", {"reset_after": False}), ("LSTM", {}), ("SimpleRNN", {})]
 )
 def test_a_sequential_model_of_tensorflow_2(tmp_path, kind, options):
     config = sequential(
@@ -64,25 +63,6 @@ def test_hard_sigmoid_is_that_of_keras_2(tmp_path):
         rows.append(h @ oracle.kernel + oracle.bias)
     np.testing.assert_allclose(carried(lm, IDS[:1], [0, 2, 5])[0], rows, atol=CLOSE)
     assert "hard_sigmoid is Keras 2's (0.2 x + 0.5), not that of Keras 3 (x / 6 + 0.5)" in lm.assumptions
-
-
-def functional(*, layers, inputs, outputs):
-    return {
-        "class_name": "Model",
-        "config": {"name": "model", "layers": layers, "input_layers": inputs, "output_layers": outputs},
-    }
-
-
-def node(item, *inbound):
-    return {
-        **item,
-        "name": item["config"]["name"],
-        "inbound_nodes": [[[*source, {}] for source in inbound]] if inbound else [],
-    }
-
-
-def given(name, *shape, dtype="float32"):
-    return node(by_hand.layer("InputLayer", name, batch_input_shape=[None, *shape], dtype=dtype, sparse=False))
 
 
 def cudnn_loop(kind, weights, ids):

@@ -89,7 +89,7 @@ HALVES = [(policy, form) for policy in POLICIES for form in ("keras", "h5", "wei
 HALVES.remove(("bfloat16", "h5"))
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(6)
 @pytest.mark.filterwarnings("ignore:.*HDF5 file:UserWarning", "ignore:You are saving your model:UserWarning")
 @pytest.mark.parametrize(("policy", "form"), HALVES)
 def test_half_precision_is_evaluated_in_float32(tmp_path, policy, form):
@@ -113,6 +113,7 @@ def test_half_precision_is_evaluated_in_float32(tmp_path, policy, form):
 
 
 @pytest.mark.filterwarnings("ignore:.*HDF5 file:UserWarning", "ignore:You are saving your model:UserWarning")
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("form", ["keras", "h5"])
 def test_layers_cells_and_activations_of_the_users_own(tmp_path, code, form, monkeypatch):
     mine = loaded(code)

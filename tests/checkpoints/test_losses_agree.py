@@ -1,4 +1,4 @@
-"""The losses of one model out of every format are equal; those of a model that was converted wrongly are not."""
+"""The losses of a model that was converted wrongly differ, as those of float64 loops over both models do."""
 
 import keras
 import numpy as np
@@ -15,33 +15,13 @@ def losses_of(shelf, tmp_path_factory):
     """Write the losses of a checkpoint on the text of the shelf, and return them."""
     folder = tmp_path_factory.mktemp("losses")
 
-    def of(path, builder=None, backend=None):
-        out = folder / f"{path.name}-{builder}-{backend}.parquet"
-        made = None if builder is None else f"{shelf / 'model.py'}:{builder}"
-        lm = rnneval.open(path, vocabulary=list(LETTERS), builder=made, backend=backend)
+    def of(path):
+        out = folder / f"{path.name}.parquet"
+        lm = rnneval.open(path, vocabulary=list(LETTERS))
         rnneval.evaluate(lm, shelf.text, losses=out, check=False, states=False)
         return pd.read_parquet(out)["nats"].to_numpy()
 
     return of
-
-
-@pytest.mark.sampled(3)
-@pytest.mark.parametrize(
-    ("name", "builder", "backend"),
-    [
-        ("flat.h5", None, "keras"),
-        ("flat.h5", None, "numpy"),
-        ("flat.keras", None, "numpy"),
-        ("flat.weights.h5", "flat", None),
-        ("flat_ckpt", "flat", None),
-        ("my.weights.h5", "MyModel", None),
-        ("ckpt_saved", "MyModel", None),
-    ],
-)
-def test_every_format_has_the_same_losses(shelf, losses_of, name, builder, backend):
-    one, other = losses_of(shelf / "flat.keras"), losses_of(shelf / name, builder, backend)
-    assert one.shape == (239,)
-    np.testing.assert_allclose(other, one, rtol=0, atol=1e-5)
 
 
 def exchanged(weights):

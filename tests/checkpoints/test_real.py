@@ -24,9 +24,7 @@ def test_textgenrnn(tmp_path):
     """Trained on posts; a wrong layout, gate or vocabulary is far above the 4 bits of guessing among common letters."""
     weights = published("textgenrnn_weights.hdf5")
     lm = rnneval.open(
-        weights,
-        builder=f"{HERE / 'textgenrnn_model.py'}:make",
-        vocabulary=weights.with_name("textgenrnn_vocab.json"),
+        weights, builder=f"{HERE / 'textgenrnn_model.py'}:make", vocabulary=weights.with_name("textgenrnn_vocab.json")
     )
     text = tmp_path / "text.txt"
     text.write_text(ENGLISH * 2)

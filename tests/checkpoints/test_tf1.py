@@ -114,7 +114,7 @@ def assert_right(lm, values, step):
         np.testing.assert_allclose(carried(lm, IDS, [0, 2, 5])[row], rows(values, step, ids), atol=1e-6)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize(
     ("scope", "cell", "roles"),

@@ -50,7 +50,7 @@ def ids_of(text):
     return [LETTERS.index(letter) for letter in text]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("kind", ["ids", "one-hot", "scaled"])
 @pytest.mark.parametrize("streams", [1, 4])
 def test_every_token_after_the_first_n_is_scored_from_its_own_window(tmp_path, text, kind, streams):

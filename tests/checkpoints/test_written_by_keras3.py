@@ -13,7 +13,7 @@ def grid(name):
     return [] if name in DRAWN else [pytest.mark.grid]
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 @pytest.mark.filterwarnings("ignore:.*HDF5 file:UserWarning", "ignore:You are saving your model:UserWarning")
 @pytest.mark.parametrize(("name", "form"), [pytest.param(*case, marks=grid(case[0])) for case in KERAS_3])
 def test_opens_with_the_writers_logits(tmp_path, name, form):

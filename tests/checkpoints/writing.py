@@ -43,17 +43,7 @@ FILES = {
     "weights-h5": "model.weights.h5", "ckpt": ".", "tf-ckpt": ".", "saved-model": "saved",
 }  # fmt: skip
 WHOLE = ("whole-h5", "keras")
-EVERYWHERE = (
-    "gru",
-    "lstm_softmax",
-    "dressed",
-    "residual",
-    "states",
-    "stateful",
-    "one_hot",
-    "window",
-    "cells",
-)
+EVERYWHERE = ("gru", "lstm_softmax", "dressed", "residual", "states", "stateful", "one_hot", "window", "cells")
 
 
 def formats_of(name: str, *, keras2: bool) -> tuple[str, ...]:

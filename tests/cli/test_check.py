@@ -19,17 +19,20 @@ def test_the_questions_stack_exits_with_1_and_shows_matrix_line_and_correction(c
     assert shown.err == ""
     assert shown.out.startswith("wiring: fail  shared-state, crossed-state")
     assert "origin.py:" in shown.out
-    assert "gru_2_state = self.gru_2(" in shown.out
-    assert read(out).verdict == "fail"
-    assert read(out).command[0] == "rnneval"
+    assert "`x, gru_2_state = self.gru_2(x, initial_state=gru_2_state, training=training)`" in shown.out
+    assert (read(out).verdict, read(out).command[0]) == ("fail", "rnneval")
+    first, second = read(out).findings[:2]
+    assert (first.rule, first.layer, first.source_layer) == ("shared-state", "gru_2", "gru")
+    assert (second.rule, second.layer, second.source_layer) == ("crossed-state", "gru", "gru_2")
+    assert "self.gru_2(x, initial_state=states" in ORIGIN.read_text(encoding="utf-8").splitlines()[first.line - 1]
 
 
-def test_the_answers_stack_exits_with_0_and_json_is_the_record(capsys):
-    assert run(["check", f"{ORIGIN}:answer", "--format", "json"]) == 0
+def test_a_right_model_exits_with_0_and_json_is_the_record(capsys):
+    assert run(["check", f"{ORIGIN.with_name('right_containers.py')}:SeparateArguments", "--format", "json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert (record["schema"], record["verdict"], record["wired_by"]) == ("rnneval.wiring/1", "pass", "author")
-    assert {"layer": "gru1", "slot": "h"} in [flow["from"] for flow in record["flow"]]
-    oracles = {"chunk", "causal", "batch", "used", "repeat", "alone", "fresh", "training"}
+    assert {flow["from"] == flow["into"] for flow in record["flow"] if flow["from"] != "initial"} == {True}
+    oracles = {"chunk", "causal", "batch", "used", "repeat", "alone", "fresh"}  # it takes no training=
     assert {name: found["verdict"] for name, found in record["oracles"].items()} == dict.fromkeys(oracles, "pass")
 
 
@@ -38,14 +41,6 @@ def test_no_verdict_exits_with_3_and_with_strict_1(capsys):
     assert run(["check", f"{cells}:ByHand"]) == 3
     assert run(["check", f"{cells}:ByHand", "--strict"]) == 1
     assert "no recurrent layer or cell ran" in capsys.readouterr().out
-
-
-def test_a_saved_model_is_checked_too(tmp_path, capsys):
-    layers = [keras.layers.Embedding(7, 4), keras.layers.GRU(5, return_sequences=True), keras.layers.Dense(7)]
-    path = tmp_path / "model.keras"
-    keras.Sequential([keras.Input((None,), dtype="int32"), *layers]).save(path)
-    assert run(["check", str(path)]) == 0
-    assert "rnneval carries the 1 state" in capsys.readouterr().out
 
 
 def test_a_saved_model_that_cannot_be_evaluated_is_judged_all_the_same(tmp_path, capsys):

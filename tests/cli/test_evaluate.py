@@ -33,19 +33,6 @@ def evaluated(shelf, tmp_path, capsys):
     return evaluated
 
 
-@pytest.mark.sampled(2)
-@pytest.mark.parametrize(
-    ("name", "builder"),
-    [("flat.h5", None), ("my.weights.h5", "MyModel"), ("ckpt_root", "MyModel"), ("flat_ckpt", "flat")],
-)
-def test_every_format_gives_the_total_of_the_float64_loop(evaluated, shelf, name, builder):
-    options = ["--builder", f"{shelf / 'model.py'}:{builder}"] if builder else []
-    code, found, _ = evaluated(shelf / name, *options, "--no-check", "--quiet")
-    assert code == 0
-    assert found.total_nats == pytest.approx(shelf.total_nats, rel=1e-6)
-    assert (found.tokens.total, found.tokens.scored, found.tokens.unscored) == (240, 239, 1)
-
-
 def test_the_record_says_what_was_measured(record, shelf):
     found = records.read(record)
     assert found.total_nats == pytest.approx(shelf.total_nats, rel=1e-6)

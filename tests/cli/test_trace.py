@@ -10,7 +10,8 @@ from rnneval.cli.main import run
 
 def test_a_table_a_record_and_a_parquet_file(shelf, tmp_path, capsys):
     record, table = tmp_path / "run.json", tmp_path / "trace.parquet"
-    arguments = ["trace", shelf / "flat.h5", shelf.text, "--vocab", shelf / "vocab.json", "--stride", "5", "--lyapunov"]
+    arguments = ["trace", shelf / "flat.h5", shelf.text, "--vocab", shelf / "vocab.json", "--no-check", "--lyapunov"]
+    arguments += ["--stride", "5"]
     code = run([*map(str, arguments), "--out", str(table), "--record", str(record), "--context", "--truncation", "2"])
     captured = capsys.readouterr()
     found = records.read_run(record)
@@ -28,14 +29,7 @@ def test_a_table_a_record_and_a_parquet_file(shelf, tmp_path, capsys):
 
 def test_json_is_the_run_record_and_findings_are_warnings(shelf, capsys):
     arguments = ["trace", shelf / "flat.h5", shelf.text, "--vocab", shelf / "vocab.json", "--format", "json"]
-    assert run([*map(str, arguments), "--threshold", "saturated-layer=0"]) == 0
+    assert run([*map(str, arguments), "--no-check", "--threshold", "saturated-layer=0"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["schema"] == "rnneval.run/1"
     assert "saturated-layer" in {warning["code"] for warning in record["warnings"]}
-
-
-def test_what_is_refused(shelf, refused):
-    given = ("trace", shelf / "flat.h5", shelf.text, "--vocab", shelf / "vocab.json")
-    assert "dead-units=0.05" in refused(*given, "--threshold", "dead=1")
-    assert "RULE=NUMBER" in refused(*given, "--threshold", "dead-units")
-    assert "--stride" in refused(*given, "--stride", "0")

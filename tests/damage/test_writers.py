@@ -22,13 +22,6 @@ MEASURED = {
     "sweep": "sweep checkpoints {shelf}/text.txt --quiet --jobs 1 --out there",
 }
 WRITERS = {**READ, **MEASURED}
-KILLED = """
-import os, signal, sys
-from rnneval.cli.main import run
-from rnneval import paths
-paths._settle = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-run(sys.argv[1:])
-"""
 
 
 @pytest.fixture

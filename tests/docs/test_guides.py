@@ -21,7 +21,7 @@ from rnneval.cli.main import run
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 RECORDS = DOCS / "records"
 ELSEWHERE = {"tutorial", "gate", "index", "contributing", "security", "changelog"}
-LONG = {"builders", "callbacks", "inside", "sweep"}  # these run with the marker grid
+LONG = {"builders", "callbacks", "inside", "sweep", "wiring"}  # these run with the marker grid
 GUIDES = sorted(path.stem for path in DOCS.glob("*.md") if path.stem not in ELSEWHERE)
 LETTERS = " !ABCDEFGHIJ"
 TRAIN = """

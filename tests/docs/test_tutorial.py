@@ -1,17 +1,14 @@
 """The tutorial, done by copy and paste: files are saved, commands run in their order, and what is shown is what comes.
 
-By default only what needs no training runs: the files, and the commands lint and check. `-m grid` runs everything in
-this process, the training cut to a few steps; `-m slow` does it as it stands, in a shell, in processes of their own.
+By default the files are saved, and the linter reads them; `-m grid` runs everything, the training cut to a few steps.
 """
 
 import contextlib
 import importlib.util
 import io
-import os
 import re
 import runpy
 import shlex
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +25,7 @@ FENCED = re.compile(
 )
 FEWER = {"STEPS, BATCH, SEGMENT = 400, 32, 64": "STEPS, BATCH, SEGMENT = 2, 4, 16", "rnn_units=128": "rnn_units=6"}
 
+QUICK = re.compile("rnneval lint |python -m ")
 UNTRAINED = re.compile("rnneval (lint|check) |python -m ")
 
 
@@ -57,15 +55,10 @@ def save(block, folder, changes):
     path.write_text((path.read_text(encoding="utf-8") + "\n\n" if block.added else "") + body, encoding="utf-8")
 
 
-def shown(expected, printed, *, digits=True):
-    """Whether the printed text is the shown one: line breaks (and digits) apart, and with anything in place of …."""
-    like = [re.escape(plain(part, digits=digits)) for part in expected.split("…")]
-    return re.fullmatch(".*".join(like), plain(printed, digits=digits), re.DOTALL) is not None
-
-
-def plain(text, *, digits):
-    text = " ".join(text.split())
-    return text if digits else re.sub(r"[-+]?\d[\d,.]*", "#", text)
+def shown(expected, printed):
+    """Whether the printed text is the shown one: line breaks apart, and with anything in place of …."""
+    like = [re.escape(" ".join(part.split())) for part in expected.split("…")]
+    return re.fullmatch(".*".join(like), " ".join(printed.split()), re.DOTALL) is not None
 
 
 def in_process(line):
@@ -99,7 +92,7 @@ def test_every_file_and_command_is_there():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.grid)], ids=["untrained", "whole"])
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.grid)], ids=["linted", "whole"])
 def test_by_copy_and_paste_with_less_training(tmp_path, monkeypatch, whole):
     monkeypatch.chdir(tmp_path)
     printed, ran, codes = "", "", {}
@@ -109,13 +102,13 @@ def test_by_copy_and_paste_with_less_training(tmp_path, monkeypatch, whole):
         elif block.kind == "sh":
             printed, ran = "", ""
             for line in block.body.replace("\\\n", "").splitlines():
-                if whole or UNTRAINED.match(line):
+                if whole or QUICK.match(line):
                     codes[line], text = in_process(line)
                     printed, ran = printed + text, line
-        elif UNTRAINED.match(ran):  # what the training decides is left to the slow test
+        elif UNTRAINED.match(ran):  # what the training decides is not shown
             assert shown(block.body, printed), printed
     assert [line for line, code in codes.items() if code not in expected(line)] == []
-    assert len(codes) >= 4
+    assert len(codes) >= 2
     assert not whole or "<h1" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
@@ -124,25 +117,3 @@ def expected(line):
     if "lint" in line or "Stack --builder-arg vocab_size=65" in line.replace("RightStack", ""):
         return {1}
     return {1} if line.endswith("|| true") else {0, 1, 3} if " gate " in line else {0}
-
-
-@pytest.mark.slow
-def test_by_copy_and_paste_in_a_shell(tmp_path):
-    binaries = tmp_path / "bin"
-    binaries.mkdir()
-    for name, command in (("rnneval", "-m rnneval"), ("python", "")):
-        (binaries / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {command} "$@"\n')
-        (binaries / name).chmod(0o755)
-    root = str(Path(__file__).resolve().parents[2])
-    environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "PYTHONPATH": root, "COLUMNS": "120"}
-    printed = ""
-    for block in blocks():
-        if block.kind == "python":
-            save(block, tmp_path, {})
-        elif block.kind == "sh":
-            shell = ["/bin/sh", "-c", block.body]
-            ran = subprocess.run(shell, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False)
-            assert "Traceback" not in ran.stderr
-            printed = ran.stdout
-        else:
-            assert shown(block.body, printed, digits=False), printed

@@ -1,15 +1,17 @@
 """Models that several of the engine's tests look at, made once."""
 
+from functools import cache
+
 import pytest
 
-from tests.evaluate.small import WORDS, Small, stacked
+from tests.evaluate.small import WORDS, Small, on_numpy, stacked
 
 MODELS = {
     **{
         f"{kind} {'-'.join(map(str, units))}": (kind, units)
         for kind in ("GRU", "GRU reset before", "LSTM", "SimpleRNN")
         for units in ((8,), (7, 5), (6, 4, 9))
-    },
+    }
 }
 
 
@@ -26,3 +28,9 @@ def model_of():
         return made[key]
 
     return of
+
+
+@pytest.fixture(scope="session")
+def numpy_of(model_of):
+    """As `model_of`, run by NumPy."""
+    return cache(lambda name, words=False: on_numpy(model_of(name, words=words)))

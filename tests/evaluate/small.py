@@ -1,6 +1,7 @@
 """Small models and texts for the engine's tests, and the independent loop that says what their losses are."""
 
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,14 @@ def linear(recurrent: np.ndarray, scale: float = 1.0) -> Small:
     model.layers[2].set_weights([(rng.standard_normal((units, width)) * scale).astype("f4"), np.zeros(width, "f4")])
     lm = rnneval.wrap(model, vocabulary=Vocabulary.from_tokens(list(LETTERS)))
     return Small(lm=lm, oracle=stack_of(model.layers[0], [], model.layers[2]))
+
+
+def on_numpy(small: Small) -> Small:
+    """The same model, run by NumPy: no graph has to be made, which takes longer than to read a short text."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        small.lm.model.save(path)
+        return replace(small, lm=rnneval.open(path, backend="numpy", vocabulary=small.lm.vocabulary))
 
 
 def letters(folder: Path, length: int, seed: int = 0) -> Path:

@@ -40,14 +40,18 @@ def distributed(checkpoint, text, *, workers=2, seed=0, chunk=700, **options):
     pool = Shuffled(workers, seed)
     reader = reader_over(pool, str(checkpoint), OpeningGroup(), chunk=chunk)
     losses = text.with_suffix(f".{workers}.{seed}.parquet")
-    run = rnneval.evaluate(rnneval.open(checkpoint), text, check=False, reader=reader, losses=losses, **options)
+    run = rnneval.evaluate(
+        rnneval.open(checkpoint, backend="numpy"), text, check=False, reader=reader, losses=losses, **options
+    )
     return run, pd.read_parquet(losses)["nats"].to_numpy(), pool.ran
 
 
 def alone(checkpoint, text, **options):
     losses = text.with_suffix(".alone.parquet")
     options = {"streams": 1, **options}
-    run = rnneval.evaluate(rnneval.open(checkpoint), text, check=False, states=False, losses=losses, **options)
+    run = rnneval.evaluate(
+        rnneval.open(checkpoint, backend="numpy"), text, check=False, states=False, losses=losses, **options
+    )
     return run, pd.read_parquet(losses)["nats"].to_numpy()
 
 

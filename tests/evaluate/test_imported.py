@@ -8,7 +8,7 @@ import pytest
 import rnneval
 from rnneval.evaluate.imported import from_losses
 from rnneval.gates.sides import difference_between
-from tests.evaluate.small import LETTERS, WORDS, codes, letters, sentences, stacked
+from tests.evaluate.small import LETTERS, WORDS, codes, letters, on_numpy, sentences, stacked
 
 OF_LOSSES = {"cross_entropy", "perplexity", "bits_per_char", "bits_per_byte", "word_perplexity", "word_perplexity_eos"}
 NOT_OF_LOSSES = {"accuracy", "accuracy_top5", "calibration_error"}
@@ -16,12 +16,12 @@ NOT_OF_LOSSES = {"accuracy", "accuracy_top5", "calibration_error"}
 
 @pytest.fixture(scope="module")
 def of_letters():
-    return stacked("GRU", (8,))
+    return on_numpy(stacked("GRU", (8,)))
 
 
 @pytest.fixture(scope="module")
 def of_words():
-    return stacked("GRU", (8,), WORDS)
+    return on_numpy(stacked("GRU", (8,), WORDS))
 
 
 def poems(folder: Path) -> Path:

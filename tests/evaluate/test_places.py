@@ -122,7 +122,7 @@ NAMES = [*(f"{form.__name__} {kind} {places}" for form, kind, places in CASES)]
 def test_losses_and_summaries_of_each_place_agree_with_a_float64_loop(form, kind, places, tmp_path):
     (lm, loop), text = made(form, kind, places), letters(tmp_path, 400)
     ids = ids_of(text, LETTERS)
-    run = rnneval.evaluate(lm, text, streams=3, segment=32)
+    run = rnneval.evaluate(lm, text, streams=3, segment=32, check=False)
     logits, found = loop.run(ids[:-1])
     assert run.valid
     assert run.scores["cross_entropy"].value == pytest.approx(nats(logits, ids[1:]).mean(), rel=1e-6)

@@ -1,4 +1,7 @@
-"""Rows and segments change no result: the oracles are the one-stream run, and a float64 loop of single steps."""
+"""Rows and segments change no result: the oracles are the one-stream run, and a float64 loop of single steps.
+
+NumPy runs the models; Keras is held to the same loop in test_arrangement and test_places.
+"""
 
 import numpy as np
 import pandas as pd
@@ -6,14 +9,14 @@ import pytest
 
 import rnneval
 from rnneval.evaluate.stitch import Stitching
-from tests.evaluate.small import LETTERS, codes, evaluated, letters, linear, sentences, stacked
+from tests.evaluate.small import LETTERS, codes, evaluated, letters, linear, on_numpy, sentences, stacked
 
 TEXT = 1_500
 SAMPLE = [("GRU 7-5", False, 7, 5), ("LSTM 8", True, 64, 100), ("SimpleRNN 6-4-9", False, "auto", 1)]
 
 
 @pytest.fixture(scope="module")
-def one_stream(model_of, tmp_path_factory):
+def one_stream(numpy_of, tmp_path_factory):
     """The losses of one stream, once a model and text."""
     folder = tmp_path_factory.mktemp("texts")
     known = {}
@@ -21,17 +24,17 @@ def one_stream(model_of, tmp_path_factory):
     def of(name, words):
         if (name, words) not in known:
             text = sentences(folder, TEXT // 4) if words else letters(folder, TEXT)
-            known[name, words] = (text, evaluated(model_of(name, words=words), text, streams=1, segment=100))
+            known[name, words] = (text, evaluated(numpy_of(name, words=words), text, streams=1, segment=100))
         return known[name, words]
 
     return of
 
 
 @pytest.mark.parametrize("point", SAMPLE)
-def test_rows_and_segments_change_nothing(model_of, one_stream, point):
+def test_rows_and_segments_change_nothing(numpy_of, one_stream, point):
     name, words, streams, segment = point
     text, alone = one_stream(name, words)
-    rows = evaluated(model_of(name, words=words), text, streams=streams, segment=segment)
+    rows = evaluated(numpy_of(name, words=words), text, streams=streams, segment=segment)
     assert len(rows.nats) == rows.run.tokens.scored == alone.run.tokens.scored
     assert abs(rows.nats.mean() - alone.nats.mean()) < 1e-6
     assert np.abs(rows.nats - alone.nats).max() < 1e-4
@@ -40,8 +43,8 @@ def test_rows_and_segments_change_nothing(model_of, one_stream, point):
 
 
 @pytest.mark.parametrize("name", ["GRU reset before 8", "LSTM 6-4-9"])
-def test_one_stream_is_the_float64_loop(model_of, tmp_path, name):
-    small = model_of(name)
+def test_one_stream_is_the_float64_loop(numpy_of, tmp_path, name):
+    small = numpy_of(name)
     text = letters(tmp_path, 400)
     seen = evaluated(small, text, streams=1)
     expected = small.oracle.losses([LETTERS.index(c) for c in text.read_text()])
@@ -49,16 +52,16 @@ def test_one_stream_is_the_float64_loop(model_of, tmp_path, name):
     assert seen.losses["token"].tolist() == list(range(1, 400))
 
 
-def test_a_run_repeats_to_the_last_digit(model_of, tmp_path):
+def test_a_run_repeats_to_the_last_digit(numpy_of, tmp_path):
     text = letters(tmp_path, 2_500)
-    first, second = (evaluated(model_of("GRU 7-5"), text) for _ in range(2))
+    first, second = (evaluated(numpy_of("GRU 7-5"), text) for _ in range(2))
     assert first.nats.tolist() == second.nats.tolist()
     assert first.run.streams == second.run.streams
 
 
-def test_what_is_told_of_the_streams(model_of, tmp_path):
+def test_what_is_told_of_the_streams(numpy_of, tmp_path):
     text = letters(tmp_path, 4_000)
-    streams = evaluated(model_of("GRU 7-5"), text, streams=8, segment=20).run.streams
+    streams = evaluated(numpy_of("GRU 7-5"), text, streams=8, segment=20).run.streams
     assert (streams.count, streams.segment, streams.tolerance) == (8, 20, 1e-5)
     assert 0 < streams.tokens_rerun < 4_000
     assert streams.largest_state_difference <= streams.tolerance
@@ -68,8 +71,8 @@ def test_what_is_told_of_the_streams(model_of, tmp_path):
 
 
 @pytest.mark.parametrize("segment", [16])
-def test_forgetting_lengths_are_less_than_a_segment_above_the_float64_loop(model_of, tmp_path, monkeypatch, segment):
-    small, text = model_of("GRU 7-5"), letters(tmp_path, 4_000)
+def test_forgetting_lengths_are_less_than_a_segment_above_the_float64_loop(numpy_of, tmp_path, monkeypatch, segment):
+    small, text = numpy_of("GRU 7-5"), letters(tmp_path, 4_000)
     found = []
     run = Stitching.run
     monkeypatch.setattr(Stitching, "run", lambda self, *given: found.append((self, run(self, *given))) or found[-1][1])
@@ -91,15 +94,15 @@ def test_forgetting_lengths_are_less_than_a_segment_above_the_float64_loop(model
 
 
 @pytest.mark.parametrize("length", [2, 63])
-def test_a_text_shorter_than_the_rows(model_of, tmp_path, length):
+def test_a_text_shorter_than_the_rows(numpy_of, tmp_path, length):
     text = letters(tmp_path, length)
-    many, one = (evaluated(model_of("GRU 7-5"), text, streams=streams) for streams in (64, 1))
+    many, one = (evaluated(numpy_of("GRU 7-5"), text, streams=streams) for streams in (64, 1))
     np.testing.assert_allclose(many.nats, one.nats, atol=1e-5)
     assert many.run.tokens.scored == length - 1
 
 
 def test_an_identity_recurrence_never_forgets_and_is_right_all_the_same(tmp_path):
-    small, text = linear(np.eye(4), scale=0.02), letters(tmp_path, 2_000)
+    small, text = on_numpy(linear(np.eye(4), scale=0.02)), letters(tmp_path, 2_000)
     rows, one = (evaluated(small, text, streams=streams) for streams in (8, 1))
     assert "does-not-forget" in codes(rows.run)
     assert "ill-conditioned" not in codes(rows.run)
@@ -109,7 +112,7 @@ def test_an_identity_recurrence_never_forgets_and_is_right_all_the_same(tmp_path
 
 def test_what_does_not_forget_is_read_again_once_and_not_once_a_pass(tmp_path):
     """The audit says so, and no pass over all spans is tried; the test for chaos reads 8 of 32 spans twice."""
-    small, text = linear(np.eye(4), scale=0.02), letters(tmp_path, 20_000)
+    small, text = on_numpy(linear(np.eye(4), scale=0.02)), letters(tmp_path, 20_000)
     run = evaluated(small, text, streams=32).run
     assert run.streams.passes > 28
     assert run.streams.tokens_rerun < 1.6 * run.tokens.scored
@@ -120,7 +123,7 @@ def test_a_counter_in_exact_arithmetic(tmp_path):
     small = linear(np.eye(1), scale=1e-4)
     small.lm.model.layers[0].set_weights([np.ones((len(LETTERS), 1), "f4")])
     text = letters(tmp_path, 1_200)
-    rows = evaluated(small, text, streams=6, segment=50)
+    rows = evaluated(on_numpy(small), text, streams=6, segment=50)
     kernel, bias = (np.asarray(w, np.float64) for w in small.lm.model.layers[2].get_weights())
     logits = np.arange(1, 1_200)[:, None] * kernel + bias
     ids = np.array([LETTERS.index(c) for c in text.read_text()])[1:]
@@ -130,15 +133,15 @@ def test_a_counter_in_exact_arithmetic(tmp_path):
 
 
 def test_a_chaotic_model_is_called_ill_conditioned(tmp_path):
-    small, text = stacked("SimpleRNN", (40,), scale=8.0), letters(tmp_path, 3_000)
+    small, text = on_numpy(stacked("SimpleRNN", (40,), scale=8.0)), letters(tmp_path, 3_000)
     rows = evaluated(small, text, streams=8)
     assert {"does-not-forget", "ill-conditioned"} <= codes(rows.run)
     assert rows.run.valid
 
 
-def test_documents_and_rows_mix_freely(model_of, tmp_path):
+def test_documents_and_rows_mix_freely(numpy_of, tmp_path):
     """Documents of many lengths, some cut over rows: each is read from the start, as if it were alone."""
-    small = model_of("GRU 7-5")
+    small = numpy_of("GRU 7-5")
     rng = np.random.default_rng(2)
     lengths = [1, 2, 3, 1_500, *rng.integers(1, 60, 40).tolist(), 700]
     paths = [letters(tmp_path, int(length), seed) for seed, length in enumerate(lengths)]
@@ -154,10 +157,10 @@ def test_documents_and_rows_mix_freely(model_of, tmp_path):
         np.testing.assert_allclose(mine, expected, atol=1e-4)
 
 
-def test_tolerance_zero_asks_for_equality(model_of, tmp_path):
+def test_tolerance_zero_asks_for_equality(numpy_of, tmp_path):
     text = letters(tmp_path, 1_500)
-    exact = evaluated(model_of("GRU 7-5"), text, streams=4, tolerance=0)
-    one = evaluated(model_of("GRU 7-5"), text, streams=1)
+    exact = evaluated(numpy_of("GRU 7-5"), text, streams=4, tolerance=0)
+    one = evaluated(numpy_of("GRU 7-5"), text, streams=1)
     assert exact.run.streams.tolerance == 0
     assert exact.run.streams.largest_state_difference in (None, 0)
     assert np.abs(exact.nats - one.nats).max() < 1e-5

@@ -42,10 +42,7 @@ def without_origin(run: Run) -> Run:
 
 @pytest.mark.parametrize(
     ("text", "options"),
-    [
-        (drawn(2_000), {"part": "50%:", "streams": 3}),
-        ("\ufeff" + drawn(300).replace("\n", "\r\n"), {"newlines": "lf"}),
-    ],
+    [(drawn(2_000), {"part": "50%:", "streams": 3}), ("\ufeff" + drawn(300).replace("\n", "\r\n"), {"newlines": "lf"})],
 )
 def test_every_number_of_a_string_is_that_of_the_file(lm, tmp_path, text, options):
     path = as_file(tmp_path, text)
@@ -82,11 +79,6 @@ def test_the_record_says_that_the_text_was_in_memory(lm, tmp_path):
 def test_what_is_refused(lm, options, error, said):
     with pytest.raises(error, match=said):
         rnneval.evaluate(lm, **options)
-
-
-def test_a_text_in_place_of_a_path_is_told_of_string(lm):
-    with pytest.raises(TextError, match="in Python string=… for a text"):
-        rnneval.evaluate(lm, drawn(300))
 
 
 def test_a_record_whose_first_token_is_unknown_can_be_read(tmp_path):

@@ -5,14 +5,8 @@ import sys
 
 import pytest
 
-from rnneval.checkpoints import examined, identify
+from rnneval.checkpoints import identify
 from rnneval.errors import CheckpointError
-
-
-def preflight(path, **options):
-    """What is found of a checkpoint that is not refused."""
-    with examined(path, **options) as found:
-        return found
 
 
 def rule_of(path):

@@ -51,13 +51,7 @@ def make_run(
     scored = np.full(mean.size, size) - first
     units = scored if tokens is None else np.asarray(tokens)
     blocks = _blocks(
-        mean,
-        document=documents,
-        scored=scored,
-        units=units,
-        accuracy=np.asarray(accuracy),
-        unknown=unknown,
-        size=size,
+        mean, document=documents, scored=scored, units=units, accuracy=np.asarray(accuracy), unknown=unknown, size=size
     )
     totals = _totals(blocks, lossless)
     finite = bool(np.isfinite(mean).all())

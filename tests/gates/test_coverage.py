@@ -72,21 +72,9 @@ def document_misses(units, draw, trials=3000):
     return rate([each.bound(0.025) > 0 or each.bound(0.975) < 0 for each in found])
 
 
-@pytest.mark.parametrize(
-    "units",
-    [
-        [2500, 4000, 3000, 3600, 2800, 4200, 3300, 3900],
-        [25, *[10] * 9],
-    ],
-)
+@pytest.mark.parametrize("units", [[2500, 4000, 3000, 3600, 2800, 4200, 3300, 3900], [25, *[10] * 9]])
 def test_seven_effective_documents_keep_the_stated_error(units):
     assert 3.8 < document_misses(units, np.random.default_rng(5).standard_normal) < 6.3
-
-
-# Blocks that are rare and large
-
-
-# The best of several
 
 
 # The calibration error

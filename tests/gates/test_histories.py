@@ -2,7 +2,6 @@
 
 import math
 import statistics
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +11,6 @@ import pytest
 from rnneval.gates import NamedRecord, gate
 from rnneval.gates.limits import read_history
 
-RECORDS = Path(__file__).resolve().parents[2] / "docs" / "records"
 NORMS = [3.0, 1.0, 4.0, 1.5, 9.0, 2.5]
 
 

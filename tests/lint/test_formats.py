@@ -11,7 +11,7 @@ from pathlib import Path
 import jsonschema
 
 from rnneval.lint.check import LintFinding, check_bytes
-from rnneval.render.lint_formats import lint_json, lint_sarif, lint_text
+from rnneval.render.lint_formats import lint_json, lint_sarif
 from tests.lint.written import snippets
 
 SCHEMA = json.loads((Path(__file__).parent / "data" / "sarif-2.1.0.schema.json").read_text(encoding="utf-8"))
@@ -63,9 +63,3 @@ def test_json_has_the_keys_of_the_contract_and_no_null() -> None:
     assert set(first) == keys
     assert set(cell) == {*keys, "cell"}
     assert json.loads(lint_json([])) == []
-
-
-def test_text_is_ruffs() -> None:
-    assert lint_text([FOUND[0]]).startswith("models/a b/0.py:16:17: RNN001 ")
-    assert lint_text([CELL]).startswith("a.ipynb:cell 3:4:5: RNN001 50 % of it")
-    assert lint_text([CELL]).count("\n") == 1

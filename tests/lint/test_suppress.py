@@ -30,14 +30,7 @@ def test_silenced(comment: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "comment",
-    [
-        "",
-        "# noqa: E501",
-        "# noqa: RNN002",
-        "# rnneval: ignore[stale-state]",
-        "# rnneval: ignore[]",
-    ],
+    "comment", ["", "# noqa: E501", "# noqa: RNN002", "# rnneval: ignore[stale-state]", "# rnneval: ignore[]"]
 )
 def test_not_silenced(comment: str) -> None:
     assert codes_with(comment) == ["RNN001"]

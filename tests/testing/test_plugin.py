@@ -149,23 +149,6 @@ def test_inconclusive_fails_unless_it_may_warn(suite, pytester):
     suite("-W", "default").assert_outcomes(passed=1, warnings=1)
 
 
-HOSTILE = {
-    "nan": (lambda text: text.replace('"total_nats":', '"total_nats": NaN, "was":', 1), "NaN is not a number"),
-    "infinite": (lambda text: text.replace('"total_nats":', '"total_nats": 1e999, "was":', 1), "1e999 is not a number"),
-    "doubled": (lambda text: text.replace('"valid":', '"valid": false, "valid":', 1), "key 'valid' stands twice"),
-    "huge": (lambda text: text + " " * (1 << 26), "more than 67,108,864 bytes"),
-    "deep": (lambda _: "[" * 100_000, "not a whole JSON file"),
-    "null": (
-        lambda text: text.replace('"valid": true', '"valid": null', 1),
-        "Expected `bool`, got `null` - at `$.valid`",
-    ),
-    "list": (lambda _: "[1, 2]", "holds a JSON list"),
-    "empty": (lambda _: "", "not a whole JSON file"),
-    "surrogate": (lambda text: text.replace('"schema": "rnneval.run/1"', r'"schema": "\ud800"', 1), "is not one of"),
-    "escape": (lambda text: text.replace('"schema": "rnneval.run/1"', r'"schema": "\u001b[31m"', 1), "is not one of"),
-}
-
-
 def test_limits_paths_names_and_several_gates_in_a_test(suite, pytester):
     pytester.makepyfile(
         """

@@ -174,10 +174,7 @@ def test_words_by_hand(write):
 
 @pytest.mark.parametrize(
     ("text", "cause"),
-    [
-        ("a\r\nb", "newlines='lf' turns CRLF"),
-        ("aBZ", "some are known in lower case: normalize='lower'"),
-    ],
+    [("a\r\nb", "newlines='lf' turns CRLF"), ("aBZ", "some are known in lower case: normalize='lower'")],
 )
 def test_causes_of_unknowns(write, text, cause):
     with pytest.raises(TextError, match=cause):

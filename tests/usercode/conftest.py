@@ -6,7 +6,7 @@ import pytest
 
 from rnneval.checkpoints.usercode.builder import run_slice
 from rnneval.checkpoints.usercode.plan import plan
-from tests.usercode.tutorial import notebook
+from tests.usercode.scripts import notebook
 
 
 class UserFile:

@@ -9,7 +9,7 @@ from rnneval.errors import TextError
 from rnneval.evaluate import losses, states
 from rnneval.evaluate.diagnostics.trace import trace
 from tests.evaluate.diagnostics.oracle import courses, ids_of, summary_of
-from tests.evaluate.small import LETTERS, letters, stacked
+from tests.evaluate.small import LETTERS, letters, on_numpy, stacked
 
 LOOSE = {"participation_ratio": 1e-4, "drift": 1e-4}
 
@@ -27,8 +27,8 @@ def only(run):
 
 
 @pytest.mark.parametrize(("name", "streams"), [("GRU reset before 7-5", 7), ("LSTM 7-5", 1), ("SimpleRNN 6-4-9", 7)])
-def test_each_statistic_agrees_with_a_float64_loop(model_of, tmp_path, name, streams):
-    small, text = model_of(name), letters(tmp_path, 1_500)
+def test_each_statistic_agrees_with_a_float64_loop(numpy_of, tmp_path, name, streams):
+    small, text = numpy_of(name), letters(tmp_path, 1_500)
     run = rnneval.evaluate(small.lm, text, streams=streams, check=False, segment=32)
     seen = courses(small, ids_of(text, LETTERS))
     assert list(run.states) == list(seen)
@@ -53,7 +53,7 @@ def test_long_texts_are_summed_up_at_fewer_positions_and_the_record_says_so(mode
 
 
 def test_a_model_that_does_not_forget_is_summed_up_after_its_repair(tmp_path):
-    small, text = stacked("GRU", (6,), scale=8.0), letters(tmp_path, 1_000)
+    small, text = on_numpy(stacked("GRU", (6,), scale=8.0)), letters(tmp_path, 1_000)
     run = rnneval.evaluate(small.lm, text, streams=5, segment=20, check=False)
     assert run.streams.passes > 1
     one = rnneval.evaluate(small.lm, text, streams=1, segment=20, check=False)
@@ -70,14 +70,13 @@ def test_dead_and_duplicated_units_are_counted(tmp_path):
         kernel[:, at + 1], recurrent[:, at + 1], bias[:, at + 1] = kernel[:, at], recurrent[:, at], bias[:, at]
         kernel[:, at + 2], recurrent[:, at + 2], bias[:, at + 2] = 0, 0, 0
     layer.set_weights([kernel, recurrent, bias])
-    lm = rnneval.wrap(small.lm.model, vocabulary=small.lm.vocabulary)
-    state = only(rnneval.evaluate(lm, letters(tmp_path, 900), check=False))
+    state = only(rnneval.evaluate(on_numpy(small).lm, letters(tmp_path, 900), check=False))
     assert state["dead"] == pytest.approx(1 / 8)
     assert state["duplicated"] == pytest.approx(2 / 8)
 
 
-def test_no_states_leaves_them_out_and_changes_nothing_else(model_of, tmp_path):
-    small, text = model_of("GRU 8"), letters(tmp_path, 700)
+def test_no_states_leaves_them_out_and_changes_nothing_else(numpy_of, tmp_path):
+    small, text = numpy_of("GRU 8"), letters(tmp_path, 700)
     with_states = rnneval.evaluate(small.lm, text, check=False)
     without = rnneval.evaluate(small.lm, text, check=False, states=False)
     assert without.states is None

@@ -24,10 +24,6 @@ from rnneval.render.document import TableBlock
 from rnneval.render.sweep_document import sweep_document
 from tests.gates.synthetic import ar_losses, make_run
 
-ROWS = [
-    SweepRow(name=f"ckpt_{n}.keras", sha256=f"{n:064}", error="an empty file", rule="checkpoint") for n in range(40)
-]
-
 
 def test_another_table_is_refused(tmp_path):
     schema = pa.schema([("nats", pa.float64())], metadata={"rnneval.schema": "rnneval.losses/1"})

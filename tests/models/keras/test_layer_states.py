@@ -14,7 +14,7 @@ L = keras.layers
 KINDS = {"GRU": {}, "GRU before": {"reset_after": False}, "LSTM": {}, "SimpleRNN": {}}
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sequential_stack(kind):
     model = sequential(kind.split()[0], **KINDS[kind])

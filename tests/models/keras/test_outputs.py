@@ -46,7 +46,7 @@ LAYERS = {
 }
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("where", LAYERS)
 def test_the_softmax_of_a_layer_is_left_out(where):
     head, name = LAYERS[where]

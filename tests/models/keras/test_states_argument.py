@@ -48,13 +48,13 @@ def test_other_arguments_are_no_states():
     assert (found.state_names, found.flags) == (("states",), ("return_state",))
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_the_state_comes_in_any_container(container):
     assert_right(made("LSTM", (3, 3), container))
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_layer_in_a_stack_of_different_widths_with_a_learned_start(kind):
     lm = assert_right(made(kind, (4, 2, 3), "nested", learned=True))
@@ -81,7 +81,7 @@ class SeveralArguments(Body):
         return self.given_back[0](logits, h, c)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(
     "given_back",
     [
@@ -99,7 +99,7 @@ def test_several_state_arguments(given_back):
     assert {slot.slot for slot in lm.slots} == {"h", "c"}
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "given_back",
     [

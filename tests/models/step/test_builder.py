@@ -11,10 +11,7 @@ import pytest
 import rnneval
 from rnneval.checkpoints.usercode import reads_checkpoint, record_of
 from rnneval.cli.main import run
-from rnneval.errors import CheckpointError
-from rnneval.evaluate import sweep as many
 from rnneval.evaluate.sweep import find_checkpoints
-from rnneval.options import SweepOptions
 from rnneval.records.run import BuilderRecord, Checkpoint
 
 MODEL = """
@@ -100,24 +97,9 @@ def test_code_that_was_changed_makes_another_model_of_the_same_file(folder: Path
 
 def test_the_code_of_a_builder_is_the_file_of_its_module(folder: Path) -> None:
     assert record_of("model:build").sha256 == sha256_of(folder / "model.py")
-    assert record_of(test_check_and_open_take_it_too).sha256 == sha256_of(Path(__file__))
+    assert record_of(expected).sha256 == sha256_of(Path(__file__))
     made = type("Made", (), {"__module__": "nowhere"})
     assert record_of(made) == BuilderRecord(name="Made")
-
-
-def test_a_sweep_measures_again_if_the_module_of_its_builder_was_changed(folder: Path) -> None:
-    (folder / "files").mkdir()
-    (folder / "files" / "m.npz").write_bytes((folder / "w.npz").read_bytes())
-    options = SweepOptions(out="out", opening={"builder": "model:build", "vocabulary": "vocab.json"})
-
-    def key() -> str:
-        (order,) = many._orders(find_checkpoints("files", every=True)[0], "text.txt", options)
-        return order.key
-
-    before = key()
-    assert key() == before
-    (folder / "model.py").write_text(f"{MODEL}\n# changed\n")
-    assert key() != before
 
 
 @pytest.mark.parametrize(
@@ -125,10 +107,7 @@ def test_a_sweep_measures_again_if_the_module_of_its_builder_was_changed(folder:
     [
         (["w.npz", "--builder", "model.py:broken"], "returned a int"),
         (["gone.npz", "--builder", "model.py:build"], "gone.npz: cannot be read"),
-        (
-            ["w.npz", "--builder", "model.py:weights_only"],
-            "weights_only take its path as the parameter checkpoint",
-        ),
+        (["w.npz", "--builder", "model.py:weights_only"], "weights_only take its path as the parameter checkpoint"),
         (["w.npz", "--builder", "model.py:build", "--expect-sha256", "0" * 64], "SHA-256"),
         (["w.npz", "--builder", "model.py:build", "--builder-arg", "size=1"], "takes no size"),
     ],
@@ -138,15 +117,6 @@ def test_wrong_uses_are_one_line(folder: Path, capsys: pytest.CaptureFixture[str
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1
     assert said in error
-
-
-def test_check_and_open_take_it_too(folder: Path) -> None:
-    lm = rnneval.open("w.npz", builder="model.py:build", vocabulary="vocab.json")
-    assert lm.backend == "step"
-    assert rnneval.check(lm).verdict == "pass"
-    assert run(["check", "w.npz", "--builder", "model.py:build", "--vocab", "vocab.json"]) == 0
-    with pytest.raises(CheckpointError, match="returned a int"):
-        rnneval.open("w.npz", builder="model.py:broken", vocabulary="vocab.json")
 
 
 def test_every_command_takes_it_with_the_vocabulary_beside_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

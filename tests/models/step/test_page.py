@@ -1,7 +1,6 @@
 """The files of the pages on step functions, taken from them and run: their losses are those of float64 loops."""
 
 import importlib.util
-import json
 import re
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 
 from rnneval.evaluate.check import check
-from rnneval.models.step import from_step
 from tests.models.step.models import nats_of
 from tests.models.step.reading import read
 from tests.oracles import Layer
@@ -127,10 +125,3 @@ def test_pytorch(taken, tmp_path):
     require_equal(lm, loop)
     assert [leaf.path for leaf in lm.packing.leaves] == ["state[0]", "state[1]"]
     assert [(leaf.axis, leaf.shape) for leaf in lm.packing.leaves] == [(1, (2, 6))] * 2
-
-
-def test_the_vocabulary_on_the_page_is_one_that_is_read(tmp_path):
-    (tmp_path / "vocab.json").write_text(json.dumps(TOKENS), encoding="utf-8")
-    step = lambda ids, s: (np.eye(len(TOKENS))[ids], s + ids.sum(axis=1))  # noqa: E731
-    lm = from_step(step, np.zeros, vocabulary=tmp_path / "vocab.json")
-    assert lm.vocabulary.tokens == tuple(TOKENS)

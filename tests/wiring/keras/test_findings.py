@@ -15,14 +15,7 @@ from rnneval.wiring.facts import parse_declarations
 from rnneval.wiring.judging import findings
 from rnneval.wiring.keras.probe import provenance
 from rnneval.wiring.keras.subject import make_ready
-from tests.wiring.corpus import (
-    origin,
-    wrong_caches,
-    wrong_elsewhere,
-    wrong_noise,
-    wrong_parts,
-    wrong_training,
-)
+from tests.wiring.corpus import wrong_caches, wrong_elsewhere, wrong_noise, wrong_parts, wrong_training
 
 layers = keras.layers
 V, U = 11, 6
@@ -36,15 +29,6 @@ def found_in_flow(model, *declare):
 
 def seen_in_flow(model, *declare):
     return [(f.rule, f.layer, f.message.partition(". ")[0]) for f in found_in_flow(model, *declare)]
-
-
-def test_the_questions_stack_fails_at_the_line_of_the_call():
-    first, second = check(origin.question()).findings[:2]
-    assert (first.rule, first.layer, first.source_layer) == ("shared-state", "gru_2", "gru")
-    assert (second.rule, second.layer, second.source_layer) == ("crossed-state", "gru", "gru_2")
-    assert first.file == inspect.getsourcefile(origin)
-    assert "self.gru_2(x, initial_state=states" in linecache.getline(first.file, first.line)
-    assert "`x, gru_2_state = self.gru_2(x, initial_state=gru_2_state, training=training)`" in first.help
 
 
 @pytest.mark.filterwarnings("ignore:.*was called on layer")  # one of training is built late

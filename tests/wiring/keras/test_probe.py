@@ -10,12 +10,7 @@ from rnneval.wiring.evidence import evidence
 from rnneval.wiring.facts import Declarations
 from rnneval.wiring.keras.probe import hook_fires, provenance
 from rnneval.wiring.keras.subject import make_ready
-from tests.wiring.corpus import (
-    origin,
-    right_stateful,
-    right_transforms,
-    wrong_between_layers,
-)
+from tests.wiring.corpus import origin, right_stateful, right_transforms, wrong_between_layers
 
 layers = keras.layers
 
