@@ -1,6 +1,7 @@
 """Keras' layers against a float64 loop, a large vocabulary, and steps that become narrow when few rows are left."""
 
 from collections import deque
+from unittest.mock import Mock
 
 import keras
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 import tensorflow as tf
 
 import rnneval
+from rnneval.evaluate.losses import Observations
 from rnneval.evaluate.plan import Shape
-from rnneval.evaluate.rows import Job, Runner
+from rnneval.evaluate.rows import Rows
+from rnneval.evaluate.stitch import KeptStates, SpanReading
 from rnneval.models.protocol import Predicted, Stepped
 from rnneval.text import Vocabulary
 from tests.evaluate.small import LETTERS, evaluated, letters
@@ -58,7 +61,8 @@ def test_steps_become_narrow_where_few_rows_are_left_for_long():
 
     text = type("Text", (), {"ids": staticmethod(lambda start, stop: np.zeros(stop - start, np.int32))})
     state = np.zeros(1, np.float32)
-    runner = Runner(text, Shape(rows=8, segment=2), Recording(), start=state)
-    jobs = [Job(span=k, at=0, stop=4 if k else 60, state=state) for k in range(8)]
-    runner.run(deque(jobs), lambda rows: [True] * len(rows))
+    readings = [SpanReading(span=k, at=0, stop=4 if k else 60, state=state, kind="aside") for k in range(8)]
+    seen = Mock(spec=Observations)
+    rows = Rows(text, Shape(rows=8, segment=2), Recording(), seen=seen, kept=KeptStates([], state))
+    assert {ended.span for ended in rows.read(deque(readings))} == set(range(8))
     assert widths == [8] * 18 + [4] * 12
