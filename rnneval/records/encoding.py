@@ -115,17 +115,20 @@ def _plain(text: str | bytes, where: str) -> dict[str, Any]:
             raise ValueError(f"{digits} is not a number that a record may hold")
         return number
 
+    if isinstance(text, bytes) and b"\0" in text[:1024] and not text.startswith((b"{", b"\xff\xfe", b"\xfe\xff")):
+        said = f"rnneval evaluate {where} TEXT --out run.json makes one"
+        raise RecordError(f"{where}: a file of weights or of another binary kind, and no record: {said}")
     require_small(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text, where)
     try:
         plain = json.loads(text, object_pairs_hook=unique_keys, parse_constant=finite, parse_float=finite)
     except (ValueError, RecursionError) as error:
         why = "lists in lists, without end" if isinstance(error, RecursionError) else str(error)
-        if isinstance(error, UnicodeDecodeError):
-            why = "a file of weights or of another binary kind"
         if isinstance(error, json.JSONDecodeError):
             begins = error.doc.lstrip()[:20]
             why = f"cut off or damaged at character {error.pos:,}"
             why = why if begins.startswith(("{", "[")) else f"it begins with {begins!r}" if begins else "it is empty"
+        if isinstance(error, UnicodeDecodeError):
+            why = "a file of weights or of another binary kind, or not UTF-8"
         raise RecordError(
             f"{where}: not a whole JSON file ({why}): a record is one JSON object that rnneval wrote: "
             "copy it again, or make it again, such as by rnneval evaluate CHECKPOINT TEXT --out run.json"
