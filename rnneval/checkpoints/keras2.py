@@ -159,8 +159,8 @@ class _Rewriter:
             seen = f"layer {config['name']} of class {name}" if config.get("name") else f"class {name or '?'}"
             raise CheckpointError(
                 f"{self._path}: refused by rule config-class: {seen}: {what}: save the weights alone "
-                "(model.save_weights('name.h5')), and give the code that makes the model, or has a layer of your own, "
-                "--builder FILE.py:NAME",
+                "(model.save_weights('name.h5')), and give the code that makes the model, "
+                "--builder FILE.py:NAME; or, for a layer of your own, name the module that has it",
                 rule="config-class",
             )
         return _entry(name.removeprefix("CuDNN"), self._settings(name, config))
