@@ -27,7 +27,7 @@ from rnneval.evaluate.opening import open as open_checkpoint
 from rnneval.evaluate.run import evaluate
 from rnneval.models.keras import RecurrentLM
 from rnneval.models.keras.lm import eagerly
-from rnneval.records import Wiring, read, write
+from rnneval.records import write
 
 
 def run_steps(files: Files, recipe: DemoRecipe, name: str) -> None:
@@ -96,11 +96,9 @@ class Steps:
     def measure(self) -> None:
         """Evaluate the saved weights; of the right stack, trace the states and follow the gradients as well."""
         own, recipe, right = self._own, self._recipe, self._name == RIGHT
-        wiring = read(own.wiring)
-        assert isinstance(wiring, Wiring)  # noqa: S101 - `check` has just written it
         options: dict[str, Any] = {"beside_reset": recipe.segment if right else None}
         command = self._command("evaluate", options, "--out", own.run)
-        run = evaluate(self._opened, self._files.text, part=self._part, wiring=wiring, command=command, **options)
+        run = evaluate(self._opened, self._files.text, part=self._part, command=command, **options)
         write(run, own.run)
         if not right:
             return
