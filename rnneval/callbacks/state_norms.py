@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,10 +20,11 @@ from rnneval.models.keras.lm import RecurrentLM
 from rnneval.models.protocol import LanguageModel
 from rnneval.models.wrapping import language_model
 from rnneval.option import option, values_of
-from rnneval.options import EvaluateOptions, by_keyword
+from rnneval.options import EvaluateOptions, StringGroup, by_keyword
 from rnneval.records.run import Run
 from rnneval.records.tables import STATE_HISTORY, UNIFORM
-from rnneval.text import Paths, given_vocabulary
+from rnneval.text import Paths, TextOptions, given_vocabulary, text_given
+from rnneval.text.documents import final_text
 
 _LOGS = "_get_metrics_result_or_logs"
 _SCORES = ("cross_entropy", "perplexity", "bits_per_char")
@@ -31,7 +32,7 @@ _OF_EVERY_EPOCH: tuple[Key, ...] = (("", "", "cross_entropy"), ("", "", "perplex
 
 
 @dataclass(frozen=True, kw_only=True)
-class StateNormsOptions(EvaluateOptions):
+class StateNormsOptions(StringGroup, EvaluateOptions):
     """Options of `StateNorms`: those of `rnneval.evaluate`, without the wiring check, and its own."""
 
     check: bool = field(default=False, init=False)
@@ -70,18 +71,18 @@ class StateNorms(HookedCallback):
     """
 
     @by_keyword(StateNormsOptions)
-    def __init__(self, path: str | os.PathLike[str], text: Paths, options: StateNormsOptions) -> None:
+    def __init__(self, path: str | os.PathLike[str], text: Paths | None = None, *, options: StateNormsOptions) -> None:
         """Prepare a history.
 
         Args:
             path: The folder to be made.
-            text: Held-out text: one or more files.
+            text: Held-out text: one or more files; or give `string`.
             options: Keyword arguments, each a field of `StateNormsOptions`.
 
         Raises:
             VocabularyError: the vocabulary cannot be read (or, when a fit begins: none was given, and the model holds
                 none).
-            TextError: `text` is no path.
+            TextError: the text is missing, empty or not UTF-8.
             RecordError: the folder cannot be made, or holds a history already with existing="refuse".
             UsageError: an option is not known, or its value is not allowed.
         """
@@ -93,12 +94,12 @@ class StateNorms(HookedCallback):
                 raise VocabularyError(given.why_no_vocabulary or why)
             given = given.vocabulary
         self._vocabulary = given_vocabulary(given)
-        paths = [text] if isinstance(text, (str, os.PathLike)) else text
-        if not isinstance(paths, Sequence) or not all(isinstance(path, (str, os.PathLike)) for path in paths):
+        if text is not None and not isinstance(text, (str, os.PathLike, list, tuple)):
             raise TextError(
                 f"StateNorms: text is a {type(text).__name__}: give the name of a file of held-out text, or several; "
                 "ids will not do, since characters and words are counted, too"
             )
+        final_text(text_given(text, options.string), TextOptions.of(options))  # what is wrong with it is said now
         self._text, self._options = text, options
         vocabulary = options.vocabulary if isinstance(options.vocabulary, str | os.PathLike) else None
         inputs = {"text": text, "vocabulary": vocabulary}
@@ -167,7 +168,8 @@ class StateNorms(HookedCallback):
         epoch, self._due = self._due, None
         numbers = dict.fromkeys(self._keys, math.nan)
         if _is_finite(self.model):
-            run = evaluate(self._language_model(), self._text, **values_of(EvaluateOptions, self._options))
+            given = values_of(EvaluateOptions, self._options)
+            run = evaluate(self._language_model(), self._text, string=self._options.string, **given)
             self.runs.append(run)
             numbers |= _numbers(run)
             described = {"rnneval.signature": run.signature, "rnneval.text": run.text.sha256}

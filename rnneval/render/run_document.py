@@ -17,7 +17,7 @@ CONTRACTS = {1: "states argument", 2: "state inputs", 3: "stateful layers", 4: "
 """How a model takes and returns its state."""
 WORSE = "worse-than-uniform"
 """Code of the warning of a run that is worse than guessing."""
-_NO_NGRAMS = "none: --fit-on TEXT --fit-part :90% fits some to the training text, to compare the model with"
+_NO_NGRAMS = "none: fitted to the training text (fit-on), they say how good the model is"
 _TABLE = "How to read the table"
 """Section of a page."""
 _LAGS = (1, 2, 5, 10, 20, 50, 100, 200)

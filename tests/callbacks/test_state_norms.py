@@ -79,8 +79,10 @@ def test_a_training_that_diverges_goes_on_and_passes_no_limit(tmp_path, value, r
 def test_what_is_missing_is_said_at_once(tmp_path):
     with pytest.raises(TextError, match="ndarray"):
         StateNorms(tmp_path / "s", np.arange(9))
+    with pytest.raises(TextError, match="no such file"):
+        StateNorms(tmp_path / "s", "held_out.txt")
     model = compiled()
     with pytest.raises(VocabularyError, match="vocabulary="):
-        trained(model, [StateNorms(tmp_path / "s", letters(tmp_path, 300))])
+        trained(model, [StateNorms(tmp_path / "s", string="abcd" * 90)])
     trained(model, epochs=1)
     assert "make_train_function" not in vars(model)
