@@ -64,6 +64,8 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
         VocabularyError: the vocabulary given is not a one-to-one map, or does not fit the model.
         UsageError: a builder is needed, or TensorFlow is and is not installed.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise UsageError(f"rnneval.open reads a file, and was given a {type(path).__name__}: see rnneval.wrap")
     made = _opened(path, options)
     if options.builder is None:
         return made

@@ -87,6 +87,10 @@ class Gate(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.g
     """The candidates beside their n-grams; this decides nothing unless it was asked for, by a comparison."""
     warnings: tuple[str, ...]
 
+    def __bool__(self) -> bool:
+        """Return whether the verdict is pass, so that `assert rnneval.gate(…)` holds nothing else."""
+        return self.verdict == "pass"
+
     def _in_one_line(self) -> str:
         """Return verdict and reason."""
         return f"{self.verdict}: {shortened(self.reason)!r}"

@@ -66,9 +66,13 @@ class Checkpoint(Value, frozen=True, kw_only=True):
 
     @property
     def identity(self) -> str:
-        """Hash of the weights, with name and hash of the builder: other code makes another model of the same file."""
-        code = self.builder and f" {self.builder.name.rpartition(':')[2]} {self.builder.sha256 or ''}"
-        return f"{self.sha256}{code or ''}".strip()
+        """Hash of the weights, with name and hash of the builder: other code makes another model of the same weights.
+
+        A model in memory has no file of code: it goes by its name.
+        """
+        if self.builder is None:
+            return self.sha256 if self.path else f"{self.sha256} {self.name or ''}".strip()
+        return f"{self.sha256} {self.builder.name.rpartition(':')[2]} {self.builder.sha256 or ''}".strip()
 
     @property
     def title(self) -> str:

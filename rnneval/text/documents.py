@@ -55,6 +55,8 @@ def text_given(paths: Paths | None, string: str | None) -> Paths | InMemory:
         raise UsageError("both files and string=… were given as the text: give one of them")
     if not isinstance(string, str):
         raise UsageError(f"string is a {type(string).__name__}, a str is needed: decode bytes, join lists")
+    if not is_plainly_text(string) and Path(string).is_file():
+        raise UsageError(f"the text in memory {string!r} is the name of a file: give it as the file to read")
     try:
         string.encode()
     except UnicodeEncodeError as error:
@@ -226,8 +228,9 @@ def refuse_overlap(fitted: Iterable[TakenFile], scored: Sequence[TakenFile]) -> 
             stop = min(file.characters.stop, other.characters.stop)
             if file.sha256 == other.sha256 and start < stop:
                 raise UsageError(
-                    f"--fit-on {file.path}: characters {start:,} to {stop - 1:,} are scored too, so the baseline would "
-                    "know the held-out text: give another text, or another part of it (--fit-part, such as :90%)"
+                    f"--fit-on {file.path or 'the text in memory'}: characters {start:,} to {stop - 1:,} are scored "
+                    "too, so the baseline would know the held-out text: give another text, or another part of it "
+                    "(--fit-part, such as :90%)"
                 )
 
 

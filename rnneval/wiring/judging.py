@@ -106,6 +106,11 @@ def _judge(evidence: Evidence, findings: Sequence[Finding]) -> tuple[Literal["pa
     states = f"{count} {'state' if count == 1 else 'states'}"
     if evidence.wired_by == "rnneval":
         return ("pass", f"no state crosses between layers in the author's graph; rnneval carries the {states}")
+    if declared := evidence.declared.given:
+        return (
+            "pass",
+            f"{states} seen over {evidence.calls} calls, and what was found is declared: {', '.join(declared)}",
+        )
     return ("pass", f"{states} seen carried into the same layer over {evidence.calls} calls, and the behaviour agrees")
 
 

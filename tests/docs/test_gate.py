@@ -266,6 +266,7 @@ def test_files_of_an_older_run_decide_nothing(repository):
     repository.train("nan")
     assert repository.run("\n".join(GITLAB["gate"]["script"])).returncode == 1
     repository.run("cp baselines/char.json run.json")
+    assert repository.run(STEPS["Clean"]["run"]).returncode == 0
     assert repository.run(STEPS["Evaluate"]["run"]).returncode == 2
     assert not (repository.folder / "run.json").exists()
     (repository.folder / "gate.json").write_text(older["gate.json"])
@@ -284,8 +285,9 @@ def test_the_step_for_the_target_branch(repository):
     ran = repository.run(step)
     assert (ran.returncode, ran.stdout) == (0, "::warning::no pass against the baseline of main: see the summary\n")
     summary = Path(repository.environment["GITHUB_STEP_SUMMARY"]).read_text()
-    assert summary.startswith("## ❌ rnneval gate: fail: run.json against target-branch.json")
-    assert (repository.folder / "gate.md").read_text().endswith(summary)
+    assert "## ❌ rnneval gate: fail: run.json against target-branch.json" in summary
+    comment = (repository.folder / "gate.md").read_text()
+    assert comment == f"rnneval: **no verdict**: see the summary of the job\n{summary}"
     repository.run("git -C ../origin.git update-ref refs/heads/main main~1")
     ran = repository.run(step)
     assert (ran.returncode, ran.stdout) == (0, "::warning::main has no baseline\n")

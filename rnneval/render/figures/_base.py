@@ -68,6 +68,8 @@ class Figure:
         A figure that is text returns its `rich` text.
         """
         if self.text is not None:
+            if ax is not None:
+                raise UsageError("this figure is text, and is not drawn on Axes: leave ax out")
             return self.text()
         assert self.paint is not None  # noqa: S101 - a figure has one of the two
         import matplotlib as mpl
