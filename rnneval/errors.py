@@ -22,10 +22,12 @@ _KEYWORDS = {
     "no-check": "check=False", "no-states": "states=False",
 }  # fmt: skip
 """Keyword arguments whose names are not those of their flags."""
+_MAPS = frozenset({"builder-arg", "builder-global", "allow"})
 _FLAG = re.compile(
     r"""rnneval\ [a-z]+\ [^;:()]*  # a command line: stays as it is
     | --(?!rnneval)(?P<flag>[a-z][a-z0-9-]*[a-z0-9])
-      (?:\ (?P<value>'[^']*' | "[^"]*" | [A-Z\d](?:[^\s,;()]*[^\s,;:()])? | [\w./-]+(?=:\s)))?""",
+      (?:\ (?P<value>'[^']*' | "[^"]*" | [A-Z\d](?:[^\s,;()]*[^\s,;:()])? | [\w./-]+(?=:\s)
+        | [a-z_]\w*=[^\s;,:()]+ | (?:reset|carry|numpy|keras|lower|nfc|lf|skip)\b))?""",
     re.VERBOSE,
 )
 
@@ -56,7 +58,11 @@ def in_python(message: str) -> str:
         name = _KEYWORDS.get(flag, flag.replace("-", "_"))
         if value is None:
             return name
-        return f"{name}={value if re.fullmatch('[A-Z].*|[0-9]+|[^0-9A-Za-z].*', value) else repr(value)}"
+        key, equals, of_key = value.partition("=")
+        if equals and flag in _MAPS:
+            return f"{name}={{{key!r}: {of_key if flag.startswith('builder') else repr(of_key)}}}"
+        as_it_is = re.fullmatch("[A-Z].*|[0-9]+|['\"].*", value)
+        return f"{name}={value if as_it_is else repr(value)}"
 
     return _FLAG.sub(keyword, message)
 

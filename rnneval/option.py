@@ -150,7 +150,7 @@ class Options:
     def __post_init__(self) -> None:
         for each, option in options_of(type(self)):
             value = getattr(self, each.name)
-            if each.type in (str, str | None) and not isinstance(value, str | None):
+            if option.flag and each.type in (str, str | None) and not isinstance(value, str | None):
                 raise UsageError(f"{option.flag} is a {type(value).__name__}: a str is needed")
             if option.choices and value not in (*option.choices, each.default):
                 known = option.choices

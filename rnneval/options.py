@@ -149,7 +149,7 @@ class FitGroup(Options, heading="Scores"):
         if self.max_order is not None and self.max_order > LARGEST_ORDER:
             raise UsageError(f"--max-order {self.max_order} is not allowed: give 1 to {LARGEST_ORDER}")
         if self.fit_part is not None and self.fit_on is None:
-            raise UsageError(f"--fit-part {self.fit_part} is about the text that --fit-on names: give --fit-on TEXT")
+            raise UsageError(f"--fit-part {self.fit_part} is a part of the training text: give it, --fit-on TEXT")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,7 +86,7 @@ def test_records_may_be_paths(paths):
         rnneval.gate(3, baseline=second)
     limit = "perplexity<=1e9"
     assert rnneval.gate(first, require=limit).verdict == rnneval.gate(first, require=[limit]).verdict == "pass"
-    with pytest.raises(UsageError, match=r"metric bpc: no such metric: did you mean bits_per_char\?"):
+    with pytest.raises(UsageError, match=r"metric='bpc': no such metric: did you mean bits_per_char\?"):
         rnneval.compare(paths, metric="bpc")
 
 
@@ -159,7 +159,7 @@ def test_a_loss_is_not_below_0():
         ("--part 50%:50% of 4", "part='50%:50%' of 4"),
         ("--at 99999: the text", "at=99999: the text"),
         ("--builder train.py:MyModel (of it", "builder train.py:MyModel (of it"),
-        ("allow it: --allow bits_per_char=+0.01", "allow it: allow bits_per_char=+0.01"),
+        ("allow it: --allow bits_per_char=+0.01", "allow it: allow={'bits_per_char': '+0.01'}"),
         ("leave out --no-check", "leave out check=False"),
         ("see rnneval evaluate --out", "see rnneval evaluate --out"),
         ("--rnneval-update makes it", "--rnneval-update makes it"),

@@ -134,8 +134,9 @@ def _beside_reset(
 
 
 def _streams(read: Stitched, lm: LanguageModel) -> records.Streams:
-    lengths = None
-    if forgotten := [tokens for tokens in read.forgetting.values() if tokens is not None]:
+    lengths, rows = None, read.forgetting.values()
+    forgotten = [tokens for tokens in rows if tokens is not None]
+    if len(forgotten) > len(rows) / 2:  # the median of all rows is known
         median, p95 = np.percentile(forgotten, [50, 95])
         lengths = records.Forgetting(median=float(median), p95=float(p95), max=float(max(forgotten)))
     return records.Streams(

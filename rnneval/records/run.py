@@ -441,6 +441,11 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
         return self.source.title
 
     @property
+    def unchecked(self) -> bool:
+        """True for a model that carries a state whose wiring was not checked (`--no-check`)."""
+        return self.checkpoint is not None and self.checkpoint.contract != 5 and self.wiring is None
+
+    @property
     def why_not_valid(self) -> str:
         """The reason why the run is not valid; "" for a run that is."""
         return "" if self.valid else next((each.message for each in self._invalidating), "not valid")

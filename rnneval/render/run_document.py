@@ -17,7 +17,7 @@ CONTRACTS = {1: "states argument", 2: "state inputs", 3: "stateful layers", 4: "
 """How a model takes and returns its state."""
 WORSE = "worse-than-uniform"
 """Code of the warning of a run that is worse than guessing."""
-_NO_NGRAMS = "none: fitted to the training text (fit-on), they say how good the model is"
+_NO_NGRAMS = "none: fitted to the training text (--fit-on), they say how good the model is"
 _TABLE = "How to read the table"
 """Section of a page."""
 _LAGS = (1, 2, 5, 10, 20, 50, 100, 200)
@@ -157,7 +157,7 @@ def scores_table(run: Run) -> doc.TableBlock:
     usual = usual_metric(run.signature)
     rows = []
     for name, score in run.scores.items():
-        mark = "does not count" if not run.valid else "usual for these tokens" if name == usual else ""
+        mark = "does not count" if not run.valid else "the usual metric" if name == usual else ""
         meaning = page(name).summary if name in by_name() else ""
         marked = doc.TableCell(text=mark, kind="note")
         rows.append((doc.code(name), figure(score.value), score.unit, interval(score.low, score.high), marked, meaning))

@@ -56,7 +56,7 @@ def test_files_are_written_as_their_endings_say(shelf, tmp_path, monkeypatch):
     rows = list(csv.DictReader(io.StringIO(outs[1].read_text())))
     assert {row["score"]: float(row["value"]) for row in rows} == {n: score.value for n, score in found.scores.items()}
     assert [row["score"] for row in rows if row["usual"] == "True"] == ["bits_per_char"]
-    assert "usual for these tokens" in outs[2].read_text()
+    assert "the usual metric" in outs[2].read_text()
 
 
 def saved(path, *, head=None, dense_weights=None):

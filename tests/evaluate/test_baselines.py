@@ -132,7 +132,7 @@ def test_options_that_cannot_be(tmp_path):
     with pytest.raises(UsageError, match="max_order=10 is not allowed: give 1 to 9"):
         EvaluateOptions(fit_on="a.txt", max_order=LARGEST_ORDER + 1)
     assert EvaluateOptions(fit_on="a.txt", max_order=LARGEST_ORDER).max_order == LARGEST_ORDER
-    with pytest.raises(UsageError, match="fit_part :3 is about the text that fit_on names"):
+    with pytest.raises(UsageError, match="fit_part :3 is a part of the training text: give it, fit_on=TEXT"):
         EvaluateOptions(fit_part=":3")
     table = {"token": [1], "byte_start": [1], "byte_end": [2], "nats": [0.5]}
     with pytest.raises(UsageError, match="fit_on needs the vocabulary"):

@@ -44,6 +44,7 @@ from rnneval.text import Vocabulary
 T = TypeVar("T")
 
 _TEXT = 1000  # characters of a string that may be a text; a shorter one may be a path
+_CONSTANTS = {"true": "True", "false": "False", "none": "None"}  # as command lines and JSON write them
 _OFFERED = {"vocab_size", "vocabulary"}  # arguments that a vocabulary gives
 _FREE = inspect.Parameter.empty
 
@@ -327,7 +328,7 @@ def parse_arguments(
         if not equals or not name.isidentifier():
             raise UsageError(f"{flag} {pair!r}: give name=value, such as {example}")
         try:
-            literal = ast.literal_eval(value)
+            literal = ast.literal_eval(_CONSTANTS.get(value.lower(), value))
             arguments[name] = GivenSettings(literal) if isinstance(literal, dict) else literal
         except (ValueError, SyntaxError):
             arguments[name] = value

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from rnneval.errors import CheckpointError, UsageError
 from rnneval.models.step import StepLM
 from rnneval.models.torch.module import TorchStep, language_model
-from rnneval.models.wrapping import no_model
 from rnneval.text import Vocabulary, given_vocabulary
 
 _CACHES = ("cache", "past_key_values", "cache_params", "state")
@@ -127,9 +126,11 @@ def from_transformers(model: Any, tokenizer: Any = None, *, vocabulary: Any = No
     """
     if tokenizer is not None and vocabulary is not None:
         raise UsageError("from_transformers: give tokenizer or vocabulary, not both")
-    if not callable(getattr(model, "forward", None)):
-        what = no_model(model) or f"a {type(model).__name__}: give the model that from_pretrained(…) returns"
-        raise UsageError(f"rnneval.from_transformers takes a model, and was given {what}")
+    if not isinstance(model, torch.nn.Module):
+        raise UsageError(
+            f"rnneval.from_transformers takes a model, and was given a {type(model).__name__}: give what "
+            "from_pretrained(…) returns; rnneval.open reads the folder of save_pretrained"
+        )
     step = CachedStep(model)
     made = language_model(
         step, _vocabulary(tokenizer if vocabulary is None else vocabulary), type(model).__name__, "transformers"

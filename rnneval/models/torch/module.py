@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rnneval.errors import CheckpointError, type_and_message
+from rnneval.errors import CheckpointError, UsageError, type_and_message
 from rnneval.models.protocol import about_transformer
 from rnneval.models.state import filled, is_array, leaves_of
 from rnneval.models.step import StepLM, from_step
@@ -120,6 +120,8 @@ class TorchStep:
         shape = tuple(getattr(logits, "shape", ()))
         if pair and len(shape) == 3 and shape[:2] == tuple(tokens.shape):
             return
+        if self.stateless:
+            raise _no_state(self.module)
         _refuse_transformer(self.module)
         seen = f"a {type(logits).__name__}{f' of shape {shape}' if shape else ''}{' and a state' if pair else ''}"
         raise CheckpointError(
@@ -250,6 +252,11 @@ def from_torch(
         >>> lm.width, lm.checkpoint.parameters
         (5, 517)
     """
+    if not isinstance(module, torch.nn.Module):
+        raise UsageError(
+            f"rnneval.from_torch takes a torch.nn.Module, and was given a {type(module).__name__}: make the module, "
+            "and load its weights with load_state_dict"
+        )
     called = TorchStep(module, step)
     return language_model(called, given_vocabulary(vocabulary), name or type(module).__name__, "torch")
 

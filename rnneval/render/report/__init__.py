@@ -104,6 +104,9 @@ def _claims(gathered: Gathered) -> tuple[Claim, ...]:
     """Return every claim, the worst first; faults of the wiring before numbers, numbers before comparisons."""
     found = [said for each in gathered.wirings for said in _of_wiring(each)]
     found += [*_of_training(gathered), *_of_sweeps(gathered), *_of_runs(gathered.scored), *_of_gates(gathered)]
+    if gathered.unchecked:
+        said = f"The wiring of {_and(gathered.unchecked)} was not checked: whether the numbers are valid is not known."
+        found.append(("unsure", "wiring", said))
     if passed := [each.name for each in gathered.wirings if each.worst.verdict == "pass"]:
         found.append(("pass", "wiring", f"The state is wired right in {_and(passed)}: each layer gets its own back."))
     if not found:

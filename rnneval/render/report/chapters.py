@@ -1,7 +1,7 @@
 """Chapters of the report: each function reads the gathered records and yields the blocks that it has of them."""
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from math import exp
 
 from msgspec.structs import replace
@@ -132,7 +132,7 @@ def numbers(gathered: Gathered) -> Iterator[doc.Block]:
         yield _part("numbers-0", "The evaluation", _evaluation(found[0]))
         return
     if len(found) > 1:
-        yield _overview(found)
+        yield _overview(found, gathered.unchecked)
     titles = [f"{model.name} on {_text_of(run)}" for model, run in found]
     parts = [_part(f"numbers-{n}", titles[n], _evaluation(pair)) for n, pair in enumerate(found)]
     if parts:
@@ -140,7 +140,9 @@ def numbers(gathered: Gathered) -> Iterator[doc.Block]:
         yield _fold("Each evaluation: figures, scores and what was counted", *each)
 
 
-def _overview(found: Sequence[Scored]) -> doc.TableBlock:
+def _overview(found: Sequence[Scored], unchecked: Collection[str]) -> doc.TableBlock:
+    """Show every evaluation; `unchecked` are the names of models whose wiring nobody looked at."""
+
     def place(pair: Scored) -> tuple[bool, float]:
         run = pair[1]
         return not run.valid, run.scores["cross_entropy"].value if "cross_entropy" in run.scores else float("inf")
@@ -153,6 +155,8 @@ def _overview(found: Sequence[Scored]) -> doc.TableBlock:
         perplexity, bits, accuracy = (figure(scores[name].value) if name in scores else "–" for name in _LARGE)
         bounds = interval(scores["perplexity"].low, scores["perplexity"].high) if "perplexity" in scores else "–"
         valid = sweeps.validity(bool(caution(run))) if run.valid else doc.TableCell(text="no", kind="fail")
+        if run.valid and model.name in unchecked:
+            valid = doc.TableCell(text="wiring not checked", kind="unsure")
         parameters = figure((run.checkpoint.parameters or None) if run.checkpoint else None, ",")
         name = doc.code(model.name) if len(texts) == 1 else f"{model.name} on {_text_of(run)}"
         rows.append((name, valid, perplexity, bounds, bits, accuracy, parameters))

@@ -142,6 +142,13 @@ class Gathered:
         return sorted(found, key=lambda each: each.worst.verdict == "pass")
 
     @cached_property
+    def unchecked(self) -> tuple[str, ...]:
+        """Names of the models that have a valid evaluation, and whose wiring no record knows."""
+        checked = {each.name for each in self.wirings}
+        runs = ((model.name, run) for model, run in self.scored if run.valid and run.unchecked)
+        return tuple(dict.fromkeys(name for name, _ in runs if name not in checked))
+
+    @cached_property
     def side_by_side(self) -> list[list[Scored]]:
         """Groups of a few evaluations that compare, of more than one."""
         return [runs for runs in alike(self.scored) if 1 < len(runs) <= _SIDE_BY_SIDE]

@@ -107,7 +107,7 @@ def test_the_code_of_a_builder_is_the_file_of_its_module(folder: Path) -> None:
     [
         (["w.npz", "--builder", "model.py:broken"], "returned a int"),
         (["gone.npz", "--builder", "model.py:build"], "gone.npz: cannot be read"),
-        (["w.npz", "--builder", "model.py:weights_only"], "weights_only take its path as the parameter checkpoint"),
+        (["w.npz", "--builder", "model.py:weights_only"], "a function with the parameter checkpoint"),
         (["w.npz", "--builder", "model.py:build", "--expect-sha256", "0" * 64], "SHA-256"),
         (["w.npz", "--builder", "model.py:build", "--builder-arg", "size=1"], "takes no size"),
     ],
