@@ -22,6 +22,7 @@ _KEYWORDS = {
     "no-check": "check=False", "no-states": "states=False",
 }  # fmt: skip
 """Keyword arguments whose names are not those of their flags."""
+_SWITCHES = frozenset({"pad", "run-module", "context", "lyapunov", "better-than-counting"})
 _MAPS = frozenset({"builder-arg", "builder-global", "allow"})
 _FLAG = re.compile(
     r"""rnneval\ [a-z]+\ [^;:()]*  # a command line: stays as it is
@@ -57,7 +58,7 @@ def in_python(message: str) -> str:
             return found[0]
         name = _KEYWORDS.get(flag, flag.replace("-", "_"))
         if value is None:
-            return name
+            return f"{name}=True" if flag in _SWITCHES else name
         key, equals, of_key = value.partition("=")
         if equals and flag in _MAPS:
             return f"{name}={{{key!r}: {of_key if flag.startswith('builder') else repr(of_key)}}}"

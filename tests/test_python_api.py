@@ -4,6 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 import rnneval
 from rnneval.errors import UsageError, VocabularyError, errors_name_flags, in_python
@@ -86,6 +87,7 @@ def test_records_may_be_paths(paths):
         rnneval.gate(3, baseline=second)
     limit = "perplexity<=1e9"
     assert rnneval.gate(first, require=limit).verdict == rnneval.gate(first, require=[limit]).verdict == "pass"
+    assert not rnneval.gate(first, require="perplexity<=1")  # `assert gate(…)` holds for a pass alone
     with pytest.raises(UsageError, match=r"metric='bpc': no such metric: did you mean bits_per_char\?"):
         rnneval.compare(paths, metric="bpc")
 
@@ -97,6 +99,20 @@ def test_a_report_is_made_of_records_and_paths(paths, tmp_path):
     assert "a has the lowest loss of 2" in written
     with pytest.raises(UsageError, match=r"page\.txt: a page is written to a file with the ending \.html"):
         rnneval.report(paths, tmp_path / "page.txt")
+
+
+def test_models_in_memory_are_told_apart_by_name_and_a_report_says_what_was_not_checked(tmp_path):
+    run = make_run(LOSSES)
+    model = structs.replace(run.checkpoint, path="", contract=1)
+    named = [structs.replace(run, checkpoint=structs.replace(model, name=name)) for name in ("left", "right")]
+    written = rnneval.report(named, tmp_path / "page.html").read_text()
+    assert "The wiring of left and right was not checked" in written
+    assert written.count("wiring not checked") == 2
+
+
+def test_the_name_of_a_file_is_no_text(lm, paths):
+    with pytest.raises(UsageError, match=r"a\.json' is the name of a file"):
+        rnneval.evaluate(lm, string=str(paths[0]), vocabulary=list(LETTERS))
 
 
 def test_a_passage_takes_the_text(lm, tmp_path):

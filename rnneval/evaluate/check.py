@@ -1,6 +1,7 @@
 """`rnneval.check`: the wiring check of any model, and what follows from it: a model that fails has no valid score."""
 
 import math
+import os
 import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
@@ -66,8 +67,8 @@ def check(model: Any, *, declare: str | Iterable[str] = (), vocab_size: int | No
 
         _require_known_width(model, vocab_size)
         return check_step(cast("StepLM", wrap(model)), declare=declare, seed=seed)
-    if not isinstance(model, LanguageModel) and (what := no_model(model)) is not None:
-        raise UsageError(f"rnneval.check takes a model, and was given {what}")
+    if isinstance(model, str | os.PathLike | type) or not (callable(model) or isinstance(model, LanguageModel)):
+        raise UsageError(f"rnneval.check takes a model, and was given {no_model(model)}")
     from rnneval.wiring.keras.gathering import check_layers
 
     return check_layers(model, declare=declare, vocab_size=vocab_size, seed=seed)
