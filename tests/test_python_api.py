@@ -110,11 +110,6 @@ def test_models_in_memory_are_told_apart_by_name_and_a_report_says_what_was_not_
     assert written.count("wiring not checked") == 2
 
 
-def test_the_name_of_a_file_is_no_text(lm, paths):
-    with pytest.raises(UsageError, match=r"a\.json' is the name of a file"):
-        rnneval.evaluate(lm, string=str(paths[0]), vocabulary=list(LETTERS))
-
-
 def test_a_passage_takes_the_text(lm, tmp_path):
     losses = tmp_path / "losses.parquet"
     rnneval.evaluate(lm, string=TEXT, vocabulary=list(LETTERS), losses=losses)
@@ -133,7 +128,9 @@ def test_compare_shows_blocks_of_the_file_that_was_scored(tmp_path):
     assert block.text == text[block.start : block.end]
 
 
-def test_a_wiring_record_is_no_candidate_and_a_wrong_name_is_no_figure(lm, paths, tmp_path):
+def test_a_wiring_record_is_no_candidate_and_a_wrong_name_is_no_figure_or_text(lm, paths, tmp_path):
+    with pytest.raises(UsageError, match=r"a\.json' is the name of a file"):
+        rnneval.evaluate(lm, string=str(paths[0]), vocabulary=list(LETTERS))
     rnneval.check(lm).save(tmp_path / "w.json")
     with pytest.raises(UsageError, match=r"w\.json: holds rnneval\.wiring/1: no run record as candidate"):
         rnneval.gate(tmp_path / "w.json", baseline=paths[0])
