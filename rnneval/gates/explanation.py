@@ -175,9 +175,11 @@ def _dominating(paired: Paired, differences: Columns) -> Iterator[str]:
 
 
 def warnings_of_runs(records: Sequence[NamedRecord]) -> Iterator[str]:
-    """Warn of runs that are worse than uniform guessing, and not so far beyond it that they are refused."""
+    """Warn of runs whose wiring nobody looked at, and of those a little worse than uniform guessing."""
     for each in records:
         run = each.record
+        if isinstance(run, Run) and run.valid and run.unchecked:
+            yield f"{each.name}: the wiring was not checked, so whether its numbers are valid is not known"
         if isinstance(run, Run) and run.total_nats is not None and not unfit(run):
             mean, uniform = run.total_nats / max(run.tokens.scored, 1), run.baselines.get("uniform", math.inf)
             if mean > uniform:

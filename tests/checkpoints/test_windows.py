@@ -74,7 +74,7 @@ def test_options_that_mean_nothing_here_are_refused(tmp_path, text):
         rnneval.evaluate(lm, text, state="reset", segment=10)
     carried = sequential(embedding(), recurrent("GRU", "gru", 4), dense())
     other = rnneval.open(write(tmp_path / "gru.h5", carried, weights_of(carried)), vocabulary=list(LETTERS))
-    with pytest.raises(UsageError, match="pad is for window models"):
+    with pytest.raises(UsageError, match="pad=True is for window models"):
         rnneval.evaluate(other, text, pad=True)
 
 

@@ -152,7 +152,7 @@ def test_usage(folder, shelf, tmp_path):
     for options, error, said in (
         ({"folder": tmp_path / "nowhere"}, UsageError, "no such folder"),
         ({"text": tmp_path / "nowhere.txt"}, TextError, "no such file"),
-        ({"state": "reset"}, UsageError, "state reset needs segment"),
+        ({"state": "reset"}, UsageError, "state='reset' needs segment"),
         ({"streams": 0}, UsageError, "not a number of rows"),
         ({"colour": "red"}, UsageError, "colour: not an option of sweep"),
         ({"fit_on": shelf.text}, UsageError, "fit_on.* are scored too"),
