@@ -184,7 +184,7 @@ def _segments_to_go(differences: Mapping[int, float], tolerance: float) -> float
 
 @dataclass(kw_only=True)
 class Stitched:
-    """How a text was read: settings and statistics, as the record has them."""
+    """Settings and statistics of reading a text, as the record has them."""
 
     shape: Shape
     tolerance: float  # as asked for, or the noise floor of the arithmetic where that is higher

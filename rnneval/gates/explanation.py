@@ -175,7 +175,7 @@ def _dominating(paired: Paired, differences: Columns) -> Iterator[str]:
 
 
 def warnings_of_runs(records: Sequence[NamedRecord]) -> Iterator[str]:
-    """Warn of runs whose wiring nobody looked at, and of those a little worse than uniform guessing."""
+    """Warn of runs whose wiring was not checked, and of those a little worse than uniform guessing."""
     for each in records:
         run = each.record
         if isinstance(run, Run) and run.valid and run.unchecked:

@@ -1,4 +1,4 @@
-"""What `rnneval.evaluate` asks of a language model, whichever library runs the model.
+"""The interface that `rnneval.evaluate` needs of a language model, whichever library runs the model.
 
 All arrays are NumPy's. Scoring stays on the model's side: logits `(rows, time, V)` are large, and never cross. The
 checks and sentences that all backends share stand here, too.
@@ -134,7 +134,7 @@ class Trajectory(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What was observed of a step; the arrays may have more rows and tokens than were asked for."""
+    """Observations of a step; the arrays may have more rows and tokens than were asked for."""
 
     layout: Layout
     states: Mapping[str, Trajectory]  # by the keys of `layout.states`

@@ -61,7 +61,7 @@ class Subword(ABC):
 
     @cached_property
     def adds_space(self) -> bool:
-        """Whether a text is read as if a space stood before it, also one that begins with a space already."""
+        """Return whether a text is read as if a space stood before it, also one that begins with a space already."""
         with suppress(VocabularyError):  # of one that has no piece for x, nor for what is unknown
             return any(self.spellings[id_].startswith(b" ") for id_ in self.encode("x")[0][:1].tolist())
         return False

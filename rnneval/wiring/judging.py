@@ -107,11 +107,13 @@ def _judge(evidence: Evidence, findings: Sequence[Finding]) -> tuple[Literal["pa
     if evidence.wired_by == "rnneval":
         return ("pass", f"no state crosses between layers in the author's graph; rnneval carries the {states}")
     if declared := evidence.declared.given:
-        return (
-            "pass",
-            f"{states} seen over {evidence.calls} calls, and what was found is declared: {', '.join(declared)}",
-        )
+        return ("pass", f"{states} seen over {evidence.calls} calls, and {as_declared(declared)}")
     return ("pass", f"{states} seen carried into the same layer over {evidence.calls} calls, and the behaviour agrees")
+
+
+def as_declared(declared: Sequence[str]) -> str:
+    """Return the words about a model that passes by what its author declared."""
+    return f"what was found is declared: {', '.join(declared)}"
 
 
 def _doubts(evidence: Evidence) -> Iterator[str]:

@@ -19,7 +19,7 @@ from rnneval.wiring.difference import EPSILON, HALF_TYPES
 from rnneval.wiring.evidence import Detection
 from rnneval.wiring.facts import Declarations, Spot, parse_declarations, require_known
 from rnneval.wiring.faults import SEEN_OF_CUTS
-from rnneval.wiring.judging import errors_first, finding_of
+from rnneval.wiring.judging import as_declared, errors_first, finding_of
 
 if TYPE_CHECKING:
     from rnneval.wiring.torch.modules import ModuleEvidence
@@ -78,15 +78,17 @@ def _record(
     *,
     right_by_token: bool,
 ) -> Wiring:
-    """Give the verdict."""
+    """Return the record: any error fails, a test that could not be made is no pass."""
     errors = list(dict.fromkeys(finding.rule for finding in found if finding.severity == "error"))
     doubts = dict.fromkeys(oracle.detail for oracle in oracles.values() if oracle.verdict == "inconclusive")
     verdict: Literal["pass", "fail", "inconclusive"] = "fail" if errors else "inconclusive" if doubts else "pass"
-    agreeing = [oracle for oracle in oracles.values() if oracle.verdict == "pass"]
+    agreeing = sum(oracle.verdict == "pass" for name, oracle in oracles.items() if name != "chunk")
     right = (
         f"the behaviour of the step function is right: {LONG.tokens} tokens give the same logits however they are cut "
-        f"into calls, and {len(agreeing) - 1} other tests agree"
+        f"into calls, and {agreeing} other tests agree"
     )
+    if declared.given:
+        right = f"{agreeing} tests of the step function agree, and {as_declared(declared.given)}"
     if untested:
         right = f"{right}; not tested: {'; '.join(untested)}"
     return Wiring(

@@ -70,6 +70,7 @@ def test_a_dependence_on_the_cuts_can_be_declared():
     assert (undeclared.verdict, declared.verdict) == ("fail", "pass")
     assert [(f.rule, f.severity) for f in declared.findings] == [("chunk-variance", "warning")]
     assert declared.declared == ("chunked=true",)
+    assert declared.reason.endswith("and what was found is declared: chunked=true")
     with pytest.raises(UsageError, match="no layer gru"):
         wiring_of(step, begin, declare=["chunked=gru"])
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rnneval.errors import CheckpointError, UsageError
 from rnneval.models.step import StepLM
-from rnneval.models.torch.module import TorchStep, language_model
+from rnneval.models.torch.module import TorchStep, language_model, require_module
 from rnneval.text import Vocabulary, given_vocabulary
 
 _CACHES = ("cache", "past_key_values", "cache_params", "state")
@@ -126,11 +126,8 @@ def from_transformers(model: Any, tokenizer: Any = None, *, vocabulary: Any = No
     """
     if tokenizer is not None and vocabulary is not None:
         raise UsageError("from_transformers: give tokenizer or vocabulary, not both")
-    if not isinstance(model, torch.nn.Module):
-        raise UsageError(
-            f"rnneval.from_transformers takes a model, and was given a {type(model).__name__}: give what "
-            "from_pretrained(…) returns; rnneval.open reads the folder of save_pretrained"
-        )
+    advice = "give what from_pretrained(…) returns; rnneval.open reads the folder of save_pretrained"
+    require_module(model, "from_transformers", advice)
     step = CachedStep(model)
     made = language_model(
         step, _vocabulary(tokenizer if vocabulary is None else vocabulary), type(model).__name__, "transformers"

@@ -143,6 +143,13 @@ class TorchStep:
             _put(self.module, copy_of(self._held))
 
 
+def require_module(given: Any, function: str, advice: str) -> None:
+    """Refuse what is not a module, such as its weights or its path; `function` is the caller in `rnneval`."""
+    if not isinstance(given, torch.nn.Module):
+        kind = type(given).__name__
+        raise UsageError(f"rnneval.{function} takes a torch.nn.Module, and was given a {kind}: {advice}")
+
+
 def copy_of(state: Any) -> Any:
     """Return a nest whose tensors are copies; one tensor that stands in several places is still one in the copy."""
     leaves = [*leaves_of(state).values()]
@@ -252,11 +259,7 @@ def from_torch(
         >>> lm.width, lm.checkpoint.parameters
         (5, 517)
     """
-    if not isinstance(module, torch.nn.Module):
-        raise UsageError(
-            f"rnneval.from_torch takes a torch.nn.Module, and was given a {type(module).__name__}: make the module, "
-            "and load its weights with load_state_dict"
-        )
+    require_module(module, "from_torch", "make the module, and load its weights with load_state_dict")
     called = TorchStep(module, step)
     return language_model(called, given_vocabulary(vocabulary), name or type(module).__name__, "torch")
 

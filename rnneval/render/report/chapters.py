@@ -141,7 +141,7 @@ def numbers(gathered: Gathered) -> Iterator[doc.Block]:
 
 
 def _overview(found: Sequence[Scored], unchecked: Collection[str]) -> doc.TableBlock:
-    """Show every evaluation; `unchecked` are the names of models whose wiring nobody looked at."""
+    """Show every evaluation; `unchecked` are the names of models whose wiring was not checked."""
 
     def place(pair: Scored) -> tuple[bool, float]:
         run = pair[1]

@@ -1,7 +1,6 @@
 """`rnneval.report`: records, by path or as values, made into a page that is written to a file."""
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from rnneval.evaluate.sweep_table import FILE, OK, Sweep, best_first, read_table
 from rnneval.paths import open_regular, record_files, require_apart, write_text
 from rnneval.records import Run
 from rnneval.render.figures import LOSSES, TidyTable, kind_of, load, sources_of
+from rnneval.render.phrasing import told_apart
 from rnneval.render.report import Given, draw, html_of, page_of
 from rnneval.text import InMemory, Paths, text_given
 
@@ -80,12 +80,8 @@ def sources(several: Sequence[Any], skipped: Callable[[Path], object] | None = N
             found += _of_path(Path(each.out if isinstance(each, Sweep) else each), skipped)
         else:
             found += [Given(name=_name(source), record=source) for source in sources_of(each)]
-    taken: Counter[str] = Counter()
-    for at, given in enumerate(found):
-        taken[given.name] += 1
-        if (count := taken[given.name]) > 1:
-            found[at] = replace(given, name=f"{given.name} ({count})")
-    return found
+    names = told_apart([given.name for given in found], [None] * len(found))
+    return [replace(given, name=name) for given, name in zip(found, names, strict=True)]
 
 
 def _name(source: Any) -> str:
