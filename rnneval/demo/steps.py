@@ -24,10 +24,10 @@ from rnneval.evaluate.check import check
 from rnneval.evaluate.diagnostics.gradients import gradients
 from rnneval.evaluate.diagnostics.trace import trace
 from rnneval.evaluate.opening import open as open_checkpoint
-from rnneval.evaluate.run import evaluate
+from rnneval.evaluate.run import ReaderOptions, evaluated
 from rnneval.models.keras import RecurrentLM
 from rnneval.models.keras.lm import eagerly
-from rnneval.records import write
+from rnneval.records import Wiring, read, write
 
 
 def run_steps(files: Files, recipe: DemoRecipe, name: str) -> None:
@@ -96,9 +96,12 @@ class Steps:
     def measure(self) -> None:
         """Evaluate the saved weights; of the right stack, trace the states and follow the gradients as well."""
         own, recipe, right = self._own, self._recipe, self._name == RIGHT
+        wiring = read(own.wiring)
+        assert isinstance(wiring, Wiring)  # noqa: S101 - `check` has just written it
         options: dict[str, Any] = {"beside_reset": recipe.segment if right else None}
         command = self._command("evaluate", options, "--out", own.run)
-        run = evaluate(self._opened, self._files.text, part=self._part, command=command, **options)
+        given = ReaderOptions(part=self._part, command=command, **options)
+        run = evaluated(self._opened, self._files.text, given, wiring)
         write(run, own.run)
         if not right:
             return

@@ -64,9 +64,12 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
         VocabularyError: the model has no vocabulary.
         CheckpointError: the model gives a token the probability 0, or raises.
     """
-    given, read_as = text_given(text, options.string), TextOptions.of(options)
-    lm = language_model(lm, options.vocabulary, "evaluate")
-    how = Streaming.of(options, window=lm.window)
+    return evaluated(language_model(lm, options.vocabulary, "evaluate"), text_given(text, options.string), options)
+
+
+def evaluated(lm: LanguageModel, given: Paths | InMemory, options: ReaderOptions, wiring: Wiring | None = None) -> Run:
+    """Do what `evaluate` does; `wiring` is a check of this very model that the caller has just made."""
+    read_as, how = TextOptions.of(options), Streaming.of(options, window=lm.window)
     vocabulary = _vocabulary_of(lm)
     if options.beside_reset is not None and lm.window is not None:
         raise UsageError(f"--beside-reset: a window model knows nothing but the last {lm.window} tokens anyway")
@@ -75,7 +78,8 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
     fit_on = text_given(options.fit_on, options.fit_string) if options.fit_string is not None else options.fit_on
     with encode(given, vocabulary, read_as) as encoded:
         fitted = fit(options, fit_on, read_as, vocabulary, encoded, width=lm.width, unscored=how.unscored)
-        wiring = check(lm, declare=options.declare, seed=options.seed) if carried and options.check else None
+        if wiring is None and carried and options.check:
+            wiring = check(lm, declare=options.declare, seed=options.seed)
         reader = None if depends_on_cut(wiring) else options.reader
         watch = StateWatch(encoded) if options.states and carried else None
         exact = _exact(wiring, how)
