@@ -16,6 +16,7 @@ from rnneval.wiring.behaviour import KEYS, run_behaviour
 from rnneval.wiring.evidence import by_place, evidence
 from rnneval.wiring.facts import ONE_ROW, TRAINING, Declarations, Trace, WiringFacts, parse_declarations, require_known
 from rnneval.wiring.judging import findings, wiring_of
+from rnneval.wiring.keras.compiled import compiled_loops
 from rnneval.wiring.keras.locating import locate
 from rnneval.wiring.keras.probe import hook_fires, provenance
 from rnneval.wiring.keras.subject import Ready, make_ready
@@ -41,7 +42,7 @@ def check_layers(model: Any, *, declare: Iterable[str] = (), vocab_size: int | N
     if (attention := attention_without_state(inner)) is not None:
         return unseen(about_transformer(type(inner).__name__, attention))
     trace = compare_traces(inner)
-    with eagerly():
+    with eagerly(), compiled_loops():
         try:
             ready = make_ready(inner, vocab_size)
         except ValueError as error:
