@@ -50,18 +50,6 @@ class Env:
             env = env.parent
         return None
 
-    def replace(self, old: v.Value, new: v.Value, near: int = 64) -> None:
-        """Rebind every near name that holds this very object: a list has been changed under all its names."""
-        env: Env | None = self
-        found: dict[str, v.Value] = {}
-        while env is not None and near > 0:
-            for name, value in env.names.items():
-                near -= 1
-                if value is old and self.get(name) is old:
-                    found[name] = new
-            env = None if env.wall else env.parent
-        self.names.update(found)
-
     def meet(self, branches: "list[Env]") -> None:
         """Take over what the branches that reach this place have changed."""
         alive = [branch for branch in branches if not branch.dead]

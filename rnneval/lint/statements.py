@@ -9,6 +9,7 @@ import ast
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from rnneval.lint import values as v
 from rnneval.lint.calls import evaluate_call
@@ -146,25 +147,13 @@ def _assign(machine: Machine, target: ast.expr, value: v.Value) -> None:
 
 def _unpacked(machine: Machine, value: v.Value, targets: list[ast.expr]) -> list[v.Value]:
     """Return the part of each target, where one starred target takes the rest."""
-    count = len(targets)
+    part = partial(machine.facts.part, value)
     star = next((index for index, target in enumerate(targets) if isinstance(target, ast.Starred)), None)
-    match value:
-        case v.Choice():
-            ways = [_unpacked(machine, option, targets) for option in value.options]
-            parts = [v.choice(way[index] for way in ways) for index in range(count)]
-        case v.Many(open=False) if star is not None and len(value.items) >= count - 1:
-            end = len(value.items) - (count - star - 1)
-            parts = [*value.items[:star], v.Many(value.items[star:end]), *value.items[end:]]
-        case v.Initial() if star is None:
-            parts = [value] * count
-        case v.Incoming() | v.Emitted() | v.Many() | v.DictValue() if star is None:
-            parts = [machine.facts.part(value, index) for index in range(count)]
-        case v.Incoming(sliced=False) if star == count - 1:
-            rest = v.Incoming(value.carrier, value.path, star, None, True)
-            parts = [*(machine.facts.part(value, index) for index in range(star)), rest]
-        case _:
-            parts = [v.through(machine.facts.data_of(value)) for _ in targets]
-    return parts
+    if star is None:
+        return [part(index) for index in range(len(targets))]
+    after = len(targets) - star - 1
+    rest = machine.facts.section(value, star, -after or None)
+    return [*map(part, range(star)), rest, *map(part, range(-after, 0))]
 
 
 # Loops and comprehensions
@@ -199,7 +188,6 @@ def _elements(machine: Machine, node: ast.expr) -> _Elements:
             start = bounds[0] if len(bounds) == 2 else v.Const(0)
             if isinstance(start, v.Const) and isinstance(begin := start.value, int) and len(bounds) < 3:
                 return _Elements(lambda running: v.LoopIndex(running.loop, running.turn, begin))
-            return _Elements(lambda _: v.NOTHING)
         case "reversed", [argument]:
             return _of_value(machine, machine.value_of(argument), node, backwards=True)
     return _of_value(machine, machine.value_of(node), node)
@@ -218,7 +206,7 @@ def _of_value(machine: Machine, value: v.Value, node: ast.expr, *, backwards: bo
         data = machine.facts.data_of(value)
         return v.Data(v.traced(data.origins, ("item", node.lineno, running.turn)), data.passed)
 
-    return _Elements(at, len(items) + (is_open and len(items) < 2) if layers else 0, is_open)
+    return _Elements(at, len(items) if layers else 0, is_open)
 
 
 def _loop(machine: Machine, target: ast.expr | None, elements: _Elements, body: Callable[[], None]) -> None:
@@ -235,10 +223,6 @@ def _loop(machine: Machine, target: ast.expr | None, elements: _Elements, body: 
         body()
         machine.env = base
         base.meet([start])
-        if base.dead:
-            # Every way out of the pass leaves the function: what follows is still reached without a pass.
-            base.dead = False
-            break
     machine.loops = outer
 
 
@@ -250,8 +234,7 @@ def _comprehension(machine: Machine, node: ast.ListComp | ast.SetComp | ast.Gene
     def level(generator: ast.comprehension, *inner: ast.comprehension) -> None:
         nonlocal is_open
         elements = _elements(machine, generator.iter)
-        if generator is node.generators[0]:
-            is_open = not elements.layers or elements.open or bool(generator.ifs)
+        is_open = not elements.layers or elements.open or bool(generator.ifs)
 
         def one_pass() -> None:
             for test in generator.ifs:
