@@ -330,7 +330,7 @@ def _method(call: Call, callee: v.Method) -> v.Value:
             return _graph(call, owner)
         case v.Incoming(path=()) if name == "assign" and owner.carrier.startswith("self.") and call.positional:
             machine.mark_read(call.positional[0])
-            machine.env.names[owner.carrier] = call.positional[0]
+            machine.env[owner.carrier] = call.positional[0]
             return call.positional[0]
     changed = _change(call, owner, name)
     if changed is not None:
@@ -418,8 +418,8 @@ def _follow(call: Call, name: str) -> v.Value:
     given = dict(zip(parameters, call.positional, strict=False))
     given |= {name: value for name, value in call.named.items() if name in parameters}
     place = (("in", call.node.lineno, call.node.col_offset),)
-    inner = Frame(frame.function, machine.env, self_name, frame.owner, place)
+    inner = Frame(frame.function, self_name, frame.owner, place)
     left = machine.run_function(function, inner, {**defaults, **given})
     # What the call did to attributes lasts.
-    machine.env.names.update({name: value for name, value in left.names.items() if name.startswith("self.")})
+    machine.env.update({name: value for name, value in left.items() if name.startswith("self.")})
     return v.choice(inner.returned or [v.NONE])

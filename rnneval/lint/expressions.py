@@ -129,7 +129,7 @@ def _signed(machine: Machine, node: ast.UnaryOp) -> v.Value:
 
 
 def _walrus(machine: Machine, node: ast.NamedExpr) -> v.Value:
-    value = machine.env.names[node.target.id] = machine.value_of(node.value)
+    value = machine.env[node.target.id] = machine.value_of(node.value)
     return value
 
 
@@ -156,9 +156,9 @@ def update(machine: Machine, owner: ast.expr, held: v.Value, key: object, value:
 def rebind(machine: Machine, owner: ast.expr, new: v.Value) -> None:
     """Let the name or attribute that held an object hold it as it is now."""
     if isinstance(owner, ast.Name):
-        machine.env.names[owner.id] = new
+        machine.env[owner.id] = new
     elif name := machine.attribute_name(owner):
-        machine.env.names[name] = new
+        machine.env[name] = new
     elif isinstance(owner, ast.Subscript):
         # states[0][1] = …: the outer container is no longer what it was, and how is not followed.
         outer = machine.value_of(owner.value, quiet=True)

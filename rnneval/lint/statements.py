@@ -31,7 +31,7 @@ def gather(tree: ast.Module) -> FileFacts:
     machine.run(tree.body)
     module = machine.facts.functions[0]
     module.carried = _carried(module, machine.env)
-    layers = {name for name, value in machine.top.names.items() if _holds_layers(value)} | machine.makers
+    layers = {name for name, value in machine.top.items() if _holds_layers(value)} | machine.makers
     for function in machine.waiting:
         names = (inner.id for inner in ast.walk(function) if isinstance(inner, ast.Name))
         if has_line(function, machine.facts.made) or not layers.isdisjoint(names):
@@ -66,7 +66,7 @@ def _run_statement(machine: Machine, node: ast.stmt) -> None:
             machine.waiting += [node] if of_module else []
             made = of_module and has_line(node, machine.facts.stateful)
             machine.makers |= {node.name} if made else set()
-            machine.env.names[node.name] = v.Known(node.name) if made else v.Data(frozenset({("name", node.name)}))
+            machine.env[node.name] = v.Known(node.name) if made else v.Data(frozenset({("name", node.name)}))
         case ast.ClassDef():
             _class(machine, node)
         case _:
@@ -78,7 +78,7 @@ def _return(machine: Machine, node: ast.Return) -> None:
     frame.returned.append(value)
     if not frame.call:
         frame.function.returns.append((node, value))
-    frame.exits.append(machine.env.flattened(frame.base))
+    frame.exits.append(Env(machine.env))
     machine.env.dead = True
 
 
@@ -112,7 +112,7 @@ def _run_compound(machine: Machine, node: ast.stmt) -> None:
 def _branch(machine: Machine, ways: Sequence[Sequence[ast.stmt]]) -> None:
     base, ends = machine.env, []
     for body in ways:
-        machine.env = Env(base)
+        machine.env = machine.branch(base)
         machine.run(body)
         ends.append(machine.env)
     machine.env = base
@@ -125,14 +125,14 @@ def _branch(machine: Machine, ways: Sequence[Sequence[ast.stmt]]) -> None:
 def _assign(machine: Machine, target: ast.expr, value: v.Value) -> None:
     match target:
         case ast.Name():
-            machine.env.names[target.id] = value
+            machine.env[target.id] = value
             function = machine.frame.function
             if not machine.frame.call and target.id in function.parameters:
                 function.overwritten.setdefault(target.id, []).append(value)
         case ast.Attribute():
             machine.mark_read(value)
             if name := machine.attribute_name(target):
-                machine.env.names[name] = value
+                machine.env[name] = value
             else:
                 machine.value_of(target.value)
         case ast.Subscript():
@@ -217,7 +217,7 @@ def _loop(machine: Machine, target: ast.expr | None, elements: _Elements, body: 
     deep = len(outer) >= _MOST_LOOPS_DEEP
     for turn in range(1 if deep and not layers else min(layers, _MOST_TURNS) or 2):
         machine.loops = (*outer, (number, turn, bool(layers)))
-        machine.env = start = Env(base)
+        machine.env = start = machine.branch(base)
         if target is not None:
             _assign(machine, target, elements.at(v.LoopIndex(number, turn)))
         body()
@@ -247,7 +247,7 @@ def _comprehension(machine: Machine, node: ast.ListComp | ast.SetComp | ast.Gene
         _loop(machine, generator.target, elements, one_pass)
 
     base = machine.env
-    machine.env = Env(base)
+    machine.env = machine.branch(base)
     level(*node.generators)
     machine.env = base
     return v.NOTHING if isinstance(node, ast.DictComp) else v.Many(tuple(items[:8]), is_open)
@@ -274,7 +274,7 @@ def _class(machine: Machine, node: ast.ClassDef) -> None:
     for method in methods.values() if known.attributes or bases else ():
         if method not in makers:
             _enter(machine, method, known)
-    machine.env.names.pop(node.name, None)
+    machine.env.pop(node.name, None)
 
 
 def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
@@ -286,12 +286,12 @@ def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
     if self_name is not None:
         names[self_name] = v.NOTHING
     loops, machine.loops = machine.loops, ()
-    left = machine.run_function(node, Frame(function, machine.top, self_name, owner), names)
+    left = machine.run_function(node, Frame(function, self_name, owner), names)
     machine.loops = loops
     function.carried = _carried(function, left)
     if owner is None:
         return
-    for name, value in left.names.items():
+    for name, value in left.items():
         if name.startswith("self.") and _holds_layers(value):
             owner.attributes.maps[0].setdefault(name[5:], value)
 
@@ -309,7 +309,7 @@ def _carried(function: Function, end: Env) -> tuple[Carried, ...]:
     found = [
         Carried(carrier, value, returned=False)
         for carrier in used
-        if carrier.startswith("self.") and (value := end.names.get(carrier)) is not None
+        if carrier.startswith("self.") and (value := end.get(carrier)) is not None
     ]
     beside = {name for name, paths in used.items() if all(path and path[0] in _AFTER_FIRST for path in paths)}
     found += _returned(function, [name for name in function.parameters if name in used], beside)
