@@ -387,8 +387,9 @@ def _taken(call: Call, target: ast.expr, owner: v.Value, name: str) -> v.Value |
     item = call.machine.facts.part(owner, key)
     if name == "get":
         return item
-    ends = {0: (1, None), -1: (None, -1)}
-    rest = call.machine.facts.section(owner, *ends[key]) if isinstance(owner, v.Incoming) and key in ends else CHANGED
+    rest: v.Value = CHANGED
+    if isinstance(owner, v.Incoming) and key in (0, -1):
+        rest = call.machine.facts.section(owner, *((1, None) if key == 0 else (None, -1)))
     rebind(call.machine, target, rest)
     return item
 

@@ -57,7 +57,9 @@ class _NotSourceError(Exception):
 
 def read_document(path: str, content: bytes) -> SourceFile:
     """Read a file's bytes; whatever they hold, no error is raised."""
-    tree, cells, troubles, first = ast.Module(body=[], type_ignores=[]), [], [], 0
+    tree, first = ast.Module(body=[], type_ignores=[]), 0
+    cells: list[CodeCell] = []
+    troubles: list[Trouble] = []
     try:
         for number, text in _sources(path.endswith(".ipynb"), content):
             lines = text.split("\n")

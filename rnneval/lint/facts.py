@@ -34,6 +34,11 @@ class LayerCall:
     function: "Function"
     read: bool = False  # whether anything looked at the state that it gave back
 
+    @property
+    def at(self) -> str:
+        """The layer in messages: its name and the line of the call."""
+        return f"`{self.name}` (line {self.node.lineno})"
+
     def feeds(self, receiver: "LayerCall") -> bool:
         """Return whether the receiver reads its outputs and nothing that this one has not read: one stack.
 
@@ -301,8 +306,9 @@ class GivenState:
 
 def _item(value: v.Many, index: object) -> v.Value:
     count = len(value.items)
-    known = isinstance(index, int) and -count <= index < count and not (value.open and index < -1)
-    return value.items[index] if known else v.NOTHING
+    if isinstance(index, int) and -count <= index < count and not (value.open and index < -1):
+        return value.items[index]
+    return v.NOTHING
 
 
 def has_line(node: ast.AST, lines: list[int]) -> bool:

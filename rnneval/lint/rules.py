@@ -50,10 +50,6 @@ def _rule(code: str, severity: Severity = "error") -> Callable[[Finder], Finder]
     return decorator
 
 
-def _line(node: ast.AST) -> str:
-    return f"(line {getattr(node, 'lineno', 1)})"
-
-
 @_rule("RNN001")
 def shared_state(facts: FileFacts) -> Iterator[Match]:
     """Find states that one layer gave back and another layer above it received in the same call."""
@@ -62,7 +58,7 @@ def shared_state(facts: FileFacts) -> Iterator[Match]:
         if giver is not None:
             yield Match(
                 event.node,
-                f"`{event.name}` starts from the state that `{giver.name}` {_line(giver.node)} gave "
+                f"`{event.name}` starts from the state that {giver.at} gave "
                 f"back in the same call: give each layer a state of its own, `{event.name}`'s from the call before",
             )
 
@@ -103,7 +99,7 @@ def crossed_state(facts: FileFacts) -> Iterator[Match]:
         if event.function not in mixed_now:
             yield Match(
                 event.node,
-                f"`{event.name}` gets the same incoming state as `{first.name}` {_line(first.node)}: one "
+                f"`{event.name}` gets the same incoming state as {first.at}: one "
                 "state comes in for all layers; take in and give back one for each",
             )
 
@@ -123,7 +119,7 @@ def _other_giver(facts: FileFacts, arrival: GivenState) -> LayerCall | None:
 def _crossed(event: LayerCall, giver: LayerCall, when: str) -> Match:
     return Match(
         event.node,
-        f"`{event.name}` starts from the state that `{giver.name}` {_line(giver.node)} gave back {when}: "
+        f"`{event.name}` starts from the state that {giver.at} gave back {when}: "
         "return and take in the states in one order, each layer its own",
     )
 
@@ -131,12 +127,19 @@ def _crossed(event: LayerCall, giver: LayerCall, when: str) -> Match:
 @_rule("RNN003")
 def swapped_slots(facts: FileFacts) -> Iterator[Match]:
     """Compare the place of every part of a state with the place it came from."""
-    for event in facts.events:
-        if event.spec.parts in (2, 4):
-            messages = (_given(facts, event, part, value) for part, value in event.sources)
-            message = next(filter(None, messages), None)
-            if message is not None:
-                yield Match(event.node, message)
+    handed = (
+        (event, part, facts.events[value.event], value.part)
+        for event in facts.events
+        for part, value in event.sources
+        if isinstance(value, v.Emitted) and value.part is not None
+    )
+    for event, part, giver, given in handed:
+        if event.spec.parts in (2, 4) and giver.spec.parts == event.spec.parts and given != part:
+            yield Match(
+                event.node,
+                f"{_part(event, part)} of `{event.name}` starts from {_part(giver, given)} that {giver.at} gave back: "
+                "hand over each part in its own place",
+            )
     for arrival in facts.arrivals():
         wrong = _returned(facts, arrival)
         if wrong is not None:
@@ -146,18 +149,6 @@ def swapped_slots(facts: FileFacts) -> Iterator[Match]:
                 f"{_part(event, arrival.part)} of `{event.name}` starts from what was {_part(event, wrong)} "
                 "at the call before: take in and give back the parts in one order",
             )
-
-
-def _given(facts: FileFacts, event: LayerCall, part: int, value: v.Value) -> str | None:
-    """Return the message if this value does not belong in this part of the state."""
-    if isinstance(value, v.Emitted) and value.part is not None:
-        giver = facts.events[value.event]
-        if giver.spec.parts == event.spec.parts and value.part != part:
-            return (
-                f"{_part(event, part)} of `{event.name}` starts from {_part(giver, value.part)} that `{giver.name}` "
-                f"{_line(giver.node)} gave back: hand over each part in its own place"
-            )
-    return None
 
 
 def _returned(facts: FileFacts, arrival: GivenState) -> int | None:
@@ -186,16 +177,14 @@ def stale_state(facts: FileFacts) -> Iterator[Match]:
     yield from _standing(facts)
     for function in facts.functions:
         for node, value in function.returns:
-            found = _stale(facts, function, value)
-            if found is not None:
-                event, place = found
+            for event, place in _stale(facts, function, value):
                 # The place as the source writes it, as far as its keys are literals.
                 keys = takewhile(lambda key: isinstance(key, int | str), place.path)
                 written = "".join(str(key) if str(key).startswith(".") else f"[{key!r}]" for key in keys)
                 yield Match(
                     node,
                     f"the state that came in (`{place.carrier}{written}`) is returned, and the new state of "
-                    f"`{event.name}` {_line(event.node)} is thrown away: return what the layer gave back",
+                    f"{event.at} is thrown away: return what the layer gave back",
                 )
 
 
@@ -215,7 +204,7 @@ def _standing(facts: FileFacts) -> Iterator[Match]:
             yield Match(
                 event.node,
                 f"`{event.name}` starts from `{standing[event.number]}`, which stays as it is, and its new "
-                f"state is thrown away, while that of `{beside.name}` {_line(beside.node)} is kept: keep both",
+                f"state is thrown away, while that of {beside.at} is kept: keep both",
             )
 
 
@@ -231,17 +220,14 @@ def _beside_carried(facts: FileFacts, events: Iterable[LayerCall]) -> Iterator[t
                 yield event, arrival
 
 
-def _stale(facts: FileFacts, function: Function, value: v.Value) -> tuple[LayerCall, v.Incoming] | None:
-    """Return a layer whose incoming state is returned in place of its new one, and that state; None without one."""
-    for option in v.alternatives(value):
-        if isinstance(option, v.Many) and len(option.items) > 1:
-            for event in function.events:
-                for _, place in event.sources:
-                    if not isinstance(place, v.Incoming) or not _comes_back(facts, option, place):
-                        continue
-                    if not _is_used(facts, function, event):
-                        return event, place
-    return None
+def _stale(facts: FileFacts, function: Function, value: v.Value) -> Iterator[tuple[LayerCall, v.Incoming]]:
+    """Yield the layers whose incoming state is returned in place of their new one, and that state."""
+    returned = [option for option in v.alternatives(value) if isinstance(option, v.Many) and len(option.items) > 1]
+    for event in function.events:
+        for place in (source for _, source in event.sources if isinstance(source, v.Incoming)):
+            back = any(_comes_back(facts, option, place) for option in returned)
+            if back and not _is_used(facts, function, event):
+                yield event, place
 
 
 def _comes_back(facts: FileFacts, returned: v.Many, place: v.Incoming) -> bool:
@@ -294,7 +280,7 @@ def _never_given(facts: FileFacts) -> Iterator[Match]:
             yield Match(
                 event.node,
                 f"`{event.name}` starts anew at every call although its state comes back beside that of "
-                f"`{arrival.event.name}` {_line(arrival.event.node)}: pass it as the layer's initial state",
+                f"{arrival.event.at}: pass it as the layer's initial state",
             )
 
 
@@ -330,8 +316,8 @@ def dropped_state(facts: FileFacts) -> Iterator[Match]:
         beside = arrival.event
         yield Match(
             event.node,
-            f"`{event.name}` starts anew at every call while the state of `{beside.name}` "
-            f"{_line(beside.node)} is carried: take in and give back a state for each layer",
+            f"`{event.name}` starts anew at every call while the state of {beside.at}"
+            f" is carried: take in and give back a state for each layer",
         )
     keeping: dict[Function, list[LayerCall]] = {}
     for event in facts.events:
@@ -343,8 +329,8 @@ def dropped_state(facts: FileFacts) -> Iterator[Match]:
         if stateful is not None:
             yield Match(
                 event.node,
-                f"`{event.name}` starts anew at every batch while `{stateful.name}` "
-                f"{_line(stateful.node)} is stateful: make both stateful, or neither",
+                f"`{event.name}` starts anew at every batch while {stateful.at}"
+                f" is stateful: make both stateful, or neither",
             )
 
 
@@ -372,7 +358,7 @@ def shared_layer(facts: FileFacts) -> Iterator[Match]:
             if first is not None:
                 yield Match(
                     event.node,
-                    f"`{event.name}` runs on its own outputs {_line(first.node)}: one layer object, its "
+                    f"`{event.name}` runs on its own outputs (line {first.node.lineno}): one layer object, its "
                     "weights and its state, stands twice in the stack; make one for each place",
                 )
     for node, cells in facts.stacks:

@@ -97,16 +97,11 @@ def _run_compound(machine: Machine, node: ast.stmt) -> None:
             machine.run(node.orelse)
         case ast.With() | ast.AsyncWith():
             for item in node.items:
-                value = machine.value_of(item.context_expr)
-                if item.optional_vars is not None:
-                    _assign(machine, item.optional_vars, machine.facts.data_of(value))
+                machine.value_of(item.context_expr)
             machine.run(node.body)
         case ast.Try() | ast.TryStar():
             _branch(machine, [[*node.body, *node.orelse], *(handler.body for handler in node.handlers)])
             machine.run(node.finalbody)
-        case ast.Match():
-            machine.value_of(node.subject)
-            _branch(machine, [*(case.body for case in node.cases), []])
 
 
 def _branch(machine: Machine, ways: Sequence[Sequence[ast.stmt]]) -> None:

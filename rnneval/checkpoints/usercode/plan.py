@@ -277,18 +277,12 @@ def _refusal(found: Refusal, sliced: Slice, spec: str, name: str) -> str:
     way = f" ({' → '.join(chain)})" if len(chain) > 1 else ""
     kinds = _DEFINITION | ast.Import | ast.ImportFrom
     others = {each for unit in sliced.source.units if isinstance(unit.node, kinds) for each in unit.binds}
-    values = [each for each in chain[1:] if each not in others]
-    given, what, start = ("NAME", "a value", "name a class or function that only makes the model, or give")
-    if values:
-        given, what, start = values[0], values[0], "give"
-        start = f"give --builder-global {chain[-1]}=FILE," if found.does.startswith(DOWNLOADS) else start
-    if re.search(r"conf|cfg|arg|param|flag|opt|setting", given.lower()):
-        what = f"{what} (settings may be a dict, such as \"{given}={{'units': 128}}\")"
-    argument = "a class or function as NAME with --builder-arg NAME=VALUE"
-    if any(isinstance(unit.node, _DEFINITION) for unit in sliced.source.definitions.get(name, ())):
-        argument = f"--builder-arg NAME=VALUE if {name} takes it as an argument"
+    given = next((each for each in chain[1:] if each not in others), "NAME")
+    file = f"--builder-global {chain[-1]}=FILE, " if found.does.startswith(DOWNLOADS) and chain[1:] else ""
+    is_settings = re.search(r"conf|cfg|arg|param|flag|opt|setting", given.lower())
+    settings = f" (settings may be a dict, such as \"{given}={{'units': 128}}\")" if is_settings else ""
     return (
-        f"builder {spec}: {found.place} {found.does}, and {name} needs it{way}: `{found.text}`: it was not run: "
-        f"{start} --builder-global {given}=VALUE in place of the statements that compute {what}, {argument}, "
-        f"or {_WHOLE}"
+        f"builder {spec}: {found.place} {found.does}, and {name} needs it{way}: `{found.text}`: it was not run: give "
+        f"{file}--builder-global {given}=VALUE in place of the statements that compute it{settings}, name a class or "
+        f"function that only makes the model, with --builder-arg NAME=VALUE for what it takes, or give {_WHOLE}"
     )
