@@ -46,17 +46,22 @@ def identify(path: Path, custom: Collection[str] | None = None) -> Artefact:
 
 
 @contextmanager
-def private_copy(path: str | os.PathLike[str] | Artefact, custom: Collection[str] | None = None) -> Iterator[Artefact]:
-    """Copy a checkpoint for as long as the block runs, so that the same bytes are hashed, checked and loaded."""
-    if isinstance(path, Artefact):
-        yield path
-        return
+def examined(
+    path: str | os.PathLike[str], *, has_builder: bool, expect_sha256: str | None = None
+) -> Iterator[Artefact]:
+    """Yield a private copy of a checkpoint, so that the same bytes are hashed, checked and loaded.
+
+    It is held against all that needs no TensorFlow and no user's code first.
+    """
     found = locate(Path(path))
     root = found.path if found.format == "saved-model" else found.path.parent
     with _private_folder(found.path) as folder:
         files = tuple(_copy(file, folder / file.relative_to(root), found.path) for file in found.files)
         copied = folder if found.format == "saved-model" else folder / found.path.name
-        yield _examined(replace(found, files=files, copied=copied), custom)
+        artefact = _examined(replace(found, files=files, copied=copied), None if has_builder else ())
+        _require_builder(artefact, has_builder=has_builder)
+        require_sha256(artefact, expect_sha256)
+        yield artefact
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,18 +110,7 @@ def private_model(artefact: Artefact, custom: Collection[str] = ()) -> Iterator[
         yield FullModel(path=copy, weights=weights, config=config, version=version, stored_numbers=stored)
 
 
-@contextmanager
-def examined(
-    path: str | os.PathLike[str], *, has_builder: bool, expect_sha256: str | None = None
-) -> Iterator[Artefact]:
-    """Yield a private copy of a checkpoint, once it is held against all that needs no TensorFlow and no user's code."""
-    with private_copy(path, custom=None if has_builder else ()) as artefact:
-        require_builder(artefact, has_builder=has_builder)
-        require_sha256(artefact, expect_sha256)
-        yield artefact
-
-
-def require_builder(artefact: Artefact, *, has_builder: bool) -> None:
+def _require_builder(artefact: Artefact, *, has_builder: bool) -> None:
     """Refuse weights without the code of their model."""
     if artefact.format == "saved-model":
         size = (artefact.place / "saved_model.pb").stat().st_size

@@ -55,11 +55,23 @@ def rewrite(
         )
     rewriter = _Rewriter(path, custom)
     rewriter.note(f"written by Keras {version or '2'}; its configuration was rewritten for Keras 3")
-    return rewriter.model(config), tuple(rewriter.notes)
+    name = str(config.get("class_name", ""))
+    if name != "Sequential" and not _is_graph(config) and name.rpartition(">")[2] not in custom:
+        raise CheckpointError(
+            f"{path}: a subclassed model ({name or 'without a name'}), which only its own code can make: give it "
+            "by --builder FILE.py:NAME, and the weights alone (model.save_weights('name.h5'))"
+        )
+    return rewriter.entry(config), tuple(rewriter.notes)
 
 
 def _entry(name: str, config: Any, *, module: str | None = "keras.layers", registered: str | None = None) -> JsonObject:
     return {"module": module, "class_name": name, "config": config, "registered_name": registered}
+
+
+def _is_graph(layer: JsonObject) -> bool:
+    """Return whether an entry is a functional model."""
+    config = layer.get("config")
+    return layer.get("class_name") in _GRAPHS and isinstance(config, dict) and "layers" in config
 
 
 class _Rewriter:
@@ -73,38 +85,32 @@ class _Rewriter:
         """Add a note, once."""
         self.notes[said] = None
 
-    def model(self, model: JsonObject) -> JsonObject:
-        """Rewrite a whole model, or one inside of another."""
-        name, config = str(model.get("class_name", "")), model.get("config")
-        if name == "Sequential":
-            return self._sequential(config)
-        if name in _GRAPHS and isinstance(config, dict) and "layers" in config:
-            return self._functional(config)
-        if name.rpartition(">")[2] in self._custom:
-            return self._layer(model)
-        raise CheckpointError(
-            f"{self._path}: a subclassed model ({name or 'without a name'}), which only its own code can make: give it "
-            "by --builder FILE.py:NAME, and the weights alone (model.save_weights('name.h5'))"
-        )
+    def entry(self, layer: JsonObject) -> JsonObject:
+        """Rewrite a model, a layer, or a layer or model inside of another."""
+        if layer.get("class_name") == "InputLayer":
+            return self._input(layer.get("config") or {})
+        if layer.get("class_name") == "Sequential":
+            return self._sequential(layer.get("config"))
+        return self._functional(layer["config"]) if _is_graph(layer) else self._layer(layer)
 
     def _sequential(self, config: Any) -> JsonObject:
         # Until Keras 2.2.3 the configuration was the list of layers itself, and the first one had the input's shape.
-        given = self._layers_of(config if isinstance(config, list) else (config or {}).get("layers", []))
-        layers = [self._inner(layer) for layer in given]
+        config = config if isinstance(config, dict) else {"layers": config}
+        given = self._layers_of(config)
+        layers = [self.entry(layer) for layer in given]
         kind, first = given[0].get("class_name"), given[0].get("config") or {}
         if kind != "InputLayer" and isinstance(first, dict) and first.get("batch_input_shape"):
             shaped = {**first, "name": f"{first.get('name', 'layer')}_input"}
             layers.insert(0, self._input(shaped if kind == "Embedding" else {**shaped, "dtype": "float32"}))
-        name = config.get("name") if isinstance(config, dict) else None
-        kept = {"name": name or "sequential", "layers": layers}
+        kept = {"name": config.get("name") or "sequential", "layers": layers}
         return _entry("Sequential", kept, module="keras", registered="Sequential")
 
     def _functional(self, config: JsonObject) -> JsonObject:
-        given = self._layers_of(config["layers"])
+        given = self._layers_of(config)
         sequentials = {str(layer.get("name")) for layer in given if layer.get("class_name") == "Sequential"}
         layers = []
         for layer in given:
-            entry = self._inner(layer)
+            entry = self.entry(layer)
             name = str(layer.get("name") or entry["config"].get("name"))
             nodes, recurrent = layer.get("inbound_nodes") or [], entry["class_name"] in _TAKE_STATES
             nodes = _nodes(nodes, recurrent=recurrent, where=f"{self._path}: {name}", sequentials=sequentials)
@@ -114,18 +120,11 @@ class _Rewriter:
             kept[ends] = [_reference(entry, sequentials) for entry in _flat(config.get(ends))]
         return _entry("Functional", kept, module="keras.src.models.functional", registered="Functional")
 
-    def _layers_of(self, layers: Any) -> list[JsonObject]:
+    def _layers_of(self, config: JsonObject) -> list[JsonObject]:
+        layers = config.get("layers")
         if not isinstance(layers, list) or not layers or not all(isinstance(layer, dict) for layer in layers):
             raise CheckpointError(f"{self._path}: its configuration holds no layers: the file is damaged")
         return layers
-
-    def _inner(self, layer: JsonObject) -> JsonObject:
-        name, config = layer.get("class_name"), layer.get("config") or {}
-        if name == "InputLayer":
-            return self._input(config)
-        if name == "Sequential" or (name in _GRAPHS and "layers" in config):
-            return self.model(layer)
-        return self._layer(layer)
 
     def _input(self, config: JsonObject) -> JsonObject:
         if config.get("sparse") or config.get("ragged"):
@@ -142,12 +141,10 @@ class _Rewriter:
         """Rewrite the entry of a layer or cell; of a class of the user's own, only the layers inside of it."""
         name, config = str(layer.get("class_name", "")), dict(layer.get("config") or {})
         dtype = config.get("dtype")
-        if isinstance(dtype, dict):
-            dtype = (dtype.get("config") or {}).get("name")
-        if dtype in _HALVES:
-            self.note(f"saved under the policy {dtype}: evaluated in float32")
-        if dtype == "float64":
-            self.note("saved in float64: evaluated in float32")
+        dtype = (dtype.get("config") or {}).get("name") if isinstance(dtype, dict) else dtype
+        if dtype in (*_HALVES, "float64"):
+            policy = "in float64" if dtype == "float64" else f"under the policy {dtype}"
+            self.note(f"saved {policy}: evaluated in float32")
         if users := self._users(name):
             own = {key: value for key, value in config.items() if key not in {"batch_input_shape", "dtype"}}
             own |= {key: self._layer(own[key]) for key in _INNER if isinstance(own.get(key), dict)}
@@ -307,8 +304,8 @@ def read_layers(path: Path, *, shown: Path | None = None) -> tuple[StoredLayer, 
     try:
         with h5py.File(opened, "r") as file:
             group = file["model_weights"] if "layer_names" not in file.attrs and "model_weights" in file else file
-            found = tuple(_layer(path, group, name) for name in _names(group, "layer_names"))
-            extra = (_layer(path, group, _TOP),) if _TOP in group else ()
+            found = tuple(_layer(group, name) for name in _names(group, "layer_names"))
+            extra = (_layer(group, _TOP),) if _TOP in group else ()
     except (OSError, RuntimeError, ValueError, TypeError, LookupError) as error:
         raise CheckpointError(f"{path}: a damaged or truncated HDF5 file ({error}): copy or save it again") from error
     return tuple(layer for layer in (*found, *extra) if layer.weights)
@@ -333,22 +330,11 @@ def _names(group: Any, attribute: str) -> Iterator[str]:
             yield name.decode() if isinstance(name, bytes) else str(name)
 
 
-def _layer(path: Path, group: Any, name: str) -> StoredLayer:
-    inner = _held(path, group, name)
-    weights = []
-    for weight in _names(inner, "weight_names"):
-        dataset = _held(path, inner, weight)
-        if not isinstance(dataset, h5py.Dataset):
-            raise CheckpointError(f"{path}: weight {weight} is no array: the file is damaged")
-        weights.append(StoredWeight(name=weight, values=np.asarray(dataset[()])))
-    return StoredLayer(name=name, weights=tuple(weights))
-
-
-def _held(path: Path, group: Any, name: str) -> Any:
-    found = group.get(name) if isinstance(group, h5py.Group) else None
-    if found is None:
-        raise CheckpointError(f"{path}: {name} is named but not there: the file is damaged")
-    return found
+def _layer(group: Any, name: str) -> StoredLayer:
+    held = ((weight, group[name][weight][()]) for weight in _names(group[name], "weight_names"))
+    return StoredLayer(
+        name=name, weights=tuple(StoredWeight(name=weight, values=np.asarray(values)) for weight, values in held)
+    )
 
 
 def is_cudnn(bias_shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:

@@ -96,7 +96,7 @@ def _one_of(callee: v.Choice) -> v.Value:
 
 def _known(call: Call, callee: v.Known) -> v.Value:
     name, last = callee.name, callee.name.rpartition(".")[2]
-    if last in names.STACKS and (last != "RNN" or names.is_keras(name)):
+    if last in names.STACKS:
         call.machine.facts.stacks.append((call.node, call.get(0, "cell", "cells") or v.NOTHING))
     made = _construct(call, name) or _contain(call, name)
     if made is not None:
@@ -137,8 +137,6 @@ def _contain(call: Call, name: str) -> v.Value | None:
         kept = isinstance(inner, v.Many | v.DictValue | v.Incoming | v.Choice | v.Emitted)
         return copy.copy(inner) if kept else call.machine.facts.data_of(inner)
     match name, call.positional:
-        case "builtins.list" | "builtins.tuple", []:
-            made = v.Many()
         case "builtins.dict", [] | [v.DictValue() | v.Incoming()] if not call.unknown:
             made = v.DictValue(tuple(call.named.items()), *call.positional)
     return made
@@ -180,7 +178,8 @@ def _operate(call: Call, last: str, values: list[v.Value]) -> v.Value:
     if not values:
         return v.Data(frozenset({("made", *place)}))
     first = values[0]
-    if last in names.SAME_STATE and (v.is_state(first) or isinstance(first, v.Initial)):
+    options = v.alternatives(first)
+    if last in names.SAME_STATE and all(isinstance(option, v.Emitted | v.Incoming | v.Initial) for option in options):
         return first
     mixed = v.blend(machine.facts.data_of(value) for value in values)
     if last in names.JOINS:
@@ -208,8 +207,7 @@ def _layer(call: Call, layer: v.LayerValue) -> v.Value:
         enters = machine.facts.data_of(first)
         if call.unknown and state is None:
             state = v.Data(frozenset({("more arguments", call.node.lineno)}))
-    if state is not None and all(option == v.NONE for option in v.alternatives(state)):
-        state = None
+    state = None if state == v.NONE else state
     event = _new_event(call, layer.key, spec, enters, state)
     return _result(spec, event)
 
@@ -301,13 +299,9 @@ def _graph(call: Call, graph: v.Graph) -> v.Value:
     outputs = [index for index, item in enumerate(graph.outputs) if isinstance(item, v.Emitted)]
     if not places or not outputs or not isinstance(given, v.Many) or len(carriers) != len(graph.inputs):
         return _unknown(call)
-    items = [inner for item in given.items for inner in (v.flat(item) if not getattr(item, "open", False) else (item,))]
-    if len(items) != len(graph.inputs):
-        states, others = [given.items[-1]], list(given.items[:-1])
-    else:
-        states = [item for index, item in enumerate(items) if index in places]
-        others = [item for index, item in enumerate(items) if index not in places]
-    enters = machine.blend(others)
+    items = v.flat(given)
+    states = [item for index, item in enumerate(items) if index in places]
+    enters = machine.blend(item for index, item in enumerate(items) if index not in places)
     event = _new_event(call, ("graph", *carriers), _GRAPH, enters, v.Many(tuple(states)))
     rest = v.Data(enters.origins, enters.passed | {event.number})
     return v.Many(
@@ -336,12 +330,12 @@ def _method(call: Call, callee: v.Method) -> v.Value:
             return _graph(call, owner)
         case v.Incoming(path=()) if name == "assign" and owner.carrier.startswith("self.") and call.positional:
             machine.mark_read(call.positional[0])
-            machine.env.names[owner.carrier] = call.positional[0]
+            machine.env[owner.carrier] = call.positional[0]
             return call.positional[0]
     changed = _change(call, owner, name)
     if changed is not None:
         return changed
-    same = isinstance(owner, v.Incoming) and (name in names.SAME_STATE or name == "copy")
+    same = isinstance(owner, v.Incoming) and name in names.SAME_STATE
     if isinstance(owner, v.Incoming) and not same:
         machine.note_read(owner)
     if name == "add":
@@ -363,7 +357,7 @@ def _change(call: Call, owner: v.Value, name: str) -> v.Value | None:
     if name in ("pop", "get") and isinstance(owner, v.Many | v.Incoming | v.DictValue):
         return _taken(call, target, owner, name)
     if name in names.CHANGES and isinstance(owner, v.Many | v.Choice | v.DictValue | v.Incoming):
-        rebind(machine, target, owner, CHANGED)
+        rebind(machine, target, CHANGED)
         return v.NOTHING
     return None
 
@@ -379,9 +373,9 @@ def _added(call: Call, target: ast.expr, owner: v.Value, name: str) -> v.Value:
         place = _literal(call.positional[0]) if name == "insert" and added else len(owner.items)
         items = (*owner.items[:place], *added, *owner.items[place:]) if isinstance(place, int) else ()
         grown = v.Many(items[: v.MOST_ITEMS], owner.open or bool(machine.loops) or len(items) > v.MOST_ITEMS)
-        rebind(machine, target, owner, grown if items else CHANGED)
+        rebind(machine, target, grown if items else CHANGED)
     elif isinstance(owner, v.Choice | v.Incoming):
-        rebind(machine, target, owner, CHANGED)
+        rebind(machine, target, CHANGED)
     return v.NOTHING
 
 
@@ -394,12 +388,9 @@ def _taken(call: Call, target: ast.expr, owner: v.Value, name: str) -> v.Value |
     if name == "get":
         return item
     rest: v.Value = CHANGED
-    match owner:
-        case v.Incoming() if key == 0:
-            rest = v.Incoming(owner.carrier, owner.path, owner.start + 1, owner.stop, True)
-        case v.Incoming() if key == -1:
-            rest = v.Incoming(owner.carrier, owner.path, owner.start, (owner.stop or 0) - 1, True)
-    rebind(call.machine, target, owner, rest)
+    if isinstance(owner, v.Incoming) and key in (0, -1):
+        rest = call.machine.facts.section(owner, *((1, None) if key == 0 else (None, -1)))
+    rebind(call.machine, target, rest)
     return item
 
 
@@ -421,7 +412,6 @@ def _follow(call: Call, name: str) -> v.Value:
     self_name, parameters = parameters_of(function, is_method=True)
     if call.unknown or (len(call.positional) > len(parameters) and function.args.vararg is None):
         return _unknown(call)
-    anything: dict[str, v.Value] = {name: v.Data(frozenset({("parameter", name)})) for name in parameters}
     defaults: dict[str, v.Value] = {
         name: v.Const(default.value) if isinstance(default, ast.Constant) else v.NOTHING
         for name, default in defaults_of(function)
@@ -429,10 +419,8 @@ def _follow(call: Call, name: str) -> v.Value:
     given = dict(zip(parameters, call.positional, strict=False))
     given |= {name: value for name, value in call.named.items() if name in parameters}
     place = (("in", call.node.lineno, call.node.col_offset),)
-    inner = Frame(frame.function, machine.env, self_name, frame.owner, place)
-    left = machine.run_function(function, inner, {**anything, **defaults, **given})
+    inner = Frame(frame.function, self_name, frame.owner, place)
+    left = machine.run_function(function, inner, {**defaults, **given})
     # What the call did to attributes lasts.
-    machine.env.names.update({name: value for name, value in left.names.items() if name.startswith("self.")})
-    if not inner.returned:
-        return v.NOTHING if left.dead else v.NONE
-    return v.choice(inner.returned)
+    machine.env.update({name: value for name, value in left.items() if name.startswith("self.")})
+    return v.choice(inner.returned or [v.NONE])

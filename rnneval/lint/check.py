@@ -1,8 +1,6 @@
 """Check one file: its bytes in, its findings out, without those that a comment silences."""
 
-import ast
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,26 +54,16 @@ def check_bytes(path: str, content: bytes) -> tuple[LintFinding, ...]:
         document = read_document(path, content)
         found = [_unreadable(path, trouble) for trouble in document.troubles]
         try:
-            found += _findings(document)
+            if any(MENTIONS.search(line) for cell in document.cells for line in cell.lines):
+                facts = gather(document.tree)
+                matched = (_finding(document, rule, match) for rule in RULES for match in rule.find(facts))
+                found += (finding for finding in matched if not _silenced(document, finding))
         except RecursionError:
             found.append(_unreadable(path, Trouble(1, 1, "nested too deeply to be judged")))
         except TooManyStepsError:
             found.append(_unreadable(path, Trouble(1, 1, f"takes more than {MOST_STEPS:,} steps: split the file")))
     at_one_place = {finding.order: finding for finding in reversed(found)}  # the first of them stays
     return tuple(sorted(at_one_place.values(), key=lambda finding: finding.order))
-
-
-def _findings(document: SourceFile) -> Iterator[LintFinding]:
-    text = "\n".join(line for cell in document.cells for line in cell.lines)
-    if document.tree is None or not MENTIONS.search(text):
-        return
-    facts = gather(document.tree)
-    for rule in RULES:
-        for match in rule.find(facts):
-            cell, line = document.place(getattr(match.node, "lineno", 1))
-            finding = _finding(document, rule, match)
-            if not _silenced(cell.lines, line, finding.end_line, rule.code):
-                yield finding
 
 
 def _unreadable(path: str, trouble: Trouble) -> LintFinding:
@@ -89,10 +77,9 @@ def _of_rule(rule: Rule, **where: Any) -> LintFinding:
 
 
 def _finding(document: SourceFile, rule: Rule, match: Match) -> LintFinding:
-    node: ast.AST = match.node
-    start = getattr(node, "lineno", 1)
-    cell, line = document.place(start)
-    last = line + (getattr(node, "end_lineno", start) or start) - start
+    node: Any = match.node
+    cell, line = document.place(node.lineno)
+    last = line + node.end_lineno - node.lineno
 
     def place(found: re.Match[str]) -> str:
         other, within = document.place(int(found[1]))
@@ -103,9 +90,9 @@ def _finding(document: SourceFile, rule: Rule, match: Match) -> LintFinding:
         path=document.path,
         cell=cell.number,
         line=line,
-        column=_column(cell, line, getattr(node, "col_offset", 0)),
+        column=_column(cell, line, node.col_offset),
         end_line=last,
-        end_column=_column(cell, last, getattr(node, "end_col_offset", 0) or 0),
+        end_column=_column(cell, last, node.end_col_offset),
         # In a notebook, the lines that a message refers to count within cells.
         message=match.message if cell.number is None else re.sub(r"\(line (\d+)\)", place, match.message),
     )
@@ -117,15 +104,17 @@ def _column(cell: CodeCell, line: int, offset: int) -> int:
     return len(text.encode("utf-8", "surrogatepass")[:offset].decode("utf-8", "replace")) + 1
 
 
-def _silenced(lines: Sequence[str], first: int, last: int, code: str) -> bool:
-    """Return whether a comment `# noqa` or `# rnneval: ignore` on line `first` or `last` (from 1) silences the code."""
-    for line in (lines[number - 1] for number in {first, last} if 0 < number <= len(lines)):
+def _silenced(document: SourceFile, finding: LintFinding) -> bool:
+    """Return whether a comment `# noqa` or `# rnneval: ignore` on its first or last line silences a finding."""
+    lines = next((cell.lines for cell in document.cells if cell.number == finding.cell), ())
+    for line in (lines[number - 1] for number in {finding.line, finding.end_line} if 0 < number <= len(lines)):
         if found := _IGNORE.search(line):
             rules = found["rules"]
-            ours = rules is None or code in {CODES.get(rule.strip(), rule.strip()) for rule in rules.split(",")}
+            ours = rules is None or finding.code in {CODES.get(rule.strip(), rule.strip()) for rule in rules.split(",")}
         else:
             found = _NOQA.search(line)
-            ours = found is not None and (found["list"] is None or code in re.split(r"[,\s]+", found["codes"].upper()))
+            codes = "" if found is None else found["codes"] or finding.code
+            ours = finding.code in re.split(r"[,\s]+", codes.upper())
         if ours:
             return True
     return False

@@ -42,7 +42,7 @@ class SourceFile:
 
     path: str
     cells: tuple[CodeCell, ...]
-    tree: ast.Module | None
+    tree: ast.Module  # of all that can be parsed
     troubles: tuple[Trouble, ...]
 
     def place(self, line: int) -> tuple[CodeCell, int]:
@@ -51,19 +51,54 @@ class SourceFile:
         return cell, line - cell.first
 
 
-def read_document(path: str, content: bytes) -> SourceFile:
-    """Read a file's bytes; whatever they hold, no error is raised."""
-    try:
-        return (_notebook if path.endswith(".ipynb") else _python)(path, content)
-    except _NotSourceError as error:
-        message = str(error)
-    except (RecursionError, MemoryError):
-        message = "nested too deeply to be read"
-    return SourceFile(path, (), None, (Trouble(1, 1, message),))
-
-
 class _NotSourceError(Exception):
     """A file that is no source, or takes more time or memory than one file may."""
+
+
+def read_document(path: str, content: bytes) -> SourceFile:
+    """Read a file's bytes; whatever they hold, no error is raised."""
+    tree, first = ast.Module(body=[], type_ignores=[]), 0
+    cells: list[CodeCell] = []
+    troubles: list[Trouble] = []
+    try:
+        for number, text in _sources(path.endswith(".ipynb"), content):
+            lines = text.split("\n")
+            cells.append(CodeCell(number, first, tuple(lines)))
+            parsed = _parsed(text if number is None else "\n".join(plain_lines(text)), number)
+            if isinstance(parsed, Trouble):
+                troubles.append(parsed)
+            else:
+                tree.body += ast.increment_lineno(parsed, first).body
+            first += len(lines)
+    except _NotSourceError as error:
+        troubles = [Trouble(1, 1, str(error))]
+    except (RecursionError, MemoryError):
+        troubles = [Trouble(1, 1, "nested too deeply to be read")]
+    return SourceFile(path, tuple(cells), tree, tuple(troubles))
+
+
+def _sources(is_notebook: bool, content: bytes) -> list[tuple[int | None, str]]:
+    """Return the source of a Python file, or the code cells of a notebook with their numbers."""
+    if not is_notebook:
+        _require("bytes of source", len(content), MOST_SOURCE_BYTES)
+        try:
+            text = content.decode(tokenize.detect_encoding(io.BytesIO(content).readline)[0])
+        except (SyntaxError, UnicodeDecodeError, LookupError) as error:
+            raise _NotSourceError(f"not readable as text ({_short(error)})") from error
+        return [(None, _with_newlines(text.removeprefix("\ufeff")))]
+    _require("bytes of a notebook", len(content), MOST_NOTEBOOK_BYTES)
+    _require("lists and objects", content.count(b"[") + content.count(b"{"), _MOST_CONTAINERS)
+    _require("quotation marks", content.count(b'"'), _MOST_QUOTES)
+    sources: list[tuple[int | None, str]] = []
+    try:
+        for number, cell in enumerate(json.loads(content.decode("utf-8-sig"))["cells"], 1):
+            if cell.get("cell_type") == "code":
+                source = cell.get("source", "")
+                sources.append((number, "".join(map(str, source)) if isinstance(source, list) else str(source)))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _NotSourceError(f"not a notebook ({_short(error)})") from error
+    _require("bytes of source", sum(len(text) for _, text in sources), MOST_SOURCE_BYTES)
+    return [(number, _with_newlines(text)) for number, text in sources]
 
 
 def _require(what: str, seen: int, allowed: int) -> None:
@@ -71,58 +106,19 @@ def _require(what: str, seen: int, allowed: int) -> None:
         raise _NotSourceError(f"more than {allowed:,} {what}: split the file to have it checked")
 
 
-def _python(path: str, content: bytes) -> SourceFile:
-    _require("bytes of source", len(content), MOST_SOURCE_BYTES)
-    try:
-        encoding = tokenize.detect_encoding(io.BytesIO(content).readline)[0]
-        text = content.decode(encoding)
-    except (SyntaxError, UnicodeDecodeError, LookupError) as error:
-        raise _NotSourceError(f"not readable as text ({_short(error)})") from error
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    cell = CodeCell(None, 0, tuple(text.split("\n")))
-    tree, trouble = _parse(text, None)
-    return SourceFile(path, (cell,), tree, (trouble,) if trouble else ())
+def _with_newlines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _parse(text: str, number: int | None) -> tuple[ast.Module | None, Trouble | None]:
+def _parsed(text: str, cell: int | None) -> ast.Module | Trouble:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.parse(text), None
+            return ast.parse(text)
     except SyntaxError as error:
-        return None, Trouble(max(error.lineno or 1, 1), max(error.offset or 1, 1), error.msg, number)
+        return Trouble(max(error.lineno or 1, 1), max(error.offset or 1, 1), error.msg, cell)
     except ValueError as error:
-        return None, Trouble(1, 1, str(error), number)
-
-
-def _notebook(path: str, content: bytes) -> SourceFile:
-    _require("bytes of a notebook", len(content), MOST_NOTEBOOK_BYTES)
-    _require("lists and objects", content.count(b"[") + content.count(b"{"), _MOST_CONTAINERS)
-    _require("quotation marks", content.count(b'"'), _MOST_QUOTES)
-    try:
-        cells = json.loads(content.decode("utf-8-sig"))["cells"]
-        sources = [(number, _source(cell)) for number, cell in enumerate(cells, 1) if cell.get("cell_type") == "code"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _NotSourceError(f"not a notebook ({_short(error)})") from error
-    _require("bytes of source", sum(len(text) for _, text in sources), MOST_SOURCE_BYTES)
-    body: list[ast.stmt] = []
-    kept, troubles, first = [], [], 0
-    for number, text in sources:
-        lines = plain_lines(text)
-        kept.append(CodeCell(number, first, tuple(text.split("\n"))))
-        tree, trouble = _parse("\n".join(lines), number)
-        if trouble is not None:
-            troubles.append(trouble)
-        if tree is not None:
-            body += ast.increment_lineno(tree, first).body
-        first += len(lines)
-    return SourceFile(path, tuple(kept), ast.Module(body=body, type_ignores=[]), tuple(troubles))
-
-
-def _source(cell: dict[str, object]) -> str:
-    text = cell.get("source", "")
-    joined = "".join(str(line) for line in text) if isinstance(text, list) else str(text)
-    return joined.replace("\r\n", "\n").replace("\r", "\n")
+        return Trouble(1, 1, str(error), cell)
 
 
 def plain_lines(text: str) -> list[str]:
@@ -143,7 +139,7 @@ def plain_lines(text: str) -> list[str]:
         goes_on = magic and line.rstrip().endswith("\\")
     if _OTHER_LANGUAGE.match(first):
         plain = [""] * len(lines)
-    return lines if plain != lines and _parse(text, None)[0] is not None else plain
+    return lines if plain != lines and isinstance(_parsed(text, None), ast.Module) else plain
 
 
 def _short(error: Exception) -> str:

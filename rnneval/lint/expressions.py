@@ -8,7 +8,6 @@ from rnneval.lint import values as v
 from rnneval.lint.machine import Machine
 
 CHANGED = v.Data(frozenset({("changed",)}))  # a container that was changed in a way that is not followed
-_UNKNOWN_BOUND = "..."
 
 
 def _attribute(machine: Machine, node: ast.Attribute) -> v.Value:
@@ -86,28 +85,11 @@ def _picked(machine: Machine, held: v.Value, node: ast.Subscript, elements: list
 
 
 def _sliced(machine: Machine, held: v.Value, node: ast.Slice) -> v.Value:
-    low, high = (_bound(machine, bound) for bound in (node.lower, node.upper))
-    if isinstance(held, v.Many) and node.step is not None and ast.unparse(node) == "::-1":
-        return v.Many(held.items[::-1], held.open)
-    if isinstance(held, v.Many) and node.step is None:
-        if not held.open and not isinstance(low, str) and not isinstance(high, str):
-            return v.Many(held.items[low:high])
-        if held.open and isinstance(low, int) and 0 < low < 8 and high is None:
-            # layers[1:] of a list of unknown length: still distinct layers, counted from there.
-            return v.Many((machine.facts.part(held, low), machine.facts.part(held, low + 1)), True)
-    if isinstance(held, v.Incoming) and not held.sliced and node.step is None:
-        if isinstance(low, str) or (low or 0) < 0:
-            return v.Incoming(held.carrier, (*held.path, ("slice", ast.unparse(node))))
-        stop = high if isinstance(high, int) and high >= 0 else None
-        return v.Incoming(held.carrier, held.path, low or 0, stop, True)
+    low, high = (None if bound is None else machine.index_value(bound) for bound in (node.lower, node.upper))
+    known = all(given is None or key is not None for given, key in ((node.lower, low), (node.upper, high)))
+    if known and node.step is None and isinstance(low, int | None) and isinstance(high, int | None):
+        return machine.facts.section(held, low, high)
     return held if isinstance(held, v.Emitted) else v.through(machine.facts.data_of(held))
-
-
-def _bound(machine: Machine, node: ast.expr | None) -> int | str | None:
-    if node is None:
-        return None
-    key = machine.index_value(node)
-    return key if isinstance(key, int) and not isinstance(key, bool) else _UNKNOWN_BOUND
 
 
 def _binary(machine: Machine, node: ast.BinOp) -> v.Value:
@@ -131,12 +113,12 @@ def _repeated(machine: Machine, many: v.Many, count: v.Value) -> v.Value:
     """Return `[item] * count`, and keep which layers stand in it several times."""
     for item in many.items:
         for option in v.alternatives(item):
-            if isinstance(option, v.LayerValue) and count != v.Const(1):
+            if isinstance(option, v.LayerValue):
                 machine.facts.repeated.add(option.key)
     times = count.value if isinstance(count, v.Const) else None
     if isinstance(times, int) and 0 <= times * len(many.items) <= v.MOST_ITEMS:
         return v.Many(many.items * times, many.open, many.same or times > 1)
-    return v.Many(many.items * 2 if len(many.items) < v.MOST_ITEMS // 2 else many.items, True, True)
+    return v.Many(many.items, True, True)
 
 
 def _signed(machine: Machine, node: ast.UnaryOp) -> v.Value:
@@ -147,7 +129,7 @@ def _signed(machine: Machine, node: ast.UnaryOp) -> v.Value:
 
 
 def _walrus(machine: Machine, node: ast.NamedExpr) -> v.Value:
-    value = machine.env.names[node.target.id] = machine.value_of(node.value)
+    value = machine.env[node.target.id] = machine.value_of(node.value)
     return value
 
 
@@ -168,21 +150,20 @@ def update(machine: Machine, owner: ast.expr, held: v.Value, key: object, value:
     """Carry out `owner[key] = value`."""
     machine.mark_read(value)
     note_change(machine, owner, held, value)
-    rebind(machine, owner, held, _with_item(held, key, value))
+    rebind(machine, owner, _with_item(held, key, value))
 
 
-def rebind(machine: Machine, owner: ast.expr, old: v.Value, new: v.Value) -> None:
-    """Let every name that held the old object hold the new one."""
-    machine.env.replace(old, new)
+def rebind(machine: Machine, owner: ast.expr, new: v.Value) -> None:
+    """Let the name or attribute that held an object hold it as it is now."""
     if isinstance(owner, ast.Name):
-        machine.env.names[owner.id] = new
+        machine.env[owner.id] = new
     elif name := machine.attribute_name(owner):
-        machine.env.names[name] = new
+        machine.env[name] = new
     elif isinstance(owner, ast.Subscript):
         # states[0][1] = …: the outer container is no longer what it was, and how is not followed.
         outer = machine.value_of(owner.value, quiet=True)
         if isinstance(outer, v.Many | v.DictValue | v.Incoming):
-            rebind(machine, owner.value, outer, machine.facts.data_of(outer))
+            rebind(machine, owner.value, machine.facts.data_of(outer))
 
 
 def note_change(machine: Machine, owner: ast.expr, held: v.Value, value: v.Value) -> None:

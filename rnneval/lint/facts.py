@@ -34,6 +34,39 @@ class LayerCall:
     function: "Function"
     read: bool = False  # whether anything looked at the state that it gave back
 
+    @property
+    def at(self) -> str:
+        """The layer in messages: its name and the line of the call."""
+        return f"`{self.name}` (line {self.node.lineno})"
+
+    def feeds(self, receiver: "LayerCall") -> bool:
+        """Return whether the receiver reads its outputs and nothing that this one has not read: one stack.
+
+        A decoder that reads its own sequence, attention over an encoder's outputs, one step repeated: none is a stack.
+        """
+        return self.number in receiver.enters.passed and receiver.enters.origins <= self.enters.origins
+
+    def earlier_pass(self, receiver: "LayerCall") -> bool:
+        """Return whether it ran in an earlier pass of a loop over time that the receiver is in, too.
+
+        A loop whose one call runs another layer at every pass is a loop over layers, however it counts.
+        """
+        if self.node is receiver.node and self.layer != receiver.layer:
+            return False
+        theirs = {loop: turn for loop, turn, layers in self.turns if not layers}
+        return any(not layers and theirs.get(loop, turn) < turn for loop, turn, layers in receiver.turns)
+
+    @property
+    def one_way(self) -> bool:
+        """Whether the layer reads forwards and keeps no state by itself, so that a state can be carried for it."""
+        spec = self.spec
+        forwards = not spec.bidirectional and not spec.backwards and not spec.cell
+        return forwards and spec.stateful is False and spec.framework in ("keras", "torch")
+
+    def neighbour(self, others: Iterable["LayerCall"]) -> "LayerCall | None":
+        """Return one of the other events that stands directly above or below in one stack; None without one."""
+        return next((other for other in others if other.feeds(self) or self.feeds(other)), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Carried:
@@ -173,21 +206,36 @@ class FileFacts:
                 if stored is None:
                     stored = v.NOTHING if value.base is None else self.part(value.base, key)
                 found = stored
+            case v.Initial():
+                found = value
             case v.Emitted() if not isinstance(key, str):
                 found = value
             case _:
                 found = v.through(self.data_of(value))
         return found
 
+    def section(self, value: v.Value, low: int | None, high: int | None) -> v.Value:
+        """Return `value[low:high]`."""
+        match value:
+            case v.Choice():
+                return v.choice(self.section(option, low, high) for option in value.options)
+            case v.Many(open=False):
+                return v.Many(value.items[low:high])
+            case v.Many() if low is not None and 0 < low < 8 and high is None:
+                # layers[1:] of a list of unknown length: still distinct layers, counted from there.
+                return v.Many((self.part(value, low), self.part(value, low + 1)), True)
+            case v.Incoming() if low is None or low >= 0:
+                stop = value.stop if high is None else value.start + high if high >= 0 else (value.stop or 0) + high
+                return v.Incoming(value.carrier, value.path, value.start + (low or 0), stop, True)
+            case v.Emitted():
+                return value
+        return v.through(self.data_of(value))
+
     def left_at(self, value: v.Value, path: v.Path) -> v.Value | None:
         """Return what was left at a place of a structure; None if that is not known."""
         for key in path:
-            options = (
-                each
-                for each in v.alternatives(value)
-                if not isinstance(each, v.Emitted) or each.part is None or key == 0
-            )
-            known = [found for option in options if not isinstance(found := self.part(option, key), v.Data)]
+            found = (self.part(option, key) for option in v.alternatives(value))
+            known = [each for each in found if not isinstance(each, v.Data)]
             if not known:
                 return None
             value = v.choice(known)
@@ -195,80 +243,48 @@ class FileFacts:
             value = value.items[0]
         return None if isinstance(value, v.Data) else value
 
+    def givers(self, event: LayerCall) -> Iterator[LayerCall]:
+        """Yield the events whose states this one received."""
+        values = [value for _, value in event.sources]
+        for value in values or (() if event.state is None else v.alternatives(event.state)):
+            if isinstance(value, v.Emitted):
+                yield self.events[value.event]
 
-def _item(value: v.Many, index: object) -> v.Value:
-    count = len(value.items)
-    if not isinstance(index, int) or isinstance(index, bool) or not count:
-        return v.NOTHING
-    if -count <= index < count and not (value.open and index < -1):
-        return value.items[index]
-    last = value.items[-1]
-    if value.open and isinstance(last, v.LayerValue):
-        return v.LayerValue((*last.key, ("item", index)), last.spec)
-    return v.NOTHING
+    def stacked(self, one: LayerCall, other: LayerCall) -> bool:
+        """Return whether two layers stand in one stack, anywhere in the function."""
+        key = (one.function, one.layer, other.layer)
+        if key not in self.related:
+            ones = self.by_layer[one.function, one.layer][:_MOST_COMPARED]
+            others = self.by_layer[other.function, other.layer][:_MOST_COMPARED]
+            self.related[key] = any(a.feeds(b) or b.feeds(a) for a in ones for b in others)
+        return self.related[key]
 
+    def arrivals(self) -> Iterator["GivenState"]:
+        """Pair every part of an incoming state with what the function left in its place."""
+        for function in self.functions:
+            for carried in function.carried:
+                if carried.returned and _is_encoder(function):
+                    continue
+                for event in function.events:
+                    for part, value in event.sources:
+                        if isinstance(value, v.Incoming) and value.carrier == carried.carrier and not value.sliced:
+                            left = self.left_at(carried.left, value.path)
+                            if left is not None:
+                                yield GivenState(event, part, left, carried)
 
-def has_line(node: ast.AST, lines: list[int]) -> bool:
-    """Return whether one of these lines, which are in order, is within the node."""
-    at = bisect_left(lines, getattr(node, "lineno", 0))
-    return at < len(lines) and lines[at] <= getattr(node, "end_lineno", 0)
-
-
-# Events, and how they stand to each other
-
-
-def feeds(giver: LayerCall, receiver: LayerCall) -> bool:
-    """Return whether the receiver reads the giver's outputs and nothing that the giver has not read: one stack.
-
-    A decoder that reads its own sequence, attention over an encoder's outputs, one step repeated: none is a stack.
-    """
-    return giver.number in receiver.enters.passed and receiver.enters.origins <= giver.enters.origins
-
-
-def stacked(facts: FileFacts, one: LayerCall, other: LayerCall) -> bool:
-    """Return whether two layers stand in one stack, anywhere in the function."""
-    key = (one.function, one.layer, other.layer)
-    if one.function != other.function:
-        return False
-    if key not in facts.related:
-        ones = facts.by_layer[one.function, one.layer][:_MOST_COMPARED]
-        others = facts.by_layer[other.function, other.layer][:_MOST_COMPARED]
-        facts.related[key] = any(feeds(a, b) or feeds(b, a) for a in ones for b in others)
-    return facts.related[key]
-
-
-def neighbour(event: LayerCall, others: Iterable[LayerCall]) -> LayerCall | None:
-    """Return one of the other events that stands directly above or below in one stack; None without one."""
-    return next((other for other in others if feeds(other, event) or feeds(event, other)), None)
-
-
-def one_way(event: LayerCall) -> bool:
-    """Return whether the layer reads forwards and keeps no state by itself, so that a state can be carried for it."""
-    spec = event.spec
-    forwards = not spec.bidirectional and not spec.backwards and not spec.cell
-    return forwards and spec.stateful is False and spec.framework in ("keras", "torch")
-
-
-def givers(facts: FileFacts, event: LayerCall) -> Iterator[LayerCall]:
-    """Yield the events whose states this one received."""
-    values = [value for _, value in event.sources]
-    for value in values or (() if event.state is None else v.alternatives(event.state)):
-        if isinstance(value, v.Emitted):
-            yield facts.events[value.event]
-
-
-def earlier_pass(giver: LayerCall, receiver: LayerCall) -> bool:
-    """Return whether the giver ran in an earlier pass of a loop over time that both are in.
-
-    A loop whose one call runs another layer at every pass is a loop over layers, however it counts.
-    """
-    if giver.node is receiver.node and giver.layer != receiver.layer:
-        return False
-    theirs = {loop: turn for loop, turn, layers in giver.turns if not layers}
-    return any(not layers and theirs.get(loop, turn) < turn for loop, turn, layers in receiver.turns)
-
-
-# What arrives at the next call
+    def shared_arrivals(self) -> Iterator[tuple[LayerCall, LayerCall]]:
+        """Yield layers that take in, whole, what another one of the stack has taken in, while one state comes back."""
+        for function in self.functions:
+            if _is_encoder(function):
+                continue
+            single = {carried.carrier for carried in function.carried if _is_one_state(carried.left)}
+            seen: dict[v.Incoming, LayerCall] = {}
+            for event in function.events:
+                for place in () if event.state is None else v.alternatives(event.state):
+                    if isinstance(place, v.Incoming) and not place.path:
+                        first = seen.setdefault(place, event)
+                        if place.carrier in single and first.layer != event.layer and self.stacked(first, event):
+                            yield event, first
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,33 +304,17 @@ class GivenState:
         )
 
 
-def arrivals(facts: FileFacts) -> Iterator[GivenState]:
-    """Pair every part of an incoming state with what the function left in its place."""
-    for function in facts.functions:
-        for carried in function.carried:
-            if carried.returned and _is_encoder(function):
-                continue
-            for event in function.events:
-                for part, value in event.sources:
-                    if isinstance(value, v.Incoming) and value.carrier == carried.carrier and not value.sliced:
-                        left = facts.left_at(carried.left, value.path)
-                        if left is not None:
-                            yield GivenState(event, part, left, carried)
+def _item(value: v.Many, index: object) -> v.Value:
+    count = len(value.items)
+    if isinstance(index, int) and -count <= index < count and not (value.open and index < -1):
+        return value.items[index]
+    return v.NOTHING
 
 
-def shared_arrivals(facts: FileFacts) -> Iterator[tuple[LayerCall, LayerCall]]:
-    """Yield layers that take in, whole, what another layer of the stack has taken in, while one state comes back."""
-    for function in facts.functions:
-        if _is_encoder(function):
-            continue
-        single = {carried.carrier for carried in function.carried if _is_one_state(carried.left)}
-        seen: dict[v.Incoming, LayerCall] = {}
-        for event in function.events:
-            for place in () if event.state is None else v.alternatives(event.state):
-                if isinstance(place, v.Incoming) and not place.path:
-                    first = seen.setdefault(place, event)
-                    if place.carrier in single and first.layer != event.layer and stacked(facts, first, event):
-                        yield event, first
+def has_line(node: ast.AST, lines: list[int]) -> bool:
+    """Return whether one of these lines, which are in order, is within the node."""
+    at = bisect_left(lines, getattr(node, "lineno", 0))
+    return at < len(lines) and lines[at] <= getattr(node, "end_lineno", 0)
 
 
 def _is_encoder(function: Function) -> bool:

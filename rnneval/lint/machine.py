@@ -23,63 +23,18 @@ class TooManyStepsError(Exception):
     """A file of which more is to be evaluated than may be."""
 
 
-class Env:
-    """Variables in scopes that branch and meet again, without copying what a branch does not touch.
+class Env(dict[str, v.Value]):
+    """Variables at one place of the code; names that begin with `self.` are attributes of a method's object."""
 
-    A branch is a child that holds only what it changed. Names that begin with `self.` are attributes of the object
-    that a method belongs to; they are seen through the wall that an inlined call puts around its own names.
-    """
-
-    __slots__ = ("dead", "names", "parent", "wall")
-
-    def __init__(self, parent: "Env | None" = None, wall: bool = False) -> None:
-        self.names: dict[str, v.Value] = {}  # what this branch has changed
-        self.parent = parent
-        self.wall = wall  # whether names of the parent are hidden here, all but attributes
-        self.dead = False  # whether the code has left this branch, by `return` or `raise`
-
-    def get(self, name: str) -> v.Value | None:
-        """Look a name up in this branch and the branches around it."""
-        env: Env | None = self
-        attribute = name.startswith("self.")
-        while env is not None:
-            if name in env.names:
-                return env.names[name]
-            if env.wall and not attribute:
-                return None
-            env = env.parent
-        return None
-
-    def replace(self, old: v.Value, new: v.Value, near: int = 64) -> None:
-        """Rebind every near name that holds this very object: a list has been changed under all its names."""
-        env: Env | None = self
-        found: dict[str, v.Value] = {}
-        while env is not None and near > 0:
-            for name, value in env.names.items():
-                near -= 1
-                if value is old and self.get(name) is old:
-                    found[name] = new
-            env = None if env.wall else env.parent
-        self.names.update(found)
+    dead = False  # whether the code has left this branch, by `return` or `raise`
 
     def meet(self, branches: "list[Env]") -> None:
-        """Take over what the branches that reach this place have changed."""
+        """Take over what the branches that reach this place hold."""
         alive = [branch for branch in branches if not branch.dead]
-        if not alive:
-            self.dead = True
-            return
-        for name in {name: None for branch in alive for name in branch.names}:
-            self.names[name] = reduce(v.join, (value for branch in alive if (value := branch.get(name)) is not None))
-
-    def flattened(self, top: "Env") -> "Env":
-        """Return one branch of `top` with all that was changed on the way from there to here."""
-        flat = Env(top)
-        env: Env | None = self
-        while env is not None and env is not top:
-            for name, value in env.names.items():
-                flat.names.setdefault(name, value)
-            env = env.parent
-        return flat
+        self.dead = not alive
+        changed = {name: None for branch in alive for name, value in branch.items() if self.get(name) is not value}
+        for name in changed:
+            self[name] = reduce(v.join, (branch[name] for branch in alive if name in branch))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +51,11 @@ class Frame:
     """One function being run, or a call of an own method that is followed inside of it."""
 
     function: Function  # the function that is run by itself, also for a call inside of it: events count as its own
-    base: Env  # the scope around the function: `exits` hold what was changed below it
     self_name: str | None = None  # name of the method's first parameter, the object
     owner: Class | None = None  # the class that the method belongs to
     call: v.Key = ()  # the place of the followed call, a part of the identity of what is made; empty without one
     returned: list[v.Value] = field(default_factory=list)
-    exits: list[Env] = field(default_factory=list)  # the scope at each `return`
+    exits: list[Env] = field(default_factory=list)  # the variables at each `return`
 
 
 class Machine:
@@ -119,7 +73,7 @@ class Machine:
         self.waiting: list[FunctionNode] = []
         """Functions of the module, which are run by themselves when the module has been read."""
         self.env = self.top = Env()
-        self.frame = Frame(Function("<module>", None, tree), self.top)
+        self.frame = Frame(Function("<module>", None, tree))
         self.facts.functions.append(self.frame.function)
         self.loops: tuple[tuple[int, int, bool], ...] = ()
         """The loops around, from the outermost: number of the loop, pass from 0, and whether it runs over layers."""
@@ -139,22 +93,27 @@ class Machine:
     def run_function(self, node: FunctionNode, frame: Frame, names: dict[str, v.Value]) -> Env:
         """Run a function in a frame of its own, given its parameters; return what it leaves where its ends meet."""
         outer = self.frame, self.env
-        self.frame, self.env = frame, Env(frame.base, wall=True)
-        self.env.names.update(names)
+        attributes = {name: value for name, value in self.env.items() if frame.call and name.startswith("self.")}
+        self.frame, self.env = frame, Env(attributes | names)
         self.run(node.body)
-        ends = [*frame.exits, *([] if self.env.dead else [self.env])]
+        left = Env()
+        left.meet([*frame.exits, self.env])
         self.frame, self.env = outer
-        for end in ends:
-            end.parent = frame.base
-        left = Env(frame.base)
-        left.meet(ends)
         return left
+
+    def branch(self, base: Env) -> Env:
+        """Return variables for a branch to change, which begins with those of its base."""
+        self._count(len(base) // 16)
+        return Env(base)
+
+    def _count(self, steps: int) -> None:
+        self._steps += steps
+        if self._steps > MOST_STEPS:
+            raise TooManyStepsError
 
     def value_of(self, node: ast.expr, quiet: bool = False) -> v.Value:
         """Evaluate an expression; quiet if looking at a state or a parameter does not count as a use of it."""
-        self._steps += 1
-        if self._steps > MOST_STEPS:
-            raise TooManyStepsError
+        self._count(1)
         handler = self._expressions.get(type(node))
         if handler is None:  # arithmetic and the like: the provenance of everything in it
             return self.blend(
@@ -188,7 +147,7 @@ class Machine:
         """Return the meaning of a bare name here."""
         value = self.env.get(name)
         if value is None and self.env is not self.top:
-            value = self.top.names.get(name)
+            value = self.top.get(name)
         if value is not None:
             return value
         if name in self.classes:

@@ -13,21 +13,7 @@ from typing import Literal
 
 from rnneval.errors import UsageError
 from rnneval.lint import values as v
-from rnneval.lint.facts import (
-    FileFacts,
-    Function,
-    GivenState,
-    LayerCall,
-    arrivals,
-    defaults_of,
-    earlier_pass,
-    feeds,
-    givers,
-    neighbour,
-    one_way,
-    shared_arrivals,
-    stacked,
-)
+from rnneval.lint.facts import FileFacts, Function, GivenState, LayerCall, defaults_of
 
 Severity = Literal["error", "warning"]
 
@@ -64,10 +50,6 @@ def _rule(code: str, severity: Severity = "error") -> Callable[[Finder], Finder]
     return decorator
 
 
-def _line(node: ast.AST) -> str:
-    return f"(line {getattr(node, 'lineno', 1)})"
-
-
 @_rule("RNN001")
 def shared_state(facts: FileFacts) -> Iterator[Match]:
     """Find states that one layer gave back and another layer above it received in the same call."""
@@ -76,7 +58,7 @@ def shared_state(facts: FileFacts) -> Iterator[Match]:
         if giver is not None:
             yield Match(
                 event.node,
-                f"`{event.name}` starts from the state that `{giver.name}` {_line(giver.node)} gave "
+                f"`{event.name}` starts from the state that {giver.at} gave "
                 f"back in the same call: give each layer a state of its own, `{event.name}`'s from the call before",
             )
 
@@ -84,17 +66,16 @@ def shared_state(facts: FileFacts) -> Iterator[Match]:
 def _giver(facts: FileFacts, event: LayerCall) -> LayerCall | None:
     """Return the layer of the same call from whose state or last output this one starts; None if not certain."""
     given = [value for _, value in event.sources]
-    everything = [*given, *(() if event.state is None else v.alternatives(event.state))]
-    if any(isinstance(value, v.Data) and value.last_of is None for value in everything):
+    if any(isinstance(value, v.Data) and value.last_of is None for value in given):
         return None  # something that is not followed may be in the state: a state mapped by a layer, say
     # The first of several ways, whatever the order of a set: a message is the same on every run.
-    found = sorted(givers(facts, event), key=lambda giver: giver.number)
+    found = sorted(facts.givers(event), key=lambda giver: giver.number)
     outputs = [value.last_of for value in given if isinstance(value, v.Data) and value.last_of is not None]
     for giver in [*found, *(facts.events[number] for number in outputs[:1])]:
         # Layers that say what they are: an encoder's or a backward reader's state is meant for the decoder.
         handed = giver.spec.backwards and not event.spec.backwards
         handed = handed or ("enc" in giver.name.lower() and "dec" in event.name.lower())
-        if giver.layer != event.layer and feeds(giver, event) and not earlier_pass(giver, event) and not handed:
+        if giver.layer != event.layer and giver.feeds(event) and not giver.earlier_pass(event) and not handed:
             return giver
     return None
 
@@ -102,15 +83,15 @@ def _giver(facts: FileFacts, event: LayerCall) -> LayerCall | None:
 @_rule("RNN002")
 def crossed_state(facts: FileFacts) -> Iterator[Match]:
     """Find layers that start from another layer's state, of an earlier pass or call, or from one for several layers."""
-    crossing = [(event, giver) for event in facts.events for giver in givers(facts, event)]
+    crossing = [(event, giver) for event in facts.events for giver in facts.givers(event)]
     crossing = [(event, giver) for event, giver in crossing if _crosses(facts, giver, event)]
-    mixed_now = {event.function for event, giver in crossing if not earlier_pass(giver, event)}
+    mixed_now = {event.function for event, giver in crossing if not giver.earlier_pass(event)}
     for event, giver in crossing:
         if event.function not in mixed_now:
             yield _crossed(event, giver, "at the pass before")
-    shared = list(shared_arrivals(facts))
+    shared = list(facts.shared_arrivals())
     mixed_later = mixed_now | {event.function for event, _ in shared}
-    for arrival in arrivals(facts):
+    for arrival in facts.arrivals():
         other = _other_giver(facts, arrival)
         if other is not None and arrival.event.function not in mixed_later:
             yield _crossed(arrival.event, other, "at the call before")
@@ -118,13 +99,13 @@ def crossed_state(facts: FileFacts) -> Iterator[Match]:
         if event.function not in mixed_now:
             yield Match(
                 event.node,
-                f"`{event.name}` gets the same incoming state as `{first.name}` {_line(first.node)}: one "
+                f"`{event.name}` gets the same incoming state as {first.at}: one "
                 "state comes in for all layers; take in and give back one for each",
             )
 
 
 def _crosses(facts: FileFacts, giver: LayerCall, event: LayerCall) -> bool:
-    return giver.layer != event.layer and stacked(facts, giver, event)
+    return giver.layer != event.layer and facts.stacked(giver, event)
 
 
 def _other_giver(facts: FileFacts, arrival: GivenState) -> LayerCall | None:
@@ -138,7 +119,7 @@ def _other_giver(facts: FileFacts, arrival: GivenState) -> LayerCall | None:
 def _crossed(event: LayerCall, giver: LayerCall, when: str) -> Match:
     return Match(
         event.node,
-        f"`{event.name}` starts from the state that `{giver.name}` {_line(giver.node)} gave back {when}: "
+        f"`{event.name}` starts from the state that {giver.at} gave back {when}: "
         "return and take in the states in one order, each layer its own",
     )
 
@@ -146,13 +127,20 @@ def _crossed(event: LayerCall, giver: LayerCall, when: str) -> Match:
 @_rule("RNN003")
 def swapped_slots(facts: FileFacts) -> Iterator[Match]:
     """Compare the place of every part of a state with the place it came from."""
-    for event in facts.events:
-        if event.spec.parts in (2, 4):
-            messages = (_given(facts, event, part, value) for part, value in event.sources)
-            message = next(filter(None, messages), None)
-            if message is not None:
-                yield Match(event.node, message)
-    for arrival in arrivals(facts):
+    handed = (
+        (event, part, facts.events[value.event], value.part)
+        for event in facts.events
+        for part, value in event.sources
+        if isinstance(value, v.Emitted) and value.part is not None
+    )
+    for event, part, giver, given in handed:
+        if event.spec.parts in (2, 4) and giver.spec.parts == event.spec.parts and given != part:
+            yield Match(
+                event.node,
+                f"{_part(event, part)} of `{event.name}` starts from {_part(giver, given)} that {giver.at} gave back: "
+                "hand over each part in its own place",
+            )
+    for arrival in facts.arrivals():
         wrong = _returned(facts, arrival)
         if wrong is not None:
             event = arrival.event
@@ -163,22 +151,8 @@ def swapped_slots(facts: FileFacts) -> Iterator[Match]:
             )
 
 
-def _given(facts: FileFacts, event: LayerCall, part: int, value: v.Value) -> str | None:
-    """Return the message if this value does not belong in this part of the state."""
-    if isinstance(value, v.Emitted) and value.part is not None:
-        giver = facts.events[value.event]
-        if giver.spec.parts == event.spec.parts and value.part != part:
-            return (
-                f"{_part(event, part)} of `{event.name}` starts from {_part(giver, value.part)} that `{giver.name}` "
-                f"{_line(giver.node)} gave back: hand over each part in its own place"
-            )
-    return None
-
-
 def _returned(facts: FileFacts, arrival: GivenState) -> int | None:
     """Return which part comes back in this part's place, if it is certainly another one of the same layer."""
-    if arrival.event.spec.parts not in (2, 4):
-        return None
     wrong: set[int] = set()
     for option in v.alternatives(arrival.left):
         if isinstance(option, v.Emitted) and option.part is not None:
@@ -203,16 +177,14 @@ def stale_state(facts: FileFacts) -> Iterator[Match]:
     yield from _standing(facts)
     for function in facts.functions:
         for node, value in function.returns:
-            found = _stale(facts, function, value)
-            if found is not None:
-                event, place = found
+            for event, place in _stale(facts, function, value):
                 # The place as the source writes it, as far as its keys are literals.
                 keys = takewhile(lambda key: isinstance(key, int | str), place.path)
                 written = "".join(str(key) if str(key).startswith(".") else f"[{key!r}]" for key in keys)
                 yield Match(
                     node,
                     f"the state that came in (`{place.carrier}{written}`) is returned, and the new state of "
-                    f"`{event.name}` {_line(event.node)} is thrown away: return what the layer gave back",
+                    f"{event.at} is thrown away: return what the layer gave back",
                 )
 
 
@@ -232,39 +204,34 @@ def _standing(facts: FileFacts) -> Iterator[Match]:
             yield Match(
                 event.node,
                 f"`{event.name}` starts from `{standing[event.number]}`, which stays as it is, and its new "
-                f"state is thrown away, while that of `{beside.name}` {_line(beside.node)} is kept: keep both",
+                f"state is thrown away, while that of {beside.at} is kept: keep both",
             )
 
 
 def _beside_carried(facts: FileFacts, events: Iterable[LayerCall]) -> Iterator[tuple[LayerCall, GivenState]]:
     """Yield those of these events that are directly above or below a layer whose own state is carried, and that."""
     carrying: dict[Function, list[GivenState]] = {}
-    for arrival in arrivals(facts):
+    for arrival in facts.arrivals():
         if arrival.is_own(facts):
             carrying.setdefault(arrival.event.function, []).append(arrival)
     for event in events:
         for arrival in carrying.get(event.function, ()):
-            if neighbour(event, [arrival.event]):
+            if event.neighbour([arrival.event]):
                 yield event, arrival
 
 
-def _stale(facts: FileFacts, function: Function, value: v.Value) -> tuple[LayerCall, v.Incoming] | None:
-    """Return a layer whose incoming state is returned in place of its new one, and that state; None without one."""
-    for option in v.alternatives(value):
-        if isinstance(option, v.Many) and len(option.items) > 1:
-            for event in function.events:
-                for _, place in event.sources:
-                    if not isinstance(place, v.Incoming) or not _comes_back(facts, option, place):
-                        continue
-                    if not _is_used(facts, function, event):
-                        return event, place
-    return None
+def _stale(facts: FileFacts, function: Function, value: v.Value) -> Iterator[tuple[LayerCall, v.Incoming]]:
+    """Yield the layers whose incoming state is returned in place of their new one, and that state."""
+    returned = [option for option in v.alternatives(value) if isinstance(option, v.Many) and len(option.items) > 1]
+    for event in function.events:
+        for place in (source for _, source in event.sources if isinstance(source, v.Incoming)):
+            back = any(_comes_back(facts, option, place) for option in returned)
+            if back and not _is_used(facts, function, event):
+                yield event, place
 
 
 def _comes_back(facts: FileFacts, returned: v.Many, place: v.Incoming) -> bool:
     """Return whether the very place that the layer read is returned as it came, alone or in its structure."""
-    if not place.carrier or place.carrier.startswith("input "):
-        return False
     for item in returned.items[1:]:
         for option in v.alternatives(item):
             if isinstance(option, v.DictValue) and facts.left_at(option, place.path) == place and v.emissions(option):
@@ -307,13 +274,13 @@ def ignored_state(facts: FileFacts) -> Iterator[Match]:
 def _never_given(facts: FileFacts) -> Iterator[Match]:
     """Find layers of a stack whose states come back in one structure, one of which never gets its own."""
     fed = {(event.function, event.layer) for event in facts.events if not _starts_anew(event)}
-    unfed = (event for event in facts.events if one_way(event) and (event.function, event.layer) not in fed)
+    unfed = (event for event in facts.events if event.one_way and (event.function, event.layer) not in fed)
     for event, arrival in _beside_carried(facts, unfed):
         if event.number in v.emissions(arrival.carried.left):
             yield Match(
                 event.node,
                 f"`{event.name}` starts anew at every call although its state comes back beside that of "
-                f"`{arrival.event.name}` {_line(arrival.event.node)}: pass it as the layer's initial state",
+                f"{arrival.event.at}: pass it as the layer's initial state",
             )
 
 
@@ -329,11 +296,7 @@ def _ignoring(function: Function, values: Sequence[v.Value]) -> LayerCall | None
 
 
 def _starts_anew(event: LayerCall) -> bool:
-    if event.state is None:
-        return True
-    return all(isinstance(leaf, v.Initial) for leaf in v.leaves(event.state)) and not any(
-        isinstance(value, v.Emitted) for _, value in event.sources
-    )
+    return event.state is None or all(isinstance(leaf, v.Initial) for leaf in v.leaves(event.state))
 
 
 @_rule("RNN006")
@@ -347,14 +310,14 @@ def dropped_state(facts: FileFacts) -> Iterator[Match]:
                 "give it the state that it gave back at the pass before",
             )
     fed = {(event.function, event.layer) for event in facts.events if event.state is not None}
-    forgotten = [event for event in facts.events if _is_forgotten(event)]
+    forgotten = [event for event in facts.events if event.one_way and not event.read]
     unfed = (event for event in forgotten if (event.function, event.layer) not in fed)
     for event, arrival in _beside_carried(facts, unfed):
         beside = arrival.event
         yield Match(
             event.node,
-            f"`{event.name}` starts anew at every call while the state of `{beside.name}` "
-            f"{_line(beside.node)} is carried: take in and give back a state for each layer",
+            f"`{event.name}` starts anew at every call while the state of {beside.at}"
+            f" is carried: take in and give back a state for each layer",
         )
     keeping: dict[Function, list[LayerCall]] = {}
     for event in facts.events:
@@ -362,19 +325,13 @@ def dropped_state(facts: FileFacts) -> Iterator[Match]:
             keeping.setdefault(event.function, []).append(event)
     for event in forgotten:
         alone = event.state is None and event.spec.returns_sequences
-        stateful = neighbour(event, keeping.get(event.function, ())) if alone else None
+        stateful = event.neighbour(keeping.get(event.function, ())) if alone else None
         if stateful is not None:
             yield Match(
                 event.node,
-                f"`{event.name}` starts anew at every batch while `{stateful.name}` "
-                f"{_line(stateful.node)} is stateful: make both stateful, or neither",
+                f"`{event.name}` starts anew at every batch while {stateful.at}"
+                f" is stateful: make both stateful, or neither",
             )
-
-
-def _is_forgotten(event: LayerCall) -> bool:
-    """Return whether nothing looks at the state that a layer gives back, nor does it start from one."""
-    kept = event.read or (event.state is not None and v.emissions(event.state))
-    return one_way(event) and not kept
 
 
 def _repeats(facts: FileFacts, event: LayerCall) -> bool:
@@ -382,8 +339,6 @@ def _repeats(facts: FileFacts, event: LayerCall) -> bool:
     if not event.turns or event.enters.grown or event.spec.stateful or not event.spec.returns_state:
         return False
     if event.state is None and event.spec.framework != "graph":
-        return False
-    if event.state is not None and any(isinstance(leaf, v.Emitted) for leaf in v.leaves(event.state)):
         return False
     for other in (facts.events[number] for number in event.enters.passed):
         same_call = other.node is event.node and other.layer == event.layer and other.function == event.function
@@ -398,19 +353,22 @@ def shared_layer(facts: FileFacts) -> Iterator[Match]:
     """Find layers that read what they gave, and lists in which one cell stands several times."""
     for event in facts.events:
         # Cells run once per token; only one that stands several times in a list that is run as a stack is a fault.
-        multiplied = event.layer in facts.repeated and _of_layers(event)
-        if event.spec.framework in ("keras", "torch") and (multiplied or not event.spec.cell):
+        if event.spec.framework in ("keras", "torch") and (event.layer in facts.repeated or not event.spec.cell):
             first = _first(facts, event)
             if first is not None:
                 yield Match(
                     event.node,
-                    f"`{event.name}` runs on its own outputs {_line(first.node)}: one layer object, its "
+                    f"`{event.name}` runs on its own outputs (line {first.node.lineno}): one layer object, its "
                     "weights and its state, stands twice in the stack; make one for each place",
                 )
     for node, cells in facts.stacks:
         if not isinstance(cells, v.Many) or all(isinstance(cell, v.Const) for cell in cells.items):
             continue
-        known = [cell for cell in cells.items if all(map(_is_one_object, v.alternatives(cell)))]
+        known = [
+            cell
+            for cell in cells.items
+            if all(isinstance(option, v.LayerValue | v.Object) for option in v.alternatives(cell))
+        ]
         if cells.same or any(one == other for at, one in enumerate(known) for other in known[:at]):
             yield Match(
                 node,
@@ -419,19 +377,12 @@ def shared_layer(facts: FileFacts) -> Iterator[Match]:
             )
 
 
-def _is_one_object(value: v.Value) -> bool:
-    """Return whether equal values of this kind stand for one and the same object."""
-    if isinstance(value, v.Incoming):
-        return all(isinstance(key, int | str) for key in value.path)
-    return isinstance(value, v.LayerValue | v.Object)
-
-
 def _first(facts: FileFacts, event: LayerCall) -> LayerCall | None:
     """Return the earlier call of the same layer, on whose outputs this one runs as another place of a stack."""
-    chained = any(True for _ in givers(facts, event))
+    chained = any(True for _ in facts.givers(event))
     for number in sorted(event.enters.passed):
         other = facts.events[number]
-        if other.layer == event.layer and other.function == event.function and feeds(other, event):
+        if other.layer == event.layer and other.function == event.function and other.feeds(event):
             whole = event.enters.whole_of == number
             if other.node is not event.node:
                 if not chained or whole:

@@ -9,6 +9,7 @@ import ast
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from rnneval.lint import values as v
 from rnneval.lint.calls import evaluate_call
@@ -30,7 +31,7 @@ def gather(tree: ast.Module) -> FileFacts:
     machine.run(tree.body)
     module = machine.facts.functions[0]
     module.carried = _carried(module, machine.env)
-    layers = {name for name, value in machine.top.names.items() if _holds_layers(value)} | machine.makers
+    layers = {name for name, value in machine.top.items() if _holds_layers(value)} | machine.makers
     for function in machine.waiting:
         names = (inner.id for inner in ast.walk(function) if isinstance(inner, ast.Name))
         if has_line(function, machine.facts.made) or not layers.isdisjoint(names):
@@ -65,7 +66,7 @@ def _run_statement(machine: Machine, node: ast.stmt) -> None:
             machine.waiting += [node] if of_module else []
             made = of_module and has_line(node, machine.facts.stateful)
             machine.makers |= {node.name} if made else set()
-            machine.env.names[node.name] = v.Known(node.name) if made else v.Data(frozenset({("name", node.name)}))
+            machine.env[node.name] = v.Known(node.name) if made else v.Data(frozenset({("name", node.name)}))
         case ast.ClassDef():
             _class(machine, node)
         case _:
@@ -77,7 +78,7 @@ def _return(machine: Machine, node: ast.Return) -> None:
     frame.returned.append(value)
     if not frame.call:
         frame.function.returns.append((node, value))
-    frame.exits.append(machine.env.flattened(frame.base))
+    frame.exits.append(Env(machine.env))
     machine.env.dead = True
 
 
@@ -96,22 +97,17 @@ def _run_compound(machine: Machine, node: ast.stmt) -> None:
             machine.run(node.orelse)
         case ast.With() | ast.AsyncWith():
             for item in node.items:
-                value = machine.value_of(item.context_expr)
-                if item.optional_vars is not None:
-                    _assign(machine, item.optional_vars, machine.facts.data_of(value))
+                machine.value_of(item.context_expr)
             machine.run(node.body)
         case ast.Try() | ast.TryStar():
             _branch(machine, [[*node.body, *node.orelse], *(handler.body for handler in node.handlers)])
             machine.run(node.finalbody)
-        case ast.Match():
-            machine.value_of(node.subject)
-            _branch(machine, [*(case.body for case in node.cases), []])
 
 
 def _branch(machine: Machine, ways: Sequence[Sequence[ast.stmt]]) -> None:
     base, ends = machine.env, []
     for body in ways:
-        machine.env = Env(base)
+        machine.env = machine.branch(base)
         machine.run(body)
         ends.append(machine.env)
     machine.env = base
@@ -124,14 +120,14 @@ def _branch(machine: Machine, ways: Sequence[Sequence[ast.stmt]]) -> None:
 def _assign(machine: Machine, target: ast.expr, value: v.Value) -> None:
     match target:
         case ast.Name():
-            machine.env.names[target.id] = value
+            machine.env[target.id] = value
             function = machine.frame.function
             if not machine.frame.call and target.id in function.parameters:
                 function.overwritten.setdefault(target.id, []).append(value)
         case ast.Attribute():
             machine.mark_read(value)
             if name := machine.attribute_name(target):
-                machine.env.names[name] = value
+                machine.env[name] = value
             else:
                 machine.value_of(target.value)
         case ast.Subscript():
@@ -146,25 +142,13 @@ def _assign(machine: Machine, target: ast.expr, value: v.Value) -> None:
 
 def _unpacked(machine: Machine, value: v.Value, targets: list[ast.expr]) -> list[v.Value]:
     """Return the part of each target, where one starred target takes the rest."""
-    count = len(targets)
+    part = partial(machine.facts.part, value)
     star = next((index for index, target in enumerate(targets) if isinstance(target, ast.Starred)), None)
-    match value:
-        case v.Choice():
-            ways = [_unpacked(machine, option, targets) for option in value.options]
-            parts = [v.choice(way[index] for way in ways) for index in range(count)]
-        case v.Many(open=False) if star is not None and len(value.items) >= count - 1:
-            end = len(value.items) - (count - star - 1)
-            parts = [*value.items[:star], v.Many(value.items[star:end]), *value.items[end:]]
-        case v.Initial() if star is None:
-            parts = [value] * count
-        case v.Incoming() | v.Emitted() | v.Many() | v.DictValue() if star is None:
-            parts = [machine.facts.part(value, index) for index in range(count)]
-        case v.Incoming(sliced=False) if star == count - 1:
-            rest = v.Incoming(value.carrier, value.path, star, None, True)
-            parts = [*(machine.facts.part(value, index) for index in range(star)), rest]
-        case _:
-            parts = [v.through(machine.facts.data_of(value)) for _ in targets]
-    return parts
+    if star is None:
+        return [part(index) for index in range(len(targets))]
+    after = len(targets) - star - 1
+    rest = machine.facts.section(value, star, -after or None)
+    return [*map(part, range(star)), rest, *map(part, range(-after, 0))]
 
 
 # Loops and comprehensions
@@ -199,7 +183,6 @@ def _elements(machine: Machine, node: ast.expr) -> _Elements:
             start = bounds[0] if len(bounds) == 2 else v.Const(0)
             if isinstance(start, v.Const) and isinstance(begin := start.value, int) and len(bounds) < 3:
                 return _Elements(lambda running: v.LoopIndex(running.loop, running.turn, begin))
-            return _Elements(lambda _: v.NOTHING)
         case "reversed", [argument]:
             return _of_value(machine, machine.value_of(argument), node, backwards=True)
     return _of_value(machine, machine.value_of(node), node)
@@ -218,7 +201,7 @@ def _of_value(machine: Machine, value: v.Value, node: ast.expr, *, backwards: bo
         data = machine.facts.data_of(value)
         return v.Data(v.traced(data.origins, ("item", node.lineno, running.turn)), data.passed)
 
-    return _Elements(at, len(items) + (is_open and len(items) < 2) if layers else 0, is_open)
+    return _Elements(at, len(items) if layers else 0, is_open)
 
 
 def _loop(machine: Machine, target: ast.expr | None, elements: _Elements, body: Callable[[], None]) -> None:
@@ -229,16 +212,12 @@ def _loop(machine: Machine, target: ast.expr | None, elements: _Elements, body: 
     deep = len(outer) >= _MOST_LOOPS_DEEP
     for turn in range(1 if deep and not layers else min(layers, _MOST_TURNS) or 2):
         machine.loops = (*outer, (number, turn, bool(layers)))
-        machine.env = start = Env(base)
+        machine.env = start = machine.branch(base)
         if target is not None:
             _assign(machine, target, elements.at(v.LoopIndex(number, turn)))
         body()
         machine.env = base
         base.meet([start])
-        if base.dead:
-            # Every way out of the pass leaves the function: what follows is still reached without a pass.
-            base.dead = False
-            break
     machine.loops = outer
 
 
@@ -250,8 +229,7 @@ def _comprehension(machine: Machine, node: ast.ListComp | ast.SetComp | ast.Gene
     def level(generator: ast.comprehension, *inner: ast.comprehension) -> None:
         nonlocal is_open
         elements = _elements(machine, generator.iter)
-        if generator is node.generators[0]:
-            is_open = not elements.layers or elements.open or bool(generator.ifs)
+        is_open = not elements.layers or elements.open or bool(generator.ifs)
 
         def one_pass() -> None:
             for test in generator.ifs:
@@ -264,7 +242,7 @@ def _comprehension(machine: Machine, node: ast.ListComp | ast.SetComp | ast.Gene
         _loop(machine, generator.target, elements, one_pass)
 
     base = machine.env
-    machine.env = Env(base)
+    machine.env = machine.branch(base)
     level(*node.generators)
     machine.env = base
     return v.NOTHING if isinstance(node, ast.DictComp) else v.Many(tuple(items[:8]), is_open)
@@ -291,7 +269,7 @@ def _class(machine: Machine, node: ast.ClassDef) -> None:
     for method in methods.values() if known.attributes or bases else ():
         if method not in makers:
             _enter(machine, method, known)
-    machine.env.names.pop(node.name, None)
+    machine.env.pop(node.name, None)
 
 
 def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
@@ -303,12 +281,12 @@ def _enter(machine: Machine, node: FunctionNode, owner: Class | None) -> None:
     if self_name is not None:
         names[self_name] = v.NOTHING
     loops, machine.loops = machine.loops, ()
-    left = machine.run_function(node, Frame(function, machine.top, self_name, owner), names)
+    left = machine.run_function(node, Frame(function, self_name, owner), names)
     machine.loops = loops
     function.carried = _carried(function, left)
     if owner is None:
         return
-    for name, value in left.names.items():
+    for name, value in left.items():
         if name.startswith("self.") and _holds_layers(value):
             owner.attributes.maps[0].setdefault(name[5:], value)
 
@@ -326,7 +304,7 @@ def _carried(function: Function, end: Env) -> tuple[Carried, ...]:
     found = [
         Carried(carrier, value, returned=False)
         for carrier in used
-        if carrier.startswith("self.") and (value := end.names.get(carrier)) is not None
+        if carrier.startswith("self.") and (value := end.get(carrier)) is not None
     ]
     beside = {name for name, paths in used.items() if all(path and path[0] in _AFTER_FIRST for path in paths)}
     found += _returned(function, [name for name in function.parameters if name in used], beside)

@@ -268,14 +268,6 @@ def emissions(value: Value) -> set[int]:
     return {leaf.event for leaf in leaves(value) if isinstance(leaf, Emitted)}
 
 
-def is_state(value: Value) -> bool:
-    """Return whether the value is, or may be, a state that a layer gave, and nothing else but a state."""
-    found = alternatives(value)
-    return all(isinstance(option, Emitted | Incoming | Initial) for option in found) and any(
-        isinstance(option, Emitted) for option in found
-    )
-
-
 def index_of(key: object) -> object:
     """Return the number that a key stands for on its pass of a loop; other keys as they are."""
     return key.turn + key.offset if isinstance(key, LoopIndex) else key

@@ -22,10 +22,6 @@ def test_arguments_that_the_code_asks_for_are_named(user):
         CheckpointError, match=r"Made needs units, cell, vocab_size: give builder_arguments=.*units.*vocabulary"
     ):
         Builder(spec=spec).build(None)
-    with pytest.raises(CheckpointError, match="Made needs units, cell: give"):
-        Builder(spec=spec).preflight()  # a vocabulary may be found
-    Builder(spec=spec, everything=True).preflight()
-    Builder(spec=spec, arguments={"units": 1, "cell": "GRU"}).preflight()
 
 
 def test_the_training_text_is_the_longest_text_that_the_code_holds(user, tmp_path):
@@ -39,9 +35,7 @@ def make(): return lambda: (text, other)
 """
     spec = user.spec("make", code)
     made = Builder(spec=spec)
-    found = []
-    made.build(None, seen=lambda names: found.extend(made.text_read(names)))
-    assert [path for path, _ in found] == [str(tmp_path / "train.txt")]
+    assert [path for path, _ in made.text_read(vars(made.run()))] == [str(tmp_path / "train.txt")]
 
 
 def test_a_file_too_large_for_the_text_is_not_read(user, tmp_path, monkeypatch):
@@ -56,7 +50,5 @@ def make(): return lambda: (text, weights)
     made = Builder(spec=user.spec("make", code))
     read, real = [], Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or real(path))
-    found = []
-    made.build(None, seen=lambda names: found.extend(made.text_read(names)))
-    assert [path for path, _ in found] == [str(tmp_path / "train.txt")]
+    assert [path for path, _ in made.text_read(vars(made.run()))] == [str(tmp_path / "train.txt")]
     assert tmp_path / "weights.bin" not in read

@@ -1,15 +1,16 @@
 """The list of what code may do before the user's builder is called: all that is not on it is refused.
 
-The list is `allowed.toml`; `is_allowed` reads it. Each name that the statements of a slice mention must be on it, and
-so must the names in the bodies of the user's own functions and classes among them, since any function may call what it
-is given. Of the builder itself only the calls are refused that train or save, since they are mostly mistakes.
+`allowed.toml` is the list. `_Walk` finds the names that the statements of a slice mention, with those in the bodies of
+the user's own functions and classes among them, since any function may call what it is given. `_refused` judges each
+name by the list. Of the builder itself only calls that train or save are refused (`_mistake`): mistakes, mostly.
 """
 
 import ast
 import importlib
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ _FUNCTIONS = frozenset(
     f"{module}.{name}" for module, names in _LISTED.pop("functions").items() for name in names.split()
 )
 _LISTS = {key: frozenset(names.split()) for key, names in _LISTED.items()}
-_METHODS = _LISTS["methods"]
-_EFFECTS = _LISTS["effects"]
+_METHODS, _EFFECTS = _LISTS["methods"], _LISTS["effects"]
+_MODULES = tuple(f"{name}." for name in (*_LISTS["namespaces"], *_LISTS["modules"], *_FUNCTIONS))
 _MISTAKES = re.compile(r"fit|fit_generator|partial_fit|train_on_batch|apply_gradients|minimize|save|save_\w+|export")
 _OPENING = {"builtins.open", "io.open", "codecs.open"}
 _READING = re.compile(r"r?[bt]?|[bt]r|rU")
@@ -42,20 +43,80 @@ _KERAS = re.compile(r"(tensorflow\.(compat\.v1\.)?|tensorflow\.python\.|tf_)kera
 DOWNLOADS = "downloads"
 
 
-# The list
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """A full name that code mentions."""
+
+    source: UserSource
+    node: ast.AST
+    name: str
+    call: ast.Call | None = None  # the call of it
+    changed: bool = False  # whether an attribute or item of it is assigned or deleted
+    own: bool = False  # whether it is the user's own function, class or method
 
 
-def _plain(name: str) -> str:
-    """Return a name of Keras without the package that brings Keras."""
-    return _KERAS.sub("keras.", name, count=1)
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """What may not be run, and the unit of the slice that leads to it."""
+
+    unit: CodeUnit | None
+    does: str  # verb and object: `calls os.system`
+    place: str
+    text: str
 
 
-def is_download(name: str) -> bool:
-    """Return whether a full name is that of Keras' `get_file`."""
-    return _plain(name) == "keras.utils.get_file"
+def first_refused(source: UserSource, called: str | None = None) -> Refusal | None:
+    """Return the first use that is not allowed, or the first likely mistake in what a call of `called` runs."""
+    neighbours = Neighbours(source)
+    walk = _Walk(neighbours)
+    for unit in source.units:
+        for use in walk.look(source, header_of(unit.node), source.scope):
+            if does := _refused(use):
+                return _refusal(use, does, unit)
+    if called is not None:
+        units, walk = source.definitions.get(called.partition(".")[0], [None]), _Walk(neighbours)
+        for name in sorted(source.scope.full_names(_parsed(called))):
+            for use in walk.follow(source, name):
+                if does := _mistake(use):
+                    return _refusal(use, does, units[0])
+    return None
 
 
-def is_allowed(name: str, *, called: bool) -> bool:
+def _refusal(use: Use, does: str, unit: CodeUnit | None) -> Refusal:
+    line = getattr(use.call or use.node, "lineno", 1)
+    return Refusal(unit=unit, does=does, place=use.source.place(line), text=use.source.line(line))
+
+
+# The judgement of one use
+
+
+def _mistake(use: Use) -> str:
+    """Return what a call trains or saves; "" for other uses."""
+    last = use.name.rpartition(".")[2]
+    if use.call is None or use.own or not isinstance(use.call.func, ast.Attribute) or not _MISTAKES.fullmatch(last):
+        return ""
+    return "saves a file" if last.startswith(("save", "export")) else "trains a model"
+
+
+def _refused(use: Use) -> str:
+    """Return what a use does that is not allowed; "" if it is."""
+    name, call = use.name, use.call
+    last, unknown = name.rpartition(".")[2], name.startswith(UNKNOWN)
+    shown = name.removeprefix(f"{UNKNOWN}.").removeprefix(OWN).removeprefix("builtins.")
+    if use.changed:
+        return "" if name.startswith((UNKNOWN, OWN)) or name in _PLACES else f"changes {name}"
+    if call is None:
+        return "" if use.own or is_allowed(name) else f"uses {shown}"
+    if name in _OPENING or (unknown and last == "open"):
+        return "" if _reads(call, 0 if unknown else 1) else "opens a file in another mode than reading"
+    if unknown and last == "replace" and len(call.args) < 2:
+        return "calls replace with one argument, which may move a file"
+    if is_download(name) and (missing := _not_cached(call)):
+        return f"{DOWNLOADS} {missing.name}, which is not in Keras' cache ({missing})"
+    return "" if use.own or is_allowed(name, called=True) else f"calls {shown}"
+
+
+def is_allowed(name: str, *, called: bool = False) -> bool:
     """Return whether the list has a full name; a method of an object of an unknown class is judged by its name."""
     root, *parts = name.split(".")
     plain = _plain(name)
@@ -76,214 +137,23 @@ def is_allowed(name: str, *, called: bool) -> bool:
         return last in getattr(imported, "__all__", dir(imported))
     # A method of a class of such a namespace, as in `datetime.datetime.now` or `keras.layers.GRU.from_config`.
     unbound = last in _METHODS - {"open", "replace", "write"}
-    return module in _LISTS["namespaces"] or (unbound and module != root and is_allowed(module, called=False))
+    return module in _LISTS["namespaces"] or (unbound and module != root and is_allowed(module))
+
+
+def _plain(name: str) -> str:
+    """Return a name of Keras without the package that brings Keras."""
+    return _KERAS.sub("keras.", name, count=1)
+
+
+def is_download(name: str) -> bool:
+    """Return whether a full name is that of Keras' `get_file`."""
+    return _plain(name) == "keras.utils.get_file"
 
 
 def _reaches(name: str) -> bool:
     """Return whether a name leads to frames, globals or modules that other objects hold."""
     hidden = (part for part in name.split(".")[1:] if part not in _LISTS["dunders"])
     return any(_REACHING.fullmatch(part) or part in _LISTS["roots"] for part in hidden)
-
-
-def _is_namespace(name: str) -> bool:
-    """Return whether a name is a module, such as `keras.layers`, below which something is allowed."""
-    start = _plain(f"{name}.")
-    listed = (*_LISTS["namespaces"], *_LISTS["modules"], *_FUNCTIONS)
-    return not name.startswith((UNKNOWN, OWN)) and any(f"{place}.".startswith(start) for place in listed)
-
-
-# The walk over statements
-
-
-class Refusal(Exception):  # noqa: N818 - it is caught and returned: a message is made of it where the slice is known
-    """A statement that may not be run, and the unit that leads to it."""
-
-    def __init__(self, source: UserSource, node: ast.AST, does: str) -> None:
-        line = getattr(node, "lineno", 1)
-        self.does = does  # verb and object: `calls os.system`
-        self.place, self.text = source.place(line), source.line(line)
-        self.unit: CodeUnit | None = None  # the unit of the slice from which it is reached
-
-
-def first_refused(source: UserSource, called: str | None = None) -> Refusal | None:
-    """Return the first unit that is not allowed, or the first likely mistake in what a call of `called` runs."""
-    neighbours = Neighbours(source)
-    unit: CodeUnit | None = None
-    try:
-        walk = _Walk(neighbours)
-        for unit in source.units:
-            walk.look(source, header_of(unit.node), source.scope)
-        if called is not None:
-            unit = next(iter(source.definitions.get(called.partition(".")[0], ())), None)
-            trusting = _Walk(neighbours, trusted=True)
-            for name in sorted(source.scope.full_names(_parsed(called))):
-                trusting.follow(source, name)
-    except Refusal as refusal:
-        refusal.unit = unit
-        return refusal
-    return None
-
-
-class _Walk:
-    """One walk over statements and the user's code they mention; `trusted`: only training and saving are refused."""
-
-    def __init__(self, neighbours: Neighbours, *, trusted: bool = False) -> None:
-        self._neighbours, self._trusted = neighbours, trusted
-        self._seen: set[ast.AST] = set()
-
-    def look(self, source: UserSource, node: ast.AST, scope: Scope) -> None:
-        """Refuse a statement or an expression that is not allowed, or runs what is not."""
-        inside = list(ast.iter_child_nodes(node))
-        match node:
-            case ast.Import() | ast.ImportFrom():  # of the user's own files only what is allowed runs
-                return
-            case ast.FunctionDef() | ast.AsyncFunctionDef():  # the body is looked at where its name is mentioned
-                inside = [*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)]
-            case ast.ClassDef():
-                own = [base for base in node.bases if any(n.startswith(OWN) for n in scope.full_names(base))]
-                foreign = [base for base in node.bases if base not in own]
-                inside = [*node.decorator_list, *node.keywords, *foreign, *node.body]
-                scope = Scope(node.body, source.package, scope)
-            case ast.AnnAssign():
-                inside.remove(node.annotation)
-            case ast.Assign() if self._is_alias(node, scope):
-                inside = [*node.targets]
-            case ast.Compare() if _is_chain(node.left) and re.search(r" is (not )?None$", ast.unparse(node)):
-                return  # whether an optional module could be imported
-            case ast.Lambda():
-                scope = Scope(list(ast.walk(node))[1:], source.package, scope)
-            case ast.Call() if self._use(source, node.func, scope, node):
-                inside = [*node.args, *node.keywords]
-            case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
-                self._change(source, node, scope)
-            case ast.Name(ctx=ast.Load()) | ast.Attribute() if self._use(source, node, scope):
-                return
-        for child in inside:
-            self.look(source, child, scope)
-
-    def _is_alias(self, node: ast.Assign, scope: Scope) -> bool:
-        """Return whether a statement gives a module another name, whose uses are then looked at."""
-        plain = all(isinstance(target, ast.Name) for target in node.targets)
-        return plain and _is_chain(node.value) and all(map(_is_namespace, scope.full_names(node.value)))
-
-    def _change(self, source: UserSource, target: ast.Attribute | ast.Subscript, scope: Scope) -> None:
-        for name in scope.full_names(target.value):
-            if not self._trusted and not name.startswith((UNKNOWN, OWN)) and name not in _PLACES:
-                raise Refusal(source, target, f"changes {name}")
-
-    def _use(self, source: UserSource, node: ast.expr, scope: Scope, call: ast.Call | None = None) -> bool:
-        """Refuse a name or attribute that is not allowed; return whether there is nothing else in the expression."""
-        if not isinstance(node, ast.Name | ast.Attribute):
-            return False
-        names, is_chain = sorted(scope.full_names(node)), _is_chain(node)
-        if is_chain and not scope.knows(ast.unparse(node).partition(".")[0]):
-            stars = [unit.node for unit in source.units if unit.is_star and isinstance(unit.node, ast.ImportFrom)]
-            names = [f"{imported_module(star, source.package)}.{ast.unparse(node)}" for star in stars] or names
-        for name in names:
-            own = self.follow(source, name) and not _reaches(name)
-            if call is not None and self._is_call_allowed(source, call, name, own=own):
-                continue
-            if not own and not self._trusted and not is_allowed(name, called=call is not None):
-                shown = name.removeprefix(f"{UNKNOWN}.").removeprefix(OWN).removeprefix("builtins.")
-                raise Refusal(source, call or node, f"{'uses' if call is None else 'calls'} {shown}")
-        return is_chain
-
-    def _is_call_allowed(self, source: UserSource, call: ast.Call, name: str, *, own: bool) -> bool:
-        """Refuse calls that the arguments decide on; return whether the call is one of these, and allowed."""
-        last, unknown = name.rpartition(".")[2], name.startswith(UNKNOWN)
-        if self._trusted:
-            if isinstance(call.func, ast.Attribute) and _MISTAKES.fullmatch(last) and not own:
-                saves = last.startswith(("save", "export"))
-                raise Refusal(source, call, "saves a file" if saves else "trains a model")
-            return True
-        if name in _OPENING or (unknown and last == "open"):
-            if not _reads(call, 0 if unknown else 1):
-                raise Refusal(source, call, "opens a file in another mode than reading")
-            return True
-        if unknown and last == "replace" and len(call.args) < 2:
-            raise Refusal(source, call, "calls replace with one argument, which may move a file")
-        if is_download(name):
-            self._downloads(source, call)
-        return False
-
-    def _downloads(self, source: UserSource, call: ast.Call) -> None:
-        """Refuse a file that is not in Keras' cache, as far as the arguments are literals."""
-        try:
-            positional = [ast.literal_eval(value) for value in call.args]
-            keywords = {item.arg: ast.literal_eval(item.value) for item in call.keywords if item.arg}
-        except ValueError:
-            return  # it is looked for when the statement runs
-        looked = cache_places(*positional, **keywords)
-        if not any(path.exists() for path in looked):
-            raise Refusal(source, call, f"{DOWNLOADS} {looked[-1].name}, which is not in Keras' cache ({looked[-1]})")
-
-    # The user's own code
-
-    def follow(self, source: UserSource, name: str) -> bool:
-        """Look at the user's own function, class or methods of a full name; return whether it is the user's own."""
-        first, *methods = name.split(".")
-        if first == UNKNOWN:
-            self._methods(methods[-1:])
-            own = any(name in file.own for file in self._neighbours.files() for name in methods[-1:])
-            return own and methods[-1] not in _EFFECTS
-        if first.startswith(OWN):
-            first = first.removeprefix(OWN)
-            for unit in source.definitions.get(first, ()):
-                if isinstance(unit.node, ast.ClassDef):
-                    self._class(source, unit.node)
-            for function in source.functions.get(first, ()):
-                self._body(source, function, source.scope)
-            self._methods(methods)
-            return True
-        elsewhere = self._neighbours.split(name)
-        if elsewhere is None:
-            return False
-        other, inner = elsewhere
-        if inner.partition(".")[0] not in other.definitions:
-            if not self._trusted:
-                raise Refusal(source, ast.Pass(), f"needs {name}, which {other.shown} does not define")
-            return False
-        for full in sorted(other.scope.full_names(_parsed(inner))):  # it may have imported it from elsewhere
-            if not self.follow(other, full) and not self._trusted and not is_allowed(full, called=False):
-                raise Refusal(source, ast.Pass(), f"uses {full} of {other.shown}")
-        return True
-
-    def _methods(self, names: Iterable[str]) -> None:
-        """Look at all of the user's functions and methods with these names, whatever the class of the object is."""
-        for name in names:
-            for source in self._neighbours.files():
-                for function in source.functions.get(name, ()):
-                    self._body(source, function, source.scope)
-
-    def _class(self, source: UserSource, node: ast.ClassDef) -> None:
-        """Look at the methods that run when an object of a class is made or used by a framework."""
-        if node in self._seen:
-            return
-        self._seen.add(node)
-        bases = {full for base in node.bases for full in source.scope.full_names(base)}
-        foreign = not all(base.startswith(_FRAMEWORKS) for base in bases)  # its base may call any method
-        for method in (item for item in node.body if isinstance(item, Function)):
-            runs = method.name.startswith("__") or method.name in _LISTS["when_made"] or method.decorator_list
-            if foreign or runs:
-                self._body(source, method, source.scope)
-        for base in sorted(bases):
-            self.follow(source, base)
-
-    def _body(self, source: UserSource, node: Function, outer: Scope) -> None:
-        if node in self._seen:
-            return
-        self._seen.add(node)
-        inside = list(ast.walk(node))[1:]
-        scope = Scope(inside, source.package, outer)
-        for inner in inside:
-            if isinstance(inner, Function):
-                self._body(source, inner, scope)
-        for statement in node.body:
-            self.look(source, statement, scope)
-
-
-def _parsed(name: str) -> ast.expr:
-    return ast.parse(name, mode="eval").body
 
 
 def _reads(call: ast.Call, position: int) -> bool:
@@ -296,8 +166,145 @@ def _reads(call: ast.Call, position: int) -> bool:
     return all(isinstance(word, str) and _READING.fullmatch(word) for word in words)
 
 
+def _not_cached(call: ast.Call) -> Path | None:
+    """Return the file of `get_file` if it is not in Keras' cache, as far as the arguments are literals."""
+    try:
+        positional = [ast.literal_eval(value) for value in call.args]
+        keywords = {item.arg: ast.literal_eval(item.value) for item in call.keywords if item.arg}
+    except ValueError:
+        return None  # it is looked for when the statement runs
+    looked = cache_places(*positional, **keywords)
+    return None if any(path.exists() for path in looked) else looked[-1]
+
+
+# The walk
+
+
+class _Walk:
+    """One walk over statements and the user's own code that they mention, each function and class once."""
+
+    def __init__(self, neighbours: Neighbours) -> None:
+        self._neighbours = neighbours
+        self._seen: set[ast.AST] = set()
+
+    def look(self, source: UserSource, node: ast.AST, scope: Scope) -> Iterator[Use]:
+        """Yield the uses in a statement or an expression."""
+        inside = list(ast.iter_child_nodes(node))
+        match node:
+            case ast.Import() | ast.ImportFrom():  # of the user's own files only what is allowed runs
+                return
+            case ast.FunctionDef() | ast.AsyncFunctionDef():  # the body is looked at where its name is mentioned
+                inside = [*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)]
+            case ast.ClassDef():
+                foreign = [base for base in node.bases if not any(n.startswith(OWN) for n in scope.full_names(base))]
+                inside = [*node.decorator_list, *node.keywords, *foreign, *node.body]
+                scope = Scope(node.body, source.package, scope)
+            case ast.AnnAssign():
+                inside.remove(node.annotation)
+            case ast.Assign() if _is_alias(node, scope):
+                inside = [*node.targets]
+            case ast.Compare() if _is_chain(node.left) and re.search(r" is (not )?None$", ast.unparse(node)):
+                return  # whether an optional module could be imported
+            case ast.Lambda():
+                scope = Scope(list(ast.walk(node))[1:], source.package, scope)
+            case ast.Call(func=ast.Name() | ast.Attribute() as callee):
+                yield from self._mentioned(source, callee, scope, node)
+                held = [] if _is_chain(callee) else ast.iter_child_nodes(callee)
+                inside = [*held, *node.args, *node.keywords]
+            case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
+                for name in scope.full_names(node.value):
+                    yield Use(source=source, node=node, name=name, changed=True)
+            case ast.Name(ctx=ast.Load()) | ast.Attribute():
+                yield from self._mentioned(source, node, scope)
+                inside = [] if _is_chain(node) else inside
+        for child in inside:
+            yield from self.look(source, child, scope)
+
+    def _mentioned(
+        self, source: UserSource, node: ast.Name | ast.Attribute, scope: Scope, call: ast.Call | None = None
+    ) -> Iterator[Use]:
+        """Yield a name or attribute by its full names, those in the user's own code that it leads to first."""
+        names, written = sorted(scope.full_names(node)), ast.unparse(node)
+        if _is_chain(node) and not scope.knows(written.partition(".")[0]):
+            stars = [unit.node for unit in source.units if unit.is_star and isinstance(unit.node, ast.ImportFrom)]
+            names = [f"{imported_module(star, source.package)}.{written}" for star in stars] or names
+        for name in names:
+            own = yield from self.follow(source, name)
+            yield Use(source=source, node=node, name=name, call=call, own=own and not _reaches(name))
+
+    def follow(self, source: UserSource, name: str) -> Generator[Use, None, bool]:
+        """Yield the uses in the user's own function, class or methods of a full name; return whether it is one."""
+        first, *methods = name.split(".")
+        if first == UNKNOWN:
+            yield from self._bodies(methods[-1:])
+            own = any(name in file.own for file in self._neighbours.files() for name in methods[-1:])
+            return own and methods[-1] not in _EFFECTS
+        if first.startswith(OWN):
+            first = first.removeprefix(OWN)
+            for unit in source.definitions.get(first, ()):
+                if isinstance(unit.node, ast.ClassDef):
+                    yield from self._class(source, unit.node)
+            for function in source.functions.get(first, ()):
+                yield from self._body(source, function, source.scope)
+            yield from self._bodies(methods)
+            return True
+        other, inner = self._neighbours.split(name) or (source, "")
+        if inner.partition(".")[0] not in other.definitions:
+            return False
+        for full in sorted(other.scope.full_names(_parsed(inner))):  # it may have imported it from elsewhere
+            own = yield from self.follow(other, full)
+            yield Use(source=other, node=ast.Pass(), name=full, own=own)
+        return True
+
+    def _bodies(self, names: Iterable[str]) -> Iterator[Use]:
+        """Look at all of the user's functions and methods with these names, whatever the class of the object is."""
+        for name in names:
+            for source in self._neighbours.files():
+                for function in source.functions.get(name, ()):
+                    yield from self._body(source, function, source.scope)
+
+    def _class(self, source: UserSource, node: ast.ClassDef) -> Iterator[Use]:
+        """Look at the methods that run when an object of a class is made or used by a framework."""
+        if node in self._seen:
+            return
+        self._seen.add(node)
+        bases = {full for base in node.bases for full in source.scope.full_names(base)}
+        foreign = not all(base.startswith(_FRAMEWORKS) for base in bases)  # its base may call any method
+        for method in (item for item in node.body if isinstance(item, Function)):
+            runs = method.name.startswith("__") or method.name in _LISTS["when_made"] or method.decorator_list
+            if foreign or runs:
+                yield from self._body(source, method, source.scope)
+        for base in sorted(bases):
+            yield from self.follow(source, base)
+
+    def _body(self, source: UserSource, node: Function, outer: Scope) -> Iterator[Use]:
+        if node in self._seen:
+            return
+        self._seen.add(node)
+        inside = list(ast.walk(node))[1:]
+        scope = Scope(inside, source.package, outer)
+        for inner in inside:
+            if isinstance(inner, Function):
+                yield from self._body(source, inner, scope)
+        for statement in node.body:
+            yield from self.look(source, statement, scope)
+
+
+def _is_alias(node: ast.Assign, scope: Scope) -> bool:
+    """Return whether a statement gives a module, such as `keras.layers`, another name, whose uses are looked at."""
+    plain = all(isinstance(target, ast.Name) for target in node.targets) and _is_chain(node.value)
+    return plain and all(
+        not name.startswith((UNKNOWN, OWN)) and any(place.startswith(_plain(f"{name}.")) for place in _MODULES)
+        for name in scope.full_names(node.value)
+    )
+
+
 def _is_chain(node: ast.AST) -> bool:
     """Return whether an expression is a name with attributes, as in `tf.keras.layers`."""
     while isinstance(node, ast.Attribute):
         node = node.value
     return isinstance(node, ast.Name)
+
+
+def _parsed(name: str) -> ast.expr:
+    return ast.parse(name, mode="eval").body

@@ -77,16 +77,13 @@ class Builder:
         *,
         checkpoint: str | None = None,
         around: Callable[[], AbstractContextManager[None]] = nullcontext,
-        seen: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> Any:
         """Run the code and return the model: what the named callable returns, or the named object if it is a model.
 
         The callable gets those of `vocabulary`, `vocab_size` and `checkpoint` that its signature takes, and is called
-        in the context `around`. `seen` is called with the names that the code binds, and their values.
+        in the context `around`.
         """
         with self._running() as module:
-            if seen is not None:
-                seen(vars(module))
             named = self._named(module)
             if _is_model(named):
                 if self.arguments:
@@ -103,18 +100,27 @@ class Builder:
                 arguments = _arguments(named, self.spec, {**offered, **self.arguments}, vocabulary)
                 model = self._ran(lambda: named(**arguments), f"builder {self.spec} raised")
         if checkpoint is None and not (hasattr(model, "scorer") or (callable(model) and not isinstance(model, type))):
-            raise CheckpointError(f"builder {self.spec} returned {_described(model)}: a model is needed")
+            seen = "None" if model is None else f"a {type(model).__name__}"
+            raise CheckpointError(f"builder {self.spec} returned {seen}: a model is needed")
         return model
+
+    def run(self) -> ModuleType:
+        """Run the file or module and return it; nothing is called."""
+        with self._running() as module:
+            return module
+
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """Return the parameters of the named callable; a model has none."""
+        named = self._named(self.run())
+        return {} if _is_model(named) else _parameters(named)
+
+    def preflight(self) -> None:
+        """Refuse code that may not run, before anything is run."""
+        self.notes()
 
     def takes_vocabulary(self) -> bool:
         """Return whether the builder has a parameter `vocab_size` or `vocabulary` without a default."""
         return any(each.default is _FREE for name, each in self.parameters().items() if name in _OFFERED)
-
-    def parameters(self) -> Mapping[str, inspect.Parameter]:
-        """Return the parameters of the named callable; a model has none."""
-        with self._running() as module:
-            named = self._named(module)
-        return {} if _is_model(named) else _parameters(named)
 
     def numbers(self) -> dict[str, int]:
         """Return the whole numbers that the file binds at its top level, by name; none of a module."""
@@ -140,24 +146,6 @@ class Builder:
                         found.append((len(raw), str(path), hashlib.sha256(raw).hexdigest()))
         return tuple((path, sha256) for _, path, sha256 in sorted(found)[-1:])
 
-    def run(self) -> ModuleType:
-        """Run the file or module and return it; nothing is called."""
-        with self._running() as module:
-            return module
-
-    def preflight(self) -> None:
-        """Refuse code that may not run, or that lacks arguments by its signature, before anything is run."""
-        if self._slice is None or self.everything:  # a full model asks for classes, and calls no builder
-            return
-        made = [unit.node for unit in self._slice.source.definitions.get(split_spec(self.spec)[1], ())]
-        if len(made) == 1 and isinstance(made[0], ast.ClassDef) and not made[0].decorator_list:
-            made = [each for each in made[0].body if getattr(each, "name", "") == "__init__"]
-        if len(made) == 1 and isinstance(made[0], ast.FunctionDef) and not made[0].decorator_list:
-            missing = [name for name in _required(made[0]) if name not in self.arguments]
-            plain = [name for name in missing if name not in _OFFERED]
-            if plain and "checkpoint" not in missing and missing[:2] != ["ids", "state"]:
-                raise _needs(self.spec, plain)
-
     def notes(self) -> tuple[str, ...]:
         """Return the assumptions: which lines were run, and what was left out; none for a module."""
         if self._slice is None:
@@ -170,7 +158,19 @@ class Builder:
         return (f"of the {count:,} lines of {source.shown}, {needed}", *self._slice.notes, *source.notes)
 
     def _named(self, module: ModuleType) -> Any:
-        return _named(module, self.spec) if self.made is None else self.made
+        """Return what the builder's name stands for: a callable or a model."""
+        if self.made is not None:
+            return self.made
+        named: Any = module
+        name = split_spec(self.spec)[1]
+        for part in name.split("."):
+            if not hasattr(named, part):
+                raise no_such_name(self.spec, name, [key for key, value in vars(module).items() if callable(value)])
+            named = getattr(named, part)
+        if not callable(named) and not _is_model(named):
+            kind = type(named).__name__
+            raise CheckpointError(f"builder {self.spec}: {name} is a {kind}: a function, a class or a model is needed")
+        return named
 
     @cached_property
     def _slice(self) -> Slice | None:
@@ -217,9 +217,7 @@ class Builder:
             return f": give --builder-global {error.name}=VALUE"
         place = "--builder-global NAME=VALUE in place of the statement"
         if isinstance(error, FileNotFoundError):
-            return (
-                f": the code reads a file from the current folder: cd to the folder of the code first, or give {place}"
-            )
+            return f": the code reads a file of the current folder: cd to the folder of the code first, or give {place}"
         if isinstance(error, SystemExit):
             example = "\"args={'units': 128}\""
             return f": the code ends here, as argparse does without its command line: give {place}, such as {example}"
@@ -291,15 +289,12 @@ def reads_checkpoint(spec: str | Callable[..., Any]) -> bool:
         source = read_source(_file_of(spec) or Path())
     except CheckpointError:
         return False  # the message comes when the builder is run
-    made = [unit.node for unit in source.definitions.get(split_spec(spec)[1], ())]
-    return any("checkpoint" in _required(node) for node in made[-1:] if isinstance(node, ast.FunctionDef))
-
-
-def _required(function: ast.FunctionDef) -> list[str]:
-    """Return the parameters that have no default, by the source."""
-    defaults = dict(defaults_of(function))
-    names = parameters_of(function, is_method=function.name == "__init__")[1]
-    return [name for name in names if name not in defaults]
+    made = [unit.node for unit in source.definitions.get(split_spec(spec)[1], ())][-1:]
+    return any(
+        "checkpoint" in parameters_of(node, is_method=False)[1] and "checkpoint" not in dict(defaults_of(node))
+        for node in made
+        if isinstance(node, ast.FunctionDef)
+    )
 
 
 class GivenSettings(dict[str, Any]):
@@ -391,20 +386,6 @@ def _is_model(value: Any) -> bool:
     return isinstance(value, tuple(known)) or (hasattr(value, "scorer") and not isinstance(value, type))
 
 
-def _named(module: ModuleType, spec: str) -> Any:
-    named: Any = module
-    name = split_spec(spec)[1]
-    for part in name.split("."):
-        if not hasattr(named, part):
-            raise no_such_name(spec, name, [key for key, value in vars(module).items() if callable(value)])
-        named = getattr(named, part)
-    if not callable(named) and not _is_model(named):
-        raise CheckpointError(
-            f"builder {spec}: {name} is {_described(named)}: a function, a class or a model is needed"
-        )
-    return named
-
-
 def _parameters(named: Any) -> Mapping[str, inspect.Parameter]:
     try:
         return inspect.signature(named).parameters
@@ -430,18 +411,10 @@ def _arguments(named: Any, spec: str, given: Mapping[str, Any], vocabulary: Voca
             f"builder {spec} is a step: name a function that returns rnneval.from_step(step, initial_state, …)"
         )
     if missing:
-        raise _needs(spec, missing)
+        plain = [name for name in missing if name not in _OFFERED]
+        ways = [f"give {' '.join(f'--builder-arg {name}=…' for name in plain)}"] if plain else []
+        if len(plain) < len(missing):
+            from_text = "give --vocab FILE or --vocab-from TEXT, from which it is known"
+            ways.append(f"{from_text} (or --builder-arg vocab_size=…)")
+        raise CheckpointError(f"builder {spec} needs {', '.join(missing)}: {' and '.join(ways)}")
     return arguments
-
-
-def _needs(spec: str, missing: Sequence[str]) -> CheckpointError:
-    plain = [name for name in missing if name not in _OFFERED]
-    ways = [f"give {' '.join(f'--builder-arg {name}=…' for name in plain)}"] if plain else []
-    if len(plain) < len(missing):
-        from_text = "give --vocab FILE or --vocab-from TEXT, from which it is known"
-        ways.append(f"{from_text} (or --builder-arg vocab_size=…)")
-    return CheckpointError(f"builder {spec} needs {', '.join(missing)}: {' and '.join(ways)}")
-
-
-def _described(value: Any) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"

@@ -6,8 +6,6 @@ packages may do so while they are imported.
 """
 
 import ast
-import importlib.machinery
-import importlib.util
 import os
 import re
 import sys
@@ -16,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -110,24 +109,20 @@ class _Finder(MetaPathFinder, Loader):
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(fullname, path, target)
         if spec is None or spec.origin is None or not spec.has_location or is_installed(Path(spec.origin)):
             return None
-        if not spec.origin.endswith(".py") or not Path(spec.origin).is_file():
+        if not spec.origin.endswith(".py"):
             raise CheckpointError(
                 f"builder: it imports {fullname} from {spec.origin}, of which no part can be run alone: give "
                 "--run-module to import everything as it is"
             )
-        folders = spec.submodule_search_locations
-        return importlib.util.spec_from_file_location(
-            fullname, spec.origin, loader=self, submodule_search_locations=folders
-        )
+        spec.loader = self
+        return spec
 
     def exec_module(self, module: ModuleType) -> None:
-        spec = module.__spec__
-        assert spec is not None and spec.origin is not None  # noqa: PT018, S101 - found above
-        self._run(Path(spec.origin), module.__package__ or "", module)
+        self._run(Path(str(module.__file__)), module.__package__ or "", module)
 
 
 def cache_places(

@@ -12,18 +12,19 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from rnneval.checkpoints.usercode.allowed import DOWNLOADS, Refusal, first_refused, is_download
 from rnneval.checkpoints.usercode.source import (
-    BLOCK_ENDINGS,
     ENDINGS,
-    LOOPS,
     CodeUnit,
     Function,
+    Scope,
     UserSource,
     bodies_of,
+    is_main_guard,
     read_source,
     with_bodies,
 )
@@ -61,12 +62,11 @@ class Slice:
         """The units that are needed, in the order of the file."""
         return tuple(sorted(self.kept, key=lambda unit: unit.order))
 
-    def chain(self, unit: CodeUnit) -> list[str]:
+    def chain(self, unit: CodeUnit | None) -> list[str]:
         """Return the names that lead to a unit, the name that was asked for first."""
         found: dict[CodeUnit, str] = {}
-        at: CodeUnit | None = unit
-        while at is not None and at not in found:
-            found[at], at = self.kept[at]
+        while unit is not None and unit not in found:
+            found[unit], unit = self.kept[unit]
         return list(dict.fromkeys(filter(None, found.values())))[::-1]
 
     def lines(self) -> list[int]:
@@ -81,15 +81,13 @@ class Slice:
 
     def shown_lines(self) -> str:
         """Return the lines that are run as text: `lines 1-3, 10`, or `cell 2 (1-3), cell 4 (1)`."""
-        cells: dict[int | None, list[list[int]]] = {}
-        for cell, line in map(self.source.document.place, self.lines()):
-            ranges = cells.setdefault(cell.number, [])
-            if ranges and ranges[-1][1] == line - 1:
-                ranges[-1][1] = line
-            else:
-                ranges.append([line, line])
-        texts = {cell: ", ".join(f"{a}-{b}" if b > a else str(a) for a, b in ranges) for cell, ranges in cells.items()}
-        parts = (f"lines {text}" if cell is None else f"cell {cell} ({text})" for cell, text in texts.items())
+        parts = []
+        places = map(self.source.document.place, self.lines())
+        for cell, inside in groupby(places, key=lambda place: place[0].number):
+            runs = groupby(enumerate(line for _, line in inside), key=lambda pair: pair[1] - pair[0])
+            ends = [(lines[0][1], lines[-1][1]) for lines in (list(run) for _, run in runs)]
+            text = ", ".join(f"{first}-{last}" if last > first else str(first) for first, last in ends)
+            parts.append(f"lines {text}" if cell is None else f"cell {cell} ({text})")
         return ", ".join(parts) or "lines "
 
     def tree(self) -> ast.Module:
@@ -98,13 +96,11 @@ class Slice:
 
         def pruned(body: Sequence[ast.stmt]) -> list[ast.stmt]:
             made: list[ast.stmt] = []
-            for node in body:
-                unit = by_node.get(node)
-                if unit is not None:
-                    made.append(with_bodies(node, pruned) if bodies_of(node) else node)
-                    for name in sorted(unit.binds & set(self.given)):
-                        bound = ast.parse(f"{name} = {VALUES}[{name!r}]").body[0]  # its given value again
-                        made.append(ast.increment_lineno(bound, node.lineno - 1))
+            for unit in (by_node[node] for node in body if node in by_node):
+                made.append(with_bodies(unit.node, pruned) if bodies_of(unit.node) else unit.node)
+                for name in sorted(unit.binds & set(self.given)):
+                    bound = ast.parse(f"{name} = {VALUES}[{name!r}]").body[0]  # its given value again
+                    made.append(ast.increment_lineno(bound, unit.node.lineno - 1))
             return made
 
         module = copy.deepcopy(ast.Module(body=pruned(self.source.body), type_ignores=[]))
@@ -121,18 +117,10 @@ def is_file(spec: str) -> bool:
 
 def split_spec(spec: str) -> tuple[str, str]:
     """Return the file or module and the name of a builder."""
-    target, colon, name = spec.rpartition(":")
-    if not colon or not target or not name:
+    target, _, name = spec.rpartition(":")
+    if not target or not name:
         raise UsageError(f"--builder {spec!r}: give FILE.py:NAME, FILE.ipynb:NAME or package.module:NAME")
     return target, name
-
-
-def _read_file(spec: str) -> UserSource:
-    """Read the file of a builder."""
-    target = split_spec(spec)[0]
-    if not Path(target).is_file():
-        raise CheckpointError(f"builder {spec}: {target} is not a file")
-    return read_source(Path(target), target)
 
 
 def plan(spec: str, given: Mapping[str, Any] | None = None, *, everything: bool = False) -> Slice:
@@ -148,7 +136,7 @@ def plan(spec: str, given: Mapping[str, Any] | None = None, *, everything: bool 
     if not everything:
         _require_bound(source, spec, first)
     try:
-        sliced = _with_settings(_slice_for(source, first, given or {}))
+        sliced = _with_settings(_needed_by(source, first, given or {}))
         found = _refused(sliced, called=name)
         if found is not None:
             raise CheckpointError(_refusal(found, sliced, spec, first))
@@ -158,13 +146,25 @@ def plan(spec: str, given: Mapping[str, Any] | None = None, *, everything: bool 
         raise CheckpointError(f"builder {spec}: {said} {_WHOLE}") from error
 
 
+def whole(spec: str) -> Slice:
+    """Return all statements of a file, for `--run-module`; nothing is searched."""
+    source = _read_file(spec)
+    return Slice(source=source, kept={unit: Reason(split_spec(spec)[1]) for unit in source.units})
+
+
+def _read_file(spec: str) -> UserSource:
+    target = split_spec(spec)[0]
+    if not Path(target).is_file():
+        raise CheckpointError(f"builder {spec}: {target} is not a file")
+    return read_source(Path(target), target)
+
+
 def _require_given(source: UserSource, given: Iterable[str]) -> None:
     """Refuse a given name that no statement mentions."""
-    bound = {each for unit in source.units for each in unit.binds}
-    mentioned = bound.union(*(unit.reads | unit.reads_later for unit in source.units))
+    mentioned = {name for unit in source.units for name in unit.binds | unit.reads | unit.reads_later}
     for name in given:
         if name not in mentioned:
-            close = difflib.get_close_matches(name, bound, n=3)
+            close = difflib.get_close_matches(name, source.definitions, n=3)
             hint = f": did you mean {' or '.join(close)}?" if close else ""
             raise UsageError(f"--builder-global {name}: {source.shown} has no such name at its top level{hint}")
 
@@ -173,7 +173,7 @@ def _require_bound(source: UserSource, spec: str, name: str) -> None:
     """Refuse a builder's name that no statement binds; a star import may bring it."""
     if name in source.definitions:
         return
-    if name in source.guarded:
+    if any(Scope(ast.walk(node)).knows(name) for node in source.body if is_main_guard(node)):
         raise CheckpointError(
             f'builder {spec}: {name} is bound under if __name__ == "__main__" alone, which is never run: '
             "move it out of there, or name a function or class"
@@ -191,83 +191,45 @@ def no_such_name(spec: str, name: str, own: Iterable[str], notes: Sequence[str] 
     return CheckpointError(f"builder {spec}: there is no {name} in it; there is {close}{left_out}")
 
 
-def whole(spec: str) -> Slice:
-    """Return all statements of a file, for `--run-module`; nothing is searched."""
-    source = _read_file(spec)
-    return Slice(source=source, kept={unit: Reason(split_spec(spec)[1]) for unit in source.units})
+# What is needed
+#
+# A name that is read when a statement runs means what was bound before that statement. A name that is read inside of a
+# function means what is bound when it is called: all that binds or changes the name is kept, in its order.
 
 
-def _slice_for(source: UserSource, name: str, given: Mapping[str, Any]) -> Slice:
+def _needed_by(source: UserSource, name: str, given: Mapping[str, Any]) -> Slice:
     """Return what a name needs when the whole file has been run."""
-    closure = _Closure(source, given)
-    for unit in closure.reaching(name, _END):
-        closure.keep(unit, Reason(name))
-    return closure.result()
+    return _closed(source, given, {unit: Reason(name) for unit in _reaching(source, given, name, _END)})
 
 
-class _Closure:
-    """The search for what is needed.
+def _closed(source: UserSource, given: Mapping[str, Any], kept: dict[CodeUnit, Reason]) -> Slice:
+    """Return the slice of these units and all that they need."""
+    waiting = list(kept)
+    for unit in waiting:  # which grows meanwhile
+        wanted = [(kept[unit], iter((*unit.blocks, *source.endings.get(unit, ()))))]
+        for names, when in ((unit.reads, unit.when), (unit.reads_later, None)):
+            wanted += [(Reason(name, unit), _reaching(source, given, name, when)) for name in sorted(names)]
+        for reason, found in ((reason, each) for reason, units in wanted for each in units):
+            if found not in kept:
+                kept[found] = reason
+                waiting.append(found)
+    return Slice(source=source, given=given, kept=kept)
 
-    A name that is read when a statement runs means what was bound before that statement. A name that is read inside
-    of a function means what is bound when it is called: all that binds or changes the name is kept, in its order.
-    """
 
-    def __init__(self, source: UserSource, given: Mapping[str, Any]) -> None:
-        self._source, self._given = source, given
-        self._kept: dict[CodeUnit, Reason] = {}
-        self._waiting: list[CodeUnit] = []
-        self._unresolved: set[str] = set()
-
-    def reaching(self, name: str, when: tuple[int, int] | None) -> Iterator[CodeUnit]:
-        """Yield the units that bind or change a name; before a time, back to the last that binds it in any case."""
-        touching = [] if name in self._given else self._source.touching.get(name, [])
-        # A name that only later statements bind is still theirs: a loop, or a function that is called later.
-        if name not in self._given and not any(name in unit.binds for unit in touching):
-            self._unresolved |= {name} - _ALWAYS
-        for unit in reversed([unit for unit in touching if when is None or unit.order < when]):
-            if isinstance(unit.node, ast.Delete) and name in {ast.unparse(each) for each in unit.node.targets}:
-                continue
-            yield unit
-            if when is not None and name in unit.binds and unit.is_certain:
-                return
-
-    def keep(self, unit: CodeUnit, reason: Reason) -> None:
-        """Keep a unit, and look for what it needs."""
-        if unit not in self._kept:
-            self._kept[unit] = reason
-            self._waiting.append(unit)
-
-    def result(self) -> Slice:
-        """Return the slice once everything that is kept has what it needs."""
-        while self._waiting or self._keep_endings():
-            unit = self._waiting.pop(0)
-            for block in unit.blocks:
-                self.keep(block, self._kept[unit])
-            for names, when in ((unit.reads, unit.when), (unit.reads_later, None)):
-                for name in sorted(names):
-                    for found in self.reaching(name, when):
-                        self.keep(found, Reason(name, unit))
-        stars = [unit for unit in self._source.units if unit.is_star and unit not in self._kept]
-        if self._unresolved and stars:
-            for unit in stars:
-                self.keep(unit, Reason("*"))
-            return self.result()
-        return Slice(source=self._source, given=self._given, kept=self._kept)
-
-    def _keep_endings(self) -> bool:
-        """Keep `break` and `continue` of kept loops, and `raise` in kept blocks; return whether there were any."""
-        for unit in self._source.units:
-            if unit in self._kept or not isinstance(unit.node, BLOCK_ENDINGS) or not unit.blocks:
-                continue
-            if isinstance(unit.node, ast.Raise):
-                known = {name for each in self._kept for name in each.binds}
-                needed = unit.blocks[-1] in self._kept and not unit.reads - _ALWAYS - known
-            else:
-                loops = [block for block in unit.blocks if isinstance(block.node, LOOPS)]
-                needed = bool(loops) and loops[-1] in self._kept
-            if needed:
-                self.keep(unit, self._kept.get(unit.blocks[-1], Reason("")))
-        return bool(self._waiting)
+def _reaching(
+    source: UserSource, given: Mapping[str, Any], name: str, when: tuple[int, int] | None
+) -> Iterator[CodeUnit]:
+    """Yield the units that bind or change a name; before a time, back to the last that binds it in any case."""
+    if name in given:
+        return
+    touching = source.touching.get(name, [])
+    # A name that only later statements bind is still theirs: a loop, or a function that is called later.
+    if name not in source.definitions and name not in _ALWAYS:
+        yield from (unit for unit in source.units if unit.is_star)
+    for unit in reversed([unit for unit in touching if when is None or unit.order < when]):
+        yield unit
+        if when is not None and name in unit.binds and unit.is_certain:
+            return
 
 
 def _refused(sliced: Slice, called: str | None = None) -> Refusal | None:
@@ -287,50 +249,40 @@ def _with_parts(sliced: Slice, parts: Iterable[tuple[T, Slice]]) -> tuple[Slice,
 
 def allowed_part(source: UserSource) -> tuple[Slice, Mapping[str, str]]:
     """Return what may run of a neighbouring file, and for each name that is left out the reason."""
-    names = dict.fromkeys(name for unit in source.units for name in unit.binds)
-    parts = ((name, _slice_for(source, name, {})) for name in names)
+    parts = ((name, _needed_by(source, name, {})) for name in source.definitions)
     sliced, refused = _with_parts(Slice(source=source, kept={}), parts)
     return sliced, {name: f"{found.place} {found.does}: `{found.text}`" for name, found in refused.items()}
 
 
 def _with_settings(sliced: Slice) -> Slice:
     """Add the statements that change settings of Keras, TensorFlow, `sys.path` and `os.environ`, where they may run."""
-    parts = []
-    for unit in sliced.source.units:
-        if unit.sets and unit not in sliced.kept:
-            closure = _Closure(sliced.source, sliced.given)
-            closure.keep(unit, Reason(""))
-            parts.append((sliced.source.place(unit.node.lineno), closure.result()))
+    source = sliced.source
+    settings = [unit for unit in source.units if unit.sets and unit not in sliced.kept]
+    parts = ((unit.node.lineno, _closed(source, sliced.given, {unit: Reason("")})) for unit in settings)
     added, refused = _with_parts(sliced, parts)
     left_out = "a setting was left out ({}), as it needs what {} ({})"
-    notes = (left_out.format(place, found.does, found.place) for place, found in refused.items())
+    notes = (left_out.format(source.place(line), found.does, found.place) for line, found in refused.items())
     return replace(added, notes=tuple(notes))
 
 
 def _with_definitions(sliced: Slice) -> Slice:
     nodes = [unit.node for unit in sliced.source.units if unit not in sliced.kept]
     names = [node.name for node in nodes if isinstance(node, _DEFINITION)]
-    return _with_parts(sliced, ((name, _slice_for(sliced.source, name, sliced.given)) for name in names))[0]
+    return _with_parts(sliced, ((name, _needed_by(sliced.source, name, sliced.given)) for name in names))[0]
 
 
 def _refusal(found: Refusal, sliced: Slice, spec: str, name: str) -> str:
     """Return the message about a statement that is not run: the place, the way to it, and what to give instead."""
-    chain = sliced.chain(found.unit) if found.unit is not None else []
+    chain = sliced.chain(found.unit)
     way = f" ({' → '.join(chain)})" if len(chain) > 1 else ""
     kinds = _DEFINITION | ast.Import | ast.ImportFrom
     others = {each for unit in sliced.source.units if isinstance(unit.node, kinds) for each in unit.binds}
-    values = [each for each in chain[1:] if each not in others and each != "*"]
-    given, what, start = ("NAME", "a value", "name a class or function that only makes the model, or give")
-    if values:
-        given, what, start = values[0], values[0], "give"
-        start = f"give --builder-global {chain[-1]}=FILE," if found.does.startswith(DOWNLOADS) else start
-    if re.search(r"conf|cfg|arg|param|flag|opt|setting", given.lower()):
-        what = f"{what} (settings may be a dict, such as \"{given}={{'units': 128}}\")"
-    argument = "a class or function as NAME with --builder-arg NAME=VALUE"
-    if any(isinstance(unit.node, _DEFINITION) for unit in sliced.source.definitions.get(name, ())):
-        argument = f"--builder-arg NAME=VALUE if {name} takes it as an argument"
+    given = next((each for each in chain[1:] if each not in others), "NAME")
+    file = f"--builder-global {chain[-1]}=FILE, " if found.does.startswith(DOWNLOADS) and chain[1:] else ""
+    is_settings = re.search(r"conf|cfg|arg|param|flag|opt|setting", given.lower())
+    settings = f" (settings may be a dict, such as \"{given}={{'units': 128}}\")" if is_settings else ""
     return (
-        f"builder {spec}: {found.place} {found.does}, and {name} needs it{way}: `{found.text}`: it was not run: "
-        f"{start} --builder-global {given}=VALUE in place of the statements that compute {what}, {argument}, "
-        f"or {_WHOLE}"
+        f"builder {spec}: {found.place} {found.does}, and {name} needs it{way}: `{found.text}`: it was not run: give "
+        f"{file}--builder-global {given}=VALUE in place of the statements that compute it{settings}, name a class or "
+        f"function that only makes the model, with --builder-arg NAME=VALUE for what it takes, or give {_WHOLE}"
     )

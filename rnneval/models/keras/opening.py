@@ -120,7 +120,7 @@ def _loaded(artefact: Artefact, options: OpenOptions) -> Loaded:
     """Load a full model, or weights into the model that the builder makes."""
     given, builder = given_vocabulary(options.vocabulary, options.vocabulary_from), builder_of(options)
     if artefact.format not in FULL_MODELS:
-        assert builder is not None  # noqa: S101 - `require_builder` has refused the others
+        assert builder is not None  # noqa: S101 - `examined` has refused the others
         return _built(artefact, builder, given, options)
     brings = None if builder is None else replace(builder, everything=True)
     full, read, changed = _full_model(artefact, {} if brings is None else _custom_objects(brings))
@@ -136,8 +136,8 @@ def _built(artefact: Artefact, builder: Builder, given: Vocabulary | None, optio
     if given is None and "vocab_size" not in builder.arguments and builder.takes_vocabulary():
         stored = _stored_vocabulary(artefact) if artefact.format == "saved-model" else None
         vocabulary = stored or only_vocabulary_beside(artefact.outside)
-    made: dict[str, Any] = {}  # what the builder's code made, by name
-    model = builder.build(vocabulary, around=eagerly, seen=made.update)
+    made = vars(builder.run())  # what the builder's code made, by name
+    model = builder.build(vocabulary, around=eagerly)
     with eagerly():
         call_once(model, vocabulary_width=None if vocabulary is None else vocabulary.size, window=options.window)
         try:
