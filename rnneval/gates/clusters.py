@@ -19,6 +19,7 @@ from scipy.special import stdtrit
 
 from rnneval.metrics import Metric, Totals, UnavailableError, all_metrics
 from rnneval.records.run import Blocks, Interval, Score, Warning  # noqa: A004 - the record's own word
+from rnneval.text.units import block_size
 
 NATS = "nats"  # the sum that every run has: total loss
 UNITS = 4  # number of rows of units (tokens, characters, bytes, words) before the sums in the array of `columns_of`
@@ -63,11 +64,6 @@ class Clusters:
         return effective_number(self.units)
 
     @property
-    def largest_share(self) -> float:
-        """Share of the units that the largest cluster holds."""
-        return float(self.units.max() / self.units.sum())
-
-    @property
     def method(self) -> str:
         """The method, as records say it."""
         of_blocks = f" of {self.block_bytes}-byte blocks" if self.kind == "batches" else ""
@@ -101,10 +97,11 @@ def clusters_of(document: NDArray[np.intp], units: Floats, block_bytes: int = 25
     eight = "8 documents of about the same length"
     if count < 2:
         raise TooLittleTextError(f"{seen}: too little text for an interval, which needs {needed}, or {eight}")
+    largest = 100 * of_documents.max() / of_documents.sum()
     raise TooLittleTextError(
-        f"{seen}, the largest with {100 * of_documents.max() / of_documents.sum():.0f} % of the text, worth "
-        f"{number:.1f} of equal length: too few documents for an interval, and they are not cut into parts; needed is "
-        f"a worth of {ENOUGH_DOCUMENTS:.0f} ({eight}), or one passage (--documents one) of {needed}"
+        f"{seen}, the largest with {largest:.0f} % of the text, worth {number:.1f} of equal length: too few documents "
+        f"for an interval, and they are not cut into parts; needed is a worth of {ENOUGH_DOCUMENTS:.0f} ({eight}), or "
+        f"one passage (--documents one) of {needed}"
     )
 
 
@@ -114,14 +111,6 @@ def batches(units: Floats, count: int, block_bytes: int = 256) -> Clusters:
     labels = np.repeat(np.arange(count, dtype=np.intp), sizes)
     of_batches = np.bincount(labels, weights=units, minlength=count).astype(np.float64)
     return Clusters(kind="batches", labels=labels, units=of_batches, block_bytes=block_bytes)
-
-
-def block_size(total_bytes: int) -> int:
-    """Return the nominal size of the blocks of a text: 256 bytes, doubled until 4,096 blocks suffice."""
-    size = 256
-    while total_bytes > 4096 * size:
-        size *= 2
-    return size
 
 
 def columns_of(blocks: Blocks, sum_names: tuple[str, ...]) -> Columns:

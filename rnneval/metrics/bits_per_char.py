@@ -2,7 +2,7 @@
 
 from numpy.typing import ArrayLike
 
-from rnneval.metrics._base import Metric, bits_per, score, tally_nats
+from rnneval.metrics._base import Metric, bits_per, score
 
 
 def bits_per_char(nats: ArrayLike, *, characters: ArrayLike) -> float:
@@ -27,10 +27,5 @@ def bits_per_char(nats: ArrayLike, *, characters: ArrayLike) -> float:
 
 
 METRIC = Metric(
-    name="bits_per_char",
-    unit="bits a character",
-    order=30,
-    tally=tally_nats,
-    finish=bits_per("character"),
-    hypothesis="loss",
+    name="bits_per_char", unit="bits a character", order=30, finish=bits_per("character"), hypothesis="loss"
 )

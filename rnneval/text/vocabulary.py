@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from rnneval.errors import UsageError, VocabularyError, is_plainly_text, named_in_message
+from rnneval.errors import UsageError, VocabularyError, is_plainly_text, named_in_message, type_and_message
 from rnneval.options import Paths
 from rnneval.paths import read_regular, reason_of, unique_keys
 from rnneval.text.documents import TextOptions, final_text
@@ -51,10 +51,7 @@ class Vocabulary:
     """Tokens in the order of their ids, which run from `first_id` without a gap."""
 
     kind: str
-    """How a text is split into tokens by default: as `char`, `byte`, `word` or `subword`.
-
-    `TextOptions.tokens` overrides it.
-    """
+    """How a text is split into tokens by default: as `char`, `byte`, `word` or `subword`."""
     tokens: tuple[str, ...] = field(repr=False)
     """One-to-one; bytes are written as the 256 characters of Latin-1."""
     first_id: int = 0
@@ -192,26 +189,19 @@ class Vocabulary:
         if ends == width:
             return self
         if spare and ends < width:
-            return replace(
-                self, source=f"{self.source}; {width - ends:,} of the model's {width:,} outputs have no token"
-            )
+            assumed = f"{width - ends:,} of the model's {width:,} outputs have no token"
+            return replace(self, source=f"{self.source}; {assumed}")
         if ends + 1 == width and not self.fixed_ids and self.size > 0 and not _SPECIAL.fullmatch(self.tokens[0]):
             assumed = f"{self.source}; ids from 1, as the model has one output more: id 0 is taken for [UNK] or padding"
             return replace(self, first_id=1, source=assumed, fixed_ids=True, unknown_first=True)
-        advice = "give the one it was trained with, --vocab FILE or --vocab-from TRAINING_TEXT"
         cause = "too large: made from more or other text (case, newlines), or cut in training (num_words, max_tokens)"
         if ends < width:
             cause = "too small: made from less text than in training, or without special tokens ([UNK], padding)"
-        elif self.first_id == 1 and self.size == width:
-            cause, advice = (
-                "its ids begin at 1 and the last has no output",
-                "count from 0, or give a list of the tokens",
-            )
         raise VocabularyError(
             f"the vocabulary ({self.source}) has {self.size:,} tokens with ids {self.first_id} to {ends - 1:,}, "
             f"the model has {width:,} outputs (ids 0 to {width - 1:,})",
             cause=cause,
-            advice=advice,
+            advice="give the one it was trained with, --vocab FILE or --vocab-from TRAINING_TEXT",
         )
 
 
@@ -266,21 +256,21 @@ def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabular
         except VocabularyError as error:
             refused.append(str(error))
     # A list of tokens that a tokenizer beside it has with the same ids is dropped, as vocab.json of tokenizer.json.
-    tokenizers = [found for found in fitting if found.subword is not None]
-    lists = [found for found in fitting if found.subword is None]
-    lists = [one for one in lists if not any(one.ids.items() <= all_.ids.items() for all_ in tokenizers)]
-    distinct = {(found.sha256, found.first_id): found for found in (*lists[::-1], *tokenizers[::-1])}
+    known = [found.ids.items() for found in fitting if found.subword]
+    kept = [found for found in fitting if found.subword or not any(found.ids.items() <= ids for ids in known)]
+    distinct = {(found.sha256, found.first_id): found for found in reversed(kept)}
     if len(distinct) == 1:
         return next(iter(distinct.values()))
     if distinct:
-        names = " and ".join(sorted({found.source for found in (*tokenizers, *lists)}))
+        names = " and ".join(sorted({found.source for found in kept}))
         raise VocabularyError(
             f"{path}: two vocabularies beside it fit {width:,} outputs and differ: {names}: say which by --vocab FILE"
         )
     for other in _named(path):
         if _leads_out(other):
-            said = "is a link out of its folder and is not followed: give it by --vocab, if you trust it"
-            refused.append(f"{other} {said}")
+            refused.append(
+                f"{other} is a link out of its folder and is not followed: give it by --vocab, if you trust it"
+            )
         elif other.suffix.lower() in _PICKLES:
             refused.append(str(_about_pickle(str(other))))
     tried = "; ".join(refused) or "no file named like a vocabulary (vocab.json, char2idx.json …)"
@@ -318,16 +308,16 @@ def _ordered(given: object, source: str) -> tuple[int | None, list[Any]]:
     if not isinstance(given, Mapping):
         return None, tokens
     pairs = sorted(_pairs(given, source), key=lambda pair: pair[0])
-    first, last, wrong = pairs[0][0], pairs[-1][0], ""
+    first, wrong = pairs[0][0], ""
     if first not in {0, 1}:
         wrong = f"ids begin at {first}"
     elif odd := next(((at, id_) for at, (id_, _) in enumerate(pairs, first) if id_ != at), None):
         wrong = f"id {odd[0]} is missing" if odd[1] > odd[0] else f"id {odd[1]} is given to two tokens"
     if wrong:
-        said = (
-            f"{wrong}, of {len(pairs):,} ids up to {last:,}: ids must run from 0 or 1 without a gap, one for each token"
+        raise VocabularyError(
+            f"the vocabulary ({source}): {wrong}, of {len(pairs):,} ids up to {pairs[-1][0]:,}: ids must run from 0 or "
+            "1 without a gap, one for each token"
         )
-        raise VocabularyError(f"the vocabulary ({source}): {said}")
     return first, [token for _, token in pairs]
 
 
@@ -335,11 +325,10 @@ def _pairs(given: Mapping[Any, Any], source: str) -> list[tuple[int, Any]]:
     """Return (id, token) of a map in either direction: the side with the whole numbers has the ids."""
     if all(map(_is_id, given.values())):
         return [(int(id_), token) for token, id_ in given.items()]
-    digits = re.compile("[0-9]{1,9}")  # all keys of JSON are strings
-    if all(_is_id(key) or (isinstance(key, str) and digits.fullmatch(key)) for key in given):
+    if all(_is_id(key) or re.fullmatch("[0-9]{1,9}", str(key)) for key in given):  # all keys of JSON are strings
         return [(int(id_), token) for id_, token in given.items()]
-    odd = next((key, value) for key, value in given.items() if not _is_id(value))
-    said = f"maps {odd[0]!r} to {odd[1]!r}: give token → id or id → token, with ids that are whole numbers"
+    token, odd = next((key, value) for key, value in given.items() if not _is_id(value))
+    said = f"maps {token!r} to {odd!r}: give token → id or id → token, with ids that are whole numbers"
     raise VocabularyError(f"the vocabulary ({source}) {said}")
 
 
@@ -388,10 +377,8 @@ def _read(path: str | os.PathLike[str]) -> _Content:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise VocabularyError(
-            f"{name}: not UTF-8: byte 0x{raw[error.start]:02X} at offset {error.start:,}: "
-            "a vocabulary is JSON or one token a line, in UTF-8"
-        ) from error
+        said = f"not UTF-8: byte 0x{raw[error.start]:02X} at offset {error.start:,}"
+        raise VocabularyError(f"{name}: {said}: a vocabulary is JSON or one token a line, in UTF-8") from error
     if Path(name).suffix == ".json":
         return _of_json(text, name)
     if text.lstrip().startswith(("{", "[", '"')):  # JSON, or tokens such as [UNK]
@@ -413,18 +400,16 @@ def _array(name: str) -> list[str]:
     try:
         found = np.load(name, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # a damaged header is read as Python's literals: many kinds of errors come of it
-        why = " ".join(str(error).split()) or type(error).__name__
+        why = type_and_message(error)
         if "Python objects" in why:
             raise _about_pickle(name) from error
-        rule = "vocabulary-array" if "mmap length" in why else None
-        said = "refused by rule vocabulary-array: declares more than it holds" if rule else "not a whole .npy file"
-        raise VocabularyError(f"{name}: {said} ({why}): save it again", rule=rule) from error
+        said = "refused by rule vocabulary-array: damaged, or declares more than it holds"
+        raise VocabularyError(f"{name}: {said} ({why}): save it again", rule="vocabulary-array") from error
     if found.dtype.kind != "U" or found.ndim != 1:
         said = f"holds an array of {found.dtype} of shape {found.shape}: a vocabulary is one row of strings"
         raise VocabularyError(f"{name}: {said}")
     _require_few("tokens", len(found), _MOST_TOKENS, name)
-    tokens: list[str] = found.tolist()
-    return tokens
+    return list(map(str, found))
 
 
 def _require_few(what: str, seen: int, allowed: int, name: str) -> None:
@@ -446,14 +431,14 @@ def _of_json(text: str, name: str) -> _Content:
         plain = _parsed(plain, name)
     if not isinstance(plain, dict | list):
         raise _NotJsonError(f"{name}: holds a JSON {type(plain).__name__}: a vocabulary is a map or a list")
+    if is_huggingface(plain):
+        tokenizer = HuggingFace(plain, name)
+        return tokenizer.tokens, "subword", tokenizer
     if isinstance(plain, dict) and plain.get("class_name") == "Tokenizer":
         config = plain.get("config")
         if not isinstance(config, dict) or not isinstance(config.get("word_index"), str):
             raise VocabularyError(f"{name}: is a keras Tokenizer without word_index: give token → id as a JSON map")
         return _parsed(config["word_index"], name), "char" if config.get("char_level") else "word", None
-    if is_huggingface(plain):
-        tokenizer = HuggingFace(plain, name)
-        return tokenizer.tokens, "subword", tokenizer
     return plain, None, None
 
 
