@@ -53,7 +53,7 @@ def _signed(value: float) -> str:
 def in_per_cent(metric: str, value: float = 0.0) -> bool:
     """Return whether a difference of a metric is shown in per cent; false for a limit or an unknown metric."""
     known = by_name().get(metric)
-    return known is not None and known.logarithmic and value < _LARGEST_IN_PER_CENT
+    return known is not None and known.log is not None and value < _LARGEST_IN_PER_CENT
 
 
 def reason_of(measured: Metric, tested: Tested, paired: Paired, level: float) -> str:
@@ -202,13 +202,9 @@ def warnings_of_runs(records: Sequence[NamedRecord]) -> Iterator[str]:
 
 def warnings_of_few_runs(sides: Sides) -> Iterator[str]:
     """Warn if a side has too few runs for its own spread to be known, and there are more than two."""
-    few = {
-        1: "1 run of the {} has no spread over seeds: it is taken to be that of the other side",
-        2: "2 runs of the {} hardly show its spread over seeds",
-    }
     for name, side in (("baseline", sides.baseline), ("candidate", sides.candidate)):
-        if sides.several and len(side.runs) in few:
+        if sides.several and len(side.runs) < 3:
             yield (
-                f"{few[len(side.runs)].format(name)}; where the two recipes spread differently the stated 5 % can be "
-                "8 %; give three or more runs a side"
+                f"{len(side.runs)} run{'s' * (len(side.runs) > 1)} of the {name}: too few to show its spread over seeds; "
+                "where the two recipes spread differently the stated 5 % can be 8 %; give three or more runs a side"
             )

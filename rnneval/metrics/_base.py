@@ -107,11 +107,6 @@ class Metric:
         """Unit of a difference on the scale of comparison."""
         return self.log_unit or self.unit
 
-    @property
-    def logarithmic(self) -> bool:
-        """True if two values are compared by their logarithms."""
-        return self.log is not None
-
     def forward(self, totals: Totals) -> float:
         """Return the score on the scale of comparison: its logarithm, or the score itself."""
         return self.finish(totals) if self.log is None else self.log(totals)

@@ -103,7 +103,7 @@ class EncodedText:
     ) -> None:  # fmt: skip
         """Take a text, the id and the last byte of each token, and the first token of each document.
 
-        `unknown` has a byte of each character, byte or word that the tokeniser's vocabulary lacks; `kind` is the kind of
+        `unknown` has a byte of each character, byte or word that the tokeniser's vocabulary lacks; `kind` is that of
         the tokens of another program.
         """
         utf8, documents = bytes_of(text)
