@@ -205,6 +205,6 @@ def warnings_of_few_runs(sides: Sides) -> Iterator[str]:
     for name, side in (("baseline", sides.baseline), ("candidate", sides.candidate)):
         if sides.several and len(side.runs) < 3:
             yield (
-                f"{len(side.runs)} run{'s' * (len(side.runs) > 1)} of the {name}: too few to show its spread over seeds; "
-                "where the two recipes spread differently the stated 5 % can be 8 %; give three or more runs a side"
+                f"{len(side.runs)} run{'s' * (len(side.runs) > 1)} of the {name}: too few to show a spread over seeds, "
+                "and where the recipes spread differently the stated 5 % can be 8 %; give three or more runs a side"
             )

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -147,13 +147,13 @@ def _after_holm(results: Sequence[MetricResult]) -> Iterator[Comparison]:
     levels = holm_levels(claims, LEVEL)
     for result in results:
         test = result.tested
-        if test is None or result.paired is None:
-            yield result.comparison
-            continue
-        level = levels[result.measured.name]
-        verdict: Verdict = "pass" if test.passes else "fail" if test.p_worse <= level else "inconclusive"
-        reason = reason_of(result.measured, test, result.paired, level)
-        yield changed(result.comparison, verdict=verdict, level=level, reason=reason)
+        comparison = result.comparison
+        if test is not None and result.paired is not None:
+            level = levels[result.measured.name]
+            verdict: Verdict = "pass" if test.passes else "fail" if test.p_worse <= level else "inconclusive"
+            reason = reason_of(result.measured, test, result.paired, level)
+            comparison = changed(comparison, verdict=verdict, level=level, reason=reason)
+        yield comparison
 
 
 def _limited(limit: Limit, records: Sequence[NamedRecord]) -> Iterator[Comparison]:
@@ -168,15 +168,14 @@ def _limited(limit: Limit, records: Sequence[NamedRecord]) -> Iterator[Compariso
         of_kind = getattr(each.record, "unit", type(each.record)) in kinds
         if having and not of_kind and not (found.undecided and of_histories):
             continue
-        value, holds, note = found.value, limit.holds(found.value), found.note
-        reason = note
+        value, holds, reason = found.value, limit.holds(found.value), found.note
         if value is not ABSENT:
             shown = rounded(value, limit.value) if isinstance(value, float) else value
-            told = f"{shown} ({note})" if note else shown
+            told = f"{shown} ({found.note})" if found.note else shown
             reason = f"{limit.figure} is {told}, {'as' if holds else 'not as'} required: {limit.text}"
         elif not found.undecided:
-            reason = f"{limit.figure} is absent from {each.name}: what is absent satisfies no limit"
-            reason += f"; {note}" if note else ""
+            absent = f"{limit.figure} is absent from {each.name}: what is absent satisfies no limit"
+            reason = "; ".join(filter(None, (absent, found.note)))
         verdict: Verdict = "inconclusive" if found.undecided else "pass" if holds else "fail"
         number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
         yield changed(
@@ -202,12 +201,11 @@ def compare_on(allowance: Allowance, sides: Sides) -> MetricResult:
         method="none",
         about=sides.about,
     )
-    result = MetricResult(comparison=found, measured=measured)
     if (refused and not failed) or difference or not all(run.valid for run in sides.runs):
-        return result
+        return MetricResult(comparison=found, measured=measured)
     if (paired := pair(sides)) is None:
-        reason = failed or "blocks.scored_bytes: no text was scored by both"
-        return replace(result, comparison=changed(found, reason=reason))
+        found = changed(found, reason=failed or "blocks.scored_bytes: no text was scored by both")
+        return MetricResult(comparison=found, measured=measured)
     found, test = changed(found, blocks=paired.units.size), None
     try:
         found = changed(found, **_values(allowance, paired))

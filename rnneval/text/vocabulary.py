@@ -239,12 +239,11 @@ def siblings(checkpoint: str | os.PathLike[str]) -> list[Path]:
 
 def only_vocabulary_beside(checkpoint: str | os.PathLike[str]) -> Vocabulary | None:
     """Return the vocabulary that all readable ones beside a file are equal to; None if there are none, or several."""
-    found: dict[str, Vocabulary] = {}
+    found = []
     for candidate in siblings(checkpoint):
         with suppress(VocabularyError):
-            vocabulary = Vocabulary.from_file(candidate)
-            found[vocabulary.sha256] = vocabulary
-    return next(iter(found.values())) if len(found) == 1 else None
+            found.append(Vocabulary.from_file(candidate))
+    return found[-1] if len({vocabulary.sha256 for vocabulary in found}) == 1 else None
 
 
 def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabulary:
@@ -266,11 +265,10 @@ def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabular
         raise VocabularyError(
             f"{path}: two vocabularies beside it fit {width:,} outputs and differ: {names}: say which by --vocab FILE"
         )
+    link = "is a link out of its folder and is not followed: give it by --vocab, if you trust it"
     for other in _named(path):
         if _leads_out(other):
-            refused.append(
-                f"{other} is a link out of its folder and is not followed: give it by --vocab, if you trust it"
-            )
+            refused.append(f"{other} {link}")
         elif other.suffix.lower() in _PICKLES:
             refused.append(str(_about_pickle(str(other))))
     tried = "; ".join(refused) or "no file named like a vocabulary (vocab.json, char2idx.json …)"
@@ -302,8 +300,7 @@ def _ordered(given: object, source: str) -> tuple[int | None, list[Any]]:
             f"the vocabulary ({source}) is of type {type(given).__name__}: give a list of tokens in the order of their "
             "ids, such as sorted(set(text)), or a map from token to id; for bytes, Vocabulary.from_bytes()"
         )
-    tokens = list(given)
-    if not tokens:
+    if not (tokens := list(given)):
         raise VocabularyError(f"the vocabulary ({source}) is empty: at least one token is needed")
     if not isinstance(given, Mapping):
         return None, tokens
@@ -346,10 +343,10 @@ def _kind(tokens: Sequence[Any]) -> str:
 
 def _as_string(token: Any, kind: str, source: str) -> str:
     """Return a token as a string; a byte as its character of Latin-1."""
-    if kind == "byte" and _is_id(token) and 0 <= int(token) < 256:
-        return chr(token)
     if isinstance(token, str):
         return str(token)
+    if kind == "byte" and _is_id(token) and 0 <= int(token) < 256:
+        return chr(token)
     said = "tokens are strings, or the numbers from 0 to 255 for bytes (Vocabulary.from_bytes())"
     raise VocabularyError(f"the vocabulary ({source}) has the token {token!r} of type {type(token).__name__}: {said}")
 
@@ -362,10 +359,6 @@ def _read(path: str | os.PathLike[str]) -> _Content:
     except (OSError, ValueError) as error:
         said = f"cannot be read: {reason_of(error)}: give a vocabulary file or --vocab-from TEXT"
         raise VocabularyError(f"{named_in_message(name)}: {said}") from error
-    if not raw:
-        raise VocabularyError(f"{name}: is empty: a vocabulary is a JSON map or list, or one token a line")
-    if raw.startswith(b"version https://git-lfs"):
-        raise VocabularyError(f"{name}: is a Git LFS pointer, not the vocabulary itself: fetch it with git lfs pull")
     if raw.startswith(b"\x93NUMPY"):
         return _array(name), None, None
     if is_sentencepiece(raw):

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rnneval.gates import NamedRecord, gate
 from rnneval.gates.limits import read_history
+from rnneval.gates.verdicts import NamedRecord, gate
 
 NORMS = [3.0, 1.0, 4.0, 1.5, 9.0, 2.5]
 

@@ -10,7 +10,7 @@ import pytest
 import xmlschema
 from markdown_it import MarkdownIt
 
-from rnneval.gates import NamedRecord, gate
+from rnneval.gates.verdicts import NamedRecord, gate
 from rnneval.render.gate_document import gate_github, gate_junit, gate_markdown
 from tests.gates.synthetic import ar_losses, make_run
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from rnneval import gate
 from rnneval.errors import UsageError
-from rnneval.gates import gate
 from tests.gates.synthetic import ar_losses, make_run
 
 BASE = ar_losses(256, seed=1)
