@@ -13,15 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval import registry
-from rnneval.metrics._base import (
-    LossesAlone,
-    Metric,
-    NotTalliedError,
-    ScoredTokens,
-    Scores,
-    Totals,
-    UnavailableError,
-)
+from rnneval.metrics._base import LossesAlone, Metric, NotTalliedError, ScoredTokens, Scores, Totals, UnavailableError
 
 if TYPE_CHECKING:
     # Types alone: a metric works without a line here, but type checkers then take its name for the module.
