@@ -206,9 +206,10 @@ def _parsed(name: str) -> tuple[str, str, int | None, str]:
     (quoted, plain), *rest = PART.findall(name) or [("", "")]
     statistic, summary, last = quoted or plain, "max", None
     if rest and (rest[-1][1] in _SUMMARIES or _PERCENTILE.fullmatch(rest[-1][1])):
-        _, summary = rest.pop()
+        summary = rest.pop()[1]
     if rest and (found := _LAST.fullmatch(rest[-1][1])):
-        last, _ = int(found[1]), rest.pop()
+        last = int(found[1])
+        rest.pop()
     return statistic, ".".join(quoted or plain for quoted, plain in rest), last, summary
 
 

@@ -135,8 +135,9 @@ def side(records: Sequence[NamedRecord], role: str) -> Side:
     odd = next((each for each in records if not isinstance(each.record, Run)), None)
     pairs = [(each.name, each.record) for each in records if isinstance(each.record, Run)]
     if odd is not None and (role == "baseline" or not pairs):
-        history = isinstance(odd.record, TrainingHistory)
-        kind = "a training history" if history else f"holds {odd.record.__struct_config__.tag}"
+        kind = "a training history"
+        if not isinstance(odd.record, TrainingHistory):
+            kind = f"holds {odd.record.__struct_config__.tag}"
         raise UsageError(f"{odd.name}: {kind}: no run record as {role}: a record of rnneval evaluate --out is needed")
     names, runs = tuple(name for name, _ in pairs), tuple(run for _, run in pairs)
     if len({run.source.identity for run in runs}) < len(runs):
@@ -309,8 +310,8 @@ def unfit(run: Run) -> str:
         told = (warning.message for warning in run.warnings if warning.code == "not-finite")
         return f"is not finite: {next(told, 'a loss is not a number')}"
     if not run.valid:
-        fails = run.wiring is not None and run.wiring.verdict == "fail"
-        return f"is not valid: {run.wiring.reason if fails else run.why_not_valid}".removesuffix(": not valid")
+        broken = run.wiring if run.wiring is not None and run.wiring.verdict == "fail" else None
+        return f"is not valid: {broken.reason if broken else run.why_not_valid}".removesuffix(": not valid")
     return _diverged(run)
 
 

@@ -319,5 +319,7 @@ def _encoded(text: FinalText, tokeniser: Tokeniser) -> EncodedText:
             ends.append(place + batch.ends)
             unknown.append(place + batch.unknown)
             place += batch.bytes
-    arrays = {"ids": ids.array(), "ends": ends.array(), "first": np.array(first, np.int64), "unknown": unknown.array()}
-    return EncodedText(text, **arrays, tokeniser=tokeniser)
+    firsts = np.array(first, np.int64)
+    return EncodedText(
+        text, ids=ids.array(), ends=ends.array(), first=firsts, unknown=unknown.array(), tokeniser=tokeniser
+    )
