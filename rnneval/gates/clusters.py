@@ -19,7 +19,6 @@ from scipy.special import stdtrit
 
 from rnneval.metrics import Metric, Totals, UnavailableError, all_metrics
 from rnneval.records.run import Blocks, Interval, Score, Warning  # noqa: A004 - the record's own word
-from rnneval.text.units import block_size
 
 NATS = "nats"  # the sum that every run has: total loss
 UNITS = 4  # number of rows of units (tokens, characters, bytes, words) before the sums in the array of `columns_of`
@@ -111,6 +110,14 @@ def batches(units: Floats, count: int, block_bytes: int = 256) -> Clusters:
     labels = np.repeat(np.arange(count, dtype=np.intp), sizes)
     of_batches = np.bincount(labels, weights=units, minlength=count).astype(np.float64)
     return Clusters(kind="batches", labels=labels, units=of_batches, block_bytes=block_bytes)
+
+
+def block_size(total_bytes: int) -> int:
+    """Return the nominal size of the blocks of a text: 256 bytes, doubled until 4,096 blocks suffice."""
+    size = 256
+    while total_bytes > 4096 * size:
+        size *= 2
+    return size
 
 
 def columns_of(blocks: Blocks, sum_names: tuple[str, ...]) -> Columns:

@@ -19,13 +19,12 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from rnneval.errors import UsageError
-from rnneval.gates.clusters import NATS, UNITS, Columns, columns_of
+from rnneval.gates.clusters import NATS, UNITS, Columns, block_size, columns_of
 from rnneval.gates.limits import TrainingHistory, read_history
 from rnneval.paths import make_folder, write_texts
 from rnneval.records import Record, Run, encode, read
 from rnneval.records._base import Stored
 from rnneval.records.encoding import require_consistent
-from rnneval.text.units import block_size
 
 ACROSS_TOKENS = ("bits_per_char", "bits_per_byte")  # metrics that compare models of other tokens on the same text
 _OF_TOKENS = ("tok", "bos")

@@ -9,8 +9,7 @@ def accuracy(rank: ArrayLike) -> float:
     """Return the share of tokens whose rank is 0.
 
     Args:
-        rank: How many tokens were predicted before the right one, 0 for a right first choice; any shape. Leave out a
-            token whose prediction is not a number.
+        rank: How many tokens were predicted before the right one, 0 for a right first choice; any shape, no NaN.
 
     Raises:
         UnavailableError: `rank` is empty.

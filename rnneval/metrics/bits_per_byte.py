@@ -10,8 +10,7 @@ def bits_per_byte(nats: ArrayLike, *, bytes: ArrayLike) -> float:  # noqa: A002 
 
     Args:
         nats: Loss of each scored token in nats, −ln p(token | all before it); any shape, summed in float64.
-        bytes: UTF-8 bytes that each token stands for, in the shape of `nats`, or of all tokens together. The
-            tokens must give the text back, or the result is not about the text.
+        bytes: UTF-8 bytes of each token, in the shape of `nats`, or of all tokens, which must spell the text.
 
     Raises:
         UnavailableError: there is no such score, as of an empty array or a loss that is not finite.

@@ -76,21 +76,16 @@ class BlockCuts:
         return np.searchsorted(self.ends, byte_start, side="right").astype(np.int64, copy=False)
 
 
-def block_size(total_bytes: int) -> int:
-    """Return the nominal size of the blocks of a text: 256 bytes, doubled until 4,096 blocks suffice."""
-    size = 256
-    while total_bytes > 4096 * size:
-        size *= 2
-    return size
-
-
 def block_cuts(utf8: Bytes, documents: Ints) -> BlockCuts:
     """Divide a text, `(bytes,)`, whose documents begin at these bytes, into blocks.
 
-    Block k ends at the first white space at or after k · S, S being `block_size`, if it begins at most S/2 bytes after
-    it, else at the first character boundary at or after k · S. The end of a document is the end of a block.
+    S is 256 bytes, doubled until the text has at most 4,096 · S. Block k ends at the first white space at or after
+    k · S, if it begins at most S/2 bytes after it, else at the first character boundary at or after k · S. The end of a
+    document is the end of a block.
     """
-    size, document_ends = block_size(len(utf8)), np.append(documents[1:], len(utf8))
+    size, document_ends = 256, np.append(documents[1:], len(utf8))
+    while len(utf8) > 4096 * size:
+        size *= 2
     found = [_block_end(utf8, target, size // 2) for target in range(size, len(utf8), size)]
     ends = np.unique(np.append(found, document_ends)).astype(np.int64)
     return BlockCuts(ends=ends, document=np.searchsorted(document_ends, ends, side="left").astype(np.int64))
