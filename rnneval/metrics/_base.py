@@ -175,24 +175,28 @@ def mean(term: str, unit: str = "token") -> Callable[[Totals], float]:
     return lambda totals: per(totals.total(term), getattr(totals, f"{unit}s"), unit)
 
 
-def bits_per(unit: str) -> Callable[[Totals], float]:
-    """Return the `finish` of a metric in bits a unit of text, which lossy tokens do not have."""
-    nats = mean("nats", unit)
+def bits_per(unit: str, name: str, order: int) -> Metric:
+    """Return the metric in bits a unit of text, which lossy tokens do not have."""
 
     def finish(totals: Totals) -> float:
         if not totals.lossless:
             raise UnavailableError(f"the tokens do not give the text back, so its {unit}s were not all paid for")
-        return nats(totals) / math.log(2)
+        return mean("nats", unit)(totals) / math.log(2)
 
-    return finish
+    return Metric(name=name, unit=f"bits a {unit}", order=order, finish=finish, hypothesis="loss")
 
 
-def among_first(count: int) -> Callable[[ScoredTokens], dict[str, NDArray[np.float64]]]:
-    """Return the `tally` of a metric that counts tokens among the first choices; NaN if the prediction is no number.
+def among_first(count: int, name: str, order: int) -> Metric:
+    """Return the metric that is the share of tokens among the first choices; NaN if a prediction is no number.
 
     Without the NaN, logits of NaN would count as right: nothing is larger than they are, so the rank is 0.
     """
-    return lambda tokens: {f"top{count}": np.where(np.isnan(tokens.nats), np.nan, tokens.rank < count)}
+
+    def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
+        return {f"top{count}": np.where(np.isnan(tokens.nats), np.nan, tokens.rank < count)}
+
+    finish = mean(f"top{count}")
+    return Metric(name=name, unit="share", order=order, tally=tally, finish=finish, higher_is_better=True)
 
 
 def exponential(name: str, unit: str, order: int, log: Callable[[Totals], float], **more: Any) -> Metric:

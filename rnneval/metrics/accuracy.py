@@ -2,7 +2,7 @@
 
 from numpy.typing import ArrayLike
 
-from rnneval.metrics._base import Metric, among_first, mean, score
+from rnneval.metrics._base import among_first, score
 
 
 def accuracy(rank: ArrayLike) -> float:
@@ -23,6 +23,4 @@ def accuracy(rank: ArrayLike) -> float:
     return score(METRIC, rank=rank)
 
 
-METRIC = Metric(
-    name="accuracy", unit="share", order=70, tally=among_first(1), finish=mean("top1"), higher_is_better=True
-)
+METRIC = among_first(1, "accuracy", 70)

@@ -2,7 +2,7 @@
 
 from numpy.typing import ArrayLike
 
-from rnneval.metrics._base import Metric, bits_per, score
+from rnneval.metrics._base import bits_per, score
 
 
 def bits_per_byte(nats: ArrayLike, *, bytes: ArrayLike) -> float:  # noqa: A002 - the unit's name
@@ -25,4 +25,4 @@ def bits_per_byte(nats: ArrayLike, *, bytes: ArrayLike) -> float:  # noqa: A002 
     return score(METRIC, nats=nats, bytes=bytes)
 
 
-METRIC = Metric(name="bits_per_byte", unit="bits a byte", order=40, finish=bits_per("byte"), hypothesis="loss")
+METRIC = bits_per("byte", "bits_per_byte", 40)

@@ -2,7 +2,7 @@
 
 from numpy.typing import ArrayLike
 
-from rnneval.metrics._base import Metric, bits_per, score
+from rnneval.metrics._base import bits_per, score
 
 
 def bits_per_char(nats: ArrayLike, *, characters: ArrayLike) -> float:
@@ -25,6 +25,4 @@ def bits_per_char(nats: ArrayLike, *, characters: ArrayLike) -> float:
     return score(METRIC, nats=nats, characters=characters)
 
 
-METRIC = Metric(
-    name="bits_per_char", unit="bits a character", order=30, finish=bits_per("character"), hypothesis="loss"
-)
+METRIC = bits_per("character", "bits_per_char", 30)
