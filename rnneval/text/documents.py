@@ -15,7 +15,7 @@ from itertools import pairwise, product
 from math import floor
 from pathlib import Path
 
-from rnneval.errors import TextError, UsageError, is_plainly_text, named_in_message
+from rnneval.errors import RnnevalError, TextError, UsageError, is_plainly_text, named_in_message
 from rnneval.option import values_of
 from rnneval.options import PathLike, Paths, TextGroup
 from rnneval.paths import open_regular, reason_of
@@ -231,14 +231,17 @@ def refuse_overlap(fitted: Iterable[TakenFile], scored: Sequence[TakenFile]) -> 
 def _read(source: InMemory | PathLike, name: str) -> tuple[str, str, bool]:
     """Return a file's text, the hash of its bytes, and whether a byte-order mark was dropped."""
     raw = source.text.encode() if isinstance(source, InMemory) else _bytes(os.fspath(source))
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError as error:
-        raise TextError(
-            f"{name}: not UTF-8: byte 0x{raw[error.start]:02X} at offset {error.start:,} ({error.reason}): "
-            "convert it, such as with iconv -f WINDOWS-1252 -t UTF-8"
-        ) from error
+    text = decoded(raw, name, TextError)
     return text.removeprefix("\ufeff"), hashlib.sha256(raw).hexdigest(), text.startswith("\ufeff")
+
+
+def decoded(raw: bytes, name: str, refusal: type[RnnevalError]) -> str:
+    """Decode the bytes of a file, or refuse them."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        said = f"not UTF-8: byte 0x{raw[error.start]:02X} at offset {error.start:,} ({error.reason})"
+        raise refusal(f"{name}: {said}: convert it, such as with iconv -f WINDOWS-1252 -t UTF-8") from error
 
 
 def _bytes(path: str) -> bytes:

@@ -22,7 +22,7 @@ import numpy as np
 from rnneval.errors import UsageError, VocabularyError, is_plainly_text, named_in_message, type_and_message
 from rnneval.options import Paths
 from rnneval.paths import read_regular, reason_of, unique_keys
-from rnneval.text.documents import TextOptions, final_text
+from rnneval.text.documents import TextOptions, decoded, final_text
 from rnneval.text.subword import HuggingFace, SentencePiece, Subword, is_huggingface, is_sentencepiece
 
 UNKNOWN = ("<unk>", "<UNK>", "[UNK]")
@@ -367,11 +367,7 @@ def _read(path: str | os.PathLike[str]) -> _Content:
     # A pickle of protocol 2 and later has a mark, an older one only its ending.
     if (raw[0] == 0x80 and len(raw) > 2 and raw[1] <= 5 and raw.endswith(b".")) or Path(name).suffix in _PICKLES:
         raise _about_pickle(name)
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        said = f"not UTF-8: byte 0x{raw[error.start]:02X} at offset {error.start:,}"
-        raise VocabularyError(f"{name}: {said}: a vocabulary is JSON or one token a line, in UTF-8") from error
+    text = decoded(raw, name, VocabularyError).removeprefix("\ufeff")
     if Path(name).suffix == ".json":
         return _of_json(text, name)
     if text.lstrip().startswith(("{", "[", '"')):  # JSON, or tokens such as [UNK]
