@@ -9,7 +9,7 @@ import math
 import operator
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -251,7 +251,7 @@ def look_up(record: Record | TrainingHistory, name: str) -> Lookup:
             found = found.get("value", ABSENT)
         if isinstance(found, bool | int | float | str):
             return Lookup(value=found)
-    close = get_close_matches(_SHORT.get(name, name), scores, 1, 0.7)
+    close = get_close_matches(_SHORT.get(name, name), [*scores, *_names(plain, "")], 1, 0.7)
     meant = f"did you mean {close[0]}?" if close else ""
     first = name.partition(".")[0]
     if first not in type(record).__struct_fields__ and not (isinstance(record, Run) and first in by_name()):
@@ -271,3 +271,12 @@ def _resolve(value: Any, parts: list[str]) -> Any:
             if key in value and (found := _resolve(value[key], parts[count:])) is not ABSENT:
                 return found
     return ABSENT
+
+
+def _names(value: Any, place: str) -> Iterator[str]:
+    """Yield the names of the numbers in a record."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _names(inner, f"{place}.{key}" if place else key)
+    elif isinstance(value, int | float):
+        yield place

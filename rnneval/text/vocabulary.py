@@ -359,13 +359,15 @@ def _read(path: str | os.PathLike[str]) -> _Content:
     except (OSError, ValueError) as error:
         said = f"cannot be read: {reason_of(error)}: give a vocabulary file or --vocab-from TEXT"
         raise VocabularyError(f"{named_in_message(name)}: {said}") from error
+    if raw.startswith(b"version https://git-lfs"):
+        raise VocabularyError(f"{name}: is a Git LFS pointer, not the vocabulary itself: fetch it with git lfs pull")
     if raw.startswith(b"\x93NUMPY"):
         return _array(name), None, None
     if is_sentencepiece(raw):
         model = SentencePiece(raw, name)
         return model.tokens, "subword", model
     # A pickle of protocol 2 and later has a mark, an older one only its ending.
-    if (raw[0] == 0x80 and len(raw) > 2 and raw[1] <= 5 and raw.endswith(b".")) or Path(name).suffix in _PICKLES:
+    if (raw[:1] == b"\x80" and len(raw) > 2 and raw[1] <= 5 and raw.endswith(b".")) or Path(name).suffix in _PICKLES:
         raise _about_pickle(name)
     text = decoded(raw, name, VocabularyError).removeprefix("\ufeff")
     if Path(name).suffix == ".json":
