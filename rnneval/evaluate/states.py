@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rnneval.evaluate.rows import Ints, Segment, Watch
 from rnneval.metrics.diagnostics import sums
-from rnneval.metrics.diagnostics.summary import Covariance, summary
+from rnneval.metrics.diagnostics.summary import Collected, Covariance, summary
 from rnneval.models.protocol import LayerState, Layout, Seen, Sees, Trajectory
 from rnneval.records.run import StateSummary
 from rnneval.text import EncodedText
@@ -149,7 +149,8 @@ class StateWatch(Watch):
     def finish(self) -> States:
         """Add everything up."""
         found, missing = {}, self._layout.missing
-        for made, slot in zip(self._summaries(self._covariances()), self.slots.values(), strict=True):
+        for collected, slot in zip(self._collected(self._covariances()), self.slots.values(), strict=True):
+            made = summary(collected)
             if made is None:
                 missing[slot.key] = "a state is not a finite number"
                 continue
@@ -159,12 +160,12 @@ class StateWatch(Watch):
                 missing[figures] = f"of its {slot.units:,} units, at most {LARGEST:,} could be compared"
         return States(summaries=found, missing=missing)
 
-    def _summaries(self, covariances: Mapping[str, Covariance]) -> Iterator[StateSummary | None]:
-        """Yield the summary of each state."""
+    def _collected(self, covariances: Mapping[str, Covariance]) -> Iterator[Collected]:
+        """Yield what was collected of each state."""
         additive, peaks = self.totals()
         at = 0
         for k, slot in enumerate(self.slots.values()):
-            yield summary(
+            yield Collected(
                 additive=additive[at : (at := at + sums.width(slot.units))],
                 peaks=peaks[len(sums.PEAKS) * k : len(sums.PEAKS) * (k + 1)],
                 shift=self._shifts[slot.key],

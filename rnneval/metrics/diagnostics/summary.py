@@ -1,6 +1,7 @@
 """The summary of one state of one layer over a text, from its sums and its covariance: `rnneval/pages/states.md`."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,46 +77,61 @@ def twins(covariance: Doubles, alive: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return found
 
 
-def summary(
-    additive: Doubles, peaks: Doubles, shift: Floats, covariance: Covariance | None, *, longest: int, every: int,
-    bounded: bool,
-) -> StateSummary | None:  # fmt: skip
-    """Return the summary; None if no position was seen, or a state was not finite.
+@dataclass(frozen=True, kw_only=True)
+class Collected:
+    """Sums, peaks and covariance of one state over a text."""
 
-    Args:
-        additive: The sums named in `SCALARS`, then by unit Σ(h − shift) and Σ(h − shift)²; `(9 + 2 units,)`.
-        peaks: The maxima named in `PEAKS`, `(3,)`.
-        shift: A number near each unit's mean, which keeps the rounding of its variance small; `(units,)`.
-        covariance: None where there are too many units to compare them.
-        longest: Positions of the longest document: its tokens but for the last, which is not read.
-        every: Distance between the positions from which `saturated`, `dead`, `mean` and `speed` are computed.
-        bounded: Whether the state is bounded, so that `saturated` has a meaning.
-    """
-    scalar = dict(zip(SCALARS, additive.tolist(), strict=False))
-    peak = dict(zip(PEAKS, peaks.tolist(), strict=True))
-    n, sampled, units = scalar["positions"], scalar["sampled"], len(shift)
-    if not sampled > 0 or not np.isfinite(additive).all() or not np.isfinite(peaks).all():
+    additive: Doubles  # `(9 + 2 units,)`: the sums named in `SCALARS`, then by unit Σ(h − shift) and Σ(h − shift)²
+    peaks: Doubles  # `(3,)`: the maxima named in `PEAKS`
+    shift: Floats  # `(units,)`: a number near each unit's mean, which keeps the rounding of its variance small
+    covariance: Covariance | None  # None where there are too many units to compare them
+    longest: int  # positions of the longest document: its tokens but for the last, which is not read
+    every: int  # distance between the positions from which `saturated`, `dead`, `mean` and `speed` are computed
+    bounded: bool  # whether the state is bounded, so that `saturated` has a meaning
+
+    @property
+    def _of_units(self) -> Doubles:
+        """Mean (h − shift) and mean (h − shift)² over the sampled positions, `(2, units)`."""
+        return self.additive[len(SCALARS) :].reshape(2, -1) / self.additive[SCALARS.index("sampled")]
+
+    @property
+    def variances(self) -> Doubles:
+        """Each unit's variance over the sampled positions, `(units,)`."""
+        mean, square = self._of_units
+        return np.maximum(square - mean**2, 0.0)
+
+    @property
+    def means(self) -> Doubles:
+        """Each unit's mean over the sampled positions, `(units,)`."""
+        return np.asarray(self.shift + self._of_units[0])
+
+
+def summary(collected: Collected) -> StateSummary | None:
+    """Return the summary; None if no position was seen, or a state was not finite."""
+    scalar = dict(zip(SCALARS, collected.additive.tolist(), strict=False))
+    peak = dict(zip(PEAKS, collected.peaks.tolist(), strict=True))
+    n, sampled, units = scalar["positions"], scalar["sampled"], len(collected.shift)
+    if not sampled > 0 or not np.isfinite(collected.additive).all() or not np.isfinite(collected.peaks).all():
         return None
-    mean, square = additive[len(SCALARS) :].reshape(2, units) / sampled  # of h − shift and of its square, by unit
-    dead = np.maximum(square - mean**2, 0.0) < DEAD
-    matrix = None if covariance is None else covariance.matrix()
+    matrix = None if collected.covariance is None else collected.covariance.matrix()
+    dead = collected.variances < DEAD
     norm, spread = scalar["norm"] / n, scalar["tt"] - scalar["t"] ** 2 / n
     growth = 0.0  # the least-squares slope of the norm on t, times the number of steps of the longest document
     if spread > 0:
         slope = (scalar["t_norm"] - scalar["t"] * scalar["norm"] / n) / spread
-        growth = slope * max(0, longest - 1)
+        growth = slope * max(0, collected.longest - 1)
     return StateSummary(
         norm_mean=norm,
         norm_max=peak["norm"],
         rms=float(np.sqrt(scalar["square"] / (n * units))),
-        mean=float((shift + mean).mean()),
+        mean=float(collected.means.mean()),
         lowest=-peak["minus_lowest"],
         highest=peak["highest"],
-        saturated=scalar["saturated"] / (sampled * units) if bounded else None,
+        saturated=scalar["saturated"] / (sampled * units) if collected.bounded else None,
         dead=float(dead.mean()),
         duplicated=None if matrix is None else float(twins(matrix, ~dead).mean()),
         participation_ratio=None if matrix is None else participation_ratio(matrix),
         speed=scalar["speed"] / sampled,
         drift=growth / norm if norm > 0 else 0.0,
-        every=every if every > 1 else None,
+        every=collected.every if collected.every > 1 else None,
     )
