@@ -197,6 +197,8 @@ class Vocabulary:
         cause = "too large: made from more or other text (case, newlines), or cut in training (num_words, max_tokens)"
         if ends < width:
             cause = "too small: made from less text than in training, or without special tokens ([UNK], padding)"
+        elif self.size == width:
+            cause = "its ids begin at 1 and the last has no output: count from 0, or give a list of the tokens"
         raise VocabularyError(
             f"the vocabulary ({self.source}) has {self.size:,} tokens with ids {self.first_id} to {ends - 1:,}, "
             f"the model has {width:,} outputs (ids 0 to {width - 1:,})",
