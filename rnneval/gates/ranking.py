@@ -53,7 +53,7 @@ def compare(
         metric: Its name; by default perplexity, or bits_per_char where the tokens differ.
         blocks: How many of the blocks with the largest change to name, between the first valid run and the last.
         text: The files that were scored, to show those blocks in.
-        string: The text that was scored, in place of files.
+        string: Their text, in place of files.
 
     Returns:
         The ranking: `rows`, best first, `best`, the `blocks`, and `to_frame()`.
