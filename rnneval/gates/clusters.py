@@ -1,10 +1,10 @@
 """Intervals by the jackknife over clusters, the pieces of a text that count as one observation each.
 
-Losses of neighbouring tokens are correlated, and they drift with scene, speaker and article: blocks taken as
-independent give standard errors that are up to six times too small. So each document is one observation. A text of a
-single document is cut into a few long batches, which outlast most of the drift; several documents that are too few for
-an interval are not cut: parts of documents counted as independent miss the truth in 21 to 36 % of texts where 5 % is
-claimed (docs/evidence/statistics.md). A perplexity is compared by its logarithm: there +1 % is the same at any level.
+Losses drift with scene, speaker and article: blocks taken as independent give standard errors up to six times too
+small. So each document is one observation. A single document is cut into a few long batches, which outlast most of the
+drift; several documents that are too few for an interval are not cut: their parts, counted as independent, miss the
+truth in 21 to 36 % of texts where 5 % is claimed (docs/evidence/statistics.md). A perplexity is compared by its
+logarithm: there +1 % is the same at any level.
 """
 
 import math

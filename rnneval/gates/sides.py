@@ -1,8 +1,6 @@
 """Baseline and candidate: the runs of each side, whether they compare, and their sums over the text that both scored.
 
-*Recipe*: the way in which a model is trained; several runs of a side are trainings of one recipe. *Block*: the unit in
-which a record keeps sums. *Piece*: one block, or several if tokens of one side straddle the ends between them.
-
+*Piece*: one block, in which a record keeps sums, or several if tokens of one side straddle the ends between them.
 Whether runs compare, and whether a run can pass a gate or be a baseline at all, is decided before any number is looked
 at: one diverged run, or part of a text, makes the standard error as large as the difference, whatever the loss.
 """
