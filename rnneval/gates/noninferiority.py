@@ -1,8 +1,8 @@
 """The paired test of one metric: how much worse is the candidate, and is that beyond what is allowed?
 
 With several runs per side the spread between the runs of each side is added (Welch), and the answer is about the
-training *recipe*, not only about these checkpoints. Of an allowance of +1 % relative to the baseline, candidate − 1.01 ·
-baseline is tested, whose error includes that of the baseline; 0.01 · baseline is added to value and bounds.
+training *recipe*, not only about these checkpoints. Of an allowance of +1 % relative to the baseline, the difference
+candidate − 1.01 · baseline is tested, whose error includes that of the baseline; 0.01 · baseline is added to it.
 """
 
 import math
