@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 import rnneval
+from rnneval import compare
 from rnneval.errors import RecordError, TextError, VocabularyError
-from rnneval.gates import compare
 from rnneval.records import read
 from rnneval.text import Vocabulary, final_text
 from tests.gates.synthetic import ar_losses, make_run

@@ -1,10 +1,10 @@
 """Intervals by the jackknife over clusters, the pieces of a text that count as one observation each.
 
-Losses of neighbouring tokens are correlated, and they drift with scene, speaker and article: blocks taken as
-independent give standard errors that are up to six times too small. So each document is one observation. A text of a
-single document is cut into a few long batches, which outlast most of the drift; several documents that are too few for
-an interval are not cut: parts of documents counted as independent miss the truth in 21 to 36 % of texts where 5 % is
-claimed (docs/evidence/statistics.md). A perplexity is compared by its logarithm: there +1 % is the same at any level.
+Losses drift with scene, speaker and article: blocks taken as independent give standard errors up to six times too
+small. So each document is one observation. A single document is cut into a few long batches, which outlast most of the
+drift; several documents that are too few for an interval are not cut: their parts, counted as independent, miss the
+truth in 21 to 36 % of texts where 5 % is claimed (docs/evidence/statistics.md). A perplexity is compared by its
+logarithm: there +1 % is the same at any level.
 """
 
 import math
@@ -63,11 +63,6 @@ class Clusters:
         return effective_number(self.units)
 
     @property
-    def largest_share(self) -> float:
-        """Share of the units that the largest cluster holds."""
-        return float(self.units.max() / self.units.sum())
-
-    @property
     def method(self) -> str:
         """The method, as records say it."""
         of_blocks = f" of {self.block_bytes}-byte blocks" if self.kind == "batches" else ""
@@ -101,10 +96,11 @@ def clusters_of(document: NDArray[np.intp], units: Floats, block_bytes: int = 25
     eight = "8 documents of about the same length"
     if count < 2:
         raise TooLittleTextError(f"{seen}: too little text for an interval, which needs {needed}, or {eight}")
+    largest = 100 * of_documents.max() / of_documents.sum()
     raise TooLittleTextError(
-        f"{seen}, the largest with {100 * of_documents.max() / of_documents.sum():.0f} % of the text, worth "
-        f"{number:.1f} of equal length: too few documents for an interval, and they are not cut into parts; needed is "
-        f"a worth of {ENOUGH_DOCUMENTS:.0f} ({eight}), or one passage (--documents one) of {needed}"
+        f"{seen}, the largest with {largest:.0f} % of the text, worth {number:.1f} of equal length: too few documents "
+        f"for an interval, and they are not cut into parts; needed is a worth of {ENOUGH_DOCUMENTS:.0f} ({eight}), or "
+        f"one passage (--documents one) of {needed}"
     )
 
 

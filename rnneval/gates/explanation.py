@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from rnneval.gates.clusters import DRIFTS, Columns, drifts
 from rnneval.gates.noninferiority import LEVEL, Tested, loss_differences, same_model
-from rnneval.gates.sides import NamedRecord, Paired, Sides, unfit
+from rnneval.gates.sides import NamedRecord, Paired, Side, Sides, unfit
 from rnneval.metrics import Metric, by_name
 from rnneval.metrics.baselines import standing
 from rnneval.records import Run
@@ -20,6 +20,7 @@ DOMINATES = 0.5
 """Share of the squared deviations that makes blocks dominate; one block of 400 of a real text has below a tenth."""
 SEEDS = 0.01  # difference that other seeds often make, in nats and roughly in the units of other metrics
 NEAR = 5  # margins, or differences of `SEEDS`, beyond which other seeds do not explain a difference
+APART = 3  # ranges of the other runs of a side that lie between them and a run that lies apart
 RARE = 0.01  # share of the blocks that may dominate together; of normal deviations they have a twelfth
 
 
@@ -52,53 +53,53 @@ def _signed(value: float) -> str:
 def in_per_cent(metric: str, value: float = 0.0) -> bool:
     """Return whether a difference of a metric is shown in per cent; false for a limit or an unknown metric."""
     known = by_name().get(metric)
-    return known is not None and known.logarithmic and value < _LARGEST_IN_PER_CENT
+    return known is not None and known.log is not None and value < _LARGEST_IN_PER_CENT
 
 
 def reason_of(measured: Metric, tested: Tested, paired: Paired, level: float) -> str:
     """Return the reason of a verdict in one sentence."""
-
-    def say(value: float) -> str:
-        return amount(measured.name, measured.difference_unit, value)
-
-    margin = f"margin {say(tested.allowed)}"
-    seen = f"{say(tested.value)}, 95 % bounds {say(tested.low)} and {say(tested.high)}, {margin}"
+    allowed, value, low, high, mdd = (
+        amount(measured.name, measured.difference_unit, each)
+        for each in (tested.allowed, tested.value, tested.low, tested.high, tested.mdd)
+    )
     if not tested.se and tested.value == 0:
-        return f"no difference in any block beyond float rounding (1e-6 nats a token), {margin}"
+        return f"no difference in any block beyond float rounding (1e-6 nats a token), margin {allowed}"
     if not tested.se:
         within = "within" if tested.passes else "worse than"
-        return f"{within} the margin: {say(tested.value)} in every part of the text, {margin}"
+        return f"{within} the margin: {value} in every part of the text, margin {allowed}"
+    seen = f"{value}, 95 % bounds {low} and {high}, margin {allowed}"
     if tested.passes:
         return f"within the margin: {seen}"
     if tested.p_worse <= level:
         return f"beyond the margin: {seen}"
     if tested.p_worse <= LEVEL:
         return f"{seen}: beyond the margin on its own, but not at the level {level:.3g} of several metrics"
-    least = say(tested.mdd).lstrip("+")
-    found = f"the smallest distance from the margin that this text detects in 4 of 5 cases is {least}"
+    found = f"the smallest distance from the margin that this text detects in 4 of 5 cases is {mdd.lstrip('+')}"
     return f"neither within nor beyond: {seen}; {found}; {_needed(tested, paired)}"
 
 
 def _needed(tested: Tested, paired: Paired) -> str:
     times, clusters = tested.text_needed, tested.clusters
+    if times > 1000 and tested.se_runs > tested.se_text:
+        return "the spread between runs is the larger part of the error: give more runs a side"
     if times > 1000:
-        if tested.se_runs > tested.se_text:
-            return "the spread between runs is the larger part of the error: give more runs a side"
         return "it lies so near to the margin that no text of a practical size settles it"
+    size = times * float((paired.end - paired.start).sum())
+    shown = f"{size / 1e6:.3g} MB" if size >= 1e6 else f"{size / 1e3:.3g} kB"
+    needed = f"about {shown} of text ({times:.1f} times as much)"
     if clusters is not None and clusters.kind == "documents":
         needed = f"about {math.ceil(times * clusters.count)} such documents ({times:.1f} times as many)"
-    else:
-        size = times * float((paired.end - paired.start).sum())
-        shown = f"{size / 1e6:.3g} MB" if size >= 1e6 else f"{size / 1e3:.3g} kB"
-        needed = f"about {shown} of text ({times:.1f} times as much)"
     return f"{needed} would settle it in 4 of 5 cases, if the difference is what it seems"
 
 
-def of_single_runs(comparison: Comparison) -> Comparison:
-    """Add to a reason what single runs cannot tell, unless the candidate passes, or the difference is far larger."""
+def of_runs(comparison: Comparison, sides: Sides) -> Comparison:
+    """Add to a reason what single runs cannot tell, unless the candidate passes, or which run of several lies apart."""
+    said = " ".join(filter(None, map(_apart, (sides.baseline, sides.candidate))))
+    if comparison.verdict == "inconclusive" and comparison.claim and said:
+        return replace(comparison, reason=f"{comparison.reason}. {said}")
     undecided = comparison.verdict == "inconclusive" or (comparison.verdict == "fail" and comparison.claim is not None)
     near = abs(comparison.difference or 0) <= NEAR * max(abs(comparison.allowed or 0), SEEDS)
-    if not undecided or not near or comparison.about != "these checkpoints":
+    if not undecided or not near or sides.several:
         return comparison
     reason = (
         f"{comparison.reason}. Two trainings of one recipe with other seeds often differ by more than the bounds for "
@@ -106,6 +107,18 @@ def of_single_runs(comparison: Comparison) -> Comparison:
         "rnneval gate new-*.json --baseline base-*.json"
     )
     return replace(comparison, reason=reason)
+
+
+def _apart(side: Side) -> str:
+    """Name the run of three or more whose loss lies farther from all others than seeds explain; "" if none does."""
+    for (mean, name), *others in (side.means, side.means[::-1]):
+        if len(others) < 2:
+            return ""
+        nearest, farthest = others[0][0], others[-1][0]
+        if abs(mean - nearest) > max(NEAR * SEEDS, APART * abs(farthest - nearest)):
+            low, high = sorted((nearest, farthest))
+            return f"{name} lies apart: {mean:.4g} nats a token, the others {low:.4g} to {high:.4g}: see its training"
+    return ""
 
 
 def scope(comparison: Comparison) -> str:
@@ -123,14 +136,14 @@ def beside_counting(records: Sequence[NamedRecord]) -> Iterator[Counting]:
         if not isinstance(run, Run) or run.ngram is None or run.ngram.change is None or unfit(run):
             continue
         change = run.ngram.change
-        low, high = (math.nan if bound is None else bound for bound in (change.low, change.high))
+        better, worse = (change.high or 0.0) < 0, (change.low or 0.0) > 0
         yield Counting(
             run=each.name,
             ngram=run.ngram.name,
             difference=change.value,
             low=change.low,
             high=change.high,
-            verdict="better" if high < 0 else "worse" if low > 0 else "inconclusive",
+            verdict="better" if better else "worse" if worse else "inconclusive",
             standing=standing(run),
         )
 
@@ -144,14 +157,14 @@ def warnings_of_losses(paired: Paired, tested: Tested | None) -> Iterator[str]:
         )
     if tested is None or tested.clusters is None or same_model(paired):
         return
-    clusters = tested.clusters
-    differences = loss_differences(paired)
+    clusters, differences = tested.clusters, loss_differences(paired)
     if clusters.kind == "batches" and drifts(differences):
         yield DRIFTS.format("the verdict holds for")
-    if clusters.kind == "documents" and clusters.largest_share > 2 / clusters.effective:
+    largest = float(clusters.units.max() / clusters.units.sum())
+    if clusters.kind == "documents" and largest > 2 / clusters.effective:
         yield (
-            f"the largest of {clusters.count} documents holds {100 * clusters.largest_share:.0f} % of the text: "
-            "with documents so unequal the stated 5 % can be 13 %; an equal excerpt of every document keeps it"
+            f"the largest of {clusters.count} documents holds {100 * largest:.0f} % of the text: with documents so "
+            "unequal the stated 5 % can be 13 %; an equal excerpt of every document keeps it"
         )
     yield from _dominating(paired, differences)
 
@@ -162,25 +175,26 @@ def _dominating(paired: Paired, differences: Columns) -> Iterator[str]:
     squared = np.square(differences[0] - mean * differences[1])
     order = np.argsort(-squared, kind="stable")[: max(1, int(RARE * squared.size))]
     few, worst = order[squared[order] > squared.max() / 4], order[0]
-    if not squared[few].sum() > DOMINATES * squared.sum():
-        return
-    without = np.delete(differences, few, axis=1).sum(axis=1)
-    yield (
-        f"{few.size} of {squared.size} blocks dominate (the largest: bytes {paired.start[worst]:,} to "
-        f"{paired.end[worst]:,}): the loss differs by {_signed(mean)} nats with them, by "
-        f"{_signed(without[0] / without[1])} without; where such blocks are rare the stated 5 % does not hold, since "
-        "another text has more or fewer of them; look at the text there, or set a limit: "
-        "--require 'blocks.largest_nats_per_token<=…'"
-    )
+    if squared[few].sum() > DOMINATES * squared.sum():
+        without = np.delete(differences, few, axis=1).sum(axis=1)
+        yield (
+            f"{few.size} of {squared.size} blocks dominate (the largest: bytes {paired.start[worst]:,} to "
+            f"{paired.end[worst]:,}): the loss differs by {_signed(mean)} nats with them, by "
+            f"{_signed(without[0] / without[1])} without; where such blocks are rare the stated 5 % does not hold, "
+            "since another text has more or fewer of them; look at the text there, or set a limit: "
+            "--require 'blocks.largest_nats_per_token<=…'"
+        )
 
 
 def warnings_of_runs(records: Sequence[NamedRecord]) -> Iterator[str]:
     """Warn of runs whose wiring was not checked, and of those a little worse than uniform guessing."""
     for each in records:
         run = each.record
-        if isinstance(run, Run) and run.valid and run.unchecked:
+        if not isinstance(run, Run):
+            continue
+        if run.valid and run.unchecked:
             yield f"{each.name}: the wiring was not checked, so whether its numbers are valid is not known"
-        if isinstance(run, Run) and run.total_nats is not None and not unfit(run):
+        if run.total_nats is not None and not unfit(run):
             mean, uniform = run.total_nats / max(run.tokens.scored, 1), run.baselines.get("uniform", math.inf)
             if mean > uniform:
                 yield f"{each.name}: {mean:.4g} nats a token is worse than uniform guessing ({uniform:.4g})"
@@ -189,12 +203,8 @@ def warnings_of_runs(records: Sequence[NamedRecord]) -> Iterator[str]:
 def warnings_of_few_runs(sides: Sides) -> Iterator[str]:
     """Warn if a side has too few runs for its own spread to be known, and there are more than two."""
     for name, side in (("baseline", sides.baseline), ("candidate", sides.candidate)):
-        count = len(side.runs)
-        if sides.several and count < 3:
-            known = "hardly show its spread over seeds"
-            if count == 1:
-                known = "has no spread over seeds: it is taken to be that of the other side"
+        if sides.several and len(side.runs) < 3:
             yield (
-                f"{count} run{'s' * (count > 1)} of the {name} {known}; where the two recipes spread differently the "
-                "stated 5 % can be 8 %; give three or more runs a side"
+                f"{len(side.runs)} run{'s' * (len(side.runs) > 1)} of the {name}: too few to show a spread over seeds, "
+                "and where the recipes spread differently the stated 5 % can be 8 %; give three or more runs a side"
             )

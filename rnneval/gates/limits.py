@@ -1,17 +1,15 @@
 """Allowances and limits: how much a metric may get worse (`--allow`), and conditions on figures (`--require`).
 
-A limit names a figure of a record: `perplexity<=5.3`, `states."stack[1].lstm".h.saturated<=0.2`. A figure that is
-absent, is not a number or is not finite satisfies no limit. A figure of a training history is one statistic, of the
-whole model, a layer or a variable, over its last N steps or all: `STATISTIC[.LAYER[.VARIABLE]][.lastN][.SUMMARY]`, such
-as `grad_norm.gru.last100.p99`. The summary is `max` (the default), `min`, `mean`, `median`, `sum`, `last`, or a
-percentile from `p0` to `p100`. Parts of a layer's name that would be read so are quoted: `grad_norm."max".p99`.
+A figure of a record is named as in `states."stack[1].lstm".h.saturated<=0.2`, one of a training history as in
+`grad_norm.gru.last100.p99`: `STATISTIC[.LAYER[.VARIABLE]][.lastN][.SUMMARY]`, by default the maximum over all steps.
+A part of a layer's name that would be read as something else is quoted: `grad_norm."max".p99`.
 """
 
 import math
 import operator
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -93,13 +91,12 @@ def require_metric(metric: str, option: str) -> None:
 
 def _allowance(metric: str, amount: str) -> Allowance:
     require_metric(metric, "--allow")
-    known = by_name()
-    given, measured, match = f"--allow {metric}={amount}", known[metric], _AMOUNT.match(amount)
+    given, measured, match = f"--allow {metric}={amount}", by_name()[metric], _AMOUNT.match(amount)
     number = float(match["number"]) if match else math.nan
     if match is None or not math.isfinite(number):
         raise UsageError(f"{given}: the amount is a number or per cent, such as +1% or +0.01")
-    percent = bool(match["percent"])
-    if not measured.logarithmic:
+    percent = match["percent"] is not None
+    if measured.log is None:
         return Allowance(measured=measured, amount=number / 100 if percent else number, relative=percent)
     if not percent:
         raise UsageError(f"{given}: a perplexity takes per cent, such as {metric}=+1%")
@@ -136,10 +133,10 @@ def parse_limit(text: str) -> Limit:
         value = float(word)
     except ValueError:
         value = word == "true" if word in ("true", "false") else word.strip("'\"")
+        if match["sign"] not in ("==", "!="):
+            raise UsageError(f"--require {text!r}: {word!r} is not a number; words compare by == and !=") from None
     if isinstance(value, float) and math.isnan(value):
         raise UsageError(f"--require {text!r}: nothing compares with NaN; give a number")
-    if not isinstance(value, float) and match["sign"] not in ("==", "!="):
-        raise UsageError(f"--require {text!r}: {word!r} is not a number; words compare by == and != alone")
     return Limit(figure=match["figure"], sign=match["sign"], value=value, text=text.strip())
 
 
@@ -163,7 +160,7 @@ class Lookup:
 class TrainingHistory:
     """History that `GradientNorms` or `StateNorms` wrote."""
 
-    schema: str
+    unit: str  # `step` or `epoch`
     steps: NDArray[np.int64]
     """Steps or epochs in the order of writing; a training that was appended to another begins again at its first."""
     series: Mapping[tuple[str, str], tuple[NDArray[np.int64], NDArray[np.float64]]]
@@ -171,68 +168,64 @@ class TrainingHistory:
 
     def figure(self, name: str) -> Lookup:
         """Return a figure by its name, what there is if the name is unknown, or why there are too few steps for it."""
-        if not len(self.steps):
+        count = len(self.steps)
+        if not count:
             note = "the history has no step: the training ended before the first part was written"
             return Lookup(undecided=True, note=note)
-        (statistic, _), *rest = [(quoted or plain, not quoted) for quoted, plain in PART.findall(name)] or [("", True)]
-        if all(of != statistic for of, _ in self.series):
-            return _unknown(f"no statistic {statistic!r}: there are", (of for of, _ in self.series))
-        summary, last = "max", None
-        if rest and rest[-1][1] and (rest[-1][0] in _SUMMARIES or _PERCENTILE.fullmatch(rest[-1][0])):
-            summary = rest.pop()[0]
-        if rest and rest[-1][1] and (found := _LAST.fullmatch(rest[-1][0])):
-            last = int(found[1])
-            rest.pop()
-        place = ".".join(word for word, _ in rest)
+        statistic, place, last, summary = _parsed(name)
         if (statistic, place) not in self.series:
-            if rest and re.fullmatch(r"p\d+", rest[-1][0]):
-                return Lookup(unknown=True, note=f"no percentile {rest[-1][0]}: there are p0 to p100")
-            begin = (
-                f"no {statistic} of {place or 'the whole model'!r}; after it may come lastN, then "
-                f"{', '.join(_SUMMARIES)} or p0 to p100; there are"
-            )
-            return _unknown(begin, (each or "the whole model" for of, each in self.series if of == statistic))
-        return self._summarized(statistic, place, last, summary)
-
-    def _summarized(self, statistic: str, place: str, last: int | None, summary: str) -> Lookup:
-        unit, (at, values) = _INDEX[self.schema], self.series[statistic, place]
-        inside = at >= len(self.steps) - (last or len(self.steps))
+            return Lookup(unknown=True, note=self._there_are(statistic, place))
+        at, values = self.series[statistic, place]
+        inside = at >= count - (last or count)
         at, values = at[inside], values[inside]
-        bad = np.flatnonzero(~np.isfinite(values))
-        if len(bad):  # a failure, however few steps there are
-            first = self.steps[at[bad[0]]]
-            asked = min(last or len(self.steps), len(self.steps))
-            note = f"not finite in {len(bad):,} of {asked:,} {unit}s, first in {unit} {first:,}"
+        if len(bad := at[~np.isfinite(values)]):  # a failure, however few steps there are
+            asked, first = min(last or count, count), self.steps[bad[0]]
+            note = f"not finite in {len(bad):,} of {asked:,} {self.unit}s, first in {self.unit} {first:,}"
             return Lookup(value=math.nan, note=note)
-        if last is not None and last > len(self.steps):
-            note = f"the history has {len(self.steps):,} {unit}s, and {last:,} were asked for"
-            return Lookup(undecided=True, note=note)
-        if not len(values):
-            note = f"the history has no {statistic} of {place or 'the whole model'} in its last {last} {unit}s"
-            return Lookup(undecided=True, note=note)
+        if last is not None and (last > count or not len(values)):
+            has = f"{count:,} {self.unit}s" if len(values) else f"no {statistic} of {place or 'the whole model'} there"
+            return Lookup(undecided=True, note=f"the history has {has}, and the last {last:,} were asked for")
         percent = _PERCENTILE.fullmatch(summary)
         return Lookup(value=float(np.percentile(values, int(percent[1])) if percent else _SUMMARIES[summary](values)))
 
+    def _there_are(self, statistic: str, place: str) -> str:
+        """Return what there is in place of a statistic or a place that there is not."""
+        names = [place or "the whole model" for of, place in self.series if of == statistic]
+        begin = (
+            f"no {statistic} of {place or 'the whole model'!r} (after it may come lastN, then {', '.join(_SUMMARIES)}"
+        )
+        begin += " or p0 to p100)"
+        if not names:
+            begin, names = f"no statistic {statistic!r}", [*dict.fromkeys(of for of, _ in self.series)]
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        return f"{begin}: there are {', '.join(names[:_MOST_NAMES])}{more}"
 
-def _unknown(begin: str, known: Iterable[str]) -> Lookup:
-    names = list(dict.fromkeys(known))
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return Lookup(unknown=True, note=f"{begin} {', '.join(names[:_MOST_NAMES])}{more}")
+
+def _parsed(name: str) -> tuple[str, str, int | None, str]:
+    """Return statistic, place, number of last steps and summary of `STATISTIC[.LAYER[.VARIABLE]][.lastN][.SUMMARY]`."""
+    (quoted, plain), *rest = PART.findall(name) or [("", "")]
+    statistic, summary, last = quoted or plain, "max", None
+    if rest and (rest[-1][1] in _SUMMARIES or _PERCENTILE.fullmatch(rest[-1][1])):
+        summary = rest.pop()[1]
+    if rest and (found := _LAST.fullmatch(rest[-1][1])):
+        last = int(found[1])
+        rest.pop()
+    return statistic, ".".join(quoted or plain for quoted, plain in rest), last, summary
 
 
 def read_history(path: str | os.PathLike[str]) -> TrainingHistory:
     """Read a history: the folder of its parts, or one part. An empty folder is a history without a step."""
     place = Path(path)
     if place.is_dir() and not any(place.iterdir()):
-        return TrainingHistory(schema="empty", steps=np.array([], np.int64), series={})
+        return TrainingHistory(unit="step", steps=np.array([], np.int64), series={})
     table = read_table(place)
     schema = (table.schema.metadata or {}).get(b"rnneval.schema", b"").decode()
-    keys = ["statistic", "layer", "variable"]
-    if not {_INDEX.get(schema, ""), *keys, "value"} <= set(table.column_names):
+    unit, keys = _INDEX.get(schema, ""), ["statistic", "layer", "variable"]
+    if not {unit, *keys, "value"} <= set(table.column_names):
         raise RecordError(
             f"{place}: holds {schema}, and a gate reads JSON records and histories of GradientNorms or StateNorms alone"
         )
-    index, values = table.column(_INDEX[schema]).to_numpy(), table.column("value").to_numpy()
+    index, values = table.column(unit).to_numpy(), table.column("value").to_numpy()
     begins = np.append(True, index[1:] != index[:-1])[: len(index)]
     moment = np.cumsum(begins) - 1
     groups = table.select(keys).to_pandas().groupby(keys, sort=False, observed=True).indices
@@ -240,7 +233,7 @@ def read_history(path: str | os.PathLike[str]) -> TrainingHistory:
         (statistic, ".".join(filter(None, (layer, variable)))): (moment[rows], values[rows])
         for (statistic, layer, variable), rows in groups.items()
     }
-    return TrainingHistory(schema=schema, steps=index[begins], series=series)
+    return TrainingHistory(unit=unit, steps=index[begins], series=series)
 
 
 def look_up(record: Record | TrainingHistory, name: str) -> Lookup:

@@ -1,11 +1,8 @@
 """The paired test of one metric: how much worse is the candidate, and is that beyond what is allowed?
 
-The difference and its error come from the jackknife over clusters of the text. With several runs per side the spread
-between the runs of each side is added (Welch), and the answer is about the training *recipe*, not only about these
-checkpoints. Holm's correction keeps several metrics from failing one good candidate more often than one would.
-
-Of an allowance of +1 % relative to the baseline, candidate − 1.01 · baseline is tested, whose error includes that of
-the baseline; 0.01 · baseline is added to value and bounds, so that they are those of candidate − baseline.
+With several runs per side the spread between the runs of each side is added (Welch), and the answer is about the
+training *recipe*, not only about these checkpoints. Of an allowance of +1 % relative to the baseline, the difference
+candidate − 1.01 · baseline is tested, whose error includes that of the baseline; 0.01 · baseline is added to it.
 """
 
 import math
@@ -26,9 +23,8 @@ POWER = 0.80
 FLOAT_NOISE = 1e-6
 """Mean absolute difference, in nats per token, below which two runs are the same model: other batch sizes alone give
 6e-10 in the mean and 4e-6 in single losses."""
-
-
-Values = tuple[NDArray[np.float64], NDArray[np.float64]]
+Floats = NDArray[np.float64]
+Values = tuple[Floats, Floats]
 """A metric of each run of the baseline and of the candidate, on its scale of comparison: `(runs,)` each."""
 
 
@@ -60,16 +56,12 @@ class Tested(Estimate):
     @property
     def p_worse(self) -> float:
         """Probability of a difference as bad as this, if the truth is what is allowed."""
-        if not self.se:
-            return 0.0 if self.beyond > 0 else 1.0
-        return float(stdtr(self.df, -self.beyond / self.se))
+        return float(stdtr(self.df, -self.beyond / self.se)) if self.se else float(not self.beyond > 0)
 
     @property
     def p_within(self) -> float:
         """Probability of a difference as good as this, if the truth is what is allowed."""
-        if not self.se:
-            return 1.0 if self.beyond > 0 else 0.0
-        return float(stdtr(self.df, self.beyond / self.se))
+        return float(stdtr(self.df, self.beyond / self.se)) if self.se else float(self.beyond > 0)
 
     @property
     def mdd(self) -> float:
@@ -94,30 +86,29 @@ class Tested(Estimate):
 
 def assess(allowance: Allowance, paired: Paired) -> Tested:
     """Test whether the candidate is worse by one metric, beyond what is allowed; the same model is not worse."""
-    measured, same, clusters = allowance.measured, same_model(paired), None
+    measured, factor, values = allowance.measured, allowance.factor, values_of(allowance.measured, paired)
+    allowed, same, clusters = allowed_by(allowance, values), same_model(paired), None
     try:
         clusters = clusters_of(paired.document, paired.units, paired.block_bytes)
     except TooLittleTextError:
         if not same:
             raise
-    values = values_of(measured, paired)
-    allowed = allowed_by(allowance, values)
     if same or clusters is None:
         return Tested(worse=measured.worse, allowed=allowed, clusters=clusters)
     statistic = statistic_of(measured, paired.sum_names, lossless=paired.lossless)
     stacked, split = np.concatenate([paired.baseline, paired.candidate]), len(paired.baseline)
 
-    def difference(columns: Columns) -> NDArray[np.float64]:
+    def difference(columns: Columns) -> Floats:
         """Mean over the candidate's runs − f × mean over the baseline's, from the stacked sums of all runs."""
         of_runs = [statistic(run) for run in np.split(columns, len(stacked))]
-        return np.asarray(np.mean(of_runs[split:], axis=0) - allowance.factor * np.mean(of_runs[:split], axis=0))
+        return np.asarray(np.mean(of_runs[split:], axis=0) - factor * np.mean(of_runs[:split], axis=0))
 
     text = jackknife(difference, stacked.reshape(-1, stacked.shape[-1]), clusters)
-    runs = _variances_of_runs(values, allowance.factor)
+    runs = _variances_of_runs(values, factor)
     se_runs = math.sqrt(sum(variance for variance, _ in runs))
     return Tested(
         worse=measured.worse,
-        value=text.value + _shift(allowance, values),
+        value=text.value + (factor - 1) * float(values[0].mean()),
         allowed=allowed,
         se=math.hypot(text.se, se_runs),
         df=_satterthwaite([(text.se**2, text.df), *runs]),
@@ -153,12 +144,9 @@ def same_model(paired: Paired) -> bool:
 
 def allowed_by(allowance: Allowance, values: Values) -> float:
     """Return the largest allowed difference candidate − baseline; a relative one, that share of the baseline."""
-    return _shift(allowance, values) if allowance.relative else allowance.measured.worse * allowance.amount
-
-
-def _shift(allowance: Allowance, values: Values) -> float:
-    """Return (f − 1) · baseline, which makes candidate − f · baseline the difference candidate − baseline."""
-    return (allowance.factor - 1) * float(values[0].mean())
+    if allowance.relative:
+        return (allowance.factor - 1) * float(values[0].mean())
+    return allowance.measured.worse * allowance.amount
 
 
 def _variances_of_runs(values: Values, factor: float) -> list[tuple[float, float]]:
@@ -167,12 +155,11 @@ def _variances_of_runs(values: Values, factor: float) -> list[tuple[float, float
     A side of a single run is taken to spread as the other side does.
     """
     scaled = [*zip(values, (factor**2, 1.0), strict=True)]
-    several = [(np.var(runs, ddof=1), weight, len(runs)) for runs, weight in scaled if len(runs) > 1]
+    several = [(float(np.var(runs, ddof=1)), weight, len(runs)) for runs, weight in scaled if len(runs) > 1]
     if len(several) == 1:
         ((spread, _, count),) = several
-        total = sum(weight / len(runs) for runs, weight in scaled)
-        return [(float(spread * total), count - 1)]
-    return [(float(spread * weight / count), count - 1) for spread, weight, count in several]
+        return [(spread * sum(weight / len(runs) for runs, weight in scaled), count - 1)]
+    return [(spread * weight / count, count - 1) for spread, weight, count in several]
 
 
 def _satterthwaite(terms: Sequence[tuple[float, float]]) -> float:
@@ -180,7 +167,7 @@ def _satterthwaite(terms: Sequence[tuple[float, float]]) -> float:
     present = [(variance, df) for variance, df in terms if variance > 0]
     if len(present) < 2:  # exactly those of the only term, without rounding
         return (present or list(terms))[0][1]
-    largest = max(variance for variance, _ in present)
+    largest = max(present)[0]
     shares = [(variance / largest, df) for variance, df in present]
     return float(sum(share for share, _ in shares) ** 2 / sum(share**2 / df for share, df in shares))
 
@@ -197,13 +184,11 @@ def holm_levels(claims: Mapping[str, tuple[str, float]], level: float) -> Mappin
     >>> holm_levels(claims, 0.05)
     {'perplexity': 0.025, 'bits_per_char': 0.025, 'accuracy': 0.05}
     """
-    smallest: dict[str, float] = {}
-    for hypothesis, p in claims.values():
-        smallest[hypothesis] = min(p, smallest.get(hypothesis, 1.0))
     of_hypothesis: dict[str, float] = {}
-    remaining = len(smallest)
-    for hypothesis, p in sorted(smallest.items(), key=lambda item: item[1]):
-        of_hypothesis[hypothesis] = level / remaining
-        # The first that does not stand stops the rest: they are held against the same level and are larger.
-        remaining -= p <= level / remaining
+    remaining = len({hypothesis for hypothesis, _ in claims.values()})
+    for hypothesis, p in sorted(claims.values(), key=lambda claim: claim[1]):
+        if hypothesis not in of_hypothesis:  # its smallest p
+            of_hypothesis[hypothesis] = level / remaining
+            # The first that does not stand stops the rest: they are held against the same level and are larger.
+            remaining -= p <= level / remaining
     return {name: of_hypothesis[hypothesis] for name, (hypothesis, _) in claims.items()}

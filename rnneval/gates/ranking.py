@@ -1,7 +1,7 @@
 """The ranking of runs: the best by a metric, the distance of the others, and the blocks that make the difference."""
 
-import hashlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
@@ -13,7 +13,6 @@ from rnneval.gates.limits import Allowance, allowances, require_metric
 from rnneval.gates.noninferiority import LEVEL, assess, loss_differences, values_of
 from rnneval.gates.sides import (
     ACROSS_TOKENS,
-    Difference,
     Given,
     Side,
     Sides,
@@ -22,13 +21,21 @@ from rnneval.gates.sides import (
     named,
     not_comparable,
     pair,
+    side,
     unfit,
 )
 from rnneval.metrics import Metric, UnavailableError
-from rnneval.records import Run
 from rnneval.records.encoding import require_consistent
 from rnneval.records.ranking import BlockChange, RankedRun, Ranking
-from rnneval.text import Paths, scored_text
+from rnneval.text import Paths, scored_text, text_given
+
+
+class _Standing(NamedTuple):
+    """A run before it is ranked."""
+
+    side: Side
+    problem: str  # why it has no place in the ranking; "" in the largest group of runs that compare with each other
+    value: float  # by which it is sorted: less is better
 
 
 def compare(
@@ -46,7 +53,7 @@ def compare(
         metric: Its name; by default perplexity, or bits_per_char where the tokens differ.
         blocks: How many of the blocks with the largest change to name, between the first valid run and the last.
         text: The files that were scored, to show those blocks in.
-        string: The text that was scored, in place of files.
+        string: Their text, in place of files.
 
     Returns:
         The ranking: `rows`, best first, `best`, the `blocks`, and `to_frame()`.
@@ -56,60 +63,47 @@ def compare(
         RecordError: a record that does not add up.
     """
     records = named(runs, "run")
-    found = [(each.name, each.record) for each in records if isinstance(each.record, Run)]
-    if text is not None and string is None and found:
-        scored = found[-1][1].text
-        string = scored_text(text, scored.sha256, scored.part)
-    sides = [Side(name=name, names=(name,), runs=(run,)) for name, run in found]
-    if len(sides) < 2 or len(sides) < len(records):
-        raise UsageError(
-            f"{len(sides)} run records of {len(records)} given: compare takes two or more of them, and no others"
-        )
-    for side in sides:
-        require_consistent(side.name, side.runs[0])
+    sides = [side([each], "run") for each in records]
+    if len(sides) < 2:
+        raise UsageError(f"{len(sides)} run records given: compare takes two or more of them")
+    for each in sides:
+        require_consistent(each.name, each.runs[0])
     if not metric:
-        tokens = {fields_of(side.runs[0].signature).get("tok") for side in sides}
+        tokens = {fields_of(each.runs[0].signature).get("tok") for each in sides}
         metric = "perplexity" if len(tokens) == 1 else "bits_per_char"
     require_metric(metric, "--metric")
     (allowance,) = allowances({metric: "0%"})
-    measured = allowance.measured
-    standings = _standings(sides, measured)
-    order = sorted(range(len(sides)), key=lambda i: (bool(standings[i][0]), standings[i][1]))
-    rows = [_row(sides[i], standings[i][0], metric) for i in order]
-    if sound := [sides[i] for i in order if not standings[i][0]]:
+    standings = sorted(_standings(sides, allowance.measured), key=lambda each: (bool(each.problem), each.value))
+    rows = [_row(each, metric) for each in standings]
+    if sound := [each.side for each in standings if not each.problem]:
         rows[0] = replace(rows[0], difference=0.0)
-    for row, side in enumerate(sound[1:], 1):
+    for row, other in enumerate(sound[1:], 1):
         pairs = len(sound) * (len(sound) - 1) // 2
-        rows[row] = _against(rows[row], Sides(baseline=sound[0], candidate=side), allowance, pairs)
-    counting = [side for side in sides if not unfit(side.runs[0])] or sides
-    first = counting[0]
-    others = [side for side in (counting if len(counting) > 1 else sides) if side is not first]
-    ends = Sides(baseline=first, candidate=others[-1])
+        rows[row] = _against(rows[row], Sides(baseline=sound[0], candidate=other), allowance, pairs)
+    fit = [each for each in sides if not unfit(each.runs[0])] or sides
+    *_, last = [each for each in (fit if len(fit) > 1 else sides) if each is not fit[0]]
+    ends, shown = Sides(baseline=fit[0], candidate=last), None
+    if text is not None or string is not None:
+        scored = last.runs[0].text
+        shown = scored_text(text_given(text, string), scored.sha256, scored.part).encode()
     return Ranking(
         metric=metric,
-        unit=measured.difference_unit,
+        unit=allowance.measured.difference_unit,
         rows=tuple(rows),
         about=ends.about,
         baseline=ends.baseline.name,
         candidate=ends.candidate.name,
-        blocks=_changes(ends, metric, blocks, string),
+        blocks=_changes(ends, metric, blocks, shown),
         counting=tuple(beside_counting(records)) or None,
         warnings=tuple(warnings_of_runs(records)),
     )
 
 
-def _standings(sides: Sequence[Side], metric: Metric) -> list[tuple[str, float]]:
-    """Return of each run why it has no place in the ranking, and its value with the sign by which less is better.
-
-    The reason is "" for the largest group of runs that compare with each other.
-    """
-
-    def difference(side: Side, other: Side) -> Difference | None:
-        return not_comparable(metric.name, Sides(baseline=side, candidate=other))
-
+def _standings(sides: Sequence[Side], metric: Metric) -> list[_Standing]:
+    """Return the value of each run, or why it has no place in the ranking."""
     found = []
-    for side in sides:
-        run, value = side.runs[0], 0.0
+    for each in sides:
+        run, value = each.runs[0], 0.0
         problem = unfit(run).removeprefix("is ")
         try:
             names = tuple(sorted(run.blocks.sums))
@@ -117,24 +111,28 @@ def _standings(sides: Sequence[Side], metric: Metric) -> list[tuple[str, float]]
             value = 0.0 if problem else float(statistic_of(metric, names, lossless=not is_lossy(run))(total)[0])
         except UnavailableError as reason:
             problem = f"no {metric.name}: {reason}"
-        found.append((problem, metric.worse * value))
-    fit = [side for side, (problem, _) in zip(sides, found, strict=True) if not problem]
-    group = max(fit, key=lambda side: sum(difference(side, other) is None for other in fit), default=None)
-    for i, side in enumerate(sides):
-        if group is not None and not found[i][0] and side is not group and (unlike := difference(group, side)):
-            found[i] = f"not comparable: {unlike}", 0.0
+        found.append(_Standing(each, problem, metric.worse * value))
+    fit = [each.side for each in found if not each.problem]
+    group = max(fit, key=lambda one: sum(not _unlike(metric, one, other) for other in fit), default=None)
+    for i, (each, problem, _) in enumerate(found):
+        if group is not None and not problem and each is not group and (why := _unlike(metric, group, each)):
+            found[i] = _Standing(each, f"not comparable: {why}", 0.0)
     return found
 
 
-def _row(side: Side, problem: str, metric: str) -> RankedRun:
-    run = side.runs[0]
+def _unlike(metric: Metric, one: Side, other: Side) -> str:
+    return not_comparable(metric.name, Sides(baseline=one, candidate=other))
+
+
+def _row(standing: _Standing, metric: str) -> RankedRun:
+    run = standing.side.runs[0]
     score = None if unfit(run) else run.scores.get(metric)  # a leak has no score
     return RankedRun(
-        name=side.name,
+        name=standing.side.name,
         value=None if score is None else score.value,
         parameters=(run.checkpoint.parameters or None) if run.checkpoint else None,
         tokens_per_second=run.timing.tokens_per_second if run.timing else None,
-        marks=(problem,) if problem else (),
+        marks=(standing.problem,) if standing.problem else (),
     )
 
 
@@ -142,14 +140,14 @@ def _against(row: RankedRun, sides: Sides, allowance: Allowance, pairs: int) -> 
     """Return the row of the candidate with its difference to the best, or with why there is no interval of it."""
     paired = pair(sides)
     if paired is None:
-        return replace(row, marks=(*row.marks, "no text was scored by both"))
+        return replace(row, marks=("no text was scored by both",))
     try:
         found = assess(allowance, paired)
     except UnavailableError as reason:
-        return replace(row, marks=(*row.marks, f"not comparable: {reason}"))
+        return replace(row, marks=(f"not comparable: {reason}",))
     except TooLittleTextError as reason:
         ours, theirs = values_of(allowance.measured, paired)
-        return replace(row, difference=float(theirs[0] - ours[0]), marks=(*row.marks, str(reason)))
+        return replace(row, difference=float(theirs[0] - ours[0]), marks=(str(reason),))
     if not found.se and not found.value:
         return replace(row, difference=0.0, low=0.0, high=0.0, method="equal in every block")
     assert found.clusters is not None  # noqa: S101 - the error comes from them
@@ -164,19 +162,14 @@ def _against(row: RankedRun, sides: Sides, allowance: Allowance, pairs: int) -> 
     )
 
 
-def _changes(ends: Sides, metric: str, count: int, text: str | None) -> tuple[BlockChange, ...]:
+def _changes(ends: Sides, metric: str, count: int, text: bytes | None) -> tuple[BlockChange, ...]:
     """Return the blocks whose loss changed most, largest change first; none of runs that decide nothing."""
-    run, scored = ends.candidate.runs[0], None if text is None else text.encode()
-    if scored is not None and hashlib.sha256(scored).hexdigest() != run.text.sha256:
-        raise UsageError(
-            f"the text given has {len(scored)} bytes and another hash than the one that was scored "
-            f"({run.text.bytes} bytes, {run.text.sha256[:8]}…): give the same files, in the same order"
-        )
     across = metric if metric in ACROSS_TOKENS else "bits_per_char"
     compares = not all(not_comparable(by, ends) for by in ("perplexity", across))
     if any(map(unfit, ends.runs)) or not compares or not (paired := pair(ends)):
         return ()
     differences, units = loss_differences(paired)
+    largest = np.argsort(-np.abs(differences), kind="stable")[:count]
     return tuple(
         BlockChange(
             start=int(paired.start[i]),
@@ -184,8 +177,8 @@ def _changes(ends: Sides, metric: str, count: int, text: str | None) -> tuple[Bl
             document=int(paired.document[i]),
             nats=float(differences[i]),
             units=float(units[i]),
-            text=None if scored is None else scored[paired.start[i] : paired.end[i]].decode(errors="replace"),
+            text=None if text is None else text[paired.start[i] : paired.end[i]].decode(errors="replace"),
         )
-        for i in np.argsort(-np.abs(differences), kind="stable")[:count]
+        for i in largest
         if differences[i] != 0
     )

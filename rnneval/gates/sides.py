@@ -1,8 +1,6 @@
 """Baseline and candidate: the runs of each side, whether they compare, and their sums over the text that both scored.
 
-*Recipe*: the way in which a model is trained; several runs of a side are trainings of one recipe. *Block*: the unit in
-which a record keeps sums. *Piece*: one block, or several if tokens of one side straddle the ends between them.
-
+*Piece*: one block, in which a record keeps sums, or several if tokens of one side straddle the ends between them.
 Whether runs compare, and whether a run can pass a gate or be a baseline at all, is decided before any number is looked
 at: one diverged run, or part of a text, makes the standard error as large as the difference, whatever the loss.
 """
@@ -72,6 +70,12 @@ class Side:
     names: tuple[str, ...]
     runs: tuple[Run, ...]
 
+    @property
+    def means(self) -> list[tuple[float, str]]:
+        """Mean loss in nats a token and name of each run, the lowest loss first."""
+        pairs = zip(self.names, self.runs, strict=True)
+        return sorted(((run.total_nats or 0.0) / max(run.tokens.scored, 1), name) for name, run in pairs)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sides:
@@ -105,8 +109,7 @@ def named(given: Given | Sequence[Given] | None, role: str) -> tuple[NamedRecord
     A path is read: it is a record, or a training history (a folder or a Parquet file).
     """
     several: tuple[Any, ...] = () if given is None else tuple(given) if isinstance(given, list | tuple) else (given,)
-    sources = [record.title for record in several if isinstance(record, Run)]
-    numbered = len(set(sources)) < len(sources)
+    titles = [record.title for record in several if isinstance(record, Run)]
     records = []
     for i, one in enumerate(several, 1):
         if isinstance(one, NamedRecord):
@@ -116,25 +119,23 @@ def named(given: Given | Sequence[Given] | None, role: str) -> tuple[NamedRecord
             record = read_history(place) if place.is_dir() or place.suffix == ".parquet" else read(place)
             records.append(NamedRecord(name=os.fspath(one), record=record))
         elif isinstance(one, Stored):
-            name = one.title if isinstance(one, Run) else role
-            records.append(NamedRecord(name=f"{name} ({i})" if numbered else name, record=cast("Record", one)))
+            number = f" ({i})" if len(set(titles)) < len(titles) else ""
+            name = (one.title if isinstance(one, Run) else role) + number
+            records.append(NamedRecord(name=name, record=cast("Record", one)))
         else:
             raise UsageError(f"the {role} is a {type(one).__name__}: give a run record, or the path of one")
     return tuple(records)
 
 
 def side(records: Sequence[NamedRecord], role: str) -> Side:
-    """Return the runs of one side."""
-    odd = next((each.name for each in records if not isinstance(each.record, Run)), None)
-    if role == "baseline" and odd is not None:
-        raise UsageError(f"{odd}: is no run record, so it cannot be a baseline: see rnneval evaluate --out")
+    """Return the runs of one side; other records stand among candidates alone, for limits on their figures."""
+    odd = next((each for each in records if not isinstance(each.record, Run)), None)
     pairs = [(each.name, each.record) for each in records if isinstance(each.record, Run)]
-    if not pairs:
-        seen = ""
-        if records:
-            kind = getattr(type(records[0].record), "__struct_config__", None)
-            seen = f"{records[0].name}: {'a training history' if kind is None else f'holds {kind.tag}'}: "
-        raise UsageError(f"{seen}no run record as {role}: a record of rnneval evaluate --out is needed")
+    if odd is not None and (role == "baseline" or not pairs):
+        kind = "a training history"
+        if not isinstance(odd.record, TrainingHistory):
+            kind = f"holds {odd.record.__struct_config__.tag}"
+        raise UsageError(f"{odd.name}: {kind}: no run record as {role}: a record of rnneval evaluate --out is needed")
     names, runs = tuple(name for name, _ in pairs), tuple(run for _, run in pairs)
     if len({run.source.identity for run in runs}) < len(runs):
         raise UsageError(f"the {role} has one checkpoint twice: several records are several trainings of one recipe")
@@ -152,24 +153,11 @@ def is_lossy(run: Run) -> bool:
     return "bits_per_char" not in run.scores or any(warning.code == "lossy" for warning in run.warnings)
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Why two runs cannot be compared."""
+def difference_between(baseline: Run, candidate: Run, *, across_tokens: bool = False) -> dict[str, str]:
+    """Return why two runs cannot be compared, by the paths of fields such as `signature.state`; empty if they can.
 
-    reasons: Mapping[str, str]  # by the paths of the fields in the record, such as `text.sha256` or `signature.state`
-    hint: str = ""
-
-    def __str__(self) -> str:
-        return "; ".join(
-            [*(f"{field}: {reason}" for field, reason in self.reasons.items()), *filter(None, [self.hint])]
-        )
-
-
-def difference_between(baseline: Run, candidate: Run, *, across_tokens: bool = False) -> Difference | None:
-    """Return why two runs cannot be compared: every part of the signature, and the text, or the first of the others.
-
-    Tokens may differ if bits of the same bytes are compared (`across_tokens`). The hash is of the text after
-    normalization, so it says nothing where that differs.
+    These are every part of the signature, and the text, or the first of the other fields. Tokens may differ if bits of
+    the same bytes are compared (`across_tokens`). The hash of a text is that after normalization.
     """
     parts, others = fields_of(baseline.signature), fields_of(candidate.signature)
     found = {
@@ -184,34 +172,28 @@ def difference_between(baseline: Run, candidate: Run, *, across_tokens: bool = F
     if baseline.text.sha256 != candidate.text.sha256 and not found.keys() & {"signature.norm", "signature.newlines"}:
         found["text.sha256"] = "other text"
     if found:
-        return Difference(found)
+        return found
     unknown_tokens = max(baseline.tokens.unknown, candidate.tokens.unknown)
     vocabularies = {run.vocabulary.sha256 if run.vocabulary else None for run in (baseline, candidate)}
     if unknown_tokens and len(vocabularies) > 1:
         reason = f"other vocabularies, and up to {unknown_tokens} unknown tokens that were not paid for in full"
-        return Difference({"vocabulary.sha256": reason})
+        return {"vocabulary.sha256": reason}
     for name in ("bytes", "document", *(() if across_tokens else _CUTS)):
         if getattr(baseline.blocks, name) != getattr(candidate.blocks, name):
-            return Difference({f"blocks.{name}": "the same text was cut or counted differently"})
-    return None
+            return {f"blocks.{name}": "the same text was cut or counted differently"}
+    return {}
 
 
-def _text_of(name: str, run: Run) -> str:
-    files = ", ".join(file.path for file in run.text.files[:3]) + (", …" if len(run.text.files) > 3 else "")
-    return f"{name} scored {files or 'a text'} ({run.text.bytes:,} bytes, {run.text.sha256[:8]}…)"
-
-
-def not_comparable(metric: str, sides: Sides) -> Difference | None:
-    """Return why these sides cannot be compared by this metric, and what would help; None if they can."""
+def not_comparable(metric: str, sides: Sides) -> str:
+    """Return why these sides cannot be compared by this metric, and what would help; "" if they can."""
     baselines, candidates = ([*zip(each.names, each.runs, strict=True)] for each in (sides.baseline, sides.candidate))
     across = metric in ACROSS_TOKENS
     lossy = [name for name, run in (*baselines, *candidates) if run.total_nats is not None and is_lossy(run)]
     pairs = [(runs[0], run, False) for runs in (baselines, candidates) for run in runs[1:]]
     for one, other, across_tokens in [*pairs, (baselines[0], candidates[0], across)]:
-        difference = difference_between(one[1], other[1], across_tokens=across_tokens)
-        if difference is None:
+        if not (reasons := difference_between(one[1], other[1], across_tokens=across_tokens)):
             continue
-        reasons, hint = {**difference.reasons}, "evaluate both in the same way"
+        hint = "evaluate both in the same way"
         if "text.sha256" in reasons:
             texts = f"{_text_of(*one)}, and {_text_of(*other)}, each after normalization"
             reasons["text.sha256"], hint = f"other text: {texts}", "evaluate both on the same text"
@@ -219,11 +201,15 @@ def not_comparable(metric: str, sides: Sides) -> Difference | None:
             hint = "bits of the same text compare: --allow bits_per_char=+0.01"
         elif lossy and (across or "signature.tok" in reasons):
             hint = f"no metric compares them, since the tokens of {lossy[0]} do not give the text back (lossy)"
-        return Difference(reasons, hint)
+        return "; ".join([*(f"{field}: {reason}" for field, reason in reasons.items()), hint])
     if across and lossy:
-        reason = f"absent in {lossy[0]}: its tokens do not give the text back (lossy)"
-        return Difference({f"scores.{metric}": reason})
-    return None
+        return f"scores.{metric}: absent in {lossy[0]}: its tokens do not give the text back (lossy)"
+    return ""
+
+
+def _text_of(name: str, run: Run) -> str:
+    files = ", ".join(file.path for file in run.text.files[:3]) + (", …" if len(run.text.files) > 3 else "")
+    return f"{name} scored {files or 'a text'} ({run.text.bytes:,} bytes, {run.text.sha256[:8]}…)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,11 +220,10 @@ class Paired:
     candidate: Columns
     sum_names: tuple[str, ...]  # the sums that every run has
     lossless: bool
-    units: NDArray[np.float64]
-    """Weight of a piece: tokens if both sides have the same, else scored bytes; above 0: `(pieces,)`."""
+    units: NDArray[np.float64]  # tokens of a piece if both sides have the same, else scored bytes; above 0: `(pieces,)`
     document: NDArray[np.intp]
     start: NDArray[np.int64]  # beginning of each piece, in bytes of the final text: `(pieces,)`
-    end: NDArray[np.int64]  # end of each piece, in bytes of the final text: `(pieces,)`
+    end: NDArray[np.int64]
     block_bytes: int
     left_out: float  # share of the baseline's scored bytes that only one side scored in full
 
@@ -255,7 +240,7 @@ def pair(sides: Sides) -> Paired | None:
     The runs of one side have the same blocks, and both sides the same cuts.
     """
     ours, theirs = sides.baseline.runs[0], sides.candidate.runs[0]
-    same_tokens = difference_between(ours, theirs) is None
+    same_tokens = not difference_between(ours, theirs)
     scored = np.array([ours.blocks.scored_bytes, theirs.blocks.scored_bytes], dtype=np.float64)
     document = np.array(ours.blocks.document, dtype=np.intp)
     piece = np.arange(document.size) if same_tokens else common_pieces(document, scored[0] - scored[1])
@@ -319,8 +304,8 @@ def limit(uniform: float) -> float:
 def unfit(run: Run) -> str:
     """Return why a run decides nothing, whatever it is compared with; "" if it can be compared."""
     if run.total_nats is None:
-        told = [warning.message for warning in run.warnings if warning.code == "not-finite"]
-        return f"is not finite: {next(iter(told), 'a loss is not a number')}"
+        told = (warning.message for warning in run.warnings if warning.code == "not-finite")
+        return f"is not finite: {next(told, 'a loss is not a number')}"
     if not run.valid:
         broken = run.wiring if run.wiring is not None and run.wiring.verdict == "fail" else None
         return f"is not valid: {broken.reason if broken else run.why_not_valid}".removesuffix(": not valid")
@@ -331,19 +316,6 @@ def problem(side: Side) -> str:
     """Name each run of a side that decides nothing, with its reason; "" if the side can be compared."""
     named = zip(side.names, map(unfit, side.runs), strict=True)
     return "; ".join(f"{name} {found}" for name, found in named if found) or _of_no_recipe(side)
-
-
-def write_baselines(runs: Mapping[str | os.PathLike[str], NamedRecord]) -> None:
-    """Write slim copies of runs as baselines, all of them or none; folders are made."""
-    new = side([*runs.values()], "baseline")
-    for name, run in zip(new.names, new.runs, strict=True):
-        require_consistent(name, run)
-    if found := problem(new):
-        raise UsageError(f"no baseline was written, since nothing could be compared with it: {found}")
-    texts = {os.fspath(path): encode(slim(run)) for path, run in zip(runs, new.runs, strict=True)}
-    for folder in {Path(path).parent for path in texts}:
-        make_folder(folder)
-    write_texts(texts)
 
 
 def _diverged(run: Run) -> str:
@@ -363,9 +335,9 @@ def _diverged(run: Run) -> str:
         return ""
     worst = 0 if beyond.all() else int(np.where(beyond, means, -np.inf).argmax())  # 0 is the whole text
     place, hint = "", "; or its vocabulary is in another order than in training"
-    if not beyond.all():
-        first, last = np.append(0, starts)[worst], np.append(starts, ends.size)[worst] - 1
-        place, hint = f" in bytes {ends[first - 1] if first else 0:,} to {ends[last]:,}", ""
+    if worst:
+        bounds = [0, *ends[starts[1:] - 1], ends[-1]]
+        place, hint = f" in bytes {bounds[worst - 1]:,} to {bounds[worst]:,}", ""
     reason = f"diverged: {means[worst]:.4g} nats a {unit}{place}, far beyond uniform guessing"
     return f"{reason} ({uniform:.3g}; the limit is {most[worst]:.3g}){hint}"
 
@@ -374,12 +346,23 @@ def _of_no_recipe(side: Side) -> str:
     """Return why the runs of a side are no trainings of one recipe: their losses lie too far apart."""
     if len({(run.text.sha256, run.signature) for run in side.runs}) > 1:  # not comparable, for a better reason
         return ""
-    means = [(run.total_nats or 0.0) / max(run.tokens.scored, 1) for run in side.runs]
-    least, largest = int(np.argmin(means)), int(np.argmax(means))
-    if means[largest] - means[least] <= TWICE:
+    (least, best), (largest, worst) = side.means[0], side.means[-1]
+    if largest - least <= TWICE:
         return ""
     return (
-        f"{side.names[largest]} has {means[largest]:.4g} nats a token and {side.names[least]} {means[least]:.4g}, more "
-        "than twice the perplexity, where seeds of one recipe differ by about 1 %: a training failed, or the runs are "
-        "not of one recipe"
+        f"{worst} has {largest:.4g} nats a token and {best} {least:.4g}, more than twice the perplexity, where seeds "
+        "of one recipe differ by about 1 %: a training failed, or the runs are not of one recipe"
     )
+
+
+def write_baselines(runs: Mapping[str | os.PathLike[str], NamedRecord]) -> None:
+    """Write slim copies of runs as baselines, all of them or none; folders are made."""
+    new = side([*runs.values()], "baseline")
+    for name, run in zip(new.names, new.runs, strict=True):
+        require_consistent(name, run)
+    if found := problem(new):
+        raise UsageError(f"no baseline was written, since nothing could be compared with it: {found}")
+    texts = {os.fspath(path): encode(slim(run)) for path, run in zip(runs, new.runs, strict=True)}
+    for folder in {Path(path).parent for path in texts}:
+        make_folder(folder)
+    write_texts(texts)

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 from msgspec.structs import replace as changed
 
@@ -11,7 +12,7 @@ from rnneval.errors import UsageError
 from rnneval.gates.clusters import TooLittleTextError
 from rnneval.gates.explanation import (
     beside_counting,
-    of_single_runs,
+    of_runs,
     reason_of,
     scope,
     warnings_of_few_runs,
@@ -64,41 +65,39 @@ def gate(
     """
     candidates, baselines = named(run, "candidate"), named(baseline, "baseline")
     limits = [parse_limit(text) for text in ([require] if isinstance(require, str) else require)]
-    if not baselines and (allow is not None or not (limits or better_than_counting)):
+    if not candidates or (not baselines and (allow is not None or not (limits or better_than_counting))):
         raise UsageError(
-            "nothing to judge: give a baseline (--baseline BASE.json), a limit (--require 'metric<=value') or "
-            "--better-than-counting"
+            "nothing to judge: give a record, and a baseline (--baseline BASE.json), a limit "
+            "(--require 'metric<=value') or --better-than-counting"
         )
-    if not candidates:
-        raise UsageError("nothing to judge: no record was given")
     for each in (*candidates, *baselines):
         if isinstance(each.record, Run):
             require_consistent(each.name, each.record)
-    results: list[MetricResult] = []
+    comparisons: list[Comparison] = []
     warnings = [*warnings_of_runs((*candidates, *baselines))]
     if baselines:
         sides = Sides(baseline=side(baselines, "baseline"), candidate=side(candidates, "candidate"))
         results = [compare_on(allowance, sides) for allowance in allowances(allow)]
+        comparisons = [of_runs(comparison, sides) for comparison in _after_holm(results)]
         of_losses = (warnings_of_losses(each.paired, each.tested) for each in results if each.paired is not None)
         warnings += [*warnings_of_few_runs(sides), *dict.fromkeys(chain.from_iterable(of_losses))]
-    unfit_alone = (  # without baselines, candidates need not be runs of one recipe
-        _of_record("valid", one, verdict="fail", reason=f"{one.name} {problem_of_it}")
-        for one in candidates
-        if not baselines and isinstance(one.record, Run) and (problem_of_it := unfit(one.record))
-    )
-    comparisons = (
-        *unfit_alone,
-        *map(of_single_runs, _after_holm(results)),
-        *(_against_counting(candidates) if better_than_counting else ()),
-        *chain.from_iterable(_limited(limit, candidates) for limit in limits),
-    )
+    else:  # candidates need not be runs of one recipe
+        comparisons = [
+            _of_record("valid", one, verdict="fail", reason=f"{one.name} {problem_of_it}")
+            for one in candidates
+            if isinstance(one.record, Run) and (problem_of_it := unfit(one.record))
+        ]
+    if better_than_counting:
+        comparisons += _against_counting(candidates)
+    for limit in limits:
+        comparisons += _limited(limit, candidates)
     verdict = next(each for each in GRAVEST if any(comparison.verdict == each for comparison in comparisons))
     decisive = next(comparison for comparison in comparisons if comparison.verdict == verdict)
     about = scope(decisive)
     return Gate(
         verdict=verdict,
         reason=f"{decisive.metric}: {decisive.reason}{about and f' ({about})'}",
-        comparisons=comparisons,
+        comparisons=tuple(comparisons),
         counting=tuple(beside_counting(candidates)) or None,
         warnings=tuple(warnings),
     )
@@ -148,13 +147,13 @@ def _after_holm(results: Sequence[MetricResult]) -> Iterator[Comparison]:
     levels = holm_levels(claims, LEVEL)
     for result in results:
         test = result.tested
-        if test is None or result.paired is None:
-            yield result.comparison
-            continue
-        level = levels[result.measured.name]
-        verdict: Verdict = "pass" if test.passes else "fail" if test.p_worse <= level else "inconclusive"
-        reason = reason_of(result.measured, test, result.paired, level)
-        yield changed(result.comparison, verdict=verdict, level=level, reason=reason)
+        comparison = result.comparison
+        if test is not None and result.paired is not None:
+            level = levels[result.measured.name]
+            verdict: Verdict = "pass" if test.passes else "fail" if test.p_worse <= level else "inconclusive"
+            reason = reason_of(result.measured, test, result.paired, level)
+            comparison = changed(comparison, verdict=verdict, level=level, reason=reason)
+        yield comparison
 
 
 def _limited(limit: Limit, records: Sequence[NamedRecord]) -> Iterator[Comparison]:
@@ -162,22 +161,21 @@ def _limited(limit: Limit, records: Sequence[NamedRecord]) -> Iterator[Compariso
     seen = [(each, look_up(each.record, limit.figure)) for each in records]
     if all(found.unknown for _, found in seen):
         raise UsageError(f"--require {limit.text!r}: {seen[0][0].name}: {seen[0][1].note}")
-    having = [each for each, found in seen if found.value is not ABSENT]
-    kinds = {getattr(each.record, "schema", type(each.record)) for each in having}
-    of_histories = any(isinstance(each.record, TrainingHistory) for each in having)
+    having = [each.record for each, found in seen if found.value is not ABSENT]
+    kinds = {getattr(record, "unit", type(record)) for record in having}
+    of_histories = any(isinstance(record, TrainingHistory) for record in having)
     for each, found in seen:
-        of_kind = getattr(each.record, "schema", type(each.record)) in kinds
+        of_kind = getattr(each.record, "unit", type(each.record)) in kinds
         if having and not of_kind and not (found.undecided and of_histories):
             continue
-        value, holds = found.value, limit.holds(found.value)
-        reason = found.note
+        value, holds, reason = found.value, limit.holds(found.value), found.note
         if value is not ABSENT:
-            note = f" ({found.note})" if found.note else ""
             shown = rounded(value, limit.value) if isinstance(value, float) else value
-            reason = f"{limit.figure} is {shown}{note}, {'as' if holds else 'not as'} required: {limit.text}"
+            told = f"{shown} ({found.note})" if found.note else shown
+            reason = f"{limit.figure} is {told}, {'as' if holds else 'not as'} required: {limit.text}"
         elif not found.undecided:
-            reason = f"{limit.figure} is absent from {each.name}: what is absent satisfies no limit"
-            reason += f"; {found.note}" if found.note else ""
+            absent = f"{limit.figure} is absent from {each.name}: what is absent satisfies no limit"
+            reason = "; ".join(filter(None, (absent, found.note)))
         verdict: Verdict = "inconclusive" if found.undecided else "pass" if holds else "fail"
         number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
         yield changed(
@@ -203,30 +201,29 @@ def compare_on(allowance: Allowance, sides: Sides) -> MetricResult:
         method="none",
         about=sides.about,
     )
-    result = MetricResult(comparison=found, measured=measured)
     if (refused and not failed) or difference or not all(run.valid for run in sides.runs):
-        return result
+        return MetricResult(comparison=found, measured=measured)
     if (paired := pair(sides)) is None:
-        reason = failed or "blocks.scored_bytes: no text was scored by both"
-        return replace(result, comparison=changed(found, reason=reason))
-    found = changed(found, blocks=paired.units.size)
+        found = changed(found, reason=failed or "blocks.scored_bytes: no text was scored by both")
+        return MetricResult(comparison=found, measured=measured)
+    found, test = changed(found, blocks=paired.units.size), None
     try:
-        found = _with_values(found, allowance, paired)
-        if failed:
-            return replace(result, comparison=found, paired=paired)
-        test = assess(allowance, paired)
-    except UnavailableError as why:
-        reason = f"scores.{measured.name}: cannot be compared: {why}"
+        found = changed(found, **_values(allowance, paired))
+        if not failed:
+            test = assess(allowance, paired)
+            found = changed(found, **_numbers(test, sides))
+    except UnavailableError as why_not:
+        reason = f"scores.{measured.name}: cannot be compared: {why_not}"
         if len({frozenset(run.blocks.sums) for run in sides.runs}) > 1:
             reason += "; a baseline of --update has the sums of loss and accuracy alone: commit a copy of the record"
-        return replace(result, comparison=changed(found, reason=failed or reason), paired=paired)
-    except TooLittleTextError as why:
-        return replace(result, comparison=changed(found, verdict="inconclusive", reason=str(why)), paired=paired)
-    return replace(result, comparison=_tested(found, test, sides), tested=test, paired=paired)
+        found = changed(found, reason=failed or reason)
+    except TooLittleTextError as why_not:
+        found = changed(found, verdict="inconclusive", reason=str(why_not))
+    return MetricResult(comparison=found, measured=measured, tested=test, paired=paired)
 
 
-def _with_values(comparison: Comparison, allowance: Allowance, paired: Paired) -> Comparison:
-    """Add the values of both sides, and their difference; a value that is larger than any float is left out."""
+def _values(allowance: Allowance, paired: Paired) -> dict[str, float]:
+    """Return the values of both sides, and their difference, without one that is larger than any float."""
     values = values_of(allowance.measured, paired)
     baseline, candidate = (float(side.mean()) for side in values)
     numbers = {
@@ -235,11 +232,11 @@ def _with_values(comparison: Comparison, allowance: Allowance, paired: Paired) -
         "difference": candidate - baseline,
         "allowed": allowed_by(allowance, values),
     }
-    return changed(comparison, **{name: number for name, number in numbers.items() if math.isfinite(number)})
+    return {name: number for name, number in numbers.items() if math.isfinite(number)}
 
 
-def _tested(comparison: Comparison, test: Tested, sides: Sides) -> Comparison:
-    """Add the numbers of a test."""
+def _numbers(test: Tested, sides: Sides) -> dict[str, Any]:
+    """Return the numbers of a test, which may be inconclusive until all metrics are known."""
     clusters, method, more = test.clusters, "equal in every block", {}
     if test.se and clusters:
         method, more = clusters.method, {"df": test.df, "clusters": clusters.count}
@@ -247,14 +244,12 @@ def _tested(comparison: Comparison, test: Tested, sides: Sides) -> Comparison:
             counts = [len(sides.baseline.runs), len(sides.candidate.runs)]
             lent = " (the spread of the single run is taken from the other side)" if min(counts) == 1 else ""
             method += f", and {counts[0]} + {counts[1]} runs{lent}"
-    numbers = ("allowed", "low", "high", "se", "mdd", "p_worse", "p_within")
-    return changed(
-        comparison,
-        verdict="inconclusive",
-        difference=test.value,
-        **{name: getattr(test, name) for name in numbers},
+    return {
+        **{name: getattr(test, name) for name in ("allowed", "low", "high", "se", "mdd", "p_worse", "p_within")},
         **more,
-        method=method,
-        level=LEVEL,
-        claim=clusters.claim if clusters else "this passage",
-    )
+        "verdict": "inconclusive",
+        "difference": test.value,
+        "method": method,
+        "level": LEVEL,
+        "claim": clusters.claim if clusters else "this passage",
+    }

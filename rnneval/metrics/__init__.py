@@ -5,7 +5,6 @@ if it has one, becomes `rnneval.metrics.NAME`. A score of runs also has a `METRI
 no metric.
 """
 
-import math
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
@@ -14,15 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnneval import registry
-from rnneval.metrics._base import (
-    LossesAlone,
-    Metric,
-    NotTalliedError,
-    ScoredTokens,
-    Scores,
-    Totals,
-    UnavailableError,
-)
+from rnneval.metrics._base import LossesAlone, Metric, NotTalliedError, ScoredTokens, Scores, Totals, UnavailableError
 
 if TYPE_CHECKING:
     # Types alone: a metric works without a line here, but type checkers then take its name for the module.
@@ -37,11 +28,10 @@ if TYPE_CHECKING:
     from rnneval.metrics.state_norms import state_norms as state_norms
     from rnneval.metrics.word_perplexity import word_perplexity as word_perplexity
     from rnneval.metrics.word_perplexity_eos import word_perplexity_eos as word_perplexity_eos
-    from rnneval.records.run import Run
 
 __all__ = [
     "LossesAlone", "Metric", "ScoredTokens", "Scores", "Totals", "UnavailableError",
-    "all_metrics", "by_name", "finish", "names", "tally", "totals_of",
+    "all_metrics", "by_name", "finish", "names", "tally",
 ]  # fmt: skip
 
 # The import of a file sets its name in this package to the module; here its function takes that place.
@@ -104,15 +94,3 @@ def finish(totals: Totals) -> Scores:
         except UnavailableError as reason:
             missing[metric.name] = str(reason)
     return Scores(values=values, missing=missing)
-
-
-def totals_of(run: "Run") -> Totals:
-    """Return the sums of a run record, for scores that it has: one that a lossy model cannot have is not among them."""
-    return Totals(
-        tokens=run.tokens.scored,
-        characters=run.text.scored_characters,
-        bytes=run.text.scored_bytes,
-        words=run.text.scored_words,
-        lossless=True,
-        sums={name: math.fsum(values) for name, values in run.blocks.sums.items()},
-    )

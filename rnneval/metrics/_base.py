@@ -58,19 +58,11 @@ class Totals:
     bytes: float
     words: float
     lossless: bool
-    """Whether the way of cutting the text into tokens keeps all of it, so that known tokens give their text back.
-
-    Tokens that the vocabulary lacks do not make it False: they make bits per character a lower bound.
-    """
+    """Whether the way of cutting the text into tokens keeps all of it, so that known tokens give their text back."""
     sums: Mapping[str, float]  # sums of the metrics' tallies, by name
 
     def total(self, name: str) -> float:
-        """Return one sum.
-
-        Raises:
-            NotTalliedError: it was not tallied.
-            UnavailableError: it is not finite.
-        """
+        """Return one sum, or raise `NotTalliedError`, or `UnavailableError` if it is not finite."""
         if name not in self.sums:
             raise NotTalliedError(f"the sum {name!r} was not recorded")
         value = float(self.sums[name])
@@ -79,13 +71,18 @@ class Totals:
         return value
 
 
+def tally_nats(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
+    """Return each token's loss in nats, `(n,)`: the term of every metric that is a function of the total loss."""
+    return {"nats": np.asarray(tokens.nats, dtype=np.float64)}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metric:
     """One metric; its name is the key in the record and the argument of `rnneval explain`."""
 
     name: str  # the same as the file's, and as that of its function
     unit: str
-    tally: Callable[[ScoredTokens], Mapping[str, NDArray[np.float64]]]
+    tally: Callable[[ScoredTokens], Mapping[str, NDArray[np.float64]]] = tally_nats
     """Per-token terms, `(n,)` each, whose sums `finish` needs; metrics may share a name where the terms are equal."""
     finish: Callable[[Totals], float]  # the score; raises `UnavailableError` if it cannot be computed
     order: int = 1000  # place in reports and other lists: lower first, equal ones by name
@@ -110,17 +107,8 @@ class Metric:
         """Unit of a difference on the scale of comparison."""
         return self.log_unit or self.unit
 
-    @property
-    def logarithmic(self) -> bool:
-        """True if two values are compared by their logarithms."""
-        return self.log is not None
-
     def forward(self, totals: Totals) -> float:
-        """Return the score on the scale of comparison: its logarithm, or the score itself.
-
-        Raises:
-            UnavailableError: the score cannot be computed from these sums.
-        """
+        """Return the score on the scale of comparison: its logarithm, or the score itself."""
         return self.finish(totals) if self.log is None else self.log(totals)
 
     def back(self, value: float) -> float:
@@ -144,14 +132,8 @@ class Scores:
 def score(metric: Metric, **columns: ArrayLike) -> float:
     """Return the score of plain arrays: `finish` of the sums of `tally`, as a run computes it from its blocks.
 
-    Args:
-        metric: The metric.
-        columns: Fields of `ScoredTokens`, each of any shape and all of one size. `characters`, `bytes`, `words` and
-            `newlines` may also be one number each: the count of all tokens together. Fields that are not given are 0.
-
-    Raises:
-        UnavailableError: there is no token, a number is not finite, or the metric has no value for these sums.
-        ValueError: the sizes differ, a loss is below 0, or a rank or count is not a whole number of at least 0.
+    The columns are fields of `ScoredTokens`, of one size, 0 where none is given; one number for `characters`, `bytes`,
+    `words` or `newlines` is the count of all tokens together.
     """
     given = {name: np.asarray(values, np.float64).ravel() for name, values in columns.items()}
     first, n = next((name, values.size) for name, values in given.items())
@@ -165,31 +147,21 @@ def score(metric: Metric, **columns: ArrayLike) -> float:
             f"nats has {given['nats'].min():.6g}: a loss is −ln of a probability, 0 or more: give the losses, not the "
             "log-probabilities"
         )
-    for name in {"rank", "characters", "bytes", "words", "newlines"} & set(given):
-        values = given[name]
-        if not (np.isfinite(values) & (values >= 0) & (values == np.floor(values))).all():
-            raise ValueError(f"{name} must hold whole numbers of at least 0, seen: {values}")
     arrays: dict[str, Any] = {}
-    for field in fields(ScoredTokens):
-        values = given.get(field.name, np.zeros(n))
+    for name in (field.name for field in fields(ScoredTokens)):
+        values = given.get(name, np.zeros(n))
+        counts = name not in ("nats", "confidence")
+        if counts and not (np.isfinite(values) & (values >= 0) & (values == np.floor(values))).all():
+            raise ValueError(f"{name} must hold whole numbers of at least 0, seen: {values}")
         values = np.append(values, np.zeros(n - values.size))  # the count of all tokens together stands at the first
-        arrays[field.name] = values if field.name in ("nats", "confidence") else values.astype(np.int64)
+        arrays[name] = values.astype(np.int64) if counts else values
     sums = {name: float(term.sum()) for name, term in metric.tally(ScoredTokens(**arrays)).items()}
     units = {name: float(arrays[name].sum()) for name in ("characters", "bytes", "words")}
     return metric.finish(Totals(tokens=n, **units, lossless=True, sums=sums))
 
 
-def tally_nats(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
-    """Return each token's loss in nats, `(n,)`: the term of every metric that is a function of the total loss."""
-    return {"nats": np.asarray(tokens.nats, dtype=np.float64)}
-
-
 def per(total: float, count: float, unit: str) -> float:
-    """Divide a sum by a count of `unit`, such as "token".
-
-    Raises:
-        UnavailableError: nothing was counted, or the quotient is larger than any float.
-    """
+    """Divide a sum by a count of `unit`, such as "token"; nothing counted is an `UnavailableError`."""
     if not count > 0:
         raise UnavailableError(f"no {unit} was scored")
     quotient = total / count
@@ -200,31 +172,31 @@ def per(total: float, count: float, unit: str) -> float:
 
 def mean(term: str, unit: str = "token") -> Callable[[Totals], float]:
     """Return the `finish` of a metric that is a sum divided by the number of units, such as tokens or words."""
-
-    def finish(totals: Totals) -> float:
-        return per(totals.total(term), getattr(totals, f"{unit}s"), unit)
-
-    return finish
+    return lambda totals: per(totals.total(term), getattr(totals, f"{unit}s"), unit)
 
 
-def bits_per(unit: str) -> Callable[[Totals], float]:
-    """Return the `finish` of a metric in bits a unit of text, which lossy tokens do not have."""
-    nats = mean("nats", unit)
+def bits_per(unit: str, name: str, order: int) -> Metric:
+    """Return the metric in bits a unit of text, which lossy tokens do not have."""
 
     def finish(totals: Totals) -> float:
         if not totals.lossless:
             raise UnavailableError(f"the tokens do not give the text back, so its {unit}s were not all paid for")
-        return nats(totals) / math.log(2)
+        return mean("nats", unit)(totals) / math.log(2)
 
-    return finish
+    return Metric(name=name, unit=f"bits a {unit}", order=order, finish=finish, hypothesis="loss")
 
 
-def among_first(count: int) -> Callable[[ScoredTokens], dict[str, NDArray[np.float64]]]:
-    """Return the `tally` of a metric that counts tokens among the first choices; NaN if the prediction is no number.
+def among_first(count: int, name: str, order: int) -> Metric:
+    """Return the metric that is the share of tokens among the first choices; NaN if a prediction is no number.
 
     Without the NaN, logits of NaN would count as right: nothing is larger than they are, so the rank is 0.
     """
-    return lambda tokens: {f"top{count}": np.where(np.isnan(tokens.nats), np.nan, tokens.rank < count)}
+
+    def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
+        return {f"top{count}": np.where(np.isnan(tokens.nats), np.nan, tokens.rank < count)}
+
+    finish = mean(f"top{count}")
+    return Metric(name=name, unit="share", order=order, tally=tally, finish=finish, higher_is_better=True)
 
 
 def exponential(name: str, unit: str, order: int, log: Callable[[Totals], float], **more: Any) -> Metric:
@@ -237,5 +209,4 @@ def exponential(name: str, unit: str, order: int, log: Callable[[Totals], float]
         except OverflowError:
             raise UnavailableError(f"e to the power of {mean_nats:.6g} nats is larger than any float") from None
 
-    more = {"tally": tally_nats, "hypothesis": "loss", **more}
-    return Metric(name=name, unit=unit, order=order, finish=finish, log=log, **more)
+    return Metric(name=name, unit=unit, order=order, finish=finish, log=log, hypothesis="loss", **more)

@@ -2,15 +2,14 @@
 
 from numpy.typing import ArrayLike
 
-from rnneval.metrics._base import Metric, among_first, mean, score
+from rnneval.metrics._base import among_first, score
 
 
 def accuracy(rank: ArrayLike) -> float:
     """Return the share of tokens whose rank is 0.
 
     Args:
-        rank: How many tokens were predicted before the right one, 0 for a right first choice; any shape. Leave out a
-            token whose prediction is not a number.
+        rank: How many tokens were predicted before the right one, 0 for a right first choice; any shape, no NaN.
 
     Raises:
         UnavailableError: `rank` is empty.
@@ -24,6 +23,4 @@ def accuracy(rank: ArrayLike) -> float:
     return score(METRIC, rank=rank)
 
 
-METRIC = Metric(
-    name="accuracy", unit="share", order=70, tally=among_first(1), finish=mean("top1"), higher_is_better=True
-)
+METRIC = among_first(1, "accuracy", 70)

@@ -2,15 +2,14 @@
 
 from numpy.typing import ArrayLike
 
-from rnneval.metrics._base import Metric, among_first, mean, score
+from rnneval.metrics._base import among_first, score
 
 
 def accuracy_top5(rank: ArrayLike) -> float:
     """Return the share of tokens whose rank is below 5.
 
     Args:
-        rank: How many tokens were predicted before the right one, 0 for a right first choice; any shape. Leave out a
-            token whose prediction is not a number.
+        rank: How many tokens were predicted before the right one, 0 for a right first choice; any shape, no NaN.
 
     Raises:
         UnavailableError: `rank` is empty.
@@ -24,6 +23,4 @@ def accuracy_top5(rank: ArrayLike) -> float:
     return score(METRIC, rank=rank)
 
 
-METRIC = Metric(
-    name="accuracy_top5", unit="share", order=80, tally=among_first(5), finish=mean("top5"), higher_is_better=True
-)
+METRIC = among_first(5, "accuracy_top5", 80)

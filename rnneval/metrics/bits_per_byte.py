@@ -2,7 +2,7 @@
 
 from numpy.typing import ArrayLike
 
-from rnneval.metrics._base import Metric, bits_per, score, tally_nats
+from rnneval.metrics._base import bits_per, score
 
 
 def bits_per_byte(nats: ArrayLike, *, bytes: ArrayLike) -> float:  # noqa: A002 - the unit's name
@@ -10,8 +10,7 @@ def bits_per_byte(nats: ArrayLike, *, bytes: ArrayLike) -> float:  # noqa: A002 
 
     Args:
         nats: Loss of each scored token in nats, −ln p(token | all before it); any shape, summed in float64.
-        bytes: UTF-8 bytes that each token stands for, in the shape of `nats`, or of all tokens together. The
-            tokens must give the text back, or the result is not about the text.
+        bytes: UTF-8 bytes of each token, in the shape of `nats`, or of all tokens, which must spell the text.
 
     Raises:
         UnavailableError: there is no such score, as of an empty array or a loss that is not finite.
@@ -26,6 +25,4 @@ def bits_per_byte(nats: ArrayLike, *, bytes: ArrayLike) -> float:  # noqa: A002 
     return score(METRIC, nats=nats, bytes=bytes)
 
 
-METRIC = Metric(
-    name="bits_per_byte", unit="bits a byte", order=40, tally=tally_nats, finish=bits_per("byte"), hypothesis="loss"
-)
+METRIC = bits_per("byte", "bits_per_byte", 40)

@@ -2,7 +2,7 @@
 
 from numpy.typing import ArrayLike
 
-from rnneval.metrics._base import Metric, bits_per, score, tally_nats
+from rnneval.metrics._base import bits_per, score
 
 
 def bits_per_char(nats: ArrayLike, *, characters: ArrayLike) -> float:
@@ -10,8 +10,7 @@ def bits_per_char(nats: ArrayLike, *, characters: ArrayLike) -> float:
 
     Args:
         nats: Loss of each scored token in nats, −ln p(token | all before it); any shape, summed in float64.
-        characters: Unicode code points that each token stands for, in the shape of `nats`, or of all tokens together.
-            The tokens must give the text back, or the result is not about the text.
+        characters: Code points of each token, in the shape of `nats`, or of all tokens, which must spell the text.
 
     Raises:
         UnavailableError: there is no such score, as of an empty array or a loss that is not finite.
@@ -26,11 +25,4 @@ def bits_per_char(nats: ArrayLike, *, characters: ArrayLike) -> float:
     return score(METRIC, nats=nats, characters=characters)
 
 
-METRIC = Metric(
-    name="bits_per_char",
-    unit="bits a character",
-    order=30,
-    tally=tally_nats,
-    finish=bits_per("character"),
-    hypothesis="loss",
-)
+METRIC = bits_per("character", "bits_per_char", 30)

@@ -30,9 +30,13 @@ def calibration_error(confidence: ArrayLike, rank: ArrayLike) -> float:
 
 
 def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
-    """Return correct − confidence in the token's own bin and 0 in the others, `(n,)` a bin; and counts of 1 and 0."""
+    """Return correct − confidence in the token's own bin and 0 in the others, `(n,)` a bin; and counts of 1 and 0.
+
+    Bin b holds (b/15, (b+1)/15]; a confidence that rounding puts at or below 0 or above 1 goes to an outer bin.
+    """
     gap = (tokens.rank == 0) - np.asarray(tokens.confidence, dtype=np.float64)
-    bins = bin_of(tokens.confidence)
+    # Compared with the edges and not multiplied by 15, which would round some of them up.
+    bins = np.searchsorted(np.arange(1, BINS) / BINS, tokens.confidence, side="left")
     gaps = {name: np.where(bins == index, gap, 0.0) for index, name in enumerate(NAMES)}
     return gaps | {name: (bins == index).astype(np.float64) for index, name in enumerate(COUNTS)}
 
@@ -40,19 +44,6 @@ def tally(tokens: ScoredTokens) -> dict[str, NDArray[np.float64]]:
 def finish(totals: Totals) -> float:
     """Return the weighted mean gap between confidence and accuracy from sums over tokens."""
     return per(sum(abs(totals.total(name)) for name in NAMES), totals.tokens, "token")
-
-
-def bin_of(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the bin of each confidence, `(n,)`: b holds (b/15, (b+1)/15].
-
-    Compared with the edges and not multiplied by 15, which would round some of them up. What rounding puts at or below
-    0 or above 1 goes to the outer bins.
-
-    >>> bin_of(np.array([0.01, 1 / 15, 0.07, 1.0])).tolist()
-    [0, 0, 1, 14]
-    """
-    inner = np.arange(1, BINS) / BINS
-    return np.searchsorted(inner, confidence, side="left").astype(np.int64)
 
 
 METRIC = Metric(name="calibration_error", unit="share", order=90, tally=tally, finish=finish, biased_upwards=True)

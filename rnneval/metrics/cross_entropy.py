@@ -2,7 +2,7 @@
 
 from numpy.typing import ArrayLike
 
-from rnneval.metrics._base import Metric, mean, score, tally_nats
+from rnneval.metrics._base import Metric, mean, score
 
 
 def cross_entropy(nats: ArrayLike) -> float:
@@ -22,6 +22,4 @@ def cross_entropy(nats: ArrayLike) -> float:
     return score(METRIC, nats=nats)
 
 
-METRIC = Metric(
-    name="cross_entropy", unit="nats a token", order=10, tally=tally_nats, finish=mean("nats"), hypothesis="loss"
-)
+METRIC = Metric(name="cross_entropy", unit="nats a token", order=10, finish=mean("nats"), hypothesis="loss")

@@ -11,12 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 class Norms:
     """L2 norms of the gradients of one step."""
 
-    variables: Mapping[str, float]
-    """Norms by variable, in the order given."""
-    layers: Mapping[str, float]
-    """Norms by layer, in the order of first appearance."""
-    total: float
-    """Norm of all gradients together (the global norm)."""
+    variables: Mapping[str, float]  # norms by variable, in the order given
+    layers: Mapping[str, float]  # norms by layer, in the order of first appearance
+    total: float  # norm of all gradients together (the global norm)
 
 
 def gradient_norms(gradients: Mapping[str, ArrayLike | None] | Iterable[ArrayLike | None]) -> Norms:

@@ -31,8 +31,7 @@ def state_norms(states: ArrayLike) -> NDArray[np.float64]:
         raise ValueError(f"states must have the shape (time, units) or (batch, time, units), seen: {array.shape}")
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float64)
-    norms: NDArray[np.float64] = np.sqrt(dot(array, array), dtype=np.float64)
-    return norms
+    return np.asarray(np.sqrt(dot(array, array), dtype=np.float64))
 
 
 def dot(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
@@ -42,5 +41,4 @@ def dot(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     [11.0]
     """
     vecdot = getattr(np, "vecdot", None)  # since NumPy 2.0; twice as fast
-    product: NDArray[Any] = vecdot(a, b) if vecdot is not None else np.einsum("...u,...u->...", a, b)
-    return product
+    return np.asarray(vecdot(a, b) if vecdot is not None else np.einsum("...u,...u->...", a, b))

@@ -10,8 +10,7 @@ def word_perplexity(nats: ArrayLike, *, words: ArrayLike) -> float:
 
     Args:
         nats: Loss of each scored token in nats, −ln p(token | all before it); any shape, summed in float64.
-        words: Words that begin in each token, in the shape of `nats`, or of all tokens together: maximal runs of
-            characters that are not white space.
+        words: Words (runs without white space) that begin in each token, in the shape of `nats`, or of all tokens.
 
     Raises:
         UnavailableError: there is no such score, as of an empty array or a loss that is not finite.

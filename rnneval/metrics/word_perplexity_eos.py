@@ -11,8 +11,7 @@ def word_perplexity_eos(nats: ArrayLike, *, words: ArrayLike, newlines: ArrayLik
 
     Args:
         nats: Loss of each scored token in nats, −ln p(token | all before it); any shape, summed in float64.
-        words: Words that begin in each token, in the shape of `nats`, or of all tokens together: maximal runs of
-            characters that are not white space.
+        words: Words (runs without white space) that begin in each token, in the shape of `nats`, or of all tokens.
         newlines: Line feeds in each token, or of all together.
 
     Raises:

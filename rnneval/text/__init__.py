@@ -1,15 +1,7 @@
 """Files → documents → ids, with exact counts of tokens, characters, bytes and words; vocabularies."""
 
 from rnneval.options import Paths
-from rnneval.text.documents import (
-    FinalText,
-    InMemory,
-    TextOptions,
-    final_text,
-    refuse_overlap,
-    scored_text,
-    text_given,
-)
+from rnneval.text.documents import FinalText, InMemory, TextOptions, final_text, refuse_overlap, scored_text, text_given
 from rnneval.text.encoding import EncodedText, TokenSlice, encode, encode_spans
 from rnneval.text.units import BlockCuts
 from rnneval.text.vocabulary import (

@@ -14,11 +14,10 @@ from fractions import Fraction
 from itertools import pairwise, product
 from math import floor
 from pathlib import Path
-from typing import NamedTuple
 
-from rnneval.errors import TextError, UsageError, is_plainly_text, named_in_message
+from rnneval.errors import RnnevalError, TextError, UsageError, is_plainly_text, named_in_message
 from rnneval.option import values_of
-from rnneval.options import Paths, TextGroup
+from rnneval.options import PathLike, Paths, TextGroup
 from rnneval.paths import open_regular, reason_of
 
 MOST_STREAMED_BYTES = 1 << 28  # most bytes of a text from a pipe, which may have no end and would fill the memory
@@ -60,10 +59,8 @@ def text_given(paths: Paths | None, string: str | None) -> Paths | InMemory:
     try:
         string.encode()
     except UnicodeEncodeError as error:
-        raise TextError(
-            f"the text in memory: character {string[error.start]!r} at position {error.start:,} has no UTF-8 bytes "
-            f"({error.reason}): decode the text without surrogateescape"
-        ) from error
+        said = f"character {string[error.start]!r} at position {error.start:,} has no UTF-8 bytes"
+        raise TextError(f"the text in memory: {said}: decode the text without surrogateescape") from error
     return InMemory(text=string)
 
 
@@ -75,12 +72,10 @@ def part_of(characters: int, spec: str, option: str = "--part") -> range:
             f"{option} {spec!r} is not a slice: give START:STOP in characters or per cent, "
             "such as 90%:, :90%, 10%:20%, 99.5%:, -10%:, 100:200 or -1000: (no step)"
         )
-    bounds: list[int | None] = []
-    for bound in match.groups():
-        if bound is not None and bound.endswith("%"):  # exactly, since 0.29 · 100 is not 29 in floating point
-            bounds.append(floor(Fraction(bound[:-1]) * characters / 100))
-        else:
-            bounds.append(None if bound is None else int(bound))
+    bounds = [  # exactly, since 0.29 · 100 is not 29 in floating point
+        None if bound is None else floor(Fraction(bound.rstrip("%")) * (characters if "%" in bound else 100) / 100)
+        for bound in match.groups()
+    ]
     return range(characters)[slice(*bounds)]
 
 
@@ -170,29 +165,33 @@ def place_after(text: str) -> str:
 def final_text(given: Paths | InMemory, options: TextOptions | None = None) -> FinalText:
     """Read files, joined with nothing between, as one text: take a part, rewrite it, and divide it into documents."""
     options = options or TextOptions()
-    files = [_read(source) for source in ([given] if isinstance(given, str | os.PathLike | InMemory) else given)]
-    if not files:
+    sources = [given] if isinstance(given, str | os.PathLike | InMemory) else [*given]
+    if not sources:
         raise UsageError("no text was given: name at least one UTF-8 file")
-    name = files[0].name + (f" and {len(files) - 1} more" if len(files) > 1 else "")
-    total = sum(len(file.text) for file in files)
+    names = ["the text in memory" if isinstance(source, InMemory) else os.fspath(source) for source in sources]
+    name = names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+    files = [_read(source, name) for source, name in zip(sources, names, strict=True)]
+    total = sum(len(text) for text, _, _ in files)
     wanted, place, parts, taken = options.part_of(total), 0, [], []
-    for file in files:
-        inside = range(len(file.text))[max(wanted.start - place, 0) : max(wanted.stop - place, 0)]
-        taken.append(TakenFile(path=file.path, sha256=file.sha256, characters=inside))
-        parts.append(file.text[inside.start : inside.stop])
-        place += len(file.text)
+    for source, (text, sha256, _) in zip(sources, files, strict=True):
+        inside = range(len(text))[max(wanted.start - place, 0) : max(wanted.stop - place, 0)]
+        path = "" if isinstance(source, InMemory) else os.fspath(source)
+        taken.append(TakenFile(path=path, sha256=sha256, characters=inside))
+        parts.append(text[inside.start : inside.stop])
+        place += len(text)
     documents = _documents(parts, options)
     if not documents:
         part = f"{options.part_option} {options.part} of {total:,} characters is empty: give a part that holds"
         said = f"{part} at least 2 tokens" if total else "the text is empty, at least 2 tokens are needed"
         raise TextError(f"{name}: {said}")
+    marked = [name for name, (_, _, mark) in zip(names, files, strict=True) if mark]
     return FinalText(
         name=name,
         documents=documents,
         taken=tuple(taken),
-        raw=[file.text for file in files],
+        raw=[text for text, _, _ in files],
         share=sum(map(len, parts)) / total,
-        warnings=tuple(("bom", f"{file.name}: a byte-order mark was dropped") for file in files if file.marked),
+        warnings=tuple(("bom", f"{name}: a byte-order mark was dropped") for name in marked),
         options=options,
     )
 
@@ -207,17 +206,12 @@ def _documents(texts: list[str], options: TextOptions) -> list[str]:
         texts = [text.lower() for text in texts]
     if options.normalize == "nfc":
         texts = [unicodedata.normalize("NFC", text) for text in texts]
-    if options.documents == "blank-line":
-        texts = _at_blank_lines(texts[0])
+    if options.documents == "blank-line":  # a line with text that follows blank lines starts one, but not the first
+        whole = texts[0].rstrip()
+        first_text = len(whole) - len(whole.lstrip())
+        starts = (blank.end() for blank in _BLANK_LINES.finditer(whole) if blank.start() >= first_text)
+        texts = [texts[0][start:stop] for start, stop in pairwise([0, *starts, len(texts[0])])]
     return [text for text in texts if text]
-
-
-def _at_blank_lines(text: str) -> list[str]:
-    """Start a document at every line with text that follows blank lines; those before all text belong to the first."""
-    whole = text.rstrip()
-    first_text = len(whole) - len(whole.lstrip())
-    starts = (blank.end() for blank in _BLANK_LINES.finditer(whole) if blank.start() >= first_text)
-    return [text[start:stop] for start, stop in pairwise([0, *starts, len(text)])]
 
 
 def refuse_overlap(fitted: Iterable[TakenFile], scored: Sequence[TakenFile]) -> None:
@@ -234,44 +228,33 @@ def refuse_overlap(fitted: Iterable[TakenFile], scored: Sequence[TakenFile]) -> 
                 )
 
 
-class _File(NamedTuple):
-    """A file that was read."""
-
-    path: str
-    name: str
-    sha256: str
-    text: str
-    marked: bool  # whether a byte-order mark was dropped
+def _read(source: InMemory | PathLike, name: str) -> tuple[str, str, bool]:
+    """Return a file's text, the hash of its bytes, and whether a byte-order mark was dropped."""
+    raw = source.text.encode() if isinstance(source, InMemory) else _bytes(os.fspath(source))
+    text = decoded(raw, name, TextError)
+    return text.removeprefix("\ufeff"), hashlib.sha256(raw).hexdigest(), text.startswith("\ufeff")
 
 
-def _read(source: InMemory | str | os.PathLike[str]) -> _File:
-    path = "" if isinstance(source, InMemory) else os.fspath(source)
-    name = path or "the text in memory"
-    raw = source.text.encode() if isinstance(source, InMemory) else _bytes(path)
+def decoded(raw: bytes, name: str, refusal: type[RnnevalError]) -> str:
+    """Decode the bytes of a file, or refuse them."""
     try:
-        text = raw.decode()
+        return raw.decode()
     except UnicodeDecodeError as error:
-        raise TextError(
-            f"{name}: not UTF-8: byte 0x{raw[error.start]:02X} at offset {error.start:,} ({error.reason}): "
-            "convert it, such as with iconv -f WINDOWS-1252 -t UTF-8"
-        ) from error
-    marked = text.startswith("\ufeff")
-    return _File(path, name, hashlib.sha256(raw).hexdigest(), text[marked:], marked)
+        said = f"not UTF-8: byte 0x{raw[error.start]:02X} at offset {error.start:,} ({error.reason})"
+        raise refusal(f"{name}: {said}: convert it, such as with iconv -f WINDOWS-1252 -t UTF-8") from error
 
 
 def _bytes(path: str) -> bytes:
     """Read a file, or a pipe that the shell opened, unless its first bytes say that it is something else."""
     try:
         with open_regular(path, stream=True) as file:
-            start = file.peek(32)
+            start, stream = file.peek(32), not stat.S_ISREG(os.fstat(file.fileno()).st_mode)
             if said := next((said for magic, said in _MAGICS.items() if start.startswith(magic)), None):
                 raise TextError(f"{path}: {said}; a UTF-8 text is needed")
-            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return file.read()
-            raw = file.read(MOST_STREAMED_BYTES + 1)
+            raw = file.read(MOST_STREAMED_BYTES + 1 if stream else -1)
     except (OSError, ValueError) as error:
         raise TextError(_unreadable(path, error)) from (None if is_plainly_text(path) else error)
-    if len(raw) > MOST_STREAMED_BYTES:
+    if stream and len(raw) > MOST_STREAMED_BYTES:
         raise TextError(f"{path}: more than {MOST_STREAMED_BYTES:,} bytes from a pipe: write the text to a file first")
     return raw
 

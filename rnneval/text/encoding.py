@@ -1,12 +1,12 @@
 """A text as ids, with everything that its tokens stand for counted exactly.
 
-The span of a token reaches from the end of the token before to its own end. Text after the last token of a document
-belongs to that token. A document without any token is no document to a model: its text belongs to the first token of
-the next (which is never scored), or at the end of all to the last token.
+The span of a token reaches from the end of the token before to its own end; text after the last token of a document
+belongs to that token. The text of a document without any token belongs to the first token of the next document, which
+is never scored, or at the end of all to the last token.
 
 A text of words (w below is any word) has a *layout* if all its white space follows one pattern: *plain*, `w w⏎`, one
-space between words; *padded*, the ` w w ⏎` of WikiText, one space before every token. If it has neither, the words do
-not determine the text, and there are no bits per character.
+space between words; *padded*, the ` w w ⏎` of WikiText, one space before every token. Without one, the words do not
+determine the text, and there are no bits per character.
 """
 
 import tempfile
@@ -47,32 +47,24 @@ _TRAINED_ON = (
 class TokenSlice:
     """Some tokens in a row and their spans; every array has the shape `(n,)`.
 
-    Sums over all tokens are those of the text: the white space before a word is the word's; text after a document's
-    last token is that token's. A character and a word count at the token with their first byte. What the vocabulary
-    lacks is skipped within the span, or mapped to this token.
+    Sums over all tokens are those of the text. A character and a word count at the token with their first byte.
     """
 
     ids: NDArray[np.int32]
     characters: Ints
     bytes: Ints
-    words: Ints
-    """Maximal runs of characters that are not white space, where they begin."""
-    newlines: Ints
-    """Line feeds."""
-    unknown: Ints
-    """Characters, bytes or words that the vocabulary lacks."""
-    byte_start: Ints
-    """First byte of the span in the final text."""
-    byte_end: Ints
-    """Byte after the last one of the span."""
+    words: Ints  # maximal runs of characters that are not white space, where they begin
+    newlines: Ints  # line feeds
+    unknown: Ints  # characters, bytes or words that the vocabulary lacks
+    byte_start: Ints  # first byte of the span in the final text
+    byte_end: Ints  # byte after the last one of the span
 
 
 class NumberColumn:
     """Numbers of one type, appended in order: in memory, or above `IN_MEMORY` of them in a temporary file."""
 
     def __init__(self, dtype: DTypeLike) -> None:
-        self.size = 0
-        self._dtype = np.dtype(dtype)
+        self.size, self._dtype = 0, np.dtype(dtype)
         self._parts: list[NDArray[Any]] = [np.zeros(0, dtype)]
         self._file: Any = None
 
@@ -111,8 +103,8 @@ class EncodedText:
     ) -> None:  # fmt: skip
         """Take a text, the id and the last byte of each token, and the first token of each document.
 
-        `unknown` has a byte of each character, byte or word that the tokeniser's vocabulary lacks. Text after the last
-        token of a document is added to the token. `kind` is that of the tokens of another program.
+        `unknown` has a byte of each character, byte or word that the tokeniser's vocabulary lacks; `kind` is that of
+        the tokens of another program.
         """
         utf8, documents = bytes_of(text)
         self._ids, self._ends, self._flags = ids, ends, units.flags_of(utf8, documents)
@@ -142,7 +134,11 @@ class EncodedText:
         loss = described = ""
         if tokeniser is not None:
             self.unknown, loss = tokeniser.unknowns.total(), tokeniser.loss
-            described = self._described(text, tokeniser, utf8)
+            if self.unknown:
+                before = utf8[: self._unknown[0]].tobytes().decode(errors="ignore")
+                described = tokeniser.describe_unknowns(text.name, text.place(len(before)))
+                if text.options.unknown == "error":
+                    raise TextError(f"{described}: {tokeniser.advice()}")
             if tokeniser.kind.startswith("word"):
                 self.layout = None if trails else self._layout(tokeniser.eos_id)
                 loss = loss or ("" if self.layout else _NO_LAYOUT)
@@ -165,8 +161,7 @@ class EncodedText:
     def are_scored(self, positions: Ints, unscored: int) -> NDArray[np.bool_]:
         """Return whether tokens lie behind the first `unscored` ones of their documents, `(n,)`."""
         document = np.searchsorted(self.document_starts, positions, side="right") - 1
-        found: NDArray[np.bool_] = positions - self.document_starts[document] >= unscored
-        return found
+        return np.asarray(positions - self.document_starts[document] >= unscored)
 
     def ids(self, start: int, stop: int) -> NDArray[np.int32]:
         """Return the ids of tokens start to stop, int32 `(stop − start,)`: `read` without the counting."""
@@ -174,16 +169,11 @@ class EncodedText:
         return np.array(self._ids[start:stop])
 
     def read(self, start: int, stop: int, *, scored_from: int = 1) -> TokenSlice:
-        """Return tokens start to stop, in any order of calls, in time O(stop − start).
+        """Return tokens start to stop (one past the last), in any order of calls, in time O(stop − start).
 
-        Args:
-            start: First token.
-            stop: One past the last.
-            scored_from: How many tokens at the start of each document are without a score. Where a word runs on from
-                the last of these into the first scored one, it counts at the latter, and no longer at the former:
-                so `words` summed over the scored tokens are the words of the scored text, and over all tokens
-                those of the text. With 2 or more, where the word began still earlier, the last unscored token has −1.
-                0: every word stays where it begins.
+        `scored_from` tokens at the start of each document have no score. A word that runs on from the last of these
+        into the first scored one counts at the latter and no longer at the former, which may then have −1: so `words`
+        summed over the scored tokens are the words of the scored text, and over all tokens those of the text.
         """
         self._require_inside(start, stop)
         further = min(stop + 1, self.tokens)  # whether a word runs on from the last token stands in the next
@@ -225,8 +215,7 @@ class EncodedText:
         """Count the bytes between each two bounds that have a flag."""
         has = self._flags[bounds[0] : bounds[-1]] & np.uint8(flag) > 0
         before = np.append(0, np.cumsum(has, dtype=np.int64))
-        found: Ints = np.diff(before[bounds - bounds[0]])
-        return found
+        return np.asarray(np.diff(before[bounds - bounds[0]]))
 
     def _layout(self, eos_id: int | None) -> str | None:
         """Return `plain` or `padded`, or None if the white space does not follow from the words and line feeds."""
@@ -241,16 +230,6 @@ class EncodedText:
         if np.where(after_word & ~is_line, one, gap == 0).all():
             return PLAIN
         return PADDED if one.all() else None
-
-    def _described(self, text: FinalText, tokeniser: Tokeniser, utf8: Bytes) -> str:
-        """Describe what the vocabulary lacks, or refuse it; "" if it lacks nothing."""
-        if not self.unknown:
-            return ""
-        before = utf8[: self._unknown[0]].tobytes().decode(errors="ignore")
-        described = tokeniser.describe_unknowns(text.name, text.place(len(before)))
-        if text.options.unknown == "error":
-            raise TextError(f"{described}: {tokeniser.advice()}")
-        return described
 
     def _require_enough(self, text: FinalText) -> None:
         tokens, documents = self.tokens, len(self.document_starts)
@@ -311,17 +290,15 @@ def encode_spans(
 ) -> tuple[EncodedText, int]:
     """Read files as one text that the spans of another program must tile; encode it by its vocabulary, if known.
 
-    Returns:
-        The text, and the number of tokens at the start of each document that the other program did not score: 0 or 1.
+    Returned is also how many tokens at the start of each document the other program did not score: 0 or 1.
     """
     from rnneval.text.spans import kind_of, tokens_of  # a run needs none of it
 
-    tokeniser = None if vocabulary is None else tokeniser_of(vocabulary, options.tokens, options.unknown)
     text = final_text(given, options)
     utf8, documents = bytes_of(text)
     ends, first, unscored = tokens_of(table, utf8, documents)
-    if tokeniser is not None:
-        return _encoded(text, tokeniser), unscored
+    if vocabulary is not None:
+        return _encoded(text, tokeniser_of(vocabulary, options.tokens, options.unknown)), unscored
     kind, ids = kind_of(table.name, ends, utf8, options.tokens), np.zeros(len(ends), np.int32)
     return EncodedText(text, ids=ids, ends=ends, first=first, kind=kind), unscored
 

@@ -64,10 +64,7 @@ def tokens_of(table: LossTable, utf8: Bytes, documents: Ints) -> tuple[Ints, Int
         (table.token < 0, "a token number is below 0: is it the same text?"),
         (table.byte_start < 0, "a span begins before the text: is it the same text?"),
         (table.byte_end < table.byte_start, "a span ends before it begins"),
-        (
-            table.byte_end > size,
-            f"a span ends after the text, which has {size:,} bytes: is it the same text, in UTF-8?",
-        ),
+        (table.byte_end > size, f"a span ends after the text, which has {size:,} bytes: is it the same text?"),
         (table.byte_start >= size, f"an empty span after the text, which has {size:,} bytes"),
         (gap < 0, "overlaps the row before: every byte belongs to one token, in the order of the text"),
         ((gap > 0) & ~is_first, f"has bytes before it without a row: {_SCORED}; {_DECLARE}"),
@@ -76,26 +73,21 @@ def tokens_of(table: LossTable, utf8: Bytes, documents: Ints) -> tuple[Ints, Int
     ):
         if wrong.any():
             row, count = int(wrong.argmax()), int(np.count_nonzero(wrong))
-            after = (
-                f"the row before is token {table.token[row - 1]:,} and ends at byte {before[row]:,}; " if row else ""
-            )
+            last = f"the row before is token {table.token[row - 1]:,} and ends at byte {before[row]:,}; " if row else ""
             more = f" (the first of {count:,} such rows)" if count > 1 else ""
-            raise RecordError(f"{_place(table, row)}: {after}{said}{more}")
-    if (last := int(table.byte_end[-1])) < size:
+            raise RecordError(f"{_place(table, row)}: {last}{said}{more}")
+    if (end := int(table.byte_end[-1])) < size:
         hint = "it was dropped with the last incomplete batch or segment"
-        if last == int(np.count_nonzero(is_lead(utf8))):
-            hint = f"the text has {last:,} characters, so that the spans seem to count characters, not bytes"
+        if end == int(np.count_nonzero(is_lead(utf8))):
+            hint = f"the text has {end:,} characters, so that the spans seem to count characters, not bytes"
         raise RecordError(
-            f"{table.name}: the end of the text has no row: bytes {last:,} to {size:,}, "
-            f"{size - last:,} after token {table.token[-1]:,}: {hint}; score the whole text"
+            f"{table.name}: the end of the text has no row: bytes {end:,} to {size:,}, "
+            f"{size - end:,} after token {table.token[-1]:,}: {hint}; score the whole text"
         )
     if unscored.any() and not unscored.all():
         row = int(np.flatnonzero(opens)[unscored != unscored[0]][0])
-        first, here = ("has no row", "has one") if unscored[0] else ("has a row", "has none")
-        raise RecordError(
-            f"{_place(table, row)}: the first token of the text {first}, that of document {document[row]:,} {here}: "
-            "score the first tokens of all documents, or of none"
-        )
+        said = "the first tokens of some documents have a row: score those of all documents, or of none"
+        raise RecordError(f"{_place(table, row)}: {said}")
     ends = np.zeros(int(table.token[-1]) + 1, np.int64)
     ends[table.token] = table.byte_end
     firsts = np.full(len(documents), len(ends), np.int64)

@@ -12,13 +12,13 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.errors import RnnevalError, TextError, UsageError, VocabularyError
+from rnneval.errors import RnnevalError, TextError, UsageError, VocabularyError, in_one_line
 from rnneval.processes import without_current_folder
 from rnneval.text.units import Ints, is_lead
 
@@ -28,6 +28,10 @@ _MOST_TOKENS = 1 << 21  # the largest vocabularies in use have a quarter of a mi
 _SET_ASIDE = ("truncation", "padding", "post_processor", "version")
 """Nothing is cut off, filled up or put around a text."""
 _SPACE = "▁"
+_PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+_BYTE_OF = {chr(byte): byte for byte in _PRINTABLE}
+_BYTE_OF |= {chr(256 + n): byte for n, byte in enumerate(byte for byte in range(256) if byte not in _PRINTABLE)}
+"""Byte of each character of byte-level BPE: printable Latin-1 is itself, others follow U+0100."""
 _BYTE = re.compile("<0x([0-9A-Fa-f]{2})>")
 
 
@@ -54,10 +58,8 @@ class Subword(ABC):
     @cached_property
     def spellings(self) -> tuple[bytes, ...]:
         """The bytes of every id."""
-        found = [b""] * (max(self.tokens.values(), default=-1) + 1)
-        for piece, id_ in self.tokens.items():
-            found[id_] = self.spelling(piece)
-        return tuple(found)
+        spelt = {id_: self.spelling(piece) for piece, id_ in self.tokens.items()}
+        return tuple(spelt.get(id_, b"") for id_ in range(max(spelt, default=-1) + 1))
 
     @cached_property
     def adds_space(self) -> bool:
@@ -88,12 +90,11 @@ def locate(subword: Subword, text: str) -> tuple[NDArray[np.int32], Ints, list[b
     places = np.append(np.flatnonzero(is_lead(np.frombuffer(utf8, np.uint8))), len(utf8))
     with _plainly(subword.name, "its library cannot say where the tokens of the text lie"):
         starts, ends = places[np.array(offsets(), np.int64).reshape(-1, 2).T]
-    if len(ends):
-        # No token ends later than the next one begins, so that no text counts twice.
-        ends[:-1] = np.minimum(ends[:-1], starts[1:])
-        ends = np.maximum.accumulate(ends)
-        # And none ends the text but the last: each belongs to the block of its first byte, and behind the end is none.
-        ends[:-1][ends[:-1] == places[-1]] = places[-2]
+    # No token ends later than the next one begins, so that no text counts twice.
+    ends[:-1] = np.minimum(ends[:-1], starts[1:])
+    ends = np.maximum.accumulate(ends)
+    # And none ends the text but the last: each belongs to the block of its first byte, and behind the end is none.
+    ends[:-1][ends[:-1] == places[-1]] = places[-2]
     return ids, ends, spelt
 
 
@@ -103,9 +104,8 @@ def _library(module: str, name: str) -> Any:
         with without_current_folder():
             return importlib.import_module(module)
     except ImportError as error:
-        raise UsageError(
-            f"{name}: a tokenizer of word pieces needs the package {module}: pip install 'rnneval[subword]'"
-        ) from error
+        needed = f"needs the package {module}: pip install 'rnneval[subword]'"
+        raise UsageError(f"{name}: a tokenizer of word pieces {needed}") from error
 
 
 @contextmanager
@@ -116,10 +116,9 @@ def _plainly(name: str, doing: str) -> Iterator[None]:
     except (RnnevalError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException as error:
-        what = " ".join(str(error).split())[:200] or type(error).__name__
-        raise VocabularyError(
-            f"{name}: {doing} ({what}): is it damaged, or from a newer version of the library?"
-        ) from error
+        what = in_one_line(error) or type(error).__name__
+        said = f"{doing} ({what}): is it damaged, or from a newer version of the library?"
+        raise VocabularyError(f"{name}: {said}") from error
 
 
 def is_huggingface(plain: Any) -> TypeGuard[dict[str, Any]]:
@@ -136,9 +135,8 @@ class HuggingFace(Subword):
             raise VocabularyError(f"{name}: is a tokenizer of Hugging Face without a vocabulary: save it again")
         if len(vocab) + len(added) > _MOST_TOKENS:
             raise VocabularyError(f"{name}: has {len(vocab) + len(added):,} tokens, at most {_MOST_TOKENS:,} are read")
-        model = {**plain["model"], "dropout": None} if "dropout" in plain["model"] else plain["model"]
-        kept = {key: value for key, value in plain.items() if key not in _SET_ASIDE} | {"model": model}
-        self.name = name
+        self.name, self._model = name, {**plain["model"], **({"dropout": None} if "dropout" in plain["model"] else {})}
+        kept = {key: value for key, value in plain.items() if key not in _SET_ASIDE} | {"model": self._model}
         self.sha256 = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
         tokenizers = _library("tokenizers", name)
         with _plainly(name, "the library tokenizers cannot load it"):
@@ -146,12 +144,12 @@ class HuggingFace(Subword):
             self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(whole))
             self.tokens = dict(self._tokenizer.get_vocab(with_added_tokens=True))
             self._added = {token.content for token in self._tokenizer.get_added_tokens_decoder().values()}
-        self._model = model
         reading = [part for key in ("normalizer", "pre_tokenizer") for part in _walk(plain.get(key))]
         self._of_bytes = any(part.get("type") == "ByteLevel" for part in reading)
         self._space = _space(reading)
-        named = isinstance(model.get("unk_id"), int)
-        self.unknown_id = int(model["unk_id"]) if named else self.tokens.get(model.get("unk_token") or "")
+        unknown = self._model.get("unk_id")
+        known = self.tokens.get(self._model.get("unk_token") or "")
+        self.unknown_id = unknown if isinstance(unknown, int) else known
 
     def encode(self, text: str) -> tuple[NDArray[np.int32], Offsets]:
         """Return the ids and offsets of a text, special tokens only where the text itself has them."""
@@ -159,15 +157,11 @@ class HuggingFace(Subword):
             found = self._tokenizer.encode(text, add_special_tokens=False)
             return np.array(found.ids, np.int32), lambda: found.offsets
 
-    @cached_property
-    def _characters(self) -> frozenset[str]:
-        return frozenset("".join(self.tokens))
-
     def dropped(self, text: str) -> list[str]:
         """Return unknown characters: BPE without an unknown token drops them in silence."""
         if self._model.get("type", "BPE") != "BPE" or self.unknown_id is not None or self._of_bytes:
             return []
-        normalizer, known = self._tokenizer.normalizer, self._characters
+        normalizer, known = self._tokenizer.normalizer, set("".join(self.tokens))
         with _plainly(self.name, "the library tokenizers cannot normalize the text"):
             seen = text if normalizer is None else str(normalizer.normalize_str(text))
         return [character for character in dict.fromkeys(seen) if character not in known and not character.isspace()]
@@ -177,9 +171,8 @@ class HuggingFace(Subword):
         if piece in self._added:
             return piece.encode()
         if self._of_bytes:
-            alphabet = _byte_of()
-            spelt = [alphabet.get(character, -1) for character in piece]
-            return piece.encode() if -1 in spelt else bytes(spelt)
+            known = all(character in _BYTE_OF for character in piece)
+            return bytes(map(_BYTE_OF.__getitem__, piece)) if known else piece.encode()
         if self._model.get("byte_fallback") and (found := _BYTE.fullmatch(piece)):
             return bytes.fromhex(found[1])
         plain = piece.removeprefix(self._model.get("continuing_subword_prefix") or "")
@@ -191,7 +184,8 @@ def _walk(part: object) -> Iterator[dict[str, Any]]:
     """Yield a component and all components within it."""
     if isinstance(part, dict):
         yield part
-    for child in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        part = [*part.values()]
+    for child in part if isinstance(part, list) else ():
         yield from _walk(child)
 
 
@@ -203,14 +197,6 @@ def _space(parts: list[dict[str, Any]]) -> str:
         if part.get("type") == "Replace" and part.get("pattern") == {"String": " "}:
             return str(part.get("content")) or " "
     return " "
-
-
-@cache
-def _byte_of() -> dict[str, int]:
-    """Return the byte of each character of byte-level BPE: printable Latin-1 is itself, others follow U+0100."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
 
 
 def is_sentencepiece(raw: bytes) -> bool:

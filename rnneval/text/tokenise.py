@@ -47,15 +47,14 @@ class Tokeniser(ABC):
         self.unknowns: Counter[str] = Counter()
         self._noun = noun
         self._skips = unknown == "skip"
-        self._stand_in = vocabulary.first_id  # `error`: the text is refused in the end
-        if unknown not in {"error", "skip"}:
-            found = vocabulary.id_of(unknown)
-            if found is None:
-                raise VocabularyError(
-                    f"--unknown {unknown!r} is not a token of the vocabulary ({vocabulary.source}): "
-                    "give error, skip, or one of its tokens"
-                )
-            self._stand_in = found
+        named = unknown not in {"error", "skip"}
+        stand_in = vocabulary.id_of(unknown) if named else vocabulary.first_id  # `error`: it is refused in the end
+        if stand_in is None:
+            raise VocabularyError(
+                f"--unknown {unknown!r} is not a token of the vocabulary ({vocabulary.source}): "
+                "give error, skip, or one of its tokens"
+            )
+        self._stand_in = stand_in
 
     @abstractmethod
     def batches(self, document: str) -> Iterator[Batch]:
@@ -64,24 +63,20 @@ class Tokeniser(ABC):
     def describe_unknowns(self, of: str, first: str) -> str:
         """Return a message with their number, the most frequent ones and the first place; `of` names the text."""
         total, distinct = self.unknowns.total(), len(self.unknowns)
-        some = ", ".join(self._show(token) for token, _ in self.unknowns.most_common(_SHOWN))
-        more = ", …" if distinct > _SHOWN else ""
-        return (
-            f"{of} has {total:,} {self._noun}{'s' * (total != 1)} the vocabulary lacks ({distinct:,} distinct: "
-            f"{some}{more}; first at {first})"
-        )
+        some = [self._show(token) for token, _ in self.unknowns.most_common(_SHOWN)] + ["…"] * (distinct > _SHOWN)
+        lacked = f"{total:,} {self._noun}{'s' * (total != 1)} the vocabulary lacks"
+        return f"{of} has {lacked} ({distinct:,} distinct: {', '.join(some)}; first at {first})"
 
     def advice(self) -> str:
         """Return the likely causes of unknown tokens, and what to do."""
-        said = []
-        if any("\r" in token for token in self.unknowns):
-            said.append("--newlines lf turns CRLF and CR into LF")
-        if not self.vocabulary.has_capitals and any(token.lower() in self.vocabulary.ids for token in self.unknowns):
-            said.append("some are known in lower case: --normalize lower")
         advice = "give the vocabulary the model was trained with, or --unknown skip, or --unknown TOKEN"
         if (unk := self.vocabulary.unknown) is not None:
             advice = f"--unknown '{unk}' maps them to the vocabulary's own {unk}, as is the convention; or {advice}"
-        return "; ".join([*said, advice])
+        if not self.vocabulary.has_capitals and any(token.lower() in self.vocabulary.ids for token in self.unknowns):
+            advice = f"some are known in lower case: --normalize lower; {advice}"
+        if any("\r" in token for token in self.unknowns):
+            advice = f"--newlines lf turns CRLF and CR into LF; {advice}"
+        return advice
 
     def _show(self, token: str) -> str:
         if self._noun == "byte":
@@ -91,10 +86,8 @@ class Tokeniser(ABC):
     def _batch(self, ids: NDArray[Any], ends: Ints, unknown: Bools, places: Ints, size: int) -> Batch:
         """Return a batch without the unknown tokens, or with the id that stands for them; `places` are theirs."""
         if self._skips:
-            ids, ends = ids[~unknown], ends[~unknown]
-        else:
-            ids = np.where(unknown, self._stand_in, ids)
-        return Batch(ids=ids, ends=ends, unknown=places, bytes=size)
+            return Batch(ids=ids[~unknown], ends=ends[~unknown], unknown=places, bytes=size)
+        return Batch(ids=np.where(unknown, self._stand_in, ids), ends=ends, unknown=places, bytes=size)
 
 
 class UnitTokeniser(Tokeniser):
@@ -112,10 +105,8 @@ class UnitTokeniser(Tokeniser):
         """Make a token of each character, or of each byte."""
         for start in range(0, len(document), PIECE):
             utf8 = np.frombuffer(document[start : start + PIECE].encode(), np.uint8)
-            values: NDArray[Any] = utf8
-            begins = np.arange(len(utf8))
-            if self.kind == "char":
-                values, begins = code_points(utf8), np.flatnonzero(is_lead(utf8))
+            values = code_points(utf8) if self.kind == "char" else utf8
+            begins = np.flatnonzero(is_lead(utf8)) if self.kind == "char" else np.arange(len(utf8))
             ids = self._table.take(values, mode="clip")
             unknown = ids == _ABSENT
             points, counts = np.unique(values[unknown], return_counts=True)
@@ -155,10 +146,9 @@ class WordTokeniser(Tokeniser):
         if (ids == self.eos_id).any():
             self.loss = "it has the word <eos> itself, which is also the token of a line feed"
         lines = np.flatnonzero(utf8 == 0x0A) + 1  # tokens of their own, between the words
-        ends = np.concatenate([batch.ends, lines])
+        ends, ids = np.append(batch.ends, lines), np.append(batch.ids, np.full(len(lines), self.eos_id))
         order = np.argsort(ends, kind="stable")
-        ids = np.concatenate([batch.ids, np.full(len(lines), self.eos_id)])
-        return Batch(ids=ids[order], ends=ends[order], unknown=batch.unknown, bytes=batch.bytes)
+        return batch._replace(ids=ids[order], ends=ends[order])
 
 
 class SubwordTokeniser(Tokeniser):

@@ -4,7 +4,6 @@ Everything is counted from the bytes of the final text, and never depends on tok
 """
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +12,15 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Bytes = NDArray[np.uint8]
 
-_BEYOND_SPACES = 0x3002  # all white space of Unicode lies below
+_SPACES = np.array([chr(point).isspace() for point in range(0x3002)])
+"""Whether code points are white space; the last entry is for all beyond."""
 PIECE = 1 << 20  # bytes, or characters, of a text that are looked at at a time, so that the arrays between stay small
-_SMALLEST_BLOCK = 256
-_MOST_BLOCKS = 4096
 _NEAR = 256
 
 
 def is_lead(utf8: Bytes) -> Bools:
     """Return whether bytes are the first of a character, `(n,)`."""
-    found: Bools = (utf8 & 0xC0) != 0x80
-    return found
+    return np.asarray((utf8 & 0xC0) != 0x80)
 
 
 def code_points(utf8: Bytes) -> NDArray[np.uint8] | NDArray[np.uint32]:
@@ -35,16 +32,10 @@ def code_points(utf8: Bytes) -> NDArray[np.uint8] | NDArray[np.uint32]:
 def is_white(utf8: Bytes) -> Bools:
     """Return whether bytes belong to white space, by `str.isspace`, `(n,)`; the text has whole characters."""
     points = code_points(utf8)
-    white: Bools = _spaces().take(points, mode="clip")
+    white: Bools = _SPACES.take(points, mode="clip")
     if len(points) == len(utf8):
         return white
     return np.repeat(white, np.diff(np.flatnonzero(is_lead(utf8)), append=len(utf8)))
-
-
-@cache
-def _spaces() -> Bools:
-    """Return whether code points are white space, the last entry for all beyond."""
-    return np.array([chr(point).isspace() for point in range(_BEYOND_SPACES)])
 
 
 CHARACTER, WORD, NEWLINE, SPACE, BLANK, RUNS_ON = (1 << bit for bit in range(6))
@@ -92,10 +83,9 @@ def block_cuts(utf8: Bytes, documents: Ints) -> BlockCuts:
     k · S, if it begins at most S/2 bytes after it, else at the first character boundary at or after k · S. The end of a
     document is the end of a block.
     """
-    size = _SMALLEST_BLOCK
-    while len(utf8) > _MOST_BLOCKS * size:
+    size, document_ends = 256, np.append(documents[1:], len(utf8))
+    while len(utf8) > 4096 * size:
         size *= 2
-    document_ends = np.append(documents[1:], len(utf8))
     found = [_block_end(utf8, target, size // 2) for target in range(size, len(utf8), size)]
     ends = np.unique(np.append(found, document_ends)).astype(np.int64)
     return BlockCuts(ends=ends, document=np.searchsorted(document_ends, ends, side="left").astype(np.int64))

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from rnneval.errors import UsageError, VocabularyError, is_plainly_text, named_in_message
+from rnneval.errors import UsageError, VocabularyError, is_plainly_text, named_in_message, type_and_message
 from rnneval.options import Paths
 from rnneval.paths import read_regular, reason_of, unique_keys
-from rnneval.text.documents import TextOptions, final_text
+from rnneval.text.documents import TextOptions, decoded, final_text
 from rnneval.text.subword import HuggingFace, SentencePiece, Subword, is_huggingface, is_sentencepiece
 
 UNKNOWN = ("<unk>", "<UNK>", "[UNK]")
@@ -51,10 +51,7 @@ class Vocabulary:
     """Tokens in the order of their ids, which run from `first_id` without a gap."""
 
     kind: str
-    """How a text is split into tokens by default: as `char`, `byte`, `word` or `subword`.
-
-    `TextOptions.tokens` overrides it.
-    """
+    """How a text is split into tokens by default: as `char`, `byte`, `word` or `subword`."""
     tokens: tuple[str, ...] = field(repr=False)
     """One-to-one; bytes are written as the 256 characters of Latin-1."""
     first_id: int = 0
@@ -192,26 +189,21 @@ class Vocabulary:
         if ends == width:
             return self
         if spare and ends < width:
-            return replace(
-                self, source=f"{self.source}; {width - ends:,} of the model's {width:,} outputs have no token"
-            )
+            assumed = f"{width - ends:,} of the model's {width:,} outputs have no token"
+            return replace(self, source=f"{self.source}; {assumed}")
         if ends + 1 == width and not self.fixed_ids and self.size > 0 and not _SPECIAL.fullmatch(self.tokens[0]):
             assumed = f"{self.source}; ids from 1, as the model has one output more: id 0 is taken for [UNK] or padding"
             return replace(self, first_id=1, source=assumed, fixed_ids=True, unknown_first=True)
-        advice = "give the one it was trained with, --vocab FILE or --vocab-from TRAINING_TEXT"
         cause = "too large: made from more or other text (case, newlines), or cut in training (num_words, max_tokens)"
         if ends < width:
             cause = "too small: made from less text than in training, or without special tokens ([UNK], padding)"
-        elif self.first_id == 1 and self.size == width:
-            cause, advice = (
-                "its ids begin at 1 and the last has no output",
-                "count from 0, or give a list of the tokens",
-            )
+        elif self.size == width:
+            cause = "its ids begin at 1 and the last has no output: count from 0, or give a list of the tokens"
         raise VocabularyError(
             f"the vocabulary ({self.source}) has {self.size:,} tokens with ids {self.first_id} to {ends - 1:,}, "
             f"the model has {width:,} outputs (ids 0 to {width - 1:,})",
             cause=cause,
-            advice=advice,
+            advice="give the one it was trained with, --vocab FILE or --vocab-from TRAINING_TEXT",
         )
 
 
@@ -249,12 +241,11 @@ def siblings(checkpoint: str | os.PathLike[str]) -> list[Path]:
 
 def only_vocabulary_beside(checkpoint: str | os.PathLike[str]) -> Vocabulary | None:
     """Return the vocabulary that all readable ones beside a file are equal to; None if there are none, or several."""
-    found: dict[str, Vocabulary] = {}
+    found = []
     for candidate in siblings(checkpoint):
         with suppress(VocabularyError):
-            vocabulary = Vocabulary.from_file(candidate)
-            found[vocabulary.sha256] = vocabulary
-    return next(iter(found.values())) if len(found) == 1 else None
+            found.append(Vocabulary.from_file(candidate))
+    return found[-1] if len({vocabulary.sha256 for vocabulary in found}) == 1 else None
 
 
 def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabulary:
@@ -266,21 +257,20 @@ def find_vocabulary(checkpoint: str | os.PathLike[str], width: int) -> Vocabular
         except VocabularyError as error:
             refused.append(str(error))
     # A list of tokens that a tokenizer beside it has with the same ids is dropped, as vocab.json of tokenizer.json.
-    tokenizers = [found for found in fitting if found.subword is not None]
-    lists = [found for found in fitting if found.subword is None]
-    lists = [one for one in lists if not any(one.ids.items() <= all_.ids.items() for all_ in tokenizers)]
-    distinct = {(found.sha256, found.first_id): found for found in (*lists[::-1], *tokenizers[::-1])}
+    known = [found.ids.items() for found in fitting if found.subword]
+    kept = [found for found in fitting if found.subword or not any(found.ids.items() <= ids for ids in known)]
+    distinct = {(found.sha256, found.first_id): found for found in reversed(kept)}
     if len(distinct) == 1:
         return next(iter(distinct.values()))
     if distinct:
-        names = " and ".join(sorted({found.source for found in (*tokenizers, *lists)}))
+        names = " and ".join(sorted({found.source for found in kept}))
         raise VocabularyError(
             f"{path}: two vocabularies beside it fit {width:,} outputs and differ: {names}: say which by --vocab FILE"
         )
+    link = "is a link out of its folder and is not followed: give it by --vocab, if you trust it"
     for other in _named(path):
         if _leads_out(other):
-            said = "is a link out of its folder and is not followed: give it by --vocab, if you trust it"
-            refused.append(f"{other} {said}")
+            refused.append(f"{other} {link}")
         elif other.suffix.lower() in _PICKLES:
             refused.append(str(_about_pickle(str(other))))
     tried = "; ".join(refused) or "no file named like a vocabulary (vocab.json, char2idx.json …)"
@@ -312,22 +302,21 @@ def _ordered(given: object, source: str) -> tuple[int | None, list[Any]]:
             f"the vocabulary ({source}) is of type {type(given).__name__}: give a list of tokens in the order of their "
             "ids, such as sorted(set(text)), or a map from token to id; for bytes, Vocabulary.from_bytes()"
         )
-    tokens = list(given)
-    if not tokens:
+    if not (tokens := list(given)):
         raise VocabularyError(f"the vocabulary ({source}) is empty: at least one token is needed")
     if not isinstance(given, Mapping):
         return None, tokens
     pairs = sorted(_pairs(given, source), key=lambda pair: pair[0])
-    first, last, wrong = pairs[0][0], pairs[-1][0], ""
+    first, wrong = pairs[0][0], ""
     if first not in {0, 1}:
         wrong = f"ids begin at {first}"
     elif odd := next(((at, id_) for at, (id_, _) in enumerate(pairs, first) if id_ != at), None):
         wrong = f"id {odd[0]} is missing" if odd[1] > odd[0] else f"id {odd[1]} is given to two tokens"
     if wrong:
-        said = (
-            f"{wrong}, of {len(pairs):,} ids up to {last:,}: ids must run from 0 or 1 without a gap, one for each token"
+        raise VocabularyError(
+            f"the vocabulary ({source}): {wrong}, of {len(pairs):,} ids up to {pairs[-1][0]:,}: ids must run from 0 or "
+            "1 without a gap, one for each token"
         )
-        raise VocabularyError(f"the vocabulary ({source}): {said}")
     return first, [token for _, token in pairs]
 
 
@@ -335,11 +324,10 @@ def _pairs(given: Mapping[Any, Any], source: str) -> list[tuple[int, Any]]:
     """Return (id, token) of a map in either direction: the side with the whole numbers has the ids."""
     if all(map(_is_id, given.values())):
         return [(int(id_), token) for token, id_ in given.items()]
-    digits = re.compile("[0-9]{1,9}")  # all keys of JSON are strings
-    if all(_is_id(key) or (isinstance(key, str) and digits.fullmatch(key)) for key in given):
+    if all(_is_id(key) or re.fullmatch("[0-9]{1,9}", str(key)) for key in given):  # all keys of JSON are strings
         return [(int(id_), token) for id_, token in given.items()]
-    odd = next((key, value) for key, value in given.items() if not _is_id(value))
-    said = f"maps {odd[0]!r} to {odd[1]!r}: give token → id or id → token, with ids that are whole numbers"
+    token, odd = next((key, value) for key, value in given.items() if not _is_id(value))
+    said = f"maps {token!r} to {odd!r}: give token → id or id → token, with ids that are whole numbers"
     raise VocabularyError(f"the vocabulary ({source}) {said}")
 
 
@@ -357,10 +345,10 @@ def _kind(tokens: Sequence[Any]) -> str:
 
 def _as_string(token: Any, kind: str, source: str) -> str:
     """Return a token as a string; a byte as its character of Latin-1."""
-    if kind == "byte" and _is_id(token) and 0 <= int(token) < 256:
-        return chr(token)
     if isinstance(token, str):
         return str(token)
+    if kind == "byte" and _is_id(token) and 0 <= int(token) < 256:
+        return chr(token)
     said = "tokens are strings, or the numbers from 0 to 255 for bytes (Vocabulary.from_bytes())"
     raise VocabularyError(f"the vocabulary ({source}) has the token {token!r} of type {type(token).__name__}: {said}")
 
@@ -373,8 +361,6 @@ def _read(path: str | os.PathLike[str]) -> _Content:
     except (OSError, ValueError) as error:
         said = f"cannot be read: {reason_of(error)}: give a vocabulary file or --vocab-from TEXT"
         raise VocabularyError(f"{named_in_message(name)}: {said}") from error
-    if not raw:
-        raise VocabularyError(f"{name}: is empty: a vocabulary is a JSON map or list, or one token a line")
     if raw.startswith(b"version https://git-lfs"):
         raise VocabularyError(f"{name}: is a Git LFS pointer, not the vocabulary itself: fetch it with git lfs pull")
     if raw.startswith(b"\x93NUMPY"):
@@ -383,15 +369,9 @@ def _read(path: str | os.PathLike[str]) -> _Content:
         model = SentencePiece(raw, name)
         return model.tokens, "subword", model
     # A pickle of protocol 2 and later has a mark, an older one only its ending.
-    if (raw[0] == 0x80 and len(raw) > 2 and raw[1] <= 5 and raw.endswith(b".")) or Path(name).suffix in _PICKLES:
+    if (raw[:1] == b"\x80" and len(raw) > 2 and raw[1] <= 5 and raw.endswith(b".")) or Path(name).suffix in _PICKLES:
         raise _about_pickle(name)
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise VocabularyError(
-            f"{name}: not UTF-8: byte 0x{raw[error.start]:02X} at offset {error.start:,}: "
-            "a vocabulary is JSON or one token a line, in UTF-8"
-        ) from error
+    text = decoded(raw, name, VocabularyError).removeprefix("\ufeff")
     if Path(name).suffix == ".json":
         return _of_json(text, name)
     if text.lstrip().startswith(("{", "[", '"')):  # JSON, or tokens such as [UNK]
@@ -413,18 +393,16 @@ def _array(name: str) -> list[str]:
     try:
         found = np.load(name, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # a damaged header is read as Python's literals: many kinds of errors come of it
-        why = " ".join(str(error).split()) or type(error).__name__
+        why = type_and_message(error)
         if "Python objects" in why:
             raise _about_pickle(name) from error
-        rule = "vocabulary-array" if "mmap length" in why else None
-        said = "refused by rule vocabulary-array: declares more than it holds" if rule else "not a whole .npy file"
-        raise VocabularyError(f"{name}: {said} ({why}): save it again", rule=rule) from error
+        said = "refused by rule vocabulary-array: damaged, or declares more than it holds"
+        raise VocabularyError(f"{name}: {said} ({why}): save it again", rule="vocabulary-array") from error
     if found.dtype.kind != "U" or found.ndim != 1:
         said = f"holds an array of {found.dtype} of shape {found.shape}: a vocabulary is one row of strings"
         raise VocabularyError(f"{name}: {said}")
     _require_few("tokens", len(found), _MOST_TOKENS, name)
-    tokens: list[str] = found.tolist()
-    return tokens
+    return list(map(str, found))
 
 
 def _require_few(what: str, seen: int, allowed: int, name: str) -> None:
@@ -446,14 +424,14 @@ def _of_json(text: str, name: str) -> _Content:
         plain = _parsed(plain, name)
     if not isinstance(plain, dict | list):
         raise _NotJsonError(f"{name}: holds a JSON {type(plain).__name__}: a vocabulary is a map or a list")
+    if is_huggingface(plain):
+        tokenizer = HuggingFace(plain, name)
+        return tokenizer.tokens, "subword", tokenizer
     if isinstance(plain, dict) and plain.get("class_name") == "Tokenizer":
         config = plain.get("config")
         if not isinstance(config, dict) or not isinstance(config.get("word_index"), str):
             raise VocabularyError(f"{name}: is a keras Tokenizer without word_index: give token → id as a JSON map")
         return _parsed(config["word_index"], name), "char" if config.get("char_level") else "word", None
-    if is_huggingface(plain):
-        tokenizer = HuggingFace(plain, name)
-        return tokenizer.tokens, "subword", tokenizer
     return plain, None, None
 
 

@@ -9,8 +9,8 @@ import pytest
 import rnneval
 from rnneval.callbacks import GradientNorms, StateNorms
 from rnneval.errors import TextError, VocabularyError
-from rnneval.gates import NamedRecord, gate
 from rnneval.gates.limits import read_history
+from rnneval.gates.verdicts import NamedRecord, gate
 from rnneval.render.figures import figure_of
 from rnneval.text import Vocabulary
 from tests.callbacks.small import WIDTH, compiled, trained

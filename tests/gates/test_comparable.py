@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from rnneval.gates import NamedRecord, gate
+from rnneval.gates.verdicts import NamedRecord, gate
 from tests.gates.synthetic import SIGNATURE, ar_losses, make_run
 
 LOSSES = ar_losses(128)

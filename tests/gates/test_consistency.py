@@ -3,8 +3,8 @@ import json
 import msgspec
 import pytest
 
+from rnneval import compare, gate
 from rnneval.errors import RecordError
-from rnneval.gates import compare, gate
 from rnneval.records import Run, encode
 from tests.gates.synthetic import ar_losses, make_run
 

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from rnneval.gates import gate
+from rnneval import gate
 from rnneval.records.encoding import require_consistent
 from rnneval.records.run import Ngram, Score
 from tests.gates.synthetic import ar_losses, make_run, sha

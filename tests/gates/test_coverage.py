@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 from scipy.special import stdtrit
 
-from rnneval.gates import gate
+from rnneval import gate
 from rnneval.gates.clusters import Estimate, bounds_of, clusters_of, jackknife, ratio
 from rnneval.gates.noninferiority import _satterthwaite, _variances_of_runs
 from rnneval.metrics import by_name

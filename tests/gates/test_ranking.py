@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from rnneval.gates import compare
+from rnneval import compare
 from tests.gates.synthetic import SIGNATURE, ar_losses, make_run
 
 LOSSES = ar_losses(128, seed=1)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from rnneval.gates import compare, gate
+from rnneval import compare, gate
 from rnneval.gates.sides import limit
 from tests.gates.synthetic import ar_losses, make_run
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from rnneval import gate
 from rnneval.errors import UsageError
-from rnneval.gates import gate
 from tests.gates.synthetic import ar_losses, make_run
 
 BASE = ar_losses(256, seed=1)
@@ -115,6 +115,8 @@ def test_several_runs_a_side_add_the_spread_between_runs():
     assert found.se > 3 * text_alone.se
     assert 4 < found.df < 5
     assert "3 + 3 runs" in found.method
+    odd = one([*candidates[:2], make_run(noisy(0.4), checkpoint="odd")], baselines)
+    assert (odd.verdict, "odd lies apart: " in odd.reason) == ("inconclusive", True)
 
 
 @pytest.mark.parametrize(

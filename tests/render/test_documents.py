@@ -5,7 +5,7 @@ import re
 import msgspec
 import pytest
 
-from rnneval.gates import compare, gate
+from rnneval import compare, gate
 from rnneval.records import Opened
 from rnneval.records.run import ContextCurve
 from rnneval.records.wiring import WiredLayer

@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from msgspec.structs import replace as changed
 from rich.console import Console
 
-from rnneval.gates import gate
+from rnneval import gate
 from rnneval.gates.ranking import compare
 from rnneval.gates.sides import NamedRecord
 from rnneval.lint.check import LintFinding

@@ -43,11 +43,9 @@ def standing(run: Run) -> str:
         return ""
     loss, best = run.scores["cross_entropy"].value, run.baselines[run.ngram.name]
     above = [f"ngram-{order}" for order in range(run.ngram.order + 1, LARGEST_ORDER + 1)]
-    ladder = sorted(
-        ((nats, name) for name, nats in run.baselines.items() if name not in above and nats >= best), reverse=True
-    )
-    reached = [name for nats, name in ladder if loss <= nats]
+    ladder = sorted((nats, name) for name, nats in run.baselines.items() if name not in above and nats >= best)
     missed = [name for nats, name in ladder if loss > nats]
+    reached = [name for nats, name in ladder if loss <= nats]
     if not missed:
         return f"better than {run.ngram.name}, the best n-gram"
-    return f"at least as good as {reached[-1]}, worse than {missed[0]}" if reached else f"worse than {missed[0]}"
+    return f"at least as good as {reached[0]}, worse than {missed[-1]}" if reached else f"worse than {missed[-1]}"

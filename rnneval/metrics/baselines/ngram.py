@@ -50,15 +50,15 @@ def losses_by_order(
     Every token of the scored text has a loss, the first of a document by order 1. It is an `UnavailableError` if a text
     is empty or has more than `MOST_TOKENS` tokens.
     """
-    for text in (fitted, scored):
-        _check(text)
+    _check(fitted, scored)
     ends, places = np.zeros(len(fitted.ids), np.int32), np.zeros(len(scored.ids), np.int32)
     contexts, lower = 1, np.full(len(scored.ids), 1 / vocabulary_size)
     kinds: tuple[str, ...] = ()
     before: tuple[_Level, Numbers, Numbers, int] | None = None
     for order in range(1, max_order + 1):
-        after = _shifted(places, scored.document_starts, 1, root=order == 1)
-        level, ends = _numbered(fitted, ends, fitted.ids, vocabulary_size, root=order == 1)
+        reach = min(order - 1, 1)  # the context of order 1 is empty: the only one, which also precedes a document
+        after = _shifted(places, scored.document_starts, reach)
+        level, ends = _numbered(fitted, ends, fitted.ids, vocabulary_size, reach)
         places = _found(level.keys, after, scored.ids, vocabulary_size)
         if before is not None:  # the order below is complete now: its n-grams are known with what stands before them
             follows = np.bincount(level.shorter, minlength=len(before[0].keys))
@@ -82,35 +82,29 @@ def copied(
     >>> copied(fitted, scored, vocabulary_size=4, length=2).tolist()
     [False, False, True]
     """
-    for text in (fitted, scored):
-        _check(text)
+    _check(fitted, scored)
     ends, places = fitted.ids.astype(np.int32), scored.ids.astype(np.int32)
     different, reach = vocabulary_size, 1
     while reach < length:
         after = _shifted(places, scored.document_starts, reach)
-        level, ends = _numbered(fitted, ends, ends, different, reach=reach)
+        level, ends = _numbered(fitted, ends, ends, different, reach)
         places = _found(level.keys, after, places, different)
         different, reach = len(level.keys), 2 * reach
     return np.asarray(places >= 0)
 
 
-def _check(text: TokenText) -> None:
-    count = len(text.ids)
-    if not count:
-        raise UnavailableError("there is no text to count n-grams in")
-    if count > MOST_TOKENS:
-        raise UnavailableError(f"n-grams are counted in up to {MOST_TOKENS:,} tokens, the text has {count:,}")
+def _check(*texts: TokenText) -> None:
+    for count in (len(text.ids) for text in texts):
+        if not count:
+            raise UnavailableError("there is no text to count n-grams in")
+        if count > MOST_TOKENS:
+            raise UnavailableError(f"n-grams are counted in up to {MOST_TOKENS:,} tokens, the text has {count:,}")
 
 
-def _shifted(numbers: Numbers, document_starts: NDArray[Any], reach: int, *, root: bool = False) -> Numbers:
-    """Return the number that stands `reach` tokens before each token; −1 beyond the beginning of its document.
-
-    At the root the n-grams are empty, so that one also stands before a document.
-    """
-    if root:
-        return np.zeros_like(numbers)
+def _shifted(numbers: Numbers, document_starts: NDArray[Any], reach: int) -> Numbers:
+    """Return the number that stands `reach` tokens before each token; −1 beyond the beginning of its document."""
     shifted = np.full_like(numbers, -1)
-    shifted[reach:] = numbers[:-reach]
+    shifted[reach:] = numbers[: len(numbers) - reach]
     starts = np.asarray(document_starts, np.int64)
     early = (starts[:, None] + np.arange(reach)).ravel()
     stops = np.append(starts[1:], len(numbers)).repeat(reach)
@@ -119,14 +113,14 @@ def _shifted(numbers: Numbers, document_starts: NDArray[Any], reach: int, *, roo
 
 
 def _numbered(
-    fitted: TokenText, before: Numbers, last: NDArray[Any], different: int, *, reach: int = 1, root: bool = False
+    fitted: TokenText, before: Numbers, last: NDArray[Any], different: int, reach: int
 ) -> tuple[_Level, Numbers]:
     """Sort the pairs of a context and what follows it; return the different ones and the number of each token's pair.
 
     `before` is the number of the context that ends at each token, `last` one of `different` values that follows it, and
-    `reach` the distance between their ends; at the `root` the contexts are empty.
+    `reach` the distance between their ends.
     """
-    context = _shifted(before, fitted.document_starts, reach, root=root)
+    context = _shifted(before, fitted.document_starts, reach)
     valid = np.flatnonzero((context >= 0) & (last >= 0)).astype(np.int32)
     keys = context[valid].astype(np.int64) * different + last[valid]
     del context

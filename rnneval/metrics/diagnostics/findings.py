@@ -63,25 +63,24 @@ def _layer(key: str) -> str:
 def _of_states(run: Run, limits: Mapping[str, float]) -> Iterator[Match]:
     states = run.states or {}
     for key, state in states.items():
-        if not state.dead <= limits["dead-units"]:
-            yield "dead-units", _layer(key), f"{key}: {100 * state.dead:.0f} % of the units never move"
-        if state.duplicated is not None and not state.duplicated <= limits["duplicated-units"]:
-            twins = f"{100 * state.duplicated:.0f} % of the units have a twin (|r| > 0.999)"
-            yield "duplicated-units", _layer(key), f"{key}: {twins}"
-        if not abs(state.drift) <= limits["drifting-norm"]:
-            drift = f"the norm changes by {100 * state.drift:+.0f} % of its mean along the text"
-            yield "drifting-norm", _layer(key), f"{key}: {drift}"
-        if state.saturated is not None and not state.saturated <= limits["saturated-layer"]:
-            yield "saturated-layer", _layer(key), f"{key}: {100 * state.saturated:.0f} % of the state is saturated"
+        figures = {
+            "dead-units": (state.dead, "{:.0f} % of the units never move"),
+            "duplicated-units": (state.duplicated, "{:.0f} % of the units have a twin (|r| > 0.999)"),
+            "drifting-norm": (state.drift, "the norm changes by {:+.0f} % of its mean along the text"),
+            "saturated-layer": (state.saturated, "{:.0f} % of the state is saturated"),
+        }
+        for rule, (share, said) in figures.items():
+            if share is not None and not abs(share) <= limits[rule]:
+                yield rule, _layer(key), f"{key}: {said.format(100 * share)}"
     for key, gate in (run.gates or {}).items():
         share = gate.saturated_low + gate.saturated_high
         if not share <= (1 + limits["saturated-layer"]) / 2:
-            saturated = f"the gate is saturated at {100 * share:.0f} % of position × unit"
-            yield "saturated-layer", _layer(key), f"{key}: {saturated}"
+            said = f"{key}: the gate is saturated at {100 * share:.0f} % of position × unit"
+            yield "saturated-layer", _layer(key), said
     for name, exponent in (run.lyapunov or {}).items():
-        if name != "stack" and not exponent.value - 2 * exponent.standard_error <= limits["unstable-state"]:
-            growth = f"{exponent.value:+.3g} ± {exponent.standard_error:.2g} nats a token"
-            yield "unstable-state", name, f"{name}: a small change grows by {growth}"
+        value, error = exponent.value, exponent.standard_error
+        if name != "stack" and not value - 2 * error <= limits["unstable-state"]:
+            yield "unstable-state", name, f"{name}: a small change grows by {value:+.3g} ± {error:.2g} nats a token"
     for layer in run.checkpoint.layers[1:] if run.checkpoint else ():
         first = states.get(f"{layer.name}.{layer.slots[0]}")
         if first is not None and not first.speed > limits["unused-layer"] * first.norm_mean:
@@ -114,9 +113,8 @@ def _through_time(gradients: Gradients, limits: Mapping[str, float], truncation:
     for key, through in gradients.through_time.items():
         most = max(through.median)
         if not most <= limits["exploding-gradients"]:
-            back = f"{through.median.index(most)} tokens back"
-            message = f"{key}: the gradient grows to {most:.3g} times its size over {back}"
-            yield "exploding-gradients", _layer(key), message
+            message = f"the gradient grows to {most:.3g} times its size over {through.median.index(most)} tokens back"
+            yield "exploding-gradients", _layer(key), f"{key}: {message}"
         if through.gone is not None and not through.gone >= limits["vanishing-gradients"]:
             message = f"{key}: 99 % of the gradient is gone after {through.gone} tokens"
             yield "vanishing-gradients", _layer(key), message

@@ -38,25 +38,23 @@ class Gated:
 
 def preactivations(cell: Gated, inputs: Floats, before: Floats) -> dict[str, Floats]:
     """Return the argument of each gate's sigmoid, `(n, units)`, from inputs `(n, inputs)` and h before `(n, units)`."""
-    bias = np.zeros(1, cell.kernel.dtype) if cell.bias is None else cell.bias.reshape(-1, cell.kernel.shape[1]).sum(0)
+    width = cell.kernel.shape[1]
+    bias = np.zeros(width, cell.kernel.dtype) if cell.bias is None else cell.bias.reshape(-1, width).sum(0)
     found: dict[str, Floats] = {}
     for name, place in zip(NAMES[cell.kind], _PLACES[cell.kind], strict=True):
         at = slice(place * cell.units, (place + 1) * cell.units)
-        given = bias[at] if cell.bias is not None else bias
-        found[name] = inputs @ cell.kernel[:, at] + before @ cell.recurrent[:, at] + given
+        found[name] = inputs @ cell.kernel[:, at] + before @ cell.recurrent[:, at] + bias[at]
     return found
 
 
 def sigmoid(a: Floats) -> Floats:
     """Return 1 / (1 + e^−a), without overflow."""
-    half: Floats = 0.5 * np.tanh(0.5 * a) + 0.5
-    return half
+    return np.asarray(0.5 * np.tanh(0.5 * a) + 0.5)
 
 
 def log_sigmoid(a: Floats) -> Floats:
     """Return ln(1 / (1 + e^−a)), exact if the gate is closed."""
-    logarithm: Floats = -np.logaddexp(np.zeros(1, a.dtype), -a)
-    return logarithm
+    return np.asarray(-np.logaddexp(np.zeros(1, a.dtype), -a))
 
 
 def time_constants(mean_log_kept: Floats) -> NDArray[np.float64]:
@@ -66,5 +64,4 @@ def time_constants(mean_log_kept: Floats) -> NDArray[np.float64]:
         >>> time_constants(np.log([0.5, 0.9, 1.0])).round(3).tolist()
         [1.443, 9.491, 1000000.0]
     """
-    shrinks = np.minimum(np.asarray(mean_log_kept, np.float64), -1.0 / MOST)
-    return -1.0 / shrinks
+    return np.asarray(-1.0 / np.minimum(np.asarray(mean_log_kept, np.float64), -1.0 / MOST))

@@ -90,10 +90,9 @@ class Collected:
     bounded: bool  # whether the state is bounded, so that `saturated` has a meaning
 
     @property
-    def _of_units(self) -> tuple[Doubles, Doubles]:
-        """Mean (h − shift) and mean (h − shift)² over the sampled positions, `(units,)` each."""
-        sampled, of_units = self.additive[SCALARS.index("sampled")], self.additive[len(SCALARS) :]
-        return of_units[: len(self.shift)] / sampled, of_units[len(self.shift) :] / sampled
+    def _of_units(self) -> Doubles:
+        """Mean (h − shift) and mean (h − shift)² over the sampled positions, `(2, units)`."""
+        return self.additive[len(SCALARS) :].reshape(2, -1) / self.additive[SCALARS.index("sampled")]
 
     @property
     def variances(self) -> Doubles:
@@ -104,8 +103,7 @@ class Collected:
     @property
     def means(self) -> Doubles:
         """Each unit's mean over the sampled positions, `(units,)`."""
-        mean: Doubles = self.shift + self._of_units[0]
-        return mean
+        return np.asarray(self.shift + self._of_units[0])
 
 
 def summary(collected: Collected) -> StateSummary | None:

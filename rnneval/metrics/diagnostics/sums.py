@@ -12,7 +12,7 @@ Golub, R. J. LeVeque: Algorithms for computing the sample variance. The American
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,39 +126,32 @@ def _near(states: Floats, before: Floats, where: Where, shift: Floats, limit: fl
     """Return the sums at the multiples of `every` of each row: speed, saturated, and by unit Σ(h − s) and Σ(h − s)²."""
     places, (rows, _, units) = where.places, states.shape
     most = max(1, _BLOCK // max(1, places.shape[1] * units))
-    if not places.size:
-        return np.zeros((rows, 2 + 2 * units))
-    blocks = [slice(start, start + most) for start in range(0, rows, most)]
-    found = [_near_block(states[block], before[block], places[block], shift, limit) for block in blocks]
-    return found[0] if len(found) == 1 else np.concatenate(found)
+    found = np.zeros((rows, 2 + 2 * units))
+    for start in range(0, rows if places.size else 0, most):
+        block = slice(start, start + most)
+        found[block] = _near_block(states[block], before[block], places[block], shift, limit)
+    return found
 
 
 def _near_block(
     states: Floats, before: Floats, places: NDArray[np.int64], shift: Floats, limit: float | None
 ) -> Doubles:
     """Return the same of one block of rows, at its places `(rows, n)`."""
-    row = np.arange(len(places))[:, None]
-    missing = places < 0 if (places < 0).any() else None
+    row, missing = np.arange(len(places))[:, None], places < 0
     x, work = states[row, places], states[row, np.maximum(places - 1, -1)]
     begins, at = np.nonzero(places == 0)
     work[begins, at] = before[begins]
     np.subtract(x, work, out=work)
-    _clear(work, missing)
+    work[missing] = 0
     units, one = x.shape[2], np.ones((1, x.shape[1]), np.float32)
     found = np.zeros((len(x), 2 + 2 * units))
     found[:, 0] = state_norms(work).sum(axis=1)
     if limit is not None:
         beyond = np.abs(x, out=work) > np.float32(limit)
-        _clear(beyond, missing)
+        beyond[missing] = False
         found[:, 1] = beyond.reshape(len(x), -1).view(np.uint8).sum(axis=1, dtype=np.uint32)
     np.subtract(x, shift, out=x)
-    _clear(x, missing)
+    x[missing] = 0
     found[:, 2 : 2 + units] = (one @ x)[:, 0]  # as a product: half the time of a sum over a middle axis
     found[:, 2 + units :] = (one @ np.multiply(x, x, out=x))[:, 0]
     return found
-
-
-def _clear(values: NDArray[Any], missing: NDArray[np.bool_] | None) -> None:
-    """Set values at missing places to 0."""
-    if missing is not None:
-        values[missing] = 0

@@ -3,7 +3,7 @@
 import msgspec
 import numpy as np
 
-from rnneval.gates import gate
+from rnneval import gate
 from rnneval.records import Finding, Gradients, Wiring
 from rnneval.records.gradients import ThroughTime, VariableGradient
 from rnneval.records.run import ContextCurve, Exponent, GateSummary, TokenByToken, WiringSummary
