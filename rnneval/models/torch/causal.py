@@ -20,6 +20,19 @@ _CACHES = ("cache", "past_key_values", "cache_params", "state")
 """Names of the cache among the arguments and outputs of a model, the newest first."""
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let transformers log errors alone while the block runs."""
+    from transformers.utils import logging
+
+    was = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(was)
+
+
 @dataclass(frozen=True, kw_only=True)
 class CachedState:
     """The state of a model of transformers."""
@@ -43,12 +56,12 @@ class CachedStep(TorchStep):
     @property
     def chunk_sizes(self) -> dict[str, int]:
         """The lengths of the chunks that the configuration names, by the names of the settings."""
-        found = {
+        return {
             name: value
             for name, value in vars(self.module.config).items()
-            if ("chunk_size" in name or name == "block_size") and isinstance(value, int) and value > 3
+            if ("chunk_size" in name or name == "block_size") and not ("attention" in name or "feed" in name)
+            if isinstance(value, int) and value > 3
         }
-        return {name: value for name, value in found.items() if "attention" not in name and "feed" not in name}
 
     def find_held(self, ids: NDArray[np.int32]) -> None:
         """Find the state that the model holds itself; refuse a model that has neither such a state nor a cache."""
@@ -62,15 +75,8 @@ class CachedStep(TorchStep):
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Put the model into evaluation mode while the block runs, and keep transformers from telling of kernels."""
-        from transformers.utils import logging
-
-        was = logging.get_verbosity()
-        logging.set_verbosity_error()
-        try:
-            with super().evaluating():
-                yield
-        finally:
-            logging.set_verbosity(was)
+        with quiet(), super().evaluating():
+            yield
 
     def _read(self, ids: torch.Tensor, state: CachedState | None) -> tuple[torch.Tensor, CachedState]:
         """Call the model with a cache that it may change."""
@@ -78,13 +84,12 @@ class CachedStep(TorchStep):
         start = 0 if state is None else state.position
         cache = self.first_cache(rows) if state is None else state.cache
         positions = torch.arange(start, start + time, device=ids.device)
-        made: dict[str, Any] = {"position_ids": positions.expand(rows, time), "cache_position": positions}
-        if state is None and self.cache_name == "cache_params":
-            del made["cache_position"]  # models of that time take positions in a first call for those of a later one
-        made = {name: value for name, value in made.items() if name in self.accepts}
-        if self.cache_name:
-            made[self.cache_name] = cache
-        returned = self.called(input_ids=ids, use_cache=True, **made)
+        given: dict[str, Any] = {"position_ids": positions.expand(rows, time), self.cache_name: cache}
+        if state is not None or self.cache_name != "cache_params":
+            # Models of that time take positions in a first call for those of a later one.
+            given["cache_position"] = positions
+        known = {name: value for name, value in given.items() if name in self.accepts}
+        returned = self.called(input_ids=ids, use_cache=True, **known)
         after = next((returned[name] for name in _CACHES if returned.get(name) is not None), cache)
         if after is None and self.cache_name:
             self._makes_no_cache = True
