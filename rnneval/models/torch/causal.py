@@ -133,16 +133,9 @@ def from_transformers(model: Any, tokenizer: Any = None, *, vocabulary: Any = No
         raise UsageError("from_transformers: give tokenizer or vocabulary, not both")
     advice = "give what from_pretrained(…) returns; rnneval.open reads the folder of save_pretrained"
     require_module(model, "from_transformers", advice)
+    given = tokenizer if vocabulary is None else vocabulary
+    fast = getattr(given, "backend_tokenizer", given)
+    known = Vocabulary.from_tokenizer(fast.to_str()) if hasattr(fast, "to_str") else given_vocabulary(given)
     step = CachedStep(model)
-    made = language_model(
-        step, _vocabulary(tokenizer if vocabulary is None else vocabulary), type(model).__name__, "transformers"
-    )
+    made = language_model(step, known, type(model).__name__, "transformers")
     return replace(made, chunk=max(step.chunk_sizes.values(), default=1))
-
-
-def _vocabulary(tokenizer: Any) -> Vocabulary | None:
-    """Return the vocabulary of a fast tokenizer, or one that is given in another form."""
-    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
-    if hasattr(backend, "to_str"):
-        return Vocabulary.from_tokenizer(backend.to_str())
-    return given_vocabulary(tokenizer)

@@ -25,8 +25,7 @@ def variable_gradients(
     """Return the mean loss of segments, the gradient of each parameter, and why some parameters have none."""
     step, packing = _parts(lm)
     parameters = {name: each for name, each in step.module.named_parameters() if each.is_floating_point()}
-    gradients: dict[str, list[torch.Tensor]] = {name: [] for name in parameters}
-    losses = []
+    losses, of_places = [], []
     for place in places:
         ids = text.ids(place.at, place.at + length + 1)[None]
         with step.differentiating(parameters.values()):
@@ -34,23 +33,22 @@ def variable_gradients(
             loss = _loss(logits, ids[:, 1:])
             found = _gradients(loss, [*parameters.values()])
         losses.append(loss.item())
-        for (name, parameter), gradient in zip(parameters.items(), found, strict=True):
-            gradients[name].append((torch.zeros_like(parameter) if gradient is None else gradient).detach().double())
+        of_places.append([gradient.double() for gradient in found])
     variables, missing = {}, {}
-    for name, each in gradients.items():
-        found_at = torch.stack(each)
-        if not found_at.isfinite().all():
+    for (name, parameter), gradients in zip(parameters.items(), zip(*of_places, strict=True), strict=True):
+        stacked = torch.stack(gradients)
+        if not stacked.isfinite().all():
             missing[name] = "it is not finite"
             continue
-        norms = [float(gradient.norm()) for gradient in each]
+        norms = [float(gradient.norm()) for gradient in gradients]
         layer, _, variable = name.rpartition(".")
         variables[name] = VariableGradient(
             layer=layer,
             variable=variable,
             norm_mean=float(np.mean(norms)),
             norm_max=max(norms),
-            norm_of_mean=float(found_at.mean(dim=0).norm()),
-            weight_norm=float(parameters[name].detach().double().norm()),
+            norm_of_mean=float(stacked.mean(dim=0).norm()),
+            weight_norm=float(parameter.detach().double().norm()),
         )
     return float(np.mean(losses)), variables, missing
 
@@ -95,14 +93,14 @@ def _backwards(step: TorchStep, ids: np.ndarray, state: object) -> dict[str, np.
         gradients = _gradients(_loss(logits, ids[None, -1:]), [nudge for _, nudge in flat])
     norms: dict[str, list[float]] = {}
     for (path, _), gradient in zip(flat, gradients, strict=True):
-        norms.setdefault(path, []).append(0.0 if gradient is None else float(gradient.double().norm()))
+        norms.setdefault(path, []).append(float(gradient.double().norm()))
     return {path: np.array(each) for path, each in norms.items()}
 
 
-def _gradients(loss: torch.Tensor, of: Sequence[torch.Tensor]) -> tuple[torch.Tensor | None, ...]:
-    """Return the gradients of a loss, None where it does not depend on a tensor; refuse what PyTorch cannot follow."""
+def _gradients(loss: torch.Tensor, of: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """Return the gradients of a loss, zeros where it does not depend on a tensor; refuse what PyTorch cannot follow."""
     try:
-        found: tuple[torch.Tensor | None, ...] = torch.autograd.grad(loss, of, allow_unused=True)
+        found: tuple[torch.Tensor, ...] = torch.autograd.grad(loss, of, materialize_grads=True)
     except RuntimeError as error:
         raise CheckpointError(f"PyTorch cannot follow gradients through this model: {in_one_line(error)}") from error
     return found

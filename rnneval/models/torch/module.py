@@ -120,7 +120,15 @@ class TorchStep:
         tokens = torch.as_tensor(ids, dtype=torch.long, device=self.device)
         with self.evaluating():
             returned = self._step(self.called, tokens, None)
-            self._require_pair(returned, tokens)
+            pair = isinstance(returned, tuple | list) and len(returned) == 2
+            logits = returned[0] if pair else returned
+            shape = tuple(getattr(logits, "shape", ()))
+            if not pair or len(shape) != 3 or shape[:2] != ids.shape:
+                seen = f"{type(logits).__name__}{f' of shape {shape}' * bool(shape)}{' and a state' * pair}"
+                raise self.refusal(
+                    f"returned a {seen} for ids of shape {ids.shape}: a pair is needed, logits (batch, time, V) and "
+                    "the new state; step=, a function of (module, ids, state), may return it"
+                )
             self._step(self.called, tokens[:, :1], returned[1])
         self._held = {
             path: copies.get(path)
@@ -130,18 +138,6 @@ class TorchStep:
         _put(self.module, self._held)
         if not self._held and self.stateless:
             raise self.refusal("keeps no state")
-
-    def _require_pair(self, returned: Any, tokens: torch.Tensor) -> None:
-        """Refuse what is not a pair of logits `(rows, time, V)` and a state."""
-        pair = isinstance(returned, tuple | list) and len(returned) == 2
-        logits = returned[0] if pair else returned
-        shape = tuple(getattr(logits, "shape", ()))
-        if not pair or len(shape) != 3 or shape[:2] != tuple(tokens.shape):
-            seen = f"a {type(logits).__name__}{f' of shape {shape}' if shape else ''}{' and a state' if pair else ''}"
-            raise self.refusal(
-                f"returned {seen} for ids of shape {tuple(tokens.shape)}: a pair is needed, logits (batch, time, V) "
-                "and the new state; step=, a function of (module, ids, state), may return it"
-            )
 
     def refusal(self, seen: str) -> CheckpointError:
         """Return the error of a module that carries no state, or else of what was seen of it."""

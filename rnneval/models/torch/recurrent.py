@@ -25,11 +25,8 @@ Seen = tuple[dict[str, Trajectory], dict[str, NDArray[Any]]]
 
 
 def uncompiled() -> AbstractContextManager[None]:
-    """Run models that `torch.compile` made uncompiled while a block runs.
-
-    Where nothing was compiled, PyTorch's compiler stays out: its import ends a process that has TensorFlow.
-    """
-    if "torch._dynamo" not in sys.modules:
+    """Run models that `torch.compile` made uncompiled while a block runs."""
+    if "torch._dynamo" not in sys.modules:  # nothing was compiled, and its import ends a process that has TensorFlow
         return nullcontext()
     stance: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
     return stance

@@ -164,17 +164,16 @@ def first_diverging(module: torch.nn.Module, one: WatchedReading, other: Watched
     # The coarsest type of the module; some compute in float32 always.
     floor = _ROUNDING * max([EPSILON, *(float(torch.finfo(kind).eps) for kind in kinds)])
     for (chain, _), (of_inputs, of_outputs) in compared.items():
-        before = np.maximum(np.maximum.accumulate(of_inputs), floor)
-        parts = of_outputs > _TIMES * before
+        so_far = np.maximum.accumulate(of_inputs)
+        parts = of_outputs > _TIMES * np.maximum(so_far, floor)
         at = int(parts.argmax())
         # Where the module around it gives the same, what is inside of it does not matter.
-        around = next(
-            (compared[up, 0] for n in range(len(chain) - 1, 0, -1) if ((up := chain[:n]), 0) in compared), None
-        )
+        outer = ((chain[:depth], 0) for depth in range(len(chain) - 1, 0, -1))
+        around = next((compared[run] for run in outer if run in compared), None)
         cleared = around and around[1][at] <= _TIMES_AROUND * max(float(around[0][: at + 1].max()), floor)
         if parts.any() and not cleared:
-            size, of_inputs_there = float(of_outputs[at]), float(of_inputs[: at + 1].max())
-            return _divergence(module, chain, at, difference=size, of_inputs=of_inputs_there)
+            size, of_its_inputs = float(of_outputs[at]), float(so_far[at])
+            return _divergence(module, chain, at, difference=size, of_inputs=of_its_inputs)
     return None
 
 

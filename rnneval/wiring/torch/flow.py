@@ -99,13 +99,13 @@ class _Judge:
 
     def _foreign(self, array: ArrayFlow) -> _Seen | None:
         """Return what is to be said of an array that holds what was made elsewhere; None of others."""
-        reader, writer, giver = map(self._name, (array.reader, array.writer, array.giver))
+        chains = (array.reader, array.writer, array.giver)
+        reader, writer, giver = map(self._name, chains)
         path, reads = array.path, f"{reader} reads {array.path}, which"
         if (layer := self._other_layer(array.reader, array.writer)) is not None:
             source = self._own_of(layer, array)
             return _Seen("crossed", CALLS, "crossed-state", f"{reads} {writer} wrote", source, source.layer)
         # Layers of one kind share an array: each starts from the state of the one before.
-        chains = (array.reader, array.writer, array.giver)
         alike = all(chains) and len({self._kind(chain) for chain in chains}) == 1
         if self._cut_matters and alike and array.reader != array.writer:
             words = f"{writer} starts from the state that {giver} made in the same call, and {reads} {writer} wrote"
@@ -116,9 +116,8 @@ class _Judge:
         if array.slot and array.slot[1:] != source.slot[1:]:  # one layer's of a stack: h[0] and h[1]
             words = f"{reader}.{array.slot} reads {path}, which {reader}.{source.slot} wrote"
             return _Seen("crossed", CALLS, "crossed-state", words, source, reader)
-        return _Seen(
-            "swapped", CALLS, "swapped-slots", f"{reader}: {path} holds what was written as {array.made_at}", source
-        )
+        words = f"{reader}: {path} holds what was written as {array.made_at}"
+        return _Seen("swapped", CALLS, "swapped-slots", words, source)
 
     def _unread(self, array: ArrayFlow, silent: tuple[int, ...]) -> _Seen:
         """Return what is to be said of an array to which no module reacts in some calls."""
@@ -145,11 +144,10 @@ class _Judge:
         return layer if layer in self._reading else None
 
     def _own_of(self, layer: str, array: ArrayFlow) -> Slot:
-        """Return the state of a layer that wrote an array of another one: its own array that lacks what it wrote."""
-        read = [each for each in self._arrays if layer in (each.reader or ())]
-        astray = [each for each in self._arrays if layer in (each.writer or ()) and each not in read]
-        lacking = [each for each in read if layer not in (each.writer or ())] or read
-        return self._state(lacking[min(astray.index(array), len(lacking) - 1)])
+        """Return the state of a layer that wrote an array of another one: the array in the same place among its own."""
+        own = [each for each in self._arrays if layer in (each.reader or ())]
+        place = [each for each in self._arrays if each.reader == array.reader].index(array)
+        return self._state(own[min(place, len(own) - 1)])
 
     def _rows(self, array: ArrayFlow, seen: _Seen) -> Iterator[Flow]:
         """Yield the row of the calls in which an array was as it should be, and that of the others."""

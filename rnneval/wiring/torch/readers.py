@@ -82,8 +82,7 @@ class _Watched:
         """By the path of an array: the modules that were given it, and its place among their arguments."""
         given = {path: array.detach().clone() for path, array in _arrays_of(state).items()}
         parts = [*step.module.modules()]
-        self.stacks = {*map(_stack_size, parts)} - {1}
-        """The numbers of layers that one module runs; `lists`: of modules that stand in a list."""
+        self.stacks = {*map(_stack_size, parts)} - {1}  # the numbers of layers that one module runs
         self.lists = {len(part) for part in parts if isinstance(part, torch.nn.ModuleList)} - {0, 1}
         self._step, self._with_births = step, with_births
         self._given = {path: _stored(array) for path, array in given.items()}
@@ -116,8 +115,8 @@ class _Watched:
             made = {self._names.get(place, place): tensor for place, tensor in self._changed()}
             births = [(part, path, False) for path, part in _with_parts(made, self.stacks | self.lists)]
             births += [(tensor, at, True) for at, tensor in (*tensors_in(result), *self._tensors(chain, phase, result))]
+            maker = chain if phase == "out" else chain[:-1]
             for tensor, at, is_output in births:
-                maker = chain if phase == "out" else chain[:-1]
                 self.births.setdefault(content(tensor), []).append(_Birth(maker, at, is_output))
 
     def _tensors(self, chain: Chain, phase: str, nest: Any) -> Iterator[tuple[str, torch.Tensor]]:
@@ -259,7 +258,7 @@ class _Interventions:
         entries = self._longest.entries.get(path, ())
         slots = [at for chain, at in entries if chain == read and at[:1] in _SLOTS]
         own = {_Birth(read or (), slot, is_output=True) for slot in slots}
-        left = self._parts(self._longest.after)
+        left = self._parts(self._longest.after) if len(silent) == len(CALLS) else {}
         given, giver = _handed(self._longest, writer, {each: left[each] for each in paths if each in left})
         return ArrayFlow(
             path=path,
@@ -270,7 +269,7 @@ class _Interventions:
             unchanged=tuple(t for t in CALLS if t not in changed and self._stays(path, t, own)),
             late=any(self._is_late(altered, tokens) for tokens in silent),
             blank=not before.any(),
-            given=tuple(given) if len(silent) == len(CALLS) else (),
+            given=tuple(given),
             giver=giver,
         )
 

@@ -113,11 +113,6 @@ class Reader:
             known |= {f"cu_seq_lens_{side}": bounds, f"max_length_{side}": int(bounds.diff().max())}
         return {name: value for name, value in known.items() if self.swallows or self.takes(name)}
 
-    def example_cache(self) -> Any:
-        """Return the cache after a call of two tokens."""
-        _, state = self.step(np.ones((1, 2), np.int32), None)
-        return getattr(state, "returned", state).cache
-
     def logits(self, reading: Reading) -> Logits:
         """Return the logits of a reading, `(rows, tokens, V)`; one that was made before is not made again."""
         if reading not in self._read:

@@ -6,7 +6,7 @@ from itertools import takewhile
 import torch
 
 from rnneval.wiring.torch.cases import Case
-from rnneval.wiring.torch.readings import Change, Reader, Reading
+from rnneval.wiring.torch.readings import Reader, Reading
 
 _WRITTEN = 40  # tokens whose ids are written out; others are drawn
 _LOOPED = 3  # calls of one token that become a loop
@@ -76,10 +76,13 @@ def _reading(reader: Reader, reading: Reading, name: str, column: int, row: int 
         if first < read:  # in the loop before
             continue
         if change := changes.get(call):
+            argument = torch.tensor(change.argument) if isinstance(change.argument, tuple) else change.argument
             if change.method == "restore":
                 cache = "saved"
+            elif change.method == "save":
+                lines.append(f"saved = copy.deepcopy({returned})")
             else:
-                lines.append(_changed(returned, change))
+                lines.append(f"{returned}.{change.method}({'' if argument is None else _code(argument)})")
         given = _given(reader, reading, first, end) + f", {reader.step.cache_name}={cache}" * bool(cache)
         ones = [*takewhile(lambda bounds: bounds[1] - bounds[0] == 1, calls[call:])]
         cache, read = returned, end
@@ -92,14 +95,6 @@ def _reading(reader: Reader, reading: Reading, name: str, column: int, row: int 
     if lines[-1].startswith("out = "):
         return [*lines[:-1], f"{name} = {lines[-1].removeprefix('out = ')}.{logits}"]
     return [*lines, f"{name} = out.{logits}"]
-
-
-def _changed(cache: str, change: Change) -> str:
-    """Return the line of a change of the cache other than `restore`."""
-    if change.method == "save":
-        return f"saved = copy.deepcopy({cache})"
-    argument = torch.tensor(change.argument) if isinstance(change.argument, tuple) else change.argument
-    return f"{cache}.{change.method}({'' if argument is None else _code(argument)})"
 
 
 def _given(reader: Reader, reading: Reading, first: int, end: int) -> str:
