@@ -119,7 +119,7 @@ class TorchStep:
         copies = {path: copy_of(value) for path, value in _attributes(self.module).items()}
         tokens = torch.as_tensor(ids, dtype=torch.long, device=self.device)
         with self.evaluating():
-            returned = self._step(self.called, tokens, None)
+            returned: Any = self._step(self.called, tokens, None)
             pair = isinstance(returned, tuple | list) and len(returned) == 2
             logits = returned[0] if pair else returned
             shape = tuple(getattr(logits, "shape", ()))

@@ -89,7 +89,8 @@ class RecurrentModules:
             yield calls
 
     def _seen(self, calls: dict[str, list[Any]]) -> Seen:
-        states, inputs = {}, {}
+        states: dict[str, Trajectory] = {}
+        inputs: dict[str, NDArray[Any]] = {}
         for name in self._modules:
             for layer, given, found in self._run(name, calls[name]):
                 states |= {f"{layer}.{slot}": trajectory for slot, trajectory in found.items()}

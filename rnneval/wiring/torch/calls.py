@@ -7,7 +7,7 @@ calls wherever this is possible, so that a fault shows in its own test alone.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -81,7 +81,7 @@ class _CallTests:
     def __init__(self, step: CachedStep, width: int, newline: int | None, seed: int) -> None:
         self.reader = Reader(step)
         config, ids = step.module.config, range(width)
-        named = [getattr(config, f"{name}_token_id", None) for name in ("bos", "eos", "pad")]
+        named: list[Any] = [getattr(config, f"{name}_token_id", None) for name in ("bos", "eos", "pad")]
         of_model = [id_ for given in named for id_ in (given if isinstance(given, list) else [given]) if id_ in ids]
         special = dict.fromkeys([*special_ids(width, newline)[0], *of_model])
         ordinary = [id_ for id_ in ids if id_ not in special]
