@@ -50,13 +50,13 @@ def config_of(artefact: Artefact) -> dict[str, Any]:
 def _parts(path: Path, index: Path) -> tuple[Path, ...]:
     """Return the files with the weights that an index names."""
     named = _json(index).get("weight_map")
-    names = sorted(set(named.values())) if isinstance(named, dict) else []
+    names = [*named.values()] if isinstance(named, dict) else []
     if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
         raise refused("damaged-file", path, f"{_INDEX} names no files of this folder")
-    missing = [name for name in names if not (path / name).is_file()]
-    if missing:
+    parts = tuple(path / name for name in sorted({*names}))
+    if missing := [part.name for part in parts if not part.is_file()]:
         raise refused("damaged-file", path, f"{_INDEX} names {missing[0]}, which is not there")
-    return tuple(path / name for name in names)
+    return parts
 
 
 def _json(path: Path) -> dict[str, Any]:

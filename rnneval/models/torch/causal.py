@@ -20,6 +20,19 @@ _CACHES = ("cache", "past_key_values", "cache_params", "state")
 """Names of the cache among the arguments and outputs of a model, the newest first."""
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let transformers log errors alone while the block runs."""
+    from transformers.utils import logging
+
+    was = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(was)
+
+
 @dataclass(frozen=True, kw_only=True)
 class CachedState:
     """The state of a model of transformers."""
@@ -43,12 +56,12 @@ class CachedStep(TorchStep):
     @property
     def chunk_sizes(self) -> dict[str, int]:
         """The lengths of the chunks that the configuration names, by the names of the settings."""
-        found = {
+        return {
             name: value
             for name, value in vars(self.module.config).items()
-            if ("chunk_size" in name or name == "block_size") and isinstance(value, int) and value > 3
+            if ("chunk_size" in name or name == "block_size") and not ("attention" in name or "feed" in name)
+            if isinstance(value, int) and value > 3
         }
-        return {name: value for name, value in found.items() if "attention" not in name and "feed" not in name}
 
     def find_held(self, ids: NDArray[np.int32]) -> None:
         """Find the state that the model holds itself; refuse a model that has neither such a state nor a cache."""
@@ -62,15 +75,8 @@ class CachedStep(TorchStep):
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Put the model into evaluation mode while the block runs, and keep transformers from telling of kernels."""
-        from transformers.utils import logging
-
-        was = logging.get_verbosity()
-        logging.set_verbosity_error()
-        try:
-            with super().evaluating():
-                yield
-        finally:
-            logging.set_verbosity(was)
+        with quiet(), super().evaluating():
+            yield
 
     def _read(self, ids: torch.Tensor, state: CachedState | None) -> tuple[torch.Tensor, CachedState]:
         """Call the model with a cache that it may change."""
@@ -78,13 +84,12 @@ class CachedStep(TorchStep):
         start = 0 if state is None else state.position
         cache = self.first_cache(rows) if state is None else state.cache
         positions = torch.arange(start, start + time, device=ids.device)
-        made: dict[str, Any] = {"position_ids": positions.expand(rows, time), "cache_position": positions}
-        if state is None and self.cache_name == "cache_params":
-            del made["cache_position"]  # models of that time take positions in a first call for those of a later one
-        made = {name: value for name, value in made.items() if name in self.accepts}
-        if self.cache_name:
-            made[self.cache_name] = cache
-        returned = self.called(input_ids=ids, use_cache=True, **made)
+        given: dict[str, Any] = {"position_ids": positions.expand(rows, time), self.cache_name: cache}
+        if state is not None or self.cache_name != "cache_params":
+            # Models of that time take positions in a first call for those of a later one.
+            given["cache_position"] = positions
+        known = {name: value for name, value in given.items() if name in self.accepts}
+        returned = self.called(input_ids=ids, use_cache=True, **known)
         after = next((returned[name] for name in _CACHES if returned.get(name) is not None), cache)
         if after is None and self.cache_name:
             self._makes_no_cache = True
@@ -128,16 +133,9 @@ def from_transformers(model: Any, tokenizer: Any = None, *, vocabulary: Any = No
         raise UsageError("from_transformers: give tokenizer or vocabulary, not both")
     advice = "give what from_pretrained(…) returns; rnneval.open reads the folder of save_pretrained"
     require_module(model, "from_transformers", advice)
+    given = tokenizer if vocabulary is None else vocabulary
+    fast = getattr(given, "backend_tokenizer", given)
+    known = Vocabulary.from_tokenizer(fast.to_str()) if hasattr(fast, "to_str") else given_vocabulary(given)
     step = CachedStep(model)
-    made = language_model(
-        step, _vocabulary(tokenizer if vocabulary is None else vocabulary), type(model).__name__, "transformers"
-    )
+    made = language_model(step, known, type(model).__name__, "transformers")
     return replace(made, chunk=max(step.chunk_sizes.values(), default=1))
-
-
-def _vocabulary(tokenizer: Any) -> Vocabulary | None:
-    """Return the vocabulary of a fast tokenizer, or one that is given in another form."""
-    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
-    if hasattr(backend, "to_str"):
-        return Vocabulary.from_tokenizer(backend.to_str())
-    return given_vocabulary(tokenizer)

@@ -5,6 +5,7 @@ and a number that is zero is added to each array of the state after each token: 
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -12,9 +13,8 @@ import torch
 from rnneval.errors import CheckpointError, in_one_line
 from rnneval.metrics.diagnostics.decay import decay_of
 from rnneval.models.protocol import Ids, Place
-from rnneval.models.state import filled, leaves_of
+from rnneval.models.state import Packing, filled, leaves_of
 from rnneval.models.step import StepLM, layer_and_slot
-from rnneval.models.torch import step_of
 from rnneval.models.torch.module import TorchStep
 from rnneval.records.gradients import ThroughTime, VariableGradient
 
@@ -23,34 +23,32 @@ def variable_gradients(
     lm: StepLM, text: Ids, places: Sequence[Place], length: int
 ) -> tuple[float, dict[str, VariableGradient], dict[str, str]]:
     """Return the mean loss of segments, the gradient of each parameter, and why some parameters have none."""
-    step = _step_of(lm)
+    step, packing = _parts(lm)
     parameters = {name: each for name, each in step.module.named_parameters() if each.is_floating_point()}
-    gradients: dict[str, list[torch.Tensor]] = {name: [] for name in parameters}
-    losses = []
+    losses, of_places = [], []
     for place in places:
         ids = text.ids(place.at, place.at + length + 1)[None]
         with step.differentiating(parameters.values()):
-            logits, _ = step.read(ids[:, :-1], _state(lm, place))
+            logits, _ = step.read(ids[:, :-1], packing.unpack(place.state[None]))
             loss = _loss(logits, ids[:, 1:])
             found = _gradients(loss, [*parameters.values()])
         losses.append(loss.item())
-        for (name, parameter), gradient in zip(parameters.items(), found, strict=True):
-            gradients[name].append((torch.zeros_like(parameter) if gradient is None else gradient).detach().double())
+        of_places.append([gradient.double() for gradient in found])
     variables, missing = {}, {}
-    for name, each in gradients.items():
-        found_at = torch.stack(each)
-        if not found_at.isfinite().all():
+    for (name, parameter), gradients in zip(parameters.items(), zip(*of_places, strict=True), strict=True):
+        stacked = torch.stack(gradients)
+        if not stacked.isfinite().all():
             missing[name] = "it is not finite"
             continue
-        norms = [float(gradient.norm()) for gradient in each]
+        norms = [float(gradient.norm()) for gradient in gradients]
         layer, _, variable = name.rpartition(".")
         variables[name] = VariableGradient(
             layer=layer,
             variable=variable,
             norm_mean=float(np.mean(norms)),
             norm_max=max(norms),
-            norm_of_mean=float(found_at.mean(dim=0).norm()),
-            weight_norm=float(parameters[name].detach().double().norm()),
+            norm_of_mean=float(stacked.mean(dim=0).norm()),
+            weight_norm=float(parameter.detach().double().norm()),
         )
     return float(np.mean(losses)), variables, missing
 
@@ -59,18 +57,17 @@ def through_time(
     lm: StepLM, text: Ids, places: Sequence[Place], lags: int
 ) -> tuple[dict[str, ThroughTime], dict[str, str]]:
     """Return how the gradient of a token's loss falls off by lag for each state, and why some states have none."""
-    rows: dict[str, list[np.ndarray]] = {}
-    for place in places:
-        ids = text.ids(place.at, place.at + lags + 2)
-        try:
-            norms_by_path = _backwards(_step_of(lm), ids, _state(lm, place))
-        except CheckpointError as error:  # calls of one token may change the state in place where longer ones do not
-            return {}, {"any state, back through time": str(error)}
-        for path, norms in norms_by_path.items():
-            rows.setdefault(path, []).append(norms)
+    step, packing = _parts(lm)
+    try:
+        of_places = [
+            _backwards(step, text.ids(place.at, place.at + lags + 2), packing.unpack(place.state[None]))
+            for place in places
+        ]
+    except CheckpointError as error:  # calls of one token may change the state in place where longer ones do not
+        return {}, {"any state, back through time": str(error)}
     found, missing = {}, {}
-    for path, of_places in rows.items():
-        decay, key = decay_of(np.stack(of_places)), ".".join(layer_and_slot(path))
+    for path in of_places[0]:
+        decay, key = decay_of(np.stack([norms[path] for norms in of_places])), ".".join(layer_and_slot(path))
         if decay is None:
             missing[key] = "it does not act on the loss, or its gradient is not finite"
         else:
@@ -80,7 +77,7 @@ def through_time(
 
 def _backwards(step: TorchStep, ids: np.ndarray, state: object) -> dict[str, np.ndarray]:
     """Return for each array of the state the norms of the gradient of the last token's loss, lag 0 first."""
-    nudges: list[dict[str, torch.Tensor]] = []
+    nudges: list[dict[str, torch.Tensor]] = []  # of each token
     with step.differentiating():
         for token in ids[:-1]:
             logits, after = step.read(np.array([[token]], np.int32), state)
@@ -92,36 +89,26 @@ def _backwards(step: TorchStep, ids: np.ndarray, state: object) -> dict[str, np.
             }
             nudges.append(added)
             state = filled(after, (leaf + added[path] if path in added else leaf for path, leaf in leaves.items()))
-        loss = _loss(logits, ids[None, -1:])
-        flat = [nudge for added in nudges for nudge in added.values()]
-        gradients = iter(_gradients(loss, flat))
+        flat = [(path, nudge) for added in reversed(nudges) for path, nudge in added.items()]
+        gradients = _gradients(_loss(logits, ids[None, -1:]), [nudge for _, nudge in flat])
     norms: dict[str, list[float]] = {}
-    for added in nudges:
-        for path in added:
-            gradient = next(gradients)
-            norms.setdefault(path, []).append(0.0 if gradient is None else float(gradient.double().norm()))
-    return {path: np.array(each[::-1]) for path, each in norms.items()}
+    for (path, _), gradient in zip(flat, gradients, strict=True):
+        norms.setdefault(path, []).append(float(gradient.double().norm()))
+    return {path: np.array(each) for path, each in norms.items()}
 
 
-def _gradients(loss: torch.Tensor, of: Sequence[torch.Tensor]) -> tuple[torch.Tensor | None, ...]:
-    """Return the gradients of a loss, None where it does not depend on a tensor; refuse what PyTorch cannot follow."""
+def _gradients(loss: torch.Tensor, of: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """Return the gradients of a loss, zeros where it does not depend on a tensor; refuse what PyTorch cannot follow."""
     try:
-        found: tuple[torch.Tensor | None, ...] = torch.autograd.grad(loss, of, allow_unused=True)
+        found: tuple[torch.Tensor, ...] = torch.autograd.grad(loss, of, materialize_grads=True)
     except RuntimeError as error:
         raise CheckpointError(f"PyTorch cannot follow gradients through this model: {in_one_line(error)}") from error
     return found
 
 
-def _step_of(lm: StepLM) -> TorchStep:
-    step = step_of(lm)
-    assert step is not None  # noqa: S101 - the caller has looked
-    return step
-
-
-def _state(lm: StepLM, place: Place) -> object:
-    """Return the state at a place of the text."""
-    assert lm.packing is not None  # noqa: S101 - the caller has looked
-    return lm.packing.unpack(place.state[None])
+def _parts(lm: StepLM) -> tuple[TorchStep, Packing]:
+    """Return the step and the packing of a model that the caller knows to have both."""
+    return cast("TorchStep", lm.function.step), cast("Packing", lm.packing)
 
 
 def _loss(logits: torch.Tensor, targets: np.ndarray) -> torch.Tensor:

@@ -63,7 +63,25 @@ class TorchStep:
     def read(self, ids: NDArray[np.int32], state: Any) -> tuple[Any, Any]:
         """Do as a call does, in the mode in which the module is: gradients may be followed to the state."""
         tokens = torch.as_tensor(np.asarray(ids), dtype=torch.long, device=self.device)
-        return self.holding(state, lambda given: self._step(self.called, tokens, given))
+        given = copy_of(state)
+        if not self._held:
+            return self._step(self.called, tokens, given)
+        with self.holding(None if state is None else given.held):
+            logits, returned = self._step(self.called, tokens, None if state is None else given.returned)
+            return logits, ModuleState(returned=returned, held=self.held())
+
+    @contextmanager
+    def holding(self, held: Mapping[str, Any] | None = None) -> Iterator[None]:
+        """Put attributes into the module, by default as they were before the first call, while the block runs."""
+        _put(self.module, copy_of(self._held) if held is None else held)
+        try:
+            yield
+        finally:
+            _put(self.module, copy_of(self._held))
+
+    def held(self) -> dict[str, Any]:
+        """Return the state that the module holds now: the attributes that a call changes, by path."""
+        return {path: getattr(*_place(self.module, path)) for path in self._held}
 
     @property
     def device(self) -> torch.device:
@@ -101,8 +119,16 @@ class TorchStep:
         copies = {path: copy_of(value) for path, value in _attributes(self.module).items()}
         tokens = torch.as_tensor(ids, dtype=torch.long, device=self.device)
         with self.evaluating():
-            returned = self._step(self.called, tokens, None)
-            self._require_pair(returned, tokens)
+            returned: Any = self._step(self.called, tokens, None)
+            pair = isinstance(returned, tuple | list) and len(returned) == 2
+            logits = returned[0] if pair else returned
+            shape = tuple(getattr(logits, "shape", ()))
+            if not pair or len(shape) != 3 or shape[:2] != ids.shape:
+                seen = f"{type(logits).__name__}{f' of shape {shape}' * bool(shape)}{' and a state' * pair}"
+                raise self.refusal(
+                    f"returned a {seen} for ids of shape {ids.shape}: a pair is needed, logits (batch, time, V) and "
+                    "the new state; step=, a function of (module, ids, state), may return it"
+                )
             self._step(self.called, tokens[:, :1], returned[1])
         self._held = {
             path: copies.get(path)
@@ -111,36 +137,21 @@ class TorchStep:
         }
         _put(self.module, self._held)
         if not self._held and self.stateless:
-            raise _no_state(self.module)
+            raise self.refusal("keeps no state")
 
-    def _require_pair(self, returned: Any, tokens: torch.Tensor) -> None:
-        """Refuse what is not a pair of logits `(rows, time, V)` and a state."""
-        pair = isinstance(returned, tuple | list) and len(returned) == 2
-        logits = returned[0] if pair else returned
-        shape = tuple(getattr(logits, "shape", ()))
-        if pair and len(shape) == 3 and shape[:2] == tuple(tokens.shape):
-            return
+    def refusal(self, seen: str) -> CheckpointError:
+        """Return the error of a module that carries no state, or else of what was seen of it."""
+        name, parts = type(self.module).__name__, [*self.module.named_modules()]
+        attention = [path for path, part in parts if isinstance(part, torch.nn.MultiheadAttention)]
+        if attention and not any(isinstance(part, torch.nn.RNNBase) for _, part in parts):
+            return CheckpointError(about_transformer(name, attention[0]))
         if self.stateless:
-            raise _no_state(self.module)
-        _refuse_transformer(self.module)
-        seen = f"a {type(logits).__name__}{f' of shape {shape}' if shape else ''}{' and a state' if pair else ''}"
-        raise CheckpointError(
-            f"{type(self.module).__name__} returned {seen} for ids of shape {tuple(tokens.shape)}: a pair is needed, "
-            "logits (batch, time, V) and the new state; step=, a function of (module, ids, state), may return it"
-        )
-
-    def holding(self, state: Any, call: Callable[[Any], tuple[Any, Any]]) -> tuple[Any, Any]:
-        """Call with the attributes of a state in the module, and take the new ones out."""
-        if not self._held:
-            return call(copy_of(state))
-        given = copy_of(state) if state is not None else ModuleState(returned=None, held=copy_of(self._held))
-        _put(self.module, given.held)
-        try:
-            logits, after = call(given.returned)
-            held = {path: getattr(*_place(self.module, path)) for path in self._held}
-            return logits, ModuleState(returned=after, held=held)
-        finally:
-            _put(self.module, copy_of(self._held))
+            seen = (
+                "takes no state: give step=, a function of (module, ids, state) that returns (logits, state); a model "
+                "of transformers goes to rnneval.from_transformers"
+            )
+            return CheckpointError(f"{name}.forward {seen}")
+        return CheckpointError(f"{name} {seen}")
 
 
 def require_module(given: Any, function: str, advice: str) -> None:
@@ -162,23 +173,6 @@ def _takes_state(module: torch.nn.Module) -> bool:
     kinds = [parameter.kind for parameter in inspect.signature(module.forward).parameters.values()]
     takes = [kind for kind in kinds if kind not in {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}]
     return len(takes) > 1 or inspect.Parameter.VAR_POSITIONAL in takes
-
-
-def _no_state(module: torch.nn.Module) -> CheckpointError:
-    """Return the error of a module that takes no state, and keeps none."""
-    _refuse_transformer(module)
-    return CheckpointError(
-        f"{type(module).__name__}.forward takes no state: give step=, a function of (module, ids, state) that returns "
-        "(logits, state); a model of transformers goes to rnneval.from_transformers"
-    )
-
-
-def _refuse_transformer(module: torch.nn.Module) -> None:
-    """Refuse a module with attention and no recurrent layer, once it is known that it carries no state."""
-    parts = [*module.named_modules()]
-    attention = [name for name, part in parts if isinstance(part, torch.nn.MultiheadAttention)]
-    if attention and not any(isinstance(part, torch.nn.RNNBase) for _, part in parts):
-        raise CheckpointError(about_transformer(type(module).__name__, attention[0]))
 
 
 def _attributes(module: torch.nn.Module) -> dict[str, Any]:
@@ -214,11 +208,7 @@ def _equal(a: Any, b: Any) -> bool:
 def _put(module: torch.nn.Module, values: Mapping[str, Any]) -> None:
     """Set attributes and buffers of a module and its parts."""
     for path, value in values.items():
-        part, key = _place(module, path)
-        if key in part._buffers:
-            part._buffers[key] = value
-        else:
-            setattr(part, key, value)
+        setattr(*_place(module, path), value)
 
 
 def _place(module: torch.nn.Module, path: str) -> tuple[torch.nn.Module, str]:
@@ -271,11 +261,8 @@ def language_model(step: TorchStep, vocabulary: Vocabulary | None, name: str, fo
         step.find_held(ids)
         width = int(step(ids, None)[0].shape[-1])
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError, AssertionError) as error:
-        if step.stateless:
-            raise _no_state(step.module) from error
-        _refuse_transformer(step.module)
-        said = f"{name} failed on ids of shape {ids.shape}: {type_and_message(error)}"
-        raise CheckpointError(f"{said}; it is called as forward(ids, state)") from error
+        said = f"failed on ids of shape {ids.shape}: {type_and_message(error)}; it is called as forward(ids, state)"
+        raise step.refusal(said) from error
     made = _model(step, width, name)
     if vocabulary is not None:
         made = replace(made, vocabulary=vocabulary.fit(width, spare=form == "transformers"), why_no_vocabulary="")

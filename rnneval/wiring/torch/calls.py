@@ -1,27 +1,13 @@
 """Tests of the calls that a cached model of transformers takes: each compares two ways to compute the same logits.
 
-The tests, under their keys in the record:
-
-- `train`: the whole text without a cache, as in training, against the cached calls.
-- `shapes`: calls of one token, calls of several tokens after a state, two rows, a prompt of one token, an attention
-  mask of ones, positions left to the model, pads in a second call, and calls about as long as the model's own chunk.
-- `padding`: a row padded under the attention mask, beside a longer one, against the row alone.
-- `right_padding`: the text goes on after a row that was padded on the right, against the row alone.
-- `packed`: two documents in one row, with their bounds, against one by one.
-- `restore`: the cache is copied, another text is read, and the text goes on from the copy.
-- `rollback`: the tokens of another text are taken out of the cache by `crop`.
-- `reset`: a text after another one and `reset()`.
-- `reorder`: the rows of the cache are exchanged by its own methods.
-- `special`: all of these with special ids in the text, where only positions with other ids are compared.
-
 The model changes its cache in place, as `generate` lets it do. Two readings that are compared are cut into the same
 calls wherever this is possible, so that a fault shows in its own test alone.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,7 +30,7 @@ from rnneval.wiring.torch.readings import Reader, Reading, RefusedError, ShapeEr
 from rnneval.wiring.torch.reproduce import script
 
 KEYS = ("train", "shapes", "padding", "right_padding", "packed", "restore", "rollback", "reset", "reorder", "special")
-"""The keys of all tests, in the order of the record."""
+"""The keys of all tests, in the order of the record; the page `flow_matrix` says what they compare."""
 _TOKENS = 16  # of the texts, where no chunk is longer
 _LONGEST_CHUNK = 512  # a longer one is not tested: it takes as many calls of one token
 _LONG = 64  # tokens of the text for which calls of one token are compared once more, if longer ones are wrong
@@ -53,20 +39,20 @@ _SHOWN = 0.1  # the share of the largest difference that smaller calls must show
 _DRAWS = 2  # readings with moved weights: one alone may be lucky
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class CallTests:
-    """Results of the tests of calls."""
+    """Results of the tests of calls, by their keys."""
 
-    oracles: Mapping[str, Oracle] = field(default_factory=dict)
-    patterns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """The calls in which a failed test showed its fault, by key."""
+    oracles: dict[str, Oracle] = field(default_factory=dict)
+    patterns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The calls in which a failed test showed its fault."""
+    scripts: dict[str, str] = field(default_factory=dict, repr=False)
+    """Code that shows the fault of a failed test in its smallest calls."""
+    divergences: dict[str, Divergence] = field(default_factory=dict)
+    """The first module at which the readings of a failed test part, where one can be named."""
     right_by_token: bool = False
     """Whether calls of one token agree with one call over the whole text without a cache, although others do not."""
     untested: tuple[str, ...] = ()  # what was not tested, and why, a sentence each
-    scripts: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Code that shows the fault of a failed test in its smallest calls, by key."""
-    divergences: Mapping[str, Divergence] = field(default_factory=dict)
-    """The first module at which the readings of a failed test part, by key, where one can be named."""
 
 
 class _Compared(NamedTuple):
@@ -85,12 +71,8 @@ def run_calls(step: CachedStep, *, width: int, newline: int | None = None, seed:
     """Run the tests of calls that a model of `width` logits can take, with a copy in which no parameter is zero."""
     try:
         return _CallTests(step, width, newline, seed).run()
-    except (RefusedError, ShapeError) as error:  # in the calls that all others are compared with
+    except RefusedError as error:  # in the calls that all others are compared with
         return CallTests(untested=(f"calls: {error}",))
-
-
-def _is_id(value: Any, width: int) -> TypeGuard[int]:
-    return isinstance(value, int) and 0 <= value < width
 
 
 class _CallTests:
@@ -98,16 +80,15 @@ class _CallTests:
 
     def __init__(self, step: CachedStep, width: int, newline: int | None, seed: int) -> None:
         self.reader = Reader(step)
-        config = step.module.config
-        of_model: list[Any] = []
-        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
-            given = getattr(config, name, None)
-            of_model += given if isinstance(given, list) else [given]
-        special = dict.fromkeys([*special_ids(width, newline)[0], *(id_ for id_ in of_model if _is_id(id_, width))])
-        ordinary = [id_ for id_ in range(width) if id_ not in special]
+        config, ids = step.module.config, range(width)
+        named: list[Any] = [getattr(config, f"{name}_token_id", None) for name in ("bos", "eos", "pad")]
+        of_model = [id_ for given in named for id_ in (given if isinstance(given, list) else [given]) if id_ in ids]
+        special = dict.fromkeys([*special_ids(width, newline)[0], *of_model])
+        ordinary = [id_ for id_ in ids if id_ not in special]
         if len(ordinary) < 2:
-            special, ordinary = {}, [*range(width)]
+            special, ordinary = {}, [*ids]
         self.special = tuple(special)
+        self.pad = int(named[2]) if named[2] in ids else ordinary[0]
         self.chunks = {name: size for name, size in step.chunk_sizes.items() if size <= _LONGEST_CHUNK}
         self.untested = [
             f"calls across {size} tokens ({name}): only chunks of up to {_LONGEST_CHUNK} tokens are tested"
@@ -117,12 +98,6 @@ class _CallTests:
         tokens = max(_TOKENS, *(size + 4 for size in self.chunks.values()), 0)
         generator = np.random.default_rng([seed, 1])
         self.texts: Ids = generator.choice(np.array(ordinary, np.int32), (2, tokens))
-        pad = getattr(config, "pad_token_id", None)
-        self.pad = pad if _is_id(pad, width) else int(ordinary[0])
-        self._measure()
-
-    def _measure(self) -> None:
-        """Measure the context spread and the noise of each position."""
         base = self.reader.logits(Reading(ids=cases.rows(*self.texts[:, :_TOKENS])))
         self.spread, moving = context_spread(base), moving_ids(base)
         one = Reading(ids=cases.rows(self.texts[0]))
@@ -139,23 +114,31 @@ class _CallTests:
         if self.special:
             again = self._round(self._with_special(), special=True)
             found["special"] = [each for each in again if each.case.pattern not in known]
-        found = {key: compared for key, compared in found.items() if compared}
-        failed = {key: bad for key, compared in found.items() if (bad := [each for each in compared if each.failed])}
-        shown = {key: _shown(bad) for key, bad in failed.items()}
-        patterns = {key: _patterns(bad) for key, bad in failed.items()}
-        # What has another shape has no positions to compare.
-        parted = {
-            key: (module_of_shape if each.has_other_shape else module_of_case)(self.reader, each.case)
-            for key, each in shown.items()
-        }
-        return CallTests(
-            oracles={key: self._oracle(key, compared) for key, compared in found.items()},
-            patterns=patterns,
-            right_by_token=self._is_right_by_token({*chain(*patterns.values())}),
-            untested=tuple(dict.fromkeys(self.untested)),
-            scripts={key: script(self.reader, each.case, each.found.position) for key, each in shown.items()},
-            divergences={key: where for key, where in parted.items() if where is not None},
-        )
+        results = CallTests()
+        for key in (key for key in KEYS if found[key]):
+            self._judge(key, found[key], results)
+        results.right_by_token = self._is_right_by_token({*chain(*results.patterns.values())})
+        results.untested = tuple(dict.fromkeys(self.untested))
+        return results
+
+    def _judge(self, key: str, compared: Sequence[_Compared], results: CallTests) -> None:
+        """Add the result of a test."""
+        failed = [each for each in compared if each.failed]
+        worst = max(failed or compared, key=lambda each: each.found.largest).found
+        detail = str(worst)
+        if failed:
+            shown = _shown(failed)
+            patterns = tuple(dict.fromkeys(each.case.pattern for each in failed))
+            ids = f"with ids {', '.join(map(str, self.special))} in the text, " if key == "special" else ""
+            said = f"{ids}{'only ' if len(patterns) == 1 else ''}{' and '.join(patterns)}"
+            # What has another shape has no positions to compare.
+            detail = f"{said}: {shown.found.what if shown.has_other_shape else shown.found}"
+            where = (module_of_shape if shown.has_other_shape else module_of_case)(self.reader, shown.case)
+            if where is not None:
+                results.divergences[key] = where
+            results.patterns[key] = patterns
+            results.scripts[key] = script(self.reader, shown.case, shown.found.position)
+        results.oracles[key] = oracle_of(detail, worst.largest, self.limits, passed=not failed)
 
     def _is_right_by_token(self, failed: set[str]) -> bool:
         """Return whether calls of one token alone agree with one call without a cache."""
@@ -165,7 +148,7 @@ class _CallTests:
         whole, by_token = Reading(ids=ids), Reading(ids=ids, lengths=(1,) * len(ids[0]))
         try:
             found = differences(self.reader.logits(whole), self.reader.logits(by_token), self.spread)
-        except (RefusedError, ShapeError):
+        except RefusedError:
             return False
         return bool((found <= self.limits.tolerance).all())
 
@@ -191,13 +174,13 @@ class _CallTests:
                 continue
             try:
                 compared = self._compare(case, special)
+            except ShapeError as error:
+                compared = _Compared(case, Distance(f"{case.seen}: {error}", np.inf, None), has_other_shape=True)
             except RefusedError as error:
                 if case.pattern not in failed:
                     self.untested.append(f"{case.pattern}: {error}")
                 failed.add(case.pattern)
                 continue
-            except ShapeError as error:
-                compared = _Compared(case, Distance(f"{case.seen}: {error}", np.inf, None), has_other_shape=True)
             found.append(compared)
             if compared.failed:
                 failed.add(case.pattern)
@@ -211,8 +194,7 @@ class _CallTests:
             yield from cases.number_cases(text)
         if self.reader.takes("attention_mask") or self.reader.swallows:
             yield from cases.mask_cases(text)
-            for padded in (cases.whole_padding_cases, cases.padding_cases, cases.later_padding_cases):
-                yield from padded(text, other, self.pad)
+            yield from cases.padding_cases(text, other, self.pad)
         else:
             self.untested.append("padded rows: the model takes no attention_mask")
         if self._takes_packed(text, other):
@@ -226,7 +208,7 @@ class _CallTests:
         told = next(cases.packed_cases(text, other)).seen
         try:
             taken = bool((self.reader.logits(told) != self.reader.logits(replace(told, packed=False))).any())
-        except (RefusedError, ShapeError):
+        except RefusedError:
             taken = False
         if not taken:
             self.untested.append("packed rows: the model takes neither seq_idx nor cu_seq_lens_q")
@@ -234,7 +216,8 @@ class _CallTests:
 
     def _cases_of_cache(self, text: Ids, other: Ids) -> Iterator[Case]:
         """Yield the pairs that use the methods of the cache."""
-        cache = self.reader.example_cache()
+        _, state = self.reader.step(np.ones((1, 2), np.int32), None)
+        cache = getattr(state, "returned", state).cache
         yield from cases.kept_cases("restore", text, other, "save", "restore")
         if hasattr(cache, "reset"):
             yield from cases.reset_cases(text, other)
@@ -272,23 +255,6 @@ class _CallTests:
         beyond = np.flatnonzero(largest > self.limits.at[at])
         first = int(beyond[0]) + begins if beyond.size else None
         return Distance(f"{reading} against {case.seen}", float(largest.max()), first)
-
-    def _oracle(self, key: str, compared: Sequence[_Compared]) -> Oracle:
-        """Return the result of a test."""
-        failed = [each for each in compared if each.failed]
-        worst = max(failed or compared, key=lambda each: each.found.largest).found
-        detail = str(worst)
-        if failed:
-            patterns = _patterns(failed)
-            said = f"{'only ' if len(patterns) == 1 else ''}{' and '.join(patterns)}"
-            ids = f"with ids {', '.join(map(str, self.special))} in the text, " if key == "special" else ""
-            shown = _shown(failed)
-            detail = f"{ids}{said}: {shown.found.what if shown.has_other_shape else shown.found}"
-        return oracle_of(detail, worst.largest, self.limits, passed=not failed)
-
-
-def _patterns(failed: Sequence[_Compared]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(each.case.pattern for each in failed))
 
 
 def _shown(failed: Sequence[_Compared]) -> _Compared:

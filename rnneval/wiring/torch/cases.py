@@ -1,6 +1,6 @@
 """Pairs of readings by a cached model that must give the same logits."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -42,7 +42,7 @@ class Case:
     @property
     def longest_call(self) -> int:
         """The number of tokens of the longest call."""
-        return max(max(each.lengths or (each.tokens,)) for each in (self.wanted, self.seen))
+        return max(end - first for each in (self.wanted, self.seen) for first, end in each.calls)
 
 
 def rows(*texts: Iterable[int]) -> Rows:
@@ -64,29 +64,22 @@ def _by_token(tokens: int) -> tuple[int, ...]:
 
 def plain_cases(text: Ids) -> Iterator[Case]:
     """Yield cached calls over one row, against one call without a cache."""
-
-    def case(key: str, pattern: str, lengths: tuple[int, ...]) -> Case:
-        n = sum(lengths)
-        cached = _alone(text, _by_token(n)) if key == "shapes" else None
-        seen = _alone(text, lengths)
-        return Case(key=key, pattern=pattern, wanted=_whole(text, n), seen=seen, or_wanted=cached)
-
-    for n in (2, 5, 12):
-        yield case("train", ONE_CALL, (n,))
-    for n in (3, 5, 12):
-        yield case("train", DECODING, _by_token(n))
+    in_training = [(ONE_CALL, (n,)) for n in (2, 5, 12)] + [(DECODING, _by_token(n)) for n in (3, 5, 12)]
+    for pattern, lengths in in_training:
+        yield Case(key="train", pattern=pattern, wanted=_whole(text, sum(lengths)), seen=_alone(text, lengths))
     for first, then in _SECOND:
-        yield case("shapes", SEVERAL, (first, then))
+        n = first + then
+        case = partial(Case, key="shapes", wanted=_whole(text, n), or_wanted=_alone(text, _by_token(n)))
+        yield case(pattern=SEVERAL, seen=_alone(text, (first, then)))
         if first > 1:
-            yield case("shapes", SHORT_PROMPT, (1,) * (first + then))
+            yield case(pattern=SHORT_PROMPT, seen=_alone(text, (1,) * n))
 
 
 def mask_cases(text: Ids) -> Iterator[Case]:
     """Yield calls with an attention mask of ones for all tokens so far, against those without one."""
     for pattern, lengths in [*product([ONES], _ONE_BY_ONE), *product([SEVERAL_ONES], _SECOND)]:
         wanted = _alone(text, lengths)
-        seen = replace(wanted, mask=rows([1] * wanted.tokens))
-        yield Case(key="shapes", pattern=pattern, wanted=wanted, seen=seen)
+        yield Case(key="shapes", pattern=pattern, wanted=wanted, seen=replace(wanted, mask=rows([1] * wanted.tokens)))
 
 
 def number_cases(text: Ids) -> Iterator[Case]:
@@ -97,10 +90,9 @@ def number_cases(text: Ids) -> Iterator[Case]:
 
 def row_cases(text: Ids, other: Ids) -> Iterator[Case]:
     """Yield calls for two rows, against one row alone."""
-    for lengths in _ONE_BY_ONE:
-        both = Reading(ids=rows(*(each[: sum(lengths)] for each in (text, other))), lengths=lengths)
-        for row, own in enumerate((text, other)):
-            yield Case(key="shapes", pattern=TWO_ROWS, wanted=_alone(own, lengths), seen=both, row=row)
+    for lengths, (row, own) in product(_ONE_BY_ONE, enumerate((text, other))):
+        both = Reading(ids=rows(text[: sum(lengths)], other[: sum(lengths)]), lengths=lengths)
+        yield Case(key="shapes", pattern=TWO_ROWS, wanted=_alone(own, lengths), seen=both, row=row)
 
 
 def chunk_cases(text: Ids, name: str, chunk: int) -> Iterator[Case]:
@@ -110,48 +102,41 @@ def chunk_cases(text: Ids, name: str, chunk: int) -> Iterator[Case]:
         yield case(wanted=_alone(text, _by_token(chunk + 4)), seen=_alone(text, (length, *(1,) * after)))
 
 
-def _beside(text: Ids, shorter: Sequence[int], pads: Sequence[int], lengths: tuple[int, ...]) -> Reading:
-    """Return a text with a shorter row beside it, whose pads have a mask of 0."""
-    mask = [0 if at in pads else 1 for at in range(len(shorter))]
-    return Reading(ids=rows(text[: len(shorter)], shorter), lengths=lengths, mask=rows([1] * len(shorter), mask))
-
-
 def padding_cases(text: Ids, other: Ids, pad: int) -> Iterator[Case]:
-    """Yield a row that is padded beside a longer one, also read on, against the row alone."""
+    """Yield a row that is padded beside a longer one, in one call, read on, or in its second call, against it alone."""
+
+    def beside(at: range, *lengths: int, tokens: int = 0) -> Reading:
+        """Return the row with pads at these places, for which the mask is 0, beside the longer one."""
+        n = tokens or sum(lengths)
+        row = [*other[: at.start], *[pad] * len(at), *other[at.start : n - len(at)]]
+        mask = rows([1] * n, [int(place not in at) for place in range(n)])
+        return Reading(ids=rows(text[:n], row), lengths=lengths, mask=mask)
+
+    case = partial(Case, key="padding", pattern=PADDED, row=1)
+    for count, pads in _PADS:
+        left = beside(range(pads), tokens=count + pads)
+        yield case(wanted=_whole(other, count), seen=left, begins=(0, pads))
     after_needs: tuple[tuple[tuple[int, ...], tuple[str, ...]], ...]
     after_needs = ((), ()), ((1, 1), (ONES, TWO_ROWS)), ((3,), (SEVERAL_ONES,))
     for (count, pads), (after, needs) in product(_PADS, after_needs):
-        n, more = count + pads, sum(after)
-        padding, alone = [pad] * pads, _alone(other, (count, *after))
-        case = partial(Case, key="padding", pattern=PADDED, needs=needs)
-        left = _beside(text, [*padding, *other[: count + more]], range(pads), (n, *after))
-        yield case(wanted=alone, seen=left, begins=(0, pads), row=1)
-        yield case(wanted=_alone(text, (n, *after)), seen=left)
-        right = _beside(text, [*other[:count], *padding, *other[count : count + more]], range(count, n), (n, *after))
-        case = partial(case, wanted=alone, seen=right, row=1)
+        n, alone = count + pads, _alone(other, (count, *after))
+        left, right = (beside(at, n, *after) for at in (range(pads), range(count, n)))
+        yield case(wanted=alone, seen=left, begins=(0, pads), needs=needs)
+        yield case(wanted=_alone(text, (n, *after)), seen=left, row=0, needs=needs)
         if after:
-            yield case(key="right_padding", pattern=AFTER_PADS, begins=(count, n))
+            on = partial(case, key="right_padding", pattern=AFTER_PADS, begins=(count, n), needs=needs)
+            yield on(wanted=alone, seen=right)
         else:
-            yield case(tokens=count)
-
-
-def whole_padding_cases(text: Ids, other: Ids, pad: int) -> Iterator[Case]:
-    """Yield a row that is padded in one call without a cache, against the row alone."""
-    for count, pads in _PADS:
-        left = _beside(text, [*[pad] * pads, *other[:count]], range(pads), ())
-        yield Case(key="padding", pattern=PADDED, wanted=_whole(other, count), seen=left, begins=(0, pads), row=1)
-
-
-def later_padding_cases(text: Ids, other: Ids, pad: int) -> Iterator[Case]:
-    """Yield rows whose pads stand in a second call, against the row alone."""
-    case = partial(Case, key="padding", pattern=PADDED_CALL, needs=(SEVERAL_ONES,), row=1)
+            yield case(wanted=alone, seen=right, tokens=count)
+    later = partial(case, pattern=PADDED_CALL, needs=(SEVERAL_ONES,))
     for first, pads, count in ((2, 3, 2), (3, 5, 4)):  # models take calls of one token to hold no pad
-        seen = _beside(text, [*[pad] * pads, *other[:count]], range(pads), (first, pads + count - first))
-        yield case(wanted=_alone(other, (count,)), seen=seen, begins=(0, pads))
+        seen = beside(range(pads), first, pads + count - first)
+        yield later(wanted=_alone(other, (count,)), seen=seen, begins=(0, pads))
     for first, count, pads in ((1, 2, 1), (4, 3, 2)):
         n = first + count
-        seen = _beside(text, [*other[:n], *[pad] * pads], range(n, n + pads), (first, count + pads))
-        yield case(wanted=_alone(other, (first, count)), seen=seen, tokens=n)
+        yield later(
+            wanted=_alone(other, (first, count)), seen=beside(range(n, n + pads), first, count + pads), tokens=n
+        )
 
 
 def packed_cases(text: Ids, other: Ids) -> Iterator[Case]:

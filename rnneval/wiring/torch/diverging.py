@@ -5,7 +5,8 @@ first to finish whose inputs agree and whose outputs do not. What lies around it
 all that comes after; what lies inside of it agrees.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
@@ -39,8 +40,7 @@ Differences = NDArray[np.float64]  # (positions,), relative
 class WatchedReading:
     """One way to read a text, in calls."""
 
-    calls: Callable[[], Iterable[object]]
-    """Makes the calls: an iterator that makes the next one, or several of the whole module, for each item taken."""
+    calls: Callable[[], Iterator[object]]  # an iterator that makes the next call for each item taken
     tokens: tuple[int, ...]  # the number of tokens of each call, with those that pad it
     rows: int = 1
     row: int = 0  # the row that is watched
@@ -102,8 +102,8 @@ def module_of_case(reader: Reader, case: Case) -> Divergence | None:
     tokens = min(reading.tokens - begin for reading, begin in pairs)
     watched = [
         WatchedReading(
-            calls=partial(map, reader.read, [reading]),
-            tokens=reading.lengths or (reading.tokens,),
+            calls=partial(reader.calls, reading),
+            tokens=tuple(end - first for first, end in reading.calls),
             rows=len(reading.ids),
             row=case.row if len(reading.ids) > 1 else 0,
             start=begin,
@@ -119,26 +119,27 @@ def module_of_shape(reader: Reader, case: Case) -> Divergence | None:
     alone, beside = _shapes(reader, case.wanted), _shapes(reader, case.seen)
     for run, (inputs_fit, outputs_fit, shape) in beside.items():
         if inputs_fit and not outputs_fit and alone.get(run, ())[:2] == (True, True):
-            return _divergence(reader.step.module, run.chain, 0, difference=np.inf, of_inputs=0.0, shape=shape)
+            return _divergence(reader.step.module, run[0], 0, difference=np.inf, of_inputs=0.0, shape=shape)
     return None
 
 
-def _shapes(reader: Reader, reading: Reading) -> "dict[_Run, tuple[bool, bool, tuple[int, ...]]]":
-    """Return for each run whether inputs and outputs have the rows and tokens of the call, and the outputs' shape."""
-    found: dict[_Run, tuple[bool, bool, tuple[int, ...]]] = {}
-    lengths, call = reading.lengths or (reading.tokens,), -1
+def _shapes(reader: Reader, reading: Reading) -> dict[tuple[Chain, int], tuple[bool, bool, tuple[int, ...]]]:
+    """Return by module and call whether inputs and outputs have its rows and tokens, and the outputs' shape."""
+    found: dict[tuple[Chain, int], tuple[bool, bool, tuple[int, ...]]] = {}
+    call = -1
 
     def hear(chain: Chain, phase: str, given: Any, result: Any) -> None:
         nonlocal call
         if phase == "in":
             call += len(chain) == 1
             return
-        wanted = len(reading.ids), lengths[min(call, len(lengths) - 1)]
+        first, end = reading.calls[min(call, len(reading.calls) - 1)]
+        wanted = len(reading.ids), end - first
         inputs, outputs = (next((tuple(each.shape) for _, each in tensors_in(nest)), ()) for nest in (given, result))
-        found.setdefault(_Run(chain, call), (inputs[:2] == wanted, outputs[:2] == wanted, outputs))
+        found.setdefault((chain, call), (inputs[:2] == wanted, outputs[:2] == wanted, outputs))
 
     with suppress(ShapeError), listening(reader.step.module, hear):
-        reader.read(reading)
+        list(reader.calls(reading))
     return found
 
 
@@ -153,133 +154,102 @@ def first_diverging(module: torch.nn.Module, one: WatchedReading, other: Watched
     The number of its tokens should be no other size in the model: positions are told from other axes by their number.
     """
     with torch.no_grad():
-        first, second = _Recorder(one, module), _Recorder(other, module)
-    compared = {run: pair for run in first.outputs if (pair := _compared(first, second, run)) is not None}
+        (inputs, outputs), (other_inputs, other_outputs) = (_recorded(reading, module) for reading in (one, other))
+    compared: dict[_Run, tuple[Differences, Differences]] = {}  # of inputs and outputs, in the order of their ends
+    for run in (run for run in outputs if run in other_outputs):
+        into, out = _compared(inputs[run], other_inputs[run]), _compared(outputs[run], other_outputs[run])
+        if into and out and len({len(each) for each in (*into, *out)}) == 1:
+            compared[run] = np.max(into, axis=0), np.max(out, axis=0)
     kinds = {parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()}
     # The coarsest type of the module; some compute in float32 always.
     floor = _ROUNDING * max([EPSILON, *(float(torch.finfo(kind).eps) for kind in kinds)])
-    for run, (inputs, outputs) in compared.items():
-        parts = outputs > _TIMES * np.maximum(np.maximum.accumulate(inputs), floor)
-        position = int(parts.argmax())
-        if parts.any() and not _is_cleared(compared, run, position, floor):
-            before = float(inputs[: position + 1].max())
-            return _divergence(module, run.chain, position, difference=float(outputs[position]), of_inputs=before)
+    for (chain, _), (of_inputs, of_outputs) in compared.items():
+        so_far = np.maximum.accumulate(of_inputs)
+        parts = of_outputs > _TIMES * np.maximum(so_far, floor)
+        at = int(parts.argmax())
+        # Where the module around it gives the same, what is inside of it does not matter.
+        outer = ((chain[:depth], 0) for depth in range(len(chain) - 1, 0, -1))
+        around = next((compared[run] for run in outer if run in compared), None)
+        cleared = around and around[1][at] <= _TIMES_AROUND * max(float(around[0][: at + 1].max()), floor)
+        if parts.any() and not cleared:
+            size, of_its_inputs = float(of_outputs[at]), float(so_far[at])
+            return _divergence(module, chain, at, difference=size, of_inputs=of_its_inputs)
     return None
 
 
-def _is_cleared(compared: "Mapping[_Run, tuple[Differences, Differences]]", run: "_Run", at: int, floor: float) -> bool:
-    """Return whether the module around one gives the same at a position: then what is inside of it does not matter."""
-    for depth in range(len(run.chain) - 1, 0, -1):
-        around = compared.get(_Run(run.chain[:depth], 0))
-        if around is not None:
-            return bool(around[1][at] <= _TIMES_AROUND * max(float(around[0][: at + 1].max()), floor))
-    return False
+_Run = tuple[Chain, int]  # the modules that run, and how often the same ones ran before in this call
 
 
-class _Run(NamedTuple):
-    """One run of a module in a call: the modules that run, and how often the same ones ran before in this call."""
+class _Key(NamedTuple):
+    """A tensor of a run, and an axis that may be that of positions: what two must share to be compared."""
 
-    chain: Chain
-    before: int
-
-
-class _Print(NamedTuple):
-    """A tensor of one call by the axes that may be positions: the other axes' sizes, and numbers `(positions, …)`."""
-
-    axes: Mapping[int, tuple[tuple[int, ...], Differences]]
-    exact: bool = False  # whether any difference counts as an infinite one: ids, positions, masks
+    path: str
+    axis: int
+    others: tuple[int, ...]  # the sizes of the other axes
+    exact: bool  # whether any difference counts as an infinite one: ids, positions, masks
 
 
-_Side = dict[str, list[_Print]]  # the tensors of a run by their paths, a print for each call
+_Side = dict[_Key, Differences]  # the inputs or outputs of a run in all calls: numbers `(positions, …)`
 
 
-class _Recorder:
-    """Keeps the fingerprints of one reading."""
+def _recorded(reading: WatchedReading, module: torch.nn.Module) -> tuple[dict[_Run, _Side], dict[_Run, _Side]]:
+    """Make all calls of a reading; return fingerprints of the inputs and the outputs of each run, in its order."""
+    heard: dict[str, dict[_Run, dict[_Key, list[Differences]]]] = {"in": {}, "out": {}}
+    running: list[_Run] = []
+    ran: Counter[Chain] = Counter()
+    tokens = 0
 
-    def __init__(self, reading: WatchedReading, module: torch.nn.Module) -> None:
-        """Make all calls of the reading."""
-        self.inputs: dict[_Run, _Side] = {}
-        self.outputs: dict[_Run, _Side] = {}  # in the order in which they finished
-        self.reading = reading
-        self._tokens = 0
-        self._wholes = 0  # calls of the whole module so far
-        self._counts: dict[Chain, int] = {}
-        self._open: list[_Run] = []
-        with listening(module, self._hear):
-            self._begin(0)
-            for number, _ in enumerate(reading.calls(), 1):
-                self._begin(number)
-
-    def _begin(self, number: int) -> None:
-        """Begin a call, by its number."""
-        if number < len(self.reading.tokens):
-            self._tokens, self._counts = self.reading.tokens[number], {}
-
-    def _hear(self, chain: Chain, phase: str, given: Any, result: Any) -> None:
+    def hear(chain: Chain, phase: str, given: Any, result: Any) -> None:
         if phase == "in":
-            if chain == ("",):
-                self._begin(self._wholes)
-                self._wholes += 1
-            run = _Run(chain, self._counts.get(chain, 0))
-            self._counts[chain] = run.before + 1
-            self._open.append(run)
-            side, nest = self.inputs.setdefault(run, {}), given
-        else:
-            side, nest = self.outputs.setdefault(self._open.pop(), {}), result
-        for path, tensor in tensors_in(nest):
-            seen = self._print(tensor.detach())
-            if seen is not None:
-                side.setdefault(path, []).append(seen)
+            running.append((chain, ran[chain]))
+            ran[chain] += 1
+        run = running[-1] if phase == "in" else running.pop()
+        side = heard[phase].setdefault(run, {})
+        for path, tensor in tensors_in(given if phase == "in" else result):
+            for key, numbers in _prints(reading, tokens, path, tensor.detach()):
+                side.setdefault(key, []).append(numbers)
 
-    def _print(self, tensor: torch.Tensor) -> _Print | None:
-        """Return the fingerprint of the watched row of a tensor; None of what has no axis of positions."""
-        if self.reading.rows > 1:
-            if not tensor.dim() or tensor.shape[0] != self.reading.rows:
-                return None
-            tensor = tensor[self.reading.row : self.reading.row + 1]
-        if _is_mask(tensor, self._tokens):
-            return _Print({tensor.dim() - 2: ((1, 1), _allowed(tensor))}, exact=True)
-        axes = [axis for axis, size in enumerate(tensor.shape) if size == self._tokens]
-        if not axes or tensor.dtype == torch.bool or not tensor.numel():
-            return None
-        first = _numbers(tensor, axes[0])  # of one token all axes of length one give the same
-        prints = {
-            axis: (
-                (*tensor.shape[:axis], *tensor.shape[axis + 1 :]),
-                first if self._tokens == 1 else _numbers(tensor, axis),
-            )
-            for axis in axes
+    with listening(module, hear):
+        calls = reading.calls()
+        for length in (*reading.tokens, 0):  # at last no call: the iterator ends
+            tokens = length
+            ran.clear()
+            next(calls, None)
+    # What every call has is kept, at the positions that are compared.
+    kept, count = slice(reading.start, reading.end), len(reading.tokens)
+    inputs, outputs = (
+        {
+            run: {key: np.concatenate(each)[kept] for key, each in side.items() if len(each) == count}
+            for run, side in sides.items()
         }
-        return _Print(prints, exact=not (tensor.is_floating_point() or tensor.is_complex()))
-
-    def together(self, side: _Side, path: str) -> dict[tuple[int, tuple[int, ...]], Differences]:
-        """Return the numbers of all positions by axis and sizes of the other axes, where every call has such."""
-        prints = side.get(path, [])
-        if len(prints) != len(self.reading.tokens):
-            return {}
-        cut = slice(self.reading.start, self.reading.end)
-        return {
-            (axis, sizes): np.concatenate([each.axes[axis][1] for each in prints])[cut]
-            for axis, (sizes, _) in prints[0].axes.items()
-            if all(axis in each.axes and each.axes[axis][0] == sizes for each in prints)
-        }
+        for sides in heard.values()
+    )
+    return inputs, outputs
 
 
-def _compared(first: _Recorder, second: _Recorder, run: _Run) -> tuple[Differences, Differences] | None:
-    """Return how far the inputs and the outputs of a run differ by position; None where nothing can be compared."""
-    if run not in second.outputs:
-        return None
-    sides = []
-    for mine, theirs in ((first.inputs[run], second.inputs[run]), (first.outputs[run], second.outputs[run])):
-        differences = []
-        for path in mine:
-            one, other = first.together(mine, path), second.together(theirs, path)
-            alike = sorted(one.keys() & other.keys())[:1]
-            differences += [_difference(one[key], other[key], exact=mine[path][0].exact) for key in alike]
-        sides.append(differences)
-    if not all(sides) or len({len(each) for side in sides for each in side}) != 1:
-        return None
-    return np.max(sides[0], axis=0), np.max(sides[1], axis=0)
+def _prints(
+    reading: WatchedReading, tokens: int, path: str, tensor: torch.Tensor
+) -> Iterator[tuple[_Key, Differences]]:
+    """Yield the fingerprint of the watched row of a tensor along each axis that may be that of positions."""
+    if reading.rows > 1:
+        if not tensor.dim() or tensor.shape[0] != reading.rows:
+            return
+        tensor = tensor[reading.row : reading.row + 1]
+    if (allowed := _allowed(tensor, tokens)) is not None:
+        yield _Key(path, tensor.dim() - 2, (1, 1), exact=True), allowed
+    elif tensor.dtype != torch.bool and tensor.numel():
+        exact = not (tensor.is_floating_point() or tensor.is_complex())
+        numbers = None
+        for axis in (axis for axis, size in enumerate(tensor.shape) if size == tokens):
+            if numbers is None or tokens > 1:  # of one token all axes of length one give the same
+                numbers = _numbers(tensor, axis)
+            yield _Key(path, axis, (*tensor.shape[:axis], *tensor.shape[axis + 1 :]), exact), numbers
+
+
+def _compared(one: _Side, other: _Side) -> list[Differences]:
+    """Return how far the tensors of two runs differ by position, each along the first axis that both have."""
+    keys = {key.path: key for key in sorted(one.keys() & other.keys(), reverse=True)}
+    return [_difference(one[key], other[key], exact=key.exact) for key in keys.values()]
 
 
 def _difference(one: Differences, other: Differences, *, exact: bool) -> Differences:
@@ -306,22 +276,18 @@ def _projection(size: int) -> torch.Tensor:
     return torch.randn(size, _NUMBERS, generator=generator, dtype=torch.float64) / max(size, 1) ** 0.5
 
 
-def _is_mask(tensor: torch.Tensor, tokens: int) -> bool:
-    """Return whether a tensor is an attention mask, `(…, queries, keys)`."""
-    if tensor.dim() != 4 or tensor.shape[-2] != tokens or tensor.shape[-1] < tokens:
-        return False
-    allowed = tensor == 0
-    of_numbers = tensor.is_floating_point() and bool((allowed | (tensor < _MASKED)).all()) and bool(allowed.any())
-    return tensor.dtype == torch.bool or of_numbers
+def _allowed(tensor: torch.Tensor, tokens: int) -> Differences | None:
+    """Return for each query of an attention mask `(…, queries, keys)` how many keys it may see, and how far back.
 
-
-def _allowed(mask: torch.Tensor) -> Differences:
-    """Return for each query how many keys it may see, and how far back they are, from the mask of its first head.
-
-    Keys count from the query, so that a mask is the same with padding before it as without.
+    Of other tensors nothing. Keys count from the query, so that a mask is the same with padding before it as without.
     """
-    rows = mask.reshape(-1, *mask.shape[-2:])[0]
-    seen = (rows if rows.dtype == torch.bool else rows == 0).double().cpu().numpy()
+    if tensor.dim() != 4 or tensor.shape[-2] != tokens or tensor.shape[-1] < tokens:
+        return None
+    allowed = tensor if tensor.dtype == torch.bool else tensor == 0
+    is_additive = tensor.is_floating_point() and (allowed | (tensor < _MASKED)).all() and allowed.any()
+    if tensor.dtype != torch.bool and not is_additive:
+        return None
+    seen = allowed.flatten(0, 1)[0].double().cpu().numpy()  # of the first head
     queries, keys = seen.shape
     back = np.arange(queries)[:, None] + (keys - queries) - np.arange(keys)[None]
     return np.stack([seen.sum(axis=1), (seen * back).sum(axis=1), (seen * back**2).sum(axis=1)], axis=1)

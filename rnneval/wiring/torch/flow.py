@@ -49,7 +49,7 @@ class _Seen(NamedTuple):
     calls: tuple[int, ...] = CALLS  # the calls, by their numbers of tokens, that show it
     fault: str = ""
     words: str = ""
-    source: Slot | str | None = None  # the state that went into the array instead of its own; a layer that has none
+    source: Slot | str = "initial"  # what went into the array instead of its own state
     giver: str | None = None  # the layer whose state went to another one
 
 
@@ -67,9 +67,8 @@ class _Judge:
         """Judge every array."""
         layers: dict[str, WiredLayer] = {}
         for array in self._arrays:
-            chain, slot = array.reader or array.writer, self._slots[array.path]
-            name = self._name(chain)
-            layer = layers.setdefault(name, WiredLayer(name=name, path=name, kind=self._kind(chain), slots=()))
+            name, slot = self._name(array.owner), self._slots[array.path]
+            layer = layers.setdefault(name, WiredLayer(name=name, path=name, kind=self._kind(array.owner), slots=()))
             if slot in layer.slots:  # two arrays of one name: the second goes by its path
                 slot = self._slots[array.path] = array.path
             layers[name] = msgspec.structs.replace(layer, slots=(*layer.slots, slot))
@@ -78,7 +77,7 @@ class _Judge:
             layers=tuple(layers.values()),
             flow=tuple(row for array, seen in judged for row in self._rows(array, seen)),
             findings=tuple(self._findings(judged)),
-            untested=tuple(f"{array.path}: no module reads it" for array, seen in judged if seen.kind == "unused"),
+            untested=tuple(seen.words for _, seen in judged if seen.words and not seen.fault),
             right_by_token=not any(seen.fault and 1 in seen.calls for _, seen in judged),
         )
 
@@ -94,28 +93,27 @@ class _Judge:
         if array.unchanged:
             words = f"{self._name(array.reader)} reads {array.path}, which stays as it is in calls of "
             return _Seen("stale", array.unchanged, "stale-state", words + _tokens(array.unchanged))
-        return _Seen("carried" if array.writer is not None else "unknown")
+        if array.writer is None:
+            return _Seen("unknown", source="unknown")
+        return _Seen("carried", source=self._state(array))
 
     def _foreign(self, array: ArrayFlow) -> _Seen | None:
         """Return what is to be said of an array that holds what was made elsewhere; None of others."""
-        reader, writer, path = self._name(array.reader), self._name(array.writer), array.path
         chains = (array.reader, array.writer, array.giver)
+        reader, writer, giver = map(self._name, chains)
+        path, reads = array.path, f"{reader} reads {array.path}, which"
         if (layer := self._other_layer(array.reader, array.writer)) is not None:
             source = self._own_of(layer, array)
-            words = f"{reader} reads {path}, which {writer} wrote"
-            return _Seen("crossed", CALLS, "crossed-state", words, source, source.layer)
+            return _Seen("crossed", CALLS, "crossed-state", f"{reads} {writer} wrote", source, source.layer)
         # Layers of one kind share an array: each starts from the state of the one before.
         alike = all(chains) and len({self._kind(chain) for chain in chains}) == 1
         if self._cut_matters and alike and array.reader != array.writer:
-            giver = self._name(array.giver)
-            words = (
-                f"{writer} starts from the state that {giver} made in the same call, and {reader} reads {path}, which"
-            )
-            return _Seen("crossed", CALLS, "shared-state", f"{words} {writer} wrote", writer, giver)
+            words = f"{writer} starts from the state that {giver} made in the same call, and {reads} {writer} wrote"
+            return _Seen("crossed", CALLS, "shared-state", words, writer, giver)
         if array.made_at == path:
             return None
         source = Slot(layer=reader, slot=self._slots.get(array.made_at, _slot(array.made_at)))
-        if array.slot[1:] != source.slot[1:] and array.slot:  # one layer's of a stack: h[0] and h[1]
+        if array.slot and array.slot[1:] != source.slot[1:]:  # one layer's of a stack: h[0] and h[1]
             words = f"{reader}.{array.slot} reads {path}, which {reader}.{source.slot} wrote"
             return _Seen("crossed", CALLS, "crossed-state", words, source, reader)
         words = f"{reader}: {path} holds what was written as {array.made_at}"
@@ -123,24 +121,21 @@ class _Judge:
 
     def _unread(self, array: ArrayFlow, silent: tuple[int, ...]) -> _Seen:
         """Return what is to be said of an array to which no module reacts in some calls."""
+        path, layer, calls = array.path, self._name(array.owner), _tokens(silent)
         if silent == CALLS and (array.unchanged == CALLS or not (self._cut_matters or array.late)):
-            return _Seen("unused")
-        path, layer, calls = array.path, self._name(array.reader or array.writer), _tokens(silent)
+            return _Seen("unknown", words=f"{path}: no module reads it", source="unknown")
         if array.given:
             own = [other for other in self._arrays if other.writer == array.writer]
             given = array.given[min(own.index(array), len(array.given) - 1)]
             source = self._state(next(other for other in self._arrays if other.path == given))
-            words = f"{layer} starts from the state that {source.layer} made in the same call ({given})"
-            return _Seen(
-                "crossed", silent, "shared-state", f"{words}, and no module reads {path}", source, source.layer
-            )
+            words = f"{layer} starts from the state that {source.layer} made in the same call ({given}), and no module"
+            return _Seen("crossed", silent, "shared-state", f"{words} reads {path}", source, source.layer)
         if array.late:
             return _Seen("stale", silent, "stale-state", f"{path} has an effect one call late only in calls of {calls}")
         others = f"{layer} reads it in calls of {_tokens(set(CALLS) - set(silent))}"
         if silent == CALLS:
             others = "even a thousand times as large" if array.writer is None else f"although {layer} writes it"
-        words = f"{path}: no module reacts in calls of {calls} ({others})"
-        return _Seen("fresh", silent, "ignored-state", words)
+        return _Seen("fresh", silent, "ignored-state", f"{path}: no module reacts in calls of {calls} ({others})")
 
     def _other_layer(self, reader: Chain | None, writer: Chain | None) -> str | None:
         """Return the layer of a writing module, where it is another one than the reader's and reads its own state."""
@@ -149,34 +144,30 @@ class _Judge:
         return layer if layer in self._reading else None
 
     def _own_of(self, layer: str, array: ArrayFlow) -> Slot:
-        """Return the state of a layer that wrote an array of another one: its own array that lacks what it wrote."""
-        read = [each for each in self._arrays if layer in (each.reader or ())]
-        astray = [each for each in self._arrays if layer in (each.writer or ()) and each not in read]
-        lacking = [each for each in read if layer not in (each.writer or ())] or read
-        return self._state(lacking[min(astray.index(array), len(lacking) - 1)])
+        """Return the state of a layer that wrote an array of another one: the array in the same place among its own."""
+        own = [each for each in self._arrays if layer in (each.reader or ())]
+        place = [each for each in self._arrays if each.reader == array.reader].index(array)
+        return self._state(own[min(place, len(own) - 1)])
 
     def _rows(self, array: ArrayFlow, seen: _Seen) -> Iterator[Flow]:
         """Yield the row of the calls in which an array was as it should be, and that of the others."""
-        into, numbered = self._state(array), [*enumerate(CALLS, len(BEFORE))]
-        right = tuple(number for number, tokens in numbered if tokens not in seen.calls)
-        if right:
+        into, numbers = self._state(array), range(len(BEFORE), len(BEFORE) + len(CALLS))
+        shown = tuple(number for number, tokens in zip(numbers, CALLS, strict=True) if tokens in seen.calls)
+        if right := tuple(number for number in numbers if number not in shown):
             yield Flow(into=into, source=into, kind="carried", calls=right)
-        kind = "unknown" if seen.kind == "unused" else seen.kind
-        source = into if kind == "carried" else seen.source or ("unknown" if kind == "unknown" else "initial")
-        calls = tuple(number for number, tokens in numbered if tokens in seen.calls)
-        yield Flow(into=into, source=source, kind=kind, calls=calls)
+        yield Flow(into=into, source=seen.source, kind=seen.kind, calls=shown)
 
     def _findings(self, judged: list[tuple[ArrayFlow, _Seen]]) -> Iterator[Finding]:
         """Yield one finding for each fault, class and kind of array: equal layers of a stack err alike."""
         groups: dict[tuple[object, ...], list[tuple[ArrayFlow, _Seen]]] = {}
         for array, seen in judged:
             if seen.fault:
-                key = (seen.fault, seen.calls, self._kind(array.reader or array.writer), _pattern(array.path))
+                key = (seen.fault, seen.calls, self._kind(array.owner), _pattern(array.path))
                 groups.setdefault(key, []).append((array, seen))
         for alike in groups.values():
             array, seen = alike[0]
             within = seen.fault == "crossed-state" and seen.giver == self._name(array.reader)  # layers of one module
-            names = (self._name(each.reader or each.writer) + f".{each.slot}" * within for each, _ in alike)
+            names = (self._name(each.owner) + f".{each.slot}" * within for each, _ in alike)
             _, *others = dict.fromkeys(names)
             more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
             words = f"{seen.words}; likewise in {', '.join(others[:_NAMED])}{more}" if others else seen.words
@@ -190,7 +181,7 @@ class _Judge:
         return (chain[-1] or type(self._module).__name__) if chain else "step"
 
     def _state(self, array: ArrayFlow) -> Slot:
-        return Slot(layer=self._name(array.reader or array.writer), slot=self._slots[array.path])
+        return Slot(layer=self._name(array.owner), slot=self._slots[array.path])
 
     def _kind(self, chain: Chain | None) -> str:
         return type(self._module.get_submodule(chain[-1])).__name__ if chain else "function"

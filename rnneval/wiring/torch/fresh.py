@@ -1,9 +1,4 @@
-"""Models whose weights hide no fault.
-
-A model that was never trained has parameters that are all zero, and an embedding of zeros for the padding id. What is
-multiplied by them has no effect, and a fault in it shows in no logit. Here they hold small random numbers, in a copy or
-for a while.
-"""
+"""Weights that hide no fault: what is multiplied by zeros, as models have before training, shows in no logit."""
 
 import copy
 from collections.abc import Iterator

@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -22,27 +22,22 @@ Listener = Callable[[Chain, str, Any, Any], None]
 def listening(module: torch.nn.Module, listener: Listener) -> Iterator[None]:
     """Report the begin and the end of every module, until the context ends."""
     running: list[str] = []
-    handles = []
 
-    def begin(name: str, args: Any, kwargs: Any) -> None:
-        running.append(name)
-        listener(tuple(running), "in", (args, kwargs), None)
+    def hook(name: str, phase: str) -> Callable[..., None]:
+        def hear(_: torch.nn.Module, args: Any, kwargs: Any, result: Any = None) -> None:
+            if phase == "in":
+                running.append(name)
+            listener(tuple(running), phase, (args, kwargs), result)
+            if phase == "out":
+                running.pop()
 
-    def end(args: Any, kwargs: Any, result: Any) -> None:
-        listener(tuple(running), "out", (args, kwargs), result)
-        running.pop()
+        return hear
 
-    for name, each in module.named_modules():
-        first = each.register_forward_pre_hook(
-            lambda _, args, kwargs, name=name: begin(name, args, kwargs), with_kwargs=True, prepend=True
-        )
-        last = each.register_forward_hook(lambda _, args, kwargs, result: end(args, kwargs, result), with_kwargs=True)
-        handles += [first, last]
-    try:
+    with ExitStack() as hooks:
+        for name, each in module.named_modules():
+            hooks.callback(each.register_forward_pre_hook(hook(name, "in"), with_kwargs=True, prepend=True).remove)
+            hooks.callback(each.register_forward_hook(hook(name, "out"), with_kwargs=True).remove)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def tensors_in(nest: Any, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:

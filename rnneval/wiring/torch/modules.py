@@ -1,6 +1,6 @@
 """Evidence from inside of a PyTorch model: flow, calls of caches, and the module at fault."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -44,19 +44,15 @@ class ModuleEvidence:
 
     def findings(self, of_behaviour: Iterable[Finding]) -> list[Finding]:
         """Return all findings: what is wrong with an array explains what is wrong with the predictions."""
-        located = (
-            _with_module(found, self.divergence) if found.rule == "chunk-variance" else found for found in of_behaviour
-        )
-        return [*self.flow.findings, *self._of_calls(), *located]
-
-    def _of_calls(self) -> Iterator[Finding]:
-        """Yield a finding for each test of calls that failed, with the module at fault where it is known."""
+        found = [*self.flow.findings]
         for key, oracle in self.calls.oracles.items():
             if oracle.verdict == "fail":
                 fault = next(name for name, tests in _FAULTS.items() if key in tests)
                 said = f"{oracle.detail[0].upper()}{oracle.detail[1:]}"
                 detection = Detection(seen=said, severity="warning" if key in _WARNINGS else None)
-                yield _with_module(finding_of(fault, detection), self.calls.divergences.get(key))
+                found.append(_with_module(finding_of(fault, detection), self.calls.divergences.get(key)))
+        of_cuts = {"chunk-variance": self.divergence}
+        return [*found, *(_with_module(finding, of_cuts.get(finding.rule)) for finding in of_behaviour)]
 
 
 def module_evidence(lm: StepLM, step: TorchStep, failed: Collection[str], *, seed: int) -> ModuleEvidence:

@@ -1,24 +1,20 @@
 """Which module reads each array of the state, and which module wrote it.
 
-No tolerance is needed. One array is changed by itself, the model is called once with one token and once with three, and
-the first module whose inputs or outputs differ in a single bit is the reader. The writer is the module in which the
-content of an array first appeared.
-
-States are told from other tensors by their content: a step function gives the model copies of the arrays that it was
-given, in containers of its own, in attributes of modules or as they are.
+One array is changed by itself, the model is called once with one token and once with three, and the first module whose
+inputs or outputs differ in a single bit is the reader. The writer is the module in which the content of an array first
+appeared. States are told from other tensors by their content: a step gives the model copies of them, in any container.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from rnneval.models.state import filled, leaves_of
-from rnneval.models.torch.module import TorchStep
+from rnneval.models.state import leaves_of
+from rnneval.models.torch.module import TorchStep, copy_of
 from rnneval.wiring.behaviour import Ids, ordinary_ids
 from rnneval.wiring.torch.fresh import awake
 from rnneval.wiring.torch.hooks import Chain, content, listening, tensors_in
@@ -57,22 +53,17 @@ def _arrays_of(state: Any) -> dict[str, torch.Tensor]:
     return dict(found.values())
 
 
-def _replaced(state: Any, arrays: Mapping[str, torch.Tensor]) -> Any:
-    """Return a state with other arrays; one that stands twice is replaced at both places."""
-    own = leaves_of(state)
-    by_place = {own[path].data_ptr(): array for path, array in arrays.items()}
-    return filled(
-        state,
-        (
-            by_place.get(leaf.data_ptr(), leaf) if isinstance(leaf, torch.Tensor) and leaf.numel() else leaf
-            for leaf in own.values()
-        ),
-    )
-
-
 def _part(path: str, axis: int, index: int) -> str:
     """Return the path of one layer's part of an array, such as `state[1][:, :, 0]`."""
     return f"{path}[{':, ' * axis}{index}]"
+
+
+def _with_parts(arrays: Mapping[str, torch.Tensor], sizes: Collection[int]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield arrays by path, and their parts along each axis of one of these sizes."""
+    for path, array in arrays.items():
+        yield path, array
+        for axis in (axis for axis, size in enumerate(array.shape) if size in sizes):
+            yield from ((_part(path, axis, index), part) for index, part in enumerate(array.unbind(axis)))
 
 
 def _stack_size(module: torch.nn.Module) -> int:
@@ -83,21 +74,22 @@ def _stack_size(module: torch.nn.Module) -> int:
 class _Watched:
     """One call from a state: what modules saw, and which arrays of the state they were given and made."""
 
-    def __init__(self, step: TorchStep, ids: Ids, state: Any, axes: Mapping[str, int] | None = None) -> None:
-        """Make the call; with `axes`, those along which arrays hold several layers' states, also record all births."""
+    def __init__(self, step: TorchStep, ids: Ids, state: Any, *, with_births: bool = False) -> None:
+        """Make the call; record what each module made, too, if `with_births`."""
         self.events: list[_Event] = []
         self.births: dict[bytes, list[_Birth]] = {}
         self.entries: dict[str, set[tuple[Chain, str]]] = {}
         """By the path of an array: the modules that were given it, and its place among their arguments."""
-        state = _replaced(state, {path: array.detach().clone() for path, array in _arrays_of(state).items()})
-        given = _arrays_of(state)
-        self._axes, self._module = axes, step.module
+        given = {path: array.detach().clone() for path, array in _arrays_of(state).items()}
+        parts = [*step.module.modules()]
+        self.stacks = {*map(_stack_size, parts)} - {1}  # the numbers of layers that one module runs
+        self.lists = {len(part) for part in parts if isinstance(part, torch.nn.ModuleList)} - {0, 1}
+        self._step, self._with_births = step, with_births
         self._given = {path: _stored(array) for path, array in given.items()}
-        self.stacks = {*map(_stack_size, step.module.modules())} - {1}
-        self._parts = dict(self._parts_of(given))
-        self._sizes = {array.untyped_storage().nbytes() for array in given.values()}
-        self._states: dict[int, tuple[str, torch.Tensor]] = {}  # by address; the tensors are kept, so none is reused
-        self._places: dict[str, Callable[[], Any]] = {}  # what reads each place that may hold an array
+        self._parts = {content(part): path for path, part in _with_parts(given, self.stacks)} if self.stacks else {}
+        self._bytes = {array.untyped_storage().nbytes() for array in given.values()}
+        self._known: dict[int, tuple[str, torch.Tensor]] = {}  # by address; the tensors are kept, so none is reused
+        self._arguments: list[Any] = []  # of the outermost modules: containers that may hold the state are among them
         self._versions: dict[str, tuple[int, int]] = {}
         self._names: dict[str, str] = {}  # where the model has an array → its path in the state
         with listening(step.module, self._hear):
@@ -107,7 +99,9 @@ class _Watched:
     def _hear(self, chain: Chain, phase: str, given: Any, result: Any) -> None:
         """Record one event, and tell the arrays of the state from other tensors."""
         if len(chain) == 1 and phase == "in":
-            self._look_around(given)
+            self._arguments.append(given)
+            for place, tensor in self._changed():
+                self._names.setdefault(place, self._path_of(tensor) or place)
         seen = []
         for path, tensor in self._tensors(chain, phase, given if phase == "in" else result):
             array = (self._parts.get(content(tensor)) if path[:1] in _SLOTS else None) or self._path_of(tensor)
@@ -116,17 +110,18 @@ class _Watched:
             elif phase == "in":
                 self.entries.setdefault(array, set()).add((chain, path))
         self.events.append(_Event(chain, phase, tuple(seen)))
-        if self._axes is None:
-            return
-        # What changed before a module began was made by the one around it.
-        for path, tensor in self._changed():
-            self._made(self._names.get(path, path), tensor, chain if phase == "out" else chain[:-1])
-        for path, tensor in (*tensors_in(result), *self._tensors(chain, phase, result)):
-            self.births.setdefault(content(tensor), []).append(_Birth(chain, path, is_output=True))
+        if self._with_births:
+            # What changed before a module began was made by the one around it.
+            made = {self._names.get(place, place): tensor for place, tensor in self._changed()}
+            births = [(part, path, False) for path, part in _with_parts(made, self.stacks | self.lists)]
+            births += [(tensor, at, True) for at, tensor in (*tensors_in(result), *self._tensors(chain, phase, result))]
+            maker = chain if phase == "out" else chain[:-1]
+            for tensor, at, is_output in births:
+                self.births.setdefault(content(tensor), []).append(_Birth(maker, at, is_output))
 
     def _tensors(self, chain: Chain, phase: str, nest: Any) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield the tensors of an event; the states of stacked layers come one by one, as `h[0]` and `c[0]`."""
-        size = _stack_size(self._module.get_submodule(chain[-1]))
+        size = _stack_size(self._step.module.get_submodule(chain[-1]))
         for path, tensor in tensors_in(nest):
             state = re.fullmatch(_STACKED[phase], path) if size > 1 and len(tensor) == size else None
             if state is None:
@@ -135,77 +130,31 @@ class _Watched:
                 slot = "c" if state[1] == "[1]" else "h"
                 yield from ((f"{slot}[{index}]", part) for index, part in enumerate(tensor))
 
-    def _parts_of(self, given: Mapping[str, torch.Tensor]) -> Iterator[tuple[bytes, str]]:
-        """Yield what may be the state of one of several stacked layers: its content, and its path."""
-        for path, array in given.items() if self.stacks else ():
-            yield content(array), path
-            for axis in (axis for axis, size in enumerate(array.shape) if size in self.stacks):
-                yield from ((content(part), _part(path, axis, at)) for at, part in enumerate(array.unbind(axis)))
-
-    def _made(self, path: str, array: torch.Tensor, maker: Chain) -> None:
-        """Record an array as made by a module; in parts if it holds the states of several layers."""
-        axis = (self._axes or {}).get(path, array.dim())
-        parts = {path: array}
-        if axis < array.dim():
-            parts = {_part(path, axis, index): part for index, part in enumerate(array.unbind(axis))}
-        for name, part in parts.items():
-            self.births.setdefault(content(part), []).append(_Birth(maker, name, is_output=False))
-
     def _changed(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield the arrays that were replaced or changed in place since the last look, where the model has them."""
-        for path, read in self._places.items():
-            if isinstance(value := read(), torch.Tensor):
+        for place, value in leaves_of([self._step.held(), *self._arguments]).items():
+            if isinstance(value, torch.Tensor):
                 version = (value.data_ptr(), value._version)
-                if self._versions.get(path) != version:
-                    self._versions[path] = version
-                    yield path, value
-
-    def _look_around(self, given: Any) -> None:
-        """Find the places that hold arrays: in what the model was given, and in attributes of its modules."""
-        number = len(self._places)
-        found = dict(_places_in(given, str(number)))
-        for name, module in self._module.named_modules() if not number else ():
-            held = {**vars(module), **dict(module.named_buffers(recurse=False))}
-            for key, value in held.items():
-                if isinstance(value, torch.Tensor) and self._path_of(value) is not None:
-                    found[f"{name}.{key}"] = partial(getattr, module, key, None)
-        self._places |= found
-        for path, tensor in self._changed():
-            self._names.setdefault(path, self._path_of(tensor) or path)
+                if self._versions.get(place) != version:
+                    self._versions[place] = version
+                    yield place, value
 
     def _path_of(self, tensor: torch.Tensor) -> str | None:
         """Return the path of the array of the state that a tensor is, or is a view or copy of; None for others."""
         storage = tensor.untyped_storage()
-        known = self._states.get(storage.data_ptr())
+        known = self._known.get(storage.data_ptr())
         if known is not None:
             return known[0]
-        if not tensor.numel() or storage.nbytes() not in self._sizes:
+        if not tensor.numel() or storage.nbytes() not in self._bytes:
             return None
         stored = _stored(tensor)
         same = [path for path, given in self._given.items() if given == stored]
         if not same:
             return None
-        taken = {path for path, _ in self._states.values()}
+        taken = {path for path, _ in self._known.values()}
         path = next((path for path in same if path not in taken), same[0])
-        self._states[storage.data_ptr()] = (path, tensor)
+        self._known[storage.data_ptr()] = (path, tensor)
         return path
-
-
-def _places_in(value: Any, path: str, above: frozenset[int] = frozenset()) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Yield the places of a nest that hold tensors, each with a function that reads it again: arrays are replaced."""
-    steps: dict[str, Callable[[], Any]] = {}
-    if isinstance(value, Mapping):
-        steps = {f"[{key!r}]": partial(value.get, key) for key in value}
-    elif isinstance(value, tuple | list):
-        steps = {f"[{index}]": partial(value.__getitem__, index) for index in range(len(value))}
-    elif hasattr(value, "__dict__") and not callable(value):
-        steps = {f".{name}": partial(getattr, value, name, None) for name in vars(value)}
-    for step, read in steps.items():
-        child = read()
-        if isinstance(child, torch.Tensor):
-            yield path + step, read
-        elif id(child) not in above:
-            yield from _places_in(child, path + step, above | {id(value)})
 
 
 def _stored(tensor: torch.Tensor) -> bytes:
@@ -235,6 +184,11 @@ class ArrayFlow:
         """The first reader of any call."""
         return next((reader for reader in self.readers.values() if reader is not None), None)
 
+    @property
+    def owner(self) -> Chain | None:
+        """The module that it belongs to: its reader, or else its writer."""
+        return self.reader or self.writer
+
 
 def array_flows(step: TorchStep, width: int, seed: int) -> tuple[ArrayFlow, ...] | None:
     """Return what reads and what wrote each array; None for a model that gives different numbers for equal calls."""
@@ -243,30 +197,11 @@ def array_flows(step: TorchStep, width: int, seed: int) -> tuple[ArrayFlow, ...]
         return tuple(trial.arrays()) if trial.repeats() else None
 
 
-@dataclass(frozen=True)
-class _Place:
-    """An array of the state, or one layer's part of it."""
-
-    path: str
-    axis: int | None = None  # the axis along which the array holds the states of several layers
-    index: int = 0
-
-    @property
-    def name(self) -> str:
-        """The path, with the index of the layer if there are several."""
-        return self.path if self.axis is None else _part(self.path, self.axis, self.index)
-
-    def among(self, state: Any) -> torch.Tensor | None:
-        """Return the numbers at this place of a state; None if it is not there."""
-        array = _arrays_of(state).get(self.path)
-        return array if array is None or self.axis is None else array.select(self.axis, self.index)
-
-
 class _Interventions:
-    """Calls of a model from one state, each with one array changed."""
+    """Calls of a model from one state, each with one array, or one layer's part of it, changed."""
 
     def __init__(self, step: TorchStep, width: int, seed: int) -> None:
-        self._step, self._module = step, step.module
+        self._step = step
         lengths = (*BEFORE, *CALLS, max(CALLS), _LATER)
         ids = ordinary_ids(width, (1, sum(lengths)), [seed, 1])
         *before, one, several, self._next, self._later = np.split(ids, np.cumsum(lengths)[:-1], axis=1)
@@ -275,104 +210,107 @@ class _Interventions:
         for piece in before:
             _, self._state = step(piece, self._state)
         self._noise = torch.Generator().manual_seed(seed)
-        self._plain = {tokens: self._watch(tokens, self._state, {}) for tokens in CALLS}
-
-    def _watch(self, tokens: int, state: Any, axes: Mapping[str, int] | None = None) -> _Watched:
-        return _Watched(self._step, self._ids[tokens], state, axes)
+        self._plain = {tokens: _Watched(step, ids, self._state, with_births=True) for tokens, ids in self._ids.items()}
+        self._longest = self._plain[max(CALLS)]
 
     def repeats(self) -> bool:
         """Return whether the same call gives the same, bit by bit."""
-        return all(_reaction(plain, self._watch(tokens, self._state)) is None for tokens, plain in self._plain.items())
+        return all(self._reaction(tokens, self._state) is None for tokens in CALLS)
 
     def arrays(self) -> Iterator[ArrayFlow]:
         """Yield all arrays; one that holds the states of several layers comes in parts."""
-        arrays = _arrays_of(self._state)
-        axes = {path: axis for path, array in arrays.items() if (axis := self._layer_axis(path, array)) is not None}
-        made = {tokens: self._watch(tokens, self._state, axes) for tokens in CALLS} if axes else self._plain
-        places = [
-            _Place(path, axes.get(path), index)
-            for path, array in arrays.items()
-            for index in range(array.shape[axes[path]] if path in axes else 1)
-        ]
-        for place in places:
-            yield self._flow(place, made, places)
+        paths = []
+        for path, array in _arrays_of(self._state).items():
+            axis = self._layer_axis(path, array)
+            paths += [path] if axis is None else [_part(path, axis, index) for index in range(array.shape[axis])]
+        for path in paths:
+            yield self._flow(path, paths)
+
+    def _parts(self, state: Any) -> dict[str, torch.Tensor]:
+        """Return the arrays of a state, and what may be the parts of layers, by path."""
+        return dict(_with_parts(_arrays_of(state), self._longest.stacks | self._longest.lists))
 
     def _layer_axis(self, path: str, array: torch.Tensor) -> int | None:
         """Return the axis of an array along which its readers differ, or one module stacks the states of its layers."""
-        plain = self._plain[max(CALLS)]
-        after = _arrays_of(plain.after).get(path, array)
-        counts = {len(each) for each in self._module.modules() if isinstance(each, torch.nn.ModuleList)} - {0, 1}
+        after = _arrays_of(self._longest.after).get(path, array)
         for axis, size in enumerate(array.shape):
-            born = [plain.births.get(content(part), []) for part in after.unbind(axis)] if size in plain.stacks else []
-            if any(birth.is_output and birth.at[:1] in _SLOTS for births in born for birth in births):
+            parts = after.unbind(axis) if size in self._longest.stacks else ()
+            births = (birth for part in parts for birth in self._longest.births.get(content(part), []))
+            if any(birth.is_output and birth.at[:1] in _SLOTS for birth in births):
                 return axis
-            if size in counts:
-                parts = (self._readers(_Place(path, axis, index))[1] for index in (0, size - 1))
-                first, last = (next(filter(None, part.values()), None) for part in parts)
+            if size in self._longest.lists:
+                ends = (self._readers(_part(path, axis, index))[1] for index in (0, size - 1))
+                first, last = (next(filter(None, readers.values()), None) for readers in ends)
                 if first and last and first != last:
                     return axis
         return None
 
-    def _flow(self, place: _Place, made: Mapping[int, _Watched], places: Sequence[_Place]) -> ArrayFlow:
+    def _flow(self, path: str, paths: Sequence[str]) -> ArrayFlow:
         """Return what reads an array, and what wrote it in calls from the state that it belongs to."""
-        altered, readers = self._readers(place)
+        altered, readers = self._readers(path)
         silent = [tokens for tokens in CALLS if readers[tokens] is None]
-        before, after = place.among(self._state), {tokens: place.among(each.after) for tokens, each in made.items()}
+        before = self._parts(self._state)[path]
+        after = {tokens: self._parts(made.after).get(path) for tokens, made in self._plain.items()}
         changed = [tokens for tokens in CALLS if not _same(before, after[tokens])]
-        makers = (_maker(made[tokens], place.name, after[tokens]) for tokens in reversed(changed))
-        writer, made_at = next(filter(None, makers), (None, place.name))
+        makers = (_maker(self._plain[tokens], path, after[tokens]) for tokens in reversed(changed))
+        writer, made_at = next(filter(None, makers), (None, path))
         read = next((reader for reader in readers.values() if reader), None)
-        longest = made[max(CALLS)]
-        slots = [at for chain, at in longest.entries.get(place.name, ()) if chain == read and at[:1] in _SLOTS]
+        entries = self._longest.entries.get(path, ())
+        slots = [at for chain, at in entries if chain == read and at[:1] in _SLOTS]
         own = {_Birth(read or (), slot, is_output=True) for slot in slots}
-        same = [t for t in CALLS if t not in changed and self._stays(place, t, made[t], own)]
+        left = self._parts(self._longest.after) if len(silent) == len(CALLS) else {}
+        given, giver = _handed(self._longest, writer, {each: left[each] for each in paths if each in left})
         return ArrayFlow(
-            path=place.name,
+            path=path,
             slot=slots[0] if len(slots) == 1 else "",
             readers=readers,
             writer=writer,
             made_at=made_at,
-            unchanged=tuple(same),
+            unchanged=tuple(t for t in CALLS if t not in changed and self._stays(path, t, own)),
             late=any(self._is_late(altered, tokens) for tokens in silent),
-            blank=before is None or not before.any(),
-            given=tuple(_given(longest, writer, places)) if len(silent) == len(CALLS) else (),
-            giver=_giver(longest, writer),
+            blank=not before.any(),
+            given=tuple(given),
+            giver=giver,
         )
 
-    def _readers(self, place: _Place) -> tuple[Any, dict[int, Chain | None]]:
+    def _reaction(self, tokens: int, state: Any) -> Chain | None:
+        """Return where a call of so many tokens from another state first differs."""
+        return _reaction(self._plain[tokens], _Watched(self._step, self._ids[tokens], state))
+
+    def _readers(self, path: str) -> tuple[Any, dict[int, Chain | None]]:
         """Return a state with an array changed, by a thousand times at last, and the first to react in each call."""
         found: dict[int, Chain | None] = dict.fromkeys(CALLS)
         for times in (1, _TIMES):
-            state = _replaced(self._state, {place.path: self._altered(place, times)})
+            state = self._altered(path, times)
             for tokens in (tokens for tokens in CALLS if found[tokens] is None):
-                found[tokens] = _reaction(self._plain[tokens], self._watch(tokens, state))
+                found[tokens] = self._reaction(tokens, state)
         return state, found
 
-    def _altered(self, place: _Place, times: float) -> torch.Tensor:
-        """Return an array moved at a place by random numbers as large as its own."""
-        array = _arrays_of(self._state)[place.path]
-        size = torch.nan_to_num(array.abs().float(), posinf=0.0).mean().item() or 1.0
-        altered = array.clone()
-        part = altered if place.axis is None else altered.select(place.axis, place.index)
+    def _altered(self, path: str, times: float) -> Any:
+        """Return the state with an array moved by random numbers as large as its own; it may stand there twice."""
+        copy = copy_of(self._state)
+        part = self._parts(copy)[path]
+        size = torch.nan_to_num(part.abs().float(), posinf=0.0).mean().item() or 1.0
         part += (times * size * torch.randn(part.shape, generator=self._noise)).to(part)
-        return altered
+        return copy
 
     def _is_late(self, altered: Any, tokens: int) -> bool:
         """Return whether modules react to a changed array in the call after one in which none did."""
         states = [self._step(self._ids[tokens], state)[1] for state in (self._state, altered)]
         return _reaction(*(_Watched(self._step, self._next, state) for state in states)) is not None
 
-    def _stays(self, place: _Place, tokens: int, made: _Watched, own: set[_Birth]) -> bool:
+    def _stays(self, path: str, tokens: int, own: set[_Birth]) -> bool:
         """Return whether an array is still the same after more calls of one token, or of several.
 
         It is not, where one of several stacked layers returned these very numbers, as one whose units are all off does.
         """
-        state, after = made.after, place.among(made.after)
+        made = self._plain[tokens]
+        state, after = made.after, self._parts(made.after).get(path)
         if after is not None and not own.isdisjoint(made.births.get(content(after), ())):
             return False
         for piece in [self._later] if tokens > 1 else np.split(self._later, _LATER, axis=1):
             _, state = self._step(piece, state)
-        return _same(place.among(self._state), place.among(state))
+        return _same(self._parts(self._state)[path], self._parts(state).get(path))
 
 
 def _reaction(base: _Watched, other: _Watched) -> Chain | None:
@@ -384,7 +322,7 @@ def _reaction(base: _Watched, other: _Watched) -> Chain | None:
 
 
 def _same(a: torch.Tensor | None, b: torch.Tensor | None) -> bool:
-    return a is not None and b is not None and a.shape == b.shape and content(a) == content(b)
+    return a is not None and b is not None and content(a) == content(b)
 
 
 def _maker(made: _Watched, path: str, after: torch.Tensor | None) -> tuple[Chain, str] | None:
@@ -414,29 +352,17 @@ def _made_as(birth: _Birth, made: _Watched, path: str) -> str:
     return takes.get(same_place, path)
 
 
-def _got(made: _Watched, writer: Chain | None) -> Iterator[bytes]:
-    """Yield the content of what a module got beside its input."""
-    for event in made.events:
-        if event.phase == "in" and event.chain == writer:
-            yield from (numbers for _, numbers in event.seen[1:])
+def _handed(made: _Watched, writer: Chain | None, after: Mapping[str, torch.Tensor]) -> tuple[list[str], Chain | None]:
+    """Return the arrays of other modules whose new content a writer got beside its input, and what gave it a state.
 
-
-def _giver(made: _Watched, writer: Chain | None) -> Chain | None:
-    """Return the module that gave a writer something beside its input that is not the first of what it returned."""
-    births = (birth for numbers in _got(made, writer) for birth in made.births.get(numbers, []))
-    outputs = (birth for birth in births if birth.is_output and birth.at not in ("", "[0]"))
-    return next((birth.chain for birth in outputs if birth.chain != writer), None)
-
-
-def _given(made: _Watched, writer: Chain | None, places: Sequence[_Place]) -> Iterator[str]:
-    """Yield the arrays that other modules made in this call and whose new content a writer got, beside its input.
-
-    The call is of several tokens: the output of one token may have the numbers and the shape of a state.
+    That is the module that returned it beside its first output. The call is of several tokens: the output of one token
+    may have the numbers and the shape of a state.
     """
-    got = set(_got(made, writer))
-    for place in places:
-        array = place.among(made.after)
-        if array is not None and not got.isdisjoint((content(array), content(array[None]))):
-            maker = _maker(made, place.name, array)
-            if maker is not None and maker[0] != writer:
-                yield place.name
+    events = (event for event in made.events if event.phase == "in" and event.chain == writer)
+    got = [numbers for event in events for _, numbers in event.seen[1:]]
+    handed = (path for path, array in after.items() if not {content(array), content(array[None])}.isdisjoint(got))
+    makers = {path: _maker(made, path, after[path]) for path in handed}
+    births = (birth for numbers in got for birth in made.births.get(numbers, []))
+    outputs = (birth for birth in births if birth.is_output and birth.at not in ("", "[0]"))
+    giver = next((birth.chain for birth in outputs if birth.chain != writer), None)
+    return [path for path, maker in makers.items() if maker is not None and maker[0] != writer], giver

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 
 from rnneval.errors import type_and_message
 from rnneval.models.torch.causal import CachedStep
-from rnneval.models.torch.module import ModuleState
 from rnneval.wiring.behaviour import COLUMNS
 from rnneval.wiring.difference import Logits, as_logits
 from rnneval.wiring.torch.fresh import awakened
@@ -47,17 +47,17 @@ class Reading:
         """The number of tokens of a row."""
         return len(self.ids[0])
 
+    @property
+    def calls(self) -> list[tuple[int, int]]:
+        """The first token of each call and the one after its last."""
+        return [*pairwise([0, *np.cumsum(self.lengths or (self.tokens,)).tolist()])]
+
     def numbers(self) -> NDArray[np.int64]:
         """Return the position of each token, `(rows, tokens)`, as `generate` numbers them."""
         if self.positions is not None:
             return np.array(self.positions)
-        mask = np.ones((len(self.ids), self.tokens), np.int64) if self.mask is None else np.array(self.mask)
-        numbers: NDArray[np.int64] = np.maximum(mask.cumsum(axis=1) - 1, 0)
-        return numbers
-
-    def calls(self) -> list[tuple[int, int]]:
-        """Return the first token of each call and the one after its last."""
-        return [*pairwise([0, *np.cumsum(self.lengths).tolist()])]
+        numbers: NDArray[np.int64] = np.array(self.mask or np.ones_like(self.ids)).cumsum(axis=1) - 1
+        return np.maximum(numbers, 0)
 
     def __str__(self) -> str:
         masked = " with a mask" * (self.mask is not None)
@@ -67,10 +67,10 @@ class Reading:
 
 
 class RefusedError(Exception):
-    """A model raised an error in a reading."""
+    """A model raised an error in a reading, or its logits are of no use."""
 
 
-class ShapeError(Exception):
+class ShapeError(RefusedError):
     """A model returned logits of another shape than that of the ids."""
 
 
@@ -78,24 +78,21 @@ class Reader:
     """Reads texts with a copy of a model that has no parameter of zeros, in float64 where the model runs in it."""
 
     def __init__(self, step: CachedStep) -> None:
-        """Copy the model of a step; a RefusedError if it fails, or its logits are not finite."""
+        """Copy the model of a step, and read a few tokens; a RefusedError if this fails in float32, too."""
         self._read: dict[Reading, Logits] = {}
-        error = self._opened(step, torch.float64)
-        self.double = not error
-        if error and (error := self._opened(step, torch.float32)):
-            raise RefusedError(error)
-
-    def _opened(self, step: CachedStep, dtype: torch.dtype) -> str:
-        """Copy the model of a step in a type, and read a few tokens; return why this fails."""
-        self.step = CachedStep(awakened(step.module).to(dtype))
-        try:
-            self.step.find_held(np.ones((2, 3), np.int32))
-            finite = np.isfinite(self.read(Reading(ids=((1, 1, 1),), lengths=(2, 1)))).all()
-        except (RefusedError, ShapeError) as error:
-            return str(error)
-        except Exception as error:
-            return f"the model raises {type_and_message(error)}"
-        return "" if finite else "the logits are not finite"
+        for dtype in (torch.float64, torch.float32):
+            self.double = dtype == torch.float64
+            self.step = CachedStep(awakened(step.module).to(dtype))
+            try:
+                self.step.find_held(np.ones((2, 3), np.int32))
+                if np.isfinite(self.read(Reading(ids=((1, 1, 1),), lengths=(2, 1)))).all():
+                    return
+                refused = RefusedError("the logits are not finite")
+            except RefusedError as error:
+                refused = error
+            except Exception as error:
+                refused = RefusedError(f"the model raises {type_and_message(error)}")
+        raise refused
 
     def takes(self, *names: str) -> bool:
         """Return whether the forward names one of these arguments."""
@@ -116,12 +113,6 @@ class Reader:
             known |= {f"cu_seq_lens_{side}": bounds, f"max_length_{side}": int(bounds.diff().max())}
         return {name: value for name, value in known.items() if self.swallows or self.takes(name)}
 
-    def example_cache(self) -> Any:
-        """Return the cache after a call of two tokens."""
-        _, state = self.step(np.ones((1, 2), np.int32), None)
-        state = state.returned if isinstance(state, ModuleState) else state
-        return state.cache
-
     def logits(self, reading: Reading) -> Logits:
         """Return the logits of a reading, `(rows, tokens, V)`; one that was made before is not made again."""
         if reading not in self._read:
@@ -130,41 +121,41 @@ class Reader:
 
     def read(self, reading: Reading) -> Logits:
         """Read a text; a RefusedError if the model raises an error, a ShapeError for logits of another shape."""
-        with self.step.evaluating():
-            try:
-                outputs, _ = self.step.holding(None, lambda _: (self._outputs(reading), None))
-            except ShapeError:
-                raise
-            except Exception as error:
-                raise RefusedError(f"the model raises {type_and_message(error)}") from error
-        (logits,) = as_logits([torch.cat(outputs, dim=1).double().numpy(force=True)])
+        try:
+            outputs = torch.cat([*self.calls(reading)], dim=1)
+        except ShapeError:
+            raise
+        except Exception as error:
+            raise RefusedError(f"the model raises {type_and_message(error)}") from error
+        (logits,) = as_logits([outputs.double().numpy(force=True)])
         return logits[..., :: -(-logits.shape[-1] // COLUMNS)]
 
-    def _outputs(self, reading: Reading) -> list[torch.Tensor]:
-        """Return the logits of each call; the model changes one cache in place."""
-        if not reading.lengths:
-            given = self._given(reading, 0, reading.tokens)
-            return [_checked(self.step.module(use_cache=False, **given).logits, given)]
-        cache, name, outputs = self.step.first_cache(len(reading.ids)), self.step.cache_name, []
-        saved: Any = None
-        changes = {change.call: change for change in reading.changes}
-        for call, (first, end) in enumerate(reading.calls()):
-            match changes.get(call):
-                case Change(method="save"):
-                    saved = copy.deepcopy(cache)
-                case Change(method="restore"):
-                    cache = saved
-                case Change(method=method, argument=argument):
-                    given_rows = torch.tensor(argument) if isinstance(argument, tuple) else argument
-                    getattr(cache, method)(*([] if argument is None else [given_rows]))
-            given = self._given(reading, first, end)
-            output = self.step.module(use_cache=True, **({name: cache} if name else {}), **given)
-            returned = getattr(output, name, None) if name else None
-            cache = cache if returned is None else returned
-            outputs.append(_checked(output.logits, given))
-        return outputs
+    def calls(self, reading: Reading) -> Iterator[torch.Tensor]:
+        """Make the calls of a reading, in which the model changes one cache in place; yield the logits of each."""
+        cached, changes = bool(reading.lengths), {change.call: change for change in reading.changes}
+        with self.step.evaluating(), self.step.holding():
+            name = self.step.cache_name if cached else ""
+            cache = self.step.first_cache(len(reading.ids)) if cached else None
+            saved: Any = None
+            for call, (first, end) in enumerate(reading.calls):
+                match changes.get(call):
+                    case Change(method="save"):
+                        saved = copy.deepcopy(cache)
+                    case Change(method="restore"):
+                        cache = saved
+                    case Change(method=method, argument=argument):
+                        rows = torch.tensor(argument) if isinstance(argument, tuple) else argument
+                        getattr(cache, method)(*([] if argument is None else [rows]))
+                given = self.given(reading, first, end)
+                output = self.step.module(use_cache=cached, **({name: cache} if name else {}), **given)
+                if name and (returned := getattr(output, name, None)) is not None:
+                    cache = returned
+                if output.logits.shape[:-1] != given["input_ids"].shape:
+                    shape, wanted = tuple(output.logits.shape), tuple(given["input_ids"].shape)
+                    raise ShapeError(f"logits of shape {shape} for ids of shape {wanted}")
+                yield output.logits
 
-    def _given(self, reading: Reading, first: int, end: int) -> dict[str, Any]:
+    def given(self, reading: Reading, first: int, end: int) -> dict[str, Any]:
         """Return the arguments of a call over some tokens of a reading, other than its cache."""
         given = {"input_ids": np.array(reading.ids)[:, first:end]}
         if reading.mask is not None:
@@ -192,10 +183,3 @@ class Reader:
         finally:
             for parameter, value in kept:
                 parameter.data.copy_(value)
-
-
-def _checked(logits: torch.Tensor, given: dict[str, Any]) -> torch.Tensor:
-    if logits.shape[:-1] != given["input_ids"].shape:
-        shape = tuple(given["input_ids"].shape)
-        raise ShapeError(f"logits of shape {tuple(logits.shape)} for ids of shape {shape}")
-    return logits

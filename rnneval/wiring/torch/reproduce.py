@@ -1,12 +1,16 @@
 """Code without rnneval that shows how two readings of a cached model differ, for an issue to its maintainers."""
 
 import re
+from itertools import takewhile
+
+import torch
 
 from rnneval.wiring.torch.cases import Case
-from rnneval.wiring.torch.readings import Change, Reader, Reading
+from rnneval.wiring.torch.readings import Reader, Reading
 
 _WRITTEN = 40  # tokens whose ids are written out; others are drawn
 _LOOPED = 3  # calls of one token that become a loop
+_BY_HAND = ("input_ids", "cache_position")
 _INFINITE = re.compile(r"\binf\b")
 _LEFT_OUT = {"model_type", "transformers_version", "architectures", "dtype", "torch_dtype", "_name_or_path"}
 
@@ -14,11 +18,9 @@ _LEFT_OUT = {"model_type", "transformers_version", "architectures", "dtype", "to
 def script(reader: Reader, case: Case, position: int | None) -> str:
     """Return a script that prints how far two readings differ at a token; without one, the shape of their logits."""
     if position is None:
-        length = case.seen.lengths[-1] if case.seen.lengths else case.seen.tokens
-        body = [
-            *_reading(reader, case.seen, "seen", case.seen.tokens - 1, None),
-            f"print(seen.shape)  # expected: {len(case.seen.ids)} rows, {length} token{'s' * (length > 1)}",
-        ]
+        first, end = case.seen.calls[-1]
+        wanted = f"{len(case.seen.ids)} rows, {end - first} token{'s' * (end - first > 1)}"
+        body = [*_reading(reader, case.seen, "seen", end - 1, None), f"print(seen.shape)  # expected: {wanted}"]
     else:
         body = _reading(reader, case.wanted, "expected", position, 0)
         seen = _reading(reader, case.seen, "seen", position - case.begins[0] + case.begins[1], case.row)
@@ -60,64 +62,48 @@ def _reading(reader: Reader, reading: Reading, name: str, column: int, row: int 
         width = reader.step.module.config.get_text_config().vocab_size
         shape = f"({len(reading.ids)}, {reading.tokens})"
         ids = f"torch.randint({width}, {shape}, generator=torch.Generator().manual_seed(1))"
-    lines, at = [f"ids = {ids}"], "" if row is None else f"[{row}, {{}}]"
+    lines, calls = [f"ids = {ids}"], [(first, end) for first, end in reading.calls if first <= column]
+    logits = "logits" if row is None else f"logits[{row}, {column - calls[-1][0]}]"
     if not reading.lengths:
-        given = _given(reader, reading, 0, reading.tokens)
-        return [*lines, f"{name} = model(ids{given}, use_cache=False).logits{at.format(column)}"]
-    calls = [(first, end) for first, end in reading.calls() if first <= column]
+        return [*lines, f"{name} = model(ids{_given(reader, reading, 0, reading.tokens)}, use_cache=False).{logits}"]
     cache, returned = "", f"out.{reader.step.cache_name}"
     if reader.step.first_cache(1) is not None:  # the model does not return the cache that it fills
         lines.append("cache = DynamicCache(config=config)")
         cache = returned = "cache"
-    changes = {change.call: change for change in reading.changes}
-    call = 0
-    while call < len(calls):
-        first, end = calls[call]
-        if call in changes:
-            cache = _changed(lines, returned, changes[call]) or cache
+    changes, read = {change.call: change for change in reading.changes}, 0
+    may_loop = reading.mask is None and reading.positions is None and len(reading.ids) == 1
+    for call, (first, end) in enumerate(calls):
+        if first < read:  # in the loop before
+            continue
+        if change := changes.get(call):
+            argument = torch.tensor(change.argument) if isinstance(change.argument, tuple) else change.argument
+            if change.method == "restore":
+                cache = "saved"
+            elif change.method == "save":
+                lines.append(f"saved = copy.deepcopy({returned})")
+            else:
+                lines.append(f"{returned}.{change.method}({'' if argument is None else _code(argument)})")
         given = _given(reader, reading, first, end) + f", {reader.step.cache_name}={cache}" * bool(cache)
-        count = _ones(reading, calls[call:])
-        if call and count >= _LOOPED:
-            lines.append(f"for t in range({first}, {first + count}):")
+        ones = [*takewhile(lambda bounds: bounds[1] - bounds[0] == 1, calls[call:])]
+        cache, read = returned, end
+        if call and may_loop and len(ones) >= _LOOPED:
+            read = ones[-1][1]
+            lines.append(f"for t in range({first}, {read}):")
             lines.append(f"    out = model(ids[:, t : t + 1]{given.replace(f'[[{first}]]', '[[t]]')}, use_cache=True)")
         else:
-            count = 1
             lines.append(f"out = model(ids[:, {first}:{end}]{given}, use_cache=True)")
-        cache, call = returned, call + count
-    logits = f".logits{at.format(column - calls[-1][0])}"
     if lines[-1].startswith("out = "):
-        return [*lines[:-1], f"{name} = {lines[-1].removeprefix('out = ')}{logits}"]
-    return [*lines, f"{name} = out{logits}"]
-
-
-def _changed(lines: list[str], cache: str, change: Change) -> str:
-    """Add the line of a change of the cache; return the cache of the next call, if it is another one."""
-    if change.method == "restore":
-        return "saved"
-    argument = "" if change.argument is None else repr(change.argument)
-    if isinstance(change.argument, tuple):
-        argument = f"torch.tensor({list(change.argument)})"
-    lines.append(
-        f"saved = copy.deepcopy({cache})" if change.method == "save" else f"{cache}.{change.method}({argument})"
-    )
-    return ""
-
-
-def _ones(reading: Reading, calls: list[tuple[int, int]]) -> int:
-    """Return the number of calls of one token with which a list begins, where they can be a loop."""
-    if reading.mask is not None or reading.positions is not None or len(reading.ids) > 1:
-        return 0
-    return next((at for at, (first, end) in enumerate(calls) if end - first > 1), len(calls))
+        return [*lines[:-1], f"{name} = {lines[-1].removeprefix('out = ')}.{logits}"]
+    return [*lines, f"{name} = out.{logits}"]
 
 
 def _given(reader: Reader, reading: Reading, first: int, end: int) -> str:
     """Return the arguments of a call other than ids and cache, as code."""
-    code = ""
-    if reading.mask is not None:
-        code += f", attention_mask=torch.tensor({[list(row[:end]) for row in reading.mask]})"
-    if (reader.takes("position_ids") and reading.numbered) or reading.packed:
-        code += f", position_ids=torch.tensor({reading.numbers()[:, first:end].tolist()})"
-    for name, value in reader.documents(reading).items() if reading.packed else ():
-        code += f", {name}="
-        code += repr(value) if isinstance(value, int) else f"torch.tensor({value.tolist()}, dtype=torch.int32)"
-    return code
+    given = reader.given(reading, first, end)
+    return "".join(f", {name}={_code(value)}" for name, value in given.items() if name not in _BY_HAND)
+
+
+def _code(value: torch.Tensor | int) -> str:
+    if not isinstance(value, torch.Tensor):
+        return repr(value)
+    return f"torch.tensor({value.tolist()}{', dtype=torch.int32' * (value.dtype == torch.int32)})"

@@ -291,8 +291,8 @@ def padded(step, ids, pads):
         given["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
 
     def calls():
-        with step.evaluating():
+        with step.evaluating(), step.holding():
             made = {step.cache_name: step.first_cache(len(rows)), "use_cache": True}
-            yield step.holding(None, lambda _: (step.module(torch.as_tensor(rows).long(), **made, **given), None))
+            yield step.module(torch.as_tensor(rows).long(), **made, **given)
 
     return WatchedReading(calls=calls, tokens=(rows.shape[1],), rows=2, row=0, start=pads)
