@@ -44,21 +44,16 @@ class Fitted:
         change = change_of_loss(msgspec.structs.replace(blocks, sums={"nats": self.best.nats}), blocks)
         return msgspec.structs.replace(self.best, change=change)
 
-    def warnings(self, nats_per_token: float | None) -> Iterator[Warned]:
+    def warnings(self) -> Iterator[Warned]:
         """Yield `copied` if much of the held-out text stands in the fitted one."""
-        if self.best is None or self.copied < _MANY_COPIED:
-            return
-        from rnneval.metrics.baselines.ngram import COPIED_TOKENS
+        if self.copied >= _MANY_COPIED:
+            from rnneval.metrics.baselines.ngram import COPIED_TOKENS
 
-        known = (
-            f"{100 * self.copied:.0f} % of the scored tokens end a run of {COPIED_TOKENS} tokens that stands in the "
-            "training text, too"
-        )
-        best = self.ngrams[self.best.name]
-        if nats_per_token is not None and best < nats_per_token:
-            known += f", and {self.best.name} is {nats_per_token - best:.3g} nats a token below the model"
-        message = f"{known}: on text that was seen in training, no score says how good the model is on new text"
-        yield Warned(code="copied", message=message)
+            message = (
+                f"{100 * self.copied:.0f} % of the scored tokens end a run of {COPIED_TOKENS} tokens that stands in "
+                "the training text, too: no score says how good the model is on new text"
+            )
+            yield Warned(code="copied", message=message)
 
 
 _LATEST: dict[Any, Fitted] = {}
@@ -75,10 +70,7 @@ def fit(
     width: int,
     unscored: int,
 ) -> Fitted | None:
-    """Fit the baselines that learn to a text, or to the training text where it is known; None without one.
-
-    No character of the scored text may be in the fitted part. `width` is the number of ids that the model chooses from.
-    """
+    """Fit the baselines to a text, or to the training text where it is known; no character of it may be scored."""
     fit_part = options.fit_part
     if fit_on is None:
         if (known := _training_text(vocabulary, scored)) is None:
@@ -97,10 +89,7 @@ def fit(
 
 
 def _training_text(vocabulary: Vocabulary, scored: EncodedText) -> tuple[tuple[str, ...], str | None] | None:
-    """Return the files that a vocabulary was taken from, and the longest part of them that is not scored.
-
-    None if they are unknown, have changed, are large, or if too little of them is left.
-    """
+    """Return the files that a vocabulary was taken from, and their longest unscored part; None if they are unknown."""
     paths, hashes = tuple(path for path, _ in vocabulary.texts), [sha256 for _, sha256 in vocabulary.texts]
     if not paths or [_content(path) for path in paths] != hashes:
         return None

@@ -1,27 +1,13 @@
 """`rnneval.check`: the wiring check of any model, and what follows from it: a model that fails has no valid score."""
 
-import math
 import os
-import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, cast
 
 from rnneval.errors import UsageError
 from rnneval.records.run import Warning  # noqa: A004 - the record's own word
 from rnneval.records.wiring import Wiring, breaks_runs
 
-_DECLARATIONS = {
-    "chunk-variance": "chunked=true",
-    "crossed-state": "mixed=LAYER",
-    "dropped-state": "stateless=LAYER",
-    "future-leak": "causal=false",
-    "ignored-state": "stateless=LAYER",
-    "mixed-state": "mixed=LAYER",
-    "shared-layer": "shared=LAYER",
-    "shared-state": "mixed=LAYER",
-}
-"""The declaration that silences a rule, where an author may mean what it finds."""
-_SEEN = 1e-4  # nats per token by which two cuts of a text differ if the cut matters
 _BLIND_TO_ROWS = frozenset({"causal", "chunk", "leaves", "training", "used"})
 """Tests of behaviour that a model whose rows are independent of each other, and of earlier calls, may fail."""
 
@@ -102,48 +88,18 @@ def _failed(wiring: Wiring | None) -> set[str]:
     return {name for name, oracle in oracles.items() if oracle.verdict == "fail"}
 
 
-def wiring_warnings(
-    wiring: Wiring | None, nats: Mapping[int, float] | None = None, segment: int | None = None
-) -> list[Warning]:
-    """Return the warnings of a run record about the wiring: inconclusive or wrong; none if it was not checked.
-
-    `nats` holds the loss per token of the run by the number of tokens a step, where it was measured; `segment` is that
-    number of the run.
-    """
-    if wiring is None:
+def wiring_warnings(wiring: Wiring | None, segment: int | None = None) -> list[Warning]:
+    """Return the warnings of a record about the wiring of a model that was called with `segment` tokens."""
+    if wiring is None or wiring.verdict == "pass":
         return []
     if fails(wiring, segment):
-        return [Warning(code="wrong-wiring", message=_failure(wiring, nats or {}))]
+        by_token = "calls of one token are right: --segment 1 gives a valid number; " if wiring.right_by_token else ""
+        message = (
+            f"the model fails the wiring check ({wiring.reason}), so no score is valid: it may depend on how the text "
+            f"is cut; {by_token}repair the model, or give --declare if this is meant: rnneval check shows where"
+        )
+        return [Warning(code="wrong-wiring", message=message)]
+    said = f"inconclusive: {wiring.reason}"
     if wiring.verdict == "fail":
         said = f"the model fails the wiring check ({wiring.reason}), in calls that this run does not make"
-        return [Warning(code="wiring", message=f"{said}; see rnneval check")]
-    if wiring.verdict == "inconclusive":
-        return [Warning(code="wiring", message=f"inconclusive: {wiring.reason}; see rnneval check")]
-    return []
-
-
-def _failure(wiring: Wiring, nats: Mapping[int, float]) -> str:
-    """Return a sentence on each: the findings, the scores of each cut, and what to do."""
-    sentences = [f"the model fails the wiring check ({wiring.reason}), so no score is valid"]
-    if nats:
-        differs = max(nats.values()) - min(nats.values()) > _SEEN
-        cuts = [f"{_perplexity(nats[n])} in segments of {n:,} {'token' if n == 1 else 'tokens'}" for n in nats]
-        said = "it depends on how the text is cut" if differs else "these two cuts of the text do not change it"
-        sentences.append(f"perplexity is {', '.join(cuts)}: {said}")
-    if wiring.right_by_token:
-        sentences.append("calls of one token are right: --segment 1 gives a valid number")
-    errors = [finding for finding in wiring.findings if finding.severity == "error"]
-    # Any other fault explains why the cut matters: where it is declared, that is no error.
-    causes = [finding for finding in errors if finding.rule != "chunk-variance"] or errors
-    # What to give to `--declare` if each is meant; a model must be repaired where there is no such declaration.
-    meant = dict.fromkeys(_DECLARATIONS.get(each.rule, "").replace("LAYER", each.layer or "LAYER") for each in causes)
-    if any(not each or each.endswith("LAYER") for each in meant):
-        sentences.append("repair the model: rnneval check shows where")
-    else:
-        declared = " ".join(f"--declare {shlex.quote(each)}" for each in meant)
-        sentences.append(f"repair the model (rnneval check shows where), or say that this is meant: {declared}")
-    return "; ".join(sentences)
-
-
-def _perplexity(nats: float) -> str:
-    return f"{math.exp(nats):.5g}" if nats < math.log(1e300) else f"e^{nats:.5g}"
+    return [Warning(code="wiring", message=f"{said}; see rnneval check")]

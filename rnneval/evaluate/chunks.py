@@ -4,8 +4,7 @@ The algorithm is that of `rnneval.evaluate.stitch` with chunks in place of spans
 a chunk here: several short spans, or a piece of a long one. Chunks are read from the model's initial state, by workers
 or by this process. This process then re-evaluates the first row of each chunk that goes on from another one, all of
 them side by side; a chunk that does not agree there is read again, from the last state of the chunk before it. Chunks
-are cut by sizes alone, so the result is the same for any number of workers. A worker opens the model once and keeps it
-with its compiled steps. It gets nothing of the text but the ids of a chunk, which come with the task.
+are cut by sizes alone, so the result is the same for any number of workers.
 """
 
 import multiprocessing
@@ -15,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import numpy as np
@@ -85,8 +84,7 @@ class ChunkSetup:
 
     def scorer(self, lm: LanguageModel) -> Scorer:
         """Return what scores the predictions of a model, the same in every process."""
-        sees = "losses" if self.watch is None else self.watch.sees
-        return lm.scorer(self.shape, sees=sees)
+        return lm.scorer(self.shape, sees=self.watch.sees if self.watch else "losses")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,8 +102,7 @@ class Chunk:
         return self.held[start - first : stop - first]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChunkRead:
+class ChunkRead(NamedTuple):
     """A chunk that was read to its end."""
 
     predicted: Predicted  # of every token after the chunk's first, `(n,)`; without meaning where a span begins
@@ -131,33 +128,20 @@ def read_chunk(setup: ChunkSetup, chunk: Chunk) -> ChunkRead:
 
 
 def _read(
-    lm: LanguageModel,
-    scorer: Scorer,
-    setup: ChunkSetup,
-    chunk: Chunk,
-    progress: Callable[[int], None] | None = None,
+    lm: LanguageModel, scorer: Scorer, setup: ChunkSetup, chunk: Chunk, progress: Callable[[int], None] | None = None
 ) -> ChunkRead:
-    how, watch = setup.how, None if setup.watch is None else setup.watch.for_chunk()
+    how, shape, watch = setup.how, setup.shape, setup.watch and setup.watch.for_chunk()
     spans, audited = replace(chunk.spans, continues=np.zeros(len(chunk.spans), bool)), None
     if how.state == "carry":  # where the state is reset, each span is a row
-        spans, audited = divided(spans, setup.shape, seed=how.seed + chunk.index)
+        spans, audited = divided(spans, shape, seed=how.seed + chunk.index)
     kept = KeptStates([0, *np.flatnonzero(spans.continues).tolist()], lm.start(), first=setup.first)
     first, stop = int(spans.starts[0]) + 1, int(spans.stops[-1]) + 1
     seen = Observations(lm, first, stop)
-    rows = Rows(chunk, setup.shape, scorer, seen=seen, kept=kept, watch=watch, progress=progress)
-    stitching = Stitching(
-        rows.read, spans, setup.shape, lm.start(), tolerance=how.tolerance, audited=audited, first=chunk.start
-    )
-    stitched = stitching.run()
-    stitching.look_for_growth()
-    return ChunkRead(
-        predicted=seen.get(first, stop),
-        last=stitching.last(),
-        first_row=kept.states_of(0),
-        first_row_stop=int(spans.stops[0]),
-        stitched=stitched,
-        seen=None if watch is None else watch.part(),
-    )
+    rows = Rows(chunk, shape, scorer, seen=seen, kept=kept, watch=watch, progress=progress)
+    stitching = Stitching(rows.read, spans, shape, lm.start(), how.tolerance, audited=audited, first=chunk.start)
+    stitched = stitching.run(look_for_growth=True)
+    last, part = stitching.last(), watch and watch.part()
+    return ChunkRead(seen.get(first, stop), last, kept.states_of(0), int(spans.stops[0]), stitched, part)
 
 
 # Where the text is
@@ -184,10 +168,7 @@ def reader_over(pool: Pool, checkpoint: str, options: OpeningGroup, *, chunk: in
 def read_beside(
     lm: LanguageModel, text: EncodedText, how: Streaming, seen: Observations, watch: Watch | None
 ) -> Stitched | None:
-    """Read a long text with a model that NumPy runs in this process and in others beside it.
-
-    Each uses one core, and another process makes the same model in no time. None: no cut parts the text.
-    """
+    """Read a long text with a model of NumPy, by a process for each core; None where no cut parts the text."""
     reader = ChunkReader(lm, text, how, seen, watch, model=partial(pickle.loads, pickle.dumps(lm)))
     if len(reader.chunks) < 2:
         return None
@@ -226,7 +207,7 @@ class ChunkReader:
             length = max(1, length // shape.segment) * shape.segment
             ends = [*range(length, spans.predictions, length), spans.predictions]
         self.chunks = chunks_of(spans, ends, shape.segment)
-        first = KeptStates(range(shape.rows + 1), lm.start(), 1 + (watch.weight if watch else 0)).first
+        first = KeptStates(range(shape.rows + 1), lm.start(), watch.weight if watch else 0).first
         alone = replace(how, progress=None)  # which stays in this process
         self._setup = ChunkSetup(model=model, shape=shape, how=alone, first=first, watch=watch)
         self._progress, self._scored = how.told(spans.predictions), 0
@@ -238,7 +219,7 @@ class ChunkReader:
 
     def read_all(self, pool: Pool, *, here: bool = False) -> Stitched:
         """Read every chunk exactly, and return the statistics; `here`: this process reads chunks, too."""
-        setup, chunks = self._setup, self.chunks
+        chunks, start = self.chunks, self._lm.start()
         if self._watch is not None and chunks:
             self._look_at_first_segment(self._watch)
         spans = Spans(
@@ -247,7 +228,7 @@ class ChunkReader:
             continues=np.array([chunk.continues[0] for chunk in chunks], bool),
         )
         read = partial(self._read, pool, here)
-        result = Stitching(read, spans, setup.shape, self._lm.start(), tolerance=setup.how.tolerance).run()
+        result = Stitching(read, spans, self._setup.shape, start, self._setup.how.tolerance).run()
         for chunk, inner in self._inner:
             result.include(chunk, inner)
         result.passes += max((inner.passes for _, inner in self._inner), default=1) - 1
@@ -259,9 +240,8 @@ class ChunkReader:
     def _look_at_first_segment(self, watch: Watch) -> None:
         """Let a watch see what a step looks like: the watches over chunks begin with this knowledge."""
         at, stop = int(self.chunks[0].starts[0]), int(self.chunks[0].stops[0])
-        stop = min(stop, at + self._setup.shape.segment)
-        one = SpanReading(span=0, at=at, stop=stop, state=self._lm.start())
-        list(self._rows(watch, KeptStates((0,), self._lm.start())).read(deque([one])))
+        one = SpanReading(span=0, at=at, stop=min(stop, at + self._setup.shape.segment), state=self._lm.start())
+        list(self._rows(KeptStates((0,), self._lm.start())).read(deque([one])))
         self._setup = replace(self._setup, watch=watch.for_chunk())
 
     @cached_property
@@ -269,9 +249,9 @@ class ChunkReader:
         """The model in this process."""
         return self._setup.scorer(self._lm)
 
-    def _rows(self, watch: Watch | None, kept: KeptStates) -> Rows:
+    def _rows(self, kept: KeptStates) -> Rows:
         """Return what reads spans of the text in this process."""
-        return Rows(self._text, self._setup.shape, self._scorer, seen=self._seen, kept=kept, watch=watch)
+        return Rows(self._text, self._setup.shape, self._scorer, seen=self._seen, kept=kept, watch=self._watch)
 
     def _read(self, pool: Pool, here: bool, waiting: deque[SpanReading]) -> Iterator[SpanReading]:
         """Make readings of chunks.
@@ -282,10 +262,14 @@ class ChunkReader:
         if again := deque(reading for reading in waiting if reading.kind == "again"):
             for reading in again:
                 reading.stop, reading.tolerance = self._first_row_stops[reading.span], latest[reading.span].tolerance
-            list(self._rows(self._watch, self._kept).read(again))
+            list(self._rows(self._kept).read(again))
         yield from (reading for reading in waiting if reading.settled)
         whole = {reading.span: reading for reading in waiting if not reading.settled}
-        chunks = [self._chunk(index, starts[index]) for index in whole]
+        chunks = []
+        for index in whole:
+            spans = self.chunks[index]
+            held = self._text.ids(int(spans.starts[0]), int(spans.stops[-1]) + 1)
+            chunks.append(Chunk(index=index, spans=spans, held=held, start=starts[index]))
         for chunk, done in pool.run(partial(read_chunk, self._setup), chunks, here=self._read_here if here else None):
             if isinstance(error := done.exception(), WorkerDiedError):
                 raise CheckpointError(
@@ -295,21 +279,15 @@ class ChunkReader:
             self._take(chunk, whole[chunk.index], done.result())
             yield whole[chunk.index]
 
-    def _chunk(self, index: int, start: Vectors) -> Chunk:
-        spans = self.chunks[index]
-        held = self._text.ids(int(spans.starts[0]), int(spans.stops[-1]) + 1)
-        return Chunk(index=index, spans=spans, held=held, start=start)
-
     def _read_here(self, chunk: Chunk) -> ChunkRead:
         """Read a chunk in this process."""
         told, before = self._progress, self._scored
-        if told is None or chunk.index in self._last:
-            return _read(self._lm, self._scorer, self._setup, chunk)
-        return _read(self._lm, self._scorer, self._setup, chunk, lambda scored: told(before + scored))
+        progress = None if told is None or chunk.index in self._last else lambda scored: told(before + scored)
+        return _read(self._lm, self._scorer, self._setup, chunk, progress)
 
     def _take(self, chunk: Chunk, reading: SpanReading, read: ChunkRead) -> None:
         """Keep the predictions of a chunk and the states by which it is compared."""
-        index = chunk.index
+        index, predictions = chunk.index, chunk.spans.predictions
         self._seen.write(int(chunk.spans.starts[0]) + 1, read.predicted.packed())
         if self._watch is not None:
             self._watch.include(index, read.seen)
@@ -317,12 +295,11 @@ class ChunkReader:
             self._kept.put(index, boundary, state)
         self._first_row_stops[index] = read.first_row_stop
         self._inner.append((index, read.stitched))
-        reading.tokens += chunk.spans.predictions
         last = self._last.get(index)
         if last is None:
-            self._scored += chunk.spans.predictions
+            self._scored += predictions
             if self._progress is not None:
                 self._progress(self._scored)
         if last is None or not np.array_equal(numbers_of(last), numbers_of(read.last), equal_nan=True):
             self._last[index] = read.last
-        reading.state = self._last[index]
+        reading.tokens, reading.state = reading.tokens + predictions, self._last[index]

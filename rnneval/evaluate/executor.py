@@ -73,30 +73,23 @@ class Pool:
         It returns the same on any worker, so a call may be made again. The future has a `WorkerDiedError` where the
         workers died of it. `here` is called in this process: with the first item, then others that no worker has begun.
         """
-        left = list(items)
+        left, alone = list(items), False
         while left:
+            some, left = (left[:1], left[1:]) if alone else (left, [])
             hit = []  # items whose worker died
-            for item, done in self._together(call, left, here):
+            for item, done in self._together(call, some, here):
                 if isinstance(done.exception(), self.death):
                     hit.append(item)
                 else:
                     yield item, done
-            left, here = hit, None
-            if len(left) == 1 and self.tries_again:
-                yield left.pop(), _ended(error=WorkerDiedError("its workers died"))
-            died = False
-            while left and not died:
-                ((item, done),) = self._together(call, [left.pop(0)], None)
-                died = isinstance(done.exception(), self.death)
-                yield item, _ended(error=WorkerDiedError("its worker died")) if died else done
+            if died := len(hit) == 1 and (alone or self.tries_again):
+                yield hit.pop(), _ended(error=WorkerDiedError("its worker died"))
+            left, alone, here = [*hit, *left], not died if alone else bool(hit), None
 
     def _together(
         self, call: Callable[[T], Any], items: Sequence[T], here: Callable[[T], Any] | None
     ) -> Iterator[tuple[T, Future[Any]]]:
-        """Submit calls at once, and yield all that is done; where no process can be started, make all of them here.
-
-        With `here`, each worker is given one call more than it makes: so it need not wait for this process.
-        """
+        """Submit calls at once, and yield all that is done; where no process can be started, make all of them here."""
         waiting, futures = deque(items), dict[Future[Any], T]()
         while waiting or futures:
             own = [waiting.popleft()] if here is not None and waiting else []
@@ -165,7 +158,8 @@ def _as_workers() -> Iterator[None]:
     Ctrl-C reaches all processes of a terminal: only this one answers to it. A script that trains a model and then
     evaluates it would train again in every worker.
     """
-    before, main = {name: os.environ.get(name) for name in _SETTINGS}, sys.modules["__main__"]
+    before = {name: value for name, value in os.environ.items() if name in _SETTINGS}
+    main = sys.modules["__main__"]
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]) if hasattr(signal, "pthread_sigmask") else None
     os.environ.update(_SETTINGS)
     sys.modules["__main__"] = ModuleType("__main__")
@@ -173,10 +167,9 @@ def _as_workers() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        for name in _SETTINGS:
+            del os.environ[name]
+        os.environ.update(before)
         if blocked is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
@@ -221,9 +214,8 @@ def memory_of_each(size: str | None, processes: int) -> int | None:
 
     None: only Linux counts what a process allocates.
 
-    Example:
-        >>> memory_of_each("1.5GiB", 2)
-        1610612736
+    >>> memory_of_each("1.5GiB", 2)
+    1610612736
     """
     if sys.platform != "linux":
         if size is not None:

@@ -72,7 +72,12 @@ def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOption
     (1.5, 1, 'tok:char|norm:none|newlines:keep|unk:error|docs:one|bos:none|state:carry|defs:1')
     """
     given, read_as = text_given(text, options.string), TextOptions.of(options)
-    state, vocabulary = _state_named(options.state), given_vocabulary(options.vocabulary, options.vocabulary_from)
+    state, vocabulary = options.state or "unknown", given_vocabulary(options.vocabulary, options.vocabulary_from)
+    if not re.fullmatch(r"unknown|carry|reset-[1-9][0-9]{0,17}", state) or options.state == "unknown":
+        raise UsageError(
+            f"--state {state!r} is not known: give carry, or reset-N if the state started anew every N tokens, such as "
+            "reset-100"
+        )
     width = options.vocabulary_size  # of the tokens that the other program chose from; None if it is not known
     table, warnings = read_losses(losses), []
     if vocabulary is None:
@@ -90,14 +95,13 @@ def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOption
     with encoded as known:
         losses = Losses(text=known, unscored=unscored, nats=np.zeros(known.tokens))
         _require_same_text(table, known)
-        fitted = None
-        if vocabulary is not None:
+        fitted, base = None, {} if width is None else {"uniform": log(width)}
+        if vocabulary is not None and width is not None:
             _require_same_tokens(table, losses, vocabulary)
-        if vocabulary is not None and width is not None and options.fit_on is not None:
-            fitted = fit(options, options.fit_on, read_as, vocabulary, known, width=width, unscored=unscored)
+            if options.fit_on is not None:
+                fitted = fit(options, options.fit_on, read_as, vocabulary, known, width=width, unscored=unscored)
         losses.nats[table.token] = table.nats
         sums = add_up(losses, width or 1)
-        base = {} if width is None else {"uniform": log(width)}
         if vocabulary is not None:
             base = baselines_of(sums.id_counts, fitted)
         bos = "none" if unscored else "scored"
@@ -111,25 +115,15 @@ def from_losses(losses: Any, text: Paths | None = None, *, options: ImportOption
     )
 
 
-def _state_named(given: str | None) -> str:
-    """Return how the state was passed on, as the signature has it."""
-    if given is None or given == "carry" or re.fullmatch(r"reset-[1-9][0-9]{0,17}", given):
-        return given or "unknown"
-    raise UsageError(
-        f"--state {given!r} is not known: give carry, or reset-N if the state started anew every N tokens, such as "
-        "reset-100"
-    )
-
-
 def _require_no_vocabulary_is_needed(read_as: TextOptions, options: ImportOptions) -> None:
-    if read_as.tokens in ("word", "subword"):
-        raise UsageError(
-            f"--tokens {read_as.tokens} needs the vocabulary (--vocab), or leave it out: the spans say all"
-        )
-    if read_as.unknown != "error":
-        raise UsageError(f"--unknown {read_as.unknown} needs the vocabulary that lacks some of the text: give --vocab")
-    if options.fit_on is not None:
-        raise UsageError("--fit-on needs the vocabulary that turns the text into tokens: give --vocab")
+    given = {
+        f"--tokens {read_as.tokens}": read_as.tokens in ("word", "subword"),
+        f"--unknown {read_as.unknown}": read_as.unknown != "error",
+        "--fit-on": options.fit_on is not None,
+    }
+    for name, needs_it in given.items():
+        if needs_it:
+            raise UsageError(f"{name} needs the vocabulary that turns the text into tokens: give --vocab")
 
 
 def _require_same_text(table: LossTable, text: EncodedText) -> None:

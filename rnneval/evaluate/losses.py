@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from rnneval import metrics
 from rnneval.errors import TextError
@@ -28,9 +28,9 @@ from rnneval.text import EncodedText
 
 Ints = NDArray[np.int64]
 
-_IN_MEMORY = 1 << 30  # most bytes of an array in memory; a longer one lies in a temporary file
-_CHUNK = 1 << 14  # rows at once: thirty columns of them stand in memory
-_ROW_GROUP = 1 << 16
+_IN_MEMORY = 1 << 30  # most bytes of losses in memory; more lie in a temporary file
+_CHUNK = 1 << 14  # rows that are added up at once: thirty columns of them stand in memory
+_ROW_GROUP = 1 << 16  # rows that are written at once: small groups would make the index of the file grow
 _UNITS = ("tokens", "characters", "scored_bytes", "words", "unknown")
 _FIELDS: list[Any] = [
     ("token", pa.int64()),
@@ -42,31 +42,14 @@ _FIELDS: list[Any] = [
 ]
 
 
-def long_array(shape: tuple[int, ...], dtype: DTypeLike, holds: str) -> NDArray[Any]:
-    """Return an array of zeros, in memory or in an unnamed temporary file; `holds` names the content in messages."""
-    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-    if size <= _IN_MEMORY:
-        return np.zeros(shape, dtype)
-    try:
-        with tempfile.TemporaryFile(prefix="rnneval-") as file:
-            file.truncate(size)
-            if hasattr(os, "posix_fallocate"):  # a page that a full disk does not take would end the process
-                os.posix_fallocate(file.fileno(), 0, size)
-            return np.memmap(file, dtype, "r+", shape=shape)
-    except OSError as error:
-        raise TextError(
-            f"{tempfile.gettempdir()}: cannot hold {size:,} bytes of {holds}: {error.strerror or error}: set TMPDIR "
-            "to a folder with more room"
-        ) from error
-
-
 class Observations:
     """A model's loss, confidence and rank at each position of a text, or at positions start to stop."""
 
     def __init__(self, lm: LanguageModel, start: int, stop: int) -> None:
         nats = np.float64 if lm.output_kind == "probabilities" else np.float32
         dtype = np.dtype([("nats", nats), ("confidence", "<f4"), ("rank", "<i4")])
-        self._start, self._records = start, long_array((stop - start,), dtype, "losses")
+        size = (stop - start) * dtype.itemsize
+        self._start, self._records = start, _filed(size, dtype) if size > _IN_MEMORY else np.zeros(stop - start, dtype)
 
     def write(self, start: int, records: NDArray[Any]) -> None:
         """Keep packed predictions `(n,)` of consecutive positions."""
@@ -76,6 +59,21 @@ class Observations:
     def get(self, start: int, stop: int) -> Predicted:
         """Return the predictions of positions start to stop; one that was never written is zero."""
         return Predicted.of(self._records[start - self._start : stop - self._start])
+
+
+def _filed(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return an array of zeros, of so many bytes, in an unnamed temporary file."""
+    try:
+        with tempfile.TemporaryFile(prefix="rnneval-") as file:
+            file.truncate(size)
+            if hasattr(os, "posix_fallocate"):  # a page that a full disk does not take would end the process
+                os.posix_fallocate(file.fileno(), 0, size)
+            return np.memmap(file, dtype, "r+")
+    except OSError as error:
+        raise TextError(
+            f"{tempfile.gettempdir()}: cannot hold {size:,} bytes of losses: {error.strerror or error}: set TMPDIR to "
+            "a folder with more room"
+        ) from error
 
 
 class LossRows(NamedTuple):
@@ -100,11 +98,11 @@ class Losses:
     confidence: NDArray[np.float32] | None = None  # None, as is the rank, where the losses alone are known
     rank: NDArray[np.int32] | None = None
 
-    def rows(self) -> Iterator[LossRows]:
-        """Yield all rows in the order of the text, some at a time."""
+    def rows(self, most: int = _CHUNK) -> Iterator[LossRows]:
+        """Yield all rows in the order of the text, those of up to `most` tokens at a time."""
         text = self.text
-        for start in range(0, text.tokens, _CHUNK):
-            stop = min(start + _CHUNK, text.tokens)
+        for start in range(0, text.tokens, most):
+            stop = min(start + most, text.tokens)
             token = np.arange(start, stop)
             wanted = text.are_scored(token, self.unscored)
             if not wanted.any():
@@ -112,10 +110,8 @@ class Losses:
             piece = text.read(start, stop, scored_from=self.unscored)
             units = {name: getattr(piece, name)[wanted] for name in ("characters", "bytes", "words", "newlines")}
             nats = self.nats[start:stop][wanted].astype(np.float64)
-            scored: ScoredTokens
             if self.confidence is None or self.rank is None:
-                confidence, rank = np.full(len(nats), np.nan), np.full(len(nats), -1)
-                scored = LossesAlone(nats=nats, confidence=confidence, rank=rank, **units)
+                scored: ScoredTokens = LossesAlone(nats=nats, confidence=nats, rank=piece.unknown[wanted], **units)
             else:
                 confidence = self.confidence[start:stop][wanted].astype(np.float64)
                 rank = self.rank[start:stop][wanted].astype(np.int64)
@@ -200,17 +196,10 @@ def require_losses_fit(path: str | os.PathLike[str], text: EncodedText) -> None:
 
 def write_losses(losses: Losses, path: str | os.PathLike[str], described: Mapping[str, str]) -> None:
     """Write the table as Parquet, completely or not at all; its metadata say what it was made from."""
-    metadata = {key.encode(): value.encode() for key, value in {"rnneval.schema": LOSSES, **described}.items()}
-    schema = pa.schema(_FIELDS, metadata=metadata)
+    schema = pa.schema(_FIELDS, metadata={"rnneval.schema": LOSSES, **described})
     repeated = ["document", "id"]  # the other columns never repeat: a dictionary of them would only take memory
-    held: list[Any] = []
     with table_written(path, schema, use_dictionary=repeated) as writer:
-        for rows in losses.rows():
+        for rows in losses.rows(_ROW_GROUP):
             document = losses.text.blocks.document[rows.block]
             columns = [rows.token, document, rows.byte_start, rows.byte_end, rows.id, rows.scored.nats]
-            held.append(pa.table([pa.array(column) for column in columns], schema=schema))
-            if sum(map(len, held)) >= _ROW_GROUP:  # small groups would make the index of the file grow
-                writer.write_table(pa.concat_tables(held))
-                held.clear()
-        if held:
-            writer.write_table(pa.concat_tables(held))
+            writer.write_table(pa.table([pa.array(column) for column in columns], schema=schema))

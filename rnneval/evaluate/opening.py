@@ -7,8 +7,8 @@ TensorFlow is imported. Workers open it again (`Reopened`): the same files, by t
 import os
 import platform
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 ALONE = threading.Lock()
 """Lock of a process: it works on one model at a time, since layers and TensorFlow's switches are shared."""
+_OTHERS = {".pt", ".pth", ".bin", ".safetensors", ".npz", ".npy", ".msgpack", ".onnx", ".gguf"}
+"""Endings of files of weights of other libraries."""
 
 
 @by_keyword(OpenOptions)
@@ -66,7 +68,7 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
     """
     if not isinstance(path, str | os.PathLike):
         raise UsageError(f"rnneval.open reads a file, and was given a {type(path).__name__}: see rnneval.wrap")
-    made = _opened(path, options)
+    made = _opened(path, options, _to_read)
     if options.builder is None:
         return made
     from rnneval.checkpoints.usercode import record_of
@@ -74,49 +76,59 @@ def open(path: str | os.PathLike[str], options: OpenOptions) -> Any:  # noqa: A0
     return replace(made, checkpoint=msgspec.structs.replace(made.checkpoint, builder=record_of(options.builder)))
 
 
-def _opened(path: str | os.PathLike[str], options: OpenOptions) -> Any:
-    if (made := _step_model(Path(path), options)) is not None:
-        return made
-    with _admitted(path, options) as artefact:
-        if options.backend in {"auto", "numpy"}:
-            from rnneval.models.numpy.chain import NotForNumpyError
-            from rnneval.models.numpy.lm import open_numpy
-
-            try:
-                return open_numpy(artefact, options)
-            except NotForNumpyError as error:
-                if options.backend == "numpy":
-                    raise
-                if find_spec("tensorflow") is None:
-                    raise UsageError(str(error)) from error
-        from rnneval.models.keras import open_keras
-
-        return open_keras(artefact, options)
-
-
 def model_of(path: str | os.PathLike[str], options: OpenOptions) -> Any:
     """Return a model as its author made it, whether or not it can be evaluated: its wiring can be judged."""
-    if (made := _step_model(Path(path), options)) is not None:
-        return made
-    with _admitted(path, options) as artefact:
-        from rnneval.models.keras.opening import load_model
-
-        return load_model(artefact, options)
+    return _opened(path, options, _as_made)
 
 
-def _step_model(path: Path, options: OpenOptions) -> "StepLM | None":
-    """Return the model of a checkpoint that the builder itself reads, or of a folder of transformers; else None."""
-    if options.builder is not None:
+def _opened(path: str | os.PathLike[str], options: OpenOptions, load: Callable[[Artefact, OpenOptions], Any]) -> Any:
+    """Return the model that a builder or transformers reads itself, else what `load` makes of a private copy.
+
+    All that can be refused without running anything is refused before.
+    """
+    place, builder = Path(path), options.builder
+    if builder is not None:
         from rnneval.checkpoints.usercode import reads_checkpoint
 
-        if reads_checkpoint(options.builder):
-            return _made_by_builder(path, options)
-    if path.is_dir():
+        if reads_checkpoint(builder):
+            return _made_by_builder(place, options)
+    if place.is_dir():
         from rnneval.checkpoints.pretrained import pretrained
 
-        if (folder := pretrained(path)) is not None:
+        if (folder := pretrained(place)) is not None:
             return _of_folder(folder, options)
-    return None
+    if place.suffix.lower() in _OTHERS and place.is_file() and not first_bytes(place).startswith(HDF5):
+        raise CheckpointError(
+            f"{path}: weights of a library other than Keras, without the model: give --builder FILE.py:NAME, a "
+            "function with the parameter checkpoint, which reads the file at that path and returns a PyTorch module or "
+            "rnneval.from_step(…); a folder of save_pretrained needs no builder"
+        )
+    with examined(path, has_builder=builder is not None, expect_sha256=options.expect_sha256) as artefact:
+        require_builder_runs(options, everything=artefact.format in FULL_MODELS)
+        return load(artefact, options)
+
+
+def _to_read(artefact: Artefact, options: OpenOptions) -> Any:
+    if options.backend in {"auto", "numpy"}:
+        from rnneval.models.numpy.chain import NotForNumpyError
+        from rnneval.models.numpy.lm import open_numpy
+
+        try:
+            return open_numpy(artefact, options)
+        except NotForNumpyError as error:
+            if options.backend == "numpy":
+                raise
+            if find_spec("tensorflow") is None:
+                raise UsageError(str(error)) from error
+    from rnneval.models.keras import open_keras
+
+    return open_keras(artefact, options)
+
+
+def _as_made(artefact: Artefact, options: OpenOptions) -> Any:
+    from rnneval.models.keras.opening import load_model
+
+    return load_model(artefact, options)
 
 
 def _of_folder(folder: Artefact, options: OpenOptions) -> "StepLM":
@@ -130,34 +142,6 @@ def _of_folder(folder: Artefact, options: OpenOptions) -> "StepLM":
     from rnneval.models.torch.folder import open_folder
 
     return open_folder(folder, given_vocabulary(options.vocabulary, options.vocabulary_from))
-
-
-@contextmanager
-def _admitted(path: str | os.PathLike[str], options: OpenOptions) -> Iterator[Artefact]:
-    """Yield a private copy of a checkpoint, once all is refused that can be without running anything."""
-    _refuse_others(Path(path))
-    has_builder = options.builder is not None
-    with examined(path, has_builder=has_builder, expect_sha256=options.expect_sha256) as artefact:
-        require_builder_runs(options, everything=artefact.format in FULL_MODELS)
-        yield artefact
-
-
-def _refuse_others(path: Path) -> None:
-    """Refuse a file of weights of a library other than Keras, and say how it is opened."""
-    kind = _OTHERS.get(path.suffix.lower())
-    if kind is not None and path.is_file() and not first_bytes(path).startswith(HDF5):
-        raise CheckpointError(
-            f"{path}: weights of {kind}, without the model: give --builder FILE.py:NAME, a function with the parameter "
-            "checkpoint, which reads the file at that path and returns a PyTorch module or rnneval.from_step(…); a "
-            "folder of save_pretrained needs no builder"
-        )
-
-
-_OTHERS = {
-    ".pt": "PyTorch", ".pth": "PyTorch", ".bin": "PyTorch", ".safetensors": "safetensors", ".npz": "NumPy",
-    ".npy": "NumPy", ".msgpack": "Flax", ".onnx": "ONNX", ".gguf": "llama.cpp",
-}  # fmt: skip
-"""Library of the weights by the ending of a file."""
 
 
 def require_builder_runs(options: OpeningGroup, spec: str | None = None, *, everything: bool = False) -> None:
@@ -205,10 +189,7 @@ def beside_for(builder: "Builder", path: Path) -> Vocabulary | None:
 
 
 def with_automatic_backend(options: OpenOptions, *, keras: str = "") -> OpenOptions:
-    """Return the options of a command for which any backend will do, or raise a UsageError.
-
-    `keras` names what only Keras can do, "" if nothing.
-    """
+    """Return the options of a command for any backend; `keras` names what only Keras can do, "" if nothing."""
     if keras and options.backend == "numpy":
         raise UsageError(f"--backend numpy: {keras} needs the layers of Keras: leave the option out")
     return replace(options, backend="keras" if keras else options.backend or "auto")
@@ -254,14 +235,10 @@ def portable(options: OpeningGroup) -> OpeningGroup:
         raise UsageError(f"--builder {name}: other processes make the model: give its file, FILE.py:{name}")
     if (code := _code_of(options)) is not None:
         builder = f"{_absolute(code)}:{builder.rpartition(':')[2] if builder else ''}"
-    plain = {
-        "builder": builder,
-        "builder_arguments": _absolute(options.builder_arguments) or (),
-        "builder_globals": _absolute(options.builder_globals) or (),
-        "vocabulary": _absolute(options.vocabulary),
-        "vocabulary_from": None if options.vocabulary_from is None else absolute_paths(options.vocabulary_from),
-        "weight_map": _absolute(options.weight_map),
-    }
+    kept = ("vocabulary", "builder_arguments", "builder_globals", "weight_map")
+    plain = {"builder": builder, **{name: _absolute(getattr(options, name)) for name in kept}}
+    if options.vocabulary_from is not None:
+        plain["vocabulary_from"] = absolute_paths(options.vocabulary_from)
     return OpeningGroup(**{**values_of(OpeningGroup, options), **plain})
 
 
@@ -283,9 +260,9 @@ def _code_of(options: OpeningGroup) -> str | None:
 
 def _absolute(given: Any) -> Any:
     """Return a path as an absolute one, a map or several values as plain ones."""
-    if isinstance(given, str | os.PathLike):
-        return str(Path(given).absolute())
-    return dict(given) if isinstance(given, Mapping) else None if given is None else tuple(given)
+    if given is None or isinstance(given, str | os.PathLike):
+        return given and str(Path(given).absolute())
+    return dict(given) if isinstance(given, Mapping) else tuple(given)
 
 
 def absolute_paths(given: Paths) -> tuple[str, ...]:

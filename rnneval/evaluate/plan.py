@@ -69,11 +69,10 @@ def automatic_rows(predictions: int, *, memory_cells: bool = False) -> int:
     128 to 1,024 units (docs/evidence/speed.md): GRUs forget within F = 300 tokens and a row costs b = 30 rows'
     overhead; for LSTMs, which have memory cells, F = 600 and b = 10.
 
-    Example:
-        >>> [automatic_rows(n) for n in (100, 5_000, 111_539, 1_000_000, 10**8)]
-        [1, 16, 64, 256, 256]
-        >>> [automatic_rows(n, memory_cells=True) for n in (5_000, 111_539, 1_000_000, 10**8)]
-        [8, 32, 128, 256]
+    >>> [automatic_rows(n) for n in (100, 5_000, 111_539, 1_000_000, 10**8)]
+    [1, 16, 64, 256, 256]
+    >>> [automatic_rows(n, memory_cells=True) for n in (5_000, 111_539, 1_000_000, 10**8)]
+    [8, 32, 128, 256]
     """
     best = max(1, isqrt(predictions // (60 if memory_cells else 10)))
     rows = min(_MOST_ROWS, 1 << (best.bit_length() - 1))
@@ -83,11 +82,10 @@ def automatic_rows(predictions: int, *, memory_cells: bool = False) -> int:
 def chunk_ends(predictions: int, parameters: int) -> list[int]:
     """Choose after how many predictions of a text chunks end: one chunk if there is little to do, else two or more.
 
-    They have about a million predictions each. The first is the longest: it is read while workers start.
+    The first is the longest: it is read while workers start.
 
-    Example:
-        >>> chunk_ends(100_000, 100_000), chunk_ends(1_000_000, 100_000), len(chunk_ends(10_000_000, 100_000))
-        ([100000], [585899, 1000000], 10)
+    >>> chunk_ends(100_000, 100_000), chunk_ends(1_000_000, 100_000), len(chunk_ends(10_000_000, 100_000))
+    ([100000], [585899, 1000000], 10)
     """
     if predictions * parameters < _LEAST:
         return [predictions]
@@ -127,12 +125,8 @@ def divided(spans: Spans, shape: Shape, *, seed: int) -> tuple[Spans, int | None
     if segments < _WORTH_HALVING:
         return cut, at
     middle = int(cut.starts[at]) + segments // 2 * shape.segment
-    halved = Spans(
-        starts=np.insert(cut.starts, at + 1, middle),
-        stops=np.insert(cut.stops, at, middle),
-        continues=np.insert(cut.continues, at + 1, True),
-    )
-    return halved, at + 1
+    starts, stops = np.insert(cut.starts, at + 1, middle), np.insert(cut.stops, at, middle)
+    return Spans(starts=starts, stops=stops, continues=np.insert(cut.continues, at + 1, True)), at + 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,8 +141,8 @@ class Streaming(StreamGroup, StateGroup):
     @classmethod
     def of(cls, options: Any, **more: Any) -> "Streaming":
         """Take the options of streaming from those of a function that reads a text."""
-        known = [each.name for each in fields(cls) if hasattr(options, each.name)]
-        return cls(**{**{name: getattr(options, name) for name in known}, **more})
+        own = {each.name: getattr(options, each.name) for each in fields(cls) if hasattr(options, each.name)}
+        return cls(**{**own, **more})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -180,10 +174,7 @@ class Streaming(StreamGroup, StateGroup):
         return self.cut or (self.segment if self.state == "carry" else None)
 
     def spans(self, text: EncodedText) -> Spans:
-        """Return one span per document, or with --state reset one per segment, each from the initial state.
-
-        The first token of a later segment is predicted at the end of the one before.
-        """
+        """Return one span per document, or with --state reset one per segment, each from the initial state."""
         starts, stops = text.document_starts, text.document_stops - 1
         some = stops > starts
         found = Spans(starts=starts[some], stops=stops[some], continues=np.zeros(int(some.sum()), bool))
@@ -193,10 +184,9 @@ class Streaming(StreamGroup, StateGroup):
         return found
 
     def rows(self, lm: LanguageModel, predictions: int, *, apart: bool = False) -> int:
-        """Return the number of rows side by side: 1 if the model's rows cannot start at different times.
+        """Return the number of rows side by side; rows read `apart`, each from the initial state, may start together.
 
-        Rows that are read `apart`, each in one step from the initial state, start together. A model that reads a chunk
-        at once is as fast in one row, which repeats nothing.
+        A model that reads a chunk at once is as fast in one row, which repeats nothing.
         """
         if not (lm.mixable or (apart and lm.batched)) or (self.streams == "auto" and lm.chunk > 1 and not apart):
             return 1

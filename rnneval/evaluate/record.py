@@ -1,7 +1,7 @@
 """The run record: what follows from the sums over a text, and what was measured beside them."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import expm1
@@ -14,7 +14,7 @@ from rnneval import metrics
 from rnneval.evaluate.baselines import Fitted, baselines_of
 from rnneval.evaluate.check import depends_on_cut, fails, wiring_warnings
 from rnneval.evaluate.losses import LossSums
-from rnneval.evaluate.states import States
+from rnneval.evaluate.states import StateWatch
 from rnneval.evaluate.stitch import Stitched
 from rnneval.gates.clusters import ScoreIntervals, change_of_loss, score_intervals
 from rnneval.metrics import Scores
@@ -27,8 +27,12 @@ _DEFINITIONS = 1  # increased only when a number changes its meaning, so that it
 _NOT_REPEATABLE = (
     "the same ids give different logits with training=False: another run of the same text gives other losses"
 )
-_FEW_CHARACTERS = 1000
 _ILL_CONDITIONED = 1e-4  # nats: an audited loss that moved by more than this after the states had agreed
+_ROUNDING_MATTERS = (
+    "a change of the last digit of a state grows: the one-stream number itself depends on rounding, and is not "
+    "claimed to 1e-6"
+)
+_FEW_CHARACTERS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,50 +52,36 @@ def run_record(
     measured: Measured,
     *,
     wiring: Wiring | None,
-    states: States | None,
-    command: Sequence[str],
+    watch: StateWatch | None,
     fitted: Fitted | None = None,
     other_cut: Measured | None = None,
     beside: tuple[int, Measured] | None = None,
 ) -> records.Run:
-    """Make the record of one run.
+    """Make the record of one run, but for its command.
 
-    `states` is None if they were not watched. `other_cut` was measured with steps of another length, where the wiring
-    is wrong. `beside` holds the distance of resets in a second reading of the text, and what was measured in it.
+    `other_cut` was measured with steps of another length, where the wiring is wrong. `beside` holds the distance of
+    resets in a second reading of the text, and what was measured in it.
     """
-    read, sums, segment = measured.read, measured.sums, measured.read.shape.segment
-    state = measured.state
+    read, sums, segment, state = measured.read, measured.sums, measured.read.shape.segment, measured.state
     if state == "state:carry" and depends_on_cut(wiring) and not fails(wiring):
         state = f"{state}-{segment}"  # declared: the length of a segment is a part of the score's definition
     base = baselines_of(sums.id_counts, fitted)
     told = scored_text(text, options, sums, state=state, base=base, fitted=fitted)
-    other, nats = None, {}
-    if other_cut is not None and other_cut.sums.total_nats is not None and told.total_nats is not None:
+    other = None
+    if other_cut is not None and other_cut.sums.total_nats is not None and told.valid:
         other = records.TokenByToken(segment=other_cut.read.shape.segment, total_nats=other_cut.sums.total_nats)
-        nats = {
-            segment: told.total_nats / told.tokens.scored,
-            other.segment: other.total_nats / told.tokens.scored,
-        }
-    warnings = wiring_warnings(wiring, nats, segment) if lm.window is None else []
+    warnings = wiring_warnings(wiring, segment)
     if not lm.repeatable:
         warnings.append(records.Warning(code="not-repeatable", message=_NOT_REPEATABLE))
     warnings += [*lm.warnings, *told.warnings, *_stream_warnings(read)]
     if beside is not None and (place := beside[1].sums.not_finite) is not None:
         message = f"with the state reset every {beside[0]} tokens, {place}: there is no change to show"
         warnings.append(records.Warning(code="beside-reset", message=message))
-    for name, why in (states.missing if states else {}).items():
+    states, missing = watch.finish() if watch else ({}, {})
+    for name, why in missing.items():
         warnings.append(records.Warning(code="no-states", message=f"no summary of {name}: {why}"))
-    summary = None
-    if wiring is not None:
-        summary = records.WiringSummary(
-            verdict=wiring.verdict,
-            reason=wiring.reason,
-            findings=wiring.findings,
-            right_by_token=wiring.right_by_token,
-        )
     return msgspec.structs.replace(
         told,
-        command=tuple(command),
         valid=told.valid and not fails(wiring, segment) and lm.repeatable,
         checkpoint=lm.checkpoint,
         vocabulary=records.VocabularyRecord.of(lm.vocabulary),
@@ -99,8 +89,8 @@ def run_record(
         output=records.OutputRecord(kind=lm.output_kind),
         backend=lm.backend,
         streams=_streams(read, lm),
-        states=(dict(states.summaries) or None) if states else None,
-        wiring=summary,
+        states=states or None,
+        wiring=None if wiring is None else msgspec.convert(wiring, records.WiringSummary, from_attributes=True),
         token_by_token=other,
         beside_reset=None if beside is None else _beside_reset(text, options, sums, *beside),
         timing=records.Timing(
@@ -163,11 +153,7 @@ def _stream_warnings(read: Stitched) -> Iterator[records.Warning]:
         )
         yield records.Warning(code="does-not-forget", message=message)
     if read.fragile or (read.audited_loss_difference or 0.0) > _ILL_CONDITIONED:
-        message = (
-            "a change of the last digit of a state grows: the one-stream number itself depends on rounding, and is not "
-            "claimed to 1e-6"
-        )
-        yield records.Warning(code="ill-conditioned", message=message)
+        yield records.Warning(code="ill-conditioned", message=_ROUNDING_MATTERS)
 
 
 def scored_text(
@@ -192,9 +178,12 @@ def scored_text(
         intervals = score_intervals(blocks, lossless=totals.lossless)
     tokens, characters = sum(blocks.tokens), sum(blocks.characters)
     warnings = [records.Warning(code=code, message=message) for code, message in text.warnings]
-    warnings += [*_few_or(intervals.warnings, characters), *_score_warnings(sums, found, base)]
+    warnings += [*intervals.warnings, *_score_warnings(sums, found, base)]
+    if characters < _FEW_CHARACTERS and all(each.code != "too-little-text" for each in intervals.warnings):
+        message = f"only {characters:,} characters are scored: fewer than {_FEW_CHARACTERS:,} say little of a model"
+        warnings.append(records.Warning(code="too-little-text", message=message))
     if fitted is not None:
-        warnings += fitted.warnings(found.values.get("cross_entropy"))
+        warnings += fitted.warnings()
     return records.Run(
         rnneval=rnneval.__version__,
         created=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
@@ -225,17 +214,6 @@ def scored_text(
         blocks=blocks,
         warnings=tuple(warnings),
     )
-
-
-def _few_or(warnings: Sequence[records.Warning], characters: int) -> tuple[records.Warning, ...]:
-    """Return the warnings of the intervals; of a text with few scored characters, one that says both."""
-    if characters >= _FEW_CHARACTERS:
-        return tuple(warnings)
-    code = "too-little-text"
-    said = [f"only {characters:,} characters are scored, and fewer than {_FEW_CHARACTERS:,} say little about a model"]
-    said += [warning.message for warning in warnings if warning.code == code]
-    others = (warning for warning in warnings if warning.code != code)
-    return (records.Warning(code=code, message="; ".join(said)), *others)
 
 
 def _scores(found: Scores, intervals: ScoreIntervals) -> dict[str, records.Score]:

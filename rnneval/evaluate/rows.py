@@ -7,6 +7,7 @@ the same time. *Segment*: the tokens that a row reads in one step.
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
+from itertools import groupby
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -97,10 +98,7 @@ class Watch:
         return first, self.totals(), self.found
 
     def include(self, chunk: int, part: Any) -> None:
-        """Take what a watch over a chunk has seen, in place of all that was known of the chunk.
-
-        Later observations of its first row have the chunk's number as their span.
-        """
+        """Take what a watch over a chunk has seen: later, its first row has the chunk's number as its span."""
         first, rest, found = part
         self._kept = {key: sums for key, sums in self._kept.items() if key[0] != chunk}
         self._kept |= {(chunk, group): sums for group, sums in first.items()}
@@ -150,8 +148,7 @@ class Rows:
             narrowed = min(_FEW, width) if few > _WORTH else width
             before, together = self._scored, [active]
             if not self._padded:
-                counts = sorted(set(map(self._count, active)))
-                together = [[each for each in active if self._count(each) == count] for count in counts]
+                together = [[*alike] for _, alike in groupby(sorted(active, key=self._count), self._count)]
             segments = [segment for readings in together for segment in self._step(readings, narrowed)]
             active = []
             for segment in segments:

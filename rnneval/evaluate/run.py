@@ -6,10 +6,11 @@ table of losses (`losses`), added up, and made a record (`record`).
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
 
 from rnneval.errors import CheckpointError, UsageError, VocabularyError
@@ -69,13 +70,12 @@ def evaluate(lm: LanguageModel, text: Paths | None = None, *, options: ReaderOpt
 
 def evaluated(lm: LanguageModel, given: Paths | InMemory, options: ReaderOptions, wiring: Wiring | None = None) -> Run:
     """Do what `evaluate` does; `wiring` is a check of this very model that the caller has just made."""
-    read_as, how = TextOptions.of(options), Streaming.of(options, window=lm.window)
-    vocabulary = _vocabulary_of(lm)
-    if options.beside_reset is not None and lm.window is not None:
+    read_as, how, vocabulary = TextOptions.of(options), Streaming.of(options, window=lm.window), _vocabulary_of(lm)
+    carried = lm.window is None  # a window model is given the past alone, and has no state to wire or to look at
+    if options.beside_reset is not None and not carried:
         raise UsageError(f"--beside-reset: a window model knows nothing but the last {lm.window} tokens anyway")
     require_apart({"losses": options.losses}, {**inputs_of(lm, given), "fit_on": options.fit_on})
-    carried = lm.window is None  # a window model is given the past alone, and has no state to wire or to look at
-    fit_on = text_given(options.fit_on, options.fit_string) if options.fit_string is not None else options.fit_on
+    fit_on = options.fit_on if options.fit_string is None else text_given(options.fit_on, options.fit_string)
     with encode(given, vocabulary, read_as) as encoded:
         fitted = fit(options, fit_on, read_as, vocabulary, encoded, width=lm.width, unscored=how.unscored)
         if wiring is None and carried and options.check:
@@ -90,18 +90,18 @@ def evaluated(lm: LanguageModel, given: Paths | InMemory, options: ReaderOptions
         if options.beside_reset:
             resets = replace(how, state="reset", segment=options.beside_reset)
             beside = options.beside_reset, measure(lm, encoded, _exact(wiring, resets), reader=reader)
-        return run_record(
+        run = run_record(
             lm,
             encoded,
             read_as,
             measured,
             wiring=wiring,
-            states=None if watch is None else watch.finish(),
-            command=options.command,
+            watch=watch,
             fitted=fitted,
             other_cut=other_cut,
             beside=beside,
         )
+    return msgspec.structs.replace(run, command=tuple(options.command))
 
 
 def inputs_of(lm: LanguageModel, text: Paths | InMemory) -> Places:
@@ -163,61 +163,48 @@ def read_text(
     lm: LanguageModel, text: EncodedText, how: Streaming, seen: Observations, watch: Watch | None
 ) -> Stitched:
     """Read a text in this process, or in others beside it where that ends sooner."""
-    spans, segment, cut = how.spans(text), how.step, how.state == "carry"
-    long = len(chunk_ends(spans.predictions, lm.checkpoint.parameters)) > 1
-    if lm.backend == "numpy" and how.streams == "auto" and long:
+    spans, segment, carries = how.spans(text), how.step, how.state == "carry"
+    is_long = len(chunk_ends(spans.predictions, lm.checkpoint.parameters)) > 1
+    if lm.backend == "numpy" and how.streams == "auto" and is_long:
         from rnneval.evaluate.chunks import read_beside
 
         if (read := read_beside(lm, text, how, seen, watch)) is not None:
             return read
-    if not (cut or lm.mixable):
+    if not (carries or lm.mixable):
         segment = how.segment
-    rows = how.rows(lm, spans.predictions, apart=not cut)
+    rows = how.rows(lm, spans.predictions, apart=not carries)
     shape = shape_for(spans, lm.width, rows=rows, segment=segment, chunk=lm.chunk)
-    spans, audited = divided(spans, shape, seed=how.seed) if cut else (spans, None)
+    spans, audited = divided(spans, shape, seed=how.seed) if carries else (spans, None)
     shape = replace(shape, rows=min(shape.rows, max(1, len(spans))))
-    sees = "losses" if watch is None else watch.sees
-    scorer = lm.scorer(shape, padded=how.padded, sees=sees)
-    kept = KeptStates(np.flatnonzero(spans.continues).tolist(), lm.start(), 1 + (watch.weight if watch else 0))
+    scorer = lm.scorer(shape, padded=how.padded, sees=watch.sees if watch else "losses")
+    kept = KeptStates(np.flatnonzero(spans.continues).tolist(), lm.start(), watch.weight if watch else 0)
     told = how.told(spans.predictions)
     reader = Rows(text, shape, scorer, seen=seen, kept=kept, watch=watch, padded=how.padded, progress=told)
-    stitching = Stitching(reader.read, spans, shape, lm.start(), tolerance=how.tolerance, audited=audited)
-    read = stitching.run()
-    stitching.look_for_growth()
-    return read
-
-
-# For diagnoses
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeldOut:
-    """A model and a text that it can read, for a diagnosis."""
-
-    lm: LanguageModel
-    text: EncodedText
-    options: DiagnosticOptions
-    wiring: Wiring | None
-
-    def read(self, watch: Watch) -> Run:
-        """Read the text from its first token to its last, with a watch, and return the run record.
-
-        Its `valid`, `wiring` and warnings say whether the model's states can be trusted.
-        """
-        lm, text, options, wiring = self.lm, self.text, self.options, self.wiring
-        # A step function shows its states at the end of a call only, unless something sees them inside.
-        by_token = lm.backend == "step" and getattr(lm, "observer", None) is None and watch.sees != "losses"
-        how = Streaming.of(options, segment=1 if by_token else None)
-        measured = measure(lm, text, _exact(wiring, how), watch=watch)
-        states = watch.finish() if isinstance(watch, StateWatch) else None
-        read_as = TextOptions.of(options)
-        return run_record(lm, text, read_as, measured, wiring=wiring, states=states, command=options.command)
+    stitching = Stitching(reader.read, spans, shape, lm.start(), how.tolerance, audited=audited)
+    return stitching.run(look_for_growth=True)
 
 
 @contextmanager
-def held_out(lm: LanguageModel, what: str, given: Paths | InMemory, options: DiagnosticOptions) -> Iterator[HeldOut]:
-    """Check a model's wiring, and encode the text for it; a window model carries no state and is refused."""
+def held_out(
+    lm: LanguageModel, what: str, given: Paths | InMemory, options: DiagnosticOptions
+) -> Iterator[tuple[EncodedText, Wiring | None, Callable[[Watch], Run]]]:
+    """Encode a text for a diagnosis and check the model's wiring; yield both, and what reads the text with a watch.
+
+    A window model carries no state and is refused. The run record's `valid`, `wiring` and warnings say whether the
+    model's states can be trusted.
+    """
     require_carried(lm, what)
-    with encode(given, _vocabulary_of(lm), TextOptions.of(options)) as text:
+    read_as = TextOptions.of(options)
+    with encode(given, _vocabulary_of(lm), read_as) as text:
         wiring = check(lm, declare=options.declare, seed=options.seed) if options.check else None
-        yield HeldOut(lm=lm, text=text, options=options, wiring=wiring)
+
+        def read(watch: Watch) -> Run:
+            # A step function shows its states at the end of a call only, unless something sees them inside.
+            by_token = lm.backend == "step" and getattr(lm, "observer", None) is None and watch.sees != "losses"
+            how = Streaming.of(options, segment=1 if by_token else None)
+            measured = measure(lm, text, _exact(wiring, how), watch=watch)
+            states = watch if isinstance(watch, StateWatch) else None
+            run = run_record(lm, text, read_as, measured, wiring=wiring, watch=states)
+            return msgspec.structs.replace(run, command=tuple(options.command))
+
+        yield text, wiring, read

@@ -46,6 +46,10 @@ _NUDGE, _FRAGILE = 1e-6, 100
 _NUDGED = 8  # spans: on one of them alone a change may happen to die out
 
 
+Kind = Literal["first", "again", "audit", "aside"]
+"""A reading `again` ends when it agrees with the one before; `audit` goes on to the end; `aside` replaces nothing."""
+
+
 @dataclass(kw_only=True, eq=False)
 class SpanReading:
     """One reading of a span: how far it has come, and how it compares with the reading before it."""
@@ -54,8 +58,7 @@ class SpanReading:
     at: int  # position of the next input token
     stop: int  # position after the last input token: the last token that is predicted
     state: Vectors  # the state before the next input token, `(D,)`
-    kind: Literal["first", "again", "audit", "aside"] = "first"
-    """`again` ends when it agrees with the reading before; `audit` goes on to the end; `aside` replaces nothing."""
+    kind: Kind = "first"
     tolerance: float = 0.0  # largest difference of states that agree, in units of 1 + |s|
 
     boundary: int = 0  # segments read so far
@@ -64,10 +67,8 @@ class SpanReading:
     agreed: int = 0  # boundaries in a row that agreed
     growing: int = 0  # boundaries in a row at which the difference grew
     met: int | None = None  # tokens up to the first boundary since which states have agreed, whatever the losses
-    # Of an audit: the largest difference of losses after the states had agreed, in nats, and that of the states at each
-    # boundary where they were compared.
-    loss_difference: float = 0.0
-    state_differences: dict[int, float] = field(default_factory=dict)
+    loss_difference: float = 0.0  # of an audit: the largest after the states had agreed, in nats
+    state_differences: dict[int, float] = field(default_factory=dict)  # of an audit: by boundary
 
     @property
     def settled(self) -> bool:
@@ -75,22 +76,16 @@ class SpanReading:
         return self.agreed >= 2
 
     def compare(self, kept: Vectors | None, predicted: Predicted, before: Predicted) -> None:
-        """Compare state and losses `(n,)` at a boundary with those of the earlier reading; None: no state was kept.
-
-        Once the difference only grows, the span is read to its end without further comparison.
-        """
+        """Compare state and losses `(n,)` at a boundary with those of the earlier reading; None: no state was kept."""
         if self.kind == "audit" and kept is not None:
             self.state_differences[self.boundary] = scaled_difference(self.state, kept)
         if self.settled:
             self.loss_difference = max(self.loss_difference, _loss_difference(predicted, before))
         elif kept is not None and self.growing < _GROWING:
             difference = scaled_difference(self.state, kept)
-            if not difference <= self.tolerance:
-                self.met = None
-            elif self.met is None:
-                self.met = self.tokens
-            allowed = LOSS_TOLERANCE if self.tolerance > 0 else 0.0
-            near = difference <= self.tolerance and _loss_difference(predicted, before) <= allowed
+            agree = difference <= self.tolerance
+            self.met = (self.met or self.tokens) if agree else None
+            near = agree and _loss_difference(predicted, before) <= (LOSS_TOLERANCE if self.tolerance > 0 else 0.0)
             not_growing = difference <= max(self.difference, self.tolerance / 4)
             self.agreed = self.agreed + 1 if near and (not_growing or self.agreed == 0) else 0
             self.growing = self.growing + 1 if difference > self.difference > self.tolerance else 0
@@ -104,14 +99,15 @@ class KeptStates:
     not kept agrees at the next pair too, so it repeats more and is right all the same.
     """
 
-    def __init__(self, spans: Sequence[int], state: Vectors, weight: int = 1, *, first: int | None = None) -> None:
+    def __init__(self, spans: Sequence[int], state: Vectors, weight: int = 0, *, first: int | None = None) -> None:
         """Take the spans whose states are kept, and a state for its size.
 
-        `weight` counts, in states, all that is kept for each boundary. `first` is how many of the first boundaries are
-        kept; by default as many as fit into the memory.
+        `weight` counts, in states, what a watch keeps for each boundary. `first` is how many of the first boundaries
+        are kept; by default as many as fit into the memory.
         """
         self._spans = frozenset(spans)
-        self.first = first or min(_MOST, max(_FEWEST, _BYTES // max(1, len(spans) * state.nbytes * weight)))
+        size = len(spans) * state.nbytes * (1 + weight)
+        self.first = first or min(_MOST, max(_FEWEST, _BYTES // max(1, size)))
         self._kept: dict[tuple[int, int], Vectors] = {}  # states by span and boundary
 
     def put(self, span: int, boundary: int, state: Vectors) -> None:
@@ -150,19 +146,18 @@ def scaled_difference(state: Vectors, kept: Vectors) -> float:
     """Return the largest |Δ| / (1 + |s|) over units; infinite where a number of one reading alone is not finite."""
     state, kept = numbers_of(state), numbers_of(kept)
     with np.errstate(invalid="ignore", over="ignore"):
-        differences = np.abs(state - kept) / (1 + np.abs(kept))
-    return _largest(differences, both_lost=~np.isfinite(state) & ~np.isfinite(kept))
+        return _largest(np.abs(state - kept) / (1 + np.abs(kept)), state, kept)
 
 
 def _loss_difference(predicted: Predicted, before: Predicted) -> float:
     """Return the largest difference of two readings' losses; infinite where one reading's alone is not finite."""
     with np.errstate(invalid="ignore"):
-        differences = np.abs(predicted.nats.astype(np.float64) - before.nats)
-    return _largest(differences, both_lost=~np.isfinite(predicted.nats) & ~np.isfinite(before.nats))
+        return _largest(np.abs(predicted.nats.astype(np.float64) - before.nats), predicted.nats, before.nats)
 
 
-def _largest(differences: NDArray[Any], *, both_lost: NDArray[np.bool_]) -> float:
+def _largest(differences: NDArray[Any], one: NDArray[Any], other: NDArray[Any]) -> float:
     """Return the largest difference; numbers that are not finite in both readings agree."""
+    both_lost = ~np.isfinite(one) & ~np.isfinite(other)
     largest = float(np.max(np.where(both_lost, 0.0, differences), initial=0.0))
     return largest if np.isfinite(largest) else inf
 
@@ -194,7 +189,7 @@ class Stitched:
     """The largest that was accepted as agreement, in units of 1 + |s|, where s is the state of the earlier reading."""
     audited_loss_difference: float | None = None
     """The largest on the audited span after its states had agreed; None if no span was audited, or it never agreed."""
-    forgetting: dict[int | tuple[int, int], int | None] = field(default_factory=dict)
+    forgetting: dict[Any, int | None] = field(default_factory=dict)
     """By span, or (chunk, span): tokens after which both readings were seen to agree; None if they never did."""
     fragile: bool = False  # whether a change of 1e-6 in the state grew: the one-stream number depends on rounding
     workers: int | None = None  # processes that read the text; None: this process read it in one piece
@@ -203,12 +198,11 @@ class Stitched:
     def include(self, chunk: int, inner: "Stitched") -> None:
         """Add the statistics of the spans of one chunk; passes and tolerance are not added."""
         self.tokens_rerun += inner.tokens_rerun
+        self.fragile = self.fragile or inner.fragile
         for name in ("largest_state_difference", "audited_loss_difference"):
             both = (getattr(self, name), getattr(inner, name))
             setattr(self, name, max((value for value in both if value is not None), default=None))
-        self.fragile = self.fragile or inner.fragile
         for span, tokens in inner.forgetting.items():
-            assert isinstance(span, int)  # noqa: S101 - chunks have no chunks
             self.forgetting.setdefault((chunk, span), tokens)
 
 
@@ -230,8 +224,8 @@ class Stitching:
         spans: Spans,
         shape: Shape,
         start: Vectors,
-        *,
         tolerance: float,
+        *,
         audited: int | None = None,
         first: Vectors | None = None,
     ) -> None:
@@ -250,8 +244,8 @@ class Stitching:
         self._at_once = True  # whether all stale spans are re-evaluated in one pass
         self.result = Stitched(shape=shape, tolerance=tolerance)
 
-    def run(self) -> Stitched:
-        """Read everything, re-evaluate what has to be, and return the statistics."""
+    def run(self, *, look_for_growth: bool = False) -> Stitched:
+        """Read everything, re-evaluate what has to be, and return the statistics; at the end, look for growth."""
         self._first_pass()
         before = 1.0  # median difference of states at the ends of spans between two passes; at first, its order of size
         while stale := self._stale():
@@ -265,18 +259,20 @@ class Stitching:
             self._at_once = self._at_once and left <= _LEFT * before
             before = left
             self._last |= self._later
+        if look_for_growth:
+            self._look_for_growth()
         return self.result
 
     def last(self) -> Vectors:
         """Return the state after the last span, `(D,)`."""
         return self._last[len(self._spans) - 1]
 
-    def look_for_growth(self) -> None:
+    def _look_for_growth(self) -> None:
         """Read spans that never forgot their start again, from it and from one changed by about 1e-6 in each unit.
 
         Where their distance grows a hundredfold, the result depends on rounding.
         """
-        never = [span for span, tokens in self.result.forgetting.items() if tokens is None and isinstance(span, int)]
+        never = [span for span, tokens in self.result.forgetting.items() if tokens is None]
         some = never[: min(_NUDGED, self._shape.rows)]
         starts = [self._last[span - 1] for span in some]
         noise, near = np.random.default_rng(0), [state.copy() for state in starts]
@@ -295,8 +291,7 @@ class Stitching:
         """Read every span from the initial state, the longest first, so that no row is left with a long one alone."""
         unread = set(range(len(self._spans)))
         order = np.argsort(-self._spans.lengths, kind="stable").tolist()
-        starts = {0: self._first}
-        waiting = deque(self._reading(span, starts.get(span, self._start)) for span in order)
+        waiting = deque(self._reading(span, self._start if span else self._first) for span in order)
         halves = set() if self._audited is None else {self._audited - 1, self._audited}
         for ended in self._read(waiting):
             if ended.kind == "audit":
@@ -308,11 +303,11 @@ class Stitching:
                 waiting.append(self._again(self._audited, "audit"))
         self._last |= self._later
 
-    def _reading(self, span: int, state: Vectors, kind: Any = "first") -> SpanReading:
+    def _reading(self, span: int, state: Vectors, kind: Kind = "first") -> SpanReading:
         start, stop = int(self._spans.starts[span]), int(self._spans.stops[span])
         return SpanReading(span=span, at=start, stop=stop, state=state, kind=kind, tolerance=self.result.tolerance)
 
-    def _again(self, span: int, kind: Literal["again", "audit"]) -> SpanReading:
+    def _again(self, span: int, kind: Kind) -> SpanReading:
         start = self._read_from[span] = self._last[span - 1]
         return self._reading(span, start, kind)
 

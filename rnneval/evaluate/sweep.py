@@ -13,7 +13,9 @@ import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,24 +28,23 @@ from rnneval.checkpoints.usercode import reads_checkpoint, record_of
 from rnneval.errors import CheckpointError, RecordError, RnnevalError, UsageError
 from rnneval.evaluate.executor import WorkerDiedError, connected
 from rnneval.evaluate.opening import ALONE, Reopened, absolute_paths, file_hashes, files_of, portable
-from rnneval.evaluate.sweep_table import FILE, RECORDS, Sweep, SweepRow, natural, record_name, write_table
+from rnneval.evaluate.sweep_table import FILE, RECORDS, Sweep, SweepRow, natural, write_table
 from rnneval.option import values_of
 from rnneval.options import OpeningGroup, SweepOptions, SweptGroup, WorkerGroup, by_keyword
 from rnneval.paths import require_apart
-from rnneval.records import Run, decode, encode, read_run, write
+from rnneval.records import Run, read_run, write
 from rnneval.records.run import BuilderRecord
 from rnneval.text import Paths, TextOptions, final_text, refuse_overlap
 
 EVALUATION = 2
 """To be raised when the same evaluation would give other numbers: earlier records then no longer count as done."""
-_TABLE = bytes.fromhex("57fb808b247547db")  # the last bytes of TensorFlow's `.index` files
 _ENDINGS = {".keras", ".h5", ".hdf5"}
 _NO_WEIGHTS = {
     ".cfg", ".csv", ".html", ".ini", ".ipynb", ".json", ".log", ".md", ".parquet", ".pdf", ".png", ".py", ".sh", ".svg",
     ".toml", ".tsv", ".txt", ".yaml", ".yml",
 }  # fmt: skip
 """Endings of files that are no checkpoints of a builder that reads its files itself."""
-_PART = re.compile(r"(?P<prefix>.+)\.(?:index|(?P<data>data-\d+-of-\d+))", re.DOTALL)
+_PART = re.compile(r"(.+)\.(?:index|data-\d+-of-\d+)", re.DOTALL)  # of a TensorFlow checkpoint
 _KERAS = {"config.json", "model.weights.h5"}  # in every `.keras` file
 
 
@@ -59,7 +60,7 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) ->
         options: Keyword arguments, each a field of `SweepOptions`.
 
     Returns:
-        A value with one row per checkpoint, and the table as a pandas DataFrame (`frame`).
+        A value with one row per checkpoint, and the table as a pandas DataFrame (`to_frame()`).
 
     Raises:
         UsageError: no checkpoint is in the folder, an option's value is not known, or there is no
@@ -70,20 +71,18 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) ->
     out, progress = Path(options.out), options.progress or (lambda *_: None)
     builder = (options.opening or {}).get("builder")
     try:
-        candidates, others = find_checkpoints(folder, out=out, every=builder is not None and reads_checkpoint(builder))
+        candidates = find_checkpoints(folder, out=out, every=builder is not None and reads_checkpoint(builder))
         orders = _orders(candidates, text, options)
     except OSError as error:
         raise UsageError(f"{error.filename or folder}: cannot be read: {error.strerror or error}") from error
     one = orders[0]  # all read the same texts
-    require_apart(
-        {"out": [out / name for name in (FILE, *(order.record for order in orders))]},
-        {
-            "folder": [file for candidate in candidates.values() for file in candidate.files],
-            "the text": one.texts,
-            "fit_on": options.fit_on,
-            "opening": files_of(one.checkpoint.options),
-        },
-    )
+    inputs = {
+        "folder": [file for candidate in candidates.values() for file in candidate.files],
+        "the text": one.texts,
+        "fit_on": options.fit_on,
+        "opening": files_of(one.checkpoint.options),
+    }
+    require_apart({"out": [out / name for name in (FILE, *(order.record for order in orders))]}, inputs)
     try:
         (out / RECORDS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -98,7 +97,7 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) ->
                 progress(len(rows), len(orders))
     ordered = tuple(rows[order.name] for order in orders)
     write_table(ordered, out, {"rnneval.text": one.text})
-    return Sweep(rows=ordered, out=out, others=others, kept=kept)
+    return Sweep(rows=ordered, out=out, kept=kept)
 
 
 # The checkpoints of a folder
@@ -106,8 +105,8 @@ def sweep(folder: str | os.PathLike[str], text: Paths, options: SweepOptions) ->
 
 def find_checkpoints(
     folder: str | os.PathLike[str], *, out: str | os.PathLike[str] | None = None, every: bool = False
-) -> tuple[dict[str, Artefact], tuple[str, ...]]:
-    """Return the checkpoints in a folder and its subfolders by name, and the names of all other files.
+) -> dict[str, Artefact]:
+    """Return the checkpoints in a folder and its subfolders by name.
 
     Names are paths from the folder on, in natural order: `ckpt_2` before `ckpt_10`. Hidden folders and `out` are left
     out, and links are not followed. With `every`, the builder reads the files itself: all are checkpoints that are no
@@ -117,54 +116,38 @@ def find_checkpoints(
     if not root.is_dir():
         what = "a file: rnneval evaluate measures one" if root.exists() else "no such folder"
         raise UsageError(f"{root}: {what}; rnneval sweep takes a folder of checkpoints")
-    found = {path.relative_to(root).as_posix(): (path, files) for path, files in _walk(root, out, every=every)}
-    names = sorted(found, key=natural)
-    others = tuple(name for name in names if not found[name][1])
-    # Their hashes need no format.
-    candidates = {n: Artefact(path=found[n][0], format="", files=found[n][1]) for n in names if found[n][1]}
-    if not candidates:
-        held = f"found only {', '.join(others[:5])}" if others else "it holds no visible files"
-        raise UsageError(f"{root}: no checkpoint in it: {held}; a checkpoint is identified by its content")
-    return candidates, others
+    found = {each.path.relative_to(root).as_posix(): each for each in _walk(root, out, every=every)}
+    if not found:
+        raise UsageError(f"{root}: no checkpoint in it; a checkpoint is identified by its content")
+    return {name: found[name] for name in sorted(found, key=natural)}
 
 
-def _walk(root: Path, out: str | os.PathLike[str] | None, *, every: bool) -> Iterator[tuple[Path, tuple[Path, ...]]]:
-    """Yield each checkpoint with its files, and every other file with none."""
+def _walk(root: Path, out: str | os.PathLike[str] | None, *, every: bool) -> Iterator[Artefact]:
+    """Yield each checkpoint; its hash needs no format."""
     results = None if out is None else Path(out).resolve()
     for name, folders, files in os.walk(root, onerror=_refuse):
         folder = Path(name)
         # A sweep is of the checkpoints *in* the root: the root itself is never one, even if it is a SavedModel.
-        if folder != root and (whole := _files_of_folder(folder, set(files))):
+        if folder != root and "saved_model.pb" in files:
             folders.clear()
-            yield folder, whole
+            variables = sorted(path for path in (folder / "variables").glob("variables.*") if path.is_file())
+            yield Artefact(path=folder, format="", files=(folder / "saved_model.pb", *variables))
             continue
         folders[:] = sorted(sub for sub in folders if not sub.startswith(".") and (folder / sub).resolve() != results)
         parts: dict[str, list[Path]] = {}  # of each TensorFlow checkpoint, complete or not, by prefix
         for path in sorted(folder / file for file in files if not file.startswith(".")):
-            plain = path.is_file() and not path.is_symlink()
-            part = _PART.fullmatch(path.name)
-            if plain and part and (part["data"] or _is_index(path)):
-                parts.setdefault(part["prefix"], []).append(path)
+            if path.is_symlink() or not path.is_file():
                 continue
-            fits = path.suffix.lower() not in _NO_WEIGHTS if every else plain and _looks_like_checkpoint(path)
-            yield path, (path,) if plain and fits else ()
+            if part := _PART.fullmatch(path.name):
+                parts.setdefault(part[1], []).append(path)
+            elif (path.suffix.lower() not in _NO_WEIGHTS) if every else _looks_like_checkpoint(path):
+                yield Artefact(path=path, format="", files=(path,))
         for prefix, held in parts.items():
-            yield folder / prefix, tuple(held)
+            yield Artefact(path=folder / prefix, format="", files=tuple(held))
 
 
 def _refuse(error: OSError) -> None:
     raise error
-
-
-def _files_of_folder(folder: Path, files: set[str]) -> tuple[Path, ...]:
-    """Return the files of a folder that is one checkpoint, a SavedModel or an unzipped `.keras` file.
-
-    An unzipped `.keras` file cannot be opened: its row in the table says so.
-    """
-    if "saved_model.pb" in files:
-        held = sorted(path for path in (folder / "variables").glob("variables.*") if path.is_file())
-        return (folder / "saved_model.pb", *held)
-    return tuple(folder / name for name in sorted(_KERAS)) if files >= _KERAS else ()
 
 
 def _looks_like_checkpoint(path: Path) -> bool:
@@ -179,13 +162,6 @@ def _looks_like_checkpoint(path: Path) -> bool:
             return bool(_KERAS & set(archive.namelist()))
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return False
-
-
-def _is_index(path: Path) -> bool:
-    """Return whether a file ends as TensorFlow's `.index` files do."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - len(_TABLE)))
-        return file.read() == _TABLE
 
 
 # One checkpoint
@@ -206,15 +182,13 @@ class Order:
 
     @property
     def record(self) -> str:
-        """Path of its record in the folder of results."""
-        return f"{RECORDS}/{record_name(self.name, self.key)}"
+        """Path of its record in the folder of results: its readable name, and a part of its key."""
+        readable = re.sub(r"[^A-Za-z0-9._-]+", "_", self.name).strip("._") or "checkpoint"
+        return f"{RECORDS}/{readable[-80:]}-{self.key[:16]}.json"
 
 
 def _orders(candidates: Mapping[str, Artefact], text: Paths, options: SweepOptions) -> list[Order]:
-    """Hash everything that a score depends on, before any work is started.
-
-    The text on which baselines are fitted may not overlap the scored one.
-    """
+    """Hash everything that a score depends on, before any work is started."""
     opening = portable(given := OpeningGroup(**(options.opening or {})))
     builder = None if given.builder is None else record_of(given.builder)
     texts, fitted = absolute_paths(text), absolute_paths(options.fit_on or ())
@@ -226,29 +200,21 @@ def _orders(candidates: Mapping[str, Artefact], text: Paths, options: SweepOptio
     hashes = file_hashes((*texts, *fitted, *files_of(opening)))
     plain = {**values_of(SweptGroup, options), "fit_on": fitted or None, "declare": tuple(options.declare)}
     common = (EVALUATION, sorted(hashes.values()), final.sha256, plain, vars(opening), builder and builder.sha256)
-    orders = []
+    passed = {**plain, "command": tuple(options.command)}
+    order_of, orders = partial(Order, builder=builder, texts=texts, text=final.sha256, options=passed), []
     for name, candidate in candidates.items():
         content, path = candidate.sha256, str(candidate.path.absolute())
-        depends_on = json.dumps((name, content, *common), sort_keys=True, default=repr)
-        order = Order(
-            name=name,
-            key=sha256(depends_on.encode()).hexdigest(),
-            shown=str(candidate.path),
-            builder=builder,
-            checkpoint=Reopened(path=path, sha256=content, options=opening, hashes=hashes),
-            texts=texts,
-            text=final.sha256,
-            options={**plain, "command": tuple(options.command)},
-        )
-        orders.append(order)
+        key = sha256(json.dumps((name, content, *common), sort_keys=True, default=repr).encode()).hexdigest()
+        checkpoint = Reopened(path=path, sha256=content, options=opening, hashes=hashes)
+        orders.append(order_of(name=name, key=key, shown=str(candidate.path), checkpoint=checkpoint))
     return orders
 
 
-def measure_one(order: Order) -> str:
-    """Evaluate one checkpoint in this process, a worker, and return the record as JSON."""
+def measure_one(order: Order) -> Run:
+    """Evaluate one checkpoint in this process, a worker."""
     with ALONE:
         try:
-            return encode(_measured(order))
+            return _measured(order)
         finally:
             if (keras := sys.modules.get("keras")) is not None:
                 keras.utils.clear_session()  # it keeps names and graphs of every model
@@ -267,30 +233,21 @@ def _measured(order: Order) -> Run:
 
 def _finished(order: Order, out: Path) -> SweepRow | None:
     """Return the row of a checkpoint if its record is there, complete and of this content, or None."""
-    path = out / order.record
-    if not path.is_file():
-        return None
-    try:
-        run = read_run(path)
-    except RecordError:
-        return None  # of another version, or damaged: the checkpoint is evaluated again
-    return _row(order, run) if run.source.sha256 == order.checkpoint.sha256 else None
+    with suppress(RecordError):  # there is none, or one of another version, or damaged
+        run = read_run(out / order.record)
+        if run.source.sha256 == order.checkpoint.sha256:
+            return _row(order, run)
+    return None
 
 
-def _row_of(order: Order, done: Future[str], out: Path) -> SweepRow:
+def _row_of(order: Order, done: Future[Run], out: Path) -> SweepRow:
     """Write the record that a worker returned, and return the row."""
-    if (error := done.exception()) is not None:
-        rule, message = _rule_and_message(error)
-        return SweepRow(
-            name=order.name,
-            sha256=order.checkpoint.sha256,
-            error=message.removeprefix(f"{order.checkpoint.path}: "),
-            rule=rule,
-        )
-    run = decode(done.result(), order.name)
-    assert isinstance(run, Run)  # noqa: S101 - what `measure_one` makes
-    write(run, out / order.record)
-    return _row(order, run)
+    if (error := done.exception()) is None:
+        write(done.result(), out / order.record)
+        return _row(order, done.result())
+    rule, message = _rule_and_message(error)
+    message = message.removeprefix(f"{order.checkpoint.path}: ")
+    return SweepRow(name=order.name, sha256=order.checkpoint.sha256, error=message, rule=rule)
 
 
 def _rule_and_message(error: BaseException) -> tuple[str, str]:

@@ -122,7 +122,6 @@ def test_a_held_out_text_that_stands_in_the_training_text_is_warned_of(tmp_path)
     (said,) = [warning.message for warning in run.warnings if warning.code == "copied"]
     # Of 499 scored tokens, all but the first 30 end a run of 32.
     assert said.startswith("94 % of the scored tokens end a run of 32 tokens")
-    assert f"{run.ngram.name} is {math.log(9) - run.baselines[run.ngram.name]:.3g} nats a token below the model" in said
     scored.write_text("".join(np.random.default_rng(5).choice(list(LETTERS), 500)))
     run = rnneval.evaluate(uniform(list(LETTERS)), scored, **options)
     assert "copied" not in {warning.code for warning in run.warnings}

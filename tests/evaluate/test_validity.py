@@ -3,7 +3,6 @@
 What it is for each cut says a loop over the model's own calls.
 """
 
-import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -97,9 +96,6 @@ def test_no_run_of_a_wrong_step_function_is_valid_and_two_cuts_are_shown(wrong, 
     assert abs(wanted[1] - wanted[0]) > 10  # the fault matters
     (message,) = [warning.message for warning in run.warnings if warning.code == "wrong-wiring"]
     assert wrong.wiring.reason in message
-    for tokens, nats in zip((cut, other), wanted, strict=True):
-        assert f"{math.exp(nats / 3000):.5g} in segments of {tokens} token" in message
-    assert "it depends on how the text is cut" in message
 
 
 def test_documents_that_end_in_the_middle_of_a_segment_are_not_filled_up(tmp_path):

@@ -1,12 +1,10 @@
 """`rnneval.gradients`: gradients on held-out text, by variable and back through time."""
 
-from datetime import UTC, datetime
 from types import ModuleType
 
 import msgspec
 import numpy as np
 
-from rnneval._version import __version__
 from rnneval.errors import CheckpointError, TextError, UsageError
 from rnneval.evaluate.check import wiring_warnings
 from rnneval.evaluate.diagnostics.probes import spread
@@ -47,8 +45,8 @@ def gradients(lm: LanguageModel, text: Paths | None = None, *, options: Gradient
     if not lm.mixable:
         raise CheckpointError("the model's start stands for no state that it returns: gradients need such a state")
     findings.require_known(options.thresholds or {})
-    with held_out(lm, "follow gradients through", text_given(text, options.string), options) as held:
-        starts, stops = held.text.document_starts, held.text.document_stops
+    with held_out(lm, "follow gradients through", text_given(text, options.string), options) as (encoded, wiring, read):
+        starts, stops = encoded.document_starts, encoded.document_stops
         longest = int((stops - starts).max())
         room = longest - SEGMENT - 3
         if room < 2:
@@ -58,16 +56,16 @@ def gradients(lm: LanguageModel, text: Paths | None = None, *, options: Gradient
         segments = spread(starts + 1, stops, SEGMENT + 1 + truncation, options.segments, options.seed)
         anchors = spread(starts + 1, stops, SEGMENT + 1 + lags + 1, options.anchors, options.seed)
         seen = Watch(targets=np.unique(np.concatenate([segments, anchors])))
-        run = held.read(seen)
+        run = read(seen)
         places = [[seen.found["places"][int(target)] for target in targets] for targets in (segments, anchors)]
-        loss, variables, nothing = derivatives.variable_gradients(lm, held.text, places[0], truncation)
-        courses, missing = derivatives.through_time(lm, held.text, places[1], lags)
-        warnings = [*wiring_warnings(held.wiring), *lm.warnings]
+        loss, variables, nothing = derivatives.variable_gradients(lm, encoded, places[0], truncation)
+        courses, missing = derivatives.through_time(lm, encoded, places[1], lags)
+        warnings = [*wiring_warnings(wiring), *lm.warnings]
         for name, why in {**nothing, **missing}.items():
             warnings.append(Warning(code="no-gradient", message=f"no gradient of {name}: {why}"))
         record = Gradients(
-            rnneval=__version__,
-            created=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
+            rnneval=run.rnneval,
+            created=run.created,
             command=run.command,
             signature=run.signature,
             checkpoint=lm.checkpoint,

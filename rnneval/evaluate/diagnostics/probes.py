@@ -12,11 +12,11 @@ Jacobian of a stack is block-triangular, so the exponent of the stack is the lar
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.errors import UsageError
 from rnneval.models.protocol import Ids, LanguageModel, Place, Shape
 from rnneval.records.run import ContextCurve, Exponent, Warning  # noqa: A004 - the record's own word
 
@@ -34,10 +34,7 @@ _CLUSTERS = 8
 
 
 def spread(starts: NDArray[np.int64], stops: NDArray[np.int64], room: int, count: int, seed: int) -> NDArray[np.int64]:
-    """Choose up to `count` positions evenly spread over a text, each with `room` tokens after it in its document.
-
-    The seed moves all of them along by the same part of their distance.
-    """
+    """Choose up to `count` positions evenly spread over a text, each with `room` tokens after it in its document."""
     possible = np.maximum(stops - starts - room, 0)
     total = int(possible.sum())
     if total == 0:
@@ -53,10 +50,7 @@ def spread(starts: NDArray[np.int64], stops: NDArray[np.int64], room: int, count
 def context_curve(
     lm: LanguageModel, text: Ids, whole: Mapping[int, float], lengths: Sequence[int]
 ) -> ContextCurve | None:
-    """Measure the losses of tokens with each length of context; `whole` holds their losses with all of it.
-
-    There is no curve where there is nothing to measure, or a loss is not finite.
-    """
+    """Measure losses with each length of context, beside those with all of it, `whole`; None if one is not finite."""
     tokens = np.array(sorted(whole), np.int64)
     if not len(tokens) or not lengths:
         return None
@@ -85,20 +79,13 @@ def context_curve(
     )
 
 
-def exponents(
-    lm: LanguageModel, text: Ids, places: Sequence[Place], steps: int
-) -> tuple[dict[str, Exponent], list[Warning]]:
-    """Estimate the largest Lyapunov exponent of each layer and of the stack, a row from each place; and say what lacks.
+def exponents(lm: Any, text: Ids, places: Sequence[Place], steps: int) -> tuple[dict[str, Exponent], list[Warning]]:
+    """Estimate the largest Lyapunov exponent of each layer of a model of Keras, and of the stack; and say what lacks.
 
-    At most `steps` tokens are walked in each row: a multiple of 50, more than `SETTLING`.
+    In a row from each place, at most `steps` tokens are walked: a multiple of 50, more than `SETTLING`.
     """
     from rnneval.models.keras.derivatives import TINY, TangentWalk
-    from rnneval.models.keras.lm import RecurrentLM
 
-    if not isinstance(lm, RecurrentLM):
-        raise UsageError(
-            f"Lyapunov exponents need the layers of Keras, and this model runs on {lm.backend}: give --backend keras"
-        )
     walk = TangentWalk(lm, text, places)
     measured = min(STEPS, steps - SETTLING)
     walk.on(SETTLING + measured)

@@ -1,11 +1,11 @@
 """`rnneval.trace`: the states of a model along a text, as a table and as a run record.
 
-The table holds every state and gate at a stride, histograms and time constants: one observation a row, in Parquet that
-pandas reads with no help (docs/reference/tables.md). Numbers that are not finite are left out.
+The table holds every state and gate at a stride, histograms of gates and time constants: one observation a row, in
+Parquet that pandas reads with no help (docs/reference/tables.md). Numbers that are not finite are left out.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
@@ -21,8 +21,7 @@ from rnneval.evaluate.plan import SEGMENT
 from rnneval.evaluate.rows import NONE, Ints, Segment, Watch
 from rnneval.evaluate.run import held_out, inputs_of
 from rnneval.evaluate.states import StateWatch, places, sampling
-from rnneval.metrics.diagnostics import findings, gates, histogram, sums
-from rnneval.metrics.diagnostics.summary import SATURATED
+from rnneval.metrics.diagnostics import findings, gates, sums
 from rnneval.models.protocol import LanguageModel, LayerState, Seen, Sees
 from rnneval.models.wrapping import language_model
 from rnneval.options import TraceOptions, by_keyword
@@ -47,8 +46,6 @@ _FIELDS: list[Any] = [
     ("high", pa.float64()),
 ]
 _GATE_COLUMNS = ("mean", "saturated_low", "saturated_high")
-_GATE_EDGES = histogram.edges_within(0.0, 1.0)
-_SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _SEGMENTS = 512  # those of the table that are written at once
 
 
@@ -74,60 +71,57 @@ def trace(lm: LanguageModel, text: Paths | None = None, *, options: TraceOptions
     """
     given = text_given(text, options.string)
     lm = language_model(lm, options.vocabulary, "trace")
-    if options.lyapunov and lm.backend == "step":
-        raise UsageError("--lyapunov is for models that Keras runs: a step function has no tangents")
+    if options.lyapunov and lm.backend != "keras":
+        raise UsageError(f"--lyapunov needs the layers of Keras, and this model runs on {lm.backend}: --backend keras")
     findings.require_known(options.thresholds or {})
     require_apart({"out": options.out}, inputs_of(lm, given))
-    with held_out(lm, "trace", given, options) as held:
-        starts, stops = held.text.document_starts, held.text.document_stops
+    with held_out(lm, "trace", given, options) as (encoded, _, read):
+        starts, stops = encoded.document_starts, encoded.document_stops
         longest = int((stops - starts).max())
         lengths = tuple(k for k in probes.LENGTHS if k < longest) if options.context else ()
-        room = max(lengths, default=0)
         tokens = targets = NONE
-        if room:
-            tokens = probes.spread(starts, stops, room, probes.ANCHORS, options.seed) + room
+        if lengths:
+            tokens = probes.spread(starts, stops, lengths[-1], probes.ANCHORS, options.seed) + lengths[-1]
         # At most half of the longest document, so that places spread out; one too short for that is walked to its end.
         steps = max(longest // 2, min(STEPS + SETTLING, longest - SEGMENT - 3))
         steps = min(STEPS + probes.MOST_SETTLING, steps) // 50 * 50
         if options.lyapunov and steps > SETTLING and lm.mixable:
             targets = probes.spread(starts + 1, stops, steps + SEGMENT + 1, probes.ROWS, options.seed)
-        watch = TraceWatch(held.text, options.stride or sampling(held.text.tokens), targets=targets, tokens=tokens)
-        run = held.read(watch)
-        run = msgspec.structs.replace(run, gates=watch.spectra().gates or None)
-        run = _with_probes(run, lm, held.text, options, watch, lengths=lengths, steps=steps)
+        watch = TraceWatch(encoded, options.stride or sampling(encoded.tokens), targets=targets, tokens=tokens)
+        run = read(watch)
+        run = msgspec.structs.replace(run, gates=watch.gate_summaries() or None)
+        if options.context:
+            run = _with_context(run, lm, encoded, watch, lengths)
+        if options.lyapunov:
+            run = _with_lyapunov(run, lm, encoded, watch, steps)
         if options.out is not None:
             write_trace(options.out, watch, run)
     found = findings.find(options.thresholds or {}, run=run, truncation=options.truncation)
-    warned = (*run.warnings, *(Warning(code=each.rule, message=each.message) for each in found))
-    return msgspec.structs.replace(run, warnings=warned)
+    return _warned(run, (Warning(code=each.rule, message=each.message) for each in found))
 
 
-def _with_probes(
-    run: Run,
-    lm: LanguageModel,
-    text: EncodedText,
-    options: TraceOptions,
-    watch: Watch,
-    *,
-    lengths: Sequence[int],
-    steps: int,
-) -> Run:
-    """Return the record with the context curve and the Lyapunov exponents that are asked for."""
-    curve, exponents, warnings = None, None, list(run.warnings)
-    if options.context:
-        curve = probes.context_curve(lm, text, watch.found["nats"], lengths) if lm.mixable else None
-        if curve is None:
-            message = "no context curve: the text is too short, or the model's start cannot be given"
-            warnings.append(Warning(code="no-context", message=message))
+def _warned(run: Run, warnings: Iterable[Warning]) -> Run:
+    return msgspec.structs.replace(run, warnings=(*run.warnings, *warnings))
+
+
+def _with_context(run: Run, lm: LanguageModel, text: EncodedText, watch: Watch, lengths: Sequence[int]) -> Run:
+    """Return the record with the context curve."""
+    curve = probes.context_curve(lm, text, watch.found["nats"], lengths) if lm.mixable else None
+    if curve is not None:
+        return msgspec.structs.replace(run, context=curve)
+    message = "no context curve: the text is too short, or the model's start cannot be given"
+    return _warned(run, [Warning(code="no-context", message=message)])
+
+
+def _with_lyapunov(run: Run, lm: LanguageModel, text: EncodedText, watch: Watch, steps: int) -> Run:
+    """Return the record with the Lyapunov exponents."""
     places = list(watch.found["places"].values())
-    if options.lyapunov and not places:
-        short = f"no document is longer than {SETTLING + 2 * SEGMENT} tokens"
-        reason = short if lm.mixable else "the model's start stands for no state that it returns"
-        warnings.append(Warning(code="no-lyapunov", message=f"no Lyapunov exponent: {reason}"))
-    elif options.lyapunov:
-        exponents, more = probes.exponents(lm, text, places, steps)
-        warnings += more
-    return msgspec.structs.replace(run, context=curve, lyapunov=exponents or None, warnings=tuple(warnings))
+    if places:
+        exponents, warnings = probes.exponents(lm, text, places, steps)
+        return _warned(msgspec.structs.replace(run, lyapunov=exponents or None), warnings)
+    short = f"no document is longer than {SETTLING + 2 * SEGMENT} tokens"
+    reason = short if lm.mixable else "the model's start stands for no state that it returns"
+    return _warned(run, [Warning(code="no-lyapunov", message=f"no Lyapunov exponent: {reason}")])
 
 
 # The watch
@@ -139,14 +133,6 @@ class Series(NamedTuple):
     layer: str
     slot: str  # a state or a gate; "" of the whole model
     statistic: str
-
-
-class Spectra(NamedTuple):
-    """Distributions over a text."""
-
-    histograms: dict[Series, tuple[Doubles, Doubles]]  # edges and counts, `(bins + 1,)` and `(bins,)`
-    gates: dict[str, GateSummary]
-    units: dict[Series, Doubles]  # a statistic of each unit, `(units,)`
 
 
 class TraceWatch(StateWatch):
@@ -169,13 +155,10 @@ class TraceWatch(StateWatch):
             earlier = np.where((time == 0)[:, None], before[row], states[row, np.maximum(time - 1, 0)])
             slots[key] = (states[row, time].astype(np.float32), earlier.astype(np.float32))
         gated = self._gates_at(seen, row, time, slots)
-        nats = np.zeros(len(row))
-        bounds = np.searchsorted(row, np.arange(len(counts) + 1))
-        parts = [slice(*both) for both in pairwise(bounds)]
-        for segment, part in zip(segments, parts, strict=True):
-            nats[part] = segment.records["nats"][time[part]]
+        parts = [slice(*both) for both in pairwise(np.searchsorted(row, np.arange(len(counts) + 1)))]
+        nats = np.concatenate([each.records["nats"][time[part]] for each, part in zip(segments, parts, strict=True)])
         self._sample("lines", self.stride, first, row, self._lines(slots, gated, nats))
-        return np.array([np.concatenate([np.zeros(0), *self._more(slots, gated, part)]) for part in parts])
+        return np.array([np.concatenate([np.zeros(0), *self._sums_of_gates(gated, part)]) for part in parts])
 
     def _gates_at(
         self, seen: Seen, row: NDArray[np.int64], time: NDArray[np.int64], slots: dict[str, tuple[Any, Any]]
@@ -192,7 +175,7 @@ class TraceWatch(StateWatch):
                     found[layer, name] = (values, log_kept if name == cell.keeps else None)
         return found
 
-    def _lines(self, slots: Any, gated: Any, nats: Doubles) -> NDArray[np.float32]:
+    def _lines(self, slots: Any, gated: Any, nats: NDArray[Any]) -> NDArray[np.float32]:
         """Return the numbers of each sampled position, `(n, columns)`, and note the columns."""
         columns: dict[Series, Any] = {}
         for key, (state, before) in slots.items():
@@ -206,55 +189,43 @@ class TraceWatch(StateWatch):
         self.series = list(columns)
         return np.stack([np.asarray(column, np.float32) for column in columns.values()], axis=1)
 
-    def _more(self, slots: Any, gated: Any, part: slice) -> Iterator[Doubles]:
-        """Yield more sums: histograms of states and gates; for gates, their sums and Σ ln f a unit."""
-        for key, (state, _) in slots.items():
-            yield histogram.counts(state[part], _edges(self.slots[key]))
+    def _sums_of_gates(self, gated: Any, part: slice) -> Iterator[Doubles]:
+        """Yield the histogram of each gate, its sums, and Σ ln f a unit of one that keeps."""
         for values, log_kept in gated.values():
             gate = values[part]
-            yield histogram.counts(gate, _GATE_EDGES)
+            yield gates.histogram(gate)
             yield np.array([gate.size, gate.sum(dtype=np.float64), (gate < gates.LOW).sum(), (gate > gates.HIGH).sum()])
             if log_kept is not None:
                 yield log_kept[part].sum(axis=0, dtype=np.float64)
 
-    def spectra(self) -> Spectra:
-        """Return the distributions over the text that was read."""
-        slots, rest = self.slots.values(), self.totals()[0]
-        at = sum(sums.width(slot.units) for slot in slots)
+    def over_gates(self) -> Iterator[tuple[str, str, Doubles, list[float], Doubles | None]]:
+        """Yield layer and name of each gate, its histogram, its sums, and each unit's time constant if it keeps."""
+        rest, at = self.totals()[0], sum(sums.width(slot.units) for slot in self.slots.values())
 
         def take(count: int) -> Doubles:
             nonlocal at
             at += count
             return rest[at - count : at]
 
-        found: dict[Series, tuple[Doubles, Doubles]] = {}
-        columns: dict[Series, Doubles] = {}
-        summaries: dict[str, GateSummary] = {}
-        for slot, collected in zip(slots, self._collected({}), strict=True):
-            found[Series(slot.layer, slot.slot, "histogram")] = _edges(slot), take(histogram.BINS)
-            columns[Series(slot.layer, slot.slot, "unit_mean")] = collected.means
-            columns[Series(slot.layer, slot.slot, "unit_variance")] = collected.variances
         for layer, cells in self._layout.cells.items():
             for cell in cells:
                 for gate in cell.names:
-                    found[Series(layer, gate, "histogram")] = _GATE_EDGES, take(histogram.BINS)
-                    size, total, low, high = take(4).tolist()
-                    constants = None
-                    if gate == cell.keeps:
-                        constants = gates.time_constants(take(cell.weights.units) / (size / cell.weights.units))
-                        columns[Series(layer, gate, "time_constant")] = constants
-                    summaries[f"{layer}.{gate}"] = GateSummary(
-                        mean=total / size,
-                        saturated_low=low / size,
-                        saturated_high=high / size,
-                        time_constant=None if constants is None else float(np.median(constants)),
-                        every=self.stride,
-                    )
-        return Spectra(histograms=found, gates=summaries, units=columns)
+                    counts, summed, units = take(gates.BINS), take(4).tolist(), cell.weights.units
+                    kept = gates.time_constants(take(units) / (summed[0] / units)) if gate == cell.keeps else None
+                    yield layer, gate, counts, summed, kept
 
-
-def _edges(slot: LayerState) -> Doubles:
-    return histogram.edges_within(-1.0, 1.0) if slot.limit == SATURATED else histogram.edges_without_bounds()
+    def gate_summaries(self) -> dict[str, GateSummary]:
+        """Return the summary of every gate for the record."""
+        found = {}
+        for layer, gate, _, (size, total, low, high), constants in self.over_gates():
+            found[f"{layer}.{gate}"] = GateSummary(
+                mean=total / size,
+                saturated_low=low / size,
+                saturated_high=high / size,
+                time_constant=None if constants is None else float(np.median(constants)),
+                every=self.stride,
+            )
+        return found
 
 
 def _slot_columns(slot: LayerState, state: Any, before: Any) -> Iterator[tuple[str, Any]]:
@@ -284,7 +255,7 @@ def write_trace(path: str | os.PathLike[str], watch: TraceWatch, run: Run) -> No
         "rnneval.model": run.source.identity,
         "rnneval.stride": str(watch.stride),
     }
-    schema = pa.schema(_FIELDS, metadata={key.encode(): in_utf8(value) for key, value in metadata.items()})
+    schema = pa.schema(_FIELDS, metadata={key: in_utf8(value) for key, value in metadata.items()})
     with table_written(path, schema) as writer:
         for columns in chain(_along(watch), _of_all(watch), _asked_for(run)):
             writer.write_table(_table(columns, schema))
@@ -301,14 +272,17 @@ def _along(watch: TraceWatch) -> Iterator[dict[str, Any]]:
 
 
 def _of_all(watch: TraceWatch) -> Iterator[dict[str, Any]]:
-    """Yield statistics of the whole text: histograms, percentiles, numbers a unit."""
-    spectra = watch.spectra()
-    for series, (edges, counts) in spectra.histograms.items():
-        yield {**series._asdict(), "value": counts, "low": edges[:-1], "high": edges[1:]}
-        for share in _SHARES:
-            named = series._replace(statistic=f"p{round(share * 100):02}")._asdict()
-            yield {**named, "value": np.array([histogram.percentile(counts, edges, share)])}
-    for series, values in spectra.units.items():
+    """Yield statistics of the whole text: the histograms of gates, and numbers a unit."""
+    units = {}
+    for slot, collected in zip(watch.slots.values(), watch.collected({}), strict=True):
+        units[Series(slot.layer, slot.slot, "unit_mean")] = collected.means
+        units[Series(slot.layer, slot.slot, "unit_variance")] = collected.variances
+    for layer, gate, counts, _, constants in watch.over_gates():
+        bins = {"low": gates.EDGES[:-1], "high": gates.EDGES[1:]}
+        yield {**Series(layer, gate, "histogram")._asdict(), "value": counts, **bins}
+        if constants is not None:
+            units[Series(layer, gate, "time_constant")] = constants
+    for series, values in units.items():
         yield {**series._asdict(), "value": values, "unit": np.arange(len(values))}
 
 

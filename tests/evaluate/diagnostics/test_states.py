@@ -1,5 +1,7 @@
 """State summaries over the exact carried stream, against a float64 loop and the definitions written out."""
 
+from unittest.mock import Mock
+
 import msgspec
 import numpy as np
 import pytest
@@ -85,5 +87,5 @@ def test_no_states_leaves_them_out_and_changes_nothing_else(numpy_of, tmp_path):
 
 def test_a_disk_that_is_full_is_one_line(monkeypatch):
     monkeypatch.setattr(losses, "_IN_MEMORY", 100)
-    with pytest.raises(TextError, match=r"cannot hold .* bytes of samples: .*: set TMPDIR to a folder with more room"):
-        losses.long_array((1 << 55,), np.float32, "samples")
+    with pytest.raises(TextError, match=r"cannot hold .* bytes of losses: .*: set TMPDIR to a folder with more room"):
+        losses.Observations(Mock(output_kind="logits"), 0, 1 << 55)

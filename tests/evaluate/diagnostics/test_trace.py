@@ -74,9 +74,6 @@ def assert_gates(run, table, gates):
         histogram = of_gate[of_gate.statistic == "histogram"]
         counted, _ = np.histogram(values, np.append(histogram["low"], histogram["high"].iloc[-1]))
         assert np.abs(histogram["value"].to_numpy() - counted).sum() <= 4  # a value within rounding of an edge
-        for share in (5, 25, 50, 75, 95):
-            found = of_gate[of_gate.statistic == f"p{share:02}"]["value"].item()
-            assert found == pytest.approx(np.percentile(values, share), abs=1.5 / 80)
         if gate in {"update", "forget"}:
             constants = -1 / np.log(values).mean(axis=0)
             np.testing.assert_allclose(of_gate[of_gate.statistic == "time_constant"]["value"], constants, rtol=1e-5)
@@ -153,5 +150,5 @@ def test_a_wrong_model_is_traced_as_it_is_evaluated(tmp_path):
     assert (found.wiring.verdict, found.valid) == ("fail", False)
     assert found.total_nats == evaluated.total_nats
     for record in (evaluated, found):
-        (message,) = [warning.message for warning in record.warnings if warning.code == "wrong-wiring"]
-        assert ("perplexity" in message) == (record is evaluated)
+        assert "wrong-wiring" in {warning.code for warning in record.warnings}
+        assert (record.token_by_token is None) == (record is found)

@@ -35,20 +35,15 @@ def folder(shelf, tmp_path):
 
 
 def test_checkpoints_are_told_by_content_and_listed_once(folder):
-    candidates, others = find_checkpoints(folder, out=folder / "results")
-    assert list(candidates) == [
+    assert list(find_checkpoints(folder, out=folder / "results")) == [
         "ckpt_9.h5", "ckpt_10.keras", "empty.keras", "model.h5", "run/deep/my.weights.h5", "run/no_ending",
         "run/tf/ckpt-1",
     ]  # fmt: skip
-    assert {"text.txt", "vocab.json", "arrays.npz", "outside.keras", "latest.keras", "run/tf/checkpoint"} <= set(others)
 
 
-def test_a_folder_without_checkpoints_says_what_was_seen(tmp_path):
+def test_a_folder_without_checkpoints(tmp_path):
     (tmp_path / "notes.txt").write_text("hi")
-    with pytest.raises(UsageError, match=r"no checkpoint in it: found only notes\.txt"):
-        find_checkpoints(tmp_path)
-    (tmp_path / "notes.txt").unlink()
-    with pytest.raises(UsageError, match="no checkpoint in it: it holds no visible files"):
+    with pytest.raises(UsageError, match="no checkpoint in it"):
         find_checkpoints(tmp_path)
     with pytest.raises(UsageError, match="no such folder"):
         find_checkpoints(tmp_path / "nowhere")

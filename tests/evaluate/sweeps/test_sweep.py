@@ -21,7 +21,7 @@ from rnneval.errors import RecordError, TextError, UsageError
 from rnneval.evaluate import sweep as many
 from rnneval.evaluate.executor import WorkerDiedError
 from rnneval.evaluate.sweep_table import records_of
-from rnneval.records import encode, read_run
+from rnneval.records import read_run
 from rnneval.records.run import Warning as RunWarning
 from tests.evaluate.pools import Shuffled
 from tests.gates.synthetic import ar_losses, make_run
@@ -56,7 +56,7 @@ class Quick(Shuffled):
         record = make_run(LOSSES + 0.25 * order.checkpoint.path.endswith(".h5"))
         checkpoint = structs.replace(record.checkpoint, path=order.shown, sha256=order.checkpoint.sha256)
         warnings = (RunWarning(code="no-interval", message="a text without intervals"),)
-        return encode(structs.replace(record, checkpoint=checkpoint, warnings=warnings))
+        return structs.replace(record, checkpoint=checkpoint, warnings=warnings)
 
 
 def run_by(monkeypatch, pool):
@@ -81,7 +81,7 @@ def sweep(folder, shelf, tmp_path, monkeypatch):
 def test_a_row_and_a_record_a_checkpoint(sweep, shelf, tmp_path):
     result, measured = sweep(real=True)
     assert (measured, result.kept) == (4, 0)
-    frame = result.frame
+    frame = result.to_frame()
     assert frame["path"].tolist() == ["ckpt_9.h5", "ckpt_10.keras", "lstm/epoch_3.keras", "step5.h5"]
     assert frame["status"].tolist() == ["ok", "ok", "failed", "failed"]
     assert frame["rule"].tolist()[2:] == ["interrupted-save", "pickle"]
@@ -115,7 +115,7 @@ def test_what_is_finished_is_not_done_again(sweep, folder, shelf, tmp_path):
     before = (tmp_path / "out" / "sweep.parquet").read_bytes()
     again, measured = sweep()
     assert (measured, again.kept) == (2, 2)  # what failed is tried again
-    pd.testing.assert_frame_equal(again.frame, first.frame)
+    pd.testing.assert_frame_equal(again.to_frame(), first.to_frame())
     assert (tmp_path / "out" / "sweep.parquet").read_bytes() == before
     for change in (
         lambda: other_bytes(folder / "ckpt_10.keras"),
@@ -125,7 +125,7 @@ def test_what_is_finished_is_not_done_again(sweep, folder, shelf, tmp_path):
         change()
         result, measured = sweep()
         assert measured == 3
-        assert result.frame["status"].tolist().count("failed") == 2, result.frame["error"].tolist()
+        assert result.to_frame()["status"].tolist().count("failed") == 2, result.to_frame()["error"].tolist()
     result, measured = sweep(part=":200")  # another text
     assert (measured, result.kept) == (5, 0)
     assert sweep(state="reset", segment=50)[1] == 5  # the same text, read in another way

@@ -131,7 +131,7 @@ def test_every_command_takes_it_with_the_vocabulary_beside_it(folder: Path, caps
     (folder / "files").mkdir()
     for name in ("m_1.npz", "m_2.npz"):
         (folder / "files" / name).write_bytes((folder / "w.npz").read_bytes())
-    swept = find_checkpoints("files", every=reads_checkpoint("model.py:build"))[0]
+    swept = find_checkpoints("files", every=reads_checkpoint("model.py:build"))
     assert list(swept) == ["m_1.npz", "m_2.npz"]
 
 
