@@ -34,8 +34,6 @@ TITLES = {
     "learning_curve": "Loss by checkpoint",
     "passage": "An excerpt coloured by surprise",
     "comparison": "Differences and margins",
-    "baselines": "The model among baselines",
-    "calibration": "Confidence against accuracy",
     "loss_by_context": "Loss by length of context",
     "state_norms": "State norms, token by token",
     "gates": "How far the gates are open",
@@ -82,9 +80,9 @@ class Shown:
     @property
     def command(self) -> str:
         """Command that draws it."""
-        text = f" --text {self.text}" if self.text else ""
-        ending = "html" if self.text else "svg"
-        return f"rnneval plot {self.record}{text} --figure {self.figure} --out {self.figure}.{ending}"
+        if self.text:
+            return f"rnneval plot {self.record} --text {self.text}"
+        return f"rnneval plot {self.record} --figure {self.figure} --out {self.figure}.svg"
 
 
 _EVALUATE = "rnneval evaluate model.keras held_out.txt --out run.json"
@@ -105,8 +103,6 @@ GALLERY = (
         made_by="rnneval evaluate model.keras passage.txt --losses losses.parquet",
     ),
     Shown(figure="comparison", record="gate.json", made_by=_GATE),
-    Shown(figure="baselines", record="run.json", made_by=f"{_EVALUATE} --fit-on train.txt"),
-    Shown(figure="calibration", record="run.json", made_by=_EVALUATE),
     Shown(figure="loss_by_context", record="trace.json", made_by=_TRACE),
     Shown(figure="state_norms", record="trace.parquet", made_by=_TRACE),
     Shown(figure="gates", record="trace.parquet", made_by=_TRACE),

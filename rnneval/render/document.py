@@ -189,15 +189,11 @@ class Report(Value, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.
 
 
 def table(
-    caption: str,
-    head: Iterable[str],
-    rows: Iterable[Iterable[str | TableCell]],
-    right: tuple[int, ...] = (),
-    **more: Any,
+    caption: str, head: Iterable[str], rows: Iterable[Iterable[str | TableCell]], right: Iterable[int] = (), **more: Any
 ) -> TableBlock:
     """Return a table; in its rows, a string is a cell without a mark."""
     marked = tuple(tuple(TableCell(text=cell) if isinstance(cell, str) else cell for cell in cells) for cells in rows)
-    return TableBlock(caption=caption, head=tuple(head), rows=marked, right=right, **more)
+    return TableBlock(caption=caption, head=tuple(head), rows=marked, right=tuple(right), **more)
 
 
 def code(text: str) -> TableCell:
@@ -220,9 +216,8 @@ def brief(blocks: Iterable[Block]) -> Iterator[Block]:
     for block in blocks:
         if isinstance(block, TableBlock):
             kept = [column for column in range(len(block.head)) if column not in block.extra]
-            rows = tuple(tuple(row[column] for column in kept) for row in block.rows)
-            right = tuple(place for place, column in enumerate(kept) if column in block.right)
-            head = tuple(block.head[column] for column in kept)
-            yield TableBlock(caption="", head=head, rows=rows, right=right, matrix=block.matrix)
+            rows = ([row[column] for column in kept] for row in block.rows)
+            right = (place for place, column in enumerate(kept) if column in block.right)
+            yield table("", [block.head[column] for column in kept], rows, right, matrix=block.matrix)
         else:
             yield replace(block, about=None) if isinstance(block, Found) else block

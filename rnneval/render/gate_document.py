@@ -5,7 +5,7 @@ JUnit XML is valid under both schemas that are in use: Jenkins' `junit-10.xsd` (
 `error`, since the exit code is not 0 either.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from xml.etree import ElementTree as ET
@@ -36,8 +36,7 @@ def gate_document(gate: Gate) -> Iterator[doc.Block]:
 def gate_blocks(gate: Gate) -> Iterator[doc.Block]:
     """Yield what every surface shows between the headline and the verdict."""
     note = "Bounds are one-sided: with 95 % certainty the difference is above the lower, and also below the upper."
-    rows: list[list[str | doc.TableCell]] = []
-    reasons = []
+    rows, reasons = [], []
     for each in gate.comparisons:
         cells = list(line(each).values())[:-1]
         rows.append([*cells, doc.TableCell(text=each.verdict, kind=doc.KINDS[each.verdict])])
@@ -53,11 +52,11 @@ def gate_blocks(gate: Gate) -> Iterator[doc.Block]:
 
 def counting_table(counted: Sequence[Counting]) -> doc.TableBlock:
     """Return runs beside the best n-gram of each."""
+    kinds: dict[str, doc.Kind] = {"better": "pass", "worse": "fail", "inconclusive": "unsure"}
     rows = []
     for each in counted:
         bounds = interval(each.low, each.high, signed, " … ")
-        kind = doc.KINDS[{"better": "pass", "worse": "fail"}.get(each.verdict, each.verdict)]
-        verdict = doc.TableCell(text=each.verdict, kind=kind)
+        verdict = doc.TableCell(text=each.verdict, kind=kinds[each.verdict])
         rows.append((doc.code(each.run), each.ngram, signed(each.difference), bounds, verdict, each.standing))
     head = ("run", "best n-gram", "nats a token", "95 % interval", "", "mean loss")
     note = "Model − n-gram, paired on the same tokens: below 0, the model is better than n-grams of its training text."
@@ -66,26 +65,22 @@ def counting_table(counted: Sequence[Counting]) -> doc.TableBlock:
 
 def line(comparison: Comparison) -> dict[str, str]:
     """Write one comparison, a cell for each heading."""
-    metric, is_limit = comparison.metric, comparison.baseline == "limit"
-    unit = "" if is_limit or in_per_cent(metric) else f" ({comparison.unit})"
+    is_limit, write = comparison.baseline == "limit", partial(number, comparison.metric)
+    unit = "" if is_limit or in_per_cent(comparison.metric) else f" ({comparison.unit})"
     cells = (
         f"{comparison.title}{unit}",
         figure(comparison.baseline_value),
         figure(comparison.candidate_value),
-        _difference(metric, comparison.difference),
-        _bounds(metric, comparison.low, comparison.high),
-        figure(comparison.allowed) if is_limit else _difference(metric, comparison.allowed),
+        _written(comparison.difference, write),
+        interval(comparison.low, comparison.high, write, " … "),
+        _written(comparison.allowed, figure if is_limit else write),
         comparison.verdict,
     )
     return dict(zip(_HEADINGS, cells, strict=True))
 
 
-def _difference(metric: str, value: float | None) -> str:
-    return "–" if value is None else number(metric, value)
-
-
-def _bounds(metric: str, low: float | None, high: float | None) -> str:
-    return interval(low, high, partial(number, metric), " … ")
+def _written(value: float | None, write: Callable[[float], str]) -> str:
+    return "–" if value is None else write(value)
 
 
 def headline(gate: Gate) -> str:
@@ -116,18 +111,17 @@ def ranking_document(ranking: Ranking) -> Iterator[doc.Block]:
 
 def ranking_blocks(ranking: Ranking) -> Iterator[doc.Block]:
     """Yield the ranked runs and the warnings about each."""
-    rows = []
+    rows, write = [], partial(number, ranking.metric)
     for run in ranking.rows:
         marks = "; ".join(mark.split(":")[0] for mark in run.marks)
-        difference, bounds = _difference(ranking.metric, run.difference), _bounds(ranking.metric, run.low, run.high)
+        difference, bounds = _written(run.difference, write), interval(run.low, run.high, write, " … ")
         size, speed = figure(run.parameters, ","), figure(run.tokens_per_second, ",.0f")
         problems = doc.TableCell(text=marks, kind="fail" if marks else None)
         rows.append((doc.code(run.name), figure(run.value), difference, bounds, size, speed, problems))
     head = ("run", ranking.metric, "to the best", "95 % interval", "parameters", "tokens/s", "")
     yield doc.table("Best first" if ranking.best else "No run counts", head, rows, right=(1, 2, 3, 4, 5))
     for run in ranking.rows:
-        for mark in run.marks:
-            yield doc.Notice(kind="unsure", title=run.name, text=mark)
+        yield from (doc.Notice(kind="unsure", title=run.name, text=mark) for mark in run.marks)
     if ranking.counting:
         yield counting_table(ranking.counting)
     methods = dict.fromkeys(f"{run.method} ({run.claim})" for run in ranking.rows if run.method and run.claim)
@@ -163,9 +157,8 @@ def gate_github(gate: Gate, *, strict: bool = False) -> str:
     levels = {**_LEVELS, "inconclusive": "error"} if strict else _LEVELS
     lines = []
     for each in gate.comparisons:
-        tail = f" ({scope(each)})" if scope(each) else ""
         title = f"rnneval gate: {each.metric}: {each.verdict}"
-        lines.append(annotation(levels[each.verdict], each.reason + tail, title=title))
+        lines.append(annotation(levels[each.verdict], each.reason + framed(" (", scope(each), ")"), title=title))
     lines += [annotation(levels["inconclusive"], warning, title="rnneval gate") for warning in gate.warnings]
     return "".join(f"{line}\n" for line in lines)
 
@@ -175,13 +168,11 @@ def gate_junit(gate: Gate, made: datetime) -> str:
     verdicts = [comparison.verdict for comparison in gate.comparisons]
     undecided = verdicts.count("inconclusive") + verdicts.count("not comparable")
     counts = {"tests": len(verdicts), "failures": verdicts.count("fail"), "errors": undecided, "time": 0}
+    about = {"name": _SUITE, "package": "rnneval", "id": "0", "hostname": "localhost"}
+    about |= {"timestamp": made.strftime("%Y-%m-%dT%H:%M:%S"), **{name: str(count) for name, count in counts.items()}}
     suites = ET.Element("testsuites")
-    suite = _element(
-        suites, "testsuite", name=_SUITE, package="rnneval", id="0", hostname="localhost",
-        timestamp=made.strftime("%Y-%m-%dT%H:%M:%S"), **{name: str(count) for name, count in counts.items()},
-    )  # fmt: skip
-    properties = _element(suite, "properties")
-    _element(properties, "property", name="verdict", value=gate.verdict)
+    suite = _element(suites, "testsuite", **about)
+    _element(_element(suite, "properties"), "property", name="verdict", value=gate.verdict)
     for each in gate.comparisons:
         against = "" if each.baseline == "limit" else f" against {each.baseline}"
         name = f"{each.metric} ({each.candidate}{against})"

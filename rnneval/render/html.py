@@ -29,8 +29,6 @@ _HEADLINES: dict[Kind, str] = {"pass": "All is well", "fail": "Wrong", "unsure":
 _SPOKEN: dict[Kind, str] = {"pass": "Right", "fail": "Wrong", "unsure": "Caution", "note": "Note"}
 """The mark of one claim for a screen reader: a claim that is right does not say that the page is."""
 _LONGEST = 4000
-SANS = Markup("system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif")
-_UNQUOTED = "!$'()*+,-./:;=@[]_{}~"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,18 +44,11 @@ class Drawn:
 
 def html_of(page: Report, drawn: Mapping[str, Drawn]) -> str:
     """Write a whole report with its figures by key, a text in place of a missing one; the same page, the same bytes."""
-    style = _file("report.css") + _file("excerpt.css")
+    style = _file("report.css")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     words = {"headlines": _HEADLINES, "spoken": _SPOKEN, "symbols": _SYMBOLS}
     return template("page.html.j2").render(page=page, drawn=drawn, style=style, policy=policy, **words)
-
-
-def standalone(title: str, element: str, *, dark: bool) -> str:
-    """Write a page with one element that a figure has made; without `dark` it follows the reader's setting."""
-    shown = Markup(element)  # noqa: S704 - the figure has escaped it
-    parts = {"title": title, "element": shown, "style": _file("excerpt.css")}
-    return template("excerpt_page.html.j2").render(dark=dark, sans=SANS, **parts)
 
 
 def fragment_of(blocks: Iterable[Block]) -> str:
@@ -76,8 +67,13 @@ def template(name: str) -> Template:
         finalize=_safe,
         trim_blocks=True,
     )
-    filters = {"neighbours": _neighbours, "ticks": ticks, "markdown": _markdown, "uri": _uri, "look": _look}
-    environment.filters |= filters
+    environment.filters |= {
+        "neighbours": _neighbours,
+        "ticks": ticks,
+        "markdown": _markdown,
+        "uri": _uri,
+        "look": _look,
+    }
     return environment.get_template(name)
 
 
@@ -132,4 +128,4 @@ def _look(block: TableBlock) -> str:
 def _uri(svg: str) -> Markup:
     """Write an image as data; as an image it can neither run anything nor reach the page around it."""
     # The characters with a meaning in an attribute (& " <) are quoted.
-    return Markup(f"data:image/svg+xml,{quote(svg, safe=_UNQUOTED)}")  # noqa: S704
+    return Markup("data:image/svg+xml," + quote(svg, safe="!$'()*+,-./:;=@[]_{}~"))  # noqa: S704

@@ -79,27 +79,22 @@ def file_name(path: str) -> str:
     return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
-def short_names(paths: Sequence[str]) -> list[str]:
-    """Return the file names of paths, with as many folders before them as tell different paths apart.
-
-    >>> short_names(["runs/a.keras", "b.keras"]), short_names(["/home/x/1/a.keras", "/home/y/1/a.keras"])
-    (['a.keras', 'b.keras'], ['x/1/a.keras', 'y/1/a.keras'])
-    """
-    parts = [path.replace("\\", "/").rstrip("/").split("/") for path in paths]
-    for depth in range(1, max(map(len, parts), default=0)):
-        names = ["/".join(part[-depth:]) or path for part, path in zip(parts, paths, strict=True)]
-        if len(set(names)) == len(set(paths)):
-            return names
-    return list(paths)
-
-
 def model_names(paths: Sequence[str]) -> list[str]:
-    """Return the names of models: `short_names` of their files, without the endings that say the format.
+    """Return short names of models: those of their files, without the endings that say the format.
+
+    Of files with one name, each has as many folders before it as tell them apart.
 
     >>> model_names(["runs/a.weights.h5", "runs/b.keras"]), model_names(["a.h5", "a.keras"])
     (['a', 'b'], ['a.h5', 'a.keras'])
+    >>> model_names(["/home/x/1/a.keras", "/home/y/1/a.keras"])
+    ['x/1/a', 'y/1/a']
     """
-    names = short_names(paths)
+    names, parts = list(paths), [path.replace("\\", "/").rstrip("/").split("/") for path in paths]
+    for depth in range(1, max(map(len, parts), default=0)):
+        short = ["/".join(part[-depth:]) or path for part, path in zip(parts, paths, strict=True)]
+        if len(set(short)) == len(set(paths)):
+            names = short
+            break
     bare = [_ENDING.sub("", name) or name for name in names]
     return bare if len(set(bare)) == len(set(names)) else names
 

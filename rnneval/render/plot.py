@@ -32,9 +32,7 @@ _ARGUMENTS = """Args:
 def __getattr__(name: str) -> Callable[..., Any]:
     names = figures.names()
     if name not in names:
-        raise AttributeError(
-            f"there is no figure {name!r}{figures.meant(name, names)}: rnneval.plot has {', '.join(names)}"
-        )
+        raise AttributeError(f"there is no figure {name!r}: rnneval.plot has {', '.join(names)}")
 
     def plot(
         source: Any,
@@ -45,12 +43,14 @@ def __getattr__(name: str) -> Callable[..., Any]:
         part: str | None = None,
         at: int | None = None,
     ) -> Any:
+        found = figures.source_of(source)
         if name == "passage":
-            table = figures.sources_of(source)[0]
-            if not isinstance(table, figures.TidyTable) or table.schema != figures.LOSSES:
+            if not isinstance(found, figures.TidyTable) or found.schema != figures.LOSSES:
                 raise UsageError("passage shows one table of losses: give the file that evaluate(losses=FILE) wrote")
-            source = table.with_text(text_given(text, string), part, at)
-        return figures.figure_of(source, name).draw(ax)
+            found = found.with_text(text_given(text, string), part, at)
+        elif (text, string, part, at) != (None,) * 4:
+            raise UsageError(f"{name} takes no text, string, part or at: passage does")
+        return figures.figure_of(found, name).draw(ax)
 
     plot.__name__ = plot.__qualname__ = name
     plot.__doc__ = f"{page(name).text}\n\n{_ARGUMENTS}"

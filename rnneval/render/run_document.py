@@ -1,14 +1,16 @@
 """Documents of runs: scores, what was counted, what was seen inside a model or recognized of a file."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
 
 from rnneval.metrics import by_name
 from rnneval.metrics.baselines import standing
 from rnneval.pages import page
 from rnneval.records.gradients import Gradients
 from rnneval.records.opened import Opened
-from rnneval.records.run import BesideReset, Checkpoint, ContextCurve, Run, usual_metric
+from rnneval.records.run import BesideReset, Checkpoint, Run, usual_metric
 from rnneval.records.run import Warning as Warned
 from rnneval.render import document as doc
 from rnneval.render.phrasing import Level, annotation, counted, figure, interval, listed, per_cent, shortened, signed
@@ -78,8 +80,8 @@ def gradients_document(record: Gradients) -> Iterator[doc.Block]:
         f"back through time: median of {counted(record.anchors, 'token')}, as a share of the gradient at the first lag"
     )
     yield doc.Paragraph(text=summary, muted=True)
-    yield from warnings(Warned(code=finding.rule, message=finding.message) for finding in record.findings)
-    yield from warnings(record.warnings)
+    found = (Warned(code=finding.rule, message=finding.message) for finding in record.findings)
+    yield from warnings((*found, *record.warnings))
 
 
 def opened_document(opened: Opened) -> Iterator[doc.Block]:
@@ -87,14 +89,16 @@ def opened_document(opened: Opened) -> Iterator[doc.Block]:
     checkpoint, vocabulary = opened.checkpoint, f"none: {opened.why_no_vocabulary or ''}"
     if opened.vocabulary is not None:
         vocabulary = f"{counted(opened.vocabulary.size, 'token')}, {opened.vocabulary.source}"
-    facts = {
-        "checkpoint": opened.title,
-        "sha256": checkpoint.sha256,
-        "model": describe(checkpoint),
-        "in, out": f"{opened.input.kind} in, {opened.output.kind} out, {opened.width} logits",
-        "vocabulary": vocabulary,
-    }
-    yield doc.facts([*facts.items(), *(("assumed", assumption) for assumption in opened.assumptions)])
+    yield doc.facts(
+        [
+            ("checkpoint", opened.title),
+            ("sha256", checkpoint.sha256),
+            ("model", describe(checkpoint)),
+            ("in, out", f"{opened.input.kind} in, {opened.output.kind} out, {opened.width} logits"),
+            ("vocabulary", vocabulary),
+            *(("assumed", assumption) for assumption in opened.assumptions),
+        ]
+    )
     if checkpoint.layers:
         rows = (
             (doc.code(layer.name), doc.code(layer.path), layer.kind, str(layer.units), ", ".join(layer.slots))
@@ -114,8 +118,7 @@ def _opening(run: Run) -> Iterator[doc.Block]:
 
 def _title(record: Run | Gradients) -> str:
     text = listed([file.title for file in record.text.files], most=3)
-    part = f" [{record.text.part}]" if record.text.part else ""
-    return f"{record.title} on {text}{part}"
+    return f"{record.title} on {text}" + (f" [{record.text.part}]" if record.text.part else "")
 
 
 def warnings(given: Iterable[Warned]) -> Iterator[doc.Notice]:
@@ -170,20 +173,21 @@ def scores_table(run: Run) -> doc.TableBlock:
 
 def reset_table(run: Run, beside: BesideReset) -> doc.TableBlock:
     """Return loss and perplexity with the state carried and with the state reset, and the change."""
+
+    def cells(name: str, scores: Sequence[Any], forms: Sequence[Callable[[float], str]], between: str) -> list[str]:
+        values = zip(scores, forms, strict=True)
+        pairs = ((form(s.value), interval(s.low, s.high, form, between)) if s else ("–", "–") for s, form in values)
+        return [name, *chain(*pairs)]
+
     rows = []
     for name, scores in ((f"reset every {counted(beside.segment, 'token')}", beside.scores), ("carried", run.scores)):
-        cells = [name]
-        for score in (scores.get("cross_entropy"), scores.get("perplexity")):
-            cells += ["–", "–"] if score is None else [figure(score.value), interval(score.low, score.high)]
-        rows.append(cells)
-    cells = ["change by carrying"]
-    for change, form, unit in ((beside.change, "+.4f", ""), (beside.perplexity_change, "+.2f", " %")):
-        ends = (None,) * 3 if change is None else (change.value, change.low, change.high)
-        value, low, high = ("–" if number is None else f"{signed(number, form)}{unit}" for number in ends)
-        cells += [value, "–" if low == "–" else f"{low} to {high}"]
+        given = [scores.get("cross_entropy"), scores.get("perplexity")]
+        rows.append(cells(name, given, (figure, figure), " – "))
+    changes = beside.change, beside.perplexity_change
+    rows.append(cells("change by carrying", changes, (signed, lambda value: f"{signed(value, '+.2f')} %"), " to "))
     head = ("state", "nats a token", "95 % interval", "perplexity", "95 % interval")
     note = page("beside-reset").paragraph(_TABLE)
-    return doc.table("Carried and reset state", head, [*rows, cells], right=(1, 2, 3, 4), note=note)
+    return doc.table("Carried and reset state", head, rows, right=(1, 2, 3, 4), note=note)
 
 
 def run_facts(run: Run) -> list[doc.Fact]:
@@ -237,77 +241,66 @@ def beside_counting(run: Run) -> str:
 
 def inside_tables(run: Run) -> Iterator[doc.TableBlock]:
     """Yield states, gates, Lyapunov exponents and the loss by context, each if it was measured."""
-    if run.states:
-        states = {
-            key: (
-                figure(s.norm_mean), figure(s.norm_max), f"{s.rms:.3f}", per_cent(s.saturated), per_cent(s.dead),
-                per_cent(s.duplicated), figure(s.participation_ratio), figure(s.speed), per_cent(s.drift, "+.1f"),
-            )
-            for key, s in run.states.items()
-        }  # fmt: skip
-        head = "state, ‖h‖ mean, max, rms, saturated, dead, twins, part. ratio, speed, drift"
-        yield _numbers("States", head, states, page("states").paragraph(_TABLE))
-    if run.gates:
-        gates = {
-            key: (figure(g.mean), per_cent(g.saturated_low), per_cent(g.saturated_high), figure(g.time_constant))
-            for key, g in run.gates.items()
-        }
-        head = "gate, mean, below 0.03, above 0.97, time constant (tokens)"
-        yield _numbers("Gates", head, gates, page("gates").paragraph(_TABLE))
-    if run.lyapunov:
-        exponents = {
-            key: (signed(e.value, "+.4g"), f"{e.standard_error:.2g}", f"{e.steps:,}", figure(e.settling, ","))
-            for key, e in run.lyapunov.items()
-        }
-        head = "Lyapunov exponent, nats a token, ± s. e., steps, settling"
-        note = "Below 0, a small change of the state dies out; above 0, it grows."
-        yield _numbers("Lyapunov exponents", head, exponents, note)
-    if run.context is not None:
-        yield _context(run.context)
-
-
-def _context(curve: ContextCurve) -> doc.TableBlock:
-    rows, enough = {}, []
-    for length, nats, error in zip(curve.lengths, curve.nats, curve.extra_error, strict=True):
-        more = nats - curve.whole
-        rows[f"{length:,}"] = figure(nats), signed(more), f"{error:.4f}"
-        enough += [length] if more <= 0.01 else []
-    note = f"More than {max(curve.lengths, default=0)} tokens of context are still worth more than 0.01 nats."
-    if enough:
-        note = f"{min(enough)} tokens of context are enough to within 0.01 nats: more memory can gain little here."
-    head = "context (tokens), nats a token, more than all, ± s. e."
-    return _numbers("Loss by context", head, {**rows, "all": (figure(curve.whole), "", "")}, note)
+    states = {
+        key: (
+            figure(s.norm_mean), figure(s.norm_max), f"{s.rms:.3f}", per_cent(s.saturated), per_cent(s.dead),
+            per_cent(s.duplicated), figure(s.participation_ratio), figure(s.speed), per_cent(s.drift, "+.1f"),
+        )
+        for key, s in (run.states or {}).items()
+    }  # fmt: skip
+    head = "state, ‖h‖ mean, max, rms, saturated, dead, twins, part. ratio, speed, drift"
+    yield from _numbers("States", head, states, page("states").paragraph(_TABLE))
+    gates = {
+        key: (figure(g.mean), per_cent(g.saturated_low), per_cent(g.saturated_high), figure(g.time_constant))
+        for key, g in (run.gates or {}).items()
+    }
+    head = "gate, mean, below 0.03, above 0.97, time constant (tokens)"
+    yield from _numbers("Gates", head, gates, page("gates").paragraph(_TABLE))
+    exponents = {
+        key: (signed(e.value, "+.4g"), f"{e.standard_error:.2g}", f"{e.steps:,}", figure(e.settling, ","))
+        for key, e in (run.lyapunov or {}).items()
+    }
+    head = "Lyapunov exponent, nats a token, ± s. e., steps, settling"
+    note = "Below 0, a small change of the state dies out; above 0, it grows."
+    yield from _numbers("Lyapunov exponents", head, exponents, note)
+    if (curve := run.context) is not None:
+        nats = list(zip(curve.lengths, curve.nats, curve.extra_error, strict=True))
+        rows = {f"{length:,}": (figure(n), signed(n - curve.whole), f"{error:.4f}") for length, n, error in nats}
+        enough = [length for length, n, _ in nats if n - curve.whole <= 0.01]
+        note = f"More than {max(curve.lengths, default=0)} tokens of context are still worth more than 0.01 nats."
+        if enough:
+            note = f"{min(enough)} tokens of context are enough to within 0.01 nats: more memory can gain little here."
+        head = "context (tokens), nats a token, more than all, ± s. e."
+        yield from _numbers("Loss by context", head, {**rows, "all": (figure(curve.whole), "", "")}, note)
 
 
 def gradient_tables(record: Gradients) -> Iterator[doc.TableBlock]:
     """Yield gradients by variable and gradients back through time, each if it was measured."""
-    if record.variables:
-        variables = {
-            key: tuple(f"{value:.3g}" for value in (v.norm_mean, v.norm_max, v.norm_of_mean, v.weight_norm))
-            for key, v in record.variables.items()
-        }
-        note = (
-            f"Over {record.segments} segments of {record.truncation} tokens. If the norm of the mean is far below the "
-            "mean norm, segments pull in different directions."
-        )
-        yield _numbers("Gradients by variable", "variable, mean ‖g‖, largest, ‖mean g‖, ‖w‖", variables, note)
-    if record.through_time:
-        lags = [lag for lag in _LAGS if lag <= record.lags]
-        states = {}
-        for key, state in record.through_time.items():
-            left = [f"{state.median[lag]:.2g}" if lag < len(state.median) else "–" for lag in lags]
-            gone = f"after {state.gone}" if state.gone is not None else f"not in {record.lags}"
-            states[key] = (*left, f"{state.decay:.3g}", gone)
-        note = (
-            f"How much of the gradient is left that many tokens back, and the factor by which it falls at each token: "
-            f"median of {record.anchors} tokens."
-        )
-        head = ", ".join(["back by (tokens)", *map(str, lags), "a token", "99 % gone"])
-        yield _numbers("Gradients back through time", head, states, note)
+    variables = {
+        key: tuple(f"{value:.3g}" for value in (v.norm_mean, v.norm_max, v.norm_of_mean, v.weight_norm))
+        for key, v in record.variables.items()
+    }
+    note = (
+        f"Over {record.segments} segments of {record.truncation} tokens. If the norm of the mean is far below the "
+        "mean norm, segments pull in different directions."
+    )
+    yield from _numbers("Gradients by variable", "variable, mean ‖g‖, largest, ‖mean g‖, ‖w‖", variables, note)
+    lags, states = [lag for lag in _LAGS if lag <= record.lags], {}
+    for key, state in record.through_time.items():
+        left = [f"{state.median[lag]:.2g}" if lag < len(state.median) else "–" for lag in lags]
+        gone = f"after {state.gone}" if state.gone is not None else f"not in {record.lags}"
+        states[key] = (*left, f"{state.decay:.3g}", gone)
+    note = (
+        f"How much of the gradient is left that many tokens back, and the factor by which it falls at each token: "
+        f"median of {record.anchors} tokens."
+    )
+    head = ", ".join(["back by (tokens)", *map(str, lags), "a token", "99 % gone"])
+    yield from _numbers("Gradients back through time", head, states, note)
 
 
-def _numbers(caption: str, head: str, rows: Mapping[str, Sequence[str]], note: str) -> doc.TableBlock:
-    """Return a table of numbers, rows by their names; the headings are separated by commas."""
+def _numbers(caption: str, head: str, rows: Mapping[str, Sequence[str]], note: str) -> Iterator[doc.TableBlock]:
+    """Yield a table of numbers, rows by their names, unless it is empty; the headings are separated by commas."""
     headings = head.split(", ")
     cells: list[list[str | doc.TableCell]] = [[doc.code(name), *numbers] for name, numbers in rows.items()]
-    return doc.table(caption, headings, cells, right=tuple(range(1, len(headings))), note=note)
+    if cells:
+        yield doc.table(caption, headings, cells, right=range(1, len(headings)), note=note)

@@ -32,8 +32,7 @@ def terminal() -> Console:
 
 def print_document(blocks: Iterable[doc.Block]) -> None:
     """Print a document on standard output; colour only on a terminal, and not with NO_COLOR."""
-    console = terminal()
-    console.print(_Lines(_document(blocks, console.width)))
+    show(_document(blocks, terminal().width))
 
 
 def show(renderable: RenderableType) -> None:

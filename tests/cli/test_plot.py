@@ -53,30 +53,26 @@ def test_the_default_figure_of_each_kind(files, capsys, record, said):
 
 @pytest.mark.parametrize(("ending", "magic"), [("png", b"\x89PNG"), ("pdf", b"%PDF")])
 def test_the_ending_gives_the_format(files, ending, magic):
-    assert run(["plot", "a.json", "--figure", "baselines", "--size", "slide", "--out", f"f.{ending}", "-q"]) == 0
+    assert run(["plot", "a.json", "--size", "slide", "--out", f"f.{ending}", "-q"]) == 0
     assert (files / f"f.{ending}").read_bytes().startswith(magic)
 
 
 def test_a_passage_finds_the_reading_of_the_text_by_its_hash(files, capsys):
-    assert run(["plot", "losses.parquet", "--text", "text.txt", "--part", "6:", "--out", "f.html"]) == 0
+    assert run(["plot", "losses.parquet", "--text", "text.txt", "--part", "6:"]) == 0
     assert "The most surprising excerpt has 7." in capsys.readouterr().out
     (files / "text.txt").write_text(TEXT.replace("\n", "\r\n"), newline="")
-    assert run(["plot", "losses.parquet", "--text", "text.txt", "--at", "0", "--out", "f.html"]) == 0
+    assert run(["plot", "losses.parquet", "--text", "text.txt", "--at", "0"]) == 0
     assert "This excerpt has" in capsys.readouterr().out
 
 
-def test_a_passage_is_printed_or_written_as_a_page(files, capsys, refused):
+def test_a_passage_is_printed(files, capsys, refused):
     given = ["losses.parquet", "--text", "text.txt", "--part", "6:"]
     assert run(["plot", *given]) == 0
     title, *lines = capsys.readouterr().out.splitlines()
     assert title.startswith("The most surprising excerpt has 7.")
     assert "To be, or not to be, that is the question.↵" in lines
     assert any(line.startswith("surprise in bits:") for line in lines)
-    assert run(["plot", *given, "--figure", "all", "--out", "pictures", "-q"]) == 0
-    assert [path.name for path in (files / "pictures").iterdir()] == ["losses-passage.html"]
-    assert 'class="surprise"' in (files / "pictures" / "losses-passage.html").read_text(encoding="utf-8")
-    said = refused("plot", *given, "--out", "f.png")
-    assert said.startswith("f.png: the figure passage is written to .html, or printed without --out")
+    assert refused("plot", *given, "--out", "f.png").startswith("f.png: the figure passage is text: leave --out out")
     assert refused("plot", "losses.parquet", "a.json").startswith("losses.parquet: losses have positions and no text")
     assert refused("plot", *given, "a.json").startswith("--out is needed")
     assert not list(files.glob("f*.png"))
@@ -96,7 +92,7 @@ def test_several_records_go_to_a_folder(files, capsys):
         (["a.json"], "--out is needed: FILE.png, .svg or .pdf"),
         (["a.json", "--out", "f.jpg"], "f.jpg: ends in .jpg: a figure is written to .png, .svg or .pdf"),
         (["a.json", "--figure", "gates", "--out", "f.png"], "rnneval.run/1: no figure gates in it; it is drawn of"),
-        (["a.json", "b.json", "--out", "f.png"], "f.png: one file for 2 records: give a folder, or --figure"),
+        (["a.json", "b.json", "--out", "f.png"], "f.png: one file for 2 records: give a folder"),
         (["losses.parquet", "--text", "text.txt", "--out", "f.png"], "text.txt: not the text that was scored"),
     ],
 )  # fmt: skip

@@ -19,7 +19,7 @@ def build():
 """
 COMMANDS = [
     ["explain", "--format", "json", "--out", "e.json", "--quiet"],
-    ["plot", str(RECORDS / "run.json"), "--figure", "calibration", "--out", "f.svg"],
+    ["plot", str(RECORDS / "run.json"), "--figure", "loss_over_text", "--out", "f.svg"],
     ["report", str(RECORDS / "wiring.json"), str(RECORDS / "trace.json"), "--out", "r.html"],
     ["check", "train.py:build", "--out", "w.json"],
 ]

@@ -44,7 +44,7 @@ def test_a_figure_that_is_text_is_shown_by_a_picture_with_its_words():
     section = gallery.gallery().partition(f"(`{shown.figure}`)")[2].partition("\n## ")[0]
     assert f'alt="{html.escape(" ".join(shown.drawn().alt.split()))}"' in section
     assert 'srcset="_static/plots/passage-dark.png"' in section
-    assert shown.command.endswith("--out passage.html")
+    assert shown.command.endswith("--text passage.txt")
 
 
 def test_pictures_are_those_that_were_drawn_and_no_others():

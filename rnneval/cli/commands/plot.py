@@ -46,8 +46,7 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: PlotOp
     """Draw a figure of each RECORD.
 
     RECORD is a JSON record, a Parquet table, or the folder of a history. Several records are drawn one by one, into the
-    folder --out. The figure comparison of several runs is drawn once, if --figure names it and --out is a file. The
-    figure passage (of losses) is coloured text: it is printed, or written as HTML.
+    folder --out. The figure passage (of losses) is coloured text: it is printed, and reports show it.
     """
     from rnneval.paths import record_files
     from rnneval.render.figures import figures_of, save
@@ -97,7 +96,7 @@ def _wants_text(source: Any) -> bool:
 
 def _chosen(sources: Mapping[str, Any], out: Path | None, name: str | None) -> Iterator[tuple[Path | None, "Figure"]]:
     """Yield every figure and the file that it is written to; None: it is text and is printed."""
-    from rnneval.render.figures import ENDINGS, TOGETHER, ending_of, figure_of
+    from rnneval.render.figures import ENDINGS, ending_of, figure_of
 
     is_file = out is not None and out.suffix.lower().removeprefix(".") in ENDINGS and not out.is_dir()
     if out is None:
@@ -109,10 +108,9 @@ def _chosen(sources: Mapping[str, Any], out: Path | None, name: str | None) -> I
         require(not is_file, f"{out}: several pictures, and one file: give a folder")
         yield from _in_folder(sources, out, name)
     else:
-        message = f"{out}: one file for {len(sources)} records: give a folder, or --figure {TOGETHER}"
-        require(len(sources) == 1 or name == TOGETHER, message)
+        require(len(sources) == 1, f"{out}: one file for {len(sources)} records: give a folder")
         ending_of(out)
-        yield out, figure_of(list(sources.values()), name)
+        yield from ((out, figure_of(source, name)) for source in sources.values())
 
 
 def _in_folder(sources: Mapping[str, Any], folder: Path, name: str | None) -> Iterator[tuple[Path, "Figure"]]:
@@ -123,10 +121,11 @@ def _in_folder(sources: Mapping[str, Any], folder: Path, name: str | None) -> It
     found: list[tuple[str, Sequence[Figure]]] = []
     for path, source in sources.items():
         stem = Path(path).name.partition(".")[0] or "record"
-        found.append((stem, figures_of(source) if name == _ALL else [figure_of(source, name)]))
+        drawn = [figure for figure in figures_of(source) if figure.paint] if name == _ALL else [figure_of(source, name)]
+        found.append((stem, drawn))
     make_folder(folder)
     taken: Counter[str] = Counter()
     for stem, figure in ((f"{stem}-{figure.name}", figure) for stem, figures in found for figure in figures):
         taken[stem] += 1
         number = f"-{taken[stem]}" if taken[stem] > 1 else ""
-        yield folder / f"{stem}{number}.{'png' if figure.html is None else 'html'}", figure
+        yield folder / f"{stem}{number}.png", figure

@@ -1,10 +1,8 @@
 """A figure, and the records and tables that figures are made from."""
 
-import difflib
 import math
 import os
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -17,12 +15,9 @@ from rnneval.gates.sides import unfit
 from rnneval.records import Record, Run, read, read_table
 from rnneval.records._base import Stored
 from rnneval.records.tables import GRADIENT_HISTORY, LOSSES, STATE_HISTORY, SWEEP, TRACE
-from rnneval.render.figures._style import Look, frame, labels, look_of
-from rnneval.render.phrasing import model_names, told_apart
+from rnneval.render.figures._style import Look, frame, look_of
 from rnneval.text import InMemory, Paths, scored_text
 
-LOCK = threading.RLock()
-"""Held while matplotlib's settings are changed, so that threads do not see each other's."""
 # A frame without a file's metadata is recognized by its columns.
 _COLUMNS = {
     TRACE: {"position", "layer", "slot", "statistic", "value", "low", "high"},
@@ -54,12 +49,12 @@ class Figure:
     text: Callable[[], Text] | None = None
     """Makes the coloured text of a figure that is text, for a terminal or a notebook."""
     html: Callable[[], str] | None = None
-    """Makes the same as an HTML element; `excerpt.css` styles it."""
+    """Makes the same as an HTML element of a report."""
     reading: str = ""
-    """How to read it: by default, from the figure's page."""
+    """How to read it, from the figure's page; the package fills it in."""
     diverged: bool = False
     """Whether the title says that a training run diverged; a report puts it first."""
-    chapter: Literal["inside", "numbers", "baselines"] = "inside"
+    chapter: Literal["wiring", "inside", "numbers"] = "inside"
     """Chapter of a report that shows the figure of a model."""
 
     def draw(self, ax: Any = None) -> Any:
@@ -67,11 +62,10 @@ class Figure:
 
         A figure that is text returns its `rich` text.
         """
-        if self.text is not None:
-            if ax is not None:
+        if self.paint is None:
+            if ax is not None or self.text is None:
                 raise UsageError("this figure is text, and is not drawn on Axes: leave ax out")
             return self.text()
-        assert self.paint is not None  # noqa: S101 - a figure has one of the two
         import matplotlib as mpl
 
         if ax is None:
@@ -83,7 +77,7 @@ class Figure:
         if not hasattr(ax, "tick_params"):
             raise UsageError(f"ax is a {type(ax).__name__}: give Axes, such as those of plt.subplots()")
         look = look_of(ax)
-        with LOCK, mpl.rc_context(look.theme()):
+        with mpl.rc_context(look.theme()):
             ax.tick_params(which="both", labelsize="small", length=3, direction="out")
             self.paint(ax, look)
             frame(ax, look, title=self.title, x=self.x, y=self.y, grid=self.grid)
@@ -141,38 +135,21 @@ def load(path: str | os.PathLike[str]) -> Source:
     return TidyTable(schema=schema, frame=frame, metadata=metadata)
 
 
-def sources_of(given: Any) -> list[Source]:
-    """Return the sources that an argument of a plotting function stands for; a frame is recognized by its columns."""
+def source_of(given: Any) -> Source:
+    """Return the source that an argument of a plotting function stands for; a frame is recognized by its columns."""
     if isinstance(given, str | os.PathLike | Sweep):
-        return [load(given.out if isinstance(given, Sweep) else given)]
+        return load(given.out if isinstance(given, Sweep) else given)
     if isinstance(given, TidyTable | Stored):
-        return [cast("Source", given)]
-    if hasattr(given, "columns") and hasattr(given, "groupby"):
+        return cast("Source", given)
+    if hasattr(given, "columns"):
         for schema, needed in _COLUMNS.items():
             if needed <= set(given.columns):
-                return [TidyTable(schema=schema, frame=given)]
+                return TidyTable(schema=schema, frame=given)
         columns = ", ".join(map(str, given.columns))
         raise UsageError(f"a table with the columns {columns} is none that rnneval writes")
-    if isinstance(given, Sequence) and given:
-        return [source for each in given for source in sources_of(each)]
     raise UsageError(f"a {type(given).__name__} cannot be plotted: give a record, its path, or a DataFrame of a table")
-
-
-def run_labels(runs: Sequence[Run], most: int = 24) -> list[str]:
-    """Return short names of runs: their models, with the builder where one file has several."""
-    builders = [None if run.checkpoint is None else run.checkpoint.builder for run in runs]
-    names = model_names([run.title for run in runs])
-    return labels(told_apart(names, [None if each is None else each.name for each in builders]), most)
 
 
 def kind_of(source: Any) -> str:
     """Return the schema of a source."""
-    if isinstance(source, TidyTable):
-        return source.schema
-    return str(getattr(type(source), "__struct_config__").tag)  # noqa: B009 - msgspec's own name
-
-
-def meant(word: object, known: Iterable[str]) -> str:
-    """Return a question that names the words that are close, to be put into a message; "" if there is none."""
-    close = difflib.get_close_matches(str(word), list(known))
-    return f" (did you mean {' or '.join(close)}?)" if close else ""
+    return source.schema if isinstance(source, TidyTable) else str(source.__struct_config__.tag)

@@ -1,8 +1,7 @@
 """Figures as files and as SVG text: off screen, without pyplot's global state, the same bytes every time.
 
-matplotlib keeps its settings in one global place, and reads some of them (fonts in SVG, the salt of its ids) when a
-picture is written. A lock is held meanwhile, so that threads do not see each other's settings. A user's own style has
-no effect.
+A user's own style has no effect: matplotlib reads some of its settings (fonts in SVG, the salt of its ids) when a
+picture is written, and has its own defaults and ours meanwhile.
 """
 
 import html
@@ -15,18 +14,18 @@ from typing import Any
 
 from rnneval.errors import UsageError
 from rnneval.records import whole_file, write_text
-from rnneval.render.figures._base import LOCK, Figure
+from rnneval.render.figures._base import Figure
 from rnneval.render.figures._style import DARK, LIGHT, Look, fill
-from rnneval.render.html import SANS, standalone
 from rnneval.render.phrasing import visible
 
-ENDINGS = ("png", "svg", "pdf", "html")
+ENDINGS = ("png", "svg", "pdf")
 Size = tuple[float, float | None, int]
 """Width and height in inches, and dots an inch; without a height it is the figure's own."""
 SIZES: dict[str, Size] = {"page": (6.5, None, 300), "slide": (6.4, 3.6, 300)}
 """A slide has 1920 × 1080 dots, and larger text than a page."""
 LOWEST = 440 / 96
 """Inches: no picture is lower than one that is as wide."""
+_FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 _TAG = re.compile(r"<[^>]*>")  # text is escaped: it holds neither < nor >, and is left as it is
 _OURS = {
     "axes.formatter.min_exponent": 7,  # powers of ten would be too small to read
@@ -49,7 +48,7 @@ def svg(
     """Return a figure as an SVG image with its text alternative, on a ground that may be `clear`."""
     # Text stays text, in the reader's own font; it is laid out for DejaVu, which is as wide as any of these.
     image = _written(figure, "svg", size, DARK if dark else LIGHT, clear=clear, titled=titled).decode()
-    image = image.replace("'DejaVu Sans'", SANS)
+    image = image.replace("'DejaVu Sans'", _FONTS)
     # Ids that nothing refers to are names of matplotlib or of layers.
     needed = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', image))
     image = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in needed else "", image)
@@ -59,20 +58,15 @@ def svg(
 
 
 def save(figure: Figure, path: str | os.PathLike[str], size: str = "page", *, dark: bool = False) -> None:
-    """Write the figure to a file by its ending: PNG, SVG or PDF, or HTML for a figure that is text."""
+    """Write the figure to a file by its ending: PNG, SVG or PDF."""
     form = ending_of(path)
-    if size not in SIZES:
-        raise UsageError(f"--size {size} is not known: give {' or '.join(SIZES)}")
-    if (form == "html") != (figure.html is not None):
-        allowed = ".png, .svg or .pdf" if figure.html is None else ".html, or printed without --out"
-        raise UsageError(f"{os.fspath(path)}: the figure {figure.name} is written to {allowed}")
-    if figure.html is not None:
-        write_text(standalone(figure.title, figure.html(), dark=dark), path)
-    elif form == "svg":
+    if figure.paint is None:
+        raise UsageError(f"{os.fspath(path)}: the figure {figure.name} is text: leave --out out, or make a report")
+    if form == "svg":
         write_text(svg(figure, SIZES[size], dark=dark), path)
-    else:
-        with whole_file(path) as temporary:
-            temporary.write_bytes(_written(figure, form, SIZES[size], DARK if dark else LIGHT))
+        return
+    with whole_file(path) as temporary:
+        temporary.write_bytes(_written(figure, form, SIZES[size], DARK if dark else LIGHT))
 
 
 def ending_of(path: str | os.PathLike[str]) -> str:
@@ -80,7 +74,7 @@ def ending_of(path: str | os.PathLike[str]) -> str:
     ending = Path(path).suffix.lower().removeprefix(".")
     if ending not in ENDINGS:
         seen = f"ends in .{ending}" if ending else "has no ending"
-        raise UsageError(f"{os.fspath(path)}: {seen}: a figure is written to .png, .svg or .pdf, a passage to .html")
+        raise UsageError(f"{os.fspath(path)}: {seen}: a figure is written to .png, .svg or .pdf")
     return ending
 
 
@@ -91,13 +85,12 @@ def _written(figure: Figure, form: str, size: Size, look: Look, *, clear: bool =
     theirs = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")}
     written = io.BytesIO()
     metadata = {"Title": visible(figure.title), **dict.fromkeys(_DATED[form])}
-    with LOCK, mpl.rc_context(), warnings.catch_warnings():
+    with mpl.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         warnings.filterwarnings("ignore", message=".*deprecat", category=mpl.MatplotlibDeprecationWarning)
         mpl.rcParams.update(theirs | _OURS | {"svg.hashsalt": figure.name})
-        _drawn(figure, size, look, clear=clear, titled=titled).savefig(
-            written, format=form, dpi=size[2], metadata=metadata
-        )
+        canvas = _drawn(figure, size, look, clear=clear, titled=titled)
+        canvas.savefig(written, format=form, dpi=size[2], metadata=metadata)
     return written.getvalue()
 
 

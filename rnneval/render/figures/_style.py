@@ -5,7 +5,7 @@ theme that is set while a figure draws (`Figure.draw`), and the axes are framed 
 decides between the light and the dark look.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +77,6 @@ _LEGEND = {
     "legend.title_fontsize": "small",
 }
 _PERCENTS = (0, 2.5, 25, 50, 75, 97.5, 100)
-_MOST_BINS = 160
 _NARROW = 280.0
 """Points; on narrower Axes, nothing stands beside them, and names are shorter."""
 SMALLEST = 7.2
@@ -172,18 +171,11 @@ def counting(axis: Any) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1e6:g} M" if value >= 1e6 else f"{value:,.0f}"))
 
 
-def rows(ax: Any, names: Sequence[str]) -> None:
-    """Name rows at y = 0, 1, …; the first is on top."""
-    ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.set_yticks(range(len(names)), list(map(plain, labels(names, 16 if narrow(ax) else 24))))
-    ax.tick_params(axis="y", length=0)
-
-
-def lanes(ax: Any, names: Sequence[str], weight: Callable[[str], float]) -> list[tuple[float, str]]:
+def lanes(ax: Any, weights: Mapping[str, float]) -> list[tuple[float, str]]:
     """Name the lanes that fit on the Axes, the heaviest of too many; return each with the height of its bottom."""
     points = _points(ax, ax.get_window_extent().height)
-    heaviest = sorted(names, key=lambda name: -weight(name))[: max(int(points / SMALLEST * 0.78), 1)]
-    shown = [name for name in names if name in heaviest]
+    heaviest = sorted(weights, key=lambda name: -weights[name])[: max(int(points / SMALLEST * 0.78), 1)]
+    shown = [name for name in weights if name in heaviest]
     count = len(shown)
     ax.set_ylim(-0.08, count)
     ax.set_yticks([count - 1 - k + 0.4 for k in range(count)], list(map(plain, labels(shown))))
@@ -193,19 +185,15 @@ def lanes(ax: Any, names: Sequence[str], weight: Callable[[str], float]) -> list
 
 def beside_lane(ax: Any, look: Look, base: float, low: str, high: str, *, both: bool) -> None:
     """Write the numbers at the bottom and the top of a lane at its right end, or where there is no room, the top's."""
+    style = {"textcoords": "offset points", "fontsize": SMALLEST, "color": look.muted}
     for y, text, side in ((0.84, high, "top"), (0.0, low, "bottom")) if both else ((0.42, high, "center"),):
-        ax.annotate(
-            text, (1.0, base + y), (4, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points", va=side,
-            fontsize=SMALLEST, color=look.muted,
-        )  # fmt: skip
+        ax.annotate(text, (1.0, base + y), (4, 0), xycoords=ax.get_yaxis_transform(), va=side, **style)
 
 
 def ring(ax: Any, look: Look, x: float, y: float, text: str) -> None:
     """Put a ring around a point, and its meaning into the legend."""
-    ax.plot(
-        x, y, "o", markersize=11, markerfacecolor="none", markeredgecolor=look.ink, markeredgewidth=1.6, label=text,
-        clip_on=False, gid="best",
-    )  # fmt: skip
+    style = {"markersize": 11, "markerfacecolor": "none", "markeredgecolor": look.ink, "markeredgewidth": 1.6}
+    ax.plot(x, y, "o", label=text, clip_on=False, gid="best", **style)
 
 
 # Series
@@ -219,7 +207,7 @@ def change(values: Doubles, ends: int) -> float:
     return (last - first) / max((first + last) / 2, 1e-300)
 
 
-def bands(x: Doubles, values: Doubles, most: int = _MOST_BINS) -> tuple[Any, int]:
+def bands(x: Doubles, values: Doubles, most: int = 160) -> tuple[Any, int]:
     """Pool neighbours into at most `most` bins: no value is skipped, each counts in the quantiles of its bin.
 
     Return a DataFrame with a row for each bin, its middle `x` and its quantiles 0, 2.5, 25, 50, 75, 97.5 and 100 by per
@@ -254,16 +242,12 @@ def end_labels(ax: Any, ends: Sequence[tuple[float, str, Any]]) -> None:
     to_axes, middle = ax.transData + ax.transAxes.inverted(), sum(ax.get_xlim()) / 2
     wanted = np.clip([to_axes.transform((middle, y))[1] for y, _, _ in ends], 0.0, 1.0)
     order = np.argsort(wanted, kind="stable")
-    gap = min(11.0 / _points(ax, ax.get_window_extent().height), 1.0 / len(ends))
-    steps = gap * np.arange(len(ends))
-    upwards = np.maximum.accumulate(wanted[order] - steps) + steps
-    room = 1.0 - steps[::-1]
-    heights = np.minimum(upwards, room)
+    steps = min(11.0 / _points(ax, ax.get_window_extent().height), 1.0 / len(ends)) * np.arange(len(ends))
+    heights = np.minimum(np.maximum.accumulate(wanted[order] - steps) + steps, 1.0 - steps[::-1])
     names = labels([name for _, name, _ in ends], 18)
-    size = SMALLEST if len(ends) > 8 else "small"
+    style = {"fontsize": SMALLEST if len(ends) > 8 else "small", "va": "center", "transform": ax.transAxes}
     for height, place in zip(heights, order, strict=True):
-        name, color = names[place], ends[place][2]
-        ax.text(1.012, height, plain(name), color=color, fontsize=size, va="center", transform=ax.transAxes)
+        ax.text(1.012, height, plain(names[place]), color=ends[place][2], **style)
 
 
 # Words

@@ -39,13 +39,7 @@ def figure(wiring: Wiring) -> Figure | None:
     elsewhere = {entry.source for entry in flow if entry.kind != "initial"}
     columns = [source for source in sources if isinstance(source, Slot) or source in elsewhere]
     drawn = [entry for entry in flow if entry.source in columns]
-    wrong = list(dict.fromkeys(_sentence(entry) for entry in flow if entry.kind not in RIGHT))
-    title = f"No state was seen in a wrong place, and the verdict is: {wiring.verdict}"
-    if wrong:
-        title = "; ".join(wrong[:2]) + (f"; and {len(wrong) - 2} more" if len(wrong) > 2 else "")
-    elif wiring.verdict == "pass":
-        layers = len(wiring.layers)
-        title = f"{'The layer' if layers == 1 else f'Each of the {layers} layers'} gets its own state back"
+    title = _title(wiring, flow)
     values = "; ".join(
         f"{state_name(e.into)} from {state_name(e.source)} ({e.kind}, calls {runs_of_calls(e.calls)})" for e in flow
     )
@@ -59,14 +53,26 @@ def figure(wiring: Wiring) -> Figure | None:
         y="state went into",
         grid="",
         paint=partial(_paint, shown=shown, columns=columns, flow=drawn, hidden=hidden),
+        chapter="wiring",
     )
 
 
-def _sentence(entry: Flow) -> str:
-    into = label(entry.into.layer)
-    source = label(entry.source if isinstance(entry.source, str) else entry.source.layer)
-    text = _TEXTS.get(entry.kind)  # an unknown kind comes out of a file: it is no format string
-    return text.format(into=into, source=source) if text else f"{into}: {label(entry.kind)}"
+def _title(wiring: Wiring, flow: Sequence[Flow]) -> str:
+    """State what is wrong, else the verdict."""
+    wrong = []
+    for entry in flow:
+        if entry.kind not in RIGHT:
+            source = entry.source if isinstance(entry.source, str) else entry.source.layer
+            text = _TEXTS.get(entry.kind)  # an unknown kind comes out of a file: it is no format string
+            into, source = label(entry.into.layer), label(source)
+            wrong.append(text.format(into=into, source=source) if text else f"{into}: {label(entry.kind)}")
+    wrong = list(dict.fromkeys(wrong))
+    if wrong:
+        return "; ".join(wrong[:2]) + (f"; and {len(wrong) - 2} more" if len(wrong) > 2 else "")
+    if wiring.verdict == "pass":
+        layers = len(wiring.layers)
+        return f"{'The layer' if layers == 1 else f'Each of the {layers} layers'} gets its own state back"
+    return f"No state was seen in a wrong place, and the verdict is: {wiring.verdict}"
 
 
 def _paint(

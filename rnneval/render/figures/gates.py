@@ -54,7 +54,7 @@ def figure(table: TidyTable) -> Figure | None:
 
 
 def _paint(gates: dict[str, tuple[Any, float, float]], ax: Any, look: Look) -> None:
-    shown = lanes(ax, [*gates], lambda name: sum(gates[name][1:]))
+    shown = lanes(ax, {name: low + high for name, (_, low, high) in gates.items()})
     beside: dict[str, Any] = {"textcoords": "offset points", "fontsize": SMALLEST}
     for ends in ((0.0, LOW), (HIGH, 1.0)):
         ax.axvspan(*ends, color=look.bad, alpha=0.2, linewidth=0)

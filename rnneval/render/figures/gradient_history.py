@@ -22,15 +22,14 @@ def figure(table: TidyTable) -> Figure | None:
     """Return the figure of a gradient history; None without norms and gradients that are not finite."""
     frame = table.frame[table.frame["variable"] == ""]
     frame = frame.assign(layer=frame["layer"].astype(str))
-    norms = frame[frame["statistic"] == "grad_norm"]
+    is_norm, value = frame["statistic"] == "grad_norm", frame["value"]
     broken = frame[
-        (frame["statistic"] == "not_finite") & (frame["value"] > 0)
-        | frame["statistic"].isin(["grad_norm", "weight_norm"]) & ~np.isfinite(frame["value"])
+        (frame["statistic"] == "not_finite") & (value > 0)
+        | (is_norm | (frame["statistic"] == "weight_norm")) & ~np.isfinite(value)
     ]
-    if norms.empty and broken.empty:
+    if not is_norm.any() and broken.empty:
         return None
-    zeros = int((norms["value"] <= 0).sum())
-    norms = norms[(norms["value"] > 0) & np.isfinite(norms["value"])].sort_values("step", kind="stable")
+    norms = frame[is_norm & (value > 0) & np.isfinite(value)].sort_values("step", kind="stable")
     whole = norms[norms["layer"] == ""].set_index("step")["value"]
     wide = frame[frame["layer"] == ""].pivot_table(index="step", columns="statistic", values="value", observed=True)
     wide = wide.reindex(columns=["grad_norm", "grad_norm_clipped", "update_ratio"])
@@ -41,7 +40,8 @@ def figure(table: TidyTable) -> Figure | None:
     jumps = whole[whole > 10 * whole.median()] if len(whole) > 2 and not diverged else whole[:0]
     title, last = diverged or _title(whole, jumps, len(clipped)), int(table.frame["step"].max())
     medians = norms[norms["layer"] != ""].groupby("layer", sort=False)["value"].median()
-    layers = ", ".join(f"{label(name)} {number(value)}" for name, value in medians.items()) or "none"
+    layers = ", ".join(f"{label(name)} {number(median)}" for name, median in medians.items()) or "none"
+    zeros = int((is_norm & (value <= 0)).sum())
     note = f" ({counted(zeros, 'norm')} of 0 not drawn)" if zeros else ""
     return Figure(
         title=title,
@@ -62,13 +62,12 @@ def _diverged(whole: Any, updates: Any, first_bad: int | None) -> str:
             title = f"The first gradient that is not finite came at step {first_bad:,}"
         before = whole.get(first_bad - 1)
         return title if before is None else f"{title}; the norm of the step before was {number(before)}"
+    said = ""
     if len(whole) and whole.max() > _LARGEST_NORM:
-        norm, step = number(whole.max()), f"{whole.idxmax():,.0f}"
-        return f"The training run diverged: the gradient norm reached {norm} at step {step}"
-    if len(updates) and updates.max() > _LARGEST_UPDATE:
-        times, step = number(updates.max()), f"{updates.idxmax():,}"
-        return f"The training run diverged: step {step} changed the weights by {times} times their norm"
-    return ""
+        said = f"the gradient norm reached {number(whole.max())} at step {whole.idxmax():,.0f}"
+    elif len(updates) and updates.max() > _LARGEST_UPDATE:
+        said = f"step {updates.idxmax():,} changed the weights by {number(updates.max())} times their norm"
+    return f"The training run diverged: {said}" if said else ""
 
 
 def _title(whole: Any, jumps: Any, clipped: int) -> str:
@@ -85,7 +84,6 @@ def _title(whole: Any, jumps: Any, clipped: int) -> str:
 
 
 def _paint(ax: Any, look: Look, *, norms: Any, clipped: Any, first_bad: int | None, jumps: Any, last: int) -> None:
-    # Quantiles of neighbouring steps: columns 0 to 100.
     by_layer = norms.groupby("layer", sort=False)
     pooled = {layer: bands(*part[["step", "value"]].to_numpy(np.float64).T) for layer, part in by_layer}
     whole, together = pooled.pop("", (None, 1))
@@ -101,21 +99,20 @@ def _paint(ax: Any, look: Look, *, norms: Any, clipped: Any, first_bad: int | No
         ends.append((whole[50].iloc[-1], "whole model", look.ink))
     ax.set(yscale="log", xlim=(float(norms["step"].min() if len(norms) else 1) - 0.5, last + 0.5))
     counting(ax.xaxis)
-    top = ax.get_xaxis_transform()
     if len(jumps):
         text = f"largest, {number(jumps.max())}"
         ax.plot(jumps.idxmax(), jumps.max(), "^", color=look.ink, markersize=7, label=text, clip_on=False)
+    marks = {"transform": ax.get_xaxis_transform(), "color": look.bad}
     if len(clipped):
         text, heights = f"clipped ({counted(len(clipped), 'step')})", np.full(len(clipped), 0.985)
-        many = len(clipped) > 2000
-        ax.plot(clipped.index, heights, "|", transform=top, color=look.bad, markersize=7, label=text, rasterized=many)
+        ax.plot(clipped.index, heights, "|", markersize=7, label=text, rasterized=len(clipped) > 2000, **marks)
         if np.ptp(clipped) <= 1e-3 * clipped.mean():  # clipping by norm gives the same norm each time
             text = f"clipped to {number(clipped.median())}"
             ax.axhline(clipped.median(), color=look.bad, linestyle=":", linewidth=1.3, label=text)
     if first_bad is not None:
         text = f"first not finite: step {first_bad:,}"
         ax.axvline(first_bad, color=look.bad, linewidth=2, label=text, gid="first_bad")
-        ax.plot(first_bad, 0.5, "X", transform=top, color=look.bad, markersize=10)
+        ax.plot(first_bad, 0.5, "X", markersize=10, **marks)
     if not ends:
         ax.set_yticks([])  # nothing finite: no size to read
         ax.minorticks_off()

@@ -22,10 +22,8 @@ def figure(table: TidyTable) -> Figure | None:
 
     frame = table.frame
     score = next((name for name in _LOSSES if name in frame and frame[name].notna().any()), None)
-    if score is None:
-        return None
-    valid = frame[(frame["status"] == "ok") & frame[score].notna()]
-    if valid.empty:
+    valid = frame[:0] if score is None else frame[(frame["status"] == "ok") & frame[score].notna()]
+    if score is None or valid.empty:
         return None
     across = next((name for name in ("step", "epoch") if valid[name].notna().any()), "checkpoint")
     names = {across: "x", score: "loss", f"{score}_low": "low", f"{score}_high": "high"}

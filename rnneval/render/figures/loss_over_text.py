@@ -24,10 +24,8 @@ def figure(run: Run) -> Figure | None:
     given = run.blocks
     if "nats" not in given.sums or not any(given.tokens):
         return None
-    blocks = pd.DataFrame(
-        {"end": given.bytes, "document": given.document, "nats": given.sums["nats"], "tokens": given.tokens},
-        dtype=np.float64,
-    )
+    columns = {"end": given.bytes, "document": given.document, "nats": given.sums["nats"], "tokens": given.tokens}
+    blocks = pd.DataFrame(columns, dtype=np.float64)
     blocks["middle"] = (blocks["end"] + blocks["end"].shift(fill_value=0.0)) / 2
     size, ends = blocks["end"].iloc[-1], blocks.groupby("document", sort=False)["end"].max().iloc[:-1].to_numpy()
     scored = blocks[blocks["tokens"] > 0]
@@ -38,18 +36,17 @@ def figure(run: Run) -> Figure | None:
     window, sums = 2 * max(len(blocks) // _WINDOW // 2, 1) + 1, blocks[["nats", "tokens"]]
     running = sums.groupby(blocks["document"]).rolling(window, center=True, min_periods=1).sum().droplevel("document")
     blocks["mean"], blocks["running"] = blocks["nats"] / blocks["tokens"], running["nats"] / running["tokens"]
-    mean = blocks["nats"].sum() / blocks["tokens"].sum()
+    mean, missing = blocks["nats"].sum() / blocks["tokens"].sum(), len(scored) - len(blocks)
     score = run.scores.get("cross_entropy")
     score = None if score is None or score.low is None else score
-    missing = len(scored) - len(blocks)
     note = f"The loss of {counted(missing, 'block')} is not finite and not drawn." if missing else ""
     title, along = _words(blocks, mean, score, size)
-    documents = f" {counted(len(ends) + 1, 'document')}." if len(ends) else ""
+    documents = f"{counted(len(ends) + 1, 'document')}." if len(ends) else ""
     unit, unit_name = (1000.0, "kB") if size >= 10_000 else (1.0, "bytes")
     blocks["middle"] /= unit
     return Figure(
         title=title,
-        alt=f"{along}{documents}{' ' * bool(note)}{note}",
+        alt=" ".join(filter(None, (along, documents, note))),
         x=f"position in the text ({unit_name})",
         y="loss (nats a token)",
         paint=partial(
@@ -61,17 +58,17 @@ def figure(run: Run) -> Figure | None:
 
 def _words(blocks: Any, mean: float, score: Score | None, size: float) -> tuple[str, str]:
     """Return the title, and the first sentence of the text alternative."""
-    count = counted(len(blocks), "block")
-    hardest, easiest = (
-        f"near {_bytes(block['middle'])} ({number(block['running'])})"
-        for block in (blocks.loc[blocks["running"].idxmax()], blocks.loc[blocks["running"].idxmin()])
+    count, hardest, easiest = counted(len(blocks), "block"), blocks["running"].idxmax(), blocks["running"].idxmin()
+    highest, lowest = (
+        f"{_bytes(middle)} ({number(running)})"
+        for middle, running in blocks.loc[[hardest, easiest], ["middle", "running"]].itertuples(index=False)
     )
-    title = f"{number(mean)} nats a token" + (f"; hardest {hardest}" if len(blocks) >= 8 else f" over {count} of text")
     least, most = map(number, blocks["mean"].quantile([0.025, 0.975]))
     bounds = "" if score is None else f" (95 % interval {interval(score.low, score.high, number, ' to ')})"
-    return title, (
+    where = f"; hardest near {highest}" if len(blocks) >= 8 else f" over {count} of text"
+    return f"{number(mean)} nats a token{where}", (
         f"Loss along {_bytes(size)} of text: {number(mean)} nats a token on average{bounds}; 95 % of {count} lie "
-        f"between {least} and {most}; the running mean is highest {hardest} and lowest {easiest}."
+        f"between {least} and {most}; the running mean is highest near {highest} and lowest near {lowest}."
     )
 
 

@@ -21,10 +21,15 @@ ORDER = 10
 LENGTH, LINES = 700, 12
 """Most characters and lines of an excerpt."""
 MARKED, TOP = 8, 12
-"""Bits from which on a character is underlined, and at which the colours end; `excerpt.css` has the same."""
+"""Bits from which on a character is underlined, and at which the colours end; `report.css` has the same."""
 
 Runs = Sequence[tuple[str, str]]
 """Neighbouring characters of one level, and its style: `s0` … `s12` for whole bits, `none` without a prediction."""
+_LEGEND: Runs = [
+    ("surprise in bits: ", ""),
+    *((f" {bits} ", f"s{bits}") for bits in range(0, TOP, 2)),
+    (f" {TOP} or more ", f"s{TOP}"),
+]
 
 
 def figure(table: TidyTable) -> Figure | None:
@@ -34,14 +39,8 @@ def figure(table: TidyTable) -> Figure | None:
     text = table.text.encode()
     tokens = table.frame.sort_values("byte_start").assign(bits=lambda frame: frame["nats"] / math.log(2))
     starts, stops = tokens["byte_start"].to_numpy(np.int64), tokens["byte_end"].to_numpy(np.int64)
-    if starts[0] < 0 or (stops < starts).any() or (np.diff(stops) < 0).any():
-        raise UsageError("the losses' byte ranges are not in the order of a text: make them with evaluate --losses")
-    if stops[-1] > len(text):
-        raise UsageError(
-            f"the losses reach to byte {stops[-1]:,}, the text has {len(text):,}: give the text that was scored"
-        )
-    if table.at is not None and table.at >= len(text):
-        raise UsageError(f"--at {table.at}: the text has {len(text):,} bytes")
+    if starts[0] < 0 or (stops < starts).any() or (np.diff(stops) < 0).any() or stops[-1] > len(text):
+        raise UsageError("the losses' byte ranges are not those of the text: give the text that was scored")
     start = _start(text, tokens, table.at)
     shown = text[start : start + 4 * LENGTH].decode(errors="ignore")[:LENGTH]
     shown = "".join(shown.splitlines(keepends=True)[:LINES])
@@ -49,17 +48,14 @@ def figure(table: TidyTable) -> Figure | None:
     inside = tokens[(starts >= start) & (starts < stop)]
     if inside.empty:
         return None
-    mean = inside["bits"].mean()
-    peak = inside.iloc[inside["bits"].argmax()]
+    mean, peak = inside["bits"].mean(), inside.iloc[inside["bits"].argmax()]
     word = label(repr(text[int(peak["byte_start"]) : int(peak["byte_end"])].decode(errors="replace")))
     name = "This excerpt" if table.at is not None else "The most surprising excerpt"
     title = f"{name} has {number(mean)} bits a token, the whole text {number(tokens['bits'].mean())}"
     if start == 0 and stop == len(text):
         title = f"The text has {number(mean)} bits a token"
-    place = f"Bytes {start:,} to {stop:,}"
-    largest = f"the largest surprise is {number(peak['bits'])} bits at {word}"
-    runs = list(_runs(shown, start, tokens))
-    note = f"{place}; {largest}."
+    place, largest = f"Bytes {start:,} to {stop:,}", f"the largest surprise is {number(peak['bits'])} bits at {word}"
+    runs, note = list(_runs(shown, start, tokens)), f"{place}; {largest}."
     return Figure(
         title=title,
         alt=f"{title}. {place}, coloured by surprise; {largest}. The text: {visible(shown)}",
@@ -71,10 +67,11 @@ def figure(table: TidyTable) -> Figure | None:
 
 def _start(text: bytes, tokens: Any, at: int | None) -> int:
     """Return the first byte of the excerpt: at the beginning of a word, so that what is wanted is inside."""
-    lines = text.count(b"\n") + 1
+    lines, wanted = text.count(b"\n") + 1, 0
     size = int(min(LINES * max(len(text) / lines, 8.0), 0.9 * LENGTH))  # about what will be shown
-    wanted = 0
     if at is not None:
+        if at >= len(text):
+            raise UsageError(f"--at {at}: the text has {len(text):,} bytes")
         wanted = max(at - size // 3, 0)
     elif len(text) > size:
         starts = tokens["byte_start"].to_numpy()
@@ -100,24 +97,16 @@ def _runs(text: str, start: int, tokens: Any) -> Iterator[tuple[str, str]]:
     styles = ["none" if math.isnan(each) else f"s{int(min(max(each, 0.0), TOP))}" for each in surprise]
     signs = {"\n": "↵\n", "\t": "→"}
     for style, part in groupby(zip(text, styles, strict=True), key=lambda pair: pair[1]):
-        shown = (signs.get(each, each if len(visible(each)) == 1 else "·") for each, _ in part)
-        yield "".join(shown), style
-
-
-_LEGEND: Runs = [
-    ("surprise in bits: ", ""),
-    *((f" {bits} ", f"s{bits}") for bits in range(0, TOP, 2)),
-    (f" {TOP} or more ", f"s{TOP}"),
-]
+        yield "".join(signs.get(each, each if each.isprintable() else "·") for each, _ in part), style
 
 
 def _text(runs: Runs, note: str) -> Text:
     """Return the excerpt, its legend and a note, for a terminal or a notebook."""
-    parts = [*runs, ("\n\n", ""), *_LEGEND, (f"\n{note}", "")]
     # Dark on a light ground, whatever colours the terminal has.
     styles = {"none": "dim"}
     paper, hot = (bytes.fromhex(color[1:]) for color in (LIGHT.paper, LIGHT.hot))
     for bits in range(1, TOP + 1):
         ground = bytes(round(a + (b - a) * bits / TOP) for a, b in zip(paper, hot, strict=True)).hex()
         styles[f"s{bits}"] = f"{LIGHT.ink} on #{ground}{' underline' if bits >= MARKED else ''}"
+    parts = [*runs, ("\n\n", ""), *_LEGEND, (f"\n{note}", "")]
     return Text.assemble(*((part, styles.get(style, "")) for part, style in parts))

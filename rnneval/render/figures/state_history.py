@@ -14,50 +14,56 @@ from rnneval.render.phrasing import counted, number
 
 KINDS = (STATE_HISTORY,)
 ORDER = 20
-_HELD_OUT = "held-out "
+_SCORE = "held-out perplexity"
 
 
 def figure(table: TidyTable) -> Figure | None:
     """Return the figure of the perplexity and the norms of all states; None if it has neither."""
-    frame, x = _placed(table.frame)
-    scores = frame[frame["layer"] == ""].pivot_table(index="at", columns="statistic", values="value", dropna=False)
-    finite = np.isfinite(scores.astype(float)).any()
-    # A perplexity that is larger than any float, always, is shown by its logarithm.
-    by_loss = not finite.get("perplexity", True) and finite.get("cross_entropy", False)
-    name = "cross_entropy" if by_loss else "perplexity"
-    score = f"{_HELD_OUT}{name.replace('_', ' ')}"
-    states = _norms(frame[frame["layer"] != ""])
-    shown = {score: scores[name].to_frame("value").assign(top=scores[name])} if name in scores else {}
-    shown |= states
-    guessing = float(table.metadata.get(UNIFORM, math.inf))
-    worse = set(scores.index[scores["cross_entropy"] > guessing]) if "cross_entropy" in scores else set()
-    first_last = {
-        label(name): " and ".join(map(number, values.iloc[[0, -1]]))
-        for name, norms in states.items()
-        if len(values := _finite(norms)["value"])
-    }
-    if score not in shown and not first_last:
+    frame = table.frame.astype(dict.fromkeys(("layer", "variable", "statistic"), str))
+    fit = (frame["epoch"].diff() < 0).cumsum()  # each fit numbers its epochs from 0: they are counted on
+    frame = frame.assign(at=frame["epoch"] + fit * (frame["epoch"].max() + 1))
+    every = _lanes(frame)
+    known = {name: values for name, lane in every.items() if len(values := _finite(lane)["value"])}
+    states = {label(name): values for name, values in known.items() if name != _SCORE}
+    if _SCORE not in every and not states:
         return None
-    title = f"Mean norms of {counted(len(states), 'state')} by epoch"
-    if score in shown:
-        title = _score_title(score, shown[score]["value"], worse)
+    losses = frame[(frame["layer"] == "") & (frame["statistic"] == "cross_entropy")]
+    guessing = float(table.metadata.get(UNIFORM, math.inf))
+    worse = set(losses.loc[losses["value"] > guessing, "at"])
+    title = f"Mean norms of {counted(len(every), 'state')} by epoch"
+    if _SCORE in every:
+        title = _title(every[_SCORE]["value"], worse)
     alt = f"{title}. {counted(frame['at'].nunique(), 'epoch')} of training."
-    if score in shown and len(values := _finite(shown[score])["value"]):
+    if _SCORE in known:
+        values = known[_SCORE]
         first, best, last = map(number, (values.iloc[0], values.min(), values.iloc[-1]))
-        alt += f" {score.capitalize()}: first {first}, best {best}, last {last}."
-    if first_last:
-        norms = "; ".join(f"{name} {both}" for name, both in first_last.items())
+        alt += f" {_SCORE.capitalize()}: first {first}, best {best}, last {last}."
+    if states:
+        norms = "; ".join(f"{name} {' and '.join(map(number, v.iloc[[0, -1]]))}" for name, v in states.items())
         alt += f" Mean state norms (L2), first and last: {norms}."
     ends = float(frame["at"].min()), float(frame["at"].max())
+    through = f", counted through {fit.max() + 1} trainings" if fit.any() else ""
     return Figure(
         title=title,
         alt=alt,
-        height=min(0.3 + 0.1 * len(shown), 1.25),
-        x=x,
+        height=min(0.3 + 0.1 * len(every), 1.25),
+        x=f"epoch{through} (the first is 0)",
         grid="x",
-        paint=partial(_paint, every=shown, epochs=ends, score=score, worse=worse),
-        diverged=any(len(_finite(lane)) < len(lane) for lane in shown.values()) or ends[1] in worse,
+        paint=partial(_paint, every, ends, worse),
+        diverged=any(len(_finite(lane)) < len(lane) for lane in every.values()) or ends[1] in worse,
     )
+
+
+def _lanes(frame: Any) -> dict[str, Any]:
+    """Return by epoch the perplexity, first, and the mean and the largest norm of each state that has norms."""
+    found = {}
+    for (layer, slot), rows in frame.groupby(["layer", "variable"], sort=False):
+        wide = rows.pivot_table(index="at", columns="statistic", values="value", dropna=False)
+        columns = ["norm_mean", "norm_max"] if layer else ["perplexity", "perplexity"]
+        if columns[0] in wide:
+            lane = wide.reindex(columns=columns).set_axis(["value", "top"], axis=1)
+            found[f"{layer}.{slot}" if layer else _SCORE] = lane
+    return dict(sorted(found.items(), key=lambda each: each[0] != _SCORE))
 
 
 def _finite(lane: Any) -> Any:
@@ -65,60 +71,31 @@ def _finite(lane: Any) -> Any:
     return lane[np.isfinite(lane["value"])]
 
 
-def _score_title(name: str, values: Any, worse: set[float]) -> str:
+def _title(values: Any, worse: set[float]) -> str:
     """State that the training run diverged, or its best epoch."""
     finite = values[np.isfinite(values)]
     if finite.empty:
-        return f"The training run diverged: {name} was never finite"
+        return f"The training run diverged: {_SCORE} was never finite"
     best, last, lost = finite.min(), finite.iloc[-1], len(values) - len(finite)
     found = f"best at epoch {finite.idxmin():,.0f}: {number(best)}"
-    sound = not worse.issuperset(finite.index)
-    but = f", {found}" if sound else ""
+    always_worse = worse.issuperset(finite.index)
+    but = "" if always_worse else f", {found}"
     after = values.index[values.index > finite.index[-1]]
     if len(after):
-        return f"The training run diverged: {name} is not finite from epoch {after[0]:,.0f} on{but}"
-    if not sound:
-        return f"{name.capitalize()} was always worse than guessing, {number(last)} at the end"
+        return f"The training run diverged: {_SCORE} is not finite from epoch {after[0]:,.0f} on{but}"
+    if always_worse:
+        return f"{_SCORE.capitalize()} was always worse than guessing, {number(last)} at the end"
     if finite.index[-1] in worse:
-        return f"The training run diverged: {name} is {number(last)} at the end, worse than guessing{but}"
+        return f"The training run diverged: {_SCORE} is {number(last)} at the end, worse than guessing{but}"
     missing = f"not finite in {counted(lost, 'epoch')}, " if lost else ""
-    ended = f", {number(last)} at the end" if last > 1.01 * best else ""
-    return f"{name.capitalize()} is {missing}{found}{ended}"
+    return f"{_SCORE.capitalize()} is {missing}{found}" + (f", {number(last)} at the end" if last > 1.01 * best else "")
 
 
-def _change(norms: Any) -> float:
-    return abs(change(_finite(norms)["value"].to_numpy(), 1))
-
-
-def _placed(frame: Any) -> tuple[Any, str]:
-    """Return the rows with their place on the horizontal axis, the column `at`, and the label of that axis.
-
-    Each fit numbers its epochs from 0. Where a history holds several, their epochs are counted on.
-    """
-    fit = (frame["epoch"].diff() < 0).cumsum()
-    label = f"epoch, counted through {fit.max() + 1} trainings" if fit.any() else "epoch"
-    text = dict.fromkeys(("layer", "variable", "statistic"), str)
-    at = frame["epoch"] + fit * (frame["epoch"].max() + 1)
-    return frame.astype(text).assign(at=at), f"{label} (the first is 0)"
-
-
-def _norms(frame: Any) -> dict[str, Any]:
-    """Return for each state that has norms the mean and the largest norm by epoch."""
-    found = {}
-    for (layer, slot), rows in frame.groupby(["layer", "variable"], sort=False):
-        if (rows["statistic"] == "norm_mean").any():
-            wide = rows.pivot_table(index="at", columns="statistic", values="value", dropna=False)
-            norms = wide.reindex(columns=["norm_mean", "norm_max"])
-            found[f"{layer}.{slot}"] = norms.set_axis(["value", "top"], axis=1)
-    return found
-
-
-def _paint(
-    ax: Any, look: Look, *, every: Mapping[str, Any], epochs: tuple[float, float], score: str, worse: set[float]
-) -> None:
-    shown = lanes(ax, [*every], lambda name: np.inf if name == score else _change(every[name]))
+def _paint(every: Mapping[str, Any], epochs: tuple[float, float], worse: set[float], ax: Any, look: Look) -> None:
+    changes = {name: abs(change(_finite(lane)["value"].to_numpy(), 1)) for name, lane in every.items()}
+    shown = lanes(ax, changes | {_SCORE: np.inf} if _SCORE in every else changes)
     for base, name in shown:
-        is_score, kept = name == score, _finite(every[name])
+        is_score, kept = name == _SCORE, _finite(every[name])
         lost = every[name].index.difference(kept.index)
         largest = np.fmax(kept["top"].where(np.isfinite(kept["top"])), kept["value"])
         low = kept["value"].min() if is_score and len(kept) else 0.0
@@ -131,7 +108,7 @@ def _paint(
         marker = "o" if len(kept) <= 40 else None
         ax.plot(kept.index, height, color=color, linewidth=1.6, marker=marker, markersize=4, gid=name, label=text)
         if is_score and not worse.issuperset(kept.index):
-            ring(ax, look, kept["value"].idxmin(), height.min(), f"best {name.removeprefix(_HELD_OUT)}")
+            ring(ax, look, kept["value"].idxmin(), height.min(), "best perplexity")
         if len(lost):
             style = {"color": look.bad, "markersize": 7, "markeredgewidth": 2, "gid": f"{name}, not finite"}
             ax.plot(lost, np.full(len(lost), base + 0.42), "x", label="not finite", **style)

@@ -24,7 +24,8 @@ def figure(table: TidyTable) -> Figure | None:
     }
     if not states:
         return None
-    changes = {name: _change(state) for name, state in states.items()}
+    # From the first fifth of the text to the last.
+    changes = {name: change(norms, max(norms.size // 5, 1)) for name, (_, norms) in states.items()}
     most = max(changes, key=lambda name: abs(changes[name]))
     verb = "grows" if changes[most] > 0 else "shrinks"
     title = f"Along the text, the norm of {label(most)} {verb} by {abs(changes[most]) * 100:.0f} %"
@@ -43,17 +44,12 @@ def figure(table: TidyTable) -> Figure | None:
         height=min(0.3 + 0.1 * len(states), 1.25),
         x="position in the text (tokens)",
         grid="x",
-        paint=partial(_paint, states, end),
+        paint=partial(_paint, states, {name: abs(size) for name, size in changes.items()}, end),
     )
 
 
-def _change(state: Doubles) -> float:
-    """Return the change of the norms from the first fifth of the text to the last."""
-    return change(state[1], max(state.shape[1] // 5, 1))
-
-
-def _paint(states: Mapping[str, Doubles], end: float, ax: Any, look: Look) -> None:
-    shown = lanes(ax, [*states], lambda name: abs(_change(states[name])))
+def _paint(states: Mapping[str, Doubles], changes: Mapping[str, float], end: float, ax: Any, look: Look) -> None:
+    shown = lanes(ax, changes)
     for place, (base, name) in enumerate(shown):
         positions, norms = states[name]
         table, pooled = bands(positions, norms)

@@ -23,14 +23,13 @@ from rnneval.render.figures._export import LOWEST, dark_of
 from rnneval.render.html import Drawn, html_of
 from rnneval.render.phrasing import counted, file_name, listed, number
 from rnneval.render.report.chapters import CHAPTERS
-from rnneval.render.report.gathered import CheckedWiring, Gathered, Given, Scored, alike, mapped, tokens_of
+from rnneval.render.report.gathered import Gathered, Given, Scored, alike, mapped, tokens_of
 from rnneval.render.wiring_document import first_sentence
 
 __all__ = ["Given", "Report", "draw", "html_of", "page_of"]
 
 WIDTH = 360
 """Width of a figure in CSS pixels: about that of a phone. It grows and shrinks with its place."""
-COLUMN = (WIDTH / 96, None, 96)
 _ORDER: tuple[Kind, ...] = ("fail", "unsure", "pass", "note")
 _NAMED = 3
 Said = tuple[Kind, str, str]
@@ -73,10 +72,8 @@ def _and(names: Sequence[str]) -> str:
 
 def draw(page: Report, given: Sequence[Given]) -> Mapping[str, Drawn]:
     """Draw the figures of a page, by key: the slow part of a report."""
-    gathered = Gathered(given)
     wanted = {key for section in page.sections for key in _keys(section.blocks)}
-    sources = (*gathered.given, *gathered.rankings)
-    known = {each.key(figure): figure for each in sources for figure in each.figures}
+    known = {each.key(figure): figure for each in Gathered(given).given for figure in each.figures}
     return {key: _drawn(figure) for key, figure in known.items() if key in wanted}
 
 
@@ -91,7 +88,7 @@ def _keys(blocks: Sequence[Block]) -> Iterator[str]:
 def _drawn(figure: Figure) -> Drawn:
     if figure.html is not None:
         return Drawn(html=Markup(figure.html()))  # noqa: S704 - the figure escapes what comes out of files
-    light = svg(figure, COLUMN, clear=True, titled=False)
+    light = svg(figure, (WIDTH / 96, None, 96), clear=True, titled=False)
     light = light[light.index("<svg") :]
     height = round(max(WIDTH, 96 * LOWEST) * figure.height)
     return Drawn(light=light, dark=dark_of(light), width=WIDTH, height=height)
@@ -102,12 +99,12 @@ def _drawn(figure: Figure) -> Drawn:
 
 def _claims(gathered: Gathered) -> tuple[Claim, ...]:
     """Return every claim, the worst first; faults of the wiring before numbers, numbers before comparisons."""
-    found = [said for each in gathered.wirings for said in _of_wiring(each)]
-    found += [*_of_training(gathered), *_of_sweeps(gathered), *_of_runs(gathered.scored), *_of_gates(gathered)]
+    found = [*_of_wiring(gathered), *_of_training(gathered), *_of_sweeps(gathered), *_of_runs(gathered.scored)]
+    found += _of_gates(gathered)
     if gathered.unchecked:
         said = f"The wiring of {_and(gathered.unchecked)} was not checked: whether the numbers are valid is not known."
         found.append(("unsure", "wiring", said))
-    if passed := [each.name for each in gathered.wirings if each.worst.verdict == "pass"]:
+    if passed := [model.name for model, worst in gathered.wirings if worst.verdict == "pass"]:
         found.append(("pass", "wiring", f"The state is wired right in {_and(passed)}: each layer gets its own back."))
     if not found:
         found.append(("note", "made", "These records describe and do not judge: none is of a run, wiring or gate."))
@@ -115,26 +112,24 @@ def _claims(gathered: Gathered) -> tuple[Claim, ...]:
     return tuple(Claim(kind=kind, anchor=anchor, sentence=sentence) for kind, anchor, sentence in found)
 
 
-def _of_wiring(wired: CheckedWiring) -> Iterator[Said]:
+def _of_wiring(gathered: Gathered) -> Iterator[Said]:
     """Yield what is wrong or not settled."""
-    wiring = wired.worst
-    if wiring.verdict == "fail":
-        error = next((finding for finding in wiring.findings if finding.severity == "error"), None)
-        fault = first_sentence(error.message) if error else wiring.reason
-        what = "The state is wired wrong" if breaks_runs(wiring, segment=1) else "Calls that should agree do not"
-        yield "fail", "wiring", f"{what} in {wired.name}: {fault}."
-    elif wiring.verdict != "pass":
-        what = f"Whether the state is wired right in {wired.name} could not be settled"
-        yield "unsure", "wiring", f"{what}: {wiring.reason}."
+    for model, wiring in gathered.wirings:
+        if wiring.verdict == "fail":
+            error = next((finding for finding in wiring.findings if finding.severity == "error"), None)
+            fault = first_sentence(error.message) if error else wiring.reason
+            what = "The state is wired wrong" if breaks_runs(wiring, segment=1) else "Calls that should agree do not"
+            yield "fail", "wiring", f"{what} in {model.name}: {fault}."
+        elif wiring.verdict != "pass":
+            what = f"Whether the state is wired right in {model.name} could not be settled"
+            yield "unsure", "wiring", f"{what}: {wiring.reason}."
 
 
 def _of_training(gathered: Gathered) -> Iterator[Said]:
     """Yield the title of each figure of a history or of gradients that says that a training run diverged."""
     for each in gathered.given:
         if isinstance(each.record, Gradients) or (isinstance(each.record, TidyTable) and each.record.schema != SWEEP):
-            for figure in each.figures:
-                if figure.diverged:
-                    yield "fail", "inside", f"{each.label}: {figure.title}."
+            yield from (("fail", "inside", f"{each.label}: {f.title}.") for f in each.figures if f.diverged)
 
 
 def _of_sweeps(gathered: Gathered) -> Iterator[Said]:
@@ -168,11 +163,8 @@ def _of_runs(evaluations: Sequence[Scored]) -> Iterator[Said]:
         beaten = _beaten(run)
         if len(best) == 1:
             start = f"{model.name} has the lowest loss of {len(sound)}: on" if len(sound) > 1 else f"{model.name}: on"
-            yield (
-                "note" if beaten or _unknown(run) >= _UNKNOWN else "pass",
-                "numbers",
-                f"{start} this text {_good(run)}.",
-            )
+            kind: Kind = "note" if beaten or _unknown(run) >= _UNKNOWN else "pass"
+            yield kind, "numbers", f"{start} this text {_good(run)}."
         if beaten:
             yield "unsure", "baselines", f"{model.name} is worse than {beaten}."
 
@@ -190,9 +182,9 @@ def _beaten(run: Run) -> str:
 
 def _wrong(name: str, run: Run) -> str:
     """Say why the numbers of a run must not be read as scores; "" for a sound run."""
-    reason = unfit(run)
     if run.total_nats is None:
         return f"The loss of {name} is not a finite number, so it has no scores."
+    reason = unfit(run)
     if reason.startswith("is "):
         why = run.why_not_valid.partition("; ")[0]
         return f"The run of {name} is not valid: {why}".removesuffix(": not valid") + "."

@@ -2,14 +2,16 @@
 
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from math import exp
+from functools import reduce
+from math import exp, inf
 
 from msgspec.structs import replace
 
 from rnneval.evaluate.sweep_table import OK, best_first
 from rnneval.metrics.diagnostics.findings import THRESHOLDS
 from rnneval.pages import all_pages, page
-from rnneval.records import Gate, Gradients, Ranking, Run
+from rnneval.records import Gate, Gradients, Ranking, Run, Wiring
+from rnneval.records.run import WiringSummary
 from rnneval.records.tables import GRADIENT_HISTORY, STATE_HISTORY, TRACE
 from rnneval.records.wiring import breaks_runs
 from rnneval.render import document as doc
@@ -18,7 +20,7 @@ from rnneval.render import sweep_document as sweeps
 from rnneval.render.figures import TidyTable, caution
 from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
 from rnneval.render.phrasing import counted, figure, file_name, framed, interval, listed, number, signed
-from rnneval.render.report.gathered import CheckedWiring, Gathered, Given, Scored, alike, pictures, tokens_of
+from rnneval.render.report.gathered import Gathered, Given, ReportedModel, Scored, alike, pictures, tokens_of
 from rnneval.render.wiring_document import finding_block, oracles_table
 
 _SHOWN_ROWS = 30
@@ -45,6 +47,11 @@ _CONTENTS = {
 """Titles of tables that belong to no model, by their schemas."""
 _OPEN = ("state_norms", "gradient_history", "state_history")
 """Figures that are shown of each of several models."""
+_MADE = (
+    "created", "rnneval", "signature", "checkpoint.path", "checkpoint.sha256", "checkpoint.builder.name",
+    "checkpoint.builder.sha256", "vocabulary.sha256", "text.part", "text.sha256",
+)  # fmt: skip
+"""Places in a record of what is needed to make it again."""
 _COUNTED = ("tokens", "text", "model", "vocabulary", "forgets in", "signature")
 
 
@@ -52,8 +59,9 @@ def _part(anchor: str, title: str, blocks: Iterable[doc.Block]) -> doc.Subsectio
     return doc.Subsection(anchor=anchor, title=title, blocks=tuple(blocks))
 
 
-def _fold(title: str, *blocks: doc.Block) -> doc.Fold:
-    return doc.Fold(title=title, blocks=blocks)
+def _fold(title: str, *blocks: doc.Block) -> list[doc.Block]:
+    """Return blocks behind a line, if there are any."""
+    return [doc.Fold(title=title, blocks=blocks)] if blocks else []
 
 
 # Wiring
@@ -61,40 +69,33 @@ def _fold(title: str, *blocks: doc.Block) -> doc.Fold:
 
 def wiring(gathered: Gathered) -> Iterator[doc.Block]:
     """Show the wiring of every model that was checked: open what is wrong with its faults, folded what is right."""
-    right = [each.name for each in gathered.wirings if each.worst.verdict == "pass"]
-    parts = [_part(f"wiring-{n}", wired.name, _wired(wired)) for n, wired in enumerate(gathered.wirings)]
+    right = [model.name for model, worst in gathered.wirings if worst.verdict == "pass"]
+    parts = [_part(f"wiring-{n}", pair[0].name, _wired(*pair)) for n, pair in enumerate(gathered.wirings)]
     yield from parts[: len(parts) - len(right)]  # those that did not pass come first
     if right:
         yield doc.Notice(kind="pass", title=_WIRING["pass"], text=listed(right, most=_NAMED))
-        yield _fold("Where each state went, and the tests of behaviour", *parts[len(parts) - len(right) :])
+        yield from _fold("Where each state went, and the tests of behaviour", *parts[len(parts) - len(right) :])
 
 
-def _wired(wired: CheckedWiring) -> Iterator[doc.Block]:
+def _wired(model: ReportedModel, worst: Wiring | WiringSummary) -> Iterator[doc.Block]:
     """Yield the faults of a model, the first whole, the others folded; and the loss with other segments."""
-    worst = wired.worst
     title = _WIRING[worst.verdict] if breaks_runs(worst, segment=1) else _OF_CALLS
     yield doc.Notice(kind=doc.KINDS[worst.verdict], title=title, text=worst.reason)
-    yield from pictures(*wired.records)
+    yield from pictures(model.given, "wiring")
     found = [replace(finding_block(each), about=_about(each.rule)) for each in worst.findings]
     yield from found[:1]
-    if rest := found[1:]:
-        rules = listed(dict.fromkeys(each.rule for each in rest))
-        yield _fold(f"{counted(len(rest), 'more finding')}: {rules}", *rest)
-    yield from dict.fromkeys(cut for run in wired.runs for cut in _cut(run))
-    tables = [oracles_table(each.record.oracles) for each in wired.records if each.record.oracles]
-    yield from [_fold("Tests of behaviour", *tables)] if tables else []
-
-
-def _cut(run: Run) -> Iterator[doc.Notice]:
-    """Yield the losses of a run whose text was cut in two ways."""
-    if run.token_by_token is not None and run.total_nats is not None:
-        other, tokens = run.token_by_token, max(run.tokens.scored, 1)
-        cut = counted(run.streams.segment if run.streams else 0, "token")
-        text = (
-            f"{figure(run.total_nats / tokens)} nats a token in segments of {cut}, "
-            f"{figure(other.total_nats / tokens)} in segments of {counted(other.segment, 'token')}."
-        )
-        yield doc.Notice(kind="fail", title="The loss depends on how the text is cut", text=text)
+    rules = listed(dict.fromkeys(each.rule for each in found[1:]))
+    yield from _fold(f"{counted(len(found) - 1, 'more finding')}: {rules}", *found[1:])
+    for run in model.scored:
+        if (other := run.token_by_token) is not None and run.total_nats is not None:
+            cut, tokens = counted(run.streams.segment if run.streams else 0, "token"), max(run.tokens.scored, 1)
+            text = (
+                f"{figure(run.total_nats / tokens)} nats a token in segments of {cut}, "
+                f"{figure(other.total_nats / tokens)} in segments of {counted(other.segment, 'token')}."
+            )
+            yield doc.Notice(kind="fail", title="The loss depends on how the text is cut", text=text)
+    records = [each.record for each in model.given if isinstance(each.record, Wiring)]
+    yield from _fold("Tests of behaviour", *(oracles_table(each.oracles) for each in records if each.oracles))
 
 
 def _about(rule: str) -> str | None:
@@ -115,12 +116,12 @@ def checkpoints(gathered: Gathered) -> Iterator[doc.Block]:
 
 def _swept(given: Given) -> Iterator[doc.Block]:
     rows = best_first(given.rows)
-    yield from pictures(given)
+    yield from pictures([given])
     note = "Checkpoints read the same text: rnneval compare of the folder says which differences are significant."
     caption = f"{counted(len(rows), 'checkpoint')}, best first"
     yield sweeps.checkpoints_table(caption, rows[:_SHOWN_ROWS], rows, note)
     if rest := rows[_SHOWN_ROWS:]:
-        yield _fold(f"{len(rest)} more", sweeps.checkpoints_table("The rest", rest, rows))
+        yield from _fold(f"{len(rest)} more", sweeps.checkpoints_table("The rest", rest, rows))
     if failed := [row for row in rows if row["status"] != OK]:
         yield sweeps.failures_table(failed)
 
@@ -129,15 +130,15 @@ def numbers(gathered: Gathered) -> Iterator[doc.Block]:
     """Show every evaluation: a table if there are several, then each by itself."""
     found = gathered.scored
     if len(found) == 1 and not gathered.sweeps:
-        yield _part("numbers-0", "The evaluation", _evaluation(found[0]))
+        yield _part("numbers-0", "The evaluation", _evaluation(*found[0]))
         return
     if len(found) > 1:
         yield _overview(found, gathered.unchecked)
     titles = [f"{model.name} on {_text_of(run)}" for model, run in found]
-    parts = [_part(f"numbers-{n}", titles[n], _evaluation(pair)) for n, pair in enumerate(found)]
-    if parts:
-        each = parts if len(parts) <= _WHOLE else [_fold(part.title, *part.blocks) for part in parts]
-        yield _fold("Each evaluation: figures, scores and what was counted", *each)
+    parts = [_part(f"numbers-{n}", titles[n], _evaluation(*pair)) for n, pair in enumerate(found)]
+    folds = (doc.Fold(title=part.title, blocks=part.blocks) for part in parts)
+    title = "Each evaluation: figures, scores and what was counted"
+    yield from _fold(title, *(parts if len(parts) <= _WHOLE else folds))
 
 
 def _overview(found: Sequence[Scored], unchecked: Collection[str]) -> doc.TableBlock:
@@ -145,7 +146,7 @@ def _overview(found: Sequence[Scored], unchecked: Collection[str]) -> doc.TableB
 
     def place(pair: Scored) -> tuple[bool, float]:
         run = pair[1]
-        return not run.valid, run.scores["cross_entropy"].value if "cross_entropy" in run.scores else float("inf")
+        return not run.valid, run.scores["cross_entropy"].value if "cross_entropy" in run.scores else inf
 
     texts = [sorted(group, key=place) for group in alike(found)]
     rows = []
@@ -168,15 +169,15 @@ def _overview(found: Sequence[Scored], unchecked: Collection[str]) -> doc.TableB
     return doc.table(f"{len(rows)} evaluations, {order}", head, rows, right=tuple(range(2, len(head))), note=note)
 
 
-def _evaluation(pair: Scored) -> Iterator[doc.Block]:
-    model, run = pair
+def _evaluation(model: ReportedModel, run: Run) -> Iterator[doc.Block]:
     if run.valid:
         if word := caution(run):
             text = "The model diverged, its vocabulary is in another order than in training, or it was not trained."
             yield doc.Notice(kind="fail", title=word.capitalize(), text=text)
         if large := tuple(_key_number(run, name) for name in _LARGE if name in run.scores):
             yield doc.KeyNumbers(items=large)
-        yield from pictures(*model.given, chapter="numbers") if model.scored[0] is run else ()
+        if model.scored[0] is run:
+            yield from pictures(model.given, "numbers")
     elif run.total_nats is None:
         text = "A loss is not a finite number. The warnings say where, and what it is."
         yield doc.Notice(kind="fail", title="There is no score", text=text)
@@ -184,11 +185,11 @@ def _evaluation(pair: Scored) -> Iterator[doc.Block]:
         yield doc.Notice(kind="fail", title="Not valid: these numbers do not count", text=run.why_not_valid)
     if run.scores:
         title = "All scores, and what they say" if run.valid else "All scores: none of them counts"
-        yield _fold(title, runs.scores_table(run))
+        yield from _fold(title, runs.scores_table(run))
     if run.beside_reset is not None and run.valid:
         yield runs.reset_table(run, run.beside_reset)
     facts = [fact for fact in runs.run_facts(run) if fact.name in _COUNTED]
-    yield _fold("What was counted", doc.FactList(rows=(doc.Fact(name="file", text=_text_of(run)), *facts)))
+    yield from _fold("What was counted", doc.FactList(rows=(doc.Fact(name="file", text=_text_of(run)), *facts)))
 
 
 def _text_of(run: Run) -> str:
@@ -206,20 +207,17 @@ def _key_number(run: Run, name: str) -> doc.KeyNumber:
 
 def baselines(gathered: Gathered) -> Iterator[doc.Block]:
     """Show the models among the baselines, in a table for each text and signature."""
-    valid = [(model, run) for model, run in gathered.scored if run.valid and "cross_entropy" in run.scores]
-    for group in alike((model, run) for model, run in valid if run.baselines):
-        if len(group) == 1:
-            yield from pictures(*group[0][0].given, chapter="baselines")
-        best_run = min((run for _, run in group), key=lambda run: run.scores["cross_entropy"].value)
-        best = best_run.scores["cross_entropy"].value
-        models = [(model.name, run.scores["cross_entropy"].value, True) for model, run in group]
+    compared = [(m, run) for m, run in gathered.scored if run.valid and run.baselines and "cross_entropy" in run.scores]
+    for group in alike(compared):
+        losses = {model.name: run.scores["cross_entropy"].value for model, run in group}
+        best, best_run = min((losses[model.name], n) for n, (model, _) in enumerate(group))
+        marked = caution(group[best_run][1]) or ("best model" if len(group) > 1 else "–")
         known = {name: nats for _, run in group for name, nats in run.baselines.items()}
         rows = []
-        for name, nats, is_model in sorted([*models, *((*pair, False) for pair in known.items())], key=lambda e: e[1]):
+        for name, nats in sorted([*losses.items(), *known.items()], key=lambda each: each[1]):
             perplexity = figure(exp(nats)) if nats < _LARGEST_EXPONENT else "–"
-            marked = caution(best_run) or ("best model" if len(group) > 1 else "–")
             more = signed(nats - best) if nats != best else marked
-            rows.append((doc.TableCell(text=name, code=is_model), figure(nats), perplexity, more))
+            rows.append((doc.TableCell(text=name, code=name in losses), figure(nats), perplexity, more))
         note = ". ".join(f"{model.name}: {said}" for model, run in group if (said := runs.beside_counting(run))) or None
         head = ("", "nats a token", "perplexity", "nats more")
         yield doc.table("Lowest loss first", head, rows, right=(1, 2, 3), note=note)
@@ -233,52 +231,48 @@ def diagnostics(gathered: Gathered) -> Iterator[doc.Block]:
 
     Of several models only the findings, the state norms and the gradient norms are unfolded.
     """
-    models = gathered.models
-    parts = [_part(f"inside-{n}", model.name, _diagnosed(model.given, model.runs)) for n, model in enumerate(models)]
+    parts = [_part(f"inside-{n}", model.name, _diagnosed(model)) for n, model in enumerate(gathered.models)]
     parts = [part for part in parts if part.blocks]
-    owned = {id(each.record) for model in models for each in model.given}
-    owned |= {id(each.record) for each in gathered.sweeps}
-    tables = [each for each, _ in gathered.of_kind(TidyTable) if id(each.record) not in owned and each.figures]
+    owned = {id(each) for each in (*gathered.sweeps, *(each for model in gathered.models for each in model.given))}
+    tables = [each for each, _ in gathered.of_kind(TidyTable) if id(each) not in owned and each.figures]
     titles = [_CONTENTS.get(each.record.schema, each.label) for each in tables]
     for place, (each, title) in enumerate(zip(tables, titles, strict=True)):
         named = f"{title} ({each.label})" if titles.count(title) > 1 else title
-        parts.append(_part(f"inside-table-{place}", named, pictures(each)))
+        parts.append(_part(f"inside-table-{place}", named, pictures([each])))
     if len(parts) == 1:
         yield from parts
         return
     for part in parts:
-        opened = [block for block in part.blocks if _is_open(block)]
+        opened = [
+            block
+            for block in part.blocks
+            if isinstance(block, doc.Found)
+            or (isinstance(block, doc.Picture) and block.key.rpartition("/")[2] in _OPEN)
+        ]
         rest = [block for block in part.blocks if block not in opened]
-        title = "More figures and numbers" if opened else f"{part.title}: figures and numbers"
-        folded = [_fold(title, *rest)] if rest else []
+        folded = _fold("More figures and numbers" if opened else f"{part.title}: figures and numbers", *rest)
         yield from [replace(part, blocks=(*opened, *folded))] if opened else folded
 
 
-def _is_open(block: doc.Block) -> bool:
-    return isinstance(block, doc.Found) or getattr(block, "key", "").rpartition("/")[2] in _OPEN
-
-
-def _diagnosed(given: Sequence[Given], evaluations: Sequence[Run]) -> Iterator[doc.Block]:
+def _diagnosed(model: ReportedModel) -> Iterator[doc.Block]:
     def fullness(run: Run) -> int:
         return sum(part is not None for part in (run.states, run.gates, run.lyapunov, run.context))
 
-    fullest = max(evaluations, key=fullness, default=None)
-    records = [each.record for each in given if isinstance(each.record, Gradients)]
-    said = {(w.code, w.message): None for run in evaluations for w in run.warnings if w.code in THRESHOLDS}
-    said |= {(finding.rule, finding.message): None for record in records for finding in record.findings}
-    for rule, message in said:
-        kind = doc.KINDS["warning"]
-        yield doc.Found(kind=kind, rule=rule, severity="warning", message=message, about=_about(rule))
+    fullest = max(model.runs, key=fullness, default=None)
+    records = [each.record for each in model.given if isinstance(each.record, Gradients)]
+    said = [(w.code, w.message) for run in model.runs for w in run.warnings if w.code in THRESHOLDS]
+    said += [(finding.rule, finding.message) for record in records for finding in record.findings]
+    for rule, message in dict.fromkeys(said):
+        yield doc.Found(kind="unsure", rule=rule, severity="warning", message=message, about=_about(rule))
     # The fullest run first: of two that can give the same figure it shows more.
-    drawn = pictures(*sorted(given, key=lambda each: each.record is not fullest), chapter="inside")
+    drawn = pictures(sorted(model.given, key=lambda each: each.record is not fullest), "inside")
     yield from drawn
     if fullest and fullest.forgetting and any(picture.key.endswith("/loss_by_context") for picture in drawn):
         yield doc.Paragraph(text=page("loss_by_context").paragraph("Two lengths"), muted=True)
     tables = [*(runs.inside_tables(fullest) if fullest else ()), *(t for r in records for t in runs.gradient_tables(r))]
     if tables and tables[0].caption == "States":
         yield tables.pop(0)
-    if tables:
-        yield _fold(f"As numbers: {', '.join(each.caption for each in tables)}", *tables)
+    yield from _fold(f"As numbers: {', '.join(each.caption for each in tables)}", *tables)
 
 
 # Comparisons
@@ -288,29 +282,28 @@ def comparisons(gathered: Gathered) -> Iterator[doc.Block]:
     """Show every verdict of a gate, and every table of compared runs; a pair is told once."""
     for n, (each, gate) in enumerate(gathered.of_kind(Gate)):
         yield _part(f"gate-{n}", headline(gate) or each.label, _gate(each, gate))
-    for n, each in enumerate(gathered.rankings):
-        title = f"{len(each.record.rows)} runs, by {each.record.metric}"
-        yield _part(f"compare-{n}", title, _ranking(each, each.record))
+    for n, ranking in enumerate(gathered.rankings):
+        yield _part(f"compare-{n}", f"{len(ranking.rows)} runs, by {ranking.metric}", _ranking(ranking))
 
 
 def _gate(given: Given, gate: Gate) -> Iterator[doc.Block]:
     # The reason of the whole is that of one comparison, and stands below with the others.
     reason = "" if gate.comparisons else gate.reason
     yield doc.Notice(kind=doc.KINDS[gate.verdict], title=_GATE[gate.verdict], text=reason)
-    drawn, said = pictures(given), list(gate_blocks(gate))
-    if drawn:
-        details = [block for block in said if not isinstance(block, doc.Notice)]
-        said = [_fold("As a table, with the reason of each verdict", *details), *said[len(details) :]]
-    yield from (*drawn, *said)
+    drawn, said = pictures([given]), list(gate_blocks(gate))
+    yield from drawn
+    details = [block for block in said if drawn and not isinstance(block, doc.Notice)]
+    yield from _fold("As a table, with the reason of each verdict", *details)
+    yield from said[len(details) :]
 
 
-def _ranking(given: Given, ranking: Ranking) -> Iterator[doc.Block]:
-    yield from (*pictures(given), *ranking_blocks(ranking))
+def _ranking(ranking: Ranking) -> Iterator[doc.Block]:
+    yield from ranking_blocks(ranking)
     if any(row.low is not None for row in ranking.rows[1:]):
         text = "Each difference is to the best run. Their two-sided intervals hold together with 95 %."
         yield doc.Paragraph(text=text, muted=True)
     if ranking.blocks:
-        yield _fold(f"The {len(ranking.blocks)} places where they differ most", changes_table(ranking))
+        yield from _fold(f"The {len(ranking.blocks)} places where they differ most", changes_table(ranking))
     told = tuple(row.name for row in ranking.rows if row.marks)
     for warning in ranking.warnings:
         if not warning.startswith(told):
@@ -333,25 +326,18 @@ def warnings(gathered: Gathered) -> Iterator[doc.Block]:
 def made(gathered: Gathered) -> Iterator[doc.Block]:
     """Show what is needed to make each record again, folded."""
     for each in gathered.given:
-        record = each.record
-        if isinstance(record, TidyTable):
-            yield _fold(each.name, doc.facts([*record.metadata.items(), ("rows", f"{len(record.frame):,}")]))
+        if isinstance(each.record, TidyTable):
+            known = [*each.record.metadata.items(), ("rows", f"{len(each.record.frame):,}")]
+            yield from _fold(each.name, doc.facts(known))
             continue
-        names = ("command", "checkpoint", "text", "vocabulary")
-        command, checkpoint, text, vocabulary = (getattr(record, name, None) for name in names)
-        rows = {name: getattr(record, name, None) for name in ("created", "rnneval", "signature")}
-        if checkpoint is not None:
-            rows |= {"checkpoint": checkpoint.path, "checkpoint.sha256": checkpoint.sha256}
-            if checkpoint.builder is not None:
-                rows |= {"builder": checkpoint.builder.name, "builder.sha256": checkpoint.builder.sha256}
-        if vocabulary is not None:
-            rows["vocabulary.sha256"] = vocabulary.sha256
-        if text is not None:
-            files = ", ".join(file.title for file in text.files)
-            rows |= {"text": files, "text.part": text.part, "text.sha256": text.sha256}
-        facts = tuple(doc.Fact(name=name, text=str(said), code=True) for name, said in rows.items() if said)
+        command, text = (getattr(each.record, name, None) for name in ("command", "text"))
         code = [doc.Code(label="The command that repeats it", text=shlex.join(command))] if command else []
-        yield _fold(each.name, *code, doc.FactList(rows=facts))
+        rows = [
+            (path, reduce(lambda at, name: getattr(at, name, None), path.split("."), each.record)) for path in _MADE
+        ]
+        rows += [("text.files", ", ".join(file.title for file in text.files))] if text else []
+        facts = tuple(doc.Fact(name=name, text=str(said), code=True) for name, said in rows if said)
+        yield from _fold(each.name, *code, doc.FactList(rows=facts))
 
 
 CHAPTERS = (

@@ -1,6 +1,6 @@
 """Sources of a page: records under the names they were given by, the models they are about, and their figures."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePath
@@ -29,7 +29,7 @@ class Given:
 
     name: str
     record: Any
-    """A record, a `TidyTable` or a `Ranking`."""
+    """A record, or a `TidyTable`."""
 
     @cached_property
     def figures(self) -> tuple[Figure, ...]:
@@ -62,16 +62,16 @@ class Given:
         return f"{self.name}/{figure.name}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ReportedModel:
-    """One model, and every record of it."""
+    """One model, and every record of it; a wiring record that no other record knows the model of is one, too."""
 
     name: str
-    given: tuple[Given, ...]
+    given: list[Given]
 
     def has_label(self, label: str) -> bool:
-        """Return whether the model or one of its records is called so."""
-        return label in (self.name, *(each.label for each in self.given))
+        """Return whether the model or one of its records is called so; a wiring record may be of another one."""
+        return label in (self.name, *(each.label for each in self.given if not isinstance(each.record, Wiring)))
 
     @property
     def layers(self) -> set[tuple[str, str]]:
@@ -80,37 +80,27 @@ class ReportedModel:
         return {(layer.name, layer.kind) for found in checkpoints if found is not None for layer in found.layers}
 
     @property
-    def runs(self) -> tuple[Run, ...]:
+    def runs(self) -> list[Run]:
         """Every evaluation of it."""
-        return tuple(each.record for each in self.given if isinstance(each.record, Run))
+        return [each.record for each in self.given if isinstance(each.record, Run)]
 
     @property
-    def scored(self) -> tuple[Run, ...]:
+    def scored(self) -> list[Run]:
         """One run for each text and signature, the fullest: a trace repeats the numbers of an evaluation."""
-        texts: dict[tuple[str, str], list[Run]] = {}
-        for run in self.runs:
-            texts.setdefault((run.text.sha256, run.signature), []).append(run)
-        return tuple(max(runs, key=lambda run: (len(run.scores), run.wiring is not None)) for runs in texts.values())
+        groups = alike((self, run) for run in self.runs)
+        return [max((run for _, run in runs), key=lambda r: (len(r.scores), r.wiring is not None)) for runs in groups]
+
+    @property
+    def worst(self) -> Wiring | WiringSummary | None:
+        """The check with the worst verdict, a record before a summary, which holds less; None without a check."""
+        records: list[Wiring | WiringSummary] = [e.record for e in self.given if isinstance(e.record, Wiring)]
+        known = [*records, *(run.wiring for run in self.runs if run.wiring)]
+        verdicts = ("pass", "inconclusive", "fail")
+        return max(known, key=lambda wiring: verdicts.index(wiring.verdict), default=None)
 
 
 Scored = tuple[ReportedModel, Run]
 """One evaluation, and the model that it is of."""
-
-
-@dataclass(frozen=True)
-class CheckedWiring:
-    """All that is known of the wiring of one model: records of `rnneval check`, and the checks before evaluations."""
-
-    name: str
-    records: Sequence[Given]
-    runs: Sequence[Run]
-
-    @property
-    def worst(self) -> Wiring | WiringSummary:
-        """The check with the worst verdict; a record before a summary, since it holds more."""
-        records: list[Wiring | WiringSummary] = [each.record for each in self.records]
-        known = [*records, *(run.wiring for run in self.runs if run.wiring)]
-        return max(known, key=lambda wiring: ("pass", "inconclusive", "fail").index(wiring.verdict))
 
 
 class Gathered:
@@ -120,6 +110,21 @@ class Gathered:
         """Take records by the names they were given by."""
         self.models = _models(given)
         self.given = _with_model_names(given, self.models)
+        self.scored = [(model, run) for model in self.models for run in model.scored]
+        """Every evaluation, with its model."""
+        known = {model.name: model for model in self.models}
+        for each, wiring in self.of_kind(Wiring):
+            name = "the checked model" if each.label == "wiring" else each.label
+            owner = _owner(each, wiring, self.models) or known.setdefault(name, ReportedModel(name=name, given=[]))
+            owner.given.append(each)
+        checked = ((model, model.worst) for model in known.values())
+        self.wirings = sorted(
+            ((model, worst) for model, worst in checked if worst), key=lambda pair: pair[1].verdict == "pass"
+        )
+        """Every model whose wiring was checked, with its worst check; those that did not pass first."""
+        unchecked = (model.name for model, run in self.scored if run.valid and run.unchecked and not model.worst)
+        self.unchecked = tuple(dict.fromkeys(unchecked))
+        """Names of the models that have a valid evaluation, and whose wiring no record knows."""
 
     def of_kind(self, kind: type[R]) -> list[tuple[Given, R]]:
         """Return the records of one kind, each with its source."""
@@ -131,36 +136,13 @@ class Gathered:
         return [each for each, table in self.of_kind(TidyTable) if table.schema == SWEEP]
 
     @cached_property
-    def scored(self) -> list[Scored]:
-        """Every evaluation, with its model."""
-        return [(model, run) for model in self.models for run in model.scored]
-
-    @cached_property
-    def wirings(self) -> list[CheckedWiring]:
-        """The wiring of every model that was checked, those that did not pass first."""
-        found = [CheckedWiring(name, records, runs) for name, records, runs in _wirings(self)]
-        return sorted(found, key=lambda each: each.worst.verdict == "pass")
-
-    @cached_property
-    def unchecked(self) -> tuple[str, ...]:
-        """Names of the models that have a valid evaluation, and whose wiring no record knows."""
-        checked = {each.name for each in self.wirings}
-        runs = ((model.name, run) for model, run in self.scored if run.valid and run.unchecked)
-        return tuple(dict.fromkeys(name for name, _ in runs if name not in checked))
-
-    @cached_property
-    def side_by_side(self) -> list[list[Scored]]:
-        """Groups of a few evaluations that compare, of more than one."""
-        return [runs for runs in alike(self.scored) if 1 < len(runs) <= _SIDE_BY_SIDE]
-
-    @cached_property
-    def rankings(self) -> tuple[Given, ...]:
+    def rankings(self) -> list[Ranking]:
         """Every comparison of runs that was given; without one and without a gate, one of all runs that compare."""
-        found = [each for each, _ in self.of_kind(Ranking)]
-        for number, runs in enumerate([] if found or self.of_kind(Gate) else self.side_by_side):
-            named = [NamedRecord(name=model.name, record=run) for model, run in runs]
-            found.append(Given(name=f"compared/{number}", record=compare(named, blocks=0)))
-        return tuple(found)
+        found = [ranking for _, ranking in self.of_kind(Ranking)]
+        if found or self.of_kind(Gate):
+            return found
+        named = ([NamedRecord(name=model.name, record=run) for model, run in runs] for runs in alike(self.scored))
+        return [compare(runs, blocks=0) for runs in named if 1 < len(runs) <= _SIDE_BY_SIDE]
 
 
 def alike(evaluations: Iterable[Scored]) -> list[list[Scored]]:
@@ -176,11 +158,8 @@ def tokens_of(run: Run) -> str:
     return _NOUNS.get(fields_of(run.signature).get("tok", "").partition("+")[0].partition("-")[0], "tokens")
 
 
-def pictures(*given: Given, chapter: str | None = None) -> tuple[Picture, ...]:
-    """Return a block for each figure of records of one model, of one chapter or of all.
-
-    If two records can give the same figure, the first does.
-    """
+def pictures(given: Iterable[Given], chapter: str | None = None) -> list[Picture]:
+    """Return a block for each figure of records, of one chapter or of all; of equal figures of a model, the first."""
     found: dict[str, Picture] = {}
     for each in given:
         for figure in each.figures:
@@ -188,7 +167,7 @@ def pictures(*given: Given, chapter: str | None = None) -> tuple[Picture, ...]:
                 first, dot, more = figure.reading.partition(". ")
                 words = {"title": figure.title, "alt": figure.alt, "reading": first + dot.strip(), "more": more}
                 found.setdefault(figure.name, Picture(key=each.key(figure), **words))
-    return tuple(found.values())
+    return list(found.values())
 
 
 def mapped(value: Any, change: Callable[[str], str]) -> Any:
@@ -206,7 +185,7 @@ def mapped(value: Any, change: Callable[[str], str]) -> Any:
 # Models
 
 
-def _models(given: Sequence[Given]) -> tuple[ReportedModel, ...]:
+def _models(given: Sequence[Given]) -> list[ReportedModel]:
     """Group records and tables by the identity of their checkpoint, in the order in which they were given.
 
     A table without a hash, such as the history of a training, belongs to the model whose record has the same name.
@@ -215,25 +194,31 @@ def _models(given: Sequence[Given]) -> tuple[ReportedModel, ...]:
     for each in given:
         if sha := each.checkpoint:
             groups.setdefault(sha, []).append(each)
-    names = _names(list(groups.values()))
-    models = [ReportedModel(name=name, given=tuple(group)) for name, group in zip(names, groups.values(), strict=True)]
+    titles = [
+        next((e.record.title for e in group if isinstance(e.record, Run | Gradients | Opened)), group[0].label)
+        for group in groups.values()
+    ]
+    places = model_names([group[0].name for group in groups.values()])
+    names = told_apart(model_names(titles), places)
+    models = [ReportedModel(name=name, given=group) for name, group in zip(names, groups.values(), strict=True)]
     for each in given:
         if isinstance(each.record, TidyTable) and not each.checkpoint and each.record.schema != SWEEP:
-            owners = [place for place, model in enumerate(models) if model.has_label(each.label)]
-            for place in owners if len(owners) == 1 else ():
-                models[place] = replace(models[place], given=(*models[place].given, each))
-    return tuple(models)
+            owners = [model for model in models if model.has_label(each.label)]
+            if len(owners) == 1:
+                owners[0].given.append(each)
+    return models
 
 
-def _names(groups: Sequence[Sequence[Given]]) -> list[str]:
-    """Name each model by its file; of equal names, with the place of its first record."""
-    paths = []
-    for group in groups:
-        records = (each.record for each in group if isinstance(each.record, Run | Gradients | Opened))
-        paths.append(next((record.title for record in records), group[0].label))
-    names = model_names(paths)
-    places = model_names([group[0].name for group in groups])
-    return told_apart(names, places)
+def _owner(each: Given, wiring: Wiring, models: Sequence[ReportedModel]) -> ReportedModel | None:
+    """Return the model that a wiring record is about, which has no hash: the one of its name, or else of its layers.
+
+    A model whose own check had another verdict is another one.
+    """
+    layers = {(layer.name, layer.kind) for layer in wiring.layers}
+    agree = [model for model in models if all(run.wiring.verdict == wiring.verdict for run in model.runs if run.wiring)]
+    by_name = [model for model in agree if model.layers in (set(), layers) and model.has_label(each.label)]
+    by_layers = [model for model in agree if model.layers == layers]
+    return next((found[0] for found in (by_name, by_layers) if len(found) == 1), None)
 
 
 def _with_model_names(given: Sequence[Given], models: Sequence[ReportedModel]) -> list[Given]:
@@ -249,36 +234,10 @@ def _with_model_names(given: Sequence[Given], models: Sequence[ReportedModel]) -
     sides = dict.fromkeys(side for each in judged for side in (each.baseline, each.candidate))
     files = [side for side in sides if side not in ("limit", *owners) and ", " not in side]
     names |= dict(zip(files, model_names(files), strict=True))
+
     return [
         replace(each, record=mapped(each.record, lambda text: names.get(text, text)))
         if isinstance(each.record, Gate | Ranking)
         else each
         for each in given
     ]
-
-
-# Wiring
-
-
-def _wirings(gathered: Gathered) -> Iterator[tuple[str, Sequence[Given], Sequence[Run]]]:
-    """Yield the records and the runs of every model whose wiring was checked, by its name."""
-    records: dict[str, list[Given]] = {}
-    for each, wiring in gathered.of_kind(Wiring):
-        owner = _owner(each, wiring, gathered.models)
-        nameless = "the checked model" if each.label == "wiring" else each.label
-        records.setdefault(owner.name if owner else nameless, []).append(each)
-    runs = {model.name: [run for run in model.runs if run.wiring is not None] for model in gathered.models}
-    for name in dict.fromkeys((*records, *(name for name, wired in runs.items() if wired))):
-        yield name, records.get(name, []), runs.get(name, [])
-
-
-def _owner(each: Given, wiring: Wiring, models: Sequence[ReportedModel]) -> ReportedModel | None:
-    """Return the model that a wiring record is about, which has no hash: the one of its name, or else of its layers.
-
-    A model whose own check had another verdict is another one.
-    """
-    layers = {(layer.name, layer.kind) for layer in wiring.layers}
-    agree = [model for model in models if all(run.wiring.verdict == wiring.verdict for run in model.runs if run.wiring)]
-    by_name = [model for model in agree if model.layers in (set(), layers) and model.has_label(each.label)]
-    by_layers = [model for model in agree if model.layers == layers]
-    return next((found[0] for found in (by_name, by_layers) if len(found) == 1), None)

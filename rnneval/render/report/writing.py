@@ -10,7 +10,7 @@ from rnneval.errors import RecordError, UsageError
 from rnneval.evaluate.sweep_table import FILE, OK, Sweep, best_first, read_table
 from rnneval.paths import open_regular, record_files, require_apart, write_text
 from rnneval.records import Run
-from rnneval.render.figures import LOSSES, TidyTable, kind_of, load, sources_of
+from rnneval.render.figures import LOSSES, TidyTable, kind_of, load, source_of
 from rnneval.render.phrasing import told_apart
 from rnneval.render.report import Given, draw, html_of, page_of
 from rnneval.text import InMemory, Paths, text_given
@@ -69,54 +69,45 @@ def report(
     return place
 
 
-def sources(several: Sequence[Any], skipped: Callable[[Path], object] | None = None) -> list[Given]:
-    """Name the records of a page: those of files by their paths, values by their models or their kinds.
+def sources(several: Sequence[Any], skipped: Callable[[Path], object] = lambda _: None) -> list[Given]:
+    """Name the records of a page: those of files by their paths, a run by its model, other values by their kinds.
 
     `skipped` is told of each file of a folder that is not a record.
     """
-    found: list[Given] = []
+    found: list[tuple[str, Any]] = []
     for each in several:
         if isinstance(each, Sweep | str | os.PathLike):
-            found += _of_path(Path(each.out if isinstance(each, Sweep) else each), skipped)
-        else:
-            found += [Given(name=_name(source), record=source) for source in sources_of(each)]
-    names = told_apart([given.name for given in found], [None] * len(found))
-    return [replace(given, name=name) for given, name in zip(found, names, strict=True)]
+            paths = _records_at(Path(each.out if isinstance(each, Sweep) else each), skipped)
+            found += ((str(path), load(path)) for path in paths)
+            continue
+        source = source_of(each)
+        kind = kind_of(source).removeprefix("rnneval.").partition("/")[0]
+        found.append((source.title if isinstance(source, Run) else kind, source))
+    names = told_apart([name for name, _ in found], [None] * len(found))
+    return [Given(name=name, record=record) for name, (_, record) in zip(names, found, strict=True)]
 
 
-def _name(source: Any) -> str:
-    """Return what a record in memory is called: a run by its model, others by their kind."""
-    if isinstance(source, Run):
-        return source.title
-    return kind_of(source).removeprefix("rnneval.").partition("/")[0]
+def _records_at(path: Path, skipped: Callable[[Path], object]) -> Iterator[Path]:
+    """Yield a record, or all records in a folder; a history is one table.
 
-
-def _of_path(path: Path, skipped: Callable[[Path], object] | None) -> Iterator[Given]:
-    """Read a record, or all records in a folder; a history is one table.
-
-    Of a sweep, its table and the record of its best checkpoint are read. A folder may hold other JSON (a vocabulary,
-    settings), which is skipped. A broken record is refused there as well.
+    Of a sweep, these are its table and the record of its best checkpoint. A folder may hold other JSON (a vocabulary,
+    settings), which is skipped. A broken record is not skipped.
     """
     if not path.is_dir() or _is_history(path):
-        yield _read(path)
+        yield path
         return
     if (path / FILE).is_file():
-        yield _read(path / FILE)
-        best = best_first(read_table(path))[:1]
-        yield from (_read(path / row["record"]) for row in best if row["status"] == OK)
+        yield path / FILE
+        yield from (path / row["record"] for row in best_first(read_table(path))[:1] if row["status"] == OK)
         return
     inside = sorted(each for each in path.iterdir() if each.suffix in _ENDINGS or _is_history(each))
     found = [each for each in inside if each.suffix != ".json" or _is_record(each)]
     for each in inside:
-        if each not in found and skipped is not None:
+        if each not in found:
             skipped(each)
     if not found:
         raise RecordError(f"{path}: no record in this folder: looked for {' and '.join(_ENDINGS)}")
-    yield from map(_read, found)
-
-
-def _read(path: Path) -> Given:
-    return Given(name=str(path), record=load(path))
+    yield from found
 
 
 def _is_history(path: Path) -> bool:

@@ -13,7 +13,6 @@ from rnneval.errors import UsageError
 from rnneval.pages import page
 from rnneval.render import figures
 from tests.render.figures import made
-from tests.render.figures.test_runs import calibrated
 
 ELEMENTS = {
     "svg", "desc", "metadata", "RDF", "Work", "type", "format", "title", "creator",
@@ -30,8 +29,6 @@ def every(name=made.HOSTILE):
         "flow_matrix": made.wiring({name: "b", "b": name}),
         "loss_over_text": run,
         "loss_by_context": run,
-        "baselines": run,
-        "calibration": calibrated(run, {11: (30, -3.0)}),
         "state_norms": made.trace({f"{name}.h": [1.0, 2.0, 3.0]}),
         "gates": made.trace({}, gates={f"{name}.update": ([1, 2], 0.1, 0.5)}),
         "gradient_history": made.history(
@@ -60,7 +57,7 @@ def test_hostile_names_are_shown_and_nothing_else(name):
     assert not [key for element in root.iter() for key in element.attrib if key.lower().startswith("on")]
     words = "".join(element.text or "" for element in root.iter() if element.tag.endswith("text"))
     assert "\x1b" not in text
-    if name not in ("loss_over_text", "loss_by_context", "calibration"):  # these name no layer
+    if name not in ("loss_over_text", "loss_by_context"):  # these name no layer
         assert "$x" in words or "long_" in words or "script" in words
 
 
@@ -107,7 +104,7 @@ def test_plotting_functions_are_as_in_seaborn(ax, tmp_path):
     assert rnneval.plot.loss_over_text(tmp_path / "run.json", ax=ax) is ax
     assert rnneval.plot.gates(made.trace({}, gates={"a.update": ([1, 2], 0.1, 0.5)}).frame, ax=ax) is ax
     try:
-        assert rnneval.plot.comparison([run, run]) is plt.gca()
+        assert rnneval.plot.loss_over_text(run) is plt.gca()
         assert len(plt.get_fignums()) == 1
     finally:
         plt.close("all")
@@ -117,3 +114,5 @@ def test_plotting_functions_are_as_in_seaborn(ax, tmp_path):
         rnneval.plot.nothing  # noqa: B018
     with pytest.raises(UsageError, match="a int cannot be plotted"):
         rnneval.plot.gates(3)
+    with pytest.raises(UsageError, match="loss_over_text takes no text"):
+        rnneval.plot.loss_over_text(run, string="a")

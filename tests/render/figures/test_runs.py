@@ -1,9 +1,8 @@
-"""Figures of a run record: loss along the text, context, forgetting, calibration."""
+"""Figures of a run record: loss along the text, context, forgetting."""
 
 import msgspec
 import pytest
 
-from rnneval.metrics.calibration_error import COUNTS, NAMES
 from rnneval.render import figures
 from tests.render.figures import made
 
@@ -72,29 +71,3 @@ def test_every_figure_of_a_run_without_a_score_says_so(run, word):
         assert figure.title.startswith(f"{word}: ")
         assert figure.alt.startswith(f"{word}. ")
     assert not any("guessing" in figure.title for figure in figures.figures_of(made.run()))
-
-
-def calibrated(run, bins):
-    """`bins`: by bin, how many tokens and the sum of their gaps."""
-    blocks = len(run.blocks.bytes)
-    rest = (0.0,) * (blocks - 1)
-    sums = dict.fromkeys((*NAMES, *COUNTS), (0.0,) * blocks)
-    for index, (count, gap) in bins.items():
-        sums |= {NAMES[index]: (gap, *rest), COUNTS[index]: (float(count), *rest)}
-    return with_sums(run, **sums)
-
-
-def test_the_reliability_diagram(ax):
-    # Bin 11 is (0.733, 0.8], its middle 23/30: 30 tokens, right 3 times less than believed. Bin 0: 10 tokens, exact.
-    figure = figures.figure_of(calibrated(made.run(), {11: (30, -3.0), 0: (10, 0.0)}), "calibration")
-    figure.draw(ax=ax)
-    dots = ax.collections[-1].get_offsets()
-    assert dots.tolist() == [pytest.approx([1 / 30, 1 / 30]), pytest.approx([23 / 30, 23 / 30 - 0.1])]
-    sizes = ax.collections[-1].get_sizes() - 14
-    assert sizes[1] / sizes[0] == pytest.approx(3.0)
-    stem = ax.collections[0].get_segments()[1]
-    assert stem[:, 1].tolist() == pytest.approx([23 / 30, 23 / 30 - 0.1])
-    assert lines(ax)["perfectly calibrated"].get_xydata().tolist() == [[0, 0], [1, 1]]
-    assert figure.title == "The model is overconfident by 7.50 percentage points on average"
-    assert (ax.get_xlim(), ax.get_ylim()) == ((0, 1), (0, 1))
-    assert "confidence 77 %, accuracy 67 % (30 tokens)" in figure.alt

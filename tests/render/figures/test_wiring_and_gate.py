@@ -1,6 +1,5 @@
-"""Flow matrix, comparison, baselines: what stands where."""
+"""Flow matrix, comparison, learning curve: what stands where."""
 
-import numpy as np
 import pytest
 
 from rnneval.render import figures
@@ -54,29 +53,6 @@ def test_a_difference_is_measured_by_what_is_allowed_and_worse_is_right(ax):
     low, high = ax.get_xlim()
     assert low < -0.2
     assert high > 2.5
-
-
-def test_runs_stand_at_their_difference_to_the_best(ax):
-    runs = [made.run(np.full(128, loss), checkpoint=f"{name}.keras") for name, loss in (("a", 1.5), ("b", 1.2))]
-    figure = drawn("comparison", runs, ax)
-    middles = {line.get_gid(): line.get_xdata()[0] for line in ax.lines if line.get_gid()}
-    assert middles["b"] == 0
-    assert middles["a"] == pytest.approx(100 * np.expm1(0.3))  # in per cent, as the number beside it
-    assert ax.get_xlabel() == "difference of perplexity to the best (per cent; right: worse)"
-    assert figure.title == "b is best by perplexity, a significant difference on this text"
-
-
-def test_models_stand_between_the_baselines(ax):
-    run = made.run(np.full(4, 1.5), baselines={"uniform": 4.0, "unigram": 3.0})
-    figure = drawn("baselines", run, ax)
-    names = [text.get_text() for text in ax.get_yticklabels()]
-    bars = {round(patch.get_y() + patch.get_height() / 2): patch.get_width() for patch in ax.patches}
-    assert [(name, bars[k]) for k, name in enumerate(names)] == [
-        ("uniform", 4.0), ("unigram", 3.0), ("model", 1.5),
-    ]  # fmt: skip
-    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the worst is on top
-    assert figure.title == "model is 1.50 nats a token better than unigram"
-    assert ax.get_xlim()[0] == 0
 
 
 @pytest.mark.parametrize(

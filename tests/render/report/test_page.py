@@ -10,7 +10,6 @@ from rnneval.gates.sides import NamedRecord, side
 from rnneval.gates.verdicts import gate
 from rnneval.records.run import BuilderRecord, LayerRecord, TokenByToken, WiringSummary
 from rnneval.render.document import FactList, Fold, KeyNumbers, Notice, Picture, Subsection, TableBlock
-from rnneval.render.figures._base import run_labels
 from rnneval.render.report import Given, html_of, page_of
 from tests.gates.synthetic import SIGNATURE, make_run, sha
 from tests.render.figures.made import history
@@ -160,7 +159,6 @@ def test_two_builders_make_two_models_of_one_file():
     assert [row[:2] for row in shown] == [["good (right)", "yes"], ["good (wrong)", "no"]]
     same = page_of(given(**{name: msgspec.structs.replace(run, checkpoint=built(run)) for name, run in runs.items()}))
     assert same.title == "good"  # one file, one builder: one model
-    assert run_labels(list(named.values()), 40) == ["good (right.py:M)", "good (wrong.py:M)"]
     assert len(side([NamedRecord(name=name, record=run) for name, run in named.items()], "candidate").runs) == 2
 
 
