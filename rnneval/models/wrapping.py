@@ -45,11 +45,9 @@ def language_model(model: Any, vocabulary: Any, function: str, *, window: int | 
         return _of_torch(model, vocabulary)
     if (what := no_model(model)) is not None:
         raise UsageError(f"rnneval.{function} takes a model, and was given {what}")
-    from rnneval.models.keras.lm import vocabulary_inside
     from rnneval.models.keras.lm import wrap as wrap_keras
 
-    lm = wrap_keras(model, vocabulary=vocabulary, window=window)
-    return lm if lm.vocabulary else replace(lm, vocabulary=vocabulary_inside(model, lm.width))
+    return wrap_keras(model, vocabulary=vocabulary, window=window)
 
 
 def is_module(model: Any) -> bool:
