@@ -121,8 +121,7 @@ class Layout:
     """The states and gates that the steps of a model show."""
 
     states: dict[str, LayerState] = field(default_factory=dict)  # by `LAYER.SLOT`
-    cells: dict[str, tuple[GatedCell, ...]] = field(default_factory=dict)
-    """The gated cells of each layer, by the layer's name."""
+    cells: dict[str, tuple[GatedCell, ...]] = field(default_factory=dict)  # the gated cells, by the layer's name
     missing: dict[str, str] = field(default_factory=dict)  # reasons why there is nothing to see, by layer or state
 
 

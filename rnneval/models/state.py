@@ -167,11 +167,9 @@ class StateLeaf:
     dtype: np.dtype[Any]
     axis: int | None  # the batch axis; None for a value that all rows of a call share
     shape: tuple[int, ...]  # shape of one row, without the batch axis; the whole shape where there is none
+    # A counter counts tokens or calls, and changes no prediction. A constant never changes, and is not packed. A memory
+    # grows with the text, as an attention cache does: a state that has one is not packed.
     kind: Literal["state", "counter", "constant", "memory"] = "state"
-    """A counter counts tokens or calls, and changes no prediction. A constant never changes, and is not packed.
-
-    A memory grows with the text, as an attention cache does: a state that has one is not packed.
-    """
     growth: int = 0  # bytes by which a memory grows for each token of a row
 
     @property

@@ -11,7 +11,7 @@ import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -277,8 +277,7 @@ class StepLM(LanguageModel):
     leaves: tuple[StateLeaf, ...] | None  # the arrays of its state; None where the state is no nest of arrays
     packing: Packing | None  # the packing of its state; None where the state is carried as it is, in one row
     every_token: bool = False  # whether states are observed, by calls of one token
-    observer: "RecurrentModules | None" = field(default=None, repr=False)
-    """What sees the states in calls of many tokens."""
+    observer: "RecurrentModules | None" = None  # what sees the states in calls of many tokens
 
     def initial_state(self, batch: int) -> Any:
         """Return the initial state of `batch` rows, as the user's function makes it."""

@@ -95,8 +95,7 @@ class Adapter:
     training: bool | None = False  # None leaves each layer of a graph as its author called it
     batch: int | None = None  # the only batch size that it takes, where it takes one only
     time: int | None = None
-    _structure: Any = field(default=None, init=False)
-    """The container of the last returned state, with 0 for each leaf: learned at the first call of `read`."""
+    _structure: Any = field(default=None, init=False)  # the container of the last state, with 0 for each leaf
 
     def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
         """Read ids `(batch, time)`, one array for each of the model's texts, from a state as the model returned it."""
@@ -367,8 +366,7 @@ class LayerStatesAdapter(Adapter):
     """
 
     units: tuple[RecurrentUnit, ...]
-    order: tuple[RecurrentUnit, ...] = field(default=(), init=False)
-    """The units at each of their places, in the order in which they run: learned at the first call."""
+    order: tuple[RecurrentUnit, ...] = field(default=(), init=False)  # at each place, as they run: of the last call
 
     def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
         """Call the model with each unit's part of the state as its initial state."""

@@ -35,8 +35,7 @@ class RecurrentUnit:
     path: str = field(compare=False)
     name: str = field(compare=False)
     slots: tuple[str, ...] = field(compare=False)  # the names of the parts of its state, in Keras' order
-    place: int = 1
-    """Number of the place, from 1: a layer that reads two streams has two, and a state at each (`places_of`)."""
+    place: int = 1  # a layer that reads two streams has two places, and a state at each (`places_of`)
 
     def at(self, place: int) -> "RecurrentUnit":
         """Return the same layer at another place, named `gru#2`."""

@@ -226,7 +226,12 @@ def from_ids(model: Any) -> tuple[Any, Vocabulary | None, tuple[str, ...]]:
     standardize = getattr(lookup, "_standardize", None)
     if standardize is not None:
         notes.append(f"it standardizes its text ({standardize}), which is not done here: give text in that form")
-    return keras.Model(lookup.output, model.outputs[0]), vocabulary_of_lookup(lookup), tuple(notes)
+    if isinstance(model, keras.Sequential):
+        rest = model.layers[model.layers.index(lookup) + 1 :]
+        after = keras.Sequential([keras.Input(lookup.output.shape[1:], dtype="int32"), *rest])
+    else:
+        after = keras.Model(lookup.output, model.outputs[0])
+    return after, vocabulary_of_lookup(lookup), tuple(notes)
 
 
 def explained(error: WeightShapeError, builder: Builder) -> WeightShapeError:

@@ -38,8 +38,7 @@ class LayerRun:
     arguments: tuple[Any, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)  # further arguments of the call, positional and by name
     every_step: bool = False  # whether the observer asks for `LayerResult.states`
-    nudge: Any = None
-    """Numbers to add to the states after every step, `(batch, time, all units of all states)`; for layers only."""
+    nudge: Any = None  # numbers to add to a layer's states after every step, `(batch, time, units of all states)`
 
     @property
     def is_layer(self) -> bool:
@@ -68,13 +67,11 @@ class LayerResult(NamedTuple):
     output: Any  # the last output, `(batch, units)`
     outputs: Any  # the outputs as the layer collects them, `(batch, time, units)`; None for a cell
     state: Any  # the new state, in the container in which Keras returns it
-    states: tuple[Any, ...] = ()
-    """Each part of the state after every step, `(batch, time, units)`, if the run asked for it."""
+    states: tuple[Any, ...] = ()  # each part of the state after every step, `(batch, time, units)`, if asked for
 
 
 Proceed = Callable[[LayerRun], LayerResult]
-Observer = Callable[[LayerRun, Proceed], LayerResult]
-"""(a run, the function that executes it) → the result that the model gets"""
+Observer = Callable[[LayerRun, Proceed], LayerResult]  # (a run, what executes it) → the result that the model gets
 
 
 def leaves_of(state: Any) -> tuple[Any, ...]:

@@ -25,11 +25,9 @@ from rnneval.checkpoints.rules import refused
 from rnneval.errors import CheckpointError, ShapePair, WeightShapeError, in_one_line
 from rnneval.models.keras.layers import cells_in, key_of, model_variables, recurrent_units, variable_name, walk_below
 
-Notes = tuple[tuple[str, ...], tuple[str, ...]]
-"""Assumptions, and warnings: a sentence each."""
+Notes = tuple[tuple[str, ...], tuple[str, ...]]  # assumptions, and warnings: a sentence each
 
-Found = dict[int, str]
-"""Variable, by its `id`, → key in a TensorFlow checkpoint."""
+Found = dict[int, str]  # variable, by its `id`, → key in a TensorFlow checkpoint
 
 _NOT_THE_MODELS = {*NO_WEIGHTS, "save_counter", "keras_api"}
 # Errors of TensorFlow's reader for a damaged file: C++ statuses become built-in exceptions.

@@ -32,8 +32,7 @@ from rnneval.models.protocol import Layout, Predicted, Seen, Sees, Shape, Steppe
 from rnneval.models.scoring import score_in_place
 
 Ids = NDArray[np.int32]
-Layers = Sequence[tuple[Entry, Mapping[str, Floats]]]
-"""Layers without the final softmax, each with its weights by role."""
+Layers = Sequence[tuple[Entry, Mapping[str, Floats]]]  # layers without the final softmax, each with its weights by role
 
 InPlace = Callable[[Floats], object]  # function that overwrites its argument with its result
 Parts = Callable[[int], Floats]
