@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.errors import CheckpointError, UsageError, VocabularyError
+from rnneval.errors import CheckpointError, UsageError, VocabularyError, type_and_message
 from rnneval.models.protocol import (
     LanguageModel,
     LayerState,
@@ -106,8 +106,7 @@ def _brief(error: Exception) -> str:
     """Return type and message of an error, and the line of the user's own code, if it is known."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if "site-packages" not in f.filename and f.filename not in (__file__, "<string>")]
-    where = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}{where}"
+    return type_and_message(error) + (f" ({own[-1].filename}:{own[-1].lineno})" if own else "")
 
 
 # The probe
@@ -150,8 +149,8 @@ def probe(function: StepFunction, *, separate: bool) -> tuple[tuple[StateLeaf, .
     return kinds, packing, _repeats(function, first, packing)
 
 
-def _tried(function: StepFunction, rows: int) -> _Trial:
-    """Read three pieces of a text, and see that the states given stay as they are."""
+def _tried(function: StepFunction, rows: int, packing: Packing | None = None) -> _Trial:
+    """Read three pieces of a text, states packed between them if asked, and see that those given stay as they are."""
     pieces = np.split(function.random_ids(rows, sum(_PIECES)), np.cumsum(_PIECES)[:-1], axis=1)
     trial, state = _Trial(pieces, [], []), function.begin(rows)
     for piece in pieces:
@@ -166,9 +165,9 @@ def _tried(function: StepFunction, rows: int) -> _Trial:
             if path not in before or not _same(array, before[path]):
                 advice = "it may be needed again, so make a new array, or begin with a copy of it"
                 raise CheckpointError(f"step changes the state that it is given, at {path}: {advice}")
-        state = after
         trial.logits.append(logits)
-        trial.states.append(state)
+        trial.states.append(after)
+        state = after if packing is None else packing.unpack(packing.pack(after, rows))
     return trial
 
 
@@ -253,15 +252,8 @@ def _survives_packing(function: StepFunction, packing: Packing, rows: int) -> bo
 
 def _repeats(function: StepFunction, trial: _Trial, packing: Packing | None) -> bool:
     """Return whether the same calls give the same logits, also from states that were packed."""
-    rows = len(trial.pieces[0])
-    state = function.begin(rows)
-    for piece, before in zip(trial.pieces, trial.logits, strict=True):
-        logits, state = function(piece, state)
-        if relative_difference(logits, before) > _ROUNDING:
-            return False
-        if packing is not None:
-            state = packing.unpack(packing.pack(state, rows))
-    return True
+    again = _tried(function, len(trial.pieces[0]), packing)
+    return all(relative_difference(a, b) <= _ROUNDING for a, b in zip(again.logits, trial.logits, strict=True))
 
 
 # The model

@@ -296,12 +296,13 @@ def _graph_adapter(model: Any, training: bool | None = False) -> GraphAdapter:
         text = _only(["int" in str(one.dtype) or (len(one.shape) == 2 and one.shape[1] is None) for one in given])
         states = tuple(place for place in places if place != text)
     texts = tuple(place for place in places if place not in states) or (0,)
-    shape = tuple(given[texts[0]].shape) if given else (None, None)
+    shapes = [tuple(given[place].shape) if given else (None, None) for place in texts]
+    shape = shapes[0]
     return GraphAdapter(
         model=model,
         contract=2 if states else 3 if any(layer.stateful for layer in recurrent_layers(model)) else 4,
         takes_states=bool(states),
-        inputs=tuple(_inputs_like(given[place] if given else None) for place in texts),
+        inputs=tuple(map(_inputs_like, shapes)),
         training=training,
         batch=shape[0] or fixed_batch(model),
         time=shape[1] if len(shape) > 1 else None,
@@ -315,11 +316,9 @@ def _only(wanted: list[bool]) -> int:
     return wanted.index(True) if sum(wanted) == 1 else 0
 
 
-def _inputs_like(tensor: Any) -> Inputs:
-    if tensor is None or len(tensor.shape) < 3:
-        return Inputs()
-    width = int(tensor.shape[-1] or 1)
-    return Inputs(kind=ONE_HOT, width=width) if width > 1 else Inputs(kind=SCALED, width=_SCALE)
+def _inputs_like(shape: Sequence[int | None]) -> Inputs:
+    width = int(shape[-1] or 1) if len(shape) > 2 else 0
+    return Inputs(kind=ONE_HOT, width=width) if width > 1 else Inputs(kind=SCALED, width=_SCALE) if width else Inputs()
 
 
 def _divided(returned: Any, ids: Any, names: Sequence[str] = ()) -> Answer:

@@ -173,10 +173,7 @@ def _execute_by_steps(loop: Callable[..., Any], run: LayerRun) -> LayerResult:
 
 
 def _held_over_masked_steps(states: Any, mask: Any, start: Any) -> Any:
-    """Repeat at each masked step the state of the last step that was not masked, or `start` if there is none.
-
-    The layer's loop does not: for masked steps it collects the last output, or zeros.
-    """
+    """Repeat at each masked step, which the loop does not, the state of the last that was not masked, or `start`."""
     if mask is None:
         return states
     mask = tf.cast(mask[0] if isinstance(mask, (list, tuple)) else mask, tf.bool)
