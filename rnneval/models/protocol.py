@@ -121,8 +121,7 @@ class Layout:
     """The states and gates that the steps of a model show."""
 
     states: dict[str, LayerState] = field(default_factory=dict)  # by `LAYER.SLOT`
-    cells: dict[str, tuple[GatedCell, ...]] = field(default_factory=dict)
-    """The gated cells of each layer, by the layer's name."""
+    cells: dict[str, tuple[GatedCell, ...]] = field(default_factory=dict)  # the gated cells, by the layer's name
     missing: dict[str, str] = field(default_factory=dict)  # reasons why there is nothing to see, by layer or state
 
 
@@ -162,41 +161,23 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LanguageModel:
-    """A recurrent language model as `rnneval.evaluate` sees it; a subclass for each library runs it.
+    """A recurrent language model as `rnneval.evaluate` sees it; a subclass for each library runs it."""
 
-    Python shows it in three lines, and a notebook as the table of `rnneval open`.
-    """
-
-    backend: ClassVar[str]
-    """The library that runs it: `keras`, `numpy` or `step`."""
-    kernel: ClassVar[str]
-    """The implementation of its layers, for the record: `layers` of Keras, `numpy` or `step`."""
-    width: int
-    """V, the number of logits."""
-    checkpoint: "Checkpoint"
-    """The file that it came from, its layers and the number of its parameters."""
-    vocabulary: "Vocabulary | None" = None
-    """The vocabulary, without which no text can be read."""
-    why_no_vocabulary: str = ""
-    """The places where no vocabulary was found, and what to give."""
-    assumptions: tuple[str, ...] = ()
-    """Assumptions that were made on opening, a sentence each."""
-    warnings: "tuple[Warning, ...]" = ()
-    """Warnings of the file, for every record of a run."""
-    input_kind: str = "ids"
-    """The form in which it reads a token, for the record."""
-    output_kind: str = "logits"
-    """`logits`, `probabilities-as-logits` or `probabilities`; losses of the last are float64."""
-    mixable: bool = True
-    """True if rows of one batch may start at different times."""
-    batched: bool = True
-    """True if it reads several rows in one call."""
-    chunk: int = 1
-    """Number of tokens that it reads at once inside of a call, where shorter calls cost as much; else 1."""
-    repeatable: bool = True
-    """True if the same ids give the same logits; a run of a model that draws random numbers is not valid."""
-    window: int | None = None
-    """N of a window model, which predicts from the last N tokens; None where a state is carried."""
+    backend: ClassVar[str]  # the library that runs it: `keras`, `numpy` or `step`
+    kernel: ClassVar[str]  # the implementation of its layers, for the record: `layers` of Keras, `numpy` or `step`
+    width: int  # V, the number of logits
+    checkpoint: "Checkpoint"  # the file that it came from, its layers and the number of its parameters
+    vocabulary: "Vocabulary | None" = None  # the vocabulary, without which no text can be read
+    why_no_vocabulary: str = ""  # the places where no vocabulary was found, and what to give
+    assumptions: tuple[str, ...] = ()  # assumptions that were made on opening, a sentence each
+    warnings: "tuple[Warning, ...]" = ()  # warnings of the file, for every record of a run
+    input_kind: str = "ids"  # the form in which it reads a token, for the record
+    output_kind: str = "logits"  # or `probabilities-as-logits`, or `probabilities`, whose losses are float64
+    mixable: bool = True  # whether rows of one batch may start at different times
+    batched: bool = True  # whether it reads several rows in one call
+    chunk: int = 1  # number of tokens that it reads at once inside of a call, where shorter calls cost as much; else 1
+    repeatable: bool = True  # whether the same ids give the same logits; else a run is not valid
+    window: int | None = None  # N of a window model, which predicts from the last N tokens alone
 
     @property
     def layers(self) -> "tuple[LayerRecord, ...]":
@@ -222,25 +203,17 @@ class LanguageModel:
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        """Return its name and size, its layers or else its state, and its vocabulary."""
+        """Return its name and size, its layers, and its vocabulary."""
         layers = ", ".join(f"{layer.name} ({layer.kind} {layer.units})" for layer in self.layers)
         known = "none: give vocabulary=…"
         if self.vocabulary is not None:
             known = f"{self.vocabulary.size:,} tokens ({self.vocabulary.source})"
         size = f"{self.checkpoint.parameters:,} parameters, " if self.checkpoint.parameters else ""
         return (
-            f"<{type(self).__name__} {self.checkpoint.path or self._name()!r}: {size}{self.width:,} logits\n"
-            f"  {f'layers: {layers}' if layers else f'state: {self._state_in_words()}'}\n"
+            f"<{type(self).__name__} {self.checkpoint.title!r}: {size}{self.width:,} logits\n"
+            f"  layers: {layers or 'none is seen'}\n"
             f"  vocabulary: {known}>"
         )
-
-    def _name(self) -> str:
-        """Return the name of a model that is no file."""
-        return self.checkpoint.name or "model in memory"
-
-    def _state_in_words(self) -> str:
-        """Return what is known of the state of a model whose layers are not seen."""
-        return "no layer seen"
 
     def _repr_html_(self) -> str:
         return rnneval.as_html(self)
@@ -279,23 +252,18 @@ def places_of(steps: Sequence[int], tokens: int, linked: Callable[[int, int], bo
         >>> places_of([1, 1, 1, 1], 2, lambda a, b: b == a + 2)  # a loop over the tokens of two streams
         (1, 2, 1, 2)
     """
-    count = len(steps)
+    count, one_place = len(steps), (1,) * len(steps)
     if all(linked(a, b) for a, b in pairwise(range(count))):
-        return (1,) * count
+        return one_place
     if min(steps) >= tokens:
         return tuple(range(1, count + 1))
     places, rest = divmod(sum(steps), tokens)
     if rest or places < 2 or count % places:
-        return (1,) * count
-    by_turns = tuple(run % places + 1 for run in range(count))
-    in_blocks = tuple(run // (count // places) + 1 for run in range(count))
-
-    def links(found: tuple[int, ...]) -> int:
-        """Count the runs that go on from the last run at their place."""
-        runs = ([run for run, own in enumerate(found) if own == place] for place in set(found))
-        return sum(linked(a, b) for own in runs for a, b in pairwise(own))
-
-    return max(by_turns, in_blocks, key=links)
+        return one_place
+    each = count // places  # runs at a place: one after the other, or by turns with those of other places
+    by_turns = sum(linked(run, run + places) for run in range(count - places))
+    in_blocks = sum(linked(run, run + 1) for run in range(count - 1) if (run + 1) % each)
+    return tuple(run % places + 1 if by_turns >= in_blocks else run // each + 1 for run in range(count))
 
 
 def about_transformer(name: str, layer: str) -> str:
@@ -310,10 +278,8 @@ def about_transformer(name: str, layer: str) -> str:
 def require_carried(lm: LanguageModel, what: str) -> None:
     """Refuse a window model for a command that needs a carried state."""
     if lm.window is not None:
-        raise UsageError(
-            f"a window model predicts from the last {lm.window} tokens alone: it carries no state to {what}; "
-            "rnneval evaluate measures it"
-        )
+        said = f"a window model predicts from the last {lm.window} tokens alone: it carries no state to {what}"
+        raise UsageError(f"{said}; rnneval evaluate measures it")
 
 
 def require_finite(weights: Iterable[tuple[str, Any]], shown: str = "") -> None:
@@ -330,11 +296,11 @@ take an earlier checkpoint
         values = np.asarray(given)
         if values.dtype.kind in "fV":  # bfloat16 is of kind V
             numbers = values if values.dtype.kind == "f" else values.astype(np.float32)
-            nans, infinite = int(np.isnan(numbers).sum()), int(np.isinf(numbers).sum())
-            if counts := [f"{count} {what}" for count, what in ((nans, "NaN"), (infinite, "infinite")) if count]:
+            found = (np.isnan(numbers).sum(), "NaN"), (np.isinf(numbers).sum(), "infinite")
+            if counts := [f"{count} {what}" for count, what in found if count]:
                 faults.append(f"weight {name} has {' and '.join(counts)}")
     if faults:
-        listed = "; ".join([*faults[:_MOST_NAMED], *(["…"] if len(faults) > _MOST_NAMED else [])])
+        listed = "; ".join(faults[:_MOST_NAMED]) + "; …" * (len(faults) > _MOST_NAMED)
         where = f"{shown}: " if shown else ""
         raise CheckpointError(f"{where}{listed}: the training diverged; take an earlier checkpoint")
 
@@ -344,24 +310,18 @@ def require_ids(ids: NDArray[Any], known: int) -> None:
     outside = np.argwhere((ids < 0) | (ids >= known))
     if len(outside):
         first = tuple(outside[0].tolist())
-        raise UsageError(
-            f"{len(outside):,} ids that the model does not have, the first {ids[first]} at "
-            f"({', '.join(map(str, first))}): its ids run from 0 to {known - 1:,}"
-        )
+        seen = f"{len(outside):,} ids that the model does not have, the first {ids[first]} at {first}"
+        raise UsageError(f"{seen}: its ids run from 0 to {known - 1:,}")
 
 
 def input_kind_of(shape: Sequence[int | None] | None, width: int, shown: str = "") -> str:
     """Return the form in which a model with so many outputs reads a token, by the shape of its input."""
     if shape is None or len(shape) != 3:
         return IDS
-    if shape[2] == 1:
-        return SCALED
-    if shape[2] != width:
-        raise CheckpointError(
-            f"{shown}its input has rows of {shape[2]} numbers and its output {width}: one-hot rows are as long as the "
-            "output, and numbers of another meaning cannot be made from a text: put the Embedding into the model"
-        )
-    return ONE_HOT
+    if shape[2] in (1, width):
+        return SCALED if shape[2] == 1 else ONE_HOT
+    seen = f"{shown}its input has rows of {shape[2]} numbers and its output {width}"
+    raise CheckpointError(f"{seen}: one-hot rows are as long as the output: put an Embedding into the model")
 
 
 def input_in_words(kind: str, width: int) -> str:
@@ -376,10 +336,8 @@ def input_in_words(kind: str, width: int) -> str:
 def require_next_token(known: int, width: int, shown: str = "") -> None:
     """Refuse a model that reads `known` different ids and has one output, or many more ids than outputs."""
     if width < 2 or known > 2 * width:
-        raise CheckpointError(
-            f"{shown}it reads {known:,} different ids and gives {width:,} number{'s' * (width != 1)} a position: a "
-            "classifier or a tagger, and no model of the next token, which gives one for each id"
-        )
+        seen = f"{shown}it reads {known:,} different ids and gives {width:,} number{'s' * (width != 1)} a position"
+        raise CheckpointError(f"{seen}: a classifier or a tagger, and no model of the next token")
 
 
 def opened(lm: LanguageModel) -> "Opened":

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.errors import CheckpointError
+from rnneval.errors import CheckpointError, in_one_line
 from rnneval.models.protocol import Vectors
 
 _NUMBERS = (bool, int, float, complex, np.generic)
@@ -75,16 +75,13 @@ def _walk(
 
 def _children(nest: Any) -> dict[str, Any] | None:
     """Return a nest's children by their steps of the path; None for a leaf."""
-    if nest is None:
-        return {}
-    if is_array(nest):
-        return None
+    if nest is None or is_array(nest):
+        return {} if nest is None else None
     if isinstance(nest, Mapping):
         return {f"[{key!r}]": nest[key] for key in _keys(nest)}
-    if isinstance(nest, tuple) and hasattr(nest, "_fields"):
-        return {f".{name}": getattr(nest, name) for name in nest._fields}
     if isinstance(nest, tuple | list):
-        return {f"[{index}]": child for index, child in enumerate(nest)}
+        names = [f".{name}" for name in getattr(nest, "_fields", ())] or [f"[{index}]" for index in range(len(nest))]
+        return dict(zip(names, nest, strict=True))
     return {f".{name}": value for name, value in _attributes(nest).items() if _holds_arrays(value)} or None
 
 
@@ -93,14 +90,12 @@ def _rebuilt(container: Any, children: dict[str, Any]) -> Any:
     new = [*children.values()]
     if isinstance(container, tuple | list):
         return type(container)(*new) if hasattr(container, "_fields") else type(container)(new)
-    if isinstance(container, Mapping):
-        content = dict(zip(_keys(container), new, strict=True))
-        if not isinstance(container, MutableMapping):
-            return type(container)(content)  # type: ignore[call-arg]
-        mapping = copy.copy(container)  # keeps what a subclass has beside its keys, and their order
-        mapping.update(content)
-        return mapping
-    made = copy.copy(container)
+    if isinstance(container, Mapping) and not isinstance(container, MutableMapping):
+        return type(container)(dict(zip(_keys(container), new, strict=True)))  # type: ignore[call-arg]
+    made = copy.copy(container)  # keeps what a subclass has beside its keys, and their order
+    if isinstance(made, MutableMapping):
+        made.update(zip(_keys(container), new, strict=True))
+        return made
     for step, child in children.items():
         object.__setattr__(made, step[1:], child)
     return made
@@ -130,27 +125,17 @@ def _holds_arrays(value: Any, above: frozenset[int] = frozenset()) -> bool:
 
 
 def as_array(value: Any, path: str) -> NDArray[Any]:
-    """Read a leaf or logits of any library as a NumPy array of numbers, without a copy where there need be none.
-
-    A tensor of PyTorch is detached from its graph. Types that NumPy lacks, such as bfloat16, become float32. Arrays on
-    other devices, and values that are no numbers, are refused.
-    """
-    if hasattr(value, "detach"):
-        value = value.detach()
+    """Read a leaf or logits of any library as a NumPy array; types that NumPy lacks, as bfloat16, become float32."""
     try:
-        if "bfloat16" in str(getattr(value, "dtype", "")) and hasattr(value, "float"):
-            value = value.float()  # PyTorch's, which NumPy cannot read
+        if hasattr(value, "detach"):  # a tensor of PyTorch, whose bfloat16 NumPy cannot read
+            value = value.detach().float() if "bfloat16" in str(value.dtype) else value.detach()
         is_plain = hasattr(value, "__array__") or isinstance(value, _NUMBERS)
         array: NDArray[Any] = np.asarray(value) if is_plain else np.from_dlpack(value)
         # The types of ml_dtypes become float32.
         return array if array.dtype.kind in "biufc" else array.astype(np.float32)
     except (TypeError, RuntimeError, BufferError, ValueError) as error:
-        why = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{path} is a {_kind(value)}: arrays of numbers on the CPU are needed ({why})") from error
-
-
-def _kind(value: Any) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"
+        why, kind = in_one_line(error), f"{type(value).__module__}.{type(value).__qualname__}"
+        raise CheckpointError(f"{path} is a {kind}: arrays of numbers on the CPU are needed ({why})") from error
 
 
 def made_like(array: NDArray[Any], like: Any) -> Any:
@@ -162,13 +147,11 @@ def made_like(array: NDArray[Any], like: Any) -> Any:
     if hasattr(like, "__array_namespace__"):
         return like.__array_namespace__().asarray(array, dtype=like.dtype)
     library = sys.modules[type(like).__module__.partition(".")[0]]
-    maker = next((getattr(library, name) for name in _MAKERS if hasattr(library, name)), None)
-    if maker is None:
-        raise CheckpointError(
-            f"{library.__name__} has no function that makes a {_kind(like)} of a NumPy array ({', '.join(_MAKERS)}): "
-            "let the state be arrays of NumPy, PyTorch, JAX or TensorFlow"
-        )
-    made = maker(np.ascontiguousarray(array))
+    makers = [getattr(library, name) for name in _MAKERS if hasattr(library, name)]
+    if not makers:
+        seen = f"{library.__name__} has no function that makes a {type(like).__name__} of a NumPy array"
+        raise CheckpointError(f"{seen}: let the state be arrays of NumPy, PyTorch, JAX or TensorFlow")
+    made = makers[0](np.ascontiguousarray(array))
     return made.to(device=like.device, dtype=like.dtype) if hasattr(made, "to") else made
 
 
@@ -184,11 +167,9 @@ class StateLeaf:
     dtype: np.dtype[Any]
     axis: int | None  # the batch axis; None for a value that all rows of a call share
     shape: tuple[int, ...]  # shape of one row, without the batch axis; the whole shape where there is none
+    # A counter counts tokens or calls, and changes no prediction. A constant never changes, and is not packed. A memory
+    # grows with the text, as an attention cache does: a state that has one is not packed.
     kind: Literal["state", "counter", "constant", "memory"] = "state"
-    """A counter counts tokens or calls, and changes no prediction. A constant never changes, and is not packed.
-
-    A memory grows with the text, as an attention cache does: a state that has one is not packed.
-    """
     growth: int = 0  # bytes by which a memory grows for each token of a row
 
     @property
@@ -217,10 +198,10 @@ class StateLeaf:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Packing:
-    """Conversion of states, nests of arrays, into vectors, and back.
+    """Conversion of states into vectors, `(rows, D)`, and back.
 
-    Vectors are `(rows, D)`. For a state with counters they are records `(rows,)` with the fields `numbers`, `(D,)`, and
-    `counters`, which are carried and not compared: two readings of a text agree although they count differently.
+    With counters they are records `(rows,)` with the fields `numbers`, `(D,)`, and `counters`, which are carried and
+    not compared: two readings of a text agree although they count differently.
     """
 
     example: Any = field(repr=False)  # a state that the model returned
@@ -256,20 +237,17 @@ class Packing:
 
     def pack(self, state: Any, rows: int) -> Vectors:
         """Pack a state; refuse another form than in the first calls, or other shapes."""
-        if form_of(state) != form_of(self.example):
-            raise CheckpointError(
-                f"step returned a state of the form {form_of(self.example)} at first, and now {form_of(state)}: every "
-                "call must return the same form"
-            )
+        first, form = form_of(self.example), form_of(state)
+        if form != first:
+            raise CheckpointError(f"step returned a state of the form {first}, and now {form}: always give one form")
         packed = np.empty(rows, self.dtype)
         packed["numbers"][:, -1:] = 1  # this is no initial state; else a leaf's
         for leaf, value in zip(self.leaves, leaves_of(state).values(), strict=True):
             array = as_array(value, leaf.path)
             wanted = leaf.shape if leaf.axis is None else (*leaf.shape[: leaf.axis], rows, *leaf.shape[leaf.axis :])
             if array.shape != wanted:
-                raise CheckpointError(
-                    f"step returned {leaf.path} of shape {array.shape}: {wanted} is needed, as before"
-                )
+                seen = f"step returned {leaf.path} of shape {array.shape}"
+                raise CheckpointError(f"{seen}: {wanted} is needed, as before")
             if leaf.kind != "constant":
                 _by_kind(packed)[leaf.kind][:, self.columns[leaf]] = leaf.packed(array)
             elif not np.array_equal(array, as_array(leaf.like, leaf.path)):

@@ -9,17 +9,17 @@ import math
 import os
 import re
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnneval.errors import CheckpointError, UsageError, VocabularyError
+from rnneval.errors import CheckpointError, UsageError, VocabularyError, type_and_message
 from rnneval.models.protocol import (
     LanguageModel,
     LayerState,
@@ -33,16 +33,7 @@ from rnneval.models.protocol import (
     Vectors,
 )
 from rnneval.models.scoring import score_logits
-from rnneval.models.state import (
-    Packing,
-    StateLeaf,
-    as_array,
-    filled,
-    form_of,
-    is_array,
-    leaves_of,
-    made_like,
-)
+from rnneval.models.state import Packing, StateLeaf, as_array, filled, form_of, is_array, leaves_of, made_like
 from rnneval.records.run import Checkpoint
 from rnneval.text import Vocabulary, given_vocabulary
 
@@ -54,7 +45,6 @@ _ROWS = (2, 3)
 _SHIFT = 1000
 _ROUNDING = 1e-6  # largest difference, relative to the largest logit, of two calls that count as equal
 _FINGERPRINT = (2, 64)  # rows and tokens of the text whose logits tell one model from another
-_MOST_NAMED = 4  # arrays of the state that `repr` names
 _NO_STATES = (
     "the model returns its state at the end of a call only: rnneval trace calls it token by token, as --segment 1 "
     "does, which takes longer"
@@ -91,20 +81,20 @@ class StepFunction:
         if not isinstance(returned, tuple | list) or len(returned) != 2:
             raise CheckpointError(f"step returned a {type(returned).__name__}: a pair is needed, (logits, state)")
         logits, wanted = as_array(returned[0], "the logits"), (*ids.shape, self.width)
-        if self.source and logits.shape[:-1] == ids.shape and logits.shape[-1] != self.width:
-            found, more = logits.shape[-1], f", or vocab_size={logits.shape[-1]} to have ids from 1"
-            special = found == self.width + 1
-            raise VocabularyError(
-                f"step returns {found:,} logits a token, and the vocabulary ({self.source}) has {self.width:,} tokens",
-                cause="id 0 stands for [UNK] or padding" if special else "it is not the one of the training",
-                advice=f"give the {found:,} tokens in the order of their ids{more if special else ''}",
-            )
-        if logits.shape != wanted or logits.dtype.kind == "c":
-            raise CheckpointError(
-                f"step returned logits of shape {logits.shape} and type {logits.dtype} for ids of shape {ids.shape}: "
-                f"real numbers of shape {wanted} are needed, (batch, time, vocab_size)"
-            )
-        return logits, returned[1]
+        if logits.shape == wanted and logits.dtype.kind != "c":
+            return logits, returned[1]
+        if not self.source or logits.shape[:-1] != ids.shape:
+            seen = f"logits of shape {logits.shape} and type {logits.dtype} for ids of shape {ids.shape}"
+            needed = f"real numbers of shape {wanted} are needed, (batch, time, vocab_size)"
+            raise CheckpointError(f"step returned {seen}: {needed}")
+        found = logits.shape[-1]
+        special = found == self.width + 1
+        more = f", or vocab_size={found} to have ids from 1" if special else ""
+        raise VocabularyError(
+            f"step returns {found:,} logits a token, and the vocabulary ({self.source}) has {self.width:,} tokens",
+            cause="id 0 stands for [UNK] or padding" if special else "it is not the one of the training",
+            advice=f"give the {found:,} tokens in the order of their ids{more}",
+        )
 
     def random_ids(self, rows: int, tokens: int) -> NDArray[np.int32]:
         """Return ids to try the function on, `(rows, tokens)`; id 0, which may mean padding, is left out."""
@@ -116,8 +106,7 @@ def _brief(error: Exception) -> str:
     """Return type and message of an error, and the line of the user's own code, if it is known."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if "site-packages" not in f.filename and f.filename not in (__file__, "<string>")]
-    where = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}{where}"
+    return type_and_message(error) + (f" ({own[-1].filename}:{own[-1].lineno})" if own else "")
 
 
 # The probe
@@ -129,14 +118,14 @@ class _Trial(NamedTuple):
     pieces: list[NDArray[np.int32]]
     logits: list[NDArray[Any]]
     states: list[Any]  # the state after each call
-    arrays: list[dict[str, NDArray[Any]]]  # copies of its arrays, by path
+
+    def values(self, path: str) -> list[NDArray[Any]]:
+        """Return an array of the state after each call."""
+        return [as_array(leaves_of(state)[path], path) for state in self.states]
 
 
 def probe(function: StepFunction, *, separate: bool) -> tuple[tuple[StateLeaf, ...] | None, Packing | None, bool]:
-    """Call a step function a few times, and find the batch axis and the kind of every array of its state.
-
-    Returns the arrays and their packing, None where the state is carried as it is, and whether calls repeat.
-    """
+    """Return the arrays of a state and their packing, None where it is carried as it is, and whether calls repeat."""
     trials = [_tried(function, rows) for rows in ((1,) if separate else _ROWS)]
     first, example = trials[0], trials[0].states[-1]
     logits = first.logits[0]
@@ -146,12 +135,10 @@ def probe(function: StepFunction, *, separate: bool) -> tuple[tuple[StateLeaf, .
     if not all(map(is_array, leaves.values())):
         function(function.random_ids(1, 2), function.begin(1))  # such a state is carried as it is, in one row
         return None, None, _repeats(function, first, None)
-    for state in (state for trial in trials for state in trial.states):
-        if form_of(state) != form_of(example):
-            raise CheckpointError(
-                f"step returned a state of the form {form_of(example)} and one of {form_of(state)}: give the same "
-                "containers after each call; a cache that grows is one array that grows, or an object without arrays"
-            )
+    forms = {form_of(state): None for trial in trials for state in trial.states}
+    if len(forms) > 1:
+        advice = "give the same containers after each call (a cache that grows is one array that grows)"
+        raise CheckpointError(f"step returned states of the forms {' and '.join(forms)}: {advice}")
     found = [_leaf(path, like, trials, separate=separate) for path, like in leaves.items()]
     kinds = tuple(replace(leaf, kind="counter") if _is_counter(function, first, leaf) else leaf for leaf in found)
     if any(leaf.kind == "memory" for leaf in kinds):
@@ -162,10 +149,10 @@ def probe(function: StepFunction, *, separate: bool) -> tuple[tuple[StateLeaf, .
     return kinds, packing, _repeats(function, first, packing)
 
 
-def _tried(function: StepFunction, rows: int) -> _Trial:
-    """Read three pieces of a text, and see that the states given stay as they are."""
+def _tried(function: StepFunction, rows: int, packing: Packing | None = None) -> _Trial:
+    """Read three pieces of a text, states packed between them if asked, and see that those given stay as they are."""
     pieces = np.split(function.random_ids(rows, sum(_PIECES)), np.cumsum(_PIECES)[:-1], axis=1)
-    trial, state = _Trial(pieces, [], [], []), function.begin(rows)
+    trial, state = _Trial(pieces, [], []), function.begin(rows)
     for piece in pieces:
         before = _arrays(state)
         try:
@@ -176,14 +163,11 @@ def _tried(function: StepFunction, rows: int) -> _Trial:
             raise CheckpointError(f"{error}; if it reads one row at a time, give batched=False") from error
         for path, array in _arrays(state).items():
             if path not in before or not _same(array, before[path]):
-                raise CheckpointError(
-                    f"step changes the state that it is given, at {path}: the state before a call may be needed again, "
-                    "so make a new array, or begin with a copy of it"
-                )
-        state = after
+                advice = "it may be needed again, so make a new array, or begin with a copy of it"
+                raise CheckpointError(f"step changes the state that it is given, at {path}: {advice}")
         trial.logits.append(logits)
-        trial.states.append(state)
-        trial.arrays.append(_arrays(state))
+        trial.states.append(after)
+        state = after if packing is None else packing.unpack(packing.pack(after, rows))
     return trial
 
 
@@ -197,10 +181,7 @@ def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
 
 
 def relative_difference(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Return the largest difference of numbers, as a share of the largest in `b`.
-
-    Infinities, as of ids ruled out, must agree, and none may be NaN: the difference is infinite otherwise.
-    """
+    """Return the largest difference, as a share of the largest in `b`; ∞ for NaN, and where infinities differ."""
     finite = np.isfinite(a) & np.isfinite(b)
     if not np.array_equal(a[~finite], b[~finite]):
         return math.inf
@@ -208,14 +189,9 @@ def relative_difference(a: NDArray[Any], b: NDArray[Any]) -> float:
     return float(np.abs(one - other).max(initial=0) / np.abs(other).max(initial=1e-30))
 
 
-def nearly_equal(a: NDArray[Any], b: NDArray[Any], tolerance: float) -> bool:
-    """Return whether numbers differ by at most a share of the largest; infinities, as of ids ruled out, must agree."""
-    return relative_difference(a, b) <= tolerance
-
-
 def _leaf(path: str, like: Any, trials: Sequence[_Trial], *, separate: bool) -> StateLeaf:
     """Describe one array of the state from its values after each call, for each number of rows."""
-    seen = [[arrays[path] for arrays in trial.arrays] for trial in trials]
+    seen = [trial.values(path) for trial in trials]
     early, late, last = seen[0]
     leaf = StateLeaf(path=path, like=like, dtype=last.dtype, axis=None, shape=last.shape)
     if any(array.shape != after[0].shape for after in seen for array in after):
@@ -225,30 +201,27 @@ def _leaf(path: str, like: Any, trials: Sequence[_Trial], *, separate: bool) -> 
         return leaf
     two, three = (after[-1].shape for after in seen)
     if two != three:
-        differing = [axis for axis, sizes in enumerate(zip(two, three, strict=False)) if sizes[0] != sizes[1]]
-        if len(two) != len(three) or [(two[axis], three[axis]) for axis in differing] != [_ROWS]:
-            raise CheckpointError(
-                f"{path} has the shape {two} for {_ROWS[0]} rows and {three} for {_ROWS[1]}: exactly one axis must be "
-                "as long as the batch, and the others must not depend on it"
-            )
-        return replace(leaf, axis=differing[0], shape=two[: differing[0]] + two[differing[0] + 1 :])
+        axes = {axis: sizes for axis, sizes in enumerate(zip_longest(two, three)) if sizes[0] != sizes[1]}
+        if list(axes.values()) != [_ROWS]:
+            said = f"{path} has the shape {two} for {_ROWS[0]} rows and {three} for {_ROWS[1]}"
+            raise CheckpointError(f"{said}: exactly one axis must depend on the batch, and be as long as it")
+        (axis,) = axes
+        return replace(leaf, axis=axis, shape=two[:axis] + two[axis + 1 :])
     if all(_same(array, last) for after in seen for array in after):
         return replace(leaf, kind="constant")
-    if last.size > 1:
-        raise CheckpointError(
-            f"{path} has no batch axis: its shape is {last.shape} for {_ROWS[0]} rows and for {_ROWS[1]}, and its "
-            "values change. Give it one row for each row of ids, or batched=False if step reads one row at a time"
-        )
-    return leaf
+    if last.size <= 1:
+        return leaf
+    said = f"{path} has no batch axis: its shape is {last.shape} for any number of rows, and its values change"
+    raise CheckpointError(f"{said}: give it a row for each row of ids, or batched=False if step reads one row")
 
 
 def _is_counter(function: StepFunction, trial: _Trial, leaf: StateLeaf) -> bool:
     """Return whether an array counts tokens or calls, and another count changes no prediction."""
-    after = [arrays[leaf.path] for arrays in trial.arrays]
+    after = trial.values(leaf.path)
     if leaf.kind != "state" or leaf.dtype.kind not in "iu" or not after[0].size:
         return False
-    grown = [later.astype(np.int64) - earlier for earlier, later in pairwise(after)]
-    if not any(all((g == n).all() for g, n in zip(grown, counts, strict=True)) for counts in (_PIECES[1:], (1, 1))):
+    grown = [np.unique(later.astype(np.int64) - earlier).tolist() for earlier, later in pairwise(after)]
+    if grown not in ([[count] for count in _PIECES[1:]], [[1], [1]]):
         return False
     state = trial.states[-1]
     try:
@@ -256,7 +229,7 @@ def _is_counter(function: StepFunction, trial: _Trial, leaf: StateLeaf) -> bool:
         shifted, _ = function(trial.pieces[-1], filled(state, iter(leaves.values())))
     except (CheckpointError, OverflowError):
         return False  # it is an index into a table, for example
-    return nearly_equal(shifted, function(trial.pieces[-1], state)[0], _ROUNDING)
+    return relative_difference(shifted, function(trial.pieces[-1], state)[0]) <= _ROUNDING
 
 
 def _survives_packing(function: StepFunction, packing: Packing, rows: int) -> bool:
@@ -279,15 +252,8 @@ def _survives_packing(function: StepFunction, packing: Packing, rows: int) -> bo
 
 def _repeats(function: StepFunction, trial: _Trial, packing: Packing | None) -> bool:
     """Return whether the same calls give the same logits, also from states that were packed."""
-    rows = len(trial.pieces[0])
-    state = function.begin(rows)
-    for piece, before in zip(trial.pieces, trial.logits, strict=True):
-        logits, state = function(piece, state)
-        if not nearly_equal(logits, before, _ROUNDING):
-            return False
-        if packing is not None:
-            state = packing.unpack(packing.pack(state, rows))
-    return True
+    again = _tried(function, len(trial.pieces[0]), packing)
+    return all(relative_difference(a, b) <= _ROUNDING for a, b in zip(again.logits, trial.logits, strict=True))
 
 
 # The model
@@ -303,16 +269,7 @@ class StepLM(LanguageModel):
     leaves: tuple[StateLeaf, ...] | None  # the arrays of its state; None where the state is no nest of arrays
     packing: Packing | None  # the packing of its state; None where the state is carried as it is, in one row
     every_token: bool = False  # whether states are observed, by calls of one token
-    observer: "RecurrentModules | None" = field(default=None, repr=False)
-    """What sees the states in calls of many tokens."""
-
-    def _state_in_words(self) -> str:
-        if self.leaves is None:
-            return f"carried as it is, in one row ({_OPAQUE})"
-        named = [f"{leaf.path.removeprefix('state') or 'array'} {leaf.shape}" for leaf in self.leaves]
-        more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
-        rows = "" if self.mixable else ", in one row"
-        return f"{', '.join(named[:_MOST_NAMED]) or 'none'}{more}{rows}"
+    observer: "RecurrentModules | None" = None  # what sees the states in calls of many tokens
 
     def initial_state(self, batch: int) -> Any:
         """Return the initial state of `batch` rows, as the user's function makes it."""
@@ -391,17 +348,17 @@ def from_step(
         >>> lm.width, lm.start().tolist(), lm.mixable
         (3, [0.0, 0.0, 0.0], True)
     """
-    tokens = given_vocabulary(vocabulary)
-    if vocab_size is None and tokens is None:
-        raise UsageError("from_step needs the number of logits: give vocab_size=V, or a vocabulary")
-    width = vocab_size if vocab_size is not None else tokens.first_id + tokens.size if tokens else 0
-    source = tokens.source if tokens is not None and vocab_size is None else ""
-    function = StepFunction(step=step, initial_state=initial_state, width=width, source=source)
+    tokens, source = given_vocabulary(vocabulary), ""
+    if vocab_size is None:
+        if tokens is None:
+            raise UsageError("from_step needs the number of logits: give vocab_size=V, or a vocabulary")
+        vocab_size, source = tokens.first_id + tokens.size, tokens.source
+    function = StepFunction(step=step, initial_state=initial_state, width=vocab_size, source=source)
     leaves, packing, repeatable = probe(function, separate=not batched)
     return StepLM(
         function=function,
-        width=width,
-        vocabulary=None if tokens is None else tokens.fit(width),
+        width=vocab_size,
+        vocabulary=None if tokens is None else tokens.fit(vocab_size),
         why_no_vocabulary="" if tokens else "no vocabulary was given: give --vocab FILE",
         checkpoint=_checkpoint(function, checkpoint, name, rows=_FINGERPRINT[0] if batched else 1),
         assumptions=_assumptions(leaves),
@@ -422,23 +379,19 @@ def _assumptions(leaves: Sequence[StateLeaf] | None) -> tuple[str, ...]:
     said = [f"{leaf.path} {counting}" for leaf in leaves if leaf.kind == "counter"]
     if memory := [leaf for leaf in leaves if leaf.kind == "memory"]:
         more = f" and {len(memory) - 1} other arrays grow" if len(memory) > 1 else " grows"
-        said.append(
-            f"{memory[0].path}{more} with the text, an attention memory of "
-            f"{sum(leaf.growth for leaf in memory):,} bytes a token: it is kept whole, and a text whose state is "
-            "carried is read in one row"
-        )
+        size = f"an attention memory of {sum(leaf.growth for leaf in memory):,} bytes a token"
+        kept = "it is kept whole, and a text whose state is carried is read in one row"
+        said.append(f"{memory[0].path}{more} with the text, {size}: {kept}")
     return tuple(said)
 
 
 def _checkpoint(function: StepFunction, path: str | os.PathLike[str] | None, name: str, *, rows: int) -> Checkpoint:
     """Describe the origin of the weights: a file, or the logits of a fixed text."""
     logits, _ = function(function.random_ids(rows, _FINGERPRINT[1]), function.begin(rows))
-    content = np.ascontiguousarray(logits).tobytes()
-    if path is not None:
-        try:
-            content = Path(path).read_bytes()
-        except OSError as error:
-            raise CheckpointError(f"checkpoint {os.fspath(path)} cannot be read: {error.strerror}") from error
+    try:
+        content = logits.tobytes() if path is None else Path(path).read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {path} cannot be read: {error.strerror}") from error
     return Checkpoint(
         path="" if path is None else os.fspath(path),
         sha256=hashlib.sha256(content).hexdigest(),
@@ -491,10 +444,7 @@ class StepScorer:
             self._leaves = {key: named[key] for key in layout.states}
 
     def score(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors, width: int) -> Stepped:
-        """Read ids from states and score the targets; rows that share values are read together.
-
-        Of a state that is not packed, zeros stand for the initial state, others for the state that is kept.
-        """
+        """Read ids from states and score the targets; zeros stand for the initial state of one that is not packed."""
         packing = self._lm.packing
         groups = [np.arange(len(ids))] if packing is None else packing.groups(states)
         if len(groups) == 1:
@@ -502,18 +452,18 @@ class StepScorer:
         order = np.argsort(np.concatenate(groups))
         read = [self._read(ids[rows], targets[rows], states[rows]) for rows in groups]
 
-        def joined(parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
-            return np.concatenate([*parts])[order]
+        def joined(*parts: NDArray[Any]) -> NDArray[Any]:
+            return np.concatenate(parts)[order]
 
-        def columns(tuples: Iterable[Iterable[NDArray[Any]]]) -> Iterator[NDArray[Any]]:
-            return map(joined, zip(*tuples, strict=True))
-
-        predicted, after = Predicted(*columns(part.predicted for part in read)), joined(part.states for part in read)
-        seen = [part.seen for part in read if part.seen is not None]
+        predicted = Predicted(*map(joined, *(part.predicted for part in read)))
+        after = joined(*(part.states for part in read))
         if self._layout is None:
             return Stepped(predicted, after)
-        trajectories = {key: Trajectory(*columns(part.states[key] for part in seen)) for key in self._layout.states}
-        inputs = {name: joined(part.inputs[name] for part in seen) for name in self._layout.cells}
+        seen = [part.seen for part in read if part.seen is not None]
+        trajectories = {
+            key: Trajectory(*map(joined, *(one.states[key] for one in seen))) for key in self._layout.states
+        }
+        inputs = {name: joined(*(one.inputs[name] for one in seen)) for name in self._layout.cells}
         return Stepped(predicted, after, Seen(self._layout, trajectories, inputs))
 
     def _read(self, ids: NDArray[np.int32], targets: NDArray[np.int32], vectors: Vectors) -> Stepped:

@@ -42,31 +42,25 @@ def language_model(model: Any, vocabulary: Any, function: str, *, window: int | 
         known = given_vocabulary(vocabulary)
         return model if known is None else replace(model, vocabulary=known.fit(model.width))
     if is_module(model):
-        return _of_torch(model, vocabulary)
+        transformers = sys.modules.get("transformers")
+        if transformers is not None and isinstance(model, transformers.PreTrainedModel):
+            from rnneval.models.torch.causal import from_transformers
+
+            return from_transformers(model, vocabulary)
+        from rnneval.models.torch.module import from_torch
+
+        return from_torch(model, vocabulary=vocabulary)
     if (what := no_model(model)) is not None:
         raise UsageError(f"rnneval.{function} takes a model, and was given {what}")
-    from rnneval.models.keras.lm import vocabulary_inside
     from rnneval.models.keras.lm import wrap as wrap_keras
 
-    lm = wrap_keras(model, vocabulary=vocabulary, window=window)
-    return lm if lm.vocabulary else replace(lm, vocabulary=vocabulary_inside(model, lm.width))
+    return wrap_keras(model, vocabulary=vocabulary, window=window)
 
 
 def is_module(model: Any) -> bool:
     """Return whether a model is a module of PyTorch, which is not imported to find out."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(model, torch.nn.Module)
-
-
-def _of_torch(model: Any, vocabulary: Any) -> LanguageModel:
-    transformers = sys.modules.get("transformers")
-    if transformers is not None and isinstance(model, transformers.PreTrainedModel):
-        from rnneval.models.torch.causal import from_transformers
-
-        return from_transformers(model, vocabulary)
-    from rnneval.models.torch.module import from_torch
-
-    return from_torch(model, vocabulary=vocabulary)
 
 
 def no_model(given: Any) -> str | None:

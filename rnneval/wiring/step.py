@@ -10,7 +10,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from rnneval.models.state import as_array, filled, leaves_of, made_like
-from rnneval.models.step import StepLM, nearly_equal
+from rnneval.models.step import StepLM, relative_difference
 from rnneval.models.torch import step_of
 from rnneval.pages import page
 from rnneval.records.wiring import Finding, Oracle, Wiring
@@ -225,7 +225,7 @@ def _moved(leaf: Any, path: str, generator: np.random.Generator) -> Any:
 
 def _alike(a: Any, b: Any, path: str) -> bool:
     one, other = as_array(a, path), as_array(b, path)
-    return one.shape == other.shape and nearly_equal(one, other, _LARGEST)
+    return one.shape == other.shape and relative_difference(one, other) <= _LARGEST
 
 
 def _type(leaf: Any) -> str:

@@ -50,7 +50,7 @@ def formats_of(name: str, *, keras2: bool) -> tuple[str, ...]:
     """Every format of the commonest architectures; whole files of the others; weights of what cannot be whole."""
     weights = ("h5", "hdf5", "weights-h5", "ckpt") if keras2 else ("weights-h5", "tf-ckpt")
     if name == "tutorial":
-        return weights
+        return tuple(form for form in weights if not (keras2 and form == "weights-h5"))
     if keras2:
         everywhere = (*WHOLE, *weights, "tf-ckpt", "saved-model")
         return () if name == "operations" else everywhere if name in EVERYWHERE else WHOLE

@@ -12,10 +12,9 @@ finds the ways in which the wiring check may call a model as its author wrote it
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import keras
@@ -32,17 +31,13 @@ from rnneval.models.keras.layers import (
     sublayers,
 )
 from rnneval.models.keras.state_tap import record_runs
-from rnneval.models.protocol import CARRIED, IDS, ONE_HOT, SCALED, about_transformer, input_in_words, input_kind_of
+from rnneval.models.protocol import CARRIED, IDS, ONE_HOT, SCALED, about_transformer, input_kind_of
 
-_STATE_NAMES = (
-    "states", "state", "initial_states", "initial_state", "hidden_states", "hidden_state", "hiddens", "hidden",
-    "rnn_states", "rnn_state", "prev_states", "prev_state", "memory", "carry", "cache", "h", "hx", "h0",
-)  # fmt: skip
+_STATE_NAME = re.compile(r"((initial|hidden|rnn|prev)_)?states?|hiddens?|memory|carry|cache|hx?|h0")
 _LOGIT_KEYS = ("logits", "outputs", "output", "predictions", "x", "y")
 _STATE_WORDS = ("state", "hidden", "carry", "memory", "cell")
 _STATE_LETTERS = re.compile(r"[hc]x?_?\d*")  # h and c, hx and cx, h1 and h2
-_BEGINS_LIKE_ONE = re.compile(r"^(h|c|s|hx|cx|state|carry|prev|past|mem|hid)")
-_NO_STATE = ("training", "mask", "return_sequences", "self")
+_BEGINNINGS = ("h", "c", "s", "prev", "past", "mem")  # of states' names, and of many others
 _STARTS = ("get_initial_state", "initial_state", "zero_state", "init_state", "initial_states", "init_hidden")
 _SCALE = 16  # the divisor of ids for an input of single numbers whose V is not known: it keeps a probe's ids apart
 _MOST_NUMBERS = 1 << 23  # in the inputs of one call, so that one-hot windows of large vocabularies fit into memory
@@ -68,11 +63,6 @@ class Inputs:
 
     kind: str = IDS
     width: int = 0  # V, the size of the vocabulary: the length of a one-hot row, or the divisor of an id
-
-    @property
-    def said(self) -> str:
-        """The assumption, as a sentence."""
-        return input_in_words(self.kind, self.width)
 
     def encode(self, ids: Any) -> Any:
         """Convert ids `(…, time)` to the model's inputs."""
@@ -105,8 +95,7 @@ class Adapter:
     training: bool | None = False  # None leaves each layer of a graph as its author called it
     batch: int | None = None  # the only batch size that it takes, where it takes one only
     time: int | None = None
-    _structure: Any = field(default=None, init=False)
-    """The container of the last returned state, with 0 for each leaf: learned at the first call of `read`."""
+    _structure: Any = field(default=None, init=False)  # the container of the last state, with 0 for each leaf
 
     def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
         """Read ids `(batch, time)`, one array for each of the model's texts, from a state as the model returned it."""
@@ -117,15 +106,12 @@ class Adapter:
         state = None
         if leaves is not None:
             rest = iter(leaves)  # a None in the returned container stays None
-            flat = [None if leaf is None else next(rest) for leaf in tf.nest.flatten(self._structure)]
-            state = tf.nest.pack_sequence_as(self._structure, flat)
+            state = tf.nest.map_structure(lambda kept: None if kept is None else next(rest), self._structure)
         logits, new = self([ids], state)
         if new is None and isinstance(self, SignatureAdapter):
-            hint = f"{self.flags[0]}=True" if self.flags else "a state"
-            raise CheckpointError(
-                f"{type(self.model).__name__}.call takes {' and '.join(self.state_names)} but does not "
-                f"return a state (called with {hint} it returned {type(logits).__name__}): return (logits, states)"
-            )
+            takes = f"{type(self.model).__name__}.call takes {' and '.join(self.state_names)}"
+            given = f"does not return a state (it returned a {type(logits).__name__})"
+            raise CheckpointError(f"{takes} but {given}: return (logits, states)")
         self._structure = tf.nest.map_structure(lambda leaf: None if leaf is None else 0, new)
         return Answer(logits, tuple(tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(new) if leaf is not None))
 
@@ -184,16 +170,16 @@ class SignatureAdapter(Adapter):
         positional: list[Any] = [tuple(texts) if self.paired == "texts" else texts[0]]
         named |= dict(zip(self.more_texts, texts[1:], strict=False))
         if state is None and self.required:  # the start that it offers, where it insists on being given one
-            makers = (getattr(self.model, name, None) for name in _STARTS)
-            maker = next((maker for maker in makers if callable(maker)), None)
-            state = None if maker is None else maker(int(ids[0].shape[0]))
+            makers = [maker for name in _STARTS if callable(maker := getattr(self.model, name, None))]
+            state = makers[0](int(ids[0].shape[0])) if makers else None
+        several, is_sequence = len(names) > 1, isinstance(state, (list, tuple))
         if state is None:
             named |= dict.fromkeys(self.required)
         elif self.spread:
-            positional += state if isinstance(state, (list, tuple)) else [state]
-        elif len(names) > 1 and isinstance(state, Mapping) and set(names) <= set(state):
+            positional += state if is_sequence else [state]
+        elif several and isinstance(state, Mapping) and set(names) <= set(state):
             named |= {name: state[name] for name in names}
-        elif len(names) > 1 and isinstance(state, (list, tuple)) and len(state) == len(names):
+        elif several and is_sequence and len(state) == len(names):
             named |= dict(zip(names, state, strict=True))
         elif names:
             named[names[0]] = state
@@ -201,12 +187,7 @@ class SignatureAdapter(Adapter):
 
 
 def signature_of(model: Any, *, tolerant: bool = False) -> SignatureAdapter:
-    """Return how a model is called by the signature of `call`.
-
-    Recognised are the usual argument names, arguments with such a word or letter for a name and None as their default
-    (`h` and `c`, `lstm_state`), and a flag that begins with `return_`. With `tolerant`, so are arguments whose names
-    only begin like a state's, and more flags.
-    """
+    """Return how a model is called by the signature of `call`; `tolerant`: by names that begin like a state's, too."""
     every = call_parameters(model)
     parameters = [p for p in every if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     states = [p.name for p in parameters if _names_a_state(p)]
@@ -214,7 +195,7 @@ def signature_of(model: Any, *, tolerant: bool = False) -> SignatureAdapter:
     flags = [name for name in asking if any(word in name for word in _STATE_WORDS)][:1]
     if tolerant:
         states = [p.name for p in parameters if _may_take_a_state(p, states)]
-        flags = [p.name for p in parameters if _is_flag(p) and p.name != "training"]
+        flags = [p.name for p in parameters if _is_flag(p)]
     needed = [p.name for p in parameters if p.default is p.empty and p.kind is not p.POSITIONAL_ONLY]
     spread = not states and any(p.kind is p.VAR_POSITIONAL for p in every)
     more_texts = tuple(name for name in needed if name not in {*states, *flags, "training"})
@@ -234,17 +215,16 @@ def signature_of(model: Any, *, tolerant: bool = False) -> SignatureAdapter:
 
 def _names_a_state(parameter: inspect.Parameter) -> bool:
     name = parameter.name
-    like_one = any(word in name for word in _STATE_WORDS) or bool(_STATE_LETTERS.fullmatch(name))
-    return name in _STATE_NAMES or (parameter.default is None and like_one)
+    like_one = any(word in name for word in _STATE_WORDS) or _STATE_LETTERS.fullmatch(name)
+    return bool(_STATE_NAME.fullmatch(name) or (parameter.default is None and like_one))
 
 
 def _may_take_a_state(parameter: inspect.Parameter, usual: Sequence[str]) -> bool:
     """Return whether a parameter has a usual name, or begins like one where there is none or None is its default."""
     if isinstance(parameter.default, (dict, list)) or _is_flag(parameter):
         return False
-    begins_alike = bool(_BEGINS_LIKE_ONE.match(parameter.name))
-    named = (parameter.name in usual if usual else begins_alike) and parameter.name not in _NO_STATE
-    return named or (parameter.default is None and begins_alike)
+    begins_alike = parameter.name.startswith(_BEGINNINGS)
+    return parameter.name in usual or (begins_alike and (not usual or parameter.default is None))
 
 
 def _is_flag(parameter: inspect.Parameter) -> bool:
@@ -274,8 +254,9 @@ class GraphAdapter(Adapter):
         fits = self.time is None or int(ids[0].shape[1]) == self.time
         named = {} if self.training is None else {"training": self.training}
         returned = call_model(self.model if fits else self.model.call, given, named)
+        outputs = keras.tree.flatten(returned)
         if not self.state_places:
-            return _divided(returned, ids[0]) if len(keras.tree.flatten(returned)) > 1 else Answer(returned)
+            return _divided(returned, ids[0]) if len(outputs) > 1 else Answer(returned)
         # States are outputs with the names of their inputs, else all outputs but the one with a time axis, in order.
         if isinstance(returned, Mapping) and isinstance(self.model.input, Mapping):
             keys = sorted(self.model.input)  # the order in which Keras flattens it
@@ -283,7 +264,6 @@ class GraphAdapter(Adapter):
             if set(wanted) <= set(returned):
                 logits = next(value for key, value in returned.items() if key not in wanted)
                 return Answer(logits, tuple(returned[key] for key in wanted))
-        outputs = keras.tree.flatten(returned)
         logits = outputs.pop(_only([len(one.shape) == 3 for one in self.model.outputs]))
         return Answer(logits, tuple(outputs))
 
@@ -316,12 +296,13 @@ def _graph_adapter(model: Any, training: bool | None = False) -> GraphAdapter:
         text = _only(["int" in str(one.dtype) or (len(one.shape) == 2 and one.shape[1] is None) for one in given])
         states = tuple(place for place in places if place != text)
     texts = tuple(place for place in places if place not in states) or (0,)
-    shape = tuple(given[texts[0]].shape) if given else (None, None)
+    shapes = [tuple(given[place].shape) if given else (None, None) for place in texts]
+    shape = shapes[0]
     return GraphAdapter(
         model=model,
         contract=2 if states else 3 if any(layer.stateful for layer in recurrent_layers(model)) else 4,
         takes_states=bool(states),
-        inputs=tuple(_inputs_like(given[place] if given else None) for place in texts),
+        inputs=tuple(map(_inputs_like, shapes)),
         training=training,
         batch=shape[0] or fixed_batch(model),
         time=shape[1] if len(shape) > 1 else None,
@@ -335,11 +316,9 @@ def _only(wanted: list[bool]) -> int:
     return wanted.index(True) if sum(wanted) == 1 else 0
 
 
-def _inputs_like(tensor: Any) -> Inputs:
-    if tensor is None or len(tensor.shape) < 3:
-        return Inputs()
-    width = int(tensor.shape[-1] or 1)
-    return Inputs(kind=ONE_HOT, width=width) if width > 1 else Inputs(kind=SCALED, width=_SCALE)
+def _inputs_like(shape: Sequence[int | None]) -> Inputs:
+    width = int(shape[-1] or 1) if len(shape) > 2 else 0
+    return Inputs(kind=ONE_HOT, width=width) if width > 1 else Inputs(kind=SCALED, width=_SCALE) if width else Inputs()
 
 
 def _divided(returned: Any, ids: Any, names: Sequence[str] = ()) -> Answer:
@@ -351,9 +330,8 @@ def _divided(returned: Any, ids: Any, names: Sequence[str] = ()) -> Answer:
         key = next((name for name in _LOGIT_KEYS if name in returned), None) or next(alike, next(iter(returned)))
         others = {name: part for name, part in returned.items() if name != key}
         # Beside the state may be attention weights and the like; h alone is a part of one.
-        named = [name for name in others if name in names] or [
-            name for name in others if name in _STATE_NAMES and len(name) > 2
-        ]
+        named = [name for name in others if name in names]
+        named = named or [name for name in others if _STATE_NAME.fullmatch(name) and len(name) > 2]
         state: Any = others
         if len(others) == 1 or (len(names) == 1 and len(named) == 1):
             state = others[(named or list(others))[0]]
@@ -383,13 +361,11 @@ def fixed_batch(model: Any) -> int | None:
 class LayerStatesAdapter(Adapter):
     """A model that takes no state: each recurrent layer is given its own through the state tap, all as one tuple.
 
-    A layer that is stateful is run as if it were not, so that its variables stay as they are; one that reads one token
-    a call and makes one prediction is run as if it returned sequences.
+    Each is run as if it were not stateful, so that its variables stay as they are, and as if it returned sequences.
     """
 
     units: tuple[RecurrentUnit, ...]
-    order: tuple[RecurrentUnit, ...] = field(default=(), init=False)
-    """The units at each of their places, in the order in which they run: learned at the first call."""
+    order: tuple[RecurrentUnit, ...] = field(default=(), init=False)  # at each place, as they run: of the last call
 
     def __call__(self, ids: Sequence[Any], state: Any) -> Answer:
         """Call the model with each unit's part of the state as its initial state."""
@@ -402,39 +378,23 @@ class LayerStatesAdapter(Adapter):
                         stack.enter_context(overridden(unit.layer, attribute, value))
             if not getattr(self.model, "built", True):
                 self._run(ids[0])  # Keras builds a subclassed model by running it once more, which is not recorded
-            for layer in sublayers(self.model):
-                if isinstance(layer, keras.layers.CategoryEncoding) and layer.output_mode == "one_hot":
-                    stack.enter_context(overridden(layer, "call", partial(_one_hot_rows, layer, layer.call)))
             seen = stack.enter_context(record_runs(self.units, given=given)).runs
             logits = self._run(ids[0])
         for run in seen:
-            why = ""
-            if run.turn > 1 and getattr(run.unit.layer, "stateful", False):
-                why = "is stateful and runs twice in one call, so its one variable is the state of two places"
-            elif run.turn > 1 and run.steps != ids[0].shape[1]:
-                why = f"runs again over {run.steps} of the {ids[0].shape[1]} tokens of a call, and there are no states"
-            if why:
-                raise CheckpointError(
-                    f"layer {run.unit.name} {why}: give the model call(ids, states=None, return_state=False), which "
-                    "calls it with initial_state"
-                )
+            is_stateful, tokens = getattr(run.unit.layer, "stateful", False), ids[0].shape[1]
+            if run.turn > 1 and (is_stateful or run.steps != tokens):
+                why = f"runs again over {run.steps} of the {tokens} tokens of a call, and there are no states"
+                if is_stateful:
+                    why = "is stateful and runs twice in one call, so its one variable is the state of two places"
+                advice = "give the model call(ids, states=None, return_state=False)"
+                raise CheckpointError(f"layer {run.unit.name} {why}: {advice}")
         self.order = tuple(run.unit.at(run.turn) for run in seen)
         return Answer(logits, tuple(leaf for run in seen for leaf in run.after))
 
 
-def _one_hot_rows(layer: Any, original: Callable[[Any], Any], inputs: Any) -> Any:
-    """Keep the time axis of one-hot rows where there is one token: CategoryEncoding drops an axis of length one."""
-    if len(inputs.shape) != 2:
-        return original(inputs)
-    return keras.ops.one_hot(inputs, layer.num_tokens, dtype=layer.dtype)
-
-
 @dataclass(kw_only=True, eq=False)
 class WindowAdapter(Adapter):
-    """A window model, which predicts one token from the last N; its state is the last N − 1 ids.
-
-    All positions of all rows are one batch, however the text is cut.
-    """
+    """A window model, which predicts one token from the last N; its state is the last N − 1 ids."""
 
     contract: int = 5
     window: int  # N: the model maps `(windows, N)` tokens to `(windows, V)`
@@ -461,8 +421,7 @@ class WindowAdapter(Adapter):
         count = windows.shape[0]
         if count is None or count <= most:
             return self._run(windows)
-        parts = tf.split(windows, [*[most] * (count // most), *([count % most] if count % most else [])])
-        return tf.concat([self._run(part) for part in parts], axis=0)
+        return tf.concat([self._run(windows[at : at + most]) for at in range(0, count, most)], axis=0)
 
 
 def recognise(
@@ -478,26 +437,22 @@ def recognise(
     if graph:
         into, out = (len(getattr(model, ends, None) or [None]) for ends in ("inputs", "outputs"))
         if into != out:
-            raise CheckpointError(
-                f"a functional model that takes {into} and gives {out} tensors: with states it takes ids and the "
-                "states, and gives logits and as many states"
-            )
+            seen = f"a functional model that takes {into} and gives {out} tensors"
+            raise CheckpointError(f"{seen}: ids and states go in, and logits and as many states come out")
         if into > 1:
             return replace(_graph_adapter(model), inputs=inputs), units
         length = (window or next(iter(model.inputs[0].shape[1:2]), None)) if predicts_once(model) else None
     elif (found := signature_of(model)).state_names:
         return replace(found, inputs=inputs), units
     one_step = graph and stateful and length == 1
-    if length is not None and not one_step:
-        if not units:
-            raise CheckpointError(
-                f"{type(model).__name__} has no recurrent layer: rnneval evaluates recurrent language models"
-            )
-        return WindowAdapter(model=model, inputs=inputs, window=length, takes_training=graph), units
-    _require_carriable(model, units, one_step=one_step)
-    contract = 3 if stateful else 4
-    carried = LayerStatesAdapter(model=model, inputs=inputs, units=units, contract=contract, takes_training=graph)
-    return carried, units
+    if length is None or one_step:
+        _require_carriable(model, units, one_step=one_step)
+        contract = 3 if stateful else 4
+        carried = LayerStatesAdapter(model=model, inputs=inputs, units=units, contract=contract, takes_training=graph)
+        return carried, units
+    if not units:
+        raise CheckpointError(f"{type(model).__name__} has no recurrent layer: rnneval evaluates recurrent models")
+    return WindowAdapter(model=model, inputs=inputs, window=length, takes_training=graph), units
 
 
 def _inputs_of(model: Any, units: Sequence[RecurrentUnit], vocabulary_width: int | None) -> Inputs:
@@ -521,10 +476,11 @@ def attention_without_state(model: Any) -> str | None:
     found = next((layer.name for layer in sublayers(model) if type(layer).__name__ in _ATTENTION), None)
     if found is None or recurrent_units(model):
         return None
-    if is_graph(model):
-        takes = len(getattr(model, "inputs", None) or ()) > 1
-    else:
-        takes = bool(signature_of(model, tolerant=True).state_names)
+    takes = (
+        len(getattr(model, "inputs", None) or ()) > 1
+        if is_graph(model)
+        else signature_of(model, tolerant=True).state_names
+    )
     holds = any("float" in str(each.dtype) for each in getattr(model, "non_trainable_variables", ()))
     return None if holds or takes else found
 
@@ -536,22 +492,16 @@ def _require_carriable(model: Any, units: tuple[RecurrentUnit, ...], *, one_step
     cells = [unit.name for unit in units if not unit.is_layer]
     if not one_step and (not units or cells):
         what = f"only cells ({', '.join(cells)}) called by hand" if cells else "no recurrent layer"
-        raise CheckpointError(
-            f"{type(model).__name__} has {what} and takes no states: give it call(ids, states=None, "
-            "return_state=False) so that its state can be carried"
-        )
+        advice = "give it call(ids, states=None, return_state=False)"
+        raise CheckpointError(f"{type(model).__name__} has {what} and takes no states: {advice}")
     mixing = [
         *(unit.name for unit in units if getattr(unit.layer, "go_backwards", False)),
         *(f"{layer.name} ({type(layer).__name__})" for layer in sublayers(model) if type(layer).__name__ in _MIX_TIME),
     ]
     if mixing:
-        raise CheckpointError(
-            f"{', '.join(mixing)}: looks at more than one position at a time, so this model's state cannot be carried "
-            "from one segment to the next, and what it gives is not a probability of the next token given the past"
-        )
+        why = "looks at more than one position at a time, so that no state holds all of the past"
+        raise CheckpointError(f"{', '.join(mixing)}: {why}: no perplexity can be measured")
     once = next((unit.name for unit in units if not one_step and not unit.layer.return_sequences), None)
     if once is not None:
-        raise CheckpointError(
-            f"layer {once} has return_sequences=False: a window model (the last N tokens in, one prediction out), "
-            "whose input does not say how long the window is: give --window N"
-        )
+        what = "a window model (the last N tokens in, one prediction out) whose input does not say N"
+        raise CheckpointError(f"layer {once} has return_sequences=False: {what}: give --window N")

@@ -4,10 +4,7 @@ Back through time goes the total derivative of one token's loss: one loss per ro
 independent coordinates (J. Martens, I. Sutskever: Training deep and recurrent networks with Hessian-free optimization,
 2012, section 3; R. Pascanu, T. Mikolov, Y. Bengio: On the difficulty of training recurrent neural networks, ICML 2013,
 equations 3 to 5). For a linear layer the ratio at lag k is ‖(Wᵀ)^k g‖ / ‖g‖; only where W = ρ·Q with Q orthogonal is
-that ρ^k.
-
-Tangent vectors are for Lyapunov exponents; the walk and its source are described in
-`rnneval.evaluate.diagnostics.probes`.
+that ρ^k. Tangent vectors are for Lyapunov exponents (`rnneval.evaluate.diagnostics.probes`).
 """
 
 from collections.abc import Mapping, Sequence

@@ -18,8 +18,7 @@ import tensorflow as tf
 
 from rnneval.metrics.diagnostics import gates
 from rnneval.metrics.diagnostics.summary import LIMITS
-from rnneval.models.numpy.chain import snake_case
-from rnneval.models.numpy.layers import SLOTS
+from rnneval.models.numpy.chain import SLOTS, snake_case
 from rnneval.models.protocol import GatedCell, LayerState, place_name
 
 # Attributes that every Keras layer or model has for its own use, never the author's; `_self_…` are TensorFlow's.
@@ -36,8 +35,7 @@ class RecurrentUnit:
     path: str = field(compare=False)
     name: str = field(compare=False)
     slots: tuple[str, ...] = field(compare=False)  # the names of the parts of its state, in Keras' order
-    place: int = 1
-    """Number of the place, from 1: a layer that reads two streams has two, and a state at each (`places_of`)."""
+    place: int = 1  # a layer that reads two streams has two places, and a state at each (`places_of`)
 
     def at(self, place: int) -> "RecurrentUnit":
         """Return the same layer at another place, named `gru#2`."""
@@ -89,15 +87,13 @@ def walk_below(thing: Any, *, into_recurrent: bool = False) -> Iterator[tuple[st
 def _children(thing: Any) -> list[tuple[str, Any]]:
     if is_graph(thing):
         return [(layer.name, layer) for layer in thing.layers]
-    if isinstance(thing, dict):
-        return [(f"[{key!r}]", value) for key, value in thing.items()]
-    if isinstance(thing, (list, tuple)):
-        return [(f"[{index}]", value) for index, value in enumerate(thing)]
-    held = dict(getattr(thing, "__dict__", {}))
-    if isinstance(thing, keras.layers.Layer):
-        held = {k: value for k, value in held.items() if k not in OWN_ATTRIBUTES and not k.startswith("_self_")}
+    if isinstance(thing, (dict, list, tuple)):
+        items = thing.items() if isinstance(thing, dict) else enumerate(thing)
+        return [(f"[{key!r}]", value) for key, value in items]
+    own = OWN_ATTRIBUTES if isinstance(thing, keras.layers.Layer) else ()
     kinds = (keras.layers.Layer, list, tuple, dict)
-    return [(name, value) for name, value in held.items() if isinstance(value, kinds)]
+    held = ((name, value) for name, value in getattr(thing, "__dict__", {}).items() if isinstance(value, kinds))
+    return [(name, value) for name, value in held if name not in own and not name.startswith("_self_")]
 
 
 def key_of(layer: Any, path: str) -> str:
@@ -139,9 +135,8 @@ def predicts_once(model: Any) -> bool:
 @contextmanager
 def overridden(owner: Any, attribute: str, value: Any) -> Iterator[None]:
     """Set an attribute of a Keras object or class while the block runs, past Keras' tracking; blocks may be nested."""
-    own = vars(owner)
-    put = partial(setattr, owner) if isinstance(owner, type) else own.__setitem__
-    remove = partial(delattr, owner) if isinstance(owner, type) else own.__delitem__
+    own, is_class = vars(owner), isinstance(owner, type)
+    put = partial(setattr, owner) if is_class else own.__setitem__
     had, before = attribute in own, own.get(attribute)
     put(attribute, value)
     try:
@@ -150,7 +145,7 @@ def overridden(owner: Any, attribute: str, value: Any) -> Iterator[None]:
         if had:
             put(attribute, before)
         else:
-            remove(attribute)
+            (partial(delattr, owner) if is_class else own.__delitem__)(attribute)
 
 
 def without_softmax(layer: Any | None) -> AbstractContextManager[None]:
@@ -188,16 +183,15 @@ def layer_variables(model: Any) -> tuple[LayerVariable, ...]:
     owners: dict[int, str] = {}
     for path, layer in walk_below(model):  # a layer after the one that holds it: the innermost name stays
         owners |= dict.fromkeys(map(id, layer.trainable_variables), key_of(layer, path))
-    variables = list(model.trainable_variables)
-    keys = [(owners.get(id(each), "model"), variable_name(each).rpartition("/")[2]) for each in variables]
-    counts = Counter(keys)
-    # Of several cells in one layer, the cell's name goes before.
-    names = [
-        name if counts[layer, name] == 1 else "/".join(variable_name(each).split("/")[-2:])
-        for (layer, name), each in zip(keys, variables, strict=True)
+    parts = [
+        (owners.get(id(each), "model"), variable_name(each).split("/"), each) for each in model.trainable_variables
     ]
-    parts = zip(keys, names, variables, strict=True)
-    return tuple(LayerVariable(layer=layer, variable=name, tensor=each) for (layer, _), name, each in parts)
+    counts = Counter((layer, path[-1]) for layer, path, _ in parts)
+    # Of several cells in one layer, the cell's name goes before.
+    return tuple(
+        LayerVariable(layer=layer, variable="/".join(path[-min(counts[layer, path[-1]], 2) :]), tensor=each)
+        for layer, path, each in parts
+    )
 
 
 def slot_names(cell: Any) -> tuple[str, ...]:
@@ -223,17 +217,17 @@ def states_of(unit: RecurrentUnit) -> tuple[LayerState, ...]:
     plain = (keras.layers.LSTMCell, keras.layers.GRUCell, keras.layers.SimpleRNNCell)
     for cell in cells_in(unit.cell):
         tanh = isinstance(cell, plain) and cell.activation is keras.activations.tanh
-        count = len(keras.tree.flatten(cell.state_size))
-        limits += [LIMITS["h"], LIMITS["c"]][:count] if tanh else [None] * count
+        limits += [LIMITS.get(slot) if tanh else None for slot in slot_names(cell)]
     return tuple(
         LayerState(layer=unit.name, slot=name, units=size, limit=limit)
         for name, size, limit in zip(unit.slots, unit.sizes, limits, strict=True)
     )
 
 
-def gated_cells(unit: RecurrentUnit) -> tuple[GatedCell, ...]:
-    """Return the cells of a layer whose gates are known; none for a cell whose step is its author's own."""
-    cells = cells_in(unit.cell)
+def gated_cells(unit: RecurrentUnit) -> tuple[tuple[GatedCell, ...], str]:
+    """Return the cells of a layer whose gates are known, and why those of others are not; "" if all are."""
+    cells, plain = cells_in(unit.cell), keras.layers.SimpleRNNCell
+    own = [type(cell).__name__ for cell in cells if _gated_kind(cell) is None and type(cell) is not plain]
     found, slot, below = [], 0, None
     for k, cell in enumerate(cells):
         kind = _gated_kind(cell)
@@ -246,17 +240,10 @@ def gated_cells(unit: RecurrentUnit) -> tuple[GatedCell, ...]:
             logistic = gate is keras.activations.sigmoid
             activation = None if logistic else lambda array, gate=gate: np.asarray(gate(tf.constant(array)))
             found.append(GatedCell(prefix=prefix, weights=gated, activation=activation, slot=slot, below=below))
-        elif not isinstance(cell, keras.layers.SimpleRNNCell):
+        elif not isinstance(cell, plain):
             break  # its output, which the cell above reads, is not known to be its state
         below, slot = slot, slot + len(keras.tree.flatten(cell.state_size))
-    return tuple(found)
-
-
-def why_no_gates(unit: RecurrentUnit) -> str | None:
-    """Return the reason if the gates of a layer are not known; None if they are, or if it is known to have none."""
-    plain = keras.layers.SimpleRNNCell
-    own = [cell for cell in cells_in(unit.cell) if _gated_kind(cell) is None and type(cell) is not plain]
-    return f"{type(own[0]).__name__} is a cell of the author's own: its gates are not known" if own else None
+    return tuple(found), f"{own[0]} is a cell of the author's own: its gates are not known" if own else ""
 
 
 def _gated_kind(cell: Any) -> str | None:

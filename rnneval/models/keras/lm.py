@@ -21,7 +21,8 @@ from keras import ops
 from keras.ops import convert_to_numpy
 from numpy.typing import NDArray
 
-from rnneval.errors import CheckpointError, RnnevalError, in_one_line, type_and_message
+from rnneval.checkpoints import Artefact
+from rnneval.errors import CheckpointError, RnnevalError, type_and_message
 from rnneval.models.keras.adapters import Adapter, Answer, LayerStatesAdapter, WindowAdapter, recognise
 from rnneval.models.keras.layers import (
     RecurrentUnit,
@@ -30,7 +31,6 @@ from rnneval.models.keras.layers import (
     states_of,
     sublayers,
     variable_name,
-    why_no_gates,
     without_softmax,
 )
 from rnneval.models.keras.state_tap import Recorded, UnitRun, placed, record_runs
@@ -45,6 +45,7 @@ from rnneval.models.protocol import (
     Stepped,
     Trajectory,
     Vectors,
+    input_in_words,
     require_finite,
     require_ids,
     require_next_token,
@@ -83,33 +84,22 @@ class RecurrentLM(LanguageModel):
     backend: ClassVar[str] = "keras"
     kernel: ClassVar[str] = "layers"
     model: Any
-    slots: tuple[Slot | None, ...]
-    """The layer and slot of each leaf of the state, where known."""
-    batch_axes: tuple[int | None, ...]
-    """The batch axis of each leaf."""
+    slots: tuple[Slot | None, ...]  # the layer and slot of each leaf of the state, where known
+    batch_axes: tuple[int | None, ...]  # the batch axis of each leaf
     adapter: Adapter
-    units: tuple[RecurrentUnit, ...]
-    """The recurrent layers, each at each of its places in a call."""
-    row: State
-    """The leaves, with one row each, that stand for `states=None`."""
-    softmax: Any = None
-    """The layer whose softmax is left out."""
+    units: tuple[RecurrentUnit, ...]  # the recurrent layers, each at each of its places in a call
+    row: State  # the leaves, with one row each, that stand for `states=None`
+    softmax: Any = None  # the layer whose softmax is left out
 
     @property
     def contract(self) -> int:
-        """Number of the state contract, the way in which the model passes its state.
-
-        1 is a states argument, 2 state inputs, 3 stateful, 4 a stateless graph, 5 a window.
-        """
+        """Number of the state contract: 1 is a states argument, 2 state inputs, 3 stateful, 4 a graph, 5 a window."""
         return self.checkpoint.contract
 
     @property
     def device(self) -> str:
         """`GPU` if TensorFlow sees one, else `CPU`."""
         return "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
-
-    def _name(self) -> str:
-        return type(self.model).__name__
 
     def start(self) -> Vectors:
         """Return the model's initial state as a vector, `(D,)`."""
@@ -177,20 +167,14 @@ class KerasScorer:
     """Runs a Keras model for `rnneval.evaluate`, with steps compiled for each shape."""
 
     def __init__(self, lm: RecurrentLM, segment: int | None, sees: Sees) -> None:
-        """Take the length to which all steps are filled up, so that few shapes are compiled; None: to none.
-
-        What is filled up follows the tokens that count: it changes nothing but for a model that sees the future.
-        """
+        """Take the length to which all steps are filled up, so that few shapes are compiled; None: to none."""
         self._lm, self._segment, self._sees = lm, segment, sees
         self._layout = Layout()
-        self._steps: dict[tuple[int, int], Any] = {}
+        self._steps: dict[tuple[int, int], Any] = {}  # by shape: TensorFlow warns of one function of many shapes
         self._kept: State = ()  # the state of a model that cannot be started from a returned one, as it is
 
     def score(self, ids: NDArray[np.int32], targets: NDArray[np.int32], states: Vectors, width: int) -> Stepped:
-        """Read ids `(rows, time)` from states `(rows, D)` and score the targets.
-
-        Rows of a model that cannot be started from a returned state begin together: zeros mean the start.
-        """
+        """Read ids `(rows, time)` from states `(rows, D)`; zeros mean the start of a model that is not mixable."""
         rows, time = ids.shape
         shape = (width, self._segment or time)
         if shape not in self._steps:
@@ -203,10 +187,8 @@ class KerasScorer:
         try:
             predicted, after, tensors = self._steps[shape](tf.constant(ids), tf.constant(targets), given)
         except Exception as error:
-            raise CheckpointError(
-                f"{type(self._lm.model).__name__} raised {type(error).__name__} on ids of shape {ids.shape} when it "
-                f"was run as a graph: {in_one_line(error)}"
-            ) from error
+            where = f"{type(self._lm.model).__name__} was run as a graph on ids of shape {ids.shape}, and raised"
+            raise CheckpointError(f"{where} {type_and_message(error)}") from error
         nats, confidence, rank = (part.numpy() for part in predicted)
         if self._lm.mixable:
             states = after.numpy()
@@ -228,21 +210,18 @@ class KerasScorer:
         return scored(logits, targets), lm.pack(after) if lm.mixable else after, seen
 
     def _observed(self, found: Recorded, time: int) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return states and inputs by name, and describe them in the layout.
-
-        Time comes first in states, as in the loop: the transpose undoes the loop's own, and neither is run.
-        """
+        """Return states and inputs by name, and describe them in the layout."""
         states: dict[str, Any] = {}
         inputs: dict[str, Any] = {}
         layout = self._layout
         for unit, run in found.by_unit(time).items():
             for slot, own, before in zip(states_of(unit), run.states, run.before, strict=True):
                 layout.states[slot.key] = slot
-                states[slot.key] = (tf.transpose(own, [1, 0, 2]), before)
+                states[slot.key] = (tf.transpose(own, [1, 0, 2]), before)  # undoes the loop's own: neither is run
             if self._sees == "gates":
                 with tf.init_scope():  # out of the graph that is being made: weights are read as arrays
-                    layout.cells[unit.name] = gated_cells(unit)
-                if reason := why_no_gates(unit):
+                    layout.cells[unit.name], reason = gated_cells(unit)
+                if reason:
                     layout.missing[f"{unit.name}, gates"] = reason
                 if layout.cells[unit.name]:
                     inputs[unit.name] = run.inputs
@@ -251,11 +230,7 @@ class KerasScorer:
 
 
 def scored(logits: Any, targets: Any) -> tuple[Any, Any, Any]:
-    """Score targets `(rows, time)` under logits `(rows, time, V)`: loss in nats, top-1 confidence, rank.
-
-    `rnneval.models.scoring` in TensorFlow: the loss is the log-softmax of the logits, never the log of a softmax. The
-    lower id wins a tie, as in argmax.
-    """
+    """Score targets `(rows, time)` under logits `(rows, time, V)`, as `rnneval.models.scoring` does."""
     top = tf.reduce_max(logits, axis=-1)
     log_sum = tf.math.log(tf.reduce_sum(tf.exp(logits - top[..., None]), axis=-1))  # Σ ≥ 1: its logarithm is ≥ 0
     target = tf.gather(logits, targets, batch_dims=2)
@@ -283,7 +258,7 @@ def wrap(
     model: Any,
     *,
     vocabulary: Any = None,
-    checkpoint: Checkpoint | None = None,
+    file: Artefact | None = None,
     window: int | None = None,
     notes: tuple[str, ...] = (),
 ) -> RecurrentLM:
@@ -296,15 +271,13 @@ def wrap(
         require_finite((variable_name(variable), variable) for variable in model_variables(model))
         require_next_token(min(_embedded(model), default=width) if adapter.inputs[0].kind == IDS else width, width)
         try:
-            lm = _proved(adapter, units, width, checkpoint)
+            lm = _proved(adapter, units, width, file)
         except RnnevalError:
             raise
         except Exception as error:  # a model is the user's code: it may fail at one length and not at another
-            raise CheckpointError(
-                f"{type(model).__name__} can be called on ids of shape {_PROBE} and not on all others, such as "
-                f"{(_PROBE[0], 1)}: {type_and_message(error)}"
-            ) from error
-        fitted = None if tokens is None else tokens.fit(width)
+            where = f"{type(model).__name__} can be called on ids of shape {_PROBE}, not of {(_PROBE[0], 1)} or others"
+            raise CheckpointError(f"{where}: {type_and_message(error)}") from error
+        fitted = vocabulary_inside(model, width) if tokens is None else tokens.fit(width)
         return replace(lm, vocabulary=fitted, assumptions=(*notes, *lm.assumptions))
 
 
@@ -329,10 +302,8 @@ def _first_call(adapter: Adapter) -> Answer:
         raise CheckpointError(said) from error
     shape = tuple(first.logits.shape)
     if len(shape) != 3 or shape[:2] != _PROBE:
-        raise CheckpointError(
-            f"{name} gives outputs of shape {shape} for ids of shape {_PROBE}: logits of shape "
-            f"({_PROBE[0]}, {_PROBE[1]}, V) are needed, one prediction a token"
-        )
+        wanted = f"logits of shape ({_PROBE[0]}, {_PROBE[1]}, V) are needed, one prediction a token"
+        raise CheckpointError(f"{name} gives outputs of shape {shape} for ids of shape {_PROBE}: {wanted}")
     return first
 
 
@@ -341,9 +312,7 @@ def _embedded(model: Any) -> list[int]:
     return [layer.input_dim for layer in sublayers(model) if isinstance(layer, keras.layers.Embedding)]
 
 
-def _proved(
-    adapter: Adapter, units: tuple[RecurrentUnit, ...], width: int, checkpoint: Checkpoint | None
-) -> RecurrentLM:
+def _proved(adapter: Adapter, units: tuple[RecurrentUnit, ...], width: int, file: Artefact | None) -> RecurrentLM:
     """Try a model that was called once: its output, its start, and whether its state can be carried."""
     model, read = adapter.model, adapter.read
     # Random ids that the model takes: 1 up to the smallest of its output width and its embeddings' input sizes.
@@ -357,16 +326,17 @@ def _proved(
         start, slots, axes = _find_start(adapter, units)
         row = () if None in axes else tuple(tf.expand_dims(leaf, axis) for leaf, axis in zip(start, axes, strict=True))
         leaves = repeated(row, axes, _PROBE[0])
-        mixable = bool(leaves) and _differ(read(ids, None), read(ids, leaves)) <= _TOLERANCE
-        if isinstance(adapter, LayerStatesAdapter) and _differ(read(ids, None), read(ids, None)) <= _TOLERANCE:
-            _prove_rewiring(adapter, ids, leaves)
-    if isinstance(adapter, LayerStatesAdapter):
-        order = adapter.order
-    else:
-        with record_runs(units) as seen:
-            read(tf.ones(_PROBE, tf.int32), leaves or None)
-        order = tuple(dict.fromkeys(placed(seen.runs, [run.steps or _PROBE[1] for run in seen.runs], _PROBE[1])))
-    said = [adapter.said, adapter.inputs[0].said, output_said]
+        whole = read(ids, None)
+        mixable = bool(leaves) and _differ(whole, read(ids, leaves)) <= _TOLERANCE
+        if isinstance(adapter, LayerStatesAdapter):
+            if _differ(whole, read(ids, None)) <= _TOLERANCE:
+                _prove_rewiring(adapter, ids, leaves, whole)
+            order = adapter.order
+        else:
+            with record_runs(units) as seen:
+                read(ids[:, : _PROBE[1]], leaves or None)
+            order = tuple(dict.fromkeys(placed(seen.runs, [run.steps or _PROBE[1] for run in seen.runs], _PROBE[1])))
+    said = [adapter.said, input_in_words(adapter.inputs[0].kind, adapter.inputs[0].width), output_said]
     if not mixable:
         said.append("no state that the model returns stands for states=None: rows cannot start at different times")
     if not repeatable:
@@ -383,7 +353,7 @@ def _proved(
         input_kind=adapter.inputs[0].kind,
         output_kind=output_kind,
         assumptions=tuple(said),
-        checkpoint=_described(model, adapter.contract, order, checkpoint),
+        checkpoint=_described(model, adapter.contract, order, file),
         adapter=adapter,
         units=tuple(dict.fromkeys([*units, *order])),
         row=row,
@@ -406,21 +376,20 @@ def _output_of(adapter: Adapter, ids: Any) -> tuple[str, Any, str]:
     if not ((output >= 0).all() and (np.abs(sums - 1) < _SUM_TOLERANCE).all()):
         return "logits", None, "outputs are logits (rows do not sum to one)"
     for layer in reversed(sublayers(adapter.model)):  # the last first: it is the likely one
-        own = getattr(layer, "activation", None) is keras.activations.softmax
-        if not own and not isinstance(layer, keras.layers.Softmax):
-            continue
-        with without_softmax(layer):
-            logits = adapter.read(ids, None).logits
-        if np.allclose(convert_to_numpy(tf.nn.softmax(logits)), output, rtol=1e-4, atol=1e-6):
-            said = f"outputs are probabilities: the softmax of layer {layer.name} is left out, which gives logits"
-            return "probabilities-as-logits", layer, said
+        is_softmax = isinstance(layer, keras.layers.Softmax)
+        if is_softmax or getattr(layer, "activation", None) is keras.activations.softmax:
+            with without_softmax(layer):
+                logits = adapter.read(ids, None).logits
+            if np.allclose(convert_to_numpy(tf.nn.softmax(logits)), output, rtol=1e-4, atol=1e-6):
+                said = f"outputs are probabilities: the softmax of layer {layer.name} is left out, which gives logits"
+                return "probabilities-as-logits", layer, said
     return "probabilities", None, "outputs are probabilities: losses are their logarithms, in float64"
 
 
-def _prove_rewiring(adapter: LayerStatesAdapter, ids: Any, leaves: State) -> None:
-    whole, half = adapter.read(ids, None), _PROBE[1]
-    first = adapter.read(ids[:, :half], leaves)
-    second = adapter.read(ids[:, half:], first.state)
+def _prove_rewiring(adapter: LayerStatesAdapter, ids: Any, leaves: State, whole: Answer) -> None:
+    """Refuse a model that does not give in two calls, the state carried, what it gave in one."""
+    first = adapter.read(ids[:, : _PROBE[1]], leaves)
+    second = adapter.read(ids[:, _PROBE[1] :], first.state)
     difference = _differ(whole, Answer(tf.concat([first.logits, second.logits], axis=1)))
     if not difference <= _TOLERANCE:
         raise CheckpointError(
@@ -433,16 +402,20 @@ def _prove_rewiring(adapter: LayerStatesAdapter, ids: Any, leaves: State) -> Non
 def _find_start(
     adapter: Adapter, units: Sequence[RecurrentUnit]
 ) -> tuple[list[Any], tuple[Slot | None, ...], tuple[int | None, ...]]:
-    """Return the leaves of one row at the start, the slot that each goes into, and the batch axis of each, if any.
-
-    Three eager calls are needed; see the docstring of the module.
-    """
-    rows = _PROBE[0]
-    ids = tf.ones((rows, 1), tf.int32)
+    """Return the leaves of one row at the start, the slot that each goes into, and the batch axis of each, if any."""
+    ids, wider_ids = (tf.ones((rows, 1), tf.int32) for rows in (_PROBE[0], _PROBE[0] + 1))
     with record_runs(units) as at_start:
         returned = [convert_to_numpy(leaf) for leaf in adapter.read(ids, None).state]
-    wider = adapter.read(tf.ones((rows + 1, 1), tf.int32), None).state
-    marked = _marked(returned)
+    wider = adapter.read(wider_ids, None).state
+    # Leaves of distinct numbers; those of integers stay as they are.
+    count = sum(leaf.size for leaf in returned if leaf.dtype.kind == "f")
+    numbers = iter(
+        np.random.default_rng(0).permutation(np.linspace(-0.9, 0.9, count, endpoint=False, dtype=np.float32))
+    )
+    marked = [
+        np.fromiter(numbers, leaf.dtype, leaf.size).reshape(leaf.shape) if leaf.dtype.kind == "f" else leaf
+        for leaf in returned
+    ]
     with record_runs(units) as when_marked:
         adapter.read(ids, [tf.constant(mark) for mark in marked])
     arrived = _arrivals(at_start.runs, when_marked.runs)
@@ -453,55 +426,41 @@ def _find_start(
         grown = [axis for axis, (a, b) in enumerate(zip(mark.shape, other.shape, strict=True)) if a != b]
         axes.append(grown[0] if len(grown) == 1 else None)
         # What is at the start where a number arrived; zero where it arrived nowhere.
-        met = [arrived.get(number) for number in mark.ravel().tolist()] if mark.dtype.kind == "f" else [None]
-        leaf = np.zeros(mark.size, mark.dtype)
-        leaf[[k for k, one in enumerate(met) if one]] = [one[0] for one in met if one]
-        shaped = leaf.reshape(mark.shape)
-        start.append(tf.constant(shaped if axes[-1] is None else shaped.take(0, axes[-1])))
-        into = {None if one is None else one[1] for one in met}  # several, where a leaf is divided over states
+        is_marked = mark.dtype.kind == "f"
+        met = [arrived.get(number, (0, None)) if is_marked else (0, None) for number in mark.ravel().tolist()]
+        leaf = np.array([begun for begun, _ in met], mark.dtype).reshape(mark.shape)
+        start.append(tf.constant(leaf if axes[-1] is None else leaf.take(0, axes[-1])))
+        into = {slot for _, slot in met}  # several, where a leaf is divided over states
         slots.append(into.pop() if len(into) == 1 else None)
     return start, tuple(slots), tuple(axes)
 
 
-def _marked(leaves: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-    """Return leaves of distinct numbers; those of integers stay as they are."""
-    sizes = [leaf.size if leaf.dtype.kind == "f" else 0 for leaf in leaves]
-    numbers = np.random.default_rng(0).permutation(np.linspace(-0.9, 0.9, sum(sizes) + 1, dtype=np.float32)[:-1])
-    parts = np.split(numbers, np.cumsum(sizes)[:-1]) if sizes else []
-    return [
-        part.reshape(leaf.shape).astype(leaf.dtype) if len(part) else leaf
-        for leaf, part in zip(leaves, parts, strict=True)
-    ]
-
-
-def _arrivals(at_start: Sequence[UnitRun], when_marked: Sequence[UnitRun]) -> dict[float, tuple[float, Slot]]:
+def _arrivals(at_start: Sequence[UnitRun], when_marked: Sequence[UnitRun]) -> dict[float, tuple[float, Slot | None]]:
     """Return for each number that arrived in a layer's state what is there at the start, and its slot."""
-    starts = {(run.unit, run.turn, k): convert_to_numpy(leaf) for run in at_start for k, leaf in enumerate(run.before)}
-    arrived: dict[float, tuple[float, Slot]] = {}
+    starts = {(run.unit, run.turn): run.before for run in at_start}
+    arrived: dict[float, tuple[float, Slot | None]] = {}
     for run in when_marked:
-        for k, leaf in enumerate(run.before):
-            values, start = convert_to_numpy(leaf), starts.get((run.unit, run.turn, k))
-            if start is not None and start.shape == values.shape:
-                place = run.unit.at(run.turn)  # one token was read: each run is a place
-                slot = Slot(layer=place.name, slot=place.slots[k])
-                for number, begun in zip(values.ravel().tolist(), start.ravel().tolist(), strict=True):
-                    arrived.setdefault(number, (begun, slot))
+        place = run.unit.at(run.turn)  # one token was read: each run is a place
+        for name, leaf, begun in zip(place.slots, run.before, starts.get((run.unit, run.turn), ()), strict=False):
+            if begun.shape == leaf.shape:
+                slot = Slot(layer=place.name, slot=name)
+                numbers, before = (convert_to_numpy(part).ravel().tolist() for part in (leaf, begun))
+                arrived = {number: (value, slot) for number, value in zip(numbers, before, strict=True)} | arrived
     return arrived
 
 
-def _described(model: Any, contract: int, order: Sequence[RecurrentUnit], given: Checkpoint | None) -> Checkpoint:
+def _described(model: Any, contract: int, order: Sequence[RecurrentUnit], file: Artefact | None) -> Checkpoint:
     """Describe a model by its file, or by a hash of its weights where there is none."""
     variables = model_variables(model)
     sha256 = hashlib.sha256()
-    if given is None:
-        for variable in variables:
-            values = np.ascontiguousarray(np.asarray(variable))
-            sha256.update(f"{values.dtype.str}{values.shape}".encode())
-            sha256.update(values.tobytes())
+    for variable in () if file else variables:
+        values = np.ascontiguousarray(np.asarray(variable))
+        sha256.update(f"{values.dtype.str}{values.shape}".encode())
+        sha256.update(values.tobytes())
     return Checkpoint(
-        path=given.path if given else "",
-        sha256=given.sha256 if given else sha256.hexdigest(),
-        format=given.format if given else "model",
+        path=str(file.path) if file else "",
+        sha256=file.sha256 if file else sha256.hexdigest(),
+        format=file.format if file else "model",
         contract=contract,
         parameters=sum(int(np.prod(variable.shape)) for variable in variables),
         dtype=str(getattr(model, "compute_dtype", None) or "float32"),
@@ -509,7 +468,7 @@ def _described(model: Any, contract: int, order: Sequence[RecurrentUnit], given:
             LayerRecord(name=unit.name, path=unit.path, kind=unit.kind, units=unit.sizes[0], slots=unit.slots)
             for unit in order
         ),
-        name=None if given else str(getattr(model, "name", "") or type(model).__name__),
+        name=None if file else str(getattr(model, "name", "") or type(model).__name__),
     )
 
 

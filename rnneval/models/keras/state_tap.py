@@ -4,15 +4,11 @@ For a recurrent layer the tap replaces `inner_loop`, which Keras calls after `ca
 argument, a variable of a stateful layer, or the layer's own default. For a *free cell*, which is called outside of a
 layer, it replaces `call`. Each run goes to an observer, which may run it with other inputs or states, or return another
 result. Taps may be nested: the innermost block sees a run first. A tap on an object is put into its `__dict__`, past
-Keras' attribute tracking; a tap on classes also reaches layers that no attribute leads to. Every tap is removed when
-its block ends.
+Keras' attribute tracking; a tap on classes also reaches layers that no attribute leads to.
 
-`record_runs` uses the tap to record the states of all units, after every step where that is asked for.
-
-A *unit* is a recurrent layer or a free cell (`rnneval.models.keras.layers`). Its *turn* counts its runs in a block,
-from 1. A unit that reads the tokens of one call several times has one *place* per reading, each with a state of its
-own; place k is `unit.at(k)` (`rnneval.models.protocol.places_of`). Where every run reads all tokens, the k-th turn is
-place k; a cell that runs once per token in a loop has many turns and one place.
+A unit's *turn* counts its runs in a block, from 1. A unit that reads the tokens of one call several times has one
+*place* per reading, each with a state of its own (`places_of`). Where every run reads all tokens, the k-th turn is
+place k, `unit.at(k)`; a cell that runs once per token in a loop has many turns and one place.
 """
 
 import functools
@@ -42,8 +38,7 @@ class LayerRun:
     arguments: tuple[Any, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)  # further arguments of the call, positional and by name
     every_step: bool = False  # whether the observer asks for `LayerResult.states`
-    nudge: Any = None
-    """Numbers to add to the states after every step, `(batch, time, all units of all states)`; for layers only."""
+    nudge: Any = None  # numbers to add to a layer's states after every step, `(batch, time, units of all states)`
 
     @property
     def is_layer(self) -> bool:
@@ -72,13 +67,11 @@ class LayerResult(NamedTuple):
     output: Any  # the last output, `(batch, units)`
     outputs: Any  # the outputs as the layer collects them, `(batch, time, units)`; None for a cell
     state: Any  # the new state, in the container in which Keras returns it
-    states: tuple[Any, ...] = ()
-    """Each part of the state after every step, `(batch, time, units)`, if the run asked for it."""
+    states: tuple[Any, ...] = ()  # each part of the state after every step, `(batch, time, units)`, if asked for
 
 
 Proceed = Callable[[LayerRun], LayerResult]
-Observer = Callable[[LayerRun, Proceed], LayerResult]
-"""(a run, the function that executes it) → the result that the model gets"""
+Observer = Callable[[LayerRun, Proceed], LayerResult]  # (a run, what executes it) → the result that the model gets
 
 
 def leaves_of(state: Any) -> tuple[Any, ...]:
@@ -93,7 +86,7 @@ def tap(target: Any, observer: Observer) -> Iterator[None]:
     is_layer = issubclass(target if is_class else type(target), keras.layers.RNN)
     attribute = "inner_loop" if is_layer else "call"
     original = vars(target)[attribute] if is_class else getattr(target, attribute)
-    parameters = list(inspect.signature(original).parameters)[1 if is_class else 0 :]
+    parameters = list(inspect.signature(original).parameters)[is_class:]
     names = ("sequences", "initial_state") if is_layer else ("inputs", *parameters[1:2], "states")[:2]
     below = partial(_execute, original, is_class)
 
@@ -112,22 +105,19 @@ def tap(target: Any, observer: Observer) -> Iterator[None]:
 @contextmanager
 def tap_classes(cells: Sequence[Any], observer: Observer) -> Iterator[None]:
     """Pass the runs of every recurrent layer, and of every cell of the classes of Keras and of `cells`, through one."""
-    classes = [keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell, *map(type, cells)]
-    owners_of_call = [
-        next((base for base in kind.__mro__ if "call" in vars(base)), keras.layers.Layer) for kind in classes
-    ]
-    loops, waiting = dict[type, None](), [keras.layers.RNN]
+    owners, waiting = dict[type, None](), [keras.layers.RNN]
     while waiting:  # every class at or below RNN that defines a loop itself
         owner = waiting.pop()
         waiting += owner.__subclasses__()
         if "inner_loop" in vars(owner):
-            loops[owner] = None
+            owners[owner] = None
+    for kind in (keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell, *map(type, cells)):
+        owner = next((base for base in kind.__mro__ if "call" in vars(base)), keras.layers.Layer)
+        if owner is not keras.layers.Layer:
+            owners[owner] = None
     with ExitStack() as stack:
-        for owner in loops:
+        for owner in owners:
             stack.enter_context(tap(owner, observer))
-        for owner in dict.fromkeys(owners_of_call):
-            if owner is not keras.layers.Layer:
-                stack.enter_context(tap(owner, observer))
         # To shape its dropout masks, Keras runs stacked cells once before the loop: that would be seen as another run.
         stack.enter_context(overridden(keras.layers.RNN, "_maybe_config_dropout_masks", lambda *_: None))
         # Bidirectional's fused paths compute both directions without calling either layer: nothing would be seen.
@@ -139,21 +129,20 @@ def tap_classes(cells: Sequence[Any], observer: Observer) -> Iterator[None]:
 
 def _execute(original: Any, is_unbound: bool, run: LayerRun) -> LayerResult:
     call = partial(original, run.layer) if is_unbound else original
-    if not run.is_layer:
-        output, new = call(run.inputs, run.state, *run.arguments, **run.options)
-        states = tuple(leaf[:, None] for leaf in leaves_of(new)) if run.every_step else ()
-        return LayerResult(output, None, new, states)
-    if run.every_step or run.nudge is not None:
+    if run.is_layer and (run.every_step or run.nudge is not None):
         return _execute_by_steps(call, run)
-    return LayerResult(*call(run.inputs, run.state, *run.arguments, **run.options))
+    returned = call(run.inputs, run.state, *run.arguments, **run.options)
+    if run.is_layer:
+        return LayerResult(*returned)
+    output, new = returned
+    states = tuple(leaf[:, None] for leaf in leaves_of(new)) if run.every_step else ()
+    return LayerResult(output, None, new, states)
 
 
 def _execute_by_steps(loop: Callable[..., Any], run: LayerRun) -> LayerResult:
-    """Run the layer's own loop with a probe in place of its cell, so that it collects the states after every step.
+    """Run the layer's own loop with a probe in place of its cell, which outputs the states beside the cell's output.
 
-    An LSTM layer shows c only at the end of a call, so the probe outputs the cell's output and all its new states side
-    by side, and they are taken apart here. With nudges (zeros will do) the gradient with respect to them is ∂loss/∂h_t
-    and ∂loss/∂c_t for every t at once.
+    With nudges (zeros will do) the gradient with respect to them is ∂loss/∂h_t and ∂loss/∂c_t for every t at once.
     """
     layer, cell, fed, width = run.layer, run.layer.cell, run.inputs, int(run.inputs.shape[-1])
     options = {"training": run.training} if getattr(cell, "_call_has_training_arg", False) else {}
@@ -184,10 +173,7 @@ def _execute_by_steps(loop: Callable[..., Any], run: LayerRun) -> LayerResult:
 
 
 def _held_over_masked_steps(states: Any, mask: Any, start: Any) -> Any:
-    """Repeat at each masked step the state of the last step that was not masked, or `start` if there is none.
-
-    The layer's loop does not: for masked steps it collects the last output, or zeros.
-    """
+    """Repeat at each masked step, which the loop does not, the state of the last that was not masked, or `start`."""
     if mask is None:
         return states
     mask = tf.cast(mask[0] if isinstance(mask, (list, tuple)) else mask, tf.bool)
@@ -196,8 +182,7 @@ def _held_over_masked_steps(states: Any, mask: Any, start: Any) -> Any:
     return tf.gather(tf.concat([start[:, None], states], axis=1), tf.transpose(last), batch_dims=1)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class UnitRun:
+class UnitRun(NamedTuple):
     """The states of one run of a unit, or of the joined runs of one of its places; tensors."""
 
     unit: RecurrentUnit
@@ -206,8 +191,7 @@ class UnitRun:
     before: tuple[Any, ...]  # each part of the state before the first step, `(batch, units)`
     after: tuple[Any, ...]  # each part of the state as the unit returned it, `(batch, units)`
     inputs: Any  # inputs of the unit, `(batch, time, inputs)`
-    states: tuple[Any, ...] = ()
-    """Each part of the state after every step, `(batch, time, units)`, if they are recorded."""
+    states: tuple[Any, ...]  # each part of the state after every step, `(batch, time, units)`, if they are recorded
 
 
 @dataclass(kw_only=True)
@@ -218,22 +202,18 @@ class Recorded:
     missing: dict[str, str] = field(default_factory=dict)  # the reason why a unit has none, by the unit's name
 
     def by_unit(self, time: int) -> dict[RecurrentUnit, UnitRun]:
-        """Return one trajectory for each place of each unit, joined along time where it is called step by step.
-
-        A place whose states cannot be read, or are not one after each of `time` tokens, goes to `missing` in its place.
-        """
+        """Return a trajectory of `time` tokens for each place of each unit; a place without one goes to `missing`."""
         found: dict[RecurrentUnit, UnitRun] = {}
         units = placed(self.runs, [run.states[0].shape[1] or time for run in self.runs], time)
         for unit in dict.fromkeys(units):
-            runs = [run for run, own in zip(self.runs, units, strict=True) if own == unit]
+            first, *more = runs = [run for run, own in zip(self.runs, units, strict=True) if own == unit]
             if reason := _why_none(runs, time):
                 self.missing[unit.name] = reason
-            elif len(runs) == 1:
-                found[unit] = runs[0]
-            else:
+            elif more:  # it is called step by step
                 states = tuple(tf.concat(part, axis=1) for part in zip(*(run.states for run in runs), strict=True))
-                inputs = tf.concat([run.inputs for run in runs], axis=1)
-                found[unit] = replace(runs[0], inputs=inputs, states=states)
+                found[unit] = first._replace(inputs=tf.concat([run.inputs for run in runs], axis=1), states=states)
+            else:
+                found[unit] = first
         return found
 
 
@@ -269,23 +249,9 @@ def record_runs(
                 seen.missing[unit.name] = "it is called step by step: nothing can be added to its state"
                 return proceed(run)
         result = proceed(replace(run, every_step=every_step, nudge=nudge))
-        seen.runs.append(
-            UnitRun(
-                unit=unit,
-                turn=turns[unit],
-                steps=run.steps,
-                before=before,
-                after=leaves_of(result.state),
-                inputs=run.inputs if unit.is_layer else run.inputs[:, None],
-                states=result.states,
-            )
-        )
-        if own is None or not _repeats_outputs(unit, run):
-            return result
-        # Its output is its state, and a masked position repeats the output before it: where a row begins with masked
-        # positions, that is the state before the segment. Keras knows none there, and puts zeros.
-        begun = keras.ops.cumsum(keras.ops.cast(run.mask, "int32"), axis=1) > 0  # (batch, time)
-        return result._replace(outputs=keras.ops.where(begun[..., None], result.outputs, before[0][:, None, :]))
+        inputs, after = run.inputs if unit.is_layer else run.inputs[:, None], leaves_of(result.state)
+        seen.runs.append(UnitRun(unit, turns[unit], run.steps, before, after, inputs, result.states))
+        return result if own is None else _with_masked_outputs(run, before[0], result)
 
     with ExitStack() as stack:
         for unit in units:
@@ -294,10 +260,16 @@ def record_runs(
         yield seen
 
 
-def _repeats_outputs(unit: RecurrentUnit, run: LayerRun) -> bool:
-    """Return whether a unit gives its state as its output, and repeats it at masked positions."""
-    own = isinstance(unit.layer, (keras.layers.GRU, keras.layers.LSTM, keras.layers.SimpleRNN))
-    return own and run.mask is not None and unit.layer.return_sequences and not unit.layer.zero_output_for_mask
+def _with_masked_outputs(run: LayerRun, before: Any, result: LayerResult) -> LayerResult:
+    """Put the state before a segment where rows begin with masked positions, for which Keras puts zeros.
+
+    The output of Keras' own layers is their state, and a masked position repeats the output before it.
+    """
+    layer, repeats = run.layer, isinstance(run.layer, (keras.layers.GRU, keras.layers.LSTM, keras.layers.SimpleRNN))
+    if not repeats or run.mask is None or not layer.return_sequences or layer.zero_output_for_mask:
+        return result
+    begun = keras.ops.cumsum(keras.ops.cast(run.mask, "int32"), axis=1) > 0  # (batch, time)
+    return result._replace(outputs=keras.ops.where(begun[..., None], result.outputs, before[:, None, :]))
 
 
 def placed(runs: Sequence[UnitRun], steps: Sequence[int], tokens: int) -> tuple[RecurrentUnit, ...]:

@@ -3,18 +3,13 @@
 Four kinds of files have four ways: Keras 3 loads its own; the layers of Keras 2 meet those of the model by name or in
 their order; the object graph of a TensorFlow checkpoint is walked beside the model; of a name-based checkpoint of
 TensorFlow 1 (`tf.train.Saver`) cells are matched by order, and other weights by shape.
-
-TensorFlow 1 has one matrix for input and state together, `(inputs + units, gates · units)`. BasicLSTMCell, LSTMCell and
-LSTMBlockCell order the gates i, j, f, o and add the forget bias to f when they run; GRUCell has the gates r, u and, by
-itself, the candidate. (tensorflow/python/ops/rnn_cell_impl.py of TensorFlow 1.15.)
 """
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -29,14 +24,14 @@ from rnneval.checkpoints.keras2 import IN_ORDER, REARRANGED, from_cudnn, is_cudn
 from rnneval.checkpoints.rules import refused
 from rnneval.errors import CheckpointError, ShapePair, WeightShapeError, in_one_line
 from rnneval.models.keras.layers import cells_in, key_of, model_variables, recurrent_units, variable_name, walk_below
-from rnneval.models.numpy.chain import snake_case
 
-Notes = tuple[tuple[str, ...], tuple[str, ...]]
-"""Assumptions, and warnings: a sentence each."""
+Notes = tuple[tuple[str, ...], tuple[str, ...]]  # assumptions, and warnings: a sentence each
+
+Found = dict[int, str]  # variable, by its `id`, → key in a TensorFlow checkpoint
 
 _NOT_THE_MODELS = {*NO_WEIGHTS, "save_counter", "keras_api"}
-# Errors of TensorFlow's reader for a damaged file, beside its own: C++ statuses become built-in exceptions.
-_UNREADABLE = (ValueError, RuntimeError, LookupError, OSError, MemoryError)
+# Errors of TensorFlow's reader for a damaged file: C++ statuses become built-in exceptions.
+_UNREADABLE = (ValueError, RuntimeError, LookupError, OSError, MemoryError, tf.errors.OpError)
 # Lists in which a weight has no name, only a place, which differs between versions of Keras: never a way to a weight.
 _BY_PLACE = {"variables", "trainable_variables", "non_trainable_variables", "weights"}
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -44,7 +39,6 @@ _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _ROLES_OF_KERAS = frozenset(
     ("kernel", "recurrent_kernel", "bias", "embeddings", "gamma", "beta", "moving_mean", "moving_variance")
 )
-_HARD_SIGMOID = keras.activations.hard_sigmoid
 _ANOTHER = "the builder makes another model than the one that was saved"
 _IN_THE_BUILDER = (
     "in the builder's code, write `from rnneval.models.keras import keras2_hard_sigmoid` and give the layers "
@@ -83,50 +77,40 @@ def keras2_hard_sigmoid(x: Any) -> Any:
 
 
 def changed_functions(model: Any, writer: str, version: str = "3") -> tuple[str, ...]:
-    """Return warnings if layers use another function than that which the weights were likely trained with.
-
-    `hard_sigmoid` of Keras 2 was another one; and before version 2.3 it was the default of gates.
-    """
-    layers = [
-        (key_of(layer, path), part)
-        for path, layer in walk_below(model)
-        for part in (cells_in(layer.cell) if isinstance(layer, keras.layers.RNN) else (layer,))
-    ]
-    found, settings = [], ("activation", "recurrent_activation")
-    hard = [f"{name} ({s})" for name, part in layers for s in settings if getattr(part, s, None) is _HARD_SIGMOID]
+    """Return warnings if layers use another function than that which the weights were likely trained with."""
+    gates = (keras.layers.GRUCell, keras.layers.LSTMCell)
+    old = not version or version.startswith(("0.", "1.", "2.0.", "2.1.", "2.2."))
+    hard, plain = [], []
+    for path, layer in walk_below(model):
+        for part in cells_in(layer.cell) if isinstance(layer, keras.layers.RNN) else (layer,):
+            name, settings = key_of(layer, path), ("activation", "recurrent_activation")
+            hard += [f"{name} ({s})" for s in settings if getattr(part, s, None) is keras.activations.hard_sigmoid]
+            if old and isinstance(part, gates) and part.recurrent_activation is keras.activations.sigmoid:
+                plain.append(name)
+    found, wrote = [], f"{writer} wrote the weights, and"
     if hard:
-        said = f"is Keras 3's, x / 6 + 0.5; {writer} wrote the weights, and in Keras 2 it was 0.2 x + 0.5"
+        said = f"is Keras 3's, x / 6 + 0.5; {wrote} in Keras 2 it was 0.2 x + 0.5"
         found.append(f"hard_sigmoid of {_listed(hard)} {said}: {_IN_THE_BUILDER}")
-    cells = (keras.layers.GRUCell, keras.layers.LSTMCell)
-    own = [(name, part) for name, part in layers if isinstance(part, cells)]
-    plain = [name for name, part in own if part.recurrent_activation is keras.activations.sigmoid]
-    if plain and (not version or version.startswith(("0.", "1.", "2.0.", "2.1.", "2.2."))):
+    if plain:
         since = "before TensorFlow 2" if version.endswith("-tf") else "before Keras 2.3"
-        said = f"{writer} wrote the weights, and {since} the default was hard_sigmoid, 0.2 x + 0.5"
-        unless = f"unless the model was trained with sigmoid, {_IN_THE_BUILDER}"
-        found.append(f"the gates of {_listed(plain)} are computed by sigmoid; {said}: {unless}")
+        said = f"are computed by sigmoid; {wrote} {since} the default was hard_sigmoid, 0.2 x + 0.5"
+        found.append(f"the gates of {_listed(plain)} {said}: unless it was trained with sigmoid, {_IN_THE_BUILDER}")
     return tuple(found)
 
 
 def load_hdf5(model: Any, path: Path, *, shown: Path) -> None:
     """Compare names and shapes with a file that the model itself saves, then let Keras load it; errors name `shown`."""
     if not hasattr(model, "save_weights"):
-        raise CheckpointError(
-            f"{shown}: a .weights.h5 file is loaded by a Keras model, and the builder made a {type(model).__name__}: "
-            "save it as a TensorFlow checkpoint (tf.train.Checkpoint(model=…).write)"
-        )
+        advice = "save it as a TensorFlow checkpoint (tf.train.Checkpoint(model=…).write)"
+        raise CheckpointError(f"{shown}: the builder made a {type(model).__name__}, and no Keras model: {advice}")
     with TemporaryDirectory() as folder:
         own = Path(folder) / "own.weights.h5"
         model.save_weights(own)
         wanted = checked_hdf5(own).weights
     held = checked_hdf5(path).weights
     if any(name.startswith("layers/") for name in held) and not any(name.startswith("layers/") for name in wanted):
-        known = dict(_keras2_tree(model))
-        variables = [variable for variable in model_variables(model) if not _is_kept_state(variable)]
-        with h5py.File(path, "r") as file:  # nothing is read before all shapes are known to match
-            found = {id(known[name]): file[name] for name in held if name in known}
-            _assign(shown, variables, found, [name for name in held if name not in known])
-        return
+        advice = "save them there as a TensorFlow checkpoint (model.save_weights('ckpt'))"
+        raise CheckpointError(f"{shown}: weights of a subclassed model of Keras 2, named after classes: {advice}")
     missing, unused = [name for name in wanted if name not in held], [name for name in held if name not in wanted]
     _require_match(shown, missing, len(wanted), unused, ((name, held[name], wanted[name]) for name in wanted))
     try:
@@ -146,23 +130,20 @@ def _require_match(
         raise CheckpointError(f"{path} has weights the model does not use: {_listed(unused)}: {_ANOTHER}")
     if wrong := [(name, held, wanted) for name, held, wanted in shapes if held != wanted]:
         said = [f"{name} is {held} in the file and {wanted} in the model" for name, held, wanted in wrong[:3]]
-        more = " …" if len(wrong) > 3 else ""
-        raise WeightShapeError(f"{path}: {'; '.join(said)}{more}: check the builder's sizes", pairs=wrong)
-
-
-def _assign(
-    path: Path, variables: Sequence[Any], found: Mapping[int, Any], unused: list[str], *, or_else: str = ""
-) -> None:
-    """Assign to each variable the array found for it, by its `id`, once all are known to match."""
-    missing = [variable_name(variable) for variable in variables if id(variable) not in found]
-    pairs = ((variable_name(v), tuple(found[id(v)].shape), tuple(v.shape)) for v in variables if id(v) in found)
-    _require_match(path, missing, len(variables), unused, pairs, or_else=or_else)
-    for variable in variables:
-        variable.assign(np.asarray(found[id(variable)]))
+        _, held, wanted = wrong[0]
+        turned = {len(held), len(wanted)} == {1, 2} and held[-1] == wanted[-1]
+        hint = f"its GRU has reset_after={len(held) == 2}" if turned else "check the builder's sizes"
+        raise WeightShapeError(f"{path}: {'; '.join(said)}{' …' * (len(wrong) > 3)}: {hint}", pairs=wrong)
 
 
 def _listed(names: list[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def _is_weight(variable: Any) -> bool:
+    """Return whether it is a weight, and not the state of a stateful layer or of a random generator."""
+    name = variable_name(variable)
+    return "float" in str(variable.dtype) and "rnn_state" not in name and "seed_generator" not in name
 
 
 # TensorFlow checkpoints
@@ -174,38 +155,44 @@ def _load_tensorflow(model: Any, artefact: Artefact, mapped: Mapping[str, Any] |
     `Checkpoint.restore` is silent where nothing matches, and its keys are shortest paths that may lead through the
     optimizer; the graph that is stored with them has every path.
     """
-    prefix, unsaved = artefact.path, ""
-    said: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    from tensorflow.core.protobuf import trackable_object_graph_pb2
+
+    path, unsaved = artefact.path, ""
+    notes: Notes = ((), ())
     try:
         reader = checkpoint_reader(artefact)
         if reader.has_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"):
-            graph = _ObjectGraph(reader)
-            found = graph.best_match(model)
+            graph = trackable_object_graph_pb2.TrackableObjectGraph()
+            graph.ParseFromString(reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
+            children = [{child.local_name: child.node_id for child in node.children} for node in graph.nodes]
+            values = [[a.checkpoint_key for a in node.attributes] for node in graph.nodes]
+            keys = [next((key for key in own if key.endswith(_VALUE)), None) for own in values]
+            root, found = _best_match(children, keys, model)
             arrays = {key: reader.get_tensor(name) for key, name in found.items()}
-            unused = graph.unused(set(found.values()))
+            unused = _unused(children, keys, root, found.values())
             unsaved = "tf.train.Checkpoint did not save them, as happens to layers in a list under Keras 3, or "
-            warnings = changed_functions(model, "Keras 2") if graph.keras2 else ()
+            if any({"state_spec", "keras_api"} & set(names) for names in children):  # the children of Keras 2
+                notes = (), changed_functions(model, "Keras 2")
         else:
-            arrays, unused, said = _matched_by_name(model, reader, prefix, mapped)
-    except (*_UNREADABLE, tf.errors.OpError) as error:
-        raise CheckpointError(
-            f"{prefix}: a damaged or truncated TensorFlow checkpoint: {in_one_line(error)}"
-        ) from error
-    _assign(prefix, [v for v in model_variables(model) if not _is_seed(v)], arrays, unused, or_else=unsaved)
-    return said, warnings
+            arrays, unused, said = _matched_by_name(model, reader, path, mapped or {})
+            notes = said, ()
+    except _UNREADABLE as error:
+        raise CheckpointError(f"{path}: a damaged or truncated TensorFlow checkpoint: {in_one_line(error)}") from error
+    variables = [variable for variable in model_variables(model) if _is_weight(variable)]
+    missing = [variable_name(variable) for variable in variables if id(variable) not in arrays]
+    shapes = ((variable_name(v), arrays[id(v)].shape, tuple(v.shape)) for v in variables if id(v) in arrays)
+    _require_match(path, missing, len(variables), unused, shapes, or_else=unsaved)
+    for variable in variables:
+        variable.assign(arrays[id(variable)])
+    return notes
 
 
 def checkpoint_reader(artefact: Artefact) -> Any:
-    """Open a TensorFlow checkpoint; refuse one whose tensors declare more bytes together than its data files have.
-
-    A text counts as one byte, as each takes at least that in the file.
-    """
+    """Open a TensorFlow checkpoint; refuse one whose tensors declare more bytes together than its data files have."""
     reader = tf.train.load_checkpoint(str(artefact.weights))
-    types = reader.get_variable_to_dtype_map()
-    shapes = reader.get_variable_to_shape_map()
+    types = reader.get_variable_to_dtype_map()  # a text takes at least a byte in the file
     widths = {name: 1 if kind == tf.string else kind.size for name, kind in types.items()}
-    declared = sum(math.prod(shape) * widths[name] for name, shape in shapes.items())
+    declared = sum(math.prod(shape) * widths[name] for name, shape in reader.get_variable_to_shape_map().items())
     held = sum(file.stat().st_size for file in artefact.files if ".data-" in file.name)
     if declared > held:
         seen = f"its tensors declare {declared:,} bytes, and its data files have {held:,}"
@@ -213,59 +200,42 @@ def checkpoint_reader(artefact: Artefact) -> Any:
     return reader
 
 
-class _ObjectGraph:
-    """The objects of a TensorFlow checkpoint and the names by which they hold one another."""
-
-    def __init__(self, reader: Any) -> None:
-        from tensorflow.core.protobuf import trackable_object_graph_pb2
-
-        proto = trackable_object_graph_pb2.TrackableObjectGraph()
-        proto.ParseFromString(reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
-        self._children = [{child.local_name: child.node_id for child in node.children} for node in proto.nodes]
-        self._keys = [
-            next((a.checkpoint_key for a in node.attributes if a.checkpoint_key.endswith(_VALUE)), None)
-            for node in proto.nodes
-        ]
-        self._root = 0
-        self.keras2 = any({"state_spec", "keras_api"} & set(names) for names in self._children)
-        """Whether Keras 2 wrote it, whose recurrent layers hold such children."""
-
-    def best_match(self, model: Any) -> dict[int, str]:
-        """Return variable (by `id`) → checkpoint key, of the best match: the root or one of its children."""
-        wanted = {id(variable) for variable in model_variables(model) if not _is_seed(variable)}
-        matches = []
-        for root in (0, *(node for name, node in self._children[0].items() if name not in NO_WEIGHTS)):
-            found: dict[int, str] = {}
-            queue, seen = [(root, model)], set[tuple[int, int]]()
-            while queue:
-                node, value = queue.pop(0)
-                if (node, id(value)) in seen:
-                    continue
+def _best_match(children: Sequence[Mapping[str, int]], keys: Sequence[str | None], model: Any) -> tuple[int, Found]:
+    """Return the object that matches the model best, the root or one of its children, and variable (`id`) → key."""
+    wanted = {id(variable) for variable in model_variables(model) if _is_weight(variable)}
+    matches: list[tuple[int, Found]] = []
+    for root in (0, *(node for name, node in children[0].items() if name not in NO_WEIGHTS)):
+        found: Found = {}
+        queue, seen = [(root, model)], set[tuple[int, int]]()
+        while queue:
+            node, value = queue.pop(0)
+            if (node, id(value)) not in seen:
                 seen.add((node, id(value)))
-                key = self._keys[node]
+                key = keys[node]
                 if key is not None and id(value) in wanted:
                     found.setdefault(id(value), key)
-                children = [(name, child) for name, child in self._children[node].items() if name not in _BY_PLACE]
-                queue += [(child, held) for name, child in children for held in _held_by(value, name)]
-            matches.append((found, root))
-        best, self._root = max(matches, key=lambda match: len(match[0]))
-        return best
+                named = [(name, child) for name, child in children[node].items() if name not in _BY_PLACE]
+                queue += [(child, held) for name, child in named for held in _held_by(value, name)]
+        matches.append((root, found))
+    return max(matches, key=lambda match: len(match[1]))
 
-    def unused(self, used: set[str]) -> list[str]:
-        """Return the paths of the weights that no variable took; states of stateful layers are no weights."""
-        states = {node for children in self._children for name, node in children.items() if name == "states"}
-        kept = {self._keys[below] for node in states for below in (node, *self._children[node].values())}
-        queue, seen, names = [(self._root, "")], {self._root}, []
-        while queue:
-            node, path = queue.pop(0)
-            key = self._keys[node]
-            if key is not None and key not in used | kept:
-                names.append(path)
-            for name, child in self._children[node].items():
-                if child not in seen and name not in _NOT_THE_MODELS:
-                    seen.add(child)
-                    queue.append((child, f"{path}/{name}".lstrip("/")))
-        return names
+
+def _unused(
+    children: Sequence[Mapping[str, int]], keys: Sequence[str | None], root: int, used: Collection[str]
+) -> list[str]:
+    """Return the paths of the weights that no variable took; states of stateful layers are no weights."""
+    states = {node for held in children for name, node in held.items() if name == "states"}
+    known = {None, *used, *(keys[below] for node in states for below in (node, *children[node].values()))}
+    queue, seen, names = [(root, "")], {root}, []
+    while queue:
+        node, path = queue.pop(0)
+        if keys[node] not in known:
+            names.append(path)
+        for name, child in children[node].items():
+            if child not in seen and name not in _NOT_THE_MODELS:
+                seen.add(child)
+                queue.append((child, f"{path}/{name}".lstrip("/")))
+    return names
 
 
 def _held_by(parent: Any, name: str) -> list[Any]:
@@ -284,156 +254,109 @@ def _held_by(parent: Any, name: str) -> list[Any]:
         return []
 
 
-def _is_seed(variable: Any) -> bool:
-    return "seed_generator" in variable_name(variable) or not np.issubdtype(np.dtype(variable.dtype), np.floating)
-
-
 # Keras 2
 
 
 def load_keras2_weights(model: Any, path: Path, *, shown: Path) -> tuple[str, ...]:
     """Load an `.h5` file of Keras 2, layers by name or in their order; return assumptions; errors name `shown`."""
     stored, notes = read_layers(path, shown=shown), dict[str, None]()
-    layers = list(getattr(model, "layers", ()))
-    known = {id(variable) for layer in layers for variable in layer.weights}
-    own = [variable for variable in getattr(model, "weights", ()) if id(variable) not in known]
-    if own:  # weights that belong to no layer come last
-        top = SimpleNamespace(name="top_level_model_weights", trainable_weights=own, non_trainable_weights=[])
-        layers.append(top)
-    layers = [layer for layer in layers if _variables(layer)]
-    names = {layer.name: layer for layer in layers}
-    if len(names) == len(layers) and set(names) == {held.name for held in stored}:
-        layers = [names[held.name] for held in stored]
-    elif len(stored) != len(layers):
-        listed = [_listed([str(one.name) for one in some]) or "none" for some in (stored, layers)]
+    weighted = _weighted_layers(model)
+    named = dict(weighted)
+    if len(named) == len(weighted) and set(named) == {layer.name for layer in stored}:
+        weighted = [(layer.name, named[layer.name]) for layer in stored]
+    elif len(stored) != len(weighted):
+        held, own = ([layer.name for layer in stored], [name for name, _ in weighted])
         raise CheckpointError(
-            f"{shown} has weights of {len(stored)} layers ({listed[0]}), the model has {len(layers)} layers with "
-            f"weights ({listed[1]}): {_ANOTHER}"
+            f"{shown} has weights of {len(held)} layers ({_listed(held) or 'none'}), the model has {len(own)} layers "
+            f"with weights ({_listed(own) or 'none'}): {_ANOTHER}"
         )
     else:
         notes[IN_ORDER] = None
-    for held, layer in zip(stored, layers, strict=True):
-        variables, arrays = _variables(layer), [weight.values for weight in held.weights]
+    pairs: list[tuple[str, Any, Any]] = []  # the name of each weight, its array, and its variable
+    for layer, (_, variables) in zip(stored, weighted, strict=True):
+        arrays = [weight.values for weight in layer.weights]
         if len(variables) != len(arrays):
-            raise CheckpointError(
-                f"{shown}: layer {held.name} has {len(arrays)} weights in the file and {len(variables)} in the model "
-                f"({layer.name}): {_ANOTHER}"
-            )
-        for at in range(len(variables) - 2):
+            seen = f"{len(arrays)} weights in the file and {len(variables)} in the model"
+            raise CheckpointError(f"{shown}: layer {layer.name} has {seen}: {_ANOTHER}")
+        roles = [variable_name(variable).rpartition("/")[2] for variable in variables]
+        for at in range(len(roles) - 2):
             wanted = tuple(variables[at + 2].shape)
-            roles = [_role(variable) for variable in variables[at : at + 3]]
-            if roles == ["kernel", "recurrent_kernel", "bias"] and is_cudnn(arrays[at + 2].shape, wanted):
+            is_cell = roles[at : at + 3] == ["kernel", "recurrent_kernel", "bias"]
+            if is_cell and is_cudnn(arrays[at + 2].shape, wanted):
                 arrays[at : at + 3] = from_cudnn(arrays[at], arrays[at + 1], arrays[at + 2], wanted)
                 notes[REARRANGED] = None
-        for weight, array, variable in zip(held.weights, arrays, variables, strict=True):
-            _require_same(shown, held.name, weight.role, array, variable)
-            variable.assign(np.asarray(array, np.float32))
+        for role, weight, array, variable in zip(roles, layer.weights, arrays, variables, strict=True):
+            if weight.role != role and {weight.role, role} <= _ROLES_OF_KERAS:
+                where = f"where the model has {variable_name(variable)}"
+                raise CheckpointError(f"{shown}: layer {layer.name} has a {weight.role} {where}: another kind of layer")
+            pairs.append((f"{layer.name}/{weight.role}", array, variable))
+    _require_match(shown, [], 0, [], ((name, array.shape, tuple(v.shape)) for name, array, v in pairs))
+    for _, array, variable in pairs:
+        variable.assign(np.asarray(array, np.float32))
     return tuple(notes)
 
 
-def _variables(layer: Any) -> list[Any]:
-    """Return weights in the order of Keras 2: those that are trained, then the others; no kept states."""
-    both = [*layer.trainable_weights, *layer.non_trainable_weights]
-    return [variable for variable in both if not _is_kept_state(variable)]
+def _weighted_layers(model: Any) -> list[tuple[str, list[Any]]]:
+    """Return name and weights of each layer, in the order of Keras 2; weights that belong to no layer come last."""
+    layers = [
+        (each.name, [*each.trainable_weights, *each.non_trainable_weights]) for each in getattr(model, "layers", ())
+    ]
+    known = {id(variable) for _, variables in layers for variable in variables}
+    loose = [variable for variable in getattr(model, "weights", ()) if id(variable) not in known]
+    every = [*layers, ("top_level_model_weights", loose)]
+    return [(name, weights) for name, variables in every if (weights := [*filter(_is_weight, variables)])]
 
 
-def _role(variable: Any) -> str:
-    return variable_name(variable).rpartition("/")[2]
-
-
-def _is_kept_state(variable: Any) -> bool:
-    """Return whether it is the state of a stateful layer or of a random generator, rather than a weight."""
-    path = variable_name(variable)
-    return "rnn_state" in path or "seed_generator" in path
-
-
-def _require_same(path: Path, layer: str, role: str, array: Any, variable: Any) -> None:
-    own, held, wanted = _role(variable), tuple(array.shape), tuple(variable.shape)
-    if role in _ROLES_OF_KERAS and own in _ROLES_OF_KERAS and role != own:
-        where = f"where the model has {variable_name(variable)}"
-        raise CheckpointError(f"{path}: layer {layer} has a {role} {where}: another kind of layer")
-    if held != wanted:
-        turned = own == "bias" and {len(held), len(wanted)} == {1, 2} and held[-1] == wanted[-1]
-        hint = f"its GRU has reset_after={len(held) == 2}" if turned else "check the builder's sizes"
-        seen = f"{layer}/{role} is {held} in the file and {wanted} in the model"
-        raise WeightShapeError(f"{path}: {seen}: {hint}", pairs=[(f"{layer}/{role}", held, wanted)])
-
-
-def _keras2_tree(layer: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the weights below a layer with their paths in the `.weights.h5` of a subclassed model of Keras 2.
-
-    That file names layers after their classes and counts them; Keras 3 names the same tree after attributes.
-    """
-    own = [*getattr(layer, "_trainable_variables", ()), *getattr(layer, "_non_trainable_variables", ())]
-    for number, variable in enumerate(variable for variable in own if not _is_kept_state(variable)):
-        yield f"{path}vars/{number}", variable
-    if hasattr(layer, "layers") and not path.endswith("cells/"):
-        yield from _counted(layer.layers, f"{path}layers/")
-        return
-    for name in ("cell", "layer", "forward_layer", "backward_layer"):
-        if hasattr(layer, name):
-            yield from _keras2_tree(getattr(layer, name), f"{path}{name}/")
-    if isinstance(getattr(layer, "cells", None), (list, tuple)):
-        yield from _counted(layer.cells, f"{path}cells/")
-
-
-def _counted(layers: Sequence[Any], path: str) -> Iterator[tuple[str, Any]]:
-    counts: dict[str, int] = {}
-    for layer in layers:
-        name = snake_case(type(layer).__name__)
-        count = counts[name] = counts.get(name, -1) + 1
-        yield from _keras2_tree(layer, f"{path}{name}_{count}/" if count else f"{path}{name}/")
-
-
-# TensorFlow 1
+# TensorFlow 1: one matrix for input and state together, `(inputs + units, gates · units)`. LSTM cells order the gates
+# i, j, f, o and add the forget bias to f when they run; GRUCell has the gates r, u and, by itself, the candidate
+# (tensorflow/python/ops/rnn_cell_impl.py of TensorFlow 1.15).
 
 _OF_TRAINING = re.compile(
     r"/(Adam(_\d+)?|RMSProp(_\d+)?|Momentum|Adagrad|Adadelta(_\d+)?|Ftrl(_\d+)?|ExponentialMovingAverage|AdamW?)$"
     r"|(^|/)(global_step|beta\d_power(_\d+)?|learning_rate|lr|Variable(_\d+)?)$"
 )
 _CELL = re.compile(
-    r"^(.*?(?:basic_lstm_|lstm_block_|lstm_|gru_|basic_rnn_|rnn_|BasicLSTM|LSTM|GRU|BasicRNN)[cC]ell(?:_\d+)?)"
-    r"/(?:[gG]ates/)?([cC]andidate/)?(?:[lL]inear/)?(?:([kK]ernel|[wW]eights|[mM]atrix)|[bB]ias|biases)$"
+    r"(?P<scope>.*?(?P<kind>lstm|gru|rnn)(_block)?_?cell(_\d+)?)"
+    r"/(gates/)?(?P<part>candidate/)?(linear/)?((?P<kernel>kernel|weights|matrix)|bias|biases)",
+    re.IGNORECASE,
 )
 _KINDS = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
 
 
 def _matched_by_name(
-    model: Any, reader: Any, path: Path, given: Mapping[str, Any] | None
+    model: Any, reader: Any, path: Path, given: Mapping[str, Any]
 ) -> tuple[dict[int, Any], list[str], tuple[str, ...]]:
     """Return an array for each variable, by its `id`, the names that no variable takes, and assumptions."""
-    mapped = dict(given or {})
-    forget_bias = float(mapped.pop("forget_bias", 1.0))  # 1 is the default of the cells; no checkpoint has it
+    mapped = {end: str(name) for end, name in given.items() if end != "forget_bias"}
+    forget_bias = float(given.get("forget_bias", 1.0))  # 1 is the default of the cells; no checkpoint has it
     left = {n: tuple(s) for n, s in reader.get_variable_to_shape_map().items() if s and not _OF_TRAINING.search(n)}
-    scopes: dict[str, dict[str, Any]] = {}  # the weights of each cell by their roles
-    for name, match in [(name, match) for name in left if (match := _CELL.match(name))]:
-        role = f"{(match[2] or '').lower()}{'kernel' if match[3] else 'bias'}"
-        scopes.setdefault(match[1], {})[role] = reader.get_tensor(name)
+    cells: dict[str, dict[str, Any]] = {}  # the arrays of each cell by their roles
+    kinds: dict[str, str] = {}
+    for name, match in [(name, match) for name in left if (match := _CELL.fullmatch(name))]:
+        role = f"{(match['part'] or '').lower()}{'kernel' if match['kernel'] else 'bias'}"
+        cells.setdefault(match["scope"], {})[role] = reader.get_tensor(name)
+        kinds[match["scope"]] = _KINDS[match["kind"].lower()]
         del left[name]
-    order = sorted(scopes, key=lambda scope: [int(p) if p.isdigit() else p.lower() for p in re.split(r"(\d+)", scope)])
-    kinds = [next(kind for word, kind in _KINDS.items() if word in s.rpartition("/")[2].lower()) for s in order]
+    order = sorted(cells, key=lambda scope: [int(p) if p.isdigit() else p.lower() for p in re.split(r"(\d+)", scope)])
     units = recurrent_units(model)
-    if order and kinds != [unit.kind.removesuffix("Cell") for unit in units]:
+    if order and [kinds[scope] for scope in order] != [unit.kind.removesuffix("Cell") for unit in units]:
         raise CheckpointError(
-            f"{path} has the cells {', '.join(f'{s} ({k})' for s, k in zip(order, kinds, strict=True))}; the model has "
-            f"{', '.join(f'{u.name} ({u.kind})' for u in units) or 'none'}: make the builder's layers the same"
+            f"{path} has the cells {', '.join(f'{scope} ({kinds[scope]})' for scope in order)}; the model has "
+            f"{', '.join(f'{unit.name} ({unit.kind})' for unit in units) or 'none'}: make the builder's layers the same"
         )
     found: dict[int, Any] = {}
-    for scope, kind, unit in zip(order, kinds, units, strict=False):
-        wanted = {"kernel", "bias"} | ({"candidate/kernel", "candidate/bias"} if kind == "GRU" else set())
-        if lacks := sorted(wanted - set(scopes[scope])):
-            raise CheckpointError(f"{path}: cell {scope} lacks {', '.join(lacks)}: the checkpoint is not whole")
+    for scope, unit in zip(order, units, strict=False):
         weights = (unit.cell.kernel, unit.cell.recurrent_kernel, unit.cell.bias)
-        arrays = _as_keras(kind, scopes[scope], int(weights[0].shape[0]), forget_bias)
+        arrays = _as_keras(kinds[scope], cells[scope], int(weights[0].shape[0]), forget_bias)
         found |= {id(weight): array for weight, array in zip(weights, arrays, strict=True)}
-    others = [v for v in model_variables(model) if id(v) not in found and not _is_seed(v)]
+    others = [v for v in model_variables(model) if id(v) not in found and _is_weight(v)]
     names = _names_of(path, others, left, mapped)
     found |= {id(variable): reader.get_tensor(name) for variable, name in zip(others, names, strict=True)}
     met = "; ".join(f"{scope} is {unit.name}" for scope, unit in zip(order, units, strict=False))
     said = [f"a checkpoint of TensorFlow 1: cells meet in their order ({met})"] if order else []
-    if "LSTM" in kinds:
+    if "LSTM" in kinds.values():
         default = 'the default of its cells, which no checkpoint holds (--weight-map: "forget_bias")'
-        said.append(f"forget bias {forget_bias:g}, {'as given' if 'forget_bias' in (given or {}) else default}")
+        said.append(f"forget bias {forget_bias:g}, {'as given' if 'forget_bias' in given else default}")
     return found, [name for name in left if name not in names], tuple(said)
 
 
@@ -453,20 +376,19 @@ def _as_keras(kind: str, held: Mapping[str, Any], inputs: int, forget_bias: floa
 
 
 def _names_of(
-    path: Path, variables: Sequence[Any], left: Mapping[str, tuple[int, ...]], mapped: Mapping[str, Any]
+    path: Path, variables: Sequence[Any], left: Mapping[str, tuple[int, ...]], mapped: Mapping[str, str]
 ) -> list[str]:
     """Return the name of each variable: as mapped, else the only one of its shape that the map leaves."""
     fitting: list[list[str]] = []
     for variable in variables:
-        alike = [n for n, shape in left.items() if shape == tuple(variable.shape)]
-        given = [str(name) for end, name in mapped.items() if variable_name(variable).endswith(end)]
+        alike = [name for name, shape in left.items() if shape == tuple(variable.shape)]
+        given = [name for end, name in mapped.items() if variable_name(variable).endswith(end)]
         fitting.append([n for n in alike if n in given or not (given or n in mapped.values())])
-    for names in fitting:
-        if len(names) != 1 or fitting.count(names) != 1:
-            held = ", ".join(f"{name} {shape}" for name, shape in left.items()) or "none"
-            own = ", ".join(f"{variable_name(each)} {tuple(each.shape)}" for each in variables)
-            raise CheckpointError(
-                f"{path}: which weight is which cannot be told: the checkpoint has {held}; the model wants {own}: give "
-                '--weight-map FILE.json, such as {"dense/kernel": "softmax_w"}'
-            )
+    if any(len(names) != 1 or fitting.count(names) != 1 for names in fitting):
+        held = ", ".join(f"{name} {shape}" for name, shape in left.items()) or "none"
+        own = ", ".join(f"{variable_name(each)} {tuple(each.shape)}" for each in variables)
+        raise CheckpointError(
+            f"{path}: which weight is which cannot be told: the checkpoint has {held}; the model wants {own}: give "
+            '--weight-map FILE.json, such as {"dense/kernel": "softmax_w"}'
+        )
     return [names[0] for names in fitting]

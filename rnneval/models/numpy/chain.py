@@ -1,22 +1,72 @@
 """The chain of layers in the configuration of a full model, or the reason why it is none that NumPy can run.
 
-A *chain* is a list of layers, each of which reads the output of the one before it. Its configuration is a Sequential
-model, or a functional one without branches; models inside of models are taken apart.
-
-Every setting of a layer is either known here, or known not to change a prediction, or the file is left to Keras.
+A *chain* is a list of layers, each of which reads the output of the one before it: a Sequential model, or a functional
+one without branches; models inside of models are taken apart. A layer with a setting that is neither known here nor
+known not to change a prediction is left to Keras.
 """
 
+import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NoReturn
 
-from rnneval.checkpoints.keras2 import SETTINGS
+import numpy as np
+from numpy.typing import NDArray
+
+from rnneval.checkpoints.keras2 import HARD_SIGMOID, SETTINGS
 from rnneval.errors import CheckpointError
-from rnneval.models.numpy.layers import FUNCTIONS, SLOTS
 
 Json = Mapping[str, Any]
+Floats = NDArray[np.floating[Any]]
+Function = Callable[[Floats], Floats]
+
+SLOTS: Mapping[str, tuple[str, ...]] = {"GRU": ("h",), "LSTM": ("h", "c"), "SimpleRNN": ("h",)}
+"""The recurrent layers, and the parts of their states."""
+GATES: Mapping[str, int] = {"GRU": 3, "LSTM": 4, "SimpleRNN": 1}  # columns of a kernel for each unit
+
+
+# Activation functions by their names in Keras, with the formulas of https://keras.io/api/layers/activations
+
+
+def _sigmoid(x: Floats) -> Floats:
+    gate: Floats = np.reciprocal(np.exp(-x) + 1)
+    return gate
+
+
+def _softmax(x: Floats) -> Floats:
+    powers = np.exp(x - x.max(axis=-1, keepdims=True))
+    quotient: Floats = powers / powers.sum(axis=-1, keepdims=True)
+    return quotient
+
+
+def _gelu(x: Floats) -> Floats:
+    from scipy.special import erf  # slow to import, and rarely needed
+
+    normal: Floats = 0.5 * x * (1 + erf(x / math.sqrt(2)))
+    return normal
+
+
+FUNCTIONS: Mapping[str, Function] = {
+    "linear": lambda x: x,
+    "tanh": np.tanh,
+    "sigmoid": _sigmoid,
+    "softmax": _softmax,
+    "relu": lambda x: np.maximum(x, 0),
+    "leaky_relu": lambda x: np.where(x > 0, x, 0.2 * x),
+    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+    "gelu": _gelu,
+    "silu": lambda x: x * _sigmoid(x),
+    "swish": lambda x: x * _sigmoid(x),
+    "softplus": lambda x: np.logaddexp(x, np.float32(0)),
+    "softsign": lambda x: x / (1 + np.abs(x)),
+    "hard_sigmoid": lambda x: np.clip(x + 3, 0, 6) / 6,
+    HARD_SIGMOID: lambda x: np.clip(0.2 * x + 0.5, 0, 1),  # that of Keras 2
+}
+"""The functions; each takes an array and returns another of the same shape. Keras runs models with others."""
+
 
 # Layers that do nothing when a model predicts, and all that can be run; `SETTINGS` has the settings that are read.
 _IDLE = frozenset((
@@ -48,7 +98,6 @@ class Entry:
     kind: str  # its class
     name: str  # the name that its author gave it, else its path: the key in records
     path: str  # the names of the models around it and its own, with dots
-    own_name: str  # its name in the configuration
     settings: Json
     group: str  # the group of its weights in the weights of a `.keras` file
 
@@ -59,7 +108,7 @@ class Entry:
 
 def chain_of(config: Json) -> tuple[tuple[Entry, ...], tuple[int | None, ...] | None]:
     """Return the layers in a configuration of Keras 3, and the shape of a batch of inputs, None if there is none."""
-    layers, start = _layers_of(config)
+    layers, shape = _layers_of(config)
     _require_float32(config["config"])
     entries = tuple(_entries(layers))
     if not any(entry.kind in SLOTS for entry in entries):
@@ -67,7 +116,6 @@ def chain_of(config: Json) -> tuple[tuple[Entry, ...], tuple[int | None, ...] | 
     for entry in entries[1:]:
         if entry.kind == "Embedding":
             _refuse(entry.name, entry.kind, "is not the first layer")
-    shape = start.get("batch_shape")
     return entries, None if shape is None else tuple(shape)
 
 
@@ -84,59 +132,43 @@ def _require_float32(config: Json) -> None:
         raise NotForNumpyError(f"layer {config.get('name', '?')} has the type {str(dtype)[:60]}")
 
 
-def _layers_of(model: Json) -> tuple[list[Json], Json]:
-    """Return a model's layers, in the order in which a token passes them, and the configuration of its input."""
-    kind, config = str(model.get("class_name", "")), model.get("config")
+def _layers_of(model: Json) -> tuple[list[Json], Any]:
+    """Return a model's layers, in the order in which a token passes them, and the shape of a batch of its input."""
+    kind, config = _kind(model), model.get("config")
     layers = config.get("layers") if isinstance(config, dict) else None
     if kind not in _MODELS or not isinstance(layers, list) or not layers:
         raise NotForNumpyError(f"a model of class {kind or '?'}")
     if kind != "Sequential":
-        layers = _followed(model["config"], layers)
+        _require_one_path(model["config"], layers)
     if _kind(layers[0]) == "InputLayer":
-        return layers[1:], layers[0].get("config") or {}
-    return layers, {}
+        return layers[1:], (layers[0].get("config") or {}).get("batch_shape")
+    return layers, None
 
 
-def _followed(config: Json, layers: list[Json]) -> list[Json]:
-    """Follow a graph from its output back to its input."""
+def _require_one_path(config: Json, layers: list[Json]) -> None:
+    """Refuse a graph in which a layer reads other than what the layer before it gives; Keras lists them in order."""
     ends = []
     for key in ("input_layers", "output_layers"):
         given = config.get(key) or []
-        given = [given] if given and isinstance(given, list) and isinstance(given[0], str) else given
-        if not isinstance(given, list) or len(given) != 1 or not _is_reference(given[0]):
+        given = [given] if given and isinstance(given[0], str) else given
+        if len(given) != 1:
             what = key.replace("_", " ")
             raise NotForNumpyError(f"the graph {config.get('name', '')} has other {what} than a single one")
-        ends.append(given[0])
-    (start, _, _), (name, _, tensor) = ends
-    known = {_name(layer): layer for layer in layers}
-    passed: list[Json] = []
-    while not passed or _kind(passed[0]) != "InputLayer":
-        layer = known.get(name, {})
-        if not layer or tensor != 0 or layer in passed:
-            _refuse(name, _kind(layer), "gives an output that is not the sequence that it computed")
-        passed.insert(0, layer)
-        if _kind(layer) != "InputLayer":
-            name, tensor = _read_by(layer)
-    for other in layers:
-        if other not in passed or (other is passed[0] and name != start):
-            _refuse(_name(other), _kind(other), "is on another branch of the graph")
-    return passed
-
-
-def _read_by(layer: Json) -> tuple[str, int]:
-    """Return the layer whose output a layer reads, and the number of the tensor among its outputs."""
-    nodes = layer.get("inbound_nodes") or []
-    if len(nodes) != 1:
-        _refuse(_name(layer), _kind(layer), f"is called {len(nodes)} times")
-    arguments, named = list(nodes[0].get("args") or []), dict(nodes[0].get("kwargs") or {})
-    if any(value is not None for key, value in named.items() if key != "training") or named.get("training"):
-        _refuse(_name(layer), _kind(layer), f"is called with {', '.join(sorted(named))}")
-    read = arguments[0] if len(arguments) == 1 else None
-    config = read.get("config") if isinstance(read, dict) else None
-    history = config.get("keras_history") if isinstance(config, dict) else None
-    if history is None or not _is_reference(history):
-        _refuse(_name(layer), _kind(layer), "reads other than one sequence")
-    return history[0], history[2]
+        ends.append((given[0][0], given[0][2]))
+    for before, layer in pairwise(layers):
+        nodes, name, kind = layer.get("inbound_nodes") or [], _name(layer), _kind(layer)
+        if len(nodes) != 1:
+            _refuse(name, kind, f"is called {len(nodes)} times")
+        arguments, named = list(nodes[0].get("args") or []), dict(nodes[0].get("kwargs") or {})
+        if any(value is not None for key, value in named.items() if key != "training") or named.get("training"):
+            _refuse(name, kind, f"is called with {', '.join(sorted(named))}")
+        if len(arguments) != 1 or not isinstance(arguments[0], dict):
+            _refuse(name, kind, "reads other than one sequence")
+        source, _, tensor = arguments[0]["config"]["keras_history"]
+        if (source, tensor) != (_name(before), 0):
+            _refuse(name, kind, "is on another branch of the graph")
+    if ends != [(_name(layers[0]), 0), (_name(layers[-1]), 0)]:
+        raise NotForNumpyError(f"the graph {config.get('name', '')} gives other than its last layer computed")
 
 
 def _entries(layers: list[Json], path: str = "", group: str = "") -> Iterator[Entry]:
@@ -165,14 +197,9 @@ def _entries(layers: list[Json], path: str = "", group: str = "") -> Iterator[En
         _require_known(kind, config, name)
         if kind not in _IDLE:
             is_automatic = not name or re.fullmatch(rf"{re.escape(snake_case(kind))}(_\d+)?", name) is not None
-            yield Entry(
-                kind=kind,
-                name=own_path if kind in SLOTS and is_automatic else name,
-                path=own_path,
-                own_name=name,
-                settings=config,
-                group=f"{own_group}/cell/vars" if kind in SLOTS else f"{own_group}/vars",
-            )
+            shown = own_path if kind in SLOTS and is_automatic else name
+            weights = f"{own_group}/cell/vars" if kind in SLOTS else f"{own_group}/vars"
+            yield Entry(kind=kind, name=shown, path=own_path, settings=config, group=weights)
 
 
 def _require_known(kind: str, config: Json, name: str) -> None:
@@ -183,10 +210,9 @@ def _require_known(kind: str, config: Json, name: str) -> None:
         known = key in SETTINGS.get(kind, ()) or key in _HARMLESS or key.endswith(_ENDINGS)
         if not known and value:
             _refuse(name, kind, f"has the setting {key}={str(value)[:60]}")
-    if config.get("mask_zero"):
-        _refuse(name, kind, "masks id 0 (mask_zero)")
-    if config.get("go_backwards"):
-        _refuse(name, kind, "reads backwards (go_backwards)")
+    for setting, why in (("mask_zero", "masks id 0 (mask_zero)"), ("go_backwards", "reads backwards (go_backwards)")):
+        if config.get(setting):
+            _refuse(name, kind, why)
     if kind in SLOTS and not config.get("return_sequences"):
         _refuse(name, kind, "has return_sequences=False, as in a window model")
     if kind in {"Softmax", "LayerNormalization"} and config.get("axis", -1) not in (-1, 2, [-1], [2]):
@@ -203,10 +229,6 @@ def _kind(layer: Json) -> str:
 
 def _name(layer: Json) -> str:
     return str(layer.get("name") or (layer.get("config") or {}).get("name") or "")
-
-
-def _is_reference(end: Any) -> bool:
-    return isinstance(end, list) and len(end) == 3 and isinstance(end[0], str)
 
 
 def activation_name(value: Any) -> str:

@@ -1,6 +1,6 @@
 """NumpyLM: a checkpoint of known layers as a language model, opened and run without TensorFlow and Keras."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,14 +13,22 @@ from numpy.typing import ArrayLike, NDArray
 from rnneval.checkpoints import Artefact
 from rnneval.checkpoints.checked import FullModel, private_model
 from rnneval.checkpoints.hdf5 import BROKEN, checked_hdf5
-from rnneval.checkpoints.keras2 import IN_ORDER, REARRANGED, from_cudnn, is_cudnn, read_layers, rewrite
+from rnneval.checkpoints.keras2 import REARRANGED, from_cudnn, is_cudnn, read_layers, rewrite
 from rnneval.checkpoints.places import FULL_MODELS
 from rnneval.errors import CheckpointError, VocabularyError
 from rnneval.metrics.diagnostics import gates
 from rnneval.metrics.diagnostics.summary import LIMITS
-from rnneval.models.numpy.chain import Entry, NotForNumpyError, activation_name, chain_of
-from rnneval.models.numpy.layers import FUNCTIONS, GATES, SLOTS, Floats, one_blas_thread
-from rnneval.models.numpy.network import Block, Layers, Network, NumpyScorer, through
+from rnneval.models.numpy.chain import (
+    FUNCTIONS,
+    GATES,
+    SLOTS,
+    Entry,
+    Floats,
+    NotForNumpyError,
+    activation_name,
+    chain_of,
+)
+from rnneval.models.numpy.network import Block, Layers, Network, NumpyScorer, one_blas_thread, through
 from rnneval.models.protocol import (
     CARRIED,
     SCALED,
@@ -105,23 +113,21 @@ def _layout(chain: Layers, sees: Sees) -> Layout:
     """Describe the states and, where they are seen, the gates of the layers, in the order in which they run."""
     layout = Layout()
     for entry, held in chain:
-        if entry.kind not in SLOTS:
-            continue
         bounded = activation_name(entry.get("activation", "tanh")) == "tanh"
-        for slot in SLOTS[entry.kind]:
+        for slot in SLOTS.get(entry.kind, ()):
             limit = LIMITS[slot] if bounded else None
             state = LayerState(layer=entry.name, slot=slot, units=int(entry.get("units")), limit=limit)
             layout.states[state.key] = state
-        if sees == "gates":
-            layout.cells[entry.name] = () if entry.kind == "SimpleRNN" else (_gated(entry, held),)
+        if sees == "gates" and entry.kind in SLOTS:
+            layout.cells[entry.name] = ()
+            if entry.kind != "SimpleRNN":
+                kernel, recurrent, bias = held["kernel"], held["recurrent_kernel"], held.get("bias")
+                weights = gates.Gated(kind=entry.kind, kernel=kernel, recurrent=recurrent, bias=bias)
+                gate = activation_name(entry.get("recurrent_activation", "sigmoid"))
+                activation = None if gate == "sigmoid" else FUNCTIONS[gate]
+                cell = GatedCell(prefix="", weights=weights, activation=activation, slot=0, below=None)
+                layout.cells[entry.name] = (cell,)
     return layout
-
-
-def _gated(entry: Entry, held: Weights) -> GatedCell:
-    recurrent, gate = held["recurrent_kernel"], activation_name(entry.get("recurrent_activation", "sigmoid"))
-    weights = gates.Gated(kind=entry.kind, kernel=held["kernel"], recurrent=recurrent, bias=held.get("bias"))
-    activation = None if gate == "sigmoid" else FUNCTIONS[gate]
-    return GatedCell(prefix="", weights=weights, activation=activation, slot=0, below=None)
 
 
 # Opening
@@ -165,20 +171,21 @@ def _opened(model: FullModel, artefact: Artefact, vocabulary: Vocabulary | None)
     width = next(int(entry.get("units")) for entry in reversed(entries) if "units" in entry.settings)
     known = int(weights[0]["embeddings"].shape[0]) if entries[0].kind == "Embedding" else width
     require_next_token(known, width, f"{shown}: ")
-    reads_ids = shape is None or len(shape) != 3
-    if reads_ids != (entries[0].kind == "Embedding") or (shape is not None and len(shape) not in {2, 3}):
+    axes = 2 if shape is None else len(shape)
+    if axes != (2 if entries[0].kind == "Embedding" else 3):
         raise NotForNumpyError(f"layer {entries[0].name} ({entries[0].kind}) reads inputs of shape {shape}")
     kind = input_kind_of(shape, width, f"{shown}: ")
     recurrent = [entry for entry in entries if entry.kind in SLOTS]
     contract = 3 if any(entry.get("stateful") for entry in recurrent) else 4
     run, output_kind, output_said = _without_softmax(entries)
     why_no_vocabulary = ""
-    try:
-        vocabulary = (vocabulary or find_vocabulary(artefact.path, width)).fit(width)
-    except VocabularyError as error:
-        if vocabulary is not None:
-            raise
-        why_no_vocabulary = str(error)
+    if vocabulary is not None:
+        vocabulary = vocabulary.fit(width)
+    else:
+        try:
+            vocabulary = find_vocabulary(artefact.path, width).fit(width)
+        except VocabularyError as error:
+            why_no_vocabulary = str(error)
     return NumpyLM(
         width=width,
         vocabulary=vocabulary,
@@ -209,33 +216,32 @@ def _without_softmax(entries: Sequence[Entry]) -> tuple[Sequence[Entry], str, st
         return entries, "logits", "outputs are logits (rows do not sum to one)"
     if last.kind == "Dense":
         before.append(replace(last, settings={**last.settings, "activation": "linear"}))
-    said = f"outputs are probabilities: the softmax of layer {last.own_name} is left out, which gives logits"
+    said = f"outputs are probabilities: the softmax of layer {last.name} is left out, which gives logits"
     return before, "probabilities-as-logits", said
 
 
 def _read_weights(entries: Sequence[Entry], model: FullModel, shown: str) -> tuple[list[Weights], tuple[str, ...]]:
     """Read the weights of every layer, compare them with what the configuration asks for, and return assumptions."""
-    notes: dict[str, None] = {}
-    stored = _by_layer(entries, model, shown, notes) if model.path.suffix == ".h5" else _by_path(entries, model, shown)
+    notes: tuple[str, ...] = ()
+    stored = (_by_layer if model.path.suffix == ".h5" else _by_path)(entries, model, shown)
     found: list[Weights] = []
-    inputs: int | None = None  # how many numbers the layer before gives for each token
-    for entry, arrays in zip(entries, stored, strict=True):
-        if inputs is None:  # the kernel of the first layer alone says it
-            inputs = arrays[0].shape[0] if arrays and arrays[0].ndim else 0
+    inputs = 0  # how many numbers the layer before gives for each token
+    for entry, given in zip(entries, stored, strict=True):
+        if not found and given and given[0].ndim:  # the kernel of the first layer alone says it
+            inputs = given[0].shape[0]
         wanted = _shapes(entry, inputs)
-        if entry.kind in SLOTS and len(arrays) == 3 and is_cudnn(arrays[2].shape, wanted["bias"]):
-            notes[REARRANGED] = None
-            arrays = list(from_cudnn(arrays[0], arrays[1], arrays[2], wanted["bias"]))  # noqa: PLW2901
-        for array, (role, shape) in zip(arrays, wanted.items(), strict=True):
-            if tuple(array.shape) != shape or array.dtype.kind not in "fiu":
-                raise NotForNumpyError(
-                    f"layer {entry.name} ({entry.kind}) has a {role} of type {array.dtype} and shape "
-                    f"{tuple(array.shape)}, where its settings ask for {shape}"
-                )
-        require_finite(((f"{entry.own_name}/{role}", a) for role, a in zip(wanted, arrays, strict=True)), shown)
-        found.append({role: np.ascontiguousarray(a, np.float32) for role, a in zip(wanted, arrays, strict=True)})
+        if entry.kind in SLOTS and len(given) == 3 and is_cudnn(given[2].shape, wanted["bias"]):
+            notes = (REARRANGED,)
+            given[:] = from_cudnn(given[0], given[1], given[2], wanted["bias"])
+        arrays = dict(zip(wanted, given, strict=True))
+        for role, array in arrays.items():
+            if array.shape != wanted[role] or array.dtype.kind not in "fiu":
+                seen = f"has a {role} of type {array.dtype} and shape {array.shape}"
+                raise NotForNumpyError(f"layer {entry.name} ({entry.kind}) {seen}: {wanted[role]} is needed")
+        require_finite(((f"{entry.name}/{role}", array) for role, array in arrays.items()), shown)
+        found.append({role: np.ascontiguousarray(array, np.float32) for role, array in arrays.items()})
         inputs = entry.get("units") or entry.get("output_dim") or inputs
-    return found, tuple(notes)
+    return found, notes
 
 
 def _shapes(entry: Entry, inputs: int = 0) -> dict[str, tuple[int, ...]]:
@@ -260,11 +266,8 @@ def _by_path(entries: Sequence[Entry], model: FullModel, shown: str) -> list[lis
     """Read weights by their places in the weights of a `.keras` file: layers are named after classes, and counted."""
     stored = set(checked_hdf5(model.weights, shown=Path(shown)).weights)
     places = [[f"{entry.group}/{number}" for number in range(len(_shapes(entry)))] for entry in entries]
-    for entry, names in zip(entries, places, strict=True):
-        if not stored.issuperset(names):
-            raise NotForNumpyError(f"layer {entry.name} ({entry.kind}) has no weights at {entry.group}")
-    if unused := sorted(stored.difference(*places)):
-        raise NotForNumpyError(f"the file has weights that belong to no known layer: {', '.join(unused[:3])}")
+    if others := sorted(stored ^ {name for names in places for name in names}):
+        raise NotForNumpyError(f"the file and its configuration differ in weights: {', '.join(others[:3])}")
     try:
         with h5py.File(model.weights, "r") as file:
             return [[file[name][()] for name in names] for names in places]
@@ -272,23 +275,19 @@ def _by_path(entries: Sequence[Entry], model: FullModel, shown: str) -> list[lis
         raise CheckpointError(f"{shown}: a damaged or truncated HDF5 file ({error}): copy or save it again") from error
 
 
-def _by_layer(
-    entries: Sequence[Entry], model: FullModel, shown: str, notes: dict[str, None]
-) -> Iterator[list[NDArray[Any]]]:
-    """Read weights of an `.h5` file, where each layer has a group with its name; in files of Keras 2, else by order."""
-    stored = read_layers(model.weights, shown=Path(shown))
-    weighted, named = [entry for entry in entries if _shapes(entry)], {layer.name: layer for layer in stored}
-    if {entry.path for entry in weighted} != set(named):
-        if not model.keras2 or len(stored) != len(weighted):
-            listed = ", ".join(layer.name for layer in stored[:8])
-            raise NotForNumpyError(f"the file has weights of the layers {listed}, and the configuration has others")
-        named = {entry.path: layer for entry, layer in zip(weighted, stored, strict=True)}
-        notes[IN_ORDER] = None
+def _by_layer(entries: Sequence[Entry], model: FullModel, shown: str) -> list[list[NDArray[Any]]]:
+    """Read weights of an `.h5` file, where each layer has a group with its name."""
+    stored = {layer.name: layer.weights for layer in read_layers(model.weights, shown=Path(shown))}
+    found = []
     for entry in entries:
-        roles, held = list(_shapes(entry)), named[entry.path].weights if _shapes(entry) else ()
+        roles = list(_shapes(entry))
+        held = stored.pop(entry.path, ()) if roles else ()
         if len(roles) != len(held):
             raise NotForNumpyError(f"layer {entry.path} has {len(held)} weights, and {len(roles)} are needed")
         for role, weight in zip(roles, held, strict=True):
             if weight.role in {"kernel", "recurrent_kernel", "bias", "embeddings", "gamma", "beta"} - {role}:
                 raise NotForNumpyError(f"layer {entry.name} ({entry.kind}) has a {weight.role} for its {role}")
-        yield [weight.values for weight in held]
+        found.append([weight.values for weight in held])
+    if stored:
+        raise NotForNumpyError(f"the file has weights of layers that its configuration lacks: {', '.join(stored)}")
+    return found

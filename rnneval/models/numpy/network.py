@@ -7,35 +7,36 @@ steps at once; those of the first recurrent layer are rows of a table.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnneval.errors import CheckpointError
-from rnneval.models.numpy.chain import Entry, NotForNumpyError, activation_name
-from rnneval.models.numpy.layers import (
+from rnneval.models.numpy.chain import (
     FUNCTIONS,
+    GATES,
     SLOTS,
-    Dense,
+    Entry,
     Floats,
     Function,
-    Matrix,
-    Parts,
-    RecurrentLoop,
-    aligned_empty,
-    normalized,
-    one_blas_thread,
+    NotForNumpyError,
+    activation_name,
 )
 from rnneval.models.protocol import Layout, Predicted, Seen, Sees, Shape, Stepped, Trajectory, Vectors
 from rnneval.models.scoring import score_in_place
 
 Ids = NDArray[np.int32]
-Layers = Sequence[tuple[Entry, Mapping[str, Floats]]]
-"""Layers without the final softmax, each with its weights by role."""
+Layers = Sequence[tuple[Entry, Mapping[str, Floats]]]  # layers without the final softmax, each with its weights by role
+
+InPlace = Callable[[Floats], object]  # function that overwrites its argument with its result
+Parts = Callable[[int], Floats]
+"""Function that returns the input's part of every gate of a step, `(gates, rows, units)`, valid until the next."""
 
 _AT_ONCE = 1024
 """Tokens, rows times steps, whose products are made at once: the buffers of most models then fit into a cache."""
@@ -47,26 +48,254 @@ _ROWS, _ROWS_IF_WIDE, _WIDE = 64, 128, 512
 _LOGITS = 2**20  # the most logits that are made at once: 4 MB
 
 
-def through(layers: Sequence[Function], rows: Floats) -> Floats:
+# Products of rows with weights, in one thread of linear algebra and in pieces of a size that it is fast with.
+# OpenBLAS copies the factors of a product into an order of its own first. With AVX-512 it multiplies small ones where
+# they lie: a quarter less time for layers of 128 to 256 units if they begin at a cache line (docs/evidence/speed.md).
+_LINE = 64  # bytes of a cache line, and of an AVX-512 register
+_SMALL = 10**6
+"""The most multiplications of a small product (OpenBLAS, `kernel/x86_64/sgemm_small_kernel_permit_skylakex.c`)."""
+_PIECE, _FEWEST = 128, 60  # the most rows of a piece, and how many it must be able to have for its width to be chosen
+_WIDTHS = 64, 32  # columns of a piece, the best first; all columns where their number is a multiple of neither
+_AVX512 = {"SkylakeX", "Cooperlake", "SapphireRapids"}
+"""OpenBLAS' names of the processors for which it has such products."""
+
+
+@cache
+def _blas() -> Any:
+    """Return the libraries of linear algebra that are loaded; they are searched for once."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Let linear algebra run in one thread while the block runs: many threads spin where a machine is busy."""
+    with _blas().limit(limits=1, user_api="blas"), np.errstate(all="ignore"):
+        yield
+
+
+def aligned_empty(*shape: int) -> Floats:
+    """Return a float32 array that begins at a cache line; NumPy's own large arrays begin 16 or 32 bytes after one."""
+    size = 4 * math.prod(shape)
+    room = np.empty(size + _LINE, np.uint8)
+    start = -room.ctypes.data % _LINE
+    array: Floats = room[start : start + size].view(np.float32).reshape(shape)
+    return array
+
+
+def _aligned(array: Floats) -> Floats:
+    """Return a copy, in the order of C, that begins at a cache line."""
+    copy = aligned_empty(*array.shape)
+    np.copyto(copy, array)
+    return copy
+
+
+class Matrix:
+    """Weights `(…, inputs, outputs)` that rows are multiplied with."""
+
+    def __init__(self, weights: Floats) -> None:
+        self.whole, self.shape = _aligned(weights), weights.shape
+        self._rows, self._panels = _PIECE, None
+        *before, inputs, outputs = weights.shape
+        small_is_fast = any(library.get("architecture") in _AVX512 for library in _blas().info())
+        for width in (*_WIDTHS, outputs) if small_is_fast else ():
+            rows = _SMALL // (inputs * width)
+            if outputs % width == 0 and rows >= _FEWEST:
+                self._rows = min(rows, _PIECE)
+                self._panels = _aligned(self.whole.reshape(*before, inputs, -1, width).swapaxes(-3, -2))
+                break
+
+    def times(self, rows: Floats | None, out: Floats | None = None) -> Floats:
+        """Return rows `(n, inputs)` · weights, `(…, n, outputs)`, in `out` if given; rows None are all one-hot rows."""
+        if rows is None:
+            return self.whole.copy()
+        if out is None:
+            out = aligned_empty(*self.shape[:-2], len(rows), self.shape[-1])
+        self.into(out)(rows)
+        return out
+
+    def into(self, out: Floats) -> InPlace:
+        """Return a function that multiplies rows `(n, inputs)`, and puts the product into `out`, `(…, n, outputs)`."""
+        weights, panels, count = self.whole, self._panels, out.shape[-2]
+        if count == 1 or panels is None:
+            return lambda rows: np.matmul(rows, weights, out=out)
+        pieces = math.ceil(count / self._rows)
+        places = out.reshape(*out.shape[:-1], -1, panels.shape[-1]).swapaxes(-3, -2)
+        bounds = pairwise(count * k // pieces for k in range(pieces + 1))
+        parts = [(slice(*both), places[..., slice(*both), :]) for both in bounds]
+
+        def multiply(rows: Floats) -> None:
+            for part, place in parts:
+                np.matmul(rows[part], panels, out=place)
+
+        return multiply
+
+
+class RecurrentLoop:
+    """A recurrent layer whose weights are arranged for the loop: gates first, GRU z, r, h; LSTM i, f, o, c.
+
+    Everything that does not depend on the state is taken out of the loop over time. The formulas are those of Keras'
+    cells (and of its documentation; for the GRU with `reset_after`, cuDNN's variant). A gate σ(a) = 1 / (1 + e^−a) only
+    ever multiplies, so that dividing by 1 + e^−a does in one step what a reciprocal and a product do in two. The signs
+    of a gate's weights are turned when they are read, and e^−a needs no negation.
+    """
+
+    def __init__(self, entry: Entry, weights: Mapping[str, Floats]) -> None:
+        """Arrange Keras' weights, `kernel`, `recurrent_kernel` and, if there is one, `bias`."""
+        self.kind, self.slots, self.gates = entry.kind, SLOTS[entry.kind], GATES[entry.kind]
+        gate = activation_name(entry.get("recurrent_activation", "sigmoid"))
+        kernel, recurrent, bias = weights["kernel"], weights["recurrent_kernel"], weights.get("bias")
+        self.inputs, self.units = len(kernel), len(recurrent)
+        self.inner: Floats | None = None  # bias of the candidate's recurrent product, of a GRU with reset_after
+        if bias is not None:
+            parts = bias.reshape(-1, self.gates, self.units)
+            bias = parts.sum(axis=0)[:, None]
+            if len(parts) == 2:  # a GRU with reset_after: the candidate's second bias stays under the reset
+                bias[2, 0], self.inner = parts[0, 2], parts[1, 2]
+        # Keras' LSTM has i, f, c, o; the three gates belong side by side. Signs of gates are turned.
+        order = [0, 1, 3, 2] if self.kind == "LSTM" else list(range(self.gates))
+        sign = np.ones((self.gates, 1, 1), np.float32)
+        sign[: self.gates - 1] = -1 if gate == "sigmoid" else 1
+        kernel, recurrent = (
+            array.reshape(len(array), self.gates, -1).swapaxes(0, 1)[order] * sign for array in (kernel, recurrent)
+        )
+        # Makes the input's part of every gate, `(gates, n, units)`, of rows `(n, inputs)`.
+        self.project = Dense(Matrix(kernel), None if bias is None else bias[order] * sign, FUNCTIONS["linear"])
+        self.recurrent, self.candidate = Matrix(recurrent), None  # (gates, units, units)
+        if self.kind == "GRU" and not entry.get("reset_after", True):  # the candidate has a product of its own
+            self.recurrent, self.candidate = Matrix(recurrent[:2]), Matrix(recurrent[2])
+        self.activate, self.divide = _in_place(activation_name(entry.get("activation", "tanh"))), _divisor(gate)
+
+    def run(self, inputs: Parts, state: Sequence[Floats], hidden: Floats, memory: Floats | None, work: Floats) -> None:
+        """Run over some steps, and overwrite the parts of the state, `(rows, units)` each, with those after the last.
+
+        `hidden` gets h after every step, `(steps, rows, units)`, and `memory` c, unless that is not wanted. `work` is a
+        buffer for the arguments of the gates, `(gates, rows, units)`.
+        """
+        if self.kind == "LSTM":
+            self._lstm(inputs, state, hidden, memory, work)
+        elif self.kind == "SimpleRNN":
+            self._simple(inputs, state[0], hidden, work)
+        else:
+            self._gru(inputs, state[0], hidden, work)
+        np.copyto(state[0], hidden[-1])
+
+    def _gru(self, inputs: Parts, h: Floats, hidden: Floats, work: Floats) -> None:
+        """Compute z, r, ĥ = act(x + r·(h U + b)), or act(x + (r·h) U) with the reset before, and h = ĥ + z·(h − ĥ)."""
+        gates, (update, reset, candidate), kept = work[:2], work, np.empty_like(h)
+        multiply = self.recurrent.into(work if self.candidate is None else gates)
+        multiply_reset = None if self.candidate is None else self.candidate.into(candidate)
+        inner = None if self.inner is None else np.repeat(self.inner[None], len(h), axis=0)
+        for t, new in enumerate(hidden):
+            multiply(h)
+            part = inputs(t)
+            gates += part[:2]
+            self.divide(gates)
+            if multiply_reset is not None:
+                multiply_reset(np.divide(h, reset, out=kept))
+            else:
+                if inner is not None:
+                    candidate += inner
+                candidate /= reset
+            candidate += part[2]
+            self.activate(candidate)
+            np.subtract(h, candidate, out=new)
+            np.divide(new, update, out=new)
+            np.add(new, candidate, out=new)
+            h = new
+
+    def _lstm(
+        self, inputs: Parts, state: Sequence[Floats], hidden: Floats, memory: Floats | None, work: Floats
+    ) -> None:
+        """Compute i, f, o, ĉ, then c = f·c + i·ĉ and h = o·act(c)."""
+        gates, (enter, forget, leave, candidate), (h, c) = work[:3], work, state
+        multiply = self.recurrent.into(work)
+        for t, new in enumerate(hidden):
+            multiply(h)
+            work += inputs(t)
+            self.divide(gates)
+            self.activate(candidate)
+            c /= forget
+            candidate /= enter
+            c += candidate
+            if memory is not None:
+                np.copyto(memory[t], c)
+            np.copyto(new, c)
+            self.activate(new)
+            np.divide(new, leave, out=new)
+            h = new
+
+    def _simple(self, inputs: Parts, h: Floats, hidden: Floats, work: Floats) -> None:
+        """Compute h = act(x + h U)."""
+        multiply = self.recurrent.into(work)
+        for t, new in enumerate(hidden):
+            multiply(h)
+            np.add(work[0], inputs(t)[0], out=new)
+            self.activate(new)
+            h = new
+
+
+def _in_place(activation: str) -> InPlace:
+    """Return an activation that overwrites its argument."""
+    if activation == "tanh":
+        return lambda a: np.tanh(a, out=a)
+    function = FUNCTIONS[activation]
+    return function if activation == "linear" else lambda a: np.copyto(a, function(a))
+
+
+def _divisor(gate: str) -> InPlace:
+    """Return what overwrites the arguments of gates with 1 / gate; for σ they are −a, and become 1 + e^−a."""
+
+    def divisor_of_turned(turned: Floats) -> None:
+        np.exp(turned, out=turned)
+        turned += 1
+
+    function = FUNCTIONS[gate]
+    return divisor_of_turned if gate == "sigmoid" else lambda a: np.reciprocal(function(a), out=a)
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """A Dense layer."""
+
+    kernel: Matrix
+    bias: Floats | None
+    activation: Function
+
+    def __call__(self, rows: Floats | None, out: Floats | None = None) -> Floats:
+        """Return act(rows · kernel + bias), in `out` if given; rows None stands for one-hot rows of every id."""
+        product = self.kernel.times(rows, out)
+        if self.bias is not None:
+            product += self.bias
+        return self.activation(product)
+
+
+def normalized(rows: Floats, *, gamma: Floats | None, beta: Floats | None, epsilon: float) -> Floats:
+    """Return γ (x − μ) / √(σ² + ε) + β, with mean and variance of each row, `(n, units)` (Ba et al. 2016, eq. 4)."""
+    centred: Floats = rows - rows.mean(axis=1, keepdims=True)
+    variance = np.square(centred).mean(axis=1, keepdims=True)
+    centred /= np.sqrt(variance + epsilon)
+    if gamma is not None:
+        centred *= gamma
+    if beta is not None:
+        centred += beta
+    return centred
+
+
+def through(layers: Iterable[Function], rows: Floats) -> Floats:
     """Apply layers that treat each token alone, one after the other: `(n, inputs)` → `(n, outputs)`."""
     for layer in layers:
         rows = layer(rows)
     return rows
 
 
-class Stage(NamedTuple):
-    """A recurrent layer, and the layers between it and the next."""
-
-    cell: RecurrentLoop
-    after: tuple[Function, ...] = ()
-
-
 class Network:
     """The arithmetic of a model."""
 
-    def __init__(self, chain: Layers, scaled: int | None) -> None:
+    def __init__(self, layers: Layers, scaled: int | None) -> None:
         """Arrange the weights; ids are divided by `scaled`, or it is None for ids and one-hot rows."""
-        layers = list(chain)
+        layers = list(layers)
         # What the first recurrent layer reads for each id, (ids, inputs); None for one-hot rows.
         source: Floats | None = None if scaled is None else (np.arange(scaled, dtype=np.float32) / scaled)[:, None]
         if layers[0][0].kind == "Embedding":
@@ -80,24 +309,16 @@ class Network:
                     f"a table of {len(source):,} ids times {layer.kernel.shape[1]:,} numbers is too large"
                 )
             source = layer(source)  # type: ignore[arg-type]  # a Dense layer takes None for all one-hot rows
-        stages: list[Stage] = []
-        after: list[Function] = []
-        for entry, held in reversed(layers):
+        cells: list[RecurrentLoop] = []
+        self.between: list[list[Function]] = []  # the layers between each recurrent layer and the next
+        for entry, held in layers:
             if entry.kind in SLOTS:
-                cell = RecurrentLoop(
-                    entry.kind,
-                    held,
-                    activation=activation_name(entry.get("activation", "tanh")),
-                    gate=activation_name(entry.get("recurrent_activation", "sigmoid")),
-                    reset_after=bool(entry.get("reset_after", True)),
-                )
-                stages.insert(0, Stage(cell, tuple(after)))
-                after = []
+                cells.append(RecurrentLoop(entry, held))
+                self.between.append([])
             else:
-                after.insert(0, _timewise(entry, held))
-        self.head, stages[-1] = stages[-1].after, Stage(stages[-1].cell)  # the layers after the last recurrent one
-        self.stages, self.source = stages, source
-        cells = [stage.cell for stage in stages]
+                self.between[-1].append(_timewise(entry, held))
+        self.head, self.between[-1] = self.between[-1], []  # the layers after the last recurrent one
+        self.cells, self.source = cells, source
         self.size = sum(cell.units * len(cell.slots) for cell in cells)  # D, the count of numbers in a row's state
         head = [layer.kernel for layer in self.head if isinstance(layer, Dense)]
         self.width = int(head[-1].shape[1]) if head else cells[-1].units  # V, how many logits there are
@@ -109,16 +330,16 @@ class Network:
 
     def split(self, vectors: NDArray[np.floating]) -> list[list[Floats]]:
         """Divide states `(rows, D)` into the parts of each layer's state, `(rows, units)` each: copies."""
-        ends = np.cumsum([stage.cell.units for stage in self.stages for _ in stage.cell.slots])
+        ends = np.cumsum([cell.units for cell in self.cells for _ in cell.slots])
         parts = iter(np.split(vectors, ends[:-1], axis=1))
-        return [[np.array(next(parts), np.float32, order="C") for _ in stage.cell.slots] for stage in self.stages]
+        return [[np.array(next(parts), np.float32, order="C") for _ in cell.slots] for cell in self.cells]
 
 
 def _timewise(entry: Entry, weights: Mapping[str, Floats]) -> Function:
     """Return the function of a layer that treats each token alone."""
     if entry.kind == "Dense":
         function = FUNCTIONS[activation_name(entry.get("activation"))]
-        return Dense(kernel=Matrix(weights["kernel"]), bias=weights.get("bias"), activation=function)
+        return Dense(Matrix(weights["kernel"]), weights.get("bias"), function)
     if entry.kind == "LayerNormalization":
         gamma, beta = weights.get("gamma"), weights.get("beta")
         return partial(normalized, gamma=gamma, beta=beta, epsilon=float(entry.get("epsilon", 1e-3)))
@@ -143,7 +364,7 @@ class Block:
     def __init__(self, network: Network, rows: int) -> None:
         """Make the buffers; so many rows at least can be run, and more if their number is not large."""
         self.network = network
-        cells, most = [stage.cell for stage in network.stages], max(_AT_ONCE, rows)
+        cells, most = network.cells, max(_AT_ONCE, rows)
         self._hidden = [aligned_empty(most * cell.units) for cell in cells]
         self._parts = [aligned_empty(cell.gates * most * cell.units) for cell in cells]
         self._work = [aligned_empty(cell.gates * most * cell.units) for cell in cells]
@@ -163,8 +384,8 @@ class Block:
 
     def _some_steps(self, ids: Ids, states: list[list[Floats]], paths: Paths | None) -> Floats:
         (steps, rows), inputs = ids.shape, None
-        for k, stage in enumerate(self.network.stages):
-            cell, hidden = stage.cell, _shaped(self._hidden[k], steps, rows, stage.cell.units)
+        for k, cell in enumerate(self.network.cells):
+            hidden = _shaped(self._hidden[k], steps, rows, cell.units)
             if paths is not None and paths.inputs:
                 paths.inputs[k][...] = self._read(ids) if inputs is None else inputs
             memory = paths.states[k][1] if paths is not None and len(states[k]) > 1 else None
@@ -172,14 +393,14 @@ class Block:
             cell.run(self._parts_of(k, ids, inputs), states[k], hidden, memory, work)
             if paths is not None:
                 paths.states[k][0][...] = hidden
-            flat = through(stage.after, hidden.reshape(steps * rows, cell.units))
+            flat = through(self.network.between[k], hidden.reshape(steps * rows, cell.units))
             inputs = flat.reshape(steps, rows, -1)
         assert inputs is not None  # noqa: S101 - there is a recurrent layer
         return inputs
 
     def _parts_of(self, k: int, ids: Ids, inputs: Floats | None) -> Parts:
         """Return a function of the step that returns the input's part of the gates of layer k; the first reads ids."""
-        rows, cell, table = ids.shape[1], self.network.stages[k].cell, self.network.table
+        rows, cell, table = ids.shape[1], self.network.cells[k], self.network.table
         if inputs is None and table is not None:
             found = _shaped(self._parts[0], len(table), rows, table.shape[2])
             # Ids are known to be in the table; mode="raise" would make a copy.
@@ -190,10 +411,8 @@ class Block:
 
     def _read(self, ids: Ids) -> Floats:
         """Return what the first recurrent layer reads, `(steps, rows, inputs)`."""
-        if self.network.source is not None:
-            read: Floats = self.network.source[ids]
-        else:
-            read = (ids[..., None] == np.arange(self.network.width)).astype(np.float32)
+        source, width = self.network.source, self.network.width
+        read: Floats = source[ids] if source is not None else (ids[..., None] == np.arange(width)).astype(np.float32)
         return read
 
 
@@ -219,7 +438,7 @@ class NumpyScorer:
         self._logits = aligned_empty(_LOGITS + network.width)
         self._paths: Paths | None = None
         if sees != "losses":
-            cells, room = [stage.cell for stage in network.stages], (shape.segment, shape.rows)
+            cells, room = network.cells, (shape.segment, shape.rows)
             self._paths = Paths(
                 [[np.empty((*room, cell.units), np.float32) for _ in cell.slots] for cell in cells],
                 [np.empty((*room, cell.inputs), np.float32) for cell in cells] if sees == "gates" else [],
@@ -229,10 +448,8 @@ class NumpyScorer:
         """Read ids `(rows, time)` from states `(rows, D)` and score the targets."""
         network = self._network
         if ids.size and ids.max() >= network.ids:
-            raise CheckpointError(
-                f"the embedding has {network.ids:,} rows, and the text has the id {ids.max():,}: the vocabulary "
-                "is of another model, or the model was saved with too small an embedding"
-            )
+            seen = f"the embedding has {network.ids:,} rows, and the text has the id {ids.max():,}"
+            raise CheckpointError(f"{seen}: the vocabulary is of another model, or the embedding is too small")
         rows, time = ids.shape
         predicted: list[Any] = [np.empty((rows, time), kind) for kind in (np.float32, np.float32, np.int32)]
         after, before = np.empty(states.shape, np.float32), network.split(states)
@@ -248,36 +465,28 @@ class NumpyScorer:
                 self._block.run(np.ascontiguousarray(ids[some].T), parts, take, own_paths)
                 for array, values in zip(predicted, found, strict=True):
                     array[some] = values.reshape(time, -1).T
-                np.concatenate([part for own in parts for part in own], axis=1, out=after[some])
+                np.concatenate([*chain(*parts)], axis=1, out=after[some])
         return Stepped(Predicted(*predicted), after, None if paths is None else self._seen(before, paths))
 
     def _score(self, targets: Ids, found: list[NDArray[Any]], start: int, hidden: Floats) -> None:
         """Score the outputs of a block from a step on, `(steps, rows, units)`, as many at once as the buffer holds."""
         _, rows, units = hidden.shape
-        flat, size = hidden.reshape(-1, units), max(1, _LOGITS // self._network.width)
+        head, width = self._network.head, self._network.width
+        flat, size = hidden.reshape(-1, units), max(1, _LOGITS // width)
         for at in range(0, len(flat), size):
             part = flat[at : at + size]
             some = slice(start * rows + at, start * rows + at + len(part))
-            for whole, values in zip(found, score_in_place(self._logits_of(part), targets[some]), strict=True):
+            if head and isinstance(head[-1], Dense):
+                logits = head[-1](through(head[:-1], part), out=_shaped(self._logits, len(part), width))
+            else:
+                logits = through(head, part)
+            for whole, values in zip(found, score_in_place(logits, targets[some]), strict=True):
                 whole[some] = values
-
-    def _logits_of(self, hidden: Floats) -> Floats:
-        """Return the logits of outputs `(n, units)`; a Dense layer at the end puts them into the buffer."""
-        *first, last = self._network.head or (None,)
-        if isinstance(last, Dense):
-            return last(through(first, hidden), out=_shaped(self._logits, len(hidden), self._network.width))
-        return through(self._network.head, hidden)
 
     def _seen(self, before: list[list[Floats]], paths: Paths) -> Seen:
         """Return what the layers did from the states before, rows first."""
-        first, after = ([part for parts in each for part in parts] for each in (before, paths.states))
-        trajectories = {
-            key: Trajectory(states.swapaxes(0, 1), start)
-            for key, states, start in zip(self._layout.states, after, first, strict=True)
-        }
-        inputs = {
-            layer: values.swapaxes(0, 1)
-            for (layer, cells), values in zip(self._layout.cells.items(), paths.inputs, strict=True)
-            if cells
-        }
+        parts = zip(self._layout.states, chain(*paths.states), chain(*before), strict=True)
+        trajectories = {key: Trajectory(states.swapaxes(0, 1), start) for key, states, start in parts}
+        own = zip(self._layout.cells.items(), paths.inputs, strict=True)
+        inputs = {layer: values.swapaxes(0, 1) for (layer, cells), values in own if cells}
         return Seen(self._layout, trajectories, inputs)

@@ -8,7 +8,7 @@ import pytest
 
 import rnneval
 from rnneval.evaluate.check import check
-from rnneval.models.numpy.layers import FUNCTIONS
+from rnneval.models.numpy.chain import FUNCTIONS
 from rnneval.models.protocol import Shape
 from tests.models.numpy.made import KINDS, WIDTH, ids_of, open_numpy, stack_file
 from tests.oracles import nats

@@ -216,7 +216,7 @@ REFUSED = {
     "no pair": (lambda ids, state: running_mean(ids, state)[0], r"returned a ndarray: a pair is needed"),
     "width": (changed(lambda z, h: (z[..., :-1], h)), r"logits of shape \(2, 2, 10\) .* \(2, 2, 11\) are needed"),
     "in place": (in_place, "changes the state that it is given, at state:"),
-    "two forms": (sometimes, r"state of the form \* and one of tuple\(\[0\]: \*\)"),
+    "two forms": (sometimes, r"states of the forms tuple\(\[0\]: \*\) and \*: give the same"),
     "no rows": (changed(lambda z, h: (z, np.array([h[0], h[1]]))), r"state has no batch axis: its shape is \(2,\)"),
     "raises": (fails, r"step raised ValueError: no such layer \(.*test_states.py:\d+\) on ids of shape \(2, 2\)"),
 }
