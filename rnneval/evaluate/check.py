@@ -66,10 +66,7 @@ def _require_known_width(model: Any, vocab_size: int | None) -> None:
 
 
 def fails(wiring: Wiring | None, segment: int | None = None) -> bool:
-    """Return whether a model fails the check in calls such as a run makes, of `segment` tokens: it is not valid then.
-
-    Without `segment`, calls may be of any length.
-    """
+    """Return whether a model fails the check in calls of `segment` tokens, or of any number: no score is valid then."""
     return wiring is not None and wiring.verdict == "fail" and breaks_runs(wiring, segment)
 
 

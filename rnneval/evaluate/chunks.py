@@ -41,10 +41,9 @@ def chunks_of(spans: Spans, ends: Sequence[int], segment: int) -> list[Spans]:
 
     A cut near the start or the end of a span is made there: the first row of a chunk must not be short.
 
-    Example:
-        >>> spans = Spans(starts=np.array([0, 8, 11]), stops=np.array([7, 10, 12]), continues=np.zeros(3, bool))
-        >>> [(c.starts.tolist(), c.stops.tolist(), c.continues.tolist()) for c in chunks_of(spans, [5, 10], 1)]
-        [([0], [5], [False]), ([5, 8, 11], [7, 10, 12], [True, False, False])]
+    >>> spans = Spans(starts=np.array([0, 8, 11]), stops=np.array([7, 10, 12]), continues=np.zeros(3, bool))
+    >>> [(c.starts.tolist(), c.stops.tolist(), c.continues.tolist()) for c in chunks_of(spans, [5, 10], 1)]
+    [([0], [5], [False]), ([5, 8, 11], [7, 10, 12], [True, False, False])]
     """
     stops = np.cumsum(spans.lengths)
     starts = stops - spans.lengths
@@ -194,8 +193,7 @@ class ChunkReader:
     ) -> None:
         """Cut a text into chunks of at most `length` predictions, by default by its sizes.
 
-        As many rows are read side by side as if it were in one piece: by two processes, half of them each. `model`
-        opens the model in a worker.
+        As many rows are read side by side as if it were in one piece: by two processes, half of them each.
         """
         self._lm, self._text, self._seen, self._watch = lm, text, seen, watch
         spans = how.spans(text)
@@ -254,10 +252,7 @@ class ChunkReader:
         return Rows(self._text, self._setup.shape, self._scorer, seen=self._seen, kept=kept, watch=self._watch)
 
     def _read(self, pool: Pool, here: bool, waiting: deque[SpanReading]) -> Iterator[SpanReading]:
-        """Make readings of chunks.
-
-        First rows of chunks that were read before are read again side by side, each until it agrees.
-        """
+        """Make readings of chunks; first rows of those that were read before are read again, until they agree."""
         starts, latest = {reading.span: reading.state for reading in waiting}, dict(self._inner)
         if again := deque(reading for reading in waiting if reading.kind == "again"):
             for reading in again:

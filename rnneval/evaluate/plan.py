@@ -184,10 +184,8 @@ class Streaming(StreamGroup, StateGroup):
         return found
 
     def rows(self, lm: LanguageModel, predictions: int, *, apart: bool = False) -> int:
-        """Return the number of rows side by side; rows read `apart`, each from the initial state, may start together.
-
-        A model that reads a chunk at once is as fast in one row, which repeats nothing.
-        """
+        """Return the number of rows side by side; rows read `apart`, all from the initial state, may start together."""
+        # A model that reads a chunk at once is as fast in one row, which repeats nothing.
         if not (lm.mixable or (apart and lm.batched)) or (self.streams == "auto" and lm.chunk > 1 and not apart):
             return 1
         if isinstance(self.streams, int):

@@ -159,10 +159,9 @@ def records_of(folder: str | os.PathLike[str]) -> dict[str, Path]:
 def best_first(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Order rows of the table by bits per character, or nats per token; invalid ones follow, then failures.
 
-    Example:
-        >>> good = [{"status": "ok", "cross_entropy": nats} for nats in (2.0, 1.5)]
-        >>> [row.get("cross_entropy") for row in best_first([{"status": "failed"}, *good])]
-        [1.5, 2.0, None]
+    >>> good = [{"status": "ok", "cross_entropy": nats} for nats in (2.0, 1.5)]
+    >>> [row.get("cross_entropy") for row in best_first([{"status": "failed"}, *good])]
+    [1.5, 2.0, None]
     """
     name = next((name for name in _SCORES if any(row.get(name) is not None for row in rows)), _SCORES[0])
 
@@ -177,9 +176,8 @@ def best_first(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def natural(name: str) -> tuple[tuple[int, int | str], ...]:
     """Return a key that sorts numbers by their value.
 
-    Example:
-        >>> sorted(["ckpt_10", "ckpt_9", "a"], key=natural)
-        ['a', 'ckpt_9', 'ckpt_10']
+    >>> sorted(["ckpt_10", "ckpt_9", "a"], key=natural)
+    ['a', 'ckpt_9', 'ckpt_10']
     """
     parts = re.split(r"(\d+)", name)
     return tuple((0, int(part)) if part.isdecimal() and part.isascii() else (1, part) for part in parts if part)
@@ -191,9 +189,8 @@ def place_of(name: str) -> tuple[str, int | None, int | None]:
     A number alone is the epoch, as in `ckpt_{epoch}` and `{epoch:02d}-{val_loss:.2f}`; a number with a point is a loss.
     Where the file's name says nothing, its folder is asked.
 
-    Example:
-        >>> [place_of(name) for name in ("ckpt_7", "model.05-1.23.h5", "a/epoch_3/model.keras", "b/global_step12")]
-        [('', 7, None), ('', 5, None), ('a', 3, None), ('b', None, 12)]
+    >>> [place_of(name) for name in ("ckpt_7", "model.05-1.23.h5", "a/epoch_3/model.keras", "b/global_step12")]
+    [('', 7, None), ('', 5, None), ('a', 3, None), ('b', None, 12)]
     """
     *folders, last = name.split("/")
     epoch, step = _numbers(last)

@@ -75,7 +75,7 @@ def test_forgetting_lengths_are_less_than_a_segment_above_the_float64_loop(numpy
     small, text = numpy_of("GRU 7-5"), letters(tmp_path, 4_000)
     found = []
     run = Stitching.run
-    monkeypatch.setattr(Stitching, "run", lambda self, *given: found.append((self, run(self, *given))) or found[-1][1])
+    monkeypatch.setattr(Stitching, "run", lambda self, **how: found.append((self, run(self, **how))) or found[-1][1])
     shown = evaluated(small, text, streams=8, segment=segment).run.streams.forgetting_length
     (stitching, result) = found[0]
     ids = [LETTERS.index(c) for c in text.read_text()]
