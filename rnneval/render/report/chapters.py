@@ -16,7 +16,6 @@ from rnneval.records.tables import GRADIENT_HISTORY, STATE_HISTORY, TRACE
 from rnneval.records.wiring import breaks_runs
 from rnneval.render import document as doc
 from rnneval.render import run_document as runs
-from rnneval.render import sweep_document as sweeps
 from rnneval.render.figures import TidyTable, caution
 from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
 from rnneval.render.phrasing import counted, figure, file_name, framed, interval, listed, number, signed
@@ -109,21 +108,16 @@ def _about(rule: str) -> str | None:
 
 def checkpoints(gathered: Gathered) -> Iterator[doc.Block]:
     """Show every sweep: its learning curve, and every checkpoint."""
-    for place, each in enumerate(gathered.sweeps):
-        title = f"{counted(len(each.rows), 'checkpoint')} in {each.name}"
-        yield _part(f"checkpoints-{place}", title, _swept(each))
-
-
-def _swept(given: Given) -> Iterator[doc.Block]:
-    rows = best_first(given.rows)
-    yield from pictures([given])
     note = "Checkpoints read the same text: rnneval compare of the folder says which differences are significant."
-    caption = f"{counted(len(rows), 'checkpoint')}, best first"
-    yield sweeps.checkpoints_table(caption, rows[:_SHOWN_ROWS], rows, note)
-    if rest := rows[_SHOWN_ROWS:]:
-        yield from _fold(f"{len(rest)} more", sweeps.checkpoints_table("The rest", rest, rows))
-    if failed := [row for row in rows if row["status"] != OK]:
-        yield sweeps.failures_table(failed)
+    for place, each in enumerate(gathered.sweeps):
+        rows, count = best_first(each.rows), counted(len(each.rows), "checkpoint")
+        shown, rest = rows[:_SHOWN_ROWS], rows[_SHOWN_ROWS:]
+        blocks: list[doc.Block] = [*pictures([each])]
+        blocks.append(runs.checkpoints_table(f"{count}, best first", shown, rows, note))
+        blocks += _fold(f"{len(rest)} more", runs.checkpoints_table("The rest", rest, rows)) if rest else []
+        failed = [row for row in rows if row["status"] != OK]
+        blocks += [runs.failures_table(failed)] if failed else []
+        yield _part(f"checkpoints-{place}", f"{count} in {each.name}", blocks)
 
 
 def numbers(gathered: Gathered) -> Iterator[doc.Block]:
@@ -155,7 +149,7 @@ def _overview(found: Sequence[Scored], unchecked: Collection[str]) -> doc.TableB
         scores = run.scores if run.valid else {}
         perplexity, bits, accuracy = (figure(scores[name].value) if name in scores else "–" for name in _LARGE)
         bounds = interval(scores["perplexity"].low, scores["perplexity"].high) if "perplexity" in scores else "–"
-        valid = sweeps.validity(bool(caution(run))) if run.valid else doc.TableCell(text="no", kind="fail")
+        valid = runs.validity(bool(caution(run))) if run.valid else doc.TableCell(text="no", kind="fail")
         if run.valid and model.name in unchecked:
             valid = doc.TableCell(text="wiring not checked", kind="unsure")
         parameters = figure((run.checkpoint.parameters or None) if run.checkpoint else None, ",")
