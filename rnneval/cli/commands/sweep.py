@@ -48,7 +48,7 @@ def command(
         options = replace(options, opening=plain, progress=progress, command=command_line())
         result = sweep(folder, text, **vars(options))
     from rnneval.records import json_text
-    from rnneval.render.run_document import sweep_document
+    from rnneval.render.sweep_document import sweep_document
 
     rows = [{name: value for name, value in row.columns().items() if value is not None} for row in result.rows]
     table.deliver(result, sweep_document, json=lambda: json_text(rows))

@@ -16,6 +16,7 @@ from rnneval.records.tables import GRADIENT_HISTORY, STATE_HISTORY, TRACE
 from rnneval.records.wiring import breaks_runs
 from rnneval.render import document as doc
 from rnneval.render import run_document as runs
+from rnneval.render import sweep_document as sweeps
 from rnneval.render.figures import TidyTable, caution
 from rnneval.render.gate_document import changes_table, gate_blocks, headline, ranking_blocks
 from rnneval.render.phrasing import counted, figure, file_name, framed, interval, listed, number, signed
@@ -113,10 +114,10 @@ def checkpoints(gathered: Gathered) -> Iterator[doc.Block]:
         rows, count = best_first(each.rows), counted(len(each.rows), "checkpoint")
         shown, rest = rows[:_SHOWN_ROWS], rows[_SHOWN_ROWS:]
         blocks: list[doc.Block] = [*pictures([each])]
-        blocks.append(runs.checkpoints_table(f"{count}, best first", shown, rows, note))
-        blocks += _fold(f"{len(rest)} more", runs.checkpoints_table("The rest", rest, rows)) if rest else []
+        blocks.append(sweeps.checkpoints_table(f"{count}, best first", shown, rows, note))
+        blocks += _fold(f"{len(rest)} more", sweeps.checkpoints_table("The rest", rest, rows)) if rest else []
         failed = [row for row in rows if row["status"] != OK]
-        blocks += [runs.failures_table(failed)] if failed else []
+        blocks += [sweeps.failures_table(failed)] if failed else []
         yield _part(f"checkpoints-{place}", f"{count} in {each.name}", blocks)
 
 
@@ -149,7 +150,7 @@ def _overview(found: Sequence[Scored], unchecked: Collection[str]) -> doc.TableB
         scores = run.scores if run.valid else {}
         perplexity, bits, accuracy = (figure(scores[name].value) if name in scores else "–" for name in _LARGE)
         bounds = interval(scores["perplexity"].low, scores["perplexity"].high) if "perplexity" in scores else "–"
-        valid = runs.validity(bool(caution(run))) if run.valid else doc.TableCell(text="no", kind="fail")
+        valid = sweeps.validity(bool(caution(run))) if run.valid else doc.TableCell(text="no", kind="fail")
         if run.valid and model.name in unchecked:
             valid = doc.TableCell(text="wiring not checked", kind="unsure")
         parameters = figure((run.checkpoint.parameters or None) if run.checkpoint else None, ",")

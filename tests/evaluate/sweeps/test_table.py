@@ -21,7 +21,7 @@ from rnneval.records.run import Warning as RunWarning
 from rnneval.records.run import WiringSummary
 from rnneval.records.wiring import Finding
 from rnneval.render.document import TableBlock
-from rnneval.render.run_document import sweep_document
+from rnneval.render.sweep_document import sweep_document
 from tests.gates.synthetic import ar_losses, make_run
 
 
