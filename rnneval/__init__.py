@@ -31,7 +31,7 @@ _HOMES = {
     "lint": "rnneval.lint",
     "open": "rnneval.evaluate.opening",
     "read": "rnneval.records",
-    "report": "rnneval.render.report.writing",
+    "report": "rnneval.render.report",
     "sweep": "rnneval.evaluate.sweep",
     "trace": "rnneval.evaluate.diagnostics.trace",
     "wrap": "rnneval.models.wrapping",

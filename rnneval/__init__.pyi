@@ -22,7 +22,7 @@ from rnneval.models.step import from_step
 from rnneval.records import read
 from rnneval.render import plot
 from rnneval.render.notebook import as_html, as_text
-from rnneval.render.report.writing import report
+from rnneval.render.report import report
 from rnneval.text import Vocabulary
 
 __all__ = [

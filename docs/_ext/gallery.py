@@ -22,7 +22,7 @@ sys.path[:0] = [str(DOCS.parent)] if str(DOCS.parent) not in sys.path else []
 
 from rnneval.pages import page  # noqa: E402 - the checkout's, found by the line above
 from rnneval.render import figures  # noqa: E402
-from rnneval.render.figures._export import dark_of  # noqa: E402
+from rnneval.render.figures._base import dark_of  # noqa: E402
 
 RECORDS, PICTURES = DOCS / "records", DOCS / "_static" / "plots"
 MADE = PICTURES / "made.json"
@@ -36,7 +36,6 @@ TITLES = {
     "comparison": "Differences and margins",
     "loss_by_context": "Loss by length of context",
     "state_norms": "State norms, token by token",
-    "gates": "How far the gates are open",
     "gradient_through_time": "Gradients back through time",
     "gradient_history": "Gradient norms, step by step",
     "state_history": "Training, epoch by epoch",
@@ -105,7 +104,6 @@ GALLERY = (
     Shown(figure="comparison", record="gate.json", made_by=_GATE),
     Shown(figure="loss_by_context", record="trace.json", made_by=_TRACE),
     Shown(figure="state_norms", record="trace.parquet", made_by=_TRACE),
-    Shown(figure="gates", record="trace.parquet", made_by=_TRACE),
     Shown(figure="gradient_through_time", record="gradients.json", made_by=_GRADIENTS),
     Shown(figure="gradient_history", record="grads.parquet", made_by=_TRAINING),
     Shown(figure="gradient_history", record="broken.parquet", made_by=_TRAINING, more="broken"),

@@ -36,7 +36,8 @@ def gate_document(gate: Gate) -> Iterator[doc.Block]:
 def gate_blocks(gate: Gate) -> Iterator[doc.Block]:
     """Yield what every surface shows between the headline and the verdict."""
     note = "Bounds are one-sided: with 95 % certainty the difference is above the lower, and also below the upper."
-    rows, reasons = [], []
+    rows: list[list[str | doc.TableCell]] = []
+    reasons = []
     for each in gate.comparisons:
         cells = list(line(each).values())[:-1]
         rows.append([*cells, doc.TableCell(text=each.verdict, kind=doc.KINDS[each.verdict])])

@@ -60,20 +60,10 @@ def fragment_of(blocks: Iterable[Block]) -> str:
 @cache
 def template(name: str) -> Template:
     """Return one of our templates; all text in it is escaped."""
-    environment = Environment(
-        loader=PackageLoader("rnneval.render"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_safe,
-        trim_blocks=True,
-    )
-    environment.filters |= {
-        "neighbours": _neighbours,
-        "ticks": ticks,
-        "markdown": _markdown,
-        "uri": _uri,
-        "look": _look,
-    }
+    given: dict[str, Any] = {"loader": PackageLoader("rnneval.render"), "undefined": StrictUndefined, "finalize": _safe}
+    environment = Environment(autoescape=True, trim_blocks=True, **given)
+    filters = {"neighbours": _neighbours, "ticks": ticks, "markdown": _markdown, "uri": _uri, "look": _look}
+    environment.filters |= filters
     return environment.get_template(name)
 
 

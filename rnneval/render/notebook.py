@@ -7,10 +7,10 @@ from typing import Any
 from rnneval.evaluate.sweep_table import Sweep
 from rnneval.models.protocol import LanguageModel, opened
 from rnneval.records import Gate, Gradients, Opened, Ranking, Run, Wiring
+from rnneval.render import run_document as runs
 from rnneval.render import terminal
 from rnneval.render.document import Block
 from rnneval.render.gate_document import gate_document, ranking_document
-from rnneval.render.run_document import gradients_document, opened_document, run_document, trace_document
 from rnneval.render.sweep_document import sweep_document
 from rnneval.render.wiring_document import wiring_document
 
@@ -30,21 +30,14 @@ def as_text(value: Any) -> str:
 def document_of(value: Any) -> Iterator[Block]:
     """Return the document of a record, a verdict or compared runs: of a traced run, its diagnostics, too."""
     if isinstance(value, Run) and (value.gates is not None or value.context is not None or value.lyapunov is not None):
-        return chain(run_document(value), trace_document(value))
+        return chain(runs.run_document(value), runs.trace_document(value))
     if isinstance(value, LanguageModel):
-        return opened_document(opened(value))
-    for kind, document in _DOCUMENTS.items():
+        value = opened(value)
+    documents: dict[type, Callable[[Any], Iterator[Block]]] = {
+        Run: runs.run_document, Wiring: wiring_document, Gate: gate_document, Gradients: runs.gradients_document,
+        Opened: runs.opened_document, Ranking: ranking_document, Sweep: sweep_document,
+    }  # fmt: skip
+    for kind, document in documents.items():
         if isinstance(value, kind):
             return document(value)
     raise TypeError(f"there is no table of a {type(value).__name__}")
-
-
-_DOCUMENTS: dict[type, Callable[[Any], Iterator[Block]]] = {
-    Run: run_document,
-    Wiring: wiring_document,
-    Gate: gate_document,
-    Gradients: gradients_document,
-    Opened: opened_document,
-    Ranking: ranking_document,
-    Sweep: sweep_document,
-}

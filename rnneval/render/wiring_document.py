@@ -118,8 +118,3 @@ def oracles_table(oracles: dict[str, Oracle]) -> TableBlock:
     head = ("test", "question", "verdict", "observation")
     note = "These tests compare predictions of the whole model and look into no layer."
     return table("Tests of behaviour", head, rows, extra=(1,), note=note)
-
-
-def first_sentence(text: str) -> str:
-    """Return the text before the first detail: an explanation, a list, or another sentence."""
-    return re.split(r" \(|: |\. |\.$", text, maxsplit=1)[0]

@@ -20,7 +20,7 @@ def files(tmp_path, monkeypatch):
     made.wiring({"gru": "gru_2", "gru_2": "gru"}).save("wiring.json")
     made.gate(made.comparison()).save("gate.json")
     stored(made.losses(TEXT, np.linspace(0, 9, len(TEXT) - 1)), "losses.parquet")
-    stored(made.trace({"gru.h": [1.0, 2.0]}, gates={"gru.update": ([1, 2], 0.1, 0.3)}), "trace.parquet")
+    stored(made.trace({"gru.h": [1.0, 2.0]}), "trace.parquet")
     (tmp_path / "history").mkdir()
     stored(made.history({"gru": [1.0, 2.0]}), "history/part-000000.parquet")
     (tmp_path / "text.txt").write_text("before" + TEXT)
@@ -91,7 +91,7 @@ def test_several_records_go_to_a_folder(files, capsys):
     [
         (["a.json"], "--out is needed: FILE.png, .svg or .pdf"),
         (["a.json", "--out", "f.jpg"], "f.jpg: ends in .jpg: a figure is written to .png, .svg or .pdf"),
-        (["a.json", "--figure", "gates", "--out", "f.png"], "rnneval.run/1: no figure gates in it; it is drawn of"),
+        (["a.json", "--figure", "state_norms", "--out", "f.png"], "rnneval.run/1: no figure state_norms in it; it is"),
         (["a.json", "b.json", "--out", "f.png"], "f.png: one file for 2 records: give a folder"),
         (["losses.parquet", "--text", "text.txt", "--out", "f.png"], "text.txt: not the text that was scored"),
     ],
@@ -106,7 +106,6 @@ def test_figures_are_listed(files, capsys):
     assert capsys.readouterr().out.splitlines() == [
         "trace.parquet:",
         "state_norms  Norms of 1 state along the text",
-        "gates        gru.update is open (keeps the state) 30 % of the time and closed 10 %",
         "losses.parquet:",
         "passage: give the text (--text)",
     ]

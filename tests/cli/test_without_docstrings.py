@@ -44,13 +44,13 @@ def test_explain_shows_the_text_of_each_kind(folder):
         "unigram": "## Formula",
         "dead-units": "## Why it matters",
         "shared-state": "## What it finds",
-        "gates": "## How to read the figure",
+        "flow_matrix": "## How to read the figure",
     }.items():
         assert section in texts[name]
 
 
 def test_a_figure_is_drawn(folder):
-    assert "perfectly calibrated" in (folder / "f.svg").read_text(encoding="utf-8")
+    assert "running mean" in (folder / "f.svg").read_text(encoding="utf-8")
 
 
 def test_a_report_has_its_captions_and_the_texts_of_rules(folder):

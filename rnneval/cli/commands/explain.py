@@ -42,7 +42,7 @@ def command(*, output: OutputOptions, name: str | None = None) -> None:
 
     It says what a metric means, what to do about a warning or a fault, how to read a figure. NAME is a metric
     (perplexity), a baseline (unigram), a warning (drift), a rule (shared-state) or its code (RNN001), or a figure
-    (gates); without it, all are listed by kind.
+    (flow_matrix); without it, all are listed by kind.
     """
     output.require({}, _FORMS)
     chosen = entries() if name is None else _named(name)

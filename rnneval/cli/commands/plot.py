@@ -96,7 +96,7 @@ def _wants_text(source: Any) -> bool:
 
 def _chosen(sources: Mapping[str, Any], out: Path | None, name: str | None) -> Iterator[tuple[Path | None, "Figure"]]:
     """Yield every figure and the file that it is written to; None: it is text and is printed."""
-    from rnneval.render.figures import ENDINGS, ending_of, figure_of
+    from rnneval.render.figures import ENDINGS, figure_of
 
     is_file = out is not None and out.suffix.lower().removeprefix(".") in ENDINGS and not out.is_dir()
     if out is None:
@@ -109,7 +109,6 @@ def _chosen(sources: Mapping[str, Any], out: Path | None, name: str | None) -> I
         yield from _in_folder(sources, out, name)
     else:
         require(len(sources) == 1, f"{out}: one file for {len(sources)} records: give a folder")
-        ending_of(out)
         yield from ((out, figure_of(source, name)) for source in sources.values())
 
 

@@ -48,8 +48,7 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: Report
     require_places({"--out": out}, {"RECORD": record_files(records), "--text": options.text})
     require_ending("--out", out, ".html", ".htm")
     from rnneval.render.phrasing import counted, visible
-    from rnneval.render.report import draw, html_of, page_of
-    from rnneval.render.report.writing import has_losses, sources, with_text
+    from rnneval.render.report import draw, has_losses, html_of, page_of, sources, with_text
 
     given = sources(records, _say_skipped)
     if options.text:

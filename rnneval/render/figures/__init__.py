@@ -24,12 +24,11 @@ from rnneval.errors import UsageError
 from rnneval.pages import page
 from rnneval.records import Run
 from rnneval.records.tables import LOSSES, TRACE
-from rnneval.render.figures._base import Figure, Source, TidyTable, caution, kind_of, load, source_of
-from rnneval.render.figures._export import ENDINGS, SIZES, ending_of, save, svg
+from rnneval.render.figures._base import ENDINGS, Figure, TidyTable, caution, kind_of, load, save, source_of, svg
 
 __all__ = [
-    "ENDINGS", "LOSSES", "SIZES", "Figure", "Source", "TidyTable", "caution", "ending_of", "figure_of", "figures_of",
-    "kind_of", "load", "names", "save", "source_of", "svg",
+    "ENDINGS", "LOSSES", "Figure", "TidyTable", "caution", "figure_of", "figures_of", "kind_of", "load", "names",
+    "save", "source_of", "svg",
 ]  # fmt: skip
 _WRITERS = {LOSSES: "evaluate --losses FILE", TRACE: "trace --out FILE"}
 
@@ -66,7 +65,7 @@ def figure_of(source: Any, name: str | None = None) -> Figure:
     raise UsageError(f"{kind_of(given)}: no figure{f' {name}' if name else ''} in it; it gives {can or 'none'}")
 
 
-def _made(source: Source, wanted: Collection[str]) -> Iterator[Figure]:
+def _made(source: Any, wanted: Collection[str]) -> Iterator[Figure]:
     """Yield the wanted figures that can be made of a source, each with its name and with how to read it.
 
     The title of a figure of a run begins with why its numbers are no scores, if they are none.

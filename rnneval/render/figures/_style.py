@@ -274,10 +274,3 @@ def labels(names: Sequence[str], most: int = 24) -> list[str]:
         room = most - len(f" ({len(short)})")
         short = {name: f"{label(name, room)} ({number})" for number, name in enumerate(short, 1)}
     return [short[name] for name in names]
-
-
-def percent(share: float) -> str:
-    """Return a share in per cent, as coarsely as a title needs it."""
-    if 0 < share < 0.001:
-        return "< 0.1 %"
-    return f"{100 * share:.{0 if share >= 0.1 or share == 0 else 1}f} %"

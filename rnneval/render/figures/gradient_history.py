@@ -7,8 +7,8 @@ import numpy as np
 
 from rnneval.records.tables import GRADIENT_HISTORY
 from rnneval.render.figures._base import Figure, TidyTable
-from rnneval.render.figures._style import Look, bands, counting, end_labels, label, legend, percent, styles
-from rnneval.render.phrasing import counted, number
+from rnneval.render.figures._style import Look, bands, counting, end_labels, label, legend, styles
+from rnneval.render.phrasing import counted, number, per_cent
 
 KINDS = (GRADIENT_HISTORY,)
 ORDER = 20
@@ -79,7 +79,7 @@ def _title(whole: Any, jumps: Any, clipped: int) -> str:
         times = f"{number(most / median)} times its median"
         return f"The gradient norm jumped to {number(most)} at step {whole.idxmax():,.0f}, {times}"
     if clipped >= 0.05 * len(whole):
-        return f"Gradients were clipped in {percent(clipped / len(whole))} of {counted(len(whole), 'step')}"
+        return f"Gradients were clipped in {per_cent(clipped / len(whole), '.0f')} of {counted(len(whole), 'step')}"
     return f"Gradient norms stayed even: median {number(median)}, largest {number(most)}"
 
 

@@ -1,32 +1,37 @@
 """Records in, one self-contained HTML page out.
 
-`page_of(given)` decides what the page says: its title, its claims with the worst first, and its chapters.
-`draw(page, given)` draws its figures, `html_of(page, drawn)` writes it: a value, images and text; none of them touches
-a disk.
+`report` reads records, by path or as values, and writes a page to a file. `page_of(given)` decides what the page says:
+its title, its claims with the worst first, and its chapters. `draw(page, given)` draws its figures, `html_of(page,
+drawn)` writes it: a value, images and text; none of these three touches a disk.
 """
 
+import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
 
 from markupsafe import Markup
 
 from rnneval._version import __version__
-from rnneval.evaluate.sweep_table import OK, best_first
+from rnneval.errors import RecordError, UsageError
+from rnneval.evaluate.sweep_table import FILE, OK, Sweep, best_first, read_table
 from rnneval.gates.sides import fields_of, unfit
+from rnneval.paths import open_regular, record_files, require_apart, write_text
 from rnneval.records import Gate, Gradients, Run
 from rnneval.records.tables import SWEEP
 from rnneval.records.wiring import breaks_runs
 from rnneval.render.document import KINDS, Block, Claim, Fold, Kind, Picture, Report, Section, Subsection
-from rnneval.render.figures import Figure, TidyTable, caution, svg
-from rnneval.render.figures._export import LOWEST, dark_of
+from rnneval.render.figures import LOSSES, Figure, TidyTable, caution, kind_of, load, source_of, svg
+from rnneval.render.figures._base import LOWEST, dark_of
 from rnneval.render.html import Drawn, html_of
-from rnneval.render.phrasing import counted, file_name, listed, number
+from rnneval.render.phrasing import counted, file_name, listed, number, told_apart
 from rnneval.render.report.chapters import CHAPTERS
 from rnneval.render.report.gathered import Gathered, Given, Scored, alike, mapped, tokens_of
-from rnneval.render.wiring_document import first_sentence
+from rnneval.text import InMemory, Paths, text_given
 
-__all__ = ["Given", "Report", "draw", "html_of", "page_of"]
+__all__ = ["Given", "Report", "draw", "has_losses", "html_of", "page_of", "report", "sources", "with_text"]
 
 WIDTH = 360
 """Width of a figure in CSS pixels: about that of a phone. It grows and shrinks with its place."""
@@ -38,6 +43,131 @@ _UNKNOWN = 0.01
 """Share of unknown tokens from which numbers do not stand for the text."""
 _ABSOLUTE = re.compile(r"(?:^|(?<=[\s=('\"`]))(?:/|[A-Za-z]:[\\/])[^\s:'\"`)]+")
 """An absolute path at the start of a word, or behind `--option=`; a blank in it ends it."""
+
+
+def report(
+    records: Any,
+    out: str | os.PathLike[str],
+    *,
+    title: str | None = None,
+    text: Paths | None = None,
+    string: str | None = None,
+) -> Path:
+    """Write one self-contained HTML page of any mix of records, as `rnneval report` does.
+
+    Args:
+        records: Records, the results of a sweep, tables (DataFrames), or paths of these and of folders of them: one,
+            or a list.
+        out: HTML file to write; only a complete one takes its place.
+        title: Title of the page; by default the names of the models.
+        text: Files that were scored, to show an excerpt of them coloured by surprise; this needs their losses, too.
+        string: The text that was scored, in place of files.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        UsageError: `out` is not named `.html`, or is one of the records; or it is another text.
+        RecordError: a file is no record of rnneval.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> from rnneval.evaluate.imported import from_losses
+        >>> losses = {"token": [1, 2], "nats": [0.5, 0.7], "byte_start": [1, 2], "byte_end": [2, 3]}
+        >>> run = from_losses(losses, string="abc", state="carry")
+        >>> report(run, Path(mkdtemp(), "report.html")).name
+        'report.html'
+    """
+    place = Path(out)
+    if place.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"{place}: a page is written to a file with the ending .html")
+    several: Sequence[Any] = records if isinstance(records, list | tuple) else [records]
+    if not several:
+        raise UsageError("no record was given: give one or several")
+    paths = [os.fspath(each) for each in several if isinstance(each, str | os.PathLike)]
+    require_apart({"out": place}, {"records": record_files(paths), "text": text})
+    given = sources(several)
+    if text is not None or string is not None:
+        if not any(map(has_losses, given)):
+            raise UsageError("no record is a table of losses, so no text is needed: see evaluate(losses=FILE)")
+        given = with_text(given, text_given(text, string))
+    page = page_of(given, title)
+    write_text(html_of(page, draw(page, given)), place)
+    return place
+
+
+def sources(several: Sequence[Any], skipped: Callable[[Path], object] = lambda _: None) -> list[Given]:
+    """Name the records of a page: those of files by their paths, a run by its model, other values by their kinds.
+
+    `skipped` is told of each file of a folder that is not a record.
+    """
+    found: list[tuple[str, Any]] = []
+    for each in several:
+        if isinstance(each, Sweep | str | os.PathLike):
+            paths = _records_at(Path(each.out if isinstance(each, Sweep) else each), skipped)
+            found += ((str(path), load(path)) for path in paths)
+            continue
+        source = source_of(each)
+        kind = kind_of(source).removeprefix("rnneval.").partition("/")[0]
+        found.append((source.title if isinstance(source, Run) else kind, source))
+    names = told_apart([name for name, _ in found], [None] * len(found))
+    return [Given(name=name, record=record) for name, (_, record) in zip(names, found, strict=True)]
+
+
+def _records_at(path: Path, skipped: Callable[[Path], object]) -> Iterator[Path]:
+    """Yield a record, or all records in a folder; a history is one table.
+
+    Of a sweep, these are its table and the record of its best checkpoint. A folder may hold other JSON (a vocabulary,
+    settings), which is skipped. A broken record is not skipped.
+    """
+    if not path.is_dir() or _is_history(path):
+        yield path
+        return
+    if (path / FILE).is_file():
+        yield path / FILE
+        yield from (path / row["record"] for row in best_first(read_table(path))[:1] if row["status"] == OK)
+        return
+    found = False
+    for each in sorted(path.iterdir()):
+        if each.suffix == ".parquet" or _is_history(each) or (each.suffix == ".json" and _is_record(each)):
+            found = True
+            yield each
+        elif each.suffix == ".json":
+            skipped(each)
+    if not found:
+        raise RecordError(f"{path}: no record in this folder: looked for .json and .parquet")
+
+
+def _is_history(path: Path) -> bool:
+    return path.is_dir() and any(path.glob("part-*.parquet"))
+
+
+def _is_record(path: Path) -> bool:
+    """Return whether a file names a schema of rnneval at its beginning, as records do."""
+    try:
+        with open_regular(path) as file:
+            return b'"rnneval.' in file.read(200)
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def with_text(given: Sequence[Given], text: Paths | InMemory) -> list[Given]:
+    """Add the text to tables of losses; the run of the same text says which part of it was scored."""
+    parts = {each.record.text.sha256: each.record.text.part for each in given if isinstance(each.record, Run)}
+    return [
+        replace(each, record=each.record.with_text(text, parts.get(each.record.metadata.get("rnneval.text", ""))))
+        if has_losses(each)
+        else each
+        for each in given
+    ]
+
+
+def has_losses(given: Given) -> bool:
+    """Return whether a record is a table of losses, which can be shown beside its text."""
+    return isinstance(given.record, TidyTable) and given.record.schema == LOSSES
+
+
+# The page
 
 
 def page_of(given: Sequence[Given], title: str | None = None) -> Report:
@@ -117,7 +247,8 @@ def _of_wiring(gathered: Gathered) -> Iterator[Said]:
     for model, wiring in gathered.wirings:
         if wiring.verdict == "fail":
             error = next((finding for finding in wiring.findings if finding.severity == "error"), None)
-            fault = first_sentence(error.message) if error else wiring.reason
+            # The message up to its first detail: an explanation, a list, or another sentence.
+            fault = re.split(r" \(|: |\. |\.$", error.message, maxsplit=1)[0] if error else wiring.reason
             what = "The state is wired wrong" if breaks_runs(wiring, segment=1) else "Calls that should agree do not"
             yield "fail", "wiring", f"{what} in {model.name}: {fault}."
         elif wiring.verdict != "pass":

@@ -109,21 +109,16 @@ def _about(rule: str) -> str | None:
 
 def checkpoints(gathered: Gathered) -> Iterator[doc.Block]:
     """Show every sweep: its learning curve, and every checkpoint."""
-    for place, each in enumerate(gathered.sweeps):
-        title = f"{counted(len(each.rows), 'checkpoint')} in {each.name}"
-        yield _part(f"checkpoints-{place}", title, _swept(each))
-
-
-def _swept(given: Given) -> Iterator[doc.Block]:
-    rows = best_first(given.rows)
-    yield from pictures([given])
     note = "Checkpoints read the same text: rnneval compare of the folder says which differences are significant."
-    caption = f"{counted(len(rows), 'checkpoint')}, best first"
-    yield sweeps.checkpoints_table(caption, rows[:_SHOWN_ROWS], rows, note)
-    if rest := rows[_SHOWN_ROWS:]:
-        yield from _fold(f"{len(rest)} more", sweeps.checkpoints_table("The rest", rest, rows))
-    if failed := [row for row in rows if row["status"] != OK]:
-        yield sweeps.failures_table(failed)
+    for place, each in enumerate(gathered.sweeps):
+        rows, count = best_first(each.rows), counted(len(each.rows), "checkpoint")
+        shown, rest = rows[:_SHOWN_ROWS], rows[_SHOWN_ROWS:]
+        blocks: list[doc.Block] = [*pictures([each])]
+        blocks.append(sweeps.checkpoints_table(f"{count}, best first", shown, rows, note))
+        blocks += _fold(f"{len(rest)} more", sweeps.checkpoints_table("The rest", rest, rows)) if rest else []
+        failed = [row for row in rows if row["status"] != OK]
+        blocks += [sweeps.failures_table(failed)] if failed else []
+        yield _part(f"checkpoints-{place}", f"{count} in {each.name}", blocks)
 
 
 def numbers(gathered: Gathered) -> Iterator[doc.Block]:

@@ -77,8 +77,8 @@ def gradients(decays, *, lags=60, truncation=40):
     )  # fmt: skip
 
 
-def trace(norms, *, stride=16, gates=None):
-    """A trace: norms a slot (`LAYER.SLOT`); for gates the counts of their bins and both shares of saturation."""
+def trace(norms, *, stride=16):
+    """A trace: norms a slot (`LAYER.SLOT`)."""
     rows = []
     for name, values in norms.items():
         layer, _, slot = name.rpartition(".")
@@ -86,16 +86,6 @@ def trace(norms, *, stride=16, gates=None):
             {"position": k * stride, "layer": layer, "slot": slot, "statistic": "norm", "value": float(value)}
             for k, value in enumerate(values)
         ]
-    for name, (counts, low, high) in (gates or {}).items():
-        layer, _, slot = name.rpartition(".")
-        place = {"layer": layer, "slot": slot}
-        edges = np.linspace(0, 1, len(counts) + 1)
-        rows += [
-            {**place, "statistic": "histogram", "value": float(count), "low": edges[k], "high": edges[k + 1]}
-            for k, count in enumerate(counts)
-        ]
-        for statistic, share in (("saturated_low", low), ("saturated_high", high)):
-            rows.append({**place, "position": 0, "statistic": statistic, "value": share})
     columns = ["position", "unit", "layer", "slot", "statistic", "value", "low", "high"]
     return TidyTable(schema="rnneval.trace/1", frame=pd.DataFrame(rows, columns=columns))
 

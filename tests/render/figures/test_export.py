@@ -30,7 +30,6 @@ def every(name=made.HOSTILE):
         "loss_over_text": run,
         "loss_by_context": run,
         "state_norms": made.trace({f"{name}.h": [1.0, 2.0, 3.0]}),
-        "gates": made.trace({}, gates={f"{name}.update": ([1, 2], 0.1, 0.5)}),
         "gradient_history": made.history(
             {name: [0.5, 20.0, 0.4, 0.4], "_b": [0.1, 0.1, 0.2, 0.1]}, clip=1, bad=(5, name)
         ),
@@ -102,17 +101,17 @@ def test_plotting_functions_are_as_in_seaborn(ax, tmp_path):
     run.save(tmp_path / "run.json")
     assert rnneval.plot.loss_over_text(run, ax=ax) is ax
     assert rnneval.plot.loss_over_text(tmp_path / "run.json", ax=ax) is ax
-    assert rnneval.plot.gates(made.trace({}, gates={"a.update": ([1, 2], 0.1, 0.5)}).frame, ax=ax) is ax
+    assert rnneval.plot.state_norms(made.trace({"a.h": [1.0, 2.0]}).frame, ax=ax) is ax
     try:
         assert rnneval.plot.loss_over_text(run) is plt.gca()
         assert len(plt.get_fignums()) == 1
     finally:
         plt.close("all")
-    assert rnneval.plot.gates.__doc__.startswith(page("gates").text)
+    assert rnneval.plot.state_norms.__doc__.startswith(page("state_norms").text)
     assert set(dir(rnneval.plot)) == set(figures.names())
     with pytest.raises(AttributeError, match="there is no figure 'nothing'"):
         rnneval.plot.nothing  # noqa: B018
     with pytest.raises(UsageError, match="a int cannot be plotted"):
-        rnneval.plot.gates(3)
+        rnneval.plot.state_norms(3)
     with pytest.raises(UsageError, match="loss_over_text takes no text"):
         rnneval.plot.loss_over_text(run, string="a")

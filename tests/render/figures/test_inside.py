@@ -1,4 +1,4 @@
-"""Figures of traces and gradients: norms, gates, history, through time."""
+"""Figures of traces and gradients: norms, history, through time."""
 
 import numpy as np
 import pytest
@@ -21,25 +21,6 @@ def test_each_slot_has_a_lane_on_its_own_scale(ax):
     assert {text.get_text() for text in ax.texts} == {"4.00", "20.0", "0"}
     assert [text.get_text() for text in ax.get_yticklabels()] == ["a.h", "b.h"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("position in the text (tokens)", "state norm ‖s‖₂")
-
-
-def test_gates_are_histograms_with_their_saturation(ax):
-    source = made.trace(
-        {"a.h": [1.0]}, gates={"a.update": ([8, 4, 0, 4], 0.64, 0.08), "a.reset": ([1, 1, 2, 1], 0.0, 0.0)}
-    )
-    figure = figures.figure_of(source, "gates")
-    figure.draw(ax=ax)
-    hill = next(patch for patch in ax.patches if patch.get_gid() == "a.update")
-    values, edges, baseline = hill.get_data()
-    assert values.tolist() == pytest.approx([1.86, 1.43, 1.0, 1.43])
-    assert edges.tolist() == [0, 0.25, 0.5, 0.75, 1]
-    assert baseline == 1
-    assert figure.title == "a.update is closed (takes the new value) 64 % of the time"
-    assert [text.get_text() for text in ax.texts] == ["64 %", "8.0 %", "0 %", "0 %", "< 0.03", "> 0.97"]
-    assert ax.texts[0].get_fontweight() == "bold"
-    spans = [(patch.get_x(), patch.get_width()) for patch in ax.patches[:2]]
-    assert spans == [(0.0, 0.03), pytest.approx((0.97, 0.03))]
-    assert ax.get_xlabel() == "activation (0 closed, 1 open)"
 
 
 def test_gradients_a_layer_on_a_logarithmic_axis(ax):
