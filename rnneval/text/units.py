@@ -15,6 +15,8 @@ Bytes = NDArray[np.uint8]
 _SPACES = np.array([chr(point).isspace() for point in range(0x3002)])
 """Whether code points are white space; the last entry is for all beyond."""
 PIECE = 1 << 20  # bytes, or characters, of a text that are looked at at a time, so that the arrays between stay small
+_SMALLEST_BLOCK = 256
+_MOST_BLOCKS = 4096
 _NEAR = 256
 
 
@@ -83,8 +85,8 @@ def block_cuts(utf8: Bytes, documents: Ints) -> BlockCuts:
     k · S, if it begins at most S/2 bytes after it, else at the first character boundary at or after k · S. The end of a
     document is the end of a block.
     """
-    size, document_ends = 256, np.append(documents[1:], len(utf8))
-    while len(utf8) > 4096 * size:
+    size, document_ends = _SMALLEST_BLOCK, np.append(documents[1:], len(utf8))
+    while len(utf8) > _MOST_BLOCKS * size:
         size *= 2
     found = [_block_end(utf8, target, size // 2) for target in range(size, len(utf8), size)]
     ends = np.unique(np.append(found, document_ends)).astype(np.int64)

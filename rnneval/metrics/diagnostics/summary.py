@@ -92,13 +92,13 @@ class Collected:
     @property
     def _of_units(self) -> Doubles:
         """Mean (h − shift) and mean (h − shift)² over the sampled positions, `(2, units)`."""
-        return self.additive[len(SCALARS) :].reshape(2, -1) / self.additive[SCALARS.index("sampled")]
+        return np.asarray(self.additive[len(SCALARS) :].reshape(2, -1) / self.additive[SCALARS.index("sampled")])
 
     @property
     def variances(self) -> Doubles:
         """Each unit's variance over the sampled positions, `(units,)`."""
         mean, square = self._of_units
-        return np.maximum(square - mean**2, 0.0)
+        return np.asarray(np.maximum(square - mean**2, 0.0))
 
     @property
     def means(self) -> Doubles:
