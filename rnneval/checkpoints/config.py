@@ -117,15 +117,15 @@ def _items(config: Any) -> Iterator[tuple[str, Any]]:
 
 def _asked(item: dict[str, Any]) -> Iterator[Asked]:
     name, inner = item.get("class_name"), item.get("config")
-    if not isinstance(name, str):
-        return
     module, registered = _word(item.get("module")), _word(item.get("registered_name"))
     if name == "function":
         yield Asked(module, str(inner)[:200], registered, is_function=True)
-        return
-    if name in {"__numpy__", "__tensor__"} and isinstance(inner, dict) and str(inner.get("dtype")) not in _DTYPES:
-        name = f"{name} of {str(inner.get('dtype'))[:40]}"  # a type with a length would be allocated
-    yield Asked(module, name, registered)
+    elif isinstance(name, str):
+        array = isinstance(inner, dict) and name in {"__numpy__", "__tensor__"}
+        kind = str(inner.get("dtype"))[:40] if isinstance(inner, dict) else ""
+        yield Asked(
+            module, f"{name} of {kind}" if array and kind not in _DTYPES else name, registered
+        )  # a type with a length would be allocated
 
 
 def _word(value: Any) -> str:
