@@ -121,11 +121,10 @@ def _asked(item: dict[str, Any]) -> Iterator[Asked]:
     if name == "function":
         yield Asked(module, str(inner)[:200], registered, is_function=True)
     elif isinstance(name, str):
-        array = isinstance(inner, dict) and name in {"__numpy__", "__tensor__"}
         kind = str(inner.get("dtype"))[:40] if isinstance(inner, dict) else ""
-        yield Asked(
-            module, f"{name} of {kind}" if array and kind not in _DTYPES else name, registered
-        )  # a type with a length would be allocated
+        if name in {"__numpy__", "__tensor__"} and kind not in _DTYPES:
+            name = f"{name} of {kind}"  # a type with a length would be allocated
+        yield Asked(module, name, registered)
 
 
 def _word(value: Any) -> str:
