@@ -117,15 +117,14 @@ def _items(config: Any) -> Iterator[tuple[str, Any]]:
 
 def _asked(item: dict[str, Any]) -> Iterator[Asked]:
     name, inner = item.get("class_name"), item.get("config")
-    if not isinstance(name, str):
-        return
     module, registered = _word(item.get("module")), _word(item.get("registered_name"))
     if name == "function":
         yield Asked(module, str(inner)[:200], registered, is_function=True)
-        return
-    if name in {"__numpy__", "__tensor__"} and isinstance(inner, dict) and str(inner.get("dtype")) not in _DTYPES:
-        name = f"{name} of {str(inner.get('dtype'))[:40]}"  # a type with a length would be allocated
-    yield Asked(module, name, registered)
+    elif isinstance(name, str):
+        kind = str(inner.get("dtype"))[:40] if isinstance(inner, dict) else ""
+        if name in {"__numpy__", "__tensor__"} and kind not in _DTYPES:
+            name = f"{name} of {kind}"  # a type with a length would be allocated
+        yield Asked(module, name, registered)
 
 
 def _word(value: Any) -> str:

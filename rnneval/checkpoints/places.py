@@ -182,11 +182,9 @@ def _state_of(folder: Path) -> str:
     state = folder / "checkpoint"
     if not state.is_file() or state.stat().st_size > _MOST_STATE:
         return ""
-    for line in state.read_text(encoding="utf-8", errors="replace").splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == "model_checkpoint_path":
-            return value.strip().strip('"')
-    return ""
+    text = state.read_text(encoding="utf-8", errors="replace")
+    found = re.search(r'^\s*model_checkpoint_path\s*:\s*"*(.*?)"*\s*$', text, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def _latest(folder: Path, named: str, prefixes: list[Path]) -> Path:

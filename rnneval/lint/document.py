@@ -68,7 +68,7 @@ def read_document(path: str, content: bytes) -> SourceFile:
             if isinstance(parsed, Trouble):
                 troubles.append(parsed)
             else:
-                tree.body += ast.increment_lineno(parsed, first).body
+                tree.body += (ast.increment_lineno(parsed, first) if first else parsed).body
             first += len(lines)
     except _NotSourceError as error:
         troubles = [Trouble(1, 1, str(error))]

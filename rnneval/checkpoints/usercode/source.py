@@ -368,10 +368,12 @@ def _units(
 
 def _compiled(statement: ast.stmt, flags: int, shown: str) -> CodeType:
     module = ast.Module(body=[statement], type_ignores=[])
+    flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     try:
-        return compile(module, shown, "exec", flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True, optimize=0)
+        code: CodeType = compile(module, shown, "exec", flags, dont_inherit=True, optimize=0)
     except SyntaxError as error:
         raise CheckpointError(f"{shown}: line {error.lineno}: {error.msg}") from error
+    return code
 
 
 def _add_names(code: CodeType, binds: set[str], reads: set[str], reads_later: set[str]) -> None:
