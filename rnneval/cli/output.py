@@ -2,8 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,73 +13,49 @@ from rnneval.errors import RecordError, UsageError
 from rnneval.option import Options, option
 
 if TYPE_CHECKING:
-    from rnneval.paths import Places
+    from rnneval.paths import AnyPath, Places
     from rnneval.render.document import Block
 
-Forms = Mapping[str, Sequence[str]]
-Texts = Mapping[str, Callable[[], str]]
-"""Functions that make the text of a result, by its form."""
-JSON: Forms = {".json": ["json"], "": ["json"]}
-"""Forms of a result by the ending of its file; "" stands for no ending."""
-RESULT: Forms = {".json": ["json"], ".csv": ["csv"], ".md": ["markdown"], "": ["json"]}
-SUMMARY = "GITHUB_STEP_SUMMARY"
-"""The environment variable that names the summary of a job of GitHub."""
+Texts = Mapping[str, Callable[[], str]]  # Functions that make the text of a result, by its form.
+FORMS: Mapping[str, Sequence[str]] = {
+    ".json": ("json", "sarif"),  # SARIF is JSON, too
+    ".csv": ("csv",),
+    ".md": ("markdown", "table"),
+    ".xml": ("junit",),
+    ".sarif": ("sarif",),
+    ".txt": ("text", "table", "github"),
+}
+"""Forms of a result by the ending of its file: that of --format if it is among them, else the first."""
+SUMMARY = "GITHUB_STEP_SUMMARY"  # The environment variable that names the summary of a job of GitHub.
 
 
-@dataclass(frozen=True, kw_only=True)
 class OutputOptions(Options, heading="Output"):
     """Options that say how a result is printed, and to which files it is written."""
 
     form: str = option("table", flag="--format", choices=("table", "json"))
     """Format of what is printed."""
-    out: Any = option(None, metavar="FILE")
+    out: tuple[str, ...] = option((), metavar="FILE", repeated=True, endings=(".json",))
     """File to write the record to as well, as JSON; only a complete one takes its place."""
     quiet: bool = option(False, short="-q")
-    """Print no progress and no table; warnings still go to standard error."""
+    """Print no progress and no result; warnings still go to standard error."""
 
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The files to write."""
-        return (self.out,) if isinstance(self.out, str) else tuple(self.out or ())
+    def deliver(self, result: Any, document: "Callable[[Any], Iterable[Block]]", **texts: Callable[[], str]) -> None:
+        """Print a result, its warnings on standard error, then write it; `texts` replace the usual ones.
 
-    def require(self, inputs: "Places", forms: Forms, more: "Places | None" = None, *, flag: str = "--out") -> None:
-        """Refuse files, also `more` outputs, that cannot be written, that are read, or whose ending has no form."""
-        require_places({flag: self.files, **(more or {})}, inputs)
-        require_ending(flag, self.files, *filter(None, forms))
-
-    def deliver(
-        self,
-        result: Any,
-        document: "Callable[[Any], Iterable[Block]]",
-        forms: Forms = RESULT,
-        **texts: Callable[[], str],
-    ) -> None:
-        """Print a record, or a result that has a table, too, then write it: it is not lost if a file fails.
-
-        Warnings go to standard error, but for annotations of GitHub, which hold them. A text is made only where it is
-        needed: a number that is not finite has no JSON, and still has a document. `texts` replace the usual ones.
+        A text is made only where it is needed: a number that is not finite has no JSON, and still has a document.
         """
         from rnneval.records import encode
         from rnneval.render.document import Heading, is_warning
+        from rnneval.render.markdown import markdown
+        from rnneval.render.run_document import annotations
 
         blocks = tuple(document(result))
-
-        def markdown() -> str:
-            from rnneval.render.markdown import markdown
-
-            title_first = sorted(blocks[:2], key=lambda block: not isinstance(block, Heading))  # then: not valid
-            return markdown((*title_first, *blocks[2:]))
-
-        def github() -> str:
-            from rnneval.render.run_document import annotations
-
-            return annotations(blocks)
-
-        made: Texts = {
+        title_first = sorted(blocks[:2], key=lambda block: not isinstance(block, Heading))  # then: not valid
+        made = {
             "json": lambda: encode(result),
             "csv": lambda: str(result.to_frame().to_csv(index=False)),
-            "markdown": markdown,
-            "github": github,
+            "markdown": lambda: markdown((*title_first, *blocks[2:])),
+            "github": lambda: annotations(blocks),
             **texts,
         }
         if self.form != "table":
@@ -95,41 +70,37 @@ class OutputOptions(Options, heading="Output"):
             first, *more = warning.text.split("; ") if "wrong-wiring" in warning.title else [warning.text]
             for line in (f"rnneval: {warning.title}: {first}", *(f"  {sentence}" for sentence in more)):
                 say(line)
-        self.write(made, forms)
+        self.write(made)
 
-    def write(self, texts: Texts, forms: Forms) -> None:
-        """Write a result to the files in the form of their endings; of several, in that of --format, else the first."""
-        for path in self.files:
+    def write(self, texts: Texts) -> None:
+        """Write a result to each file in the form of its ending; without one, in that of --format, else the first."""
+        for path in self.out:
             from rnneval.paths import write_text
 
-            allowed = forms[Path(path).suffix.lower()]
+            allowed = [form for form in FORMS.get(Path(path).suffix.lower(), texts) if form in texts]
             write_text(texts[self.form if self.form in allowed else allowed[0]](), path)
 
 
-@dataclass(frozen=True, kw_only=True)
-class FilesOutput(OutputOptions):
-    """Output to several files."""
+class TableOutput(OutputOptions):
+    """Output of a result that has a table."""
 
-    out: tuple[str, ...] = option((), metavar="FILE", repeated=True)
-    """File to write the record to as well: .json is the record, .csv the scores, .md Markdown."""
+    out: tuple[str, ...] = option((), metavar="FILE", repeated=True, endings=(".json", ".csv", ".md"))
+    """File to write the result to as well: .json is the record, .csv a row for each score or run, .md Markdown."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunOutput(FilesOutput):
+class RunOutput(TableOutput):
     """Output of a run record."""
 
     form: str = option("table", flag="--format", choices=("table", "json", "github"))
     """Format of what is printed; github prints annotations, and also writes the summary of the job."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Printed(OutputOptions):
     """Output of a command that adds an option --out of its own, or has none."""
 
     out: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
 class StrictGroup(Options):
     """Option of a command that measures."""
 
@@ -174,16 +145,24 @@ def require_places(outputs: "Places", inputs: "Places") -> None:
             reason = "Permission denied"
         if reason:
             raise RecordError(f"{path}: cannot be written: {reason}")
-    require_apart(outputs, inputs)
+    beside = not {"--vocab", "--vocab-from"} & inputs.keys()
+    read: dict[str, list[AnyPath]] = {name: [] for name in inputs}
+    for name, path in each_place(inputs):
+        read[name] += _files_read(name, path, beside=beside)
+    require_apart(outputs, read)
 
 
-def require_ending(option: str, paths: str | os.PathLike[str] | Iterable[str] | None, *allowed: str) -> None:
-    """Refuse a file whose ending promises another format than one of those that can be written.
+def _files_read(name: str, path: str, *, beside: bool) -> "Iterator[AnyPath]":
+    """Yield the files behind a path: code before `:NAME`, records in a folder, a checkpoint's parts and vocabulary."""
+    code = path.rpartition(":")[0]
+    yield code if code.endswith((".py", ".ipynb")) else path
+    if name.startswith("RECORD"):
+        from rnneval.paths import record_files
 
-    A path without an ending (/dev/stdout, a pipe of the shell) is no promise and passes.
-    """
-    for path in [paths] if isinstance(paths, str | os.PathLike) else paths or ():
-        ending = Path(path).suffix
-        if ending and ending.lower() not in allowed:
-            known = " or ".join(filter(None, [", ".join(allowed[:-1]), allowed[-1]]))
-            raise UsageError(f"{option} {path}: {ending} is not a format of this output: give {known}")
+        yield from record_files([path])
+    if name.startswith("CHECKPOINT"):
+        from rnneval.paths import checkpoint_files
+        from rnneval.text import siblings
+
+        yield from checkpoint_files(path)
+        yield from siblings(path) if beside else ()

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,22 +17,17 @@ from rnneval.errors import RecordError, RnnevalError
 if TYPE_CHECKING:
     from rnneval.options import Progress
 
-T = TypeVar("T")
-
 
 @contextmanager
 def broken_pipes_ignored() -> Iterator[None]:
-    """Let a command go on printing while the block runs, even after the reader of its pipe has closed it.
+    """Let a command go on printing after the reader of its pipe has closed it.
 
-    `rnneval gate … | head -1` still ends with the verdict's exit code: a gate that fails must not pass because its
-    table was cut off. Characters that the output's encoding lacks, such as half of a surrogate pair from a path that
-    is not UTF-8, are written as escapes.
+    `rnneval gate … | head -1` still ends with the verdict's exit code. Characters that the output's encoding lacks are
+    written as escapes.
     """
-    _open_closed_descriptors()
+    _open_closed_streams()
     stream: Any = sys.stdout
-    before = {}
     if hasattr(stream, "reconfigure"):
-        before = {"encoding": stream.encoding, "errors": stream.errors}
         ascii_alone = codecs.lookup(stream.encoding).name == "ascii"  # click replaces it as well
         stream.reconfigure(encoding="utf-8" if ascii_alone else stream.encoding, errors="backslashreplace")
     output = _Output(stream)
@@ -42,8 +37,6 @@ def broken_pipes_ignored() -> Iterator[None]:
         output.flush()
     finally:
         sys.stdout = stream
-        with suppress(Exception):
-            stream.reconfigure(**before)
     if output.failure is not None:
         reason = output.failure.strerror or output.failure
         raise RecordError(f"standard output cannot be written: {reason}") from output.failure
@@ -57,49 +50,44 @@ class _Output:
         self.failure: OSError | None = None
 
     def write(self, text: str) -> int:
-        return self._tried(lambda: int(self._stream.write(text)), len(text))
+        self._try(self._stream.write, text)
+        return len(text)
 
     def flush(self) -> None:
-        self._tried(self._stream.flush, None)
+        self._try(self._stream.flush)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
-    def _tried(self, action: Callable[[], T], otherwise: T) -> T:
+    def _try(self, action: Callable[..., Any], *arguments: str) -> None:
         try:
-            return action()
+            action(*arguments)
         except OSError as error:
             if not isinstance(error, BrokenPipeError):
                 self.failure = self.failure or error
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())  # so that Python's flush at exit cannot fail
             os.close(nowhere)
-            return otherwise
 
 
-def _open_closed_descriptors() -> None:
-    """Open descriptors 0 to 2 if they are closed, or the next file that is opened would get what is printed."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - as long as the process
+def _open_closed_streams() -> None:
+    """Open standard streams that are closed, or the next file that is opened would get what is printed."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # the file gets the lowest free number, which is that of the stream
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - as long as the process
 
 
 @contextmanager
 def chatter_held() -> Iterator[None]:
     """Hold back what C++ libraries write to file descriptor 2, and Python's warnings and logs, while the block runs.
 
-    TensorFlow and absl write start-up lines there, whatever TF_CPP_MIN_LOG_LEVEL says. Python's own standard error
-    still goes to the terminal. The lines that were held back are shown only if the block fails for a reason other than
-    the user's input: then they may say why.
+    Python's own standard error still goes to the terminal. What was held back is shown if the block fails for a reason
+    other than the user's input.
     """
     sys.stderr.flush()
     terminal = os.dup(2)
-    writer = _Terminal(terminal)
+    binary = open(terminal, "wb", closefd=False)  # noqa: SIM115 - as long as the text file
+    writer = _Terminal(binary, encoding="utf-8", errors="backslashreplace", line_buffering=True)
     with tempfile.TemporaryFile(prefix="rnneval-") as held:
         os.dup2(held.fileno(), 2)
         before, sys.stderr = sys.stderr, writer
@@ -115,7 +103,8 @@ def chatter_held() -> Iterator[None]:
             os.write(terminal, held.read())
             raise
         finally:
-            writer.leave()
+            writer.flush()
+            writer.left = True
             sys.stderr = before
             logging.captureWarnings(capture=False)
             os.dup2(terminal, 2)
@@ -123,27 +112,16 @@ def chatter_held() -> Iterator[None]:
 
 
 class _Terminal(io.TextIOWrapper):
-    """Text file for `sys.stderr` that writes to the terminal until it is left.
+    """Text file for `sys.stderr` that drops what is written after it is left: absl's loggers write at exit."""
 
-    Loggers that were made meanwhile (absl's) keep it and may write at exit: such lines are dropped.
-    """
-
-    def __init__(self, descriptor: int) -> None:
-        binary = open(descriptor, "wb", closefd=False)  # noqa: SIM115 - as long as the text file
-        super().__init__(binary, encoding="utf-8", errors="backslashreplace", line_buffering=True)
-        self._left = False
+    left = False
 
     def write(self, text: str) -> int:
-        return len(text) if self._left else super().write(text)
+        return len(text) if self.left else super().write(text)
 
     def flush(self) -> None:
-        if not self._left:
+        if not self.left:
             super().flush()
-
-    def leave(self) -> None:
-        """Flush, and write nothing from then on."""
-        self.flush()
-        self._left = True
 
 
 def say(message: str) -> None:

@@ -34,7 +34,6 @@ _CUT = 100
 """Tokens a step for a model whose scores depend on it, as in training, unless --segment says otherwise."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ReaderOptions(GivenGroup, EvaluateOptions):
     """Options of `evaluate`, with those that only Python has."""
 
