@@ -128,7 +128,8 @@ class Options:
         dataclass(frozen=True, kw_only=True)(cls)
 
     def __post_init__(self) -> None:
-        for option in options_of(type(self)):
+        group: type = type(self)
+        for option in options_of(group):
             option.require(getattr(self, option.name))
 
 

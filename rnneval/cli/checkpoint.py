@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from rnneval.cli.output import command_line
-from rnneval.cli.terminal import chatter_held, progress_bar
+from rnneval.cli.output import chatter_held, command_line, progress_bar
 from rnneval.errors import VocabularyError
 from rnneval.options import DiagnosticOptions, EvaluateOptions, OpenOptions
 

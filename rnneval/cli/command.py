@@ -16,7 +16,7 @@ from rnneval.option import Option, Options, options_of
 
 _WIDEST = 30
 _ALL = "rnneval.help_all"  # Key of a context's `meta` that is true if help shows every option.
-_PATHS = ("FILE", "FOLDER", "TEXT", "RECORD", "BASE")
+_PATHS = ("FILE", "FOLDER", "TEXT", "RECORD", "BASE")  # in what stands for a path, which a shell completes
 
 
 class GroupedOption(click.Option):
@@ -28,7 +28,8 @@ class GroupedOption(click.Option):
         settings: dict[str, Any] = {"is_flag": True}
         if option.kind is not bool:
             numbers = [kind for kind in (int, float) if option.kind in (kind, kind | None)]
-            kind: Any = click.Choice(option.choices) if option.choices else (*numbers, str)[0]
+            text_or_path = click.Path() if any(word in (option.metavar or "") for word in _PATHS) else str
+            kind: Any = click.Choice(option.choices) if option.choices else (*numbers, text_or_path)[0]
             settings = {"type": kind, "metavar": option.metavar, "multiple": option.repeated}
             settings["required"] = option.default is MISSING
             if option.default is not MISSING:
@@ -49,10 +50,6 @@ class Command(click.Command):
         text = "Show all options, also those that are seldom used, and exit."
         switch = {"is_flag": True, "is_eager": True, "expose_value": False}
         self.params.append(click.Option(["--help-all"], callback=_show_all, help=text, **switch))
-        for param in self.params:
-            named_by_path = isinstance(param, click.Argument) or any(word in (param.metavar or "") for word in _PATHS)
-            if param.type is click.STRING and named_by_path:
-                param.type = click.Path()  # so that a shell completes it
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, a section for each group, all in the same columns; `--help-all` writes all of them."""
@@ -153,4 +150,5 @@ def _argument(parameter: inspect.Parameter) -> click.Argument:
         kind, metavar = get_args(kind)
     several = get_origin(kind) is tuple
     required = parameter.default is inspect.Parameter.empty
-    return click.Argument([parameter.name], nargs=-1 if several else 1, required=required, metavar=metavar)
+    nargs = -1 if several else 1
+    return click.Argument([parameter.name], type=click.Path(), nargs=nargs, required=required, metavar=metavar)

@@ -4,15 +4,13 @@ import errno
 import os
 import traceback
 from contextlib import suppress
-from difflib import get_close_matches
 from itertools import chain, pairwise
 
 import click
 
 import rnneval
 from rnneval.cli import commands
-from rnneval.cli.output import add_to_summary
-from rnneval.cli.terminal import broken_pipes_ignored, say
+from rnneval.cli.output import add_to_summary, broken_pipes_ignored, say
 from rnneval.errors import RnnevalError, errors_name_flags, named_in_message
 from rnneval.registry import module, names
 
@@ -38,19 +36,10 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command's module."""
-        if cmd_name not in self.list_commands(ctx):
+        if cmd_name not in self.commands:
             return None
         command: click.Command = module(commands.__name__, cmd_name).command
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; the error about one that does not exist names those with a similar name."""
-        close = " or ".join(get_close_matches(args[0], self.list_commands(ctx)))
-        if close and self.get_command(ctx, args[0]) is None:
-            raise click.UsageError(f"No such command {args[0]!r}: did you mean {close}?", ctx)
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands in groups, each with the first sentence of its help."""
@@ -69,6 +58,7 @@ def _grouped() -> dict[str, list[str]]:
 
 @click.command(
     cls=Commands,
+    commands={name: click.Command(name) for name in names(commands.__name__)},  # for words that are close
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Example: rnneval evaluate model.keras held_out.txt --part 90%:",

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from rnneval.cli.command import from_function
-from rnneval.cli.output import OutputOptions, command_line, require
-from rnneval.cli.terminal import chatter_held, say
+from rnneval.cli.output import OutputOptions, chatter_held, command_line, require, say
 from rnneval.option import option
 from rnneval.options import CheckOptions, OpenOptions
 

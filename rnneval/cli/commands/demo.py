@@ -8,8 +8,7 @@ from threading import Thread
 import click
 
 from rnneval.cli.command import from_function
-from rnneval.cli.output import Printed
-from rnneval.cli.terminal import chatter_held, progress_bar, tell
+from rnneval.cli.output import Printed, chatter_held, progress_bar, tell
 from rnneval.option import Options, option
 
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import click
 
 from rnneval.cli.command import Command, from_function
-from rnneval.cli.output import OutputOptions, require, require_places
-from rnneval.cli.terminal import say
+from rnneval.cli.output import OutputOptions, require, require_places, say
 from rnneval.errors import RecordError, UsageError
 from rnneval.option import Options, option
 

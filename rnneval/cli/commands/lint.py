@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import click
 
 from rnneval.cli.command import from_function
-from rnneval.cli.output import OutputOptions
-from rnneval.cli.terminal import say
+from rnneval.cli.output import OutputOptions, say
 from rnneval.option import Options, option
 
 if TYPE_CHECKING:

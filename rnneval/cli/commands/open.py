@@ -2,8 +2,7 @@
 
 from rnneval.cli.checkpoint import opened
 from rnneval.cli.command import from_function
-from rnneval.cli.output import OutputOptions
-from rnneval.cli.terminal import chatter_held
+from rnneval.cli.output import OutputOptions, chatter_held
 from rnneval.options import OpenOptions
 
 

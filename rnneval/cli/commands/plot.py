@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from rnneval.cli.command import from_function
-from rnneval.cli.output import require, require_places
-from rnneval.cli.terminal import tell
+from rnneval.cli.output import require, require_places, tell
 from rnneval.option import Options, option
 
 if TYPE_CHECKING:

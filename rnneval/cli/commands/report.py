@@ -6,8 +6,7 @@ from typing import Annotated
 import click
 
 from rnneval.cli.command import from_function
-from rnneval.cli.output import Printed, require
-from rnneval.cli.terminal import say, tell
+from rnneval.cli.output import Printed, require, say, tell
 from rnneval.option import Options, option
 
 

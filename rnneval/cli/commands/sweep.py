@@ -4,8 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rnneval.cli.command import from_function
-from rnneval.cli.output import FORMS, Printed, StrictGroup, command_line, require
-from rnneval.cli.terminal import chatter_held, progress_bar, say
+from rnneval.cli.output import FORMS, Printed, StrictGroup, chatter_held, command_line, progress_bar, require, say
 from rnneval.option import option, values_of
 from rnneval.options import OpeningGroup, OpenOptions, SweepOptions
 
