@@ -22,7 +22,7 @@ class Comparison(Value, frozen=True, kw_only=True):
     baseline: str  # Name of the record (several are runs of one recipe), or `limit`.
     candidate: str
     baseline_value: float | None = None
-    """The metric, in its unit, over the text that both scored; the mean over several runs."""
+    """The metric over the text that both scored; of several runs the mean, of a perplexity that of its logarithms."""
     candidate_value: float | None = None  # The metric of the candidate, likewise, or the figure that is limited.
     unit: str  # Unit of `difference`, `low`, `high`, `allowed`, `se` and `mdd`.
     difference: float | None = None  # Candidate − baseline: nats per token for perplexity, else in the metric's unit.
@@ -34,7 +34,7 @@ class Comparison(Value, frozen=True, kw_only=True):
     method: str
     df: float | None = None
     se: float | None = None
-    mdd: float | None = None  # Distance beyond what is allowed that is found with 80 % power.
+    mdd: float | None = None  # Minimum detectable difference beyond what is allowed, at 80 % power.
     p_worse: float | None = None  # Probability of a difference as bad as this or worse if the truth is what is allowed.
     p_within: float | None = None  # Probability of one as good as this or better if the truth is what is allowed.
     blocks: Count | None = None

@@ -328,7 +328,7 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
     interval: Interval | None = None
     baselines: dict[str, float]  # Nats per token of models without a network: `uniform`, `unigram`, `ngram-2`, …
     ngram: Ngram | None = None  # Absent unless n-grams were fitted to a text.
-    backend: str | None = None  # `keras`, `numpy`, or `step` for a step function; absent for imported losses.
+    backend: str | None = None  # What ran the model: `keras`, `numpy` or `step`; absent for imported losses.
     streams: Streams | None = None  # Absent if the losses were imported.
     blocks: Blocks
     states: dict[str, StateSummary] | None = None  # Summaries of states by `LAYER.SLOT`.

@@ -84,7 +84,7 @@ class Wiring(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval
     declared: tuple[str, ...]  # The declarations that the verdict rests on, as given to `--declare`.
     calls: Count  # Number of segments that were run.
     wired_by: Literal["author", "rnneval"]
-    right_by_token: bool | None = None  # True if a model fails, but calls of one token agree with one call.
+    right_by_token: bool | None = None  # True if a model fails, but calls of one token agree with one of all.
     script: str | None = None  # Code without rnneval that shows a fault of a cached model of transformers.
 
     def _in_one_line(self) -> str:
