@@ -31,7 +31,6 @@ FORMS: Mapping[str, Sequence[str]] = {
     ".txt": ("text", "table", "github"),
 }
 """Forms of a result by the ending of its file: that of --format if it is among them, else the first."""
-SUMMARY = "GITHUB_STEP_SUMMARY"  # The environment variable that names the summary of a job of GitHub.
 
 
 class OutputOptions(Options, heading="Output"):
@@ -115,12 +114,12 @@ class StrictGroup(Options):
 
 def add_to_summary(markdown: str) -> None:
     """Append to the summary of the job, to which other steps write as well; do nothing outside of GitHub."""
-    if path := os.environ.get(SUMMARY):
+    if path := os.environ.get("GITHUB_STEP_SUMMARY"):
         try:
             with Path(path).open("a", encoding="utf-8") as file:
                 file.write(markdown)
         except OSError as error:
-            raise RecordError(f"{SUMMARY}={path}: cannot be written: {error.strerror or error}") from error
+            raise RecordError(f"GITHUB_STEP_SUMMARY={path}: cannot be written: {error.strerror or error}") from error
 
 
 def command_line() -> list[str]:
