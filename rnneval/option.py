@@ -7,11 +7,13 @@ import ast
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import MISSING, Field, dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from itertools import pairwise
-from typing import Any, ClassVar, cast
+from os import PathLike
+from pathlib import Path
+from typing import Any, ClassVar, cast, dataclass_transform
 
 from rnneval.errors import UsageError
 
@@ -21,70 +23,67 @@ class Option:
     """Description of one option for the command line and the docs."""
 
     name: str
-    group: type
-    flag: str
-    """Flag of the option, such as `--part`; "" for a keyword argument that the command line does not have."""
-    short: str = ""
-    """Flag of one letter."""
+    kind: Any  # Type of the value in Python.
+    default: Any  # Value without the option; `MISSING` if it is required.
+    flag: str  # Flag of the option, such as `--part`; "" for a keyword argument that the command line does not have.
+    help: str  # The string under the field, in the first class of the group that has one.
+    heading: str  # Heading above the option in help and docs; by default that of the group that defines it first.
+    short: str = ""  # Flag of one letter.
     metavar: str | None = None
     choices: tuple[str, ...] = ()
-    least: int | None = None
-    """The smallest number allowed."""
-    repeated: bool = False
-    """Whether the command line collects several values."""
-    parse: Callable[[Any], Any] | None = None
-    """From the value on the command line to the one in Python."""
+    least: int | None = None  # The smallest number allowed.
+    endings: tuple[str, ...] = ()  # Of a file that is written: the endings that have a format.
+    repeated: bool = False  # Whether the command line collects several values.
+    parse: Callable[[Any], Any] | None = None  # From the value on the command line to the one in Python.
     off: str = ""
     """Text for the command line of a switch that is on by default: its flag, such as `--no-check`, turns it off."""
-    unset: str = ""
-    """Words for what happens without the option, if the default does not say it."""
-    seldom: bool = False
-    """Whether `--help` leaves the option out, and `--help-all` has it."""
-    heading: str = ""
-    """Heading above the option in help and docs; by default that of the group that defines it."""
-    text: str = ""
-    """Help in place of the text under the field."""
+    unset: str = ""  # Words for what happens without the option, if the default does not say it.
+    seldom: bool = False  # Whether `--help` leaves the option out, and `--help-all` has it.
 
-    @property
-    def help(self) -> str:
-        """Its own text, or that under the field, in the first class of the group that has one."""
-        texts = (_texts(base.__module__).get((base.__qualname__, self.name), "") for base in self.group.__mro__)
-        return self.text or next(filter(None, texts), "")
-
-
-class _ShortType:
-    """The name of a type in a signature, as `help` shows it."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __repr__(self) -> str:
-        return self.text
+    def require(self, value: Any) -> None:
+        """Refuse a value that is not allowed."""
+        if self.flag and self.kind in (str, str | None) and not isinstance(value, str | None):
+            raise UsageError(f"{self.flag} is a {type(value).__name__}: a str is needed")
+        if self.choices and value not in (*self.choices, self.default):
+            raise UsageError(f"{self.flag} {value!r} is not known: give {_any_of(self.choices)}")
+        if self.least is not None and value != self.default and value < self.least:
+            raise UsageError(f"{self.flag} {value} is not allowed: give at least {self.least}")
+        written = ([value] if isinstance(value, str | PathLike) else value or ()) if self.endings else ()
+        for path in written:
+            ending = Path(path).suffix.lower()
+            if ending and ending not in self.endings:  # without one, a path such as /dev/stdout promises no format
+                known = _any_of(self.endings)
+                raise UsageError(f"{self.flag} {path}: {ending} is not a format of this output: give {known}")
 
 
-def with_short_types(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let `help` show the types of a function's arguments by their short names; its annotations stay as they are."""
-    found, shown = inspect.signature(function), cast("Any", function)
-    arguments = [each.replace(annotation=_short(each.annotation)) for each in found.parameters.values()]
-    shown.__signature__ = found.replace(parameters=arguments, return_annotation=_short(found.return_annotation))
-    return function
+def _any_of(words: tuple[str, ...]) -> str:
+    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
-def _short(annotation: Any) -> Any:
-    if annotation is inspect.Parameter.empty or isinstance(annotation, _ShortType):
-        return annotation
-    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-    text = re.sub(r"\bndarray\[tuple\[.*?\]\]\]", "ndarray", re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z])", "", text))
-    for long, short in _SHORT.items():
-        text = text.replace(long, short)
-    return _ShortType(text)
+def option(default: Any = MISSING, **settings: Any) -> Any:
+    """Return a dataclass field for an option: its default, if it has one, then fields of `Option`.
+
+    `flag` defaults to `--field-name`. The help is the string under the field.
+    """
+    return field(default=default, metadata={"option": settings})
 
 
-_SHORT = {
-    "str | PathLike[str] | Iterable[str | PathLike[str]]": "Paths",
-    "str | PathLike[str]": "Path",
-    "Run | Wiring | Gate | Opened | Gradients | Ranking": "Record",
-}
+@cache
+def options_of(group: type) -> tuple[Option, ...]:
+    """Return the options of a group. One that a class defines again keeps its place, its heading and its help."""
+    found = []
+    for each in fields(group):
+        if each.init and "option" in each.metadata:
+            owners = [base for base in group.__mro__ if each.name in inspect.get_annotations(base)]
+            texts = (_texts(owner.__module__).get((owner.__name__, each.name)) for owner in owners)
+            settings = {
+                "flag": f"--{'no-' if each.default is True else ''}{each.name.replace('_', '-')}",
+                "heading": getattr(owners[-1], "heading", ""),
+                "help": next(filter(None, texts), ""),
+                **each.metadata["option"],
+            }
+            found.append(Option(name=each.name, kind=each.type, default=each.default, **settings))
+    return tuple(found)
 
 
 @cache
@@ -106,35 +105,15 @@ def _texts(module: str) -> dict[tuple[str, str], str]:
     return found
 
 
-def option(default: Any = MISSING, **settings: Any) -> Any:
-    """Return a dataclass field for an option: its default, if it has one, then fields of `Option`.
-
-    `flag` defaults to `--field-name`. The help is the string under the field.
-    """
-    return field(default=default, metadata={"option": settings})
-
-
-def options_of(kind: type) -> Iterator[tuple[Field[Any], Option]]:
-    """Yield the fields of a group that are options, each with its description.
-
-    An option stands under the heading of the group that defines it first: one that defines it again does not move it.
-    """
-    for each in fields(kind):
-        if each.init and "option" in each.metadata:
-            defining = [base for base in kind.__mro__ if each.name in inspect.get_annotations(base)][-1]
-            flag = f"--{'no-' if each.default is True else ''}{each.name.replace('_', '-')}"
-            settings = {"flag": flag, "heading": getattr(defining, "heading", ""), **each.metadata["option"]}
-            yield each, Option(name=each.name, group=kind, **settings)
-
-
 def values_of(group: type, options: Any) -> dict[str, Any]:
     """Return the values of a group's fields, taken from any object that has them."""
     return {each.name: getattr(options, each.name) for each in fields(group) if each.init}
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Base of all groups. It checks every value against what its option allows.
+    """Base of all groups, which makes each a frozen dataclass, and checks every value against what its option allows.
 
     Raises:
         UsageError: a value is not allowed.
@@ -146,15 +125,35 @@ class Options:
         """Let a class statement give the heading of the group's options in help and docs."""
         if heading:
             cls.heading = heading
+        dataclass(frozen=True, kw_only=True)(cls)
 
     def __post_init__(self) -> None:
-        for each, option in options_of(type(self)):
-            value = getattr(self, each.name)
-            if option.flag and each.type in (str, str | None) and not isinstance(value, str | None):
-                raise UsageError(f"{option.flag} is a {type(value).__name__}: a str is needed")
-            if option.choices and value not in (*option.choices, each.default):
-                known = option.choices
-                allowed = " or ".join(known) if len(known) == 2 else f"one of {', '.join(known)}"
-                raise UsageError(f"{option.flag} {value!r} is not known: give {allowed}")
-            if option.least is not None and value != each.default and value < option.least:
-                raise UsageError(f"{option.flag} {value} is not allowed: give at least {option.least}")
+        group: type = type(self)
+        for option in options_of(group):
+            option.require(getattr(self, option.name))
+
+
+def with_short_types(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let `help` show the types of a function's arguments by their short names; its annotations stay as they are."""
+    found, shown = inspect.signature(function), cast("Any", function)
+    arguments = [each.replace(annotation=_short(each.annotation)) for each in found.parameters.values()]
+    shown.__signature__ = found.replace(parameters=arguments, return_annotation=_short(found.return_annotation))
+    return function
+
+
+def _short(annotation: Any) -> Any:
+    """Return a class of no module whose name is the short text of an annotation."""
+    if annotation is inspect.Parameter.empty:
+        return annotation
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    text = re.sub(r"\bndarray\[tuple\[.*?\]\]\]", "ndarray", re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z])", "", text))
+    for long, short in _SHORT.items():
+        text = text.replace(long, short)
+    return type(text, (), {"__module__": "builtins"})
+
+
+_SHORT = {
+    "str | PathLike[str] | Iterable[str | PathLike[str]]": "Paths",
+    "str | PathLike[str]": "Path",
+    "Run | Wiring | Gate | Opened | Gradients | Ranking": "Record",
+}

@@ -1,8 +1,4 @@
-"""Options of the commands and of the Python functions behind them, each defined once.
-
-An option is a field of a group below (`rnneval.option`). The command line (`rnneval.cli.command`), keyword arguments
-of `rnneval.evaluate` and its relatives (`by_keyword`), the checks of values and the tables of the docs are made from
-these fields.
+"""Options of the commands and of the Python functions behind them, each defined once, as a field of a group.
 
 Bases are listed in reverse: a dataclass takes the fields of its last base first, and the order of the fields is the
 order of the options in help and docs.
@@ -12,7 +8,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field
+from dataclasses import MISSING, field
 from functools import wraps
 from importlib.util import find_spec
 from textwrap import fill
@@ -25,11 +21,9 @@ PathLike = str | os.PathLike[str]
 Paths = PathLike | Iterable[PathLike]
 Pairs = Mapping[str, Any] | Sequence[str]
 Progress = Callable[[int, int], None]
-LARGEST_ORDER = 9
-"""Highest order of the n-gram baselines."""
+LARGEST_ORDER = 9  # Highest order of the n-gram baselines.
 
 
-@dataclass(frozen=True, kw_only=True)
 class VocabularyGroup(Options, heading="Model"):
     """Options that give the vocabulary."""
 
@@ -39,7 +33,6 @@ class VocabularyGroup(Options, heading="Model"):
     """Training text whose sorted distinct characters are the vocabulary."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class OpeningGroup(VocabularyGroup):
     """Options of every command that opens a checkpoint."""
 
@@ -53,18 +46,15 @@ class OpeningGroup(VocabularyGroup):
     run_module: bool = option(False)
     """Run the whole file of the builder, with all that it trains and writes, as importing it does."""
     weight_map: PathLike | Mapping[str, Any] | None = option(None, metavar="FILE.json", seldom=True)
-    """For a name-based TensorFlow 1 checkpoint: JSON map from names of weights in the model to names in the checkpoint,
-    needed only where these are ambiguous; it may also hold the key forget_bias."""
+    """For a TensorFlow 1 checkpoint with ambiguous names: JSON map from names in the model to its; also forget_bias."""
     window: int | None = option(None, metavar="N", least=1)
     """Tokens in the window of a window model whose input does not say it."""
     backend: str | None = option(
         None, choices=("auto", "keras", "numpy"), unset="auto for evaluate, sweep and trace, keras for everything else"
     )
-    """Library that runs the model: numpy needs no TensorFlow, and takes files of Keras' own layers in a chain; keras
-    takes every model; auto takes numpy where it can."""
+    """Library that runs the model: numpy (Keras' own layers in a chain, no TensorFlow), keras, or what fits: auto."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class OpenOptions(OpeningGroup):
     """Options of `rnneval.open`."""
 
@@ -72,7 +62,6 @@ class OpenOptions(OpeningGroup):
     """Refuse a checkpoint with another SHA-256 hash."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class TextGroup(Options, heading="Text"):
     """Options of every command that reads a text."""
 
@@ -87,11 +76,9 @@ class TextGroup(Options, heading="Text"):
     part: str | None = option(None, metavar="SLICE", unset="the whole text")
     """Characters to evaluate, as a Python slice or in per cent, such as 90%:."""
     documents: str = option("one", choices=("one", "file", "blank-line"))
-    """Where a document begins, and with it a fresh state: the text is one document, each file is one, or blank lines
-    part them."""
+    """Where a document begins with a fresh state: the text is one, each file is one, or blank lines part them."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class StateGroup(Options, heading="State"):
     """Options that say where the state starts anew, which changes the score."""
 
@@ -108,13 +95,8 @@ class StateGroup(Options, heading="State"):
             raise UsageError("--state reset needs --segment N: after how many tokens the state starts anew")
 
 
-@dataclass(frozen=True, kw_only=True)
 class StreamGroup(Options, heading="Speed"):
-    """Options that say how a text is read.
-
-    None changes the result of a valid run: its losses are finite, its model passes the wiring check, and gives the same
-    logits when it is called again.
-    """
+    """Options that say how a text is read, which changes no valid result."""
 
     streams: int | str = option(
         "auto", metavar="N|auto", parse=lambda typed: int(typed) if typed.isdecimal() else typed, seldom=True
@@ -133,7 +115,6 @@ class StreamGroup(Options, heading="Speed"):
             raise UsageError(f"--tolerance {self.tolerance} is not allowed: give 0 for equality, or up to 1")
 
 
-@dataclass(frozen=True, kw_only=True)
 class FitGroup(Options, heading="Scores"):
     """Options of the baselines that learn from a text."""
 
@@ -152,15 +133,6 @@ class FitGroup(Options, heading="Scores"):
             raise UsageError(f"--fit-part {self.fit_part} is a part of the training text: give it, --fit-on TEXT")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ScoringGroup(FitGroup):
-    """Options that say what a run record holds beside the scores."""
-
-    states: bool = option(True, off="Do not summarize the states of the layers, which takes about a tenth of the time.")
-    """Summarize the states of every layer, which takes about a tenth of the time."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class DeclareGroup(Options, heading="Wiring"):
     """Option by which an author says what a wiring check must not report."""
 
@@ -170,7 +142,6 @@ class DeclareGroup(Options, heading="Wiring"):
     """Property of the model that its author intends, so that the wiring check does not report it."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class CheckOptions(DeclareGroup):
     """Options of `rnneval check`."""
 
@@ -178,7 +149,6 @@ class CheckOptions(DeclareGroup):
     """Random seed for the ids and for the numbers that stubs emit."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class WiringGroup(DeclareGroup):
     """Options of the wiring check that comes before a run."""
 
@@ -186,39 +156,24 @@ class WiringGroup(DeclareGroup):
     """Check the state wiring first; a fault makes the run not valid."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class StringGroup(Options):
-    """Keyword argument of every function of one text."""
+class GivenGroup(Options):
+    """Keyword arguments of every function of one model and one text."""
 
     string: str | None = option(None, flag="")
     """Text in memory, in place of files; the record says so."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GivenGroup(StringGroup):
-    """Keyword arguments of every function of one model and one text."""
-
     vocabulary: Any = option(None, flag="", unset="the model's own")
     """Vocabulary of the model, as `rnneval.wrap` takes it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CommandGroup(Options):
-    """Keyword argument of everything that makes a record."""
+class CallGroup(Options):
+    """Keyword arguments of a run that is called from Python."""
 
     command: Sequence[str] = option((), flag="")
     """Command to record as the one that repeats the run."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CallGroup(CommandGroup):
-    """Keyword arguments of a run that is called from Python."""
-
     progress: Progress | None = option(None, flag="")
     """Function that is called with the work done and the work in all."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class WorkerGroup(Options, heading="Speed"):
     """Options of work in several processes."""
 
@@ -237,15 +192,22 @@ class WorkerGroup(Options, heading="Speed"):
             raise UsageError("distributed is not installed, and --scheduler needs it: pip install 'rnneval[dask]'")
 
 
-@dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(CallGroup, WiringGroup, ScoringGroup, StreamGroup, StateGroup, TextGroup):
+class SweptGroup(WiringGroup, FitGroup, StreamGroup, StateGroup, TextGroup):
+    """Options of `rnneval.evaluate` that a sweep passes on to its workers."""
+
+    states: bool = option(
+        True, heading="Scores", off="Do not summarize the states of the layers, which takes about a tenth of the time."
+    )
+    """Summarize the states of every layer, which takes about a tenth of the time."""
+
+
+class EvaluateOptions(CallGroup, SweptGroup):
     """Options of `rnneval.evaluate`."""
 
-    losses: PathLike | None = option(None, metavar="FILE.parquet", heading="Output")
+    losses: PathLike | None = option(None, metavar="FILE.parquet", endings=(".parquet",), heading="Output")
     """Parquet file to write, with one row for each scored token."""
     beside_reset: int | None = option(None, metavar="N", least=1, unset="scored once", heading="State")
-    """Score the same tokens a second time with the state reset every N tokens, as in many training scripts, and show
-    the difference."""
+    """Score the tokens again with the state reset every N tokens, as many training scripts do; show the difference."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -254,15 +216,18 @@ class EvaluateOptions(CallGroup, WiringGroup, ScoringGroup, StreamGroup, StateGr
             raise UsageError(f"{said}: leave one of them out")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImportOptions(StringGroup, CommandGroup, FitGroup, VocabularyGroup, TextGroup):
+class ImportOptions(FitGroup, VocabularyGroup, GivenGroup, TextGroup):
     """Options of `rnneval.from_losses`."""
 
-    vocabulary: Any = option(None, flag="--vocab", metavar="FILE", unset="none: the tokens are taken as they are")
+    vocabulary: Any = option(
+        None, flag="--vocab", metavar="FILE", heading="Model", unset="none: the tokens are taken as they are"
+    )
     state: str | None = option(None, metavar="carry|reset-N", unset="unknown, so no run compares", heading="State")
     """State handling of the other program: carry through each document, or reset every N tokens."""
     vocabulary_size: int | None = option(None, flag="--vocab-size", metavar="N", least=1, unset="the vocabulary's")
     """Number of tokens that the model of the other program chooses from, for the baseline that guesses."""
+    command: Sequence[str] = option((), flag="")
+    """Command to record as the one that repeats the run."""
 
 
 def parse_thresholds(given: Sequence[str]) -> dict[str, float]:
@@ -277,7 +242,6 @@ def parse_thresholds(given: Sequence[str]) -> dict[str, float]:
     return found
 
 
-@dataclass(frozen=True, kw_only=True)
 class DiagnosticOptions(GivenGroup, CallGroup, WiringGroup, StreamGroup, TextGroup, heading="Diagnostics"):
     """Options that `rnneval.trace` and `rnneval.gradients` share."""
 
@@ -287,11 +251,10 @@ class DiagnosticOptions(GivenGroup, CallGroup, WiringGroup, StreamGroup, TextGro
     """Threshold of a rule in place of its default, which rnneval explain RULE shows."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class TraceOptions(DiagnosticOptions):
     """Options of `rnneval.trace`."""
 
-    out: PathLike | None = option(None, metavar="FILE.parquet", heading="Output")
+    out: PathLike | None = option(None, metavar="FILE.parquet", endings=(".parquet",), heading="Output")
     """Parquet file to write: every state and gate at the stride, histograms, and figures of each unit."""
     stride: int | None = option(None, metavar="N", least=1, unset="16, more in texts above a million tokens")
     """Tokens from one row of the table to the next."""
@@ -303,7 +266,6 @@ class TraceOptions(DiagnosticOptions):
     """Tokens of a training segment, for findings that compare with it."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class GradientOptions(DiagnosticOptions):
     """Options of `rnneval.gradients`."""
 
@@ -317,12 +279,6 @@ class GradientOptions(DiagnosticOptions):
     """Number of tokens from which gradients are followed, evenly spread over the text."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SweptGroup(WiringGroup, ScoringGroup, StreamGroup, StateGroup, TextGroup):
-    """Options of `rnneval.evaluate` that a sweep passes on to its workers."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class SweepOptions(CallGroup, SweptGroup, WorkerGroup):
     """Options of `rnneval.sweep`."""
 
@@ -344,14 +300,7 @@ class UnknownOptionError(UsageError, TypeError):
 def by_keyword(group: type[Options]) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """Let callers pass the fields of `group` as keywords; the function itself gets one `group` called `options`.
 
-    `inspect` and `help` read the keywords off the signature and docstring made here: the line `options: …` of the
-    docstring is replaced by one entry for each field.
-
-    Example:
-        @by_keyword(EvaluateOptions)
-        def evaluate(lm, text=None, *, options): ...
-
-        evaluate(lm, "held_out.txt", state="reset", segment=100)
+    In the signature and in the docstring, at the line `options: …`, stands an entry for each field.
     """
 
     def decorate(function: Callable[..., R]) -> Callable[..., R]:
@@ -381,12 +330,12 @@ def by_keyword(group: type[Options]) -> Callable[[Callable[..., R]], Callable[..
 
 def _lines(group: type, indent: str) -> Iterator[str]:
     """Yield the lines of a docstring that describe the options of a group."""
-    names = {known.flag: known.name for _, known in options_of(group)}
-    for each, known in options_of(group):
-        text = re.sub(r"--[a-z][a-z-]*", lambda flag: f"`{names.get(flag[0], flag[0])}`", known.help)
-        if known.choices:
-            text += f" One of {', '.join(f'`{choice}`' for choice in known.choices)}."
-        if known.unset and each.default is not MISSING:
-            text += f" By default: {known.unset}."
-        lines = fill(f"{each.name}: {text}", 116, initial_indent=indent, subsequent_indent=f"{indent}    ")
-        yield f"{lines}\n"
+    options = options_of(group)
+    names = {each.flag: each.name for each in options}
+    for each in options:
+        text = re.sub(r"--[a-z][a-z-]*", lambda flag: f"`{names.get(flag[0], flag[0])}`", each.help)
+        if each.choices:
+            text += f" One of {', '.join(f'`{choice}`' for choice in each.choices)}."
+        if each.unset and each.default is not MISSING:
+            text += f" By default: {each.unset}."
+        yield fill(f"{each.name}: {text}", 116, initial_indent=indent, subsequent_indent=f"{indent}    ") + "\n"

@@ -1,7 +1,4 @@
-"""Files that a user names: only regular ones are read, every one is written completely or not at all.
-
-No output replaces an input. Whatever happens while a file is written, the old one stays or the new one is complete.
-"""
+"""Files that a user names: only regular ones are read, all are written completely or not at all, over no input."""
 
 import errno
 import os
@@ -99,18 +96,17 @@ def record_files(paths: Iterable[str]) -> list[Path]:
 def require_apart(outputs: Places, inputs: Places) -> None:
     """Refuse an output that is the same file as an input or as another output, under any name.
 
-    Files are compared by device and inode, so that hard and symbolic links are seen through. A file that does not exist
-    yet is its folder and its name. Devices and pipes are compared with nothing.
+    Files are compared by device and inode, one that does not exist yet by its folder and name.
     """
-    read = {key: (option, path) for option, path in each_place(inputs) for key in _keys(path)}
-    written: dict[tuple[int, int, str], tuple[str, str]] = {}
+    taken = {
+        _identity(path): (f"{option} {path}", "is read and would be replaced") for option, path in each_place(inputs)
+    }
     for option, path in each_place(outputs):
-        for key in _keys(path):
-            for others, loss in ((read, "is read and would be replaced"), (written, "is written as well")):
-                if (other := others.get(key)) is not None:
-                    same = f"{option} {path}: is the same file as {other[0]} {other[1]}"
-                    raise UsageError(f"{same}, which {loss}: give another path")
-            written[key] = option, path
+        file = _identity(path)
+        if file is not None and file in taken:
+            other, loss = taken[file]
+            raise UsageError(f"{option} {path}: is the same file as {other}, which {loss}: give another path")
+        taken[file] = f"{option} {path}", "is written as well"
 
 
 def each_place(places: Places) -> Iterator[tuple[str, str]]:
@@ -120,8 +116,8 @@ def each_place(places: Places) -> Iterator[tuple[str, str]]:
             yield option, os.fspath(path)
 
 
-def _keys(path: str) -> Iterator[tuple[int, int, str]]:
-    """Yield the identity of a file: device, inode, and the part of its path that does not exist yet."""
+def _identity(path: str) -> tuple[int, int, str] | None:
+    """Return device, inode, and the part of a path that does not exist yet; None for a device, a pipe, an error."""
     place, rest = Path(path), ""
     try:
         if not place.exists():
@@ -130,9 +126,9 @@ def _keys(path: str) -> Iterator[tuple[int, int, str]]:
             place, rest = place.parent, f"{place.name}/{rest}"
         status = place.stat()
     except (OSError, ValueError):  # an impossible path is refused where it is opened
-        return
-    if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
-        yield status.st_dev, status.st_ino, rest
+        return None
+    known = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+    return (status.st_dev, status.st_ino, rest) if known else None
 
 
 def make_folder(folder: Path) -> None:
@@ -149,10 +145,7 @@ def write_text(text: str, path: AnyPath) -> None:
 
 
 def write_texts(texts: Mapping[str, str]) -> None:
-    """Write several files, by path: every one is complete before the first takes its place, or raise a RecordError.
-
-    The set is not atomic: if a file cannot take its place then, those that already have theirs stay new.
-    """
+    """Write several files, by path: every one is complete before the first takes its place, or raise a RecordError."""
     with ExitStack() as stack:
         for path, text in texts.items():
             temporary = stack.enter_context(whole_file(path))
@@ -164,20 +157,16 @@ def write_texts(texts: Mapping[str, str]) -> None:
 def whole_file(path: AnyPath) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on leaving without an error it is synced and takes `path`'s place.
 
-    The temporary file is removed if the block ends early, by an interrupt too, but not after a kill. The old file's
-    permissions are kept, and a file without write permission is not replaced. A symbolic link stays, and its target is
-    replaced. Into a pipe, a device, /dev/stdout or /dev/stderr the finished content is copied.
+    The old file's permissions are kept, and a file without write permission is not replaced. A symbolic link stays, and
+    its target is replaced. Into a pipe, a device, /dev/stdout or /dev/stderr the finished content is copied.
 
     Raises:
-        RecordError: the folder does not exist, the disk is full, or the file cannot be written for another reason. Any
-            `OSError` of the block itself becomes one, too. The old file is then untouched; a pipe or a device may have
-            got a part of the content.
+        RecordError: the file cannot be written, or the block raised an OSError; the old file is untouched.
     """
     try:
         target = Path(path)
         special = os.fspath(path) in _DESCRIPTORS or (target.exists() and not target.is_file() and not target.is_dir())
-        if target.is_symlink() and not special:
-            target = _behind_link(target)
+        target = target if special else Path(os.path.realpath(path))  # a symbolic link stays
         temporary = _create_beside(target, Path(tempfile.gettempdir()) if special else target.parent)
     except (OSError, ValueError) as error:
         raise RecordError(f"{os.fspath(path)}: cannot be written: {reason_of(error)}") from error
@@ -200,14 +189,6 @@ def reason_of(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _behind_link(path: Path) -> Path:
-    """Return the target of a symbolic link, whether it exists or not."""
-    target = Path(os.path.realpath(path))
-    if target.is_symlink():  # links that lead to each other
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-    return target
-
-
 def _create_beside(target: Path, folder: Path) -> Path:
     """Create an empty file in a folder that no other writer has; the kernel applies the umask, as for any file."""
     if target.is_dir():
@@ -226,22 +207,15 @@ def _settle(temporary: Path, target: Path) -> None:
             os.fchmod(file.fileno(), target.stat().st_mode & 0o777)
         os.fsync(file.fileno())
     temporary.replace(target)
-    with suppress(OSError):  # not every file system can promise that the new name survives a loss of power
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _copy_into(temporary: Path, target: Path) -> None:
     """Copy the finished content into a device, a pipe, a socket, or standard output or error."""
     number = _DESCRIPTORS.get(os.fspath(target))
-    if number is None:
-        with temporary.open("rb") as source, target.open("wb") as sink:
-            shutil.copyfileobj(source, sink)
-        return
     sys.stdout.flush()  # what was printed before comes before
-    # `--out /dev/stdout | head`: as with anything else that is printed
-    with suppress(BrokenPipeError), temporary.open("rb") as source, os.fdopen(os.dup(number), "wb") as sink:
+    with (
+        suppress(BrokenPipeError),  # `--out /dev/stdout | head`: as with anything else that is printed
+        temporary.open("rb") as source,
+        target.open("wb") if number is None else os.fdopen(os.dup(number), "wb") as sink,
+    ):
         shutil.copyfileobj(source, sink)

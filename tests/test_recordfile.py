@@ -91,7 +91,7 @@ def test_other_schemas_are_refused_with_what_to_do(schema, advice):
         ("", "not a whole JSON file"),
         ("[]", "holds a JSON list"),
         (b"\xff\xfe\xff", "not a whole JSON file"),
-        (b'\x40\x1f\0\0\0\0\0\0{"__metadata__"', "a file of weights"),
+        (b'\x40\x1f\0\0\0\0\0\0{"__metadata__"', r"not a whole JSON file \(a file of weights"),
         (b"\x1f\x8b\x08\x08", r"not a whole JSON file \(a file of weights"),
         (b"First Citizen:", r"not a whole JSON file \(it begins with 'First Citizen:'\): .* make it again"),
         (b'{"schema": ', r"not a whole JSON file \(cut off or damaged at character 11\): .* make it again"),

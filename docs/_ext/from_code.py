@@ -52,6 +52,8 @@ _KINDS = {
     "warnings": "warning",
 }
 _PAGES = {"rule": "reference/check-rules.md", "lint rule": "reference/lint-rules.md"}
+_TRAILING = re.compile(r"^(    \w+: .*?)  # (.+)$", re.MULTILINE)
+"""A field of a record with its text at the end of the line, which is read like a string below it."""
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
@@ -238,31 +240,25 @@ def schemas() -> str:
 
 def records() -> str:
     """Return every record of `rnneval/records/` with the keys of its values, in the order of the schemas."""
-    files = [_Module(path) for path in (ROOT / "rnneval" / "records").glob("[!_]*.py")]
-    of_schema = {file.schema: file for file in files}
-    return "\n\n".join(_record(of_schema[schema]) for schema in schema_names())
-
-
-class _Module:
-    """A file of `rnneval/records/`, read as source."""
-
-    def __init__(self, path: Path) -> None:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        self.text = ast.get_docstring(tree) or ""
-        classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-        self.classes = sorted(classes, key=lambda node: not _tag(node))  # the record itself first
-        self.schema = next((tag for node in classes if (tag := _tag(node))), "")
-        self.title = self.classes[0].name if self.schema else path.stem.capitalize()
+    of_schema: dict[str, list[ast.ClassDef]] = {}
+    for path in (ROOT / "rnneval" / "records").glob("[!_]*.py"):
+        values: list[ast.ClassDef] = []
+        for node in ast.parse(_TRAILING.sub(r'\1\n    """\2 """', path.read_text(encoding="utf-8"))).body:
+            values += [node] if isinstance(node, ast.ClassDef) else []
+            if values and (tag := _tag(values[-1])) and tag not in of_schema:
+                of_schema[tag], values = [values[-1], *values[:-1]], []  # the record itself first
+    return "\n\n".join(map(_record, (of_schema[schema] for schema in schema_names())))
 
 
 def _tag(node: ast.ClassDef) -> str:
     return next((ast.literal_eval(word.value) for word in node.keywords if word.arg == "tag"), "")
 
 
-def _record(file: _Module) -> str:
-    about = {node.name: _cell(ast.get_docstring(node) or "") for node in file.classes}
-    head = f"## {file.title}\n\n{file.text}"
-    return "\n\n".join([head, *(_value(node, about) for node in file.classes)])
+def _record(classes: list[ast.ClassDef]) -> str:
+    """Return a record and its values, the record first."""
+    about = {node.name: _cell(ast.get_docstring(node) or "") for node in classes}
+    head = f"## {classes[0].name}\n\nSchema `{_tag(classes[0])}`."
+    return "\n\n".join([head, *(_value(node, about) for node in classes)])
 
 
 def _value(node: ast.ClassDef, about: dict[str, str]) -> str:

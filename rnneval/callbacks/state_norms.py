@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ from rnneval.models.keras.lm import RecurrentLM
 from rnneval.models.protocol import LanguageModel
 from rnneval.models.wrapping import language_model
 from rnneval.option import option, values_of
-from rnneval.options import EvaluateOptions, StringGroup, by_keyword
+from rnneval.options import EvaluateOptions, GivenGroup, by_keyword
 from rnneval.records.run import Run
 from rnneval.records.tables import STATE_HISTORY, UNIFORM
 from rnneval.text import Paths, TextOptions, given_vocabulary, text_given
@@ -31,8 +31,7 @@ _SCORES = ("cross_entropy", "perplexity", "bits_per_char")
 _OF_EVERY_EPOCH: tuple[Key, ...] = (("", "", "cross_entropy"), ("", "", "perplexity"))
 
 
-@dataclass(frozen=True, kw_only=True)
-class StateNormsOptions(StringGroup, EvaluateOptions):
+class StateNormsOptions(GivenGroup, EvaluateOptions):
     """Options of `StateNorms`: those of `rnneval.evaluate`, without the wiring check, and its own."""
 
     check: bool = field(default=False, init=False)

@@ -3,18 +3,14 @@
 import errno
 import os
 import traceback
-from collections.abc import Sequence
 from contextlib import suppress
-from difflib import get_close_matches
-from itertools import pairwise
-from typing import Any
+from itertools import chain, pairwise
 
 import click
 
 import rnneval
 from rnneval.cli import commands
-from rnneval.cli.output import add_to_summary
-from rnneval.cli.terminal import broken_pipes_ignored, say
+from rnneval.cli.output import add_to_summary, broken_pipes_ignored, say
 from rnneval.errors import RnnevalError, errors_name_flags, named_in_message
 from rnneval.registry import module, names
 
@@ -36,30 +32,14 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands in the order of --help."""
-        return [name for group in _grouped().values() for name in group]
+        return list(chain(*_grouped().values()))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command's module."""
-        if cmd_name not in self.list_commands(ctx):
+        if cmd_name not in self.commands:
             return None
         command: click.Command = module(commands.__name__, cmd_name).command
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; the error about one that does not exist names those with a similar name."""
-        close = " or ".join(get_close_matches(args[0], self.list_commands(ctx)))
-        if close and self.get_command(ctx, args[0]) is None:
-            raise click.UsageError(f"No such command {args[0]!r}: did you mean {close}?", ctx)
-        return super().resolve_command(ctx, args)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; click would take the end of a file that is cut off for an interrupt."""
-        try:
-            return super().invoke(ctx)
-        except EOFError as error:
-            raise RuntimeError(f"the end of a file came too soon: {error}") from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands in groups, each with the first sentence of its help."""
@@ -72,13 +52,13 @@ class Commands(click.Group):
 
 def _grouped() -> dict[str, list[str]]:
     """Return the names of the commands that there are, by group; one that was added stands under Other."""
-    grouped = [name for group in _GROUPS.values() for name in group]
-    others = [name for name in names(commands.__name__) if name not in grouped]
+    others = [name for name in names(commands.__name__) if name not in chain(*_GROUPS.values())]
     return {**_GROUPS, "Other": others} if others else _GROUPS
 
 
 @click.command(
     cls=Commands,
+    commands={name: click.Command(name) for name in names(commands.__name__)},  # for words that are close
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Example: rnneval evaluate model.keras held_out.txt --part 90%:",
@@ -107,11 +87,7 @@ def run(arguments: list[str]) -> int:
         except Exception as error:
             if os.environ.get("RNNEVAL_DEBUG"):
                 traceback.print_exception(error)
-            lines = [_message(error)]
-            if isinstance(error, click.MissingParameter) and error.ctx is not None:
-                lines.append(f"  {error.ctx.command.epilog} (rnneval {error.ctx.info_name} --help shows the options)")
-            if isinstance(error, RnnevalError) and error.cause:
-                lines += [f"  cause: {error.cause}", f"  help: {error.advice}"]
+            lines = _message(error)
             for line in [f"rnneval: error: {lines[0]}", *lines[1:]]:
                 say(line)
             if "--format=github" in arguments or ("--format", "github") in pairwise(arguments):
@@ -120,25 +96,30 @@ def run(arguments: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _show_on_github(lines: Sequence[str]) -> None:
+def _message(error: Exception) -> list[str]:
+    """Return what is said of an error: one line; after a missing argument the example, after some errors the help."""
+    if isinstance(error, click.ClickException):
+        lines = [error.format_message()]
+        if isinstance(error, click.MissingParameter) and error.ctx is not None:
+            lines.append(f"{error.ctx.command.epilog} (rnneval {error.ctx.info_name} --help shows the options)")
+        return lines
+    if isinstance(error, RnnevalError) and error.cause:
+        return [str(error.args[0]), f"  cause: {error.cause}", f"  help: {error.advice}"]
+    if isinstance(error, RnnevalError):
+        return [str(error)]
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return [f"{named_in_message(os.fsdecode(error.filename or ''))}: {error.strerror}: give a shorter path"]
+    if isinstance(error, MemoryError):
+        return ["out of memory: a smaller --segment or fewer --streams need less"]
+    return [f"this is a defect of rnneval ({type(error).__name__}: {error}); RNNEVAL_DEBUG=1 shows where"]
+
+
+def _show_on_github(lines: list[str]) -> None:
     """Show an error as an annotation, and in the summary of the job."""
-    from rnneval.render.document import Paragraph
-    from rnneval.render.markdown import markdown
+    from rnneval.render.markdown import escaped
     from rnneval.render.phrasing import annotation, one_line
 
     with suppress(OSError, RnnevalError):  # where it cannot be written, standard error has it
         click.echo(annotation("error", "\n".join(map(one_line, lines)), title="rnneval: error"))
-        said = Paragraph(text=f"❌ rnneval: error: {' '.join(map(one_line, lines))}")
-        add_to_summary(f"\n{markdown([said])}")  # a table may stand above, which an empty line ends
-
-
-def _message(error: Exception) -> str:
-    if isinstance(error, click.ClickException):
-        return error.format_message()
-    if isinstance(error, RnnevalError):
-        return str(error.args[0]) if error.cause else str(error)
-    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        return f"{named_in_message(os.fsdecode(error.filename or ''))}: {error.strerror}: give a shorter path"
-    if isinstance(error, MemoryError):
-        return "out of memory: a smaller --segment or fewer --streams need less"
-    return f"this is a defect of rnneval ({type(error).__name__}: {error}); RNNEVAL_DEBUG=1 shows where"
+        said = escaped(f"❌ rnneval: error: {' '.join(map(one_line, lines))}")
+        add_to_summary(f"\n{said}\n")  # a table may stand above, which an empty line ends

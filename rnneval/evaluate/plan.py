@@ -129,7 +129,6 @@ def divided(spans: Spans, shape: Shape, *, seed: int) -> tuple[Spans, int | None
     return Spans(starts=starts, stops=stops, continues=np.insert(cut.continues, at + 1, True)), at + 1
 
 
-@dataclass(frozen=True, kw_only=True)
 class Streaming(StreamGroup, StateGroup):
     """Options that say how a model reads a text: where the state starts anew, in which rows, and in which steps."""
 

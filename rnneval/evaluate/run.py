@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -35,7 +35,6 @@ _CUT = 100
 """Tokens a step for a model whose scores depend on it, as in training, unless --segment says otherwise."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ReaderOptions(GivenGroup, EvaluateOptions):
     """Options of `evaluate`, with those that only Python has."""
 

@@ -26,7 +26,7 @@ from rnneval.gates.sides import (
 )
 from rnneval.metrics import Metric, UnavailableError
 from rnneval.records.encoding import require_consistent
-from rnneval.records.ranking import BlockChange, RankedRun, Ranking
+from rnneval.records.gate import BlockChange, RankedRun, Ranking
 from rnneval.text import Paths, scored_text, text_given
 
 

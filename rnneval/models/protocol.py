@@ -17,8 +17,7 @@ from rnneval.errors import CheckpointError, UsageError
 from rnneval.metrics.diagnostics import gates
 
 if TYPE_CHECKING:  # worker processes that only score import this module
-    from rnneval.records.opened import Opened
-    from rnneval.records.run import Checkpoint, LayerRecord, Warning  # noqa: A004 - the record's own word
+    from rnneval.records.run import Checkpoint, LayerRecord, Opened, Warning  # noqa: A004 - the record's own word
     from rnneval.text import Vocabulary
 
 Vectors = NDArray[np.floating[Any]]
@@ -342,8 +341,7 @@ def require_next_token(known: int, width: int, shown: str = "") -> None:
 
 def opened(lm: LanguageModel) -> "Opened":
     """Return the record of what was recognised in a model, which `rnneval open` shows."""
-    from rnneval.records.opened import Opened
-    from rnneval.records.run import InputRecord, OutputRecord, VocabularyRecord
+    from rnneval.records.run import InputRecord, Opened, OutputRecord, VocabularyRecord
 
     return Opened(
         checkpoint=lm.checkpoint,

@@ -18,14 +18,10 @@ class Page:
     """The page of a metric, a rule or a figure."""
 
     name: str
-    kind: str
-    """Such as `metric` or `lint rule`."""
-    code: str
-    """Code of a rule, such as `RNN001`; "" if there is none."""
-    summary: str
-    """The first line of the text."""
-    text: str
-    """Markdown, without the title."""
+    kind: str  # Such as `metric` or `lint rule`.
+    code: str  # Code of a rule, such as `RNN001`; "" if there is none.
+    summary: str  # The first line of the text.
+    text: str  # Markdown, without the title.
 
     def section(self, title: str) -> str:
         """Return the text of a section; "" if the page has none of this title."""

@@ -7,20 +7,10 @@ JSON Schemas are generated from the classes. Every file is written completely or
 from rnneval.paths import whole_file, write_text, write_texts
 from rnneval.records import gate, run, wiring
 from rnneval.records._base import encode, json_text
-from rnneval.records.encoding import (
-    Record,
-    decode,
-    json_schema,
-    read,
-    read_run,
-    schema_names,
-    write,
-)
-from rnneval.records.gate import Gate
+from rnneval.records.encoding import Record, decode, json_schema, read, read_run, schema_names, write
+from rnneval.records.gate import Gate, Ranking
 from rnneval.records.gradients import Gradients
-from rnneval.records.opened import Opened
-from rnneval.records.ranking import Ranking
-from rnneval.records.run import Run
+from rnneval.records.run import Opened, Run
 from rnneval.records.tables import read_table, require_rows, table_written
 from rnneval.records.wiring import Finding, Wiring
 

@@ -12,8 +12,7 @@ import rnneval
 from rnneval.errors import RecordError
 from rnneval.paths import write_text
 
-MOST_BYTES = 1 << 26
-"""Bytes of a record's file: about 370,000 blocks, so as many documents."""
+MOST_BYTES = 1 << 26  # Bytes of a record's file: about 370,000 blocks, so as many documents.
 _MOST_QUOTES, _MOST_CONTAINERS = 1 << 20, 1 << 17
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7e]")
 _LONGEST = 100
@@ -79,15 +78,14 @@ def json_text(plain: Any, indent: int | None = None) -> str:
 
 def require_small(text: bytes, where: str) -> None:
     """Refuse a text that would take much memory as Python objects: by its size, its strings, its lists and objects."""
-    advice = "evaluate fewer documents or a --part of the text"
-    if len(text) > MOST_BYTES:
-        raise RecordError(f"{where}: more than {MOST_BYTES:,} bytes, the most that a record may have: {advice}")
     for what, count, allowed in (
+        ("bytes", len(text), MOST_BYTES),
         ("quotation marks", text.count(b'"'), _MOST_QUOTES),
         ("lists and objects", text.count(b"[") + text.count(b"{"), _MOST_CONTAINERS),
     ):
         if count > allowed:
-            raise RecordError(f"{where}: {count:,} {what}, a record may have {allowed:,}: {advice}")
+            said = f"{count:,} {what}, a record may have {allowed:,}"
+            raise RecordError(f"{where}: {said}: evaluate fewer documents or a --part of the text")
 
 
 def quoted(paths: Sequence[str]) -> str:

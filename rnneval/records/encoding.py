@@ -14,11 +14,9 @@ import msgspec
 from rnneval.errors import RecordError, named_in_message
 from rnneval.paths import open_regular, reason_of, unique_keys
 from rnneval.records._base import MOST_BYTES, Stored, require_small
-from rnneval.records.gate import Gate
+from rnneval.records.gate import Gate, Ranking
 from rnneval.records.gradients import Gradients
-from rnneval.records.opened import Opened
-from rnneval.records.ranking import Ranking
-from rnneval.records.run import Run
+from rnneval.records.run import Opened, Run
 from rnneval.records.wiring import Wiring, breaks_runs
 
 Record = Run | Wiring | Gate | Opened | Gradients | Ranking
@@ -32,24 +30,52 @@ def decode(text: str | bytes, where: str = "the record") -> Record:
     Raises:
         RecordError: not JSON, too large, another schema, or keys and values that the schema does not allow.
     """
-    plain = _plain(text, where)
-    schema = plain.get("schema")
-    if not isinstance(schema, str) or schema not in CLASSES:
-        family, _, number = str(schema).partition("/")
-        if f"{family}/1" in CLASSES and number.isdigit():
-            raise RecordError(
-                f"{where}: schema {schema} is of another version of rnneval; this one reads {family}/1: "
-                "install the version that wrote it, or make the record again"
-            )
+    require_small(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text, where)
+    try:
+        plain = json.loads(text, object_pairs_hook=unique_keys, parse_constant=_finite, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise RecordError(
+            f"{where}: not a whole JSON file ({_why_not_json(error)}): a record is one JSON object that rnneval wrote: "
+            "copy it again, or make it again, such as by rnneval evaluate CHECKPOINT TEXT --out run.json"
+        ) from error
+    if not isinstance(plain, dict):
+        raise RecordError(f"{where}: holds a JSON {type(plain).__name__}, a record is one JSON object")
+    schema = str(plain.get("schema"))
+    family, _, number = schema.partition("/")
+    if schema not in CLASSES and f"{family}/1" in CLASSES and number.isdigit():
+        raise RecordError(
+            f"{where}: schema {schema} is of another version of rnneval; this one reads {family}/1: "
+            "install the version that wrote it, or make the record again"
+        )
+    if schema not in CLASSES:
         raise RecordError(
             f"{where}: schema {schema!r} is not one of {', '.join(CLASSES)}: is this a record of rnneval?"
         )
     try:
         return msgspec.convert(plain, CLASSES[schema])
     except msgspec.ValidationError as error:
-        raise RecordError(
-            f"{where}: not a valid {schema} record: {error}; a record is written by rnneval alone: make it again"
-        ) from error
+        said = f"not a valid {schema} record: {error}"
+        raise RecordError(f"{where}: {said}; a record is written by rnneval alone: make it again") from error
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits} is not a number that a record may hold")
+    return number
+
+
+def _why_not_json(error: ValueError | RecursionError) -> str:
+    if isinstance(error, RecursionError):
+        return "lists in lists, without end"
+    begins = error.doc.lstrip()[:20] if isinstance(error, json.JSONDecodeError) else ""
+    if isinstance(error, UnicodeDecodeError) or "\0" in begins:
+        return "a file of weights or of another binary kind, or not UTF-8"
+    if not isinstance(error, json.JSONDecodeError):
+        return str(error)
+    if begins.startswith(("{", "[")):
+        return f"cut off or damaged at character {error.pos:,}"
+    return f"it begins with {begins!r}" if begins else "it is empty"
 
 
 def read(path: str | os.PathLike[str]) -> Record:
@@ -106,38 +132,6 @@ def schema_names() -> tuple[str, ...]:
     return tuple(CLASSES)
 
 
-def _plain(text: str | bytes, where: str) -> dict[str, Any]:
-    """Parse JSON of a bounded size, in which no key stands twice and every number is finite."""
-
-    def finite(digits: str) -> float:
-        number = float(digits)
-        if not math.isfinite(number):
-            raise ValueError(f"{digits} is not a number that a record may hold")
-        return number
-
-    if isinstance(text, bytes) and b"\0" in text[:1024] and not text.startswith((b"{", b"\xff\xfe", b"\xfe\xff")):
-        said = f"rnneval evaluate {where} TEXT --out run.json makes one"
-        raise RecordError(f"{where}: a file of weights or of another binary kind, and no record: {said}")
-    require_small(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text, where)
-    try:
-        plain = json.loads(text, object_pairs_hook=unique_keys, parse_constant=finite, parse_float=finite)
-    except (ValueError, RecursionError) as error:
-        why = "lists in lists, without end" if isinstance(error, RecursionError) else str(error)
-        if isinstance(error, json.JSONDecodeError):
-            begins = error.doc.lstrip()[:20]
-            why = f"cut off or damaged at character {error.pos:,}"
-            why = why if begins.startswith(("{", "[")) else f"it begins with {begins!r}" if begins else "it is empty"
-        if isinstance(error, UnicodeDecodeError):
-            why = "a file of weights or of another binary kind, or not UTF-8"
-        raise RecordError(
-            f"{where}: not a whole JSON file ({why}): a record is one JSON object that rnneval wrote: "
-            "copy it again, or make it again, such as by rnneval evaluate CHECKPOINT TEXT --out run.json"
-        ) from error
-    if not isinstance(plain, dict):
-        raise RecordError(f"{where}: holds a JSON {type(plain).__name__}, a record is one JSON object")
-    return plain
-
-
 def require_consistent(name: str, record: Record) -> None:
     """Refuse a run whose blocks do not add up to its totals: a part of it is missing, or from another run."""
     if isinstance(record, Run) and (problem := next(_contradictions(record), None)):
@@ -148,15 +142,14 @@ def require_consistent(name: str, record: Record) -> None:
 
 
 def _contradictions(run: Run) -> Iterator[str]:
-    blocks, text, tokens = run.blocks, run.text, run.tokens
+    blocks = run.blocks
     if (run.checkpoint is None) == (run.imported is None):
         yield f"it has {'neither checkpoint nor' if run.imported is None else 'both checkpoint and'} imported"
-    if run.checkpoint is not None:
-        known = ("vocabulary", "input", "output", "streams", "timing")
-        yield from (f"it has a checkpoint and no {name}" for name in known if getattr(run, name) is None)
-    counts = ("document", "scored_bytes", "tokens", "characters", "words", "unknown")
-    columns = {name: getattr(blocks, name) for name in counts}
-    columns |= {f"sums.{name}": values for name, values in blocks.sums.items()}
+    for name in ("vocabulary", "input", "output", "streams", "timing") if run.checkpoint else ():
+        if getattr(run, name) is None:
+            yield f"it has a checkpoint and no {name}"
+    columns = msgspec.structs.asdict(blocks)
+    columns |= {f"sums.{name}": values for name, values in columns.pop("sums").items()}
     for name, values in columns.items():
         if len(values) != len(blocks.bytes):
             yield f"blocks.{name} has {len(values)} entries, blocks.bytes has {len(blocks.bytes)}"
@@ -164,6 +157,17 @@ def _contradictions(run: Run) -> Iterator[str]:
             yield f"blocks.{name} adds up to more than any number"
     if list(blocks.bytes) != sorted(set(blocks.bytes)):
         yield "blocks.bytes does not rise"
+    yield from _disagreements(run)
+    if run.valid and run.tokens.scored and run.total_nats is None:
+        yield "it is marked valid and has no total_nats"
+    segment = run.streams.segment if run.streams else None
+    if run.valid and run.wiring is not None and run.wiring.verdict == "fail" and breaks_runs(run.wiring, segment):
+        yield "it is marked valid and its model fails the wiring check"
+
+
+def _disagreements(run: Run) -> Iterator[str]:
+    """Yield the counts and losses that are stated twice, and not alike."""
+    blocks, text, tokens = run.blocks, run.text, run.tokens
     for what, seen, stated in (
         ("blocks.tokens and tokens.scored", sum(blocks.tokens), tokens.scored),
         ("blocks.scored_bytes and text.scored_bytes", sum(blocks.scored_bytes), text.scored_bytes),
@@ -177,25 +181,13 @@ def _contradictions(run: Run) -> Iterator[str]:
     # Blocks count scored tokens; the first of a document may be unknown.
     if not 0 <= tokens.unknown - sum(blocks.unknown) <= tokens.unscored:
         yield f"blocks.unknown and tokens.unknown disagree ({sum(blocks.unknown)} and {tokens.unknown})"
-    if run.total_nats is not None:
-        yield from _of_loss(run, run.total_nats)
-    if run.valid and tokens.scored and run.total_nats is None:
-        yield "it is marked valid and has no total_nats"
-    segment = run.streams.segment if run.streams else None
-    if run.valid and run.wiring is not None and run.wiring.verdict == "fail" and breaks_runs(run.wiring, segment):
-        yield "it is marked valid and its model fails the wiring check"
-
-
-def _of_loss(run: Run, total_nats: float) -> Iterator[str]:
-    """Yield the sums and scores that state another total loss."""
-    if "nats" not in run.blocks.sums:
-        yield "total_nats is there and blocks.sums.nats is not"
+    if run.total_nats is None:
         return
-    stated = {"blocks.sums.nats": math.fsum(run.blocks.sums["nats"])}
+    nats = {"blocks.sums.nats": math.fsum(blocks.sums.get("nats", ()))}
     if (mean := run.scores.get("cross_entropy")) is not None:
-        stated["scores.cross_entropy"] = mean.value * run.tokens.scored
+        nats["scores.cross_entropy"] = mean.value * tokens.scored
     if (perplexity := run.scores.get("perplexity")) is not None:
-        stated["scores.perplexity"] = math.log(max(perplexity.value, math.ulp(0))) * run.tokens.scored
-    for name, nats in stated.items():
-        if not math.isclose(nats, total_nats, rel_tol=1e-6, abs_tol=1e-9):
-            yield f"{name} and total_nats disagree ({nats:.9g} and {total_nats:.9g})"
+        nats["scores.perplexity"] = math.log(max(perplexity.value, math.ulp(0))) * tokens.scored
+    for name, value in nats.items():
+        if not math.isclose(value, run.total_nats, rel_tol=1e-6, abs_tol=1e-9):
+            yield f"{name} and total_nats disagree ({value:.9g} and {run.total_nats:.9g})"

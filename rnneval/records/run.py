@@ -1,12 +1,10 @@
-"""The run record: what `rnneval evaluate` measured, of what, and how. Schema `rnneval.run/1`."""
+"""Records of one model: what `rnneval evaluate` measured, of what and how, and what `rnneval open` recognised."""
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from rnneval.errors import RecordError
 from rnneval.options import LARGEST_ORDER
 from rnneval.records._base import Stored, Value, quoted
 from rnneval.records.wiring import Finding
@@ -18,51 +16,39 @@ if TYPE_CHECKING:
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-_TOKENS = re.compile(r"(?:^|\|)tok:([^|]*)")
 _USUAL = {"char": "bits_per_char", "byte": "bits_per_byte", "word+eos": "word_perplexity_eos"}
 
 
 class LayerRecord(Value, frozen=True, kw_only=True):
     """A recurrent layer of the evaluated model, in the order in which the layers run."""
 
-    name: str
-    """The key used everywhere: the stored name, a name given to the constructor, or the attribute path."""
-    path: str
-    """The attribute path from the model, such as `stack[1].lstm`."""
-    kind: str
-    """The class: GRU, LSTM, SimpleRNN, …"""
+    name: str  # The key used everywhere: the stored name, a name given to the constructor, or the attribute path.
+    path: str  # The attribute path from the model, such as `stack[1].lstm`.
+    kind: str  # The class: GRU, LSTM, SimpleRNN, …
     units: Count
-    slots: tuple[str, ...]
-    """Parts of the layer's state: `("h",)` or `("h", "c")`."""
+    slots: tuple[str, ...]  # Parts of the layer's state: `("h",)` or `("h", "c")`.
 
 
 class BuilderRecord(Value, frozen=True, kw_only=True):
     """The user's own code that made the model."""
 
-    name: str
-    """`FILE.py:NAME` as it was given, or the name of the Python object."""
-    sha256: Sha256 | None = None
-    """Hash of its file; absent for a Python object without one."""
+    name: str  # `FILE.py:NAME` as it was given, or the name of the Python object.
+    sha256: Sha256 | None = None  # Hash of its file; absent for a Python object without one.
 
 
 class Checkpoint(Value, frozen=True, kw_only=True):
     """The file or model that the weights came from."""
 
-    path: str
-    """The path as it was given; "" for a model that was given in Python."""
-    sha256: Sha256
-    """Hash of the file, or of a folder's relative paths and contents; of the weights for a model given in Python."""
-    format: str
-    """`keras`, `keras-h5`, `weights-h5`, `tf-checkpoint` or `model` (given in Python)."""
+    path: str  # The path as it was given; "" for a model that was given in Python.
+    sha256: Sha256  # Hash of the file, or of a folder's paths and contents; of the weights for a model given in Python.
+    format: str  # `keras`, `keras-h5`, `weights-h5`, `tf-checkpoint` or `model` (given in Python).
     contract: Annotated[int, msgspec.Meta(ge=1, le=5)]
     """Way of passing the state: 1 states argument, 2 state inputs, 3 stateful layers, 4 stateless graph, 5 window."""
     parameters: Count
     dtype: str
     layers: tuple[LayerRecord, ...]
-    name: str | None = None
-    """Name of a model that was given in Python: of a Keras model or step function, or the class of a PyTorch model."""
-    builder: BuilderRecord | None = None
-    """Absent if no builder was given."""
+    name: str | None = None  # Name of a model given in Python: that of the model or function, or the class in PyTorch.
+    builder: BuilderRecord | None = None  # Absent if no builder was given.
 
     @property
     def identity(self) -> str:
@@ -83,10 +69,8 @@ class Checkpoint(Value, frozen=True, kw_only=True):
 class Imported(Value, frozen=True, kw_only=True):
     """The table of another program that the losses came from."""
 
-    path: str
-    """The path as it was given; "" for a table that was given in Python."""
-    sha256: Sha256
-    """Hash of the file; of the columns for a table given in Python."""
+    path: str  # The path as it was given; "" for a table that was given in Python.
+    sha256: Sha256  # Hash of the file; of the columns for a table given in Python.
 
     @property
     def identity(self) -> str:
@@ -103,10 +87,8 @@ class VocabularyRecord(Value, frozen=True, kw_only=True):
     """The map from tokens to ids."""
 
     size: Count
-    sha256: Sha256
-    """Hash of the tokens in the order of their ids."""
-    source: str
-    """Origin of the vocabulary in words: a path, `the text …`, `StringLookup layer …`, `given`."""
+    sha256: Sha256  # Hash of the tokens in the order of their ids.
+    source: str  # Origin of the vocabulary in words: a path, `the text …`, `StringLookup layer …`, `given`.
 
     @classmethod
     def of(cls, vocabulary: "Vocabulary | None") -> "VocabularyRecord | None":
@@ -118,24 +100,20 @@ class VocabularyRecord(Value, frozen=True, kw_only=True):
 class InputRecord(Value, frozen=True, kw_only=True):
     """Input of the model."""
 
-    kind: str
-    """`ids`, `one-hot` or `scaled-ids`."""
+    kind: str  # `ids`, `one-hot` or `scaled-ids`.
 
 
 class OutputRecord(Value, frozen=True, kw_only=True):
     """Output of the model."""
 
-    kind: str
-    """`logits`, `probabilities-as-logits` (final softmax replaced by linear) or `probabilities`."""
+    kind: str  # `logits`, `probabilities-as-logits` (final softmax replaced by linear) or `probabilities`.
 
 
 class TextFile(Value, frozen=True, kw_only=True):
     """One file of the held-out text, as it is on disk, or the text that was given in memory."""
 
-    path: str
-    """The path as it was given; "" for a text that was given in Python."""
-    sha256: Sha256
-    """Hash of the file; of the text in UTF-8 for one that was given in Python."""
+    path: str  # The path as it was given; "" for a text that was given in Python.
+    sha256: Sha256  # Hash of the file; of the text in UTF-8 for one that was given in Python.
 
     @property
     def title(self) -> str:
@@ -146,17 +124,13 @@ class TextFile(Value, frozen=True, kw_only=True):
 class Text(Value, frozen=True, kw_only=True):
     """The final text (after part, newlines and normalisation), counted exactly."""
 
-    sha256: Sha256
-    """Hash of the final text in UTF-8, documents end to end."""
+    sha256: Sha256  # Hash of the final text in UTF-8, documents end to end.
     files: tuple[TextFile, ...]
-    part: str | None = None
-    """The part that `--part` asked for; absent for the whole."""
-    share: float | None = None
-    """Share of the characters of the files that the part holds; absent for the whole."""
+    part: str | None = None  # The part that `--part` asked for; absent for the whole.
+    share: float | None = None  # Share of the characters of the files that the part holds; absent for the whole.
     characters: Count
     bytes: Count
-    words: Count
-    """Maximal runs of characters that are not white space."""
+    words: Count  # Maximal runs of characters that are not white space.
     documents: Count
     scored_characters: Count
     scored_bytes: Count
@@ -168,10 +142,8 @@ class TokenCounts(Value, frozen=True, kw_only=True):
 
     total: Count
     scored: Count
-    unscored: Count
-    """Tokens without a loss: the first of each document, unless an imported table has it."""
-    unknown: Count
-    """Tokens that the vocabulary lacks: skipped (then not in total) or mapped (then in it)."""
+    unscored: Count  # Tokens without a loss: the first of each document, unless an imported table has it.
+    unknown: Count  # Tokens that the vocabulary lacks: skipped (then not in total) or mapped (then in it).
 
 
 class Score(Value, frozen=True, kw_only=True):
@@ -189,8 +161,7 @@ class Interval(Value, frozen=True, kw_only=True):
     method: str
     clusters: Count
     df: float
-    claim: str
-    """`text like these documents` or `this passage`."""
+    claim: str  # `text like these documents` or `this passage`.
 
 
 class Forgetting(Value, frozen=True, kw_only=True):
@@ -204,40 +175,30 @@ class Forgetting(Value, frozen=True, kw_only=True):
 class Streams(Value, frozen=True, kw_only=True):
     """Division of the tokens over rows, and the audited exactness."""
 
-    count: Count
-    """Rows side by side."""
-    segment: Count
-    """Tokens of a row in one step."""
-    kernel: str
-    """The implementation of the layers: `layers` of Keras, `numpy`, or `step`."""
+    count: Count  # Rows side by side.
+    segment: Count  # Tokens of a row in one step.
+    kernel: str  # The implementation of the layers: `layers` of Keras, `numpy`, or `step`.
     tolerance: float | None = None
     passes: Count
     tokens_rerun: Count
     largest_state_difference: float | None = None
     audited_loss_difference: float | None = None
     forgetting_length: Forgetting | None = None
-    workers: Count | None = None
-    """Processes that read the text; absent where one did."""
-    chunks: Count | None = None
-    """Spans of the text that were tasks of their own: by sizes alone, whatever the number of workers."""
+    workers: Count | None = None  # Processes that read the text; absent where one did.
+    chunks: Count | None = None  # Spans of the text that were tasks of their own; the number of workers changes none.
 
 
 class Blocks(Value, frozen=True, kw_only=True):
     """The text in blocks of at least 256 bytes, cut where every tokenisation can be cut; one entry per block."""
 
-    bytes: tuple[Count, ...]
-    """End of each block, in bytes of the final text."""
+    bytes: tuple[Count, ...]  # End of each block, in bytes of the final text.
     document: tuple[Count, ...]
     scored_bytes: tuple[Count, ...]
-    tokens: tuple[Count, ...]
-    """Scored tokens."""
-    characters: tuple[Count, ...]
-    """Scored characters."""
-    words: tuple[Count, ...]
-    """Scored words."""
+    tokens: tuple[Count, ...]  # Scored tokens.
+    characters: tuple[Count, ...]  # Scored characters.
+    words: tuple[Count, ...]  # Scored words.
     unknown: tuple[Count, ...]
-    sums: dict[str, tuple[float, ...]]
-    """Sums of each metric's `tally`: `nats`, `top1`, …"""
+    sums: dict[str, tuple[float, ...]]  # Sums of each metric's `tally`: `nats`, `top1`, …
 
 
 class StateSummary(Value, frozen=True, kw_only=True):
@@ -249,58 +210,42 @@ class StateSummary(Value, frozen=True, kw_only=True):
     mean: float
     lowest: float
     highest: float
-    saturated: float | None = None
-    """Share of position × unit; absent if the state is not known to be bounded."""
-    dead: float
-    """Share of units."""
-    duplicated: float | None = None
-    """Share of units; absent, as the next one, if there are too many to compare them."""
+    saturated: float | None = None  # Share of position × unit; absent if the state is not known to be bounded.
+    dead: float  # Share of units.
+    duplicated: float | None = None  # Share of units; absent, as the next one, if there are too many to compare them.
     participation_ratio: float | None = None
     speed: float
-    drift: float
-    """Growth of the norm over the longest document, as a share of its mean."""
-    every: Count | None = None
-    """Distance between the positions behind `mean`, `saturated`, `dead` and `speed`, unless every position is used."""
+    drift: float  # Growth of the norm over the longest document, as a share of its mean.
+    every: Count | None = None  # Distance of the positions behind `mean`, `saturated`, `dead` and `speed`, unless 1.
 
 
 class GateSummary(Value, frozen=True, kw_only=True):
     """One gate of one layer over the text."""
 
     mean: float
-    saturated_low: float
-    """Share of position × unit below 0.03."""
-    saturated_high: float
-    """Share of position × unit above 0.97."""
-    time_constant: float | None = None
-    """Median over units, in tokens; of forget and update gates alone."""
-    every: Count
-    """Distance between the positions at which it was computed, in tokens."""
+    saturated_low: float  # Share of position × unit below 0.03.
+    saturated_high: float  # Share of position × unit above 0.97.
+    time_constant: float | None = None  # Median over units, in tokens; of forget and update gates alone.
+    every: Count  # Distance between the positions at which it was computed, in tokens.
 
 
 class Exponent(Value, frozen=True, kw_only=True):
     """A largest Lyapunov exponent, in nats per token: of a layer with the layers below fixed, or of the whole stack."""
 
     value: float
-    standard_error: float
-    """Standard error from the spread over the text and from the remaining difference of two tangents."""
-    steps: Count
-    """Tokens that it was averaged over."""
-    settling: Count | None = None
-    """Tokens that each row walked before those, until its tangents agreed."""
+    standard_error: float  # Standard error: the spread over the text, and the remaining difference of two tangents.
+    steps: Count  # Tokens that it was averaged over.
+    settling: Count | None = None  # Tokens that each row walked before those, until its tangents agreed.
 
 
 class ContextCurve(Value, frozen=True, kw_only=True):
     """Loss when the state is reset `lengths[i]` tokens before the scored one."""
 
     lengths: tuple[Count, ...]
-    nats: tuple[float, ...]
-    """Mean over the anchors."""
-    extra_error: tuple[float, ...]
-    """Standard error of the mean difference to the whole context, over anchors."""
-    whole: float
-    """Mean loss of the same anchors with all of their context."""
-    anchors: Count
-    """Scored tokens, evenly spread, that every length is measured on."""
+    nats: tuple[float, ...]  # Mean over the anchors.
+    extra_error: tuple[float, ...]  # Standard error of the mean difference to the whole context, over anchors.
+    whole: float  # Mean loss of the same anchors with all of their context.
+    anchors: Count  # Scored tokens, evenly spread, that every length is measured on.
 
 
 class WiringSummary(Value, frozen=True, kw_only=True):
@@ -309,31 +254,25 @@ class WiringSummary(Value, frozen=True, kw_only=True):
     verdict: str
     reason: str
     findings: tuple[Finding, ...]
-    right_by_token: bool | None = None
-    """True if calls of one token are right and only longer ones are not; absent otherwise."""
+    right_by_token: bool | None = None  # True if calls of one token are right and longer ones are not; else absent.
 
 
 class TokenByToken(Value, frozen=True, kw_only=True):
     """The same text once more, for a model that fails the wiring check, with other cuts than those of the run."""
 
-    segment: Count
-    """Tokens per step: 1, or 100 if the run itself had 1."""
+    segment: Count  # Tokens per step: 1, or 100 if the run itself had 1.
     total_nats: float
 
 
 class BesideReset(Value, frozen=True, kw_only=True):
     """The same tokens scored with the state reset at regular distances, and the change that carrying it makes."""
 
-    segment: Count
-    """Tokens between two resets, counted within each document."""
+    segment: Count  # Tokens between two resets, counted within each document.
     signature: str
-    total_nats: float | None = None
-    """Absent if a loss is not finite; then there are no scores and no change."""
+    total_nats: float | None = None  # Absent if a loss is not finite; then there are no scores and no change.
     scores: dict[str, Score]
-    change: Score | None = None
-    """Carried − reset, in nats a token: below 0 where carrying the state helps; paired by block, as `interval` says."""
-    perplexity_change: Score | None = None
-    """The same in per cent of the reset perplexity."""
+    change: Score | None = None  # Carried − reset, in nats a token, paired by block: below 0 where carrying helps.
+    perplexity_change: Score | None = None  # The same in per cent of the reset perplexity.
 
 
 class Ngram(Value, frozen=True, kw_only=True):
@@ -341,14 +280,11 @@ class Ngram(Value, frozen=True, kw_only=True):
 
     order: Annotated[int, msgspec.Meta(ge=2, le=LARGEST_ORDER)]
     discounts: tuple[str, ...]
-    """Discounts of the orders 1 to `order`: `modified`, or `single` or `absolute` where counts of counts are 0."""
+    """Of the orders 1 to `order`: `modified`; `single` or `absolute` where counts of counts are 0."""
     fitted_tokens: Count
-    fitted_sha256: Sha256
-    """Hash of the fitted text, after part, newlines and normalization."""
-    nats: tuple[float, ...]
-    """Sum of the n-gram's losses in each block, over the scored tokens."""
-    change: Score | None = None
-    """Model − n-gram, in nats a token, paired: below 0 where the model is better; absent if a loss is not finite."""
+    fitted_sha256: Sha256  # Hash of the fitted text, after part, newlines and normalization.
+    nats: tuple[float, ...]  # Sum of the n-gram's losses in each block, over the scored tokens.
+    change: Score | None = None  # Model − n-gram, in nats a token, paired; absent if a loss is not finite.
 
     @property
     def name(self) -> str:
@@ -375,59 +311,41 @@ class Warning(Value, frozen=True, kw_only=True):  # noqa: A001 - the field's wor
 class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.run/1"):
     """One evaluation of one checkpoint on one text, or the losses of another program, which have fewer fields."""
 
-    rnneval: str
-    """The version that made it: recorded, never compared."""
-    created: str
-    """ISO 8601 with the offset from UTC."""
-    command: tuple[str, ...]
-    """Command that repeats it; empty if it was made from Python."""
-    signature: str
-    """Conditions that two numbers must share to be compared."""
+    rnneval: str  # The version that made it: recorded, never compared.
+    created: str  # ISO 8601 with the offset from UTC.
+    command: tuple[str, ...]  # Command that repeats it; empty if it was made from Python.
+    signature: str  # Conditions that two numbers must share to be compared.
     valid: bool
-    checkpoint: Checkpoint | None = None
-    """The model; absent if the losses were imported."""
-    imported: Imported | None = None
-    """The table of losses, if the losses were imported."""
-    vocabulary: VocabularyRecord | None = None
-    """Absent if the losses were imported without a vocabulary."""
+    checkpoint: Checkpoint | None = None  # The model; absent if the losses were imported.
+    imported: Imported | None = None  # The table of losses, if the losses were imported.
+    vocabulary: VocabularyRecord | None = None  # Absent if the losses were imported without a vocabulary.
     input: InputRecord | None = None
     output: OutputRecord | None = None
     text: Text
     tokens: TokenCounts
-    total_nats: float | None = None
-    """Float64 sum of the scored tokens' losses; absent if one is not finite."""
+    total_nats: float | None = None  # Float64 sum of the scored tokens' losses; absent if one is not finite.
     scores: dict[str, Score]
     interval: Interval | None = None
-    baselines: dict[str, float]
-    """Nats per token of models that need no network: `uniform`, `unigram`, `ngram-2`, `ngram-3`, …"""
-    ngram: Ngram | None = None
-    """Absent unless n-grams were fitted to a text."""
-    backend: str | None = None
-    """The library that ran the model, `keras`, `numpy`, or `step` for a step function; absent for imported losses."""
-    streams: Streams | None = None
-    """Absent if the losses were imported."""
+    baselines: dict[str, float]  # Nats per token of models without a network: `uniform`, `unigram`, `ngram-2`, …
+    ngram: Ngram | None = None  # Absent unless n-grams were fitted to a text.
+    backend: str | None = None  # What ran the model: `keras`, `numpy` or `step`; absent for imported losses.
+    streams: Streams | None = None  # Absent if the losses were imported.
     blocks: Blocks
-    states: dict[str, StateSummary] | None = None
-    """Summaries of states by `LAYER.SLOT`."""
-    gates: dict[str, GateSummary] | None = None
-    """Summaries of gates by `LAYER.GATE`."""
-    lyapunov: dict[str, Exponent] | None = None
-    """Exponents by layer, and of `stack`, the layers together."""
+    states: dict[str, StateSummary] | None = None  # Summaries of states by `LAYER.SLOT`.
+    gates: dict[str, GateSummary] | None = None  # Summaries of gates by `LAYER.GATE`.
+    lyapunov: dict[str, Exponent] | None = None  # Exponents by layer, and of `stack`, the layers together.
     context: ContextCurve | None = None
     wiring: WiringSummary | None = None
     token_by_token: TokenByToken | None = None
-    beside_reset: BesideReset | None = None
-    """Absent unless it was asked for."""
-    timing: Timing | None = None
-    """Absent if the losses were imported."""
+    beside_reset: BesideReset | None = None  # Absent unless it was asked for.
+    timing: Timing | None = None  # Absent if the losses were imported.
     warnings: tuple[Warning, ...]
 
     @property
     def source(self) -> Checkpoint | Imported:
         """The file that the losses come from: the checkpoint, or the table of another program."""
         found = self.checkpoint or self.imported
-        if found is None:
-            raise RecordError("a run record has neither checkpoint nor imported: make it again")
+        assert found is not None  # noqa: S101 - `read` refuses a record with neither
         return found
 
     @property
@@ -486,7 +404,6 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
         return pd.DataFrame(rows, columns=[*common, "score", *Score.__struct_fields__, "usual"])
 
     def _in_one_line(self) -> str:
-        """Return model and text, whether the run is valid, its wiring, the usual score and the signature."""
         where = f"{quoted([self.title])} on {quoted([file.title for file in self.text.files])}"
         if not self.valid:
             return f"not valid ({', '.join(self.broken_rules) or 'no reason given'}): {where}, {self.signature}"
@@ -494,10 +411,31 @@ class Run(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.ru
         return f"{where}: valid, {wiring}, {score_in_words(self.scores, self.signature)}, {self.signature}"
 
 
+class Opened(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.opened/1"):
+    """A checkpoint that could be opened, and all assumptions about it."""
+
+    checkpoint: Checkpoint
+    input: InputRecord
+    output: OutputRecord
+    width: Annotated[int, msgspec.Meta(ge=1)]  # V, the number of logits.
+    vocabulary: VocabularyRecord | None = None
+    why_no_vocabulary: str | None = None  # Places that were searched in vain, and what to give.
+    assumptions: tuple[str, ...]
+    warnings: tuple[Warning, ...] | None = None
+
+    @property
+    def title(self) -> str:
+        """The path of the model, or words for one that was given in Python."""
+        return self.checkpoint.title
+
+    def _in_one_line(self) -> str:
+        return f"{quoted([self.title])}: {self.checkpoint.format}"
+
+
 def usual_metric(signature: str) -> str:
     """Return the metric that papers report for the kind of token in a signature; "" if there is no custom."""
-    found = _TOKENS.search(signature)
-    return _USUAL.get(found[1] if found else "", "")
+    fields = dict(field.split(":", 1) for field in signature.split("|") if ":" in field)
+    return _USUAL.get(fields.get("tok", ""), "")
 
 
 def score_in_words(scores: Mapping[str, Score], signature: str) -> str:

@@ -12,8 +12,7 @@ from rnneval.paths import open_regular, reason_of, whole_file
 
 LOSSES, TRACE, SWEEP = "rnneval.losses/1", "rnneval.trace/1", "rnneval.sweep/1"
 GRADIENT_HISTORY, STATE_HISTORY = "rnneval.gradient-history/1", "rnneval.state-history/1"
-UNIFORM = "rnneval.uniform"
-"""Metadata of a state history: the loss of guessing, in nats per token."""
+UNIFORM = "rnneval.uniform"  # Metadata of a state history: the loss of guessing, in nats per token.
 _HISTORY = {"layer": str, "variable": str, "statistic": str, "value": float}
 TABLES: Mapping[str, Mapping[str, type]] = {
     LOSSES: {
@@ -41,26 +40,20 @@ _MAY_LACK_VALUES = frozenset(("position", "unit", "lag", "low", "high"))
 _MAY_NOT_BE_FINITE = frozenset((GRADIENT_HISTORY, STATE_HISTORY))
 """Tables that record training runs, which may diverge."""
 _SCHEMA = b"rnneval.schema"
-MOST_BYTES = 1 << 29
-"""Bytes of a whole table in memory."""
+MOST_BYTES = 1 << 29  # Bytes of a whole table in memory.
 _MOST_CHUNK_BYTES = 1 << 24
 """Compressed bytes of one column of one row group. Snappy expands them by at most a factor of 22."""
 _MOST_FOOTER_BYTES = 1 << 20
 _MOST_DISTINCT = 4096
 """Different layers, slots, variables or statistics: figures and pages have a line or more for each."""
-_MOST_CHECKPOINTS = 1 << 15
-"""Rows of a sweep: a page has a line for each."""
-_WORD_BYTES = 100
-"""Memory that a text cell takes as a Python string."""
+_MOST_CHECKPOINTS = 1 << 15  # Rows of a sweep: a page has a line for each.
+_WORD_BYTES = 100  # Memory that a text cell takes as a Python string.
 _CODECS = ("SNAPPY", "UNCOMPRESSED")
 
 
 @contextmanager
 def table_written(path: str | os.PathLike[str], schema: Any, **options: Any) -> Iterator[Any]:
-    """Yield a `pyarrow.parquet.ParquetWriter` of a file that is written completely or not at all.
-
-    `schema` is a `pyarrow.Schema`, whose metadata hold the table's schema and sources (`rnneval.schema`).
-    """
+    """Yield a `pyarrow.parquet.ParquetWriter` of a file, written completely or not at all; `schema` is pyarrow's."""
     import pyarrow.parquet as pq
 
     with whole_file(path) as temporary:
@@ -81,8 +74,7 @@ def require_rows(path: str | os.PathLike[str], schema: Any, rows: int, room: int
     if (schema.metadata or {}).get(_SCHEMA) == SWEEP.encode() and rows > _MOST_CHECKPOINTS:
         raise _too_large(path, f"a sweep of {rows:,} checkpoints", f"{_MOST_CHECKPOINTS:,}")
     if rows * row_bytes > room:
-        together = "" if room == MOST_BYTES else ", all parts together"
-        raise _too_large(path, f"{rows:,} rows of {row_bytes} bytes", f"{MOST_BYTES:,} bytes in memory{together}")
+        raise _too_large(path, f"{rows:,} rows of {row_bytes} bytes", f"{MOST_BYTES:,} bytes in memory")
 
 
 def read_table(path: str | os.PathLike[str]) -> Any:
@@ -98,10 +90,8 @@ def read_table(path: str | os.PathLike[str]) -> Any:
     if not files:
         raise RecordError(f"{place}: not a Parquet table, and no history: there is no part-….parquet in this folder")
     parts: list[Any] = []
-    room = MOST_BYTES
     for file in files:
-        parts.append(_table(file, room))
-        room -= parts[-1].nbytes
+        parts.append(_table(file, MOST_BYTES - sum(part.nbytes for part in parts)))
         if not parts[-1].schema.equals(parts[0].schema):
             raise RecordError(f"{file}: its columns are not those of {files[0].name}: another table in the same folder")
     return pa.concat_tables(parts).unify_dictionaries()
@@ -109,17 +99,13 @@ def read_table(path: str | os.PathLike[str]) -> Any:
 
 def read_columns(path: str, file: BinaryIO, columns: Mapping[str, type]) -> Any:
     """Read those of these columns that a Parquet table of any program has, their sizes and types checked."""
-    import pyarrow.parquet as pq
-
     place = Path(path)
     footer, stored = _require_readable(place, file, MOST_BYTES)
-    found = [field for field in stored if field.name in columns]
-    for field in found:
-        _require_type(place, field, columns[field.name])
-        if stored.names.count(field.name) > 1:
-            raise RecordError(f"{place}: has more than one column {field.name!r}: keep one of them")
-    with pq.ParquetFile(file, metadata=footer, page_checksum_verification=True) as parquet:
-        return _read_groups(place, parquet, MOST_BYTES, [field.name for field in found])
+    for name in columns:
+        if stored.names.count(name) > 1:
+            raise RecordError(f"{place}: has more than one column {name!r}: keep one of them")
+    kinds = {name: kind for name, kind in columns.items() if name in stored.names}
+    return _decoded(place, file, footer, MOST_BYTES, kinds)
 
 
 @contextmanager
@@ -142,7 +128,6 @@ def opened(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
 def _table(path: Path, room: int) -> Any:
     """Read one file of rnneval, which may take `room` bytes in memory."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     with opened(path) as file:
         footer, stored = _require_readable(path, file, room)
@@ -150,12 +135,8 @@ def _table(path: Path, room: int) -> Any:
         schema = metadata.get(_SCHEMA, b"").decode()
         if not schema:
             raise RecordError(f"{path}: a Parquet table that rnneval did not write: it has no metadata rnneval.schema")
-        for field in stored:
-            _require_type(path, field, TABLES.get(schema, {}).get(field.name, float))
-        # One file, by itself: its folder's name is no column, and neighbours are no parts of it.
-        words = [field.name for field in stored if not _fits(field.type, float)]
-        with pq.ParquetFile(file, metadata=footer, page_checksum_verification=True, read_dictionary=words) as parquet:
-            table = _read_groups(path, parquet, room)
+        kinds = {name: TABLES.get(schema, {}).get(name, float) for name in stored.names}
+        table = _decoded(path, file, footer, room, kinds)
         table.validate(full=True)
         _require_values(path, table, schema)
         types = pa.schema([(field.name, field.type) for field in stored], metadata=metadata)
@@ -191,38 +172,42 @@ def _require_readable(path: Path, file: BinaryIO, room: int) -> tuple[Any, Any]:
     return footer, stored
 
 
-def _read_groups(path: Path, file: Any, room: int, columns: list[str] | None = None) -> Any:
-    """Decode one row group after another, and stop if their texts take more memory than was declared."""
+def _decoded(path: Path, file: BinaryIO, footer: Any, room: int, kinds: Mapping[str, type]) -> Any:
+    """Decode columns, one row group after another, and stop if their texts take more memory than was declared."""
     import pyarrow as pa
     import pyarrow.compute as pc
+    import pyarrow.parquet as pq
 
-    empty = file.schema_arrow.empty_table()
-    groups = [empty if columns is None else empty.select(columns)]
-    held = 0
-    for number in range(file.num_row_groups):
-        groups.append(file.read_row_group(number, columns, use_threads=False))
-        held += groups[-1].nbytes
-        for column in groups[-1].columns:
-            for chunk in column.chunks if pa.types.is_dictionary(column.type) else ():  # as if each row held its text
-                held += pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0
-        if held > room:
-            raise _too_large(path, f"its texts take {held:,} bytes", f"{room:,} bytes in memory")
+    words, held = [name for name, kind in kinds.items() if kind is str], 0
+    with pq.ParquetFile(file, metadata=footer, page_checksum_verification=True, read_dictionary=words) as parquet:
+        groups = [parquet.schema_arrow.empty_table().select([*kinds])]
+        for field in groups[0].schema:
+            _require_type(path, field, kinds[field.name])
+        for number in range(parquet.num_row_groups):
+            groups.append(parquet.read_row_group(number, [*kinds], use_threads=False))
+            held += groups[-1].nbytes
+            for column in groups[-1].columns:
+                for chunk in (
+                    column.chunks if pa.types.is_dictionary(column.type) else ()
+                ):  # as if each row held its text
+                    held += pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0
+            if held > room:
+                raise _too_large(path, f"its texts take {held:,} bytes", f"{room:,} bytes in memory")
     return pa.concat_tables(groups)
 
 
 def _require_type(path: Path, field: Any, kind: type) -> None:
-    if not _fits(field.type, kind):
-        wanted = {int: "whole numbers", float: "numbers", str: "text"}[kind]
+    from pyarrow import types
+
+    held = field.type.value_type if kind is str and types.is_dictionary(field.type) else field.type
+    allowed: dict[type, tuple[Any, ...]] = {
+        str: ("text", types.is_string, types.is_large_string),
+        int: ("whole numbers", types.is_integer),
+        float: ("numbers", types.is_integer, types.is_floating),
+    }
+    wanted, *fitting = allowed[kind]
+    if not any(fits(held) for fits in fitting):
         raise RecordError(f"{path}: column {field.name!r} holds {field.type}, it must hold {wanted}: make it again")
-
-
-def _fits(stored: Any, kind: type) -> bool:
-    import pyarrow as pa
-
-    if kind is str:
-        words = stored.value_type if pa.types.is_dictionary(stored) else stored
-        return bool(pa.types.is_string(words) or pa.types.is_large_string(words))
-    return bool(pa.types.is_integer(stored) or (kind is float and pa.types.is_floating(stored)))
 
 
 def _require_values(path: Path, table: Any, schema: str) -> None:

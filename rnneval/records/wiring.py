@@ -57,12 +57,9 @@ class Flow(Value, frozen=True, kw_only=True):
     """One entry of the flow matrix: a state that was given to a layer, and its origin."""
 
     into: Slot
-    source: Slot | str = msgspec.field(name="from")
-    """A layer's state, or a word: `initial`, `unknown`, …"""
-    kind: str
-    """`carried`, `carried-transformed`, `crossed`, `swapped`, `mixed`, `misplaced`, `stale`, `fresh`, `dropped`, …"""
-    calls: tuple[Count, ...]
-    """Segments in which it was seen."""
+    source: Slot | str = msgspec.field(name="from")  # A layer's state, or a word: `initial`, `unknown`, …
+    kind: str  # `carried`, `carried-transformed`, `crossed`, `swapped`, `mixed`, `misplaced`, `stale`, `fresh`, …
+    calls: tuple[Count, ...]  # Segments in which it was seen.
 
 
 class Oracle(Value, frozen=True, kw_only=True):
@@ -77,24 +74,18 @@ class Oracle(Value, frozen=True, kw_only=True):
 class Wiring(Stored, frozen=True, kw_only=True, tag_field="schema", tag="rnneval.wiring/1"):
     """Observed wiring, and the verdict."""
 
-    command: tuple[str, ...] | None = None
-    """The command that wrote the record; absent if it was made in Python."""
+    command: tuple[str, ...] | None = None  # The command that wrote the record; absent if it was made in Python.
     verdict: Literal["pass", "fail", "inconclusive"]
     reason: str
     layers: tuple[WiredLayer, ...]
     flow: tuple[Flow, ...]
     findings: tuple[Finding, ...]
     oracles: dict[str, Oracle]
-    declared: tuple[str, ...]
-    """The declarations that the verdict rests on, as given to `--declare`."""
-    calls: Count
-    """Number of segments that were run."""
+    declared: tuple[str, ...]  # The declarations that the verdict rests on, as given to `--declare`.
+    calls: Count  # Number of segments that were run.
     wired_by: Literal["author", "rnneval"]
-    right_by_token: bool | None = None
-    """True if a model fails, but calls of one token were seen to agree with one call over the whole text."""
-    script: str | None = None
-    """Code without rnneval that shows a fault of a cached model of transformers, for an issue to its maintainers."""
+    right_by_token: bool | None = None  # True if a model fails, but calls of one token agree with one of all.
+    script: str | None = None  # Code without rnneval that shows a fault of a cached model of transformers.
 
     def _in_one_line(self) -> str:
-        """Return verdict and reason."""
         return f"{self.verdict}: {shortened(self.reason)!r}"

@@ -79,7 +79,6 @@ def part_of(characters: int, spec: str, option: str = "--part") -> range:
     return range(characters)[slice(*bounds)]
 
 
-@dataclass(frozen=True, kw_only=True)
 class TextOptions(TextGroup):
     """Options by which files become a final text and its tokens: those of a text of `rnneval.evaluate`.
 

@@ -27,8 +27,6 @@ def folder(tmp_path, monkeypatch):
     ("line", "allowed"),
     [
         ("evaluate m.keras t.txt --out r.yaml", ".json, .csv or .md"),
-        ("evaluate m.keras t.txt --losses l.csv", ".parquet"),
-        ("trace m.keras t.txt --out r.csv", ".parquet"),
         ("sweep . t.txt --out results --table r.txt", ".json, .csv or .md"),
         ("compare a.json b|c.json --out r.parquet", ".json, .csv or .md"),
         ("gate a.json --baseline b|c.json --out r.csv", ".json, .xml or .md"),

@@ -54,8 +54,8 @@ def test_every_option_is_shown_once_with_a_sentence_and_its_default(name, capsys
 @pytest.mark.parametrize(
     ("words", "close"),
     [
-        (["evalute"], "did you mean evaluate?"),
-        (["complain"], "did you mean explain or compare?"),
+        (["evalute"], "Did you mean 'evaluate'?"),
+        (["complain"], "Did you mean one of: 'compare', 'explain'?"),
         (["evaluate", "--vocb", "v"], "--vocab"),
         (["gate", "--requir", "x"], "--require"),
     ],

@@ -6,7 +6,7 @@ import sys
 import click
 import pytest
 
-from rnneval.cli import terminal
+from rnneval.cli import output
 from rnneval.cli.main import Commands, run
 from rnneval.errors import TextError
 
@@ -76,14 +76,14 @@ def test_an_interrupt_is_130(command_that, capsys, error):
 
 
 def fail_with(error, chatter):
-    with terminal.chatter_held():
+    with output.chatter_held():
         os.write(2, chatter)
         raise error
 
 
 class Test_what_is_written_to_descriptor_2:  # noqa: N801 - reads as a sentence
     def test_is_held_back(self, capfd):
-        with terminal.chatter_held():
+        with output.chatter_held():
             os.write(2, b"oneDNN custom operations are on\n")
             sys.stderr.write("for the person\n")
         assert capfd.readouterr().err == "for the person\n"
@@ -103,7 +103,7 @@ class Test_what_is_written_to_descriptor_2:  # noqa: N801 - reads as a sentence
 def test_progress_on_a_terminal_goes_to_standard_error(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
-    with terminal.progress_bar("evaluating", quiet=False) as progress:
+    with output.progress_bar("evaluating", quiet=False) as progress:
         progress(50, 200)
         progress(200, 200)
     captured = capsys.readouterr()

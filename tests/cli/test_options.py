@@ -42,13 +42,13 @@ def test_a_command_has_the_options_of_its_groups(name: str) -> None:
     command = module("rnneval.cli.commands", name).command
     clicked = {param.opts[0]: param for param in command.params if isinstance(param, click.Option)}
     for group in COMMANDS[name]:
-        for each, option in options_of(group):
+        for option in options_of(group):
             if option.flag:
                 found = clicked[option.flag]
                 assert found.help.startswith(option.off or option.help)
-                assert found.required == (each.default is MISSING)
-                if not found.is_flag and not found.multiple and each.default is not MISSING:
-                    assert found.default == each.default
+                assert found.required == (option.default is MISSING)
+                if not found.is_flag and not found.multiple and not found.required:
+                    assert found.default == option.default
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
@@ -74,17 +74,20 @@ def test_a_keyword_that_is_not_known_is_refused_with_those_that_are() -> None:
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.__name__)
 def test_values_that_are_not_allowed_are_refused(group: type) -> None:
     needed = {each.name: "x" for each in fields(group) if each.default is MISSING}
-    for each, option in options_of(group):
+    for option in options_of(group):
         if option.choices:
             with (
                 errors_name_flags(),
                 pytest.raises(UsageError, match=f"{option.flag} 'other' is not known: give .*{option.choices[-1]}"),
             ):
-                group(**needed, **{each.name: "other"})
+                group(**needed, **{option.name: "other"})
         if option.least is not None:
             said = f"{option.flag} {option.least - 1} is not allowed: give at least {option.least}"
             with errors_name_flags(), pytest.raises(UsageError, match=said):
-                group(**needed, **{each.name: option.least - 1})
+                group(**needed, **{option.name: option.least - 1})
+        if option.endings:
+            with errors_name_flags(), pytest.raises(UsageError, match=f"{option.flag} x.zip: .zip is not a format"):
+                group(**needed, **{option.name: "x.zip"})
 
 
 def test_a_required_option_that_is_missing_is_named(capsys):

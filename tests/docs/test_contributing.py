@@ -56,10 +56,8 @@ def _taken(folder: str, where: Path) -> ModuleType:
 def test_the_option_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = re.search(r"Add this field to `TextGroup`:\n\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert source is not None
-    head = (
-        "from dataclasses import dataclass\nfrom rnneval.option import option\nfrom rnneval.options import TextGroup\n"
-    )
-    head += "@dataclass(frozen=True, kw_only=True)\nclass WithLimit(TextGroup):\n"
+    head = "from rnneval.option import option\nfrom rnneval.options import TextGroup\n"
+    head += "class WithLimit(TextGroup):\n"
     (tmp_path / "own_options.py").write_text(f"{head}{source[1]}", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     group: Any = import_module("own_options").WithLimit

@@ -31,7 +31,7 @@ def edited(*changes):
         (("tokens", "scored"), 1, "blocks.tokens and tokens.scored disagree"),
         (("text", "scored_bytes"), 7, "blocks.scored_bytes and text.scored_bytes disagree"),
         (("blocks", "sums", "nats"), (1.0,), "blocks.sums.nats has 1 entries, blocks.bytes has 128"),
-        (("blocks", "sums"), {}, "total_nats is there and blocks.sums.nats is not"),
+        (("blocks", "sums"), {}, "blocks.sums.nats and total_nats disagree"),
         (("blocks", "bytes", 3), 0, "blocks.bytes does not rise"),
         (("tokens", "unscored"), 9, "tokens.scored + tokens.unscored and tokens.total disagree"),
     ],

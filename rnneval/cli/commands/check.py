@@ -3,28 +3,24 @@
 import re
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from rnneval.cli.checkpoint import CheckpointOptions
 from rnneval.cli.command import from_function
-from rnneval.cli.output import JSON, OutputOptions, command_line, require
-from rnneval.cli.terminal import chatter_held, say
+from rnneval.cli.output import OutputOptions, chatter_held, command_line, require, say
 from rnneval.option import option
-from rnneval.options import CheckOptions
+from rnneval.options import CheckOptions, OpenOptions
 
 _EXIT = {"pass": 0, "fail": 1, "inconclusive": 3}
 _BUILDER = re.compile(r".+\.(?:py|ipynb):[A-Za-z_][\w.]*|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
-@dataclass(frozen=True, kw_only=True)
 class WiringOutput(OutputOptions):
     """Output of `rnneval check`."""
 
     strict: bool = option(False, heading="Options")
     """Exit with 1 on a warning or an inconclusive verdict."""
-    reproduce: str | None = option(None, metavar="FILE.py", heading="Output")
+    reproduce: str | None = option(None, metavar="FILE.py", endings=(".py",), heading="Output")
     """Write a fault of a cached model of transformers as a script of its own, without rnneval."""
 
 
@@ -32,7 +28,7 @@ class WiringOutput(OutputOptions):
 def command(
     *,
     what: Annotated[str, "CHECKPOINT|FILE.py:BUILDER"],
-    opening: CheckpointOptions,
+    opening: OpenOptions,
     options: CheckOptions,
     output: WiringOutput,
 ) -> int:
@@ -44,17 +40,15 @@ def command(
     from msgspec import structs
 
     is_builder = _BUILDER.fullmatch(what) is not None and not Path(what).exists()
-    inputs = {"BUILDER": what.rpartition(":")[0] if is_builder else None}
-    inputs |= opening.inputs(None if is_builder else what)
-    output.require(inputs, JSON, {"--reproduce": output.reproduce})
     message = f"{what} is source: name what makes the model in it, such as {what}:MyModel"
     require(is_builder or not what.endswith((".py", ".ipynb")), f"{message} (rnneval lint reads it as it is)")
     message = f"{what} is a builder already: give a checkpoint with --builder, or leave it out"
     require(not is_builder or opening.builder is None, message)
     with chatter_held():
         from rnneval.evaluate.check import check
+        from rnneval.evaluate.opening import model_of
 
-        model = _built(what, opening) if is_builder else opening.model(what)
+        model = _built(what, opening) if is_builder else model_of(what, opening)
         found = check(model, declare=options.declare, seed=options.seed)
     wiring = structs.replace(found, command=tuple(command_line()))
     if output.reproduce is not None:
@@ -76,7 +70,7 @@ def _write_script(path: str, script: str | None) -> None:
         say(f"rnneval: {path} shows a fault without rnneval: run it with python")
 
 
-def _built(what: str, opening: CheckpointOptions) -> Any:
+def _built(what: str, opening: OpenOptions) -> Any:
     """Return the model that a builder makes, as its author wired it: one that cannot be evaluated can be checked."""
     from rnneval.checkpoints.usercode import builder_of
     from rnneval.evaluate.opening import beside_for, require_builder_runs

@@ -1,7 +1,6 @@
 """`rnneval demo`."""
 
 import json
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -9,12 +8,10 @@ from threading import Thread
 import click
 
 from rnneval.cli.command import from_function
-from rnneval.cli.output import Printed
-from rnneval.cli.terminal import chatter_held, progress_bar, tell
+from rnneval.cli.output import Printed, chatter_held, progress_bar, tell
 from rnneval.option import Options, option
 
 
-@dataclass(frozen=True, kw_only=True)
 class DemoOptions(Options):
     """Options of `rnneval demo`."""
 
@@ -26,10 +23,7 @@ class DemoOptions(Options):
     """Train for a few seconds only: the models are bad, the page is complete."""
 
 
-@from_function(
-    "--out rnneval-demo",
-    texts={"quiet": "Print no progress, and in place of what the page says only its path."},
-)
+@from_function("--out rnneval-demo")
 def command(*, options: DemoOptions, output: Printed) -> None:
     """Train three small models and run every command on them.
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from rnneval.cli.checkpoint import CheckpointOptions
+from rnneval.cli.checkpoint import opened_by_any, reading
 from rnneval.cli.command import from_function
-from rnneval.cli.output import RESULT, RunOutput, StrictGroup, require, require_ending
-from rnneval.options import EvaluateOptions, WorkerGroup
+from rnneval.cli.output import RunOutput, StrictGroup, require
+from rnneval.options import EvaluateOptions, OpenOptions, WorkerGroup
 
 if TYPE_CHECKING:
     from rnneval.evaluate.rows import Reader
@@ -18,7 +18,7 @@ def command(
     *,
     checkpoint: str,
     text: tuple[str, ...],
-    opening: CheckpointOptions,
+    opening: OpenOptions,
     options: EvaluateOptions,
     workers: WorkerGroup,
     output: RunOutput,
@@ -29,16 +29,13 @@ def command(
     Every token is accounted for. The state is carried through each document. The record holds a signature that says how
     the score was computed. With --jobs or --scheduler, several processes read the text; this changes no result.
     """
-    inputs = {**opening.inputs(checkpoint), "TEXT": text, "--fit-on": options.fit_on}
-    output.require(inputs, RESULT, {"--losses": options.losses})
-    require_ending("--losses", options.losses, ".parquet")
     spread = workers.jobs is not None or workers.scheduler is not None
     require(spread or workers.memory is None, "--memory is for processes: give --jobs")
-    with opening.reading(options, "evaluating", quiet=output.quiet) as run_options:
+    with reading(options, "evaluating", quiet=output.quiet) as run_options:
         from rnneval.evaluate.run import evaluate
 
         with _reader(checkpoint, opening, workers) if spread else nullcontext(None) as reader:
-            lm = opening.open_to_read(checkpoint)
+            lm = opened_by_any(checkpoint, opening)
             run = evaluate(lm, text, **vars(run_options), reader=reader)
     from rnneval.render.run_document import run_document
 
@@ -47,7 +44,7 @@ def command(
 
 
 @contextmanager
-def _reader(checkpoint: str, opening: CheckpointOptions, workers: WorkerGroup) -> Iterator["Reader"]:
+def _reader(checkpoint: str, opening: OpenOptions, workers: WorkerGroup) -> Iterator["Reader"]:
     """Return a reader of the text on workers."""
     from rnneval.evaluate.chunks import reader_over
     from rnneval.evaluate.executor import connected

@@ -12,8 +12,9 @@ from itertools import groupby
 import click
 
 from rnneval.cli.command import from_function
-from rnneval.cli.output import Forms, OutputOptions
+from rnneval.cli.output import OutputOptions
 from rnneval.errors import UsageError
+from rnneval.option import option
 from rnneval.pages import Page, all_pages
 
 _HEADINGS = {
@@ -27,31 +28,30 @@ _HEADINGS = {
 }
 """Headings of the list, by kind and in their order."""
 _WIDTH = 100
-_FORMS: Forms = {".md": ["table"], ".txt": ["table"], ".json": ["json"], "": ["table", "json"]}
 
 
-@from_function(
-    "perplexity",
-    texts={
-        "out": "File to write the text to as well: .md and .txt are text, .json is JSON.",
-        "quiet": "Print nothing.",
-    },
-)
-def command(*, output: OutputOptions, name: str | None = None) -> None:
+class ExplainOutput(OutputOptions):
+    """Output of `rnneval explain`."""
+
+    out: tuple[str, ...] = option((), metavar="FILE", repeated=True, endings=(".md", ".txt", ".json"))
+    """File to write the text to as well: .md and .txt are text, .json is JSON."""
+
+
+@from_function("perplexity")
+def command(*, output: ExplainOutput, name: str | None = None) -> None:
     """Explain a metric, a warning, a rule or a figure.
 
     It says what a metric means, what to do about a warning or a fault, how to read a figure. NAME is a metric
     (perplexity), a baseline (unigram), a warning (drift), a rule (shared-state) or its code (RNN001), or a figure
     (flow_matrix); without it, all are listed by kind.
     """
-    output.require({}, _FORMS)
     chosen = entries() if name is None else _named(name)
     text = _listing(chosen) if name is None else "\n\n".join(map(_whole, chosen))
     texts = {
-        "json": lambda: json.dumps([asdict(entry) for entry in chosen], ensure_ascii=False, indent=2) + "\n",
         "table": lambda: f"{text}\n",
+        "json": lambda: json.dumps([asdict(entry) for entry in chosen], ensure_ascii=False, indent=2) + "\n",
     }
-    output.write(texts, _FORMS)
+    output.write(texts)
     if output.quiet:
         return
     if output.form == "json" or name is None or not sys.stdout.isatty():
@@ -72,18 +72,17 @@ def entries() -> list[Page]:
 
 def _named(name: str) -> list[Page]:
     """Return the entries of this name or code; capitals do not matter, nor whether `-` or `_` joins words."""
-    found: dict[str, list[Page]] = {}
-    for entry in entries():
-        for word in filter(None, (entry.name, entry.code)):
-            found.setdefault(word.lower().replace("_", "-"), []).append(entry)
-    wanted = name.strip().lower().replace("_", "-")
-    if wanted in found:
-        return found[wanted]
-    close = [found[key][0].name for key in difflib.get_close_matches(wanted, found)]
-    hint = f"close are {', '.join(close)}; " if close else ""
-    raise UsageError(
-        f"no metric, baseline, warning, rule or figure is named {name!r}: {hint}`rnneval explain` lists all names"
-    )
+    wanted = _plain(name)
+    if found := [entry for entry in entries() if wanted in map(_plain, (entry.name, entry.code or entry.name))]:
+        return found
+    names = {_plain(entry.name): entry.name for entry in entries()}
+    close = ", ".join(names[key] for key in difflib.get_close_matches(wanted, names))
+    said = f"no metric, baseline, warning, rule or figure is named {name!r}: {f'close are {close}; ' if close else ''}"
+    raise UsageError(f"{said}`rnneval explain` lists all names")
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("_", "-")
 
 
 def _listing(known: list[Page]) -> str:

@@ -3,7 +3,6 @@
 import os
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import click
 
 from rnneval.cli.command import Command, from_function
-from rnneval.cli.output import SUMMARY, FilesOutput, Forms, require
-from rnneval.cli.terminal import say
+from rnneval.cli.output import OutputOptions, require, require_places, say
 from rnneval.errors import RecordError, UsageError
 from rnneval.option import Options, option
 
@@ -22,10 +20,8 @@ if TYPE_CHECKING:
 EXIT_FAIL = 1
 EXIT_NO_VERDICT = 3
 _FORMATS = ("table", "json", "junit", "github", "markdown")
-_FORMS: Forms = {".json": ["json"], ".xml": ["junit"], ".md": ["markdown"], "": _FORMATS[1:]}
 
 
-@dataclass(frozen=True, kw_only=True)
 class GateOptions(Options):
     """Options of `rnneval gate`."""
 
@@ -43,12 +39,13 @@ class GateOptions(Options):
     """Replace the baselines by slim copies of the records, all or none."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class GateOutput(FilesOutput):
+class GateOutput(OutputOptions):
     """Output of `rnneval gate`."""
 
     form: str = option("table", flag="--format", choices=_FORMATS)
     """Format of what is printed; github also writes the summary of the job."""
+    out: tuple[str, ...] = option((), metavar="FILE", repeated=True, endings=(".json", ".xml", ".md"))
+    """File to write the verdict to as well: .json is the record, .xml JUnit, .md Markdown."""
 
 
 class _Variadic(Command):
@@ -81,14 +78,7 @@ def spread(arguments: list[str], option: str) -> list[str]:
     return [*result, option] if after and arguments[-1] == option else result
 
 
-@from_function(
-    "run.json --baseline base.json --allow perplexity=+1% --require 'accuracy>=0.5'",
-    cls=_Variadic,
-    texts={
-        "out": "File to write the verdict to as well: .json is the record, .xml JUnit, .md Markdown.",
-        "quiet": "Print no table.",
-    },
-)
+@from_function("run.json --baseline base.json --allow perplexity=+1% --require 'accuracy>=0.5'", cls=_Variadic)
 def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: GateOptions, output: GateOutput) -> int:
     """Judge RECORDs against a baseline or limits: pass or fail.
 
@@ -99,11 +89,9 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: GateOp
     from rnneval.gates.limits import parse_allow
     from rnneval.gates.verdicts import gate as judge
 
-    summary = {SUMMARY: (os.environ.get(SUMMARY) or None) if output.form == "github" else None}
     baseline, strict = options.baseline, options.strict
     if options.update:
-        return _update(records, options, output, summary)
-    output.require({"RECORD": records, "--baseline": baseline}, _FORMS, summary)
+        return _update(records, options, output)
     for path in baseline:
         if not os.path.lexists(path):
             pairs = f"{shlex.join(records)} --baseline {shlex.join(baseline)}"
@@ -124,7 +112,7 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: GateOp
     return EXIT_FAIL if strict and gate.warnings else 0
 
 
-def _update(records: Sequence[str], options: GateOptions, output: GateOutput, summary: dict[str, str | None]) -> int:
+def _update(records: Sequence[str], options: GateOptions, output: GateOutput) -> int:
     """Judge against the old baselines if there are any, then put the records in their place.
 
     Limits still hold, and a run with which nothing can be compared never becomes a baseline.
@@ -136,8 +124,8 @@ def _update(records: Sequence[str], options: GateOptions, output: GateOutput, su
 
     baselines, limits = options.baseline, options.require
     there = [path for path in baselines if Path(path).absolute().parent.exists()]
-    output.require({"RECORD": records}, _FORMS, {**summary, "--baseline": there})
-    require_apart({"--baseline": baselines, "--out": output.files, **summary}, {"RECORD": records})
+    require_places({"--baseline": there}, {"RECORD": records})
+    require_apart({"--baseline": baselines}, {"RECORD": records})
     message = "--better-than-counting judges, and --update replaces: leave one of them out"
     require(not options.better_than_counting, message)
     pairs = f"{len(records)} records in the place of {len(baselines)} baselines"
@@ -162,7 +150,6 @@ def _deliver(gate: "Gate", output: GateOutput, *, strict: bool) -> None:
     output.deliver(
         gate,
         gate_document,
-        _FORMS,
         junit=lambda: gate_junit(gate, datetime.now(UTC)),
         github=lambda: gate_github(gate, strict=strict),
         markdown=lambda: gate_markdown(gate),

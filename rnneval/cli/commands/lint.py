@@ -1,15 +1,13 @@
 """`rnneval lint PATH…`: wrong state wiring, found by reading source."""
 
 import sys
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import click
 
 from rnneval.cli.command import from_function
-from rnneval.cli.output import Forms, OutputOptions
-from rnneval.cli.terminal import say
+from rnneval.cli.output import OutputOptions, say
 from rnneval.option import Options, option
 
 if TYPE_CHECKING:
@@ -17,22 +15,16 @@ if TYPE_CHECKING:
 
 STANDARD_INPUT = "-"
 _FORMATS = ("text", "json", "sarif", "github", "table")
-_FORMS: Forms = {
-    ".json": ["json", "sarif"],  # SARIF is JSON, too
-    ".sarif": ["sarif"],
-    ".txt": ["text", "table", "github"],
-    "": _FORMATS,
-}
 
 
-@dataclass(frozen=True, kw_only=True)
 class LintOutput(OutputOptions):
     """Output of `rnneval lint`."""
 
     form: str = option("text", flag="--format", choices=_FORMATS)
+    out: tuple[str, ...] = option((), metavar="FILE", repeated=True, endings=(".json", ".sarif", ".txt"))
+    """File to write the findings to as well: .json and .sarif are these formats, .txt is text."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class LintOptions(Options):
     """Options of `rnneval lint`."""
 
@@ -46,10 +38,7 @@ class LintOptions(Options):
     """Exit with 1 on warnings as well."""
 
 
-@from_function(
-    "train.py notebooks/",
-    texts={"out": "File to write the findings to as well: .json and .sarif are these formats, .txt is text."},
-)
+@from_function("train.py notebooks/")
 def command(*, output: LintOutput, options: LintOptions, paths: Annotated[tuple[str, ...], "PATH..."] = ()) -> int:
     """Find wrong state wiring in source code, without running it.
 
@@ -65,7 +54,6 @@ def command(*, output: LintOutput, options: LintOptions, paths: Annotated[tuple[
 
     codes = wanted(options.select, options.ignore)
     files = discover([path for path in paths or (".",) if path != STANDARD_INPUT])
-    output.require({"PATH": files}, _FORMS)
     findings: tuple[LintFinding, ...] = ()
     if STANDARD_INPUT in paths:
         content = sys.stdin.buffer.read(MOST_NOTEBOOK_BYTES + 1)  # one byte too many shows that it is too long
@@ -75,9 +63,9 @@ def command(*, output: LintOutput, options: LintOptions, paths: Annotated[tuple[
     count = len(files) + (STANDARD_INPUT in paths)
     made_by = {"sarif": lint_sarif, "github": lint_github, "json": lint_json, "text": lint_text, "table": lint_text}
     texts = {form: partial(make, findings) for form, make in made_by.items()}
-    output.write(texts, _FORMS)
+    output.write(texts)
     readable = output.form in ("text", "table")
-    if not (output.quiet and (readable or output.files)):
+    if not (output.quiet and (readable or output.out)):
         click.echo(texts[output.form](), nl=False)
     if readable and not output.quiet and count and (not findings or sys.stderr.isatty()):
         say(lint_summary(findings, count))

@@ -1,14 +1,12 @@
 """`rnneval plot RECORD…`."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from rnneval.cli.command import from_function
-from rnneval.cli.output import require, require_places
-from rnneval.cli.terminal import tell
+from rnneval.cli.output import require, require_places, tell
 from rnneval.option import Options, option
 
 if TYPE_CHECKING:
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
 _ALL = "all"
 
 
-@dataclass(frozen=True, kw_only=True)
 class PlotOptions(Options):
     """Options of `rnneval plot`."""
 
@@ -48,25 +45,27 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: PlotOp
     RECORD is a JSON record, a Parquet table, or the folder of a history. Several records are drawn one by one, into the
     folder --out. The figure passage (of losses) is coloured text: it is printed, and reports show it.
     """
-    from rnneval.paths import record_files
-    from rnneval.render.figures import figures_of, save
+    from rnneval.render.figures import figures_of, load, save
     from rnneval.render.terminal import show
 
-    sources = {path: _loaded(path, options) for path in records}
+    sources: dict[str, Any] = {path: load(path) for path in records}
+    for path, source in sources.items() if options.text else ():
+        if _wants_text(source):
+            sources[path] = source.with_text(options.text, options.part, options.at)
+    wanting = [path for path, source in sources.items() if _wants_text(source)]
     if options.list:
         for path, source in sources.items():
             found = figures_of(source)
             width = max((len(figure.name) for figure in found), default=0)
-            none = "passage: give the text (--text)" if _wants_text(source) else "none"
+            none = "passage: give the text (--text)" if path in wanting else "none"
             lines = [f"{figure.name:<{width}}  {figure.title}" for figure in found] or [none]
             tell("\n".join([f"{path}:", *lines] if len(sources) > 1 else lines))
         return 0
-    for path, source in sources.items():
-        message = f"{path}: losses have positions and no text: give the text that was scored (--text, --part)"
-        require(options.figure not in (None, "passage") or not _wants_text(source), message)
+    message = f"{', '.join(wanting)}: losses have positions and no text: give the text that was scored (--text, --part)"
+    require(options.figure not in (None, "passage") or not wanting, message)
     pictures = list(_chosen(sources, Path(options.out) if options.out else None, options.figure))
     places = [place for place, _ in pictures if place is not None]
-    require_places({"--out": places}, {"RECORD": record_files(records), "--text": options.text})
+    require_places({"--out": places}, {"RECORD": records, "--text": options.text})
     for place, picture in pictures:
         if place is None:
             tell(picture.title)
@@ -76,16 +75,6 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: PlotOp
         if not options.quiet:
             tell(f"{place}: {picture.title}")
     return 0
-
-
-def _loaded(path: str, options: PlotOptions) -> Any:
-    """Read a record or a table, and add the text to losses."""
-    from rnneval.render.figures import load
-
-    source: Any = load(path)
-    if options.text and _wants_text(source):
-        return source.with_text(options.text, options.part, options.at)
-    return source
 
 
 def _wants_text(source: Any) -> bool:
@@ -117,14 +106,16 @@ def _in_folder(sources: Mapping[str, Any], folder: Path, name: str | None) -> It
     from rnneval.paths import make_folder
     from rnneval.render.figures import figure_of, figures_of
 
-    found: list[tuple[str, Sequence[Figure]]] = []
-    for path, source in sources.items():
-        stem = Path(path).name.partition(".")[0] or "record"
-        drawn = [figure for figure in figures_of(source) if figure.paint] if name == _ALL else [figure_of(source, name)]
-        found.append((stem, drawn))
+    figures = [
+        (Path(path).name.partition(".")[0] or "record", figure)
+        for path, source in sources.items()
+        for figure in (figures_of(source) if name == _ALL else [figure_of(source, name)])
+        if figure.paint or name != _ALL
+    ]
     make_folder(folder)
     taken: Counter[str] = Counter()
-    for stem, figure in ((f"{stem}-{figure.name}", figure) for stem, figures in found for figure in figures):
+    for record, figure in figures:
+        stem = f"{record}-{figure.name}"
         taken[stem] += 1
         number = f"-{taken[stem]}" if taken[stem] > 1 else ""
         yield folder / f"{stem}{number}.png", figure

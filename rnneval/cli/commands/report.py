@@ -1,22 +1,21 @@
 """`rnneval report RECORD…`."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import click
 
 from rnneval.cli.command import from_function
-from rnneval.cli.output import Printed, require, require_ending, require_places
-from rnneval.cli.terminal import say, tell
+from rnneval.cli.output import Printed, require, say, tell
 from rnneval.option import Options, option
 
 
-@dataclass(frozen=True, kw_only=True)
 class ReportOptions(Options):
     """Options of `rnneval report`."""
 
-    out: str | None = option(None, metavar="FILE", unset="required, but with --format json", heading="Output")
+    out: str | None = option(
+        None, metavar="FILE", endings=(".html", ".htm"), unset="required, but with --format json", heading="Output"
+    )
     """HTML file to write the page to; only a complete one takes its place."""
     text: tuple[str, ...] = option((), metavar="TEXT", repeated=True)
     """Text that the losses are of, to show an excerpt coloured by surprise."""
@@ -24,13 +23,7 @@ class ReportOptions(Options):
     """Title of the page."""
 
 
-@from_function(
-    "run.json wiring.json gate.json --out report.html",
-    texts={
-        "form": "Format of what is printed; json is the content of the page, as values.",
-        "quiet": "Print nothing.",
-    },
-)
+@from_function("run.json wiring.json gate.json --out report.html")
 def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: ReportOptions, output: Printed) -> int:
     """Make one self-contained HTML page of any mix of records.
 
@@ -39,14 +32,11 @@ def command(*, records: Annotated[tuple[str, ...], "RECORD..."], options: Report
     """
     import msgspec
 
-    from rnneval.paths import record_files
     from rnneval.records import json_text, write_text
 
     out = options.out
     message = "--out FILE.html says where the page goes; --format json needs none"
     require(out is not None or output.form == "json", message)
-    require_places({"--out": out}, {"RECORD": record_files(records), "--text": options.text})
-    require_ending("--out", out, ".html", ".htm")
     from rnneval.render.phrasing import counted, visible
     from rnneval.render.report import draw, has_losses, html_of, page_of, sources, with_text
 

@@ -1,21 +1,18 @@
 """`rnneval sweep FOLDER TEXT…`."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from rnneval.cli.checkpoint import CheckpointOptions
 from rnneval.cli.command import from_function
-from rnneval.cli.output import RESULT, Printed, StrictGroup, command_line, require
-from rnneval.cli.terminal import chatter_held, progress_bar, say
-from rnneval.option import Options, option, values_of
-from rnneval.options import OpeningGroup, SweepOptions
+from rnneval.cli.output import FORMS, Printed, StrictGroup, chatter_held, command_line, progress_bar, require, say
+from rnneval.option import option, values_of
+from rnneval.options import OpeningGroup, OpenOptions, SweepOptions
 
 
-@dataclass(frozen=True, kw_only=True)
-class TableGroup(Options, heading="Output"):
-    """Option of `rnneval sweep` for its table."""
+class SweepOutput(Printed):
+    """Output of `rnneval sweep`."""
 
-    table: tuple[str, ...] = option((), metavar="FILE", repeated=True)
+    out: tuple[str, ...] = option((), flag="--table", metavar="FILE", repeated=True, endings=(".json", ".csv", ".md"))
     """File to write the table to as well: .json, .csv or .md."""
 
 
@@ -24,10 +21,9 @@ def command(
     *,
     folder: str,
     text: tuple[str, ...],
-    opening: CheckpointOptions,
+    opening: OpenOptions,
     options: SweepOptions,
-    written: TableGroup,
-    output: Printed,
+    output: SweepOutput,
     warnings: StrictGroup,
 ) -> int:
     """Evaluate every checkpoint in a FOLDER on held-out TEXT.
@@ -36,11 +32,9 @@ def command(
     that cannot be evaluated is a row that says why.
     """
     require(opening.expect_sha256 is None, "--expect-sha256 is for one checkpoint: see rnneval evaluate")
-    table = replace(output, out=written.table)
-    table.require({**opening.inputs(None), "TEXT": text, "FOLDER": folder}, RESULT, flag="--table")
     out = options.out
     message = f"--out {out}: is a folder for all records: give a folder, and --table {out} for the table"
-    require(Path(out).suffix.lower() not in (*filter(None, RESULT), ".parquet"), message)
+    require(Path(out).suffix.lower() not in (*FORMS, ".parquet"), message)
     with chatter_held(), progress_bar("sweeping", quiet=output.quiet, unit="checkpoints") as progress:
         from rnneval.evaluate.sweep import sweep
 
@@ -51,7 +45,7 @@ def command(
     from rnneval.render.sweep_document import sweep_document
 
     rows = [{name: value for name, value in row.columns().items() if value is not None} for row in result.rows]
-    table.deliver(result, sweep_document, json=lambda: json_text(rows))
+    output.deliver(result, sweep_document, json=lambda: json_text(rows))
     for row in result.failed if output.quiet else ():
         say(f"rnneval: {row.name}: {row.status}: {row.error}")
     return int(bool(result.failed or (warnings.strict and result.warned)))

@@ -12,9 +12,10 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 import rnneval  # noqa: E402
-from rnneval.cli.checkpoint import CheckpointOptions  # noqa: E402
+from rnneval.cli.checkpoint import opened_by_any  # noqa: E402
 from rnneval.cli.commands.check import _write_script  # noqa: E402
 from rnneval.errors import CheckpointError, VocabularyError  # noqa: E402
+from rnneval.options import OpenOptions  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -162,7 +163,7 @@ def test_a_folder_without_a_tokenizer_names_the_file(folder, tmp_path, monkeypat
         rnneval.evaluate(rnneval.open(tmp_path / "model"), string=TEXT, check=False)
     monkeypatch.delattr("rnneval.models.torch.folder.open_folder")  # the command line refuses it before it is loaded
     with pytest.raises(VocabularyError, match=r"model has no tokenizer.json"):
-        CheckpointOptions().open_to_read(str(tmp_path / "model"))
+        opened_by_any(str(tmp_path / "model"), OpenOptions())
 
 
 def changed(**values):
