@@ -17,7 +17,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rnneval.callbacks.histories import Key, Parts
-from rnneval.callbacks.training_hook import HookedCallback, chosen, require_known
+from rnneval.callbacks.training_hook import HookedCallback
 from rnneval.metrics.gradient_norms import together
 from rnneval.models.keras.layers import LayerVariable, layer_variables, overridden
 from rnneval.records.tables import GRADIENT_HISTORY
@@ -195,10 +195,9 @@ class GradientNorms(HookedCallback):
             RecordError: the folder cannot be made, or holds a history already with existing="refuse".
             UsageError: `existing` or `logs` is not known.
         """
-        super().__init__()
-        require_known(logs)
+        super().__init__(logs)
         self._parts = Parts(path, "step", {"rnneval.schema": GRADIENT_HISTORY}, existing)
-        self._steps_per_part, self._logged = steps_per_part, logs
+        self._steps_per_part = steps_per_part
         self._watched: WatchedOptimizer | None = None
         self._waiting: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
         self._steps_of_earlier_fits = 0
@@ -215,16 +214,10 @@ class GradientNorms(HookedCallback):
         watched = self._watched = WatchedOptimizer(self.model, self.model.optimizer)
 
         def collecting(iterator: Any) -> Any:
-            try:
-                with watched.watching():
-                    found = function(iterator)
-            except (StopIteration, tf.errors.OutOfRangeError):  # the end of an epoch
-                raise
-            except BaseException:
-                self.on_train_end()
-                raise
+            with watched.watching():
+                found = function(iterator)
             numbers = self.collect()
-            return found | chosen(numbers, self._logged) if isinstance(found, dict) else found
+            return found | self.chosen(numbers) if isinstance(found, dict) else found
 
         return collecting
 

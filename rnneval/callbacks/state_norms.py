@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnneval.callbacks.histories import Key, Parts
-from rnneval.callbacks.training_hook import HookedCallback, chosen, require_known
+from rnneval.callbacks.training_hook import HookedCallback
 from rnneval.errors import TextError, VocabularyError
 from rnneval.evaluate.run import evaluate
 from rnneval.models.keras.layers import model_variables
@@ -43,10 +43,6 @@ class StateNormsOptions(StringGroup, EvaluateOptions):
     """Treatment of a history that is already there: `refuse`, `replace` or `append`."""
     logs: str = option("main", flag="")
     """Numbers to put into `logs`: `main` (`heldout_perplexity`), `all` or `none`."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_known(self.logs)
 
 
 class StateNorms(HookedCallback):
@@ -85,7 +81,7 @@ class StateNorms(HookedCallback):
             RecordError: the folder cannot be made, or holds a history already with existing="refuse".
             UsageError: an option is not known, or its value is not allowed.
         """
-        super().__init__()
+        super().__init__(options.logs)
         given = options.vocabulary
         if isinstance(given, RecurrentLM) and given.vocabulary is None:
             raise VocabularyError(given.why_no_vocabulary or "vocabulary: the model has no vocabulary: give its tokens")
@@ -170,7 +166,7 @@ class StateNorms(HookedCallback):
             f"{layer}.{slot}/{statistic}" if layer else f"heldout_{statistic}": value
             for (layer, slot, statistic), value in numbers.items()
         }
-        return chosen(logs, self._options.logs)
+        return self.chosen(logs)
 
 
 def _is_finite(model: Any) -> bool:

@@ -234,7 +234,7 @@ class Ready:
     def _movable(self) -> list[tuple[Any, NDArray[Any]]]:
         """The variables that hold weights: not half precision, and no counters and initial values."""
         single = [pair for pair in self.snapshot.variables if pair[1].dtype in (np.float32, np.float64)]
-        return [(variable, values) for variable, values in single if (values != np.rint(values)).any()]
+        return [pair for pair in single if (pair[1] != np.rint(pair[1])).any()]
 
     @contextmanager
     def in_float32(self) -> Iterator[bool]:
@@ -261,16 +261,15 @@ class Ready:
 
     def _computes_in_float32(self) -> bool:
         self.start()
-        state, types = None, set()
+        state, types = None, ""
+        texts = self.segment(np.ones((self.batch, self.call.time or _SOURCE_TOKENS), np.int32))
         try:
             for _ in range(2):
-                ids = np.ones((self.batch, self.call.time or _SOURCE_TOKENS), np.int32)
-                answer = self.call([tf.constant(text) for text in self.segment(ids)], state)
-                state = answer.state
-                types |= {str(getattr(leaf, "dtype", "")) for leaf in keras.tree.flatten((answer.logits, state))}
+                logits, state = self.call([tf.constant(text) for text in texts], state)
+                types += str([getattr(leaf, "dtype", "") for leaf in keras.tree.flatten((logits, state))])
         except Exception:  # the author's code casts to half precision itself
             return False
-        return not any(half in name for name in types for half in HALF_TYPES)
+        return not any(half in types for half in HALF_TYPES)
 
     def run_after(self, before: Pieces, pieces: Pieces, *, training: bool = False) -> Outputs:
         """Read one document, then another as the model's user would begin it; return the logits of the second."""
@@ -296,11 +295,8 @@ class Ready:
 
     def _begin(self) -> None:
         """Begin a new document where that takes more than a call without a state."""
-        reset = reset_of(self.model)
-        if reset is not None:
-            reset()
-        else:
-            _reset(recurrent_layers(self.model))
+        begin = reset_of(self.model) or partial(_reset, recurrent_layers(self.model))
+        begin()
 
     @property
     def in_training(self) -> "Ready":
@@ -352,9 +348,9 @@ def make_ready(model: Any, vocab_size: int | None) -> Ready:
             # those that wait for their values: it would raise again while the next model of the process is built.
             if global_state.get_global_attribute("uninitialized_variables"):
                 global_state.set_global_attribute("uninitialized_variables", [])
-            before.restore()
             continue
-        before.restore()
+        finally:
+            before.restore()
         _reset(fresh)
         ready.snapshot = Snapshot(model, built=not call.takes_training)
         if call.takes_training:  # twice: the first call builds what only training uses
