@@ -296,8 +296,8 @@ def _tidy(columns: Sequence[LayerVariable], values: NDArray[np.float64]) -> tupl
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             norm, clipped, weight, update = (together(counted[:, :, k]) for k in (_NORM, _CLIPPED, _WEIGHT, _UPDATE))
             written = np.stack([norm, clipped, weight, update / weight, counted[:, :, _BAD].sum(axis=1)], axis=1)
-        absent = np.repeat(~seen.any(axis=1)[:, None], len(WRITTEN), axis=1)
+        absent = np.stack([~seen.any(axis=1)] * len(WRITTEN), axis=1)
         absent[:, _CLIPPED] |= (part[:, :, _CLIPPED] == _NO_NORM).any(axis=1)
         absent[:, _UPDATE] |= weight == 0
         numbers.append(np.ma.masked_array(written, absent))
-    return [(*group, statistic) for group in groups for statistic in WRITTEN], np.ma.concatenate(numbers, axis=1)
+    return [(*group, statistic) for group in groups for statistic in WRITTEN], np.ma.hstack(numbers)

@@ -6,7 +6,7 @@ the order in which they ran. An *arrival* is one part of the state (an LSTM's h,
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from rnneval.errors import UsageError
 from rnneval.records.wiring import Oracle
@@ -150,7 +150,8 @@ def parse_declarations(given: Iterable[str]) -> Declarations:
     for declaration in declared.given:
         key, separator, value = (part.strip() for part in declaration.partition("="))
         if key in _FLAGS and value.lower() in {"true", "false"}:
-            declared = replace(declared, **{_FLAGS[key]: value.lower() == "true"})
+            flag: Any = {_FLAGS[key]: value.lower() == "true"}
+            declared = replace(declared, **flag)
         elif key in _OF_A_LAYER and value:
             declared = replace(declared, **{key: getattr(declared, key) | {value}})
         else:

@@ -182,8 +182,7 @@ class Ready:
     names: UnitNames
     cells: tuple[Any, ...]
     batch: int
-    low: int
-    high: int
+    width: int  # ids are below it
     main: int  # the index of the text that the model predicts, among the texts that it reads
     newline: int | None = None  # the id of a new line, if it is known
     half: str = ""  # the type of half precision in which it computes, if there is one
@@ -193,7 +192,7 @@ class Ready:
     @property
     def ordinary(self) -> tuple[int, ...]:
         """The ids that no model treats in a way of its own, as it may an end of the text."""
-        return special_ids(self.high, self.newline)[1]
+        return special_ids(self.width, self.newline)[1]
 
     @property
     def text_names(self) -> list[str]:
@@ -203,7 +202,8 @@ class Ready:
 
     def segment(self, ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
         """Return the texts of one call: the ids, and the same source for each of the others."""
-        source = np.random.default_rng(7).integers(self.low, self.high, (self.batch, _SOURCE_TOKENS), dtype=np.int32)
+        shape, lowest = (self.batch, _SOURCE_TOKENS), int(self.width > 2)
+        source = np.random.default_rng(7).integers(lowest, self.width, shape, dtype=np.int32)
         return [ids if at == self.main else source[: len(ids)] for at in range(self.call.texts)]
 
     def start(self, *, seeds: bool = True) -> None:
@@ -322,7 +322,7 @@ class Ready:
             read=self.run,
             rows=self.batch,
             ordinary=self.ordinary,
-            special=special_ids(self.high, self.newline)[0],
+            special=special_ids(self.width, self.newline)[0],
             plan=SHORT,
             seed=seed,
             alone=(1 if self.call.texts > 1 else self.batch) if self.takes_one_row else 0,  # other texts: of row 0
@@ -382,7 +382,6 @@ def _warmed(model: Any, call: Adapter, vocab_size: int | None) -> Ready:
     second = call(texts, first.state)
     shape = tuple(second.logits.shape)
     size = vocab_size or embedded or (int(shape[-1]) if len(shape) > 1 else 3)
-    low = 1 if size > 2 else 0
     length = shape[1] if len(shape) == 3 else None
     names = UnitNames(model)
     types = {str(getattr(thing, "compute_dtype", "")) for thing in names.kept} | {second.logits.dtype.name}
@@ -393,8 +392,7 @@ def _warmed(model: Any, call: Adapter, vocab_size: int | None) -> Ready:
         names=names,
         cells=tuple(t for t in names.kept if is_recurrent(t) and not isinstance(t, keras.layers.RNN)),
         batch=fixed_batch(model) or batch,
-        low=low,
-        high=max(size, low + 1),
+        width=max(size, 1),
         main=next((at for at, text in enumerate(texts) if text.shape[1] == length), 0),
         half=next((name for name in HALF_TYPES if name in types), ""),
     )

@@ -125,7 +125,7 @@ def compare_calls(ready: Ready, seed: int, trace: Trace) -> Trace:
         f"eagerly, from call {late} on ({max(by_call):.2g} of the context spread)"
     )
     seen += f"; Python values that change between calls: {', '.join(changed)}" if changed else ""
-    call = getattr(ready.model, "call", None)
+    call: Any = getattr(ready.model, "call", None)
     code = getattr(inspect.unwrap(call.python_function), "__code__", None) if _is_function(call) else None
     if code and not spot.file:  # the place at which the author defined it
         spot = Spot(file=code.co_filename, line=code.co_firstlineno)
